@@ -1,0 +1,72 @@
+//! The macro that makes a cdylib of a plugin type: manifest, root module and method table from one list.
+
+/// The root module's symbol as abi_stable mangles it; a test holds it against abi_stable's own constant.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __root_symbol {
+    () => {
+        "_1as_0lib_1header_0root_bmodule_bloader"
+    };
+}
+
+/// Exports a type that implements [`Plugin`](crate::Plugin), with its methods:
+///
+/// ```ignore
+/// export_plugin!(Device {
+///     inline "device.status.update" => update,     // fn update(&self, params: Update) -> Result<Status, Error>
+///     async "device.report" => report,             // async fn report(self: Arc<Self>, params: Wait) -> Result<…>
+///     "device.export" => export,                   // `blocking` when no way to run is named
+/// });
+/// ```
+///
+/// A function may take a [`Context`](crate::Context) as its last parameter (`&Context<'_>`, and for `async` a
+/// `Context<'static>`). Names are checked at compile time.
+#[macro_export]
+macro_rules! export_plugin {
+    ($plugin:ident { $($list:tt)* }) => {
+        $crate::export_plugin!(@list $plugin [] $($list)*);
+    };
+    (@list $plugin:ident [$($done:tt)*] inline $name:literal => $method:ident $(, $($rest:tt)*)?) => {
+        $crate::export_plugin!(@list $plugin [$($done)* (Inline inline $name $method)] $($($rest)*)?);
+    };
+    (@list $plugin:ident [$($done:tt)*] async $name:literal => $method:ident $(, $($rest:tt)*)?) => {
+        $crate::export_plugin!(@list $plugin [$($done)* (Async asynchronous $name $method)] $($($rest)*)?);
+    };
+    (@list $plugin:ident [$($done:tt)*] blocking $name:literal => $method:ident $(, $($rest:tt)*)?) => {
+        $crate::export_plugin!(@list $plugin [$($done)* (Blocking blocking $name $method)] $($($rest)*)?);
+    };
+    (@list $plugin:ident [$($done:tt)*] $name:literal => $method:ident $(, $($rest:tt)*)?) => {
+        $crate::export_plugin!(@list $plugin [$($done)* (Blocking blocking $name $method)] $($($rest)*)?);
+    };
+    (@list $plugin:ident [$(($run:ident $add:ident $name:literal $method:ident))*]) => {
+        const _: () = {
+            #[cfg(panic = "unwind")]
+            const PANIC: &str = "unwind";
+            #[cfg(not(panic = "unwind"))]
+            const PANIC: &str = "abort";
+            const PACKAGE: &str = env!("CARGO_PKG_NAME");
+            const VERSION: &str = env!("CARGO_PKG_VERSION");
+            const METHODS: &[(&str, $crate::Run)] = &[$(($name, $crate::Run::$run)),*];
+            const LEN: usize = $crate::manifest::length(PACKAGE, VERSION, PANIC, METHODS);
+            const TEXT: [u8; LEN] = $crate::manifest::bytes::<LEN>(PACKAGE, VERSION, PANIC, METHODS);
+
+            impl $crate::Exported for $plugin {
+                const MANIFEST: &'static str = match ::core::str::from_utf8(&TEXT) {
+                    Ok(text) => text,
+                    Err(_) => panic!("the manifest is UTF-8"),
+                };
+
+                fn methods() -> $crate::Methods<Self> {
+                    $crate::Methods::new()$(.$add($name, <$plugin>::$method))*
+                }
+            }
+
+            #[used]
+            #[unsafe(link_section = ".note.jackfield")]
+            static NOTE: $crate::manifest::Note<LEN> = $crate::manifest::Note::new(TEXT);
+
+            #[unsafe(export_name = $crate::__root_symbol!())]
+            static ROOT: $crate::__export::LibHeader = $crate::__export::header::<$plugin>();
+        };
+    };
+}

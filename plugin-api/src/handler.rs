@@ -1,0 +1,132 @@
+//! Which functions can be methods: with or without a context, called directly or giving a future.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::abi::Out;
+use crate::methods::Begun;
+use crate::{Context, Error, params};
+
+/// A function that is a method when called directly (`inline`, `blocking`):
+/// `fn(&S, P) -> Result<R, E>` or `fn(&S, P, &Context) -> Result<R, E>`.
+pub trait Direct<S, Form>: Send + Sync + 'static {
+    /// Reads the params, runs the function, writes its result.
+    ///
+    /// # Errors
+    /// Params that do not fit, the function's own error, or a result that cannot be written.
+    fn run(&self, plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error>;
+}
+
+/// A function whose future is a method (`async`):
+/// `async fn(Arc<S>, P) -> Result<R, E>` or `async fn(Arc<S>, P, Context<'static>) -> Result<R, E>`.
+pub trait Asynchronous<S, Form>: Send + Sync + 'static {
+    /// Reads the params and makes the future.
+    ///
+    /// # Errors
+    /// Params that do not fit.
+    fn begin(
+        &self,
+        plugin: &Arc<S>,
+        params: &[u8],
+        cx: Context<'static>,
+    ) -> Result<Pin<Box<dyn Begun>>, Error>;
+}
+
+fn write_result(result: &impl Serialize, out: &mut Out<'_>) -> Result<(), Error> {
+    serde_json::to_writer(out, result).map_err(|error| {
+        if error.is_io() { Error::internal("the result is larger than a reply may be") } else { error.into() }
+    })
+}
+
+impl<S, P, R, E, F> Direct<S, (P, R, E)> for F
+where
+    F: Fn(&S, P) -> Result<R, E> + Send + Sync + 'static,
+    P: DeserializeOwned,
+    R: Serialize,
+    E: Into<Error>,
+{
+    fn run(&self, plugin: &S, params: &[u8], _cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
+        let result = self(plugin, params::read(params)?).map_err(Into::into)?;
+        write_result(&result, out)
+    }
+}
+
+/// Marks the form of a function that takes a context.
+pub struct WithContext;
+
+impl<S, P, R, E, F> Direct<S, (P, R, E, WithContext)> for F
+where
+    F: Fn(&S, P, &Context<'_>) -> Result<R, E> + Send + Sync + 'static,
+    P: DeserializeOwned,
+    R: Serialize,
+    E: Into<Error>,
+{
+    fn run(&self, plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
+        let result = self(plugin, params::read(params)?, cx).map_err(Into::into)?;
+        write_result(&result, out)
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A future that writes its result when it is ready.
+    struct Writing<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F, R, E> Begun for Writing<F>
+where
+    F: Future<Output = Result<R, E>> + Send,
+    R: Serialize,
+    E: Into<Error>,
+{
+    fn poll_begun(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        out: &mut Out<'_>,
+    ) -> Poll<Result<(), Error>> {
+        self.project().future.poll(cx).map(|result| write_result(&result.map_err(Into::into)?, out))
+    }
+}
+
+impl<S, P, R, E, F, T> Asynchronous<S, (P, R, E)> for F
+where
+    F: Fn(Arc<S>, P) -> T + Send + Sync + 'static,
+    T: Future<Output = Result<R, E>> + Send + 'static,
+    P: DeserializeOwned,
+    R: Serialize + 'static,
+    E: Into<Error> + 'static,
+{
+    fn begin(
+        &self,
+        plugin: &Arc<S>,
+        params: &[u8],
+        _cx: Context<'static>,
+    ) -> Result<Pin<Box<dyn Begun>>, Error> {
+        Ok(Box::pin(Writing { future: self(Arc::clone(plugin), params::read(params)?) }))
+    }
+}
+
+impl<S, P, R, E, F, T> Asynchronous<S, (P, R, E, WithContext)> for F
+where
+    F: Fn(Arc<S>, P, Context<'static>) -> T + Send + Sync + 'static,
+    T: Future<Output = Result<R, E>> + Send + 'static,
+    P: DeserializeOwned,
+    R: Serialize + 'static,
+    E: Into<Error> + 'static,
+{
+    fn begin(
+        &self,
+        plugin: &Arc<S>,
+        params: &[u8],
+        cx: Context<'static>,
+    ) -> Result<Pin<Box<dyn Begun>>, Error> {
+        Ok(Box::pin(Writing { future: self(Arc::clone(plugin), params::read(params)?, cx) }))
+    }
+}

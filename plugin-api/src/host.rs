@@ -129,10 +129,10 @@ impl<'a> Context<'a> {
         &self.host
     }
 
-    /// The request's id as text, for logs; `None` when it had none.
+    /// The request's id as text, for logs; a request that came without one is given a `UUIDv4` by the host.
     #[must_use]
-    pub fn id(&self) -> Option<Cow<'_, str>> {
-        Some(self.call.id()).filter(|id| !id.is_empty())
+    pub fn id(&self) -> Cow<'_, str> {
+        self.call.id()
     }
 
     /// How long until the client is told DEADLINE_EXCEEDED; zero when that has happened.

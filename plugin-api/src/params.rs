@@ -7,24 +7,18 @@ use crate::Error;
 
 /// Reads a call's params. `params` is a JSON document that the host has checked for syntax, or empty.
 ///
-/// Left out, they are read as `{}`, and as `null` if that does not fit. An empty array is read as `{}` where an
+/// Left out, they are read as `null`, and as `{}` if that does not fit. An empty array is read as `{}` where an
 /// array does not fit: PHP writes an empty array of named params as `[]`.
 pub(crate) fn read<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
     let absent = params.is_empty();
-    let document = if absent { b"{}".as_slice() } else { params };
+    let document = if absent { b"null".as_slice() } else { params };
     match serde_json::from_slice(document) {
-        Ok(params) => return Ok(params),
-        Err(_) if absent => {
-            if let Ok(params) = serde_json::from_slice(b"null") {
-                return Ok(params);
-            }
+        Ok(params) => Ok(params),
+        Err(_) if absent || is_empty_array(params) => {
+            serde_json::from_slice(b"{}").map_err(|_| explain::<P>(b"{}"))
         }
-        Err(_) if is_empty_array(params) => {
-            return serde_json::from_slice(b"{}").map_err(|_| explain::<P>(b"{}"));
-        }
-        Err(_) => {}
+        Err(_) => Err(explain::<P>(document)),
     }
-    Err(explain::<P>(document))
 }
 
 fn is_empty_array(document: &[u8]) -> bool {

@@ -14,8 +14,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::abi::{
-    CallEnd, CallFacts, CallReply, HostCell, Instance, PluginFuture, ReplyFuture, Root, Services, SleepFuture,
-    StartFailure,
+    CallEnd, CallFacts, CallReply, HostCell, Instance, PluginFuture, ReplyFuture, RequestId, Root, Services,
+    SleepFuture, StartFailure,
 };
 use crate::{Error, Exported, INTERNAL_ERROR, Level, Methods, Run};
 
@@ -214,7 +214,7 @@ impl<S: Exported> Harness<S> {
         let now = lock(&self.shared.world).now;
         CallFacts {
             deadline: now + u64::try_from(TIMEOUT.as_nanos()).unwrap_or(u64::MAX),
-            id: Some("test".into()),
+            id: RequestId::new(Some("test".into()), String::new),
             depth: 0,
             may_wait: true,
             cancelled: AtomicBool::new(false),

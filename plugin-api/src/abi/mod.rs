@@ -18,7 +18,7 @@ pub use future::{Fetch, PluginFuture};
 pub use guest::Entry;
 pub(crate) use load::same_series;
 pub use load::{CallEnd, Instance, Root, RootError, StartFailure, root_symbol};
-pub use serve::{CallFacts, CallReply, HostCell, ReplyFuture, Services, SleepFuture};
+pub use serve::{CallFacts, CallReply, HostCell, ReplyFuture, RequestId, Services, SleepFuture};
 pub use sink::Out;
 pub use types::{PluginRoot, PluginRootRef, Status};
 

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -52,14 +52,46 @@ pub trait Services: Send + Sync + 'static {
 pub struct CallFacts<'a> {
     /// The instant by which it must be answered: nanoseconds of [`Services::now`].
     pub deadline: u64,
-    /// The request's id as text, if it had one.
-    pub id: Option<Cow<'a, str>>,
+    /// The request's id, for logs.
+    pub id: RequestId<'a>,
     /// How many methods called one another to come here; 0 for a request from a socket.
     pub depth: u32,
     /// Whether the running method may wait: not on a thread that serves connections.
     pub may_wait: bool,
     /// Set when nobody waits for the answer any more.
     pub cancelled: AtomicBool,
+}
+
+/// A request's id as text: the client's, or one that is made when somebody first asks for it.
+#[derive(Debug)]
+pub struct RequestId<'a> {
+    given: Option<Cow<'a, str>>,
+    made: OnceLock<String>,
+    make: fn() -> String,
+}
+
+impl<'a> RequestId<'a> {
+    /// `given` is the client's id, if it sent one; else `make` makes one, once, when it is needed.
+    #[must_use]
+    pub fn new(given: Option<Cow<'a, str>>, make: fn() -> String) -> Self {
+        Self { given, made: OnceLock::new(), make }
+    }
+
+    /// The id's text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match &self.given {
+            Some(given) => given,
+            None => self.made.get_or_init(self.make),
+        }
+    }
+
+    /// The same id, free of what it borrowed.
+    #[must_use]
+    pub fn to_owned(&self) -> RequestId<'static> {
+        let text = self.given.as_deref().or(self.made.get().map(String::as_str));
+        RequestId::new(text.map(|text| Cow::Owned(text.to_owned())), self.make)
+    }
 }
 
 /// The host behind the handle that a plugin holds.
@@ -243,5 +275,6 @@ unsafe extern "C" fn call_cancelled(call: *const c_void) -> bool {
 
 unsafe extern "C" fn call_id(call: *const c_void) -> Slice {
     // SAFETY: as above; the text lives as long as the call.
-    unsafe { facts(call) }.id.as_deref().map_or(Slice::of(b""), |id| Slice::of(id.as_bytes()))
+    let facts = unsafe { facts(call) };
+    Slice::of(facts.id.text().as_bytes())
 }

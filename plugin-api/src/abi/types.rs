@@ -125,7 +125,7 @@ pub struct HostTable {
     pub call_deadline: unsafe extern "C" fn(call: *const c_void) -> u64,
     /// Whether nobody waits for `call` any more.
     pub call_cancelled: unsafe extern "C" fn(call: *const c_void) -> bool,
-    /// The request's id as text; empty when it had none.
+    /// The request's id as text.
     #[sabi(last_prefix_field)]
     pub call_id: unsafe extern "C" fn(call: *const c_void) -> Slice,
 }

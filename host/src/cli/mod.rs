@@ -1,0 +1,75 @@
+//! The command line: its words, and one file for what each command does.
+
+mod call;
+mod check;
+mod inspect;
+mod serve;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use jackfield::config::{Config, Faults, NotFound};
+
+pub(crate) use call::{Call, call};
+pub(crate) use check::check;
+pub(crate) use inspect::{Inspect, inspect};
+pub(crate) use serve::serve;
+
+/// sysexits.h, `EX_UNAVAILABLE`: there is no host to ask.
+const UNAVAILABLE: u8 = 69;
+/// sysexits.h, `EX_OSERR`: the system would not let the host start.
+const SYSTEM: u8 = 71;
+/// sysexits.h, `EX_CONFIG`: the configuration is at fault.
+const CONFIGURATION: u8 = 78;
+
+/// A host that answers requests over Unix sockets with methods that live in plugins.
+#[derive(Debug, Parser)]
+#[command(name = "jackfield", version, disable_help_subcommand = true)]
+pub(crate) struct Words {
+    /// The configuration [default: ./config.toml, else /etc/jackfield/config.toml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What is to be done; serving, if nothing is said.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the host (also what a bare `jackfield` does)
+    Serve,
+    /// Read the configuration and every plugin's manifest, bind nothing, print every fault
+    Check,
+    /// Send one request, and print its result as JSON
+    Call(Call),
+    /// Look at plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+/// What is to be done with plugins.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Print what a plugin's file says of itself; nothing of it is run
+    Inspect(Inspect),
+}
+
+/// Why there is no configuration to work with.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("{0}")]
+    NotFound(#[from] NotFound),
+    #[error("{0}")]
+    Faults(#[from] Faults),
+}
+
+fn load(file: Option<&Path>) -> Result<Config, Unusable> {
+    Ok(Config::load(&Config::find(file)?)?)
+}
+
+/// Prints what went wrong and gives the exit code that says so.
+fn failed(code: u8, what: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{what}");
+    ExitCode::from(code)
+}

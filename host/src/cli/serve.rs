@@ -1,0 +1,74 @@
+//! `jackfield serve`: runs the host until a signal ends it.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use jackfield::{Builder, Entry, Host};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{CONFIGURATION, SYSTEM, failed, load};
+
+/// Runs the host. SIGTERM and SIGINT drain it; a second one cuts.
+pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
+    let config = match load(file) {
+        Ok(config) => config,
+        Err(unusable) => return failed(CONFIGURATION, &unusable),
+    };
+    if let Err(error) = jackfield::log::start(&config.log) {
+        return failed(CONFIGURATION, &error);
+    }
+    // The runtime waits for signals and nothing else; requests have threads of their own.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(SYSTEM, &error),
+    };
+    // Signals are watched before there is anything to drain.
+    let _inside = runtime.enter();
+    let signals = match Signals::watch() {
+        Ok(signals) => signals,
+        Err(error) => return failed(SYSTEM, &error),
+    };
+    let sockets: Vec<_> = config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
+    let host = match Builder::new(config, entry).start() {
+        Ok(host) => host,
+        Err(error) => return failed(SYSTEM, &error),
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "ready on {}", sockets.join(", "));
+    match runtime.block_on(until_ended(host, signals)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(SYSTEM, &error),
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn watch() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+async fn until_ended(mut host: Host, mut signals: Signals) -> io::Result<()> {
+    tokio::select! {
+        ended = host.ended() => return ended,
+        name = signals.next() => tracing::info!("{name}: answering what is in flight; once more ends at once"),
+    }
+    host.begin_stop();
+    tokio::select! {
+        ended = host.ended() => return ended,
+        name = signals.next() => tracing::warn!("{name}: ending at once"),
+    }
+    host.cut();
+    host.ended().await
+}

@@ -1,0 +1,146 @@
+//! One monotonic clock for the whole process, and one coarse timer per I/O thread that wakes connections.
+//!
+//! A request costs no timer of its own. A connection knows its earliest instant (a deadline, an idle limit, …) and
+//! has at most one entry here; most instants pass unneeded, so an entry that is too early is found out when it
+//! fires, which is far cheaper than moving it at every request.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::OnceLock;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+/// How coarse the timer is: what is due within one tick fires together, at its end.
+pub(crate) const TICK: Duration = Duration::from_millis(5);
+
+/// An instant on the process's clock, in nanoseconds since its first use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time(pub(crate) u64);
+
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}
+
+impl Time {
+    /// Later than any other.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    pub(crate) fn now() -> Self {
+        Self(nanoseconds(epoch().elapsed()))
+    }
+
+    /// The instant `length` later; [`Time::NEVER`] when that is past the end of the clock.
+    pub(crate) fn after(self, length: Duration) -> Self {
+        Self(self.0.saturating_add(nanoseconds(length)))
+    }
+
+    /// How long it is from `earlier` to here; zero when it is not earlier.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The same instant for tokio's and the standard library's timers.
+    pub(crate) fn instant(self) -> Option<Instant> {
+        epoch().checked_add(Duration::from_nanos(self.0))
+    }
+
+    fn tick(self) -> u64 {
+        self.0.div_ceil(nanoseconds(TICK))
+    }
+}
+
+/// A length in nanoseconds, cut at some 584 years.
+pub(crate) fn nanoseconds(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The wake-ups of one I/O thread.
+#[derive(Clone, Default)]
+pub(crate) struct Wakes(Rc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    due: RefCell<BTreeMap<(u64, u64), Waker>>,
+    earlier: Notify,
+}
+
+impl Wakes {
+    /// Wakes whatever is due, for ever; the thread's one timer.
+    pub(crate) async fn run(self) {
+        loop {
+            let first = self.0.due.borrow().first_key_value().map(|(&(tick, _), _)| tick);
+            let Some(first) = first else {
+                self.0.earlier.notified().await;
+                continue;
+            };
+            let at = Time(first.saturating_mul(nanoseconds(TICK))).instant();
+            let Some(at) = at else { return };
+            tokio::select! {
+                () = tokio::time::sleep_until(at.into()) => self.fire(),
+                () = self.0.earlier.notified() => {}
+            }
+        }
+    }
+
+    fn fire(&self) {
+        let now = Time::now().0 / nanoseconds(TICK);
+        let mut due = self.0.due.borrow_mut();
+        let later = due.split_off(&(now + 1, 0));
+        let fired = std::mem::replace(&mut *due, later);
+        drop(due);
+        fired.into_values().for_each(Waker::wake);
+    }
+}
+
+/// One connection's place among the wake-ups of its thread; gone with it.
+pub(crate) struct Alarm {
+    wakes: Wakes,
+    owner: u64,
+    armed: Option<u64>,
+}
+
+impl Alarm {
+    /// `owner` must be unique on the thread.
+    pub(crate) fn new(wakes: &Wakes, owner: u64) -> Self {
+        Self { wakes: wakes.clone(), owner, armed: None }
+    }
+
+    /// The wake-up that was set has come, or may have.
+    pub(crate) fn fired(&mut self, now: Time) {
+        if self.armed.is_some_and(|tick| tick <= now.0 / nanoseconds(TICK)) {
+            self.clear();
+        }
+    }
+
+    /// Makes sure that `waker` is woken at `time` or before.
+    pub(crate) fn set(&mut self, time: Time, waker: &Waker) {
+        let tick = time.tick();
+        if time == Time::NEVER || self.armed.is_some_and(|armed| armed <= tick) {
+            return;
+        }
+        self.clear();
+        let mut due = self.wakes.0.due.borrow_mut();
+        let first = due.first_key_value().is_none_or(|(&(first, _), _)| tick < first);
+        due.insert((tick, self.owner), waker.clone());
+        self.armed = Some(tick);
+        if first {
+            self.wakes.0.earlier.notify_one();
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(tick) = self.armed.take() {
+            self.wakes.0.due.borrow_mut().remove(&(tick, self.owner));
+        }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

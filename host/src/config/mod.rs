@@ -1,0 +1,136 @@
+//! The configuration: one TOML file, read whole before anything is bound, and refused whole with every fault
+//! in it.
+//!
+//! Each file beside this one holds the types of one part and, next to them, the function that reads that
+//! part. To add a key: a field and one `section.…("key", …)` line in that file, and the default in its
+//! `Default`. A key that no line reads is unknown, and a fault; the list of keys a fault suggests is made of
+//! those same lines.
+
+mod document;
+mod fault;
+mod limits;
+mod listener;
+mod log;
+mod plugins;
+mod position;
+mod route;
+mod section;
+mod syntax;
+mod units;
+mod wording;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use fault::{Fault, Faults, NotFound};
+pub use limits::{Limits, Timeouts};
+pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
+pub use log::{Format, Level, Log};
+pub use plugins::{PluginConfig, Plugins};
+pub use position::Place;
+pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, Route};
+pub use units::{InvalidQuantity, parse_duration, parse_size};
+
+use document::Document;
+use section::Section;
+use syntax::Source;
+
+/// Where a host looks for its configuration when it is given none, in this order.
+pub const SEARCHED: [&str; 2] = ["./config.toml", "/etc/jackfield/config.toml"];
+
+/// Everything a host is told before it starts. Values that come from [`Config::load`] and [`Config::parse`]
+/// are within the limits that each field names; a program that embeds the host and builds a `Config` itself
+/// is trusted to keep them.
+///
+/// ```
+/// use jackfield::config::{Config, Listener};
+///
+/// let config = Config { listeners: vec![Listener::at("run/x.sock")], ..Config::default() };
+/// assert_eq!(config.limits.connections, 4096);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file it was read from; `None` for one made by a program.
+    pub file: Option<PathBuf>,
+    /// The sockets to bind, in the order of the file, at least one. A file without `[[listener]]` has the
+    /// default one.
+    pub listeners: Vec<Listener>,
+    /// How much is accepted at once.
+    pub limits: Limits,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// Where plugins come from.
+    pub plugins: Plugins,
+    /// How single plugins run, by plugin name. A plugin without an entry runs by [`PluginConfig::default`].
+    pub plugin: BTreeMap<String, PluginConfig>,
+    /// Which plugin answers which methods, in the order of the file, every pattern at most once.
+    pub routes: Vec<Route>,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+impl Default for Config {
+    /// The documented defaults: one listener at `run/jackfield.sock` and plugins from `plugins`, both
+    /// relative to the working directory of the process, and no routes.
+    fn default() -> Config {
+        Config {
+            file: None,
+            listeners: vec![Listener::default()],
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            plugins: Plugins::default(),
+            plugin: BTreeMap::new(),
+            routes: Vec::new(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file. A file that cannot be read, is longer than 4 MiB or is not UTF-8 is one fault; for what
+    /// is inside, see [`Config::parse`].
+    pub fn load(path: &Path) -> Result<Config, Faults> {
+        let text = document::read(path)?;
+        Config::parse(&text, path)
+    }
+
+    /// Reads the text of a file. `file` names it in faults, and its directory is what relative paths are
+    /// relative to; nothing is opened. On failure, every fault is there, sorted by place, up to 1,000 of
+    /// them.
+    pub fn parse(text: &str, file: &Path) -> Result<Config, Faults> {
+        document::on_deep_stack(file, || {
+            let source = Source::new(text);
+            let tree = source.tree();
+            let document = Document::new(&source, file);
+            let config = Config::read(Section::root(&document, &tree), file);
+            document.finish(config)
+        })
+    }
+
+    /// The file to load: `explicit` if given, else the first of [`SEARCHED`] that exists.
+    pub fn find(explicit: Option<&Path>) -> Result<PathBuf, NotFound> {
+        match explicit {
+            Some(path) => document::first_existing([path]),
+            None => document::first_existing(SEARCHED.map(Path::new)),
+        }
+    }
+
+    fn read(root: Section<'_>, file: &Path) -> Config {
+        let directory = file.parent().unwrap_or(Path::new(""));
+        let config = Config {
+            file: Some(file.to_path_buf()),
+            listeners: listener::read(&root, directory),
+            limits: limits::read_limits(root.section("limits")),
+            timeouts: limits::read_timeouts(root.section("timeouts")),
+            plugins: plugins::read(root.section("plugins"), directory),
+            plugin: plugins::read_each(root.section("plugin")),
+            routes: route::read(&root),
+            log: log::read(root.section("log")),
+        };
+        root.close();
+        config
+    }
+}

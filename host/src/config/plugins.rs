@@ -1,0 +1,152 @@
+//! `[plugins]` and `[plugin.NAME]`: where plugins come from, and how each of them runs.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Number, Value};
+use toml::Spanned;
+use toml::de::{DeInteger, DeValue};
+
+use super::limits::COUNT;
+use super::position::Place;
+use super::section::Section;
+use super::wording::{quoted, shortened};
+
+/// Where plugins come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plugins {
+    /// The directory whose `*.so` files are loaded; from a file, already joined to the file's directory.
+    /// Whether it exists shows when it is read. Default `plugins`.
+    pub directory: PathBuf,
+    /// Whether the methods a plugin declares are reachable without a route. Default yes.
+    pub auto_route: bool,
+}
+
+impl Default for Plugins {
+    fn default() -> Plugins {
+        Plugins { directory: PathBuf::from("plugins"), auto_route: true }
+    }
+}
+
+/// How one plugin runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginConfig {
+    /// Threads for its blocking methods, 1 to 256. Default 2.
+    pub threads: usize,
+    /// Calls that may wait for a thread, 1 to 1,000,000; one more is shed. Default 1,024.
+    pub queue: usize,
+    /// Handed to the plugin as it is: always a JSON object, nested at most 64 deep. Dates and times of TOML
+    /// are strings in it. Default `{}`.
+    pub settings: Value,
+    /// Where the file says so.
+    pub place: Place,
+}
+
+impl Default for PluginConfig {
+    fn default() -> PluginConfig {
+        PluginConfig { threads: 2, queue: 1024, settings: Value::Object(Map::new()), place: Place::default() }
+    }
+}
+
+/// More threads than any machine this runs on has use for, for one plugin.
+const THREADS: RangeInclusive<usize> = 1..=256;
+/// A plugin's name becomes a file's stem, a log field and a metrics label.
+const LONGEST_NAME: usize = 64;
+/// Half of what serde_json reads back by default (128): settings cross to the plugin as JSON text.
+const DEEPEST_SETTINGS: usize = 64;
+
+pub(super) fn read(section: Section<'_>, directory: &Path) -> Plugins {
+    let default = Plugins::default();
+    let plugins = Plugins {
+        directory: section.path("directory", directory, &default.directory),
+        auto_route: section.boolean("auto_route", default.auto_route),
+    };
+    section.close();
+    plugins
+}
+
+pub(super) fn read_each(section: Section<'_>) -> BTreeMap<String, PluginConfig> {
+    let mut plugins = BTreeMap::new();
+    for (name, offset, section) in section.named() {
+        check_name(&section, offset, name);
+        plugins.insert(name.to_owned(), read_one(section));
+    }
+    plugins
+}
+
+fn read_one(section: Section<'_>) -> PluginConfig {
+    let default = PluginConfig::default();
+    let settings = section.table("settings").map(|settings| {
+        let entries = settings.iter().filter_map(|(key, value)| {
+            Some((key.get_ref().to_string(), json(&section, value, DEEPEST_SETTINGS - 1)?))
+        });
+        Value::Object(entries.collect())
+    });
+    let plugin = PluginConfig {
+        threads: section.count("threads", THREADS, default.threads),
+        queue: section.count("queue", COUNT, default.queue),
+        settings: settings.unwrap_or(default.settings),
+        place: section.place(),
+    };
+    section.close();
+    plugin
+}
+
+/// Reports a plugin name that is not 1 to 64 of A-Z, a-z, 0-9, `_` and `-`.
+pub(super) fn check_name(section: &Section<'_>, offset: usize, name: &str) {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(plain) {
+        let what = format!("{} is not a plugin's name", quoted(name));
+        let instead = format!("write 1 to {LONGEST_NAME} letters, digits, _ and -");
+        section.fault(offset, what, instead);
+    }
+}
+
+/// A TOML value as JSON, or `None` and a fault where JSON has nothing like it.
+fn json(section: &Section<'_>, value: &Spanned<DeValue<'_>>, depth: usize) -> Option<Value> {
+    let fault = |what: String, instead: &str| {
+        section.fault(value.span().start, what, instead.to_owned());
+        None
+    };
+    match value.get_ref() {
+        DeValue::String(text) => Some(Value::String(text.to_string())),
+        DeValue::Integer(written) => match integer(written) {
+            Some(number) => Some(Value::Number(number)),
+            None => fault(
+                format!("{} does not fit into 64 bits", shortened(&written.to_string())),
+                "write a smaller number, or a string the plugin can take apart",
+            ),
+        },
+        DeValue::Float(written) => match written.as_str().parse::<f64>().ok().and_then(Number::from_f64) {
+            Some(number) => Some(Value::Number(number)),
+            None => fault(
+                format!(
+                    "{} is no number in JSON, in which settings reach the plugin",
+                    shortened(written.as_str())
+                ),
+                "write a finite number, or a string",
+            ),
+        },
+        DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
+        DeValue::Datetime(written) => Some(Value::String(written.to_string())),
+        DeValue::Array(_) | DeValue::Table(_) if depth == 0 => fault(
+            format!("settings are nested more than {DEEPEST_SETTINGS} deep"),
+            "flatten them, or put them into a file that the plugin reads",
+        ),
+        DeValue::Array(items) => {
+            Some(Value::Array(items.iter().filter_map(|item| json(section, item, depth - 1)).collect()))
+        }
+        DeValue::Table(table) => {
+            let entries = table
+                .iter()
+                .filter_map(|(key, item)| Some((key.get_ref().to_string(), json(section, item, depth - 1)?)));
+            Some(Value::Object(entries.collect()))
+        }
+    }
+}
+
+fn integer(written: &DeInteger<'_>) -> Option<Number> {
+    let signed = i64::from_str_radix(written.as_str(), written.radix()).ok().map(Number::from);
+    signed.or_else(|| u64::from_str_radix(written.as_str(), written.radix()).ok().map(Number::from))
+}

@@ -1,0 +1,242 @@
+//! What a file says, and what is said of a faulty one, word for word.
+
+mod faulty;
+mod hostile;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+
+const FILE: &str = "etc/c.toml";
+
+fn parse(text: &str) -> Result<Config, Faults> {
+    Config::parse(text, Path::new(FILE))
+}
+
+fn sound(text: &str) -> Config {
+    parse(text).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// The faults as they are displayed, without the file's name.
+fn faults(text: &str) -> Vec<String> {
+    let faults = parse(text).expect_err("the text has faults");
+    let lines = faults.to_string();
+    lines
+        .lines()
+        .map(|line| line.strip_prefix("etc/c.toml:").expect("every line names the file").to_owned())
+        .collect()
+}
+
+/// The default configuration that comes with the project, at the top of the repository.
+fn shipped() -> (PathBuf, String) {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
+    let path = above.join("config.toml");
+    let text = std::fs::read_to_string(&path).expect("the default configuration can be read");
+    (path, text)
+}
+
+#[test]
+fn an_empty_file_is_the_defaults_beside_it() {
+    let config = sound("");
+    let expected = Config {
+        file: Some(PathBuf::from(FILE)),
+        listeners: vec![Listener::at("etc/run/jackfield.sock")],
+        plugins: Plugins { directory: PathBuf::from("etc/plugins"), auto_route: true },
+        ..Config::default()
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let config = Config::default();
+    let listener = &config.listeners[0];
+    assert_eq!(config.listeners.len(), 1);
+    assert_eq!(listener.socket, Path::new("run/jackfield.sock"));
+    assert_eq!((listener.mode, listener.group.as_deref()), (0o660, None));
+    assert_eq!((listener.framing, listener.close_after_reply), (Framing::Binary, false));
+    let Limits { frame, connections, in_flight, in_flight_per_connection, buffers } = config.limits;
+    assert_eq!((frame, buffers), (16 * 1024 * 1024, 256 * 1024 * 1024));
+    assert_eq!((connections, in_flight, in_flight_per_connection), (4096, 16384, 1024));
+    let Timeouts { request, frame, write, idle, drain } = config.timeouts;
+    assert_eq!([request, frame, write, idle, drain].map(|timeout| timeout.as_secs()), [30, 5, 10, 300, 30]);
+    assert_eq!((config.plugins.directory.as_path(), config.plugins.auto_route), (Path::new("plugins"), true));
+    assert_eq!((config.log.level, config.log.format), (Level::Info, Format::Text));
+    let PluginConfig { threads, queue, settings, .. } = PluginConfig::default();
+    assert_eq!((threads, queue, settings), (2, 1024, json!({})));
+    assert!(config.routes.is_empty() && config.plugin.is_empty() && config.file.is_none());
+}
+
+#[test]
+fn the_shipped_configuration_is_the_defaults_and_an_example() {
+    let (path, text) = shipped();
+    let config = Config::load(&path).unwrap_or_else(|faults| panic!("{faults}"));
+    let beside = Config::parse("", &path).expect("an empty file has no faults");
+    let place = config.listeners[0].place;
+    assert_eq!(config.listeners, [Listener { place, ..beside.listeners[0].clone() }]);
+    assert_eq!(
+        (&config.limits, &config.timeouts, &config.plugins, &config.log),
+        (&beside.limits, &beside.timeouts, &beside.plugins, &beside.log)
+    );
+    assert_eq!(config.plugin["device"].settings, json!({ "history": 16 }));
+    assert_eq!(config.plugin["journal"].settings, json!({ "directory": "run/journal" }));
+    let routes: Vec<_> =
+        config.routes.iter().map(|route| (route.method.to_string(), route.plugin.as_str())).collect();
+    let expected = [("device.*", "device"), ("journal.*", "journal"), ("hello.*", "hello")];
+    assert_eq!(routes, expected.map(|(method, plugin)| (method.to_owned(), plugin)));
+
+    // Every key there is, is shown: as a line of its own or as a comment.
+    for known in sections_with_keys() {
+        for key in known {
+            let shown =
+                text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+            assert!(shown, "the shipped configuration does not show {key}");
+        }
+    }
+}
+
+/// The keys of every section, taken from what a fault says of them.
+fn sections_with_keys() -> Vec<Vec<String>> {
+    let text = "[[listener]]\nx=1\n[limits]\nx=1\n[timeouts]\nx=1\n[plugins]\nx=1\n[plugin.p]\nx=1\n\
+                [[route]]\nmethod='m'\nplugin='p'\nx=1\n[log]\nx=1\n";
+    let keys = |line: &String| {
+        let (_, known) = line.split_once("known here: ").expect("a fault of an unknown key");
+        known.split(", ").filter(|key| *key != "settings").map(str::to_owned).collect()
+    };
+    let sections: Vec<Vec<String>> = faults(text).iter().map(keys).collect();
+    assert_eq!(sections.len(), 7);
+    sections
+}
+
+#[test]
+fn everything_written_is_read() {
+    let config = sound(
+        r#"
+[[listener]]
+socket = "/run/x.sock"
+mode = "0600"
+group = "www-data"
+framing = "line"
+close_after_reply = true
+[[listener]]
+socket = "./y.sock"
+[limits]
+frame = "4294967295B"
+connections = 1
+in_flight = 1_000_000
+in_flight_per_connection = 1_000_000
+buffers = "1024GiB"
+[timeouts]
+request = "1ms"
+frame = "24h"
+write = "90s"
+idle = "1h"
+drain = "250ms"
+[plugins]
+directory = "/usr/lib/jackfield"
+auto_route = false
+[plugin.a-1_B]
+threads = 256
+queue = 1
+settings = { text = "x", list = [1, -2.5, true], when = 2024-05-06T07:08:09Z, big = 18446744073709551615, hex = 0xFF }
+[[route]]
+method = "a.b"
+plugin = "a-1_B"
+timeout = "1s"
+max_in_flight = 3
+enabled = false
+[log]
+level = "trace"
+format = "journald"
+"#,
+    );
+    let first = Listener {
+        mode: 0o600,
+        group: Some("www-data".to_owned()),
+        close_after_reply: true,
+        place: Place { line: 2, column: 1 },
+        ..Listener::at("/run/x.sock").framing(Framing::Line)
+    };
+    let second = Listener { place: Place { line: 8, column: 1 }, ..Listener::at("etc/./y.sock") };
+    assert_eq!(config.listeners, [first, second]);
+    let limits = Limits {
+        frame: u32::MAX,
+        connections: 1,
+        in_flight: 1_000_000,
+        in_flight_per_connection: 1_000_000,
+        buffers: 1 << 40,
+    };
+    assert_eq!(config.limits, limits);
+    let timeouts = Timeouts {
+        request: Duration::from_millis(1),
+        frame: Duration::from_secs(86_400),
+        write: Duration::from_secs(90),
+        idle: Duration::from_secs(3600),
+        drain: Duration::from_millis(250),
+    };
+    assert_eq!(config.timeouts, timeouts);
+    assert_eq!(config.plugins, Plugins { directory: "/usr/lib/jackfield".into(), auto_route: false });
+    let settings = json!({
+        "text": "x", "list": [1, -2.5, true], "when": "2024-05-06T07:08:09Z", "big": u64::MAX, "hex": 255
+    });
+    let plugin = PluginConfig { threads: 256, queue: 1, settings, place: Place { line: 25, column: 1 } };
+    assert_eq!(config.plugin, [("a-1_B".to_owned(), plugin)].into());
+    let route = Route {
+        timeout: Some(Duration::from_secs(1)),
+        max_in_flight: Some(3),
+        enabled: false,
+        place: Place { line: 29, column: 1 },
+        ..Route::to(Pattern::Exact("a.b".to_owned()), "a-1_B")
+    };
+    assert_eq!(config.routes, [route]);
+    assert_eq!(config.log, Log { level: Level::Trace, format: Format::Journald });
+}
+
+#[test]
+fn what_is_not_written_gives_way_to_what_is() {
+    let config = sound("[limits]\nin_flight = 10\nbuffers = '1MiB'\n");
+    assert_eq!(config.limits.in_flight_per_connection, 10);
+    assert_eq!(config.limits.frame, 1 << 20);
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_are_passed_over() {
+    let config = sound("\u{feff}[log]\r\nlevel = \"warn\"\r\n");
+    assert_eq!(config.log.level, Level::Warn);
+    assert_eq!(faults("\u{feff}é = 1\r\n")[0].split(' ').next(), Some("1:1:"));
+}
+
+#[test]
+fn a_prefix_is_for_what_has_one_segment_more() {
+    let devices: Pattern = "device.*".parse().expect("a prefix");
+    assert_eq!(devices, Pattern::Prefix("device".to_owned()));
+    assert!(devices.matches("device.status") && devices.matches("device.status.update"));
+    assert!(
+        !["device", "device.", "devices.x", "device-x", ""].into_iter().any(|method| devices.matches(method))
+    );
+    let exact: Pattern = "device.status".parse().expect("a name");
+    assert!(exact.matches("device.status") && !exact.matches("device.status.update"));
+    assert_eq!((devices.to_string().as_str(), exact.name()), ("device.*", "device.status"));
+}
+
+#[test]
+fn every_fault_is_there_at_once_in_order() {
+    let text = "[log]\nlevel = 'warning'\nhue = 1\n[limits]\nframe = 1024\nconnections\nin_flight = 0\n\
+                [timeouts]\nidle = 5m # unquoted\n[[route]]\nmethod = 'a..b'\nplugin = 'x y'\n";
+    let expected = [
+        "2:9: log.level \"warning\" is not known; did you mean \"warn\"? \
+         write one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
+        "3:1: unknown key \"hue\" in [log]; known here: format, level",
+        "5:9: limits.frame is a bare number; write a size with its unit, in quotes, such as \"1KiB\"",
+        "6:12: not TOML: key with no value; write key = value",
+        "7:13: limits.in_flight = 0 is out of range; write a whole number from 1 to 1000000, without quotes",
+        "9:8: not TOML: string values must be quoted; write \"5m\" with the quotes, if that is meant",
+        "11:10: route.method \"a..b\" has an empty segment; write up to 256 bytes of segments with single dots \
+         between, each of letters, digits, _ and -, such as \"device.status\" or \"device.*\"",
+        "12:10: \"x y\" is not a plugin's name; write 1 to 64 letters, digits, _ and -",
+    ];
+    assert_eq!(faults(text), expected);
+}

@@ -1,0 +1,172 @@
+//! Faulty inputs, one fault each, and the exact line for it.
+
+use super::faults;
+
+#[test]
+fn a_fault_says_where_what_and_what_instead() {
+    for (text, expected) in FAULTY {
+        assert_eq!(faults(text), [*expected], "of {text:?}");
+    }
+}
+
+#[test]
+fn a_path_is_measured_where_the_socket_is_bound() {
+    // "etc/" comes before it.
+    let fits = "s".repeat(103);
+    assert_eq!(
+        super::sound(&format!("[[listener]]\nsocket = '{fits}'\n")).listeners[0].socket.as_os_str().len(),
+        107
+    );
+    let line = &faults(&format!("[[listener]]\nsocket = '{fits}s'\n"))[0];
+    assert!(line.starts_with("2:10: listener.socket is 108 bytes long (\"etc/sss"), "{line}");
+    assert!(
+        line.ends_with("; write a path that, from the root or the working directory, has at most 107 bytes"),
+        "{line}"
+    );
+    let deep = format!("/{}/c.toml", "d".repeat(100));
+    let of_default =
+        super::Config::parse("", std::path::Path::new(&deep)).expect_err("the default is too long there");
+    assert!(of_default.to_string().contains(":1:1: the default socket is 120 bytes long"), "{of_default}");
+}
+
+#[test]
+fn a_name_is_measured() {
+    let route = |method: &str| format!("[[route]]\nmethod = '{method}'\nplugin = 'p'\n");
+    assert!(super::parse(&route(&"m".repeat(256))).is_ok());
+    assert!(super::parse(&route(&format!("{}.*", "m".repeat(254)))).is_ok());
+    let long = faults(&route(&format!("{}.*", "m".repeat(255))));
+    let shown = "m".repeat(64);
+    assert!(
+        long[0].starts_with(&format!("2:10: route.method \"{shown}\"... is longer than 256 bytes;")),
+        "{long:?}"
+    );
+    assert!(super::parse(&format!("[plugin.{}]", "p".repeat(64))).is_ok());
+    assert!(faults(&format!("[plugin.{}]", "p".repeat(65)))[0].starts_with("1:9: \"ppp"));
+}
+
+#[rustfmt::skip] // one input a line, with its fault
+const FAULTY: &[(&str, &str)] = &[
+    ("x = 1", "1:1: unknown key \"x\"; known here: limits, listener, log, plugin, plugins, route, timeouts"),
+    ("limit = 1", "1:1: unknown key \"limit\"; did you mean \"limits\"? known here: limits, listener, log, plugin, plugins, route, timeouts"),
+    ("[limit]", "1:2: unknown table \"limit\"; did you mean \"limits\"? known here: limits, listener, log, plugin, plugins, route, timeouts"),
+    ("[admin]", "1:2: unknown table \"admin\"; known here: limits, listener, log, plugin, plugins, route, timeouts"),
+    ("[metrics]\nlisten = '127.0.0.1:9464'", "1:2: unknown table \"metrics\"; known here: limits, listener, log, plugin, plugins, route, timeouts"),
+    ("[plugins]\nwatch = true", "2:1: unknown key \"watch\" in [plugins]; known here: auto_route, directory"),
+    ("[plugins]\nretained = 64", "2:1: unknown key \"retained\" in [plugins]; known here: auto_route, directory"),
+    ("[plugins]\ntrusted_keys = []", "2:1: unknown key \"trusted_keys\" in [plugins]; known here: auto_route, directory"),
+    ("[[listener]]\nallow = { users = [] }", "2:1: unknown table \"allow\" in [[listener]]; known here: close_after_reply, framing, group, mode, socket"),
+    ("[[route]]\nmethod = 'a'\nplugin = 'b'\nallow = {}", "4:1: unknown table \"allow\" in [[route]]; known here: enabled, max_in_flight, method, plugin, timeout"),
+    ("[limits]\nFrame = '1MiB'", "2:1: unknown key \"Frame\" in [limits]; did you mean \"frame\"? known here: buffers, connections, frame, in_flight, in_flight_per_connection"),
+    ("[limits]\nin_fligth = 1", "2:1: unknown key \"in_fligth\" in [limits]; did you mean \"in_flight\"? known here: buffers, connections, frame, in_flight, in_flight_per_connection"),
+    ("[limits]\n\"a\\nb\" = 1", "2:1: unknown key \"a\\nb\" in [limits]; known here: buffers, connections, frame, in_flight, in_flight_per_connection"),
+    ("[listener]\nsocket = 'x'", "1:1: listener is a table; write [[listener]], once for each"),
+    ("listener = []", "1:12: listener is an empty array; write [[listener]], once for each, or leave the key out"),
+    ("listener = ['x']", "1:13: listener is a string; write [[listener]], once for each"),
+    ("limits = 3", "1:10: limits is a bare number; write a table, [limits]"),
+    ("plugin = 'device'", "1:10: plugin is a string; write a table, [plugin]"),
+    ("[plugin]\ndevice = 2", "2:10: plugin.device is a bare number; write a table, [plugin.NAME]"),
+    ("[[listener]]\nsocket = ''", "2:10: listener.socket is empty; write a path, such as \"run/jackfield.sock\""),
+    ("[[listener]]\nsocket = 7", "2:10: listener.socket is a bare number; write a string, in quotes"),
+    ("[[listener]]\nsocket = \"a\\u0000b\"", "2:10: listener.socket has a NUL byte in it; write a path, such as \"run/jackfield.sock\""),
+    ("[[listener]]\nsocket = '/run/jackfield/'", "2:10: listener.socket is a directory (\"/run/jackfield/\"); name a file in it, such as \"run/jackfield.sock\""),
+    ("[[listener]]\nsocket = '..'", "2:10: listener.socket is a directory (\"etc/..\"); name a file in it, such as \"run/jackfield.sock\""),
+    ("[[listener]]\nsocket = '/'", "2:10: listener.socket is a directory (\"/\"); name a file in it, such as \"run/jackfield.sock\""),
+    ("[[listener]]\nsocket = 'a/b'\n[[listener]]\nsocket = 'a/.//b'", "4:10: the listener in line 1 has the same socket; give each listener a socket of its own"),
+    ("[[listener]]\n[[listener]]", "2:1: the listener in line 1 has the same socket; give each listener a socket of its own"),
+    ("[[listener]]\nmode = '01000'", "2:8: listener.mode \"01000\" is more than \"0777\"; write permission bits up to \"0777\", such as \"0660\""),
+    ("[[listener]]\nmode = '77777777777777777777'", "2:8: listener.mode \"77777777777777777777\" is more than \"0777\"; write permission bits up to \"0777\", such as \"0660\""),
+    ("[[listener]]\nmode = '0680'", "2:8: listener.mode \"0680\" is not an octal number; write permission bits up to \"0777\", such as \"0660\""),
+    ("[[listener]]\nmode = ''", "2:8: listener.mode \"\" is not an octal number; write permission bits up to \"0777\", such as \"0660\""),
+    ("[[listener]]\nmode = '+660'", "2:8: listener.mode \"+660\" is not an octal number; write permission bits up to \"0777\", such as \"0660\""),
+    ("[[listener]]\nmode = '0444'", "2:8: listener.mode \"0444\" lets nobody write, and so nobody connect; write permission bits up to \"0777\", such as \"0660\""),
+    ("[[listener]]\nmode = 660", "2:8: listener.mode is a bare number; write \"0660\""),
+    ("[[listener]]\nmode = 0o640", "2:8: listener.mode is a bare number; write \"0640\""),
+    ("[[listener]]\nmode = 999", "2:8: listener.mode is a bare number; write an octal number in quotes, such as \"0660\""),
+    ("[[listener]]\nmode = true", "2:8: listener.mode is true or false; write an octal number in quotes, such as \"0660\""),
+    ("[[listener]]\ngroup = ''", "2:9: listener.group is empty; name a group, or leave the key out"),
+    ("[[listener]]\ngroup = 33", "2:9: listener.group is a bare number; write a string, in quotes"),
+    ("[[listener]]\nframing = 'lines'", "2:11: listener.framing \"lines\" is not known; did you mean \"line\"? write one of \"binary\", \"line\""),
+    ("[[listener]]\nframing = 'Binary'", "2:11: listener.framing \"Binary\" is not known; did you mean \"binary\"? write one of \"binary\", \"line\""),
+    ("[[listener]]\nframing = 2", "2:11: listener.framing is a bare number; write one of \"binary\", \"line\""),
+    ("[[listener]]\nclose_after_reply = 'yes'", "2:21: listener.close_after_reply is a string; write true or false, without quotes"),
+    ("[limits]\nframe = '1023B'", "2:9: limits.frame \"1023B\" is out of range; write a size from \"1KiB\" to \"4294967295B\""),
+    ("[limits]\nframe = '4GiB'", "2:9: limits.frame \"4GiB\" is out of range; write a size from \"1KiB\" to \"4294967295B\""),
+    ("[limits]\nframe = 16777216", "2:9: limits.frame is a bare number; write a size with its unit, in quotes, such as \"16MiB\""),
+    ("[limits]\nframe = '16777216'", "2:9: limits.frame \"16777216\" is not a size; write \"16777216B\""),
+    ("[limits]\nframe = '16MB'", "2:9: limits.frame \"16MB\" is not a size; write \"16MiB\""),
+    ("[limits]\nframe = '16 mib'", "2:9: limits.frame \"16 mib\" is not a size; write \"16MiB\""),
+    ("[limits]\nframe = 'MiB'", "2:9: limits.frame \"MiB\" is not a size; write a whole number and one of the units B, KiB, MiB and GiB, such as \"16MiB\""),
+    ("[limits]\nframe = '-1KiB'", "2:9: limits.frame \"-1KiB\" is not a size; write a whole number and one of the units B, KiB, MiB and GiB, such as \"16MiB\""),
+    ("[limits]\nframe = '1.5MiB'", "2:9: limits.frame \"1.5MiB\" is not a size; write a whole number and one of the units B, KiB, MiB and GiB, such as \"16MiB\""),
+    ("[limits]\nframe = '99999999999999999999999GiB'", "2:9: limits.frame \"99999999999999999999999GiB\" is out of range; write a size from \"1KiB\" to \"4294967295B\""),
+    ("[limits]\nframe = '18446744073709551615GiB'", "2:9: limits.frame \"18446744073709551615GiB\" is out of range; write a size from \"1KiB\" to \"4294967295B\""),
+    ("[limits]\nframe = 1.5", "2:9: limits.frame is a bare number with a fraction; write a size with its unit, in quotes, such as \"16MiB\""),
+    ("[limits]\nframe = '512MiB'", "2:9: limits.frame \"512MiB\" is more than limits.buffers \"256MiB\", so such a frame would never fit; write at most \"256MiB\", or raise buffers to \"512MiB\" or more"),
+    ("[limits]\nbuffers = '1B'", "2:11: limits.buffers \"1B\" is out of range; write a size from \"64KiB\" to \"1024GiB\""),
+    ("[limits]\nconnections = 0", "2:15: limits.connections = 0 is out of range; write a whole number from 1 to 1000000, without quotes"),
+    ("[limits]\nconnections = -5", "2:15: limits.connections = -5 is out of range; write a whole number from 1 to 1000000, without quotes"),
+    ("[limits]\nconnections = 1000001", "2:15: limits.connections = 1000001 is out of range; write a whole number from 1 to 1000000, without quotes"),
+    ("[limits]\nconnections = 99999999999999999999999999", "2:15: limits.connections = 99999999999999999999999999 is out of range; write a whole number from 1 to 1000000, without quotes"),
+    ("[limits]\nconnections = '4096'", "2:15: limits.connections is a string; write a whole number from 1 to 1000000, without quotes"),
+    ("[limits]\nin_flight = 10\nin_flight_per_connection = 11", "3:28: limits.in_flight_per_connection = 11 is more than limits.in_flight = 10; write at most 10, or raise in_flight"),
+    ("[timeouts]\nrequest = 30", "2:11: timeouts.request is a bare number; write a duration with its unit, in quotes, such as \"30s\""),
+    ("[timeouts]\nrequest = '0ms'", "2:11: timeouts.request \"0ms\" is out of range; write a duration from \"1ms\" to \"24h\""),
+    ("[timeouts]\nrequest = '25h'", "2:11: timeouts.request \"25h\" is out of range; write a duration from \"1ms\" to \"24h\""),
+    ("[timeouts]\nrequest = '18446744073709551615h'", "2:11: timeouts.request \"18446744073709551615h\" is out of range; write a duration from \"1ms\" to \"24h\""),
+    ("[timeouts]\nrequest = '30sec'", "2:11: timeouts.request \"30sec\" is not a duration; write \"30s\""),
+    ("[timeouts]\nrequest = '250us'", "2:11: timeouts.request \"250us\" is not a duration; write a whole number and one of the units ms, s, m and h, such as \"30s\""),
+    ("[timeouts]\nrequest = ''", "2:11: timeouts.request \"\" is not a duration; write a whole number and one of the units ms, s, m and h, such as \"30s\""),
+    ("[timeouts]\nrequest = '٣s'", "2:11: timeouts.request \"٣s\" is not a duration; write a whole number and one of the units ms, s, m and h, such as \"30s\""),
+    ("[timeouts]\nrequest = 12:00:00", "2:11: timeouts.request is a date or time; write a duration with its unit, in quotes, such as \"30s\""),
+    ("[timeouts]\nrequest = {}", "2:11: timeouts.request is a table; write a duration with its unit, in quotes, such as \"30s\""),
+    ("[timeouts]\nrequest = 30s", "2:11: not TOML: string values must be quoted; write \"30s\" with the quotes, if that is meant"),
+    ("[plugins]\ndirectory = ''", "2:13: plugins.directory is empty; write a path, such as \"plugins\""),
+    ("[plugins]\ndirectory = []", "2:13: plugins.directory is an array; write a string, in quotes"),
+    ("[plugins]\nauto_route = 1", "2:14: plugins.auto_route is a bare number; write true or false, without quotes"),
+    ("[plugin.\"a b\"]", "1:9: \"a b\" is not a plugin's name; write 1 to 64 letters, digits, _ and -"),
+    ("[plugin.\"../x\"]", "1:9: \"../x\" is not a plugin's name; write 1 to 64 letters, digits, _ and -"),
+    ("[plugin.\"\"]", "1:9: \"\" is not a plugin's name; write 1 to 64 letters, digits, _ and -"),
+    ("[plugin.x]\nthreads = 0", "2:11: plugin.x.threads = 0 is out of range; write a whole number from 1 to 256, without quotes"),
+    ("[plugin.x]\nthreads = 257", "2:11: plugin.x.threads = 257 is out of range; write a whole number from 1 to 256, without quotes"),
+    ("[plugin.x]\nqueue = 0", "2:9: plugin.x.queue = 0 is out of range; write a whole number from 1 to 1000000, without quotes"),
+    ("[plugin.x]\nsettings = 3", "2:12: plugin.x.settings is a bare number; write a table, [plugin.x.settings]"),
+    ("[plugin.x]\nsetting = {}", "2:1: unknown table \"setting\" in [plugin.x]; did you mean \"settings\"? known here: queue, settings, threads"),
+    ("[plugin.x]\nsettings.n = nan", "2:14: nan is no number in JSON, in which settings reach the plugin; write a finite number, or a string"),
+    ("[plugin.x]\nsettings.n = [-inf]", "2:15: -inf is no number in JSON, in which settings reach the plugin; write a finite number, or a string"),
+    ("[plugin.x]\nsettings.n = 18446744073709551616", "2:14: 18446744073709551616 does not fit into 64 bits; write a smaller number, or a string the plugin can take apart"),
+    ("[[route]]\nplugin = 'b'", "1:1: [[route]] has no method; write method = \"device.*\""),
+    ("[[route]]\nmethod = 'a'", "1:1: [[route]] has no plugin; write plugin = \"device\""),
+    ("[[route]]\nmethod = 'a'\nplugin = '../b'", "3:10: \"../b\" is not a plugin's name; write 1 to 64 letters, digits, _ and -"),
+    ("[[route]]\nmethod = '*'\nplugin = 'b'", "2:10: route.method \"*\" is for every method there is; write a full name, or a prefix ending in .* such as \"device.*\""),
+    ("[[route]]\nmethod = ''\nplugin = 'b'", "2:10: route.method \"\" is empty; write up to 256 bytes of segments with single dots between, each of letters, digits, _ and -, such as \"device.status\" or \"device.*\""),
+    ("[[route]]\nmethod = '.*'\nplugin = 'b'", "2:10: route.method \".*\" has an empty segment; write up to 256 bytes of segments with single dots between, each of letters, digits, _ and -, such as \"device.status\" or \"device.*\""),
+    ("[[route]]\nmethod = 'a*'\nplugin = 'b'", "2:10: route.method \"a*\" has a * that is not its last segment; write a full name, or a prefix ending in .* such as \"device.*\""),
+    ("[[route]]\nmethod = 'a.*.c'\nplugin = 'b'", "2:10: route.method \"a.*.c\" has a * that is not its last segment; write a full name, or a prefix ending in .* such as \"device.*\""),
+    ("[[route]]\nmethod = '.a'\nplugin = 'b'", "2:10: route.method \".a\" has an empty segment; write up to 256 bytes of segments with single dots between, each of letters, digits, _ and -, such as \"device.status\" or \"device.*\""),
+    ("[[route]]\nmethod = 'a.'\nplugin = 'b'", "2:10: route.method \"a.\" has an empty segment; write up to 256 bytes of segments with single dots between, each of letters, digits, _ and -, such as \"device.status\" or \"device.*\""),
+    ("[[route]]\nmethod = 'a..b'\nplugin = 'b'", "2:10: route.method \"a..b\" has an empty segment; write up to 256 bytes of segments with single dots between, each of letters, digits, _ and -, such as \"device.status\" or \"device.*\""),
+    ("[[route]]\nmethod = 'ä'\nplugin = 'b'", "2:10: route.method \"ä\" has 'ä', which no method has; write up to 256 bytes of segments with single dots between, each of letters, digits, _ and -, such as \"device.status\" or \"device.*\""),
+    ("[[route]]\nmethod = 'system'\nplugin = 'b'", "2:10: route.method \"system\" is for methods of the host's own; choose names that do not begin with system"),
+    ("[[route]]\nmethod = 'system.*'\nplugin = 'b'", "2:10: route.method \"system.*\" is for methods of the host's own; choose names that do not begin with system"),
+    ("[[route]]\nmethod = 'system.ping'\nplugin = 'b'", "2:10: route.method \"system.ping\" is for methods of the host's own; choose names that do not begin with system"),
+    ("[[route]]\nmethod = 'a'\nplugin = 'b'\n[[route]]\nmethod = 'a'\nplugin = 'c'", "5:10: the route in line 1 has the method \"a\" too; keep one of them"),
+    ("[[route]]\nmethod = 'a'\nplugin = 'b'\ntimeout = 5", "4:11: route.timeout is a bare number; write a duration with its unit, in quotes, such as \"5s\""),
+    ("[[route]]\nmethod = 'a'\nplugin = 'b'\nmax_in_flight = 0", "4:17: route.max_in_flight = 0 is out of range; write a whole number from 1 to 1000000, without quotes"),
+    ("[[route]]\nmethod = 'a'\nplugin = 'b'\nenabled = 'no'", "4:11: route.enabled is a string; write true or false, without quotes"),
+    ("[route]\nmethod = 'a'", "1:1: route is a table; write [[route]], once for each"),
+    ("route = 'a'", "1:9: route is a string; write [[route]], once for each"),
+    ("[log]\nlevel = 'INFO'", "2:9: log.level \"INFO\" is not known; did you mean \"info\"? write one of \"error\", \"warn\", \"info\", \"debug\", \"trace\""),
+    ("[log]\nlevel = 'loud'", "2:9: log.level \"loud\" is not known; write one of \"error\", \"warn\", \"info\", \"debug\", \"trace\""),
+    ("[log]\nformat = 'journal'", "2:10: log.format \"journal\" is not known; did you mean \"journald\"? write one of \"text\", \"json\", \"journald\""),
+    ("[log]\nformat = false", "2:10: log.format is true or false; write one of \"text\", \"json\", \"journald\""),
+    ("[log", "1:5: not TOML: unclosed table; write `]` here"),
+    ("[log]\nlevel 'info'", "2:7: not TOML: key with no value; write key = value"),
+    ("[log]\nlevel = ", "2:9: not TOML: string values must be quoted; write a value here, strings in quotes"),
+    ("[log]\nlevel = 'info", "2:14: not TOML: invalid literal string; write `'` here"),
+    ("[log]\nlevel = info", "2:9: not TOML: invalid float; write \"info\" with the quotes, if that is meant"),
+    ("[log]\nlevel = 'info' 'warn'", "2:16: not TOML: unexpected key or value; write newline, `#` here"),
+    ("[log]\nlevel = 'info'\nlevel = 'warn'", "3:1: not TOML: duplicate key; keep one of them"),
+    ("[log]\n[log]", "2:2: not TOML: duplicate key; keep one of them"),
+    ("[log]\nlevel = \"\\q\"", "2:11: not TOML: missing escaped value; write `b`, `e`, `f`, `n`, `r`, `\\`, `\"`, `x`, `u`, `U` here"),
+    ("log.level.x = 1", "1:5: log.level is a table; write one of \"error\", \"warn\", \"info\", \"debug\", \"trace\""),
+];

@@ -1,0 +1,214 @@
+//! What a connection owes: its requests in flight by key, and the lane in which sync requests wait for their turn.
+//!
+//! Sync requests of one connection run one after another, so that replies leave in the order of the requests and a
+//! request sees what the one before it did. Async requests pass the lane by.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashSet;
+use jackfield_plugin_api::Run;
+use jackfield_protocol::{Kind, Version};
+use slab::Slab;
+
+use crate::clock::Time;
+use crate::limits::Permit;
+use crate::plugin::Call;
+
+/// Names one request in flight. The epoch tells a late reply from one for a newer request in the same place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    place: usize,
+    epoch: u64,
+}
+
+/// A request that was accepted and not yet answered.
+pub(super) struct Flight {
+    epoch: u64,
+    pub(super) version: Version,
+    /// The reply's kind.
+    pub(super) kind: Kind,
+    pub(super) id: Option<Box<str>>,
+    pub(super) deadline: Time,
+    pub(super) timeout: Duration,
+    pub(super) call: Arc<Call>,
+    pub(super) run: Run,
+    /// Bytes of params that it holds.
+    pub(super) held: usize,
+    /// Whether its deadline passed while it waited in the lane.
+    pub(super) expired: bool,
+    pub(super) _permit: Permit,
+}
+
+/// A sync request's place in the order of replies.
+pub(super) enum Turn {
+    /// A reply that is ready.
+    Reply(Vec<u8>),
+    /// A call that is to be started.
+    Call(Key),
+}
+
+/// The requests in flight of one connection.
+#[derive(Default)]
+pub(super) struct Flights {
+    flights: Slab<Flight>,
+    ids: HashSet<Box<str>>,
+    next_epoch: u64,
+    /// The sync request that runs now.
+    pub(super) running: Option<Key>,
+    lane: VecDeque<Turn>,
+    /// Replies among the turns of the lane.
+    ready: usize,
+    /// Bytes of params of all of them.
+    pub(super) held: usize,
+    /// No deadline is earlier than this.
+    earliest: Option<Time>,
+}
+
+impl Flights {
+    pub(super) fn len(&self) -> usize {
+        self.flights.len() + self.ready
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.flights.is_empty() && self.lane.is_empty()
+    }
+
+    /// Whether a sync request must wait for its turn.
+    pub(super) fn lane_is_busy(&self) -> bool {
+        self.running.is_some() || !self.lane.is_empty()
+    }
+
+    /// Puts a sync request's turn behind the others.
+    pub(super) fn queue(&mut self, turn: Turn) {
+        self.ready += usize::from(matches!(turn, Turn::Reply(_)));
+        self.lane.push_back(turn);
+    }
+
+    /// The next turn, if no sync request runs.
+    pub(super) fn next_turn(&mut self) -> Option<Turn> {
+        if self.running.is_some() {
+            return None;
+        }
+        let turn = self.lane.pop_front()?;
+        self.ready -= usize::from(matches!(turn, Turn::Reply(_)));
+        Some(turn)
+    }
+
+    /// Whether the request waits for its turn.
+    pub(super) fn waits(&self, key: Key) -> bool {
+        self.lane.iter().any(|turn| matches!(turn, Turn::Call(waiting) if *waiting == key))
+    }
+
+    /// Whether this id, as written, is in flight.
+    pub(super) fn has_id(&self, id: &str) -> bool {
+        !self.ids.is_empty() && self.ids.contains(id)
+    }
+
+    /// The key that the next flight will have: its call must know it before there is a flight.
+    pub(super) fn next_key(&self) -> Key {
+        Key { place: self.flights.vacant_key(), epoch: self.next_epoch }
+    }
+
+    /// Adds a flight under [`Flights::next_key`].
+    #[expect(clippy::too_many_arguments, reason = "each is a field of the flight")]
+    pub(super) fn add(
+        &mut self,
+        version: Version,
+        kind: Kind,
+        id: Option<&str>,
+        deadline: Time,
+        timeout: Duration,
+        call: Arc<Call>,
+        run: Run,
+        permit: Permit,
+    ) -> Key {
+        let key = self.next_key();
+        self.next_epoch += 1;
+        if let Some(id) = id {
+            self.ids.insert(id.into());
+        }
+        let held = call.params.len();
+        self.held += held;
+        if self.earliest.is_none_or(|earliest| deadline < earliest) {
+            self.earliest = Some(deadline);
+        }
+        let id = id.map(Into::into);
+        let epoch = key.epoch;
+        self.flights.insert(Flight {
+            epoch,
+            version,
+            kind,
+            id,
+            deadline,
+            timeout,
+            call,
+            run,
+            held,
+            expired: false,
+            _permit: permit,
+        });
+        key
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&Flight> {
+        self.flights.get(key.place).filter(|flight| flight.epoch == key.epoch)
+    }
+
+    /// Takes a flight out: it is answered, or given up.
+    pub(super) fn remove(&mut self, key: Key) -> Option<Flight> {
+        self.get(key)?;
+        let flight = self.flights.remove(key.place);
+        self.held -= flight.held;
+        if let Some(id) = &flight.id {
+            self.ids.remove(id);
+        }
+        if self.flights.is_empty() {
+            self.earliest = None;
+        }
+        Some(flight)
+    }
+
+    /// An instant before which no deadline passes.
+    pub(super) fn earliest(&self) -> Option<Time> {
+        self.earliest
+    }
+
+    /// The keys of those whose deadline has passed. Looks through all of them, at most once per timer.
+    pub(super) fn expired(&mut self, now: Time) -> Vec<Key> {
+        if self.earliest.is_none_or(|earliest| earliest > now) {
+            return Vec::new();
+        }
+        let live = || self.flights.iter().filter(|(_, flight)| !flight.expired);
+        let expired = live()
+            .filter(|(_, flight)| flight.deadline <= now)
+            .map(|(place, flight)| Key { place, epoch: flight.epoch })
+            .collect();
+        self.earliest = live().map(|(_, flight)| flight.deadline).filter(|deadline| *deadline > now).min();
+        expired
+    }
+
+    /// Marks a request that waits in the lane: it never starts, and is told so in its turn.
+    pub(super) fn expire_waiting(&mut self, key: Key) {
+        if let Some(flight) = self.flights.get_mut(key.place).filter(|flight| flight.epoch == key.epoch) {
+            flight.expired = true;
+            flight.call.cancel();
+        }
+    }
+
+    /// Gives everything up: nobody is there to be told. Returns how many calls that were.
+    pub(super) fn abandon(&mut self) -> usize {
+        let count = self.flights.len();
+        for flight in self.flights.drain() {
+            flight.call.cancel();
+        }
+        self.ids.clear();
+        self.lane.clear();
+        self.ready = 0;
+        self.running = None;
+        self.held = 0;
+        self.earliest = None;
+        count
+    }
+}

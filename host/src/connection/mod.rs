@@ -1,0 +1,277 @@
+//! One client's connection: reads frames, has them answered, writes the replies; one task on one I/O thread.
+//!
+//! A turn of the task takes the replies that other threads left, reads once, decodes every whole frame of it,
+//! writes all that is ready with one write, and goes on while anything moves. An idle connection holds no buffer:
+//! reading and writing go through the thread's own, and only what is left over is kept.
+
+mod flight;
+mod mailbox;
+mod outbox;
+mod read;
+mod request;
+mod watch;
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arc_swap::Guard;
+use bytes::BytesMut;
+use jackfield_protocol::{FrameLimit, Framing};
+use tokio::net::UnixStream;
+
+use self::flight::Flights;
+use self::mailbox::{Delivered, Mailbox};
+use self::outbox::Outbox;
+use self::read::Framer;
+use self::request::Tally;
+use crate::clock::{Alarm, Time, Wakes};
+use crate::dispatch::{Dispatcher, Table};
+use crate::limits::{Permit, Share};
+
+/// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
+const READ: usize = 64 * 1024;
+
+/// What the connections of one I/O thread share.
+pub(crate) struct Thread {
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) wakes: Wakes,
+    /// Set once: answer what is in flight, take nothing new, go.
+    pub(crate) draining: Cell<bool>,
+    buffers: RefCell<Buffers>,
+}
+
+/// The thread's buffers, lent to the connection whose turn it is.
+#[derive(Default)]
+struct Buffers {
+    read: BytesMut,
+    out: Vec<u8>,
+    delivered: Vec<Delivered>,
+}
+
+impl Thread {
+    pub(crate) fn new(dispatcher: Arc<Dispatcher>, wakes: Wakes) -> Rc<Self> {
+        Rc::new(Self { dispatcher, wakes, draining: Cell::new(false), buffers: RefCell::default() })
+    }
+}
+
+/// What a listener asks of its connections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) framing: Framing,
+    pub(crate) close_after_reply: bool,
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// The peer has gone, or was answered all and asked no more.
+    Done,
+    /// It did nothing for longer than it may.
+    Idle,
+    /// A frame or a write did not move on, or the framing cannot be trusted.
+    Cut(&'static str),
+    /// The peer vanished with requests in flight.
+    Vanished,
+}
+
+/// A connection and everything it owes.
+pub(crate) struct Connection {
+    number: u64,
+    stream: UnixStream,
+    thread: Rc<Thread>,
+    manner: Manner,
+    mailbox: Arc<Mailbox>,
+    framer: Framer,
+    /// Bytes of a frame that is not whole, or that must wait.
+    inbox: BytesMut,
+    outbox: Outbox,
+    flights: Flights,
+    share: Share,
+    alarm: Alarm,
+    tally: Tally,
+    /// Since when a frame has been begun and not finished, and how many bytes came since.
+    frame_begun: Option<(Time, u64)>,
+    /// Bytes that the frame at the front of the inbox needs in all, as its peer claims.
+    needed: u64,
+    last_active: Time,
+    /// The peer will send no more.
+    read_closed: bool,
+    /// Nothing more is read; what is written goes out, then it closes.
+    closing: Option<Farewell>,
+    replied: bool,
+    _permit: Permit,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        number: u64,
+        stream: UnixStream,
+        thread: &Rc<Thread>,
+        manner: Manner,
+        permit: Permit,
+    ) -> Self {
+        let dispatcher = &thread.dispatcher;
+        Self {
+            number,
+            stream,
+            manner,
+            mailbox: Arc::default(),
+            framer: Framer::new(manner.framing, FrameLimit::new(dispatcher.limits.frame)),
+            inbox: BytesMut::new(),
+            outbox: Outbox::default(),
+            flights: Flights::default(),
+            share: Share::new(&dispatcher.budget),
+            alarm: Alarm::new(&thread.wakes, number),
+            tally: Tally::default(),
+            frame_begun: None,
+            needed: 0,
+            last_active: Time::now(),
+            read_closed: false,
+            closing: None,
+            replied: false,
+            thread: Rc::clone(thread),
+            _permit: permit,
+        }
+    }
+
+    /// What wakes this connection from outside.
+    pub(crate) fn poker(&self) -> Poker {
+        Poker(Arc::clone(&self.mailbox))
+    }
+
+    /// Serves the peer to the end.
+    pub(crate) async fn serve(mut self) -> Farewell {
+        let farewell = std::future::poll_fn(|cx| self.turn(cx)).await;
+        tracing::debug!(conn = self.number, ?farewell, "closed");
+        farewell
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Farewell> {
+        self.mailbox.waker.register(cx.waker());
+        let mut buffers = std::mem::take(&mut *self.thread.buffers.borrow_mut());
+        let table = self.thread.dispatcher.table.load();
+        let mut now = Time::now();
+        self.alarm.fired(now);
+        let farewell = loop {
+            self.take_delivered(&mut buffers, now);
+            self.expire(&mut buffers.out, now);
+            let moved = self.advance(cx, &table, &mut buffers, &mut now);
+            match self.outbox.flush(&mut self.stream, cx, &mut buffers.out, now) {
+                Ok(sent) => self.wrote(sent, now),
+                Err(_) => break Some(self.lost()),
+            }
+            if let Some(farewell) = self.is_over(now) {
+                break Some(farewell);
+            }
+            if !moved {
+                break None;
+            }
+        };
+        buffers.out.clear();
+        // One large reply must not stay with the thread for ever.
+        buffers.out.shrink_to(4 * outbox::HIGH_WATER);
+        *self.thread.buffers.borrow_mut() = buffers;
+        self.tally.publish(&self.thread.dispatcher);
+        match farewell {
+            Some(farewell) => Poll::Ready(farewell),
+            None => {
+                self.share.set(self.held());
+                let next = self.next_instant(now);
+                self.alarm.set(next, cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Decodes what is there, else reads; `true` when anything moved.
+    fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        table: &Guard<Arc<Table>>,
+        buffers: &mut Buffers,
+        now: &mut Time,
+    ) -> bool {
+        if self.closing.is_some() {
+            return false;
+        }
+        if !self.inbox.is_empty() && self.takes_requests(&buffers.out) && self.decode_inbox(table, buffers, now) {
+            return true;
+        }
+        !self.read_closed && self.takes_requests(&buffers.out) && self.read(cx, table, buffers, now)
+    }
+
+    /// Whether a further request may be taken: else its bytes stay where they are, in the end with the peer.
+    fn takes_requests(&self, out: &[u8]) -> bool {
+        let limits = &self.thread.dispatcher.limits;
+        self.flights.len() < limits.in_flight_per_connection
+            && self.outbox.len() + out.len() < outbox::HIGH_WATER
+            && self.closing.is_none()
+            && !(self.manner.close_after_reply && (self.replied || !self.flights.is_empty()))
+    }
+
+    fn wrote(&mut self, sent: usize, now: Time) {
+        if sent > 0 {
+            self.tally.bytes_out += sent as u64;
+            self.last_active = now;
+        }
+    }
+
+    /// Bytes of memory that this connection holds for its peer.
+    fn held(&self) -> u64 {
+        (self.inbox.capacity() + self.outbox.held() + self.flights.held) as u64
+    }
+
+    /// The peer cannot be written to, or read from.
+    fn lost(&mut self) -> Farewell {
+        if self.flights.is_empty() { Farewell::Done } else { Farewell::Vanished }
+    }
+
+    fn is_over(&mut self, now: Time) -> Option<Farewell> {
+        let silent = self.flights.is_empty() && self.outbox.is_empty();
+        if silent {
+            if let Some(farewell) = self.closing {
+                return Some(farewell);
+            }
+            let answered = self.manner.close_after_reply && self.replied;
+            let nothing_to_come = self.read_closed && self.inbox.is_empty();
+            if answered || nothing_to_come || (self.thread.draining.get() && self.inbox.is_empty()) {
+                return Some(Farewell::Done);
+            }
+        } else if self.read_closed && self.has_hung_up() {
+            return Some(self.lost());
+        }
+        self.overdue(now)
+    }
+
+    /// Whether the peer has closed both ways: one that closed its writing side still gets every reply.
+    fn has_hung_up(&self) -> bool {
+        let mut polled = [rustix::event::PollFd::from_borrowed_fd(
+            self.stream.as_fd(),
+            rustix::event::PollFlags::empty(),
+        )];
+        rustix::event::poll(&mut polled, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
+            && polled[0].revents().contains(rustix::event::PollFlags::HUP)
+    }
+}
+
+/// Wakes a connection from elsewhere on its thread.
+pub(crate) struct Poker(Arc<Mailbox>);
+
+impl Poker {
+    pub(crate) fn poke(&self) {
+        self.0.waker.wake();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let abandoned = self.flights.abandon();
+        if abandoned > 0 {
+            self.thread.dispatcher.counters.abandoned.add(abandoned as u64);
+        }
+        self.tally.publish(&self.thread.dispatcher);
+    }
+}

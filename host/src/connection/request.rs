@@ -1,0 +1,388 @@
+//! A frame becomes a request, is admitted, run and answered; or is refused, with its one reply.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::Guard;
+use jackfield_plugin_api::Run;
+use jackfield_plugin_api::abi::{CallFacts, RequestId};
+use jackfield_protocol::{Code, EnvelopeError, Header, Kind, Request, Version, write_heartbeat};
+
+use super::Connection;
+use super::flight::{Key, Turn};
+use super::mailbox::ToConnection;
+use crate::clock::Time;
+use crate::dispatch::{Asked, Dispatcher, Ended, Failure, Table, Target};
+use crate::limits::Permit;
+use crate::log::printable;
+use crate::plugin::Call;
+
+/// What a connection has counted since it last told the host.
+#[derive(Default)]
+pub(super) struct Tally {
+    requests: u64,
+    results: u64,
+    errors: u64,
+    deadlines_exceeded: u64,
+    overloaded: u64,
+    panics: u64,
+    heartbeats: u64,
+    unknown_kinds: u64,
+    pub(super) late_results: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Tally {
+    /// Adds everything to the host's counters: once per turn of the task, not once per request.
+    pub(super) fn publish(&mut self, dispatcher: &Dispatcher) {
+        let counters = &dispatcher.counters;
+        for (counted, counter) in [
+            (&mut self.requests, &counters.requests),
+            (&mut self.results, &counters.results),
+            (&mut self.errors, &counters.errors),
+            (&mut self.deadlines_exceeded, &counters.deadlines_exceeded),
+            (&mut self.overloaded, &counters.overloaded),
+            (&mut self.panics, &counters.panics),
+            (&mut self.heartbeats, &counters.heartbeats),
+            (&mut self.unknown_kinds, &counters.unknown_kinds),
+            (&mut self.late_results, &counters.late_results),
+            (&mut self.bytes_in, &counters.bytes_in),
+            (&mut self.bytes_out, &counters.bytes_out),
+        ] {
+            if *counted > 0 {
+                counter.add(std::mem::take(counted));
+            }
+        }
+    }
+}
+
+fn new_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+fn owned<'a>(id: Option<Cow<'a, str>>) -> RequestId<'a> {
+    RequestId::new(id, new_id)
+}
+
+impl Connection {
+    /// One whole frame.
+    pub(super) fn frame(
+        &mut self,
+        table: &Guard<Arc<Table>>,
+        version: Version,
+        kind: Kind,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+        now: &mut Time,
+    ) {
+        match kind {
+            Kind::Sync => self.request(table, version, Kind::Sync, payload, out, now),
+            Kind::AsyncRequest => self.request(table, version, Kind::AsyncResponse, payload, out, now),
+            Kind::Heartbeat => {
+                self.tally.heartbeats += 1;
+                write_heartbeat(out, version);
+            }
+            Kind::Error | Kind::AsyncResponse => {
+                self.asked(version, Kind::Error, None).fail(out, &Failure::ServerKind(kind));
+            }
+            // What the user's Go server does with a kind it does not know.
+            Kind::Other(_) => self.tally.unknown_kinds += 1,
+        }
+    }
+
+    fn asked<'a>(&self, version: Version, kind: Kind, id: Option<&'a str>) -> Asked<'a> {
+        Asked { framing: self.manner.framing, version, kind, id }
+    }
+
+    fn request(
+        &mut self,
+        table: &Guard<Arc<Table>>,
+        version: Version,
+        kind: Kind,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+        now: &mut Time,
+    ) {
+        self.tally.requests += 1;
+        let (request, id) = match Request::parse(payload) {
+            Ok(request) => {
+                let id = request.id.map(|id| id.as_json());
+                (request, id)
+            }
+            Err(rejected) => {
+                let id = rejected.id.map(|id| id.as_json());
+                self.fail(version, kind, id, &Failure::Envelope(rejected.error), out);
+                return;
+            }
+        };
+        let target = match self.admit(table, &request, kind) {
+            Ok(target) => target,
+            Err(failure) => {
+                self.fail(version, kind, id, &failure, out);
+                return;
+            }
+        };
+        let permit = match &target.permits {
+            None => None,
+            Some(permits) => match permits.take() {
+                Some(permit) => Some(permit),
+                None => {
+                    let failure = Failure::Overloaded("the route is at its max_in_flight");
+                    self.fail(version, kind, id, &failure, out);
+                    return;
+                }
+            },
+        };
+        let waits = kind == Kind::Sync && self.flights.lane_is_busy();
+        if target.run == Run::Inline && !waits {
+            self.run_inline(target, version, kind, &request, out, now);
+        } else {
+            self.take_off(target, version, kind, &request, permit, out, *now);
+        }
+    }
+
+    /// Whether the request may be begun, and where it goes.
+    fn admit<'t>(
+        &self,
+        table: &'t Guard<Arc<Table>>,
+        request: &Request<'_>,
+        kind: Kind,
+    ) -> Result<&'t Target, Failure> {
+        match request.id {
+            Some(id) if self.flights.has_id(id.as_json()) => return Err(Failure::DuplicateId),
+            None if kind == Kind::AsyncResponse => return Err(Failure::Envelope(EnvelopeError::IdMissing)),
+            _ => {}
+        }
+        if self.thread.draining.get() {
+            return Err(Failure::GoingAway);
+        }
+        if self.thread.dispatcher.budget.is_spent() {
+            return Err(Failure::Overloaded("the bytes that may be buffered are all held"));
+        }
+        table.find(&request.method)
+    }
+
+    /// Runs it here and now, its result written straight into the thread's output.
+    fn run_inline(
+        &mut self,
+        target: &Target,
+        version: Version,
+        kind: Kind,
+        request: &Request<'_>,
+        out: &mut Vec<u8>,
+        now: &mut Time,
+    ) {
+        let facts = CallFacts {
+            deadline: now.after(target.timeout).0,
+            id: owned(request.id.map(|id| id.text())),
+            depth: 0,
+            may_wait: false,
+            cancelled: AtomicBool::new(false),
+        };
+        let params = request.params.map_or(&b""[..], |params| params.get().as_bytes());
+        let asked = self.asked(version, kind, request.id.map(|id| id.as_json()));
+        let ended = self.run_here(target, &facts, params, asked, out, now);
+        tracing::debug!(
+            conn = self.number,
+            id = %printable(facts.id.text()),
+            method = %request.method,
+            plugin = &*target.generation.identity.plugin,
+            generation = target.generation.identity.number,
+            ?ended,
+            "answered"
+        );
+        self.answered(ended);
+    }
+
+    fn run_here(
+        &mut self,
+        target: &Target,
+        facts: &CallFacts<'_>,
+        params: &[u8],
+        asked: Asked<'_>,
+        out: &mut Vec<u8>,
+        now: &mut Time,
+    ) -> Ended {
+        let head = asked.open(out);
+        let end = target.generation.run_direct(target.method, facts, params, out);
+        // The next request's clock as well: one reading serves both.
+        *now = Time::now();
+        if now.0 > facts.deadline {
+            self.tally.late_results += 1;
+            head.abandon(out);
+            return asked.fail(out, &Failure::DeadlineExceeded(target.timeout));
+        }
+        let limit = self.thread.dispatcher.limits.frame;
+        asked.close(head, out, end, &target.generation.identity.plugin, limit)
+    }
+
+    /// Sends it to a thread of its generation, or into the lane to wait for its turn.
+    #[expect(clippy::too_many_arguments, reason = "the request in its parts, taken apart once")]
+    fn take_off(
+        &mut self,
+        target: &Target,
+        version: Version,
+        kind: Kind,
+        request: &Request<'_>,
+        route_permit: Option<Permit>,
+        out: &mut Vec<u8>,
+        now: Time,
+    ) {
+        let id = request.id.map(|id| id.as_json());
+        let Some(permit) = self.thread.dispatcher.in_flight.take() else {
+            self.fail(version, kind, id, &Failure::Overloaded("too many requests are in flight"), out);
+            return;
+        };
+        let deadline = now.after(target.timeout);
+        let facts = CallFacts {
+            deadline: deadline.0,
+            id: owned(request.id.map(|id| Cow::Owned(id.text().into_owned()))),
+            depth: 0,
+            may_wait: target.run == Run::Blocking,
+            cancelled: AtomicBool::new(false),
+        };
+        let plugin = &target.generation.identity.plugin;
+        tracing::debug!(
+            conn = self.number,
+            id = %printable(facts.id.text()),
+            method = %request.method,
+            plugin = &**plugin,
+            generation = target.generation.identity.number,
+            "accepted"
+        );
+        let answer = Box::new(ToConnection {
+            mailbox: Arc::clone(&self.mailbox),
+            key: self.flights.next_key(),
+            framing: self.manner.framing,
+            version,
+            kind,
+            id: id.map(Into::into),
+            plugin: Arc::clone(plugin),
+            limit: self.thread.dispatcher.limits.frame,
+        });
+        let params = request.params.map_or(&b""[..], |params| params.get().as_bytes());
+        let generation = Arc::clone(&target.generation);
+        let call = Call::new(facts, generation, target.method, params, answer, route_permit);
+        let (timeout, run) = (target.timeout, target.run);
+        let busy = self.flights.lane_is_busy();
+        let key = self.flights.add(version, kind, id, deadline, timeout, call, run, permit);
+        if kind == Kind::Sync && busy {
+            self.flights.queue(Turn::Call(key));
+        } else {
+            self.start(key, out);
+        }
+    }
+
+    /// Starts a request in flight on a thread of its generation.
+    fn start(&mut self, key: Key, out: &mut Vec<u8>) {
+        let Some(flight) = self.flights.get(key) else { return };
+        let call = Arc::clone(&flight.call);
+        let is_sync = flight.kind == Kind::Sync;
+        match call.generation.submit(Arc::clone(&call), flight.run) {
+            Ok(()) if is_sync => self.flights.running = Some(key),
+            Ok(()) => {}
+            Err(call) => {
+                call.cancel();
+                self.end(key, &Failure::Overloaded("the plugin's queue is full"), out);
+            }
+        }
+    }
+
+    /// Answers a request in flight with a failure.
+    fn end(&mut self, key: Key, failure: &Failure, out: &mut Vec<u8>) {
+        let Some(flight) = self.flights.remove(key) else { return };
+        let ended = self.asked(flight.version, flight.kind, flight.id.as_deref()).fail(out, failure);
+        self.answered(ended);
+    }
+
+    /// Lets sync requests have their turn until one of them runs elsewhere.
+    pub(super) fn next_turn(&mut self, out: &mut Vec<u8>, now: Time) {
+        let mut now = now;
+        while let Some(turn) = self.flights.next_turn() {
+            let key = match turn {
+                Turn::Reply(frame) => {
+                    out.extend_from_slice(&frame);
+                    continue;
+                }
+                Turn::Call(key) => key,
+            };
+            let Some(flight) = self.flights.get(key) else { continue };
+            if flight.expired || flight.deadline <= now {
+                let failure = Failure::DeadlineExceeded(flight.timeout);
+                flight.call.cancel();
+                self.end(key, &failure, out);
+            } else if flight.run == Run::Inline {
+                let Some(flight) = self.flights.remove(key) else { continue };
+                let call = &flight.call;
+                let target = Target {
+                    generation: Arc::clone(&call.generation),
+                    method: call.method,
+                    run: flight.run,
+                    timeout: flight.timeout,
+                    permits: None,
+                };
+                let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());
+                let ended = self.run_here(&target, &call.facts, &call.params, asked, out, &mut now);
+                self.answered(ended);
+            } else {
+                self.start(key, out);
+            }
+        }
+    }
+
+    /// Answers a request that was never begun: a sync one in its turn, an async one at once. One that cannot be
+    /// named is answered by an error notification.
+    fn fail(&mut self, version: Version, kind: Kind, id: Option<&str>, failure: &Failure, out: &mut Vec<u8>) {
+        let kind = if kind == Kind::AsyncResponse && id.is_none() { Kind::Error } else { kind };
+        let asked = self.asked(version, kind, id);
+        let ended = if kind == Kind::Sync && self.flights.lane_is_busy() {
+            let mut reply = Vec::new();
+            let ended = asked.fail(&mut reply, failure);
+            self.flights.queue(Turn::Reply(reply));
+            ended
+        } else {
+            asked.fail(out, failure)
+        };
+        self.answered(ended);
+    }
+
+    /// Answers a frame whose payload is not read: its id will never be known.
+    pub(super) fn refuse_unread(&mut self, out: &mut Vec<u8>, header: Header, failure: &Failure, now: Time) {
+        match header.kind {
+            Kind::Sync => {
+                self.tally.requests += 1;
+                self.fail(header.version, Kind::Sync, None, failure, out);
+                self.next_turn(out, now);
+            }
+            Kind::AsyncRequest => {
+                self.tally.requests += 1;
+                self.fail(header.version, Kind::AsyncResponse, None, failure, out);
+            }
+            Kind::Heartbeat | Kind::Error | Kind::AsyncResponse | Kind::Other(_) => {}
+        }
+    }
+
+    /// Tells the peer of something that belongs to no request. In lines there is only one kind of reply.
+    pub(super) fn refuse(&mut self, out: &mut Vec<u8>, failure: &Failure) {
+        self.asked(Version::V1_0, Kind::Error, None).fail(out, failure);
+        self.replied = true;
+    }
+
+    /// Counts a reply.
+    pub(super) fn answered(&mut self, ended: Ended) {
+        self.replied = true;
+        let Ended::Error(code) = ended else {
+            self.tally.results += 1;
+            return;
+        };
+        self.tally.errors += 1;
+        match Code::from_i64(code) {
+            Some(Code::DeadlineExceeded) => self.tally.deadlines_exceeded += 1,
+            Some(Code::Overloaded) => self.tally.overloaded += 1,
+            Some(Code::PluginPanicked) => self.tally.panics += 1,
+            _ => {}
+        }
+    }
+}

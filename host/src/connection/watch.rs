@@ -1,0 +1,92 @@
+//! The instants a connection watches: deadlines, slow frames, a peer that does not read, idleness.
+
+use std::time::Duration;
+
+use super::{Buffers, Connection, Farewell};
+use crate::clock::Time;
+use crate::dispatch::{Asked, Failure};
+
+/// The slowest that a frame may come after its first seconds, in bytes a second. A body that is long gets time for
+/// its size; one that trickles is cut: 64 KiB/s is far below what any local peer writes.
+const SLOWEST: u64 = 64 * 1024;
+
+/// How often a half-closed connection is looked at: nothing tells when the peer closes the other half too.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl Connection {
+    /// Takes the replies that other threads left.
+    pub(super) fn take_delivered(&mut self, buffers: &mut Buffers, now: Time) {
+        let mut delivered = std::mem::take(&mut buffers.delivered);
+        self.mailbox.take(&mut delivered);
+        for reply in delivered.drain(..) {
+            if self.flights.remove(reply.key).is_none() {
+                // Its deadline was answered, and that was its one reply.
+                self.tally.late_results += 1;
+                continue;
+            }
+            buffers.out.extend_from_slice(&reply.frame);
+            self.answered(reply.ended);
+            if self.flights.running == Some(reply.key) {
+                self.flights.running = None;
+                self.next_turn(&mut buffers.out, now);
+            }
+        }
+        buffers.delivered = delivered;
+    }
+
+    /// Answers every request whose deadline has passed, and ends a connection whose frame is overdue.
+    pub(super) fn expire(&mut self, out: &mut Vec<u8>, now: Time) {
+        if self.closing.is_none() && self.frame_due().is_some_and(|at| at <= now) {
+            let failure = Failure::SlowFrame(self.thread.dispatcher.timeouts.frame);
+            self.refuse_and_close(out, &failure, "a frame came too slowly");
+        }
+        for key in self.flights.expired(now) {
+            if self.flights.waits(key) {
+                self.flights.expire_waiting(key);
+                continue;
+            }
+            let Some(flight) = self.flights.remove(key) else { continue };
+            flight.call.cancel();
+            let asked = Asked {
+                framing: self.manner.framing,
+                version: flight.version,
+                kind: flight.kind,
+                id: flight.id.as_deref(),
+            };
+            let ended = asked.fail(out, &Failure::DeadlineExceeded(flight.timeout));
+            self.answered(ended);
+            if self.flights.running == Some(key) {
+                self.flights.running = None;
+                self.next_turn(out, now);
+            }
+        }
+    }
+
+    /// Whether a limit of time has passed that ends the connection.
+    pub(super) fn overdue(&mut self, now: Time) -> Option<Farewell> {
+        let timeouts = &self.thread.dispatcher.timeouts;
+        if self.outbox.gives_up(timeouts.write).is_some_and(|at| at <= now) {
+            return Some(Farewell::Cut("the peer does not read"));
+        }
+        let idle = self.flights.is_empty() && self.outbox.is_empty() && self.frame_begun.is_none();
+        (idle && self.last_active.after(timeouts.idle) <= now).then_some(Farewell::Idle)
+    }
+
+    fn frame_due(&self) -> Option<Time> {
+        let (begun, bytes) = self.frame_begun?;
+        let for_its_size = Duration::from_millis(bytes.saturating_mul(1000) / SLOWEST);
+        Some(begun.after(self.thread.dispatcher.timeouts.frame).after(for_its_size))
+    }
+
+    /// When the connection must look at the clock again, if nothing happens before.
+    pub(super) fn next_instant(&self, now: Time) -> Time {
+        let timeouts = &self.thread.dispatcher.timeouts;
+        let half_closed = (self.read_closed && !self.flights.is_empty()).then(|| now.after(LOOK));
+        let idle = (self.flights.is_empty() && self.outbox.is_empty()).then(|| self.last_active.after(timeouts.idle));
+        [self.flights.earliest(), self.frame_due(), self.outbox.gives_up(timeouts.write), half_closed, idle]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(Time::NEVER)
+    }
+}

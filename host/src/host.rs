@@ -1,0 +1,173 @@
+//! The host as a value: built from a configuration, run until a future says stop.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jackfield_plugin_api::Methods;
+use tokio::sync::{oneshot, watch};
+
+use crate::config::Config;
+use crate::dispatch::{Dispatcher, Table};
+use crate::load::{Entry, Prober};
+use crate::plugin::{Calls, CallsDoor, LocalPlugin, Registry, System, Told};
+use crate::server::{BindError, Claims, Ending, Server};
+
+/// How long the plugins may take to stop once no request is left.
+const RETIRE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket could not be bound.
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    /// The system gave no thread or no reactor.
+    #[error("the host's threads could not be started: {0}")]
+    Threads(#[from] io::Error),
+    /// A program gave a plugin a name that is taken or cannot be one.
+    #[error("no plugin of the program can be named {0:?}")]
+    Name(String),
+}
+
+/// A host that has not started: its configuration, and what the program adds to it.
+pub struct Builder {
+    config: Config,
+    prober: Prober,
+    locals: Vec<LocalPlugin>,
+    names: BTreeSet<String>,
+    threads: usize,
+}
+
+impl Builder {
+    /// A host of `config`. `entry` shows that the program called [`enter`](crate::enter) first: plugins are opened
+    /// in a process of their own before this one, and that process is this program, started once more.
+    #[must_use]
+    pub fn new(config: Config, entry: &Entry) -> Self {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let prober = Prober::this_program(entry);
+        Self { config, prober, locals: Vec::new(), names: BTreeSet::new(), threads }
+    }
+
+    /// Adds methods that are part of this program, as the plugin `name`. `[plugin.NAME]` and `[[route]]` apply to it
+    /// as to any other.
+    ///
+    /// # Errors
+    /// The name is taken by another one, or is `system`.
+    pub fn plugin<S: Send + Sync + 'static>(
+        mut self,
+        name: &str,
+        state: S,
+        methods: Methods<S>,
+    ) -> Result<Self, StartError> {
+        if name == System::NAME || !self.names.insert(name.to_owned()) {
+            return Err(StartError::Name(name.to_owned()));
+        }
+        self.locals.push(LocalPlugin::new(name, state, methods));
+        Ok(self)
+    }
+
+    /// How many threads serve connections; as many as there are processors unless this says otherwise. At least 1.
+    #[must_use]
+    pub fn io_threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// Claims the sockets, loads the plugins, binds. When it returns, requests are answered.
+    ///
+    /// Blocks for as long as the plugins take to start. A plugin that cannot be loaded is an error in the log, not
+    /// here: the others serve.
+    ///
+    /// # Errors
+    /// A socket that cannot be bound, or threads that cannot be had; nothing is left behind.
+    pub fn start(self) -> Result<Host, StartError> {
+        let Self { config, prober, locals, mut names, threads } = self;
+        let claims = Claims::take(&config.listeners)?;
+        let calls: CallsDoor = Arc::default();
+        let told = Arc::new(OnceLock::new());
+        let mut registry = Registry::new(Arc::clone(&calls));
+        registry.add_local(System::plugin(Arc::clone(&told)), &config)?;
+        for local in locals {
+            registry.add_local(local, &config)?;
+        }
+        registry.load_directory(&config, &prober);
+        names.insert(System::NAME.to_owned());
+        let table = Table::build(&config, registry.serving(), &names);
+        let dispatcher = Dispatcher::new(table, config.limits.clone(), config.timeouts.clone());
+        let weak: std::sync::Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
+        // Both doors are this function's: nobody else can have filled them.
+        let _ = calls.set(weak);
+        let _ = told.set(Arc::clone(&dispatcher) as Arc<dyn Told>);
+        let server = Server::start(threads, &dispatcher)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let sockets = claims.bind()?;
+        let (ending, watched) = watch::channel(Ending::Serve);
+        let (done, ended) = oneshot::channel();
+        let control = move || {
+            let served = runtime.block_on(server.run(sockets, watched));
+            runtime.shutdown_background();
+            dispatcher.retire_table();
+            drop(dispatcher);
+            drop(told);
+            registry.retire_all(Instant::now() + RETIRE_LIMIT);
+            // Nobody waits when the host was dropped.
+            let _ = done.send(served);
+        };
+        thread::Builder::new().name("control".into()).spawn(control)?;
+        Ok(Host { ending, ended })
+    }
+
+    /// Starts, serves until `shutdown` is ready, drains, ends.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+        let host = self.start()?;
+        shutdown.await;
+        host.stop().await?;
+        Ok(())
+    }
+}
+
+/// A host that serves. Dropped, it drains by itself.
+pub struct Host {
+    ending: watch::Sender<Ending>,
+    ended: oneshot::Receiver<io::Result<()>>,
+}
+
+impl Host {
+    /// Stops accepting, answers what is in flight (within the drain time-out), and ends when all of that is done.
+    /// Needs no particular async runtime.
+    ///
+    /// # Errors
+    /// The sockets could not be watched, so that nothing was served.
+    pub async fn stop(mut self) -> io::Result<()> {
+        self.begin_stop();
+        self.ended().await
+    }
+
+    /// As the first half of [`Host::stop`]: returns at once.
+    pub fn begin_stop(&self) {
+        self.ending.send_if_modified(|ending| std::mem::replace(ending, (*ending).max(Ending::Drain)) == Ending::Serve);
+    }
+
+    /// Ends at once: what is in flight is not answered.
+    pub fn cut(&self) {
+        self.ending.send_replace(Ending::Cut);
+    }
+
+    /// Ready when the host has ended.
+    ///
+    /// # Errors
+    /// As [`Host::stop`].
+    pub async fn ended(&mut self) -> io::Result<()> {
+        match (&mut self.ended).await {
+            Ok(served) => served,
+            Err(_) => Err(io::Error::other("the host's control thread ended by itself")),
+        }
+    }
+}

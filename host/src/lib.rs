@@ -1,0 +1,38 @@
+//! Jackfield: a host that answers requests over Unix sockets with methods that live in plugins.
+//!
+//! The program `jackfield` is a thin shell around this library; another program can embed the host with its own
+//! methods beside the plugins:
+//!
+//! ```no_run
+//! use jackfield::config::{Config, Listener};
+//! use jackfield::{Builder, Methods};
+//!
+//! # async fn example() -> Result<(), jackfield::StartError> {
+//! // First in `main`: this program is started once more to try plugins out.
+//! let entry = jackfield::enter();
+//! let config = Config { listeners: vec![Listener::at("run/app.sock")], ..Config::default() };
+//! let methods = Methods::new().inline("app.double", |_: &(), n: i64| Ok::<_, jackfield::Error>(2 * n));
+//! let shutdown = async { /* a signal, a channel, … */ };
+//! Builder::new(config, &entry).plugin("app", (), methods)?.run(shutdown).await
+//! # }
+//! ```
+//!
+//! Imports run one way: `host → server → connection → dispatch → plugin → load → plugin-api`. `config`, `clock`,
+//! `limits`, `counters` and `log` are leaves.
+
+mod clock;
+pub mod config;
+mod connection;
+mod counters;
+mod dispatch;
+mod host;
+mod limits;
+pub mod load;
+pub mod log;
+mod plugin;
+mod server;
+
+pub use host::{Builder, Host, StartError};
+pub use jackfield_plugin_api::{Context, Error, Methods};
+pub use load::{Entry, enter};
+pub use server::BindError;

@@ -1,0 +1,195 @@
+//! The plugin directory: opened once its whole path is found to be safe, listed, and files staged out of it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+
+
+use super::refused::{Reason, Refused};
+use super::{FILE_MAX, Staged, inspection, path};
+
+/// Set-user-ID and set-group-ID: such a file was made for other ends, and by somebody who may have others' rights.
+const SET_ID: u32 = 0o6000;
+
+/// The directory that plugins are loaded from, into which only root and the host's own user can put files.
+///
+/// It is held open: what is listed and staged comes from the directory that was checked, even when the path leads
+/// to another one by now ([`Directory::is_current`]).
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Opens the directory at `path`. It may be reached through symbolic links of root's or the host's user.
+    ///
+    /// # Errors
+    /// It is not there, not a directory, or somebody else could change what is loaded from it: it, or a directory
+    /// above it, belongs to another user or may be written by group or others. A directory above it may be written
+    /// by all if it is root's and sticky, as /tmp is.
+    pub fn open(path: &Path) -> Result<Self, Refused> {
+        Ok(Self { fd: path::open_directory(path)?, path: path.to_owned() })
+    }
+
+    /// The path that it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the path still leads to this very directory, and not to one that took its place.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let (ours, there) = (fstat(&self.fd), rustix::fs::stat(&self.path));
+        matches!((ours, there), (Ok(ours), Ok(there)) if (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino))
+    }
+
+    /// The names of the plugin files: all `*.so`, in byte order, but for those that begin with `.`, `~` or `#`,
+    /// which copying programs and editors use while they write.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn list(&self) -> Result<Vec<OsString>, Refused> {
+        let refused = |error| path::refused_opening(&self.path, error);
+        let mut names = Vec::new();
+        // `read_from` opens it anew, so that each listing begins at the beginning.
+        for entry in Dir::read_from(&self.fd).map_err(refused)? {
+            let entry = entry.map_err(refused)?;
+            let name = entry.file_name().to_bytes();
+            if name.ends_with(b".so") && !name.starts_with(b".") && !name.starts_with(b"~") && !name.starts_with(b"#") {
+                names.push(OsString::from_vec(name.to_vec()));
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// What the file system says of a file: cheap, to find out which files must be staged again.
+    ///
+    /// # Errors
+    /// As for [`Directory::stage`], as far as it is seen without opening the file.
+    pub fn stamp(&self, file_name: &OsStr) -> Result<Stamp, Refused> {
+        inspection::required_name(file_name)?;
+        Stamp::of(&self.checked(file_name)?).ok_or_else(|| changed(&self.path.join(file_name)))
+    }
+
+    /// Copies a file of the directory into a sealed memory file, and inspects the copy. The copy is private to this
+    /// process: what happens to the file afterwards does not matter.
+    ///
+    /// # Errors
+    /// The file is no regular file of root's or the host's user that only its owner may write, has another name
+    /// (`nlink`) or a set-ID bit, is empty or larger than [`FILE_MAX`](super::FILE_MAX), changed while it was read,
+    /// or its content would be refused by [`inspect`](super::inspect).
+    pub fn stage(&self, file_name: &OsStr) -> Result<Staged, Refused> {
+        let name = inspection::required_name(file_name)?;
+        let path = self.path.join(file_name);
+        // Looked at before it is opened: opening a device or a FIFO can have effects.
+        self.checked(file_name)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = openat(&self.fd, file_name, flags, Mode::empty())
+            .map_err(|error| path::refused_opening(&path, error))?;
+        let before = fstat(&file).map_err(|error| path::refused_opening(&path, error))?;
+        check_file(&path, &before)?;
+        let mut file = File::from(file);
+        let staged = Staged::copy(&mut file, &path, name, Stamp::of(&before).ok_or_else(|| changed(&path))?);
+        // Also after a failure: half a file that is still being written is no fault of the plugin's.
+        let after = fstat(&file).map_err(|error| path::refused_opening(&path, error))?;
+        if Stamp::of(&after).is_none_or(|after| !after.has_equal_facts(&before)) {
+            return Err(changed(&path));
+        }
+        staged
+    }
+
+    fn checked(&self, file_name: &OsStr) -> Result<Stat, Refused> {
+        let path = self.path.join(file_name);
+        let stat = statat(&self.fd, file_name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| path::refused_opening(&path, error))?;
+        check_file(&path, &stat)?;
+        Ok(stat)
+    }
+}
+
+fn changed(path: &Path) -> Refused {
+    Refused::new(
+        Reason::ChangedWhileRead,
+        format_args!("{}: it is still being written; rename finished files into place", path.display()),
+    )
+}
+
+/// Whether a file may be a plugin's, by what the file system says of it.
+fn check_file(path: &Path, stat: &Stat) -> Result<(), Refused> {
+    let mode = stat.st_mode & 0o7777;
+    let refuse = |reason, detail: String| Err(Refused::new(reason, format!("{}: {detail}", path.display())));
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Symlink => {
+            return refuse(Reason::Symlink, "a symbolic link; put the file itself there".to_owned());
+        }
+        _ => return refuse(Reason::NotARegularFile, path::kind_of(stat.st_mode).to_owned()),
+    }
+    if !path::has_trusted_owner(stat) {
+        return Err(path::wrong_owner(path, path.file_name().unwrap_or_default(), stat));
+    }
+    if path::is_writable_by_others(stat) {
+        return refuse(Reason::WritableByOthers, format!("mode {mode:04o}; chmod go-w"));
+    }
+    if mode & SET_ID != 0 {
+        return refuse(Reason::SetId, format!("mode {mode:04o}; chmod ug-s"));
+    }
+    if stat.st_nlink > 1 {
+        return refuse(Reason::HardLinked, format!("it has {} names; copy it instead", stat.st_nlink));
+    }
+    match u64::try_from(stat.st_size).unwrap_or(0) {
+        0 => refuse(Reason::Empty, "the file has no content".to_owned()),
+        size if size > FILE_MAX => refuse(Reason::TooLarge, inspection::too_large().detail),
+        _ => Ok(()),
+    }
+}
+
+/// How old a change must be for a stamp to vouch for it. File systems note times by ticks (10 ms and less; 2 s on
+/// FAT): two changes in one tick look like one.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// What the file system says of a file, to find out cheaply whether it may have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    modified: (i64, u64),
+    changed: (i64, u64),
+    /// Whether the last change was long ago when this was taken.
+    settled: bool,
+}
+
+impl Stamp {
+    /// `None` for a file that has been removed.
+    fn of(stat: &Stat) -> Option<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let changed = (stat.st_ctime, stat.st_ctime_nsec);
+        let age = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_sub(changed.0);
+        (stat.st_nlink > 0).then_some(Self {
+            file: (stat.st_dev, stat.st_ino),
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed,
+            settled: age > i64::try_from(SETTLED.as_secs()).unwrap_or(i64::MAX),
+        })
+    }
+
+    fn has_equal_facts(&self, stat: &Stat) -> bool {
+        Self::of(stat).is_some_and(|other| Self { settled: self.settled, ..other } == *self)
+    }
+
+    /// Whether the file has certainly not changed since `earlier` was taken. A file that had changed only just
+    /// before `earlier` may have changed once more without a trace: then the answer is no, and its content decides.
+    #[must_use]
+    pub fn is_unchanged_since(&self, earlier: &Self) -> bool {
+        earlier.settled && Self { settled: true, ..*self } == *earlier
+    }
+}

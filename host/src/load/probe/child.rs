@@ -1,0 +1,109 @@
+//! The probing process from inside: it shields its report from the plugin, then opens, starts, stops and closes it.
+
+use std::env;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::exit;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use jackfield_plugin_api::abi::{HostCell, Instance, Root, StartFailure};
+use rustix::fs::{FileType, SealFlags, fcntl_get_seals, fstat};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
+use rustix::stdio::{dup2_stdout, stderr, stdin, stdout};
+
+use super::super::library::Opened;
+use super::super::refused::{Reason, Refused};
+use super::report::{Report, Request, Step};
+use super::services::ProbeServices;
+use super::ARGUMENT;
+
+/// The lowest number that the report's descriptor may get: out of the way of code that closes or reuses low ones.
+const REPORT_FD_MIN: i32 = 100;
+
+/// Whether this process was started as a probe: by its name, and by what its stdin and stdout are, for anybody can
+/// choose a name.
+pub(super) fn is_asked_for() -> bool {
+    env::args_os().next().is_some_and(|name| name == ARGUMENT)
+        && fcntl_get_seals(stdin()).is_ok_and(|seals| seals.contains(SealFlags::WRITE))
+        && fstat(stdout()).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
+}
+
+/// The way back to the parent.
+#[derive(Clone)]
+pub(super) struct Reporter(Arc<Mutex<UnixStream>>);
+
+impl Reporter {
+    pub(super) fn send(&self, report: &Report) {
+        let Ok(line) = report.encode() else { return };
+        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A parent that has gone has killed this process, or will in a moment.
+        let _ = socket.write_all(&line);
+    }
+}
+
+/// Probes, reports, and ends the process.
+pub(super) fn run() -> ! {
+    let Ok(mut socket) = shield() else { exit(1) };
+    let Ok((request, settings)) = Request::read(&mut socket) else { exit(1) };
+    // It may have died before the death signal was asked for.
+    if getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs()) != Some(request.parent) {
+        exit(1);
+    }
+    let reporter = Reporter(Arc::new(Mutex::new(socket)));
+    let report = match probe(&request, settings, &reporter) {
+        Ok(()) => Report::Passed,
+        Err(Refused { reason, detail }) => Report::Refused { reason: reason.code().to_owned(), detail },
+    };
+    reporter.send(&report);
+    exit(0)
+}
+
+/// Takes the report's socket away from where a plugin writes its prints to, and limits what a crash costs.
+fn shield() -> rustix::io::Result<UnixStream> {
+    let socket = UnixStream::from(fcntl_dupfd_cloexec(stdout(), REPORT_FD_MIN)?);
+    dup2_stdout(stderr())?;
+    // Crashing is what a probe is for. 1, not 0: a core_pattern that is a pipe gets its dump at 0, too (core(5)).
+    setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) })?;
+    // The parent's thread waits for the probe, so it does not end before its process does.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    Ok(socket)
+}
+
+fn probe(request: &Request, settings: Vec<u8>, reporter: &Reporter) -> Result<(), Refused> {
+    reporter.send(&Report::Step(Step::Opening));
+    let copy: OwnedFd =
+        stdin().try_clone_to_owned().map_err(|error| Refused::new(Reason::NoResources, error))?;
+    let opened = Opened::open(copy)?;
+    reporter.send(&Report::Step(Step::Checking));
+    let root = opened.root(&request.manifest)?;
+    // As in the host: the plugin's code runs on a thread that is joined before the code is closed.
+    let on_thread = {
+        let reporter = reporter.clone();
+        thread::Builder::new().name("probe".into()).spawn(move || start_and_stop(&root, &settings, &reporter))
+    };
+    on_thread
+        .map_err(|error| Refused::new(Reason::NoResources, error))?
+        .join()
+        .unwrap_or_else(|_| Err(Refused::new(Reason::ProbeFailed, "the probing thread panicked")))?;
+    reporter.send(&Report::Step(Step::Closing));
+    // Whether all of it goes is not asked: code that stays is retained in the host, and that is allowed.
+    let _ = opened.close();
+    Ok(())
+}
+
+fn start_and_stop(root: &Root, settings: &[u8], reporter: &Reporter) -> Result<(), Refused> {
+    let host = HostCell::new(Arc::new(ProbeServices::new(reporter.clone())));
+    reporter.send(&Report::Step(Step::Starting));
+    let instance = Instance::start(root, &host, settings).map_err(|failure| match failure {
+        StartFailure::Refused(why) => Refused::new(Reason::StartFailed, why),
+        StartFailure::Panicked(why) => Refused::new(Reason::StartPanicked, why),
+    })?;
+    reporter.send(&Report::Step(Step::Stopping));
+    if let Err(text) = instance.stop() {
+        reporter.send(&Report::StopPanicked(text));
+    }
+    Ok(())
+}

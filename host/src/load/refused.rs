@@ -1,0 +1,169 @@
+//! Why a plugin's file is not loaded: one reason for each cause, and words for the operator.
+
+use std::fmt;
+
+use jackfield_plugin_api::abi::StartFailure;
+use serde::{Serialize, Serializer};
+
+/// Why a plugin's file was refused. What served before it serves on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Refused {
+    /// The cause, one word for programs, tests and metrics.
+    pub reason: Reason,
+    /// What was found and, where something can be done about it, what to do. For the operator, never for a client:
+    /// it may name paths.
+    pub detail: String,
+}
+
+impl Refused {
+    pub(crate) fn new(reason: Reason, detail: impl fmt::Display) -> Self {
+        Self { reason, detail: detail.to_string() }
+    }
+}
+
+impl From<StartFailure> for Refused {
+    fn from(failure: StartFailure) -> Self {
+        match failure {
+            StartFailure::Refused(why) => Self::new(Reason::StartFailed, why),
+            StartFailure::Panicked(why) => Self::new(Reason::StartPanicked, why),
+        }
+    }
+}
+
+/// Declares [`Reason`] with the code of each cause beside it.
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
+        /// The cause of a refusal.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// Every reason there is.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The reason as one word; it never changes its meaning.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    // The directory, and the file in it.
+    /// A file name that is not `NAME.so` with a name of 1 to 64 letters, digits, `_` and `-`.
+    FileName = "file-name",
+    /// There is no such file or directory.
+    NotFound = "not-found",
+    /// The system would not let it be opened or read.
+    Unreadable = "unreadable",
+    /// A symbolic link where the file should be.
+    Symlink = "symlink",
+    /// A directory, FIFO, socket or device.
+    NotARegularFile = "not-a-regular-file",
+    /// The plugin directory's path leads to something else.
+    NotADirectory = "not-a-directory",
+    /// Owned by neither root nor the user that the host runs as.
+    WrongOwner = "wrong-owner",
+    /// Group or others may write the file.
+    WritableByOthers = "writable-by-others",
+    /// Set-user-ID or set-group-ID.
+    SetId = "set-id",
+    /// The file has a second name, under which others may reach it.
+    HardLinked = "hard-linked",
+    /// Others may write the directory, or one above it.
+    DirectoryWritable = "directory-writable",
+    /// A file without content.
+    Empty = "empty",
+    /// More than [`FILE_MAX`](super::FILE_MAX) bytes.
+    TooLarge = "too-large",
+    /// The file was being written while it was read: try again.
+    ChangedWhileRead = "changed-while-read",
+    /// The system had no memory file, process or pipe to give.
+    NoResources = "no-resources",
+    // The ELF file.
+    /// Not an ELF file.
+    NotElf = "not-elf",
+    /// 32-bit, or big endian.
+    ElfClass = "elf-class",
+    /// Built for another processor.
+    ElfMachine = "elf-machine",
+    /// An executable or an object file, not a shared library.
+    ElfType = "elf-type",
+    /// Something that the file says it has lies beyond its end.
+    Truncated = "truncated",
+    /// The tables of the file contradict themselves.
+    Malformed = "malformed",
+    /// Loading it would make the stacks of the whole process executable.
+    ExecutableStack = "executable-stack",
+    /// A segment that is both writable and executable.
+    WritableCode = "writable-code",
+    /// Loading it would write into its code.
+    TextRelocations = "text-relocations",
+    /// `DT_RPATH` or `DT_RUNPATH`: it says itself where its libraries are looked for.
+    RunPath = "run-path",
+    /// A library that it needs is named by a path.
+    ForeignLibrary = "foreign-library",
+    // The manifest.
+    /// There is no manifest in the file: it is no Jackfield plugin.
+    NoManifest = "no-manifest",
+    /// The manifest is there and cannot be understood.
+    ManifestUnreadable = "manifest-unreadable",
+    /// The manifest names a method twice, or by a name that no method may have.
+    ManifestInvalid = "manifest-invalid",
+    /// Built against a plugin API of another series.
+    ApiVersion = "api-version",
+    /// Built with `panic = "abort"`: a panic of it would end the host.
+    PanicAbort = "panic-abort",
+    /// The symbol of the root module is not exported.
+    NoRootModule = "no-root-module",
+    // The probe and the load.
+    /// Another plugin has the name already.
+    NameTaken = "name-taken",
+    /// Another plugin has one of its methods already.
+    MethodTaken = "method-taken",
+    /// The dynamic loader would not open it.
+    LoadFailed = "load-failed",
+    /// The ABI of the code is not this host's, whatever the manifest says.
+    AbiMismatch = "abi-mismatch",
+    /// The running code gives another manifest than the file's.
+    ManifestMismatch = "manifest-mismatch",
+    /// Its `start` returned an error.
+    StartFailed = "start-failed",
+    /// Its `start` panicked.
+    StartPanicked = "start-panicked",
+    /// It ended the probing process: a signal, an abort, an exit.
+    ProbeCrashed = "probe-crashed",
+    /// It was not through in the time it had.
+    ProbeTimedOut = "probe-timed-out",
+    /// The probing process could not be run, or answered something that is no answer.
+    ProbeFailed = "probe-failed",
+    /// The dynamic loader gave the code of an earlier file.
+    StaleCode = "stale-code",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl Reason {
+    /// The reason of a code, as it comes back from the probing process.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.code() == code)
+    }
+}

@@ -1,0 +1,87 @@
+//! A plugin's file as a sealed copy in memory: nobody can change it any more, not even this process.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
+
+use super::inspection::{self, ContentHash, Inspection};
+use super::refused::{Reason, Refused};
+use super::{Loaded, Stamp, library};
+
+/// A plugin's file, copied and inspected, not yet opened.
+#[derive(Debug)]
+pub struct Staged {
+    /// What the copy says of itself.
+    pub inspection: Inspection,
+    /// The file's stamp before it was copied.
+    pub stamp: Stamp,
+    memfd: OwnedFd,
+}
+
+impl Staged {
+    /// Copies `file` into a sealed memory file named after the plugin and its content, and inspects the copy.
+    ///
+    /// The file is read twice: once for the hash that is part of the name, once for the copy. When the second
+    /// reading has another hash, somebody is writing to it.
+    pub(super) fn copy(file: &mut File, path: &Path, name: String, stamp: Stamp) -> Result<Self, Refused> {
+        let mut hasher = blake3::Hasher::new();
+        inspection::read_through(file, |part| {
+            hasher.update(part);
+            Ok(())
+        })?;
+        let hash = ContentHash::of_hasher(&hasher);
+        let mut copy = File::from(create(&format!("jackfield:{name}:{}", hash.short()))?);
+        file.rewind().map_err(|error| Refused::new(Reason::Unreadable, error))?;
+        hasher.reset();
+        let size = inspection::read_through(file, |part| {
+            hasher.update(part);
+            copy.write_all(part).map_err(|error| no_room(&error))
+        })?;
+        if ContentHash::of_hasher(&hasher) != hash {
+            return Err(Refused::new(Reason::ChangedWhileRead, "two readings gave two contents"));
+        }
+        // SEAL last of all: what is sealed now stays so.
+        fcntl_add_seals(&copy, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
+            .map_err(|error| no_room(&error.into()))?;
+        copy.rewind().map_err(|error| Refused::new(Reason::Unreadable, error))?;
+        let memfd = OwnedFd::from(copy.try_clone().map_err(|error| no_room(&error))?);
+        // The sealed copy is what is examined, not the file: it is what will run.
+        let inspection = inspection::examine(copy, size)?.inspection(path.to_owned(), name, hash, size);
+        Ok(Self { inspection, stamp, memfd })
+    }
+
+    /// Opens the copy in this process. Its constructors run here, so [`Prober::probe`](super::Prober::probe) comes
+    /// first. Blocks for about as long as the plugin's constructors do.
+    ///
+    /// # Errors
+    /// The dynamic loader or the ABI check refuse it, or it is not the code that its file promised. Nothing stays
+    /// loaded, as far as the dynamic loader lets go of it.
+    pub fn load(self) -> Result<Loaded, Refused> {
+        library::load(self.memfd, self.inspection)
+    }
+}
+
+impl AsFd for Staged {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.memfd.as_fd()
+    }
+}
+
+fn no_room(error: &io::Error) -> Refused {
+    Refused::new(Reason::NoResources, format_args!("no memory file for the copy: {error}"))
+}
+
+/// A memory file without the right to be executed as a program: `dlopen` does not need it, and systems with
+/// `vm.memfd_noexec = 2` allow no other. Kernels before 6.3 do not know the flag.
+fn create(name: &str) -> Result<OwnedFd, Refused> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create(name, flags),
+        made => made,
+    }
+    .map_err(|error| no_room(&error.into()))
+}

@@ -1,0 +1,78 @@
+//! The log: what is written where, and how text from outside is made harmless first.
+
+use std::borrow::Cow;
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{Layer as _, fmt, registry};
+
+use crate::config::{Format, Level, Log};
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// `format = "journald"` and no journal to write to.
+    #[error("the journal cannot be reached: {0}; is systemd-journald running? else set [log] format = \"text\"")]
+    Journal(#[source] std::io::Error),
+    /// The program has set up a subscriber of its own already.
+    #[error("{0}")]
+    Subscriber(#[from] TryInitError),
+}
+
+/// Sends everything this process logs to where `log` says: text and JSON to stderr, or the journal.
+///
+/// For programs; one that embeds the host may rather set up a `tracing` subscriber of its own.
+///
+/// # Errors
+/// No journal, or a subscriber that is there already.
+pub fn start(log: &Log) -> Result<(), LogError> {
+    let level = match log.level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    let layer = match log.format {
+        Format::Text => {
+            let colours = rustix::termios::isatty(std::io::stderr());
+            fmt::layer().with_writer(std::io::stderr).with_ansi(colours).boxed()
+        }
+        Format::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
+        Format::Journald => {
+            let journal = tracing_journald::layer().map_err(LogError::Journal)?;
+            journal.with_field_prefix(Some("JACKFIELD".into())).boxed()
+        }
+    };
+    registry().with(layer.with_filter(level)).try_init()?;
+    Ok(())
+}
+
+/// Text from outside with every control character spelled out, so that it can neither move a terminal's cursor nor
+/// begin a line of its own.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let spelled = text.chars().fold(String::with_capacity(text.len() + 16), |mut spelled, c| {
+        if c.is_control() {
+            spelled.extend(c.escape_default());
+        } else {
+            spelled.push(c);
+        }
+        spelled
+    });
+    Cow::Owned(spelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn control_characters_are_spelled_out() {
+        assert_eq!(printable("plain text, ünïcode"), "plain text, ünïcode");
+        assert_eq!(printable("a\nb\u{1b}[31mc\u{9b}"), "a\\nb\\u{1b}[31mc\\u{9b}");
+    }
+}

@@ -1,0 +1,19 @@
+//! The program `jackfield`: reads its words, does what they say, ends with the exit code of sysexits.h.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    // First: this program may have been started to try a plugin out, and then becomes that and nothing else.
+    let entry = jackfield::enter();
+    let words = cli::Words::parse();
+    match words.command.unwrap_or(cli::Command::Serve) {
+        cli::Command::Serve => cli::serve(words.config.as_deref(), &entry),
+        cli::Command::Check => cli::check(words.config.as_deref()),
+        cli::Command::Call(call) => cli::call(&call, words.config.as_deref()),
+        cli::Command::Plugin(cli::PluginCommand::Inspect(inspect)) => cli::inspect(&inspect),
+    }
+}

@@ -1,0 +1,93 @@
+//! One invocation that crosses the ABI away from the connection's thread: who asked, with what, and who is told.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+
+use jackfield_plugin_api::abi::{CallEnd, CallFacts};
+use jackfield_protocol::ReplyHead;
+
+use super::generation::Generation;
+use crate::clock::Time;
+use crate::limits::Permit;
+
+/// Where a call's outcome goes. It is told exactly once, or never when the call was cancelled first.
+pub(crate) trait Answer: Send + Sync + 'static {
+    /// Writes what stands before a result, if anything.
+    fn open(&self, out: &mut Vec<u8>) -> Option<ReplyHead>;
+    /// Takes the outcome; on `Done` the result follows what `open` wrote.
+    fn close(&self, head: Option<ReplyHead>, out: Vec<u8>, end: CallEnd);
+}
+
+const WAITING: u8 = 0;
+const RUNNING: u8 = 1;
+const OVER: u8 = 2;
+
+/// A call on its way to, or on, a thread of its generation.
+pub(crate) struct Call {
+    pub(crate) facts: Arc<CallFacts<'static>>,
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) method: u32,
+    pub(crate) params: Box<[u8]>,
+    pub(crate) answer: Box<dyn Answer>,
+    /// The route's permit, held until the handler has really ended.
+    pub(crate) _permit: Option<Permit>,
+    state: AtomicU8,
+    /// Wakes the task of an `async` call, so that it sees that it is cancelled.
+    task: OnceLock<Waker>,
+}
+
+impl Call {
+    pub(crate) fn new(
+        facts: CallFacts<'static>,
+        generation: Arc<Generation>,
+        method: u32,
+        params: &[u8],
+        answer: Box<dyn Answer>,
+        permit: Option<Permit>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            facts: Arc::new(facts),
+            generation,
+            method,
+            params: params.into(),
+            answer,
+            _permit: permit,
+            state: AtomicU8::new(WAITING),
+            task: OnceLock::new(),
+        })
+    }
+
+    /// The right to run it; `false` when it was cancelled or waited past its deadline.
+    pub(super) fn claim(&self) -> bool {
+        if Time::now().0 >= self.facts.deadline {
+            self.state.store(OVER, Ordering::Release);
+            return false;
+        }
+        self.state.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Nobody waits for it any more: it never starts, or its future is dropped, or its result is.
+    pub(crate) fn cancel(&self) {
+        self.facts.cancelled.store(true, Ordering::Relaxed);
+        self.state.store(OVER, Ordering::Release);
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.state.load(Ordering::Acquire) == OVER
+    }
+
+    pub(super) fn wake_on_cancel(&self, task: Waker) {
+        // A call becomes a task once; a second waker would be of the same task.
+        let _ = self.task.set(task);
+        // Cancelled between being submitted and this line: the task must still see it.
+        if self.is_over()
+            && let Some(task) = self.task.get()
+        {
+            task.wake_by_ref();
+        }
+    }
+}

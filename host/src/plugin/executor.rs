@@ -1,0 +1,298 @@
+//! The thread that polls a generation's `async` methods, and its timers.
+//!
+//! Futures of a plugin are begun, polled and dropped here and nowhere else, so that its code runs on threads that
+//! are joined when the generation retires. Cancelling a call wakes its task, which then drops its future.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
+
+use jackfield_plugin_api::abi::PluginFuture;
+use jackfield_protocol::ReplyHead;
+use slab::Slab;
+
+use super::call::Call;
+use super::workers::{join_all, thread_name};
+use crate::clock::Time;
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<Arc<Task>>,
+    timers: BTreeMap<(u64, u64), Waker>,
+    next_timer: u64,
+    closed: bool,
+    waiting: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where a task stands.
+enum Stage {
+    New(Arc<Call>),
+    Begun { call: Arc<Call>, future: PluginFuture, out: Vec<u8>, head: Option<ReplyHead> },
+    Ended,
+}
+
+struct Task {
+    stage: Mutex<Stage>,
+    queued: AtomicBool,
+    /// Its place among the live tasks; set by the executor's thread alone.
+    place: AtomicUsize,
+    shared: Arc<Shared>,
+}
+
+const NO_PLACE: usize = usize::MAX;
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            let shared = Arc::clone(&self.shared);
+            shared.push(self);
+        }
+    }
+}
+
+impl Shared {
+    fn push(&self, task: Arc<Task>) {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return;
+        }
+        state.ready.push_back(task);
+        let notify = state.waiting;
+        drop(state);
+        if notify {
+            self.changed.notify_one();
+        }
+    }
+
+    /// The tasks that are ready, waiting for one; `None` once the executor is closed.
+    fn next_batch(&self, batch: &mut VecDeque<Arc<Task>>) -> Option<()> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.closed {
+                return None;
+            }
+            let now = Time::now().0;
+            let later = state.timers.split_off(&(now + 1, 0));
+            let due = std::mem::replace(&mut state.timers, later);
+            if !due.is_empty() {
+                drop(state);
+                due.into_values().for_each(Waker::wake);
+                state = lock(&self.state);
+            }
+            if !state.ready.is_empty() {
+                std::mem::swap(&mut state.ready, batch);
+                return Some(());
+            }
+            state.waiting = true;
+            let next = state.timers.first_key_value().map(|(&(until, _), _)| Time(until));
+            state = match next {
+                Some(until) => {
+                    let length = until.since(Time::now());
+                    self.changed.wait_timeout(state, length).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+            state.waiting = false;
+        }
+    }
+}
+
+/// The async thread of one generation; started by its first task or timer.
+pub(crate) struct Executor {
+    name: String,
+    shared: Arc<Shared>,
+}
+
+impl Executor {
+    pub(super) fn new(plugin: &str) -> Self {
+        Self { name: plugin.to_owned(), shared: Arc::default() }
+    }
+
+    /// Begins a call on the executor's thread; `false` when there can be no such thread.
+    pub(super) fn submit(&self, call: &Arc<Call>) -> bool {
+        if !self.ensure_thread() {
+            return false;
+        }
+        let task = Arc::new(Task {
+            stage: Mutex::new(Stage::New(Arc::clone(call))),
+            queued: AtomicBool::new(true),
+            place: AtomicUsize::new(NO_PLACE),
+            shared: Arc::clone(&self.shared),
+        });
+        call.wake_on_cancel(Waker::from(Arc::clone(&task)));
+        self.shared.push(task);
+        true
+    }
+
+    /// A future that is ready at `until`.
+    pub(crate) fn sleep(&self, until: Time) -> Sleep {
+        self.ensure_thread();
+        Sleep { shared: Arc::clone(&self.shared), until, key: None }
+    }
+
+    fn ensure_thread(&self) -> bool {
+        let mut state = lock(&self.shared.state);
+        if state.closed {
+            return false;
+        }
+        if state.thread.is_none() {
+            let shared = Arc::clone(&self.shared);
+            let spawned =
+                Builder::new().name(thread_name(&self.name, 0).replace(":0", ":async")).spawn(move || run(&shared));
+            match spawned {
+                Ok(thread) => state.thread = Some(thread),
+                Err(error) => tracing::error!(plugin = self.name, %error, "no thread for async methods"),
+            }
+        }
+        state.thread.is_some()
+    }
+
+    /// Drops every future that is left and joins the thread; gives back how many threads did not end before `until`.
+    pub(super) fn join(&self, until: Instant) -> usize {
+        let mut state = lock(&self.shared.state);
+        state.closed = true;
+        let thread = state.thread.take();
+        drop(state);
+        self.shared.changed.notify_all();
+        join_all(thread.into_iter().collect(), until)
+    }
+}
+
+fn run(shared: &Arc<Shared>) {
+    let mut live: Slab<Arc<Task>> = Slab::new();
+    let mut batch = VecDeque::new();
+    while shared.next_batch(&mut batch).is_some() {
+        for task in batch.drain(..) {
+            task.queued.store(false, Ordering::Release);
+            let ended = step(&task);
+            let place = task.place.load(Ordering::Relaxed);
+            match (ended, place) {
+                (true, NO_PLACE) => {}
+                (true, place) => {
+                    task.place.store(NO_PLACE, Ordering::Relaxed);
+                    live.remove(place);
+                }
+                (false, NO_PLACE) => {
+                    let place = live.insert(Arc::clone(&task));
+                    task.place.store(place, Ordering::Relaxed);
+                }
+                (false, _) => {}
+            }
+        }
+    }
+    for (_, task) in live {
+        end(&task);
+    }
+    let left = std::mem::take(&mut lock(&shared.state).ready);
+    left.iter().for_each(end);
+}
+
+/// Drops what a task holds of the plugin.
+fn end(task: &Arc<Task>) {
+    let stage = std::mem::replace(&mut *lock(&task.stage), Stage::Ended);
+    drop(stage);
+}
+
+/// Begins or polls a task; `true` when it has ended.
+fn step(task: &Arc<Task>) -> bool {
+    let mut stage = lock(&task.stage);
+    if let Stage::New(call) = &*stage {
+        let call = Arc::clone(call);
+        *stage = begin(call);
+    }
+    let Stage::Begun { call, future, out, .. } = &mut *stage else { return true };
+    let polled = if call.is_over() {
+        None
+    } else {
+        let limit = call.generation.reply_limit();
+        match future.poll(&Waker::from(Arc::clone(task)), out, limit) {
+            Poll::Pending => return false,
+            Poll::Ready(end) => Some(end),
+        }
+    };
+    let ended = std::mem::replace(&mut *stage, Stage::Ended);
+    drop(stage);
+    if let Stage::Begun { call, future, out, head } = ended {
+        drop(future);
+        match polled {
+            Some(end) => {
+                let end = call.generation.seen(end, call.method, &call.facts);
+                call.answer.close(head, out, end);
+            }
+            None => drop(out),
+        }
+    }
+    true
+}
+
+fn begin(call: Arc<Call>) -> Stage {
+    if !call.claim() {
+        return Stage::Ended;
+    }
+    let mut out = Vec::with_capacity(256);
+    let head = call.answer.open(&mut out);
+    match call.generation.begin(call.method, &call.facts, &call.params) {
+        Ok(future) => Stage::Begun { call, future, out, head },
+        Err(end) => {
+            call.answer.close(head, out, end);
+            Stage::Ended
+        }
+    }
+}
+
+/// Ready at an instant; woken by the executor's thread.
+pub(crate) struct Sleep {
+    shared: Arc<Shared>,
+    until: Time,
+    key: Option<u64>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if Time::now() >= self.until {
+            return Poll::Ready(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut state = lock(&shared.state);
+        let key = self.key.unwrap_or_else(|| {
+            state.next_timer += 1;
+            state.next_timer
+        });
+        self.key = Some(key);
+        let first = state.timers.first_key_value().is_none_or(|(&(until, _), _)| self.until.0 < until);
+        state.timers.insert((self.until.0, key), cx.waker().clone());
+        let notify = first && state.waiting;
+        drop(state);
+        if notify {
+            shared.changed.notify_one();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            let waker = lock(&self.shared.state).timers.remove(&(self.until.0, key));
+            drop(waker);
+        }
+    }
+}

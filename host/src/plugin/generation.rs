@@ -1,0 +1,186 @@
+//! A generation: one loaded copy of one plugin, with its instance, its threads, and an end that is accounted for.
+//!
+//! A request that leaves its connection's thread holds its generation, so the last holder decides nothing: who
+//! retires a generation waits until it is the only one, and then owns it.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jackfield_plugin_api::Run;
+use jackfield_plugin_api::abi::{CallEnd, CallFacts, Instance, PluginFuture};
+use jackfield_plugin_api::manifest::DeclaredMethod;
+
+use super::call::Call;
+use super::executor::Executor;
+use super::workers::Workers;
+use crate::load::{Closed, Loaded};
+use crate::log::printable;
+
+/// How often a retiring generation looks whether it is alone: well below the 100 ms a drain may take.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// What tells one generation from another.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// The plugin's name.
+    pub(crate) plugin: Arc<str>,
+    /// Counts the generations of this process, from 1.
+    pub(crate) number: u64,
+    /// The content's hash; empty for methods that are part of the program.
+    pub(crate) hash: String,
+    /// The package's version, as the manifest says.
+    pub(crate) version: String,
+}
+
+/// One loaded copy of one plugin.
+pub(crate) struct Generation {
+    pub(crate) identity: Identity,
+    pub(crate) methods: Vec<DeclaredMethod>,
+    instance: Instance,
+    workers: Option<Workers>,
+    executor: Arc<Executor>,
+    reply_limit: usize,
+    /// Dropped last: the code that everything above runs. `None` for methods that are part of the program.
+    loaded: Option<Loaded>,
+}
+
+/// How a generation ended.
+#[derive(Debug)]
+pub(crate) enum Retired {
+    /// Its code is out of the process, or was never a library.
+    Unloaded,
+    /// Its code stays mapped, for this reason.
+    Retained(String),
+}
+
+/// What a generation is made of.
+pub(crate) struct Parts {
+    pub(crate) identity: Identity,
+    pub(crate) methods: Vec<DeclaredMethod>,
+    pub(crate) instance: Instance,
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) loaded: Option<Loaded>,
+    /// Threads and queue for `blocking` methods.
+    pub(crate) threads: usize,
+    pub(crate) queue: usize,
+    /// Bytes that a result may have.
+    pub(crate) reply_limit: usize,
+}
+
+impl Generation {
+    pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
+        let blocking = parts.methods.iter().any(|method| method.run == Run::Blocking);
+        let workers = if blocking {
+            Some(Workers::start(&parts.identity.plugin, parts.threads, parts.queue)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            identity: parts.identity,
+            methods: parts.methods,
+            instance: parts.instance,
+            workers,
+            executor: parts.executor,
+            reply_limit: parts.reply_limit,
+            loaded: parts.loaded,
+        })
+    }
+
+    /// Runs an `inline` or `blocking` method on this thread.
+    pub(crate) fn run_direct(
+        &self,
+        method: u32,
+        facts: &CallFacts<'_>,
+        params: &[u8],
+        out: &mut Vec<u8>,
+    ) -> CallEnd {
+        self.seen(self.instance.call(method, facts, params, out, self.reply_limit), method, facts)
+    }
+
+    pub(super) fn begin(
+        &self,
+        method: u32,
+        facts: &Arc<CallFacts<'static>>,
+        params: &[u8],
+    ) -> Result<PluginFuture, CallEnd> {
+        self.instance.begin(method, facts, params).map_err(|end| self.seen(end, method, facts))
+    }
+
+    pub(super) fn reply_limit(&self) -> usize {
+        self.reply_limit
+    }
+
+    /// A panic is logged where the generation is known.
+    pub(super) fn seen(&self, end: CallEnd, method: u32, facts: &CallFacts<'_>) -> CallEnd {
+        if let CallEnd::Panicked(text) = &end {
+            let Identity { plugin, number, .. } = &self.identity;
+            tracing::error!(
+                id = %printable(facts.id.text()),
+                method = self.method_name(method),
+                plugin = &**plugin,
+                generation = number,
+                "a method panicked: {}",
+                printable(text)
+            );
+        }
+        end
+    }
+
+    /// The name of a method by its number.
+    pub(crate) fn method_name(&self, method: u32) -> &str {
+        usize::try_from(method).ok().and_then(|at| self.methods.get(at)).map_or("?", |method| &method.name)
+    }
+
+    /// Puts a call on the way that its method runs; gives it back when there is no room.
+    pub(crate) fn submit(&self, call: Arc<Call>, run: Run) -> Result<(), Arc<Call>> {
+        match (run, &self.workers) {
+            (Run::Async, _) if self.executor.submit(&call) => Ok(()),
+            (Run::Async, _) => Err(call),
+            (_, Some(workers)) => workers.submit(call),
+            // An inline method is run by who has it in hand; that it is submitted is a fault of the host's.
+            (_, None) => Err(call),
+        }
+    }
+
+    /// Waits until nobody else holds the generation, then ends it: threads joined, instance stopped, code closed.
+    /// What is not over by `until` keeps the code in the process.
+    pub(crate) fn retire(mut this: Arc<Self>, until: Instant) -> Retired {
+        let generation = loop {
+            match Arc::try_unwrap(this) {
+                Ok(generation) => break generation,
+                Err(shared) if Instant::now() >= until => {
+                    let calls = Arc::strong_count(&shared) - 1;
+                    // Its code is running, or will be looked for by what still holds it.
+                    std::mem::forget(shared);
+                    return Retired::Retained(format!("{calls} calls have not ended"));
+                }
+                Err(shared) => this = shared,
+            }
+            thread::sleep(LOOK);
+        };
+        let Self { instance, workers, executor, loaded, identity, .. } = generation;
+        let running = executor.join(until) + workers.map_or(0, |workers| workers.join(until));
+        if running > 0 {
+            std::mem::forget((instance, loaded));
+            return Retired::Retained(format!("{running} of its threads have not ended"));
+        }
+        // On a thread of its own, joined like the others: what `stop` leaves in thread locals goes with it.
+        let stopped = thread::Builder::new().name("stop".into()).spawn(move || instance.stop());
+        match stopped.map(thread::JoinHandle::join) {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(text))) => {
+                let Identity { plugin, number, .. } = &identity;
+                tracing::error!(plugin = &**plugin, generation = number, "stop panicked: {}", printable(&text));
+            }
+            Ok(Err(_)) | Err(_) => {
+                std::mem::forget(loaded);
+                return Retired::Retained("its instance could not be stopped".into());
+            }
+        }
+        match loaded.map(Loaded::close) {
+            None | Some(Closed::Unloaded) => Retired::Unloaded,
+            Some(Closed::Retained(reason)) => Retired::Retained(reason),
+        }
+    }
+}

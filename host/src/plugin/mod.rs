@@ -1,0 +1,16 @@
+//! Plugins in this process: what runs their code, and what they are given by the host.
+
+mod call;
+mod executor;
+mod generation;
+mod registry;
+mod services;
+mod system;
+mod workers;
+
+pub(crate) use call::{Answer, Call};
+pub(crate) use executor::Executor;
+pub(crate) use generation::{Generation};
+pub(crate) use registry::{LocalPlugin, Registry};
+pub(crate) use services::{Calls, CallsDoor};
+pub(crate) use system::{PluginFacts, System, Told};

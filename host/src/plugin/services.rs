@@ -1,0 +1,112 @@
+//! What the host offers to one generation of a plugin: log, clock, sleep, calls of other methods.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture, Services, SleepFuture};
+use jackfield_plugin_api::{Error, Level};
+
+use super::executor::Executor;
+use crate::clock::Time;
+
+/// Who carries calls from one plugin to another's methods; dispatch, given in when it exists.
+pub(crate) trait Calls: Send + Sync + 'static {
+    /// Calls `method`; the future ends by itself at the call's deadline, which `timers` watch.
+    fn call(
+        &self,
+        parent: &CallFacts<'_>,
+        method: &str,
+        params: &[u8],
+        timeout: Option<Duration>,
+        timers: &Arc<Executor>,
+    ) -> ReplyFuture;
+    /// Calls `method` and waits on this thread.
+    fn call_wait(
+        &self,
+        parent: &CallFacts<'_>,
+        method: &str,
+        params: &[u8],
+        timeout: Option<Duration>,
+    ) -> CallReply;
+}
+
+/// The door to [`Calls`] that plugins are given before dispatch exists.
+pub(crate) type CallsDoor = Arc<OnceLock<std::sync::Weak<dyn Calls>>>;
+
+/// The longest line that a plugin writes into the log, in bytes; more is cut.
+const LONGEST_LINE: usize = 8 * 1024;
+
+pub(super) struct HostServices {
+    plugin: Arc<str>,
+    generation: u64,
+    executor: Arc<Executor>,
+    calls: CallsDoor,
+}
+
+impl HostServices {
+    pub(super) fn new(plugin: Arc<str>, generation: u64, executor: Arc<Executor>, calls: CallsDoor) -> Self {
+        Self { plugin, generation, executor, calls }
+    }
+
+    fn calls(&self) -> Result<Arc<dyn Calls>, Error> {
+        let calls = self.calls.get().and_then(std::sync::Weak::upgrade);
+        calls.ok_or_else(|| Error::internal("no other method can be called now: the host starts or stops"))
+    }
+}
+
+impl Services for HostServices {
+    fn log_enabled(&self, level: Level) -> bool {
+        match level {
+            Level::Error => tracing::enabled!(target: "jackfield::plugin", tracing::Level::ERROR),
+            Level::Warn => tracing::enabled!(target: "jackfield::plugin", tracing::Level::WARN),
+            Level::Info => tracing::enabled!(target: "jackfield::plugin", tracing::Level::INFO),
+            Level::Debug => tracing::enabled!(target: "jackfield::plugin", tracing::Level::DEBUG),
+            Level::Trace => tracing::enabled!(target: "jackfield::plugin", tracing::Level::TRACE),
+        }
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        let plugin = &*self.plugin;
+        let generation = self.generation;
+        // What a plugin writes may hold what a client sent: control characters must not reach a terminal.
+        let line = crate::log::printable(&line[..line.floor_char_boundary(LONGEST_LINE)]);
+        match level {
+            Level::Error => tracing::error!(target: "jackfield::plugin", plugin, generation, "{line}"),
+            Level::Warn => tracing::warn!(target: "jackfield::plugin", plugin, generation, "{line}"),
+            Level::Info => tracing::info!(target: "jackfield::plugin", plugin, generation, "{line}"),
+            Level::Debug => tracing::debug!(target: "jackfield::plugin", plugin, generation, "{line}"),
+            Level::Trace => tracing::trace!(target: "jackfield::plugin", plugin, generation, "{line}"),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        Time::now().0
+    }
+
+    fn sleep(&self, until: u64) -> SleepFuture {
+        Box::pin(self.executor.sleep(Time(until)))
+    }
+
+    fn call(
+        &self,
+        parent: &CallFacts<'_>,
+        method: &str,
+        params: &[u8],
+        timeout: Option<Duration>,
+    ) -> ReplyFuture {
+        match self.calls() {
+            Ok(calls) => calls.call(parent, method, params, timeout, &self.executor),
+            Err(error) => Box::pin(async move { Err(error) }),
+        }
+    }
+
+    fn call_wait(
+        &self,
+        parent: &CallFacts<'_>,
+        method: &str,
+        params: &[u8],
+        timeout: Option<Duration>,
+    ) -> CallReply {
+        self.calls()?.call_wait(parent, method, params, timeout)
+    }
+}

@@ -1,0 +1,218 @@
+//! Binding a socket without ever taking one that lives: under a lock, and only over a dead socket of our own.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use jackfield_protocol::Framing;
+use nix::unistd::Group;
+use rustix::fs::FlockOperation;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::config::{self, Listener};
+use crate::connection::Manner;
+
+/// Why a socket could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process holds the socket's lock, or answers on it.
+    #[error("{socket}: in use by another process; stop it, or choose another socket")]
+    InUse {
+        /// The socket's path.
+        socket: PathBuf,
+    },
+    /// Something that is no socket has the name.
+    #[error("{socket}: there is a {what} by this name; it is left alone: remove it, or choose another socket")]
+    NotASocket {
+        /// The socket's path.
+        socket: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
+    /// A dead socket that belongs to somebody else.
+    #[error("{socket}: a dead socket of user {owner} has this name; it is left alone: remove it, or run as that user")]
+    Foreign {
+        /// The socket's path.
+        socket: PathBuf,
+        /// The owner's uid.
+        owner: u32,
+    },
+    /// The group of the configuration is not known here.
+    #[error("{socket}: there is no group {group:?}")]
+    NoSuchGroup {
+        /// The socket's path.
+        socket: PathBuf,
+        /// The group's name.
+        group: String,
+    },
+    /// The system said no.
+    #[error("{path}: cannot {what}: {source}")]
+    System {
+        /// The path at fault.
+        path: PathBuf,
+        /// What could not be done.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+fn system(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> BindError {
+    let path = path.to_owned();
+    move |source| BindError::System { path, what, source }
+}
+
+/// The right to a socket's name, held by an advisory lock on a file beside it. The file goes with the lock.
+pub(super) struct Claim {
+    listener: Listener,
+    group: Option<Group>,
+    lock: PathBuf,
+    _file: File,
+}
+
+impl Claim {
+    /// Claims the name; nothing is bound yet. A missing directory is made.
+    pub(super) fn take(listener: &Listener) -> Result<Self, BindError> {
+        let socket = &listener.socket;
+        let group = match &listener.group {
+            None => None,
+            Some(name) => {
+                let found = Group::from_name(name).map_err(|error| system(socket, "look its group up")(error.into()))?;
+                let missing = || BindError::NoSuchGroup { socket: socket.clone(), group: name.clone() };
+                Some(found.ok_or_else(missing)?)
+            }
+        };
+        if let Some(directory) = socket.parent().filter(|path| !path.as_os_str().is_empty()) {
+            fs::create_dir_all(directory).map_err(system(directory, "make the directory"))?;
+        }
+        let mut lock = socket.clone().into_os_string();
+        lock.push(".lock");
+        let lock = PathBuf::from(lock);
+        loop {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+                .open(&lock)
+                .map_err(system(&lock, "open the lock"))?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(BindError::InUse { socket: socket.clone() }),
+                Err(error) => return Err(system(&lock, "lock")(error.into())),
+            }
+            // Whoever held it before removed the file when it went: a lock on a file without a name locks nothing.
+            let ours = file.metadata().map_err(system(&lock, "look at the lock"))?;
+            if fs::metadata(&lock).is_ok_and(|named| named.ino() == ours.ino() && named.dev() == ours.dev()) {
+                return Ok(Self { listener: listener.clone(), group, lock, _file: file });
+            }
+        }
+    }
+
+    /// Binds and listens. Clients can connect from here on.
+    pub(super) fn bind(self) -> Result<Bound, BindError> {
+        let socket = &self.listener.socket;
+        self.clear_name()?;
+        let fd = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )
+        .map_err(|error| system(socket, "make a socket")(error.into()))?;
+        let address = SocketAddrUnix::new(socket).map_err(|error| system(socket, "name a socket")(error.into()))?;
+        rustix::net::bind(&fd, &address).map_err(|error| system(socket, "bind")(error.into()))?;
+        // Until it listens nobody can connect, so that mode and group are right from the first connection on.
+        fs::set_permissions(socket, fs::Permissions::from_mode(self.listener.mode))
+            .map_err(system(socket, "set the mode"))?;
+        if let Some(group) = &self.group {
+            std::os::unix::fs::chown(socket, None, Some(group.gid.as_raw())).map_err(system(socket, "set the group"))?;
+        }
+        // The kernel cuts it to net.core.somaxconn: as large as it allows.
+        rustix::net::listen(&fd, i32::MAX).map_err(|error| system(socket, "listen")(error.into()))?;
+        let inode = fs::symlink_metadata(socket).map_err(system(socket, "look at"))?.ino();
+        Ok(Bound { listener: Some(UnixListener::from(fd)), inode, claim: self })
+    }
+
+    /// Removes a dead socket of ours; refuses whatever else has the name.
+    fn clear_name(&self) -> Result<(), BindError> {
+        let path = &self.listener.socket;
+        let socket = || path.clone();
+        let found = match fs::symlink_metadata(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(system(path, "look at")(error)),
+        };
+        let kind = found.file_type();
+        if !kind.is_socket() {
+            let what = match () {
+                () if kind.is_dir() => "directory",
+                () if kind.is_symlink() => "symbolic link",
+                () if kind.is_file() => "regular file",
+                () => "special file",
+            };
+            return Err(BindError::NotASocket { socket: socket(), what });
+        }
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            // A full backlog, a permission that is missing, an answer: somebody is there.
+            _ => return Err(BindError::InUse { socket: socket() }),
+        }
+        let us = rustix::process::geteuid().as_raw();
+        if found.uid() != us {
+            return Err(BindError::Foreign { socket: socket(), owner: found.uid() });
+        }
+        fs::remove_file(path).map_err(system(path, "remove the dead socket"))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Still locked: nobody else can have claimed the name by this file.
+        let _ = fs::remove_file(&self.lock);
+    }
+}
+
+/// A bound socket; dropped, its file goes if it is still the one that was bound.
+pub(super) struct Bound {
+    listener: Option<UnixListener>,
+    inode: u64,
+    claim: Claim,
+}
+
+impl Bound {
+    /// The socket itself; there is one to take.
+    pub(super) fn take_listener(&mut self) -> io::Result<UnixListener> {
+        self.listener.take().ok_or_else(|| io::Error::other("the socket was taken already"))
+    }
+
+    pub(super) fn manner(&self) -> Manner {
+        let listener = &self.claim.listener;
+        let framing = match listener.framing {
+            config::Framing::Binary => Framing::Binary,
+            config::Framing::Line => Framing::Line,
+        };
+        Manner { framing, close_after_reply: listener.close_after_reply }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.claim.listener.socket
+    }
+
+    /// Takes the name away, so that no further client can come; who is in the queue still can be accepted.
+    pub(super) fn unlink(&self) {
+        let path = self.path();
+        if fs::symlink_metadata(path).is_ok_and(|found| found.ino() == self.inode && found.file_type().is_socket()) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.unlink();
+    }
+}

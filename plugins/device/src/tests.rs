@@ -1,0 +1,90 @@
+//! The service without a host: its answers, its bounds, and that a report waits and gives up cleanly.
+
+use std::time::Duration;
+
+use jackfield_plugin_api::testing::Harness;
+use serde_json::json;
+
+use super::*;
+
+fn device(settings: serde_json::Value) -> Harness<Device> {
+    Harness::start(settings).unwrap()
+}
+
+#[test]
+fn an_update_is_counted_kept_and_listed() {
+    let device = device(json!({ "history": 2 }));
+    for (status, sequence) in [("online", 1), ("busy", 2), ("offline", 3)] {
+        let updated = device.call("device.status.update", json!({ "deviceId": "d1", "status": status })).unwrap();
+        assert_eq!(updated["sequence"], sequence);
+    }
+    let found = device.call("device.status.get", json!({ "deviceId": "d1", "history": true })).unwrap();
+    assert_eq!(found["status"], "offline");
+    let sequences: Vec<_> = found["history"].as_array().unwrap().iter().map(|u| u["sequence"].clone()).collect();
+    assert_eq!(sequences, [2, 3]);
+    device.call("device.status.update", json!({ "deviceId": "d2", "status": "online" })).unwrap();
+    let listed = device.call("device.list", json!({ "status": "online" })).unwrap();
+    assert_eq!((listed["devices"][0]["deviceId"].as_str(), listed["total"].as_u64()), (Some("d2"), Some(2)));
+    let page = device.call("device.list", json!({ "after": "d1" })).unwrap();
+    assert_eq!(page["devices"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn faulty_params_name_the_field() {
+    let device = device(json!({}));
+    for (params, field) in [
+        (json!({}), "deviceId"),
+        (json!({ "deviceId": "" , "status": "online" }), "deviceId"),
+        (json!({ "deviceId": "d" }), "status"),
+        (json!({ "deviceId": "d", "status": "asleep" }), "status"),
+        (json!({ "deviceId": 7, "status": "online" }), "deviceId"),
+    ] {
+        let error = device.call("device.status.update", params).unwrap_err();
+        let data: serde_json::Value = serde_json::from_str(error.data_json().unwrap()).unwrap();
+        assert_eq!((error.code(), data["field"].as_str()), (-32602, Some(field)));
+    }
+    assert_eq!(device.call("device.status.get", json!({ "deviceId": "?" })).unwrap_err().code(), UNKNOWN_DEVICE);
+}
+
+#[test]
+fn memory_is_bounded_by_the_settings() {
+    let device = device(json!({ "devices": 2 }));
+    let update = |id: &str| device.call("device.status.update", json!({ "deviceId": id, "status": "online" }));
+    update("a").unwrap();
+    update("b").unwrap();
+    assert_eq!(update("c").unwrap_err().code(), TOO_MANY_DEVICES);
+    update("a").unwrap();
+}
+
+#[test]
+fn a_report_waits_for_the_next_update() {
+    let device = device(json!({}));
+    device.call("device.status.update", json!({ "deviceId": "d", "status": "online" })).unwrap();
+    let mut report = device.begin("device.report", json!({ "deviceId": "d" })).unwrap();
+    assert!(report.poll().is_none(), "the update before does not count");
+    device.call("device.status.update", json!({ "deviceId": "d", "status": "busy" })).unwrap();
+    let reported = report.finish().unwrap();
+    assert_eq!((reported["status"].as_str(), reported["sequence"].as_u64()), (Some("busy"), Some(2)));
+}
+
+#[test]
+fn a_report_gives_up_in_time_and_leaves_nothing() {
+    let device = device(json!({ "devices": 1 }));
+    let mut report = device.begin("device.report", json!({ "deviceId": "ghost", "withinMs": 500 })).unwrap();
+    assert!(report.poll().is_none());
+    device.advance(Duration::from_millis(499));
+    assert!(report.poll().is_none());
+    device.advance(Duration::from_millis(1));
+    assert_eq!(report.poll().unwrap().unwrap_err().code(), NOTHING_REPORTED);
+    drop(device.begin("device.report", json!({ "deviceId": "ghost 2" })).unwrap());
+    // The place of the ghosts is free again.
+    device.call("device.status.update", json!({ "deviceId": "real", "status": "online" })).unwrap();
+}
+
+#[test]
+fn settings_that_do_not_fit_are_refused_by_name() {
+    for (settings, word) in [(json!({ "history": 0 }), "history"), (json!({ "histroy": 3 }), "histroy")] {
+        let refused = Harness::<Device>::start(settings).err().unwrap().to_string();
+        assert!(refused.contains(word), "{refused}");
+    }
+}

@@ -1,0 +1,141 @@
+//! An append-only journal on disk: lines that are there for good once the call is answered.
+//!
+//! Writing waits for the disk, so its methods are `blocking`: they run on the plugin's own threads, and a slow disk
+//! delays nobody's connection.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use jackfield_plugin_api::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// `[plugin.journal.settings]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// Where the journals lie, one file a topic; made if it is not there. Relative to the host's working directory.
+    directory: PathBuf,
+}
+
+/// The longest entry as JSON, in bytes: a journal is for events, not for files.
+const LONGEST_ENTRY: usize = 64 * 1024;
+/// No such topic.
+const UNKNOWN_TOPIC: i64 = 404;
+
+struct Journal {
+    directory: PathBuf,
+    /// One writer at a time: lines of one topic must not mix.
+    writing: Mutex<()>,
+}
+
+impl Plugin for Journal {
+    fn start(host: &Host) -> Result<Self, Error> {
+        let Settings { directory } = host.settings()?;
+        fs::create_dir_all(&directory)?;
+        Ok(Self { directory, writing: Mutex::new(()) })
+    }
+}
+
+#[derive(Deserialize)]
+struct AppendParams {
+    topic: String,
+    entry: Value,
+}
+
+#[derive(Deserialize)]
+struct TailParams {
+    topic: String,
+    /// How many of the last entries, 1 to 1000.
+    #[serde(default = "ten")]
+    entries: usize,
+}
+
+fn ten() -> usize {
+    10
+}
+
+#[derive(Serialize)]
+struct Appended {
+    /// The journal's length in bytes, with this entry.
+    length: u64,
+}
+
+impl Journal {
+    fn append(&self, params: AppendParams) -> Result<Appended, Error> {
+        let path = self.path(&params.topic)?;
+        let mut line = serde_json::to_vec(&params.entry)?;
+        if line.len() > LONGEST_ENTRY {
+            return Err(Error::invalid_params("entry", "is more than 65536 bytes of JSON"));
+        }
+        line.push(b'\n');
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        file.write_all(&line)?;
+        // Answered means written: the client may forget the entry.
+        file.sync_data()?;
+        Ok(Appended { length: file.metadata()?.len() })
+    }
+
+    fn tail(&self, params: TailParams) -> Result<Vec<Value>, Error> {
+        if !(1..=1000).contains(&params.entries) {
+            return Err(Error::invalid_params("entries", "is not 1 to 1000"));
+        }
+        let file = match File::open(self.path(&params.topic)?) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::new(UNKNOWN_TOPIC, format!("there is no journal {:?}", params.topic)));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut last = std::collections::VecDeque::with_capacity(params.entries);
+        for line in BufReader::new(file).lines() {
+            if last.len() == params.entries {
+                last.pop_front();
+            }
+            last.push_back(line?);
+        }
+        last.iter().map(|line| serde_json::from_str(line).map_err(Error::from)).collect()
+    }
+
+    /// A topic is a file's name, and must not be able to be anything else.
+    fn path(&self, topic: &str) -> Result<PathBuf, Error> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if topic.is_empty() || topic.len() > 64 || !topic.chars().all(plain) {
+            return Err(Error::invalid_params("topic", "is not 1 to 64 letters, digits, - and _"));
+        }
+        Ok(self.directory.join(format!("{topic}.jsonl")))
+    }
+}
+
+export_plugin!(Journal {
+    "journal.append" => append,
+    "journal.tail" => tail,
+});
+
+#[cfg(test)]
+mod tests {
+    use jackfield_plugin_api::testing::Harness;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_appended_is_there() {
+        let directory = std::env::temp_dir().join(format!("jackfield-journal-{}", std::process::id()));
+        let journal = Harness::<Journal>::start(json!({ "directory": directory })).unwrap();
+        for n in 0..20 {
+            journal.call("journal.append", json!({ "topic": "orders", "entry": { "n": n } })).unwrap();
+        }
+        let tail = journal.call("journal.tail", json!({ "topic": "orders", "entries": 2 })).unwrap();
+        assert_eq!(tail, json!([{ "n": 18 }, { "n": 19 }]));
+        assert_eq!(journal.call("journal.tail", json!({ "topic": "none" })).unwrap_err().code(), UNKNOWN_TOPIC);
+        for topic in ["../etc/passwd", "", "a/b", "a.b"] {
+            let error = journal.call("journal.append", json!({ "topic": topic, "entry": 1 })).unwrap_err();
+            assert_eq!(error.code(), -32602);
+        }
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

@@ -1,0 +1,243 @@
+//! Frames cut out of a stream of bytes that the caller holds: a decoder with a state, but no buffer and no I/O.
+
+use crate::code::Code;
+use crate::header::{Header, Kind, UnsupportedVersion, Version};
+use crate::limits::{DISCARD_FACTOR, FRAME_DEFAULT, HEADER_LEN};
+
+/// The largest payload accepted, in bytes; the header is not counted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FrameLimit(u32);
+
+impl FrameLimit {
+    /// All that a header can announce: 4 GiB - 1.
+    pub const MAX: FrameLimit = FrameLimit(u32::MAX);
+
+    /// A limit of `bytes` per payload. 0 lets heartbeats through and nothing else.
+    #[must_use]
+    pub const fn new(bytes: u32) -> FrameLimit {
+        FrameLimit(bytes)
+    }
+
+    /// The limit in bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u32 {
+        self.0
+    }
+
+    /// The longest refused payload that is read away, in bytes (protocol section 1).
+    #[must_use]
+    pub const fn discardable(self) -> u64 {
+        self.0 as u64 * DISCARD_FACTOR
+    }
+}
+
+impl Default for FrameLimit {
+    /// 16 MiB (protocol section 1).
+    fn default() -> FrameLimit {
+        FrameLimit(FRAME_DEFAULT)
+    }
+}
+
+/// Why a header was refused. The peer is to be told by one frame of kind `03` (protocol section 1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The announced payload is over the limit.
+    #[error("a payload of {length} bytes is over the limit of {limit} bytes")]
+    TooLarge {
+        /// The refused frame's kind.
+        kind: Kind,
+        /// The refused frame's version: the one to answer in.
+        version: Version,
+        /// The announced length in bytes.
+        length: u32,
+        /// The limit in bytes.
+        limit: u32,
+    },
+    /// The framing is unknown.
+    #[error("{}", UnsupportedVersion { version: *version })]
+    UnsupportedVersion {
+        /// The first two bytes of the header, as received.
+        version: u16,
+    },
+}
+
+impl Refusal {
+    /// The error code that tells the peer.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Refusal::TooLarge { .. } => Code::FrameTooLarge,
+            Refusal::UnsupportedVersion { .. } => Code::UnsupportedVersion,
+        }
+    }
+
+    /// Whether the connection has to close: the framing is unknown, or the payload is too long even to be read
+    /// away.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        match *self {
+            Refusal::TooLarge { length, limit, .. } => {
+                u64::from(length) > FrameLimit::new(limit).discardable()
+            }
+            Refusal::UnsupportedVersion { .. } => true,
+        }
+    }
+}
+
+/// What the bytes at the front of the input are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step<'a> {
+    /// One whole frame; it used `consumed` bytes from the front of the input.
+    Frame {
+        /// The frame's header; its length is `payload.len()`.
+        header: Header,
+        /// The frame's payload, where it lies in the input.
+        payload: &'a [u8],
+        /// Bytes of header and payload.
+        consumed: usize,
+    },
+    /// The frame at the front is not all there; nothing was consumed. Ask again with more bytes.
+    Incomplete {
+        /// Bytes the front frame needs in all: [`HEADER_LEN`] while its header is incomplete, then
+        /// `HEADER_LEN` and the payload. 1 where any byte at all is progress (a payload being discarded).
+        /// A wish, not a size to allocate: it is what the peer claims.
+        needed: u64,
+    },
+    /// These bytes belong to a refused payload and are to be thrown away; ask again with the rest.
+    Discard {
+        /// Bytes to throw away, at least 1.
+        consumed: usize,
+    },
+    /// The header at the front was refused.
+    Refused {
+        /// Why, and what to tell the peer.
+        refusal: Refusal,
+        /// `false`: the payload will be discarded and the connection stays. `true`: close the connection; all
+        /// further input is discarded.
+        fatal: bool,
+        /// [`HEADER_LEN`]: the header alone.
+        consumed: usize,
+    },
+}
+
+/// Where a [`Decoder`] stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// The next byte is the first of a header.
+    Header,
+    /// This many bytes, at least 1, still belong to a refused payload.
+    Discarding(u64),
+    /// The framing is lost; nothing can follow.
+    Finished,
+}
+
+/// Cuts frames out of the bytes a caller holds. It keeps no bytes and reserves no memory.
+///
+/// The caller gives the unconsumed bytes to [`step`](Decoder::step), drops `consumed` bytes from their front,
+/// and repeats until the step is [`Step::Incomplete`]. The outcome does not depend on how the bytes were split.
+///
+/// ```
+/// use jackfield_protocol::{Decoder, FrameLimit, Header, Kind, Step, Version};
+///
+/// let mut decoder = Decoder::new(FrameLimit::default());
+/// let header = Header { version: Version::V1_0, kind: Kind::Sync, length: 2 };
+/// let bytes = [&header.encode()[..], b"{}"].concat();
+///
+/// assert_eq!(decoder.step(&bytes[..8]), Step::Incomplete { needed: 9 });
+/// assert_eq!(decoder.step(&bytes), Step::Frame { header, payload: b"{}", consumed: 9 });
+/// ```
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    limit: FrameLimit,
+    state: State,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream.
+    #[must_use]
+    pub fn new(limit: FrameLimit) -> Decoder {
+        Decoder { limit, state: State::Header }
+    }
+
+    /// Says what the bytes at the front of `input` are. `input` is everything not yet consumed.
+    pub fn step<'a>(&mut self, input: &'a [u8]) -> Step<'a> {
+        match self.state {
+            State::Header => self.step_frame(input),
+            State::Discarding(_) | State::Finished if input.is_empty() => Step::Incomplete { needed: 1 },
+            State::Discarding(left) => {
+                // What does not fit a usize is more than any input holds.
+                let consumed = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+                self.discard(left - consumed as u64);
+                Step::Discard { consumed }
+            }
+            State::Finished => Step::Discard { consumed: input.len() },
+        }
+    }
+
+    fn step_frame<'a>(&mut self, input: &'a [u8]) -> Step<'a> {
+        let Some((bytes, rest)) = input.split_first_chunk::<HEADER_LEN>() else {
+            return Step::Incomplete { needed: HEADER_LEN as u64 };
+        };
+        let header = match Header::decode(bytes) {
+            Ok(header) => header,
+            Err(UnsupportedVersion { version }) => {
+                return self.refuse(Refusal::UnsupportedVersion { version });
+            }
+        };
+        let Header { version, kind, length } = header;
+        if length > self.limit.bytes() {
+            return self.refuse(Refusal::TooLarge { kind, version, length, limit: self.limit.bytes() });
+        }
+        match rest.get(..length as usize) {
+            Some(payload) => Step::Frame { header, payload, consumed: HEADER_LEN + payload.len() },
+            None => Step::Incomplete { needed: HEADER_LEN as u64 + u64::from(length) },
+        }
+    }
+
+    fn refuse<'a>(&mut self, refusal: Refusal) -> Step<'a> {
+        let fatal = refusal.is_fatal();
+        match refusal {
+            Refusal::TooLarge { length, .. } if !fatal => self.discard(u64::from(length)),
+            _ => self.state = State::Finished,
+        }
+        Step::Refused { refusal, fatal, consumed: HEADER_LEN }
+    }
+
+    fn discard(&mut self, left: u64) {
+        self.state = if left == 0 { State::Header } else { State::Discarding(left) };
+    }
+
+    /// Skips a frame there is no memory for. The caller has consumed the seven bytes of `header`; the
+    /// `header.length` bytes that follow come back as [`Step::Discard`].
+    ///
+    /// To be called between frames, that is after [`Step::Incomplete`] and not while
+    /// [`is_discarding`](Decoder::is_discarding).
+    pub fn skip_frame(&mut self, header: Header) {
+        if self.state == State::Header {
+            self.discard(u64::from(header.length));
+        }
+    }
+
+    /// The limit in force.
+    #[must_use]
+    pub fn limit(&self) -> FrameLimit {
+        self.limit
+    }
+
+    /// Changes the limit from the next header on; a payload being discarded stays refused.
+    pub fn set_limit(&mut self, limit: FrameLimit) {
+        self.limit = limit;
+    }
+
+    /// Whether the bytes that come next belong to a refused or skipped payload.
+    #[must_use]
+    pub fn is_discarding(&self) -> bool {
+        matches!(self.state, State::Discarding(_))
+    }
+
+    /// Whether a fatal refusal has ended the stream.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.state == State::Finished
+    }
+}

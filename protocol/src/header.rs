@@ -1,0 +1,152 @@
+//! The seven bytes in front of every payload: version, kind, length; written and read, nothing else.
+
+use std::fmt;
+
+use crate::limits::HEADER_LEN;
+
+/// The high byte of every version this crate can frame (protocol section 1: the high byte is the framing).
+const FRAMING: u8 = 0x01;
+
+/// A protocol version this crate speaks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Version(u16);
+
+impl Version {
+    /// 1.0: `0x0100`.
+    pub const V1_0: Version = Version(0x0100);
+    /// 1.1: `0x0101`, the version of asynchronous requests.
+    pub const V1_1: Version = Version(0x0101);
+    /// The highest version known, which also stands in for an unknown low byte.
+    pub const HIGHEST: Version = Version::V1_1;
+    /// Every version spoken, lowest first; what an UNSUPPORTED_VERSION error lists as `supported`.
+    pub const ALL: &'static [Version] = &[Version::V1_0, Version::V1_1];
+
+    /// Reads the first two bytes of a header.
+    ///
+    /// An unknown low byte is read as [`Version::HIGHEST`]: the framing is the same, and the peer is answered in
+    /// the highest version known (protocol section 1).
+    ///
+    /// # Errors
+    /// The high byte is not `0x01`, so nothing that follows can be framed.
+    pub fn from_wire(version: u16) -> Result<Version, UnsupportedVersion> {
+        if version.to_be_bytes()[0] != FRAMING {
+            return Err(UnsupportedVersion { version });
+        }
+        Ok(Version(version).min(Version::HIGHEST))
+    }
+
+    /// The version as it stands in a header.
+    #[must_use]
+    pub fn wire(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for Version {
+    /// `1.0`, `1.1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [high, low] = self.0.to_be_bytes();
+        write!(f, "{high}.{low}")
+    }
+}
+
+/// What a frame is (protocol section 1). Any byte can arrive; the ones without a meaning are [`Kind::Other`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// `01`: a synchronous request, and the reply to it.
+    Sync,
+    /// `02`: a heartbeat, and the answer to it.
+    Heartbeat,
+    /// `03`: an error that belongs to no request; only a server sends it.
+    Error,
+    /// `04`: an asynchronous request.
+    AsyncRequest,
+    /// `05`: the reply to an asynchronous request; only a server sends it.
+    AsyncResponse,
+    /// A byte that no version spoken gives a meaning to. [`Kind::from_wire`] never puts `01` to `05` here.
+    Other(u8),
+}
+
+impl Kind {
+    /// Reads the third byte of a header.
+    #[must_use]
+    pub fn from_wire(byte: u8) -> Kind {
+        match byte {
+            0x01 => Kind::Sync,
+            0x02 => Kind::Heartbeat,
+            0x03 => Kind::Error,
+            0x04 => Kind::AsyncRequest,
+            0x05 => Kind::AsyncResponse,
+            other => Kind::Other(other),
+        }
+    }
+
+    /// The kind as it stands in a header.
+    #[must_use]
+    pub fn wire(self) -> u8 {
+        match self {
+            Kind::Sync => 0x01,
+            Kind::Heartbeat => 0x02,
+            Kind::Error => 0x03,
+            Kind::AsyncRequest => 0x04,
+            Kind::AsyncResponse => 0x05,
+            Kind::Other(byte) => byte,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Sync => f.write_str("sync"),
+            Kind::Heartbeat => f.write_str("heartbeat"),
+            Kind::Error => f.write_str("error"),
+            Kind::AsyncRequest => f.write_str("async request"),
+            Kind::AsyncResponse => f.write_str("async response"),
+            Kind::Other(byte) => write!(f, "kind 0x{byte:02x}"),
+        }
+    }
+}
+
+/// A frame's header. All values of all fields can be encoded; whether a length is acceptable is the
+/// [`Decoder`](crate::Decoder)'s decision.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Header {
+    /// The version the frame is written in.
+    pub version: Version,
+    /// What the frame is.
+    pub kind: Kind,
+    /// Bytes of payload that follow.
+    pub length: u32,
+}
+
+impl Header {
+    /// The header's bytes: all numbers big endian (protocol section 1).
+    #[must_use]
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
+        let [v0, v1] = self.version.wire().to_be_bytes();
+        let [l0, l1, l2, l3] = self.length.to_be_bytes();
+        [v0, v1, self.kind.wire(), l0, l1, l2, l3]
+    }
+
+    /// Reads a header's bytes; an unknown low version byte becomes [`Version::HIGHEST`].
+    ///
+    /// # Errors
+    /// The high byte of the version is unknown: the length cannot be trusted, the connection has to close.
+    pub fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Header, UnsupportedVersion> {
+        let &[v0, v1, kind, l0, l1, l2, l3] = bytes;
+        Ok(Header {
+            version: Version::from_wire(u16::from_be_bytes([v0, v1]))?,
+            kind: Kind::from_wire(kind),
+            length: u32::from_be_bytes([l0, l1, l2, l3]),
+        })
+    }
+}
+
+/// The peer speaks a version whose framing is unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("version 0x{version:04x} is not supported; supported are 1.0 (0x0100) and 1.1 (0x0101)")]
+pub struct UnsupportedVersion {
+    /// The first two bytes of the header, as received.
+    pub version: u16,
+}

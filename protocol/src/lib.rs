@@ -1,0 +1,32 @@
+//! The wire protocol as values and bytes: what is framed, how, and what may be wrong with it.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod buffer;
+mod code;
+mod codec;
+mod depth;
+mod envelope;
+mod envelope_error;
+mod header;
+mod id;
+pub mod limits;
+mod line;
+mod members;
+mod reply;
+mod write;
+
+pub use buffer::{Frame, FrameBuffer};
+pub use code::{Code, Retry, is_reserved};
+pub use codec::{Decoder, FrameLimit, Refusal, Step};
+pub use envelope::{Rejected, Request};
+pub use envelope_error::EnvelopeError;
+pub use header::{Header, Kind, UnsupportedVersion, Version};
+pub use id::Id;
+pub use limits::HEADER_LEN;
+pub use line::{LineDecoder, LineStep};
+pub use reply::{InvalidReply, Outcome, RemoteError, Reply};
+pub use write::{
+    Framing, ReplyHead, ReplyTooLarge, RequestTooLarge, begin_result, write_error, write_heartbeat,
+    write_request,
+};

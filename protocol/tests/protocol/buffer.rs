@@ -1,0 +1,81 @@
+//! The owning buffer: its frames can be kept, and its memory follows the bytes received, never what was announced.
+
+use jackfield_protocol::{FrameBuffer, FrameLimit, Header, Kind, Refusal, Version};
+
+const SYNC: Header = Header { version: Version::V1_0, kind: Kind::Sync, length: 0 };
+
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap();
+    [&Header { length, ..SYNC }.encode()[..], payload].concat()
+}
+
+#[test]
+fn frames_outlive_the_buffer() {
+    let mut buffer = FrameBuffer::new(FrameLimit::default());
+    buffer.push(&frame(b"first"));
+    let first = buffer.next().unwrap().unwrap();
+    buffer.push(&frame(b"second"));
+    let second = buffer.next().unwrap().unwrap();
+    assert_eq!(buffer.next(), Ok(None));
+    drop(buffer);
+    assert_eq!((&first.payload[..], &second.payload[..]), (&b"first"[..], &b"second"[..]));
+}
+
+#[test]
+fn readers_may_append_in_place() {
+    let mut buffer = FrameBuffer::new(FrameLimit::default());
+    buffer.buffer_mut().extend_from_slice(&frame(b"{}")[..8]);
+    assert_eq!((buffer.next(), buffer.buffered()), (Ok(None), 8));
+    buffer.buffer_mut().extend_from_slice(b"}");
+    assert_eq!(buffer.next().unwrap().unwrap().payload, &b"{}"[..]);
+    assert_eq!(buffer.buffered(), 0);
+}
+
+/// The header claims all but 4 GiB, and it is within the limit: only bytes that came may cost memory.
+#[test]
+fn a_claimed_length_costs_no_memory() {
+    const SENT: usize = 64 * 1024;
+    let measured = allocation_counter::measure(|| {
+        let mut buffer = FrameBuffer::new(FrameLimit::MAX);
+        buffer.push(&Header { length: u32::MAX, ..SYNC }.encode());
+        assert_eq!(buffer.next(), Ok(None));
+        assert!(buffer.capacity() <= 64, "{} bytes reserved for seven", buffer.capacity());
+        for _ in 0..SENT / 1024 {
+            buffer.push(&[b'x'; 1024]);
+            assert_eq!(buffer.next(), Ok(None));
+            assert!(buffer.capacity() <= 2 * buffer.buffered() + 1024);
+        }
+        assert_eq!(buffer.buffered(), SENT + 7);
+    });
+    assert!(measured.bytes_max >= SENT as u64, "the measurement must see the bytes that came");
+    // Growing may hold the old and the new buffer at once: 1 + 2 times what came.
+    assert!(measured.bytes_max <= 4 * SENT as u64, "{} bytes for {SENT} received", measured.bytes_max);
+}
+
+#[test]
+fn refused_payloads_are_not_kept() {
+    const LIMIT: u32 = 64 * 1024;
+    let measured = allocation_counter::measure(|| {
+        let mut buffer = FrameBuffer::new(FrameLimit::new(LIMIT));
+        buffer.push(&Header { length: 4 * LIMIT, ..SYNC }.encode());
+        assert!(matches!(buffer.next(), Err(Refusal::TooLarge { .. })));
+        for _ in 0..4 * LIMIT / 1024 {
+            buffer.push(&[b'x'; 1024]);
+            assert_eq!((buffer.next(), buffer.buffered()), (Ok(None), 0));
+        }
+        buffer.push(&frame(b"after"));
+        assert_eq!(buffer.next().unwrap().unwrap().payload, &b"after"[..]);
+    });
+    assert!(measured.bytes_max <= 8 * 1024, "{} bytes", measured.bytes_max);
+}
+
+#[test]
+fn a_lost_framing_stays_lost_and_holds_nothing() {
+    let mut buffer = FrameBuffer::new(FrameLimit::default());
+    buffer.push(b"HTTP/1.1 400 Bad Request\r\n");
+    let refusal = Refusal::UnsupportedVersion { version: 0x4854 };
+    assert_eq!(buffer.next(), Err(refusal));
+    buffer.push(&frame(b"{}"));
+    assert_eq!(buffer.next(), Err(refusal));
+    assert_eq!((buffer.buffered(), buffer.capacity()), (0, 0));
+}

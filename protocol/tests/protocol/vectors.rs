@@ -1,0 +1,215 @@
+//! Every vector means to this crate what its file says, and no vector has changed since it was written.
+
+use jackfield_protocol::{
+    Decoder, FrameLimit, Framing, Header, Id, Kind, Outcome, Refusal, Reply, Request, Step, Version,
+    begin_result, write_error, write_heartbeat, write_request,
+};
+use serde_json::value::RawValue;
+
+use crate::vector::{self, IndexLine, Vector, fnv1a};
+
+/// Every key that a vector may have: a misspelt one would check nothing.
+const KEYS: [&str; 20] = [
+    "direction",
+    "expect",
+    "version",
+    "kind",
+    "length",
+    "needed",
+    "fatal",
+    "payload",
+    "request",
+    "reply",
+    "id",
+    "method",
+    "params",
+    "timestamp",
+    "result",
+    "code",
+    "message",
+    "data",
+    "canonical",
+    "note",
+];
+
+fn version_name(version: Version) -> String {
+    version.to_string()
+}
+
+fn kind_name(kind: Kind) -> String {
+    match kind {
+        Kind::Sync => "sync".into(),
+        Kind::Heartbeat => "heartbeat".into(),
+        Kind::Error => "error".into(),
+        Kind::AsyncRequest => "async-request".into(),
+        Kind::AsyncResponse => "async-response".into(),
+        Kind::Other(byte) => format!("0x{byte:02x}"),
+    }
+}
+
+fn stated_version(vector: &Vector) -> String {
+    match vector.head("version") {
+        "highest" => version_name(Version::HIGHEST),
+        other => other.to_owned(),
+    }
+}
+
+fn check_header(vector: &Vector, version: Version, kind: Kind, length: u32) {
+    let name = &vector.name;
+    assert_eq!(version_name(version), stated_version(vector), "{name}");
+    assert_eq!(kind_name(kind), vector.head("kind"), "{name}");
+    assert_eq!(length, vector.number::<u32>("length"), "{name}");
+}
+
+#[test]
+fn the_index_names_every_vector_and_pins_its_bytes() {
+    let found: Vec<IndexLine> = vector::all()
+        .into_iter()
+        .map(|vector| IndexLine { name: vector.name, length: vector.bytes.len(), hash: fnv1a(&vector.bytes) })
+        .collect();
+    let listed = vector::index();
+    let unlisted: Vec<&IndexLine> = found.iter().filter(|line| !listed.contains(line)).collect();
+    let missing: Vec<&IndexLine> = listed.iter().filter(|line| !found.contains(line)).collect();
+    assert_eq!((&unlisted[..], &missing[..], found.len()), (&[][..], &[][..], listed.len()));
+    assert!(found.len() >= 140, "vectors are added, never removed");
+    assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c, "the published test value");
+}
+
+#[test]
+fn every_vector_states_only_known_keys() {
+    for vector in vector::all() {
+        for key in vector.keys() {
+            assert!(KEYS.contains(&key), "{}: {key}", vector.name);
+        }
+        assert!(["client", "server", "both"].contains(&vector.head("direction")), "{}", vector.name);
+    }
+}
+
+#[test]
+fn headers_are_read_as_stated() {
+    for vector in vector::all() {
+        let name = &vector.name;
+        match (vector.head("expect"), Decoder::new(FrameLimit::default()).step(&vector.bytes)) {
+            ("frame", Step::Frame { header, payload, consumed }) => {
+                check_header(&vector, header.version, header.kind, header.length);
+                assert_eq!((payload, consumed), (vector.payload(), vector.bytes.len()), "{name}");
+            }
+            ("incomplete", Step::Incomplete { needed }) => {
+                assert_eq!(needed, vector.number::<u64>("needed"), "{name}");
+            }
+            ("refused", Step::Refused { refusal, fatal, consumed }) => {
+                assert_eq!(consumed, 7, "{name}");
+                assert_eq!(fatal, vector.head("fatal") == "yes", "{name}");
+                assert_eq!(refusal.code().as_i64(), vector.number::<i64>("code"), "{name}");
+                match refusal {
+                    Refusal::TooLarge { kind, version, length, limit } => {
+                        check_header(&vector, version, kind, length);
+                        assert_eq!(limit, 16 * 1024 * 1024);
+                    }
+                    Refusal::UnsupportedVersion { version } => {
+                        assert_eq!(format!("0x{version:04x}"), vector.head("version"), "{name}");
+                    }
+                }
+            }
+            (expected, step) => panic!("{name}: {expected} expected, not {step:?}"),
+        }
+    }
+}
+
+fn json(id: Option<Id<'_>>) -> Option<String> {
+    id.map(|id| id.as_json().to_owned())
+}
+
+fn raw(value: Option<&RawValue>) -> Option<&str> {
+    value.map(RawValue::get)
+}
+
+fn text_of(token: &str) -> String {
+    serde_json::from_str(token).unwrap()
+}
+
+#[test]
+fn requests_are_read_as_stated() {
+    let requests: Vec<Vector> =
+        vector::frames().into_iter().filter(|vector| vector.is("payload", "request")).collect();
+    assert!(requests.len() >= 90, "only {} requests", requests.len());
+    for vector in requests {
+        let name = &vector.name;
+        match (vector.head("request"), Request::parse(vector.payload())) {
+            ("accepted", Ok(request)) => {
+                assert_eq!(json(request.id).as_deref(), vector.get("id"), "{name}");
+                assert_eq!(request.method, text_of(vector.head("method")), "{name}");
+                assert_eq!(raw(request.params), vector.get("params"), "{name}");
+                assert_eq!(raw(request.timestamp), vector.get("timestamp"), "{name}");
+            }
+            ("rejected", Err(rejected)) => {
+                assert_eq!(
+                    rejected.error.code().as_i64(),
+                    vector.number::<i64>("code"),
+                    "{name}: {rejected}"
+                );
+                assert_eq!(json(rejected.id).as_deref(), vector.get("id"), "{name}: {rejected}");
+            }
+            (expected, parsed) => panic!("{name}: {expected} expected, not {parsed:?}"),
+        }
+    }
+}
+
+#[test]
+fn replies_are_read_as_stated() {
+    let replies: Vec<Vector> =
+        vector::frames().into_iter().filter(|vector| vector.is("payload", "reply")).collect();
+    assert!(replies.len() >= 20, "only {} replies", replies.len());
+    for vector in replies {
+        let name = &vector.name;
+        let reply = match (vector.head("reply"), Reply::parse(vector.payload())) {
+            ("invalid", Err(_)) => continue,
+            ("result" | "error", Ok(reply)) => reply,
+            (expected, parsed) => panic!("{name}: {expected} expected, not {parsed:?}"),
+        };
+        assert_eq!(json(reply.id).as_deref(), vector.get("id"), "{name}");
+        match (vector.head("reply"), reply.outcome) {
+            ("result", Outcome::Result(result)) => assert_eq!(result.get(), vector.head("result"), "{name}"),
+            ("error", Outcome::Error(error)) => {
+                assert_eq!(error.code, vector.number::<i64>("code"), "{name}");
+                assert_eq!(error.message, text_of(vector.head("message")), "{name}");
+                assert_eq!(raw(error.data), vector.get("data"), "{name}");
+            }
+            (expected, outcome) => panic!("{name}: {expected} expected, not {outcome:?}"),
+        }
+    }
+}
+
+#[test]
+fn canonical_vectors_are_what_the_writers_write() {
+    let canonical: Vec<Vector> =
+        vector::frames().into_iter().filter(|vector| vector.is("canonical", "yes")).collect();
+    assert!(canonical.len() >= 35, "only {} canonical vectors", canonical.len());
+    for vector in canonical {
+        let header = Header::decode(vector.bytes.first_chunk().unwrap()).unwrap();
+        let (version, kind, id) = (header.version, header.kind, vector.get("id"));
+        let mut out = b"what was there before".to_vec();
+        let before = out.len();
+        match vector.head("payload") {
+            "empty" => write_heartbeat(&mut out, version),
+            "request" => {
+                let params =
+                    vector.get("params").map(|params| RawValue::from_string(params.to_owned()).unwrap());
+                let method = text_of(vector.head("method"));
+                write_request(&mut out, version, kind, id, &method, params.as_deref()).unwrap();
+            }
+            "reply" if vector.is("reply", "result") => {
+                let head = begin_result(&mut out, Framing::Binary, version, kind, id);
+                out.extend_from_slice(vector.head("result").as_bytes());
+                head.finish(&mut out).unwrap();
+            }
+            "reply" => {
+                let (code, message) = (vector.number("code"), text_of(vector.head("message")));
+                write_error(&mut out, Framing::Binary, version, kind, id, code, &message, vector.get("data"));
+            }
+            other => panic!("{}: canonical {other}", vector.name),
+        }
+        let shown = String::from_utf8_lossy(&out[before..]);
+        assert_eq!(&out[before..], vector.bytes, "{}: {shown}", vector.name);
+    }
+}

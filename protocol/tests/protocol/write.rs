@@ -1,0 +1,80 @@
+//! Writers: what is left in the output, in both framings, when all goes well and when it does not.
+
+use jackfield_protocol::{
+    FrameLimit, Framing, Kind, Outcome, Reply, ReplyTooLarge, Request, Version, begin_result, write_error,
+    write_request,
+};
+
+const BEFORE: &[u8] = b"{\n}";
+
+#[test]
+fn a_reply_on_a_line_is_one_line() {
+    let mut out = BEFORE.to_vec();
+    let head = begin_result(&mut out, Framing::Line, Version::V1_0, Kind::Sync, Some("7"));
+    out.extend_from_slice(b"{\n  \"a\": \"\\n\"\n}");
+    assert_eq!(head.body_len(&out), 15);
+    head.finish(&mut out).unwrap();
+    write_error(&mut out, Framing::Line, Version::V1_0, Kind::Sync, None, 5, "a\nb", Some("[\n]"));
+    let text = String::from_utf8(out).unwrap();
+    let expected = concat!(
+        "{\n}",
+        r#"{"id":7,"result":{   "a": "\n" }}"#,
+        "\n",
+        r#"{"error":{"code":5,"message":"a\nb","data":[ ]}}"#,
+        "\n"
+    );
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_result_of_no_bytes_is_null() {
+    for framing in [Framing::Binary, Framing::Line] {
+        let mut out = Vec::new();
+        let head = begin_result(&mut out, framing, Version::V1_0, Kind::Sync, None);
+        assert_eq!(head.body_len(&out), 0);
+        head.finish(&mut out).unwrap();
+        assert!(out.ends_with(b"{\"result\":null}") || out.ends_with(b"{\"result\":null}\n"));
+    }
+}
+
+#[test]
+fn an_abandoned_reply_leaves_nothing() {
+    for framing in [Framing::Binary, Framing::Line] {
+        let mut out = BEFORE.to_vec();
+        let head = begin_result(&mut out, framing, Version::V1_1, Kind::AsyncResponse, Some("\"a\""));
+        out.extend_from_slice(&[b'x'; 1000]);
+        head.abandon(&mut out);
+        assert_eq!(out, BEFORE);
+    }
+}
+
+#[test]
+fn a_reply_over_the_limit_leaves_nothing() {
+    for framing in [Framing::Binary, Framing::Line] {
+        let reply = |limit: u32| {
+            let mut out = BEFORE.to_vec();
+            let head = begin_result(&mut out, framing, Version::V1_0, Kind::Sync, None);
+            out.extend_from_slice(b"12345");
+            (head.finish_within(&mut out, FrameLimit::new(limit)), out)
+        };
+        let (refused, out) = reply(15);
+        assert_eq!(refused, Err(ReplyTooLarge { length: 16, limit: 15 }));
+        assert_eq!(out, BEFORE);
+        assert_eq!(reply(16).0, Ok(()), "the limit is inclusive and the line's ending is free");
+    }
+}
+
+#[test]
+fn every_character_survives_a_message_and_a_method() {
+    let text: String = (0..0x300).chain([0x2028, 0xFFFF, 0x1_F600]).filter_map(char::from_u32).collect();
+    let mut out = Vec::new();
+    write_error(&mut out, Framing::Line, Version::V1_0, Kind::Error, None, i64::MIN, &text, None);
+    let Outcome::Error(error) = Reply::parse(&out).unwrap().outcome else { panic!("a result") };
+    assert_eq!((error.code, &*error.message), (i64::MIN, &*text));
+
+    for character in text.chars() {
+        let (method, mut out) = (format!("a{character}b"), Vec::new());
+        write_request(&mut out, Version::V1_0, Kind::Sync, None, &method, None).unwrap();
+        assert_eq!(Request::parse(&out[7..]).unwrap().method, method);
+    }
+}

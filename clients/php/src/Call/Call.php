@@ -1,0 +1,45 @@
+<?php
+
+/**
+ * One async call from its submission to its outcome.
+ */
+
+declare(strict_types=1);
+
+namespace Jackfield\Call;
+
+use Jackfield\Future;
+use Jackfield\Pool\Connection;
+
+final class Call
+{
+    /** Times the whole request was sent. */
+    public int $tries = 0;
+    /** The connection it was last put on; null while it waits for one, and after its end. */
+    public ?Connection $connection = null;
+    /** When it was put on that connection, as hrtime(true). */
+    public int $placedAt = 0;
+    /** The position in that connection's output at which the frame ends, in bytes. */
+    public int $sentAt = 0;
+    /** Whether an earlier try was lost after all of it had been sent. */
+    public bool $maybeStarted = false;
+    public readonly Future $future;
+    /** When the call was submitted, as hrtime(true). */
+    public readonly int $started;
+
+    /**
+     * @param string $frame    the whole frame; emptied at the end
+     * @param int    $deadline an instant of hrtime(true), nanoseconds
+     */
+    public function __construct(
+        public readonly string $id,
+        public readonly string $method,
+        public string $frame,
+        public readonly int $deadline,
+        public readonly bool $idempotent,
+        Multiplexer $multiplexer,
+    ) {
+        $this->started = hrtime(true);
+        $this->future = new Future($multiplexer, $this);
+    }
+}

@@ -1,0 +1,237 @@
+<?php
+
+/**
+ * Async calls: many on each connection, matched to their replies by id.
+ *
+ * Nothing here blocks but the one wait in tick(), and nothing is read or written that is not ready: so no number of
+ * large requests can leave client and host both waiting for the other to read.
+ */
+
+declare(strict_types=1);
+
+namespace Jackfield\Call;
+
+use Jackfield\Exception\CancelledException;
+use Jackfield\Exception\JackfieldException;
+use Jackfield\Exception\PoolFullException;
+use Jackfield\Future;
+use Jackfield\Log;
+use Jackfield\Options;
+use Jackfield\Pool\Pool;
+use Jackfield\Uuid;
+use Jackfield\Wire\Envelope;
+use Jackfield\Wire\Header;
+
+final class Multiplexer
+{
+    private readonly Traffic $traffic;
+    /** @var \SplQueue<array{string, \Closure(): void}> callbacks of calls that ended, with the call's id */
+    private \SplQueue $callbacks;
+    private Timetable $deadlines;
+    /** @var array<string, Call> calls without an outcome, by id */
+    private array $alive = [];
+    /** Calls ended since the multiplexer was made. */
+    private int $ended = 0;
+    /** While positive, new calls are collected and not yet sent. */
+    private int $corks = 0;
+
+    public function __construct(
+        private readonly Pool $pool,
+        private readonly Options $options,
+        public readonly Log $log,
+    ) {
+        $this->callbacks = new \SplQueue();
+        $this->deadlines = new Timetable();
+        $this->traffic = new Traffic($pool, $options, $log, $this);
+    }
+
+    /**
+     * Begins a call.
+     *
+     * @param int      $deadline  an instant of hrtime(true), nanoseconds
+     * @param int|null $timestamp the envelope's own, seconds
+     * @throws JackfieldException if the request cannot be written, or too many wait already
+     */
+    public function submit(string $method, mixed $params, int $deadline, bool $idempotent, ?int $timestamp = null): Future
+    {
+        $this->checkProcess();
+        if ($this->traffic->queue->count() > $this->options->maxQueued) {
+            throw new PoolFullException("{$this->options->maxQueued} calls are waiting for a connection already");
+        }
+        $id = Uuid::v4();
+        $frame = Header::frame(Header::ASYNC_REQUEST, Envelope::request($id, $method, $params, $timestamp));
+        $call = new Call($id, $method, $frame, $deadline, $idempotent, $this);
+        $this->alive[$id] = $call;
+        $this->deadlines->add($deadline, $call, count($this->alive));
+        $this->log->asyncSent($id, $method);
+        $this->traffic->queue->add($call);
+        if ($this->corks === 0) {
+            $this->traffic->send(hrtime(true));
+        }
+        while ($this->traffic->queue->bytes() > $this->options->maxUnsentBytes && !$call->future->isDone()) {
+            $this->tick($call->deadline);
+        }
+
+        return $call->future;
+    }
+
+    /** Collects what the function submits, so that it leaves in as few writes as possible. */
+    public function corked(\Closure $submit): mixed
+    {
+        $this->corks++;
+        try {
+            return $submit();
+        } finally {
+            if (--$this->corks === 0) {
+                $this->traffic->send(hrtime(true));
+            }
+        }
+    }
+
+    public function cancel(Call $call): bool
+    {
+        if ($call->future->isDone()) {
+            return false;
+        }
+        $sent = $this->traffic->withdraw($call);
+        $this->end($call, null, new CancelledException("the call of {$call->method} was cancelled", $sent));
+        $this->runCallbacks();
+
+        return true;
+    }
+
+    /**
+     * Sends, receives, ends what is due and runs callbacks, waiting for at most until `$until`.
+     *
+     * @param int $until an instant of hrtime(true), nanoseconds
+     * @return int calls that ended
+     */
+    public function tick(int $until): int
+    {
+        $this->checkProcess();
+        $before = $this->ended;
+        $now = hrtime(true);
+        $this->expire($now);
+        $this->traffic->send($now);
+        if (!$this->callbacks->isEmpty()) {
+            $until = 0;
+        }
+        $this->traffic->exchange(min($until, $this->nextDue() ?? $until));
+        $this->expire(hrtime(true));
+        $this->runCallbacks();
+
+        return $this->ended - $before;
+    }
+
+    /** Ticks until a future is done, or lets the fiber wait for it while others run. */
+    public function drive(Future $future): void
+    {
+        $fiber = $this->options->fibers ? \Fiber::getCurrent() : null;
+        if ($fiber !== null) {
+            $future->whenDone(static function () use ($fiber): void {
+                $fiber->resume();
+            });
+            \Fiber::suspend();
+
+            return;
+        }
+        while (!$future->isDone()) {
+            if ($this->alive === [] && $this->callbacks->isEmpty()) {
+                throw new \LogicException('await() of a future that waits for itself');
+            }
+            $this->tick(PHP_INT_MAX);
+        }
+    }
+
+    /** Whether no call is alive and no connection owes a reply. */
+    public function isIdle(): bool
+    {
+        return $this->alive === [] && $this->traffic->isIdle();
+    }
+
+    /** Calls without an outcome. */
+    public function pending(): int
+    {
+        return count($this->alive);
+    }
+
+    /** When tick() has something to do even if no stream is ready, as hrtime(true); null: never. */
+    public function nextDue(): ?int
+    {
+        $due = array_filter(
+            [$this->deadlines->next(), $this->traffic->nextDue()],
+            static fn (?int $at): bool => $at !== null
+        );
+
+        return $due === [] ? null : min($due);
+    }
+
+    /** @return array{read: list<resource>, write: list<resource>} */
+    public function streams(): array
+    {
+        return $this->traffic->streams();
+    }
+
+    /** Ends every call: the client is being closed. */
+    public function close(string $reason): void
+    {
+        foreach ($this->alive as $call) {
+            $sent = $this->traffic->withdraw($call);
+            $this->end($call, null, new CancelledException($reason, $sent));
+        }
+        $this->traffic->forget();
+        $this->runCallbacks();
+    }
+
+    /** @internal the outcome of a call that Traffic has let go of */
+    public function end(Call $call, mixed $result, ?JackfieldException $failure): void
+    {
+        $call->connection = null;
+        $call->frame = '';
+        unset($this->alive[$call->id]);
+        $this->ended++;
+        $this->log->asyncDone($call->id, $call->method, $call->started, $failure);
+        $call->future->settle($result, $failure);
+    }
+
+    /**
+     * @internal
+     * @param list<\Closure(): void> $callbacks
+     */
+    public function later(string $id, array $callbacks): void
+    {
+        foreach ($callbacks as $callback) {
+            $this->callbacks->enqueue([$id, $callback]);
+        }
+    }
+
+    private function expire(int $now): void
+    {
+        while (($call = $this->deadlines->due($now)) !== null) {
+            $this->end($call, null, $this->traffic->expire($call));
+        }
+    }
+
+    private function runCallbacks(): void
+    {
+        while (!$this->callbacks->isEmpty()) {
+            [$id, $callback] = $this->callbacks->dequeue();
+            try {
+                $callback();
+            } catch (\Throwable $thrown) {
+                $this->log->callbackThrew($id, $thrown);
+            }
+        }
+    }
+
+    private function checkProcess(): void
+    {
+        if ($this->pool->hasForked()) {
+            $this->traffic->forget();
+            foreach ($this->alive as $call) {
+                $call->connection = null;
+                $this->end($call, null, new CancelledException('the call belongs to the parent process', true));
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+<?php
+
+/**
+ * One connection and what is in flight on it: either a single exchange, or any number of async calls.
+ */
+
+declare(strict_types=1);
+
+namespace Jackfield\Pool;
+
+use Jackfield\Call\Call;
+use Jackfield\Exception\ConnectionLostException;
+use Jackfield\Exception\JackfieldException;
+use Jackfield\Exception\ProtocolException;
+use Jackfield\Exception\RemoteException;
+use Jackfield\Exception\TimeoutException;
+use Jackfield\Options;
+use Jackfield\Transport\Transport;
+use Jackfield\Wire\Envelope;
+use Jackfield\Wire\FrameReader;
+use Jackfield\Wire\Header;
+
+final class Connection
+{
+    /** Bytes read from one connection before the others get their turn. */
+    private const TURN = 1_048_576;
+    /** A read that brought fewer bytes has most likely emptied the socket: asking again costs a system call. */
+    private const SHORT_READ = 65_536;
+    /** Nanoseconds a heartbeat may stay unanswered before a connection counts as dead. */
+    private const PROBE_NANOS = 1_000_000_000;
+
+    /** @var array<string, Call> the async calls written here and not answered, by id */
+    public array $inFlight = [];
+    /** @var array<string, true> ids whose caller has given up, but whose reply may still come */
+    public array $owed = [];
+    /** Set when the host said that it goes away, or fell silent: no further call begins here. */
+    public bool $retiring = false;
+    /** Whether an exchange was ever completed here. */
+    public bool $isProven = false;
+    /** Bytes received by receive(). */
+    public int $received = 0;
+    /** When the last byte came, as hrtime(true). */
+    public int $heardAt;
+    /** When the connection was last at rest, as hrtime(true); 0: not known. */
+    public int $restedAt;
+
+    private readonly FrameReader $reader;
+    private string $unsent = '';
+    private int $unsentOffset = 0;
+    /** Bytes handed to the kernel since the connection was made. */
+    private int $sent = 0;
+
+    public function __construct(private readonly Transport $transport, private readonly Options $options, int $now)
+    {
+        $this->reader = new FrameReader($options->maxFrameBytes);
+        $this->heardAt = $now;
+        $this->restedAt = $transport->hasHistory() ? 0 : $now;
+    }
+
+    /**
+     * One sync request and its reply, nothing else being in flight here.
+     *
+     * @param string $frame    the whole frame
+     * @param string $id       the id inside it
+     * @param int    $deadline an instant of hrtime(true), nanoseconds
+     * @return array{result?: mixed, error?: mixed} the reply
+     * @throws JackfieldException after which the connection is out of step and has to be closed
+     */
+    public function exchange(string $frame, string $id, int $deadline): array
+    {
+        $this->write($frame, $deadline, 'request');
+        while (true) {
+            while ($this->reader->next()) {
+                if ($this->reader->kind === Header::SYNC) {
+                    $reply = Envelope::reply($this->reader->payload, $this->options->associative);
+                    // An error without an id is the host's word on a request whose id it could not read: replies
+                    // to sync requests come in order, so it is this one's.
+                    if (($reply['id'] ?? null) !== $id && (isset($reply['id']) || !isset($reply['error']))) {
+                        throw new ProtocolException('the peer answered a sync request with another id');
+                    }
+                    $this->retiring = $this->retiring || Envelope::saysGoingAway($reply);
+
+                    return $reply;
+                }
+                $this->aside(strlen($frame) - Header::LENGTH);
+            }
+            $this->more($deadline, 'reply');
+        }
+    }
+
+    /**
+     * A heartbeat, and its answer read.
+     *
+     * @throws JackfieldException after which the connection has to be closed
+     */
+    public function heartbeat(int $deadline): void
+    {
+        $this->write(Header::HEARTBEAT_FRAME, $deadline, 'heartbeat');
+        while (true) {
+            while ($this->reader->next()) {
+                if ($this->reader->kind === Header::HEARTBEAT) {
+                    return;
+                }
+                $this->aside(0);
+            }
+            $this->more($deadline, 'answer to a heartbeat');
+        }
+    }
+
+    /**
+     * Whether a connection that was at rest may be used now. One that lay idle for long is asked by a heartbeat.
+     */
+    public function isUsable(int $now, int $deadline): bool
+    {
+        $idle = $now - $this->restedAt;
+        if (
+            $this->retiring
+            || !$this->reader->isEmpty()
+            || $this->restedAt !== 0 && $idle > $this->options->idleTimeout * 1e9
+            || !$this->transport->begin()
+            // Whatever waits to be read answers nothing that will be asked: the end of the connection, a notice of
+            // one, a reply too many.
+            || $this->transport->read() !== ''
+        ) {
+            return false;
+        }
+        if ($idle > $this->options->healthCheckAfter * 1e9) {
+            try {
+                $this->heartbeat(min($deadline, $now + self::PROBE_NANOS));
+            } catch (JackfieldException) {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /** Puts the connection to rest. */
+    public function rest(int $now): void
+    {
+        $this->restedAt = $now;
+        $this->isProven = true;
+        $this->transport->end();
+    }
+
+    /** Whether nothing is in flight or owed, so that the connection can rest. */
+    public function isAtRest(): bool
+    {
+        return $this->inFlight === [] && $this->owed === [] && $this->unsent === '' && $this->reader->isEmpty();
+    }
+
+    /** Queues a call's frame behind what is unsent. flush() sends it. */
+    public function enqueue(Call $call): void
+    {
+        $this->unsent .= $call->frame;
+        $call->sentAt = $this->sent + strlen($this->unsent) - $this->unsentOffset;
+        $this->inFlight[$call->id] = $call;
+    }
+
+    /** Whether the kernel has taken the whole of a call's frame. */
+    public function hasSent(Call $call): bool
+    {
+        return $call->sentAt <= $this->sent;
+    }
+
+    /**
+     * Sends what can be sent without waiting.
+     *
+     * @return bool false when the peer has gone
+     */
+    public function flush(): bool
+    {
+        while ($this->unsent !== '') {
+            $written = $this->transport->write($this->unsent, $this->unsentOffset);
+            if ($written === null) {
+                return false;
+            }
+            if ($written === 0) {
+                break;
+            }
+            $this->sent += $written;
+            $this->unsentOffset += $written;
+            if ($this->unsentOffset === strlen($this->unsent)) {
+                $this->unsent = '';
+                $this->unsentOffset = 0;
+            } elseif ($this->unsentOffset >= self::TURN) {
+                $this->unsent = substr($this->unsent, $this->unsentOffset);
+                $this->unsentOffset = 0;
+            }
+        }
+
+        return true;
+    }
+
+    public function unsentBytes(): int
+    {
+        return strlen($this->unsent) - $this->unsentOffset;
+    }
+
+    /**
+     * Reads what has come, up to a turn's worth.
+     *
+     * @return bool false when the peer has ended the connection
+     */
+    public function receive(int $now): bool
+    {
+        for ($taken = 0; $taken < self::TURN; $taken += strlen($bytes)) {
+            $bytes = $this->transport->read();
+            if ($bytes === null) {
+                return false;
+            }
+            if ($bytes === '') {
+                break;
+            }
+            $this->heardAt = $now;
+            $this->received += strlen($bytes);
+            $this->reader->push($bytes);
+            if (strlen($bytes) < self::SHORT_READ) {
+                break;
+            }
+        }
+
+        return true;
+    }
+
+    /**
+     * The next whole frame received: its kind and payload, or null.
+     *
+     * @return array{int, string}|null
+     * @throws ProtocolException
+     */
+    public function nextFrame(): ?array
+    {
+        return $this->reader->next() ? [$this->reader->kind, $this->reader->payload] : null;
+    }
+
+    /** @return resource */
+    public function stream()
+    {
+        return $this->transport->stream();
+    }
+
+    public function close(): void
+    {
+        $this->transport->close();
+    }
+
+    /** Lets go of a connection at rest: a persistent socket stays for the next owner. */
+    public function leave(): void
+    {
+        $this->transport->leave();
+    }
+
+    /** What a `03` means for an exchange whose payload had `$length` bytes; other frames here belong to nobody. */
+    private function aside(int $length): void
+    {
+        if ($this->reader->kind === Header::ERROR) {
+            $notice = Notice::read($this->reader->payload);
+            if ($notice->isGoingAway()) {
+                $this->retiring = true;
+            } elseif ($notice->concerns($length)) {
+                throw $notice->error;
+            }
+        } elseif ($this->reader->kind === Header::ASYNC_REQUEST) {
+            throw new ProtocolException('the peer sent a request');
+        }
+    }
+
+    private function write(string $frame, int $deadline, string $what): void
+    {
+        $length = strlen($frame);
+        $offset = 0;
+        while (true) {
+            $written = $this->transport->write($frame, $offset);
+            if ($written === null) {
+                $this->lastWords();
+                throw new ConnectionLostException("the connection ended before the $what was sent", false);
+            }
+            $offset += $written;
+            if ($offset === $length) {
+                return;
+            }
+            if (!$this->transport->wait(true, $deadline)) {
+                // Half a request: the connection is closed with it, and the host never starts it.
+                throw new TimeoutException("the deadline passed while the $what was written", TimeoutException::WRITE, false);
+            }
+            // Reading while writing: a peer that waits for its own bytes to be taken would never take these.
+            $bytes = $this->transport->read();
+            if ($bytes !== null && $bytes !== '') {
+                $this->reader->push($bytes);
+            }
+        }
+    }
+
+    private function more(int $deadline, string $what): void
+    {
+        if (!$this->transport->wait(false, $deadline)) {
+            throw $this->reader->isEmpty()
+                ? new TimeoutException("the deadline passed before the $what came", TimeoutException::WAIT, true)
+                : new TimeoutException("the deadline passed in the middle of the $what", TimeoutException::READ, true);
+        }
+        $bytes = $this->transport->read();
+        if ($bytes === null) {
+            throw new ConnectionLostException("the connection ended before the $what came", true);
+        }
+        if ($bytes !== '') {
+            $this->reader->push($bytes);
+        }
+    }
+
+    /** A peer that refuses a connection says why before it closes; that is worth more than "broken pipe". */
+    private function lastWords(): void
+    {
+        while (($bytes = $this->transport->read()) !== null && $bytes !== '') {
+            $this->reader->push($bytes);
+        }
+        while ($this->reader->next()) {
+            if ($this->reader->kind === Header::ERROR) {
+                $notice = Notice::read($this->reader->payload);
+                if ($notice->error instanceof RemoteException && !$notice->isGoingAway()) {
+                    throw $notice->error;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+<?php
+
+/**
+ * A request as php-fpm runs it: makes calls over persistent sockets, or dies at a given byte of an exchange.
+ */
+
+declare(strict_types=1);
+
+require __DIR__ . '/../../../autoload.php';
+require __DIR__ . '/DyingTransport.php';
+
+use Jackfield\Client;
+use Jackfield\Exception\JackfieldException;
+use Jackfield\Options;
+use Jackfield\Tests\Fpm\DyingConnector;
+use Jackfield\Tests\Fpm\NaiveConnector;
+use Jackfield\Transport\PersistentConnector;
+
+header('Content-Type: application/json');
+$address = 'unix://' . $_GET['socket'];
+$connector = isset($_GET['naive']) ? new NaiveConnector($address) : new PersistentConnector($address, 20);
+$at = (int) ($_GET['at'] ?? -1);
+if ($at >= 0) {
+    $connector = new DyingConnector($connector, $at, $_GET['how']);
+}
+// The heartbeat that a kept socket gets at first would move the byte at which the request dies.
+$client = Client::over($connector, new Options(timeout: 10.0, healthCheckAfter: isset($_GET['unchecked']) ? 86400.0 : 1.0));
+$wrong = $failed = [];
+$count = (int) $_GET['calls'];
+for ($i = 0; $i < $count; $i++) {
+    $token = bin2hex(random_bytes(8));
+    try {
+        $result = ($_GET['mode'] ?? 'sync') === 'async'
+            ? $client->callAsync('system.echo', ['token' => $token])->await()
+            : $client->call('system.echo', ['token' => $token]);
+        if ($result !== ['token' => $token]) {
+            $wrong[] = $result;
+        }
+    } catch (JackfieldException $failure) {
+        $failed[] = get_class($failure) . ': ' . $failure->getMessage();
+    }
+}
+echo json_encode(['calls' => $count, 'wrong' => $wrong, 'failed' => $failed, 'pid' => getmypid()]);

@@ -1,0 +1,230 @@
+<?php
+
+/**
+ * The client against the real host: many calls at once, limits, restarts in the middle, persistent sockets.
+ */
+
+declare(strict_types=1);
+
+namespace Jackfield\Tests\Host;
+
+use Jackfield\Client;
+use Jackfield\Exception\JackfieldException;
+use Jackfield\Exception\RemoteException;
+use Jackfield\Exception\TimeoutException;
+use Jackfield\Options;
+use Jackfield\Tests\Support\JackfieldHost;
+use Jackfield\Tests\Support\PhpFpm;
+use Jackfield\Tests\Support\TestCase;
+use Jackfield\Tests\Support\Wait;
+use Jackfield\Wire\Code;
+
+final class HostTest extends TestCase
+{
+    private ?JackfieldHost $host = null;
+
+    protected function tearDown(): void
+    {
+        $this->host?->stop();
+        $this->host = null;
+        parent::tearDown();
+    }
+
+    public function testTheMethodsThatAreAlwaysThere(): void
+    {
+        $client = $this->connect();
+        self::assertContains('system.echo', $client->call('system.methods'));
+        $value = ['text' => "größe \u{2028} \0", 'numbers' => [1, -1, 1.5, 0.1], 'nothing' => null, 'list' => [[], [1]]];
+        self::assertSame($value, $client->call('system.echo', $value));
+        self::assertSame($value, $client->callAsync('system.echo', $value)->await());
+        self::assertSame([18_446_744_073_709], $client->call('system.echo', [18_446_744_073_709]));
+        self::assertGreaterThan(0.0, $client->ping());
+        foreach ([fn () => $client->call('no.such'), fn () => $client->callAsync('no.such')->await()] as $call) {
+            self::assertSame(Code::METHOD_NOT_FOUND, self::thrown(RemoteException::class, $call)->getCode());
+        }
+        self::assertCount(1, array_filter([array_sum($client->connections())]), 'errors cost no connection');
+    }
+
+    public function testThreeThousandAsyncCallsAtOnce(): void
+    {
+        $client = $this->connect(timeout: 60.0);
+        $futures = [];
+        for ($i = 0; $i < 3_000; $i++) {
+            $futures[] = $client->callAsync('system.echo', ['i' => $i, 'pad' => str_repeat('x', $i % 500)]);
+        }
+        foreach ($futures as $i => $future) {
+            self::assertSame($i, $future->await()['i']);
+        }
+        self::assertSame(0, $client->connections()['busy']);
+    }
+
+    public function testATwelveHundredCallsInFlightAtTheHost(): void
+    {
+        $client = $this->connect(['device'], timeout: 60.0);
+        $reports = [];
+        for ($i = 0; $i < 1_200; $i++) {
+            $reports["d$i"] = $client->callAsync('device.report', ['deviceId' => "d$i", 'withinMs' => 50_000]);
+        }
+        $client->tick();
+        self::assertSame(1_200, $client->pending(), 'they wait at the host for what has not happened');
+        // A report that the host had not begun when its update came waits for the next one.
+        while ($reports !== []) {
+            $updates = [];
+            foreach ($reports as $id => $_) {
+                $updates[] = ['device.status.update', ['deviceId' => $id, 'status' => 'online']];
+            }
+            $client->batch($updates);
+            foreach ($reports as $id => $report) {
+                if ($report->isDone()) {
+                    self::assertSame([$id, 'online'], [$report->await()['deviceId'], $report->await()['status']]);
+                    unset($reports[$id]);
+                }
+            }
+        }
+    }
+
+    public function testLargeCallsAndOnesThatAreTooLarge(): void
+    {
+        $client = $this->connect(timeout: 60.0, maxConnections: 1);
+        $large = str_repeat('x', 8 << 20);
+        self::assertSame($large, $client->call('system.echo', $large));
+        $tooLarge = str_repeat('x', 17 << 20);
+        foreach ([fn () => $client->call('system.echo', $tooLarge), fn () => $client->callAsync('system.echo', $tooLarge)->await()] as $call) {
+            self::assertSame(Code::FRAME_TOO_LARGE, self::thrown(RemoteException::class, $call)->getCode());
+        }
+        $right = 0;
+        $pad = str_repeat('y', 100_000);
+        for ($i = 0; $i < 1_000; $i++) {
+            $client->callAsync('system.echo', [$i, $pad])->then(static function (array $result) use ($i, $pad, &$right): void {
+                $right += (int) ($result === [$i, $pad]);
+            });
+        }
+        $client->run();
+        self::assertSame(1_000, $right);
+    }
+
+    public function testALateReplyIsNotTakenByAnotherCall(): void
+    {
+        $client = $this->connect(['device']);
+        for ($i = 0; $i < 5; $i++) {
+            self::thrown(TimeoutException::class, fn () => $client->call('device.report', ['deviceId' => 'x', 'withinMs' => 60], timeout: 0.05));
+            $late = $client->callAsync('device.report', ['deviceId' => 'x', 'withinMs' => 60], timeout: 0.05);
+            self::thrown(TimeoutException::class, $late->await(...));
+            for ($n = 0; $n < 50; $n++) {
+                self::assertSame([$i, $n], $client->call('system.echo', [$i, $n]));
+            }
+        }
+    }
+
+    /** @return iterable<string, array{int}> */
+    public static function ends(): iterable
+    {
+        yield 'in good order' => [SIGTERM];
+        yield 'by a crash' => [SIGKILL];
+    }
+
+    /** @dataProvider ends */
+    public function testTheHostIsRestartedInTheMiddle(int $signal): void
+    {
+        $client = $this->connect(['journal'], timeout: 40.0, maxInFlightPerConnection: 64);
+        $calls = [];
+        for ($i = 0; $i < 1_000; $i++) {
+            $idempotent = $i % 2 === 0;
+            $calls[$i] = [$idempotent, $client->callAsync(
+                'journal.append',
+                ['topic' => 't', 'entry' => $i],
+                idempotent: $idempotent
+            )];
+        }
+        Wait::until(function () use ($client): bool {
+            $client->tick(0.01);
+
+            return $client->pending() < 900;
+        }, 'some are answered');
+        self::assertGreaterThan(0, $client->pending(), 'and some are not');
+        $this->host->stop($signal);
+        $this->host->run();
+
+        $succeeded = $failed = [];
+        foreach ($calls as $i => [$idempotent, $future]) {
+            try {
+                $future->await();
+                $succeeded[] = $i;
+            } catch (JackfieldException $failure) {
+                self::assertFalse($idempotent, "an idempotent call failed: $failure");
+                $failed[$i] = $failure;
+            }
+        }
+        $ran = array_count_values(array_map(intval(...), file($this->scratch->path('journal/t.jsonl'))));
+        foreach ($succeeded as $i) {
+            self::assertArrayHasKey($i, $ran, "call $i was answered and never ran");
+        }
+        foreach ($calls as $i => [$idempotent]) {
+            if (!$idempotent) {
+                self::assertLessThanOrEqual(1, $ran[$i] ?? 0, "call $i ran twice");
+            }
+        }
+        foreach ($failed as $i => $failure) {
+            self::assertTrue(!$failure->isRetryable() || !isset($ran[$i]), "call $i ran and is called safe: $failure");
+        }
+        self::assertSame(['after'], $client->call('system.echo', ['after']));
+    }
+
+    /** @dataProvider ends */
+    public function testSyncCallsAcrossRestarts(int $signal): void
+    {
+        $client = $this->connect(timeout: 30.0);
+        for ($round = 0; $round < 3; $round++) {
+            for ($i = 0; $i < 20; $i++) {
+                self::assertSame([$i], $client->call('system.echo', [$i], idempotent: true));
+            }
+            $this->host->stop($signal);
+            $this->host->run();
+            // The idle connection died with the host: no error is seen even by a call that may not run twice.
+            self::assertSame([$round], $client->call('system.echo', [$round]));
+        }
+    }
+
+    public function testPersistentSocketsUnderPhpFpm(): void
+    {
+        $this->connect();
+        $fpm = PhpFpm::start($this->scratch);
+        if ($fpm === null) {
+            self::markTestSkipped('no php-fpm is installed');
+        }
+        $request = function (array $query) use ($fpm): array {
+            $body = $fpm->cgi->get(dirname(__DIR__) . '/Fpm/scripts/request.php', $query + ['socket' => $this->host->socket]);
+
+            return json_decode($body, true) ?? ['wrong' => null, 'failed' => null, 'died' => $body];
+        };
+        try {
+            for ($at = 0; $at <= 240; $at += 3) {
+                $mode = $at % 2 === 0 ? 'sync' : 'async';
+                $query = ['calls' => 1, 'at' => $at, 'how' => $at % 4 < 2 ? 'fatal' : 'exit', 'mode' => $mode, 'unchecked' => 1];
+                $request($query);
+                $outcome = $request(['calls' => 5, 'mode' => $mode]);
+                self::assertSame([[], []], [$outcome['wrong'], $outcome['failed']], "byte $at: " . json_encode($outcome));
+            }
+            for ($calls = 0; $calls < 10_000; $calls += 1_000) {
+                $outcome = $request(['calls' => 1_000]);
+                self::assertSame([[], []], [$outcome['wrong'], $outcome['failed']], json_encode($outcome));
+            }
+            $this->host->stop();
+            $this->host->run();
+            self::assertSame([], $request(['calls' => 10])['failed']);
+        } finally {
+            $fpm->stop();
+        }
+    }
+
+    /** @param list<string> $plugins */
+    private function connect(array $plugins = [], mixed ...$options): Client
+    {
+        $this->host = JackfieldHost::start($this->scratch, $plugins);
+        if ($this->host === null) {
+            self::markTestSkipped(JackfieldHost::why());
+        }
+
+        return Client::connect($this->host->address, new Options(...$options));
+    }
+}

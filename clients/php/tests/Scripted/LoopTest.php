@@ -1,0 +1,126 @@
+<?php
+
+/**
+ * The client inside other people's loops: plain stream_select(), and fibers.
+ */
+
+declare(strict_types=1);
+
+namespace Jackfield\Tests\Scripted;
+
+use Jackfield\Exception\TimeoutException;
+use Jackfield\Tests\Support\TestCase;
+
+final class LoopTest extends TestCase
+{
+    public function testAStreamSelectLoopWithOtherStreamsInIt(): void
+    {
+        $client = $this->client($this->play([[['serve' => 'shuffled']]]), timeout: 30.0);
+        [$mine, $other] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
+        $large = str_repeat('x', 20_000);
+        $done = 0;
+        for ($i = 0; $i < 200; $i++) {
+            $client->callAsync('system.echo', [$i, $large])->then(function (array $result) use ($i, $other, &$done): void {
+                self::assertSame($i, $result[0]);
+                fwrite($other, '.');
+                $done++;
+            });
+        }
+        $heard = 0;
+        $blockedSeconds = 0.0;
+        while ($heard < 200) {
+            ['read' => $read, 'write' => $write] = $client->streams();
+            $read[] = $mine;
+            $except = null;
+            $due = $client->secondsUntilDue();
+            self::assertTrue($client->pending() === 0 || $due !== null, 'while calls are pending there is a deadline');
+            $seconds = min($due ?? 1.0, 30.0);
+            stream_select($read, $write, $except, (int) $seconds, (int) (fmod($seconds, 1) * 1e6));
+            if (in_array($mine, $read, true)) {
+                $heard += strlen((string) fread($mine, 8_192));
+            }
+            $blockedSeconds = max($blockedSeconds, self::seconds(fn () => $client->tick()));
+        }
+        self::assertSame(200, $done);
+        self::assertLessThan(1.0, $blockedSeconds, 'tick() without a time does not wait');
+    }
+
+    public function testDeadlinesInALoop(): void
+    {
+        $client = $this->client($this->play([[['silence' => true]]]));
+        $future = $client->callAsync('m', timeout: 0.1);
+        self::assertNull($this->client($this->play([[['silence' => true]]]))->secondsUntilDue());
+        while (($due = $client->secondsUntilDue()) !== null) {
+            self::assertLessThanOrEqual(0.1, $due);
+            usleep((int) ($due * 1e6));
+            $client->tick();
+        }
+        self::thrown(TimeoutException::class, $future->await(...));
+    }
+
+    public function testFibersWaitForTheirOwnCallsAtTheSameTime(): void
+    {
+        $server = $this->play([[
+            ['expect' => 'async', 'as' => '0'], ['expect' => 'async', 'as' => '1'], ['expect' => 'async', 'as' => '2'],
+            ['reply' => '2', 'echo' => true], ['reply' => '0', 'echo' => true], ['reply' => '1', 'echo' => true],
+            ['silence' => true],
+        ]]);
+        $client = $this->client($server, fibers: true, timeout: 20.0);
+        $order = [];
+        foreach ([0, 1, 2] as $i) {
+            (new \Fiber(function () use ($client, $i, &$order): void {
+                self::assertSame([$i], $i === 1 ? $client->callAsync('system.echo', [$i])->await() : $client->call('system.echo', [$i]));
+                $order[] = $i;
+            }))->start();
+        }
+        self::assertSame([], $order);
+        $client->run();
+        self::assertSame([2, 0, 1], $order);
+    }
+
+    public function testInAFiberWithoutTheOptionACallWaits(): void
+    {
+        $client = $this->client($this->play([[['serve' => 'fifo']]]), timeout: 20.0);
+        $fiber = new \Fiber(fn (): array => [$client->call('system.echo', [1]), $client->callAsync('system.echo', [2])->await()]);
+        $fiber->start();
+        self::assertTrue($fiber->isTerminated());
+        self::assertSame([[1], [2]], $fiber->getReturn());
+    }
+
+    public function testAFailureIsThrownInTheFiber(): void
+    {
+        $client = $this->client($this->play([[['silence' => true]]]), fibers: true);
+        $fiber = new \Fiber(function () use ($client): string {
+            try {
+                $client->call('m', timeout: 0.05);
+            } catch (TimeoutException $late) {
+                return $late->phase;
+            }
+
+            return 'nothing';
+        });
+        $fiber->start();
+        $client->run();
+        self::assertSame('wait', $fiber->getReturn());
+    }
+
+    public function testAProcessWithMoreThan1024OpenFiles(): void
+    {
+        $files = [];
+        while (count($files) < 1_100) {
+            $file = @fopen('/dev/null', 'r');
+            if ($file === false) {
+                self::markTestSkipped('this process may not open so many files');
+            }
+            $files[] = $file;
+        }
+        $client = $this->client($this->play([[['serve' => 'fifo']]]), timeout: 20.0);
+        self::assertSame([1], $client->call('system.echo', [1]));
+        self::assertSame([2], $client->callAsync('system.echo', [2])->await());
+        $took = self::seconds(fn () => self::thrown(
+            TimeoutException::class,
+            fn () => $this->client($this->play([[['silence' => true]]]))->call('m', timeout: 0.2)
+        ));
+        self::assertGreaterThanOrEqual(0.2, $took);
+    }
+}

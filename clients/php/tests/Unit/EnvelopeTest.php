@@ -1,0 +1,148 @@
+<?php
+
+/**
+ * Requests as they are written, and values as they come back.
+ */
+
+declare(strict_types=1);
+
+namespace Jackfield\Tests\Unit;
+
+use Jackfield\Exception\InvalidRequestException;
+use Jackfield\Exception\ProtocolException;
+use Jackfield\Options;
+use Jackfield\Testing\FakeHost;
+use Jackfield\Transport\PersistentConnector;
+use Jackfield\Transport\UnixConnector;
+use Jackfield\Uuid;
+use Jackfield\Wire\Envelope;
+use PHPUnit\Framework\TestCase;
+
+final class EnvelopeTest extends TestCase
+{
+    public function testRequests(): void
+    {
+        self::assertSame('{"id":"i","method":"m"}', Envelope::request('i', 'm', null));
+        self::assertSame('{"id":"i","method":"m","params":{}}', Envelope::request('i', 'm', []));
+        self::assertSame('{"id":"i","method":"m","params":{"a":[]}}', Envelope::request('i', 'm', ['a' => []]));
+        self::assertSame('{"id":"i","method":"m","params":{}}', Envelope::request('i', 'm', new \stdClass()));
+        self::assertSame('{"id":"i","method":"m","params":false}', Envelope::request('i', 'm', false));
+        self::assertSame(
+            '{"id":"i","method":"größe/\"x\"","params":[1.0,"ü/"],"timestamp":1717324800}',
+            Envelope::request('i', 'größe/"x"', [1.0, 'ü/'], 1_717_324_800)
+        );
+    }
+
+    /** @return iterable<string, array{string, mixed}> */
+    public static function unwritable(): iterable
+    {
+        yield 'empty method' => ['', null];
+        yield 'long method' => [str_repeat('m', 257), null];
+        yield 'method not UTF-8' => ["\xff", null];
+        yield 'params not UTF-8' => ['m', ["\xff"]];
+        yield 'NAN' => ['m', [NAN]];
+        yield 'infinity' => ['m', INF];
+        yield 'too deep' => ['m', json_decode(str_repeat('[', 128) . str_repeat(']', 128))];
+        yield 'resource' => ['m', [STDIN]];
+    }
+
+    /** @dataProvider unwritable */
+    public function testWhatCannotBeWrittenIsSaidBeforeAnythingIsSent(string $method, mixed $params): void
+    {
+        $host = new FakeHost();
+        try {
+            $host->client()->call($method, $params);
+        } catch (InvalidRequestException $failure) {
+            self::assertFalse($failure->isRetryable());
+            self::assertSame([], $host->calls());
+
+            return;
+        }
+        self::fail('it was sent');
+    }
+
+    public function testTheDeepestThatMayBeSent(): void
+    {
+        $deep = json_decode(str_repeat('[', 127) . str_repeat(']', 127));
+        self::assertStringContainsString(str_repeat('[', 127), Envelope::request('i', 'm', $deep));
+        self::assertNotEmpty(Envelope::request('i', str_repeat('m', 256), null));
+    }
+
+    public function testNumbersComeBackExactlyOrNotAtAll(): void
+    {
+        $value = static fn (string $json): mixed => Envelope::reply("{\"id\":\"i\",\"result\":$json}", true);
+        self::assertSame(PHP_INT_MAX, $value('9223372036854775807')['result']);
+        self::assertSame('9223372036854775808', $value('9223372036854775808')['result']);
+        self::assertSame('-18446744073709551616', $value('-18446744073709551616')['result']);
+        self::assertSame(1.0, $value('1.0')['result']);
+        self::assertSame(1e308, $value('1e308')['result']);
+        self::assertSame('1e400', $value('"1e400"')['result']);
+        foreach (['1e400', '-1E+999', '[{"a":1e0400}]', str_repeat('9', 400) . '.5'] as $beyond) {
+            $reply = $value($beyond);
+            self::assertInstanceOf(ProtocolException::class, $reply['error'], $beyond);
+            self::assertSame('i', $reply['id'], 'only this call fails');
+        }
+    }
+
+    public function testObjectsAsArraysOrAsObjects(): void
+    {
+        $host = new FakeHost();
+        self::assertSame(['a' => ['b' => 1]], $host->client()->call('system.echo', ['a' => ['b' => 1]]));
+        $result = $host->client(new Options(associative: false))->call('system.echo', ['a' => ['b' => 1]]);
+        self::assertEquals((object) ['a' => (object) ['b' => 1]], $result);
+    }
+
+    public function testIdsAreUuidsOfVersion4(): void
+    {
+        $pattern = '/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/D';
+        $seen = [];
+        for ($i = 0; $i < 1_000_000; $i++) {
+            $id = Uuid::v4();
+            if ($i % 1_000 === 0) {
+                self::assertMatchesRegularExpression($pattern, $id);
+            }
+            $seen[hash('xxh64', $id, true)] = true;
+        }
+        self::assertCount(1_000_000, $seen);
+    }
+
+    public function testTheDigitsOfIdsAreRandom(): void
+    {
+        $counts = [];
+        for ($i = 0; $i < 16_000; $i++) {
+            foreach (str_split(str_replace('-', '', Uuid::v4())) as $at => $digit) {
+                $counts[$at][$digit] = ($counts[$at][$digit] ?? 0) + 1;
+            }
+        }
+        foreach ($counts as $at => $digits) {
+            self::assertCount($at === 12 ? 1 : ($at === 16 ? 4 : 16), $digits, "digit $at");
+            // Eight standard deviations and more: only a digit that is not random can be so far off.
+            self::assertLessThan(16_000 / count($digits) * ($at === 12 ? 2 : 1.5), max($digits), "digit $at");
+        }
+    }
+
+    /** @return iterable<string, array{callable}> */
+    public static function senseless(): iterable
+    {
+        yield 'no time' => [static fn () => new Options(timeout: 0.0)];
+        yield 'not a number' => [static fn () => new Options(timeout: NAN)];
+        yield 'no connections' => [static fn () => new Options(maxConnections: 0)];
+        yield 'more in flight than a host takes' => [static fn () => new Options(maxInFlightPerConnection: 1_025)];
+        yield 'frames above 4 GiB' => [static fn () => new Options(maxFrameBytes: 1 << 32)];
+        yield 'no address' => [static fn () => new UnixConnector('unix://')];
+        yield 'another transport' => [static fn () => new UnixConnector('tcp://127.0.0.1:1')];
+        yield 'a path that PHP would cut' => [static fn () => new UnixConnector('unix:///' . str_repeat('x', 107))];
+        yield 'a NUL' => [static fn () => new UnixConnector("unix:///a\0b")];
+        yield 'persistent and relative' => [static fn () => new PersistentConnector('unix://run/x.sock', 1)];
+        yield 'a negative time-out' => [static fn () => (new FakeHost())->client()->call('system.ping', timeout: -1.0)];
+        yield 'a message without a method' => [static fn () => (new FakeHost())->client()->sendAsync([], 'strlen')];
+        yield 'a batch of something else' => [static fn () => (new FakeHost())->client()->batch(['system.ping'])];
+    }
+
+    /** @dataProvider senseless */
+    public function testSenselessValuesAreRefused(callable $make): void
+    {
+        $this->expectException(InvalidRequestException::class);
+        $make();
+    }
+}

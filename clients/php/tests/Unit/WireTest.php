@@ -1,0 +1,225 @@
+<?php
+
+/**
+ * Frames and envelopes against the vectors that every implementation reads (protocol/vectors).
+ */
+
+declare(strict_types=1);
+
+namespace Jackfield\Tests\Unit;
+
+use Jackfield\Exception\ProtocolException;
+use Jackfield\Exception\RemoteException;
+use Jackfield\Tests\Support\Vector;
+use Jackfield\Wire\Code;
+use Jackfield\Wire\Envelope;
+use Jackfield\Wire\FrameReader;
+use Jackfield\Wire\Header;
+use PHPUnit\Framework\TestCase;
+
+final class WireTest extends TestCase
+{
+    private const LIMIT = 16_777_216;
+    private const KINDS = [
+        'sync' => Header::SYNC,
+        'heartbeat' => Header::HEARTBEAT,
+        'error' => Header::ERROR,
+        'async-request' => Header::ASYNC_REQUEST,
+        'async-response' => Header::ASYNC_RESPONSE,
+    ];
+
+    /** What PHP's json_decode() cannot see: it keeps the last of two members with one name. */
+    private const UNSEEN = ['reply-error-duplicate-code'];
+
+    /** @return iterable<string, array{Vector}> */
+    public static function vectors(): iterable
+    {
+        foreach (Vector::all() as $name => $vector) {
+            yield $name => [$vector];
+        }
+    }
+
+    public function testTheIndexPinsEveryVector(): void
+    {
+        $vectors = Vector::all();
+        self::assertNotEmpty($vectors);
+        $pinned = Vector::index();
+        self::assertSame(array_keys($pinned), array_keys($vectors));
+        foreach ($vectors as $name => $vector) {
+            self::assertSame([strlen($vector->bytes), hash('fnv1a64', $vector->bytes)], $pinned[$name], $name);
+        }
+    }
+
+    /** @dataProvider vectors */
+    public function testWhatADecoderFinds(Vector $vector): void
+    {
+        $this->assertFound($vector, [$vector->bytes]);
+        if (strlen($vector->bytes) <= 2_000) {
+            $this->assertFound($vector, str_split($vector->bytes));
+        }
+        for ($at = 1; $at < min(strlen($vector->bytes), 600); $at++) {
+            $this->assertFound($vector, [substr($vector->bytes, 0, $at), substr($vector->bytes, $at)]);
+        }
+    }
+
+    /** @return iterable<string, array{Vector, string}> */
+    public static function replies(): iterable
+    {
+        foreach (Vector::all() as $name => $vector) {
+            if (isset($vector->heads['reply']) && !in_array($name, self::UNSEEN, true)) {
+                yield $name => [$vector, $vector->heads['reply']];
+            }
+        }
+    }
+
+    /** @dataProvider replies */
+    public function testReplies(Vector $vector, string $kind): void
+    {
+        $payload = substr($vector->bytes, Header::LENGTH);
+        if ($kind === 'invalid') {
+            try {
+                $reply = Envelope::reply($payload, true);
+                $outcome = array_key_exists('error', $reply) ? Envelope::error($reply['error']) : null;
+            } catch (ProtocolException $outcome) {
+            }
+            self::assertInstanceOf(ProtocolException::class, $outcome);
+
+            return;
+        }
+        $reply = Envelope::reply($payload, true);
+        self::assertSame($vector->json('id'), $reply['id'] ?? null);
+        if ($kind === 'result') {
+            self::assertSame($vector->json('result'), $reply['result']);
+
+            return;
+        }
+        $error = Envelope::error($reply['error']);
+        self::assertInstanceOf(RemoteException::class, $error);
+        self::assertSame((int) $vector->heads['code'], $error->getCode());
+        self::assertSame($vector->json('message'), $error->getMessage());
+        self::assertSame($vector->json('data'), $error->data());
+    }
+
+    /**
+     * Requests such as this client sends: version 1.1, an id without escapes, params that PHP can hold.
+     *
+     * @return iterable<string, array{Vector}>
+     */
+    public static function canonicalRequests(): iterable
+    {
+        foreach (Vector::all() as $name => $vector) {
+            $heads = $vector->heads + ['request' => '', 'canonical' => '', 'id' => '', 'params' => ''];
+            if (
+                $heads['request'] === 'accepted' && $heads['canonical'] === 'yes' && $heads['version'] === '1.1'
+                && preg_match('/^"[^\\\\]*"$/D', $heads['id']) === 1
+                && !in_array($heads['params'], ['null', '1e400'], true)
+            ) {
+                yield $name => [$vector];
+            }
+        }
+    }
+
+    /** @dataProvider canonicalRequests */
+    public function testThisClientWritesTheSameBytes(Vector $vector): void
+    {
+        $params = isset($vector->heads['params']) ? json_decode($vector->heads['params']) : null;
+        $payload = Envelope::request(
+            $vector->json('id'),
+            $vector->json('method'),
+            $params,
+            $vector->json('timestamp')
+        );
+        self::assertSame(
+            bin2hex($vector->bytes),
+            bin2hex(Header::frame(self::KINDS[$vector->heads['kind']], $payload))
+        );
+    }
+
+    /** Frames that come together, 1 to 1,000 at once, cut anywhere. */
+    public function testManyFramesInOneRead(): void
+    {
+        foreach ([1, 2, 10, 1_000] as $count) {
+            $bytes = '';
+            for ($i = 0; $i < $count; $i++) {
+                $bytes .= Header::frame(Header::ASYNC_RESPONSE, str_repeat('x', $i % 300) . $i);
+            }
+            foreach ([1, 7, 4_096, PHP_INT_MAX] as $piece) {
+                $reader = new FrameReader(self::LIMIT);
+                $found = 0;
+                foreach (str_split($bytes, $piece) as $part) {
+                    $reader->push($part);
+                    while ($reader->next()) {
+                        self::assertSame(str_repeat('x', $found % 300) . $found, $reader->payload);
+                        $found++;
+                    }
+                }
+                self::assertSame($count, $found);
+                self::assertTrue($reader->isEmpty());
+            }
+        }
+    }
+
+    /** A header that announces 4 GiB - 1 takes no memory for it, even where the limit allows it. */
+    public function testMemoryGrowsWithWhatCame(): void
+    {
+        $reader = new FrameReader(Header::MAX_PAYLOAD);
+        $before = memory_get_usage();
+        $reader->push("\x01\x01\x05\xff\xff\xff\xff" . str_repeat('x', 1_000));
+        self::assertFalse($reader->next());
+        self::assertLessThan(65_536, memory_get_usage() - $before);
+    }
+
+    /** A large frame in small pieces takes time in proportion to its size: no copy of it for each piece. */
+    public function testLargeFramesAreNotCopiedForEachPiece(): void
+    {
+        $time = static function (int $bytes): float {
+            $frame = Header::frame(Header::SYNC, str_repeat('x', $bytes));
+            $reader = new FrameReader(self::LIMIT);
+            $started = hrtime(true);
+            foreach (str_split($frame, 1_024) as $piece) {
+                $reader->push($piece);
+                $reader->next();
+            }
+
+            return hrtime(true) - $started;
+        };
+        $time(1 << 20);
+        // Sixteen times the bytes: about 16 times the time, 256 times if each piece copied all before it.
+        $small = min($time(1 << 20), $time(1 << 20), $time(1 << 20));
+        self::assertLessThan(100, $time(16 << 20) / $small);
+    }
+
+    public function testTheCodesHaveTheNamesOfTheProtocol(): void
+    {
+        self::assertSame('DEADLINE_EXCEEDED', Code::name(-32001));
+        self::assertSame('CANCELLED', Code::name(-32800));
+        self::assertNull(Code::name(42));
+        $safe = array_filter(range(-32_800, -32_000), Code::neverStarted(...));
+        self::assertSame([Code::GOING_AWAY, Code::PLUGIN_UNAVAILABLE, Code::OVERLOADED], array_values($safe));
+    }
+
+    /** @param list<string> $pieces */
+    private function assertFound(Vector $vector, array $pieces): void
+    {
+        $reader = new FrameReader(self::LIMIT);
+        $found = 'incomplete';
+        try {
+            foreach ($pieces as $piece) {
+                $reader->push($piece);
+                if ($reader->next()) {
+                    $found = 'frame';
+                    break;
+                }
+            }
+        } catch (ProtocolException) {
+            $found = 'refused';
+        }
+        self::assertSame($vector->heads['expect'], $found);
+        if ($found === 'frame') {
+            $kind = $vector->heads['kind'];
+            self::assertSame(self::KINDS[$kind] ?? hexdec($kind), $reader->kind);
+            self::assertSame((int) $vector->heads['length'], strlen($reader->payload));
+            self::assertSame(substr($vector->bytes, Header::LENGTH, strlen($reader->payload)), $reader->payload);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Calls to a Jackfield host: connections that are pooled and shared, one deadline over each call, typed errors.
+#![forbid(unsafe_code)]
+
+pub mod blocking;
+mod builder;
+mod call;
+mod connection;
+mod counters;
+mod error;
+mod id;
+mod options;
+mod pool;
+mod socket;
+
+pub use builder::Builder;
+pub use counters::Stats;
+pub use error::{EncodeError, Error, Phase, ProtocolError, RemoteError};
+pub use options::Mode;

@@ -1,0 +1,65 @@
+//! How a client behaves: every number with its default, its unit and its bounds.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jackfield_protocol::FrameLimit;
+
+/// How a call uses the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Mode {
+    /// Kind `04`: many calls share a connection, and replies come in any order. A call that is dropped or runs out
+    /// of time harms no other.
+    #[default]
+    Multiplexed,
+    /// Kind `01`: the call has a connection for itself until its reply is there. A call that is dropped or runs out
+    /// of time costs that connection.
+    Exclusive,
+}
+
+/// The settings of one client, as [`Builder`](crate::Builder) documents them.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) path: PathBuf,
+    pub(crate) mode: Mode,
+    pub(crate) timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) max_connections: usize,
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_waiting: usize,
+    pub(crate) max_tries: u32,
+    pub(crate) frame_limit: FrameLimit,
+    pub(crate) health_check_after: Duration,
+    pub(crate) idle_timeout: Duration,
+}
+
+impl Options {
+    /// 20 connections are the user's design; the other numbers suit a local host: the PHP client has the same.
+    pub(crate) fn new(path: &Path) -> Options {
+        let path = path.to_str().and_then(|text| text.strip_prefix("unix://")).map_or(path, Path::new);
+        Options {
+            path: path.to_owned(),
+            mode: Mode::default(),
+            timeout: Duration::from_secs(5),
+            connect_timeout: Duration::MAX,
+            max_connections: 20,
+            max_in_flight: 512,
+            max_waiting: 16_384,
+            max_tries: 3,
+            frame_limit: FrameLimit::default(),
+            health_check_after: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(240),
+        }
+    }
+
+    /// The deadline of a call that begins at `now`.
+    pub(crate) fn deadline(&self, now: Instant, timeout: Option<Duration>) -> Instant {
+        later(now, timeout.unwrap_or(self.timeout))
+    }
+}
+
+/// `now + by`, or a day later where the clock cannot say: no call waits that long in earnest.
+pub(crate) fn later(now: Instant, by: Duration) -> Instant {
+    const DAY: Duration = Duration::from_secs(86_400);
+    now + by.min(DAY)
+}

@@ -1,0 +1,1 @@
+//! Requests as JSON: what is read, what is refused, and how ids come back.

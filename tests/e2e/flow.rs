@@ -1,0 +1,1 @@
+//! How requests run: order, routes, and who waits for whom.

@@ -1,0 +1,19 @@
+//! The end-to-end tests: each starts the program itself, with plugins it really loads, and talks to it over sockets.
+//!
+//! `support` builds and starts what is tested, speaks the wire by hand, and keeps the books; the other modules are one
+//! theme each.
+
+mod support;
+
+mod embedded;
+mod envelope;
+mod flow;
+mod lifecycle;
+mod limits;
+mod loading;
+mod panics;
+mod services;
+mod timeouts;
+mod vectors;
+mod wire;
+mod witness;

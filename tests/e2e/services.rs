@@ -1,0 +1,1 @@
+//! What the host does for plugins: logs, settings, sleeping, calling other methods.

@@ -1,0 +1,102 @@
+//! What a process holds of the system: descriptors, threads, mappings, resident memory; and whether that comes back.
+
+use std::fs;
+use std::time::Duration;
+
+use super::wait::{CEILING, within};
+
+/// What a process holds at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Footprint {
+    pub(crate) descriptors: usize,
+    pub(crate) threads: usize,
+    pub(crate) mappings: usize,
+    /// Resident memory in KiB.
+    pub(crate) resident: usize,
+}
+
+impl Footprint {
+    /// What the process holds now.
+    pub(crate) fn of(pid: u32) -> Self {
+        let entries =
+            |name: &str| fs::read_dir(format!("/proc/{pid}/{name}")).expect("a living process").count();
+        Self {
+            descriptors: entries("fd"),
+            threads: entries("task"),
+            mappings: fs::read_to_string(format!("/proc/{pid}/maps")).expect("its mappings").lines().count(),
+            resident: resident_kib(pid),
+        }
+    }
+
+    /// Whether `self` is no more than `before`, but for 2 % and what an allocator keeps for next time: two arenas of
+    /// a few mappings each, and a MiB of free memory. Descriptors and threads are counted to the last one.
+    pub(crate) fn is_back_to(&self, before: &Self) -> bool {
+        let about = |now: usize, before: usize, slack: usize| now <= before + before / 50 + slack;
+        self.descriptors <= before.descriptors
+            && self.threads <= before.threads
+            && about(self.mappings, before.mappings, 8)
+            && about(self.resident, before.resident, 1024)
+    }
+}
+
+/// Resident memory in KiB.
+pub(crate) fn resident_kib(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+}
+
+/// Waits until the process holds no more than before.
+pub(crate) fn settles(pid: u32, before: &Footprint, ceiling: Duration) -> Result<(), Footprint> {
+    let back = within(ceiling, || Footprint::of(pid).is_back_to(before).then_some(()));
+    back.ok_or_else(|| Footprint::of(pid))
+}
+
+/// The process comes back to what it held before.
+#[track_caller]
+pub(crate) fn assert_settles(pid: u32, before: &Footprint) {
+    if let Err(after) = settles(pid, before, CEILING) {
+        panic!("something leaks: before {before:?}, after {after:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::HostProcess;
+
+    /// How long a planted leak is watched: it must not go away by itself.
+    const WATCHED: Duration = Duration::from_millis(300);
+
+    #[test]
+    fn a_planted_leak_is_seen() {
+        let host = HostProcess::with(&[]);
+        host.peer().assert_usable();
+        let before = Footprint::of(host.pid());
+        let mut kept = host.peer();
+        kept.assert_usable();
+        let leaking = settles(host.pid(), &before, WATCHED).unwrap_err();
+        assert_eq!(
+            leaking.descriptors,
+            before.descriptors + 1,
+            "a connection that is kept is one descriptor"
+        );
+        drop(kept);
+        assert_settles(host.pid(), &before);
+    }
+
+    #[test]
+    fn each_part_is_compared() {
+        let before = Footprint { descriptors: 20, threads: 5, mappings: 200, resident: 10_000 };
+        assert!(before.is_back_to(&before));
+        let more = |change: fn(&mut Footprint)| {
+            let mut after = before;
+            change(&mut after);
+            after.is_back_to(&before)
+        };
+        assert!(!more(|after| after.descriptors += 1));
+        assert!(!more(|after| after.threads += 1));
+        assert!(!more(|after| after.mappings += 13));
+        assert!(!more(|after| after.resident += 1225));
+    }
+}

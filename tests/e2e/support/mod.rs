@@ -1,0 +1,18 @@
+//! What the tests stand on: building, starting, talking, and counting what came of it.
+
+// Each piece serves some of the themes, none serves all.
+#![allow(dead_code)]
+
+pub(crate) mod build;
+pub(crate) mod footprint;
+pub(crate) mod host;
+pub(crate) mod ledger;
+pub(crate) mod log;
+pub(crate) mod peer;
+pub(crate) mod program;
+pub(crate) mod scratch;
+pub(crate) mod wait;
+
+pub(crate) use host::{HostBuilder, HostProcess};
+pub(crate) use peer::{Frame, LinePeer, Peer};
+pub(crate) use wait::{CEILING, until};

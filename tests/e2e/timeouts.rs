@@ -1,0 +1,1 @@
+//! Deadlines: who is answered when, and what becomes of the late.

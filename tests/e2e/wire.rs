@@ -1,0 +1,1 @@
+//! Frames, whole and in pieces, in every kind and version, with the running host.

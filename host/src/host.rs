@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Table};
 use crate::load::{Entry, Prober};
-use crate::plugin::{Calls, CallsDoor, LocalPlugin, Registry, System, Told};
+use crate::plugin::{Calls, LocalPlugin, Nursery, Registry, System, Told};
 use crate::server::{BindError, Claims, Ending, Server};
 
 /// How long the plugins may take to stop once no request is left.
@@ -87,21 +87,17 @@ impl Builder {
     pub fn start(self) -> Result<Host, StartError> {
         let Self { config, prober, locals, mut names, threads } = self;
         let claims = Claims::take(&config.listeners)?;
-        let calls: CallsDoor = Arc::default();
-        let told = Arc::new(OnceLock::new());
-        let mut registry = Registry::new(Arc::clone(&calls));
-        registry.add_local(System::plugin(Arc::clone(&told)), &config)?;
+        let dispatcher = Dispatcher::new(config.limits.clone(), config.timeouts.clone());
+        let calls: Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
+        let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
+        let mut registry = Registry::new(Nursery::new(calls));
+        registry.add_local(System::plugin(told), &config)?;
         for local in locals {
             registry.add_local(local, &config)?;
         }
         registry.load_directory(&config, &prober);
         names.insert(System::NAME.to_owned());
-        let table = Table::build(&config, registry.serving(), &names);
-        let dispatcher = Dispatcher::new(table, config.limits.clone(), config.timeouts.clone());
-        let weak: std::sync::Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
-        // Both doors are this function's: nobody else can have filled them.
-        let _ = calls.set(weak);
-        let _ = told.set(Arc::clone(&dispatcher) as Arc<dyn Told>);
+        dispatcher.publish(Table::build(&config, registry.serving(), &names));
         let server = Server::start(threads, &dispatcher)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let sockets = claims.bind()?;
@@ -110,9 +106,8 @@ impl Builder {
         let control = move || {
             let served = runtime.block_on(server.run(sockets, watched));
             runtime.shutdown_background();
-            dispatcher.retire_table();
+            dispatcher.publish(Table::empty());
             drop(dispatcher);
-            drop(told);
             registry.retire_all(Instant::now() + RETIRE_LIMIT);
             // Nobody waits when the host was dropped.
             let _ = done.send(served);
@@ -152,7 +147,9 @@ impl Host {
 
     /// As the first half of [`Host::stop`]: returns at once.
     pub fn begin_stop(&self) {
-        self.ending.send_if_modified(|ending| std::mem::replace(ending, (*ending).max(Ending::Drain)) == Ending::Serve);
+        self.ending.send_if_modified(|ending| {
+            std::mem::replace(ending, (*ending).max(Ending::Drain)) == Ending::Serve
+        });
     }
 
     /// Ends at once: what is in flight is not answered.

@@ -13,7 +13,9 @@ use crate::config::{Format, Level, Log};
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// `format = "journald"` and no journal to write to.
-    #[error("the journal cannot be reached: {0}; is systemd-journald running? else set [log] format = \"text\"")]
+    #[error(
+        "the journal cannot be reached: {0}; is systemd-journald running? else set [log] format = \"text\""
+    )]
     Journal(#[source] std::io::Error),
     /// The program has set up a subscriber of its own already.
     #[error("{0}")]

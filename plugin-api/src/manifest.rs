@@ -77,12 +77,18 @@ impl Manifest {
     /// # Errors
     /// It is not the JSON of this layout.
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
-        let manifest: Self =
-            serde_json::from_slice(json).map_err(|error| ManifestError::Unreadable(error.to_string()))?;
-        if manifest.manifest != MANIFEST_LAYOUT {
-            return Err(ManifestError::Layout(manifest.manifest));
+        /// The one member that every layout has.
+        #[derive(Deserialize)]
+        struct Layout {
+            manifest: u32,
         }
-        Ok(manifest)
+        let unreadable = |error: serde_json::Error| ManifestError::Unreadable(error.to_string());
+        // First of all: another layout need not have the members of this one.
+        let layout: Layout = serde_json::from_slice(json).map_err(unreadable)?;
+        if layout.manifest != MANIFEST_LAYOUT {
+            return Err(ManifestError::Layout(layout.manifest));
+        }
+        serde_json::from_slice(json).map_err(unreadable)
     }
 
     /// Whether a host of this crate's version can run it: the same series (`0.MINOR`, or `MAJOR` from 1.0 on).
@@ -237,6 +243,13 @@ mod tests {
         assert_eq!(manifest.panic, PanicStrategy::Unwind);
         assert_eq!(manifest.methods[1], DeclaredMethod { name: "a.c".into(), run: Run::Async });
         assert!(manifest.fits_this_api());
+    }
+
+    #[test]
+    fn another_layout_is_told_from_an_unreadable_one() {
+        assert_eq!(Manifest::parse(br#"{"manifest":2,"other":[]}"#), Err(ManifestError::Layout(2)));
+        assert!(matches!(Manifest::parse(br#"{"manifest":1}"#), Err(ManifestError::Unreadable(_))));
+        assert!(matches!(Manifest::parse(b"[]"), Err(ManifestError::Unreadable(_))));
     }
 
     #[test]

@@ -76,7 +76,8 @@ impl Shared {
         let mut world = lock(&self.world);
         world.now = world.now.max(now);
         let now = world.now;
-        let (due, later) = std::mem::take(&mut world.sleeping).into_iter().partition(|(until, _)| *until <= now);
+        let (due, later) =
+            std::mem::take(&mut world.sleeping).into_iter().partition(|(until, _)| *until <= now);
         world.sleeping = later;
         drop(world);
         let due: Vec<(u64, Waker)> = due;

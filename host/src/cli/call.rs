@@ -1,7 +1,7 @@
 //! `jackfield call`: one request from the command line.
+use clap::Args;
 use std::path::Path;
 use std::process::ExitCode;
-use clap::Args;
 
 /// The words of `call`.
 #[derive(Debug, Args)]
@@ -9,4 +9,6 @@ pub(crate) struct Call {
     /// The method
     method: String,
 }
-pub(crate) fn call(_words: &Call, _config: Option<&Path>) -> ExitCode { ExitCode::SUCCESS }
+pub(crate) fn call(_words: &Call, _config: Option<&Path>) -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -69,7 +69,11 @@ fn read_plugins(config: &Config) -> (BTreeMap<String, Inspection>, Vec<String>) 
             owners.entry(method.name.clone()).or_insert_with(|| name.clone());
         }
         if plugins.insert(name.clone(), inspection).is_some() {
-            faults.push(format!("{}: {}: another file is the plugin {name:?}", at.display(), Reason::NameTaken));
+            faults.push(format!(
+                "{}: {}: another file is the plugin {name:?}",
+                at.display(),
+                Reason::NameTaken
+            ));
         }
     }
     (plugins, faults)
@@ -82,7 +86,10 @@ fn warn_of_routes(config: &Config, plugins: &BTreeMap<String, Inspection>) {
         let place = format!("{file}:{}:{}", route.place.line, route.place.column);
         match (plugins.get(&route.plugin), &route.method) {
             (None, pattern) => {
-                eprintln!("{place}: note: the route {pattern} leads to the plugin {:?}, which is not there", route.plugin);
+                eprintln!(
+                    "{place}: note: the route {pattern} leads to the plugin {:?}, which is not there",
+                    route.plugin
+                );
             }
             (Some(plugin), Pattern::Exact(method))
                 if !plugin.manifest.methods.iter().any(|declared| declared.name == *method) =>

@@ -29,12 +29,18 @@ pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(SYSTEM, &error),
     };
-    let sockets: Vec<_> = config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
+    let sockets: Vec<_> =
+        config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
     let host = match Builder::new(config, entry).start() {
         Ok(host) => host,
         Err(error) => return failed(SYSTEM, &error),
     };
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "ready on {}", sockets.join(", "));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        "ready on {}",
+        sockets.join(", ")
+    );
     match runtime.block_on(until_ended(host, signals)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(SYSTEM, &error),

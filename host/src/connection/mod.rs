@@ -197,7 +197,10 @@ impl Connection {
         if self.closing.is_some() {
             return false;
         }
-        if !self.inbox.is_empty() && self.takes_requests(&buffers.out) && self.decode_inbox(table, buffers, now) {
+        if !self.inbox.is_empty()
+            && self.takes_requests(&buffers.out)
+            && self.decode_inbox(table, buffers, now)
+        {
             return true;
         }
         !self.read_closed && self.takes_requests(&buffers.out) && self.read(cx, table, buffers, now)
@@ -248,10 +251,8 @@ impl Connection {
 
     /// Whether the peer has closed both ways: one that closed its writing side still gets every reply.
     fn has_hung_up(&self) -> bool {
-        let mut polled = [rustix::event::PollFd::from_borrowed_fd(
-            self.stream.as_fd(),
-            rustix::event::PollFlags::empty(),
-        )];
+        let mut polled =
+            [rustix::event::PollFd::from_borrowed_fd(self.stream.as_fd(), rustix::event::PollFlags::empty())];
         rustix::event::poll(&mut polled, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
             && polled[0].revents().contains(rustix::event::PollFlags::HUP)
     }

@@ -82,7 +82,8 @@ impl Connection {
     pub(super) fn next_instant(&self, now: Time) -> Time {
         let timeouts = &self.thread.dispatcher.timeouts;
         let half_closed = (self.read_closed && !self.flights.is_empty()).then(|| now.after(LOOK));
-        let idle = (self.flights.is_empty() && self.outbox.is_empty()).then(|| self.last_active.after(timeouts.idle));
+        let idle = (self.flights.is_empty() && self.outbox.is_empty())
+            .then(|| self.last_active.after(timeouts.idle));
         [self.flights.earliest(), self.frame_due(), self.outbox.gives_up(timeouts.write), half_closed, idle]
             .into_iter()
             .flatten()

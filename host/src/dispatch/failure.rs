@@ -41,7 +41,11 @@ pub(crate) enum Failure {
     /// A method that may not wait asked for one that must be waited for.
     WouldWait(String),
     /// The plugin's own error.
-    Plugin { code: i64, message: String, data: Option<String> },
+    Plugin {
+        code: i64,
+        message: String,
+        data: Option<String>,
+    },
 }
 
 impl Failure {
@@ -59,7 +63,9 @@ impl Failure {
             Self::GoingAway => Code::GoingAway.as_i64(),
             Self::ResultTooLarge(_) | Self::TooDeep(_) | Self::WouldWait(_) => Code::InternalError.as_i64(),
             // A plugin speaks for itself, not for the protocol.
-            Self::Plugin { code, .. } if jackfield_plugin_api::is_reserved(*code) => Code::InternalError.as_i64(),
+            Self::Plugin { code, .. } if jackfield_plugin_api::is_reserved(*code) => {
+                Code::InternalError.as_i64()
+            }
             Self::Plugin { code, .. } => *code,
         }
     }
@@ -82,8 +88,12 @@ impl Failure {
                 format!("a frame was not complete within {timeout:?} and the time for its size").into()
             }
             Self::TooDeep(limit) => format!("methods called one another more than {limit} deep").into(),
-            Self::WouldWait(method) => format!("{method} must be waited for, and the caller may not wait").into(),
-            Self::Plugin { message, .. } => Cow::Borrowed(&message[..message.floor_char_boundary(LONGEST_MESSAGE)]),
+            Self::WouldWait(method) => {
+                format!("{method} must be waited for, and the caller may not wait").into()
+            }
+            Self::Plugin { message, .. } => {
+                Cow::Borrowed(&message[..message.floor_char_boundary(LONGEST_MESSAGE)])
+            }
         }
     }
 
@@ -91,7 +101,9 @@ impl Failure {
     pub(crate) fn data(&self) -> Option<String> {
         let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
         let data = match self {
-            Self::DeadlineExceeded(timeout) | Self::SlowFrame(timeout) => json!({ "timeout_ms": millis(*timeout) }),
+            Self::DeadlineExceeded(timeout) | Self::SlowFrame(timeout) => {
+                json!({ "timeout_ms": millis(*timeout) })
+            }
             Self::Overloaded(_) => json!({ "retry_after_ms": millis(RETRY_OVERLOADED) }),
             Self::PluginPanicked(plugin) => json!({ "plugin": plugin }),
             Self::PluginUnavailable(plugin) => {

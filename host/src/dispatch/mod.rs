@@ -32,9 +32,10 @@ pub(crate) struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub(crate) fn new(table: Table, limits: Limits, timeouts: Timeouts) -> Arc<Self> {
+    /// Without any route; [`Dispatcher::publish`] brings them.
+    pub(crate) fn new(limits: Limits, timeouts: Timeouts) -> Arc<Self> {
         Arc::new(Self {
-            table: ArcSwap::from_pointee(table),
+            table: ArcSwap::from_pointee(Table::empty()),
             connections: Permits::new(limits.connections),
             in_flight: Permits::new(limits.in_flight),
             budget: Budget::new(limits.buffers),
@@ -46,9 +47,9 @@ impl Dispatcher {
 }
 
 impl Dispatcher {
-    /// Lets go of every generation: the last step before they retire.
-    pub(crate) fn retire_table(&self) {
-        self.table.store(Arc::new(Table::empty()));
+    /// Lets requests find these routes from now on: one swap of a pointer.
+    pub(crate) fn publish(&self, table: Table) {
+        self.table.store(Arc::new(table));
     }
 }
 

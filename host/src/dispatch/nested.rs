@@ -12,9 +12,9 @@ use jackfield_plugin_api::abi::{CallEnd, CallFacts, CallReply, ReplyFuture};
 use jackfield_plugin_api::{Error, Run};
 use jackfield_protocol::ReplyHead;
 
+use super::Dispatcher;
 use super::failure::Failure;
 use super::table::Target;
-use super::Dispatcher;
 use crate::clock::Time;
 use crate::plugin::{Answer, Call, Calls, Executor};
 
@@ -110,7 +110,9 @@ impl Dispatcher {
             return Err(Failure::DeadlineExceeded(own));
         }
         let permit = match &target.permits {
-            Some(permits) => Some(permits.take().ok_or(Failure::Overloaded("the route is at its max_in_flight"))?),
+            Some(permits) => {
+                Some(permits.take().ok_or(Failure::Overloaded("the route is at its max_in_flight"))?)
+            }
             None => None,
         };
         let facts = CallFacts {

@@ -96,7 +96,11 @@ impl Table {
             let name = route.method.name().to_owned();
             if is_there(&route.plugin) {
                 if matches!(route.method, Pattern::Exact(_)) && !table.methods.contains_key(name.as_str()) {
-                    tracing::warn!(method = name, plugin = route.plugin, "a route to a method its plugin lacks");
+                    tracing::warn!(
+                        method = name,
+                        plugin = route.plugin,
+                        "a route to a method its plugin lacks"
+                    );
                 }
                 continue;
             }

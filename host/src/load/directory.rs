@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 
-
 use super::refused::{Reason, Refused};
 use super::{FILE_MAX, Staged, inspection, path};
 
@@ -62,7 +61,8 @@ impl Directory {
         for entry in Dir::read_from(&self.fd).map_err(refused)? {
             let entry = entry.map_err(refused)?;
             let name = entry.file_name().to_bytes();
-            if name.ends_with(b".so") && !name.starts_with(b".") && !name.starts_with(b"~") && !name.starts_with(b"#") {
+            let is_temporary = matches!(name.first(), Some(b'.' | b'~' | b'#'));
+            if name.ends_with(b".so") && !is_temporary {
                 names.push(OsString::from_vec(name.to_vec()));
             }
         }
@@ -191,5 +191,26 @@ impl Stamp {
     #[must_use]
     pub fn is_unchanged_since(&self, earlier: &Self) -> bool {
         earlier.settled && Self { settled: true, ..*self } == *earlier
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_vouches_only_for_changes_that_are_long_ago() {
+        let old = Stamp { file: (1, 2), size: 3, modified: (4, 5), changed: (6, 7), settled: true };
+        let fresh = Stamp { settled: false, ..old };
+        assert!(old.is_unchanged_since(&old) && fresh.is_unchanged_since(&old));
+        assert!(!old.is_unchanged_since(&fresh));
+        for other in [
+            Stamp { file: (1, 3), ..old },
+            Stamp { size: 4, ..old },
+            Stamp { modified: (4, 6), ..old },
+            Stamp { changed: (6, 8), ..old },
+        ] {
+            assert!(!other.is_unchanged_since(&old), "{other:?}");
+        }
     }
 }

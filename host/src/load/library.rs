@@ -20,6 +20,7 @@ pub struct Loaded {
     pub root: Root,
     inspection: Inspection,
     opened: Opened,
+    keep: bool,
 }
 
 /// What became of closed code.
@@ -51,15 +52,22 @@ impl Loaded {
     /// that used a thread-local of the plugin's (`thread::current()` is one) runs code of the plugin at its end.
     #[must_use]
     pub fn close(self) -> Closed {
+        // `dlclose` would unmap code that a thread of the plugin's is about to run: nothing counts those threads.
+        if self.keep {
+            return Closed::Retained(
+                "threads of it run on after its stop, as the probe has found".to_owned(),
+            );
+        }
         self.opened.close()
     }
 }
 
 /// Opens the sealed copy behind `memfd`, and lets it through if it is the plugin that `inspection` describes.
-pub(super) fn load(memfd: OwnedFd, inspection: Inspection) -> Result<Loaded, Refused> {
+/// With `keep`, its code is never unloaded.
+pub(super) fn load(memfd: OwnedFd, inspection: Inspection, keep: bool) -> Result<Loaded, Refused> {
     let opened = Opened::open(memfd)?;
     match opened.root(&inspection.manifest) {
-        Ok(root) => Ok(Loaded { root, inspection, opened }),
+        Ok(root) => Ok(Loaded { root, inspection, opened, keep }),
         Err(refused) => {
             // No instance was made and no thread started by us, so it can go; if it does not, it is harmless.
             if let Closed::Retained(why) = opened.close() {
@@ -108,7 +116,9 @@ impl Opened {
         let root = unsafe { Root::from_symbol(symbol) }.map_err(|error| {
             let reason = match error {
                 RootError::Version { .. } => Reason::ApiVersion,
-                RootError::Header(_) | RootError::Layout(_) | RootError::Constructor(_) => Reason::AbiMismatch,
+                RootError::Header(_) | RootError::Layout(_) | RootError::Constructor(_) => {
+                    Reason::AbiMismatch
+                }
             };
             Refused::new(reason, error)
         })?;
@@ -130,9 +140,11 @@ impl Opened {
             (Ok(()), Ok(false)) => return Closed::Unloaded,
             (Err(error), _) => error,
             (_, Err(error)) => format!("/proc/self/maps cannot be read: {error}"),
-            (Ok(()), Ok(true)) => "it started a thread that is not joined, keeps a thread-local with a destructor on \
+            (Ok(()), Ok(true)) => {
+                "it started a thread that is not joined, keeps a thread-local with a destructor on \
                                    a living thread, or is linked so that it cannot be unloaded"
-                .to_owned(),
+                    .to_owned()
+            }
         };
         // Kept open for ever: see `Opened`.
         let _ = memfd.into_raw_fd();

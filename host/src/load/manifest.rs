@@ -41,7 +41,8 @@ fn check(manifest: &Manifest) -> Result<(), Refused> {
         return Err(Refused::new(Reason::ApiVersion, detail));
     }
     if manifest.panic == PanicStrategy::Abort {
-        let detail = "built with panic = \"abort\": a panic of it would end the host; build it with \"unwind\"";
+        let detail =
+            "built with panic = \"abort\": a panic of it would end the host; build it with \"unwind\"";
         return Err(Refused::new(Reason::PanicAbort, detail));
     }
     let mut names = HashSet::new();

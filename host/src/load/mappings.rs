@@ -34,7 +34,11 @@ fn parse(line: &str) -> Option<Mapping> {
     let inode = fields.next()?.parse().ok()?;
     let device = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
     let file = Identity { device, inode };
-    Some(Mapping { start: usize::from_str_radix(start, 16).ok()?, end: usize::from_str_radix(end, 16).ok()?, file })
+    Some(Mapping {
+        start: usize::from_str_radix(start, 16).ok()?,
+        end: usize::from_str_radix(end, 16).ok()?,
+        file,
+    })
 }
 
 fn mappings() -> io::Result<Vec<Mapping>> {
@@ -45,7 +49,10 @@ fn mappings() -> io::Result<Vec<Mapping>> {
 
 /// The file that is mapped at `address`.
 pub(super) fn file_at(address: usize) -> io::Result<Option<Identity>> {
-    Ok(mappings()?.iter().find(|mapping| (mapping.start..mapping.end).contains(&address)).map(|found| found.file))
+    Ok(mappings()?
+        .iter()
+        .find(|mapping| (mapping.start..mapping.end).contains(&address))
+        .map(|found| found.file))
 }
 
 /// Whether anything of `file` is mapped.

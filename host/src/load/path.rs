@@ -58,9 +58,8 @@ pub(super) fn is_writable_by_others(stat: &Stat) -> bool {
 /// could have led the way elsewhere: every directory on it is checked, and every symbolic link followed by hand.
 pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Refused> {
     let refused = |error| refused_opening(path, error);
-    let absolute = std::path::absolute(path).map_err(|error| {
-        Refused::new(Reason::NotFound, format_args!("{}: {error}", path.display()))
-    })?;
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Refused::new(Reason::NotFound, format_args!("{}: {error}", path.display())))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut here = openat(CWD, "/", flags, Mode::empty()).map_err(refused)?;
     check_directory(&here, path, OsStr::new("/"), Place::OnTheWay)?;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
@@ -20,6 +21,7 @@ pub struct Staged {
     /// The file's stamp before it was copied.
     pub stamp: Stamp,
     memfd: OwnedFd,
+    keep_loaded: AtomicBool,
 }
 
 impl Staged {
@@ -51,7 +53,7 @@ impl Staged {
         let memfd = OwnedFd::from(copy.try_clone().map_err(|error| no_room(&error))?);
         // The sealed copy is what is examined, not the file: it is what will run.
         let inspection = inspection::examine(copy, size)?.inspection(path.to_owned(), name, hash, size);
-        Ok(Self { inspection, stamp, memfd })
+        Ok(Self { inspection, stamp, memfd, keep_loaded: AtomicBool::new(false) })
     }
 
     /// Opens the copy in this process. Its constructors run here, so [`Prober::probe`](super::Prober::probe) comes
@@ -61,7 +63,12 @@ impl Staged {
     /// The dynamic loader or the ABI check refuse it, or it is not the code that its file promised. Nothing stays
     /// loaded, as far as the dynamic loader lets go of it.
     pub fn load(self) -> Result<Loaded, Refused> {
-        library::load(self.memfd, self.inspection)
+        library::load(self.memfd, self.inspection, self.keep_loaded.into_inner())
+    }
+
+    /// Its code must not be unloaded: the probe found threads that run on in it.
+    pub(super) fn keep_loaded(&self) {
+        self.keep_loaded.store(true, Ordering::Relaxed);
     }
 }
 

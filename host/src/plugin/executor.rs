@@ -153,8 +153,9 @@ impl Executor {
         }
         if state.thread.is_none() {
             let shared = Arc::clone(&self.shared);
-            let spawned =
-                Builder::new().name(thread_name(&self.name, 0).replace(":0", ":async")).spawn(move || run(&shared));
+            let spawned = Builder::new()
+                .name(thread_name(&self.name, 0).replace(":0", ":async"))
+                .spawn(move || run(&shared));
             match spawned {
                 Ok(thread) => state.thread = Some(thread),
                 Err(error) => tracing::error!(plugin = self.name, %error, "no thread for async methods"),

@@ -3,7 +3,7 @@
 //! A request that leaves its connection's thread holds its generation, so the last holder decides nothing: who
 //! retires a generation waits until it is the only one, and then owns it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ use super::workers::Workers;
 use crate::load::{Closed, Loaded};
 use crate::log::printable;
 
+/// How long threads without work may take to end.
+const SOON: Duration = Duration::from_secs(5);
+
 /// How often a retiring generation looks whether it is alone: well below the 100 ms a drain may take.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -29,6 +32,8 @@ pub(crate) struct Identity {
     pub(crate) number: u64,
     /// The content's hash; empty for methods that are part of the program.
     pub(crate) hash: String,
+    /// The linker's build id, if it gave one.
+    pub(crate) build_id: Option<String>,
     /// The package's version, as the manifest says.
     pub(crate) version: String,
 }
@@ -43,6 +48,27 @@ pub(crate) struct Generation {
     reply_limit: usize,
     /// Dropped last: the code that everything above runs. `None` for methods that are part of the program.
     loaded: Option<Loaded>,
+}
+
+/// Until when something that ends may take its time; set when the host itself ends.
+#[derive(Clone, Default)]
+pub(crate) struct Until(Arc<OnceLock<Instant>>);
+
+impl Until {
+    /// No longer than this, from now on.
+    pub(crate) fn set(&self, until: Instant) {
+        // The first to end the host says how long it may take.
+        let _ = self.0.set(until);
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.get().is_some_and(|until| Instant::now() >= *until)
+    }
+
+    /// For threads that are about to end by themselves.
+    fn or_soon(&self) -> Instant {
+        self.0.get().copied().unwrap_or_else(|| Instant::now() + SOON)
+    }
 }
 
 /// How a generation ended.
@@ -144,12 +170,12 @@ impl Generation {
     }
 
     /// Waits until nobody else holds the generation, then ends it: threads joined, instance stopped, code closed.
-    /// What is not over by `until` keeps the code in the process.
-    pub(crate) fn retire(mut this: Arc<Self>, until: Instant) -> Retired {
+    /// What is not over by `until` keeps the code in the process. Blocks.
+    pub(crate) fn retire(mut this: Arc<Self>, until: &Until) -> Retired {
         let generation = loop {
             match Arc::try_unwrap(this) {
                 Ok(generation) => break generation,
-                Err(shared) if Instant::now() >= until => {
+                Err(shared) if until.is_over() => {
                     let calls = Arc::strong_count(&shared) - 1;
                     // Its code is running, or will be looked for by what still holds it.
                     std::mem::forget(shared);
@@ -160,7 +186,8 @@ impl Generation {
             thread::sleep(LOOK);
         };
         let Self { instance, workers, executor, loaded, identity, .. } = generation;
-        let running = executor.join(until) + workers.map_or(0, |workers| workers.join(until));
+        let soon = until.or_soon();
+        let running = executor.join(soon) + workers.map_or(0, |workers| workers.join(soon));
         if running > 0 {
             std::mem::forget((instance, loaded));
             return Retired::Retained(format!("{running} of its threads have not ended"));
@@ -171,7 +198,12 @@ impl Generation {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(text))) => {
                 let Identity { plugin, number, .. } = &identity;
-                tracing::error!(plugin = &**plugin, generation = number, "stop panicked: {}", printable(&text));
+                tracing::error!(
+                    plugin = &**plugin,
+                    generation = number,
+                    "stop panicked: {}",
+                    printable(&text)
+                );
             }
             Ok(Err(_)) | Err(_) => {
                 std::mem::forget(loaded);

@@ -3,6 +3,8 @@
 mod call;
 mod executor;
 mod generation;
+mod local;
+mod nursery;
 mod registry;
 mod services;
 mod system;
@@ -10,7 +12,9 @@ mod workers;
 
 pub(crate) use call::{Answer, Call};
 pub(crate) use executor::Executor;
-pub(crate) use generation::{Generation};
-pub(crate) use registry::{LocalPlugin, Registry};
-pub(crate) use services::{Calls, CallsDoor};
+pub(crate) use generation::Generation;
+pub(crate) use local::LocalPlugin;
+pub(crate) use nursery::Nursery;
+pub(crate) use registry::Registry;
+pub(crate) use services::Calls;
 pub(crate) use system::{PluginFacts, System, Told};

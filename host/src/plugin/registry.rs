@@ -5,51 +5,28 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jackfield_plugin_api::Methods;
-use jackfield_plugin_api::abi::{HostCell, Instance};
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::executor::Executor;
-use super::generation::{Generation, Identity, Parts, Retired};
-use super::services::{CallsDoor, HostServices};
-use crate::config::{Config, PluginConfig};
-use crate::load::{Closed, Directory, Prober, Reason, Refused, plugin_name};
+use super::generation::{Generation, Identity, Retired, Until};
+use super::local::LocalPlugin;
+use super::nursery::Nursery;
+use crate::config::Config;
+use crate::load::{Directory, Prober, Reason, Refused, plugin_name};
 
 /// How long a plugin may take to be opened, started and stopped once in the probe's process.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
-type MakeInstance = Box<dyn FnOnce(&Arc<HostCell>) -> Instance + Send>;
-
-/// A plugin that is part of the program: its methods are written there, not loaded.
-pub(crate) struct LocalPlugin {
-    name: String,
-    methods: Vec<DeclaredMethod>,
-    make: MakeInstance,
-}
-
-impl LocalPlugin {
-    pub(crate) fn new<S: Send + Sync + 'static>(name: &str, plugin: S, methods: Methods<S>) -> Self {
-        let declared = methods
-            .declared()
-            .map(|(name, run)| DeclaredMethod { name: name.to_owned(), run })
-            .collect();
-        let make: MakeInstance = Box::new(move |cell| Instance::local(plugin, methods, cell));
-        Self { name: name.to_owned(), methods: declared, make }
-    }
-}
-
 /// The plugins of one host.
 pub(crate) struct Registry {
-    next: u64,
-    calls: CallsDoor,
+    nursery: Nursery,
     serving: BTreeMap<String, Arc<Generation>>,
     /// Names whose files could not be loaded, with the reason.
     refused: BTreeMap<String, Refused>,
 }
 
 impl Registry {
-    pub(crate) fn new(calls: CallsDoor) -> Self {
-        Self { next: 1, calls, serving: BTreeMap::new(), refused: BTreeMap::new() }
+    pub(crate) fn new(nursery: Nursery) -> Self {
+        Self { nursery, serving: BTreeMap::new(), refused: BTreeMap::new() }
     }
 
     /// The generations that serve, by plugin name.
@@ -62,12 +39,8 @@ impl Registry {
     /// # Errors
     /// Its threads could not be started.
     pub(crate) fn add_local(&mut self, local: LocalPlugin, config: &Config) -> std::io::Result<()> {
-        let LocalPlugin { name, methods, make } = local;
-        let settings = config.plugin.get(&name).cloned().unwrap_or_default();
-        let (identity, executor, cell) = self.identify(&name, String::new(), env!("CARGO_PKG_VERSION"));
-        let instance = make(&cell);
-        let generation =
-            Generation::new(parts(identity, methods, instance, executor, &settings, config.limits.frame))?;
+        let name = local.name.clone();
+        let generation = self.nursery.local(local, config)?;
         self.serving.insert(name, Arc::new(generation));
         Ok(())
     }
@@ -104,7 +77,14 @@ impl Registry {
                     let Identity { number, hash, version, .. } = &generation.identity;
                     let methods = generation.methods.len();
                     let short = &hash[..hash.len().min(12)];
-                    tracing::info!(plugin = name, generation = number, version, hash = short, methods, "loaded");
+                    tracing::info!(
+                        plugin = name,
+                        generation = number,
+                        version,
+                        hash = short,
+                        methods,
+                        "loaded"
+                    );
                     self.serving.insert(name, generation);
                 }
                 Err(refused) => {
@@ -129,28 +109,7 @@ impl Registry {
         let plugin_config = config.plugin.get(name).cloned().unwrap_or_default();
         let settings = plugin_config.settings.to_string();
         prober.probe(&staged, settings.as_bytes(), PROBE_LIMIT)?;
-        let loaded = staged.load()?;
-        let inspection = loaded.inspection();
-        let manifest = &inspection.manifest;
-        let hash = inspection.hash.to_string();
-        let (identity, executor, cell) = self.identify(name, hash, &manifest.version);
-        let methods = manifest.methods.clone();
-        let instance = match Instance::start(&loaded.root, &cell, settings.as_bytes()) {
-            Ok(instance) => instance,
-            Err(failure) => {
-                executor.join(Instant::now() + Duration::from_secs(1));
-                drop(cell);
-                if let Closed::Retained(reason) = loaded.close() {
-                    tracing::warn!(plugin = name, reason, "a plugin that did not start is still in the process");
-                }
-                return Err(Refused::from(failure));
-            }
-        };
-        let mut parts = parts(identity, methods, instance, executor, &plugin_config, config.limits.frame);
-        parts.loaded = Some(loaded);
-        let generation = Generation::new(parts)
-            .map_err(|error| Refused::new(Reason::LoadFailed, format!("its threads could not be started: {error}")))?;
-        Ok(Arc::new(generation))
+        Ok(Arc::new(self.nursery.loaded(staged.load()?, config)?))
     }
 
     /// One name, one plugin; one method, one plugin: the first in the order of file names has it.
@@ -159,7 +118,8 @@ impl Registry {
             return Err(Refused::new(Reason::NameTaken, format!("another plugin is named {name:?} already")));
         }
         for method in methods {
-            let owner = self.serving.values().find(|other| other.methods.iter().any(|m| m.name == method.name));
+            let owner =
+                self.serving.values().find(|other| other.methods.iter().any(|m| m.name == method.name));
             if let Some(owner) = owner {
                 let detail =
                     format!("the method {:?} belongs to the plugin {:?}", method.name, owner.identity.plugin);
@@ -169,53 +129,23 @@ impl Registry {
         Ok(())
     }
 
-    fn identify(
-        &mut self,
-        name: &str,
-        hash: String,
-        version: &str,
-    ) -> (Identity, Arc<Executor>, Arc<HostCell>) {
-        let number = self.next;
-        self.next += 1;
-        let plugin: Arc<str> = name.into();
-        let executor = Arc::new(Executor::new(name));
-        let services =
-            HostServices::new(Arc::clone(&plugin), number, Arc::clone(&executor), Arc::clone(&self.calls));
-        let identity =
-            Identity { plugin, number, hash, version: version.to_owned() };
-        (identity, executor, HostCell::new(Arc::new(services)))
-    }
-
     /// Ends every generation, each within the time until `until`.
-    pub(crate) fn retire_all(self, until: Instant) {
+    pub(crate) fn retire_all(self, limit: Instant) {
+        let until = Until::default();
+        until.set(limit);
         for (name, generation) in self.serving {
             let number = generation.identity.number;
-            match Generation::retire(generation, until) {
+            match Generation::retire(generation, &until) {
                 Retired::Unloaded => tracing::debug!(plugin = name, generation = number, "unloaded"),
                 Retired::Retained(reason) => {
-                    tracing::warn!(plugin = name, generation = number, reason, "still in the process at its end");
+                    tracing::warn!(
+                        plugin = name,
+                        generation = number,
+                        reason,
+                        "still in the process at its end"
+                    );
                 }
             }
         }
-    }
-}
-
-fn parts(
-    identity: Identity,
-    methods: Vec<DeclaredMethod>,
-    instance: Instance,
-    executor: Arc<Executor>,
-    config: &PluginConfig,
-    frame: u32,
-) -> Parts {
-    Parts {
-        identity,
-        methods,
-        instance,
-        executor,
-        loaded: None,
-        threads: config.threads,
-        queue: config.queue,
-        reply_limit: usize::try_from(frame).unwrap_or(usize::MAX),
     }
 }

@@ -1,6 +1,6 @@
 //! What the host offers to one generation of a plugin: log, clock, sleep, calls of other methods.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture, Services, SleepFuture};
@@ -30,9 +30,6 @@ pub(crate) trait Calls: Send + Sync + 'static {
     ) -> CallReply;
 }
 
-/// The door to [`Calls`] that plugins are given before dispatch exists.
-pub(crate) type CallsDoor = Arc<OnceLock<std::sync::Weak<dyn Calls>>>;
-
 /// The longest line that a plugin writes into the log, in bytes; more is cut.
 const LONGEST_LINE: usize = 8 * 1024;
 
@@ -40,17 +37,21 @@ pub(super) struct HostServices {
     plugin: Arc<str>,
     generation: u64,
     executor: Arc<Executor>,
-    calls: CallsDoor,
+    calls: Weak<dyn Calls>,
 }
 
 impl HostServices {
-    pub(super) fn new(plugin: Arc<str>, generation: u64, executor: Arc<Executor>, calls: CallsDoor) -> Self {
+    pub(super) fn new(
+        plugin: Arc<str>,
+        generation: u64,
+        executor: Arc<Executor>,
+        calls: Weak<dyn Calls>,
+    ) -> Self {
         Self { plugin, generation, executor, calls }
     }
 
     fn calls(&self) -> Result<Arc<dyn Calls>, Error> {
-        let calls = self.calls.get().and_then(std::sync::Weak::upgrade);
-        calls.ok_or_else(|| Error::internal("no other method can be called now: the host starts or stops"))
+        self.calls.upgrade().ok_or_else(|| Error::internal("no other method can be called: the host ends"))
     }
 }
 

@@ -1,13 +1,13 @@
 //! The host's own methods, `system.*`: always there, and written like any plugin's.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Weak};
 
 use jackfield_plugin_api::{Error, Methods};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::registry::LocalPlugin;
+use super::local::LocalPlugin;
 use crate::clock::Time;
 
 /// What `system.info` and `system.methods` tell, from whoever knows it.
@@ -32,7 +32,7 @@ pub(crate) struct PluginFacts {
 /// The plugin `system`.
 pub(crate) struct System {
     started: Time,
-    told: Arc<OnceLock<Arc<dyn Told>>>,
+    told: Weak<dyn Told>,
 }
 
 #[derive(Serialize)]
@@ -50,8 +50,8 @@ impl System {
     /// The name that no file and no route may take.
     pub(crate) const NAME: &'static str = "system";
 
-    /// The plugin; `told` may be filled in later, before the first request.
-    pub(crate) fn plugin(told: Arc<OnceLock<Arc<dyn Told>>>) -> LocalPlugin {
+    /// The plugin; `told` knows the host.
+    pub(crate) fn plugin(told: Weak<dyn Told>) -> LocalPlugin {
         let methods = Methods::new()
             .inline("system.ping", Self::ping)
             .inline("system.echo", Self::echo)
@@ -85,7 +85,7 @@ impl System {
         Ok(self.told()?.methods())
     }
 
-    fn told(&self) -> Result<&Arc<dyn Told>, Error> {
-        self.told.get().ok_or_else(|| Error::internal("the host starts"))
+    fn told(&self) -> Result<Arc<dyn Told>, Error> {
+        self.told.upgrade().ok_or_else(|| Error::internal("the host ends"))
     }
 }

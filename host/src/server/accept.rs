@@ -86,7 +86,8 @@ impl Acceptor {
         let Some(permit) = self.dispatcher.connections.take() else {
             counters.connections_refused.add(1);
             let mut notice = Vec::new();
-            let asked = Asked { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
+            let asked =
+                Asked { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
             asked.fail(&mut notice, &Failure::Overloaded("too many connections"));
             // A new socket's buffer has room for a line; a client that is gone already needs none.
             let _ = (&stream).write_all(&notice);

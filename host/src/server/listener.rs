@@ -24,7 +24,9 @@ pub enum BindError {
         socket: PathBuf,
     },
     /// Something that is no socket has the name.
-    #[error("{socket}: there is a {what} by this name; it is left alone: remove it, or choose another socket")]
+    #[error(
+        "{socket}: there is a {what} by this name; it is left alone: remove it, or choose another socket"
+    )]
     NotASocket {
         /// The socket's path.
         socket: PathBuf,
@@ -32,7 +34,9 @@ pub enum BindError {
         what: &'static str,
     },
     /// A dead socket that belongs to somebody else.
-    #[error("{socket}: a dead socket of user {owner} has this name; it is left alone: remove it, or run as that user")]
+    #[error(
+        "{socket}: a dead socket of user {owner} has this name; it is left alone: remove it, or run as that user"
+    )]
     Foreign {
         /// The socket's path.
         socket: PathBuf,
@@ -79,7 +83,8 @@ impl Claim {
         let group = match &listener.group {
             None => None,
             Some(name) => {
-                let found = Group::from_name(name).map_err(|error| system(socket, "look its group up")(error.into()))?;
+                let found = Group::from_name(name)
+                    .map_err(|error| system(socket, "look its group up")(error.into()))?;
                 let missing = || BindError::NoSuchGroup { socket: socket.clone(), group: name.clone() };
                 Some(found.ok_or_else(missing)?)
             }
@@ -101,7 +106,9 @@ impl Claim {
                 .map_err(system(&lock, "open the lock"))?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) => return Err(BindError::InUse { socket: socket.clone() }),
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(BindError::InUse { socket: socket.clone() });
+                }
                 Err(error) => return Err(system(&lock, "lock")(error.into())),
             }
             // Whoever held it before removed the file when it went: a lock on a file without a name locks nothing.
@@ -123,13 +130,15 @@ impl Claim {
             None,
         )
         .map_err(|error| system(socket, "make a socket")(error.into()))?;
-        let address = SocketAddrUnix::new(socket).map_err(|error| system(socket, "name a socket")(error.into()))?;
+        let address =
+            SocketAddrUnix::new(socket).map_err(|error| system(socket, "name a socket")(error.into()))?;
         rustix::net::bind(&fd, &address).map_err(|error| system(socket, "bind")(error.into()))?;
         // Until it listens nobody can connect, so that mode and group are right from the first connection on.
         fs::set_permissions(socket, fs::Permissions::from_mode(self.listener.mode))
             .map_err(system(socket, "set the mode"))?;
         if let Some(group) = &self.group {
-            std::os::unix::fs::chown(socket, None, Some(group.gid.as_raw())).map_err(system(socket, "set the group"))?;
+            std::os::unix::fs::chown(socket, None, Some(group.gid.as_raw()))
+                .map_err(system(socket, "set the group"))?;
         }
         // The kernel cuts it to net.core.somaxconn: as large as it allows.
         rustix::net::listen(&fd, i32::MAX).map_err(|error| system(socket, "listen")(error.into()))?;
@@ -205,7 +214,9 @@ impl Bound {
     /// Takes the name away, so that no further client can come; who is in the queue still can be accepted.
     pub(super) fn unlink(&self) {
         let path = self.path();
-        if fs::symlink_metadata(path).is_ok_and(|found| found.ino() == self.inode && found.file_type().is_socket()) {
+        if fs::symlink_metadata(path)
+            .is_ok_and(|found| found.ino() == self.inode && found.file_type().is_socket())
+        {
             let _ = fs::remove_file(path);
         }
     }

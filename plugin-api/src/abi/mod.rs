@@ -13,9 +13,9 @@ mod serve;
 mod sink;
 mod types;
 
-pub(crate) use handle::{CallHandle, HostHandle};
 pub use future::{Fetch, PluginFuture};
 pub use guest::Entry;
+pub(crate) use handle::{CallHandle, HostHandle};
 pub(crate) use load::same_series;
 pub use load::{CallEnd, Instance, Root, RootError, StartFailure, root_symbol};
 pub use serve::{CallFacts, CallReply, HostCell, ReplyFuture, RequestId, Services, SleepFuture};

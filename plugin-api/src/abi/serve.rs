@@ -5,8 +5,8 @@ use std::ffi::c_void;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -35,8 +35,13 @@ pub trait Services: Send + Sync + 'static {
     /// Ready once [`Services::now`] is at least `until` (nanoseconds).
     fn sleep(&self, until: u64) -> SleepFuture;
     /// Calls `method` on behalf of `parent`, within `timeout` if one is given.
-    fn call(&self, parent: &CallFacts<'_>, method: &str, params: &[u8], timeout: Option<Duration>)
-    -> ReplyFuture;
+    fn call(
+        &self,
+        parent: &CallFacts<'_>,
+        method: &str,
+        params: &[u8],
+        timeout: Option<Duration>,
+    ) -> ReplyFuture;
     /// As [`Services::call`], waiting on this thread.
     fn call_wait(
         &self,

@@ -128,7 +128,10 @@ fn check_id(id: &str) -> Result<(), Error> {
         return Err(Error::invalid_params("deviceId", "is empty"));
     }
     if id.chars().count() > 128 || id.chars().any(char::is_control) {
-        return Err(Error::invalid_params("deviceId", "is not 1 to 128 characters without control characters"));
+        return Err(Error::invalid_params(
+            "deviceId",
+            "is not 1 to 128 characters without control characters",
+        ));
     }
     Ok(())
 }
@@ -185,7 +188,9 @@ impl Device {
         let next = self.next_update(&device_id);
         match first_of(next, cx.host().sleep(within)).await {
             Some(latest) => Ok(Found { device_id, latest, history: None }),
-            None => Err(Error::new(NOTHING_REPORTED, format!("{device_id:?} reported nothing within {within:?}"))),
+            None => {
+                Err(Error::new(NOTHING_REPORTED, format!("{device_id:?} reported nothing within {within:?}")))
+            }
         }
     }
 

@@ -57,7 +57,11 @@ impl Store {
     }
 
     /// Notes an update; gives back what it is, the status before, and who waits for it. `None`: there is no room.
-    pub(crate) fn record(&mut self, id: &str, status: Status) -> Option<(Update, Option<Status>, Vec<Waker>)> {
+    pub(crate) fn record(
+        &mut self,
+        id: &str,
+        status: Status,
+    ) -> Option<(Update, Option<Status>, Vec<Waker>)> {
         let history = self.history;
         let known = self.known(id)?;
         let previous = known.updates.back().cloned();
@@ -95,7 +99,13 @@ impl Store {
 
     /// The update after number `seen`, or `None` and `waker` is woken when it comes. With no room for a device that
     /// nobody has heard of, the wait is for nothing, and ends with its time.
-    pub(crate) fn wait(&mut self, id: &str, seen: u64, ticket: &mut Option<u64>, waker: &Waker) -> Option<Update> {
+    pub(crate) fn wait(
+        &mut self,
+        id: &str,
+        seen: u64,
+        ticket: &mut Option<u64>,
+        waker: &Waker,
+    ) -> Option<Update> {
         if let Some(update) = self.latest(id).filter(|update| update.sequence > seen) {
             return Some(update);
         }

@@ -15,12 +15,14 @@ fn device(settings: serde_json::Value) -> Harness<Device> {
 fn an_update_is_counted_kept_and_listed() {
     let device = device(json!({ "history": 2 }));
     for (status, sequence) in [("online", 1), ("busy", 2), ("offline", 3)] {
-        let updated = device.call("device.status.update", json!({ "deviceId": "d1", "status": status })).unwrap();
+        let updated =
+            device.call("device.status.update", json!({ "deviceId": "d1", "status": status })).unwrap();
         assert_eq!(updated["sequence"], sequence);
     }
     let found = device.call("device.status.get", json!({ "deviceId": "d1", "history": true })).unwrap();
     assert_eq!(found["status"], "offline");
-    let sequences: Vec<_> = found["history"].as_array().unwrap().iter().map(|u| u["sequence"].clone()).collect();
+    let sequences: Vec<_> =
+        found["history"].as_array().unwrap().iter().map(|u| u["sequence"].clone()).collect();
     assert_eq!(sequences, [2, 3]);
     device.call("device.status.update", json!({ "deviceId": "d2", "status": "online" })).unwrap();
     let listed = device.call("device.list", json!({ "status": "online" })).unwrap();
@@ -43,13 +45,17 @@ fn faulty_params_name_the_field() {
         let data: serde_json::Value = serde_json::from_str(error.data_json().unwrap()).unwrap();
         assert_eq!((error.code(), data["field"].as_str()), (-32602, Some(field)));
     }
-    assert_eq!(device.call("device.status.get", json!({ "deviceId": "?" })).unwrap_err().code(), UNKNOWN_DEVICE);
+    assert_eq!(
+        device.call("device.status.get", json!({ "deviceId": "?" })).unwrap_err().code(),
+        UNKNOWN_DEVICE
+    );
 }
 
 #[test]
 fn memory_is_bounded_by_the_settings() {
     let device = device(json!({ "devices": 2 }));
-    let update = |id: &str| device.call("device.status.update", json!({ "deviceId": id, "status": "online" }));
+    let update =
+        |id: &str| device.call("device.status.update", json!({ "deviceId": id, "status": "online" }));
     update("a").unwrap();
     update("b").unwrap();
     assert_eq!(update("c").unwrap_err().code(), TOO_MANY_DEVICES);

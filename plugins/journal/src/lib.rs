@@ -131,7 +131,10 @@ mod tests {
         }
         let tail = journal.call("journal.tail", json!({ "topic": "orders", "entries": 2 })).unwrap();
         assert_eq!(tail, json!([{ "n": 18 }, { "n": 19 }]));
-        assert_eq!(journal.call("journal.tail", json!({ "topic": "none" })).unwrap_err().code(), UNKNOWN_TOPIC);
+        assert_eq!(
+            journal.call("journal.tail", json!({ "topic": "none" })).unwrap_err().code(),
+            UNKNOWN_TOPIC
+        );
         for topic in ["../etc/passwd", "", "a/b", "a.b"] {
             let error = journal.call("journal.append", json!({ "topic": topic, "entry": 1 })).unwrap_err();
             assert_eq!(error.code(), -32602);

@@ -4,9 +4,9 @@
 use jackfield_plugin_api::abi::root_symbol;
 use object::LittleEndian as Le;
 use object::elf::{
-    DF_1_PIE, DF_TEXTREL, DT_AUXILIARY, DT_FILTER, DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_NEEDED, DT_NULL,
-    DT_RPATH, DT_RUNPATH, DT_STRSZ, DT_STRTAB, DT_SYMTAB, DT_TEXTREL, Dyn64, DynamicTag, SHN_UNDEF, STB_GLOBAL,
-    STB_GNU_UNIQUE, STB_WEAK, STV_DEFAULT, STV_PROTECTED, Sym64,
+    DF_1_PIE, DF_TEXTREL, DT_AUXILIARY, DT_FILTER, DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_NEEDED,
+    DT_NULL, DT_RPATH, DT_RUNPATH, DT_STRSZ, DT_STRTAB, DT_SYMTAB, DT_TEXTREL, Dyn64, DynamicTag, SHN_UNDEF,
+    STB_GLOBAL, STB_GNU_UNIQUE, STB_WEAK, STV_DEFAULT, STV_PROTECTED, Sym64,
 };
 use object::read::ReadRef;
 
@@ -58,12 +58,13 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
     }
 
     fn check_flags(&self) -> Result<(), Refused> {
-        if self.value(DT_FLAGS_1).is_some_and(|flags| flags & u64::from(DF_1_PIE.0) != 0) {
+        if self.value(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_PIE.0 != 0) {
             return Err(Refused::new(Reason::ElfType, "an executable; its crate-type must be \"cdylib\""));
         }
         let flags = self.value(DT_FLAGS).unwrap_or(0);
-        if self.value(DT_TEXTREL).is_some() || flags & u64::from(DF_TEXTREL.0) != 0 {
-            let detail = "the loader would have to write into its code; build all of it position-independent (-fPIC)";
+        if self.value(DT_TEXTREL).is_some() || flags & DF_TEXTREL.0 != 0 {
+            let detail =
+                "the loader would have to write into its code; build all of it position-independent (-fPIC)";
             return Err(Refused::new(Reason::TextRelocations, detail));
         }
         for tag in [DT_RPATH, DT_RUNPATH] {
@@ -98,7 +99,8 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
 
     /// The string at `offset` of the string table.
     fn string(&self, offset: u64) -> Result<String, Refused> {
-        let text = self.string_bytes(offset).ok_or_else(|| malformed("a name that is not in the string table"))?;
+        let text =
+            self.string_bytes(offset).ok_or_else(|| malformed("a name that is not in the string table"))?;
         Ok(String::from_utf8_lossy(text).into_owned())
     }
 
@@ -128,9 +130,10 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
     /// Table: buckets, first symbol, words of the bloom filter, shift; the filter; the buckets; the chains, whose
     /// entries are hashes with the lowest bit set at the end of each chain.
     fn by_gnu_hash(&self, table: u64) -> Option<bool> {
-        let hash = root_symbol().to_bytes().iter().fold(5381_u32, |hash, byte| {
-            hash.wrapping_mul(33).wrapping_add(u32::from(*byte))
-        });
+        let hash = root_symbol()
+            .to_bytes()
+            .iter()
+            .fold(5381_u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(u32::from(*byte)));
         let header = |word: u64| self.number(table.checked_add(word * 4));
         let (buckets, first, words) = (header(0)?, header(1)?, header(2)?);
         if buckets == 0 {

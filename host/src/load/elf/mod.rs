@@ -9,8 +9,8 @@ mod segments;
 
 use object::LittleEndian as Le;
 use object::elf::{
-    ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_AARCH64, EM_X86_64, ET_DYN, FileHeader64, Machine,
-    NT_GNU_BUILD_ID, NoteType, PN_XNUM, ProgramHeader64, SHT_NOBITS, SectionHeader64,
+    ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_AARCH64, EM_X86_64, ET_DYN, FileHeader64, Machine, NT_GNU_BUILD_ID,
+    NoteType, PN_XNUM, ProgramHeader64, SHT_NOBITS, SectionHeader64,
 };
 use object::read::ReadRef;
 use object::read::elf::NoteIterator;
@@ -111,7 +111,9 @@ fn program_headers<'a, R: ReadRef<'a>>(
 ) -> Result<&'a [ProgramHeader64<Le>], Refused> {
     let (offset, count) = (header.e_phoff.get(Le), header.e_phnum.get(Le));
     // A library has some ten of them; with PN_XNUM the true number would stand elsewhere.
-    if count == 0 || count == PN_XNUM || usize::from(header.e_phentsize.get(Le)) != size_of::<ProgramHeader64<Le>>()
+    if count == 0
+        || count == PN_XNUM
+        || usize::from(header.e_phentsize.get(Le)) != size_of::<ProgramHeader64<Le>>()
     {
         return Err(malformed("no program headers, or of another size than 64-bit files have"));
     }
@@ -155,7 +157,9 @@ fn read_notes<'a>(align: u64, notes: &'a [u8], found: &mut Found<'a>) -> Result<
     while let Some(note) = notes.next().map_err(|error| malformed(format_args!("a note: {error}")))? {
         match note.name() {
             // `name` comes without the ending NUL, and the constants are the note's bytes with it.
-            name if name == owner() && note.n_type(Le) == NoteType(NOTE_TYPE) => found.manifests.push(note.desc()),
+            name if name == owner() && note.n_type(Le) == NoteType(NOTE_TYPE) => {
+                found.manifests.push(note.desc())
+            }
             b"GNU" if note.n_type(Le) == NT_GNU_BUILD_ID => {
                 found.build_id.get_or_insert_with(|| hex(note.desc()));
             }

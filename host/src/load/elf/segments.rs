@@ -33,8 +33,8 @@ impl<'a> Segments<'a> {
         let mut end = None;
         for segment in self.of(PT_LOAD) {
             let start = segment.p_vaddr.get(Le);
-            let sound = segment.p_filesz.get(Le) <= segment.p_memsz.get(Le)
-                && end.is_none_or(|end| end <= start);
+            let sound =
+                segment.p_filesz.get(Le) <= segment.p_memsz.get(Le) && end.is_none_or(|end| end <= start);
             end = start.checked_add(segment.p_memsz.get(Le));
             if !sound || end.is_none() {
                 return Err(malformed("the loaded segments overlap, or are not in ascending order"));

@@ -1,12 +1,14 @@
 //! The probing process from inside: it shields its report from the plugin, then opens, starts, stops and closes it.
 
 use std::env;
+use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::exit;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::abi::{HostCell, Instance, Root, StartFailure};
 use rustix::fs::{FileType, SealFlags, fcntl_get_seals, fstat};
@@ -16,12 +18,16 @@ use rustix::stdio::{dup2_stdout, stderr, stdin, stdout};
 
 use super::super::library::Opened;
 use super::super::refused::{Reason, Refused};
-use super::report::{Report, Request, Step};
-use super::services::ProbeServices;
 use super::ARGUMENT;
+use super::report::{Report, Request, Step};
+use super::services::{self, ProbeServices};
 
 /// The lowest number that the report's descriptor may get: out of the way of code that closes or reuses low ones.
 const REPORT_FD_MIN: i32 = 100;
+
+/// How long a thread may take to be gone. Also one that was joined is there for a moment more.
+const LEAVING_MAX: Duration = Duration::from_millis(250);
+const LEAVING_STEP: Duration = Duration::from_millis(1);
 
 /// Whether this process was started as a probe: by its name, and by what its stdin and stdout are, for anybody can
 /// choose a name.
@@ -89,9 +95,28 @@ fn probe(request: &Request, settings: Vec<u8>, reporter: &Reporter) -> Result<()
         .join()
         .unwrap_or_else(|_| Err(Refused::new(Reason::ProbeFailed, "the probing thread panicked")))?;
     reporter.send(&Report::Step(Step::Closing));
-    // Whether all of it goes is not asked: code that stays is retained in the host, and that is allowed.
-    let _ = opened.close();
+    match left_threads() {
+        0 => {
+            // Whether all of it goes is not asked: code that stays is retained in the host, and that is allowed.
+            let _ = opened.close();
+        }
+        // Their code would be taken away under them.
+        left => reporter.send(&Report::LeftThreads(left)),
+    }
     Ok(())
+}
+
+/// How many threads there are beside this one and our own sleepers.
+fn left_threads() -> usize {
+    let deadline = Instant::now() + LEAVING_MAX;
+    loop {
+        let threads = fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+        let left = threads.saturating_sub(1 + services::sleepers());
+        if left == 0 || Instant::now() >= deadline {
+            return left;
+        }
+        thread::sleep(LEAVING_STEP);
+    }
 }
 
 fn start_and_stop(root: &Root, settings: &[u8], reporter: &Reporter) -> Result<(), Refused> {

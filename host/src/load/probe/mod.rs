@@ -67,7 +67,8 @@ impl Prober {
     /// # Errors
     /// What the plugin was refused for: it did not open, its ABI or manifest is another one, its `start` failed or
     /// panicked, it ended the process, or was not through within `limit`. A `stop` that panics is logged, and no
-    /// reason to refuse: the panic is contained there as it will be here.
+    /// reason to refuse: the panic is contained there as it will be here. Nor are threads that run on after `stop`,
+    /// but then the plugin will be retained when it is closed.
     pub fn probe(&self, staged: &Staged, settings: &[u8], limit: Duration) -> Result<(), Refused> {
         let name = &staged.inspection.name;
         let began = Instant::now();
@@ -80,6 +81,9 @@ impl Prober {
         let end = process.attend(&request, began.checked_add(limit), |lines| heard.take(lines));
         let output = process.kill();
         heard.log(name);
+        if heard.left_threads > 0 {
+            staged.keep_loaded();
+        }
         tracing::debug!(plugin = name, elapsed = ?began.elapsed(), step = %heard.step, "probed");
         let refused = match (heard.verdict.take(), end) {
             (Some(verdict), _) => verdict.err(),
@@ -112,6 +116,7 @@ struct Heard {
     step: Step,
     log: Vec<(u8, String)>,
     stop_panic: Option<String>,
+    left_threads: usize,
     verdict: Option<Result<(), Refused>>,
 }
 
@@ -141,6 +146,7 @@ impl Heard {
         match report {
             Report::Step(step) => self.step = step,
             Report::Log { level, line } => self.log.push((level, line)),
+            Report::LeftThreads(left) => self.left_threads = left,
             Report::StopPanicked(text) => self.stop_panic = Some(text),
             Report::Refused { reason, detail } => {
                 let reason = Reason::from_code(&reason).unwrap_or(Reason::ProbeFailed);
@@ -159,6 +165,14 @@ impl Heard {
         }
         if let Some(text) = &self.stop_panic {
             tracing::warn!(plugin, "its stop panicked in the probe: {text}");
+        }
+        if self.left_threads > 0 {
+            let threads = self.left_threads;
+            tracing::warn!(
+                plugin,
+                threads,
+                "threads of it ran on after its stop: its code will never be unloaded"
+            );
         }
     }
 

@@ -59,11 +59,15 @@ impl Process {
         socket: UnixStream,
         theirs: UnixStream,
     ) -> Result<Self, Refused> {
-        let no_resources = |error: io::Error| {
-            Refused::new(Reason::NoResources, format_args!("no probing process: {error}"))
+        let not_run = |error: io::Error| {
+            let reason = match Errno::from_io_error(&error) {
+                Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => Reason::NoResources,
+                _ => Reason::ProbeFailed,
+            };
+            Refused::new(reason, format_args!("{} could not be run: {error}", program.display()))
         };
-        let copy = staged.as_fd().try_clone_to_owned().map_err(no_resources)?;
-        socket.set_nonblocking(true).map_err(no_resources)?;
+        let copy = staged.as_fd().try_clone_to_owned().map_err(not_run)?;
+        socket.set_nonblocking(true).map_err(not_run)?;
         // The environment is not the plugin's, and LD_PRELOAD and LD_LIBRARY_PATH in it would add code to it.
         let mut child = Command::new(program)
             .arg0(argument)
@@ -74,7 +78,7 @@ impl Process {
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(no_resources)?;
+            .map_err(not_run)?;
         let stderr = child.stderr.take();
         // It is not reaped yet, so the number is still its own.
         let group = Pid::from_child(&child);
@@ -87,7 +91,7 @@ impl Process {
             Err(error) => {
                 let _ = kill_process_group(group, Signal::KILL);
                 let _ = child.wait();
-                Err(no_resources(error.into()))
+                Err(not_run(error.into()))
             }
         }
     }
@@ -157,7 +161,9 @@ impl Process {
             Err(error) => return Err(error.into()),
         }
         let is = |index: Option<usize>, flags: PollFlags| {
-            index.is_some_and(|index| polled[index].revents().intersects(flags | PollFlags::HUP | PollFlags::ERR))
+            index.is_some_and(|index| {
+                polled[index].revents().intersects(flags | PollFlags::HUP | PollFlags::ERR)
+            })
         };
         Ok(Ready {
             exited: is(Some(0), PollFlags::IN),

@@ -88,6 +88,8 @@ pub(super) enum Report {
     Step(Step),
     /// A line of the plugin's log; the level is the number of [`jackfield_plugin_api::Level`].
     Log { level: u8, line: String },
+    /// This many threads of the plugin's ran on after its `stop`.
+    LeftThreads(usize),
     /// `stop` or `Drop` panicked.
     StopPanicked(String),
     /// The end: refused for a [`Reason`](super::super::Reason), by its code.
@@ -119,7 +121,10 @@ mod tests {
         let manifest = Manifest::parse(json.as_bytes()).unwrap();
         let bytes = Request { parent: 7, manifest: manifest.clone() }.encode(b"{\"a\":1}").unwrap();
         let (request, settings) = Request::read(&mut bytes.as_slice()).unwrap();
-        assert_eq!((request.parent, request.manifest, settings.as_slice()), (7, manifest, b"{\"a\":1}".as_slice()));
+        assert_eq!(
+            (request.parent, request.manifest, settings.as_slice()),
+            (7, manifest, b"{\"a\":1}".as_slice())
+        );
         for cut in 0..bytes.len() {
             assert!(Request::read(&mut &bytes[..cut]).is_err(), "{cut}");
         }

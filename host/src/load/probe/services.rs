@@ -21,6 +21,13 @@ const LINE_MAX: usize = 1024;
 /// PLUGIN_UNAVAILABLE of the protocol: there are no other plugins here.
 const PLUGIN_UNAVAILABLE: i64 = -32005;
 
+/// How many sleeps have a thread just now.
+static SLEEPERS: AtomicUsize = AtomicUsize::new(0);
+
+pub(super) fn sleepers() -> usize {
+    SLEEPERS.load(Ordering::Relaxed)
+}
+
 pub(super) struct ProbeServices {
     reporter: Reporter,
     began: Instant,
@@ -89,11 +96,13 @@ impl Future for Sleep {
         if !self.begun {
             self.begun = true;
             let waker = Arc::clone(&self.waker);
+            SLEEPERS.fetch_add(1, Ordering::Relaxed);
             thread::spawn(move || {
                 thread::sleep(left);
                 if let Some(waker) = waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     waker.wake();
                 }
+                SLEEPERS.fetch_sub(1, Ordering::Relaxed);
             });
         }
         Poll::Pending

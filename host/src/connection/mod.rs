@@ -6,13 +6,16 @@
 
 mod flight;
 mod mailbox;
+mod moving;
 mod outbox;
 mod read;
 mod request;
 mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future as _;
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,11 +27,12 @@ use tokio::net::UnixStream;
 
 use self::flight::Flights;
 use self::mailbox::{Delivered, Mailbox};
+pub(crate) use self::moving::Packed;
 use self::outbox::Outbox;
 use self::read::Framer;
 use self::request::Tally;
 use crate::clock::{Alarm, Time, Wakes};
-use crate::dispatch::{Dispatcher, Table};
+use crate::dispatch::{Dispatcher, Opened, Table};
 use crate::limits::{Permit, Share};
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
@@ -40,6 +44,8 @@ pub(crate) struct Thread {
     pub(crate) wakes: Wakes,
     /// Set once: answer what is in flight, take nothing new, go.
     pub(crate) draining: Cell<bool>,
+    /// Set once: every connection goes to the thread that takes this one's place.
+    pub(crate) leaving: Cell<bool>,
     buffers: RefCell<Buffers>,
 }
 
@@ -53,7 +59,7 @@ struct Buffers {
 
 impl Thread {
     pub(crate) fn new(dispatcher: Arc<Dispatcher>, wakes: Wakes) -> Rc<Self> {
-        Rc::new(Self { dispatcher, wakes, draining: Cell::new(false), buffers: RefCell::default() })
+        Rc::new(Self { dispatcher, wakes, draining: Cell::new(false), leaving: Cell::new(false), buffers: RefCell::default() })
     }
 }
 
@@ -62,6 +68,8 @@ impl Thread {
 pub(crate) struct Manner {
     pub(crate) framing: Framing,
     pub(crate) close_after_reply: bool,
+    /// Whether it is for operators: other methods are reachable.
+    pub(crate) admin: bool,
 }
 
 /// Why a connection ended.
@@ -75,6 +83,12 @@ pub(crate) enum Farewell {
     Cut(&'static str),
     /// The peer vanished with requests in flight.
     Vanished,
+}
+
+/// How a connection left its thread.
+pub(crate) enum Left {
+    Closed(Farewell),
+    Moves(Box<Packed>),
 }
 
 /// A connection and everything it owes.
@@ -102,7 +116,10 @@ pub(crate) struct Connection {
     /// Nothing more is read; what is written goes out, then it closes.
     closing: Option<Farewell>,
     replied: bool,
-    _permit: Permit,
+    /// The request at the front of the inbox waits for this: its plugin hands its state over.
+    waits: Option<Opened>,
+    /// Gone only when the connection has moved on.
+    permit: Option<Permit>,
 }
 
 impl Connection {
@@ -132,8 +149,9 @@ impl Connection {
             read_closed: false,
             closing: None,
             replied: false,
+            waits: None,
             thread: Rc::clone(thread),
-            _permit: permit,
+            permit: Some(permit),
         }
     }
 
@@ -142,20 +160,39 @@ impl Connection {
         Poker(Arc::clone(&self.mailbox))
     }
 
-    /// Serves the peer to the end.
-    pub(crate) async fn serve(mut self) -> Farewell {
-        let farewell = std::future::poll_fn(|cx| self.turn(cx)).await;
-        tracing::debug!(conn = self.number, ?farewell, "closed");
-        farewell
+    /// Serves the peer to the end, or until the connection moves to another thread.
+    pub(crate) async fn serve(mut self) -> Left {
+        let left = std::future::poll_fn(|cx| self.turn_or_move(cx)).await;
+        if let Left::Closed(farewell) = left {
+            tracing::debug!(conn = self.number, ?farewell, "closed");
+        }
+        left
+    }
+
+    fn turn_or_move(&mut self, cx: &mut Context<'_>) -> Poll<Left> {
+        if self.thread.leaving.get() {
+            match self.pack() {
+                Ok(packed) => return Poll::Ready(Left::Moves(Box::new(packed))),
+                // It stays for as long as it lasts: the thread ends later.
+                Err(error) => tracing::error!(conn = self.number, %error, "a connection could not be moved"),
+            }
+        }
+        self.turn(cx).map(Left::Closed)
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Farewell> {
         self.mailbox.waker.register(cx.waker());
         let mut buffers = std::mem::take(&mut *self.thread.buffers.borrow_mut());
-        let table = self.thread.dispatcher.table.load();
+        let thread = Rc::clone(&self.thread);
+        let routes = if self.manner.admin { &thread.dispatcher.admin } else { &thread.dispatcher.table };
         let mut now = Time::now();
         self.alarm.fired(now);
         let farewell = loop {
+            if self.waits.as_mut().is_some_and(|opened| Pin::new(opened).poll(cx).is_ready()) {
+                self.waits = None;
+            }
+            // Looked up anew each time: what was sent after a change was told must not find what was before it.
+            let table = routes.load();
             self.take_delivered(&mut buffers, now);
             self.expire(&mut buffers.out, now);
             let moved = self.advance(cx, &table, &mut buffers, &mut now);
@@ -212,6 +249,7 @@ impl Connection {
         self.flights.len() < limits.in_flight_per_connection
             && self.outbox.len() + out.len() < outbox::HIGH_WATER
             && self.closing.is_none()
+            && self.waits.is_none()
             && !(self.manner.close_after_reply && (self.replied || !self.flights.is_empty()))
     }
 

@@ -13,7 +13,7 @@ use super::Connection;
 use super::flight::{Key, Turn};
 use super::mailbox::ToConnection;
 use crate::clock::Time;
-use crate::dispatch::{Asked, Dispatcher, Ended, Failure, Table, Target};
+use crate::dispatch::{Asked, Dispatcher, Ended, Failure, Opened, Table, Target};
 use crate::limits::Permit;
 use crate::log::printable;
 use crate::plugin::Call;
@@ -124,6 +124,11 @@ impl Connection {
                 return;
             }
         };
+        if let Some(gate) = &target.held {
+            self.tally.requests -= 1;
+            self.waits = Some(Opened::of(gate));
+            return;
+        }
         let permit = match &target.permits {
             None => None,
             Some(permits) => match permits.take() {
@@ -264,7 +269,7 @@ impl Connection {
         });
         let params = request.params.map_or(&b""[..], |params| params.get().as_bytes());
         let generation = Arc::clone(&target.generation);
-        let call = Call::new(facts, generation, target.method, params, answer, route_permit);
+        let call = Call::new(facts, generation, target.method, target.run, params, answer, route_permit);
         let (timeout, run) = (target.timeout, target.run);
         let busy = self.flights.lane_is_busy();
         let key = self.flights.add(version, kind, id, deadline, timeout, call, run, permit);
@@ -322,6 +327,7 @@ impl Connection {
                     run: flight.run,
                     timeout: flight.timeout,
                     permits: None,
+                    held: None,
                 };
                 let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());
                 let ended = self.run_here(&target, &call.facts, &call.params, asked, out, &mut now);

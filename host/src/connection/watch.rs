@@ -68,7 +68,10 @@ impl Connection {
         if self.outbox.gives_up(timeouts.write).is_some_and(|at| at <= now) {
             return Some(Farewell::Cut("the peer does not read"));
         }
-        let idle = self.flights.is_empty() && self.outbox.is_empty() && self.frame_begun.is_none();
+        let idle = self.flights.is_empty()
+            && self.outbox.is_empty()
+            && self.frame_begun.is_none()
+            && self.waits.is_none();
         (idle && self.last_active.after(timeouts.idle) <= now).then_some(Farewell::Idle)
     }
 

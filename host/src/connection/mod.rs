@@ -59,7 +59,13 @@ struct Buffers {
 
 impl Thread {
     pub(crate) fn new(dispatcher: Arc<Dispatcher>, wakes: Wakes) -> Rc<Self> {
-        Rc::new(Self { dispatcher, wakes, draining: Cell::new(false), leaving: Cell::new(false), buffers: RefCell::default() })
+        Rc::new(Self {
+            dispatcher,
+            wakes,
+            draining: Cell::new(false),
+            leaving: Cell::new(false),
+            buffers: RefCell::default(),
+        })
     }
 }
 

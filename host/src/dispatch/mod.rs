@@ -72,7 +72,9 @@ impl Dispatcher {
         let deadline = Instant::now() + TURN_MAX;
         while Arc::strong_count(&before) > 1 {
             if Instant::now() >= deadline {
-                tracing::warn!("a thread that serves connections has been held up for {TURN_MAX:?} by an inline method");
+                tracing::warn!(
+                    "a thread that serves connections has been held up for {TURN_MAX:?} by an inline method"
+                );
                 return false;
             }
             std::thread::sleep(TURN_STEP);

@@ -87,7 +87,8 @@ impl Dispatcher {
         let table = self.table.load();
         let target = table.find(ask.method)?;
         // Its own running calls are waited for before the state is handed over, so they do not wait for that.
-        if let Some(gate) = target.held.as_ref().filter(|_| *target.generation.identity.plugin != *ask.plugin) {
+        if let Some(gate) = target.held.as_ref().filter(|_| *target.generation.identity.plugin != *ask.plugin)
+        {
             if ask.waits && !parent.may_wait {
                 return Err(Failure::PluginUnavailable(target.generation.identity.plugin.to_string()));
             }

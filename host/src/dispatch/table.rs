@@ -51,7 +51,8 @@ pub(crate) struct RoutePermits(BTreeMap<String, Arc<Permits>>);
 impl RoutePermits {
     /// As these routes say from now on.
     pub(crate) fn update(&mut self, routes: &[Route]) {
-        let limited = routes.iter().filter_map(|route| Some((route.method.to_string(), route.max_in_flight?)));
+        let limited =
+            routes.iter().filter_map(|route| Some((route.method.to_string(), route.max_in_flight?)));
         let limited: BTreeMap<_, _> = limited.collect();
         self.0.retain(|pattern, _| limited.contains_key(pattern));
         for (pattern, most) in limited {

@@ -8,9 +8,9 @@ use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::abi::{Root, RootError, root_symbol};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-use super::{Inspection, Stamp, Staged};
 use super::mappings::{self, Identity};
 use super::refused::{Reason, Refused};
+use super::{Inspection, Staged, Stamp};
 
 /// A plugin's code, open in this process.
 ///

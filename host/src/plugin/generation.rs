@@ -253,7 +253,12 @@ impl Generation {
             Ok(Ok(())) => {}
             Ok(Err(text)) => {
                 let Identity { plugin, number, .. } = &identity;
-                tracing::error!(plugin = &**plugin, generation = number, "stop panicked: {}", printable(&text));
+                tracing::error!(
+                    plugin = &**plugin,
+                    generation = number,
+                    "stop panicked: {}",
+                    printable(&text)
+                );
             }
             Err(undone) => {
                 std::mem::forget(loaded);

@@ -11,9 +11,9 @@ mod services;
 mod system;
 mod workers;
 
+pub(crate) use aside::{Undone, aside};
 pub(crate) use call::{Answer, Call};
 pub(crate) use executor::Executor;
-pub(crate) use aside::{Undone, aside};
 pub(crate) use generation::{Generation, Identity, Retired, Turnover, Until};
 pub(crate) use local::LocalPlugin;
 pub(crate) use nursery::{Nursery, Stillborn};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jackfield_plugin_api::{Error, Methods};
 use serde::Deserialize;
 
-use super::order::{Order, PluginRow, Reply, Verdict};
 use super::Orders;
+use super::order::{Order, PluginRow, Reply, Verdict};
 use crate::plugin::LocalPlugin;
 
 /// The name that no file and no route may take.

@@ -8,7 +8,10 @@ use crate::load::Refused;
 pub(super) fn pass(step: &str) -> Result<(), Refused> {
     let planted = std::env::var_os("JACKFIELD_FAIL_AT").and_then(|file| std::fs::read_to_string(file).ok());
     if planted.is_some_and(|planted| planted.trim() == step) {
-        return Err(Refused::new(crate::load::Reason::Planted, format_args!("a test planted a failure at {step}")));
+        return Err(Refused::new(
+            crate::load::Reason::Planted,
+            format_args!("a test planted a failure at {step}"),
+        ));
     }
     Ok(())
 }

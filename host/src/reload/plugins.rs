@@ -185,7 +185,15 @@ impl Plugins {
         let Identity { number, hash, version, build_id, .. } = &generation.identity;
         let (short, methods) = (&hash[..hash.len().min(12)], generation.methods.len());
         let build_id = build_id.as_deref().unwrap_or("none");
-        tracing::info!(plugin = name, generation = number, version, hash = short, build_id, methods, "loaded");
+        tracing::info!(
+            plugin = name,
+            generation = number,
+            version,
+            hash = short,
+            build_id,
+            methods,
+            "loaded"
+        );
         self.dispatcher.counters.plugins_loaded.add(1);
         self.try_taken_again();
     }
@@ -234,8 +242,10 @@ impl Plugins {
 
     fn remove(&mut self, file: &OsString) {
         self.taken.remove(file);
-        let Some((name, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.file.as_ref() == Some(file)) else {
-            self.slots.retain(|name, slot| slot.serving.is_some() || plugin_name(file).as_ref() != Some(name));
+        let Some((name, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.file.as_ref() == Some(file))
+        else {
+            self.slots
+                .retain(|name, slot| slot.serving.is_some() || plugin_name(file).as_ref() != Some(name));
             return;
         };
         let removed = slot.serving.take();
@@ -266,7 +276,8 @@ impl Plugins {
             Order::Look(whole) => return self.look(&whole, false),
             Order::LookAtAll => {
                 for file in self.sightings.files().cloned().collect::<Vec<_>>() {
-                    let serves = self.slots.values().any(|s| s.serving.is_some() && s.file.as_ref() == Some(&file));
+                    let serves =
+                        self.slots.values().any(|s| s.serving.is_some() && s.file.as_ref() == Some(&file));
                     if !serves {
                         self.sightings.try_again(&file);
                     }
@@ -307,7 +318,8 @@ impl Plugins {
             return self.verdict(name, Some(refused));
         };
         let Some(before) = &slot.before else {
-            let detail = format!("no content of the plugin {name:?} served before, or it has been gone back to");
+            let detail =
+                format!("no content of the plugin {name:?} served before, or it has been gone back to");
             return self.verdict(name, Some(Refused::new(Reason::NothingToRollBack, detail)));
         };
         let rolled_back = before.again().and_then(|staged| self.put_back(staged, true));
@@ -388,7 +400,8 @@ impl Plugins {
         }
         let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
         restart::tell(&self.config, &config);
-        let new: Vec<_> = prepared.iter().map(|new| (new.name.clone(), Arc::clone(&new.generation))).collect();
+        let new: Vec<_> =
+            prepared.iter().map(|new| (new.name.clone(), Arc::clone(&new.generation))).collect();
         // Before the table that goes with them, which is built of them; permits of routes that are gone are kept by
         // the calls that hold them.
         self.permits.update(&config.routes);

@@ -5,7 +5,10 @@ use crate::config::Config;
 /// Logs each part that differs and does not take effect before the host is started again.
 pub(super) fn tell(before: &Config, after: &Config) {
     let parts = [
-        ("[[listener]]", before.listeners.iter().map(without_place).ne(after.listeners.iter().map(without_place))),
+        (
+            "[[listener]]",
+            before.listeners.iter().map(without_place).ne(after.listeners.iter().map(without_place)),
+        ),
         ("[admin]", before.admin != after.admin),
         ("plugins.directory", before.plugins.directory != after.plugins.directory),
         ("log.format", before.log.format != after.log.format),

@@ -22,7 +22,10 @@ impl Retirer {
     pub(super) fn begin(&self, generation: Arc<Generation>) {
         let (plugin, number) = (Arc::clone(&generation.identity.plugin), generation.identity.number);
         let (orders, io, until) = (self.orders.clone(), Arc::clone(&self.io), self.until.clone());
-        let retired = { let plugin = Arc::clone(&plugin); move |how| Order::Retired { plugin, generation: number, how } };
+        let retired = {
+            let plugin = Arc::clone(&plugin);
+            move |how| Order::Retired { plugin, generation: number, how }
+        };
         let told = retired.clone();
         let thread = Builder::new().name("retire".into()).spawn(move || {
             let how = Generation::retire(generation, &until, &*io);

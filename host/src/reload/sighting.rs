@@ -113,7 +113,9 @@ impl Sightings {
             let known = self.seen.get(file);
             match directory.stamp(file) {
                 Ok(stamp) => {
-                    let same = known.and_then(|sight| sight.stamp).is_some_and(|seen| stamp.is_unchanged_since(&seen));
+                    let same = known
+                        .and_then(|sight| sight.stamp)
+                        .is_some_and(|seen| stamp.is_unchanged_since(&seen));
                     if same && known.is_some_and(|sight| sight.hash.is_some()) {
                         continue;
                     }

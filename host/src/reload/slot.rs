@@ -43,7 +43,8 @@ impl Slot {
     /// The plugin as a list shows it.
     pub(super) fn row(&self, name: &str) -> PluginRow {
         let serving = self.serving.as_deref();
-        let on_probation = serving.and_then(|serving| serving.probation.as_ref()).is_some_and(|p| !p.is_over());
+        let on_probation =
+            serving.and_then(|serving| serving.probation.as_ref()).is_some_and(|p| !p.is_over());
         let state = match serving {
             Some(_) if on_probation => "probation",
             Some(_) => "serving",

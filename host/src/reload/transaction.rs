@@ -60,7 +60,8 @@ impl Plugins {
         failpoint::pass("room")?;
         self.check_room(&name, config)?;
         failpoint::pass("probe")?;
-        let settings = config.plugin.get(&name).map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
+        let settings =
+            config.plugin.get(&name).map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
         self.prober.probe(&staged, settings.as_bytes(), config.plugins.probe)?;
         failpoint::pass("load")?;
         let probation = on_probation.then(|| self.probation(&name, config)).flatten();
@@ -94,12 +95,18 @@ impl Plugins {
             return Err(Refused::new(Reason::NameTaken, format!("the program has a plugin named {name:?}")));
         }
         let slot = self.slots.get(name).filter(|slot| slot.serving.is_some());
-        if let Some(other) = slot.and_then(|slot| slot.file.as_ref()).filter(|other| file.is_some_and(|file| file != *other)) {
+        if let Some(other) =
+            slot.and_then(|slot| slot.file.as_ref()).filter(|other| file.is_some_and(|file| file != *other))
+        {
             let other = other.display();
-            return Err(Refused::new(Reason::NameTaken, format!("the file {other} is the plugin {name:?} already")));
+            return Err(Refused::new(
+                Reason::NameTaken,
+                format!("the file {other} is the plugin {name:?} already"),
+            ));
         }
         for other in self.serving().filter(|other| *other.identity.plugin != *name) {
-            let taken = methods.iter().find(|method| other.methods.iter().any(|have| have.name == method.name));
+            let taken =
+                methods.iter().find(|method| other.methods.iter().any(|have| have.name == method.name));
             if let Some(method) = taken {
                 let detail =
                     format!("the method {:?} belongs to the plugin {:?}", method.name, other.identity.plugin);
@@ -113,7 +120,8 @@ impl Plugins {
     fn check_room(&self, name: &str, config: &Config) -> Result<(), Refused> {
         let draining = self.slots.get(name).map_or(0, |slot| slot.draining.len());
         if draining >= MOST_DRAINING {
-            let detail = format!("{draining} generations of it still answer their last requests; it is tried again");
+            let detail =
+                format!("{draining} generations of it still answer their last requests; it is tried again");
             return Err(Refused::new(Reason::TooManyDraining, detail));
         }
         let retained: usize = self.slots.values().map(|slot| slot.retained.len()).sum();
@@ -179,7 +187,10 @@ impl Plugins {
         let before = self.slots.get(&new.name).and_then(|slot| slot.serving.as_ref());
         match before.map(|before| before.state) {
             Some(Some(_)) if new.generation.state.is_none() => {
-                tracing::warn!(plugin = new.name, "it takes no state: what the generation before knew is lost");
+                tracing::warn!(
+                    plugin = new.name,
+                    "it takes no state: what the generation before knew is lost"
+                );
                 false
             }
             Some(state) => state.is_some(),
@@ -192,7 +203,9 @@ impl Plugins {
         self.publish(Some(held));
         let until = Instant::now() + config.plugins.hand_over;
         for new in handing_over {
-            let Some(before) = self.slots.get(&new.name).and_then(|slot| slot.serving.as_ref()) else { continue };
+            let Some(before) = self.slots.get(&new.name).and_then(|slot| slot.serving.as_ref()) else {
+                continue;
+            };
             self.hand_over_one(before, &new.generation, until)
                 .map_err(|refused| GivenUp { plugin: new.name.clone(), refused })?;
         }
@@ -225,7 +238,8 @@ impl Plugins {
         let state = settle(given, Reason::HandOverFailed)?;
         failpoint::pass("take-over")?;
         let taker = Arc::clone(after);
-        let taken = aside("take-over", left(Instant::now()), move || taker.instance().take_over(schema, &state));
+        let taken =
+            aside("take-over", left(Instant::now()), move || taker.instance().take_over(schema, &state));
         settle(taken, Reason::TakeOverFailed)?;
         failpoint::pass("publish")
     }

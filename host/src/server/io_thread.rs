@@ -172,7 +172,9 @@ impl<'t> Serving<'t> {
             Order::Serve(Accepted { number, stream, manner, permit }) => {
                 let opened = tokio::net::UnixStream::from_std(stream);
                 tracing::debug!(conn = number, "accepted");
-                self.serve(opened.map(|stream| Connection::new(number, stream, &self.thread, manner, permit)));
+                self.serve(
+                    opened.map(|stream| Connection::new(number, stream, &self.thread, manner, permit)),
+                );
             }
             Order::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),
             Order::Run(call) => call.run_here(),

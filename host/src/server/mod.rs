@@ -64,7 +64,8 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(threads: usize, dispatcher: &Arc<Dispatcher>) -> io::Result<Self> {
         let threads = Threads::start(threads, dispatcher)?;
-        let inline: std::sync::Weak<dyn RunInline> = Arc::downgrade(&(Arc::clone(&threads) as Arc<dyn RunInline>));
+        let inline: std::sync::Weak<dyn RunInline> =
+            Arc::downgrade(&(Arc::clone(&threads) as Arc<dyn RunInline>));
         // A dispatcher has one server.
         let _ = dispatcher.inline.set(inline);
         Ok(Self { threads, dispatcher: Arc::clone(dispatcher) })

@@ -247,11 +247,7 @@ pub(super) unsafe extern "C" fn begin<S: Send + Sync + 'static>(
     }
 }
 
-unsafe extern "C" fn self_test<S: Plugin>(
-    instance: *const c_void,
-    out: *mut Sink,
-    outcome: *mut RawOutcome,
-) {
+unsafe extern "C" fn self_test<S: Plugin>(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome) {
     // SAFETY: the host's promises for `self_test`: a started instance, pointers good for the call.
     unsafe {
         caught(out, outcome, |_| {
@@ -261,11 +257,7 @@ unsafe extern "C" fn self_test<S: Plugin>(
     }
 }
 
-unsafe extern "C" fn hand_over<S: Plugin>(
-    instance: *const c_void,
-    out: *mut Sink,
-    outcome: *mut RawOutcome,
-) {
+unsafe extern "C" fn hand_over<S: Plugin>(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome) {
     // SAFETY: as for `self_test`.
     unsafe {
         caught(out, outcome, |out| {

@@ -19,11 +19,15 @@ impl Connection {
         let mut delivered = std::mem::take(&mut buffers.delivered);
         self.mailbox.take(&mut delivered);
         for reply in delivered.drain(..) {
-            if self.flights.remove(reply.key).is_none() {
-                // Its deadline was answered, and that was its one reply.
+            // Also one whose timer has not fired yet: a method that waits for another until their common deadline
+            // fails just then, and the client must be told of the deadline, not of that failure.
+            let in_time = self.flights.get(reply.key).is_some_and(|flight| flight.deadline > now);
+            if !in_time {
+                // Its deadline was answered or is about to be, and that is its one reply.
                 self.tally.late_results += 1;
                 continue;
             }
+            self.flights.remove(reply.key);
             buffers.out.extend_from_slice(&reply.frame);
             self.answered(reply.ended);
             if self.flights.running == Some(reply.key) {

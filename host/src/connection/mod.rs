@@ -40,6 +40,8 @@ pub(crate) struct Thread {
     pub(crate) wakes: Wakes,
     /// Set once: answer what is in flight, take nothing new, go.
     pub(crate) draining: Cell<bool>,
+    /// Set once: what is in flight gets no more time.
+    pub(crate) hurrying: Cell<bool>,
     buffers: RefCell<Buffers>,
 }
 
@@ -53,7 +55,8 @@ struct Buffers {
 
 impl Thread {
     pub(crate) fn new(dispatcher: Arc<Dispatcher>, wakes: Wakes) -> Rc<Self> {
-        Rc::new(Self { dispatcher, wakes, draining: Cell::new(false), buffers: RefCell::default() })
+        let (draining, hurrying) = (Cell::new(false), Cell::new(false));
+        Rc::new(Self { dispatcher, wakes, draining, hurrying, buffers: RefCell::default() })
     }
 }
 
@@ -154,6 +157,9 @@ impl Connection {
         let mut buffers = std::mem::take(&mut *self.thread.buffers.borrow_mut());
         let table = self.thread.dispatcher.table.load();
         let mut now = Time::now();
+        if self.thread.hurrying.get() {
+            self.flights.hurry(now);
+        }
         self.alarm.fired(now);
         let farewell = loop {
             self.take_delivered(&mut buffers, now);

@@ -28,6 +28,7 @@ pub(super) struct Accepted {
 enum Order {
     Serve(Accepted),
     Drain,
+    Hurry,
     Cut,
 }
 
@@ -64,6 +65,11 @@ impl IoThread {
     /// Answer what is in flight, take nothing new, and end when no connection is left.
     pub(super) fn drain(&self) {
         self.send(Order::Drain);
+    }
+
+    /// Answer what is in flight now, as if its deadline had come.
+    pub(super) fn hurry(&self) {
+        self.send(Order::Hurry);
     }
 
     /// End now.
@@ -132,6 +138,10 @@ async fn run(
             Some(Order::Drain) => {
                 draining = true;
                 thread.draining.set(true);
+                pokers.iter().for_each(|(_, poker)| poker.poke());
+            }
+            Some(Order::Hurry) => {
+                thread.hurrying.set(true);
                 pokers.iter().for_each(|(_, poker)| poker.poke());
             }
             Some(Order::Cut) | None => break connections.len(),

@@ -21,6 +21,9 @@ use crate::dispatch::Dispatcher;
 /// How often a drain looks whether the threads have ended.
 const LOOK: Duration = Duration::from_millis(2);
 
+/// How long the last answers of a drain that was ended may take to leave: a peer that reads has them at once.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// How the host is asked to end; each step includes the ones before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ending {
@@ -92,24 +95,30 @@ impl Server {
         tracing::info!(connections, in_flight, "draining");
         self.threads.iter().for_each(IoThread::drain);
         let timeout = self.dispatcher.timeouts.drain;
-        let all_ended = async {
-            while !self.threads.iter().all(IoThread::has_ended) {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
         let why = tokio::select! {
-            () = all_ended => None,
+            () = self.all_ended() => None,
             () = tokio::time::sleep(timeout) => Some("the drain time-out has passed"),
             _ = ending.wait_for(|ending| *ending == Ending::Cut) => Some("told to end at once"),
         };
-        let unanswered = self.dispatcher.in_flight.held();
+        let unfinished = self.dispatcher.in_flight.held();
+        if why.is_some() {
+            // Every request has one reply: what got no result is told that its time is over.
+            self.threads.iter().for_each(IoThread::hurry);
+            let _ = tokio::time::timeout(LAST_WORDS, self.all_ended()).await;
+        }
         self.threads.iter().for_each(IoThread::cut);
         let Some(threads) = Arc::into_inner(self.threads) else { return };
         let join = move || threads.into_iter().map(IoThread::join).sum::<usize>();
         let cut = tokio::task::spawn_blocking(join).await.unwrap_or(0);
         match why {
             None => tracing::info!("drained"),
-            Some(why) => tracing::warn!(why, connections = cut, unanswered, "connections were cut"),
+            Some(why) => tracing::warn!(why, unfinished, connections_cut = cut, "ended before all was done"),
+        }
+    }
+
+    async fn all_ended(&self) {
+        while !self.threads.iter().all(IoThread::has_ended) {
+            tokio::time::sleep(LOOK).await;
         }
     }
 }

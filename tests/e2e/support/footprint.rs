@@ -71,9 +71,7 @@ mod tests {
     #[test]
     fn a_planted_leak_is_seen() {
         let host = HostProcess::with(&[]);
-        // Kept open: the host lets go of a closed connection in its own time, perhaps after the first look.
-        let mut first = host.peer();
-        first.assert_usable();
+        host.peer().assert_usable();
         let before = Footprint::of(host.pid());
         let mut kept = host.peer();
         kept.assert_usable();

@@ -9,10 +9,13 @@ mod mailbox;
 mod outbox;
 mod read;
 mod request;
+mod tally;
 mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future as _;
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,13 +29,16 @@ use self::flight::Flights;
 use self::mailbox::{Delivered, Mailbox};
 use self::outbox::Outbox;
 use self::read::Framer;
-use self::request::Tally;
+use self::tally::Tally;
 use crate::clock::{Alarm, Time, Wakes};
 use crate::dispatch::{Dispatcher, Table};
 use crate::limits::{Permit, Share};
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
 const READ: usize = 64 * 1024;
+
+/// How often a turn of a task reads at most before the thread's other connections have theirs.
+const ROUNDS: usize = 4;
 
 /// What the connections of one I/O thread share.
 pub(crate) struct Thread {
@@ -121,7 +127,7 @@ impl Connection {
             number,
             stream,
             manner,
-            mailbox: Arc::default(),
+            mailbox: Mailbox::new(&thread.dispatcher),
             framer: Framer::new(manner.framing, FrameLimit::new(dispatcher.limits.frame)),
             inbox: BytesMut::new(),
             outbox: Outbox::default(),
@@ -161,9 +167,11 @@ impl Connection {
             self.flights.hurry(now);
         }
         self.alarm.fired(now);
+        let mut rounds = 0;
         let farewell = loop {
             self.take_delivered(&mut buffers, now);
             self.expire(&mut buffers.out, now);
+            let was_full = !self.takes_requests(&buffers.out);
             let moved = self.advance(cx, &table, &mut buffers, &mut now);
             match self.outbox.flush(&mut self.stream, cx, &mut buffers.out, now) {
                 Ok(sent) => self.wrote(sent, now),
@@ -172,7 +180,15 @@ impl Connection {
             if let Some(farewell) = self.is_over(now) {
                 break Some(farewell);
             }
-            if !moved {
+            // What was full may have room now: nothing else would wake this task for the bytes that wait.
+            let has_room = was_full && self.takes_requests(&buffers.out);
+            if !moved && !has_room {
+                break None;
+            }
+            rounds += 1;
+            if rounds == ROUNDS {
+                // Polled once it wakes this task again, after the thread has looked at its other sockets.
+                let _ = pin!(tokio::task::yield_now()).poll(cx);
                 break None;
             }
         };
@@ -233,9 +249,24 @@ impl Connection {
         (self.inbox.capacity() + self.outbox.held() + self.flights.held) as u64
     }
 
+    /// Counts a connection that is ended before its peer ends it.
+    fn cut(&self, why: &'static str) -> Farewell {
+        self.thread.dispatcher.counters.connections_cut.add(1);
+        tracing::debug!(conn = self.number, why, "cut");
+        Farewell::Cut(why)
+    }
+
     /// The peer cannot be written to, or read from.
     fn lost(&mut self) -> Farewell {
         if self.flights.is_empty() { Farewell::Done } else { Farewell::Vanished }
+    }
+
+    /// Gives up what is in flight: nobody is there to be told.
+    fn abandon(&mut self) {
+        let abandoned = self.flights.abandon();
+        if abandoned > 0 {
+            self.thread.dispatcher.counters.abandoned.add(abandoned as u64);
+        }
     }
 
     fn is_over(&mut self, now: Time) -> Option<Farewell> {
@@ -249,10 +280,15 @@ impl Connection {
             if answered || nothing_to_come || (self.thread.draining.get() && self.inbox.is_empty()) {
                 return Some(Farewell::Done);
             }
-        } else if self.read_closed && self.has_hung_up() {
+        } else if self.is_deaf() && self.has_hung_up() {
             return Some(self.lost());
         }
         self.overdue(now)
+    }
+
+    /// Whether requests are owed a reply and nothing is read, so that no read will tell of the peer's end.
+    fn is_deaf(&self) -> bool {
+        !self.flights.is_empty() && (self.read_closed || !self.takes_requests(&[]))
     }
 
     /// Whether the peer has closed both ways: one that closed its writing side still gets every reply.
@@ -275,10 +311,8 @@ impl Poker {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let abandoned = self.flights.abandon();
-        if abandoned > 0 {
-            self.thread.dispatcher.counters.abandoned.add(abandoned as u64);
-        }
+        self.abandon();
+        self.mailbox.close();
         self.tally.publish(&self.thread.dispatcher);
     }
 }

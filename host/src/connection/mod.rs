@@ -23,6 +23,7 @@ use std::task::{Context, Poll};
 use arc_swap::Guard;
 use bytes::BytesMut;
 use jackfield_protocol::{FrameLimit, Framing};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::UnixStream;
 
 use self::flight::Flights;
@@ -277,7 +278,11 @@ impl Connection {
             }
             let answered = self.manner.close_after_reply && self.replied;
             let nothing_to_come = self.read_closed && self.inbox.is_empty();
-            if answered || nothing_to_come || (self.thread.draining.get() && self.inbox.is_empty()) {
+            if answered || nothing_to_come {
+                return Some(Farewell::Done);
+            }
+            // What the peer sent before is answered, also when the reactor has not told of it yet.
+            if self.thread.draining.get() && self.inbox.is_empty() && !self.has_unread() {
                 return Some(Farewell::Done);
             }
         } else if self.is_deaf() && self.has_hung_up() {
@@ -293,10 +298,19 @@ impl Connection {
 
     /// Whether the peer has closed both ways: one that closed its writing side still gets every reply.
     fn has_hung_up(&self) -> bool {
-        let mut polled =
-            [rustix::event::PollFd::from_borrowed_fd(self.stream.as_fd(), rustix::event::PollFlags::empty())];
-        rustix::event::poll(&mut polled, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
-            && polled[0].revents().contains(rustix::event::PollFlags::HUP)
+        self.polled().contains(PollFlags::HUP)
+    }
+
+    /// Whether there is something to read, if only the end.
+    fn has_unread(&self) -> bool {
+        !self.read_closed && self.polled().contains(PollFlags::IN)
+    }
+
+    /// What the system says of the socket just now.
+    fn polled(&self) -> PollFlags {
+        let mut polled = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut polled, Some(&at_once)).map_or(PollFlags::empty(), |_| polled[0].revents())
     }
 }
 

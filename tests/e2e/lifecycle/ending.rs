@@ -11,7 +11,7 @@ use crate::support::peer::{ASYNC_RESPONSE, DEADLINE_EXCEEDED, GOING_AWAY, SYNC};
 use crate::support::{HostProcess, Peer, until};
 
 /// How many connections wait in the queue of a host that is told to end.
-const QUEUED: usize = 8;
+const QUEUED: usize = 400;
 
 fn is_refused(host: &HostProcess) -> bool {
     UnixStream::connect(host.socket()).is_err()

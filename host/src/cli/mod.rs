@@ -2,6 +2,7 @@
 
 mod call;
 mod check;
+mod follow;
 mod inspect;
 mod serve;
 
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use jackfield::config::{Config, Faults, NotFound};
+use jackfield::load::Refused;
 
 pub(crate) use call::{Call, call};
 pub(crate) use check::check;
@@ -66,6 +68,13 @@ enum Unusable {
 
 fn load(file: Option<&Path>) -> Result<Config, Unusable> {
     Ok(Config::load(&Config::find(file)?)?)
+}
+
+/// One line about a file: `FILE: REASON: WORDS`. Words that begin with the file already do so once.
+fn fault(file: &Path, refused: &Refused) -> String {
+    let file = file.display().to_string();
+    let detail = refused.detail.strip_prefix(&format!("{file}: ")).unwrap_or(&refused.detail);
+    format!("{file}: {}: {detail}", refused.reason)
 }
 
 /// Prints what went wrong and gives the exit code that says so.

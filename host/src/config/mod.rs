@@ -33,7 +33,7 @@ pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
 pub use plugins::{PluginConfig, Plugins, Probation};
 pub use position::Place;
-pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, Route};
+pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
 pub use units::{InvalidQuantity, parse_duration, parse_size};
 
 use document::Document;

@@ -10,12 +10,13 @@ mod moving;
 mod outbox;
 mod read;
 mod request;
+mod tally;
 mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future as _;
 use std::os::fd::AsFd;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,6 +24,7 @@ use std::task::{Context, Poll};
 use arc_swap::Guard;
 use bytes::BytesMut;
 use jackfield_protocol::{FrameLimit, Framing};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::UnixStream;
 
 use self::flight::Flights;
@@ -30,13 +32,16 @@ use self::mailbox::{Delivered, Mailbox};
 pub(crate) use self::moving::Packed;
 use self::outbox::Outbox;
 use self::read::Framer;
-use self::request::Tally;
+use self::tally::Tally;
 use crate::clock::{Alarm, Time, Wakes};
-use crate::dispatch::{Dispatcher, Opened, Table};
+use crate::dispatch::{Dispatcher, Opened, Rules, Table};
 use crate::limits::{Permit, Share};
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
 const READ: usize = 64 * 1024;
+
+/// How often a turn of a task reads at most before the thread's other connections have theirs.
+const ROUNDS: usize = 4;
 
 /// What the connections of one I/O thread share.
 pub(crate) struct Thread {
@@ -46,6 +51,8 @@ pub(crate) struct Thread {
     pub(crate) draining: Cell<bool>,
     /// Set once: every connection goes to the thread that takes this one's place.
     pub(crate) leaving: Cell<bool>,
+    /// Set once: what is in flight gets no more time.
+    pub(crate) hurrying: Cell<bool>,
     buffers: RefCell<Buffers>,
 }
 
@@ -64,6 +71,7 @@ impl Thread {
             wakes,
             draining: Cell::new(false),
             leaving: Cell::new(false),
+            hurrying: Cell::new(false),
             buffers: RefCell::default(),
         })
     }
@@ -103,6 +111,8 @@ pub(crate) struct Connection {
     stream: UnixStream,
     thread: Rc<Thread>,
     manner: Manner,
+    /// The configuration's, as they were at the beginning of the turn.
+    rules: Arc<Rules>,
     mailbox: Arc<Mailbox>,
     framer: Framer,
     /// Bytes of a frame that is not whole, or that must wait.
@@ -137,12 +147,13 @@ impl Connection {
         permit: Permit,
     ) -> Self {
         let dispatcher = &thread.dispatcher;
+        let rules = dispatcher.rules.load_full();
         Self {
             number,
             stream,
             manner,
-            mailbox: Arc::default(),
-            framer: Framer::new(manner.framing, FrameLimit::new(dispatcher.limits.frame)),
+            mailbox: Mailbox::new(&thread.dispatcher),
+            framer: Framer::new(manner.framing, FrameLimit::new(rules.limits.frame)),
             inbox: BytesMut::new(),
             outbox: Outbox::default(),
             flights: Flights::default(),
@@ -156,6 +167,7 @@ impl Connection {
             closing: None,
             replied: false,
             waits: None,
+            rules,
             thread: Rc::clone(thread),
             permit: Some(permit),
         }
@@ -191,8 +203,16 @@ impl Connection {
         let mut buffers = std::mem::take(&mut *self.thread.buffers.borrow_mut());
         let thread = Rc::clone(&self.thread);
         let routes = if self.manner.admin { &thread.dispatcher.admin } else { &thread.dispatcher.table };
+        let rules = thread.dispatcher.rules.load();
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            self.rules = Arc::clone(&rules);
+        }
         let mut now = Time::now();
+        if self.thread.hurrying.get() {
+            self.flights.hurry(now);
+        }
         self.alarm.fired(now);
+        let mut rounds = 0;
         let farewell = loop {
             if self.waits.as_mut().is_some_and(|opened| Pin::new(opened).poll(cx).is_ready()) {
                 self.waits = None;
@@ -201,6 +221,7 @@ impl Connection {
             let table = routes.load();
             self.take_delivered(&mut buffers, now);
             self.expire(&mut buffers.out, now);
+            let was_full = !self.takes_requests(&buffers.out);
             let moved = self.advance(cx, &table, &mut buffers, &mut now);
             match self.outbox.flush(&mut self.stream, cx, &mut buffers.out, now) {
                 Ok(sent) => self.wrote(sent, now),
@@ -209,7 +230,15 @@ impl Connection {
             if let Some(farewell) = self.is_over(now) {
                 break Some(farewell);
             }
-            if !moved {
+            // What was full may have room now: nothing else would wake this task for the bytes that wait.
+            let has_room = was_full && self.takes_requests(&buffers.out);
+            if !moved && !has_room {
+                break None;
+            }
+            rounds += 1;
+            if rounds == ROUNDS {
+                // Polled once it wakes this task again, after the thread has looked at its other sockets.
+                let _ = pin!(tokio::task::yield_now()).poll(cx);
                 break None;
             }
         };
@@ -251,7 +280,7 @@ impl Connection {
 
     /// Whether a further request may be taken: else its bytes stay where they are, in the end with the peer.
     fn takes_requests(&self, out: &[u8]) -> bool {
-        let limits = &self.thread.dispatcher.limits;
+        let limits = &self.rules.limits;
         self.flights.len() < limits.in_flight_per_connection
             && self.outbox.len() + out.len() < outbox::HIGH_WATER
             && self.closing.is_none()
@@ -271,9 +300,24 @@ impl Connection {
         (self.inbox.capacity() + self.outbox.held() + self.flights.held) as u64
     }
 
+    /// Counts a connection that is ended before its peer ends it.
+    fn cut(&self, why: &'static str) -> Farewell {
+        self.thread.dispatcher.counters.connections_cut.add(1);
+        tracing::debug!(conn = self.number, why, "cut");
+        Farewell::Cut(why)
+    }
+
     /// The peer cannot be written to, or read from.
     fn lost(&mut self) -> Farewell {
         if self.flights.is_empty() { Farewell::Done } else { Farewell::Vanished }
+    }
+
+    /// Gives up what is in flight: nobody is there to be told.
+    fn abandon(&mut self) {
+        let abandoned = self.flights.abandon();
+        if abandoned > 0 {
+            self.thread.dispatcher.counters.abandoned.add(abandoned as u64);
+        }
     }
 
     fn is_over(&mut self, now: Time) -> Option<Farewell> {
@@ -284,21 +328,39 @@ impl Connection {
             }
             let answered = self.manner.close_after_reply && self.replied;
             let nothing_to_come = self.read_closed && self.inbox.is_empty();
-            if answered || nothing_to_come || (self.thread.draining.get() && self.inbox.is_empty()) {
+            if answered || nothing_to_come {
                 return Some(Farewell::Done);
             }
-        } else if self.read_closed && self.has_hung_up() {
+            // What the peer sent before is answered, also when the reactor has not told of it yet.
+            if self.thread.draining.get() && self.inbox.is_empty() && !self.has_unread() {
+                return Some(Farewell::Done);
+            }
+        } else if self.is_deaf() && self.has_hung_up() {
             return Some(self.lost());
         }
         self.overdue(now)
     }
 
+    /// Whether requests are owed a reply and nothing is read, so that no read will tell of the peer's end.
+    fn is_deaf(&self) -> bool {
+        !self.flights.is_empty() && (self.read_closed || !self.takes_requests(&[]))
+    }
+
     /// Whether the peer has closed both ways: one that closed its writing side still gets every reply.
     fn has_hung_up(&self) -> bool {
-        let mut polled =
-            [rustix::event::PollFd::from_borrowed_fd(self.stream.as_fd(), rustix::event::PollFlags::empty())];
-        rustix::event::poll(&mut polled, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
-            && polled[0].revents().contains(rustix::event::PollFlags::HUP)
+        self.polled().contains(PollFlags::HUP)
+    }
+
+    /// Whether there is something to read, if only the end.
+    fn has_unread(&self) -> bool {
+        !self.read_closed && self.polled().contains(PollFlags::IN)
+    }
+
+    /// What the system says of the socket just now.
+    fn polled(&self) -> PollFlags {
+        let mut polled = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut polled, Some(&at_once)).map_or(PollFlags::empty(), |_| polled[0].revents())
     }
 }
 
@@ -313,10 +375,8 @@ impl Poker {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let abandoned = self.flights.abandon();
-        if abandoned > 0 {
-            self.thread.dispatcher.counters.abandoned.add(abandoned as u64);
-        }
+        self.abandon();
+        self.mailbox.close();
         self.tally.publish(&self.thread.dispatcher);
     }
 }

@@ -48,7 +48,7 @@ impl Connection {
         let stream = UnixStream::from(self.stream.as_fd().try_clone_to_owned()?);
         let permit = self.permit.take().ok_or_else(|| io::Error::other("it has moved already"))?;
         let budget = &self.thread.dispatcher.budget;
-        let limit = FrameLimit::new(self.thread.dispatcher.limits.frame);
+        let limit = FrameLimit::new(self.rules.limits.frame);
         Ok(Packed {
             number: self.number,
             stream,

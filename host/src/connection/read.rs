@@ -11,7 +11,7 @@ use jackfield_protocol::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::{Buffers, Connection, Farewell, READ};
+use super::{Buffers, Connection, READ};
 use crate::clock::Time;
 use crate::dispatch::{Failure, Table};
 
@@ -51,7 +51,11 @@ impl Framer {
                 LineStep::Line { payload, consumed } => {
                     Piece::Frame { version: Version::V1_0, kind: Kind::Sync, payload, consumed }
                 }
-                LineStep::Incomplete => Piece::Incomplete { needed: input.len() as u64 + 1 },
+                // Where a line ends is not known: one that is long already is read on like a large frame.
+                LineStep::Incomplete => {
+                    let more = if input.len() < READ { 1 } else { READ + 1 };
+                    Piece::Incomplete { needed: (input.len() + more) as u64 }
+                }
                 LineStep::Discard { consumed } => Piece::Discard { consumed },
                 LineStep::TooLong { limit, fatal, consumed } => {
                     let length = limit.saturating_add(1);
@@ -97,7 +101,7 @@ impl Connection {
             Poll::Ready(Err(_)) => {
                 self.read_closed = true;
                 self.closing = Some(self.lost());
-                self.flights.abandon();
+                self.abandon();
                 return true;
             }
         };
@@ -136,11 +140,17 @@ impl Connection {
         now: &mut Time,
     ) -> bool {
         let mut inbox = std::mem::take(&mut self.inbox);
+        // A frame that was given its room is not refused for holding it.
+        self.share.set(self.held());
         let consumed = self.decode(table, &inbox, &mut buffers.out, now);
         if self.closing.is_some() {
             return true;
         }
-        if consumed < inbox.len() {
+        let left = inbox.len() - consumed;
+        if left <= consumed {
+            // A little that is left must not keep the room of a large frame.
+            self.inbox.extend_from_slice(&inbox[consumed..]);
+        } else {
             inbox.advance(consumed);
             self.inbox = inbox;
         }
@@ -167,15 +177,24 @@ impl Connection {
                     }
                     at += consumed;
                 }
-                Piece::Discard { consumed } => at += consumed,
+                Piece::Discard { consumed } => {
+                    at += consumed;
+                    if !self.framer.is_discarding() {
+                        self.frame_begun = None;
+                    }
+                }
                 Piece::Refused { refusal, fatal, consumed } => {
                     at += consumed;
+                    let version = match refusal {
+                        Refusal::TooLarge { version, .. } => version,
+                        Refusal::UnsupportedVersion { .. } => Version::V1_0,
+                    };
                     let failure = Failure::Refused(refusal);
                     if fatal {
-                        self.refuse_and_close(out, &failure, "its framing cannot be followed");
+                        self.refuse_and_close(out, version, &failure, "its framing cannot be followed");
                         return input.len();
                     }
-                    self.refuse(out, &failure);
+                    self.refuse(out, version, &failure);
                 }
                 Piece::Incomplete { needed } => {
                     self.needed = needed;
@@ -223,7 +242,7 @@ impl Connection {
         let inbox = std::mem::take(&mut self.inbox);
         let header = inbox.first_chunk::<HEADER_LEN>().map(Header::decode);
         let (Framer::Binary(decoder), Some(Ok(header))) = (&mut self.framer, header) else {
-            self.refuse_and_close(out, &failure, "there was no memory for its line");
+            self.refuse_and_close(out, Version::V1_0, &failure, "there was no memory for its line");
             return;
         };
         decoder.skip_frame(header);
@@ -237,12 +256,16 @@ impl Connection {
     }
 
     /// Tells the peer what is wrong, and closes once it is told.
-    pub(super) fn refuse_and_close(&mut self, out: &mut Vec<u8>, failure: &Failure, why: &'static str) {
-        self.refuse(out, failure);
-        self.thread.dispatcher.counters.connections_cut.add(1);
-        tracing::debug!(conn = self.number, why, "cut");
+    pub(super) fn refuse_and_close(
+        &mut self,
+        out: &mut Vec<u8>,
+        version: Version,
+        failure: &Failure,
+        why: &'static str,
+    ) {
+        self.refuse(out, version, failure);
         self.inbox = BytesMut::new();
         self.frame_begun = None;
-        self.closing = Some(Farewell::Cut(why));
+        self.closing = Some(self.cut(why));
     }
 }

@@ -24,6 +24,13 @@ use crate::counters::Counters;
 use crate::limits::{Budget, Permits};
 use crate::plugin::{PluginFacts, Told};
 
+/// What the configuration says of all connections alike; replaced whole.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+}
+
 /// What every connection of a host shares.
 pub(crate) struct Dispatcher {
     /// Replaced whole: a request sees one table, and takes its generation from it once.
@@ -33,8 +40,7 @@ pub(crate) struct Dispatcher {
     /// The I/O threads, once they run.
     pub(crate) inline: OnceLock<Weak<dyn RunInline>>,
     me: Weak<Self>,
-    pub(crate) limits: Limits,
-    pub(crate) timeouts: Timeouts,
+    pub(crate) rules: ArcSwap<Rules>,
     pub(crate) counters: Counters,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
@@ -52,8 +58,7 @@ impl Dispatcher {
             connections: Permits::new(limits.connections),
             in_flight: Permits::new(limits.in_flight),
             budget: Budget::new(limits.buffers),
-            limits,
-            timeouts,
+            rules: ArcSwap::from_pointee(Rules { limits, timeouts }),
             counters: Counters::default(),
         })
     }
@@ -84,12 +89,13 @@ impl Dispatcher {
 }
 
 impl Dispatcher {
-    /// Other limits and time-outs from now on. What was accepted under the old ones stays accepted.
+    /// Other limits and time-outs from now on. What was accepted under the old ones stays accepted, and connections
+    /// that are open keep their limit of a frame.
     pub(crate) fn set_rules(&self, limits: Limits, timeouts: Timeouts) {
         self.connections.set_most(limits.connections);
         self.in_flight.set_most(limits.in_flight);
         self.budget.set_most(limits.buffers);
-        let _ = timeouts;
+        self.rules.store(Arc::new(Rules { limits, timeouts }));
     }
 }
 

@@ -115,7 +115,7 @@ reasons! {
     NoManifest = "no-manifest",
     /// The manifest is there and cannot be understood.
     ManifestUnreadable = "manifest-unreadable",
-    /// The manifest names a method twice, or by a name that no method may have.
+    /// The manifest names a method twice, or by a name that no method of a plugin may have.
     ManifestInvalid = "manifest-invalid",
     /// Built against a plugin API of another series.
     ApiVersion = "api-version",

@@ -5,6 +5,7 @@
 
 mod admin;
 mod failpoint;
+mod obey;
 mod order;
 mod plugins;
 mod restart;

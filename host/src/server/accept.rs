@@ -75,7 +75,8 @@ impl Acceptor {
         };
         tokio::select! {
             biased;
-            () = queue => {}
+            // All of it in one go: tokio would have a task pause after some, and take the pause for the end.
+            () = tokio::task::unconstrained(queue) => {}
             // Polled only once the queue is empty.
             () = std::future::ready(()) => {}
         }

@@ -38,6 +38,8 @@ pub(super) enum Order {
     Leave(Orders),
     /// Answer what is in flight, take nothing new, and end when no connection is left.
     Drain,
+    /// Answer what is in flight now, as if its deadline had come.
+    Hurry,
     /// End now.
     Cut,
 }
@@ -185,6 +187,10 @@ impl<'t> Serving<'t> {
             }
             Order::Drain => {
                 self.thread.draining.set(true);
+                self.poke();
+            }
+            Order::Hurry => {
+                self.thread.hurrying.set(true);
                 self.poke();
             }
             Order::Cut => {}

@@ -24,6 +24,9 @@ use crate::plugin::Turnover;
 /// How often a drain looks whether the threads have ended.
 const LOOK: Duration = Duration::from_millis(2);
 
+/// How long the last answers of a drain that was ended may take to leave: a peer that reads has them at once.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// How the host is asked to end; each step includes the ones before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ending {
@@ -104,27 +107,37 @@ impl Server {
         let connections = self.dispatcher.connections.held();
         tracing::info!(connections, in_flight, "draining");
         let threads = self.threads.drain();
-        let timeout = self.dispatcher.timeouts.drain;
-        let all_ended = async {
-            while !threads.iter().all(IoThread::has_ended) {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
+        let timeout = self.dispatcher.rules.load().timeouts.drain;
         let why = tokio::select! {
-            () = all_ended => None,
+            () = all_ended(&threads) => None,
             () = tokio::time::sleep(timeout) => Some("the drain time-out has passed"),
             _ = ending.wait_for(|ending| *ending == Ending::Cut) => Some("told to end at once"),
         };
-        let unanswered = self.dispatcher.in_flight.held();
-        for thread in &threads {
-            // One that has ended has nothing left to cut.
-            let _ = thread.orders.send(Order::Cut);
+        let unfinished = self.dispatcher.in_flight.held();
+        if why.is_some() {
+            // Every request has one reply: what got no result is told that its time is over.
+            tell(&threads, || Order::Hurry);
+            let _ = tokio::time::timeout(LAST_WORDS, all_ended(&threads)).await;
         }
+        tell(&threads, || Order::Cut);
         let join = move || threads.into_iter().map(IoThread::join).sum::<usize>();
         let cut = tokio::task::spawn_blocking(join).await.unwrap_or(0);
         match why {
             None => tracing::info!("drained"),
-            Some(why) => tracing::warn!(why, connections = cut, unanswered, "connections were cut"),
+            Some(why) => tracing::warn!(why, unfinished, connections_cut = cut, "ended before all was done"),
         }
+    }
+}
+
+fn tell(threads: &[IoThread], order: impl Fn() -> Order) {
+    for thread in threads {
+        // One that has ended has nothing left to do.
+        let _ = thread.orders.send(order());
+    }
+}
+
+async fn all_ended(threads: &[IoThread]) {
+    while !threads.iter().all(IoThread::has_ended) {
+        tokio::time::sleep(LOOK).await;
     }
 }

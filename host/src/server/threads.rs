@@ -64,10 +64,7 @@ impl Threads {
     /// Tells all of them to answer what is in flight and end; there is no turnover from now on.
     pub(super) fn drain(&self) -> Vec<IoThread> {
         let set = std::mem::take(&mut *self.lock());
-        for thread in &set {
-            // One that has ended has nothing to answer.
-            let _ = thread.orders.send(Order::Drain);
-        }
+        super::tell(&set, || Order::Drain);
         set
     }
 }

@@ -30,7 +30,10 @@ impl Follower {
     pub(super) fn start(config: &Config) -> Self {
         let (changed, changes) = unbounded_channel();
         let file = config.file.clone().unwrap_or_default();
-        let watcher = watch(&file, move || drop(changed.send(())));
+        let watcher = watch(&file, move || {
+            // Nobody listens any more when the host ends.
+            let _ = changed.send(());
+        });
         if let Err(error) = &watcher {
             tracing::warn!(file = %file.display(), "it cannot be watched, and is read anew on SIGHUP: {error}");
         }

@@ -66,13 +66,19 @@ impl Signals {
         })
     }
 
-    /// The next one that ends the host.
-    async fn end(&mut self) -> &'static str {
+    async fn next(&mut self) -> Heard {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Heard::End("SIGTERM"),
+            _ = self.interrupt.recv() => Heard::End("SIGINT"),
+            _ = self.hang_up.recv() => Heard::HangUp,
         }
     }
+}
+
+/// What a signal asks for.
+enum Heard {
+    End(&'static str),
+    HangUp,
 }
 
 async fn until_ended(
@@ -84,15 +90,17 @@ async fn until_ended(
     loop {
         tokio::select! {
             ended = host.ended() => return ended,
-            name = signals.end() => {
-                tracing::info!("{name}: answering what is in flight; once more ends at once");
-                break;
-            }
-            _ = signals.hang_up.recv() => {
-                tracing::info!("SIGHUP: reading the configuration and the plugin directory anew");
-                follower.apply(&host, logging).await;
-                host.look();
-            }
+            heard = signals.next() => match heard {
+                Heard::End(name) => {
+                    tracing::info!("{name}: answering what is in flight; once more ends at once");
+                    break;
+                }
+                Heard::HangUp => {
+                    tracing::info!("SIGHUP: reading the configuration and the plugin directory anew");
+                    follower.apply(&host, logging).await;
+                    host.look();
+                }
+            },
             () = follower.changed() => follower.apply(&host, logging).await,
         }
     }
@@ -100,12 +108,11 @@ async fn until_ended(
     loop {
         tokio::select! {
             ended = host.ended() => return ended,
-            name = signals.end() => {
+            // A hang-up is nothing to a host that ends.
+            heard = signals.next() => if let Heard::End(name) = heard {
                 tracing::warn!("{name}: ending at once");
                 break;
-            }
-            // Else it would end the process, as it does where nobody listens for it.
-            _ = signals.hang_up.recv() => {}
+            },
         }
     }
     host.cut();

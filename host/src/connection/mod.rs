@@ -375,8 +375,11 @@ impl Poker {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.abandon();
-        self.mailbox.close();
+        // Without its permit it has moved, and lives on elsewhere with its mailbox.
+        if self.permit.is_some() {
+            self.abandon();
+            self.mailbox.close();
+        }
         self.tally.publish(&self.thread.dispatcher);
     }
 }

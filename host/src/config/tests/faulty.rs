@@ -46,13 +46,15 @@ fn a_name_is_measured() {
 
 #[rustfmt::skip] // one input a line, with its fault
 const FAULTY: &[(&str, &str)] = &[
-    ("x = 1", "1:1: unknown key \"x\"; known here: limits, listener, log, plugin, plugins, route, timeouts"),
-    ("limit = 1", "1:1: unknown key \"limit\"; did you mean \"limits\"? known here: limits, listener, log, plugin, plugins, route, timeouts"),
-    ("[limit]", "1:2: unknown table \"limit\"; did you mean \"limits\"? known here: limits, listener, log, plugin, plugins, route, timeouts"),
-    ("[admin]", "1:2: unknown table \"admin\"; known here: limits, listener, log, plugin, plugins, route, timeouts"),
-    ("[metrics]\nlisten = '127.0.0.1:9464'", "1:2: unknown table \"metrics\"; known here: limits, listener, log, plugin, plugins, route, timeouts"),
-    ("[plugins]\nwatch = true", "2:1: unknown key \"watch\" in [plugins]; known here: auto_route, directory"),
-    ("[plugins]\nretained = 64", "2:1: unknown key \"retained\" in [plugins]; known here: auto_route, directory"),
+    ("x = 1", "1:1: unknown key \"x\"; known here: admin, limits, listener, log, plugin, plugins, route, timeouts"),
+    ("limit = 1", "1:1: unknown key \"limit\"; did you mean \"limits\"? known here: admin, limits, listener, log, plugin, plugins, route, timeouts"),
+    ("[limit]", "1:2: unknown table \"limit\"; did you mean \"limits\"? known here: admin, limits, listener, log, plugin, plugins, route, timeouts"),
+    ("[admin]\nsocket = 'run/jackfield.sock'", "2:10: admin.socket is a listener's socket too; give the operators a socket of their own"),
+    ("[admin]\nsocket = 'run/'", "2:10: admin.socket is a directory (\"etc/run/\"); name a file in it, such as \"run/jackfield.sock\""),
+    ("[metrics]\nlisten = '127.0.0.1:9464'", "1:2: unknown table \"metrics\"; known here: admin, limits, listener, log, plugin, plugins, route, timeouts"),
+    ("[plugins]\nretain = 64", "2:1: unknown key \"retain\" in [plugins]; did you mean \"retained\"? known here: auto_route, directory, hand_over, probation, probe, retained, watch"),
+    ("[plugins]\nretained = 1000", "2:12: plugins.retained = 1000 is out of range; write a whole number from 1 to 512, without quotes"),
+    ("[plugins.probation]\nfailures = 0", "2:12: plugins.probation.failures = 0 is out of range; write a whole number from 1 to 1000000, without quotes"),
     ("[plugins]\ntrusted_keys = []", "2:1: unknown key \"trusted_keys\" in [plugins]; known here: auto_route, directory"),
     ("[[listener]]\nallow = { users = [] }", "2:1: unknown table \"allow\" in [[listener]]; known here: close_after_reply, framing, group, mode, socket"),
     ("[[route]]\nmethod = 'a'\nplugin = 'b'\nallow = {}", "4:1: unknown table \"allow\" in [[route]]; known here: enabled, max_in_flight, method, plugin, timeout"),

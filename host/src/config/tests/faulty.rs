@@ -55,7 +55,7 @@ const FAULTY: &[(&str, &str)] = &[
     ("[plugins]\nretain = 64", "2:1: unknown key \"retain\" in [plugins]; did you mean \"retained\"? known here: auto_route, directory, hand_over, probation, probe, retained, watch"),
     ("[plugins]\nretained = 1000", "2:12: plugins.retained = 1000 is out of range; write a whole number from 1 to 512, without quotes"),
     ("[plugins.probation]\nfailures = 0", "2:12: plugins.probation.failures = 0 is out of range; write a whole number from 1 to 1000000, without quotes"),
-    ("[plugins]\ntrusted_keys = []", "2:1: unknown key \"trusted_keys\" in [plugins]; known here: auto_route, directory"),
+    ("[plugins]\ntrusted_keys = []", "2:1: unknown key \"trusted_keys\" in [plugins]; known here: auto_route, directory, hand_over, probation, probe, retained, watch"),
     ("[[listener]]\nallow = { users = [] }", "2:1: unknown table \"allow\" in [[listener]]; known here: close_after_reply, framing, group, mode, socket"),
     ("[[route]]\nmethod = 'a'\nplugin = 'b'\nallow = {}", "4:1: unknown table \"allow\" in [[route]]; known here: enabled, max_in_flight, method, plugin, timeout"),
     ("[limits]\nFrame = '1MiB'", "2:1: unknown key \"Frame\" in [limits]; did you mean \"frame\"? known here: buffers, connections, frame, in_flight, in_flight_per_connection"),

@@ -80,7 +80,8 @@ impl Plugins {
         self.sightings.open();
         let look = self.sightings.look(&[], true);
         self.act(look);
-        self.publish(None).warn_of(&self.config.routes);
+        self.publish(None);
+        self.table(None).warn_of(&self.config.routes);
     }
 
     pub(super) fn serving(&self) -> impl Iterator<Item = &Arc<Generation>> {
@@ -92,14 +93,15 @@ impl Plugins {
         self.config.plugins.watch.then(|| self.sightings.path())
     }
 
-    /// Lets requests find what serves now.
-    pub(super) fn publish(&self, held: Option<&Held>) -> Arc<Table> {
+    /// Lets requests find what serves now; `false` when a thread is held up in what served before.
+    pub(super) fn publish(&self, held: Option<&Held>) -> bool {
+        self.dispatcher.publish(&Arc::new(self.table(held)))
+    }
+
+    fn table(&self, held: Option<&Held>) -> Table {
         // Operators are served by methods of the program alone, and nobody else by those.
         let serving = self.serving().filter(|generation| *generation.identity.plugin != *super::ADMIN);
-        let table = Table::build(&self.config, serving.cloned().collect(), &self.own, &self.permits, held);
-        let table = Arc::new(table);
-        self.dispatcher.publish(&table);
-        table
+        Table::build(&self.config, serving.cloned().collect(), &self.own, &self.permits, held)
     }
 
     /// Looks at the directory; `true` when it is to be looked at again soon.

@@ -150,6 +150,12 @@ impl Plugins {
     /// # Errors
     /// What is prepared is ended, and everything serves as before.
     pub(super) fn commit(&mut self, prepared: Vec<Prepared>, config: Arc<Config>) -> Result<(), GivenUp> {
+        // Copied before anybody is held: it takes milliseconds. Without memory for a copy there is no way back.
+        let copies = prepared.iter().map(|new| {
+            let before = self.slots.get(&new.name)?.serving.as_ref().filter(|_| new.keep_before)?;
+            before.staged_again()?.ok()
+        });
+        let copies: Vec<_> = copies.collect();
         let handing_over: Vec<_> = prepared.iter().filter(|new| self.hands_over(new)).collect();
         let held = (!handing_over.is_empty()).then(|| Held {
             plugins: handing_over.iter().map(|new| new.name.clone()).collect(),
@@ -166,14 +172,10 @@ impl Plugins {
         }
         self.config = config;
         let mut replaced = Vec::new();
-        for new in prepared {
+        for (new, copy) in prepared.into_iter().zip(copies) {
             let slot = self.slots.entry(new.name).or_default();
             let before = slot.serving.replace(new.generation);
-            slot.before = match &before {
-                // Without memory for a copy there is no way back, and that is all.
-                Some(before) if new.keep_before => before.staged_again().and_then(Result::ok),
-                _ => None,
-            };
+            slot.before = copy;
             slot.file = new.file.or(slot.file.take());
             (slot.refused, slot.removed) = (None, false);
             replaced.extend(before);
@@ -200,7 +202,13 @@ impl Plugins {
 
     /// Carries the state of each of these plugins over, while their calls are held.
     fn hand_over(&self, handing_over: &[&Prepared], held: &Held, config: &Config) -> Result<(), GivenUp> {
-        self.publish(Some(held));
+        if !self.publish(Some(held)) {
+            // A method of the generation that is to give its state runs on an I/O thread, and does not end.
+            let plugin = handing_over.first().map_or_else(String::new, |new| new.name.clone());
+            let refused =
+                Refused::new(Reason::HandOverBusy, "an inline method has not returned for a second");
+            return Err(GivenUp { plugin, refused });
+        }
         let until = Instant::now() + config.plugins.hand_over;
         for new in handing_over {
             let Some(before) = self.slots.get(&new.name).and_then(|slot| slot.serving.as_ref()) else {

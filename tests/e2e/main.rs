@@ -5,8 +5,10 @@
 
 mod support;
 
+mod cli;
 mod embedded;
 mod envelope;
+mod examples;
 mod flow;
 mod lifecycle;
 mod limits;

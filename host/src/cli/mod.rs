@@ -2,6 +2,7 @@
 
 mod call;
 mod check;
+mod follow;
 mod inspect;
 mod serve;
 

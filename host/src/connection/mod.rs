@@ -6,6 +6,7 @@
 
 mod flight;
 mod mailbox;
+mod moving;
 mod outbox;
 mod read;
 mod request;
@@ -15,7 +16,7 @@ mod watch;
 use std::cell::{Cell, RefCell};
 use std::future::Future as _;
 use std::os::fd::AsFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,11 +29,12 @@ use tokio::net::UnixStream;
 
 use self::flight::Flights;
 use self::mailbox::{Delivered, Mailbox};
+pub(crate) use self::moving::Packed;
 use self::outbox::Outbox;
 use self::read::Framer;
 use self::tally::Tally;
 use crate::clock::{Alarm, Time, Wakes};
-use crate::dispatch::{Dispatcher, Table};
+use crate::dispatch::{Dispatcher, Opened, Rules, Table};
 use crate::limits::{Permit, Share};
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
@@ -47,6 +49,8 @@ pub(crate) struct Thread {
     pub(crate) wakes: Wakes,
     /// Set once: answer what is in flight, take nothing new, go.
     pub(crate) draining: Cell<bool>,
+    /// Set once: every connection goes to the thread that takes this one's place.
+    pub(crate) leaving: Cell<bool>,
     /// Set once: what is in flight gets no more time.
     pub(crate) hurrying: Cell<bool>,
     buffers: RefCell<Buffers>,
@@ -62,8 +66,14 @@ struct Buffers {
 
 impl Thread {
     pub(crate) fn new(dispatcher: Arc<Dispatcher>, wakes: Wakes) -> Rc<Self> {
-        let (draining, hurrying) = (Cell::new(false), Cell::new(false));
-        Rc::new(Self { dispatcher, wakes, draining, hurrying, buffers: RefCell::default() })
+        Rc::new(Self {
+            dispatcher,
+            wakes,
+            draining: Cell::new(false),
+            leaving: Cell::new(false),
+            hurrying: Cell::new(false),
+            buffers: RefCell::default(),
+        })
     }
 }
 
@@ -72,6 +82,8 @@ impl Thread {
 pub(crate) struct Manner {
     pub(crate) framing: Framing,
     pub(crate) close_after_reply: bool,
+    /// Whether it is for operators: other methods are reachable.
+    pub(crate) admin: bool,
 }
 
 /// Why a connection ended.
@@ -87,12 +99,20 @@ pub(crate) enum Farewell {
     Vanished,
 }
 
+/// How a connection left its thread.
+pub(crate) enum Left {
+    Closed(Farewell),
+    Moves(Box<Packed>),
+}
+
 /// A connection and everything it owes.
 pub(crate) struct Connection {
     number: u64,
     stream: UnixStream,
     thread: Rc<Thread>,
     manner: Manner,
+    /// The configuration's, as they were at the beginning of the turn.
+    rules: Arc<Rules>,
     mailbox: Arc<Mailbox>,
     framer: Framer,
     /// Bytes of a frame that is not whole, or that must wait.
@@ -112,7 +132,10 @@ pub(crate) struct Connection {
     /// Nothing more is read; what is written goes out, then it closes.
     closing: Option<Farewell>,
     replied: bool,
-    _permit: Permit,
+    /// The request at the front of the inbox waits for this: its plugin hands its state over.
+    waits: Option<Opened>,
+    /// Gone only when the connection has moved on.
+    permit: Option<Permit>,
 }
 
 impl Connection {
@@ -124,12 +147,13 @@ impl Connection {
         permit: Permit,
     ) -> Self {
         let dispatcher = &thread.dispatcher;
+        let rules = dispatcher.rules.load_full();
         Self {
             number,
             stream,
             manner,
             mailbox: Mailbox::new(&thread.dispatcher),
-            framer: Framer::new(manner.framing, FrameLimit::new(dispatcher.limits.frame)),
+            framer: Framer::new(manner.framing, FrameLimit::new(rules.limits.frame)),
             inbox: BytesMut::new(),
             outbox: Outbox::default(),
             flights: Flights::default(),
@@ -142,8 +166,10 @@ impl Connection {
             read_closed: false,
             closing: None,
             replied: false,
+            waits: None,
+            rules,
             thread: Rc::clone(thread),
-            _permit: permit,
+            permit: Some(permit),
         }
     }
 
@@ -152,17 +178,35 @@ impl Connection {
         Poker(Arc::clone(&self.mailbox))
     }
 
-    /// Serves the peer to the end.
-    pub(crate) async fn serve(mut self) -> Farewell {
-        let farewell = std::future::poll_fn(|cx| self.turn(cx)).await;
-        tracing::debug!(conn = self.number, ?farewell, "closed");
-        farewell
+    /// Serves the peer to the end, or until the connection moves to another thread.
+    pub(crate) async fn serve(mut self) -> Left {
+        let left = std::future::poll_fn(|cx| self.turn_or_move(cx)).await;
+        if let Left::Closed(farewell) = left {
+            tracing::debug!(conn = self.number, ?farewell, "closed");
+        }
+        left
+    }
+
+    fn turn_or_move(&mut self, cx: &mut Context<'_>) -> Poll<Left> {
+        if self.thread.leaving.get() {
+            match self.pack() {
+                Ok(packed) => return Poll::Ready(Left::Moves(Box::new(packed))),
+                // It stays for as long as it lasts: the thread ends later.
+                Err(error) => tracing::error!(conn = self.number, %error, "a connection could not be moved"),
+            }
+        }
+        self.turn(cx).map(Left::Closed)
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Farewell> {
         self.mailbox.waker.register(cx.waker());
         let mut buffers = std::mem::take(&mut *self.thread.buffers.borrow_mut());
-        let table = self.thread.dispatcher.table.load();
+        let thread = Rc::clone(&self.thread);
+        let routes = if self.manner.admin { &thread.dispatcher.admin } else { &thread.dispatcher.table };
+        let rules = thread.dispatcher.rules.load();
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            self.rules = Arc::clone(&rules);
+        }
         let mut now = Time::now();
         if self.thread.hurrying.get() {
             self.flights.hurry(now);
@@ -170,6 +214,11 @@ impl Connection {
         self.alarm.fired(now);
         let mut rounds = 0;
         let farewell = loop {
+            if self.waits.as_mut().is_some_and(|opened| Pin::new(opened).poll(cx).is_ready()) {
+                self.waits = None;
+            }
+            // Looked up anew each time: what was sent after a change was told must not find what was before it.
+            let table = routes.load();
             self.take_delivered(&mut buffers, now);
             self.expire(&mut buffers.out, now);
             let was_full = !self.takes_requests(&buffers.out);
@@ -231,10 +280,11 @@ impl Connection {
 
     /// Whether a further request may be taken: else its bytes stay where they are, in the end with the peer.
     fn takes_requests(&self, out: &[u8]) -> bool {
-        let limits = &self.thread.dispatcher.limits;
+        let limits = &self.rules.limits;
         self.flights.len() < limits.in_flight_per_connection
             && self.outbox.len() + out.len() < outbox::HIGH_WATER
             && self.closing.is_none()
+            && self.waits.is_none()
             && !(self.manner.close_after_reply && (self.replied || !self.flights.is_empty()))
     }
 

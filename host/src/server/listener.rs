@@ -73,12 +73,14 @@ pub(super) struct Claim {
     listener: Listener,
     group: Option<Group>,
     lock: PathBuf,
+    /// Whether the socket is for operators.
+    admin: bool,
     _file: File,
 }
 
 impl Claim {
     /// Claims the name; nothing is bound yet. A missing directory is made.
-    pub(super) fn take(listener: &Listener) -> Result<Self, BindError> {
+    pub(super) fn take(listener: &Listener, admin: bool) -> Result<Self, BindError> {
         let socket = &listener.socket;
         let group = match &listener.group {
             None => None,
@@ -114,7 +116,7 @@ impl Claim {
             // Whoever held it before removed the file when it went: a lock on a file without a name locks nothing.
             let ours = file.metadata().map_err(system(&lock, "look at the lock"))?;
             if fs::metadata(&lock).is_ok_and(|named| named.ino() == ours.ino() && named.dev() == ours.dev()) {
-                let claim = Self { listener: listener.clone(), group, lock, _file: file };
+                let claim = Self { listener: listener.clone(), group, lock, admin, _file: file };
                 // Looked at before anything costly is done, and once more when it is bound.
                 claim.finds_dead_socket()?;
                 return Ok(claim);
@@ -222,7 +224,7 @@ impl Bound {
             config::Framing::Binary => Framing::Binary,
             config::Framing::Line => Framing::Line,
         };
-        Manner { framing, close_after_reply: listener.close_after_reply }
+        Manner { framing, close_after_reply: listener.close_after_reply, admin: self.claim.admin }
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -96,7 +96,7 @@ fn serving_from(builder: crate::support::host::HostBuilder, directory: &Path) ->
 #[track_caller]
 fn assert_no_plugins(host: &HostProcess, reason: &str) {
     let line = host.wait_for_log(&format!("reason=\"{reason}\""));
-    assert!(line.contains("ERROR") && line.contains("no plugins"), "{line}");
+    assert!(line.contains("ERROR") && line.contains("no plugin"), "{line}");
     assert_eq!(super::plugins(host), ["system"]);
     host.peer().assert_usable();
     let check = jackfield(host.directory(), &["check"]);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{assert_only_bystander, assert_refused, methods, plugins, with_bystander};
-use crate::support::host::HostBuilder;
+use crate::support::HostBuilder;
 use crate::support::program::jackfield;
 use crate::support::{CEILING, HostProcess, until};
 

@@ -88,7 +88,7 @@ fn each_way_in_which_others_could_change_a_file_has_its_own_reason() {
 }
 
 /// A host whose plugins come from this directory.
-fn serving_from(builder: crate::support::host::HostBuilder, directory: &Path) -> HostProcess {
+fn serving_from(builder: crate::support::HostBuilder, directory: &Path) -> HostProcess {
     builder.config(&format!("[plugins]\ndirectory = {directory:?}")).start()
 }
 

@@ -4,8 +4,8 @@ mod ending;
 mod naming;
 mod refusing;
 
+use crate::support::HostBuilder;
 use crate::support::HostProcess;
-use crate::support::host::HostBuilder;
 
 /// `EX_OSERR`: the system would not let the host start.
 const SYSTEM: i32 = 71;

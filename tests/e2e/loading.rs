@@ -14,8 +14,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::support::HostBuilder;
 use crate::support::HostProcess;
-use crate::support::host::HostBuilder;
 use crate::support::program::jackfield;
 
 /// The log says that the plugin `name` was not loaded, and why.

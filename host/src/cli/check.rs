@@ -19,10 +19,10 @@ pub(crate) fn check(file: Option<&Path>) -> ExitCode {
     for fault in &faults {
         eprintln!("{fault}");
     }
-    warn_of_routes(&config, &plugins);
     if !faults.is_empty() {
         return ExitCode::from(CONFIGURATION);
     }
+    warn_of_routes(&config, &plugins);
     let methods: usize = plugins.values().map(|plugin| plugin.manifest.methods.len()).sum();
     let file = config.file.as_deref().unwrap_or(Path::new("the configuration")).display();
     println!("{file}: no fault; {} plugins with {methods} methods", plugins.len());

@@ -68,7 +68,8 @@ fn the_socket_of_a_killed_host_is_taken_by_the_next() {
 
 #[test]
 fn what_is_no_dead_socket_of_ours_is_refused_and_left() {
-    let kinds: [(&str, fn(&Path)); 4] = [
+    type Make = fn(&Path);
+    let kinds: [(&str, Make); 4] = [
         ("regular file", |path| fs::write(path, "precious").expect("a file")),
         ("directory", |path| fs::create_dir(path).expect("a directory")),
         ("symbolic link", |path| symlink("/tmp/nowhere", path).expect("a link")),

@@ -88,7 +88,7 @@ fn each_way_in_which_others_could_change_a_file_has_its_own_reason() {
 }
 
 /// A host whose plugins come from this directory.
-fn serving_from(builder: crate::support::host::HostBuilder, directory: &Path) -> HostProcess {
+fn serving_from(builder: crate::support::HostBuilder, directory: &Path) -> HostProcess {
     builder.config(&format!("[plugins]\ndirectory = {directory:?}")).start()
 }
 
@@ -96,7 +96,7 @@ fn serving_from(builder: crate::support::host::HostBuilder, directory: &Path) ->
 #[track_caller]
 fn assert_no_plugins(host: &HostProcess, reason: &str) {
     let line = host.wait_for_log(&format!("reason=\"{reason}\""));
-    assert!(line.contains("ERROR") && line.contains("no plugins"), "{line}");
+    assert!(line.contains("ERROR") && line.contains("no plugin"), "{line}");
     assert_eq!(super::plugins(host), ["system"]);
     host.peer().assert_usable();
     let check = jackfield(host.directory(), &["check"]);

@@ -18,7 +18,7 @@ use crate::support::scratch::Scratch;
 /// The distance from one cut to the next, in bytes.
 const STEP: u64 = 64;
 /// How many cuts the host itself is shown.
-const SAMPLE: u64 = 24;
+const SAMPLE: usize = 24;
 
 /// A real plugin without its debug symbols, as one would install it: few bytes that no loader looks at.
 fn stripped(scratch: &Scratch) -> PathBuf {
@@ -56,13 +56,9 @@ fn the_host_is_shown_halves_and_serves_the_whole() {
     let path = stripped(&scratch);
     let whole = fs::read(&path).expect("the plugin");
     let builder = with_bystander();
-    let at = |number: u64| builder.directory().join(format!("plugins/libcut{number}.so"));
+    let at = |number: usize| builder.directory().join(format!("plugins/libcut{number}.so"));
     for number in 0..SAMPLE {
-        let length = if number == SAMPLE - 1 {
-            whole.len() - 1
-        } else {
-            whole.len() * number as usize / SAMPLE as usize
-        };
+        let length = if number == SAMPLE - 1 { whole.len() - 1 } else { whole.len() * number / SAMPLE };
         fs::write(at(number), &whole[..length]).expect("a part");
         super::content::set_mode(&at(number), 0o644);
     }

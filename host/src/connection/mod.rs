@@ -223,6 +223,8 @@ impl Connection {
             self.expire(&mut buffers.out, now);
             let was_full = !self.takes_requests(&buffers.out);
             let moved = self.advance(cx, &table, &mut buffers, &mut now);
+            // Before the write: who holds a reply in hand finds it counted.
+            self.tally.publish(&self.thread.dispatcher);
             match self.outbox.flush(&mut self.stream, cx, &mut buffers.out, now) {
                 Ok(sent) => self.wrote(sent, now),
                 Err(_) => break Some(self.lost()),

@@ -85,7 +85,8 @@ impl Connection {
         now: &mut Time,
     ) -> bool {
         let missing = self.needed.saturating_sub(self.inbox.len() as u64);
-        let large = !self.inbox.is_empty() && missing > READ as u64;
+        // Seven bytes that announce a large frame are given no room of their own: that grows with what came.
+        let large = self.inbox.len() >= READ && missing > READ as u64;
         if large && !self.make_room(missing, &mut buffers.out, *now) {
             return true;
         }
@@ -220,8 +221,7 @@ impl Connection {
     /// Makes room in the inbox for more of a large frame: never more than came already, whatever is announced.
     /// Without room in the budget the frame is refused; `false` then.
     fn make_room(&mut self, missing: u64, out: &mut Vec<u8>, now: Time) -> bool {
-        let doubling = self.inbox.len().max(READ);
-        let room = usize::try_from(missing).unwrap_or(usize::MAX).min(doubling);
+        let room = usize::try_from(missing).unwrap_or(usize::MAX).min(self.inbox.len());
         let spare = self.inbox.capacity() - self.inbox.len();
         // A little spare room would make a little read.
         if spare >= room.min(READ) {

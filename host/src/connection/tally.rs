@@ -1,4 +1,4 @@
-//! What a connection counts, and tells the host once per turn.
+//! What a connection counts, and tells the host before each write.
 
 use jackfield_protocol::Code;
 
@@ -21,7 +21,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds everything to the host's counters: once per turn of the task, not once per request.
+    /// Adds everything to the host's counters: once per write, not once per request.
     pub(super) fn publish(&mut self, dispatcher: &Dispatcher) {
         let counters = &dispatcher.counters;
         for (counted, counter) in [

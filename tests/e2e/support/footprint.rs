@@ -69,6 +69,15 @@ pub(crate) fn resident_kib(pid: u32) -> usize {
     line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
 }
 
+/// How long a process has had a processor, in all its threads; the kernel counts by hundredths of a second.
+pub(crate) fn cpu_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a living process");
+    // The name, in parentheses, may hold anything; behind it the 12th and 13th fields are what we want.
+    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+    let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks"));
+    Duration::from_millis(10 * ticks.sum::<u64>())
+}
+
 /// Waits until the process holds no more than before.
 pub(crate) fn settles(pid: u32, before: &Footprint, ceiling: Duration) -> Result<(), Footprint> {
     let back = within(ceiling, || Footprint::of(pid).is_back_to(before).then_some(()));

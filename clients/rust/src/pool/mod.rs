@@ -204,10 +204,12 @@ impl Pool {
 
     pub(crate) fn stats(&self) -> Stats {
         let state = self.state();
-        let at_rest = state.shared.iter().filter(|used| used.connection.flight().load() == 0).count();
+        let shared = state.shared.iter().map(|used| used.connection.flight().load());
+        let leased = state.leased.iter().map(|connection| connection.flight().load());
         Stats {
             connections: state.connections(),
-            idle: state.idle.len() + at_rest,
+            idle: state.idle.len() + shared.clone().filter(|load| *load == 0).count(),
+            in_flight: shared.chain(leased).sum(),
             waiting: state.exclusive.len() + state.multiplexed.len(),
             connects: self.counters.connects.get(),
             connect_failures: self.counters.connect_failures.get(),

@@ -33,6 +33,10 @@ pub(super) async fn run(prepared: Prepared) -> Result<Bytes, Error> {
 async fn place(call: &mut Call, mut clock: Pin<&mut Sleep>) -> Result<Flying, Error> {
     let mut turn = Turn::new(&call.pool, call.frame.mode(), Instant::now());
     loop {
+        // The clock goes by whole milliseconds, and rings late by up to one.
+        if Instant::now() >= call.deadline {
+            return Err(call.pool.expired());
+        }
         match look(call, &mut turn, clock.as_mut()).await {
             Place::Flying(flying) => return Ok(flying),
             Place::Probe(lease) => {

@@ -8,7 +8,7 @@ use jackfield_client::{Error, Mode};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::support::calls::Settings;
+use crate::support::calls::{Settings, raw};
 use crate::support::{Call, Front, Outcome, Server};
 
 struct Row {
@@ -53,7 +53,7 @@ impl Row {
         let call = |call: &Value| Call {
             name: call["as"].as_str().unwrap().to_owned(),
             method: call["method"].as_str().unwrap().to_owned(),
-            params: call["params"].clone(),
+            params: raw(&call["params"]),
             timeout: call["timeout_ms"].as_u64().map(Duration::from_millis),
             idempotent: call["idempotent"].as_bool().unwrap_or(false),
             mode: if call["how"] == "sync" { Mode::Exclusive } else { Mode::Multiplexed },

@@ -11,12 +11,17 @@ use serde_json::value::RawValue;
 
 use super::wait::until;
 
+/// JSON as it is written.
+pub(crate) fn raw(value: &Value) -> Box<RawValue> {
+    RawValue::from_string(value.to_string()).expect("a value is JSON")
+}
+
 /// One call to be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) method: String,
-    pub(crate) params: Value,
+    pub(crate) params: Box<RawValue>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) idempotent: bool,
     pub(crate) mode: Mode,
@@ -29,7 +34,7 @@ impl Call {
         Call {
             name: params.to_string(),
             method: "system.echo".to_owned(),
-            params,
+            params: raw(&params),
             timeout: None,
             idempotent: false,
             mode,
@@ -39,11 +44,6 @@ impl Call {
 
     pub(crate) fn timeout(mut self, timeout: Duration) -> Call {
         self.timeout = Some(timeout);
-        self
-    }
-
-    pub(crate) fn idempotent(mut self) -> Call {
-        self.idempotent = true;
         self
     }
 
@@ -101,7 +101,7 @@ impl Front {
 
 /// A runtime as most programs have it in their tests.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 /// Settings for either builder.
@@ -148,7 +148,7 @@ async fn perform_async(client: &Client, calls: &[Call]) -> BTreeMap<String, Outc
         under_way.push((call.name.clone(), task));
         if call.is_awaited() {
             let (name, task) = under_way.pop().expect("just begun");
-            outcomes.insert(name, task.await.unwrap());
+            outcomes.insert(name, task.await.expect("the task does not panic"));
         }
     }
     settle(&mut under_way, &mut outcomes).await;
@@ -160,7 +160,7 @@ async fn settle(
     outcomes: &mut BTreeMap<String, Outcome>,
 ) {
     for (name, task) in under_way.drain(..) {
-        outcomes.insert(name, task.await.unwrap());
+        outcomes.insert(name, task.await.expect("the task does not panic"));
     }
 }
 
@@ -180,7 +180,10 @@ fn perform_blocking(client: &blocking::Client, calls: &[Call]) -> BTreeMap<Strin
             };
             if call.alone {
                 for (name, thread) in under_way.drain(..) {
-                    outcomes.insert(name, thread::ScopedJoinHandle::join(thread).unwrap());
+                    outcomes.insert(
+                        name,
+                        thread::ScopedJoinHandle::join(thread).expect("the thread does not panic"),
+                    );
                 }
             }
             if call.is_awaited() {
@@ -193,7 +196,7 @@ fn perform_blocking(client: &blocking::Client, calls: &[Call]) -> BTreeMap<Strin
             under_way.push((call.name.clone(), thread));
         }
         for (name, thread) in under_way {
-            outcomes.insert(name, thread.join().unwrap());
+            outcomes.insert(name, thread.join().expect("the thread does not panic"));
         }
     });
     outcomes

@@ -7,5 +7,5 @@ pub(crate) mod wait;
 
 pub(crate) use calls::{Call, Front, Outcome};
 pub(crate) use scratch::Scratch;
-pub(crate) use server::{Report, Server};
+pub(crate) use server::Server;
 pub(crate) use wait::{CEILING, until};

@@ -66,7 +66,8 @@ impl Server {
     /// As [`Server::play`], on a socket of the test's own.
     pub(crate) fn play_at(socket: &Path, connections: &Value) -> Server {
         let script = socket.with_extension("json");
-        fs::write(&script, json!({ "server": { "connections": connections } }).to_string()).unwrap();
+        fs::write(&script, json!({ "server": { "connections": connections } }).to_string())
+            .expect("a file in the scratch directory");
         Server::start(&script, socket, &[])
     }
 
@@ -133,7 +134,8 @@ impl Report {
 
     /// The kinds of the frames of each connection.
     pub(crate) fn kinds(&self) -> Vec<Vec<u64>> {
-        let kinds = |frames: &[Value]| frames.iter().map(|frame| frame["kind"].as_u64().unwrap()).collect();
+        let kinds =
+            |frames: &[Value]| frames.iter().map(|frame| frame["kind"].as_u64().expect("a kind")).collect();
         self.connections().into_iter().map(kinds).collect()
     }
 

@@ -5,6 +5,8 @@
 
 mod support;
 
+mod call;
+mod clients;
 mod embedded;
 mod envelope;
 mod flow;

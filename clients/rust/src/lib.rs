@@ -1,4 +1,6 @@
 //! Calls to a Jackfield host: connections that are pooled and shared, one deadline over each call, typed errors.
+//!
+//! [`Client`] is for async code, [`blocking::Client`] for threads. README.md has examples, which a test runs.
 #![forbid(unsafe_code)]
 
 pub mod blocking;

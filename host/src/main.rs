@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let words = cli::Words::parse();
     match words.command.unwrap_or(cli::Command::Serve) {
         cli::Command::Serve => cli::serve(words.config.as_deref(), &entry),
+        cli::Command::Dev => cli::dev(words.config.as_deref(), &entry),
         cli::Command::Check => cli::check(words.config.as_deref()),
         cli::Command::Call(call) => cli::call(&call, words.config.as_deref()),
         cli::Command::Plugin(command) => match command {

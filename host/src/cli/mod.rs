@@ -1,7 +1,9 @@
 //! The command line: its words, and one file for what each command does.
 
+mod build;
 mod call;
 mod check;
+mod dev;
 mod failure;
 mod follow;
 mod inspect;
@@ -17,6 +19,7 @@ use jackfield::load::Refused;
 
 pub(crate) use call::{Call, call};
 pub(crate) use check::check;
+pub(crate) use dev::dev;
 pub(crate) use inspect::{Inspect, inspect};
 pub(crate) use operate::{List, Reload, Rollback, list, reload, rollback};
 pub(crate) use serve::serve;
@@ -48,7 +51,9 @@ pub(crate) enum Command {
     Check,
     /// Send one request, and print its result as JSON
     Call(Call),
-    /// Look at plugins
+    /// Build the plugin crates in the plugin directory, serve, and do so again whenever a source changes
+    Dev,
+    /// Look at plugins, and change them
     #[command(subcommand)]
     Plugin(PluginCommand),
 }

@@ -48,6 +48,9 @@ pub struct Timeouts {
     pub write: Duration,
     /// Without a frame and without a request in flight on a connection. Default 5 min.
     pub idle: Duration,
+    /// How long an `inline` method may hold the thread that serves its connection; one that does so longer, three
+    /// times in a minute, is moved to the plugin's own threads. Default 20 ms.
+    pub inline: Duration,
     /// From the order to stop to the moment when what is still in flight is cut. Default 30 s.
     pub drain: Duration,
 }
@@ -59,6 +62,7 @@ impl Default for Timeouts {
             frame: Duration::from_secs(5),
             write: Duration::from_secs(10),
             idle: Duration::from_secs(300),
+            inline: Duration::from_millis(20),
             drain: Duration::from_secs(30),
         }
     }
@@ -115,6 +119,7 @@ pub(super) fn read_timeouts(section: Section<'_>) -> Timeouts {
         frame: section.duration("frame", TIMEOUT, default.frame),
         write: section.duration("write", TIMEOUT, default.write),
         idle: section.duration("idle", TIMEOUT, default.idle),
+        inline: section.duration("inline", TIMEOUT, default.inline),
         drain: section.duration("drain", TIMEOUT, default.drain),
     };
     section.close();

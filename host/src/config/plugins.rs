@@ -71,6 +71,11 @@ impl Default for Probation {
 pub struct PluginConfig {
     /// Threads for its blocking methods, 1 to 256. Default 2.
     pub threads: usize,
+    /// Threads that may take the place of ones whose call runs on past its deadline, 0 to 256; with more than that
+    /// lost, the plugin is unavailable once no thread is left. Default 2.
+    pub spare_threads: usize,
+    /// When the plugin is asked no more for a while.
+    pub breaker: Breaker,
     /// Calls that may wait for a thread, 1 to 1,000,000; one more is shed. Default 1,024.
     pub queue: usize,
     /// Handed to the plugin as it is: always a JSON object, nested at most 64 deep. Dates and times of TOML
@@ -82,7 +87,33 @@ pub struct PluginConfig {
 
 impl Default for PluginConfig {
     fn default() -> PluginConfig {
-        PluginConfig { threads: 2, queue: 1024, settings: Value::Object(Map::new()), place: Place::default() }
+        PluginConfig {
+            threads: 2,
+            spare_threads: 2,
+            breaker: Breaker::default(),
+            queue: 1024,
+            settings: Value::Object(Map::new()),
+            place: Place::default(),
+        }
+    }
+}
+
+/// When a plugin that panics or does not answer in time is asked no more for a while: its calls are refused at once
+/// with PLUGIN_UNAVAILABLE, then one is let through, and decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breaker {
+    /// So many failures within the window, and half of its calls, open it, 0 to 1,000,000; 0: never. Default 20.
+    pub failures: u32,
+    /// Default 10 s.
+    pub window: Duration,
+    /// How long it stays open at first; each time that the call which decides fails doubles it, up to 30 s.
+    /// Default 1 s.
+    pub open: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Breaker {
+        Breaker { failures: 20, window: Duration::from_secs(10), open: Duration::from_secs(1) }
     }
 }
 
@@ -112,15 +143,28 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> Plugins {
 
 fn read_probation(section: Section<'_>) -> Probation {
     let default = Probation::default();
-    let number = |key, range, default: u32| {
-        u32::try_from(section.count(key, range, usize::try_from(default).unwrap_or(0))).unwrap_or(u32::MAX)
-    };
     let probation = Probation {
-        calls: number("calls", 0..=*COUNT.end(), default.calls),
-        failures: number("failures", COUNT, default.failures),
+        calls: number(&section, "calls", 0..=*COUNT.end(), default.calls),
+        failures: number(&section, "failures", COUNT, default.failures),
     };
     section.close();
     probation
+}
+
+fn read_breaker(section: Section<'_>) -> Breaker {
+    let default = Breaker::default();
+    let breaker = Breaker {
+        failures: number(&section, "failures", 0..=*COUNT.end(), default.failures),
+        window: section.duration("window", TIMEOUT, default.window),
+        open: section.duration("open", TIMEOUT, default.open),
+    };
+    section.close();
+    breaker
+}
+
+fn number(section: &Section<'_>, key: &'static str, range: RangeInclusive<usize>, default: u32) -> u32 {
+    let count = section.count(key, range, usize::try_from(default).unwrap_or(0));
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 pub(super) fn read_each(section: Section<'_>) -> BTreeMap<String, PluginConfig> {
@@ -142,6 +186,8 @@ fn read_one(section: Section<'_>) -> PluginConfig {
     });
     let plugin = PluginConfig {
         threads: section.count("threads", THREADS, default.threads),
+        spare_threads: section.count("spare_threads", 0..=*THREADS.end(), default.spare_threads),
+        breaker: read_breaker(section.section("breaker")),
         queue: section.count("queue", COUNT, default.queue),
         settings: settings.unwrap_or(default.settings),
         place: section.place(),

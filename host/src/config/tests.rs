@@ -62,7 +62,8 @@ fn the_defaults_are_the_documented_ones() {
     let Limits { frame, connections, in_flight, in_flight_per_connection, buffers } = config.limits;
     assert_eq!((frame, buffers), (16 * 1024 * 1024, 256 * 1024 * 1024));
     assert_eq!((connections, in_flight, in_flight_per_connection), (4096, 16384, 1024));
-    let Timeouts { request, frame, write, idle, drain } = config.timeouts;
+    let Timeouts { request, frame, write, idle, inline, drain } = config.timeouts;
+    assert_eq!(inline.as_millis(), 20);
     assert_eq!([request, frame, write, idle, drain].map(|timeout| timeout.as_secs()), [30, 5, 10, 300, 30]);
     let Plugins { directory, auto_route, watch, retained, probe, hand_over, probation } = config.plugins;
     assert_eq!((directory.as_path(), auto_route, watch, retained), (Path::new("plugins"), true, true, 64));
@@ -70,7 +71,9 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(probation, Probation { calls: 100, failures: 10 });
     assert_eq!((config.admin, Admin::default().socket), (None, PathBuf::from("run/jackfield-admin.sock")));
     assert_eq!((config.log.level, config.log.format), (Level::Info, Format::Text));
-    let PluginConfig { threads, queue, settings, .. } = PluginConfig::default();
+    let PluginConfig { threads, spare_threads, breaker, queue, settings, .. } = PluginConfig::default();
+    let Breaker { failures, window, open } = breaker;
+    assert_eq!((spare_threads, failures, window.as_secs(), open.as_secs()), (2, 20, 10, 1));
     assert_eq!((threads, queue, settings), (2, 1024, json!({})));
     assert!(config.routes.is_empty() && config.plugin.is_empty() && config.file.is_none());
 }
@@ -105,14 +108,18 @@ fn the_shipped_configuration_is_the_defaults_and_an_example() {
 
 /// The keys of every section, taken from what a fault says of them.
 fn sections_with_keys() -> Vec<Vec<String>> {
-    let text = "[[listener]]\nx=1\n[limits]\nx=1\n[timeouts]\nx=1\n[plugins]\nx=1\n[plugins.probation]\nx=1\n[admin]\nx=1\n[plugin.p]\nx=1\n\
+    let text = "[[listener]]\nx=1\n[limits]\nx=1\n[timeouts]\nx=1\n[plugins]\nx=1\n[plugins.probation]\nx=1\n[admin]\nx=1\n[plugin.p]\nx=1\n[plugin.p.breaker]\nx=1\n\
                 [[route]]\nmethod='m'\nplugin='p'\nx=1\n[log]\nx=1\n";
     let keys = |line: &String| {
         let (_, known) = line.split_once("known here: ").expect("a fault of an unknown key");
-        known.split(", ").filter(|key| !["settings", "probation"].contains(key)).map(str::to_owned).collect()
+        known
+            .split(", ")
+            .filter(|key| !["settings", "probation", "breaker"].contains(key))
+            .map(str::to_owned)
+            .collect()
     };
     let sections: Vec<Vec<String>> = faults(text).iter().map(keys).collect();
-    assert_eq!(sections.len(), 9);
+    assert_eq!(sections.len(), 10);
     sections
 }
 
@@ -181,6 +188,7 @@ format = "journald"
         write: Duration::from_secs(90),
         idle: Duration::from_secs(3600),
         drain: Duration::from_millis(250),
+        ..Timeouts::default()
     };
     assert_eq!(config.timeouts, timeouts);
     assert_eq!(
@@ -190,7 +198,13 @@ format = "journald"
     let settings = json!({
         "text": "x", "list": [1, -2.5, true], "when": "2024-05-06T07:08:09Z", "big": u64::MAX, "hex": 255
     });
-    let plugin = PluginConfig { threads: 256, queue: 1, settings, place: Place { line: 25, column: 1 } };
+    let plugin = PluginConfig {
+        threads: 256,
+        queue: 1,
+        settings,
+        place: Place { line: 25, column: 1 },
+        ..PluginConfig::default()
+    };
     assert_eq!(config.plugin, [("a-1_B".to_owned(), plugin)].into());
     let route = Route {
         timeout: Some(Duration::from_secs(1)),

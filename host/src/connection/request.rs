@@ -99,6 +99,11 @@ impl Connection {
             self.waits = Some(Opened::of(gate));
             return;
         }
+        if let Err(retry_after) = target.generation.admit(*now) {
+            let plugin = target.generation.identity.plugin.to_string();
+            self.fail(version, kind, id, &Failure::PluginUnavailable { plugin, retry_after }, out);
+            return;
+        }
         let permit = target.permits.as_ref().map(Permits::take);
         if matches!(permit, Some(None)) {
             let failure = Failure::Overloaded("the route is at its max_in_flight");
@@ -107,7 +112,8 @@ impl Connection {
         }
         let permit = permit.flatten();
         let waits = kind == Kind::Sync && self.flights.lane_is_busy();
-        if target.run == Run::Inline && !waits {
+        let run = target.run();
+        if run == Run::Inline && !waits {
             self.run_inline(target, version, kind, &request, out, now);
         } else {
             self.take_off(target, version, kind, &request, permit, out, *now);
@@ -177,9 +183,14 @@ impl Connection {
         now: &mut Time,
     ) -> Ended {
         let head = asked.open(out);
+        let began = *now;
         let end = target.generation.run_direct(target.method, facts, params, out);
         // The next request's clock as well: one reading serves both.
         *now = Time::now();
+        let length = now.since(began);
+        if length > self.rules.timeouts.inline {
+            target.generation.held_up(target.method, length);
+        }
         if now.0 > facts.deadline {
             self.tally.late_results += 1;
             head.abandon(out);
@@ -206,12 +217,13 @@ impl Connection {
             self.fail(version, kind, id, &Failure::Overloaded("too many requests are in flight"), out);
             return;
         };
+        let run = target.run();
         let deadline = now.after(target.timeout);
         let facts = CallFacts {
             deadline: deadline.0,
             id: owned(request.id.map(|id| Cow::Owned(id.text().into_owned()))),
             depth: 0,
-            may_wait: target.run == Run::Blocking,
+            may_wait: run == Run::Blocking,
             cancelled: AtomicBool::new(false),
         };
         let plugin = &target.generation.identity.plugin;
@@ -235,8 +247,8 @@ impl Connection {
         });
         let params = request.params.map_or(&b""[..], |params| params.get().as_bytes());
         let generation = Arc::clone(&target.generation);
-        let call = Call::new(facts, generation, target.method, target.run, params, answer, route_permit);
-        let (timeout, run) = (target.timeout, target.run);
+        let call = Call::new(facts, generation, target.method, run, params, answer, route_permit);
+        let timeout = target.timeout;
         let busy = self.flights.lane_is_busy();
         let key = self.flights.add(version, kind, id, deadline, timeout, call, run, permit);
         if kind == Kind::Sync && busy {
@@ -251,12 +263,12 @@ impl Connection {
         let Some(flight) = self.flights.get(key) else { return };
         let call = Arc::clone(&flight.call);
         let is_sync = flight.kind == Kind::Sync;
-        match call.generation.submit(Arc::clone(&call), flight.run) {
+        match call.generation.submit(&call, flight.run) {
             Ok(()) if is_sync => self.flights.running = Some(key),
             Ok(()) => {}
-            Err(call) => {
+            Err(why) => {
                 call.cancel();
-                self.end(key, &Failure::Overloaded("the plugin's queue is full"), out);
+                self.end(key, &Failure::not_taken(why, &call.generation.identity.plugin), out);
             }
         }
     }
@@ -290,7 +302,7 @@ impl Connection {
                 let target = Target {
                     generation: Arc::clone(&call.generation),
                     method: call.method,
-                    run: flight.run,
+                    declared: flight.run,
                     timeout: flight.timeout,
                     permits: None,
                     held: None,

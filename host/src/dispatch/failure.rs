@@ -6,6 +6,8 @@ use std::time::Duration;
 use jackfield_protocol::{Code, EnvelopeError, Refusal, Version};
 use serde_json::json;
 
+use crate::plugin::NotTaken;
+
 /// When a client that was refused for load may come back: long enough for a full queue of short calls to empty.
 const RETRY_OVERLOADED: Duration = Duration::from_millis(100);
 /// When a plugin that is not there may be back: about as long as a build's or a copy's last step.
@@ -30,7 +32,11 @@ pub(crate) enum Failure {
     /// What there was no room for.
     Overloaded(&'static str),
     PluginPanicked(String),
-    PluginUnavailable(String),
+    /// It is not there, or is asked no more for so long.
+    PluginUnavailable {
+        plugin: String,
+        retry_after: Duration,
+    },
     GoingAway,
     /// The result does not fit a frame of so many bytes.
     ResultTooLarge(u32),
@@ -49,6 +55,19 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// The plugin is not there, or has no thread left.
+    pub(crate) fn unavailable(plugin: &str) -> Self {
+        Self::PluginUnavailable { plugin: plugin.to_owned(), retry_after: RETRY_UNAVAILABLE }
+    }
+
+    /// A generation did not take a call.
+    pub(crate) fn not_taken(why: NotTaken, plugin: &str) -> Self {
+        match why {
+            NotTaken::Full => Self::Overloaded("the plugin's queue is full"),
+            NotTaken::Lost => Self::unavailable(plugin),
+        }
+    }
+
     /// The code on the wire.
     pub(crate) fn code(&self) -> i64 {
         match self {
@@ -59,7 +78,7 @@ impl Failure {
             Self::DeadlineExceeded(_) | Self::SlowFrame(_) => Code::DeadlineExceeded.as_i64(),
             Self::Overloaded(_) => Code::Overloaded.as_i64(),
             Self::PluginPanicked(_) => Code::PluginPanicked.as_i64(),
-            Self::PluginUnavailable(_) => Code::PluginUnavailable.as_i64(),
+            Self::PluginUnavailable { .. } => Code::PluginUnavailable.as_i64(),
             Self::GoingAway => Code::GoingAway.as_i64(),
             Self::ResultTooLarge(_) | Self::TooDeep(_) | Self::WouldWait(_) => Code::InternalError.as_i64(),
             // A plugin speaks for itself, not for the protocol.
@@ -81,7 +100,7 @@ impl Failure {
             Self::DeadlineExceeded(timeout) => format!("no result within {timeout:?}").into(),
             Self::Overloaded(what) => format!("overloaded: {what}").into(),
             Self::PluginPanicked(plugin) => format!("the plugin {plugin} panicked in this call").into(),
-            Self::PluginUnavailable(plugin) => format!("the plugin {plugin} is not available").into(),
+            Self::PluginUnavailable { plugin, .. } => format!("the plugin {plugin} is not available").into(),
             Self::GoingAway => "the host is going away".into(),
             Self::ResultTooLarge(limit) => format!("the result does not fit a frame of {limit} bytes").into(),
             Self::SlowFrame(timeout) => {
@@ -106,8 +125,8 @@ impl Failure {
             }
             Self::Overloaded(_) => json!({ "retry_after_ms": millis(RETRY_OVERLOADED) }),
             Self::PluginPanicked(plugin) => json!({ "plugin": plugin }),
-            Self::PluginUnavailable(plugin) => {
-                json!({ "plugin": plugin, "retry_after_ms": millis(RETRY_UNAVAILABLE) })
+            Self::PluginUnavailable { plugin, retry_after } => {
+                json!({ "plugin": plugin, "retry_after_ms": millis(*retry_after) })
             }
             Self::GoingAway => json!({ "retry_after_ms": millis(RETRY_AWAY) }),
             Self::ResultTooLarge(limit) | Self::Refused(Refusal::TooLarge { limit, .. }) => {

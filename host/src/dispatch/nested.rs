@@ -15,7 +15,6 @@ use super::Dispatcher;
 use super::failure::Failure;
 use super::gate::{Gate, Opened};
 use super::slot::{Slot, ToSlot, read};
-use super::table::Target;
 use crate::clock::Time;
 use crate::plugin::{Call, Calls, Executor};
 
@@ -90,11 +89,12 @@ impl Dispatcher {
         if let Some(gate) = target.held.as_ref().filter(|_| *target.generation.identity.plugin != *ask.plugin)
         {
             if ask.waits && !parent.may_wait {
-                return Err(Failure::PluginUnavailable(target.generation.identity.plugin.to_string()));
+                return Err(Failure::unavailable(&target.generation.identity.plugin));
             }
             return Ok(Begun::Held(Arc::clone(gate)));
         }
-        if ask.waits && target.run != Run::Inline && !parent.may_wait {
+        let run = target.run();
+        if ask.waits && run != Run::Inline && !parent.may_wait {
             return Err(Failure::WouldWait(ask.method.to_owned()));
         }
         let now = Time::now();
@@ -102,6 +102,10 @@ impl Dispatcher {
         let deadline = now.after(own).min(Time(parent.deadline));
         if deadline <= now {
             return Err(Failure::DeadlineExceeded(own));
+        }
+        if let Err(retry_after) = target.generation.admit(now) {
+            let plugin = target.generation.identity.plugin.to_string();
+            return Err(Failure::PluginUnavailable { plugin, retry_after });
         }
         let permit = match &target.permits {
             Some(permits) => {
@@ -113,11 +117,11 @@ impl Dispatcher {
             deadline: deadline.0,
             id: parent.id.to_owned(),
             depth: parent.depth + 1,
-            may_wait: target.run == Run::Blocking,
+            may_wait: run == Run::Blocking,
             cancelled: AtomicBool::new(false),
         };
         let plugin = target.generation.identity.plugin.to_string();
-        if target.run == Run::Inline && IS_IO_THREAD.get() {
+        if run == Run::Inline && IS_IO_THREAD.get() {
             let mut out = Vec::new();
             let end = target.generation.run_direct(target.method, &facts, ask.params, &mut out);
             return Ok(Begun::Answered(read(end, out, &plugin)));
@@ -125,19 +129,19 @@ impl Dispatcher {
         let slot = Arc::new(Slot::default());
         let answer = Box::new(ToSlot { slot: Arc::clone(&slot), plugin });
         let generation = Arc::clone(&target.generation);
-        let call = Call::new(facts, generation, target.method, target.run, ask.params, answer, permit);
-        self.begin(Arc::clone(&call), target)?;
+        let call = Call::new(facts, generation, target.method, run, ask.params, answer, permit);
+        self.begin(&call, run)?;
         Ok(Begun::Pending(Pending { slot, call, timeout: deadline.since(now) }))
     }
 
-    fn begin(&self, call: Arc<Call>, target: &Target) -> Result<(), Failure> {
-        if target.run == Run::Inline {
+    fn begin(&self, call: &Arc<Call>, run: Run) -> Result<(), Failure> {
+        if run == Run::Inline {
             let io = self.inline.get().and_then(std::sync::Weak::upgrade);
-            let sent = io.is_some_and(|io| io.run_inline(call));
+            let sent = io.is_some_and(|io| io.run_inline(Arc::clone(call)));
             return if sent { Ok(()) } else { Err(Failure::GoingAway) };
         }
-        let submitted = target.generation.submit(call, target.run);
-        submitted.map_err(|_| Failure::Overloaded("the plugin's queue is full"))
+        let generation = &call.generation;
+        generation.submit(call, run).map_err(|why| Failure::not_taken(why, &generation.identity.plugin))
     }
 }
 

@@ -21,12 +21,20 @@ use crate::plugin::{Generation, PluginFacts, System};
 pub(crate) struct Target {
     pub(crate) generation: Arc<Generation>,
     pub(crate) method: u32,
-    pub(crate) run: Run,
+    /// The way that it was declared to run; see [`Target::run`].
+    pub(crate) declared: Run,
     pub(crate) timeout: Duration,
     /// At most so many calls of the route at once, if it says so.
     pub(crate) permits: Option<Arc<Permits>>,
     /// Calls wait until it opens: the generation hands its state over.
     pub(crate) held: Option<Arc<Gate>>,
+}
+
+impl Target {
+    /// The way that it runs now.
+    pub(crate) fn run(&self) -> Run {
+        self.generation.way(self.method, self.declared)
+    }
 }
 
 enum Entry {
@@ -192,7 +200,7 @@ impl Table {
             let target = Target {
                 generation: Arc::clone(generation),
                 method: number,
-                run: method.run,
+                declared: method.run,
                 timeout: timeout.unwrap_or(config.timeouts.request),
                 permits,
                 held: held.cloned(),
@@ -205,10 +213,10 @@ impl Table {
     pub(crate) fn find(&self, method: &str) -> Result<&Target, Failure> {
         match self.methods.get(method) {
             Some(Entry::Open(target)) => Ok(target),
-            Some(Entry::Unavailable { plugin }) => Err(Failure::PluginUnavailable(plugin.clone())),
+            Some(Entry::Unavailable { plugin }) => Err(Failure::unavailable(plugin)),
             Some(Entry::Closed) => Err(Failure::MethodNotFound(method.to_owned())),
             None => match parents(method).find_map(|parent| self.absent.get(parent)) {
-                Some(plugin) => Err(Failure::PluginUnavailable(plugin.clone())),
+                Some(plugin) => Err(Failure::unavailable(plugin)),
                 None => Err(Failure::MethodNotFound(method.to_owned())),
             },
         }

@@ -67,9 +67,13 @@ impl Call {
 
     /// Runs an `inline` or `blocking` method to its end on this thread, and tells who asked.
     pub(crate) fn run_here(&self) {
-        if !self.claim() {
-            return;
+        if self.claim() {
+            self.run();
         }
+    }
+
+    /// Runs it, once it is claimed.
+    pub(super) fn run(&self) {
         let mut out = Vec::with_capacity(256);
         let head = self.answer.open(&mut out);
         let end = self.generation.run_direct(self.method, &self.facts, &self.params, &mut out);

@@ -13,10 +13,13 @@ use jackfield_plugin_api::abi::{CallEnd, CallFacts, Instance, PluginFuture};
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::aside::aside;
+use super::breaker::{Breaker, Change};
 use super::call::Call;
 use super::executor::Executor;
 use super::probation::Probation;
-use super::workers::Workers;
+use super::slow::Slow;
+use super::workers::{NotTaken, Workers};
+use crate::clock::Time;
 use crate::load::{Closed, Loaded, Refused, Staged};
 use crate::log::printable;
 
@@ -47,6 +50,10 @@ pub(crate) struct Generation {
     pub(crate) methods: Vec<DeclaredMethod>,
     instance: Instance,
     workers: Option<Workers>,
+    /// Threads for its `blocking` methods, once it has any.
+    threads: usize,
+    breaker: Breaker,
+    slow: Slow,
     executor: Arc<Executor>,
     reply_limit: usize,
     /// Calls of `inline` and `blocking` methods that wait for a thread, or run on one of the generation's own.
@@ -80,6 +87,17 @@ impl Until {
     }
 }
 
+/// How a generation is.
+#[derive(Debug, Clone)]
+pub(crate) struct Health {
+    /// Whether its calls are begun at all.
+    pub(crate) is_well: bool,
+    /// Threads that run calls which should have ended.
+    pub(crate) lost_threads: usize,
+    /// Methods that were declared `inline` and run as `blocking`.
+    pub(crate) moved: Vec<String>,
+}
+
 /// How a generation ended.
 #[derive(Debug)]
 pub(crate) enum Retired {
@@ -98,7 +116,9 @@ pub(crate) struct Parts {
     pub(crate) loaded: Option<Loaded>,
     /// Threads and queue for `blocking` methods.
     pub(crate) threads: usize,
+    pub(crate) spare_threads: usize,
     pub(crate) queue: usize,
+    pub(crate) breaker: crate::config::Breaker,
     /// Bytes that a result may have.
     pub(crate) reply_limit: usize,
     pub(crate) probation: Option<Probation>,
@@ -114,17 +134,24 @@ pub(crate) trait Turnover: Send + Sync {
 
 impl Generation {
     pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
+        // Also for `inline` methods: one that takes too long is moved there.
+        let asynchronous = parts.methods.iter().all(|method| method.run == Run::Async);
         let blocking = parts.methods.iter().any(|method| method.run == Run::Blocking);
-        let workers = if blocking {
-            Some(Workers::start(&parts.identity.plugin, parts.threads, parts.queue)?)
-        } else {
+        let (threads, spare) = (if blocking { parts.threads } else { 0 }, parts.spare_threads);
+        let workers = if asynchronous {
             None
+        } else {
+            Some(Workers::start(&parts.identity.plugin, threads, spare, parts.queue)?)
         };
+        let methods = parts.methods.len();
         Ok(Self {
             identity: parts.identity,
             methods: parts.methods,
             instance: parts.instance,
             workers,
+            threads: parts.threads,
+            breaker: Breaker::new(parts.breaker),
+            slow: Slow::of(methods),
             executor: parts.executor,
             reply_limit: parts.reply_limit,
             direct: AtomicUsize::new(0),
@@ -177,6 +204,86 @@ impl Generation {
         if let Some(probation) = &self.probation {
             probation.count_timeout();
         }
+        self.judge(true);
+        if let Some(workers) = &self.workers {
+            workers.look_for_lost();
+        }
+    }
+
+    /// Whether a call of it may begin; else how long it is until one may.
+    pub(crate) fn admit(&self, now: Time) -> Result<(), Duration> {
+        self.breaker.admit(now)
+    }
+
+    fn judge(&self, failed: bool) {
+        let Identity { plugin, number, .. } = &self.identity;
+        match self.breaker.count(failed) {
+            None => {}
+            Some(Change::Opened(length)) => {
+                tracing::error!(
+                    plugin = &**plugin,
+                    generation = number,
+                    "it fails too often: refused for {length:?}"
+                );
+            }
+            Some(Change::Closed) => {
+                tracing::info!(
+                    plugin = &**plugin,
+                    generation = number,
+                    "it answers again: no longer refused"
+                );
+            }
+        }
+    }
+
+    /// The way that a method declared as `run` runs now.
+    pub(crate) fn way(&self, method: u32, run: Run) -> Run {
+        if run == Run::Inline && self.slow.is_moved(method) { Run::Blocking } else { run }
+    }
+
+    /// An `inline` method has held an I/O thread for longer than it may. Done again and again, it is moved to the
+    /// blocking threads.
+    #[cold]
+    pub(crate) fn held_up(&self, method: u32, length: Duration) {
+        let Identity { plugin, number, .. } = &self.identity;
+        let (plugin, name) = (&**plugin, self.method_name(method));
+        if !self.slow.strike(method, Time::now()) {
+            tracing::warn!(
+                plugin,
+                generation = number,
+                method = name,
+                "inline, and held an I/O thread for {length:?}"
+            );
+            return;
+        }
+        match self.workers.as_ref().map(|workers| workers.want(self.threads)) {
+            Some(Ok(())) => {
+                self.slow.moved(method);
+                tracing::error!(
+                    plugin,
+                    generation = number,
+                    method = name,
+                    "inline, and held I/O threads again and again, {length:?} just now: it is blocking from now on"
+                );
+            }
+            Some(Err(error)) => {
+                tracing::error!(plugin, generation = number, method = name, %error, "no threads for a slow inline method");
+            }
+            None => {}
+        }
+    }
+
+    /// What an operator must know of it: lost threads, whether it is refused, methods that were moved.
+    pub(crate) fn health(&self) -> Health {
+        let (lost_threads, has_threads) = self.workers.as_ref().map_or((0, true), Workers::lost);
+        let blocks =
+            (0..).zip(&self.methods).any(|(number, method)| self.way(number, method.run) == Run::Blocking);
+        let moved = (0..).zip(&self.methods).filter(|(number, _)| self.slow.is_moved(*number));
+        Health {
+            is_well: self.breaker.is_closed() && (has_threads || !blocks),
+            lost_threads,
+            moved: moved.map(|(_, method)| method.name.clone()).collect(),
+        }
     }
 
     /// The file's content once more, not opened; `None` for methods that are part of the program.
@@ -194,6 +301,7 @@ impl Generation {
         if let Some(probation) = &self.probation {
             probation.count(&end);
         }
+        self.judge(matches!(end, CallEnd::Panicked(_)));
         if let CallEnd::Panicked(text) = &end {
             let Identity { plugin, number, .. } = &self.identity;
             tracing::error!(
@@ -213,14 +321,14 @@ impl Generation {
         usize::try_from(method).ok().and_then(|at| self.methods.get(at)).map_or("?", |method| &method.name)
     }
 
-    /// Puts a call on the way that its method runs; gives it back when there is no room.
-    pub(crate) fn submit(&self, call: Arc<Call>, run: Run) -> Result<(), Arc<Call>> {
+    /// Puts a call on the way that its method runs.
+    pub(crate) fn submit(&self, call: &Arc<Call>, run: Run) -> Result<(), NotTaken> {
         match (run, &self.workers) {
-            (Run::Async, _) if self.executor.submit(&call) => Ok(()),
-            (Run::Async, _) => Err(call),
+            (Run::Async, _) if self.executor.submit(call) => Ok(()),
+            (Run::Async, _) => Err(NotTaken::Full),
             (_, Some(workers)) => workers.submit(call),
             // An inline method is run by who has it in hand; that it is submitted is a fault of the host's.
-            (_, None) => Err(call),
+            (_, None) => Err(NotTaken::Full),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Plugins in this process: what runs their code, and what they are given by the host.
 
 mod aside;
+mod breaker;
 mod call;
 mod executor;
 mod generation;
@@ -8,6 +9,7 @@ mod local;
 mod nursery;
 mod probation;
 mod services;
+mod slow;
 mod system;
 mod workers;
 
@@ -20,3 +22,4 @@ pub(crate) use nursery::{Nursery, Stillborn};
 pub(crate) use probation::{Probation, Sentence};
 pub(crate) use services::Calls;
 pub(crate) use system::{PluginFacts, System, Told};
+pub(crate) use workers::NotTaken;

@@ -163,6 +163,8 @@ fn parts(
         executor,
         loaded: None,
         threads: config.threads,
+        spare_threads: config.spare_threads,
+        breaker: config.breaker,
         queue: config.queue,
         reply_limit: usize::try_from(frame).unwrap_or(usize::MAX),
         probation: None,

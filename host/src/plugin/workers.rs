@@ -1,7 +1,8 @@
 //! The threads that run a generation's `blocking` methods, and the bounded queue before them.
 //!
 //! The threads belong to the generation and are joined before its code is unloaded: code that ran only on joined
-//! threads leaves nothing behind in the process.
+//! threads leaves nothing behind in the process. A thread whose call runs on past its deadline is lost: another takes
+//! its place, up to a bound, and goes again when the lost one comes back.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,8 +10,27 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use slab::Slab;
+
 use super::call::Call;
 use crate::clock::{TICK, Time};
+
+/// Why a call was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// The queue is full.
+    Full,
+    /// No thread is left to run it: each runs a call that does not end.
+    Lost,
+}
+
+/// What one thread does.
+#[derive(Default)]
+struct Work {
+    /// The deadline of the call that it runs, if it runs one.
+    deadline: Option<Time>,
+    lost: bool,
+}
 
 struct State {
     calls: VecDeque<Arc<Call>>,
@@ -19,50 +39,126 @@ struct State {
     closed: bool,
     /// Threads that wait for a call: nobody is notified while all are busy.
     waiting: usize,
+    /// The threads that have not ended.
+    working: Slab<Work>,
+    /// Those of them that are lost.
+    lost: usize,
+    /// Threads that are wanted, not counting lost ones.
+    wanted: usize,
+    handles: Vec<JoinHandle<()>>,
 }
 
 struct Queue {
+    name: String,
+    /// Lost threads that are replaced; past it there are fewer than wanted.
+    spare: usize,
+    most: usize,
     state: Mutex<State>,
     filled: Condvar,
-    most: usize,
 }
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn start_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        let number = state.working.insert(Work::default());
+        let queue = Arc::clone(self);
+        let spawned =
+            Builder::new().name(thread_name(&self.name, number)).spawn(move || serve(&queue, number));
+        match spawned {
+            Ok(handle) => state.handles.push(handle),
+            Err(error) => {
+                state.working.remove(number);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds threads whose call should have ended, and has others take their place.
+    fn look_for_lost(self: &Arc<Self>, state: &mut State) {
+        let now = Time::now();
+        let overdue = |work: &&mut Work| !work.lost && work.deadline.is_some_and(|deadline| deadline <= now);
+        let found = state
+            .working
+            .iter_mut()
+            .map(|(_, work)| work)
+            .filter(overdue)
+            .map(|work| work.lost = true)
+            .count();
+        state.lost += found;
+        for _ in 0..found {
+            let lost = state.lost;
+            if state.working.len() >= state.wanted + self.spare {
+                tracing::error!(
+                    plugin = self.name,
+                    lost,
+                    "a thread is lost to a call that does not end, and is not replaced"
+                );
+            } else if let Err(error) = self.start_thread(state) {
+                tracing::error!(plugin = self.name, lost, %error, "a lost thread cannot be replaced");
+            } else {
+                tracing::warn!(
+                    plugin = self.name,
+                    lost,
+                    "a thread is lost to a call that does not end; another takes its place"
+                );
+            }
+        }
+    }
 }
 
 /// The blocking threads of one generation.
-pub(super) struct Workers {
-    queue: Arc<Queue>,
-    threads: Vec<JoinHandle<()>>,
-}
+pub(super) struct Workers(Arc<Queue>);
 
 impl Workers {
-    /// Starts `threads` threads before a queue of `most` calls.
-    pub(super) fn start(name: &str, threads: usize, most: usize) -> io::Result<Self> {
-        let state = State { calls: VecDeque::new(), swept: Time::now(), closed: false, waiting: 0 };
-        let queue = Arc::new(Queue { state: Mutex::new(state), filled: Condvar::new(), most });
-        let mut workers = Self { queue, threads: Vec::with_capacity(threads) };
-        for number in 0..threads {
-            let queue = Arc::clone(&workers.queue);
-            let spawned = Builder::new().name(thread_name(name, number)).spawn(move || serve(&queue));
-            match spawned {
-                Ok(thread) => workers.threads.push(thread),
-                Err(error) => {
-                    workers.close();
-                    return Err(error);
-                }
-            }
+    /// Starts `threads` threads before a queue of `most` calls; `spare` more may take the place of lost ones.
+    pub(super) fn start(name: &str, threads: usize, spare: usize, most: usize) -> io::Result<Self> {
+        let state = State {
+            calls: VecDeque::new(),
+            swept: Time::now(),
+            closed: false,
+            waiting: 0,
+            working: Slab::new(),
+            lost: 0,
+            wanted: 0,
+            handles: Vec::with_capacity(threads),
+        };
+        let queue = Arc::new(Queue {
+            name: name.to_owned(),
+            spare,
+            most,
+            state: Mutex::new(state),
+            filled: Condvar::new(),
+        });
+        let workers = Self(queue);
+        if let Err(error) = workers.want(threads) {
+            workers.close();
+            return Err(error);
         }
         Ok(workers)
     }
 
-    /// Puts a call into the queue; gives it back when the queue is full.
-    pub(super) fn submit(&self, call: Arc<Call>) -> Result<(), Arc<Call>> {
-        let mut state = self.queue.lock();
-        if state.calls.len() >= self.queue.most {
+    /// At least so many threads from now on, not counting lost ones.
+    pub(super) fn want(&self, threads: usize) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.wanted = state.wanted.max(threads);
+        while state.working.len() - state.lost < state.wanted {
+            self.0.start_thread(&mut state)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a call into the queue.
+    pub(super) fn submit(&self, call: &Arc<Call>) -> Result<(), NotTaken> {
+        let queue = &self.0;
+        let mut state = queue.lock();
+        if state.lost == state.working.len() {
+            return Err(NotTaken::Lost);
+        }
+        if state.calls.len() >= queue.most {
             // What was cancelled while it waited holds no place. Deadlines pass once a tick: looking more often would
             // make each refusal of an overloaded plugin as dear as its queue is long.
             let now = Time::now();
@@ -70,32 +166,44 @@ impl Workers {
                 state.swept = now;
                 state.calls.retain(|call| !call.is_over());
             }
-            if state.calls.len() >= self.queue.most {
-                return Err(call);
+            if state.calls.len() >= queue.most {
+                return Err(NotTaken::Full);
             }
         }
-        state.calls.push_back(call);
+        state.calls.push_back(Arc::clone(call));
         let notify = state.waiting > 0;
         drop(state);
         if notify {
-            self.queue.filled.notify_one();
+            queue.filled.notify_one();
         }
         Ok(())
     }
 
+    /// A deadline has passed: perhaps the thread that runs the call is lost.
+    pub(super) fn look_for_lost(&self) {
+        self.0.look_for_lost(&mut self.0.lock());
+    }
+
+    /// Threads that run calls which should have ended, and whether any other is left.
+    pub(super) fn lost(&self) -> (usize, bool) {
+        let state = self.0.lock();
+        (state.lost, state.lost < state.working.len())
+    }
+
     /// No further call; the threads end when they are done with the one they run.
     pub(super) fn close(&self) {
-        let mut state = self.queue.lock();
+        let mut state = self.0.lock();
         state.closed = true;
         state.calls.clear();
         drop(state);
-        self.queue.filled.notify_all();
+        self.0.filled.notify_all();
     }
 
     /// Joins the threads; gives back how many did not end before `until`.
     pub(super) fn join(self, until: Instant) -> usize {
         self.close();
-        join_all(self.threads, until)
+        let handles = std::mem::take(&mut self.0.lock().handles);
+        join_all(handles, until)
     }
 }
 
@@ -124,21 +232,34 @@ pub(super) fn thread_name(plugin: &str, number: usize) -> String {
     format!("{}:{number}", &plugin[..plugin.floor_char_boundary(room)])
 }
 
-fn serve(queue: &Queue) {
+fn serve(queue: &Queue, number: usize) {
+    while let Some(call) = next(queue, number) {
+        if call.claim() {
+            call.run();
+        }
+    }
+}
+
+/// The next call for a thread that is done with the one before; `None` when the thread is to end.
+fn next(queue: &Queue, number: usize) -> Option<Arc<Call>> {
+    let mut state = queue.lock();
+    let done = std::mem::take(&mut state.working[number]);
+    if done.lost {
+        state.lost -= 1;
+        tracing::info!(plugin = queue.name, lost = state.lost, "a thread that was lost has come back");
+    }
     loop {
-        let mut state = queue.lock();
-        let call = loop {
-            if let Some(call) = state.calls.pop_front() {
-                break call;
-            }
-            if state.closed {
-                return;
-            }
-            state.waiting += 1;
-            state = queue.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.waiting -= 1;
-        };
-        drop(state);
-        call.run_here();
+        let too_many = state.working.len() - state.lost > state.wanted;
+        if too_many || (state.closed && state.calls.is_empty()) {
+            state.working.remove(number);
+            return None;
+        }
+        if let Some(call) = state.calls.pop_front() {
+            state.working[number].deadline = Some(Time(call.facts.deadline));
+            return Some(call);
+        }
+        state.waiting += 1;
+        state = queue.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
     }
 }

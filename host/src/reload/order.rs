@@ -56,13 +56,19 @@ pub(crate) struct Verdict {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct PluginRow {
     pub(crate) name: String,
-    /// `serving`, `probation`, `refused` or `removed`.
+    /// `serving`, `probation`, `unhealthy`, `refused` or `removed`.
     pub(crate) state: &'static str,
     pub(crate) generation: Option<u64>,
     pub(crate) version: Option<String>,
     pub(crate) hash: Option<String>,
     pub(crate) build_id: Option<String>,
     pub(crate) methods: Vec<String>,
+    /// Whether its calls are begun at all: not when it fails too often, or has no thread left.
+    pub(crate) healthy: bool,
+    /// Threads that run calls which should have ended.
+    pub(crate) lost_threads: usize,
+    /// Methods declared `inline` that were too slow for it, and run as `blocking`.
+    pub(crate) moved: Vec<String>,
     /// Generations whose last requests are still running.
     pub(crate) draining: Vec<u64>,
     /// Generations that could not be unloaded, and why.

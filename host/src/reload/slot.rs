@@ -46,12 +46,14 @@ impl Slot {
         let on_probation =
             serving.and_then(|serving| serving.probation.as_ref()).is_some_and(|p| !p.is_over());
         let state = match serving {
+            Some(serving) if !serving.health().is_well => "unhealthy",
             Some(_) if on_probation => "probation",
             Some(_) => "serving",
             None if self.removed => "removed",
             None => "refused",
         };
         let identity = serving.map(|serving| &serving.identity);
+        let health = serving.map(Generation::health);
         PluginRow {
             name: name.to_owned(),
             state,
@@ -64,6 +66,9 @@ impl Slot {
                 .flat_map(|serving| &serving.methods)
                 .map(|method| method.name.clone())
                 .collect(),
+            healthy: health.as_ref().is_some_and(|health| health.is_well),
+            lost_threads: health.as_ref().map_or(0, |health| health.lost_threads),
+            moved: health.map(|health| health.moved).unwrap_or_default(),
             draining: self.draining.clone(),
             retained: self.retained.clone(),
             unloaded: self.unloaded,

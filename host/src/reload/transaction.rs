@@ -275,7 +275,7 @@ pub(super) fn changed_plugins(before: &Config, after: &Config) -> BTreeSet<Strin
     let all = before.plugin.keys().chain(after.plugin.keys());
     let own = |config: &Config, name: &String| {
         let own = config.plugin.get(name).cloned().unwrap_or_default();
-        (own.threads, own.queue, own.settings)
+        (own.threads, own.spare_threads, own.breaker, own.queue, own.settings)
     };
     all.filter(|name| own(before, name) != own(after, name)).cloned().collect()
 }

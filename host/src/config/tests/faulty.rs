@@ -132,7 +132,7 @@ const FAULTY: &[(&str, &str)] = &[
     ("[plugin.x]\nthreads = 257", "2:11: plugin.x.threads = 257 is out of range; write a whole number from 1 to 256, without quotes"),
     ("[plugin.x]\nqueue = 0", "2:9: plugin.x.queue = 0 is out of range; write a whole number from 1 to 1000000, without quotes"),
     ("[plugin.x]\nsettings = 3", "2:12: plugin.x.settings is a bare number; write a table, [plugin.x.settings]"),
-    ("[plugin.x]\nsetting = {}", "2:1: unknown table \"setting\" in [plugin.x]; did you mean \"settings\"? known here: queue, settings, threads"),
+    ("[plugin.x]\nsetting = {}", "2:1: unknown table \"setting\" in [plugin.x]; did you mean \"settings\"? known here: breaker, queue, settings, spare_threads, threads"),
     ("[plugin.x]\nsettings.n = nan", "2:14: nan is no number in JSON, in which settings reach the plugin; write a finite number, or a string"),
     ("[plugin.x]\nsettings.n = [-inf]", "2:15: -inf is no number in JSON, in which settings reach the plugin; write a finite number, or a string"),
     ("[plugin.x]\nsettings.n = 18446744073709551616", "2:14: 18446744073709551616 does not fit into 64 bits; write a smaller number, or a string the plugin can take apart"),

@@ -189,6 +189,18 @@ impl Flights {
         self.earliest
     }
 
+    /// Brings every deadline forward to `now`: the host ends, and nobody waits any longer.
+    pub(super) fn hurry(&mut self, now: Time) {
+        for (_, flight) in &mut self.flights {
+            if flight.deadline > now {
+                // What its client is told is the time that it really had.
+                flight.timeout = flight.timeout.saturating_sub(flight.deadline.since(now));
+                flight.deadline = now;
+                self.earliest = Some(now);
+            }
+        }
+    }
+
     /// The keys of those whose deadline has passed. Looks through all of them, at most once per timer.
     pub(super) fn expired(&mut self, now: Time) -> Vec<Key> {
         if self.earliest.is_none_or(|earliest| earliest > now) {

@@ -6,6 +6,7 @@
 
 mod flight;
 mod mailbox;
+mod moving;
 mod outbox;
 mod read;
 mod request;
@@ -15,7 +16,7 @@ mod watch;
 use std::cell::{Cell, RefCell};
 use std::future::Future as _;
 use std::os::fd::AsFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,15 +24,17 @@ use std::task::{Context, Poll};
 use arc_swap::Guard;
 use bytes::BytesMut;
 use jackfield_protocol::{FrameLimit, Framing};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::UnixStream;
 
 use self::flight::Flights;
 use self::mailbox::{Delivered, Mailbox};
+pub(crate) use self::moving::Packed;
 use self::outbox::Outbox;
 use self::read::Framer;
 use self::tally::Tally;
 use crate::clock::{Alarm, Time, Wakes};
-use crate::dispatch::{Dispatcher, Table};
+use crate::dispatch::{Dispatcher, Opened, Rules, Table};
 use crate::limits::{Permit, Share};
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
@@ -46,6 +49,10 @@ pub(crate) struct Thread {
     pub(crate) wakes: Wakes,
     /// Set once: answer what is in flight, take nothing new, go.
     pub(crate) draining: Cell<bool>,
+    /// Set once: every connection goes to the thread that takes this one's place.
+    pub(crate) leaving: Cell<bool>,
+    /// Set once: what is in flight gets no more time.
+    pub(crate) hurrying: Cell<bool>,
     buffers: RefCell<Buffers>,
 }
 
@@ -59,7 +66,14 @@ struct Buffers {
 
 impl Thread {
     pub(crate) fn new(dispatcher: Arc<Dispatcher>, wakes: Wakes) -> Rc<Self> {
-        Rc::new(Self { dispatcher, wakes, draining: Cell::new(false), buffers: RefCell::default() })
+        Rc::new(Self {
+            dispatcher,
+            wakes,
+            draining: Cell::new(false),
+            leaving: Cell::new(false),
+            hurrying: Cell::new(false),
+            buffers: RefCell::default(),
+        })
     }
 }
 
@@ -68,6 +82,8 @@ impl Thread {
 pub(crate) struct Manner {
     pub(crate) framing: Framing,
     pub(crate) close_after_reply: bool,
+    /// Whether it is for operators: other methods are reachable.
+    pub(crate) admin: bool,
 }
 
 /// Why a connection ended.
@@ -83,12 +99,20 @@ pub(crate) enum Farewell {
     Vanished,
 }
 
+/// How a connection left its thread.
+pub(crate) enum Left {
+    Closed(Farewell),
+    Moves(Box<Packed>),
+}
+
 /// A connection and everything it owes.
 pub(crate) struct Connection {
     number: u64,
     stream: UnixStream,
     thread: Rc<Thread>,
     manner: Manner,
+    /// The configuration's, as they were at the beginning of the turn.
+    rules: Arc<Rules>,
     mailbox: Arc<Mailbox>,
     framer: Framer,
     /// Bytes of a frame that is not whole, or that must wait.
@@ -108,7 +132,10 @@ pub(crate) struct Connection {
     /// Nothing more is read; what is written goes out, then it closes.
     closing: Option<Farewell>,
     replied: bool,
-    _permit: Permit,
+    /// The request at the front of the inbox waits for this: its plugin hands its state over.
+    waits: Option<Opened>,
+    /// Gone only when the connection has moved on.
+    permit: Option<Permit>,
 }
 
 impl Connection {
@@ -120,12 +147,13 @@ impl Connection {
         permit: Permit,
     ) -> Self {
         let dispatcher = &thread.dispatcher;
+        let rules = dispatcher.rules.load_full();
         Self {
             number,
             stream,
             manner,
             mailbox: Mailbox::new(&thread.dispatcher),
-            framer: Framer::new(manner.framing, FrameLimit::new(dispatcher.limits.frame)),
+            framer: Framer::new(manner.framing, FrameLimit::new(rules.limits.frame)),
             inbox: BytesMut::new(),
             outbox: Outbox::default(),
             flights: Flights::default(),
@@ -138,8 +166,10 @@ impl Connection {
             read_closed: false,
             closing: None,
             replied: false,
+            waits: None,
+            rules,
             thread: Rc::clone(thread),
-            _permit: permit,
+            permit: Some(permit),
         }
     }
 
@@ -148,21 +178,47 @@ impl Connection {
         Poker(Arc::clone(&self.mailbox))
     }
 
-    /// Serves the peer to the end.
-    pub(crate) async fn serve(mut self) -> Farewell {
-        let farewell = std::future::poll_fn(|cx| self.turn(cx)).await;
-        tracing::debug!(conn = self.number, ?farewell, "closed");
-        farewell
+    /// Serves the peer to the end, or until the connection moves to another thread.
+    pub(crate) async fn serve(mut self) -> Left {
+        let left = std::future::poll_fn(|cx| self.turn_or_move(cx)).await;
+        if let Left::Closed(farewell) = left {
+            tracing::debug!(conn = self.number, ?farewell, "closed");
+        }
+        left
+    }
+
+    fn turn_or_move(&mut self, cx: &mut Context<'_>) -> Poll<Left> {
+        if self.thread.leaving.get() {
+            match self.pack() {
+                Ok(packed) => return Poll::Ready(Left::Moves(Box::new(packed))),
+                // It stays for as long as it lasts: the thread ends later.
+                Err(error) => tracing::error!(conn = self.number, %error, "a connection could not be moved"),
+            }
+        }
+        self.turn(cx).map(Left::Closed)
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Farewell> {
         self.mailbox.waker.register(cx.waker());
         let mut buffers = std::mem::take(&mut *self.thread.buffers.borrow_mut());
-        let table = self.thread.dispatcher.table.load();
+        let thread = Rc::clone(&self.thread);
+        let routes = if self.manner.admin { &thread.dispatcher.admin } else { &thread.dispatcher.table };
+        let rules = thread.dispatcher.rules.load();
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            self.rules = Arc::clone(&rules);
+        }
         let mut now = Time::now();
+        if self.thread.hurrying.get() {
+            self.flights.hurry(now);
+        }
         self.alarm.fired(now);
         let mut rounds = 0;
         let farewell = loop {
+            if self.waits.as_mut().is_some_and(|opened| Pin::new(opened).poll(cx).is_ready()) {
+                self.waits = None;
+            }
+            // Looked up anew each time: what was sent after a change was told must not find what was before it.
+            let table = routes.load();
             self.take_delivered(&mut buffers, now);
             self.expire(&mut buffers.out, now);
             let was_full = !self.takes_requests(&buffers.out);
@@ -226,10 +282,11 @@ impl Connection {
 
     /// Whether a further request may be taken: else its bytes stay where they are, in the end with the peer.
     fn takes_requests(&self, out: &[u8]) -> bool {
-        let limits = &self.thread.dispatcher.limits;
+        let limits = &self.rules.limits;
         self.flights.len() < limits.in_flight_per_connection
             && self.outbox.len() + out.len() < outbox::HIGH_WATER
             && self.closing.is_none()
+            && self.waits.is_none()
             && !(self.manner.close_after_reply && (self.replied || !self.flights.is_empty()))
     }
 
@@ -273,7 +330,11 @@ impl Connection {
             }
             let answered = self.manner.close_after_reply && self.replied;
             let nothing_to_come = self.read_closed && self.inbox.is_empty();
-            if answered || nothing_to_come || (self.thread.draining.get() && self.inbox.is_empty()) {
+            if answered || nothing_to_come {
+                return Some(Farewell::Done);
+            }
+            // What the peer sent before is answered, also when the reactor has not told of it yet.
+            if self.thread.draining.get() && self.inbox.is_empty() && !self.has_unread() {
                 return Some(Farewell::Done);
             }
         } else if self.is_deaf() && self.has_hung_up() {
@@ -289,10 +350,19 @@ impl Connection {
 
     /// Whether the peer has closed both ways: one that closed its writing side still gets every reply.
     fn has_hung_up(&self) -> bool {
-        let mut polled =
-            [rustix::event::PollFd::from_borrowed_fd(self.stream.as_fd(), rustix::event::PollFlags::empty())];
-        rustix::event::poll(&mut polled, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
-            && polled[0].revents().contains(rustix::event::PollFlags::HUP)
+        self.polled().contains(PollFlags::HUP)
+    }
+
+    /// Whether there is something to read, if only the end.
+    fn has_unread(&self) -> bool {
+        !self.read_closed && self.polled().contains(PollFlags::IN)
+    }
+
+    /// What the system says of the socket just now.
+    fn polled(&self) -> PollFlags {
+        let mut polled = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut polled, Some(&at_once)).map_or(PollFlags::empty(), |_| polled[0].revents())
     }
 }
 
@@ -307,8 +377,11 @@ impl Poker {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.abandon();
-        self.mailbox.close();
+        // Without its permit it has moved, and lives on elsewhere with its mailbox.
+        if self.permit.is_some() {
+            self.abandon();
+            self.mailbox.close();
+        }
         self.tally.publish(&self.thread.dispatcher);
     }
 }

@@ -155,7 +155,7 @@ impl Connection {
             inbox.advance(consumed);
             self.inbox = inbox;
         }
-        consumed > 0
+        consumed > 0 || self.waits.is_some()
     }
 
     /// Takes every whole frame of `input`, as far as requests may be taken; returns how many bytes that were.
@@ -170,9 +170,13 @@ impl Connection {
         while at < input.len() && self.takes_requests(out) {
             match self.framer.next(&input[at..]) {
                 Piece::Frame { version, kind, payload, consumed } => {
-                    at += consumed;
                     self.frame_begun = None;
                     self.frame(table, version, kind, payload, out, now);
+                    if self.waits.is_some() {
+                        // It stays where it is, and is decoded once more when its plugin can take it.
+                        return at;
+                    }
+                    at += consumed;
                 }
                 Piece::Discard { consumed } => {
                     at += consumed;

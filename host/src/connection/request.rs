@@ -13,7 +13,7 @@ use super::Connection;
 use super::flight::{Key, Turn};
 use super::mailbox::ToConnection;
 use crate::clock::Time;
-use crate::dispatch::{Asked, Ended, Failure, Table, Target};
+use crate::dispatch::{Asked, Ended, Failure, Opened, Table, Target};
 use crate::limits::{Permit, Permits};
 use crate::log::printable;
 use crate::plugin::Call;
@@ -94,6 +94,11 @@ impl Connection {
                 return;
             }
         };
+        if let Some(gate) = &target.held {
+            self.tally.requests -= 1;
+            self.waits = Some(Opened::of(gate));
+            return;
+        }
         let permit = target.permits.as_ref().map(Permits::take);
         if matches!(permit, Some(None)) {
             let failure = Failure::Overloaded("the route is at its max_in_flight");
@@ -180,7 +185,7 @@ impl Connection {
             head.abandon(out);
             return asked.fail(out, &Failure::DeadlineExceeded(target.timeout));
         }
-        let limit = self.thread.dispatcher.limits.frame;
+        let limit = self.rules.limits.frame;
         asked.close(head, out, end, &target.generation.identity.plugin, limit)
     }
 
@@ -226,11 +231,11 @@ impl Connection {
             kind,
             id: id.map(Into::into),
             plugin: Arc::clone(plugin),
-            limit: self.thread.dispatcher.limits.frame,
+            limit: self.rules.limits.frame,
         });
         let params = request.params.map_or(&b""[..], |params| params.get().as_bytes());
         let generation = Arc::clone(&target.generation);
-        let call = Call::new(facts, generation, target.method, params, answer, route_permit);
+        let call = Call::new(facts, generation, target.method, target.run, params, answer, route_permit);
         let (timeout, run) = (target.timeout, target.run);
         let busy = self.flights.lane_is_busy();
         let key = self.flights.add(version, kind, id, deadline, timeout, call, run, permit);
@@ -288,6 +293,7 @@ impl Connection {
                     run: flight.run,
                     timeout: flight.timeout,
                     permits: None,
+                    held: None,
                 };
                 let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());
                 let ended = self.run_here(&target, &call.facts, &call.params, asked, out, &mut now);

@@ -21,11 +21,15 @@ impl Connection {
         let mut delivered = std::mem::take(&mut buffers.delivered);
         self.mailbox.take(&mut delivered);
         for reply in delivered.drain(..) {
-            if self.flights.remove(reply.key).is_none() {
-                // Its deadline was answered, and that was its one reply.
+            // Also one whose timer has not fired yet: a method that waits for another until their common deadline
+            // fails just then, and the client must be told of the deadline, not of that failure.
+            let in_time = self.flights.get(reply.key).is_some_and(|flight| flight.deadline > now);
+            if !in_time {
+                // Its deadline was answered or is about to be, and that is its one reply.
                 self.tally.late_results += 1;
                 continue;
             }
+            self.flights.remove(reply.key);
             buffers.out.extend_from_slice(&reply.frame);
             self.answered(reply.ended);
             if self.flights.running == Some(reply.key) {
@@ -43,7 +47,7 @@ impl Connection {
             self.frame_begun = Some((now, 0));
         }
         if self.closing.is_none() && self.frame_due().is_some_and(|at| at <= now) {
-            let failure = Failure::SlowFrame(self.thread.dispatcher.timeouts.frame);
+            let failure = Failure::SlowFrame(self.rules.timeouts.frame);
             self.refuse_and_close(out, Version::V1_0, &failure, "a frame came too slowly");
         }
         for key in self.flights.expired(now) {
@@ -51,6 +55,7 @@ impl Connection {
                 continue;
             }
             let Some(flight) = self.flights.remove(key) else { continue };
+            flight.call.generation.timed_out();
             flight.call.cancel();
             let asked = Asked {
                 framing: self.manner.framing,
@@ -69,7 +74,7 @@ impl Connection {
 
     /// Whether a limit of time has passed that ends the connection.
     pub(super) fn overdue(&mut self, now: Time) -> Option<Farewell> {
-        let timeouts = &self.thread.dispatcher.timeouts;
+        let timeouts = &self.rules.timeouts;
         if self.outbox.gives_up(timeouts.write).is_some_and(|at| at <= now) {
             return Some(self.cut("the peer does not read"));
         }
@@ -78,19 +83,22 @@ impl Connection {
 
     /// When a connection on which nothing is going on has been idle for too long.
     fn idle_until(&self) -> Option<Time> {
-        let idle = self.flights.is_empty() && self.outbox.is_empty() && self.frame_begun.is_none();
-        idle.then(|| self.last_active.after(self.thread.dispatcher.timeouts.idle))
+        let idle = self.flights.is_empty()
+            && self.outbox.is_empty()
+            && self.frame_begun.is_none()
+            && self.waits.is_none();
+        idle.then(|| self.last_active.after(self.rules.timeouts.idle))
     }
 
     fn frame_due(&self) -> Option<Time> {
         let (begun, bytes) = self.frame_begun?;
         let for_its_size = Duration::from_millis(bytes.saturating_mul(1000) / SLOWEST);
-        Some(begun.after(self.thread.dispatcher.timeouts.frame).after(for_its_size))
+        Some(begun.after(self.rules.timeouts.frame).after(for_its_size))
     }
 
     /// When the connection must look at the clock again, if nothing happens before.
     pub(super) fn next_instant(&self, now: Time) -> Time {
-        let timeouts = &self.thread.dispatcher.timeouts;
+        let timeouts = &self.rules.timeouts;
         let look = self.is_deaf().then(|| now.after(LOOK));
         let given_up = self.outbox.gives_up(timeouts.write);
         [self.flights.earliest(), self.frame_due(), given_up, look, self.idle_until()]

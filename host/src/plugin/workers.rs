@@ -139,15 +139,6 @@ fn serve(queue: &Queue) {
             state.waiting -= 1;
         };
         drop(state);
-        if call.claim() {
-            run(&call);
-        }
+        call.run_here();
     }
-}
-
-fn run(call: &Call) {
-    let mut out = Vec::with_capacity(256);
-    let head = call.answer.open(&mut out);
-    let end = call.generation.run_direct(call.method, &call.facts, &call.params, &mut out);
-    call.answer.close(head, out, end);
 }

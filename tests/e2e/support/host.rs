@@ -10,8 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::build::artifacts;
+use super::line_peer::LinePeer;
 use super::log::Log;
-use super::peer::{LinePeer, Peer};
+use super::peer::Peer;
 use super::scratch::Scratch;
 use super::wait::{until_some, within};
 

@@ -7,6 +7,7 @@ pub(crate) mod build;
 pub(crate) mod footprint;
 pub(crate) mod host;
 pub(crate) mod ledger;
+pub(crate) mod line_peer;
 pub(crate) mod log;
 pub(crate) mod peer;
 pub(crate) mod program;
@@ -15,5 +16,5 @@ pub(crate) mod vector;
 pub(crate) mod wait;
 
 pub(crate) use host::{HostBuilder, HostProcess};
-pub(crate) use peer::{Frame, LinePeer, Peer};
+pub(crate) use peer::{Frame, Peer};
 pub(crate) use wait::{CEILING, until};

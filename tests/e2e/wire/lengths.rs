@@ -10,6 +10,7 @@ use crate::support::peer::{
 use crate::support::{HostProcess, Peer, until};
 
 const LIMIT: usize = 4096;
+const LIMIT_U32: u32 = 4096;
 
 /// Clients that announce more than they send.
 const CONNECTIONS: usize = 1000;
@@ -75,7 +76,7 @@ fn up_to_four_times_the_limit_is_read_away_and_the_connection_stays() {
 fn the_refusal_does_not_wait_for_the_payload() {
     let host = small();
     let mut peer = host.peer();
-    peer.send(header(V1_0, SYNC, (2 * LIMIT) as u32));
+    peer.send(header(V1_0, SYNC, 2 * LIMIT_U32));
     expect_too_large(&mut peer, V1_0);
     // Byte by byte to its end, and one request behind it.
     for _ in 0..2 * LIMIT {
@@ -87,7 +88,7 @@ fn the_refusal_does_not_wait_for_the_payload() {
 #[test]
 fn above_four_times_the_limit_it_is_told_and_closed() {
     let host = small();
-    for length in [4 * LIMIT as u32 + 1, 0x7fff_ffff, 0xffff_ffff] {
+    for length in [4 * LIMIT_U32 + 1, 0x7fff_ffff, 0xffff_ffff] {
         let mut peer = host.peer();
         peer.send(header(V1_1, ASYNC_REQUEST, length));
         expect_too_large(&mut peer, V1_1);

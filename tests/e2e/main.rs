@@ -7,7 +7,9 @@
 
 mod support;
 
+mod call;
 mod cli;
+mod clients;
 mod embedded;
 mod envelope;
 mod examples;

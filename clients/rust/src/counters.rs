@@ -10,6 +10,8 @@ pub struct Stats {
     pub connections: usize,
     /// Sockets that no call uses now.
     pub idle: usize,
+    /// Requests in flight now, those included whose callers have given up but whose replies may still come.
+    pub in_flight: usize,
     /// Calls that wait for a connection now.
     pub waiting: usize,
     /// Connections made so far.

@@ -1,6 +1,8 @@
 //! The system calls on one Unix socket, none of which ever waits.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -67,16 +69,15 @@ impl Socket {
         }
     }
 
+    /// A second descriptor of the same socket.
+    pub(crate) fn duplicate(&self) -> io::Result<UnixStream> {
+        Ok(self.0.try_clone()?.into())
+    }
+
     /// Ends the connection in both directions; the descriptor lives as long as this value.
     pub(crate) fn shut_down(&self) {
         // Fails only where the connection has ended already.
         let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 

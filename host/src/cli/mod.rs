@@ -2,8 +2,10 @@
 
 mod call;
 mod check;
+mod failure;
 mod follow;
 mod inspect;
+mod operate;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use jackfield::load::Refused;
 pub(crate) use call::{Call, call};
 pub(crate) use check::check;
 pub(crate) use inspect::{Inspect, inspect};
+pub(crate) use operate::{List, Reload, Rollback, list, reload, rollback};
 pub(crate) use serve::serve;
 
 /// sysexits.h, `EX_UNAVAILABLE`: there is no host to ask.
@@ -55,6 +58,12 @@ pub(crate) enum Command {
 pub(crate) enum PluginCommand {
     /// Print what a plugin's file says of itself; nothing of it is run
     Inspect(Inspect),
+    /// Print the plugins of a running host
+    List(List),
+    /// Load a plugin's file again, or all; what cannot be loaded is refused, and what serves serves on
+    Reload(Reload),
+    /// Put the content that served before back
+    Rollback(Rollback),
 }
 
 /// Why there is no configuration to work with.

@@ -41,7 +41,12 @@ pub(crate) fn artifacts() -> &'static Artifacts {
 
 /// Builds an example program of the package `jackfield`, and gives back where it is.
 pub(crate) fn example(name: &str) -> PathBuf {
-    let built = cargo(&root(), &target(), &["-p", "jackfield", "--example", name, "--profile", &profile()]);
+    example_of("jackfield", name)
+}
+
+/// As [`example`], of any package.
+pub(crate) fn example_of(package: &str, name: &str) -> PathBuf {
+    let built = cargo(&root(), &target(), &["-p", package, "--example", name, "--profile", &profile()]);
     let example = built.into_iter().find(|built| built.kind == "example" && built.name == name);
     example.expect("cargo says where the example is").file
 }

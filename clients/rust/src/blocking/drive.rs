@@ -3,17 +3,14 @@
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::call::{Call, Next};
-use crate::connection::{Answer, Connection, End, Failure, Flying};
+use crate::call::{Call, Next, Prepared};
+use crate::connection::{Answer, Connection, End, Failure, Flying, Received};
 use crate::error::Error;
-use crate::pool::{Lease, Place, Turn};
-
-/// The longest that a heartbeat on an idle connection may take before the connection counts as dead.
-const PROBE: Duration = Duration::from_secs(1);
+use crate::pool::{Lease, PROBE, Place, Turn};
 
 struct Unpark(Thread);
 
@@ -32,16 +29,18 @@ fn waker() -> Waker {
 }
 
 /// Makes a call: all its tries.
-pub(super) fn run(call: &mut Call) -> Result<Bytes, Error> {
+pub(super) fn run(prepared: Prepared) -> Result<Bytes, Error> {
+    let mut call = prepared.begin()?;
     let waker = waker();
     loop {
-        let flying = place(call, &waker).map_err(|error| call.fail(error))?;
+        let flying = place(&mut call, &waker).map_err(|error| call.fail(error))?;
         let outcome = wait(flying, call.deadline, &waker).map_err(|expired| call.fail(expired))?;
         match call.settle(outcome) {
             Next::Done(result) => return Ok(result),
             Next::Again(delay) => thread::sleep(delay),
             Next::Failed(error) => return Err(error),
         }
+        call.is_in_time()?;
     }
 }
 
@@ -50,6 +49,9 @@ fn place(call: &mut Call, waker: &Waker) -> Result<Flying, Error> {
     let pool = Arc::clone(&call.pool);
     let mut turn = Turn::new(&pool, call.frame.mode(), Instant::now());
     loop {
+        if Instant::now() >= call.deadline {
+            return Err(pool.expired());
+        }
         match pool.place(&mut call.frame, &mut turn, waker) {
             Place::Flying(flying) => return Ok(flying),
             Place::Probe(lease) => {
@@ -64,9 +66,6 @@ fn place(call: &mut Call, waker: &Waker) -> Result<Flying, Error> {
                 thread::park_timeout(until.saturating_duration_since(Instant::now()));
             }
             Place::Failed(error) => return Err(error),
-        }
-        if Instant::now() >= call.deadline {
-            return Err(pool.expired());
         }
     }
 }
@@ -107,7 +106,9 @@ fn exchange(
             continue;
         };
         // Who read before may have left the outcome, or the end, before it let go of the reader.
-        if !connection.flight().is_settled(flying.key()) && !connection.receive(&mut reader) {
+        if !connection.flight().is_settled(flying.key())
+            && connection.receive(&mut reader) == Received::Nothing
+        {
             wait_ready(&connection, unsent, deadline);
             connection.receive(&mut reader);
         }

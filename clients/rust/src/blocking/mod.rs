@@ -10,11 +10,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::builder::Builder;
-use crate::call::{Call, RequestFrame};
+use crate::call::{Prepared, RequestFrame, decode};
 use crate::counters::Stats;
 use crate::error::Error;
 use crate::options::Mode;
 use crate::pool::Pool;
+use crate::request::Request;
 
 /// A client for threads; cheap to clone, and clones share their connections.
 ///
@@ -61,9 +62,11 @@ impl Client {
     }
 
     /// A call with its own settings.
-    pub fn request<'a, P: Serialize + ?Sized>(&'a self, method: &'a str, params: &'a P) -> Request<'a, P> {
-        let mode = self.pool.options.mode;
-        Request { pool: &self.pool, method, params, timeout: None, idempotent: false, mode }
+    pub fn request<'a, P>(&'a self, method: &'a str, params: &'a P) -> Request<'a, Client, P>
+    where
+        P: Serialize + ?Sized,
+    {
+        Request::new(self, self.pool.options.mode, method, params)
     }
 
     /// Sends a heartbeat and reads its answer; how long that took.
@@ -72,9 +75,8 @@ impl Client {
     /// There is no host, or it did not answer in time.
     pub fn ping(&self) -> Result<Duration, Error> {
         let began = Instant::now();
-        let options = &self.pool.options;
-        let frame = RequestFrame::heartbeat(options.mode);
-        drive::run(&mut Call::new(&self.pool, frame, options.deadline(began, None), true))?;
+        let frame = RequestFrame::heartbeat(self.pool.options.mode);
+        drive::run(Prepared::new(&self.pool, Ok(frame), None, true))?;
         Ok(began.elapsed())
     }
 
@@ -94,50 +96,16 @@ impl Builder<Client> {
     /// The client. It connects when it is first used.
     #[must_use]
     pub fn build(self) -> Client {
-        Client { pool: Pool::new(self.options, |_| Ok(())) }
+        Client { pool: Pool::new(self.options, |_| ()) }
     }
 }
 
-/// A call that is about to be made.
-#[derive(Debug)]
-#[must_use = "a request does nothing until it is sent"]
-pub struct Request<'a, P: ?Sized> {
-    pool: &'a Arc<Pool>,
-    method: &'a str,
-    params: &'a P,
-    timeout: Option<Duration>,
-    idempotent: bool,
-    mode: Mode,
-}
-
-impl<P: Serialize + ?Sized> Request<'_, P> {
-    /// What this call may take in all.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Says that executing the request twice does no harm: it is sent again if its connection is lost.
-    pub fn idempotent(mut self, idempotent: bool) -> Self {
-        self.idempotent = idempotent;
-        self
-    }
-
-    /// How this call uses the wire.
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.mode = mode;
-        self
-    }
-
+impl<P: Serialize + ?Sized> Request<'_, Client, P> {
     /// Makes the call.
     ///
     /// # Errors
     /// See [`Error`].
     pub fn send<R: DeserializeOwned>(self) -> Result<R, Error> {
-        let deadline = self.pool.options.deadline(Instant::now(), self.timeout);
-        let frame = RequestFrame::new(self.mode, self.method, self.params)?;
-        let mut call = Call::new(self.pool, frame, deadline, self.idempotent);
-        let result = drive::run(&mut call)?;
-        serde_json::from_slice(&result).map_err(Error::Decode)
+        decode(&drive::run(self.prepare(|client| &client.pool))?)
     }
 }

@@ -10,6 +10,8 @@ use crate::options::Mode;
 
 /// Where the id's text stands: `write_request` puts the id first, as `{"id":"…`.
 const ID_AT: usize = HEADER_LEN + br#"{"id":""#.len();
+/// Params that are null are left out: to a host both are the same, and JSON-RPC knows no null there.
+const PARAMS: &[u8] = br#","params":"#;
 /// Where a header keeps its length (protocol section 1).
 const LENGTH_AT: usize = 3;
 
@@ -42,8 +44,12 @@ impl RequestFrame {
             .map_err(|error| EncodeError::TooLarge(error.length))?;
         // The params go straight into the frame instead of through a buffer of their own.
         bytes.pop();
-        bytes.extend_from_slice(b",\"params\":");
+        let without = bytes.len();
+        bytes.extend_from_slice(PARAMS);
         serde_json::to_writer(&mut bytes, params)?;
+        if bytes.get(without + PARAMS.len()..) == Some(b"null") {
+            bytes.truncate(without);
+        }
         bytes.push(b'}');
         let payload = bytes.len() - HEADER_LEN;
         let length = u32::try_from(payload).map_err(|_| EncodeError::TooLarge(payload))?;
@@ -113,6 +119,17 @@ mod tests {
                 assert_eq!(request.params.unwrap().get(), r#"{"x":[1,null]}"#);
                 assert_eq!(request.id.and_then(Key::from_id), Some(key));
             }
+        }
+    }
+
+    #[test]
+    fn params_that_are_null_are_left_out() {
+        for (params, written) in
+            [(json!(null), None), (json!({}), Some("{}")), (json!([null]), Some("[null]"))]
+        {
+            let frame = RequestFrame::new(Mode::Multiplexed, "m", &params).unwrap();
+            let request = Request::parse(&frame.bytes()[HEADER_LEN..]).unwrap();
+            assert_eq!(request.params.map(|params| params.get()), written);
         }
     }
 

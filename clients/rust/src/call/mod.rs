@@ -6,13 +6,43 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use crate::connection::{Answer, Failure};
-use crate::error::{Error, Phase};
+use crate::error::{EncodeError, Error, Phase};
 use crate::options::later;
 use crate::pool::{Pool, backoff};
 
 pub(crate) use frame::RequestFrame;
+
+/// A request that is written, or could not be, and has not begun.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pool: Arc<Pool>,
+    frame: Result<RequestFrame, EncodeError>,
+    timeout: Option<Duration>,
+    idempotent: bool,
+}
+
+impl Prepared {
+    /// `timeout` is the client's own where it is `None`.
+    pub(crate) fn new(
+        pool: &Arc<Pool>,
+        frame: Result<RequestFrame, EncodeError>,
+        timeout: Option<Duration>,
+        idempotent: bool,
+    ) -> Prepared {
+        Prepared { pool: Arc::clone(pool), frame, timeout, idempotent }
+    }
+
+    /// From here on time counts.
+    pub(crate) fn begin(self) -> Result<Call, Error> {
+        let Prepared { pool, frame, timeout, idempotent } = self;
+        let frame = frame?;
+        let deadline = pool.options.deadline(Instant::now(), timeout);
+        Ok(Call { pool, frame, deadline, idempotent, tries: 0, may_have_run: false })
+    }
+}
 
 /// A call under way.
 #[derive(Debug)]
@@ -39,10 +69,6 @@ pub(crate) enum Next {
 }
 
 impl Call {
-    pub(crate) fn new(pool: &Arc<Pool>, frame: RequestFrame, deadline: Instant, idempotent: bool) -> Call {
-        Call { pool: Arc::clone(pool), frame, deadline, idempotent, tries: 0, may_have_run: false }
-    }
-
     /// What follows the outcome of one try.
     pub(crate) fn settle(&mut self, outcome: Result<Answer, Failure>) -> Next {
         let failure = match outcome {
@@ -96,10 +122,18 @@ impl Call {
         error
     }
 
-    /// The error of a call whose deadline passed while it waited to be sent again.
-    pub(crate) fn expired(&self) -> Error {
-        self.fail(Error::Timeout { phase: Phase::Retry, sent: false })
+    /// An error where the deadline passed while the call waited to be sent again.
+    pub(crate) fn is_in_time(&self) -> Result<(), Error> {
+        if Instant::now() < self.deadline {
+            return Ok(());
+        }
+        Err(self.fail(Error::Timeout { phase: Phase::Retry, sent: false }))
     }
+}
+
+/// The result as the type that the caller asked for.
+pub(crate) fn decode<R: DeserializeOwned>(result: &[u8]) -> Result<R, Error> {
+    serde_json::from_slice(result).map_err(Error::Decode)
 }
 
 fn error(failure: Failure) -> Error {

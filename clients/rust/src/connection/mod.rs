@@ -39,6 +39,17 @@ pub(crate) struct Reader {
     scratch: Box<[u8]>,
 }
 
+/// What one receive brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Received {
+    /// Nothing was there.
+    Nothing,
+    /// Everything that was there.
+    All,
+    /// A full buffer, or the end: there may be more.
+    More,
+}
+
 impl Connection {
     pub(crate) fn new(socket: Socket, limit: FrameLimit, pool: Weak<Pool>) -> Arc<Connection> {
         let reader = Reader { frames: FrameBuffer::new(limit), scratch: vec![0; READ].into_boxed_slice() };
@@ -102,6 +113,13 @@ impl Connection {
         }
     }
 
+    /// Whether something is queued that the kernel does not have. What is queued on a connection that has ended is
+    /// not sent any more.
+    pub(crate) fn has_unsent(&self) -> bool {
+        let flight = self.flight();
+        !flight.is_ended() && flight.outbox.unsent() > 0
+    }
+
     /// Sends what the kernel takes now; whether something is left.
     pub(crate) fn flush(&self) -> bool {
         let mut flight = self.flight();
@@ -123,20 +141,20 @@ impl Connection {
         }
     }
 
-    /// Receives once and gives every whole frame to whom it belongs; `false` where nothing was there. The connection
-    /// may have ended afterwards.
-    pub(crate) fn receive(&self, reader: &mut Reader) -> bool {
+    /// Receives once and gives every whole frame to whom it belongs. The connection may have ended afterwards.
+    pub(crate) fn receive(&self, reader: &mut Reader) -> Received {
         let received = match self.socket.receive(&mut reader.scratch) {
             Ok(0) => Err(End::Lost(None)),
             Ok(received) => Ok(received),
-            Err(Errno::AGAIN) => return false,
+            Err(Errno::AGAIN) => return Received::Nothing,
             Err(errno) => Err(End::Lost(Some(errno))),
         };
+        let is_all = received.as_ref().is_ok_and(|received| *received < READ);
         match received.and_then(|received| self.dispatch(reader, received)) {
             Ok(()) => self.make_room_known(),
             Err(end) => self.end(end),
         }
-        true
+        if is_all { Received::All } else { Received::More }
     }
 
     fn dispatch(&self, reader: &mut Reader, received: usize) -> Result<(), End> {
@@ -155,7 +173,7 @@ impl Connection {
     /// worth more than "broken pipe".
     fn broken(&self, errno: Errno) {
         let mut reader = self.reader();
-        while !self.flight().is_ended() && self.receive(&mut reader) {}
+        while !self.flight().is_ended() && self.receive(&mut reader) != Received::Nothing {}
         drop(reader);
         self.end(End::Lost(Some(errno)));
     }

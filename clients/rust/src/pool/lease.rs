@@ -46,7 +46,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if !self.is_kept {
             self.connection.end(End::Closed);
-            self.pool.unlease();
+            self.pool.unlease(&self.connection);
         }
     }
 }

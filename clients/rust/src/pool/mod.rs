@@ -6,7 +6,6 @@ mod lease;
 mod place;
 mod waiting;
 
-use std::io;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -20,7 +19,7 @@ use crate::options::{Mode, Options};
 use waiting::Waiting;
 
 pub(crate) use lease::Lease;
-pub(crate) use place::{Place, Turn};
+pub(crate) use place::{PROBE, Place, Turn};
 
 /// All that the calls of one client share.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub(crate) struct Pool {
     pub(crate) options: Options,
     pub(crate) counters: Counters,
     /// What a new connection needs to be driven: a task, or nothing.
-    adopt: fn(&Arc<Connection>) -> io::Result<()>,
+    adopt: fn(&Arc<Connection>),
     state: Mutex<State>,
     /// Calls in `state.waiting`, to be asked without the lock.
     waiting: AtomicUsize,
@@ -49,8 +48,8 @@ struct State {
     shared: Vec<Used>,
     /// Connections at rest; the one used last is at the end and is used first, the others grow old.
     idle: Vec<Used>,
-    /// Connections out on a lease.
-    leased: usize,
+    /// Connections out on a lease: each is one caller's.
+    leased: Vec<Arc<Connection>>,
     exclusive: Waiting,
     multiplexed: Waiting,
     /// No attempt to connect before this instant.
@@ -62,7 +61,11 @@ struct State {
 
 impl State {
     fn connections(&self) -> usize {
-        self.shared.len() + self.idle.len() + self.leased
+        self.shared.len() + self.idle.len() + self.leased.len()
+    }
+
+    fn unlease(&mut self, connection: &Arc<Connection>) {
+        self.leased.retain(|leased| !Arc::ptr_eq(leased, connection));
     }
 
     fn waiting(&mut self, mode: Mode) -> &mut Waiting {
@@ -74,7 +77,7 @@ impl State {
 }
 
 impl Pool {
-    pub(crate) fn new(options: Options, adopt: fn(&Arc<Connection>) -> io::Result<()>) -> Arc<Pool> {
+    pub(crate) fn new(options: Options, adopt: fn(&Arc<Connection>)) -> Arc<Pool> {
         Arc::new(Pool {
             options,
             counters: Counters::default(),
@@ -133,7 +136,7 @@ impl Pool {
 
     fn rest(&self, connection: &Arc<Connection>) {
         let mut state = self.state();
-        state.leased = state.leased.saturating_sub(1);
+        state.unlease(connection);
         let ended = state.is_closed || connection.flight().is_ended();
         if !ended {
             state.idle.push(Used { connection: Arc::clone(connection), at: Instant::now() });
@@ -148,16 +151,16 @@ impl Pool {
 
     fn share(&self, connection: &Arc<Connection>) {
         let mut state = self.state();
-        state.leased = state.leased.saturating_sub(1);
+        state.unlease(connection);
         if !connection.flight().is_ended() {
             state.shared.push(Used { connection: Arc::clone(connection), at: Instant::now() });
         }
         self.wake_locked(&mut state);
     }
 
-    fn unlease(&self) {
+    fn unlease(&self, connection: &Arc<Connection>) {
         let mut state = self.state();
-        state.leased = state.leased.saturating_sub(1);
+        state.unlease(connection);
         self.wake_locked(&mut state);
     }
 
@@ -188,8 +191,8 @@ impl Pool {
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
-        let known = state.shared.iter().chain(&state.idle);
-        let connections: Vec<Arc<Connection>> = known.map(|used| Arc::clone(&used.connection)).collect();
+        let known = state.shared.iter().chain(&state.idle).map(|used| &used.connection);
+        let connections: Vec<Arc<Connection>> = known.chain(&state.leased).map(Arc::clone).collect();
         state.exclusive.wake_all();
         state.multiplexed.wake_all();
         self.count_waiting(&state);
@@ -201,10 +204,12 @@ impl Pool {
 
     pub(crate) fn stats(&self) -> Stats {
         let state = self.state();
-        let at_rest = state.shared.iter().filter(|used| used.connection.flight().load() == 0).count();
+        let shared = state.shared.iter().map(|used| used.connection.flight().load());
+        let leased = state.leased.iter().map(|connection| connection.flight().load());
         Stats {
             connections: state.connections(),
-            idle: state.idle.len() + at_rest,
+            idle: state.idle.len() + shared.clone().filter(|load| *load == 0).count(),
+            in_flight: shared.chain(leased).sum(),
             waiting: state.exclusive.len() + state.multiplexed.len(),
             connects: self.counters.connects.get(),
             connect_failures: self.counters.connect_failures.get(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -17,6 +17,9 @@ use crate::socket::{Rest, Socket, is_transient};
 /// A shared connection with this many unsent bytes takes no further call: a call that is not in its outbox can still
 /// go elsewhere.
 const CONGESTED: usize = 256 * 1024;
+
+/// The longest that a heartbeat on an idle connection may take before the connection counts as dead.
+pub(crate) const PROBE: Duration = Duration::from_secs(1);
 
 /// What a call is to do.
 #[derive(Debug)]
@@ -76,18 +79,20 @@ impl Pool {
         let now = Instant::now();
         // Connections found unusable on the way; ended when the pool is no longer locked.
         let mut ended = Vec::new();
+        // A new connection; given to who drives it then too, for that may end it at once.
+        let mut made = None;
         let mut state = self.state();
         let place = if state.is_closed {
             Place::Failed(Error::Closed { sent: false })
         } else if turn.number.is_none() && state.waiting(turn.mode).len() > 0 {
-            self.wait(&mut state, turn, waker)
+            self.wait(&mut state, turn, now, waker)
         } else {
             let found = match turn.mode {
                 Mode::Exclusive => self.find_alone(&mut state, now, &mut ended),
                 Mode::Multiplexed => self.find_shared(&mut state, now, &mut ended),
             };
             let found = match found {
-                Found::Nothing { may_connect: true } => self.connect(&mut state, turn, now),
+                Found::Nothing { may_connect: true } => self.connect(&mut state, turn, now, &mut made),
                 Found::Nothing { .. } => Err(None),
                 found => Ok(found),
             };
@@ -97,16 +102,18 @@ impl Pool {
                     connection.flight().begin(key, frame.asked(), frame.bytes());
                     drop(state);
                     end_all(ended);
+                    made.iter().for_each(self.adopt);
                     return Place::Flying(Flying::shared(connection, key));
                 }
                 Ok(Found::Alone(connection)) => {
                     drop(state);
                     end_all(ended);
                     let lease = Lease::new(self, connection);
+                    made.iter().for_each(self.adopt);
                     return Place::Flying(Flying::alone(lease, frame));
                 }
                 Ok(Found::Stale(connection)) => Place::Probe(Lease::new(self, connection)),
-                Ok(Found::Nothing { .. }) | Err(None) => self.wait(&mut state, turn, waker),
+                Ok(Found::Nothing { .. }) | Err(None) => self.wait(&mut state, turn, now, waker),
                 Err(Some(error)) => Place::Failed(error),
             }
         };
@@ -127,13 +134,14 @@ impl Pool {
         }
     }
 
-    fn wait(&self, state: &mut State, turn: &mut Turn, waker: &Waker) -> Place {
+    fn wait(&self, state: &mut State, turn: &mut Turn, now: Instant, waker: &Waker) -> Place {
         if turn.number.is_none()
             && state.exclusive.len() + state.multiplexed.len() >= self.options.max_waiting
         {
             return Place::Failed(self.full(state));
         }
-        let until = state.connect_at;
+        // An instant that has passed is nothing to wait for: then it is room that is missing, and who makes it wakes.
+        let until = state.connect_at.filter(|at| *at > now);
         let waiting = state.waiting(turn.mode);
         let number = *turn.number.get_or_insert_with(|| waiting.turn());
         waiting.enter(number, waker);
@@ -158,8 +166,9 @@ impl Pool {
             } else if is_retiring || load >= self.options.max_in_flight {
                 at += 1;
             } else if load == 0 && now.duration_since(used.at) >= self.options.health_check_after {
-                state.leased += 1;
-                return Found::Stale(state.shared.swap_remove(at).connection);
+                let connection = state.shared.swap_remove(at).connection;
+                state.leased.push(Arc::clone(&connection));
+                return Found::Stale(connection);
             } else if unsent >= CONGESTED {
                 is_congested = true;
                 at += 1;
@@ -173,7 +182,7 @@ impl Pool {
         }
         match self.find_idle(state, now, ended) {
             Found::Alone(connection) => {
-                state.leased = state.leased.saturating_sub(1);
+                state.unlease(&connection);
                 state.shared.push(Used { connection: Arc::clone(&connection), at: now });
                 Found::Shared(connection)
             }
@@ -214,9 +223,10 @@ impl Pool {
                 ended.push(used.connection);
                 continue;
             }
-            state.leased += 1;
             let is_stale = now.duration_since(used.at) >= self.options.health_check_after;
-            return if is_stale { Found::Stale(used.connection) } else { Found::Alone(used.connection) };
+            let connection = used.connection;
+            state.leased.push(Arc::clone(&connection));
+            return if is_stale { Found::Stale(connection) } else { Found::Alone(connection) };
         }
         Found::Nothing { may_connect: true }
     }
@@ -229,11 +239,13 @@ impl Pool {
         self.is_old(used, now) || used.connection.socket.rest() == Rest::Ended
     }
 
+    /// A new connection; `Err(None)` where it is not the time for one.
     fn connect(
         self: &Arc<Pool>,
         state: &mut State,
         turn: &Turn,
         now: Instant,
+        made: &mut Option<Arc<Connection>>,
     ) -> Result<Found, Option<Error>> {
         if state.connections() >= self.options.max_connections {
             return Err(None);
@@ -245,37 +257,16 @@ impl Pool {
             return Err(None);
         }
         match Socket::connect(&self.options.path) {
-            Ok(socket) => self.adopt(state, socket, turn.mode, now).map_err(Some),
+            Ok(socket) => {
+                let connection = Connection::new(socket, self.options.frame_limit, Arc::downgrade(self));
+                *made = Some(Arc::clone(&connection));
+                self.counters.connects.add_one();
+                state.failure = None;
+                state.connect_at = None;
+                Ok(state.take_in(connection, turn.mode, now))
+            }
             Err(errno) => Err(self.refused(state, errno, turn, now)),
         }
-    }
-
-    fn adopt(
-        self: &Arc<Pool>,
-        state: &mut State,
-        socket: Socket,
-        mode: Mode,
-        now: Instant,
-    ) -> Result<Found, Error> {
-        let connection = Connection::new(socket, self.options.frame_limit, Arc::downgrade(self));
-        (self.adopt)(&connection).map_err(|source| Error::Connect {
-            path: self.options.path.clone(),
-            source,
-            transient: false,
-        })?;
-        self.counters.connects.add_one();
-        state.failure = None;
-        state.connect_at = None;
-        Ok(match mode {
-            Mode::Exclusive => {
-                state.leased += 1;
-                Found::Alone(connection)
-            }
-            Mode::Multiplexed => {
-                state.shared.push(Used { connection: Arc::clone(&connection), at: now });
-                Found::Shared(connection)
-            }
-        })
     }
 
     /// An attempt to connect failed: the error that ends the call, `None` if it is to wait.
@@ -285,6 +276,21 @@ impl Pool {
         self.connect_failed(state, now);
         let transient = is_transient(errno);
         (!transient || now >= turn.connect_until).then(|| self.connect_error(errno, transient))
+    }
+}
+
+impl State {
+    fn take_in(&mut self, connection: Arc<Connection>, mode: Mode, now: Instant) -> Found {
+        match mode {
+            Mode::Exclusive => {
+                self.leased.push(Arc::clone(&connection));
+                Found::Alone(connection)
+            }
+            Mode::Multiplexed => {
+                self.shared.push(Used { connection: Arc::clone(&connection), at: now });
+                Found::Shared(connection)
+            }
+        }
     }
 }
 

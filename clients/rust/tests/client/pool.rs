@@ -1,0 +1,249 @@
+//! The pool: how many sockets, which one is used, and which one never again.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use jackfield_client::{Client, Error, Mode, Stats, blocking};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::calls::runtime;
+use crate::support::{Scratch, Server, until};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn client(server: &Server) -> blocking::Client {
+    blocking::Client::builder(&server.socket).timeout(LONG).build()
+}
+
+/// Calls that all have to be there at once: the peak of the sockets is then the limit, if it holds.
+#[test]
+fn a_hundred_callers_share_twenty_sockets() {
+    let server = Server::play(&json!([[{"serve": "fifo"}]]));
+    let client = client(&server);
+    let (answered, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for caller in 0..100 {
+            let (client, answered, most) = (&client, &answered, &most);
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let echo: [i32; 2] = client.call("system.echo", &[caller, round]).unwrap();
+                    assert_eq!(echo, [caller, round]);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    most.fetch_max(client.stats().connections, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let Stats { connections, idle, waiting, connects, .. } = client.stats();
+    assert_eq!(answered.into_inner(), 2_000);
+    assert!(most.into_inner() <= 20 && connects <= 20, "{connects} connections were made");
+    assert_eq!((idle, waiting), (connections, 0));
+    client.close();
+    assert!(server.finish().connections().len() <= 20);
+}
+
+#[test]
+fn a_hundred_tasks_share_twenty_sockets() {
+    let server = Server::play(&json!([[{"serve": "fifo"}]]));
+    let (answered, most) = runtime().block_on(async {
+        let client = Client::builder(&server.socket).timeout(LONG).mode(Mode::Exclusive).build();
+        let mut callers = JoinSet::new();
+        let mut most = 0;
+        for caller in 0..100 {
+            let client = client.clone();
+            callers.spawn(async move {
+                for round in 0..20 {
+                    let echo: [i32; 2] = client.call("system.echo", &[caller, round]).await.unwrap();
+                    assert_eq!(echo, [caller, round]);
+                }
+                client.stats().connections
+            });
+        }
+        let mut answered = 0;
+        while let Some(seen) = callers.join_next().await {
+            most = most.max(seen.unwrap());
+            answered += 1;
+        }
+        client.close();
+        (answered, most)
+    });
+    assert_eq!((answered, most), (100, 20), "all had their answers, and the limit was reached");
+    assert_eq!(server.finish().connections().len(), 20);
+}
+
+#[test]
+fn more_calls_than_the_sockets_have_room_for_wait() {
+    let server = Server::play(&json!([[{"serve": "lifo"}]]));
+    runtime().block_on(async {
+        let client = Client::builder(&server.socket)
+            .timeout(LONG)
+            .max_connections(2)
+            .max_in_flight_per_connection(3)
+            .build();
+        let params: Vec<i32> = (0..100).collect();
+        let echoes = client.batch::<_, i32>(params.iter().map(|n| client.request("system.echo", n))).await;
+        assert_eq!(echoes.into_iter().collect::<Result<Vec<i32>, Error>>().unwrap(), params);
+        client.close();
+    });
+    assert_eq!(server.finish().connections().len(), 2);
+}
+
+#[test]
+fn no_room_until_the_deadline_is_told() {
+    let server = Server::play(&json!([[{"silence": true}]]));
+    let client = blocking::Client::builder(&server.socket)
+        .max_connections(1)
+        .timeout(Duration::from_millis(150))
+        .build();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| client.request("m", &()).timeout(LONG).send::<Value>());
+        until("the first call has the socket", || client.stats().in_flight == 1);
+        for error in [client.call::<_, Value>("m", &()).unwrap_err(), client.ping().unwrap_err()] {
+            assert!(matches!(error, Error::PoolFull { connections: 1, .. }), "{error:?}");
+            assert!(error.is_retryable());
+        }
+        assert!(!first.is_finished());
+        client.close();
+        assert!(matches!(first.join().unwrap(), Err(Error::Closed { sent: true })));
+    });
+}
+
+#[test]
+fn too_many_waiting_are_refused_at_once() {
+    let server = Server::play(&json!([[{"silence": true}]]));
+    runtime().block_on(async {
+        let client = Client::builder(&server.socket)
+            .max_connections(1)
+            .max_in_flight_per_connection(1)
+            .max_waiting(5)
+            .timeout(Duration::from_millis(300))
+            .build();
+        let calls = (0..10).map(|_| client.request("m", &()));
+        let errors: Vec<Error> =
+            client.batch::<_, Value>(calls).await.into_iter().map(Result::unwrap_err).collect();
+        assert!(matches!(errors[0], Error::Timeout { sent: true, .. }), "{:?}", errors[0]);
+        assert!(errors[1..].iter().all(Error::is_retryable), "none of the others was sent: {errors:?}");
+        let refused = errors.iter().filter(|error| matches!(error, Error::PoolFull { waiting: 5, .. }));
+        assert_eq!(refused.count(), 4);
+        client.close();
+    });
+    assert_eq!(server.finish().requests().len(), 1);
+}
+
+#[test]
+fn a_socket_is_back_in_the_pool_with_the_reply() {
+    let server = Server::play(&json!([[{"serve": "fifo"}]]));
+    let client = client(&server);
+    for mode in [Mode::Exclusive, Mode::Multiplexed, Mode::Exclusive] {
+        let echo: i32 = client.request("system.echo", &1).mode(mode).send().unwrap();
+        let Stats { connections, idle, in_flight, .. } = client.stats();
+        assert_eq!((echo, connections, idle, in_flight), (1, 1, 1, 0));
+    }
+    runtime().block_on(async {
+        let client = Client::builder(&server.socket).build();
+        for mode in [Mode::Multiplexed, Mode::Exclusive, Mode::Multiplexed] {
+            let echo: i32 = client.request("system.echo", &1).mode(mode).send().await.unwrap();
+            let Stats { connections, idle, in_flight, .. } = client.stats();
+            assert_eq!((echo, connections, idle, in_flight), (1, 1, 1, 0));
+        }
+    });
+    client.close();
+    assert_eq!(server.finish().kinds(), [vec![1, 4, 1], vec![4, 1, 4]]);
+}
+
+/// One heartbeat is answered, the next one is not.
+#[test]
+fn a_socket_whose_heartbeat_is_not_answered_is_closed() {
+    let script = json!([
+        [{"expect": "any", "as": "a"}, {"reply": "a", "echo": true}, {"expect": "heartbeat"}, {"silence": true}],
+        [{"serve": "fifo"}]
+    ]);
+    let server = Server::play(&script);
+    let client =
+        blocking::Client::builder(&server.socket).timeout(LONG).health_check_after(Duration::ZERO).build();
+    for n in 1..=3 {
+        assert_eq!(client.call::<_, i32>("system.echo", &n).unwrap(), n);
+        assert_eq!(client.stats().connections, 1);
+    }
+    client.close();
+    assert_eq!(server.finish().kinds(), [vec![1, 2], vec![1, 2, 1]]);
+
+    let server = Server::play(&script);
+    runtime().block_on(async {
+        let client = Client::builder(&server.socket).timeout(LONG).health_check_after(Duration::ZERO).build();
+        for n in 1..=3 {
+            assert_eq!(client.call::<_, i32>("system.echo", &n).await.unwrap(), n);
+            assert_eq!(client.stats().connections, 1);
+        }
+        client.close();
+    });
+    assert_eq!(server.finish().kinds(), [vec![4, 2], vec![4, 2, 4]]);
+}
+
+#[test]
+fn all_sockets_dead_costs_no_pause_and_they_are_closed() {
+    let scratch = Scratch::new();
+    let socket = scratch.join("host.sock");
+    let script = json!([[{"serve": "fifo"}]]);
+    let first = Server::play_at(&socket, &script);
+    let client = client(&first);
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                while client.stats().connects < 20 {
+                    client.call::<_, i32>("system.echo", &1).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(client.stats().connections, 20);
+    first.kill();
+    std::fs::remove_file(&socket).unwrap();
+    let second = Server::play_at(&socket, &script);
+    assert_eq!(client.call::<_, i32>("system.echo", &2).unwrap(), 2);
+    assert_eq!(client.stats().connections, 1, "the dead ones are closed");
+    client.close();
+    assert_eq!(second.finish().requests().len(), 1);
+}
+
+#[test]
+fn a_socket_that_is_old_is_closed_instead_of_used() {
+    let server = Server::play(&json!([[{"serve": "fifo"}]]));
+    let client = blocking::Client::builder(&server.socket).timeout(LONG).idle_timeout(Duration::ZERO).build();
+    for n in 0..3 {
+        assert_eq!(client.call::<_, i32>("system.echo", &n).unwrap(), n);
+        assert_eq!(client.stats().connections, 1);
+    }
+    client.close();
+    assert_eq!(server.finish().kinds(), [[1], [1], [1]]);
+}
+
+#[test]
+fn close_ends_every_call_of_every_clone() {
+    let server = Server::play(&json!([[{"silence": true}]]));
+    let client = blocking::Client::builder(&server.socket).timeout(LONG).max_connections(2).build();
+    thread::scope(|scope| {
+        let calls = [Mode::Exclusive, Mode::Multiplexed, Mode::Exclusive].map(|mode| {
+            let call = client.clone();
+            let thread = scope.spawn(move || call.request("m", &()).mode(mode).send::<Value>());
+            until("the call begins", || {
+                let stats = client.stats();
+                stats.in_flight + stats.waiting > usize::from(mode == Mode::Multiplexed)
+            });
+            thread
+        });
+        until("two have sockets, one waits", || {
+            let stats = client.stats();
+            (stats.in_flight, stats.waiting) == (2, 1)
+        });
+        client.close();
+        for call in calls {
+            let error = call.join().unwrap().unwrap_err();
+            assert!(matches!(error, Error::Closed { .. }), "{error:?}");
+        }
+    });
+    assert!(matches!(client.call::<_, Value>("m", &()), Err(Error::Closed { sent: false })));
+    assert_eq!(client.stats().connections, 0);
+}

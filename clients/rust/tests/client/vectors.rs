@@ -1,0 +1,160 @@
+//! The bytes of protocol/vectors: what the client writes is what they say, and what they refuse the client refuses.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::thread;
+
+use jackfield_client::{Error, Mode, ProtocolError};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::support::calls::Settings;
+use crate::support::{Call, Front, Scratch};
+
+struct Vector {
+    name: String,
+    heads: BTreeMap<String, String>,
+    bytes: Vec<u8>,
+}
+
+impl Vector {
+    fn read(path: &Path) -> Vector {
+        let (mut heads, mut bytes) = (BTreeMap::new(), Vec::new());
+        let text = fs::read_to_string(path).unwrap();
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            match line.split_once(": ") {
+                Some((key, value)) => drop(heads.insert(key.to_owned(), value.to_owned())),
+                None => bytes.extend(line.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap())),
+            }
+        }
+        Vector { name: path.file_stem().unwrap().to_str().unwrap().to_owned(), heads, bytes }
+    }
+
+    fn is(&self, key: &str, value: &str) -> bool {
+        self.heads.get(key).is_some_and(|found| found == value)
+    }
+}
+
+fn vectors() -> Vec<Vector> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../protocol/vectors");
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|it| it == "hex"))
+        .map(|path| Vector::read(&path))
+        .collect()
+}
+
+/// A whole frame off the wire.
+fn read_frame(peer: &mut UnixStream) -> Vec<u8> {
+    let mut frame = vec![0; 7];
+    peer.read_exact(&mut frame).unwrap();
+    let length = u32::from_be_bytes(frame[3..].try_into().unwrap()) as usize;
+    frame.resize(7 + length, 0);
+    peer.read_exact(&mut frame[7..]).unwrap();
+    frame
+}
+
+/// What a client sends for a call, and what comes of it when these bytes are the answer.
+fn exchange(front: Front, call: &Call, answer: &[u8]) -> (Vec<u8>, Result<Box<RawValue>, Error>) {
+    let scratch = Scratch::new();
+    let listener = UnixListener::bind(scratch.join("host.sock")).unwrap();
+    thread::scope(|scope| {
+        let host = scope.spawn(|| {
+            let (mut peer, _) = listener.accept().unwrap();
+            let frame = read_frame(&mut peer);
+            peer.write_all(answer).unwrap();
+            peer.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = peer.read_to_end(&mut Vec::new());
+            frame
+        });
+        let outcome = front.one(&scratch.join("host.sock"), Settings::default(), call);
+        (host.join().unwrap(), outcome.result)
+    })
+}
+
+/// The frame with the id of one that the client drew in place of its own, or of none.
+fn with_id(vector: &Vector, frame: &[u8]) -> Vec<u8> {
+    const ID: std::ops::Range<usize> = 7..br#"{"id":"00000000-0000-0000-0000-000000000000""#.len() + 7;
+    let payload = &vector.bytes[7..];
+    let own = vector.heads.get("id").map_or(0, |id| r#""id":"#.len() + id.len() + 1);
+    let mut bytes = [&vector.bytes[..3], &[0; 4], &frame[ID], b",", &payload[1 + own..]].concat();
+    let length = u32::try_from(bytes.len() - 7).unwrap();
+    bytes[3..7].copy_from_slice(&length.to_be_bytes());
+    bytes
+}
+
+/// Every request that this client can send: sync ones in 1.0, async ones in 1.1, params that are not null.
+#[test]
+fn the_client_writes_the_bytes_of_the_vectors() {
+    let modes = [("sync", "1.0", Mode::Exclusive), ("async-request", "1.1", Mode::Multiplexed)];
+    let mut compared = 0;
+    for vector in vectors() {
+        let mode =
+            modes.iter().find(|(kind, version, _)| vector.is("kind", kind) && vector.is("version", version));
+        let Some((_, _, mode)) = mode.filter(|_| {
+            vector.is("request", "accepted")
+                && vector.is("canonical", "yes")
+                && !vector.is("params", "null")
+                && !vector.heads.contains_key("timestamp")
+        }) else {
+            continue;
+        };
+        // Digits as they are: a number in the params may be beyond what a Value holds.
+        let params = vector.heads.get("params").map_or("null", String::as_str);
+        let mut call = Call::echo(*mode, Value::Null);
+        call.params = RawValue::from_string(params.to_owned()).unwrap();
+        call.method = serde_json::from_str(&vector.heads["method"]).unwrap();
+        for front in Front::BOTH {
+            let (frame, _) = exchange(front, &call, &[]);
+            assert_eq!(frame, with_id(&vector, &frame), "{} by the {front:?} client", vector.name);
+            compared += 1;
+        }
+    }
+    assert!(compared >= 20, "only {compared} frames were compared");
+}
+
+#[test]
+fn a_heartbeat_is_seven_bytes() {
+    let vector = vectors().into_iter().find(|vector| vector.name == "heartbeat-1.0").unwrap();
+    let scratch = Scratch::new();
+    let listener = UnixListener::bind(scratch.join("host.sock")).unwrap();
+    thread::scope(|scope| {
+        let host = scope.spawn(|| {
+            let (mut peer, _) = listener.accept().unwrap();
+            let frame = read_frame(&mut peer);
+            peer.write_all(&frame).unwrap();
+            frame
+        });
+        jackfield_client::blocking::Client::connect(scratch.join("host.sock")).unwrap();
+        assert_eq!(host.join().unwrap(), vector.bytes);
+    });
+}
+
+/// G01: as the answer to a request, each is a header that is refused, a reply that is none, or nothing that has an
+/// outcome before the connection ends.
+#[test]
+fn what_the_vectors_refuse_the_client_refuses() {
+    let (mut refused, mut invalid) = (0, 0);
+    for vector in vectors() {
+        for front in Front::BOTH {
+            let mode = if vector.is("kind", "async-response") { Mode::Multiplexed } else { Mode::Exclusive };
+            let (_, result) = exchange(front, &Call::echo(mode, Value::Null), &vector.bytes);
+            let error = result.expect_err(&vector.name);
+            let shown = || format!("{} by the {front:?} client: {error:?}", vector.name);
+            if vector.is("expect", "refused") {
+                assert!(matches!(error, Error::Protocol(ProtocolError::Header(_))), "{}", shown());
+                refused += 1;
+            } else if vector.is("reply", "invalid") {
+                assert!(matches!(error, Error::Protocol(ProtocolError::Reply(_))), "{}", shown());
+                invalid += 1;
+            } else if vector.is("expect", "incomplete") {
+                assert!(matches!(error, Error::ConnectionLost { sent: true, .. }), "{}", shown());
+            }
+            assert!(!error.is_retryable() || error.remote().is_some(), "{}", shown());
+        }
+    }
+    assert!(refused >= 10 && invalid >= 4, "only {refused} and {invalid} were there");
+}

@@ -1,0 +1,197 @@
+//! `jackfield call`: results, errors and every way to have neither, each with its exit code.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::build::artifacts;
+use crate::support::program::{Finished, jackfield};
+use crate::support::scratch::Scratch;
+use crate::support::{CEILING, HostProcess, until};
+
+/// Ends with this code, says this on standard error in one line, and prints nothing.
+#[track_caller]
+fn assert_fails(finished: &Finished, code: i32, says: &str) {
+    assert_eq!((finished.code, finished.stdout.as_str()), (code, ""), "{finished:?}");
+    assert!(finished.stderr.contains(says) && finished.stderr.lines().count() == 1, "{finished:?}");
+}
+
+/// What the host says is told as it was said.
+#[track_caller]
+fn assert_prints(finished: &Finished, line: &str) {
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{finished:?}");
+    assert_eq!(finished.stdout, format!("{line}\n"));
+}
+
+#[test]
+fn the_result_is_printed_as_its_bytes_and_nothing_else() {
+    let host = HostProcess::with(&["device"]);
+    // A number that no float holds, a space, an escape: a result that is read and written anew would lose one.
+    let params = r#"{"b":1e2, "a":18446744073709551616,"\u00e9":null}"#;
+    for words in [vec!["call", "system.echo", params], vec!["call", "--async", "system.echo", params]] {
+        assert_prints(&jackfield(host.directory(), &words), params);
+    }
+    assert_prints(&jackfield(host.directory(), &["call", "system.ping"]), "\"pong\"");
+    let update = r#"{"deviceId":"dev_123","status":"online"}"#;
+    let finished = jackfield(host.directory(), &["call", "device.status.update", update]);
+    let result: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(result["deviceId"], "dev_123");
+}
+
+#[test]
+fn a_sync_request_and_an_async_one_are_what_is_sent() {
+    for (word, head) in [("call", [1, 0, 1]), ("--async", [1, 1, 4])] {
+        let scratch = Scratch::new();
+        let listener = UnixListener::bind(scratch.join("host.sock")).unwrap();
+        let host = thread::spawn(move || {
+            let mut header = [0; 7];
+            listener.accept().unwrap().0.read_exact(&mut header).unwrap();
+            header
+        });
+        let words: Vec<&str> = ["call", word, "m", "--socket", "host.sock"].into_iter().collect();
+        let words = if word == "call" { &words[1..] } else { &words[..] };
+        assert_eq!(jackfield(scratch.path(), words).code, 69);
+        assert_eq!(host.join().unwrap()[..3], head);
+    }
+}
+
+#[test]
+fn the_socket_is_said_or_that_of_the_first_binary_listener() {
+    let config = "[[listener]]\nsocket = \"run/lines.sock\"\nframing = \"line\"\n\
+                  [[listener]]\nsocket = \"run/first.sock\"\n[[listener]]\nsocket = \"run/second.sock\"";
+    let host = HostProcess::builder().config(config).start();
+    let elsewhere = Scratch::new();
+    let (file, socket) = (host.path("config.toml"), host.path("run/second.sock"));
+    let (file, socket) = (file.to_str().unwrap(), socket.to_str().unwrap());
+    assert_prints(&jackfield(host.directory(), &["call", "system.ping"]), "\"pong\"");
+    assert_prints(&jackfield(elsewhere.path(), &["call", "system.ping", "--config", file]), "\"pong\"");
+    assert_prints(&jackfield(elsewhere.path(), &["-c", file, "call", "system.ping"]), "\"pong\"");
+    assert_prints(&jackfield(elsewhere.path(), &["call", "--socket", socket, "system.ping"]), "\"pong\"");
+    assert_eq!(jackfield(elsewhere.path(), &["call", "system.ping"]).code, 78, "no configuration there");
+}
+
+#[test]
+fn a_configuration_without_a_socket_to_talk_to() {
+    let scratch = Scratch::new();
+    scratch.write("config.toml", "[[listener]]\nsocket = \"lines.sock\"\nframing = \"line\"\n");
+    assert_fails(&jackfield(scratch.path(), &["call", "system.ping"]), 78, "binary framing");
+    scratch.write("config.toml", "[limits]\nfraem = 1\n");
+    assert_fails(&jackfield(scratch.path(), &["call", "system.ping"]), 78, "config.toml:2:1");
+}
+
+#[test]
+fn params_are_read_from_standard_input() {
+    let host = HostProcess::with(&[]);
+    let large = json!("x".repeat(1 << 20)).to_string();
+    for (params, code) in [("[1, 2]", 0), (large.as_str(), 0), ("[1, 2", 64), ("", 64)] {
+        let mut child = start(host.directory(), &["call", "system.echo", "-"]);
+        // One that ends early does not read all.
+        let _ = child.stdin.take().unwrap().write_all(params.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let expected = if code == 0 { format!("{params}\n") } else { String::new() };
+        assert!(output.stdout == expected.as_bytes());
+    }
+}
+
+fn start(directory: &Path, words: &[&str]) -> Child {
+    let mut command = Command::new(&artifacts().program);
+    command.args(words).current_dir(directory);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn an_error_reply_is_json_on_standard_error() {
+    let host = HostProcess::with(&["device"]);
+    let update = ["call", "device.status.update", r#"{"deviceId":"","status":"online"}"#];
+    for (words, code) in [(&["call", "no.such.method"][..], -32601), (&update[..], -32602)] {
+        let finished = jackfield(host.directory(), words);
+        assert_fails(&finished, 1, "");
+        let error: Value = serde_json::from_str(&finished.stderr).unwrap();
+        assert_eq!(error["code"], code);
+        assert!(error["message"].is_string());
+        assert_eq!(error["data"]["field"].as_str(), (code == -32602).then_some("deviceId"));
+    }
+}
+
+#[test]
+fn params_that_are_not_json_are_not_sent() {
+    // Without a host and without a configuration: the fault is in the words, and found in them.
+    let scratch = Scratch::new();
+    for params in ["{", "", "nul", "[1] [2]", "{\"a\":}"] {
+        assert_fails(&jackfield(scratch.path(), &["call", "system.echo", params]), 64, "PARAMS: not JSON");
+    }
+    let method = "m".repeat(257);
+    let words = ["call", "--socket", "none.sock", &method];
+    assert_fails(&jackfield(scratch.path(), &words), 64, "1 to 256 bytes");
+}
+
+#[test]
+fn no_host_is_told_at_once_unless_a_time_is_given() {
+    let scratch = Scratch::new();
+    drop(UnixListener::bind(scratch.join("dead.sock")).unwrap());
+    for socket in ["none.sock", "dead.sock"] {
+        let began = Instant::now();
+        assert_fails(&jackfield(scratch.path(), &["call", "m", "--socket", socket]), 69, "no host at ");
+        assert!(began.elapsed() < Duration::from_secs(4), "it waited");
+        let words = ["call", "m", "--timeout", "300ms", "--socket", socket];
+        let began = Instant::now();
+        assert_fails(&jackfield(scratch.path(), &words), 69, "no host at ");
+        assert!(began.elapsed() >= Duration::from_millis(300), "it did not wait");
+    }
+}
+
+/// As scripts/run does it: the call is there before the host is.
+#[test]
+fn a_host_that_comes_up_is_waited_for_as_long_as_is_said() {
+    let builder = HostProcess::builder().config("");
+    let directory = builder.directory().to_owned();
+    let socket = directory.join("run/jackfield.sock");
+    let socket = socket.to_str().unwrap();
+    let mut early = start(&directory, &["call", "--timeout", "30s", "system.ping", "--socket", socket]);
+    // Long enough for its first attempts.
+    let began = Instant::now();
+    until("some time passes", || began.elapsed() > Duration::from_millis(100));
+    assert!(early.try_wait().unwrap().is_none(), "it did not wait");
+    let _host = builder.start();
+    let output = early.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"\"pong\"\n"[..]), "{output:?}");
+}
+
+#[test]
+fn a_time_out_is_told_apart_from_everything_else() {
+    let scratch = Scratch::new();
+    let _silent = UnixListener::bind(scratch.join("host.sock")).unwrap();
+    for words in [&["call"][..], &["call", "--async"]] {
+        let words = [words, &["--timeout", "200ms", "--socket", "host.sock", "m"]].concat();
+        let began = Instant::now();
+        assert_fails(
+            &jackfield(scratch.path(), &words),
+            75,
+            "the deadline passed before the reply was there",
+        );
+        assert!((Duration::from_millis(200)..CEILING).contains(&began.elapsed()));
+    }
+    let finished = jackfield(scratch.path(), &["call", "--timeout", "5 s", "m"]);
+    assert!(finished.code != 0 && finished.stderr.contains("5s"), "{finished:?}");
+}
+
+#[test]
+fn what_listens_there_may_be_no_host() {
+    for (answer, code, says) in [(&b"HTTP/1.1 400 Bad Request\r\n"[..], 76, "protocol"), (b"", 69, "ended")] {
+        let scratch = Scratch::new();
+        let listener = UnixListener::bind(scratch.join("host.sock")).unwrap();
+        let peer = thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            peer.read_exact(&mut [0; 7]).unwrap();
+            peer.write_all(answer).unwrap();
+        });
+        assert_fails(&jackfield(scratch.path(), &["call", "m", "--socket", "host.sock"]), code, says);
+        peer.join().unwrap();
+    }
+}

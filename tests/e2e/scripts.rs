@@ -1,5 +1,7 @@
 //! The scripts behind `make run` and `make test`, each by what it leaves and the code it ends with.
 
+mod run;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;

@@ -218,7 +218,8 @@ struct Instance {
 impl Instance {
     fn start(directory: &Path) -> Self {
         let mut command = Command::new(&artifacts().program);
-        command.arg("serve").current_dir(directory);
+        // Bare words: it serves, by the configuration that lies there.
+        command.current_dir(directory);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let log = Log::follow(child.stderr.take().expect("its stderr is a pipe"));

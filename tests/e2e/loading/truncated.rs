@@ -9,11 +9,11 @@ use jackfield::load::{Reason, inspect};
 use serde_json::{Value, json};
 
 use super::{assert_inspected, assert_only_bystander, assert_refused, with_bystander};
-use crate::support::HostProcess;
 use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::program::finish;
 use crate::support::scratch::Scratch;
+use crate::support::{HostProcess, Peer};
 
 /// The distance from one cut to the next, in bytes.
 const STEP: u64 = 64;
@@ -72,32 +72,43 @@ fn the_host_is_shown_halves_and_serves_the_whole() {
 
 #[test]
 fn what_happens_to_a_file_after_it_was_loaded_changes_nothing() {
-    let host = HostProcess::with(&["device", "hello", "good_v1", "echoes"]);
-    let file = |name: &str| host.path("plugins").join(format!("lib{name}.so"));
-    let mut peer = host.peer();
-    let update = |peer: &mut crate::support::Peer, status: &str| {
-        peer.result("device.status.update", &json!({ "deviceId": "b08", "status": status }))
-    };
-    assert_eq!(update(&mut peer, "online")["sequence"], 1);
+    // With the directory watched, the host looks at what became of the files, and refuses it; a file that is taken
+    // away means something then, so that is done where nobody watches.
+    for watch in [true, false] {
+        let plugins = ["device", "hello", "good_v1", "echoes"];
+        let builder = HostProcess::builder().config(&format!("[plugins]\nwatch = {watch}"));
+        let host = plugins.iter().fold(builder, |builder, plugin| builder.plugin(plugin)).start();
+        let file = |name: &str| host.path("plugins").join(format!("lib{name}.so"));
+        let mut peer = host.peer();
+        let update = |peer: &mut Peer, status: &str| {
+            peer.result("device.status.update", &json!({ "deviceId": "b08", "status": status }))
+        };
+        assert_eq!(update(&mut peer, "online")["sequence"], 1);
 
-    // Overwritten in place by nonsense, cut to nothing and to a half, overwritten by another version, taken away.
-    let length = fs::metadata(file("device")).expect("its length").len();
-    let nonsense = vec![0xa5; usize::try_from(length).expect("small")];
-    fs::write(file("device"), nonsense).expect("it is overwritten");
-    let cut = |name: &str, length: u64| {
-        let file = OpenOptions::new().write(true).open(file(name)).expect("it opens");
-        file.set_len(length).expect("it is cut");
-    };
-    cut("hello", 0);
-    cut("echoes", length / 2);
-    fs::remove_file(file("good_v1")).expect("it is removed");
-
-    for round in 0..20 {
-        assert_eq!(update(&mut peer, "busy")["sequence"], 2 + round);
-        assert_eq!(peer.result("hello.greet", &json!({ "name": "B08" })), "hello, B08");
-        assert_eq!(peer.result("version.get", &Value::Null), 1);
-        for method in ["fixture.echo", "fixture.echo_blocking", "fixture.echo_async"] {
-            assert_eq!(peer.result(method, &json!({ "round": round })), json!({ "round": round }));
+        // Overwritten in place by nonsense, cut to nothing and to a half, taken away.
+        let length = fs::metadata(file("device")).expect("its length").len();
+        let nonsense = vec![0xa5; usize::try_from(length).expect("small")];
+        fs::write(file("device"), nonsense).expect("it is overwritten");
+        let cut = |name: &str, length: u64| {
+            let file = OpenOptions::new().write(true).open(file(name)).expect("it opens");
+            file.set_len(length).expect("it is cut");
+        };
+        cut("hello", 0);
+        cut("echoes", length / 2);
+        if watch {
+            host.wait_for_log("reason=\"not-elf\"");
+            host.wait_for_log("reason=\"empty\"");
+            host.wait_for_log("reason=\"truncated\"");
+        } else {
+            fs::remove_file(file("good_v1")).expect("it is removed");
+        }
+        for round in 0..20 {
+            assert_eq!(update(&mut peer, "busy")["sequence"], 2 + round);
+            assert_eq!(peer.result("hello.greet", &json!({ "name": "B08" })), "hello, B08");
+            assert_eq!(peer.result("version.get", &Value::Null), 1);
+            for method in ["fixture.echo", "fixture.echo_blocking", "fixture.echo_async"] {
+                assert_eq!(peer.result(method, &json!({ "round": round })), json!({ "round": round }));
+            }
         }
     }
 }

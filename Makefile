@@ -14,11 +14,12 @@ help:
 	@echo "make lint   formatting and lints, warnings are errors"
 
 build:
+	@scripts/need cc
 	$(CARGO) build --release --package jackfield $(PLUGINS:%=--package jackfield-plugin-%)
 
 run: build
 	@scripts/install-plugins $(TARGET)/release plugins $(PLUGINS)
-	@scripts/run $(TARGET)/release/jackfield $(CONFIG)
+	@scripts/run $(TARGET)/release/jackfield $(CONFIG) plugins
 
 test:
 	@scripts/need cc php phpunit php-fpm

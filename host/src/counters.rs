@@ -60,6 +60,16 @@ counters! {
     heartbeats,
     /// Frames of an unknown kind, read and thrown away.
     unknown_kinds,
+    /// Plugins loaded, also those that replaced others.
+    plugins_loaded,
+    /// Plugins' files that were refused.
+    plugins_refused,
+    /// Generations that failed in their probation, and went back.
+    plugins_rolled_back,
+    /// Generations whose code is out of the process.
+    generations_unloaded,
+    /// Generations whose code could not be taken out of the process.
+    generations_retained,
     /// Bytes read from clients.
     bytes_in,
     /// Bytes written to clients.

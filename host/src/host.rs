@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jackfield_plugin_api::Methods;
 use tokio::sync::{oneshot, watch};
@@ -13,7 +13,8 @@ use tokio::sync::{oneshot, watch};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Table};
 use crate::load::{Entry, Prober};
-use crate::plugin::{Calls, LocalPlugin, Nursery, Registry, System, Told};
+use crate::plugin::{Calls, LocalPlugin, Nursery, System, Told};
+use crate::reload::{ADMIN, Admin, Order, Orders, Plugins, Reloader};
 use crate::server::{BindError, Claims, Ending, Server};
 
 /// How long the plugins may take to stop once no request is left.
@@ -56,14 +57,14 @@ impl Builder {
     /// as to any other.
     ///
     /// # Errors
-    /// The name is taken by another one, or is `system`.
+    /// The name is taken by another one, or is `system` or `admin`.
     pub fn plugin<S: Send + Sync + 'static>(
         mut self,
         name: &str,
         state: S,
         methods: Methods<S>,
     ) -> Result<Self, StartError> {
-        if name == System::NAME || !self.names.insert(name.to_owned()) {
+        if name == System::NAME || name == ADMIN || !self.names.insert(name.to_owned()) {
             return Err(StartError::Name(name.to_owned()));
         }
         self.locals.push(LocalPlugin::new(name, state, methods));
@@ -85,35 +86,37 @@ impl Builder {
     /// # Errors
     /// A socket that cannot be bound, or threads that cannot be had; nothing is left behind.
     pub fn start(self) -> Result<Host, StartError> {
-        let Self { config, prober, locals, mut names, threads } = self;
-        let claims = Claims::take(&config.listeners)?;
+        let Self { config, prober, locals, threads, .. } = self;
+        let claims = Claims::take(&config.listeners, config.admin.as_ref())?;
         let dispatcher = Dispatcher::new(config.limits.clone(), config.timeouts.clone());
         let calls: Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
         let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
-        let mut registry = Registry::new(Nursery::new(calls));
-        registry.add_local(System::plugin(told), &config)?;
-        for local in locals {
-            registry.add_local(local, &config)?;
-        }
-        registry.load_directory(&config, &prober);
-        names.insert(System::NAME.to_owned());
-        dispatcher.publish(Table::build(&config, registry.serving(), &names));
         let server = Server::start(threads, &dispatcher)?;
+        let (orders, received) = Orders::channel();
+        let nursery = Nursery::new(calls);
+        let mut plugins = Plugins::new(config, prober, nursery, &dispatcher, &orders, server.turnover());
+        let system = plugins.add_local(System::plugin(told))?;
+        let admin = plugins.add_local(Admin::plugin(orders.clone()))?;
+        for local in locals {
+            plugins.add_local(local)?;
+        }
+        plugins.load_all();
+        dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin])));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let sockets = claims.bind()?;
+        let reloader = Reloader::start(plugins, received)?;
         let (ending, watched) = watch::channel(Ending::Serve);
         let (done, ended) = oneshot::channel();
         let control = move || {
             let served = runtime.block_on(server.run(sockets, watched));
             runtime.shutdown_background();
-            dispatcher.publish(Table::empty());
             drop(dispatcher);
-            registry.retire_all(Instant::now() + RETIRE_LIMIT);
+            reloader.stop(RETIRE_LIMIT);
             // Nobody waits when the host was dropped.
             let _ = done.send(served);
         };
         thread::Builder::new().name("control".into()).spawn(control)?;
-        Ok(Host { ending, ended })
+        Ok(Host { ending, ended, orders })
     }
 
     /// Starts, serves until `shutdown` is ready, drains, ends.
@@ -130,6 +133,7 @@ impl Builder {
 
 /// A host that serves. Dropped, it drains by itself.
 pub struct Host {
+    orders: Orders,
     ending: watch::Sender<Ending>,
     ended: oneshot::Receiver<io::Result<()>>,
 }
@@ -150,6 +154,21 @@ impl Host {
         self.ending.send_if_modified(|ending| {
             std::mem::replace(ending, (*ending).max(Ending::Drain)) == Ending::Serve
         });
+    }
+
+    /// Looks at the whole plugin directory now, and tries again what was refused. Returns at once.
+    pub fn look(&self) {
+        self.orders.send(Order::LookAtAll);
+    }
+
+    /// Changes to another configuration while it serves: routes, limits, time-outs, and the settings of plugins,
+    /// which are started anew for that. All of it takes effect or nothing. What needs a restart is logged and waits.
+    ///
+    /// # Errors
+    /// Every plugin that did not take its new settings, with its words.
+    pub async fn reconfigure(&self, config: Config) -> Result<(), Vec<String>> {
+        let answer = self.orders.ask(|reply| Order::Configure(Arc::new(config), reply)).await;
+        answer.unwrap_or_else(|_| Err(vec!["the host ends".to_owned()]))
     }
 
     /// Ends at once: what is in flight is not answered.

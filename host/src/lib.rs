@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! Imports run one way: `host → server → connection → dispatch → plugin → load → plugin-api`. `config`, `clock`,
+//! Imports run one way: `host → reload → server → connection → dispatch → plugin → load → plugin-api`. `config`, `clock`,
 //! `limits`, `counters` and `log` are leaves.
 
 mod clock;
@@ -30,6 +30,7 @@ mod limits;
 pub mod load;
 pub mod log;
 mod plugin;
+mod reload;
 mod server;
 
 pub use host::{Builder, Host, StartError};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(crate) struct Permits {
     held: AtomicUsize,
-    most: usize,
+    most: AtomicUsize,
 }
 
 /// The right to exist, given back when dropped.
@@ -16,12 +16,17 @@ pub(crate) struct Permit(Arc<Permits>);
 
 impl Permits {
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), most })
+        Arc::new(Self { held: AtomicUsize::new(0), most: AtomicUsize::new(most) })
+    }
+
+    /// At most so many from now on; what is held above that stays held.
+    pub(crate) fn set_most(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// A permit, or `None` when all are held.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Permit> {
-        if self.held.fetch_add(1, Ordering::Relaxed) >= self.most {
+        if self.held.fetch_add(1, Ordering::Relaxed) >= self.most.load(Ordering::Relaxed) {
             self.held.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
@@ -43,12 +48,21 @@ impl Drop for Permit {
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,
-    most: u64,
+    most: AtomicU64,
 }
 
 impl Budget {
     pub(crate) fn new(most: u64) -> Arc<Self> {
-        Arc::new(Self { held: AtomicU64::new(0), most })
+        Arc::new(Self { held: AtomicU64::new(0), most: AtomicU64::new(most) })
+    }
+
+    /// At most so many bytes from now on.
+    pub(crate) fn set_most(&self, most: u64) {
+        self.most.store(most, Ordering::Relaxed);
+    }
+
+    fn most(&self) -> u64 {
+        self.most.load(Ordering::Relaxed)
     }
 
     /// Bytes held now.
@@ -58,7 +72,7 @@ impl Budget {
 
     /// Whether more is held than may be: replies that are owed are kept all the same, requests are not taken.
     pub(crate) fn is_spent(&self) -> bool {
-        self.held() >= self.most
+        self.held() >= self.most()
     }
 }
 
@@ -92,7 +106,7 @@ impl Share {
     /// Holds `bytes` from now on if the budget has them; else nothing changes.
     pub(crate) fn grow(&mut self, bytes: u64) -> bool {
         let wanted = bytes / STEP * STEP;
-        if wanted > self.held && self.budget.held() + (wanted - self.held) > self.budget.most {
+        if wanted > self.held && self.budget.held() + (wanted - self.held) > self.budget.most() {
             return false;
         }
         self.set(bytes);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::{Layer as _, fmt, registry};
+use tracing_subscriber::{Layer as _, Registry, fmt, registry, reload};
 
 use crate::config::{Format, Level, Log};
 
@@ -22,20 +22,35 @@ pub enum LogError {
     Subscriber(#[from] TryInitError),
 }
 
+/// The log of a program, to say later what it writes.
+#[derive(Clone)]
+pub struct Logging(reload::Handle<LevelFilter, Registry>);
+
+impl Logging {
+    /// Writes what is at least as severe as this from now on.
+    pub fn set_level(&self, level: Level) {
+        // It fails only when the subscriber has gone, and then nothing is written anyway.
+        let _ = self.0.modify(|filter| *filter = filter_of(level));
+    }
+}
+
+fn filter_of(level: Level) -> LevelFilter {
+    match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    }
+}
+
 /// Sends everything this process logs to where `log` says: text and JSON to stderr, or the journal.
 ///
 /// For programs; one that embeds the host may rather set up a `tracing` subscriber of its own.
 ///
 /// # Errors
 /// No journal, or a subscriber that is there already.
-pub fn start(log: &Log) -> Result<(), LogError> {
-    let level = match log.level {
-        Level::Error => LevelFilter::ERROR,
-        Level::Warn => LevelFilter::WARN,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Trace => LevelFilter::TRACE,
-    };
+pub fn start(log: &Log) -> Result<Logging, LogError> {
     let layer = match log.format {
         Format::Text => {
             let colours = rustix::termios::isatty(std::io::stderr());
@@ -47,8 +62,9 @@ pub fn start(log: &Log) -> Result<(), LogError> {
             journal.with_field_prefix(Some("JACKFIELD".into())).boxed()
         }
     };
-    registry().with(layer.with_filter(level)).try_init()?;
-    Ok(())
+    let (filter, handle) = reload::Layer::new(filter_of(log.level));
+    registry().with(layer.with_filter(filter)).try_init()?;
+    Ok(Logging(handle))
 }
 
 /// Text from outside with every control character spelled out, so that it can neither move a terminal's cursor nor

@@ -12,8 +12,14 @@ fn main() -> ExitCode {
     let words = cli::Words::parse();
     match words.command.unwrap_or(cli::Command::Serve) {
         cli::Command::Serve => cli::serve(words.config.as_deref(), &entry),
+        cli::Command::Dev => cli::dev(words.config.as_deref(), &entry),
         cli::Command::Check => cli::check(words.config.as_deref()),
         cli::Command::Call(call) => cli::call(&call, words.config.as_deref()),
-        cli::Command::Plugin(cli::PluginCommand::Inspect(inspect)) => cli::inspect(&inspect),
+        cli::Command::Plugin(command) => match command {
+            cli::PluginCommand::Inspect(inspect) => cli::inspect(&inspect),
+            cli::PluginCommand::List(list) => cli::list(&list, words.config.as_deref()),
+            cli::PluginCommand::Reload(reload) => cli::reload(&reload, words.config.as_deref()),
+            cli::PluginCommand::Rollback(rollback) => cli::rollback(&rollback, words.config.as_deref()),
+        },
     }
 }

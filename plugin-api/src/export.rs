@@ -47,8 +47,9 @@ macro_rules! export_plugin {
             const PACKAGE: &str = env!("CARGO_PKG_NAME");
             const VERSION: &str = env!("CARGO_PKG_VERSION");
             const METHODS: &[(&str, $crate::Run)] = &[$(($name, $crate::Run::$run)),*];
-            const LEN: usize = $crate::manifest::length(PACKAGE, VERSION, PANIC, METHODS);
-            const TEXT: [u8; LEN] = $crate::manifest::bytes::<LEN>(PACKAGE, VERSION, PANIC, METHODS);
+            const STATE: Option<u32> = <$plugin as $crate::Plugin>::STATE;
+            const LEN: usize = $crate::manifest::length(PACKAGE, VERSION, PANIC, STATE, METHODS);
+            const TEXT: [u8; LEN] = $crate::manifest::bytes::<LEN>(PACKAGE, VERSION, PANIC, STATE, METHODS);
 
             impl $crate::Exported for $plugin {
                 const MANIFEST: &'static str = match ::core::str::from_utf8(&TEXT) {

@@ -57,7 +57,7 @@ pub use handler::{Asynchronous, Direct};
 pub use host::{Context, Host, Level};
 pub use manifest::{Manifest, Run};
 pub use methods::Methods;
-pub use plugin::{Exported, Plugin};
+pub use plugin::{Exported, Plugin, STATE_MAX};
 
 /// Everything that a plugin's file needs in scope.
 pub mod prelude {

@@ -67,6 +67,9 @@ pub struct Manifest {
     pub version: String,
     /// What its panics do.
     pub panic: PanicStrategy,
+    /// The layout of the state that it hands over to its successor, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<u32>,
     /// Its methods; a call names one by its place here.
     pub methods: Vec<DeclaredMethod>,
 }
@@ -163,7 +166,19 @@ impl<const ROOM: usize> Writer<ROOM> {
         self
     }
 
-    const fn manifest(package: &str, version: &str, panic: &str, methods: &[(&str, Run)]) -> Self {
+    const fn put_number(self, number: u32) -> Self {
+        let writer = if number >= 10 { self.put_number(number / 10) } else { self };
+        let digit = (number % 10) as usize;
+        writer.put("0123456789".split_at(digit).1.split_at(1).0)
+    }
+
+    const fn manifest(
+        package: &str,
+        version: &str,
+        panic: &str,
+        state: Option<u32>,
+        methods: &[(&str, Run)],
+    ) -> Self {
         let mut writer = Self { text: [0; ROOM], len: 0 }
             .put("{\"manifest\":1,\"api\":\"")
             .put(crate::API_VERSION)
@@ -173,7 +188,11 @@ impl<const ROOM: usize> Writer<ROOM> {
             .put(version)
             .put("\",\"panic\":\"")
             .put(panic)
-            .put("\",\"methods\":[");
+            .put("\"");
+        if let Some(state) = state {
+            writer = writer.put(",\"state\":").put_number(state);
+        }
+        writer = writer.put(",\"methods\":[");
         let mut at = 0;
         while at < methods.len() {
             let (name, run) = methods[at];
@@ -196,8 +215,14 @@ impl<const ROOM: usize> Writer<ROOM> {
 /// How long the manifest will be.
 #[doc(hidden)]
 #[must_use]
-pub const fn length(package: &str, version: &str, panic: &str, methods: &[(&str, Run)]) -> usize {
-    Writer::<0>::manifest(package, version, panic, methods).len
+pub const fn length(
+    package: &str,
+    version: &str,
+    panic: &str,
+    state: Option<u32>,
+    methods: &[(&str, Run)],
+) -> usize {
+    Writer::<0>::manifest(package, version, panic, state, methods).len
 }
 
 /// The manifest's bytes; `LEN` is what [`length`] gave.
@@ -207,9 +232,10 @@ pub const fn bytes<const LEN: usize>(
     package: &str,
     version: &str,
     panic: &str,
+    state: Option<u32>,
     methods: &[(&str, Run)],
 ) -> [u8; LEN] {
-    Writer::<LEN>::manifest(package, version, panic, methods).text
+    Writer::<LEN>::manifest(package, version, panic, state, methods).text
 }
 
 /// Whether a method may have this name: 1 to 256 bytes (the protocol's limit), segments of letters, digits, `_` and
@@ -237,10 +263,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         const METHODS: &[(&str, Run)] = &[("a.b", Run::Inline), ("a.c", Run::Async)];
-        const LEN: usize = length("p", "1.2.3", "unwind", METHODS);
-        let manifest = Manifest::parse(&bytes::<LEN>("p", "1.2.3", "unwind", METHODS)).unwrap();
+        const LEN: usize = length("p", "1.2.3", "unwind", Some(1207), METHODS);
+        let manifest = Manifest::parse(&bytes::<LEN>("p", "1.2.3", "unwind", Some(1207), METHODS)).unwrap();
         assert_eq!((manifest.package.as_str(), manifest.version.as_str()), ("p", "1.2.3"));
-        assert_eq!(manifest.panic, PanicStrategy::Unwind);
+        assert_eq!((manifest.panic, manifest.state), (PanicStrategy::Unwind, Some(1207)));
         assert_eq!(manifest.methods[1], DeclaredMethod { name: "a.c".into(), run: Run::Async });
         assert!(manifest.fits_this_api());
     }

@@ -195,6 +195,36 @@ impl<S: Exported> Harness<S> {
         lock(&self.shared.world).log.clone()
     }
 
+    /// Tries the plugin out, as a probe does.
+    ///
+    /// # Errors
+    /// What its `self_test` said, or panicked with.
+    pub fn self_test(&self) -> Result<(), StartFailure> {
+        self.running()?.self_test()
+    }
+
+    /// The state for a successor, with its layout.
+    ///
+    /// # Errors
+    /// What its `hand_over` said, or panicked with; also that it hands over nothing.
+    pub fn hand_over(&self) -> Result<(u32, Vec<u8>), StartFailure> {
+        let nothing = || StartFailure::Refused("it has no STATE".to_owned());
+        let schema = S::STATE.ok_or_else(nothing)?;
+        Ok((schema, self.running()?.hand_over()?))
+    }
+
+    /// Gives it the state of a predecessor, in that one's layout.
+    ///
+    /// # Errors
+    /// What its `take_over` said, or panicked with.
+    pub fn take_over(&self, schema: u32, state: &[u8]) -> Result<(), StartFailure> {
+        self.running()?.take_over(schema, state)
+    }
+
+    fn running(&self) -> Result<&Instance, StartFailure> {
+        self.instance.as_ref().ok_or_else(|| StartFailure::Refused("the plugin was stopped".to_owned()))
+    }
+
     /// Stops the plugin.
     ///
     /// # Errors

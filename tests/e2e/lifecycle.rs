@@ -1,1 +1,21 @@
-//! Starting and stopping: configurations that are refused, sockets that are taken or not, the end of a host.
+//! Start and stop: sockets that are taken only when they are dead, and ends that leave nobody without an answer.
+
+mod ending;
+mod naming;
+mod refusing;
+
+use crate::support::HostBuilder;
+use crate::support::HostProcess;
+
+/// `EX_OSERR`: the system would not let the host start.
+const SYSTEM: i32 = 71;
+/// `EX_CONFIG`: the configuration is at fault.
+const CONFIGURATION: i32 = 78;
+
+/// A host that does not start: its exit code, and what it said.
+#[track_caller]
+fn refused_start(builder: HostBuilder) -> (i32, String) {
+    let mut host: HostProcess = builder.spawn();
+    let ended = host.wait();
+    (ended.code().unwrap_or(-1), host.log())
+}

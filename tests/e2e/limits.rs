@@ -1,1 +1,7 @@
-//! Limits that hold: each refusal is an answer, and memory does not grow with what is only announced.
+//! Limits that hold: each refusal is an answer with its code, is counted, and costs nobody else anything.
+
+mod buffers;
+mod connections;
+mod descriptors;
+mod in_flight;
+mod slow;

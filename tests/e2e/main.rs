@@ -3,17 +3,22 @@
 //! `support` builds and starts what is tested, speaks the wire by hand, and keeps the books; the other modules are one
 //! theme each.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests: what cannot go on ends by panicking")]
+
 mod support;
 
 mod call;
+mod cli;
 mod clients;
 mod embedded;
 mod envelope;
+mod examples;
 mod flow;
 mod lifecycle;
 mod limits;
 mod loading;
 mod panics;
+mod scripts;
 mod services;
 mod timeouts;
 mod vectors;

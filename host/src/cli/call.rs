@@ -1,6 +1,5 @@
 //! `jackfield call`: one request from the command line, with the client that programs use.
 
-use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,22 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use jackfield::config::{Framing, parse_duration};
 use jackfield_client::blocking::Client;
-use jackfield_client::{Error, Mode, RemoteError};
-use serde::Serialize;
+use jackfield_client::{Error, Mode};
 use serde_json::value::RawValue;
 
-use super::{CONFIGURATION, UNAVAILABLE, Unusable, failed, load};
-
-/// The host answered with an error.
-const ANSWERED_WITH_AN_ERROR: u8 = 1;
-/// sysexits.h, `EX_USAGE`: the request cannot be sent as it was given.
-const USAGE: u8 = 64;
-/// sysexits.h, `EX_IOERR`: the result could not be printed.
-const INPUT_OUTPUT: u8 = 74;
-/// sysexits.h, `EX_TEMPFAIL`: the time-out passed.
-const TRY_AGAIN: u8 = 75;
-/// sysexits.h, `EX_PROTOCOL`: what listens there is no host.
-const PROTOCOL: u8 = 76;
+use super::failure::Failure;
+use super::{failed, load};
 
 /// What a call may take where nothing is said.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,23 +39,6 @@ pub(crate) struct Call {
     /// is waited for as long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
-}
-
-/// Why there is no result, each with an exit code of its own.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("{0}")]
-    Unusable(#[from] Unusable),
-    #[error("the configuration has no listener with binary framing; say --socket")]
-    NoListener,
-    #[error("PARAMS: {0}")]
-    Unreadable(io::Error),
-    #[error("PARAMS: not JSON: {0}")]
-    Params(serde_json::Error),
-    #[error("standard output: {0}")]
-    Output(io::Error),
-    #[error("{}", Told(.socket, .error))]
-    Call { socket: PathBuf, error: Error },
 }
 
 /// Sends the request and prints its result, exactly the result's bytes and a line's end.
@@ -122,60 +93,5 @@ fn send(words: &Call, socket: &Path, params: Option<&RawValue>) -> Result<Box<Ra
             try_for(Duration::MAX)
         }
         outcome => outcome,
-    }
-}
-
-impl Failure {
-    fn code(&self) -> u8 {
-        match self {
-            Failure::Unusable(_) | Failure::NoListener => CONFIGURATION,
-            Failure::Unreadable(_) | Failure::Params(_) => USAGE,
-            Failure::Output(_) => INPUT_OUTPUT,
-            Failure::Call { error, .. } => match error {
-                Error::Remote(_) | Error::GoingAway(_) => ANSWERED_WITH_AN_ERROR,
-                Error::Encode(_) => USAGE,
-                Error::Timeout { .. } => TRY_AGAIN,
-                Error::Protocol(_) | Error::Decode(_) => PROTOCOL,
-                _ => UNAVAILABLE,
-            },
-        }
-    }
-}
-
-/// A failed call in one line: an error reply as the JSON that it was.
-struct Told<'a>(&'a Path, &'a Error);
-
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Told(socket, error) = *self;
-        let socket = socket.display();
-        match error {
-            Error::Remote(remote) | Error::GoingAway(remote) => {
-                f.write_str(&serde_json::to_string(&Reply::from(remote)).map_err(|_| fmt::Error)?)
-            }
-            Error::Connect { source, .. } => write!(f, "no host at {socket}: {source}"),
-            Error::Timeout { sent: true, .. } => {
-                write!(f, "{socket}: {error}; the host may execute the request all the same")
-            }
-            Error::ConnectionLost { sent: true, .. } => {
-                write!(f, "{socket}: {error}; the host may have executed the request")
-            }
-            _ => write!(f, "{socket}: {error}"),
-        }
-    }
-}
-
-/// The `error` member of a reply.
-#[derive(Serialize)]
-struct Reply<'a> {
-    code: i64,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
-}
-
-impl<'a> From<&'a RemoteError> for Reply<'a> {
-    fn from(remote: &'a RemoteError) -> Self {
-        Reply { code: remote.code, message: &remote.message, data: remote.data.as_deref() }
     }
 }

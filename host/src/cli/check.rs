@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use jackfield::config::{Config, Pattern};
-use jackfield::load::{Directory, Inspection, Reason, plugin_name};
+use jackfield::config::{Config, Pattern, RESERVED};
+use jackfield::load::{Directory, Inspection, Reason, Refused};
 
-use super::{CONFIGURATION, failed, load};
+use super::{CONFIGURATION, failed, fault, load};
 
 /// Reads everything, prints every fault; exit code 78 if there is one.
 pub(crate) fn check(file: Option<&Path>) -> ExitCode {
@@ -19,10 +19,10 @@ pub(crate) fn check(file: Option<&Path>) -> ExitCode {
     for fault in &faults {
         eprintln!("{fault}");
     }
-    warn_of_routes(&config, &plugins);
     if !faults.is_empty() {
         return ExitCode::from(CONFIGURATION);
     }
+    warn_of_routes(&config, &plugins);
     let methods: usize = plugins.values().map(|plugin| plugin.manifest.methods.len()).sum();
     let file = config.file.as_deref().unwrap_or(Path::new("the configuration")).display();
     println!("{file}: no fault; {} plugins with {methods} methods", plugins.len());
@@ -32,51 +32,49 @@ pub(crate) fn check(file: Option<&Path>) -> ExitCode {
 /// Stages every file as the host would, and runs none.
 fn read_plugins(config: &Config) -> (BTreeMap<String, Inspection>, Vec<String>) {
     let path = &config.plugins.directory;
-    let mut plugins = BTreeMap::new();
-    let mut faults = Vec::new();
+    let mut found = Found::default();
     let listed = Directory::open(path).and_then(|directory| Ok((directory.list()?, directory)));
     let (files, directory) = match listed {
         Ok(listed) => listed,
         Err(refused) if refused.reason == Reason::NotFound => {
             eprintln!("{}: there is no such directory; no plugin will be loaded", path.display());
-            return (plugins, faults);
+            return (found.plugins, Vec::new());
         }
-        Err(refused) => return (plugins, vec![format!("{}: {refused}", path.display())]),
+        Err(refused) => return (found.plugins, vec![fault(path, &refused)]),
     };
-    let mut owners: BTreeMap<String, String> = BTreeMap::new();
+    let mut faults = Vec::new();
     for file in files {
-        let at = path.join(&file);
-        let Some(name) = plugin_name(&file) else {
-            faults.push(format!("{}: a plugin's name is 1 to 64 letters, digits, _ and -", at.display()));
-            continue;
-        };
-        let inspection = match directory.stage(&file) {
-            Ok(staged) => staged.inspection,
-            Err(refused) => {
-                faults.push(format!("{}: {refused}", at.display()));
-                continue;
-            }
-        };
-        for method in &inspection.manifest.methods {
-            if let Some(owner) = owners.get(&method.name) {
-                faults.push(format!(
-                    "{}: {}: {:?} belongs to the plugin {owner:?}",
-                    at.display(),
-                    Reason::MethodTaken,
-                    method.name
-                ));
-            }
-            owners.entry(method.name.clone()).or_insert_with(|| name.clone());
-        }
-        if plugins.insert(name.clone(), inspection).is_some() {
-            faults.push(format!(
-                "{}: {}: another file is the plugin {name:?}",
-                at.display(),
-                Reason::NameTaken
-            ));
+        let staged = directory.stage(&file).map(|staged| staged.inspection);
+        if let Err(refused) = staged.and_then(|inspection| found.add(inspection)) {
+            faults.push(fault(&path.join(&file), &refused));
         }
     }
-    (plugins, faults)
+    (found.plugins, faults)
+}
+
+/// The plugins that would be loaded, and whose each method would be: one name, one plugin; one method, one plugin.
+#[derive(Default)]
+struct Found {
+    plugins: BTreeMap<String, Inspection>,
+    owners: BTreeMap<String, String>,
+}
+
+impl Found {
+    fn add(&mut self, inspection: Inspection) -> Result<(), Refused> {
+        let name = &inspection.name;
+        if name == RESERVED || self.plugins.contains_key(name) {
+            let detail = format!("another plugin is named {name:?} already");
+            return Err(Refused { reason: Reason::NameTaken, detail });
+        }
+        let methods = || inspection.manifest.methods.iter().map(|method| &method.name);
+        if let Some((method, owner)) = methods().find_map(|method| self.owners.get_key_value(method)) {
+            let detail = format!("the method {method:?} belongs to the plugin {owner:?}");
+            return Err(Refused { reason: Reason::MethodTaken, detail });
+        }
+        self.owners.extend(methods().map(|method| (method.clone(), name.clone())));
+        self.plugins.insert(name.clone(), inspection);
+        Ok(())
+    }
 }
 
 /// A route to what is not there is no fault, for a plugin may be dropped in later; but it is worth a line.

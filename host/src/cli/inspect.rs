@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use jackfield::load::{self, Inspection};
 
-use super::failed;
+use super::{failed, fault};
 
 /// The words of `plugin inspect`.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(crate) fn inspect(words: &Inspect) -> ExitCode {
         Err(refused) if words.json => {
             return failed(1, &serde_json::json!({ "file": words.file, "refused": refused }));
         }
-        Err(refused) => return failed(1, &format_args!("{}: {refused}", words.file.display())),
+        Err(refused) => return failed(1, &fault(&words.file, &refused)),
     };
     if words.json {
         println!("{}", serde_json::to_value(&inspection).unwrap_or_default());

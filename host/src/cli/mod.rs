@@ -1,8 +1,13 @@
 //! The command line: its words, and one file for what each command does.
 
+mod build;
 mod call;
 mod check;
+mod dev;
+mod failure;
+mod follow;
 mod inspect;
+mod operate;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -10,10 +15,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use jackfield::config::{Config, Faults, NotFound};
+use jackfield::load::Refused;
 
 pub(crate) use call::{Call, call};
 pub(crate) use check::check;
+pub(crate) use dev::dev;
 pub(crate) use inspect::{Inspect, inspect};
+pub(crate) use operate::{List, Reload, Rollback, list, reload, rollback};
 pub(crate) use serve::serve;
 
 /// sysexits.h, `EX_UNAVAILABLE`: there is no host to ask.
@@ -43,7 +51,9 @@ pub(crate) enum Command {
     Check,
     /// Send one request, and print its result as JSON
     Call(Call),
-    /// Look at plugins
+    /// Build the plugin crates in the plugin directory, serve, and do so again whenever a source changes
+    Dev,
+    /// Look at plugins, and change them
     #[command(subcommand)]
     Plugin(PluginCommand),
 }
@@ -53,6 +63,12 @@ pub(crate) enum Command {
 pub(crate) enum PluginCommand {
     /// Print what a plugin's file says of itself; nothing of it is run
     Inspect(Inspect),
+    /// Print the plugins of a running host
+    List(List),
+    /// Load a plugin's file again, or all; what cannot be loaded is refused, and what serves serves on
+    Reload(Reload),
+    /// Put the content that served before back
+    Rollback(Rollback),
 }
 
 /// Why there is no configuration to work with.
@@ -66,6 +82,13 @@ enum Unusable {
 
 fn load(file: Option<&Path>) -> Result<Config, Unusable> {
     Ok(Config::load(&Config::find(file)?)?)
+}
+
+/// One line about a file: `FILE: REASON: WORDS`. Words that begin with the file already do so once.
+fn fault(file: &Path, refused: &Refused) -> String {
+    let file = file.display().to_string();
+    let detail = refused.detail.strip_prefix(&format!("{file}: ")).unwrap_or(&refused.detail);
+    format!("{file}: {}: {detail}", refused.reason)
 }
 
 /// Prints what went wrong and gives the exit code that says so.

@@ -4,9 +4,11 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use jackfield::log::Logging;
 use jackfield::{Builder, Entry, Host};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::follow::Follower;
 use super::{CONFIGURATION, SYSTEM, failed, load};
 
 /// Runs the host. SIGTERM and SIGINT drain it; a second one cuts.
@@ -15,9 +17,10 @@ pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
         Ok(config) => config,
         Err(unusable) => return failed(CONFIGURATION, &unusable),
     };
-    if let Err(error) = jackfield::log::start(&config.log) {
-        return failed(CONFIGURATION, &error);
-    }
+    let logging = match jackfield::log::start(&config.log) {
+        Ok(logging) => logging,
+        Err(error) => return failed(CONFIGURATION, &error),
+    };
     // The runtime waits for signals and nothing else; requests have threads of their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -31,6 +34,7 @@ pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
     };
     let sockets: Vec<_> =
         config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
+    let follower = Follower::start(&config);
     let host = match Builder::new(config, entry).start() {
         Ok(host) => host,
         Err(error) => return failed(SYSTEM, &error),
@@ -41,7 +45,7 @@ pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
         "ready on {}",
         sockets.join(", ")
     );
-    match runtime.block_on(until_ended(host, signals)) {
+    match runtime.block_on(until_ended(host, signals, follower, &logging)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(SYSTEM, &error),
     }
@@ -50,30 +54,66 @@ pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
     fn watch() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Heard {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Heard::End("SIGTERM"),
+            _ = self.interrupt.recv() => Heard::End("SIGINT"),
+            _ = self.hang_up.recv() => Heard::HangUp,
         }
     }
 }
 
-async fn until_ended(mut host: Host, mut signals: Signals) -> io::Result<()> {
-    tokio::select! {
-        ended = host.ended() => return ended,
-        name = signals.next() => tracing::info!("{name}: answering what is in flight; once more ends at once"),
+/// What a signal asks for.
+enum Heard {
+    End(&'static str),
+    HangUp,
+}
+
+async fn until_ended(
+    mut host: Host,
+    mut signals: Signals,
+    mut follower: Follower,
+    logging: &Logging,
+) -> io::Result<()> {
+    loop {
+        tokio::select! {
+            ended = host.ended() => return ended,
+            heard = signals.next() => match heard {
+                Heard::End(name) => {
+                    tracing::info!("{name}: answering what is in flight; once more ends at once");
+                    break;
+                }
+                Heard::HangUp => {
+                    tracing::info!("SIGHUP: reading the configuration and the plugin directory anew");
+                    follower.apply(&host, logging).await;
+                    host.look();
+                }
+            },
+            () = follower.changed() => follower.apply(&host, logging).await,
+        }
     }
     host.begin_stop();
-    tokio::select! {
-        ended = host.ended() => return ended,
-        name = signals.next() => tracing::warn!("{name}: ending at once"),
+    loop {
+        tokio::select! {
+            ended = host.ended() => return ended,
+            // A hang-up is nothing to a host that ends.
+            heard = signals.next() => if let Heard::End(name) = heard {
+                tracing::warn!("{name}: ending at once");
+                break;
+            },
+        }
     }
     host.cut();
     host.ended().await

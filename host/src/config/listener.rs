@@ -124,7 +124,7 @@ fn read_one(section: &Section<'_>, directory: &Path) -> Listener {
 }
 
 /// What is wrong with a socket path, and what to write instead.
-fn unfit(socket: &Path) -> Option<(String, String)> {
+pub(super) fn unfit(socket: &Path) -> Option<(String, String)> {
     let bytes = socket.as_os_str().as_encoded_bytes();
     if bytes.len() > LONGEST_SOCKET_PATH {
         let what = format!("is {} bytes long ({})", bytes.len(), quoted(&socket.to_string_lossy()));
@@ -141,7 +141,7 @@ fn unfit(socket: &Path) -> Option<(String, String)> {
 }
 
 /// A path without `.` and doubled slashes, so that one name has one spelling; links are not followed.
-fn plain(path: &Path) -> PathBuf {
+pub(super) fn plain(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != Component::CurDir).collect()
 }
 

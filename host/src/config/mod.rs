@@ -6,6 +6,7 @@
 //! `Default`. A key that no line reads is unknown, and a fault; the list of keys a fault suggests is made of
 //! those same lines.
 
+mod admin;
 mod document;
 mod fault;
 mod limits;
@@ -25,13 +26,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use admin::Admin;
 pub use fault::{Fault, Faults, NotFound};
 pub use limits::{Limits, Timeouts};
 pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
-pub use plugins::{PluginConfig, Plugins};
+pub use plugins::{PluginConfig, Plugins, Probation};
 pub use position::Place;
-pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, Route};
+pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
 pub use units::{InvalidQuantity, parse_duration, parse_size};
 
 use document::Document;
@@ -68,6 +70,8 @@ pub struct Config {
     pub plugin: BTreeMap<String, PluginConfig>,
     /// Which plugin answers which methods, in the order of the file, every pattern at most once.
     pub routes: Vec<Route>,
+    /// Where operators are answered; `None`: nowhere, as for a host inside another program that does not say so.
+    pub admin: Option<Admin>,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -84,6 +88,7 @@ impl Default for Config {
             plugins: Plugins::default(),
             plugin: BTreeMap::new(),
             routes: Vec::new(),
+            admin: None,
             log: Log::default(),
         }
     }
@@ -120,9 +125,11 @@ impl Config {
 
     fn read(root: Section<'_>, file: &Path) -> Config {
         let directory = file.parent().unwrap_or(Path::new(""));
+        let listeners = listener::read(&root, directory);
         let config = Config {
             file: Some(file.to_path_buf()),
-            listeners: listener::read(&root, directory),
+            admin: Some(admin::read(root.section("admin"), directory, &listeners)),
+            listeners,
             limits: limits::read_limits(root.section("limits")),
             timeouts: limits::read_timeouts(root.section("timeouts")),
             plugins: plugins::read(root.section("plugins"), directory),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
-use super::limits::COUNT;
+use super::limits::{COUNT, TIMEOUT};
 use super::position::Place;
 use super::section::Section;
 use super::wording::{quoted, shortened};
@@ -21,11 +22,47 @@ pub struct Plugins {
     pub directory: PathBuf,
     /// Whether the methods a plugin declares are reachable without a route. Default yes.
     pub auto_route: bool,
+    /// Whether files that are put there, replaced or removed take effect while the host serves. Default yes.
+    pub watch: bool,
+    /// Generations that could not be unloaded, 1 to 512; past it a reload is refused. Each may hold one of the
+    /// 1,024 keys for thread-local values that a process has, and a process that needs one more aborts. Default 64.
+    pub retained: usize,
+    /// How long a plugin may take to be opened, started, self-tested and stopped in the probe, and again to be
+    /// started in the host. Default 10 s.
+    pub probe: Duration,
+    /// How long calls are held while one generation hands its state over to the next. Default 1 s.
+    pub hand_over: Duration,
+    /// What is expected of a new generation's first calls.
+    pub probation: Probation,
 }
 
 impl Default for Plugins {
     fn default() -> Plugins {
-        Plugins { directory: PathBuf::from("plugins"), auto_route: true }
+        Plugins {
+            directory: PathBuf::from("plugins"),
+            auto_route: true,
+            watch: true,
+            retained: 64,
+            probe: Duration::from_secs(10),
+            hand_over: Duration::from_secs(1),
+            probation: Probation::default(),
+        }
+    }
+}
+
+/// A new generation is on probation for its first calls: past so many failures, the content before comes back.
+/// Failures are panics, time-outs, and what a plugin itself answers as an internal error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probation {
+    /// After so many calls it is over, 0 to 1,000,000; 0: there is none. Default 100.
+    pub calls: u32,
+    /// So many failures among them fail it, 1 to 1,000,000. Default 10.
+    pub failures: u32,
+}
+
+impl Default for Probation {
+    fn default() -> Probation {
+        Probation { calls: 100, failures: 10 }
     }
 }
 
@@ -51,6 +88,8 @@ impl Default for PluginConfig {
 
 /// More threads than any machine this runs on has use for, for one plugin.
 const THREADS: RangeInclusive<usize> = 1..=256;
+/// Half the keys for thread-local values that a process of glibc's has (PTHREAD_KEYS_MAX, 1,024).
+const RETAINED: RangeInclusive<usize> = 1..=512;
 /// A plugin's name becomes a file's stem, a log field and a metrics label.
 const LONGEST_NAME: usize = 64;
 /// Half of what serde_json reads back by default (128): settings cross to the plugin as JSON text.
@@ -61,9 +100,27 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> Plugins {
     let plugins = Plugins {
         directory: section.path("directory", directory, &default.directory),
         auto_route: section.boolean("auto_route", default.auto_route),
+        watch: section.boolean("watch", default.watch),
+        retained: section.count("retained", RETAINED, default.retained),
+        probe: section.duration("probe", TIMEOUT, default.probe),
+        hand_over: section.duration("hand_over", TIMEOUT, default.hand_over),
+        probation: read_probation(section.section("probation")),
     };
     section.close();
     plugins
+}
+
+fn read_probation(section: Section<'_>) -> Probation {
+    let default = Probation::default();
+    let number = |key, range, default: u32| {
+        u32::try_from(section.count(key, range, usize::try_from(default).unwrap_or(0))).unwrap_or(u32::MAX)
+    };
+    let probation = Probation {
+        calls: number("calls", 0..=*COUNT.end(), default.calls),
+        failures: number("failures", COUNT, default.failures),
+    };
+    section.close();
+    probation
 }
 
 pub(super) fn read_each(section: Section<'_>) -> BTreeMap<String, PluginConfig> {

@@ -14,8 +14,8 @@ use super::wording::quoted;
 /// label.
 pub const LONGEST_METHOD: usize = 256;
 
-/// The first segment of the host's own methods.
-const RESERVED: &str = "system";
+/// The first segment of the host's own methods, and the name of the plugin that they would be.
+pub const RESERVED: &str = "system";
 
 /// One way from methods to a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]

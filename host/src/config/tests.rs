@@ -44,7 +44,8 @@ fn an_empty_file_is_the_defaults_beside_it() {
     let expected = Config {
         file: Some(PathBuf::from(FILE)),
         listeners: vec![Listener::at("etc/run/jackfield.sock")],
-        plugins: Plugins { directory: PathBuf::from("etc/plugins"), auto_route: true },
+        plugins: Plugins { directory: PathBuf::from("etc/plugins"), ..Plugins::default() },
+        admin: Some(Admin { socket: PathBuf::from("etc/run/jackfield-admin.sock") }),
         ..Config::default()
     };
     assert_eq!(config, expected);
@@ -63,7 +64,11 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((connections, in_flight, in_flight_per_connection), (4096, 16384, 1024));
     let Timeouts { request, frame, write, idle, drain } = config.timeouts;
     assert_eq!([request, frame, write, idle, drain].map(|timeout| timeout.as_secs()), [30, 5, 10, 300, 30]);
-    assert_eq!((config.plugins.directory.as_path(), config.plugins.auto_route), (Path::new("plugins"), true));
+    let Plugins { directory, auto_route, watch, retained, probe, hand_over, probation } = config.plugins;
+    assert_eq!((directory.as_path(), auto_route, watch, retained), (Path::new("plugins"), true, true, 64));
+    assert_eq!([probe, hand_over].map(|timeout| timeout.as_secs()), [10, 1]);
+    assert_eq!(probation, Probation { calls: 100, failures: 10 });
+    assert_eq!((config.admin, Admin::default().socket), (None, PathBuf::from("run/jackfield-admin.sock")));
     assert_eq!((config.log.level, config.log.format), (Level::Info, Format::Text));
     let PluginConfig { threads, queue, settings, .. } = PluginConfig::default();
     assert_eq!((threads, queue, settings), (2, 1024, json!({})));
@@ -78,8 +83,8 @@ fn the_shipped_configuration_is_the_defaults_and_an_example() {
     let place = config.listeners[0].place;
     assert_eq!(config.listeners, [Listener { place, ..beside.listeners[0].clone() }]);
     assert_eq!(
-        (&config.limits, &config.timeouts, &config.plugins, &config.log),
-        (&beside.limits, &beside.timeouts, &beside.plugins, &beside.log)
+        (&config.limits, &config.timeouts, &config.plugins, &config.log, &config.admin),
+        (&beside.limits, &beside.timeouts, &beside.plugins, &beside.log, &beside.admin)
     );
     assert_eq!(config.plugin["device"].settings, json!({ "history": 16 }));
     assert_eq!(config.plugin["journal"].settings, json!({ "directory": "run/journal" }));
@@ -100,14 +105,14 @@ fn the_shipped_configuration_is_the_defaults_and_an_example() {
 
 /// The keys of every section, taken from what a fault says of them.
 fn sections_with_keys() -> Vec<Vec<String>> {
-    let text = "[[listener]]\nx=1\n[limits]\nx=1\n[timeouts]\nx=1\n[plugins]\nx=1\n[plugin.p]\nx=1\n\
+    let text = "[[listener]]\nx=1\n[limits]\nx=1\n[timeouts]\nx=1\n[plugins]\nx=1\n[plugins.probation]\nx=1\n[admin]\nx=1\n[plugin.p]\nx=1\n\
                 [[route]]\nmethod='m'\nplugin='p'\nx=1\n[log]\nx=1\n";
     let keys = |line: &String| {
         let (_, known) = line.split_once("known here: ").expect("a fault of an unknown key");
-        known.split(", ").filter(|key| *key != "settings").map(str::to_owned).collect()
+        known.split(", ").filter(|key| !["settings", "probation"].contains(key)).map(str::to_owned).collect()
     };
     let sections: Vec<Vec<String>> = faults(text).iter().map(keys).collect();
-    assert_eq!(sections.len(), 7);
+    assert_eq!(sections.len(), 9);
     sections
 }
 
@@ -178,7 +183,10 @@ format = "journald"
         drain: Duration::from_millis(250),
     };
     assert_eq!(config.timeouts, timeouts);
-    assert_eq!(config.plugins, Plugins { directory: "/usr/lib/jackfield".into(), auto_route: false });
+    assert_eq!(
+        config.plugins,
+        Plugins { directory: "/usr/lib/jackfield".into(), auto_route: false, ..Plugins::default() }
+    );
     let settings = json!({
         "text": "x", "list": [1, -2.5, true], "when": "2024-05-06T07:08:09Z", "big": u64::MAX, "hex": 255
     });

@@ -36,6 +36,8 @@ pub(super) struct Flight {
     pub(super) run: Run,
     /// Bytes of params that it holds.
     pub(super) held: usize,
+    /// Whether it waits in the lane for its turn.
+    waits: bool,
     /// Whether its deadline passed while it waited in the lane.
     pub(super) expired: bool,
     pub(super) _permit: Permit,
@@ -82,7 +84,10 @@ impl Flights {
 
     /// Puts a sync request's turn behind the others.
     pub(super) fn queue(&mut self, turn: Turn) {
-        self.ready += usize::from(matches!(turn, Turn::Reply(_)));
+        match turn {
+            Turn::Reply(_) => self.ready += 1,
+            Turn::Call(key) => self.set_waits(key, true),
+        }
         self.lane.push_back(turn);
     }
 
@@ -92,13 +97,17 @@ impl Flights {
             return None;
         }
         let turn = self.lane.pop_front()?;
-        self.ready -= usize::from(matches!(turn, Turn::Reply(_)));
+        match turn {
+            Turn::Reply(_) => self.ready -= 1,
+            Turn::Call(key) => self.set_waits(key, false),
+        }
         Some(turn)
     }
 
-    /// Whether the request waits for its turn.
-    pub(super) fn waits(&self, key: Key) -> bool {
-        self.lane.iter().any(|turn| matches!(turn, Turn::Call(waiting) if *waiting == key))
+    fn set_waits(&mut self, key: Key, waits: bool) {
+        if let Some(flight) = self.get_mut(key) {
+            flight.waits = waits;
+        }
     }
 
     /// Whether this id, as written, is in flight.
@@ -146,6 +155,7 @@ impl Flights {
             call,
             run,
             held,
+            waits: false,
             expired: false,
             _permit: permit,
         });
@@ -154,6 +164,10 @@ impl Flights {
 
     pub(super) fn get(&self, key: Key) -> Option<&Flight> {
         self.flights.get(key.place).filter(|flight| flight.epoch == key.epoch)
+    }
+
+    fn get_mut(&mut self, key: Key) -> Option<&mut Flight> {
+        self.flights.get_mut(key.place).filter(|flight| flight.epoch == key.epoch)
     }
 
     /// Takes a flight out: it is answered, or given up.
@@ -175,6 +189,18 @@ impl Flights {
         self.earliest
     }
 
+    /// Brings every deadline forward to `now`: the host ends, and nobody waits any longer.
+    pub(super) fn hurry(&mut self, now: Time) {
+        for (_, flight) in &mut self.flights {
+            if flight.deadline > now {
+                // What its client is told is the time that it really had.
+                flight.timeout = flight.timeout.saturating_sub(flight.deadline.since(now));
+                flight.deadline = now;
+                self.earliest = Some(now);
+            }
+        }
+    }
+
     /// The keys of those whose deadline has passed. Looks through all of them, at most once per timer.
     pub(super) fn expired(&mut self, now: Time) -> Vec<Key> {
         if self.earliest.is_none_or(|earliest| earliest > now) {
@@ -189,12 +215,12 @@ impl Flights {
         expired
     }
 
-    /// Marks a request that waits in the lane: it never starts, and is told so in its turn.
-    pub(super) fn expire_waiting(&mut self, key: Key) {
-        if let Some(flight) = self.flights.get_mut(key.place).filter(|flight| flight.epoch == key.epoch) {
-            flight.expired = true;
-            flight.call.cancel();
-        }
+    /// Marks a request if it waits in the lane: it never starts, and is told so in its turn. Whether it does wait.
+    pub(super) fn expire_waiting(&mut self, key: Key) -> bool {
+        let Some(flight) = self.get_mut(key).filter(|flight| flight.waits) else { return false };
+        flight.expired = true;
+        flight.call.cancel();
+        true
     }
 
     /// Gives everything up: nobody is there to be told. Returns how many calls that were.

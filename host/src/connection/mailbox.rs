@@ -1,14 +1,14 @@
 //! Where other threads leave the replies of a connection, finished frames, and wake its task once for all of them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atomic_waker::AtomicWaker;
 use jackfield_plugin_api::abi::CallEnd;
 use jackfield_protocol::{Framing, Kind, ReplyHead, Version};
 
 use super::flight::Key;
-use crate::dispatch::{Asked, Ended};
+use crate::dispatch::{Asked, Dispatcher, Ended};
 use crate::plugin::Answer;
 
 /// A reply on its way to its connection.
@@ -19,16 +19,42 @@ pub(super) struct Delivered {
 }
 
 /// The replies that wait for their connection's task.
-#[derive(Default)]
 pub(super) struct Mailbox {
-    delivered: Mutex<Vec<Delivered>>,
+    /// `None` once the connection has gone.
+    delivered: Mutex<Option<Vec<Delivered>>>,
     filled: AtomicBool,
     pub(super) waker: AtomicWaker,
+    dispatcher: Arc<Dispatcher>,
 }
 
 impl Mailbox {
+    pub(super) fn new(dispatcher: &Arc<Dispatcher>) -> Arc<Self> {
+        Arc::new(Self {
+            delivered: Mutex::new(Some(Vec::new())),
+            filled: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            dispatcher: Arc::clone(dispatcher),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Delivered>>> {
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes no more: what is here, and what still comes, is too late.
+    pub(super) fn close(&self) {
+        let left = self.lock().take().unwrap_or_default();
+        self.dispatcher.counters.late_results.add(left.len() as u64);
+    }
+
     fn deliver(&self, delivered: Delivered) {
-        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).push(delivered);
+        match &mut *self.lock() {
+            Some(waiting) => waiting.push(delivered),
+            None => {
+                self.dispatcher.counters.late_results.add(1);
+                return;
+            }
+        }
         // The first one wakes; what comes before the task runs is found with it.
         if !self.filled.swap(true, Ordering::AcqRel) {
             self.waker.wake();
@@ -37,8 +63,10 @@ impl Mailbox {
 
     /// Swaps what was delivered into `taken`, which must be empty.
     pub(super) fn take(&self, taken: &mut Vec<Delivered>) {
-        if self.filled.swap(false, Ordering::AcqRel) {
-            std::mem::swap(&mut *self.delivered.lock().unwrap_or_else(PoisonError::into_inner), taken);
+        if self.filled.swap(false, Ordering::AcqRel)
+            && let Some(waiting) = &mut *self.lock()
+        {
+            std::mem::swap(waiting, taken);
         }
     }
 }

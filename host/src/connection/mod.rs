@@ -6,13 +6,17 @@
 
 mod flight;
 mod mailbox;
+mod moving;
 mod outbox;
 mod read;
 mod request;
+mod tally;
 mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future as _;
 use std::os::fd::AsFd;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,19 +24,24 @@ use std::task::{Context, Poll};
 use arc_swap::Guard;
 use bytes::BytesMut;
 use jackfield_protocol::{FrameLimit, Framing};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::UnixStream;
 
 use self::flight::Flights;
 use self::mailbox::{Delivered, Mailbox};
+pub(crate) use self::moving::Packed;
 use self::outbox::Outbox;
 use self::read::Framer;
-use self::request::Tally;
+use self::tally::Tally;
 use crate::clock::{Alarm, Time, Wakes};
-use crate::dispatch::{Dispatcher, Table};
+use crate::dispatch::{Dispatcher, Opened, Rules, Table};
 use crate::limits::{Permit, Share};
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
 const READ: usize = 64 * 1024;
+
+/// How often a turn of a task reads at most before the thread's other connections have theirs.
+const ROUNDS: usize = 4;
 
 /// What the connections of one I/O thread share.
 pub(crate) struct Thread {
@@ -40,6 +49,10 @@ pub(crate) struct Thread {
     pub(crate) wakes: Wakes,
     /// Set once: answer what is in flight, take nothing new, go.
     pub(crate) draining: Cell<bool>,
+    /// Set once: every connection goes to the thread that takes this one's place.
+    pub(crate) leaving: Cell<bool>,
+    /// Set once: what is in flight gets no more time.
+    pub(crate) hurrying: Cell<bool>,
     buffers: RefCell<Buffers>,
 }
 
@@ -53,7 +66,14 @@ struct Buffers {
 
 impl Thread {
     pub(crate) fn new(dispatcher: Arc<Dispatcher>, wakes: Wakes) -> Rc<Self> {
-        Rc::new(Self { dispatcher, wakes, draining: Cell::new(false), buffers: RefCell::default() })
+        Rc::new(Self {
+            dispatcher,
+            wakes,
+            draining: Cell::new(false),
+            leaving: Cell::new(false),
+            hurrying: Cell::new(false),
+            buffers: RefCell::default(),
+        })
     }
 }
 
@@ -62,6 +82,8 @@ impl Thread {
 pub(crate) struct Manner {
     pub(crate) framing: Framing,
     pub(crate) close_after_reply: bool,
+    /// Whether it is for operators: other methods are reachable.
+    pub(crate) admin: bool,
 }
 
 /// Why a connection ended.
@@ -77,12 +99,20 @@ pub(crate) enum Farewell {
     Vanished,
 }
 
+/// How a connection left its thread.
+pub(crate) enum Left {
+    Closed(Farewell),
+    Moves(Box<Packed>),
+}
+
 /// A connection and everything it owes.
 pub(crate) struct Connection {
     number: u64,
     stream: UnixStream,
     thread: Rc<Thread>,
     manner: Manner,
+    /// The configuration's, as they were at the beginning of the turn.
+    rules: Arc<Rules>,
     mailbox: Arc<Mailbox>,
     framer: Framer,
     /// Bytes of a frame that is not whole, or that must wait.
@@ -102,7 +132,10 @@ pub(crate) struct Connection {
     /// Nothing more is read; what is written goes out, then it closes.
     closing: Option<Farewell>,
     replied: bool,
-    _permit: Permit,
+    /// The request at the front of the inbox waits for this: its plugin hands its state over.
+    waits: Option<Opened>,
+    /// Gone only when the connection has moved on.
+    permit: Option<Permit>,
 }
 
 impl Connection {
@@ -114,12 +147,13 @@ impl Connection {
         permit: Permit,
     ) -> Self {
         let dispatcher = &thread.dispatcher;
+        let rules = dispatcher.rules.load_full();
         Self {
             number,
             stream,
             manner,
-            mailbox: Arc::default(),
-            framer: Framer::new(manner.framing, FrameLimit::new(dispatcher.limits.frame)),
+            mailbox: Mailbox::new(&thread.dispatcher),
+            framer: Framer::new(manner.framing, FrameLimit::new(rules.limits.frame)),
             inbox: BytesMut::new(),
             outbox: Outbox::default(),
             flights: Flights::default(),
@@ -132,8 +166,10 @@ impl Connection {
             read_closed: false,
             closing: None,
             replied: false,
+            waits: None,
+            rules,
             thread: Rc::clone(thread),
-            _permit: permit,
+            permit: Some(permit),
         }
     }
 
@@ -142,23 +178,53 @@ impl Connection {
         Poker(Arc::clone(&self.mailbox))
     }
 
-    /// Serves the peer to the end.
-    pub(crate) async fn serve(mut self) -> Farewell {
-        let farewell = std::future::poll_fn(|cx| self.turn(cx)).await;
-        tracing::debug!(conn = self.number, ?farewell, "closed");
-        farewell
+    /// Serves the peer to the end, or until the connection moves to another thread.
+    pub(crate) async fn serve(mut self) -> Left {
+        let left = std::future::poll_fn(|cx| self.turn_or_move(cx)).await;
+        if let Left::Closed(farewell) = left {
+            tracing::debug!(conn = self.number, ?farewell, "closed");
+        }
+        left
+    }
+
+    fn turn_or_move(&mut self, cx: &mut Context<'_>) -> Poll<Left> {
+        if self.thread.leaving.get() {
+            match self.pack() {
+                Ok(packed) => return Poll::Ready(Left::Moves(Box::new(packed))),
+                // It stays for as long as it lasts: the thread ends later.
+                Err(error) => tracing::error!(conn = self.number, %error, "a connection could not be moved"),
+            }
+        }
+        self.turn(cx).map(Left::Closed)
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Farewell> {
         self.mailbox.waker.register(cx.waker());
         let mut buffers = std::mem::take(&mut *self.thread.buffers.borrow_mut());
-        let table = self.thread.dispatcher.table.load();
+        let thread = Rc::clone(&self.thread);
+        let routes = if self.manner.admin { &thread.dispatcher.admin } else { &thread.dispatcher.table };
+        let rules = thread.dispatcher.rules.load();
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            self.rules = Arc::clone(&rules);
+        }
         let mut now = Time::now();
+        if self.thread.hurrying.get() {
+            self.flights.hurry(now);
+        }
         self.alarm.fired(now);
+        let mut rounds = 0;
         let farewell = loop {
+            if self.waits.as_mut().is_some_and(|opened| Pin::new(opened).poll(cx).is_ready()) {
+                self.waits = None;
+            }
+            // Looked up anew each time: what was sent after a change was told must not find what was before it.
+            let table = routes.load();
             self.take_delivered(&mut buffers, now);
             self.expire(&mut buffers.out, now);
+            let was_full = !self.takes_requests(&buffers.out);
             let moved = self.advance(cx, &table, &mut buffers, &mut now);
+            // Before the write: who holds a reply in hand finds it counted.
+            self.tally.publish(&self.thread.dispatcher);
             match self.outbox.flush(&mut self.stream, cx, &mut buffers.out, now) {
                 Ok(sent) => self.wrote(sent, now),
                 Err(_) => break Some(self.lost()),
@@ -166,7 +232,15 @@ impl Connection {
             if let Some(farewell) = self.is_over(now) {
                 break Some(farewell);
             }
-            if !moved {
+            // What was full may have room now: nothing else would wake this task for the bytes that wait.
+            let has_room = was_full && self.takes_requests(&buffers.out);
+            if !moved && !has_room {
+                break None;
+            }
+            rounds += 1;
+            if rounds == ROUNDS {
+                // Polled once it wakes this task again, after the thread has looked at its other sockets.
+                let _ = pin!(tokio::task::yield_now()).poll(cx);
                 break None;
             }
         };
@@ -208,10 +282,11 @@ impl Connection {
 
     /// Whether a further request may be taken: else its bytes stay where they are, in the end with the peer.
     fn takes_requests(&self, out: &[u8]) -> bool {
-        let limits = &self.thread.dispatcher.limits;
+        let limits = &self.rules.limits;
         self.flights.len() < limits.in_flight_per_connection
             && self.outbox.len() + out.len() < outbox::HIGH_WATER
             && self.closing.is_none()
+            && self.waits.is_none()
             && !(self.manner.close_after_reply && (self.replied || !self.flights.is_empty()))
     }
 
@@ -227,9 +302,24 @@ impl Connection {
         (self.inbox.capacity() + self.outbox.held() + self.flights.held) as u64
     }
 
+    /// Counts a connection that is ended before its peer ends it.
+    fn cut(&self, why: &'static str) -> Farewell {
+        self.thread.dispatcher.counters.connections_cut.add(1);
+        tracing::debug!(conn = self.number, why, "cut");
+        Farewell::Cut(why)
+    }
+
     /// The peer cannot be written to, or read from.
     fn lost(&mut self) -> Farewell {
         if self.flights.is_empty() { Farewell::Done } else { Farewell::Vanished }
+    }
+
+    /// Gives up what is in flight: nobody is there to be told.
+    fn abandon(&mut self) {
+        let abandoned = self.flights.abandon();
+        if abandoned > 0 {
+            self.thread.dispatcher.counters.abandoned.add(abandoned as u64);
+        }
     }
 
     fn is_over(&mut self, now: Time) -> Option<Farewell> {
@@ -240,21 +330,39 @@ impl Connection {
             }
             let answered = self.manner.close_after_reply && self.replied;
             let nothing_to_come = self.read_closed && self.inbox.is_empty();
-            if answered || nothing_to_come || (self.thread.draining.get() && self.inbox.is_empty()) {
+            if answered || nothing_to_come {
                 return Some(Farewell::Done);
             }
-        } else if self.read_closed && self.has_hung_up() {
+            // What the peer sent before is answered, also when the reactor has not told of it yet.
+            if self.thread.draining.get() && self.inbox.is_empty() && !self.has_unread() {
+                return Some(Farewell::Done);
+            }
+        } else if self.is_deaf() && self.has_hung_up() {
             return Some(self.lost());
         }
         self.overdue(now)
     }
 
+    /// Whether requests are owed a reply and nothing is read, so that no read will tell of the peer's end.
+    fn is_deaf(&self) -> bool {
+        !self.flights.is_empty() && (self.read_closed || !self.takes_requests(&[]))
+    }
+
     /// Whether the peer has closed both ways: one that closed its writing side still gets every reply.
     fn has_hung_up(&self) -> bool {
-        let mut polled =
-            [rustix::event::PollFd::from_borrowed_fd(self.stream.as_fd(), rustix::event::PollFlags::empty())];
-        rustix::event::poll(&mut polled, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
-            && polled[0].revents().contains(rustix::event::PollFlags::HUP)
+        self.polled().contains(PollFlags::HUP)
+    }
+
+    /// Whether there is something to read, if only the end.
+    fn has_unread(&self) -> bool {
+        !self.read_closed && self.polled().contains(PollFlags::IN)
+    }
+
+    /// What the system says of the socket just now.
+    fn polled(&self) -> PollFlags {
+        let mut polled = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut polled, Some(&at_once)).map_or(PollFlags::empty(), |_| polled[0].revents())
     }
 }
 
@@ -269,9 +377,10 @@ impl Poker {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let abandoned = self.flights.abandon();
-        if abandoned > 0 {
-            self.thread.dispatcher.counters.abandoned.add(abandoned as u64);
+        // Without its permit it has moved, and lives on elsewhere with its mailbox.
+        if self.permit.is_some() {
+            self.abandon();
+            self.mailbox.close();
         }
         self.tally.publish(&self.thread.dispatcher);
     }

@@ -11,7 +11,7 @@ use jackfield_protocol::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::{Buffers, Connection, Farewell, READ};
+use super::{Buffers, Connection, READ};
 use crate::clock::Time;
 use crate::dispatch::{Failure, Table};
 
@@ -51,7 +51,11 @@ impl Framer {
                 LineStep::Line { payload, consumed } => {
                     Piece::Frame { version: Version::V1_0, kind: Kind::Sync, payload, consumed }
                 }
-                LineStep::Incomplete => Piece::Incomplete { needed: input.len() as u64 + 1 },
+                // Where a line ends is not known: one that is long already is read on like a large frame.
+                LineStep::Incomplete => {
+                    let more = if input.len() < READ { 1 } else { READ + 1 };
+                    Piece::Incomplete { needed: (input.len() + more) as u64 }
+                }
                 LineStep::Discard { consumed } => Piece::Discard { consumed },
                 LineStep::TooLong { limit, fatal, consumed } => {
                     let length = limit.saturating_add(1);
@@ -81,7 +85,8 @@ impl Connection {
         now: &mut Time,
     ) -> bool {
         let missing = self.needed.saturating_sub(self.inbox.len() as u64);
-        let large = !self.inbox.is_empty() && missing > READ as u64;
+        // Seven bytes that announce a large frame are given no room of their own: that grows with what came.
+        let large = self.inbox.len() >= READ && missing > READ as u64;
         if large && !self.make_room(missing, &mut buffers.out, *now) {
             return true;
         }
@@ -97,7 +102,7 @@ impl Connection {
             Poll::Ready(Err(_)) => {
                 self.read_closed = true;
                 self.closing = Some(self.lost());
-                self.flights.abandon();
+                self.abandon();
                 return true;
             }
         };
@@ -136,15 +141,21 @@ impl Connection {
         now: &mut Time,
     ) -> bool {
         let mut inbox = std::mem::take(&mut self.inbox);
+        // A frame that was given its room is not refused for holding it.
+        self.share.set(self.held());
         let consumed = self.decode(table, &inbox, &mut buffers.out, now);
         if self.closing.is_some() {
             return true;
         }
-        if consumed < inbox.len() {
+        let left = inbox.len() - consumed;
+        if left <= consumed {
+            // A little that is left must not keep the room of a large frame.
+            self.inbox.extend_from_slice(&inbox[consumed..]);
+        } else {
             inbox.advance(consumed);
             self.inbox = inbox;
         }
-        consumed > 0
+        consumed > 0 || self.waits.is_some()
     }
 
     /// Takes every whole frame of `input`, as far as requests may be taken; returns how many bytes that were.
@@ -159,19 +170,32 @@ impl Connection {
         while at < input.len() && self.takes_requests(out) {
             match self.framer.next(&input[at..]) {
                 Piece::Frame { version, kind, payload, consumed } => {
-                    at += consumed;
                     self.frame_begun = None;
                     self.frame(table, version, kind, payload, out, now);
+                    if self.waits.is_some() {
+                        // It stays where it is, and is decoded once more when its plugin can take it.
+                        return at;
+                    }
+                    at += consumed;
                 }
-                Piece::Discard { consumed } => at += consumed,
+                Piece::Discard { consumed } => {
+                    at += consumed;
+                    if !self.framer.is_discarding() {
+                        self.frame_begun = None;
+                    }
+                }
                 Piece::Refused { refusal, fatal, consumed } => {
                     at += consumed;
+                    let version = match refusal {
+                        Refusal::TooLarge { version, .. } => version,
+                        Refusal::UnsupportedVersion { .. } => Version::V1_0,
+                    };
                     let failure = Failure::Refused(refusal);
                     if fatal {
-                        self.refuse_and_close(out, &failure, "its framing cannot be followed");
+                        self.refuse_and_close(out, version, &failure, "its framing cannot be followed");
                         return input.len();
                     }
-                    self.refuse(out, &failure);
+                    self.refuse(out, version, &failure);
                 }
                 Piece::Incomplete { needed } => {
                     self.needed = needed;
@@ -197,8 +221,7 @@ impl Connection {
     /// Makes room in the inbox for more of a large frame: never more than came already, whatever is announced.
     /// Without room in the budget the frame is refused; `false` then.
     fn make_room(&mut self, missing: u64, out: &mut Vec<u8>, now: Time) -> bool {
-        let doubling = self.inbox.len().max(READ);
-        let room = usize::try_from(missing).unwrap_or(usize::MAX).min(doubling);
+        let room = usize::try_from(missing).unwrap_or(usize::MAX).min(self.inbox.len());
         let spare = self.inbox.capacity() - self.inbox.len();
         // A little spare room would make a little read.
         if spare >= room.min(READ) {
@@ -219,7 +242,7 @@ impl Connection {
         let inbox = std::mem::take(&mut self.inbox);
         let header = inbox.first_chunk::<HEADER_LEN>().map(Header::decode);
         let (Framer::Binary(decoder), Some(Ok(header))) = (&mut self.framer, header) else {
-            self.refuse_and_close(out, &failure, "there was no memory for its line");
+            self.refuse_and_close(out, Version::V1_0, &failure, "there was no memory for its line");
             return;
         };
         decoder.skip_frame(header);
@@ -233,12 +256,16 @@ impl Connection {
     }
 
     /// Tells the peer what is wrong, and closes once it is told.
-    pub(super) fn refuse_and_close(&mut self, out: &mut Vec<u8>, failure: &Failure, why: &'static str) {
-        self.refuse(out, failure);
-        self.thread.dispatcher.counters.connections_cut.add(1);
-        tracing::debug!(conn = self.number, why, "cut");
+    pub(super) fn refuse_and_close(
+        &mut self,
+        out: &mut Vec<u8>,
+        version: Version,
+        failure: &Failure,
+        why: &'static str,
+    ) {
+        self.refuse(out, version, failure);
         self.inbox = BytesMut::new();
         self.frame_begun = None;
-        self.closing = Some(Farewell::Cut(why));
+        self.closing = Some(self.cut(why));
     }
 }

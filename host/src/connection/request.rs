@@ -7,56 +7,16 @@ use std::sync::atomic::AtomicBool;
 use arc_swap::Guard;
 use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallFacts, RequestId};
-use jackfield_protocol::{Code, EnvelopeError, Header, Kind, Request, Version, write_heartbeat};
+use jackfield_protocol::{EnvelopeError, Framing, Header, Kind, Request, Version, write_heartbeat};
 
 use super::Connection;
 use super::flight::{Key, Turn};
 use super::mailbox::ToConnection;
 use crate::clock::Time;
-use crate::dispatch::{Asked, Dispatcher, Ended, Failure, Table, Target};
-use crate::limits::Permit;
+use crate::dispatch::{Asked, Ended, Failure, Opened, Table, Target};
+use crate::limits::{Permit, Permits};
 use crate::log::printable;
 use crate::plugin::Call;
-
-/// What a connection has counted since it last told the host.
-#[derive(Default)]
-pub(super) struct Tally {
-    requests: u64,
-    results: u64,
-    errors: u64,
-    deadlines_exceeded: u64,
-    overloaded: u64,
-    panics: u64,
-    heartbeats: u64,
-    unknown_kinds: u64,
-    pub(super) late_results: u64,
-    pub(super) bytes_in: u64,
-    pub(super) bytes_out: u64,
-}
-
-impl Tally {
-    /// Adds everything to the host's counters: once per turn of the task, not once per request.
-    pub(super) fn publish(&mut self, dispatcher: &Dispatcher) {
-        let counters = &dispatcher.counters;
-        for (counted, counter) in [
-            (&mut self.requests, &counters.requests),
-            (&mut self.results, &counters.results),
-            (&mut self.errors, &counters.errors),
-            (&mut self.deadlines_exceeded, &counters.deadlines_exceeded),
-            (&mut self.overloaded, &counters.overloaded),
-            (&mut self.panics, &counters.panics),
-            (&mut self.heartbeats, &counters.heartbeats),
-            (&mut self.unknown_kinds, &counters.unknown_kinds),
-            (&mut self.late_results, &counters.late_results),
-            (&mut self.bytes_in, &counters.bytes_in),
-            (&mut self.bytes_out, &counters.bytes_out),
-        ] {
-            if *counted > 0 {
-                counter.add(std::mem::take(counted));
-            }
-        }
-    }
-}
 
 fn new_id() -> String {
     uuid::Uuid::new_v4().to_string()
@@ -80,6 +40,16 @@ impl Connection {
         match kind {
             Kind::Sync => self.request(table, version, Kind::Sync, payload, out, now),
             Kind::AsyncRequest => self.request(table, version, Kind::AsyncResponse, payload, out, now),
+            Kind::Heartbeat | Kind::Error | Kind::AsyncResponse | Kind::Other(_) => {
+                self.no_request(version, kind, out);
+            }
+        }
+    }
+
+    /// A frame that asks for nothing; its payload is not looked into.
+    fn no_request(&mut self, version: Version, kind: Kind, out: &mut Vec<u8>) {
+        match kind {
+            Kind::Sync | Kind::AsyncRequest => {}
             Kind::Heartbeat => {
                 self.tally.heartbeats += 1;
                 write_heartbeat(out, version);
@@ -124,17 +94,18 @@ impl Connection {
                 return;
             }
         };
-        let permit = match &target.permits {
-            None => None,
-            Some(permits) => match permits.take() {
-                Some(permit) => Some(permit),
-                None => {
-                    let failure = Failure::Overloaded("the route is at its max_in_flight");
-                    self.fail(version, kind, id, &failure, out);
-                    return;
-                }
-            },
-        };
+        if let Some(gate) = &target.held {
+            self.tally.requests -= 1;
+            self.waits = Some(Opened::of(gate));
+            return;
+        }
+        let permit = target.permits.as_ref().map(Permits::take);
+        if matches!(permit, Some(None)) {
+            let failure = Failure::Overloaded("the route is at its max_in_flight");
+            self.fail(version, kind, id, &failure, out);
+            return;
+        }
+        let permit = permit.flatten();
         let waits = kind == Kind::Sync && self.flights.lane_is_busy();
         if target.run == Run::Inline && !waits {
             self.run_inline(target, version, kind, &request, out, now);
@@ -214,7 +185,7 @@ impl Connection {
             head.abandon(out);
             return asked.fail(out, &Failure::DeadlineExceeded(target.timeout));
         }
-        let limit = self.thread.dispatcher.limits.frame;
+        let limit = self.rules.limits.frame;
         asked.close(head, out, end, &target.generation.identity.plugin, limit)
     }
 
@@ -260,11 +231,11 @@ impl Connection {
             kind,
             id: id.map(Into::into),
             plugin: Arc::clone(plugin),
-            limit: self.thread.dispatcher.limits.frame,
+            limit: self.rules.limits.frame,
         });
         let params = request.params.map_or(&b""[..], |params| params.get().as_bytes());
         let generation = Arc::clone(&target.generation);
-        let call = Call::new(facts, generation, target.method, params, answer, route_permit);
+        let call = Call::new(facts, generation, target.method, target.run, params, answer, route_permit);
         let (timeout, run) = (target.timeout, target.run);
         let busy = self.flights.lane_is_busy();
         let key = self.flights.add(version, kind, id, deadline, timeout, call, run, permit);
@@ -322,6 +293,7 @@ impl Connection {
                     run: flight.run,
                     timeout: flight.timeout,
                     permits: None,
+                    held: None,
                 };
                 let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());
                 let ended = self.run_here(&target, &call.facts, &call.params, asked, out, &mut now);
@@ -360,29 +332,25 @@ impl Connection {
                 self.tally.requests += 1;
                 self.fail(header.version, Kind::AsyncResponse, None, failure, out);
             }
-            Kind::Heartbeat | Kind::Error | Kind::AsyncResponse | Kind::Other(_) => {}
+            kind => self.no_request(header.version, kind, out),
         }
     }
 
-    /// Tells the peer of something that belongs to no request. In lines there is only one kind of reply.
-    pub(super) fn refuse(&mut self, out: &mut Vec<u8>, failure: &Failure) {
-        self.asked(Version::V1_0, Kind::Error, None).fail(out, failure);
+    /// Tells the peer of something that belongs to no request. In lines there is only one kind of reply, and each
+    /// line has one in its turn.
+    pub(super) fn refuse(&mut self, out: &mut Vec<u8>, version: Version, failure: &Failure) {
+        if self.manner.framing == Framing::Line {
+            self.tally.requests += 1;
+            self.fail(version, Kind::Sync, None, failure, out);
+            return;
+        }
+        self.asked(version, Kind::Error, None).fail(out, failure);
         self.replied = true;
     }
 
     /// Counts a reply.
     pub(super) fn answered(&mut self, ended: Ended) {
         self.replied = true;
-        let Ended::Error(code) = ended else {
-            self.tally.results += 1;
-            return;
-        };
-        self.tally.errors += 1;
-        match Code::from_i64(code) {
-            Some(Code::DeadlineExceeded) => self.tally.deadlines_exceeded += 1,
-            Some(Code::Overloaded) => self.tally.overloaded += 1,
-            Some(Code::PluginPanicked) => self.tally.panics += 1,
-            _ => {}
-        }
+        self.tally.answered(ended);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jackfield_protocol::Version;
+
 use super::{Buffers, Connection, Farewell};
 use crate::clock::Time;
 use crate::dispatch::{Asked, Failure};
@@ -10,7 +12,7 @@ use crate::dispatch::{Asked, Failure};
 /// its size; one that trickles is cut: 64 KiB/s is far below what any local peer writes.
 const SLOWEST: u64 = 64 * 1024;
 
-/// How often a half-closed connection is looked at: nothing tells when the peer closes the other half too.
+/// How often a connection is looked at that is owed replies and not read from: nothing tells when its peer goes.
 const LOOK: Duration = Duration::from_millis(250);
 
 impl Connection {
@@ -19,11 +21,15 @@ impl Connection {
         let mut delivered = std::mem::take(&mut buffers.delivered);
         self.mailbox.take(&mut delivered);
         for reply in delivered.drain(..) {
-            if self.flights.remove(reply.key).is_none() {
-                // Its deadline was answered, and that was its one reply.
+            // Also one whose timer has not fired yet: a method that waits for another until their common deadline
+            // fails just then, and the client must be told of the deadline, not of that failure.
+            let in_time = self.flights.get(reply.key).is_some_and(|flight| flight.deadline > now);
+            if !in_time {
+                // Its deadline was answered or is about to be, and that is its one reply.
                 self.tally.late_results += 1;
                 continue;
             }
+            self.flights.remove(reply.key);
             buffers.out.extend_from_slice(&reply.frame);
             self.answered(reply.ended);
             if self.flights.running == Some(reply.key) {
@@ -36,16 +42,20 @@ impl Connection {
 
     /// Answers every request whose deadline has passed, and ends a connection whose frame is overdue.
     pub(super) fn expire(&mut self, out: &mut Vec<u8>, now: Time) {
+        // Time in which nothing is read is not the peer's.
+        if self.frame_begun.is_some() && !self.takes_requests(out) {
+            self.frame_begun = Some((now, 0));
+        }
         if self.closing.is_none() && self.frame_due().is_some_and(|at| at <= now) {
-            let failure = Failure::SlowFrame(self.thread.dispatcher.timeouts.frame);
-            self.refuse_and_close(out, &failure, "a frame came too slowly");
+            let failure = Failure::SlowFrame(self.rules.timeouts.frame);
+            self.refuse_and_close(out, Version::V1_0, &failure, "a frame came too slowly");
         }
         for key in self.flights.expired(now) {
-            if self.flights.waits(key) {
-                self.flights.expire_waiting(key);
+            if self.flights.expire_waiting(key) {
                 continue;
             }
             let Some(flight) = self.flights.remove(key) else { continue };
+            flight.call.generation.timed_out();
             flight.call.cancel();
             let asked = Asked {
                 framing: self.manner.framing,
@@ -64,27 +74,34 @@ impl Connection {
 
     /// Whether a limit of time has passed that ends the connection.
     pub(super) fn overdue(&mut self, now: Time) -> Option<Farewell> {
-        let timeouts = &self.thread.dispatcher.timeouts;
+        let timeouts = &self.rules.timeouts;
         if self.outbox.gives_up(timeouts.write).is_some_and(|at| at <= now) {
-            return Some(Farewell::Cut("the peer does not read"));
+            return Some(self.cut("the peer does not read"));
         }
-        let idle = self.flights.is_empty() && self.outbox.is_empty() && self.frame_begun.is_none();
-        (idle && self.last_active.after(timeouts.idle) <= now).then_some(Farewell::Idle)
+        self.idle_until().is_some_and(|until| until <= now).then_some(Farewell::Idle)
+    }
+
+    /// When a connection on which nothing is going on has been idle for too long.
+    fn idle_until(&self) -> Option<Time> {
+        let idle = self.flights.is_empty()
+            && self.outbox.is_empty()
+            && self.frame_begun.is_none()
+            && self.waits.is_none();
+        idle.then(|| self.last_active.after(self.rules.timeouts.idle))
     }
 
     fn frame_due(&self) -> Option<Time> {
         let (begun, bytes) = self.frame_begun?;
         let for_its_size = Duration::from_millis(bytes.saturating_mul(1000) / SLOWEST);
-        Some(begun.after(self.thread.dispatcher.timeouts.frame).after(for_its_size))
+        Some(begun.after(self.rules.timeouts.frame).after(for_its_size))
     }
 
     /// When the connection must look at the clock again, if nothing happens before.
     pub(super) fn next_instant(&self, now: Time) -> Time {
-        let timeouts = &self.thread.dispatcher.timeouts;
-        let half_closed = (self.read_closed && !self.flights.is_empty()).then(|| now.after(LOOK));
-        let idle = (self.flights.is_empty() && self.outbox.is_empty())
-            .then(|| self.last_active.after(timeouts.idle));
-        [self.flights.earliest(), self.frame_due(), self.outbox.gives_up(timeouts.write), half_closed, idle]
+        let timeouts = &self.rules.timeouts;
+        let look = self.is_deaf().then(|| now.after(LOOK));
+        let given_up = self.outbox.gives_up(timeouts.write);
+        [self.flights.earliest(), self.frame_due(), given_up, look, self.idle_until()]
             .into_iter()
             .flatten()
             .min()

@@ -2,29 +2,45 @@
 
 mod answer;
 mod failure;
+mod gate;
 mod nested;
+mod slot;
 mod table;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 pub(crate) use answer::{Asked, Ended};
 pub(crate) use failure::Failure;
-pub(crate) use table::{Table, Target};
+pub(crate) use gate::{Gate, Opened};
+pub(crate) use nested::{RunInline, mark_io_thread};
+pub(crate) use table::{Held, RoutePermits, Table, Target};
 
 use crate::config::{Limits, Timeouts};
 use crate::counters::Counters;
 use crate::limits::{Budget, Permits};
 use crate::plugin::{PluginFacts, Told};
 
+/// What the configuration says of all connections alike; replaced whole.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+}
+
 /// What every connection of a host shares.
 pub(crate) struct Dispatcher {
     /// Replaced whole: a request sees one table, and takes its generation from it once.
     pub(crate) table: ArcSwap<Table>,
-    pub(crate) limits: Limits,
-    pub(crate) timeouts: Timeouts,
+    /// What operators can reach, and nobody else.
+    pub(crate) admin: ArcSwap<Table>,
+    /// The I/O threads, once they run.
+    pub(crate) inline: OnceLock<Weak<dyn RunInline>>,
+    me: Weak<Self>,
+    pub(crate) rules: ArcSwap<Rules>,
     pub(crate) counters: Counters,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
@@ -34,22 +50,52 @@ pub(crate) struct Dispatcher {
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
     pub(crate) fn new(limits: Limits, timeouts: Timeouts) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(Table::empty()),
+            admin: ArcSwap::from_pointee(Table::empty()),
+            inline: OnceLock::new(),
+            me: me.clone(),
             connections: Permits::new(limits.connections),
             in_flight: Permits::new(limits.in_flight),
             budget: Budget::new(limits.buffers),
-            limits,
-            timeouts,
+            rules: ArcSwap::from_pointee(Rules { limits, timeouts }),
             counters: Counters::default(),
         })
     }
 }
 
+/// How long a new table is waited for: a connection's turn is microseconds, unless a plugin holds it up.
+const TURN_MAX: Duration = Duration::from_secs(1);
+const TURN_STEP: Duration = Duration::from_micros(50);
+
 impl Dispatcher {
-    /// Lets requests find these routes from now on: one swap of a pointer.
-    pub(crate) fn publish(&self, table: Table) {
-        self.table.store(Arc::new(table));
+    /// Lets requests find these routes from now on: one swap of a pointer. When it returns, no request is looked up
+    /// in the table before any more, so that who is told of it finds it true; `false` when a thread still does
+    /// after a second. Blocks.
+    pub(crate) fn publish(&self, table: &Arc<Table>) -> bool {
+        let before = self.table.swap(Arc::clone(table));
+        let deadline = Instant::now() + TURN_MAX;
+        while Arc::strong_count(&before) > 1 {
+            if Instant::now() >= deadline {
+                tracing::warn!(
+                    "a thread that serves connections has been held up for {TURN_MAX:?} by an inline method"
+                );
+                return false;
+            }
+            std::thread::sleep(TURN_STEP);
+        }
+        true
+    }
+}
+
+impl Dispatcher {
+    /// Other limits and time-outs from now on. What was accepted under the old ones stays accepted, and connections
+    /// that are open keep their limit of a frame.
+    pub(crate) fn set_rules(&self, limits: Limits, timeouts: Timeouts) {
+        self.connections.set_most(limits.connections);
+        self.in_flight.set_most(limits.in_flight);
+        self.budget.set_most(limits.buffers);
+        self.rules.store(Arc::new(Rules { limits, timeouts }));
     }
 }
 

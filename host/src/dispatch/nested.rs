@@ -1,69 +1,46 @@
 //! Calls from one plugin to another's methods, through the same routes, deadlines and queues as a client's.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
-use jackfield_plugin_api::abi::{CallEnd, CallFacts, CallReply, ReplyFuture};
+use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture};
 use jackfield_plugin_api::{Error, Run};
-use jackfield_protocol::ReplyHead;
 
 use super::Dispatcher;
 use super::failure::Failure;
+use super::gate::{Gate, Opened};
+use super::slot::{Slot, ToSlot, read};
 use super::table::Target;
 use crate::clock::Time;
-use crate::plugin::{Answer, Call, Calls, Executor};
+use crate::plugin::{Call, Calls, Executor};
 
 /// How deep methods may call one another: a circle is cut long before a stack or a queue is full.
 const DEEPEST: u32 = 16;
 
+thread_local! {
+    static IS_IO_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This thread serves connections from now on: `inline` methods run on it.
+pub(crate) fn mark_io_thread() {
+    IS_IO_THREAD.set(true);
+}
+
+/// Who runs `inline` methods for threads that are no I/O threads. Code that was run must leave the process one day,
+/// so only threads that can be joined may run it: a plugin's own, and the I/O threads, which are replaced for that.
+pub(crate) trait RunInline: Send + Sync {
+    /// Runs it soon; `false` when the host ends.
+    fn run_inline(&self, call: Arc<Call>) -> bool;
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         Error::from_wire(failure.code(), failure.message().into_owned(), failure.data())
-    }
-}
-
-/// Where a plugin waits for another's answer.
-#[derive(Default)]
-struct Slot {
-    reply: Mutex<Option<CallReply>>,
-    filled: Condvar,
-    waker: AtomicWaker,
-}
-
-impl Slot {
-    fn lock(&self) -> MutexGuard<'_, Option<CallReply>> {
-        self.reply.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Fills a slot.
-struct ToSlot {
-    slot: Arc<Slot>,
-    plugin: String,
-}
-
-impl Answer for ToSlot {
-    fn open(&self, _out: &mut Vec<u8>) -> Option<ReplyHead> {
-        None
-    }
-
-    fn close(&self, _head: Option<ReplyHead>, out: Vec<u8>, end: CallEnd) {
-        *self.slot.lock() = Some(read(end, out, &self.plugin));
-        self.slot.filled.notify_one();
-        self.slot.waker.wake();
-    }
-}
-
-fn read(end: CallEnd, out: Vec<u8>, plugin: &str) -> CallReply {
-    match end {
-        CallEnd::Done => Ok(out),
-        CallEnd::Failed { code, message, data } => Err(Failure::Plugin { code, message, data }.into()),
-        CallEnd::Panicked(_) => Err(Failure::PluginPanicked(plugin.to_owned()).into()),
     }
 }
 
@@ -76,7 +53,7 @@ struct Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if self.slot.lock().is_none() {
+        if self.slot.give_up() {
             self.call.cancel();
         }
     }
@@ -85,26 +62,43 @@ impl Drop for Pending {
 enum Begun {
     Answered(CallReply),
     Pending(Pending),
+    /// Its plugin hands its state over: begin once more when this is open.
+    Held(Arc<Gate>),
+}
+
+/// What one plugin asks of another.
+struct Ask<'a> {
+    /// The plugin that asks.
+    plugin: &'a str,
+    parent: &'a CallFacts<'a>,
+    method: &'a str,
+    params: &'a [u8],
+    timeout: Option<Duration>,
+    /// Whether its thread waits for the answer.
+    waits: bool,
 }
 
 impl Dispatcher {
-    fn begin_nested(
-        &self,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-        waits: bool,
-    ) -> Result<Begun, Failure> {
+    fn begin_nested(&self, ask: &Ask<'_>) -> Result<Begun, Failure> {
+        let parent = ask.parent;
         if parent.depth >= DEEPEST {
             return Err(Failure::TooDeep(DEEPEST));
         }
-        let target: Target = self.table.load().find(method)?.clone();
-        if waits && target.run != Run::Inline && !parent.may_wait {
-            return Err(Failure::WouldWait(method.to_owned()));
+        let table = self.table.load();
+        let target = table.find(ask.method)?;
+        // Its own running calls are waited for before the state is handed over, so they do not wait for that.
+        if let Some(gate) = target.held.as_ref().filter(|_| *target.generation.identity.plugin != *ask.plugin)
+        {
+            if ask.waits && !parent.may_wait {
+                return Err(Failure::PluginUnavailable(target.generation.identity.plugin.to_string()));
+            }
+            return Ok(Begun::Held(Arc::clone(gate)));
+        }
+        if ask.waits && target.run != Run::Inline && !parent.may_wait {
+            return Err(Failure::WouldWait(ask.method.to_owned()));
         }
         let now = Time::now();
-        let own = timeout.map_or(target.timeout, |timeout| timeout.min(target.timeout));
+        let own = ask.timeout.map_or(target.timeout, |timeout| timeout.min(target.timeout));
         let deadline = now.after(own).min(Time(parent.deadline));
         if deadline <= now {
             return Err(Failure::DeadlineExceeded(own));
@@ -123,19 +117,27 @@ impl Dispatcher {
             cancelled: AtomicBool::new(false),
         };
         let plugin = target.generation.identity.plugin.to_string();
-        if target.run == Run::Inline {
+        if target.run == Run::Inline && IS_IO_THREAD.get() {
             let mut out = Vec::new();
-            let end = target.generation.run_direct(target.method, &facts, params, &mut out);
+            let end = target.generation.run_direct(target.method, &facts, ask.params, &mut out);
             return Ok(Begun::Answered(read(end, out, &plugin)));
         }
         let slot = Arc::new(Slot::default());
         let answer = Box::new(ToSlot { slot: Arc::clone(&slot), plugin });
-        let call = Call::new(facts, Arc::clone(&target.generation), target.method, params, answer, permit);
-        target
-            .generation
-            .submit(Arc::clone(&call), target.run)
-            .map_err(|_| Failure::Overloaded("the plugin's queue is full"))?;
+        let generation = Arc::clone(&target.generation);
+        let call = Call::new(facts, generation, target.method, target.run, ask.params, answer, permit);
+        self.begin(Arc::clone(&call), target)?;
         Ok(Begun::Pending(Pending { slot, call, timeout: deadline.since(now) }))
+    }
+
+    fn begin(&self, call: Arc<Call>, target: &Target) -> Result<(), Failure> {
+        if target.run == Run::Inline {
+            let io = self.inline.get().and_then(std::sync::Weak::upgrade);
+            let sent = io.is_some_and(|io| io.run_inline(call));
+            return if sent { Ok(()) } else { Err(Failure::GoingAway) };
+        }
+        let submitted = target.generation.submit(call, target.run);
+        submitted.map_err(|_| Failure::Overloaded("the plugin's queue is full"))
     }
 }
 
@@ -145,65 +147,83 @@ struct Waiting {
     deadline: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
+impl Waiting {
+    fn new(pending: Pending, timers: &Executor) -> Self {
+        let deadline = Box::pin(timers.sleep(Time(pending.call.facts.deadline)));
+        Self { pending, deadline }
+    }
+}
+
 impl Future for Waiting {
     type Output = CallReply;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallReply> {
-        self.pending.slot.waker.register(cx.waker());
-        let reply = taken(&mut self.pending.slot.lock());
-        if let Some(reply) = reply {
+        if let Some(reply) = self.pending.slot.poll(cx.waker()) {
             return Poll::Ready(reply);
         }
         if self.deadline.as_mut().poll(cx).is_ready() {
-            self.pending.call.cancel();
             return Poll::Ready(Err(Failure::DeadlineExceeded(self.pending.timeout).into()));
         }
         Poll::Pending
     }
 }
 
-/// Takes the answer and leaves a mark that there was one, so that dropping the wait cancels nothing.
-fn taken(reply: &mut Option<CallReply>) -> Option<CallReply> {
-    reply.as_mut().map(|reply| std::mem::replace(reply, Ok(Vec::new())))
-}
-
 impl Calls for Dispatcher {
     fn call(
         &self,
+        plugin: &str,
         parent: &CallFacts<'_>,
         method: &str,
         params: &[u8],
         timeout: Option<Duration>,
         timers: &Arc<Executor>,
     ) -> ReplyFuture {
-        match self.begin_nested(parent, method, params, timeout, false) {
-            Ok(Begun::Answered(reply)) => Box::pin(std::future::ready(reply)),
-            Ok(Begun::Pending(pending)) => {
-                let deadline = Box::pin(timers.sleep(Time(pending.call.facts.deadline)));
-                Box::pin(Waiting { pending, deadline })
-            }
-            Err(failure) => Box::pin(std::future::ready(Err(failure.into()))),
-        }
+        let gate = match self.begin_nested(&Ask { plugin, parent, method, params, timeout, waits: false }) {
+            Ok(Begun::Answered(reply)) => return Box::pin(std::future::ready(reply)),
+            Ok(Begun::Pending(pending)) => return Box::pin(Waiting::new(pending, timers)),
+            Err(failure) => return Box::pin(std::future::ready(Err(failure.into()))),
+            Ok(Begun::Held(gate)) => gate,
+        };
+        // Rare, so that it may cost: everything that was lent is copied for later.
+        let (plugin, method, params) = (plugin.to_owned(), method.to_owned(), params.to_owned());
+        let (timers, this) = (Arc::clone(timers), self.me.clone());
+        let parent = CallFacts {
+            deadline: parent.deadline,
+            id: parent.id.to_owned(),
+            depth: parent.depth,
+            may_wait: parent.may_wait,
+            cancelled: AtomicBool::new(false),
+        };
+        Box::pin(async move {
+            Opened::of(&gate).await;
+            let this = this.upgrade().ok_or(Failure::GoingAway)?;
+            this.call(&plugin, &parent, &method, &params, timeout, &timers).await
+        })
     }
 
     fn call_wait(
         &self,
+        plugin: &str,
         parent: &CallFacts<'_>,
         method: &str,
         params: &[u8],
         timeout: Option<Duration>,
     ) -> CallReply {
-        let pending = match self.begin_nested(parent, method, params, timeout, true)? {
-            Begun::Answered(reply) => return reply,
-            Begun::Pending(pending) => pending,
+        let ask = Ask { plugin, parent, method, params, timeout, waits: true };
+        let pending = loop {
+            match self.begin_nested(&ask)? {
+                Begun::Answered(reply) => return reply,
+                Begun::Pending(pending) => break pending,
+                Begun::Held(gate) => {
+                    let left = Time(parent.deadline).since(Time::now());
+                    if left.is_zero() {
+                        return Err(Failure::DeadlineExceeded(left).into());
+                    }
+                    gate.wait(left);
+                }
+            }
         };
-        let (mut reply, _) = pending
-            .slot
-            .filled
-            .wait_timeout_while(pending.slot.lock(), pending.timeout, |reply| reply.is_none())
-            .unwrap_or_else(PoisonError::into_inner);
-        let answered = taken(&mut reply);
-        drop(reply);
-        answered.unwrap_or_else(|| Err(Failure::DeadlineExceeded(pending.timeout).into()))
+        let reply = pending.slot.wait(pending.timeout);
+        reply.unwrap_or_else(|| Err(Failure::DeadlineExceeded(pending.timeout).into()))
     }
 }

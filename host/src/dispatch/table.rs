@@ -11,6 +11,7 @@ use jackfield_plugin_api::Run;
 use rustc_hash::FxHashMap;
 
 use super::failure::Failure;
+use super::gate::Gate;
 use crate::config::{Config, Pattern, Route};
 use crate::limits::Permits;
 use crate::plugin::{Generation, PluginFacts, System};
@@ -24,6 +25,8 @@ pub(crate) struct Target {
     pub(crate) timeout: Duration,
     /// At most so many calls of the route at once, if it says so.
     pub(crate) permits: Option<Arc<Permits>>,
+    /// Calls wait until it opens: the generation hands its state over.
+    pub(crate) held: Option<Arc<Gate>>,
 }
 
 enum Entry {
@@ -41,28 +44,54 @@ pub(crate) struct Table {
     generations: Vec<Arc<Generation>>,
 }
 
+/// The permits of the configured routes. They outlive a table: what was accepted by one counts in the next.
+#[derive(Default)]
+pub(crate) struct RoutePermits(BTreeMap<String, Arc<Permits>>);
+
+impl RoutePermits {
+    /// As these routes say from now on.
+    pub(crate) fn update(&mut self, routes: &[Route]) {
+        let limited =
+            routes.iter().filter_map(|route| Some((route.method.to_string(), route.max_in_flight?)));
+        let limited: BTreeMap<_, _> = limited.collect();
+        self.0.retain(|pattern, _| limited.contains_key(pattern));
+        for (pattern, most) in limited {
+            self.0.entry(pattern).or_insert_with(|| Permits::new(most)).set_most(most);
+        }
+    }
+
+    fn of(&self, route: &Route) -> Option<Arc<Permits>> {
+        self.0.get(&route.method.to_string()).cloned()
+    }
+}
+
+/// Plugins whose calls are held while their state is handed over, and what they wait for.
+pub(crate) struct Held {
+    pub(crate) plugins: BTreeSet<String>,
+    pub(crate) gate: Arc<Gate>,
+}
+
 /// The configured routes, for looking up the longest that matches.
 struct Patterns<'a> {
-    exact: BTreeMap<&'a str, (&'a Route, Option<Arc<Permits>>)>,
-    prefixes: BTreeMap<&'a str, (&'a Route, Option<Arc<Permits>>)>,
+    exact: BTreeMap<&'a str, &'a Route>,
+    prefixes: BTreeMap<&'a str, &'a Route>,
 }
 
 impl<'a> Patterns<'a> {
     fn new(routes: &'a [Route]) -> Self {
         let mut patterns = Self { exact: BTreeMap::new(), prefixes: BTreeMap::new() };
         for route in routes {
-            let permits = route.max_in_flight.map(Permits::new);
-            let (map, name) = match &route.method {
-                Pattern::Exact(name) => (&mut patterns.exact, name),
-                Pattern::Prefix(name) => (&mut patterns.prefixes, name),
+            match &route.method {
+                Pattern::Exact(name) => patterns.exact.insert(name, route),
+                Pattern::Prefix(name) => patterns.prefixes.insert(name, route),
             };
-            map.insert(name, (route, permits));
         }
         patterns
     }
 
-    fn longest(&self, method: &str) -> Option<&(&'a Route, Option<Arc<Permits>>)> {
-        self.exact.get(method).or_else(|| parents(method).find_map(|parent| self.prefixes.get(parent)))
+    fn longest(&self, method: &str) -> Option<&'a Route> {
+        let exact = self.exact.get(method);
+        exact.or_else(|| parents(method).find_map(|parent| self.prefixes.get(parent))).copied()
     }
 }
 
@@ -79,50 +108,62 @@ impl Table {
         Self { methods: FxHashMap::default(), absent: FxHashMap::default(), generations: Vec::new() }
     }
 
-    /// Resolves the configured routes over what serves.
-    pub(crate) fn build<'g>(
+    /// The methods of plugins that are part of the program, and nothing else.
+    pub(crate) fn of_own(plugins: Vec<Arc<Generation>>) -> Self {
+        Self::build(&Config::default(), plugins, &BTreeSet::new(), &RoutePermits::default(), None)
+    }
+
+    /// Resolves the configured routes over what serves. `own` are the plugins of the program, which need no route.
+    pub(crate) fn build(
         config: &Config,
-        serving: impl Iterator<Item = &'g Arc<Generation>>,
+        serving: Vec<Arc<Generation>>,
         own: &BTreeSet<String>,
+        permits: &RoutePermits,
+        held: Option<&Held>,
     ) -> Self {
         let patterns = Patterns::new(&config.routes);
-        let generations: Vec<_> = serving.map(Arc::clone).collect();
         let mut table = Self::empty();
-        for generation in &generations {
-            table.add(generation, config, &patterns, own);
+        for generation in &serving {
+            let held = held.filter(|held| held.plugins.contains(&*generation.identity.plugin));
+            table.add(generation, config, &patterns, own, permits, held.map(|held| &held.gate));
         }
-        let is_there = |plugin: &str| generations.iter().any(|g| *g.identity.plugin == *plugin);
+        table.generations = serving;
         for route in &config.routes {
-            let name = route.method.name().to_owned();
-            if is_there(&route.plugin) {
-                if matches!(route.method, Pattern::Exact(_)) && !table.methods.contains_key(name.as_str()) {
-                    tracing::warn!(
-                        method = name,
-                        plugin = route.plugin,
-                        "a route to a method its plugin lacks"
-                    );
-                }
+            if table.has(&route.plugin) {
                 continue;
             }
-            if route.enabled {
-                tracing::warn!(route = %route.method, plugin = route.plugin, "a route to a plugin that is not there");
-            }
+            let name: Box<str> = route.method.name().into();
             match &route.method {
                 Pattern::Exact(_) if route.enabled => {
                     let entry = Entry::Unavailable { plugin: route.plugin.clone() };
-                    table.methods.insert(name.into(), entry);
+                    table.methods.insert(name, entry);
                 }
                 Pattern::Exact(_) => {
-                    table.methods.insert(name.into(), Entry::Closed);
+                    table.methods.insert(name, Entry::Closed);
                 }
                 Pattern::Prefix(_) if route.enabled => {
-                    table.absent.insert(name.into(), route.plugin.clone());
+                    table.absent.insert(name, route.plugin.clone());
                 }
                 Pattern::Prefix(_) => {}
             }
         }
-        table.generations = generations;
         table
+    }
+
+    fn has(&self, plugin: &str) -> bool {
+        self.generations.iter().any(|generation| *generation.identity.plugin == *plugin)
+    }
+
+    /// Tells the operator of routes that lead nowhere.
+    pub(crate) fn warn_of(&self, routes: &[Route]) {
+        for route in routes.iter().filter(|route| route.enabled) {
+            let name = route.method.name();
+            if !self.has(&route.plugin) {
+                tracing::warn!(route = %route.method, plugin = route.plugin, "a route to a plugin that is not there");
+            } else if matches!(route.method, Pattern::Exact(_)) && !self.methods.contains_key(name) {
+                tracing::warn!(method = name, plugin = route.plugin, "a route to a method its plugin lacks");
+            }
+        }
     }
 
     fn add(
@@ -131,18 +172,20 @@ impl Table {
         config: &Config,
         patterns: &Patterns<'_>,
         own: &BTreeSet<String>,
+        permits: &RoutePermits,
+        held: Option<&Arc<Gate>>,
     ) {
         let plugin = &*generation.identity.plugin;
         for (number, method) in (0u32..).zip(&generation.methods) {
             let route = if plugin == System::NAME { None } else { patterns.longest(&method.name) };
             let (timeout, permits) = match route {
-                Some((route, _)) if !route.enabled => {
+                Some(route) if !route.enabled => {
                     self.methods.insert(method.name.as_str().into(), Entry::Closed);
                     continue;
                 }
                 // The operator gave the name to another plugin.
-                Some((route, _)) if route.plugin != plugin => continue,
-                Some((route, permits)) => (route.timeout, permits.clone()),
+                Some(route) if route.plugin != plugin => continue,
+                Some(route) => (route.timeout, permits.of(route)),
                 None if config.plugins.auto_route || own.contains(plugin) => (None, None),
                 None => continue,
             };
@@ -152,6 +195,7 @@ impl Table {
                 run: method.run,
                 timeout: timeout.unwrap_or(config.timeouts.request),
                 permits,
+                held: held.cloned(),
             };
             self.methods.insert(method.name.as_str().into(), Entry::Open(target));
         }

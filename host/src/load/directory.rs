@@ -182,6 +182,16 @@ impl Stamp {
         })
     }
 
+    /// Whether nothing has happened to the file for `length`.
+    #[must_use]
+    pub fn is_at_rest_for(&self, length: Duration) -> bool {
+        let since = u64::try_from(self.changed.0).unwrap_or(0);
+        let since = Duration::new(since, u32::try_from(self.changed.1).unwrap_or(0));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // A clock that was set back must not keep a file out for ever.
+        now.checked_sub(since).is_none_or(|age| age >= length)
+    }
+
     fn has_equal_facts(&self, stat: &Stat) -> bool {
         Self::of(stat).is_some_and(|other| Self { settled: self.settled, ..other } == *self)
     }

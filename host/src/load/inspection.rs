@@ -116,6 +116,9 @@ pub fn inspect(file: &Path) -> Result<Inspection, Refused> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Refused::new(Reason::NotARegularFile, path::kind_of(stat.st_mode)));
     }
+    if u64::try_from(stat.st_size).is_ok_and(|size| size > FILE_MAX) {
+        return Err(too_large());
+    }
     let mut opened = File::from(opened);
     let mut hasher = blake3::Hasher::new();
     let size = read_through(&mut opened, |part| {

@@ -8,9 +8,9 @@ use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::abi::{Root, RootError, root_symbol};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
-use super::Inspection;
 use super::mappings::{self, Identity};
 use super::refused::{Reason, Refused};
+use super::{Inspection, Staged, Stamp};
 
 /// A plugin's code, open in this process.
 ///
@@ -20,6 +20,7 @@ pub struct Loaded {
     pub root: Root,
     inspection: Inspection,
     opened: Opened,
+    stamp: Stamp,
     keep: bool,
 }
 
@@ -45,6 +46,17 @@ impl Loaded {
         &self.inspection
     }
 
+    /// Its content once more, not opened: to come back to it one day.
+    ///
+    /// # Errors
+    /// The system has no memory for it.
+    pub fn staged_again(&self) -> Result<Staged, Refused> {
+        let Some((_, memfd, _)) = &self.opened.0 else {
+            return Err(Refused::new(Reason::NoRootModule, "the library is closed"));
+        };
+        Staged::copy_of(memfd.as_fd(), &self.inspection, self.stamp, self.keep)
+    }
+
     /// Closes the code.
     ///
     /// By now, every [`Instance`](jackfield_plugin_api::abi::Instance) made from the root must have been stopped,
@@ -64,10 +76,15 @@ impl Loaded {
 
 /// Opens the sealed copy behind `memfd`, and lets it through if it is the plugin that `inspection` describes.
 /// With `keep`, its code is never unloaded.
-pub(super) fn load(memfd: OwnedFd, inspection: Inspection, keep: bool) -> Result<Loaded, Refused> {
+pub(super) fn load(
+    memfd: OwnedFd,
+    inspection: Inspection,
+    stamp: Stamp,
+    keep: bool,
+) -> Result<Loaded, Refused> {
     let opened = Opened::open(memfd)?;
     match opened.root(&inspection.manifest) {
-        Ok(root) => Ok(Loaded { root, inspection, opened, keep }),
+        Ok(root) => Ok(Loaded { root, inspection, opened, stamp, keep }),
         Err(refused) => {
             // No instance was made and no thread started by us, so it can go; if it does not, it is harmless.
             if let Closed::Retained(why) = opened.close() {

@@ -6,6 +6,7 @@ use jackfield_plugin_api::manifest::{ManifestError, PanicStrategy, is_method_nam
 use jackfield_plugin_api::{API_VERSION, Manifest};
 
 use super::refused::{Reason, Refused};
+use crate::config::RESERVED;
 
 /// Reads the one manifest out of the notes of a file that are addressed to us.
 pub(super) fn read(notes: &[&[u8]]) -> Result<Manifest, Refused> {
@@ -49,6 +50,10 @@ fn check(manifest: &Manifest) -> Result<(), Refused> {
     for method in &manifest.methods {
         if !is_method_name(&method.name) {
             let detail = format!("{:?} is no method name", shortened(&method.name));
+            return Err(Refused::new(Reason::ManifestInvalid, detail));
+        }
+        if method.name.split('.').next() == Some(RESERVED) {
+            let detail = format!("{:?}: names that begin with {RESERVED} are the host's own", method.name);
             return Err(Refused::new(Reason::ManifestInvalid, detail));
         }
         if !names.insert(&method.name) {

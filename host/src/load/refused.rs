@@ -115,7 +115,7 @@ reasons! {
     NoManifest = "no-manifest",
     /// The manifest is there and cannot be understood.
     ManifestUnreadable = "manifest-unreadable",
-    /// The manifest names a method twice, or by a name that no method may have.
+    /// The manifest names a method twice, or by a name that no method of a plugin may have.
     ManifestInvalid = "manifest-invalid",
     /// Built against a plugin API of another series.
     ApiVersion = "api-version",
@@ -146,6 +146,27 @@ reasons! {
     ProbeFailed = "probe-failed",
     /// The dynamic loader gave the code of an earlier file.
     StaleCode = "stale-code",
+    /// Its self-test failed or panicked in the probe.
+    SelfTestFailed = "self-test-failed",
+    // The change of generations.
+    /// It was not started within its time in the host, after a probe in which it was.
+    StartTimedOut = "start-timed-out",
+    /// Calls of the generation before went on for longer than they may while its successor waits for its state.
+    HandOverBusy = "hand-over-busy",
+    /// The generation before did not give its state.
+    HandOverFailed = "hand-over-failed",
+    /// The new generation did not take the state of the one before.
+    TakeOverFailed = "take-over-failed",
+    /// So many generations of it still answer their last requests that there may not be one more.
+    TooManyDraining = "too-many-draining",
+    /// So many generations could not be unloaded that there may not be one more: restart the host.
+    TooManyRetained = "too-many-retained",
+    /// There is no earlier content to go back to.
+    NothingToRollBack = "nothing-to-roll-back",
+    /// There is no such plugin, or no file of it.
+    NoSuchPlugin = "no-such-plugin",
+    /// A failure that a test has planted.
+    Planted = "planted",
 }
 
 impl fmt::Display for Reason {
@@ -161,6 +182,19 @@ impl Serialize for Reason {
 }
 
 impl Reason {
+    /// Whether the same file may well be taken a little later: the cause lies in the moment, not in the file.
+    pub(crate) fn is_of_the_moment(self) -> bool {
+        matches!(
+            self,
+            Self::ChangedWhileRead
+                | Self::NoResources
+                | Self::ProbeFailed
+                | Self::HandOverBusy
+                | Self::TooManyDraining
+                | Self::Planted
+        )
+    }
+
     /// The reason of a code, as it comes back from the probing process.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create, sendfile};
 use rustix::io::Errno;
 
 use super::inspection::{self, ContentHash, Inspection};
@@ -36,7 +36,7 @@ impl Staged {
             Ok(())
         })?;
         let hash = ContentHash::of_hasher(&hasher);
-        let mut copy = File::from(create(&format!("jackfield:{name}:{}", hash.short()))?);
+        let mut copy = File::from(create(&file_name(&name, &hash))?);
         file.rewind().map_err(|error| Refused::new(Reason::Unreadable, error))?;
         hasher.reset();
         let size = inspection::read_through(file, |part| {
@@ -46,14 +46,42 @@ impl Staged {
         if ContentHash::of_hasher(&hasher) != hash {
             return Err(Refused::new(Reason::ChangedWhileRead, "two readings gave two contents"));
         }
-        // SEAL last of all: what is sealed now stays so.
-        fcntl_add_seals(&copy, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
-            .map_err(|error| no_room(&error.into()))?;
-        copy.rewind().map_err(|error| Refused::new(Reason::Unreadable, error))?;
+        seal(&mut copy)?;
         let memfd = OwnedFd::from(copy.try_clone().map_err(|error| no_room(&error))?);
         // The sealed copy is what is examined, not the file: it is what will run.
         let inspection = inspection::examine(copy, size)?.inspection(path.to_owned(), name, hash, size);
         Ok(Self { inspection, stamp, memfd, keep_loaded: AtomicBool::new(false) })
+    }
+
+    /// The content of a sealed copy as another memory file, which the dynamic loader has never seen.
+    pub(super) fn copy_of(
+        memfd: BorrowedFd<'_>,
+        inspection: &Inspection,
+        stamp: Stamp,
+        keep_loaded: bool,
+    ) -> Result<Self, Refused> {
+        let mut copy = File::from(create(&file_name(&inspection.name, &inspection.hash))?);
+        let mut at = 0;
+        while at < inspection.size {
+            let left = usize::try_from(inspection.size - at).unwrap_or(usize::MAX);
+            // From an offset of its own: the other's position is shared with whoever else reads it.
+            let sent = sendfile(&copy, memfd, Some(&mut at), left).map_err(|error| no_room(&error.into()))?;
+            if sent == 0 {
+                return Err(Refused::new(Reason::Unreadable, "the copy is shorter than it was"));
+            }
+        }
+        seal(&mut copy)?;
+        let keep_loaded = AtomicBool::new(keep_loaded);
+        Ok(Self { inspection: inspection.clone(), stamp, memfd: copy.into(), keep_loaded })
+    }
+
+    /// As another memory file: what was opened once is not opened again.
+    ///
+    /// # Errors
+    /// The system has no memory for it.
+    pub fn again(&self) -> Result<Self, Refused> {
+        let keep_loaded = self.keep_loaded.load(Ordering::Relaxed);
+        Self::copy_of(self.memfd.as_fd(), &self.inspection, self.stamp, keep_loaded)
     }
 
     /// Opens the copy in this process. Its constructors run here, so [`Prober::probe`](super::Prober::probe) comes
@@ -63,7 +91,7 @@ impl Staged {
     /// The dynamic loader or the ABI check refuse it, or it is not the code that its file promised. Nothing stays
     /// loaded, as far as the dynamic loader lets go of it.
     pub fn load(self) -> Result<Loaded, Refused> {
-        library::load(self.memfd, self.inspection, self.keep_loaded.into_inner())
+        library::load(self.memfd, self.inspection, self.stamp, self.keep_loaded.into_inner())
     }
 
     /// Its code must not be unloaded: the probe found threads that run on in it.
@@ -78,8 +106,21 @@ impl AsFd for Staged {
     }
 }
 
+/// Lets nobody change it any more, and goes back to its beginning.
+fn seal(copy: &mut File) -> Result<(), Refused> {
+    // SEAL last of all: what is sealed now stays so.
+    fcntl_add_seals(&*copy, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
+        .map_err(|error| no_room(&error.into()))?;
+    copy.rewind().map_err(|error| Refused::new(Reason::Unreadable, error))
+}
+
 fn no_room(error: &io::Error) -> Refused {
     Refused::new(Reason::NoResources, format_args!("no memory file for the copy: {error}"))
+}
+
+/// What `/proc/self/maps` calls it.
+fn file_name(name: &str, hash: &ContentHash) -> String {
+    format!("jackfield:{name}:{}", hash.short())
 }
 
 /// A memory file without the right to be executed as a program: `dlopen` does not need it, and systems with

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts};
 use jackfield_protocol::ReplyHead;
 
@@ -33,6 +34,7 @@ pub(crate) struct Call {
     /// The route's permit, held until the handler has really ended.
     pub(crate) _permit: Option<Permit>,
     state: AtomicU8,
+    run: Run,
     /// Wakes the task of an `async` call, so that it sees that it is cancelled.
     task: OnceLock<Waker>,
 }
@@ -42,10 +44,14 @@ impl Call {
         facts: CallFacts<'static>,
         generation: Arc<Generation>,
         method: u32,
+        run: Run,
         params: &[u8],
         answer: Box<dyn Answer>,
         permit: Option<Permit>,
     ) -> Arc<Self> {
+        if run != Run::Async {
+            generation.direct_began();
+        }
         Arc::new(Self {
             facts: Arc::new(facts),
             generation,
@@ -54,8 +60,20 @@ impl Call {
             answer,
             _permit: permit,
             state: AtomicU8::new(WAITING),
+            run,
             task: OnceLock::new(),
         })
+    }
+
+    /// Runs an `inline` or `blocking` method to its end on this thread, and tells who asked.
+    pub(crate) fn run_here(&self) {
+        if !self.claim() {
+            return;
+        }
+        let mut out = Vec::with_capacity(256);
+        let head = self.answer.open(&mut out);
+        let end = self.generation.run_direct(self.method, &self.facts, &self.params, &mut out);
+        self.answer.close(head, out, end);
     }
 
     /// The right to run it; `false` when it was cancelled or waited past its deadline.
@@ -88,6 +106,14 @@ impl Call {
             && let Some(task) = self.task.get()
         {
             task.wake_by_ref();
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.run != Run::Async {
+            self.generation.direct_ended();
         }
     }
 }

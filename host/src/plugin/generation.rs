@@ -3,6 +3,7 @@
 //! A request that leaves its connection's thread holds its generation, so the last holder decides nothing: who
 //! retires a generation waits until it is the only one, and then owns it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,10 +12,12 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, Instance, PluginFuture};
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
+use super::aside::aside;
 use super::call::Call;
 use super::executor::Executor;
+use super::probation::Probation;
 use super::workers::Workers;
-use crate::load::{Closed, Loaded};
+use crate::load::{Closed, Loaded, Refused, Staged};
 use crate::log::printable;
 
 /// How long threads without work may take to end.
@@ -46,6 +49,12 @@ pub(crate) struct Generation {
     workers: Option<Workers>,
     executor: Arc<Executor>,
     reply_limit: usize,
+    /// Calls of `inline` and `blocking` methods that wait for a thread, or run on one of the generation's own.
+    direct: AtomicUsize,
+    /// `None` for methods that are part of the program, and for what is loaded at the start.
+    pub(crate) probation: Option<Probation>,
+    /// The layout of the state that the instance can hand over.
+    pub(crate) state: Option<u32>,
     /// Dropped last: the code that everything above runs. `None` for methods that are part of the program.
     loaded: Option<Loaded>,
 }
@@ -92,6 +101,15 @@ pub(crate) struct Parts {
     pub(crate) queue: usize,
     /// Bytes that a result may have.
     pub(crate) reply_limit: usize,
+    pub(crate) probation: Option<Probation>,
+}
+
+/// Threads that run `inline` methods and live on: they are replaced by new ones, and joined, before code that they
+/// may have run is closed.
+pub(crate) trait Turnover: Send + Sync {
+    /// Returns once every such thread that was there at the call has ended; gives back how many did not end before
+    /// `until`. Blocks.
+    fn turn_over(&self, until: Instant) -> usize;
 }
 
 impl Generation {
@@ -109,6 +127,9 @@ impl Generation {
             workers,
             executor: parts.executor,
             reply_limit: parts.reply_limit,
+            direct: AtomicUsize::new(0),
+            probation: parts.probation,
+            state: parts.loaded.as_ref().and_then(|loaded| loaded.inspection().manifest.state),
             loaded: parts.loaded,
         })
     }
@@ -137,8 +158,42 @@ impl Generation {
         self.reply_limit
     }
 
+    /// A call that will run on a thread of the generation's own.
+    pub(super) fn direct_began(&self) {
+        self.direct.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn direct_ended(&self) {
+        self.direct.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Calls of `inline` and `blocking` methods that wait or run, but for those on I/O threads.
+    pub(crate) fn direct_calls(&self) -> usize {
+        self.direct.load(Ordering::Acquire)
+    }
+
+    /// A call of it was answered DEADLINE_EXCEEDED.
+    pub(crate) fn timed_out(&self) {
+        if let Some(probation) = &self.probation {
+            probation.count_timeout();
+        }
+    }
+
+    /// The file's content once more, not opened; `None` for methods that are part of the program.
+    pub(crate) fn staged_again(&self) -> Option<Result<Staged, Refused>> {
+        self.loaded.as_ref().map(Loaded::staged_again)
+    }
+
+    /// The instance, for what is asked of it beside its methods.
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
     /// A panic is logged where the generation is known.
     pub(super) fn seen(&self, end: CallEnd, method: u32, facts: &CallFacts<'_>) -> CallEnd {
+        if let Some(probation) = &self.probation {
+            probation.count(&end);
+        }
         if let CallEnd::Panicked(text) = &end {
             let Identity { plugin, number, .. } = &self.identity;
             tracing::error!(
@@ -171,7 +226,7 @@ impl Generation {
 
     /// Waits until nobody else holds the generation, then ends it: threads joined, instance stopped, code closed.
     /// What is not over by `until` keeps the code in the process. Blocks.
-    pub(crate) fn retire(mut this: Arc<Self>, until: &Until) -> Retired {
+    pub(crate) fn retire(mut this: Arc<Self>, until: &Until, io: &dyn Turnover) -> Retired {
         let generation = loop {
             match Arc::try_unwrap(this) {
                 Ok(generation) => break generation,
@@ -185,7 +240,7 @@ impl Generation {
             }
             thread::sleep(LOOK);
         };
-        let Self { instance, workers, executor, loaded, identity, .. } = generation;
+        let Self { methods, instance, workers, executor, loaded, identity, .. } = generation;
         let soon = until.or_soon();
         let running = executor.join(soon) + workers.map_or(0, |workers| workers.join(soon));
         if running > 0 {
@@ -193,10 +248,10 @@ impl Generation {
             return Retired::Retained(format!("{running} of its threads have not ended"));
         }
         // On a thread of its own, joined like the others: what `stop` leaves in thread locals goes with it.
-        let stopped = thread::Builder::new().name("stop".into()).spawn(move || instance.stop());
-        match stopped.map(thread::JoinHandle::join) {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(text))) => {
+        let limit = until.or_soon().saturating_duration_since(Instant::now());
+        match aside("stop", limit, move || instance.stop()) {
+            Ok(Ok(())) => {}
+            Ok(Err(text)) => {
                 let Identity { plugin, number, .. } = &identity;
                 tracing::error!(
                     plugin = &**plugin,
@@ -205,14 +260,22 @@ impl Generation {
                     printable(&text)
                 );
             }
-            Ok(Err(_)) | Err(_) => {
+            Err(undone) => {
                 std::mem::forget(loaded);
-                return Retired::Retained("its instance could not be stopped".into());
+                return Retired::Retained(format!("its stop: {undone}"));
             }
         }
-        match loaded.map(Loaded::close) {
-            None | Some(Closed::Unloaded) => Retired::Unloaded,
-            Some(Closed::Retained(reason)) => Retired::Retained(reason),
+        let Some(loaded) = loaded else { return Retired::Unloaded };
+        if methods.iter().any(|method| method.run == Run::Inline) {
+            let left = io.turn_over(until.or_soon());
+            if left > 0 {
+                std::mem::forget(loaded);
+                return Retired::Retained(format!("{left} I/O threads that ran its code have not ended"));
+            }
+        }
+        match loaded.close() {
+            Closed::Unloaded => Retired::Unloaded,
+            Closed::Retained(reason) => Retired::Retained(reason),
         }
     }
 }

@@ -1,20 +1,22 @@
 //! Plugins in this process: what runs their code, and what they are given by the host.
 
+mod aside;
 mod call;
 mod executor;
 mod generation;
 mod local;
 mod nursery;
-mod registry;
+mod probation;
 mod services;
 mod system;
 mod workers;
 
+pub(crate) use aside::{Undone, aside};
 pub(crate) use call::{Answer, Call};
 pub(crate) use executor::Executor;
-pub(crate) use generation::Generation;
+pub(crate) use generation::{Generation, Identity, Retired, Turnover, Until};
 pub(crate) use local::LocalPlugin;
-pub(crate) use nursery::Nursery;
-pub(crate) use registry::Registry;
+pub(crate) use nursery::{Nursery, Stillborn};
+pub(crate) use probation::{Probation, Sentence};
 pub(crate) use services::Calls;
 pub(crate) use system::{PluginFacts, System, Told};

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use jackfield_plugin_api::abi::{HostCell, Instance};
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
+use super::aside::{Undone, aside};
 use super::executor::Executor;
 use super::generation::{Generation, Identity, Parts};
 use super::local::LocalPlugin;
+use super::probation::Probation;
 use super::services::{Calls, HostServices};
 use crate::config::{Config, PluginConfig};
-use crate::load::{Closed, Loaded, Reason, Refused};
+use crate::load::{Closed, Loaded, Reason, Refused, Staged};
 
 /// How long the async thread of a plugin that did not start may take to end: it has nothing to do.
 const NOTHING_TO_DO: Duration = Duration::from_secs(1);
@@ -23,10 +25,29 @@ pub(crate) struct Nursery {
     calls: Weak<dyn Calls>,
 }
 
+/// A generation that was not made.
+#[derive(Debug)]
+pub(crate) struct Stillborn {
+    pub(crate) refused: Refused,
+    /// Why its code is still in the process, if it is.
+    pub(crate) retained: Option<String>,
+}
+
+impl From<Refused> for Stillborn {
+    fn from(refused: Refused) -> Self {
+        Self { refused, retained: None }
+    }
+}
+
 impl Nursery {
     /// `calls` carries calls from plugin to plugin.
     pub(crate) fn new(calls: Weak<dyn Calls>) -> Self {
         Self { next: 1, calls }
+    }
+
+    /// The number that the next generation will have.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next
     }
 
     /// Starts a plugin of the program's own.
@@ -42,39 +63,55 @@ impl Nursery {
         Generation::new(parts(identity, methods, instance, executor, &settings, config.limits.frame))
     }
 
-    /// Starts an instance of loaded code.
+    /// Opens staged code and starts an instance of it, within `limit`. Blocks.
     ///
     /// # Errors
-    /// What the plugin said; its code is closed again.
-    pub(crate) fn loaded(&mut self, loaded: Loaded, config: &Config) -> Result<Generation, Refused> {
-        let inspection = loaded.inspection();
-        let name = inspection.name.clone();
+    /// What the loader or the plugin said; its code is closed again, if it can be.
+    pub(crate) fn hatch(
+        &mut self,
+        staged: Staged,
+        config: &Config,
+        probation: Option<Probation>,
+        limit: Duration,
+    ) -> Result<Generation, Stillborn> {
+        let inspection = staged.inspection.clone();
+        let name = inspection.name;
         let own = config.plugin.get(&name).cloned().unwrap_or_default();
         let mut identity = self.identify(&name, &inspection.manifest.version);
         identity.hash = inspection.hash.to_string();
-        identity.build_id.clone_from(&inspection.build_id);
-        let methods = inspection.manifest.methods.clone();
+        identity.build_id = inspection.build_id;
         let (executor, cell) = self.services(&identity);
-        match Instance::start(&loaded.root, &cell, own.settings.to_string().as_bytes()) {
-            Ok(instance) => {
+        let (settings, host) = (own.settings.to_string(), Arc::clone(&cell));
+        let started = aside("start", limit, move || {
+            let loaded = staged.load()?;
+            let instance = Instance::start(&loaded.root, &host, settings.as_bytes());
+            drop(host);
+            Ok::<_, Refused>((loaded, instance))
+        });
+        match started {
+            Ok(Ok((loaded, Ok(instance)))) => {
+                let methods = inspection.manifest.methods;
                 let mut parts = parts(identity, methods, instance, executor, &own, config.limits.frame);
-                parts.loaded = Some(loaded);
-                Generation::new(parts).map_err(|error| {
-                    Refused::new(Reason::NoResources, format!("its threads could not be started: {error}"))
+                (parts.loaded, parts.probation) = (Some(loaded), probation);
+                // What the parts hold is leaked with them, which is sound, and there was no memory for more anyway.
+                Generation::new(parts).map_err(|error| Stillborn {
+                    refused: Refused::new(
+                        Reason::NoResources,
+                        format_args!("its threads could not be started: {error}"),
+                    ),
+                    retained: Some("its threads could not be started".to_owned()),
                 })
             }
-            Err(failure) => {
-                executor.join(Instant::now() + NOTHING_TO_DO);
+            Ok(Ok((loaded, Err(failure)))) => {
                 drop(cell);
-                if let Closed::Retained(reason) = loaded.close() {
-                    tracing::warn!(
-                        plugin = name,
-                        reason,
-                        "a plugin that did not start is still in the process"
-                    );
-                }
-                Err(failure.into())
+                Err(Stillborn { refused: failure.into(), retained: close(&executor, loaded) })
             }
+            Ok(Err(refused)) => Err(refused.into()),
+            Err(undone @ Undone::TimedOut(_)) => Err(Stillborn {
+                refused: Refused::new(Reason::StartTimedOut, undone),
+                retained: Some("its start has not ended".to_owned()),
+            }),
+            Err(undone) => Err(Refused::new(Reason::NoResources, undone).into()),
         }
     }
 
@@ -99,6 +136,18 @@ impl Nursery {
     }
 }
 
+/// Closes code whose instance did not start; the reason when it stays.
+fn close(executor: &Executor, loaded: Loaded) -> Option<String> {
+    if executor.join(Instant::now() + NOTHING_TO_DO) > 0 {
+        std::mem::forget(loaded);
+        return Some("a thread of it has not ended".to_owned());
+    }
+    match loaded.close() {
+        Closed::Unloaded => None,
+        Closed::Retained(reason) => Some(reason),
+    }
+}
+
 fn parts(
     identity: Identity,
     methods: Vec<DeclaredMethod>,
@@ -116,5 +165,6 @@ fn parts(
         threads: config.threads,
         queue: config.queue,
         reply_limit: usize::try_from(frame).unwrap_or(usize::MAX),
+        probation: None,
     }
 }

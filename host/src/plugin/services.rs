@@ -11,9 +11,10 @@ use crate::clock::Time;
 
 /// Who carries calls from one plugin to another's methods; dispatch, given in when it exists.
 pub(crate) trait Calls: Send + Sync + 'static {
-    /// Calls `method`; the future ends by itself at the call's deadline, which `timers` watch.
+    /// Calls `method` for `plugin`; the future ends by itself at the call's deadline, which `timers` watch.
     fn call(
         &self,
+        plugin: &str,
         parent: &CallFacts<'_>,
         method: &str,
         params: &[u8],
@@ -23,6 +24,7 @@ pub(crate) trait Calls: Send + Sync + 'static {
     /// Calls `method` and waits on this thread.
     fn call_wait(
         &self,
+        plugin: &str,
         parent: &CallFacts<'_>,
         method: &str,
         params: &[u8],
@@ -96,7 +98,7 @@ impl Services for HostServices {
         timeout: Option<Duration>,
     ) -> ReplyFuture {
         match self.calls() {
-            Ok(calls) => calls.call(parent, method, params, timeout, &self.executor),
+            Ok(calls) => calls.call(&self.plugin, parent, method, params, timeout, &self.executor),
             Err(error) => Box::pin(async move { Err(error) }),
         }
     }
@@ -108,6 +110,6 @@ impl Services for HostServices {
         params: &[u8],
         timeout: Option<Duration>,
     ) -> CallReply {
-        self.calls()?.call_wait(parent, method, params, timeout)
+        self.calls()?.call_wait(&self.plugin, parent, method, params, timeout)
     }
 }

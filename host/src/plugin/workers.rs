@@ -10,9 +10,12 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use super::call::Call;
+use crate::clock::{TICK, Time};
 
 struct State {
     calls: VecDeque<Arc<Call>>,
+    /// When the queue was last found full and rid of what was cancelled.
+    swept: Time,
     closed: bool,
     /// Threads that wait for a call: nobody is notified while all are busy.
     waiting: usize,
@@ -39,7 +42,7 @@ pub(super) struct Workers {
 impl Workers {
     /// Starts `threads` threads before a queue of `most` calls.
     pub(super) fn start(name: &str, threads: usize, most: usize) -> io::Result<Self> {
-        let state = State { calls: VecDeque::new(), closed: false, waiting: 0 };
+        let state = State { calls: VecDeque::new(), swept: Time::now(), closed: false, waiting: 0 };
         let queue = Arc::new(Queue { state: Mutex::new(state), filled: Condvar::new(), most });
         let mut workers = Self { queue, threads: Vec::with_capacity(threads) };
         for number in 0..threads {
@@ -60,8 +63,13 @@ impl Workers {
     pub(super) fn submit(&self, call: Arc<Call>) -> Result<(), Arc<Call>> {
         let mut state = self.queue.lock();
         if state.calls.len() >= self.queue.most {
-            // What was cancelled while it waited holds no place.
-            state.calls.retain(|call| !call.is_over());
+            // What was cancelled while it waited holds no place. Deadlines pass once a tick: looking more often would
+            // make each refusal of an overloaded plugin as dear as its queue is long.
+            let now = Time::now();
+            if now.since(state.swept) >= TICK {
+                state.swept = now;
+                state.calls.retain(|call| !call.is_over());
+            }
             if state.calls.len() >= self.queue.most {
                 return Err(call);
             }
@@ -131,15 +139,6 @@ fn serve(queue: &Queue) {
             state.waiting -= 1;
         };
         drop(state);
-        if call.claim() {
-            run(&call);
-        }
+        call.run_here();
     }
-}
-
-fn run(call: &Call) {
-    let mut out = Vec::with_capacity(256);
-    let head = call.answer.open(&mut out);
-    let end = call.generation.run_direct(call.method, &call.facts, &call.params, &mut out);
-    call.answer.close(head, out, end);
 }

@@ -10,8 +10,9 @@ use jackfield_protocol::{Kind, Version};
 use rustix::io::Errno;
 use tokio::net::UnixListener;
 
-use super::io_thread::{Accepted, IoThread};
+use super::io_thread::{Accepted, Order};
 use super::listener::Bound;
+use super::threads::Threads;
 use crate::dispatch::{Asked, Dispatcher, Failure};
 
 /// How long to wait when the process or the system has no descriptor left: connections end in the meantime.
@@ -25,7 +26,7 @@ pub(super) struct Acceptor {
     listener: UnixListener,
     bound: Bound,
     dispatcher: Arc<Dispatcher>,
-    threads: Arc<Vec<IoThread>>,
+    threads: Arc<Threads>,
 }
 
 impl Acceptor {
@@ -33,7 +34,7 @@ impl Acceptor {
     pub(super) fn new(
         mut bound: Bound,
         dispatcher: Arc<Dispatcher>,
-        threads: Arc<Vec<IoThread>>,
+        threads: Arc<Threads>,
     ) -> io::Result<Self> {
         let listener = UnixListener::from_std(bound.take_listener()?)?;
         Ok(Self { listener, bound, dispatcher, threads })
@@ -74,7 +75,8 @@ impl Acceptor {
         };
         tokio::select! {
             biased;
-            () = queue => {}
+            // All of it in one go: tokio would have a task pause after some, and take the pause for the end.
+            () = tokio::task::unconstrained(queue) => {}
             // Polled only once the queue is empty.
             () = std::future::ready(()) => {}
         }
@@ -95,10 +97,8 @@ impl Acceptor {
         };
         counters.connections.add(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let least = self.threads.iter().min_by_key(|thread| thread.load());
-        if let Some(thread) = least {
-            thread.serve(Accepted { number, stream, manner, permit });
-        }
+        // Dropped, and so closed, when the host has ended: it was the last moment to come.
+        let _ = self.threads.send(Order::Serve(Accepted { number, stream, manner, permit }));
     }
 }
 

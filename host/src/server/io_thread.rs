@@ -13,9 +13,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::clock::Wakes;
-use crate::connection::{Connection, Manner, Poker, Thread};
-use crate::dispatch::Dispatcher;
+use crate::connection::{Connection, Left, Manner, Packed, Poker, Thread};
+use crate::dispatch::{Dispatcher, mark_io_thread};
 use crate::limits::Permit;
+use crate::plugin::Call;
 
 /// A connection that was just accepted.
 pub(super) struct Accepted {
@@ -25,16 +26,55 @@ pub(super) struct Accepted {
     pub(super) permit: Permit,
 }
 
-enum Order {
+/// What an I/O thread is told.
+pub(super) enum Order {
+    /// A new connection.
     Serve(Accepted),
+    /// A connection of a thread that leaves.
+    Resume(Box<Packed>),
+    /// An `inline` method for a thread that may not run it.
+    Run(Arc<Call>),
+    /// Everything goes to this thread from now on; end when it has.
+    Leave(Orders),
+    /// Answer what is in flight, take nothing new, and end when no connection is left.
     Drain,
+    /// Answer what is in flight now, as if its deadline had come.
+    Hurry,
+    /// End now.
     Cut,
+}
+
+/// The way to one I/O thread.
+#[derive(Clone)]
+pub(super) struct Orders {
+    orders: UnboundedSender<Order>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Orders {
+    /// How many connections it serves.
+    pub(super) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Tells it; gives the order back when the thread has ended.
+    pub(super) fn send(&self, order: Order) -> Result<(), Order> {
+        let connection = matches!(order, Order::Serve(_) | Order::Resume(_));
+        if connection {
+            self.load.fetch_add(1, Ordering::Relaxed);
+        }
+        self.orders.send(order).map_err(|unsent| {
+            if connection {
+                self.load.fetch_sub(1, Ordering::Relaxed);
+            }
+            unsent.0
+        })
+    }
 }
 
 /// One I/O thread, seen from outside.
 pub(super) struct IoThread {
-    orders: UnboundedSender<Order>,
-    load: Arc<AtomicUsize>,
+    pub(super) orders: Orders,
     thread: JoinHandle<usize>,
 }
 
@@ -45,35 +85,11 @@ impl IoThread {
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let shared = Arc::clone(&load);
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {
+            mark_io_thread();
             let local = LocalSet::new();
-            local.block_on(&runtime, run(dispatcher, received, &shared))
+            local.block_on(&runtime, Serving::new(dispatcher, &shared).run(received))
         })?;
-        Ok(Self { orders, load, thread })
-    }
-
-    /// How many connections it serves.
-    pub(super) fn load(&self) -> usize {
-        self.load.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn serve(&self, accepted: Accepted) {
-        self.load.fetch_add(1, Ordering::Relaxed);
-        self.send(Order::Serve(accepted));
-    }
-
-    /// Answer what is in flight, take nothing new, and end when no connection is left.
-    pub(super) fn drain(&self) {
-        self.send(Order::Drain);
-    }
-
-    /// End now.
-    pub(super) fn cut(&self) {
-        self.send(Order::Cut);
-    }
-
-    fn send(&self, order: Order) {
-        // The thread ends only after a drain, and a connection that comes then is closed by being dropped.
-        let _ = self.orders.send(order);
+        Ok(Self { orders: Orders { orders, load }, thread })
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -86,72 +102,124 @@ impl IoThread {
     }
 }
 
-async fn run(
-    dispatcher: Arc<Dispatcher>,
-    mut orders: UnboundedReceiver<Order>,
-    load: &Arc<AtomicUsize>,
-) -> usize {
-    let wakes = Wakes::default();
-    let thread = Thread::new(dispatcher, wakes.clone());
-    let mut timer = tokio::task::spawn_local(wakes.run());
-    let mut connections: JoinSet<usize> = JoinSet::new();
-    let mut pokers: Slab<Poker> = Slab::new();
-    let mut draining = false;
-    let cut = loop {
-        if draining && connections.is_empty() {
-            break 0;
-        }
-        let order = tokio::select! {
-            order = orders.recv() => order,
-            Some(ended) = connections.join_next() => {
-                load.fetch_sub(1, Ordering::Relaxed);
-                // A connection that panicked is a fault of ours: it took its place with it, and is logged as such.
-                match ended {
-                    Ok(place) => drop(pokers.remove(place)),
-                    Err(error) => tracing::error!(%error, "a connection's task ended by itself"),
-                }
-                continue;
-            }
-            ended = &mut timer => {
-                tracing::error!(?ended, "the timer of an I/O thread ended by itself");
-                break connections.len();
-            }
-        };
-        match order {
-            Some(Order::Serve(accepted)) => {
-                let Some(connection) = open(accepted, &thread) else {
-                    load.fetch_sub(1, Ordering::Relaxed);
-                    continue;
-                };
-                let place = pokers.insert(connection.poker());
-                connections.spawn_local(async move {
-                    connection.serve().await;
-                    place
-                });
-            }
-            Some(Order::Drain) => {
-                draining = true;
-                thread.draining.set(true);
-                pokers.iter().for_each(|(_, poker)| poker.poke());
-            }
-            Some(Order::Cut) | None => break connections.len(),
-        }
-    };
-    timer.abort();
-    connections.shutdown().await;
-    cut
+/// Where a connection of the thread has its poker, and how it left.
+type Ended = (usize, Left);
+
+/// The thread from inside.
+struct Serving<'t> {
+    thread: Rc<Thread>,
+    load: &'t AtomicUsize,
+    connections: JoinSet<Ended>,
+    pokers: Slab<Poker>,
+    successor: Option<Orders>,
 }
 
-fn open(accepted: Accepted, thread: &Rc<Thread>) -> Option<Connection> {
-    let Accepted { number, stream, manner, permit } = accepted;
-    match tokio::net::UnixStream::from_std(stream) {
-        Ok(stream) => {
-            tracing::debug!(conn = number, "accepted");
-            Some(Connection::new(number, stream, thread, manner, permit))
+impl<'t> Serving<'t> {
+    fn new(dispatcher: Arc<Dispatcher>, load: &'t AtomicUsize) -> Self {
+        let thread = Thread::new(dispatcher, Wakes::default());
+        Self { thread, load, connections: JoinSet::new(), pokers: Slab::new(), successor: None }
+    }
+
+    /// Serves to the end; gives back how many connections were cut.
+    async fn run(mut self, mut orders: UnboundedReceiver<Order>) -> usize {
+        let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run());
+        let cut = loop {
+            let leaves = self.thread.draining.get() || self.successor.is_some();
+            if leaves && self.connections.is_empty() {
+                break 0;
+            }
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Cut) | None => break self.connections.len(),
+                    Some(order) => self.obey(order),
+                },
+                Some(ended) = self.connections.join_next() => match ended {
+                    Ok(ended) => self.ended(ended),
+                    Err(error) => {
+                        // A connection that panicked is a fault of ours: it took its place with it.
+                        self.load.fetch_sub(1, Ordering::Relaxed);
+                        tracing::error!(%error, "a connection's task ended by itself");
+                    }
+                },
+                ended = &mut timer => {
+                    tracing::error!(?ended, "the timer of an I/O thread ended by itself");
+                    break self.connections.len();
+                }
+            }
+        };
+        timer.abort();
+        self.connections.shutdown().await;
+        // What was sent before the thread was known to leave is not lost.
+        orders.close();
+        if let Some(successor) = &self.successor {
+            while let Some(order) = orders.recv().await {
+                // A successor that has ended was cut itself.
+                let _ = successor.send(order);
+            }
         }
-        Err(error) => {
-            tracing::error!(conn = number, %error, "a connection could not be watched");
-            None
+        cut
+    }
+
+    fn obey(&mut self, order: Order) {
+        let order = match &self.successor {
+            Some(successor) => match successor.send(order) {
+                Ok(()) => {
+                    return;
+                }
+                Err(order) => order,
+            },
+            None => order,
+        };
+        match order {
+            Order::Serve(Accepted { number, stream, manner, permit }) => {
+                let opened = tokio::net::UnixStream::from_std(stream);
+                tracing::debug!(conn = number, "accepted");
+                self.serve(
+                    opened.map(|stream| Connection::new(number, stream, &self.thread, manner, permit)),
+                );
+            }
+            Order::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),
+            Order::Run(call) => call.run_here(),
+            Order::Leave(successor) => {
+                self.successor = Some(successor);
+                self.thread.leaving.set(true);
+                self.poke();
+            }
+            Order::Drain => {
+                self.thread.draining.set(true);
+                self.poke();
+            }
+            Order::Hurry => {
+                self.thread.hurrying.set(true);
+                self.poke();
+            }
+            Order::Cut => {}
+        }
+    }
+
+    fn poke(&self) {
+        self.pokers.iter().for_each(|(_, poker)| poker.poke());
+    }
+
+    fn serve(&mut self, opened: io::Result<Connection>) {
+        let connection = match opened {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.load.fetch_sub(1, Ordering::Relaxed);
+                tracing::error!(%error, "a connection could not be watched");
+                return;
+            }
+        };
+        let place = self.pokers.insert(connection.poker());
+        self.connections.spawn_local(async move { (place, connection.serve().await) });
+    }
+
+    fn ended(&mut self, (place, left): Ended) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        drop(self.pokers.remove(place));
+        if let (Left::Moves(packed), Some(successor)) = (left, &self.successor) {
+            // Dropped when the successor was cut: then it is cut, too.
+            let _ = successor.send(Order::Resume(packed));
         }
     }
 }

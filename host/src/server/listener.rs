@@ -73,12 +73,14 @@ pub(super) struct Claim {
     listener: Listener,
     group: Option<Group>,
     lock: PathBuf,
+    /// Whether the socket is for operators.
+    admin: bool,
     _file: File,
 }
 
 impl Claim {
     /// Claims the name; nothing is bound yet. A missing directory is made.
-    pub(super) fn take(listener: &Listener) -> Result<Self, BindError> {
+    pub(super) fn take(listener: &Listener, admin: bool) -> Result<Self, BindError> {
         let socket = &listener.socket;
         let group = match &listener.group {
             None => None,
@@ -114,7 +116,10 @@ impl Claim {
             // Whoever held it before removed the file when it went: a lock on a file without a name locks nothing.
             let ours = file.metadata().map_err(system(&lock, "look at the lock"))?;
             if fs::metadata(&lock).is_ok_and(|named| named.ino() == ours.ino() && named.dev() == ours.dev()) {
-                return Ok(Self { listener: listener.clone(), group, lock, _file: file });
+                let claim = Self { listener: listener.clone(), group, lock, admin, _file: file };
+                // Looked at before anything costly is done, and once more when it is bound.
+                claim.finds_dead_socket()?;
+                return Ok(claim);
             }
         }
     }
@@ -122,7 +127,9 @@ impl Claim {
     /// Binds and listens. Clients can connect from here on.
     pub(super) fn bind(self) -> Result<Bound, BindError> {
         let socket = &self.listener.socket;
-        self.clear_name()?;
+        if self.finds_dead_socket()? {
+            fs::remove_file(socket).map_err(system(socket, "remove the dead socket"))?;
+        }
         let fd = rustix::net::socket_with(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -133,26 +140,20 @@ impl Claim {
         let address =
             SocketAddrUnix::new(socket).map_err(|error| system(socket, "name a socket")(error.into()))?;
         rustix::net::bind(&fd, &address).map_err(|error| system(socket, "bind")(error.into()))?;
-        // Until it listens nobody can connect, so that mode and group are right from the first connection on.
-        fs::set_permissions(socket, fs::Permissions::from_mode(self.listener.mode))
-            .map_err(system(socket, "set the mode"))?;
-        if let Some(group) = &self.group {
-            std::os::unix::fs::chown(socket, None, Some(group.gid.as_raw()))
-                .map_err(system(socket, "set the group"))?;
-        }
-        // The kernel cuts it to net.core.somaxconn: as large as it allows.
-        rustix::net::listen(&fd, i32::MAX).map_err(|error| system(socket, "listen")(error.into()))?;
         let inode = fs::symlink_metadata(socket).map_err(system(socket, "look at"))?.ino();
-        Ok(Bound { listener: Some(UnixListener::from(fd)), inode, claim: self })
+        // From here on, whatever fails takes the name away again.
+        let bound = Bound { listener: Some(UnixListener::from(fd)), inode, claim: self };
+        bound.open()?;
+        Ok(bound)
     }
 
-    /// Removes a dead socket of ours; refuses whatever else has the name.
-    fn clear_name(&self) -> Result<(), BindError> {
+    /// Whether a dead socket of ours has the name; whatever else has it is refused.
+    fn finds_dead_socket(&self) -> Result<bool, BindError> {
         let path = &self.listener.socket;
         let socket = || path.clone();
         let found = match fs::symlink_metadata(path) {
             Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(system(path, "look at")(error)),
         };
         let kind = found.file_type();
@@ -174,7 +175,7 @@ impl Claim {
         if found.uid() != us {
             return Err(BindError::Foreign { socket: socket(), owner: found.uid() });
         }
-        fs::remove_file(path).map_err(system(path, "remove the dead socket"))
+        Ok(true)
     }
 }
 
@@ -193,6 +194,25 @@ pub(super) struct Bound {
 }
 
 impl Bound {
+    /// Gives the socket its mode and its group, and then listens: until then nobody can connect, so that both are
+    /// right from the first connection on.
+    fn open(&self) -> Result<(), BindError> {
+        let Claim { listener, group, .. } = &self.claim;
+        let socket = &listener.socket;
+        fs::set_permissions(socket, fs::Permissions::from_mode(listener.mode))
+            .map_err(system(socket, "set the mode"))?;
+        if let Some(group) = group {
+            std::os::unix::fs::chown(socket, None, Some(group.gid.as_raw()))
+                .map_err(system(socket, "set the group"))?;
+        }
+        if let Some(listener) = &self.listener {
+            // The kernel cuts it to net.core.somaxconn: as large as it allows.
+            rustix::net::listen(listener, i32::MAX)
+                .map_err(|error| system(socket, "listen")(error.into()))?;
+        }
+        Ok(())
+    }
+
     /// The socket itself; there is one to take.
     pub(super) fn take_listener(&mut self) -> io::Result<UnixListener> {
         self.listener.take().ok_or_else(|| io::Error::other("the socket was taken already"))
@@ -204,7 +224,7 @@ impl Bound {
             config::Framing::Binary => Framing::Binary,
             config::Framing::Line => Framing::Line,
         };
-        Manner { framing, close_after_reply: listener.close_after_reply }
+        Manner { framing, close_after_reply: listener.close_after_reply, admin: self.claim.admin }
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -3,6 +3,7 @@
 mod accept;
 mod io_thread;
 mod listener;
+mod threads;
 
 use std::io;
 use std::sync::Arc;
@@ -12,14 +13,19 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
-use self::io_thread::IoThread;
+use self::io_thread::{IoThread, Order};
 pub use self::listener::BindError;
 use self::listener::{Bound, Claim};
-use crate::config::Listener;
-use crate::dispatch::Dispatcher;
+use self::threads::Threads;
+use crate::config::{Admin, Listener};
+use crate::dispatch::{Dispatcher, RunInline};
+use crate::plugin::Turnover;
 
 /// How often a drain looks whether the threads have ended.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// How long the last answers of a drain that was ended may take to leave: a peer that reads has them at once.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How the host is asked to end; each step includes the ones before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,8 +42,11 @@ pub(crate) enum Ending {
 pub(crate) struct Claims(Vec<Claim>);
 
 impl Claims {
-    pub(crate) fn take(listeners: &[Listener]) -> Result<Self, BindError> {
-        listeners.iter().map(Claim::take).collect::<Result<_, _>>().map(Self)
+    /// The listeners' sockets, and the one for operators.
+    pub(crate) fn take(listeners: &[Listener], admin: Option<&Admin>) -> Result<Self, BindError> {
+        let public = listeners.iter().map(|listener| Claim::take(listener, false));
+        let admin = admin.map(|admin| Claim::take(&admin.listener(), true));
+        public.chain(admin).collect::<Result<_, _>>().map(Self)
     }
 
     /// Binds every socket; clients can connect from here on.
@@ -51,16 +60,23 @@ pub(crate) struct Sockets(Vec<Bound>);
 
 /// The I/O threads, waiting for connections.
 pub(crate) struct Server {
-    threads: Arc<Vec<IoThread>>,
+    threads: Arc<Threads>,
     dispatcher: Arc<Dispatcher>,
 }
 
 impl Server {
     pub(crate) fn start(threads: usize, dispatcher: &Arc<Dispatcher>) -> io::Result<Self> {
-        let threads = (0..threads)
-            .map(|number| IoThread::start(number, Arc::clone(dispatcher)))
-            .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { threads: Arc::new(threads), dispatcher: Arc::clone(dispatcher) })
+        let threads = Threads::start(threads, dispatcher)?;
+        let inline: std::sync::Weak<dyn RunInline> =
+            Arc::downgrade(&(Arc::clone(&threads) as Arc<dyn RunInline>));
+        // A dispatcher has one server.
+        let _ = dispatcher.inline.set(inline);
+        Ok(Self { threads, dispatcher: Arc::clone(dispatcher) })
+    }
+
+    /// The threads as those who close code see them.
+    pub(crate) fn turnover(&self) -> Arc<dyn Turnover> {
+        Arc::clone(&self.threads) as Arc<dyn Turnover>
     }
 
     /// Serves the sockets until told to end, then drains. Runs in a runtime of its own.
@@ -90,26 +106,38 @@ impl Server {
         let in_flight = self.dispatcher.in_flight.held();
         let connections = self.dispatcher.connections.held();
         tracing::info!(connections, in_flight, "draining");
-        self.threads.iter().for_each(IoThread::drain);
-        let timeout = self.dispatcher.timeouts.drain;
-        let all_ended = async {
-            while !self.threads.iter().all(IoThread::has_ended) {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
+        let threads = self.threads.drain();
+        let timeout = self.dispatcher.rules.load().timeouts.drain;
         let why = tokio::select! {
-            () = all_ended => None,
+            () = all_ended(&threads) => None,
             () = tokio::time::sleep(timeout) => Some("the drain time-out has passed"),
             _ = ending.wait_for(|ending| *ending == Ending::Cut) => Some("told to end at once"),
         };
-        let unanswered = self.dispatcher.in_flight.held();
-        self.threads.iter().for_each(IoThread::cut);
-        let Some(threads) = Arc::into_inner(self.threads) else { return };
+        let unfinished = self.dispatcher.in_flight.held();
+        if why.is_some() {
+            // Every request has one reply: what got no result is told that its time is over.
+            tell(&threads, || Order::Hurry);
+            let _ = tokio::time::timeout(LAST_WORDS, all_ended(&threads)).await;
+        }
+        tell(&threads, || Order::Cut);
         let join = move || threads.into_iter().map(IoThread::join).sum::<usize>();
         let cut = tokio::task::spawn_blocking(join).await.unwrap_or(0);
         match why {
             None => tracing::info!("drained"),
-            Some(why) => tracing::warn!(why, connections = cut, unanswered, "connections were cut"),
+            Some(why) => tracing::warn!(why, unfinished, connections_cut = cut, "ended before all was done"),
         }
+    }
+}
+
+fn tell(threads: &[IoThread], order: impl Fn() -> Order) {
+    for thread in threads {
+        // One that has ended has nothing left to do.
+        let _ = thread.orders.send(order());
+    }
+}
+
+async fn all_ended(threads: &[IoThread]) {
+    while !threads.iter().all(IoThread::has_ended) {
+        tokio::time::sleep(LOOK).await;
     }
 }

@@ -45,6 +45,9 @@ impl<S: Exported + Plugin> Entry<S> {
         start: start::<S>,
         call: call::<S>,
         begin: begin::<S>,
+        self_test: self_test::<S>,
+        hand_over: hand_over::<S>,
+        take_over: take_over::<S>,
         stop: stop::<S>,
     });
     pub(super) const ROOT: PluginRootRef = PluginRootRef(Self::META.static_as_prefix());
@@ -59,6 +62,9 @@ impl<S: Send + Sync + 'static> LocalEntry<S> {
         start: never_started,
         call: call::<S>,
         begin: begin::<S>,
+        self_test: never_replaced,
+        hand_over: never_replaced,
+        take_over: never_taken_over,
         stop: stop::<S>,
     });
     pub(super) const ROOT: PluginRootRef = PluginRootRef(Self::META.static_as_prefix());
@@ -78,6 +84,22 @@ unsafe extern "C" fn never_started(
 ) {
     // SAFETY: the host's promises for `start`.
     unsafe { caught(out, outcome, |_| Err(Error::internal("the program starts this plugin itself"))) }
+}
+
+unsafe extern "C" fn never_replaced(_instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome) {
+    // SAFETY: the host's promises for these functions.
+    unsafe { caught(out, outcome, |_| Err(Error::internal("a plugin of the program is not replaced"))) }
+}
+
+unsafe extern "C" fn never_taken_over(
+    instance: *const c_void,
+    _schema: u32,
+    _state: Slice,
+    out: *mut Sink,
+    outcome: *mut RawOutcome,
+) {
+    // SAFETY: the host's promises for `take_over`.
+    unsafe { never_replaced(instance, out, outcome) }
 }
 
 /// Called by a host once it has opened the plugin's file, and by nobody else.
@@ -220,6 +242,46 @@ pub(super) unsafe extern "C" fn begin<S: Send + Sync + 'static>(
                 .map_err(|error| error.seen_by(&host))?;
             let answering = Answering { future: begun, host, _plugin: Arc::clone(&running.plugin) };
             future.write(future::export(Box::pin(answering)));
+            Ok(RawOutcome::DONE)
+        });
+    }
+}
+
+unsafe extern "C" fn self_test<S: Plugin>(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome) {
+    // SAFETY: the host's promises for `self_test`: a started instance, pointers good for the call.
+    unsafe {
+        caught(out, outcome, |_| {
+            running::<S>(instance).plugin.self_test().map_err(Error::for_operator)?;
+            Ok(RawOutcome::DONE)
+        });
+    }
+}
+
+unsafe extern "C" fn hand_over<S: Plugin>(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome) {
+    // SAFETY: as for `self_test`.
+    unsafe {
+        caught(out, outcome, |out| {
+            let state = running::<S>(instance).plugin.hand_over().map_err(Error::for_operator)?;
+            if out.push(&state) {
+                return Ok(RawOutcome::DONE);
+            }
+            Err(Error::internal(format!("its state of {} bytes is too large to hand over", state.len())))
+        });
+    }
+}
+
+unsafe extern "C" fn take_over<S: Plugin>(
+    instance: *const c_void,
+    schema: u32,
+    state: Slice,
+    out: *mut Sink,
+    outcome: *mut RawOutcome,
+) {
+    // SAFETY: as for `self_test`; the state's bytes live for the call.
+    unsafe {
+        caught(out, outcome, |_| {
+            let plugin = &running::<S>(instance).plugin;
+            plugin.take_over(schema, state.bytes()).map_err(Error::for_operator)?;
             Ok(RawOutcome::DONE)
         });
     }

@@ -13,8 +13,11 @@ use super::guest::{Entry, LocalEntry, Running};
 use super::handle::HostHandle;
 use super::serve::{CallFacts, HostCell, TABLE};
 use super::sink::{Written, lend};
-use super::types::{PluginRootRef, RawForeignFuture, Slice, Status};
-use crate::{Exported, Host, Methods, Plugin};
+use super::types::{PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice, Status};
+use crate::{Exported, Host, Methods, Plugin, STATE_MAX};
+
+/// The longest error that is taken from a plugin's life beside its calls, in bytes.
+const REPORT_MAX: usize = 64 * 1024;
 
 /// Why a root module cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +131,7 @@ fn one_line(error: &dyn std::fmt::Display) -> String {
     text
 }
 
-/// Why an instance did not start.
+/// Why an instance did not start, or did not do what else was asked of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartFailure {
     /// The plugin said no, with these words.
@@ -140,8 +143,8 @@ pub enum StartFailure {
 impl std::fmt::Display for StartFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Refused(why) => write!(f, "start failed: {why}"),
-            Self::Panicked(why) => write!(f, "start panicked: {why}"),
+            Self::Refused(why) => f.write_str(why),
+            Self::Panicked(why) => write!(f, "it panicked: {why}"),
         }
     }
 }
@@ -199,21 +202,16 @@ impl Instance {
     /// # Errors
     /// What the plugin said, or panicked with.
     pub fn start(root: &Root, host: &Arc<HostCell>, settings: &[u8]) -> Result<Self, StartFailure> {
-        const LONGEST: usize = 64 * 1024;
         let mut instance = std::ptr::null();
         let mut buffer = Vec::new();
-        let written = lend(&mut buffer, LONGEST, |out, outcome| {
+        let written = lend(&mut buffer, REPORT_MAX, |out, outcome| {
             // SAFETY: the plugin's own function; every pointer is good for the call, and the plugin retains `host`.
             unsafe {
                 let host = Arc::as_ptr(host).cast::<c_void>();
                 root.0.start()(TABLE, host, Slice::of(settings), &raw mut instance, out, outcome);
             }
         });
-        match CallEnd::read(&written, &mut buffer) {
-            CallEnd::Done => Ok(Self { root: root.0, instance }),
-            CallEnd::Failed { message, .. } => Err(StartFailure::Refused(message)),
-            CallEnd::Panicked(text) => Err(StartFailure::Panicked(text)),
-        }
+        failure_of(CallEnd::read(&written, &mut buffer)).map(|()| Self { root: root.0, instance })
     }
 
     /// An instance that this program made itself, its methods written in this program.
@@ -253,10 +251,9 @@ impl Instance {
         facts: &Arc<CallFacts<'static>>,
         params: &[u8],
     ) -> Result<PluginFuture, CallEnd> {
-        const LONGEST: usize = 64 * 1024;
         let mut future = MaybeUninit::<RawForeignFuture>::uninit();
         let mut buffer = Vec::new();
-        let written = lend(&mut buffer, LONGEST, |out, outcome| {
+        let written = lend(&mut buffer, REPORT_MAX, |out, outcome| {
             let call = Arc::as_ptr(facts).cast::<c_void>();
             let params = Slice::of(params);
             // SAFETY: as in `call`; the plugin retains what it keeps of `facts`.
@@ -271,14 +268,54 @@ impl Instance {
         }
     }
 
+    /// Tries the instance out.
+    ///
+    /// # Errors
+    /// What it said, or panicked with.
+    pub fn self_test(&self) -> Result<(), StartFailure> {
+        self.report(|out, outcome| {
+            // SAFETY: a started instance and its own function; all pointers are good for the call.
+            unsafe { self.root.self_test()(self.instance, out, outcome) }
+        })
+    }
+
+    /// The state for a successor. No other call may run that the plugin's author was told would not.
+    ///
+    /// # Errors
+    /// What it said, or panicked with; also more than [`STATE_MAX`] bytes.
+    pub fn hand_over(&self) -> Result<Vec<u8>, StartFailure> {
+        let mut state = Vec::new();
+        let written = lend(&mut state, STATE_MAX, |out, outcome| {
+            // SAFETY: as in `self_test`.
+            unsafe { self.root.hand_over()(self.instance, out, outcome) }
+        });
+        failure_of(CallEnd::read(&written, &mut state)).map(|()| state)
+    }
+
+    /// Takes a predecessor's state, in its layout `schema`.
+    ///
+    /// # Errors
+    /// What it said, or panicked with.
+    pub fn take_over(&self, schema: u32, state: &[u8]) -> Result<(), StartFailure> {
+        self.report(|out, outcome| {
+            // SAFETY: as in `self_test`.
+            unsafe { self.root.take_over()(self.instance, schema, Slice::of(state), out, outcome) }
+        })
+    }
+
+    fn report(&self, body: impl FnOnce(*mut Sink, *mut RawOutcome)) -> Result<(), StartFailure> {
+        let mut buffer = Vec::new();
+        let written = lend(&mut buffer, REPORT_MAX, body);
+        failure_of(CallEnd::read(&written, &mut buffer))
+    }
+
     /// Stops the instance: the plugin's `stop`, then its `Drop`. No future of it may be left.
     ///
     /// # Errors
     /// The text of a panic on the way; the instance is gone all the same.
     pub fn stop(self) -> Result<(), String> {
-        const LONGEST: usize = 64 * 1024;
         let mut buffer = Vec::new();
-        let written = lend(&mut buffer, LONGEST, |out, outcome| {
+        let written = lend(&mut buffer, REPORT_MAX, |out, outcome| {
             // SAFETY: a started instance, stopped once: `self` is consumed.
             unsafe { self.root.stop()(self.instance, out, outcome) }
         });
@@ -286,6 +323,15 @@ impl Instance {
             CallEnd::Panicked(text) => Err(text),
             CallEnd::Done | CallEnd::Failed { .. } => Ok(()),
         }
+    }
+}
+
+/// What the plugin said when it did not do what the host asked of it.
+fn failure_of(end: CallEnd) -> Result<(), StartFailure> {
+    match end {
+        CallEnd::Done => Ok(()),
+        CallEnd::Failed { message, .. } => Err(StartFailure::Refused(message)),
+        CallEnd::Panicked(text) => Err(StartFailure::Panicked(text)),
     }
 }
 

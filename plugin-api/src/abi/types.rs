@@ -166,6 +166,18 @@ pub struct PluginRoot {
         out: *mut Sink,
         outcome: *mut RawOutcome,
     ),
+    /// Tries the instance out, in a probe.
+    pub self_test: unsafe extern "C" fn(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome),
+    /// Writes the state for a successor into the sink.
+    pub hand_over: unsafe extern "C" fn(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome),
+    /// Takes the state of a predecessor.
+    pub take_over: unsafe extern "C" fn(
+        instance: *const c_void,
+        schema: u32,
+        state: Slice,
+        out: *mut Sink,
+        outcome: *mut RawOutcome,
+    ),
     /// Stops the instance and frees it; no other call may follow.
     #[sabi(last_prefix_field)]
     pub stop: unsafe extern "C" fn(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use jackfield_plugin_api::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use store::{Status, Store, Update};
+use store::{Next, State, Status, Store, Update};
 
 /// `[plugin.device.settings]`.
 #[derive(Deserialize)]
@@ -35,6 +35,8 @@ impl Default for Settings {
 const UNKNOWN_DEVICE: i64 = 404;
 /// Nothing was reported in time.
 const NOTHING_REPORTED: i64 = 408;
+/// The devices went to another generation while a call waited here: it is to be made once more.
+const HANDED_OVER: i64 = 409;
 /// There is no room for another device.
 const TOO_MANY_DEVICES: i64 = 507;
 
@@ -53,6 +55,24 @@ impl Plugin for Device {
         }
         host.debug(format_args!("keeps {history} updates of up to {devices} devices"));
         Ok(Self { store: Mutex::new(Store::new(history, devices)) })
+    }
+
+    /// The JSON of `State`.
+    const STATE: Option<u32> = Some(1);
+
+    fn hand_over(&self) -> Result<Vec<u8>, Error> {
+        let (state, waiting) = self.store().hand_over();
+        waiting.into_iter().for_each(std::task::Waker::wake);
+        Ok(serde_json::to_vec(&state)?)
+    }
+
+    fn take_over(&self, schema: u32, state: &[u8]) -> Result<(), Error> {
+        if schema != 1 {
+            return Err(Error::internal(format!("a state of layout {schema} is not known here")));
+        }
+        let state: State = serde_json::from_slice(state)?;
+        let taken = self.store().take_over(state);
+        taken.ok_or_else(|| Error::internal("settings: devices: there are more already"))
     }
 }
 
@@ -146,10 +166,17 @@ impl Device {
         self.store.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// The store for a call that was routed here.
+    fn serving(&self) -> std::sync::MutexGuard<'_, Store> {
+        let mut store = self.store();
+        store.is_in_service();
+        store
+    }
+
     fn update(&self, params: UpdateParams) -> Result<Updated, Error> {
         let UpdateParams { device_id, status } = params;
         check_id(&device_id)?;
-        let recorded = self.store().record(&device_id, status);
+        let recorded = self.serving().record(&device_id, status);
         let (update, previous, waiting) =
             recorded.ok_or_else(|| Error::new(TOO_MANY_DEVICES, "there is no room for another device"))?;
         waiting.into_iter().for_each(std::task::Waker::wake);
@@ -159,7 +186,7 @@ impl Device {
     fn get(&self, params: GetParams) -> Result<Found, Error> {
         let GetParams { device_id, history } = params;
         check_id(&device_id)?;
-        let store = self.store();
+        let store = self.serving();
         let latest = store.latest(&device_id).ok_or_else(|| unknown(&device_id))?;
         let history = history.then(|| store.history(&device_id));
         drop(store);
@@ -171,7 +198,7 @@ impl Device {
         if !(1..=1000).contains(&limit) {
             return Err(Error::invalid_params("limit", "is not 1 to 1000"));
         }
-        let store = self.store();
+        let store = self.serving();
         let devices = store
             .after(after.as_deref())
             .filter(|(_, latest)| status.is_none_or(|status| latest.status == status))
@@ -187,15 +214,18 @@ impl Device {
         let within = within_ms.map_or(cx.remaining(), Duration::from_millis);
         let next = self.next_update(&device_id);
         match first_of(next, cx.host().sleep(within)).await {
-            Some(latest) => Ok(Found { device_id, latest, history: None }),
+            Some(Next::Update(latest)) => Ok(Found { device_id, latest, history: None }),
+            Some(Next::HandedOver) => {
+                Err(Error::new(HANDED_OVER, "the service is being replaced: ask again"))
+            }
             None => {
                 Err(Error::new(NOTHING_REPORTED, format!("{device_id:?} reported nothing within {within:?}")))
             }
         }
     }
 
-    /// Ready with the next update of a device.
-    fn next_update(self: &Arc<Self>, id: &str) -> impl Future<Output = Update> + Send + 'static {
+    /// Ready with the next update of a device, or when there will be none here.
+    fn next_update(self: &Arc<Self>, id: &str) -> impl Future<Output = Next> + Send + 'static {
         let seen = self.store().latest(id).map_or(0, |update| update.sequence);
         let (this, id) = (Arc::clone(self), id.to_owned());
         let mut ticket = store::Ticket::new(move |number, waker| match waker {

@@ -18,7 +18,7 @@ pub(crate) enum Status {
 }
 
 /// One update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Update {
     pub(crate) status: Status,
     /// Counts the updates of this device, from 1.
@@ -33,17 +33,61 @@ struct Known {
     waiting: HashMap<u64, Waker>,
 }
 
+/// What a wait came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Next {
+    Update(Update),
+    /// The devices are with another generation: no update will come here.
+    HandedOver,
+}
+
+/// The store as one generation hands it to the next: every device with the updates kept, the oldest first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    devices: BTreeMap<String, VecDeque<Update>>,
+}
+
 /// What is known of all devices. A device that is only waited for counts as one.
 pub(crate) struct Store {
     devices: BTreeMap<String, Known>,
     history: usize,
     most: usize,
     next_ticket: u64,
+    handed_over: bool,
 }
 
 impl Store {
     pub(crate) fn new(history: usize, most: usize) -> Self {
-        Self { devices: BTreeMap::new(), history, most, next_ticket: 0 }
+        Self { devices: BTreeMap::new(), history, most, next_ticket: 0, handed_over: false }
+    }
+
+    /// Everything, for the next generation; who waits here is woken, and told so.
+    pub(crate) fn hand_over(&mut self) -> (State, Vec<Waker>) {
+        self.handed_over = true;
+        let waiting =
+            self.devices.values_mut().flat_map(|known| known.waiting.drain()).map(|(_, waker)| waker);
+        let waiting = waiting.collect();
+        let reported = self.devices.iter().filter(|(_, known)| !known.updates.is_empty());
+        let devices = reported.map(|(id, known)| (id.clone(), known.updates.clone())).collect();
+        (State { devices }, waiting)
+    }
+
+    /// The next generation has not taken it, or this call would not be here.
+    pub(crate) fn is_in_service(&mut self) {
+        self.handed_over = false;
+    }
+
+    /// What another generation knew, as far as this one's bounds hold it: the newest updates of each device.
+    /// `None`: there are more devices than may be kept.
+    pub(crate) fn take_over(&mut self, state: State) -> Option<()> {
+        if state.devices.len() > self.most {
+            return None;
+        }
+        for (id, mut updates) in state.devices {
+            updates.drain(..updates.len().saturating_sub(self.history));
+            self.devices.insert(id, Known { updates, waiting: HashMap::new() });
+        }
+        Some(())
     }
 
     fn known(&mut self, id: &str) -> Option<&mut Known> {
@@ -105,9 +149,12 @@ impl Store {
         seen: u64,
         ticket: &mut Option<u64>,
         waker: &Waker,
-    ) -> Option<Update> {
+    ) -> Option<Next> {
         if let Some(update) = self.latest(id).filter(|update| update.sequence > seen) {
-            return Some(update);
+            return Some(Next::Update(update));
+        }
+        if self.handed_over {
+            return Some(Next::HandedOver);
         }
         let number = *ticket.get_or_insert_with(|| {
             self.next_ticket += 1;
@@ -131,23 +178,23 @@ impl Store {
 }
 
 /// A place in the queue of those who wait; given up when dropped, so that a cancelled call leaves nothing behind.
-pub(crate) struct Ticket<F: FnMut(&mut Option<u64>, Option<&Waker>) -> Option<Update>> {
+pub(crate) struct Ticket<F: FnMut(&mut Option<u64>, Option<&Waker>) -> Option<Next>> {
     number: Option<u64>,
     visit: F,
 }
 
-impl<F: FnMut(&mut Option<u64>, Option<&Waker>) -> Option<Update>> Ticket<F> {
+impl<F: FnMut(&mut Option<u64>, Option<&Waker>) -> Option<Next>> Ticket<F> {
     /// `visit` waits with a waker, and stops waiting without one.
     pub(crate) fn new(visit: F) -> Self {
         Self { number: None, visit }
     }
 
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Update> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         (self.visit)(&mut self.number, Some(cx.waker())).map_or(Poll::Pending, Poll::Ready)
     }
 }
 
-impl<F: FnMut(&mut Option<u64>, Option<&Waker>) -> Option<Update>> Drop for Ticket<F> {
+impl<F: FnMut(&mut Option<u64>, Option<&Waker>) -> Option<Next>> Drop for Ticket<F> {
     fn drop(&mut self) {
         (self.visit)(&mut self.number, None);
     }

@@ -94,3 +94,38 @@ fn settings_that_do_not_fit_are_refused_by_name() {
         assert!(refused.contains(word), "{refused}");
     }
 }
+
+#[test]
+fn the_state_goes_to_the_next_generation_as_far_as_it_is_kept() {
+    let old = device(json!({ "history": 3 }));
+    for status in ["online", "busy", "offline", "error"] {
+        old.call("device.status.update", json!({ "deviceId": "d1", "status": status })).unwrap();
+    }
+    let mut waits = old.begin("device.report", json!({ "deviceId": "d1" })).unwrap();
+    assert!(waits.poll().is_none());
+    let (schema, state) = old.hand_over().unwrap();
+    assert_eq!(waits.poll().unwrap().unwrap_err().code(), HANDED_OVER);
+
+    let new = device(json!({ "history": 2 }));
+    new.take_over(schema, &state).unwrap();
+    let found = new.call("device.status.get", json!({ "deviceId": "d1", "history": true })).unwrap();
+    assert_eq!((found["sequence"].as_u64(), found["history"].as_array().unwrap().len()), (Some(4), 2));
+    let updated = new.call("device.status.update", json!({ "deviceId": "d1", "status": "online" })).unwrap();
+    assert_eq!((updated["sequence"].as_u64(), updated["previous"].as_str()), (Some(5), Some("error")));
+}
+
+#[test]
+fn a_state_that_does_not_fit_is_refused_and_the_old_generation_goes_on() {
+    let old = device(json!({}));
+    for id in ["d1", "d2"] {
+        old.call("device.status.update", json!({ "deviceId": id, "status": "online" })).unwrap();
+    }
+    let (schema, state) = old.hand_over().unwrap();
+    let small = device(json!({ "devices": 1 }));
+    assert!(small.take_over(schema, &state).is_err());
+    assert!(device(json!({})).take_over(schema + 1, &state).is_err());
+    assert!(device(json!({})).take_over(schema, b"{").is_err());
+    old.call("device.status.get", json!({ "deviceId": "d2" })).unwrap();
+    let mut waits = old.begin("device.report", json!({ "deviceId": "d1" })).unwrap();
+    assert!(waits.poll().is_none(), "it is in service again");
+}

@@ -1,9 +1,10 @@
 //! What a process holds of the system: descriptors, threads, mappings, resident memory; and whether that comes back.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use super::wait::{CEILING, within};
+use super::wait::{CEILING, until, within};
 
 /// What a process holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +40,42 @@ impl Footprint {
     }
 }
 
+/// What a process holds once it serves no connection: a client that was dropped is a moment longer a descriptor.
+#[track_caller]
+pub(crate) fn at_rest(pid: u32) -> Footprint {
+    until("no connection is served", || connections(pid) == 0);
+    Footprint::of(pid)
+}
+
+/// How many accepted connections a process holds: sockets that have a name and are connected.
+pub(crate) fn connections(pid: u32) -> usize {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("a living process").flatten();
+    let links = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let sockets: BTreeSet<String> = links
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned()))
+        .collect();
+    // Num RefCount Protocol Flags Type St Inode Path; state 03 is connected.
+    let table = fs::read_to_string("/proc/net/unix").expect("the system's sockets");
+    let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines
+        .filter(|line| matches!(line[..], [_, _, _, _, _, "03", inode, _] if sockets.contains(inode)))
+        .count()
+}
+
 /// Resident memory in KiB.
 pub(crate) fn resident_kib(pid: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
+}
+
+/// How long a process has had a processor, in all its threads; the kernel counts by hundredths of a second.
+pub(crate) fn cpu_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a living process");
+    // The name, in parentheses, may hold anything; behind it the 12th and 13th fields are what we want.
+    let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+    let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks"));
+    Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
 /// Waits until the process holds no more than before.
@@ -72,7 +104,7 @@ mod tests {
     fn a_planted_leak_is_seen() {
         let host = HostProcess::with(&[]);
         host.peer().assert_usable();
-        let before = Footprint::of(host.pid());
+        let before = at_rest(host.pid());
         let mut kept = host.peer();
         kept.assert_usable();
         let leaking = settles(host.pid(), &before, WATCHED).unwrap_err();

@@ -11,6 +11,7 @@ pub(crate) mod log;
 pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod scratch;
+pub(crate) mod vector;
 pub(crate) mod wait;
 
 pub(crate) use host::{HostBuilder, HostProcess};

@@ -342,6 +342,8 @@ impl LinePeer {
                     return None;
                 }
                 Ok(count) => self.bytes.extend_from_slice(&chunk[..count]),
+                // Closed by the host while something of ours was unread.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("reading a line: {error}"),
             }
         }

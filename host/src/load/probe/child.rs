@@ -126,9 +126,11 @@ fn start_and_stop(root: &Root, settings: &[u8], reporter: &Reporter) -> Result<(
         StartFailure::Refused(why) => Refused::new(Reason::StartFailed, why),
         StartFailure::Panicked(why) => Refused::new(Reason::StartPanicked, why),
     })?;
+    reporter.send(&Report::Step(Step::Testing));
+    let tested = instance.self_test().map_err(|failure| Refused::new(Reason::SelfTestFailed, failure));
     reporter.send(&Report::Step(Step::Stopping));
     if let Err(text) = instance.stop() {
         reporter.send(&Report::StopPanicked(text));
     }
-    Ok(())
+    tested
 }

@@ -61,6 +61,8 @@ pub(super) enum Step {
     Checking,
     /// Its `start` runs.
     Starting,
+    /// Its `self_test` runs.
+    Testing,
     /// Its `stop` runs, then its `Drop`.
     Stopping,
     /// The dynamic loader closes it: its destructors run.
@@ -74,6 +76,7 @@ impl fmt::Display for Step {
             Self::Opening => "dlopen (its constructors)",
             Self::Checking => "the ABI check",
             Self::Starting => "start",
+            Self::Testing => "self_test",
             Self::Stopping => "stop",
             Self::Closing => "dlclose (its destructors)",
         })

@@ -90,6 +90,7 @@ fn each_fault_of_the_manifest_has_its_reason() {
         (vec![manifest(ours, "abort", &[])], Reason::PanicAbort),
         (vec![manifest(ours, "unwind", &["a.b", "a.c", "a.b"])], Reason::ManifestInvalid),
         (vec![manifest(ours, "unwind", &["a..b"])], Reason::ManifestInvalid),
+        (vec![manifest(ours, "unwind", &["a.b", "system.ping"])], Reason::ManifestInvalid),
     ] {
         let image = Image { manifests: manifests.clone(), ..Image::default() };
         assert_eq!(refusal(&image.bytes()), Some(reason), "{manifests:?}");

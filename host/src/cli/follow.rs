@@ -1,0 +1,101 @@
+//! The configuration file followed while the host serves: read anew when it changes, applied whole or not at all.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jackfield::Host;
+use jackfield::config::Config;
+use jackfield::log::Logging;
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// How long nothing must have happened to the file before it is read: it is written in more than one step.
+const REST: Duration = Duration::from_millis(200);
+
+/// A configuration file that is followed.
+pub(super) struct Follower {
+    file: PathBuf,
+    /// What was applied last.
+    applied: Config,
+    /// What was read last and refused, so that it is said once.
+    refused: Option<String>,
+    changes: UnboundedReceiver<()>,
+    /// Gone, it watches no more.
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Follower {
+    /// Follows the file that `config` was read from. Where the system cannot watch it, only SIGHUP has it read.
+    pub(super) fn start(config: &Config) -> Self {
+        let (changed, changes) = unbounded_channel();
+        let file = config.file.clone().unwrap_or_default();
+        let watcher = watch(&file, move || {
+            // Nobody listens any more when the host ends.
+            let _ = changed.send(());
+        });
+        if let Err(error) = &watcher {
+            tracing::warn!(file = %file.display(), "it cannot be watched, and is read anew on SIGHUP: {error}");
+        }
+        Self { file, applied: config.clone(), refused: None, changes, _watcher: watcher.ok() }
+    }
+
+    /// Ready when the file may have changed, and is at rest.
+    pub(super) async fn changed(&mut self) {
+        if self.changes.recv().await.is_none() {
+            // Nothing watches it.
+            return std::future::pending().await;
+        }
+        while tokio::time::timeout(REST, self.changes.recv()).await.is_ok() {}
+    }
+
+    /// Reads the file, and applies it if it says something else than before.
+    pub(super) async fn apply(&mut self, host: &Host, logging: &Logging) {
+        let read = match Config::load(&self.file) {
+            Ok(read) => read,
+            Err(faults) => return self.refuse(&faults.to_string()),
+        };
+        if read == self.applied {
+            self.refused = None;
+            return;
+        }
+        match host.reconfigure(read.clone()).await {
+            Ok(()) => {
+                logging.set_level(read.log.level);
+                tracing::info!(file = %self.file.display(), "the configuration has changed");
+                (self.applied, self.refused) = (read, None);
+            }
+            Err(reasons) => self.refuse(&reasons.join("\n")),
+        }
+    }
+
+    fn refuse(&mut self, why: &str) {
+        if self.refused.as_deref() == Some(why) {
+            return;
+        }
+        tracing::error!(file = %self.file.display(), "the configuration stays as it was");
+        for line in why.lines() {
+            tracing::error!("{line}");
+        }
+        self.refused = Some(why.to_owned());
+    }
+}
+
+/// Watches the directory, not the file: who writes a new one renames it into place.
+fn watch(file: &Path, changed: impl Fn() + Send + 'static) -> notify::Result<RecommendedWatcher> {
+    let name = file.file_name().map(ToOwned::to_owned);
+    let directory = file.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory.canonicalize().map_err(|error: io::Error| notify::Error::io(error))?;
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let concerns = event.map_or(true, |event| {
+            let ours = event.paths.iter().any(|path| path.file_name() == name.as_deref());
+            let read = matches!(event.kind, EventKind::Access(kind) if !matches!(kind, notify::event::AccessKind::Close(notify::event::AccessMode::Write)));
+            event.need_rescan() || (ours && !read)
+        });
+        if concerns {
+            changed();
+        }
+    })?;
+    watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}

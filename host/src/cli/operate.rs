@@ -1,0 +1,207 @@
+//! `jackfield plugin list`, `reload`, `rollback`: the plugins of a running host, over the operators' socket.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use jackfield_client::blocking::Client;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::failure::Failure;
+use super::{failed, load};
+
+/// As long as the host itself gives: a reload probes the plugin first.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where the host is, and how to print.
+#[derive(Debug, Args)]
+pub(crate) struct Operate {
+    /// The host's socket for operators [default: the configuration's]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The words of `plugin list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    operate: Operate,
+}
+
+/// The words of `plugin reload`.
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
+    /// The plugin; all of them if it is not said
+    name: Option<String>,
+    #[command(flatten)]
+    operate: Operate,
+}
+
+/// The words of `plugin rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The plugin
+    name: String,
+    #[command(flatten)]
+    operate: Operate,
+}
+
+/// One plugin, as the host lists it.
+#[derive(Debug, Deserialize)]
+struct Row {
+    name: String,
+    state: String,
+    generation: Option<u64>,
+    version: Option<String>,
+    hash: Option<String>,
+    methods: Vec<String>,
+    draining: Vec<u64>,
+    retained: Vec<Retained>,
+    unloaded: u64,
+    refused: Option<Refused>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Retained {
+    generation: u64,
+    reason: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Refused {
+    reason: String,
+    detail: String,
+}
+
+/// How the host ended a reload or a rollback.
+#[derive(Debug, Deserialize)]
+struct Verdict {
+    plugin: String,
+    outcome: String,
+    generation: Option<u64>,
+    hash: Option<String>,
+    refused: Option<Refused>,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    name: Option<&'a str>,
+}
+
+/// Prints every plugin of the host.
+pub(crate) fn list(words: &List, config: Option<&Path>) -> ExitCode {
+    let asked = ask(&words.operate, config, "admin.plugin.list", &Value::Null);
+    print(asked, words.operate.json, |rows: Vec<Row>| {
+        let mut text = table(&rows);
+        for row in &rows {
+            for Retained { generation, reason } in &row.retained {
+                text += &format!("{}: generation {generation} is retained: {reason}\n", row.name);
+            }
+            if let Some(Refused { reason, detail }) = &row.refused {
+                text += &format!("{}: the newest file is refused: {reason}: {detail}\n", row.name);
+            }
+        }
+        (text, ExitCode::SUCCESS)
+    })
+}
+
+/// Loads one plugin's file again, or all; exit code 1 when one is refused.
+pub(crate) fn reload(words: &Reload, config: Option<&Path>) -> ExitCode {
+    let asked = ask(&words.operate, config, "admin.plugin.reload", &Named { name: words.name.as_deref() });
+    print(asked, words.operate.json, |verdicts: Vec<Verdict>| told(&verdicts))
+}
+
+/// Puts one plugin's content before back; exit code 1 when it is refused.
+pub(crate) fn rollback(words: &Rollback, config: Option<&Path>) -> ExitCode {
+    let asked = ask(&words.operate, config, "admin.plugin.rollback", &Named { name: Some(&words.name) });
+    print(asked, words.operate.json, |verdict: Verdict| told(&[verdict]))
+}
+
+fn ask(
+    words: &Operate,
+    config: Option<&Path>,
+    method: &str,
+    params: &impl Serialize,
+) -> Result<Value, Failure> {
+    let socket = match &words.socket {
+        Some(socket) => socket.clone(),
+        None => load(config)?.admin.ok_or(Failure::NoAdmin)?.socket,
+    };
+    let client = Client::builder(&socket).connect_timeout(Duration::ZERO).timeout(TIMEOUT).build();
+    client.call(method, params).map_err(|error| Failure::Call { socket, error })
+}
+
+/// Prints what the host said: as it came, or as `shown`, which also says how it went.
+fn print<T: for<'d> Deserialize<'d>>(
+    asked: Result<Value, Failure>,
+    as_json: bool,
+    shown: impl FnOnce(T) -> (String, ExitCode),
+) -> ExitCode {
+    let said = match asked {
+        Ok(said) => said,
+        Err(failure) => return failed(failure.code(), &failure),
+    };
+    let json = format!("{said}\n");
+    let (text, code) = match serde_json::from_value(said) {
+        Ok(said) => shown(said),
+        Err(error) => return failed(1, &format_args!("the host answers in another way: {error}")),
+    };
+    let printed = io::stdout().write_all(if as_json { json.as_bytes() } else { text.as_bytes() });
+    match printed {
+        Ok(()) => code,
+        Err(error) => failed(Failure::Output(error).code(), &"standard output cannot be written"),
+    }
+}
+
+fn short(hash: Option<&String>) -> &str {
+    hash.map_or("-", |hash| &hash[..hash.floor_char_boundary(12)])
+}
+
+fn told(verdicts: &[Verdict]) -> (String, ExitCode) {
+    let mut text = String::new();
+    for Verdict { plugin, outcome, generation, hash, refused } in verdicts {
+        let generation = generation.map_or_else(|| "none".to_owned(), |number| number.to_string());
+        let serves = format!("generation {generation} ({}) serves", short(hash.as_ref()));
+        match refused {
+            Some(Refused { reason, detail }) => {
+                text += &format!("{plugin}: {outcome}: {reason}: {detail}; {serves}\n")
+            }
+            None => text += &format!("{plugin}: {outcome}: {serves}\n"),
+        }
+    }
+    let refused = verdicts.iter().any(|verdict| verdict.refused.is_some());
+    (text, if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Columns as wide as what is in them.
+fn table(rows: &[Row]) -> String {
+    let head =
+        ["PLUGIN", "STATE", "GENERATION", "VERSION", "HASH", "METHODS", "DRAINING", "RETAINED", "UNLOADED"];
+    let cells = rows.iter().map(|row| {
+        [
+            row.name.clone(),
+            row.state.clone(),
+            row.generation.map_or_else(|| "-".to_owned(), |number| number.to_string()),
+            row.version.clone().unwrap_or_else(|| "-".to_owned()),
+            short(row.hash.as_ref()).to_owned(),
+            row.methods.len().to_string(),
+            row.draining.len().to_string(),
+            row.retained.len().to_string(),
+            row.unloaded.to_string(),
+        ]
+    });
+    let lines: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(cells).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
+    let widths: [usize; 9] = std::array::from_fn(width);
+    let line = |cells: &[String; 9]| {
+        let padded: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        padded.join("  ").trim_end().to_owned() + "\n"
+    };
+    lines.iter().map(line).collect()
+}

@@ -1,0 +1,60 @@
+//! A plugin's code run beside its calls (load, start, stop, state): on a thread of its own, joined, with a limit.
+//!
+//! Code that ran on a thread which lives on cannot be unloaded: what it keeps in thread locals is dropped by code
+//! that would be gone. So the host's own threads never run any of it.
+
+use std::io;
+use std::sync::mpsc;
+use std::thread::Builder;
+use std::time::Duration;
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Undone {
+    /// There is no thread to be had.
+    #[error("no thread to run it on: {0}")]
+    NoThread(io::Error),
+    /// It goes on, and keeps what it was given.
+    #[error("not done within {0:?}")]
+    TimedOut(Duration),
+    /// It panicked, which plugins do not: their panics stay in them.
+    #[error("its thread ended by itself")]
+    Ended,
+}
+
+/// Runs `work` on a thread of its own, and returns when that has been joined. Blocks for at most `limit`.
+pub(crate) fn aside<T: Send + 'static>(
+    name: &str,
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Undone> {
+    let (done, result) = mpsc::sync_channel(1);
+    let run = move || {
+        // Nobody takes it once the limit has passed; then it is dropped here.
+        let _ = done.send(work());
+    };
+    let thread = Builder::new().name(name.to_owned()).spawn(run).map_err(Undone::NoThread)?;
+    match result.recv_timeout(limit) {
+        Ok(result) => {
+            // It has nothing left to do but to end.
+            let _ = thread.join();
+            Ok(result)
+        }
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(Undone::TimedOut(limit)),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(Undone::Ended),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_is_given_back_and_what_hangs_is_left() {
+        assert_eq!(aside("a", Duration::from_secs(30), || 7).unwrap(), 7);
+        let (go_on, hangs) = mpsc::channel::<()>();
+        let hung = aside("a", Duration::from_millis(1), move || hangs.recv());
+        assert!(matches!(hung, Err(Undone::TimedOut(_))));
+        drop(go_on);
+    }
+}

@@ -1,0 +1,112 @@
+//! Plugins replaced while they serve: one thread that owns every generation, and does one thing at a time.
+//!
+//! Whatever wants a change sends an order: the watcher a hint, an operator a word, a retired generation its end. The
+//! thread looks at the directory, makes the change as a transaction, and publishes it with one swap.
+
+mod admin;
+mod failpoint;
+mod obey;
+mod order;
+mod plugins;
+mod restart;
+mod retire;
+mod sighting;
+mod slot;
+mod transaction;
+mod watcher;
+
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+pub(crate) use admin::{ADMIN, Admin};
+pub(crate) use order::{Order, Reply};
+pub(crate) use plugins::Plugins;
+
+use self::watcher::Watcher;
+
+/// How often the whole directory is looked at, whatever the watcher says: it may lose events, and healing may take
+/// 5 s at most.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How soon a file that is being written, or has gone, is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Where orders are sent to.
+#[derive(Clone)]
+pub(crate) struct Orders(Sender<Order>);
+
+impl Orders {
+    /// The two ends.
+    pub(crate) fn channel() -> (Self, Receiver<Order>) {
+        let (orders, received) = mpsc::channel();
+        (Self(orders), received)
+    }
+
+    /// Asks; the answer comes to the receiver, or its sender goes away when the host ends.
+    pub(crate) fn ask<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> tokio::sync::oneshot::Receiver<T> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        self.send(order(reply));
+        answer
+    }
+
+    /// Says.
+    pub(crate) fn send(&self, order: Order) {
+        // When the thread has gone, there is nothing left to change.
+        let _ = self.0.send(order);
+    }
+}
+
+/// The thread that owns the plugins, seen from outside.
+pub(crate) struct Reloader {
+    orders: Orders,
+    thread: JoinHandle<()>,
+}
+
+impl Reloader {
+    /// Takes over plugins that serve already.
+    pub(crate) fn start(plugins: Plugins, received: Receiver<Order>) -> io::Result<Self> {
+        let orders = plugins.orders.clone();
+        let thread = Builder::new().name("plugins".into()).spawn(move || run(plugins, &received))?;
+        Ok(Self { orders, thread })
+    }
+
+    /// Ends every generation, within `limit`, and the thread. Blocks.
+    pub(crate) fn stop(self, limit: Duration) {
+        self.orders.send(Order::Stop(Instant::now() + limit));
+        // Nothing in it panics; if it did, the process ends all the same.
+        let _ = self.thread.join();
+    }
+}
+
+fn run(mut plugins: Plugins, orders: &Receiver<Order>) {
+    let hints = plugins.orders.clone();
+    let mut watcher = Watcher::start(plugins.watched(), &hints);
+    // What was put there between the first look and the watch.
+    let mut next_look = Instant::now() + LOOK_AGAIN;
+    loop {
+        let wait = next_look.saturating_duration_since(Instant::now());
+        match orders.recv_timeout(wait) {
+            Ok(Order::Stop(until)) => {
+                drop(watcher);
+                plugins.retire_all(orders, until);
+                return;
+            }
+            Ok(order) => {
+                if plugins.obey(order) {
+                    next_look = next_look.min(Instant::now() + LOOK_AGAIN);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let wants_watch = plugins.watched().is_some();
+                if plugins.open_directory() || watcher.is_watching() != wants_watch {
+                    watcher = Watcher::start(plugins.watched(), &hints);
+                }
+                let again = wants_watch && plugins.look(&[], false);
+                next_look = Instant::now() + if again { LOOK_AGAIN } else { LOOK };
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What is done for each order: by operators, by the watcher, by generations that have come to something.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use super::order::{Order, Verdict};
+use super::plugins::Plugins;
+use super::restart;
+use super::transaction::{GivenUp, changed_plugins};
+use crate::config::Config;
+use crate::load::{Reason, Refused, Staged, plugin_name};
+use crate::plugin::{Retired, Sentence};
+
+impl Plugins {
+    /// Does what is ordered; `true` when the directory is to be looked at again soon.
+    pub(super) fn obey(&mut self, order: Order) -> bool {
+        match order {
+            Order::Look(whole) => return self.look(&whole, false),
+            Order::LookAtAll => {
+                for file in self.sightings.files().cloned().collect::<Vec<_>>() {
+                    let serves =
+                        self.slots.values().any(|s| s.serving.is_some() && s.file.as_ref() == Some(&file));
+                    if !serves {
+                        self.sightings.try_again(&file);
+                    }
+                }
+                self.open_directory();
+                return self.look(&[], true);
+            }
+            // Whoever asked may have gone: then nobody is told.
+            Order::Reload(name, reply) => drop(reply.send(self.reload(name.as_deref()))),
+            Order::Rollback(name, reply) => drop(reply.send(self.roll_back(&name))),
+            Order::List(reply) => {
+                drop(reply.send(self.slots.iter().map(|(name, slot)| slot.row(name)).collect()));
+            }
+            Order::Judged { plugin, generation, sentence } => self.judged(&plugin, generation, sentence),
+            Order::Retired { plugin, generation, how } => return self.retired(&plugin, generation, &how),
+            Order::Configure(config, reply) => drop(reply.send(self.configure(config))),
+            Order::Stop(_) => {}
+        }
+        false
+    }
+
+    fn reload(&mut self, name: Option<&str>) -> Vec<Verdict> {
+        self.open_directory();
+        let listed = self.sightings.directory().map_or_else(|| Ok(Vec::new()), |directory| directory.list());
+        let files: Vec<_> = listed.unwrap_or_default().into_iter().collect();
+        let is_meant = |file: &OsString| name.is_none_or(|name| plugin_name(file).as_deref() == Some(name));
+        let meant: Vec<_> = files.into_iter().filter(is_meant).collect();
+        if let (Some(name), true) = (name, meant.is_empty()) {
+            let detail = format!("there is no file of a plugin {name:?} in the plugin directory");
+            return vec![self.verdict(name, Some(Refused::new(Reason::NoSuchPlugin, detail)))];
+        }
+        meant.iter().filter_map(|file| self.load(file, true)).collect()
+    }
+
+    fn roll_back(&mut self, name: &str) -> Verdict {
+        let Some(slot) = self.slots.get(name).filter(|slot| slot.serving.is_some()) else {
+            let refused = Refused::new(Reason::NoSuchPlugin, format!("no plugin {name:?} serves"));
+            return self.verdict(name, Some(refused));
+        };
+        let Some(before) = &slot.before else {
+            let detail =
+                format!("no content of the plugin {name:?} served before, or it has been gone back to");
+            return self.verdict(name, Some(Refused::new(Reason::NothingToRollBack, detail)));
+        };
+        let rolled_back = before.again().and_then(|staged| self.put_back(staged, true));
+        match rolled_back {
+            Ok(()) => tracing::info!(plugin = name, "rolled back by hand"),
+            Err(refused) => {
+                tracing::error!(plugin = name, reason = refused.reason.code(), "not rolled back: {refused}");
+                return self.verdict(name, Some(refused));
+            }
+        }
+        self.verdict(name, None)
+    }
+
+    fn put_back(&mut self, staged: Staged, keep_before: bool) -> Result<(), Refused> {
+        let config = Arc::clone(&self.config);
+        let mut new = self.prepare(staged, None, &config, false)?;
+        new.keep_before = keep_before;
+        self.serve(new)
+    }
+
+    fn judged(&mut self, plugin: &str, generation: u64, sentence: Sentence) {
+        let Some(slot) = self.slots.get_mut(plugin) else { return };
+        if slot.serving.as_ref().is_none_or(|serving| serving.identity.number != generation) {
+            // It was replaced in the meantime.
+            return;
+        }
+        let Sentence::Failed(why) = sentence else {
+            tracing::info!(plugin, generation, "its probation is over");
+            return;
+        };
+        let Some(before) = slot.before.take() else {
+            tracing::error!(plugin, generation, "{why}, and there is nothing to go back to");
+            return;
+        };
+        tracing::error!(plugin, generation, "{why}: the content before comes back");
+        match self.put_back(before, false) {
+            Ok(()) => self.dispatcher.counters.plugins_rolled_back.add(1),
+            Err(refused) => {
+                let reason = refused.reason.code();
+                tracing::error!(plugin, generation, reason, "not rolled back, it serves on: {refused}");
+            }
+        }
+    }
+
+    pub(super) fn retired(&mut self, plugin: &str, generation: u64, how: &Retired) -> bool {
+        let counters = &self.dispatcher.counters;
+        match how {
+            Retired::Unloaded => {
+                counters.generations_unloaded.add(1);
+                tracing::info!(plugin, generation, "unloaded");
+            }
+            Retired::Retained(reason) => {
+                counters.generations_retained.add(1);
+                tracing::warn!(plugin, generation, reason, "retained: its code stays in the process");
+            }
+        }
+        let Some(slot) = self.slots.get_mut(plugin) else { return false };
+        slot.ended(generation, how);
+        // One that was refused for those that drained may be loaded now.
+        slot.refused.as_ref().is_some_and(|refused| refused.reason == Reason::TooManyDraining)
+    }
+
+    /// Changes to another configuration, with everything that hangs on it, or not at all.
+    fn configure(&mut self, config: Arc<Config>) -> Result<(), Vec<String>> {
+        let mut prepared = Vec::new();
+        let mut faults = Vec::new();
+        for name in changed_plugins(&self.config, &config) {
+            let serving = self.slots.get(&name).and_then(|slot| slot.serving.as_ref());
+            let Some(staged) = serving.and_then(|serving| serving.staged_again()) else { continue };
+            match staged.and_then(|staged| self.prepare(staged, None, &config, true)) {
+                Ok(new) => prepared.push(new),
+                Err(refused) => faults.push(format!("plugin.{name}: {refused}")),
+            }
+        }
+        if !faults.is_empty() {
+            prepared.into_iter().for_each(|new| self.discard(new.generation));
+            return Err(faults);
+        }
+        let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
+        restart::tell(&self.config, &config);
+        let new: Vec<_> =
+            prepared.iter().map(|new| (new.name.clone(), Arc::clone(&new.generation))).collect();
+        // Before the table that goes with them, which is built of them; permits of routes that are gone are kept by
+        // the calls that hold them.
+        self.permits.update(&config.routes);
+        if let Err(GivenUp { plugin, refused }) = self.commit(prepared, config) {
+            self.permits.update(&self.config.routes);
+            return Err(vec![format!("plugin.{plugin}: {refused}")]);
+        }
+        self.dispatcher.set_rules(limits, timeouts);
+        for (name, generation) in new {
+            self.tell_of(&name, &generation);
+        }
+        Ok(())
+    }
+}

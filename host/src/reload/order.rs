@@ -1,0 +1,82 @@
+//! What can be asked of the plugins' thread, and what it answers.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::config::Config;
+use crate::load::Refused;
+use crate::plugin::{Retired, Sentence};
+
+/// Where an answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<T>;
+
+/// One thing to do.
+pub(crate) enum Order {
+    /// Something may have changed in the directory; these files are whole, if any are named.
+    Look(Vec<OsString>),
+    /// Look at everything, and try again what was refused.
+    LookAtAll,
+    /// Load the file of this plugin again, or of all; also content that serves already, or was refused.
+    Reload(Option<String>, Reply<Vec<Verdict>>),
+    /// Put the plugin's content before back.
+    Rollback(String, Reply<Verdict>),
+    /// What there is.
+    List(Reply<Vec<PluginRow>>),
+    /// A generation's probation is over.
+    Judged { plugin: String, generation: u64, sentence: Sentence },
+    /// A generation has ended.
+    Retired { plugin: Arc<str>, generation: u64, how: Retired },
+    /// Another configuration, already found to be without fault; the answer is every reason why it cannot be.
+    Configure(Arc<Config>, Reply<Result<(), Vec<String>>>),
+    /// End every generation by then.
+    Stop(Instant),
+}
+
+/// How a reload or a rollback of one plugin ended.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) plugin: String,
+    /// `published` or `refused`.
+    pub(crate) outcome: &'static str,
+    /// The generation that serves now, if any does.
+    pub(crate) generation: Option<u64>,
+    /// Its content.
+    pub(crate) hash: Option<String>,
+    pub(crate) build_id: Option<String>,
+    /// Why it is not the one that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<Refused>,
+}
+
+/// One plugin, as `plugin list` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PluginRow {
+    pub(crate) name: String,
+    /// `serving`, `probation`, `refused` or `removed`.
+    pub(crate) state: &'static str,
+    pub(crate) generation: Option<u64>,
+    pub(crate) version: Option<String>,
+    pub(crate) hash: Option<String>,
+    pub(crate) build_id: Option<String>,
+    pub(crate) methods: Vec<String>,
+    /// Generations whose last requests are still running.
+    pub(crate) draining: Vec<u64>,
+    /// Generations that could not be unloaded, and why.
+    pub(crate) retained: Vec<Retained>,
+    /// How many generations were unloaded for good.
+    pub(crate) unloaded: u64,
+    /// Why the newest content does not serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<Refused>,
+}
+
+/// A generation that stays in the process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Retained {
+    pub(crate) generation: u64,
+    pub(crate) reason: String,
+}

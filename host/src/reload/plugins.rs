@@ -1,0 +1,318 @@
+//! All plugins of a host, and what is done about each change: one owner, one thing at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+
+use super::Orders;
+use super::failpoint;
+use super::order::{Order, Verdict};
+use super::retire::Retirer;
+use super::sighting::{Change, Look, Sightings};
+use super::slot::Slot;
+use super::transaction::Prepared;
+use crate::config::Config;
+use crate::dispatch::{Dispatcher, Held, RoutePermits, Table};
+use crate::load::{Prober, Reason, Refused, Staged, plugin_name};
+use crate::plugin::{Generation, Identity, LocalPlugin, Nursery, Turnover};
+
+/// The plugins of one host.
+pub(crate) struct Plugins {
+    pub(super) config: Arc<Config>,
+    pub(super) prober: Prober,
+    pub(super) nursery: Nursery,
+    pub(super) dispatcher: Arc<Dispatcher>,
+    /// The names of the plugins that are part of the program.
+    pub(super) own: BTreeSet<String>,
+    pub(super) slots: BTreeMap<String, Slot>,
+    pub(super) orders: Orders,
+    pub(super) permits: RoutePermits,
+    locals: Vec<Arc<Generation>>,
+    pub(super) sightings: Sightings,
+    pub(super) retirer: Retirer,
+    /// Files that were refused for the sake of a name that another plugin has: tried again when one has gone.
+    taken: BTreeSet<OsString>,
+}
+
+impl Plugins {
+    pub(crate) fn new(
+        config: Config,
+        prober: Prober,
+        nursery: Nursery,
+        dispatcher: &Arc<Dispatcher>,
+        orders: &Orders,
+        io: Arc<dyn Turnover>,
+    ) -> Self {
+        let mut permits = RoutePermits::default();
+        permits.update(&config.routes);
+        Self {
+            sightings: Sightings::new(config.plugins.directory.clone()),
+            config: Arc::new(config),
+            prober,
+            nursery,
+            dispatcher: Arc::clone(dispatcher),
+            own: BTreeSet::new(),
+            slots: BTreeMap::new(),
+            orders: orders.clone(),
+            permits,
+            locals: Vec::new(),
+            retirer: Retirer::new(orders.clone(), io),
+            taken: BTreeSet::new(),
+        }
+    }
+
+    /// Adds a plugin that is part of the program.
+    ///
+    /// # Errors
+    /// Its threads could not be started.
+    pub(crate) fn add_local(&mut self, local: LocalPlugin) -> std::io::Result<Arc<Generation>> {
+        let generation = Arc::new(self.nursery.local(local, &self.config)?);
+        self.own.insert(generation.identity.plugin.to_string());
+        self.locals.push(Arc::clone(&generation));
+        Ok(generation)
+    }
+
+    /// Loads what is in the directory now. A file that cannot be loaded is an error in the log, and the others serve.
+    pub(crate) fn load_all(&mut self) {
+        self.sightings.open();
+        let look = self.sightings.look(&[], true);
+        self.act(look);
+        self.publish(None);
+        self.table(None).warn_of(&self.config.routes);
+    }
+
+    pub(super) fn serving(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.locals.iter().chain(self.slots.values().filter_map(|slot| slot.serving.as_ref()))
+    }
+
+    /// The directory to watch, if it is to be watched.
+    pub(super) fn watched(&self) -> Option<&Path> {
+        self.config.plugins.watch.then(|| self.sightings.path())
+    }
+
+    /// Lets requests find what serves now; `false` when a thread is held up in what served before.
+    pub(super) fn publish(&self, held: Option<&Held>) -> bool {
+        self.dispatcher.publish(&Arc::new(self.table(held)))
+    }
+
+    fn table(&self, held: Option<&Held>) -> Table {
+        // Operators are served by methods of the program alone, and nobody else by those.
+        let serving = self.serving().filter(|generation| *generation.identity.plugin != *super::ADMIN);
+        Table::build(&self.config, serving.cloned().collect(), &self.own, &self.permits, held)
+    }
+
+    /// Looks at the directory; `true` when it is to be looked at again soon.
+    pub(super) fn look(&mut self, whole: &[OsString], all: bool) -> bool {
+        let look = self.sightings.look(whole, all);
+        self.act(look)
+    }
+
+    /// Makes sure that the directory is the one that its path leads to; `true` when it is another one.
+    pub(super) fn open_directory(&mut self) -> bool {
+        self.sightings.open()
+    }
+
+    fn act(&mut self, look: Look) -> bool {
+        let mut again = look.unsettled;
+        for change in look.changes {
+            match change {
+                Change::Gone(file) => self.remove(&file),
+                Change::Refused(file, refused) => {
+                    self.sightings.refuse(&file, refused.clone());
+                    self.note_refusal(&file, refused);
+                }
+                Change::Read(file) => again |= self.load(&file, false).is_some_and(|v| is_of_the_moment(&v)),
+            }
+        }
+        again
+    }
+
+    /// Loads a file, if its content is another one than before or `anyway`; `None` when there is nothing to do.
+    pub(super) fn load(&mut self, file: &OsString, anyway: bool) -> Option<Verdict> {
+        let staged = failpoint::pass("stage").and_then(|()| match self.sightings.directory() {
+            Some(directory) => directory.stage(file),
+            None => Err(Refused::new(Reason::NotFound, "the plugin directory is not there")),
+        });
+        let staged = match staged {
+            Ok(staged) => staged,
+            Err(refused) => {
+                if refused.reason.is_of_the_moment() {
+                    self.sightings.try_again(file);
+                } else {
+                    self.sightings.refuse(file, refused.clone());
+                }
+                return Some(self.note_refusal(file, refused));
+            }
+        };
+        let (stamp, hash) = (staged.stamp, staged.inspection.hash);
+        if !anyway && self.sightings.content(file) == Some(hash) {
+            // Touched, or written anew with the same content.
+            self.sightings.settle(file, stamp, hash);
+            return None;
+        }
+        self.sightings.settle(file, stamp, hash);
+        self.taken.remove(file);
+        let name = staged.inspection.name.clone();
+        Some(match self.replace(staged, Some(file.clone())) {
+            Ok(()) => self.verdict(&name, None),
+            Err(refused) => {
+                if refused.reason.is_of_the_moment() {
+                    self.sightings.try_again(file);
+                } else if matches!(refused.reason, Reason::NameTaken | Reason::MethodTaken) {
+                    self.taken.insert(file.clone());
+                }
+                self.note_refusal(file, refused)
+            }
+        })
+    }
+
+    fn replace(&mut self, staged: Staged, file: Option<OsString>) -> Result<(), Refused> {
+        let config = Arc::clone(&self.config);
+        let new = self.prepare(staged, file, &config, true)?;
+        self.serve(new)
+    }
+
+    pub(super) fn serve(&mut self, new: Prepared) -> Result<(), Refused> {
+        let (name, generation) = (new.name.clone(), Arc::clone(&new.generation));
+        let config = Arc::clone(&self.config);
+        self.commit(vec![new], config).map_err(|given_up| given_up.refused)?;
+        self.tell_of(&name, &generation);
+        Ok(())
+    }
+
+    pub(super) fn tell_of(&mut self, name: &str, generation: &Generation) {
+        let Identity { number, hash, version, build_id, .. } = &generation.identity;
+        let (short, methods) = (&hash[..hash.len().min(12)], generation.methods.len());
+        let build_id = build_id.as_deref().unwrap_or("none");
+        tracing::info!(
+            plugin = name,
+            generation = number,
+            version,
+            hash = short,
+            build_id,
+            methods,
+            "loaded"
+        );
+        self.dispatcher.counters.plugins_loaded.add(1);
+        self.try_taken_again();
+    }
+
+    /// Names may have become free.
+    fn try_taken_again(&mut self) {
+        for file in std::mem::take(&mut self.taken) {
+            self.sightings.try_again(&file);
+        }
+    }
+
+    /// Logs, counts and keeps a refusal; says what serves instead.
+    fn note_refusal(&mut self, file: &OsString, refused: Refused) -> Verdict {
+        let name = plugin_name(file);
+        let shown = name.clone().unwrap_or_else(|| file.display().to_string());
+        // A copy under way, a generation that still drains: it is tried again, and told of when it lasts.
+        let Some(slot) = name.as_ref().and_then(|name| {
+            let owned = self.slots.get(name).and_then(|slot| slot.file.as_ref());
+            let is_theirs = owned.is_none_or(|owner| owner == file);
+            is_theirs.then(|| self.slots.entry(name.clone()).or_default())
+        }) else {
+            tell_refusal(&shown, file, &refused);
+            self.dispatcher.counters.plugins_refused.add(1);
+            return Verdict { refused: Some(refused), ..nothing(&shown) };
+        };
+        if slot.refused.as_ref() != Some(&refused) {
+            tell_refusal(&shown, file, &refused);
+            self.dispatcher.counters.plugins_refused.add(1);
+            slot.refused = Some(refused.clone());
+        }
+        self.verdict(&shown, Some(refused))
+    }
+
+    pub(super) fn verdict(&self, name: &str, refused: Option<Refused>) -> Verdict {
+        let serving = self.slots.get(name).and_then(|slot| slot.serving.as_ref());
+        let identity = serving.map(|serving| &serving.identity);
+        Verdict {
+            plugin: name.to_owned(),
+            outcome: if refused.is_some() { "refused" } else { "published" },
+            generation: identity.map(|identity| identity.number),
+            hash: identity.map(|identity| identity.hash.clone()),
+            build_id: identity.and_then(|identity| identity.build_id.clone()),
+            refused,
+        }
+    }
+
+    fn remove(&mut self, file: &OsString) {
+        self.taken.remove(file);
+        let Some((name, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.file.as_ref() == Some(file))
+        else {
+            self.slots
+                .retain(|name, slot| slot.serving.is_some() || plugin_name(file).as_ref() != Some(name));
+            return;
+        };
+        let removed = slot.serving.take();
+        (slot.removed, slot.file, slot.refused, slot.before) = (true, None, None, None);
+        if let Some(removed) = removed {
+            let generation = removed.identity.number;
+            tracing::info!(plugin = name, generation, "removed: its file has gone");
+            self.publish(None);
+            self.retire(removed);
+        }
+        self.try_taken_again();
+    }
+
+    pub(super) fn retire(&mut self, generation: Arc<Generation>) {
+        let Identity { plugin, number, .. } = &generation.identity;
+        self.slots.entry(plugin.to_string()).or_default().draining.push(*number);
+        self.retirer.begin(generation);
+    }
+
+    /// Ends a generation that never served.
+    pub(super) fn discard(&mut self, generation: Arc<Generation>) {
+        self.retire(generation);
+    }
+
+    /// Ends every generation, by then.
+    pub(super) fn retire_all(mut self, orders: &Receiver<Order>, until: Instant) {
+        self.retirer.until().set(until);
+        self.dispatcher.publish(&Arc::new(Table::empty()));
+        self.dispatcher.admin.store(Arc::new(Table::empty()));
+        for generation in std::mem::take(&mut self.locals) {
+            self.retire(generation);
+        }
+        let serving: Vec<_> = self.slots.values_mut().filter_map(|slot| slot.serving.take()).collect();
+        serving.into_iter().for_each(|generation| self.retire(generation));
+        // A little later than they give up by themselves.
+        let last = until + super::LOOK;
+        while self.slots.values().any(|slot| !slot.draining.is_empty()) {
+            match orders.recv_timeout(last.saturating_duration_since(Instant::now())) {
+                Ok(Order::Retired { plugin, generation, how }) => {
+                    self.retired(&plugin, generation, &how);
+                }
+                // Nothing else is changed any more; who asked finds nobody there.
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn is_of_the_moment(verdict: &Verdict) -> bool {
+    verdict.refused.as_ref().is_some_and(|refused| refused.reason.is_of_the_moment())
+}
+
+fn nothing(plugin: &str) -> Verdict {
+    Verdict {
+        plugin: plugin.to_owned(),
+        outcome: "refused",
+        generation: None,
+        hash: None,
+        build_id: None,
+        refused: None,
+    }
+}
+
+fn tell_refusal(plugin: &str, file: &OsString, refused: &Refused) {
+    let (file, reason) = (file.display(), refused.reason.code());
+    tracing::error!(plugin, %file, reason, "not loaded: {refused}");
+}

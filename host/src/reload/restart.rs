@@ -1,0 +1,23 @@
+//! What of a changed configuration waits for a restart, said by name.
+
+use crate::config::Config;
+
+/// Logs each part that differs and does not take effect before the host is started again.
+pub(super) fn tell(before: &Config, after: &Config) {
+    let parts = [
+        (
+            "[[listener]]",
+            before.listeners.iter().map(without_place).ne(after.listeners.iter().map(without_place)),
+        ),
+        ("[admin]", before.admin != after.admin),
+        ("plugins.directory", before.plugins.directory != after.plugins.directory),
+        ("log.format", before.log.format != after.log.format),
+    ];
+    for (part, _) in parts.into_iter().filter(|(_, differs)| *differs) {
+        tracing::warn!("{part} has changed: that takes effect when the host is started again");
+    }
+}
+
+fn without_place(listener: &crate::config::Listener) -> crate::config::Listener {
+    crate::config::Listener { place: crate::config::Place::default(), ..listener.clone() }
+}

@@ -1,0 +1,44 @@
+//! The end of generations: each on a thread of its own, for its last requests may take long.
+
+use std::sync::Arc;
+use std::thread::Builder;
+
+use super::{Order, Orders};
+use crate::plugin::{Generation, Retired, Turnover, Until};
+
+/// Ends generations, and says when they have ended.
+pub(super) struct Retirer {
+    orders: Orders,
+    io: Arc<dyn Turnover>,
+    until: Until,
+}
+
+impl Retirer {
+    pub(super) fn new(orders: Orders, io: Arc<dyn Turnover>) -> Self {
+        Self { orders, io, until: Until::default() }
+    }
+
+    /// When it has ended, the order [`Order::Retired`] comes.
+    pub(super) fn begin(&self, generation: Arc<Generation>) {
+        let (plugin, number) = (Arc::clone(&generation.identity.plugin), generation.identity.number);
+        let (orders, io, until) = (self.orders.clone(), Arc::clone(&self.io), self.until.clone());
+        let retired = {
+            let plugin = Arc::clone(&plugin);
+            move |how| Order::Retired { plugin, generation: number, how }
+        };
+        let told = retired.clone();
+        let thread = Builder::new().name("retire".into()).spawn(move || {
+            let how = Generation::retire(generation, &until, &*io);
+            orders.send(told(how));
+        });
+        if let Err(error) = thread {
+            // The generation went with the closure: nothing of it was ended, and its code stays, which is sound.
+            self.orders.send(retired(Retired::Retained(format!("no thread to end it on: {error}"))));
+        }
+    }
+
+    /// What is not over by then is given up.
+    pub(super) fn until(&self) -> &Until {
+        &self.until
+    }
+}

@@ -1,0 +1,181 @@
+//! What was last seen of each file in the plugin directory, so that each content is acted on once.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::load::{ContentHash, Directory, Reason, Refused, Stamp};
+
+/// How long nothing must have happened to a file that nobody said is whole: a copy that pauses for longer is caught
+/// by the checks of its content.
+const REST: Duration = Duration::from_millis(300);
+
+/// The last sight of one file.
+#[derive(Debug, Clone)]
+pub(super) struct Sight {
+    stamp: Option<Stamp>,
+    /// The content that was acted on; `None` when the file could not be read, or is to be tried again.
+    hash: Option<ContentHash>,
+    /// Why it was not even staged, so that it is said once.
+    refused: Option<Refused>,
+}
+
+/// What there is to do about one file.
+pub(super) enum Change {
+    /// It may have another content.
+    Read(OsString),
+    /// It cannot be a plugin's file, and this was not said yet.
+    Refused(OsString, Refused),
+    /// It has gone.
+    Gone(OsString),
+}
+
+/// What one look at the directory found.
+#[derive(Default)]
+pub(super) struct Look {
+    pub(super) changes: Vec<Change>,
+    /// Something was on the move: look again soon.
+    pub(super) unsettled: bool,
+}
+
+/// The directory and the last sights of its files.
+pub(super) struct Sightings {
+    path: PathBuf,
+    directory: Option<Directory>,
+    /// Why the directory cannot be used, so that it is said once.
+    fault: Option<Refused>,
+    seen: BTreeMap<OsString, Sight>,
+    /// Files that were not there at the last look, and are looked for once more before they count as gone.
+    missed: Vec<OsString>,
+}
+
+impl Sightings {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, directory: None, fault: None, seen: BTreeMap::new(), missed: Vec::new() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn directory(&self) -> Option<&Directory> {
+        self.directory.as_ref()
+    }
+
+    /// Makes sure that the directory at hand is the one that the path leads to; `true` when it is another one than
+    /// before. One that has gone, or may not be used, changes nothing of what serves.
+    pub(super) fn open(&mut self) -> bool {
+        if self.directory.as_ref().is_some_and(Directory::is_current) {
+            return false;
+        }
+        match Directory::open(&self.path) {
+            Ok(directory) => {
+                self.directory = Some(directory);
+                self.fault = None;
+                true
+            }
+            Err(refused) => {
+                self.directory = None;
+                self.complain(refused);
+                false
+            }
+        }
+    }
+
+    fn complain(&mut self, refused: Refused) {
+        if self.fault.as_ref() == Some(&refused) {
+            return;
+        }
+        let directory = self.path.display();
+        if refused.reason == Reason::NotFound {
+            tracing::warn!(%directory, "there is no such directory: no plugin is loaded from it");
+        } else {
+            let reason = refused.reason.code();
+            tracing::error!(%directory, reason, "no plugin is loaded from the directory: {refused}");
+        }
+        self.fault = Some(refused);
+    }
+
+    /// Looks at every file. `whole` names files that nobody writes to any more; with `all`, every file is taken for
+    /// such a one, and one that has gone is not looked for again.
+    pub(super) fn look(&mut self, whole: &[OsString], all: bool) -> Look {
+        let mut look = Look::default();
+        let Some(directory) = &self.directory else { return look };
+        let files = match directory.list() {
+            Ok(files) => files,
+            Err(refused) => {
+                self.complain(refused);
+                return look;
+            }
+        };
+        for file in &files {
+            let known = self.seen.get(file);
+            match directory.stamp(file) {
+                Ok(stamp) => {
+                    let same = known
+                        .and_then(|sight| sight.stamp)
+                        .is_some_and(|seen| stamp.is_unchanged_since(&seen));
+                    if same && known.is_some_and(|sight| sight.hash.is_some()) {
+                        continue;
+                    }
+                    if all || whole.contains(file) || stamp.is_at_rest_for(REST) {
+                        look.changes.push(Change::Read(file.clone()));
+                    } else {
+                        look.unsettled = true;
+                    }
+                }
+                // Between the listing and the stamp.
+                Err(refused) if refused.reason == Reason::NotFound => look.unsettled = true,
+                Err(refused) => {
+                    if known.and_then(|sight| sight.refused.as_ref()) != Some(&refused) {
+                        look.changes.push(Change::Refused(file.clone(), refused));
+                    }
+                }
+            }
+        }
+        self.look_for_the_gone(&files, all, &mut look);
+        look
+    }
+
+    /// A build or a copy may remove a file a moment before it writes it anew: gone is what is not there twice.
+    fn look_for_the_gone(&mut self, files: &[OsString], all: bool, look: &mut Look) {
+        let missing: Vec<_> = self.seen.keys().filter(|file| !files.contains(file)).cloned().collect();
+        let before = std::mem::take(&mut self.missed);
+        for file in missing {
+            if all || before.contains(&file) {
+                self.seen.remove(&file);
+                look.changes.push(Change::Gone(file));
+            } else {
+                self.missed.push(file);
+                look.unsettled = true;
+            }
+        }
+    }
+
+    /// The content of the file that was acted on last.
+    pub(super) fn content(&self, file: &OsStr) -> Option<ContentHash> {
+        self.seen.get(file)?.hash
+    }
+
+    /// The file has this content, and it has been acted on.
+    pub(super) fn settle(&mut self, file: &OsStr, stamp: Stamp, hash: ContentHash) {
+        self.seen.insert(file.to_owned(), Sight { stamp: Some(stamp), hash: Some(hash), refused: None });
+    }
+
+    /// The file was refused for a cause that may pass: it is tried at every look.
+    pub(super) fn try_again(&mut self, file: &OsStr) {
+        let sight = self.seen.entry(file.to_owned());
+        sight.or_insert(Sight { stamp: None, hash: None, refused: None }).hash = None;
+    }
+
+    /// The file was refused before it could be read.
+    pub(super) fn refuse(&mut self, file: &OsStr, refused: Refused) {
+        self.seen.insert(file.to_owned(), Sight { stamp: None, hash: None, refused: Some(refused) });
+    }
+
+    /// Every file that was seen.
+    pub(super) fn files(&self) -> impl Iterator<Item = &OsString> {
+        self.seen.keys()
+    }
+}

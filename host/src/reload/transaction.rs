@@ -1,0 +1,281 @@
+//! The change of generations as a transaction: prepared, then committed by one swap, or not at all.
+//!
+//! 1. **Prepare**: the names are free, there may be one more generation, the probe has run it, it is loaded and
+//!    started. The generation that serves notices nothing.
+//! 2. **Commit**: where state goes over, new calls are held, those that run are waited for, the state is given and
+//!    taken. Then one swap of the routes, and the generation before retires.
+//!
+//! Whatever fails before the swap leaves everything as it was.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jackfield_plugin_api::manifest::DeclaredMethod;
+
+use super::failpoint;
+use super::order::{Order, Retained};
+use super::plugins::Plugins;
+use super::slot::MOST_DRAINING;
+use crate::config::Config;
+use crate::dispatch::{Gate, Held};
+use crate::load::{Reason, Refused, Staged};
+use crate::plugin::{Generation, Probation, Stillborn, Undone, aside};
+
+/// How often running calls are looked at while the state waits for them.
+const LOOK: Duration = Duration::from_micros(100);
+
+/// A generation that is started and serves nobody yet.
+pub(super) struct Prepared {
+    pub(super) name: String,
+    /// The file that it comes from; `None` when it is content that was kept.
+    pub(super) file: Option<OsString>,
+    pub(super) generation: Arc<Generation>,
+    /// Whether the content that it replaces may be come back to.
+    pub(super) keep_before: bool,
+}
+
+/// A commit that was given up, for the sake of this plugin.
+pub(super) struct GivenUp {
+    pub(super) plugin: String,
+    pub(super) refused: Refused,
+}
+
+impl Plugins {
+    /// Makes a generation ready to serve.
+    ///
+    /// # Errors
+    /// Why it will not serve; nothing has changed.
+    pub(super) fn prepare(
+        &mut self,
+        staged: Staged,
+        file: Option<OsString>,
+        config: &Config,
+        on_probation: bool,
+    ) -> Result<Prepared, Refused> {
+        let name = staged.inspection.name.clone();
+        failpoint::pass("names")?;
+        self.check_names(&name, file.as_ref(), &staged.inspection.manifest.methods)?;
+        failpoint::pass("room")?;
+        self.check_room(&name, config)?;
+        failpoint::pass("probe")?;
+        let settings =
+            config.plugin.get(&name).map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
+        self.prober.probe(&staged, settings.as_bytes(), config.plugins.probe)?;
+        failpoint::pass("load")?;
+        let probation = on_probation.then(|| self.probation(&name, config)).flatten();
+        let generation = match self.nursery.hatch(staged, config, probation, config.plugins.probe) {
+            Ok(generation) => Arc::new(generation),
+            Err(Stillborn { refused, retained }) => {
+                if let Some(reason) = retained {
+                    let generation = self.nursery.next_number() - 1;
+                    tracing::warn!(plugin = name, generation, reason, "refused code stays in the process");
+                    self.dispatcher.counters.generations_retained.add(1);
+                    self.slots.entry(name).or_default().retained.push(Retained { generation, reason });
+                }
+                return Err(refused);
+            }
+        };
+        if let Err(planted) = failpoint::pass("started") {
+            self.discard(generation);
+            return Err(planted);
+        }
+        Ok(Prepared { name, file, generation, keep_before: true })
+    }
+
+    /// One name, one plugin; one method, one plugin: who has it keeps it.
+    fn check_names(
+        &self,
+        name: &str,
+        file: Option<&OsString>,
+        methods: &[DeclaredMethod],
+    ) -> Result<(), Refused> {
+        if self.own.contains(name) {
+            return Err(Refused::new(Reason::NameTaken, format!("the program has a plugin named {name:?}")));
+        }
+        let slot = self.slots.get(name).filter(|slot| slot.serving.is_some());
+        if let Some(other) =
+            slot.and_then(|slot| slot.file.as_ref()).filter(|other| file.is_some_and(|file| file != *other))
+        {
+            let other = other.display();
+            return Err(Refused::new(
+                Reason::NameTaken,
+                format!("the file {other} is the plugin {name:?} already"),
+            ));
+        }
+        for other in self.serving().filter(|other| *other.identity.plugin != *name) {
+            let taken =
+                methods.iter().find(|method| other.methods.iter().any(|have| have.name == method.name));
+            if let Some(method) = taken {
+                let detail =
+                    format!("the method {:?} belongs to the plugin {:?}", method.name, other.identity.plugin);
+                return Err(Refused::new(Reason::MethodTaken, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there may be one more generation.
+    fn check_room(&self, name: &str, config: &Config) -> Result<(), Refused> {
+        let draining = self.slots.get(name).map_or(0, |slot| slot.draining.len());
+        if draining >= MOST_DRAINING {
+            let detail =
+                format!("{draining} generations of it still answer their last requests; it is tried again");
+            return Err(Refused::new(Reason::TooManyDraining, detail));
+        }
+        let retained: usize = self.slots.values().map(|slot| slot.retained.len()).sum();
+        if retained >= config.plugins.retained {
+            let detail = format!(
+                "{retained} generations could not be unloaded, as many as plugins.retained allows; restart the host"
+            );
+            return Err(Refused::new(Reason::TooManyRetained, detail));
+        }
+        Ok(())
+    }
+
+    fn probation(&self, name: &str, config: &Config) -> Option<Probation> {
+        let limits = config.plugins.probation;
+        // Without content to go back to there is nothing to find out.
+        self.slots.get(name)?.serving.as_ref()?;
+        let (orders, plugin, generation) = (self.orders.clone(), name.to_owned(), self.nursery.next_number());
+        let tell = Box::new(move |sentence| {
+            orders.send(Order::Judged { plugin: plugin.clone(), generation, sentence });
+        });
+        (limits.calls > 0).then(|| Probation::new(limits, tell))
+    }
+
+    /// Lets prepared generations serve, all with one swap.
+    ///
+    /// # Errors
+    /// What is prepared is ended, and everything serves as before.
+    pub(super) fn commit(&mut self, prepared: Vec<Prepared>, config: Arc<Config>) -> Result<(), GivenUp> {
+        // Copied before anybody is held: it takes milliseconds. Without memory for a copy there is no way back.
+        let copies = prepared.iter().map(|new| {
+            let before = self.slots.get(&new.name)?.serving.as_ref().filter(|_| new.keep_before)?;
+            before.staged_again()?.ok()
+        });
+        let copies: Vec<_> = copies.collect();
+        let handing_over: Vec<_> = prepared.iter().filter(|new| self.hands_over(new)).collect();
+        let held = (!handing_over.is_empty()).then(|| Held {
+            plugins: handing_over.iter().map(|new| new.name.clone()).collect(),
+            gate: Arc::default(),
+        });
+        // Whatever happens, who waits is let through at the end.
+        let _opens = held.as_ref().map(|held| Opens(Arc::clone(&held.gate)));
+        if let Some(held) = &held
+            && let Err(given_up) = self.hand_over(&handing_over, held, &config)
+        {
+            self.publish(None);
+            prepared.into_iter().for_each(|new| self.discard(new.generation));
+            return Err(given_up);
+        }
+        self.config = config;
+        let mut replaced = Vec::new();
+        for (new, copy) in prepared.into_iter().zip(copies) {
+            let slot = self.slots.entry(new.name).or_default();
+            let before = slot.serving.replace(new.generation);
+            slot.before = copy;
+            slot.file = new.file.or(slot.file.take());
+            (slot.refused, slot.removed) = (None, false);
+            replaced.extend(before);
+        }
+        self.publish(None);
+        replaced.into_iter().for_each(|before| self.retire(before));
+        Ok(())
+    }
+
+    fn hands_over(&self, new: &Prepared) -> bool {
+        let before = self.slots.get(&new.name).and_then(|slot| slot.serving.as_ref());
+        match before.map(|before| before.state) {
+            Some(Some(_)) if new.generation.state.is_none() => {
+                tracing::warn!(
+                    plugin = new.name,
+                    "it takes no state: what the generation before knew is lost"
+                );
+                false
+            }
+            Some(state) => state.is_some(),
+            None => false,
+        }
+    }
+
+    /// Carries the state of each of these plugins over, while their calls are held.
+    fn hand_over(&self, handing_over: &[&Prepared], held: &Held, config: &Config) -> Result<(), GivenUp> {
+        if !self.publish(Some(held)) {
+            // A method of the generation that is to give its state runs on an I/O thread, and does not end.
+            let plugin = handing_over.first().map_or_else(String::new, |new| new.name.clone());
+            let refused =
+                Refused::new(Reason::HandOverBusy, "an inline method has not returned for a second");
+            return Err(GivenUp { plugin, refused });
+        }
+        let until = Instant::now() + config.plugins.hand_over;
+        for new in handing_over {
+            let Some(before) = self.slots.get(&new.name).and_then(|slot| slot.serving.as_ref()) else {
+                continue;
+            };
+            self.hand_over_one(before, &new.generation, until)
+                .map_err(|refused| GivenUp { plugin: new.name.clone(), refused })?;
+        }
+        Ok(())
+    }
+
+    fn hand_over_one(
+        &self,
+        before: &Arc<Generation>,
+        after: &Arc<Generation>,
+        until: Instant,
+    ) -> Result<(), Refused> {
+        failpoint::pass("hold")?;
+        // Those on I/O threads are over: the table that they were found in is held by none of them any more.
+        while before.direct_calls() > 0 {
+            if Instant::now() >= until {
+                let running = before.direct_calls();
+                let detail = format!(
+                    "{running} calls have not ended within plugins.hand_over; the state cannot be taken from under them"
+                );
+                return Err(Refused::new(Reason::HandOverBusy, detail));
+            }
+            std::thread::sleep(LOOK);
+        }
+        failpoint::pass("hand-over")?;
+        let schema = before.state.unwrap_or(0);
+        let left = |now| until.saturating_duration_since(now).max(Duration::from_millis(1));
+        let giver = Arc::clone(before);
+        let given = aside("hand-over", left(Instant::now()), move || giver.instance().hand_over());
+        let state = settle(given, Reason::HandOverFailed)?;
+        failpoint::pass("take-over")?;
+        let taker = Arc::clone(after);
+        let taken =
+            aside("take-over", left(Instant::now()), move || taker.instance().take_over(schema, &state));
+        settle(taken, Reason::TakeOverFailed)?;
+        failpoint::pass("publish")
+    }
+}
+
+/// Lets everybody through when it goes.
+struct Opens(Arc<Gate>);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+fn settle<T, E: std::fmt::Display>(done: Result<Result<T, E>, Undone>, reason: Reason) -> Result<T, Refused> {
+    match done {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(Refused::new(reason, error)),
+        Err(undone) => Err(Refused::new(reason, undone)),
+    }
+}
+
+/// The plugins whose settings or threads differ between two configurations.
+pub(super) fn changed_plugins(before: &Config, after: &Config) -> BTreeSet<String> {
+    let all = before.plugin.keys().chain(after.plugin.keys());
+    let own = |config: &Config, name: &String| {
+        let own = config.plugin.get(name).cloned().unwrap_or_default();
+        (own.threads, own.queue, own.settings)
+    };
+    all.filter(|name| own(before, name) != own(after, name)).cloned().collect()
+}

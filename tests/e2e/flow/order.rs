@@ -1,0 +1,122 @@
+//! Sync replies come in the order of the requests, whatever each of them waits for; async ones overtake.
+
+use serde_json::{Value, json};
+
+use crate::support::peer::{
+    ASYNC_RESPONSE, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, SYNC, V1_0, envelope_with,
+};
+use crate::support::{HostProcess, until};
+
+#[test]
+fn sync_replies_are_in_order_and_async_ones_overtake() {
+    let host = HostProcess::with(&["sleeps", "echoes"]);
+    let mut peer = host.peer();
+    let ask = |peer: &mut crate::support::Peer, id: &str, method: &str, params: Value| {
+        peer.send_frame(V1_0, SYNC, envelope_with(id, method, &params));
+    };
+    ask(&mut peer, "1", "sleep.blocking", json!({ "ms": 200 }));
+    ask(&mut peer, "2", "system.ping", Value::Null);
+    ask(&mut peer, "3", "sleep.async", json!({ "ms": 50 }));
+    ask(&mut peer, "4", "no.such", Value::Null);
+    ask(&mut peer, "5", "fixture.echo_blocking", json!(5));
+    ask(&mut peer, "6", "system.ping", Value::Null);
+    for (id, method) in [("a", "system.ping"), ("b", "fixture.echo_async"), ("c", "fixture.echo_blocking")] {
+        peer.ask_async(id, method, &json!(0));
+    }
+    let came = peer.receive_all(9);
+    let mut early: Vec<_> = came[..3].iter().map(|reply| (reply.kind, reply.id().unwrap())).collect();
+    early.sort();
+    let wanted = ["a", "b", "c"].map(|id| (ASYNC_RESPONSE, id.to_owned()));
+    assert_eq!(early, wanted, "{came:?}");
+    let order: Vec<_> = came[3..].iter().map(|reply| (reply.kind, reply.id().unwrap())).collect();
+    assert_eq!(order, ["1", "2", "3", "4", "5", "6"].map(|id| (SYNC, id.to_owned())));
+    came[6].error(METHOD_NOT_FOUND);
+}
+
+#[test]
+fn a_sync_request_sees_what_the_one_before_it_did() {
+    let host = HostProcess::with(&["sleeps"]);
+    let mut peer = host.peer();
+    for _ in 0..5 {
+        peer.ask("sleep.blocking", &json!({ "ms": 50 }));
+        // Inline, and yet it waits for its turn: begun at once it would see the other one run.
+        peer.ask("sleep.running", &Value::Null);
+        peer.ask("sleep.blocking", &json!({ "ms": 1 }));
+        let results: Vec<_> = peer.receive_all(3).iter().map(|reply| reply.result()).collect();
+        assert_eq!(results, [50, 0, 1]);
+    }
+    // An async one does see it.
+    peer.ask("sleep.blocking", &json!({ "ms": 300 }));
+    let mut other = host.peer();
+    until("it runs", || other.result("sleep.running", &Value::Null) == 1);
+    peer.ask_async("a", "sleep.running", &Value::Null);
+    assert_eq!(peer.receive().result(), 1);
+    assert_eq!(peer.receive().result(), 300);
+}
+
+#[test]
+fn what_cannot_be_read_is_answered_in_its_turn() {
+    let host = HostProcess::with(&["sleeps"]);
+    let mut peer = host.peer();
+    peer.ask("sleep.blocking", &json!({ "ms": 100 }));
+    peer.send_frame(V1_0, SYNC, "{");
+    peer.send_frame(V1_0, SYNC, r#"{"id":1}"#);
+    peer.ask("sleep.blocking", &json!({ "ms": 1 }));
+    peer.send_frame(V1_0, SYNC, r#"{"id":"x","method":"no.such"}"#);
+    peer.heartbeat();
+    let came = peer.receive_all(6);
+    assert_eq!(came[0].kind, 2, "a heartbeat does not wait: {came:?}");
+    assert_eq!(came[1].result(), 100);
+    came[2].error(PARSE_ERROR);
+    came[3].error(INVALID_REQUEST);
+    assert_eq!(came[4].result(), 1);
+    came[5].error(METHOD_NOT_FOUND);
+    assert!(came[1..].iter().all(|reply| reply.kind == SYNC), "{came:?}");
+}
+
+#[test]
+fn a_long_lane_of_mixed_requests_stays_in_order() {
+    const REQUESTS: usize = 900;
+    let host = HostProcess::with(&["echoes", "sleeps"]);
+    let mut peer = host.peer();
+    // The first one holds the others up until all are there.
+    peer.ask("sleep.blocking", &json!({ "ms": 100 }));
+    for number in 0..REQUESTS {
+        let id = number.to_string();
+        let method = match number % 5 {
+            0 => "fixture.echo_blocking",
+            1 => "fixture.echo_async",
+            2 => "no.such",
+            _ => "fixture.echo",
+        };
+        peer.send_frame(V1_0, SYNC, envelope_with(&id, method, &json!(number)));
+    }
+    assert_eq!(peer.receive().result(), 100);
+    for (number, reply) in peer.receive_all(REQUESTS).into_iter().enumerate() {
+        assert_eq!(reply.id(), Some(number.to_string()));
+        match number % 5 {
+            2 => drop(reply.error(METHOD_NOT_FOUND)),
+            _ => assert_eq!(reply.result(), number),
+        }
+    }
+    peer.assert_usable();
+}
+
+#[test]
+fn a_blocking_handler_delays_nobody_else() {
+    let host = HostProcess::with(&["sleeps"]);
+    // More than there are threads for, on every I/O thread.
+    let mut busy: Vec<_> = (0..6).map(|_| host.peer()).collect();
+    for peer in &mut busy {
+        peer.ask("sleep.blocking", &json!({ "ms": 700 }));
+    }
+    let mut others: Vec<_> = (0..6).map(|_| host.peer()).collect();
+    until("the handlers run", || others[0].result("sleep.running", &Value::Null) == 2);
+    for _ in 0..20 {
+        others.iter_mut().for_each(crate::support::Peer::assert_usable);
+    }
+    assert_eq!(others[1].result("sleep.running", &Value::Null), 2, "all that was served while they ran");
+    for peer in &mut busy {
+        assert_eq!(peer.receive().result(), 700);
+    }
+}

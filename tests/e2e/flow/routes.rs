@@ -1,0 +1,146 @@
+//! Which route a method takes: the longest match, what is off, what is absent, and how many at once.
+
+use serde_json::{Value, json};
+
+use crate::support::peer::{DEADLINE_EXCEEDED, METHOD_NOT_FOUND, OVERLOADED, PLUGIN_UNAVAILABLE};
+use crate::support::{HostProcess, until};
+
+#[test]
+fn the_longest_match_wins() {
+    let config = r#"
+        [[route]]
+        method = "device.*"
+        plugin = "device"
+        enabled = false
+        [[route]]
+        method = "device.status.*"
+        plugin = "device"
+        [[route]]
+        method = "device.status.get"
+        plugin = "device"
+        enabled = false
+        [[route]]
+        method = "sleep.*"
+        plugin = "sleeps"
+        timeout = "50ms"
+        [[route]]
+        method = "sleep.async"
+        plugin = "sleeps"
+        timeout = "20s"
+    "#;
+    let host = HostProcess::builder().plugin("device").plugin("sleeps").config(config).start();
+    let mut peer = host.peer();
+    peer.result("device.status.update", &json!({ "deviceId": "d", "status": "online" }));
+    for closed in ["device.list", "device.report", "device.status.get"] {
+        peer.call(closed, &json!({ "deviceId": "d" })).error(METHOD_NOT_FOUND);
+    }
+    let slow = json!({ "ms": 200 });
+    let error = peer.call("sleep.blocking", &slow).error(DEADLINE_EXCEEDED);
+    assert_eq!(error["data"], json!({ "timeout_ms": 50 }));
+    assert_eq!(peer.result("sleep.async", &slow), 200);
+    let methods = peer.result("system.methods", &Value::Null);
+    let methods: Vec<&str> = methods.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(methods.contains(&"device.status.update") && methods.contains(&"sleep.async"), "{methods:?}");
+    assert!(!methods.contains(&"device.list") && !methods.contains(&"device.status.get"), "{methods:?}");
+}
+
+#[test]
+fn without_auto_route_only_routes_lead_to_plugins() {
+    let config = r#"
+        [plugins]
+        auto_route = false
+        [[route]]
+        method = "fixture.echo"
+        plugin = "echoes"
+    "#;
+    let host = HostProcess::builder().plugin("echoes").plugin("sleeps").config(config).start();
+    let mut peer = host.peer();
+    assert_eq!(peer.result("fixture.echo", &json!(1)), 1);
+    for unrouted in ["fixture.echo_blocking", "fixture.echo_async", "sleep.dropped"] {
+        peer.call(unrouted, &json!(1)).error(METHOD_NOT_FOUND);
+    }
+    // The host's own are always there.
+    for own in ["system.ping", "system.info", "system.methods"] {
+        peer.result(own, &Value::Null);
+    }
+    assert_eq!(peer.result("system.echo", &json!([])), json!([]));
+}
+
+#[test]
+fn a_route_to_a_plugin_that_is_not_there() {
+    let config = r#"
+        [[route]]
+        method = "absent.*"
+        plugin = "absent"
+        [[route]]
+        method = "gone.one"
+        plugin = "gone"
+        [[route]]
+        method = "off.*"
+        plugin = "off"
+        enabled = false
+    "#;
+    let host = HostProcess::builder().config(config).start();
+    let mut peer = host.peer();
+    for (method, plugin) in [("absent.a", "absent"), ("absent.a.b", "absent"), ("gone.one", "gone")] {
+        let error = peer.call(method, &Value::Null).error(PLUGIN_UNAVAILABLE);
+        assert_eq!(error["data"]["plugin"], plugin);
+        assert!(error["data"]["retry_after_ms"].is_u64(), "{error}");
+    }
+    for method in ["gone.two", "off.a", "absent"] {
+        peer.call(method, &Value::Null).error(METHOD_NOT_FOUND);
+    }
+}
+
+#[test]
+fn a_route_at_its_most_in_flight_refuses_at_once() {
+    let config = r#"
+        [[route]]
+        method = "sleep.*"
+        plugin = "sleeps"
+        max_in_flight = 2
+        [[route]]
+        method = "sleep.dropped"
+        plugin = "sleeps"
+    "#;
+    let host = HostProcess::builder().plugin("sleeps").config(config).start();
+    let mut peer = host.peer();
+    let slow = json!({ "ms": 300 });
+    // Two methods of one route share what it may have.
+    peer.ask_async("1", "sleep.async", &slow);
+    peer.ask_async("2", "sleep.blocking", &slow);
+    for (id, method) in [("3", "sleep.async"), ("4", "sleep.blocking"), ("5", "sleep.running")] {
+        peer.ask_async(id, method, &slow);
+        let reply = peer.receive();
+        assert_eq!(reply.id().as_deref(), Some(id));
+        let error = reply.error(OVERLOADED);
+        assert!(error["data"]["retry_after_ms"].as_u64().unwrap() > 0, "{error}");
+    }
+    // Another connection is refused as well, another route is not.
+    host.peer().call("sleep.async", &slow).error(OVERLOADED);
+    assert_eq!(host.peer().result("sleep.dropped", &Value::Null), 0);
+    let mut answered: Vec<_> = peer.receive_all(2).iter().map(|reply| reply.id().unwrap()).collect();
+    answered.sort();
+    assert_eq!(answered, ["1", "2"]);
+    assert_eq!(peer.result("sleep.async", &json!({ "ms": 0 })), 0);
+    until("each refusal is counted", || host.count("overloaded") == 4);
+}
+
+#[test]
+fn a_call_that_runs_on_past_its_deadline_keeps_its_place() {
+    let config = r#"
+        [[route]]
+        method = "sleep.blocking"
+        plugin = "sleeps"
+        max_in_flight = 1
+        timeout = "50ms"
+    "#;
+    let host = HostProcess::builder().plugin("sleeps").config(config).start();
+    let mut peer = host.peer();
+    peer.call("sleep.blocking", &json!({ "ms": 400 })).error(DEADLINE_EXCEEDED);
+    // It is answered and still runs: another one would run beside it.
+    assert_eq!(peer.result("sleep.running", &Value::Null), 1);
+    peer.call("sleep.blocking", &json!({ "ms": 0 })).error(OVERLOADED);
+    until("it has ended", || host.count("late_results") == 1);
+    assert_eq!(peer.result("sleep.blocking", &json!({ "ms": 0 })), 0);
+}

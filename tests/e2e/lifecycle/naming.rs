@@ -1,0 +1,250 @@
+//! The socket's name: dead sockets of ours are replaced, everything else is left alone, and of two hosts one has it.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use rustix::process::{Pid, Signal, getegid, geteuid, kill_process};
+
+use super::{SYSTEM, refused_start};
+use crate::support::build::artifacts;
+use crate::support::log::Log;
+use crate::support::program::jackfield;
+use crate::support::scratch::Scratch;
+use crate::support::{HostProcess, Peer, until};
+
+/// How many starts are tried against a living host, and from how many threads.
+const STARTS: usize = 100;
+const AT_ONCE: usize = 4;
+/// How often several hosts are started at the same moment.
+const RACES: usize = 8;
+/// A user that is neither root nor the one who runs the tests.
+const SOMEBODY: u32 = 54_321;
+
+fn inode(path: &Path) -> u64 {
+    fs::symlink_metadata(path).expect("the socket is there").ino()
+}
+
+/// A socket that nobody listens on any more.
+fn dead_socket(path: &Path) {
+    fs::create_dir_all(path.parent().expect("it is in a directory")).expect("a directory");
+    drop(UnixListener::bind(path).expect("a socket"));
+    assert!(fs::symlink_metadata(path).expect("its file").file_type().is_socket());
+}
+
+#[test]
+fn a_dead_socket_is_replaced() {
+    let builder = HostProcess::builder();
+    let path = builder.directory().join("run/jackfield.sock");
+    dead_socket(&path);
+    // A lock file of a host that was killed is no lock.
+    fs::write(path.with_extension("sock.lock"), "").expect("a file");
+    let mut host = builder.start();
+    host.peer().assert_usable();
+    host.terminate();
+    assert!(!path.exists() && !path.with_extension("sock.lock").exists(), "nothing is left");
+}
+
+#[test]
+fn the_socket_of_a_killed_host_is_taken_by_the_next() {
+    let mut host = HostProcess::with(&["device"]);
+    let mut peer = host.peer();
+    peer.assert_usable();
+    let before = inode(&host.socket());
+    host.signal(Signal::KILL);
+    host.wait();
+    peer.expect_end();
+    assert_eq!(inode(&host.socket()), before, "it could not clean up");
+
+    let mut next = Instance::start(host.directory());
+    next.log.wait_for("ready", |line| line.contains("ready on "));
+    Peer::connect(&host.socket()).assert_usable();
+    assert_eq!(next.terminate(), Some(0));
+    assert!(!host.socket().exists());
+}
+
+#[test]
+fn what_is_no_dead_socket_of_ours_is_refused_and_left() {
+    type Make = fn(&Path);
+    let kinds: [(&str, Make); 4] = [
+        ("regular file", |path| fs::write(path, "precious").expect("a file")),
+        ("directory", |path| fs::create_dir(path).expect("a directory")),
+        ("symbolic link", |path| symlink("/tmp/nowhere", path).expect("a link")),
+        ("special file", |path| {
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).expect("a FIFO");
+        }),
+    ];
+    for (word, make) in kinds {
+        let builder = HostProcess::builder().config("[[listener]]\nsocket = \"taken/x.sock\"");
+        let taken = builder.directory().join("taken");
+        fs::create_dir(&taken).expect("a directory");
+        let path = taken.join("x.sock");
+        make(&path);
+        let before = inode(&path);
+        let mut host = builder.spawn();
+        assert_eq!(host.wait().code(), Some(SYSTEM));
+        assert!(
+            host.log().contains(&format!("there is a {word} by this name; it is left alone")),
+            "{}",
+            host.log()
+        );
+        assert_eq!(inode(&path), before, "{word}");
+        assert_eq!(fs::read_dir(&taken).expect("the directory").count(), 1, "and no lock is left beside it");
+    }
+}
+
+#[test]
+fn a_dead_socket_of_somebody_else_is_refused_and_left() {
+    if !geteuid().is_root() {
+        eprintln!("skipped, for only root can make one");
+        return;
+    }
+    let builder = HostProcess::builder().config("[[listener]]\nsocket = \"taken/x.sock\"");
+    let path = builder.directory().join("taken/x.sock");
+    dead_socket(&path);
+    chown(&path, Some(SOMEBODY), None).expect("another owner");
+    let before = inode(&path);
+    let mut host = builder.spawn();
+    assert_eq!(host.wait().code(), Some(SYSTEM));
+    assert!(host.log().contains(&format!("a dead socket of user {SOMEBODY}")), "{}", host.log());
+    assert_eq!(inode(&path), before);
+}
+
+#[test]
+fn a_live_socket_is_never_taken() {
+    let host = HostProcess::with(&["device"]);
+    let before = inode(&host.socket());
+    let mut peer = host.peer();
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                for _ in 0..STARTS / AT_ONCE {
+                    let second = jackfield(host.directory(), &["serve"]);
+                    assert_eq!(second.code, SYSTEM, "{second:?}");
+                    assert!(second.stderr.contains("in use by another process"), "{second:?}");
+                }
+            });
+        }
+        for _ in 0..STARTS {
+            peer.assert_usable();
+        }
+    });
+    assert_eq!(inode(&host.socket()), before);
+    host.peer().assert_usable();
+
+    // Nor one that belongs to another program, which has no lock.
+    let builder = HostProcess::builder().config("[[listener]]\nsocket = \"taken/x.sock\"");
+    let path = builder.directory().join("taken/x.sock");
+    fs::create_dir(path.parent().expect("a parent")).expect("a directory");
+    let theirs = UnixListener::bind(&path).expect("another program's socket");
+    let before = inode(&path);
+    let mut host = builder.spawn();
+    assert_eq!(host.wait().code(), Some(SYSTEM));
+    assert!(host.log_contains("in use by another process"), "{}", host.log());
+    assert_eq!(inode(&path), before, "still its owner's");
+    drop(theirs);
+}
+
+#[test]
+fn of_several_started_at_once_over_a_dead_socket_one_serves() {
+    let scratch = Scratch::new();
+    scratch.directory("plugins");
+    scratch.write("config.toml", "");
+    let socket = scratch.join("run/jackfield.sock");
+    for race in 0..RACES {
+        dead_socket(&socket);
+        let mut instances: Vec<_> = (0..AT_ONCE).map(|_| Instance::start(scratch.path())).collect();
+        let mut running = || instances.iter_mut().map(|one| usize::from(one.is_running())).sum::<usize>();
+        until("all but one have ended", || running() == 1);
+        let (running, ended): (Vec<_>, Vec<_>) = instances.into_iter().partition(|one| one.ended.is_none());
+        for mut loser in ended {
+            assert_eq!(loser.ended, Some(Some(SYSTEM)), "race {race}");
+            loser.log.wait_for_end();
+            assert!(loser.log.text().contains("in use by another process"), "{}", loser.log.text());
+        }
+        let [mut winner] = <[Instance; 1]>::try_from(running).ok().expect("one is left");
+        winner.log.wait_for("ready", |line| line.contains("ready on "));
+        Peer::connect(&socket).assert_usable();
+        assert_eq!(winner.terminate(), Some(0));
+    }
+}
+
+#[test]
+fn sockets_have_the_mode_and_the_group_of_the_configuration() {
+    let groups = fs::read_to_string("/etc/group").expect("the groups");
+    let group = groups.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        let (name, gid) = (parts.next()?, parts.nth(1)?.parse::<u32>().ok()?);
+        let usable = if geteuid().is_root() { gid != 0 } else { gid == getegid().as_raw() };
+        usable.then(|| (name.to_owned(), gid))
+    });
+    let (name, gid) = group.expect("a group");
+    let config = format!(
+        "[[listener]]\nsocket = \"run/a.sock\"\n[[listener]]\nsocket = \"run/b.sock\"\nmode = \"0600\"\n\
+         [[listener]]\nsocket = \"run/deep/er/c.sock\"\nmode = \"0666\"\ngroup = \"{name}\""
+    );
+    let mut host = HostProcess::builder().config(&config).start();
+    let facts = |name: &str| {
+        let facts = fs::symlink_metadata(host.path(name)).expect("the socket is there");
+        (facts.permissions().mode() & 0o7777, facts.gid())
+    };
+    assert_eq!(facts("run/a.sock").0, 0o660, "the default, whatever the umask is");
+    assert_eq!(facts("run/b.sock").0, 0o600);
+    assert_eq!(facts("run/deep/er/c.sock"), (0o666, gid));
+    for socket in ["run/a.sock", "run/b.sock", "run/deep/er/c.sock"] {
+        Peer::connect(&host.path(socket)).assert_usable();
+    }
+    host.terminate();
+    assert!(!host.path("run/deep/er/c.sock").exists());
+
+    let unknown = "[[listener]]\nsocket = \"run/x.sock\"\ngroup = \"no-such-group-here\"";
+    let (code, log) = refused_start(HostProcess::builder().config(unknown));
+    assert_eq!(code, SYSTEM);
+    assert!(log.contains("there is no group \"no-such-group-here\""), "{log}");
+}
+
+/// A host in a directory that is there already: for those that compete for one socket.
+struct Instance {
+    child: Child,
+    log: Log,
+    /// Its exit code once it has ended; `None` inside: by a signal.
+    ended: Option<Option<i32>>,
+}
+
+impl Instance {
+    fn start(directory: &Path) -> Self {
+        let mut command = Command::new(&artifacts().program);
+        command.arg("serve").current_dir(directory);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let log = Log::follow(child.stderr.take().expect("its stderr is a pipe"));
+        Self { child, log, ended: None }
+    }
+
+    fn is_running(&mut self) -> bool {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("our child").map(|status| status.code());
+        }
+        self.ended.is_none()
+    }
+
+    fn terminate(&mut self) -> Option<i32> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, Signal::TERM).expect("the signal is sent");
+        until("it ends", || !self.is_running());
+        self.ended.flatten()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if self.is_running() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Clients that are slow: to end a header, a body, to read, or to say anything at all; and those that are not.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::footprint::{assert_settles, at_rest, connections, cpu_time};
+use crate::support::peer::{
+    ASYNC_REQUEST, DEADLINE_EXCEEDED, ERROR, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame,
+    header,
+};
+use crate::support::{CEILING, HostProcess, Peer, until};
+
+fn host(timeouts: &str) -> HostProcess {
+    let config = format!(
+        "[[listener]]\nsocket = \"run/jackfield.sock\"\n[[listener]]\nsocket = \"run/lines.sock\"\n\
+         framing = \"line\"\n[timeouts]\n{timeouts}"
+    );
+    HostProcess::builder().plugin("echoes").plugin("sleeps").config(&config).start()
+}
+
+/// Told that its frame came too slowly, and closed.
+#[track_caller]
+fn expect_too_slow(peer: &mut Peer, timeout_ms: u64) {
+    let came = peer.receive_to_end();
+    assert_eq!((came.len(), came[0].version, came[0].kind), (1, V1_0, ERROR), "{came:?}");
+    assert_eq!(came[0].error(DEADLINE_EXCEEDED)["data"], json!({ "timeout_ms": timeout_ms }));
+}
+
+#[test]
+fn a_frame_that_does_not_end_is_told_and_closed() {
+    let host = host("frame = \"300ms\"");
+    let whole = frame(V1_0, SYNC, envelope("system.ping", &Value::Null));
+    for cut in [1, 6, 7, 8, whole.len() - 1] {
+        let mut peer = host.peer();
+        // What came before it is not part of it.
+        peer.assert_usable();
+        let begun = Instant::now();
+        peer.send(&whole[..cut]);
+        expect_too_slow(&mut peer, 300);
+        assert!(begun.elapsed() >= Duration::from_millis(300), "too early: {:?}", begun.elapsed());
+    }
+    let mut line = host.line_peer("run/lines.sock");
+    line.send("{\"method\":");
+    assert_eq!(line.json()["error"]["code"], DEADLINE_EXCEEDED);
+    assert_eq!(line.line(), None);
+    until("each is counted", || host.count("connections_cut") == 6);
+}
+
+#[test]
+fn two_hundred_headers_byte_by_byte() {
+    const CLIENTS: usize = 200;
+    let host = host("frame = \"400ms\"");
+    host.peer().assert_usable();
+    let before = at_rest(host.pid());
+    let mut peers: Vec<Peer> = (0..CLIENTS).map(|_| host.peer()).collect();
+    // Bytes that come do not buy a header time.
+    let mut observer = host.peer();
+    for byte in header(V1_0, SYNC, 100) {
+        for peer in &mut peers {
+            let _ = peer.try_send([byte]);
+        }
+        let next = Instant::now() + Duration::from_millis(100);
+        until("others are served meanwhile", || {
+            observer.assert_usable();
+            Instant::now() >= next
+        });
+    }
+    for peer in &mut peers {
+        expect_too_slow(peer, 400);
+    }
+    assert_eq!(host.count("connections_cut"), CLIENTS as u64);
+    drop((peers, observer));
+    assert_settles(host.pid(), &before);
+}
+
+#[test]
+fn a_body_gets_time_for_its_size_and_not_for_trickling() {
+    let host = host("frame = \"500ms\"");
+    // 5 KiB a second: some bytes come all the time, and it is cut.
+    let mut trickling = host.peer();
+    trickling.send(header(V1_0, SYNC, 1 << 20));
+    let begun = Instant::now();
+    while trickling.try_send([b' '; 100]).is_ok() {
+        assert!(begun.elapsed() < CEILING, "a body of 5 KiB a second is never cut");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    expect_too_slow(&mut trickling, 500);
+    // Some 500 KiB a second, for longer than a frame may take: that is its size.
+    let whole = frame(V1_0, SYNC, envelope("system.echo", &json!("x".repeat(1 << 20))));
+    let mut steady = host.peer();
+    for part in whole.chunks(26 * 1024) {
+        steady.send(part);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(steady.receive().result().as_str().map(str::len), Some(1 << 20));
+}
+
+#[test]
+fn what_is_read_away_must_come_in_time_as_well() {
+    let config = "[limits]\nframe = \"4KiB\"\n[timeouts]\nframe = \"300ms\"";
+    let host = HostProcess::builder().config(config).start();
+    let mut peer = host.peer();
+    peer.send(header(V1_0, SYNC, 8192));
+    peer.receive().error(-32007);
+    expect_too_slow(&mut peer, 300);
+    // In time, the next frame has its own time.
+    let mut peer = host.peer();
+    peer.send(frame(V1_0, SYNC, vec![b'x'; 8192]));
+    peer.receive().error(-32007);
+    peer.assert_usable();
+}
+
+#[test]
+fn a_peer_that_does_not_read_is_given_up() {
+    let host = host("write = \"300ms\"");
+    let large = |id: &str| {
+        let params = json!({ "bytes": 1_000_000 });
+        frame(V1_1, ASYNC_REQUEST, envelope_with(id, "fixture.large", &params))
+    };
+    let deaf = frame(V1_1, ASYNC_REQUEST, envelope_with("3", "sleep.deaf", &Value::Null));
+    let round = |number: u64| {
+        let mut peer = host.peer();
+        peer.send([large("1"), large("2"), deaf.clone()].concat());
+        until("it is cut", || host.count("connections_cut") == number);
+        // With it goes what it was owed.
+        until("its future is dropped", || host.count("abandoned") == number && host.count("in_flight") == 0);
+    };
+    (1..=3).for_each(round);
+    let before = at_rest(host.pid());
+    (4..=9).for_each(round);
+    let after = at_rest(host.pid());
+    assert_eq!((after.descriptors, after.threads), (before.descriptors, before.threads));
+    // Six times two MB were not read; what an allocator keeps of such pieces is not the same twice.
+    let kept = after.resident.saturating_sub(before.resident);
+    assert!(kept < 6 * 1024, "{kept} KiB are kept for those who did not read");
+    // One that reads slowly, but reads, is not.
+    let mut slow = host.peer();
+    slow.send([large("1"), large("2")].concat());
+    let mut left: usize = 2 * 1_000_000;
+    let mut chunk = vec![0; 100_000];
+    while left > 0 {
+        std::thread::sleep(Duration::from_millis(50));
+        let count = std::io::Read::read(&mut slow.stream(), &mut chunk).unwrap();
+        assert!(count > 0, "it was cut with {left} bytes to come");
+        left = left.saturating_sub(count);
+    }
+    assert_eq!(host.count("connections_cut"), 9);
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word() {
+    let host = host("idle = \"400ms\"");
+    let mut never = host.peer();
+    let mut served = host.peer();
+    served.assert_usable();
+    let mut waiting = host.peer();
+    // What is in flight is not idle, however long it takes; nor is who sends heartbeats.
+    waiting.ask_async("1", "sleep.async", &json!({ "ms": 1500 }));
+    let mut beating = host.peer();
+    let mut line = host.line_peer("run/lines.sock");
+    let end = Instant::now() + Duration::from_millis(1200);
+    while Instant::now() < end {
+        beating.heartbeat();
+        assert_eq!(beating.receive().kind, HEARTBEAT);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    never.expect_end();
+    served.expect_end();
+    assert_eq!(line.line(), None);
+    assert_eq!(waiting.receive().result(), 1500);
+    waiting.expect_end();
+    beating.expect_end();
+    assert_eq!(host.count("connections_cut"), 0);
+    until("they are gone", || connections(host.pid()) == 0);
+}
+
+#[test]
+fn waiting_for_the_clock_takes_no_processor() {
+    /// Of the processor, in the time below: a timer that never stops firing would take all of it.
+    const MOST: Duration = Duration::from_millis(300);
+    let host = host("idle = \"100ms\"\nframe = \"20s\"\nwrite = \"20s\"");
+    // A frame begun, longer ago than a connection may be idle.
+    let mut begun = host.peer();
+    begun.send([1, 0]);
+    // Replies that nobody reads, and requests that are not read for it.
+    let mut unread = host.peer();
+    let large =
+        frame(V1_1, ASYNC_REQUEST, envelope_with("1", "fixture.large", &json!({ "bytes": 1_000_000 })));
+    unread.send(&large);
+    let ping = frame(V1_0, SYNC, envelope("system.ping", &Value::Null));
+    unread.send(&ping);
+    // A future that never ends, of a client that has half-closed.
+    let mut half = host.peer();
+    half.ask_async("1", "sleep.deaf", &Value::Null);
+    half.half_close();
+    let before = cpu_time(host.pid());
+    let end = Instant::now() + Duration::from_secs(2);
+    until("two seconds have passed", || Instant::now() >= end);
+    let took = cpu_time(host.pid()) - before;
+    assert!(took < MOST, "{took:?} of processor for three connections that wait");
+    // All three live: the frame can be ended, the replies read, the future waits for its deadline.
+    begun.send(&ping[2..]);
+    assert_eq!(begun.receive().result(), "pong");
+    let kinds: Vec<u8> = unread.receive_all(2).iter().map(|frame| frame.kind).collect();
+    assert!(kinds.contains(&SYNC), "{kinds:?}");
+    assert_eq!(half.stream().flush().ok(), Some(()));
+}

@@ -1,0 +1,98 @@
+//! Clients that end in the middle: of a header, of a body, of a reply, of a request in flight. Nothing may stay.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+
+use serde_json::json;
+
+use crate::support::footprint::{assert_settles, at_rest};
+use crate::support::peer::{
+    ASYNC_REQUEST, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame, header,
+};
+use crate::support::{HostProcess, until};
+
+const ROUNDS: usize = 320;
+
+/// One client, and where it ends.
+fn one(host: &HostProcess, round: usize) {
+    let mut peer = host.peer();
+    let large = frame(V1_0, SYNC, envelope("fixture.large", &json!({ "bytes": 1 << 20 })));
+    match round % 8 {
+        // In a header.
+        0 => peer.send(&header(V1_0, SYNC, 100)[..1 + round % 6]),
+        // In a body, small and large.
+        1 => peer.send(&large[..8 + round % (large.len() - 8)]),
+        2 => {
+            peer.send(header(V1_1, ASYNC_REQUEST, 8 << 20));
+            peer.send(vec![b' '; 300_000]);
+        }
+        // In a reply that it has not begun to read, or has.
+        3 => peer.send(large),
+        4 => {
+            peer.send(large);
+            let mut begun = [0; 1000];
+            peer.stream().read_exact(&mut begun).expect("the reply begins");
+        }
+        // With its writing side closed first.
+        5 => {
+            peer.send(large.repeat(3));
+            peer.half_close();
+        }
+        // With a request in flight.
+        6 => {
+            peer.send_frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.deaf", &json!(null)));
+            peer.heartbeat();
+            assert_eq!(peer.receive().kind, HEARTBEAT);
+        }
+        // With an answer unread, which resets the connection.
+        _ => {
+            peer.send_frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.deaf", &json!(null)));
+            peer.heartbeat();
+            let mut polled = [rustix::event::PollFd::new(peer.stream(), rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut polled, None).expect("the heartbeat's answer");
+        }
+    }
+}
+
+#[test]
+fn clients_that_end_anywhere_leave_nothing() {
+    let host = HostProcess::with(&["echoes", "sleeps"]);
+    // As many before: what is made at first use is there, and the allocator has what it keeps.
+    (0..ROUNDS).for_each(|round| one(&host, round));
+    until("what was in flight is given up", || host.count("in_flight") == 0);
+    let before = at_rest(host.pid());
+    (0..ROUNDS).for_each(|round| one(&host, round));
+    let deaf = (2 * ROUNDS / 4) as u64;
+    until("each of them is counted", || host.count("abandoned") >= deaf);
+    until("nothing is in flight", || host.count("in_flight") == 0);
+    assert_settles(host.pid(), &before);
+    assert_eq!(host.count("buffered_bytes"), 0);
+    host.peer().assert_usable();
+}
+
+#[test]
+fn a_client_that_does_nothing_and_one_that_only_connects() {
+    let host = HostProcess::with(&[]);
+    host.peer().assert_usable();
+    let before = at_rest(host.pid());
+    for _ in 0..ROUNDS {
+        drop(UnixStream::connect(host.socket()).expect("the host takes connections"));
+    }
+    assert_settles(host.pid(), &before);
+    host.peer().assert_usable();
+}
+
+#[test]
+fn the_result_for_a_client_that_has_gone_is_dropped_and_counted() {
+    let host = HostProcess::with(&["sleeps"]);
+    let mut peer = host.peer();
+    peer.ask_async("1", "sleep.blocking", &json!({ "ms": 200 }));
+    peer.ask("sleep.blocking", &json!({ "ms": 200 }));
+    let mut other = host.peer();
+    until("both run", || other.result("sleep.running", &json!(null)) == 2);
+    drop(peer);
+    until("both are given up", || host.count("abandoned") == 2);
+    until("both results are too late", || host.count("late_results") == 2);
+    assert_eq!(other.result("sleep.running", &json!(null)), 0);
+    assert_eq!(host.count("in_flight"), 0);
+}

@@ -102,7 +102,12 @@ fn params_are_read_from_standard_input() {
 fn start(directory: &Path, words: &[&str]) -> Child {
     let mut command = Command::new(&artifacts().program);
     command.args(words).current_dir(directory);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
 }
 
 #[test]

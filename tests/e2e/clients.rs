@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jackfield_client::{Client, Error, Mode, Stats, blocking};
 use rustix::process::Signal;
@@ -17,6 +17,15 @@ use crate::support::{CEILING, HostBuilder, HostProcess};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Waits for a condition, and lets everything else on the runtime go on meanwhile.
+async fn comes(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + CEILING;
+    while !holds() {
+        assert!(Instant::now() < end, "not within {CEILING:?}: {what}");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// D04 and G07.
@@ -60,8 +69,10 @@ fn errors_of_the_host_and_of_plugins_come_as_they_are() {
     client.close();
 }
 
-/// Calls of each kind.
+/// Calls of each kind, for each host that ends.
 const CALLS: usize = 300;
+/// And so many more, at its end.
+const SENT_LAST: usize = 20;
 
 /// A host on a socket, and with a journal, that are there for the next one too.
 fn host_at(lasting: &Path) -> HostBuilder {
@@ -74,10 +85,10 @@ fn host_at(lasting: &Path) -> HostBuilder {
 
 /// How often each number stands in the journal.
 fn entries(lasting: &Path, topic: &str) -> BTreeMap<usize, usize> {
-    let text = std::fs::read_to_string(lasting.join(format!("journal/{topic}.jsonl"))).unwrap();
+    let text = std::fs::read_to_string(lasting.join(format!("journal/{topic}.jsonl"))).expect("a journal");
     let mut times = BTreeMap::new();
     for line in text.lines() {
-        *times.entry(line.parse().unwrap()).or_default() += 1;
+        *times.entry(line.parse().expect("a number")).or_default() += 1;
     }
     times
 }
@@ -90,23 +101,31 @@ fn a_host_restarted_in_the_middle() {
     let host = host_at(lasting.path()).start();
     let mut successors = [host_at(lasting.path()), host_at(lasting.path())].into_iter();
     let (again, once) = runtime().block_on(async {
-        let client = Client::builder(lasting.join("host.sock")).timeout(CEILING).max_connections(4).build();
+        // A client for each mode: what is multiplexed then never waits for a connection.
+        let modes = [Mode::Multiplexed, Mode::Multiplexed, Mode::Exclusive];
+        let client = Client::builder(lasting.join("host.sock")).timeout(CEILING).build();
+        let exclusive = Client::builder(lasting.join("host.sock")).timeout(CEILING).build();
         let append = |topic: &str, n: usize| {
             let params = json!({ "topic": topic, "entry": n });
+            let mode = modes[n % modes.len()];
+            let client = if mode == Mode::Exclusive { &exclusive } else { &client };
             let call = client.request("journal.append", &params).idempotent(topic == "again");
-            let mode = if n % 3 == 0 { Mode::Exclusive } else { Mode::Multiplexed };
             tokio::spawn(call.mode(mode).send::<Value>())
         };
-        let again: Vec<_> = (0..CALLS).map(|n| append("again", n)).collect();
-        let once: Vec<_> = (0..CALLS).map(|n| append("once", n)).collect();
-        let answered = || again.iter().chain(&once).filter(|call| call.is_finished()).count();
-
+        let (mut again, mut once) = (Vec::new(), Vec::new());
         let mut host = host;
-        for (signal, after) in [(Signal::KILL, CALLS / 2), (Signal::TERM, CALLS)] {
-            while answered() < after {
-                tokio::task::yield_now().await;
-            }
+        for signal in [Signal::KILL, Signal::TERM] {
+            again.extend((again.len()..again.len() + CALLS).map(|n| append("again", n)));
+            once.extend((once.len()..once.len() + CALLS).map(|n| append("once", n)));
+            let newest = || again.iter().chain(&once).rev().take(CALLS);
+            comes("some are answered", || newest().any(|call| call.is_finished())).await;
+            // However fast the host is: these are sent, and not answered, when it ends.
+            host.signal(Signal::STOP);
+            again.extend((again.len()..again.len() + SENT_LAST).map(|n| append("again", n)));
+            once.extend((once.len()..once.len() + SENT_LAST).map(|n| append("once", n)));
+            comes("they are sent", || client.stats().in_flight >= SENT_LAST).await;
             host.signal(signal);
+            host.signal(Signal::CONT);
             let successor = successors.next().expect("one for each signal");
             // The client is to be at it all the while, so the test does not block here.
             host = tokio::task::spawn_blocking(move || {
@@ -123,6 +142,7 @@ fn a_host_restarted_in_the_middle() {
             }
         }
         client.close();
+        exclusive.close();
         host.terminate();
         let [again, once] = outcomes;
         (again, once)
@@ -148,7 +168,7 @@ fn a_host_restarted_in_the_middle() {
             }
         }
     }
-    assert!(lost > 0, "the host was killed when nothing was in flight: the test shows nothing");
+    assert!(lost > 0, "nothing was in flight when the host was killed: the test shows nothing");
 }
 
 /// The README's examples are these files, and print what it says they print.

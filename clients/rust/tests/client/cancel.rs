@@ -5,15 +5,13 @@ use std::time::Duration;
 use jackfield_client::{Client, Mode, Stats};
 use serde_json::{Value, json};
 
-use crate::support::Server;
 use crate::support::calls::runtime;
+use crate::support::{Server, comes};
 
 const LONG: Duration = Duration::from_secs(20);
 
 async fn begun(client: &Client, in_flight: usize) {
-    while client.stats().in_flight < in_flight {
-        tokio::task::yield_now().await;
-    }
+    comes("the call begins", || client.stats().in_flight >= in_flight).await;
 }
 
 #[test]
@@ -86,9 +84,7 @@ fn calls_that_are_dropped_while_they_wait_let_others_pass() {
         begun(&client, 1).await;
         let mut waiting: Vec<_> =
             (1..=50).map(|n| tokio::spawn(client.call::<_, i32>("system.echo", &n))).collect();
-        while client.stats().waiting < 50 {
-            tokio::task::yield_now().await;
-        }
+        comes("fifty wait", || client.stats().waiting == 50).await;
         for call in waiting.iter().step_by(2) {
             call.abort();
         }

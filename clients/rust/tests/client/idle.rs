@@ -9,8 +9,8 @@ use std::time::Duration;
 use jackfield_client::{Client, blocking};
 use serde_json::{Value, json};
 
-use crate::support::Scratch;
 use crate::support::calls::runtime;
+use crate::support::{Scratch, comes};
 
 const LONG: Duration = Duration::from_secs(20);
 const CALLS: usize = 20;
@@ -77,9 +77,7 @@ fn the_async_client_connects_anew() {
                 is_closed.recv().unwrap();
             }
             assert_eq!(client.stats().retries, 0, "it is seen before anything is sent");
-            while client.stats().connections > 0 {
-                tokio::task::yield_now().await;
-            }
+            comes("the last one is seen to be closed", || client.stats().connections == 0).await;
         });
     }
 }

@@ -7,7 +7,7 @@ use jackfield_client::{Client, Error};
 use serde_json::{Value, json};
 
 use crate::support::calls::runtime;
-use crate::support::{Scratch, Server};
+use crate::support::{Scratch, Server, comes};
 
 /// Of either kind.
 const CALLS: usize = 400;
@@ -34,11 +34,11 @@ fn idempotent_calls_all_succeed_and_others_are_sent_once() {
                 tokio::spawn(call.timeout(crate::support::CEILING).send::<Value>())
             })
             .collect();
-        while client.stats().in_flight + client.stats().waiting < CALLS
-            || calls.iter().all(|c| !c.is_finished())
-        {
-            tokio::task::yield_now().await;
-        }
+        comes("two are answered on each", || {
+            let answered = calls.iter().filter(|call| call.is_finished()).count();
+            client.stats().connections == CONNECTIONS && answered == 2 * CONNECTIONS
+        })
+        .await;
         first.kill();
         fs::remove_file(&socket).unwrap();
         let second = Server::play_at(&socket, &json!([[{"serve": "shuffled"}]]));

@@ -7,8 +7,8 @@ use jackfield_client::Client;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
-use crate::support::Server;
 use crate::support::calls::runtime;
+use crate::support::{Server, comes};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -34,15 +34,11 @@ fn a_runtime_that_ends_takes_no_call_of_another_with_it() {
     let other = runtime();
     other.block_on(async {
         drop(tokio::spawn(client.call::<_, Value>("system.echo", &"lost")));
-        while client.stats().in_flight == 0 {
-            tokio::task::yield_now().await;
-        }
+        comes("the call begins", || client.stats().in_flight == 1).await;
     });
     runtime().block_on(async {
         let call = tokio::spawn(client.call::<_, Value>("system.echo", &"kept"));
-        while client.stats().in_flight == 1 {
-            tokio::task::yield_now().await;
-        }
+        comes("the call begins", || client.stats().in_flight == 2).await;
         // Not here: a runtime waits for its threads, and that is not done inside of another.
         thread::spawn(|| drop(other)).join().unwrap();
         assert_eq!(call.await.unwrap().unwrap(), "kept");

@@ -9,7 +9,7 @@ use jackfield_client::{Builder, Client, Error, Mode, Stats, blocking};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::wait::until;
+use super::wait::{comes, until};
 
 /// JSON as it is written.
 pub(crate) fn raw(value: &Value) -> Box<RawValue> {
@@ -142,9 +142,7 @@ async fn perform_async(client: &Client, calls: &[Call]) -> BTreeMap<String, Outc
         }
         let (before, began, sent) = (client.stats(), Instant::now(), request.send());
         let task = tokio::spawn(async move { Outcome { result: sent.await, took: began.elapsed() } });
-        while !task.is_finished() && !has_begun(&before, &client.stats()) {
-            tokio::task::yield_now().await;
-        }
+        comes("the call begins", || task.is_finished() || has_begun(&before, &client.stats())).await;
         under_way.push((call.name.clone(), task));
         if call.is_awaited() {
             let (name, task) = under_way.pop().expect("just begun");

@@ -8,4 +8,4 @@ pub(crate) mod wait;
 pub(crate) use calls::{Call, Front, Outcome};
 pub(crate) use scratch::Scratch;
 pub(crate) use server::Server;
-pub(crate) use wait::{CEILING, until};
+pub(crate) use wait::{CEILING, comes, until};

@@ -18,3 +18,12 @@ pub(crate) fn until(what: impl Display, mut holds: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// As [`until`], in async code: everything else on the runtime goes on meanwhile.
+pub(crate) async fn comes(what: impl Display, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + CEILING;
+    while !holds() {
+        assert!(Instant::now() < end, "not within {CEILING:?}: {what}");
+        tokio::task::yield_now().await;
+    }
+}

@@ -10,6 +10,7 @@ mod support;
 mod call;
 mod cli;
 mod clients;
+mod documents;
 mod embedded;
 mod envelope;
 mod examples;

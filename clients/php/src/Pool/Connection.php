@@ -112,11 +112,12 @@ final class Connection
      */
     public function isUsable(int $now, int $deadline): bool
     {
+        $isKnown = $this->restedAt !== 0;
         $idle = $now - $this->restedAt;
         if (
             $this->retiring
             || !$this->reader->isEmpty()
-            || $this->restedAt !== 0 && $idle > $this->options->idleTimeout * 1e9
+            || $isKnown && $idle > $this->options->idleTimeout * 1e9
             || !$this->transport->begin()
             // Whatever waits to be read answers nothing that will be asked: the end of the connection, a notice of
             // one, a reply too many.
@@ -124,7 +125,7 @@ final class Connection
         ) {
             return false;
         }
-        if ($idle > $this->options->healthCheckAfter * 1e9) {
+        if (!$isKnown || $idle > $this->options->healthCheckAfter * 1e9) {
             try {
                 $this->heartbeat(min($deadline, $now + self::PROBE_NANOS));
             } catch (JackfieldException) {

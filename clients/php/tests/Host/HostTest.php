@@ -13,6 +13,7 @@ use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\RemoteException;
 use Jackfield\Exception\TimeoutException;
 use Jackfield\Options;
+use Jackfield\Tests\Support\DyingRequests;
 use Jackfield\Tests\Support\JackfieldHost;
 use Jackfield\Tests\Support\PhpFpm;
 use Jackfield\Tests\Support\TestCase;
@@ -188,30 +189,26 @@ final class HostTest extends TestCase
     public function testPersistentSocketsUnderPhpFpm(): void
     {
         $this->connect();
-        $fpm = PhpFpm::start($this->scratch);
-        if ($fpm === null) {
-            self::markTestSkipped('no php-fpm is installed');
-        }
-        $request = function (array $query) use ($fpm): array {
-            $body = $fpm->cgi->get(dirname(__DIR__) . '/Fpm/scripts/request.php', $query + ['socket' => $this->host->socket]);
-
-            return json_decode($body, true) ?? ['wrong' => null, 'failed' => null, 'died' => $body];
+        $fpm = PhpFpm::start($this->scratch) ?? self::markTestSkipped(PhpFpm::MISSING);
+        $requests = new DyingRequests($fpm, $this->scratch);
+        $allRight = function (array $query, string $when) use ($requests): void {
+            $outcome = $requests->run($this->host->socket, $query);
+            self::assertSame([[], []], [$outcome['wrong'] ?? null, $outcome['failed'] ?? null], $when . json_encode($outcome));
         };
         try {
-            for ($at = 0; $at <= 240; $at += 3) {
+            for ($at = 0; $at <= DyingRequests::exchangeBytes(); $at++) {
                 $mode = $at % 2 === 0 ? 'sync' : 'async';
-                $query = ['calls' => 1, 'at' => $at, 'how' => $at % 4 < 2 ? 'fatal' : 'exit', 'mode' => $mode, 'unchecked' => 1];
-                $request($query);
-                $outcome = $request(['calls' => 5, 'mode' => $mode]);
-                self::assertSame([[], []], [$outcome['wrong'], $outcome['failed']], "byte $at: " . json_encode($outcome));
+                $how = DyingRequests::WAYS[$at % count(DyingRequests::WAYS)];
+                $died = $requests->die($this->host->socket, $how, $at, ['mode' => $mode]);
+                self::assertSame($at < DyingRequests::exchangeBytes(), $died, "$how at byte $at");
+                $allRight(['calls' => 5, 'mode' => $mode], "after $how at byte $at: ");
             }
             for ($calls = 0; $calls < 10_000; $calls += 1_000) {
-                $outcome = $request(['calls' => 1_000]);
-                self::assertSame([[], []], [$outcome['wrong'], $outcome['failed']], json_encode($outcome));
+                $allRight(['calls' => 1_000], '');
             }
             $this->host->stop();
             $this->host->run();
-            self::assertSame([], $request(['calls' => 10])['failed']);
+            $allRight(['calls' => 10], 'after a restart: ');
         } finally {
             $fpm->stop();
         }
@@ -221,9 +218,6 @@ final class HostTest extends TestCase
     private function connect(array $plugins = [], mixed ...$options): Client
     {
         $this->host = JackfieldHost::start($this->scratch, $plugins);
-        if ($this->host === null) {
-            self::markTestSkipped(JackfieldHost::why());
-        }
 
         return Client::connect($this->host->address, new Options(...$options));
     }

@@ -49,12 +49,14 @@ final class Connection
     private int $unsentOffset = 0;
     /** Bytes handed to the kernel since the connection was made. */
     private int $sent = 0;
+    private readonly ?Spin $spin;
 
     public function __construct(private readonly Transport $transport, private readonly Options $options, int $now)
     {
         $this->reader = new FrameReader($options->maxFrameBytes);
         $this->heardAt = $now;
         $this->restedAt = $transport->hasHistory() ? 0 : $now;
+        $this->spin = $options->spin > 0.0 ? new Spin((int) ($options->spin * 1e9)) : null;
     }
 
     /**
@@ -121,7 +123,7 @@ final class Connection
             || !$this->transport->begin()
             // Whatever waits to be read answers nothing that will be asked: the end of the connection, a notice of
             // one, a reply too many.
-            || $this->transport->read() !== ''
+            || !$this->transport->isQuiet()
         ) {
             return false;
         }
@@ -295,7 +297,7 @@ final class Connection
 
     private function more(int $deadline, string $what): void
     {
-        if (!$this->transport->wait(false, $deadline)) {
+        if ($this->spin?->sees($this->transport, $deadline) !== true && !$this->transport->wait(false, $deadline)) {
             throw $this->reader->isEmpty()
                 ? new TimeoutException("the deadline passed before the $what came", TimeoutException::WAIT, true)
                 : new TimeoutException("the deadline passed in the middle of the $what", TimeoutException::READ, true);

@@ -64,6 +64,13 @@ final class DyingTransport implements Transport
         return $byte === '' && feof($this->inner->stream()) ? null : (string) $byte;
     }
 
+    public function isQuiet(): bool
+    {
+        $this->dieIfDue();
+
+        return $this->inner->isQuiet();
+    }
+
     public function wait(bool $orWrite, int $deadline): bool
     {
         $this->dieIfDue();

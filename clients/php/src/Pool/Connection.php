@@ -37,6 +37,8 @@ final class Connection
     public bool $retiring = false;
     /** Whether an exchange was ever completed here. */
     public bool $isProven = false;
+    /** When a heartbeat under way has gone unanswered for too long, as hrtime(true); null: none is. */
+    public ?int $probedUntil = null;
     /** Bytes received by receive(). */
     public int $received = 0;
     /** When the last byte came, as hrtime(true). */
@@ -109,33 +111,41 @@ final class Connection
         }
     }
 
-    /**
-     * Whether a connection that was at rest may be used now. One that lay idle for long is asked by a heartbeat.
-     */
-    public function isUsable(int $now, int $deadline): bool
+    /** Whether a connection that was at rest may be used now, as far as can be seen without asking the peer. */
+    public function isUsable(int $now): bool
     {
-        $isKnown = $this->restedAt !== 0;
-        $idle = $now - $this->restedAt;
-        if (
-            $this->retiring
-            || !$this->reader->isEmpty()
-            || $isKnown && $idle > $this->options->idleTimeout * 1e9
-            || !$this->transport->begin()
+        return !$this->retiring
+            && $this->reader->isEmpty()
+            && ($this->restedAt === 0 || $now - $this->restedAt <= $this->options->idleTimeout * 1e9)
+            && $this->transport->begin()
             // Whatever waits to be read answers nothing that will be asked: the end of the connection, a notice of
             // one, a reply too many.
-            || !$this->transport->isQuiet()
-        ) {
+            && $this->transport->isQuiet();
+    }
+
+    /** Whether it lay idle for so long, or for who knows how long, that the peer has to answer a heartbeat first. */
+    public function isDoubtful(int $now): bool
+    {
+        return $this->restedAt === 0 || $now - $this->restedAt > $this->options->healthCheckAfter * 1e9;
+    }
+
+    /** Asks the peer by a heartbeat and waits for its answer. */
+    public function answers(int $now, int $deadline): bool
+    {
+        try {
+            $this->heartbeat(min($deadline, $now + self::PROBE_NANOS));
+        } catch (JackfieldException) {
             return false;
-        }
-        if (!$isKnown || $idle > $this->options->healthCheckAfter * 1e9) {
-            try {
-                $this->heartbeat(min($deadline, $now + self::PROBE_NANOS));
-            } catch (JackfieldException) {
-                return false;
-            }
         }
 
         return true;
+    }
+
+    /** Asks the peer by a heartbeat whose answer is read with whatever else comes. No call belongs here before it. */
+    public function probe(int $now): void
+    {
+        $this->unsent .= Header::HEARTBEAT_FRAME;
+        $this->probedUntil = $now + self::PROBE_NANOS;
     }
 
     /** Puts the connection to rest. */
@@ -149,7 +159,8 @@ final class Connection
     /** Whether nothing is in flight or owed, so that the connection can rest. */
     public function isAtRest(): bool
     {
-        return $this->inFlight === [] && $this->owed === [] && $this->unsent === '' && $this->reader->isEmpty();
+        return $this->inFlight === [] && $this->owed === [] && $this->probedUntil === null
+            && $this->unsent === '' && $this->reader->isEmpty();
     }
 
     /** Queues a call's frame behind what is unsent. flush() sends it. */

@@ -9,6 +9,7 @@ declare(strict_types=1);
 namespace Jackfield\Tests\Host;
 
 use Jackfield\Client;
+use Jackfield\Exception\ConnectionLostException;
 use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\RemoteException;
 use Jackfield\Exception\TimeoutException;
@@ -22,6 +23,9 @@ use Jackfield\Wire\Code;
 
 final class HostTest extends TestCase
 {
+    /** Calls in flight when the host is restarted. */
+    private const MANY = 1_200;
+
     private ?JackfieldHost $host = null;
 
     protected function tearDown(): void
@@ -129,7 +133,7 @@ final class HostTest extends TestCase
     {
         $client = $this->connect(['journal'], timeout: 40.0, maxInFlightPerConnection: 64);
         $calls = [];
-        for ($i = 0; $i < 1_000; $i++) {
+        for ($i = 0; $i < self::MANY; $i++) {
             $idempotent = $i % 2 === 0;
             $calls[$i] = [$idempotent, $client->callAsync(
                 'journal.append',
@@ -140,9 +144,9 @@ final class HostTest extends TestCase
         Wait::until(function () use ($client): bool {
             $client->tick(0.01);
 
-            return $client->pending() < 900;
+            return $client->pending() < self::MANY - 50;
         }, 'some are answered');
-        self::assertGreaterThan(0, $client->pending(), 'and some are not');
+        self::assertGreaterThan(self::MANY / 2, $client->pending(), 'and most are not');
         $this->host->stop($signal);
         $this->host->run();
 
@@ -153,9 +157,11 @@ final class HostTest extends TestCase
                 $succeeded[] = $i;
             } catch (JackfieldException $failure) {
                 self::assertFalse($idempotent, "an idempotent call failed: $failure");
+                self::assertInstanceOf(ConnectionLostException::class, $failure, 'the one way to be left in doubt');
                 $failed[$i] = $failure;
             }
         }
+        self::assertSame(self::MANY, count($succeeded) + count($failed));
         $ran = array_count_values(array_map(intval(...), file($this->scratch->path('journal/t.jsonl'))));
         foreach ($succeeded as $i) {
             self::assertArrayHasKey($i, $ran, "call $i was answered and never ran");
@@ -169,6 +175,44 @@ final class HostTest extends TestCase
             self::assertTrue(!$failure->isRetryable() || !isset($ran[$i]), "call $i ran and is called safe: $failure");
         }
         self::assertSame(['after'], $client->call('system.echo', ['after']));
+    }
+
+    /**
+     * Every one of these calls has begun at the host, and none can end there: what it reports on never happens.
+     *
+     * @dataProvider ends
+     */
+    public function testTheHostIsRestartedUnderCallsThatAllWaitThere(int $signal): void
+    {
+        $client = $this->connect(['device'], timeout: 60.0, maxInFlightPerConnection: 60);
+        $idempotent = $others = [];
+        for ($i = 0; $i < self::MANY / 2; $i++) {
+            $params = ['deviceId' => "d$i", 'withinMs' => 50_000];
+            $idempotent["d$i"] = $client->callAsync('device.report', $params, idempotent: true);
+            $others["d$i"] = $client->callAsync('device.report', $params);
+        }
+        $client->tick();
+        self::assertSame(self::MANY, $client->pending());
+        $this->host->stop($signal);
+        $this->host->run();
+        foreach ($others as $id => $future) {
+            // Cut off by a crash, or told by a host that could wait no longer: neither may be sent again.
+            $failure = self::thrown(JackfieldException::class, $future->await(...));
+            self::assertFalse($failure->isRetryable(), "$id: $failure");
+        }
+        while ($idempotent !== []) {
+            $updates = [];
+            foreach ($idempotent as $id => $_) {
+                $updates[] = ['device.status.update', ['deviceId' => $id, 'status' => 'online']];
+            }
+            $client->batch($updates);
+            foreach ($idempotent as $id => $future) {
+                if ($future->isDone()) {
+                    self::assertSame([$id, 'online'], [$future->await()['deviceId'], $future->await()['status']]);
+                    unset($idempotent[$id]);
+                }
+            }
+        }
     }
 
     /** @dataProvider ends */

@@ -149,7 +149,7 @@ impl Connection {
             deadline: now.after(target.timeout).0,
             id: owned(request.id.map(|id| id.text())),
             depth: 0,
-            may_wait: false,
+            run: Run::Inline,
             cancelled: AtomicBool::new(false),
         };
         let params = request.params.map_or(&b""[..], |params| params.get().as_bytes());
@@ -182,6 +182,7 @@ impl Connection {
         *now = Time::now();
         if now.0 > facts.deadline {
             self.tally.late_results += 1;
+            target.generation.timed_out();
             head.abandon(out);
             return asked.fail(out, &Failure::DeadlineExceeded(target.timeout));
         }
@@ -211,7 +212,7 @@ impl Connection {
             deadline: deadline.0,
             id: owned(request.id.map(|id| Cow::Owned(id.text().into_owned()))),
             depth: 0,
-            may_wait: target.run == Run::Blocking,
+            run: target.run,
             cancelled: AtomicBool::new(false),
         };
         let plugin = &target.generation.identity.plugin;

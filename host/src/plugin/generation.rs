@@ -96,9 +96,8 @@ pub(crate) struct Parts {
     pub(crate) instance: Instance,
     pub(crate) executor: Arc<Executor>,
     pub(crate) loaded: Option<Loaded>,
-    /// Threads and queue for `blocking` methods.
-    pub(crate) threads: usize,
-    pub(crate) queue: usize,
+    /// The threads of `blocking` methods, if there are any.
+    pub(super) workers: Option<Workers>,
     /// Bytes that a result may have.
     pub(crate) reply_limit: usize,
     pub(crate) probation: Option<Probation>,
@@ -113,25 +112,19 @@ pub(crate) trait Turnover: Send + Sync {
 }
 
 impl Generation {
-    pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
-        let blocking = parts.methods.iter().any(|method| method.run == Run::Blocking);
-        let workers = if blocking {
-            Some(Workers::start(&parts.identity.plugin, parts.threads, parts.queue)?)
-        } else {
-            None
-        };
-        Ok(Self {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
             identity: parts.identity,
             methods: parts.methods,
             instance: parts.instance,
-            workers,
+            workers: parts.workers,
             executor: parts.executor,
             reply_limit: parts.reply_limit,
             direct: AtomicUsize::new(0),
             probation: parts.probation,
             state: parts.loaded.as_ref().and_then(|loaded| loaded.inspection().manifest.state),
             loaded: parts.loaded,
-        })
+        }
     }
 
     /// Runs an `inline` or `blocking` method on this thread.

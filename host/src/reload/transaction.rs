@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::failpoint;
 use super::order::{Order, Retained};
 use super::plugins::Plugins;
 use super::slot::MOST_DRAINING;
 use crate::config::Config;
 use crate::dispatch::{Gate, Held};
+use crate::failpoint;
 use crate::load::{Reason, Refused, Staged};
 use crate::plugin::{Generation, Probation, Stillborn, Undone, aside};
 
@@ -63,7 +63,6 @@ impl Plugins {
         let settings =
             config.plugin.get(&name).map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
         self.prober.probe(&staged, settings.as_bytes(), config.plugins.probe)?;
-        failpoint::pass("load")?;
         let probation = on_probation.then(|| self.probation(&name, config)).flatten();
         let generation = match self.nursery.hatch(staged, config, probation, config.plugins.probe) {
             Ok(generation) => Arc::new(generation),
@@ -157,9 +156,8 @@ impl Plugins {
         });
         // Whatever happens, who waits is let through at the end.
         let _opens = held.as_ref().map(|held| Opens(Arc::clone(&held.gate)));
-        if let Some(held) = &held
-            && let Err(given_up) = self.hand_over(&handing_over, held, &config)
-        {
+        let handed_over = held.as_ref().map_or(Ok(()), |held| self.hand_over(&handing_over, held, &config));
+        if let Err(given_up) = handed_over.and_then(|()| may_publish(&prepared)) {
             self.publish(None);
             prepared.into_iter().for_each(|new| self.discard(new.generation));
             return Err(given_up);
@@ -168,15 +166,8 @@ impl Plugins {
         let mut replaced = Vec::new();
         for new in prepared {
             let slot = self.slots.entry(new.name).or_default();
-            let before = slot.serving.replace(new.generation);
-            slot.before = match &before {
-                // Without memory for a copy there is no way back, and that is all.
-                Some(before) if new.keep_before => before.staged_again().and_then(Result::ok),
-                _ => None,
-            };
+            replaced.extend(slot.replace(new.generation, new.keep_before));
             slot.file = new.file.or(slot.file.take());
-            (slot.refused, slot.removed) = (None, false);
-            replaced.extend(before);
         }
         self.publish(None);
         replaced.into_iter().for_each(|before| self.retire(before));
@@ -200,7 +191,14 @@ impl Plugins {
 
     /// Carries the state of each of these plugins over, while their calls are held.
     fn hand_over(&self, handing_over: &[&Prepared], held: &Held, config: &Config) -> Result<(), GivenUp> {
-        self.publish(Some(held));
+        if !self.publish(Some(held)) {
+            // An `inline` method that was found in the table before may still change the state.
+            let detail = "an inline method holds up a thread that serves connections";
+            return Err(GivenUp {
+                plugin: held.plugins.first().cloned().unwrap_or_default(),
+                refused: Refused::new(Reason::HandOverBusy, detail),
+            });
+        }
         let until = Instant::now() + config.plugins.hand_over;
         for new in handing_over {
             let Some(before) = self.slots.get(&new.name).and_then(|slot| slot.serving.as_ref()) else {
@@ -230,19 +228,27 @@ impl Plugins {
             }
             std::thread::sleep(LOOK);
         }
-        failpoint::pass("hand-over")?;
+        failpoint::pass("held")?;
         let schema = before.state.unwrap_or(0);
         let left = |now| until.saturating_duration_since(now).max(Duration::from_millis(1));
         let giver = Arc::clone(before);
         let given = aside("hand-over", left(Instant::now()), move || giver.instance().hand_over());
         let state = settle(given, Reason::HandOverFailed)?;
-        failpoint::pass("take-over")?;
+        failpoint::pass("hand-over")?;
         let taker = Arc::clone(after);
         let taken =
             aside("take-over", left(Instant::now()), move || taker.instance().take_over(schema, &state));
         settle(taken, Reason::TakeOverFailed)?;
-        failpoint::pass("publish")
+        failpoint::pass("take-over")
     }
+}
+
+fn may_publish(prepared: &[Prepared]) -> Result<(), GivenUp> {
+    let given_up = |refused| GivenUp {
+        plugin: prepared.first().map(|new| new.name.clone()).unwrap_or_default(),
+        refused,
+    };
+    failpoint::pass("publish").map_err(given_up)
 }
 
 /// Lets everybody through when it goes.

@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod loading;
 mod panics;
+mod reload;
 mod services;
 mod timeouts;
 mod vectors;

@@ -19,6 +19,7 @@ mod lifecycle;
 mod limits;
 mod loading;
 mod panics;
+mod reload;
 mod scripts;
 mod services;
 mod timeouts;

@@ -58,7 +58,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// The target directory that this very program was built in: whatever set it, it holds for what we build too.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let own = std::env::current_exe().expect("our own path");
     // TARGET/PROFILE/deps/e2e-HASH
     own.ancestors().nth(3).expect("a test program lies in a target directory").to_owned()

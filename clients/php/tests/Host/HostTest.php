@@ -141,12 +141,9 @@ final class HostTest extends TestCase
                 idempotent: $idempotent
             )];
         }
-        Wait::until(function () use ($client): bool {
-            $client->tick(0.01);
-
-            return $client->pending() < self::MANY - 50;
-        }, 'some are answered');
-        self::assertGreaterThan(self::MANY / 2, $client->pending(), 'and most are not');
+        $journal = $this->scratch->path('journal/t.jsonl');
+        Wait::until(static fn (): bool => is_file($journal) && filesize($journal) > 0, 'the first has run');
+        self::assertSame(self::MANY, $client->pending(), 'none has its outcome yet');
         $this->host->stop($signal);
         $this->host->run();
 
@@ -162,7 +159,7 @@ final class HostTest extends TestCase
             }
         }
         self::assertSame(self::MANY, count($succeeded) + count($failed));
-        $ran = array_count_values(array_map(intval(...), file($this->scratch->path('journal/t.jsonl'))));
+        $ran = array_count_values(array_map(intval(...), file($journal)));
         foreach ($succeeded as $i) {
             self::assertArrayHasKey($i, $ran, "call $i was answered and never ran");
         }

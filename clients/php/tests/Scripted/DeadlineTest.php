@@ -17,8 +17,8 @@ use Jackfield\Tests\Support\TestCase;
 
 final class DeadlineTest extends TestCase
 {
-    /** Over the deadline by this many seconds is late: generous, for a machine that does other things. */
-    private const SLACK = 1.0;
+    /** Over the deadline by this many seconds is late: generous, for a machine that does much else. */
+    private const SLACK = 4.0;
 
     /** @return iterable<string, array{bool}> */
     public static function ways(): iterable
@@ -97,9 +97,11 @@ final class DeadlineTest extends TestCase
     /** @dataProvider ways */
     public function testWriting(bool $async): void
     {
-        $server = $this->play([[['pause_ms' => 2_000]]]);
-        $client = $this->client($server);
+        // The kernel takes the connection and a buffer full; nobody ever reads it.
+        $listener = stream_socket_server('unix://' . $this->scratch->path('deaf.sock'));
+        $client = Client::connect('unix://' . $this->scratch->path('deaf.sock'));
         $failure = $this->late($client, 0.2, $async, TimeoutException::class, str_repeat('x', 4_000_000));
+        fclose($listener);
         self::assertSame(TimeoutException::WRITE, $failure->phase);
         // A sync call ends its connection, so the rest is never sent; an async one shares it.
         self::assertSame(!$async, $failure->isRetryable());

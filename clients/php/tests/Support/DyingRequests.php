@@ -21,8 +21,7 @@ final class DyingRequests
     private const LAST_WORDS = [
         'exit' => '',
         'fatal' => 'Allowed memory size of 16777216 bytes exhausted',
-        // Of 30 seconds where the signal overtakes the script's own limit.
-        'time' => 'Maximum execution time of',
+        'time' => 'Maximum execution time of 1 second exceeded',
         'kill' => '',
     ];
     /** The signal of PHP's time limit (setitimer(2), ITIMER_PROF): sent by hand, it saves a second for each byte. */

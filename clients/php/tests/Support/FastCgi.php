@@ -26,7 +26,7 @@ final class FastCgi
      *
      * @param array<string, string|int> $query
      */
-    public function get(string $script, array $query = [], float $timeout = 20.0): string
+    public function get(string $script, array $query = [], float $timeout = 60.0): string
     {
         $stream = $this->start($script, $query, $timeout);
         $body = $this->finish($stream);
@@ -41,7 +41,7 @@ final class FastCgi
      * @param array<string, string|int> $query
      * @return resource
      */
-    public function start(string $script, array $query = [], float $timeout = 20.0)
+    public function start(string $script, array $query = [], float $timeout = 60.0)
     {
         $stream = stream_socket_client('unix://' . $this->socket, $code, $text, $timeout);
         if ($stream === false) {

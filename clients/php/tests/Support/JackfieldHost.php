@@ -33,6 +33,8 @@ final class JackfieldHost
             directory = "plugins"
             TOML . (in_array('journal', $plugins, true) ? <<<TOML
 
+            [plugin.journal]
+            queue = 4096
             [plugin.journal.settings]
             directory = "{$scratch->path('journal')}"
             TOML : '') . "\n");

@@ -166,9 +166,12 @@ impl Host {
     ///
     /// # Errors
     /// Every plugin that did not take its new settings, with its words.
-    pub async fn reconfigure(&self, config: Config) -> Result<(), Vec<String>> {
-        let answer = self.orders.ask(|reply| Order::Configure(Arc::new(config), reply)).await;
-        answer.unwrap_or_else(|_| Err(vec!["the host ends".to_owned()]))
+    pub fn reconfigure(
+        &self,
+        config: Config,
+    ) -> impl Future<Output = Result<(), Vec<String>>> + Send + use<> {
+        let answer = self.orders.ask(|reply| Order::Configure(Arc::new(config), reply));
+        async move { answer.await.unwrap_or_else(|_| Err(vec!["the host ends".to_owned()])) }
     }
 
     /// Ends at once: what is in flight is not answered.

@@ -25,6 +25,7 @@ pub mod config;
 mod connection;
 mod counters;
 mod dispatch;
+mod failpoint;
 mod host;
 mod limits;
 pub mod load;

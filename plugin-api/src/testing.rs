@@ -247,7 +247,7 @@ impl<S: Exported> Harness<S> {
             deadline: now + u64::try_from(TIMEOUT.as_nanos()).unwrap_or(u64::MAX),
             id: RequestId::new(Some("test".into()), String::new),
             depth: 0,
-            may_wait: true,
+            run: Run::Blocking,
             cancelled: AtomicBool::new(false),
         }
     }

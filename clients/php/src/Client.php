@@ -128,7 +128,7 @@ final class Client
     }
 
     /**
-     * Makes many calls at once and waits for all of them.
+     * Makes many calls at once and waits for all of them. There may be more than Options::$maxQueued.
      *
      * @param array<array-key, array{0: string, 1?: mixed}> $calls method and params of each
      * @return array<array-key, mixed> under the same keys, in the same order: each call's result, or the
@@ -145,6 +145,7 @@ final class Client
                     throw new InvalidRequestException("call \"$key\" of the batch is not [method, params]");
                 }
                 try {
+                    $this->multiplexer->awaitRoom($deadline);
                     $futures[$key] = $this->multiplexer->submit($call[0], $call[1] ?? null, $deadline, $idempotent);
                 } catch (JackfieldException $failure) {
                     $outcomes[$key] = $failure;

@@ -25,19 +25,20 @@ final class Future
 
     /**
      * @internal futures come from Client::callAsync()
-     * @param Call|null $call the call behind it; null for what then() returns
+     * @param Call|null $call the call behind it, until it has ended; null for what then() returns
+     * @param string    $id   the request's id
      */
     public function __construct(
         private readonly Multiplexer $multiplexer,
         private ?Call $call,
-        private readonly string $id = '',
+        private readonly string $id,
     ) {
     }
 
     /** The request's id. */
     public function id(): string
     {
-        return $this->call->id ?? $this->id;
+        return $this->id;
     }
 
     public function isDone(): bool
@@ -145,8 +146,9 @@ final class Future
         $callbacks = $this->callbacks;
         $this->callbacks = [];
         if ($this->call !== null) {
+            $this->call = null;
             // A call that ends among others does not keep them waiting for its callbacks.
-            $this->multiplexer->later($this->call->id, $callbacks);
+            $this->multiplexer->later($this->id, $callbacks);
         } else {
             foreach ($callbacks as $callback) {
                 $callback();

@@ -10,37 +10,50 @@ namespace Jackfield;
 
 final class Uuid
 {
-    /** Bytes of randomness fetched at once: 256 ids for one system call. */
-    private const BATCH = 4096;
-    /** The two top bits of the variant's digit are 10. */
-    private const VARIANT = [
-        '0' => '8', '1' => '9', '2' => 'a', '3' => 'b', '4' => '8', '5' => '9', '6' => 'a', '7' => 'b',
-        '8' => '8', '9' => '9', 'a' => 'a', 'b' => 'b', 'c' => '8', 'd' => '9', 'e' => 'a', 'f' => 'b',
-    ];
+    /** Ids made at once, by operations on one string for all of them. */
+    private const BATCH = 256;
+    /** Bytes of an id. */
+    private const LENGTH = 36;
+    /**
+     * The random bytes of one id, two digits each, those in whose place the dashes come included. Of the digits at 14
+     * and 19, the masks let through what is random: nothing of the version, two bits of the variant.
+     */
+    private const RANDOM = "\xff\xff\xff\xff\xff\xff\xff\x0f\xff\xf3\xff\xff\xff\xff\xff\xff\xff\xff";
+    private const FIXED = "\0\0\0\0\0\0\0\x40\0\x08\0\0\0\0\0\0\0\0";
+    /** The text of one id: what is random, and the dashes. */
+    private const DIGITS = "\xff\xff\xff\xff\xff\xff\xff\xff\0\xff\xff\xff\xff\0\xff\xff\xff\xff\0\xff\xff\xff\xff\0"
+        . "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff";
+    private const DASHES = "\0\0\0\0\0\0\0\0-\0\0\0\0-\0\0\0\0-\0\0\0\0-\0\0\0\0\0\0\0\0\0\0\0\0";
 
-    private static string $digits = '';
+    private static string $ids = '';
     private static int $offset = 0;
 
     /** A new id in lower case text, 36 bytes. */
     public static function v4(): string
     {
         $at = self::$offset;
-        if ($at >= strlen(self::$digits)) {
-            self::$digits = bin2hex(random_bytes(self::BATCH));
+        if ($at === strlen(self::$ids)) {
+            self::$ids = self::batch();
             $at = 0;
         }
-        self::$offset = $at + 32;
-        $digits = self::$digits;
+        self::$offset = $at + self::LENGTH;
 
-        return substr($digits, $at, 8) . '-' . substr($digits, $at + 8, 4) . '-4' . substr($digits, $at + 13, 3)
-            . '-' . self::VARIANT[$digits[$at + 16]] . substr($digits, $at + 17, 3)
-            . '-' . substr($digits, $at + 20, 12);
+        return substr(self::$ids, $at, self::LENGTH);
     }
 
-    /** Throws away the randomness at hand: after a fork, parent and child would draw the same ids from it. */
+    /** Throws away the ids at hand: after a fork, parent and child would give out the same ones. */
     public static function forget(): void
     {
-        self::$digits = '';
+        self::$ids = '';
         self::$offset = 0;
+    }
+
+    private static function batch(): string
+    {
+        $bytes = random_bytes(self::BATCH * strlen(self::RANDOM))
+            & str_repeat(self::RANDOM, self::BATCH)
+            | str_repeat(self::FIXED, self::BATCH);
+
+        return bin2hex($bytes) & str_repeat(self::DIGITS, self::BATCH) | str_repeat(self::DASHES, self::BATCH);
     }
 }

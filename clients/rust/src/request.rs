@@ -1,9 +1,9 @@
 //! A call that is about to be made, by either client.
 
-use serde::Serialize;
-
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::call::{Prepared, RequestFrame};
 use crate::options::Mode;

@@ -1,8 +1,10 @@
 //! The configuration file followed while the host serves: read anew when it changes, applied whole or not at all.
 
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use jackfield::Host;
 use jackfield::config::Config;
@@ -13,6 +15,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 /// How long nothing must have happened to the file before it is read: it is written in more than one step.
 const REST: Duration = Duration::from_millis(200);
 
+type Applying = Pin<Box<dyn Future<Output = Result<(), Vec<String>>>>>;
+
 /// A configuration file that is followed.
 pub(super) struct Follower {
     file: PathBuf,
@@ -21,8 +25,20 @@ pub(super) struct Follower {
     /// What was read last and refused, so that it is said once.
     refused: Option<String>,
     changes: UnboundedReceiver<()>,
+    /// When it changed last, until it is read.
+    changed: Option<Instant>,
+    /// What the host is applying: it may start plugins for that, and signals do not wait for them.
+    applying: Option<(Config, Applying)>,
     /// Gone, it watches no more.
     _watcher: Option<RecommendedWatcher>,
+}
+
+/// What there is to do.
+pub(super) enum Step {
+    /// The file may say something else, and is at rest.
+    Read,
+    /// The host has applied it, or found why it cannot.
+    Applied(Box<Config>, Result<(), Vec<String>>),
 }
 
 impl Follower {
@@ -37,20 +53,68 @@ impl Follower {
         if let Err(error) = &watcher {
             tracing::warn!(file = %file.display(), "it cannot be watched, and is read anew on SIGHUP: {error}");
         }
-        Self { file, applied: config.clone(), refused: None, changes, _watcher: watcher.ok() }
-    }
-
-    /// Ready when the file may have changed, and is at rest.
-    pub(super) async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
-            // Nothing watches it.
-            return std::future::pending().await;
+        Self {
+            file,
+            applied: config.clone(),
+            refused: None,
+            changes,
+            changed: None,
+            applying: None,
+            _watcher: watcher.ok(),
         }
-        while tokio::time::timeout(REST, self.changes.recv()).await.is_ok() {}
     }
 
-    /// Reads the file, and applies it if it says something else than before.
-    pub(super) async fn apply(&mut self, host: &Host, logging: &Logging) {
+    /// The next thing to do. Dropped before it is ready, nothing is lost.
+    pub(super) async fn next(&mut self) -> Step {
+        loop {
+            let rest = self.changed.filter(|_| self.applying.is_none()).map(|changed| changed + REST);
+            let at_rest = async move {
+                match rest {
+                    Some(rest) => tokio::time::sleep_until(rest.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let applied = async {
+                match &mut self.applying {
+                    Some((_, applying)) => applying.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(()) = self.changes.recv() => self.changed = Some(Instant::now()),
+                () = at_rest => {
+                    self.changed = None;
+                    return Step::Read;
+                }
+                result = applied => {
+                    if let Some((config, _)) = self.applying.take() {
+                        return Step::Applied(Box::new(config), result);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does it.
+    pub(super) fn go_on(&mut self, step: Step, host: &Host, logging: &Logging) {
+        match step {
+            Step::Read => self.read(host),
+            Step::Applied(config, Ok(())) => {
+                logging.set_level(config.log.level);
+                tracing::info!(file = %self.file.display(), "the configuration has changed");
+                (self.applied, self.refused) = (*config, None);
+            }
+            Step::Applied(_, Err(reasons)) => self.refuse(&reasons.join("\n")),
+        }
+    }
+
+    /// Reads the file, and has the host apply it if it says something else than before.
+    pub(super) fn read(&mut self, host: &Host) {
+        if self.applying.is_some() {
+            // Once that is done.
+            self.changed = Some(Instant::now());
+            return;
+        }
         let read = match Config::load(&self.file) {
             Ok(read) => read,
             Err(faults) => return self.refuse(&faults.to_string()),
@@ -59,14 +123,8 @@ impl Follower {
             self.refused = None;
             return;
         }
-        match host.reconfigure(read.clone()).await {
-            Ok(()) => {
-                logging.set_level(read.log.level);
-                tracing::info!(file = %self.file.display(), "the configuration has changed");
-                (self.applied, self.refused) = (read, None);
-            }
-            Err(reasons) => self.refuse(&reasons.join("\n")),
-        }
+        let applying = Box::pin(host.reconfigure(read.clone()));
+        self.applying = Some((read, applying));
     }
 
     fn refuse(&mut self, why: &str) {

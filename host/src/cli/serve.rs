@@ -97,11 +97,11 @@ async fn until_ended(
                 }
                 Heard::HangUp => {
                     tracing::info!("SIGHUP: reading the configuration and the plugin directory anew");
-                    follower.apply(&host, logging).await;
+                    follower.read(&host);
                     host.look();
                 }
             },
-            () = follower.changed() => follower.apply(&host, logging).await,
+            step = follower.next() => follower.go_on(step, &host, logging),
         }
     }
     host.begin_stop();

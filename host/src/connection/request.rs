@@ -155,7 +155,7 @@ impl Connection {
             deadline: now.after(target.timeout).0,
             id: owned(request.id.map(|id| id.text())),
             depth: 0,
-            may_wait: false,
+            run: Run::Inline,
             cancelled: AtomicBool::new(false),
         };
         let params = request.params.map_or(&b""[..], |params| params.get().as_bytes());
@@ -193,6 +193,7 @@ impl Connection {
         }
         if now.0 > facts.deadline {
             self.tally.late_results += 1;
+            target.generation.timed_out();
             head.abandon(out);
             return asked.fail(out, &Failure::DeadlineExceeded(target.timeout));
         }
@@ -223,7 +224,7 @@ impl Connection {
             deadline: deadline.0,
             id: owned(request.id.map(|id| Cow::Owned(id.text().into_owned()))),
             depth: 0,
-            may_wait: run == Run::Blocking,
+            run,
             cancelled: AtomicBool::new(false),
         };
         let plugin = &target.generation.identity.plugin;

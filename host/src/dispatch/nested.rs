@@ -85,16 +85,17 @@ impl Dispatcher {
         }
         let table = self.table.load();
         let target = table.find(ask.method)?;
-        // Its own running calls are waited for before the state is handed over, so they do not wait for that.
-        if let Some(gate) = target.held.as_ref().filter(|_| *target.generation.identity.plugin != *ask.plugin)
-        {
-            if ask.waits && !parent.may_wait {
+        // Its own running calls are waited for before the state is handed over, so they do not wait for that; but for
+        // `async` ones, which nobody waits for: what they change now would be lost.
+        let is_waited_for = *target.generation.identity.plugin == *ask.plugin && parent.run != Run::Async;
+        if let Some(gate) = target.held.as_ref().filter(|_| !is_waited_for) {
+            if ask.waits && !parent.may_wait() {
                 return Err(Failure::unavailable(&target.generation.identity.plugin));
             }
             return Ok(Begun::Held(Arc::clone(gate)));
         }
         let run = target.run();
-        if ask.waits && run != Run::Inline && !parent.may_wait {
+        if ask.waits && run != Run::Inline && !parent.may_wait() {
             return Err(Failure::WouldWait(ask.method.to_owned()));
         }
         let now = Time::now();
@@ -117,7 +118,7 @@ impl Dispatcher {
             deadline: deadline.0,
             id: parent.id.to_owned(),
             depth: parent.depth + 1,
-            may_wait: run == Run::Blocking,
+            run,
             cancelled: AtomicBool::new(false),
         };
         let plugin = target.generation.identity.plugin.to_string();
@@ -195,7 +196,7 @@ impl Calls for Dispatcher {
             deadline: parent.deadline,
             id: parent.id.to_owned(),
             depth: parent.depth,
-            may_wait: parent.may_wait,
+            run: parent.run,
             cancelled: AtomicBool::new(false),
         };
         Box::pin(async move {

@@ -114,10 +114,10 @@ pub(crate) struct Parts {
     pub(crate) instance: Instance,
     pub(crate) executor: Arc<Executor>,
     pub(crate) loaded: Option<Loaded>,
-    /// Threads and queue for `blocking` methods.
+    /// The threads of `blocking` methods, if there are any.
+    pub(super) workers: Option<Workers>,
+    /// So many of them, once there are any.
     pub(crate) threads: usize,
-    pub(crate) spare_threads: usize,
-    pub(crate) queue: usize,
     pub(crate) breaker: crate::config::Breaker,
     /// Bytes that a result may have.
     pub(crate) reply_limit: usize,
@@ -133,22 +133,13 @@ pub(crate) trait Turnover: Send + Sync {
 }
 
 impl Generation {
-    pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
-        // Also for `inline` methods: one that takes too long is moved there.
-        let asynchronous = parts.methods.iter().all(|method| method.run == Run::Async);
-        let blocking = parts.methods.iter().any(|method| method.run == Run::Blocking);
-        let (threads, spare) = (if blocking { parts.threads } else { 0 }, parts.spare_threads);
-        let workers = if asynchronous {
-            None
-        } else {
-            Some(Workers::start(&parts.identity.plugin, threads, spare, parts.queue)?)
-        };
+    pub(crate) fn new(parts: Parts) -> Self {
         let methods = parts.methods.len();
-        Ok(Self {
+        Self {
             identity: parts.identity,
             methods: parts.methods,
             instance: parts.instance,
-            workers,
+            workers: parts.workers,
             threads: parts.threads,
             breaker: Breaker::new(parts.breaker),
             slow: Slow::of(methods),
@@ -158,7 +149,7 @@ impl Generation {
             probation: parts.probation,
             state: parts.loaded.as_ref().and_then(|loaded| loaded.inspection().manifest.state),
             loaded: parts.loaded,
-        })
+        }
     }
 
     /// Runs an `inline` or `blocking` method on this thread.

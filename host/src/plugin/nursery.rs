@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{HostCell, Instance};
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
@@ -13,7 +14,9 @@ use super::generation::{Generation, Identity, Parts};
 use super::local::LocalPlugin;
 use super::probation::Probation;
 use super::services::{Calls, HostServices};
+use super::workers::Workers;
 use crate::config::{Config, PluginConfig};
+use crate::failpoint;
 use crate::load::{Closed, Loaded, Reason, Refused, Staged};
 
 /// How long the async thread of a plugin that did not start may take to end: it has nothing to do.
@@ -58,9 +61,18 @@ impl Nursery {
         let LocalPlugin { name, methods, make } = local;
         let settings = config.plugin.get(&name).cloned().unwrap_or_default();
         let identity = self.identify(&name, env!("CARGO_PKG_VERSION"));
+        let workers = start_workers(&identity, &methods, &settings)?;
         let (executor, cell) = self.services(&identity);
         let instance = make(&cell);
-        Generation::new(parts(identity, methods, instance, executor, &settings, config.limits.frame))
+        Ok(Generation::new(parts(
+            identity,
+            methods,
+            instance,
+            executor,
+            workers,
+            &settings,
+            config.limits.frame,
+        )))
     }
 
     /// Opens staged code and starts an instance of it, within `limit`. Blocks.
@@ -80,39 +92,40 @@ impl Nursery {
         let mut identity = self.identify(&name, &inspection.manifest.version);
         identity.hash = inspection.hash.to_string();
         identity.build_id = inspection.build_id;
+        failpoint::pass("threads")?;
+        let methods = inspection.manifest.methods;
+        // Before the code: with no thread to be had, there is nothing to close.
+        let workers = start_workers(&identity, &methods, &own).map_err(|error| {
+            Refused::new(Reason::NoResources, format_args!("its threads could not be started: {error}"))
+        })?;
         let (executor, cell) = self.services(&identity);
         let (settings, host) = (own.settings.to_string(), Arc::clone(&cell));
         let started = aside("start", limit, move || {
+            failpoint::pass("load")?;
             let loaded = staged.load()?;
-            let instance = Instance::start(&loaded.root, &host, settings.as_bytes());
+            let instance = failpoint::pass("start").and_then(|()| {
+                Instance::start(&loaded.root, &host, settings.as_bytes()).map_err(Refused::from)
+            });
             drop(host);
             Ok::<_, Refused>((loaded, instance))
         });
-        match started {
+        let (refused, loaded, retained) = match started {
             Ok(Ok((loaded, Ok(instance)))) => {
-                let methods = inspection.manifest.methods;
-                let mut parts = parts(identity, methods, instance, executor, &own, config.limits.frame);
+                let mut parts =
+                    parts(identity, methods, instance, executor, workers, &own, config.limits.frame);
                 (parts.loaded, parts.probation) = (Some(loaded), probation);
-                // What the parts hold is leaked with them, which is sound, and there was no memory for more anyway.
-                Generation::new(parts).map_err(|error| Stillborn {
-                    refused: Refused::new(
-                        Reason::NoResources,
-                        format_args!("its threads could not be started: {error}"),
-                    ),
-                    retained: Some("its threads could not be started".to_owned()),
-                })
+                return Ok(Generation::new(parts));
             }
-            Ok(Ok((loaded, Err(failure)))) => {
-                drop(cell);
-                Err(Stillborn { refused: failure.into(), retained: close(&executor, loaded) })
+            Ok(Ok((loaded, Err(refused)))) => (refused, Some(loaded), None),
+            Ok(Err(refused)) => (refused, None, None),
+            Err(undone @ Undone::TimedOut(_)) => {
+                let why = "its start has not ended".to_owned();
+                (Refused::new(Reason::StartTimedOut, undone), None, Some(why))
             }
-            Ok(Err(refused)) => Err(refused.into()),
-            Err(undone @ Undone::TimedOut(_)) => Err(Stillborn {
-                refused: Refused::new(Reason::StartTimedOut, undone),
-                retained: Some("its start has not ended".to_owned()),
-            }),
-            Err(undone) => Err(Refused::new(Reason::NoResources, undone).into()),
-        }
+            Err(undone) => (Refused::new(Reason::NoResources, undone), None, None),
+        };
+        drop(cell);
+        Err(Stillborn { refused, retained: close(&executor, workers, loaded).or(retained) })
     }
 
     fn identify(&mut self, name: &str, version: &str) -> Identity {
@@ -136,9 +149,26 @@ impl Nursery {
     }
 }
 
-/// Closes code whose instance did not start; the reason when it stays.
-fn close(executor: &Executor, loaded: Loaded) -> Option<String> {
-    if executor.join(Instant::now() + NOTHING_TO_DO) > 0 {
+/// The threads of `blocking` methods, if there can be such methods.
+fn start_workers(
+    identity: &Identity,
+    methods: &[DeclaredMethod],
+    config: &PluginConfig,
+) -> io::Result<Option<Workers>> {
+    // Also for `inline` methods: one that takes too long is moved there, and then there are threads.
+    let all_async = methods.iter().all(|method| method.run == Run::Async);
+    let blocking = methods.iter().any(|method| method.run == Run::Blocking);
+    let threads = if blocking { config.threads } else { 0 };
+    let start = || Workers::start(&identity.plugin, threads, config.spare_threads, config.queue);
+    (!all_async).then(start).transpose()
+}
+
+/// Closes what was made for an instance that did not start; the reason when its code stays.
+fn close(executor: &Executor, workers: Option<Workers>, loaded: Option<Loaded>) -> Option<String> {
+    let soon = Instant::now() + NOTHING_TO_DO;
+    let running = executor.join(soon) + workers.map_or(0, |workers| workers.join(soon));
+    let loaded = loaded?;
+    if running > 0 {
         std::mem::forget(loaded);
         return Some("a thread of it has not ended".to_owned());
     }
@@ -153,6 +183,7 @@ fn parts(
     methods: Vec<DeclaredMethod>,
     instance: Instance,
     executor: Arc<Executor>,
+    workers: Option<Workers>,
     config: &PluginConfig,
     frame: u32,
 ) -> Parts {
@@ -161,11 +192,10 @@ fn parts(
         methods,
         instance,
         executor,
+        workers,
         loaded: None,
         threads: config.threads,
-        spare_threads: config.spare_threads,
         breaker: config.breaker,
-        queue: config.queue,
         reply_limit: usize::try_from(frame).unwrap_or(usize::MAX),
         probation: None,
     }

@@ -4,7 +4,6 @@
 //! thread looks at the directory, makes the change as a transaction, and publishes it with one swap.
 
 mod admin;
-mod failpoint;
 mod obey;
 mod order;
 mod plugins;
@@ -81,32 +80,44 @@ impl Reloader {
 }
 
 fn run(mut plugins: Plugins, orders: &Receiver<Order>) {
-    let hints = plugins.orders.clone();
-    let mut watcher = Watcher::start(plugins.watched(), &hints);
+    let mut watcher = Watcher::new(plugins.orders.clone());
+    watcher.follow(plugins.watched());
     // What was put there between the first look and the watch.
     let mut next_look = Instant::now() + LOOK_AGAIN;
+    let mut next_order = None;
     loop {
+        // Before any order: however many there are, the look is not put off.
+        if next_order.is_none() && Instant::now() >= next_look {
+            plugins.go_back();
+            plugins.open_directory();
+            watcher.follow(plugins.watched());
+            let again = plugins.watches() && plugins.look(&[], false);
+            next_look = Instant::now() + if again { LOOK_AGAIN } else { LOOK };
+        }
         let wait = next_look.saturating_duration_since(Instant::now());
-        match orders.recv_timeout(wait) {
+        let order = next_order.take().map_or_else(|| orders.recv_timeout(wait), Ok);
+        let again = match order {
             Ok(Order::Stop(until)) => {
                 drop(watcher);
                 plugins.retire_all(orders, until);
                 return;
             }
-            Ok(order) => {
-                if plugins.obey(order) {
-                    next_look = next_look.min(Instant::now() + LOOK_AGAIN);
-                }
+            Ok(Order::Look(mut whole)) => {
+                // One look for all hints that are there.
+                next_order = loop {
+                    match orders.try_recv() {
+                        Ok(Order::Look(more)) => whole.extend(more),
+                        other => break other.ok(),
+                    }
+                };
+                plugins.look(&whole, false)
             }
-            Err(RecvTimeoutError::Timeout) => {
-                let wants_watch = plugins.watched().is_some();
-                if plugins.open_directory() || watcher.is_watching() != wants_watch {
-                    watcher = Watcher::start(plugins.watched(), &hints);
-                }
-                let again = wants_watch && plugins.look(&[], false);
-                next_look = Instant::now() + if again { LOOK_AGAIN } else { LOOK };
-            }
+            Ok(order) => plugins.obey(order),
+            Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if again {
+            next_look = next_look.min(Instant::now() + LOOK_AGAIN);
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What is done for each order: by operators, by the watcher, by generations that have come to something.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::order::{Order, Verdict};
 use super::plugins::Plugins;
 use super::restart;
+use super::slot::Slot;
 use super::transaction::{GivenUp, changed_plugins};
 use crate::config::Config;
 use crate::load::{Reason, Refused, Staged, plugin_name};
@@ -17,13 +20,7 @@ impl Plugins {
         match order {
             Order::Look(whole) => return self.look(&whole, false),
             Order::LookAtAll => {
-                for file in self.sightings.files().cloned().collect::<Vec<_>>() {
-                    let serves =
-                        self.slots.values().any(|s| s.serving.is_some() && s.file.as_ref() == Some(&file));
-                    if !serves {
-                        self.sightings.try_again(&file);
-                    }
-                }
+                self.try_refused_again();
                 self.open_directory();
                 return self.look(&[], true);
             }
@@ -35,10 +32,27 @@ impl Plugins {
             }
             Order::Judged { plugin, generation, sentence } => self.judged(&plugin, generation, sentence),
             Order::Retired { plugin, generation, how } => return self.retired(&plugin, generation, &how),
-            Order::Configure(config, reply) => drop(reply.send(self.configure(config))),
+            Order::Configure(config, reply) => {
+                drop(reply.send(self.configure(config)));
+                return true;
+            }
             Order::Stop(_) => {}
         }
         false
+    }
+
+    /// Forgets that files were refused, but for content that was gone back from.
+    fn try_refused_again(&mut self) {
+        for file in self.sightings.files().cloned().collect::<Vec<_>>() {
+            let slot = self.slots.values().find(|slot| slot.file.as_ref() == Some(&file));
+            let serves = slot.is_some_and(|slot| {
+                let is_refused = |refused: &Refused| refused.reason != Reason::ProbationFailed;
+                slot.serving.is_some() && !slot.refused.as_ref().is_some_and(is_refused)
+            });
+            if !serves {
+                self.sightings.try_again(&file);
+            }
+        }
     }
 
     fn reload(&mut self, name: Option<&str>) -> Vec<Verdict> {
@@ -92,17 +106,41 @@ impl Plugins {
             tracing::info!(plugin, generation, "its probation is over");
             return;
         };
-        let Some(before) = slot.before.take() else {
+        let Some(before) = &slot.before else {
             tracing::error!(plugin, generation, "{why}, and there is nothing to go back to");
             return;
         };
         tracing::error!(plugin, generation, "{why}: the content before comes back");
-        match self.put_back(before, false) {
-            Ok(()) => self.dispatcher.counters.plugins_rolled_back.add(1),
+        // A copy: when it cannot come back now, an operator can still order it.
+        match before.again().and_then(|before| self.put_back(before, false)) {
+            Ok(()) => {
+                self.dispatcher.counters.plugins_rolled_back.add(1);
+                if let Some(slot) = self.slots.get_mut(plugin) {
+                    let detail = format!("generation {generation}: {why}");
+                    slot.refused = Some(Refused::new(Reason::ProbationFailed, detail));
+                }
+            }
             Err(refused) => {
                 let reason = refused.reason.code();
                 tracing::error!(plugin, generation, reason, "not rolled back, it serves on: {refused}");
+                if let Some(slot) = self.slots.get_mut(plugin)
+                    && refused.reason.is_of_the_moment()
+                {
+                    // As for a reload: calls are held meanwhile, at most a fifth of the time.
+                    let next = Instant::now() + self.config.plugins.hand_over * 4;
+                    slot.goes_back = Some((generation, next, why));
+                }
             }
+        }
+    }
+
+    /// Tries again to go back where that could not be done in its moment.
+    pub(super) fn go_back(&mut self) {
+        let is_due = |slot: &mut Slot| slot.goes_back.take_if(|(_, next, _)| Instant::now() >= *next);
+        let due: Vec<_> =
+            self.slots.iter_mut().filter_map(|(name, slot)| Some((name.clone(), is_due(slot)?))).collect();
+        for (plugin, (generation, _, why)) in due {
+            self.judged(&plugin, generation, Sentence::Failed(why));
         }
     }
 
@@ -140,6 +178,8 @@ impl Plugins {
             prepared.into_iter().for_each(|new| self.discard(new.generation));
             return Err(faults);
         }
+        let changed = changed_plugins(&self.config, &config);
+        let more_retained = config.plugins.retained > self.config.plugins.retained;
         let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
         restart::tell(&self.config, &config);
         let new: Vec<_> =
@@ -152,9 +192,24 @@ impl Plugins {
             return Err(vec![format!("plugin.{plugin}: {refused}")]);
         }
         self.dispatcher.set_rules(limits, timeouts);
+        self.try_with_new_settings(&changed, more_retained);
         for (name, generation) in new {
             self.tell_of(&name, &generation);
         }
         Ok(())
+    }
+
+    /// Tries again what the settings before may have been the cause of.
+    fn try_with_new_settings(&mut self, changed: &BTreeSet<String>, more_retained: bool) {
+        for file in self.sightings.files().cloned().collect::<Vec<_>>() {
+            let Some(name) = plugin_name(&file) else { continue };
+            let refused = self.slots.get(&name).and_then(|slot| slot.refused.as_ref());
+            let has_room = |refused: &Refused| more_retained && refused.reason == Reason::TooManyRetained;
+            let by_settings =
+                |refused: &Refused| changed.contains(&name) && refused.reason != Reason::ProbationFailed;
+            if refused.is_some_and(|refused| has_room(refused) || by_settings(refused)) {
+                self.sightings.try_again(&file);
+            }
+        }
     }
 }

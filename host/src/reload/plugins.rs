@@ -8,7 +8,6 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use super::Orders;
-use super::failpoint;
 use super::order::{Order, Verdict};
 use super::retire::Retirer;
 use super::sighting::{Change, Look, Sightings};
@@ -16,6 +15,7 @@ use super::slot::Slot;
 use super::transaction::Prepared;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Held, RoutePermits, Table};
+use crate::failpoint;
 use crate::load::{Prober, Reason, Refused, Staged, plugin_name};
 use crate::plugin::{Generation, Identity, LocalPlugin, Nursery, Turnover};
 
@@ -81,27 +81,30 @@ impl Plugins {
         let look = self.sightings.look(&[], true);
         self.act(look);
         self.publish(None);
-        self.table(None).warn_of(&self.config.routes);
+        self.dispatcher.table.load().warn_of(&self.config.routes);
     }
 
     pub(super) fn serving(&self) -> impl Iterator<Item = &Arc<Generation>> {
         self.locals.iter().chain(self.slots.values().filter_map(|slot| slot.serving.as_ref()))
     }
 
-    /// The directory to watch, if it is to be watched.
-    pub(super) fn watched(&self) -> Option<&Path> {
-        self.config.plugins.watch.then(|| self.sightings.path())
+    /// Whether the directory is looked at when nobody asks for it.
+    pub(super) fn watches(&self) -> bool {
+        self.config.plugins.watch
     }
 
-    /// Lets requests find what serves now; `false` when a thread is held up in what served before.
+    /// The directory to watch, if there is one, and which one of those that its path has led to.
+    pub(super) fn watched(&self) -> Option<(&Path, u64)> {
+        self.sightings.directory().filter(|_| self.watches())?;
+        Some((self.sightings.path(), self.sightings.opened()))
+    }
+
+    /// Lets requests find what serves now; `false` when a thread may still use the table before.
     pub(super) fn publish(&self, held: Option<&Held>) -> bool {
-        self.dispatcher.publish(&Arc::new(self.table(held)))
-    }
-
-    fn table(&self, held: Option<&Held>) -> Table {
         // Operators are served by methods of the program alone, and nobody else by those.
         let serving = self.serving().filter(|generation| *generation.identity.plugin != *super::ADMIN);
-        Table::build(&self.config, serving.cloned().collect(), &self.own, &self.permits, held)
+        let table = Table::build(&self.config, serving.cloned().collect(), &self.own, &self.permits, held);
+        self.dispatcher.publish(&Arc::new(table))
     }
 
     /// Looks at the directory; `true` when it is to be looked at again soon.
@@ -110,9 +113,9 @@ impl Plugins {
         self.act(look)
     }
 
-    /// Makes sure that the directory is the one that its path leads to; `true` when it is another one.
-    pub(super) fn open_directory(&mut self) -> bool {
-        self.sightings.open()
+    /// Makes sure that the directory is the one that its path leads to.
+    pub(super) fn open_directory(&mut self) {
+        self.sightings.open();
     }
 
     fn act(&mut self, look: Look) -> bool {
@@ -121,7 +124,7 @@ impl Plugins {
             match change {
                 Change::Gone(file) => self.remove(&file),
                 Change::Refused(file, refused) => {
-                    self.sightings.refuse(&file, refused.clone());
+                    self.sightings.refuse(&file, None, refused.clone());
                     self.note_refusal(&file, refused);
                 }
                 Change::Read(file) => again |= self.load(&file, false).is_some_and(|v| is_of_the_moment(&v)),
@@ -132,6 +135,7 @@ impl Plugins {
 
     /// Loads a file, if its content is another one than before or `anyway`; `None` when there is nothing to do.
     pub(super) fn load(&mut self, file: &OsString, anyway: bool) -> Option<Verdict> {
+        let stamp = self.sightings.directory().and_then(|directory| directory.stamp(file).ok());
         let staged = failpoint::pass("stage").and_then(|()| match self.sightings.directory() {
             Some(directory) => directory.stage(file),
             None => Err(Refused::new(Reason::NotFound, "the plugin directory is not there")),
@@ -142,7 +146,7 @@ impl Plugins {
                 if refused.reason.is_of_the_moment() {
                     self.sightings.try_again(file);
                 } else {
-                    self.sightings.refuse(file, refused.clone());
+                    self.sightings.refuse(file, stamp, refused.clone());
                 }
                 return Some(self.note_refusal(file, refused));
             }
@@ -154,12 +158,18 @@ impl Plugins {
             return None;
         }
         self.sightings.settle(file, stamp, hash);
+        if !anyway && self.serves_already(file, &hash.to_string()) {
+            return None;
+        }
         self.taken.remove(file);
         let name = staged.inspection.name.clone();
         Some(match self.replace(staged, Some(file.clone())) {
             Ok(()) => self.verdict(&name, None),
             Err(refused) => {
-                if refused.reason.is_of_the_moment() {
+                if refused.reason == Reason::HandOverBusy {
+                    // Calls are held while it is tried: at most a fifth of the time.
+                    self.sightings.try_again_after(file, self.config.plugins.hand_over * 4);
+                } else if refused.reason.is_of_the_moment() {
                     self.sightings.try_again(file);
                 } else if matches!(refused.reason, Reason::NameTaken | Reason::MethodTaken) {
                     self.taken.insert(file.clone());
@@ -167,6 +177,17 @@ impl Plugins {
                 self.note_refusal(file, refused)
             }
         })
+    }
+
+    /// The file has come back to what serves: what was wrong with it in the meantime is over.
+    fn serves_already(&mut self, file: &OsString, hash: &str) -> bool {
+        let slot = self.slots.values_mut().find(|slot| slot.file.as_ref() == Some(file));
+        let Some(slot) = slot.filter(|slot| slot.serving.as_ref().is_some_and(|g| g.identity.hash == hash))
+        else {
+            return false;
+        };
+        slot.refused = None;
+        true
     }
 
     fn replace(&mut self, staged: Staged, file: Option<OsString>) -> Result<(), Refused> {
@@ -246,8 +267,12 @@ impl Plugins {
         self.taken.remove(file);
         let Some((name, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.file.as_ref() == Some(file))
         else {
-            self.slots
-                .retain(|name, slot| slot.serving.is_some() || plugin_name(file).as_ref() != Some(name));
+            // One that never served from it; what generations of an earlier one left is still to be counted.
+            let slot = plugin_name(file).and_then(|name| self.slots.get_mut(&name));
+            if let Some(slot) = slot.filter(|slot| slot.file.is_none()) {
+                slot.refused = None;
+            }
+            self.slots.retain(|_, slot| !slot.is_blank() || slot.refused.is_some());
             return;
         };
         let removed = slot.serving.take();

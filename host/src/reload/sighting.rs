@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::load::{ContentHash, Directory, Reason, Refused, Stamp};
 
 /// How long nothing must have happened to a file that nobody said is whole: a copy that pauses for longer is caught
 /// by the checks of its content.
 const REST: Duration = Duration::from_millis(300);
+
+/// How long a file must have been missing to count as gone: a build or a copy may remove it a moment before it
+/// writes it anew.
+const GONE: Duration = Duration::from_millis(150);
 
 /// The last sight of one file.
 #[derive(Debug, Clone)]
@@ -19,6 +23,8 @@ pub(super) struct Sight {
     hash: Option<ContentHash>,
     /// Why it was not even staged, so that it is said once.
     refused: Option<Refused>,
+    /// It is left alone until then.
+    not_before: Option<Instant>,
 }
 
 /// What there is to do about one file.
@@ -43,16 +49,18 @@ pub(super) struct Look {
 pub(super) struct Sightings {
     path: PathBuf,
     directory: Option<Directory>,
+    /// How many directories the path has led to.
+    opened: u64,
     /// Why the directory cannot be used, so that it is said once.
     fault: Option<Refused>,
     seen: BTreeMap<OsString, Sight>,
-    /// Files that were not there at the last look, and are looked for once more before they count as gone.
-    missed: Vec<OsString>,
+    /// Files that are not there, and since when.
+    missed: BTreeMap<OsString, Instant>,
 }
 
 impl Sightings {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, directory: None, fault: None, seen: BTreeMap::new(), missed: Vec::new() }
+        Self { path, directory: None, opened: 0, fault: None, seen: BTreeMap::new(), missed: BTreeMap::new() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -63,22 +71,26 @@ impl Sightings {
         self.directory.as_ref()
     }
 
-    /// Makes sure that the directory at hand is the one that the path leads to; `true` when it is another one than
-    /// before. One that has gone, or may not be used, changes nothing of what serves.
-    pub(super) fn open(&mut self) -> bool {
+    /// Which one of those that the path has led to it is.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Makes sure that the directory at hand is the one that the path leads to. One that has gone, or may not be
+    /// used, changes nothing of what serves.
+    pub(super) fn open(&mut self) {
         if self.directory.as_ref().is_some_and(Directory::is_current) {
-            return false;
+            return;
         }
         match Directory::open(&self.path) {
             Ok(directory) => {
                 self.directory = Some(directory);
+                self.opened += 1;
                 self.fault = None;
-                true
             }
             Err(refused) => {
                 self.directory = None;
                 self.complain(refused);
-                false
             }
         }
     }
@@ -101,14 +113,17 @@ impl Sightings {
     /// such a one, and one that has gone is not looked for again.
     pub(super) fn look(&mut self, whole: &[OsString], all: bool) -> Look {
         let mut look = Look::default();
-        let Some(directory) = &self.directory else { return look };
-        let files = match directory.list() {
-            Ok(files) => files,
-            Err(refused) => {
+        let files = match self.directory.as_ref().map(Directory::list) {
+            Some(Ok(files)) => files,
+            Some(Err(refused)) => {
                 self.complain(refused);
                 return look;
             }
+            None => return look,
         };
+        // First: a file that was renamed leaves its names free for the other.
+        self.look_for_the_gone(&files, all, &mut look);
+        let Some(directory) = &self.directory else { return look };
         for file in &files {
             let known = self.seen.get(file);
             match directory.stamp(file) {
@@ -116,7 +131,12 @@ impl Sightings {
                     let same = known
                         .and_then(|sight| sight.stamp)
                         .is_some_and(|seen| stamp.is_unchanged_since(&seen));
-                    if same && known.is_some_and(|sight| sight.hash.is_some()) {
+                    if same && known.is_some_and(|sight| sight.hash.is_some() || sight.refused.is_some()) {
+                        continue;
+                    }
+                    let not_before = known.and_then(|sight| sight.not_before).filter(|_| !all);
+                    if not_before.is_some_and(|until| Instant::now() < until) {
+                        look.unsettled = true;
                         continue;
                     }
                     if all || whole.contains(file) || stamp.is_at_rest_for(REST) {
@@ -134,20 +154,19 @@ impl Sightings {
                 }
             }
         }
-        self.look_for_the_gone(&files, all, &mut look);
         look
     }
 
-    /// A build or a copy may remove a file a moment before it writes it anew: gone is what is not there twice.
     fn look_for_the_gone(&mut self, files: &[OsString], all: bool, look: &mut Look) {
         let missing: Vec<_> = self.seen.keys().filter(|file| !files.contains(file)).cloned().collect();
-        let before = std::mem::take(&mut self.missed);
+        self.missed.retain(|file, _| missing.contains(file));
         for file in missing {
-            if all || before.contains(&file) {
+            let since = self.missed.entry(file.clone()).or_insert_with(Instant::now);
+            if all || since.elapsed() >= GONE {
+                self.missed.remove(&file);
                 self.seen.remove(&file);
                 look.changes.push(Change::Gone(file));
             } else {
-                self.missed.push(file);
                 look.unsettled = true;
             }
         }
@@ -160,18 +179,26 @@ impl Sightings {
 
     /// The file has this content, and it has been acted on.
     pub(super) fn settle(&mut self, file: &OsStr, stamp: Stamp, hash: ContentHash) {
-        self.seen.insert(file.to_owned(), Sight { stamp: Some(stamp), hash: Some(hash), refused: None });
+        let sight = Sight { stamp: Some(stamp), hash: Some(hash), refused: None, not_before: None };
+        self.seen.insert(file.to_owned(), sight);
     }
 
     /// The file was refused for a cause that may pass: it is tried at every look.
     pub(super) fn try_again(&mut self, file: &OsStr) {
-        let sight = self.seen.entry(file.to_owned());
-        sight.or_insert(Sight { stamp: None, hash: None, refused: None }).hash = None;
+        let sight = Sight { stamp: None, hash: None, refused: None, not_before: None };
+        self.seen.insert(file.to_owned(), sight);
     }
 
-    /// The file was refused before it could be read.
-    pub(super) fn refuse(&mut self, file: &OsStr, refused: Refused) {
-        self.seen.insert(file.to_owned(), Sight { stamp: None, hash: None, refused: Some(refused) });
+    /// As [`Sightings::try_again`], but not sooner than this.
+    pub(super) fn try_again_after(&mut self, file: &OsStr, length: Duration) {
+        let not_before = Some(Instant::now() + length);
+        self.seen.insert(file.to_owned(), Sight { stamp: None, hash: None, refused: None, not_before });
+    }
+
+    /// The file was refused before it could be read, or as it was by `stamp`.
+    pub(super) fn refuse(&mut self, file: &OsStr, stamp: Option<Stamp>, refused: Refused) {
+        let sight = Sight { stamp, hash: None, refused: Some(refused), not_before: None };
+        self.seen.insert(file.to_owned(), sight);
     }
 
     /// Every file that was seen.

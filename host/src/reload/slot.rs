@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::order::{PluginRow, Retained};
 use crate::load::{Refused, Staged};
@@ -18,6 +19,8 @@ pub(super) struct Slot {
     pub(super) serving: Option<Arc<Generation>>,
     /// The content to go back to: what served before.
     pub(super) before: Option<Staged>,
+    /// The generation that is to go back as soon as it can, the next try, and why.
+    pub(super) goes_back: Option<(u64, Instant, String)>,
     /// Generations that answer their last requests, or are about to be unloaded.
     pub(super) draining: Vec<u64>,
     pub(super) retained: Vec<Retained>,
@@ -29,6 +32,35 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// Another generation serves from now on; gives back the one before. With `keep_before`, `copy` is
+    /// its content, the one to go back to.
+    pub(super) fn replace(
+        &mut self,
+        new: Arc<Generation>,
+        keep_before: bool,
+        copy: Option<Staged>,
+    ) -> Option<Arc<Generation>> {
+        let is_restart = self.is_restart(&new);
+        let before = self.serving.replace(new);
+        if !keep_before {
+            self.before = None;
+        } else if !is_restart {
+            self.before = copy;
+        }
+        (self.refused, self.removed, self.goes_back) = (None, false, None);
+        before
+    }
+
+    /// Whether the content is the one that serves already.
+    pub(super) fn is_restart(&self, new: &Generation) -> bool {
+        self.serving.as_ref().is_some_and(|before| before.identity.hash == new.identity.hash)
+    }
+
+    /// Whether there is nothing to tell of the plugin any more.
+    pub(super) fn is_blank(&self) -> bool {
+        self.serving.is_none() && self.draining.is_empty() && self.retained.is_empty() && self.unloaded == 0
+    }
+
     /// A generation has ended.
     pub(super) fn ended(&mut self, generation: u64, how: &Retired) {
         self.draining.retain(|draining| *draining != generation);

@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::failpoint;
 use super::order::{Order, Retained};
 use super::plugins::Plugins;
 use super::slot::MOST_DRAINING;
 use crate::config::Config;
 use crate::dispatch::{Gate, Held};
+use crate::failpoint;
 use crate::load::{Reason, Refused, Staged};
 use crate::plugin::{Generation, Probation, Stillborn, Undone, aside};
 
@@ -63,7 +63,6 @@ impl Plugins {
         let settings =
             config.plugin.get(&name).map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
         self.prober.probe(&staged, settings.as_bytes(), config.plugins.probe)?;
-        failpoint::pass("load")?;
         let probation = on_probation.then(|| self.probation(&name, config)).flatten();
         let generation = match self.nursery.hatch(staged, config, probation, config.plugins.probe) {
             Ok(generation) => Arc::new(generation),
@@ -152,7 +151,9 @@ impl Plugins {
     pub(super) fn commit(&mut self, prepared: Vec<Prepared>, config: Arc<Config>) -> Result<(), GivenUp> {
         // Copied before anybody is held: it takes milliseconds. Without memory for a copy there is no way back.
         let copies = prepared.iter().map(|new| {
-            let before = self.slots.get(&new.name)?.serving.as_ref().filter(|_| new.keep_before)?;
+            let slot = self.slots.get(&new.name)?;
+            let before =
+                slot.serving.as_ref().filter(|_| new.keep_before && !slot.is_restart(&new.generation))?;
             before.staged_again()?.ok()
         });
         let copies: Vec<_> = copies.collect();
@@ -163,9 +164,8 @@ impl Plugins {
         });
         // Whatever happens, who waits is let through at the end.
         let _opens = held.as_ref().map(|held| Opens(Arc::clone(&held.gate)));
-        if let Some(held) = &held
-            && let Err(given_up) = self.hand_over(&handing_over, held, &config)
-        {
+        let handed_over = held.as_ref().map_or(Ok(()), |held| self.hand_over(&handing_over, held, &config));
+        if let Err(given_up) = handed_over.and_then(|()| may_publish(&prepared)) {
             self.publish(None);
             prepared.into_iter().for_each(|new| self.discard(new.generation));
             return Err(given_up);
@@ -174,11 +174,8 @@ impl Plugins {
         let mut replaced = Vec::new();
         for (new, copy) in prepared.into_iter().zip(copies) {
             let slot = self.slots.entry(new.name).or_default();
-            let before = slot.serving.replace(new.generation);
-            slot.before = copy;
+            replaced.extend(slot.replace(new.generation, new.keep_before, copy));
             slot.file = new.file.or(slot.file.take());
-            (slot.refused, slot.removed) = (None, false);
-            replaced.extend(before);
         }
         self.publish(None);
         replaced.into_iter().for_each(|before| self.retire(before));
@@ -203,11 +200,12 @@ impl Plugins {
     /// Carries the state of each of these plugins over, while their calls are held.
     fn hand_over(&self, handing_over: &[&Prepared], held: &Held, config: &Config) -> Result<(), GivenUp> {
         if !self.publish(Some(held)) {
-            // A method of the generation that is to give its state runs on an I/O thread, and does not end.
-            let plugin = handing_over.first().map_or_else(String::new, |new| new.name.clone());
-            let refused =
-                Refused::new(Reason::HandOverBusy, "an inline method has not returned for a second");
-            return Err(GivenUp { plugin, refused });
+            // An `inline` method that was found in the table before may still change the state.
+            let detail = "an inline method holds up a thread that serves connections";
+            return Err(GivenUp {
+                plugin: held.plugins.first().cloned().unwrap_or_default(),
+                refused: Refused::new(Reason::HandOverBusy, detail),
+            });
         }
         let until = Instant::now() + config.plugins.hand_over;
         for new in handing_over {
@@ -238,19 +236,27 @@ impl Plugins {
             }
             std::thread::sleep(LOOK);
         }
-        failpoint::pass("hand-over")?;
+        failpoint::pass("held")?;
         let schema = before.state.unwrap_or(0);
         let left = |now| until.saturating_duration_since(now).max(Duration::from_millis(1));
         let giver = Arc::clone(before);
         let given = aside("hand-over", left(Instant::now()), move || giver.instance().hand_over());
         let state = settle(given, Reason::HandOverFailed)?;
-        failpoint::pass("take-over")?;
+        failpoint::pass("hand-over")?;
         let taker = Arc::clone(after);
         let taken =
             aside("take-over", left(Instant::now()), move || taker.instance().take_over(schema, &state));
         settle(taken, Reason::TakeOverFailed)?;
-        failpoint::pass("publish")
+        failpoint::pass("take-over")
     }
+}
+
+fn may_publish(prepared: &[Prepared]) -> Result<(), GivenUp> {
+    let given_up = |refused| GivenUp {
+        plugin: prepared.first().map(|new| new.name.clone()).unwrap_or_default(),
+        refused,
+    };
+    failpoint::pass("publish").map_err(given_up)
 }
 
 /// Lets everybody through when it goes.

@@ -8,36 +8,50 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::{Order, Orders};
 
-/// Watches until it is dropped.
-pub(super) struct Watcher(Option<RecommendedWatcher>);
+/// Watches the directory that there is.
+pub(super) struct Watcher {
+    orders: Orders,
+    watching: Option<RecommendedWatcher>,
+    /// Which directory, of those that the path has led to.
+    which: Option<u64>,
+}
 
 impl Watcher {
-    /// Watches `directory`, if any, and sends an order to look when something happens in it. Without the system's
-    /// help the directory is still looked at every few seconds.
-    pub(super) fn start(directory: Option<&Path>, orders: &Orders) -> Self {
-        let Some(directory) = directory else { return Self(None) };
-        let hints = orders.clone();
-        let watching = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if let Some(whole) = hint(event) {
-                hints.send(Order::Look(whole));
-            }
-        });
-        let watching = watching.and_then(|mut watcher| {
-            watcher.watch(directory, RecursiveMode::NonRecursive)?;
-            Ok(watcher)
-        });
-        match watching {
-            Ok(watcher) => Self(Some(watcher)),
-            Err(error) => {
-                tracing::warn!(directory = %directory.display(), "it cannot be watched, and is looked at now and then: {error}");
-                Self(None)
-            }
-        }
+    /// `orders` are told when something happens.
+    pub(super) fn new(orders: Orders) -> Self {
+        Self { orders, watching: None, which: None }
     }
 
-    pub(super) fn is_watching(&self) -> bool {
-        self.0.is_some()
+    /// Watches this directory from now on, and no other. Without the system's help, which is said once, it is still
+    /// looked at every few seconds.
+    pub(super) fn follow(&mut self, directory: Option<(&Path, u64)>) {
+        let Some((directory, which)) = directory else {
+            (self.watching, self.which) = (None, None);
+            return;
+        };
+        if self.which == Some(which) {
+            return;
+        }
+        self.which = Some(which);
+        self.watching = match watch(directory, self.orders.clone()) {
+            Ok(watching) => Some(watching),
+            Err(error) => {
+                let directory = directory.display();
+                tracing::warn!(%directory, "it cannot be watched, and is looked at now and then: {error}");
+                None
+            }
+        };
     }
+}
+
+fn watch(directory: &Path, orders: Orders) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        if let Some(whole) = hint(event) {
+            orders.send(Order::Look(whole));
+        }
+    })?;
+    watcher.watch(directory, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
 }
 
 /// What an event says: nothing of interest, or that there is something to see, with the names of files that are

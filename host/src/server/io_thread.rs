@@ -12,6 +12,7 @@ use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 
+use super::threads::Threads;
 use crate::clock::Wakes;
 use crate::connection::{Connection, Left, Manner, Packed, Poker, Thread};
 use crate::dispatch::{Dispatcher, mark_io_thread};
@@ -34,14 +35,21 @@ pub(super) enum Order {
     Resume(Box<Packed>),
     /// An `inline` method for a thread that may not run it.
     Run(Arc<Call>),
-    /// Everything goes to this thread from now on; end when it has.
-    Leave(Orders),
+    /// Everything goes to those that serve from now on; end when it has.
+    Leave(Arc<Threads>),
     /// Answer what is in flight, take nothing new, and end when no connection is left.
     Drain,
     /// Answer what is in flight now, as if its deadline had come.
     Hurry,
     /// End now.
     Cut,
+}
+
+impl Order {
+    /// Whether any of the threads can do it.
+    fn is_for_any(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Resume(_) | Self::Run(_))
+    }
 }
 
 /// The way to one I/O thread.
@@ -74,12 +82,14 @@ impl Orders {
 
 /// One I/O thread, seen from outside.
 pub(super) struct IoThread {
+    /// Counts the I/O threads of this host.
+    pub(super) number: u64,
     pub(super) orders: Orders,
     thread: JoinHandle<usize>,
 }
 
 impl IoThread {
-    pub(super) fn start(number: usize, dispatcher: Arc<Dispatcher>) -> io::Result<Self> {
+    pub(super) fn start(number: u64, dispatcher: Arc<Dispatcher>) -> io::Result<Self> {
         let (orders, received) = unbounded_channel();
         let load = Arc::new(AtomicUsize::new(0));
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -89,7 +99,7 @@ impl IoThread {
             let local = LocalSet::new();
             local.block_on(&runtime, Serving::new(dispatcher, &shared).run(received))
         })?;
-        Ok(Self { orders: Orders { orders, load }, thread })
+        Ok(Self { number, orders: Orders { orders, load }, thread })
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -111,20 +121,21 @@ struct Serving<'t> {
     load: &'t AtomicUsize,
     connections: JoinSet<Ended>,
     pokers: Slab<Poker>,
-    successor: Option<Orders>,
+    /// Who takes over, once this thread leaves.
+    successors: Option<Arc<Threads>>,
 }
 
 impl<'t> Serving<'t> {
     fn new(dispatcher: Arc<Dispatcher>, load: &'t AtomicUsize) -> Self {
         let thread = Thread::new(dispatcher, Wakes::default());
-        Self { thread, load, connections: JoinSet::new(), pokers: Slab::new(), successor: None }
+        Self { thread, load, connections: JoinSet::new(), pokers: Slab::new(), successors: None }
     }
 
     /// Serves to the end; gives back how many connections were cut.
     async fn run(mut self, mut orders: UnboundedReceiver<Order>) -> usize {
         let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run());
         let cut = loop {
-            let leaves = self.thread.draining.get() || self.successor.is_some();
+            let leaves = self.thread.draining.get() || self.successors.is_some();
             if leaves && self.connections.is_empty() {
                 break 0;
             }
@@ -151,24 +162,27 @@ impl<'t> Serving<'t> {
         self.connections.shutdown().await;
         // What was sent before the thread was known to leave is not lost.
         orders.close();
-        if let Some(successor) = &self.successor {
+        if let Some(successors) = &self.successors {
             while let Some(order) = orders.recv().await {
-                // A successor that has ended was cut itself.
-                let _ = successor.send(order);
+                // When all have ended, what is left is cut as they were.
+                let _ = successors.send(order);
             }
         }
         cut
     }
 
     fn obey(&mut self, order: Order) {
-        let order = match &self.successor {
-            Some(successor) => match successor.send(order) {
-                Ok(()) => {
-                    return;
+        let order = match &self.successors {
+            Some(successors) if order.is_for_any() => match successors.send(order) {
+                Ok(()) => return,
+                Err(order) => {
+                    // The host ends, and they have ended already: what is here is served to its end here.
+                    self.successors = None;
+                    self.thread.leaving.set(false);
+                    order
                 }
-                Err(order) => order,
             },
-            None => order,
+            _ => order,
         };
         match order {
             Order::Serve(Accepted { number, stream, manner, permit }) => {
@@ -180,8 +194,8 @@ impl<'t> Serving<'t> {
             }
             Order::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),
             Order::Run(call) => call.run_here(),
-            Order::Leave(successor) => {
-                self.successor = Some(successor);
+            Order::Leave(successors) => {
+                self.successors = Some(successors);
                 self.thread.leaving.set(true);
                 self.poke();
             }
@@ -215,11 +229,12 @@ impl<'t> Serving<'t> {
     }
 
     fn ended(&mut self, (place, left): Ended) {
-        self.load.fetch_sub(1, Ordering::Relaxed);
         drop(self.pokers.remove(place));
-        if let (Left::Moves(packed), Some(successor)) = (left, &self.successor) {
-            // Dropped when the successor was cut: then it is cut, too.
-            let _ = successor.send(Order::Resume(packed));
+        match left {
+            Left::Closed(_) => {
+                self.load.fetch_sub(1, Ordering::Relaxed);
+            }
+            Left::Moves(packed) => self.obey(Order::Resume(packed)),
         }
     }
 }

@@ -120,8 +120,16 @@ impl Server {
             let _ = tokio::time::timeout(LAST_WORDS, all_ended(&threads)).await;
         }
         tell(&threads, || Order::Cut);
-        let join = move || threads.into_iter().map(IoThread::join).sum::<usize>();
-        let cut = tokio::task::spawn_blocking(join).await.unwrap_or(0);
+        let _ = tokio::time::timeout(LAST_WORDS, all_ended(&threads)).await;
+        // One that an inline method holds up cannot be ended: it must not keep the host from it.
+        let (ended, held_up): (Vec<_>, Vec<_>) = threads.into_iter().partition(IoThread::has_ended);
+        let count = ended.len();
+        let cut = ended.into_iter().map(IoThread::join).sum::<usize>();
+        self.threads.joined(count);
+        if !held_up.is_empty() {
+            let threads = held_up.len();
+            tracing::error!(threads, "I/O threads are held up by inline methods, and left");
+        }
         match why {
             None => tracing::info!("drained"),
             Some(why) => tracing::warn!(why, unfinished, connections_cut = cut, "ended before all was done"),

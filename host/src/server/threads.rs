@@ -5,7 +5,7 @@
 //! new set of threads takes over, connections and all, and the old ones end and are joined.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -21,13 +21,39 @@ const LOOK: Duration = Duration::from_micros(200);
 pub(super) struct Threads {
     /// The ways to the current ones.
     ways: ArcSwap<Vec<Orders>>,
-    /// The current ones themselves; empty once the host has ended. Held for the length of a turnover.
-    set: Mutex<Vec<IoThread>>,
+    set: Mutex<Set>,
     dispatcher: Arc<Dispatcher>,
+    me: Weak<Self>,
 }
 
-fn start(count: usize, dispatcher: &Arc<Dispatcher>) -> io::Result<Vec<IoThread>> {
-    (0..count).map(|number| IoThread::start(number, Arc::clone(dispatcher))).collect()
+/// The threads themselves.
+struct Set {
+    /// Those that serve; none once the host ends.
+    current: Vec<IoThread>,
+    /// Replaced, and not ended yet: a method that blocks can hold one up for long.
+    leaving: Vec<IoThread>,
+    /// Given to who ends the host, and not joined yet.
+    ending: usize,
+    ends: bool,
+    /// The number of the next one, so that those of one moment are told from later ones.
+    next: u64,
+}
+
+impl Set {
+    fn start(&mut self, count: usize, dispatcher: &Arc<Dispatcher>) -> io::Result<Vec<IoThread>> {
+        let first = self.next;
+        self.next += count as u64;
+        (first..self.next).map(|number| IoThread::start(number, Arc::clone(dispatcher))).collect()
+    }
+
+    /// Joins those that have ended.
+    fn reap(&mut self) {
+        let (ended, leaving) = std::mem::take(&mut self.leaving).into_iter().partition(IoThread::has_ended);
+        self.leaving = leaving;
+        ended.into_iter().for_each(|thread: IoThread| {
+            thread.join();
+        });
+    }
 }
 
 fn ways(set: &[IoThread]) -> Arc<Vec<Orders>> {
@@ -36,12 +62,17 @@ fn ways(set: &[IoThread]) -> Arc<Vec<Orders>> {
 
 impl Threads {
     pub(super) fn start(count: usize, dispatcher: &Arc<Dispatcher>) -> io::Result<Arc<Self>> {
-        let set = start(count, dispatcher)?;
-        let ways = ArcSwap::new(ways(&set));
-        Ok(Arc::new(Self { ways, set: Mutex::new(set), dispatcher: Arc::clone(dispatcher) }))
+        let mut set = Set { current: Vec::new(), leaving: Vec::new(), ending: 0, ends: false, next: 0 };
+        set.current = set.start(count, dispatcher)?;
+        Ok(Arc::new_cyclic(|me| Self {
+            ways: ArcSwap::new(ways(&set.current)),
+            set: Mutex::new(set),
+            dispatcher: Arc::clone(dispatcher),
+            me: me.clone(),
+        }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<IoThread>> {
+    fn lock(&self) -> MutexGuard<'_, Set> {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -61,42 +92,61 @@ impl Threads {
         }
     }
 
-    /// Tells all of them to answer what is in flight and end; there is no turnover from now on.
+    /// Tells all of them to answer what is in flight and end, also those that are leaving; there is no turnover from
+    /// now on. They are the caller's to join, who then says so by [`Threads::joined`].
     pub(super) fn drain(&self) -> Vec<IoThread> {
-        let set = std::mem::take(&mut *self.lock());
-        super::tell(&set, || Order::Drain);
-        set
+        let mut set = self.lock();
+        set.ends = true;
+        let mut all = std::mem::take(&mut set.current);
+        all.append(&mut set.leaving);
+        set.ending = all.len();
+        super::tell(&all, || Order::Drain);
+        all
+    }
+
+    /// So many of those that were given out have been joined.
+    pub(super) fn joined(&self, count: usize) {
+        self.lock().ending -= count;
+    }
+
+    /// Lets new threads take over; gives back the number of the first of them, or how many stay when there are none.
+    fn replace(&self) -> Result<u64, usize> {
+        let mut set = self.lock();
+        let (before, count) = (set.next, set.current.len());
+        if set.ends {
+            return Ok(before);
+        }
+        let (new, me) = match (set.start(count, &self.dispatcher), self.me.upgrade()) {
+            (Ok(new), Some(me)) => (new, me),
+            (Ok(_), None) => return Err(count),
+            (Err(error), _) => {
+                tracing::error!(%error, "there are no new I/O threads to be had");
+                return Err(count);
+            }
+        };
+        self.ways.store(ways(&new));
+        let old = std::mem::replace(&mut set.current, new);
+        super::tell(&old, || Order::Leave(Arc::clone(&me)));
+        set.leaving.extend(old);
+        Ok(before)
     }
 }
 
 impl Turnover for Threads {
     fn turn_over(&self, until: Instant) -> usize {
-        let mut set = self.lock();
-        if set.is_empty() {
-            return 0;
-        }
-        let new = match start(set.len(), &self.dispatcher) {
-            Ok(new) => new,
-            Err(error) => {
-                tracing::error!(%error, "there are no new I/O threads to be had");
-                return set.len();
-            }
+        let first_new = match self.replace() {
+            Ok(first_new) => first_new,
+            Err(left) => return left,
         };
-        self.ways.store(ways(&new));
-        let mut old = std::mem::replace(&mut *set, new);
-        for (old, new) in old.iter().zip(set.iter()) {
-            // One that has ended has nothing to give.
-            let _ = old.orders.send(Order::Leave(new.orders.clone()));
-        }
         loop {
-            let (ended, running): (Vec<_>, Vec<_>) = old.into_iter().partition(IoThread::has_ended);
-            ended.into_iter().for_each(|thread| {
-                thread.join();
-            });
-            if running.is_empty() || Instant::now() >= until {
-                return running.len();
+            let mut set = self.lock();
+            set.reap();
+            // Also those that an earlier turnover gave up: they may have run the code in question as well.
+            let left = set.leaving.iter().filter(|thread| thread.number < first_new).count() + set.ending;
+            drop(set);
+            if left == 0 || Instant::now() >= until {
+                return left;
             }
-            old = running;
             std::thread::sleep(LOOK);
         }
     }

@@ -15,7 +15,7 @@ use abi_stable::prefix_type::WithMetadata;
 use super::future::{self, PollInto};
 use super::sink::{Out, text};
 use super::types::{HostTable, HostTableRef, RawForeignFuture, RawOutcome, Sink, Slice};
-use crate::{Error, Level};
+use crate::{Error, Level, Run};
 
 /// A future that is ready when a sleep is over.
 pub type SleepFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -61,10 +61,18 @@ pub struct CallFacts<'a> {
     pub id: RequestId<'a>,
     /// How many methods called one another to come here; 0 for a request from a socket.
     pub depth: u32,
-    /// Whether the running method may wait: not on a thread that serves connections.
-    pub may_wait: bool,
+    /// The way the method runs.
+    pub run: Run,
     /// Set when nobody waits for the answer any more.
     pub cancelled: AtomicBool,
+}
+
+impl CallFacts<'_> {
+    /// Whether the running method may wait: not on a thread that serves connections, nor on one that polls others.
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        self.run == Run::Blocking
+    }
 }
 
 /// A request's id as text: the client's, or one that is made when somebody first asks for it.

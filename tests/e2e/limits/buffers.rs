@@ -133,12 +133,12 @@ fn a_hundred_large_requests_at_once_stay_within_the_budget() {
 #[test]
 fn a_large_frame_leaves_no_room_behind_it() {
     /// In MiB: what the allocators of two I/O threads keep of one frame each, and far from ten of them.
-    const MOST: usize = 48;
+    const MOST: usize = 32;
     let host = host("frame = \"16MiB\"\nbuffers = \"64MiB\"");
     let mut peers: Vec<Peer> = (0..10).map(|_| host.peer()).collect();
     peers.iter_mut().for_each(Peer::assert_usable);
     let before = resident_kib(host.pid());
-    let large = frame(V1_0, SYNC, envelope("fixture.no_such", &json!("x".repeat(8 * MIB))));
+    let large = frame(V1_0, SYNC, envelope("fixture.no_such", &json!("x".repeat(4 * MIB))));
     for peer in &mut peers {
         peer.send(&large);
         // The beginning of the next one, which stays.

@@ -72,6 +72,8 @@ fn build() -> Artifacts {
     let (root, target, profile) = (root(), target(), profile());
     let plugins = packages_in(&root.join("plugins"));
     let mut words = vec!["-p", "jackfield", "--bin", "jackfield", "--lib", "--profile", &profile];
+    // Each step of a reload can be told to fail; without a file that says so, none does.
+    words.extend(["--features", "jackfield/failpoints"]);
     for plugin in &plugins {
         words.extend(["-p", plugin]);
     }

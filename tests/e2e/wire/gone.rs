@@ -11,7 +11,7 @@ use crate::support::peer::{
 };
 use crate::support::{HostProcess, until};
 
-const ROUNDS: usize = 320;
+const ROUNDS: usize = 160;
 
 /// One client, and where it ends.
 fn one(host: &HostProcess, round: usize) {

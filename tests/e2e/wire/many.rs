@@ -108,8 +108,9 @@ fn flood(stream: &UnixStream, requests: &[u8], kind: u8) -> usize {
 
 #[test]
 fn a_flood_on_one_connection_does_not_starve_another() {
-    /// On a machine of two processors that runs other tests as well: starving would take seconds.
-    const MOST: Duration = Duration::from_secs(1);
+    /// What half of the bystanders' requests may take, on a busy machine: who starves waits
+    /// for a second or more, each time.
+    const MOST: Duration = Duration::from_millis(500);
     let host = HostProcess::with(&[]);
     // Enough connections that every I/O thread serves a flood and a bystander.
     let threads = std::thread::available_parallelism().unwrap().get();
@@ -123,21 +124,25 @@ fn a_flood_on_one_connection_does_not_starve_another() {
             let running: Vec<_> =
                 floods.iter().map(|stream| scope.spawn(|| flood(stream, &flooding, kind))).collect();
             let mut bystanders: Vec<_> = (0..threads).map(|_| host.peer()).collect();
-            let mut slowest = Duration::ZERO;
-            for _ in 0..100 {
+            let mut took = Vec::new();
+            for _ in 0..15 {
                 for bystander in &mut bystanders {
                     let begun = Instant::now();
                     bystander.assert_usable();
-                    slowest = slowest.max(begun.elapsed());
+                    took.push(begun.elapsed());
                 }
             }
+            took.sort_unstable();
+            let (half, slowest) = (took[took.len() / 2], took[took.len() - 1]);
             for stream in &floods {
                 let _ = stream.shutdown(Shutdown::Both);
             }
             let answered: usize = running.into_iter().map(|running| running.join().unwrap()).sum();
-            println!("kind {kind}: {answered} answered in the flood, the slowest bystander took {slowest:?}");
+            println!(
+                "kind {kind}: {answered} answered in the flood; bystanders took {half:?}, {slowest:?} at most"
+            );
             assert!(answered > 5000, "only {answered}: that was no flood");
-            assert!(slowest < MOST, "a bystander waited {slowest:?}");
+            assert!(half < MOST, "half of the bystanders waited {half:?} and more");
         });
     }
 }

@@ -23,7 +23,8 @@ final class Call
     public int $sentAt = 0;
     /** Whether an earlier try was lost after all of it had been sent. */
     public bool $maybeStarted = false;
-    public readonly Future $future;
+    /** Who waits for the outcome; null once it is known, so that an ended call keeps no result in memory. */
+    public ?Future $future;
     /** When the call was submitted, as hrtime(true). */
     public readonly int $started;
 
@@ -40,6 +41,11 @@ final class Call
         Multiplexer $multiplexer,
     ) {
         $this->started = hrtime(true);
-        $this->future = new Future($multiplexer, $this);
+        $this->future = new Future($multiplexer, $this, $id);
+    }
+
+    public function hasEnded(): bool
+    {
+        return $this->future === null;
     }
 }

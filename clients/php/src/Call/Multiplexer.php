@@ -24,6 +24,9 @@ use Jackfield\Wire\Header;
 
 final class Multiplexer
 {
+    /** Calls that are collected at most, before what can be sent is sent. */
+    private const CORKED = 256;
+
     private readonly Traffic $traffic;
     /** @var \SplQueue<array{string, \Closure(): void}> callbacks of calls that ended, with the call's id */
     private \SplQueue $callbacks;
@@ -55,24 +58,28 @@ final class Multiplexer
     public function submit(string $method, mixed $params, int $deadline, bool $idempotent, ?int $timestamp = null): Future
     {
         $this->checkProcess();
-        if ($this->traffic->queue->count() > $this->options->maxQueued) {
-            throw new PoolFullException("{$this->options->maxQueued} calls are waiting for a connection already");
-        }
         $id = Uuid::v4();
         $frame = Header::frame(Header::ASYNC_REQUEST, Envelope::request($id, $method, $params, $timestamp));
         $call = new Call($id, $method, $frame, $deadline, $idempotent, $this);
+        $future = $call->future;
         $this->alive[$id] = $call;
         $this->deadlines->add($deadline, $call, count($this->alive));
         $this->log->asyncSent($id, $method);
         $this->traffic->queue->add($call);
-        if ($this->corks === 0) {
+        if ($this->corks === 0 || $this->traffic->queue->count() >= self::CORKED) {
             $this->traffic->send(hrtime(true));
         }
-        while ($this->traffic->queue->bytes() > $this->options->maxUnsentBytes && !$call->future->isDone()) {
+        if ($this->traffic->queue->count() > $this->options->maxQueued && !$call->hasEnded()) {
+            $full = new PoolFullException("{$this->options->maxQueued} calls are waiting for a connection already");
+            $this->traffic->withdraw($call);
+            $this->end($call, null, $full);
+            throw $full;
+        }
+        while ($this->traffic->queue->bytes() > $this->options->maxUnsentBytes && !$call->hasEnded()) {
             $this->tick($call->deadline);
         }
 
-        return $call->future;
+        return $future;
     }
 
     /** Collects what the function submits, so that it leaves in as few writes as possible. */
@@ -88,9 +95,17 @@ final class Multiplexer
         }
     }
 
+    /** Ticks until another call may wait for its turn, or the deadline is there. */
+    public function awaitRoom(int $deadline): void
+    {
+        while ($this->traffic->queue->count() >= max(1, $this->options->maxQueued) && hrtime(true) < $deadline) {
+            $this->tick($deadline);
+        }
+    }
+
     public function cancel(Call $call): bool
     {
-        if ($call->future->isDone()) {
+        if ($call->hasEnded()) {
             return false;
         }
         $sent = $this->traffic->withdraw($call);
@@ -191,7 +206,9 @@ final class Multiplexer
         unset($this->alive[$call->id]);
         $this->ended++;
         $this->log->asyncDone($call->id, $call->method, $call->started, $failure);
-        $call->future->settle($result, $failure);
+        $future = $call->future;
+        $call->future = null;
+        $future?->settle($result, $failure);
     }
 
     /**

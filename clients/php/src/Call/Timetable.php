@@ -38,7 +38,7 @@ final class Timetable
     {
         while (!$this->heap->isEmpty()) {
             [$at, $call] = $this->heap->top();
-            if (!$call->future->isDone()) {
+            if (!$call->hasEnded()) {
                 return $at;
             }
             $this->heap->extract();
@@ -61,7 +61,7 @@ final class Timetable
         $this->heap = new \SplPriorityQueue();
         while (!$old->isEmpty()) {
             [$at, $call] = $old->extract();
-            if (!$call->future->isDone()) {
+            if (!$call->hasEnded()) {
                 $this->heap->insert([$at, $call], -$at);
             }
         }

@@ -77,9 +77,14 @@ final class Traffic
     /** Gives queued calls their places and sends what can be sent. */
     public function send(int $now): void
     {
+        foreach ($this->connections as $connection) {
+            if ($connection->probedUntil !== null && $connection->probedUntil <= $now) {
+                $this->drop($connection);
+            }
+        }
         while (($call = $this->queue->head($now)) !== null) {
             try {
-                $connection = $this->place($now, $call->deadline);
+                $connection = $this->place($now);
             } catch (ConnectException $failure) {
                 $this->queue->remove($call);
                 $this->multiplexer->end($call, null, $failure);
@@ -138,16 +143,16 @@ final class Traffic
         return $this->connections === [] && $this->queue->count() === 0;
     }
 
-    /** When a call is to be sent again, or connecting to be tried again, as hrtime(true); null: never. */
+    /** When a call is to be sent again, connecting tried again, or a heartbeat given up, as hrtime(true); null: never. */
     public function nextDue(): ?int
     {
         $delayed = $this->queue->nextDue();
-        if ($this->queue->count() === 0 || $this->pool->isFull() || $this->withRoom() !== null) {
-            return $delayed;
+        $next = $this->probedUntil();
+        if ($next === null && $this->queue->count() > 0 && !$this->pool->isFull() && $this->withRoom() === null) {
+            $next = $this->pool->connectAt();
         }
-        $connect = $this->pool->connectAt();
 
-        return $delayed === null ? $connect : min($connect, $delayed);
+        return $delayed === null || $next === null ? $delayed ?? $next : min($next, $delayed);
     }
 
     /** @return array{read: list<resource>, write: list<resource>} */
@@ -172,11 +177,14 @@ final class Traffic
     }
 
     /** The connection for the next call; null when it has to wait. */
-    private function place(int $now, int $deadline): ?Connection
+    private function place(int $now): ?Connection
     {
         $connection = $this->withRoom();
         if ($connection !== null) {
             return $connection->unsentBytes() < self::CONGESTED ? $connection : null;
+        }
+        if ($this->probedUntil() !== null) {
+            return null;
         }
         if ($this->pool->isFull()) {
             // A connection that only owes replies to nobody makes room for one that is of use.
@@ -187,12 +195,13 @@ final class Traffic
                 }
             }
         }
-        $connection = $this->pool->take($now, $deadline);
-        if ($connection !== null) {
-            $this->connections[spl_object_id($connection)] = $connection;
+        $connection = $this->pool->take($now, null);
+        if ($connection === null) {
+            return null;
         }
+        $this->connections[spl_object_id($connection)] = $connection;
 
-        return $connection;
+        return $connection->probedUntil === null ? $connection : null;
     }
 
     /** The first connection in use that takes more calls: later ones are opened, and used, only when it is full. */
@@ -201,6 +210,7 @@ final class Traffic
         foreach ($this->connections as $connection) {
             if (
                 !$connection->retiring
+                && $connection->probedUntil === null
                 && count($connection->inFlight) + count($connection->owed) < $this->options->maxInFlightPerConnection
             ) {
                 return $connection;
@@ -208,6 +218,17 @@ final class Traffic
         }
 
         return null;
+    }
+
+    /** When the first heartbeat under way is given up, as hrtime(true); null: none is. */
+    private function probedUntil(): ?int
+    {
+        $first = null;
+        foreach ($this->connections as $connection) {
+            $first = min($first ?? PHP_INT_MAX, $connection->probedUntil ?? PHP_INT_MAX);
+        }
+
+        return $first === PHP_INT_MAX ? null : $first;
     }
 
     /** False when the connection is lost, which has been seen to. */
@@ -225,6 +246,7 @@ final class Traffic
     /** @param bool $last whether the connection has failed already and is closed after this */
     private function receive(Connection $connection, bool $last = false): void
     {
+        $wasProbed = $connection->probedUntil !== null;
         try {
             do {
                 $before = $connection->received;
@@ -242,8 +264,21 @@ final class Traffic
             $this->lose($connection, null);
         } elseif ($connection->retiring && $connection->inFlight === []) {
             $this->drop($connection);
-        } elseif ($connection->isAtRest()) {
-            unset($this->connections[spl_object_id($connection)]);
+        } else {
+            if ($wasProbed && $connection->probedUntil === null) {
+                // The calls that waited for this answer go out before the connection could count as idle.
+                $this->send(hrtime(true));
+            }
+            $this->rest($connection);
+        }
+    }
+
+    /** Gives a connection back to the pool if nothing is under way on it. */
+    private function rest(Connection $connection): void
+    {
+        $key = spl_object_id($connection);
+        if (isset($this->connections[$key]) && $connection->isAtRest()) {
+            unset($this->connections[$key]);
             $this->pool->give($connection);
         }
     }
@@ -265,12 +300,14 @@ final class Traffic
             $connection->isProven = true;
             $connection->retiring = $connection->retiring || Envelope::saysGoingAway($reply);
             $this->outcomes->replied($call, $reply);
+        } elseif ($kind === Header::HEARTBEAT) {
+            $connection->probedUntil = null;
         } elseif ($kind === Header::ERROR) {
             $this->notice($connection, Notice::read($payload));
         } elseif ($kind === Header::SYNC || $kind === Header::ASYNC_REQUEST) {
             throw new ProtocolException(sprintf('the peer sent a frame of kind %02x that nobody asked for', $kind));
         }
-        // Heartbeat answers and kinds of later versions belong to nobody and do no harm.
+        // Kinds of later versions, and heartbeat answers that nobody waits for, do no harm.
     }
 
     private function notice(Connection $connection, Notice $notice): void
@@ -294,7 +331,8 @@ final class Traffic
     private function lose(Connection $connection, ?JackfieldException $reason): void
     {
         $this->drop($connection);
-        if (!$connection->isProven) {
+        // One that dies while it is asked is an old one, no failure to connect.
+        if (!$connection->isProven && $connection->probedUntil === null) {
             $this->pool->connectFailed();
         }
         $this->outcomes->lost($connection, $reason);

@@ -37,6 +37,8 @@ final class Connection
     public bool $retiring = false;
     /** Whether an exchange was ever completed here. */
     public bool $isProven = false;
+    /** When a heartbeat under way has gone unanswered for too long, as hrtime(true); null: none is. */
+    public ?int $probedUntil = null;
     /** Bytes received by receive(). */
     public int $received = 0;
     /** When the last byte came, as hrtime(true). */
@@ -49,12 +51,14 @@ final class Connection
     private int $unsentOffset = 0;
     /** Bytes handed to the kernel since the connection was made. */
     private int $sent = 0;
+    private readonly ?Spin $spin;
 
     public function __construct(private readonly Transport $transport, private readonly Options $options, int $now)
     {
         $this->reader = new FrameReader($options->maxFrameBytes);
         $this->heardAt = $now;
         $this->restedAt = $transport->hasHistory() ? 0 : $now;
+        $this->spin = $options->spin > 0.0 ? new Spin((int) ($options->spin * 1e9)) : null;
     }
 
     /**
@@ -107,32 +111,41 @@ final class Connection
         }
     }
 
-    /**
-     * Whether a connection that was at rest may be used now. One that lay idle for long is asked by a heartbeat.
-     */
-    public function isUsable(int $now, int $deadline): bool
+    /** Whether a connection that was at rest may be used now, as far as can be seen without asking the peer. */
+    public function isUsable(int $now): bool
     {
-        $idle = $now - $this->restedAt;
-        if (
-            $this->retiring
-            || !$this->reader->isEmpty()
-            || $this->restedAt !== 0 && $idle > $this->options->idleTimeout * 1e9
-            || !$this->transport->begin()
+        return !$this->retiring
+            && $this->reader->isEmpty()
+            && ($this->restedAt === 0 || $now - $this->restedAt <= $this->options->idleTimeout * 1e9)
+            && $this->transport->begin()
             // Whatever waits to be read answers nothing that will be asked: the end of the connection, a notice of
             // one, a reply too many.
-            || $this->transport->read() !== ''
-        ) {
+            && $this->transport->isQuiet();
+    }
+
+    /** Whether it lay idle for so long, or for who knows how long, that the peer has to answer a heartbeat first. */
+    public function isDoubtful(int $now): bool
+    {
+        return $this->restedAt === 0 || $now - $this->restedAt > $this->options->healthCheckAfter * 1e9;
+    }
+
+    /** Asks the peer by a heartbeat and waits for its answer. */
+    public function answers(int $now, int $deadline): bool
+    {
+        try {
+            $this->heartbeat(min($deadline, $now + self::PROBE_NANOS));
+        } catch (JackfieldException) {
             return false;
-        }
-        if ($idle > $this->options->healthCheckAfter * 1e9) {
-            try {
-                $this->heartbeat(min($deadline, $now + self::PROBE_NANOS));
-            } catch (JackfieldException) {
-                return false;
-            }
         }
 
         return true;
+    }
+
+    /** Asks the peer by a heartbeat whose answer is read with whatever else comes. No call belongs here before it. */
+    public function probe(int $now): void
+    {
+        $this->unsent .= Header::HEARTBEAT_FRAME;
+        $this->probedUntil = $now + self::PROBE_NANOS;
     }
 
     /** Puts the connection to rest. */
@@ -146,7 +159,8 @@ final class Connection
     /** Whether nothing is in flight or owed, so that the connection can rest. */
     public function isAtRest(): bool
     {
-        return $this->inFlight === [] && $this->owed === [] && $this->unsent === '' && $this->reader->isEmpty();
+        return $this->inFlight === [] && $this->owed === [] && $this->probedUntil === null
+            && $this->unsent === '' && $this->reader->isEmpty();
     }
 
     /** Queues a call's frame behind what is unsent. flush() sends it. */
@@ -294,7 +308,7 @@ final class Connection
 
     private function more(int $deadline, string $what): void
     {
-        if (!$this->transport->wait(false, $deadline)) {
+        if ($this->spin?->sees($this->transport, $deadline) !== true && !$this->transport->wait(false, $deadline)) {
             throw $this->reader->isEmpty()
                 ? new TimeoutException("the deadline passed before the $what came", TimeoutException::WAIT, true)
                 : new TimeoutException("the deadline passed in the middle of the $what", TimeoutException::READ, true);

@@ -41,13 +41,14 @@ final class Pool
      * A connection for the caller alone until give() or drop(); null when there is none now, because the limit is
      * reached (isFull()) or because connecting failed and is tried again later (connectAt()).
      *
-     * @param int $deadline bounds the heartbeat on a connection that lay idle; nanoseconds of hrtime(true)
+     * @param int|null $deadline until when to wait for the answer to a heartbeat, on a connection that lay idle for
+     *                           long; nanoseconds of hrtime(true). Null: not here, the heartbeat is only on its way
      * @throws ConnectException for a failure that waiting cannot mend
      */
-    public function take(int $now, int $deadline): ?Connection
+    public function take(int $now, ?int $deadline): ?Connection
     {
         while (($connection = array_pop($this->idle)) !== null) {
-            if ($connection->isUsable($now, $deadline)) {
+            if ($this->isSound($connection, $now, $deadline)) {
                 return $this->busy[spl_object_id($connection)] = $connection;
             }
             $connection->close();
@@ -57,7 +58,7 @@ final class Pool
             if ($connection === null) {
                 break;
             }
-            if ($connection->isUsable($now, $deadline)) {
+            if ($this->isSound($connection, $now, $deadline)) {
                 return $this->busy[spl_object_id($connection)] = $connection;
             }
             // A socket kept from an earlier request, dead by now: its slot is open for a new one.
@@ -153,6 +154,21 @@ final class Pool
             $connection->close();
         }
         $this->idle = $this->busy = [];
+    }
+
+    private function isSound(Connection $connection, int $now, ?int $deadline): bool
+    {
+        if (!$connection->isUsable($now)) {
+            return false;
+        }
+        if ($connection->isDoubtful($now)) {
+            if ($deadline !== null) {
+                return $connection->answers($now, $deadline);
+            }
+            $connection->probe($now);
+        }
+
+        return true;
     }
 
     private function connect(int $now): ?Connection

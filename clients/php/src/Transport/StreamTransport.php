@@ -59,6 +59,12 @@ class StreamTransport implements Transport
         return $bytes;
     }
 
+    public function isQuiet(): bool
+    {
+        // False is "nothing yet"; an error counts as that too, and the write that follows meets it again.
+        return @stream_socket_recvfrom($this->stream, 1, STREAM_PEEK) === false;
+    }
+
     public function wait(bool $orWrite, int $deadline): bool
     {
         $write = $except = null;

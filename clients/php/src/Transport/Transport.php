@@ -24,6 +24,9 @@ interface Transport
      */
     public function read(): ?string;
 
+    /** Whether nothing has come and the peer has not ended the connection: one look, which takes nothing away. */
+    public function isQuiet(): bool;
+
     /**
      * Waits until something can be read (or written, if `$orWrite`).
      *

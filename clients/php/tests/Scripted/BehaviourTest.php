@@ -32,7 +32,7 @@ final class BehaviourTest extends TestCase
         'cancelled' => CancelledException::class,
     ];
 
-    /** @return iterable<string, array{string, array<string, int>}> */
+    /** @return iterable<string, array{string, array<string, int>, float}> file, variables, Options::$spin */
     public static function rows(): iterable
     {
         foreach (glob(self::SCRIPTS . '/*.json') ?: [] as $file) {
@@ -42,7 +42,11 @@ final class BehaviourTest extends TestCase
                 $runs = array_map(static fn (int $n): array => [$name => $n], range($range['from'], $range['to']));
             }
             foreach ($runs as $variables) {
-                yield $row['name'] . ($variables === [] ? '' : ' ' . http_build_query($variables)) => [$file, $variables];
+                $name = $row['name'] . ($variables === [] ? '' : ' ' . http_build_query($variables));
+                yield $name => [$file, $variables, 0.0];
+                if (str_starts_with($name, 'sync')) {
+                    yield "$name, spinning" => [$file, $variables, 0.002];
+                }
             }
         }
     }
@@ -51,7 +55,7 @@ final class BehaviourTest extends TestCase
      * @dataProvider rows
      * @param array<string, int> $variables
      */
-    public function testRow(string $file, array $variables): void
+    public function testRow(string $file, array $variables, float $spin): void
     {
         $row = self::read($file);
         $server = $this->playFile($file, $variables);
@@ -59,6 +63,7 @@ final class BehaviourTest extends TestCase
         $client = Client::connect($server->address, new Options(
             timeout: $options['timeout_ms'] / 1000,
             maxConnections: $options['max_connections'] ?? 20,
+            spin: $spin,
         ));
 
         $outcomes = self::perform($client, $row['client']['calls']);

@@ -182,9 +182,6 @@ final class PoolTest extends TestCase
 
     public function testAChildHasConnectionsOfItsOwn(): void
     {
-        if (!function_exists('pcntl_fork')) {
-            self::markTestSkipped('no pcntl');
-        }
         $server = $this->play([[['serve' => 'fifo']]]);
         $client = $this->client($server, timeout: 30.0);
         $client->call('system.echo', ['before']);

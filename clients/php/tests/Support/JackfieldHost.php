@@ -40,26 +40,18 @@ final class JackfieldHost
     }
 
     /**
-     * A running host, or null: why() then says what is missing.
+     * A running host.
      *
      * @param list<string> $plugins
      */
-    public static function start(Scratch $scratch, array $plugins = []): ?self
+    public static function start(Scratch $scratch, array $plugins = []): self
     {
         $binary = getenv('JACKFIELD_BIN');
-        foreach ($plugins as $plugin) {
-            if (self::library($plugin) === null) {
-                return null;
-            }
+        if (!is_string($binary) || !is_executable($binary)) {
+            throw new \RuntimeException('JACKFIELD_BIN names no program; run run-tests.sh');
         }
 
-        return is_string($binary) && is_executable($binary) ? new self($scratch, $binary, $plugins) : null;
-    }
-
-    /** Why there is no host. */
-    public static function why(): string
-    {
-        return 'no host: JACKFIELD_BIN names no program, or its plugins are neither beside it nor in JACKFIELD_PLUGINS';
+        return new self($scratch, $binary, $plugins);
     }
 
     /** Starts the program and returns when it answers. */
@@ -98,7 +90,7 @@ final class JackfieldHost
         $this->stop(SIGKILL);
     }
 
-    private static function library(string $plugin): ?string
+    private static function library(string $plugin): string
     {
         $beside = dirname((string) getenv('JACKFIELD_BIN'));
         foreach ([getenv('JACKFIELD_PLUGINS') ?: $beside, $beside] as $directory) {
@@ -108,7 +100,6 @@ final class JackfieldHost
                 }
             }
         }
-
-        return null;
+        throw new \RuntimeException("the plugin $plugin is neither beside JACKFIELD_BIN nor in JACKFIELD_PLUGINS");
     }
 }

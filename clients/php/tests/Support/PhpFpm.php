@@ -10,6 +10,9 @@ namespace Jackfield\Tests\Support;
 
 final class PhpFpm
 {
+    /** What a test says that is skipped for want of one: the only reason for a test here to be skipped. */
+    public const MISSING = 'no php-fpm is installed: apt-get install php-fpm';
+
     public readonly FastCgi $cgi;
     /** @var resource|null */
     private $process;
@@ -39,7 +42,7 @@ final class PhpFpm
         Wait::until(fn (): bool => file_exists($this->socket), 'php-fpm listens', fn (): string => $this->log());
     }
 
-    /** Starts one, or says why it cannot be: null when no php-fpm is installed. */
+    /** Starts one; null when no php-fpm is installed. */
     public static function start(Scratch $scratch, int $workers = 1): ?self
     {
         foreach (glob('/usr/sbin/php-fpm*') ?: [] as $binary) {

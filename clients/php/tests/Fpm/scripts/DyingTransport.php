@@ -19,12 +19,13 @@ final class DyingConnector implements Connector
         private readonly Connector $connector,
         private readonly int $at,
         private readonly string $how,
+        private readonly string $obituary,
     ) {
     }
 
     public function connect(): Transport
     {
-        return new DyingTransport($this->connector->connect(), $this->at, $this->how);
+        return new DyingTransport($this->connector->connect(), $this->at, $this->how, $this->obituary);
     }
 
     public function address(): string
@@ -36,8 +37,13 @@ final class DyingConnector implements Connector
 /** Lets bytes through one at a time, and ends the request once so many have passed in either direction. */
 final class DyingTransport implements Transport
 {
-    public function __construct(private readonly Transport $inner, private int $left, private readonly string $how)
-    {
+    /** @param string $obituary the file that says who dies, written just before: a survivor leaves none */
+    public function __construct(
+        private readonly Transport $inner,
+        private int $left,
+        private readonly string $how,
+        private readonly string $obituary,
+    ) {
     }
 
     public function write(string $bytes, int $offset = 0): ?int
@@ -56,6 +62,13 @@ final class DyingTransport implements Transport
         $this->left -= strlen((string) $byte);
 
         return $byte === '' && feof($this->inner->stream()) ? null : (string) $byte;
+    }
+
+    public function isQuiet(): bool
+    {
+        $this->dieIfDue();
+
+        return $this->inner->isQuiet();
     }
 
     public function wait(bool $orWrite, int $deadline): bool
@@ -82,7 +95,8 @@ final class DyingTransport implements Transport
 
     public function hasHistory(): bool
     {
-        return $this->inner->hasHistory();
+        // The heartbeat that a socket with a history gets at first would move the byte at which the request dies.
+        return false;
     }
 
     public function close(): void
@@ -100,6 +114,8 @@ final class DyingTransport implements Transport
         if ($this->left > 0) {
             return;
         }
+        file_put_contents($this->obituary . '.new', (string) getmypid());
+        rename($this->obituary . '.new', $this->obituary);
         switch ($this->how) {
             case 'exit':
                 exit;
@@ -109,9 +125,9 @@ final class DyingTransport implements Transport
                 str_repeat('x', 64 << 20);
                 break;
             case 'time':
+                // Until PHP's own time limit ends the request: its timer's signal, which the test may send earlier.
                 set_time_limit(1);
                 while (true) {
-                    // Until PHP's own time limit ends the request.
                 }
             case 'abort':
                 // The visitor has gone: PHP ends the request at the next output.
@@ -122,7 +138,10 @@ final class DyingTransport implements Transport
                     flush();
                 }
             case 'kill':
-                posix_kill(getmypid(), SIGKILL);
+                // Whoever reads the obituary kills the process.
+                while (true) {
+                    usleep(1_000);
+                }
         }
         throw new \LogicException("the request survived {$this->how}");
     }

@@ -21,10 +21,9 @@ $address = 'unix://' . $_GET['socket'];
 $connector = isset($_GET['naive']) ? new NaiveConnector($address) : new PersistentConnector($address, 20);
 $at = (int) ($_GET['at'] ?? -1);
 if ($at >= 0) {
-    $connector = new DyingConnector($connector, $at, $_GET['how']);
+    $connector = new DyingConnector($connector, $at, $_GET['how'], $_GET['obituary']);
 }
-// The heartbeat that a kept socket gets at first would move the byte at which the request dies.
-$client = Client::over($connector, new Options(timeout: 10.0, healthCheckAfter: isset($_GET['unchecked']) ? 86400.0 : 1.0));
+$client = Client::over($connector, new Options(timeout: 10.0));
 $wrong = $failed = [];
 $count = (int) $_GET['calls'];
 for ($i = 0; $i < $count; $i++) {

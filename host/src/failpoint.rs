@@ -1,11 +1,14 @@
 //! Failures that tests plant: each step of a reload can be told to fail, in a build that is made for that.
+//!
+//! The steps, in their order: `stage`, `names`, `room`, `probe`, `threads`, `load`, `start`, `started`; where state is
+//! handed over, then `hold`, `held`, `hand-over`, `take-over` and `publish`.
 
 use crate::load::Refused;
 
 /// Fails if `step` is the one that the file named by `JACKFIELD_FAIL_AT` holds. Without the feature `failpoints`,
 /// which no program that is shipped has, it is nothing.
 #[cfg(feature = "failpoints")]
-pub(super) fn pass(step: &str) -> Result<(), Refused> {
+pub(crate) fn pass(step: &str) -> Result<(), Refused> {
     let planted = std::env::var_os("JACKFIELD_FAIL_AT").and_then(|file| std::fs::read_to_string(file).ok());
     if planted.is_some_and(|planted| planted.trim() == step) {
         return Err(Refused::new(
@@ -18,6 +21,6 @@ pub(super) fn pass(step: &str) -> Result<(), Refused> {
 
 #[cfg(not(feature = "failpoints"))]
 #[expect(clippy::unnecessary_wraps, reason = "as with the feature")]
-pub(super) fn pass(_step: &str) -> Result<(), Refused> {
+pub(crate) fn pass(_step: &str) -> Result<(), Refused> {
     Ok(())
 }

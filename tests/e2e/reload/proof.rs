@@ -1,0 +1,128 @@
+//! The proof under load: reload upon reload while requests of all kinds pass, and not one of them is lost, answered
+//! twice, or answered by code older than what was acknowledged before it was sent.
+//!
+//! `JACKFIELD_TEST_REQUESTS` says how many requests there are to be; with `JACKFIELD_SOAK` there are more of everything.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::traffic::{Traffic, quantile};
+use super::{FILE, Image, Operator, until_number, with_first};
+use crate::support::{CEILING, until};
+
+/// Requests that pass, unless the environment says another number.
+const REQUESTS: u64 = 200_000;
+/// How often new code is put there.
+const EVERY: Duration = Duration::from_millis(100);
+/// Sync clients, and as many async ones.
+const CLIENTS: usize = 3;
+
+fn requests() -> u64 {
+    let given = std::env::var("JACKFIELD_TEST_REQUESTS").ok().and_then(|text| text.parse().ok());
+    let usual = if std::env::var_os("JACKFIELD_SOAK").is_some() { 10 * REQUESTS } else { REQUESTS };
+    given.unwrap_or(usual)
+}
+
+#[test]
+fn reloads_under_load_lose_nothing() {
+    let host = with_first("[plugins]\nwatch = false");
+    let mut operator = Operator::of(&host);
+    let traffic = Traffic::start(&host, CLIENTS, 1);
+    let shared = std::sync::Arc::clone(&traffic.shared);
+    let all = requests();
+    // A quarter of it without any reload, to compare with.
+    while shared.answered.load(Ordering::Relaxed) < all / 4 {
+        traffic.assert_alive();
+        std::thread::sleep(EVERY);
+    }
+    shared.reloading.store(true, Ordering::SeqCst);
+    let mut reloads = Vec::new();
+    let mut version = 1;
+    while shared.answered.load(Ordering::Relaxed) < all {
+        traffic.assert_alive();
+        let next = Instant::now() + EVERY;
+        version += 1;
+        shared.newest.store(version, Ordering::SeqCst);
+        Image::numbered(u32::try_from(version).expect("fewer reloads than that")).put(&host, FILE);
+        let began = Instant::now();
+        operator.published();
+        shared.acknowledged.store(version, Ordering::SeqCst);
+        reloads.push(began.elapsed());
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    let books = traffic.stop();
+    assert!(books.requests >= all);
+    let row = operator.until_unloaded();
+    assert_eq!(row["unloaded"], json!(version - 1), "{row}");
+    reloads.sort_unstable();
+    let mut took = books.took;
+    took.iter_mut().for_each(|took| took.sort_unstable());
+    eprintln!(
+        "{} requests, {} reloads of {:?} (median), {:?} (worst); p50 {:?} without, {:?} with reloads; p99 {:?} and {:?}; \
+         worst {:?} and {:?}",
+        books.requests,
+        reloads.len(),
+        quantile(&reloads, 500),
+        quantile(&reloads, 1000),
+        quantile(&took[0], 500),
+        quantile(&took[1], 500),
+        quantile(&took[0], 990),
+        quantile(&took[1], 990),
+        quantile(&took[0], 1000),
+        quantile(&took[1], 1000),
+    );
+}
+
+#[test]
+fn files_dropped_under_load_lose_nothing() {
+    let host = with_first("");
+    let mut operator = Operator::of(&host);
+    let traffic = Traffic::start(&host, CLIENTS, 1);
+    let shared = std::sync::Arc::clone(&traffic.shared);
+    let mut reloads = Vec::new();
+    let mut peer = host.peer();
+    for version in 2..=60_u32 {
+        traffic.assert_alive();
+        shared.newest.store(version.into(), Ordering::SeqCst);
+        let image = Image::numbered(version);
+        let began = Instant::now();
+        image.put(&host, FILE);
+        until("the new code answers", || super::number(&mut peer) == u64::from(version));
+        reloads.push(began.elapsed());
+        // One answer by it does not acknowledge it; what the list says does.
+        operator.generation();
+        shared.acknowledged.store(version.into(), Ordering::SeqCst);
+    }
+    traffic.stop();
+    let row = operator.until_unloaded();
+    assert_eq!(row["unloaded"], 59, "{row}");
+    reloads.sort_unstable();
+    let (median, worst) = (quantile(&reloads, 500), quantile(&reloads, 1000));
+    eprintln!(
+        "from the rename to the first answer by new code, under load: {median:?} (median), {worst:?} (worst)"
+    );
+    assert!(worst < CEILING);
+}
+
+#[test]
+fn the_time_from_a_rename_to_the_first_answer_by_new_code() {
+    let host = with_first("");
+    let mut peer = host.peer();
+    let mut reloads = Vec::new();
+    for version in 2..=101_u32 {
+        let image = Image::numbered(version);
+        let began = Instant::now();
+        image.put(&host, FILE);
+        until("the new code answers", || super::number(&mut peer) == u64::from(version));
+        reloads.push(began.elapsed());
+    }
+    until_number(&host, 101);
+    reloads.sort_unstable();
+    let (median, worst) = (quantile(&reloads, 500), quantile(&reloads, 1000));
+    eprintln!(
+        "from the rename to the first answer by new code: {median:?} (median), {worst:?} (worst of 100)"
+    );
+    assert!(worst < CEILING);
+}

@@ -1,0 +1,150 @@
+//! What is left of a generation that has ended: nothing; or something, counted, and bounded.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{FILE, Image, NAME, Operator, put, with_image};
+use crate::support::build::artifacts;
+use crate::support::footprint::{Footprint, connections, resident_kib};
+use crate::support::host::install;
+use crate::support::{HostProcess, Peer, until};
+
+/// Reloads of the plugin that uses threads in every way that it may.
+const RELOADS: usize = 300;
+/// What 300 or 10,000 of them may add to resident memory, in KiB: the allocator keeps a few arenas.
+const SLACK: usize = 12 * 1024;
+
+/// Whether the long run is wanted: `make soak`.
+fn is_soak() -> bool {
+    std::env::var_os("JACKFIELD_SOAK").is_some()
+}
+
+fn use_all(peers: &mut [Peer]) {
+    for peer in peers {
+        for method in ["threads.inline", "threads.blocking", "threads.async"] {
+            assert!(peer.result(method, &Value::Null).as_u64() > Some(0));
+        }
+    }
+}
+
+/// What the host holds, with the connections of this test open.
+fn footprint(host: &HostProcess, operator: &mut Operator, ours: usize) -> Footprint {
+    operator.until_unloaded();
+    until("the connections are ours alone", || connections(host.pid()) == ours);
+    Footprint::of(host.pid())
+}
+
+#[test]
+fn code_that_uses_threads_in_every_way_goes_without_a_trace() {
+    let reloads = if is_soak() { 10_000 } else { RELOADS };
+    let host = with_image(&Image::of("uses_threads"), "[plugins]\nwatch = false");
+    let mut operator = Operator::of(&host);
+    let mut peers: Vec<_> = (0..4).map(|_| host.peer()).collect();
+    let mut before = None;
+    for reload in 0..reloads {
+        use_all(&mut peers);
+        operator.published();
+        // What a process needs for the first ones it keeps for the others.
+        if reload == reloads / 10 {
+            before = Some(footprint(&host, &mut operator, 5));
+        }
+        if is_soak() && reload % 1000 == 0 {
+            eprintln!("{reload}: {:?}", Footprint::of(host.pid()));
+        }
+    }
+    use_all(&mut peers);
+    let (before, after) = (before.expect("it was taken"), footprint(&host, &mut operator, 5));
+    eprintln!("{reloads} reloads: {before:?}, then {after:?}");
+    let row = operator.row(NAME);
+    assert_eq!((&row["unloaded"], &row["retained"]), (&json!(reloads), &json!([])), "{row}");
+    assert!(after.threads <= before.threads, "{before:?} {after:?}");
+    assert!(after.descriptors <= before.descriptors, "{before:?} {after:?}");
+    assert!(after.mappings <= before.mappings + 16, "{before:?} {after:?}");
+    assert!(after.resident <= before.resident + SLACK, "{before:?} {after:?}");
+    let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("its mappings");
+    let mut copies: Vec<_> = maps.lines().filter_map(|line| line.split("/memfd:").nth(1)).collect();
+    copies.dedup();
+    assert_eq!(copies.len(), 1, "one copy of the code is mapped: {copies:?}");
+    assert_eq!(host.count("generations_unloaded"), reloads as u64);
+}
+
+#[test]
+fn what_cannot_be_unloaded_is_counted_and_one_too_many_is_refused() {
+    let config = "[plugins]\nwatch = false\nretained = 3";
+    let mut host = with_image(&Image::of("keeps_thread"), config);
+    let mut operator = Operator::of(&host);
+    let mut peer = host.peer();
+    for count in 1..=3 {
+        operator.published();
+        assert_eq!(peer.result("thread.get", &Value::Null), true);
+        let row =
+            operator.until("it is retained", |row| row["retained"].as_array().map(Vec::len) == Some(count));
+        let last = &row["retained"][count - 1];
+        assert_eq!(last["generation"], row["generation"].as_u64().expect("a number") - 1, "{row}");
+        assert!(last["reason"].as_str().is_some_and(|reason| reason.contains("thread")), "{row}");
+        assert_eq!((&row["draining"], &row["unloaded"]), (&json!([]), &json!(0)));
+    }
+    assert_eq!(host.count("generations_retained"), 3);
+    let verdict = operator.refused("too-many-retained");
+    let detail = verdict["refused"]["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("plugins.retained") && detail.contains("restart"), "{verdict}");
+    assert_eq!(peer.result("thread.get", &Value::Null), true, "what served serves on");
+    // It holds for every plugin: the keys of thread-local values are the process's.
+    Image::numbered(1).put(&host, "libother.so");
+    assert_eq!(operator.reload("other")["refused"]["reason"], "too-many-retained");
+    // Neither is the count forgotten when the file goes, and others of its name come and go.
+    let file = host.path("plugins").join(FILE);
+    fs::remove_file(&file).expect("the plugin is there");
+    host.signal(Signal::HUP);
+    operator.until("it is removed", |row| row["state"] == "removed" && row["draining"] == json!([]));
+    put(&host.path("plugins"), b"no plugin at all", FILE);
+    operator.refused("not-elf");
+    fs::remove_file(&file).expect("the other file is there");
+    host.signal(Signal::HUP);
+    let row = operator.until("it is forgotten", |row| row["refused"].is_null());
+    assert_eq!(row["retained"].as_array().map(Vec::len), Some(4), "{row}");
+    install(artifacts().library("keeps_thread"), &file);
+    assert_eq!(operator.reload(NAME)["refused"]["reason"], "too-many-retained");
+    // More room is a line of configuration away.
+    fs::write(host.path("config.toml"), "[plugins]\nwatch = false\nretained = 8").expect("the configuration");
+    host.wait_for_log("the configuration has changed");
+    assert_eq!(operator.reload("other")["outcome"], "published");
+}
+
+#[test]
+fn connections_move_from_thread_to_thread_and_lose_nothing() {
+    let host = with_image(&Image::of("uses_threads"), "[plugins]\nwatch = false");
+    let mut operator = Operator::of(&host);
+    let mut peers: Vec<_> = (0..20).map(|_| host.peer()).collect();
+    // In the middle of a frame, with replies owed, half closed, and idle.
+    let half = crate::support::peer::frame(0x0100, 1, r#"{"method":"threads.inline"}"#);
+    for round in 0..20 {
+        for (number, peer) in peers.iter_mut().enumerate() {
+            match number % 3 {
+                0 => peer.send(&half[..9]),
+                1 => peer.ask_async(&format!("{round}"), "threads.async", &Value::Null),
+                _ => {}
+            }
+        }
+        operator.published();
+        for (number, peer) in peers.iter_mut().enumerate() {
+            match number % 3 {
+                0 => {
+                    peer.send(&half[9..]);
+                    peer.receive().result();
+                }
+                1 => drop(peer.receive().result()),
+                _ => peer.assert_usable(),
+            }
+        }
+    }
+    let mut last = host.peer();
+    last.ask("threads.blocking", &Value::Null);
+    last.half_close();
+    operator.published();
+    assert_eq!(last.receive_to_end().len(), 1);
+    operator.until_unloaded();
+    assert!(resident_kib(host.pid()) > 0);
+}

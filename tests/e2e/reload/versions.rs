@@ -1,0 +1,122 @@
+//! One version after another under one name: each answers with its own number, and is called by its own.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{FILE, Image, NAME, Operator, in_plugins, number, with_first};
+use crate::support::footprint::{Footprint, assert_settles, connections};
+use crate::support::program::jackfield;
+use crate::support::{HostProcess, until};
+
+/// How many versions come one after another.
+const VERSIONS: u32 = 100;
+
+/// What a file says of itself, read without running it.
+#[track_caller]
+fn inspected(file: &Path) -> Value {
+    let words = ["plugin".as_ref(), "inspect".as_ref(), file.as_os_str(), "--json".as_ref()];
+    let finished = jackfield(Path::new("/"), &words);
+    assert_eq!(finished.code, 0, "{finished:?}");
+    serde_json::from_str(&finished.stdout).expect("JSON")
+}
+
+#[test]
+fn a_hundred_versions_answer_with_their_own_numbers() {
+    let host = with_first("[plugins]\nwatch = false");
+    let mut operator = Operator::of(&host);
+    let mut peer = host.peer();
+    let mut last = operator.generation();
+    let mut before = None;
+    for version in 2..=VERSIONS {
+        Image::numbered(version).put(&host, FILE);
+        let verdict = operator.published();
+        let generation = verdict["generation"].as_u64().expect("a number");
+        assert!(generation > last, "{verdict}");
+        last = generation;
+        // On the connection that has been there all the time, and on all ways that methods run.
+        assert_eq!(number(&mut peer), u64::from(version));
+        assert_eq!(peer.result("numbered.blocking", &Value::Null), version);
+        assert_eq!(peer.result("numbered.later", &json!(0)), version);
+        if version == 10 {
+            operator.until_unloaded();
+            before = Some(at_rest_but_for_us(&host));
+        }
+    }
+    let row = operator.until_unloaded();
+    assert_eq!(row["unloaded"], VERSIONS - 1, "{row}");
+    assert_settles(host.pid(), &before.expect("it was taken"));
+}
+
+/// What the host holds, with the connections of this test open.
+fn at_rest_but_for_us(host: &HostProcess) -> Footprint {
+    until("the connections are ours alone", || connections(host.pid()) == 2);
+    Footprint::of(host.pid())
+}
+
+#[test]
+fn a_reload_tells_the_truth_of_its_content() {
+    let host = with_first("[plugins]\nwatch = false");
+    let mut operator = Operator::of(&host);
+    let mut seen = Vec::new();
+    for version in 2..5 {
+        Image::numbered(version).put(&host, FILE);
+        let file = inspected(&in_plugins(&host, FILE));
+        let verdict = operator.published();
+        let row = operator.row(NAME);
+        for (of_file, told) in [("hash", "hash"), ("build_id", "build_id")] {
+            assert_eq!(file[of_file], verdict[told], "{file} {verdict}");
+            assert_eq!(file[of_file], row[told], "{file} {row}");
+        }
+        assert_eq!(row["version"], file["manifest"]["version"], "{row}");
+        assert_eq!(row["generation"], verdict["generation"]);
+        let (generation, hash) = (&row["generation"], row["hash"].as_str().expect("a hash"));
+        let build_id = row["build_id"].as_str().expect("a build id");
+        let line = host.wait_for_log(&format!("generation={generation} "));
+        assert!(line.contains(&hash[..12]) && line.contains(build_id), "{line}");
+        let info = host.info();
+        let listed = info["plugins"].as_array().into_iter().flatten();
+        let told: Vec<_> = listed.filter(|plugin| plugin["name"] == NAME).collect();
+        assert_eq!((&told[0]["generation"], &told[0]["hash"]), (generation, &row["hash"]), "{info}");
+        seen.push(hash.to_owned());
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 3, "another content has another hash");
+}
+
+#[test]
+fn a_reload_by_hand_is_a_new_generation_also_of_the_same_content() {
+    let host = with_first("");
+    let mut operator = Operator::of(&host);
+    let before = operator.row(NAME);
+    let verdict = operator.published();
+    assert_eq!(verdict["hash"], before["hash"]);
+    assert_ne!(verdict["generation"], before["generation"]);
+    let all = operator.0.result("admin.plugin.reload", &json!({}));
+    assert_eq!((&all[0]["plugin"], &all[0]["outcome"]), (&json!(NAME), &json!("published")), "{all}");
+    let nobody = operator.reload("nobody");
+    assert_eq!(nobody["refused"]["reason"], "no-such-plugin", "{nobody}");
+    let nobody = operator.roll_back("nobody");
+    assert_eq!(nobody["refused"]["reason"], "no-such-plugin", "{nobody}");
+    assert_eq!(operator.until_unloaded()["unloaded"], 2);
+}
+
+#[test]
+fn two_reloads_at_once_come_one_after_the_other() {
+    let host = with_first("[plugins]\nwatch = false");
+    let (mut one, mut other) = (Operator::of(&host), Operator::of(&host));
+    for version in 2..12 {
+        Image::numbered(version).put(&host, FILE);
+        let params = json!({ "name": NAME });
+        one.0.ask("admin.plugin.reload", &params);
+        other.0.ask("admin.plugin.reload", &params);
+        let verdicts = [one.0.receive().result()[0].clone(), other.0.receive().result()[0].clone()];
+        for verdict in &verdicts {
+            assert_eq!(verdict["outcome"], "published", "{verdict}");
+            assert_eq!(verdict["hash"], verdicts[0]["hash"]);
+        }
+        assert_ne!(verdicts[0]["generation"], verdicts[1]["generation"]);
+        assert_eq!(number(&mut host.peer()), u64::from(version));
+    }
+    assert_eq!(one.until_unloaded()["unloaded"], 20);
+}

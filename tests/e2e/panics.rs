@@ -29,6 +29,10 @@ const AROUND: [(&str, &str); 5] = [
     ("around.written_async", "while its result is written"),
 ];
 
+/// A plugin that fails too often is refused for a while; here every call of it is to panic.
+const NEVER_REFUSED: &str =
+    "[plugin.panics.breaker]\nfailures = 0\n[plugin.panics_around.breaker]\nfailures = 0";
+
 /// The longest line that a panic may make in the log, in bytes, whatever its text.
 const LONGEST_LINE: usize = 16 * 1024;
 
@@ -52,7 +56,7 @@ fn assert_panicked(reply: &Frame, plugin: &str) {
 
 #[test]
 fn each_is_one_answer_and_a_line_in_the_log_and_is_counted() {
-    let host = HostProcess::with(&["panics", "panics_around"]);
+    let host = HostProcess::builder().plugin("panics").plugin("panics_around").config(NEVER_REFUSED).start();
     let mut peer = host.peer();
     let mut expected = 0;
     for (methods, plugin) in [(&PANICS[..], "panics"), (&AROUND[..], "panics_around")] {
@@ -110,7 +114,8 @@ fn a_future_that_panics_when_dropped_was_answered_before_or_is_answered_now() {
 #[test]
 fn a_bystander_under_load_does_not_notice() {
     const ROUNDS: usize = 40;
-    let host = HostProcess::with(&["panics", "panics_around", "echoes"]);
+    let host = HostProcess::builder().plugin("panics").plugin("panics_around").plugin("echoes");
+    let host = host.config(NEVER_REFUSED).start();
     let over = AtomicBool::new(false);
     let served = thread::scope(|scope| {
         let bystander = scope.spawn(|| {
@@ -131,6 +136,7 @@ fn a_bystander_under_load_does_not_notice() {
             ledger.check().expect("the bystander's books are in order");
             (ledger.outcomes(None), number * 3)
         });
+        let end = EndsWith(&over);
         let mut peer = host.peer();
         let mut ledger = Ledger::default();
         for round in 0..ROUNDS {
@@ -143,10 +149,19 @@ fn a_bystander_under_load_does_not_notice() {
         }
         ledger.check().expect("each panic has one answer");
         assert_eq!(ledger.outcomes(Some(PLUGIN_PANICKED)), ROUNDS * (PANICS.len() + AROUND.len()));
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         bystander.join().expect("the bystander was served")
     });
     assert_eq!(served.0, served.1, "all of the bystander's calls had results");
+}
+
+/// Says that it is over when dropped: also by a panic, so that nobody goes on for ever.
+struct EndsWith<'a>(&'a AtomicBool);
+
+impl Drop for EndsWith<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! The instants a connection watches: deadlines, slow frames, a peer that does not read, idleness.
+//! What ends a request or a connection: deadlines, slow frames, a peer that does not read or has gone, idleness.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use jackfield_protocol::Version;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Buffers, Connection, Farewell};
 use crate::clock::Time;
@@ -73,7 +75,7 @@ impl Connection {
     }
 
     /// Whether a limit of time has passed that ends the connection.
-    pub(super) fn overdue(&mut self, now: Time) -> Option<Farewell> {
+    fn overdue(&mut self, now: Time) -> Option<Farewell> {
         let timeouts = &self.rules.timeouts;
         if self.outbox.gives_up(timeouts.write).is_some_and(|at| at <= now) {
             return Some(self.cut("the peer does not read"));
@@ -106,5 +108,49 @@ impl Connection {
             .flatten()
             .min()
             .unwrap_or(Time::NEVER)
+    }
+
+    /// Whether the connection has come to its end, by itself, by its peer or by the clock.
+    pub(super) fn is_over(&mut self, now: Time) -> Option<Farewell> {
+        let silent = self.flights.is_empty() && self.outbox.is_empty();
+        if silent {
+            if let Some(farewell) = self.closing {
+                return Some(farewell);
+            }
+            let answered = self.manner.close_after_reply && self.replied;
+            let nothing_to_come = self.read_closed && self.inbox.is_empty();
+            if answered || nothing_to_come {
+                return Some(Farewell::Done);
+            }
+            // What the peer sent before is answered, also when the reactor has not told of it yet.
+            if self.thread.draining.get() && self.inbox.is_empty() && !self.has_unread() {
+                return Some(Farewell::Done);
+            }
+        } else if self.is_deaf() && self.has_hung_up() {
+            return Some(self.lost());
+        }
+        self.overdue(now)
+    }
+
+    /// Whether requests are owed a reply and nothing is read, so that no read will tell of the peer's end.
+    fn is_deaf(&self) -> bool {
+        !self.flights.is_empty() && (self.read_closed || !self.takes_requests(&[]))
+    }
+
+    /// Whether the peer has closed both ways: one that closed its writing side still gets every reply.
+    fn has_hung_up(&self) -> bool {
+        self.polled().contains(PollFlags::HUP)
+    }
+
+    /// Whether there is something to read, if only the end.
+    fn has_unread(&self) -> bool {
+        !self.read_closed && self.polled().contains(PollFlags::IN)
+    }
+
+    /// What the system says of the socket just now.
+    fn polled(&self) -> PollFlags {
+        let mut polled = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut polled, Some(&at_once)).map_or(PollFlags::empty(), |_| polled[0].revents())
     }
 }

@@ -1,0 +1,67 @@
+//! What cannot be run is refused, with its one reply, in its turn where there are turns; every reply is counted.
+
+use jackfield_protocol::{Framing, Header, Kind, Version};
+
+use super::Connection;
+use super::flight::Turn;
+use crate::clock::Time;
+use crate::dispatch::{Ended, Failure};
+
+impl Connection {
+    /// Answers a request that was never begun: a sync one in its turn, an async one at once. One that cannot be
+    /// named is answered by an error notification.
+    pub(super) fn fail(
+        &mut self,
+        version: Version,
+        kind: Kind,
+        id: Option<&str>,
+        failure: &Failure,
+        out: &mut Vec<u8>,
+    ) {
+        let kind = if kind == Kind::AsyncResponse && id.is_none() { Kind::Error } else { kind };
+        let asked = self.asked(version, kind, id);
+        let ended = if kind == Kind::Sync && self.flights.lane_is_busy() {
+            let mut reply = Vec::new();
+            let ended = asked.fail(&mut reply, failure);
+            self.flights.queue(Turn::Reply(reply));
+            ended
+        } else {
+            asked.fail(out, failure)
+        };
+        self.answered(ended);
+    }
+
+    /// Answers a frame whose payload is not read: its id will never be known.
+    pub(super) fn refuse_unread(&mut self, out: &mut Vec<u8>, header: Header, failure: &Failure, now: Time) {
+        match header.kind {
+            Kind::Sync => {
+                self.tally.requests += 1;
+                self.fail(header.version, Kind::Sync, None, failure, out);
+                self.next_turn(out, now);
+            }
+            Kind::AsyncRequest => {
+                self.tally.requests += 1;
+                self.fail(header.version, Kind::AsyncResponse, None, failure, out);
+            }
+            kind => self.no_request(header.version, kind, out),
+        }
+    }
+
+    /// Tells the peer of something that belongs to no request. In lines there is only one kind of reply, and each
+    /// line has one in its turn.
+    pub(super) fn refuse(&mut self, out: &mut Vec<u8>, version: Version, failure: &Failure) {
+        if self.manner.framing == Framing::Line {
+            self.tally.requests += 1;
+            self.fail(version, Kind::Sync, None, failure, out);
+            return;
+        }
+        self.asked(version, Kind::Error, None).fail(out, failure);
+        self.replied = true;
+    }
+
+    /// Counts a reply.
+    pub(super) fn answered(&mut self, ended: Ended) {
+        self.replied = true;
+        self.tally.answered(ended);
+    }
+}

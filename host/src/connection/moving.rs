@@ -15,13 +15,14 @@ use super::outbox::Outbox;
 use super::read::Framer;
 use super::{Connection, Manner, Thread};
 use crate::clock::Time;
+use crate::dispatch::Dispatcher;
 use crate::limits::{Permit, Share};
 
 /// A connection between two threads. Nothing is read or written meanwhile; replies of other threads reach its
 /// mailbox.
 pub(crate) struct Packed {
     number: u64,
-    stream: UnixStream,
+    stream: Option<UnixStream>,
     manner: Manner,
     mailbox: Arc<Mailbox>,
     framer: Framer,
@@ -38,6 +39,15 @@ pub(crate) struct Packed {
     permit: Permit,
 }
 
+impl Packed {
+    /// It ends here: no thread is there to go on with it.
+    pub(crate) fn lose(mut self, dispatcher: &Dispatcher) {
+        dispatcher.counters.abandoned.add(self.flights.abandon() as u64);
+        dispatcher.counters.connections_cut.add(1);
+        self.mailbox.close();
+    }
+}
+
 impl Connection {
     /// Takes everything out that must go on elsewhere.
     ///
@@ -51,7 +61,7 @@ impl Connection {
         let limit = FrameLimit::new(self.rules.limits.frame);
         Ok(Packed {
             number: self.number,
-            stream,
+            stream: Some(stream),
             manner: self.manner,
             mailbox: Arc::clone(&self.mailbox),
             framer: std::mem::replace(&mut self.framer, Framer::new(self.manner.framing, limit)),
@@ -74,7 +84,14 @@ impl Connection {
     /// # Errors
     /// The thread's reactor cannot watch it.
     pub(crate) fn unpack(packed: Packed, thread: &Rc<Thread>) -> io::Result<Self> {
-        let stream = tokio::net::UnixStream::from_std(packed.stream)?;
+        let mut packed = packed;
+        let stream = match packed.stream.take().map(tokio::net::UnixStream::from_std) {
+            Some(Ok(stream)) => stream,
+            failed => {
+                packed.lose(&thread.dispatcher);
+                return Err(failed.and_then(Result::err).unwrap_or_else(|| io::ErrorKind::NotConnected.into()));
+            }
+        };
         let mut connection = Self::new(packed.number, stream, thread, packed.manner, packed.permit);
         connection.mailbox = packed.mailbox;
         connection.framer = packed.framer;

@@ -13,13 +13,12 @@ use jackfield_plugin_api::abi::{CallEnd, CallFacts, Instance, PluginFuture};
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::aside::aside;
-use super::breaker::{Breaker, Change};
+use super::breaker::Breaker;
 use super::call::Call;
 use super::executor::Executor;
 use super::probation::Probation;
 use super::slow::Slow;
 use super::workers::{NotTaken, Workers};
-use crate::clock::Time;
 use crate::load::{Closed, Loaded, Refused, Staged};
 use crate::log::printable;
 
@@ -49,11 +48,11 @@ pub(crate) struct Generation {
     pub(crate) identity: Identity,
     pub(crate) methods: Vec<DeclaredMethod>,
     instance: Instance,
-    workers: Option<Workers>,
+    pub(super) workers: Option<Workers>,
     /// Threads for its `blocking` methods, once it has any.
-    threads: usize,
-    breaker: Breaker,
-    slow: Slow,
+    pub(super) threads: usize,
+    pub(super) breaker: Breaker,
+    pub(super) slow: Slow,
     executor: Arc<Executor>,
     reply_limit: usize,
     /// Calls of `inline` and `blocking` methods that wait for a thread, or run on one of the generation's own.
@@ -85,17 +84,6 @@ impl Until {
     fn or_soon(&self) -> Instant {
         self.0.get().copied().unwrap_or_else(|| Instant::now() + SOON)
     }
-}
-
-/// How a generation is.
-#[derive(Debug, Clone)]
-pub(crate) struct Health {
-    /// Whether its calls are begun at all.
-    pub(crate) is_well: bool,
-    /// Threads that run calls which should have ended.
-    pub(crate) lost_threads: usize,
-    /// Methods that were declared `inline` and run as `blocking`.
-    pub(crate) moved: Vec<String>,
 }
 
 /// How a generation ended.
@@ -188,93 +176,6 @@ impl Generation {
     /// Calls of `inline` and `blocking` methods that wait or run, but for those on I/O threads.
     pub(crate) fn direct_calls(&self) -> usize {
         self.direct.load(Ordering::Acquire)
-    }
-
-    /// A call of it was answered DEADLINE_EXCEEDED.
-    pub(crate) fn timed_out(&self) {
-        if let Some(probation) = &self.probation {
-            probation.count_timeout();
-        }
-        self.judge(true);
-        if let Some(workers) = &self.workers {
-            workers.look_for_lost();
-        }
-    }
-
-    /// Whether a call of it may begin; else how long it is until one may.
-    pub(crate) fn admit(&self, now: Time) -> Result<(), Duration> {
-        self.breaker.admit(now)
-    }
-
-    fn judge(&self, failed: bool) {
-        let Identity { plugin, number, .. } = &self.identity;
-        match self.breaker.count(failed) {
-            None => {}
-            Some(Change::Opened(length)) => {
-                tracing::error!(
-                    plugin = &**plugin,
-                    generation = number,
-                    "it fails too often: refused for {length:?}"
-                );
-            }
-            Some(Change::Closed) => {
-                tracing::info!(
-                    plugin = &**plugin,
-                    generation = number,
-                    "it answers again: no longer refused"
-                );
-            }
-        }
-    }
-
-    /// The way that a method declared as `run` runs now.
-    pub(crate) fn way(&self, method: u32, run: Run) -> Run {
-        if run == Run::Inline && self.slow.is_moved(method) { Run::Blocking } else { run }
-    }
-
-    /// An `inline` method has held an I/O thread for longer than it may. Done again and again, it is moved to the
-    /// blocking threads.
-    #[cold]
-    pub(crate) fn held_up(&self, method: u32, length: Duration) {
-        let Identity { plugin, number, .. } = &self.identity;
-        let (plugin, name) = (&**plugin, self.method_name(method));
-        if !self.slow.strike(method, Time::now()) {
-            tracing::warn!(
-                plugin,
-                generation = number,
-                method = name,
-                "inline, and held an I/O thread for {length:?}"
-            );
-            return;
-        }
-        match self.workers.as_ref().map(|workers| workers.want(self.threads)) {
-            Some(Ok(())) => {
-                self.slow.moved(method);
-                tracing::error!(
-                    plugin,
-                    generation = number,
-                    method = name,
-                    "inline, and held I/O threads again and again, {length:?} just now: it is blocking from now on"
-                );
-            }
-            Some(Err(error)) => {
-                tracing::error!(plugin, generation = number, method = name, %error, "no threads for a slow inline method");
-            }
-            None => {}
-        }
-    }
-
-    /// What an operator must know of it: lost threads, whether it is refused, methods that were moved.
-    pub(crate) fn health(&self) -> Health {
-        let (lost_threads, has_threads) = self.workers.as_ref().map_or((0, true), Workers::lost);
-        let blocks =
-            (0..).zip(&self.methods).any(|(number, method)| self.way(number, method.run) == Run::Blocking);
-        let moved = (0..).zip(&self.methods).filter(|(number, _)| self.slow.is_moved(*number));
-        Health {
-            is_well: self.breaker.is_closed() && (has_threads || !blocks),
-            lost_threads,
-            moved: moved.map(|(_, method)| method.name.clone()).collect(),
-        }
     }
 
     /// The file's content once more, not opened; `None` for methods that are part of the program.

@@ -5,6 +5,7 @@ mod breaker;
 mod call;
 mod executor;
 mod generation;
+mod health;
 mod local;
 mod nursery;
 mod probation;

@@ -165,7 +165,9 @@ impl<'t> Serving<'t> {
         if let Some(successors) = &self.successors {
             while let Some(order) = orders.recv().await {
                 // When all have ended, what is left is cut as they were.
-                let _ = successors.send(order);
+                if let Err(Order::Resume(packed)) = successors.send(order) {
+                    packed.lose(&self.thread.dispatcher);
+                }
             }
         }
         cut

@@ -1,0 +1,110 @@
+//! Whether a generation is asked at all, and how its methods run: what its failures and its slowness lead to.
+
+use std::time::Duration;
+
+use jackfield_plugin_api::Run;
+
+use super::breaker::Change;
+use super::generation::{Generation, Identity};
+use super::workers::Workers;
+use crate::clock::Time;
+
+/// How a generation is.
+#[derive(Debug, Clone)]
+pub(crate) struct Health {
+    /// Whether its calls are begun at all.
+    pub(crate) is_well: bool,
+    /// Threads that run calls which should have ended.
+    pub(crate) lost_threads: usize,
+    /// Methods that were declared `inline` and run as `blocking`.
+    pub(crate) moved: Vec<String>,
+}
+
+impl Generation {
+    /// A call of it was answered DEADLINE_EXCEEDED.
+    pub(crate) fn timed_out(&self) {
+        if let Some(probation) = &self.probation {
+            probation.count_timeout();
+        }
+        self.judge(true);
+        if let Some(workers) = &self.workers {
+            workers.look_for_lost();
+        }
+    }
+
+    /// Whether a call of it may begin; else how long it is until one may.
+    pub(crate) fn admit(&self, now: Time) -> Result<(), Duration> {
+        self.breaker.admit(now)
+    }
+
+    pub(super) fn judge(&self, failed: bool) {
+        let Identity { plugin, number, .. } = &self.identity;
+        match self.breaker.count(failed) {
+            None => {}
+            Some(Change::Opened(length)) => {
+                tracing::error!(
+                    plugin = &**plugin,
+                    generation = number,
+                    "it fails too often: refused for {length:?}"
+                );
+            }
+            Some(Change::Closed) => {
+                tracing::info!(
+                    plugin = &**plugin,
+                    generation = number,
+                    "it answers again: no longer refused"
+                );
+            }
+        }
+    }
+
+    /// The way that a method declared as `run` runs now.
+    pub(crate) fn way(&self, method: u32, run: Run) -> Run {
+        if run == Run::Inline && self.slow.is_moved(method) { Run::Blocking } else { run }
+    }
+
+    /// An `inline` method has held an I/O thread for longer than it may. Done again and again, it is moved to the
+    /// blocking threads.
+    #[cold]
+    pub(crate) fn held_up(&self, method: u32, length: Duration) {
+        let Identity { plugin, number, .. } = &self.identity;
+        let (plugin, name) = (&**plugin, self.method_name(method));
+        if !self.slow.strike(method, Time::now()) {
+            tracing::warn!(
+                plugin,
+                generation = number,
+                method = name,
+                "inline, and held an I/O thread for {length:?}"
+            );
+            return;
+        }
+        match self.workers.as_ref().map(|workers| workers.want(self.threads)) {
+            Some(Ok(())) => {
+                self.slow.moved(method);
+                tracing::error!(
+                    plugin,
+                    generation = number,
+                    method = name,
+                    "inline, and held I/O threads again and again, {length:?} just now: it is blocking from now on"
+                );
+            }
+            Some(Err(error)) => {
+                tracing::error!(plugin, generation = number, method = name, %error, "no threads for a slow inline method");
+            }
+            None => {}
+        }
+    }
+
+    /// What an operator must know of it: lost threads, whether it is refused, methods that were moved.
+    pub(crate) fn health(&self) -> Health {
+        let (lost_threads, has_threads) = self.workers.as_ref().map_or((0, true), Workers::lost);
+        let blocks =
+            (0..).zip(&self.methods).any(|(number, method)| self.way(number, method.run) == Run::Blocking);
+        let moved = (0..).zip(&self.methods).filter(|(number, _)| self.slow.is_moved(*number));
+        Health {
+            is_well: self.breaker.is_closed() && (has_threads || !blocks),
+            lost_threads,
+            moved: moved.map(|(_, method)| method.name.clone()).collect(),
+        }
+    }
+}

@@ -8,10 +8,22 @@ use crate::support::ledger::Ledger;
 use crate::support::peer::{ASYNC_RESPONSE, DEADLINE_EXCEEDED, SYNC, V1_0, envelope_with};
 use crate::support::{CEILING, Frame, HostProcess, Peer, until};
 
-/// A host whose requests have this long.
+/// A host whose requests have this long. Its plugins are asked however often they are late, and a thread that is late is
+/// not replaced: what is told here is told of the request alone.
 fn host(timeout: &str, more: &str) -> HostProcess {
-    let config = format!("[timeouts]\nrequest = \"{timeout}\"\n{more}");
+    let patient = ["sleeps", "counts", "services"].map(|plugin| {
+        format!(
+            "[plugin.{plugin}]\nthreads = {}\nspare_threads = 0\nbreaker = {{ failures = 0 }}\n",
+            threads(plugin)
+        )
+    });
+    let config = format!("[timeouts]\nrequest = \"{timeout}\"\n{}{more}", patient.concat());
     HostProcess::builder().plugin("sleeps").plugin("counts").plugin("services").config(&config).start()
+}
+
+/// One for those that are counted, so that what waits for it can be told.
+fn threads(plugin: &str) -> usize {
+    if plugin == "counts" { 1 } else { 2 }
 }
 
 #[track_caller]
@@ -96,11 +108,11 @@ fn a_blocking_handler_sees_that_it_is_cancelled() {
 #[test]
 fn what_waits_in_a_queue_past_its_deadline_is_never_begun() {
     const QUEUED: usize = 500;
-    let host = host("300ms", "[plugin.counts]\nthreads = 1");
+    let host = host("300ms", "");
     let mut peer = host.peer();
     let mut ledger = Ledger::default();
-    // The first one keeps the only thread busy until the others are too late.
-    peer.ask_async("first", "counts.blocking", &json!({ "ms": 2000 }));
+    // The first one keeps the only thread until all the others were told that they are late.
+    peer.ask_async("first", "counts.held", &Value::Null);
     ledger.sent("first");
     for number in 0..QUEUED {
         let id = number.to_string();
@@ -108,8 +120,8 @@ fn what_waits_in_a_queue_past_its_deadline_is_never_begun() {
         peer.ask_async(&id, "counts.blocking", &json!({ "ms": 0 }));
     }
     peer.receive_all(QUEUED + 1).iter().for_each(|reply| ledger.came(reply));
-    assert_eq!(host.count("late_results"), 0, "they are told before the first one ends");
     assert_eq!((ledger.check(), ledger.outcomes(Some(DEADLINE_EXCEEDED))), (Ok(()), QUEUED + 1));
+    assert_eq!(peer.result("counts.release", &Value::Null), Value::Null);
     until("the first one has ended", || host.count("late_results") == 1);
     // The thread has come past all of them by the time that it answers this one.
     assert_eq!(peer.result("counts.blocking", &json!({ "ms": 0 })), 2);

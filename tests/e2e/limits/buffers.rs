@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::footprint::{at_rest, resident_kib};
+use crate::support::footprint::{assert_settles_within, at_rest, resident_kib};
 use crate::support::peer::{
     ASYNC_REQUEST, ERROR, HEARTBEAT, OVERLOADED, SYNC, V1_0, V1_1, envelope, frame, header,
 };
@@ -122,11 +122,7 @@ fn a_hundred_large_requests_at_once_stay_within_the_budget() {
     let most = round();
     let grown = most.saturating_sub(before.resident) / 1024;
     assert!(grown <= 6 * BUDGET, "{grown} MiB more than at rest, with a budget of {BUDGET}");
-    let after = at_rest(host.pid());
-    assert_eq!((after.descriptors, after.threads), (before.descriptors, before.threads));
-    // What an allocator keeps of such pieces is not the same twice, but it is not more with every round.
-    let kept = after.resident.saturating_sub(before.resident) / 1024;
-    assert!(kept <= BUDGET, "{kept} MiB stay after {CLIENTS} large requests");
+    assert_settles_within(host.pid(), &before, BUDGET * 1024);
     assert_eq!(host.count("buffered_bytes"), 0);
 }
 

@@ -113,41 +113,44 @@ fn a_client_that_goes_while_it_is_not_read_is_noticed() {
 
 #[test]
 fn a_plugin_whose_queue_is_full_refuses_and_others_do_not() {
-    let config = "[plugin.sleeps]\nthreads = 1\nqueue = 2";
-    let host = HostProcess::builder().plugin("sleeps").plugin("echoes").config(config).start();
+    let config = "[plugin.counts]\nthreads = 1\nqueue = 2";
+    let host = HostProcess::builder().plugin("counts").plugin("echoes").config(config).start();
     let mut peer = host.peer();
-    peer.ask_async("running", "sleep.blocking", &json!({ "ms": 700 }));
-    until("it runs", || host.peer().result("sleep.running", &Value::Null) == 1);
+    peer.ask_async("running", "counts.held", &Value::Null);
+    until("it runs", || host.peer().result("counts.begun", &Value::Null) == 1);
     for id in ["first", "second"] {
-        peer.ask_async(id, "sleep.blocking", &json!({ "ms": 0 }));
+        peer.ask_async(id, "counts.blocking", &json!({ "ms": 0 }));
     }
     for number in 0..100 {
         let id = number.to_string();
-        peer.ask_async(&id, "sleep.blocking", &json!({ "ms": 0 }));
+        peer.ask_async(&id, "counts.blocking", &json!({ "ms": 0 }));
         let refused = peer.receive();
         assert_eq!(refused.id(), Some(id));
         refused.error(OVERLOADED);
     }
     assert_eq!(peer.result("fixture.echo_blocking", &json!(1)), 1);
-    assert_eq!(peer.result("sleep.async", &json!({ "ms": 0 })), 0);
+    assert_eq!(peer.result("counts.async", &json!({ "ms": 0 })), 2);
+    assert_eq!(peer.result("counts.release", &Value::Null), Value::Null);
     let ids: Vec<_> = peer.receive_all(3).iter().map(|reply| reply.id().unwrap()).collect();
     assert_eq!(ids, ["running", "first", "second"]);
 }
 
 #[test]
 fn what_was_given_up_in_a_full_queue_makes_room() {
-    let config = "[plugin.sleeps]\nthreads = 1\nqueue = 2\n[timeouts]\nrequest = \"200ms\"";
-    let host = HostProcess::builder().plugin("sleeps").config(config).start();
+    let plugin = "[plugin.counts]\nthreads = 1\nspare_threads = 0\nqueue = 2\nbreaker = { failures = 0 }";
+    let config = format!("{plugin}\n[timeouts]\nrequest = \"200ms\"");
+    let host = HostProcess::builder().plugin("counts").config(&config).start();
     let mut peer = host.peer();
-    peer.ask_async("running", "sleep.blocking", &json!({ "ms": 1500 }));
-    until("it runs", || host.peer().result("sleep.running", &Value::Null) == 1);
-    peer.ask_async("first", "sleep.blocking", &json!({ "ms": 0 }));
-    peer.ask_async("second", "sleep.blocking", &json!({ "ms": 0 }));
+    peer.ask_async("running", "counts.held", &Value::Null);
+    until("it runs", || host.peer().result("counts.begun", &Value::Null) == 1);
+    peer.ask_async("first", "counts.blocking", &json!({ "ms": 0 }));
+    peer.ask_async("second", "counts.blocking", &json!({ "ms": 0 }));
     peer.receive_all(3);
     // All three were told that they are late; the thread still runs the first of them.
     until("there is room in the queue", || {
-        let reply = host.peer().call("sleep.blocking", &json!({ "ms": 0 }));
+        let reply = host.peer().call("counts.blocking", &json!({ "ms": 0 }));
         reply.code() != Some(OVERLOADED)
     });
-    assert_eq!(peer.result("sleep.running", &Value::Null), 1);
+    assert_eq!(peer.result("counts.begun", &Value::Null), 1, "the first of them still has the thread");
+    assert_eq!(peer.result("counts.release", &Value::Null), Value::Null);
 }

@@ -92,6 +92,12 @@ pub(crate) fn assert_settles(pid: u32, before: &Footprint) {
     }
 }
 
+/// As [`assert_settles`], for what leaves an allocator with more or less each time: at most so many KiB more.
+#[track_caller]
+pub(crate) fn assert_settles_within(pid: u32, before: &Footprint, more: usize) {
+    assert_settles(pid, &Footprint { resident: before.resident + more, ..*before });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -153,8 +153,8 @@ fn a_request_behind_a_large_reply_is_not_forgotten() {
     /// chance: a host that forgets the request does so in one of some fifty rounds.
     const LARGE: usize = 256 * 1024 + 100;
     const ROUNDS: usize = 40;
-    // No deadline wakes the connection in the meantime.
-    let config = "[timeouts]\nrequest = \"10m\"";
+    // No deadline wakes the connection in the meantime, and what is inline stays so although it takes its time.
+    let config = "[timeouts]\nrequest = \"10m\"\ninline = \"10m\"";
     let host = HostProcess::builder().plugin("echoes").plugin("counts").config(config).start();
     let peer = host.peer();
     // Connections go to the I/O threads in turn: this one shares the first one's.

@@ -89,7 +89,9 @@ impl Connection {
             Some(Ok(stream)) => stream,
             failed => {
                 packed.lose(&thread.dispatcher);
-                return Err(failed.and_then(Result::err).unwrap_or_else(|| io::ErrorKind::NotConnected.into()));
+                return Err(failed
+                    .and_then(Result::err)
+                    .unwrap_or_else(|| io::ErrorKind::NotConnected.into()));
             }
         };
         let mut connection = Self::new(packed.number, stream, thread, packed.manner, packed.permit);

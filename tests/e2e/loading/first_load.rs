@@ -125,3 +125,20 @@ fn settings_that_a_plugin_does_not_take_are_its_refusal_to_start() {
     assert!(host.wait_for_log("plugin=\"journal\"").contains("folder"), "the key is named");
     assert_eq!(plugins(&host), ["hello", "system"]);
 }
+
+#[test]
+fn what_belongs_to_the_whole_process_is_left_as_it_is() {
+    let started = |what: &str| {
+        let settings = format!("[plugin.changes_process.settings]\nwhat = \"{what}\"");
+        with_bystander().plugin("changes_process").config(&settings).start()
+    };
+    for (what, words) in
+        [("directory", "the working directory"), ("environment", "the environment (LEFT_BEHIND)")]
+    {
+        let host = started(what);
+        assert_refused(&host, "changes_process", "process-state-changed");
+        assert!(host.log_contains(words), "{words:?} in {}", host.log());
+        assert_only_bystander(&host);
+    }
+    assert_eq!(started("nothing").peer().result("changes.kept", &Value::Null), 1);
+}

@@ -21,6 +21,7 @@ use super::super::refused::{Reason, Refused};
 use super::ARGUMENT;
 use super::report::{Report, Request, Step};
 use super::services::{self, ProbeServices};
+use super::state::ProcessState;
 
 /// The lowest number that the report's descriptor may get: out of the way of code that closes or reuses low ones.
 const REPORT_FD_MIN: i32 = 100;
@@ -82,13 +83,16 @@ fn probe(request: &Request, settings: Vec<u8>, reporter: &Reporter) -> Result<()
     reporter.send(&Report::Step(Step::Opening));
     let copy: OwnedFd =
         stdin().try_clone_to_owned().map_err(|error| Refused::new(Reason::NoResources, error))?;
+    let before = ProcessState::now();
     let opened = Opened::open(copy)?;
     reporter.send(&Report::Step(Step::Checking));
     let root = opened.root(&request.manifest)?;
     // As in the host: the plugin's code runs on a thread that is joined before the code is closed.
     let on_thread = {
         let reporter = reporter.clone();
-        thread::Builder::new().name("probe".into()).spawn(move || start_and_stop(&root, &settings, &reporter))
+        thread::Builder::new()
+            .name("probe".into())
+            .spawn(move || start_and_stop(&root, &settings, &reporter, &before))
     };
     on_thread
         .map_err(|error| Refused::new(Reason::NoResources, error))?
@@ -119,7 +123,12 @@ fn left_threads() -> usize {
     }
 }
 
-fn start_and_stop(root: &Root, settings: &[u8], reporter: &Reporter) -> Result<(), Refused> {
+fn start_and_stop(
+    root: &Root,
+    settings: &[u8],
+    reporter: &Reporter,
+    before: &ProcessState,
+) -> Result<(), Refused> {
     let host = HostCell::new(Arc::new(ProbeServices::new(reporter.clone())));
     reporter.send(&Report::Step(Step::Starting));
     let instance = Instance::start(root, &host, settings).map_err(|failure| match failure {
@@ -128,6 +137,13 @@ fn start_and_stop(root: &Root, settings: &[u8], reporter: &Reporter) -> Result<(
     })?;
     reporter.send(&Report::Step(Step::Testing));
     let tested = instance.self_test().map_err(|failure| Refused::new(Reason::SelfTestFailed, failure));
+    let tested = tested.and_then(|()| match before.changes(&ProcessState::now()).as_slice() {
+        [] => Ok(()),
+        changes => {
+            let detail = format!("it changed what belongs to the whole process: {}", changes.join(", "));
+            Err(Refused::new(Reason::ProcessStateChanged, detail))
+        }
+    });
     reporter.send(&Report::Step(Step::Stopping));
     if let Err(text) = instance.stop() {
         reporter.send(&Report::StopPanicked(text));

@@ -7,6 +7,7 @@ mod child;
 mod process;
 mod report;
 mod services;
+mod state;
 
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;

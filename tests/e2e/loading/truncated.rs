@@ -86,15 +86,15 @@ fn what_happens_to_a_file_after_it_was_loaded_changes_nothing() {
         assert_eq!(update(&mut peer, "online")["sequence"], 1);
 
         // Overwritten in place by nonsense, cut to nothing and to a half, taken away.
-        let length = fs::metadata(file("device")).expect("its length").len();
-        let nonsense = vec![0xa5; usize::try_from(length).expect("small")];
+        let length = |name: &str| fs::metadata(file(name)).expect("its length").len();
+        let nonsense = vec![0xa5; usize::try_from(length("device")).expect("small")];
         fs::write(file("device"), nonsense).expect("it is overwritten");
         let cut = |name: &str, length: u64| {
             let file = OpenOptions::new().write(true).open(file(name)).expect("it opens");
             file.set_len(length).expect("it is cut");
         };
         cut("hello", 0);
-        cut("echoes", length / 2);
+        cut("echoes", length("echoes") / 2);
         if watch {
             host.wait_for_log("reason=\"not-elf\"");
             host.wait_for_log("reason=\"empty\"");

@@ -14,6 +14,8 @@ fn main() -> ExitCode {
         cli::Command::Serve => cli::serve(words.config.as_deref(), &entry),
         cli::Command::Check => cli::check(words.config.as_deref()),
         cli::Command::Call(call) => cli::call(&call, words.config.as_deref()),
+        cli::Command::Reload(reload) => cli::reload(&reload, words.config.as_deref()),
+        cli::Command::Pages(pages) => cli::pages(&pages),
         cli::Command::Plugin(cli::PluginCommand::Inspect(inspect)) => cli::inspect(&inspect),
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Follower {
     /// What was applied last.
     applied: Config,
     /// What was read last and refused, so that it is said once.
-    refused: Option<String>,
+    refused: Option<Vec<String>>,
     changes: UnboundedReceiver<()>,
     /// Gone, it watches no more.
     _watcher: Option<RecommendedWatcher>,
@@ -49,35 +49,44 @@ impl Follower {
         while tokio::time::timeout(REST, self.changes.recv()).await.is_ok() {}
     }
 
+    /// How long the host may take to answer what is in flight when it stops.
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.applied.timeouts.drain
+    }
+
     /// Reads the file, and applies it if it says something else than before.
-    pub(super) async fn apply(&mut self, host: &Host, logging: &Logging) {
+    ///
+    /// # Errors
+    /// Every reason why nothing of it is applied; they are in the log, too.
+    pub(super) async fn apply(&mut self, host: &Host, logging: &Logging) -> Result<(), Vec<String>> {
         let read = match Config::load(&self.file) {
             Ok(read) => read,
-            Err(faults) => return self.refuse(&faults.to_string()),
+            Err(faults) => return self.refuse(faults.to_string().lines().map(str::to_owned).collect()),
         };
         if read == self.applied {
             self.refused = None;
-            return;
+            return Ok(());
         }
         match host.reconfigure(read.clone()).await {
             Ok(()) => {
                 logging.set_level(read.log.level);
                 tracing::info!(file = %self.file.display(), "the configuration has changed");
                 (self.applied, self.refused) = (read, None);
+                Ok(())
             }
-            Err(reasons) => self.refuse(&reasons.join("\n")),
+            Err(reasons) => self.refuse(reasons),
         }
     }
 
-    fn refuse(&mut self, why: &str) {
-        if self.refused.as_deref() == Some(why) {
-            return;
+    fn refuse(&mut self, reasons: Vec<String>) -> Result<(), Vec<String>> {
+        if self.refused.as_ref() != Some(&reasons) {
+            tracing::error!(file = %self.file.display(), "the configuration stays as it was");
+            for line in reasons.iter().flat_map(|reason| reason.lines()) {
+                tracing::error!("{line}");
+            }
+            self.refused = Some(reasons.clone());
         }
-        tracing::error!(file = %self.file.display(), "the configuration stays as it was");
-        for line in why.lines() {
-            tracing::error!("{line}");
-        }
-        self.refused = Some(why.to_owned());
+        Err(reasons)
     }
 }
 

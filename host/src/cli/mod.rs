@@ -4,6 +4,10 @@ mod call;
 mod check;
 mod follow;
 mod inspect;
+mod keeper;
+mod notify;
+mod pages;
+mod reload;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +20,8 @@ use jackfield::load::Refused;
 pub(crate) use call::{Call, call};
 pub(crate) use check::check;
 pub(crate) use inspect::{Inspect, inspect};
+pub(crate) use pages::{Pages, pages};
+pub(crate) use reload::{Reload, reload};
 pub(crate) use serve::serve;
 
 /// sysexits.h, `EX_UNAVAILABLE`: there is no host to ask.
@@ -45,6 +51,11 @@ pub(crate) enum Command {
     Check,
     /// Send one request, and print its result as JSON
     Call(Call),
+    /// Have the running host read its configuration and its plugins anew, and wait until it has
+    Reload(Reload),
+    /// Write the manual pages and the shells' completions, for packages
+    #[command(hide = true)]
+    Pages(Pages),
     /// Look at plugins
     #[command(subcommand)]
     Plugin(PluginCommand),

@@ -16,7 +16,7 @@ impl Plugins {
     pub(super) fn obey(&mut self, order: Order) -> bool {
         match order {
             Order::Look(whole) => return self.look(&whole, false),
-            Order::LookAtAll => {
+            Order::LookAtAll(done) => {
                 for file in self.sightings.files().cloned().collect::<Vec<_>>() {
                     let serves =
                         self.slots.values().any(|s| s.serving.is_some() && s.file.as_ref() == Some(&file));
@@ -25,7 +25,9 @@ impl Plugins {
                     }
                 }
                 self.open_directory();
-                return self.look(&[], true);
+                let again = self.look(&[], true);
+                done.map(|done| done.send(()));
+                return again;
             }
             // Whoever asked may have gone: then nobody is told.
             Order::Reload(name, reply) => drop(reply.send(self.reload(name.as_deref()))),

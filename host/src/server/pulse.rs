@@ -1,0 +1,125 @@
+//! Whether the host answers: found out as a client would, by a request on each of its sockets.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use jackfield_protocol::{Code, Framing, Outcome};
+use rustix::net::SocketAddrUnix;
+
+use super::listener::Bound;
+use super::threads::Threads;
+use crate::ask::{Answer, ask};
+
+/// Why a host seems not to answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Faint {
+    /// A request on a socket came to nothing.
+    #[error("{socket}: {source}")]
+    Socket {
+        /// The socket.
+        socket: PathBuf,
+        /// What happened instead.
+        source: io::Error,
+    },
+    /// A request was answered with what `system.ping` never says.
+    #[error("{socket}: system.ping was answered with {answer}")]
+    Answer {
+        /// The socket.
+        socket: PathBuf,
+        /// The answer.
+        answer: String,
+    },
+    /// A thread that serves connections hears nothing.
+    #[error("a thread that serves connections is held up; some clients are not answered")]
+    Thread,
+    /// The host has ended.
+    #[error("the host has ended")]
+    Ended,
+}
+
+/// One socket as a client sees it.
+struct Door {
+    address: SocketAddrUnix,
+    path: PathBuf,
+    framing: Framing,
+    inherited: bool,
+}
+
+/// Finds out whether a host answers.
+pub struct Pulse {
+    doors: Vec<Door>,
+    threads: Weak<Threads>,
+    /// Sockets that nobody can find any more, and whose loss is no fault of the host's: said once.
+    lost: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Pulse {
+    pub(super) fn of(sockets: &[Bound], threads: &Arc<Threads>) -> Self {
+        let door = |bound: &Bound| Door {
+            address: bound.address.clone(),
+            path: bound.path().to_owned(),
+            framing: bound.framing(),
+            inherited: bound.is_inherited(),
+        };
+        let doors = sockets.iter().map(door).collect();
+        Self { doors, threads: Arc::downgrade(threads), lost: Mutex::default() }
+    }
+
+    /// Connects to every socket, asks `system.ping`, and asks each thread that serves connections whether it hears;
+    /// all of it within `limit`. Blocks.
+    ///
+    /// A refusal for load or for want of permission is an answer, too: whoever says no is there. An inherited socket
+    /// whose file was removed is logged and left out, for starting anew would not bring it back.
+    ///
+    /// # Errors
+    /// The first thing that was not as it should be.
+    pub fn beat(&self, limit: Duration) -> Result<(), Faint> {
+        let until = Instant::now() + limit;
+        let left = || until.saturating_duration_since(Instant::now());
+        let mut answers = 0;
+        for door in &self.doors {
+            match ask(&door.address, door.framing, "system.ping", "null", left()) {
+                Ok(answer) => {
+                    is_good(&answer).map_err(|answer| Faint::Answer { socket: door.path.clone(), answer })?
+                }
+                Err(error) if door.inherited && is_lost(&error) => {
+                    self.lose(door, &error);
+                    continue;
+                }
+                Err(source) => return Err(Faint::Socket { socket: door.path.clone(), source }),
+            }
+            answers += 1;
+        }
+        let threads = self.threads.upgrade().ok_or(Faint::Ended)?;
+        if threads.obey(left()) && answers > 0 { Ok(()) } else { Err(Faint::Thread) }
+    }
+
+    fn lose(&self, door: &Door, error: &io::Error) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if lost.insert(door.path.clone()) {
+            let socket = door.path.display();
+            tracing::error!(%socket, %error, "the inherited socket cannot be found any more; start its owner anew");
+        }
+    }
+}
+
+/// Whether the path leads to no socket, or to another one.
+fn is_lost(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+fn is_good(answer: &Answer) -> Result<(), String> {
+    let words = || String::from_utf8_lossy(answer.payload()).into_owned();
+    match answer.reply().map_err(|_| words())?.outcome {
+        Outcome::Result(result) if result.get() == "\"pong\"" => Ok(()),
+        Outcome::Error(error)
+            if matches!(error.known_code(), Some(Code::Overloaded | Code::PermissionDenied)) =>
+        {
+            Ok(())
+        }
+        Outcome::Result(_) | Outcome::Error(_) => Err(words()),
+    }
+}

@@ -18,6 +18,7 @@ mod loading;
 mod panics;
 mod scripts;
 mod services;
+mod systemd;
 mod timeouts;
 mod vectors;
 mod wire;

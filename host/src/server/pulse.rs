@@ -32,6 +32,11 @@ pub enum Faint {
         /// The answer.
         answer: String,
     },
+    /// Every socket is inherited, and none is for the host's own user.
+    #[error(
+        "none of the sockets can be reached by the host itself; give its user the right to connect to one"
+    )]
+    NoSocket,
     /// A thread that serves connections hears nothing.
     #[error("a thread that serves connections is held up; some clients are not answered")]
     Thread,
@@ -52,8 +57,8 @@ struct Door {
 pub struct Pulse {
     doors: Vec<Door>,
     threads: Weak<Threads>,
-    /// Sockets that nobody can find any more, and whose loss is no fault of the host's: said once.
-    lost: Mutex<BTreeSet<PathBuf>>,
+    /// Inherited sockets that the host itself cannot connect to, which is no fault of it: said once.
+    left_out: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Pulse {
@@ -65,14 +70,14 @@ impl Pulse {
             inherited: bound.is_inherited(),
         };
         let doors = sockets.iter().map(door).collect();
-        Self { doors, threads: Arc::downgrade(threads), lost: Mutex::default() }
+        Self { doors, threads: Arc::downgrade(threads), left_out: Mutex::default() }
     }
 
     /// Connects to every socket, asks `system.ping`, and asks each thread that serves connections whether it hears;
     /// all of it within `limit`. Blocks.
     ///
     /// A refusal for load or for want of permission is an answer, too: whoever says no is there. An inherited socket
-    /// whose file was removed is logged and left out, for starting anew would not bring it back.
+    /// whose file was removed, or that is for others alone, is logged and left out: starting anew would not help.
     ///
     /// # Errors
     /// The first thing that was not as it should be.
@@ -85,30 +90,34 @@ impl Pulse {
                 Ok(answer) => {
                     is_good(&answer).map_err(|answer| Faint::Answer { socket: door.path.clone(), answer })?
                 }
-                Err(error) if door.inherited && is_lost(&error) => {
-                    self.lose(door, &error);
+                Err(error) if door.inherited && is_closed_to_us(&error) => {
+                    self.leave_out(door, &error);
                     continue;
                 }
                 Err(source) => return Err(Faint::Socket { socket: door.path.clone(), source }),
             }
             answers += 1;
         }
+        if answers == 0 {
+            return Err(Faint::NoSocket);
+        }
         let threads = self.threads.upgrade().ok_or(Faint::Ended)?;
-        if threads.obey(left()) && answers > 0 { Ok(()) } else { Err(Faint::Thread) }
+        if threads.obey(left()) { Ok(()) } else { Err(Faint::Thread) }
     }
 
-    fn lose(&self, door: &Door, error: &io::Error) {
-        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        if lost.insert(door.path.clone()) {
+    fn leave_out(&self, door: &Door, error: &io::Error) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if left_out.insert(door.path.clone()) {
             let socket = door.path.display();
-            tracing::error!(%socket, %error, "the inherited socket cannot be found any more; start its owner anew");
+            tracing::error!(%socket, %error, "the host cannot reach this inherited socket, and cannot say whether clients can");
         }
     }
 }
 
-/// Whether the path leads to no socket, or to another one.
-fn is_lost(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+/// Whether the path leads to no socket, or to another one, or not this user to it.
+fn is_closed_to_us(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    matches!(error.kind(), NotFound | ConnectionRefused | PermissionDenied)
 }
 
 fn is_good(answer: &Answer) -> Result<(), String> {

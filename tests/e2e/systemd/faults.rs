@@ -25,16 +25,20 @@ pub(super) fn ended(machine: &Machine) {
         let before = machine.main_pid();
         assert_ne!(before, 0);
         let began = Instant::now();
-        match crash % 4 {
-            0 => drop(machine.must(&["systemctl", "kill", "--signal=KILL", "jackfield.service"])),
-            1 => machine.peer().ask("crash.abort", &Value::Null),
-            2 => machine.peer().ask("crash.exit", &Value::Null),
-            _ => machine.peer().ask("crash.segv", &Value::Null),
+        match [None, Some("crash.abort"), Some("crash.exit"), Some("crash.segv")][crash % 4] {
+            None => drop(machine.must(&["systemctl", "kill", "--signal=KILL", "jackfield.service"])),
+            Some(method) => {
+                // Who hangs up takes a call back that has not begun.
+                let mut peer = machine.peer();
+                peer.ask(method, &Value::Null);
+                peer.expect_end();
+            }
         }
         until("another process runs", || {
             !matches!(machine.main_pid(), 0 | 1) && machine.main_pid() != before
         });
         customers.wait_for(1);
+        eprintln!("    end {crash}: {:?}", began.elapsed());
         longest = longest.max(began.elapsed());
     }
     let tally = customers.end();
@@ -49,20 +53,21 @@ pub(super) fn watched(machine: &Machine) {
     machine.write("/run/systemd/system/jackfield.service.d/watchdog.conf", &part);
     machine.must(&["systemctl", "daemon-reload"]);
     machine.must(&["systemctl", "restart", "jackfield.service"]);
-    // A thread that serves is held up by a method that may not wait; and: the whole process stands still.
-    type Hold = fn(&Machine);
-    let ways: [(&str, Hold); 2] = [
-        ("a thread held up", |machine| machine.peer().ask("crash.hold", &Value::Null)),
-        ("a process stopped", |machine| {
-            machine.must(&["systemctl", "kill", "--kill-who=main", "--signal=STOP", "jackfield.service"]);
-        }),
-    ];
-    for (way, hold) in ways {
+    for (way, held) in [("a thread held up", Some("crash.hold")), ("a process stopped", None)] {
         let before = machine.main_pid();
         let mut client = machine.peer();
         client.assert_usable();
         let began = Instant::now();
-        hold(machine);
+        match held {
+            Some(method) => client.ask(method, &Value::Null),
+            None => drop(machine.must(&[
+                "systemctl",
+                "kill",
+                "--kill-who=main",
+                "--signal=STOP",
+                "jackfield.service",
+            ])),
+        }
         client.expect_end();
         let killed = began.elapsed();
         machine.peer().assert_usable();

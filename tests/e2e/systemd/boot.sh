@@ -12,8 +12,8 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch
 ROOT=$scratch/root
 export ROOT
 cd "$ROOT"
-# Units of this system are no part of it.
-rm -rf etc/systemd/system var/lib/systemd var/log/journal
+# Units of this system are no part of it, nor is its word that no service may be started.
+rm -rf usr/sbin/policy-rc.d etc/systemd/system var/lib/systemd var/log/journal
 mkdir -p etc/systemd/system
 "$@"
 for unit in systemd-udevd.service systemd-udev-trigger.service systemd-random-seed.service \

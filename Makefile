@@ -37,10 +37,13 @@ deb: build
 
 deny:
 	@scripts/need cargo-deny
-	$(CARGO) deny check
+	$(CARGO) deny check bans licenses sources
+	@# Fetches the database of advisories.
+	$(CARGO) deny check advisories
 
 test:
 	@scripts/need cc php phpunit php-fpm
+	@scripts/need --wanted systemd cargo-deb
 	$(CARGO) test --workspace
 	clients/php/run-tests.sh
 

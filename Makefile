@@ -1,4 +1,4 @@
-# Two commands do everything: `make run` and `make test`.
+# Two commands do everything: `make run` and `make test`. Two more put it where it is to stay: `make install`, `make deb`.
 
 CARGO ?= cargo
 PLUGINS := device hello journal
@@ -6,12 +6,19 @@ CONFIG ?= config.toml
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test build lint clean help
+# For `make install`: where it is to live, and a directory to be put before all of it.
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.PHONY: run test build install deb lint deny clean help
 
 help:
 	@echo "make run    build, put the example plugins into plugins/, serve, and show a request answered"
 	@echo "make test   all tests"
 	@echo "make lint   formatting and lints, warnings are errors"
+	@echo "make deny   licences, sources and known faults of dependencies"
+	@echo "make install PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)   program, plugins, units, pages; see docs/operations.md"
+	@echo "make deb    the same as a Debian package, in $(TARGET)/debian"
 
 build:
 	@scripts/need cc
@@ -21,8 +28,22 @@ run: build
 	@scripts/install-plugins $(TARGET)/release plugins $(PLUGINS)
 	@scripts/run $(TARGET)/release/jackfield $(CONFIG) plugins
 
+install: build
+	DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install $(TARGET)/release $(PLUGINS)
+
+deb: build
+	@scripts/need cargo-deb
+	scripts/deb $(TARGET)/release $(TARGET)/debian $(PLUGINS)
+
+deny:
+	@scripts/need cargo-deny
+	$(CARGO) deny check bans licenses sources
+	@# Fetches the database of advisories.
+	$(CARGO) deny check advisories
+
 test:
 	@scripts/need cc php phpunit php-fpm
+	@scripts/need --wanted systemd cargo-deb
 	$(CARGO) test --workspace
 	JACKFIELD_NO_SKIPS=1 clients/php/run-tests.sh
 

@@ -5,17 +5,18 @@ use std::future::Future;
 use std::io;
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::Methods;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Table};
 use crate::load::{Entry, Prober};
 use crate::plugin::{Calls, LocalPlugin, Nursery, System, Told};
-use crate::reload::{ADMIN, Admin, Order, Orders, Plugins, Reloader};
-use crate::server::{BindError, Claims, Ending, Server};
+use crate::reload::{ADMIN, Admin, Order, Orders, Plugins, ReloadAsked, Reloader};
+use crate::server::{BindError, Claims, Ending, Inherited, Pulse, Server};
 
 /// How long the plugins may take to stop once no request is left.
 const RETIRE_LIMIT: Duration = Duration::from_secs(5);
@@ -41,6 +42,8 @@ pub struct Builder {
     locals: Vec<LocalPlugin>,
     names: BTreeSet<String>,
     threads: usize,
+    inherited: Inherited,
+    reloads: Option<UnboundedSender<ReloadAsked>>,
 }
 
 impl Builder {
@@ -50,7 +53,8 @@ impl Builder {
     pub fn new(config: Config, entry: &Entry) -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let prober = Prober::this_program(entry);
-        Self { config, prober, locals: Vec::new(), names: BTreeSet::new(), threads }
+        let (locals, names, inherited) = (Vec::new(), BTreeSet::new(), Inherited::default());
+        Self { config, prober, locals, names, threads, inherited, reloads: None }
     }
 
     /// Adds methods that are part of this program, as the plugin `name`. `[plugin.NAME]` and `[[route]]` apply to it
@@ -78,6 +82,22 @@ impl Builder {
         self
     }
 
+    /// Serves these sockets, where they belong to a listener or to the operators, instead of binding new ones.
+    #[must_use]
+    pub fn inherit(mut self, inherited: Inherited) -> Self {
+        self.inherited = inherited;
+        self
+    }
+
+    /// Lets operators ask this program, by `admin.reload`, to read its configuration anew: what they ask comes out
+    /// of [`Reloads`]. Without it, they are told that this program does not do that.
+    #[must_use]
+    pub fn reloads(mut self) -> (Self, Reloads) {
+        let (asked, received) = unbounded_channel();
+        self.reloads = Some(asked);
+        (self, Reloads(received))
+    }
+
     /// Claims the sockets, loads the plugins, binds. When it returns, requests are answered.
     ///
     /// Blocks for as long as the plugins take to start. A plugin that cannot be loaded is an error in the log, not
@@ -86,8 +106,8 @@ impl Builder {
     /// # Errors
     /// A socket that cannot be bound, or threads that cannot be had; nothing is left behind.
     pub fn start(self) -> Result<Host, StartError> {
-        let Self { config, prober, locals, threads, .. } = self;
-        let claims = Claims::take(&config.listeners, config.admin.as_ref())?;
+        let Self { config, prober, locals, threads, inherited, reloads, .. } = self;
+        let claims = Claims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let dispatcher = Dispatcher::new(config.limits.clone(), config.timeouts.clone());
         let calls: Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
         let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
@@ -96,27 +116,35 @@ impl Builder {
         let nursery = Nursery::new(calls);
         let mut plugins = Plugins::new(config, prober, nursery, &dispatcher, &orders, server.turnover());
         let system = plugins.add_local(System::plugin(told))?;
-        let admin = plugins.add_local(Admin::plugin(orders.clone()))?;
+        let admin = plugins.add_local(Admin::plugin(orders.clone(), reloads))?;
         for local in locals {
             plugins.add_local(local)?;
         }
         plugins.load_all();
         dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin])));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let sockets = claims.bind()?;
+        let runtime = Runtime::new()?;
+        let sockets = match claims.bind() {
+            Ok(sockets) => sockets,
+            Err(error) => {
+                plugins.retire_all(&received, Instant::now() + RETIRE_LIMIT);
+                return Err(error.into());
+            }
+        };
+        let pulse = server.pulse(&sockets);
+        let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
         let reloader = Reloader::start(plugins, received)?;
         let (ending, watched) = watch::channel(Ending::Serve);
         let (done, ended) = oneshot::channel();
         let control = move || {
             let served = runtime.block_on(server.run(sockets, watched));
-            runtime.shutdown_background();
+            drop(runtime);
             drop(dispatcher);
             reloader.stop(RETIRE_LIMIT);
             // Nobody waits when the host was dropped.
             let _ = done.send(served);
         };
         thread::Builder::new().name("control".into()).spawn(control)?;
-        Ok(Host { ending, ended, orders })
+        Ok(Host { ending, ended, orders, pulse: Arc::new(pulse), told })
     }
 
     /// Starts, serves until `shutdown` is ready, drains, ends.
@@ -131,9 +159,57 @@ impl Builder {
     }
 }
 
+/// The control thread's runtime. Dropped, it waits for nothing, so that a start that fails may be one of an async
+/// program: tokio's own would panic there.
+struct Runtime(Option<tokio::runtime::Runtime>);
+
+impl Runtime {
+    fn new() -> io::Result<Self> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map(|runtime| Self(Some(runtime)))
+    }
+
+    fn block_on(&self, work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+        self.0.as_ref().map_or(Ok(()), |runtime| runtime.block_on(work))
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What operators ask of the program around the host.
+pub struct Reloads(UnboundedReceiver<ReloadAsked>);
+
+impl Reloads {
+    /// Ready when somebody asks for the configuration to be read anew; never once the host has ended.
+    pub async fn next(&mut self) -> ReloadAsked {
+        match self.0.recv().await {
+            Some(asked) => asked,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// How a host is, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Connections open.
+    pub connections: u64,
+    /// Requests accepted and not answered.
+    pub in_flight: u64,
+    /// Plugins that serve, those of the program included.
+    pub plugins: usize,
+}
+
 /// A host that serves. Dropped, it drains by itself.
 pub struct Host {
     orders: Orders,
+    pulse: Arc<Pulse>,
+    told: Weak<dyn Told>,
     ending: watch::Sender<Ending>,
     ended: oneshot::Receiver<io::Result<()>>,
 }
@@ -158,7 +234,31 @@ impl Host {
 
     /// Looks at the whole plugin directory now, and tries again what was refused. Returns at once.
     pub fn look(&self) {
-        self.orders.send(Order::LookAtAll);
+        self.orders.send(Order::LookAtAll(None));
+    }
+
+    /// As [`Host::look`]: ready when what was found is done, and what can be loaded serves.
+    pub async fn look_through(&self) {
+        // No answer: the host ends.
+        let _ = self.orders.ask(|done| Order::LookAtAll(Some(done))).await;
+    }
+
+    /// A way to find out, from another thread, whether the host answers.
+    #[must_use]
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
+    }
+
+    /// A way to ask, from another thread, how the host is; `None` once it has ended.
+    pub fn status(&self) -> impl Fn() -> Option<Status> + Send + 'static {
+        let told = Weak::clone(&self.told);
+        move || {
+            let told = told.upgrade()?;
+            let counts = told.counts();
+            let count = |name| counts.get(name).copied().unwrap_or(0);
+            let (connections, in_flight) = (count("connections_open"), count("in_flight"));
+            Some(Status { connections, in_flight, plugins: told.plugins().len() })
+        }
     }
 
     /// Changes to another configuration while it serves: routes, limits, time-outs, and the settings of plugins,
@@ -174,7 +274,7 @@ impl Host {
         async move { answer.await.unwrap_or_else(|_| Err(vec!["the host ends".to_owned()])) }
     }
 
-    /// Ends at once: what is in flight is not answered.
+    /// Ends at once: what is in flight is answered DEADLINE_EXCEEDED, its time being over.
     pub fn cut(&self) {
         self.ending.send_replace(Ending::Cut);
     }

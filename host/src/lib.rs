@@ -17,9 +17,10 @@
 //! # }
 //! ```
 //!
-//! Imports run one way: `host → reload → server → connection → dispatch → plugin → load → plugin-api`. `config`, `clock`,
-//! `limits`, `counters` and `log` are leaves.
+//! Imports run one way: `host → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`, `config`,
+//! `clock`, `limits`, `counters` and `log` are leaves.
 
+pub mod ask;
 mod clock;
 pub mod config;
 mod connection;
@@ -34,7 +35,8 @@ mod plugin;
 mod reload;
 mod server;
 
-pub use host::{Builder, Host, StartError};
+pub use host::{Builder, Host, Reloads, StartError, Status};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use load::{Entry, enter};
-pub use server::BindError;
+pub use reload::ReloadAsked;
+pub use server::{BindError, Faint, InheritError, Inherited, Pulse};

@@ -24,6 +24,7 @@ mod panics;
 mod reload;
 mod scripts;
 mod services;
+mod systemd;
 mod timeouts;
 mod vectors;
 mod wire;

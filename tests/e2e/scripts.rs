@@ -69,4 +69,10 @@ fn what_is_missing_is_said_in_one_line() {
     let missing = finish(script("need").args(["cc", "php", "id"]).env("PATH", bare.path()));
     assert_eq!(missing.code, 1, "{missing:?}");
     assert_eq!(missing.stderr, "missing: install with: apt-get install build-essential php-cli\n");
+    let mut wanted = script("need");
+    wanted.args(["--wanted", "cc", "cargo-none"]).env("PATH", bare.path()).env_remove("CARGO");
+    let wanted = finish(&mut wanted);
+    let said = "missing: install with: apt-get install build-essential\n\
+                missing: install with: cargo install --locked cargo-none\n";
+    assert_eq!((wanted.code, wanted.stderr.as_str()), (0, said), "what is only wanted is no failure");
 }

@@ -1,10 +1,8 @@
 //! The configuration file followed while the host serves: read anew when it changes, applied whole or not at all.
 
-use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jackfield::Host;
 use jackfield::config::Config;
@@ -15,30 +13,18 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 /// How long nothing must have happened to the file before it is read: it is written in more than one step.
 const REST: Duration = Duration::from_millis(200);
 
-type Applying = Pin<Box<dyn Future<Output = Result<(), Vec<String>>>>>;
-
 /// A configuration file that is followed.
 pub(super) struct Follower {
     file: PathBuf,
     /// What was applied last.
     applied: Config,
     /// What was read last and refused, so that it is said once.
-    refused: Option<String>,
+    refused: Option<Vec<String>>,
     changes: UnboundedReceiver<()>,
-    /// When it changed last, until it is read.
-    changed: Option<Instant>,
-    /// What the host is applying: it may start plugins for that, and signals do not wait for them.
-    applying: Option<(Config, Applying)>,
+    /// Whether it has changed and was not yet read.
+    is_changing: bool,
     /// Gone, it watches no more.
     _watcher: Option<RecommendedWatcher>,
-}
-
-/// What there is to do.
-pub(super) enum Step {
-    /// The file may say something else, and is at rest.
-    Read,
-    /// The host has applied it, or found why it cannot.
-    Applied(Box<Config>, Result<(), Vec<String>>),
 }
 
 impl Follower {
@@ -58,84 +44,63 @@ impl Follower {
             applied: config.clone(),
             refused: None,
             changes,
-            changed: None,
-            applying: None,
+            is_changing: false,
             _watcher: watcher.ok(),
         }
     }
 
-    /// The next thing to do. Dropped before it is ready, nothing is lost.
-    pub(super) async fn next(&mut self) -> Step {
-        loop {
-            let rest = self.changed.filter(|_| self.applying.is_none()).map(|changed| changed + REST);
-            let at_rest = async move {
-                match rest {
-                    Some(rest) => tokio::time::sleep_until(rest.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let applied = async {
-                match &mut self.applying {
-                    Some((_, applying)) => applying.await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                Some(()) = self.changes.recv() => self.changed = Some(Instant::now()),
-                () = at_rest => {
-                    self.changed = None;
-                    return Step::Read;
-                }
-                result = applied => {
-                    if let Some((config, _)) = self.applying.take() {
-                        return Step::Applied(Box::new(config), result);
-                    }
-                }
+    /// Ready when the file may have changed, and is at rest.
+    pub(super) async fn changed(&mut self) {
+        // Kept, because this future may be dropped before the file is at rest.
+        if !self.is_changing {
+            if self.changes.recv().await.is_none() {
+                // Nothing watches it.
+                return std::future::pending().await;
             }
+            self.is_changing = true;
         }
+        while let Ok(Some(())) = tokio::time::timeout(REST, self.changes.recv()).await {}
+        self.is_changing = false;
     }
 
-    /// Does it.
-    pub(super) fn go_on(&mut self, step: Step, host: &Host, logging: &Logging) {
-        match step {
-            Step::Read => self.read(host),
-            Step::Applied(config, Ok(())) => {
-                logging.set_level(config.log.level);
-                tracing::info!(file = %self.file.display(), "the configuration has changed");
-                (self.applied, self.refused) = (*config, None);
-            }
-            Step::Applied(_, Err(reasons)) => self.refuse(&reasons.join("\n")),
-        }
+    /// How long the host may take to answer what is in flight when it stops.
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.applied.timeouts.drain
     }
 
-    /// Reads the file, and has the host apply it if it says something else than before.
-    pub(super) fn read(&mut self, host: &Host) {
-        if self.applying.is_some() {
-            // Once that is done.
-            self.changed = Some(Instant::now());
-            return;
-        }
+    /// Reads the file, and applies it if it says something else than before.
+    ///
+    /// # Errors
+    /// Every reason why nothing of it is applied; they are in the log, too.
+    pub(super) async fn apply(&mut self, host: &Host, logging: &Logging) -> Result<(), Vec<String>> {
         let read = match Config::load(&self.file) {
             Ok(read) => read,
-            Err(faults) => return self.refuse(&faults.to_string()),
+            Err(faults) => return self.refuse(faults.to_string().lines().map(str::to_owned).collect()),
         };
         if read == self.applied {
             self.refused = None;
-            return;
+            return Ok(());
         }
-        let applying = Box::pin(host.reconfigure(read.clone()));
-        self.applying = Some((read, applying));
+        match host.reconfigure(read.clone()).await {
+            Ok(()) => {
+                logging.set_level(read.log.level);
+                tracing::info!(file = %self.file.display(), "the configuration has changed");
+                (self.applied, self.refused) = (read, None);
+                Ok(())
+            }
+            Err(reasons) => self.refuse(reasons),
+        }
     }
 
-    fn refuse(&mut self, why: &str) {
-        if self.refused.as_deref() == Some(why) {
-            return;
+    fn refuse(&mut self, reasons: Vec<String>) -> Result<(), Vec<String>> {
+        if self.refused.as_ref() != Some(&reasons) {
+            tracing::error!(file = %self.file.display(), "the configuration stays as it was");
+            for line in reasons.iter().flat_map(|reason| reason.lines()) {
+                tracing::error!("{line}");
+            }
+            self.refused = Some(reasons.clone());
         }
-        tracing::error!(file = %self.file.display(), "the configuration stays as it was");
-        for line in why.lines() {
-            tracing::error!("{line}");
-        }
-        self.refused = Some(why.to_owned());
+        Err(reasons)
     }
 }
 

@@ -7,7 +7,11 @@ mod dev;
 mod failure;
 mod follow;
 mod inspect;
+mod keeper;
+mod notify;
 mod operate;
+mod pages;
+mod reread;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +26,8 @@ pub(crate) use check::check;
 pub(crate) use dev::dev;
 pub(crate) use inspect::{Inspect, inspect};
 pub(crate) use operate::{List, Reload, Rollback, list, reload, rollback};
+pub(crate) use pages::{Pages, pages};
+pub(crate) use reread::{Reread, reread};
 pub(crate) use serve::serve;
 
 /// sysexits.h, `EX_UNAVAILABLE`: there is no host to ask.
@@ -51,8 +57,13 @@ pub(crate) enum Command {
     Check,
     /// Send one request, and print its result as JSON
     Call(Call),
+    /// Have the running host read its configuration and its plugins anew, and wait until it has
+    Reload(Reread),
     /// Build the plugin crates in the plugin directory, serve, and do so again whenever a source changes
     Dev,
+    /// Write the manual pages and the shells' completions, for packages
+    #[command(hide = true)]
+    Pages(Pages),
     /// Look at plugins, and change them
     #[command(subcommand)]
     Plugin(PluginCommand),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jackfield_client::blocking::Client;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -123,12 +124,13 @@ pub(crate) fn rollback(words: &Rollback, config: Option<&Path>) -> ExitCode {
     print(asked, words.operate.json, |verdict: Verdict| told(&[verdict]))
 }
 
-fn ask(
+/// Asks the operators' side of a running host.
+pub(super) fn ask<R: DeserializeOwned>(
     words: &Operate,
     config: Option<&Path>,
     method: &str,
     params: &impl Serialize,
-) -> Result<Value, Failure> {
+) -> Result<R, Failure> {
     let socket = match &words.socket {
         Some(socket) => socket.clone(),
         None => load(config)?.admin.ok_or(Failure::NoAdmin)?.socket,

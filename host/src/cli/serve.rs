@@ -2,17 +2,26 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use jackfield::log::Logging;
-use jackfield::{Builder, Entry, Host};
+use jackfield::{Builder, Entry, Host, Inherited, ReloadAsked, Reloads};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::follow::Follower;
+use super::keeper::Keeper;
+use super::notify::Notifier;
 use super::{CONFIGURATION, SYSTEM, failed, load};
+
+/// What stopping may take besides the drain: last words, and plugins that stop.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Runs the host. SIGTERM and SIGINT drain it; a second one cuts.
 pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
+    // While there is one thread.
+    let inherited = Inherited::from_environment();
     let config = match load(file) {
         Ok(config) => config,
         Err(unusable) => return failed(CONFIGURATION, &unusable),
@@ -20,6 +29,10 @@ pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
     let logging = match jackfield::log::start(&config.log) {
         Ok(logging) => logging,
         Err(error) => return failed(CONFIGURATION, &error),
+    };
+    let inherited = match inherited {
+        Ok(inherited) => inherited,
+        Err(error) => return failed(SYSTEM, &error),
     };
     // The runtime waits for signals and nothing else; requests have threads of their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -35,8 +48,13 @@ pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
     let sockets: Vec<_> =
         config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
     let follower = Follower::start(&config);
-    let host = match Builder::new(config, entry).start() {
+    let (builder, reloads) = Builder::new(config, entry).inherit(inherited).reloads();
+    let host = match builder.start() {
         Ok(host) => host,
+        Err(error) => return failed(SYSTEM, &error),
+    };
+    let keeper = match Keeper::start(Notifier::from_environment(), &host) {
+        Ok(keeper) => keeper,
         Err(error) => return failed(SYSTEM, &error),
     };
     tracing::info!(
@@ -45,7 +63,8 @@ pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
         "ready on {}",
         sockets.join(", ")
     );
-    match runtime.block_on(until_ended(host, signals, follower, &logging)) {
+    let running = Running { host, follower, logging, keeper };
+    match runtime.block_on(running.until_ended(signals, reloads)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(SYSTEM, &error),
     }
@@ -75,46 +94,91 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Does `work`, which may take as long as a plugin takes to start, unless a signal to end comes: then its name.
+    async fn unless_ended<T>(&mut self, work: impl Future<Output = T>) -> Result<T, &'static str> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                // What a hang-up asks for is being done, or nothing to a host that ends.
+                heard = self.next() => if let Heard::End(name) = heard {
+                    return Err(name);
+                },
+            }
+        }
+    }
+}
+
 /// What a signal asks for.
 enum Heard {
     End(&'static str),
     HangUp,
 }
 
-async fn until_ended(
-    mut host: Host,
-    mut signals: Signals,
-    mut follower: Follower,
-    logging: &Logging,
-) -> io::Result<()> {
-    loop {
-        tokio::select! {
-            ended = host.ended() => return ended,
-            heard = signals.next() => match heard {
-                Heard::End(name) => {
-                    tracing::info!("{name}: answering what is in flight; once more ends at once");
-                    break;
-                }
-                Heard::HangUp => {
+/// A host that serves, and what goes with it.
+struct Running {
+    host: Host,
+    follower: Follower,
+    logging: Logging,
+    keeper: Keeper,
+}
+
+/// What there is to do while it serves.
+enum Event {
+    Ended(io::Result<()>),
+    Signal(Heard),
+    Asked(ReloadAsked),
+    FileChanged,
+}
+
+impl Running {
+    async fn until_ended(mut self, mut signals: Signals, mut reloads: Reloads) -> io::Result<()> {
+        let name = loop {
+            let event = tokio::select! {
+                ended = self.host.ended() => Event::Ended(ended),
+                heard = signals.next() => Event::Signal(heard),
+                asked = reloads.next() => Event::Asked(asked),
+                () = self.follower.changed() => Event::FileChanged,
+            };
+            let done = match event {
+                Event::Ended(ended) => return ended,
+                Event::Signal(Heard::End(name)) => break name,
+                Event::Signal(Heard::HangUp) => {
                     tracing::info!("SIGHUP: reading the configuration and the plugin directory anew");
-                    follower.read(&host);
-                    host.look();
+                    // How it went is in the log, which is where a signal is answered.
+                    signals.unless_ended(self.read_anew()).await.map(drop)
                 }
-            },
-            step = follower.next() => follower.go_on(step, &host, logging),
+                Event::Asked(asked) => {
+                    tracing::info!("an operator: reading the configuration and the plugin directory anew");
+                    signals.unless_ended(self.read_anew()).await.map(|applied| asked.answer(applied))
+                }
+                Event::FileChanged => {
+                    let apply = self.follower.apply(&self.host, &self.logging);
+                    signals.unless_ended(apply).await.map(drop)
+                }
+            };
+            if let Err(name) = done {
+                break name;
+            }
+        };
+        tracing::info!("{name}: answering what is in flight; once more ends at once");
+        self.keeper.stopping(self.follower.drain_timeout() + FAREWELL);
+        self.host.begin_stop();
+        match signals.unless_ended(self.host.ended()).await {
+            Ok(ended) => return ended,
+            Err(name) => tracing::warn!("{name}: ending at once"),
         }
+        self.host.cut();
+        self.host.ended().await
     }
-    host.begin_stop();
-    loop {
-        tokio::select! {
-            ended = host.ended() => return ended,
-            // A hang-up is nothing to a host that ends.
-            heard = signals.next() => if let Heard::End(name) = heard {
-                tracing::warn!("{name}: ending at once");
-                break;
-            },
-        }
+
+    /// Reads the configuration and the plugin directory anew; when it returns, what can be applied is.
+    async fn read_anew(&mut self) -> Result<(), Vec<String>> {
+        self.keeper.reloading();
+        let applied = self.follower.apply(&self.host, &self.logging).await;
+        self.host.look_through().await;
+        self.keeper.reloaded();
+        applied
     }
-    host.cut();
-    host.ended().await
 }

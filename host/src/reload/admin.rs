@@ -5,6 +5,9 @@ use std::sync::Arc;
 use jackfield_plugin_api::{Error, Methods};
 use serde::Deserialize;
 
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
 use super::Orders;
 use super::order::{Order, PluginRow, Reply, Verdict};
 use crate::plugin::LocalPlugin;
@@ -15,7 +18,24 @@ pub(crate) const ADMIN: &str = "admin";
 /// The plugin `admin`.
 pub(crate) struct Admin {
     orders: Orders,
+    /// The way to the program, if it reads its configuration anew when asked.
+    program: Option<UnboundedSender<ReloadAsked>>,
 }
+
+/// An operator asked for the configuration and the plugin directory to be read anew, and waits.
+#[derive(Debug)]
+pub struct ReloadAsked(oneshot::Sender<Result<(), Vec<String>>>);
+
+impl ReloadAsked {
+    /// Tells the operator how it went: all of it is applied, or every reason why it is not.
+    pub fn answer(self, outcome: Result<(), Vec<String>>) {
+        // Nobody waits any more when the time is over.
+        let _ = self.0.send(outcome);
+    }
+}
+
+/// `NOTHING_APPLIED`: a plugin's own kind of code, for it is the operator's file that is at fault.
+const NOTHING_APPLIED: i64 = 78;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,12 +57,13 @@ struct RollbackParams {
 
 impl Admin {
     /// The plugin; `orders` lead to the plugins' thread.
-    pub(crate) fn plugin(orders: Orders) -> LocalPlugin {
+    pub(crate) fn plugin(orders: Orders, program: Option<UnboundedSender<ReloadAsked>>) -> LocalPlugin {
         let methods = Methods::new()
+            .asynchronous("admin.reload", Self::reload_all)
             .asynchronous("admin.plugin.list", Self::list)
             .asynchronous("admin.plugin.reload", Self::reload)
             .asynchronous("admin.plugin.rollback", Self::rollback);
-        LocalPlugin::new(ADMIN, Self { orders }, methods)
+        LocalPlugin::new(ADMIN, Self { orders, program }, methods)
     }
 
     async fn ask<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Error> {
@@ -52,6 +73,22 @@ impl Admin {
     async fn list(self: Arc<Self>, params: Option<NoParams>) -> Result<Vec<PluginRow>, Error> {
         let NoParams {} = params.unwrap_or_default();
         self.ask(Order::List).await
+    }
+
+    async fn reload_all(self: Arc<Self>, params: Option<NoParams>) -> Result<bool, Error> {
+        let NoParams {} = params.unwrap_or_default();
+        let (reply, answer) = oneshot::channel();
+        let sent = self.program.as_ref().map(|program| program.send(ReloadAsked(reply)));
+        match sent {
+            None => return Err(Error::internal("this program does not read its configuration anew")),
+            Some(Err(_)) => return Err(Error::internal("the host ends")),
+            Some(Ok(())) => {}
+        }
+        match answer.await {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(reasons)) => Err(Error::new(NOTHING_APPLIED, reasons.join("\n"))),
+            Err(_) => Err(Error::internal("the host ends")),
+        }
     }
 
     async fn reload(self: Arc<Self>, params: Option<ReloadParams>) -> Result<Vec<Verdict>, Error> {

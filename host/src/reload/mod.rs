@@ -19,6 +19,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+pub use admin::ReloadAsked;
 pub(crate) use admin::{ADMIN, Admin};
 pub(crate) use order::{Order, Reply};
 pub(crate) use plugins::Plugins;

@@ -19,10 +19,12 @@ impl Plugins {
     pub(super) fn obey(&mut self, order: Order) -> bool {
         match order {
             Order::Look(whole) => return self.look(&whole, false),
-            Order::LookAtAll => {
+            Order::LookAtAll(done) => {
                 self.try_refused_again();
                 self.open_directory();
-                return self.look(&[], true);
+                let again = self.look(&[], true);
+                done.map(|done| done.send(()));
+                return again;
             }
             // Whoever asked may have gone: then nobody is told.
             Order::Reload(name, reply) => drop(reply.send(self.reload(name.as_deref()))),
@@ -147,6 +149,9 @@ impl Plugins {
     pub(super) fn retired(&mut self, plugin: &str, generation: u64, how: &Retired) -> bool {
         let counters = &self.dispatcher.counters;
         match how {
+            Retired::Unloaded if self.own.contains(plugin) => {
+                tracing::debug!(plugin, generation, "ended");
+            }
             Retired::Unloaded => {
                 counters.generations_unloaded.add(1);
                 tracing::info!(plugin, generation, "unloaded");

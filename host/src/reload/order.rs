@@ -18,8 +18,8 @@ pub(crate) type Reply<T> = oneshot::Sender<T>;
 pub(crate) enum Order {
     /// Something may have changed in the directory; these files are whole, if any are named.
     Look(Vec<OsString>),
-    /// Look at everything, and try again what was refused.
-    LookAtAll,
+    /// Look at everything, and try again what was refused; say so when it is done, if somebody waits for it.
+    LookAtAll(Option<Reply<()>>),
     /// Load the file of this plugin again, or of all; also content that serves already, or was refused.
     Reload(Option<String>, Reply<Vec<Verdict>>),
     /// Put the plugin's content before back.

@@ -298,7 +298,7 @@ impl Plugins {
     }
 
     /// Ends every generation, by then.
-    pub(super) fn retire_all(mut self, orders: &Receiver<Order>, until: Instant) {
+    pub(crate) fn retire_all(mut self, orders: &Receiver<Order>, until: Instant) {
         self.retirer.until().set(until);
         self.dispatcher.publish(&Arc::new(Table::empty()));
         self.dispatcher.admin.store(Arc::new(Table::empty()));

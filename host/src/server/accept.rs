@@ -63,8 +63,12 @@ impl Acceptor {
         }
     }
 
-    /// No further client can come; those who came already are accepted, and told what they must know.
+    /// No further client can come; those who came already are accepted, and told what they must know. The queue of
+    /// an inherited socket is left alone: the next host answers it.
     pub(super) async fn close(self) {
+        if self.bound.is_inherited() {
+            return;
+        }
         self.bound.unlink();
         let queue = async {
             while let Ok((stream, _)) = self.listener.accept().await {

@@ -33,6 +33,8 @@ pub(super) enum Order {
     Serve(Accepted),
     /// A connection of a thread that leaves.
     Resume(Box<Packed>),
+    /// Say that orders are heard.
+    Say(std::sync::mpsc::Sender<()>),
     /// An `inline` method for a thread that may not run it.
     Run(Arc<Call>),
     /// Everything goes to those that serve from now on; end when it has.
@@ -195,6 +197,8 @@ impl<'t> Serving<'t> {
                 );
             }
             Order::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),
+            // Who asked may have given up by now.
+            Order::Say(heard) => drop(heard.send(())),
             Order::Run(call) => call.run_here(),
             Order::Leave(successors) => {
                 self.successors = Some(successors);

@@ -14,6 +14,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use crate::config::{self, Listener};
 use crate::connection::Manner;
 
+use super::inherited::Socket;
+
 /// Why a socket could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -141,8 +143,15 @@ impl Claim {
             SocketAddrUnix::new(socket).map_err(|error| system(socket, "name a socket")(error.into()))?;
         rustix::net::bind(&fd, &address).map_err(|error| system(socket, "bind")(error.into()))?;
         let inode = fs::symlink_metadata(socket).map_err(system(socket, "look at"))?.ino();
+        let (listener, admin) = (self.listener.clone(), self.admin);
         // From here on, whatever fails takes the name away again.
-        let bound = Bound { listener: Some(UnixListener::from(fd)), inode, claim: self };
+        let bound = Bound {
+            socket: Some(UnixListener::from(fd)),
+            address,
+            listener,
+            admin,
+            name: Some(Name { inode, claim: self }),
+        };
         bound.open()?;
         Ok(bound)
     }
@@ -186,26 +195,41 @@ impl Drop for Claim {
     }
 }
 
-/// A bound socket; dropped, its file goes if it is still the one that was bound.
-pub(super) struct Bound {
-    listener: Option<UnixListener>,
+/// A name that was taken, and is given back.
+struct Name {
     inode: u64,
     claim: Claim,
 }
 
+/// A bound socket; dropped, its file goes if we made it and it is still the same.
+pub(super) struct Bound {
+    socket: Option<UnixListener>,
+    /// Where clients find it.
+    pub(super) address: SocketAddrUnix,
+    listener: Listener,
+    admin: bool,
+    /// `None` of a socket that was inherited: its name belongs to whoever bound it.
+    name: Option<Name>,
+}
+
 impl Bound {
+    /// A socket that was bound before this process began, served as `listener` says. Its mode, owner and name stay.
+    pub(super) fn inherited(socket: Socket, listener: Listener, admin: bool) -> Self {
+        let Socket { address, listener: socket, .. } = socket;
+        Self { socket: Some(socket), address, listener, admin, name: None }
+    }
+
     /// Gives the socket its mode and its group, and then listens: until then nobody can connect, so that both are
     /// right from the first connection on.
     fn open(&self) -> Result<(), BindError> {
-        let Claim { listener, group, .. } = &self.claim;
-        let socket = &listener.socket;
-        fs::set_permissions(socket, fs::Permissions::from_mode(listener.mode))
+        let socket = &self.listener.socket;
+        fs::set_permissions(socket, fs::Permissions::from_mode(self.listener.mode))
             .map_err(system(socket, "set the mode"))?;
-        if let Some(group) = group {
+        if let Some(group) = self.name.as_ref().and_then(|name| name.claim.group.as_ref()) {
             std::os::unix::fs::chown(socket, None, Some(group.gid.as_raw()))
                 .map_err(system(socket, "set the group"))?;
         }
-        if let Some(listener) = &self.listener {
+        if let Some(listener) = &self.socket {
             // The kernel cuts it to net.core.somaxconn: as large as it allows.
             rustix::net::listen(listener, i32::MAX)
                 .map_err(|error| system(socket, "listen")(error.into()))?;
@@ -215,27 +239,36 @@ impl Bound {
 
     /// The socket itself; there is one to take.
     pub(super) fn take_listener(&mut self) -> io::Result<UnixListener> {
-        self.listener.take().ok_or_else(|| io::Error::other("the socket was taken already"))
+        self.socket.take().ok_or_else(|| io::Error::other("the socket was taken already"))
     }
 
     pub(super) fn manner(&self) -> Manner {
-        let listener = &self.claim.listener;
-        let framing = match listener.framing {
+        let listener = &self.listener;
+        Manner { framing: self.framing(), close_after_reply: listener.close_after_reply, admin: self.admin }
+    }
+
+    pub(super) fn framing(&self) -> Framing {
+        match self.listener.framing {
             config::Framing::Binary => Framing::Binary,
             config::Framing::Line => Framing::Line,
-        };
-        Manner { framing, close_after_reply: listener.close_after_reply, admin: self.claim.admin }
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.claim.listener.socket
+        &self.listener.socket
+    }
+
+    /// Whether others keep the socket when this host has gone, and who is in its queue waits for the next one.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.name.is_none()
     }
 
     /// Takes the name away, so that no further client can come; who is in the queue still can be accepted.
     pub(super) fn unlink(&self) {
+        let Some(name) = &self.name else { return };
         let path = self.path();
         if fs::symlink_metadata(path)
-            .is_ok_and(|found| found.ino() == self.inode && found.file_type().is_socket())
+            .is_ok_and(|found| found.ino() == name.inode && found.file_type().is_socket())
         {
             let _ = fs::remove_file(path);
         }

@@ -1,8 +1,10 @@
 //! Sockets, the threads that serve them, and the end of both: stop accepting, answer what is in flight, go.
 
 mod accept;
+mod inherited;
 mod io_thread;
 mod listener;
+mod pulse;
 mod threads;
 
 use std::io;
@@ -13,9 +15,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
+pub use self::inherited::{InheritError, Inherited};
 use self::io_thread::{IoThread, Order};
 pub use self::listener::BindError;
 use self::listener::{Bound, Claim};
+pub use self::pulse::{Faint, Pulse};
 use self::threads::Threads;
 use crate::config::{Admin, Listener};
 use crate::dispatch::{Dispatcher, RunInline};
@@ -38,20 +42,47 @@ pub(crate) enum Ending {
     Cut,
 }
 
+/// The right to one socket.
+enum Right {
+    /// To a name, which is ours until the socket goes.
+    Claimed(Claim),
+    /// To a socket that is bound already.
+    Inherited { socket: inherited::Socket, listener: Listener, admin: bool },
+}
+
 /// The sockets' names, claimed before anything costly is done.
-pub(crate) struct Claims(Vec<Claim>);
+pub(crate) struct Claims(Vec<Right>);
 
 impl Claims {
-    /// The listeners' sockets, and the one for operators.
-    pub(crate) fn take(listeners: &[Listener], admin: Option<&Admin>) -> Result<Self, BindError> {
-        let public = listeners.iter().map(|listener| Claim::take(listener, false));
-        let admin = admin.map(|admin| Claim::take(&admin.listener(), true));
-        public.chain(admin).collect::<Result<_, _>>().map(Self)
+    /// The listeners' sockets, and the one for operators: inherited, or to be bound.
+    pub(crate) fn take(
+        listeners: &[Listener],
+        admin: Option<&Admin>,
+        mut inherited: Inherited,
+    ) -> Result<Self, BindError> {
+        let public = listeners.iter().map(|listener| (listener.clone(), false));
+        let all = public.chain(admin.map(|admin| (admin.listener(), true)));
+        let right = |(listener, admin): (Listener, bool)| match inherited.take(&listener.socket) {
+            Some(socket) => Ok(Right::Inherited { socket, listener, admin }),
+            None => Claim::take(&listener, admin).map(Right::Claimed),
+        };
+        let rights = all.map(right).collect::<Result<_, _>>()?;
+        for socket in inherited.left() {
+            tracing::error!(
+                socket,
+                "inherited, but no listener of the configuration: nobody will be answered there"
+            );
+        }
+        Ok(Self(rights))
     }
 
     /// Binds every socket; clients can connect from here on.
     pub(crate) fn bind(self) -> Result<Sockets, BindError> {
-        self.0.into_iter().map(Claim::bind).collect::<Result<_, _>>().map(Sockets)
+        let bind = |right| match right {
+            Right::Claimed(claim) => claim.bind(),
+            Right::Inherited { socket, listener, admin } => Ok(Bound::inherited(socket, listener, admin)),
+        };
+        self.0.into_iter().map(bind).collect::<Result<_, _>>().map(Sockets)
     }
 }
 
@@ -77,6 +108,11 @@ impl Server {
     /// The threads as those who close code see them.
     pub(crate) fn turnover(&self) -> Arc<dyn Turnover> {
         Arc::clone(&self.threads) as Arc<dyn Turnover>
+    }
+
+    /// A way to find out whether `sockets` are served.
+    pub(crate) fn pulse(&self, sockets: &Sockets) -> Pulse {
+        Pulse::of(&sockets.0, &self.threads)
     }
 
     /// Serves the sockets until told to end, then drains. Runs in a runtime of its own.

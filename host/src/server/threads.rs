@@ -92,6 +92,17 @@ impl Threads {
         }
     }
 
+    /// Whether each of them obeys within `limit`: one that is held up by an `inline` method does not. Blocks.
+    pub(super) fn obey(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        let (said, heard) = std::sync::mpsc::channel();
+        let ways = self.ways.load_full();
+        // One that has ended has handed its connections on, or the host ends.
+        let asked = ways.iter().filter(|way| way.send(Order::Say(said.clone())).is_ok()).count();
+        drop(said);
+        (0..asked).all(|_| heard.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok())
+    }
+
     /// Tells all of them to answer what is in flight and end, also those that are leaving; there is no turnover from
     /// now on. They are the caller's to join, who then says so by [`Threads::joined`].
     pub(super) fn drain(&self) -> Vec<IoThread> {

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Boots systemd as PID 1 on a copy of this system that nobody sees outside: boot.sh SCRATCH COMMAND...
+# Runs in namespaces of its own (mount, pid, net, cgroup, uts, ipc). What is written goes to memory; kernel settings and
+# hardware are out of reach. COMMAND is run before systemd, with the new root's path in $ROOT.
+set -eu
+scratch=$1
+shift
+mount --make-rprivate /
+mount -t tmpfs tmpfs "$scratch"
+mkdir "$scratch/upper" "$scratch/work" "$scratch/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch/work" "$scratch/root"
+ROOT=$scratch/root
+export ROOT
+cd "$ROOT"
+# Units of this system are no part of it, nor is its word that no service may be started.
+rm -rf usr/sbin/policy-rc.d etc/systemd/system var/lib/systemd var/log/journal
+mkdir -p etc/systemd/system
+"$@"
+for unit in systemd-udevd.service systemd-udev-trigger.service systemd-random-seed.service \
+    systemd-sysctl.service systemd-modules-load.service systemd-remount-fs.service systemd-update-utmp.service \
+    sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount dev-hugepages.mount; do
+    ln -sf /dev/null "etc/systemd/system/$unit"
+done
+cat >etc/systemd/system/test.target <<UNIT
+[Unit]
+Requires=basic.target
+After=basic.target
+UNIT
+mount -t proc proc proc
+mount -t tmpfs tmpfs run
+mount -t tmpfs tmpfs tmp
+mount -t sysfs -o ro sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t tmpfs -o mode=755 tmpfs dev
+for node in null zero full random urandom tty; do
+    touch "dev/$node"
+    mount --bind "/dev/$node" "dev/$node"
+done
+ln -s /proc/self/fd dev/fd
+mkdir dev/shm dev/pts
+mount -t tmpfs tmpfs dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+mount --bind proc/sys proc/sys
+mount -o remount,ro,bind proc/sys
+mkdir -p run/old
+pivot_root . run/old
+umount -l /run/old
+exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    /lib/systemd/systemd --unit=test.target --log-level=warning --show-status=no </dev/null

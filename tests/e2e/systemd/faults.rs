@@ -1,0 +1,119 @@
+//! The service as it ends by itself, and as systemd brings it back; part of the steps in `shipped`.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::customers::Customers;
+use super::machine::{Machine, SOCKET};
+use crate::support::{CEILING, until};
+
+/// How often it ends by itself, each time in the next of several ways; `JACKFIELD_TEST_CRASHES` says otherwise.
+const CRASHES: usize = 8;
+/// How often it must have been started in vain before the cause is taken away.
+const IN_VAIN: u32 = 12;
+/// The watchdog's limit in this test: the shipped one is longer.
+const WATCHDOG: Duration = Duration::from_secs(2);
+
+pub(super) fn ended(machine: &Machine) {
+    let crashes =
+        std::env::var("JACKFIELD_TEST_CRASHES").ok().and_then(|n| n.parse().ok()).unwrap_or(CRASHES);
+    let customers = Customers::at(&machine.path(SOCKET), 2);
+    let mut longest = Duration::ZERO;
+    for crash in 0..crashes {
+        customers.wait_for(10);
+        let before = machine.main_pid();
+        assert_ne!(before, 0);
+        let began = Instant::now();
+        match [None, Some("crash.abort"), Some("crash.exit"), Some("crash.segv")][crash % 4] {
+            None => drop(machine.must(&["systemctl", "kill", "--signal=KILL", "jackfield.service"])),
+            Some(method) => {
+                // Who hangs up takes a call back that has not begun.
+                let mut peer = machine.peer();
+                peer.ask(method, &Value::Null);
+                peer.expect_end();
+            }
+        }
+        until("another process runs", || {
+            !matches!(machine.main_pid(), 0 | 1) && machine.main_pid() != before
+        });
+        customers.wait_for(1);
+        eprintln!("    end {crash}: {:?}", began.elapsed());
+        longest = longest.max(began.elapsed());
+    }
+    let tally = customers.end();
+    eprintln!("    {crashes} ends: serving again after {longest:?} at most: {tally:?}");
+    // What a host had accepted ends with it; there were 4 clients. Nobody was refused.
+    assert_eq!(tally.refused, 0, "{tally:?}");
+    assert!(tally.lost <= 4 * crashes as u64, "{tally:?}");
+}
+
+pub(super) fn watched(machine: &Machine) {
+    let part = format!("[Service]\nWatchdogSec={}\n", WATCHDOG.as_secs());
+    machine.write("/run/systemd/system/jackfield.service.d/watchdog.conf", &part);
+    machine.must(&["systemctl", "daemon-reload"]);
+    machine.must(&["systemctl", "restart", "jackfield.service"]);
+    for (way, held) in [("a thread held up", Some("crash.hold")), ("a process stopped", None)] {
+        let before = machine.main_pid();
+        let mut client = machine.peer();
+        client.assert_usable();
+        let began = Instant::now();
+        match held {
+            Some(method) => client.ask(method, &Value::Null),
+            None => drop(machine.must(&[
+                "systemctl",
+                "kill",
+                "--kill-who=main",
+                "--signal=STOP",
+                "jackfield.service",
+            ])),
+        }
+        client.expect_end();
+        let killed = began.elapsed();
+        machine.peer().assert_usable();
+        eprintln!("    {way}: killed after {killed:?}, served again after {:?}", began.elapsed());
+        assert!(killed < WATCHDOG + CEILING, "{killed:?}");
+        assert_ne!(machine.main_pid(), before);
+        assert!(machine.journal().contains("Watchdog timeout"), "it was the watchdog");
+    }
+    std::fs::remove_file(machine.path("/run/systemd/system/jackfield.service.d/watchdog.conf"))
+        .expect("it is there");
+    machine.must(&["systemctl", "daemon-reload"]);
+    machine.must(&["systemctl", "restart", "jackfield.service"]);
+}
+
+pub(super) fn looped(machine: &Machine) {
+    let path = "/etc/jackfield/config.toml";
+    let shipped = std::fs::read_to_string(machine.path(path)).expect("the configuration");
+    machine.write(path, "[speed]\n");
+    let restarts = || machine.property("NRestarts").parse::<u32>().expect("a number");
+    let before = restarts();
+    machine.must(&["systemctl", "kill", "--signal=KILL", "jackfield.service"]);
+    // It waits in the queue all the while.
+    let mut client = machine.peer();
+    client.ask("system.ping", &Value::Null);
+    until("it was started often in vain", || restarts() >= before + IN_VAIN);
+    assert_ne!(machine.property("ActiveState"), "failed");
+    for socket in ["jackfield.socket", "jackfield-admin.socket"] {
+        let state = machine.must(&["systemctl", "show", "--value", "-p", "ActiveState", socket]);
+        assert_eq!(state.trim(), "active", "{socket}");
+    }
+    assert!(machine.journal().contains("config.toml:1:2"), "and the journal says why");
+    machine.write(path, &shipped);
+    assert_eq!(client.receive().result(), "pong");
+    until("it is ready", || machine.property("ActiveState") == "active");
+}
+
+pub(super) fn journalled(machine: &Machine) {
+    machine.add_plugin("start_fails");
+    let words = ["journalctl", "--no-pager", "--output=json", "--unit=jackfield.service", "--priority=err"];
+    let entries = || -> Vec<Value> {
+        let lines = machine.must(&words);
+        lines.lines().map(|line| serde_json::from_str(line).expect("an entry")).collect()
+    };
+    let is_of_it = |entry: &Value| entry["JACKFIELD_PLUGIN"] == json!("start_fails");
+    until("the refusal is in the journal", || entries().iter().any(is_of_it));
+    let found = entries().into_iter().find(is_of_it).expect("it is there");
+    assert_eq!(found["JACKFIELD_REASON"], "start-failed", "{found}");
+    std::fs::remove_file(machine.path("/usr/lib/jackfield/plugins/start_fails.so")).expect("it is there");
+}

@@ -48,6 +48,9 @@ fn a_failure_at_any_step_leaves_what_serves_and_nothing_else() {
     let mut peer = host.peer();
     let mut count = 0;
     let generation = operator.generation();
+    count += 2;
+    assert_eq!(peer.result("counter.add_later", &json!(0)), count - 1);
+    assert_eq!(peer.result("counter.add_slowly", &json!(0)), count);
     let before = at_rest_but_for_us(&host, 2);
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
     for step in STEPS {

@@ -48,6 +48,7 @@ fn code_that_uses_threads_in_every_way_goes_without_a_trace() {
         operator.published();
         // What a process needs for the first ones it keeps for the others.
         if reload == reloads / 10 {
+            use_all(&mut peers);
             before = Some(footprint(&host, &mut operator, 5));
         }
         if is_soak() && reload % 1000 == 0 {

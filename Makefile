@@ -6,11 +6,12 @@ CONFIG ?= config.toml
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test build lint clean help
+.PHONY: run test soak build lint clean help
 
 help:
 	@echo "make run    build, put the example plugins into plugins/, serve, and show a request answered"
 	@echo "make test   all tests"
+	@echo "make soak   the long runs: 10,000 reloads, 2,000,000 requests"
 	@echo "make lint   formatting and lints, warnings are errors"
 
 build:
@@ -24,6 +25,10 @@ test:
 	@scripts/need cc php phpunit php-fpm
 	$(CARGO) test --workspace
 	clients/php/run-tests.sh
+
+soak:
+	JACKFIELD_SOAK=1 $(CARGO) test --package jackfield-tests --test e2e -- --nocapture --test-threads 1 \
+		reload::unloading::code_that reload::state::no_update reload::proof
 
 lint:
 	$(CARGO) fmt --all --check

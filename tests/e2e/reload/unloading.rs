@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{FILE, Image, NAME, Operator, put, with_image};
+use super::{FILE, Image, NAME, Operator, is_soak, put, with_image};
 use crate::support::build::artifacts;
 use crate::support::footprint::{Footprint, connections, resident_kib};
 use crate::support::host::install;
@@ -15,11 +15,6 @@ use crate::support::{HostProcess, Peer, until};
 const RELOADS: usize = 300;
 /// What 300 or 10,000 of them may add to resident memory, in KiB: the allocator keeps a few arenas.
 const SLACK: usize = 12 * 1024;
-
-/// Whether the long run is wanted: `make soak`.
-fn is_soak() -> bool {
-    std::env::var_os("JACKFIELD_SOAK").is_some()
-}
 
 fn use_all(peers: &mut [Peer]) {
     for peer in peers {

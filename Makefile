@@ -10,11 +10,12 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: run test build install deb lint deny clean help
+.PHONY: run test soak build install deb lint deny clean help
 
 help:
 	@echo "make run    build, put the example plugins into plugins/, serve, and show a request answered"
 	@echo "make test   all tests"
+	@echo "make soak   the long runs: 10,000 reloads, 2,000,000 requests"
 	@echo "make lint   formatting and lints, warnings are errors"
 	@echo "make deny   licences, sources and known faults of dependencies"
 	@echo "make install PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)   program, plugins, units, pages; see docs/operations.md"
@@ -46,6 +47,10 @@ test:
 	@scripts/need --wanted systemd cargo-deb
 	$(CARGO) test --workspace
 	JACKFIELD_NO_SKIPS=1 clients/php/run-tests.sh
+
+soak:
+	JACKFIELD_SOAK=1 $(CARGO) test --package jackfield-tests --test e2e -- --nocapture --test-threads 1 \
+		reload::unloading::code_that reload::state::no_update reload::proof
 
 lint:
 	$(CARGO) fmt --all --check

@@ -3,6 +3,7 @@
 
 use std::ffi::c_void;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::thread;
 
 use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::abi::{Root, RootError, root_symbol};
@@ -70,7 +71,16 @@ impl Loaded {
                 "threads of it run on after its stop, as the probe has found".to_owned(),
             );
         }
-        self.opened.close()
+        let root = self.root;
+        // Without a thread to ask on, a key is lost, and noticed when there are few left.
+        let asked = thread::Builder::new().name("keys".into()).spawn(move || root.thread_keys());
+        let keys = asked.ok().and_then(|asked| asked.join().ok()).unwrap_or_default();
+        let closed = self.opened.close();
+        if closed == Closed::Unloaded {
+            // SAFETY: the code has just gone, and by the terms of this function all threads that ran it.
+            unsafe { keys.give_back() };
+        }
+        closed
     }
 }
 

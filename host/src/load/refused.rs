@@ -163,6 +163,8 @@ reasons! {
     TooManyDraining = "too-many-draining",
     /// So many generations could not be unloaded that there may not be one more: restart the host.
     TooManyRetained = "too-many-retained",
+    /// The process has so few keys for thread-local values left that one more plugin could end it: restart the host.
+    NoThreadKeys = "no-thread-keys",
     /// Its first calls failed too often, and the content before came back.
     ProbationFailed = "probation-failed",
     /// There is no earlier content to go back to.

@@ -43,14 +43,11 @@ impl Plugins {
         false
     }
 
-    /// Forgets that files were refused, but for content that was gone back from.
+    /// Forgets that files were refused.
     fn try_refused_again(&mut self) {
         for file in self.sightings.files().cloned().collect::<Vec<_>>() {
             let slot = self.slots.values().find(|slot| slot.file.as_ref() == Some(&file));
-            let serves = slot.is_some_and(|slot| {
-                let is_refused = |refused: &Refused| refused.reason != Reason::ProbationFailed;
-                slot.serving.is_some() && !slot.refused.as_ref().is_some_and(is_refused)
-            });
+            let serves = slot.is_some_and(|slot| slot.serving.is_some() && slot.refused.is_none());
             if !serves {
                 self.sightings.try_again(&file);
             }
@@ -80,13 +77,15 @@ impl Plugins {
                 format!("no content of the plugin {name:?} served before, or it has been gone back to");
             return self.verdict(name, Some(Refused::new(Reason::NothingToRollBack, detail)));
         };
+        let from = slot.serving.as_ref().map(|serving| serving.identity.hash.clone()).unwrap_or_default();
         let rolled_back = before.again().and_then(|staged| self.put_back(staged, true));
-        match rolled_back {
-            Ok(()) => tracing::info!(plugin = name, "rolled back by hand"),
-            Err(refused) => {
-                tracing::error!(plugin = name, reason = refused.reason.code(), "not rolled back: {refused}");
-                return self.verdict(name, Some(refused));
-            }
+        if let Err(refused) = rolled_back {
+            tracing::error!(plugin = name, reason = refused.reason.code(), "not rolled back: {refused}");
+            return self.verdict(name, Some(refused));
+        }
+        tracing::info!(plugin = name, "rolled back by hand");
+        if let Some(slot) = self.slots.get_mut(name) {
+            slot.went_back(from, None);
         }
         self.verdict(name, None)
     }
@@ -113,13 +112,14 @@ impl Plugins {
             return;
         };
         tracing::error!(plugin, generation, "{why}: the content before comes back");
+        let from = slot.serving.as_ref().map(|serving| serving.identity.hash.clone()).unwrap_or_default();
         // A copy: when it cannot come back now, an operator can still order it.
         match before.again().and_then(|before| self.put_back(before, false)) {
             Ok(()) => {
                 self.dispatcher.counters.plugins_rolled_back.add(1);
                 if let Some(slot) = self.slots.get_mut(plugin) {
                     let detail = format!("generation {generation}: {why}");
-                    slot.refused = Some(Refused::new(Reason::ProbationFailed, detail));
+                    slot.went_back(from, Some(Refused::new(Reason::ProbationFailed, detail)));
                 }
             }
             Err(refused) => {
@@ -210,9 +210,7 @@ impl Plugins {
             let Some(name) = plugin_name(&file) else { continue };
             let refused = self.slots.get(&name).and_then(|slot| slot.refused.as_ref());
             let has_room = |refused: &Refused| more_retained && refused.reason == Reason::TooManyRetained;
-            let by_settings =
-                |refused: &Refused| changed.contains(&name) && refused.reason != Reason::ProbationFailed;
-            if refused.is_some_and(|refused| has_room(refused) || by_settings(refused)) {
+            if refused.is_some_and(|refused| has_room(refused) || changed.contains(&name)) {
                 self.sightings.try_again(&file);
             }
         }

@@ -142,6 +142,12 @@ impl Plugins {
         });
         let staged = match staged {
             Ok(staged) => staged,
+            Err(refused) if !anyway && is_passing(refused.reason) => {
+                // A copy under way: nothing is known of its content yet, and nothing is said of it.
+                tracing::debug!(file = %file.display(), "to be read once more: {refused}");
+                self.sightings.read_again(file);
+                return Some(Verdict { refused: Some(refused), ..nothing("") });
+            }
             Err(refused) => {
                 if refused.reason.is_of_the_moment() {
                     self.sightings.try_again(file);
@@ -152,13 +158,10 @@ impl Plugins {
             }
         };
         let (stamp, hash) = (staged.stamp, staged.inspection.hash);
-        if !anyway && self.sightings.content(file) == Some(hash) {
-            // Touched, or written anew with the same content.
-            self.sightings.settle(file, stamp, hash);
-            return None;
-        }
+        // Touched, or written anew with the same content.
+        let is_known = self.sightings.content(file) == Some(hash);
         self.sightings.settle(file, stamp, hash);
-        if !anyway && self.serves_already(file, &hash.to_string()) {
+        if !anyway && (is_known || self.is_decided(file, &hash.to_string())) {
             return None;
         }
         self.taken.remove(file);
@@ -179,15 +182,11 @@ impl Plugins {
         })
     }
 
-    /// The file has come back to what serves: what was wrong with it in the meantime is over.
-    fn serves_already(&mut self, file: &OsString, hash: &str) -> bool {
+    /// Whether the file has come back to what serves, or to what was gone back from: what was wrong with it in the
+    /// meantime is over.
+    fn is_decided(&mut self, file: &OsString, hash: &str) -> bool {
         let slot = self.slots.values_mut().find(|slot| slot.file.as_ref() == Some(file));
-        let Some(slot) = slot.filter(|slot| slot.serving.as_ref().is_some_and(|g| g.identity.hash == hash))
-        else {
-            return false;
-        };
-        slot.refused = None;
-        true
+        slot.is_some_and(|slot| slot.is_decided(hash))
     }
 
     fn replace(&mut self, staged: Staged, file: Option<OsString>) -> Result<(), Refused> {
@@ -323,7 +322,13 @@ impl Plugins {
 }
 
 fn is_of_the_moment(verdict: &Verdict) -> bool {
-    verdict.refused.as_ref().is_some_and(|refused| refused.reason.is_of_the_moment())
+    let passes = |refused: &Refused| refused.reason.is_of_the_moment() || is_passing(refused.reason);
+    verdict.refused.as_ref().is_some_and(passes)
+}
+
+/// What a file that is just being written or renamed looks like.
+fn is_passing(reason: Reason) -> bool {
+    matches!(reason, Reason::ChangedWhileRead | Reason::NotFound)
 }
 
 fn nothing(plugin: &str) -> Verdict {

@@ -19,7 +19,7 @@ const GONE: Duration = Duration::from_millis(150);
 #[derive(Debug, Clone)]
 pub(super) struct Sight {
     stamp: Option<Stamp>,
-    /// The content that was acted on; `None` when the file could not be read, or is to be tried again.
+    /// The content that was acted on last; `None` when there was none, or it is to be tried again.
     hash: Option<ContentHash>,
     /// Why it was not even staged, so that it is said once.
     refused: Option<Refused>,
@@ -181,6 +181,12 @@ impl Sightings {
     pub(super) fn settle(&mut self, file: &OsStr, stamp: Stamp, hash: ContentHash) {
         let sight = Sight { stamp: Some(stamp), hash: Some(hash), refused: None, not_before: None };
         self.seen.insert(file.to_owned(), sight);
+    }
+
+    /// The file could not be read just now: at the next look it is, and what was acted on before is still known.
+    pub(super) fn read_again(&mut self, file: &OsStr) {
+        let hash = self.content(file);
+        self.seen.insert(file.to_owned(), Sight { stamp: None, hash, refused: None, not_before: None });
     }
 
     /// The file was refused for a cause that may pass: it is tried at every look.

@@ -19,6 +19,8 @@ pub(super) struct Slot {
     pub(super) serving: Option<Arc<Generation>>,
     /// The content to go back to: what served before.
     pub(super) before: Option<Staged>,
+    /// The content that was gone back from, and why, if it was not by hand: it is not loaded again by itself.
+    pub(super) gone_back_from: Option<(String, Option<Refused>)>,
     /// The generation that is to go back as soon as it can, the next try, and why.
     pub(super) goes_back: Option<(u64, Instant, String)>,
     /// Generations that answer their last requests, or are about to be unloaded.
@@ -42,6 +44,9 @@ impl Slot {
     ) -> Option<Arc<Generation>> {
         let is_restart = self.is_restart(&new);
         let before = self.serving.replace(new);
+        if !is_restart {
+            self.gone_back_from = None;
+        }
         if !keep_before {
             self.before = None;
         } else if !is_restart {
@@ -54,6 +59,25 @@ impl Slot {
     /// Whether the content is the one that serves already.
     pub(super) fn is_restart(&self, new: &Generation) -> bool {
         self.serving.as_ref().is_some_and(|before| before.identity.hash == new.identity.hash)
+    }
+
+    /// Whether what is to become of this content is decided: it serves, or was gone back from.
+    pub(super) fn is_decided(&mut self, hash: &str) -> bool {
+        if self.serving.as_ref().is_some_and(|serving| serving.identity.hash == hash) {
+            self.refused = None;
+            return true;
+        }
+        let Some((_, why)) = self.gone_back_from.as_ref().filter(|(content, _)| content == hash) else {
+            return false;
+        };
+        self.refused.clone_from(why);
+        true
+    }
+
+    /// The content `hash` was gone back from.
+    pub(super) fn went_back(&mut self, hash: String, why: Option<Refused>) {
+        self.refused.clone_from(&why);
+        self.gone_back_from = Some((hash, why));
     }
 
     /// Whether there is nothing to tell of the plugin any more.

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jackfield_plugin_api::abi::keys::are_left;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::order::{Order, Retained};
@@ -25,6 +26,10 @@ use crate::plugin::{Generation, Probation, Stillborn, Undone, aside};
 
 /// How often running calls are looked at while the state waits for them.
 const LOOK: Duration = Duration::from_micros(100);
+
+/// Keys for thread-local values that must be left for one more generation: far more than it takes, because who needs
+/// one and finds none ends the process.
+const KEYS_SPARED: usize = 64;
 
 /// A generation that is started and serves nobody yet.
 pub(super) struct Prepared {
@@ -129,6 +134,12 @@ impl Plugins {
                 "{retained} generations could not be unloaded, as many as plugins.retained allows; restart the host"
             );
             return Err(Refused::new(Reason::TooManyRetained, detail));
+        }
+        if !are_left(KEYS_SPARED) {
+            let detail = format!(
+                "less than {KEYS_SPARED} keys for thread-local values are left in the process; restart the host"
+            );
+            return Err(Refused::new(Reason::NoThreadKeys, detail));
         }
         Ok(())
     }

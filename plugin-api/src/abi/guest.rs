@@ -16,6 +16,7 @@ use abi_stable::std_types::RResult;
 
 use super::future::{self, PollInto};
 use super::handle::{CallHandle, HostHandle};
+use super::keys::own_keys;
 use super::sink::Out;
 use super::types::{HostTableRef, PluginRoot, PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice};
 use crate::methods::{Begun, Methods};
@@ -48,6 +49,7 @@ impl<S: Exported + Plugin> Entry<S> {
         self_test: self_test::<S>,
         hand_over: hand_over::<S>,
         take_over: take_over::<S>,
+        thread_keys: own_keys,
         stop: stop::<S>,
     });
     pub(super) const ROOT: PluginRootRef = PluginRootRef(Self::META.static_as_prefix());
@@ -65,6 +67,7 @@ impl<S: Send + Sync + 'static> LocalEntry<S> {
         self_test: never_replaced,
         hand_over: never_replaced,
         take_over: never_taken_over,
+        thread_keys: own_keys,
         stop: stop::<S>,
     });
     pub(super) const ROOT: PluginRootRef = PluginRootRef(Self::META.static_as_prefix());

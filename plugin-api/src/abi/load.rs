@@ -11,6 +11,7 @@ use abi_stable::library::{AbiHeaderRef, RootModule};
 use super::future::{Imported, PluginFuture};
 use super::guest::{Entry, LocalEntry, Running};
 use super::handle::HostHandle;
+use super::keys::ThreadKeys;
 use super::serve::{CallFacts, HostCell, TABLE};
 use super::sink::{Written, lend};
 use super::types::{PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice, Status};
@@ -104,6 +105,13 @@ impl Root {
     pub fn manifest(&self) -> Vec<u8> {
         // SAFETY: a static of the plugin's, which is loaded as long as the root is used; copied at once.
         unsafe { (self.0.manifest())().bytes() }.to_vec()
+    }
+
+    /// The keys for thread-local values that the code's own standard library has taken. Must be called on a thread
+    /// that has run nothing of the plugin, and the thread joined before the code is closed.
+    #[must_use]
+    pub fn thread_keys(&self) -> ThreadKeys {
+        ThreadKeys::ask(self.0.thread_keys())
     }
 
     /// An address in the plugin's code, to find the mapping it lies in.

@@ -8,6 +8,7 @@
 mod future;
 mod guest;
 mod handle;
+pub mod keys;
 mod load;
 mod serve;
 mod sink;

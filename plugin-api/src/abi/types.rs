@@ -178,6 +178,9 @@ pub struct PluginRoot {
         out: *mut Sink,
         outcome: *mut RawOutcome,
     ),
+    /// Writes at most `most` keys for thread-local values, which the code's own standard library has taken, and
+    /// returns how many; called on a thread that has run nothing of the plugin.
+    pub thread_keys: unsafe extern "C" fn(keys: *mut u32, most: usize) -> usize,
     /// Stops the instance and frees it; no other call may follow.
     #[sabi(last_prefix_field)]
     pub stop: unsafe extern "C" fn(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome),

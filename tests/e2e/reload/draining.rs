@@ -126,6 +126,25 @@ fn the_end_waits_for_the_threads_that_ran_the_code() {
 }
 
 #[test]
+fn an_inline_method_that_does_not_end_does_not_keep_the_host() {
+    let mut host = with_image(&Image::of("counter_v1"), "[timeouts]\ndrain = \"200ms\"");
+    let mut peer = host.peer();
+    peer.assert_usable();
+    peer.ask_async("endless", "counter.add_and_hold_up", &json!(600_000));
+    // A connection that nobody answers any more is on its thread: one of as many as there are threads and one more.
+    let mut others: Vec<_> = (0..2).map(|_| host.peer()).collect();
+    until("it holds up a thread", || {
+        others.iter_mut().any(|other| {
+            other.heartbeat();
+            matches!(other.receive_within(Duration::from_secs(2)), Ok(None))
+        })
+    });
+    host.signal(Signal::TERM);
+    assert_eq!(host.wait().code(), Some(0), "{}", host.log());
+    assert!(host.log_contains("held up by inline methods"), "{}", host.log());
+}
+
+#[test]
 fn a_signal_does_not_wait_for_a_configuration_that_takes_its_time() {
     let config = "[plugins]\nprobe = \"5s\"\n";
     let mut host = with_first(config);

@@ -48,8 +48,17 @@ fn a_failure_at_any_step_leaves_what_serves_and_nothing_else() {
     let mut peer = host.peer();
     let mut count = 0;
     let generation = operator.generation();
-    let before = at_rest_but_for_us(&host, 2);
+    count += 2;
+    assert_eq!(peer.result("counter.add_later", &json!(0)), count - 1);
+    assert_eq!(peer.result("counter.add_slowly", &json!(0)), count);
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
+    // What the first failures cost, stacks and arenas that are kept for next time, the others do not.
+    for step in STEPS {
+        fs::write(&planted, step).expect("the failure is planted");
+        operator.refused("planted");
+    }
+    operator.until_unloaded();
+    let before = at_rest_but_for_us(&host, 2);
     for step in STEPS {
         fs::write(&planted, step).expect("the failure is planted");
         for _ in 0..3 {

@@ -68,7 +68,8 @@ fn what_was_gone_back_from_is_not_loaded_again_by_itself() {
     for _ in 0..3 {
         peer.call("numbered.inline", &Value::Null).error(INTERNAL_ERROR);
     }
-    let row = operator.until("the one before is back", |row| row["state"] == "serving");
+    operator.until("the one before is back", |row| row["state"] == "serving");
+    let row = operator.until_unloaded();
     // Touched, it is the same content.
     Image::numbered(2).with("BEHAVIOUR-", "2").put(&host, FILE);
     super::put(&host.path("plugins"), &Image::of("hello").0, "libzz.so");

@@ -1,7 +1,7 @@
 //! The proof under load: reload upon reload while requests of all kinds pass, and not one of them is lost, answered
 //! twice, or answered by code older than what was acknowledged before it was sent.
 //!
-//! `JACKFIELD_TEST_REQUESTS` says how many requests there are to be; with `JACKFIELD_SOAK` there are more of everything.
+//! `JACKFIELD_TEST_REQUESTS` says how many requests there are to be; `make soak` has ten times as many.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::traffic::{Traffic, quantile};
-use super::{FILE, Image, Operator, until_number, with_first};
+use super::{FILE, Image, Operator, is_soak, until_number, with_first};
 use crate::support::{CEILING, until};
 
 /// Requests that pass, unless the environment says another number.
@@ -21,8 +21,7 @@ const CLIENTS: usize = 3;
 
 fn requests() -> u64 {
     let given = std::env::var("JACKFIELD_TEST_REQUESTS").ok().and_then(|text| text.parse().ok());
-    let usual = if std::env::var_os("JACKFIELD_SOAK").is_some() { 10 * REQUESTS } else { REQUESTS };
-    given.unwrap_or(usual)
+    given.unwrap_or(if is_soak() { 10 * REQUESTS } else { REQUESTS })
 }
 
 #[test]

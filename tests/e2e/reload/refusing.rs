@@ -38,8 +38,11 @@ fn assert_refused(host: &HostProcess, operator: &mut Operator, reason: &str) {
     assert_eq!((&row["state"], &row["generation"]), (&json!("serving"), &json!(before)), "{row}");
     assert_eq!(row["refused"], verdict["refused"], "{row}");
     let (plugin, reason) = (format!("plugin=\"{NAME}\""), format!("reason=\"{reason}\""));
-    let told = host.log_lines().into_iter().filter(|line| line.contains("ERROR") && line.contains(&plugin));
-    assert!(told.last().is_some_and(|line| line.contains(&reason)), "{reason}: {}", host.log());
+    until("the log says so", || {
+        let lines = host.log_lines();
+        let told = lines.iter().rfind(|line| line.contains("ERROR") && line.contains(&plugin));
+        told.is_some_and(|line| line.contains(&reason))
+    });
     assert_eq!(number(&mut host.peer()), 1);
 }
 
@@ -105,6 +108,8 @@ fn what_is_no_file_of_ours_replaces_nothing() {
 #[test]
 fn refused_ones_leave_nothing_behind() {
     let host = with_first("[plugins]\nwatch = false");
+    // What the host starts for the first of them it keeps for the others.
+    Operator::of(&host).list();
     let before = at_rest(host.pid());
     for fixture in ["start_fails", "start_panics", "no_root", "wrong_abi", "start_aborts"] {
         for _ in 0..5 {

@@ -56,7 +56,7 @@ impl Traffic {
         shared.newest.store(first, Ordering::SeqCst);
         let client = |number: usize| {
             let (peer, shared) = (host.peer(), Arc::clone(&shared));
-            let work = if number % 2 == 0 { sync_client } else { async_client };
+            let work = if number.is_multiple_of(2) { sync_client } else { async_client };
             thread::spawn(move || work(peer, &shared))
         };
         let clients = (0..2 * clients).map(client).collect();
@@ -116,7 +116,7 @@ fn sync_client(mut peer: Peer, shared: &Shared) -> Books {
     let mut books = Books::default();
     let mut turn = 0_u32;
     while !shared.stop.load(Ordering::SeqCst) {
-        let method = if turn % 4 == 0 { "numbered.blocking" } else { "numbered.inline" };
+        let method = if turn.is_multiple_of(4) { "numbered.blocking" } else { "numbered.inline" };
         turn += 1;
         let sent = shared.send();
         let number = peer.result(method, &Value::Null);

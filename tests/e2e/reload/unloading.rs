@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{FILE, Image, NAME, Operator, put, with_image};
+use super::{FILE, Image, NAME, Operator, is_soak, put, with_image};
 use crate::support::build::artifacts;
 use crate::support::footprint::{Footprint, connections, resident_kib};
 use crate::support::host::install;
@@ -15,11 +15,6 @@ use crate::support::{HostProcess, Peer, until};
 const RELOADS: usize = 300;
 /// What 300 or 10,000 of them may add to resident memory, in KiB: the allocator keeps a few arenas.
 const SLACK: usize = 12 * 1024;
-
-/// Whether the long run is wanted: `make soak`.
-fn is_soak() -> bool {
-    std::env::var_os("JACKFIELD_SOAK").is_some()
-}
 
 fn use_all(peers: &mut [Peer]) {
     for peer in peers {
@@ -48,14 +43,16 @@ fn code_that_uses_threads_in_every_way_goes_without_a_trace() {
         operator.published();
         // What a process needs for the first ones it keeps for the others.
         if reload == reloads / 10 {
-            before = Some(footprint(&host, &mut operator, 5));
+            use_all(&mut peers);
+            let key = peers[0].result("threads.free_key", &Value::Null).as_u64();
+            before = Some((footprint(&host, &mut operator, 5), key));
         }
         if is_soak() && reload % 1000 == 0 {
             eprintln!("{reload}: {:?}", Footprint::of(host.pid()));
         }
     }
     use_all(&mut peers);
-    let (before, after) = (before.expect("it was taken"), footprint(&host, &mut operator, 5));
+    let ((before, key), after) = (before.expect("it was taken"), footprint(&host, &mut operator, 5));
     eprintln!("{reloads} reloads: {before:?}, then {after:?}");
     let row = operator.row(NAME);
     assert_eq!((&row["unloaded"], &row["retained"]), (&json!(reloads), &json!([])), "{row}");
@@ -63,6 +60,9 @@ fn code_that_uses_threads_in_every_way_goes_without_a_trace() {
     assert!(after.descriptors <= before.descriptors, "{before:?} {after:?}");
     assert!(after.mappings <= before.mappings + 16, "{before:?} {after:?}");
     assert!(after.resident <= before.resident + SLACK, "{before:?} {after:?}");
+    // A process has 1,024 of them, and ends when it needs one more.
+    let key_after = peers[0].result("threads.free_key", &Value::Null).as_u64();
+    assert!(key_after <= key.map(|key| key + 3), "{key:?} {key_after:?}");
     let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("its mappings");
     let mut copies: Vec<_> = maps.lines().filter_map(|line| line.split("/memfd:").nth(1)).collect();
     copies.dedup();

@@ -25,6 +25,7 @@ use arc_swap::Guard;
 use bytes::BytesMut;
 use jackfield_protocol::{FrameLimit, Framing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{Shutdown, shutdown};
 use tokio::net::UnixStream;
 
 use self::flight::Flights;
@@ -333,8 +334,14 @@ impl Connection {
             if answered || nothing_to_come {
                 return Some(Farewell::Done);
             }
-            // What the peer sent before is answered, also when the reactor has not told of it yet.
-            if self.thread.draining.get() && self.inbox.is_empty() && !self.has_unread() {
+            // What the peer sent before is answered, also when the reactor has not told of it yet. And nothing may
+            // come between looking and closing: what it sends from here on fails with it, what it sent is read, and
+            // behind that is an end.
+            if self.thread.draining.get()
+                && self.inbox.is_empty()
+                && !self.has_unread()
+                && shutdown(&self.stream, Shutdown::Read).is_err()
+            {
                 return Some(Farewell::Done);
             }
         } else if self.is_deaf() && self.has_hung_up() {

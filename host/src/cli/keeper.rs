@@ -88,7 +88,11 @@ impl<S: Fn() -> Option<Status>> Watch<S> {
                 return;
             }
         }
-        self.tell(&["READY=1"]);
+        while !self.tell(&["READY=1"]) {
+            if ended.recv_timeout(AGAIN) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
         let watchdog = watchdog();
         // Fed at half the time that it allows or more often; an answer that takes longer than a quarter is none, so
         // that a late one is still in time.
@@ -124,13 +128,13 @@ impl<S: Fn() -> Option<Status>> Watch<S> {
         *self.silence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells this, and how the host is; nothing once it stops.
-    fn tell(&self, assignments: &[&str]) {
+    /// Tells this, and how the host is; nothing once it stops. `false` when it was not heard.
+    fn tell(&self, assignments: &[&str]) -> bool {
         let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Status { connections, in_flight, plugins }) = (self.status)().filter(|_| !*silence) else {
-            return;
+            return true;
         };
         let status = format!("STATUS={connections} connections, {in_flight} in flight, {plugins} plugins");
-        self.notifier.say(&[assignments, &[&status]].concat());
+        self.notifier.say(&[assignments, &[&status]].concat())
     }
 }

@@ -6,13 +6,15 @@
 //! process alone (`NotifyAccess=main`), and `WATCHDOG_PID` names it.
 
 use std::env;
-use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+
+/// How long a supervisor may take to make room for what it is told.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The way to the supervisor; without one, telling does nothing.
 pub(super) struct Notifier(Option<UnixDatagram>);
@@ -27,8 +29,8 @@ impl Notifier {
         };
         let opened = address.and_then(|address| {
             let socket = UnixDatagram::unbound()?;
-            // A supervisor that does not read must not hold the host up.
-            socket.set_nonblocking(true)?;
+            // A supervisor that does not read must not hold the host up for long.
+            socket.set_write_timeout(Some(PATIENCE))?;
             socket.connect_addr(&address)?;
             Ok(socket)
         });
@@ -48,7 +50,6 @@ impl Notifier {
         let Some(socket) = &self.0 else { return false };
         match socket.send(assignments.join("\n").as_bytes()) {
             Ok(_) => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
                 tracing::warn!(%error, ?assignments, "whoever started this process was not told");
                 false

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jackfield_protocol::Version;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{Shutdown, shutdown};
 
 use super::{Buffers, Connection, Farewell};
 use crate::clock::Time;
@@ -122,8 +123,14 @@ impl Connection {
             if answered || nothing_to_come {
                 return Some(Farewell::Done);
             }
-            // What the peer sent before is answered, also when the reactor has not told of it yet.
-            if self.thread.draining.get() && self.inbox.is_empty() && !self.has_unread() {
+            // What the peer sent before is answered, also when the reactor has not told of it yet. And nothing may
+            // come between looking and closing: what it sends from here on fails with it, what it sent is read, and
+            // behind that is an end.
+            if self.thread.draining.get()
+                && self.inbox.is_empty()
+                && !self.has_unread()
+                && shutdown(&self.stream, Shutdown::Read).is_err()
+            {
                 return Some(Farewell::Done);
             }
         } else if self.is_deaf() && self.has_hung_up() {

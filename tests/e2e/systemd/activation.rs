@@ -85,6 +85,7 @@ fn a_socket_bound_elsewhere_is_found_by_its_name_and_one_for_nobody_is_told() {
     let host = place.start_with(vec![OwnedFd::from(place.bind("run/other.sock"))], "other");
     let line = host.log.wait_for("the socket", |line| line.contains("no listener of the configuration"));
     assert!(line.contains("other.sock"), "{line}");
+    place.hear("READY=1");
     place.peer().assert_usable();
     host.terminate();
 }

@@ -26,7 +26,7 @@ pub(super) fn ended(machine: &Machine) {
         assert_ne!(before, 0);
         let began = Instant::now();
         match [None, Some("crash.abort"), Some("crash.exit"), Some("crash.segv")][crash % 4] {
-            None => drop(machine.must(&["systemctl", "kill", "--signal=KILL", "jackfield.service"])),
+            None => machine.kill("KILL"),
             Some(method) => {
                 // Who hangs up takes a call back that has not begun.
                 let mut peer = machine.peer();
@@ -60,13 +60,7 @@ pub(super) fn watched(machine: &Machine) {
         let began = Instant::now();
         match held {
             Some(method) => client.ask(method, &Value::Null),
-            None => drop(machine.must(&[
-                "systemctl",
-                "kill",
-                "--kill-who=main",
-                "--signal=STOP",
-                "jackfield.service",
-            ])),
+            None => machine.kill("STOP"),
         }
         client.expect_end();
         let killed = began.elapsed();
@@ -88,7 +82,7 @@ pub(super) fn looped(machine: &Machine) {
     machine.write(path, "[speed]\n");
     let restarts = || machine.property("NRestarts").parse::<u32>().expect("a number");
     let before = restarts();
-    machine.must(&["systemctl", "kill", "--signal=KILL", "jackfield.service"]);
+    machine.kill("KILL");
     // It waits in the queue all the while.
     let mut client = machine.peer();
     client.ask("system.ping", &Value::Null);

@@ -141,6 +141,13 @@ impl Machine {
         self.property("MainPID").parse().expect("a number")
     }
 
+    /// Sends the service's process a signal.
+    #[track_caller]
+    pub(super) fn kill(&self, signal: &str) {
+        let signal = format!("--signal={signal}");
+        self.must(&["systemctl", "kill", "--kill-who=main", &signal, "jackfield.service"]);
+    }
+
     /// The service's journal.
     pub(super) fn journal(&self) -> String {
         self.run(&["journalctl", "--no-pager", "--output=cat", "--unit=jackfield.service"]).stdout

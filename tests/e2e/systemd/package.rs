@@ -11,7 +11,7 @@ use super::machine::{Machine, SOCKET, missing};
 use super::skipped;
 use super::supervised::facts;
 use crate::support::build::{artifacts, root};
-use crate::support::program::finish;
+use crate::support::program::{finish, jackfield};
 use crate::support::scratch::Scratch;
 use crate::support::until;
 
@@ -91,4 +91,38 @@ fn the_debian_package_is_installed_replaced_and_removed() {
 
 fn config(machine: &Machine) -> String {
     fs::read_to_string(machine.path("/etc/jackfield/config.toml")).expect("the configuration")
+}
+
+#[test]
+fn an_installation_elsewhere_names_its_own_places() {
+    let scratch = Scratch::new();
+    let built = artifacts().program.parent().expect("a directory");
+    let install = || {
+        let mut script = Command::new("sh");
+        script.arg(root().join("scripts/install")).arg(built).arg("hello");
+        script.env("DESTDIR", scratch.path()).env("PREFIX", "/opt/jf").env("SYSCONFDIR", "/opt/jf/etc");
+        let installed = finish(&mut script);
+        assert_eq!((installed.code, installed.stderr.as_str()), (0, ""), "{installed:?}");
+    };
+    install();
+    let read = |path: &str| fs::read_to_string(scratch.join(path)).expect("it is installed");
+    let unit = read("opt/jf/lib/systemd/system/jackfield.service");
+    for line in [
+        "ExecStart=/opt/jf/bin/jackfield serve -c /opt/jf/etc/jackfield/config.toml",
+        "ExecReload=/opt/jf/bin/jackfield reload --socket /run/jackfield/jackfield-admin.sock",
+        "ExecPaths=/opt/jf/bin/jackfield /usr/lib /lib /lib64",
+    ] {
+        assert!(unit.lines().any(|there| there == line), "{line} in {unit}");
+    }
+    // What is shipped is without fault, and where the plugins are to be is said.
+    let file = "opt/jf/etc/jackfield/config.toml";
+    assert!(read(file).contains("directory = \"/opt/jf/lib/jackfield/plugins\""));
+    let checked = jackfield(scratch.path(), &["check", "-c", file]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    // Installed once more: what an administrator wrote stays.
+    scratch.write(file, "# ours\n");
+    install();
+    assert_eq!(read(file), "# ours\n");
+    let names = fs::read_dir(scratch.path()).expect("the directory").count();
+    assert_eq!(names, 1, "nothing is outside of the prefix");
 }

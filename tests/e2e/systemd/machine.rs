@@ -112,10 +112,12 @@ impl Machine {
         PathBuf::from(format!("/proc/{}/root{path}", self.init))
     }
 
-    /// Copies a plugin or fixture into the plugin directory.
+    /// Puts a plugin or fixture into the plugin directory, whole at once.
     pub(super) fn add_plugin(&self, name: &str) {
-        let to = self.path(&format!("/usr/lib/jackfield/plugins/{name}.so"));
-        install(artifacts().library(name), &to);
+        let [beside, to] =
+            [".new", ""].map(|end| self.path(&format!("/usr/lib/jackfield/plugins/{name}.so{end}")));
+        install(artifacts().library(name), &beside);
+        fs::rename(beside, to).expect("it is renamed");
     }
 
     /// Writes a file in there, its directory made.

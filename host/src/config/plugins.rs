@@ -30,7 +30,8 @@ pub struct Plugins {
     /// How long a plugin may take to be opened, started, self-tested and stopped in the probe, and again to be
     /// started in the host. Default 10 s.
     pub probe: Duration,
-    /// How long calls are held while one generation hands its state over to the next. Default 1 s.
+    /// How long calls are held while one generation hands its state over to the next: so long each for those that run
+    /// to end, for the state to be given, and for it to be taken. Default 1 s.
     pub hand_over: Duration,
     /// What is expected of a new generation's first calls.
     pub probation: Probation,

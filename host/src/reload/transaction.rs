@@ -218,12 +218,11 @@ impl Plugins {
                 refused: Refused::new(Reason::HandOverBusy, detail),
             });
         }
-        let until = Instant::now() + config.plugins.hand_over;
         for new in handing_over {
             let Some(before) = self.slots.get(&new.name).and_then(|slot| slot.serving.as_ref()) else {
                 continue;
             };
-            self.hand_over_one(before, &new.generation, until)
+            self.hand_over_one(before, &new.generation, config.plugins.hand_over)
                 .map_err(|refused| GivenUp { plugin: new.name.clone(), refused })?;
         }
         Ok(())
@@ -233,9 +232,10 @@ impl Plugins {
         &self,
         before: &Arc<Generation>,
         after: &Arc<Generation>,
-        until: Instant,
+        limit: Duration,
     ) -> Result<(), Refused> {
         failpoint::pass("hold")?;
+        let until = Instant::now() + limit;
         // Those on I/O threads are over: the table that they were found in is held by none of them any more.
         while before.direct_calls() > 0 {
             if Instant::now() >= until {
@@ -249,14 +249,12 @@ impl Plugins {
         }
         failpoint::pass("held")?;
         let schema = before.state.unwrap_or(0);
-        let left = |now| until.saturating_duration_since(now).max(Duration::from_millis(1));
         let giver = Arc::clone(before);
-        let given = aside("hand-over", left(Instant::now()), move || giver.instance().hand_over());
+        let given = aside("hand-over", limit, move || giver.instance().hand_over());
         let state = settle(given, Reason::HandOverFailed)?;
         failpoint::pass("hand-over")?;
         let taker = Arc::clone(after);
-        let taken =
-            aside("take-over", left(Instant::now()), move || taker.instance().take_over(schema, &state));
+        let taken = aside("take-over", limit, move || taker.instance().take_over(schema, &state));
         settle(taken, Reason::TakeOverFailed)?;
         failpoint::pass("take-over")
     }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::supervised::{Place, Supervised, facts};
-use crate::support::{Peer, until};
+use crate::support::Peer;
 
 /// `EX_OSERR`.
 const SYSTEM: i32 = 71;
@@ -56,7 +56,7 @@ fn what_waits_in_the_queue_of_a_host_that_ends_is_for_the_next() {
     let mut host = place.start_with(descriptor(), "");
     place.hear("READY=1");
     // A host that does not run cannot accept: what connects now is in the queue when it is told to end.
-    host.signal(Signal::STOP);
+    host.stand_still();
     let mut peers: Vec<_> = (0..100).map(|_| place.peer()).collect();
     peers.iter_mut().for_each(|peer| peer.ask("system.ping", &Value::Null));
     host.signal(Signal::KILL);
@@ -134,7 +134,7 @@ fn systemd_socket_activate_starts_it_with_the_first_connection() {
     let listen = path.display().to_string();
     let mut host =
         Supervised::of(place.command(&[activate, "-E", &notify, "-l", &listen, "--fdname=jackfield"]));
-    until("the socket is there", || path.exists());
+    host.log.wait_for("the socket", |line| line.starts_with("Listening on"));
     let before = facts(&path);
     place.peer().assert_usable();
     place.hear("READY=1");

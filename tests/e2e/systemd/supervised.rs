@@ -14,7 +14,7 @@ use crate::support::host::install;
 use crate::support::log::Log;
 use crate::support::scratch::Scratch;
 use crate::support::wait::until_some;
-use crate::support::{CEILING, Peer};
+use crate::support::{CEILING, Peer, until};
 
 /// Gives the descriptors 0 and 1 the places of inherited sockets, and the variables that tell of them.
 const HAND_OVER: &str = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ exec \"$@\"";
@@ -124,6 +124,17 @@ impl Supervised {
     pub(super) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, signal).expect("the signal is sent");
+    }
+
+    /// Stops it, and returns when none of its threads runs any more.
+    pub(super) fn stand_still(&self) {
+        self.signal(Signal::STOP);
+        let stands = |stat: String| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" T"));
+        let tasks = format!("/proc/{}/task", self.child.id());
+        until("all of it stands still", || {
+            let mut tasks = std::fs::read_dir(&tasks).expect("its threads").flatten();
+            tasks.all(|task| std::fs::read_to_string(task.path().join("stat")).is_ok_and(stands))
+        });
     }
 
     /// Its exit code once it has ended, and its log with it; -1 after a signal.

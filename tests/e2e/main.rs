@@ -10,6 +10,7 @@ mod support;
 mod call;
 mod cli;
 mod clients;
+mod containment;
 mod dev;
 mod documents;
 mod embedded;

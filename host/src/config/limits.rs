@@ -49,7 +49,8 @@ pub struct Timeouts {
     /// Without a frame and without a request in flight on a connection. Default 5 min.
     pub idle: Duration,
     /// How long an `inline` method may hold the thread that serves its connection; one that does so longer, three
-    /// times in a minute, is moved to the plugin's own threads. Default 20 ms.
+    /// times in a minute, is moved to the plugin's own threads. Default 100 ms: a busy machine suspends threads for
+    /// tens of them.
     pub inline: Duration,
     /// From the order to stop to the moment when what is still in flight is cut. Default 30 s.
     pub drain: Duration,
@@ -62,7 +63,7 @@ impl Default for Timeouts {
             frame: Duration::from_secs(5),
             write: Duration::from_secs(10),
             idle: Duration::from_secs(300),
-            inline: Duration::from_millis(20),
+            inline: Duration::from_millis(100),
             drain: Duration::from_secs(30),
         }
     }

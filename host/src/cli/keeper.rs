@@ -80,6 +80,8 @@ impl Keeper {
 impl<S: Fn() -> Option<Status>> Watch<S> {
     fn run(self, ended: &Receiver<()>) {
         let mut complained = false;
+        // Looked up before the host is asked, which is a connection, too.
+        let mut status = (self.status)();
         while let Err(error) = self.pulse.beat(FIRST_ANSWER) {
             if !std::mem::replace(&mut complained, true) {
                 tracing::warn!(%error, "not ready yet");
@@ -88,7 +90,7 @@ impl<S: Fn() -> Option<Status>> Watch<S> {
                 return;
             }
         }
-        while !self.tell(&["READY=1"]) {
+        while !self.tell(&["READY=1"], status) {
             if ended.recv_timeout(AGAIN) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
@@ -104,6 +106,7 @@ impl<S: Fn() -> Option<Status>> Watch<S> {
             if ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
+            status = (self.status)();
             let beat = watchdog.map_or(Ok(()), |_| self.pulse.beat(patience));
             if self.is_silenced() {
                 return;
@@ -113,7 +116,7 @@ impl<S: Fn() -> Option<Status>> Watch<S> {
                     if std::mem::take(&mut fails) {
                         tracing::info!("the host answers itself again");
                     }
-                    self.tell(if watchdog.is_some() { &["WATCHDOG=1"] } else { &[] });
+                    self.tell(if watchdog.is_some() { &["WATCHDOG=1"] } else { &[] }, status);
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut fails, true) {
@@ -129,9 +132,9 @@ impl<S: Fn() -> Option<Status>> Watch<S> {
     }
 
     /// Tells this, and how the host is; nothing once it stops. `false` when it was not heard.
-    fn tell(&self, assignments: &[&str]) -> bool {
+    fn tell(&self, assignments: &[&str], status: Option<Status>) -> bool {
         let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Status { connections, in_flight, plugins }) = (self.status)().filter(|_| !*silence) else {
+        let Some(Status { connections, in_flight, plugins }) = status.filter(|_| !*silence) else {
             return true;
         };
         let status = format!("STATUS={connections} connections, {in_flight} in flight, {plugins} plugins");

@@ -1,13 +1,35 @@
 #!/bin/sh
 # Boots systemd as PID 1 on a copy of this system that nobody sees outside: boot.sh SCRATCH COMMAND...
-# Runs in namespaces of its own (mount, pid, net, cgroup, uts, ipc). What is written goes to memory; kernel settings and
-# hardware are out of reach. COMMAND is run before systemd, with the new root's path in $ROOT.
+# Runs in namespaces of its own (mount, pid, net, uts, ipc). What is written goes to memory; kernel settings and hardware
+# are out of reach. COMMAND is run before systemd, with the new root's path in $ROOT. It leaves an empty control group,
+# named as SCRATCH is: boot.sh --sweep SCRATCH, in a mount namespace, removes it.
 set -eu
+
+case $1 in
+--sweep)
+    # A file system of groups lies over the directory that has lent its name.
+    mount -t cgroup2 cgroup2 "$2"
+    [ ! -d "$2/${2##*/}" ] || find "$2/${2##*/}" -depth -type d -exec rmdir {} +
+    exit
+    ;;
+--enter)
+    # In a control group of its own, which is the root of what systemd sees: two systems at once would else take the
+    # processes of the other one for theirs, and kill them.
+    cd "$2/root"
+    mount -t cgroup2 cgroup2 sys/fs/cgroup
+    mkdir -p run/old
+    pivot_root . run/old
+    umount -l /run/old
+    exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+        /lib/systemd/systemd --unit=test.target --log-level=warning --show-status=no </dev/null
+    ;;
+esac
+
 scratch=$1
 shift
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$scratch"
-mkdir "$scratch/upper" "$scratch/work" "$scratch/root"
+mkdir "$scratch/upper" "$scratch/work" "$scratch/root" "$scratch/groups"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch/work" "$scratch/root"
 ROOT=$scratch/root
 export ROOT
@@ -30,7 +52,6 @@ mount -t proc proc proc
 mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
 mount -t sysfs -o ro sysfs sys
-mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs dev
 for node in null zero full random urandom tty; do
     touch "dev/$node"
@@ -43,8 +64,8 @@ mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 mount --bind proc/sys proc/sys
 mount -o remount,ro,bind proc/sys
-mkdir -p run/old
-pivot_root . run/old
-umount -l /run/old
-exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-    /lib/systemd/systemd --unit=test.target --log-level=warning --show-status=no </dev/null
+mount -t cgroup2 cgroup2 "$scratch/groups"
+mkdir "$scratch/groups/${scratch##*/}"
+echo 0 >"$scratch/groups/${scratch##*/}/cgroup.procs"
+umount "$scratch/groups"
+exec unshare --cgroup sh "$0" --enter "$scratch"

@@ -35,12 +35,17 @@ pub(super) fn missing() -> Option<&'static str> {
     ["overlay", "cgroup2"].into_iter().find(|name| !filesystems.contains(name))
 }
 
+/// The script that boots it.
+fn boot() -> PathBuf {
+    root().join("tests/e2e/systemd/boot.sh")
+}
+
 /// A system that runs; gone with everything in it when dropped.
 pub(super) struct Machine {
     outer: Child,
     init: u32,
     console: Log,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Machine {
@@ -62,18 +67,8 @@ impl Machine {
         let scratch = Scratch::new();
         let mut command = Command::new("setpriv");
         // Killed with the thread that started it, and its PID 1 with it, and everything in there with that.
-        command.args([
-            "--pdeathsig",
-            "KILL",
-            "unshare",
-            "--mount",
-            "--pid",
-            "--net",
-            "--cgroup",
-            "--uts",
-            "--ipc",
-        ]);
-        command.args(["--fork", "--kill-child", "sh"]).arg(root().join("tests/e2e/systemd/boot.sh"));
+        command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--uts", "--ipc"]);
+        command.args(["--fork", "--kill-child", "sh"]).arg(boot());
         command.arg(scratch.path()).args(before);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut outer = command.spawn().expect("unshare starts");
@@ -83,7 +78,7 @@ impl Machine {
             assert!(outer.try_wait().expect("our child").is_none(), "{}", console.text());
             fs::read_to_string(&children).ok()?.trim().parse::<u32>().ok()
         });
-        let machine = Self { outer, init, console, _scratch: scratch };
+        let machine = Self { outer, init, console, scratch };
         until("the system is up", || {
             let state = machine.run(&["systemctl", "is-system-running"]).stdout;
             matches!(state.trim(), "running" | "degraded")
@@ -178,5 +173,8 @@ impl Drop for Machine {
         }
         until("the system is gone", gone);
         self.console.wait_for_end();
+        let mut sweep = Command::new("unshare");
+        let swept = finish(sweep.args(["--mount", "sh"]).arg(boot()).arg("--sweep").arg(self.scratch.path()));
+        assert_eq!(swept.code, 0, "its control group is left: {swept:?}");
     }
 }

@@ -56,11 +56,21 @@ pub(super) struct Sightings {
     seen: BTreeMap<OsString, Sight>,
     /// Files that are not there, and since when.
     missed: BTreeMap<OsString, Instant>,
+    /// Files that cannot be a plugin's as they are, and since when: that may pass.
+    passing: BTreeMap<OsString, Instant>,
 }
 
 impl Sightings {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, directory: None, opened: 0, fault: None, seen: BTreeMap::new(), missed: BTreeMap::new() }
+        Self {
+            path,
+            directory: None,
+            opened: 0,
+            fault: None,
+            seen: BTreeMap::new(),
+            missed: BTreeMap::new(),
+            passing: BTreeMap::new(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -123,11 +133,13 @@ impl Sightings {
         };
         // First: a file that was renamed leaves its names free for the other.
         self.look_for_the_gone(&files, all, &mut look);
+        self.passing.retain(|file, _| files.contains(file));
         let Some(directory) = &self.directory else { return look };
         for file in &files {
             let known = self.seen.get(file);
             match directory.stamp(file) {
                 Ok(stamp) => {
+                    self.passing.remove(file);
                     let same = known
                         .and_then(|sight| sight.stamp)
                         .is_some_and(|seen| stamp.is_unchanged_since(&seen));
@@ -148,7 +160,15 @@ impl Sightings {
                 // Between the listing and the stamp.
                 Err(refused) if refused.reason == Reason::NotFound => look.unsettled = true,
                 Err(refused) => {
-                    if known.and_then(|sight| sight.refused.as_ref()) != Some(&refused) {
+                    if known.and_then(|sight| sight.refused.as_ref()) == Some(&refused) {
+                        continue;
+                    }
+                    // A copy begins with an empty file, and a package's upgrade with a second name.
+                    let passes = matches!(refused.reason, Reason::Empty | Reason::HardLinked);
+                    let since = *self.passing.entry(file.clone()).or_insert_with(Instant::now);
+                    if passes && !all && since.elapsed() < REST {
+                        look.unsettled = true;
+                    } else {
                         look.changes.push(Change::Refused(file.clone(), refused));
                     }
                 }

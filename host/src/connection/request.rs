@@ -294,7 +294,7 @@ impl Connection {
             };
             let Some(flight) = self.flights.get(key) else { continue };
             if flight.expired || flight.deadline <= now {
-                let failure = Failure::DeadlineExceeded(flight.timeout);
+                let failure = self.too_late(flight.timeout);
                 flight.call.cancel();
                 self.end(key, &failure, out);
             } else if flight.run == Run::Inline {

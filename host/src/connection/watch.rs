@@ -66,7 +66,7 @@ impl Connection {
                 kind: flight.kind,
                 id: flight.id.as_deref(),
             };
-            let ended = asked.fail(out, &Failure::DeadlineExceeded(flight.timeout));
+            let ended = asked.fail(out, &self.too_late(flight.timeout));
             self.answered(ended);
             if self.flights.running == Some(key) {
                 self.flights.running = None;
@@ -109,6 +109,15 @@ impl Connection {
             .flatten()
             .min()
             .unwrap_or(Time::NEVER)
+    }
+
+    /// Why a request has no result in time: the host's end may have cut its time short.
+    pub(super) fn too_late(&self, timeout: Duration) -> Failure {
+        if self.thread.hurrying.get() {
+            Failure::CutShort(timeout)
+        } else {
+            Failure::DeadlineExceeded(timeout)
+        }
     }
 
     /// Whether the connection has come to its end, by itself, by its peer or by the clock.

@@ -29,6 +29,8 @@ pub(crate) enum Failure {
     ServerKind(jackfield_protocol::Kind),
     MethodNotFound(String),
     DeadlineExceeded(Duration),
+    /// The host ends, and the request has had so long.
+    CutShort(Duration),
     /// What there was no room for.
     Overloaded(&'static str),
     PluginPanicked(String),
@@ -75,7 +77,9 @@ impl Failure {
             Self::Refused(refusal) => refusal.code().as_i64(),
             Self::DuplicateId | Self::ServerKind(_) => Code::InvalidRequest.as_i64(),
             Self::MethodNotFound(_) => Code::MethodNotFound.as_i64(),
-            Self::DeadlineExceeded(_) | Self::SlowFrame(_) => Code::DeadlineExceeded.as_i64(),
+            Self::DeadlineExceeded(_) | Self::CutShort(_) | Self::SlowFrame(_) => {
+                Code::DeadlineExceeded.as_i64()
+            }
             Self::Overloaded(_) => Code::Overloaded.as_i64(),
             Self::PluginPanicked(_) => Code::PluginPanicked.as_i64(),
             Self::PluginUnavailable { .. } => Code::PluginUnavailable.as_i64(),
@@ -98,6 +102,7 @@ impl Failure {
             Self::ServerKind(kind) => format!("{kind} is a kind that only a server sends").into(),
             Self::MethodNotFound(method) => format!("method not found: {method}").into(),
             Self::DeadlineExceeded(timeout) => format!("no result within {timeout:?}").into(),
+            Self::CutShort(timeout) => format!("no result within {timeout:?}, and the host ends").into(),
             Self::Overloaded(what) => format!("overloaded: {what}").into(),
             Self::PluginPanicked(plugin) => format!("the plugin {plugin} panicked in this call").into(),
             Self::PluginUnavailable { plugin, .. } => format!("the plugin {plugin} is not available").into(),
@@ -120,6 +125,9 @@ impl Failure {
     pub(crate) fn data(&self) -> Option<String> {
         let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
         let data = match self {
+            Self::CutShort(timeout) => {
+                json!({ "timeout_ms": millis(*timeout), "retry_after_ms": millis(RETRY_AWAY) })
+            }
             Self::DeadlineExceeded(timeout) | Self::SlowFrame(timeout) => {
                 json!({ "timeout_ms": millis(*timeout) })
             }

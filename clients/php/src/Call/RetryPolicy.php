@@ -26,8 +26,8 @@ final class RetryPolicy
      *
      * A request the host did not start is sent again by itself: a connection that was dead before the request was
      * sent costs no try at all, and a host that refuses says how long to wait. One that may have run is sent again
-     * only if the caller said that this is harmless, and only where the connection was lost: a host that answered
-     * with an error has had its say.
+     * only if the caller said that this is harmless, and only where the connection was lost or the host said when to
+     * come back, as one that ends does: otherwise a host that answered with an error has had its say.
      *
      * @param int $tries times the request has been sent in whole, this one included
      */
@@ -42,7 +42,8 @@ final class RetryPolicy
         $delay = match (true) {
             $failure instanceof ConnectionLostException => $idempotent ? 0 : null,
             $failure instanceof GoingAwayException => 0,
-            $failure instanceof RemoteException && $failure->isRetryable()
+            $failure instanceof RemoteException
+                && ($failure->isRetryable() || ($idempotent && $failure->retryAfterMs() !== null))
                 => max(Backoff::nanos($tries), ($failure->retryAfterMs() ?? 0) * 1_000_000),
             default => null,
         };

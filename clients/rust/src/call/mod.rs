@@ -95,8 +95,8 @@ impl Call {
     ///
     /// A request that the host did not start is sent again by itself: a connection that was dead before the request
     /// was sent costs no try at all, and a host that refuses says how long to wait. One that may have run is sent
-    /// again only if the caller said that this is harmless, and only where the connection was lost: a host that
-    /// answered with an error has had its say.
+    /// again only if the caller said that this is harmless, and only where the connection was lost or the host said
+    /// when to come back, as one that ends does: otherwise a host that answered with an error has had its say.
     fn delay(&mut self, failure: &Failure) -> Option<Duration> {
         if matches!(failure, Failure::Lost { sent: false, .. }) {
             return Some(Duration::ZERO);
@@ -107,8 +107,10 @@ impl Call {
         }
         match failure {
             Failure::Lost { .. } if self.idempotent => Some(Duration::ZERO),
-            Failure::Remote(remote) if remote.was_never_started() => {
-                Some(backoff::delay(self.tries).max(remote.retry_after().unwrap_or_default()))
+            Failure::Remote(remote) => {
+                let asked_to_come_back = self.idempotent && remote.retry_after().is_some();
+                (remote.was_never_started() || asked_to_come_back)
+                    .then(|| backoff::delay(self.tries).max(remote.retry_after().unwrap_or_default()))
             }
             _ => None,
         }

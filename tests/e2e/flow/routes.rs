@@ -142,5 +142,6 @@ fn a_call_that_runs_on_past_its_deadline_keeps_its_place() {
     assert_eq!(peer.result("sleep.running", &Value::Null), 1);
     peer.call("sleep.blocking", &json!({ "ms": 0 })).error(OVERLOADED);
     until("it has ended", || host.count("late_results") == 1);
-    assert_eq!(peer.result("sleep.blocking", &json!({ "ms": 0 })), 0);
+    // Its place is given back a moment after its result was dropped.
+    until("its place is free", || peer.call("sleep.blocking", &json!({ "ms": 0 })).code().is_none());
 }

@@ -74,6 +74,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// Whether a hang-up came while something else was being done.
+    hung_up: bool,
 }
 
 impl Signals {
@@ -82,10 +84,14 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            hung_up: false,
         })
     }
 
     async fn next(&mut self) -> Heard {
+        if std::mem::take(&mut self.hung_up) {
+            return Heard::HangUp;
+        }
         tokio::select! {
             _ = self.terminate.recv() => Heard::End("SIGTERM"),
             _ = self.interrupt.recv() => Heard::End("SIGINT"),
@@ -98,12 +104,17 @@ impl Signals {
     /// Does `work`, which may take as long as a plugin takes to start, unless a signal to end comes: then its name.
     async fn unless_ended<T>(&mut self, work: impl Future<Output = T>) -> Result<T, &'static str> {
         let mut work = pin!(work);
+        let mut hung_up = false;
         loop {
             tokio::select! {
-                done = &mut work => return Ok(done),
-                // What a hang-up asks for is being done, or nothing to a host that ends.
-                heard = self.next() => if let Heard::End(name) = heard {
-                    return Err(name);
+                done = &mut work => {
+                    // It may be about what changed after it was looked at: it is obeyed once this is done.
+                    self.hung_up = hung_up;
+                    return Ok(done);
+                }
+                heard = self.next() => match heard {
+                    Heard::End(name) => return Err(name),
+                    Heard::HangUp => hung_up = true,
                 },
             }
         }

@@ -139,11 +139,12 @@ fn unwatched_it_is_looked_at_when_told() {
     fs::rename(in_plugins(&host, FILE), in_plugins(&host, "subject.so")).expect("it is renamed");
     host.signal(Signal::HUP);
     host.wait_for_log("its file has gone");
+    let mut operator = Operator::of(&host);
+    operator.until("it serves by its other name", |row| row["state"] == "serving" && row["unloaded"] == 2);
     until_number(&host, 2);
     // What was refused is tried again when told, whatever it was refused for.
     fs::write(in_plugins(&host, "subject.so"), "no plugin").expect("it is written over");
     host.signal(Signal::HUP);
-    let mut operator = Operator::of(&host);
     operator.until("it is refused", |row| row["refused"].is_object());
     assert_eq!(number(&mut peer), 2);
 }

@@ -99,17 +99,17 @@ impl Slot {
     /// The plugin as a list shows it.
     pub(super) fn row(&self, name: &str) -> PluginRow {
         let serving = self.serving.as_deref();
+        let health = serving.map(Generation::health);
         let on_probation =
             serving.and_then(|serving| serving.probation.as_ref()).is_some_and(|p| !p.is_over());
         let state = match serving {
-            Some(serving) if !serving.health().is_well => "unhealthy",
+            Some(_) if health.as_ref().is_some_and(|health| !health.is_well) => "unhealthy",
             Some(_) if on_probation => "probation",
             Some(_) => "serving",
             None if self.removed => "removed",
             None => "refused",
         };
         let identity = serving.map(|serving| &serving.identity);
-        let health = serving.map(Generation::health);
         PluginRow {
             name: name.to_owned(),
             state,

@@ -58,7 +58,10 @@ impl Connection {
                 continue;
             }
             let Some(flight) = self.flights.remove(key) else { continue };
-            flight.call.generation.timed_out();
+            // What the host's own end cuts short is no fault of the plugin's.
+            if !self.thread.hurrying.get() {
+                flight.call.generation.timed_out();
+            }
             flight.call.cancel();
             let asked = Asked {
                 framing: self.manner.framing,

@@ -180,7 +180,8 @@ fn run(shared: &Arc<Shared>) {
     let mut batch = VecDeque::new();
     while shared.next_batch(&mut batch).is_some() {
         for task in batch.drain(..) {
-            task.queued.store(false, Ordering::Release);
+            // A swap, so that whatever a waker did before it found the task still queued is seen by this poll.
+            task.queued.swap(false, Ordering::AcqRel);
             let ended = step(&task);
             let place = task.place.load(Ordering::Relaxed);
             match (ended, place) {

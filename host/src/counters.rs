@@ -40,6 +40,8 @@ counters! {
     connections_refused,
     /// Connections cut: a slow frame, a peer that does not read, a framing that cannot be trusted.
     connections_cut,
+    /// Connections refused because their user is not allowed.
+    connections_denied,
     /// Requests accepted, whatever became of them.
     requests,
     /// Requests answered with a result.
@@ -50,6 +52,8 @@ counters! {
     deadlines_exceeded,
     /// Requests refused for load, among the errors.
     overloaded,
+    /// Requests refused because their user is not allowed, among the errors.
+    denied,
     /// Panics of plugins, among the errors.
     panics,
     /// Results that came after their deadline was answered, or after their client had gone: dropped.

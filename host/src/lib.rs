@@ -17,10 +17,11 @@
 //! # }
 //! ```
 //!
-//! Imports run one way: `host → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`, `config`,
-//! `clock`, `limits`, `counters` and `log` are leaves.
+//! Imports run one way: `host → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`, `caller`,
+//! `config`, `clock`, `limits`, `counters` and `log` are leaves.
 
 pub mod ask;
+mod caller;
 mod clock;
 pub mod config;
 mod connection;

@@ -22,6 +22,7 @@ mod limits;
 mod loading;
 mod operate;
 mod panics;
+mod permissions;
 mod reload;
 mod scripts;
 mod services;

@@ -32,6 +32,7 @@ pub(crate) use self::moving::Packed;
 use self::outbox::Outbox;
 use self::read::Framer;
 use self::tally::Tally;
+use crate::caller::Caller;
 use crate::clock::{Alarm, Time, Wakes};
 use crate::dispatch::{Dispatcher, Opened, Rules, Table};
 use crate::limits::{Permit, Share};
@@ -110,6 +111,8 @@ pub(crate) struct Connection {
     stream: UnixStream,
     thread: Rc<Thread>,
     manner: Manner,
+    /// Who is at the other end; `None` when the kernel would not say.
+    caller: Option<Caller>,
     /// The configuration's, as they were at the beginning of the turn.
     rules: Arc<Rules>,
     mailbox: Arc<Mailbox>,
@@ -143,6 +146,7 @@ impl Connection {
         stream: UnixStream,
         thread: &Rc<Thread>,
         manner: Manner,
+        caller: Option<Caller>,
         permit: Permit,
     ) -> Self {
         let dispatcher = &thread.dispatcher;
@@ -151,6 +155,7 @@ impl Connection {
             number,
             stream,
             manner,
+            caller,
             mailbox: Mailbox::new(&thread.dispatcher),
             framer: Framer::new(manner.framing, FrameLimit::new(rules.limits.frame)),
             inbox: BytesMut::new(),

@@ -14,6 +14,7 @@ use super::mailbox::Mailbox;
 use super::outbox::Outbox;
 use super::read::Framer;
 use super::{Connection, Manner, Thread};
+use crate::caller::Caller;
 use crate::clock::Time;
 use crate::dispatch::Dispatcher;
 use crate::limits::{Permit, Share};
@@ -24,6 +25,7 @@ pub(crate) struct Packed {
     number: u64,
     stream: Option<UnixStream>,
     manner: Manner,
+    caller: Option<Caller>,
     mailbox: Arc<Mailbox>,
     framer: Framer,
     inbox: BytesMut,
@@ -63,6 +65,7 @@ impl Connection {
             number: self.number,
             stream: Some(stream),
             manner: self.manner,
+            caller: self.caller,
             mailbox: Arc::clone(&self.mailbox),
             framer: std::mem::replace(&mut self.framer, Framer::new(self.manner.framing, limit)),
             inbox: std::mem::take(&mut self.inbox),
@@ -94,7 +97,8 @@ impl Connection {
                     .unwrap_or_else(|| io::ErrorKind::NotConnected.into()));
             }
         };
-        let mut connection = Self::new(packed.number, stream, thread, packed.manner, packed.permit);
+        let mut connection =
+            Self::new(packed.number, stream, thread, packed.manner, packed.caller, packed.permit);
         connection.mailbox = packed.mailbox;
         connection.framer = packed.framer;
         connection.inbox = packed.inbox;

@@ -13,7 +13,7 @@ use super::Connection;
 use super::flight::{Key, Turn};
 use super::mailbox::ToConnection;
 use crate::clock::Time;
-use crate::dispatch::{Asked, Ended, Failure, Opened, Table, Target};
+use crate::dispatch::{Asked, Asker, Ended, Failure, Opened, Table, Target};
 use crate::limits::{Permit, Permits};
 use crate::log::printable;
 use crate::plugin::Call;
@@ -138,7 +138,11 @@ impl Connection {
         if self.thread.dispatcher.budget.is_spent() {
             return Err(Failure::Overloaded("the bytes that may be buffered are all held"));
         }
-        table.find(&request.method)
+        let found = table.find(&request.method, Asker::Client(self.caller));
+        if let Err(Failure::PermissionDenied) = &found {
+            self.thread.dispatcher.doors.tell_of_request(self.number, &request.method, self.caller);
+        }
+        found
     }
 
     /// Runs it here and now, its result written straight into the thread's output.
@@ -306,6 +310,7 @@ impl Connection {
                     declared: flight.run,
                     timeout: flight.timeout,
                     permits: None,
+                    allow: None,
                     held: None,
                 };
                 let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());

@@ -12,6 +12,7 @@ pub(super) struct Tally {
     errors: u64,
     deadlines_exceeded: u64,
     overloaded: u64,
+    denied: u64,
     panics: u64,
     pub(super) heartbeats: u64,
     pub(super) unknown_kinds: u64,
@@ -30,6 +31,7 @@ impl Tally {
             (&mut self.errors, &counters.errors),
             (&mut self.deadlines_exceeded, &counters.deadlines_exceeded),
             (&mut self.overloaded, &counters.overloaded),
+            (&mut self.denied, &counters.denied),
             (&mut self.panics, &counters.panics),
             (&mut self.heartbeats, &counters.heartbeats),
             (&mut self.unknown_kinds, &counters.unknown_kinds),
@@ -53,6 +55,7 @@ impl Tally {
         match Code::from_i64(code) {
             Some(Code::DeadlineExceeded) => self.deadlines_exceeded += 1,
             Some(Code::Overloaded) => self.overloaded += 1,
+            Some(Code::PermissionDenied) => self.denied += 1,
             Some(Code::PluginPanicked) => self.panics += 1,
             _ => {}
         }

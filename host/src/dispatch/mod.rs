@@ -1,6 +1,7 @@
 //! From a method's name to the code that runs it: routes, deadlines, calls, and what a failure says on the wire.
 
 mod answer;
+mod doors;
 mod failure;
 mod gate;
 mod nested;
@@ -14,10 +15,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 pub(crate) use answer::{Asked, Ended};
+pub(crate) use doors::Doors;
 pub(crate) use failure::Failure;
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
-pub(crate) use table::{Held, RoutePermits, Table, Target};
+pub(crate) use table::{Asker, Held, RoutePermits, Table, Target};
 
 use crate::config::{Limits, Timeouts};
 use crate::counters::Counters;
@@ -41,6 +43,7 @@ pub(crate) struct Dispatcher {
     pub(crate) inline: OnceLock<Weak<dyn RunInline>>,
     me: Weak<Self>,
     pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) doors: Doors,
     pub(crate) counters: Counters,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
@@ -59,6 +62,7 @@ impl Dispatcher {
             in_flight: Permits::new(limits.in_flight),
             budget: Budget::new(limits.buffers),
             rules: ArcSwap::from_pointee(Rules { limits, timeouts }),
+            doors: Doors::new(),
             counters: Counters::default(),
         })
     }

@@ -12,7 +12,8 @@ use rustc_hash::FxHashMap;
 
 use super::failure::Failure;
 use super::gate::Gate;
-use crate::config::{Config, Pattern, Route};
+use crate::caller::Caller;
+use crate::config::{Allow, Config, Pattern, Route};
 use crate::limits::Permits;
 use crate::plugin::{Generation, PluginFacts, System};
 
@@ -26,6 +27,8 @@ pub(crate) struct Target {
     pub(crate) timeout: Duration,
     /// At most so many calls of the route at once, if it says so.
     pub(crate) permits: Option<Arc<Permits>>,
+    /// Who may call, if the route says so; looked at by [`Table::find`].
+    pub(crate) allow: Option<Arc<Allow>>,
     /// Calls wait until it opens: the generation hands its state over.
     pub(crate) held: Option<Arc<Gate>>,
 }
@@ -39,8 +42,47 @@ impl Target {
 
 enum Entry {
     Open(Target),
-    Unavailable { plugin: String },
+    Unavailable(Absent),
     Closed,
+}
+
+/// The plugin of a route that is not there.
+struct Absent {
+    plugin: String,
+    /// Who may know that it is not.
+    allow: Option<Arc<Allow>>,
+}
+
+impl Absent {
+    fn of(route: &Route) -> Self {
+        Self { plugin: route.plugin.clone(), allow: route.allow.clone() }
+    }
+}
+
+/// Who asks for a method.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asker {
+    /// A client; `None` when the kernel would not say who it is, which no list lets in.
+    Client(Option<Caller>),
+    /// Another plugin: what it lets its own callers do is its own affair.
+    Plugin,
+}
+
+impl Asker {
+    fn passes(self, allow: Option<&Allow>) -> Result<(), Failure> {
+        let (Some(allow), Self::Client(caller)) = (allow, self) else { return Ok(()) };
+        match caller {
+            Some(caller) if allow.lets(caller.uid, caller.gid) => Ok(()),
+            _ => Err(Failure::PermissionDenied),
+        }
+    }
+
+    fn told_of(self, absent: &Absent) -> Failure {
+        match self.passes(absent.allow.as_deref()) {
+            Ok(()) => Failure::unavailable(&absent.plugin),
+            Err(denied) => denied,
+        }
+    }
 }
 
 /// All routes of one moment.
@@ -48,7 +90,7 @@ pub(crate) struct Table {
     // Keys come from the configuration and from manifests, never from a request: a fast hash does no harm.
     methods: FxHashMap<Box<str>, Entry>,
     /// Prefix routes to plugins that are not there: for the error's sake.
-    absent: FxHashMap<Box<str>, String>,
+    absent: FxHashMap<Box<str>, Absent>,
     generations: Vec<Arc<Generation>>,
 }
 
@@ -143,14 +185,13 @@ impl Table {
             let name: Box<str> = route.method.name().into();
             match &route.method {
                 Pattern::Exact(_) if route.enabled => {
-                    let entry = Entry::Unavailable { plugin: route.plugin.clone() };
-                    table.methods.insert(name, entry);
+                    table.methods.insert(name, Entry::Unavailable(Absent::of(route)));
                 }
                 Pattern::Exact(_) => {
                     table.methods.insert(name, Entry::Closed);
                 }
                 Pattern::Prefix(_) if route.enabled => {
-                    table.absent.insert(name, route.plugin.clone());
+                    table.absent.insert(name, Absent::of(route));
                 }
                 Pattern::Prefix(_) => {}
             }
@@ -186,15 +227,15 @@ impl Table {
         let plugin = &*generation.identity.plugin;
         for (number, method) in (0u32..).zip(&generation.methods) {
             let route = if plugin == System::NAME { None } else { patterns.longest(&method.name) };
-            let (timeout, permits) = match route {
+            let (timeout, permits, allow) = match route {
                 Some(route) if !route.enabled => {
                     self.methods.insert(method.name.as_str().into(), Entry::Closed);
                     continue;
                 }
                 // The operator gave the name to another plugin.
                 Some(route) if route.plugin != plugin => continue,
-                Some(route) => (route.timeout, permits.of(route)),
-                None if config.plugins.auto_route || own.contains(plugin) => (None, None),
+                Some(route) => (route.timeout, permits.of(route), route.allow.clone()),
+                None if config.plugins.auto_route || own.contains(plugin) => (None, None, None),
                 None => continue,
             };
             let target = Target {
@@ -203,20 +244,21 @@ impl Table {
                 declared: method.run,
                 timeout: timeout.unwrap_or(config.timeouts.request),
                 permits,
+                allow,
                 held: held.cloned(),
             };
             self.methods.insert(method.name.as_str().into(), Entry::Open(target));
         }
     }
 
-    /// Where a request for `method` goes.
-    pub(crate) fn find(&self, method: &str) -> Result<&Target, Failure> {
+    /// Where a request for `method` goes, if `asker` may ask for it.
+    pub(crate) fn find(&self, method: &str, asker: Asker) -> Result<&Target, Failure> {
         match self.methods.get(method) {
-            Some(Entry::Open(target)) => Ok(target),
-            Some(Entry::Unavailable { plugin }) => Err(Failure::unavailable(plugin)),
+            Some(Entry::Open(target)) => asker.passes(target.allow.as_deref()).map(|()| target),
+            Some(Entry::Unavailable(absent)) => Err(asker.told_of(absent)),
             Some(Entry::Closed) => Err(Failure::MethodNotFound(method.to_owned())),
             None => match parents(method).find_map(|parent| self.absent.get(parent)) {
-                Some(plugin) => Err(Failure::unavailable(plugin)),
+                Some(absent) => Err(asker.told_of(absent)),
                 None => Err(Failure::MethodNotFound(method.to_owned())),
             },
         }

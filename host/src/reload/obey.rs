@@ -186,6 +186,7 @@ impl Plugins {
         let changed = changed_plugins(&self.config, &config);
         let more_retained = config.plugins.retained > self.config.plugins.retained;
         let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
+        let listeners = config.listeners.clone();
         restart::tell(&self.config, &config);
         let new: Vec<_> =
             prepared.iter().map(|new| (new.name.clone(), Arc::clone(&new.generation))).collect();
@@ -197,6 +198,7 @@ impl Plugins {
             return Err(vec![format!("plugin.{plugin}: {refused}")]);
         }
         self.dispatcher.set_rules(limits, timeouts);
+        self.dispatcher.doors.set(&listeners);
         self.try_with_new_settings(&changed, more_retained);
         for (name, generation) in new {
             self.tell_of(&name, &generation);

@@ -13,6 +13,8 @@ use tokio::net::UnixListener;
 use super::io_thread::{Accepted, Order};
 use super::listener::Bound;
 use super::threads::Threads;
+use crate::caller::Caller;
+use crate::connection::Manner;
 use crate::dispatch::{Asked, Dispatcher, Failure};
 
 /// How long to wait when the process or the system has no descriptor left: connections end in the meantime.
@@ -45,10 +47,10 @@ impl Acceptor {
         let mut starving = false;
         loop {
             // Its own reactor is the I/O thread's: what was accepted here is handed over as a plain socket.
-            match self.listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-                Ok(stream) => {
+            match self.listener.accept().await.and_then(|(stream, _)| seen(stream)) {
+                Ok((stream, caller)) => {
                     starving = false;
-                    self.place(stream);
+                    self.place(stream, caller);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -72,8 +74,8 @@ impl Acceptor {
         self.bound.unlink();
         let queue = async {
             while let Ok((stream, _)) = self.listener.accept().await {
-                if let Ok(stream) = stream.into_std() {
-                    self.place(stream);
+                if let Ok((stream, caller)) = seen(stream) {
+                    self.place(stream, caller);
                 }
             }
         };
@@ -86,24 +88,41 @@ impl Acceptor {
         }
     }
 
-    fn place(&self, stream: UnixStream) {
+    fn place(&self, stream: UnixStream, caller: Option<Caller>) {
         let counters = &self.dispatcher.counters;
         let manner = self.bound.manner();
+        // Before it takes a place: whoever may not come in must not keep others out.
+        if !self.dispatcher.doors.lets(self.bound.path(), caller) {
+            counters.connections_denied.add(1);
+            self.dispatcher.doors.tell_of_connection(self.bound.path(), caller);
+            send_away(&stream, manner, &Failure::PermissionDenied);
+            return;
+        }
         let Some(permit) = self.dispatcher.connections.take() else {
             counters.connections_refused.add(1);
-            let mut notice = Vec::new();
-            let asked =
-                Asked { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
-            asked.fail(&mut notice, &Failure::Overloaded("too many connections"));
-            // A new socket's buffer has room for a line; a client that is gone already needs none.
-            let _ = (&stream).write_all(&notice);
+            send_away(&stream, manner, &Failure::Overloaded("too many connections"));
             return;
         };
         counters.connections.add(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // Dropped, and so closed, when the host has ended: it was the last moment to come.
-        let _ = self.threads.send(Order::Serve(Accepted { number, stream, manner, permit }));
+        let _ = self.threads.send(Order::Serve(Accepted { number, stream, manner, caller, permit }));
     }
+}
+
+/// The plain socket, and who is at its other end; `None` when the kernel would not say.
+fn seen(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Option<Caller>)> {
+    let caller = Caller::of(&stream).ok();
+    Ok((stream.into_std()?, caller))
+}
+
+/// Says why, and nothing of what the client may have sent is read.
+fn send_away(mut stream: &UnixStream, manner: Manner, why: &Failure) {
+    let mut notice = Vec::new();
+    let asked = Asked { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
+    asked.fail(&mut notice, why);
+    // A new socket's buffer has room for a line; a client that is gone already needs none.
+    let _ = stream.write_all(&notice);
 }
 
 /// The client went before it was accepted, or a signal came: nothing is wrong with the socket.

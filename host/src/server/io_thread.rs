@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::threads::Threads;
+use crate::caller::Caller;
 use crate::clock::Wakes;
 use crate::connection::{Connection, Left, Manner, Packed, Poker, Thread};
 use crate::dispatch::{Dispatcher, mark_io_thread};
@@ -24,6 +25,7 @@ pub(super) struct Accepted {
     pub(super) number: u64,
     pub(super) stream: UnixStream,
     pub(super) manner: Manner,
+    pub(super) caller: Option<Caller>,
     pub(super) permit: Permit,
 }
 
@@ -189,11 +191,14 @@ impl<'t> Serving<'t> {
             _ => order,
         };
         match order {
-            Order::Serve(Accepted { number, stream, manner, permit }) => {
+            Order::Serve(Accepted { number, stream, manner, caller, permit }) => {
                 let opened = tokio::net::UnixStream::from_std(stream);
-                tracing::debug!(conn = number, "accepted");
+                let uid = caller.map(|caller| caller.uid);
+                let pid = caller.map(|caller| caller.pid);
+                tracing::debug!(conn = number, uid, pid, "accepted");
                 self.serve(
-                    opened.map(|stream| Connection::new(number, stream, &self.thread, manner, permit)),
+                    opened
+                        .map(|stream| Connection::new(number, stream, &self.thread, manner, caller, permit)),
                 );
             }
             Order::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),

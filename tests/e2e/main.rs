@@ -25,6 +25,7 @@ mod panics;
 mod permissions;
 mod reload;
 mod scripts;
+mod secrecy;
 mod services;
 mod systemd;
 mod timeouts;

@@ -67,7 +67,9 @@ fn the_defaults_are_the_documented_ones() {
     let Timeouts { request, frame, write, idle, inline, drain } = config.timeouts;
     assert_eq!(inline.as_millis(), 100);
     assert_eq!([request, frame, write, idle, drain].map(|timeout| timeout.as_secs()), [30, 5, 10, 300, 30]);
-    let Plugins { directory, auto_route, watch, retained, probe, hand_over, probation } = config.plugins;
+    let Plugins { directory, auto_route, watch, retained, probe, hand_over, trusted_keys, probation } =
+        config.plugins;
+    assert_eq!(trusted_keys, []);
     assert_eq!((directory.as_path(), auto_route, watch, retained), (Path::new("plugins"), true, true, 64));
     assert_eq!([probe, hand_over].map(|timeout| timeout.as_secs()), [10, 1]);
     assert_eq!(probation, Probation { calls: 100, failures: 10 });

@@ -184,6 +184,7 @@ impl Plugins {
             return Err(faults);
         }
         let changed = changed_plugins(&self.config, &config);
+        let other_keys = config.plugins.trusted_keys != self.config.plugins.trusted_keys;
         let more_retained = config.plugins.retained > self.config.plugins.retained;
         let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
         let listeners = config.listeners.clone();
@@ -200,6 +201,12 @@ impl Plugins {
         self.dispatcher.set_rules(limits, timeouts);
         self.dispatcher.doors.set(&listeners);
         self.try_with_new_settings(&changed, more_retained);
+        if other_keys {
+            // What may be loaded now is, and what may not any more is told; what serves serves on.
+            for file in self.sightings.files().cloned().collect::<Vec<_>>() {
+                self.sightings.try_again(&file);
+            }
+        }
         for (name, generation) in new {
             self.tell_of(&name, &generation);
         }

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod bench;
 mod call;
 mod cli;
 mod clients;

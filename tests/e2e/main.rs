@@ -26,6 +26,7 @@ mod panics;
 mod reload;
 mod scripts;
 mod services;
+mod spinning;
 mod systemd;
 mod timeouts;
 mod vectors;

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         cli::Command::Dev => cli::dev(words.config.as_deref(), &entry),
         cli::Command::Check => cli::check(words.config.as_deref()),
         cli::Command::Call(call) => cli::call(&call, words.config.as_deref()),
+        cli::Command::Bench(bench) => cli::bench(&bench, words.config.as_deref()),
         cli::Command::Reload(words_of_it) => cli::reread(&words_of_it, words.config.as_deref()),
         cli::Command::Pages(pages) => cli::pages(&pages),
         cli::Command::Plugin(command) => match command {

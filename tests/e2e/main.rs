@@ -7,6 +7,7 @@
 
 mod support;
 
+mod bench;
 mod call;
 mod cli;
 mod clients;
@@ -27,6 +28,7 @@ mod reload;
 mod scripts;
 mod secrecy;
 mod services;
+mod spinning;
 mod systemd;
 mod timeouts;
 mod vectors;

@@ -11,6 +11,7 @@ mod outbox;
 mod read;
 mod refusal;
 mod request;
+mod stir;
 mod tally;
 mod watch;
 
@@ -31,6 +32,7 @@ use self::mailbox::{Delivered, Mailbox};
 pub(crate) use self::moving::Packed;
 use self::outbox::Outbox;
 use self::read::Framer;
+use self::stir::Stir;
 use self::tally::Tally;
 use crate::caller::Caller;
 use crate::clock::{Alarm, Time, Wakes};
@@ -47,6 +49,7 @@ const ROUNDS: usize = 4;
 pub(crate) struct Thread {
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) wakes: Wakes,
+    pub(crate) stir: Stir,
     /// Set once: answer what is in flight, take nothing new, go.
     pub(crate) draining: Cell<bool>,
     /// Set once: every connection goes to the thread that takes this one's place.
@@ -69,6 +72,7 @@ impl Thread {
         Rc::new(Self {
             dispatcher,
             wakes,
+            stir: Stir::default(),
             draining: Cell::new(false),
             leaving: Cell::new(false),
             hurrying: Cell::new(false),

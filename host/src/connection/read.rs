@@ -113,6 +113,7 @@ impl Connection {
             self.inbox = BytesMut::new();
             return true;
         }
+        self.thread.stir.note();
         *now = Time::now();
         self.last_active = *now;
         self.tally.bytes_in += count as u64;

@@ -11,6 +11,7 @@ use super::restart;
 use super::slot::Slot;
 use super::transaction::{GivenUp, changed_plugins};
 use crate::config::Config;
+use crate::dispatch::Rules;
 use crate::load::{Reason, Refused, Staged, plugin_name};
 use crate::plugin::{Retired, Sentence};
 
@@ -186,7 +187,7 @@ impl Plugins {
         let changed = changed_plugins(&self.config, &config);
         let other_keys = config.plugins.trusted_keys != self.config.plugins.trusted_keys;
         let more_retained = config.plugins.retained > self.config.plugins.retained;
-        let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
+        let rules = Rules::of(&config);
         let listeners = config.listeners.clone();
         restart::tell(&self.config, &config);
         let new: Vec<_> =
@@ -198,7 +199,7 @@ impl Plugins {
             self.permits.update(&self.config.routes);
             return Err(vec![format!("plugin.{plugin}: {refused}")]);
         }
-        self.dispatcher.set_rules(limits, timeouts);
+        self.dispatcher.set_rules(rules);
         self.dispatcher.doors.set(&listeners);
         self.try_with_new_settings(&changed, more_retained);
         if other_keys {

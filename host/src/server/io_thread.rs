@@ -138,6 +138,7 @@ impl<'t> Serving<'t> {
     /// Serves to the end; gives back how many connections were cut.
     async fn run(mut self, mut orders: UnboundedReceiver<Order>) -> usize {
         let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run());
+        let spin = tokio::task::spawn_local(super::spin::spin(Rc::clone(&self.thread)));
         let cut = loop {
             let leaves = self.thread.draining.get() || self.successors.is_some();
             if leaves && self.connections.is_empty() {
@@ -163,6 +164,7 @@ impl<'t> Serving<'t> {
             }
         };
         timer.abort();
+        spin.abort();
         self.connections.shutdown().await;
         // What was sent before the thread was known to leave is not lost.
         orders.close();

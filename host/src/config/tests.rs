@@ -124,7 +124,7 @@ fn sections_with_keys() -> Vec<Vec<String>> {
             .collect()
     };
     let sections: Vec<Vec<String>> = faults(text).iter().map(keys).collect();
-    assert_eq!(sections.len(), 12);
+    assert_eq!(sections.len(), 11);
     sections
 }
 

@@ -14,10 +14,9 @@ use super::mailbox::Mailbox;
 use super::outbox::Outbox;
 use super::read::Framer;
 use super::{Connection, Manner, Thread};
-use crate::caller::Caller;
 use crate::clock::Time;
-use crate::dispatch::Dispatcher;
 use crate::limits::{Permit, Share};
+use crate::metrics::Caller;
 
 /// A connection between two threads. Nothing is read or written meanwhile; replies of other threads reach its
 /// mailbox.
@@ -25,7 +24,6 @@ pub(crate) struct Packed {
     number: u64,
     stream: Option<UnixStream>,
     manner: Manner,
-    caller: Option<Caller>,
     mailbox: Arc<Mailbox>,
     framer: Framer,
     inbox: BytesMut,
@@ -38,14 +36,15 @@ pub(crate) struct Packed {
     read_closed: bool,
     closing: Option<super::Farewell>,
     replied: bool,
+    caller: Caller,
     permit: Permit,
 }
 
 impl Packed {
     /// It ends here: no thread is there to go on with it.
-    pub(crate) fn lose(mut self, dispatcher: &Dispatcher) {
-        dispatcher.counters.abandoned.add(self.flights.abandon() as u64);
-        dispatcher.counters.connections_cut.add(1);
+    pub(crate) fn lose(mut self, thread: &Thread) {
+        self.flights.abandon(&thread.cells);
+        thread.dispatcher.metrics.counters.connections_cut.add(1);
         self.mailbox.close();
     }
 }
@@ -65,7 +64,6 @@ impl Connection {
             number: self.number,
             stream: Some(stream),
             manner: self.manner,
-            caller: self.caller,
             mailbox: Arc::clone(&self.mailbox),
             framer: std::mem::replace(&mut self.framer, Framer::new(self.manner.framing, limit)),
             inbox: std::mem::take(&mut self.inbox),
@@ -78,6 +76,7 @@ impl Connection {
             read_closed: self.read_closed,
             closing: self.closing,
             replied: self.replied,
+            caller: self.caller.clone(),
             permit,
         })
     }
@@ -91,7 +90,7 @@ impl Connection {
         let stream = match packed.stream.take().map(tokio::net::UnixStream::from_std) {
             Some(Ok(stream)) => stream,
             failed => {
-                packed.lose(&thread.dispatcher);
+                packed.lose(thread);
                 return Err(failed
                     .and_then(Result::err)
                     .unwrap_or_else(|| io::ErrorKind::NotConnected.into()));

@@ -8,9 +8,9 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 
-use crate::caller::Caller;
 use crate::config::{Allow, Listener};
 use crate::log::printable;
+use crate::metrics::Peer;
 
 /// How often one kind of refusal is logged at most, in milliseconds: whoever is refused may try without end.
 const SELDOM: u64 = 1000;
@@ -47,25 +47,25 @@ impl Doors {
 
     /// Whether a peer may connect to the socket at `path`. One whom the kernel does not name may only where
     /// everybody may.
-    pub(crate) fn lets(&self, path: &Path, caller: Option<Caller>) -> bool {
+    pub(crate) fn lets(&self, path: &Path, peer: Option<Peer>) -> bool {
         let allowed = self.allowed.load();
         let Some(allow) = allowed.get(path) else { return true };
-        caller.is_some_and(|caller| caller.uid == self.us || allow.lets(caller.uid, caller.gid))
+        peer.is_some_and(|peer| peer.uid == self.us || allow.lets(peer.uid, peer.gid))
     }
 
     /// A connection was refused.
-    pub(crate) fn tell_of_connection(&self, path: &Path, caller: Option<Caller>) {
+    pub(crate) fn tell_of_connection(&self, path: &Path, peer: Option<Peer>) {
         if let Some(refused) = self.connections.is_due(self.begun) {
-            let (uid, gid, pid) = numbers(caller);
+            let (uid, gid, pid) = numbers(peer);
             let socket = path.display();
             tracing::warn!(%socket, uid, gid, pid, refused, "a connection is refused: its user is not allowed");
         }
     }
 
     /// A request was refused; a route knows its method.
-    pub(crate) fn tell_of_request(&self, conn: u64, method: &str, caller: Option<Caller>) {
+    pub(crate) fn tell_of_request(&self, conn: u64, method: &str, peer: Option<Peer>) {
         if let Some(refused) = self.requests.is_due(self.begun) {
-            let (uid, gid, pid) = numbers(caller);
+            let (uid, gid, pid) = numbers(peer);
             let method = &*printable(method);
             tracing::warn!(
                 conn,
@@ -81,8 +81,8 @@ impl Doors {
 }
 
 /// As log fields; `None` are left out.
-fn numbers(caller: Option<Caller>) -> (Option<u32>, Option<u32>, Option<i32>) {
-    (caller.map(|caller| caller.uid), caller.map(|caller| caller.gid), caller.map(|caller| caller.pid))
+fn numbers(peer: Option<Peer>) -> (Option<u32>, Option<u32>, Option<u32>) {
+    (peer.map(|peer| peer.uid), peer.map(|peer| peer.gid), peer.map(|peer| peer.pid))
 }
 
 /// Something that is said now and then, with how often it happened since it was said.
@@ -112,7 +112,7 @@ impl Seldom {
 mod tests {
     use super::*;
 
-    const STRANGER: Caller = Caller { uid: 4_000_000, gid: 4_000_000, pid: 1 };
+    const STRANGER: Peer = Peer { uid: 4_000_000, gid: 4_000_000, pid: 1 };
 
     #[test]
     fn a_list_is_for_its_own_socket() {
@@ -123,12 +123,10 @@ mod tests {
         let (guarded, open) = (Path::new("run/guarded.sock"), Path::new("run/open.sock"));
         assert!(doors.lets(open, Some(STRANGER)) && doors.lets(open, None));
         assert!(!doors.lets(guarded, Some(STRANGER)) && !doors.lets(guarded, None));
-        for caller in [
-            Caller { uid: 7, ..STRANGER },
-            Caller { gid: 8, ..STRANGER },
-            Caller { uid: doors.us, ..STRANGER },
-        ] {
-            assert!(doors.lets(guarded, Some(caller)), "{caller}");
+        for peer in
+            [Peer { uid: 7, ..STRANGER }, Peer { gid: 8, ..STRANGER }, Peer { uid: doors.us, ..STRANGER }]
+        {
+            assert!(doors.lets(guarded, Some(peer)), "{peer:?}");
         }
         doors.set(&[Listener::at("run/guarded.sock")]);
         assert!(doors.lets(guarded, Some(STRANGER)));

@@ -16,14 +16,14 @@ use arc_swap::ArcSwap;
 
 pub(crate) use answer::{Asked, Ended};
 pub(crate) use doors::Doors;
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
-pub(crate) use table::{Asker, Held, RoutePermits, Table, Target};
+pub(crate) use table::{Asker, Held, RoutePermits, Table, Target, Unreachable};
 
 use crate::config::{Config, Io, Limits, Timeouts};
-use crate::counters::Counters;
 use crate::limits::{Budget, Permits};
+use crate::metrics::Metrics;
 use crate::plugin::{PluginFacts, Told};
 
 /// What the configuration says of all connections alike; replaced whole.
@@ -51,7 +51,7 @@ pub(crate) struct Dispatcher {
     me: Weak<Self>,
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) doors: Doors,
-    pub(crate) counters: Counters,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
@@ -71,7 +71,7 @@ impl Dispatcher {
             budget: Budget::new(limits.buffers),
             rules: ArcSwap::from_pointee(rules),
             doors: Doors::new(),
-            counters: Counters::default(),
+            metrics: Arc::default(),
         })
     }
 }
@@ -119,7 +119,9 @@ impl Told for Dispatcher {
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
         ];
-        self.counters.all().chain(gauges).collect()
+        let mut counts = self.metrics.snapshot().counts();
+        counts.extend(gauges);
+        counts
     }
 
     fn plugins(&self) -> Vec<PluginFacts> {

@@ -12,9 +12,9 @@ use rustc_hash::FxHashMap;
 
 use super::failure::Failure;
 use super::gate::Gate;
-use crate::caller::Caller;
 use crate::config::{Allow, Config, Pattern, Route};
 use crate::limits::Permits;
+use crate::metrics::{MethodId, Names, Peer};
 use crate::plugin::{Generation, PluginFacts, System};
 
 /// Where requests for one method go.
@@ -22,6 +22,8 @@ use crate::plugin::{Generation, PluginFacts, System};
 pub(crate) struct Target {
     pub(crate) generation: Arc<Generation>,
     pub(crate) method: u32,
+    /// What its requests are counted under.
+    pub(crate) counted: MethodId,
     /// The way that it was declared to run; see [`Target::run`].
     pub(crate) declared: Run,
     pub(crate) timeout: Duration,
@@ -43,7 +45,21 @@ impl Target {
 enum Entry {
     Open(Target),
     Unavailable(Absent),
-    Closed,
+    Closed { counted: MethodId },
+}
+
+/// A method that no request can reach now.
+#[derive(Debug)]
+pub(crate) struct Unreachable {
+    pub(crate) failure: Failure,
+    /// What requests for it are counted under.
+    pub(crate) counted: MethodId,
+}
+
+impl From<Unreachable> for Failure {
+    fn from(unreachable: Unreachable) -> Self {
+        unreachable.failure
+    }
 }
 
 /// The plugin of a route that is not there.
@@ -51,11 +67,13 @@ struct Absent {
     plugin: String,
     /// Who may know that it is not.
     allow: Option<Arc<Allow>>,
+    /// What requests for it are counted under.
+    counted: MethodId,
 }
 
 impl Absent {
-    fn of(route: &Route) -> Self {
-        Self { plugin: route.plugin.clone(), allow: route.allow.clone() }
+    fn of(route: &Route, counted: MethodId) -> Self {
+        Self { plugin: route.plugin.clone(), allow: route.allow.clone(), counted }
     }
 }
 
@@ -63,16 +81,16 @@ impl Absent {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Asker {
     /// A client; `None` when the kernel would not say who it is, which no list lets in.
-    Client(Option<Caller>),
+    Client(Option<Peer>),
     /// Another plugin: what it lets its own callers do is its own affair.
     Plugin,
 }
 
 impl Asker {
     fn passes(self, allow: Option<&Allow>) -> Result<(), Failure> {
-        let (Some(allow), Self::Client(caller)) = (allow, self) else { return Ok(()) };
-        match caller {
-            Some(caller) if allow.lets(caller.uid, caller.gid) => Ok(()),
+        let (Some(allow), Self::Client(peer)) = (allow, self) else { return Ok(()) };
+        match peer {
+            Some(peer) if allow.lets(peer.uid, peer.gid) => Ok(()),
             _ => Err(Failure::PermissionDenied),
         }
     }
@@ -145,6 +163,16 @@ impl<'a> Patterns<'a> {
     }
 }
 
+/// What routes are resolved by.
+struct Routing<'a> {
+    config: &'a Config,
+    patterns: Patterns<'a>,
+    /// The plugins of the program, which need no route.
+    own: &'a BTreeSet<String>,
+    permits: &'a RoutePermits,
+    names: &'a Names,
+}
+
 /// `a.b.c` has the parents `a.b` and `a`, the longest first.
 fn parents(method: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(method.rsplit_once('.').map(|(parent, _)| parent), |name| {
@@ -159,8 +187,8 @@ impl Table {
     }
 
     /// The methods of plugins that are part of the program, and nothing else.
-    pub(crate) fn of_own(plugins: Vec<Arc<Generation>>) -> Self {
-        Self::build(&Config::default(), plugins, &BTreeSet::new(), &RoutePermits::default(), None)
+    pub(crate) fn of_own(plugins: Vec<Arc<Generation>>, names: &Names) -> Self {
+        Self::build(&Config::default(), plugins, &BTreeSet::new(), &RoutePermits::default(), None, names)
     }
 
     /// Resolves the configured routes over what serves. `own` are the plugins of the program, which need no route.
@@ -170,12 +198,13 @@ impl Table {
         own: &BTreeSet<String>,
         permits: &RoutePermits,
         held: Option<&Held>,
+        names: &Names,
     ) -> Self {
-        let patterns = Patterns::new(&config.routes);
+        let routing = Routing { config, patterns: Patterns::new(&config.routes), own, permits, names };
         let mut table = Self::empty();
         for generation in &serving {
             let held = held.filter(|held| held.plugins.contains(&*generation.identity.plugin));
-            table.add(generation, config, &patterns, own, permits, held.map(|held| &held.gate));
+            table.add(generation, &routing, held.map(|held| &held.gate));
         }
         table.generations = serving;
         for route in &config.routes {
@@ -185,13 +214,15 @@ impl Table {
             let name: Box<str> = route.method.name().into();
             match &route.method {
                 Pattern::Exact(_) if route.enabled => {
-                    table.methods.insert(name, Entry::Unavailable(Absent::of(route)));
+                    let absent = Absent::of(route, names.intern(&name));
+                    table.methods.insert(name, Entry::Unavailable(absent));
                 }
                 Pattern::Exact(_) => {
-                    table.methods.insert(name, Entry::Closed);
+                    let counted = names.intern(&name);
+                    table.methods.insert(name, Entry::Closed { counted });
                 }
                 Pattern::Prefix(_) if route.enabled => {
-                    table.absent.insert(name, Absent::of(route));
+                    table.absent.insert(name, Absent::of(route, MethodId::UNKNOWN));
                 }
                 Pattern::Prefix(_) => {}
             }
@@ -215,21 +246,15 @@ impl Table {
         }
     }
 
-    fn add(
-        &mut self,
-        generation: &Arc<Generation>,
-        config: &Config,
-        patterns: &Patterns<'_>,
-        own: &BTreeSet<String>,
-        permits: &RoutePermits,
-        held: Option<&Arc<Gate>>,
-    ) {
+    fn add(&mut self, generation: &Arc<Generation>, routing: &Routing<'_>, held: Option<&Arc<Gate>>) {
+        let Routing { config, patterns, own, permits, names } = routing;
         let plugin = &*generation.identity.plugin;
         for (number, method) in (0u32..).zip(&generation.methods) {
             let route = if plugin == System::NAME { None } else { patterns.longest(&method.name) };
             let (timeout, permits, allow) = match route {
                 Some(route) if !route.enabled => {
-                    self.methods.insert(method.name.as_str().into(), Entry::Closed);
+                    let counted = names.intern(&method.name);
+                    self.methods.insert(method.name.as_str().into(), Entry::Closed { counted });
                     continue;
                 }
                 // The operator gave the name to another plugin.
@@ -241,6 +266,7 @@ impl Table {
             let target = Target {
                 generation: Arc::clone(generation),
                 method: number,
+                counted: names.intern(&method.name),
                 declared: method.run,
                 timeout: timeout.unwrap_or(config.timeouts.request),
                 permits,
@@ -252,15 +278,29 @@ impl Table {
     }
 
     /// Where a request for `method` goes, if `asker` may ask for it.
-    pub(crate) fn find(&self, method: &str, asker: Asker) -> Result<&Target, Failure> {
-        match self.methods.get(method) {
-            Some(Entry::Open(target)) => asker.passes(target.allow.as_deref()).map(|()| target),
-            Some(Entry::Unavailable(absent)) => Err(asker.told_of(absent)),
-            Some(Entry::Closed) => Err(Failure::MethodNotFound(method.to_owned())),
-            None => match parents(method).find_map(|parent| self.absent.get(parent)) {
-                Some(absent) => Err(asker.told_of(absent)),
-                None => Err(Failure::MethodNotFound(method.to_owned())),
+    pub(crate) fn find(&self, method: &str, asker: Asker) -> Result<&Target, Unreachable> {
+        let not_found = || Failure::MethodNotFound(method.to_owned());
+        let (failure, counted) = match self.methods.get(method) {
+            Some(Entry::Open(target)) => match asker.passes(target.allow.as_deref()) {
+                Ok(()) => return Ok(target),
+                Err(denied) => (denied, target.counted),
             },
+            Some(Entry::Unavailable(absent)) => (asker.told_of(absent), absent.counted),
+            Some(Entry::Closed { counted }) => (not_found(), *counted),
+            // A route knows the prefix, and any name may follow that.
+            None => match parents(method).find_map(|parent| self.absent.get(parent)) {
+                Some(absent) => (asker.told_of(absent), MethodId::UNKNOWN),
+                None => (not_found(), MethodId::UNKNOWN),
+            },
+        };
+        Err(Unreachable { failure, counted })
+    }
+
+    /// What requests for `method` are counted under, whatever becomes of them.
+    pub(crate) fn counted(&self, method: &str) -> MethodId {
+        match self.find(method, Asker::Plugin) {
+            Ok(target) => target.counted,
+            Err(unreachable) => unreachable.counted,
         }
     }
 

@@ -13,11 +13,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::threads::Threads;
-use crate::caller::Caller;
 use crate::clock::Wakes;
 use crate::connection::{Connection, Left, Manner, Packed, Poker, Thread};
 use crate::dispatch::{Dispatcher, mark_io_thread};
 use crate::limits::Permit;
+use crate::metrics::{Caller, Peer};
 use crate::plugin::Call;
 
 /// A connection that was just accepted.
@@ -25,7 +25,7 @@ pub(super) struct Accepted {
     pub(super) number: u64,
     pub(super) stream: UnixStream,
     pub(super) manner: Manner,
-    pub(super) caller: Option<Caller>,
+    pub(super) peer: Option<Peer>,
     pub(super) permit: Permit,
 }
 
@@ -172,7 +172,7 @@ impl<'t> Serving<'t> {
             while let Some(order) = orders.recv().await {
                 // When all have ended, what is left is cut as they were.
                 if let Err(Order::Resume(packed)) = successors.send(order) {
-                    packed.lose(&self.thread.dispatcher);
+                    packed.lose(&self.thread);
                 }
             }
         }
@@ -193,10 +193,10 @@ impl<'t> Serving<'t> {
             _ => order,
         };
         match order {
-            Order::Serve(Accepted { number, stream, manner, caller, permit }) => {
+            Order::Serve(Accepted { number, stream, manner, peer, permit }) => {
+                let caller = Caller::new(&self.thread.dispatcher.metrics, number, peer);
                 let opened = tokio::net::UnixStream::from_std(stream);
-                let uid = caller.map(|caller| caller.uid);
-                let pid = caller.map(|caller| caller.pid);
+                let (uid, pid) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
                 tracing::debug!(conn = number, uid, pid, "accepted");
                 self.serve(
                     opened

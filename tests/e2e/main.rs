@@ -21,6 +21,7 @@ mod flow;
 mod lifecycle;
 mod limits;
 mod loading;
+mod looking;
 mod operate;
 mod panics;
 mod permissions;

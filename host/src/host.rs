@@ -121,7 +121,7 @@ impl Builder {
             plugins.add_local(local)?;
         }
         plugins.load_all();
-        dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin])));
+        dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin], &dispatcher.metrics.names)));
         let runtime = Runtime::new()?;
         let sockets = match claims.bind() {
             Ok(sockets) => sockets,

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 pub(crate) use answer::{Asked, Ended};
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
-pub(crate) use table::{Held, RoutePermits, Table, Target};
+pub(crate) use table::{Held, RoutePermits, Table, Target, Unreachable};
 
 use crate::config::{Config, Io, Limits, Timeouts};
-use crate::counters::Counters;
 use crate::limits::{Budget, Permits};
+use crate::metrics::Metrics;
 use crate::plugin::{PluginFacts, Told};
 
 /// What the configuration says of all connections alike; replaced whole.
@@ -48,7 +48,7 @@ pub(crate) struct Dispatcher {
     pub(crate) inline: OnceLock<Weak<dyn RunInline>>,
     me: Weak<Self>,
     pub(crate) rules: ArcSwap<Rules>,
-    pub(crate) counters: Counters,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
@@ -67,7 +67,7 @@ impl Dispatcher {
             in_flight: Permits::new(limits.in_flight),
             budget: Budget::new(limits.buffers),
             rules: ArcSwap::from_pointee(rules),
-            counters: Counters::default(),
+            metrics: Arc::default(),
         })
     }
 }
@@ -115,7 +115,9 @@ impl Told for Dispatcher {
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
         ];
-        self.counters.all().chain(gauges).collect()
+        let mut counts = self.metrics.snapshot().counts();
+        counts.extend(gauges);
+        counts
     }
 
     fn plugins(&self) -> Vec<PluginFacts> {

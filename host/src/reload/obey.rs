@@ -13,6 +13,7 @@ use super::transaction::{GivenUp, changed_plugins};
 use crate::config::Config;
 use crate::dispatch::Rules;
 use crate::load::{Reason, Refused, Staged, plugin_name};
+use crate::metrics::ReloadOutcome;
 use crate::plugin::{Retired, Sentence};
 
 impl Plugins {
@@ -117,7 +118,9 @@ impl Plugins {
         // A copy: when it cannot come back now, an operator can still order it.
         match before.again().and_then(|before| self.put_back(before, false)) {
             Ok(()) => {
-                self.dispatcher.counters.plugins_rolled_back.add(1);
+                let metrics = &self.dispatcher.metrics;
+                metrics.counters.plugins_rolled_back.add(1);
+                metrics.plugins.reloaded(plugin, ReloadOutcome::RolledBack);
                 if let Some(slot) = self.slots.get_mut(plugin) {
                     let detail = format!("generation {generation}: {why}");
                     slot.went_back(from, Some(Refused::new(Reason::ProbationFailed, detail)));
@@ -148,7 +151,7 @@ impl Plugins {
     }
 
     pub(super) fn retired(&mut self, plugin: &str, generation: u64, how: &Retired) -> bool {
-        let counters = &self.dispatcher.counters;
+        let counters = &self.dispatcher.metrics.counters;
         match how {
             Retired::Unloaded if self.own.contains(plugin) => {
                 tracing::debug!(plugin, generation, "ended");

@@ -109,6 +109,7 @@ impl Builder {
         let Self { config, prober, locals, threads, inherited, reloads, .. } = self;
         let claims = Claims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let dispatcher = Dispatcher::new(Rules::of(&config));
+        dispatcher.doors.set(&config.listeners);
         let calls: Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
         let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
         let server = Server::start(threads, &dispatcher)?;

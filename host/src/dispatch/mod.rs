@@ -1,6 +1,7 @@
 //! From a method's name to the code that runs it: routes, deadlines, calls, and what a failure says on the wire.
 
 mod answer;
+mod doors;
 mod failure;
 mod gate;
 mod nested;
@@ -14,10 +15,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 pub(crate) use answer::{Asked, Ended};
+pub(crate) use doors::Doors;
 pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
-pub(crate) use table::{Held, RoutePermits, Table, Target, Unreachable};
+pub(crate) use table::{Asker, Held, RoutePermits, Table, Target, Unreachable};
 
 use crate::config::{Config, Io, Limits, Timeouts};
 use crate::limits::{Budget, Permits};
@@ -48,6 +50,7 @@ pub(crate) struct Dispatcher {
     pub(crate) inline: OnceLock<Weak<dyn RunInline>>,
     me: Weak<Self>,
     pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) doors: Doors,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
@@ -67,6 +70,7 @@ impl Dispatcher {
             in_flight: Permits::new(limits.in_flight),
             budget: Budget::new(limits.buffers),
             rules: ArcSwap::from_pointee(rules),
+            doors: Doors::new(),
             metrics: Arc::default(),
         })
     }

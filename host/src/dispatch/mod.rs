@@ -4,6 +4,7 @@ mod answer;
 mod failure;
 mod gate;
 mod nested;
+mod report;
 mod slot;
 mod table;
 
@@ -17,8 +18,10 @@ pub(crate) use answer::{Asked, Ended};
 pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
+pub(crate) use report::{Phase, Phases};
 pub(crate) use table::{Held, RoutePermits, Table, Target, Unreachable};
 
+use crate::clock::Time;
 use crate::config::{Limits, Timeouts};
 use crate::limits::{Budget, Permits};
 use crate::metrics::Metrics;
@@ -42,6 +45,8 @@ pub(crate) struct Dispatcher {
     me: Weak<Self>,
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) phases: Phases,
+    started: Time,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
@@ -60,6 +65,8 @@ impl Dispatcher {
             budget: Budget::new(limits.buffers),
             rules: ArcSwap::from_pointee(Rules { limits, timeouts }),
             metrics: Arc::default(),
+            phases: Phases::starting(),
+            started: Time::now(),
         })
     }
 }

@@ -20,6 +20,7 @@ mod flow;
 mod lifecycle;
 mod limits;
 mod loading;
+mod logs;
 mod metrics;
 mod operate;
 mod panics;

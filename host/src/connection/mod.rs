@@ -11,6 +11,7 @@ mod outbox;
 mod read;
 mod refusal;
 mod request;
+mod trail;
 mod watch;
 
 use std::cell::{Cell, RefCell};

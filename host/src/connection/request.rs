@@ -15,7 +15,6 @@ use super::mailbox::ToConnection;
 use crate::clock::Time;
 use crate::dispatch::{Asked, Ended, Failure, Opened, Scarce, Table, Target, Unreachable};
 use crate::limits::{Permit, Permits};
-use crate::log::printable;
 use crate::metrics::{MethodId, RequestKind, Total};
 use crate::plugin::Call;
 
@@ -170,15 +169,7 @@ impl Connection {
         self.thread.cells.accepted(target.counted, asked_as);
         let ended = self.run_here(target, &facts, params, asked, out, now);
         self.thread.cells.ran(target.counted, now.since(accepted));
-        tracing::debug!(
-            conn = self.number,
-            id = %printable(facts.id.text()),
-            method = %request.method,
-            plugin = &*target.generation.identity.plugin,
-            generation = target.generation.identity.number,
-            ?ended,
-            "answered"
-        );
+        self.tell_ran_here(target, &facts, now.since(accepted), ended);
         self.answered(target.counted, asked_as, ended);
     }
 
@@ -238,14 +229,7 @@ impl Connection {
             cancelled: AtomicBool::new(false),
         };
         let plugin = &target.generation.identity.plugin;
-        tracing::debug!(
-            conn = self.number,
-            id = %printable(facts.id.text()),
-            method = %request.method,
-            plugin = &**plugin,
-            generation = target.generation.identity.number,
-            "accepted"
-        );
+        self.tell_accepted(target, &facts);
         let answer = Box::new(ToConnection {
             mailbox: Arc::clone(&self.mailbox),
             key: self.flights.next_key(),
@@ -302,6 +286,7 @@ impl Connection {
     /// Counts the reply to a request that was in flight.
     pub(super) fn ran(&mut self, flight: &Flight, ended: Ended, now: Time) {
         self.thread.cells.ran(flight.counted, now.since(flight.accepted));
+        self.tell_answered(flight, ended, now);
         self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
     }
 
@@ -324,6 +309,7 @@ impl Connection {
             } else if flight.run == Run::Inline {
                 let Some(flight) = self.flights.remove(key) else { continue };
                 let call = &flight.call;
+                call.begins(now);
                 let target = Target {
                     generation: Arc::clone(&call.generation),
                     method: call.method,

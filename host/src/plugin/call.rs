@@ -1,6 +1,6 @@
 //! One invocation that crosses the ABI away from the connection's thread: who asked, with what, and who is told.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -34,6 +34,8 @@ pub(crate) struct Call {
     /// The route's permit, held until the handler has really ended.
     pub(crate) _permit: Option<Permit>,
     state: AtomicU8,
+    /// When it was begun, in the clock's nanoseconds; 0 before that.
+    begun: AtomicU64,
     run: Run,
     /// Wakes the task of an `async` call, so that it sees that it is cancelled.
     task: OnceLock<Waker>,
@@ -60,6 +62,7 @@ impl Call {
             answer,
             _permit: permit,
             state: AtomicU8::new(WAITING),
+            begun: AtomicU64::new(0),
             run,
             task: OnceLock::new(),
         })
@@ -82,11 +85,23 @@ impl Call {
 
     /// The right to run it; `false` when it was cancelled or waited past its deadline.
     pub(super) fn claim(&self) -> bool {
-        if Time::now().0 >= self.facts.deadline {
+        let now = Time::now();
+        if now.0 >= self.facts.deadline {
             self.state.store(OVER, Ordering::Release);
             return false;
         }
+        self.begins(now);
         self.state.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// It is begun.
+    pub(crate) fn begins(&self, now: Time) {
+        self.begun.store(now.0, Ordering::Relaxed);
+    }
+
+    /// When it was begun; `None` when it still waits, or never was.
+    pub(crate) fn begun(&self) -> Option<Time> {
+        Some(Time(self.begun.load(Ordering::Relaxed))).filter(|begun| begun.0 > 0)
     }
 
     /// Nobody waits for it any more: it never starts, or its future is dropped, or its result is.

@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
 use crate::control::{Control, RETIRE_LIMIT, Serving};
-use crate::dispatch::{Dispatcher, Table};
+use crate::dispatch::{Dispatcher, Rules, Table};
 use crate::load::{Entry, Prober};
 use crate::plugin::{Calls, LocalPlugin, Nursery, System, Told};
 use crate::reload::{ADMIN, Admin, Order, Orders, Plugins, ReloadAsked, Reloader};
@@ -106,7 +106,8 @@ impl Builder {
     pub fn start(self) -> Result<Host, StartError> {
         let Self { config, prober, locals, threads, inherited, reloads, .. } = self;
         let claims = Claims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let dispatcher = Dispatcher::new(config.limits.clone(), config.timeouts.clone());
+        let dispatcher = Dispatcher::new(Rules::of(&config));
+        dispatcher.doors.set(&config.listeners);
         let calls: Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
         let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
         let endpoint = config.metrics.listen.as_ref().map(Endpoint::bind).transpose()?;

@@ -15,10 +15,11 @@ fn main() -> ExitCode {
         cli::Command::Dev => cli::dev(words.config.as_deref(), &entry),
         cli::Command::Check => cli::check(words.config.as_deref()),
         cli::Command::Call(call) => cli::call(&call, words.config.as_deref()),
+        cli::Command::Bench(bench) => cli::bench(&bench, words.config.as_deref()),
         cli::Command::Reload(words_of_it) => cli::reread(&words_of_it, words.config.as_deref()),
         cli::Command::Pages(pages) => cli::pages(&pages),
         cli::Command::Plugin(command) => match command {
-            cli::PluginCommand::Inspect(inspect) => cli::inspect(&inspect),
+            cli::PluginCommand::Inspect(inspect) => cli::inspect(&inspect, words.config.as_deref()),
             cli::PluginCommand::List(list) => cli::list(&list, words.config.as_deref()),
             cli::PluginCommand::Reload(reload) => cli::reload(&reload, words.config.as_deref()),
             cli::PluginCommand::Rollback(rollback) => cli::rollback(&rollback, words.config.as_deref()),

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod bench;
 mod call;
 mod cli;
 mod clients;
@@ -24,9 +25,12 @@ mod logs;
 mod metrics;
 mod operate;
 mod panics;
+mod permissions;
 mod reload;
 mod scripts;
+mod secrecy;
 mod services;
+mod spinning;
 mod systemd;
 mod timeouts;
 mod vectors;

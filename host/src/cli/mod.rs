@@ -1,5 +1,6 @@
 //! The command line: its words, and one file for what each command does.
 
+mod bench;
 mod build;
 mod call;
 mod check;
@@ -21,6 +22,7 @@ use clap::{Parser, Subcommand};
 use jackfield::config::{Config, Faults, NotFound};
 use jackfield::load::Refused;
 
+pub(crate) use bench::{Bench, bench};
 pub(crate) use call::{Call, call};
 pub(crate) use check::check;
 pub(crate) use dev::dev;
@@ -57,6 +59,8 @@ pub(crate) enum Command {
     Check,
     /// Send one request, and print its result as JSON
     Call(Call),
+    /// Put a load on a host, check every reply, print rates and latencies
+    Bench(Bench),
     /// Have the running host read its configuration and its plugins anew, and wait until it has
     Reload(Reread),
     /// Build the plugin crates in the plugin directory, serve, and do so again whenever a source changes

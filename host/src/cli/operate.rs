@@ -61,11 +61,17 @@ struct Row {
     generation: Option<u64>,
     version: Option<String>,
     hash: Option<String>,
+    signed: Option<Signed>,
     methods: Vec<String>,
     draining: Vec<u64>,
     retained: Vec<Retained>,
     unloaded: u64,
     refused: Option<Refused>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Signed {
+    key: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -183,8 +189,18 @@ fn told(verdicts: &[Verdict]) -> (String, ExitCode) {
 
 /// Columns as wide as what is in them.
 fn table(rows: &[Row]) -> String {
-    let head =
-        ["PLUGIN", "STATE", "GENERATION", "VERSION", "HASH", "METHODS", "DRAINING", "RETAINED", "UNLOADED"];
+    let head = [
+        "PLUGIN",
+        "STATE",
+        "GENERATION",
+        "VERSION",
+        "HASH",
+        "METHODS",
+        "DRAINING",
+        "RETAINED",
+        "UNLOADED",
+        "SIGNED BY",
+    ];
     let cells = rows.iter().map(|row| {
         [
             row.name.clone(),
@@ -196,12 +212,13 @@ fn table(rows: &[Row]) -> String {
             row.draining.len().to_string(),
             row.retained.len().to_string(),
             row.unloaded.to_string(),
+            row.signed.as_ref().map_or("-", |signed| &signed.key).to_owned(),
         ]
     });
     let lines: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(cells).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
-    let widths: [usize; 9] = std::array::from_fn(width);
-    let line = |cells: &[String; 9]| {
+    let widths: [usize; 10] = std::array::from_fn(width);
+    let line = |cells: &[String; 10]| {
         let padded: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         padded.join("  ").trim_end().to_owned() + "\n"
     };

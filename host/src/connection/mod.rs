@@ -11,6 +11,7 @@ mod outbox;
 mod read;
 mod refusal;
 mod request;
+mod stir;
 mod trail;
 mod watch;
 
@@ -31,6 +32,7 @@ use self::mailbox::{Delivered, Mailbox};
 pub(crate) use self::moving::Packed;
 use self::outbox::Outbox;
 use self::read::Framer;
+use self::stir::Stir;
 use crate::clock::{Alarm, Time, Wakes};
 use crate::dispatch::{Dispatcher, Opened, Rules, Table};
 use crate::limits::{Permit, Share};
@@ -48,6 +50,7 @@ pub(crate) struct Thread {
     /// What the thread counts.
     pub(crate) cells: Cells,
     pub(crate) wakes: Wakes,
+    pub(crate) stir: Stir,
     /// Set once: answer what is in flight, take nothing new, go.
     pub(crate) draining: Cell<bool>,
     /// Set once: every connection goes to the thread that takes this one's place.
@@ -71,6 +74,7 @@ impl Thread {
             cells: dispatcher.metrics.cells(),
             dispatcher,
             wakes,
+            stir: Stir::default(),
             draining: Cell::new(false),
             leaving: Cell::new(false),
             hurrying: Cell::new(false),

@@ -114,6 +114,7 @@ impl Connection {
             self.inbox = BytesMut::new();
             return true;
         }
+        self.thread.stir.note();
         *now = Time::now();
         self.last_active = *now;
         self.thread.cells.add(Total::BytesIn, count as u64);

@@ -13,7 +13,7 @@ use super::Connection;
 use super::flight::{Accepted, Flight, Key, Turn};
 use super::mailbox::ToConnection;
 use crate::clock::Time;
-use crate::dispatch::{Asked, Ended, Failure, Opened, Scarce, Table, Target, Unreachable};
+use crate::dispatch::{Asked, Asker, Ended, Failure, Opened, Scarce, Table, Target, Unreachable};
 use crate::limits::{Permit, Permits};
 use crate::metrics::{MethodId, RequestKind, Total};
 use crate::plugin::Call;
@@ -143,7 +143,12 @@ impl Connection {
         if self.thread.dispatcher.budget.is_spent() {
             return refused(Failure::Overloaded(Scarce::Buffers));
         }
-        table.find(&request.method)
+        let found = table.find(&request.method, Asker::Client(self.caller.peer()));
+        if let Err(Unreachable { failure: Failure::PermissionDenied, .. }) = &found {
+            let doors = &self.thread.dispatcher.doors;
+            doors.tell_of_request(self.number, &request.method, self.caller.peer());
+        }
+        found
     }
 
     /// Runs it here and now, its result written straight into the thread's output.
@@ -317,6 +322,7 @@ impl Connection {
                     declared: flight.run,
                     timeout: flight.timeout,
                     permits: None,
+                    allow: None,
                     held: None,
                 };
                 let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());

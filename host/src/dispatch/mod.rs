@@ -1,6 +1,7 @@
 //! From a method's name to the code that runs it: routes, deadlines, calls, and what a failure says on the wire.
 
 mod answer;
+mod doors;
 mod failure;
 mod gate;
 mod nested;
@@ -15,14 +16,15 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 pub(crate) use answer::{Asked, Ended};
+pub(crate) use doors::Doors;
 pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
 pub(crate) use report::{Phase, Phases};
-pub(crate) use table::{Held, RoutePermits, Table, Target, Unreachable};
+pub(crate) use table::{Asker, Held, RoutePermits, Table, Target, Unreachable};
 
 use crate::clock::Time;
-use crate::config::{Limits, Timeouts};
+use crate::config::{Config, Io, Limits, Timeouts};
 use crate::limits::{Budget, Permits};
 use crate::metrics::Metrics;
 use crate::plugin::{PluginFacts, Told};
@@ -32,6 +34,13 @@ use crate::plugin::{PluginFacts, Told};
 pub(crate) struct Rules {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
+    pub(crate) io: Io,
+}
+
+impl Rules {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { limits: config.limits.clone(), timeouts: config.timeouts.clone(), io: config.io.clone() }
+    }
 }
 
 /// What every connection of a host shares.
@@ -44,6 +53,7 @@ pub(crate) struct Dispatcher {
     pub(crate) inline: OnceLock<Weak<dyn RunInline>>,
     me: Weak<Self>,
     pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) doors: Doors,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phases: Phases,
     started: Time,
@@ -54,7 +64,8 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
-    pub(crate) fn new(limits: Limits, timeouts: Timeouts) -> Arc<Self> {
+    pub(crate) fn new(rules: Rules) -> Arc<Self> {
+        let limits = rules.limits.clone();
         Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(Table::empty()),
             admin: ArcSwap::from_pointee(Table::empty()),
@@ -63,7 +74,8 @@ impl Dispatcher {
             connections: Permits::new(limits.connections),
             in_flight: Permits::new(limits.in_flight),
             budget: Budget::new(limits.buffers),
-            rules: ArcSwap::from_pointee(Rules { limits, timeouts }),
+            rules: ArcSwap::from_pointee(rules),
+            doors: Doors::new(),
             metrics: Arc::default(),
             phases: Phases::starting(),
             started: Time::now(),
@@ -98,11 +110,12 @@ impl Dispatcher {
 impl Dispatcher {
     /// Other limits and time-outs from now on. What was accepted under the old ones stays accepted, and connections
     /// that are open keep their limit of a frame.
-    pub(crate) fn set_rules(&self, limits: Limits, timeouts: Timeouts) {
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        let limits = &rules.limits;
         self.connections.set_most(limits.connections);
         self.in_flight.set_most(limits.in_flight);
         self.budget.set_most(limits.buffers);
-        self.rules.store(Arc::new(Rules { limits, timeouts }));
+        self.rules.store(Arc::new(rules));
     }
 }
 

@@ -15,6 +15,7 @@ use super::Dispatcher;
 use super::failure::{Failure, Scarce};
 use super::gate::{Gate, Opened};
 use super::slot::{Slot, ToSlot, read};
+use super::table::Asker;
 use crate::clock::Time;
 use crate::plugin::{Call, Calls, Executor};
 
@@ -84,7 +85,7 @@ impl Dispatcher {
             return Err(Failure::TooDeep(DEEPEST));
         }
         let table = self.table.load();
-        let target = table.find(ask.method)?;
+        let target = table.find(ask.method, Asker::Plugin)?;
         // Its own running calls are waited for before the state is handed over, so they do not wait for that; but for
         // `async` ones, which nobody waits for: what they change now would be lost.
         let is_waited_for = *target.generation.identity.plugin == *ask.plugin && parent.run != Run::Async;

@@ -19,7 +19,7 @@ use super::executor::Executor;
 use super::probation::Probation;
 use super::slow::Slow;
 use super::workers::{NotTaken, Workers};
-use crate::load::{Closed, Loaded, Refused, Staged};
+use crate::load::{Closed, Loaded, Refused, Signed, Staged};
 use crate::log::printable;
 
 /// How long threads without work may take to end.
@@ -138,6 +138,11 @@ impl Generation {
             state: parts.loaded.as_ref().and_then(|loaded| loaded.inspection().manifest.state),
             loaded: parts.loaded,
         }
+    }
+
+    /// Who signed its file, where keys were trusted when it was loaded.
+    pub(crate) fn signed(&self) -> Option<Signed> {
+        self.loaded.as_ref().and_then(|loaded| loaded.inspection().signed)
     }
 
     /// Runs an `inline` or `blocking` method on this thread.

@@ -11,6 +11,7 @@ use super::restart;
 use super::slot::Slot;
 use super::transaction::{GivenUp, changed_plugins};
 use crate::config::Config;
+use crate::dispatch::Rules;
 use crate::load::{Reason, Refused, Staged, plugin_name};
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{Retired, Sentence};
@@ -187,8 +188,10 @@ impl Plugins {
             return Err(faults);
         }
         let changed = changed_plugins(&self.config, &config);
+        let other_keys = config.plugins.trusted_keys != self.config.plugins.trusted_keys;
         let more_retained = config.plugins.retained > self.config.plugins.retained;
-        let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
+        let rules = Rules::of(&config);
+        let listeners = config.listeners.clone();
         restart::tell(&self.config, &config);
         let new: Vec<_> =
             prepared.iter().map(|new| (new.name.clone(), Arc::clone(&new.generation))).collect();
@@ -199,8 +202,15 @@ impl Plugins {
             self.permits.update(&self.config.routes);
             return Err(vec![format!("plugin.{plugin}: {refused}")]);
         }
-        self.dispatcher.set_rules(limits, timeouts);
+        self.dispatcher.set_rules(rules);
+        self.dispatcher.doors.set(&listeners);
         self.try_with_new_settings(&changed, more_retained);
+        if other_keys {
+            // What may be loaded now is, and what may not any more is told; what serves serves on.
+            for file in self.sightings.files().cloned().collect::<Vec<_>>() {
+                self.sightings.try_again(&file);
+            }
+        }
         for (name, generation) in new {
             self.tell_of(&name, &generation);
         }

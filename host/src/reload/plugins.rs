@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Orders;
 use super::order::{Order, Verdict};
@@ -16,7 +16,7 @@ use super::transaction::Prepared;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Held, RoutePermits, Table};
 use crate::failpoint;
-use crate::load::{Prober, Reason, Refused, Staged, plugin_name};
+use crate::load::{Prober, Reason, Refused, Staged, Stamp, plugin_name};
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{Generation, Identity, LocalPlugin, Nursery, Turnover};
 
@@ -135,7 +135,10 @@ impl Plugins {
                     self.sightings.refuse(&file, None, refused.clone());
                     self.note_refusal(&file, refused);
                 }
-                Change::Read(file) => again |= self.load(&file, false).is_some_and(|v| is_of_the_moment(&v)),
+                Change::Read(file) => {
+                    again |= self.load(&file, false).is_some_and(|v| is_of_the_moment(&v));
+                    again |= self.sightings.is_to_be_read(&file);
+                }
             }
         }
         again
@@ -145,12 +148,12 @@ impl Plugins {
     pub(super) fn load(&mut self, file: &OsString, anyway: bool) -> Option<Verdict> {
         let stamp = self.sightings.directory().and_then(|directory| directory.stamp(file).ok());
         let staged = failpoint::pass("stage").and_then(|()| match self.sightings.directory() {
-            Some(directory) => directory.stage(file),
+            Some(directory) => directory.stage(file, &self.config.plugins.trusted_keys),
             None => Err(Refused::new(Reason::NotFound, "the plugin directory is not there")),
         });
         let staged = match staged {
             Ok(staged) => staged,
-            Err(refused) if !anyway && is_passing(refused.reason) => {
+            Err(refused) if !anyway && (is_passing(refused.reason) || is_early(refused.reason, stamp)) => {
                 // A copy under way: nothing is known of its content yet, and nothing is said of it.
                 tracing::debug!(file = %file.display(), "to be read once more: {refused}");
                 self.sightings.read_again(file);
@@ -343,6 +346,15 @@ fn is_of_the_moment(verdict: &Verdict) -> bool {
 /// What a file that is just being written or renamed looks like.
 fn is_passing(reason: Reason) -> bool {
     matches!(reason, Reason::ChangedWhileRead | Reason::NotFound)
+}
+
+/// How long a file and its signature must have been at rest before they are told not to belong together: they are two
+/// files, and one of them comes first.
+const PAIR: Duration = Duration::from_secs(1);
+
+/// Whether the signature may well be on its way.
+fn is_early(reason: Reason, stamp: Option<Stamp>) -> bool {
+    reason.is_of_the_signature() && stamp.is_none_or(|stamp| !stamp.is_at_rest_for(PAIR))
 }
 
 fn nothing(plugin: &str) -> Verdict {

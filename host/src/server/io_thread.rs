@@ -25,6 +25,7 @@ pub(super) struct Accepted {
     pub(super) number: u64,
     pub(super) stream: UnixStream,
     pub(super) manner: Manner,
+    pub(super) peer: Option<Peer>,
     pub(super) permit: Permit,
 }
 
@@ -137,6 +138,7 @@ impl<'t> Serving<'t> {
     /// Serves to the end; gives back how many connections were cut.
     async fn run(mut self, mut orders: UnboundedReceiver<Order>) -> usize {
         let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run());
+        let spin = tokio::task::spawn_local(super::spin::spin(Rc::clone(&self.thread)));
         let cut = loop {
             let leaves = self.thread.draining.get() || self.successors.is_some();
             if leaves && self.connections.is_empty() {
@@ -162,6 +164,7 @@ impl<'t> Serving<'t> {
             }
         };
         timer.abort();
+        spin.abort();
         self.connections.shutdown().await;
         // What was sent before the thread was known to leave is not lost.
         orders.close();
@@ -190,11 +193,11 @@ impl<'t> Serving<'t> {
             _ => order,
         };
         match order {
-            Order::Serve(Accepted { number, stream, manner, permit }) => {
-                let (metrics, peer) = (&self.thread.dispatcher.metrics, peer_of(&stream));
-                let caller = Caller::new(metrics, number, peer);
+            Order::Serve(Accepted { number, stream, manner, peer, permit }) => {
+                let caller = Caller::new(&self.thread.dispatcher.metrics, number, peer);
                 let opened = tokio::net::UnixStream::from_std(stream);
-                tracing::debug!(conn = number, "accepted");
+                let (uid, pid) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
+                tracing::debug!(conn = number, uid, pid, "accepted");
                 self.serve(
                     opened
                         .map(|stream| Connection::new(number, stream, &self.thread, manner, caller, permit)),
@@ -247,11 +250,4 @@ impl<'t> Serving<'t> {
             Left::Moves(packed) => self.obey(Order::Resume(packed)),
         }
     }
-}
-
-/// Who connected, as the kernel knew it then.
-fn peer_of(stream: &UnixStream) -> Option<Peer> {
-    let credentials = rustix::net::sockopt::socket_peercred(stream).ok()?;
-    let pid = u32::try_from(credentials.pid.as_raw_pid()).ok()?;
-    Some(Peer { pid, uid: credentials.uid.as_raw(), gid: credentials.gid.as_raw() })
 }

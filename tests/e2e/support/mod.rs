@@ -13,6 +13,8 @@ pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod scrape;
 pub(crate) mod scratch;
+pub(crate) mod signer;
+pub(crate) mod user;
 pub(crate) mod vector;
 pub(crate) mod wait;
 

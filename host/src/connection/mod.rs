@@ -13,6 +13,7 @@ mod read;
 mod refusal;
 mod request;
 mod stir;
+mod trail;
 mod watch;
 
 use std::cell::{Cell, RefCell};

@@ -18,7 +18,6 @@ use super::refusal::AskedFor;
 use crate::clock::Time;
 use crate::dispatch::{Asked, Asker, Ended, Failure, Opened, Scarce, Table, Target, Unreachable};
 use crate::limits::{Permit, Permits};
-use crate::log::printable;
 use crate::metrics::{RequestKind, Total};
 use crate::plugin::Call;
 
@@ -193,15 +192,7 @@ impl Connection {
         let ended = self.run_here(target, &facts, params, asked, out, now);
         let length = now.since(accepted);
         self.thread.cells.ran(target.counted, length);
-        tracing::debug!(
-            conn = self.number,
-            id = %printable(facts.id.text()),
-            method = %request.method,
-            plugin = &*target.generation.identity.plugin,
-            generation = target.generation.identity.number,
-            ?ended,
-            "answered"
-        );
+        self.tell_ran_here(target, &facts, length, ended);
         self.answered(target.counted, asked_as, ended);
         if self.is_notable(ended, length) {
             let (id, generation) = (facts.id.text(), Some(&*target.generation));
@@ -273,14 +264,7 @@ impl Connection {
             cancelled: AtomicBool::new(false),
         };
         let plugin = &target.generation.identity.plugin;
-        tracing::debug!(
-            conn = self.number,
-            id = %printable(facts.id.text()),
-            method = %request.method,
-            plugin = &**plugin,
-            generation = target.generation.identity.number,
-            "accepted"
-        );
+        self.tell_accepted(target, &facts);
         let answer = Box::new(ToConnection {
             mailbox: Arc::clone(&self.mailbox),
             key: self.flights.next_key(),
@@ -338,6 +322,7 @@ impl Connection {
     /// Counts the reply to a request that was in flight.
     pub(super) fn ran(&mut self, flight: &Flight, ended: Ended, now: Time) {
         self.thread.cells.ran(flight.counted, now.since(flight.accepted));
+        self.tell_answered(flight, ended, now);
         self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
         self.note_flight(flight, ended, now);
     }
@@ -361,6 +346,7 @@ impl Connection {
             } else if flight.run == Run::Inline {
                 let Some(flight) = self.flights.remove(key) else { continue };
                 let call = &flight.call;
+                call.begins(now);
                 let target = Target {
                     generation: Arc::clone(&call.generation),
                     method: call.method,

@@ -5,6 +5,7 @@ mod doors;
 mod failure;
 mod gate;
 mod nested;
+mod report;
 mod slot;
 mod stats;
 mod table;
@@ -20,9 +21,11 @@ pub(crate) use doors::Doors;
 pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
+pub(crate) use report::{Phase, Phases};
 pub(crate) use stats::{Slowest, Stats};
 pub(crate) use table::{Asker, Held, RoutePermits, Table, Target, Unreachable};
 
+use crate::clock::Time;
 use crate::config::{Config, Io, Limits, Timeouts};
 use crate::limits::{Budget, Permits};
 use crate::metrics::Metrics;
@@ -54,6 +57,8 @@ pub(crate) struct Dispatcher {
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) doors: Doors,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) phases: Phases,
+    started: Time,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
@@ -74,6 +79,8 @@ impl Dispatcher {
             rules: ArcSwap::from_pointee(rules),
             doors: Doors::new(),
             metrics: Arc::default(),
+            phases: Phases::starting(),
+            started: Time::now(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Sockets, the threads that serve them, and the end of both: stop accepting, answer what is in flight, go.
 
 mod accept;
+mod endpoint;
 mod inherited;
 mod io_thread;
 mod listener;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
+pub(crate) use self::endpoint::Endpoint;
 pub use self::inherited::{InheritError, Inherited};
 use self::io_thread::{IoThread, Order};
 pub use self::listener::BindError;
@@ -23,7 +25,7 @@ use self::listener::{Bound, Claim};
 pub use self::pulse::{Faint, Pulse};
 use self::threads::Threads;
 use crate::config::{Admin, Listener};
-use crate::dispatch::{Dispatcher, RunInline};
+use crate::dispatch::{Dispatcher, Phase, RunInline};
 use crate::plugin::Turnover;
 
 /// How often a drain looks whether the threads have ended.
@@ -129,8 +131,10 @@ impl Server {
             let acceptor = Arc::clone(acceptor);
             acceptors.spawn(async move { acceptor.run().await });
         }
+        self.dispatcher.phases.enter(Phase::Serving);
         // The sender going away is an end as well.
         let _ = ending.wait_for(|ending| *ending > Ending::Serve).await;
+        self.dispatcher.phases.enter(Phase::Draining);
         acceptors.shutdown().await;
         for acceptor in accepting.into_iter().filter_map(Arc::into_inner) {
             acceptor.close().await;

@@ -79,8 +79,11 @@ fn not_while_a_plugin_has_no_thread_left() {
     let host = super::host(&["counts"], config);
     let address = address(&host);
     let mut peer = host.peer();
-    peer.call("counts.held", &json!(null));
-    until("its thread is lost", || get(&address, "/readyz").status == 503);
+    until("its thread is lost", || {
+        // On a busy machine its time may be over before a thread has begun it: then none is lost.
+        peer.call("counts.held", &json!(null));
+        get(&address, "/readyz").status == 503
+    });
     let said = get(&address, "/readyz");
     assert!(said.body.starts_with("plugin counts, generation "), "{said:?}");
     assert!(said.body.ends_with(": all of its threads are lost to calls that do not end\n"), "{said:?}");

@@ -14,6 +14,7 @@ mod refusal;
 mod request;
 mod stir;
 mod trail;
+mod turn;
 mod watch;
 
 use std::cell::{Cell, RefCell};

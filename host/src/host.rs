@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, Table};
 use crate::load::{Entry, Prober};
 use crate::plugin::{Calls, LocalPlugin, Nursery, System, Told};
+use crate::recorder::Recorder;
 use crate::reload::{ADMIN, Admin, Order, Orders, Plugins, ReloadAsked, Reloader};
 use crate::server::{BindError, Claims, Ending, Inherited, Pulse, Server};
 
@@ -108,12 +109,14 @@ impl Builder {
     pub fn start(self) -> Result<Host, StartError> {
         let Self { config, prober, locals, threads, inherited, reloads, .. } = self;
         let claims = Claims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let dispatcher = Dispatcher::new(config.limits.clone(), config.timeouts.clone());
+        let recorder = Recorder::open(&config.plugins.deaths)?;
+        let dispatcher =
+            Dispatcher::new(config.limits.clone(), config.timeouts.clone(), Arc::clone(&recorder));
         let calls: Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
         let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
         let server = Server::start(threads, &dispatcher)?;
         let (orders, received) = Orders::channel();
-        let nursery = Nursery::new(calls);
+        let nursery = Nursery::new(calls, Arc::clone(&recorder));
         let mut plugins = Plugins::new(config, prober, nursery, &dispatcher, &orders, server.turnover());
         let system = plugins.add_local(System::plugin(told))?;
         let admin = plugins.add_local(Admin::plugin(orders.clone(), reloads))?;
@@ -127,6 +130,7 @@ impl Builder {
             Ok(sockets) => sockets,
             Err(error) => {
                 plugins.retire_all(&received, Instant::now() + RETIRE_LIMIT);
+                recorder.close();
                 return Err(error.into());
             }
         };
@@ -140,6 +144,7 @@ impl Builder {
             drop(runtime);
             drop(dispatcher);
             reloader.stop(RETIRE_LIMIT);
+            recorder.close();
             // Nobody waits when the host was dropped.
             let _ = done.send(served);
         };

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Imports run one way: `host → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`, `config`,
-//! `clock`, `limits`, `counters` and `log` are leaves.
+//! `clock`, `limits`, `counters`, `log` and `recorder` are leaves.
 
 pub mod ask;
 mod clock;
@@ -32,6 +32,7 @@ mod limits;
 pub mod load;
 pub mod log;
 mod plugin;
+mod recorder;
 mod reload;
 mod server;
 

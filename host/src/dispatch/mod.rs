@@ -23,6 +23,7 @@ use crate::config::{Limits, Timeouts};
 use crate::counters::Counters;
 use crate::limits::{Budget, Permits};
 use crate::plugin::{PluginFacts, Told};
+use crate::recorder::Recorder;
 
 /// What the configuration says of all connections alike; replaced whole.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub(crate) struct Dispatcher {
     me: Weak<Self>,
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) counters: Counters,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
@@ -49,7 +51,7 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
-    pub(crate) fn new(limits: Limits, timeouts: Timeouts) -> Arc<Self> {
+    pub(crate) fn new(limits: Limits, timeouts: Timeouts, recorder: Arc<Recorder>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(Table::empty()),
             admin: ArcSwap::from_pointee(Table::empty()),
@@ -60,6 +62,7 @@ impl Dispatcher {
             budget: Budget::new(limits.buffers),
             rules: ArcSwap::from_pointee(Rules { limits, timeouts }),
             counters: Counters::default(),
+            recorder,
         })
     }
 }
@@ -105,6 +108,8 @@ impl Told for Dispatcher {
             ("connections_open", self.connections.held() as u64),
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
+            ("deaths", self.recorder.deaths().len() as u64),
+            ("plugins_left_out", self.recorder.left_out_count() as u64),
         ];
         self.counters.all().chain(gauges).collect()
     }

@@ -75,9 +75,23 @@ pub(crate) struct PluginRow {
     pub(crate) retained: Vec<Retained>,
     /// How many generations were unloaded for good.
     pub(crate) unloaded: u64,
+    /// What of it ran when a host died, within `plugins.deaths.window` before this one began.
+    pub(crate) deaths: Vec<RanAtDeath>,
     /// Why the newest content does not serve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refused: Option<Refused>,
+}
+
+/// A method that ran when a host died.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RanAtDeath {
+    /// When that was found, in seconds since 1970.
+    pub(crate) at: u64,
+    pub(crate) generation: u64,
+    pub(crate) method: String,
+    /// The request's id; empty when it had none.
+    pub(crate) id: String,
+    pub(crate) hash: String,
 }
 
 /// A generation that stays in the process.

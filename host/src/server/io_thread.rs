@@ -18,6 +18,7 @@ use crate::connection::{Connection, Left, Manner, Packed, Poker, Thread};
 use crate::dispatch::{Dispatcher, mark_io_thread};
 use crate::limits::Permit;
 use crate::plugin::Call;
+use crate::recorder::Seat;
 
 /// A connection that was just accepted.
 pub(super) struct Accepted {
@@ -96,8 +97,10 @@ impl IoThread {
         let load = Arc::new(AtomicUsize::new(0));
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let shared = Arc::clone(&load);
+        let seat = dispatcher.recorder.seat();
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {
             mark_io_thread();
+            Seat::sit_down(seat);
             let local = LocalSet::new();
             local.block_on(&runtime, Serving::new(dispatcher, &shared).run(received))
         })?;

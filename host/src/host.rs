@@ -208,6 +208,8 @@ pub struct Status {
     pub in_flight: u64,
     /// Plugins that serve, those of the program included.
     pub plugins: usize,
+    /// Those of them that are not well.
+    pub unhealthy: usize,
 }
 
 /// A host that serves. Dropped, it drains by itself.
@@ -262,8 +264,16 @@ impl Host {
             let counts = told.counts();
             let count = |name| counts.get(name).copied().unwrap_or(0);
             let (connections, in_flight) = (count("connections_open"), count("in_flight"));
-            Some(Status { connections, in_flight, plugins: told.plugins().len() })
+            let (plugins, unhealthy) = (told.plugins().len(), told.unhealthy().len());
+            Some(Status { connections, in_flight, plugins, unhealthy })
         }
+    }
+
+    /// A way to ask, from another thread, which plugins are not well: refused for their failures, without a thread left,
+    /// or holding up a thread that serves connections. None when the host has ended.
+    pub fn unhealthy(&self) -> impl Fn() -> Vec<String> + Send + 'static {
+        let told = Weak::clone(&self.told);
+        move || told.upgrade().map(|told| told.unhealthy()).unwrap_or_default()
     }
 
     /// Changes to another configuration while it serves: routes, limits, time-outs, and the settings of plugins,

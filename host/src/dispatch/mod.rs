@@ -118,6 +118,10 @@ impl Told for Dispatcher {
         self.table.load().plugins()
     }
 
+    fn unhealthy(&self) -> Vec<String> {
+        self.table.load().unhealthy()
+    }
+
     fn methods(&self) -> Vec<String> {
         self.table.load().method_names()
     }

@@ -54,6 +54,8 @@ pub(crate) struct Generation {
     pub(super) threads: usize,
     pub(super) breaker: Breaker,
     pub(super) slow: Slow,
+    /// I/O threads that its `inline` methods hold up just now, as far as that was noticed.
+    pub(super) holding: AtomicUsize,
     executor: Arc<Executor>,
     reply_limit: usize,
     /// Calls of `inline` and `blocking` methods that wait for a thread, or run on one of the generation's own.
@@ -135,6 +137,7 @@ impl Generation {
             threads: parts.threads,
             breaker: Breaker::new(parts.breaker),
             slow: Slow::of(methods),
+            holding: AtomicUsize::new(0),
             executor: parts.executor,
             reply_limit: parts.reply_limit,
             direct: AtomicUsize::new(0),

@@ -6,6 +6,7 @@
 //! from one host to the next. No part of it is meant to outlive the machine: nothing is synced.
 
 mod deaths;
+mod glance;
 mod mapping;
 mod remains;
 mod seat;
@@ -23,6 +24,7 @@ use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use crate::config::Deaths as Limits;
 use deaths::{Book, Judged, now};
 pub(crate) use deaths::{Death, LeftOut};
+pub(crate) use glance::{Glance, Watched};
 use mapping::{WORD, Words};
 use remains::{LAYOUT_NOW, MAGIC_WORD, Remains};
 pub(crate) use remains::{Names, Ran};
@@ -206,6 +208,14 @@ impl Recorder {
             }
         }
         Known { recorder: Arc::clone(self), number }
+    }
+
+    /// The names of a generation's plugin and of its method.
+    pub(crate) fn names_of(&self, what: What) -> (String, String) {
+        let generations = lock(&self.generations);
+        let names = generations.get(&what.generation());
+        let method = method_name(what.method(), names.map_or(&[], |names| &names.methods));
+        (names.map_or_else(|| "?".to_owned(), |names| names.plugin.clone()), method)
     }
 
     /// Whether this content is left out, and why.

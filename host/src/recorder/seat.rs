@@ -8,6 +8,7 @@ use std::cell::OnceCell;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::glance::Watched;
 use super::mapping::{WORD, Words};
 
 /// Words of a seat: two cache lines, so that no two threads write to the same.
@@ -73,6 +74,11 @@ impl Seat {
                 let _ = own.set(seat);
             });
         }
+    }
+
+    /// The seat as others see it.
+    pub(crate) fn watched(&self) -> Watched {
+        Watched::new(&self.words, self.at)
     }
 
     fn words(&self) -> &[AtomicU64] {

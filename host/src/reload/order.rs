@@ -63,10 +63,12 @@ pub(crate) struct PluginRow {
     pub(crate) hash: Option<String>,
     pub(crate) build_id: Option<String>,
     pub(crate) methods: Vec<String>,
-    /// Whether its calls are begun at all: not when it fails too often, or has no thread left.
+    /// Whether all is well: not when it fails too often, has no thread left, or holds up one that serves connections.
     pub(crate) healthy: bool,
     /// Threads that run calls which should have ended.
     pub(crate) lost_threads: usize,
+    /// Threads that serve connections and are held up by its `inline` methods just now.
+    pub(crate) held_threads: usize,
     /// Methods declared `inline` that were too slow for it, and run as `blocking`.
     pub(crate) moved: Vec<String>,
     /// Generations whose last requests are still running.

@@ -125,6 +125,7 @@ impl Slot {
                 .collect(),
             healthy: health.as_ref().is_some_and(|health| health.is_well),
             lost_threads: health.as_ref().map_or(0, |health| health.lost_threads),
+            held_threads: health.as_ref().map_or(0, |health| health.held_threads),
             moved: health.map(|health| health.moved).unwrap_or_default(),
             draining: self.draining.clone(),
             retained: self.retained.clone(),

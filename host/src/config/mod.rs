@@ -37,7 +37,7 @@ pub use keys::{KeyId, TrustedKey};
 pub use limits::{Limits, Timeouts};
 pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
-pub use plugins::{Breaker, PluginConfig, Plugins, Probation};
+pub use plugins::{Breaker, Deaths, PluginConfig, Plugins, Probation};
 pub use position::Place;
 pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
 pub use units::{InvalidQuantity, parse_duration, parse_size};

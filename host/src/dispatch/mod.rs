@@ -25,6 +25,7 @@ use crate::config::{Config, Io, Limits, Timeouts};
 use crate::limits::{Budget, Permits};
 use crate::metrics::Metrics;
 use crate::plugin::{PluginFacts, Told};
+use crate::recorder::Recorder;
 
 /// What the configuration says of all connections alike; replaced whole.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ pub(crate) struct Dispatcher {
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) doors: Doors,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
@@ -59,7 +61,7 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
-    pub(crate) fn new(rules: Rules) -> Arc<Self> {
+    pub(crate) fn new(rules: Rules, recorder: Arc<Recorder>) -> Arc<Self> {
         let limits = rules.limits.clone();
         Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(Table::empty()),
@@ -72,6 +74,7 @@ impl Dispatcher {
             rules: ArcSwap::from_pointee(rules),
             doors: Doors::new(),
             metrics: Arc::default(),
+            recorder,
         })
     }
 }
@@ -118,6 +121,8 @@ impl Told for Dispatcher {
             ("connections_open", self.connections.held() as u64),
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
+            ("deaths", self.recorder.deaths().len() as u64),
+            ("plugins_left_out", self.recorder.left_out_count() as u64),
         ];
         let mut counts = self.metrics.snapshot().counts();
         counts.extend(gauges);
@@ -126,6 +131,10 @@ impl Told for Dispatcher {
 
     fn plugins(&self) -> Vec<PluginFacts> {
         self.table.load().plugins()
+    }
+
+    fn unhealthy(&self) -> Vec<String> {
+        self.table.load().unhealthy()
     }
 
     fn methods(&self) -> Vec<String> {

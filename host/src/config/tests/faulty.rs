@@ -60,7 +60,7 @@ const FAULTY: &[(&str, &str)] = &[
     ("[[route]]\nmethod = 'm'\nplugin = 'p'\nallow = { user = ['root'], groups = [0] }", "4:11: unknown key \"user\" in [route.allow]; did you mean \"users\"? known here: groups, users"),
     ("[admin]\nsocket = 'run/'", "2:10: admin.socket is a directory (\"etc/run/\"); name a file in it, such as \"run/jackfield.sock\""),
     ("[metrics]\nlisten = '127.0.0.1:9464'", "1:2: unknown table \"metrics\"; known here: admin, io, limits, listener, log, plugin, plugins, route, timeouts"),
-    ("[plugins]\nretain = 64", "2:1: unknown key \"retain\" in [plugins]; did you mean \"retained\"? known here: auto_route, directory, hand_over, probation, probe, retained, trusted_keys, watch"),
+    ("[plugins]\nretain = 64", "2:1: unknown key \"retain\" in [plugins]; did you mean \"retained\"? known here: auto_route, deaths, directory, hand_over, probation, probe, retained, trusted_keys, watch"),
     ("[plugins]\nretained = 1000", "2:12: plugins.retained = 1000 is out of range; write a whole number from 1 to 512, without quotes"),
     ("[plugins.probation]\nfailures = 0", "2:12: plugins.probation.failures = 0 is out of range; write a whole number from 1 to 1000000, without quotes"),
     ("[plugins]\ntrusted_keys = []", "2:16: plugins.trusted_keys names no key, so that no plugin could be loaded; write paths of minisign's public keys in quotes: [\"/etc/jackfield/plugins.pub\"], or leave the key out"),

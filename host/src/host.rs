@@ -119,7 +119,7 @@ impl Builder {
         let nursery = Nursery::new(calls, Arc::clone(&recorder));
         let mut plugins = Plugins::new(config, prober, nursery, &dispatcher, &orders, server.turnover());
         let system = plugins.add_local(System::plugin(told))?;
-        let admin = plugins.add_local(Admin::plugin(orders.clone(), reloads))?;
+        let admin = plugins.add_local(Admin::plugin(orders.clone(), Arc::downgrade(&dispatcher), reloads))?;
         for local in locals {
             plugins.add_local(local)?;
         }

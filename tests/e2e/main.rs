@@ -22,6 +22,7 @@ mod flow;
 mod lifecycle;
 mod limits;
 mod loading;
+mod looking;
 mod operate;
 mod panics;
 mod permissions;

@@ -6,6 +6,7 @@ mod failure;
 mod gate;
 mod nested;
 mod slot;
+mod stats;
 mod table;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub(crate) use doors::Doors;
 pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
+pub(crate) use stats::{Slowest, Stats};
 pub(crate) use table::{Asker, Held, RoutePermits, Table, Target, Unreachable};
 
 use crate::config::{Config, Io, Limits, Timeouts};

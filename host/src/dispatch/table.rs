@@ -322,6 +322,11 @@ impl Table {
         names.into_iter().collect()
     }
 
+    /// What serves, one generation for each plugin.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.generations.iter()
+    }
+
     /// Every plugin that serves.
     pub(crate) fn plugins(&self) -> Vec<PluginFacts> {
         let facts = |generation: &Arc<Generation>| {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
-use crate::dispatch::{Dispatcher, Table};
+use crate::dispatch::{Dispatcher, Rules, Table};
 use crate::load::{Entry, Prober};
 use crate::plugin::{Calls, LocalPlugin, Nursery, System, Told};
 use crate::reload::{ADMIN, Admin, Order, Orders, Plugins, ReloadAsked, Reloader};
@@ -108,7 +108,7 @@ impl Builder {
     pub fn start(self) -> Result<Host, StartError> {
         let Self { config, prober, locals, threads, inherited, reloads, .. } = self;
         let claims = Claims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let dispatcher = Dispatcher::new(config.limits.clone(), config.timeouts.clone());
+        let dispatcher = Dispatcher::new(Rules::of(&config));
         let calls: Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
         let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
         let server = Server::start(threads, &dispatcher)?;
@@ -121,7 +121,7 @@ impl Builder {
             plugins.add_local(local)?;
         }
         plugins.load_all();
-        dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin])));
+        dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin], &dispatcher.metrics.names)));
         let runtime = Runtime::new()?;
         let sockets = match claims.bind() {
             Ok(sockets) => sockets,

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod bench;
 mod call;
 mod cli;
 mod clients;
@@ -25,6 +26,7 @@ mod panics;
 mod reload;
 mod scripts;
 mod services;
+mod spinning;
 mod systemd;
 mod timeouts;
 mod vectors;

@@ -9,6 +9,7 @@
 mod admin;
 mod document;
 mod fault;
+mod io;
 mod limits;
 mod listener;
 mod log;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 pub use admin::Admin;
 pub use fault::{Fault, Faults, NotFound};
+pub use io::Io;
 pub use limits::{Limits, Timeouts};
 pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
@@ -64,6 +66,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// How the threads that serve connections behave.
+    pub io: Io,
     /// Where plugins come from.
     pub plugins: Plugins,
     /// How single plugins run, by plugin name. A plugin without an entry runs by [`PluginConfig::default`].
@@ -85,6 +89,7 @@ impl Default for Config {
             listeners: vec![Listener::default()],
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            io: Io::default(),
             plugins: Plugins::default(),
             plugin: BTreeMap::new(),
             routes: Vec::new(),
@@ -132,6 +137,7 @@ impl Config {
             listeners,
             limits: limits::read_limits(root.section("limits")),
             timeouts: limits::read_timeouts(root.section("timeouts")),
+            io: io::read(root.section("io")),
             plugins: plugins::read(root.section("plugins"), directory),
             plugin: plugins::read_each(root.section("plugin")),
             routes: route::read(&root),

@@ -62,6 +62,7 @@ fn the_defaults_are_the_documented_ones() {
     let Limits { frame, connections, in_flight, in_flight_per_connection, buffers } = config.limits;
     assert_eq!((frame, buffers), (16 * 1024 * 1024, 256 * 1024 * 1024));
     assert_eq!((connections, in_flight, in_flight_per_connection), (4096, 16384, 1024));
+    assert_eq!(config.io.spin.as_micros(), 50);
     let Timeouts { request, frame, write, idle, inline, drain } = config.timeouts;
     assert_eq!(inline.as_millis(), 100);
     assert_eq!([request, frame, write, idle, drain].map(|timeout| timeout.as_secs()), [30, 5, 10, 300, 30]);

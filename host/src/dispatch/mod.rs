@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 pub(crate) use answer::{Asked, Ended};
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
-pub(crate) use table::{Held, RoutePermits, Table, Target};
+pub(crate) use table::{Held, RoutePermits, Table, Target, Unreachable};
 
-use crate::config::{Limits, Timeouts};
-use crate::counters::Counters;
+use crate::config::{Config, Io, Limits, Timeouts};
 use crate::limits::{Budget, Permits};
+use crate::metrics::Metrics;
 use crate::plugin::{PluginFacts, Told};
 
 /// What the configuration says of all connections alike; replaced whole.
@@ -29,6 +29,13 @@ use crate::plugin::{PluginFacts, Told};
 pub(crate) struct Rules {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
+    pub(crate) io: Io,
+}
+
+impl Rules {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { limits: config.limits.clone(), timeouts: config.timeouts.clone(), io: config.io.clone() }
+    }
 }
 
 /// What every connection of a host shares.
@@ -41,7 +48,7 @@ pub(crate) struct Dispatcher {
     pub(crate) inline: OnceLock<Weak<dyn RunInline>>,
     me: Weak<Self>,
     pub(crate) rules: ArcSwap<Rules>,
-    pub(crate) counters: Counters,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
@@ -49,7 +56,8 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
-    pub(crate) fn new(limits: Limits, timeouts: Timeouts) -> Arc<Self> {
+    pub(crate) fn new(rules: Rules) -> Arc<Self> {
+        let limits = rules.limits.clone();
         Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(Table::empty()),
             admin: ArcSwap::from_pointee(Table::empty()),
@@ -58,8 +66,8 @@ impl Dispatcher {
             connections: Permits::new(limits.connections),
             in_flight: Permits::new(limits.in_flight),
             budget: Budget::new(limits.buffers),
-            rules: ArcSwap::from_pointee(Rules { limits, timeouts }),
-            counters: Counters::default(),
+            rules: ArcSwap::from_pointee(rules),
+            metrics: Arc::default(),
         })
     }
 }
@@ -91,11 +99,12 @@ impl Dispatcher {
 impl Dispatcher {
     /// Other limits and time-outs from now on. What was accepted under the old ones stays accepted, and connections
     /// that are open keep their limit of a frame.
-    pub(crate) fn set_rules(&self, limits: Limits, timeouts: Timeouts) {
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        let limits = &rules.limits;
         self.connections.set_most(limits.connections);
         self.in_flight.set_most(limits.in_flight);
         self.budget.set_most(limits.buffers);
-        self.rules.store(Arc::new(Rules { limits, timeouts }));
+        self.rules.store(Arc::new(rules));
     }
 }
 
@@ -106,7 +115,9 @@ impl Told for Dispatcher {
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
         ];
-        self.counters.all().chain(gauges).collect()
+        let mut counts = self.metrics.snapshot().counts();
+        counts.extend(gauges);
+        counts
     }
 
     fn plugins(&self) -> Vec<PluginFacts> {

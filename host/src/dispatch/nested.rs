@@ -12,7 +12,7 @@ use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture};
 use jackfield_plugin_api::{Error, Run};
 
 use super::Dispatcher;
-use super::failure::Failure;
+use super::failure::{Failure, Scarce};
 use super::gate::{Gate, Opened};
 use super::slot::{Slot, ToSlot, read};
 use crate::clock::Time;
@@ -109,9 +109,7 @@ impl Dispatcher {
             return Err(Failure::PluginUnavailable { plugin, retry_after });
         }
         let permit = match &target.permits {
-            Some(permits) => {
-                Some(permits.take().ok_or(Failure::Overloaded("the route is at its max_in_flight"))?)
-            }
+            Some(permits) => Some(permits.take().ok_or(Failure::Overloaded(Scarce::Route))?),
             None => None,
         };
         let facts = CallFacts {

@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::gate::Gate;
 use crate::config::{Config, Pattern, Route};
 use crate::limits::Permits;
+use crate::metrics::{MethodId, Names};
 use crate::plugin::{Generation, PluginFacts, System};
 
 /// Where requests for one method go.
@@ -21,6 +22,8 @@ use crate::plugin::{Generation, PluginFacts, System};
 pub(crate) struct Target {
     pub(crate) generation: Arc<Generation>,
     pub(crate) method: u32,
+    /// What its requests are counted under.
+    pub(crate) counted: MethodId,
     /// The way that it was declared to run; see [`Target::run`].
     pub(crate) declared: Run,
     pub(crate) timeout: Duration,
@@ -39,8 +42,22 @@ impl Target {
 
 enum Entry {
     Open(Target),
-    Unavailable { plugin: String },
-    Closed,
+    Unavailable { plugin: String, counted: MethodId },
+    Closed { counted: MethodId },
+}
+
+/// A method that no request can reach now.
+#[derive(Debug)]
+pub(crate) struct Unreachable {
+    pub(crate) failure: Failure,
+    /// What requests for it are counted under.
+    pub(crate) counted: MethodId,
+}
+
+impl From<Unreachable> for Failure {
+    fn from(unreachable: Unreachable) -> Self {
+        unreachable.failure
+    }
 }
 
 /// All routes of one moment.
@@ -103,6 +120,16 @@ impl<'a> Patterns<'a> {
     }
 }
 
+/// What routes are resolved by.
+struct Routing<'a> {
+    config: &'a Config,
+    patterns: Patterns<'a>,
+    /// The plugins of the program, which need no route.
+    own: &'a BTreeSet<String>,
+    permits: &'a RoutePermits,
+    names: &'a Names,
+}
+
 /// `a.b.c` has the parents `a.b` and `a`, the longest first.
 fn parents(method: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(method.rsplit_once('.').map(|(parent, _)| parent), |name| {
@@ -117,8 +144,8 @@ impl Table {
     }
 
     /// The methods of plugins that are part of the program, and nothing else.
-    pub(crate) fn of_own(plugins: Vec<Arc<Generation>>) -> Self {
-        Self::build(&Config::default(), plugins, &BTreeSet::new(), &RoutePermits::default(), None)
+    pub(crate) fn of_own(plugins: Vec<Arc<Generation>>, names: &Names) -> Self {
+        Self::build(&Config::default(), plugins, &BTreeSet::new(), &RoutePermits::default(), None, names)
     }
 
     /// Resolves the configured routes over what serves. `own` are the plugins of the program, which need no route.
@@ -128,12 +155,13 @@ impl Table {
         own: &BTreeSet<String>,
         permits: &RoutePermits,
         held: Option<&Held>,
+        names: &Names,
     ) -> Self {
-        let patterns = Patterns::new(&config.routes);
+        let routing = Routing { config, patterns: Patterns::new(&config.routes), own, permits, names };
         let mut table = Self::empty();
         for generation in &serving {
             let held = held.filter(|held| held.plugins.contains(&*generation.identity.plugin));
-            table.add(generation, config, &patterns, own, permits, held.map(|held| &held.gate));
+            table.add(generation, &routing, held.map(|held| &held.gate));
         }
         table.generations = serving;
         for route in &config.routes {
@@ -143,11 +171,13 @@ impl Table {
             let name: Box<str> = route.method.name().into();
             match &route.method {
                 Pattern::Exact(_) if route.enabled => {
-                    let entry = Entry::Unavailable { plugin: route.plugin.clone() };
+                    let counted = names.intern(&name);
+                    let entry = Entry::Unavailable { plugin: route.plugin.clone(), counted };
                     table.methods.insert(name, entry);
                 }
                 Pattern::Exact(_) => {
-                    table.methods.insert(name, Entry::Closed);
+                    let counted = names.intern(&name);
+                    table.methods.insert(name, Entry::Closed { counted });
                 }
                 Pattern::Prefix(_) if route.enabled => {
                     table.absent.insert(name, route.plugin.clone());
@@ -174,21 +204,15 @@ impl Table {
         }
     }
 
-    fn add(
-        &mut self,
-        generation: &Arc<Generation>,
-        config: &Config,
-        patterns: &Patterns<'_>,
-        own: &BTreeSet<String>,
-        permits: &RoutePermits,
-        held: Option<&Arc<Gate>>,
-    ) {
+    fn add(&mut self, generation: &Arc<Generation>, routing: &Routing<'_>, held: Option<&Arc<Gate>>) {
+        let Routing { config, patterns, own, permits, names } = routing;
         let plugin = &*generation.identity.plugin;
         for (number, method) in (0u32..).zip(&generation.methods) {
             let route = if plugin == System::NAME { None } else { patterns.longest(&method.name) };
             let (timeout, permits) = match route {
                 Some(route) if !route.enabled => {
-                    self.methods.insert(method.name.as_str().into(), Entry::Closed);
+                    let counted = names.intern(&method.name);
+                    self.methods.insert(method.name.as_str().into(), Entry::Closed { counted });
                     continue;
                 }
                 // The operator gave the name to another plugin.
@@ -200,6 +224,7 @@ impl Table {
             let target = Target {
                 generation: Arc::clone(generation),
                 method: number,
+                counted: names.intern(&method.name),
                 declared: method.run,
                 timeout: timeout.unwrap_or(config.timeouts.request),
                 permits,
@@ -210,15 +235,26 @@ impl Table {
     }
 
     /// Where a request for `method` goes.
-    pub(crate) fn find(&self, method: &str) -> Result<&Target, Failure> {
-        match self.methods.get(method) {
-            Some(Entry::Open(target)) => Ok(target),
-            Some(Entry::Unavailable { plugin }) => Err(Failure::unavailable(plugin)),
-            Some(Entry::Closed) => Err(Failure::MethodNotFound(method.to_owned())),
+    pub(crate) fn find(&self, method: &str) -> Result<&Target, Unreachable> {
+        let not_found = || Failure::MethodNotFound(method.to_owned());
+        let (failure, counted) = match self.methods.get(method) {
+            Some(Entry::Open(target)) => return Ok(target),
+            Some(Entry::Unavailable { plugin, counted }) => (Failure::unavailable(plugin), *counted),
+            Some(Entry::Closed { counted }) => (not_found(), *counted),
+            // A route knows the prefix, and any name may follow that.
             None => match parents(method).find_map(|parent| self.absent.get(parent)) {
-                Some(plugin) => Err(Failure::unavailable(plugin)),
-                None => Err(Failure::MethodNotFound(method.to_owned())),
+                Some(plugin) => (Failure::unavailable(plugin), MethodId::UNKNOWN),
+                None => (not_found(), MethodId::UNKNOWN),
             },
+        };
+        Err(Unreachable { failure, counted })
+    }
+
+    /// What requests for `method` are counted under, whatever becomes of them.
+    pub(crate) fn counted(&self, method: &str) -> MethodId {
+        match self.find(method) {
+            Ok(target) => target.counted,
+            Err(unreachable) => unreachable.counted,
         }
     }
 

@@ -4,6 +4,7 @@
 //! thread looks at the directory, makes the change as a transaction, and publishes it with one swap.
 
 mod admin;
+mod numbers;
 mod obey;
 mod order;
 mod plugins;
@@ -117,6 +118,7 @@ fn run(mut plugins: Plugins, orders: &Receiver<Order>) {
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => return,
         };
+        plugins.tell_numbers();
         if again {
             next_look = next_look.min(Instant::now() + LOOK_AGAIN);
         }

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, Held, RoutePermits, Table};
 use crate::failpoint;
 use crate::load::{Prober, Reason, Refused, Staged, plugin_name};
+use crate::metrics::ReloadOutcome;
 use crate::plugin::{Generation, Identity, LocalPlugin, Nursery, Turnover};
 
 /// The plugins of one host.
@@ -84,6 +85,10 @@ impl Plugins {
         self.dispatcher.table.load().warn_of(&self.config.routes);
     }
 
+    pub(super) fn locals(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.locals.iter()
+    }
+
     pub(super) fn serving(&self) -> impl Iterator<Item = &Arc<Generation>> {
         self.locals.iter().chain(self.slots.values().filter_map(|slot| slot.serving.as_ref()))
     }
@@ -103,8 +108,11 @@ impl Plugins {
     pub(super) fn publish(&self, held: Option<&Held>) -> bool {
         // Operators are served by methods of the program alone, and nobody else by those.
         let serving = self.serving().filter(|generation| *generation.identity.plugin != *super::ADMIN);
-        let table = Table::build(&self.config, serving.cloned().collect(), &self.own, &self.permits, held);
-        self.dispatcher.publish(&Arc::new(table))
+        let (serving, names) = (serving.cloned().collect(), &self.dispatcher.metrics.names);
+        let table = Table::build(&self.config, serving, &self.own, &self.permits, held, names);
+        let published = self.dispatcher.publish(&Arc::new(table));
+        self.tell_numbers();
+        published
     }
 
     /// Looks at the directory; `true` when it is to be looked at again soon.
@@ -216,7 +224,8 @@ impl Plugins {
             methods,
             "loaded"
         );
-        self.dispatcher.counters.plugins_loaded.add(1);
+        self.dispatcher.metrics.counters.plugins_loaded.add(1);
+        self.dispatcher.metrics.plugins.reloaded(name, ReloadOutcome::Loaded);
         self.try_taken_again();
     }
 
@@ -237,16 +246,21 @@ impl Plugins {
             let is_theirs = owned.is_none_or(|owner| owner == file);
             is_theirs.then(|| self.slots.entry(name.clone()).or_default())
         }) else {
+            self.count_refusal(&shown);
             tell_refusal(&shown, file, &refused);
-            self.dispatcher.counters.plugins_refused.add(1);
             return Verdict { refused: Some(refused), ..nothing(&shown) };
         };
         if slot.refused.as_ref() != Some(&refused) {
             tell_refusal(&shown, file, &refused);
-            self.dispatcher.counters.plugins_refused.add(1);
             slot.refused = Some(refused.clone());
+            self.count_refusal(&shown);
         }
         self.verdict(&shown, Some(refused))
+    }
+
+    fn count_refusal(&self, plugin: &str) {
+        self.dispatcher.metrics.counters.plugins_refused.add(1);
+        self.dispatcher.metrics.plugins.reloaded(plugin, ReloadOutcome::Refused);
     }
 
     pub(super) fn verdict(&self, name: &str, refused: Option<Refused>) -> Verdict {

@@ -75,7 +75,7 @@ impl Plugins {
                 if let Some(reason) = retained {
                     let generation = self.nursery.next_number() - 1;
                     tracing::warn!(plugin = name, generation, reason, "refused code stays in the process");
-                    self.dispatcher.counters.generations_retained.add(1);
+                    self.dispatcher.metrics.counters.generations_retained.add(1);
                     self.slots.entry(name).or_default().retained.push(Retained { generation, reason });
                 }
                 return Err(refused);

@@ -13,7 +13,7 @@ use tokio::net::UnixListener;
 use super::io_thread::{Accepted, Order};
 use super::listener::Bound;
 use super::threads::Threads;
-use crate::dispatch::{Asked, Dispatcher, Failure};
+use crate::dispatch::{Asked, Dispatcher, Failure, Scarce};
 
 /// How long to wait when the process or the system has no descriptor left: connections end in the meantime.
 const BREATHER: Duration = Duration::from_millis(50);
@@ -87,14 +87,14 @@ impl Acceptor {
     }
 
     fn place(&self, stream: UnixStream) {
-        let counters = &self.dispatcher.counters;
+        let counters = &self.dispatcher.metrics.counters;
         let manner = self.bound.manner();
         let Some(permit) = self.dispatcher.connections.take() else {
             counters.connections_refused.add(1);
             let mut notice = Vec::new();
             let asked =
                 Asked { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
-            asked.fail(&mut notice, &Failure::Overloaded("too many connections"));
+            asked.fail(&mut notice, &Failure::Overloaded(Scarce::Connections));
             // A new socket's buffer has room for a line; a client that is gone already needs none.
             let _ = (&stream).write_all(&notice);
             return;

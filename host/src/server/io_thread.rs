@@ -17,6 +17,7 @@ use crate::clock::Wakes;
 use crate::connection::{Connection, Left, Manner, Packed, Poker, Thread};
 use crate::dispatch::{Dispatcher, mark_io_thread};
 use crate::limits::Permit;
+use crate::metrics::{Caller, Peer};
 use crate::plugin::Call;
 
 /// A connection that was just accepted.
@@ -136,6 +137,7 @@ impl<'t> Serving<'t> {
     /// Serves to the end; gives back how many connections were cut.
     async fn run(mut self, mut orders: UnboundedReceiver<Order>) -> usize {
         let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run());
+        let spin = tokio::task::spawn_local(super::spin::spin(Rc::clone(&self.thread)));
         let cut = loop {
             let leaves = self.thread.draining.get() || self.successors.is_some();
             if leaves && self.connections.is_empty() {
@@ -161,6 +163,7 @@ impl<'t> Serving<'t> {
             }
         };
         timer.abort();
+        spin.abort();
         self.connections.shutdown().await;
         // What was sent before the thread was known to leave is not lost.
         orders.close();
@@ -168,7 +171,7 @@ impl<'t> Serving<'t> {
             while let Some(order) = orders.recv().await {
                 // When all have ended, what is left is cut as they were.
                 if let Err(Order::Resume(packed)) = successors.send(order) {
-                    packed.lose(&self.thread.dispatcher);
+                    packed.lose(&self.thread);
                 }
             }
         }
@@ -190,10 +193,13 @@ impl<'t> Serving<'t> {
         };
         match order {
             Order::Serve(Accepted { number, stream, manner, permit }) => {
+                let (metrics, peer) = (&self.thread.dispatcher.metrics, peer_of(&stream));
+                let caller = Caller::new(metrics, number, peer);
                 let opened = tokio::net::UnixStream::from_std(stream);
                 tracing::debug!(conn = number, "accepted");
                 self.serve(
-                    opened.map(|stream| Connection::new(number, stream, &self.thread, manner, permit)),
+                    opened
+                        .map(|stream| Connection::new(number, stream, &self.thread, manner, caller, permit)),
                 );
             }
             Order::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),
@@ -243,4 +249,11 @@ impl<'t> Serving<'t> {
             Left::Moves(packed) => self.obey(Order::Resume(packed)),
         }
     }
+}
+
+/// Who connected, as the kernel knew it then.
+fn peer_of(stream: &UnixStream) -> Option<Peer> {
+    let credentials = rustix::net::sockopt::socket_peercred(stream).ok()?;
+    let pid = u32::try_from(credentials.pid.as_raw_pid()).ok()?;
+    Some(Peer { pid, uid: credentials.uid.as_raw(), gid: credentials.gid.as_raw() })
 }

@@ -107,10 +107,11 @@ impl Driver {
             let timeout = self.next_instant(now, sends, last_sent).saturating_duration_since(now);
             self.wait(timeout, &mut events)?;
             for event in &events {
-                if event.data.u64() == TIMER {
-                    continue;
-                }
-                let number = event.data.u64() as usize;
+                let number = match usize::try_from(event.data.u64()) {
+                    Ok(number) if number < self.peers.len() => number,
+                    // The timer.
+                    _ => continue,
+                };
                 let flags = event.flags;
                 if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
                     self.peers[number].receive(&self.template, &mut self.tally, Instant::now);

@@ -162,7 +162,7 @@ impl Peer {
         };
         let ticket = reply.id.and_then(|id| Ticket::read(&id.text()));
         let asked = ticket.and_then(|ticket| {
-            let slot = self.slots.get_mut(ticket.slot())?;
+            let slot = self.slots.get_mut(usize::from(ticket.slot()))?;
             slot.take_if(|asked| asked.ticket == ticket)
         });
         let Some(asked) = asked else {
@@ -171,7 +171,7 @@ impl Peer {
                 None => "a reply without an id".to_owned(),
             });
         };
-        self.free.push(asked.ticket.slot() as u16);
+        self.free.push(asked.ticket.slot());
         if !template.is_async() && self.last.replace(asked.ticket) > Some(asked.ticket) {
             tally.wrong(|| "a sync reply out of order".to_owned());
         }

@@ -26,8 +26,8 @@ impl Ticket {
         ours.then(|| u64::from_str_radix(text, 16).ok().map(Self)).flatten()
     }
 
-    pub(super) fn slot(self) -> usize {
-        usize::from(self.0 as u16)
+    pub(super) fn slot(self) -> u16 {
+        (self.0 & ((1 << SLOT_BITS) - 1)).try_into().unwrap_or(u16::MAX)
     }
 }
 

@@ -55,8 +55,14 @@ soak:
 		reload::unloading::code_that reload::state::no_update reload::proof
 
 # What it needs and is not there is installed or skipped; see bench/README.md.
-bench bench-flat bench-tail: build
-	@scripts/bench $(TARGET) $(@:bench-%=--%)
+bench: build
+	@scripts/bench $(TARGET)
+
+bench-flat: build
+	@scripts/bench $(TARGET) --flat
+
+bench-tail: build
+	@scripts/bench $(TARGET) --tail
 
 instructions:
 	@scripts/need cc valgrind

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,6 +20,7 @@ use super::{Words, progress};
 /// Connections that ask while the others are idle, and requests in flight over all of them.
 const ACTIVE: usize = 20;
 const IN_FLIGHT: usize = 60;
+const LOAD: Load = Load::async_(ACTIVE, IN_FLIGHT / ACTIVE);
 const CONNECTIONS: [usize; 5] = [1, 20, 100, 1000, 4000];
 const ROUTES: [usize; 3] = [1, 100, 10_000];
 const PLUGINS: [usize; 3] = [1, 10, 100];
@@ -77,41 +78,43 @@ struct Measure<'a> {
 impl Measure<'_> {
     /// The cost of a request to each host, played in turns.
     fn line(&self, of: &'static str, hosts: &[(usize, Peer)], method: &str) -> io::Result<Line> {
+        self.line_by(of, hosts, method, |_| LOAD)
+    }
+
+    /// As [`Measure::line`], with a load of its own for each host.
+    fn line_by(
+        &self,
+        of: &'static str,
+        hosts: &[(usize, Peer)],
+        method: &str,
+        load: impl Fn(usize) -> Load,
+    ) -> io::Result<Line> {
         let generator = Generator::framed(method);
         let mut runs = vec![Vec::new(); hosts.len()];
         for round in 1..=self.words.rounds {
             progress(format_args!("{of}: round {round} of {}", self.words.rounds));
-            for ((_, host), runs) in hosts.iter().zip(&mut runs) {
-                let load = Load::async_(ACTIVE, IN_FLIGHT / ACTIVE);
-                runs.push(self.driver.run(host, &generator, load, self.words.length())?.cpu_us());
+            for ((number, host), runs) in hosts.iter().zip(&mut runs) {
+                runs.push(self.driver.run(host, &generator, load(*number), self.words.length())?.cpu_us());
             }
         }
-        let spreads = hosts
-            .iter()
-            .zip(runs)
-            .filter_map(|((number, _), runs)| Some((*number as f64, Spread::of(runs)?)));
-        Ok(Line { of, points: spreads.collect() })
+        let points = hosts.iter().zip(runs);
+        let points = points.filter_map(|((number, _), runs)| Some((*number as f64, Spread::of(runs)?)));
+        Ok(Line { of, points: points.collect() })
     }
 
+    /// A host for each number, which has taken all its connections before anything is measured.
     fn connections(&self) -> io::Result<Line> {
-        let host = self.programs.host(0, "")?;
-        let generator = Generator::framed("device.status.update");
-        let mut runs = vec![Vec::new(); CONNECTIONS.len()];
-        for round in 1..=self.words.rounds {
-            progress(format_args!("connections: round {round} of {}", self.words.rounds));
-            for (connections, runs) in CONNECTIONS.into_iter().zip(&mut runs) {
-                let active = connections.min(ACTIVE);
-                let idle = connect(&host, connections - active)?;
-                let load = Load::async_(active, IN_FLIGHT / active);
-                runs.push(self.driver.run(&host, &generator, load, self.words.length())?.cpu_us());
-                drop(idle);
-            }
+        let (mut hosts, mut idle) = (Vec::new(), Vec::new());
+        for connections in CONNECTIONS {
+            progress(format_args!("opening {connections} connections"));
+            let host = self.programs.host(0, "")?;
+            idle.push(connect(&host, connections - connections.min(ACTIVE))?);
+            hosts.push((connections, host));
         }
-        let points = CONNECTIONS
-            .into_iter()
-            .zip(runs)
-            .filter_map(|(number, runs)| Some((number as f64, Spread::of(runs)?)));
-        Ok(Line { of: "connections", points: points.collect() })
+        self.line_by("connections", &hosts, "device.status.update", |connections| {
+            let active = connections.min(ACTIVE);
+            Load::async_(active, IN_FLIGHT / active)
+        })
     }
 
     fn routes(&self) -> io::Result<Line> {
@@ -144,8 +147,7 @@ impl Measure<'_> {
             progress(format_args!("uptime: slice {slice} of {SLICES}"));
             let mut runs = Vec::new();
             for _ in 0..self.words.rounds {
-                let load = Load::async_(ACTIVE, IN_FLIGHT / ACTIVE);
-                let run = self.driver.run(&host, &generator, load, self.words.length())?;
+                let run = self.driver.run(&host, &generator, LOAD, self.words.length())?;
                 served += run.report.results;
                 runs.push(run.cpu_us());
             }
@@ -192,32 +194,28 @@ impl Measure<'_> {
             self.words.length(),
         )?;
         let before = own_memory(host.pid())?;
-        let mut idle = connect(&host, IDLE)?;
-        // Each has been served once: what a connection allocates with its first request counts too.
-        for stream in &mut idle {
-            ask_once(stream)?;
-        }
+        // Each is served a heartbeat: what a connection allocates with its first frame counts too.
+        let idle = connect(&host, IDLE)?;
         let after = own_memory(host.pid())?;
+        drop(idle);
         Ok(after.saturating_sub(before) as f64 / IDLE as f64)
     }
 }
 
+/// So many connections, each of which the host has taken: a heartbeat went there and back.
 fn connect(host: &Peer, count: usize) -> io::Result<Vec<UnixStream>> {
-    (0..count).map(|_| UnixStream::connect(&host.socket)).collect()
-}
-
-/// A heartbeat there and back: the host has taken the connection.
-fn ask_once(stream: &mut UnixStream) -> io::Result<()> {
-    use std::io::{Read as _, Write as _};
     let heartbeat = [1, 0, 2, 0, 0, 0, 0];
-    let mut answer = [0; 7];
-    stream.write_all(&heartbeat)?;
-    stream.read_exact(&mut answer)?;
-    if answer == heartbeat {
-        Ok(())
-    } else {
-        Err(io::Error::other(format!("a heartbeat was answered by {answer:?}")))
-    }
+    (0..count)
+        .map(|_| {
+            let (mut stream, mut answer) = (UnixStream::connect(&host.socket)?, [0; 7]);
+            stream.write_all(&heartbeat)?;
+            stream.read_exact(&mut answer)?;
+            if answer != heartbeat {
+                return Err(io::Error::other(format!("a heartbeat was answered by {answer:?}")));
+            }
+            Ok(stream)
+        })
+        .collect()
 }
 
 fn panels(flat: &Flat) -> Vec<Panel> {

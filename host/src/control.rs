@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::dispatch::Dispatcher;
+use crate::recorder::Recorder;
 use crate::reload::Reloader;
 use crate::server::{Ending, Endpoint, Server, Sockets};
 
@@ -20,6 +21,8 @@ pub(crate) struct Serving {
     pub(crate) server: Server,
     pub(crate) sockets: Sockets,
     pub(crate) reloader: Reloader,
+    /// Closed once nothing of a plugin runs any more.
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) ending: watch::Receiver<Ending>,
     /// Told when all of it has ended.
     pub(crate) done: oneshot::Sender<io::Result<()>>,
@@ -72,13 +75,14 @@ fn run(
         if let Some(endpoint) = endpoint {
             tokio::spawn(endpoint.serve(watched));
         }
-        let Serving { server, sockets, reloader, ending, done } = begun.await.ok()?;
-        Some((server.run(sockets, ending).await, reloader, done))
+        let Serving { server, sockets, reloader, recorder, ending, done } = begun.await.ok()?;
+        Some((server.run(sockets, ending).await, reloader, recorder, done))
     });
     drop(runtime);
     drop(dispatcher);
-    if let Some((served, reloader, done)) = served.flatten() {
+    if let Some((served, reloader, recorder, done)) = served.flatten() {
         reloader.stop(RETIRE_LIMIT);
+        recorder.close();
         // Nobody waits when the host was dropped.
         let _ = done.send(served);
     }

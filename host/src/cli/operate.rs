@@ -67,7 +67,17 @@ struct Row {
     draining: Vec<u64>,
     retained: Vec<Retained>,
     unloaded: u64,
+    #[serde(default)]
+    deaths: Vec<RanAtDeath>,
     refused: Option<Refused>,
+}
+
+/// What of the plugin ran when a host died.
+#[derive(Debug, Deserialize)]
+struct RanAtDeath {
+    generation: u64,
+    method: String,
+    id: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,6 +120,10 @@ pub(crate) fn list(words: &List, config: Option<&Path>) -> ExitCode {
         for row in &rows {
             for Retained { generation, reason } in &row.retained {
                 text += &format!("{}: generation {generation} is retained: {reason}\n", row.name);
+            }
+            for RanAtDeath { generation, method, id } in &row.deaths {
+                let what = format!("generation {generation} ran {method} for the request {id:?}");
+                text += &format!("{}: when the host died, {what}\n", row.name);
             }
             if let Some(Refused { reason, detail }) = &row.refused {
                 text += &format!("{}: the newest file is refused: {reason}: {detail}\n", row.name);

@@ -30,6 +30,7 @@ use crate::config::{Config, Io, Limits, Timeouts};
 use crate::limits::{Budget, Permits};
 use crate::metrics::Metrics;
 use crate::plugin::{PluginFacts, Told};
+use crate::recorder::Recorder;
 
 /// What the configuration says of all connections alike; replaced whole.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ pub(crate) struct Dispatcher {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phases: Phases,
     started: Time,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
@@ -66,7 +68,7 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
-    pub(crate) fn new(rules: Rules) -> Arc<Self> {
+    pub(crate) fn new(rules: Rules, recorder: Arc<Recorder>) -> Arc<Self> {
         let limits = rules.limits.clone();
         Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(Table::empty()),
@@ -81,6 +83,7 @@ impl Dispatcher {
             metrics: Arc::default(),
             phases: Phases::starting(),
             started: Time::now(),
+            recorder,
         })
     }
 }
@@ -127,6 +130,8 @@ impl Told for Dispatcher {
             ("connections_open", self.connections.held() as u64),
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
+            ("deaths", self.recorder.deaths().len() as u64),
+            ("plugins_left_out", self.recorder.left_out_count() as u64),
         ];
         let mut counts = self.metrics.snapshot().counts();
         counts.extend(gauges);
@@ -135,6 +140,10 @@ impl Told for Dispatcher {
 
     fn plugins(&self) -> Vec<PluginFacts> {
         self.table.load().plugins()
+    }
+
+    fn unhealthy(&self) -> Vec<String> {
+        self.table.load().unhealthy()
     }
 
     fn methods(&self) -> Vec<String> {

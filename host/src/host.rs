@@ -5,22 +5,20 @@ use std::future::Future;
 use std::io;
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jackfield_plugin_api::Methods;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
+use crate::control::{Control, RETIRE_LIMIT, Serving};
 use crate::dispatch::{Dispatcher, Rules, Table};
 use crate::load::{Entry, Prober};
 use crate::plugin::{Calls, LocalPlugin, Nursery, System, Told};
 use crate::recorder::Recorder;
 use crate::reload::{ADMIN, Admin, Order, Orders, Plugins, ReloadAsked, Reloader};
-use crate::server::{BindError, Claims, Ending, Inherited, Pulse, Server};
-
-/// How long the plugins may take to stop once no request is left.
-const RETIRE_LIMIT: Duration = Duration::from_secs(5);
+use crate::server::{BindError, Claims, Ending, Endpoint, Inherited, Pulse, Server};
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +112,8 @@ impl Builder {
         dispatcher.doors.set(&config.listeners);
         let calls: Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
         let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
+        let endpoint = config.metrics.listen.as_ref().map(Endpoint::bind).transpose()?;
+        let control = Control::start(endpoint, Arc::clone(&dispatcher))?;
         let server = Server::start(threads, &dispatcher)?;
         let (orders, received) = Orders::channel();
         let nursery = Nursery::new(calls, Arc::clone(&recorder));
@@ -125,7 +125,6 @@ impl Builder {
         }
         plugins.load_all();
         dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin], &dispatcher.metrics.names)));
-        let runtime = Runtime::new()?;
         let sockets = match claims.bind() {
             Ok(sockets) => sockets,
             Err(error) => {
@@ -139,16 +138,7 @@ impl Builder {
         let reloader = Reloader::start(plugins, received)?;
         let (ending, watched) = watch::channel(Ending::Serve);
         let (done, ended) = oneshot::channel();
-        let control = move || {
-            let served = runtime.block_on(server.run(sockets, watched));
-            drop(runtime);
-            drop(dispatcher);
-            reloader.stop(RETIRE_LIMIT);
-            recorder.close();
-            // Nobody waits when the host was dropped.
-            let _ = done.send(served);
-        };
-        thread::Builder::new().name("control".into()).spawn(control)?;
+        control.serve(Serving { server, sockets, reloader, ending: watched, done });
         Ok(Host { ending, ended, orders, pulse: Arc::new(pulse), told })
     }
 
@@ -161,28 +151,6 @@ impl Builder {
         shutdown.await;
         host.stop().await?;
         Ok(())
-    }
-}
-
-/// The control thread's runtime. Dropped, it waits for nothing, so that a start that fails may be one of an async
-/// program: tokio's own would panic there.
-struct Runtime(Option<tokio::runtime::Runtime>);
-
-impl Runtime {
-    fn new() -> io::Result<Self> {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map(|runtime| Self(Some(runtime)))
-    }
-
-    fn block_on(&self, work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-        self.0.as_ref().map_or(Ok(()), |runtime| runtime.block_on(work))
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -17,20 +17,20 @@
 //! # }
 //! ```
 //!
-//! Imports run one way: `host → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`, `config`,
+//! Imports run one way: `host → control → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`, `config`,
 //! `clock`, `limits`, `metrics`, `log` and `recorder` are leaves.
 
 pub mod ask;
 mod clock;
 pub mod config;
 mod connection;
+mod control;
 mod dispatch;
 mod failpoint;
 mod host;
 mod limits;
 pub mod load;
 pub mod log;
-#[allow(dead_code, unused_imports, reason = "part of it is read by what comes next")]
 mod metrics;
 mod plugin;
 mod recorder;

@@ -63,8 +63,13 @@ pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
         "ready on {}",
         sockets.join(", ")
     );
+    let floods = logging.clone();
+    runtime.spawn(async move { floods.tell_of_floods().await });
+    let at_last = logging.clone();
     let running = Running { host, follower, logging, keeper };
-    match runtime.block_on(running.until_ended(signals, reloads)) {
+    let ended = runtime.block_on(running.until_ended(signals, reloads));
+    at_last.tell_now();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(SYSTEM, &error),
     }

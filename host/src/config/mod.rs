@@ -15,6 +15,7 @@ mod keys;
 mod limits;
 mod listener;
 mod log;
+mod metrics;
 mod plugins;
 mod position;
 mod route;
@@ -37,6 +38,7 @@ pub use keys::{KeyId, TrustedKey};
 pub use limits::{Limits, Timeouts};
 pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
+pub use metrics::{Endpoint, Metrics};
 pub use plugins::{Breaker, Deaths, PluginConfig, Plugins, Probation};
 pub use position::Place;
 pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
@@ -80,6 +82,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Where operators are answered; `None`: nowhere, as for a host inside another program that does not say so.
     pub admin: Option<Admin>,
+    /// Where what is counted can be asked for.
+    pub metrics: Metrics,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -98,6 +102,7 @@ impl Default for Config {
             plugin: BTreeMap::new(),
             routes: Vec::new(),
             admin: None,
+            metrics: Metrics::default(),
             log: Log::default(),
         }
     }
@@ -135,9 +140,14 @@ impl Config {
     fn read(root: Section<'_>, file: &Path) -> Config {
         let directory = file.parent().unwrap_or(Path::new(""));
         let listeners = listener::read(&root, directory);
+        let admin = admin::read(root.section("admin"), directory, &listeners);
+        let sockets = listeners.iter().map(|listener| listener.socket.as_path());
+        let sockets: Vec<_> = sockets.chain([admin.socket.as_path()]).collect();
+        let metrics = metrics::read(root.section("metrics"), directory, &sockets);
         let config = Config {
             file: Some(file.to_path_buf()),
-            admin: Some(admin::read(root.section("admin"), directory, &listeners)),
+            metrics,
+            admin: Some(admin),
             listeners,
             limits: limits::read_limits(root.section("limits")),
             timeouts: limits::read_timeouts(root.section("timeouts")),

@@ -96,8 +96,8 @@ fn the_shipped_configuration_is_the_defaults_and_an_example() {
     let place = config.listeners[0].place;
     assert_eq!(config.listeners, [Listener { place, ..beside.listeners[0].clone() }]);
     assert_eq!(
-        (&config.limits, &config.timeouts, &config.plugins, &config.log, &config.admin),
-        (&beside.limits, &beside.timeouts, &beside.plugins, &beside.log, &beside.admin)
+        (&config.limits, &config.timeouts, &config.plugins, &config.log, &config.admin, &config.metrics),
+        (&beside.limits, &beside.timeouts, &beside.plugins, &beside.log, &beside.admin, &beside.metrics)
     );
     assert_eq!(config.plugin["device"].settings, json!({ "history": 16 }));
     assert_eq!(config.plugin["journal"].settings, json!({ "directory": "run/journal" }));
@@ -119,7 +119,7 @@ fn the_shipped_configuration_is_the_defaults_and_an_example() {
 /// The keys of every section, taken from what a fault says of them.
 fn sections_with_keys() -> Vec<Vec<String>> {
     let text = "[[listener]]\nx=1\nallow={users=[0],x=1}\n[limits]\nx=1\n[timeouts]\nx=1\n[io]\nx=1\n[plugins]\nx=1\n[plugins.probation]\nx=1\n[plugins.deaths]\nx=1\n[admin]\nx=1\n[plugin.p]\nx=1\n[plugin.p.breaker]\nx=1\n\
-                [[route]]\nmethod='m'\nplugin='p'\nx=1\n[log]\nx=1\n";
+                [[route]]\nmethod='m'\nplugin='p'\nx=1\n[metrics]\nx=1\n[log]\nx=1\n";
     let keys = |line: &String| {
         let (_, known) = line.split_once("known here: ").expect("a fault of an unknown key");
         known
@@ -129,7 +129,7 @@ fn sections_with_keys() -> Vec<Vec<String>> {
             .collect()
     };
     let sections: Vec<Vec<String>> = faults(text).iter().map(keys).collect();
-    assert_eq!(sections.len(), 13);
+    assert_eq!(sections.len(), 14);
     sections
 }
 
@@ -175,6 +175,8 @@ timeout = "1s"
 max_in_flight = 3
 enabled = false
 allow.groups = ["root"]
+[metrics]
+listen = "[::1]:0"
 [log]
 level = "trace"
 format = "journald"
@@ -237,6 +239,9 @@ format = "journald"
         ..Route::to(Pattern::Exact("a.b".to_owned()), "a-1_B")
     };
     assert_eq!(config.routes, [route]);
+    assert_eq!(config.metrics.listen, Some(Endpoint::Tcp("[::1]:0".parse().unwrap())));
+    let unix = sound("[metrics]\nlisten = 'run/m.sock'").metrics;
+    assert_eq!(unix.listen, Some(Endpoint::Unix("etc/run/m.sock".into())));
     assert_eq!(config.log, Log { level: Level::Trace, format: Format::Journald });
 }
 

@@ -13,6 +13,8 @@ mod read;
 mod refusal;
 mod request;
 mod stir;
+mod trail;
+mod turn;
 mod watch;
 
 use std::cell::{Cell, RefCell};

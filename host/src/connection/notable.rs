@@ -55,11 +55,10 @@ impl Connection {
         }
         let call = &flight.call;
         // One that was not begun has waited for all of its time.
-        let queued = call.began().map_or(length, |began| began.since(flight.accepted));
-        let method = usize::try_from(call.method).ok().and_then(|place| call.generation.methods.get(place));
+        let queued = call.begun().map_or(length, |began| began.since(flight.accepted));
         let answered = Answered {
             id: call.facts.id.text(),
-            method: method.map_or("", |method| &method.name),
+            method: call.generation.method_name(call.method),
             generation: Some(&call.generation),
             queued,
             ran: length.saturating_sub(queued),

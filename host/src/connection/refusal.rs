@@ -57,6 +57,7 @@ impl Connection {
         } else {
             asked.fail(out, failure)
         };
+        self.tell_refused(id, failure, ended);
         self.answered(counted, asked_as, ended);
         if !self.is_notable(ended, Duration::ZERO) {
             return;

@@ -11,14 +11,13 @@ use jackfield_plugin_api::abi::{CallFacts, RequestId};
 use jackfield_protocol::{EnvelopeError, Kind, Request, Version, write_heartbeat};
 
 use super::Connection;
-use super::flight::{Accepted, Flight, Key, Turn};
+use super::flight::{Accepted, Turn};
 use super::mailbox::ToConnection;
 use super::notable::Answered;
 use super::refusal::AskedFor;
 use crate::clock::Time;
 use crate::dispatch::{Asked, Asker, Ended, Failure, Opened, Scarce, Table, Target, Unreachable};
 use crate::limits::{Permit, Permits};
-use crate::log::printable;
 use crate::metrics::{RequestKind, Total};
 use crate::plugin::Call;
 
@@ -193,15 +192,7 @@ impl Connection {
         let ended = self.run_here(target, &facts, params, asked, out, now);
         let length = now.since(accepted);
         self.thread.cells.ran(target.counted, length);
-        tracing::debug!(
-            conn = self.number,
-            id = %printable(facts.id.text()),
-            method = %request.method,
-            plugin = &*target.generation.identity.plugin,
-            generation = target.generation.identity.number,
-            ?ended,
-            "answered"
-        );
+        self.tell_ran_here(target, &facts, length, ended);
         self.answered(target.counted, asked_as, ended);
         if self.is_notable(ended, length) {
             let (id, generation) = (facts.id.text(), Some(&*target.generation));
@@ -210,7 +201,7 @@ impl Connection {
         }
     }
 
-    fn run_here(
+    pub(super) fn run_here(
         &mut self,
         target: &Target,
         facts: &CallFacts<'_>,
@@ -273,14 +264,7 @@ impl Connection {
             cancelled: AtomicBool::new(false),
         };
         let plugin = &target.generation.identity.plugin;
-        tracing::debug!(
-            conn = self.number,
-            id = %printable(facts.id.text()),
-            method = %request.method,
-            plugin = &**plugin,
-            generation = target.generation.identity.number,
-            "accepted"
-        );
+        self.tell_accepted(target, &facts);
         let answer = Box::new(ToConnection {
             mailbox: Arc::clone(&self.mailbox),
             key: self.flights.next_key(),
@@ -304,79 +288,6 @@ impl Connection {
             self.flights.queue(Turn::Call(key));
         } else {
             self.start(key, out, now);
-        }
-    }
-
-    /// Starts a request in flight on a thread of its generation.
-    fn start(&mut self, key: Key, out: &mut Vec<u8>, now: Time) {
-        let Some(flight) = self.flights.get(key) else { return };
-        let call = Arc::clone(&flight.call);
-        let is_sync = flight.kind == Kind::Sync;
-        match call.generation.submit(&call, flight.run) {
-            Ok(()) if is_sync => self.flights.running = Some(key),
-            Ok(()) => {}
-            Err(why) => {
-                call.cancel();
-                self.end(key, &Failure::not_taken(why, &call.generation.identity.plugin), out, now);
-            }
-        }
-    }
-
-    /// Answers a request in flight with a failure. Was it not begun at all, its time is no time of its method's.
-    fn end(&mut self, key: Key, failure: &Failure, out: &mut Vec<u8>, now: Time) {
-        let Some(flight) = self.flights.remove(key) else { return };
-        let ended = self.asked(flight.version, flight.kind, flight.id.as_deref()).fail(out, failure);
-        if failure.rejection().is_some() {
-            self.rejected(failure);
-            self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
-            self.note_flight(&flight, ended, now);
-        } else {
-            self.ran(&flight, ended, now);
-        }
-    }
-
-    /// Counts the reply to a request that was in flight.
-    pub(super) fn ran(&mut self, flight: &Flight, ended: Ended, now: Time) {
-        self.thread.cells.ran(flight.counted, now.since(flight.accepted));
-        self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
-        self.note_flight(flight, ended, now);
-    }
-
-    /// Lets sync requests have their turn until one of them runs elsewhere.
-    pub(super) fn next_turn(&mut self, out: &mut Vec<u8>, now: Time) {
-        let mut now = now;
-        while let Some(turn) = self.flights.next_turn() {
-            let key = match turn {
-                Turn::Reply(frame) => {
-                    out.extend_from_slice(&frame);
-                    continue;
-                }
-                Turn::Call(key) => key,
-            };
-            let Some(flight) = self.flights.get(key) else { continue };
-            if flight.expired || flight.deadline <= now {
-                let failure = self.too_late(flight.timeout);
-                flight.call.cancel();
-                self.end(key, &failure, out, now);
-            } else if flight.run == Run::Inline {
-                let Some(flight) = self.flights.remove(key) else { continue };
-                let call = &flight.call;
-                let target = Target {
-                    generation: Arc::clone(&call.generation),
-                    method: call.method,
-                    counted: flight.counted,
-                    declared: flight.run,
-                    timeout: flight.timeout,
-                    permits: None,
-                    allow: None,
-                    held: None,
-                };
-                let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());
-                let ended = self.run_here(&target, &call.facts, &call.params, asked, out, &mut now);
-                self.ran(&flight, ended, now);
-            } else {
-                self.start(key, out, now);
-            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod doors;
 mod failure;
 mod gate;
 mod nested;
+mod report;
 mod slot;
 mod stats;
 mod table;
@@ -20,9 +21,11 @@ pub(crate) use doors::Doors;
 pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
+pub(crate) use report::{Phase, Phases};
 pub(crate) use stats::{Slowest, Stats};
 pub(crate) use table::{Asker, Held, RoutePermits, Table, Target, Unreachable};
 
+use crate::clock::Time;
 use crate::config::{Config, Io, Limits, Timeouts};
 use crate::limits::{Budget, Permits};
 use crate::metrics::Metrics;
@@ -56,6 +59,8 @@ pub(crate) struct Dispatcher {
     pub(crate) doors: Doors,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) recorder: Arc<Recorder>,
+    pub(crate) phases: Phases,
+    started: Time,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
@@ -77,6 +82,8 @@ impl Dispatcher {
             doors: Doors::new(),
             metrics: Arc::default(),
             recorder,
+            phases: Phases::starting(),
+            started: Time::now(),
         })
     }
 }

@@ -95,6 +95,7 @@ impl Histogram {
     /// The length that this part of all is not longer than, `0.5` being the median; `None` when there is none.
     ///
     /// The right one is at most an eighth shorter; what is longer than 69 s counts as 69 s.
+    #[allow(dead_code, reason = "for who shows percentiles and rates")]
     pub(crate) fn quantile(&self, part: f64) -> Option<Duration> {
         let count = self.count();
         if count == 0 {
@@ -112,6 +113,7 @@ impl Histogram {
     }
 
     /// What has come since `earlier`, which is of the same host and method.
+    #[allow(dead_code, reason = "for who shows percentiles and rates")]
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut more = self.clone();
         for (bucket, before) in more.buckets.iter_mut().zip(&*earlier.buckets) {

@@ -22,8 +22,8 @@ pub(crate) struct Gauges {
     pub(crate) plugins: Vec<PluginGauges>,
     /// Log lines that a limit kept back.
     pub(crate) log_dropped: u64,
-    /// Since the host started, in milliseconds.
-    pub(crate) uptime_ms: u64,
+    /// Since the host started.
+    pub(crate) uptime: std::time::Duration,
 }
 
 /// How a plugin that serves is.
@@ -109,7 +109,7 @@ pub(crate) fn page(snapshot: &Snapshot, gauges: &Gauges) -> String {
     requests(&mut page, snapshot);
     clients(&mut page, snapshot, gauges);
     plugins(&mut page, snapshot, gauges);
-    host(&mut page, snapshot, gauges);
+    host(&mut page, gauges);
     page.0
 }
 
@@ -218,13 +218,13 @@ fn plugins(page: &mut Page, snapshot: &Snapshot, gauges: &Gauges) {
     }
 }
 
-fn host(page: &mut Page, _snapshot: &Snapshot, gauges: &Gauges) {
+fn host(page: &mut Page, gauges: &Gauges) {
     page.counter(
         "ipc_log_dropped_total",
         "Log lines that were counted and not written, for there were too many.",
     )
     .sample(&[], gauges.log_dropped);
-    let uptime = Seconds(u128::from(gauges.uptime_ms) * 1_000_000);
+    let uptime = Seconds(gauges.uptime.as_nanos());
     page.gauge("ipc_uptime_seconds", "Since the host started.").sample(&[], uptime);
     page.gauge("ipc_build_info", "1; the version is in the label.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);

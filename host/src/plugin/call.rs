@@ -34,8 +34,8 @@ pub(crate) struct Call {
     /// The route's permit, held until the handler has really ended.
     pub(crate) _permit: Option<Permit>,
     state: AtomicU8,
-    /// When it was claimed, by the clock; 0 as long as it is not.
-    began: AtomicU64,
+    /// When it was begun, in the clock's nanoseconds; 0 before that.
+    begun: AtomicU64,
     run: Run,
     /// Wakes the task of an `async` call, so that it sees that it is cancelled.
     task: OnceLock<Waker>,
@@ -62,7 +62,7 @@ impl Call {
             answer,
             _permit: permit,
             state: AtomicU8::new(WAITING),
-            began: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
             run,
             task: OnceLock::new(),
         })
@@ -85,22 +85,23 @@ impl Call {
 
     /// The right to run it; `false` when it was cancelled or waited past its deadline.
     pub(super) fn claim(&self) -> bool {
-        let now = Time::now().0;
-        if now >= self.facts.deadline {
+        let now = Time::now();
+        if now.0 >= self.facts.deadline {
             self.state.store(OVER, Ordering::Release);
             return false;
         }
-        let claimed =
-            self.state.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if claimed {
-            self.began.store(now, Ordering::Relaxed);
-        }
-        claimed
+        self.begins(now);
+        self.state.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// When it was begun, if it was.
-    pub(crate) fn began(&self) -> Option<Time> {
-        Some(self.began.load(Ordering::Relaxed)).filter(|began| *began > 0).map(Time)
+    /// It is begun.
+    pub(crate) fn begins(&self, now: Time) {
+        self.begun.store(now.0, Ordering::Relaxed);
+    }
+
+    /// When it was begun; `None` when it still waits, or never was.
+    pub(crate) fn begun(&self) -> Option<Time> {
+        Some(Time(self.begun.load(Ordering::Relaxed))).filter(|begun| begun.0 > 0)
     }
 
     /// Nobody waits for it any more: it never starts, or its future is dropped, or its result is.

@@ -223,7 +223,7 @@ impl Generation {
         if let CallEnd::Panicked(text) = &end {
             let Identity { plugin, number, .. } = &self.identity;
             tracing::error!(
-                id = %printable(facts.id.text()),
+                id = &*printable(facts.id.text()),
                 method = self.method_name(method),
                 plugin = &**plugin,
                 generation = number,

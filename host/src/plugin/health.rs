@@ -121,6 +121,14 @@ impl Generation {
         }
     }
 
+    /// Why its calls are not begun, if they are not.
+    pub(crate) fn unwell(&self) -> Option<&'static str> {
+        if !self.breaker.is_closed() {
+            return Some("it fails too often and is refused for a while");
+        }
+        (!self.health().is_well).then_some("all of its threads are lost to calls that do not end")
+    }
+
     /// What an operator must know of it: lost threads, whether it is refused, methods that were moved.
     pub(crate) fn health(&self) -> Health {
         let (lost_threads, has_threads) = self.workers.as_ref().map_or((0, true), Workers::lost);

@@ -8,6 +8,7 @@ use jackfield_plugin_api::{Error, Level};
 
 use super::executor::Executor;
 use crate::clock::Time;
+use crate::log::{OF_PLUGINS, printable};
 
 /// Who carries calls from one plugin to another's methods; dispatch, given in when it exists.
 pub(crate) trait Calls: Send + Sync + 'static {
@@ -60,25 +61,26 @@ impl HostServices {
 impl Services for HostServices {
     fn log_enabled(&self, level: Level) -> bool {
         match level {
-            Level::Error => tracing::enabled!(target: "jackfield::plugin", tracing::Level::ERROR),
-            Level::Warn => tracing::enabled!(target: "jackfield::plugin", tracing::Level::WARN),
-            Level::Info => tracing::enabled!(target: "jackfield::plugin", tracing::Level::INFO),
-            Level::Debug => tracing::enabled!(target: "jackfield::plugin", tracing::Level::DEBUG),
-            Level::Trace => tracing::enabled!(target: "jackfield::plugin", tracing::Level::TRACE),
+            Level::Error => tracing::enabled!(target: OF_PLUGINS, tracing::Level::ERROR),
+            Level::Warn => tracing::enabled!(target: OF_PLUGINS, tracing::Level::WARN),
+            Level::Info => tracing::enabled!(target: OF_PLUGINS, tracing::Level::INFO),
+            Level::Debug => tracing::enabled!(target: OF_PLUGINS, tracing::Level::DEBUG),
+            Level::Trace => tracing::enabled!(target: OF_PLUGINS, tracing::Level::TRACE),
         }
     }
 
     fn log(&self, level: Level, line: &str) {
         let plugin = &*self.plugin;
         let generation = self.generation;
-        // What a plugin writes may hold what a client sent: control characters must not reach a terminal.
-        let line = crate::log::printable(&line[..line.floor_char_boundary(LONGEST_LINE)]);
+        // What a plugin writes may hold what a client sent: control characters must not reach a terminal, whatever the
+        // subscriber is.
+        let line = printable(&line[..line.floor_char_boundary(LONGEST_LINE)]);
         match level {
-            Level::Error => tracing::error!(target: "jackfield::plugin", plugin, generation, "{line}"),
-            Level::Warn => tracing::warn!(target: "jackfield::plugin", plugin, generation, "{line}"),
-            Level::Info => tracing::info!(target: "jackfield::plugin", plugin, generation, "{line}"),
-            Level::Debug => tracing::debug!(target: "jackfield::plugin", plugin, generation, "{line}"),
-            Level::Trace => tracing::trace!(target: "jackfield::plugin", plugin, generation, "{line}"),
+            Level::Error => tracing::error!(target: OF_PLUGINS, plugin, generation, "{line}"),
+            Level::Warn => tracing::warn!(target: OF_PLUGINS, plugin, generation, "{line}"),
+            Level::Info => tracing::info!(target: OF_PLUGINS, plugin, generation, "{line}"),
+            Level::Debug => tracing::debug!(target: OF_PLUGINS, plugin, generation, "{line}"),
+            Level::Trace => tracing::trace!(target: OF_PLUGINS, plugin, generation, "{line}"),
         }
     }
 

@@ -5,18 +5,18 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Orders;
 use super::order::{Order, Verdict};
 use super::retire::Retirer;
-use super::sighting::{Change, Look, Sightings};
+use super::sighting::{Change, Look, Sightings, is_early};
 use super::slot::Slot;
 use super::transaction::Prepared;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Held, RoutePermits, Table};
 use crate::failpoint;
-use crate::load::{Prober, Reason, Refused, Staged, Stamp, plugin_name};
+use crate::load::{Prober, Reason, Refused, Staged, plugin_name};
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{Generation, Identity, LocalPlugin, Nursery, Turnover};
 use crate::recorder::LeftOut;
@@ -365,15 +365,6 @@ fn is_of_the_moment(verdict: &Verdict) -> bool {
 /// What a file that is just being written or renamed looks like.
 fn is_passing(reason: Reason) -> bool {
     matches!(reason, Reason::ChangedWhileRead | Reason::NotFound)
-}
-
-/// How long a file and its signature must have been at rest before they are told not to belong together: they are two
-/// files, and one of them comes first.
-const PAIR: Duration = Duration::from_secs(1);
-
-/// Whether the signature may well be on its way.
-fn is_early(reason: Reason, stamp: Option<Stamp>) -> bool {
-    reason.is_of_the_signature() && stamp.is_none_or(|stamp| !stamp.is_at_rest_for(PAIR))
 }
 
 fn nothing(plugin: &str) -> Verdict {

@@ -9,6 +9,7 @@ pub(super) fn tell(before: &Config, after: &Config) {
         ("[admin]", before.admin != after.admin),
         ("plugins.directory", before.plugins.directory != after.plugins.directory),
         ("[plugins.deaths]", before.plugins.deaths != after.plugins.deaths),
+        ("metrics.listen", before.metrics != after.metrics),
         ("log.format", before.log.format != after.log.format),
     ];
     for (part, _) in parts.into_iter().filter(|(_, differs)| *differs) {

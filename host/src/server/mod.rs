@@ -1,6 +1,7 @@
 //! Sockets, the threads that serve them, and the end of both: stop accepting, answer what is in flight, go.
 
 mod accept;
+mod endpoint;
 mod held;
 mod inherited;
 mod io_thread;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
+pub(crate) use self::endpoint::Endpoint;
 use self::held::HeldWatch;
 pub use self::inherited::{InheritError, Inherited};
 use self::io_thread::{IoThread, Order};
@@ -25,7 +27,7 @@ use self::listener::{Bound, Claim};
 pub use self::pulse::{Faint, Pulse};
 use self::threads::Threads;
 use crate::config::{Admin, Listener};
-use crate::dispatch::{Dispatcher, RunInline};
+use crate::dispatch::{Dispatcher, Phase, RunInline};
 use crate::plugin::Turnover;
 
 /// How often a drain looks whether the threads have ended.
@@ -132,8 +134,10 @@ impl Server {
             acceptors.spawn(async move { acceptor.run().await });
         }
         acceptors.spawn(HeldWatch::new(&self.threads, &self.dispatcher).run());
+        self.dispatcher.phases.enter(Phase::Serving);
         // The sender going away is an end as well.
         let _ = ending.wait_for(|ending| *ending > Ending::Serve).await;
+        self.dispatcher.phases.enter(Phase::Draining);
         acceptors.shutdown().await;
         for acceptor in accepting.into_iter().filter_map(Arc::into_inner) {
             acceptor.close().await;

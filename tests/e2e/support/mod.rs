@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod pseudo_terminal;
+pub(crate) mod scrape;
 pub(crate) mod scratch;
 pub(crate) mod signer;
 pub(crate) mod user;

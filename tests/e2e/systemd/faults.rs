@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::customers::Customers;
 use super::machine::{Machine, SOCKET};
+use crate::support::peer::PLUGIN_PANICKED;
 use crate::support::{CEILING, until};
 
 /// How often it ends by itself, each time in the next of several ways; `JACKFIELD_TEST_CRASHES` says otherwise.
@@ -129,4 +130,24 @@ pub(super) fn journalled(machine: &Machine) {
     let found = entries().into_iter().find(is_of_it).expect("it is there");
     assert_eq!(found["JACKFIELD_REASON"], "start-failed", "{found}");
     std::fs::remove_file(machine.path("/usr/lib/jackfield/plugins/start_fails.so")).expect("it is there");
+    machine.add_plugin("panics");
+    let mut peer = machine.peer();
+    // Until it is loaded, there is no such method.
+    until("a method panics", || {
+        peer.ask_async("a\nMESSAGE=forged\u{1b}b", "vice.panic", &Value::Null);
+        peer.receive().code() == Some(PLUGIN_PANICKED)
+    });
+    let is_of_it =
+        |entry: &Value| entry["MESSAGE"].as_str().is_some_and(|text| text.starts_with("a method panicked: "));
+    until("the panic is in the journal", || entries().iter().any(is_of_it));
+    let found = entries().into_iter().find(is_of_it).expect("it is there");
+    assert_eq!(found["JACKFIELD_PLUGIN"], "panics", "{found}");
+    assert_eq!(found["JACKFIELD_METHOD"], "vice.panic", "{found}");
+    assert!(
+        found["JACKFIELD_GENERATION"].as_str().is_some_and(|number| number.parse::<u64>().is_ok()),
+        "{found}"
+    );
+    // Text, and not bytes, as which the journal shows what is not.
+    assert_eq!(found["JACKFIELD_ID"], "a\\nMESSAGE=forged\\u{1b}b", "{found}");
+    std::fs::remove_file(machine.path("/usr/lib/jackfield/plugins/panics.so")).expect("it is there");
 }

@@ -1,12 +1,18 @@
 //! The log: what is written where, and how text from outside is made harmless first.
 
-use std::borrow::Cow;
+mod clean;
+mod flood;
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer as _, Registry, fmt, registry, reload};
 
+pub(crate) use self::clean::printable;
+pub(crate) use self::flood::{OF_PLUGINS, dropped};
+
+use self::clean::Cleaned;
+use self::flood::Flood;
 use crate::config::{Format, Level, Log};
 
 /// Why the log could not be set up.
@@ -24,13 +30,27 @@ pub enum LogError {
 
 /// The log of a program, to say later what it writes.
 #[derive(Clone)]
-pub struct Logging(reload::Handle<LevelFilter, Registry>);
+pub struct Logging {
+    level: reload::Handle<LevelFilter, Registry>,
+    flood: Flood,
+}
 
 impl Logging {
     /// Writes what is at least as severe as this from now on.
     pub fn set_level(&self, level: Level) {
         // It fails only when the subscriber has gone, and then nothing is written anyway.
-        let _ = self.0.modify(|filter| *filter = filter_of(level));
+        let _ = self.level.modify(|filter| *filter = filter_of(level));
+    }
+
+    /// Writes a line for each flood of lines that was cut short, a second after it began, for ever. Needs tokio's
+    /// clock; without it, lines are dropped and counted all the same.
+    pub async fn tell_of_floods(&self) {
+        self.flood.keep_telling().await;
+    }
+
+    /// As [`Logging::tell_of_floods`], at once: for the end.
+    pub fn tell_now(&self) {
+        self.flood.tell();
     }
 }
 
@@ -63,34 +83,8 @@ pub fn start(log: &Log) -> Result<Logging, LogError> {
         }
     };
     let (filter, handle) = reload::Layer::new(filter_of(log.level));
-    registry().with(layer.with_filter(filter)).try_init()?;
-    Ok(Logging(handle))
-}
-
-/// Text from outside with every control character spelled out, so that it can neither move a terminal's cursor nor
-/// begin a line of its own.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let spelled = text.chars().fold(String::with_capacity(text.len() + 16), |mut spelled, c| {
-        if c.is_control() {
-            spelled.extend(c.escape_default());
-        } else {
-            spelled.push(c);
-        }
-        spelled
-    });
-    Cow::Owned(spelled)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::printable;
-
-    #[test]
-    fn control_characters_are_spelled_out() {
-        assert_eq!(printable("plain text, ünïcode"), "plain text, ünïcode");
-        assert_eq!(printable("a\nb\u{1b}[31mc\u{9b}"), "a\\nb\\u{1b}[31mc\\u{9b}");
-    }
+    let flood = Flood::default();
+    let cleaned = Cleaned { inner: layer, flood: flood.clone() };
+    registry().with(cleaned.with_filter(filter)).try_init()?;
+    Ok(Logging { level: handle, flood })
 }

@@ -1,0 +1,93 @@
+//! `/readyz` says no, and why, while plugins are loaded, while the host drains, and while a plugin is not well.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::peer::PLUGIN_UNAVAILABLE;
+use crate::support::scrape::{Scrape, address, get};
+use crate::support::{HostProcess, until};
+
+#[track_caller]
+fn not_ready(address: &str, why: &str) {
+    let said = get(address, "/readyz");
+    assert_eq!((said.status, said.body.as_str()), (503, format!("{why}\n").as_str()));
+    assert_eq!(get(address, "/healthz").status, 200, "alive it is");
+}
+
+#[test]
+fn not_before_the_plugins_are_loaded() {
+    let config = "[metrics]\nlisten = \"127.0.0.1:0\"\n[plugins]\nprobe = \"3s\"";
+    let host = HostProcess::builder().plugin("start_hangs").config(config).spawn();
+    let address = address(&host);
+    not_ready(&address, "starting: plugins are being loaded");
+    Scrape::of(&address);
+    until("it is ready", || get(&address, "/readyz").status == 200);
+    host.peer().assert_usable();
+}
+
+#[test]
+fn not_once_it_drains() {
+    let mut host = super::host(&["sleeps"], "");
+    let address = address(&host);
+    let mut peer = host.peer();
+    peer.ask("sleep.deaf", &Value::Null);
+    until("it is in flight", || Scrape::of(&address).value("ipc_in_flight", &[]) == 1);
+    host.signal(Signal::TERM);
+    until("it drains", || get(&address, "/readyz").status == 503);
+    not_ready(&address, "draining: the host ends");
+    let scrape = Scrape::of(&address);
+    assert_eq!((scrape.value("ipc_in_flight", &[]), scrape.value("ipc_connections", &[])), (1, 1));
+    host.signal(Signal::TERM);
+    assert!(host.wait().success());
+    peer.receive();
+}
+
+#[test]
+fn not_while_a_plugin_fails_too_often() {
+    let config = "[plugins.probation]\ncalls = 0\n[plugin.panics.breaker]\nfailures = 3\nopen = \"2s\"";
+    let host = super::host(&["panics", "echoes"], config);
+    let address = address(&host);
+    assert_eq!(get(&address, "/readyz").status, 200);
+    let mut peer = host.peer();
+    until("it is refused", || {
+        peer.call("vice.panic_inline", &Value::Null).code() == Some(PLUGIN_UNAVAILABLE)
+    });
+    let said = get(&address, "/readyz");
+    assert_eq!(said.status, 503);
+    let (plugin, why) = said.body.split_once(", ").unwrap();
+    assert_eq!(plugin, "plugin panics");
+    assert!(why.ends_with(": it fails too often and is refused for a while\n"), "{why}");
+    let scrape = Scrape::of(&address);
+    let healthy = |plugin| scrape.value("ipc_plugin_healthy", &[("plugin", plugin)]);
+    assert_eq!((healthy("panics"), healthy("echoes")), (0, 1));
+    assert!(scrape.value("ipc_rejected_total", &[("reason", "plugin_unavailable")]) >= 1);
+}
+
+#[test]
+fn not_while_a_plugin_has_no_thread_left() {
+    let config = r#"
+        [plugin.counts]
+        threads = 1
+        spare_threads = 0
+        [plugin.counts.breaker]
+        failures = 0
+        [[route]]
+        method = "counts.held"
+        plugin = "counts"
+        timeout = "50ms"
+    "#;
+    let host = super::host(&["counts"], config);
+    let address = address(&host);
+    let mut peer = host.peer();
+    until("its thread is lost", || {
+        // On a busy machine its time may be over before a thread has begun it: then none is lost.
+        peer.call("counts.held", &json!(null));
+        get(&address, "/readyz").status == 503
+    });
+    let said = get(&address, "/readyz");
+    assert!(said.body.starts_with("plugin counts, generation "), "{said:?}");
+    assert!(said.body.ends_with(": all of its threads are lost to calls that do not end\n"), "{said:?}");
+    assert_eq!(Scrape::of(&address).value("ipc_plugin_lost_threads", &[("plugin", "counts")]), 1);
+    peer.result("counts.release", &Value::Null);
+    until("it is ready again", || get(&address, "/readyz").status == 200);
+}

@@ -11,6 +11,7 @@ mod call;
 mod cli;
 mod clients;
 mod containment;
+mod crowds;
 mod dev;
 mod documents;
 mod embedded;

@@ -135,7 +135,7 @@ impl Connection {
         if self.thread.draining.get() {
             return Err(Failure::GoingAway);
         }
-        if self.thread.dispatcher.budget.is_spent() {
+        if self.thread.dispatcher.budget.is_spent() && !self.manner.admin && self.holds_anything() {
             return Err(Failure::Overloaded("the bytes that may be buffered are all held"));
         }
         table.find(&request.method)
@@ -214,7 +214,9 @@ impl Connection {
         now: Time,
     ) {
         let id = request.id.map(|id| id.as_json());
-        let Some(permit) = self.thread.dispatcher.in_flight.take() else {
+        let dispatcher = &self.thread.dispatcher;
+        let permits = if self.manner.admin { &dispatcher.operators_in_flight } else { &dispatcher.in_flight };
+        let Some(permit) = permits.take() else {
             self.fail(version, kind, id, &Failure::Overloaded("too many requests are in flight"), out);
             return;
         };

@@ -89,7 +89,8 @@ impl Acceptor {
     fn place(&self, stream: UnixStream) {
         let counters = &self.dispatcher.counters;
         let manner = self.bound.manner();
-        let Some(permit) = self.dispatcher.connections.take() else {
+        let permits = if manner.admin { &self.dispatcher.operators } else { &self.dispatcher.connections };
+        let Some(permit) = permits.take() else {
             counters.connections_refused.add(1);
             let mut notice = Vec::new();
             let asked =

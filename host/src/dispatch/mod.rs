@@ -63,8 +63,16 @@ pub(crate) struct Dispatcher {
     started: Time,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
+    /// Operators' connections: a flood of clients does not keep them out.
+    pub(crate) operators: Arc<Permits>,
+    /// Operators' requests in flight.
+    pub(crate) operators_in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
 }
+
+/// How many connections operators have open at once, and requests in flight: commands typed by people, and those who
+/// watch. They are counted apart, so that whoever is to mend an overloaded host reaches it.
+const OPERATORS: usize = 64;
 
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
@@ -77,6 +85,8 @@ impl Dispatcher {
             me: me.clone(),
             connections: Permits::new(limits.connections),
             in_flight: Permits::new(limits.in_flight),
+            operators: Permits::new(OPERATORS),
+            operators_in_flight: Permits::new(OPERATORS),
             budget: Budget::new(limits.buffers),
             rules: ArcSwap::from_pointee(rules),
             doors: Doors::new(),

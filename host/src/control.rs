@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::dispatch::Dispatcher;
-use crate::recorder::Recorder;
 use crate::reload::Reloader;
 use crate::server::{Ending, Endpoint, Server, Sockets};
 
@@ -21,8 +20,6 @@ pub(crate) struct Serving {
     pub(crate) server: Server,
     pub(crate) sockets: Sockets,
     pub(crate) reloader: Reloader,
-    /// Closed once nothing of a plugin runs any more.
-    pub(crate) recorder: Arc<Recorder>,
     pub(crate) ending: watch::Receiver<Ending>,
     /// Told when all of it has ended.
     pub(crate) done: oneshot::Sender<io::Result<()>>,
@@ -70,17 +67,17 @@ fn run(
     dispatcher: Arc<Dispatcher>,
     begun: oneshot::Receiver<Serving>,
 ) {
-    let watched = Arc::clone(&dispatcher);
+    let (watched, recorder) = (Arc::clone(&dispatcher), Arc::clone(&dispatcher.recorder));
     let served = runtime.block_on(async move {
         if let Some(endpoint) = endpoint {
             tokio::spawn(endpoint.serve(watched));
         }
-        let Serving { server, sockets, reloader, recorder, ending, done } = begun.await.ok()?;
-        Some((server.run(sockets, ending).await, reloader, recorder, done))
+        let Serving { server, sockets, reloader, ending, done } = begun.await.ok()?;
+        Some((server.run(sockets, ending).await, reloader, done))
     });
     drop(runtime);
     drop(dispatcher);
-    if let Some((served, reloader, recorder, done)) = served.flatten() {
+    if let Some((served, reloader, done)) = served.flatten() {
         reloader.stop(RETIRE_LIMIT);
         recorder.close();
         // Nobody waits when the host was dropped.

@@ -138,7 +138,7 @@ impl Builder {
         let reloader = Reloader::start(plugins, received)?;
         let (ending, watched) = watch::channel(Ending::Serve);
         let (done, ended) = oneshot::channel();
-        control.serve(Serving { server, sockets, reloader, recorder, ending: watched, done });
+        control.serve(Serving { server, sockets, reloader, ending: watched, done });
         Ok(Host { ending, ended, orders, pulse: Arc::new(pulse), told })
     }
 

@@ -12,6 +12,7 @@ mod call;
 mod cli;
 mod clients;
 mod containment;
+mod crowds;
 mod deaths;
 mod dev;
 mod documents;

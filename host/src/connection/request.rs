@@ -157,7 +157,7 @@ impl Connection {
         if self.thread.draining.get() {
             return refused(Failure::GoingAway);
         }
-        if self.thread.dispatcher.budget.is_spent() {
+        if self.thread.dispatcher.budget.is_spent() && !self.manner.admin && self.holds_anything() {
             return refused(Failure::Overloaded(Scarce::Buffers));
         }
         let found = table.find(&request.method, Asker::Client(self.caller.peer()));
@@ -242,7 +242,9 @@ impl Connection {
         now: Time,
     ) {
         let id = request.id.map(|id| id.as_json());
-        let Some(permit) = self.thread.dispatcher.in_flight.take() else {
+        let dispatcher = &self.thread.dispatcher;
+        let permits = if self.manner.admin { &dispatcher.operators_in_flight } else { &dispatcher.in_flight };
+        let Some(permit) = permits.take() else {
             let failure = Failure::Overloaded(Scarce::InFlight);
             self.fail(
                 AskedFor { counted: target.counted, method: &request.method },

@@ -58,13 +58,21 @@ pub(crate) struct Dispatcher {
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) doors: Doors,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) phases: Phases,
     started: Time,
-    pub(crate) recorder: Arc<Recorder>,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
+    /// Operators' connections: a flood of clients does not keep them out.
+    pub(crate) operators: Arc<Permits>,
+    /// Operators' requests in flight.
+    pub(crate) operators_in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
 }
+
+/// How many connections operators have open at once, and requests in flight: commands typed by people, and those who
+/// watch. They are counted apart, so that whoever is to mend an overloaded host reaches it.
+const OPERATORS: usize = 64;
 
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
@@ -77,13 +85,15 @@ impl Dispatcher {
             me: me.clone(),
             connections: Permits::new(limits.connections),
             in_flight: Permits::new(limits.in_flight),
+            operators: Permits::new(OPERATORS),
+            operators_in_flight: Permits::new(OPERATORS),
             budget: Budget::new(limits.buffers),
             rules: ArcSwap::from_pointee(rules),
             doors: Doors::new(),
             metrics: Arc::default(),
+            recorder,
             phases: Phases::starting(),
             started: Time::now(),
-            recorder,
         })
     }
 }

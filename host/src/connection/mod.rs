@@ -38,7 +38,7 @@ use self::stir::Stir;
 use crate::clock::{Alarm, Time, Wakes};
 use crate::dispatch::{Dispatcher, Opened, Rules, Table};
 use crate::limits::{Permit, Share};
-use crate::metrics::{Caller, Cells, Total};
+use crate::metrics::{Caller, Cells, Peer, Total};
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
 const READ: usize = 64 * 1024;
@@ -131,6 +131,8 @@ pub(crate) struct Connection {
     alarm: Alarm,
     /// Its place among those that are shown.
     caller: Caller,
+    /// Who that is, at hand for each request; `None` when the kernel would not say.
+    peer: Option<Peer>,
     /// Since when a frame has been begun and not finished, and how many bytes came since.
     frame_begun: Option<(Time, u64)>,
     /// Bytes that the frame at the front of the inbox needs in all, as its peer claims.
@@ -169,6 +171,7 @@ impl Connection {
             flights: Flights::default(),
             share: Share::new(&dispatcher.budget),
             alarm: Alarm::new(&thread.wakes, number),
+            peer: caller.peer(),
             caller,
             frame_begun: None,
             needed: 0,

@@ -37,7 +37,7 @@ impl Connection {
             at: SystemTime::now(),
             time: now,
             connection: self.number,
-            peer: self.caller.peer(),
+            peer: self.peer,
             id: kept(answered.id),
             method: kept(answered.method),
             ran_by: identity.map(|identity| (Arc::clone(&identity.plugin), identity.number)),

@@ -160,10 +160,10 @@ impl Connection {
         if self.thread.dispatcher.budget.is_spent() && !self.manner.admin && self.holds_anything() {
             return refused(Failure::Overloaded(Scarce::Buffers));
         }
-        let found = table.find(&request.method, Asker::Client(self.caller.peer()));
+        let found = table.find(&request.method, Asker::Client(self.peer));
         if let Err(Unreachable { failure: Failure::PermissionDenied, .. }) = &found {
             let doors = &self.thread.dispatcher.doors;
-            doors.tell_of_request(self.number, &request.method, self.caller.peer());
+            doors.tell_of_request(self.number, &request.method, self.peer);
         }
         found
     }

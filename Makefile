@@ -6,16 +6,22 @@ CONFIG ?= config.toml
 # Where cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
+# Inputs for each target of `make fuzz`; a whole run has 5,000,000.
+FUZZ_RUNS ?= 100000
+
 # For `make install`: where it is to live, and a directory to be put before all of it.
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: run test soak build install deb lint deny clean help
+.PHONY: run test soak fuzz bench bench-flat bench-tail instructions build install deb lint deny clean help
 
 help:
 	@echo "make run    build, put the example plugins into plugins/, serve, and show a request answered"
 	@echo "make test   all tests"
-	@echo "make soak   the long runs: 10,000 reloads, 2,000,000 requests"
+	@echo "make soak   the long runs: 10,000 reloads, 2,000,000 requests, 4 GiB of garbage, 10,000 clients that vanish"
+	@echo "make fuzz   FUZZ_RUNS=$(FUZZ_RUNS) inputs for each thing that reads bytes from outside; needs a C++ compiler"
+	@echo "make bench  Jackfield beside what one would pick instead, about six minutes; also bench-flat and bench-tail"
+	@echo "make instructions  instructions per request, compared with bench/instructions.txt"
 	@echo "make lint   formatting and lints, warnings are errors"
 	@echo "make deny   licences, sources and known faults of dependencies"
 	@echo "make install PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)   program, plugins, units, pages; see docs/operations.md"
@@ -46,14 +52,36 @@ test:
 	@scripts/need cc php phpunit php-fpm
 	@scripts/need --wanted systemd cargo-deb
 	$(CARGO) test --workspace
+	@# The seeds of the fuzz targets, which are a workspace of their own.
+	$(CARGO) test --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)/fuzz --quiet
 	JACKFIELD_NO_SKIPS=1 clients/php/run-tests.sh
 
 soak:
 	JACKFIELD_SOAK=1 $(CARGO) test --package jackfield-tests --test e2e -- --nocapture --test-threads 1 \
-		reload::unloading::code_that reload::state::no_update reload::proof
+		reload::unloading::code_that reload::state::no_update reload::proof crowds::floods wire::gone
+
+fuzz:
+	@scripts/need c++ cargo-fuzz
+	scripts/fuzz $(FUZZ_RUNS) $(abspath $(TARGET))/fuzz
+
+# What it needs and is not there is installed or skipped; see bench/README.md.
+bench: build
+	@scripts/bench $(TARGET)
+
+bench-flat: build
+	@scripts/bench $(TARGET) --flat
+
+bench-tail: build
+	@scripts/bench $(TARGET) --tail
+
+instructions:
+	@scripts/need cc valgrind
+	$(CARGO) build --release --package jackfield --package jackfield-instructions
+	scripts/instructions $(TARGET)/release --check
 
 lint:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check --manifest-path bench/peers/Cargo.toml
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 
 clean:

@@ -67,7 +67,7 @@ fn run(
     dispatcher: Arc<Dispatcher>,
     begun: oneshot::Receiver<Serving>,
 ) {
-    let watched = Arc::clone(&dispatcher);
+    let (watched, recorder) = (Arc::clone(&dispatcher), Arc::clone(&dispatcher.recorder));
     let served = runtime.block_on(async move {
         if let Some(endpoint) = endpoint {
             tokio::spawn(endpoint.serve(watched));
@@ -79,6 +79,7 @@ fn run(
     drop(dispatcher);
     if let Some((served, reloader, done)) = served.flatten() {
         reloader.stop(RETIRE_LIMIT);
+        recorder.close();
         // Nobody waits when the host was dropped.
         let _ = done.send(served);
     }

@@ -70,7 +70,8 @@ impl Budget {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Whether more is held than may be: replies that are owed are kept all the same, requests are not taken.
+    /// Whether more is held than may be: no request is taken of those who hold some of it, and whoever lets replies
+    /// wait is not kept once there are more.
     pub(crate) fn is_spent(&self) -> bool {
         self.held() >= self.most()
     }
@@ -101,6 +102,11 @@ impl Share {
             self.budget.held.fetch_sub(self.held - wanted, Ordering::Relaxed);
         }
         self.held = wanted;
+    }
+
+    /// Whether it holds anything but what is free.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held > 0
     }
 
     /// Holds `bytes` from now on if the budget has them; else nothing changes.

@@ -246,3 +246,25 @@ fn a_call_between_plugins_is_the_plugins_own() {
     let through = json!({ "method": "fixture.echo", "params": 1 });
     assert_eq!(peer.result("calls.chain", &through), 1);
 }
+
+#[test]
+fn the_client_tells_a_refusal_and_does_not_try_again() {
+    if !is_root("a client of another user's") {
+        return;
+    }
+    let config = format!(
+        "[[listener]]\nsocket = \"run/jackfield.sock\"\nmode = \"0666\"\nallow = {{ users = [{SOMEBODY}] }}\n\
+         [[route]]\nmethod = \"hello.*\"\nplugin = \"hello\"\nallow = {{ users = [0] }}"
+    );
+    let host = reachable().plugin("hello").config(&config).start();
+    let call = |method: &str| {
+        let client = jackfield_client::blocking::Client::builder(host.socket()).build();
+        client.call::<_, Value>(method, &json!({ "name": "Ada" })).expect_err("it is refused")
+    };
+    for uid in [SOMEBODY, SOMEBODY_ELSE] {
+        // By the route, in a reply; by the listener, in a notice before its end.
+        let error = acting_as(uid, uid, || call("hello.greet"));
+        assert_eq!((error.code(), error.is_retryable()), (Some(PERMISSION_DENIED), false), "{error:?}");
+    }
+    assert_eq!(host.count("connections_denied"), 1, "it was tried once");
+}

@@ -39,7 +39,7 @@ pub use limits::{Limits, Timeouts};
 pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
 pub use metrics::{Endpoint, Metrics};
-pub use plugins::{Breaker, PluginConfig, Plugins, Probation};
+pub use plugins::{Breaker, Deaths, PluginConfig, Plugins, Probation};
 pub use position::Place;
 pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
 pub use units::{InvalidQuantity, parse_duration, parse_size};

@@ -45,7 +45,11 @@ fn an_empty_file_is_the_defaults_beside_it() {
     let expected = Config {
         file: Some(PathBuf::from(FILE)),
         listeners: vec![Listener::at("etc/run/jackfield.sock")],
-        plugins: Plugins { directory: PathBuf::from("etc/plugins"), ..Plugins::default() },
+        plugins: Plugins {
+            directory: PathBuf::from("etc/plugins"),
+            deaths: Deaths { record: Some(PathBuf::from("etc/run/recorder")), ..Deaths::default() },
+            ..Plugins::default()
+        },
         admin: Some(Admin { socket: PathBuf::from("etc/run/jackfield-admin.sock") }),
         ..Config::default()
     };
@@ -68,8 +72,9 @@ fn the_defaults_are_the_documented_ones() {
     let Timeouts { request, frame, write, idle, inline, drain } = config.timeouts;
     assert_eq!(inline.as_millis(), 100);
     assert_eq!([request, frame, write, idle, drain].map(|timeout| timeout.as_secs()), [30, 5, 10, 300, 30]);
-    let Plugins { directory, auto_route, watch, retained, probe, hand_over, trusted_keys, probation } =
+    let Plugins { directory, auto_route, watch, retained, probe, hand_over, trusted_keys, probation, deaths } =
         config.plugins;
+    assert_eq!((deaths.record, deaths.most, deaths.window.as_secs()), (None, 3, 600));
     assert_eq!(trusted_keys, []);
     assert_eq!((directory.as_path(), auto_route, watch, retained), (Path::new("plugins"), true, true, 64));
     assert_eq!([probe, hand_over].map(|timeout| timeout.as_secs()), [10, 1]);
@@ -113,18 +118,18 @@ fn the_shipped_configuration_is_the_defaults_and_an_example() {
 
 /// The keys of every section, taken from what a fault says of them.
 fn sections_with_keys() -> Vec<Vec<String>> {
-    let text = "[[listener]]\nx=1\nallow={users=[0],x=1}\n[limits]\nx=1\n[timeouts]\nx=1\n[plugins]\nx=1\n[plugins.probation]\nx=1\n[admin]\nx=1\n[plugin.p]\nx=1\n[plugin.p.breaker]\nx=1\n\
+    let text = "[[listener]]\nx=1\nallow={users=[0],x=1}\n[limits]\nx=1\n[timeouts]\nx=1\n[io]\nx=1\n[plugins]\nx=1\n[plugins.probation]\nx=1\n[plugins.deaths]\nx=1\n[admin]\nx=1\n[plugin.p]\nx=1\n[plugin.p.breaker]\nx=1\n\
                 [[route]]\nmethod='m'\nplugin='p'\nx=1\n[metrics]\nx=1\n[log]\nx=1\n";
     let keys = |line: &String| {
         let (_, known) = line.split_once("known here: ").expect("a fault of an unknown key");
         known
             .split(", ")
-            .filter(|key| !["settings", "probation", "breaker", "users", "groups"].contains(key))
+            .filter(|key| !["settings", "probation", "deaths", "breaker", "users", "groups"].contains(key))
             .map(str::to_owned)
             .collect()
     };
     let sections: Vec<Vec<String>> = faults(text).iter().map(keys).collect();
-    assert_eq!(sections.len(), 12);
+    assert_eq!(sections.len(), 14);
     sections
 }
 
@@ -153,9 +158,12 @@ frame = "24h"
 write = "90s"
 idle = "1h"
 drain = "250ms"
+[io]
+spin = "0us"
 [plugins]
 directory = "/usr/lib/jackfield"
 auto_route = false
+deaths = { record = "/run/x", most = 64, window = "1h" }
 [plugin.a-1_B]
 threads = 256
 queue = 1
@@ -201,9 +209,15 @@ format = "journald"
         ..Timeouts::default()
     };
     assert_eq!(config.timeouts, timeouts);
+    assert_eq!(config.io.spin, Duration::ZERO);
     assert_eq!(
         config.plugins,
-        Plugins { directory: "/usr/lib/jackfield".into(), auto_route: false, ..Plugins::default() }
+        Plugins {
+            directory: "/usr/lib/jackfield".into(),
+            auto_route: false,
+            deaths: Deaths { record: Some("/run/x".into()), most: 64, window: Duration::from_secs(3600) },
+            ..Plugins::default()
+        }
     );
     let settings = json!({
         "text": "x", "list": [1, -2.5, true], "when": "2024-05-06T07:08:09Z", "big": u64::MAX, "hex": 255
@@ -212,7 +226,7 @@ format = "journald"
         threads: 256,
         queue: 1,
         settings,
-        place: Place { line: 26, column: 1 },
+        place: Place { line: 29, column: 1 },
         ..PluginConfig::default()
     };
     assert_eq!(config.plugin, [("a-1_B".to_owned(), plugin)].into());
@@ -221,7 +235,7 @@ format = "journald"
         max_in_flight: Some(3),
         enabled: false,
         allow: Some(Arc::new(Allow::new([], [0]))),
-        place: Place { line: 30, column: 1 },
+        place: Place { line: 33, column: 1 },
         ..Route::to(Pattern::Exact("a.b".to_owned()), "a-1_B")
     };
     assert_eq!(config.routes, [route]);

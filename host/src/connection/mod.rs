@@ -7,12 +7,14 @@
 mod flight;
 mod mailbox;
 mod moving;
+mod notable;
 mod outbox;
 mod read;
 mod refusal;
 mod request;
 mod stir;
 mod trail;
+mod turn;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -235,7 +237,14 @@ impl Connection {
             self.expire(&mut buffers.out, now);
             let was_full = !self.takes_requests(&buffers.out);
             let moved = self.advance(cx, &table, &mut buffers, &mut now);
+            let adds = !self.outbox.is_empty() && !buffers.out.is_empty();
             match self.outbox.flush(&mut self.stream, cx, &mut buffers.out, now) {
+                // Memory is short, and this peer lets more and more of it wait.
+                Ok(0) if adds && thread.dispatcher.budget.is_spent() => {
+                    break Some(
+                        self.cut("it does not read, and the bytes that may be buffered are all held"),
+                    );
+                }
                 Ok(sent) => self.wrote(sent, now),
                 Err(_) => break Some(self.lost()),
             }
@@ -310,6 +319,12 @@ impl Connection {
     /// Bytes of memory that this connection holds for its peer.
     fn held(&self) -> u64 {
         (self.inbox.capacity() + self.outbox.held() + self.flights.held) as u64
+    }
+
+    /// Whether anything of the peer's is kept, or in the works. One of which nothing is may ask although the budget is
+    /// spent, one request at a time: those who spent it by not reading must not silence those who read.
+    fn holds_anything(&self) -> bool {
+        self.share.is_held() || !self.flights.is_empty() || !self.outbox.is_empty()
     }
 
     /// Counts a connection that is ended before its peer ends it.

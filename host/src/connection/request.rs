@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use arc_swap::Guard;
 use jackfield_plugin_api::Run;
@@ -10,12 +11,14 @@ use jackfield_plugin_api::abi::{CallFacts, RequestId};
 use jackfield_protocol::{EnvelopeError, Kind, Request, Version, write_heartbeat};
 
 use super::Connection;
-use super::flight::{Accepted, Flight, Key, Turn};
+use super::flight::{Accepted, Turn};
 use super::mailbox::ToConnection;
+use super::notable::Answered;
+use super::refusal::AskedFor;
 use crate::clock::Time;
 use crate::dispatch::{Asked, Asker, Ended, Failure, Opened, Scarce, Table, Target, Unreachable};
 use crate::limits::{Permit, Permits};
-use crate::metrics::{MethodId, RequestKind, Total};
+use crate::metrics::{RequestKind, Total};
 use crate::plugin::Call;
 
 fn new_id() -> String {
@@ -85,14 +88,14 @@ impl Connection {
             Err(rejected) => {
                 let id = rejected.id.map(|id| id.as_json());
                 let failure = Failure::Envelope(rejected.error);
-                self.fail(MethodId::UNKNOWN, version, kind, id, &failure, out);
+                self.fail(AskedFor::UNKNOWN, version, kind, id, &failure, out);
                 return;
             }
         };
         let target = match self.admit(table, &request, kind) {
             Ok(target) => target,
             Err(Unreachable { failure, counted }) => {
-                self.fail(counted, version, kind, id, &failure, out);
+                self.fail(AskedFor { counted, method: &request.method }, version, kind, id, &failure, out);
                 return;
             }
         };
@@ -103,13 +106,27 @@ impl Connection {
         if let Err(retry_after) = target.generation.admit(*now) {
             let plugin = target.generation.identity.plugin.to_string();
             let failure = Failure::PluginUnavailable { plugin, retry_after };
-            self.fail(target.counted, version, kind, id, &failure, out);
+            self.fail(
+                AskedFor { counted: target.counted, method: &request.method },
+                version,
+                kind,
+                id,
+                &failure,
+                out,
+            );
             return;
         }
         let permit = target.permits.as_ref().map(Permits::take);
         if matches!(permit, Some(None)) {
             let failure = Failure::Overloaded(Scarce::Route);
-            self.fail(target.counted, version, kind, id, &failure, out);
+            self.fail(
+                AskedFor { counted: target.counted, method: &request.method },
+                version,
+                kind,
+                id,
+                &failure,
+                out,
+            );
             return;
         }
         let permit = permit.flatten();
@@ -140,7 +157,7 @@ impl Connection {
         if self.thread.draining.get() {
             return refused(Failure::GoingAway);
         }
-        if self.thread.dispatcher.budget.is_spent() {
+        if self.thread.dispatcher.budget.is_spent() && !self.manner.admin && self.holds_anything() {
             return refused(Failure::Overloaded(Scarce::Buffers));
         }
         let found = table.find(&request.method, Asker::Client(self.caller.peer()));
@@ -173,12 +190,18 @@ impl Connection {
         let (asked_as, accepted) = (RequestKind::of_reply(kind), *now);
         self.thread.cells.accepted(target.counted, asked_as);
         let ended = self.run_here(target, &facts, params, asked, out, now);
-        self.thread.cells.ran(target.counted, now.since(accepted));
-        self.tell_ran_here(target, &facts, now.since(accepted), ended);
+        let length = now.since(accepted);
+        self.thread.cells.ran(target.counted, length);
+        self.tell_ran_here(target, &facts, length, ended);
         self.answered(target.counted, asked_as, ended);
+        if self.is_notable(ended, length) {
+            let (id, generation) = (facts.id.text(), Some(&*target.generation));
+            let (queued, method) = (Duration::ZERO, &*request.method);
+            self.note(&Answered { id, method, generation, queued, ran: length }, ended, *now);
+        }
     }
 
-    fn run_here(
+    pub(super) fn run_here(
         &mut self,
         target: &Target,
         facts: &CallFacts<'_>,
@@ -219,9 +242,18 @@ impl Connection {
         now: Time,
     ) {
         let id = request.id.map(|id| id.as_json());
-        let Some(permit) = self.thread.dispatcher.in_flight.take() else {
+        let dispatcher = &self.thread.dispatcher;
+        let permits = if self.manner.admin { &dispatcher.operators_in_flight } else { &dispatcher.in_flight };
+        let Some(permit) = permits.take() else {
             let failure = Failure::Overloaded(Scarce::InFlight);
-            self.fail(target.counted, version, kind, id, &failure, out);
+            self.fail(
+                AskedFor { counted: target.counted, method: &request.method },
+                version,
+                kind,
+                id,
+                &failure,
+                out,
+            );
             return;
         };
         let run = target.run();
@@ -258,79 +290,6 @@ impl Connection {
             self.flights.queue(Turn::Call(key));
         } else {
             self.start(key, out, now);
-        }
-    }
-
-    /// Starts a request in flight on a thread of its generation.
-    fn start(&mut self, key: Key, out: &mut Vec<u8>, now: Time) {
-        let Some(flight) = self.flights.get(key) else { return };
-        let call = Arc::clone(&flight.call);
-        let is_sync = flight.kind == Kind::Sync;
-        match call.generation.submit(&call, flight.run) {
-            Ok(()) if is_sync => self.flights.running = Some(key),
-            Ok(()) => {}
-            Err(why) => {
-                call.cancel();
-                self.end(key, &Failure::not_taken(why, &call.generation.identity.plugin), out, now);
-            }
-        }
-    }
-
-    /// Answers a request in flight with a failure. Was it not begun at all, its time is no time of its method's.
-    fn end(&mut self, key: Key, failure: &Failure, out: &mut Vec<u8>, now: Time) {
-        let Some(flight) = self.flights.remove(key) else { return };
-        let ended = self.asked(flight.version, flight.kind, flight.id.as_deref()).fail(out, failure);
-        if failure.rejection().is_some() {
-            self.rejected(failure);
-            self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
-        } else {
-            self.ran(&flight, ended, now);
-        }
-    }
-
-    /// Counts the reply to a request that was in flight.
-    pub(super) fn ran(&mut self, flight: &Flight, ended: Ended, now: Time) {
-        self.thread.cells.ran(flight.counted, now.since(flight.accepted));
-        self.tell_answered(flight, ended, now);
-        self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
-    }
-
-    /// Lets sync requests have their turn until one of them runs elsewhere.
-    pub(super) fn next_turn(&mut self, out: &mut Vec<u8>, now: Time) {
-        let mut now = now;
-        while let Some(turn) = self.flights.next_turn() {
-            let key = match turn {
-                Turn::Reply(frame) => {
-                    out.extend_from_slice(&frame);
-                    continue;
-                }
-                Turn::Call(key) => key,
-            };
-            let Some(flight) = self.flights.get(key) else { continue };
-            if flight.expired || flight.deadline <= now {
-                let failure = self.too_late(flight.timeout);
-                flight.call.cancel();
-                self.end(key, &failure, out, now);
-            } else if flight.run == Run::Inline {
-                let Some(flight) = self.flights.remove(key) else { continue };
-                let call = &flight.call;
-                call.begins(now);
-                let target = Target {
-                    generation: Arc::clone(&call.generation),
-                    method: call.method,
-                    counted: flight.counted,
-                    declared: flight.run,
-                    timeout: flight.timeout,
-                    permits: None,
-                    allow: None,
-                    held: None,
-                };
-                let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());
-                let ended = self.run_here(&target, &call.facts, &call.params, asked, out, &mut now);
-                self.ran(&flight, ended, now);
-            } else {
-                self.start(key, out, now);
-            }
         }
     }
 }

@@ -7,6 +7,7 @@ mod gate;
 mod nested;
 mod report;
 mod slot;
+mod stats;
 mod table;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
 pub(crate) use report::{Phase, Phases};
+pub(crate) use stats::{Slowest, Stats};
 pub(crate) use table::{Asker, Held, RoutePermits, Table, Target, Unreachable};
 
 use crate::clock::Time;
@@ -28,6 +30,7 @@ use crate::config::{Config, Io, Limits, Timeouts};
 use crate::limits::{Budget, Permits};
 use crate::metrics::Metrics;
 use crate::plugin::{PluginFacts, Told};
+use crate::recorder::Recorder;
 
 /// What the configuration says of all connections alike; replaced whole.
 #[derive(Debug)]
@@ -55,16 +58,25 @@ pub(crate) struct Dispatcher {
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) doors: Doors,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) phases: Phases,
     started: Time,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
+    /// Operators' connections: a flood of clients does not keep them out.
+    pub(crate) operators: Arc<Permits>,
+    /// Operators' requests in flight.
+    pub(crate) operators_in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
 }
 
+/// How many connections operators have open at once, and requests in flight: commands typed by people, and those who
+/// watch. They are counted apart, so that whoever is to mend an overloaded host reaches it.
+const OPERATORS: usize = 64;
+
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
-    pub(crate) fn new(rules: Rules) -> Arc<Self> {
+    pub(crate) fn new(rules: Rules, recorder: Arc<Recorder>) -> Arc<Self> {
         let limits = rules.limits.clone();
         Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(Table::empty()),
@@ -73,10 +85,13 @@ impl Dispatcher {
             me: me.clone(),
             connections: Permits::new(limits.connections),
             in_flight: Permits::new(limits.in_flight),
+            operators: Permits::new(OPERATORS),
+            operators_in_flight: Permits::new(OPERATORS),
             budget: Budget::new(limits.buffers),
             rules: ArcSwap::from_pointee(rules),
             doors: Doors::new(),
             metrics: Arc::default(),
+            recorder,
             phases: Phases::starting(),
             started: Time::now(),
         })
@@ -125,6 +140,8 @@ impl Told for Dispatcher {
             ("connections_open", self.connections.held() as u64),
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
+            ("deaths", self.recorder.deaths().len() as u64),
+            ("plugins_left_out", self.recorder.left_out_count() as u64),
         ];
         let mut counts = self.metrics.snapshot().counts();
         counts.extend(gauges);
@@ -133,6 +150,10 @@ impl Told for Dispatcher {
 
     fn plugins(&self) -> Vec<PluginFacts> {
         self.table.load().plugins()
+    }
+
+    fn unhealthy(&self) -> Vec<String> {
+        self.table.load().unhealthy()
     }
 
     fn methods(&self) -> Vec<String> {

@@ -234,6 +234,17 @@ impl Table {
         self.generations.iter().any(|generation| *generation.identity.plugin == *plugin)
     }
 
+    /// The generation of this number, if it serves.
+    pub(crate) fn generation(&self, number: u64) -> Option<&Arc<Generation>> {
+        self.generations.iter().find(|generation| generation.identity.number == number)
+    }
+
+    /// The plugins that serve and are not well.
+    pub(crate) fn unhealthy(&self) -> Vec<String> {
+        let ill = self.generations.iter().filter(|generation| !generation.health().is_well);
+        ill.map(|generation| generation.identity.plugin.to_string()).collect()
+    }
+
     /// Tells the operator of routes that lead nowhere.
     pub(crate) fn warn_of(&self, routes: &[Route]) {
         for route in routes.iter().filter(|route| route.enabled) {

@@ -182,6 +182,8 @@ reasons! {
     NoThreadKeys = "no-thread-keys",
     /// Its first calls failed too often, and the content before came back.
     ProbationFailed = "probation-failed",
+    /// The host died too often while this content ran: it is left out until the file changes.
+    TooManyDeaths = "too-many-deaths",
     /// There is no earlier content to go back to.
     NothingToRollBack = "nothing-to-roll-back",
     /// There is no such plugin, or no file of it.

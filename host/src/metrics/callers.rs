@@ -8,7 +8,7 @@ use super::cells::Cell;
 
 /// Who is at the other end of a connection, as the kernel noted it at the moment of `connect` (unix(7),
 /// `SO_PEERCRED`): what the process does with its ids afterwards, and who else is handed the socket, changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Peer {
     /// The process, to be shown to people: nothing is ever decided by it, for it may name another one by now. 0 where
     /// it has no number that this process could know.

@@ -32,7 +32,8 @@ impl Plugins {
             Order::Reload(name, reply) => drop(reply.send(self.reload(name.as_deref()))),
             Order::Rollback(name, reply) => drop(reply.send(self.roll_back(&name))),
             Order::List(reply) => {
-                drop(reply.send(self.slots.iter().map(|(name, slot)| slot.row(name)).collect()));
+                let deaths = self.dispatcher.recorder.deaths();
+                drop(reply.send(self.slots.iter().map(|(name, slot)| slot.row(name, &deaths)).collect()));
             }
             Order::Judged { plugin, generation, sentence } => self.judged(&plugin, generation, sentence),
             Order::Retired { plugin, generation, how } => return self.retired(&plugin, generation, &how),

@@ -8,6 +8,7 @@ pub(super) fn tell(before: &Config, after: &Config) {
         ("[[listener]]", before.listeners.iter().map(what_waits).ne(after.listeners.iter().map(what_waits))),
         ("[admin]", before.admin != after.admin),
         ("plugins.directory", before.plugins.directory != after.plugins.directory),
+        ("[plugins.deaths]", before.plugins.deaths != after.plugins.deaths),
         ("metrics.listen", before.metrics != after.metrics),
         ("log.format", before.log.format != after.log.format),
     ];

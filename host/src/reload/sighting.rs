@@ -15,6 +15,10 @@ const REST: Duration = Duration::from_millis(300);
 /// writes it anew.
 const GONE: Duration = Duration::from_millis(150);
 
+/// How long a file and its signature must have been at rest before they are told not to belong together: they are two
+/// files, and one of them comes first.
+const PAIR: Duration = Duration::from_secs(1);
+
 /// The last sight of one file.
 #[derive(Debug, Clone)]
 pub(super) struct Sight {
@@ -238,4 +242,9 @@ impl Sightings {
     pub(super) fn files(&self) -> impl Iterator<Item = &OsString> {
         self.seen.keys()
     }
+}
+
+/// Whether the signature may well be on its way.
+pub(super) fn is_early(reason: Reason, stamp: Option<Stamp>) -> bool {
+    reason.is_of_the_signature() && stamp.is_none_or(|stamp| !stamp.is_at_rest_for(PAIR))
 }

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jackfield_plugin_api::abi::Instance;
 use jackfield_plugin_api::abi::keys::are_left;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
@@ -23,6 +24,7 @@ use crate::dispatch::{Gate, Held};
 use crate::failpoint;
 use crate::load::{Reason, Refused, Signed, Staged};
 use crate::plugin::{Generation, Probation, Stillborn, Undone, aside};
+use crate::recorder::Errand;
 
 /// How often running calls are looked at while the state waits for them.
 const LOOK: Duration = Duration::from_micros(100);
@@ -282,11 +284,15 @@ impl Plugins {
         failpoint::pass("held")?;
         let schema = before.state.unwrap_or(0);
         let giver = Arc::clone(before);
-        let given = aside("hand-over", limit, move || giver.instance().hand_over());
+        let given = aside("hand-over", before.recorder(), limit, move || {
+            giver.ask(Errand::HandOver, Instance::hand_over)
+        });
         let state = settle(given, Reason::HandOverFailed)?;
         failpoint::pass("hand-over")?;
         let taker = Arc::clone(after);
-        let taken = aside("take-over", limit, move || taker.instance().take_over(schema, &state));
+        let taken = aside("take-over", after.recorder(), limit, move || {
+            taker.ask(Errand::TakeOver, |instance| instance.take_over(schema, &state))
+        });
         settle(taken, Reason::TakeOverFailed)?;
         failpoint::pass("take-over")
     }

@@ -99,7 +99,8 @@ impl Acceptor {
             send_away(&stream, manner, &Failure::PermissionDenied);
             return;
         }
-        let Some(permit) = self.dispatcher.connections.take() else {
+        let permits = if manner.admin { &self.dispatcher.operators } else { &self.dispatcher.connections };
+        let Some(permit) = permits.take() else {
             counters.connections_refused.add(1);
             send_away(&stream, manner, &Failure::Overloaded(Scarce::Connections));
             return;

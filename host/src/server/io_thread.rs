@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use slab::Slab;
@@ -19,6 +19,7 @@ use crate::dispatch::{Dispatcher, mark_io_thread};
 use crate::limits::Permit;
 use crate::metrics::{Caller, Peer};
 use crate::plugin::Call;
+use crate::recorder::{Seat, Watched};
 
 /// A connection that was just accepted.
 pub(super) struct Accepted {
@@ -61,9 +62,19 @@ impl Order {
 pub(super) struct Orders {
     orders: UnboundedSender<Order>,
     load: Arc<AtomicUsize>,
+    held: Arc<AtomicBool>,
 }
 
 impl Orders {
+    /// Whether an `inline` method has held it up for too long, and still does.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_held(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
     /// How many connections it serves.
     pub(super) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
@@ -89,6 +100,8 @@ pub(super) struct IoThread {
     /// Counts the I/O threads of this host.
     pub(super) number: u64,
     pub(super) orders: Orders,
+    /// What it runs; `None` when it is one too many for the record.
+    pub(super) watched: Option<Watched>,
     thread: JoinHandle<usize>,
 }
 
@@ -98,12 +111,15 @@ impl IoThread {
         let load = Arc::new(AtomicUsize::new(0));
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let shared = Arc::clone(&load);
+        let seat = dispatcher.recorder.seat();
+        let watched = seat.as_ref().map(Seat::watched);
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {
             mark_io_thread();
+            Seat::sit_down(seat);
             let local = LocalSet::new();
             local.block_on(&runtime, Serving::new(dispatcher, &shared).run(received))
         })?;
-        Ok(Self { number, orders: Orders { orders, load }, thread })
+        Ok(Self { number, orders: Orders { orders, load, held: Arc::default() }, watched, thread })
     }
 
     pub(super) fn has_ended(&self) -> bool {

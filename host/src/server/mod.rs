@@ -2,6 +2,7 @@
 
 mod accept;
 mod endpoint;
+mod held;
 mod inherited;
 mod io_thread;
 mod listener;
@@ -18,6 +19,7 @@ use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
 pub(crate) use self::endpoint::Endpoint;
+use self::held::HeldWatch;
 pub use self::inherited::{InheritError, Inherited};
 use self::io_thread::{IoThread, Order};
 pub use self::listener::BindError;
@@ -131,6 +133,7 @@ impl Server {
             let acceptor = Arc::clone(acceptor);
             acceptors.spawn(async move { acceptor.run().await });
         }
+        acceptors.spawn(HeldWatch::new(&self.threads, &self.dispatcher).run());
         self.dispatcher.phases.enter(Phase::Serving);
         // The sender going away is an end as well.
         let _ = ending.wait_for(|ending| *ending > Ending::Serve).await;

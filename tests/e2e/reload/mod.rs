@@ -36,11 +36,6 @@ const FILE: &str = "libsubject.so";
 /// The plugin that they are then.
 const NAME: &str = "subject";
 
-/// Whether the long run is wanted: `make soak`.
-fn is_soak() -> bool {
-    std::env::var_os("JACKFIELD_SOAK").is_some()
-}
-
 /// An operator on the admin socket.
 struct Operator(Peer);
 

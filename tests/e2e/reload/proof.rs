@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::traffic::{Traffic, quantile};
-use super::{FILE, Image, Operator, is_soak, until_number, with_first};
-use crate::support::{CEILING, until};
+use super::{FILE, Image, Operator, until_number, with_first};
+use crate::support::{CEILING, is_soak, until};
 
 /// Requests that pass, unless the environment says another number.
 const REQUESTS: u64 = 200_000;

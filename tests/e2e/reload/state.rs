@@ -7,11 +7,11 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use super::{FILE, Image, NAME, Operator, is_soak, with_image};
+use super::{FILE, Image, NAME, Operator, with_image};
 use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::peer::{envelope_with, frame};
-use crate::support::{HostProcess, Peer, until};
+use crate::support::{HostProcess, Peer, is_soak, until};
 
 /// Reloads while devices report, and in the long run.
 const RELOADS: u32 = 300;

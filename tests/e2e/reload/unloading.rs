@@ -5,11 +5,11 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{FILE, Image, NAME, Operator, is_soak, put, with_image};
+use super::{FILE, Image, NAME, Operator, put, with_image};
 use crate::support::build::artifacts;
 use crate::support::footprint::{Footprint, connections, resident_kib};
 use crate::support::host::install;
-use crate::support::{HostProcess, Peer, until};
+use crate::support::{HostProcess, Peer, is_soak, until};
 
 /// Reloads of the plugin that uses threads in every way that it may.
 const RELOADS: usize = 300;

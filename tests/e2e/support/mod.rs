@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod build;
+pub(crate) mod bystander;
 pub(crate) mod footprint;
 pub(crate) mod host;
 pub(crate) mod ledger;
@@ -11,6 +12,7 @@ pub(crate) mod line_peer;
 pub(crate) mod log;
 pub(crate) mod peer;
 pub(crate) mod program;
+pub(crate) mod pseudo_terminal;
 pub(crate) mod scrape;
 pub(crate) mod scratch;
 pub(crate) mod signer;
@@ -21,3 +23,8 @@ pub(crate) mod wait;
 pub(crate) use host::{HostBuilder, HostProcess};
 pub(crate) use peer::{Frame, Peer};
 pub(crate) use wait::{CEILING, until};
+
+/// Whether this is the long run, `make soak`.
+pub(crate) fn is_soak() -> bool {
+    std::env::var_os("JACKFIELD_SOAK").is_some()
+}

@@ -9,9 +9,11 @@ use crate::support::footprint::{assert_settles, at_rest};
 use crate::support::peer::{
     ASYNC_REQUEST, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame, header,
 };
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, is_soak, until};
 
-const ROUNDS: usize = 160;
+fn rounds() -> usize {
+    if is_soak() { 10_000 } else { 160 }
+}
 
 /// One client, and where it ends.
 fn one(host: &HostProcess, round: usize) {
@@ -58,11 +60,11 @@ fn one(host: &HostProcess, round: usize) {
 fn clients_that_end_anywhere_leave_nothing() {
     let host = HostProcess::with(&["echoes", "sleeps"]);
     // As many before: what is made at first use is there, and the allocator has what it keeps.
-    (0..ROUNDS).for_each(|round| one(&host, round));
+    (0..rounds()).for_each(|round| one(&host, round));
     until("what was in flight is given up", || host.count("in_flight") == 0);
     let before = at_rest(host.pid());
-    (0..ROUNDS).for_each(|round| one(&host, round));
-    let deaf = (2 * ROUNDS / 4) as u64;
+    (0..rounds()).for_each(|round| one(&host, round));
+    let deaf = (2 * rounds() / 4) as u64;
     until("each of them is counted", || host.count("abandoned") >= deaf);
     until("nothing is in flight", || host.count("in_flight") == 0);
     assert_settles(host.pid(), &before);
@@ -75,7 +77,7 @@ fn a_client_that_does_nothing_and_one_that_only_connects() {
     let host = HostProcess::with(&[]);
     host.peer().assert_usable();
     let before = at_rest(host.pid());
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         drop(UnixStream::connect(host.socket()).expect("the host takes connections"));
     }
     assert_settles(host.pid(), &before);

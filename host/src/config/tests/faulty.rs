@@ -68,7 +68,7 @@ const FAULTY: &[(&str, &str)] = &[
     ("[metrics]\nlisten = './run/jackfield-admin.sock'", "2:10: metrics.listen is a socket of another kind too; give the metrics a socket of their own"),
     ("[metrics]\nlisten = 'run/'", "2:10: metrics.listen is a directory (\"etc/run/\"); name a file in it, such as \"run/jackfield.sock\""),
     ("[metric]", "1:2: unknown table \"metric\"; did you mean \"metrics\"? known here: admin, io, limits, listener, log, metrics, plugin, plugins, route, timeouts"),
-    ("[plugins]\nretain = 64", "2:1: unknown key \"retain\" in [plugins]; did you mean \"retained\"? known here: auto_route, directory, hand_over, probation, probe, retained, trusted_keys, watch"),
+    ("[plugins]\nretain = 64", "2:1: unknown key \"retain\" in [plugins]; did you mean \"retained\"? known here: auto_route, deaths, directory, hand_over, probation, probe, retained, trusted_keys, watch"),
     ("[plugins]\nretained = 1000", "2:12: plugins.retained = 1000 is out of range; write a whole number from 1 to 512, without quotes"),
     ("[plugins.probation]\nfailures = 0", "2:12: plugins.probation.failures = 0 is out of range; write a whole number from 1 to 1000000, without quotes"),
     ("[plugins]\ntrusted_keys = []", "2:16: plugins.trusted_keys names no key, so that no plugin could be loaded; write paths of minisign's public keys in quotes: [\"/etc/jackfield/plugins.pub\"], or leave the key out"),

@@ -1,0 +1,89 @@
+//! Requests in flight: begun in their turn on a thread of their generation, and answered, once.
+
+use std::sync::Arc;
+
+use jackfield_plugin_api::Run;
+use jackfield_protocol::Kind;
+
+use super::Connection;
+use super::flight::{Flight, Key, Turn};
+use crate::clock::Time;
+use crate::dispatch::{Ended, Failure, Target};
+use crate::metrics::RequestKind;
+
+impl Connection {
+    /// Starts a request in flight on a thread of its generation.
+    pub(super) fn start(&mut self, key: Key, out: &mut Vec<u8>, now: Time) {
+        let Some(flight) = self.flights.get(key) else { return };
+        let call = Arc::clone(&flight.call);
+        let is_sync = flight.kind == Kind::Sync;
+        match call.generation.submit(&call, flight.run) {
+            Ok(()) if is_sync => self.flights.running = Some(key),
+            Ok(()) => {}
+            Err(why) => {
+                call.cancel();
+                self.end(key, &Failure::not_taken(why, &call.generation.identity.plugin), out, now);
+            }
+        }
+    }
+
+    /// Answers a request in flight with a failure. Was it not begun at all, its time is no time of its method's.
+    fn end(&mut self, key: Key, failure: &Failure, out: &mut Vec<u8>, now: Time) {
+        let Some(flight) = self.flights.remove(key) else { return };
+        let ended = self.asked(flight.version, flight.kind, flight.id.as_deref()).fail(out, failure);
+        if failure.rejection().is_some() {
+            self.rejected(failure);
+            self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
+            self.note_flight(&flight, ended, now);
+        } else {
+            self.ran(&flight, ended, now);
+        }
+    }
+
+    /// Counts the reply to a request that was in flight.
+    pub(super) fn ran(&mut self, flight: &Flight, ended: Ended, now: Time) {
+        self.thread.cells.ran(flight.counted, now.since(flight.accepted));
+        self.tell_answered(flight, ended, now);
+        self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
+        self.note_flight(flight, ended, now);
+    }
+
+    /// Lets sync requests have their turn until one of them runs elsewhere.
+    pub(super) fn next_turn(&mut self, out: &mut Vec<u8>, now: Time) {
+        let mut now = now;
+        while let Some(turn) = self.flights.next_turn() {
+            let key = match turn {
+                Turn::Reply(frame) => {
+                    out.extend_from_slice(&frame);
+                    continue;
+                }
+                Turn::Call(key) => key,
+            };
+            let Some(flight) = self.flights.get(key) else { continue };
+            if flight.expired || flight.deadline <= now {
+                let failure = self.too_late(flight.timeout);
+                flight.call.cancel();
+                self.end(key, &failure, out, now);
+            } else if flight.run == Run::Inline {
+                let Some(flight) = self.flights.remove(key) else { continue };
+                let call = &flight.call;
+                call.begins(now);
+                let target = Target {
+                    generation: Arc::clone(&call.generation),
+                    method: call.method,
+                    counted: flight.counted,
+                    declared: flight.run,
+                    timeout: flight.timeout,
+                    permits: None,
+                    allow: None,
+                    held: None,
+                };
+                let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());
+                let ended = self.run_here(&target, &call.facts, &call.params, asked, out, &mut now);
+                self.ran(&flight, ended, now);
+            } else {
+                self.start(key, out, now);
+            }
+        }
+    }
+}

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Imports run one way: `host → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`, `config`,
-//! `clock`, `limits`, `metrics` and `log` are leaves.
+//! `clock`, `limits`, `metrics`, `log` and `recorder` are leaves.
 
 pub mod ask;
 mod clock;
@@ -33,6 +33,7 @@ pub mod log;
 #[allow(dead_code, unused_imports, reason = "part of it is read by what comes next")]
 mod metrics;
 mod plugin;
+mod recorder;
 mod reload;
 mod server;
 

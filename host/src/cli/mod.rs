@@ -6,6 +6,7 @@ mod call;
 mod check;
 mod dev;
 mod failure;
+mod figures;
 mod follow;
 mod inspect;
 mod keeper;
@@ -14,6 +15,9 @@ mod operate;
 mod pages;
 mod reread;
 mod serve;
+mod stats;
+mod table;
+mod top;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,6 +35,8 @@ pub(crate) use operate::{List, Reload, Rollback, list, reload, rollback};
 pub(crate) use pages::{Pages, pages};
 pub(crate) use reread::{Reread, reread};
 pub(crate) use serve::serve;
+pub(crate) use stats::{SlowLog, Stats, slowlog, stats};
+pub(crate) use top::{Top, top};
 
 /// sysexits.h, `EX_UNAVAILABLE`: there is no host to ask.
 const UNAVAILABLE: u8 = 69;
@@ -63,6 +69,13 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Have the running host read its configuration and its plugins anew, and wait until it has
     Reload(Reread),
+    /// Print what a running host counts
+    Stats(Stats),
+    /// Show a running host live: rates, latencies, callers, plugins, failures
+    Top(Top),
+    /// Print the slowest requests of a running host and those that failed, lately
+    #[command(name = "slowlog")]
+    SlowLog(SlowLog),
     /// Build the plugin crates in the plugin directory, serve, and do so again whenever a source changes
     Dev,
     /// Write the manual pages and the shells' completions, for packages

@@ -7,6 +7,7 @@
 mod flight;
 mod mailbox;
 mod moving;
+mod notable;
 mod outbox;
 mod read;
 mod refusal;

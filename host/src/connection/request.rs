@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use arc_swap::Guard;
 use jackfield_plugin_api::Run;
@@ -12,11 +13,13 @@ use jackfield_protocol::{EnvelopeError, Kind, Request, Version, write_heartbeat}
 use super::Connection;
 use super::flight::{Accepted, Flight, Key, Turn};
 use super::mailbox::ToConnection;
+use super::notable::Answered;
+use super::refusal::AskedFor;
 use crate::clock::Time;
-use crate::dispatch::{Asked, Ended, Failure, Opened, Scarce, Table, Target, Unreachable};
+use crate::dispatch::{Asked, Asker, Ended, Failure, Opened, Scarce, Table, Target, Unreachable};
 use crate::limits::{Permit, Permits};
 use crate::log::printable;
-use crate::metrics::{MethodId, RequestKind, Total};
+use crate::metrics::{RequestKind, Total};
 use crate::plugin::Call;
 
 fn new_id() -> String {
@@ -86,14 +89,14 @@ impl Connection {
             Err(rejected) => {
                 let id = rejected.id.map(|id| id.as_json());
                 let failure = Failure::Envelope(rejected.error);
-                self.fail(MethodId::UNKNOWN, version, kind, id, &failure, out);
+                self.fail(AskedFor::UNKNOWN, version, kind, id, &failure, out);
                 return;
             }
         };
         let target = match self.admit(table, &request, kind) {
             Ok(target) => target,
             Err(Unreachable { failure, counted }) => {
-                self.fail(counted, version, kind, id, &failure, out);
+                self.fail(AskedFor { counted, method: &request.method }, version, kind, id, &failure, out);
                 return;
             }
         };
@@ -104,13 +107,27 @@ impl Connection {
         if let Err(retry_after) = target.generation.admit(*now) {
             let plugin = target.generation.identity.plugin.to_string();
             let failure = Failure::PluginUnavailable { plugin, retry_after };
-            self.fail(target.counted, version, kind, id, &failure, out);
+            self.fail(
+                AskedFor { counted: target.counted, method: &request.method },
+                version,
+                kind,
+                id,
+                &failure,
+                out,
+            );
             return;
         }
         let permit = target.permits.as_ref().map(Permits::take);
         if matches!(permit, Some(None)) {
             let failure = Failure::Overloaded(Scarce::Route);
-            self.fail(target.counted, version, kind, id, &failure, out);
+            self.fail(
+                AskedFor { counted: target.counted, method: &request.method },
+                version,
+                kind,
+                id,
+                &failure,
+                out,
+            );
             return;
         }
         let permit = permit.flatten();
@@ -144,7 +161,12 @@ impl Connection {
         if self.thread.dispatcher.budget.is_spent() {
             return refused(Failure::Overloaded(Scarce::Buffers));
         }
-        table.find(&request.method)
+        let found = table.find(&request.method, Asker::Client(self.caller.peer()));
+        if let Err(Unreachable { failure: Failure::PermissionDenied, .. }) = &found {
+            let doors = &self.thread.dispatcher.doors;
+            doors.tell_of_request(self.number, &request.method, self.caller.peer());
+        }
+        found
     }
 
     /// Runs it here and now, its result written straight into the thread's output.
@@ -169,7 +191,8 @@ impl Connection {
         let (asked_as, accepted) = (RequestKind::of_reply(kind), *now);
         self.thread.cells.accepted(target.counted, asked_as);
         let ended = self.run_here(target, &facts, params, asked, out, now);
-        self.thread.cells.ran(target.counted, now.since(accepted));
+        let length = now.since(accepted);
+        self.thread.cells.ran(target.counted, length);
         tracing::debug!(
             conn = self.number,
             id = %printable(facts.id.text()),
@@ -180,6 +203,11 @@ impl Connection {
             "answered"
         );
         self.answered(target.counted, asked_as, ended);
+        if self.is_notable(ended, length) {
+            let (id, generation) = (facts.id.text(), Some(&*target.generation));
+            let (queued, method) = (Duration::ZERO, &*request.method);
+            self.note(&Answered { id, method, generation, queued, ran: length }, ended, *now);
+        }
     }
 
     fn run_here(
@@ -225,7 +253,14 @@ impl Connection {
         let id = request.id.map(|id| id.as_json());
         let Some(permit) = self.thread.dispatcher.in_flight.take() else {
             let failure = Failure::Overloaded(Scarce::InFlight);
-            self.fail(target.counted, version, kind, id, &failure, out);
+            self.fail(
+                AskedFor { counted: target.counted, method: &request.method },
+                version,
+                kind,
+                id,
+                &failure,
+                out,
+            );
             return;
         };
         let run = target.run();
@@ -294,6 +329,7 @@ impl Connection {
         if failure.rejection().is_some() {
             self.rejected(failure);
             self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
+            self.note_flight(&flight, ended, now);
         } else {
             self.ran(&flight, ended, now);
         }
@@ -303,6 +339,7 @@ impl Connection {
     pub(super) fn ran(&mut self, flight: &Flight, ended: Ended, now: Time) {
         self.thread.cells.ran(flight.counted, now.since(flight.accepted));
         self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
+        self.note_flight(flight, ended, now);
     }
 
     /// Lets sync requests have their turn until one of them runs elsewhere.
@@ -331,6 +368,7 @@ impl Connection {
                     declared: flight.run,
                     timeout: flight.timeout,
                     permits: None,
+                    allow: None,
                     held: None,
                 };
                 let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());

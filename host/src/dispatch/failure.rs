@@ -53,6 +53,8 @@ pub(crate) enum Failure {
     /// A kind that only a server sends.
     ServerKind(jackfield_protocol::Kind),
     MethodNotFound(String),
+    /// The listener or the route is for others.
+    PermissionDenied,
     DeadlineExceeded(Duration),
     /// The host ends, and the request has had so long.
     CutShort(Duration),
@@ -101,6 +103,7 @@ impl Failure {
             Self::Refused(refusal) => refusal.code().as_i64(),
             Self::DuplicateId | Self::ServerKind(_) => Code::InvalidRequest.as_i64(),
             Self::MethodNotFound(_) => Code::MethodNotFound.as_i64(),
+            Self::PermissionDenied => Code::PermissionDenied.as_i64(),
             Self::DeadlineExceeded(_) | Self::CutShort(_) | Self::SlowFrame(_) => {
                 Code::DeadlineExceeded.as_i64()
             }
@@ -124,6 +127,7 @@ impl Failure {
             Self::Refused(Refusal::TooLarge { .. }) => Rejection::TooLarge,
             Self::Refused(Refusal::UnsupportedVersion { .. }) => Rejection::Version,
             Self::MethodNotFound(_) => Rejection::MethodNotFound,
+            Self::PermissionDenied => Rejection::Denied,
             Self::Overloaded(Scarce::Connections) => Rejection::Connections,
             Self::Overloaded(Scarce::InFlight) => Rejection::InFlight,
             Self::Overloaded(Scarce::Route) => Rejection::Route,
@@ -150,6 +154,8 @@ impl Failure {
             Self::DuplicateId => "this id is in flight on this connection already".into(),
             Self::ServerKind(kind) => format!("{kind} is a kind that only a server sends").into(),
             Self::MethodNotFound(method) => format!("method not found: {method}").into(),
+            // Not who may instead, nor who the caller was taken for: that is in the log.
+            Self::PermissionDenied => "permission denied".into(),
             Self::DeadlineExceeded(timeout) => format!("no result within {timeout:?}").into(),
             Self::CutShort(timeout) => format!("no result within {timeout:?}, and the host ends").into(),
             Self::Overloaded(what) => format!("overloaded: {}", what.words()).into(),
@@ -201,6 +207,7 @@ impl Failure {
             | Self::DuplicateId
             | Self::ServerKind(_)
             | Self::MethodNotFound(_)
+            | Self::PermissionDenied
             | Self::TooDeep(_)
             | Self::WouldWait(_) => return None,
         };

@@ -1,10 +1,12 @@
 //! From a method's name to the code that runs it: routes, deadlines, calls, and what a failure says on the wire.
 
 mod answer;
+mod doors;
 mod failure;
 mod gate;
 mod nested;
 mod slot;
+mod stats;
 mod table;
 
 use std::collections::BTreeMap;
@@ -14,15 +16,18 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 pub(crate) use answer::{Asked, Ended};
+pub(crate) use doors::Doors;
 pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
-pub(crate) use table::{Held, RoutePermits, Table, Target, Unreachable};
+pub(crate) use stats::{Slowest, Stats};
+pub(crate) use table::{Asker, Held, RoutePermits, Table, Target, Unreachable};
 
 use crate::config::{Config, Io, Limits, Timeouts};
 use crate::limits::{Budget, Permits};
 use crate::metrics::Metrics;
 use crate::plugin::{PluginFacts, Told};
+use crate::recorder::Recorder;
 
 /// What the configuration says of all connections alike; replaced whole.
 #[derive(Debug)]
@@ -48,7 +53,9 @@ pub(crate) struct Dispatcher {
     pub(crate) inline: OnceLock<Weak<dyn RunInline>>,
     me: Weak<Self>,
     pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) doors: Doors,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
@@ -56,7 +63,7 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
-    pub(crate) fn new(rules: Rules) -> Arc<Self> {
+    pub(crate) fn new(rules: Rules, recorder: Arc<Recorder>) -> Arc<Self> {
         let limits = rules.limits.clone();
         Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(Table::empty()),
@@ -67,7 +74,9 @@ impl Dispatcher {
             in_flight: Permits::new(limits.in_flight),
             budget: Budget::new(limits.buffers),
             rules: ArcSwap::from_pointee(rules),
+            doors: Doors::new(),
             metrics: Arc::default(),
+            recorder,
         })
     }
 }
@@ -114,6 +123,8 @@ impl Told for Dispatcher {
             ("connections_open", self.connections.held() as u64),
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
+            ("deaths", self.recorder.deaths().len() as u64),
+            ("plugins_left_out", self.recorder.left_out_count() as u64),
         ];
         let mut counts = self.metrics.snapshot().counts();
         counts.extend(gauges);
@@ -122,6 +133,10 @@ impl Told for Dispatcher {
 
     fn plugins(&self) -> Vec<PluginFacts> {
         self.table.load().plugins()
+    }
+
+    fn unhealthy(&self) -> Vec<String> {
+        self.table.load().unhealthy()
     }
 
     fn methods(&self) -> Vec<String> {

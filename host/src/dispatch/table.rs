@@ -12,9 +12,9 @@ use rustc_hash::FxHashMap;
 
 use super::failure::Failure;
 use super::gate::Gate;
-use crate::config::{Config, Pattern, Route};
+use crate::config::{Allow, Config, Pattern, Route};
 use crate::limits::Permits;
-use crate::metrics::{MethodId, Names};
+use crate::metrics::{MethodId, Names, Peer};
 use crate::plugin::{Generation, PluginFacts, System};
 
 /// Where requests for one method go.
@@ -29,6 +29,8 @@ pub(crate) struct Target {
     pub(crate) timeout: Duration,
     /// At most so many calls of the route at once, if it says so.
     pub(crate) permits: Option<Arc<Permits>>,
+    /// Who may call, if the route says so; looked at by [`Table::find`].
+    pub(crate) allow: Option<Arc<Allow>>,
     /// Calls wait until it opens: the generation hands its state over.
     pub(crate) held: Option<Arc<Gate>>,
 }
@@ -42,7 +44,7 @@ impl Target {
 
 enum Entry {
     Open(Target),
-    Unavailable { plugin: String, counted: MethodId },
+    Unavailable(Absent),
     Closed { counted: MethodId },
 }
 
@@ -60,12 +62,53 @@ impl From<Unreachable> for Failure {
     }
 }
 
+/// The plugin of a route that is not there.
+struct Absent {
+    plugin: String,
+    /// Who may know that it is not.
+    allow: Option<Arc<Allow>>,
+    /// What requests for it are counted under.
+    counted: MethodId,
+}
+
+impl Absent {
+    fn of(route: &Route, counted: MethodId) -> Self {
+        Self { plugin: route.plugin.clone(), allow: route.allow.clone(), counted }
+    }
+}
+
+/// Who asks for a method.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asker {
+    /// A client; `None` when the kernel would not say who it is, which no list lets in.
+    Client(Option<Peer>),
+    /// Another plugin: what it lets its own callers do is its own affair.
+    Plugin,
+}
+
+impl Asker {
+    fn passes(self, allow: Option<&Allow>) -> Result<(), Failure> {
+        let (Some(allow), Self::Client(peer)) = (allow, self) else { return Ok(()) };
+        match peer {
+            Some(peer) if allow.lets(peer.uid, peer.gid) => Ok(()),
+            _ => Err(Failure::PermissionDenied),
+        }
+    }
+
+    fn told_of(self, absent: &Absent) -> Failure {
+        match self.passes(absent.allow.as_deref()) {
+            Ok(()) => Failure::unavailable(&absent.plugin),
+            Err(denied) => denied,
+        }
+    }
+}
+
 /// All routes of one moment.
 pub(crate) struct Table {
     // Keys come from the configuration and from manifests, never from a request: a fast hash does no harm.
     methods: FxHashMap<Box<str>, Entry>,
     /// Prefix routes to plugins that are not there: for the error's sake.
-    absent: FxHashMap<Box<str>, String>,
+    absent: FxHashMap<Box<str>, Absent>,
     generations: Vec<Arc<Generation>>,
 }
 
@@ -171,16 +214,15 @@ impl Table {
             let name: Box<str> = route.method.name().into();
             match &route.method {
                 Pattern::Exact(_) if route.enabled => {
-                    let counted = names.intern(&name);
-                    let entry = Entry::Unavailable { plugin: route.plugin.clone(), counted };
-                    table.methods.insert(name, entry);
+                    let absent = Absent::of(route, names.intern(&name));
+                    table.methods.insert(name, Entry::Unavailable(absent));
                 }
                 Pattern::Exact(_) => {
                     let counted = names.intern(&name);
                     table.methods.insert(name, Entry::Closed { counted });
                 }
                 Pattern::Prefix(_) if route.enabled => {
-                    table.absent.insert(name, route.plugin.clone());
+                    table.absent.insert(name, Absent::of(route, MethodId::UNKNOWN));
                 }
                 Pattern::Prefix(_) => {}
             }
@@ -190,6 +232,17 @@ impl Table {
 
     fn has(&self, plugin: &str) -> bool {
         self.generations.iter().any(|generation| *generation.identity.plugin == *plugin)
+    }
+
+    /// The generation of this number, if it serves.
+    pub(crate) fn generation(&self, number: u64) -> Option<&Arc<Generation>> {
+        self.generations.iter().find(|generation| generation.identity.number == number)
+    }
+
+    /// The plugins that serve and are not well.
+    pub(crate) fn unhealthy(&self) -> Vec<String> {
+        let ill = self.generations.iter().filter(|generation| !generation.health().is_well);
+        ill.map(|generation| generation.identity.plugin.to_string()).collect()
     }
 
     /// Tells the operator of routes that lead nowhere.
@@ -209,7 +262,7 @@ impl Table {
         let plugin = &*generation.identity.plugin;
         for (number, method) in (0u32..).zip(&generation.methods) {
             let route = if plugin == System::NAME { None } else { patterns.longest(&method.name) };
-            let (timeout, permits) = match route {
+            let (timeout, permits, allow) = match route {
                 Some(route) if !route.enabled => {
                     let counted = names.intern(&method.name);
                     self.methods.insert(method.name.as_str().into(), Entry::Closed { counted });
@@ -217,8 +270,8 @@ impl Table {
                 }
                 // The operator gave the name to another plugin.
                 Some(route) if route.plugin != plugin => continue,
-                Some(route) => (route.timeout, permits.of(route)),
-                None if config.plugins.auto_route || own.contains(plugin) => (None, None),
+                Some(route) => (route.timeout, permits.of(route), route.allow.clone()),
+                None if config.plugins.auto_route || own.contains(plugin) => (None, None, None),
                 None => continue,
             };
             let target = Target {
@@ -228,22 +281,26 @@ impl Table {
                 declared: method.run,
                 timeout: timeout.unwrap_or(config.timeouts.request),
                 permits,
+                allow,
                 held: held.cloned(),
             };
             self.methods.insert(method.name.as_str().into(), Entry::Open(target));
         }
     }
 
-    /// Where a request for `method` goes.
-    pub(crate) fn find(&self, method: &str) -> Result<&Target, Unreachable> {
+    /// Where a request for `method` goes, if `asker` may ask for it.
+    pub(crate) fn find(&self, method: &str, asker: Asker) -> Result<&Target, Unreachable> {
         let not_found = || Failure::MethodNotFound(method.to_owned());
         let (failure, counted) = match self.methods.get(method) {
-            Some(Entry::Open(target)) => return Ok(target),
-            Some(Entry::Unavailable { plugin, counted }) => (Failure::unavailable(plugin), *counted),
+            Some(Entry::Open(target)) => match asker.passes(target.allow.as_deref()) {
+                Ok(()) => return Ok(target),
+                Err(denied) => (denied, target.counted),
+            },
+            Some(Entry::Unavailable(absent)) => (asker.told_of(absent), absent.counted),
             Some(Entry::Closed { counted }) => (not_found(), *counted),
             // A route knows the prefix, and any name may follow that.
             None => match parents(method).find_map(|parent| self.absent.get(parent)) {
-                Some(plugin) => (Failure::unavailable(plugin), MethodId::UNKNOWN),
+                Some(absent) => (asker.told_of(absent), MethodId::UNKNOWN),
                 None => (not_found(), MethodId::UNKNOWN),
             },
         };
@@ -252,7 +309,7 @@ impl Table {
 
     /// What requests for `method` are counted under, whatever becomes of them.
     pub(crate) fn counted(&self, method: &str) -> MethodId {
-        match self.find(method) {
+        match self.find(method, Asker::Plugin) {
             Ok(target) => target.counted,
             Err(unreachable) => unreachable.counted,
         }
@@ -263,6 +320,11 @@ impl Table {
         let open = self.methods.iter().filter(|(_, entry)| matches!(entry, Entry::Open(_)));
         let names: BTreeSet<_> = open.map(|(name, _)| name.to_string()).collect();
         names.into_iter().collect()
+    }
+
+    /// What serves, one generation for each plugin.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.generations.iter()
     }
 
     /// Every plugin that serves.

@@ -6,12 +6,16 @@ use slab::Slab;
 
 use super::cells::Cell;
 
-/// Who is at the other end of a connection, as the kernel knew it when they connected. For showing, not for deciding:
-/// a process id may belong to somebody else by now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who is at the other end of a connection, as the kernel noted it at the moment of `connect` (unix(7),
+/// `SO_PEERCRED`): what the process does with its ids afterwards, and who else is handed the socket, changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Peer {
+    /// The process, to be shown to people: nothing is ever decided by it, for it may name another one by now. 0 where
+    /// it has no number that this process could know.
     pub(crate) pid: u32,
+    /// The effective user.
     pub(crate) uid: u32,
+    /// The effective group.
     pub(crate) gid: u32,
 }
 
@@ -68,6 +72,11 @@ impl Caller {
         let open = Arc::new(Open { number, peer, in_flight: Cell::default() });
         let place = metrics.callers.lock().insert(Arc::clone(&open));
         Self(Arc::new(Place { open, place, metrics: Arc::clone(metrics) }))
+    }
+
+    /// Who is at its other end; `None` when the kernel would not say.
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        self.0.open.peer
     }
 
     /// So many of its requests are in flight. For the thread that serves it.

@@ -40,6 +40,8 @@ counters! {
     connections_refused,
     /// Connections cut: a slow frame, a peer that does not read, a framing that cannot be trusted.
     connections_cut,
+    /// Connections refused because their user is not allowed.
+    connections_denied,
     /// Results that came when their client had gone: dropped.
     late_results,
     /// Plugins loaded, also those that replaced others.

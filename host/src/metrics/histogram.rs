@@ -121,6 +121,12 @@ impl Histogram {
         more
     }
 
+    /// The upper end of each bucket that has any in nanoseconds, 69 s for what is longer, and how many.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = (u64, u64)> {
+        let filled = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+        filled.map(|(at, count)| (upper_end(at).unwrap_or(1 << LAST), *count))
+    }
+
     /// For each doubling its upper end in nanoseconds, and how many are not longer.
     pub(crate) fn doublings(&self) -> impl Iterator<Item = (u64, u64)> {
         let mut sum = 0;

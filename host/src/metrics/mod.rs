@@ -10,6 +10,7 @@ mod histogram;
 mod names;
 mod outcome;
 mod plugins;
+mod slowlog;
 mod snapshot;
 mod text;
 
@@ -20,8 +21,9 @@ pub(crate) use self::cells::{Cells, Total};
 pub(crate) use self::counters::Counters;
 pub(crate) use self::names::{MethodId, Names};
 pub(crate) use self::outcome::{Outcome, Rejection, RequestKind};
-pub(crate) use self::plugins::{Generations, PluginFigures, ReloadOutcome};
-pub(crate) use self::snapshot::Snapshot;
+pub(crate) use self::plugins::{Generations, PluginFigures, PluginNumbers, ReloadOutcome};
+pub(crate) use self::slowlog::{SlowEntry, SlowLog, kept};
+pub(crate) use self::snapshot::{MethodNumbers, Snapshot};
 pub(crate) use self::text::{CONTENT_TYPE, Gauges, PluginGauges, page};
 
 use self::cells::Shard;
@@ -37,6 +39,8 @@ pub(crate) struct Metrics {
     pub(crate) callers: Callers,
     /// The plugins, as their owner last told.
     pub(crate) plugins: PluginFigures,
+    /// The slowest requests and the failed ones, lately.
+    pub(crate) slowlog: SlowLog,
     shards: Mutex<Shards>,
 }
 

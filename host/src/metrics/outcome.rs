@@ -114,6 +114,8 @@ rejections! {
     GoingAway = "going_away",
     /// No route leads from the method's name to a plugin.
     MethodNotFound = "method_not_found",
+    /// A connection or a request of a user who is not allowed.
+    Denied = "permission_denied",
     /// A payload that is no request, or an id that is in flight already.
     Invalid = "invalid",
     /// A frame past `limits.frame`.

@@ -97,6 +97,7 @@ impl Snapshot {
         let mut rejected: Vec<u64> = (0..Rejection::ALL.len()).map(sum_of).collect();
         // Connections are refused by who accepts them, not by a thread that serves.
         rejected[Rejection::Connections as usize] += counters["connections_refused"];
+        rejected[Rejection::Denied as usize] += counters["connections_denied"];
         let mut totals = [0; Total::COUNT];
         for shard in shards {
             totals.iter_mut().zip(&shard.totals).for_each(|(sum, cell)| *sum += cell.read());
@@ -162,6 +163,7 @@ impl Snapshot {
             ("abandoned", abandoned),
             ("deadlines_exceeded", code(Code::DeadlineExceeded)),
             ("overloaded", code(Code::Overloaded)),
+            ("denied", code(Code::PermissionDenied)),
             ("panics", code(Code::PluginPanicked)),
             ("heartbeats", self.total(Total::Heartbeats)),
             ("unknown_kinds", self.total(Total::UnknownKinds)),

@@ -14,6 +14,7 @@ use slab::Slab;
 
 use super::call::Call;
 use crate::clock::{TICK, Time};
+use crate::recorder::{Recorder, Seat};
 
 /// Why a call was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,7 @@ struct State {
 
 struct Queue {
     name: String,
+    recorder: Arc<Recorder>,
     /// Lost threads that are replaced; past it there are fewer than wanted.
     spare: usize,
     most: usize,
@@ -66,9 +68,11 @@ impl Queue {
 
     fn start_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         let number = state.working.insert(Work::default());
-        let queue = Arc::clone(self);
-        let spawned =
-            Builder::new().name(thread_name(&self.name, number)).spawn(move || serve(&queue, number));
+        let (queue, seat) = (Arc::clone(self), self.recorder.seat());
+        let spawned = Builder::new().name(thread_name(&self.name, number)).spawn(move || {
+            Seat::sit_down(seat);
+            serve(&queue, number);
+        });
         match spawned {
             Ok(handle) => state.handles.push(handle),
             Err(error) => {
@@ -117,7 +121,13 @@ pub(super) struct Workers(Arc<Queue>);
 
 impl Workers {
     /// Starts `threads` threads before a queue of `most` calls; `spare` more may take the place of lost ones.
-    pub(super) fn start(name: &str, threads: usize, spare: usize, most: usize) -> io::Result<Self> {
+    pub(super) fn start(
+        name: &str,
+        recorder: &Arc<Recorder>,
+        threads: usize,
+        spare: usize,
+        most: usize,
+    ) -> io::Result<Self> {
         let state = State {
             calls: VecDeque::new(),
             swept: Time::now(),
@@ -131,6 +141,7 @@ impl Workers {
         };
         let queue = Arc::new(Queue {
             name: name.to_owned(),
+            recorder: Arc::clone(recorder),
             spare,
             most,
             state: Mutex::new(state),

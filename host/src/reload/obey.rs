@@ -32,7 +32,8 @@ impl Plugins {
             Order::Reload(name, reply) => drop(reply.send(self.reload(name.as_deref()))),
             Order::Rollback(name, reply) => drop(reply.send(self.roll_back(&name))),
             Order::List(reply) => {
-                drop(reply.send(self.slots.iter().map(|(name, slot)| slot.row(name)).collect()));
+                let deaths = self.dispatcher.recorder.deaths();
+                drop(reply.send(self.slots.iter().map(|(name, slot)| slot.row(name, &deaths)).collect()));
             }
             Order::Judged { plugin, generation, sentence } => self.judged(&plugin, generation, sentence),
             Order::Retired { plugin, generation, how } => return self.retired(&plugin, generation, &how),
@@ -188,8 +189,10 @@ impl Plugins {
             return Err(faults);
         }
         let changed = changed_plugins(&self.config, &config);
+        let other_keys = config.plugins.trusted_keys != self.config.plugins.trusted_keys;
         let more_retained = config.plugins.retained > self.config.plugins.retained;
         let rules = Rules::of(&config);
+        let listeners = config.listeners.clone();
         restart::tell(&self.config, &config);
         let new: Vec<_> =
             prepared.iter().map(|new| (new.name.clone(), Arc::clone(&new.generation))).collect();
@@ -201,7 +204,14 @@ impl Plugins {
             return Err(vec![format!("plugin.{plugin}: {refused}")]);
         }
         self.dispatcher.set_rules(rules);
+        self.dispatcher.doors.set(&listeners);
         self.try_with_new_settings(&changed, more_retained);
+        if other_keys {
+            // What may be loaded now is, and what may not any more is told; what serves serves on.
+            for file in self.sightings.files().cloned().collect::<Vec<_>>() {
+                self.sightings.try_again(&file);
+            }
+        }
         for (name, generation) in new {
             self.tell_of(&name, &generation);
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use slab::Slab;
@@ -19,12 +19,14 @@ use crate::dispatch::{Dispatcher, mark_io_thread};
 use crate::limits::Permit;
 use crate::metrics::{Caller, Peer};
 use crate::plugin::Call;
+use crate::recorder::{Seat, Watched};
 
 /// A connection that was just accepted.
 pub(super) struct Accepted {
     pub(super) number: u64,
     pub(super) stream: UnixStream,
     pub(super) manner: Manner,
+    pub(super) peer: Option<Peer>,
     pub(super) permit: Permit,
 }
 
@@ -60,9 +62,19 @@ impl Order {
 pub(super) struct Orders {
     orders: UnboundedSender<Order>,
     load: Arc<AtomicUsize>,
+    held: Arc<AtomicBool>,
 }
 
 impl Orders {
+    /// Whether an `inline` method has held it up for too long, and still does.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_held(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
     /// How many connections it serves.
     pub(super) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
@@ -88,6 +100,8 @@ pub(super) struct IoThread {
     /// Counts the I/O threads of this host.
     pub(super) number: u64,
     pub(super) orders: Orders,
+    /// What it runs; `None` when it is one too many for the record.
+    pub(super) watched: Option<Watched>,
     thread: JoinHandle<usize>,
 }
 
@@ -97,12 +111,15 @@ impl IoThread {
         let load = Arc::new(AtomicUsize::new(0));
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let shared = Arc::clone(&load);
+        let seat = dispatcher.recorder.seat();
+        let watched = seat.as_ref().map(Seat::watched);
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {
             mark_io_thread();
+            Seat::sit_down(seat);
             let local = LocalSet::new();
             local.block_on(&runtime, Serving::new(dispatcher, &shared).run(received))
         })?;
-        Ok(Self { number, orders: Orders { orders, load }, thread })
+        Ok(Self { number, orders: Orders { orders, load, held: Arc::default() }, watched, thread })
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -192,11 +209,11 @@ impl<'t> Serving<'t> {
             _ => order,
         };
         match order {
-            Order::Serve(Accepted { number, stream, manner, permit }) => {
-                let (metrics, peer) = (&self.thread.dispatcher.metrics, peer_of(&stream));
-                let caller = Caller::new(metrics, number, peer);
+            Order::Serve(Accepted { number, stream, manner, peer, permit }) => {
+                let caller = Caller::new(&self.thread.dispatcher.metrics, number, peer);
                 let opened = tokio::net::UnixStream::from_std(stream);
-                tracing::debug!(conn = number, "accepted");
+                let (uid, pid) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
+                tracing::debug!(conn = number, uid, pid, "accepted");
                 self.serve(
                     opened
                         .map(|stream| Connection::new(number, stream, &self.thread, manner, caller, permit)),
@@ -249,11 +266,4 @@ impl<'t> Serving<'t> {
             Left::Moves(packed) => self.obey(Order::Resume(packed)),
         }
     }
-}
-
-/// Who connected, as the kernel knew it then.
-fn peer_of(stream: &UnixStream) -> Option<Peer> {
-    let credentials = rustix::net::sockopt::socket_peercred(stream).ok()?;
-    let pid = u32::try_from(credentials.pid.as_raw_pid()).ok()?;
-    Some(Peer { pid, uid: credentials.uid.as_raw(), gid: credentials.gid.as_raw() })
 }

@@ -74,7 +74,8 @@ mod tests {
     fn on_a_thread<F: Future<Output = ()>>(length: Duration, then: impl FnOnce(Rc<Thread>) -> F) {
         let mut config = Config::default();
         config.io.spin = length;
-        let thread = Thread::new(Dispatcher::new(Rules::of(&config)), Wakes::default());
+        let recorder = crate::recorder::Recorder::open(&config.plugins.deaths).unwrap();
+        let thread = Thread::new(Dispatcher::new(Rules::of(&config), recorder), Wakes::default());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         LocalSet::new().block_on(&runtime, async {
             let spinning = tokio::task::spawn_local(spin(Rc::clone(&thread)));

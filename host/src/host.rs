@@ -12,9 +12,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
-use crate::dispatch::{Dispatcher, Table};
+use crate::dispatch::{Dispatcher, Rules, Table};
 use crate::load::{Entry, Prober};
 use crate::plugin::{Calls, LocalPlugin, Nursery, System, Told};
+use crate::recorder::Recorder;
 use crate::reload::{ADMIN, Admin, Order, Orders, Plugins, ReloadAsked, Reloader};
 use crate::server::{BindError, Claims, Ending, Inherited, Pulse, Server};
 
@@ -108,25 +109,28 @@ impl Builder {
     pub fn start(self) -> Result<Host, StartError> {
         let Self { config, prober, locals, threads, inherited, reloads, .. } = self;
         let claims = Claims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let dispatcher = Dispatcher::new(config.limits.clone(), config.timeouts.clone());
+        let recorder = Recorder::open(&config.plugins.deaths)?;
+        let dispatcher = Dispatcher::new(Rules::of(&config), Arc::clone(&recorder));
+        dispatcher.doors.set(&config.listeners);
         let calls: Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
         let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
         let server = Server::start(threads, &dispatcher)?;
         let (orders, received) = Orders::channel();
-        let nursery = Nursery::new(calls);
+        let nursery = Nursery::new(calls, Arc::clone(&recorder));
         let mut plugins = Plugins::new(config, prober, nursery, &dispatcher, &orders, server.turnover());
         let system = plugins.add_local(System::plugin(told))?;
-        let admin = plugins.add_local(Admin::plugin(orders.clone(), reloads))?;
+        let admin = plugins.add_local(Admin::plugin(orders.clone(), Arc::downgrade(&dispatcher), reloads))?;
         for local in locals {
             plugins.add_local(local)?;
         }
         plugins.load_all();
-        dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin])));
+        dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin], &dispatcher.metrics.names)));
         let runtime = Runtime::new()?;
         let sockets = match claims.bind() {
             Ok(sockets) => sockets,
             Err(error) => {
                 plugins.retire_all(&received, Instant::now() + RETIRE_LIMIT);
+                recorder.close();
                 return Err(error.into());
             }
         };
@@ -140,6 +144,7 @@ impl Builder {
             drop(runtime);
             drop(dispatcher);
             reloader.stop(RETIRE_LIMIT);
+            recorder.close();
             // Nobody waits when the host was dropped.
             let _ = done.send(served);
         };
@@ -203,6 +208,8 @@ pub struct Status {
     pub in_flight: u64,
     /// Plugins that serve, those of the program included.
     pub plugins: usize,
+    /// Those of them that are not well.
+    pub unhealthy: usize,
 }
 
 /// A host that serves. Dropped, it drains by itself.
@@ -257,8 +264,16 @@ impl Host {
             let counts = told.counts();
             let count = |name| counts.get(name).copied().unwrap_or(0);
             let (connections, in_flight) = (count("connections_open"), count("in_flight"));
-            Some(Status { connections, in_flight, plugins: told.plugins().len() })
+            let (plugins, unhealthy) = (told.plugins().len(), told.unhealthy().len());
+            Some(Status { connections, in_flight, plugins, unhealthy })
         }
+    }
+
+    /// A way to ask, from another thread, which plugins are not well: refused for their failures, without a thread left,
+    /// or holding up a thread that serves connections. None when the host has ended.
+    pub fn unhealthy(&self) -> impl Fn() -> Vec<String> + Send + 'static {
+        let told = Weak::clone(&self.told);
+        move || told.upgrade().map(|told| told.unhealthy()).unwrap_or_default()
     }
 
     /// Changes to another configuration while it serves: routes, limits, time-outs, and the settings of plugins,

@@ -76,7 +76,7 @@ fn the_map_names_what_is_there_and_nothing_else() {
 }
 
 #[test]
-fn unsafe_code_is_in_its_two_rooms() {
+fn unsafe_code_is_in_its_rooms() {
     let mut places =
         vec![root().join("host/src"), root().join("plugin-api/src"), root().join("protocol/src")];
     while let Some(place) = places.pop() {
@@ -89,7 +89,8 @@ fn unsafe_code_is_in_its_two_rooms() {
             let text = fs::read_to_string(&path).unwrap();
             let has = text.lines().any(|line| line.contains("unsafe {") || line.contains("unsafe impl"));
             let room = path.strip_prefix(root()).unwrap();
-            let allowed = room.starts_with("host/src/load") || room.starts_with("plugin-api/src/abi");
+            let rooms = ["host/src/load", "host/src/recorder/mapping.rs", "plugin-api/src/abi"];
+            let allowed = rooms.iter().any(|allowed| room.starts_with(allowed));
             assert!(!has || allowed, "{}", path.display());
         }
     }

@@ -7,11 +7,13 @@
 
 mod support;
 
+mod bench;
 mod call;
 mod cli;
 mod clients;
 mod containment;
 mod crowds;
+mod deaths;
 mod dev;
 mod documents;
 mod embedded;
@@ -21,11 +23,15 @@ mod flow;
 mod lifecycle;
 mod limits;
 mod loading;
+mod looking;
 mod operate;
 mod panics;
+mod permissions;
 mod reload;
 mod scripts;
+mod secrecy;
 mod services;
+mod spinning;
 mod systemd;
 mod timeouts;
 mod vectors;

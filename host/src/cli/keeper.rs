@@ -134,10 +134,14 @@ impl<S: Fn() -> Option<Status>> Watch<S> {
     /// Tells this, and how the host is; nothing once it stops. `false` when it was not heard.
     fn tell(&self, assignments: &[&str], status: Option<Status>) -> bool {
         let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Status { connections, in_flight, plugins }) = status.filter(|_| !*silence) else {
+        let Some(Status { connections, in_flight, plugins, unhealthy }) = status.filter(|_| !*silence) else {
             return true;
         };
-        let status = format!("STATUS={connections} connections, {in_flight} in flight, {plugins} plugins");
+        let mut status =
+            format!("STATUS={connections} connections, {in_flight} in flight, {plugins} plugins");
+        if unhealthy > 0 {
+            status += &format!(", {unhealthy} of them unhealthy");
+        }
         self.notifier.say(&[assignments, &[&status]].concat())
     }
 }

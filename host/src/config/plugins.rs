@@ -9,6 +9,7 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
+use super::keys::{self, TrustedKey};
 use super::limits::{COUNT, TIMEOUT};
 use super::position::Place;
 use super::section::Section;
@@ -33,8 +34,12 @@ pub struct Plugins {
     /// How long calls are held while one generation hands its state over to the next: so long each for those that run
     /// to end, for the state to be given, and for it to be taken. Default 1 s.
     pub hand_over: Duration,
+    /// Whose signatures a file must have to be loaded; none: files need no signature. Default none.
+    pub trusted_keys: Vec<TrustedKey>,
     /// What is expected of a new generation's first calls.
     pub probation: Probation,
+    /// What follows when the whole process dies while a plugin's code runs.
+    pub deaths: Deaths,
 }
 
 impl Default for Plugins {
@@ -46,7 +51,9 @@ impl Default for Plugins {
             retained: 64,
             probe: Duration::from_secs(10),
             hand_over: Duration::from_secs(1),
+            trusted_keys: Vec::new(),
             probation: Probation::default(),
+            deaths: Deaths::default(),
         }
     }
 }
@@ -64,6 +71,26 @@ pub struct Probation {
 impl Default for Probation {
     fn default() -> Probation {
         Probation { calls: 100, failures: 10 }
+    }
+}
+
+/// A fault that the process does not survive (a segmentation fault, an abort, an `exit`): what ran is noted for the next
+/// start to tell, and a plugin that ran in too many deaths is left out until its file changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deaths {
+    /// The directory of the record; from a file, already joined to the file's directory. It is made if it is not there,
+    /// and best lies on a file system in memory. `None`: nothing outlives the process, as for a host inside another
+    /// program that does not say so. From a file, default `run/recorder`.
+    pub record: Option<PathBuf>,
+    /// So many deaths within the window are too many, 0 to 64; 0: no plugin is left out. Default 3.
+    pub most: u32,
+    /// Default 10 min.
+    pub window: Duration,
+}
+
+impl Default for Deaths {
+    fn default() -> Deaths {
+        Deaths { record: None, most: 3, window: Duration::from_secs(600) }
     }
 }
 
@@ -122,6 +149,8 @@ impl Default for Breaker {
 const THREADS: RangeInclusive<usize> = 1..=256;
 /// Half the keys for thread-local values that a process of glibc's has (PTHREAD_KEYS_MAX, 1,024).
 const RETAINED: RangeInclusive<usize> = 1..=512;
+/// As many deaths as are remembered.
+const DEATHS: RangeInclusive<usize> = 0..=64;
 /// A plugin's name becomes a file's stem, a log field and a metrics label.
 const LONGEST_NAME: usize = 64;
 /// Half of what serde_json reads back by default (128): settings cross to the plugin as JSON text.
@@ -136,10 +165,23 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> Plugins {
         retained: section.count("retained", RETAINED, default.retained),
         probe: section.duration("probe", TIMEOUT, default.probe),
         hand_over: section.duration("hand_over", TIMEOUT, default.hand_over),
+        trusted_keys: keys::read(&section, directory),
         probation: read_probation(section.section("probation")),
+        deaths: read_deaths(section.section("deaths"), directory),
     };
     section.close();
     plugins
+}
+
+fn read_deaths(section: Section<'_>, directory: &Path) -> Deaths {
+    let default = Deaths::default();
+    let deaths = Deaths {
+        record: Some(section.path("record", directory, Path::new("run/recorder"))),
+        most: number(&section, "most", DEATHS, default.most),
+        window: section.duration("window", TIMEOUT, default.window),
+    };
+    section.close();
+    deaths
 }
 
 fn read_probation(section: Section<'_>) -> Probation {

@@ -87,6 +87,21 @@ reasons! {
     ChangedWhileRead = "changed-while-read",
     /// The system had no memory file, process or pipe to give.
     NoResources = "no-resources",
+    // The signature, where keys are trusted.
+    /// There is no signature beside the file.
+    Unsigned = "unsigned",
+    /// What lies beside the file is no whole signature.
+    SignatureUnreadable = "signature-unreadable",
+    /// Signed with a key that is none of the trusted ones.
+    UnknownKey = "unknown-key",
+    /// The content is not what was signed.
+    SignatureMismatch = "signature-mismatch",
+    /// The signature was made for the file of another plugin.
+    SignatureOfAnother = "signature-of-another",
+    /// The signature does not say when it was made.
+    SignatureUndated = "signature-undated",
+    /// Signed earlier than what serves, or served last.
+    OlderThanServing = "older-than-serving",
     // The ELF file.
     /// Not an ELF file.
     NotElf = "not-elf",
@@ -167,6 +182,8 @@ reasons! {
     NoThreadKeys = "no-thread-keys",
     /// Its first calls failed too often, and the content before came back.
     ProbationFailed = "probation-failed",
+    /// The host died too often while this content ran: it is left out until the file changes.
+    TooManyDeaths = "too-many-deaths",
     /// There is no earlier content to go back to.
     NothingToRollBack = "nothing-to-roll-back",
     /// There is no such plugin, or no file of it.
@@ -198,6 +215,19 @@ impl Reason {
                 | Self::HandOverBusy
                 | Self::TooManyDraining
                 | Self::Planted
+        )
+    }
+
+    /// Whether it lies in the signature, which comes as a file of its own, and may come later than the other.
+    pub(crate) fn is_of_the_signature(self) -> bool {
+        matches!(
+            self,
+            Self::Unsigned
+                | Self::SignatureUnreadable
+                | Self::UnknownKey
+                | Self::SignatureMismatch
+                | Self::SignatureOfAnother
+                | Self::SignatureUndated
         )
     }
 

@@ -8,6 +8,8 @@ use std::sync::mpsc;
 use std::thread::Builder;
 use std::time::Duration;
 
+use crate::recorder::{Recorder, Seat};
+
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Undone {
@@ -22,14 +24,18 @@ pub(crate) enum Undone {
     Ended,
 }
 
-/// Runs `work` on a thread of its own, and returns when that has been joined. Blocks for at most `limit`.
+/// Runs `work` on a thread of its own with a seat in the record, and returns when that has been joined. Blocks for at
+/// most `limit`.
 pub(crate) fn aside<T: Send + 'static>(
     name: &str,
+    recorder: &Recorder,
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Undone> {
     let (done, result) = mpsc::sync_channel(1);
+    let seat = recorder.seat();
     let run = move || {
+        Seat::sit_down(seat);
         // Nobody takes it once the limit has passed; then it is dropped here.
         let _ = done.send(work());
     };
@@ -51,9 +57,10 @@ mod tests {
 
     #[test]
     fn what_is_done_is_given_back_and_what_hangs_is_left() {
-        assert_eq!(aside("a", Duration::from_secs(30), || 7).unwrap(), 7);
+        let recorder = Recorder::open(&crate::config::Deaths::default()).unwrap();
+        assert_eq!(aside("a", &recorder, Duration::from_secs(30), || 7).unwrap(), 7);
         let (go_on, hangs) = mpsc::channel::<()>();
-        let hung = aside("a", Duration::from_millis(1), move || hangs.recv());
+        let hung = aside("a", &recorder, Duration::from_millis(1), move || hangs.recv());
         assert!(matches!(hung, Err(Undone::TimedOut(_))));
         drop(go_on);
     }

@@ -19,6 +19,7 @@ use slab::Slab;
 use super::call::Call;
 use super::workers::{join_all, thread_name};
 use crate::clock::Time;
+use crate::recorder::{Recorder, Seat, What, running};
 
 #[derive(Default)]
 struct State {
@@ -52,10 +53,25 @@ struct Task {
     queued: AtomicBool,
     /// Its place among the live tasks; set by the executor's thread alone.
     place: AtomicUsize,
+    noted: Noted,
     shared: Arc<Shared>,
 }
 
 const NO_PLACE: usize = usize::MAX;
+
+impl Task {
+    /// Does something with the task's future, and has the record say so.
+    fn noted<T>(&self, work: impl FnOnce() -> T) -> T {
+        let Noted { what, id } = &self.noted;
+        running(*what, id.as_deref(), work)
+    }
+}
+
+/// What the record says of a task: kept beside it, for its stage is locked while it is polled.
+struct Noted {
+    what: What,
+    id: Option<Box<str>>,
+}
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
@@ -73,7 +89,8 @@ impl Shared {
             return;
         }
         state.ready.push_back(task);
-        let notify = state.waiting;
+        // Once is enough: what comes before the thread runs is found with this.
+        let notify = std::mem::take(&mut state.waiting);
         drop(state);
         if notify {
             self.changed.notify_one();
@@ -116,12 +133,13 @@ impl Shared {
 /// The async thread of one generation; started by its first task or timer.
 pub(crate) struct Executor {
     name: String,
+    recorder: Arc<Recorder>,
     shared: Arc<Shared>,
 }
 
 impl Executor {
-    pub(super) fn new(plugin: &str) -> Self {
-        Self { name: plugin.to_owned(), shared: Arc::default() }
+    pub(super) fn new(plugin: &str, recorder: &Arc<Recorder>) -> Self {
+        Self { name: plugin.to_owned(), recorder: Arc::clone(recorder), shared: Arc::default() }
     }
 
     /// Begins a call on the executor's thread; `false` when there can be no such thread.
@@ -133,6 +151,10 @@ impl Executor {
             stage: Mutex::new(Stage::New(Arc::clone(call))),
             queued: AtomicBool::new(true),
             place: AtomicUsize::new(NO_PLACE),
+            noted: Noted {
+                what: call.generation.what(call.method),
+                id: call.facts.id.known().map(Into::into),
+            },
             shared: Arc::clone(&self.shared),
         });
         call.wake_on_cancel(Waker::from(Arc::clone(&task)));
@@ -152,10 +174,12 @@ impl Executor {
             return false;
         }
         if state.thread.is_none() {
-            let shared = Arc::clone(&self.shared);
-            let spawned = Builder::new()
-                .name(thread_name(&self.name, 0).replace(":0", ":async"))
-                .spawn(move || run(&shared));
+            let (shared, seat) = (Arc::clone(&self.shared), self.recorder.seat());
+            let name = thread_name(&self.name, 0).replace(":0", ":async");
+            let spawned = Builder::new().name(name).spawn(move || {
+                Seat::sit_down(seat);
+                run(&shared);
+            });
             match spawned {
                 Ok(thread) => state.thread = Some(thread),
                 Err(error) => tracing::error!(plugin = self.name, %error, "no thread for async methods"),
@@ -182,7 +206,7 @@ fn run(shared: &Arc<Shared>) {
         for task in batch.drain(..) {
             // A swap, so that whatever a waker did before it found the task still queued is seen by this poll.
             task.queued.swap(false, Ordering::AcqRel);
-            let ended = step(&task);
+            let ended = task.noted(|| step(&task));
             let place = task.place.load(Ordering::Relaxed);
             match (ended, place) {
                 (true, NO_PLACE) => {}
@@ -208,7 +232,7 @@ fn run(shared: &Arc<Shared>) {
 /// Drops what a task holds of the plugin.
 fn end(task: &Arc<Task>) {
     let stage = std::mem::replace(&mut *lock(&task.stage), Stage::Ended);
-    drop(stage);
+    task.noted(|| drop(stage));
 }
 
 /// Begins or polls a task; `true` when it has ended.
@@ -281,7 +305,7 @@ impl Future for Sleep {
         self.key = Some(key);
         let first = state.timers.first_key_value().is_none_or(|(&(until, _), _)| self.until.0 < until);
         state.timers.insert((self.until.0, key), cx.waker().clone());
-        let notify = first && state.waiting;
+        let notify = first && std::mem::take(&mut state.waiting);
         drop(state);
         if notify {
             shared.changed.notify_one();

@@ -19,8 +19,9 @@ use super::executor::Executor;
 use super::probation::Probation;
 use super::slow::Slow;
 use super::workers::{NotTaken, Workers};
-use crate::load::{Closed, Loaded, Refused, Staged};
+use crate::load::{Closed, Loaded, Refused, Signed, Staged};
 use crate::log::printable;
+use crate::recorder::{Errand, Known, Recorder, What, running};
 
 /// How long threads without work may take to end.
 const SOON: Duration = Duration::from_secs(5);
@@ -53,6 +54,8 @@ pub(crate) struct Generation {
     pub(super) threads: usize,
     pub(super) breaker: Breaker,
     pub(super) slow: Slow,
+    /// I/O threads that its `inline` methods hold up just now, as far as that was noticed.
+    pub(super) holding: AtomicUsize,
     executor: Arc<Executor>,
     reply_limit: usize,
     /// Calls of `inline` and `blocking` methods that wait for a thread, or run on one of the generation's own.
@@ -61,8 +64,10 @@ pub(crate) struct Generation {
     pub(crate) probation: Option<Probation>,
     /// The layout of the state that the instance can hand over.
     pub(crate) state: Option<u32>,
-    /// Dropped last: the code that everything above runs. `None` for methods that are part of the program.
+    /// Dropped last but one: the code that everything above runs. `None` for methods that are part of the program.
     loaded: Option<Loaded>,
+    /// The record knows its names for as long as its code may run.
+    known: Known,
 }
 
 /// Until when something that ends may take its time; set when the host itself ends.
@@ -102,6 +107,7 @@ pub(crate) struct Parts {
     pub(crate) instance: Instance,
     pub(crate) executor: Arc<Executor>,
     pub(crate) loaded: Option<Loaded>,
+    pub(crate) known: Known,
     /// The threads of `blocking` methods, if there are any.
     pub(super) workers: Option<Workers>,
     /// So many of them, once there are any.
@@ -131,13 +137,20 @@ impl Generation {
             threads: parts.threads,
             breaker: Breaker::new(parts.breaker),
             slow: Slow::of(methods),
+            holding: AtomicUsize::new(0),
             executor: parts.executor,
             reply_limit: parts.reply_limit,
             direct: AtomicUsize::new(0),
             probation: parts.probation,
             state: parts.loaded.as_ref().and_then(|loaded| loaded.inspection().manifest.state),
             loaded: parts.loaded,
+            known: parts.known,
         }
+    }
+
+    /// Who signed its file, where keys were trusted when it was loaded.
+    pub(crate) fn signed(&self) -> Option<Signed> {
+        self.loaded.as_ref().and_then(|loaded| loaded.inspection().signed)
     }
 
     /// Runs an `inline` or `blocking` method on this thread.
@@ -148,7 +161,15 @@ impl Generation {
         params: &[u8],
         out: &mut Vec<u8>,
     ) -> CallEnd {
-        self.seen(self.instance.call(method, facts, params, out, self.reply_limit), method, facts)
+        let end = running(self.what(method), facts.id.known(), || {
+            self.instance.call(method, facts, params, out, self.reply_limit)
+        });
+        self.seen(end, method, facts)
+    }
+
+    /// One of its methods, for the record.
+    pub(super) fn what(&self, method: u32) -> What {
+        What::new(self.identity.number, method)
     }
 
     pub(super) fn begin(
@@ -183,9 +204,14 @@ impl Generation {
         self.loaded.as_ref().map(Loaded::staged_again)
     }
 
-    /// The instance, for what is asked of it beside its methods.
-    pub(crate) fn instance(&self) -> &Instance {
-        &self.instance
+    /// Asks something of the instance beside its methods.
+    pub(crate) fn ask<T>(&self, errand: Errand, what: impl FnOnce(&Instance) -> T) -> T {
+        running(errand.of(self.identity.number), None, || what(&self.instance))
+    }
+
+    /// The record in which its threads have seats.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        self.known.recorder()
     }
 
     /// A panic is logged where the generation is known.
@@ -240,16 +266,19 @@ impl Generation {
             }
             thread::sleep(LOOK);
         };
-        let Self { methods, instance, workers, executor, loaded, identity, .. } = generation;
+        let Self { methods, instance, workers, executor, loaded, identity, known, .. } = generation;
         let soon = until.or_soon();
-        let running = executor.join(soon) + workers.map_or(0, |workers| workers.join(soon));
-        if running > 0 {
-            std::mem::forget((instance, loaded));
-            return Retired::Retained(format!("{running} of its threads have not ended"));
+        let left = executor.join(soon) + workers.map_or(0, |workers| workers.join(soon));
+        if left > 0 {
+            std::mem::forget((instance, loaded, known));
+            return Retired::Retained(format!("{left} of its threads have not ended"));
         }
         // On a thread of its own, joined like the others: what `stop` leaves in thread locals goes with it.
         let limit = until.or_soon().saturating_duration_since(Instant::now());
-        match aside("stop", limit, move || instance.stop()) {
+        let number = identity.number;
+        match aside("stop", known.recorder(), limit, move || {
+            running(Errand::Stop.of(number), None, || instance.stop())
+        }) {
             Ok(Ok(())) => {}
             Ok(Err(text)) => {
                 let Identity { plugin, number, .. } = &identity;
@@ -261,7 +290,7 @@ impl Generation {
                 );
             }
             Err(undone) => {
-                std::mem::forget(loaded);
+                std::mem::forget((loaded, known));
                 return Retired::Retained(format!("its stop: {undone}"));
             }
         }
@@ -269,11 +298,11 @@ impl Generation {
         if methods.iter().any(|method| method.run == Run::Inline) {
             let left = io.turn_over(until.or_soon());
             if left > 0 {
-                std::mem::forget(loaded);
+                std::mem::forget((loaded, known));
                 return Retired::Retained(format!("{left} I/O threads that ran its code have not ended"));
             }
         }
-        match loaded.close() {
+        match running(Errand::Close.of(number), None, || loaded.close()) {
             Closed::Unloaded => Retired::Unloaded,
             Closed::Retained(reason) => Retired::Retained(reason),
         }

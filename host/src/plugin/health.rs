@@ -1,5 +1,6 @@
 //! Whether a generation is asked at all, and how its methods run: what its failures and its slowness lead to.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jackfield_plugin_api::Run;
@@ -12,10 +13,12 @@ use crate::clock::Time;
 /// How a generation is.
 #[derive(Debug, Clone)]
 pub(crate) struct Health {
-    /// Whether its calls are begun at all.
+    /// Whether its calls are begun at all, and none holds up a thread that serves connections.
     pub(crate) is_well: bool,
     /// Threads that run calls which should have ended.
     pub(crate) lost_threads: usize,
+    /// I/O threads that its `inline` methods hold up just now.
+    pub(crate) held_threads: usize,
     /// Methods that were declared `inline` and run as `blocking`.
     pub(crate) moved: Vec<String>,
 }
@@ -78,20 +81,43 @@ impl Generation {
             );
             return;
         }
+        if self.moves(method) {
+            tracing::error!(
+                plugin,
+                generation = number,
+                method = name,
+                "inline, and held I/O threads again and again, {length:?} just now: it is blocking from now on"
+            );
+        }
+    }
+
+    /// Has an `inline` method run on the blocking threads from now on; `false` when it does already, or cannot.
+    pub(crate) fn moves(&self, method: u32) -> bool {
+        let is_inline = usize::try_from(method).ok().and_then(|at| self.methods.get(at));
+        if self.slow.is_moved(method) || is_inline.is_none_or(|method| method.run != Run::Inline) {
+            return false;
+        }
+        let Identity { plugin, number, .. } = &self.identity;
         match self.workers.as_ref().map(|workers| workers.want(self.threads)) {
             Some(Ok(())) => {
                 self.slow.moved(method);
-                tracing::error!(
-                    plugin,
-                    generation = number,
-                    method = name,
-                    "inline, and held I/O threads again and again, {length:?} just now: it is blocking from now on"
-                );
+                true
             }
             Some(Err(error)) => {
-                tracing::error!(plugin, generation = number, method = name, %error, "no threads for a slow inline method");
+                let (plugin, method) = (&**plugin, self.method_name(method));
+                tracing::error!(plugin, generation = number, method, %error, "no threads for a slow inline method");
+                false
             }
-            None => {}
+            None => false,
+        }
+    }
+
+    /// One of its `inline` methods begins to hold up an I/O thread, or has ended that.
+    pub(crate) fn holds(&self, begins: bool) {
+        if begins {
+            self.holding.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.holding.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -100,10 +126,12 @@ impl Generation {
         let (lost_threads, has_threads) = self.workers.as_ref().map_or((0, true), Workers::lost);
         let blocks =
             (0..).zip(&self.methods).any(|(number, method)| self.way(number, method.run) == Run::Blocking);
+        let held_threads = self.holding.load(Ordering::Relaxed);
         let moved = (0..).zip(&self.methods).filter(|(number, _)| self.slow.is_moved(*number));
         Health {
-            is_well: self.breaker.is_closed() && (has_threads || !blocks),
+            is_well: self.breaker.is_closed() && (has_threads || !blocks) && held_threads == 0,
             lost_threads,
+            held_threads,
             moved: moved.map(|(_, method)| method.name.clone()).collect(),
         }
     }

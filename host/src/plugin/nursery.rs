@@ -18,6 +18,7 @@ use super::workers::Workers;
 use crate::config::{Config, PluginConfig};
 use crate::failpoint;
 use crate::load::{Closed, Loaded, Reason, Refused, Staged};
+use crate::recorder::{Errand, Known, Names, Recorder, running};
 
 /// How long the async thread of a plugin that did not start may take to end: it has nothing to do.
 const NOTHING_TO_DO: Duration = Duration::from_secs(1);
@@ -26,6 +27,7 @@ const NOTHING_TO_DO: Duration = Duration::from_secs(1);
 pub(crate) struct Nursery {
     next: u64,
     calls: Weak<dyn Calls>,
+    recorder: Arc<Recorder>,
 }
 
 /// A generation that was not made.
@@ -43,9 +45,19 @@ impl From<Refused> for Stillborn {
 }
 
 impl Nursery {
-    /// `calls` carries calls from plugin to plugin.
-    pub(crate) fn new(calls: Weak<dyn Calls>) -> Self {
-        Self { next: 1, calls }
+    /// `calls` carries calls from plugin to plugin; what runs is told to `recorder`.
+    pub(crate) fn new(calls: Weak<dyn Calls>, recorder: Arc<Recorder>) -> Self {
+        Self { next: 1, calls, recorder }
+    }
+
+    /// The record knows this generation's names from now on.
+    fn know(&self, identity: &Identity, methods: &[DeclaredMethod]) -> Known {
+        let names = Names {
+            plugin: identity.plugin.to_string(),
+            hash: identity.hash.clone(),
+            methods: methods.iter().map(|method| method.name.clone()).collect(),
+        };
+        self.recorder.know(identity.number, names)
     }
 
     /// The number that the next generation will have.
@@ -61,12 +73,14 @@ impl Nursery {
         let LocalPlugin { name, methods, make } = local;
         let settings = config.plugin.get(&name).cloned().unwrap_or_default();
         let identity = self.identify(&name, env!("CARGO_PKG_VERSION"));
-        let workers = start_workers(&identity, &methods, &settings)?;
+        let workers = start_workers(&self.recorder, &identity, &methods, &settings)?;
         let (executor, cell) = self.services(&identity);
         let instance = make(&cell);
+        let known = self.know(&identity, &methods);
         Ok(Generation::new(parts(
             identity,
             methods,
+            known,
             instance,
             executor,
             workers,
@@ -95,16 +109,19 @@ impl Nursery {
         failpoint::pass("threads")?;
         let methods = inspection.manifest.methods;
         // Before the code: with no thread to be had, there is nothing to close.
-        let workers = start_workers(&identity, &methods, &own).map_err(|error| {
+        let workers = start_workers(&self.recorder, &identity, &methods, &own).map_err(|error| {
             Refused::new(Reason::NoResources, format_args!("its threads could not be started: {error}"))
         })?;
         let (executor, cell) = self.services(&identity);
         let (settings, host) = (own.settings.to_string(), Arc::clone(&cell));
-        let started = aside("start", limit, move || {
+        let known = self.know(&identity, &methods);
+        let what = Errand::Start.of(identity.number);
+        let started = aside("start", &self.recorder, limit, move || {
             failpoint::pass("load")?;
-            let loaded = staged.load()?;
+            let loaded = running(what, None, || staged.load())?;
             let instance = failpoint::pass("start").and_then(|()| {
-                Instance::start(&loaded.root, &host, settings.as_bytes()).map_err(Refused::from)
+                let start = || Instance::start(&loaded.root, &host, settings.as_bytes());
+                running(what, None, start).map_err(Refused::from)
             });
             drop(host);
             Ok::<_, Refused>((loaded, instance))
@@ -112,7 +129,7 @@ impl Nursery {
         let (refused, loaded, retained) = match started {
             Ok(Ok((loaded, Ok(instance)))) => {
                 let mut parts =
-                    parts(identity, methods, instance, executor, workers, &own, config.limits.frame);
+                    parts(identity, methods, known, instance, executor, workers, &own, config.limits.frame);
                 (parts.loaded, parts.probation) = (Some(loaded), probation);
                 return Ok(Generation::new(parts));
             }
@@ -120,6 +137,8 @@ impl Nursery {
             Ok(Err(refused)) => (refused, None, None),
             Err(undone @ Undone::TimedOut(_)) => {
                 let why = "its start has not ended".to_owned();
+                // It may yet be what the process dies of.
+                std::mem::forget(known);
                 (Refused::new(Reason::StartTimedOut, undone), None, Some(why))
             }
             Err(undone) => (Refused::new(Reason::NoResources, undone), None, None),
@@ -142,7 +161,7 @@ impl Nursery {
 
     fn services(&self, identity: &Identity) -> (Arc<Executor>, Arc<HostCell>) {
         let Identity { plugin, number, .. } = identity;
-        let executor = Arc::new(Executor::new(plugin));
+        let executor = Arc::new(Executor::new(plugin, &self.recorder));
         let services =
             HostServices::new(Arc::clone(plugin), *number, Arc::clone(&executor), self.calls.clone());
         (executor, HostCell::new(Arc::new(services)))
@@ -151,6 +170,7 @@ impl Nursery {
 
 /// The threads of `blocking` methods, if there can be such methods.
 fn start_workers(
+    recorder: &Arc<Recorder>,
     identity: &Identity,
     methods: &[DeclaredMethod],
     config: &PluginConfig,
@@ -159,7 +179,7 @@ fn start_workers(
     let all_async = methods.iter().all(|method| method.run == Run::Async);
     let blocking = methods.iter().any(|method| method.run == Run::Blocking);
     let threads = if blocking { config.threads } else { 0 };
-    let start = || Workers::start(&identity.plugin, threads, config.spare_threads, config.queue);
+    let start = || Workers::start(&identity.plugin, recorder, threads, config.spare_threads, config.queue);
     (!all_async).then(start).transpose()
 }
 
@@ -178,9 +198,11 @@ fn close(executor: &Executor, workers: Option<Workers>, loaded: Option<Loaded>) 
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "a generation's parts, put together once")]
 fn parts(
     identity: Identity,
     methods: Vec<DeclaredMethod>,
+    known: Known,
     instance: Instance,
     executor: Arc<Executor>,
     workers: Option<Workers>,
@@ -190,6 +212,7 @@ fn parts(
     Parts {
         identity,
         methods,
+        known,
         instance,
         executor,
         workers,

@@ -16,6 +16,8 @@ pub(crate) trait Told: Send + Sync + 'static {
     fn counts(&self) -> BTreeMap<&'static str, u64>;
     /// Every plugin that serves.
     fn plugins(&self) -> Vec<PluginFacts>;
+    /// The names of those that are not well: refused for their failures, without a thread, or holding an I/O thread.
+    fn unhealthy(&self) -> Vec<String>;
     /// Every method that a request can reach.
     fn methods(&self) -> Vec<String>;
 }

@@ -14,6 +14,7 @@ use slab::Slab;
 
 use super::call::Call;
 use crate::clock::{TICK, Time};
+use crate::recorder::{Recorder, Seat};
 
 /// Why a call was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ struct State {
     closed: bool,
     /// Threads that wait for a call: nobody is notified while all are busy.
     waiting: usize,
+    /// Those of them that have been notified and not come back yet: once is enough for each.
+    notified: usize,
     /// The threads that have not ended.
     working: Slab<Work>,
     /// Those of them that are lost.
@@ -50,6 +53,7 @@ struct State {
 
 struct Queue {
     name: String,
+    recorder: Arc<Recorder>,
     /// Lost threads that are replaced; past it there are fewer than wanted.
     spare: usize,
     most: usize,
@@ -64,9 +68,11 @@ impl Queue {
 
     fn start_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         let number = state.working.insert(Work::default());
-        let queue = Arc::clone(self);
-        let spawned =
-            Builder::new().name(thread_name(&self.name, number)).spawn(move || serve(&queue, number));
+        let (queue, seat) = (Arc::clone(self), self.recorder.seat());
+        let spawned = Builder::new().name(thread_name(&self.name, number)).spawn(move || {
+            Seat::sit_down(seat);
+            serve(&queue, number);
+        });
         match spawned {
             Ok(handle) => state.handles.push(handle),
             Err(error) => {
@@ -115,12 +121,19 @@ pub(super) struct Workers(Arc<Queue>);
 
 impl Workers {
     /// Starts `threads` threads before a queue of `most` calls; `spare` more may take the place of lost ones.
-    pub(super) fn start(name: &str, threads: usize, spare: usize, most: usize) -> io::Result<Self> {
+    pub(super) fn start(
+        name: &str,
+        recorder: &Arc<Recorder>,
+        threads: usize,
+        spare: usize,
+        most: usize,
+    ) -> io::Result<Self> {
         let state = State {
             calls: VecDeque::new(),
             swept: Time::now(),
             closed: false,
             waiting: 0,
+            notified: 0,
             working: Slab::new(),
             lost: 0,
             wanted: 0,
@@ -128,6 +141,7 @@ impl Workers {
         };
         let queue = Arc::new(Queue {
             name: name.to_owned(),
+            recorder: Arc::clone(recorder),
             spare,
             most,
             state: Mutex::new(state),
@@ -171,7 +185,8 @@ impl Workers {
             }
         }
         state.calls.push_back(Arc::clone(call));
-        let notify = state.waiting > 0;
+        let notify = state.waiting > state.notified;
+        state.notified += usize::from(notify);
         drop(state);
         if notify {
             queue.filled.notify_one();
@@ -261,5 +276,7 @@ fn next(queue: &Queue, number: usize) -> Option<Arc<Call>> {
         state.waiting += 1;
         state = queue.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
+        // One that came back by itself takes the notice of another, which then finds a call or waits again.
+        state.notified = state.notified.saturating_sub(1);
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::config::Config;
-use crate::load::Refused;
+use crate::load::{Refused, Signed};
 use crate::plugin::{Retired, Sentence};
 
 /// Where an answer goes.
@@ -62,11 +62,15 @@ pub(crate) struct PluginRow {
     pub(crate) version: Option<String>,
     pub(crate) hash: Option<String>,
     pub(crate) build_id: Option<String>,
+    /// Who signed it, where keys are trusted.
+    pub(crate) signed: Option<Signed>,
     pub(crate) methods: Vec<String>,
-    /// Whether its calls are begun at all: not when it fails too often, or has no thread left.
+    /// Whether all is well: not when it fails too often, has no thread left, or holds up one that serves connections.
     pub(crate) healthy: bool,
     /// Threads that run calls which should have ended.
     pub(crate) lost_threads: usize,
+    /// Threads that serve connections and are held up by its `inline` methods just now.
+    pub(crate) held_threads: usize,
     /// Methods declared `inline` that were too slow for it, and run as `blocking`.
     pub(crate) moved: Vec<String>,
     /// Generations whose last requests are still running.
@@ -75,9 +79,23 @@ pub(crate) struct PluginRow {
     pub(crate) retained: Vec<Retained>,
     /// How many generations were unloaded for good.
     pub(crate) unloaded: u64,
+    /// What of it ran when a host died, within `plugins.deaths.window` before this one began.
+    pub(crate) deaths: Vec<RanAtDeath>,
     /// Why the newest content does not serve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refused: Option<Refused>,
+}
+
+/// A method that ran when a host died.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RanAtDeath {
+    /// When that was found, in seconds since 1970.
+    pub(crate) at: u64,
+    pub(crate) generation: u64,
+    pub(crate) method: String,
+    /// The request's id; empty when it had none.
+    pub(crate) id: String,
+    pub(crate) hash: String,
 }
 
 /// A generation that stays in the process.

@@ -5,6 +5,7 @@ use std::thread::Builder;
 
 use super::{Order, Orders};
 use crate::plugin::{Generation, Retired, Turnover, Until};
+use crate::recorder::Seat;
 
 /// Ends generations, and says when they have ended.
 pub(super) struct Retirer {
@@ -27,7 +28,9 @@ impl Retirer {
             move |how| Order::Retired { plugin, generation: number, how }
         };
         let told = retired.clone();
+        let seat = generation.recorder().seat();
         let thread = Builder::new().name("retire".into()).spawn(move || {
+            Seat::sit_down(seat);
             let how = Generation::retire(generation, &until, &*io);
             orders.send(told(how));
         });

@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::order::{PluginRow, Retained};
+use super::order::{PluginRow, RanAtDeath, Retained};
 use crate::load::{Refused, Staged};
 use crate::plugin::{Generation, Retired};
+use crate::recorder::{Death, Ran};
 
 /// Generations of one plugin that may answer their last requests at once.
 pub(super) const MOST_DRAINING: usize = 8;
@@ -31,6 +32,8 @@ pub(super) struct Slot {
     pub(super) refused: Option<Refused>,
     /// Whether its file was removed.
     pub(super) removed: bool,
+    /// When the content that serves, or served last, was signed, in seconds since 1970.
+    pub(super) signed_at: Option<u64>,
 }
 
 impl Slot {
@@ -43,6 +46,7 @@ impl Slot {
         copy: Option<Staged>,
     ) -> Option<Arc<Generation>> {
         let is_restart = self.is_restart(&new);
+        self.signed_at = new.signed().map(|signed| signed.at).or(self.signed_at);
         let before = self.serving.replace(new);
         if !is_restart {
             self.gone_back_from = None;
@@ -96,8 +100,8 @@ impl Slot {
         }
     }
 
-    /// The plugin as a list shows it.
-    pub(super) fn row(&self, name: &str) -> PluginRow {
+    /// The plugin as a list shows it; `deaths` are those of all plugins.
+    pub(super) fn row(&self, name: &str, deaths: &[Death]) -> PluginRow {
         let serving = self.serving.as_deref();
         let health = serving.map(Generation::health);
         let on_probation =
@@ -117,6 +121,7 @@ impl Slot {
             version: identity.map(|identity| identity.version.clone()),
             hash: identity.map(|identity| identity.hash.clone()),
             build_id: identity.and_then(|identity| identity.build_id.clone()),
+            signed: serving.and_then(Generation::signed),
             methods: serving
                 .into_iter()
                 .flat_map(|serving| &serving.methods)
@@ -124,11 +129,20 @@ impl Slot {
                 .collect(),
             healthy: health.as_ref().is_some_and(|health| health.is_well),
             lost_threads: health.as_ref().map_or(0, |health| health.lost_threads),
+            held_threads: health.as_ref().map_or(0, |health| health.held_threads),
             moved: health.map(|health| health.moved).unwrap_or_default(),
             draining: self.draining.clone(),
             retained: self.retained.clone(),
             unloaded: self.unloaded,
+            deaths: deaths.iter().flat_map(|death| ran_at(death, name)).collect(),
             refused: self.refused.clone(),
         }
     }
+}
+
+fn ran_at(death: &Death, plugin: &str) -> impl Iterator<Item = RanAtDeath> {
+    death.ran.iter().filter(move |ran| ran.plugin == plugin).cloned().map(|ran| {
+        let Ran { generation, method, id, hash, .. } = ran;
+        RanAtDeath { at: death.at, generation, method, id, hash }
+    })
 }

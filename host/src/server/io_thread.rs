@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 use slab::Slab;
@@ -17,13 +17,16 @@ use crate::clock::Wakes;
 use crate::connection::{Connection, Left, Manner, Packed, Poker, Thread};
 use crate::dispatch::{Dispatcher, mark_io_thread};
 use crate::limits::Permit;
+use crate::metrics::{Caller, Peer};
 use crate::plugin::Call;
+use crate::recorder::{Seat, Watched};
 
 /// A connection that was just accepted.
 pub(super) struct Accepted {
     pub(super) number: u64,
     pub(super) stream: UnixStream,
     pub(super) manner: Manner,
+    pub(super) peer: Option<Peer>,
     pub(super) permit: Permit,
 }
 
@@ -59,9 +62,19 @@ impl Order {
 pub(super) struct Orders {
     orders: UnboundedSender<Order>,
     load: Arc<AtomicUsize>,
+    held: Arc<AtomicBool>,
 }
 
 impl Orders {
+    /// Whether an `inline` method has held it up for too long, and still does.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_held(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
     /// How many connections it serves.
     pub(super) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
@@ -87,6 +100,8 @@ pub(super) struct IoThread {
     /// Counts the I/O threads of this host.
     pub(super) number: u64,
     pub(super) orders: Orders,
+    /// What it runs; `None` when it is one too many for the record.
+    pub(super) watched: Option<Watched>,
     thread: JoinHandle<usize>,
 }
 
@@ -96,12 +111,15 @@ impl IoThread {
         let load = Arc::new(AtomicUsize::new(0));
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let shared = Arc::clone(&load);
+        let seat = dispatcher.recorder.seat();
+        let watched = seat.as_ref().map(Seat::watched);
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {
             mark_io_thread();
+            Seat::sit_down(seat);
             let local = LocalSet::new();
             local.block_on(&runtime, Serving::new(dispatcher, &shared).run(received))
         })?;
-        Ok(Self { number, orders: Orders { orders, load }, thread })
+        Ok(Self { number, orders: Orders { orders, load, held: Arc::default() }, watched, thread })
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -136,6 +154,7 @@ impl<'t> Serving<'t> {
     /// Serves to the end; gives back how many connections were cut.
     async fn run(mut self, mut orders: UnboundedReceiver<Order>) -> usize {
         let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run());
+        let spin = tokio::task::spawn_local(super::spin::spin(Rc::clone(&self.thread)));
         let cut = loop {
             let leaves = self.thread.draining.get() || self.successors.is_some();
             if leaves && self.connections.is_empty() {
@@ -161,6 +180,7 @@ impl<'t> Serving<'t> {
             }
         };
         timer.abort();
+        spin.abort();
         self.connections.shutdown().await;
         // What was sent before the thread was known to leave is not lost.
         orders.close();
@@ -168,7 +188,7 @@ impl<'t> Serving<'t> {
             while let Some(order) = orders.recv().await {
                 // When all have ended, what is left is cut as they were.
                 if let Err(Order::Resume(packed)) = successors.send(order) {
-                    packed.lose(&self.thread.dispatcher);
+                    packed.lose(&self.thread);
                 }
             }
         }
@@ -189,11 +209,14 @@ impl<'t> Serving<'t> {
             _ => order,
         };
         match order {
-            Order::Serve(Accepted { number, stream, manner, permit }) => {
+            Order::Serve(Accepted { number, stream, manner, peer, permit }) => {
+                let caller = Caller::new(&self.thread.dispatcher.metrics, number, peer);
                 let opened = tokio::net::UnixStream::from_std(stream);
-                tracing::debug!(conn = number, "accepted");
+                let (uid, pid) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
+                tracing::debug!(conn = number, uid, pid, "accepted");
                 self.serve(
-                    opened.map(|stream| Connection::new(number, stream, &self.thread, manner, permit)),
+                    opened
+                        .map(|stream| Connection::new(number, stream, &self.thread, manner, caller, permit)),
                 );
             }
             Order::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),

@@ -1,10 +1,12 @@
 //! Sockets, the threads that serve them, and the end of both: stop accepting, answer what is in flight, go.
 
 mod accept;
+mod held;
 mod inherited;
 mod io_thread;
 mod listener;
 mod pulse;
+mod spin;
 mod threads;
 
 use std::io;
@@ -15,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
+use self::held::HeldWatch;
 pub use self::inherited::{InheritError, Inherited};
 use self::io_thread::{IoThread, Order};
 pub use self::listener::BindError;
@@ -128,6 +131,7 @@ impl Server {
             let acceptor = Arc::clone(acceptor);
             acceptors.spawn(async move { acceptor.run().await });
         }
+        acceptors.spawn(HeldWatch::new(&self.threads, &self.dispatcher).run());
         // The sender going away is an end as well.
         let _ = ending.wait_for(|ending| *ending > Ending::Serve).await;
         acceptors.shutdown().await;

@@ -76,11 +76,13 @@ impl Threads {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the thread with the fewest connections; gives the order back when the host has ended.
+    /// Tells the thread with the fewest connections, and none that is held up while there is another; gives the order back when the host has ended.
     pub(super) fn send(&self, mut order: Order) -> Result<(), Order> {
         loop {
             let ways = self.ways.load();
-            let Some(least) = ways.iter().min_by_key(|way| way.load()) else { return Err(order) };
+            let Some(least) = ways.iter().min_by_key(|way| (way.is_held(), way.load())) else {
+                return Err(order);
+            };
             match least.send(order) {
                 Ok(()) => return Ok(()),
                 Err(unsent) => order = unsent,
@@ -96,7 +98,11 @@ impl Threads {
     pub(super) fn obey(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         let (said, heard) = std::sync::mpsc::channel();
-        let ways = self.ways.load_full();
+        let mut ways = self.ways.load_full().to_vec();
+        // One that was replaced because it is held up still has connections that nobody serves.
+        let set = self.lock();
+        ways.extend(set.leaving.iter().map(|thread| thread.orders.clone()).filter(Orders::is_held));
+        drop(set);
         // One that has ended has handed its connections on, or the host ends.
         let asked = ways.iter().filter(|way| way.send(Order::Say(said.clone())).is_ok()).count();
         drop(said);
@@ -113,6 +119,38 @@ impl Threads {
         set.ending = all.len();
         super::tell(&all, || Order::Drain);
         all
+    }
+
+    /// Looks at each of them, those that are leaving included; joins what has ended.
+    pub(super) fn look_at(&self, mut look: impl FnMut(&IoThread)) {
+        let mut set = self.lock();
+        set.reap();
+        set.current.iter().chain(&set.leaving).for_each(&mut look);
+    }
+
+    /// Lets a new thread take the place of one that is held up: that one hands its connections on when it comes back.
+    /// `false` when it has no place to be taken, or when as many as serve are held up already.
+    pub(super) fn replace_held(&self, number: u64) -> bool {
+        let mut set = self.lock();
+        let held = set.leaving.iter().filter(|thread| thread.orders.is_held()).count();
+        let place = set.current.iter().position(|thread| thread.number == number);
+        let (Some(place), Some(me)) = (place, self.me.upgrade()) else { return false };
+        if held >= set.current.len() {
+            return false;
+        }
+        let new = match set.start(1, &self.dispatcher) {
+            Ok(mut new) => new.swap_remove(0),
+            Err(error) => {
+                tracing::error!(%error, "there is no new I/O thread to be had");
+                return false;
+            }
+        };
+        let old = std::mem::replace(&mut set.current[place], new);
+        self.ways.store(ways(&set.current));
+        // One that has ended has nothing left to hand on.
+        let _ = old.orders.send(Order::Leave(me));
+        set.leaving.push(old);
+        true
     }
 
     /// So many of those that were given out have been joined.

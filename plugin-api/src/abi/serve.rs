@@ -99,11 +99,16 @@ impl<'a> RequestId<'a> {
         }
     }
 
+    /// The id's text as far as there is one: none is made for the asking.
+    #[must_use]
+    pub fn known(&self) -> Option<&str> {
+        self.given.as_deref().or_else(|| self.made.get().map(String::as_str))
+    }
+
     /// The same id, free of what it borrowed.
     #[must_use]
     pub fn to_owned(&self) -> RequestId<'static> {
-        let text = self.given.as_deref().or(self.made.get().map(String::as_str));
-        RequestId::new(text.map(|text| Cow::Owned(text.to_owned())), self.make)
+        RequestId::new(self.known().map(|text| Cow::Owned(text.to_owned())), self.make)
     }
 }
 

@@ -71,15 +71,21 @@ impl HostBuilder {
     /// Starts the host and does not wait.
     pub(crate) fn spawn(self) -> HostProcess {
         let Self { scratch, config, variables } = self;
-        let file = scratch.write("config.toml", &config);
-        let mut command = Command::new(&artifacts().program);
-        command.args(["serve", "-c"]).arg(file).current_dir(scratch.path());
-        command.env(MARK, scratch.path()).env_remove("RUST_BACKTRACE").envs(variables);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
-        let log = Log::follow(child.stderr.take().expect("its stderr is a pipe"));
-        HostProcess { child, log, scratch, ended: None, killed: false }
+        scratch.write("config.toml", &config);
+        let (child, log) = spawn(&scratch, &variables);
+        HostProcess { child, log, scratch, variables, ended: None, killed: false }
     }
+}
+
+fn spawn(scratch: &Scratch, variables: &[(String, String)]) -> (Child, Log) {
+    let mut command = Command::new(&artifacts().program);
+    command.args(["serve", "-c"]).arg(scratch.join("config.toml")).current_dir(scratch.path());
+    command.env(MARK, scratch.path()).env_remove("RUST_BACKTRACE");
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let log = Log::follow(child.stderr.take().expect("its stderr is a pipe"));
+    (child, log)
 }
 
 /// Copies a file, mode 0644 whatever the umask is.
@@ -93,6 +99,7 @@ pub(crate) struct HostProcess {
     child: Child,
     log: Log,
     scratch: Scratch,
+    variables: Vec<(String, String)>,
     ended: Option<ExitStatus>,
     /// Whether it was ended in a way in which it cannot clean up.
     killed: bool,
@@ -198,6 +205,23 @@ impl HostProcess {
         let ended = until_some("the host ends", || self.child.try_wait().expect("our child"));
         self.ended = Some(ended);
         self.log.wait_for_end();
+        ended
+    }
+
+    /// Waits for its end and starts the next one in its place, as a supervisor does; gives back how it ended.
+    #[track_caller]
+    pub(crate) fn succeed(&mut self) -> ExitStatus {
+        let ended = self.wait();
+        (self.child, self.log) = spawn(&self.scratch, &self.variables);
+        (self.ended, self.killed) = (None, false);
+        ended
+    }
+
+    /// As [`HostProcess::succeed`], and returns when the next one is ready.
+    #[track_caller]
+    pub(crate) fn succeed_ready(&mut self) -> ExitStatus {
+        let ended = self.succeed();
+        self.log.wait_for("\"ready on\"", |line| line.contains("ready on "));
         ended
     }
 

@@ -1,5 +1,7 @@
 //! Plugins that do not return, that fail again and again, that hold up a connection's thread: what they cost others.
 
+mod held;
+
 use serde_json::{Value, json};
 
 use crate::support::peer::Peer;

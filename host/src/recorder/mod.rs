@@ -1,0 +1,321 @@
+//! What plugins' code runs on which thread, kept where it outlives the process: for the next host to say what ran when
+//! this one died, and to leave out a plugin that it died of too often.
+//!
+//! Three files in the record's directory: `running` is mapped memory, a seat for each thread that runs plugins' code;
+//! `names.json` says what its numbers stand for, written before a generation runs; `deaths.json` is what is remembered
+//! from one host to the next. No part of it is meant to outlive the machine: nothing is synced.
+
+mod deaths;
+mod glance;
+mod mapping;
+mod remains;
+mod seat;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+
+use crate::config::Deaths as Limits;
+use deaths::{Book, Judged, now};
+pub(crate) use deaths::{Death, LeftOut};
+pub(crate) use glance::{Glance, Watched};
+use mapping::{WORD, Words};
+use remains::{LAYOUT_NOW, MAGIC_WORD, Remains};
+pub(crate) use remains::{Names, Ran};
+use seat::{Free, SEAT};
+pub(crate) use seat::{Seat, What, paused, running};
+
+/// Threads that can be told of; what more there are run unrecorded.
+const SEATS: usize = 1024;
+/// Words before the seats.
+const HEADER: usize = SEAT;
+/// Where each thing is in the header.
+const MAGIC: usize = 0;
+const LAYOUT: usize = 1;
+/// 1 from the start of a host to its good end.
+const SERVING: usize = 2;
+/// Bytes of the record.
+const SIZE: usize = (HEADER + SEATS * SEAT) * WORD;
+
+/// What runs beside a generation's methods, as a method of a number that none has.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Errand {
+    Start = u32::MAX,
+    Stop = u32::MAX - 1,
+    HandOver = u32::MAX - 2,
+    TakeOver = u32::MAX - 3,
+    Close = u32::MAX - 4,
+}
+
+impl Errand {
+    /// This of this generation.
+    pub(crate) fn of(self, generation: u64) -> What {
+        What::new(generation, self as u32)
+    }
+}
+
+/// A method's name, or the errand's in parentheses.
+fn method_name(number: u32, methods: &[String]) -> String {
+    const ERRANDS: [(Errand, &str); 5] = [
+        (Errand::Start, "(start)"),
+        (Errand::Stop, "(stop)"),
+        (Errand::HandOver, "(hand-over)"),
+        (Errand::TakeOver, "(take-over)"),
+        (Errand::Close, "(close)"),
+    ];
+    let errand = ERRANDS.iter().find(|(errand, _)| *errand as u32 == number).map(|(_, name)| *name);
+    let method = usize::try_from(number).ok().and_then(|at| methods.get(at)).map(String::as_str);
+    errand.or(method).map_or_else(|| format!("#{number}"), str::to_owned)
+}
+
+/// The record of one host.
+pub(crate) struct Recorder {
+    words: Arc<Words>,
+    free: Arc<Free>,
+    generations: Mutex<BTreeMap<u64, Names>>,
+    book: Mutex<Book>,
+    /// Where all of it is kept; `None` when it ends with the process.
+    kept: Option<Kept>,
+    limits: Limits,
+}
+
+/// The record's directory, ours alone for as long as the file is locked.
+struct Kept {
+    directory: PathBuf,
+    _locked: File,
+}
+
+/// A generation whose names the record knows; dropped, it forgets them.
+pub(crate) struct Known {
+    recorder: Arc<Recorder>,
+    number: u64,
+}
+
+impl Known {
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        lock(&self.recorder.generations).remove(&self.number);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a file whole, so that nobody finds half of it.
+fn write_anew(path: &Path, content: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    fs::write(&beside, content)?;
+    fs::rename(&beside, path)
+}
+
+impl Recorder {
+    /// Says what the host before left, judges it, and begins anew. Where no record can be kept, that is logged, and this
+    /// one ends with the process.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(crate) fn open(limits: &Limits) -> io::Result<Arc<Self>> {
+        let opened = limits.record.as_ref().map(|directory| (directory, Self::keep(directory, limits)));
+        let (words, kept, book) = match opened {
+            Some((_, Ok((words, kept, book)))) => (words, Some(kept), book),
+            Some((directory, Err(error))) => {
+                let directory = directory.display();
+                tracing::error!(%directory, %error, "no record can be kept: if the host dies, the next one will not know what ran");
+                (Words::in_memory(SIZE / WORD)?, None, Book::default())
+            }
+            None => (Words::in_memory(SIZE / WORD)?, None, Book::default()),
+        };
+        words[MAGIC].store(MAGIC_WORD, Ordering::Relaxed);
+        words[LAYOUT].store(LAYOUT_NOW, Ordering::Relaxed);
+        words[SERVING].store(1, Ordering::Release);
+        // The first ones first: their pages are there already.
+        let free = (0..SEATS).rev().map(|number| HEADER + number * SEAT).collect();
+        Ok(Arc::new(Self {
+            words: Arc::new(words),
+            free: Arc::new(Mutex::new(free)),
+            generations: Mutex::default(),
+            book: Mutex::new(book),
+            kept,
+            limits: limits.clone(),
+        }))
+    }
+
+    fn keep(directory: &Path, limits: &Limits) -> io::Result<(Words, Kept, Book)> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let flags = i32::try_from(flags.bits()).unwrap_or(0);
+        let mut file = options.custom_flags(flags).open(directory.join("running"))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("running is no regular file"));
+        }
+        file.try_lock().map_err(|_| io::Error::other("another host keeps its record there"))?;
+        let mut before = Vec::new();
+        (&mut file).take(SIZE as u64 + 1).read_to_end(&mut before)?;
+        let names = directory.join("names.json");
+        let book = inherit(directory, &remains::read(&before, &names), limits);
+        file.set_len(0)?;
+        file.set_len(SIZE as u64)?;
+        // A page that a full disk has no room for would be a SIGBUS in the middle of a call.
+        match fallocate(&file, FallocateFlags::empty(), 0, SIZE as u64) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.write_all(&vec![0; SIZE])?,
+            allocated => allocated?,
+        }
+        write_anew(&names, b"{}")?;
+        let words = Words::of_file(&file, SIZE / WORD)?;
+        Ok((words, Kept { directory: directory.to_owned(), _locked: file }, book))
+    }
+
+    /// The ends of it that is a good one: the next host finds nothing to tell of but what is remembered.
+    pub(crate) fn close(&self) {
+        self.words[SERVING].store(0, Ordering::Release);
+        if let Some(kept) = &self.kept {
+            for name in ["running", "names.json"] {
+                // One that is left says itself that the end was a good one.
+                let _ = fs::remove_file(kept.directory.join(name));
+            }
+        }
+    }
+
+    /// A seat for one more thread; `None` when there is none left, and then what it runs is not recorded.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        Seat::take(&self.words, &self.free)
+    }
+
+    /// The names of a generation of which something is about to run.
+    pub(crate) fn know(self: &Arc<Self>, number: u64, names: Names) -> Known {
+        let mut generations = lock(&self.generations);
+        generations.insert(number, names);
+        if let Some(kept) = &self.kept {
+            let path = kept.directory.join("names.json");
+            let written = serde_json::to_vec(&*generations).map_err(io::Error::from);
+            if let Err(error) = written.and_then(|names| write_anew(&path, &names)) {
+                tracing::error!(file = %path.display(), %error, "if the host dies, what ran will have no names");
+            }
+        }
+        Known { recorder: Arc::clone(self), number }
+    }
+
+    /// The names of a generation's plugin and of its method.
+    pub(crate) fn names_of(&self, what: What) -> (String, String) {
+        let generations = lock(&self.generations);
+        let names = generations.get(&what.generation());
+        let method = method_name(what.method(), names.map_or(&[], |names| &names.methods));
+        (names.map_or_else(|| "?".to_owned(), |names| names.plugin.clone()), method)
+    }
+
+    /// Whether this content is left out, and why.
+    pub(crate) fn left_out(&self, hash: &str) -> Option<LeftOut> {
+        lock(&self.book).left_out(hash).cloned()
+    }
+
+    /// How many contents are left out.
+    pub(crate) fn left_out_count(&self) -> usize {
+        lock(&self.book).left_out.len()
+    }
+
+    /// The deaths of late, within the configured window before this host's start.
+    pub(crate) fn deaths(&self) -> Vec<Death> {
+        lock(&self.book).deaths.clone()
+    }
+
+    /// By hand: this content is let in again, and the deaths in which it ran are forgotten.
+    pub(crate) fn pardon(&self, hash: &str) {
+        let mut book = lock(&self.book);
+        if book.pardon(hash) {
+            self.kept.iter().for_each(|kept| remember(&kept.directory, &book));
+        }
+    }
+
+    /// After how many deaths a content is left out, and within which time.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+/// Tells of the death of the host before, if it died, and what follows from that.
+fn inherit(directory: &Path, remains: &Remains, limits: &Limits) -> Book {
+    let path = directory.join("deaths.json");
+    let mut book = Book::read(&path).unwrap_or_else(|error| {
+        tracing::error!(file = %path.display(), %error, "the deaths of late cannot be read, and are forgotten");
+        Book::default()
+    });
+    book.forget(limits.window, now());
+    if limits.most == 0 {
+        book.left_out.clear();
+    }
+    match remains {
+        Remains::Nothing => {}
+        Remains::Unreadable(why) => {
+            let directory = directory.display();
+            tracing::error!(%directory, "the record of the host before cannot be read, and is ignored: {why}");
+        }
+        Remains::Died(ran) if ran.is_empty() => {
+            tracing::error!("the host before died; no thread of it ran a plugin's code");
+        }
+        Remains::Died(ran) => {
+            for Ran { plugin, generation, method, id, hash } in ran {
+                let beside = ran.len() - 1;
+                tracing::error!(
+                    plugin,
+                    generation,
+                    method,
+                    id,
+                    hash,
+                    beside,
+                    "the host before died while this ran"
+                );
+            }
+            let most = usize::try_from(limits.most).unwrap_or(usize::MAX);
+            for judged in book.add(Death { at: now(), ran: ran.clone() }, most) {
+                tell(&judged, limits);
+            }
+        }
+    }
+    remember(directory, &book);
+    book
+}
+
+fn tell(judged: &Judged, limits: &Limits) {
+    let window = limits.window;
+    match judged {
+        Judged::LeftOut(LeftOut { plugin, hash, deaths, method }) => {
+            tracing::error!(
+                plugin,
+                hash,
+                deaths,
+                method,
+                "it ran in each of {deaths} deaths within {window:?}, and nothing else did: it is left out"
+            );
+        }
+        Judged::Undecided(plugins) => {
+            let plugins = plugins.join(", ");
+            let most = limits.most;
+            tracing::error!(
+                plugins,
+                "each of these ran in {most} deaths or more within {window:?}, and which of them is at fault cannot be told"
+            );
+        }
+    }
+}
+
+fn remember(directory: &Path, book: &Book) {
+    let path = directory.join("deaths.json");
+    if let Err(error) = book.write(&path) {
+        tracing::error!(file = %path.display(), %error, "the deaths of late cannot be remembered");
+    }
+}

@@ -1,0 +1,160 @@
+//! I/O threads that an `inline` method holds up, noticed while it does: told, spared new connections, and replaced.
+//!
+//! What nobody can do is to serve the connections that such a thread has: their sockets and what they owe are its own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::io_thread::IoThread;
+use super::threads::Threads;
+use crate::dispatch::Dispatcher;
+use crate::plugin::Generation;
+use crate::recorder::Glance;
+
+/// Each time that it lasts so many times as long as before, it is told again; the second time the method is moved, and
+/// the thread replaced. One call that is so slow is no accident of the machine's.
+const AGAIN: u32 = 10;
+
+/// The looks are half as far apart as an `inline` method may take, within these.
+const LOOK_LEAST: Duration = Duration::from_millis(5);
+const LOOK_MOST: Duration = Duration::from_millis(250);
+
+/// A call that was seen at the last look, too.
+struct Seen {
+    glance: Glance,
+    since: Instant,
+    /// How long it may last until it is told, or told again.
+    next: Duration,
+    /// Whose call it is, once it was told.
+    generation: Weak<Generation>,
+}
+
+/// Looks at the I/O threads now and then.
+pub(super) struct HeldWatch {
+    threads: Arc<Threads>,
+    dispatcher: Arc<Dispatcher>,
+    /// What runs, by the thread's number.
+    seen: BTreeMap<u64, Seen>,
+}
+
+/// A call that has lasted too long.
+struct Held {
+    thread: u64,
+    glance: Glance,
+    length: Duration,
+    /// Whether it was told before.
+    again: bool,
+}
+
+impl HeldWatch {
+    pub(super) fn new(threads: &Arc<Threads>, dispatcher: &Arc<Dispatcher>) -> Self {
+        Self { threads: Arc::clone(threads), dispatcher: Arc::clone(dispatcher), seen: BTreeMap::new() }
+    }
+
+    /// Looks for ever.
+    pub(super) async fn run(mut self) {
+        loop {
+            let inline = self.dispatcher.rules.load().timeouts.inline;
+            tokio::time::sleep((inline / 2).clamp(LOOK_LEAST, LOOK_MOST)).await;
+            self.look(inline);
+        }
+    }
+
+    fn look(&mut self, inline: Duration) {
+        let (mut held, mut here) = (Vec::new(), Vec::new());
+        self.threads.look_at(|thread| {
+            here.push(thread.number);
+            held.extend(look_at(thread, inline, &mut self.seen));
+        });
+        // Also a thread that has ended holds nothing any more.
+        self.seen.retain(|number, seen| {
+            let stays = here.contains(number);
+            if !stays {
+                let_go(seen);
+            }
+            stays
+        });
+        held.into_iter().for_each(|held| self.tell(&held));
+    }
+
+    #[cold]
+    fn tell(&mut self, held: &Held) {
+        let Held { thread, glance, length, again } = *held;
+        let number = glance.what.generation();
+        let (plugin, method) = self.dispatcher.recorder.names_of(glance.what);
+        let table = self.dispatcher.table.load();
+        let generation = table.generation(number);
+        if !again {
+            if let (Some(generation), Some(seen)) = (generation, self.seen.get_mut(&thread)) {
+                generation.holds(true);
+                seen.generation = Arc::downgrade(generation);
+            }
+            tracing::warn!(
+                plugin,
+                generation = number,
+                method,
+                thread,
+                "inline, and holds an I/O thread, for {length:?} by now"
+            );
+            return;
+        }
+        if generation.is_some_and(|generation| generation.moves(glance.what.method())) {
+            tracing::error!(
+                plugin,
+                generation = number,
+                method,
+                "inline, and too slow for that: it is blocking from now on"
+            );
+        }
+        let replaced = self.threads.replace_held(thread);
+        tracing::error!(
+            plugin,
+            generation = number,
+            method,
+            thread,
+            replaced,
+            "inline, and holds an I/O thread, for {length:?} by now: the thread's connections are not served meanwhile"
+        );
+    }
+}
+
+/// Looks at one thread; what it runs for too long, when that is to be told.
+fn look_at(thread: &IoThread, inline: Duration, all: &mut BTreeMap<u64, Seen>) -> Option<Held> {
+    let glance = thread.watched.as_ref()?.glance();
+    let now = Instant::now();
+    if let Some(seen) = all.get_mut(&thread.number)
+        && seen.glance == glance
+    {
+        let length = now.duration_since(seen.since);
+        if length < seen.next {
+            return None;
+        }
+        let again = thread.orders.is_held();
+        thread.orders.set_held(true);
+        seen.next = seen.next.saturating_mul(AGAIN);
+        return Some(Held { thread: thread.number, glance, length, again });
+    }
+    if let Some(before) = all.remove(&thread.number) {
+        let_go(&before);
+        thread.orders.set_held(false);
+    }
+    if glance.is_running() {
+        let seen = Seen { glance, since: now, next: inline, generation: Weak::new() };
+        all.insert(thread.number, seen);
+    }
+    None
+}
+
+/// The call has ended.
+fn let_go(seen: &Seen) {
+    if let Some(generation) = seen.generation.upgrade() {
+        generation.holds(false);
+    }
+}
+
+impl Drop for HeldWatch {
+    fn drop(&mut self) {
+        self.seen.values().for_each(let_go);
+    }
+}

@@ -70,6 +70,8 @@ counters! {
     generations_unloaded,
     /// Generations whose code could not be taken out of the process.
     generations_retained,
+    /// Bytes that were written to stdout and stderr and did not go to the log: there were too many at once.
+    output_dropped,
     /// Bytes read from clients.
     bytes_in,
     /// Bytes written to clients.

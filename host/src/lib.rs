@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Imports run one way: `host → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`, `config`,
-//! `clock`, `limits`, `counters`, `log` and `recorder` are leaves.
+//! `clock`, `limits`, `counters`, `log`, `output` and `recorder` are leaves.
 
 pub mod ask;
 mod clock;
@@ -31,6 +31,7 @@ mod host;
 mod limits;
 pub mod load;
 pub mod log;
+mod output;
 mod plugin;
 mod recorder;
 mod reload;

@@ -22,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod loading;
 mod operate;
+mod output;
 mod panics;
 mod reload;
 mod scripts;

@@ -42,7 +42,7 @@ pub(crate) struct Dispatcher {
     pub(crate) inline: OnceLock<Weak<dyn RunInline>>,
     me: Weak<Self>,
     pub(crate) rules: ArcSwap<Rules>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
@@ -61,7 +61,7 @@ impl Dispatcher {
             in_flight: Permits::new(limits.in_flight),
             budget: Budget::new(limits.buffers),
             rules: ArcSwap::from_pointee(Rules { limits, timeouts }),
-            counters: Counters::default(),
+            counters: Arc::default(),
             recorder,
         })
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::mapping::WORD;
 use super::seat::{ID, ID_LENGTH, ID_MAX, SEAT, TURN, WHAT, What};
-use super::{HEADER, LAYOUT, MAGIC, SEATS, SERVING, SIZE, method_name};
+use super::{HEADER, LAYOUT, MAGIC, OUTPUT, SEATS, SERVING, SIZE, method_name};
 use crate::log::printable;
 
 /// The longest list of names that is read, in bytes: that of a thousand generations is far below.
@@ -69,6 +70,22 @@ pub(super) fn read(bytes: &[u8], names: &Path) -> Remains {
     let names = read_names(names);
     Remains::Died(seats.map(|seat| ran(seat, &names)).collect())
 }
+
+/// The last lines of output that the host before had no time to log; [`read`] has found the record sound.
+pub(super) fn last_words(bytes: &[u8], written: &Path) -> Vec<String> {
+    let word = |at: usize| bytes.as_chunks::<WORD>().0.get(at).map_or(0, |word| u64::from_ne_bytes(*word));
+    let Ok(file) = fs::File::open(written) else { return Vec::new() };
+    let end = file.metadata().map_or(0, |facts| facts.len());
+    let from = word(OUTPUT).max(end.saturating_sub(LAST_WORDS));
+    let mut left = vec![0; usize::try_from(end.saturating_sub(from).min(LAST_WORDS)).unwrap_or(0)];
+    let read = file.read_at(&mut left, from).unwrap_or(0);
+    let text = String::from_utf8_lossy(&left[..read]).into_owned();
+    let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    lines.map(|line| printable(line).into_owned()).collect()
+}
+
+/// How much of the output that was not logged is told, in bytes: the end of it.
+const LAST_WORDS: u64 = 8 * 1024;
 
 pub(super) const MAGIC_WORD: u64 = u64::from_le_bytes(*b"jackfrec");
 /// Counts the layouts that there have been.

@@ -15,7 +15,7 @@ mod writers;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -159,6 +159,9 @@ impl Recorder {
 
     fn keep(directory: &Path, limits: &Limits) -> io::Result<(Words, Kept, Book)> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        if fs::metadata(directory)?.mode() & 0o022 != 0 {
+            return Err(io::Error::other("others may write to the directory"));
+        }
         let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);

@@ -122,6 +122,23 @@ fn what_waited_or_had_ended_is_not_named_and_what_ran_beside_is() {
 }
 
 #[test]
+fn of_methods_that_call_one_another_the_one_that_ran_is_named() {
+    let mut host = HostProcess::builder().plugin("dies").plugin("calls").config(NEVER).start();
+    for (caller, called) in
+        [("calls.inline", "dies.inline"), ("calls.wait", "dies.blocking"), ("calls.chain", "dies.async")]
+    {
+        let mut peer = host.peer();
+        let params = json!({ "method": called, "params": { "how": "abort" } });
+        peer.ask_async(caller, caller, &params);
+        peer.expect_end();
+        host.succeed_ready();
+        // Who waits for another runs nothing.
+        let method = format!("method=\"{called}\"");
+        assert_named(&host, &["plugin=\"dies\"", &method, &format!("id=\"{caller}\""), "beside=0"]);
+    }
+}
+
+#[test]
 fn a_host_that_is_killed_while_no_plugin_runs_names_nobody() {
     let mut host = HostProcess::with(&["dies"]);
     host.peer().assert_usable();

@@ -40,5 +40,6 @@ mod server;
 pub use host::{Builder, Host, Reloads, StartError, Status};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use load::{Entry, enter};
+pub use recorder::left_out;
 pub use reload::ReloadAsked;
 pub use server::{BindError, Faint, InheritError, Inherited, Pulse};

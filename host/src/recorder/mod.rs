@@ -284,6 +284,14 @@ impl Recorder {
     }
 }
 
+/// The hashes of the contents that a host of these limits leaves out, as far as that can be read.
+#[must_use]
+pub fn left_out(limits: &Limits) -> Vec<String> {
+    let record = limits.record.as_ref().filter(|_| limits.most > 0);
+    let book = record.and_then(|directory| Book::read(&directory.join("deaths.json")).ok());
+    book.into_iter().flat_map(|book| book.left_out).map(|left_out| left_out.hash).collect()
+}
+
 /// Tells of the death of the host before, if it died, and what follows from that.
 fn inherit(directory: &Path, remains: &Remains, limits: &Limits) -> Book {
     let path = directory.join("deaths.json");

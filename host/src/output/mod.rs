@@ -25,6 +25,8 @@ use crate::recorder::{Recorder, Writers};
 
 /// How much is read at a time, in bytes; also how much is given back at least.
 const READ: usize = 64 * 1024;
+/// How often it is read in a row: whoever ends the host does not wait for somebody who goes on writing.
+const ROUNDS: usize = 64;
 /// Further behind than this, in bytes, what lies between is dropped unread.
 const BEHIND_MAX: u64 = 1 << 20;
 /// A line that nobody has gone on with for so long is whole.
@@ -122,7 +124,9 @@ impl Reader {
 
     /// Waits until there may be something to read or to say; `true` when it is the last time.
     fn wait(&mut self) -> bool {
-        let mut limit = (!self.tells).then_some(LOOK);
+        // Also when a round of reading was not the whole: its events are gone.
+        let mut limit =
+            (!self.tells || self.at < self.file.metadata().map_or(0, |facts| facts.len())).then_some(LOOK);
         if self.lines.has_dropped() {
             limit = Some(WINDOW);
         }
@@ -149,10 +153,11 @@ impl Reader {
         }
     }
 
+    /// Reads what is there; of one who writes without end, as much as is bearable.
     fn read(&mut self) -> io::Result<()> {
         let mut buffer = [0; READ];
         let mut said = None;
-        loop {
+        for _ in 0..ROUNDS {
             let behind = self.file.metadata()?.len().saturating_sub(self.at);
             if behind > BEHIND_MAX {
                 let skipped = behind - READ as u64;

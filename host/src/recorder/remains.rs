@@ -96,7 +96,7 @@ fn ran(seat: &[u64], names: &BTreeMap<u64, Names>) -> Ran {
     let known = names.get(&what.generation());
     let method = method_name(what.method(), known.map_or(&[], |names| &names.methods));
     let length = usize::try_from(seat[ID_LENGTH]).unwrap_or(usize::MAX).min(ID_MAX);
-    let bytes: Vec<u8> = seat[ID..].iter().flat_map(|word| word.to_ne_bytes()).take(length).collect();
+    let bytes: Vec<u8> = seat[ID..].iter().flat_map(|word| word.to_le_bytes()).take(length).collect();
     Ran {
         plugin: known.map_or_else(|| "?".to_owned(), |names| names.plugin.clone()),
         generation: what.generation(),
@@ -130,7 +130,7 @@ mod tests {
         let seat = HEADER + 3 * SEAT;
         (words[seat + TURN], words[seat + WHAT]) = (9, What::new(7, 1).0);
         words[seat + ID_LENGTH] = 5;
-        words[seat + ID] = u64::from_ne_bytes(*b"a\nb\0\xff\0\0\0");
+        words[seat + ID] = u64::from_le_bytes(*b"a\nb\0\xff\0\0\0");
         // One that ran something before, and does not now.
         words[HEADER + WHAT] = What::new(7, 0).0;
         words[HEADER + TURN] = 4;

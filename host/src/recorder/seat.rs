@@ -147,13 +147,17 @@ fn note_id(words: &[AtomicU64; SEAT], id: &[u8]) {
     let kept = &id[..id.len().min(ID_MAX)];
     let (whole, rest) = kept.as_chunks::<WORD>();
     for (word, bytes) in words[ID..].iter().zip(whole) {
-        word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+        word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
     }
-    if !rest.is_empty() {
-        let mut last = [0; WORD];
-        last[..rest.len()].copy_from_slice(rest);
-        words[ID + whole.len()].store(u64::from_ne_bytes(last), Ordering::Relaxed);
+    if rest.is_empty() {
+        return;
     }
+    let last = match kept.last_chunk() {
+        // The last whole word's worth of bytes without those that are stored already: far cheaper than a copy of a few.
+        Some(last) => u64::from_le_bytes(*last) >> (8 * (WORD - rest.len())),
+        None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    words[ID + whole.len()].store(last, Ordering::Relaxed);
 }
 
 /// Runs `work`, in which this thread waits for another at a plugin's wish: no code of a plugin runs here meanwhile.
@@ -205,6 +209,12 @@ mod tests {
             assert_eq!(now(&words), (true, outer.0));
         });
         assert!(!now(&words).0);
+        for length in 0..=ID_MAX {
+            let id: String = ('!'..).take(length).collect();
+            let noted = || words[ID..].iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes());
+            let noted = || noted().take(length).collect::<Vec<_>>();
+            assert_eq!(running(outer, Some(&id), noted), id.as_bytes());
+        }
         paused(|| assert!(!now(&words).0));
         assert_eq!((outer.generation(), outer.method()), (7, 1));
     }

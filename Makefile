@@ -10,12 +10,14 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: run test soak build install deb lint deny clean help
+.PHONY: run test soak bench bench-flat bench-tail instructions build install deb lint deny clean help
 
 help:
 	@echo "make run    build, put the example plugins into plugins/, serve, and show a request answered"
 	@echo "make test   all tests"
 	@echo "make soak   the long runs: 10,000 reloads, 2,000,000 requests"
+	@echo "make bench  Jackfield beside what one would pick instead, about six minutes; also bench-flat and bench-tail"
+	@echo "make instructions  instructions per request, compared with bench/instructions.txt"
 	@echo "make lint   formatting and lints, warnings are errors"
 	@echo "make deny   licences, sources and known faults of dependencies"
 	@echo "make install PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)   program, plugins, units, pages; see docs/operations.md"
@@ -52,8 +54,24 @@ soak:
 	JACKFIELD_SOAK=1 $(CARGO) test --package jackfield-tests --test e2e -- --nocapture --test-threads 1 \
 		reload::unloading::code_that reload::state::no_update reload::proof
 
+# What it needs and is not there is installed or skipped; see bench/README.md.
+bench: build
+	@scripts/bench $(TARGET)
+
+bench-flat: build
+	@scripts/bench $(TARGET) --flat
+
+bench-tail: build
+	@scripts/bench $(TARGET) --tail
+
+instructions:
+	@scripts/need cc valgrind
+	$(CARGO) build --release --package jackfield --package jackfield-instructions
+	scripts/instructions $(TARGET)/release --check
+
 lint:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check --manifest-path bench/peers/Cargo.toml
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 
 clean:

@@ -1,7 +1,7 @@
 <?php
 
 /**
- * A host and a redis in a scratch directory, both ended with this process.
+ * A host, a redis and, where it is installed, a php-fpm in a scratch directory, all ended with this process.
  */
 
 declare(strict_types=1);
@@ -17,6 +17,8 @@ final class Peers
     /** The host's address. */
     public readonly string $host;
     public readonly \Redis $redis;
+    /** `null`: php-fpm is not installed. */
+    public readonly ?FastCgi $fpm;
     private readonly string $scratch;
     /** @var list<resource> */
     private array $processes = [];
@@ -29,6 +31,11 @@ final class Peers
             || self::missing("no $binary or no $plugin: cargo build --release -p jackfield -p jackfield-plugin-device");
         extension_loaded('redis') || self::missing('no php-redis: apt-get install php-redis redis-server');
 
+        // A signal ends the script by way of its destructors, or what was started here would stay.
+        pcntl_async_signals(true);
+        foreach ([SIGINT, SIGTERM, SIGHUP] as $signal) {
+            pcntl_signal($signal, static fn (int $signal) => exit(128 + $signal));
+        }
         $this->scratch = sys_get_temp_dir() . '/jackfield-bench-' . bin2hex(random_bytes(6));
         mkdir($this->scratch . '/plugins', 0700, true);
         copy($plugin, $this->scratch . '/plugins/device.so');
@@ -44,6 +51,30 @@ final class Peers
         );
         $this->redis = new \Redis();
         $this->redis->connect($this->scratch . '/redis.sock');
+        $this->fpm = $this->startFpm();
+    }
+
+    private function startFpm(): ?FastCgi
+    {
+        $programs = glob('/usr/sbin/php-fpm*') ?: [];
+        if ($programs === []) {
+            fwrite(STDERR, "skipped: FastCGI: apt-get install php-fpm\n");
+
+            return null;
+        }
+        // One worker: there is one client.
+        file_put_contents($this->scratch . '/fpm.conf', <<<CONF
+            [global]
+            error_log = {$this->scratch}/log
+            [www]
+            listen = {$this->scratch}/fpm.sock
+            pm = static
+            pm.max_children = 1
+            CONF . (posix_geteuid() === 0 ? "\nuser = root\ngroup = root\n" : "\n"));
+        $root = posix_geteuid() === 0 ? ['--allow-to-run-as-root'] : [];
+        $this->start([$programs[0], '--nodaemonize', '--fpm-config', $this->scratch . '/fpm.conf', ...$root], 'fpm.sock');
+
+        return new FastCgi($this->scratch . '/fpm.sock');
     }
 
     public function __destruct()
@@ -52,11 +83,20 @@ final class Peers
             proc_terminate($process);
             proc_close($process);
         }
-        foreach (['plugins/device.so', 'config.toml', 'log', 'host.sock', 'host.sock.lock', 'redis.sock'] as $name) {
-            @unlink("{$this->scratch}/$name");
+        self::remove($this->scratch);
+    }
+
+    private static function remove(string $path): void
+    {
+        if (!is_dir($path) || is_link($path)) {
+            unlink($path);
+
+            return;
         }
-        @rmdir($this->scratch . '/plugins');
-        @rmdir($this->scratch);
+        foreach (array_diff(scandir($path) ?: [], ['.', '..']) as $name) {
+            self::remove("$path/$name");
+        }
+        rmdir($path);
     }
 
     /** @param list<string> $command */

@@ -1,7 +1,7 @@
 <?php
 
 /**
- * Calls a second and p50 of the PHP client beside php-redis SET and GET, in interleaved rounds of one run.
+ * Calls a second and p50 of the PHP client beside php-redis SET and GET and a FastCGI round trip, in interleaved rounds of one run.
  */
 
 declare(strict_types=1);
@@ -12,11 +12,12 @@ use Jackfield\Client;
 use Jackfield\Options;
 
 require __DIR__ . '/../../clients/php/autoload.php';
+require __DIR__ . '/FastCgi.php';
 require __DIR__ . '/Peers.php';
 
 const AT_ONCE = 1_000;
 
-$options = getopt('', ['rounds:', 'calls:']);
+$options = getopt('', ['rounds:', 'calls:', 'markdown']);
 $rounds = max(1, (int) ($options['rounds'] ?? 9));
 $calls = max(100, (int) ($options['calls'] ?? 5_000));
 
@@ -35,6 +36,10 @@ $oneByOne = [
     'call device.status.update' => static fn () => $sync->call('device.status.update', $update),
     'call system.echo, spin 50 us' => static fn () => $spinning->call('system.echo', $update),
 ];
+if ($peers->fpm !== null) {
+    $body = json_encode($update, JSON_THROW_ON_ERROR);
+    $oneByOne['FastCGI to php-fpm'] = static fn () => json_decode($peers->fpm->post(__DIR__ . '/update.php', $body));
+}
 /** @var array<string, callable(): void> $manyAtOnce */
 $manyAtOnce = [
     'redis SET, pipeline of 1,000' => static function () use ($redis): void {
@@ -75,11 +80,20 @@ for ($round = -1; $round < $rounds; $round++) {
 fwrite(STDERR, "\n");
 
 $base = median(array_column($seen['redis SET'], 0));
-printf("%-30s %12s %10s %10s\n", 'median of ' . $rounds . ' rounds', 'calls/s', 'p50 us', 'x SET');
+$isMarkdown = isset($options['markdown']);
+echo $isMarkdown
+    ? "| one PHP process | calls/s | p50 us | x SET |\n|---|---|---|---|\n"
+    : sprintf("%-34s %28s %10s %10s\n", 'median of ' . $rounds . ' rounds', 'calls/s', 'p50 us', 'x SET');
 foreach ($seen as $name => $figures) {
-    $perSecond = median(array_column($figures, 0));
-    $middle = isset($oneByOne[$name]) ? sprintf('%.1f', median(array_column($figures, 1))) : '';
-    printf("%-30s %12s %10s %10.2f\n", $name, number_format($perSecond), $middle, $perSecond / $base);
+    $rates = array_column($figures, 0);
+    $perSecond = median($rates);
+    $row = [
+        $name,
+        sprintf('%s (%s to %s)', number_format($perSecond), number_format(min($rates)), number_format(max($rates))),
+        isset($oneByOne[$name]) ? sprintf('%.1f', median(array_column($figures, 1))) : '',
+        sprintf('%.2f', $perSecond / $base),
+    ];
+    echo $isMarkdown ? '| ' . implode(' | ', $row) . " |\n" : vsprintf("%-34s %28s %10s %10s\n", $row);
 }
 
 /**

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
-use crate::dispatch::{Dispatcher, Table};
+use crate::dispatch::{Dispatcher, Rules, Table};
 use crate::load::{Entry, Prober};
 use crate::log::Logging;
 use crate::output::Captured;
@@ -121,10 +121,10 @@ impl Builder {
         let Self { config, prober, locals, threads, inherited, reloads, captures_output, .. } = self;
         let claims = Claims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let recorder = Recorder::open(&config.plugins.deaths)?;
-        let dispatcher =
-            Dispatcher::new(config.limits.clone(), config.timeouts.clone(), Arc::clone(&recorder));
+        let dispatcher = Dispatcher::new(Rules::of(&config), Arc::clone(&recorder));
+        dispatcher.doors.set(&config.listeners);
         // Before any code of a plugin's runs, and to the end of the last.
-        let captured = captures_output.then(|| Captured::begin(&recorder, Arc::clone(&dispatcher.counters)));
+        let captured = captures_output.then(|| Captured::begin(&recorder, Arc::clone(&dispatcher.metrics)));
         let captured = captured.and_then(|captured| {
             let not = |error| tracing::error!(%error, "what plugins write to stdout and stderr stays out of the log");
             captured.map_err(not).ok()
@@ -136,12 +136,12 @@ impl Builder {
         let nursery = Nursery::new(calls, Arc::clone(&recorder));
         let mut plugins = Plugins::new(config, prober, nursery, &dispatcher, &orders, server.turnover());
         let system = plugins.add_local(System::plugin(told))?;
-        let admin = plugins.add_local(Admin::plugin(orders.clone(), reloads))?;
+        let admin = plugins.add_local(Admin::plugin(orders.clone(), Arc::downgrade(&dispatcher), reloads))?;
         for local in locals {
             plugins.add_local(local)?;
         }
         plugins.load_all();
-        dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin])));
+        dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin], &dispatcher.metrics.names)));
         let runtime = Runtime::new()?;
         let sockets = match claims.bind() {
             Ok(sockets) => sockets,

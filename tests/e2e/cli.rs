@@ -139,6 +139,7 @@ fn inspect_prints_what_a_file_says_of_itself() {
         format!("hash      {hash}"),
         format!("build id  {build_id}"),
         format!("size      {size} bytes"),
+        "signed    no".to_owned(),
     ];
     let printed: Vec<_> = table.stdout.lines().collect();
     assert_eq!(printed[..lines.len()], lines);

@@ -1,6 +1,6 @@
 //! Files that are no plugins, each refused by its own reason, while the others serve.
 //!
-//! A file is refused by its content alone (`content`, `linked`), by where and how it lies (`place`), by what it does
+//! A file is refused by its content alone (`content`, `linked`), by where and how it lies (`place`), by who signed it (`signed`), by what it does
 //! when it is opened for the first time (`first_load`), or because it is not whole (`truncated`).
 
 mod content;
@@ -8,6 +8,7 @@ mod elf;
 mod first_load;
 mod linked;
 mod place;
+mod signed;
 mod truncated;
 
 use std::path::Path;

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod bench;
 mod call;
 mod cli;
 mod clients;
@@ -21,12 +22,16 @@ mod flow;
 mod lifecycle;
 mod limits;
 mod loading;
+mod looking;
 mod operate;
 mod output;
 mod panics;
+mod permissions;
 mod reload;
 mod scripts;
+mod secrecy;
 mod services;
+mod spinning;
 mod systemd;
 mod timeouts;
 mod vectors;

@@ -169,9 +169,8 @@ impl Meter {
     fn read(&mut self) -> u64 {
         self.peer.send(&self.request);
         let info = self.peer.receive().result();
-        // A connection's counts are told at the end of its turn: this request is not among them yet.
-        let own = self.asked * self.request.len() as u64;
         self.asked += 1;
+        let own = self.asked * self.request.len() as u64;
         info["counts"]["bytes_in"].as_u64().unwrap() - own
     }
 

@@ -61,7 +61,7 @@ fn try_call(words: &Call, config: Option<&Path>) -> Result<(), Failure> {
     writeln!(stdout, "{result}").and_then(|()| stdout.flush()).map_err(Failure::Output)
 }
 
-fn params(word: &str) -> Result<Box<RawValue>, Failure> {
+pub(super) fn params(word: &str) -> Result<Box<RawValue>, Failure> {
     if word != "-" {
         return serde_json::from_str(word).map_err(Failure::Params);
     }
@@ -71,7 +71,7 @@ fn params(word: &str) -> Result<Box<RawValue>, Failure> {
 }
 
 /// The socket of the first listener that this program can talk to.
-fn configured(file: Option<&Path>) -> Result<PathBuf, Failure> {
+pub(super) fn configured(file: Option<&Path>) -> Result<PathBuf, Failure> {
     let mut listeners = load(file)?.listeners.into_iter();
     let binary = listeners.find(|listener| listener.framing == Framing::Binary);
     Ok(binary.ok_or(Failure::NoListener)?.socket)

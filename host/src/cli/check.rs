@@ -45,7 +45,7 @@ fn read_plugins(config: &Config) -> (BTreeMap<String, Inspection>, Vec<String>) 
     };
     let mut faults = Vec::new();
     for file in files {
-        let staged = directory.stage(&file).map(|staged| staged.inspection);
+        let staged = directory.stage(&file, &config.plugins.trusted_keys).map(|staged| staged.inspection);
         if let Err(refused) = staged.and_then(|inspection| found.add(inspection)) {
             faults.push(fault(&path.join(&file), &refused));
         }

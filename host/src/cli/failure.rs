@@ -13,7 +13,7 @@ use super::{CONFIGURATION, UNAVAILABLE, Unusable};
 /// The host answered with an error.
 const ANSWERED_WITH_AN_ERROR: u8 = 1;
 /// sysexits.h, `EX_USAGE`: the request cannot be sent as it was given.
-const USAGE: u8 = 64;
+pub(super) const USAGE: u8 = 64;
 /// sysexits.h, `EX_IOERR`: the result could not be printed.
 const INPUT_OUTPUT: u8 = 74;
 /// sysexits.h, `EX_TEMPFAIL`: the time-out passed.

@@ -1,10 +1,12 @@
 //! The command line: its words, and one file for what each command does.
 
+mod bench;
 mod build;
 mod call;
 mod check;
 mod dev;
 mod failure;
+mod figures;
 mod follow;
 mod inspect;
 mod keeper;
@@ -13,6 +15,9 @@ mod operate;
 mod pages;
 mod reread;
 mod serve;
+mod stats;
+mod table;
+mod top;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +26,7 @@ use clap::{Parser, Subcommand};
 use jackfield::config::{Config, Faults, NotFound};
 use jackfield::load::Refused;
 
+pub(crate) use bench::{Bench, bench};
 pub(crate) use call::{Call, call};
 pub(crate) use check::check;
 pub(crate) use dev::dev;
@@ -29,6 +35,8 @@ pub(crate) use operate::{List, Reload, Rollback, list, reload, rollback};
 pub(crate) use pages::{Pages, pages};
 pub(crate) use reread::{Reread, reread};
 pub(crate) use serve::serve;
+pub(crate) use stats::{SlowLog, Stats, slowlog, stats};
+pub(crate) use top::{Top, top};
 
 /// sysexits.h, `EX_UNAVAILABLE`: there is no host to ask.
 const UNAVAILABLE: u8 = 69;
@@ -57,8 +65,17 @@ pub(crate) enum Command {
     Check,
     /// Send one request, and print its result as JSON
     Call(Call),
+    /// Put a load on a host, check every reply, print rates and latencies
+    Bench(Bench),
     /// Have the running host read its configuration and its plugins anew, and wait until it has
     Reload(Reread),
+    /// Print what a running host counts
+    Stats(Stats),
+    /// Show a running host live: rates, latencies, callers, plugins, failures
+    Top(Top),
+    /// Print the slowest requests of a running host and those that failed, lately
+    #[command(name = "slowlog")]
+    SlowLog(SlowLog),
     /// Build the plugin crates in the plugin directory, serve, and do so again whenever a source changes
     Dev,
     /// Write the manual pages and the shells' completions, for packages

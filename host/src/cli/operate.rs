@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::table::cell;
 use super::{failed, load};
 
 /// As long as the host itself gives: a reload probes the plugin first.
@@ -25,7 +26,7 @@ pub(crate) struct Operate {
     socket: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// The words of `plugin list`.
@@ -61,6 +62,7 @@ struct Row {
     generation: Option<u64>,
     version: Option<String>,
     hash: Option<String>,
+    signed: Option<Signed>,
     methods: Vec<String>,
     draining: Vec<u64>,
     retained: Vec<Retained>,
@@ -76,6 +78,11 @@ struct RanAtDeath {
     generation: u64,
     method: String,
     id: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Signed {
+    key: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,6 +145,16 @@ pub(crate) fn rollback(words: &Rollback, config: Option<&Path>) -> ExitCode {
     print(asked, words.operate.json, |verdict: Verdict| told(&[verdict]))
 }
 
+/// A client of the operators' side of a host, and where that is. Nothing is connected yet.
+pub(super) fn client(words: &Operate, config: Option<&Path>) -> Result<(Client, PathBuf), Failure> {
+    let socket = match &words.socket {
+        Some(socket) => socket.clone(),
+        None => load(config)?.admin.ok_or(Failure::NoAdmin)?.socket,
+    };
+    let client = Client::builder(&socket).connect_timeout(Duration::ZERO).timeout(TIMEOUT).build();
+    Ok((client, socket))
+}
+
 /// Asks the operators' side of a running host.
 pub(super) fn ask<R: DeserializeOwned>(
     words: &Operate,
@@ -145,16 +162,12 @@ pub(super) fn ask<R: DeserializeOwned>(
     method: &str,
     params: &impl Serialize,
 ) -> Result<R, Failure> {
-    let socket = match &words.socket {
-        Some(socket) => socket.clone(),
-        None => load(config)?.admin.ok_or(Failure::NoAdmin)?.socket,
-    };
-    let client = Client::builder(&socket).connect_timeout(Duration::ZERO).timeout(TIMEOUT).build();
+    let (client, socket) = client(words, config)?;
     client.call(method, params).map_err(|error| Failure::Call { socket, error })
 }
 
 /// Prints what the host said: as it came, or as `shown`, which also says how it went.
-fn print<T: for<'d> Deserialize<'d>>(
+pub(super) fn print<T: for<'d> Deserialize<'d>>(
     asked: Result<Value, Failure>,
     as_json: bool,
     shown: impl FnOnce(T) -> (String, ExitCode),
@@ -195,29 +208,33 @@ fn told(verdicts: &[Verdict]) -> (String, ExitCode) {
     (text, if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Columns as wide as what is in them.
+/// The plugins, a line for each.
 fn table(rows: &[Row]) -> String {
-    let head =
-        ["PLUGIN", "STATE", "GENERATION", "VERSION", "HASH", "METHODS", "DRAINING", "RETAINED", "UNLOADED"];
+    let head = [
+        "PLUGIN",
+        "STATE",
+        "GENERATION",
+        "VERSION",
+        "HASH",
+        "METHODS",
+        "DRAINING",
+        "RETAINED",
+        "UNLOADED",
+        "SIGNED BY",
+    ];
     let cells = rows.iter().map(|row| {
-        [
+        vec![
             row.name.clone(),
             row.state.clone(),
-            row.generation.map_or_else(|| "-".to_owned(), |number| number.to_string()),
-            row.version.clone().unwrap_or_else(|| "-".to_owned()),
+            cell(row.generation),
+            cell(row.version.as_ref()),
             short(row.hash.as_ref()).to_owned(),
             row.methods.len().to_string(),
             row.draining.len().to_string(),
             row.retained.len().to_string(),
             row.unloaded.to_string(),
+            cell(row.signed.as_ref().map(|signed| &signed.key)),
         ]
     });
-    let lines: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(cells).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
-    let widths: [usize; 9] = std::array::from_fn(width);
-    let line = |cells: &[String; 9]| {
-        let padded: Vec<_> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        padded.join("  ").trim_end().to_owned() + "\n"
-    };
-    lines.iter().map(line).collect()
+    super::table::table(&head, cells)
 }

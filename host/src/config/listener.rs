@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
+use super::allow::{self, Allow};
 use super::position::Place;
 use super::section::Section;
 use super::wording::quoted;
@@ -27,6 +29,9 @@ pub struct Listener {
     pub framing: Framing,
     /// Whether a connection is closed after its first reply, for clients that read to the end. Default no.
     pub close_after_reply: bool,
+    /// Who may connect, of those whom the file's mode lets; `None`: all of them. The host's own user always may, for
+    /// the host asks itself whether it answers.
+    pub allow: Option<Arc<Allow>>,
     /// Where the file says so.
     pub place: Place,
 }
@@ -56,6 +61,7 @@ impl Listener {
             group: None,
             framing: Framing::default(),
             close_after_reply: false,
+            allow: None,
             place: Place::default(),
         }
     }
@@ -119,6 +125,7 @@ fn read_one(section: &Section<'_>, directory: &Path) -> Listener {
         group: group.map(str::to_owned),
         framing: section.choice("framing", &FRAMINGS, default.framing),
         close_after_reply: section.boolean("close_after_reply", default.close_after_reply),
+        allow: allow::read(section),
         place: section.place(),
     }
 }

@@ -7,8 +7,11 @@
 //! those same lines.
 
 mod admin;
+mod allow;
 mod document;
 mod fault;
+mod io;
+mod keys;
 mod limits;
 mod listener;
 mod log;
@@ -27,7 +30,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use admin::Admin;
+pub use allow::Allow;
 pub use fault::{Fault, Faults, NotFound};
+pub use io::Io;
+pub use keys::{KeyId, TrustedKey};
 pub use limits::{Limits, Timeouts};
 pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
@@ -64,6 +70,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// How the threads that serve connections behave.
+    pub io: Io,
     /// Where plugins come from.
     pub plugins: Plugins,
     /// How single plugins run, by plugin name. A plugin without an entry runs by [`PluginConfig::default`].
@@ -85,6 +93,7 @@ impl Default for Config {
             listeners: vec![Listener::default()],
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            io: Io::default(),
             plugins: Plugins::default(),
             plugin: BTreeMap::new(),
             routes: Vec::new(),
@@ -103,7 +112,7 @@ impl Config {
     }
 
     /// Reads the text of a file. `file` names it in faults, and its directory is what relative paths are
-    /// relative to; nothing is opened. On failure, every fault is there, sorted by place, up to 1,000 of
+    /// relative to. The users and groups that it names are looked up, and the keys that it trusts are read. On failure, every fault is there, sorted by place, up to 1,000 of
     /// them.
     pub fn parse(text: &str, file: &Path) -> Result<Config, Faults> {
         document::on_deep_stack(file, || {
@@ -132,6 +141,7 @@ impl Config {
             listeners,
             limits: limits::read_limits(root.section("limits")),
             timeouts: limits::read_timeouts(root.section("timeouts")),
+            io: io::read(root.section("io")),
             plugins: plugins::read(root.section("plugins"), directory),
             plugin: plugins::read_each(root.section("plugin")),
             routes: route::read(&root),

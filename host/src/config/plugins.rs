@@ -9,6 +9,7 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
+use super::keys::{self, TrustedKey};
 use super::limits::{COUNT, TIMEOUT};
 use super::position::Place;
 use super::section::Section;
@@ -33,6 +34,8 @@ pub struct Plugins {
     /// How long calls are held while one generation hands its state over to the next: so long each for those that run
     /// to end, for the state to be given, and for it to be taken. Default 1 s.
     pub hand_over: Duration,
+    /// Whose signatures a file must have to be loaded; none: files need no signature. Default none.
+    pub trusted_keys: Vec<TrustedKey>,
     /// What is expected of a new generation's first calls.
     pub probation: Probation,
     /// What follows when the whole process dies while a plugin's code runs.
@@ -48,6 +51,7 @@ impl Default for Plugins {
             retained: 64,
             probe: Duration::from_secs(10),
             hand_over: Duration::from_secs(1),
+            trusted_keys: Vec::new(),
             probation: Probation::default(),
             deaths: Deaths::default(),
         }
@@ -161,6 +165,7 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> Plugins {
         retained: section.count("retained", RETAINED, default.retained),
         probe: section.duration("probe", TIMEOUT, default.probe),
         hand_over: section.duration("hand_over", TIMEOUT, default.hand_over),
+        trusted_keys: keys::read(&section, directory),
         probation: read_probation(section.section("probation")),
         deaths: read_deaths(section.section("deaths"), directory),
     };

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::allow::{self, Allow};
 use super::limits::{COUNT, TIMEOUT};
 use super::plugins::check_name;
 use super::position::Place;
@@ -32,6 +34,8 @@ pub struct Route {
     /// Whether the route is open. A closed one still owns its methods: they are refused, not looked for
     /// elsewhere. Default yes.
     pub enabled: bool,
+    /// Who may call; `None`: whoever may connect.
+    pub allow: Option<Arc<Allow>>,
     /// Where the file says so.
     pub place: Place,
 }
@@ -45,6 +49,7 @@ impl Route {
             timeout: None,
             max_in_flight: None,
             enabled: true,
+            allow: None,
             place: Place::default(),
         }
     }
@@ -212,12 +217,14 @@ fn read_one(section: &Section<'_>) -> Option<Route> {
     let timeout = section.optional_duration("timeout", TIMEOUT);
     let max_in_flight = section.optional_count("max_in_flight", COUNT);
     let enabled = section.boolean("enabled", true);
+    let allow = allow::read(section);
     Some(Route {
         method: method?,
         plugin: plugin.unwrap_or_default().to_owned(),
         timeout,
         max_in_flight,
         enabled,
+        allow,
         place: section.place(),
     })
 }

@@ -104,6 +104,12 @@ impl<'d> Section<'d> {
         self.inner(table, self.label(key), self.offset_of(key))
     }
 
+    /// The table under a key, if there is one.
+    pub(super) fn optional_section(&self, key: &'static str) -> Option<Section<'d>> {
+        let table = self.table(key)?;
+        Some(self.inner(Some(table), self.label(key), self.offset_of(key)))
+    }
+
     /// The table under a key, to be read without names that are known beforehand.
     pub(super) fn table(&self, key: &'static str) -> Option<&'d DeTable<'d>> {
         let value = self.get(key)?;
@@ -154,6 +160,31 @@ impl<'d> Section<'d> {
             }
         }
         Some(sections)
+    }
+
+    /// The array under a key, each of its items as `item` reads it; the items that it does not read are faults.
+    /// `None` where there is a fault, an empty array where there is no key.
+    pub(super) fn list<T>(
+        &self,
+        key: &'static str,
+        instead: &str,
+        item: impl Fn(&'d DeValue<'d>) -> Option<T>,
+    ) -> Option<Vec<(usize, T)>> {
+        let Some(value) = self.get(key) else { return Some(Vec::new()) };
+        let Some(items) = value.get_ref().as_array() else {
+            self.wrong_type(key, value, instead.to_owned());
+            return None;
+        };
+        let read = items.iter().map(|value| match item(value.get_ref()) {
+            Some(read) => Some((value.span().start, read)),
+            None => {
+                let what = format!("{} has {} in it", self.label(key), a_type(value.get_ref()));
+                self.fault(value.span().start, what, instead.to_owned());
+                None
+            }
+        });
+        // All of them, so that each fault is there.
+        read.collect::<Vec<_>>().into_iter().collect()
     }
 
     pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {

@@ -4,6 +4,7 @@ mod faulty;
 mod hostile;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -63,15 +64,18 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(listener.socket, Path::new("run/jackfield.sock"));
     assert_eq!((listener.mode, listener.group.as_deref()), (0o660, None));
     assert_eq!((listener.framing, listener.close_after_reply), (Framing::Binary, false));
+    assert_eq!(listener.allow, None);
     let Limits { frame, connections, in_flight, in_flight_per_connection, buffers } = config.limits;
     assert_eq!((frame, buffers), (16 * 1024 * 1024, 256 * 1024 * 1024));
     assert_eq!((connections, in_flight, in_flight_per_connection), (4096, 16384, 1024));
+    assert_eq!(config.io.spin.as_micros(), 50);
     let Timeouts { request, frame, write, idle, inline, drain } = config.timeouts;
     assert_eq!(inline.as_millis(), 100);
     assert_eq!([request, frame, write, idle, drain].map(|timeout| timeout.as_secs()), [30, 5, 10, 300, 30]);
-    let Plugins { directory, auto_route, watch, retained, probe, hand_over, probation, deaths } =
+    let Plugins { directory, auto_route, watch, retained, probe, hand_over, trusted_keys, probation, deaths } =
         config.plugins;
     assert_eq!((deaths.record, deaths.most, deaths.window.as_secs()), (None, 3, 600));
+    assert_eq!(trusted_keys, []);
     assert_eq!((directory.as_path(), auto_route, watch, retained), (Path::new("plugins"), true, true, 64));
     assert_eq!([probe, hand_over].map(|timeout| timeout.as_secs()), [10, 1]);
     assert_eq!(probation, Probation { calls: 100, failures: 10 });
@@ -114,18 +118,18 @@ fn the_shipped_configuration_is_the_defaults_and_an_example() {
 
 /// The keys of every section, taken from what a fault says of them.
 fn sections_with_keys() -> Vec<Vec<String>> {
-    let text = "[[listener]]\nx=1\n[limits]\nx=1\n[timeouts]\nx=1\n[plugins]\nx=1\n[plugins.probation]\nx=1\n[plugins.deaths]\nx=1\n[admin]\nx=1\n[plugin.p]\nx=1\n[plugin.p.breaker]\nx=1\n\
+    let text = "[[listener]]\nx=1\nallow={users=[0],x=1}\n[limits]\nx=1\n[timeouts]\nx=1\n[io]\nx=1\n[plugins]\nx=1\n[plugins.probation]\nx=1\n[plugins.deaths]\nx=1\n[admin]\nx=1\n[plugin.p]\nx=1\n[plugin.p.breaker]\nx=1\n\
                 [[route]]\nmethod='m'\nplugin='p'\nx=1\n[log]\nx=1\n";
     let keys = |line: &String| {
         let (_, known) = line.split_once("known here: ").expect("a fault of an unknown key");
         known
             .split(", ")
-            .filter(|key| !["settings", "probation", "deaths", "breaker"].contains(key))
+            .filter(|key| !["settings", "probation", "deaths", "breaker", "users", "groups"].contains(key))
             .map(str::to_owned)
             .collect()
     };
     let sections: Vec<Vec<String>> = faults(text).iter().map(keys).collect();
-    assert_eq!(sections.len(), 11);
+    assert_eq!(sections.len(), 13);
     sections
 }
 
@@ -139,6 +143,7 @@ mode = "0600"
 group = "www-data"
 framing = "line"
 close_after_reply = true
+allow = { users = ["root", 7], groups = ["root", 0x10] }
 [[listener]]
 socket = "./y.sock"
 [limits]
@@ -153,6 +158,8 @@ frame = "24h"
 write = "90s"
 idle = "1h"
 drain = "250ms"
+[io]
+spin = "0us"
 [plugins]
 directory = "/usr/lib/jackfield"
 auto_route = false
@@ -167,6 +174,7 @@ plugin = "a-1_B"
 timeout = "1s"
 max_in_flight = 3
 enabled = false
+allow.groups = ["root"]
 [log]
 level = "trace"
 format = "journald"
@@ -176,10 +184,11 @@ format = "journald"
         mode: 0o600,
         group: Some("www-data".to_owned()),
         close_after_reply: true,
+        allow: Some(Arc::new(Allow::new([0, 7], [0, 16]))),
         place: Place { line: 2, column: 1 },
         ..Listener::at("/run/x.sock").framing(Framing::Line)
     };
-    let second = Listener { place: Place { line: 8, column: 1 }, ..Listener::at("etc/./y.sock") };
+    let second = Listener { place: Place { line: 9, column: 1 }, ..Listener::at("etc/./y.sock") };
     assert_eq!(config.listeners, [first, second]);
     let limits = Limits {
         frame: u32::MAX,
@@ -198,6 +207,7 @@ format = "journald"
         ..Timeouts::default()
     };
     assert_eq!(config.timeouts, timeouts);
+    assert_eq!(config.io.spin, Duration::ZERO);
     assert_eq!(
         config.plugins,
         Plugins {
@@ -214,7 +224,7 @@ format = "journald"
         threads: 256,
         queue: 1,
         settings,
-        place: Place { line: 26, column: 1 },
+        place: Place { line: 29, column: 1 },
         ..PluginConfig::default()
     };
     assert_eq!(config.plugin, [("a-1_B".to_owned(), plugin)].into());
@@ -222,7 +232,8 @@ format = "journald"
         timeout: Some(Duration::from_secs(1)),
         max_in_flight: Some(3),
         enabled: false,
-        place: Place { line: 30, column: 1 },
+        allow: Some(Arc::new(Allow::new([], [0]))),
+        place: Place { line: 33, column: 1 },
         ..Route::to(Pattern::Exact("a.b".to_owned()), "a-1_B")
     };
     assert_eq!(config.routes, [route]);

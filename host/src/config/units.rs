@@ -6,13 +6,15 @@ pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;
 
-/// Milliseconds in each unit, largest last.
-const DURATIONS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+/// Microseconds in each unit, largest last.
+const DURATIONS: [(&str, u64); 5] =
+    [("us", 1), ("ms", 1000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
 /// Bytes in each unit, largest last.
 const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", KIB), ("MiB", MIB), ("GiB", GIB)];
 
 /// What people write who mean one of the units above.
-const MEANT: [(&str, &[&str]); 7] = [
+const MEANT: [(&str, &[&str]); 8] = [
+    ("us", &["usec", "usecs", "micros", "microseconds", "\u{b5}s", "\u{3bc}s"]),
     ("ms", &["msec", "msecs", "millis", "milliseconds"]),
     ("s", &["sec", "secs", "second", "seconds"]),
     ("m", &["min", "mins", "minute", "minutes"]),
@@ -34,15 +36,15 @@ pub enum InvalidQuantity {
         /// What to write instead.
         instead: String,
     },
-    /// It does not fit into 64 bits of milliseconds or bytes.
+    /// It does not fit into 64 bits of microseconds or bytes.
     #[error("is too large")]
     TooLarge,
 }
 
-/// Reads a duration such as `250ms`, `30s`, `5m` or `2h`: a whole number and one of those units.
+/// Reads a duration such as `50us`, `250ms`, `30s`, `5m` or `2h`: a whole number and one of those units.
 pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
-    let instead = "a whole number and one of the units ms, s, m and h, such as \"30s\"";
-    quantity(text, &DURATIONS, "duration", instead).map(Duration::from_millis)
+    let instead = "a whole number and one of the units us, ms, s, m and h, such as \"30s\"";
+    quantity(text, &DURATIONS, "duration", instead).map(Duration::from_micros)
 }
 
 /// Reads a size such as `512B`, `64KiB`, `16MiB` or `1GiB`, in bytes: a whole number and one of those units.
@@ -89,7 +91,7 @@ fn meant(unit: &str, units: &[(&'static str, u64)]) -> Option<&'static str> {
 
 /// The shortest way to write a duration exactly.
 pub(super) fn write_duration(duration: Duration) -> String {
-    write(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATIONS)
+    write(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), &DURATIONS)
 }
 
 /// The shortest way to write a size exactly.

@@ -14,6 +14,7 @@ use slab::Slab;
 
 use crate::clock::Time;
 use crate::limits::Permit;
+use crate::metrics::{Cells, MethodId, Outcome, RequestKind};
 use crate::plugin::Call;
 
 /// Names one request in flight. The epoch tells a late reply from one for a newer request in the same place.
@@ -30,6 +31,9 @@ pub(super) struct Flight {
     /// The reply's kind.
     pub(super) kind: Kind,
     pub(super) id: Option<Box<str>>,
+    /// What it is counted under.
+    pub(super) counted: MethodId,
+    pub(super) accepted: Time,
     pub(super) deadline: Time,
     pub(super) timeout: Duration,
     pub(super) call: Arc<Call>,
@@ -41,6 +45,18 @@ pub(super) struct Flight {
     /// Whether its deadline passed while it waited in the lane.
     pub(super) expired: bool,
     pub(super) _permit: Permit,
+}
+
+/// A request that is about to become a flight.
+pub(super) struct Accepted<'a> {
+    pub(super) version: Version,
+    pub(super) kind: Kind,
+    pub(super) id: Option<&'a str>,
+    pub(super) counted: MethodId,
+    pub(super) accepted: Time,
+    pub(super) deadline: Time,
+    pub(super) timeout: Duration,
+    pub(super) run: Run,
 }
 
 /// A sync request's place in the order of replies.
@@ -121,18 +137,8 @@ impl Flights {
     }
 
     /// Adds a flight under [`Flights::next_key`].
-    #[expect(clippy::too_many_arguments, reason = "each is a field of the flight")]
-    pub(super) fn add(
-        &mut self,
-        version: Version,
-        kind: Kind,
-        id: Option<&str>,
-        deadline: Time,
-        timeout: Duration,
-        call: Arc<Call>,
-        run: Run,
-        permit: Permit,
-    ) -> Key {
+    pub(super) fn add(&mut self, request: Accepted<'_>, call: Arc<Call>, permit: Permit) -> Key {
+        let Accepted { version, kind, id, counted, accepted, deadline, timeout, run } = request;
         let key = self.next_key();
         self.next_epoch += 1;
         if let Some(id) = id {
@@ -150,6 +156,8 @@ impl Flights {
             version,
             kind,
             id,
+            counted,
+            accepted,
             deadline,
             timeout,
             call,
@@ -223,11 +231,11 @@ impl Flights {
         true
     }
 
-    /// Gives everything up: nobody is there to be told. Returns how many calls that were.
-    pub(super) fn abandon(&mut self) -> usize {
-        let count = self.flights.len();
+    /// Gives everything up: nobody is there to be told.
+    pub(super) fn abandon(&mut self, cells: &Cells) {
         for flight in self.flights.drain() {
             flight.call.cancel();
+            cells.ended(flight.counted, RequestKind::of_reply(flight.kind), Outcome::ABANDONED);
         }
         self.ids.clear();
         self.lane.clear();
@@ -235,6 +243,5 @@ impl Flights {
         self.running = None;
         self.held = 0;
         self.earliest = None;
-        count
     }
 }

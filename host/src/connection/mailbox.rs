@@ -44,14 +44,14 @@ impl Mailbox {
     /// Takes no more: what is here, and what still comes, is too late.
     pub(super) fn close(&self) {
         let left = self.lock().take().unwrap_or_default();
-        self.dispatcher.counters.late_results.add(left.len() as u64);
+        self.dispatcher.metrics.counters.late_results.add(left.len() as u64);
     }
 
     fn deliver(&self, delivered: Delivered) {
         match &mut *self.lock() {
             Some(waiting) => waiting.push(delivered),
             None => {
-                self.dispatcher.counters.late_results.add(1);
+                self.dispatcher.metrics.counters.late_results.add(1);
                 return;
             }
         }
@@ -59,6 +59,11 @@ impl Mailbox {
         if !self.filled.swap(true, Ordering::AcqRel) {
             self.waker.wake();
         }
+    }
+
+    /// Whether there are any.
+    pub(super) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Relaxed)
     }
 
     /// Swaps what was delivered into `taken`, which must be empty.

@@ -7,11 +7,12 @@
 mod flight;
 mod mailbox;
 mod moving;
+mod notable;
 mod outbox;
 mod read;
 mod refusal;
 mod request;
-mod tally;
+mod stir;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -31,10 +32,11 @@ use self::mailbox::{Delivered, Mailbox};
 pub(crate) use self::moving::Packed;
 use self::outbox::Outbox;
 use self::read::Framer;
-use self::tally::Tally;
+use self::stir::Stir;
 use crate::clock::{Alarm, Time, Wakes};
 use crate::dispatch::{Dispatcher, Opened, Rules, Table};
 use crate::limits::{Permit, Share};
+use crate::metrics::{Caller, Cells, Total};
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
 const READ: usize = 64 * 1024;
@@ -45,7 +47,10 @@ const ROUNDS: usize = 4;
 /// What the connections of one I/O thread share.
 pub(crate) struct Thread {
     pub(crate) dispatcher: Arc<Dispatcher>,
+    /// What the thread counts.
+    pub(crate) cells: Cells,
     pub(crate) wakes: Wakes,
+    pub(crate) stir: Stir,
     /// Set once: answer what is in flight, take nothing new, go.
     pub(crate) draining: Cell<bool>,
     /// Set once: every connection goes to the thread that takes this one's place.
@@ -66,8 +71,10 @@ struct Buffers {
 impl Thread {
     pub(crate) fn new(dispatcher: Arc<Dispatcher>, wakes: Wakes) -> Rc<Self> {
         Rc::new(Self {
+            cells: dispatcher.metrics.cells(),
             dispatcher,
             wakes,
+            stir: Stir::default(),
             draining: Cell::new(false),
             leaving: Cell::new(false),
             hurrying: Cell::new(false),
@@ -120,7 +127,8 @@ pub(crate) struct Connection {
     flights: Flights,
     share: Share,
     alarm: Alarm,
-    tally: Tally,
+    /// Its place among those that are shown.
+    caller: Caller,
     /// Since when a frame has been begun and not finished, and how many bytes came since.
     frame_begun: Option<(Time, u64)>,
     /// Bytes that the frame at the front of the inbox needs in all, as its peer claims.
@@ -143,6 +151,7 @@ impl Connection {
         stream: UnixStream,
         thread: &Rc<Thread>,
         manner: Manner,
+        caller: Caller,
         permit: Permit,
     ) -> Self {
         let dispatcher = &thread.dispatcher;
@@ -158,7 +167,7 @@ impl Connection {
             flights: Flights::default(),
             share: Share::new(&dispatcher.budget),
             alarm: Alarm::new(&thread.wakes, number),
-            tally: Tally::default(),
+            caller,
             frame_begun: None,
             needed: 0,
             last_active: Time::now(),
@@ -216,14 +225,16 @@ impl Connection {
             if self.waits.as_mut().is_some_and(|opened| Pin::new(opened).poll(cx).is_ready()) {
                 self.waits = None;
             }
+            if rounds > 0 && self.mailbox.is_filled() {
+                // What was answered since the turn began is not as old as the turn.
+                now = Time::now();
+            }
             // Looked up anew each time: what was sent after a change was told must not find what was before it.
             let table = routes.load();
             self.take_delivered(&mut buffers, now);
             self.expire(&mut buffers.out, now);
             let was_full = !self.takes_requests(&buffers.out);
             let moved = self.advance(cx, &table, &mut buffers, &mut now);
-            // Before the write: who holds a reply in hand finds it counted.
-            self.tally.publish(&self.thread.dispatcher);
             match self.outbox.flush(&mut self.stream, cx, &mut buffers.out, now) {
                 Ok(sent) => self.wrote(sent, now),
                 Err(_) => break Some(self.lost()),
@@ -247,7 +258,7 @@ impl Connection {
         // One large reply must not stay with the thread for ever.
         buffers.out.shrink_to(4 * outbox::HIGH_WATER);
         *self.thread.buffers.borrow_mut() = buffers;
-        self.tally.publish(&self.thread.dispatcher);
+        self.caller.has_in_flight(self.flights.len());
         match farewell {
             Some(farewell) => Poll::Ready(farewell),
             None => {
@@ -291,7 +302,7 @@ impl Connection {
 
     fn wrote(&mut self, sent: usize, now: Time) {
         if sent > 0 {
-            self.tally.bytes_out += sent as u64;
+            self.thread.cells.add(Total::BytesOut, sent as u64);
             self.last_active = now;
         }
     }
@@ -303,7 +314,7 @@ impl Connection {
 
     /// Counts a connection that is ended before its peer ends it.
     fn cut(&self, why: &'static str) -> Farewell {
-        self.thread.dispatcher.counters.connections_cut.add(1);
+        self.thread.dispatcher.metrics.counters.connections_cut.add(1);
         tracing::debug!(conn = self.number, why, "cut");
         Farewell::Cut(why)
     }
@@ -315,10 +326,7 @@ impl Connection {
 
     /// Gives up what is in flight: nobody is there to be told.
     fn abandon(&mut self) {
-        let abandoned = self.flights.abandon();
-        if abandoned > 0 {
-            self.thread.dispatcher.counters.abandoned.add(abandoned as u64);
-        }
+        self.flights.abandon(&self.thread.cells);
     }
 }
 
@@ -338,6 +346,5 @@ impl Drop for Connection {
             self.abandon();
             self.mailbox.close();
         }
-        self.tally.publish(&self.thread.dispatcher);
     }
 }

@@ -15,8 +15,8 @@ use super::outbox::Outbox;
 use super::read::Framer;
 use super::{Connection, Manner, Thread};
 use crate::clock::Time;
-use crate::dispatch::Dispatcher;
 use crate::limits::{Permit, Share};
+use crate::metrics::Caller;
 
 /// A connection between two threads. Nothing is read or written meanwhile; replies of other threads reach its
 /// mailbox.
@@ -36,14 +36,15 @@ pub(crate) struct Packed {
     read_closed: bool,
     closing: Option<super::Farewell>,
     replied: bool,
+    caller: Caller,
     permit: Permit,
 }
 
 impl Packed {
     /// It ends here: no thread is there to go on with it.
-    pub(crate) fn lose(mut self, dispatcher: &Dispatcher) {
-        dispatcher.counters.abandoned.add(self.flights.abandon() as u64);
-        dispatcher.counters.connections_cut.add(1);
+    pub(crate) fn lose(mut self, thread: &Thread) {
+        self.flights.abandon(&thread.cells);
+        thread.dispatcher.metrics.counters.connections_cut.add(1);
         self.mailbox.close();
     }
 }
@@ -75,6 +76,7 @@ impl Connection {
             read_closed: self.read_closed,
             closing: self.closing,
             replied: self.replied,
+            caller: self.caller.clone(),
             permit,
         })
     }
@@ -88,13 +90,14 @@ impl Connection {
         let stream = match packed.stream.take().map(tokio::net::UnixStream::from_std) {
             Some(Ok(stream)) => stream,
             failed => {
-                packed.lose(&thread.dispatcher);
+                packed.lose(thread);
                 return Err(failed
                     .and_then(Result::err)
                     .unwrap_or_else(|| io::ErrorKind::NotConnected.into()));
             }
         };
-        let mut connection = Self::new(packed.number, stream, thread, packed.manner, packed.permit);
+        let mut connection =
+            Self::new(packed.number, stream, thread, packed.manner, packed.caller, packed.permit);
         connection.mailbox = packed.mailbox;
         connection.framer = packed.framer;
         connection.inbox = packed.inbox;

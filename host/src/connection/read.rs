@@ -13,7 +13,8 @@ use tokio_util::io::poll_read_buf;
 
 use super::{Buffers, Connection, READ};
 use crate::clock::Time;
-use crate::dispatch::{Failure, Table};
+use crate::dispatch::{Failure, Scarce, Table};
+use crate::metrics::Total;
 
 /// Frames out of bytes, in whichever framing the listener speaks.
 pub(super) enum Framer {
@@ -113,9 +114,10 @@ impl Connection {
             self.inbox = BytesMut::new();
             return true;
         }
+        self.thread.stir.note();
         *now = Time::now();
         self.last_active = *now;
-        self.tally.bytes_in += count as u64;
+        self.thread.cells.add(Total::BytesIn, count as u64);
         if let Some((_, bytes)) = &mut self.frame_begun {
             *bytes += count as u64;
         }
@@ -238,7 +240,7 @@ impl Connection {
 
     /// Throws away a frame for which there is no memory, and says so.
     fn skip_frame(&mut self, out: &mut Vec<u8>, now: Time) {
-        let failure = Failure::Overloaded("the bytes that may be buffered are all held");
+        let failure = Failure::Overloaded(Scarce::Buffers);
         let inbox = std::mem::take(&mut self.inbox);
         let header = inbox.first_chunk::<HEADER_LEN>().map(Header::decode);
         let (Framer::Binary(decoder), Some(Ok(header))) = (&mut self.framer, header) else {

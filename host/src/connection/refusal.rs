@@ -1,23 +1,52 @@
 //! What cannot be run is refused, with its one reply, in its turn where there are turns; every reply is counted.
 
+use std::time::Duration;
+
 use jackfield_protocol::{Framing, Header, Kind, Version};
 
 use super::Connection;
 use super::flight::Turn;
+use super::notable::Answered;
 use crate::clock::Time;
 use crate::dispatch::{Ended, Failure};
+use crate::metrics::{MethodId, Outcome, RequestKind};
+
+/// What a request asked for, if that could be read.
+#[derive(Clone, Copy)]
+pub(super) struct AskedFor<'a> {
+    pub(super) counted: MethodId,
+    pub(super) method: &'a str,
+}
+
+impl AskedFor<'_> {
+    /// It could not be read.
+    pub(super) const UNKNOWN: Self = Self { counted: MethodId::UNKNOWN, method: "" };
+}
+
+/// As it is counted.
+pub(super) fn outcome_of(ended: Ended) -> Outcome {
+    match ended {
+        Ended::Result => Outcome::OK,
+        Ended::Error(code) => Outcome::of_code(code),
+    }
+}
 
 impl Connection {
     /// Answers a request that was never begun: a sync one in its turn, an async one at once. One that cannot be
     /// named is answered by an error notification.
     pub(super) fn fail(
         &mut self,
+        asked_for: AskedFor<'_>,
         version: Version,
         kind: Kind,
         id: Option<&str>,
         failure: &Failure,
         out: &mut Vec<u8>,
     ) {
+        let AskedFor { counted, method } = asked_for;
+        let asked_as = RequestKind::of_reply(kind);
+        self.thread.cells.accepted(counted, asked_as);
+        self.rejected(failure);
         let kind = if kind == Kind::AsyncResponse && id.is_none() { Kind::Error } else { kind };
         let asked = self.asked(version, kind, id);
         let ended = if kind == Kind::Sync && self.flights.lane_is_busy() {
@@ -28,20 +57,25 @@ impl Connection {
         } else {
             asked.fail(out, failure)
         };
-        self.answered(ended);
+        self.answered(counted, asked_as, ended);
+        if !self.is_notable(ended, Duration::ZERO) {
+            return;
+        }
+        let id = id.unwrap_or("").trim_matches('"');
+        let refused = Answered { id, method, generation: None, queued: Duration::ZERO, ran: Duration::ZERO };
+        self.note(&refused, ended, Time::now());
     }
 
     /// Answers a frame whose payload is not read: its id will never be known.
     pub(super) fn refuse_unread(&mut self, out: &mut Vec<u8>, header: Header, failure: &Failure, now: Time) {
         match header.kind {
             Kind::Sync => {
-                self.tally.requests += 1;
-                self.fail(header.version, Kind::Sync, None, failure, out);
+                self.fail(AskedFor::UNKNOWN, header.version, Kind::Sync, None, failure, out);
                 self.next_turn(out, now);
             }
             Kind::AsyncRequest => {
-                self.tally.requests += 1;
-                self.fail(header.version, Kind::AsyncResponse, None, failure, out);
+                let kind = Kind::AsyncResponse;
+                self.fail(AskedFor::UNKNOWN, header.version, kind, None, failure, out);
             }
             kind => self.no_request(header.version, kind, out),
         }
@@ -51,17 +85,24 @@ impl Connection {
     /// line has one in its turn.
     pub(super) fn refuse(&mut self, out: &mut Vec<u8>, version: Version, failure: &Failure) {
         if self.manner.framing == Framing::Line {
-            self.tally.requests += 1;
-            self.fail(version, Kind::Sync, None, failure, out);
+            self.fail(AskedFor::UNKNOWN, version, Kind::Sync, None, failure, out);
             return;
         }
+        self.rejected(failure);
         self.asked(version, Kind::Error, None).fail(out, failure);
         self.replied = true;
     }
 
-    /// Counts a reply.
-    pub(super) fn answered(&mut self, ended: Ended) {
+    /// Counts what was turned away before anything of a plugin ran for it.
+    pub(super) fn rejected(&self, failure: &Failure) {
+        if let Some(why) = failure.rejection() {
+            self.thread.cells.rejected(why);
+        }
+    }
+
+    /// Counts a reply, before it is written: who holds it in hand finds it counted.
+    pub(super) fn answered(&mut self, counted: MethodId, kind: RequestKind, ended: Ended) {
         self.replied = true;
-        self.tally.answered(ended);
+        self.thread.cells.ended(counted, kind, outcome_of(ended));
     }
 }

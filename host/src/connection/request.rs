@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use arc_swap::Guard;
 use jackfield_plugin_api::Run;
@@ -10,12 +11,15 @@ use jackfield_plugin_api::abi::{CallFacts, RequestId};
 use jackfield_protocol::{EnvelopeError, Kind, Request, Version, write_heartbeat};
 
 use super::Connection;
-use super::flight::{Key, Turn};
+use super::flight::{Accepted, Flight, Key, Turn};
 use super::mailbox::ToConnection;
+use super::notable::Answered;
+use super::refusal::AskedFor;
 use crate::clock::Time;
-use crate::dispatch::{Asked, Ended, Failure, Opened, Table, Target};
+use crate::dispatch::{Asked, Asker, Ended, Failure, Opened, Scarce, Table, Target, Unreachable};
 use crate::limits::{Permit, Permits};
 use crate::log::printable;
+use crate::metrics::{RequestKind, Total};
 use crate::plugin::Call;
 
 fn new_id() -> String {
@@ -51,14 +55,16 @@ impl Connection {
         match kind {
             Kind::Sync | Kind::AsyncRequest => {}
             Kind::Heartbeat => {
-                self.tally.heartbeats += 1;
+                self.thread.cells.add(Total::Heartbeats, 1);
                 write_heartbeat(out, version);
             }
             Kind::Error | Kind::AsyncResponse => {
-                self.asked(version, Kind::Error, None).fail(out, &Failure::ServerKind(kind));
+                let failure = Failure::ServerKind(kind);
+                self.rejected(&failure);
+                self.asked(version, Kind::Error, None).fail(out, &failure);
             }
             // What the user's Go server does with a kind it does not know.
-            Kind::Other(_) => self.tally.unknown_kinds += 1,
+            Kind::Other(_) => self.thread.cells.add(Total::UnknownKinds, 1),
         }
     }
 
@@ -75,7 +81,6 @@ impl Connection {
         out: &mut Vec<u8>,
         now: &mut Time,
     ) {
-        self.tally.requests += 1;
         let (request, id) = match Request::parse(payload) {
             Ok(request) => {
                 let id = request.id.map(|id| id.as_json());
@@ -83,31 +88,46 @@ impl Connection {
             }
             Err(rejected) => {
                 let id = rejected.id.map(|id| id.as_json());
-                self.fail(version, kind, id, &Failure::Envelope(rejected.error), out);
+                let failure = Failure::Envelope(rejected.error);
+                self.fail(AskedFor::UNKNOWN, version, kind, id, &failure, out);
                 return;
             }
         };
         let target = match self.admit(table, &request, kind) {
             Ok(target) => target,
-            Err(failure) => {
-                self.fail(version, kind, id, &failure, out);
+            Err(Unreachable { failure, counted }) => {
+                self.fail(AskedFor { counted, method: &request.method }, version, kind, id, &failure, out);
                 return;
             }
         };
         if let Some(gate) = &target.held {
-            self.tally.requests -= 1;
             self.waits = Some(Opened::of(gate));
             return;
         }
         if let Err(retry_after) = target.generation.admit(*now) {
             let plugin = target.generation.identity.plugin.to_string();
-            self.fail(version, kind, id, &Failure::PluginUnavailable { plugin, retry_after }, out);
+            let failure = Failure::PluginUnavailable { plugin, retry_after };
+            self.fail(
+                AskedFor { counted: target.counted, method: &request.method },
+                version,
+                kind,
+                id,
+                &failure,
+                out,
+            );
             return;
         }
         let permit = target.permits.as_ref().map(Permits::take);
         if matches!(permit, Some(None)) {
-            let failure = Failure::Overloaded("the route is at its max_in_flight");
-            self.fail(version, kind, id, &failure, out);
+            let failure = Failure::Overloaded(Scarce::Route);
+            self.fail(
+                AskedFor { counted: target.counted, method: &request.method },
+                version,
+                kind,
+                id,
+                &failure,
+                out,
+            );
             return;
         }
         let permit = permit.flatten();
@@ -126,19 +146,27 @@ impl Connection {
         table: &'t Guard<Arc<Table>>,
         request: &Request<'_>,
         kind: Kind,
-    ) -> Result<&'t Target, Failure> {
+    ) -> Result<&'t Target, Unreachable> {
+        let refused = |failure| Err(Unreachable { failure, counted: table.counted(&request.method) });
         match request.id {
-            Some(id) if self.flights.has_id(id.as_json()) => return Err(Failure::DuplicateId),
-            None if kind == Kind::AsyncResponse => return Err(Failure::Envelope(EnvelopeError::IdMissing)),
+            Some(id) if self.flights.has_id(id.as_json()) => return refused(Failure::DuplicateId),
+            None if kind == Kind::AsyncResponse => {
+                return refused(Failure::Envelope(EnvelopeError::IdMissing));
+            }
             _ => {}
         }
         if self.thread.draining.get() {
-            return Err(Failure::GoingAway);
+            return refused(Failure::GoingAway);
         }
         if self.thread.dispatcher.budget.is_spent() {
-            return Err(Failure::Overloaded("the bytes that may be buffered are all held"));
+            return refused(Failure::Overloaded(Scarce::Buffers));
         }
-        table.find(&request.method)
+        let found = table.find(&request.method, Asker::Client(self.caller.peer()));
+        if let Err(Unreachable { failure: Failure::PermissionDenied, .. }) = &found {
+            let doors = &self.thread.dispatcher.doors;
+            doors.tell_of_request(self.number, &request.method, self.caller.peer());
+        }
+        found
     }
 
     /// Runs it here and now, its result written straight into the thread's output.
@@ -160,7 +188,11 @@ impl Connection {
         };
         let params = request.params.map_or(&b""[..], |params| params.get().as_bytes());
         let asked = self.asked(version, kind, request.id.map(|id| id.as_json()));
+        let (asked_as, accepted) = (RequestKind::of_reply(kind), *now);
+        self.thread.cells.accepted(target.counted, asked_as);
         let ended = self.run_here(target, &facts, params, asked, out, now);
+        let length = now.since(accepted);
+        self.thread.cells.ran(target.counted, length);
         tracing::debug!(
             conn = self.number,
             id = %printable(facts.id.text()),
@@ -170,7 +202,12 @@ impl Connection {
             ?ended,
             "answered"
         );
-        self.answered(ended);
+        self.answered(target.counted, asked_as, ended);
+        if self.is_notable(ended, length) {
+            let (id, generation) = (facts.id.text(), Some(&*target.generation));
+            let (queued, method) = (Duration::ZERO, &*request.method);
+            self.note(&Answered { id, method, generation, queued, ran: length }, ended, *now);
+        }
     }
 
     fn run_here(
@@ -192,7 +229,7 @@ impl Connection {
             target.generation.held_up(target.method, length);
         }
         if now.0 > facts.deadline {
-            self.tally.late_results += 1;
+            self.thread.cells.add(Total::LateResults, 1);
             target.generation.timed_out();
             head.abandon(out);
             return asked.fail(out, &Failure::DeadlineExceeded(target.timeout));
@@ -215,7 +252,15 @@ impl Connection {
     ) {
         let id = request.id.map(|id| id.as_json());
         let Some(permit) = self.thread.dispatcher.in_flight.take() else {
-            self.fail(version, kind, id, &Failure::Overloaded("too many requests are in flight"), out);
+            let failure = Failure::Overloaded(Scarce::InFlight);
+            self.fail(
+                AskedFor { counted: target.counted, method: &request.method },
+                version,
+                kind,
+                id,
+                &failure,
+                out,
+            );
             return;
         };
         let run = target.run();
@@ -251,16 +296,19 @@ impl Connection {
         let call = Call::new(facts, generation, target.method, run, params, answer, route_permit);
         let timeout = target.timeout;
         let busy = self.flights.lane_is_busy();
-        let key = self.flights.add(version, kind, id, deadline, timeout, call, run, permit);
+        let counted = target.counted;
+        let accepted = Accepted { version, kind, id, counted, accepted: now, deadline, timeout, run };
+        let key = self.flights.add(accepted, call, permit);
+        self.thread.cells.accepted(counted, RequestKind::of_reply(kind));
         if kind == Kind::Sync && busy {
             self.flights.queue(Turn::Call(key));
         } else {
-            self.start(key, out);
+            self.start(key, out, now);
         }
     }
 
     /// Starts a request in flight on a thread of its generation.
-    fn start(&mut self, key: Key, out: &mut Vec<u8>) {
+    fn start(&mut self, key: Key, out: &mut Vec<u8>, now: Time) {
         let Some(flight) = self.flights.get(key) else { return };
         let call = Arc::clone(&flight.call);
         let is_sync = flight.kind == Kind::Sync;
@@ -269,16 +317,29 @@ impl Connection {
             Ok(()) => {}
             Err(why) => {
                 call.cancel();
-                self.end(key, &Failure::not_taken(why, &call.generation.identity.plugin), out);
+                self.end(key, &Failure::not_taken(why, &call.generation.identity.plugin), out, now);
             }
         }
     }
 
-    /// Answers a request in flight with a failure.
-    fn end(&mut self, key: Key, failure: &Failure, out: &mut Vec<u8>) {
+    /// Answers a request in flight with a failure. Was it not begun at all, its time is no time of its method's.
+    fn end(&mut self, key: Key, failure: &Failure, out: &mut Vec<u8>, now: Time) {
         let Some(flight) = self.flights.remove(key) else { return };
         let ended = self.asked(flight.version, flight.kind, flight.id.as_deref()).fail(out, failure);
-        self.answered(ended);
+        if failure.rejection().is_some() {
+            self.rejected(failure);
+            self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
+            self.note_flight(&flight, ended, now);
+        } else {
+            self.ran(&flight, ended, now);
+        }
+    }
+
+    /// Counts the reply to a request that was in flight.
+    pub(super) fn ran(&mut self, flight: &Flight, ended: Ended, now: Time) {
+        self.thread.cells.ran(flight.counted, now.since(flight.accepted));
+        self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
+        self.note_flight(flight, ended, now);
     }
 
     /// Lets sync requests have their turn until one of them runs elsewhere.
@@ -296,23 +357,25 @@ impl Connection {
             if flight.expired || flight.deadline <= now {
                 let failure = self.too_late(flight.timeout);
                 flight.call.cancel();
-                self.end(key, &failure, out);
+                self.end(key, &failure, out, now);
             } else if flight.run == Run::Inline {
                 let Some(flight) = self.flights.remove(key) else { continue };
                 let call = &flight.call;
                 let target = Target {
                     generation: Arc::clone(&call.generation),
                     method: call.method,
+                    counted: flight.counted,
                     declared: flight.run,
                     timeout: flight.timeout,
                     permits: None,
+                    allow: None,
                     held: None,
                 };
                 let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());
                 let ended = self.run_here(&target, &call.facts, &call.params, asked, out, &mut now);
-                self.answered(ended);
+                self.ran(&flight, ended, now);
             } else {
-                self.start(key, out);
+                self.start(key, out, now);
             }
         }
     }

@@ -9,7 +9,8 @@ use rustix::net::{Shutdown, shutdown};
 
 use super::{Buffers, Connection, Farewell};
 use crate::clock::Time;
-use crate::dispatch::{Asked, Failure};
+use crate::dispatch::Failure;
+use crate::metrics::Total;
 
 /// The slowest that a frame may come after its first seconds, in bytes a second. A body that is long gets time for
 /// its size; one that trickles is cut: 64 KiB/s is far below what any local peer writes.
@@ -27,14 +28,13 @@ impl Connection {
             // Also one whose timer has not fired yet: a method that waits for another until their common deadline
             // fails just then, and the client must be told of the deadline, not of that failure.
             let in_time = self.flights.get(reply.key).is_some_and(|flight| flight.deadline > now);
-            if !in_time {
+            let Some(flight) = in_time.then(|| self.flights.remove(reply.key)).flatten() else {
                 // Its deadline was answered or is about to be, and that is its one reply.
-                self.tally.late_results += 1;
+                self.thread.cells.add(Total::LateResults, 1);
                 continue;
-            }
-            self.flights.remove(reply.key);
+            };
             buffers.out.extend_from_slice(&reply.frame);
-            self.answered(reply.ended);
+            self.ran(&flight, reply.ended, now);
             if self.flights.running == Some(reply.key) {
                 self.flights.running = None;
                 self.next_turn(&mut buffers.out, now);
@@ -63,14 +63,9 @@ impl Connection {
                 flight.call.generation.timed_out();
             }
             flight.call.cancel();
-            let asked = Asked {
-                framing: self.manner.framing,
-                version: flight.version,
-                kind: flight.kind,
-                id: flight.id.as_deref(),
-            };
+            let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());
             let ended = asked.fail(out, &self.too_late(flight.timeout));
-            self.answered(ended);
+            self.ran(&flight, ended, now);
             if self.flights.running == Some(key) {
                 self.flights.running = None;
                 self.next_turn(out, now);

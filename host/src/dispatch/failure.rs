@@ -6,6 +6,7 @@ use std::time::Duration;
 use jackfield_protocol::{Code, EnvelopeError, Refusal, Version};
 use serde_json::json;
 
+use crate::metrics::Rejection;
 use crate::plugin::NotTaken;
 
 /// When a client that was refused for load may come back: long enough for a full queue of short calls to empty.
@@ -18,6 +19,30 @@ const RETRY_AWAY: Duration = Duration::from_secs(1);
 /// The longest message that a plugin's error carries to a client, in bytes.
 const LONGEST_MESSAGE: usize = 8 * 1024;
 
+/// What there is no room for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Scarce {
+    Connections,
+    InFlight,
+    /// The route's own share.
+    Route,
+    /// The plugin's queue.
+    Queue,
+    Buffers,
+}
+
+impl Scarce {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Connections => "too many connections",
+            Self::InFlight => "too many requests are in flight",
+            Self::Route => "the route is at its max_in_flight",
+            Self::Queue => "the plugin's queue is full",
+            Self::Buffers => "the bytes that may be buffered are all held",
+        }
+    }
+}
+
 /// Why a request has no result.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -28,11 +53,12 @@ pub(crate) enum Failure {
     /// A kind that only a server sends.
     ServerKind(jackfield_protocol::Kind),
     MethodNotFound(String),
+    /// The listener or the route is for others.
+    PermissionDenied,
     DeadlineExceeded(Duration),
     /// The host ends, and the request has had so long.
     CutShort(Duration),
-    /// What there was no room for.
-    Overloaded(&'static str),
+    Overloaded(Scarce),
     PluginPanicked(String),
     /// It is not there, or is asked no more for so long.
     PluginUnavailable {
@@ -65,7 +91,7 @@ impl Failure {
     /// A generation did not take a call.
     pub(crate) fn not_taken(why: NotTaken, plugin: &str) -> Self {
         match why {
-            NotTaken::Full => Self::Overloaded("the plugin's queue is full"),
+            NotTaken::Full => Self::Overloaded(Scarce::Queue),
             NotTaken::Lost => Self::unavailable(plugin),
         }
     }
@@ -77,6 +103,7 @@ impl Failure {
             Self::Refused(refusal) => refusal.code().as_i64(),
             Self::DuplicateId | Self::ServerKind(_) => Code::InvalidRequest.as_i64(),
             Self::MethodNotFound(_) => Code::MethodNotFound.as_i64(),
+            Self::PermissionDenied => Code::PermissionDenied.as_i64(),
             Self::DeadlineExceeded(_) | Self::CutShort(_) | Self::SlowFrame(_) => {
                 Code::DeadlineExceeded.as_i64()
             }
@@ -93,6 +120,32 @@ impl Failure {
         }
     }
 
+    /// As what it is counted, if nothing of a plugin ran for it; `None` when something did.
+    pub(crate) fn rejection(&self) -> Option<Rejection> {
+        Some(match self {
+            Self::Envelope(_) | Self::DuplicateId | Self::ServerKind(_) => Rejection::Invalid,
+            Self::Refused(Refusal::TooLarge { .. }) => Rejection::TooLarge,
+            Self::Refused(Refusal::UnsupportedVersion { .. }) => Rejection::Version,
+            Self::MethodNotFound(_) => Rejection::MethodNotFound,
+            Self::PermissionDenied => Rejection::Denied,
+            Self::Overloaded(Scarce::Connections) => Rejection::Connections,
+            Self::Overloaded(Scarce::InFlight) => Rejection::InFlight,
+            Self::Overloaded(Scarce::Route) => Rejection::Route,
+            Self::Overloaded(Scarce::Queue) => Rejection::Queue,
+            Self::Overloaded(Scarce::Buffers) => Rejection::Buffers,
+            Self::PluginUnavailable { .. } => Rejection::Unavailable,
+            Self::GoingAway => Rejection::GoingAway,
+            Self::SlowFrame(_) => Rejection::SlowFrame,
+            Self::DeadlineExceeded(_)
+            | Self::CutShort(_)
+            | Self::PluginPanicked(_)
+            | Self::ResultTooLarge(_)
+            | Self::TooDeep(_)
+            | Self::WouldWait(_)
+            | Self::Plugin { .. } => return None,
+        })
+    }
+
     /// The sentence on the wire.
     pub(crate) fn message(&self) -> Cow<'_, str> {
         match self {
@@ -101,9 +154,11 @@ impl Failure {
             Self::DuplicateId => "this id is in flight on this connection already".into(),
             Self::ServerKind(kind) => format!("{kind} is a kind that only a server sends").into(),
             Self::MethodNotFound(method) => format!("method not found: {method}").into(),
+            // Not who may instead, nor who the caller was taken for: that is in the log.
+            Self::PermissionDenied => "permission denied".into(),
             Self::DeadlineExceeded(timeout) => format!("no result within {timeout:?}").into(),
             Self::CutShort(timeout) => format!("no result within {timeout:?}, and the host ends").into(),
-            Self::Overloaded(what) => format!("overloaded: {what}").into(),
+            Self::Overloaded(what) => format!("overloaded: {}", what.words()).into(),
             Self::PluginPanicked(plugin) => format!("the plugin {plugin} panicked in this call").into(),
             Self::PluginUnavailable { plugin, .. } => format!("the plugin {plugin} is not available").into(),
             Self::GoingAway => "the host is going away".into(),
@@ -152,6 +207,7 @@ impl Failure {
             | Self::DuplicateId
             | Self::ServerKind(_)
             | Self::MethodNotFound(_)
+            | Self::PermissionDenied
             | Self::TooDeep(_)
             | Self::WouldWait(_) => return None,
         };

@@ -1,10 +1,12 @@
 //! From a method's name to the code that runs it: routes, deadlines, calls, and what a failure says on the wire.
 
 mod answer;
+mod doors;
 mod failure;
 mod gate;
 mod nested;
 mod slot;
+mod stats;
 mod table;
 
 use std::collections::BTreeMap;
@@ -14,14 +16,16 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 pub(crate) use answer::{Asked, Ended};
-pub(crate) use failure::Failure;
+pub(crate) use doors::Doors;
+pub(crate) use failure::{Failure, Scarce};
 pub(crate) use gate::{Gate, Opened};
 pub(crate) use nested::{RunInline, mark_io_thread};
-pub(crate) use table::{Held, RoutePermits, Table, Target};
+pub(crate) use stats::{Slowest, Stats};
+pub(crate) use table::{Asker, Held, RoutePermits, Table, Target, Unreachable};
 
-use crate::config::{Limits, Timeouts};
-use crate::counters::Counters;
+use crate::config::{Config, Io, Limits, Timeouts};
 use crate::limits::{Budget, Permits};
+use crate::metrics::Metrics;
 use crate::plugin::{PluginFacts, Told};
 use crate::recorder::Recorder;
 
@@ -30,6 +34,13 @@ use crate::recorder::Recorder;
 pub(crate) struct Rules {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
+    pub(crate) io: Io,
+}
+
+impl Rules {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { limits: config.limits.clone(), timeouts: config.timeouts.clone(), io: config.io.clone() }
+    }
 }
 
 /// What every connection of a host shares.
@@ -42,7 +53,8 @@ pub(crate) struct Dispatcher {
     pub(crate) inline: OnceLock<Weak<dyn RunInline>>,
     me: Weak<Self>,
     pub(crate) rules: ArcSwap<Rules>,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) doors: Doors,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) connections: Arc<Permits>,
     pub(crate) in_flight: Arc<Permits>,
@@ -51,7 +63,8 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
-    pub(crate) fn new(limits: Limits, timeouts: Timeouts, recorder: Arc<Recorder>) -> Arc<Self> {
+    pub(crate) fn new(rules: Rules, recorder: Arc<Recorder>) -> Arc<Self> {
+        let limits = rules.limits.clone();
         Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(Table::empty()),
             admin: ArcSwap::from_pointee(Table::empty()),
@@ -60,8 +73,9 @@ impl Dispatcher {
             connections: Permits::new(limits.connections),
             in_flight: Permits::new(limits.in_flight),
             budget: Budget::new(limits.buffers),
-            rules: ArcSwap::from_pointee(Rules { limits, timeouts }),
-            counters: Arc::default(),
+            rules: ArcSwap::from_pointee(rules),
+            doors: Doors::new(),
+            metrics: Arc::default(),
             recorder,
         })
     }
@@ -94,11 +108,12 @@ impl Dispatcher {
 impl Dispatcher {
     /// Other limits and time-outs from now on. What was accepted under the old ones stays accepted, and connections
     /// that are open keep their limit of a frame.
-    pub(crate) fn set_rules(&self, limits: Limits, timeouts: Timeouts) {
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        let limits = &rules.limits;
         self.connections.set_most(limits.connections);
         self.in_flight.set_most(limits.in_flight);
         self.budget.set_most(limits.buffers);
-        self.rules.store(Arc::new(Rules { limits, timeouts }));
+        self.rules.store(Arc::new(rules));
     }
 }
 
@@ -111,7 +126,9 @@ impl Told for Dispatcher {
             ("deaths", self.recorder.deaths().len() as u64),
             ("plugins_left_out", self.recorder.left_out_count() as u64),
         ];
-        self.counters.all().chain(gauges).collect()
+        let mut counts = self.metrics.snapshot().counts();
+        counts.extend(gauges);
+        counts
     }
 
     fn plugins(&self) -> Vec<PluginFacts> {

@@ -12,9 +12,10 @@ use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture};
 use jackfield_plugin_api::{Error, Run};
 
 use super::Dispatcher;
-use super::failure::Failure;
+use super::failure::{Failure, Scarce};
 use super::gate::{Gate, Opened};
 use super::slot::{Slot, ToSlot, read};
+use super::table::Asker;
 use crate::clock::Time;
 use crate::plugin::{Call, Calls, Executor};
 use crate::recorder::paused;
@@ -85,7 +86,7 @@ impl Dispatcher {
             return Err(Failure::TooDeep(DEEPEST));
         }
         let table = self.table.load();
-        let target = table.find(ask.method)?;
+        let target = table.find(ask.method, Asker::Plugin)?;
         // Its own running calls are waited for before the state is handed over, so they do not wait for that; but for
         // `async` ones, which nobody waits for: what they change now would be lost.
         let is_waited_for = *target.generation.identity.plugin == *ask.plugin && parent.run != Run::Async;
@@ -110,9 +111,7 @@ impl Dispatcher {
             return Err(Failure::PluginUnavailable { plugin, retry_after });
         }
         let permit = match &target.permits {
-            Some(permits) => {
-                Some(permits.take().ok_or(Failure::Overloaded("the route is at its max_in_flight"))?)
-            }
+            Some(permits) => Some(permits.take().ok_or(Failure::Overloaded(Scarce::Route))?),
             None => None,
         };
         let facts = CallFacts {

@@ -12,8 +12,9 @@ use rustc_hash::FxHashMap;
 
 use super::failure::Failure;
 use super::gate::Gate;
-use crate::config::{Config, Pattern, Route};
+use crate::config::{Allow, Config, Pattern, Route};
 use crate::limits::Permits;
+use crate::metrics::{MethodId, Names, Peer};
 use crate::plugin::{Generation, PluginFacts, System};
 
 /// Where requests for one method go.
@@ -21,11 +22,15 @@ use crate::plugin::{Generation, PluginFacts, System};
 pub(crate) struct Target {
     pub(crate) generation: Arc<Generation>,
     pub(crate) method: u32,
+    /// What its requests are counted under.
+    pub(crate) counted: MethodId,
     /// The way that it was declared to run; see [`Target::run`].
     pub(crate) declared: Run,
     pub(crate) timeout: Duration,
     /// At most so many calls of the route at once, if it says so.
     pub(crate) permits: Option<Arc<Permits>>,
+    /// Who may call, if the route says so; looked at by [`Table::find`].
+    pub(crate) allow: Option<Arc<Allow>>,
     /// Calls wait until it opens: the generation hands its state over.
     pub(crate) held: Option<Arc<Gate>>,
 }
@@ -39,8 +44,63 @@ impl Target {
 
 enum Entry {
     Open(Target),
-    Unavailable { plugin: String },
-    Closed,
+    Unavailable(Absent),
+    Closed { counted: MethodId },
+}
+
+/// A method that no request can reach now.
+#[derive(Debug)]
+pub(crate) struct Unreachable {
+    pub(crate) failure: Failure,
+    /// What requests for it are counted under.
+    pub(crate) counted: MethodId,
+}
+
+impl From<Unreachable> for Failure {
+    fn from(unreachable: Unreachable) -> Self {
+        unreachable.failure
+    }
+}
+
+/// The plugin of a route that is not there.
+struct Absent {
+    plugin: String,
+    /// Who may know that it is not.
+    allow: Option<Arc<Allow>>,
+    /// What requests for it are counted under.
+    counted: MethodId,
+}
+
+impl Absent {
+    fn of(route: &Route, counted: MethodId) -> Self {
+        Self { plugin: route.plugin.clone(), allow: route.allow.clone(), counted }
+    }
+}
+
+/// Who asks for a method.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asker {
+    /// A client; `None` when the kernel would not say who it is, which no list lets in.
+    Client(Option<Peer>),
+    /// Another plugin: what it lets its own callers do is its own affair.
+    Plugin,
+}
+
+impl Asker {
+    fn passes(self, allow: Option<&Allow>) -> Result<(), Failure> {
+        let (Some(allow), Self::Client(peer)) = (allow, self) else { return Ok(()) };
+        match peer {
+            Some(peer) if allow.lets(peer.uid, peer.gid) => Ok(()),
+            _ => Err(Failure::PermissionDenied),
+        }
+    }
+
+    fn told_of(self, absent: &Absent) -> Failure {
+        match self.passes(absent.allow.as_deref()) {
+            Ok(()) => Failure::unavailable(&absent.plugin),
+            Err(denied) => denied,
+        }
+    }
 }
 
 /// All routes of one moment.
@@ -48,7 +108,7 @@ pub(crate) struct Table {
     // Keys come from the configuration and from manifests, never from a request: a fast hash does no harm.
     methods: FxHashMap<Box<str>, Entry>,
     /// Prefix routes to plugins that are not there: for the error's sake.
-    absent: FxHashMap<Box<str>, String>,
+    absent: FxHashMap<Box<str>, Absent>,
     generations: Vec<Arc<Generation>>,
 }
 
@@ -103,6 +163,16 @@ impl<'a> Patterns<'a> {
     }
 }
 
+/// What routes are resolved by.
+struct Routing<'a> {
+    config: &'a Config,
+    patterns: Patterns<'a>,
+    /// The plugins of the program, which need no route.
+    own: &'a BTreeSet<String>,
+    permits: &'a RoutePermits,
+    names: &'a Names,
+}
+
 /// `a.b.c` has the parents `a.b` and `a`, the longest first.
 fn parents(method: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(method.rsplit_once('.').map(|(parent, _)| parent), |name| {
@@ -117,8 +187,8 @@ impl Table {
     }
 
     /// The methods of plugins that are part of the program, and nothing else.
-    pub(crate) fn of_own(plugins: Vec<Arc<Generation>>) -> Self {
-        Self::build(&Config::default(), plugins, &BTreeSet::new(), &RoutePermits::default(), None)
+    pub(crate) fn of_own(plugins: Vec<Arc<Generation>>, names: &Names) -> Self {
+        Self::build(&Config::default(), plugins, &BTreeSet::new(), &RoutePermits::default(), None, names)
     }
 
     /// Resolves the configured routes over what serves. `own` are the plugins of the program, which need no route.
@@ -128,12 +198,13 @@ impl Table {
         own: &BTreeSet<String>,
         permits: &RoutePermits,
         held: Option<&Held>,
+        names: &Names,
     ) -> Self {
-        let patterns = Patterns::new(&config.routes);
+        let routing = Routing { config, patterns: Patterns::new(&config.routes), own, permits, names };
         let mut table = Self::empty();
         for generation in &serving {
             let held = held.filter(|held| held.plugins.contains(&*generation.identity.plugin));
-            table.add(generation, config, &patterns, own, permits, held.map(|held| &held.gate));
+            table.add(generation, &routing, held.map(|held| &held.gate));
         }
         table.generations = serving;
         for route in &config.routes {
@@ -143,14 +214,15 @@ impl Table {
             let name: Box<str> = route.method.name().into();
             match &route.method {
                 Pattern::Exact(_) if route.enabled => {
-                    let entry = Entry::Unavailable { plugin: route.plugin.clone() };
-                    table.methods.insert(name, entry);
+                    let absent = Absent::of(route, names.intern(&name));
+                    table.methods.insert(name, Entry::Unavailable(absent));
                 }
                 Pattern::Exact(_) => {
-                    table.methods.insert(name, Entry::Closed);
+                    let counted = names.intern(&name);
+                    table.methods.insert(name, Entry::Closed { counted });
                 }
                 Pattern::Prefix(_) if route.enabled => {
-                    table.absent.insert(name, route.plugin.clone());
+                    table.absent.insert(name, Absent::of(route, MethodId::UNKNOWN));
                 }
                 Pattern::Prefix(_) => {}
             }
@@ -185,51 +257,61 @@ impl Table {
         }
     }
 
-    fn add(
-        &mut self,
-        generation: &Arc<Generation>,
-        config: &Config,
-        patterns: &Patterns<'_>,
-        own: &BTreeSet<String>,
-        permits: &RoutePermits,
-        held: Option<&Arc<Gate>>,
-    ) {
+    fn add(&mut self, generation: &Arc<Generation>, routing: &Routing<'_>, held: Option<&Arc<Gate>>) {
+        let Routing { config, patterns, own, permits, names } = routing;
         let plugin = &*generation.identity.plugin;
         for (number, method) in (0u32..).zip(&generation.methods) {
             let route = if plugin == System::NAME { None } else { patterns.longest(&method.name) };
-            let (timeout, permits) = match route {
+            let (timeout, permits, allow) = match route {
                 Some(route) if !route.enabled => {
-                    self.methods.insert(method.name.as_str().into(), Entry::Closed);
+                    let counted = names.intern(&method.name);
+                    self.methods.insert(method.name.as_str().into(), Entry::Closed { counted });
                     continue;
                 }
                 // The operator gave the name to another plugin.
                 Some(route) if route.plugin != plugin => continue,
-                Some(route) => (route.timeout, permits.of(route)),
-                None if config.plugins.auto_route || own.contains(plugin) => (None, None),
+                Some(route) => (route.timeout, permits.of(route), route.allow.clone()),
+                None if config.plugins.auto_route || own.contains(plugin) => (None, None, None),
                 None => continue,
             };
             let target = Target {
                 generation: Arc::clone(generation),
                 method: number,
+                counted: names.intern(&method.name),
                 declared: method.run,
                 timeout: timeout.unwrap_or(config.timeouts.request),
                 permits,
+                allow,
                 held: held.cloned(),
             };
             self.methods.insert(method.name.as_str().into(), Entry::Open(target));
         }
     }
 
-    /// Where a request for `method` goes.
-    pub(crate) fn find(&self, method: &str) -> Result<&Target, Failure> {
-        match self.methods.get(method) {
-            Some(Entry::Open(target)) => Ok(target),
-            Some(Entry::Unavailable { plugin }) => Err(Failure::unavailable(plugin)),
-            Some(Entry::Closed) => Err(Failure::MethodNotFound(method.to_owned())),
-            None => match parents(method).find_map(|parent| self.absent.get(parent)) {
-                Some(plugin) => Err(Failure::unavailable(plugin)),
-                None => Err(Failure::MethodNotFound(method.to_owned())),
+    /// Where a request for `method` goes, if `asker` may ask for it.
+    pub(crate) fn find(&self, method: &str, asker: Asker) -> Result<&Target, Unreachable> {
+        let not_found = || Failure::MethodNotFound(method.to_owned());
+        let (failure, counted) = match self.methods.get(method) {
+            Some(Entry::Open(target)) => match asker.passes(target.allow.as_deref()) {
+                Ok(()) => return Ok(target),
+                Err(denied) => (denied, target.counted),
             },
+            Some(Entry::Unavailable(absent)) => (asker.told_of(absent), absent.counted),
+            Some(Entry::Closed { counted }) => (not_found(), *counted),
+            // A route knows the prefix, and any name may follow that.
+            None => match parents(method).find_map(|parent| self.absent.get(parent)) {
+                Some(absent) => (asker.told_of(absent), MethodId::UNKNOWN),
+                None => (not_found(), MethodId::UNKNOWN),
+            },
+        };
+        Err(Unreachable { failure, counted })
+    }
+
+    /// What requests for `method` are counted under, whatever becomes of them.
+    pub(crate) fn counted(&self, method: &str) -> MethodId {
+        match self.find(method, Asker::Plugin) {
+            Ok(target) => target.counted,
+            Err(unreachable) => unreachable.counted,
         }
     }
 
@@ -238,6 +320,11 @@ impl Table {
         let open = self.methods.iter().filter(|(_, entry)| matches!(entry, Entry::Open(_)));
         let names: BTreeSet<_> = open.map(|(name, _)| name.to_string()).collect();
         names.into_iter().collect()
+    }
+
+    /// What serves, one generation for each plugin.
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.generations.iter()
     }
 
     /// Every plugin that serves.

@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 
 use super::refused::{Reason, Refused};
-use super::{FILE_MAX, Staged, inspection, path};
+use super::{FILE_MAX, Staged, inspection, path, signature};
+use crate::config::TrustedKey;
 
 /// Set-user-ID and set-group-ID: such a file was made for other ends, and by somebody who may have others' rights.
 const SET_ID: u32 = 0o6000;
@@ -76,7 +77,9 @@ impl Directory {
     /// As for [`Directory::stage`], as far as it is seen without opening the file.
     pub fn stamp(&self, file_name: &OsStr) -> Result<Stamp, Refused> {
         inspection::required_name(file_name)?;
-        Stamp::of(&self.checked(file_name)?).ok_or_else(|| changed(&self.path.join(file_name)))
+        let stamp = Stamp::of(&self.checked(file_name)?);
+        let stamp = stamp.ok_or_else(|| changed(&self.path.join(file_name)))?;
+        Ok(stamp.beside(self.signature(file_name)))
     }
 
     /// Copies a file of the directory into a sealed memory file, and inspects the copy. The copy is private to this
@@ -85,8 +88,8 @@ impl Directory {
     /// # Errors
     /// The file is no regular file of root's or the host's user that only its owner may write, has another name
     /// (`nlink`) or a set-ID bit, is empty or larger than [`FILE_MAX`](super::FILE_MAX), changed while it was read,
-    /// or its content would be refused by [`inspect`](super::inspect).
-    pub fn stage(&self, file_name: &OsStr) -> Result<Staged, Refused> {
+    /// or its content would be refused by [`inspect`](super::inspect) with these `keys`.
+    pub fn stage(&self, file_name: &OsStr, keys: &[TrustedKey]) -> Result<Staged, Refused> {
         let name = inspection::required_name(file_name)?;
         let path = self.path.join(file_name);
         // Looked at before it is opened: opening a device or a FIFO can have effects.
@@ -97,13 +100,23 @@ impl Directory {
         let before = fstat(&file).map_err(|error| path::refused_opening(&path, error))?;
         check_file(&path, &before)?;
         let mut file = File::from(file);
-        let staged = Staged::copy(&mut file, &path, name, Stamp::of(&before).ok_or_else(|| changed(&path))?);
+        let stamp = Stamp::of(&before).ok_or_else(|| changed(&path))?.beside(self.signature(file_name));
+        let staged = Staged::copy(&mut file, &path, name, stamp, |plugin, copy| match keys {
+            [] => Ok(None),
+            keys => signature::verify(&self.fd, file_name, plugin, copy, keys).map(Some),
+        });
         // Also after a failure: half a file that is still being written is no fault of the plugin's.
         let after = fstat(&file).map_err(|error| path::refused_opening(&path, error))?;
         if Stamp::of(&after).is_none_or(|after| !after.has_equal_facts(&before)) {
             return Err(changed(&path));
         }
         staged
+    }
+
+    /// What the file system says of the signature of a file, if there is one.
+    fn signature(&self, file_name: &OsStr) -> Option<Stamp> {
+        let stat = statat(&self.fd, signature::name_of(file_name), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Stamp::of(&stat)
     }
 
     fn checked(&self, file_name: &OsStr) -> Result<Stat, Refused> {
@@ -159,12 +172,29 @@ const SETTLED: Duration = Duration::from_secs(3);
 /// What the file system says of a file, to find out cheaply whether it may have changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
+    own: Facts,
+    /// The same of the signature beside it.
+    signature: Option<Facts>,
+    /// Whether the last change of both was long ago when this was taken.
+    settled: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Facts {
     file: (u64, u64),
     size: u64,
     modified: (i64, u64),
     changed: (i64, u64),
-    /// Whether the last change was long ago when this was taken.
-    settled: bool,
+}
+
+impl Facts {
+    fn are_at_rest_for(&self, length: Duration) -> bool {
+        let since = u64::try_from(self.changed.0).unwrap_or(0);
+        let since = Duration::new(since, u32::try_from(self.changed.1).unwrap_or(0));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // A clock that was set back must not keep a file out for ever.
+        now.checked_sub(since).is_none_or(|age| age >= length)
+    }
 }
 
 impl Stamp {
@@ -173,27 +203,31 @@ impl Stamp {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let changed = (stat.st_ctime, stat.st_ctime_nsec);
         let age = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_sub(changed.0);
-        (stat.st_nlink > 0).then_some(Self {
+        let own = Facts {
             file: (stat.st_dev, stat.st_ino),
             size: u64::try_from(stat.st_size).unwrap_or(0),
             modified: (stat.st_mtime, stat.st_mtime_nsec),
             changed,
-            settled: age > i64::try_from(SETTLED.as_secs()).unwrap_or(i64::MAX),
-        })
+        };
+        let settled = age > i64::try_from(SETTLED.as_secs()).unwrap_or(i64::MAX);
+        (stat.st_nlink > 0).then_some(Self { own, signature: None, settled })
     }
 
-    /// Whether nothing has happened to the file for `length`.
+    /// Of the file together with its signature.
+    fn beside(self, signature: Option<Self>) -> Self {
+        let settled = self.settled && signature.is_none_or(|signature| signature.settled);
+        Self { signature: signature.map(|signature| signature.own), settled, ..self }
+    }
+
+    /// Whether nothing has happened to the file, and its signature, for `length`.
     #[must_use]
     pub fn is_at_rest_for(&self, length: Duration) -> bool {
-        let since = u64::try_from(self.changed.0).unwrap_or(0);
-        let since = Duration::new(since, u32::try_from(self.changed.1).unwrap_or(0));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // A clock that was set back must not keep a file out for ever.
-        now.checked_sub(since).is_none_or(|age| age >= length)
+        let at_rest = |facts: &Facts| facts.are_at_rest_for(length);
+        at_rest(&self.own) && self.signature.as_ref().is_none_or(at_rest)
     }
 
     fn has_equal_facts(&self, stat: &Stat) -> bool {
-        Self::of(stat).is_some_and(|other| Self { settled: self.settled, ..other } == *self)
+        Self::of(stat).is_some_and(|other| other.own == self.own)
     }
 
     /// Whether the file has certainly not changed since `earlier` was taken. A file that had changed only just
@@ -210,17 +244,20 @@ mod tests {
 
     #[test]
     fn a_stamp_vouches_only_for_changes_that_are_long_ago() {
-        let old = Stamp { file: (1, 2), size: 3, modified: (4, 5), changed: (6, 7), settled: true };
+        let own = Facts { file: (1, 2), size: 3, modified: (4, 5), changed: (6, 7) };
+        let old = Stamp { own, signature: None, settled: true };
         let fresh = Stamp { settled: false, ..old };
         assert!(old.is_unchanged_since(&old) && fresh.is_unchanged_since(&old));
         assert!(!old.is_unchanged_since(&fresh));
         for other in [
-            Stamp { file: (1, 3), ..old },
-            Stamp { size: 4, ..old },
-            Stamp { modified: (4, 6), ..old },
-            Stamp { changed: (6, 8), ..old },
+            Stamp { own: Facts { file: (1, 3), ..own }, ..old },
+            Stamp { own: Facts { size: 4, ..own }, ..old },
+            Stamp { own: Facts { modified: (4, 6), ..own }, ..old },
+            Stamp { own: Facts { changed: (6, 8), ..own }, ..old },
+            Stamp { signature: Some(own), ..old },
         ] {
             assert!(!other.is_unchanged_since(&old), "{other:?}");
         }
+        assert!(!old.beside(Some(fresh)).settled && old.beside(Some(old)).settled);
     }
 }

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use jackfield_plugin_api::Manifest;
 use object::read::ReadCache;
-use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open};
 use serde::{Serialize, Serializer};
 
 use super::refused::{Reason, Refused};
-use super::{FILE_MAX, FILE_MIN, elf, manifest, path};
+use super::{FILE_MAX, FILE_MIN, Signed, elf, manifest, path, signature};
+use crate::config::{KeyId, TrustedKey};
 
 /// The longest plugin name, in bytes: it is part of metric labels, log fields and the memory file's name.
 const NAME_MAX: usize = 64;
@@ -71,6 +72,8 @@ pub struct Inspection {
     pub hash: ContentHash,
     /// The file's length in bytes.
     pub size: u64,
+    /// Who signed it; `None` where no key is trusted, so that nobody asked.
+    pub signed: Option<Signed>,
     /// The linker's build id in hex, if the file has one.
     pub build_id: Option<String>,
     /// What the plugin declares.
@@ -103,11 +106,11 @@ pub(super) fn required_name(file_name: &OsStr) -> Result<String, Refused> {
 }
 
 /// Reads what `file` says of itself, without running any of it. Owner and mode are not looked at, so that anybody
-/// may inspect any file that they can read.
+/// may inspect any file that they can read. With `keys`, it must be signed with one of them.
 ///
 /// # Errors
 /// The reason for which a host would refuse the file's content, or for which it could not be read.
-pub fn inspect(file: &Path) -> Result<Inspection, Refused> {
+pub fn inspect(file: &Path, keys: &[TrustedKey]) -> Result<Inspection, Refused> {
     let name = required_name(file.file_name().unwrap_or_default())?;
     // Without O_NONBLOCK, opening a FIFO would wait for a writer.
     let opened = open(file, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
@@ -126,7 +129,17 @@ pub fn inspect(file: &Path) -> Result<Inspection, Refused> {
         Ok(())
     })?;
     let hash = ContentHash::of_hasher(&hasher);
-    examine(opened, size).map(|image| image.inspection(file.to_owned(), name, hash, size))
+    let signed = match keys {
+        [] => None,
+        keys => Some(signature::verify(CWD, file.as_os_str(), &name, &mut opened, keys)?),
+    };
+    examine(opened, size).map(|image| image.inspection(file.to_owned(), name, hash, size, signed))
+}
+
+/// The key that the signature beside `file` says it is made with; nobody has verified that.
+#[must_use]
+pub fn claimed_key(file: &Path) -> Option<KeyId> {
+    signature::claimed(CWD, file.as_os_str())
 }
 
 /// Reads `file` to its end in parts, within the limits for a plugin's file, and gives its length.
@@ -164,9 +177,16 @@ pub(super) struct Image {
 }
 
 impl Image {
-    pub(super) fn inspection(self, file: PathBuf, name: String, hash: ContentHash, size: u64) -> Inspection {
+    pub(super) fn inspection(
+        self,
+        file: PathBuf,
+        name: String,
+        hash: ContentHash,
+        size: u64,
+        signed: Option<Signed>,
+    ) -> Inspection {
         let Self { build_id, manifest, needed } = self;
-        Inspection { file, name, hash, size, build_id, manifest, needed }
+        Inspection { file, name, hash, size, signed, build_id, manifest, needed }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! 1. **Inspect**: the file's ELF structure and its manifest are read. Nothing of the file runs, for a constructor
 //!    runs inside `dlopen`, before any symbol can be looked at: what decides whether a file is trusted comes first.
-//! 2. **Stage** ([`Directory::stage`]): owner and mode are checked, and the bytes are copied into a sealed memory
-//!    file. The file in the directory is never mapped: overwriting or truncating a mapped file is a SIGBUS later.
+//! 2. **Stage** ([`Directory::stage`]): owner and mode are checked, the bytes are copied into a sealed memory
+//!    file, and where keys are trusted, the copy must be what one of them signed. The file in the directory is never mapped: overwriting or truncating a mapped file is a SIGBUS later.
 //! 3. **Probe** ([`Prober::probe`]): a child process opens, starts and stops the staged copy. There it may crash,
 //!    exit or hang without harm.
 //! 4. **Load** ([`Staged::load`]): the copy is opened in this process, and proved to be the code that now runs.
@@ -21,13 +21,15 @@ mod mappings;
 mod path;
 mod probe;
 mod refused;
+mod signature;
 mod staged;
 
 pub use directory::{Directory, Stamp};
-pub use inspection::{ContentHash, Inspection, inspect, plugin_name};
+pub use inspection::{ContentHash, Inspection, claimed_key, inspect, plugin_name};
 pub use library::{Closed, Loaded};
 pub use probe::{Entry, Prober, enter};
 pub use refused::{Reason, Refused};
+pub use signature::Signed;
 pub use staged::Staged;
 
 #[cfg(test)]

@@ -87,6 +87,21 @@ reasons! {
     ChangedWhileRead = "changed-while-read",
     /// The system had no memory file, process or pipe to give.
     NoResources = "no-resources",
+    // The signature, where keys are trusted.
+    /// There is no signature beside the file.
+    Unsigned = "unsigned",
+    /// What lies beside the file is no whole signature.
+    SignatureUnreadable = "signature-unreadable",
+    /// Signed with a key that is none of the trusted ones.
+    UnknownKey = "unknown-key",
+    /// The content is not what was signed.
+    SignatureMismatch = "signature-mismatch",
+    /// The signature was made for the file of another plugin.
+    SignatureOfAnother = "signature-of-another",
+    /// The signature does not say when it was made.
+    SignatureUndated = "signature-undated",
+    /// Signed earlier than what serves, or served last.
+    OlderThanServing = "older-than-serving",
     // The ELF file.
     /// Not an ELF file.
     NotElf = "not-elf",
@@ -201,6 +216,19 @@ impl Reason {
                 | Self::HandOverBusy
                 | Self::TooManyDraining
                 | Self::Planted
+        )
+    }
+
+    /// Whether it lies in the signature, which comes as a file of its own, and may come later than the other.
+    pub(crate) fn is_of_the_signature(self) -> bool {
+        matches!(
+            self,
+            Self::Unsigned
+                | Self::SignatureUnreadable
+                | Self::UnknownKey
+                | Self::SignatureMismatch
+                | Self::SignatureOfAnother
+                | Self::SignatureUndated
         )
     }
 

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::inspection::{self, ContentHash, Inspection};
 use super::refused::{Reason, Refused};
-use super::{Loaded, Stamp, library};
+use super::{Loaded, Signed, Stamp, library};
 
 /// A plugin's file, copied and inspected, not yet opened.
 #[derive(Debug)]
@@ -28,8 +28,14 @@ impl Staged {
     /// Copies `file` into a sealed memory file named after the plugin and its content, and inspects the copy.
     ///
     /// The file is read twice: once for the hash that is part of the name, once for the copy. When the second
-    /// reading has another hash, somebody is writing to it.
-    pub(super) fn copy(file: &mut File, path: &Path, name: String, stamp: Stamp) -> Result<Self, Refused> {
+    /// reading has another hash, somebody is writing to it. `signer` finds out who signed the copy, once it is sealed.
+    pub(super) fn copy(
+        file: &mut File,
+        path: &Path,
+        name: String,
+        stamp: Stamp,
+        signer: impl FnOnce(&str, &mut File) -> Result<Option<Signed>, Refused>,
+    ) -> Result<Self, Refused> {
         let mut hasher = blake3::Hasher::new();
         inspection::read_through(file, |part| {
             hasher.update(part);
@@ -49,7 +55,9 @@ impl Staged {
         seal(&mut copy)?;
         let memfd = OwnedFd::from(copy.try_clone().map_err(|error| no_room(&error))?);
         // The sealed copy is what is examined, not the file: it is what will run.
-        let inspection = inspection::examine(copy, size)?.inspection(path.to_owned(), name, hash, size);
+        let signed = signer(&name, &mut copy)?;
+        let image = inspection::examine(copy, size)?;
+        let inspection = image.inspection(path.to_owned(), name, hash, size, signed);
         Ok(Self { inspection, stamp, memfd, keep_loaded: AtomicBool::new(false) })
     }
 

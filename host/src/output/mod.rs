@@ -19,8 +19,8 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdout};
 
 use self::lines::{Dropped, Lines, WINDOW};
-use crate::counters::Counters;
 use crate::log::printable;
+use crate::metrics::Metrics;
 use crate::recorder::{Recorder, Writers};
 
 /// How much is read at a time, in bytes; also how much is given back at least.
@@ -46,7 +46,7 @@ impl Captured {
     ///
     /// # Errors
     /// The system has no file, thread or descriptor for it; nothing is changed.
-    pub(crate) fn begin(recorder: &Arc<Recorder>, counters: Arc<Counters>) -> io::Result<Self> {
+    pub(crate) fn begin(recorder: &Arc<Recorder>, metrics: Arc<Metrics>) -> io::Result<Self> {
         let file = recorder.output()?;
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
@@ -62,7 +62,7 @@ impl Captured {
             end: end.try_clone()?,
             writers: Writers::new(Arc::clone(recorder)),
             lines: Lines::new(Instant::now()),
-            counters,
+            metrics,
             at: 0,
             given_back: 0,
         };
@@ -96,7 +96,7 @@ struct Reader {
     end: OwnedFd,
     writers: Writers,
     lines: Lines,
-    counters: Arc<Counters>,
+    metrics: Arc<Metrics>,
     /// Up to here the file was read.
     at: u64,
     /// Up to here it has no content any more.
@@ -196,7 +196,7 @@ impl Reader {
 
     fn tell_dropped(&self, dropped: Dropped) {
         let Dropped { lines, bytes } = dropped;
-        self.counters.output_dropped.add(bytes);
+        self.metrics.counters.output_dropped.add(bytes);
         tracing::warn!(
             target: "jackfield::output",
             lines,

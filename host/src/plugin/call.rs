@@ -1,6 +1,6 @@
 //! One invocation that crosses the ABI away from the connection's thread: who asked, with what, and who is told.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -34,6 +34,8 @@ pub(crate) struct Call {
     /// The route's permit, held until the handler has really ended.
     pub(crate) _permit: Option<Permit>,
     state: AtomicU8,
+    /// When it was claimed, by the clock; 0 as long as it is not.
+    began: AtomicU64,
     run: Run,
     /// Wakes the task of an `async` call, so that it sees that it is cancelled.
     task: OnceLock<Waker>,
@@ -60,6 +62,7 @@ impl Call {
             answer,
             _permit: permit,
             state: AtomicU8::new(WAITING),
+            began: AtomicU64::new(0),
             run,
             task: OnceLock::new(),
         })
@@ -82,11 +85,22 @@ impl Call {
 
     /// The right to run it; `false` when it was cancelled or waited past its deadline.
     pub(super) fn claim(&self) -> bool {
-        if Time::now().0 >= self.facts.deadline {
+        let now = Time::now().0;
+        if now >= self.facts.deadline {
             self.state.store(OVER, Ordering::Release);
             return false;
         }
-        self.state.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let claimed =
+            self.state.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if claimed {
+            self.began.store(now, Ordering::Relaxed);
+        }
+        claimed
+    }
+
+    /// When it was begun, if it was.
+    pub(crate) fn began(&self) -> Option<Time> {
+        Some(self.began.load(Ordering::Relaxed)).filter(|began| *began > 0).map(Time)
     }
 
     /// Nobody waits for it any more: it never starts, or its future is dropped, or its result is.

@@ -89,7 +89,8 @@ impl Shared {
             return;
         }
         state.ready.push_back(task);
-        let notify = state.waiting;
+        // Once is enough: what comes before the thread runs is found with this.
+        let notify = std::mem::take(&mut state.waiting);
         drop(state);
         if notify {
             self.changed.notify_one();
@@ -304,7 +305,7 @@ impl Future for Sleep {
         self.key = Some(key);
         let first = state.timers.first_key_value().is_none_or(|(&(until, _), _)| self.until.0 < until);
         state.timers.insert((self.until.0, key), cx.waker().clone());
-        let notify = first && state.waiting;
+        let notify = first && std::mem::take(&mut state.waiting);
         drop(state);
         if notify {
             shared.changed.notify_one();

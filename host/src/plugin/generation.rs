@@ -19,7 +19,7 @@ use super::executor::Executor;
 use super::probation::Probation;
 use super::slow::Slow;
 use super::workers::{NotTaken, Workers};
-use crate::load::{Closed, Loaded, Refused, Staged};
+use crate::load::{Closed, Loaded, Refused, Signed, Staged};
 use crate::log::printable;
 use crate::recorder::{Errand, Known, Recorder, What, running};
 
@@ -146,6 +146,11 @@ impl Generation {
             loaded: parts.loaded,
             known: parts.known,
         }
+    }
+
+    /// Who signed its file, where keys were trusted when it was loaded.
+    pub(crate) fn signed(&self) -> Option<Signed> {
+        self.loaded.as_ref().and_then(|loaded| loaded.inspection().signed)
     }
 
     /// Runs an `inline` or `blocking` method on this thread.

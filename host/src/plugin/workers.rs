@@ -40,6 +40,8 @@ struct State {
     closed: bool,
     /// Threads that wait for a call: nobody is notified while all are busy.
     waiting: usize,
+    /// Those of them that have been notified and not come back yet: once is enough for each.
+    notified: usize,
     /// The threads that have not ended.
     working: Slab<Work>,
     /// Those of them that are lost.
@@ -131,6 +133,7 @@ impl Workers {
             swept: Time::now(),
             closed: false,
             waiting: 0,
+            notified: 0,
             working: Slab::new(),
             lost: 0,
             wanted: 0,
@@ -182,7 +185,8 @@ impl Workers {
             }
         }
         state.calls.push_back(Arc::clone(call));
-        let notify = state.waiting > 0;
+        let notify = state.waiting > state.notified;
+        state.notified += usize::from(notify);
         drop(state);
         if notify {
             queue.filled.notify_one();
@@ -272,5 +276,7 @@ fn next(queue: &Queue, number: usize) -> Option<Arc<Call>> {
         state.waiting += 1;
         state = queue.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
+        // One that came back by itself takes the notice of another, which then finds a call or waits again.
+        state.notified = state.notified.saturating_sub(1);
     }
 }

@@ -1,6 +1,6 @@
 //! The methods `admin.*`, which only the operators' socket reaches.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use jackfield_plugin_api::{Error, Methods};
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::Orders;
 use super::order::{Order, PluginRow, Reply, Verdict};
+use crate::dispatch::{Dispatcher, Slowest, Stats};
 use crate::plugin::LocalPlugin;
 
 /// The name that no file and no route may take.
@@ -18,6 +19,8 @@ pub(crate) const ADMIN: &str = "admin";
 /// The plugin `admin`.
 pub(crate) struct Admin {
     orders: Orders,
+    /// What is counted; gone when the host ends.
+    seen: Weak<Dispatcher>,
     /// The way to the program, if it reads its configuration anew when asked.
     program: Option<UnboundedSender<ReloadAsked>>,
 }
@@ -43,6 +46,14 @@ struct NoParams {}
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct StatsParams {
+    /// Whether to say how many requests took how long.
+    #[serde(default)]
+    lengths: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ReloadParams {
     /// All plugins, when it is not there.
     #[serde(default)]
@@ -57,17 +68,38 @@ struct RollbackParams {
 
 impl Admin {
     /// The plugin; `orders` lead to the plugins' thread.
-    pub(crate) fn plugin(orders: Orders, program: Option<UnboundedSender<ReloadAsked>>) -> LocalPlugin {
+    pub(crate) fn plugin(
+        orders: Orders,
+        seen: Weak<Dispatcher>,
+        program: Option<UnboundedSender<ReloadAsked>>,
+    ) -> LocalPlugin {
         let methods = Methods::new()
             .asynchronous("admin.reload", Self::reload_all)
+            .asynchronous("admin.stats", Self::stats)
+            .asynchronous("admin.slowlog", Self::slowlog)
             .asynchronous("admin.plugin.list", Self::list)
             .asynchronous("admin.plugin.reload", Self::reload)
             .asynchronous("admin.plugin.rollback", Self::rollback);
-        LocalPlugin::new(ADMIN, Self { orders, program }, methods)
+        LocalPlugin::new(ADMIN, Self { orders, seen, program }, methods)
     }
 
     async fn ask<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> Result<T, Error> {
         self.orders.ask(order).await.map_err(|_| Error::internal("the host ends"))
+    }
+
+    /// Does not wait for the plugins' thread, which may be busy with a plugin for seconds.
+    async fn stats(self: Arc<Self>, params: Option<StatsParams>) -> Result<Stats, Error> {
+        let StatsParams { lengths } = params.unwrap_or_default();
+        Ok(self.seen()?.stats(lengths))
+    }
+
+    async fn slowlog(self: Arc<Self>, params: Option<NoParams>) -> Result<Slowest, Error> {
+        let NoParams {} = params.unwrap_or_default();
+        Ok(self.seen()?.slowest())
+    }
+
+    fn seen(&self) -> Result<Arc<Dispatcher>, Error> {
+        self.seen.upgrade().ok_or_else(|| Error::internal("the host ends"))
     }
 
     async fn list(self: Arc<Self>, params: Option<NoParams>) -> Result<Vec<PluginRow>, Error> {

@@ -4,6 +4,7 @@
 //! thread looks at the directory, makes the change as a transaction, and publishes it with one swap.
 
 mod admin;
+mod numbers;
 mod obey;
 mod order;
 mod plugins;
@@ -25,6 +26,7 @@ pub(crate) use order::{Order, Reply};
 pub(crate) use plugins::Plugins;
 
 use self::watcher::Watcher;
+use crate::clock::Time;
 
 /// How often the whole directory is looked at, whatever the watcher says: it may lose events, and healing may take
 /// 5 s at most.
@@ -90,6 +92,7 @@ fn run(mut plugins: Plugins, orders: &Receiver<Order>) {
         // Before any order: however many there are, the look is not put off.
         if next_order.is_none() && Instant::now() >= next_look {
             plugins.go_back();
+            plugins.dispatcher.metrics.slowlog.tidy(Time::now());
             plugins.open_directory();
             watcher.follow(plugins.watched());
             let again = plugins.watches() && plugins.look(&[], false);
@@ -117,6 +120,7 @@ fn run(mut plugins: Plugins, orders: &Receiver<Order>) {
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => return,
         };
+        plugins.tell_numbers();
         if again {
             next_look = next_look.min(Instant::now() + LOOK_AGAIN);
         }

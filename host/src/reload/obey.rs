@@ -11,7 +11,9 @@ use super::restart;
 use super::slot::Slot;
 use super::transaction::{GivenUp, changed_plugins};
 use crate::config::Config;
+use crate::dispatch::Rules;
 use crate::load::{Reason, Refused, Staged, plugin_name};
+use crate::metrics::ReloadOutcome;
 use crate::plugin::{Retired, Sentence};
 
 impl Plugins {
@@ -117,7 +119,9 @@ impl Plugins {
         // A copy: when it cannot come back now, an operator can still order it.
         match before.again().and_then(|before| self.put_back(before, false)) {
             Ok(()) => {
-                self.dispatcher.counters.plugins_rolled_back.add(1);
+                let metrics = &self.dispatcher.metrics;
+                metrics.counters.plugins_rolled_back.add(1);
+                metrics.plugins.reloaded(plugin, ReloadOutcome::RolledBack);
                 if let Some(slot) = self.slots.get_mut(plugin) {
                     let detail = format!("generation {generation}: {why}");
                     slot.went_back(from, Some(Refused::new(Reason::ProbationFailed, detail)));
@@ -148,7 +152,7 @@ impl Plugins {
     }
 
     pub(super) fn retired(&mut self, plugin: &str, generation: u64, how: &Retired) -> bool {
-        let counters = &self.dispatcher.counters;
+        let counters = &self.dispatcher.metrics.counters;
         match how {
             Retired::Unloaded if self.own.contains(plugin) => {
                 tracing::debug!(plugin, generation, "ended");
@@ -185,8 +189,10 @@ impl Plugins {
             return Err(faults);
         }
         let changed = changed_plugins(&self.config, &config);
+        let other_keys = config.plugins.trusted_keys != self.config.plugins.trusted_keys;
         let more_retained = config.plugins.retained > self.config.plugins.retained;
-        let (limits, timeouts) = (config.limits.clone(), config.timeouts.clone());
+        let rules = Rules::of(&config);
+        let listeners = config.listeners.clone();
         restart::tell(&self.config, &config);
         let new: Vec<_> =
             prepared.iter().map(|new| (new.name.clone(), Arc::clone(&new.generation))).collect();
@@ -197,8 +203,15 @@ impl Plugins {
             self.permits.update(&self.config.routes);
             return Err(vec![format!("plugin.{plugin}: {refused}")]);
         }
-        self.dispatcher.set_rules(limits, timeouts);
+        self.dispatcher.set_rules(rules);
+        self.dispatcher.doors.set(&listeners);
         self.try_with_new_settings(&changed, more_retained);
+        if other_keys {
+            // What may be loaded now is, and what may not any more is told; what serves serves on.
+            for file in self.sightings.files().cloned().collect::<Vec<_>>() {
+                self.sightings.try_again(&file);
+            }
+        }
         for (name, generation) in new {
             self.tell_of(&name, &generation);
         }

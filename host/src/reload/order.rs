@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::config::Config;
-use crate::load::Refused;
+use crate::load::{Refused, Signed};
 use crate::plugin::{Retired, Sentence};
 
 /// Where an answer goes.
@@ -62,6 +62,8 @@ pub(crate) struct PluginRow {
     pub(crate) version: Option<String>,
     pub(crate) hash: Option<String>,
     pub(crate) build_id: Option<String>,
+    /// Who signed it, where keys are trusted.
+    pub(crate) signed: Option<Signed>,
     pub(crate) methods: Vec<String>,
     /// Whether all is well: not when it fails too often, has no thread left, or holds up one that serves connections.
     pub(crate) healthy: bool,

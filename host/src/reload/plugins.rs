@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Orders;
 use super::order::{Order, Verdict};
@@ -16,7 +16,8 @@ use super::transaction::Prepared;
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Held, RoutePermits, Table};
 use crate::failpoint;
-use crate::load::{Prober, Reason, Refused, Staged, plugin_name};
+use crate::load::{Prober, Reason, Refused, Staged, Stamp, plugin_name};
+use crate::metrics::ReloadOutcome;
 use crate::plugin::{Generation, Identity, LocalPlugin, Nursery, Turnover};
 use crate::recorder::LeftOut;
 
@@ -85,6 +86,10 @@ impl Plugins {
         self.dispatcher.table.load().warn_of(&self.config.routes);
     }
 
+    pub(super) fn locals(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.locals.iter()
+    }
+
     pub(super) fn serving(&self) -> impl Iterator<Item = &Arc<Generation>> {
         self.locals.iter().chain(self.slots.values().filter_map(|slot| slot.serving.as_ref()))
     }
@@ -104,8 +109,11 @@ impl Plugins {
     pub(super) fn publish(&self, held: Option<&Held>) -> bool {
         // Operators are served by methods of the program alone, and nobody else by those.
         let serving = self.serving().filter(|generation| *generation.identity.plugin != *super::ADMIN);
-        let table = Table::build(&self.config, serving.cloned().collect(), &self.own, &self.permits, held);
-        self.dispatcher.publish(&Arc::new(table))
+        let (serving, names) = (serving.cloned().collect(), &self.dispatcher.metrics.names);
+        let table = Table::build(&self.config, serving, &self.own, &self.permits, held, names);
+        let published = self.dispatcher.publish(&Arc::new(table));
+        self.tell_numbers();
+        published
     }
 
     /// Looks at the directory; `true` when it is to be looked at again soon.
@@ -128,7 +136,10 @@ impl Plugins {
                     self.sightings.refuse(&file, None, refused.clone());
                     self.note_refusal(&file, refused);
                 }
-                Change::Read(file) => again |= self.load(&file, false).is_some_and(|v| is_of_the_moment(&v)),
+                Change::Read(file) => {
+                    again |= self.load(&file, false).is_some_and(|v| is_of_the_moment(&v));
+                    again |= self.sightings.is_to_be_read(&file);
+                }
             }
         }
         again
@@ -138,12 +149,12 @@ impl Plugins {
     pub(super) fn load(&mut self, file: &OsString, anyway: bool) -> Option<Verdict> {
         let stamp = self.sightings.directory().and_then(|directory| directory.stamp(file).ok());
         let staged = failpoint::pass("stage").and_then(|()| match self.sightings.directory() {
-            Some(directory) => directory.stage(file),
+            Some(directory) => directory.stage(file, &self.config.plugins.trusted_keys),
             None => Err(Refused::new(Reason::NotFound, "the plugin directory is not there")),
         });
         let staged = match staged {
             Ok(staged) => staged,
-            Err(refused) if !anyway && is_passing(refused.reason) => {
+            Err(refused) if !anyway && (is_passing(refused.reason) || is_early(refused.reason, stamp)) => {
                 // A copy under way: nothing is known of its content yet, and nothing is said of it.
                 tracing::debug!(file = %file.display(), "to be read once more: {refused}");
                 self.sightings.read_again(file);
@@ -235,7 +246,8 @@ impl Plugins {
             methods,
             "loaded"
         );
-        self.dispatcher.counters.plugins_loaded.add(1);
+        self.dispatcher.metrics.counters.plugins_loaded.add(1);
+        self.dispatcher.metrics.plugins.reloaded(name, ReloadOutcome::Loaded);
         self.try_taken_again();
     }
 
@@ -256,16 +268,21 @@ impl Plugins {
             let is_theirs = owned.is_none_or(|owner| owner == file);
             is_theirs.then(|| self.slots.entry(name.clone()).or_default())
         }) else {
+            self.count_refusal(&shown);
             tell_refusal(&shown, file, &refused);
-            self.dispatcher.counters.plugins_refused.add(1);
             return Verdict { refused: Some(refused), ..nothing(&shown) };
         };
         if slot.refused.as_ref() != Some(&refused) {
             tell_refusal(&shown, file, &refused);
-            self.dispatcher.counters.plugins_refused.add(1);
             slot.refused = Some(refused.clone());
+            self.count_refusal(&shown);
         }
         self.verdict(&shown, Some(refused))
+    }
+
+    fn count_refusal(&self, plugin: &str) {
+        self.dispatcher.metrics.counters.plugins_refused.add(1);
+        self.dispatcher.metrics.plugins.reloaded(plugin, ReloadOutcome::Refused);
     }
 
     pub(super) fn verdict(&self, name: &str, refused: Option<Refused>) -> Verdict {
@@ -348,6 +365,15 @@ fn is_of_the_moment(verdict: &Verdict) -> bool {
 /// What a file that is just being written or renamed looks like.
 fn is_passing(reason: Reason) -> bool {
     matches!(reason, Reason::ChangedWhileRead | Reason::NotFound)
+}
+
+/// How long a file and its signature must have been at rest before they are told not to belong together: they are two
+/// files, and one of them comes first.
+const PAIR: Duration = Duration::from_secs(1);
+
+/// Whether the signature may well be on its way.
+fn is_early(reason: Reason, stamp: Option<Stamp>) -> bool {
+    reason.is_of_the_signature() && stamp.is_none_or(|stamp| !stamp.is_at_rest_for(PAIR))
 }
 
 fn nothing(plugin: &str) -> Verdict {

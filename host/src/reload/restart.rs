@@ -5,10 +5,7 @@ use crate::config::Config;
 /// Logs each part that differs and does not take effect before the host is started again.
 pub(super) fn tell(before: &Config, after: &Config) {
     let parts = [
-        (
-            "[[listener]]",
-            before.listeners.iter().map(without_place).ne(after.listeners.iter().map(without_place)),
-        ),
+        ("[[listener]]", before.listeners.iter().map(what_waits).ne(after.listeners.iter().map(what_waits))),
         ("[admin]", before.admin != after.admin),
         ("plugins.directory", before.plugins.directory != after.plugins.directory),
         ("[plugins.deaths]", before.plugins.deaths != after.plugins.deaths),
@@ -19,6 +16,7 @@ pub(super) fn tell(before: &Config, after: &Config) {
     }
 }
 
-fn without_place(listener: &crate::config::Listener) -> crate::config::Listener {
-    crate::config::Listener { place: crate::config::Place::default(), ..listener.clone() }
+fn what_waits(listener: &crate::config::Listener) -> crate::config::Listener {
+    // Who may connect is asked at each connection.
+    crate::config::Listener { allow: None, place: crate::config::Place::default(), ..listener.clone() }
 }

@@ -209,6 +209,13 @@ impl Sightings {
         self.seen.insert(file.to_owned(), Sight { stamp: None, hash, refused: None, not_before: None });
     }
 
+    /// Whether the file could not be read when it was last looked at.
+    pub(super) fn is_to_be_read(&self, file: &OsStr) -> bool {
+        self.seen.get(file).is_some_and(|sight| {
+            sight.stamp.is_none() && sight.refused.is_none() && sight.not_before.is_none()
+        })
+    }
+
     /// The file was refused for a cause that may pass: it is tried at every look.
     pub(super) fn try_again(&mut self, file: &OsStr) {
         let sight = Sight { stamp: None, hash: None, refused: None, not_before: None };

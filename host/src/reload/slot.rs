@@ -32,6 +32,8 @@ pub(super) struct Slot {
     pub(super) refused: Option<Refused>,
     /// Whether its file was removed.
     pub(super) removed: bool,
+    /// When the content that serves, or served last, was signed, in seconds since 1970.
+    pub(super) signed_at: Option<u64>,
 }
 
 impl Slot {
@@ -44,6 +46,7 @@ impl Slot {
         copy: Option<Staged>,
     ) -> Option<Arc<Generation>> {
         let is_restart = self.is_restart(&new);
+        self.signed_at = new.signed().map(|signed| signed.at).or(self.signed_at);
         let before = self.serving.replace(new);
         if !is_restart {
             self.gone_back_from = None;
@@ -118,6 +121,7 @@ impl Slot {
             version: identity.map(|identity| identity.version.clone()),
             hash: identity.map(|identity| identity.hash.clone()),
             build_id: identity.and_then(|identity| identity.build_id.clone()),
+            signed: serving.and_then(Generation::signed),
             methods: serving
                 .into_iter()
                 .flat_map(|serving| &serving.methods)

@@ -22,7 +22,7 @@ use super::slot::MOST_DRAINING;
 use crate::config::Config;
 use crate::dispatch::{Gate, Held};
 use crate::failpoint;
-use crate::load::{Reason, Refused, Staged};
+use crate::load::{Reason, Refused, Signed, Staged};
 use crate::plugin::{Generation, Probation, Stillborn, Undone, aside};
 use crate::recorder::Errand;
 
@@ -64,6 +64,7 @@ impl Plugins {
         let name = staged.inspection.name.clone();
         failpoint::pass("names")?;
         self.check_names(&name, file.as_ref(), &staged.inspection.manifest.methods)?;
+        self.check_signature(&name, file.is_some(), staged.inspection.signed, config)?;
         failpoint::pass("room")?;
         self.check_room(&name, config)?;
         failpoint::pass("probe")?;
@@ -77,7 +78,7 @@ impl Plugins {
                 if let Some(reason) = retained {
                     let generation = self.nursery.next_number() - 1;
                     tracing::warn!(plugin = name, generation, reason, "refused code stays in the process");
-                    self.dispatcher.counters.generations_retained.add(1);
+                    self.dispatcher.metrics.counters.generations_retained.add(1);
                     self.slots.entry(name).or_default().retained.push(Retained { generation, reason });
                 }
                 return Err(refused);
@@ -118,6 +119,37 @@ impl Plugins {
                     format!("the method {:?} belongs to the plugin {:?}", method.name, other.identity.plugin);
                 return Err(Refused::new(Reason::MethodTaken, detail));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether a file may be loaded by who signed it, and when: what is not trusted any more does not start once more,
+    /// and what is older than what serves comes in only as an operator's rollback.
+    fn check_signature(
+        &self,
+        name: &str,
+        is_file: bool,
+        signed: Option<Signed>,
+        config: &Config,
+    ) -> Result<(), Refused> {
+        let keys = &config.plugins.trusted_keys;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let Some(signed) = signed else {
+            return Err(Refused::new(Reason::Unsigned, "it was loaded when no key was trusted"));
+        };
+        if keys.iter().all(|key| key.id != signed.key) {
+            let detail = format!("it is signed with the key {}, which is trusted no more", signed.key);
+            return Err(Refused::new(Reason::UnknownKey, detail));
+        }
+        let served = self.slots.get(name).and_then(|slot| slot.signed_at).unwrap_or(0);
+        if is_file && signed.at < served {
+            let detail = format!(
+                "it was signed at {}, before the one that serves or served last ({served}); sign it anew, if it is meant",
+                signed.at
+            );
+            return Err(Refused::new(Reason::OlderThanServing, detail));
         }
         Ok(())
     }

@@ -9,11 +9,14 @@ use std::time::Duration;
 use jackfield_protocol::{Kind, Version};
 use rustix::io::Errno;
 use tokio::net::UnixListener;
+use tokio::net::unix::UCred;
 
 use super::io_thread::{Accepted, Order};
 use super::listener::Bound;
 use super::threads::Threads;
-use crate::dispatch::{Asked, Dispatcher, Failure};
+use crate::connection::Manner;
+use crate::dispatch::{Asked, Dispatcher, Failure, Scarce};
+use crate::metrics::Peer;
 
 /// How long to wait when the process or the system has no descriptor left: connections end in the meantime.
 const BREATHER: Duration = Duration::from_millis(50);
@@ -45,10 +48,10 @@ impl Acceptor {
         let mut starving = false;
         loop {
             // Its own reactor is the I/O thread's: what was accepted here is handed over as a plain socket.
-            match self.listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-                Ok(stream) => {
+            match self.listener.accept().await.and_then(|(stream, _)| seen(stream)) {
+                Ok((stream, peer)) => {
                     starving = false;
-                    self.place(stream);
+                    self.place(stream, peer);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -72,8 +75,8 @@ impl Acceptor {
         self.bound.unlink();
         let queue = async {
             while let Ok((stream, _)) = self.listener.accept().await {
-                if let Ok(stream) = stream.into_std() {
-                    self.place(stream);
+                if let Ok((stream, peer)) = seen(stream) {
+                    self.place(stream, peer);
                 }
             }
         };
@@ -86,24 +89,44 @@ impl Acceptor {
         }
     }
 
-    fn place(&self, stream: UnixStream) {
-        let counters = &self.dispatcher.counters;
+    fn place(&self, stream: UnixStream, peer: Option<Peer>) {
+        let counters = &self.dispatcher.metrics.counters;
         let manner = self.bound.manner();
+        // Before it takes a place: whoever may not come in must not keep others out.
+        if !self.dispatcher.doors.lets(self.bound.path(), peer) {
+            counters.connections_denied.add(1);
+            self.dispatcher.doors.tell_of_connection(self.bound.path(), peer);
+            send_away(&stream, manner, &Failure::PermissionDenied);
+            return;
+        }
         let Some(permit) = self.dispatcher.connections.take() else {
             counters.connections_refused.add(1);
-            let mut notice = Vec::new();
-            let asked =
-                Asked { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
-            asked.fail(&mut notice, &Failure::Overloaded("too many connections"));
-            // A new socket's buffer has room for a line; a client that is gone already needs none.
-            let _ = (&stream).write_all(&notice);
+            send_away(&stream, manner, &Failure::Overloaded(Scarce::Connections));
             return;
         };
         counters.connections.add(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // Dropped, and so closed, when the host has ended: it was the last moment to come.
-        let _ = self.threads.send(Order::Serve(Accepted { number, stream, manner, permit }));
+        let _ = self.threads.send(Order::Serve(Accepted { number, stream, manner, peer, permit }));
     }
+}
+
+/// The plain socket, and who is at its other end; `None` when the kernel would not say.
+fn seen(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Option<Peer>)> {
+    let known = stream.peer_cred().ok();
+    // Without a number in this process's namespace it is 0.
+    let pid = |known: &UCred| known.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+    let peer = known.map(|known| Peer { pid: pid(&known), uid: known.uid(), gid: known.gid() });
+    Ok((stream.into_std()?, peer))
+}
+
+/// Says why, and nothing of what the client may have sent is read.
+fn send_away(mut stream: &UnixStream, manner: Manner, why: &Failure) {
+    let mut notice = Vec::new();
+    let asked = Asked { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
+    asked.fail(&mut notice, why);
+    // A new socket's buffer has room for a line; a client that is gone already needs none.
+    let _ = stream.write_all(&notice);
 }
 
 /// The client went before it was accepted, or a signal came: nothing is wrong with the socket.

@@ -17,6 +17,7 @@ use crate::clock::Wakes;
 use crate::connection::{Connection, Left, Manner, Packed, Poker, Thread};
 use crate::dispatch::{Dispatcher, mark_io_thread};
 use crate::limits::Permit;
+use crate::metrics::{Caller, Peer};
 use crate::plugin::Call;
 use crate::recorder::{Seat, Watched};
 
@@ -25,6 +26,7 @@ pub(super) struct Accepted {
     pub(super) number: u64,
     pub(super) stream: UnixStream,
     pub(super) manner: Manner,
+    pub(super) peer: Option<Peer>,
     pub(super) permit: Permit,
 }
 
@@ -152,6 +154,7 @@ impl<'t> Serving<'t> {
     /// Serves to the end; gives back how many connections were cut.
     async fn run(mut self, mut orders: UnboundedReceiver<Order>) -> usize {
         let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run());
+        let spin = tokio::task::spawn_local(super::spin::spin(Rc::clone(&self.thread)));
         let cut = loop {
             let leaves = self.thread.draining.get() || self.successors.is_some();
             if leaves && self.connections.is_empty() {
@@ -177,6 +180,7 @@ impl<'t> Serving<'t> {
             }
         };
         timer.abort();
+        spin.abort();
         self.connections.shutdown().await;
         // What was sent before the thread was known to leave is not lost.
         orders.close();
@@ -184,7 +188,7 @@ impl<'t> Serving<'t> {
             while let Some(order) = orders.recv().await {
                 // When all have ended, what is left is cut as they were.
                 if let Err(Order::Resume(packed)) = successors.send(order) {
-                    packed.lose(&self.thread.dispatcher);
+                    packed.lose(&self.thread);
                 }
             }
         }
@@ -205,11 +209,14 @@ impl<'t> Serving<'t> {
             _ => order,
         };
         match order {
-            Order::Serve(Accepted { number, stream, manner, permit }) => {
+            Order::Serve(Accepted { number, stream, manner, peer, permit }) => {
+                let caller = Caller::new(&self.thread.dispatcher.metrics, number, peer);
                 let opened = tokio::net::UnixStream::from_std(stream);
-                tracing::debug!(conn = number, "accepted");
+                let (uid, pid) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
+                tracing::debug!(conn = number, uid, pid, "accepted");
                 self.serve(
-                    opened.map(|stream| Connection::new(number, stream, &self.thread, manner, permit)),
+                    opened
+                        .map(|stream| Connection::new(number, stream, &self.thread, manner, caller, permit)),
                 );
             }
             Order::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),

@@ -6,6 +6,7 @@ mod inherited;
 mod io_thread;
 mod listener;
 mod pulse;
+mod spin;
 mod threads;
 
 use std::io;

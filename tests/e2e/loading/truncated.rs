@@ -33,7 +33,7 @@ fn stripped(scratch: &Scratch) -> PathBuf {
 fn no_length_but_the_whole_passes() {
     let scratch = Scratch::new();
     let path = stripped(&scratch);
-    assert_eq!(inspect(&path).expect("the whole file").name, "hello");
+    assert_eq!(inspect(&path, &[]).expect("the whole file").name, "hello");
     let file = OpenOptions::new().write(true).open(&path).expect("it opens");
     let whole = file.metadata().expect("its length").len();
     // From the end, so that one file serves for all: also the very last byte, and the first ones.
@@ -42,7 +42,7 @@ fn no_length_but_the_whole_passes() {
     let mut cuts = 0;
     for length in steps {
         file.set_len(length).expect("it is cut");
-        let refused = inspect(&path).expect_err("a part of a plugin is none");
+        let refused = inspect(&path, &[]).expect_err("a part of a plugin is none");
         let expected = if length == 0 { Reason::Empty } else { Reason::Truncated };
         assert_eq!(refused.reason, expected, "cut to {length} of {whole}: {refused}");
         cuts += 1;

@@ -1,7 +1,7 @@
 //! Plugins replaced while they serve: what is put into the directory is loaded whole, once, or not at all; what served
 //! before answers its last requests, and then its code really goes.
 //!
-//! `dropping` and `removing` are about files, `versions` and `refusing` about what becomes of them, `draining` about
+//! `dropping` and `removing` are about files, `versions` and `refusing` about what becomes of them, `signed` about who vouches for them, `draining` about
 //! the last requests, `state` and `probation` about what goes over and what comes back, `unloading` about what is left
 //! behind, `configuring` about config.toml, `proof` about all of it at once under load.
 
@@ -13,6 +13,7 @@ mod probation;
 mod proof;
 mod refusing;
 mod removing;
+mod signed;
 mod state;
 mod state_refused;
 mod traffic;

@@ -11,7 +11,10 @@ pub(crate) mod line_peer;
 pub(crate) mod log;
 pub(crate) mod peer;
 pub(crate) mod program;
+pub(crate) mod pseudo_terminal;
 pub(crate) mod scratch;
+pub(crate) mod signer;
+pub(crate) mod user;
 pub(crate) mod vector;
 pub(crate) mod wait;
 

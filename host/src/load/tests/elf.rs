@@ -14,7 +14,7 @@ use super::image::{Hash, Image, MACHINE, R, W, X, manifest};
 /// What a file with these bytes would be refused for.
 fn refusal(bytes: &[u8]) -> Option<Reason> {
     let scratch = Scratch::new();
-    inspect(&scratch.file("p.so", bytes)).err().map(|refused| refused.reason)
+    inspect(&scratch.file("p.so", bytes), &[]).err().map(|refused| refused.reason)
 }
 
 fn structural(bytes: &[u8]) -> Result<(), Reason> {
@@ -27,7 +27,7 @@ fn a_sound_file_says_what_it_is() {
     let scratch = Scratch::new();
     for hash in [Hash::Gnu, Hash::SysV] {
         let bytes = Image { hash, ..Image::default() }.bytes();
-        let inspection = inspect(&scratch.file("libp.so", &bytes)).unwrap();
+        let inspection = inspect(&scratch.file("libp.so", &bytes), &[]).unwrap();
         assert_eq!((inspection.name.as_str(), inspection.size), ("p", bytes.len() as u64));
         assert_eq!(inspection.needed, ["libc.so.6"]);
         assert_eq!(inspection.build_id.as_deref(), Some("abcdef01"));

@@ -23,7 +23,7 @@ const SOMEBODY: u32 = 54_321;
 fn staged(scratch: &Scratch, name: &str) -> Result<(), Reason> {
     let directory = Directory::open(&scratch.0).unwrap();
     let stamped = directory.stamp(OsStr::new(name)).map(|_| ()).map_err(|refused| refused.reason);
-    let staged = directory.stage(OsStr::new(name)).map(|_| ()).map_err(|refused| refused.reason);
+    let staged = directory.stage(OsStr::new(name), &[]).map(|_| ()).map_err(|refused| refused.reason);
     if let Err(reason) = stamped {
         assert_eq!(staged, Err(reason), "both look at the same things");
     }
@@ -48,8 +48,8 @@ fn a_sound_file_is_staged_and_sealed() {
     let bytes = Image::default().bytes();
     let path = scratch.file("libp.so", &bytes);
     let directory = Directory::open(&scratch.0).unwrap();
-    let staged = directory.stage(OsStr::new("libp.so")).unwrap();
-    assert_eq!(staged.inspection, inspect(&path).unwrap());
+    let staged = directory.stage(OsStr::new("libp.so"), &[]).unwrap();
+    assert_eq!(staged.inspection, inspect(&path, &[]).unwrap());
     assert_eq!(staged.inspection.hash, ContentHash::of(&bytes));
 
     // What becomes of the file does not matter to the copy.
@@ -125,7 +125,7 @@ fn only_a_regular_file_is_staged_and_nothing_else_opened() {
     ] {
         assert_eq!(staged(&scratch, name), Err(reason), "{name}");
     }
-    let inspected = inspect(&scratch.0.join("fifo.so")).map_err(|refused| refused.reason);
+    let inspected = inspect(&scratch.0.join("fifo.so"), &[]).map_err(|refused| refused.reason);
     assert_eq!(inspected, Err(Reason::NotARegularFile));
     if is_root("a device") {
         let device = scratch.0.join("device.so");

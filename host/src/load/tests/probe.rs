@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_secs(30);
 
 fn stage(scratch: &Scratch) -> Staged {
     scratch.file("p.so", &Image::default().bytes());
-    Directory::open(&scratch.0).unwrap().stage(OsStr::new("p.so")).unwrap()
+    Directory::open(&scratch.0).unwrap().stage(OsStr::new("p.so"), &[]).unwrap()
 }
 
 /// A shell script, ready to be a program.

@@ -1,4 +1,4 @@
-//! What the host counts of itself: one set for the process, read by `system.info` and at the end of a drain.
+//! What is counted by threads of all kinds, and rare enough that they may share a place for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +18,7 @@ impl Counter {
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
-        /// The host's counters.
+        /// The host's rare counters.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $($(#[doc = $doc])+ pub(crate) $name: Counter,)+
@@ -40,26 +40,10 @@ counters! {
     connections_refused,
     /// Connections cut: a slow frame, a peer that does not read, a framing that cannot be trusted.
     connections_cut,
-    /// Requests accepted, whatever became of them.
-    requests,
-    /// Requests answered with a result.
-    results,
-    /// Requests answered with an error.
-    errors,
-    /// Requests whose deadline passed, among the errors.
-    deadlines_exceeded,
-    /// Requests refused for load, among the errors.
-    overloaded,
-    /// Panics of plugins, among the errors.
-    panics,
-    /// Results that came after their deadline was answered, or after their client had gone: dropped.
+    /// Connections refused because their user is not allowed.
+    connections_denied,
+    /// Results that came when their client had gone: dropped.
     late_results,
-    /// Calls cancelled because the client had gone.
-    abandoned,
-    /// Heartbeats answered.
-    heartbeats,
-    /// Frames of an unknown kind, read and thrown away.
-    unknown_kinds,
     /// Plugins loaded, also those that replaced others.
     plugins_loaded,
     /// Plugins' files that were refused.
@@ -72,8 +56,4 @@ counters! {
     generations_retained,
     /// Bytes that were written to stdout and stderr and did not go to the log: there were too many at once.
     output_dropped,
-    /// Bytes read from clients.
-    bytes_in,
-    /// Bytes written to clients.
-    bytes_out,
 }

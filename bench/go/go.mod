@@ -1,0 +1,3 @@
+module jackfield/bench
+
+go 1.19

@@ -1,0 +1,11 @@
+<?php
+
+/**
+ * What php-fpm runs for the comparison: params in, a device's status out. It keeps nothing, as PHP does.
+ */
+
+declare(strict_types=1);
+
+$params = json_decode(file_get_contents('php://input'), true, 16, JSON_THROW_ON_ERROR);
+header('Content-Type: application/json');
+echo json_encode(['deviceId' => $params['deviceId'], 'status' => $params['status'], 'sequence' => 1]);

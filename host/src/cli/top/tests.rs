@@ -1,0 +1,122 @@
+//! The screen, drawn without a terminal and read line by line.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::Widget as _;
+
+use super::Look;
+use super::screen::{Screen, Sort};
+use crate::cli::figures::{Figures, Pace};
+
+fn figures(uptime_ms: u64, requests: u64, failed: u64) -> Figures {
+    let method = |name: &str, accepted: u64, failed: u64, in_flight: u64, nanoseconds: u64| {
+        serde_json::json!({
+            "name": name, "accepted": accepted, "ok": accepted - failed, "failed": failed,
+            "in_flight": in_flight, "lengths": [[nanoseconds, accepted]],
+        })
+    };
+    let plugin = |name: &str, state: &str, draining: u64| {
+        serde_json::json!({
+            "name": name, "generation": 7, "version": "0.1.0", "state": state, "draining": draining,
+            "retained": 0, "lost_threads": 0, "loaded": 1, "refused": 0, "rolled_back": 0,
+        })
+    };
+    let figures = serde_json::json!({
+        "version": "0.1.0", "pid": 42, "at_ms": 1_000_000 + uptime_ms, "uptime_ms": uptime_ms,
+        "connections": 3, "in_flight": 5, "async_in_flight": 2, "buffered_bytes": 65536,
+        "limits": { "connections": 4096, "in_flight": 16384, "buffers": 268_435_456u64 },
+        "counts": { "requests": 2 * requests, "errors": failed, "bytes_in": 100 * requests, "bytes_out": 0 },
+        "outcomes": {}, "rejected": {},
+        "methods": [
+            method("device.report", requests / 2, failed, 5, 2_500_000),
+            method("hello.greet", requests, 0, 0, 14_000),
+        ],
+        "callers": [{ "uid": 33, "gid": 33, "pid": 1234, "connections": 2, "in_flight": 5 }],
+        "more_callers": 0,
+        "plugins": [plugin("device", "unhealthy", 1), plugin("hello", "serving", 0)],
+    });
+    serde_json::from_value(figures).unwrap()
+}
+
+fn screen() -> Screen {
+    let now = figures(63_000, 2200, 30);
+    let failed = serde_json::json!([{
+        "at_ms": 1_060_000, "conn": 9, "id": "a-7", "method": "device.report", "plugin": "device",
+        "generation": 7, "uid": 33, "pid": 1234, "queued_us": 200, "ran_us": 1300,
+        "outcome": "deadline_exceeded",
+    }]);
+    Screen {
+        pace: Pace::between(&figures(61_000, 200, 10), &now),
+        look: Look { figures: now, failed: serde_json::from_value(failed).unwrap() },
+        ..Screen::default()
+    }
+}
+
+fn drawn(screen: &Screen, width: u16, height: u16) -> Vec<String> {
+    let area = Rect::new(0, 0, width, height);
+    let mut buffer = Buffer::empty(area);
+    screen.render(area, &mut buffer);
+    let line = |row| (0..width).map(|column| buffer[(column, row)].symbol()).collect::<String>();
+    (0..height).map(|row| line(row).trim_end().to_owned()).collect()
+}
+
+#[test]
+fn everything_has_its_place() {
+    let lines = drawn(&screen(), 80, 20);
+    let rule =
+        |title: &str, width: usize| format!(" {title} {}", "─".repeat(width - title.chars().count() - 2));
+    let expected = [
+        "jackfield 0.1.0 · process 42 · up 63s · 3 connections · 5 in flight (2 async)".to_owned(),
+        "2.0k requests/s · 10 failed/s · 100kB/s in · 0B/s out · 65kB buffered".to_owned(),
+        rule("methods by requests", 80),
+        "METHOD                               REQ/S    FAILED/S IN FLIGHT P50     P99".to_owned(),
+        "hello.greet                          1.0k     0        0         14us    14us".to_owned(),
+        "device.report                        500      10       5         2.5ms   2.5ms".to_owned(),
+    ];
+    assert_eq!(lines[..6], expected, "{lines:#?}");
+    assert_eq!(lines[19], "q ends · p pauses · s sorts");
+    let at = |text: &str| lines.iter().position(|line| line.contains(text));
+    let row = |text: &str| at(text).map(|at| lines[at].split_whitespace().collect::<Vec<_>>());
+    assert!(row("unhealthy").is_some_and(|cells| cells[..3] == ["device", "unhealthy", "7"]), "{lines:#?}");
+    assert!(row("unhealthy").is_some_and(|cells| cells.ends_with(&["33", "1234", "2", "5"])), "{lines:#?}");
+    assert_eq!(
+        row("deadline_exceeded"),
+        Some(vec!["3.0s", "deadline_exceeded", "device.report", "1.5ms", "33", "1234", "a-7"])
+    );
+}
+
+#[test]
+fn methods_are_sorted_as_asked() {
+    let mut screen = screen();
+    let mut seen = Vec::new();
+    loop {
+        let lines = drawn(&screen, 80, 20);
+        let title = lines[2].split('─').next().unwrap().trim().to_owned();
+        let first = lines[4].split(' ').next().unwrap().to_owned();
+        seen.push((title, first));
+        screen.sort = screen.sort.next();
+        if screen.sort == Sort::default() {
+            break;
+        }
+    }
+    let expected = [
+        ("methods by requests", "hello.greet"),
+        ("methods by failures", "device.report"),
+        ("methods by p99", "device.report"),
+        ("methods by in flight", "device.report"),
+        ("methods by name", "device.report"),
+    ];
+    assert_eq!(seen, expected.map(|(title, first)| (title.to_owned(), first.to_owned())));
+}
+
+#[test]
+fn trouble_and_a_pause_are_told_and_no_size_is_too_small() {
+    let mut screen = screen();
+    screen.paused = true;
+    assert!(drawn(&screen, 80, 20)[19].starts_with("paused · "));
+    screen.trouble = Some("no host at run/x.sock".to_owned());
+    assert_eq!(drawn(&screen, 80, 20)[19], "no host at run/x.sock");
+    for (width, height) in [(1, 1), (3, 2), (20, 5), (500, 200)] {
+        drawn(&screen, width, height);
+    }
+}

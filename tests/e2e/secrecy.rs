@@ -1,0 +1,76 @@
+//! What clients are told of failures: never where things lie in the host, nor how it is made inside.
+
+use serde_json::{Value, json};
+
+use crate::support::peer::{
+    ASYNC_REQUEST, ASYNC_RESPONSE, DEADLINE_EXCEEDED, FRAME_TOO_LARGE, INVALID_PARAMS, INVALID_REQUEST,
+    METHOD_NOT_FOUND, OVERLOADED, PARSE_ERROR, PERMISSION_DENIED, PLUGIN_UNAVAILABLE, SYNC,
+    UNSUPPORTED_VERSION, V1_0, V1_1,
+};
+use crate::support::user::SOMEBODY;
+use crate::support::{HostProcess, Peer};
+
+/// What only somebody inside can know.
+#[track_caller]
+fn assert_says_nothing(host: &HostProcess, error: &Value) {
+    let text = error.to_string();
+    let directory = host.directory().display().to_string();
+    for telling in
+        ["/", ".so", ".rs", "0x7", "0x5", "backtrace", "panicked at", "thread '", "errno", "os error", "uid"]
+    {
+        assert!(!text.contains(telling), "{telling:?} in {text}");
+    }
+    assert!(!text.contains(&directory), "{text}");
+}
+
+#[test]
+fn no_failure_says_where_or_how() {
+    let config = format!(
+        "[limits]\nframe = \"64KiB\"\nconnections = 3\n\
+         [[route]]\nmethod = \"hello.*\"\nplugin = \"hello\"\nallow = {{ users = [{SOMEBODY}] }}\n\
+         [[route]]\nmethod = \"broken.*\"\nplugin = \"start_fails\"\n\
+         [[route]]\nmethod = \"sleep.async\"\nplugin = \"sleeps\"\ntimeout = \"20ms\"\n\
+         [[route]]\nmethod = \"sleep.blocking\"\nplugin = \"sleeps\"\nmax_in_flight = 1\n"
+    );
+    let builder =
+        HostProcess::builder().plugin("hello").plugin("start_fails").plugin("sleeps").plugin("device");
+    let host = builder.config(&config).start();
+    let mut peer = host.peer();
+    let mut told = Vec::new();
+    // Each with what brings it about; the refusal of start_fails has a path in the log.
+    let device = json!({ "deviceId": 7, "status": "online" });
+    for (method, params, code) in [
+        ("hello.greet", Value::Null, PERMISSION_DENIED),
+        ("broken.one", Value::Null, PLUGIN_UNAVAILABLE),
+        ("nobody.knows", Value::Null, METHOD_NOT_FOUND),
+        ("device.status.update", device, INVALID_PARAMS),
+        ("sleep.async", json!({ "ms": 500 }), DEADLINE_EXCEEDED),
+    ] {
+        told.push(peer.call(method, &params).error(code));
+    }
+    peer.ask_async("slow", "sleep.blocking", &json!({ "ms": 300 }));
+    peer.ask_async("one too many", "sleep.blocking", &json!({ "ms": 0 }));
+    told.push(peer.receive().error(OVERLOADED));
+    assert_eq!(peer.receive().kind, ASYNC_RESPONSE);
+    for (kind, payload, code) in [
+        (SYNC, "{", PARSE_ERROR),
+        (SYNC, "[]", INVALID_REQUEST),
+        (ASYNC_REQUEST, "{\"method\":\"system.ping\"}", INVALID_REQUEST),
+        (ASYNC_RESPONSE, "", INVALID_REQUEST),
+    ] {
+        peer.send_frame(V1_1, kind, payload);
+        told.push(peer.receive().error(code));
+    }
+    peer.send_frame(V1_0, SYNC, vec![b' '; 100_000]);
+    told.push(peer.receive().error(FRAME_TOO_LARGE));
+    let mut others: Vec<Peer> = (0..2).map(|_| host.peer()).collect();
+    others.iter_mut().for_each(Peer::assert_usable);
+    told.push(host.peer().receive().error(OVERLOADED));
+    peer.send_frame(0x0900, SYNC, "{}");
+    told.push(peer.receive().error(UNSUPPORTED_VERSION));
+    assert_eq!(told.len(), 13);
+    for error in &told {
+        assert_says_nothing(&host, error);
+    }
+    assert!(host.log_contains("start-failed"), "the operator is told more");
+}

@@ -8,6 +8,7 @@ use jackfield_plugin_api::{Error, Level};
 
 use super::executor::Executor;
 use crate::clock::Time;
+use crate::recorder::paused;
 
 /// Who carries calls from one plugin to another's methods; dispatch, given in when it exists.
 pub(crate) trait Calls: Send + Sync + 'static {
@@ -110,6 +111,8 @@ impl Services for HostServices {
         params: &[u8],
         timeout: Option<Duration>,
     ) -> CallReply {
-        self.calls()?.call_wait(&self.plugin, parent, method, params, timeout)
+        let calls = self.calls()?;
+        // From here on this thread runs the host's code, or the other method's.
+        paused(|| calls.call_wait(&self.plugin, parent, method, params, timeout))
     }
 }

@@ -160,17 +160,20 @@ fn note_id(words: &[AtomicU64; SEAT], id: &[u8]) {
     words[ID + whole.len()].store(last, Ordering::Relaxed);
 }
 
-/// Runs `work`, in which this thread waits for another at a plugin's wish: no code of a plugin runs here meanwhile.
+/// Runs `work`, in which this thread does something for a plugin that waits for it: no code of that plugin runs here
+/// meanwhile. What runs instead, for the same request, is noted as ever.
 pub(crate) fn paused<T>(work: impl FnOnce() -> T) -> T {
     OWN.with(|own| {
         let words = own.get().map(Seat::words).and_then(<[AtomicU64]>::first_chunk::<SEAT>);
         let Some(words) = words.filter(|words| words[TURN].load(Ordering::Relaxed) % 2 == 1) else {
             return work();
         };
-        let turn = words[TURN].load(Ordering::Relaxed);
-        words[TURN].store(turn.wrapping_add(1), Ordering::Release);
+        let outer = words[WHAT].load(Ordering::Relaxed);
+        words[TURN].store(words[TURN].load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         let done = work();
-        words[TURN].store(turn.wrapping_add(2), Ordering::Release);
+        fence(Ordering::Release);
+        words[WHAT].store(outer, Ordering::Relaxed);
+        words[TURN].store(words[TURN].load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         done
     })
 }
@@ -205,7 +208,11 @@ mod tests {
             assert_eq!(words.get(ID + 8).map(|word| word.load(Ordering::Relaxed)), Some(0));
             running(inner, Some("y"), || assert_eq!(now(&words), (true, inner.0)));
             assert_eq!(now(&words), (true, outer.0));
-            paused(|| assert!(!now(&words).0));
+            paused(|| {
+                assert!(!now(&words).0);
+                running(inner, Some(&id), || assert_eq!(now(&words), (true, inner.0)));
+                assert!(!now(&words).0);
+            });
             assert_eq!(now(&words), (true, outer.0));
         });
         assert!(!now(&words).0);

@@ -13,7 +13,7 @@ FUZZ_RUNS ?= 100000
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: run test soak fuzz bench bench-flat bench-tail instructions build install deb lint deny clean help
+.PHONY: run test soak fuzz memory bench bench-flat bench-tail instructions build install deb lint deny clean help
 
 help:
 	@echo "make run    build, put the example plugins into plugins/, serve, and show a request answered"
@@ -22,6 +22,7 @@ help:
 	@echo "make fuzz   FUZZ_RUNS=$(FUZZ_RUNS) inputs for each thing that reads bytes from outside; needs a C++ compiler"
 	@echo "make bench  Jackfield beside what one would pick instead, about six minutes; also bench-flat and bench-tail"
 	@echo "make instructions  instructions per request, compared with bench/instructions.txt"
+	@echo "make memory the tests of the plugin API under valgrind"
 	@echo "make lint   formatting and lints, warnings are errors"
 	@echo "make deny   licences, sources and known faults of dependencies"
 	@echo "make install PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)   program, plugins, units, pages; see docs/operations.md"
@@ -59,6 +60,12 @@ test:
 soak:
 	JACKFIELD_SOAK=1 $(CARGO) test --package jackfield-tests --test e2e -- --nocapture --test-threads 1 \
 		reload::unloading::code_that reload::state::no_update reload::proof crowds::floods wire::gone
+
+# Where there is no Miri: what it would see in the code that is unsafe, as far as a processor sees it.
+memory:
+	@scripts/need cc valgrind
+	$(CARGO) --config "target.'cfg(unix)'.runner = 'valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite'" \
+		test --package jackfield-plugin-api --lib
 
 fuzz:
 	@scripts/need c++ cargo-fuzz

@@ -25,19 +25,22 @@ final class Peers
 
     public function __construct()
     {
-        $binary = getenv('JACKFIELD_BIN') ?: self::ROOT . '/target/release/jackfield';
+        // The servers run in the scratch directory.
+        $named = getenv('JACKFIELD_BIN') ?: self::ROOT . '/target/release/jackfield';
+        $binary = realpath($named) ?: $named;
         $plugin = dirname($binary) . '/libdevice.so';
         is_executable($binary) && is_file($plugin)
             || self::missing("no $binary or no $plugin: cargo build --release -p jackfield -p jackfield-plugin-device");
         extension_loaded('redis') || self::missing('no php-redis: apt-get install php-redis redis-server');
 
-        // A signal ends the script by way of its destructors, or what was started here would stay.
+        $this->scratch = sys_get_temp_dir() . '/jackfield-bench-' . bin2hex(random_bytes(6));
+        mkdir($this->scratch . '/plugins', 0700, true);
+        // However the script ends, also by a signal, nothing of this stays.
+        register_shutdown_function($this->end(...));
         pcntl_async_signals(true);
         foreach ([SIGINT, SIGTERM, SIGHUP] as $signal) {
             pcntl_signal($signal, static fn (int $signal) => exit(128 + $signal));
         }
-        $this->scratch = sys_get_temp_dir() . '/jackfield-bench-' . bin2hex(random_bytes(6));
-        mkdir($this->scratch . '/plugins', 0700, true);
         copy($plugin, $this->scratch . '/plugins/device.so');
         file_put_contents(
             $this->scratch . '/config.toml',
@@ -77,7 +80,7 @@ final class Peers
         return new FastCgi($this->scratch . '/fpm.sock');
     }
 
-    public function __destruct()
+    private function end(): void
     {
         foreach ($this->processes as $process) {
             proc_terminate($process);

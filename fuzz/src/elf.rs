@@ -24,7 +24,7 @@ pub fn elf(input: &[u8]) {
         file.set_len(input.len() as u64)
             .and_then(|()| file.write_all_at(input, 0))
             .expect("the file is written");
-        match inspect(path) {
+        match inspect(path, &[]) {
             Ok(inspection) => {
                 assert_eq!((inspection.size, inspection.hash), (input.len() as u64, ContentHash::of(input)));
                 assert!(inspection.needed.iter().all(|name| !name.is_empty() && !name.contains(['/', '$'])));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::dispatch::Dispatcher;
+use crate::output::Captured;
 use crate::reload::Reloader;
 use crate::server::{Ending, Endpoint, Server, Sockets};
 
@@ -20,6 +21,7 @@ pub(crate) struct Serving {
     pub(crate) server: Server,
     pub(crate) sockets: Sockets,
     pub(crate) reloader: Reloader,
+    pub(crate) captured: Option<Captured>,
     pub(crate) ending: watch::Receiver<Ending>,
     /// Told when all of it has ended.
     pub(crate) done: oneshot::Sender<io::Result<()>>,
@@ -72,13 +74,15 @@ fn run(
         if let Some(endpoint) = endpoint {
             tokio::spawn(endpoint.serve(watched));
         }
-        let Serving { server, sockets, reloader, ending, done } = begun.await.ok()?;
-        Some((server.run(sockets, ending).await, reloader, done))
+        let Serving { server, sockets, reloader, captured, ending, done } = begun.await.ok()?;
+        Some((server.run(sockets, ending).await, reloader, captured, done))
     });
     drop(runtime);
     drop(dispatcher);
-    if let Some((served, reloader, done)) = served.flatten() {
+    if let Some((served, reloader, captured, done)) = served.flatten() {
         reloader.stop(RETIRE_LIMIT);
+        // To the end of the last code of a plugin's.
+        drop(captured);
         recorder.close();
         // Nobody waits when the host was dropped.
         let _ = done.send(served);

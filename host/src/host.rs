@@ -15,6 +15,8 @@ use crate::config::Config;
 use crate::control::{Control, RETIRE_LIMIT, Serving};
 use crate::dispatch::{Dispatcher, Rules, Table};
 use crate::load::{Entry, Prober};
+use crate::log::Logging;
+use crate::output::Captured;
 use crate::plugin::{Calls, LocalPlugin, Nursery, System, Told};
 use crate::recorder::Recorder;
 use crate::reload::{ADMIN, Admin, Order, Orders, Plugins, ReloadAsked, Reloader};
@@ -43,6 +45,7 @@ pub struct Builder {
     threads: usize,
     inherited: Inherited,
     reloads: Option<UnboundedSender<ReloadAsked>>,
+    captures_output: bool,
 }
 
 impl Builder {
@@ -53,7 +56,7 @@ impl Builder {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let prober = Prober::this_program(entry);
         let (locals, names, inherited) = (Vec::new(), BTreeSet::new(), Inherited::default());
-        Self { config, prober, locals, names, threads, inherited, reloads: None }
+        Self { config, prober, locals, names, threads, inherited, reloads: None, captures_output: false }
     }
 
     /// Adds methods that are part of this program, as the plugin `name`. `[plugin.NAME]` and `[[route]]` apply to it
@@ -88,6 +91,14 @@ impl Builder {
         self
     }
 
+    /// Leads whatever this process writes to stdout and stderr into the log, from its start to its end, with the
+    /// plugin's name where it can be told. `_log` shows that the log itself goes elsewhere.
+    #[must_use]
+    pub fn capture_output(mut self, _log: &Logging) -> Self {
+        self.captures_output = true;
+        self
+    }
+
     /// Lets operators ask this program, by `admin.reload`, to read its configuration anew: what they ask comes out
     /// of [`Reloads`]. Without it, they are told that this program does not do that.
     #[must_use]
@@ -105,11 +116,17 @@ impl Builder {
     /// # Errors
     /// A socket that cannot be bound, or threads that cannot be had; nothing is left behind.
     pub fn start(self) -> Result<Host, StartError> {
-        let Self { config, prober, locals, threads, inherited, reloads, .. } = self;
+        let Self { config, prober, locals, threads, inherited, reloads, captures_output, .. } = self;
         let claims = Claims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let recorder = Recorder::open(&config.plugins.deaths)?;
         let dispatcher = Dispatcher::new(Rules::of(&config), Arc::clone(&recorder));
         dispatcher.doors.set(&config.listeners);
+        // Before any code of a plugin's runs, and to the end of the last.
+        let captured = captures_output.then(|| Captured::begin(&recorder, Arc::clone(&dispatcher.metrics)));
+        let captured = captured.and_then(|captured| {
+            let not = |error| tracing::error!(%error, "what plugins write to stdout and stderr stays out of the log");
+            captured.map_err(not).ok()
+        });
         let calls: Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
         let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
         let endpoint = config.metrics.listen.as_ref().map(Endpoint::bind).transpose()?;
@@ -138,7 +155,7 @@ impl Builder {
         let reloader = Reloader::start(plugins, received)?;
         let (ending, watched) = watch::channel(Ending::Serve);
         let (done, ended) = oneshot::channel();
-        control.serve(Serving { server, sockets, reloader, ending: watched, done });
+        control.serve(Serving { server, sockets, reloader, captured, ending: watched, done });
         Ok(Host { ending, ended, orders, pulse: Arc::new(pulse), told })
     }
 

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Imports run one way: `host → control → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`,
-//! `config`, `clock`, `limits`, `metrics`, `log` and `recorder` are leaves.
+//! `config`, `clock`, `limits`, `metrics`, `log`, `output` and `recorder` are leaves.
 
 pub mod ask;
 mod clock;
@@ -32,6 +32,7 @@ mod limits;
 pub mod load;
 pub mod log;
 mod metrics;
+mod output;
 mod plugin;
 mod recorder;
 mod reload;
@@ -40,5 +41,6 @@ mod server;
 pub use host::{Builder, Host, Reloads, StartError, Status};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use load::{Entry, enter};
+pub use recorder::left_out;
 pub use reload::ReloadAsked;
 pub use server::{BindError, Faint, InheritError, Inherited, Pulse};

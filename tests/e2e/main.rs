@@ -27,6 +27,7 @@ mod logs;
 mod looking;
 mod metrics;
 mod operate;
+mod output;
 mod panics;
 mod permissions;
 mod reload;

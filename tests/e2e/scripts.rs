@@ -1,5 +1,6 @@
 //! The scripts behind `make run` and `make test`, each by what it leaves and the code it ends with.
 
+mod instructions;
 mod run;
 
 use std::fs;

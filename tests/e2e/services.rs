@@ -217,6 +217,9 @@ fn the_shorter_time_holds_for_a_call_of_a_call() {
     let outer = "[[route]]\nmethod = \"calls.*\"\nplugin = \"calls\"\ntimeout = \"100ms\"";
     let host = HostProcess::builder().plugin("calls").plugin("sleeps").config(outer).start();
     let mut peer = host.peer();
-    peer.call("calls.chain", &wanted("sleep.deaf", Value::Null)).error(DEADLINE_EXCEEDED);
-    crate::support::until("it was dropped", || peer.result("sleep.dropped", &Value::Null) == 1);
+    crate::support::until("it was dropped", || {
+        // Once more where a busy machine did not even come to call the inner one within that time.
+        peer.call("calls.chain", &wanted("sleep.deaf", Value::Null)).error(DEADLINE_EXCEEDED);
+        peer.result("sleep.dropped", &Value::Null).as_u64() >= Some(1)
+    });
 }

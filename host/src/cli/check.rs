@@ -23,6 +23,7 @@ pub(crate) fn check(file: Option<&Path>) -> ExitCode {
         return ExitCode::from(CONFIGURATION);
     }
     warn_of_routes(&config, &plugins);
+    warn_of_left_out(&config, &plugins);
     let methods: usize = plugins.values().map(|plugin| plugin.manifest.methods.len()).sum();
     let file = config.file.as_deref().unwrap_or(Path::new("the configuration")).display();
     println!("{file}: no fault; {} plugins with {methods} methods", plugins.len());
@@ -74,6 +75,15 @@ impl Found {
         self.owners.extend(methods().map(|method| (method.clone(), name.clone())));
         self.plugins.insert(name.clone(), inspection);
         Ok(())
+    }
+}
+
+/// No fault of the file's: the next host will leave it out all the same.
+fn warn_of_left_out(config: &Config, plugins: &BTreeMap<String, Inspection>) {
+    let left_out = jackfield::left_out(&config.plugins.deaths);
+    for inspection in plugins.values().filter(|plugin| left_out.contains(&plugin.hash.to_string())) {
+        let (file, name) = (inspection.file.display(), &inspection.name);
+        eprintln!("{file}: note: the plugin {name:?} is left out: hosts died too often while it ran");
     }
 }
 

@@ -59,7 +59,8 @@ pub(crate) fn dev(file: Option<&Path>, entry: &Entry) -> ExitCode {
     if let Err(error) = building {
         return failed(SYSTEM, &error);
     }
-    serve(file, entry)
+    // Who writes a plugin looks at what it prints, as it is.
+    serve::run(file, entry, false)
 }
 
 fn build_on_change(changes: &Receiver<notify::Result<Event>>, crates: &[PathBuf], directory: &Path) {

@@ -20,6 +20,11 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Runs the host. SIGTERM and SIGINT drain it; a second one cuts.
 pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
+    run(file, entry, true)
+}
+
+/// Runs the host; what plugins print goes to the log, or stays where it is.
+pub(super) fn run(file: Option<&Path>, entry: &Entry, captures_output: bool) -> ExitCode {
     // While there is one thread.
     let inherited = Inherited::from_environment();
     let config = match load(file) {
@@ -49,6 +54,16 @@ pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
         config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
     let follower = Follower::start(&config);
     let (builder, reloads) = Builder::new(config, entry).inherit(inherited).reloads();
+    let builder = if captures_output {
+        // The host's own words are not to be taken for a plugin's.
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(place, "the host panicked: {}", panic.payload_as_str().unwrap_or("no text"));
+        }));
+        builder.capture_output(&logging)
+    } else {
+        builder
+    };
     let host = match builder.start() {
         Ok(host) => host,
         Err(error) => return failed(SYSTEM, &error),

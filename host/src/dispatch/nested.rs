@@ -18,7 +18,6 @@ use super::slot::{Slot, ToSlot, read};
 use super::table::Asker;
 use crate::clock::Time;
 use crate::plugin::{Call, Calls, Executor};
-use crate::recorder::paused;
 
 /// How deep methods may call one another: a circle is cut long before a stack or a queue is full.
 const DEEPEST: u32 = 16;
@@ -224,11 +223,11 @@ impl Calls for Dispatcher {
                     if left.is_zero() {
                         return Err(Failure::DeadlineExceeded(left).into());
                     }
-                    paused(|| gate.wait(left));
+                    gate.wait(left);
                 }
             }
         };
-        let reply = paused(|| pending.slot.wait(pending.timeout));
+        let reply = pending.slot.wait(pending.timeout);
         reply.unwrap_or_else(|| Err(Failure::DeadlineExceeded(pending.timeout).into()))
     }
 }

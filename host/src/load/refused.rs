@@ -161,7 +161,8 @@ reasons! {
     ProbeFailed = "probe-failed",
     /// The dynamic loader gave the code of an earlier file.
     StaleCode = "stale-code",
-    /// It changed what belongs to the whole process: working directory, environment, signals, limits, descriptors.
+    /// It changed what belongs to the whole process: working directory, environment, locale, signals,
+    /// limits, descriptors.
     ProcessStateChanged = "process-state-changed",
     /// Its self-test failed or panicked in the probe.
     SelfTestFailed = "self-test-failed",

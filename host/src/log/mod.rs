@@ -2,6 +2,9 @@
 
 mod clean;
 mod flood;
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::sync::Mutex;
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -23,12 +26,16 @@ pub enum LogError {
         "the journal cannot be reached: {0}; is systemd-journald running? else set [log] format = \"text\""
     )]
     Journal(#[source] std::io::Error),
+    /// There is no descriptor to be had for it.
+    #[error("the log: {0}")]
+    Descriptor(#[source] std::io::Error),
     /// The program has set up a subscriber of its own already.
     #[error("{0}")]
     Subscriber(#[from] TryInitError),
 }
 
-/// The log of a program, to say later what it writes.
+/// The log of a program, to say later what it writes. It is also the proof that the log goes to a descriptor of its own:
+/// what is written to stderr otherwise can be led into it.
 #[derive(Clone)]
 pub struct Logging {
     level: reload::Handle<LevelFilter, Registry>,
@@ -64,19 +71,23 @@ fn filter_of(level: Level) -> LevelFilter {
     }
 }
 
-/// Sends everything this process logs to where `log` says: text and JSON to stderr, or the journal.
+/// Sends everything this process logs to where `log` says: text and JSON to what is stderr now, or the journal.
 ///
 /// For programs; one that embeds the host may rather set up a `tracing` subscriber of its own.
 ///
 /// # Errors
 /// No journal, or a subscriber that is there already.
 pub fn start(log: &Log) -> Result<Logging, LogError> {
+    let stderr = || {
+        let copy = std::io::stderr().as_fd().try_clone_to_owned().map_err(LogError::Descriptor);
+        copy.map(|copy| Mutex::new(File::from(copy)))
+    };
     let layer = match log.format {
         Format::Text => {
             let colours = rustix::termios::isatty(std::io::stderr());
-            fmt::layer().with_writer(std::io::stderr).with_ansi(colours).boxed()
+            fmt::layer().with_writer(stderr()?).with_ansi(colours).boxed()
         }
-        Format::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
+        Format::Json => fmt::layer().json().flatten_event(true).with_writer(stderr()?).boxed(),
         Format::Journald => {
             let journal = tracing_journald::layer().map_err(LogError::Journal)?;
             journal.with_field_prefix(Some("JACKFIELD".into())).boxed()

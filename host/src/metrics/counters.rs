@@ -54,4 +54,6 @@ counters! {
     generations_unloaded,
     /// Generations whose code could not be taken out of the process.
     generations_retained,
+    /// Bytes that were written to stdout and stderr and did not go to the log: there were too many at once.
+    output_dropped,
 }

@@ -95,7 +95,6 @@ impl Histogram {
     /// The length that this part of all is not longer than, `0.5` being the median; `None` when there is none.
     ///
     /// The right one is at most an eighth shorter; what is longer than 69 s counts as 69 s.
-    #[allow(dead_code, reason = "for who shows percentiles and rates")]
     pub(crate) fn quantile(&self, part: f64) -> Option<Duration> {
         let count = self.count();
         if count == 0 {
@@ -110,17 +109,6 @@ impl Histogram {
             seen >= rank
         });
         at.map(|at| Duration::from_nanos(upper_end(at).unwrap_or(1 << LAST)))
-    }
-
-    /// What has come since `earlier`, which is of the same host and method.
-    #[allow(dead_code, reason = "for who shows percentiles and rates")]
-    pub(crate) fn since(&self, earlier: &Self) -> Self {
-        let mut more = self.clone();
-        for (bucket, before) in more.buckets.iter_mut().zip(&*earlier.buckets) {
-            *bucket = bucket.saturating_sub(*before);
-        }
-        more.nanoseconds = self.nanoseconds.saturating_sub(earlier.nanoseconds);
-        more
     }
 
     /// The upper end of each bucket that has any in nanoseconds, 69 s for what is longer, and how many.
@@ -169,12 +157,10 @@ mod tests {
             let right = Duration::from_micros(right);
             assert!(found >= right && found <= right * 9 / 8, "{part}: {found:?}");
         }
-        let before = histogram.clone();
         cells.add(Duration::from_secs(100));
         let mut after = Histogram::default();
         after.add_all(&cells);
-        let since = after.since(&before);
-        assert_eq!((since.count(), since.quantile(0.5)), (1, Some(Duration::from_nanos(1 << LAST))));
+        assert_eq!(after.quantile(1.0), Some(Duration::from_nanos(1 << LAST)));
         let doublings: Vec<_> = after.doublings().collect();
         assert_eq!((doublings.len(), doublings[0]), (DOUBLINGS + 1, (1024, 1)));
         assert_eq!(doublings.last(), Some(&(1 << LAST, 10_000)), "what is longer is in none");

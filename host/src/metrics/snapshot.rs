@@ -74,12 +74,10 @@ impl MethodNumbers {
 /// Everything that is counted.
 pub(crate) struct Snapshot {
     /// When.
-    #[allow(dead_code, reason = "for who shows rates")]
     pub(crate) at: Time,
     /// The methods that had requests. Those without a name of their own are among them.
     pub(crate) methods: Vec<MethodNumbers>,
     /// The open connections.
-    #[allow(dead_code, reason = "for who shows callers")]
     pub(crate) callers: Vec<CallerFigures>,
     pub(crate) plugins: BTreeMap<String, PluginNumbers>,
     rejected: Vec<u64>,

@@ -207,8 +207,8 @@ fn plugins(page: &mut Page, snapshot: &Snapshot, gauges: &Gauges) {
             reloads.sample(&labels, numbers.reloads[outcome as usize]);
         }
     }
-    let mut healthy =
-        page.gauge("ipc_plugin_healthy", "1 while calls of the plugin are begun at all, else 0.");
+    let mut healthy = page
+        .gauge("ipc_plugin_healthy", "1 while its calls are begun and none holds up an I/O thread, else 0.");
     for plugin in &gauges.plugins {
         healthy.sample(&[("plugin", &plugin.name)], u8::from(plugin.is_well));
     }

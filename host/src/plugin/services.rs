@@ -9,6 +9,7 @@ use jackfield_plugin_api::{Error, Level};
 use super::executor::Executor;
 use crate::clock::Time;
 use crate::log::{OF_PLUGINS, printable};
+use crate::recorder::paused;
 
 /// Who carries calls from one plugin to another's methods; dispatch, given in when it exists.
 pub(crate) trait Calls: Send + Sync + 'static {
@@ -112,6 +113,8 @@ impl Services for HostServices {
         params: &[u8],
         timeout: Option<Duration>,
     ) -> CallReply {
-        self.calls()?.call_wait(&self.plugin, parent, method, params, timeout)
+        let calls = self.calls()?;
+        // From here on this thread runs the host's code, or the other method's.
+        paused(|| calls.call_wait(&self.plugin, parent, method, params, timeout))
     }
 }

@@ -1,25 +1,26 @@
 //! What plugins' code runs on which thread, kept where it outlives the process: for the next host to say what ran when
 //! this one died, and to leave out a plugin that it died of too often.
 //!
-//! Three files in the record's directory: `running` is mapped memory, a seat for each thread that runs plugins' code;
-//! `names.json` says what its numbers stand for, written before a generation runs; `deaths.json` is what is remembered
-//! from one host to the next. No part of it is meant to outlive the machine: nothing is synced.
+//! Files in the record's directory: `running` is mapped memory, a seat for each thread that runs plugins' code;
+//! `names.json` says what its numbers stand for, written before a generation runs; `output` is what was written to stdout
+//! and stderr; `deaths.json` is what is remembered from one host to the next. No part of it is meant to outlive the machine: nothing is synced.
 
 mod deaths;
 mod glance;
 mod mapping;
 mod remains;
 mod seat;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::fs::{FallocateFlags, MemfdFlags, OFlags, fallocate, fcntl_setfl, memfd_create};
 
 use crate::config::Deaths as Limits;
 use deaths::{Book, Judged, now};
@@ -30,6 +31,7 @@ use remains::{LAYOUT_NOW, MAGIC_WORD, Remains};
 pub(crate) use remains::{Names, Ran};
 use seat::{Free, SEAT};
 pub(crate) use seat::{Seat, What, paused, running};
+pub(crate) use writers::Writers;
 
 /// Threads that can be told of; what more there are run unrecorded.
 const SEATS: usize = 1024;
@@ -40,6 +42,8 @@ const MAGIC: usize = 0;
 const LAYOUT: usize = 1;
 /// 1 from the start of a host to its good end.
 const SERVING: usize = 2;
+/// Up to which byte the output was read.
+const OUTPUT: usize = 3;
 /// Bytes of the record.
 const SIZE: usize = (HEADER + SEATS * SEAT) * WORD;
 
@@ -155,6 +159,9 @@ impl Recorder {
 
     fn keep(directory: &Path, limits: &Limits) -> io::Result<(Words, Kept, Book)> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        if fs::metadata(directory)?.mode() & 0o022 != 0 {
+            return Err(io::Error::other("others may write to the directory"));
+        }
         let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -165,9 +172,16 @@ impl Recorder {
         }
         file.try_lock().map_err(|_| io::Error::other("another host keeps its record there"))?;
         let mut before = Vec::new();
+        let written = directory.join("output");
         (&mut file).take(SIZE as u64 + 1).read_to_end(&mut before)?;
         let names = directory.join("names.json");
-        let book = inherit(directory, &remains::read(&before, &names), limits);
+        let remains = remains::read(&before, &names);
+        if matches!(remains, Remains::Died(_)) {
+            remains::last_words(&before, &written).iter().for_each(|line| {
+                tracing::error!("the host before wrote as it died: {line}");
+            });
+        }
+        let book = inherit(directory, &remains, limits);
         file.set_len(0)?;
         file.set_len(SIZE as u64)?;
         // A page that a full disk has no room for would be a SIGBUS in the middle of a call.
@@ -184,11 +198,34 @@ impl Recorder {
     pub(crate) fn close(&self) {
         self.words[SERVING].store(0, Ordering::Release);
         if let Some(kept) = &self.kept {
-            for name in ["running", "names.json"] {
+            for name in ["running", "names.json", "output"] {
                 // One that is left says itself that the end was a good one.
                 let _ = fs::remove_file(kept.directory.join(name));
             }
         }
+    }
+
+    /// Whether what it says outlives the process.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// The file that output goes into: empty, in the record's directory or, where there is none, in memory alone.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn output(&self) -> io::Result<File> {
+        let Some(kept) = &self.kept else {
+            let file = memfd_create("jackfield:output", MemfdFlags::CLOEXEC)?;
+            fcntl_setfl(&file, OFlags::APPEND)?;
+            return Ok(File::from(file));
+        };
+        let path = kept.directory.join("output");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        File::options().read(true).append(true).create_new(true).mode(0o600).open(path)
     }
 
     /// A seat for one more thread; `None` when there is none left, and then what it runs is not recorded.
@@ -245,6 +282,14 @@ impl Recorder {
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
+}
+
+/// The hashes of the contents that a host of these limits leaves out, as far as that can be read.
+#[must_use]
+pub fn left_out(limits: &Limits) -> Vec<String> {
+    let record = limits.record.as_ref().filter(|_| limits.most > 0);
+    let book = record.and_then(|directory| Book::read(&directory.join("deaths.json")).ok());
+    book.into_iter().flat_map(|book| book.left_out).map(|left_out| left_out.hash).collect()
 }
 
 /// Tells of the death of the host before, if it died, and what follows from that.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::mapping::WORD;
 use super::seat::{ID, ID_LENGTH, ID_MAX, SEAT, TURN, WHAT, What};
-use super::{HEADER, LAYOUT, MAGIC, SEATS, SERVING, SIZE, method_name};
+use super::{HEADER, LAYOUT, MAGIC, OUTPUT, SEATS, SERVING, SIZE, method_name};
 use crate::log::printable;
 
 /// The longest list of names that is read, in bytes: that of a thousand generations is far below.
@@ -70,6 +71,22 @@ pub(super) fn read(bytes: &[u8], names: &Path) -> Remains {
     Remains::Died(seats.map(|seat| ran(seat, &names)).collect())
 }
 
+/// The last lines of output that the host before had no time to log; [`read`] has found the record sound.
+pub(super) fn last_words(bytes: &[u8], written: &Path) -> Vec<String> {
+    let word = |at: usize| bytes.as_chunks::<WORD>().0.get(at).map_or(0, |word| u64::from_ne_bytes(*word));
+    let Ok(file) = fs::File::open(written) else { return Vec::new() };
+    let end = file.metadata().map_or(0, |facts| facts.len());
+    let from = word(OUTPUT).max(end.saturating_sub(LAST_WORDS));
+    let mut left = vec![0; usize::try_from(end.saturating_sub(from).min(LAST_WORDS)).unwrap_or(0)];
+    let read = file.read_at(&mut left, from).unwrap_or(0);
+    let text = String::from_utf8_lossy(&left[..read]).into_owned();
+    let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    lines.map(|line| printable(line).into_owned()).collect()
+}
+
+/// How much of the output that was not logged is told, in bytes: the end of it.
+const LAST_WORDS: u64 = 8 * 1024;
+
 pub(super) const MAGIC_WORD: u64 = u64::from_le_bytes(*b"jackfrec");
 /// Counts the layouts that there have been.
 pub(super) const LAYOUT_NOW: u64 = 1;
@@ -79,7 +96,7 @@ fn ran(seat: &[u64], names: &BTreeMap<u64, Names>) -> Ran {
     let known = names.get(&what.generation());
     let method = method_name(what.method(), known.map_or(&[], |names| &names.methods));
     let length = usize::try_from(seat[ID_LENGTH]).unwrap_or(usize::MAX).min(ID_MAX);
-    let bytes: Vec<u8> = seat[ID..].iter().flat_map(|word| word.to_ne_bytes()).take(length).collect();
+    let bytes: Vec<u8> = seat[ID..].iter().flat_map(|word| word.to_le_bytes()).take(length).collect();
     Ran {
         plugin: known.map_or_else(|| "?".to_owned(), |names| names.plugin.clone()),
         generation: what.generation(),
@@ -113,7 +130,7 @@ mod tests {
         let seat = HEADER + 3 * SEAT;
         (words[seat + TURN], words[seat + WHAT]) = (9, What::new(7, 1).0);
         words[seat + ID_LENGTH] = 5;
-        words[seat + ID] = u64::from_ne_bytes(*b"a\nb\0\xff\0\0\0");
+        words[seat + ID] = u64::from_le_bytes(*b"a\nb\0\xff\0\0\0");
         // One that ran something before, and does not now.
         words[HEADER + WHAT] = What::new(7, 0).0;
         words[HEADER + TURN] = 4;

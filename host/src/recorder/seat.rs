@@ -147,26 +147,33 @@ fn note_id(words: &[AtomicU64; SEAT], id: &[u8]) {
     let kept = &id[..id.len().min(ID_MAX)];
     let (whole, rest) = kept.as_chunks::<WORD>();
     for (word, bytes) in words[ID..].iter().zip(whole) {
-        word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+        word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
     }
-    if !rest.is_empty() {
-        let mut last = [0; WORD];
-        last[..rest.len()].copy_from_slice(rest);
-        words[ID + whole.len()].store(u64::from_ne_bytes(last), Ordering::Relaxed);
+    if rest.is_empty() {
+        return;
     }
+    let last = match kept.last_chunk() {
+        // The last whole word's worth of bytes without those that are stored already: far cheaper than a copy of a few.
+        Some(last) => u64::from_le_bytes(*last) >> (8 * (WORD - rest.len())),
+        None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    words[ID + whole.len()].store(last, Ordering::Relaxed);
 }
 
-/// Runs `work`, in which this thread waits for another at a plugin's wish: no code of a plugin runs here meanwhile.
+/// Runs `work`, in which this thread does something for a plugin that waits for it: no code of that plugin runs here
+/// meanwhile. What runs instead, for the same request, is noted as ever.
 pub(crate) fn paused<T>(work: impl FnOnce() -> T) -> T {
     OWN.with(|own| {
         let words = own.get().map(Seat::words).and_then(<[AtomicU64]>::first_chunk::<SEAT>);
         let Some(words) = words.filter(|words| words[TURN].load(Ordering::Relaxed) % 2 == 1) else {
             return work();
         };
-        let turn = words[TURN].load(Ordering::Relaxed);
-        words[TURN].store(turn.wrapping_add(1), Ordering::Release);
+        let outer = words[WHAT].load(Ordering::Relaxed);
+        words[TURN].store(words[TURN].load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         let done = work();
-        words[TURN].store(turn.wrapping_add(2), Ordering::Release);
+        fence(Ordering::Release);
+        words[WHAT].store(outer, Ordering::Relaxed);
+        words[TURN].store(words[TURN].load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         done
     })
 }
@@ -201,10 +208,20 @@ mod tests {
             assert_eq!(words.get(ID + 8).map(|word| word.load(Ordering::Relaxed)), Some(0));
             running(inner, Some("y"), || assert_eq!(now(&words), (true, inner.0)));
             assert_eq!(now(&words), (true, outer.0));
-            paused(|| assert!(!now(&words).0));
+            paused(|| {
+                assert!(!now(&words).0);
+                running(inner, Some(&id), || assert_eq!(now(&words), (true, inner.0)));
+                assert!(!now(&words).0);
+            });
             assert_eq!(now(&words), (true, outer.0));
         });
         assert!(!now(&words).0);
+        for length in 0..=ID_MAX {
+            let id: String = ('!'..).take(length).collect();
+            let noted = || words[ID..].iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes());
+            let noted = || noted().take(length).collect::<Vec<_>>();
+            assert_eq!(running(outer, Some(&id), noted), id.as_bytes());
+        }
         paused(|| assert!(!now(&words).0));
         assert_eq!((outer.generation(), outer.method()), (7, 1));
     }

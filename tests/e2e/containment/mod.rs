@@ -1,5 +1,6 @@
 //! Plugins that do not return, that fail again and again, that hold up a connection's thread: what they cost others.
 
+mod bystander;
 mod held;
 
 use serde_json::{Value, json};

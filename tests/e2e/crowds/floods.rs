@@ -146,7 +146,7 @@ impl Drop for Flooding {
 }
 
 fn host() -> HostProcess {
-    let config = "[[listener]]\nsocket = \"run/jackfield.sock\"\n[[listener]]\nsocket = \"run/lines.sock\"\nframing = \"line\"";
+    let config = "[[listener]]\nsocket = \"run/jackfield.sock\"\n[[listener]]\nsocket = \"run/lines.sock\"\nframing = \"line\"\n[timeouts]\ninline = \"10m\"";
     HostProcess::builder().config(config).start()
 }
 

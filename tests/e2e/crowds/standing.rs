@@ -62,7 +62,7 @@ fn a_thousand_that_announce_4_gib_where_16_mib_are_allowed() {
 }
 
 /// Replies that each is owed: more than a socket holds, and it reads none.
-const OWED: usize = 6;
+const OWED: usize = 5;
 
 fn ask_and_do_not_read(host: &HostProcess) -> Peer {
     let mut peer = host.peer();
@@ -83,7 +83,12 @@ fn a_thousand_that_do_not_read() {
     let host = HostProcess::builder().plugin("echoes").config(config).start();
     let gather = || {
         let crowd: Vec<Peer> = (0..CLIENTS).map(|_| ask_and_do_not_read(&host)).collect();
-        until("nothing runs any more", || host.count("in_flight") == 0);
+        // However busy the machine is: as long as it goes on.
+        let mut left = host.count("in_flight");
+        while left > 0 {
+            until("some of it is done", || host.count("in_flight") < left);
+            left = host.count("in_flight");
+        }
         crowd
     };
     drop(gather());

@@ -62,6 +62,9 @@ fn by_hand_it_is_let_in_again_and_its_deaths_are_forgotten() {
     let listed = jackfield(host.directory(), &["plugin", "list"]);
     assert!(listed.stdout.contains("dies: when the host died, generation "), "{listed:?}");
     assert!(listed.stdout.contains("too-many-deaths"), "{listed:?}");
+    let checked = jackfield(host.directory(), &["check"]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    assert!(checked.stderr.contains("note: the plugin \"dies\" is left out"), "{checked:?}");
     let reloaded = jackfield(host.directory(), &["plugin", "reload", "dies"]);
     assert_eq!(reloaded.code, 0, "{reloaded:?}");
     assert_eq!(host.peer().result("dies.inline", &json!({ "how": "not" })), json!(null));

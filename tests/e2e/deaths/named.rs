@@ -122,6 +122,29 @@ fn what_waited_or_had_ended_is_not_named_and_what_ran_beside_is() {
 }
 
 #[test]
+fn of_methods_that_call_one_another_the_one_that_ran_is_named() {
+    let mut host = HostProcess::builder().plugin("dies").plugin("calls").config(NEVER).start();
+    for (caller, called) in
+        [("calls.inline", "dies.inline"), ("calls.wait", "dies.blocking"), ("calls.chain", "dies.async")]
+    {
+        let mut peer = host.peer();
+        let params = json!({ "method": called, "params": { "how": "abort" } });
+        peer.ask_async(caller, caller, &params);
+        peer.expect_end();
+        host.succeed_ready();
+        let is_named = |plugin: &str, method: &str| {
+            let fields =
+                [format!("plugin=\"{plugin}\""), format!("method=\"{method}\""), format!("id=\"{caller}\"")];
+            let mut told = host.log_lines().into_iter().filter(|line| line.contains("died while this ran"));
+            told.any(|line| fields.iter().all(|field| line.contains(field)))
+        };
+        assert!(is_named("dies", called), "{}", host.log());
+        // Who waits for another runs nothing; a future may still be about to wait.
+        assert!(!is_named("calls", caller) || caller == "calls.chain", "{}", host.log());
+    }
+}
+
+#[test]
 fn a_host_that_is_killed_while_no_plugin_runs_names_nobody() {
     let mut host = HostProcess::with(&["dies"]);
     host.peer().assert_usable();

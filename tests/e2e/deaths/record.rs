@@ -68,6 +68,19 @@ fn without_a_place_for_it_the_host_serves_all_the_same() {
 }
 
 #[test]
+fn a_directory_that_others_may_write_to_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let builder = HostProcess::builder().plugin("dies");
+    let directory = builder.directory().join("run/recorder");
+    fs::create_dir_all(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+    let host = builder.start();
+    assert!(host.log_contains("no record can be kept"), "{}", host.log());
+    assert!(host.log_contains("others may write to the directory"), "{}", host.log());
+    assert!(fs::read_dir(&directory).unwrap().next().is_none());
+}
+
+#[test]
 fn two_hosts_do_not_share_one() {
     let first = HostProcess::with(&["dies"]);
     let record = first.path("run/recorder");

@@ -132,9 +132,15 @@ fn what_belongs_to_the_whole_process_is_left_as_it_is() {
         let settings = format!("[plugin.changes_process.settings]\nwhat = \"{what}\"");
         with_bystander().plugin("changes_process").config(&settings).start()
     };
-    for (what, words) in
-        [("directory", "the working directory"), ("environment", "the environment (LEFT_BEHIND)")]
-    {
+    for (what, words) in [
+        ("directory", "the working directory"),
+        ("environment", "the environment (LEFT_BEHIND)"),
+        ("locale", "the locale (C.UTF-8)"),
+        ("limit", "a resource limit (Max open files)"),
+        ("umask", "the umask"),
+        ("descriptors", "descriptor 0"),
+        ("signals", "ignored signals"),
+    ] {
         let host = started(what);
         assert_refused(&host, "changes_process", "process-state-changed");
         assert!(host.log_contains(words), "{words:?} in {}", host.log());

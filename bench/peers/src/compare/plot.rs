@@ -9,6 +9,8 @@ const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 240.0;
 /// Around the axes: for numbers and words.
 const MARGIN: f64 = 48.0;
+/// That a number below the axis takes; where the next would overlap it, there is none.
+const LABEL: f64 = 46.0;
 
 /// One panel.
 pub(super) struct Panel {
@@ -70,17 +72,20 @@ fn draw(panel: &Panel, text: &mut String) {
             digits(value)
         );
     }
-    let mut path = String::new();
+    let (mut path, mut free) = (String::new(), f64::MIN);
     for (at, point) in panel.points.iter().enumerate() {
         let (x, y) = place(*point);
         let _ = write!(path, "{}{x:.1} {y:.1}", if at == 0 { 'M' } else { 'L' });
         let _ = writeln!(text, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#1f5fa8\"/>");
-        let _ = writeln!(
-            text,
-            "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            bottom + 14.0,
-            grouped(point.0)
-        );
+        if x >= free {
+            let _ = writeln!(
+                text,
+                "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                bottom + 14.0,
+                grouped(point.0)
+            );
+            free = x + LABEL;
+        }
     }
     let _ = writeln!(text, "<path d=\"{path}\" fill=\"none\" stroke=\"#1f5fa8\" stroke-width=\"1.5\"/>");
 }

@@ -27,6 +27,8 @@ struct Tail {
     p99_us: Spread,
     p999_us: Spread,
     p999_by_p50: Spread,
+    /// Of all runs: where it is not nought, the rate was not kept and the latencies are those of a queue.
+    unsent: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -120,13 +122,14 @@ fn tail(runs: &[Run]) -> Option<Tail> {
         p99_us: over(|run| run.report.latency_us.p99)?,
         p999_us: over(|run| run.report.latency_us.p999)?,
         p999_by_p50: over(|run| run.report.latency_us.p999 / run.report.latency_us.p50)?,
+        unsent: runs.iter().map(|run| run.report.unsent).sum(),
     })
 }
 
 fn text(tails: &Tails) -> String {
     let mut text = format!(
         "Peak {}; open loop at {} requests/s, {} connections.\n\n\
-         | | p50 us | p99 us | p999 us | p999 by p50 |\n|---|---|---|---|---|\n",
+         | | p50 us | p99 us | p999 us | p999 by p50 | due, not sent |\n|---|---|---|---|---|---|\n",
         tails.peak_per_second.words(grouped),
         grouped(tails.rate),
         LOAD.connections
@@ -134,7 +137,8 @@ fn text(tails: &Tails) -> String {
     let with = format!("{} reloads, one a second", tails.reloads);
     for (name, tail) in [("no reload", &tails.without), (with.as_str(), &tails.with)] {
         let figures = [tail.p50_us, tail.p99_us, tail.p999_us, tail.p999_by_p50];
-        let _ = writeln!(text, "| {name} | {} |", figures.map(|figure| figure.words(digits)).join(" | "));
+        let figures = figures.map(|figure| figure.words(digits)).join(" | ");
+        let _ = writeln!(text, "| {name} | {figures} | {} |", tail.unsent);
     }
     let _ = writeln!(text, "\np99 with reloads by p99 without: {}", tails.p99_with_by_without.words(digits));
     text

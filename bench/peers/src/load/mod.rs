@@ -52,8 +52,9 @@ pub(crate) struct Report {
     pub(crate) wrong: u64,
     #[serde(default)]
     pub(crate) errors: std::collections::BTreeMap<String, u64>,
+    /// Requests of an open loop that were due and for which there was no room: the rate was not kept.
     #[serde(default)]
-    pub(crate) bytes_in: u64,
+    pub(crate) unsent: u64,
 }
 
 /// Microseconds.
@@ -99,7 +100,7 @@ impl Tally {
             unanswered: 0,
             wrong: 0,
             errors: Default::default(),
-            bytes_in: 0,
+            unsent: 0,
         }
     }
 }

@@ -101,7 +101,14 @@ impl Prober {
             (None, Ok(End::Answered)) => Some(Refused::new(Reason::ProbeFailed, "it answered nothing")),
             (None, Err(error)) => Some(failed(&error)),
         };
-        refused.map_or(Ok(()), |refused| Err(heard.explain(refused, &output.stderr)))
+        let Some(refused) = refused else {
+            // As what it writes later, of which nobody knows so well whose it is.
+            if !output.stderr.is_empty() {
+                tracing::info!(target: "jackfield::output", plugin = name, "in the probe: {}", output.stderr);
+            }
+            return Ok(());
+        };
+        Err(heard.explain(refused, &output.stderr))
     }
 }
 

@@ -1,9 +1,11 @@
 //! What belongs to the whole process, and so to no plugin: noted before one is opened, compared once it has started.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::fs;
 use std::path::PathBuf;
+
+use crate::log::printable;
 
 /// What `/proc/self/status` says that a plugin must leave as it is (proc_pid_status(5)), and the words for it.
 const STATUS: [(&str, &str); 5] = [
@@ -23,6 +25,8 @@ pub(super) struct ProcessState {
     limits: String,
     /// What each open descriptor leads to.
     descriptors: BTreeMap<i32, PathBuf>,
+    /// What C's `setlocale` says of all categories.
+    locale: String,
 }
 
 impl ProcessState {
@@ -40,12 +44,16 @@ impl ProcessState {
             status: said.collect(),
             limits: fs::read_to_string("/proc/self/limits").unwrap_or_default(),
             descriptors: descriptors(),
+            locale: locale(),
         }
     }
 
     /// What is different in `after`, in words; a descriptor that is new is the plugin's own.
     pub(super) fn changes(&self, after: &Self) -> Vec<String> {
         let mut changes = Vec::new();
+        if self.locale != after.locale {
+            changes.push(format!("the locale ({})", printable(&after.locale)));
+        }
         if self.directory != after.directory {
             changes.push("the working directory".to_owned());
         }
@@ -81,6 +89,17 @@ fn without_glibc(signals: &str) -> String {
     u64::from_str_radix(signals, 16).map_or_else(|_| signals.to_owned(), |set| format!("{:016x}", set & !OWN))
 }
 
+/// The locale of the process; a Rust program begins with `C` and leaves it there.
+#[allow(unsafe_code, reason = "C's locale has no safe name")]
+fn locale() -> String {
+    // SAFETY: with no name it only asks, on the one thread that knows of locales here; what it points to is a C string
+    // that lives until somebody sets another one, and is copied at once.
+    unsafe {
+        let name = libc::setlocale(libc::LC_ALL, std::ptr::null());
+        if name.is_null() { String::new() } else { CStr::from_ptr(name).to_string_lossy().into_owned() }
+    }
+}
+
 fn descriptors() -> BTreeMap<i32, PathBuf> {
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return BTreeMap::new() };
     let open = entries.filter_map(|entry| {
@@ -102,12 +121,14 @@ mod tests {
         assert_eq!(before.changes(&before), Vec::<String>::new());
         let mut after = before.clone();
         after.directory = Some("/elsewhere".into());
+        after.locale = "de_DE.UTF-8".into();
         after.environment.insert("ADDED".into(), "1".into());
         after.status.insert("signal handlers", "ffff".into());
         after.limits = before.limits.replace("Max open files  ", "Max open files 7");
         after.descriptors.remove(&0);
         after.descriptors.insert(4711, "/a/file/of/its/own".into());
         let expected = [
+            "the locale (de_DE.UTF-8)",
             "the working directory",
             "the environment (ADDED)",
             "signal handlers",

@@ -1,0 +1,67 @@
+//! Whose output it may be that has just been read: the one plugin whose code ran since the last look, if it was one.
+//!
+//! Descriptors belong to the whole process, so nothing says who wrote. A plugin's own threads have no seat; what they
+//! write seems to come from whoever ran meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::glance::Glance;
+use super::{HEADER, OUTPUT, Recorder, SEAT, SEATS, lock};
+
+/// What is said when it cannot be told.
+const UNKNOWN: &str = "?";
+
+/// What ran at the last look.
+pub(crate) struct Writers {
+    recorder: Arc<Recorder>,
+    /// The turn of each seat.
+    turns: Vec<u64>,
+    last: String,
+}
+
+impl Writers {
+    pub(crate) fn new(recorder: Arc<Recorder>) -> Self {
+        Self { recorder, turns: vec![0; SEATS], last: UNKNOWN.to_owned() }
+    }
+
+    /// The plugin that may have written since the last look, or `?`.
+    pub(crate) fn look(&mut self) -> String {
+        let mut ran = Vec::new();
+        let mut others_may_have = false;
+        for (number, before) in self.turns.iter_mut().enumerate() {
+            let glance = Glance::at(&self.recorder.words, HEADER + number * SEAT);
+            if glance.turn == *before && !glance.is_running() {
+                continue;
+            }
+            // Of several calls on a thread the last alone is known.
+            others_may_have |= glance.turn.wrapping_sub(*before) > 2;
+            *before = glance.turn;
+            ran.push(glance.what.generation());
+        }
+        let generations = lock(&self.recorder.generations);
+        let plugin_of = |number: &u64| generations.get(number).filter(|names| !names.hash.is_empty());
+        let mut names: Vec<_> = if others_may_have {
+            generations.values().filter(|names| !names.hash.is_empty()).map(|names| &names.plugin).collect()
+        } else {
+            ran.iter().filter_map(plugin_of).map(|names| &names.plugin).collect()
+        };
+        names.sort();
+        names.dedup();
+        self.last = match names[..] {
+            [one] => one.clone(),
+            _ => UNKNOWN.to_owned(),
+        };
+        self.last.clone()
+    }
+
+    /// The one of the last look.
+    pub(crate) fn last(&self) -> &str {
+        &self.last
+    }
+
+    /// Up to here the output is in the log: a host that comes after this one begins there.
+    pub(crate) fn read_to(&self, at: u64) {
+        self.recorder.words[OUTPUT].store(at, Ordering::Relaxed);
+    }
+}

@@ -7,6 +7,7 @@
 
 mod deaths;
 mod glance;
+mod inherit;
 mod mapping;
 mod remains;
 mod seat;
@@ -23,9 +24,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{FallocateFlags, MemfdFlags, OFlags, fallocate, fcntl_setfl, memfd_create};
 
 use crate::config::Deaths as Limits;
-use deaths::{Book, Judged, now};
+use deaths::Book;
 pub(crate) use deaths::{Death, LeftOut};
 pub(crate) use glance::{Glance, Watched};
+pub use inherit::left_out;
+use inherit::{inherit, remember};
 use mapping::{WORD, Words};
 use remains::{LAYOUT_NOW, MAGIC_WORD, Remains};
 pub(crate) use remains::{Names, Ran};
@@ -281,86 +284,5 @@ impl Recorder {
     /// After how many deaths a content is left out, and within which time.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
-    }
-}
-
-/// The hashes of the contents that a host of these limits leaves out, as far as that can be read.
-#[must_use]
-pub fn left_out(limits: &Limits) -> Vec<String> {
-    let record = limits.record.as_ref().filter(|_| limits.most > 0);
-    let book = record.and_then(|directory| Book::read(&directory.join("deaths.json")).ok());
-    book.into_iter().flat_map(|book| book.left_out).map(|left_out| left_out.hash).collect()
-}
-
-/// Tells of the death of the host before, if it died, and what follows from that.
-fn inherit(directory: &Path, remains: &Remains, limits: &Limits) -> Book {
-    let path = directory.join("deaths.json");
-    let mut book = Book::read(&path).unwrap_or_else(|error| {
-        tracing::error!(file = %path.display(), %error, "the deaths of late cannot be read, and are forgotten");
-        Book::default()
-    });
-    book.forget(limits.window, now());
-    if limits.most == 0 {
-        book.left_out.clear();
-    }
-    match remains {
-        Remains::Nothing => {}
-        Remains::Unreadable(why) => {
-            let directory = directory.display();
-            tracing::error!(%directory, "the record of the host before cannot be read, and is ignored: {why}");
-        }
-        Remains::Died(ran) if ran.is_empty() => {
-            tracing::error!("the host before died; no thread of it ran a plugin's code");
-        }
-        Remains::Died(ran) => {
-            for Ran { plugin, generation, method, id, hash } in ran {
-                let beside = ran.len() - 1;
-                tracing::error!(
-                    plugin,
-                    generation,
-                    method,
-                    id,
-                    hash,
-                    beside,
-                    "the host before died while this ran"
-                );
-            }
-            let most = usize::try_from(limits.most).unwrap_or(usize::MAX);
-            for judged in book.add(Death { at: now(), ran: ran.clone() }, most) {
-                tell(&judged, limits);
-            }
-        }
-    }
-    remember(directory, &book);
-    book
-}
-
-fn tell(judged: &Judged, limits: &Limits) {
-    let window = limits.window;
-    match judged {
-        Judged::LeftOut(LeftOut { plugin, hash, deaths, method }) => {
-            tracing::error!(
-                plugin,
-                hash,
-                deaths,
-                method,
-                "it ran in each of {deaths} deaths within {window:?}, and nothing else did: it is left out"
-            );
-        }
-        Judged::Undecided(plugins) => {
-            let plugins = plugins.join(", ");
-            let most = limits.most;
-            tracing::error!(
-                plugins,
-                "each of these ran in {most} deaths or more within {window:?}, and which of them is at fault cannot be told"
-            );
-        }
-    }
-}
-
-fn remember(directory: &Path, book: &Book) {
-    let path = directory.join("deaths.json");
-    if let Err(error) = book.write(&path) {
-        tracing::error!(file = %path.display(), %error, "the deaths of late cannot be remembered");
     }
 }

@@ -78,24 +78,32 @@ impl<'a, const N: usize> Members<'a, N> {
                 });
             }
         }
-        match self.walk_object(text, Names::Text) {
-            // A name with half of a surrogate pair is JSON, and no text.
-            Err(EnvelopeError::Syntax { .. }) if text.contains("\\u") => {
-                *self = Members::new(self.names);
-                self.walk_object(text, Names::Written)
-            }
-            walked => walked,
-        }
-    }
-
-    fn walk_object(&mut self, text: &'a str, names: Names) -> Result<(), EnvelopeError> {
         let mut document = serde_json::Deserializer::from_str(text);
-        if let Err(error) = document.deserialize_map(Walk { members: &mut *self, names }) {
-            // 12 may have been about to become 123; a string's end is certain.
-            self.id = self.id.filter(|id| !id.is_integer() || is_delimited(text, id.as_json()));
-            return Err(syntax(text, &error));
+        if let Err(error) = document.deserialize_map(&mut *self) {
+            return self.walk_as_written(text, &error);
         }
         document.end().map_err(|error| EnvelopeError::TrailingBytes { at: position(text, &error) })
+    }
+
+    /// What became of a walk that failed: a name with half of a surrogate pair is JSON, and no text, so that there is
+    /// another way, which is slower.
+    #[cold]
+    fn walk_as_written(&mut self, text: &'a str, error: &serde_json::Error) -> Result<(), EnvelopeError> {
+        let mut fault = syntax(text, error);
+        if matches!(fault, EnvelopeError::Syntax { .. }) && text.contains("\\u") {
+            *self = Members::new(self.names);
+            let mut document = serde_json::Deserializer::from_str(text);
+            match document.deserialize_map(AsWritten(&mut *self)) {
+                Ok(()) => {
+                    let end = document.end();
+                    return end.map_err(|error| EnvelopeError::TrailingBytes { at: position(text, &error) });
+                }
+                Err(error) => fault = syntax(text, &error),
+            }
+        }
+        // 12 may have been about to become 123; a string's end is certain.
+        self.id = self.id.filter(|id| !id.is_integer() || is_delimited(text, id.as_json()));
+        Err(fault)
     }
 
     fn take(&mut self, slot: usize, value: &'a RawValue) {
@@ -109,36 +117,7 @@ impl<'a, const N: usize> Members<'a, N> {
     }
 }
 
-/// How names are read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Names {
-    /// As the text that they mean: the fast way.
-    Text,
-    /// As they are written, whether or not that is text.
-    Written,
-}
-
-/// One way through the members of an object.
-struct Walk<'m, 'a, const N: usize> {
-    members: &'m mut Members<'a, N>,
-    names: Names,
-}
-
-impl<const N: usize> Walk<'_, '_, N> {
-    /// Where the next name stands in the list; `None` at the end.
-    fn next_slot<'a, A: MapAccess<'a>>(&self, map: &mut A) -> Result<Option<Option<usize>>, A::Error> {
-        let name = Name(&self.members.names);
-        if self.names == Names::Text {
-            return map.next_key_seed(name);
-        }
-        let Some(written) = map.next_key::<&RawValue>()? else { return Ok(None) };
-        let mut document = serde_json::Deserializer::from_str(written.get());
-        // What is no text is no name that is looked for.
-        Ok(Some(name.deserialize(&mut document).unwrap_or_default()))
-    }
-}
-
-impl<'a, const N: usize> Visitor<'a> for Walk<'_, 'a, N> {
+impl<'a, const N: usize> Visitor<'a> for &mut Members<'a, N> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,9 +125,34 @@ impl<'a, const N: usize> Visitor<'a> for Walk<'_, 'a, N> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(slot) = self.next_slot(&mut map)? {
+        while let Some(slot) = map.next_key_seed(Name(&self.names))? {
             match slot {
-                Some(slot) => self.members.take(slot, map.next_value()?),
+                Some(slot) => self.take(slot, map.next_value()?),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The way through an object whose names are read as they are written, whether or not that is text.
+struct AsWritten<'m, 'a, const N: usize>(&'m mut Members<'a, N>);
+
+impl<'a, const N: usize> Visitor<'a> for AsWritten<'_, 'a, N> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(written) = map.next_key::<&RawValue>()? {
+            let mut name = serde_json::Deserializer::from_str(written.get());
+            // What is no text is no name that is looked for.
+            match Name(&self.0.names).deserialize(&mut name).unwrap_or_default() {
+                Some(slot) => self.0.take(slot, map.next_value()?),
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }

@@ -156,8 +156,7 @@ impl Reader {
     /// Reads what is there; of one who writes without end, as much as is bearable.
     fn read(&mut self) -> io::Result<()> {
         let mut buffer = [0; READ];
-        let mut said = None;
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let behind = self.file.metadata()?.len().saturating_sub(self.at);
             if behind > BEHIND_MAX {
                 let skipped = behind - READ as u64;
@@ -169,8 +168,9 @@ impl Reader {
                 break;
             }
             self.at += read as u64;
-            let who = said.get_or_insert_with(|| self.writers.look());
-            self.lines.take(&buffer[..read], Instant::now(), |line| tell(who, line));
+            // What comes while this is read may be somebody else's.
+            let who = self.writers.look(round > 0);
+            self.lines.take(&buffer[..read], Instant::now(), |line| tell(&who, line));
             self.writers.read_to(self.at);
             self.give_back();
         }

@@ -17,16 +17,22 @@ pub(crate) struct Writers {
     recorder: Arc<Recorder>,
     /// The turn of each seat.
     turns: Vec<u64>,
+    /// The plugins that may have written what is read just now.
+    names: Vec<String>,
     last: String,
 }
 
 impl Writers {
     pub(crate) fn new(recorder: Arc<Recorder>) -> Self {
-        Self { recorder, turns: vec![0; SEATS], last: UNKNOWN.to_owned() }
+        Self { recorder, turns: vec![0; SEATS], names: Vec::new(), last: UNKNOWN.to_owned() }
     }
 
-    /// The plugin that may have written since the last look, or `?`.
-    pub(crate) fn look(&mut self) -> String {
+    /// The plugin that may have written since the last look, or `?`. `on`: or since the one before that, since what
+    /// is read now may have been written then.
+    pub(crate) fn look(&mut self, on: bool) -> String {
+        if !on {
+            self.names.clear();
+        }
         let mut ran = Vec::new();
         let mut others_may_have = false;
         for (number, before) in self.turns.iter_mut().enumerate() {
@@ -41,14 +47,15 @@ impl Writers {
         }
         let generations = lock(&self.recorder.generations);
         let plugin_of = |number: &u64| generations.get(number).filter(|names| !names.hash.is_empty());
-        let mut names: Vec<_> = if others_may_have {
-            generations.values().filter(|names| !names.hash.is_empty()).map(|names| &names.plugin).collect()
+        if others_may_have {
+            let all = generations.values().filter(|names| !names.hash.is_empty());
+            self.names.extend(all.map(|names| names.plugin.clone()));
         } else {
-            ran.iter().filter_map(plugin_of).map(|names| &names.plugin).collect()
-        };
-        names.sort();
-        names.dedup();
-        self.last = match names[..] {
+            self.names.extend(ran.iter().filter_map(plugin_of).map(|names| names.plugin.clone()));
+        }
+        self.names.sort();
+        self.names.dedup();
+        self.last = match &self.names[..] {
             [one] => one.clone(),
             _ => UNKNOWN.to_owned(),
         };

@@ -1,13 +1,15 @@
 //! What a host says of itself to those who watch over it: its numbers as a page, and whether it is ready.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::Dispatcher;
 use crate::clock::Time;
 use crate::log;
-use crate::metrics::{Gauges, PluginGauges, page};
+use crate::metrics::{DeathGauge, Gauges, PluginGauges, page};
 use crate::plugin::Generation;
+use crate::recorder::{Death, Ran};
 
 /// How far a host has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,17 @@ impl Phases {
     }
 }
 
+fn gauges_of_death(death: &Death) -> Vec<DeathGauge> {
+    let gauge = |ran: &Ran| DeathGauge {
+        plugin: ran.plugin.clone(),
+        generation: ran.generation,
+        method: ran.method.clone(),
+        id: ran.id.clone(),
+        at: death.at,
+    };
+    death.ran.iter().map(gauge).collect()
+}
+
 impl Dispatcher {
     /// Everything that is counted, for Prometheus.
     pub(crate) fn report(&self) -> String {
@@ -50,6 +63,12 @@ impl Dispatcher {
         };
         // The table goes back at once: who replaces it waits until nobody holds it.
         let plugins = self.table.load().generations().map(gauges_of).collect();
+        let deaths = self.recorder.deaths();
+        let mut deaths_of = BTreeMap::new();
+        for death in &deaths {
+            let plugins: BTreeSet<_> = death.ran.iter().map(|ran| &ran.plugin).collect();
+            plugins.into_iter().for_each(|plugin| *deaths_of.entry(plugin.clone()).or_default() += 1);
+        }
         let gauges = Gauges {
             connections: self.connections.held() as u64,
             buffered: self.budget.held(),
@@ -59,6 +78,8 @@ impl Dispatcher {
                 ("buffers", limits.buffers),
             ],
             plugins,
+            deaths: deaths_of,
+            last_death: deaths.last().map_or_else(Vec::new, gauges_of_death),
             log_dropped: log::dropped(),
             uptime: Time::now().since(self.started),
         };

@@ -24,7 +24,7 @@ pub(crate) use self::outcome::{Outcome, Rejection, RequestKind};
 pub(crate) use self::plugins::{Generations, PluginFigures, PluginNumbers, ReloadOutcome};
 pub(crate) use self::slowlog::{SlowEntry, SlowLog, kept};
 pub(crate) use self::snapshot::{MethodNumbers, Snapshot};
-pub(crate) use self::text::{CONTENT_TYPE, Gauges, PluginGauges, page};
+pub(crate) use self::text::{CONTENT_TYPE, DeathGauge, Gauges, PluginGauges, page};
 
 use self::cells::Shard;
 

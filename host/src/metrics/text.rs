@@ -3,6 +3,7 @@
 //! Written here and not by a client library: those count in cells of their own, which threads share, and what is in
 //! ours would have to be copied into them for each scrape.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 
 use super::{Generations, Outcome, Rejection, ReloadOutcome, RequestKind, Snapshot, Total};
@@ -20,6 +21,10 @@ pub(crate) struct Gauges {
     /// By name, what `[limits]` allows.
     pub(crate) limits: Vec<(&'static str, u64)>,
     pub(crate) plugins: Vec<PluginGauges>,
+    /// Deaths of hosts that are remembered, by the plugins that ran then.
+    pub(crate) deaths: BTreeMap<String, u64>,
+    /// What ran at the last of them.
+    pub(crate) last_death: Vec<DeathGauge>,
     /// Log lines that a limit kept back.
     pub(crate) log_dropped: u64,
     /// Since the host started.
@@ -32,6 +37,18 @@ pub(crate) struct PluginGauges {
     pub(crate) name: String,
     pub(crate) is_well: bool,
     pub(crate) lost_threads: usize,
+}
+
+/// A call that ran when a host died.
+#[derive(Debug, Clone)]
+pub(crate) struct DeathGauge {
+    pub(crate) plugin: String,
+    pub(crate) generation: u64,
+    pub(crate) method: String,
+    /// The request's id; empty when it had none.
+    pub(crate) id: String,
+    /// When the death was found, in seconds since 1970.
+    pub(crate) at: u64,
 }
 
 /// The text under construction.
@@ -215,6 +232,23 @@ fn plugins(page: &mut Page, snapshot: &Snapshot, gauges: &Gauges) {
     let mut lost = page.gauge("ipc_plugin_lost_threads", "Threads lost to calls that do not end.");
     for plugin in &gauges.plugins {
         lost.sample(&[("plugin", &plugin.name)], plugin.lost_threads);
+    }
+    let mut deaths = page.gauge(
+        "ipc_plugin_deaths",
+        "Deaths of hosts within plugins.deaths.window while the plugin's code ran.",
+    );
+    for (name, count) in &gauges.deaths {
+        deaths.sample(&[("plugin", name)], count);
+    }
+    let mut last = page.gauge(
+        "ipc_last_death_timestamp_seconds",
+        "When the last of them was found; what ran is in the labels.",
+    );
+    for DeathGauge { plugin, generation, method, id, at } in &gauges.last_death {
+        let generation = generation.to_string();
+        let labels =
+            [("plugin", plugin.as_str()), ("generation", &generation), ("method", method), ("id", id)];
+        last.sample(&labels, at);
     }
 }
 

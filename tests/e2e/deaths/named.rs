@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{NEVER, assert_named, kill_by, row};
 use crate::support::footprint::{assert_settles_within, at_rest};
 use crate::support::ledger::Ledger;
+use crate::support::scrape::{Scrape, address};
 use crate::support::{HostProcess, until};
 
 /// What a host with the same plugins may hold more or less than the one before, in KiB: code that ran or did not.
@@ -79,6 +80,25 @@ fn each_way(method: &str) {
         drop(bystander);
         assert_settles_within(host.pid(), &before, ABOUT);
     }
+}
+
+#[test]
+fn the_metrics_name_it_too() {
+    let config = format!("{NEVER}[metrics]\nlisten = \"127.0.0.1:0\"\n");
+    let mut host = HostProcess::builder().plugin("dies").config(&config).start();
+    assert_eq!(Scrape::of(&address(&host)).sum("ipc_plugin_deaths"), 0);
+    kill_by(&host, "dies.blocking", "in\"the metrics", "abort");
+    host.succeed_ready();
+    let (row, scrape) = (row(&host, "dies"), Scrape::of(&address(&host)));
+    assert_eq!(scrape.value("ipc_plugin_deaths", &[("plugin", "dies")]), 1);
+    let last = &row["deaths"][0];
+    let labels = [
+        ("plugin", "dies"),
+        ("generation", &last["generation"].to_string()),
+        ("method", "dies.blocking"),
+        ("id", "in\"the metrics"),
+    ];
+    assert_eq!(json!(scrape.value("ipc_last_death_timestamp_seconds", &labels)), last["at"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use jackfield_protocol::ReplyHead;
 use slab::Slab;
 
 use super::call::Call;
+use super::generation::Identity;
 use super::workers::{join_all, thread_name};
 use crate::clock::Time;
 use crate::recorder::{Recorder, Seat, What, running};
@@ -133,13 +134,19 @@ impl Shared {
 /// The async thread of one generation; started by its first task or timer.
 pub(crate) struct Executor {
     name: String,
+    generation: u64,
     recorder: Arc<Recorder>,
     shared: Arc<Shared>,
 }
 
 impl Executor {
-    pub(super) fn new(plugin: &str, recorder: &Arc<Recorder>) -> Self {
-        Self { name: plugin.to_owned(), recorder: Arc::clone(recorder), shared: Arc::default() }
+    pub(super) fn new(identity: &Identity, recorder: &Arc<Recorder>) -> Self {
+        Self {
+            name: identity.plugin.to_string(),
+            generation: identity.number,
+            recorder: Arc::clone(recorder),
+            shared: Arc::default(),
+        }
     }
 
     /// Begins a call on the executor's thread; `false` when there can be no such thread.
@@ -182,7 +189,10 @@ impl Executor {
             });
             match spawned {
                 Ok(thread) => state.thread = Some(thread),
-                Err(error) => tracing::error!(plugin = self.name, %error, "no thread for async methods"),
+                Err(error) => {
+                    let generation = self.generation;
+                    tracing::error!(plugin = self.name, generation, %error, "no thread for async methods");
+                }
             }
         }
         state.thread.is_some()

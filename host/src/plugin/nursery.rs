@@ -161,7 +161,7 @@ impl Nursery {
 
     fn services(&self, identity: &Identity) -> (Arc<Executor>, Arc<HostCell>) {
         let Identity { plugin, number, .. } = identity;
-        let executor = Arc::new(Executor::new(plugin, &self.recorder));
+        let executor = Arc::new(Executor::new(identity, &self.recorder));
         let services =
             HostServices::new(Arc::clone(plugin), *number, Arc::clone(&executor), self.calls.clone());
         (executor, HostCell::new(Arc::new(services)))
@@ -179,7 +179,7 @@ fn start_workers(
     let all_async = methods.iter().all(|method| method.run == Run::Async);
     let blocking = methods.iter().any(|method| method.run == Run::Blocking);
     let threads = if blocking { config.threads } else { 0 };
-    let start = || Workers::start(&identity.plugin, recorder, threads, config.spare_threads, config.queue);
+    let start = || Workers::start(identity, recorder, threads, config.spare_threads, config.queue);
     (!all_async).then(start).transpose()
 }
 

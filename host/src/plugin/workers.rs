@@ -13,6 +13,7 @@ use std::{io, thread};
 use slab::Slab;
 
 use super::call::Call;
+use super::generation::Identity;
 use crate::clock::{TICK, Time};
 use crate::recorder::{Recorder, Seat};
 
@@ -53,6 +54,7 @@ struct State {
 
 struct Queue {
     name: String,
+    generation: u64,
     recorder: Arc<Recorder>,
     /// Lost threads that are replaced; past it there are fewer than wanted.
     spare: usize,
@@ -100,14 +102,17 @@ impl Queue {
             if state.working.len() >= state.wanted + self.spare {
                 tracing::error!(
                     plugin = self.name,
+                    generation = self.generation,
                     lost,
                     "a thread is lost to a call that does not end, and is not replaced"
                 );
             } else if let Err(error) = self.start_thread(state) {
-                tracing::error!(plugin = self.name, lost, %error, "a lost thread cannot be replaced");
+                let generation = self.generation;
+                tracing::error!(plugin = self.name, generation, lost, %error, "a lost thread cannot be replaced");
             } else {
                 tracing::warn!(
                     plugin = self.name,
+                    generation = self.generation,
                     lost,
                     "a thread is lost to a call that does not end; another takes its place"
                 );
@@ -122,7 +127,7 @@ pub(super) struct Workers(Arc<Queue>);
 impl Workers {
     /// Starts `threads` threads before a queue of `most` calls; `spare` more may take the place of lost ones.
     pub(super) fn start(
-        name: &str,
+        identity: &Identity,
         recorder: &Arc<Recorder>,
         threads: usize,
         spare: usize,
@@ -140,7 +145,8 @@ impl Workers {
             handles: Vec::with_capacity(threads),
         };
         let queue = Arc::new(Queue {
-            name: name.to_owned(),
+            name: identity.plugin.to_string(),
+            generation: identity.number,
             recorder: Arc::clone(recorder),
             spare,
             most,
@@ -261,7 +267,8 @@ fn next(queue: &Queue, number: usize) -> Option<Arc<Call>> {
     let done = std::mem::take(&mut state.working[number]);
     if done.lost {
         state.lost -= 1;
-        tracing::info!(plugin = queue.name, lost = state.lost, "a thread that was lost has come back");
+        let (generation, lost) = (queue.generation, state.lost);
+        tracing::info!(plugin = queue.name, generation, lost, "a thread that was lost has come back");
     }
     loop {
         let too_many = state.working.len() - state.lost > state.wanted;

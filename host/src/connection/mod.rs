@@ -13,11 +13,11 @@ mod read;
 mod refusal;
 mod request;
 mod stir;
+mod thread;
 mod trail;
 mod turn;
 mod watch;
 
-use std::cell::{Cell, RefCell};
 use std::future::Future as _;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -30,60 +30,22 @@ use jackfield_protocol::{FrameLimit, Framing};
 use tokio::net::UnixStream;
 
 use self::flight::Flights;
-use self::mailbox::{Delivered, Mailbox};
+use self::mailbox::Mailbox;
 pub(crate) use self::moving::Packed;
 use self::outbox::Outbox;
 use self::read::Framer;
-use self::stir::Stir;
-use crate::clock::{Alarm, Time, Wakes};
-use crate::dispatch::{Dispatcher, Opened, Rules, Table};
+use self::thread::Buffers;
+pub(crate) use self::thread::Thread;
+use crate::clock::{Alarm, Time};
+use crate::dispatch::{Opened, Rules, Table};
 use crate::limits::{Permit, Share};
-use crate::metrics::{Caller, Cells, Peer, Total};
+use crate::metrics::{Caller, Peer, Total};
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
 const READ: usize = 64 * 1024;
 
 /// How often a turn of a task reads at most before the thread's other connections have theirs.
 const ROUNDS: usize = 4;
-
-/// What the connections of one I/O thread share.
-pub(crate) struct Thread {
-    pub(crate) dispatcher: Arc<Dispatcher>,
-    /// What the thread counts.
-    pub(crate) cells: Cells,
-    pub(crate) wakes: Wakes,
-    pub(crate) stir: Stir,
-    /// Set once: answer what is in flight, take nothing new, go.
-    pub(crate) draining: Cell<bool>,
-    /// Set once: every connection goes to the thread that takes this one's place.
-    pub(crate) leaving: Cell<bool>,
-    /// Set once: what is in flight gets no more time.
-    pub(crate) hurrying: Cell<bool>,
-    buffers: RefCell<Buffers>,
-}
-
-/// The thread's buffers, lent to the connection whose turn it is.
-#[derive(Default)]
-struct Buffers {
-    read: BytesMut,
-    out: Vec<u8>,
-    delivered: Vec<Delivered>,
-}
-
-impl Thread {
-    pub(crate) fn new(dispatcher: Arc<Dispatcher>, wakes: Wakes) -> Rc<Self> {
-        Rc::new(Self {
-            cells: dispatcher.metrics.cells(),
-            dispatcher,
-            wakes,
-            stir: Stir::default(),
-            draining: Cell::new(false),
-            leaving: Cell::new(false),
-            hurrying: Cell::new(false),
-            buffers: RefCell::default(),
-        })
-    }
-}
 
 /// What a listener asks of its connections.
 #[derive(Debug, Clone, Copy)]

@@ -8,6 +8,7 @@ mod numbers;
 mod obey;
 mod order;
 mod plugins;
+mod refusal;
 mod restart;
 mod retire;
 mod sighting;

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::Orders;
 use super::order::{Order, Verdict};
+use super::refusal::{is_of_the_moment, is_passing, nothing};
 use super::retire::Retirer;
 use super::sighting::{Change, Look, Sightings, is_early};
 use super::slot::Slot;
@@ -258,46 +259,6 @@ impl Plugins {
         }
     }
 
-    /// Logs, counts and keeps a refusal; says what serves instead.
-    fn note_refusal(&mut self, file: &OsString, refused: Refused) -> Verdict {
-        let name = plugin_name(file);
-        let shown = name.clone().unwrap_or_else(|| file.display().to_string());
-        // A copy under way, a generation that still drains: it is tried again, and told of when it lasts.
-        let Some(slot) = name.as_ref().and_then(|name| {
-            let owned = self.slots.get(name).and_then(|slot| slot.file.as_ref());
-            let is_theirs = owned.is_none_or(|owner| owner == file);
-            is_theirs.then(|| self.slots.entry(name.clone()).or_default())
-        }) else {
-            self.count_refusal(&shown);
-            tell_refusal(&shown, file, &refused);
-            return Verdict { refused: Some(refused), ..nothing(&shown) };
-        };
-        if slot.refused.as_ref() != Some(&refused) {
-            tell_refusal(&shown, file, &refused);
-            slot.refused = Some(refused.clone());
-            self.count_refusal(&shown);
-        }
-        self.verdict(&shown, Some(refused))
-    }
-
-    fn count_refusal(&self, plugin: &str) {
-        self.dispatcher.metrics.counters.plugins_refused.add(1);
-        self.dispatcher.metrics.plugins.reloaded(plugin, ReloadOutcome::Refused);
-    }
-
-    pub(super) fn verdict(&self, name: &str, refused: Option<Refused>) -> Verdict {
-        let serving = self.slots.get(name).and_then(|slot| slot.serving.as_ref());
-        let identity = serving.map(|serving| &serving.identity);
-        Verdict {
-            plugin: name.to_owned(),
-            outcome: if refused.is_some() { "refused" } else { "published" },
-            generation: identity.map(|identity| identity.number),
-            hash: identity.map(|identity| identity.hash.clone()),
-            build_id: identity.and_then(|identity| identity.build_id.clone()),
-            refused,
-        }
-    }
-
     fn remove(&mut self, file: &OsString) {
         self.taken.remove(file);
         let Some((name, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.file.as_ref() == Some(file))
@@ -355,30 +316,4 @@ impl Plugins {
             }
         }
     }
-}
-
-fn is_of_the_moment(verdict: &Verdict) -> bool {
-    let passes = |refused: &Refused| refused.reason.is_of_the_moment() || is_passing(refused.reason);
-    verdict.refused.as_ref().is_some_and(passes)
-}
-
-/// What a file that is just being written or renamed looks like.
-fn is_passing(reason: Reason) -> bool {
-    matches!(reason, Reason::ChangedWhileRead | Reason::NotFound)
-}
-
-fn nothing(plugin: &str) -> Verdict {
-    Verdict {
-        plugin: plugin.to_owned(),
-        outcome: "refused",
-        generation: None,
-        hash: None,
-        build_id: None,
-        refused: None,
-    }
-}
-
-fn tell_refusal(plugin: &str, file: &OsString, refused: &Refused) {
-    let (file, reason) = (file.display(), refused.reason.code());
-    tracing::error!(plugin, %file, reason, "not loaded: {refused}");
 }

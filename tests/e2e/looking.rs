@@ -121,7 +121,9 @@ fn the_slow_and_the_failed_are_kept_with_who_asked_and_where_the_time_went() {
         failed.as_array().into_iter().flatten().map(|entry| entry["outcome"].clone()).collect();
     assert_eq!(outcomes, ["method_not_found", "plugin_panicked", "deadline_exceeded"], "the last one first");
     assert_eq!(row(failed, "outcome", "plugin_panicked")["plugin"], "panics");
-    assert!(of(row(failed, "outcome", "deadline_exceeded"), "ran_us") >= 50_000);
+    // Its time ran from its acceptance, and how long it waited to be begun is the machine's affair.
+    let late = row(failed, "outcome", "deadline_exceeded");
+    assert!(of(late, "queued_us") + of(late, "ran_us") >= 50_000, "{late}");
     let unknown = row(failed, "outcome", "method_not_found");
     assert_eq!((&unknown["plugin"], &unknown["generation"]), (&Value::Null, &Value::Null));
     let table = ask(&host, &["slowlog"]);

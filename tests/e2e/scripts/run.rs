@@ -86,7 +86,9 @@ impl Drop for Run {
     fn drop(&mut self) {
         // The script ends its host when it is told to end itself.
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            self.ctrl_c();
+            // Not by Ctrl-C: whoever runs the tests in the background may have it ignored, and so would the script.
+            let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+            let _ = group.map(|group| kill_process_group(group, Signal::TERM));
             let _ = self.child.wait();
         }
         if std::thread::panicking() {

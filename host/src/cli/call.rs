@@ -52,10 +52,7 @@ pub(crate) fn call(words: &Call, config: Option<&Path>) -> ExitCode {
 fn try_call(words: &Call, config: Option<&Path>) -> Result<(), Failure> {
     // Before anything is asked of anybody: a request that cannot be sent needs no host.
     let params = words.params.as_deref().map(params).transpose()?;
-    let socket = match &words.socket {
-        Some(socket) => socket.clone(),
-        None => configured(config)?,
-    };
+    let socket = socket(words.socket.as_deref(), config)?;
     let result = send(words, &socket, params.as_deref()).map_err(|error| Failure::Call { socket, error })?;
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{result}").and_then(|()| stdout.flush()).map_err(Failure::Output)
@@ -70,8 +67,11 @@ pub(super) fn params(word: &str) -> Result<Box<RawValue>, Failure> {
     serde_json::from_str(&text).map_err(Failure::Params)
 }
 
-/// The socket of the first listener that this program can talk to.
-pub(super) fn configured(file: Option<&Path>) -> Result<PathBuf, Failure> {
+/// The socket that is said, or that of the first listener that this program can talk to.
+pub(super) fn socket(said: Option<&Path>, file: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(said) = said {
+        return Ok(said.to_owned());
+    }
     let mut listeners = load(file)?.listeners.into_iter();
     let binary = listeners.find(|listener| listener.framing == Framing::Binary);
     Ok(binary.ok_or(Failure::NoListener)?.socket)

@@ -29,6 +29,16 @@ fn owned<'a>(id: Option<Cow<'a, str>>) -> RequestId<'a> {
     RequestId::new(id, new_id)
 }
 
+/// The right to be begun there, and the route's permit if it has a limit.
+fn enter(target: &Target, now: Time) -> Result<Option<Permit>, Failure> {
+    target.generation.admit(now).map_err(|retry_after| {
+        let plugin = target.generation.identity.plugin.to_string();
+        Failure::PluginUnavailable { plugin, retry_after }
+    })?;
+    let Some(permits) = &target.permits else { return Ok(None) };
+    Permits::take(permits).map(Some).ok_or(Failure::Overloaded(Scarce::Route))
+}
+
 impl Connection {
     /// One whole frame.
     pub(super) fn frame(
@@ -103,33 +113,14 @@ impl Connection {
             self.waits = Some(Opened::of(gate));
             return;
         }
-        if let Err(retry_after) = target.generation.admit(*now) {
-            let plugin = target.generation.identity.plugin.to_string();
-            let failure = Failure::PluginUnavailable { plugin, retry_after };
-            self.fail(
-                AskedFor { counted: target.counted, method: &request.method },
-                version,
-                kind,
-                id,
-                &failure,
-                out,
-            );
-            return;
-        }
-        let permit = target.permits.as_ref().map(Permits::take);
-        if matches!(permit, Some(None)) {
-            let failure = Failure::Overloaded(Scarce::Route);
-            self.fail(
-                AskedFor { counted: target.counted, method: &request.method },
-                version,
-                kind,
-                id,
-                &failure,
-                out,
-            );
-            return;
-        }
-        let permit = permit.flatten();
+        let permit = match enter(target, *now) {
+            Ok(permit) => permit,
+            Err(failure) => {
+                let asked_for = AskedFor { counted: target.counted, method: &request.method };
+                self.fail(asked_for, version, kind, id, &failure, out);
+                return;
+            }
+        };
         let waits = kind == Kind::Sync && self.flights.lane_is_busy();
         let run = target.run();
         if run == Run::Inline && !waits {

@@ -170,7 +170,7 @@ impl Reader {
             self.at += read as u64;
             // What comes while this is read may be somebody else's.
             let who = self.writers.look(round > 0);
-            self.lines.take(&buffer[..read], Instant::now(), |line| tell(&who, line));
+            self.lines.take(&buffer[..read], Instant::now(), |line| tell(who, line));
             self.writers.read_to(self.at);
             self.give_back();
         }
@@ -178,8 +178,8 @@ impl Reader {
     }
 
     fn end_line(&mut self) {
-        let who = self.writers.last().to_owned();
-        self.lines.end_line(Instant::now(), |line| tell(&who, line));
+        let who = self.writers.last();
+        self.lines.end_line(Instant::now(), |line| tell(who, line));
     }
 
     /// The file's pages up to here are needed no more.

@@ -19,17 +19,16 @@ pub(crate) struct Writers {
     turns: Vec<u64>,
     /// The plugins that may have written what is read just now.
     names: Vec<String>,
-    last: String,
 }
 
 impl Writers {
     pub(crate) fn new(recorder: Arc<Recorder>) -> Self {
-        Self { recorder, turns: vec![0; SEATS], names: Vec::new(), last: UNKNOWN.to_owned() }
+        Self { recorder, turns: vec![0; SEATS], names: Vec::new() }
     }
 
     /// The plugin that may have written since the last look, or `?`. `on`: or since the one before that, since what
     /// is read now may have been written then.
-    pub(crate) fn look(&mut self, on: bool) -> String {
+    pub(crate) fn look(&mut self, on: bool) -> &str {
         if !on {
             self.names.clear();
         }
@@ -55,16 +54,16 @@ impl Writers {
         }
         self.names.sort();
         self.names.dedup();
-        self.last = match &self.names[..] {
-            [one] => one.clone(),
-            _ => UNKNOWN.to_owned(),
-        };
-        self.last.clone()
+        drop(generations);
+        self.last()
     }
 
     /// The one of the last look.
     pub(crate) fn last(&self) -> &str {
-        &self.last
+        match &self.names[..] {
+            [one] => one,
+            _ => UNKNOWN,
+        }
     }
 
     /// Up to here the output is in the log: a host that comes after this one begins there.

@@ -184,8 +184,7 @@ impl Driver {
         }
         let mut touched = Vec::new();
         'due: while self.tally.sent < self.due {
-            let nanos = interval.as_nanos().saturating_mul(u128::from(self.tally.sent));
-            let due = self.begun + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+            let due = self.next_due(interval);
             for _ in 0..self.peers.len() {
                 self.turn = (self.turn + 1) % self.peers.len();
                 let peer = &mut self.peers[self.turn];
@@ -200,6 +199,12 @@ impl Driver {
         touched.sort_unstable();
         touched.dedup();
         touched.into_iter().try_for_each(|number| self.flush(number))
+    }
+
+    /// When the next request of an open loop is due.
+    fn next_due(&self, interval: Duration) -> Instant {
+        let nanos = interval.as_nanos().saturating_mul(u128::from(self.tally.sent));
+        self.begun + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     fn flush(&mut self, number: usize) -> io::Result<()> {
@@ -228,8 +233,7 @@ impl Driver {
         if let Some(interval) = self.plan.interval
             && self.peers.iter().any(Peer::has_room)
         {
-            let nanos = interval.as_nanos().saturating_mul(u128::from(self.tally.sent));
-            next = next.min(self.begun + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)));
+            next = next.min(self.next_due(interval));
         }
         next
     }

@@ -18,7 +18,7 @@ use jackfield_protocol::RequestTooLarge;
 use self::drive::Driver;
 use self::report::Report;
 use self::template::Template;
-use super::call::{configured, params};
+use super::call::{params, socket};
 use super::failed;
 use super::failure::Failure;
 
@@ -134,10 +134,7 @@ pub(crate) fn bench(words: &Bench, config: Option<&Path>) -> ExitCode {
 
 fn measure(words: &Bench, config: Option<&Path>) -> Result<Report, Unmeasured> {
     let params = words.params.as_deref().map(params).transpose()?;
-    let socket = match &words.socket {
-        Some(socket) => socket.clone(),
-        None => configured(config)?,
-    };
+    let socket = socket(words.socket.as_deref(), config)?;
     let interval = words.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
     let plan = Plan {
         connections: words.connections,

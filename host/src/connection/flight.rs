@@ -120,6 +120,11 @@ impl Flights {
         Some(turn)
     }
 
+    /// Whether a sync request could have its turn now.
+    pub(super) fn has_turn(&self) -> bool {
+        self.running.is_none() && !self.lane.is_empty()
+    }
+
     fn set_waits(&mut self, key: Key, waits: bool) {
         if let Some(flight) = self.get_mut(key) {
             flight.waits = waits;

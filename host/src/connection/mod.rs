@@ -9,6 +9,7 @@ mod mailbox;
 mod moving;
 mod notable;
 mod outbox;
+mod quota;
 mod read;
 mod refusal;
 mod request;
@@ -33,6 +34,7 @@ use self::flight::Flights;
 use self::mailbox::Mailbox;
 pub(crate) use self::moving::Packed;
 use self::outbox::Outbox;
+use self::quota::Quota;
 use self::read::Framer;
 use self::thread::Buffers;
 pub(crate) use self::thread::Thread;
@@ -44,7 +46,7 @@ use crate::metrics::{Caller, Peer, Total};
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
 const READ: usize = 64 * 1024;
 
-/// How often a turn of a task reads at most before the thread's other connections have theirs.
+/// How often a turn of a task reads at most before the thread's other connections have theirs; see also [`Quota`].
 const ROUNDS: usize = 4;
 
 /// What a listener asks of its connections.
@@ -97,6 +99,8 @@ pub(crate) struct Connection {
     peer: Option<Peer>,
     /// Since when a frame has been begun and not finished, and how many bytes came since.
     frame_begun: Option<(Time, u64)>,
+    /// What is left of this turn.
+    quota: Quota,
     /// Bytes that the frame at the front of the inbox needs in all, as its peer claims.
     needed: u64,
     last_active: Time,
@@ -122,6 +126,7 @@ impl Connection {
     ) -> Self {
         let dispatcher = &thread.dispatcher;
         let rules = dispatcher.rules.load_full();
+        let now = Time::now();
         Self {
             number,
             stream,
@@ -136,8 +141,9 @@ impl Connection {
             peer: caller.peer(),
             caller,
             frame_begun: None,
+            quota: Quota::new(now),
             needed: 0,
-            last_active: Time::now(),
+            last_active: now,
             read_closed: false,
             closing: None,
             replied: false,
@@ -187,6 +193,7 @@ impl Connection {
             self.flights.hurry(now);
         }
         self.alarm.fired(now);
+        self.quota = Quota::new(now);
         let mut rounds = 0;
         let farewell = loop {
             if self.waits.as_mut().is_some_and(|opened| Pin::new(opened).poll(cx).is_ready()) {
@@ -199,6 +206,8 @@ impl Connection {
             // Looked up anew each time: what was sent after a change was told must not find what was before it.
             let table = routes.load();
             self.take_delivered(&mut buffers, now);
+            // What the turn before left of the lane.
+            self.next_turn(&mut buffers.out, now);
             self.expire(&mut buffers.out, now);
             let was_full = !self.takes_requests(&buffers.out);
             let moved = self.advance(cx, &table, &mut buffers, &mut now);
@@ -218,11 +227,11 @@ impl Connection {
             }
             // What was full may have room now: nothing else would wake this task for the bytes that wait.
             let has_room = was_full && self.takes_requests(&buffers.out);
-            if !moved && !has_room {
+            if !moved && !has_room && !self.flights.has_turn() {
                 break None;
             }
             rounds += 1;
-            if rounds == ROUNDS {
+            if rounds == ROUNDS || self.quota.is_used_up() {
                 // Polled once it wakes this task again, after the thread has looked at its other sockets.
                 let _ = pin!(tokio::task::yield_now()).poll(cx);
                 break None;
@@ -252,7 +261,7 @@ impl Connection {
         buffers: &mut Buffers,
         now: &mut Time,
     ) -> bool {
-        if self.closing.is_some() {
+        if self.closing.is_some() || self.quota.is_used_up() {
             return false;
         }
         if !self.inbox.is_empty()

@@ -160,7 +160,7 @@ impl Connection {
         consumed > 0 || self.waits.is_some()
     }
 
-    /// Takes every whole frame of `input`, as far as requests may be taken; returns how many bytes that were.
+    /// Takes every whole frame of `input`, as far as requests may be taken and the turn lasts; returns how many bytes that were.
     fn decode(
         &mut self,
         table: &Guard<Arc<Table>>,
@@ -169,7 +169,7 @@ impl Connection {
         now: &mut Time,
     ) -> usize {
         let mut at = 0;
-        while at < input.len() && self.takes_requests(out) {
+        while at < input.len() && self.takes_requests(out) && !self.quota.is_used_up() {
             match self.framer.next(&input[at..]) {
                 Piece::Frame { version, kind, payload, consumed } => {
                     self.frame_begun = None;
@@ -179,6 +179,7 @@ impl Connection {
                         return at;
                     }
                     at += consumed;
+                    self.quota.take(*now);
                 }
                 Piece::Discard { consumed } => {
                     at += consumed;
@@ -198,6 +199,7 @@ impl Connection {
                         return input.len();
                     }
                     self.refuse(out, version, &failure);
+                    self.quota.take(*now);
                 }
                 Piece::Incomplete { needed } => {
                     self.needed = needed;

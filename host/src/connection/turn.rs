@@ -48,10 +48,12 @@ impl Connection {
         self.note_flight(flight, ended, now);
     }
 
-    /// Lets sync requests have their turn until one of them runs elsewhere.
+    /// Lets sync requests have their turn until one of them runs elsewhere, or the thread's other connections are due.
     pub(super) fn next_turn(&mut self, out: &mut Vec<u8>, now: Time) {
         let mut now = now;
-        while let Some(turn) = self.flights.next_turn() {
+        while !self.quota.is_used_up()
+            && let Some(turn) = self.flights.next_turn()
+        {
             let key = match turn {
                 Turn::Reply(frame) => {
                     out.extend_from_slice(&frame);
@@ -81,6 +83,7 @@ impl Connection {
                 let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());
                 let ended = self.run_here(&target, &call.facts, &call.params, asked, out, &mut now);
                 self.ran(&flight, ended, now);
+                self.quota.take(now);
             } else {
                 self.start(key, out, now);
             }

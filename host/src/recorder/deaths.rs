@@ -52,7 +52,7 @@ pub(super) struct Book {
 pub(super) enum Judged {
     /// These are at fault, and left out from now on.
     LeftOut(LeftOut),
-    /// One of these plugins is, and which one cannot be told.
+    /// One of these plugins is, and which one cannot be told; in the order of their names.
     Undecided(Vec<String>),
 }
 
@@ -109,7 +109,11 @@ impl Book {
         let surplus = self.left_out.len().saturating_sub(KEPT);
         self.left_out.drain(..surplus);
         // Looked at anew: what is explained by now is held against nobody else.
-        let undecided: Vec<_> = self.suspects(most).into_iter().map(|(content, _)| content.plugin).collect();
+        let mut undecided: Vec<_> =
+            self.suspects(most).into_iter().map(|(content, _)| content.plugin).collect();
+        // By name, not by hash: what an operator reads does not depend on how a file was built.
+        undecided.sort_unstable();
+        undecided.dedup();
         let undecided = (!undecided.is_empty()).then_some(Judged::Undecided(undecided));
         at_fault.into_iter().map(Judged::LeftOut).chain(undecided).collect()
     }
@@ -238,6 +242,17 @@ mod tests {
         assert_eq!(after(&[&["a"], &["b"], &["a"], &["b"], &["a"], &["b"]]).0, ["a", "b"]);
         assert_eq!(after(&[&[""], &[""], &[""], &[""]]).0, [""; 0]);
         assert_eq!(after(&[&["", "a"], &["a"], &["a"]]).0, ["a"]);
+    }
+
+    #[test]
+    fn those_that_cannot_be_told_apart_are_named_in_the_order_of_their_names() {
+        let mut ran = death(&["a", "b"]);
+        ran.ran[0].plugin = "sleeps".to_owned();
+        ran.ran[1].plugin = "dies".to_owned();
+        let mut book = Book::default();
+        let judged = [(); MOST].map(|()| book.add(ran.clone(), MOST));
+        let last = vec![Judged::Undecided(vec!["dies".to_owned(), "sleeps".to_owned()])];
+        assert_eq!(judged, [vec![], vec![], last]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::peer::{
-    ASYNC_RESPONSE, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, SYNC, V1_0, envelope_with,
+    ASYNC_RESPONSE, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, SYNC, V1_0, envelope, envelope_with,
+    frame,
 };
 use crate::support::{HostProcess, until};
 
@@ -119,5 +120,38 @@ fn a_blocking_handler_delays_nobody_else() {
     others[2].result("counts.release", &Value::Null);
     for peer in &mut busy {
         peer.receive().result();
+    }
+}
+
+#[test]
+fn whoever_asks_much_at_once_has_its_thread_for_a_turn_and_not_for_all_of_it() {
+    const REQUESTS: usize = 300;
+    let config = "[timeouts]\ninline = \"10m\"";
+    let host = HostProcess::builder().plugin("counts").config(config).start();
+    let mut greedy = host.peer();
+    // Enough of them for each I/O thread to have one.
+    let mut others: Vec<_> = (0..8).map(|_| host.peer()).collect();
+    others.iter_mut().for_each(crate::support::Peer::assert_usable);
+    let one = frame(V1_0, SYNC, envelope("counts.inline", &json!({ "ms": 3 })));
+    // As they come, and from the lane that the first one holds up.
+    let mut begun = 0;
+    for first in [Value::Null, json!({ "ms": 100 })] {
+        let mut sent = one.repeat(REQUESTS);
+        if !first.is_null() {
+            sent.splice(..0, frame(V1_0, SYNC, envelope("counts.blocking", &first)));
+        }
+        let all = begun + REQUESTS + usize::from(!first.is_null());
+        greedy.send(sent);
+        let at_least = begun as u64 + 2;
+        let count = |peer: &mut crate::support::Peer| {
+            peer.result("counts.begun", &Value::Null).as_u64().expect("a number")
+        };
+        until("they run", || count(&mut others[0]) >= at_least);
+        for other in &mut others {
+            let seen = count(other);
+            assert!(seen < all as u64, "answered when all {seen} were");
+        }
+        assert_eq!(greedy.receive_all(all - begun).len(), all - begun);
+        begun = all;
     }
 }

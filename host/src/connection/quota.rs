@@ -10,7 +10,7 @@ const FRAMES: u32 = 512;
 
 /// How long a turn runs inline methods: long beside the few microseconds that a turn costs by itself, short beside
 /// what a client notices. A method that takes longer has the turn for itself.
-const LENGTH: Duration = Duration::from_micros(250);
+const LENGTH: Duration = Duration::from_micros(500);
 
 /// What is left of a turn.
 #[derive(Debug)]

@@ -5,11 +5,15 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::json;
 
-use crate::support::footprint::{assert_settles, at_rest};
+use crate::support::footprint::{assert_settles_within, at_rest};
 use crate::support::peer::{
     ASYNC_REQUEST, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame, header,
 };
 use crate::support::{HostProcess, is_soak, until};
+
+/// What an allocator may keep more of one time than of another, in KiB: how many of those clients were there at once, each
+/// with a MiB, is up to chance. The long run has sixty times as many of them, and the same bound.
+const KEPT: usize = 4096;
 
 fn rounds() -> usize {
     if is_soak() { 10_000 } else { 160 }
@@ -67,7 +71,7 @@ fn clients_that_end_anywhere_leave_nothing() {
     let deaf = (2 * rounds() / 4) as u64;
     until("each of them is counted", || host.count("abandoned") >= deaf);
     until("nothing is in flight", || host.count("in_flight") == 0);
-    assert_settles(host.pid(), &before);
+    assert_settles_within(host.pid(), &before, KEPT);
     assert_eq!(host.count("buffered_bytes"), 0);
     host.peer().assert_usable();
 }
@@ -75,12 +79,22 @@ fn clients_that_end_anywhere_leave_nothing() {
 #[test]
 fn a_client_that_does_nothing_and_one_that_only_connects() {
     let host = HostProcess::with(&[]);
-    host.peer().assert_usable();
+    let connect = || {
+        for _ in 0..rounds() {
+            drop(UnixStream::connect(host.socket()).expect("the host takes connections"));
+        }
+        // Those that still wait in the queue are too many for a while.
+        until("there is room again", || {
+            let mut peer = host.peer();
+            peer.ask("system.ping", &json!(null));
+            peer.receive().kind == SYNC
+        });
+    };
+    connect();
     let before = at_rest(host.pid());
-    for _ in 0..rounds() {
-        drop(UnixStream::connect(host.socket()).expect("the host takes connections"));
-    }
-    assert_settles(host.pid(), &before);
+    connect();
+    // How many of them there were at once is up to chance, too: a leak of each would be more in the long run.
+    assert_settles_within(host.pid(), &before, 4 * KEPT);
     host.peer().assert_usable();
 }
 

@@ -1,5 +1,6 @@
 //! The host inside another program: the example is compiled and run as its users would.
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -43,9 +44,9 @@ impl Embedded {
         let mut child = command.spawn().expect("the example starts");
         let log = Log::follow(child.stderr.take().expect("its stderr is a pipe"));
         let mut this = Self { child, log, scratch };
-        // It logs nothing of being ready: its socket is there, or it has ended.
+        // It logs nothing of being ready: its socket takes connections, or it has ended.
         until("it serves", || {
-            this.socket().exists() || this.child.try_wait().is_ok_and(|ended| ended.is_some())
+            UnixStream::connect(this.socket()).is_ok() || this.child.try_wait().is_ok_and(|ended| ended.is_some())
         });
         this
     }

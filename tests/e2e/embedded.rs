@@ -46,7 +46,8 @@ impl Embedded {
         let mut this = Self { child, log, scratch };
         // It logs nothing of being ready: its socket takes connections, or it has ended.
         until("it serves", || {
-            UnixStream::connect(this.socket()).is_ok() || this.child.try_wait().is_ok_and(|ended| ended.is_some())
+            UnixStream::connect(this.socket()).is_ok()
+                || this.child.try_wait().is_ok_and(|ended| ended.is_some())
         });
         this
     }

@@ -10,7 +10,8 @@ use super::section::Section;
 pub struct Io {
     /// How long a thread that has just been asked something looks for more before it sleeps, 0 to 10 ms; zero: not at
     /// all. Waking a thread costs more than a small request, so this is what makes one client that waits for each
-    /// reply fast. A thread for which it does not pay does it ever more seldom, and an idle one never. Default 50 us:
+    /// reply fast. A thread for which it does not pay does it ever more seldom, and an idle one never; half of the cores
+    /// at most are used for it. Default 50 us:
     /// shorter misses the client's next request, longer finds hardly more.
     pub spin: Duration,
 }

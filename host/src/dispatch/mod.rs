@@ -68,6 +68,8 @@ pub(crate) struct Dispatcher {
     /// Operators' requests in flight.
     pub(crate) operators_in_flight: Arc<Permits>,
     pub(crate) budget: Arc<Budget>,
+    /// I/O threads that stay awake for the next request: half of the cores at most, and one in any case.
+    pub(crate) looking: Arc<Permits>,
 }
 
 /// How many connections operators have open at once, and requests in flight: commands typed by people, and those who
@@ -78,6 +80,7 @@ impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
     pub(crate) fn new(rules: Rules, recorder: Arc<Recorder>) -> Arc<Self> {
         let limits = rules.limits.clone();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(Table::empty()),
             admin: ArcSwap::from_pointee(Table::empty()),
@@ -88,6 +91,7 @@ impl Dispatcher {
             operators: Permits::new(OPERATORS),
             operators_in_flight: Permits::new(OPERATORS),
             budget: Budget::new(limits.buffers),
+            looking: Permits::new((cores / 2).max(1)),
             rules: ArcSwap::from_pointee(rules),
             doors: Doors::new(),
             metrics: Arc::default(),

@@ -4,7 +4,8 @@
 //! clients who wait for each reply most of a request's time is waking. Looking on pays only while it finds something,
 //! and takes nothing from anybody only while the core has nothing else to run. So it is done again at once where it
 //! found more, and after ever more requests without it where it found nothing, as with a client that thinks for longer
-//! or needs this very core, and where the system took the core away meanwhile.
+//! or needs this very core, and where the system took the core away meanwhile. Half of the cores at most are looked on
+//! with at once: who asks needs some, too, and with many clients a thread seldom sleeps long anyway.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -28,7 +29,10 @@ pub(super) async fn spin(thread: Rc<Thread>) {
     loop {
         thread.stir.after(rest).await;
         let length = thread.dispatcher.rules.load().io.spin;
-        let found = if length.is_zero() { 0 } else { look(&thread, length).await };
+        let found = match thread.dispatcher.looking.take() {
+            Some(_permit) if !length.is_zero() => look(&thread, length).await,
+            _ => 0,
+        };
         rest = if found >= WORTH_IT { 1 } else { (rest * 2).min(LONGEST_REST) };
     }
 }
@@ -129,14 +133,34 @@ mod tests {
         });
     }
 
+    /// Whether the thread looks on, once that is due.
+    async fn looks_on(thread: &Thread) -> bool {
+        let rests = rest(thread).await;
+        (0..rests).for_each(|_| thread.stir.note());
+        yield_now().await;
+        yield_now().await;
+        thread.stir.awaited().is_none()
+    }
+
+    /// So long that it is not over before it is looked at.
+    const LONG: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn beyond_half_of_the_cores_nothing_is_looked_for() {
+        on_a_thread(LONG, |thread| async move {
+            let others: Vec<_> = std::iter::from_fn(|| thread.dispatcher.looking.take()).collect();
+            assert!(!looks_on(&thread).await);
+            drop(others);
+            assert!(looks_on(&thread).await);
+            assert_eq!(thread.dispatcher.looking.held(), 1);
+        });
+    }
+
     #[test]
     fn without_it_nothing_is_looked_for() {
         on_a_thread(Duration::ZERO, |thread| async move {
-            for rests in [1, 2, 4] {
-                assert_eq!(rest(&thread).await, rests);
-                (0..rests).for_each(|_| thread.stir.note());
-                thread.stir.note();
-                thread.stir.note();
+            for _ in 0..3 {
+                assert!(!looks_on(&thread).await);
             }
         });
     }

@@ -260,7 +260,7 @@ fn close(out: &mut Vec<u8>, framing: Framing, start: usize, limit: FrameLimit) -
     Ok(())
 }
 
-/// Writes `text` as a JSON string.
+/// Writes `text` as a JSON string, with the short escapes where there are any, as serde_json and PHP do.
 fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     for part in text.as_bytes().split_inclusive(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F)) {
@@ -275,6 +275,8 @@ fn write_string(out: &mut Vec<u8>, text: &str) {
             Some(b'\n') => out.extend_from_slice(b"\\n"),
             Some(b'\r') => out.extend_from_slice(b"\\r"),
             Some(b'\t') => out.extend_from_slice(b"\\t"),
+            Some(0x08) => out.extend_from_slice(b"\\b"),
+            Some(0x0C) => out.extend_from_slice(b"\\f"),
             Some(byte) => {
                 // Writing to a Vec has no error to give.
                 let _ = write!(out, "\\u{byte:04x}");

@@ -15,6 +15,7 @@ mod containment;
 mod crowds;
 mod deaths;
 mod dev;
+mod differential;
 mod documents;
 mod embedded;
 mod envelope;

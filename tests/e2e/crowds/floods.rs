@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::support::bystander::assert_no_worse;
 use crate::support::footprint::{assert_settles, assert_settles_within, at_rest, cpu_time};
 use crate::support::ledger::Ledger;
+use crate::support::noise::Noise;
 use crate::support::peer::{HEARTBEAT, PARSE_ERROR, SYNC, V1_0, V1_1, envelope, frame, take_frame};
 use crate::support::{CEILING, HostProcess, is_soak, until};
 
@@ -20,48 +21,27 @@ use crate::support::{CEILING, HostProcess, is_soak, until};
 const PIECE: usize = 32 * 1024;
 const PIECES: usize = 16;
 
-/// Bytes that mean nothing, the same in each run (xorshift).
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).expect("less than a usize")
-    }
-
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).take(count).collect()
-    }
-
-    /// What one connection sends, of the given sort.
-    fn piece(&mut self, sort: usize) -> Vec<u8> {
-        match sort {
-            // Nothing but noise; noise in frames; noise in lines; requests of which a few bits are wrong; headers alone.
-            0 | 2 => self.bytes(PIECE),
-            1 => frame(V1_0, SYNC, self.bytes(PIECE - 7)),
-            3 => {
-                let mut whole =
-                    frame(V1_1, SYNC, envelope("system.echo", &json!("x".repeat(500)))).repeat(60);
-                for _ in 0..30 {
-                    let (at, bit) = (self.below(whole.len()), self.below(8));
-                    whole[at] ^= 1 << bit;
-                }
-                whole
+/// What one connection sends, of the given sort.
+fn piece(noise: &mut Noise, sort: usize) -> Vec<u8> {
+    match sort {
+        // Nothing but noise; noise in frames; noise in lines; requests of which a few bits are wrong; headers alone.
+        0 | 2 => noise.bytes(PIECE),
+        1 => frame(V1_0, SYNC, noise.bytes(PIECE - 7)),
+        3 => {
+            let mut whole = frame(V1_1, SYNC, envelope("system.echo", &json!("x".repeat(500)))).repeat(60);
+            for _ in 0..30 {
+                let (at, bit) = (noise.below(whole.len()), noise.below(8));
+                whole[at] ^= 1 << bit;
             }
-            _ => {
-                let mut headers = self.bytes(PIECE / 7 * 7);
-                for header in headers.chunks_mut(7) {
-                    let kind = 1 + header[5] % 5;
-                    header[..5].copy_from_slice(&[1, 0, kind, 0, 0]);
-                }
-                headers
+            whole
+        }
+        _ => {
+            let mut headers = noise.bytes(PIECE / 7 * 7);
+            for header in headers.chunks_mut(7) {
+                let kind = 1 + header[5] % 5;
+                header[..5].copy_from_slice(&[1, 0, kind, 0, 0]);
             }
+            headers
         }
     }
 }
@@ -108,7 +88,7 @@ fn flood_at(
         let Ok(stream) = UnixStream::connect(socket) else { continue };
         stream.set_nonblocking(true).expect("a socket that does not block");
         for _ in 0..PIECES {
-            let piece = noise.as_deref_mut().map_or_else(|| orderly.clone(), |noise| noise.piece(sort));
+            let piece = noise.as_deref_mut().map_or_else(|| orderly.clone(), |noise| piece(noise, sort));
             sent += piece.len() as u64;
             if !send(&stream, &piece, stopped) {
                 break;
@@ -129,7 +109,7 @@ impl Flooding {
         let stopped = Arc::new(AtomicBool::new(false));
         let (told, binary, lines) = (Arc::clone(&stopped), host.socket(), host.path("run/lines.sock"));
         let thread = thread::spawn(move || {
-            let mut noise = garbage.then_some(Noise(0x1234_5678_9abc_def1));
+            let mut noise = garbage.then_some(Noise::new(0x1234_5678_9abc_def1));
             flood_at(&binary, &lines, noise.as_mut(), u64::MAX, &told)
         });
         Self { stopped, thread: Some(thread) }
@@ -154,7 +134,7 @@ fn host() -> HostProcess {
 fn garbage_leaves_nothing_and_keeps_nobody_up() {
     let most = if is_soak() { 4 << 30 } else { 32 << 20 };
     let host = host();
-    let (mut noise, go_on) = (Noise(0x9e37_79b9_7f4a_7c15), AtomicBool::new(false));
+    let (mut noise, go_on) = (Noise::new(0x9e37_79b9_7f4a_7c15), AtomicBool::new(false));
     // Once before: what the allocator keeps of it is no leak.
     flood(&host, Some(&mut noise), 8 << 20, &go_on);
     let before = at_rest(host.pid());
@@ -173,7 +153,7 @@ fn garbage_leaves_nothing_and_keeps_nobody_up() {
 #[test]
 fn each_frame_of_garbage_has_its_answer() {
     let host = host();
-    let (mut peer, mut noise) = (host.peer(), Noise(7));
+    let (mut peer, mut noise) = (host.peer(), Noise::new(7));
     for round in 0..200 {
         let mut payload = noise.bytes(1 + round);
         // No white space and no digit: what cannot become JSON, whatever follows.

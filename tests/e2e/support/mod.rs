@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod ledger;
 pub(crate) mod line_peer;
 pub(crate) mod log;
+pub(crate) mod noise;
 pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod pseudo_terminal;

@@ -206,3 +206,32 @@ fn a_flood_has_an_end_is_counted_and_harms_nobody() {
     host.peer().result("services.log", &json!({ "level": "error", "line": "of another kind" }));
     host.wait_for_log("of another kind");
 }
+
+/// Far more lines than a pipe holds, and nobody reads them: requests are answered all the same.
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody() {
+    let host = host(&["counts"], "json", "debug", "");
+    let address = address(&host);
+    let unread = host.unread_log();
+    let mut peer = host.peer();
+    for number in 0..2000 {
+        assert_eq!(peer.result("system.echo", &json!(number)), number);
+    }
+    let dropped = || Scrape::of(&address).value("ipc_log_dropped_total", &[]);
+    let first = dropped();
+    assert!(first > 0, "they would fit into a pipe");
+    // A second later it says so, in vain.
+    until("it has tried to tell", || dropped() > first);
+    let dropped = dropped();
+    drop(unread);
+    let told = host.wait_for_log("whoever reads the log had stopped reading");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert!(told["dropped"].as_u64() >= Some(dropped), "{told}");
+    // What was written is whole, line by line; and what comes now is written.
+    for line in host.log_lines() {
+        assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+    }
+    ask(&mut peer, SYNC, "after", "counts.blocking");
+    peer.receive();
+    host.wait_for_log("\"after\"");
+}

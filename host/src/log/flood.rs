@@ -1,4 +1,5 @@
-//! So many lines of one kind in a second, and no more: the rest is counted, and one line says how many they were.
+//! So many lines of one kind in a second, and no more: the rest is counted, and one line says how many they were. Lines
+//! that nobody read are counted here as well.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -26,7 +27,7 @@ const WHILE: Duration = Duration::from_secs(1);
 /// Lines that were counted and not written, in this process.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// How many lines this process has counted and not written, for there were too many.
+/// How many lines this process has counted and not written, for there were too many or nobody read them.
 pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
@@ -50,7 +51,11 @@ struct Lately {
 #[derive(Default)]
 struct Shared {
     kinds: Mutex<HashMap<Kind, Lately>>,
-    /// Told when the first line is dropped.
+    /// Lines for which their reader left no room.
+    unread: AtomicU64,
+    /// As many of them as somebody was told of.
+    unread_told: AtomicU64,
+    /// Told when a line is dropped.
     drops: Notify,
 }
 
@@ -121,8 +126,34 @@ impl Flood {
         false
     }
 
-    /// One line for each kind of which lines were dropped since the last time.
+    /// Counts a line that could not be written, for its reader does not read.
+    pub(super) fn unread(&self) {
+        self.0.unread.fetch_add(1, Ordering::Relaxed);
+        DROPPED.fetch_add(1, Ordering::Relaxed);
+        self.0.drops.notify_one();
+    }
+
+    fn tell_unread(&self) {
+        let unread = self.0.unread.load(Ordering::Relaxed);
+        let dropped = unread - self.0.unread_told.load(Ordering::Relaxed);
+        if dropped == 0 {
+            return;
+        }
+        tracing::warn!(dropped, "lines were not written: whoever reads the log had stopped reading");
+        // Nor was this one, it may be: then it is told again.
+        if self.0.unread.load(Ordering::Relaxed) == unread {
+            self.0.unread_told.store(unread, Ordering::Relaxed);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn unread_lines(&self) -> u64 {
+        self.0.unread.load(Ordering::Relaxed)
+    }
+
+    /// One line for each kind of which lines were dropped since the last time, and one for those that nobody read.
     pub(super) fn tell(&self) {
+        self.tell_unread();
         let mut told = Vec::new();
         for (kind, lately) in self.lock().iter_mut().filter(|(_, lately)| lately.dropped > 0) {
             told.push((kind.clone(), std::mem::take(&mut lately.dropped), lately.metadata));

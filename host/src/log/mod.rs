@@ -2,6 +2,8 @@
 
 mod clean;
 mod flood;
+mod patient;
+
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::sync::Mutex;
@@ -16,6 +18,7 @@ pub(crate) use self::flood::{OF_PLUGINS, dropped};
 
 use self::clean::Cleaned;
 use self::flood::Flood;
+use self::patient::Patient;
 use crate::config::{Format, Level, Log};
 
 /// Why the log could not be set up.
@@ -78,9 +81,10 @@ fn filter_of(level: Level) -> LevelFilter {
 /// # Errors
 /// No journal, or a subscriber that is there already.
 pub fn start(log: &Log) -> Result<Logging, LogError> {
+    let flood = Flood::default();
     let stderr = || {
         let copy = std::io::stderr().as_fd().try_clone_to_owned().map_err(LogError::Descriptor);
-        copy.map(|copy| Mutex::new(File::from(copy)))
+        copy.map(|copy| Mutex::new(Patient::new(File::from(copy), flood.clone())))
     };
     let layer = match log.format {
         Format::Text => {
@@ -94,7 +98,6 @@ pub fn start(log: &Log) -> Result<Logging, LogError> {
         }
     };
     let (filter, handle) = reload::Layer::new(filter_of(log.level));
-    let flood = Flood::default();
     let cleaned = Cleaned { inner: layer, flood: flood.clone() };
     registry().with(cleaned.with_filter(filter)).try_init()?;
     Ok(Logging { level: handle, flood })

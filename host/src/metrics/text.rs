@@ -255,7 +255,7 @@ fn plugins(page: &mut Page, snapshot: &Snapshot, gauges: &Gauges) {
 fn host(page: &mut Page, gauges: &Gauges) {
     page.counter(
         "ipc_log_dropped_total",
-        "Log lines that were counted and not written, for there were too many.",
+        "Log lines that were counted and not written: too many, or nobody read them.",
     )
     .sample(&[], gauges.log_dropped);
     let uptime = Seconds(gauges.uptime.as_nanos());

@@ -179,6 +179,11 @@ impl HostProcess {
         self.log.text().contains(text)
     }
 
+    /// Its log is not read until what this gives back is dropped.
+    pub(crate) fn unread_log(&self) -> impl Drop + '_ {
+        self.log.unread()
+    }
+
     /// The first log line that contains `text`, when there is one.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, text: &str) -> String {

@@ -41,6 +41,11 @@ impl Log {
         Self { shared, reader: Some(reader) }
     }
 
+    /// Nothing more is read, nor can be asked for, until what this gives back is dropped.
+    pub(crate) fn unread(&self) -> impl Drop + '_ {
+        self.shared.state.lock().unwrap()
+    }
+
     /// Everything so far.
     pub(crate) fn text(&self) -> String {
         self.shared.state.lock().unwrap().lines.join("\n")

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::Instant;
 
 use jackfield_plugin_api::Methods;
@@ -42,7 +41,6 @@ pub struct Builder {
     prober: Prober,
     locals: Vec<LocalPlugin>,
     names: BTreeSet<String>,
-    threads: usize,
     inherited: Inherited,
     reloads: Option<UnboundedSender<ReloadAsked>>,
     captures_output: bool,
@@ -53,10 +51,9 @@ impl Builder {
     /// in a process of their own before this one, and that process is this program, started once more.
     #[must_use]
     pub fn new(config: Config, entry: &Entry) -> Self {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
         let prober = Prober::this_program(entry);
         let (locals, names, inherited) = (Vec::new(), BTreeSet::new(), Inherited::default());
-        Self { config, prober, locals, names, threads, inherited, reloads: None, captures_output: false }
+        Self { config, prober, locals, names, inherited, reloads: None, captures_output: false }
     }
 
     /// Adds methods that are part of this program, as the plugin `name`. `[plugin.NAME]` and `[[route]]` apply to it
@@ -75,13 +72,6 @@ impl Builder {
         }
         self.locals.push(LocalPlugin::new(name, state, methods));
         Ok(self)
-    }
-
-    /// How many threads serve connections; as many as there are processors unless this says otherwise. At least 1.
-    #[must_use]
-    pub fn io_threads(mut self, threads: usize) -> Self {
-        self.threads = threads.max(1);
-        self
     }
 
     /// Serves these sockets, where they belong to a listener or to the operators, instead of binding new ones.
@@ -116,7 +106,7 @@ impl Builder {
     /// # Errors
     /// A socket that cannot be bound, or threads that cannot be had; nothing is left behind.
     pub fn start(self) -> Result<Host, StartError> {
-        let Self { config, prober, locals, threads, inherited, reloads, captures_output, .. } = self;
+        let Self { config, prober, locals, inherited, reloads, captures_output, .. } = self;
         let claims = Claims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let recorder = Recorder::open(&config.plugins.deaths)?;
         let dispatcher = Dispatcher::new(Rules::of(&config), Arc::clone(&recorder));
@@ -131,7 +121,7 @@ impl Builder {
         let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
         let endpoint = config.metrics.listen.as_ref().map(Endpoint::bind).transpose()?;
         let control = Control::start(endpoint, Arc::clone(&dispatcher))?;
-        let server = Server::start(threads, &dispatcher)?;
+        let server = Server::start(config.io.threads, &dispatcher)?;
         let (orders, received) = Orders::channel();
         let nursery = Nursery::new(calls, Arc::clone(&recorder));
         let mut plugins = Plugins::new(config, prober, nursery, &dispatcher, &orders, server.turnover());

@@ -68,7 +68,8 @@ fn the_defaults_are_the_documented_ones() {
     let Limits { frame, connections, in_flight, in_flight_per_connection, buffers } = config.limits;
     assert_eq!((frame, buffers), (16 * 1024 * 1024, 256 * 1024 * 1024));
     assert_eq!((connections, in_flight, in_flight_per_connection), (4096, 16384, 1024));
-    assert_eq!(config.io.spin.as_micros(), 50);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!((config.io.threads, config.io.spin.as_micros()), ((cores / 2).max(1), 50));
     let Timeouts { request, frame, write, idle, inline, drain } = config.timeouts;
     assert_eq!(inline.as_millis(), 100);
     assert_eq!([request, frame, write, idle, drain].map(|timeout| timeout.as_secs()), [30, 5, 10, 300, 30]);
@@ -159,6 +160,7 @@ write = "90s"
 idle = "1h"
 drain = "250ms"
 [io]
+threads = 7
 spin = "0us"
 [plugins]
 directory = "/usr/lib/jackfield"
@@ -209,7 +211,7 @@ format = "journald"
         ..Timeouts::default()
     };
     assert_eq!(config.timeouts, timeouts);
-    assert_eq!(config.io.spin, Duration::ZERO);
+    assert_eq!(config.io, Io { threads: 7, spin: Duration::ZERO });
     assert_eq!(
         config.plugins,
         Plugins {
@@ -226,7 +228,7 @@ format = "journald"
         threads: 256,
         queue: 1,
         settings,
-        place: Place { line: 29, column: 1 },
+        place: Place { line: 30, column: 1 },
         ..PluginConfig::default()
     };
     assert_eq!(config.plugin, [("a-1_B".to_owned(), plugin)].into());
@@ -235,7 +237,7 @@ format = "journald"
         max_in_flight: Some(3),
         enabled: false,
         allow: Some(Arc::new(Allow::new([], [0]))),
-        place: Place { line: 33, column: 1 },
+        place: Place { line: 34, column: 1 },
         ..Route::to(Pattern::Exact("a.b".to_owned()), "a-1_B")
     };
     assert_eq!(config.routes, [route]);

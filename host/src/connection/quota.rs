@@ -32,6 +32,11 @@ impl Quota {
         self.used_up = self.frames == 0 || now >= self.until;
     }
 
+    /// How many frames may still be taken.
+    pub(super) fn frames(&self) -> u32 {
+        self.frames
+    }
+
     /// Whether what is left must wait for the next turn.
     pub(super) fn is_used_up(&self) -> bool {
         self.used_up

@@ -16,6 +16,10 @@ use crate::clock::Time;
 use crate::dispatch::{Failure, Scarce, Table};
 use crate::metrics::Total;
 
+/// Frames of one read that are few: with more of them, waking the thread for them is shared by so many that staying
+/// awake for the next ones is not worth it.
+const FEW: u32 = 4;
+
 /// Frames out of bytes, in whichever framing the listener speaks.
 pub(super) enum Framer {
     Binary(Decoder),
@@ -114,13 +118,13 @@ impl Connection {
             self.inbox = BytesMut::new();
             return true;
         }
-        self.thread.stir.note();
         *now = Time::now();
         self.last_active = *now;
         self.thread.cells.add(Total::BytesIn, count as u64);
         if let Some((_, bytes)) = &mut self.frame_begun {
             *bytes += count as u64;
         }
+        let before = self.quota.frames();
         if self.inbox.is_empty() {
             let read = std::mem::take(&mut buffers.read);
             let consumed = self.decode(table, &read, &mut buffers.out, now);
@@ -131,6 +135,9 @@ impl Connection {
                 self.inbox.extend_from_slice(&buffers.read);
             }
             self.decode_inbox(table, buffers, now);
+        }
+        if before - self.quota.frames() <= FEW {
+            self.thread.stir.note();
         }
         true
     }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
-/// Counts the reads of one thread that brought something, and wakes one waiter at the one it waits for.
+/// Counts the reads of one thread that brought a little, and wakes one waiter at the one it waits for.
 pub(crate) struct Stir {
     count: Cell<u64>,
     /// The count at which `waiter` is woken.

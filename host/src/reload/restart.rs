@@ -10,6 +10,7 @@ pub(super) fn tell(before: &Config, after: &Config) {
         ("plugins.directory", before.plugins.directory != after.plugins.directory),
         ("[plugins.deaths]", before.plugins.deaths != after.plugins.deaths),
         ("metrics.listen", before.metrics != after.metrics),
+        ("io.threads", before.io.threads != after.io.threads),
         ("log.format", before.log.format != after.log.format),
     ];
     for (part, _) in parts.into_iter().filter(|(_, differs)| *differs) {

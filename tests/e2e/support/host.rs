@@ -19,6 +19,9 @@ use super::wait::{until_some, within};
 /// Marks the processes of one host, its children included.
 const MARK: &str = "JACKFIELD_TEST_HOST";
 
+/// More than one thread that serves connections, whatever the machine: what goes wrong between them is to be seen.
+const IO: &str = "\n[io]\nthreads = 2\n";
+
 /// How long a host that a test dropped may answer what is in flight, before it is told a second time.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -70,7 +73,10 @@ impl HostBuilder {
 
     /// Starts the host and does not wait.
     pub(crate) fn spawn(self) -> HostProcess {
-        let Self { scratch, config, variables } = self;
+        let Self { scratch, mut config, variables } = self;
+        if !config.contains("[io]") {
+            config.push_str(IO);
+        }
         scratch.write("config.toml", &config);
         let (child, log) = spawn(&scratch, &variables);
         HostProcess { child, log, scratch, variables, ended: None, killed: false }

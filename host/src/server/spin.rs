@@ -4,8 +4,8 @@
 //! clients who wait for each reply most of a request's time is waking. Looking on pays only while it finds something,
 //! and takes nothing from anybody only while the core has nothing else to run. So it is done again at once where it
 //! found more, and after ever more requests without it where it found nothing, as with a client that thinks for longer
-//! or needs this very core, and where the system took the core away meanwhile. Half of the cores at most are looked on
-//! with at once: who asks needs some, too, and with many clients a thread seldom sleeps long anyway.
+//! or needs this very core, where the system took the core away meanwhile, and where the thread has so much to do that it
+//! would not have slept. Half of the cores at most are looked on with at once: who asks needs some, too.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,6 +19,9 @@ use crate::connection::Thread;
 const LONGEST_REST: u64 = 4096;
 /// As often as that it must have found something to be tried again at once: once can be chance.
 const WORTH_IT: u64 = 4;
+/// So many finds are judged together: a thread that looked in vain less than twice for each of them would hardly have
+/// slept, and looking only costs it. With one client that waits for its replies it is six times and more.
+const JUDGED: u64 = 64;
 /// How often it is asked whether the core was taken away.
 const ASK: Duration = Duration::from_millis(1);
 
@@ -37,18 +40,28 @@ pub(super) async fn spin(thread: Rc<Thread>) {
     }
 }
 
-/// Looks until nothing has come for so long, or somebody else needed the core; gives back how often something did.
+/// Looks until nothing has come for so long; gives back how often something did. At once, and with nothing, when
+/// somebody else needs the core or the thread has enough to do without.
 async fn look(thread: &Thread, length: Duration) -> u64 {
     let (taken_away, begun) = (preemptions(), thread.stir.count());
     let mut count = begun;
     let mut now = Time::now();
     let (mut until, mut ask) = (now.after(length), now.after(ASK));
+    let (mut in_vain, mut judged) = (0, begun);
     while now < until {
         tokio::task::yield_now().await;
         now = Time::now();
         if thread.stir.count() != count {
             count = thread.stir.count();
             until = now.after(length);
+            if count - judged >= JUDGED {
+                if in_vain < 2 * (count - judged) {
+                    return 0;
+                }
+                (in_vain, judged) = (0, count);
+            }
+        } else {
+            in_vain += 1;
         }
         if now >= ask {
             ask = now.after(ASK);
@@ -153,6 +166,24 @@ mod tests {
             drop(others);
             assert!(looks_on(&thread).await);
             assert_eq!(thread.dispatcher.looking.held(), 1);
+        });
+    }
+
+    #[test]
+    fn a_thread_that_is_busy_without_it_does_not_look() {
+        on_a_thread(LONG, |thread| async move {
+            // Beside the looking on the same queue: between two looks there is always something.
+            let busy = tokio::task::spawn_local(async move {
+                let mut rested = 0;
+                for _ in 0..100 * JUDGED {
+                    rested += u64::from(thread.stir.awaited().is_some());
+                    thread.stir.note();
+                    yield_now().await;
+                }
+                rested
+            });
+            let rested = busy.await.unwrap();
+            assert!(rested > 50 * JUDGED, "it looked on for all but {rested} requests");
         });
     }
 

@@ -103,8 +103,12 @@ fn the_slow_and_the_failed_are_kept_with_who_asked_and_where_the_time_went() {
     let log = json_of(&host, "slowlog");
     let (slow, failed) = (&log["slow"], &log["failed"]);
     let (first, second) = (row(slow, "id", "first"), row(slow, "id", "second"));
-    assert_eq!(slow[0], *first, "the slowest first");
     let of = |entry: &Value, name: &str| entry[name].as_u64().unwrap_or_else(|| panic!("{name} of {entry}"));
+    // Which of the two that is, is the machine's affair.
+    let took = |entry: &Value| of(entry, "queued_us") + of(entry, "ran_us");
+    let slow_rows = slow.as_array().expect("rows");
+    assert!(slow_rows.is_sorted_by(|one, next| took(one) >= took(next)), "the slowest first: {slow}");
+    assert!(slow_rows[..2].contains(first) && slow_rows[..2].contains(second), "{slow}");
     assert!(of(first, "ran_us") >= 200_000 && of(first, "ran_us") > of(first, "queued_us"), "{first}");
     assert!(of(second, "queued_us") > of(second, "ran_us"), "{second}");
     for entry in [first, second] {

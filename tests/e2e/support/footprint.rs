@@ -29,13 +29,13 @@ impl Footprint {
         }
     }
 
-    /// Whether `self` is no more than `before`, but for 2 % and what an allocator keeps for next time: two arenas of
-    /// a few mappings each, and a MiB of free memory. Descriptors and threads are counted to the last one.
+    /// Whether `self` is no more than `before`, but for 2 % and what an allocator keeps for next time: some arenas of
+    /// a few mappings each, of which it makes one more whenever two threads meet in one, and a MiB of free memory. Descriptors and threads are counted to the last one.
     pub(crate) fn is_back_to(&self, before: &Self) -> bool {
         let about = |now: usize, before: usize, slack: usize| now <= before + before / 50 + slack;
         self.descriptors <= before.descriptors
             && self.threads <= before.threads
-            && about(self.mappings, before.mappings, 8)
+            && about(self.mappings, before.mappings, 16)
             && about(self.resident, before.resident, 1024)
     }
 }
@@ -134,7 +134,7 @@ mod tests {
         };
         assert!(!more(|after| after.descriptors += 1));
         assert!(!more(|after| after.threads += 1));
-        assert!(!more(|after| after.mappings += 13));
+        assert!(!more(|after| after.mappings += 21));
         assert!(!more(|after| after.resident += 1225));
     }
 }

@@ -54,7 +54,7 @@ test:
 	@scripts/need --wanted systemd cargo-deb
 	$(CARGO) test --workspace
 	@# The seeds of the fuzz targets, which are a workspace of their own.
-	$(CARGO) test --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)/fuzz --quiet
+	$(CARGO) test --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)/fuzz --quiet
 	JACKFIELD_NO_SKIPS=1 clients/php/run-tests.sh
 
 soak:

@@ -16,16 +16,20 @@ pub struct Io {
     /// How long a thread that has just been asked something looks for more before it sleeps, 0 to 10 ms; zero: not at
     /// all. Waking a thread costs more than a small request, so this is what makes one client that waits for each
     /// reply fast. A thread for which it does not pay does it ever more seldom, and an idle one never; half of the cores
-    /// at most are used for it. Default 50 us:
-    /// shorter misses the client's next request, longer finds hardly more.
+    /// at most are used for it. Default 50 us: shorter misses the client's next request, longer finds hardly more.
     pub spin: Duration,
 }
 
 impl Default for Io {
     fn default() -> Io {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        Io { threads: (cores / 2).max(1), spin: Duration::from_micros(50) }
+        Io { threads: half_of_the_cores(), spin: Duration::from_micros(50) }
     }
+}
+
+/// Half of the cores that this process may use, and one in any case: clients have the others.
+pub(crate) fn half_of_the_cores() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    (cores / 2).max(1)
 }
 
 /// More threads than any machine this runs on has use for.

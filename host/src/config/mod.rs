@@ -34,6 +34,7 @@ pub use admin::Admin;
 pub use allow::Allow;
 pub use fault::{Fault, Faults, NotFound};
 pub use io::Io;
+pub(crate) use io::half_of_the_cores;
 pub use keys::{KeyId, TrustedKey};
 pub use limits::{Limits, Timeouts};
 pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};

@@ -206,9 +206,9 @@ impl Connection {
             // Looked up anew each time: what was sent after a change was told must not find what was before it.
             let table = routes.load();
             self.take_delivered(&mut buffers, now);
-            // What the turn before left of the lane.
-            self.next_turn(&mut buffers.out, now);
             self.expire(&mut buffers.out, now);
+            // Behind the one that has just ended, and what the turn before left.
+            self.next_turn(&mut buffers.out, now);
             let was_full = !self.takes_requests(&buffers.out);
             let moved = self.advance(cx, &table, &mut buffers, &mut now);
             let adds = !self.outbox.is_empty() && !buffers.out.is_empty();

@@ -263,7 +263,7 @@ impl Connection {
             rest = &rest[consumed..];
         }
         self.frame_begun = decoder.is_discarding().then_some((now, 0));
-        self.refuse_unread(out, header, &failure, now);
+        self.refuse_unread(out, header, &failure);
     }
 
     /// Tells the peer what is wrong, and closes once it is told.

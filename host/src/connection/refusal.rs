@@ -68,12 +68,9 @@ impl Connection {
     }
 
     /// Answers a frame whose payload is not read: its id will never be known.
-    pub(super) fn refuse_unread(&mut self, out: &mut Vec<u8>, header: Header, failure: &Failure, now: Time) {
+    pub(super) fn refuse_unread(&mut self, out: &mut Vec<u8>, header: Header, failure: &Failure) {
         match header.kind {
-            Kind::Sync => {
-                self.fail(AskedFor::UNKNOWN, header.version, Kind::Sync, None, failure, out);
-                self.next_turn(out, now);
-            }
+            Kind::Sync => self.fail(AskedFor::UNKNOWN, header.version, Kind::Sync, None, failure, out),
             Kind::AsyncRequest => {
                 let kind = Kind::AsyncResponse;
                 self.fail(AskedFor::UNKNOWN, header.version, kind, None, failure, out);

@@ -37,7 +37,6 @@ impl Connection {
             self.ran(&flight, reply.ended, now);
             if self.flights.running == Some(reply.key) {
                 self.flights.running = None;
-                self.next_turn(&mut buffers.out, now);
             }
         }
         buffers.delivered = delivered;
@@ -68,7 +67,6 @@ impl Connection {
             self.ran(&flight, ended, now);
             if self.flights.running == Some(key) {
                 self.flights.running = None;
-                self.next_turn(out, now);
             }
         }
     }

@@ -26,7 +26,7 @@ pub(crate) use stats::{Slowest, Stats};
 pub(crate) use table::{Asker, Held, RoutePermits, Table, Target, Unreachable};
 
 use crate::clock::Time;
-use crate::config::{Config, Io, Limits, Timeouts};
+use crate::config::{Config, Io, Limits, Timeouts, half_of_the_cores};
 use crate::limits::{Budget, Permits};
 use crate::metrics::Metrics;
 use crate::plugin::{PluginFacts, Told};
@@ -80,7 +80,6 @@ impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
     pub(crate) fn new(rules: Rules, recorder: Arc<Recorder>) -> Arc<Self> {
         let limits = rules.limits.clone();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(Table::empty()),
             admin: ArcSwap::from_pointee(Table::empty()),
@@ -91,7 +90,7 @@ impl Dispatcher {
             operators: Permits::new(OPERATORS),
             operators_in_flight: Permits::new(OPERATORS),
             budget: Budget::new(limits.buffers),
-            looking: Permits::new((cores / 2).max(1)),
+            looking: Permits::new(half_of_the_cores()),
             rules: ArcSwap::from_pointee(rules),
             doors: Doors::new(),
             metrics: Arc::default(),

@@ -25,7 +25,7 @@ pub(crate) struct Gauges {
     pub(crate) deaths: BTreeMap<String, u64>,
     /// What ran at the last of them.
     pub(crate) last_death: Vec<DeathGauge>,
-    /// Log lines that a limit kept back.
+    /// Log lines that were not written: too many, or nobody read them.
     pub(crate) log_dropped: u64,
     /// Since the host started.
     pub(crate) uptime: std::time::Duration,

@@ -190,7 +190,8 @@ mod tests {
     #[test]
     fn without_it_nothing_is_looked_for() {
         on_a_thread(Duration::ZERO, |thread| async move {
-            for _ in 0..3 {
+            for rests in [1, 2, 4] {
+                assert_eq!(rest(&thread).await, rests);
                 assert!(!looks_on(&thread).await);
             }
         });

@@ -94,8 +94,13 @@ impl Follower {
 
     fn refuse(&mut self, reasons: Vec<String>) -> Result<(), Vec<String>> {
         if self.refused.as_ref() != Some(&reasons) {
-            tracing::error!(file = %self.file.display(), "the configuration stays as it was");
-            for line in reasons.iter().flat_map(|reason| reason.lines()) {
+            let lines = || reasons.iter().flat_map(|reason| reason.lines());
+            tracing::error!(
+                file = %self.file.display(),
+                lines = lines().count(),
+                "the configuration stays as it was, for the reasons in the lines that follow"
+            );
+            for line in lines() {
                 tracing::error!("{line}");
             }
             self.refused = Some(reasons.clone());

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{FILE, Image, NAME, Operator, number, with_first};
 use crate::support::peer::{DEADLINE_EXCEEDED, METHOD_NOT_FOUND, PLUGIN_UNAVAILABLE};
+use crate::support::wait::until_some;
 use crate::support::{HostProcess, until};
 
 /// Configurations that come one after another under load.
@@ -34,14 +35,18 @@ fn take(host: &HostProcess, text: &str) {
     until("the configuration is taken", || said(host, "the configuration has changed") > before);
 }
 
-/// Configures, and waits until the host has said that it does not take it; gives back what it said.
+/// Configures, and waits until the host has said why it does not take it, to the last line; gives back those lines.
 #[track_caller]
 fn refuse(host: &HostProcess, text: &str) -> String {
-    let before = host.log().len();
+    let before = host.log_lines().len();
     configure(host, text);
-    let new = || host.log()[before..].to_owned();
-    until("the configuration is refused", || new().contains("the configuration stays as it was"));
-    new()
+    until_some("the configuration is refused", || {
+        let new = host.log_lines().split_off(before);
+        let first = new.iter().position(|line| line.contains("the configuration stays as it was"))?;
+        let count: usize =
+            new[first].split_once("lines=")?.1.split(' ').next()?.parse().expect("a number of lines");
+        new.get(first + 1..=first + count).map(|reasons| reasons.join("\n"))
+    })
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod operate;
 mod output;
 mod panics;
 mod permissions;
+mod prompt;
 mod reload;
 mod scripts;
 mod secrecy;

@@ -4,6 +4,7 @@
 //! writes all that is ready with one write, and goes on while anything moves. An idle connection holds no buffer:
 //! reading and writing go through the thread's own, and only what is left over is kept.
 
+mod at_once;
 mod flight;
 mod mailbox;
 mod moving;

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use arc_swap::Guard;
 use jackfield_plugin_api::Run;
@@ -11,12 +10,11 @@ use jackfield_plugin_api::abi::{CallFacts, RequestId};
 use jackfield_protocol::{EnvelopeError, Kind, Request, Version, write_heartbeat};
 
 use super::Connection;
-use super::flight::{Accepted, Turn};
+use super::flight::{Accepted, Key, Turn};
 use super::mailbox::ToConnection;
-use super::notable::Answered;
 use super::refusal::AskedFor;
 use crate::clock::Time;
-use crate::dispatch::{Asked, Asker, Ended, Failure, Opened, Scarce, Table, Target, Unreachable};
+use crate::dispatch::{Asked, Asker, Failure, Opened, Scarce, Table, Target, Unreachable};
 use crate::limits::{Permit, Permits};
 use crate::metrics::{RequestKind, Total};
 use crate::plugin::Call;
@@ -25,8 +23,50 @@ fn new_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-fn owned<'a>(id: Option<Cow<'a, str>>) -> RequestId<'a> {
-    RequestId::new(id, new_id)
+/// A request that was let in, and where it goes.
+#[derive(Clone, Copy)]
+pub(super) struct Admitted<'r> {
+    pub(super) target: &'r Target,
+    pub(super) request: &'r Request<'r>,
+    pub(super) version: Version,
+    /// The reply's kind.
+    pub(super) kind: Kind,
+}
+
+impl<'r> Admitted<'r> {
+    /// The params as written; nothing where there are none.
+    pub(super) fn params(&self) -> &'r [u8] {
+        self.request.params.map_or(&b""[..], |params| params.get().as_bytes())
+    }
+
+    /// The id's JSON token.
+    pub(super) fn id(&self) -> Option<&'r str> {
+        self.request.id.map(|id| id.as_json())
+    }
+
+    fn asked_for(&self) -> AskedFor<'r> {
+        AskedFor { counted: self.target.counted, method: &self.request.method }
+    }
+
+    fn facts<'f>(&self, run: Run, id: Option<Cow<'f, str>>, now: Time) -> CallFacts<'f> {
+        CallFacts {
+            deadline: now.after(self.target.timeout).0,
+            id: RequestId::new(id, new_id),
+            depth: 0,
+            run,
+            cancelled: AtomicBool::new(false),
+        }
+    }
+
+    /// What the method may ask of its call, for as long as this request is at hand.
+    pub(super) fn lent_facts(&self, run: Run, now: Time) -> CallFacts<'r> {
+        self.facts(run, self.request.id.map(|id| id.text()), now)
+    }
+
+    /// The same, for as long as it takes.
+    pub(super) fn own_facts(&self, run: Run, now: Time) -> CallFacts<'static> {
+        self.facts(run, self.request.id.map(|id| Cow::Owned(id.text().into_owned())), now)
+    }
 }
 
 /// The right to be begun there, and the route's permit if it has a limit.
@@ -113,20 +153,21 @@ impl Connection {
             self.waits = Some(Opened::of(gate));
             return;
         }
+        let admitted = Admitted { target, request: &request, version, kind };
         let permit = match enter(target, *now) {
             Ok(permit) => permit,
             Err(failure) => {
-                let asked_for = AskedFor { counted: target.counted, method: &request.method };
-                self.fail(asked_for, version, kind, id, &failure, out);
+                self.fail(admitted.asked_for(), version, kind, id, &failure, out);
                 return;
             }
         };
         let waits = kind == Kind::Sync && self.flights.lane_is_busy();
-        let run = target.run();
-        if run == Run::Inline && !waits {
-            self.run_inline(target, version, kind, &request, out, now);
-        } else {
-            self.take_off(target, version, kind, &request, permit, out, *now);
+        match target.run() {
+            Run::Inline if !waits => self.run_inline(admitted, out, now),
+            Run::Async if !waits && target.generation.is_prompt(target.method) => {
+                self.run_first(admitted, permit, out, now);
+            }
+            run => self.take_off(admitted, run, permit, out, *now),
         }
     }
 
@@ -159,105 +200,57 @@ impl Connection {
         found
     }
 
-    /// Runs it here and now, its result written straight into the thread's output.
-    fn run_inline(
-        &mut self,
-        target: &Target,
-        version: Version,
-        kind: Kind,
-        request: &Request<'_>,
-        out: &mut Vec<u8>,
-        now: &mut Time,
-    ) {
-        let facts = CallFacts {
-            deadline: now.after(target.timeout).0,
-            id: owned(request.id.map(|id| id.text())),
-            depth: 0,
-            run: Run::Inline,
-            cancelled: AtomicBool::new(false),
-        };
-        let params = request.params.map_or(&b""[..], |params| params.get().as_bytes());
-        let asked = self.asked(version, kind, request.id.map(|id| id.as_json()));
-        let (asked_as, accepted) = (RequestKind::of_reply(kind), *now);
-        self.thread.cells.accepted(target.counted, asked_as);
-        let ended = self.run_here(target, &facts, params, asked, out, now);
-        let length = now.since(accepted);
-        self.thread.cells.ran(target.counted, length);
-        self.tell_ran_here(target, &facts, length, ended);
-        self.answered(target.counted, asked_as, ended);
-        if self.is_notable(ended, length) {
-            let (id, generation) = (facts.id.text(), Some(&*target.generation));
-            let (queued, method) = (Duration::ZERO, &*request.method);
-            self.note(&Answered { id, method, generation, queued, ran: length }, ended, *now);
-        }
-    }
-
-    pub(super) fn run_here(
-        &mut self,
-        target: &Target,
-        facts: &CallFacts<'_>,
-        params: &[u8],
-        asked: Asked<'_>,
-        out: &mut Vec<u8>,
-        now: &mut Time,
-    ) -> Ended {
-        let head = asked.open(out);
-        let began = *now;
-        let end = target.generation.run_direct(target.method, facts, params, out);
-        // The next request's clock as well: one reading serves both.
-        *now = Time::now();
-        let length = now.since(began);
-        if length > self.rules.timeouts.inline {
-            target.generation.held_up(target.method, length);
-        }
-        if now.0 > facts.deadline {
-            self.thread.cells.add(Total::LateResults, 1);
-            target.generation.timed_out();
-            head.abandon(out);
-            return asked.fail(out, &Failure::DeadlineExceeded(target.timeout));
-        }
-        let limit = self.rules.limits.frame;
-        asked.close(head, out, end, &target.generation.identity.plugin, limit)
-    }
-
     /// Sends it to a thread of its generation, or into the lane to wait for its turn.
-    #[expect(clippy::too_many_arguments, reason = "the request in its parts, taken apart once")]
     fn take_off(
         &mut self,
-        target: &Target,
-        version: Version,
-        kind: Kind,
-        request: &Request<'_>,
+        admitted: Admitted<'_>,
+        run: Run,
         route_permit: Option<Permit>,
         out: &mut Vec<u8>,
         now: Time,
     ) {
-        let id = request.id.map(|id| id.as_json());
+        let Some(permit) = self.permit_in_flight(admitted, out) else { return };
+        let facts = Arc::new(admitted.own_facts(run, now));
+        self.cells_accepted(admitted);
+        self.tell_accepted(admitted.target, &facts);
+        let busy = self.flights.lane_is_busy();
+        let key = self.enlist(admitted, facts, admitted.params(), permit, route_permit, now);
+        if admitted.kind == Kind::Sync && busy {
+            self.flights.queue(Turn::Call(key));
+        } else {
+            self.start(key, out, now);
+        }
+    }
+
+    /// A place among the requests in flight of all connections; without one, the request is refused here.
+    pub(super) fn permit_in_flight(&mut self, admitted: Admitted<'_>, out: &mut Vec<u8>) -> Option<Permit> {
         let dispatcher = &self.thread.dispatcher;
         let permits = if self.manner.admin { &dispatcher.operators_in_flight } else { &dispatcher.in_flight };
-        let Some(permit) = permits.take() else {
+        let permit = permits.take();
+        if permit.is_none() {
             let failure = Failure::Overloaded(Scarce::InFlight);
-            self.fail(
-                AskedFor { counted: target.counted, method: &request.method },
-                version,
-                kind,
-                id,
-                &failure,
-                out,
-            );
-            return;
-        };
-        let run = target.run();
-        let deadline = now.after(target.timeout);
-        let facts = CallFacts {
-            deadline: deadline.0,
-            id: owned(request.id.map(|id| Cow::Owned(id.text().into_owned()))),
-            depth: 0,
-            run,
-            cancelled: AtomicBool::new(false),
-        };
-        let plugin = &target.generation.identity.plugin;
-        self.tell_accepted(target, &facts);
+            let Admitted { version, kind, .. } = admitted;
+            self.fail(admitted.asked_for(), version, kind, admitted.id(), &failure, out);
+        }
+        permit
+    }
+
+    pub(super) fn cells_accepted(&self, admitted: Admitted<'_>) {
+        self.thread.cells.accepted(admitted.target.counted, RequestKind::of_reply(admitted.kind));
+    }
+
+    /// Puts a request among those in flight: its answer comes from another thread.
+    pub(super) fn enlist(
+        &mut self,
+        admitted: Admitted<'_>,
+        facts: Arc<CallFacts<'static>>,
+        params: &[u8],
+        permit: Permit,
+        route_permit: Option<Permit>,
+        now: Time,
+    ) -> Key {
+        let Admitted { target, version, kind, .. } = admitted;
+        let id = admitted.id();
         let answer = Box::new(ToConnection {
             mailbox: Arc::clone(&self.mailbox),
             key: self.flights.next_key(),
@@ -265,22 +258,14 @@ impl Connection {
             version,
             kind,
             id: id.map(Into::into),
-            plugin: Arc::clone(plugin),
+            plugin: Arc::clone(&target.generation.identity.plugin),
             limit: self.rules.limits.frame,
         });
-        let params = request.params.map_or(&b""[..], |params| params.get().as_bytes());
+        let (run, deadline) = (facts.run, Time(facts.deadline));
         let generation = Arc::clone(&target.generation);
-        let call = Call::new(facts, generation, target.method, run, params, answer, route_permit);
-        let timeout = target.timeout;
-        let busy = self.flights.lane_is_busy();
-        let counted = target.counted;
+        let call = Call::new(facts, generation, target.method, params, answer, route_permit);
+        let (counted, timeout) = (target.counted, target.timeout);
         let accepted = Accepted { version, kind, id, counted, accepted: now, deadline, timeout, run };
-        let key = self.flights.add(accepted, call, permit);
-        self.thread.cells.accepted(counted, RequestKind::of_reply(kind));
-        if kind == Kind::Sync && busy {
-            self.flights.queue(Turn::Call(key));
-        } else {
-            self.start(key, out, now);
-        }
+        self.flights.add(accepted, call, permit)
     }
 }

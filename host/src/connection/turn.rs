@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jackfield_plugin_api::Run;
+use jackfield_plugin_api::abi::PluginFuture;
 use jackfield_protocol::Kind;
 
 use super::Connection;
@@ -10,14 +11,32 @@ use super::flight::{Flight, Key, Turn};
 use crate::clock::Time;
 use crate::dispatch::{Ended, Failure, Target};
 use crate::metrics::RequestKind;
+use crate::plugin::{Call, NotTaken};
 
 impl Connection {
     /// Starts a request in flight on a thread of its generation.
     pub(super) fn start(&mut self, key: Key, out: &mut Vec<u8>, now: Time) {
         let Some(flight) = self.flights.get(key) else { return };
+        let run = flight.run;
+        self.submit(key, out, now, |call| call.generation.submit(call, run));
+    }
+
+    /// Has a request in flight whose future was begun here go on on its generation's thread.
+    pub(super) fn go_on(&mut self, key: Key, future: PluginFuture, out: &mut Vec<u8>, now: Time) {
+        self.submit(key, out, now, |call| call.generation.go_on(call, future));
+    }
+
+    fn submit(
+        &mut self,
+        key: Key,
+        out: &mut Vec<u8>,
+        now: Time,
+        submit: impl FnOnce(&Arc<Call>) -> Result<(), NotTaken>,
+    ) {
+        let Some(flight) = self.flights.get(key) else { return };
         let call = Arc::clone(&flight.call);
         let is_sync = flight.kind == Kind::Sync;
-        match call.generation.submit(&call, flight.run) {
+        match submit(&call) {
             Ok(()) if is_sync => self.flights.running = Some(key),
             Ok(()) => {}
             Err(why) => {

@@ -129,7 +129,7 @@ impl Dispatcher {
         let slot = Arc::new(Slot::default());
         let answer = Box::new(ToSlot { slot: Arc::clone(&slot), plugin });
         let generation = Arc::clone(&target.generation);
-        let call = Call::new(facts, generation, target.method, run, ask.params, answer, permit);
+        let call = Call::new(Arc::new(facts), generation, target.method, ask.params, answer, permit);
         self.begin(&call, run)?;
         Ok(Begun::Pending(Pending { slot, call, timeout: deadline.since(now) }))
     }

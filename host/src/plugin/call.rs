@@ -36,26 +36,24 @@ pub(crate) struct Call {
     state: AtomicU8,
     /// When it was begun, in the clock's nanoseconds; 0 before that.
     begun: AtomicU64,
-    run: Run,
     /// Wakes the task of an `async` call, so that it sees that it is cancelled.
     task: OnceLock<Waker>,
 }
 
 impl Call {
     pub(crate) fn new(
-        facts: CallFacts<'static>,
+        facts: Arc<CallFacts<'static>>,
         generation: Arc<Generation>,
         method: u32,
-        run: Run,
         params: &[u8],
         answer: Box<dyn Answer>,
         permit: Option<Permit>,
     ) -> Arc<Self> {
-        if run != Run::Async {
+        if facts.run != Run::Async {
             generation.direct_began();
         }
         Arc::new(Self {
-            facts: Arc::new(facts),
+            facts,
             generation,
             method,
             params: params.into(),
@@ -63,7 +61,6 @@ impl Call {
             _permit: permit,
             state: AtomicU8::new(WAITING),
             begun: AtomicU64::new(0),
-            run,
             task: OnceLock::new(),
         })
     }
@@ -131,7 +128,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if self.run != Run::Async {
+        if self.facts.run != Run::Async {
             self.generation.direct_ended();
         }
     }

@@ -1,7 +1,8 @@
 //! The thread that polls a generation's `async` methods, and its timers.
 //!
-//! Futures of a plugin are begun, polled and dropped here and nowhere else, so that its code runs on threads that
-//! are joined when the generation retires. Cancelling a call wakes its task, which then drops its future.
+//! Futures of a plugin are begun, polled and dropped here, so that its code runs on threads that are joined when the
+//! generation retires; but for the first poll of a prompt method's, which I/O threads make, and they are turned over.
+//! Cancelling a call wakes its task, which then drops its future.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -151,11 +152,26 @@ impl Executor {
 
     /// Begins a call on the executor's thread; `false` when there can be no such thread.
     pub(super) fn submit(&self, call: &Arc<Call>) -> bool {
+        self.ensure_thread() && self.push(call, Stage::New(Arc::clone(call)))
+    }
+
+    /// Goes on with a call whose future was begun elsewhere and polled with a waker that wakes nobody.
+    pub(super) fn go_on(&self, call: &Arc<Call>, future: PluginFuture) -> bool {
         if !self.ensure_thread() {
+            let what = call.generation.what(call.method);
+            running(what, call.facts.id.known(), || drop(future));
             return false;
         }
+        // Is it not claimed, it is over, and its future is dropped where it would have been polled.
+        call.claim();
+        let mut out = Vec::with_capacity(256);
+        let head = call.answer.open(&mut out);
+        self.push(call, Stage::Begun { call: Arc::clone(call), future, out, head })
+    }
+
+    fn push(&self, call: &Arc<Call>, stage: Stage) -> bool {
         let task = Arc::new(Task {
-            stage: Mutex::new(Stage::New(Arc::clone(call))),
+            stage: Mutex::new(stage),
             queued: AtomicBool::new(true),
             place: AtomicUsize::new(NO_PLACE),
             noted: Noted {
@@ -248,6 +264,7 @@ fn end(task: &Arc<Task>) {
 /// Begins or polls a task; `true` when it has ended.
 fn step(task: &Arc<Task>) -> bool {
     let mut stage = lock(&task.stage);
+    let is_first = matches!(&*stage, Stage::New(_));
     if let Stage::New(call) = &*stage {
         let call = Arc::clone(call);
         *stage = begin(call);
@@ -257,7 +274,11 @@ fn step(task: &Arc<Task>) -> bool {
         None
     } else {
         let limit = call.generation.reply_limit();
-        match future.poll(&Waker::from(Arc::clone(task)), out, limit) {
+        let polled = future.poll(&Waker::from(Arc::clone(task)), out, limit);
+        if is_first && let Some(begun) = call.begun() {
+            call.generation.first_polled(call.method, polled.is_ready(), Time::now().since(begun));
+        }
+        match polled {
             Poll::Pending => return false,
             Poll::Ready(end) => Some(end),
         }

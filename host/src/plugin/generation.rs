@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use super::breaker::Breaker;
 use super::call::Call;
 use super::executor::Executor;
 use super::probation::Probation;
+use super::prompt::Prompt;
 use super::slow::Slow;
 use super::workers::{NotTaken, Workers};
 use crate::load::{Closed, Loaded, Refused, Signed, Staged};
@@ -54,6 +56,7 @@ pub(crate) struct Generation {
     pub(super) threads: usize,
     pub(super) breaker: Breaker,
     pub(super) slow: Slow,
+    pub(super) prompt: Prompt,
     /// I/O threads that its `inline` methods hold up just now, as far as that was noticed.
     pub(super) holding: AtomicUsize,
     executor: Arc<Executor>,
@@ -137,6 +140,7 @@ impl Generation {
             threads: parts.threads,
             breaker: Breaker::new(parts.breaker),
             slow: Slow::of(methods),
+            prompt: Prompt::of(methods),
             holding: AtomicUsize::new(0),
             executor: parts.executor,
             reply_limit: parts.reply_limit,
@@ -165,6 +169,28 @@ impl Generation {
             self.instance.call(method, facts, params, out, self.reply_limit)
         });
         self.seen(end, method, facts)
+    }
+
+    /// Begins an `async` method and polls its future once, on this thread. A future that is not ready is woken by
+    /// nobody until it is polled elsewhere, which must be at once.
+    pub(crate) fn run_first(
+        &self,
+        method: u32,
+        facts: &Arc<CallFacts<'static>>,
+        params: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<CallEnd, PluginFuture> {
+        let end = running(self.what(method), facts.id.known(), || {
+            let mut future = match self.instance.begin(method, facts, params) {
+                Ok(future) => future,
+                Err(end) => return Ok(end),
+            };
+            match future.poll(Waker::noop(), out, self.reply_limit) {
+                Poll::Ready(end) => Ok(end),
+                Poll::Pending => Err(future),
+            }
+        })?;
+        Ok(self.seen(end, method, facts))
     }
 
     /// One of its methods, for the record.
@@ -239,6 +265,11 @@ impl Generation {
         usize::try_from(method).ok().and_then(|at| self.methods.get(at)).map_or("?", |method| &method.name)
     }
 
+    /// The way that a method was declared to run, by its number.
+    pub(crate) fn declared(&self, method: u32) -> Option<Run> {
+        self.methods.get(usize::try_from(method).ok()?).map(|method| method.run)
+    }
+
     /// Puts a call on the way that its method runs.
     pub(crate) fn submit(&self, call: &Arc<Call>, run: Run) -> Result<(), NotTaken> {
         match (run, &self.workers) {
@@ -248,6 +279,11 @@ impl Generation {
             // An inline method is run by who has it in hand; that it is submitted is a fault of the host's.
             (_, None) => Err(NotTaken::Full),
         }
+    }
+
+    /// Has a call whose future was begun by [`Generation::run_first`] go on on the generation's thread.
+    pub(crate) fn go_on(&self, call: &Arc<Call>, future: PluginFuture) -> Result<(), NotTaken> {
+        if self.executor.go_on(call, future) { Ok(()) } else { Err(NotTaken::Full) }
     }
 
     /// Waits until nobody else holds the generation, then ends it: threads joined, instance stopped, code closed.
@@ -266,7 +302,7 @@ impl Generation {
             }
             thread::sleep(LOOK);
         };
-        let Self { methods, instance, workers, executor, loaded, identity, known, .. } = generation;
+        let Self { methods, instance, workers, executor, loaded, identity, known, prompt, .. } = generation;
         let soon = until.or_soon();
         let left = executor.join(soon) + workers.map_or(0, |workers| workers.join(soon));
         if left > 0 {
@@ -295,7 +331,7 @@ impl Generation {
             }
         }
         let Some(loaded) = loaded else { return Retired::Unloaded };
-        if methods.iter().any(|method| method.run == Run::Inline) {
+        if prompt.any_was() || methods.iter().any(|method| method.run == Run::Inline) {
             let left = io.turn_over(until.or_soon());
             if left > 0 {
                 std::mem::forget((loaded, known));

@@ -7,6 +7,7 @@ use jackfield_plugin_api::Run;
 
 use super::breaker::Change;
 use super::generation::{Generation, Identity};
+use super::prompt::FirstPoll;
 use super::workers::Workers;
 use crate::clock::Time;
 
@@ -66,6 +67,16 @@ impl Generation {
         if run == Run::Inline && self.slow.is_moved(method) { Run::Blocking } else { run }
     }
 
+    /// Whether an I/O thread may begin this `async` method.
+    pub(crate) fn is_prompt(&self, method: u32) -> bool {
+        self.prompt.is(method)
+    }
+
+    /// A future of an `async` method was made and polled for the first time.
+    pub(crate) fn first_polled(&self, method: u32, is_ready: bool, length: Duration) {
+        self.prompt.polled(method, FirstPoll { is_ready, length });
+    }
+
     /// An `inline` method has held an I/O thread for longer than it may. Done again and again, it is moved to the
     /// blocking threads.
     #[cold]
@@ -81,20 +92,29 @@ impl Generation {
             );
             return;
         }
-        if self.moves(method) {
+        if let Some(elsewhere) = self.moves(method) {
             tracing::error!(
                 plugin,
                 generation = number,
                 method = name,
-                "inline, and held I/O threads again and again, {length:?} just now: it is blocking from now on"
+                "inline, and held I/O threads again and again, {length:?} just now: {elsewhere} from now on"
             );
         }
     }
 
-    /// Has an `inline` method run on the blocking threads from now on; `false` when it does already, or cannot.
-    pub(crate) fn moves(&self, method: u32) -> bool {
-        let is_inline = usize::try_from(method).ok().and_then(|at| self.methods.get(at));
-        if self.slow.is_moved(method) || is_inline.is_none_or(|method| method.run != Run::Inline) {
+    /// Has a method run on the generation's own threads from now on: how; `None` when it does already, or cannot.
+    pub(crate) fn moves(&self, method: u32) -> Option<&'static str> {
+        match self.declared(method)? {
+            Run::Inline => self.becomes_blocking(method).then_some("it is blocking"),
+            Run::Async => {
+                self.prompt.never(method).then_some("it is polled on its plugin's own thread alone")
+            }
+            Run::Blocking => None,
+        }
+    }
+
+    fn becomes_blocking(&self, method: u32) -> bool {
+        if self.slow.is_moved(method) {
             return false;
         }
         let Identity { plugin, number, .. } = &self.identity;

@@ -9,6 +9,7 @@ mod health;
 mod local;
 mod nursery;
 mod probation;
+mod prompt;
 mod services;
 mod slow;
 mod system;

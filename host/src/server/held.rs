@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use jackfield_plugin_api::Run;
+
 use super::io_thread::IoThread;
 use super::threads::Threads;
 use crate::dispatch::Dispatcher;
@@ -85,6 +87,9 @@ impl HeldWatch {
         let (plugin, method) = self.dispatcher.recorder.names_of(glance.what);
         let table = self.dispatcher.table.load();
         let generation = table.generation(number);
+        let run = generation.and_then(|generation| generation.declared(glance.what.method()));
+        // What else such a thread runs of a plugin's is `inline`.
+        let run = run.unwrap_or(Run::Inline).word();
         if !again {
             if let (Some(generation), Some(seen)) = (generation, self.seen.get_mut(&thread)) {
                 generation.holds(true);
@@ -95,16 +100,17 @@ impl HeldWatch {
                 generation = number,
                 method,
                 thread,
-                "inline, and holds an I/O thread, for {length:?} by now"
+                "{run}, and holds an I/O thread, for {length:?} by now"
             );
             return;
         }
-        if generation.is_some_and(|generation| generation.moves(glance.what.method())) {
+        let elsewhere = generation.and_then(|generation| generation.moves(glance.what.method()));
+        if let Some(elsewhere) = elsewhere {
             tracing::error!(
                 plugin,
                 generation = number,
                 method,
-                "inline, and too slow for that: it is blocking from now on"
+                "{run}, and too slow for that: {elsewhere} from now on"
             );
         }
         let replaced = self.threads.replace_held(thread);
@@ -114,7 +120,7 @@ impl HeldWatch {
             method,
             thread,
             replaced,
-            "inline, and holds an I/O thread, for {length:?} by now: the thread's connections are not served meanwhile"
+            "{run}, and holds an I/O thread, for {length:?} by now: the thread's connections are not served meanwhile"
         );
     }
 }

@@ -13,7 +13,7 @@ const PLUGIN_PANICKED: i64 = -32003;
 const PLUGIN_UNAVAILABLE: i64 = -32005;
 
 /// The plugin as operators see it.
-fn row(host: &HostProcess, name: &str) -> Value {
+pub(crate) fn row(host: &HostProcess, name: &str) -> Value {
     let rows =
         Peer::connect(&host.path("run/jackfield-admin.sock")).result("admin.plugin.list", &Value::Null);
     let row = rows.as_array().unwrap().iter().find(|row| row["name"] == name);

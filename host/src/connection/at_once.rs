@@ -18,6 +18,7 @@ use crate::metrics::{RequestKind, Total};
 impl Connection {
     /// Runs an `inline` method here and now, its result written straight into the thread's output.
     pub(super) fn run_inline(&mut self, admitted: Admitted<'_>, out: &mut Vec<u8>, now: &mut Time) {
+        self.hand_over(out, *now);
         let accepted = *now;
         let facts = admitted.lent_facts(Run::Inline, accepted);
         let asked = self.asked(admitted.version, admitted.kind, admitted.id());
@@ -56,6 +57,7 @@ impl Connection {
         out: &mut Vec<u8>,
         now: &mut Time,
     ) {
+        self.hand_over(out, *now);
         // Taken before anything runs: what was begun is not refused.
         let Some(permit) = self.permit_in_flight(admitted, out) else { return };
         let Admitted { target, version, kind, .. } = admitted;

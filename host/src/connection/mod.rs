@@ -14,6 +14,7 @@ mod quota;
 mod read;
 mod refusal;
 mod request;
+mod starts;
 mod stir;
 mod thread;
 mod trail;
@@ -212,6 +213,7 @@ impl Connection {
             self.next_turn(&mut buffers.out, now);
             let was_full = !self.takes_requests(&buffers.out);
             let moved = self.advance(cx, &table, &mut buffers, &mut now);
+            self.hand_over(&mut buffers.out, now);
             let adds = !self.outbox.is_empty() && !buffers.out.is_empty();
             match self.outbox.flush(&mut self.stream, cx, &mut buffers.out, now) {
                 // Memory is short, and this peer lets more and more of it wait.

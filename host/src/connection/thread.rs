@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::mailbox::Delivered;
+use super::starts::Starts;
 use super::stir::Stir;
 use crate::clock::Wakes;
 use crate::dispatch::Dispatcher;
@@ -26,6 +27,8 @@ pub(crate) struct Thread {
     /// Set once: what is in flight gets no more time.
     pub(crate) hurrying: Cell<bool>,
     pub(super) buffers: RefCell<Buffers>,
+    /// Of the connection whose turn it is.
+    pub(super) starts: RefCell<Starts>,
 }
 
 /// The thread's buffers, lent to the connection whose turn it is.
@@ -47,6 +50,7 @@ impl Thread {
             leaving: Cell::new(false),
             hurrying: Cell::new(false),
             buffers: RefCell::default(),
+            starts: RefCell::default(),
         })
     }
 }

@@ -11,43 +11,23 @@ use super::flight::{Flight, Key, Turn};
 use crate::clock::Time;
 use crate::dispatch::{Ended, Failure, Target};
 use crate::metrics::RequestKind;
-use crate::plugin::{Call, NotTaken};
 
 impl Connection {
-    /// Starts a request in flight on a thread of its generation.
-    pub(super) fn start(&mut self, key: Key, out: &mut Vec<u8>, now: Time) {
-        let Some(flight) = self.flights.get(key) else { return };
-        let run = flight.run;
-        self.submit(key, out, now, |call| call.generation.submit(call, run));
-    }
-
     /// Has a request in flight whose future was begun here go on on its generation's thread.
     pub(super) fn go_on(&mut self, key: Key, future: PluginFuture, out: &mut Vec<u8>, now: Time) {
-        self.submit(key, out, now, |call| call.generation.go_on(call, future));
-    }
-
-    fn submit(
-        &mut self,
-        key: Key,
-        out: &mut Vec<u8>,
-        now: Time,
-        submit: impl FnOnce(&Arc<Call>) -> Result<(), NotTaken>,
-    ) {
         let Some(flight) = self.flights.get(key) else { return };
         let call = Arc::clone(&flight.call);
-        let is_sync = flight.kind == Kind::Sync;
-        match submit(&call) {
-            Ok(()) if is_sync => self.flights.running = Some(key),
-            Ok(()) => {}
-            Err(why) => {
-                call.cancel();
-                self.end(key, &Failure::not_taken(why, &call.generation.identity.plugin), out, now);
-            }
+        if flight.kind == Kind::Sync {
+            self.flights.running = Some(key);
+        }
+        if let Err(why) = call.generation.go_on(&call, future) {
+            call.cancel();
+            self.refuse_start(key, &Failure::not_taken(why, &call.generation.identity.plugin), out, now);
         }
     }
 
     /// Answers a request in flight with a failure. Was it not begun at all, its time is no time of its method's.
-    fn end(&mut self, key: Key, failure: &Failure, out: &mut Vec<u8>, now: Time) {
+    pub(super) fn end(&mut self, key: Key, failure: &Failure, out: &mut Vec<u8>, now: Time) {
         let Some(flight) = self.flights.remove(key) else { return };
         let ended = self.asked(flight.version, flight.kind, flight.id.as_deref()).fail(out, failure);
         if failure.rejection().is_some() {
@@ -86,6 +66,7 @@ impl Connection {
                 flight.call.cancel();
                 self.end(key, &failure, out, now);
             } else if flight.run == Run::Inline {
+                self.hand_over(out, now);
                 let Some(flight) = self.flights.remove(key) else { continue };
                 let call = &flight.call;
                 call.begins(now);

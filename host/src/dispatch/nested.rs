@@ -141,7 +141,8 @@ impl Dispatcher {
             return if sent { Ok(()) } else { Err(Failure::GoingAway) };
         }
         let generation = &call.generation;
-        generation.submit(call, run).map_err(|why| Failure::not_taken(why, &generation.identity.plugin))
+        let mut once = std::iter::once(Arc::clone(call));
+        generation.submit(run, &mut once).map_err(|why| Failure::not_taken(why, &generation.identity.plugin))
     }
 }
 

@@ -79,18 +79,18 @@ impl Wake for Task {
     fn wake(self: Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
             let shared = Arc::clone(&self.shared);
-            shared.push(self);
+            shared.push(std::iter::once(self));
         }
     }
 }
 
 impl Shared {
-    fn push(&self, task: Arc<Task>) {
+    fn push(&self, tasks: impl Iterator<Item = Arc<Task>>) {
         let mut state = lock(&self.state);
         if state.closed {
             return;
         }
-        state.ready.push_back(task);
+        state.ready.extend(tasks);
         // Once is enough: what comes before the thread runs is found with this.
         let notify = std::mem::take(&mut state.waiting);
         drop(state);
@@ -150,9 +150,16 @@ impl Executor {
         }
     }
 
-    /// Begins a call on the executor's thread; `false` when there can be no such thread.
-    pub(super) fn submit(&self, call: &Arc<Call>) -> bool {
-        self.ensure_thread() && self.push(call, Stage::New(Arc::clone(call)))
+    /// Begins calls on the executor's thread; `false` when there can be no such thread.
+    pub(super) fn submit(&self, calls: &mut impl ExactSizeIterator<Item = Arc<Call>>) -> bool {
+        if !self.ensure_thread() {
+            return calls.len() == 0;
+        }
+        self.shared.push(calls.map(|call| {
+            let stage = Stage::New(Arc::clone(&call));
+            self.task(&call, stage)
+        }));
+        true
     }
 
     /// Goes on with a call whose future was begun elsewhere and polled with a waker that wakes nobody.
@@ -166,10 +173,13 @@ impl Executor {
         call.claim();
         let mut out = Vec::with_capacity(256);
         let head = call.answer.open(&mut out);
-        self.push(call, Stage::Begun { call: Arc::clone(call), future, out, head })
+        let task = self.task(call, Stage::Begun { call: Arc::clone(call), future, out, head });
+        self.shared.push(std::iter::once(task));
+        true
     }
 
-    fn push(&self, call: &Arc<Call>, stage: Stage) -> bool {
+    /// A task that is about to be queued.
+    fn task(&self, call: &Arc<Call>, stage: Stage) -> Arc<Task> {
         let task = Arc::new(Task {
             stage: Mutex::new(stage),
             queued: AtomicBool::new(true),
@@ -181,8 +191,7 @@ impl Executor {
             shared: Arc::clone(&self.shared),
         });
         call.wake_on_cancel(Waker::from(Arc::clone(&task)));
-        self.shared.push(task);
-        true
+        task
     }
 
     /// A future that is ready at `until`.

@@ -270,12 +270,19 @@ impl Generation {
         self.methods.get(usize::try_from(method).ok()?).map(|method| method.run)
     }
 
-    /// Puts a call on the way that its method runs.
-    pub(crate) fn submit(&self, call: &Arc<Call>, run: Run) -> Result<(), NotTaken> {
+    /// Puts calls on the way that their methods run.
+    ///
+    /// # Errors
+    /// Why the first that is left in `calls` was not taken.
+    pub(crate) fn submit(
+        &self,
+        run: Run,
+        calls: &mut impl ExactSizeIterator<Item = Arc<Call>>,
+    ) -> Result<(), NotTaken> {
         match (run, &self.workers) {
-            (Run::Async, _) if self.executor.submit(call) => Ok(()),
+            (Run::Async, _) if self.executor.submit(calls) => Ok(()),
             (Run::Async, _) => Err(NotTaken::Full),
-            (_, Some(workers)) => workers.submit(call),
+            (_, Some(workers)) => workers.submit(calls),
             // An inline method is run by who has it in hand; that it is submitted is a fault of the host's.
             (_, None) => Err(NotTaken::Full),
         }

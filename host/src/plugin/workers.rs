@@ -85,6 +85,33 @@ impl Queue {
         Ok(())
     }
 
+    fn take(
+        &self,
+        state: &mut State,
+        calls: &mut impl ExactSizeIterator<Item = Arc<Call>>,
+    ) -> Result<(), NotTaken> {
+        while calls.len() > 0 {
+            if state.lost == state.working.len() {
+                return Err(NotTaken::Lost);
+            }
+            if state.calls.len() >= self.most {
+                // What was cancelled while it waited holds no place. Deadlines pass once a tick: looking more often
+                // would make each refusal of an overloaded plugin as dear as its queue is long.
+                let now = Time::now();
+                if now.since(state.swept) >= TICK {
+                    state.swept = now;
+                    state.calls.retain(|call| !call.is_over());
+                }
+                if state.calls.len() >= self.most {
+                    return Err(NotTaken::Full);
+                }
+            }
+            let room = self.most - state.calls.len();
+            state.calls.extend(calls.take(room));
+        }
+        Ok(())
+    }
+
     /// Finds threads whose call should have ended, and has others take their place.
     fn look_for_lost(self: &Arc<Self>, state: &mut State) {
         let now = Time::now();
@@ -171,33 +198,23 @@ impl Workers {
         Ok(())
     }
 
-    /// Puts a call into the queue.
-    pub(super) fn submit(&self, call: &Arc<Call>) -> Result<(), NotTaken> {
+    /// Puts calls into the queue.
+    ///
+    /// # Errors
+    /// Why the first that is left in `calls` was not taken.
+    pub(super) fn submit(
+        &self,
+        calls: &mut impl ExactSizeIterator<Item = Arc<Call>>,
+    ) -> Result<(), NotTaken> {
         let queue = &self.0;
         let mut state = queue.lock();
-        if state.lost == state.working.len() {
-            return Err(NotTaken::Lost);
-        }
-        if state.calls.len() >= queue.most {
-            // What was cancelled while it waited holds no place. Deadlines pass once a tick: looking more often would
-            // make each refusal of an overloaded plugin as dear as its queue is long.
-            let now = Time::now();
-            if now.since(state.swept) >= TICK {
-                state.swept = now;
-                state.calls.retain(|call| !call.is_over());
-            }
-            if state.calls.len() >= queue.most {
-                return Err(NotTaken::Full);
-            }
-        }
-        state.calls.push_back(Arc::clone(call));
-        let notify = state.waiting > state.notified;
-        state.notified += usize::from(notify);
+        let taken = queue.take(&mut state, calls);
+        // As many as have work, and not one that was notified already.
+        let notify = state.calls.len().min(state.waiting).saturating_sub(state.notified);
+        state.notified += notify;
         drop(state);
-        if notify {
-            queue.filled.notify_one();
-        }
-        Ok(())
+        (0..notify).for_each(|_| queue.filled.notify_one());
+        taken
     }
 
     /// A deadline has passed: perhaps the thread that runs the call is lost.

@@ -15,7 +15,7 @@ const ROUNDS: usize = 12;
 /// Requests of which the hundredth part is looked at.
 const REQUESTS: usize = 1000;
 
-const WHOLE: Measure = Measure { rounds: ROUNDS, requests: REQUESTS };
+const WHOLE: Measure = Measure { rounds: ROUNDS, requests: REQUESTS, most: MOST };
 
 /// What 99 of a hundred durations are not above.
 pub(crate) fn p99(mut took: Vec<Duration>) -> Duration {
@@ -28,6 +28,7 @@ pub(crate) fn p99(mut took: Vec<Duration>) -> Duration {
 struct Measure {
     rounds: usize,
     requests: usize,
+    most: f64,
 }
 
 impl Measure {
@@ -59,11 +60,17 @@ impl Measure {
             let beside = self.p99(peer, &mut request);
             drop(crowd);
             least = least.min(beside.as_secs_f64() / without.as_secs_f64());
-            if least <= MOST {
+            if least <= self.most {
                 break;
             }
         }
         least
+    }
+
+    #[track_caller]
+    fn judge(self, what: &str, ratio: f64) {
+        println!("{what}: a bystander's p99 is {ratio:.2} of what it is without");
+        assert!(ratio <= self.most, "{what}: a bystander's p99 is {ratio:.2} times what it is without");
     }
 }
 
@@ -84,7 +91,7 @@ pub(crate) fn assert_unhurt_by<C>(
 ) {
     let mut peer = host.peer();
     request(&mut peer);
-    judge(what, WHOLE.least_ratio(&mut peer, request, || (), gather));
+    WHOLE.judge(what, WHOLE.least_ratio(&mut peer, request, || (), gather));
 }
 
 /// A crowd costs a bystander at most half again of the p99 that it has beside one that behaves and asks as much: for
@@ -96,14 +103,21 @@ pub(crate) fn assert_no_worse<A, C>(
     orderly: impl FnMut() -> A,
     gather: impl FnMut() -> C,
 ) {
-    let mut peer = host.peer();
-    judge(what, WHOLE.least_ratio(&mut peer, Peer::assert_usable, orderly, gather));
+    assert_no_worse_than(host, what, MOST, orderly, gather);
 }
 
+/// As [`assert_no_worse`], with so much of that p99 and no more.
 #[track_caller]
-fn judge(what: &str, ratio: f64) {
-    println!("{what}: a bystander's p99 is {ratio:.2} of what it is without");
-    assert!(ratio <= MOST, "{what}: a bystander's p99 is {ratio:.2} times what it is without");
+pub(crate) fn assert_no_worse_than<A, C>(
+    host: &HostProcess,
+    what: &str,
+    most: f64,
+    orderly: impl FnMut() -> A,
+    gather: impl FnMut() -> C,
+) {
+    let mut peer = host.peer();
+    let measure = Measure { most, ..WHOLE };
+    measure.judge(what, measure.least_ratio(&mut peer, Peer::assert_usable, orderly, gather));
 }
 
 #[cfg(test)]
@@ -134,7 +148,7 @@ mod tests {
             hurts.set(true);
             Crowd(&hurts)
         };
-        let measure = Measure { rounds: 2, requests: 50 };
+        let measure = Measure { rounds: 2, requests: 50, most: MOST };
         let ratio = measure.least_ratio(&mut host.peer(), request, || (), gather);
         assert!(ratio > MOST, "three times as long is {ratio:.2}");
     }

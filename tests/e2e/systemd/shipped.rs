@@ -40,12 +40,13 @@ fn the_shipped_units_under_systemd() {
     let machine = Machine::with_installed(&["device", "hello", "journal"]);
     machine.must(&["systemctl", "enable", "--now", "jackfield.socket", "jackfield-admin.socket"]);
     let before = [SOCKET, ADMIN].map(|socket| facts(&machine.path(socket)));
-    let steps: [Step; 12] = [
+    let steps: [Step; 13] = [
         ("the units are without fault, and little is left open", verified),
         ("the first connection starts it, for those who may", started_by_www_data),
         ("what it may not, and that plugins load all the same", confined),
         ("it says how it is", told),
         ("a reload is over when it is applied", reloaded),
+        ("its metrics are read, with the drop-in for that", scraped),
         ("it is restarted under load", restarted),
         ("it is stopped under load", stopped),
         ("it ends by itself under load", faults::ended),
@@ -183,6 +184,38 @@ fn generation_of_device(machine: &Machine) -> u64 {
     let plugins = info["plugins"].as_array().expect("plugins");
     let device = plugins.iter().find(|plugin| plugin["name"] == "device").expect("the plugin");
     device["generation"].as_u64().expect("a number")
+}
+
+fn scraped(machine: &Machine) {
+    const CONFIG: &str = "/etc/jackfield/config.toml";
+    const DROP_IN: &str = "/run/systemd/system/jackfield.service.d/metrics.conf";
+    let shipped = std::fs::read_to_string(machine.path(CONFIG)).expect("the configuration");
+    let listen =
+        |listen: &str| machine.write(CONFIG, &format!("{shipped}\n[metrics]\nlisten = \"{listen}\"\n"));
+    let restart = || {
+        machine.must(&["systemctl", "daemon-reload"]);
+        machine.must(&["systemctl", "restart", "jackfield.service"]);
+    };
+    // A socket needs nothing more.
+    listen("/var/lib/jackfield/metrics.sock");
+    restart();
+    let ask = |address: &str| {
+        let php = format!(
+            "$s = stream_socket_client('{address}'); fwrite($s, \"GET /metrics HTTP/1.0\\r\\n\\r\\n\"); \
+             echo stream_get_contents($s);"
+        );
+        machine.must(&["php", "-r", &php])
+    };
+    assert!(ask("unix:///var/lib/jackfield/metrics.sock").contains("\nipc_in_flight 0\n"));
+    listen("127.0.0.1:9464");
+    let drop_in = include_str!("../../../packaging/systemd/metrics.conf");
+    machine.write(DROP_IN, drop_in);
+    restart();
+    let said = ask("tcp://127.0.0.1:9464");
+    assert!(said.starts_with("HTTP/1.") && said.contains("\nipc_in_flight 0\n"), "{said}");
+    machine.write(CONFIG, &shipped);
+    std::fs::remove_file(machine.path(DROP_IN)).expect("it is there");
+    restart();
 }
 
 fn restarted(machine: &Machine) {

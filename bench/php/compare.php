@@ -27,11 +27,19 @@ $spinning = Client::connect($peers->host, new Options(spin: 0.00005));
 $async = Client::connect($peers->host, new Options(timeout: 60.0));
 $redis = $peers->redis;
 $update = ['deviceId' => 'dev_123', 'status' => 'online'];
+// What any client in PHP costs at the least: a frame that is packed already, written, and one read that is not looked into.
+$bare = stream_socket_client($peers->host) ?: throw new \RuntimeException('no host');
+$ready = json_encode(['id' => str_repeat('0', 36), 'method' => 'system.echo', 'params' => $update], JSON_THROW_ON_ERROR);
+$ready = pack('nCN', 0x0100, 0x01, strlen($ready)) . $ready;
 
 /** @var array<string, callable(): void> $oneByOne */
 $oneByOne = [
     'redis SET' => static fn () => $redis->set('dev_123', 'online'),
     'redis GET' => static fn () => $redis->get('dev_123'),
+    'a bare loop, system.echo' => static function () use ($bare, $ready): void {
+        fwrite($bare, $ready);
+        fread($bare, 4096);
+    },
     'call system.echo' => static fn () => $sync->call('system.echo', $update),
     'call device.status.update' => static fn () => $sync->call('device.status.update', $update),
     'call system.echo, spin 50 us' => static fn () => $spinning->call('system.echo', $update),

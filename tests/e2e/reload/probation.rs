@@ -141,7 +141,7 @@ fn by_hand_it_goes_back_and_forth() {
 #[test]
 fn a_generation_whose_calls_hang_goes_back_once_they_end() {
     let config = "[plugins]\nwatch = false\nhand_over = \"300ms\"\n[plugins.probation]\ncalls = 10\nfailures = 3\n\
-        [[route]]\nmethod = \"counter.*\"\nplugin = \"subject\"\ntimeout = \"200ms\"";
+        [[route]]\nmethod = \"counter.*\"\nplugin = \"subject\"\ntimeout = \"1s\"";
     let host = super::with_image(&Image::of("counter_v1"), config);
     let mut operator = Operator::of(&host);
     let mut peer = host.peer();
@@ -149,7 +149,7 @@ fn a_generation_whose_calls_hang_goes_back_once_they_end() {
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
     operator.published();
     for number in 0..3 {
-        peer.ask_async(&number.to_string(), "counter.add_slowly", &json!(1500));
+        peer.ask_async(&number.to_string(), "counter.add_slowly", &json!(4000));
     }
     peer.receive_all(3).iter().for_each(|frame| drop(frame.error(DEADLINE_EXCEEDED)));
     host.wait_for_log("not rolled back, it serves on");

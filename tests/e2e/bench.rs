@@ -102,7 +102,7 @@ fn lying(answer: fn(&str, &mut Vec<u8>)) -> (Finished, Value) {
         let (stream, _) = listener.accept().unwrap();
         serve(stream, answer)
     });
-    let load = ["--socket", "liar.sock", "--count", "4", "--window", "2", "--async", "--timeout", "200ms"];
+    let load = ["--socket", "liar.sock", "--count", "4", "--window", "2", "--async", "--timeout", "2s"];
     let outcome = bench(scratch.path(), &load);
     host.join().unwrap();
     outcome

@@ -170,6 +170,15 @@ fn nothing_from_outside_is_written_as_it_came_or_without_end() {
     }
 }
 
+/// Says that it is over, also when the test fails.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 #[test]
 fn a_flood_has_an_end_is_counted_and_harms_nobody() {
     const LINES: u64 = 20_000;
@@ -177,6 +186,7 @@ fn a_flood_has_an_end_is_counted_and_harms_nobody() {
     let address = address(&host);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let stops = Stops(&stop);
         let bystander = scope.spawn(|| {
             let mut peer = host.peer();
             let mut rounds = 0;
@@ -188,7 +198,7 @@ fn a_flood_has_an_end_is_counted_and_harms_nobody() {
         });
         let floods = (0..2).map(|_| scope.spawn(|| host.peer().result("services.flood", &json!(LINES))));
         floods.collect::<Vec<_>>().into_iter().for_each(|flood| drop(flood.join().unwrap()));
-        stop.store(true, SeqCst);
+        drop(stops);
         assert!(bystander.join().unwrap() > 0);
     });
     let written = || host.log_lines().iter().filter(|line| line.contains("flood ")).count() as u64;
@@ -197,9 +207,13 @@ fn a_flood_has_an_end_is_counted_and_harms_nobody() {
     assert!(dropped > LINES, "most of them are too many: {dropped}");
     let told = || {
         let lines = host.log_lines();
-        let told = lines.iter().filter(|line| line.contains("more than 500 lines of one kind in a second"));
+        // On a busy machine some may also find the pipe full.
+        let reasons =
+            ["more than 500 lines of one kind in a second", "whoever reads the log had stopped reading"];
+        let told = lines.iter().filter(|line| reasons.iter().any(|reason| line.contains(reason)));
         let number = |line: &String| {
-            assert!(line.contains("plugin=\"services\"") && line.contains("WARN"), "{line}");
+            let is_flood = line.contains(reasons[0]);
+            assert!(line.contains("WARN") && (!is_flood || line.contains("plugin=\"services\"")), "{line}");
             line.split("dropped=").nth(1).unwrap().split(' ').next().unwrap().parse::<u64>().unwrap()
         };
         told.map(number).sum::<u64>()

@@ -9,7 +9,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::build::artifacts;
-use crate::support::peer::{DEADLINE_EXCEEDED, METHOD_NOT_FOUND, PERMISSION_DENIED, PLUGIN_PANICKED};
+use crate::support::peer::{
+    ASYNC_REQUEST, DEADLINE_EXCEEDED, METHOD_NOT_FOUND, PERMISSION_DENIED, PLUGIN_PANICKED, V1_1,
+    envelope_with, frame,
+};
 use crate::support::program::{Finished, jackfield};
 use crate::support::pseudo_terminal::PseudoTerminal;
 use crate::support::scratch::Scratch;
@@ -87,9 +90,11 @@ fn the_slow_and_the_failed_are_kept_with_who_asked_and_where_the_time_went() {
     let host =
         HostProcess::builder().plugin("sleeps").plugin("panics").plugin("hello").config(config).start();
     let mut peer = host.peer();
-    // One thread: the second waits for the first.
-    peer.ask_async("first", "sleep.blocking", &json!({ "ms": 200 }));
-    peer.ask_async("second", "sleep.blocking", &json!({ "ms": 0 }));
+    // One thread: the second waits for the first, and was sent with it.
+    let nap = |id: &str, ms: u64| {
+        frame(V1_1, ASYNC_REQUEST, envelope_with(id, "sleep.blocking", &json!({ "ms": ms })))
+    };
+    peer.send([nap("first", 200), nap("second", 0)].concat());
     peer.receive_all(2);
     peer.call("sleep.async", &json!({ "ms": 5000 })).error(DEADLINE_EXCEEDED);
     peer.ask_async("panicking", "vice.panic", &json!({}));

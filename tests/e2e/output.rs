@@ -77,7 +77,7 @@ fn ten_mebibytes_are_bounded_and_a_bystander_does_not_notice() {
         assert_eq!(bystander.join().expect("the bystander was served"), (Ok(()), true));
     });
     until("all of it is read", || host.count("output_dropped") > 20 << 20);
-    assert!(host.log_contains("more was written to stdout and stderr than goes to the log: dropped"));
+    host.wait_for_log("more was written to stdout and stderr than goes to the log: dropped");
     let lines = output(&host, "zzzz");
     assert!(!lines.is_empty() && lines.len() < 5_000, "{} of 22,528 lines", lines.len());
     let file = host.path("run/recorder/output");

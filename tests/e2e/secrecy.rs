@@ -30,7 +30,7 @@ fn no_failure_says_where_or_how() {
          [[route]]\nmethod = \"hello.*\"\nplugin = \"hello\"\nallow = {{ users = [{SOMEBODY}] }}\n\
          [[route]]\nmethod = \"broken.*\"\nplugin = \"start_fails\"\n\
          [[route]]\nmethod = \"sleep.async\"\nplugin = \"sleeps\"\ntimeout = \"20ms\"\n\
-         [[route]]\nmethod = \"sleep.blocking\"\nplugin = \"sleeps\"\nmax_in_flight = 1\n"
+         [[route]]\nmethod = \"sleep.blocking_until\"\nplugin = \"sleeps\"\nmax_in_flight = 1\n"
     );
     let builder =
         HostProcess::builder().plugin("hello").plugin("start_fails").plugin("sleeps").plugin("device");
@@ -48,9 +48,11 @@ fn no_failure_says_where_or_how() {
     ] {
         told.push(peer.call(method, &params).error(code));
     }
-    peer.ask_async("slow", "sleep.blocking", &json!({ "ms": 300 }));
-    peer.ask_async("one too many", "sleep.blocking", &json!({ "ms": 0 }));
+    let gate = host.gate("slow");
+    peer.ask_async("slow", "sleep.blocking_until", &gate.params());
+    peer.ask_async("one too many", "sleep.blocking_until", &gate.params());
     told.push(peer.receive().error(OVERLOADED));
+    gate.open();
     assert_eq!(peer.receive().kind, ASYNC_RESPONSE);
     for (kind, payload, code) in [
         (SYNC, "{", PARSE_ERROR),

@@ -35,18 +35,19 @@ fn expect_deadline(reply: &Frame, kind: u8, id: &str, timeout_ms: u64) {
 #[test]
 fn past_its_deadline_a_request_is_told_at_once() {
     let host = host("200ms", "");
-    for method in ["sleep.blocking", "sleep.async", "sleep.deaf"] {
-        let mut peer = host.peer();
+    for method in ["sleep.blocking_until", "sleep.async_until", "sleep.deaf"] {
+        let (mut peer, gate) = (host.peer(), host.gate(method));
         let begun = Instant::now();
-        peer.send_frame(V1_0, SYNC, envelope_with("s", method, &json!({ "ms": 1500 })));
-        peer.ask_async("a", method, &json!({ "ms": 1500 }));
+        peer.send_frame(V1_0, SYNC, envelope_with("s", method, &gate.params()));
+        peer.ask_async("a", method, &gate.params());
         let mut replies = peer.receive_all(2);
         let took = begun.elapsed();
         replies.sort_by_key(|reply| reply.kind);
         expect_deadline(&replies[0], SYNC, "s", 200);
         expect_deadline(&replies[1], ASYNC_RESPONSE, "a", 200);
         assert!(took >= Duration::from_millis(200), "{method} was told early, after {took:?}");
-        assert!(took < Duration::from_millis(1400), "{method} was told when it ended, after {took:?}");
+        // They run on until now: it was not their end that was told.
+        gate.open();
         peer.assert_usable();
     }
     assert_eq!(host.count("deadlines_exceeded"), 6);
@@ -54,10 +55,13 @@ fn past_its_deadline_a_request_is_told_at_once() {
 
 #[test]
 fn late_results_are_dropped_and_counted() {
-    let host = host("100ms", "");
-    let mut peer = host.peer();
-    peer.ask_async("1", "sleep.blocking", &json!({ "ms": 400 }));
-    peer.ask_async("2", "sleep.blocking", &json!({ "ms": 400 }));
+    // Long enough for both to be begun on a busy machine: what is not is never late.
+    let config = "[[route]]\nmethod = \"sleep.blocking_until\"\nplugin = \"sleeps\"\ntimeout = \"2s\"";
+    let host = host("100ms", config);
+    let (mut peer, gate) = (host.peer(), host.gate("late"));
+    for id in ["1", "2"] {
+        peer.ask_async(id, "sleep.blocking_until", &gate.params());
+    }
     for reply in peer.receive_all(2) {
         reply.error(DEADLINE_EXCEEDED);
     }
@@ -65,17 +69,19 @@ fn late_results_are_dropped_and_counted() {
     peer.ask_async("1", "sleep.deaf", &Value::Null);
     let reply = peer.receive();
     expect_deadline(&reply, ASYNC_RESPONSE, "1", 100);
+    gate.open();
     until("both late results are counted", || host.count("late_results") == 2);
     peer.assert_usable();
-    assert_eq!(host.count("in_flight"), 0);
+    until("nothing is in flight", || host.count("in_flight") == 0);
 }
 
 #[test]
 fn an_inline_method_that_takes_too_long_is_told_so() {
-    let host = host("50ms", "");
+    let config = "[[route]]\nmethod = \"counts.inline\"\nplugin = \"counts\"\ntimeout = \"50ms\"";
+    let host = host("20s", config);
     let mut peer = host.peer();
     peer.call("counts.inline", &json!({ "ms": 120 })).error(DEADLINE_EXCEEDED);
-    assert_eq!(peer.result("counts.inline", &json!({ "ms": 0 })), 2);
+    assert_eq!(peer.result("counts.async", &json!({ "ms": 0 })), 2);
     assert_eq!(host.count("late_results"), 1);
 }
 
@@ -92,7 +98,11 @@ fn async_handlers_are_cancelled_at_their_deadline() {
     }
     peer.receive_all(REQUESTS).iter().for_each(|reply| ledger.came(reply));
     assert_eq!((ledger.check(), ledger.outcomes(Some(DEADLINE_EXCEEDED))), (Ok(()), REQUESTS));
-    until("their futures are dropped", || peer.result("sleep.dropped", &Value::Null) == REQUESTS);
+    // Behind all of them. On a busy machine some may be too late even to be begun.
+    until("the last was looked at", || peer.call("sleep.async", &json!({ "ms": 0 })).code().is_none());
+    let begun = peer.result("sleep.begun", &Value::Null);
+    assert!(begun.as_u64() > Some(0), "none was begun");
+    until("their futures are dropped", || peer.result("sleep.dropped", &Value::Null) == begun);
     assert_eq!(host.count("late_results"), 0);
 }
 
@@ -108,23 +118,24 @@ fn a_blocking_handler_sees_that_it_is_cancelled() {
 #[test]
 fn what_waits_in_a_queue_past_its_deadline_is_never_begun() {
     const QUEUED: usize = 500;
-    let host = host("300ms", "");
-    let mut peer = host.peer();
+    let config = "[[route]]\nmethod = \"counts.held\"\nplugin = \"counts\"\ntimeout = \"2m\"";
+    let host = host("300ms", config);
+    let (mut peer, mut first) = (host.peer(), host.peer());
     let mut ledger = Ledger::default();
     // The first one keeps the only thread until all the others were told that they are late.
-    peer.ask_async("first", "counts.held", &Value::Null);
-    ledger.sent("first");
+    first.ask_async("first", "counts.held", &Value::Null);
+    until("it runs", || peer.result("counts.begun", &Value::Null) == 1);
     for number in 0..QUEUED {
         let id = number.to_string();
         ledger.sent(&id);
         peer.ask_async(&id, "counts.blocking", &json!({ "ms": 0 }));
     }
-    peer.receive_all(QUEUED + 1).iter().for_each(|reply| ledger.came(reply));
-    assert_eq!((ledger.check(), ledger.outcomes(Some(DEADLINE_EXCEEDED))), (Ok(()), QUEUED + 1));
+    peer.receive_all(QUEUED).iter().for_each(|reply| ledger.came(reply));
+    assert_eq!((ledger.check(), ledger.outcomes(Some(DEADLINE_EXCEEDED))), (Ok(()), QUEUED));
     assert_eq!(peer.result("counts.release", &Value::Null), Value::Null);
-    until("the first one has ended", || host.count("late_results") == 1);
+    assert_eq!(first.receive().result(), 1);
     // The thread has come past all of them by the time that it answers this one.
-    assert_eq!(peer.result("counts.blocking", &json!({ "ms": 0 })), 2);
+    assert_eq!(first.result("counts.held", &Value::Null), 2);
 }
 
 #[test]

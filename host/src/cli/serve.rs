@@ -10,7 +10,7 @@ use jackfield::log::Logging;
 use jackfield::{Builder, Entry, Host, Inherited, ReloadAsked, Reloads};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::follow::Follower;
+use super::follow::{Follower, Read};
 use super::keeper::Keeper;
 use super::notify::Notifier;
 use super::{CONFIGURATION, SYSTEM, failed, load};
@@ -160,7 +160,7 @@ enum Event {
     Ended(io::Result<()>),
     Signal(Heard),
     Asked(ReloadAsked),
-    FileChanged,
+    FileChanged(Box<Read>),
 }
 
 impl Running {
@@ -170,7 +170,7 @@ impl Running {
                 ended = self.host.ended() => Event::Ended(ended),
                 heard = signals.next() => Event::Signal(heard),
                 asked = reloads.next() => Event::Asked(asked),
-                () = self.follower.changed() => Event::FileChanged,
+                read = self.follower.changed() => Event::FileChanged(Box::new(read)),
             };
             let done = match event {
                 Event::Ended(ended) => return ended,
@@ -184,8 +184,8 @@ impl Running {
                     tracing::info!("an operator: reading the configuration and the plugin directory anew");
                     signals.unless_ended(self.read_anew()).await.map(|applied| asked.answer(applied))
                 }
-                Event::FileChanged => {
-                    let apply = self.follower.apply(&self.host, &self.logging);
+                Event::FileChanged(read) => {
+                    let apply = self.follower.apply(*read, &self.host, &self.logging);
                     signals.unless_ended(apply).await.map(drop)
                 }
             };
@@ -207,7 +207,8 @@ impl Running {
     /// Reads the configuration and the plugin directory anew; when it returns, what can be applied is.
     async fn read_anew(&mut self) -> Result<(), Vec<String>> {
         self.keeper.reloading();
-        let applied = self.follower.apply(&self.host, &self.logging).await;
+        let read = self.follower.read();
+        let applied = self.follower.apply(read, &self.host, &self.logging).await;
         self.host.look_through().await;
         self.keeper.reloaded();
         applied

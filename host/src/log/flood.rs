@@ -1,6 +1,7 @@
 //! So many lines of one kind in a second, and no more: the rest is counted, and one line says how many they were. Lines
 //! that nobody read are counted here as well.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,11 @@ const WHILE: Duration = Duration::from_secs(1);
 
 /// Lines that were counted and not written, in this process.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Lines of this thread's that found no room.
+    static UNREAD_HERE: Cell<u64> = const { Cell::new(0) };
+}
 
 /// How many lines this process has counted and not written, for there were too many or nobody read them.
 pub(crate) fn dropped() -> u64 {
@@ -129,6 +135,7 @@ impl Flood {
     /// Counts a line that could not be written, for its reader does not read.
     pub(super) fn unread(&self) {
         self.0.unread.fetch_add(1, Ordering::Relaxed);
+        UNREAD_HERE.set(UNREAD_HERE.get() + 1);
         DROPPED.fetch_add(1, Ordering::Relaxed);
         self.0.drops.notify_one();
     }
@@ -139,9 +146,10 @@ impl Flood {
         if dropped == 0 {
             return;
         }
+        let here = UNREAD_HERE.get();
         tracing::warn!(dropped, "lines were not written: whoever reads the log had stopped reading");
-        // Nor was this one, it may be: then it is told again.
-        if self.0.unread.load(Ordering::Relaxed) == unread {
+        // Nor was this one, it may be: then it is told again. What others lost meanwhile is told the next time.
+        if UNREAD_HERE.get() == here {
             self.0.unread_told.store(unread, Ordering::Relaxed);
         }
     }
@@ -214,5 +222,30 @@ mod tests {
             written(&number.to_string(), 1, later.after(WHILE));
         }
         assert!(flood.lock().len() <= KINDS);
+    }
+
+    #[test]
+    fn a_line_that_another_thread_loses_meanwhile_is_told_next_and_no_other_one_twice() {
+        let flood = Flood::default();
+        (0..5).for_each(|_| flood.unread());
+        let other = flood.clone();
+        // The line is written, and while that is done another one is not.
+        let meanwhile = move || {
+            let other = other.clone();
+            std::thread::spawn(move || other.unread()).join().unwrap();
+            std::io::sink()
+        };
+        let subscriber = tracing_subscriber::fmt().with_writer(meanwhile).finish();
+        tracing::subscriber::with_default(subscriber, || flood.tell_unread());
+        assert_eq!((flood.unread_lines(), flood.0.unread_told.load(Ordering::Relaxed)), (6, 5));
+        // The line itself finds no room.
+        let own = flood.clone();
+        let in_vain = move || {
+            own.unread();
+            std::io::sink()
+        };
+        let subscriber = tracing_subscriber::fmt().with_writer(in_vain).finish();
+        tracing::subscriber::with_default(subscriber, || flood.tell_unread());
+        assert_eq!((flood.unread_lines(), flood.0.unread_told.load(Ordering::Relaxed)), (7, 5));
     }
 }

@@ -40,7 +40,7 @@ fn beside(host: &HostProcess, vice: impl Fn(&mut Ledger)) {
         drop(end);
         bystander.join().expect("the bystander was served");
     });
-    assert_eq!(host.count("in_flight"), 0);
+    until("nothing is in flight", || host.count("in_flight") == 0);
     assert_settles_within(host.pid(), &before, KEPT);
 }
 
@@ -136,16 +136,18 @@ fn clients_that_hang_up_while_their_calls_run() {
     let rounds = std::cell::Cell::new(0);
     beside(&host, |_| {
         let mut peers: Vec<_> = (0..20).map(|_| host.peer()).collect();
+        let (mut other, round) = (host.peer(), rounds.get() + 1);
+        let gate = host.gate(&round.to_string());
         for peer in &mut peers {
             // Two run, and the others wait for a thread; a future waits for ever.
-            peer.ask_async("blocking", "sleep.blocking", &json!({ "ms": 500 }));
+            peer.ask_async("blocking", "sleep.blocking_until", &gate.params());
             peer.ask_async("deaf", "sleep.deaf", &Value::Null);
         }
-        let (mut other, round) = (host.peer(), rounds.get() + 1);
-        until("they are accepted", || abandoned_and_waiting(&host) >= round * 40 - 2);
+        until("they are accepted", || abandoned_and_waiting(&host) >= round * 40);
         drop(peers);
         rounds.set(round);
-        until("each is given up", || host.count("abandoned") >= round * 40 - 2);
+        until("each is given up", || host.count("abandoned") == round * 40);
+        gate.open();
         until("none runs", || other.result("sleep.running", &Value::Null) == 0);
     });
 }

@@ -8,7 +8,7 @@ use super::{allow_descriptors, cost};
 use crate::support::bystander::assert_unhurt;
 use crate::support::footprint::{assert_settles_within, at_rest, resident_kib};
 use crate::support::peer::{DEADLINE_EXCEEDED, ERROR, OVERLOADED, SYNC, V1_0, envelope, frame, header};
-use crate::support::{CEILING, HostProcess, Peer, until};
+use crate::support::{CEILING, HostProcess, IO_THREADS, Peer, until};
 
 const MIB: usize = 1 << 20;
 
@@ -31,7 +31,7 @@ fn a_thousand_bodies_of_1_mib_at_once() {
         }
         until("what fits is held", || host.count("buffered_bytes") > (BUDGET - 2) as u64 * MIB as u64);
         // Each I/O thread looks before it takes, and they are not one.
-        let slack = std::thread::available_parallelism().unwrap().get() * MIB;
+        let slack = IO_THREADS * MIB;
         assert!(host.count("buffered_bytes") <= (BUDGET * MIB + slack) as u64);
         highest = highest.max(resident_kib(host.pid()));
         // One of those that fit, and one that did not, as well as those that only begin.

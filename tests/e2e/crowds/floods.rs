@@ -146,7 +146,7 @@ fn garbage_leaves_nothing_and_keeps_nobody_up() {
         assert!(counts[what].as_u64() > Some(0), "the garbage is of every sort: {what} in {counts}");
     }
     assert_settles_within(host.pid(), &before, 2048);
-    assert_eq!((host.count("buffered_bytes"), host.count("in_flight")), (0, 0));
+    until("nothing is held", || (host.count("buffered_bytes"), host.count("in_flight")) == (0, 0));
     assert_no_worse(&host, "garbage", || Flooding::start(&host, false), || Flooding::start(&host, true));
 }
 
@@ -242,23 +242,24 @@ fn thousands_in_flight_at_once_and_each_has_its_answer() {
     let requests = if is_soak() { 10_000 } else { 1_000 };
     const EACH: usize = 500;
     let host = HostProcess::with(&["sleeps"]);
-    let round = || {
+    let round = |round: u64| {
         let mut crowd: Vec<_> = (0..requests / EACH).map(|_| (host.peer(), Ledger::default())).collect();
         for (peer, ledger) in &mut crowd {
             for number in 0..EACH {
                 let id = number.to_string();
                 ledger.sent(&id);
-                peer.ask_async(&id, "sleep.async", &json!({ "ms": 1500 }));
+                peer.ask_async(&id, "sleep.held", &json!(round));
             }
         }
         until("all are in flight", || host.count("in_flight") == requests as u64);
+        host.peer().result("sleep.release", &json!(round));
         for (peer, ledger) in &mut crowd {
             peer.receive_all(EACH).iter().for_each(|reply| ledger.came(reply));
             assert_eq!((ledger.check(), ledger.outcomes(None)), (Ok(()), EACH));
         }
     };
-    round();
+    round(1);
     let before = at_rest(host.pid());
-    round();
+    round(2);
     assert_settles_within(host.pid(), &before, 2048);
 }

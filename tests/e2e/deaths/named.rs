@@ -116,6 +116,16 @@ fn in_an_async_method() {
     each_way("dies.async");
 }
 
+/// Whether the host's thread of this name sleeps.
+fn sleeps(host: &HostProcess, name: &str) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap().flatten();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    // Its number, its name in parentheses, its state.
+    stats
+        .filter(|stat| stat.contains(&format!("({name})")))
+        .all(|stat| stat.contains(&format!("({name}) S ")))
+}
+
 #[test]
 fn what_waited_or_had_ended_is_not_named_and_what_ran_beside_is() {
     let config = format!("{NEVER}[plugin.dies]\nthreads = 1\n");
@@ -125,6 +135,9 @@ fn what_waited_or_had_ended_is_not_named_and_what_ran_beside_is() {
     peer.receive();
     // A future that waits is polled by nobody.
     peer.ask_async("waits", "sleep.async", &json!({ "ms": 60_000 }));
+    peer.ask_async("behind", "sleep.async", &json!({ "ms": 0 }));
+    assert_eq!(peer.receive().id().as_deref(), Some("behind"));
+    until("its thread has nothing to do", || sleeps(&host, "sleeps:async"));
     peer.ask_async("beside", "sleep.blocking", &json!({ "ms": 60_000 }));
     until("it runs", || host.peer().result("sleep.running", &json!(null)) == 1);
     let long = "x".repeat(100);

@@ -62,9 +62,10 @@ fn a_thousand_that_really_wait_at_once() {
     for number in 0..REQUESTS {
         let id = number.to_string();
         ledger.sent(&id);
-        peer.ask_async(&id, "sleep.async", &json!({ "ms": 2000 }));
+        peer.ask_async(&id, "sleep.held", &json!(1));
     }
     until("all are in flight", || host.count("in_flight") == REQUESTS as u64);
+    host.peer().result("sleep.release", &json!(1));
     peer.receive_all(REQUESTS).iter().for_each(|reply| ledger.came(reply));
     assert_eq!((ledger.check(), ledger.outcomes(None)), (Ok(()), REQUESTS));
 }

@@ -34,10 +34,9 @@ fn the_longest_match_wins() {
     for closed in ["device.list", "device.report", "device.status.get"] {
         peer.call(closed, &json!({ "deviceId": "d" })).error(METHOD_NOT_FOUND);
     }
-    let slow = json!({ "ms": 200 });
-    let error = peer.call("sleep.blocking", &slow).error(DEADLINE_EXCEEDED);
+    let error = peer.call("sleep.deaf", &Value::Null).error(DEADLINE_EXCEEDED);
     assert_eq!(error["data"], json!({ "timeout_ms": 50 }));
-    assert_eq!(peer.result("sleep.async", &slow), 200);
+    assert_eq!(peer.result("sleep.async", &json!({ "ms": 200 })), 200);
     let methods = peer.result("system.methods", &Value::Null);
     let methods: Vec<&str> = methods.as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert!(methods.contains(&"device.status.update") && methods.contains(&"sleep.async"), "{methods:?}");
@@ -105,20 +104,21 @@ fn a_route_at_its_most_in_flight_refuses_at_once() {
     "#;
     let host = HostProcess::builder().plugin("sleeps").config(config).start();
     let mut peer = host.peer();
-    let slow = json!({ "ms": 300 });
+    let gate = host.gate("both");
     // Two methods of one route share what it may have.
-    peer.ask_async("1", "sleep.async", &slow);
-    peer.ask_async("2", "sleep.blocking", &slow);
+    peer.ask_async("1", "sleep.async_until", &gate.params());
+    peer.ask_async("2", "sleep.blocking_until", &gate.params());
     for (id, method) in [("3", "sleep.async"), ("4", "sleep.blocking"), ("5", "sleep.running")] {
-        peer.ask_async(id, method, &slow);
+        peer.ask_async(id, method, &json!({ "ms": 0 }));
         let reply = peer.receive();
         assert_eq!(reply.id().as_deref(), Some(id));
         let error = reply.error(OVERLOADED);
         assert!(error["data"]["retry_after_ms"].as_u64().unwrap() > 0, "{error}");
     }
     // Another connection is refused as well, another route is not.
-    host.peer().call("sleep.async", &slow).error(OVERLOADED);
+    host.peer().call("sleep.async", &json!({ "ms": 0 })).error(OVERLOADED);
     assert_eq!(host.peer().result("sleep.dropped", &Value::Null), 0);
+    gate.open();
     let mut answered: Vec<_> = peer.receive_all(2).iter().map(|reply| reply.id().unwrap()).collect();
     answered.sort();
     assert_eq!(answered, ["1", "2"]);
@@ -130,18 +130,21 @@ fn a_route_at_its_most_in_flight_refuses_at_once() {
 fn a_call_that_runs_on_past_its_deadline_keeps_its_place() {
     let config = r#"
         [[route]]
-        method = "sleep.blocking"
+        method = "sleep.blocking_until"
         plugin = "sleeps"
         max_in_flight = 1
-        timeout = "50ms"
+        timeout = "300ms"
     "#;
     let host = HostProcess::builder().plugin("sleeps").config(config).start();
     let mut peer = host.peer();
-    peer.call("sleep.blocking", &json!({ "ms": 400 })).error(DEADLINE_EXCEEDED);
+    let (gate, open) = (host.gate("runs"), host.gate("open"));
+    open.open();
+    peer.call("sleep.blocking_until", &gate.params()).error(DEADLINE_EXCEEDED);
     // It is answered and still runs: another one would run beside it.
     assert_eq!(peer.result("sleep.running", &Value::Null), 1);
-    peer.call("sleep.blocking", &json!({ "ms": 0 })).error(OVERLOADED);
+    peer.call("sleep.blocking_until", &open.params()).error(OVERLOADED);
+    gate.open();
     until("it has ended", || host.count("late_results") == 1);
     // Its place is given back a moment after its result was dropped.
-    until("its place is free", || peer.call("sleep.blocking", &json!({ "ms": 0 })).code().is_none());
+    until("its place is free", || peer.call("sleep.blocking_until", &open.params()).code().is_none());
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::ledger::Ledger;
 use crate::support::peer::{ASYNC_RESPONSE, DEADLINE_EXCEEDED, GOING_AWAY, SYNC};
-use crate::support::{HostProcess, Peer, until};
+use crate::support::{Gate, HostProcess, Peer, until};
 
 /// How many connections wait in the queue of a host that is told to end.
 const QUEUED: usize = 400;
@@ -17,11 +17,11 @@ fn is_refused(host: &HostProcess) -> bool {
     UnixStream::connect(host.socket()).is_err()
 }
 
-/// A peer whose calls are in flight: one sync, one async.
-fn with_calls_in_flight(host: &HostProcess, ms: u64) -> Peer {
+/// A peer whose calls are in flight, one sync, one async, until the gate is opened.
+fn with_calls_in_flight(host: &HostProcess, gate: &Gate) -> Peer {
     let mut peer = host.peer();
-    peer.ask("sleep.blocking", &json!({ "ms": ms }));
-    peer.ask_async("slow", "sleep.async", &json!({ "ms": ms }));
+    peer.ask("sleep.blocking_until", &gate.params());
+    peer.ask_async("slow", "sleep.async_until", &gate.params());
     until("both are in flight", || host.count("in_flight") == 2);
     peer
 }
@@ -32,7 +32,8 @@ fn either_signal_answers_what_is_in_flight_and_ends_well() {
         let mut host = HostProcess::with(&["sleeps", "device"]);
         let mut idle = host.peer();
         idle.assert_usable();
-        let mut peer = with_calls_in_flight(&host, 600);
+        let gate = host.gate("slow");
+        let mut peer = with_calls_in_flight(&host, &gate);
         host.signal(signal);
         host.wait_for_log("draining");
         until("no further client can connect", || is_refused(&host));
@@ -60,6 +61,7 @@ fn either_signal_answers_what_is_in_flight_and_ends_well() {
                 _ => results.push(frame),
             }
         }
+        gate.open();
         for frame in peer.receive_to_end() {
             if frame.id().is_some_and(|id| id.starts_with("more")) {
                 ledger.came(&frame)
@@ -71,7 +73,7 @@ fn either_signal_answers_what_is_in_flight_and_ends_well() {
         let kinds: Vec<_> = results.iter().map(|frame| (frame.kind, frame.result())).collect();
         assert_eq!(kinds.len(), 2, "{results:?}");
         assert!(
-            kinds.contains(&(SYNC, json!(600))) && kinds.contains(&(ASYNC_RESPONSE, json!(600))),
+            kinds.contains(&(SYNC, json!(true))) && kinds.contains(&(ASYNC_RESPONSE, json!(true))),
             "{kinds:?}"
         );
         let ended = host.wait();

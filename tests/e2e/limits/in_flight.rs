@@ -18,7 +18,7 @@ fn beyond_the_limit_of_all_requests_are_refused_at_once() {
     let mut holders = [host.peer(), host.peer()];
     for (number, peer) in holders.iter_mut().enumerate() {
         for id in 0..5 {
-            peer.ask_async(&format!("{number}.{id}"), "sleep.async", &json!({ "ms": 800 }));
+            peer.ask_async(&format!("{number}.{id}"), "sleep.held", &json!(1));
         }
     }
     until("they are in flight", || host.count("in_flight") == 10);
@@ -32,8 +32,9 @@ fn beyond_the_limit_of_all_requests_are_refused_at_once() {
     // What is over as soon as it is begun is never in flight.
     peer.assert_usable();
     assert_eq!(host.count("overloaded"), 6);
+    peer.result("sleep.release", &json!(1));
     for peer in &mut holders {
-        assert!(peer.receive_all(5).iter().all(|reply| reply.result() == 800));
+        assert!(peer.receive_all(5).iter().all(|reply| reply.result() == 1));
     }
     assert_eq!(peer.result("fixture.echo_blocking", &json!(1)), 1);
     assert_eq!(host.count("in_flight"), 0);

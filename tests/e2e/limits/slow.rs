@@ -10,6 +10,7 @@ use crate::support::peer::{
     ASYNC_REQUEST, DEADLINE_EXCEEDED, ERROR, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame,
     header,
 };
+use crate::support::wait::until_some;
 use crate::support::{CEILING, HostProcess, Peer, until};
 
 fn host(timeouts: &str) -> HostProcess {
@@ -132,18 +133,54 @@ fn a_peer_that_does_not_read_is_given_up() {
     (4..=9).for_each(round);
     // Six times two MB were not read, and are not kept.
     assert_settles_within(host.pid(), &before, 6 * 1024);
-    // One that reads slowly, but reads, is not.
+}
+
+#[test]
+fn a_peer_that_reads_slowly_is_not_given_up() {
+    // Reading takes longer than that in all, and far less from one read to the next.
+    const WRITE: Duration = Duration::from_secs(3);
+    let host = host("write = \"3s\"");
     let mut slow = host.peer();
-    slow.send([large("1"), large("2")].concat());
-    let mut left: usize = 2 * 1_000_000;
-    let mut chunk = vec![0; 100_000];
+    for id in ["1", "2"] {
+        slow.ask_async(id, "fixture.large", &json!({ "bytes": 1_000_000 }));
+    }
+    let (mut left, begun) = (2 * 1_000_000_usize, Instant::now());
+    let mut chunk = vec![0; 50_000];
     while left > 0 {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(100));
         let count = std::io::Read::read(&mut slow.stream(), &mut chunk).unwrap();
         assert!(count > 0, "it was cut with {left} bytes to come");
         left = left.saturating_sub(count);
     }
-    assert_eq!(host.count("connections_cut"), 9);
+    assert!(begun.elapsed() > WRITE, "that was not slow");
+    assert_eq!(host.count("connections_cut"), 0);
+}
+
+/// How long a connection may be idle below.
+const IDLE: Duration = Duration::from_millis(400);
+
+/// A connection that sent heartbeats for three times as long as it may be idle; none when the test itself was kept from
+/// sending one for that long.
+fn beats(host: &HostProcess) -> Option<Peer> {
+    let begun = Instant::now();
+    let mut beating = host.peer();
+    // The last one that was answered: the host knows of it since then, or later.
+    let mut last = begun;
+    while begun.elapsed() < 3 * IDLE {
+        let sent = Instant::now();
+        let answer = match beating.try_send(frame(V1_0, HEARTBEAT, "")) {
+            Ok(()) => beating.receive_within(CEILING).ok(),
+            Err(_) => None,
+        };
+        let Some(answer) = answer else {
+            assert!(last.elapsed() >= IDLE, "closed {:?} after a heartbeat", last.elapsed());
+            return None;
+        };
+        assert_eq!(answer.map(|answer| answer.kind), Some(HEARTBEAT));
+        last = sent;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Some(beating)
 }
 
 #[test]
@@ -154,19 +191,15 @@ fn an_idle_connection_is_closed_without_a_word() {
     served.assert_usable();
     let mut waiting = host.peer();
     // What is in flight is not idle, however long it takes; nor is who sends heartbeats.
-    waiting.ask_async("1", "sleep.async", &json!({ "ms": 1500 }));
-    let mut beating = host.peer();
+    let gate = host.gate("waiting");
+    waiting.ask_async("1", "sleep.async_until", &gate.params());
     let mut line = host.line_peer("run/lines.sock");
-    let end = Instant::now() + Duration::from_millis(1200);
-    while Instant::now() < end {
-        beating.heartbeat();
-        assert_eq!(beating.receive().kind, HEARTBEAT);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let mut beating = until_some("one that sends heartbeats outlives its idle time", || beats(&host));
     never.expect_end();
     served.expect_end();
     assert_eq!(line.line(), None);
-    assert_eq!(waiting.receive().result(), 1500);
+    gate.open();
+    assert_eq!(waiting.receive().result(), true);
     waiting.expect_end();
     beating.expect_end();
     assert_eq!(host.count("connections_cut"), 0);

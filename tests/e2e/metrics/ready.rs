@@ -44,7 +44,7 @@ fn not_once_it_drains() {
 
 #[test]
 fn not_while_a_plugin_fails_too_often() {
-    let config = "[plugins.probation]\ncalls = 0\n[plugin.panics.breaker]\nfailures = 3\nopen = \"2s\"";
+    let config = "[plugins.probation]\ncalls = 0\n[plugin.panics.breaker]\nfailures = 3\nopen = \"1m\"";
     let host = super::host(&["panics", "echoes"], config);
     let address = address(&host);
     assert_eq!(get(&address, "/readyz").status, 200);

@@ -1,9 +1,11 @@
 //! config.toml changed under a running host: everything that the new one says from then on, or nothing of it.
 
 use std::fs;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -162,6 +164,37 @@ fn what_needs_a_restart_says_so() {
         );
         assert_eq!(number(&mut host.peer()), 1);
     }
+}
+
+#[test]
+fn one_that_is_being_written_over_is_taken_when_it_is_closed() {
+    let route = "[[route]]\nmethod = \"numbered.inline\"\nplugin = \"subject\"\nenabled = ";
+    let host = with_first(&format!("{route}false"));
+    let mut peer = host.peer();
+    let before = said(&host, "the configuration has changed");
+    // Empty from here on: applied, that would open the route.
+    let mut file = fs::File::create(host.path("config.toml")).expect("it is written over");
+    let begun = Instant::now();
+    until("a file that nobody has open would have been read", || {
+        peer.call("numbered.inline", &Value::Null).error(METHOD_NOT_FOUND);
+        begun.elapsed() > Duration::from_millis(800)
+    });
+    file.write_all(format!("{route}true\n[limits]\nconnections = 100\n").as_bytes())
+        .expect("the whole of it");
+    drop(file);
+    until("it is taken", || said(&host, "the configuration has changed") > before);
+    assert_eq!(said(&host, "the configuration has changed"), before + 1, "{}", host.log());
+    assert_eq!(number(&mut peer), 1);
+    // As a full disk leaves it: only who says that it is meant has it applied.
+    drop(fs::File::create(host.path("config.toml")).expect("it is emptied"));
+    host.wait_for_log("config.toml: it is empty");
+    fs::write(host.path("config.toml"), format!("{route}false\n")).expect("it is written");
+    until("another one is taken", || {
+        peer.call("numbered.inline", &Value::Null).code() == Some(METHOD_NOT_FOUND)
+    });
+    fs::write(host.path("config.toml"), "").expect("it is emptied");
+    assert_eq!(crate::support::program::jackfield(host.directory(), &["reload"]).code, 0);
+    assert_eq!(number(&mut peer), 1);
 }
 
 #[test]

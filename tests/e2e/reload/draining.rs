@@ -19,14 +19,16 @@ fn a_request_that_runs_across_a_reload_is_answered_by_the_code_that_took_it() {
     let host = with_first("[plugins]\nwatch = false");
     let mut operator = Operator::of(&host);
     let mut peer = host.peer();
-    peer.ask_async("slow", "numbered.slow", &json!(1500));
-    peer.ask_async("later", "numbered.later", &json!(1500));
-    peer.ask("numbered.slow", &json!(1500));
+    let gate = host.gate("old");
+    peer.ask_async("slow", "numbered.slow_until", &gate.params());
+    peer.ask_async("later", "numbered.later_until", &gate.params());
+    peer.ask("numbered.slow_until", &gate.params());
     until("they are in flight", || host.count("in_flight") == 3);
     Image::numbered(2).put(&host, FILE);
     operator.published();
     assert_eq!(number(&mut host.peer()), 2);
     assert_eq!(operator.row(NAME)["draining"].as_array().map(Vec::len), Some(1));
+    gate.open();
     for _ in 0..3 {
         assert_eq!(peer.receive().result(), 1);
     }
@@ -44,13 +46,12 @@ fn each_of_many_generations_answers_its_own_and_one_too_many_waits_for_its_turn(
     let mut operator = Operator::of(&host);
     let mut peer = host.peer();
     let mut ledger = Ledger::default();
-    let mut asked = 0;
+    let (mut asked, gate) = (0, host.gate("all"));
     for version in 1..=MOST {
         for call in 0..12 {
             let id = format!("{version}-{call}");
             ledger.sent(&id);
-            // The first generation's last for so long that all are there at once; the later ones' for longer.
-            peer.ask_async(&id, "numbered.later", &json!(8000 + 200 * version));
+            peer.ask_async(&id, "numbered.later_until", &gate.params());
             asked += 1;
         }
         until("they are in flight", || host.count("in_flight") == asked);
@@ -64,6 +65,7 @@ fn each_of_many_generations_answers_its_own_and_one_too_many_waits_for_its_turn(
     assert_eq!(refused["refused"]["reason"], "too-many-draining", "{refused}");
     assert_eq!(operator.refused("too-many-draining")["generation"], refused["generation"]);
     assert_eq!(number(&mut host.peer()), u64::from(MOST + 1), "what served serves on");
+    gate.open();
     for _ in 0..asked {
         let frame = peer.receive();
         let id = frame.id().expect("an id");

@@ -8,9 +8,10 @@ use super::{FILE, Image, NAME, Operator, number, with_first};
 use crate::support::peer::{DEADLINE_EXCEEDED, INTERNAL_ERROR, PLUGIN_PANICKED};
 use crate::support::{HostProcess, until};
 
-/// Three failures among the first ten calls; time-outs come soon.
-const CONFIG: &str = "[plugins]\nwatch = false\n[plugins.probation]\ncalls = 10\nfailures = 3\n\
-    [[route]]\nmethod = \"numbered.*\"\nplugin = \"subject\"\ntimeout = \"300ms\"";
+/// Three failures among the first ten calls.
+const CONFIG: &str = "[plugins]\nwatch = false\n[plugins.probation]\ncalls = 10\nfailures = 3\n";
+/// And for code that takes longer than that.
+const IMPATIENT: &str = "[[route]]\nmethod = \"numbered.*\"\nplugin = \"subject\"\ntimeout = \"1s\"";
 
 /// Publishes number 2, which behaves like this; what the list said before and says now.
 #[track_caller]
@@ -25,8 +26,10 @@ fn publish(host: &HostProcess, operator: &mut Operator, behaviour: &str) -> (Val
 
 #[test]
 fn code_that_fails_in_its_first_calls_goes_back_by_itself() {
-    for (behaviour, code) in [("1", PLUGIN_PANICKED), ("2", INTERNAL_ERROR), ("3", DEADLINE_EXCEEDED)] {
-        let host = with_first(CONFIG);
+    for (behaviour, code, more) in
+        [("1", PLUGIN_PANICKED, ""), ("2", INTERNAL_ERROR, ""), ("3", DEADLINE_EXCEEDED, IMPATIENT)]
+    {
+        let host = with_first(&format!("{CONFIG}{more}"));
         let mut operator = Operator::of(&host);
         let (before, failing) = publish(&host, &mut operator, behaviour);
         let mut peer = host.peer();
@@ -138,7 +141,7 @@ fn by_hand_it_goes_back_and_forth() {
 #[test]
 fn a_generation_whose_calls_hang_goes_back_once_they_end() {
     let config = "[plugins]\nwatch = false\nhand_over = \"300ms\"\n[plugins.probation]\ncalls = 10\nfailures = 3\n\
-        [[route]]\nmethod = \"counter.*\"\nplugin = \"subject\"\ntimeout = \"200ms\"";
+        [[route]]\nmethod = \"counter.*\"\nplugin = \"subject\"\ntimeout = \"1s\"";
     let host = super::with_image(&Image::of("counter_v1"), config);
     let mut operator = Operator::of(&host);
     let mut peer = host.peer();
@@ -146,7 +149,7 @@ fn a_generation_whose_calls_hang_goes_back_once_they_end() {
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
     operator.published();
     for number in 0..3 {
-        peer.ask_async(&number.to_string(), "counter.add_slowly", &json!(1500));
+        peer.ask_async(&number.to_string(), "counter.add_slowly", &json!(4000));
     }
     peer.receive_all(3).iter().for_each(|frame| drop(frame.error(DEADLINE_EXCEEDED)));
     host.wait_for_log("not rolled back, it serves on");

@@ -24,13 +24,15 @@ fn one_that_is_removed_answers_its_last_requests_and_no_more() {
         let host = with_first(config);
         let mut operator = Operator::of(&host);
         let mut peer = host.peer();
-        peer.ask_async("last", "numbered.slow", &json!(700));
+        let gate = host.gate("last");
+        peer.ask_async("last", "numbered.slow_until", &gate.params());
         until("it is in flight", || host.count("in_flight") == 1);
         fs::remove_file(in_plugins(&host, FILE)).expect("the plugin is there");
         let row = operator.until("it is removed", |row| row["state"] == "removed");
         assert_eq!(row["draining"], json!([host_generation(&row)]), "{row}");
         let mut other = host.peer();
         other.call("numbered.inline", &Value::Null).error(code);
+        gate.open();
         assert_eq!(peer.receive().result(), 1, "the last one is answered");
         let row = operator.until_unloaded();
         assert_eq!((&row["unloaded"], &row["generation"]), (&json!(1), &Value::Null), "{row}");

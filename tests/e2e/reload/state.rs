@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use super::{FILE, Image, NAME, Operator, with_image};
 use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::peer::{envelope_with, frame};
-use crate::support::{HostProcess, Peer, is_soak, until};
+use crate::support::{CEILING, HostProcess, Peer, is_soak, until};
 
 /// Reloads while devices report, and in the long run.
 const RELOADS: u32 = 300;
@@ -53,7 +54,10 @@ fn report(mut peer: Peer, device: &str, stop: &AtomicBool) -> u64 {
 
 #[test]
 fn no_update_of_a_device_is_lost_or_seen_twice() {
-    let host = HostProcess::builder().plugin("device").config("[plugins]\nwatch = false").start();
+    let host = HostProcess::builder()
+        .plugin("device")
+        .config("[plugins]\nwatch = false\nhand_over = \"20s\"")
+        .start();
     let mut operator = Operator::of(&host);
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..DEVICES)
@@ -137,8 +141,9 @@ fn calls_that_come_during_a_hand_over_are_held_and_answered_by_the_new_code() {
     let mut clients: Vec<Peer> = (0..6).map(|_| host.peer()).collect();
     let mut asked = 0;
     let mut results = Vec::new();
-    let mut held = false;
+    let (mut held, begun) = (false, Instant::now());
     while !held {
+        assert!(begun.elapsed() < CEILING, "it does not come: {}", host.log());
         for (number, client) in clients.iter_mut().enumerate() {
             match number % 3 {
                 0 => client.ask("counter.add", &Value::Null),
@@ -172,12 +177,12 @@ fn calls_that_come_during_a_hand_over_are_held_and_answered_by_the_new_code() {
 fn what_an_async_call_does_to_its_own_plugin_during_a_hand_over_is_not_lost() {
     let host = with_slow_counter();
     let mut operator = Operator::of(&host);
-    let mut peer = host.peer();
+    let (mut peer, before) = (host.peer(), host.count("requests"));
     // They end at all moments of the hand-over: before, in the middle of it, after.
     for number in 0..60_u32 {
         peer.ask_async(&number.to_string(), "counter.add_later", &json!(300 + number * 25));
     }
-    until("they are in flight", || host.count("in_flight") >= 50);
+    until("they are accepted", || host.count("requests") >= before + 60);
     operator.published();
     let mut counts: Vec<_> = peer.receive_all(60).iter().map(|f| f.result().as_u64().unwrap_or(0)).collect();
     counts.sort_unstable();
@@ -187,7 +192,10 @@ fn what_an_async_call_does_to_its_own_plugin_during_a_hand_over_is_not_lost() {
 
 #[test]
 fn who_waits_for_a_device_across_a_reload_is_told_to_ask_again() {
-    let host = HostProcess::builder().plugin("device").config("[plugins]\nwatch = false").start();
+    let host = HostProcess::builder()
+        .plugin("device")
+        .config("[plugins]\nwatch = false\nhand_over = \"20s\"")
+        .start();
     let mut operator = Operator::of(&host);
     let mut waiting = host.peer();
     waiting.ask_async("waits", "device.report", &json!({ "deviceId": "a" }));

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::build::artifacts;
+use super::gate::Gate;
 use super::line_peer::LinePeer;
 use super::log::Log;
 use super::peer::Peer;
@@ -19,8 +20,9 @@ use super::wait::{until_some, within};
 /// Marks the processes of one host, its children included.
 const MARK: &str = "JACKFIELD_TEST_HOST";
 
-/// More than one thread that serves connections, whatever the machine: what goes wrong between them is to be seen.
-const IO: &str = "\n[io]\nthreads = 2\n";
+/// Threads that serve connections where a test says nothing else: more than one, whatever the machine, for what goes wrong
+/// between them is to be seen.
+pub(crate) const IO_THREADS: usize = 2;
 
 /// How long a host that a test dropped may answer what is in flight, before it is told a second time.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -75,7 +77,7 @@ impl HostBuilder {
     pub(crate) fn spawn(self) -> HostProcess {
         let Self { scratch, mut config, variables } = self;
         if !config.contains("[io]") {
-            config.push_str(IO);
+            config.push_str(&format!("\n[io]\nthreads = {IO_THREADS}\n"));
         }
         scratch.write("config.toml", &config);
         let (child, log) = spawn(&scratch, &variables);
@@ -145,6 +147,11 @@ impl HostProcess {
     /// The default socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.path("run/jackfield.sock")
+    }
+
+    /// A gate of this name, for fixtures' methods to wait at.
+    pub(crate) fn gate(&self, name: &str) -> Gate {
+        Gate::at(self.path(&format!("gate-{name}")))
     }
 
     /// A new connection to the default socket.

@@ -6,6 +6,7 @@
 pub(crate) mod build;
 pub(crate) mod bystander;
 pub(crate) mod footprint;
+pub(crate) mod gate;
 pub(crate) mod host;
 pub(crate) mod ledger;
 pub(crate) mod line_peer;
@@ -21,7 +22,8 @@ pub(crate) mod user;
 pub(crate) mod vector;
 pub(crate) mod wait;
 
-pub(crate) use host::{HostBuilder, HostProcess};
+pub(crate) use gate::Gate;
+pub(crate) use host::{HostBuilder, HostProcess, IO_THREADS};
 pub(crate) use peer::{Frame, Peer};
 pub(crate) use wait::{CEILING, until};
 

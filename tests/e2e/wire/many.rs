@@ -12,7 +12,7 @@ use crate::support::ledger::Ledger;
 use crate::support::peer::{
     ASYNC_REQUEST, ASYNC_RESPONSE, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame, take_frame,
 };
-use crate::support::{CEILING, HostProcess};
+use crate::support::{CEILING, HostProcess, IO_THREADS};
 
 /// A sync request, a heartbeat and an async request that say which they are.
 fn three(number: usize) -> Vec<u8> {
@@ -117,7 +117,7 @@ fn a_flood_on_one_connection_does_not_starve_another() {
     const MOST: Duration = Duration::from_millis(500);
     let host = HostProcess::with(&[]);
     // Enough connections that every I/O thread serves a flood and a bystander.
-    let threads = std::thread::available_parallelism().unwrap().get();
+    let threads = IO_THREADS;
     let heartbeats = frame(V1_0, HEARTBEAT, "").repeat(5000);
     let requests =
         frame(V1_0, SYNC, envelope("system.echo", &json!({ "deviceId": "dev_123", "n": [1, 2, 3] })))
@@ -168,8 +168,7 @@ fn a_request_behind_a_large_reply_is_not_forgotten() {
     let host = HostProcess::builder().plugin("echoes").plugin("counts").config(config).start();
     let peer = host.peer();
     // Connections go to the I/O threads in turn: this one shares the first one's.
-    let threads = std::thread::available_parallelism().unwrap().get();
-    let mut between: Vec<_> = (1..threads).map(|_| host.peer()).collect();
+    let mut between: Vec<_> = (1..IO_THREADS).map(|_| host.peer()).collect();
     between.iter_mut().for_each(crate::support::Peer::assert_usable);
     let mut neighbour = host.peer();
     let (stream, done) = (peer.stream(), AtomicBool::new(false));

@@ -151,14 +151,16 @@ final class DeadlineTest extends TestCase
         $me = getmypid();
         $sender = proc_open(['sh', '-c', "while kill -USR1 $me; do sleep 0.02; done"], [], $pipes);
         try {
-            $this->late($client, 0.5, false, TimeoutException::class);
-            $this->late($client, 0.5, true, TimeoutException::class);
+            // However long a busy machine takes to send some.
+            do {
+                $this->late($client, 0.5, false, TimeoutException::class);
+                $this->late($client, 0.5, true, TimeoutException::class);
+            } while ($signals <= 3);
         } finally {
             proc_terminate($sender, SIGKILL);
             proc_close($sender);
             pcntl_signal(SIGUSR1, SIG_DFL);
         }
-        self::assertGreaterThan(3, $signals);
     }
 
     public function testAnErrorHandlerThatThrowsForSilencedErrors(): void

@@ -39,7 +39,12 @@ final class PhpFpm
             $pipes
         );
         $this->cgi = new FastCgi($this->socket);
-        Wait::until(fn (): bool => file_exists($this->socket), 'php-fpm listens', fn (): string => $this->log());
+        // Its socket is there a moment before anybody listens on it.
+        Wait::until(
+            fn (): bool => @stream_socket_client("unix://{$this->socket}") !== false,
+            'php-fpm listens',
+            fn (): string => $this->log()
+        );
     }
 
     /** Starts one; null when no php-fpm is installed. */

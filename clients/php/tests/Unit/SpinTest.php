@@ -20,26 +20,28 @@ final class SpinTest extends TestCase
 
     public function testAReplyThatIsThereInTimeIsNotWaitedFor(): void
     {
-        [$looks, $waits] = $this->exchanges(spin: 0.01, looksUntilThere: 3);
-        self::assertSame(4 * self::CALLS, $looks, 'three in vain, and the one that sees it');
-        self::assertSame(0, $waits);
+        $seen = array_filter($this->exchanges(spin: 0.01, looksUntilThere: 3), static fn (array $call): bool => $call[1] === 0);
+        self::assertSame([4], array_values(array_unique(array_column($seen, 0))), 'three in vain, and the one that sees it');
+        // A machine that takes the core away for as long as a call may look makes it wait, and some after it.
+        self::assertGreaterThan(0.9 * self::CALLS, count($seen));
     }
 
     public function testAMethodThatIsSlowIsSoonNotLookedAt(): void
     {
-        [$looks, $waits, $callsWithLooks] = $this->exchanges(spin: 0.00001, looksUntilThere: PHP_INT_MAX);
-        self::assertSame(self::CALLS, $waits);
+        $calls = $this->exchanges(spin: 0.00001, looksUntilThere: PHP_INT_MAX);
+        self::assertSame(self::CALLS, array_sum(array_column($calls, 1)));
+        $callsWithLooks = count(array_filter(array_column($calls, 0)));
         self::assertGreaterThan(self::CALLS / 100, $callsWithLooks, 'but now and then, in case it is fast again');
         self::assertLessThan(self::CALLS / 30, $callsWithLooks);
     }
 
     public function testWithoutTheOptionNobodyLooks(): void
     {
-        [$looks, $waits] = $this->exchanges(spin: 0.0, looksUntilThere: 0);
-        self::assertSame([0, self::CALLS], [$looks, $waits]);
+        $calls = $this->exchanges(spin: 0.0, looksUntilThere: 0);
+        self::assertSame([0, self::CALLS], [array_sum(array_column($calls, 0)), array_sum(array_column($calls, 1))]);
     }
 
-    /** @return array{int, int, int} looks for a reply, waits for one, and calls with a look */
+    /** @return list<array{int, int}> of each call the looks for its reply, and the waits for it */
     private function exchanges(float $spin, int $looksUntilThere): array
     {
         $transport = new class ($looksUntilThere) extends StreamTransport {
@@ -79,13 +81,13 @@ final class SpinTest extends TestCase
             }
         };
         $connection = new Connection($transport, new Options(spin: $spin), hrtime(true));
-        $callsWithLooks = 0;
+        $calls = [];
         for ($i = 0; $i < self::CALLS; $i++) {
-            $before = $transport->looks;
+            $transport->looks = $transport->waits = 0;
             $connection->exchange('request', 'i', hrtime(true) + 1_000_000_000);
-            $callsWithLooks += (int) ($transport->looks > $before);
+            $calls[] = [$transport->looks, $transport->waits];
         }
 
-        return [$transport->looks, $transport->waits, $callsWithLooks];
+        return $calls;
     }
 }

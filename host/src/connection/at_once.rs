@@ -85,6 +85,7 @@ impl Connection {
     }
 
     /// Writes the reply to what has run here.
+    #[inline]
     fn close(
         &self,
         target: &Target,
@@ -104,6 +105,7 @@ impl Connection {
     }
 
     /// Counts a request that was answered as soon as it was read.
+    #[inline]
     fn ran_at_once(
         &mut self,
         admitted: Admitted<'_>,

@@ -35,11 +35,13 @@ pub(super) struct Admitted<'r> {
 
 impl<'r> Admitted<'r> {
     /// The params as written; nothing where there are none.
+    #[inline]
     pub(super) fn params(&self) -> &'r [u8] {
         self.request.params.map_or(&b""[..], |params| params.get().as_bytes())
     }
 
     /// The id's JSON token.
+    #[inline]
     pub(super) fn id(&self) -> Option<&'r str> {
         self.request.id.map(|id| id.as_json())
     }
@@ -48,6 +50,7 @@ impl<'r> Admitted<'r> {
         AskedFor { counted: self.target.counted, method: &self.request.method }
     }
 
+    #[inline]
     fn facts<'f>(&self, run: Run, id: Option<Cow<'f, str>>, now: Time) -> CallFacts<'f> {
         CallFacts {
             deadline: now.after(self.target.timeout).0,
@@ -59,6 +62,7 @@ impl<'r> Admitted<'r> {
     }
 
     /// What the method may ask of its call, for as long as this request is at hand.
+    #[inline]
     pub(super) fn lent_facts(&self, run: Run, now: Time) -> CallFacts<'r> {
         self.facts(run, self.request.id.map(|id| id.text()), now)
     }

@@ -50,10 +50,14 @@ impl Connection {
     }
 
     /// Hands over what was begun, before anything that takes its time and at the latest at the end of a round.
+    #[inline]
     pub(super) fn hand_over(&mut self, out: &mut Vec<u8>, now: Time) {
-        if self.thread.starts.borrow().calls.is_empty() {
-            return;
+        if !self.thread.starts.borrow().calls.is_empty() {
+            self.hand_over_all(out, now);
         }
+    }
+
+    fn hand_over_all(&mut self, out: &mut Vec<u8>, now: Time) {
         let Starts { mut keys, mut calls } = self.thread.starts.take();
         let (generation, run) = (Arc::clone(&calls[0].generation), calls[0].facts.run);
         let mut waiting = calls.drain(..);

@@ -12,6 +12,9 @@ use Jackfield\Exception\InvalidRequestException;
 use Jackfield\Exception\ProtocolException;
 use Jackfield\Exception\RemoteException;
 
+use function array_key_exists, count, get_object_vars, is_array, is_float, is_infinite, is_int, is_object, is_string;
+use function json_decode, json_encode, json_last_error, json_last_error_msg, preg_match, strlen;
+
 final class Envelope
 {
     /** The longest method name, in bytes (protocol, section 2). */
@@ -38,12 +41,13 @@ final class Envelope
     public static function request(string $id, string $method, mixed $params, ?int $timestamp = null): string
     {
         $name = self::$methods[$method] ?? self::method($method);
-        $payload = '{"id":"' . $id . '","method":' . $name;
-        if ($params !== null) {
+        if ($params === null) {
+            $payload = "{\"id\":\"$id\",\"method\":$name";
+        } else {
             try {
                 // One level is the envelope's own.
-                $payload .= ',"params":'
-                    . ($params === [] ? '{}' : json_encode($params, self::ENCODE, self::DEPTH_MAX - 1));
+                $params = $params === [] ? '{}' : json_encode($params, self::ENCODE, self::DEPTH_MAX - 1);
+                $payload = "{\"id\":\"$id\",\"method\":$name,\"params\":$params";
             } catch (\JsonException $cause) {
                 throw new InvalidRequestException(
                     "the params of $method cannot be written as JSON: {$cause->getMessage()}",

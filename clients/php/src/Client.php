@@ -19,6 +19,8 @@ use Jackfield\Transport\Connector;
 use Jackfield\Transport\PersistentConnector;
 use Jackfield\Transport\UnixConnector;
 
+use function array_fill_keys, array_keys, hrtime, is_array, is_int, is_string, max;
+
 final class Client
 {
     private readonly Pool $pool;

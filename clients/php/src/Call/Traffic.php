@@ -138,9 +138,10 @@ final class Traffic
         }
     }
 
+    /** Whether no connection is in use, be it only for a reply that nobody waits for. */
     public function isIdle(): bool
     {
-        return $this->connections === [] && $this->queue->count() === 0;
+        return $this->connections === [];
     }
 
     /** When a call is to be sent again, connecting tried again, or a heartbeat given up, as hrtime(true); null: never. */

@@ -20,6 +20,8 @@ use Jackfield\Wire\Envelope;
 use Jackfield\Wire\FrameReader;
 use Jackfield\Wire\Header;
 
+use function count, min, strlen, substr;
+
 final class Connection
 {
     /** Bytes read from one connection before the others get their turn. */
@@ -52,6 +54,9 @@ final class Connection
     /** Bytes handed to the kernel since the connection was made. */
     private int $sent = 0;
     private readonly ?Spin $spin;
+    /** Nanoseconds at rest after which the peer has to answer a heartbeat first, and after which it is the end. */
+    private readonly int $healthCheckAfter;
+    private readonly int $idleTimeout;
 
     public function __construct(private readonly Transport $transport, private readonly Options $options, int $now)
     {
@@ -59,6 +64,8 @@ final class Connection
         $this->heardAt = $now;
         $this->restedAt = $transport->hasHistory() ? 0 : $now;
         $this->spin = $options->spin > 0.0 ? new Spin((int) ($options->spin * 1e9)) : null;
+        $this->healthCheckAfter = (int) ($options->healthCheckAfter * 1e9);
+        $this->idleTimeout = (int) ($options->idleTimeout * 1e9);
     }
 
     /**
@@ -82,7 +89,9 @@ final class Connection
                     if (($reply['id'] ?? null) !== $id && (isset($reply['id']) || !isset($reply['error']))) {
                         throw new ProtocolException('the peer answered a sync request with another id');
                     }
-                    $this->retiring = $this->retiring || Envelope::saysGoingAway($reply);
+                    if (isset($reply['error']) && Envelope::saysGoingAway($reply)) {
+                        $this->retiring = true;
+                    }
 
                     return $reply;
                 }
@@ -111,41 +120,37 @@ final class Connection
         }
     }
 
-    /** Whether a connection that was at rest may be used now, as far as can be seen without asking the peer. */
-    public function isUsable(int $now): bool
+    /**
+     * Whether a connection that was at rest may be used now. One that lay idle for so long, or for who knows how long,
+     * that it is doubtful has to answer a heartbeat first.
+     *
+     * @param int|null $deadline until when to wait for that answer, as hrtime(true); null: not here, it is read with
+     *                           whatever else comes, and no call belongs on the connection before it
+     */
+    public function isSound(int $now, ?int $deadline): bool
     {
-        return !$this->retiring
-            && $this->reader->isEmpty()
-            && ($this->restedAt === 0 || $now - $this->restedAt <= $this->options->idleTimeout * 1e9)
-            && $this->transport->begin()
+        $idle = $this->restedAt === 0 ? null : $now - $this->restedAt;
+        if (
+            $this->retiring
+            || !$this->reader->isEmpty()
+            || $idle !== null && $idle > $this->idleTimeout
+            || !$this->transport->begin()
             // Whatever waits to be read answers nothing that will be asked: the end of the connection, a notice of
             // one, a reply too many.
-            && $this->transport->isQuiet();
-    }
-
-    /** Whether it lay idle for so long, or for who knows how long, that the peer has to answer a heartbeat first. */
-    public function isDoubtful(int $now): bool
-    {
-        return $this->restedAt === 0 || $now - $this->restedAt > $this->options->healthCheckAfter * 1e9;
-    }
-
-    /** Asks the peer by a heartbeat and waits for its answer. */
-    public function answers(int $now, int $deadline): bool
-    {
-        try {
-            $this->heartbeat(min($deadline, $now + self::PROBE_NANOS));
-        } catch (JackfieldException) {
+            || !$this->transport->isQuiet()
+        ) {
             return false;
         }
-
-        return true;
-    }
-
-    /** Asks the peer by a heartbeat whose answer is read with whatever else comes. No call belongs here before it. */
-    public function probe(int $now): void
-    {
+        if ($idle !== null && $idle <= $this->healthCheckAfter) {
+            return true;
+        }
+        if ($deadline !== null) {
+            return $this->answers(min($deadline, $now + self::PROBE_NANOS));
+        }
         $this->unsent .= Header::HEARTBEAT_FRAME;
         $this->probedUntil = $now + self::PROBE_NANOS;
+
+        return true;
     }
 
     /** Puts the connection to rest. */
@@ -263,6 +268,18 @@ final class Connection
     public function leave(): void
     {
         $this->transport->leave();
+    }
+
+    /** Asks the peer by a heartbeat and waits for its answer. */
+    private function answers(int $deadline): bool
+    {
+        try {
+            $this->heartbeat($deadline);
+        } catch (JackfieldException) {
+            return false;
+        }
+
+        return true;
     }
 
     /** What a `03` means for an exchange whose payload had `$length` bytes; other frames here belong to nobody. */

@@ -15,6 +15,8 @@ use Jackfield\Options;
 use Jackfield\Transport\Connector;
 use Jackfield\Uuid;
 
+use function array_pop, array_shift, count, function_exists, getmypid, hrtime, spl_object_id;
+
 final class Pool
 {
     /** @var list<Connection> the one that rested last at the end: it is used first, the others grow old */
@@ -28,6 +30,8 @@ final class Pool
     private ?ConnectException $failure = null;
     /** The process that made the connections; null where a process cannot fork. */
     private ?int $process;
+    /** Nanoseconds after which an idle connection is closed. */
+    private readonly int $idleTimeout;
 
     public function __construct(
         private readonly Connector $connector,
@@ -35,6 +39,7 @@ final class Pool
         private readonly Log $log,
     ) {
         $this->process = function_exists('pcntl_fork') ? getmypid() : null;
+        $this->idleTimeout = (int) ($options->idleTimeout * 1e9);
     }
 
     /**
@@ -48,7 +53,7 @@ final class Pool
     public function take(int $now, ?int $deadline): ?Connection
     {
         while (($connection = array_pop($this->idle)) !== null) {
-            if ($this->isSound($connection, $now, $deadline)) {
+            if ($connection->isSound($now, $deadline)) {
                 return $this->busy[spl_object_id($connection)] = $connection;
             }
             $connection->close();
@@ -58,7 +63,7 @@ final class Pool
             if ($connection === null) {
                 break;
             }
-            if ($this->isSound($connection, $now, $deadline)) {
+            if ($connection->isSound($now, $deadline)) {
                 return $this->busy[spl_object_id($connection)] = $connection;
             }
             // A socket kept from an earlier request, dead by now: its slot is open for a new one.
@@ -81,7 +86,7 @@ final class Pool
         $now = hrtime(true);
         $connection->rest($now);
         $this->idle[] = $connection;
-        if ($this->idle[0]->restedAt < $now - $this->options->idleTimeout * 1e9) {
+        if ($this->idle[0]->restedAt < $now - $this->idleTimeout) {
             array_shift($this->idle)->close();
         }
     }
@@ -154,21 +159,6 @@ final class Pool
             $connection->close();
         }
         $this->idle = $this->busy = [];
-    }
-
-    private function isSound(Connection $connection, int $now, ?int $deadline): bool
-    {
-        if (!$connection->isUsable($now)) {
-            return false;
-        }
-        if ($connection->isDoubtful($now)) {
-            if ($deadline !== null) {
-                return $connection->answers($now, $deadline);
-            }
-            $connection->probe($now);
-        }
-
-        return true;
     }
 
     private function connect(int $now): ?Connection

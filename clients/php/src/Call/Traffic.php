@@ -17,8 +17,11 @@ use Jackfield\Pool\Connection;
 use Jackfield\Pool\Notice;
 use Jackfield\Pool\Pool;
 use Jackfield\Transport\StreamTransport;
+use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\Header;
+
+use function count, hrtime, intdiv, is_string, max, min, spl_object_id, sprintf, strlen, substr, usleep;
 
 final class Traffic
 {
@@ -287,7 +290,8 @@ final class Traffic
     private function frame(Connection $connection, int $kind, string $payload): void
     {
         if ($kind === Header::ASYNC_RESPONSE) {
-            $reply = Envelope::reply($payload, $this->options->associative);
+            $id = substr($payload, Envelope::ID_AT, Uuid::LENGTH);
+            $reply = Envelope::reply($payload, $this->options->associative, isset($connection->inFlight[$id]) ? $id : null);
             $id = $reply['id'] ?? null;
             $id = is_string($id) ? $id : '';
             $call = $connection->inFlight[$id] ?? null;

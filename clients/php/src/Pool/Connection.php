@@ -83,7 +83,7 @@ final class Connection
         while (true) {
             while ($this->reader->next()) {
                 if ($this->reader->kind === Header::SYNC) {
-                    $reply = Envelope::reply($this->reader->payload, $this->options->associative);
+                    $reply = Envelope::reply($this->reader->payload, $this->options->associative, $id);
                     // An error without an id is the host's word on a request whose id it could not read: replies
                     // to sync requests come in order, so it is this one's.
                     if (($reply['id'] ?? null) !== $id && (isset($reply['id']) || !isset($reply['error']))) {

@@ -74,7 +74,8 @@ final class FrameReader
             return false;
         }
         $there = strlen($this->buffer) - $this->offset;
-        if ($this->expected < 0) {
+        $length = $this->expected;
+        if ($length < 0) {
             if ($there < Header::LENGTH) {
                 return false;
             }
@@ -89,10 +90,10 @@ final class FrameReader
                     "the peer announced a payload of $length bytes; the limit here is {$this->limit}"
                 );
             }
-            $this->expected = $length;
         }
-        $whole = Header::LENGTH + $this->expected;
+        $whole = Header::LENGTH + $length;
         if ($there < $whole) {
+            $this->expected = $length;
             if ($whole - $there > self::PIECE) {
                 $this->pieces = [substr($this->buffer, $this->offset)];
                 $this->buffer = '';
@@ -102,7 +103,7 @@ final class FrameReader
 
             return false;
         }
-        $this->payload = substr($this->buffer, $this->offset + Header::LENGTH, $this->expected);
+        $this->payload = substr($this->buffer, $this->offset + Header::LENGTH, $length);
         $this->expected = -1;
         if ($there === $whole) {
             $this->buffer = '';

@@ -143,10 +143,14 @@ final class Future
         $this->result = $result;
         $this->failure = $failure;
         $this->owner = null;
+        $wasCall = $this->call !== null;
+        $this->call = null;
+        if ($this->callbacks === []) {
+            return;
+        }
         $callbacks = $this->callbacks;
         $this->callbacks = [];
-        if ($this->call !== null) {
-            $this->call = null;
+        if ($wasCall) {
             // A call that ends among others does not keep them waiting for its callbacks.
             $this->multiplexer->later($this->id, $callbacks);
         } else {

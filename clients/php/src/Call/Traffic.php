@@ -100,13 +100,13 @@ final class Traffic
             $call->connection = $connection;
             $call->placedAt = $now;
             $connection->enqueue($call);
-            if ($connection->unsentBytes() >= self::CONGESTED) {
+            if ($connection->unsentBytes >= self::CONGESTED) {
                 $this->flush($connection);
             }
         }
         $lost = false;
         foreach ($this->connections as $connection) {
-            $lost = $connection->unsentBytes() > 0 && !$this->flush($connection) || $lost;
+            $lost = $connection->unsentBytes > 0 && !$this->flush($connection) || $lost;
         }
         if ($lost && $this->queue->count() > 0) {
             // An idle connection was dead: its calls go to the next one now. This ends, since each round closes a
@@ -121,7 +121,7 @@ final class Traffic
         $read = $write = $except = [];
         foreach ($this->connections as $key => $connection) {
             $read[$key] = $connection->stream();
-            if ($connection->unsentBytes() > 0) {
+            if ($connection->unsentBytes > 0) {
                 $write[$key] = $read[$key];
             }
         }
@@ -165,7 +165,7 @@ final class Traffic
         $streams = ['read' => [], 'write' => []];
         foreach ($this->connections as $connection) {
             $streams['read'][] = $connection->stream();
-            if ($connection->unsentBytes() > 0) {
+            if ($connection->unsentBytes > 0) {
                 $streams['write'][] = $connection->stream();
             }
         }
@@ -185,7 +185,7 @@ final class Traffic
     {
         $connection = $this->withRoom();
         if ($connection !== null) {
-            return $connection->unsentBytes() < self::CONGESTED ? $connection : null;
+            return $connection->unsentBytes < self::CONGESTED ? $connection : null;
         }
         if ($this->probedUntil() !== null) {
             return null;
@@ -255,8 +255,8 @@ final class Traffic
             do {
                 $before = $connection->received;
                 $open = $connection->receive(hrtime(true));
-                while (($frame = $connection->nextFrame()) !== null) {
-                    $this->frame($connection, $frame[0], $frame[1]);
+                while ($connection->reader->next()) {
+                    $this->frame($connection, $connection->reader->kind, $connection->reader->payload);
                 }
             } while ($last && $open && $connection->received > $before);
         } catch (JackfieldException $reason) {
@@ -303,7 +303,9 @@ final class Traffic
             }
             unset($connection->inFlight[$id]);
             $connection->isProven = true;
-            $connection->retiring = $connection->retiring || Envelope::saysGoingAway($reply);
+            if (isset($reply['error']) && Envelope::saysGoingAway($reply)) {
+                $connection->retiring = true;
+            }
             $this->outcomes->replied($call, $reply);
         } elseif ($kind === Header::HEARTBEAT) {
             $connection->probedUntil = null;

@@ -41,6 +41,8 @@ final class Connection
     public bool $isProven = false;
     /** When a heartbeat under way has gone unanswered for too long, as hrtime(true); null: none is. */
     public ?int $probedUntil = null;
+    /** Bytes that enqueue() took and the kernel has not. */
+    public int $unsentBytes = 0;
     /** Bytes received by receive(). */
     public int $received = 0;
     /** When the last byte came, as hrtime(true). */
@@ -48,7 +50,8 @@ final class Connection
     /** When the connection was last at rest, as hrtime(true); 0: not known. */
     public int $restedAt;
 
-    private readonly FrameReader $reader;
+    /** What was received. */
+    public readonly FrameReader $reader;
     private string $unsent = '';
     private int $unsentOffset = 0;
     /** Bytes handed to the kernel since the connection was made. */
@@ -148,6 +151,7 @@ final class Connection
             return $this->answers(min($deadline, $now + self::PROBE_NANOS));
         }
         $this->unsent .= Header::HEARTBEAT_FRAME;
+        $this->unsentBytes += Header::LENGTH;
         $this->probedUntil = $now + self::PROBE_NANOS;
 
         return true;
@@ -165,14 +169,15 @@ final class Connection
     public function isAtRest(): bool
     {
         return $this->inFlight === [] && $this->owed === [] && $this->probedUntil === null
-            && $this->unsent === '' && $this->reader->isEmpty();
+            && $this->unsentBytes === 0 && $this->reader->isEmpty();
     }
 
     /** Queues a call's frame behind what is unsent. flush() sends it. */
     public function enqueue(Call $call): void
     {
         $this->unsent .= $call->frame;
-        $call->sentAt = $this->sent + strlen($this->unsent) - $this->unsentOffset;
+        $this->unsentBytes += strlen($call->frame);
+        $call->sentAt = $this->sent + $this->unsentBytes;
         $this->inFlight[$call->id] = $call;
     }
 
@@ -189,7 +194,7 @@ final class Connection
      */
     public function flush(): bool
     {
-        while ($this->unsent !== '') {
+        while ($this->unsentBytes > 0) {
             $written = $this->transport->write($this->unsent, $this->unsentOffset);
             if ($written === null) {
                 return false;
@@ -198,8 +203,9 @@ final class Connection
                 break;
             }
             $this->sent += $written;
+            $this->unsentBytes -= $written;
             $this->unsentOffset += $written;
-            if ($this->unsentOffset === strlen($this->unsent)) {
+            if ($this->unsentBytes === 0) {
                 $this->unsent = '';
                 $this->unsentOffset = 0;
             } elseif ($this->unsentOffset >= self::TURN) {
@@ -209,11 +215,6 @@ final class Connection
         }
 
         return true;
-    }
-
-    public function unsentBytes(): int
-    {
-        return strlen($this->unsent) - $this->unsentOffset;
     }
 
     /**
@@ -240,17 +241,6 @@ final class Connection
         }
 
         return true;
-    }
-
-    /**
-     * The next whole frame received: its kind and payload, or null.
-     *
-     * @return array{int, string}|null
-     * @throws ProtocolException
-     */
-    public function nextFrame(): ?array
-    {
-        return $this->reader->next() ? [$this->reader->kind, $this->reader->payload] : null;
     }
 
     /** @return resource */

@@ -241,6 +241,18 @@ final class Multiplexer
         }
     }
 
+    /** @internal what the parent of this process had under way is left to it */
+    public function checkProcess(): void
+    {
+        if ($this->pool->hasForked()) {
+            $this->traffic->forget();
+            foreach ($this->alive as $call) {
+                $call->connection = null;
+                $this->end($call, null, new CancelledException('the call belongs to the parent process', true));
+            }
+        }
+    }
+
     private function expire(int $now): void
     {
         while (($call = $this->firstToExpire()) !== null && $call->deadline <= $now) {
@@ -268,17 +280,6 @@ final class Multiplexer
                 $callback();
             } catch (\Throwable $thrown) {
                 $this->log->callbackThrew($id, $thrown);
-            }
-        }
-    }
-
-    private function checkProcess(): void
-    {
-        if ($this->pool->hasForked()) {
-            $this->traffic->forget();
-            foreach ($this->alive as $call) {
-                $call->connection = null;
-                $this->end($call, null, new CancelledException('the call belongs to the parent process', true));
             }
         }
     }

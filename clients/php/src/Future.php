@@ -76,7 +76,7 @@ final class Future
      */
     public function then(?callable $onResult, ?callable $onFailure = null): self
     {
-        $next = new self($this->multiplexer, null, $this->id());
+        $next = new self($this->multiplexer, null, $this->id);
         $this->whenDone(function () use ($next, $onResult, $onFailure): void {
             $callback = $this->failure === null ? $onResult : $onFailure;
             $this->unseen = false;

@@ -21,7 +21,7 @@ use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\Header;
 
-use function count, hrtime, intdiv, is_string, max, min, spl_object_id, sprintf, strlen, substr, usleep;
+use function count, hrtime, intdiv, is_string, max, min, sprintf, strlen, substr, usleep;
 
 final class Traffic
 {
@@ -32,7 +32,7 @@ final class Traffic
 
     public readonly Queue $queue;
     public readonly Outcomes $outcomes;
-    /** @var array<int, Connection> by object id */
+    /** @var array<int, Connection> by their keys */
     private array $connections = [];
 
     public function __construct(
@@ -118,7 +118,7 @@ final class Traffic
     /** Waits until a connection is ready or `$until` comes, then writes and reads what is ready. */
     public function exchange(int $until): void
     {
-        $read = $write = $except = [];
+        $read = $write = [];
         foreach ($this->connections as $key => $connection) {
             $read[$key] = $connection->stream();
             if ($connection->unsentBytes > 0) {
@@ -127,7 +127,7 @@ final class Traffic
         }
         $left = max(0, $until - hrtime(true));
         if ($read !== []) {
-            StreamTransport::select($read, $write, $except, $left);
+            StreamTransport::select($read, $write, $left);
         } elseif ($left > 0) {
             usleep(min(intdiv($left + 999, 1_000), self::LONGEST_PAUSE));
         }
@@ -203,7 +203,7 @@ final class Traffic
         if ($connection === null) {
             return null;
         }
-        $this->connections[spl_object_id($connection)] = $connection;
+        $this->connections[$connection->key] = $connection;
 
         return $connection->probedUntil === null ? $connection : null;
     }
@@ -280,9 +280,8 @@ final class Traffic
     /** Gives a connection back to the pool if nothing is under way on it. */
     private function rest(Connection $connection): void
     {
-        $key = spl_object_id($connection);
-        if (isset($this->connections[$key]) && $connection->isAtRest()) {
-            unset($this->connections[$key]);
+        if (isset($this->connections[$connection->key]) && $connection->isAtRest()) {
+            unset($this->connections[$connection->key]);
             $this->pool->give($connection);
         }
     }
@@ -347,7 +346,7 @@ final class Traffic
 
     private function drop(Connection $connection): void
     {
-        unset($this->connections[spl_object_id($connection)]);
+        unset($this->connections[$connection->key]);
         $this->pool->drop($connection);
     }
 }

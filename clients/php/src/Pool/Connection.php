@@ -20,7 +20,7 @@ use Jackfield\Wire\Envelope;
 use Jackfield\Wire\FrameReader;
 use Jackfield\Wire\Header;
 
-use function count, min, strlen, substr;
+use function min, spl_object_id, strlen, substr;
 
 final class Connection
 {
@@ -31,6 +31,8 @@ final class Connection
     /** Nanoseconds a heartbeat may stay unanswered before a connection counts as dead. */
     private const PROBE_NANOS = 1_000_000_000;
 
+    /** What tells it from every other connection there is. */
+    public readonly int $key;
     /** @var array<string, Call> the async calls written here and not answered, by id */
     public array $inFlight = [];
     /** @var array<string, true> ids whose caller has given up, but whose reply may still come */
@@ -63,6 +65,7 @@ final class Connection
 
     public function __construct(private readonly Transport $transport, private readonly Options $options, int $now)
     {
+        $this->key = spl_object_id($this);
         $this->reader = new FrameReader($options->maxFrameBytes);
         $this->heardAt = $now;
         $this->restedAt = $transport->hasHistory() ? 0 : $now;

@@ -15,13 +15,13 @@ use Jackfield\Options;
 use Jackfield\Transport\Connector;
 use Jackfield\Uuid;
 
-use function array_pop, array_shift, count, function_exists, getmypid, hrtime, spl_object_id;
+use function array_pop, array_shift, count, function_exists, getmypid, hrtime;
 
 final class Pool
 {
     /** @var list<Connection> the one that rested last at the end: it is used first, the others grow old */
     private array $idle = [];
-    /** @var array<int, Connection> those in use, by object id */
+    /** @var array<int, Connection> those in use, by their keys */
     private array $busy = [];
     /** Failed attempts to connect since the last good one. */
     private int $failures = 0;
@@ -54,7 +54,7 @@ final class Pool
     {
         while (($connection = array_pop($this->idle)) !== null) {
             if ($connection->isSound($now, $deadline)) {
-                return $this->busy[spl_object_id($connection)] = $connection;
+                return $this->busy[$connection->key] = $connection;
             }
             $connection->close();
         }
@@ -64,7 +64,7 @@ final class Pool
                 break;
             }
             if ($connection->isSound($now, $deadline)) {
-                return $this->busy[spl_object_id($connection)] = $connection;
+                return $this->busy[$connection->key] = $connection;
             }
             // A socket kept from an earlier request, dead by now: its slot is open for a new one.
             $connection->close();
@@ -76,7 +76,7 @@ final class Pool
     /** Takes a connection at rest back, or closes it if it is not to be used again. */
     public function give(Connection $connection): void
     {
-        unset($this->busy[spl_object_id($connection)]);
+        unset($this->busy[$connection->key]);
         if ($connection->retiring) {
             $connection->close();
 
@@ -94,7 +94,7 @@ final class Pool
     /** Closes a connection that is out of step. */
     public function drop(Connection $connection): void
     {
-        unset($this->busy[spl_object_id($connection)]);
+        unset($this->busy[$connection->key]);
         $connection->close();
     }
 

@@ -71,7 +71,7 @@ class StreamTransport implements Transport
 
     public function wait(bool $orWrite, int $deadline): bool
     {
-        $write = $except = null;
+        $write = null;
         do {
             $left = $deadline - hrtime(true);
             if ($left <= 0) {
@@ -81,7 +81,7 @@ class StreamTransport implements Transport
             if ($orWrite) {
                 $write = [$this->stream];
             }
-            $ready = self::select($read, $write, $except, $left);
+            $ready = self::select($read, $write, $left);
         } while ($ready === 0);
 
         return true;
@@ -94,10 +94,10 @@ class StreamTransport implements Transport
      *
      * @param array<resource> $read
      * @param array<resource>|null $write
-     * @param array<resource>|null $except
      */
-    public static function select(array &$read, ?array &$write, ?array &$except, int $nanos): int
+    public static function select(array &$read, ?array &$write, int $nanos): int
     {
+        $except = null;
         // Rounded up, or the last microsecond would be spun away; bounded, as the kernel's clock is.
         $micros = $nanos < self::LONGEST_WAIT * 1_000 ? intdiv($nanos + 999, 1_000) : self::LONGEST_WAIT;
         try {

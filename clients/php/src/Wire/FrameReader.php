@@ -74,8 +74,10 @@ final class FrameReader
             return false;
         }
         $there = strlen($this->buffer) - $this->offset;
-        $length = $this->expected;
-        if ($length < 0) {
+        if ($this->expected >= 0) {
+            $length = $this->expected;
+            $this->expected = -1;
+        } else {
             if ($there < Header::LENGTH) {
                 return false;
             }
@@ -104,7 +106,6 @@ final class FrameReader
             return false;
         }
         $this->payload = substr($this->buffer, $this->offset + Header::LENGTH, $length);
-        $this->expected = -1;
         if ($there === $whole) {
             $this->buffer = '';
             $this->offset = 0;

@@ -45,8 +45,9 @@ final class QueueTest extends TestCase
         $multiplexer = (new \ReflectionProperty(Client::class, 'multiplexer'))->getValue((new FakeHost())->client());
         $time = static function (int $calls) use ($multiplexer): float {
             $queue = new Queue();
+            $kept = [];
             for ($i = 0; $i < $calls; $i++) {
-                $queue->add(self::call($multiplexer, "id$i"));
+                $queue->add($kept[] = self::call($multiplexer, "id$i"));
             }
             $started = hrtime(true);
             while (($call = $queue->head(0)) !== null) {
@@ -55,13 +56,17 @@ final class QueueTest extends TestCase
 
             return (hrtime(true) - $started) / $calls;
         };
-        self::assertLessThan(8 * min($time(2_000), $time(2_000)), min($time(64_000), $time(64_000)));
+        // Were the places of those taken out before looked at again, it would be 32 times as much.
+        $few = min(array_map($time, [2_000, 2_000, 2_000]));
+        $many = min(array_map($time, [64_000, 64_000, 64_000]));
+        self::assertLessThan(8 * $few, $many);
     }
 
     public function testDeadlinesPassInTheirOrderWhateverTheOrderOfTheCalls(): void
     {
         $client = (new FakeHost())->silent('m')->client();
         $passed = [];
+        $started = hrtime(true);
         foreach ([90, 30, 120, 60, 150, 10, 160, 40] as $ms) {
             $client->callAsync('m', null, $ms / 1e3)->then(null, static function (\Throwable $failure) use (&$passed, $ms): void {
                 self::assertInstanceOf(TimeoutException::class, $failure);
@@ -69,11 +74,10 @@ final class QueueTest extends TestCase
             });
         }
         self::assertLessThanOrEqual(0.010, $client->secondsUntilDue());
-        $started = hrtime(true);
         while ($client->pending() > 0) {
             $client->tick(1.0);
             $elapsed = (hrtime(true) - $started) / 1e6;
-            self::assertGreaterThanOrEqual(max([0, ...$passed]) - 5, $elapsed);
+            self::assertGreaterThanOrEqual(max([0, ...$passed]), $elapsed);
         }
         self::assertSame([10, 30, 40, 60, 90, 120, 150, 160], $passed);
     }

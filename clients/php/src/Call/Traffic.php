@@ -290,9 +290,9 @@ final class Traffic
     {
         if ($kind === Header::ASYNC_RESPONSE) {
             $id = substr($payload, Envelope::ID_AT, Uuid::LENGTH);
-            $reply = Envelope::reply($payload, $this->options->associative, isset($connection->inFlight[$id]) ? $id : null);
-            $id = $reply['id'] ?? null;
-            $id = is_string($id) ? $id : '';
+            $expected = isset($connection->inFlight[$id]) ? $id : null;
+            $reply = Envelope::reply($payload, $this->options->associative, $expected);
+            $id = is_string($reply['id'] ?? null) ? $reply['id'] : '';
             $call = $connection->inFlight[$id] ?? null;
             if ($call === null) {
                 $this->log->strayReply($id, isset($connection->owed[$id]));
@@ -302,9 +302,7 @@ final class Traffic
             }
             unset($connection->inFlight[$id]);
             $connection->isProven = true;
-            if (isset($reply['error']) && Envelope::saysGoingAway($reply)) {
-                $connection->retiring = true;
-            }
+            $connection->retiring = $connection->retiring || isset($reply['error']) && Envelope::saysGoingAway($reply);
             $this->outcomes->replied($call, $reply);
         } elseif ($kind === Header::HEARTBEAT) {
             $connection->probedUntil = null;

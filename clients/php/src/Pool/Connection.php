@@ -43,7 +43,7 @@ final class Connection
     public bool $isProven = false;
     /** When a heartbeat under way has gone unanswered for too long, as hrtime(true); null: none is. */
     public ?int $probedUntil = null;
-    /** Bytes that enqueue() took and the kernel has not. */
+    /** Bytes of the output that the kernel has not taken yet. */
     public int $unsentBytes = 0;
     /** Bytes received by receive(). */
     public int $received = 0;

@@ -12,8 +12,9 @@ use Jackfield\Exception\InvalidRequestException;
 use Jackfield\Exception\ProtocolException;
 use Jackfield\Exception\RemoteException;
 
-use function array_key_exists, count, get_object_vars, is_array, is_float, is_infinite, is_int, is_object, is_string;
-use function json_decode, json_encode, json_last_error, json_last_error_msg, preg_match, str_starts_with, strlen, substr;
+use function array_key_exists, count, get_object_vars, is_array, is_float, is_infinite, is_int, is_object;
+use function is_string, json_decode, json_encode, json_last_error, json_last_error_msg, preg_match;
+use function str_starts_with, strlen, substr;
 
 final class Envelope
 {
@@ -73,7 +74,8 @@ final class Envelope
     public static function reply(string $payload, bool $associative, ?string $id = null): array
     {
         $flags = JSON_BIGINT_AS_STRING | ($associative ? JSON_OBJECT_AS_ARRAY : 0);
-        if ($id !== null && str_starts_with($payload, $head = "{\"id\":\"$id\",\"result\":") && $payload[-1] === '}') {
+        $head = "{\"id\":\"$id\",\"result\":";
+        if ($id !== null && str_starts_with($payload, $head) && $payload[-1] === '}') {
             // What lies between is the result if it is one JSON value; with any further member it is none.
             $text = substr($payload, strlen($head), -1);
             $result = json_decode($text, null, self::DECODE_DEPTH - 1, $flags);

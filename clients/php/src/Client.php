@@ -19,6 +19,8 @@ use Jackfield\Transport\Connector;
 use Jackfield\Transport\PersistentConnector;
 use Jackfield\Transport\UnixConnector;
 
+use function array_fill_keys, array_keys, hrtime, is_array, is_int, is_string, max;
+
 final class Client
 {
     private readonly Pool $pool;
@@ -68,7 +70,8 @@ final class Client
      */
     public function call(string $method, mixed $params = null, ?float $timeout = null, bool $idempotent = false): mixed
     {
-        $deadline = $this->begin($timeout);
+        $deadline = $this->deadline($timeout);
+        $this->multiplexer->checkProcess();
         if ($this->multiplexer->isIdle() && !($this->options->fibers && \Fiber::getCurrent() !== null)) {
             return $this->caller->call($method, $params, $deadline, $idempotent);
         }
@@ -89,7 +92,7 @@ final class Client
         ?float $timeout = null,
         bool $idempotent = false,
     ): Future {
-        return $this->multiplexer->submit($method, $params, $this->begin($timeout), $idempotent)->ownedBy($this);
+        return $this->multiplexer->submit($method, $params, $this->deadline($timeout), $idempotent)->ownedBy($this);
     }
 
     /**
@@ -114,7 +117,7 @@ final class Client
         $future = $this->multiplexer->submit(
             $method,
             $message['params'] ?? null,
-            $this->begin($timeout),
+            $this->deadline($timeout),
             false,
             $timestamp
         );
@@ -136,7 +139,7 @@ final class Client
      */
     public function batch(array $calls, ?float $timeout = null, bool $idempotent = false): array
     {
-        $deadline = $this->begin($timeout);
+        $deadline = $this->deadline($timeout);
         $futures = [];
         $outcomes = array_fill_keys(array_keys($calls), null);
         $this->multiplexer->corked(function () use ($calls, $deadline, $idempotent, &$futures, &$outcomes): void {
@@ -171,7 +174,8 @@ final class Client
      */
     public function ping(?float $timeout = null): float
     {
-        $deadline = $this->begin($timeout);
+        $deadline = $this->deadline($timeout);
+        $this->multiplexer->checkProcess();
         while ($this->pool->isFull() && hrtime(true) < $deadline) {
             // Async calls hold every connection: one is free when its calls have ended.
             $this->multiplexer->tick($deadline);
@@ -248,12 +252,11 @@ final class Client
         $this->close();
     }
 
-    private function begin(?float $timeout): int
+    private function deadline(?float $timeout): int
     {
         if ($this->closed) {
             throw new CancelledException('the client is closed', false);
         }
-        $this->pool->hasForked();
 
         return $this->options->deadline($timeout);
     }

@@ -76,7 +76,7 @@ final class Future
      */
     public function then(?callable $onResult, ?callable $onFailure = null): self
     {
-        $next = new self($this->multiplexer, null, $this->id());
+        $next = new self($this->multiplexer, null, $this->id);
         $this->whenDone(function () use ($next, $onResult, $onFailure): void {
             $callback = $this->failure === null ? $onResult : $onFailure;
             $this->unseen = false;
@@ -143,10 +143,14 @@ final class Future
         $this->result = $result;
         $this->failure = $failure;
         $this->owner = null;
+        $wasCall = $this->call !== null;
+        $this->call = null;
+        if ($this->callbacks === []) {
+            return;
+        }
         $callbacks = $this->callbacks;
         $this->callbacks = [];
-        if ($this->call !== null) {
-            $this->call = null;
+        if ($wasCall) {
             // A call that ends among others does not keep them waiting for its callbacks.
             $this->multiplexer->later($this->id, $callbacks);
         } else {

@@ -10,10 +10,16 @@ namespace Jackfield;
 
 use Psr\Log\LoggerInterface;
 
+use function error_log, hrtime, round;
+
 final class Log
 {
+    /** Whether anybody reads it: without, nothing has to be timed and put together for it at every call. */
+    public readonly bool $isKept;
+
     public function __construct(private readonly ?LoggerInterface $logger)
     {
+        $this->isKept = $logger !== null;
     }
 
     public function asyncSent(string $id, string $method): void
@@ -24,9 +30,6 @@ final class Log
     /** @param int $started when the call began, as hrtime(true) */
     public function asyncDone(string $id, string $method, int $started, ?\Throwable $failure): void
     {
-        if ($this->logger === null) {
-            return;
-        }
         $context = [
             'async_request_id' => $id,
             'method' => $method,
@@ -40,9 +43,6 @@ final class Log
     /** @param int $started when the call began, as hrtime(true) */
     public function syncDone(string $id, string $method, int $started, ?\Throwable $failure): void
     {
-        if ($this->logger === null) {
-            return;
-        }
         $context = ['id' => $id, 'method' => $method, 'duration_ms' => self::since($started)];
         $failure === null
             ? $this->write('debug', 'request answered', $context)

@@ -12,6 +12,8 @@ use Jackfield\Exception\InvalidRequestException;
 use Jackfield\Wire\Header;
 use Psr\Log\LoggerInterface;
 
+use function hrtime;
+
 final class Options
 {
     /**

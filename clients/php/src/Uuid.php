@@ -8,52 +8,47 @@ declare(strict_types=1);
 
 namespace Jackfield;
 
+use function array_pop, bin2hex, random_bytes, str_split;
+
 final class Uuid
 {
-    /** Ids made at once, by operations on one string for all of them. */
-    private const BATCH = 256;
+    /** Ids whose random numbers are asked for at once: one system call for all, and little done in vain for a few. */
+    private const BATCH = 64;
     /** Bytes of an id. */
-    private const LENGTH = 36;
-    /**
-     * The random bytes of one id, two digits each, those in whose place the dashes come included. Of the digits at 14
-     * and 19, the masks let through what is random: nothing of the version, two bits of the variant.
-     */
-    private const RANDOM = "\xff\xff\xff\xff\xff\xff\xff\x0f\xff\xf3\xff\xff\xff\xff\xff\xff\xff\xff";
-    private const FIXED = "\0\0\0\0\0\0\0\x40\0\x08\0\0\0\0\0\0\0\0";
-    /** The text of one id: what is random, and the dashes. */
-    private const DIGITS = "\xff\xff\xff\xff\xff\xff\xff\xff\0\xff\xff\xff\xff\0\xff\xff\xff\xff\0\xff\xff\xff\xff\0"
-        . "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff";
-    private const DASHES = "\0\0\0\0\0\0\0\0-\0\0\0\0-\0\0\0\0-\0\0\0\0-\0\0\0\0\0\0\0\0\0\0\0\0";
+    public const LENGTH = 36;
+    /** The digit at 19 for each random one: its two upper bits are the variant's. */
+    private const VARIANT = [
+        '0' => '8', '1' => '9', '2' => 'a', '3' => 'b', '4' => '8', '5' => '9', '6' => 'a', '7' => 'b',
+        '8' => '8', '9' => '9', 'a' => 'a', 'b' => 'b', 'c' => '8', 'd' => '9', 'e' => 'a', 'f' => 'b',
+    ];
 
-    private static string $ids = '';
-    private static int $offset = 0;
+    /** @var list<string> the digits of ids to come, all of them random, those where the dashes will be included */
+    private static array $digits = [];
 
     /** A new id in lower case text, 36 bytes. */
     public static function v4(): string
     {
-        $at = self::$offset;
-        if ($at === strlen(self::$ids)) {
-            self::$ids = self::batch();
-            $at = 0;
-        }
-        self::$offset = $at + self::LENGTH;
+        $id = array_pop(self::$digits) ?? self::more();
+        $id[8] = '-';
+        $id[13] = '-';
+        $id[14] = '4';
+        $id[18] = '-';
+        $id[19] = self::VARIANT[$id[19]];
+        $id[23] = '-';
 
-        return substr(self::$ids, $at, self::LENGTH);
+        return $id;
     }
 
-    /** Throws away the ids at hand: after a fork, parent and child would give out the same ones. */
+    /** Throws away the random digits at hand: after a fork, parent and child would make the same ids of them. */
     public static function forget(): void
     {
-        self::$ids = '';
-        self::$offset = 0;
+        self::$digits = [];
     }
 
-    private static function batch(): string
+    private static function more(): string
     {
-        $bytes = random_bytes(self::BATCH * strlen(self::RANDOM))
-            & str_repeat(self::RANDOM, self::BATCH)
-            | str_repeat(self::FIXED, self::BATCH);
+        self::$digits = str_split(bin2hex(random_bytes(self::BATCH * self::LENGTH / 2)), self::LENGTH);
 
-        return bin2hex($bytes) & str_repeat(self::DIGITS, self::BATCH) | str_repeat(self::DASHES, self::BATCH);
+        return array_pop(self::$digits);
     }
 }

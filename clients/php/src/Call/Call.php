@@ -25,12 +25,11 @@ final class Call
     public bool $maybeStarted = false;
     /** Who waits for the outcome; null once it is known, so that an ended call keeps no result in memory. */
     public ?Future $future;
-    /** When the call was submitted, as hrtime(true). */
-    public readonly int $started;
 
     /**
      * @param string $frame    the whole frame; emptied at the end
      * @param int    $deadline an instant of hrtime(true), nanoseconds
+     * @param int    $started  when the call was submitted, as hrtime(true); 0 where nobody asks
      */
     public function __construct(
         public readonly string $id,
@@ -38,9 +37,9 @@ final class Call
         public string $frame,
         public readonly int $deadline,
         public readonly bool $idempotent,
+        public readonly int $started,
         Multiplexer $multiplexer,
     ) {
-        $this->started = hrtime(true);
         $this->future = new Future($multiplexer, $this, $id);
     }
 

@@ -20,11 +20,10 @@ use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\Header;
 
+use function array_key_exists, hrtime, intdiv, max, pack, strlen, usleep;
+
 final class Caller
 {
-    /** The head of every sync request: version 1.1, kind 01. */
-    private const HEAD = "\x01\x01\x01";
-
     private readonly RetryPolicy $retries;
 
     public function __construct(
@@ -41,17 +40,21 @@ final class Caller
      */
     public function call(string $method, mixed $params, int $deadline, bool $idempotent): mixed
     {
-        $started = hrtime(true);
+        $started = $this->log->isKept ? hrtime(true) : 0;
         $id = Uuid::v4();
         $payload = Envelope::request($id, $method, $params);
-        $frame = self::HEAD . pack('N', strlen($payload)) . $payload;
+        $frame = Header::SYNC_HEAD . pack('N', strlen($payload)) . $payload;
         try {
             $result = $this->try($frame, $id, $method, $deadline, $idempotent);
         } catch (JackfieldException $failure) {
-            $this->log->syncDone($id, $method, $started, $failure);
+            if ($this->log->isKept) {
+                $this->log->syncDone($id, $method, $started, $failure);
+            }
             throw $failure;
         }
-        $this->log->syncDone($id, $method, $started, null);
+        if ($this->log->isKept) {
+            $this->log->syncDone($id, $method, $started, null);
+        }
 
         return $result;
     }

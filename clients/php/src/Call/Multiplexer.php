@@ -22,6 +22,8 @@ use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\Header;
 
+use function count, current, hrtime, max, min, pack, strlen;
+
 final class Multiplexer
 {
     /** Calls that are collected at most, before what can be sent is sent. */
@@ -30,9 +32,15 @@ final class Multiplexer
     private readonly Traffic $traffic;
     /** @var \SplQueue<array{string, \Closure(): void}> callbacks of calls that ended, with the call's id */
     private \SplQueue $callbacks;
-    private Timetable $deadlines;
-    /** @var array<string, Call> calls without an outcome, by id */
+    /**
+     * @var array<string, Call> calls without an outcome, by id, in the order in which they came, which is nearly always
+     *                          that of their deadlines. The internal pointer stands at the first, as in Queue
+     */
     private array $alive = [];
+    /** The latest deadline since the last time when no call was alive. */
+    private int $latest = 0;
+    /** Calls whose deadline comes before that of one that came before them; null until there is such a one. */
+    private ?Timetable $early = null;
     /** Calls ended since the multiplexer was made. */
     private int $ended = 0;
     /** While positive, new calls are collected and not yet sent. */
@@ -44,7 +52,6 @@ final class Multiplexer
         public readonly Log $log,
     ) {
         $this->callbacks = new \SplQueue();
-        $this->deadlines = new Timetable();
         $this->traffic = new Traffic($pool, $options, $log, $this);
     }
 
@@ -59,23 +66,35 @@ final class Multiplexer
     {
         $this->checkProcess();
         $id = Uuid::v4();
-        $frame = Header::frame(Header::ASYNC_REQUEST, Envelope::request($id, $method, $params, $timestamp));
-        $call = new Call($id, $method, $frame, $deadline, $idempotent, $this);
+        $payload = Envelope::request($id, $method, $params, $timestamp);
+        $frame = Header::ASYNC_HEAD . pack('N', strlen($payload)) . $payload;
+        $now = hrtime(true);
+        $call = new Call($id, $method, $frame, $deadline, $idempotent, $now, $this);
         $future = $call->future;
-        $this->alive[$id] = $call;
-        $this->deadlines->add($deadline, $call, count($this->alive));
-        $this->log->asyncSent($id, $method);
-        $this->traffic->queue->add($call);
-        if ($this->corks === 0 || $this->traffic->queue->count() >= self::CORKED) {
-            $this->traffic->send(hrtime(true));
+        if ($deadline >= $this->latest || $this->alive === []) {
+            $this->latest = $deadline;
+        } else {
+            $this->early ??= new Timetable();
+            $this->early->add($deadline, $call, count($this->alive));
         }
-        if ($this->traffic->queue->count() > $this->options->maxQueued && !$call->hasEnded()) {
+        $this->alive[$id] = $call;
+        if ($this->log->isKept) {
+            $this->log->asyncSent($id, $method);
+        }
+        $queue = $this->traffic->queue;
+        $queue->add($call);
+        $waiting = $queue->count();
+        if ($this->corks === 0 || $waiting >= self::CORKED) {
+            $this->traffic->send($now);
+            $waiting = $queue->count();
+        }
+        if ($waiting > $this->options->maxQueued && !$call->hasEnded()) {
             $full = new PoolFullException("{$this->options->maxQueued} calls are waiting for a connection already");
             $this->traffic->withdraw($call);
             $this->end($call, null, $full);
             throw $full;
         }
-        while ($this->traffic->queue->bytes() > $this->options->maxUnsentBytes && !$call->hasEnded()) {
+        while ($queue->bytes > $this->options->maxUnsentBytes && !$call->hasEnded()) {
             $this->tick($call->deadline);
         }
 
@@ -173,12 +192,10 @@ final class Multiplexer
     /** When tick() has something to do even if no stream is ready, as hrtime(true); null: never. */
     public function nextDue(): ?int
     {
-        $due = array_filter(
-            [$this->deadlines->next(), $this->traffic->nextDue()],
-            static fn (?int $at): bool => $at !== null
-        );
+        $deadline = $this->firstToExpire()?->deadline;
+        $due = $this->traffic->nextDue();
 
-        return $due === [] ? null : min($due);
+        return $deadline === null || $due === null ? $deadline ?? $due : min($deadline, $due);
     }
 
     /** @return array{read: list<resource>, write: list<resource>} */
@@ -205,7 +222,9 @@ final class Multiplexer
         $call->frame = '';
         unset($this->alive[$call->id]);
         $this->ended++;
-        $this->log->asyncDone($call->id, $call->method, $call->started, $failure);
+        if ($this->log->isKept) {
+            $this->log->asyncDone($call->id, $call->method, $call->started, $failure);
+        }
         $future = $call->future;
         $call->future = null;
         $future?->settle($result, $failure);
@@ -222,11 +241,35 @@ final class Multiplexer
         }
     }
 
+    /** @internal what the parent of this process had under way is left to it */
+    public function checkProcess(): void
+    {
+        if ($this->pool->hasForked()) {
+            $this->traffic->forget();
+            foreach ($this->alive as $call) {
+                $call->connection = null;
+                $this->end($call, null, new CancelledException('the call belongs to the parent process', true));
+            }
+        }
+    }
+
     private function expire(int $now): void
     {
-        while (($call = $this->deadlines->due($now)) !== null) {
+        while (($call = $this->firstToExpire()) !== null && $call->deadline <= $now) {
             $this->end($call, null, $this->traffic->expire($call));
         }
+    }
+
+    /**
+     * The call with the first deadline, null if there is none. All that came after the first of `alive` and are not in
+     * `early` have a later deadline than that one, whether it is in `early` itself or not.
+     */
+    private function firstToExpire(): ?Call
+    {
+        $first = current($this->alive) ?: null;
+        $early = $this->early?->first();
+
+        return $first === null || $early === null || $first->deadline <= $early->deadline ? $first : $early;
     }
 
     private function runCallbacks(): void
@@ -237,17 +280,6 @@ final class Multiplexer
                 $callback();
             } catch (\Throwable $thrown) {
                 $this->log->callbackThrew($id, $thrown);
-            }
-        }
-    }
-
-    private function checkProcess(): void
-    {
-        if ($this->pool->hasForked()) {
-            $this->traffic->forget();
-            foreach ($this->alive as $call) {
-                $call->connection = null;
-                $this->end($call, null, new CancelledException('the call belongs to the parent process', true));
             }
         }
     }

@@ -19,6 +19,8 @@ use Jackfield\Pool\Connection;
 use Jackfield\Pool\Pool;
 use Jackfield\Wire\Envelope;
 
+use function array_key_exists, hrtime;
+
 final class Outcomes
 {
     private readonly RetryPolicy $retries;

@@ -8,17 +8,20 @@ declare(strict_types=1);
 
 namespace Jackfield\Call;
 
+use function count, current, strlen;
+
 final class Queue
 {
-    /** @var array<string, Call> by id, in the order in which they came */
+    /** Bytes of the frames of calls that wait for a place. */
+    public int $bytes = 0;
+    /**
+     * @var array<string, Call> by id, in the order in which they came. Its internal pointer, which nothing moves but
+     *                          taking calls out, stands at the first: looking for it from the front would meet the
+     *                          place of every call taken out before
+     */
     private array $waiting = [];
-    private Timetable $delayed;
-    private int $bytes = 0;
-
-    public function __construct()
-    {
-        $this->delayed = new Timetable();
-    }
+    /** Null until a call is to be sent again later. */
+    private ?Timetable $delayed = null;
 
     public function add(Call $call): void
     {
@@ -29,19 +32,18 @@ final class Queue
     /** @param int $at an instant of hrtime(true), nanoseconds */
     public function addLater(Call $call, int $at, int $alive): void
     {
+        $this->delayed ??= new Timetable();
         $this->delayed->add($at, $call, $alive);
     }
 
     /** The call whose turn it is, which stays here; null when none waits. */
     public function head(int $now): ?Call
     {
-        while (($call = $this->delayed->due($now)) !== null) {
+        while ($this->delayed !== null && ($call = $this->delayed->due($now)) !== null) {
             $this->add($call);
         }
-        // Not reset(): it would make a copy of an array that somebody walks through.
-        $first = array_key_first($this->waiting);
 
-        return $first === null ? null : $this->waiting[$first];
+        return current($this->waiting) ?: null;
     }
 
     /** Takes a call out, wherever it stands. One that is not here is no fault: delayed calls are skipped when due. */
@@ -59,22 +61,16 @@ final class Queue
         return count($this->waiting);
     }
 
-    /** Bytes of their frames. */
-    public function bytes(): int
-    {
-        return $this->bytes;
-    }
-
     /** When the next delayed call is due, as hrtime(true); null: never. */
     public function nextDue(): ?int
     {
-        return $this->delayed->next();
+        return $this->delayed?->next();
     }
 
     public function clear(): void
     {
         $this->waiting = [];
         $this->bytes = 0;
-        $this->delayed = new Timetable();
+        $this->delayed = null;
     }
 }

@@ -8,6 +8,8 @@ declare(strict_types=1);
 
 namespace Jackfield\Call;
 
+use function count;
+
 final class Timetable
 {
     /** Calls that ended early stay in the heap until it holds this many more than are alive. */
@@ -33,7 +35,13 @@ final class Timetable
         $this->heap->insert([$at, $call], -$at);
     }
 
-    /** The instant of the first call that has not ended; null when there is none. */
+    /** The first call that has not ended; null when there is none. */
+    public function first(): ?Call
+    {
+        return $this->next() === null ? null : $this->heap->top()[1];
+    }
+
+    /** Its instant; null when there is none. */
     public function next(): ?int
     {
         while (!$this->heap->isEmpty()) {

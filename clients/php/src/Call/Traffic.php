@@ -17,8 +17,11 @@ use Jackfield\Pool\Connection;
 use Jackfield\Pool\Notice;
 use Jackfield\Pool\Pool;
 use Jackfield\Transport\StreamTransport;
+use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\Header;
+
+use function count, hrtime, intdiv, is_string, max, min, sprintf, strlen, substr, usleep;
 
 final class Traffic
 {
@@ -29,7 +32,7 @@ final class Traffic
 
     public readonly Queue $queue;
     public readonly Outcomes $outcomes;
-    /** @var array<int, Connection> by object id */
+    /** @var array<int, Connection> by their keys */
     private array $connections = [];
 
     public function __construct(
@@ -97,13 +100,13 @@ final class Traffic
             $call->connection = $connection;
             $call->placedAt = $now;
             $connection->enqueue($call);
-            if ($connection->unsentBytes() >= self::CONGESTED) {
+            if ($connection->unsentBytes >= self::CONGESTED) {
                 $this->flush($connection);
             }
         }
         $lost = false;
         foreach ($this->connections as $connection) {
-            $lost = $connection->unsentBytes() > 0 && !$this->flush($connection) || $lost;
+            $lost = $connection->unsentBytes > 0 && !$this->flush($connection) || $lost;
         }
         if ($lost && $this->queue->count() > 0) {
             // An idle connection was dead: its calls go to the next one now. This ends, since each round closes a
@@ -115,16 +118,16 @@ final class Traffic
     /** Waits until a connection is ready or `$until` comes, then writes and reads what is ready. */
     public function exchange(int $until): void
     {
-        $read = $write = $except = [];
+        $read = $write = [];
         foreach ($this->connections as $key => $connection) {
             $read[$key] = $connection->stream();
-            if ($connection->unsentBytes() > 0) {
+            if ($connection->unsentBytes > 0) {
                 $write[$key] = $read[$key];
             }
         }
         $left = max(0, $until - hrtime(true));
         if ($read !== []) {
-            StreamTransport::select($read, $write, $except, $left);
+            StreamTransport::select($read, $write, $left);
         } elseif ($left > 0) {
             usleep(min(intdiv($left + 999, 1_000), self::LONGEST_PAUSE));
         }
@@ -138,9 +141,10 @@ final class Traffic
         }
     }
 
+    /** Whether no connection is in use, be it only for a reply that nobody waits for. */
     public function isIdle(): bool
     {
-        return $this->connections === [] && $this->queue->count() === 0;
+        return $this->connections === [];
     }
 
     /** When a call is to be sent again, connecting tried again, or a heartbeat given up, as hrtime(true); null: never. */
@@ -161,7 +165,7 @@ final class Traffic
         $streams = ['read' => [], 'write' => []];
         foreach ($this->connections as $connection) {
             $streams['read'][] = $connection->stream();
-            if ($connection->unsentBytes() > 0) {
+            if ($connection->unsentBytes > 0) {
                 $streams['write'][] = $connection->stream();
             }
         }
@@ -181,7 +185,7 @@ final class Traffic
     {
         $connection = $this->withRoom();
         if ($connection !== null) {
-            return $connection->unsentBytes() < self::CONGESTED ? $connection : null;
+            return $connection->unsentBytes < self::CONGESTED ? $connection : null;
         }
         if ($this->probedUntil() !== null) {
             return null;
@@ -199,7 +203,7 @@ final class Traffic
         if ($connection === null) {
             return null;
         }
-        $this->connections[spl_object_id($connection)] = $connection;
+        $this->connections[$connection->key] = $connection;
 
         return $connection->probedUntil === null ? $connection : null;
     }
@@ -251,8 +255,8 @@ final class Traffic
             do {
                 $before = $connection->received;
                 $open = $connection->receive(hrtime(true));
-                while (($frame = $connection->nextFrame()) !== null) {
-                    $this->frame($connection, $frame[0], $frame[1]);
+                while ($connection->reader->next()) {
+                    $this->frame($connection, $connection->reader->kind, $connection->reader->payload);
                 }
             } while ($last && $open && $connection->received > $before);
         } catch (JackfieldException $reason) {
@@ -276,9 +280,8 @@ final class Traffic
     /** Gives a connection back to the pool if nothing is under way on it. */
     private function rest(Connection $connection): void
     {
-        $key = spl_object_id($connection);
-        if (isset($this->connections[$key]) && $connection->isAtRest()) {
-            unset($this->connections[$key]);
+        if (isset($this->connections[$connection->key]) && $connection->isAtRest()) {
+            unset($this->connections[$connection->key]);
             $this->pool->give($connection);
         }
     }
@@ -286,9 +289,10 @@ final class Traffic
     private function frame(Connection $connection, int $kind, string $payload): void
     {
         if ($kind === Header::ASYNC_RESPONSE) {
-            $reply = Envelope::reply($payload, $this->options->associative);
-            $id = $reply['id'] ?? null;
-            $id = is_string($id) ? $id : '';
+            $id = substr($payload, Envelope::ID_AT, Uuid::LENGTH);
+            $expected = isset($connection->inFlight[$id]) ? $id : null;
+            $reply = Envelope::reply($payload, $this->options->associative, $expected);
+            $id = is_string($reply['id'] ?? null) ? $reply['id'] : '';
             $call = $connection->inFlight[$id] ?? null;
             if ($call === null) {
                 $this->log->strayReply($id, isset($connection->owed[$id]));
@@ -298,7 +302,7 @@ final class Traffic
             }
             unset($connection->inFlight[$id]);
             $connection->isProven = true;
-            $connection->retiring = $connection->retiring || Envelope::saysGoingAway($reply);
+            $connection->retiring = $connection->retiring || isset($reply['error']) && Envelope::saysGoingAway($reply);
             $this->outcomes->replied($call, $reply);
         } elseif ($kind === Header::HEARTBEAT) {
             $connection->probedUntil = null;
@@ -340,7 +344,7 @@ final class Traffic
 
     private function drop(Connection $connection): void
     {
-        unset($this->connections[spl_object_id($connection)]);
+        unset($this->connections[$connection->key]);
         $this->pool->drop($connection);
     }
 }

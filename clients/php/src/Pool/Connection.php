@@ -20,6 +20,8 @@ use Jackfield\Wire\Envelope;
 use Jackfield\Wire\FrameReader;
 use Jackfield\Wire\Header;
 
+use function min, spl_object_id, strlen, substr;
+
 final class Connection
 {
     /** Bytes read from one connection before the others get their turn. */
@@ -29,6 +31,8 @@ final class Connection
     /** Nanoseconds a heartbeat may stay unanswered before a connection counts as dead. */
     private const PROBE_NANOS = 1_000_000_000;
 
+    /** What tells it from every other connection there is. */
+    public readonly int $key;
     /** @var array<string, Call> the async calls written here and not answered, by id */
     public array $inFlight = [];
     /** @var array<string, true> ids whose caller has given up, but whose reply may still come */
@@ -39,6 +43,8 @@ final class Connection
     public bool $isProven = false;
     /** When a heartbeat under way has gone unanswered for too long, as hrtime(true); null: none is. */
     public ?int $probedUntil = null;
+    /** Bytes of the output that the kernel has not taken yet. */
+    public int $unsentBytes = 0;
     /** Bytes received by receive(). */
     public int $received = 0;
     /** When the last byte came, as hrtime(true). */
@@ -46,19 +52,26 @@ final class Connection
     /** When the connection was last at rest, as hrtime(true); 0: not known. */
     public int $restedAt;
 
-    private readonly FrameReader $reader;
+    /** What was received. */
+    public readonly FrameReader $reader;
     private string $unsent = '';
     private int $unsentOffset = 0;
     /** Bytes handed to the kernel since the connection was made. */
     private int $sent = 0;
     private readonly ?Spin $spin;
+    /** Nanoseconds at rest after which the peer has to answer a heartbeat first, and after which it is the end. */
+    private readonly int $healthCheckAfter;
+    private readonly int $idleTimeout;
 
     public function __construct(private readonly Transport $transport, private readonly Options $options, int $now)
     {
+        $this->key = spl_object_id($this);
         $this->reader = new FrameReader($options->maxFrameBytes);
         $this->heardAt = $now;
         $this->restedAt = $transport->hasHistory() ? 0 : $now;
         $this->spin = $options->spin > 0.0 ? new Spin((int) ($options->spin * 1e9)) : null;
+        $this->healthCheckAfter = (int) ($options->healthCheckAfter * 1e9);
+        $this->idleTimeout = (int) ($options->idleTimeout * 1e9);
     }
 
     /**
@@ -76,13 +89,15 @@ final class Connection
         while (true) {
             while ($this->reader->next()) {
                 if ($this->reader->kind === Header::SYNC) {
-                    $reply = Envelope::reply($this->reader->payload, $this->options->associative);
+                    $reply = Envelope::reply($this->reader->payload, $this->options->associative, $id);
                     // An error without an id is the host's word on a request whose id it could not read: replies
                     // to sync requests come in order, so it is this one's.
                     if (($reply['id'] ?? null) !== $id && (isset($reply['id']) || !isset($reply['error']))) {
                         throw new ProtocolException('the peer answered a sync request with another id');
                     }
-                    $this->retiring = $this->retiring || Envelope::saysGoingAway($reply);
+                    if (isset($reply['error']) && Envelope::saysGoingAway($reply)) {
+                        $this->retiring = true;
+                    }
 
                     return $reply;
                 }
@@ -111,41 +126,38 @@ final class Connection
         }
     }
 
-    /** Whether a connection that was at rest may be used now, as far as can be seen without asking the peer. */
-    public function isUsable(int $now): bool
+    /**
+     * Whether a connection that was at rest may be used now. One that lay idle for so long, or for who knows how long,
+     * that it is doubtful has to answer a heartbeat first.
+     *
+     * @param int|null $deadline until when to wait for that answer, as hrtime(true); null: not here, it is read with
+     *                           whatever else comes, and no call belongs on the connection before it
+     */
+    public function isSound(int $now, ?int $deadline): bool
     {
-        return !$this->retiring
-            && $this->reader->isEmpty()
-            && ($this->restedAt === 0 || $now - $this->restedAt <= $this->options->idleTimeout * 1e9)
-            && $this->transport->begin()
+        $idle = $this->restedAt === 0 ? null : $now - $this->restedAt;
+        if (
+            $this->retiring
+            || !$this->reader->isEmpty()
+            || $idle !== null && $idle > $this->idleTimeout
+            || !$this->transport->begin()
             // Whatever waits to be read answers nothing that will be asked: the end of the connection, a notice of
             // one, a reply too many.
-            && $this->transport->isQuiet();
-    }
-
-    /** Whether it lay idle for so long, or for who knows how long, that the peer has to answer a heartbeat first. */
-    public function isDoubtful(int $now): bool
-    {
-        return $this->restedAt === 0 || $now - $this->restedAt > $this->options->healthCheckAfter * 1e9;
-    }
-
-    /** Asks the peer by a heartbeat and waits for its answer. */
-    public function answers(int $now, int $deadline): bool
-    {
-        try {
-            $this->heartbeat(min($deadline, $now + self::PROBE_NANOS));
-        } catch (JackfieldException) {
+            || !$this->transport->isQuiet()
+        ) {
             return false;
         }
+        if ($idle !== null && $idle <= $this->healthCheckAfter) {
+            return true;
+        }
+        if ($deadline !== null) {
+            return $this->answers(min($deadline, $now + self::PROBE_NANOS));
+        }
+        $this->unsent .= Header::HEARTBEAT_FRAME;
+        $this->unsentBytes += Header::LENGTH;
+        $this->probedUntil = $now + self::PROBE_NANOS;
 
         return true;
-    }
-
-    /** Asks the peer by a heartbeat whose answer is read with whatever else comes. No call belongs here before it. */
-    public function probe(int $now): void
-    {
-        $this->unsent .= Header::HEARTBEAT_FRAME;
-        $this->probedUntil = $now + self::PROBE_NANOS;
     }
 
     /** Puts the connection to rest. */
@@ -160,14 +172,15 @@ final class Connection
     public function isAtRest(): bool
     {
         return $this->inFlight === [] && $this->owed === [] && $this->probedUntil === null
-            && $this->unsent === '' && $this->reader->isEmpty();
+            && $this->unsentBytes === 0 && $this->reader->isEmpty();
     }
 
     /** Queues a call's frame behind what is unsent. flush() sends it. */
     public function enqueue(Call $call): void
     {
         $this->unsent .= $call->frame;
-        $call->sentAt = $this->sent + strlen($this->unsent) - $this->unsentOffset;
+        $this->unsentBytes += strlen($call->frame);
+        $call->sentAt = $this->sent + $this->unsentBytes;
         $this->inFlight[$call->id] = $call;
     }
 
@@ -184,7 +197,7 @@ final class Connection
      */
     public function flush(): bool
     {
-        while ($this->unsent !== '') {
+        while ($this->unsentBytes > 0) {
             $written = $this->transport->write($this->unsent, $this->unsentOffset);
             if ($written === null) {
                 return false;
@@ -193,8 +206,9 @@ final class Connection
                 break;
             }
             $this->sent += $written;
+            $this->unsentBytes -= $written;
             $this->unsentOffset += $written;
-            if ($this->unsentOffset === strlen($this->unsent)) {
+            if ($this->unsentBytes === 0) {
                 $this->unsent = '';
                 $this->unsentOffset = 0;
             } elseif ($this->unsentOffset >= self::TURN) {
@@ -204,11 +218,6 @@ final class Connection
         }
 
         return true;
-    }
-
-    public function unsentBytes(): int
-    {
-        return strlen($this->unsent) - $this->unsentOffset;
     }
 
     /**
@@ -237,17 +246,6 @@ final class Connection
         return true;
     }
 
-    /**
-     * The next whole frame received: its kind and payload, or null.
-     *
-     * @return array{int, string}|null
-     * @throws ProtocolException
-     */
-    public function nextFrame(): ?array
-    {
-        return $this->reader->next() ? [$this->reader->kind, $this->reader->payload] : null;
-    }
-
     /** @return resource */
     public function stream()
     {
@@ -263,6 +261,18 @@ final class Connection
     public function leave(): void
     {
         $this->transport->leave();
+    }
+
+    /** Asks the peer by a heartbeat and waits for its answer. */
+    private function answers(int $deadline): bool
+    {
+        try {
+            $this->heartbeat($deadline);
+        } catch (JackfieldException) {
+            return false;
+        }
+
+        return true;
     }
 
     /** What a `03` means for an exchange whose payload had `$length` bytes; other frames here belong to nobody. */

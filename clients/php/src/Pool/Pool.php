@@ -15,11 +15,13 @@ use Jackfield\Options;
 use Jackfield\Transport\Connector;
 use Jackfield\Uuid;
 
+use function array_pop, array_shift, count, function_exists, getmypid, hrtime;
+
 final class Pool
 {
     /** @var list<Connection> the one that rested last at the end: it is used first, the others grow old */
     private array $idle = [];
-    /** @var array<int, Connection> those in use, by object id */
+    /** @var array<int, Connection> those in use, by their keys */
     private array $busy = [];
     /** Failed attempts to connect since the last good one. */
     private int $failures = 0;
@@ -28,6 +30,8 @@ final class Pool
     private ?ConnectException $failure = null;
     /** The process that made the connections; null where a process cannot fork. */
     private ?int $process;
+    /** Nanoseconds after which an idle connection is closed. */
+    private readonly int $idleTimeout;
 
     public function __construct(
         private readonly Connector $connector,
@@ -35,6 +39,7 @@ final class Pool
         private readonly Log $log,
     ) {
         $this->process = function_exists('pcntl_fork') ? getmypid() : null;
+        $this->idleTimeout = (int) ($options->idleTimeout * 1e9);
     }
 
     /**
@@ -48,8 +53,8 @@ final class Pool
     public function take(int $now, ?int $deadline): ?Connection
     {
         while (($connection = array_pop($this->idle)) !== null) {
-            if ($this->isSound($connection, $now, $deadline)) {
-                return $this->busy[spl_object_id($connection)] = $connection;
+            if ($connection->isSound($now, $deadline)) {
+                return $this->busy[$connection->key] = $connection;
             }
             $connection->close();
         }
@@ -58,8 +63,8 @@ final class Pool
             if ($connection === null) {
                 break;
             }
-            if ($this->isSound($connection, $now, $deadline)) {
-                return $this->busy[spl_object_id($connection)] = $connection;
+            if ($connection->isSound($now, $deadline)) {
+                return $this->busy[$connection->key] = $connection;
             }
             // A socket kept from an earlier request, dead by now: its slot is open for a new one.
             $connection->close();
@@ -71,7 +76,7 @@ final class Pool
     /** Takes a connection at rest back, or closes it if it is not to be used again. */
     public function give(Connection $connection): void
     {
-        unset($this->busy[spl_object_id($connection)]);
+        unset($this->busy[$connection->key]);
         if ($connection->retiring) {
             $connection->close();
 
@@ -81,7 +86,7 @@ final class Pool
         $now = hrtime(true);
         $connection->rest($now);
         $this->idle[] = $connection;
-        if ($this->idle[0]->restedAt < $now - $this->options->idleTimeout * 1e9) {
+        if ($this->idle[0]->restedAt < $now - $this->idleTimeout) {
             array_shift($this->idle)->close();
         }
     }
@@ -89,7 +94,7 @@ final class Pool
     /** Closes a connection that is out of step. */
     public function drop(Connection $connection): void
     {
-        unset($this->busy[spl_object_id($connection)]);
+        unset($this->busy[$connection->key]);
         $connection->close();
     }
 
@@ -154,21 +159,6 @@ final class Pool
             $connection->close();
         }
         $this->idle = $this->busy = [];
-    }
-
-    private function isSound(Connection $connection, int $now, ?int $deadline): bool
-    {
-        if (!$connection->isUsable($now)) {
-            return false;
-        }
-        if ($connection->isDoubtful($now)) {
-            if ($deadline !== null) {
-                return $connection->answers($now, $deadline);
-            }
-            $connection->probe($now);
-        }
-
-        return true;
     }
 
     private function connect(int $now): ?Connection

@@ -8,6 +8,10 @@ declare(strict_types=1);
 
 namespace Jackfield\Transport;
 
+use function count, fclose, fread, fwrite, hrtime, intdiv, is_resource, min, stream_get_meta_data, stream_select;
+use function stream_set_blocking, stream_set_read_buffer, stream_set_write_buffer, stream_socket_recvfrom, strlen;
+use function substr, usleep;
+
 class StreamTransport implements Transport
 {
     /** Bytes asked for in one read. A small reply costs no more for it. */
@@ -67,7 +71,7 @@ class StreamTransport implements Transport
 
     public function wait(bool $orWrite, int $deadline): bool
     {
-        $write = $except = null;
+        $write = null;
         do {
             $left = $deadline - hrtime(true);
             if ($left <= 0) {
@@ -77,7 +81,7 @@ class StreamTransport implements Transport
             if ($orWrite) {
                 $write = [$this->stream];
             }
-            $ready = self::select($read, $write, $except, $left);
+            $ready = self::select($read, $write, $left);
         } while ($ready === 0);
 
         return true;
@@ -90,12 +94,12 @@ class StreamTransport implements Transport
      *
      * @param array<resource> $read
      * @param array<resource>|null $write
-     * @param array<resource>|null $except
      */
-    public static function select(array &$read, ?array &$write, ?array &$except, int $nanos): int
+    public static function select(array &$read, ?array &$write, int $nanos): int
     {
+        $except = null;
         // Rounded up, or the last microsecond would be spun away; bounded, as the kernel's clock is.
-        $micros = min(intdiv($nanos + 999, 1_000), self::LONGEST_WAIT);
+        $micros = $nanos < self::LONGEST_WAIT * 1_000 ? intdiv($nanos + 999, 1_000) : self::LONGEST_WAIT;
         try {
             $ready = @stream_select($read, $write, $except, intdiv($micros, 1_000_000), $micros % 1_000_000);
         } catch (\Throwable) {

@@ -12,10 +12,16 @@ use Jackfield\Exception\InvalidRequestException;
 use Jackfield\Exception\ProtocolException;
 use Jackfield\Exception\RemoteException;
 
+use function array_key_exists, count, get_object_vars, is_array, is_float, is_infinite, is_int, is_object;
+use function is_string, json_decode, json_encode, json_last_error, json_last_error_msg, preg_match;
+use function str_starts_with, strlen, substr;
+
 final class Envelope
 {
     /** The longest method name, in bytes (protocol, section 2). */
     public const METHOD_MAX = 256;
+    /** Where the id's text is in a reply that begins with it. */
+    public const ID_AT = 7;
     /** The deepest nesting of a whole payload (protocol, section 2). */
     public const DEPTH_MAX = 128;
 
@@ -38,12 +44,13 @@ final class Envelope
     public static function request(string $id, string $method, mixed $params, ?int $timestamp = null): string
     {
         $name = self::$methods[$method] ?? self::method($method);
-        $payload = '{"id":"' . $id . '","method":' . $name;
-        if ($params !== null) {
+        if ($params === null) {
+            $payload = "{\"id\":\"$id\",\"method\":$name";
+        } else {
             try {
                 // One level is the envelope's own.
-                $payload .= ',"params":'
-                    . ($params === [] ? '{}' : json_encode($params, self::ENCODE, self::DEPTH_MAX - 1));
+                $params = $params === [] ? '{}' : json_encode($params, self::ENCODE, self::DEPTH_MAX - 1);
+                $payload = "{\"id\":\"$id\",\"method\":$name,\"params\":$params";
             } catch (\JsonException $cause) {
                 throw new InvalidRequestException(
                     "the params of $method cannot be written as JSON: {$cause->getMessage()}",
@@ -57,14 +64,26 @@ final class Envelope
     }
 
     /**
-     * A reply's members, `error` being there only if it is the outcome. Integers beyond 64 bits come as strings of their digits, so that none is rounded.
+     * A reply's members, `error` being there only if it is the outcome. Integers beyond 64 bits come as strings of their
+     * digits, so that none is rounded.
      *
+     * @param string|null $id an id of this client's that the reply may well have
      * @return array{id?: mixed, result?: mixed, error?: mixed}
      * @throws ProtocolException when the payload is no reply
      */
-    public static function reply(string $payload, bool $associative): array
+    public static function reply(string $payload, bool $associative, ?string $id = null): array
     {
         $flags = JSON_BIGINT_AS_STRING | ($associative ? JSON_OBJECT_AS_ARRAY : 0);
+        $head = "{\"id\":\"$id\",\"result\":";
+        if ($id !== null && str_starts_with($payload, $head) && $payload[-1] === '}') {
+            // What lies between is the result if it is one JSON value; with any further member it is none.
+            $text = substr($payload, strlen($head), -1);
+            $result = json_decode($text, null, self::DECODE_DEPTH - 1, $flags);
+            // Null may be a failure: what follows tells.
+            if ($result !== null) {
+                return self::finite($text, ['id' => $id, 'result' => $result]);
+            }
+        }
         $reply = json_decode($payload, null, self::DECODE_DEPTH, $flags);
         if (is_object($reply)) {
             $reply = get_object_vars($reply);
@@ -85,7 +104,18 @@ final class Envelope
         } elseif (isset($reply['result'])) {
             throw new ProtocolException('the peer sent a reply with both a result and an error');
         }
-        if (preg_match('/\d[eE]\+?\d{3}|\d{309}/', $payload) === 1 && self::holdsInfinity($reply)) {
+
+        return self::finite($payload, $reply);
+    }
+
+    /**
+     * @param string $text what the reply, or all of it that can hold a number, was decoded from
+     * @param array{id?: mixed, result?: mixed, error?: mixed} $reply
+     * @return array{id?: mixed, result?: mixed, error?: mixed} the reply, or its failure if it holds what is no number
+     */
+    private static function finite(string $text, array $reply): array
+    {
+        if (preg_match('/\d[eE]\+?\d{3}|\d{309}/', $text) === 1 && self::holdsInfinity($reply)) {
             // The frame is in step and the id is known: this ends one call, not the connection.
             return ['id' => $reply['id'] ?? null, 'error' => new ProtocolException(
                 'the reply holds a number beyond what a float can hold'

@@ -10,6 +10,8 @@ namespace Jackfield\Wire;
 
 use Jackfield\Exception\ProtocolException;
 
+use function implode, max, ord, strlen, substr, unpack;
+
 final class FrameReader
 {
     /** Consumed bytes are cut off the front of the buffer once there are this many of them. */
@@ -23,8 +25,6 @@ final class FrameReader
 
     /** The kind of the frame that next() found. */
     public int $kind = 0;
-    /** The version of the frame that next() found. */
-    public int $version = 0;
     /** The payload of the frame that next() found. */
     public string $payload = '';
 
@@ -64,7 +64,7 @@ final class FrameReader
     }
 
     /**
-     * Moves to the next whole frame: true, and kind, version and payload are its own; false when bytes are missing.
+     * Moves to the next whole frame: true, and kind and payload are its own; false when bytes are missing.
      *
      * @throws ProtocolException for another framing or a payload above the limit; the stream is then out of step
      */
@@ -74,21 +74,28 @@ final class FrameReader
             return false;
         }
         $there = strlen($this->buffer) - $this->offset;
-        if ($this->expected < 0) {
+        if ($this->expected >= 0) {
+            $length = $this->expected;
+            $this->expected = -1;
+        } else {
             if ($there < Header::LENGTH) {
                 return false;
             }
-            ['version' => $this->version, 'kind' => $this->kind, 'length' => $length]
-                = Header::decode($this->buffer, $this->offset);
+            if ($this->buffer[$this->offset] !== Header::FRAMING) {
+                throw Header::foreign($this->buffer, $this->offset);
+            }
+            // An unknown low byte of the version is read as the highest version known, so nothing depends on it.
+            $this->kind = ord($this->buffer[$this->offset + 2]);
+            $length = unpack('N', $this->buffer, $this->offset + 3)[1];
             if ($length > $this->limit) {
                 throw new ProtocolException(
                     "the peer announced a payload of $length bytes; the limit here is {$this->limit}"
                 );
             }
-            $this->expected = $length;
         }
-        $whole = Header::LENGTH + $this->expected;
+        $whole = Header::LENGTH + $length;
         if ($there < $whole) {
+            $this->expected = $length;
             if ($whole - $there > self::PIECE) {
                 $this->pieces = [substr($this->buffer, $this->offset)];
                 $this->buffer = '';
@@ -98,8 +105,7 @@ final class FrameReader
 
             return false;
         }
-        $this->payload = substr($this->buffer, $this->offset + Header::LENGTH, $this->expected);
-        $this->expected = -1;
+        $this->payload = substr($this->buffer, $this->offset + Header::LENGTH, $length);
         if ($there === $whole) {
             $this->buffer = '';
             $this->offset = 0;

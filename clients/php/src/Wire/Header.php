@@ -10,6 +10,8 @@ namespace Jackfield\Wire;
 
 use Jackfield\Exception\ProtocolException;
 
+use function bin2hex, pack, sprintf, strlen, substr;
+
 final class Header
 {
     /** Bytes of a header. */
@@ -25,8 +27,11 @@ final class Header
 
     /** A heartbeat of version 1.0, which every peer answers. */
     public const HEARTBEAT_FRAME = "\x01\x00\x02\x00\x00\x00\x00";
+    /** What a request of version 1.1 begins with, the version that carries ids; its length follows. */
+    public const SYNC_HEAD = "\x01\x01\x01";
+    public const ASYNC_HEAD = "\x01\x01\x04";
     /** The high byte of every version whose framing is this one. */
-    private const FRAMING = 0x01;
+    public const FRAMING = "\x01";
 
     /** A whole frame of version 1.1, the version that carries ids. */
     public static function frame(int $kind, string $payload): string
@@ -34,23 +39,12 @@ final class Header
         return pack('nCN', 0x0101, $kind, strlen($payload)) . $payload;
     }
 
-    /**
-     * Reads the header at `$offset`; at least seven bytes must be there.
-     *
-     * @return array{version: int, kind: int, length: int}
-     * @throws ProtocolException when the framing is not this one. An unknown low byte of the version is read as
-     *                           the highest version known
-     */
-    public static function decode(string $bytes, int $offset = 0): array
+    /** The failure of a stream that has something else at `$offset` than a header of this framing. */
+    public static function foreign(string $bytes, int $offset): ProtocolException
     {
-        $header = unpack('nversion/Ckind/Nlength', $bytes, $offset);
-        if ($header === false || $header['version'] >> 8 !== self::FRAMING) {
-            throw new ProtocolException(sprintf(
-                'the peer does not speak this protocol: a frame begins with %s',
-                bin2hex(substr($bytes, $offset, self::LENGTH))
-            ));
-        }
-
-        return $header;
+        return new ProtocolException(sprintf(
+            'the peer does not speak this protocol: a frame begins with %s',
+            bin2hex(substr($bytes, $offset, self::LENGTH))
+        ));
     }
 }

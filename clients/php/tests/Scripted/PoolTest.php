@@ -13,6 +13,7 @@ use Jackfield\Exception\ConnectionLostException;
 use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\PoolFullException;
 use Jackfield\Options;
+use Jackfield\Testing\FakeHost;
 use Jackfield\Tests\Support\TestCase;
 use Jackfield\Tests\Support\Wait;
 
@@ -212,6 +213,38 @@ final class PoolTest extends TestCase
         $client->close();
         $ids = array_column(array_column($server->requests(), 'body'), 'id');
         self::assertCount(802, array_unique($ids), 'no two processes drew the same ids');
+    }
+
+    /** @return iterable<string, array{callable(\Jackfield\Client): mixed}> */
+    public static function firstDeedsOfAChild(): iterable
+    {
+        yield 'call' => [static fn ($client) => $client->call('system.echo', ['child'])];
+        yield 'callAsync' => [static fn ($client) => $client->callAsync('system.echo', ['child'])->await()];
+        yield 'batch' => [static fn ($client) => $client->batch([['system.echo', ['child']]])[0]];
+        yield 'ping' => [static fn ($client) => $client->ping() > 0.0 ? $client->call('system.echo', ['child']) : null];
+    }
+
+    /** @dataProvider firstDeedsOfAChild */
+    public function testAChildSendsNothingThatItsParentWasToSend(callable $deed): void
+    {
+        $host = (new FakeHost())->down();
+        $client = $host->client();
+        $pending = $client->callAsync('system.echo', ['pending']);
+        $host->down(false);
+        usleep(5_000);
+        $pid = pcntl_fork();
+        if ($pid === 0) {
+            $result = $deed($client);
+            $client->run();
+            file_put_contents(
+                $this->scratch->path('child'),
+                json_encode([$result, array_column($host->calls(), 'params'), $pending->isDone()])
+            );
+            posix_kill(getmypid(), SIGKILL);
+        }
+        pcntl_waitpid($pid, $status);
+        self::assertSame('[["child"],[["child"]],true]', file_get_contents($this->scratch->path('child')));
+        self::assertSame(['pending'], $pending->await());
     }
 
     /** @param list<array<string, mixed>> $steps */

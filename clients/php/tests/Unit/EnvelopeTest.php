@@ -20,6 +20,8 @@ use PHPUnit\Framework\TestCase;
 
 final class EnvelopeTest extends TestCase
 {
+    private const ID = '91b9c9c8-7a13-4b4b-8a5f-9ab3f4a1c001';
+
     public function testRequests(): void
     {
         self::assertSame('{"id":"i","method":"m"}', Envelope::request('i', 'm', null));
@@ -70,7 +72,7 @@ final class EnvelopeTest extends TestCase
 
     public function testNumbersComeBackExactlyOrNotAtAll(): void
     {
-        $value = static fn (string $json): mixed => Envelope::reply("{\"id\":\"i\",\"result\":$json}", true);
+        $value = static fn (string $json): mixed => Envelope::reply("{\"id\":\"i\",\"result\":$json}", true, 'i');
         self::assertSame(PHP_INT_MAX, $value('9223372036854775807')['result']);
         self::assertSame('9223372036854775808', $value('9223372036854775808')['result']);
         self::assertSame('-18446744073709551616', $value('-18446744073709551616')['result']);
@@ -81,6 +83,60 @@ final class EnvelopeTest extends TestCase
             $reply = $value($beyond);
             self::assertInstanceOf(ProtocolException::class, $reply['error'], $beyond);
             self::assertSame('i', $reply['id'], 'only this call fails');
+        }
+    }
+
+    /** @return iterable<string, array{string}> */
+    public static function replies(): iterable
+    {
+        $of = static fn (string $members): string => '{"id":"' . self::ID . '"' . $members;
+        yield 'an object' => [$of(',"result":{"a":[1,{"b":null}],"c":{}}}')];
+        yield 'a string' => [$of(',"result":"\u00fc\"}"}')];
+        yield 'zero' => [$of(',"result":0}')];
+        yield 'false' => [$of(',"result":false}')];
+        yield 'null' => [$of(',"result":null}')];
+        yield 'beyond 64 bits' => [$of(',"result":[9223372036854775808]}')];
+        yield 'infinity' => [$of(',"result":[1e400]}')];
+        yield 'digits that are no number' => [$of(',"result":"1e400"}')];
+        yield 'white space' => [$of(",\"result\": \t[ 1 ]\n}")];
+        yield 'white space behind' => [$of(",\"result\":[1]}\n")];
+        yield 'a null beside the result' => [$of(',"result":1,"error":null}')];
+        yield 'an error beside the result' => [$of(',"result":1,"error":{"code":1,"message":"m"}}')];
+        yield 'two results' => [$of(',"result":1,"result":2}')];
+        yield 'two ids' => [$of(',"result":1,"id":"other"}')];
+        yield 'another member' => [$of(',"result":{},"more":{}}')];
+        yield 'an error' => [$of(',"error":{"code":-32601,"message":"m"}}')];
+        yield 'neither' => [$of('}')];
+        yield 'the result first' => ['{"result":1,"id":"' . self::ID . '"}'];
+        yield 'another id' => ['{"id":"i","result":1}'];
+        yield 'no id' => ['{"result":1}'];
+        yield 'cut off' => [$of(',"result":[1,2')];
+        yield 'nothing for a result' => [$of(',"result":}')];
+        yield 'the end missing' => [$of(',"result":')];
+        yield 'a bracket too many' => [$of(',"result":[1]]}')];
+        yield 'a brace too many' => [$of(',"result":{}}}')];
+        yield 'two replies' => [$of(',"result":{}}') . $of(',"result":{}}')];
+        yield 'not UTF-8' => [$of(",\"result\":\"\xff\"}")];
+        yield 'as deep as can be read' => [$of(',"result":' . str_repeat('[', 511) . str_repeat(']', 511) . '}')];
+        yield 'too deep' => [$of(',"result":' . str_repeat('[', 512) . str_repeat(']', 512) . '}')];
+        yield 'nothing' => [''];
+    }
+
+    /** @dataProvider replies */
+    public function testAReplyIsTheSameWhetherItsIdWasExpectedOrNot(string $payload): void
+    {
+        $outcome = static function (bool $associative, ?string $id) use ($payload): array {
+            try {
+                $reply = Envelope::reply($payload, $associative, $id);
+            } catch (ProtocolException $failure) {
+                return [$failure->getMessage()];
+            }
+            $error = $reply['error'] ?? null;
+
+            return [$reply['id'] ?? null, $reply['result'] ?? null, isset($error) ? Envelope::error($error)->getMessage() : null];
+        };
+        foreach ([true, false] as $associative) {
+            self::assertEquals($outcome($associative, null), $outcome($associative, self::ID));
         }
     }
 

@@ -62,7 +62,8 @@ impl Connection {
         let Some(permit) = self.permit_in_flight(admitted, out) else { return };
         let Admitted { target, version, kind, .. } = admitted;
         let accepted = *now;
-        let facts = Arc::new(admitted.own_facts(Run::Async, accepted));
+        let id = admitted.id().map(Arc::from);
+        let facts = Arc::new(admitted.own_facts(Run::Async, id.as_ref(), accepted));
         let asked = self.asked(version, kind, admitted.id());
         self.cells_accepted(admitted);
         let head = asked.open(out);
@@ -78,7 +79,7 @@ impl Connection {
                 head.abandon(out);
                 self.tell_accepted(target, &facts);
                 // The future has of the params what it needs.
-                let key = self.enlist(admitted, facts, b"", permit, route_permit, accepted);
+                let key = self.enlist(admitted, (facts, id), b"", permit, route_permit, accepted);
                 self.go_on(key, future, out, *now);
             }
         }

@@ -30,7 +30,8 @@ pub(super) struct Flight {
     pub(super) version: Version,
     /// The reply's kind.
     pub(super) kind: Kind,
-    pub(super) id: Option<Box<str>>,
+    /// Its JSON token; the same text serves everybody who needs it.
+    pub(super) id: Option<Arc<str>>,
     /// What it is counted under.
     pub(super) counted: MethodId,
     pub(super) accepted: Time,
@@ -48,10 +49,10 @@ pub(super) struct Flight {
 }
 
 /// A request that is about to become a flight.
-pub(super) struct Accepted<'a> {
+pub(super) struct Accepted {
     pub(super) version: Version,
     pub(super) kind: Kind,
-    pub(super) id: Option<&'a str>,
+    pub(super) id: Option<Arc<str>>,
     pub(super) counted: MethodId,
     pub(super) accepted: Time,
     pub(super) deadline: Time,
@@ -71,7 +72,7 @@ pub(super) enum Turn {
 #[derive(Default)]
 pub(super) struct Flights {
     flights: Slab<Flight>,
-    ids: HashSet<Box<str>>,
+    ids: HashSet<Arc<str>>,
     next_epoch: u64,
     /// The sync request that runs now.
     pub(super) running: Option<Key>,
@@ -142,19 +143,18 @@ impl Flights {
     }
 
     /// Adds a flight under [`Flights::next_key`].
-    pub(super) fn add(&mut self, request: Accepted<'_>, call: Arc<Call>, permit: Permit) -> Key {
+    pub(super) fn add(&mut self, request: Accepted, call: Arc<Call>, permit: Permit) -> Key {
         let Accepted { version, kind, id, counted, accepted, deadline, timeout, run } = request;
         let key = self.next_key();
         self.next_epoch += 1;
-        if let Some(id) = id {
-            self.ids.insert(id.into());
+        if let Some(id) = &id {
+            self.ids.insert(Arc::clone(id));
         }
         let held = call.params.len();
         self.held += held;
         if self.earliest.is_none_or(|earliest| deadline < earliest) {
             self.earliest = Some(deadline);
         }
-        let id = id.map(Into::into);
         let epoch = key.epoch;
         self.flights.insert(Flight {
             epoch,

@@ -83,7 +83,7 @@ pub(super) struct ToConnection {
     pub(super) framing: Framing,
     pub(super) version: Version,
     pub(super) kind: Kind,
-    pub(super) id: Option<Box<str>>,
+    pub(super) id: Option<Arc<str>>,
     pub(super) plugin: Arc<str>,
     /// The largest payload of a reply, in bytes.
     pub(super) limit: u32,

@@ -50,11 +50,10 @@ impl<'r> Admitted<'r> {
         AskedFor { counted: self.target.counted, method: &self.request.method }
     }
 
-    #[inline]
-    fn facts<'f>(&self, run: Run, id: Option<Cow<'f, str>>, now: Time) -> CallFacts<'f> {
+    fn facts<'f>(&self, run: Run, id: RequestId<'f>, now: Time) -> CallFacts<'f> {
         CallFacts {
             deadline: now.after(self.target.timeout).0,
-            id: RequestId::new(id, new_id),
+            id,
             depth: 0,
             run,
             cancelled: AtomicBool::new(false),
@@ -64,12 +63,17 @@ impl<'r> Admitted<'r> {
     /// What the method may ask of its call, for as long as this request is at hand.
     #[inline]
     pub(super) fn lent_facts(&self, run: Run, now: Time) -> CallFacts<'r> {
-        self.facts(run, self.request.id.map(|id| id.text()), now)
+        self.facts(run, RequestId::new(self.request.id.map(|id| id.text()), new_id), now)
     }
 
-    /// The same, for as long as it takes.
-    pub(super) fn own_facts(&self, run: Run, now: Time) -> CallFacts<'static> {
-        self.facts(run, self.request.id.map(|id| Cow::Owned(id.text().into_owned())), now)
+    /// The same, for as long as it takes; `token` is that of [`Admitted::id`], to be had by everybody.
+    pub(super) fn own_facts(&self, run: Run, token: Option<&Arc<str>>, now: Time) -> CallFacts<'static> {
+        let id = match (token, self.request.id.map(|id| id.text())) {
+            (Some(token), Some(Cow::Borrowed(_))) => RequestId::of_token(Arc::clone(token), new_id),
+            // Written with escapes, which only the token is to have.
+            (_, text) => RequestId::new(text.map(|text| Cow::Owned(text.into_owned())), new_id),
+        };
+        self.facts(run, id, now)
     }
 }
 
@@ -214,11 +218,12 @@ impl Connection {
         now: Time,
     ) {
         let Some(permit) = self.permit_in_flight(admitted, out) else { return };
-        let facts = Arc::new(admitted.own_facts(run, now));
+        let id = admitted.id().map(Arc::from);
+        let facts = Arc::new(admitted.own_facts(run, id.as_ref(), now));
         self.cells_accepted(admitted);
         self.tell_accepted(admitted.target, &facts);
         let busy = self.flights.lane_is_busy();
-        let key = self.enlist(admitted, facts, admitted.params(), permit, route_permit, now);
+        let key = self.enlist(admitted, (facts, id), admitted.params(), permit, route_permit, now);
         if admitted.kind == Kind::Sync && busy {
             self.flights.queue(Turn::Call(key));
         } else {
@@ -247,21 +252,20 @@ impl Connection {
     pub(super) fn enlist(
         &mut self,
         admitted: Admitted<'_>,
-        facts: Arc<CallFacts<'static>>,
+        (facts, id): (Arc<CallFacts<'static>>, Option<Arc<str>>),
         params: &[u8],
         permit: Permit,
         route_permit: Option<Permit>,
         now: Time,
     ) -> Key {
         let Admitted { target, version, kind, .. } = admitted;
-        let id = admitted.id();
         let answer = Box::new(ToConnection {
             mailbox: Arc::clone(&self.mailbox),
             key: self.flights.next_key(),
             framing: self.manner.framing,
             version,
             kind,
-            id: id.map(Into::into),
+            id: id.clone(),
             plugin: Arc::clone(&target.generation.identity.plugin),
             limit: self.rules.limits.frame,
         });

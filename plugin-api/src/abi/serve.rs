@@ -78,23 +78,47 @@ impl CallFacts<'_> {
 /// A request's id as text: the client's, or one that is made when somebody first asks for it.
 #[derive(Debug)]
 pub struct RequestId<'a> {
-    given: Option<Cow<'a, str>>,
+    given: Option<Given<'a>>,
     made: OnceLock<String>,
     make: fn() -> String,
+}
+
+#[derive(Debug, Clone)]
+enum Given<'a> {
+    Text(Cow<'a, str>),
+    /// A JSON token without escapes, which others have as well.
+    Token(Arc<str>),
+}
+
+impl Given<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Token(token) => {
+                token.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(token)
+            }
+        }
+    }
 }
 
 impl<'a> RequestId<'a> {
     /// `given` is the client's id, if it sent one; else `make` makes one, once, when it is needed.
     #[must_use]
     pub fn new(given: Option<Cow<'a, str>>, make: fn() -> String) -> Self {
-        Self { given, made: OnceLock::new(), make }
+        Self { given: given.map(Given::Text), made: OnceLock::new(), make }
+    }
+
+    /// The id that a client wrote as this JSON token, a string without escapes or an integer.
+    #[must_use]
+    pub fn of_token(token: Arc<str>, make: fn() -> String) -> Self {
+        Self { given: Some(Given::Token(token)), made: OnceLock::new(), make }
     }
 
     /// The id's text.
     #[must_use]
     pub fn text(&self) -> &str {
         match &self.given {
-            Some(given) => given,
+            Some(given) => given.text(),
             None => self.made.get_or_init(self.make),
         }
     }
@@ -102,13 +126,16 @@ impl<'a> RequestId<'a> {
     /// The id's text as far as there is one: none is made for the asking.
     #[must_use]
     pub fn known(&self) -> Option<&str> {
-        self.given.as_deref().or_else(|| self.made.get().map(String::as_str))
+        self.given.as_ref().map(Given::text).or_else(|| self.made.get().map(String::as_str))
     }
 
     /// The same id, free of what it borrowed.
     #[must_use]
     pub fn to_owned(&self) -> RequestId<'static> {
-        RequestId::new(self.known().map(|text| Cow::Owned(text.to_owned())), self.make)
+        match &self.given {
+            Some(Given::Token(token)) => RequestId::of_token(Arc::clone(token), self.make),
+            _ => RequestId::new(self.known().map(|text| Cow::Owned(text.to_owned())), self.make),
+        }
     }
 }
 

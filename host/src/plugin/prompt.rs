@@ -1,6 +1,6 @@
 //! `async` methods whose futures are ready at their first poll, again and again, and soon: an I/O thread may poll them first.
 //!
-//! Going to the generation's own thread and back costs several times what such a call takes. Nobody promises that a
+//! Going to the generation's own thread and back costs more than such a call takes. Nobody promises that a
 //! future is ready at once, though, as the author of an `inline` method does; so a method earns it, on the generation's
 //! thread, where it holds up nobody but its own plugin, and loses it with the first future that is not ready or takes long.
 

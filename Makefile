@@ -13,7 +13,7 @@ FUZZ_RUNS ?= 100000
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: run test soak fuzz memory bench bench-flat bench-tail instructions build install deb lint deny clean help
+.PHONY: run test soak fuzz memory miri bench bench-flat bench-tail instructions build install deb lint deny clean help
 
 help:
 	@echo "make run    build, put the example plugins into plugins/, serve, and show a request answered"
@@ -22,6 +22,7 @@ help:
 	@echo "make fuzz   FUZZ_RUNS=$(FUZZ_RUNS) inputs for each thing that reads bytes from outside; needs a C++ compiler"
 	@echo "make bench  Jackfield beside what one would pick instead, about six minutes; also bench-flat and bench-tail"
 	@echo "make instructions  instructions per request, compared with bench/instructions.txt"
+	@echo "make miri   the protocol and the ABI under Miri; needs a nightly toolchain"
 	@echo "make memory the tests of the plugin API under valgrind"
 	@echo "make lint   formatting and lints, warnings are errors"
 	@echo "make deny   licences, sources and known faults of dependencies"
@@ -62,7 +63,17 @@ soak:
 	JACKFIELD_SOAK=1 $(CARGO) test --package jackfield-tests --test e2e -- --nocapture --test-threads 1 \
 		reload::unloading::code_that reload::state::no_update reload::proof crowds::floods wire::gone
 
-# Where there is no Miri: what it would see in the code that is unsafe, as far as a processor sees it.
+# What no processor sees, where there is a nightly toolchain with Miri: the protocol, the ABI and, through the plugins' own
+# tests, both of its sides. Without what counts allocations, and what takes an interpreter minutes for each test.
+miri:
+	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || \
+		{ echo "missing: miri; rustup component add miri rust-src --toolchain nightly" >&2; exit 1; }
+	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 CARGO_TARGET_DIR=$(TARGET)/miri $(CARGO) +nightly miri test \
+		--package jackfield-protocol --package jackfield-plugin-api --package jackfield-plugin-device \
+		--package jackfield-plugin-hello --package jackfield-plugin-journal --lib --tests -- \
+		--skip allocation --skip depth_counts --skip nesting_does --skip every_vector --skip vectors:: --skip one_to_a
+
+# The same without Miri, as far as a processor sees it.
 memory:
 	@scripts/need cc valgrind
 	$(CARGO) --config "target.'cfg(unix)'.runner = 'valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite'" \

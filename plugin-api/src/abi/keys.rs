@@ -91,6 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "there the keys have no end")]
     fn keys_are_left_and_not_used_up_by_counting_them() {
         for _ in 0..100 {
             assert!(are_left(64));
@@ -100,6 +101,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "what glibc answers for a key that nobody took, POSIX leaves open")]
     fn a_thread_that_knows_itself_has_no_new_key() {
         // Of this very program: its threads have asked already.
         let keys = std::thread::spawn(|| ThreadKeys::ask(own_keys)).join().unwrap();

@@ -2,12 +2,11 @@
 //! came from outside as it came.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
+use crate::support::beside::UntilDropped;
 use crate::support::bystander::assert_no_worse_than;
 use crate::support::peer::{
     ASYNC_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, SYNC, V1_0, V1_1, envelope_with, frame,
@@ -224,30 +223,14 @@ fn a_flood_has_an_end_is_counted_and_harms_nobody() {
     host.wait_for_log("of another kind");
 }
 
-/// Asks for one thing again and again on a thread of its own, until dropped.
-struct Asking {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Asking {
-    fn start(host: &HostProcess, method: &'static str, params: Value) -> Self {
-        let (mut peer, stop) = (host.peer(), Arc::new(AtomicBool::new(false)));
-        let told = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            while !told.load(SeqCst) {
-                peer.result(method, &params);
-            }
-        });
-        Self { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.stop.store(true, SeqCst);
-        self.thread.take().map(JoinHandle::join);
-    }
+/// Asks for one thing again and again.
+fn asking(host: &HostProcess, method: &'static str, params: Value) -> UntilDropped<()> {
+    let mut peer = host.peer();
+    UntilDropped::start(move |stopped| {
+        while !stopped.load(SeqCst) {
+            peer.result(method, &params);
+        }
+    })
 }
 
 #[test]
@@ -257,8 +240,8 @@ fn a_flood_costs_a_bystander_no_more_than_as_much_work_that_writes_nothing() {
         &host,
         "a flood of lines",
         1.2,
-        || Asking::start(&host, "services.burn", json!({ "ms": 10 })),
-        || Asking::start(&host, "services.flood", json!(2000)),
+        || asking(&host, "services.burn", json!({ "ms": 10 })),
+        || asking(&host, "services.flood", json!(2000)),
     );
     host.wait_for_log("more than 500 lines of one kind in a second");
 }

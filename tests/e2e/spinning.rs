@@ -1,12 +1,12 @@
 //! A thread that looks for the next request before it sleeps: never while idle, seldom in vain.
 
-use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::footprint::cpu_time;
+use crate::support::threads::threads;
 use crate::support::{HostProcess, until};
 
 /// A thousand times what it costs to answer a request: who looks for so long in vain is seen.
@@ -16,10 +16,7 @@ const LONG: &str = "[io]\nspin = \"10ms\"\n";
 fn sleeps(pid: u32) -> bool {
     (0..20).all(|_| {
         thread::sleep(Duration::from_millis(1));
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-        threads
-            .filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok())
-            .all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
+        threads(pid).iter().all(|thread| thread.state == 'S')
     })
 }
 

@@ -6,17 +6,14 @@ use super::row;
 use crate::support::footprint::{Footprint, assert_settles, at_rest, connections};
 use crate::support::ledger::Ledger;
 use crate::support::peer::DEADLINE_EXCEEDED;
+use crate::support::threads::threads;
 use crate::support::{HostProcess, until};
 
 const CONFIG: &str = "[timeouts]\ninline = \"20ms\"\ndrain = \"100ms\"\n";
 
 /// Threads of the host that serve connections.
 fn io_threads(host: &HostProcess) -> usize {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap();
-    let name = |task: std::io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
-    };
-    tasks.filter_map(name).filter(|name| name.starts_with("io:")).count()
+    threads(host.pid()).iter().filter(|thread| thread.name.starts_with("io:")).count()
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod held;
 use serde_json::{Value, json};
 
 use crate::support::peer::Peer;
+use crate::support::threads::threads;
 use crate::support::{HostProcess, until};
 
 const DEADLINE_EXCEEDED: i64 = -32001;
@@ -47,13 +48,8 @@ fn threads_that_do_not_come_back_are_replaced_and_past_the_bound_the_plugin_is_u
     until("the plugin is well again", || row(&host, "counts")["state"] == "serving");
     until("no thread is lost", || row(&host, "counts")["lost_threads"] == 0);
     assert!(blocking(&mut peer).code().is_none());
-    let of_the_plugin = || {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap();
-        let name = |task: std::io::Result<std::fs::DirEntry>| {
-            std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
-        };
-        tasks.filter_map(name).filter(|name| name.starts_with("counts:")).count()
-    };
+    let of_the_plugin =
+        || threads(host.pid()).iter().filter(|thread| thread.name.starts_with("counts:")).count();
     until("the spare thread has gone", || of_the_plugin() == 1);
 }
 

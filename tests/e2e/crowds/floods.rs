@@ -3,13 +3,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::beside::UntilDropped;
 use crate::support::bystander::assert_no_worse;
 use crate::support::footprint::{assert_settles, assert_settles_within, at_rest, cpu_time};
 use crate::support::ledger::Ledger;
@@ -98,31 +98,13 @@ fn flood_at(
     sent
 }
 
-/// A flood on a thread of its own, until dropped.
-struct Flooding {
-    stopped: Arc<AtomicBool>,
-    thread: Option<thread::JoinHandle<u64>>,
-}
-
-impl Flooding {
-    fn start(host: &HostProcess, garbage: bool) -> Self {
-        let stopped = Arc::new(AtomicBool::new(false));
-        let (told, binary, lines) = (Arc::clone(&stopped), host.socket(), host.path("run/lines.sock"));
-        let thread = thread::spawn(move || {
-            let mut noise = garbage.then_some(Noise::new(0x1234_5678_9abc_def1));
-            flood_at(&binary, &lines, noise.as_mut(), u64::MAX, &told)
-        });
-        Self { stopped, thread: Some(thread) }
-    }
-}
-
-impl Drop for Flooding {
-    fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
+/// A flood on a thread of its own, of garbage or of what is in order.
+fn flooding(host: &HostProcess, garbage: bool) -> UntilDropped<u64> {
+    let (binary, lines) = (host.socket(), host.path("run/lines.sock"));
+    UntilDropped::start(move |stopped| {
+        let mut noise = garbage.then_some(Noise::new(0x1234_5678_9abc_def1));
+        flood_at(&binary, &lines, noise.as_mut(), u64::MAX, stopped)
+    })
 }
 
 fn host() -> HostProcess {
@@ -147,7 +129,7 @@ fn garbage_leaves_nothing_and_keeps_nobody_up() {
     }
     assert_settles_within(host.pid(), &before, 2048);
     until("nothing is held", || (host.count("buffered_bytes"), host.count("in_flight")) == (0, 0));
-    assert_no_worse(&host, "garbage", || Flooding::start(&host, false), || Flooding::start(&host, true));
+    assert_no_worse(&host, "garbage", || flooding(&host, false), || flooding(&host, true));
 }
 
 #[test]
@@ -217,24 +199,16 @@ fn a_storm_of_heartbeats_is_answered_and_costs_less_than_requests() {
     assert!(beats <= pings, "heartbeats cost {beats:?}, requests {pings:?}");
     assert!(host.count("heartbeats") >= count as u64);
     assert_settles(host.pid(), &before);
-    let storming = |kind: u8, one: Vec<u8>| {
-        let (stopped, socket) = (Arc::new(AtomicBool::new(false)), host.socket());
-        let told = Arc::clone(&stopped);
-        let thread = thread::spawn(move || {
+    let storming = |one: Vec<u8>| {
+        let socket = host.socket();
+        UntilDropped::start(move |stopped| {
             let stream = UnixStream::connect(socket).expect("the host takes connections");
             stream.set_nonblocking(true).expect("a socket that does not block");
             let batch = one.repeat(PIECE / one.len());
-            while !told.load(Ordering::Relaxed) && send(&stream, &batch, &told) {}
-            u64::from(kind)
-        });
-        Flooding { stopped, thread: Some(thread) }
+            while !stopped.load(Ordering::Relaxed) && send(&stream, &batch, stopped) {}
+        })
     };
-    assert_no_worse(
-        &host,
-        "a storm of heartbeats",
-        || storming(SYNC, ping.clone()),
-        || storming(HEARTBEAT, beat.clone()),
-    );
+    assert_no_worse(&host, "a storm of heartbeats", || storming(ping.clone()), || storming(beat.clone()));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::beside::UntilDropped;
 use crate::support::bystander::{assert_unhurt_by, p99};
 use crate::support::footprint::{assert_settles_within, at_rest};
 use crate::support::ledger::Ledger;
@@ -164,15 +165,13 @@ fn saturate(mut peer: Peer, ended: &AtomicBool) -> HashMap<Option<i64>, usize> {
 #[test]
 fn a_saturated_plugin_does_not_slow_another() {
     struct Saturating<'h> {
-        ended: std::sync::Arc<AtomicBool>,
-        thread: Option<thread::JoinHandle<HashMap<Option<i64>, usize>>>,
+        work: UntilDropped<HashMap<Option<i64>, usize>>,
         host: &'h HostProcess,
     }
     impl Drop for Saturating<'_> {
         fn drop(&mut self) {
-            self.ended.store(true, Ordering::Relaxed);
-            let outcomes = self.thread.take().expect("once").join().expect("each was answered");
             if !thread::panicking() {
+                let outcomes = self.work.end().expect("it ends once");
                 assert!(
                     outcomes[&Some(OVERLOADED)] > 0 && outcomes[&None] > 0,
                     "it was saturated: {outcomes:?}"
@@ -184,12 +183,11 @@ fn a_saturated_plugin_does_not_slow_another() {
     let host = host();
     let echo = |peer: &mut Peer| assert_eq!(peer.result("fixture.echo_blocking", &json!(7)), 7);
     assert_unhurt_by(&host, "a saturated plugin", echo, || {
-        let ended = std::sync::Arc::new(AtomicBool::new(false));
-        let (peer, told) = (host.peer(), std::sync::Arc::clone(&ended));
-        let thread = Some(thread::spawn(move || saturate(peer, &told)));
+        let peer = host.peer();
+        let work = UntilDropped::start(move |ended| saturate(peer, ended));
         until("its threads are busy", || {
             host.peer().result("sleep.running", &Value::Null).as_u64() >= Some(THREADS)
         });
-        Saturating { ended, thread, host: &host }
+        Saturating { work, host: &host }
     });
 }

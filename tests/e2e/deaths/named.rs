@@ -6,6 +6,7 @@ use super::{NEVER, assert_named, kill_by, row};
 use crate::support::footprint::{assert_settles_within, at_rest};
 use crate::support::ledger::Ledger;
 use crate::support::scrape::{Scrape, address};
+use crate::support::threads::threads;
 use crate::support::{HostProcess, until};
 
 /// What a host with the same plugins may hold more or less than the one before, in KiB: code that ran or did not.
@@ -116,16 +117,6 @@ fn in_an_async_method() {
     each_way("dies.async");
 }
 
-/// Whether the host's thread of this name sleeps.
-fn sleeps(host: &HostProcess, name: &str) -> bool {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap().flatten();
-    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
-    // Its number, its name in parentheses, its state.
-    stats
-        .filter(|stat| stat.contains(&format!("({name})")))
-        .all(|stat| stat.contains(&format!("({name}) S ")))
-}
-
 #[test]
 fn what_waited_or_had_ended_is_not_named_and_what_ran_beside_is() {
     let config = format!("{NEVER}[plugin.dies]\nthreads = 1\n");
@@ -137,7 +128,9 @@ fn what_waited_or_had_ended_is_not_named_and_what_ran_beside_is() {
     peer.ask_async("waits", "sleep.async", &json!({ "ms": 60_000 }));
     peer.ask_async("behind", "sleep.async", &json!({ "ms": 0 }));
     assert_eq!(peer.receive().id().as_deref(), Some("behind"));
-    until("its thread has nothing to do", || sleeps(&host, "sleeps:async"));
+    until("its thread has nothing to do", || {
+        threads(host.pid()).iter().any(|thread| thread.name == "sleeps:async" && thread.state == 'S')
+    });
     peer.ask_async("beside", "sleep.blocking", &json!({ "ms": 60_000 }));
     until("it runs", || host.peer().result("sleep.running", &json!(null)) == 1);
     let long = "x".repeat(100);

@@ -3,6 +3,7 @@
 // Each piece serves some of the themes, none serves all.
 #![allow(dead_code)]
 
+pub(crate) mod beside;
 pub(crate) mod build;
 pub(crate) mod bystander;
 pub(crate) mod footprint;
@@ -18,6 +19,7 @@ pub(crate) mod pseudo_terminal;
 pub(crate) mod scrape;
 pub(crate) mod scratch;
 pub(crate) mod signer;
+pub(crate) mod threads;
 pub(crate) mod user;
 pub(crate) mod vector;
 pub(crate) mod wait;

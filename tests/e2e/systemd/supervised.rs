@@ -13,6 +13,7 @@ use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::log::Log;
 use crate::support::scratch::Scratch;
+use crate::support::threads::threads;
 use crate::support::wait::until_some;
 use crate::support::{CEILING, Peer, until};
 
@@ -129,12 +130,7 @@ impl Supervised {
     /// Stops it, and returns when none of its threads runs any more.
     pub(super) fn stand_still(&self) {
         self.signal(Signal::STOP);
-        let stands = |stat: String| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" T"));
-        let tasks = format!("/proc/{}/task", self.child.id());
-        until("all of it stands still", || {
-            let mut tasks = std::fs::read_dir(&tasks).expect("its threads").flatten();
-            tasks.all(|task| std::fs::read_to_string(task.path().join("stat")).is_ok_and(stands))
-        });
+        until("all of it stands still", || threads(self.child.id()).iter().all(|thread| thread.state == 'T'));
     }
 
     /// Its exit code once it has ended, and its log with it; -1 after a signal.

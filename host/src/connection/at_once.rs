@@ -18,7 +18,6 @@ use crate::metrics::{RequestKind, Total};
 impl Connection {
     /// Runs an `inline` method here and now, its result written straight into the thread's output.
     pub(super) fn run_inline(&mut self, admitted: Admitted<'_>, out: &mut Vec<u8>, now: &mut Time) {
-        self.hand_over(out, *now);
         let accepted = *now;
         let facts = admitted.lent_facts(Run::Inline, accepted);
         let asked = self.asked(admitted.version, admitted.kind, admitted.id());
@@ -37,6 +36,7 @@ impl Connection {
         out: &mut Vec<u8>,
         now: &mut Time,
     ) -> Ended {
+        self.hand_over(out, *now);
         let head = asked.open(out);
         let began = *now;
         let end = target.generation.run_direct(target.method, facts, params, out);

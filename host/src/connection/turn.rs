@@ -66,7 +66,6 @@ impl Connection {
                 flight.call.cancel();
                 self.end(key, &failure, out, now);
             } else if flight.run == Run::Inline {
-                self.hand_over(out, now);
                 let Some(flight) = self.flights.remove(key) else { continue };
                 let call = &flight.call;
                 call.begins(now);

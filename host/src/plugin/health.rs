@@ -7,7 +7,6 @@ use jackfield_plugin_api::Run;
 
 use super::breaker::Change;
 use super::generation::{Generation, Identity};
-use super::prompt::FirstPoll;
 use super::workers::Workers;
 use crate::clock::Time;
 
@@ -74,7 +73,7 @@ impl Generation {
 
     /// A future of an `async` method was made and polled for the first time.
     pub(crate) fn first_polled(&self, method: u32, is_ready: bool, length: Duration) {
-        self.prompt.polled(method, FirstPoll { is_ready, length });
+        self.prompt.polled(method, is_ready, length);
     }
 
     /// An `inline` method has held an I/O thread for longer than it may. Done again and again, it is moved to the

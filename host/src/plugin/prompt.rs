@@ -23,15 +23,6 @@ const LONGEST_ROW: u32 = 64 * ROW;
 /// One more than any row can be long: not to be earned again.
 const NEVER: u32 = u32::MAX;
 
-/// How the first poll of a future went.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct FirstPoll {
-    /// Whether it was ready, with a result or an error.
-    pub(super) is_ready: bool,
-    /// How long it took, with the making of the future.
-    pub(super) length: Duration,
-}
-
 #[derive(Debug)]
 struct Method {
     /// Prompt first polls since the last that was not ready, half of them since the last that took its time.
@@ -71,26 +62,27 @@ impl Prompt {
         self.ever.load(Ordering::Relaxed)
     }
 
-    /// A future of the method was polled for the first time. Threads that count at once may lose a count: it is an estimate.
-    pub(super) fn polled(&self, number: u32, poll: FirstPoll) {
+    /// A future of the method was made and polled for the first time, in so long; `is_ready` with an error, too. Threads
+    /// that count at once may lose a count: it is an estimate.
+    pub(super) fn polled(&self, number: u32, is_ready: bool, length: Duration) {
         let Some(method) = self.method(number) else { return };
         let wanted = method.wanted.load(Ordering::Relaxed);
         if wanted == NEVER {
             return;
         }
         let row = method.row.load(Ordering::Relaxed);
-        if poll.is_ready && poll.length <= SOON {
+        if is_ready && length <= SOON {
             if row < wanted {
                 if row + 1 == wanted {
                     self.ever.store(true, Ordering::Relaxed);
                 }
                 method.row.store(row + 1, Ordering::Relaxed);
             }
-        } else if !poll.is_ready {
+        } else if !is_ready {
             method.row.store(0, Ordering::Relaxed);
         } else if row < wanted {
             method.row.store(row / 2, Ordering::Relaxed);
-        } else if poll.length > LONG {
+        } else if length > LONG {
             method.row.store(0, Ordering::Relaxed);
             method.wanted.store((2 * wanted).min(LONGEST_ROW), Ordering::Relaxed);
         }
@@ -109,12 +101,12 @@ impl Prompt {
 mod tests {
     use super::*;
 
-    const PROMPT: FirstPoll = FirstPoll { is_ready: true, length: SOON };
-    const PENDING: FirstPoll = FirstPoll { is_ready: false, length: SOON };
-    const SLOW: FirstPoll = FirstPoll { is_ready: true, length: Duration::from_millis(11) };
+    const PROMPT: (bool, Duration) = (true, SOON);
+    const PENDING: (bool, Duration) = (false, SOON);
+    const SLOW: (bool, Duration) = (true, Duration::from_millis(11));
 
-    fn polled(prompt: &Prompt, times: u32, poll: FirstPoll) -> bool {
-        (0..times).for_each(|_| prompt.polled(1, poll));
+    fn polled(prompt: &Prompt, times: u32, (is_ready, length): (bool, Duration)) -> bool {
+        (0..times).for_each(|_| prompt.polled(1, is_ready, length));
         prompt.is(1)
     }
 
@@ -132,7 +124,7 @@ mod tests {
     fn one_that_takes_long_takes_twice_as_many_each_time() {
         let prompt = Prompt::of(2);
         assert!(polled(&prompt, ROW, PROMPT));
-        let halting = FirstPoll { length: LONG, ..PROMPT };
+        let halting = (true, LONG);
         assert!(polled(&prompt, 100, halting), "a thread may be suspended for a moment");
         assert!(!polled(&prompt, 1, SLOW));
         assert!(!polled(&prompt, 2 * ROW - 1, PROMPT) && polled(&prompt, 1, PROMPT));

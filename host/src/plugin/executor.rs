@@ -1,16 +1,15 @@
-//! The thread that polls a generation's `async` methods, and its timers.
+//! The thread that polls a generation's `async` methods.
 //!
 //! Futures of a plugin are begun, polled and dropped here, so that its code runs on threads that are joined when the
 //! generation retires; but for the first poll of a prompt method's, which I/O threads make, and they are turned over.
 //! Cancelling a call wakes its task, which then drops its future.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{Builder, JoinHandle};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Wake, Waker};
+use std::thread::Builder;
 use std::time::Instant;
 
 use jackfield_plugin_api::abi::PluginFuture;
@@ -19,29 +18,10 @@ use slab::Slab;
 
 use super::call::Call;
 use super::generation::Identity;
+use super::ready::{Ready, Sleep, lock};
 use super::workers::{join_all, thread_name};
 use crate::clock::Time;
 use crate::recorder::{Recorder, Seat, What, running};
-
-#[derive(Default)]
-struct State {
-    ready: VecDeque<Arc<Task>>,
-    timers: BTreeMap<(u64, u64), Waker>,
-    next_timer: u64,
-    closed: bool,
-    waiting: bool,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Where a task stands.
 enum Stage {
@@ -56,7 +36,7 @@ struct Task {
     /// Its place among the live tasks; set by the executor's thread alone.
     place: AtomicUsize,
     noted: Noted,
-    shared: Arc<Shared>,
+    ready: Arc<Ready<Task>>,
 }
 
 const NO_PLACE: usize = usize::MAX;
@@ -78,56 +58,8 @@ struct Noted {
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            let shared = Arc::clone(&self.shared);
-            shared.push(std::iter::once(self));
-        }
-    }
-}
-
-impl Shared {
-    fn push(&self, tasks: impl Iterator<Item = Arc<Task>>) {
-        let mut state = lock(&self.state);
-        if state.closed {
-            return;
-        }
-        state.ready.extend(tasks);
-        // Once is enough: what comes before the thread runs is found with this.
-        let notify = std::mem::take(&mut state.waiting);
-        drop(state);
-        if notify {
-            self.changed.notify_one();
-        }
-    }
-
-    /// The tasks that are ready, waiting for one; `None` once the executor is closed.
-    fn next_batch(&self, batch: &mut VecDeque<Arc<Task>>) -> Option<()> {
-        let mut state = lock(&self.state);
-        loop {
-            if state.closed {
-                return None;
-            }
-            let now = Time::now().0;
-            let later = state.timers.split_off(&(now + 1, 0));
-            let due = std::mem::replace(&mut state.timers, later);
-            if !due.is_empty() {
-                drop(state);
-                due.into_values().for_each(Waker::wake);
-                state = lock(&self.state);
-            }
-            if !state.ready.is_empty() {
-                std::mem::swap(&mut state.ready, batch);
-                return Some(());
-            }
-            state.waiting = true;
-            let next = state.timers.first_key_value().map(|(&(until, _), _)| Time(until));
-            state = match next {
-                Some(until) => {
-                    let length = until.since(Time::now());
-                    self.changed.wait_timeout(state, length).unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
-            state.waiting = false;
+            let ready = Arc::clone(&self.ready);
+            ready.push(std::iter::once(self));
         }
     }
 }
@@ -137,7 +69,7 @@ pub(crate) struct Executor {
     name: String,
     generation: u64,
     recorder: Arc<Recorder>,
-    shared: Arc<Shared>,
+    ready: Arc<Ready<Task>>,
 }
 
 impl Executor {
@@ -146,16 +78,16 @@ impl Executor {
             name: identity.plugin.to_string(),
             generation: identity.number,
             recorder: Arc::clone(recorder),
-            shared: Arc::default(),
+            ready: Arc::default(),
         }
     }
 
     /// Begins calls on the executor's thread; `false` when there can be no such thread.
-    pub(super) fn submit(&self, calls: &mut impl ExactSizeIterator<Item = Arc<Call>>) -> bool {
+    pub(super) fn submit(&self, calls: &mut impl Iterator<Item = Arc<Call>>) -> bool {
         if !self.ensure_thread() {
-            return calls.len() == 0;
+            return false;
         }
-        self.shared.push(calls.map(|call| {
+        self.ready.push(calls.map(|call| {
             let stage = Stage::New(Arc::clone(&call));
             self.task(&call, stage)
         }));
@@ -174,7 +106,7 @@ impl Executor {
         let mut out = Vec::with_capacity(256);
         let head = call.answer.open(&mut out);
         let task = self.task(call, Stage::Begun { call: Arc::clone(call), future, out, head });
-        self.shared.push(std::iter::once(task));
+        self.ready.push(std::iter::once(task));
         true
     }
 
@@ -188,29 +120,29 @@ impl Executor {
                 what: call.generation.what(call.method),
                 id: call.facts.id.known().map(Into::into),
             },
-            shared: Arc::clone(&self.shared),
+            ready: Arc::clone(&self.ready),
         });
         call.wake_on_cancel(Waker::from(Arc::clone(&task)));
         task
     }
 
     /// A future that is ready at `until`.
-    pub(crate) fn sleep(&self, until: Time) -> Sleep {
+    pub(crate) fn sleep(&self, until: Time) -> impl Future<Output = ()> + Send + use<> {
         self.ensure_thread();
-        Sleep { shared: Arc::clone(&self.shared), until, key: None }
+        Sleep::new(&self.ready, until)
     }
 
     fn ensure_thread(&self) -> bool {
-        let mut state = lock(&self.shared.state);
+        let mut state = lock(&self.ready.state);
         if state.closed {
             return false;
         }
         if state.thread.is_none() {
-            let (shared, seat) = (Arc::clone(&self.shared), self.recorder.seat());
+            let (ready, seat) = (Arc::clone(&self.ready), self.recorder.seat());
             let name = thread_name(&self.name, 0).replace(":0", ":async");
             let spawned = Builder::new().name(name).spawn(move || {
                 Seat::sit_down(seat);
-                run(&shared);
+                run(&ready);
             });
             match spawned {
                 Ok(thread) => state.thread = Some(thread),
@@ -225,19 +157,19 @@ impl Executor {
 
     /// Drops every future that is left and joins the thread; gives back how many threads did not end before `until`.
     pub(super) fn join(&self, until: Instant) -> usize {
-        let mut state = lock(&self.shared.state);
+        let mut state = lock(&self.ready.state);
         state.closed = true;
         let thread = state.thread.take();
         drop(state);
-        self.shared.changed.notify_all();
+        self.ready.changed.notify_all();
         join_all(thread.into_iter().collect(), until)
     }
 }
 
-fn run(shared: &Arc<Shared>) {
+fn run(ready: &Ready<Task>) {
     let mut live: Slab<Arc<Task>> = Slab::new();
     let mut batch = VecDeque::new();
-    while shared.next_batch(&mut batch).is_some() {
+    while ready.next_batch(&mut batch).is_some() {
         for task in batch.drain(..) {
             // A swap, so that whatever a waker did before it found the task still queued is seen by this poll.
             task.queued.swap(false, Ordering::AcqRel);
@@ -260,7 +192,7 @@ fn run(shared: &Arc<Shared>) {
     for (_, task) in live {
         end(&task);
     }
-    let left = std::mem::take(&mut lock(&shared.state).ready);
+    let left = std::mem::take(&mut lock(&ready.state).ready);
     left.iter().for_each(end);
 }
 
@@ -318,47 +250,6 @@ fn begin(call: Arc<Call>) -> Stage {
         Err(end) => {
             call.answer.close(head, out, end);
             Stage::Ended
-        }
-    }
-}
-
-/// Ready at an instant; woken by the executor's thread.
-pub(crate) struct Sleep {
-    shared: Arc<Shared>,
-    until: Time,
-    key: Option<u64>,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if Time::now() >= self.until {
-            return Poll::Ready(());
-        }
-        let shared = Arc::clone(&self.shared);
-        let mut state = lock(&shared.state);
-        let key = self.key.unwrap_or_else(|| {
-            state.next_timer += 1;
-            state.next_timer
-        });
-        self.key = Some(key);
-        let first = state.timers.first_key_value().is_none_or(|(&(until, _), _)| self.until.0 < until);
-        state.timers.insert((self.until.0, key), cx.waker().clone());
-        let notify = first && std::mem::take(&mut state.waiting);
-        drop(state);
-        if notify {
-            shared.changed.notify_one();
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            let waker = lock(&self.shared.state).timers.remove(&(self.until.0, key));
-            drop(waker);
         }
     }
 }

@@ -1,19 +1,16 @@
 //! A generation: one loaded copy of one plugin, with its instance, its threads, and an end that is accounted for.
 //!
 //! A request that leaves its connection's thread holds its generation, so the last holder decides nothing: who
-//! retires a generation waits until it is the only one, and then owns it.
+//! retires a generation waits until it is the only one, and then owns it (`end.rs`).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, Instance, PluginFuture};
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::aside::aside;
 use super::breaker::Breaker;
 use super::call::Call;
 use super::executor::Executor;
@@ -21,15 +18,9 @@ use super::probation::Probation;
 use super::prompt::Prompt;
 use super::slow::Slow;
 use super::workers::{NotTaken, Workers};
-use crate::load::{Closed, Loaded, Refused, Signed, Staged};
+use crate::load::{Loaded, Refused, Signed, Staged};
 use crate::log::printable;
 use crate::recorder::{Errand, Known, Recorder, What, running};
-
-/// How long threads without work may take to end.
-const SOON: Duration = Duration::from_secs(5);
-
-/// How often a retiring generation looks whether it is alone: well below the 100 ms a drain may take.
-const LOOK: Duration = Duration::from_millis(2);
 
 /// What tells one generation from another.
 #[derive(Debug, Clone)]
@@ -50,7 +41,7 @@ pub(crate) struct Identity {
 pub(crate) struct Generation {
     pub(crate) identity: Identity,
     pub(crate) methods: Vec<DeclaredMethod>,
-    instance: Instance,
+    pub(super) instance: Instance,
     pub(super) workers: Option<Workers>,
     /// Threads for its `blocking` methods, once it has any.
     pub(super) threads: usize,
@@ -59,7 +50,7 @@ pub(crate) struct Generation {
     pub(super) prompt: Prompt,
     /// I/O threads that its `inline` methods hold up just now, as far as that was noticed.
     pub(super) holding: AtomicUsize,
-    executor: Arc<Executor>,
+    pub(super) executor: Arc<Executor>,
     reply_limit: usize,
     /// Calls of `inline` and `blocking` methods that wait for a thread, or run on one of the generation's own.
     direct: AtomicUsize,
@@ -68,39 +59,9 @@ pub(crate) struct Generation {
     /// The layout of the state that the instance can hand over.
     pub(crate) state: Option<u32>,
     /// Dropped last but one: the code that everything above runs. `None` for methods that are part of the program.
-    loaded: Option<Loaded>,
+    pub(super) loaded: Option<Loaded>,
     /// The record knows its names for as long as its code may run.
-    known: Known,
-}
-
-/// Until when something that ends may take its time; set when the host itself ends.
-#[derive(Clone, Default)]
-pub(crate) struct Until(Arc<OnceLock<Instant>>);
-
-impl Until {
-    /// No longer than this, from now on.
-    pub(crate) fn set(&self, until: Instant) {
-        // The first to end the host says how long it may take.
-        let _ = self.0.set(until);
-    }
-
-    fn is_over(&self) -> bool {
-        self.0.get().is_some_and(|until| Instant::now() >= *until)
-    }
-
-    /// For threads that are about to end by themselves.
-    fn or_soon(&self) -> Instant {
-        self.0.get().copied().unwrap_or_else(|| Instant::now() + SOON)
-    }
-}
-
-/// How a generation ended.
-#[derive(Debug)]
-pub(crate) enum Retired {
-    /// Its code is out of the process, or was never a library.
-    Unloaded,
-    /// Its code stays mapped, for this reason.
-    Retained(String),
+    pub(super) known: Known,
 }
 
 /// What a generation is made of.
@@ -119,14 +80,6 @@ pub(crate) struct Parts {
     /// Bytes that a result may have.
     pub(crate) reply_limit: usize,
     pub(crate) probation: Option<Probation>,
-}
-
-/// Threads that run `inline` methods and live on: they are replaced by new ones, and joined, before code that they
-/// may have run is closed.
-pub(crate) trait Turnover: Send + Sync {
-    /// Returns once every such thread that was there at the call has ended; gives back how many did not end before
-    /// `until`. Blocks.
-    fn turn_over(&self, until: Instant) -> usize;
 }
 
 impl Generation {
@@ -262,12 +215,16 @@ impl Generation {
 
     /// The name of a method by its number.
     pub(crate) fn method_name(&self, method: u32) -> &str {
-        usize::try_from(method).ok().and_then(|at| self.methods.get(at)).map_or("?", |method| &method.name)
+        self.method(method).map_or("?", |method| &method.name)
     }
 
     /// The way that a method was declared to run, by its number.
     pub(crate) fn declared(&self, method: u32) -> Option<Run> {
-        self.methods.get(usize::try_from(method).ok()?).map(|method| method.run)
+        self.method(method).map(|method| method.run)
+    }
+
+    fn method(&self, number: u32) -> Option<&DeclaredMethod> {
+        self.methods.get(usize::try_from(number).ok()?)
     }
 
     /// Puts calls on the way that their methods run.
@@ -291,63 +248,5 @@ impl Generation {
     /// Has a call whose future was begun by [`Generation::run_first`] go on on the generation's thread.
     pub(crate) fn go_on(&self, call: &Arc<Call>, future: PluginFuture) -> Result<(), NotTaken> {
         if self.executor.go_on(call, future) { Ok(()) } else { Err(NotTaken::Full) }
-    }
-
-    /// Waits until nobody else holds the generation, then ends it: threads joined, instance stopped, code closed.
-    /// What is not over by `until` keeps the code in the process. Blocks.
-    pub(crate) fn retire(mut this: Arc<Self>, until: &Until, io: &dyn Turnover) -> Retired {
-        let generation = loop {
-            match Arc::try_unwrap(this) {
-                Ok(generation) => break generation,
-                Err(shared) if until.is_over() => {
-                    let calls = Arc::strong_count(&shared) - 1;
-                    // Its code is running, or will be looked for by what still holds it.
-                    std::mem::forget(shared);
-                    return Retired::Retained(format!("{calls} calls have not ended"));
-                }
-                Err(shared) => this = shared,
-            }
-            thread::sleep(LOOK);
-        };
-        let Self { methods, instance, workers, executor, loaded, identity, known, prompt, .. } = generation;
-        let soon = until.or_soon();
-        let left = executor.join(soon) + workers.map_or(0, |workers| workers.join(soon));
-        if left > 0 {
-            std::mem::forget((instance, loaded, known));
-            return Retired::Retained(format!("{left} of its threads have not ended"));
-        }
-        // On a thread of its own, joined like the others: what `stop` leaves in thread locals goes with it.
-        let limit = until.or_soon().saturating_duration_since(Instant::now());
-        let number = identity.number;
-        match aside("stop", known.recorder(), limit, move || {
-            running(Errand::Stop.of(number), None, || instance.stop())
-        }) {
-            Ok(Ok(())) => {}
-            Ok(Err(text)) => {
-                let Identity { plugin, number, .. } = &identity;
-                tracing::error!(
-                    plugin = &**plugin,
-                    generation = number,
-                    "stop panicked: {}",
-                    printable(&text)
-                );
-            }
-            Err(undone) => {
-                std::mem::forget((loaded, known));
-                return Retired::Retained(format!("its stop: {undone}"));
-            }
-        }
-        let Some(loaded) = loaded else { return Retired::Unloaded };
-        if prompt.any_was() || methods.iter().any(|method| method.run == Run::Inline) {
-            let left = io.turn_over(until.or_soon());
-            if left > 0 {
-                std::mem::forget((loaded, known));
-                return Retired::Retained(format!("{left} I/O threads that ran its code have not ended"));
-            }
-        }
-        match running(Errand::Close.of(number), None, || loaded.close()) {
-            Closed::Unloaded => Retired::Unloaded,
-            Closed::Retained(reason) => Retired::Retained(reason),
-        }
     }
 }

@@ -3,6 +3,7 @@
 mod aside;
 mod breaker;
 mod call;
+mod end;
 mod executor;
 mod generation;
 mod health;
@@ -10,6 +11,7 @@ mod local;
 mod nursery;
 mod probation;
 mod prompt;
+mod ready;
 mod services;
 mod slow;
 mod system;
@@ -17,8 +19,9 @@ mod workers;
 
 pub(crate) use aside::{Undone, aside};
 pub(crate) use call::{Answer, Call};
+pub(crate) use end::{Retired, Turnover, Until};
 pub(crate) use executor::Executor;
-pub(crate) use generation::{Generation, Identity, Retired, Turnover, Until};
+pub(crate) use generation::{Generation, Identity};
 pub(crate) use local::LocalPlugin;
 pub(crate) use nursery::{Nursery, Stillborn};
 pub(crate) use probation::{Probation, Sentence};

@@ -2,7 +2,7 @@
 
 use jackfield_protocol::limits::METHOD_MAX;
 use jackfield_protocol::{
-    Code, Decoder, FrameLimit, Framing, Kind, Outcome, Reply, Request, Step, Version, begin_result,
+    Code, Decoder, FrameLimit, Framing, Json, Kind, Outcome, Reply, Request, Step, Version, begin_result,
     write_error, write_request,
 };
 use serde_json::value::RawValue;
@@ -40,7 +40,7 @@ fn request(bytes: &[u8]) {
         .expect("what came in one frame goes into one");
     let again = Request::parse(payload(&written, Kind::AsyncRequest)).expect("what was written is a request");
     assert_eq!((again.id.map(|id| id.as_json()), &again.method), (id, &read.method));
-    assert_eq!(again.params.map(RawValue::get), read.params.map(RawValue::get));
+    assert_eq!(again.params.map(Json::get), read.params.map(Json::get));
 }
 
 fn reply(bytes: &[u8]) {
@@ -54,7 +54,7 @@ fn reply(bytes: &[u8]) {
             head.finish(&mut written).expect("what came in one frame goes into one");
         }
         Outcome::Error(error) => {
-            let data = error.data.map(RawValue::get);
+            let data = error.data.map(Json::get);
             let (framing, version, kind) = (Framing::Binary, Version::V1_0, Kind::Sync);
             write_error(&mut written, framing, version, kind, id, error.code, &error.message, data);
         }
@@ -65,7 +65,7 @@ fn reply(bytes: &[u8]) {
         (Outcome::Result(again), Outcome::Result(read)) => assert_eq!(again.get(), read.get()),
         (Outcome::Error(again), Outcome::Error(read)) => {
             assert_eq!((again.code, &again.message), (read.code, &read.message));
-            assert_eq!(again.data.map(RawValue::get), read.data.map(RawValue::get));
+            assert_eq!(again.data.map(Json::get), read.data.map(Json::get));
         }
         (again, read) => panic!("{read:?} became {again:?}"),
     }

@@ -102,7 +102,7 @@ pub(crate) fn ask(
 fn request(framing: Framing, method: &str, params: &str) -> io::Result<Vec<u8>> {
     let params: &RawValue = serde_json::from_str(params)?;
     let mut frame = Vec::new();
-    write_request(&mut frame, Version::V1_0, Kind::Sync, None, method, Some(params))
+    write_request(&mut frame, Version::V1_0, Kind::Sync, None, method, Some(params.into()))
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     if framing == Framing::Line {
         // The same document, with a line's end for a header.

@@ -6,12 +6,16 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
+
+use crate::timer::Timer;
 
 /// How coarse the timer is: what is due within one tick fires together, at its end.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
@@ -20,9 +24,17 @@ pub(crate) const TICK: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time(pub(crate) u64);
 
-fn epoch() -> Instant {
-    static EPOCH: OnceLock<Instant> = OnceLock::new();
-    *EPOCH.get_or_init(Instant::now)
+/// The kernel's monotonic clock in nanoseconds; it goes on for 584 years. An `Instant` is the same, and takes three times
+/// as long to make a number of. A kernel without that clock would have failed long before.
+fn monotonic() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| {
+        now.tv_sec().cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec().cast_unsigned())
+    })
+}
+
+fn epoch() -> u64 {
+    static EPOCH: OnceLock<u64> = OnceLock::new();
+    *EPOCH.get_or_init(monotonic)
 }
 
 impl Time {
@@ -30,7 +42,9 @@ impl Time {
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
     pub(crate) fn now() -> Self {
-        Self(nanoseconds(epoch().elapsed()))
+        // The epoch first: it may be made just now.
+        let epoch = epoch();
+        Self(monotonic().saturating_sub(epoch))
     }
 
     /// The instant `length` later; [`Time::NEVER`] when that is past the end of the clock.
@@ -41,11 +55,6 @@ impl Time {
     /// How long it is from `earlier` to here; zero when it is not earlier.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
-    }
-
-    /// The same instant for tokio's and the standard library's timers.
-    pub(crate) fn instant(self) -> Option<Instant> {
-        epoch().checked_add(Duration::from_nanos(self.0))
     }
 
     fn tick(self) -> u64 {
@@ -69,18 +78,21 @@ struct Inner {
 }
 
 impl Wakes {
-    /// Wakes whatever is due, for ever; the thread's one timer.
-    pub(crate) async fn run(self) {
+    /// Wakes whatever is due, for ever, by this timer.
+    ///
+    /// # Errors
+    /// The timer cannot be set or waited for; nothing is woken any more.
+    pub(crate) async fn run(self, timer: Timer) -> io::Result<()> {
+        let timer = timer.watch()?;
         loop {
             let first = self.0.due.borrow().first_key_value().map(|(&(tick, _), _)| tick);
-            let Some(first) = first else {
-                self.0.earlier.notified().await;
-                continue;
-            };
-            let at = Time(first.saturating_mul(nanoseconds(TICK))).instant();
-            let Some(at) = at else { return };
+            let at = first.map(|tick| Time(tick.saturating_mul(nanoseconds(TICK))));
+            timer.set(at.map(|at| at.since(Time::now())))?;
             tokio::select! {
-                () = tokio::time::sleep_until(at.into()) => self.fire(),
+                fired = timer.fired() => {
+                    fired?;
+                    self.fire();
+                }
                 () = self.0.earlier.notified() => {}
             }
         }

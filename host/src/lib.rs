@@ -37,6 +37,7 @@ mod plugin;
 mod recorder;
 mod reload;
 mod server;
+mod timer;
 
 pub use host::{Builder, Host, Reloads, StartError, Status};
 pub use jackfield_plugin_api::{Context, Error, Methods};

@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use crate::envelope_error::EnvelopeError;
 use crate::id::Id;
+use crate::json::Json;
 use crate::limits::METHOD_MAX;
 use crate::members::Members;
 
@@ -32,9 +31,9 @@ pub struct Request<'a> {
     /// The method, 1 to [`METHOD_MAX`] bytes, its JSON escapes resolved.
     pub method: Cow<'a, str>,
     /// The params as written, `null` included.
-    pub params: Option<&'a RawValue>,
+    pub params: Option<Json<'a>>,
     /// The timestamp as written: whatever the client put there.
-    pub timestamp: Option<&'a RawValue>,
+    pub timestamp: Option<Json<'a>>,
 }
 
 impl<'a> Request<'a> {
@@ -53,7 +52,7 @@ impl<'a> Request<'a> {
     }
 
     fn interpret(
-        [id, method, params, timestamp]: [Option<&'a RawValue>; 4],
+        [id, method, params, timestamp]: [Option<Json<'a>>; 4],
     ) -> Result<Request<'a>, EnvelopeError> {
         Ok(Request {
             id: id.map(Id::from_json).transpose()?,
@@ -64,7 +63,7 @@ impl<'a> Request<'a> {
     }
 }
 
-fn read_method(value: &RawValue) -> Result<Cow<'_, str>, EnvelopeError> {
+fn read_method(value: Json<'_>) -> Result<Cow<'_, str>, EnvelopeError> {
     let token = value.get();
     let written = token
         .strip_prefix('"')

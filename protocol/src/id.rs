@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use crate::envelope_error::EnvelopeError;
+use crate::json::Json;
 use crate::limits::ID_MAX;
 
 /// An id as written on the wire: the JSON token of a string or an integer, at most [`ID_MAX`] bytes with its
@@ -17,7 +16,7 @@ pub struct Id<'a>(&'a str);
 impl<'a> Id<'a> {
     /// # Errors
     /// The value is no string and no integer, or is too long.
-    pub(crate) fn from_json(value: &'a RawValue) -> Result<Id<'a>, EnvelopeError> {
+    pub(crate) fn from_json(value: Json<'a>) -> Result<Id<'a>, EnvelopeError> {
         let token = value.get();
         let is_id = match token.as_bytes().first() {
             Some(b'"') => true,

@@ -11,6 +11,8 @@ use serde_json::value::RawValue;
 use crate::depth::{self, TooDeep};
 use crate::envelope_error::EnvelopeError;
 use crate::id::Id;
+use crate::json::Json;
+use crate::scan::{self, Span};
 
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -27,7 +29,7 @@ const ID: &str = "id";
 pub(crate) struct Members<'a, const N: usize> {
     names: [&'static str; N],
     /// The values, in the order of the names; of no use where `read` has failed.
-    pub(crate) values: [Option<&'a RawValue>; N],
+    pub(crate) values: [Option<Json<'a>>; N],
     /// The first acceptable id, even where the payload or the member `id` is refused.
     pub(crate) id: Option<Id<'a>>,
     duplicate: Option<&'static str>,
@@ -52,13 +54,22 @@ impl<'a, const N: usize> Members<'a, N> {
                 return Err(EnvelopeError::Utf8 { at: error.valid_up_to() });
             }
         };
-        if let Err(TooDeep { at, deepest }) = depth::check(payload) {
+        if scan::members(text, |name, value| self.member(name, value)).is_none() {
+            *self = Members::new(self.names);
+            self.read_slowly(text)?;
+        }
+        self.duplicate.map_or(Ok(()), |name| Err(EnvelopeError::DuplicateMember(name)))
+    }
+
+    /// What is faulty, or seldom written.
+    #[cold]
+    fn read_slowly(&mut self, text: &'a str) -> Result<(), EnvelopeError> {
+        if let Err(TooDeep { at, deepest }) = depth::check(text.as_bytes()) {
             let searched = if deepest <= SEARCH_DEPTH_MAX { Some(text) } else { text.get(..at) };
             self.search_id(searched.unwrap_or_default());
             return Err(EnvelopeError::TooDeep { at });
         }
-        self.walk(text)?;
-        self.duplicate.map_or(Ok(()), |name| Err(EnvelopeError::DuplicateMember(name)))
+        self.walk(text)
     }
 
     /// Finds what id it can in the sound part of a payload that is already refused.
@@ -106,7 +117,15 @@ impl<'a, const N: usize> Members<'a, N> {
         Err(fault)
     }
 
-    fn take(&mut self, slot: usize, value: &'a RawValue) {
+    fn member(&mut self, name: &[u8], value: Span<'a>) {
+        if let Some(slot) = self.names.iter().position(|wanted| wanted.as_bytes() == name)
+            && let Some(value) = value.json()
+        {
+            self.take(slot, value);
+        }
+    }
+
+    fn take(&mut self, slot: usize, value: Json<'a>) {
         let name = self.names[slot];
         if name == ID && self.id.is_none() {
             self.id = Id::from_json(value).ok();
@@ -127,7 +146,7 @@ impl<'a, const N: usize> Visitor<'a> for &mut Members<'a, N> {
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(slot) = map.next_key_seed(Name(&self.names))? {
             match slot {
-                Some(slot) => self.take(slot, map.next_value()?),
+                Some(slot) => self.take(slot, map.next_value::<&RawValue>()?.into()),
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -152,7 +171,7 @@ impl<'a, const N: usize> Visitor<'a> for AsWritten<'_, 'a, N> {
             let mut name = serde_json::Deserializer::from_str(written.get());
             // What is no text is no name that is looked for.
             match Name(&self.0.names).deserialize(&mut name).unwrap_or_default() {
-                Some(slot) => self.0.take(slot, map.next_value()?),
+                Some(slot) => self.0.take(slot, map.next_value::<&RawValue>()?.into()),
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }

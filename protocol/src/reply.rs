@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use crate::code::Code;
 use crate::envelope_error::EnvelopeError;
 use crate::id::Id;
+use crate::json::Json;
 use crate::members::Members;
 
 /// A reply, borrowed from its payload: `{"id"?, "result"}` or `{"id"?, "error"}` (protocol section 2).
@@ -30,7 +29,7 @@ pub struct Reply<'a> {
 #[derive(Clone, Debug)]
 pub enum Outcome<'a> {
     /// The method's result as written.
-    Result(&'a RawValue),
+    Result(Json<'a>),
     /// The method or the host refused or failed.
     Error(RemoteError<'a>),
 }
@@ -43,7 +42,7 @@ pub struct RemoteError<'a> {
     /// A sentence for people, its JSON escapes resolved.
     pub message: Cow<'a, str>,
     /// What else the sender says, as written.
-    pub data: Option<&'a RawValue>,
+    pub data: Option<Json<'a>>,
 }
 
 impl RemoteError<'_> {
@@ -88,8 +87,8 @@ impl<'a> Reply<'a> {
         let mut members = Members::new(["id", "result", "error"]);
         members.read(payload)?;
         let [id, result, error] = members.values;
-        let id = id.filter(|id| !is_null(id)).map(Id::from_json).transpose()?;
-        let outcome = match (result, error.filter(|error| !is_null(error))) {
+        let id = id.filter(|id| !is_null(*id)).map(Id::from_json).transpose()?;
+        let outcome = match (result, error.filter(|error| !is_null(*error))) {
             (Some(result), None) => Outcome::Result(result),
             (None, Some(error)) => Outcome::Error(read_error(error)?),
             (Some(result), Some(error)) if is_null(result) => Outcome::Error(read_error(error)?),
@@ -100,11 +99,11 @@ impl<'a> Reply<'a> {
     }
 }
 
-fn is_null(value: &RawValue) -> bool {
+fn is_null(value: Json<'_>) -> bool {
     value.get() == "null"
 }
 
-fn read_error(value: &RawValue) -> Result<RemoteError<'_>, InvalidReply> {
+fn read_error(value: Json<'_>) -> Result<RemoteError<'_>, InvalidReply> {
     let mut members = Members::new(["code", "message", "data"]);
     members.read(value.get().as_bytes()).map_err(|error| match error {
         EnvelopeError::NotAnObject => InvalidReply::ErrorNotAnObject,
@@ -118,7 +117,7 @@ fn read_error(value: &RawValue) -> Result<RemoteError<'_>, InvalidReply> {
     })
 }
 
-fn read_text(value: &RawValue) -> Option<Cow<'_, str>> {
+fn read_text(value: Json<'_>) -> Option<Cow<'_, str>> {
     let token = value.get();
     let written = token.strip_prefix('"')?.strip_suffix('"')?;
     if written.contains('\\') {

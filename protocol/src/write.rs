@@ -2,10 +2,9 @@
 
 use std::io::Write as _;
 
-use serde_json::value::RawValue;
-
 use crate::codec::FrameLimit;
 use crate::header::{Header, Kind, Version};
+use crate::json::Json;
 use crate::limits::HEADER_LEN;
 
 /// Where a header keeps its length.
@@ -198,7 +197,7 @@ pub fn write_request(
     kind: Kind,
     id: Option<&str>,
     method: &str,
-    params: Option<&RawValue>,
+    params: Option<Json<'_>>,
 ) -> Result<(), RequestTooLarge> {
     let start = open(out, Framing::Binary, version, kind);
     open_envelope(out, id);

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jackfield_protocol::{Code, InvalidReply, Kind, Refusal, Retry};
+use jackfield_protocol::{Code, InvalidReply, Json, Kind, Refusal, Retry};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -206,7 +206,7 @@ impl From<jackfield_protocol::RemoteError<'_>> for RemoteError {
         RemoteError {
             code: error.code,
             message: error.message.into_owned(),
-            data: error.data.map(ToOwned::to_owned),
+            data: error.data.map(Json::to_raw),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::limits::Permit;
 use crate::metrics::{Caller, Peer};
 use crate::plugin::Call;
 use crate::recorder::{Seat, Watched};
+use crate::timer::Timer;
 
 /// A connection that was just accepted.
 pub(super) struct Accepted {
@@ -109,15 +110,20 @@ impl IoThread {
     pub(super) fn start(number: u64, dispatcher: Arc<Dispatcher>) -> io::Result<Self> {
         let (orders, received) = unbounded_channel();
         let load = Arc::new(AtomicUsize::new(0));
-        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        // Without the runtime's timer: see the module `timer`.
+        let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+        let timer = Timer::new()?;
         let shared = Arc::clone(&load);
         let seat = dispatcher.recorder.seat();
         let watched = seat.as_ref().map(Seat::watched);
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {
             mark_io_thread();
             Seat::sit_down(seat);
-            let local = LocalSet::new();
-            local.block_on(&runtime, Serving::new(dispatcher, &shared).run(received))
+            // What is waited for in the open is looked at whenever any task of the thread is woken: it had better be little.
+            LocalSet::new().block_on(&runtime, async move {
+                let serving = tokio::task::spawn_local(Serving::new(dispatcher, shared).run(received, timer));
+                serving.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            })
         })?;
         Ok(Self { number, orders: Orders { orders, load, held: Arc::default() }, watched, thread })
     }
@@ -136,24 +142,24 @@ impl IoThread {
 type Ended = (usize, Left);
 
 /// The thread from inside.
-struct Serving<'t> {
+struct Serving {
     thread: Rc<Thread>,
-    load: &'t AtomicUsize,
+    load: Arc<AtomicUsize>,
     connections: JoinSet<Ended>,
     pokers: Slab<Poker>,
     /// Who takes over, once this thread leaves.
     successors: Option<Arc<Threads>>,
 }
 
-impl<'t> Serving<'t> {
-    fn new(dispatcher: Arc<Dispatcher>, load: &'t AtomicUsize) -> Self {
+impl Serving {
+    fn new(dispatcher: Arc<Dispatcher>, load: Arc<AtomicUsize>) -> Self {
         let thread = Thread::new(dispatcher, Wakes::default());
         Self { thread, load, connections: JoinSet::new(), pokers: Slab::new(), successors: None }
     }
 
     /// Serves to the end; gives back how many connections were cut.
-    async fn run(mut self, mut orders: UnboundedReceiver<Order>) -> usize {
-        let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run());
+    async fn run(mut self, mut orders: UnboundedReceiver<Order>, timer: Timer) -> usize {
+        let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run(timer));
         let spin = tokio::task::spawn_local(super::spin::spin(Rc::clone(&self.thread)));
         let cut = loop {
             let leaves = self.thread.draining.get() || self.successors.is_some();

@@ -1,7 +1,7 @@
 //! Every vector means to this crate what its file says, and no vector has changed since it was written.
 
 use jackfield_protocol::{
-    Decoder, FrameLimit, Framing, Header, Id, Kind, Outcome, Refusal, Reply, Request, Step, Version,
+    Decoder, FrameLimit, Framing, Header, Id, Json, Kind, Outcome, Refusal, Reply, Request, Step, Version,
     begin_result, write_error, write_heartbeat, write_request,
 };
 use serde_json::value::RawValue;
@@ -120,8 +120,8 @@ fn json(id: Option<Id<'_>>) -> Option<String> {
     id.map(|id| id.as_json().to_owned())
 }
 
-fn raw(value: Option<&RawValue>) -> Option<&str> {
-    value.map(RawValue::get)
+fn raw(value: Option<Json<'_>>) -> Option<&str> {
+    value.map(Json::get)
 }
 
 fn text_of(token: &str) -> String {
@@ -196,7 +196,8 @@ fn canonical_vectors_are_what_the_writers_write() {
                 let params =
                     vector.get("params").map(|params| RawValue::from_string(params.to_owned()).unwrap());
                 let method = text_of(vector.head("method"));
-                write_request(&mut out, version, kind, id, &method, params.as_deref()).unwrap();
+                write_request(&mut out, version, kind, id, &method, params.as_deref().map(Json::from))
+                    .unwrap();
             }
             "reply" if vector.is("reply", "result") => {
                 let head = begin_result(&mut out, Framing::Binary, version, kind, id);

@@ -1,6 +1,6 @@
 //! The request of a load as bytes, written once: only its id is different each time.
 
-use jackfield_protocol::{HEADER_LEN, Kind, RequestTooLarge, Version, write_request};
+use jackfield_protocol::{HEADER_LEN, Json, Kind, RequestTooLarge, Version, write_request};
 use serde_json::value::RawValue;
 
 /// Digits of an id: 64 bits in hexadecimal.
@@ -48,7 +48,14 @@ impl Template {
         let (version, kind) =
             if is_async { (Version::V1_1, Kind::AsyncRequest) } else { (Version::V1_0, Kind::Sync) };
         let mut bytes = Vec::new();
-        write_request(&mut bytes, version, kind, Some(r#""0000000000000000""#), method, params)?;
+        write_request(
+            &mut bytes,
+            version,
+            kind,
+            Some(r#""0000000000000000""#),
+            method,
+            params.map(Json::from),
+        )?;
         Ok(Self { bytes, kind })
     }
 

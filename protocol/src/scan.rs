@@ -1,0 +1,408 @@
+//! The one object in a payload, taken apart in a single pass over its bytes.
+//!
+//! Every request goes through here before anything is known of it, so that the check costs less than the method. What
+//! is faulty is not explained, and what is written as next to nobody writes it is not read: both are left to
+//! serde_json, which takes its time. What is read here, serde_json reads the same way; the tests hold the two against
+//! each other.
+
+use crate::json::Json;
+
+/// Levels inside a member that are followed here: one bit of a `u64` each.
+const LEVELS: u32 = 64;
+
+/// `byte` in all eight places.
+const fn eight(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// Gives the members of the object that `text` is to `each`, in their order, doubled ones too.
+///
+/// `None`: `text` is no JSON object, or this is not the way to find out. Some members may have been given by then.
+#[inline]
+pub(crate) fn members<'a>(text: &'a str, mut each: impl FnMut(&'a [u8], Span<'a>)) -> Option<()> {
+    let mut scan = Scan { bytes: text.as_bytes(), at: 0 };
+    scan.space();
+    scan.expect(b'{')?;
+    scan.space();
+    if scan.peek() == Some(b'}') {
+        return scan.ends();
+    }
+    loop {
+        scan.expect(b'"')?;
+        let start = scan.at;
+        scan.plain()?;
+        let name = text.as_bytes().get(start..scan.at)?;
+        scan.expect(b'"')?;
+        scan.colon()?;
+        let start = scan.at;
+        scan.value()?;
+        each(name, Span { text, start, end: scan.at });
+        scan.space();
+        match scan.peek()? {
+            b',' => scan.at += 1,
+            b'}' => return scan.ends(),
+            _ => return None,
+        }
+        scan.space();
+    }
+}
+
+/// Where a value lies in the text.
+#[derive(Clone, Copy)]
+pub(crate) struct Span<'a> {
+    text: &'a str,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Span<'a> {
+    pub(crate) fn json(self) -> Option<Json<'a>> {
+        self.text.get(self.start..self.end).map(Json::checked)
+    }
+}
+
+/// A place in the text. Every step goes on behind what it has read; one that gives `None` leaves the place undefined.
+struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Scan<'_> {
+    /// One value.
+    #[inline]
+    fn value(&mut self) -> Option<()> {
+        // The brackets that are open, the innermost in the lowest bit: 1 for an object.
+        let (mut open, mut level) = (0u64, 0u32);
+        loop {
+            // A value begins.
+            let first = self.peek()?;
+            match first {
+                b'"' => {
+                    self.at += 1;
+                    self.string()?;
+                }
+                b'{' | b'[' => {
+                    self.at += 1;
+                    self.space();
+                    // The closing bracket of either lies two behind the opening one.
+                    if self.peek()? != first + 2 {
+                        if level == LEVELS {
+                            return None;
+                        }
+                        let is_object = first == b'{';
+                        open = open << 1 | u64::from(is_object);
+                        level += 1;
+                        if is_object {
+                            self.name()?;
+                        }
+                        continue;
+                    }
+                    self.at += 1;
+                }
+                b'-' | b'0'..=b'9' => self.number()?,
+                b't' => self.word(b"true")?,
+                b'f' => self.word(b"false")?,
+                b'n' => self.word(b"null")?,
+                _ => return None,
+            }
+            // A value has ended, and with it perhaps what it is in.
+            loop {
+                if level == 0 {
+                    return Some(());
+                }
+                self.space();
+                let is_object = open & 1 == 1;
+                let next = self.peek()?;
+                self.at += 1;
+                if next == b',' {
+                    self.space();
+                    if is_object {
+                        self.name()?;
+                    }
+                    break;
+                }
+                if next != if is_object { b'}' } else { b']' } {
+                    return None;
+                }
+                open >>= 1;
+                level -= 1;
+            }
+        }
+    }
+
+    /// A member's name, and on to its value.
+    #[inline(always)]
+    fn name(&mut self) -> Option<()> {
+        self.expect(b'"')?;
+        self.string()?;
+        self.colon()
+    }
+
+    #[inline(always)]
+    fn colon(&mut self) -> Option<()> {
+        self.space();
+        self.expect(b':')?;
+        self.space();
+        Some(())
+    }
+
+    /// The rest of a string whose opening quote was read. Half of a surrogate pair is JSON (RFC 8259, section 8.2).
+    #[inline(always)]
+    fn string(&mut self) -> Option<()> {
+        loop {
+            self.plain()?;
+            if self.peek()? == b'"' {
+                self.at += 1;
+                return Some(());
+            }
+            self.escape()?;
+        }
+    }
+
+    #[inline(never)]
+    fn escape(&mut self) -> Option<()> {
+        self.expect(b'\\')?;
+        let kind = self.peek()?;
+        self.at += 1;
+        match kind {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+            b'u' => {
+                let digits = self.bytes.get(self.at..self.at + 4)?;
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
+                self.at += 4;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// On to the next byte that means something in a string: a quote, a backslash, or a control character, which is a
+    /// fault there.
+    #[inline(always)]
+    fn plain(&mut self) -> Option<()> {
+        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+            let word = u64::from_le_bytes(*chunk);
+            // The highest bit of a byte is set where a subtraction went below nought; above such a byte also by its
+            // carry, which the search for the first one never comes to.
+            let control = word.wrapping_sub(eight(0x20));
+            let quote = (word ^ eight(b'"')).wrapping_sub(eight(1));
+            let backslash = (word ^ eight(b'\\')).wrapping_sub(eight(1));
+            let found = (control | quote | backslash) & !word & eight(0x80);
+            if found != 0 {
+                self.at += (found.trailing_zeros() / 8) as usize;
+                return Some(());
+            }
+            self.at += 8;
+        }
+        let means_something = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1F);
+        self.at += self.bytes.get(self.at..)?.iter().position(means_something)?;
+        Some(())
+    }
+
+    #[inline(never)]
+    fn number(&mut self) -> Option<()> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek()? == b'0' {
+            // What may follow is for the caller to say: no digit is among it.
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    /// Digits, one at least.
+    fn digits(&mut self) -> Option<()> {
+        let count = self.bytes.get(self.at..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        (count > 0).then_some(())
+    }
+
+    #[inline(never)]
+    fn word(&mut self, word: &[u8]) -> Option<()> {
+        self.bytes.get(self.at..)?.starts_with(word).then_some(())?;
+        self.at += word.len();
+        Some(())
+    }
+
+    /// White space, if there is any.
+    #[inline(always)]
+    fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn expect(&mut self, wanted: u8) -> Option<()> {
+        (self.peek()? == wanted).then_some(())?;
+        self.at += 1;
+        Some(())
+    }
+
+    #[inline(always)]
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    /// The object's closing bracket, and nothing behind it.
+    fn ends(&mut self) -> Option<()> {
+        self.at += 1;
+        self.space();
+        (self.at == self.bytes.len()).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use serde::Deserializer as _;
+    use serde::de::{MapAccess, Visitor};
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    /// Members by serde_json, which is the judge here.
+    struct Judge<'a>(Vec<(String, &'a str)>);
+
+    impl<'a> Visitor<'a> for Judge<'a> {
+        type Value = Vec<(String, &'a str)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'a>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
+            while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                self.0.push((name, value.get()));
+            }
+            Ok(self.0)
+        }
+    }
+
+    fn by_the_judge(text: &str) -> Option<Vec<(String, &str)>> {
+        let mut document = serde_json::Deserializer::from_str(text);
+        let members = document.deserialize_map(Judge(Vec::new())).ok()?;
+        document.end().ok().map(|()| members)
+    }
+
+    fn here(text: &str) -> Option<Vec<(String, &str)>> {
+        let mut found = Vec::new();
+        members(text, |name, value| {
+            found.push((String::from_utf8(name.to_vec()).unwrap(), value.json().unwrap().get()));
+        })?;
+        Some(found)
+    }
+
+    /// Pieces that JSON and what is nearly JSON is made of, side by side in any order.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\"a\":",
+            "\"id\":",
+            "\"\"",
+            "\"\\u00e9\"",
+            "\"\\ud800\"",
+            "\\",
+            "\\u",
+            "0",
+            "-",
+            "1",
+            "01",
+            "1.5",
+            ".",
+            "e",
+            "E+3",
+            "1e9",
+            "true",
+            "tru",
+            "false",
+            "null",
+            " ",
+            "\n",
+            "\t",
+            "\r",
+            "\u{1f}",
+            "\u{c}",
+            "\u{7f}",
+            "é",
+            "\u{2028}",
+            "{\"b\":[1,{}]}",
+            "[[],{}]",
+            "abcdefg",
+            "abcdefgh",
+            "\"12345678\"",
+            "\u{80}",
+            "\u{feff}",
+        ]);
+        vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 20 } else { 20_000 }))]
+
+        #[test]
+        fn what_is_read_here_the_judge_reads_the_same_way(
+            value in pieces(), behind in pieces(), at: Index, new: char, how in 0..4,
+        ) {
+            let mut text = format!("{{\"id\":\"7f\",\"params\":{value},\"é\":-0.5e3}}{behind}");
+            let at = at.index(text.len() + 1);
+            let at = (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            match how {
+                0 => text.truncate(at),
+                1 => text.insert(at, new),
+                2 => { text.truncate(text.len() - behind.len()); }
+                _ => {}
+            }
+            if let Some(found) = here(&text) {
+                prop_assert_eq!(Some(found), by_the_judge(&text), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn what_clients_write_is_read_here() {
+        let strings =
+            ["", "a", "1234567", "12345678", "123456789", r"\/\\\b\f\n\r\t", r#"caf\u00E9 \"x\""#, "日本"];
+        for string in strings {
+            let text = format!(
+                "{{\"id\" : \"{string}\", \"n\":[-0,0.25,1E-2,12e+3,9],\"o\":{{\"a\":{{}},\"b\":[ ]}},\r\n\t\"w\":[true,\
+                 false,null] }} "
+            );
+            assert!(here(&text).is_some(), "{text}");
+            assert_eq!(here(&text), by_the_judge(&text));
+        }
+        assert_eq!(here(" { } "), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_deeper_than_is_followed_is_left_to_others() {
+        let nested = |levels: usize| format!("{{\"p\":{}1{}}}", "[".repeat(levels), "]".repeat(levels));
+        assert!(here(&nested(LEVELS as usize)).is_some());
+        assert!(here(&nested(LEVELS as usize + 1)).is_none());
+        assert!(here(r#"{"\u0069d":7}"#).is_none(), "a name with an escape needs another one's memory");
+    }
+}

@@ -73,7 +73,7 @@ fn read_method(value: Json<'_>) -> Result<Cow<'_, str>, EnvelopeError> {
     if written.len() > METHOD_MAX * ESCAPE_LEN {
         return Err(EnvelopeError::MethodTooLong);
     }
-    let method = if written.contains('\\') {
+    let method = if value.has_backslash() {
         // The token is a JSON string already; what can still be wrong in it is a surrogate without its partner.
         Cow::Owned(serde_json::from_str(token).map_err(|_| EnvelopeError::MethodLoneSurrogate)?)
     } else {

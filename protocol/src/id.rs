@@ -11,7 +11,7 @@ use crate::limits::ID_MAX;
 ///
 /// Two ids are the same if they are written the same: `"a"` and `"\u0061"` differ, as do `1` and `"1"`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Id<'a>(&'a str);
+pub struct Id<'a>(Json<'a>);
 
 impl<'a> Id<'a> {
     /// # Errors
@@ -29,31 +29,31 @@ impl<'a> Id<'a> {
         } else if token.len() > ID_MAX {
             Err(EnvelopeError::IdTooLong)
         } else {
-            Ok(Id(token))
+            Ok(Id(value))
         }
     }
 
     /// The JSON token exactly as written: `"7b1f…"` with its quotes, or `42`.
     #[must_use]
     pub fn as_json(&self) -> &'a str {
-        self.0
+        self.0.get()
     }
 
     /// The text of a string or the digits of an integer, for logs. What cannot be text (an unpaired surrogate)
     /// stays escaped, as it was written.
     #[must_use]
     pub fn text(&self) -> Cow<'a, str> {
-        let Some(inner) = self.0.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
-            return Cow::Borrowed(self.0);
+        let Some(inner) = self.as_json().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+            return Cow::Borrowed(self.as_json());
         };
-        if !inner.contains('\\') {
+        if !self.0.has_backslash() {
             return Cow::Borrowed(inner);
         }
-        serde_json::from_str::<String>(self.0).map_or(Cow::Borrowed(inner), Cow::Owned)
+        serde_json::from_str::<String>(self.as_json()).map_or(Cow::Borrowed(inner), Cow::Owned)
     }
 
     /// Whether the id is a number, whose token says nothing about where it ends.
     pub(crate) fn is_integer(&self) -> bool {
-        !self.0.starts_with('"')
+        !self.as_json().starts_with('"')
     }
 }

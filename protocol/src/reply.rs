@@ -120,7 +120,7 @@ fn read_error(value: Json<'_>) -> Result<RemoteError<'_>, InvalidReply> {
 fn read_text(value: Json<'_>) -> Option<Cow<'_, str>> {
     let token = value.get();
     let written = token.strip_prefix('"')?.strip_suffix('"')?;
-    if written.contains('\\') {
+    if value.has_backslash() {
         serde_json::from_str(token).ok().map(Cow::Owned)
     } else {
         Some(Cow::Borrowed(written))

@@ -24,6 +24,13 @@ pub(super) struct Key {
     epoch: u64,
 }
 
+#[cfg(test)]
+impl Key {
+    pub(super) fn of(place: usize) -> Self {
+        Self { place, epoch: 0 }
+    }
+}
+
 /// A request that was accepted and not yet answered.
 pub(super) struct Flight {
     epoch: u64,

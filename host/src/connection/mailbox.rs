@@ -11,17 +11,73 @@ use super::flight::Key;
 use crate::dispatch::{Asked, Dispatcher, Ended};
 use crate::plugin::Answer;
 
+/// A frame up to this many bytes is copied to the others that wait: that costs less than memory of its own that one
+/// thread takes and another gives back.
+const SMALL: usize = 16 * 1024;
+
+/// What a connection may keep that is owed nothing, in bytes and in replies: little beside what it is itself, and enough
+/// for one that asks one thing at a time.
+const KEPT: (usize, usize) = (512, 4);
+
 /// A reply on its way to its connection.
 pub(super) struct Delivered {
     pub(super) key: Key,
-    pub(super) frame: Vec<u8>,
+    frame: Frame,
     pub(super) ended: Ended,
+}
+
+enum Frame {
+    /// So many bytes, behind those of the small ones before it.
+    Small(usize),
+    Large(Vec<u8>),
+}
+
+/// Replies in the order in which they came.
+#[derive(Default)]
+pub(super) struct Delivery {
+    replies: Vec<Delivered>,
+    /// The small frames.
+    small: Vec<u8>,
+}
+
+impl Delivery {
+    fn add(&mut self, key: Key, frame: &mut Vec<u8>, ended: Ended) {
+        let frame = if frame.len() <= SMALL {
+            self.small.extend_from_slice(frame);
+            Frame::Small(frame.len())
+        } else {
+            Frame::Large(std::mem::take(frame))
+        };
+        self.replies.push(Delivered { key, frame, ended });
+    }
+
+    /// Gives every reply and its frame, and forgets them.
+    pub(super) fn drain(&mut self, mut each: impl FnMut(&Delivered, &[u8])) {
+        let mut rest = &*self.small;
+        for reply in &self.replies {
+            match &reply.frame {
+                Frame::Small(length) => {
+                    let (frame, behind) = rest.split_at(*length);
+                    rest = behind;
+                    each(reply, frame);
+                }
+                Frame::Large(frame) => each(reply, frame),
+            }
+        }
+        self.replies.clear();
+        self.small.clear();
+        self.small.shrink_to(4 * SMALL);
+    }
+
+    fn is_kept(&self) -> bool {
+        self.small.capacity() <= KEPT.0 && self.replies.capacity() <= KEPT.1
+    }
 }
 
 /// The replies that wait for their connection's task.
 pub(super) struct Mailbox {
     /// `None` once the connection has gone.
-    delivered: Mutex<Option<Vec<Delivered>>>,
+    delivered: Mutex<Option<Delivery>>,
     filled: AtomicBool,
     pub(super) waker: AtomicWaker,
     dispatcher: Arc<Dispatcher>,
@@ -30,26 +86,26 @@ pub(super) struct Mailbox {
 impl Mailbox {
     pub(super) fn new(dispatcher: &Arc<Dispatcher>) -> Arc<Self> {
         Arc::new(Self {
-            delivered: Mutex::new(Some(Vec::new())),
+            delivered: Mutex::new(Some(Delivery::default())),
             filled: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             dispatcher: Arc::clone(dispatcher),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Delivered>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Delivery>> {
         self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes no more: what is here, and what still comes, is too late.
     pub(super) fn close(&self) {
         let left = self.lock().take().unwrap_or_default();
-        self.dispatcher.metrics.counters.late_results.add(left.len() as u64);
+        self.dispatcher.metrics.counters.late_results.add(left.replies.len() as u64);
     }
 
-    fn deliver(&self, delivered: Delivered) {
+    fn deliver(&self, key: Key, frame: &mut Vec<u8>, ended: Ended) {
         match &mut *self.lock() {
-            Some(waiting) => waiting.push(delivered),
+            Some(waiting) => waiting.add(key, frame, ended),
             None => {
                 self.dispatcher.metrics.counters.late_results.add(1);
                 return;
@@ -66,12 +122,17 @@ impl Mailbox {
         self.filled.load(Ordering::Relaxed)
     }
 
-    /// Swaps what was delivered into `taken`, which must be empty.
-    pub(super) fn take(&self, taken: &mut Vec<Delivered>) {
-        if self.filled.swap(false, Ordering::AcqRel)
+    /// Puts what was delivered into `taken`, which must be empty; `owed` are the replies that there are to be, with
+    /// those. Its memory is left here for those that are still to come.
+    pub(super) fn take(&self, taken: &mut Delivery, owed: usize) {
+        if self.is_filled()
+            && self.filled.swap(false, Ordering::AcqRel)
             && let Some(waiting) = &mut *self.lock()
         {
             std::mem::swap(waiting, taken);
+            if taken.replies.len() >= owed && !waiting.is_kept() {
+                *waiting = Delivery::default();
+            }
         }
     }
 }
@@ -100,10 +161,46 @@ impl Answer for ToConnection {
         Some(self.asked().open(out))
     }
 
-    fn close(&self, head: Option<ReplyHead>, mut out: Vec<u8>, end: CallEnd) {
+    fn close(&self, head: Option<ReplyHead>, out: &mut Vec<u8>, end: CallEnd) {
         let asked = self.asked();
-        let head = head.unwrap_or_else(|| asked.open(&mut out));
-        let ended = asked.close(head, &mut out, end, &self.plugin, self.limit);
-        self.mailbox.deliver(Delivered { key: self.key, frame: out, ended });
+        let head = head.unwrap_or_else(|| asked.open(out));
+        let ended = asked.close(head, out, end, &self.plugin, self.limit);
+        self.mailbox.deliver(self.key, out, ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_are_given_back_in_order_each_with_its_frame() {
+        let sizes = [0, 1, SMALL, SMALL + 1, 7, 3 * SMALL, 0, 200];
+        let mut delivery = Delivery::default();
+        for round in 0..2u8 {
+            for (place, size) in sizes.into_iter().enumerate() {
+                let mut frame = vec![u8::try_from(place).unwrap() + round; size];
+                delivery.add(Key::of(place), &mut frame, Ended::Error(place.try_into().unwrap()));
+            }
+            let mut seen = Vec::new();
+            delivery.drain(|reply, frame| {
+                let Ended::Error(place) = reply.ended else { panic!("{:?}", reply.ended) };
+                let place = usize::try_from(place).unwrap();
+                assert_eq!((reply.key, frame.len()), (Key::of(place), sizes[place]));
+                assert!(frame.iter().all(|byte| usize::from(*byte) == place + usize::from(round)));
+                seen.push(place);
+            });
+            assert!(seen.into_iter().eq(0..sizes.len()));
+        }
+        delivery.drain(|_, _| panic!("one was given twice"));
+    }
+
+    #[test]
+    fn little_is_kept_by_one_that_is_owed_nothing() {
+        let mut delivery = Delivery::default();
+        delivery.add(Key::of(0), &mut vec![0; 300], Ended::Result);
+        assert!(delivery.is_kept());
+        (0..10).for_each(|_| delivery.add(Key::of(0), &mut vec![0; 300], Ended::Result));
+        assert!(!delivery.is_kept());
     }
 }

@@ -233,6 +233,9 @@ impl Connection {
             if !moved && !has_room && !self.flights.has_turn() {
                 break None;
             }
+            if self.awaits_peer(cx) {
+                break None;
+            }
             rounds += 1;
             if rounds == ROUNDS || self.quota.is_used_up() {
                 // Polled once it wakes this task again, after the thread has looked at its other sockets.

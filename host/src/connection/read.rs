@@ -142,6 +142,17 @@ impl Connection {
         true
     }
 
+    /// Whether another round would find nothing but an empty socket, as after nearly every request that comes alone. If
+    /// so, this task is woken when the peer sends more.
+    pub(super) fn awaits_peer(&self, cx: &mut Context<'_>) -> bool {
+        !self.read_closed
+            && !self.quota.is_used_up()
+            && !self.mailbox.is_filled()
+            && !self.flights.has_turn()
+            && self.takes_requests(&[])
+            && self.stream.poll_read_ready(cx).is_pending()
+    }
+
     /// Decodes what was left over; `true` when anything of it was used.
     pub(super) fn decode_inbox(
         &mut self,

@@ -259,7 +259,7 @@ impl Connection {
         now: Time,
     ) -> Key {
         let Admitted { target, version, kind, .. } = admitted;
-        let answer = Box::new(ToConnection {
+        let answer = ToConnection {
             mailbox: Arc::clone(&self.mailbox),
             key: self.flights.next_key(),
             framing: self.manner.framing,
@@ -268,7 +268,7 @@ impl Connection {
             id: id.clone(),
             plugin: Arc::clone(&target.generation.identity.plugin),
             limit: self.rules.limits.frame,
-        });
+        };
         let (run, deadline) = (facts.run, Time(facts.deadline));
         let generation = Arc::clone(&target.generation);
         let call = Call::new(facts, generation, target.method, params, answer, route_permit);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::mailbox::Delivered;
+use super::mailbox::Delivery;
 use super::starts::Starts;
 use super::stir::Stir;
 use crate::clock::Wakes;
@@ -36,7 +36,7 @@ pub(crate) struct Thread {
 pub(super) struct Buffers {
     pub(super) read: BytesMut,
     pub(super) out: Vec<u8>,
-    pub(super) delivered: Vec<Delivered>,
+    pub(super) delivered: Delivery,
 }
 
 impl Thread {

@@ -23,22 +23,22 @@ impl Connection {
     /// Takes the replies that other threads left.
     pub(super) fn take_delivered(&mut self, buffers: &mut Buffers, now: Time) {
         let mut delivered = std::mem::take(&mut buffers.delivered);
-        self.mailbox.take(&mut delivered);
-        for reply in delivered.drain(..) {
+        self.mailbox.take(&mut delivered, self.flights.len());
+        delivered.drain(|reply, frame| {
             // Also one whose timer has not fired yet: a method that waits for another until their common deadline
             // fails just then, and the client must be told of the deadline, not of that failure.
             let in_time = self.flights.get(reply.key).is_some_and(|flight| flight.deadline > now);
             let Some(flight) = in_time.then(|| self.flights.remove(reply.key)).flatten() else {
                 // Its deadline was answered or is about to be, and that is its one reply.
                 self.thread.cells.add(Total::LateResults, 1);
-                continue;
+                return;
             };
-            buffers.out.extend_from_slice(&reply.frame);
+            buffers.out.extend_from_slice(frame);
             self.ran(&flight, reply.ended, now);
             if self.flights.running == Some(reply.key) {
                 self.flights.running = None;
             }
-        }
+        });
         buffers.delivered = delivered;
     }
 

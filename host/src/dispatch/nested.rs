@@ -127,9 +127,10 @@ impl Dispatcher {
             return Ok(Begun::Answered(read(end, out, &plugin)));
         }
         let slot = Arc::new(Slot::default());
-        let answer = Box::new(ToSlot { slot: Arc::clone(&slot), plugin });
+        let answer = ToSlot { slot: Arc::clone(&slot), plugin };
         let generation = Arc::clone(&target.generation);
-        let call = Call::new(Arc::new(facts), generation, target.method, ask.params, answer, permit);
+        let call: Arc<Call> =
+            Call::new(Arc::new(facts), generation, target.method, ask.params, answer, permit);
         self.begin(&call, run)?;
         Ok(Begun::Pending(Pending { slot, call, timeout: deadline.since(now) }))
     }

@@ -81,8 +81,8 @@ impl Answer for ToSlot {
         None
     }
 
-    fn close(&self, _head: Option<ReplyHead>, out: Vec<u8>, end: CallEnd) {
-        self.slot.fill(read(end, out, &self.plugin));
+    fn close(&self, _head: Option<ReplyHead>, out: &mut Vec<u8>, end: CallEnd) {
+        self.slot.fill(read(end, std::mem::take(out), &self.plugin));
     }
 }
 

@@ -16,21 +16,20 @@ use crate::limits::Permit;
 pub(crate) trait Answer: Send + Sync + 'static {
     /// Writes what stands before a result, if anything.
     fn open(&self, out: &mut Vec<u8>) -> Option<ReplyHead>;
-    /// Takes the outcome; on `Done` the result follows what `open` wrote.
-    fn close(&self, head: Option<ReplyHead>, out: Vec<u8>, end: CallEnd);
+    /// Takes the outcome; on `Done` the result follows what `open` wrote. What is left in `out` is nobody's.
+    fn close(&self, head: Option<ReplyHead>, out: &mut Vec<u8>, end: CallEnd);
 }
 
 const WAITING: u8 = 0;
 const RUNNING: u8 = 1;
 const OVER: u8 = 2;
 
-/// A call on its way to, or on, a thread of its generation.
-pub(crate) struct Call {
+/// A call on its way to, or on, a thread of its generation; who is told is part of it, whoever that is.
+pub(crate) struct Call<A: ?Sized = dyn Answer> {
     pub(crate) facts: Arc<CallFacts<'static>>,
     pub(crate) generation: Arc<Generation>,
     pub(crate) method: u32,
     pub(crate) params: Box<[u8]>,
-    pub(crate) answer: Box<dyn Answer>,
     /// The route's permit, held until the handler has really ended.
     pub(crate) _permit: Option<Permit>,
     state: AtomicU8,
@@ -38,15 +37,16 @@ pub(crate) struct Call {
     begun: AtomicU64,
     /// Wakes the task of an `async` call, so that it sees that it is cancelled.
     task: OnceLock<Waker>,
+    pub(crate) answer: A,
 }
 
-impl Call {
+impl<A: Answer> Call<A> {
     pub(crate) fn new(
         facts: Arc<CallFacts<'static>>,
         generation: Arc<Generation>,
         method: u32,
         params: &[u8],
-        answer: Box<dyn Answer>,
+        answer: A,
         permit: Option<Permit>,
     ) -> Arc<Self> {
         if facts.run != Run::Async {
@@ -57,27 +57,33 @@ impl Call {
             generation,
             method,
             params: params.into(),
-            answer,
             _permit: permit,
             state: AtomicU8::new(WAITING),
             begun: AtomicU64::new(0),
             task: OnceLock::new(),
+            answer,
         })
     }
+}
+
+impl Call {
+    /// What was written for a call is kept for the next one's, if it has no more room than this.
+    const SCRATCH: usize = 64 * 1024;
 
     /// Runs an `inline` or `blocking` method to its end on this thread, and tells who asked.
     pub(crate) fn run_here(&self) {
         if self.claim() {
-            self.run();
+            self.run(&mut Vec::new());
         }
     }
 
-    /// Runs it, once it is claimed.
-    pub(super) fn run(&self) {
-        let mut out = Vec::with_capacity(256);
-        let head = self.answer.open(&mut out);
-        let end = self.generation.run_direct(self.method, &self.facts, &self.params, &mut out);
+    /// Runs it, once it is claimed, with the thread's own buffer.
+    pub(super) fn run(&self, out: &mut Vec<u8>) {
+        let head = self.answer.open(out);
+        let end = self.generation.run_direct(self.method, &self.facts, &self.params, out);
         self.answer.close(head, out, end);
+        out.clear();
+        out.shrink_to(Self::SCRATCH);
     }
 
     /// The right to run it; `false` when it was cancelled or waited past its deadline.
@@ -126,7 +132,7 @@ impl Call {
     }
 }
 
-impl Drop for Call {
+impl<A: ?Sized> Drop for Call<A> {
     fn drop(&mut self) {
         if self.facts.run != Run::Async {
             self.generation.direct_ended();

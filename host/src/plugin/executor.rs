@@ -226,14 +226,11 @@ fn step(task: &Arc<Task>) -> bool {
     };
     let ended = std::mem::replace(&mut *stage, Stage::Ended);
     drop(stage);
-    if let Stage::Begun { call, future, out, head } = ended {
+    if let Stage::Begun { call, future, mut out, head } = ended {
         drop(future);
-        match polled {
-            Some(end) => {
-                let end = call.generation.seen(end, call.method, &call.facts);
-                call.answer.close(head, out, end);
-            }
-            None => drop(out),
+        if let Some(end) = polled {
+            let end = call.generation.seen(end, call.method, &call.facts);
+            call.answer.close(head, &mut out, end);
         }
     }
     true
@@ -248,7 +245,7 @@ fn begin(call: Arc<Call>) -> Stage {
     match call.generation.begin(call.method, &call.facts, &call.params) {
         Ok(future) => Stage::Begun { call, future, out, head },
         Err(end) => {
-            call.answer.close(head, out, end);
+            call.answer.close(head, &mut out, end);
             Stage::Ended
         }
     }

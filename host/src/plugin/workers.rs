@@ -271,9 +271,10 @@ pub(super) fn thread_name(plugin: &str, number: usize) -> String {
 }
 
 fn serve(queue: &Queue, number: usize) {
+    let mut out = Vec::new();
     while let Some(call) = next(queue, number) {
         if call.claim() {
-            call.run();
+            call.run(&mut out);
         }
     }
 }

@@ -5,34 +5,40 @@ use serde_json::Deserializer;
 
 use crate::Error;
 
-/// Reads a call's params. `params` is a JSON document that the host has checked for syntax, or empty.
+/// Reads a call's params. `params` is a JSON document that the host has checked for syntax and UTF-8, or empty.
 ///
 /// Left out, they are read as `null`, and as `{}` if that does not fit. An empty array is read as `{}` where an
 /// array does not fit: PHP writes an empty array of named params as `[]`.
 pub(crate) fn read<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
     let absent = params.is_empty();
-    let document = if absent { b"null".as_slice() } else { params };
-    match serde_json::from_slice(document) {
+    let document = if absent { "null" } else { text(params)? };
+    match serde_json::from_str(document) {
         Ok(params) => Ok(params),
-        Err(_) if absent || is_empty_array(params) => {
-            serde_json::from_slice(b"{}").map_err(|_| explain::<P>(b"{}"))
+        Err(_) if absent || is_empty_array(document) => {
+            serde_json::from_str("{}").map_err(|_| explain::<P>("{}"))
         }
         Err(_) => Err(explain::<P>(document)),
     }
 }
 
-fn is_empty_array(document: &[u8]) -> bool {
-    matches!(document.trim_ascii(), [b'[', middle @ .., b']'] if middle.trim_ascii().is_empty())
+/// Looked at as a whole once more, which costs less than every string in it by itself.
+fn text(document: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(document).map_err(|_| Error::invalid_params("", "they are not UTF-8"))
+}
+
+fn is_empty_array(document: &str) -> bool {
+    let inside = document.trim_ascii().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inside.is_some_and(|inside| inside.trim_ascii().is_empty())
 }
 
 /// Reads it once more, slower, with an eye on where it is: only a failure pays for that.
-fn explain<P: DeserializeOwned>(document: &[u8]) -> Error {
+fn explain<P: DeserializeOwned>(document: &str) -> Error {
     let (field, reason) = fault_in::<P>(document);
     Error::invalid_params(&field, &reason)
 }
 
-fn fault_in<P: DeserializeOwned>(document: &[u8]) -> (String, String) {
-    let mut json = Deserializer::from_slice(document);
+fn fault_in<P: DeserializeOwned>(document: &str) -> (String, String) {
+    let mut json = Deserializer::from_str(document);
     let Err(fault) = serde_path_to_error::deserialize::<_, P>(&mut json) else {
         return (String::new(), "they do not fit".to_owned());
     };
@@ -61,8 +67,8 @@ fn without_place(text: &str) -> String {
 
 /// Reads the plugin's settings.
 pub(crate) fn read_settings<T: DeserializeOwned>(settings: &[u8]) -> Result<T, Error> {
-    let document = if settings.is_empty() { b"{}".as_slice() } else { settings };
-    serde_json::from_slice(document).map_err(|_| {
+    let document = if settings.is_empty() { "{}" } else { text(settings)? };
+    serde_json::from_str(document).map_err(|_| {
         let (field, reason) = fault_in::<T>(document);
         let at = if field.is_empty() { String::new() } else { format!("{field}: ") };
         Error::internal(format!("settings: {at}{reason}"))

@@ -21,30 +21,32 @@ const fn eight(byte: u8) -> u64 {
 #[inline]
 pub(crate) fn members<'a>(text: &'a str, mut each: impl FnMut(&'a [u8], Span<'a>)) -> Option<()> {
     let mut scan = Scan { bytes: text.as_bytes(), at: 0, has_backslash: false };
-    scan.space();
     scan.expect(b'{')?;
-    scan.space();
-    if scan.peek() == Some(b'}') {
+    let mut quote = scan.token()?;
+    if quote == b'}' {
         return scan.ends();
     }
     loop {
-        scan.expect(b'"')?;
+        if quote != b'"' {
+            return None;
+        }
         let start = scan.at;
-        scan.plain()?;
-        let name = text.as_bytes().get(start..scan.at)?;
-        scan.expect(b'"')?;
-        scan.colon()?;
-        let start = scan.at;
+        let byte = scan.plain()?;
+        if byte != b'"' {
+            return None;
+        }
+        let name = text.as_bytes().get(start..scan.at - 1)?;
+        scan.expect(b':')?;
+        let first = scan.token()?;
+        let start = scan.at - 1;
         scan.has_backslash = false;
-        scan.value()?;
+        scan.value(first)?;
         each(name, Span { text, start, end: scan.at, has_backslash: scan.has_backslash });
-        scan.space();
-        match scan.peek()? {
-            b',' => scan.at += 1,
+        match scan.token()? {
+            b',' => quote = scan.token()?,
             b'}' => return scan.ends(),
             _ => return None,
         }
-        scan.space();
     }
 }
 
@@ -63,7 +65,7 @@ impl<'a> Span<'a> {
     }
 }
 
-/// A place in the text. Every step goes on behind what it has read; one that gives `None` leaves the place undefined.
+/// A place in the text, behind what was read. What gives `None` leaves it anywhere.
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -71,41 +73,32 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// One value.
+    /// The rest of a value whose first byte was read.
     #[inline]
-    fn value(&mut self) -> Option<()> {
+    fn value(&mut self, mut first: u8) -> Option<()> {
         // The brackets that are open, the innermost in the lowest bit: 1 for an object.
         let (mut open, mut level) = (0u64, 0u32);
         loop {
-            // A value begins.
-            let first = self.peek()?;
             match first {
-                b'"' => {
-                    self.at += 1;
-                    self.string()?;
-                }
+                b'"' => self.string()?,
                 b'{' | b'[' => {
-                    self.at += 1;
-                    self.space();
+                    let next = self.token()?;
                     // The closing bracket of either lies two behind the opening one.
-                    if self.peek()? != first + 2 {
+                    if next != first + 2 {
                         if level == LEVELS {
                             return None;
                         }
                         let is_object = first == b'{';
                         open = open << 1 | u64::from(is_object);
                         level += 1;
-                        if is_object {
-                            self.name()?;
-                        }
+                        first = if is_object { self.member(next)? } else { next };
                         continue;
                     }
-                    self.at += 1;
                 }
-                b'-' | b'0'..=b'9' => self.number()?,
-                b't' => self.word(b"true")?,
-                b'f' => self.word(b"false")?,
-                b'n' => self.word(b"null")?,
+                b'-' | b'0'..=b'9' => self.number(first)?,
+                b't' => self.word(b"rue")?,
+                b'f' => self.word(b"alse")?,
+                b'n' => self.word(b"ull")?,
                 _ => return None,
             }
             // A value has ended, and with it perhaps what it is in.
@@ -113,14 +106,12 @@ impl Scan<'_> {
                 if level == 0 {
                     return Some(());
                 }
-                self.space();
                 let is_object = open & 1 == 1;
-                let next = self.peek()?;
-                self.at += 1;
+                let next = self.token()?;
                 if next == b',' {
-                    self.space();
+                    first = self.token()?;
                     if is_object {
-                        self.name()?;
+                        first = self.member(first)?;
                     }
                     break;
                 }
@@ -133,42 +124,34 @@ impl Scan<'_> {
         }
     }
 
-    /// A member's name, and on to its value.
+    /// The rest of a member's name whose first byte was read, and the first byte of its value.
     #[inline(always)]
-    fn name(&mut self) -> Option<()> {
-        self.expect(b'"')?;
+    fn member(&mut self, quote: u8) -> Option<u8> {
+        if quote != b'"' {
+            return None;
+        }
         self.string()?;
-        self.colon()
-    }
-
-    #[inline(always)]
-    fn colon(&mut self) -> Option<()> {
-        self.space();
         self.expect(b':')?;
-        self.space();
-        Some(())
+        self.token()
     }
 
     /// The rest of a string whose opening quote was read. Half of a surrogate pair is JSON (RFC 8259, section 8.2).
     #[inline(always)]
     fn string(&mut self) -> Option<()> {
         loop {
-            self.plain()?;
-            if self.peek()? == b'"' {
-                self.at += 1;
-                return Some(());
+            match self.plain()? {
+                b'"' => return Some(()),
+                b'\\' => self.escape()?,
+                _ => return None,
             }
-            self.escape()?;
         }
     }
 
+    /// The rest of an escape whose backslash was read.
     #[inline(never)]
     fn escape(&mut self) -> Option<()> {
-        self.expect(b'\\')?;
         self.has_backslash = true;
-        let kind = self.peek()?;
-        self.at += 1;
-        match kind {
+        match self.byte()? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
             b'u' => {
                 let digits = self.bytes.get(self.at..self.at + 4)?;
@@ -180,10 +163,10 @@ impl Scan<'_> {
         Some(())
     }
 
-    /// On to the next byte that means something in a string: a quote, a backslash, or a control character, which is a
-    /// fault there.
+    /// Reads what means nothing in a string, and the byte behind it that means something: a quote, a backslash, or a
+    /// control character, which is a fault there.
     #[inline(always)]
-    fn plain(&mut self) -> Option<()> {
+    fn plain(&mut self) -> Option<u8> {
         while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
             let word = u64::from_le_bytes(*chunk);
             // The highest bit of a byte is set where a subtraction went below nought; above such a byte also by its
@@ -194,45 +177,46 @@ impl Scan<'_> {
             let found = (control | quote | backslash) & !word & eight(0x80);
             if found != 0 {
                 self.at += (found.trailing_zeros() / 8) as usize;
-                return Some(());
+                return self.byte();
             }
             self.at += 8;
         }
         let means_something = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1F);
         self.at += self.bytes.get(self.at..)?.iter().position(means_something)?;
-        Some(())
+        self.byte()
     }
 
+    /// The rest of a number whose first byte was read. What may follow is for the caller to say: no digit is among it.
     #[inline(never)]
-    fn number(&mut self) -> Option<()> {
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek()? == b'0' {
-            // What may follow is for the caller to say: no digit is among it.
-            self.at += 1;
-        } else {
-            self.digits()?;
+    fn number(&mut self, first: u8) -> Option<()> {
+        let first = if first == b'-' { self.byte()? } else { first };
+        match first {
+            b'0' => {}
+            b'1'..=b'9' => {
+                self.digits();
+            }
+            _ => return None,
         }
         if self.peek() == Some(b'.') {
             self.at += 1;
-            self.digits()?;
+            (self.digits() > 0).then_some(())?;
         }
         if let Some(b'e' | b'E') = self.peek() {
             self.at += 1;
             if let Some(b'+' | b'-') = self.peek() {
                 self.at += 1;
             }
-            self.digits()?;
+            (self.digits() > 0).then_some(())?;
         }
         Some(())
     }
 
-    /// Digits, one at least.
-    fn digits(&mut self) -> Option<()> {
-        let count = self.bytes.get(self.at..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    /// Digits; gives how many.
+    fn digits(&mut self) -> usize {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.at += count;
-        (count > 0).then_some(())
+        count
     }
 
     #[inline(never)]
@@ -242,19 +226,30 @@ impl Scan<'_> {
         Some(())
     }
 
-    /// White space, if there is any.
+    /// The next byte that is no white space.
     #[inline(always)]
-    fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
+    fn token(&mut self) -> Option<u8> {
+        loop {
+            let byte = self.byte()?;
+            if byte > b' ' {
+                return Some(byte);
+            }
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return None;
+            }
         }
     }
 
     #[inline(always)]
     fn expect(&mut self, wanted: u8) -> Option<()> {
-        (self.peek()? == wanted).then_some(())?;
+        (self.token()? == wanted).then_some(())
+    }
+
+    #[inline(always)]
+    fn byte(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
         self.at += 1;
-        Some(())
+        Some(byte)
     }
 
     #[inline(always)]
@@ -262,11 +257,10 @@ impl Scan<'_> {
         self.bytes.get(self.at).copied()
     }
 
-    /// The object's closing bracket, and nothing behind it.
-    fn ends(&mut self) -> Option<()> {
-        self.at += 1;
-        self.space();
-        (self.at == self.bytes.len()).then_some(())
+    /// Nothing but white space is left.
+    fn ends(&self) -> Option<()> {
+        let rest = self.bytes.get(self.at..)?;
+        rest.iter().all(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).then_some(())
     }
 }
 
@@ -323,12 +317,13 @@ mod tests {
     /// The sample with one change: every character left out, replaced by each that matters, and each put before it.
     fn changed() -> impl Iterator<Item = String> {
         let places = SAMPLE.char_indices().step_by(if cfg!(miri) { 37 } else { 1 });
-        places.flat_map(|(at, old)| {
+        let appended = NEW.chars().map(|new| format!("{SAMPLE}{new}"));
+        appended.chain(places.flat_map(|(at, old)| {
             let (before, behind) = (&SAMPLE[..at], &SAMPLE[at + old.len_utf8()..]);
             let replaced = NEW.chars().map(move |new| format!("{before}{new}{behind}"));
             let put_in = NEW.chars().map(move |new| format!("{before}{new}{old}{behind}"));
             [format!("{before}{behind}"), before.to_owned()].into_iter().chain(replaced).chain(put_in)
-        })
+        }))
     }
 
     #[test]

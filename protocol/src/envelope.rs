@@ -40,8 +40,8 @@ impl<'a> Request<'a> {
     /// Reads a payload. Members with other names are ignored; names written with escapes count as what they
     /// decode to.
     ///
-    /// It does not recurse. It allocates only for what is written with escapes, and one byte per level for params
-    /// nested more than one level deep.
+    /// It does not recurse. It allocates only for names and methods that are written with escapes and, with those or
+    /// beyond 64 levels of nesting, a byte for each level.
     ///
     /// # Errors
     /// The payload is no request: [`Rejected`] says why, and names the id to reply to if one can be read.

@@ -11,7 +11,7 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use super::mappings::{self, Identity};
 use super::refused::{Reason, Refused};
-use super::{Inspection, Staged, Stamp};
+use super::{Inspection, Kept, Stamp};
 
 /// A plugin's code, open in this process.
 ///
@@ -47,15 +47,15 @@ impl Loaded {
         &self.inspection
     }
 
-    /// Its content once more, not opened: to come back to it one day.
+    /// Its content, to come back to it one day.
     ///
     /// # Errors
-    /// The system has no memory for it.
-    pub fn staged_again(&self) -> Result<Staged, Refused> {
+    /// There is no descriptor for it.
+    pub fn kept(&self) -> Result<Kept, Refused> {
         let Some((_, memfd, _)) = &self.opened.0 else {
             return Err(Refused::new(Reason::NoRootModule, "the library is closed"));
         };
-        Staged::copy_of(memfd.as_fd(), &self.inspection, self.stamp, self.keep)
+        Kept::of(memfd.as_fd(), &self.inspection, self.stamp, self.keep)
     }
 
     /// Closes the code.

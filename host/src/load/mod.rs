@@ -30,7 +30,7 @@ pub use library::{Closed, Loaded};
 pub use probe::{Entry, Prober, enter};
 pub use refused::{Reason, Refused};
 pub use signature::Signed;
-pub use staged::Staged;
+pub use staged::{Kept, Staged};
 
 #[cfg(test)]
 mod tests;

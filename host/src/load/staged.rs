@@ -62,7 +62,7 @@ impl Staged {
     }
 
     /// The content of a sealed copy as another memory file, which the dynamic loader has never seen.
-    pub(super) fn copy_of(
+    fn copy_of(
         memfd: BorrowedFd<'_>,
         inspection: &Inspection,
         stamp: Stamp,
@@ -83,15 +83,6 @@ impl Staged {
         Ok(Self { inspection: inspection.clone(), stamp, memfd: copy.into(), keep_loaded })
     }
 
-    /// As another memory file: what was opened once is not opened again.
-    ///
-    /// # Errors
-    /// The system has no memory for it.
-    pub fn again(&self) -> Result<Self, Refused> {
-        let keep_loaded = self.keep_loaded.load(Ordering::Relaxed);
-        Self::copy_of(self.memfd.as_fd(), &self.inspection, self.stamp, keep_loaded)
-    }
-
     /// Opens the copy in this process. Its constructors run here, so [`Prober::probe`](super::Prober::probe) comes
     /// first. Blocks for about as long as the plugin's constructors do.
     ///
@@ -105,6 +96,38 @@ impl Staged {
     /// Its code must not be unloaded: the probe found threads that run on in it.
     pub(super) fn keep_loaded(&self) {
         self.keep_loaded.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The sealed copy that a plugin was opened from, held to come back to its content one day. It costs a descriptor, and
+/// the memory for which the copy was made.
+#[derive(Debug)]
+pub struct Kept {
+    inspection: Inspection,
+    stamp: Stamp,
+    memfd: OwnedFd,
+    keep_loaded: bool,
+}
+
+impl Kept {
+    /// # Errors
+    /// There is no descriptor for it.
+    pub(super) fn of(
+        memfd: BorrowedFd<'_>,
+        inspection: &Inspection,
+        stamp: Stamp,
+        keep_loaded: bool,
+    ) -> Result<Self, Refused> {
+        let memfd = memfd.try_clone_to_owned().map_err(|error| no_room(&error))?;
+        Ok(Self { inspection: inspection.clone(), stamp, memfd, keep_loaded })
+    }
+
+    /// The content in another memory file, not opened: what was opened once is not opened again. Takes milliseconds.
+    ///
+    /// # Errors
+    /// The system has no memory for it.
+    pub fn staged(&self) -> Result<Staged, Refused> {
+        Staged::copy_of(self.memfd.as_fd(), &self.inspection, self.stamp, self.keep_loaded)
     }
 }
 

@@ -18,7 +18,7 @@ use super::probation::Probation;
 use super::prompt::Prompt;
 use super::slow::Slow;
 use super::workers::{NotTaken, Workers};
-use crate::load::{Loaded, Refused, Signed, Staged};
+use crate::load::{Kept, Loaded, Refused, Signed};
 use crate::log::printable;
 use crate::recorder::{Errand, Known, Recorder, What, running};
 
@@ -178,9 +178,9 @@ impl Generation {
         self.direct.load(Ordering::Acquire)
     }
 
-    /// The file's content once more, not opened; `None` for methods that are part of the program.
-    pub(crate) fn staged_again(&self) -> Option<Result<Staged, Refused>> {
-        self.loaded.as_ref().map(Loaded::staged_again)
+    /// The file's content, to come back to it; `None` for methods that are part of the program.
+    pub(crate) fn kept(&self) -> Option<Result<Kept, Refused>> {
+        self.loaded.as_ref().map(Loaded::kept)
     }
 
     /// Asks something of the instance beside its methods.

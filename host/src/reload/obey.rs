@@ -81,7 +81,7 @@ impl Plugins {
             return self.verdict(name, Some(Refused::new(Reason::NothingToRollBack, detail)));
         };
         let from = slot.serving.as_ref().map(|serving| serving.identity.hash.clone()).unwrap_or_default();
-        let rolled_back = before.again().and_then(|staged| self.put_back(staged, true));
+        let rolled_back = before.staged().and_then(|staged| self.put_back(staged, true));
         if let Err(refused) = rolled_back {
             tracing::error!(plugin = name, reason = refused.reason.code(), "not rolled back: {refused}");
             return self.verdict(name, Some(refused));
@@ -117,7 +117,7 @@ impl Plugins {
         tracing::error!(plugin, generation, "{why}: the content before comes back");
         let from = slot.serving.as_ref().map(|serving| serving.identity.hash.clone()).unwrap_or_default();
         // A copy: when it cannot come back now, an operator can still order it.
-        match before.again().and_then(|before| self.put_back(before, false)) {
+        match before.staged().and_then(|before| self.put_back(before, false)) {
             Ok(()) => {
                 let metrics = &self.dispatcher.metrics;
                 metrics.counters.plugins_rolled_back.add(1);
@@ -178,7 +178,8 @@ impl Plugins {
         let mut faults = Vec::new();
         for name in changed_plugins(&self.config, &config) {
             let serving = self.slots.get(&name).and_then(|slot| slot.serving.as_ref());
-            let Some(staged) = serving.and_then(|serving| serving.staged_again()) else { continue };
+            let Some(kept) = serving.and_then(|serving| serving.kept()) else { continue };
+            let staged = kept.and_then(|kept| kept.staged());
             match staged.and_then(|staged| self.prepare(staged, None, &config, true)) {
                 Ok(new) => prepared.push(new),
                 Err(refused) => faults.push(format!("plugin.{name}: {refused}")),

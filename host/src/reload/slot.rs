@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::order::{PluginRow, RanAtDeath, Retained};
-use crate::load::{Refused, Staged};
+use crate::load::{Kept, Refused};
 use crate::plugin::{Generation, Retired};
 use crate::recorder::{Death, Ran};
 
@@ -19,7 +19,7 @@ pub(super) struct Slot {
     pub(super) file: Option<OsString>,
     pub(super) serving: Option<Arc<Generation>>,
     /// The content to go back to: what served before.
-    pub(super) before: Option<Staged>,
+    pub(super) before: Option<Kept>,
     /// The content that was gone back from, and why, if it was not by hand: it is not loaded again by itself.
     pub(super) gone_back_from: Option<(String, Option<Refused>)>,
     /// The generation that is to go back as soon as it can, the next try, and why.
@@ -37,13 +37,13 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Another generation serves from now on; gives back the one before. With `keep_before`, `copy` is
+    /// Another generation serves from now on; gives back the one before. With `keep_before`, `kept` is
     /// its content, the one to go back to.
     pub(super) fn replace(
         &mut self,
         new: Arc<Generation>,
         keep_before: bool,
-        copy: Option<Staged>,
+        kept: Option<Kept>,
     ) -> Option<Arc<Generation>> {
         let is_restart = self.is_restart(&new);
         self.signed_at = new.signed().map(|signed| signed.at).or(self.signed_at);
@@ -54,7 +54,7 @@ impl Slot {
         if !keep_before {
             self.before = None;
         } else if !is_restart {
-            self.before = copy;
+            self.before = kept;
         }
         (self.refused, self.removed, self.goes_back) = (None, false, None);
         before

@@ -194,14 +194,14 @@ impl Plugins {
     /// # Errors
     /// What is prepared is ended, and everything serves as before.
     pub(super) fn commit(&mut self, prepared: Vec<Prepared>, config: Arc<Config>) -> Result<(), GivenUp> {
-        // Copied before anybody is held: it takes milliseconds. Without memory for a copy there is no way back.
-        let copies = prepared.iter().map(|new| {
+        // Without a descriptor for what served before there is no way back.
+        let kept = prepared.iter().map(|new| {
             let slot = self.slots.get(&new.name)?;
             let before =
                 slot.serving.as_ref().filter(|_| new.keep_before && !slot.is_restart(&new.generation))?;
-            before.staged_again()?.ok()
+            before.kept()?.ok()
         });
-        let copies: Vec<_> = copies.collect();
+        let kept: Vec<_> = kept.collect();
         let handing_over: Vec<_> = prepared.iter().filter(|new| self.hands_over(new)).collect();
         let held = (!handing_over.is_empty()).then(|| Held {
             plugins: handing_over.iter().map(|new| new.name.clone()).collect(),
@@ -217,9 +217,9 @@ impl Plugins {
         }
         self.config = config;
         let mut replaced = Vec::new();
-        for (new, copy) in prepared.into_iter().zip(copies) {
+        for (new, kept) in prepared.into_iter().zip(kept) {
             let slot = self.slots.entry(new.name).or_default();
-            replaced.extend(slot.replace(new.generation, new.keep_before, copy));
+            replaced.extend(slot.replace(new.generation, new.keep_before, kept));
             slot.file = new.file.or(slot.file.take());
         }
         self.publish(None);

@@ -62,6 +62,12 @@ impl Programs {
         Peer::start("jackfield", scratch, &self.jackfield, &["serve", "-c", "config.toml"])
     }
 
+    /// One of the servers of this program; its words are those of the command line, but for the socket.
+    pub(super) fn own(&self, name: &'static str, words: &[&str]) -> io::Result<Peer> {
+        let words: Vec<_> = [words[0], "peer.sock"].into_iter().chain(words[1..].iter().copied()).collect();
+        Peer::start(name, scratch()?, &self.own, &words)
+    }
+
     /// Puts a copy of the plugin, whose methods have a number of their own, into a plugin directory. With another
     /// `content` it is another version.
     pub(super) fn copy(&self, plugins: &Path, number: usize, content: u32) -> io::Result<()> {
@@ -80,11 +86,7 @@ impl Programs {
     /// Starts every server, and says which row belongs to which of them.
     pub(super) fn all(&self, words: &Words) -> io::Result<(Vec<Peer>, Vec<Row>)> {
         let update = || Generator::framed("device.status.update");
-        let own = |name: &'static str, words: &[&str]| {
-            let words: Vec<_> =
-                [words[0], "peer.sock"].into_iter().chain(words[1..].iter().copied()).collect();
-            Peer::start(name, scratch()?, &self.own, &words)
-        };
+        let own = |name, words: &[&str]| self.own(name, words);
         let wanted = |name: &str| {
             name == FLOOR || words.only.is_empty() || words.only.iter().any(|only| name.contains(only))
         };

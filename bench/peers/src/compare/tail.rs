@@ -1,4 +1,5 @@
-//! Latency in an open loop at half of the peak, without and with a plugin replaced every second, in turns.
+//! Latency in an open loop at parts of the peak, without and with a plugin replaced every second, and the echo loop's,
+//! in turns.
 
 use std::fmt::Write as _;
 use std::io;
@@ -20,6 +21,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Runs are at least so long: a reload each second must fall into them more than once.
 const SHORTEST: Duration = Duration::from_secs(4);
 
+/// The peak by these is what is offered.
+const PARTS: [f64; 2] = [2.0, 4.0];
+
 /// Of the runs of one kind.
 #[derive(Debug, Serialize)]
 struct Tail {
@@ -31,20 +35,29 @@ struct Tail {
     unsent: u64,
 }
 
+/// What was seen at one rate.
 #[derive(Debug, Serialize)]
 struct Tails {
-    peak_per_second: Spread,
     rate: f64,
+    /// The echo loop, which does nothing: what it has, the machine has.
+    echo: Tail,
     without: Tail,
     with: Tail,
-    reloads: u32,
     /// Of the same round.
     p99_with_by_without: Spread,
 }
 
+#[derive(Debug, Serialize)]
+struct Report {
+    peak_per_second: Spread,
+    rates: Vec<Tails>,
+    reloads: u32,
+}
+
 pub(super) fn run(words: &Words, programs: &Programs, driver: &Driver) -> io::Result<String> {
-    let host = programs.host(1, "")?;
-    let generator = Generator::framed("copy000.inline");
+    let (host, echo) = (programs.host(1, "")?, programs.own("echo", &["echo"])?);
+    let (generator, to_echo) =
+        (Generator::framed("copy000.inline"), Generator::framed("device.status.update"));
     let none = || io::Error::other("no round");
     let mut peaks = Vec::new();
     for _ in 0..words.rounds {
@@ -52,36 +65,40 @@ pub(super) fn run(words: &Words, programs: &Programs, driver: &Driver) -> io::Re
         peaks.push(driver.run(&host, &generator, LOAD, words.length())?.report.requests_per_second);
     }
     let peak = Spread::of(peaks).ok_or_else(none)?;
-    let rate = (peak.median / 2.0).floor();
     let length = words.length().max(SHORTEST);
-    let (mut without, mut with, mut reloads) = (Vec::new(), Vec::new(), 0);
-    for round in 1..=words.rounds {
-        progress(format_args!("round {round} of {}: {} requests/s", words.rounds, grouped(rate)));
-        without.push(driver.run_at(&host, &generator, LOAD, length, Some(rate))?);
-        let over = AtomicBool::new(false);
-        let (run, replaced) = thread::scope(|scope| {
-            let replacing =
-                scope.spawn(|| replace(programs, &host.directory().join("plugins"), reloads, &over));
-            let run = driver.run_at(&host, &generator, LOAD, length, Some(rate));
-            over.store(true, Ordering::Relaxed);
-            (run, replacing.join().unwrap_or_else(|_| Err(io::Error::other("the replacing thread panicked"))))
+    let (mut rates, mut reloads) = (Vec::new(), 0);
+    for part in PARTS {
+        let rate = (peak.median / part).floor();
+        let (mut idle, mut without, mut with) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 1..=words.rounds {
+            progress(format_args!("round {round} of {}: {} requests/s", words.rounds, grouped(rate)));
+            idle.push(driver.run_at(&echo, &to_echo, LOAD, length, Some(rate))?);
+            without.push(driver.run_at(&host, &generator, LOAD, length, Some(rate))?);
+            let over = AtomicBool::new(false);
+            let (run, replaced) = thread::scope(|scope| {
+                let replacing =
+                    scope.spawn(|| replace(programs, &host.directory().join("plugins"), reloads, &over));
+                let run = driver.run_at(&host, &generator, LOAD, length, Some(rate));
+                over.store(true, Ordering::Relaxed);
+                let panicked = |_| Err(io::Error::other("the replacing thread panicked"));
+                (run, replacing.join().unwrap_or_else(panicked))
+            });
+            with.push(run?);
+            reloads += replaced?;
+        }
+        let p99 = |run: &Run| run.report.latency_us.p99;
+        let by = with.iter().zip(&without).map(|(with, without)| p99(with) / p99(without));
+        rates.push(Tails {
+            rate,
+            p99_with_by_without: Spread::of(by).ok_or_else(none)?,
+            echo: tail(&idle).ok_or_else(none)?,
+            without: tail(&without).ok_or_else(none)?,
+            with: tail(&with).ok_or_else(none)?,
         });
-        with.push(run?);
-        reloads += replaced?;
     }
-    let p99 = |run: &Run| run.report.latency_us.p99;
-    let tails = Tails {
-        peak_per_second: peak,
-        rate,
-        p99_with_by_without: Spread::of(
-            with.iter().zip(&without).map(|(with, without)| p99(with) / p99(without)),
-        )
-        .ok_or_else(none)?,
-        without: tail(&without).ok_or_else(none)?,
-        with: tail(&with).ok_or_else(none)?,
-        reloads: loaded(&host.log()?, reloads)?,
-    };
-    Ok(if words.json { serde_json::to_string_pretty(&tails)? + "\n" } else { text(&tails) })
+    let reloads = loaded(&host.log()?, reloads)?;
+    let report = Report { peak_per_second: peak, rates, reloads };
+    Ok(if words.json { serde_json::to_string_pretty(&report)? + "\n" } else { text(&report) })
 }
 
 /// Puts a new version there each second until it is over; how many.
@@ -126,20 +143,28 @@ fn tail(runs: &[Run]) -> Option<Tail> {
     })
 }
 
-fn text(tails: &Tails) -> String {
+fn text(report: &Report) -> String {
+    let peak = report.peak_per_second.words(grouped);
     let mut text = format!(
-        "Peak {}; open loop at {} requests/s, {} connections.\n\n\
-         | | p50 us | p99 us | p999 us | p999 by p50 | due, not sent |\n|---|---|---|---|---|---|\n",
-        tails.peak_per_second.words(grouped),
-        grouped(tails.rate),
-        LOAD.connections
+        "Closed loop: {peak} requests/s. Open loops over {} connections; {} reloads, one a second.\n",
+        LOAD.connections, report.reloads
     );
-    let with = format!("{} reloads, one a second", tails.reloads);
-    for (name, tail) in [("no reload", &tails.without), (with.as_str(), &tails.with)] {
-        let figures = [tail.p50_us, tail.p99_us, tail.p999_us, tail.p999_by_p50];
-        let figures = figures.map(|figure| figure.words(digits)).join(" | ");
-        let _ = writeln!(text, "| {name} | {figures} | {} |", tail.unsent);
+    for tails in &report.rates {
+        let _ = write!(
+            text,
+            "\n**{} requests/s**\n\n\
+             | | p50 us | p99 us | p999 us | p999 by p50 | due, not sent |\n|---|---|---|---|---|---|\n",
+            grouped(tails.rate)
+        );
+        let rows =
+            [("echo", &tails.echo), ("jackfield", &tails.without), ("jackfield, reloads", &tails.with)];
+        for (name, tail) in rows {
+            let figures = [tail.p50_us, tail.p99_us, tail.p999_us, tail.p999_by_p50];
+            let figures = figures.map(|figure| figure.words(digits)).join(" | ");
+            let _ = writeln!(text, "| {name} | {figures} | {} |", tail.unsent);
+        }
+        let by = tails.p99_with_by_without.words(digits);
+        let _ = writeln!(text, "\np99 with reloads by p99 without: {by}");
     }
-    let _ = writeln!(text, "\np99 with reloads by p99 without: {}", tails.p99_with_by_without.words(digits));
     text
 }

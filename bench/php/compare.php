@@ -27,8 +27,11 @@ $spinning = Client::connect($peers->host, new Options(spin: 0.00005));
 $async = Client::connect($peers->host, new Options(timeout: 60.0));
 $redis = $peers->redis;
 $update = ['deviceId' => 'dev_123', 'status' => 'online'];
-// What any client in PHP costs at the least: a frame that is packed already, written, and one read that is not looked into.
+// What any client in PHP costs at the least, asleep or awake until the reply comes: a frame that is packed already, written, and one read that is not looked into.
 $bare = stream_socket_client($peers->host) ?: throw new \RuntimeException('no host');
+$looking = stream_socket_client($peers->host) ?: throw new \RuntimeException('no host');
+stream_set_blocking($looking, false);
+stream_set_read_buffer($looking, 0);
 $ready = json_encode(['id' => str_repeat('0', 36), 'method' => 'system.echo', 'params' => $update], JSON_THROW_ON_ERROR);
 $ready = pack('nCN', 0x0100, 0x01, strlen($ready)) . $ready;
 
@@ -39,6 +42,13 @@ $oneByOne = [
     'a bare loop, system.echo' => static function () use ($bare, $ready): void {
         fwrite($bare, $ready);
         fread($bare, 4096);
+    },
+    'a bare loop that never sleeps' => static function () use ($looking, $ready): void {
+        fwrite($looking, $ready);
+        do {
+            $quiet = @stream_socket_recvfrom($looking, 1, STREAM_PEEK) === false;
+        } while ($quiet);
+        fread($looking, 4096);
     },
     'call system.echo' => static fn () => $sync->call('system.echo', $update),
     'call device.status.update' => static fn () => $sync->call('device.status.update', $update),

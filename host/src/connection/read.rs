@@ -145,7 +145,9 @@ impl Connection {
     /// Whether another round would find nothing but an empty socket, as after nearly every request that comes alone. If
     /// so, this task is woken when the peer sends more.
     pub(super) fn awaits_peer(&self, cx: &mut Context<'_>) -> bool {
-        !self.read_closed
+        // Bytes that are kept may be requests for which there was no room a moment ago.
+        self.inbox.is_empty()
+            && !self.read_closed
             && !self.quota.is_used_up()
             && !self.mailbox.is_filled()
             && !self.flights.has_turn()

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::support::footprint::{assert_settles, at_rest};
 use crate::support::ledger::Ledger;
-use crate::support::peer::{HEARTBEAT, OVERLOADED, SYNC, V1_0, envelope};
+use crate::support::peer::{
+    ASYNC_REQUEST, HEARTBEAT, OVERLOADED, SYNC, V1_0, V1_1, envelope, envelope_with, frame,
+};
 use crate::support::{HostProcess, until};
 
 fn host(limits: &str) -> HostProcess {
@@ -134,6 +136,28 @@ fn a_plugin_whose_queue_is_full_refuses_and_others_do_not() {
     assert_eq!(peer.result("counts.release", &Value::Null), Value::Null);
     let ids: Vec<_> = peer.receive_all(3).iter().map(|reply| reply.id().unwrap()).collect();
     assert_eq!(ids, ["running", "first", "second"]);
+}
+
+/// Requests that came in one read with others, and for which there was no room until those were refused.
+#[test]
+fn what_waits_behind_refused_requests_is_not_forgotten() {
+    const REQUESTS: usize = 7;
+    let config = "[limits]\nin_flight_per_connection = 2\n[plugin.counts]\nthreads = 1\nqueue = 1";
+    let host = HostProcess::builder().plugin("counts").config(config).start();
+    let mut holder = host.peer();
+    holder.ask_async("running", "counts.held", &Value::Null);
+    until("it runs", || host.peer().result("counts.begun", &Value::Null) == 1);
+    holder.ask_async("queued", "counts.blocking", &json!({ "ms": 0 }));
+    until("the queue is full", || host.count("in_flight") == 2);
+    let mut peer = host.peer();
+    let ask = |id: usize| envelope_with(&id.to_string(), "counts.blocking", &json!({ "ms": 0 }));
+    let together: Vec<u8> = (0..REQUESTS).flat_map(|id| frame(V1_1, ASYNC_REQUEST, ask(id))).collect();
+    peer.send(&together);
+    for reply in peer.receive_all(REQUESTS) {
+        reply.error(OVERLOADED);
+    }
+    assert_eq!(peer.result("counts.release", &Value::Null), Value::Null);
+    holder.receive_all(2);
 }
 
 #[test]

@@ -15,6 +15,11 @@ const fn eight(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
+/// What JSON knows as white space.
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
 /// Gives the members of the object that `text` is to `each`, in their order, doubled ones too.
 ///
 /// `None`: `text` is no JSON object, or this is not the way to find out. Some members may have been given by then.
@@ -234,9 +239,7 @@ impl Scan<'_> {
             if byte > b' ' {
                 return Some(byte);
             }
-            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-                return None;
-            }
+            is_space(byte).then_some(())?;
         }
     }
 
@@ -260,7 +263,7 @@ impl Scan<'_> {
     /// Nothing but white space is left.
     fn ends(&self) -> Option<()> {
         let rest = self.bytes.get(self.at..)?;
-        rest.iter().all(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).then_some(())
+        rest.iter().copied().all(is_space).then_some(())
     }
 }
 

@@ -230,10 +230,7 @@ impl Connection {
             }
             // What was full may have room now: nothing else would wake this task for the bytes that wait.
             let has_room = was_full && self.takes_requests(&buffers.out);
-            if !moved && !has_room && !self.flights.has_turn() {
-                break None;
-            }
-            if self.awaits_peer(cx) {
+            if !moved && !has_room && !self.flights.has_turn() || self.awaits_peer(cx) {
                 break None;
             }
             rounds += 1;

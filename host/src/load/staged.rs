@@ -61,28 +61,6 @@ impl Staged {
         Ok(Self { inspection, stamp, memfd, keep_loaded: AtomicBool::new(false) })
     }
 
-    /// The content of a sealed copy as another memory file, which the dynamic loader has never seen.
-    fn copy_of(
-        memfd: BorrowedFd<'_>,
-        inspection: &Inspection,
-        stamp: Stamp,
-        keep_loaded: bool,
-    ) -> Result<Self, Refused> {
-        let mut copy = File::from(create(&file_name(&inspection.name, &inspection.hash))?);
-        let mut at = 0;
-        while at < inspection.size {
-            let left = usize::try_from(inspection.size - at).unwrap_or(usize::MAX);
-            // From an offset of its own: the other's position is shared with whoever else reads it.
-            let sent = sendfile(&copy, memfd, Some(&mut at), left).map_err(|error| no_room(&error.into()))?;
-            if sent == 0 {
-                return Err(Refused::new(Reason::Unreadable, "the copy is shorter than it was"));
-            }
-        }
-        seal(&mut copy)?;
-        let keep_loaded = AtomicBool::new(keep_loaded);
-        Ok(Self { inspection: inspection.clone(), stamp, memfd: copy.into(), keep_loaded })
-    }
-
     /// Opens the copy in this process. Its constructors run here, so [`Prober::probe`](super::Prober::probe) comes
     /// first. Blocks for about as long as the plugin's constructors do.
     ///
@@ -127,7 +105,21 @@ impl Kept {
     /// # Errors
     /// The system has no memory for it.
     pub fn staged(&self) -> Result<Staged, Refused> {
-        Staged::copy_of(self.memfd.as_fd(), &self.inspection, self.stamp, self.keep_loaded)
+        let Self { inspection, stamp, .. } = self;
+        let mut copy = File::from(create(&file_name(&inspection.name, &inspection.hash))?);
+        let mut at = 0;
+        while at < inspection.size {
+            let left = usize::try_from(inspection.size - at).unwrap_or(usize::MAX);
+            // From an offset of its own: the other's position is shared with whoever else reads it.
+            let sent =
+                sendfile(&copy, &self.memfd, Some(&mut at), left).map_err(|error| no_room(&error.into()))?;
+            if sent == 0 {
+                return Err(Refused::new(Reason::Unreadable, "the copy is shorter than it was"));
+            }
+        }
+        seal(&mut copy)?;
+        let keep_loaded = AtomicBool::new(self.keep_loaded);
+        Ok(Staged { inspection: inspection.clone(), stamp: *stamp, memfd: copy.into(), keep_loaded })
     }
 }
 

@@ -20,6 +20,9 @@ pub(crate) trait Answer: Send + Sync + 'static {
     fn close(&self, head: Option<ReplyHead>, out: &mut Vec<u8>, end: CallEnd);
 }
 
+/// Bytes that a thread's output buffer keeps for its next call, at most.
+const SCRATCH: usize = 64 * 1024;
+
 const WAITING: u8 = 0;
 const RUNNING: u8 = 1;
 const OVER: u8 = 2;
@@ -67,9 +70,6 @@ impl<A: Answer> Call<A> {
 }
 
 impl Call {
-    /// What was written for a call is kept for the next one's, if it has no more room than this.
-    const SCRATCH: usize = 64 * 1024;
-
     /// Runs an `inline` or `blocking` method to its end on this thread, and tells who asked.
     pub(crate) fn run_here(&self) {
         if self.claim() {
@@ -83,7 +83,7 @@ impl Call {
         let end = self.generation.run_direct(self.method, &self.facts, &self.params, out);
         self.answer.close(head, out, end);
         out.clear();
-        out.shrink_to(Self::SCRATCH);
+        out.shrink_to(SCRATCH);
     }
 
     /// The right to run it; `false` when it was cancelled or waited past its deadline.

@@ -7,11 +7,19 @@ use crate::support::ledger::Ledger;
 use crate::support::peer::{
     ASYNC_REQUEST, HEARTBEAT, OVERLOADED, SYNC, V1_0, V1_1, envelope, envelope_with, frame,
 };
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, Peer, until};
 
 fn host(limits: &str) -> HostProcess {
     let config = format!("[limits]\n{limits}");
     HostProcess::builder().plugin("sleeps").plugin("echoes").config(&config).start()
+}
+
+/// A connection whose call, `running`, has the one thread of `counts`.
+fn with_the_thread(host: &HostProcess) -> Peer {
+    let mut peer = host.peer();
+    peer.ask_async("running", "counts.held", &Value::Null);
+    until("it runs", || host.peer().result("counts.begun", &Value::Null) == 1);
+    peer
 }
 
 #[test]
@@ -93,7 +101,7 @@ fn what_comes_behind_a_full_connection_waits() {
 fn a_client_that_goes_while_it_is_not_read_is_noticed() {
     let host = host("in_flight_per_connection = 3");
     let mut observer = host.peer();
-    let round = |observer: &mut crate::support::Peer, wanted: u64| {
+    let round = |observer: &mut Peer, wanted: u64| {
         let mut peer = host.peer();
         for number in 0..10 {
             peer.ask_async(&number.to_string(), "sleep.deaf", &Value::Null);
@@ -118,9 +126,7 @@ fn a_client_that_goes_while_it_is_not_read_is_noticed() {
 fn a_plugin_whose_queue_is_full_refuses_and_others_do_not() {
     let config = "[plugin.counts]\nthreads = 1\nqueue = 2";
     let host = HostProcess::builder().plugin("counts").plugin("echoes").config(config).start();
-    let mut peer = host.peer();
-    peer.ask_async("running", "counts.held", &Value::Null);
-    until("it runs", || host.peer().result("counts.begun", &Value::Null) == 1);
+    let mut peer = with_the_thread(&host);
     for id in ["first", "second"] {
         peer.ask_async(id, "counts.blocking", &json!({ "ms": 0 }));
     }
@@ -144,9 +150,7 @@ fn what_waits_behind_refused_requests_is_not_forgotten() {
     const REQUESTS: usize = 7;
     let config = "[limits]\nin_flight_per_connection = 2\n[plugin.counts]\nthreads = 1\nqueue = 1";
     let host = HostProcess::builder().plugin("counts").config(config).start();
-    let mut holder = host.peer();
-    holder.ask_async("running", "counts.held", &Value::Null);
-    until("it runs", || host.peer().result("counts.begun", &Value::Null) == 1);
+    let mut holder = with_the_thread(&host);
     holder.ask_async("queued", "counts.blocking", &json!({ "ms": 0 }));
     until("the queue is full", || host.count("in_flight") == 2);
     let mut peer = host.peer();
@@ -165,9 +169,7 @@ fn what_was_given_up_in_a_full_queue_makes_room() {
     let plugin = "[plugin.counts]\nthreads = 1\nspare_threads = 0\nqueue = 2\nbreaker = { failures = 0 }";
     let config = format!("{plugin}\n[timeouts]\nrequest = \"200ms\"");
     let host = HostProcess::builder().plugin("counts").config(&config).start();
-    let mut peer = host.peer();
-    peer.ask_async("running", "counts.held", &Value::Null);
-    until("it runs", || host.peer().result("counts.begun", &Value::Null) == 1);
+    let mut peer = with_the_thread(&host);
     peer.ask_async("first", "counts.blocking", &json!({ "ms": 0 }));
     peer.ask_async("second", "counts.blocking", &json!({ "ms": 0 }));
     peer.receive_all(3);

@@ -86,7 +86,6 @@ impl Programs {
     /// Starts every server, and says which row belongs to which of them.
     pub(super) fn all(&self, words: &Words) -> io::Result<(Vec<Peer>, Vec<Row>)> {
         let update = || Generator::framed("device.status.update");
-        let own = |name, words: &[&str]| self.own(name, words);
         let wanted = |name: &str| {
             name == FLOOR || words.only.is_empty() || words.only.iter().any(|only| name.contains(only))
         };
@@ -99,10 +98,10 @@ impl Programs {
             }
             Ok::<_, io::Error>(())
         };
-        add("echo", update(), &|| own("echo", &["echo"]))?;
-        add("echo, spins 50 us", update(), &|| own("echo, spins 50 us", &["echo", "--spin-us", "50"]))?;
-        add(FLOOR, update(), &|| own(FLOOR, &["floor"]))?;
-        add("floor, multi-thread", update(), &|| own("floor, multi-thread", &["floor", "--multi"]))?;
+        add("echo", update(), &|| self.own("echo", &["echo"]))?;
+        add("echo, spins 50 us", update(), &|| self.own("echo, spins 50 us", &["echo", "--spin-us", "50"]))?;
+        add(FLOOR, update(), &|| self.own(FLOOR, &["floor"]))?;
+        add("floor, multi-thread", update(), &|| self.own("floor, multi-thread", &["floor", "--multi"]))?;
         add("jackfield, inline", update(), &|| self.host(1, ""))?;
         add("jackfield, inline, spin off", update(), &|| self.host(1, "[io]\nspin = \"0us\"\n"))?;
         add("jackfield, async", Generator::framed("copy000.async"), &|| self.host(1, ""))?;
@@ -115,8 +114,8 @@ impl Programs {
         }) {
             progress(format_args!("skipped: {error}"));
         }
-        add("tarpc", Generator::Own("tarpc"), &|| own("tarpc", &["tarpc"]))?;
-        add("tonic", Generator::Own("tonic"), &|| own("tonic", &["tonic"]))?;
+        add("tarpc", Generator::Own("tarpc"), &|| self.own("tarpc", &["tarpc"]))?;
+        add("tonic", Generator::Own("tonic"), &|| self.own("tonic", &["tonic"]))?;
         match &self.go {
             Some(go) => add("go", update(), &|| Peer::start("go", scratch()?, go, &["peer.sock"]))?,
             None => progress(format_args!("skipped: go: no server was built")),

@@ -69,10 +69,10 @@ pub(super) fn run(words: &Words, programs: &Programs, driver: &Driver) -> io::Re
     let (mut rates, mut reloads) = (Vec::new(), 0);
     for part in PARTS {
         let rate = (peak.median / part).floor();
-        let (mut idle, mut without, mut with) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut echoed, mut without, mut with) = (Vec::new(), Vec::new(), Vec::new());
         for round in 1..=words.rounds {
             progress(format_args!("round {round} of {}: {} requests/s", words.rounds, grouped(rate)));
-            idle.push(driver.run_at(&echo, &to_echo, LOAD, length, Some(rate))?);
+            echoed.push(driver.run_at(&echo, &to_echo, LOAD, length, Some(rate))?);
             without.push(driver.run_at(&host, &generator, LOAD, length, Some(rate))?);
             let over = AtomicBool::new(false);
             let (run, replaced) = thread::scope(|scope| {
@@ -91,7 +91,7 @@ pub(super) fn run(words: &Words, programs: &Programs, driver: &Driver) -> io::Re
         rates.push(Tails {
             rate,
             p99_with_by_without: Spread::of(by).ok_or_else(none)?,
-            echo: tail(&idle).ok_or_else(none)?,
+            echo: tail(&echoed).ok_or_else(none)?,
             without: tail(&without).ok_or_else(none)?,
             with: tail(&with).ok_or_else(none)?,
         });

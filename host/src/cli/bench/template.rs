@@ -47,15 +47,9 @@ impl Template {
         // Async requests came with 1.1; everything else is understood by a 1.0 host too.
         let (version, kind) =
             if is_async { (Version::V1_1, Kind::AsyncRequest) } else { (Version::V1_0, Kind::Sync) };
+        let (id, params) = (Some(r#""0000000000000000""#), params.map(Json::from));
         let mut bytes = Vec::new();
-        write_request(
-            &mut bytes,
-            version,
-            kind,
-            Some(r#""0000000000000000""#),
-            method,
-            params.map(Json::from),
-        )?;
+        write_request(&mut bytes, version, kind, id, method, params)?;
         Ok(Self { bytes, kind })
     }
 

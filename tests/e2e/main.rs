@@ -21,6 +21,7 @@ mod embedded;
 mod envelope;
 mod examples;
 mod flow;
+mod frozen;
 mod hardening;
 mod lifecycle;
 mod limits;

@@ -1,0 +1,122 @@
+//! Compatibility of the plugin API: a plugin that was built once, with the first API of the series 0.1, still works.
+//!
+//! `tests/frozen/README.md` says how the file was built. Each test runs with that file on x86_64, and on every machine
+//! with the same source built with today's API.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::build::{artifacts, root};
+use crate::support::host::install;
+use crate::support::peer::{DEADLINE_EXCEEDED, PLUGIN_PANICKED};
+use crate::support::{HostProcess, Peer};
+
+const CONFIG: &str = "[plugins]\nwatch = false\n[plugin.frozen.settings]\ngreeting = \"hello\"";
+
+/// The file that was built in the past, on machines that can load it.
+fn frozen_file() -> Option<PathBuf> {
+    if cfg!(target_arch = "x86_64") {
+        Some(root().join("tests/frozen/libfrozen-api-0.1.so"))
+    } else {
+        eprintln!("skipped: the frozen plugin is for x86_64, and this machine is {}", std::env::consts::ARCH);
+        None
+    }
+}
+
+/// The same source, built with today's API.
+fn rebuilt_file() -> PathBuf {
+    artifacts().library("frozen").to_owned()
+}
+
+fn host_with(file: &Path) -> HostProcess {
+    let builder = HostProcess::builder().plugin("echoes").config(CONFIG);
+    install(file, &builder.directory().join("plugins/libfrozen.so"));
+    builder.start()
+}
+
+fn answers_every_kind_of_call(file: &Path) {
+    let mut host = host_with(file);
+    let mut peer = host.peer();
+
+    assert_eq!(peer.result("frozen.add", &json!(2)), 2);
+    assert_eq!(peer.result("frozen.add", &json!(40)), 42);
+    assert_eq!(peer.result("frozen.greet", &json!("Ada")), "hello, Ada");
+
+    let error = peer.call("frozen.greet", &json!("")).error(1001);
+    assert_eq!((&error["message"], &error["data"]), (&json!("an empty name"), &json!({ "name": "" })));
+
+    peer.ask_async("id-7", "frozen.describe", &Value::Null);
+    let described = peer.receive().result();
+    assert_eq!((&described["id"], &described["cancelled"]), (&json!("id-7"), &json!(false)));
+    assert!(described["remainingMs"].as_u64().is_some_and(|ms| ms > 0), "{described}");
+    let line = host.wait_for_log("the frozen plugin was called");
+    assert!(line.contains("WARN") && line.contains("plugin=\"frozen\""), "{line}");
+
+    for forward in ["frozen.forward", "frozen.forward_async"] {
+        let wanted = json!({ "method": "fixture.echo", "params": { "from": forward } });
+        assert_eq!(peer.result(forward, &wanted), json!({ "from": forward }));
+    }
+
+    peer.call("frozen.panic", &json!("on purpose")).error(PLUGIN_PANICKED);
+    assert_eq!(peer.result("frozen.add", &json!(0)), 42, "a panic keeps the instance");
+    drop(peer);
+
+    host.terminate();
+    assert!(host.log_contains("the frozen plugin starts") && host.log_contains("the frozen plugin stops"));
+}
+
+fn is_cancelled_at_its_deadline(file: &Path) {
+    let config = format!(
+        "{CONFIG}\n[[route]]\nmethod = \"frozen.forward_async\"\nplugin = \"frozen\"\ntimeout = \"50ms\""
+    );
+    let builder = HostProcess::builder().plugin("sleeps").config(&config);
+    install(file, &builder.directory().join("plugins/libfrozen.so"));
+    let host = builder.start();
+    let mut peer = host.peer();
+
+    let wanted = json!({ "method": "sleep.async", "params": { "ms": 60_000 } });
+    peer.ask_async("late", "frozen.forward_async", &wanted);
+    peer.receive().error(DEADLINE_EXCEEDED);
+    peer.assert_usable();
+}
+
+#[test]
+fn a_plugin_built_with_the_first_api_answers_every_kind_of_call() {
+    if let Some(file) = frozen_file() {
+        answers_every_kind_of_call(&file);
+    }
+}
+
+#[test]
+fn a_plugin_built_with_the_first_api_is_cancelled_at_its_deadline() {
+    if let Some(file) = frozen_file() {
+        is_cancelled_at_its_deadline(&file);
+    }
+}
+
+#[test]
+fn source_written_for_the_first_api_compiles_and_answers_every_kind_of_call() {
+    answers_every_kind_of_call(&rebuilt_file());
+}
+
+#[test]
+fn state_crosses_between_the_first_api_and_todays_in_both_directions() {
+    let Some(frozen) = frozen_file() else { return };
+    let host = host_with(&frozen);
+    let mut peer = host.peer();
+    let mut operator = Peer::connect(&host.path("run/jackfield-admin.sock"));
+    let mut expected = 0;
+
+    for (file, api) in [(rebuilt_file(), "today's"), (frozen.clone(), "the first")] {
+        peer.result("frozen.add", &json!(21));
+        expected += 21;
+        let staged = host.path("plugins/.next");
+        install(&file, &staged);
+        std::fs::rename(&staged, host.path("plugins/libfrozen.so")).expect("the file is replaced");
+
+        operator.result("admin.plugin.reload", &json!({ "name": "frozen" }));
+
+        assert_eq!(peer.result("frozen.add", &json!(0)), expected, "after the reload to {api} API");
+    }
+}

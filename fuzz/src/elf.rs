@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use jackfield::load::{ContentHash, inspect};
+use jackfield::loader::{ContentHash, inspect};
 
 thread_local! {
     /// The file that is rewritten for each input, in memory where there is such a place.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use jackfield::config::{Config, Listener, Pattern, Plugins, Route};
+use jackfield::config::{Config, Listener, Pattern, PluginsConfig, Route};
 use jackfield::{Builder, Context, Error, Methods};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     slow.timeout = Some(Duration::from_secs(2));
     let config = Config {
         listeners: vec![Listener::at(socket)],
-        plugins: Plugins { directory: plugins.clone(), ..Plugins::default() },
+        plugins: PluginsConfig { directory: plugins.clone(), ..PluginsConfig::default() },
         routes: vec![slow],
         ..Config::default()
     };

@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
-use crate::timer::Timer;
+use crate::timer::KernelTimer;
 
 /// How coarse the timer is: what is due within one tick fires together, at its end.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
@@ -69,7 +69,7 @@ pub(crate) fn nanoseconds(length: Duration) -> u64 {
 
 /// The wake-ups of one I/O thread.
 #[derive(Clone, Default)]
-pub(crate) struct Wakes(Rc<Inner>);
+pub(crate) struct TimerQueue(Rc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -77,12 +77,12 @@ struct Inner {
     earlier: Notify,
 }
 
-impl Wakes {
+impl TimerQueue {
     /// Wakes whatever is due, for ever, by this timer.
     ///
     /// # Errors
     /// The timer cannot be set or waited for; nothing is woken any more.
-    pub(crate) async fn run(self, timer: Timer) -> io::Result<()> {
+    pub(crate) async fn run(self, timer: KernelTimer) -> io::Result<()> {
         let timer = timer.watch()?;
         loop {
             let first = self.0.due.borrow().first_key_value().map(|(&(tick, _), _)| tick);
@@ -109,15 +109,15 @@ impl Wakes {
 }
 
 /// One connection's place among the wake-ups of its thread; gone with it.
-pub(crate) struct Alarm {
-    wakes: Wakes,
+pub(crate) struct TimerEntry {
+    wakes: TimerQueue,
     owner: u64,
     armed: Option<u64>,
 }
 
-impl Alarm {
+impl TimerEntry {
     /// `owner` must be unique on the thread.
-    pub(crate) fn new(wakes: &Wakes, owner: u64) -> Self {
+    pub(crate) fn new(wakes: &TimerQueue, owner: u64) -> Self {
         Self { wakes: wakes.clone(), owner, armed: None }
     }
 
@@ -151,7 +151,7 @@ impl Alarm {
     }
 }
 
-impl Drop for Alarm {
+impl Drop for TimerEntry {
     fn drop(&mut self) {
         self.clear();
     }

@@ -8,35 +8,35 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::dispatch::Dispatcher;
-use crate::output::Captured;
+use crate::output::OutputCapture;
 use crate::reload::Reloader;
-use crate::server::{Ending, Endpoint, Server, Sockets};
+use crate::routing::Dispatcher;
+use crate::server::{HttpEndpoint, ListeningSockets, Server, ShutdownStage};
 
 /// How long the plugins may take to stop once no request is left.
 pub(crate) const RETIRE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What the thread is to serve, once it is there.
-pub(crate) struct Serving {
+pub(crate) struct ServeParts {
     pub(crate) server: Server,
-    pub(crate) sockets: Sockets,
+    pub(crate) sockets: ListeningSockets,
     pub(crate) reloader: Reloader,
-    pub(crate) captured: Option<Captured>,
-    pub(crate) ending: watch::Receiver<Ending>,
+    pub(crate) captured: Option<OutputCapture>,
+    pub(crate) ending: watch::Receiver<ShutdownStage>,
     /// Told when all of it has ended.
     pub(crate) done: oneshot::Sender<io::Result<()>>,
 }
 
 /// The thread while the host starts. Dropped, it ends: the host did not start.
-pub(crate) struct Control {
-    begins: Option<oneshot::Sender<Serving>>,
+pub(crate) struct ControlThread {
+    begins: Option<oneshot::Sender<ServeParts>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Control {
+impl ControlThread {
     /// Starts the thread, and the endpoint on it: plugins may take long to start, and who asks is told so.
-    pub(crate) fn start(endpoint: Option<Endpoint>, dispatcher: Arc<Dispatcher>) -> io::Result<Self> {
-        let runtime = Runtime::new()?;
+    pub(crate) fn start(endpoint: Option<HttpEndpoint>, dispatcher: Arc<Dispatcher>) -> io::Result<Self> {
+        let runtime = RuntimeGuard::new()?;
         let (begins, begun) = oneshot::channel();
         let thread =
             Builder::new().name("control".into()).spawn(move || run(runtime, endpoint, dispatcher, begun))?;
@@ -44,7 +44,7 @@ impl Control {
     }
 
     /// The host has started: the thread serves it to its end.
-    pub(crate) fn serve(mut self, serving: Serving) {
+    pub(crate) fn serve(mut self, serving: ServeParts) {
         self.thread = None;
         if let Some(begins) = self.begins.take() {
             // The thread waits for nothing else.
@@ -53,7 +53,7 @@ impl Control {
     }
 }
 
-impl Drop for Control {
+impl Drop for ControlThread {
     fn drop(&mut self) {
         self.begins = None;
         if let Some(thread) = self.thread.take() {
@@ -64,17 +64,17 @@ impl Drop for Control {
 }
 
 fn run(
-    runtime: Runtime,
-    endpoint: Option<Endpoint>,
+    runtime: RuntimeGuard,
+    endpoint: Option<HttpEndpoint>,
     dispatcher: Arc<Dispatcher>,
-    begun: oneshot::Receiver<Serving>,
+    begun: oneshot::Receiver<ServeParts>,
 ) {
     let (watched, recorder) = (Arc::clone(&dispatcher), Arc::clone(&dispatcher.recorder));
     let served = runtime.block_on(async move {
         if let Some(endpoint) = endpoint {
             tokio::spawn(endpoint.serve(watched));
         }
-        let Serving { server, sockets, reloader, captured, ending, done } = begun.await.ok()?;
+        let ServeParts { server, sockets, reloader, captured, ending, done } = begun.await.ok()?;
         Some((server.run(sockets, ending).await, reloader, captured, done))
     });
     drop(runtime);
@@ -91,9 +91,9 @@ fn run(
 
 /// The thread's runtime. Dropped, it waits for nothing, so that a start that fails may be one of an async program:
 /// tokio's own would panic there.
-struct Runtime(Option<tokio::runtime::Runtime>);
+struct RuntimeGuard(Option<tokio::runtime::Runtime>);
 
-impl Runtime {
+impl RuntimeGuard {
     fn new() -> io::Result<Self> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map(|runtime| Self(Some(runtime)))
     }
@@ -103,7 +103,7 @@ impl Runtime {
     }
 }
 
-impl Drop for Runtime {
+impl Drop for RuntimeGuard {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();

@@ -11,15 +11,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
-use crate::control::{Control, RETIRE_LIMIT, Serving};
-use crate::dispatch::{Dispatcher, Rules, Table};
-use crate::load::{Entry, Prober};
+use crate::control::{ControlThread, RETIRE_LIMIT, ServeParts};
+use crate::crash_record::CrashRecord;
+use crate::loader::{ProbeEntry, Prober};
 use crate::log::Logging;
-use crate::output::Captured;
-use crate::plugin::{Calls, LocalPlugin, Nursery, System, Told};
-use crate::recorder::Recorder;
-use crate::reload::{ADMIN, Admin, Order, Orders, Plugins, ReloadAsked, Reloader};
-use crate::server::{BindError, Claims, Ending, Endpoint, Inherited, Pulse, Server};
+use crate::output::OutputCapture;
+use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin};
+use crate::reload::{ADMIN, AdminPlugin, CommandSender, PluginOwner, ReloadCommand, ReloadRequest, Reloader};
+use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
+use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, ShutdownStage, SocketClaims};
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +39,10 @@ pub enum StartError {
 pub struct Builder {
     config: Config,
     prober: Prober,
-    locals: Vec<LocalPlugin>,
+    locals: Vec<BuiltInPlugin>,
     names: BTreeSet<String>,
     inherited: Inherited,
-    reloads: Option<UnboundedSender<ReloadAsked>>,
+    reloads: Option<UnboundedSender<ReloadRequest>>,
     captures_output: bool,
 }
 
@@ -50,7 +50,7 @@ impl Builder {
     /// A host of `config`. `entry` shows that the program called [`enter`](crate::enter) first: plugins are opened
     /// in a process of their own before this one, and that process is this program, started once more.
     #[must_use]
-    pub fn new(config: Config, entry: &Entry) -> Self {
+    pub fn new(config: Config, entry: &ProbeEntry) -> Self {
         let prober = Prober::this_program(entry);
         let (locals, names, inherited) = (Vec::new(), BTreeSet::new(), Inherited::default());
         Self { config, prober, locals, names, inherited, reloads: None, captures_output: false }
@@ -67,10 +67,10 @@ impl Builder {
         state: S,
         methods: Methods<S>,
     ) -> Result<Self, StartError> {
-        if name == System::NAME || name == ADMIN || !self.names.insert(name.to_owned()) {
+        if name == SystemPlugin::NAME || name == ADMIN || !self.names.insert(name.to_owned()) {
             return Err(StartError::Name(name.to_owned()));
         }
-        self.locals.push(LocalPlugin::new(name, state, methods));
+        self.locals.push(BuiltInPlugin::new(name, state, methods));
         Ok(self)
     }
 
@@ -107,31 +107,36 @@ impl Builder {
     /// A socket that cannot be bound, or threads that cannot be had; nothing is left behind.
     pub fn start(self) -> Result<Host, StartError> {
         let Self { config, prober, locals, inherited, reloads, captures_output, .. } = self;
-        let claims = Claims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let recorder = Recorder::open(&config.plugins.deaths)?;
-        let dispatcher = Dispatcher::new(Rules::of(&config), Arc::clone(&recorder));
+        let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
+        let recorder = CrashRecord::open(&config.plugins.deaths)?;
+        let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&recorder));
         dispatcher.doors.set(&config.listeners);
         // Before any code of a plugin's runs, and to the end of the last.
-        let captured = captures_output.then(|| Captured::begin(&recorder, Arc::clone(&dispatcher.metrics)));
+        let captured =
+            captures_output.then(|| OutputCapture::begin(&recorder, Arc::clone(&dispatcher.metrics)));
         let captured = captured.and_then(|captured| {
             let not = |error| tracing::error!(%error, "what plugins write to stdout and stderr stays out of the log");
             captured.map_err(not).ok()
         });
-        let calls: Weak<dyn Calls> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Calls>));
-        let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
-        let endpoint = config.metrics.listen.as_ref().map(Endpoint::bind).transpose()?;
-        let control = Control::start(endpoint, Arc::clone(&dispatcher))?;
+        let calls: Weak<dyn NestedCaller> =
+            Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn NestedCaller>));
+        let told: Weak<dyn HostInfo> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn HostInfo>));
+        let endpoint = config.metrics.listen.as_ref().map(HttpEndpoint::bind).transpose()?;
+        let control = ControlThread::start(endpoint, Arc::clone(&dispatcher))?;
         let server = Server::start(config.io.threads, &dispatcher)?;
-        let (orders, received) = Orders::channel();
-        let nursery = Nursery::new(calls, Arc::clone(&recorder));
-        let mut plugins = Plugins::new(config, prober, nursery, &dispatcher, &orders, server.turnover());
-        let system = plugins.add_local(System::plugin(told))?;
-        let admin = plugins.add_local(Admin::plugin(orders.clone(), Arc::downgrade(&dispatcher), reloads))?;
+        let (orders, received) = CommandSender::channel();
+        let nursery = GenerationFactory::new(calls, Arc::clone(&recorder));
+        let mut plugins = PluginOwner::new(config, prober, nursery, &dispatcher, &orders, server.turnover());
+        let system = plugins.add_local(SystemPlugin::plugin(told))?;
+        let admin =
+            plugins.add_local(AdminPlugin::plugin(orders.clone(), Arc::downgrade(&dispatcher), reloads))?;
         for local in locals {
             plugins.add_local(local)?;
         }
         plugins.load_all();
-        dispatcher.admin.store(Arc::new(Table::of_own(vec![system, admin], &dispatcher.metrics.names)));
+        dispatcher
+            .admin
+            .store(Arc::new(RoutingTable::of_own(vec![system, admin], &dispatcher.metrics.names)));
         let sockets = match claims.bind() {
             Ok(sockets) => sockets,
             Err(error) => {
@@ -141,11 +146,11 @@ impl Builder {
             }
         };
         let pulse = server.pulse(&sockets);
-        let told: Weak<dyn Told> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn Told>));
+        let told: Weak<dyn HostInfo> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn HostInfo>));
         let reloader = Reloader::start(plugins, received)?;
-        let (ending, watched) = watch::channel(Ending::Serve);
+        let (ending, watched) = watch::channel(ShutdownStage::Serve);
         let (done, ended) = oneshot::channel();
-        control.serve(Serving { server, sockets, reloader, captured, ending: watched, done });
+        control.serve(ServeParts { server, sockets, reloader, captured, ending: watched, done });
         Ok(Host { ending, ended, orders, pulse: Arc::new(pulse), told })
     }
 
@@ -162,11 +167,11 @@ impl Builder {
 }
 
 /// What operators ask of the program around the host.
-pub struct Reloads(UnboundedReceiver<ReloadAsked>);
+pub struct Reloads(UnboundedReceiver<ReloadRequest>);
 
 impl Reloads {
     /// Ready when somebody asks for the configuration to be read anew; never once the host has ended.
-    pub async fn next(&mut self) -> ReloadAsked {
+    pub async fn next(&mut self) -> ReloadRequest {
         match self.0.recv().await {
             Some(asked) => asked,
             None => std::future::pending().await,
@@ -189,10 +194,10 @@ pub struct Status {
 
 /// A host that serves. Dropped, it drains by itself.
 pub struct Host {
-    orders: Orders,
-    pulse: Arc<Pulse>,
-    told: Weak<dyn Told>,
-    ending: watch::Sender<Ending>,
+    orders: CommandSender,
+    pulse: Arc<HealthCheck>,
+    told: Weak<dyn HostInfo>,
+    ending: watch::Sender<ShutdownStage>,
     ended: oneshot::Receiver<io::Result<()>>,
 }
 
@@ -210,24 +215,24 @@ impl Host {
     /// As the first half of [`Host::stop`]: returns at once.
     pub fn begin_stop(&self) {
         self.ending.send_if_modified(|ending| {
-            std::mem::replace(ending, (*ending).max(Ending::Drain)) == Ending::Serve
+            std::mem::replace(ending, (*ending).max(ShutdownStage::Drain)) == ShutdownStage::Serve
         });
     }
 
     /// Looks at the whole plugin directory now, and tries again what was refused. Returns at once.
     pub fn look(&self) {
-        self.orders.send(Order::LookAtAll(None));
+        self.orders.send(ReloadCommand::LookAtAll(None));
     }
 
     /// As [`Host::look`]: ready when what was found is done, and what can be loaded serves.
     pub async fn look_through(&self) {
         // No answer: the host ends.
-        let _ = self.orders.ask(|done| Order::LookAtAll(Some(done))).await;
+        let _ = self.orders.ask(|done| ReloadCommand::LookAtAll(Some(done))).await;
     }
 
     /// A way to find out, from another thread, whether the host answers.
     #[must_use]
-    pub fn pulse(&self) -> Arc<Pulse> {
+    pub fn pulse(&self) -> Arc<HealthCheck> {
         Arc::clone(&self.pulse)
     }
 
@@ -260,13 +265,13 @@ impl Host {
         &self,
         config: Config,
     ) -> impl Future<Output = Result<(), Vec<String>>> + Send + use<> {
-        let answer = self.orders.ask(|reply| Order::Configure(Arc::new(config), reply));
+        let answer = self.orders.ask(|reply| ReloadCommand::Configure(Arc::new(config), reply));
         async move { answer.await.unwrap_or_else(|_| Err(vec!["the host ends".to_owned()])) }
     }
 
     /// Ends at once: what is in flight is answered DEADLINE_EXCEEDED, its time being over.
     pub fn cut(&self) {
-        self.ending.send_replace(Ending::Cut);
+        self.ending.send_replace(ShutdownStage::Cut);
     }
 
     /// Ready when the host has ended.

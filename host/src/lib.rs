@@ -20,28 +20,28 @@
 //! Imports run one way: `host → control → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`,
 //! `config`, `clock`, `limits`, `metrics`, `log`, `output` and `recorder` are leaves.
 
-pub mod ask;
+pub mod blocking_request;
 mod clock;
 pub mod config;
 mod connection;
 mod control;
-mod dispatch;
+mod crash_record;
 mod failpoint;
 mod host;
 mod limits;
-pub mod load;
+pub mod loader;
 pub mod log;
 mod metrics;
 mod output;
 mod plugin;
-mod recorder;
 mod reload;
+mod routing;
 mod server;
 mod timer;
 
+pub use crash_record::quarantined;
 pub use host::{Builder, Host, Reloads, StartError, Status};
 pub use jackfield_plugin_api::{Context, Error, Methods};
-pub use load::{Entry, enter};
-pub use recorder::left_out;
-pub use reload::ReloadAsked;
-pub use server::{BindError, Faint, InheritError, Inherited, Pulse};
+pub use loader::{ProbeEntry, enter};
+pub use reload::ReloadRequest;
+pub use server::{BindError, HealthCheck, HealthCheckError, InheritError, Inherited};

@@ -46,12 +46,12 @@ impl Drop for Permit {
 
 /// Bytes buffered by all connections together.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct BufferBudget {
     held: AtomicU64,
     most: AtomicU64,
 }
 
-impl Budget {
+impl BufferBudget {
     pub(crate) fn new(most: u64) -> Arc<Self> {
         Arc::new(Self { held: AtomicU64::new(0), most: AtomicU64::new(most) })
     }
@@ -79,8 +79,8 @@ impl Budget {
 
 /// One holder's part of the budget, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
-    budget: Arc<Budget>,
+pub(crate) struct BudgetShare {
+    budget: Arc<BufferBudget>,
     held: u64,
 }
 
@@ -88,8 +88,8 @@ pub(crate) struct Share {
 /// touches the shared counter.
 const STEP: u64 = 16 * 1024;
 
-impl Share {
-    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
+impl BudgetShare {
+    pub(crate) fn new(budget: &Arc<BufferBudget>) -> Self {
         Self { budget: Arc::clone(budget), held: 0 }
     }
 
@@ -120,7 +120,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         self.set(0);
     }
@@ -143,12 +143,12 @@ mod tests {
 
     #[test]
     fn a_share_is_given_back_and_bounded() {
-        let budget = Budget::new(4 * STEP);
-        let mut one = Share::new(&budget);
+        let budget = BufferBudget::new(4 * STEP);
+        let mut one = BudgetShare::new(&budget);
         assert!(one.grow(STEP - 1));
         assert_eq!(budget.held(), 0, "the first step is free");
         assert!(one.grow(3 * STEP));
-        let mut other = Share::new(&budget);
+        let mut other = BudgetShare::new(&budget);
         assert!(!other.grow(2 * STEP));
         other.set(2 * STEP);
         assert!(budget.is_spent());

@@ -9,7 +9,7 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     // First: this program may have been started to try a plugin out, and then becomes that and nothing else.
     let entry = jackfield::enter();
-    let words = cli::Words::parse();
+    let words = cli::Cli::parse();
     match words.command.unwrap_or(cli::Command::Serve) {
         cli::Command::Serve => cli::serve(words.config.as_deref(), &entry),
         cli::Command::Dev => cli::dev(words.config.as_deref(), &entry),

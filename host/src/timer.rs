@@ -15,9 +15,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Not registered with a runtime yet: that is done on the thread that waits.
-pub(crate) struct Timer(OwnedFd);
+pub(crate) struct KernelTimer(OwnedFd);
 
-impl Timer {
+impl KernelTimer {
     /// # Errors
     /// There is no descriptor or no memory to be had.
     pub(crate) fn new() -> io::Result<Self> {
@@ -31,15 +31,15 @@ impl Timer {
         deprecated,
         reason = "unsound only for types that lie about their descriptor; the other way is unsafe"
     )]
-    pub(crate) fn watch(self) -> io::Result<Watched> {
-        AsyncFd::with_interest(self.0, Interest::READABLE).map(Watched)
+    pub(crate) fn watch(self) -> io::Result<RegisteredTimer> {
+        AsyncFd::with_interest(self.0, Interest::READABLE).map(RegisteredTimer)
     }
 }
 
 /// A timer, set or not.
-pub(crate) struct Watched(AsyncFd<OwnedFd>);
+pub(crate) struct RegisteredTimer(AsyncFd<OwnedFd>);
 
-impl Watched {
+impl RegisteredTimer {
     /// Has it fire once after this time, and not at the time that was set before. `None`: not at all.
     pub(crate) fn set(&self, after: Option<Duration>) -> io::Result<()> {
         let never = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -71,7 +71,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_fires_once_at_the_time_that_was_set_last() {
-        let timer = Timer::new().unwrap().watch().unwrap();
+        let timer = KernelTimer::new().unwrap().watch().unwrap();
         let hour = Some(Duration::from_secs(3600));
         timer.set(hour).unwrap();
         timer.set(Some(Duration::ZERO)).unwrap();

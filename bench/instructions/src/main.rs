@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(entry: &jackfield::Entry, file: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+fn run(entry: &jackfield::ProbeEntry, file: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::load(file)?;
     jackfield::log::start(&config.log)?;
     let methods = Methods::new().inline("device.status.update", update);

@@ -6,12 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use jackfield::load::plugin_name;
+use jackfield::loader::plugin_name;
 use serde_json::Value;
 
 /// A plugin's library, as cargo made it.
 #[derive(Debug)]
-pub(super) struct Built {
+pub(super) struct BuiltPlugin {
     /// The plugin's name.
     pub(super) name: String,
     file: PathBuf,
@@ -42,7 +42,7 @@ pub(super) fn crates_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Builds a crate; cargo shows its progress and what is wrong on stderr.
-pub(super) fn build(source: &Path) -> Result<Vec<Built>, BuildError> {
+pub(super) fn build(source: &Path) -> Result<Vec<BuiltPlugin>, BuildError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--lib", "--message-format=json-render-diagnostics", "--manifest-path"])
@@ -64,20 +64,20 @@ pub(super) fn build(source: &Path) -> Result<Vec<Built>, BuildError> {
     if built.is_empty() { Err(BuildError::NoLibrary) } else { Ok(built) }
 }
 
-fn libraries_of(message: &Value) -> Vec<Built> {
+fn libraries_of(message: &Value) -> Vec<BuiltPlugin> {
     let files = message["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let built = files.filter_map(|file| {
         let file = PathBuf::from(file);
         let name = plugin_name(file.file_name()?)?;
-        Some(Built { name, file })
+        Some(BuiltPlugin { name, file })
     });
     built.collect()
 }
 
 /// Copies libraries into the plugin directory, each under a name of its own first and then renamed, so that a host
 /// never sees half a file.
-pub(super) fn install(libraries: &[Built], directory: &Path) -> Result<Vec<Built>, BuildError> {
-    let installed = libraries.iter().map(|Built { name, file }| {
+pub(super) fn install(libraries: &[BuiltPlugin], directory: &Path) -> Result<Vec<BuiltPlugin>, BuildError> {
+    let installed = libraries.iter().map(|BuiltPlugin { name, file }| {
         let failed = |error| BuildError::Install(file.clone(), error);
         let usual = directory.join(format!("lib{name}.so"));
         // The name under which it is there already, if it is: two files of one plugin would be one too many.
@@ -86,7 +86,7 @@ pub(super) fn install(libraries: &[Built], directory: &Path) -> Result<Vec<Built
         fs::copy(file, &new).map_err(failed)?;
         fs::set_permissions(&new, Permissions::from_mode(0o644)).map_err(failed)?;
         fs::rename(&new, &place).map_err(failed)?;
-        Ok(Built { name: name.clone(), file: place })
+        Ok(BuiltPlugin { name: name.clone(), file: place })
     });
     installed.collect()
 }

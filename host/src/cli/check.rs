@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use jackfield::config::{Config, Pattern, RESERVED};
-use jackfield::load::{Directory, Inspection, Reason, Refused};
+use jackfield::loader::{Inspection, LoadError, LoadErrorReason, PluginDirectory};
 
 use super::{CONFIGURATION, failed, fault, load};
 
@@ -34,10 +34,10 @@ pub(crate) fn check(file: Option<&Path>) -> ExitCode {
 fn read_plugins(config: &Config) -> (BTreeMap<String, Inspection>, Vec<String>) {
     let path = &config.plugins.directory;
     let mut found = Found::default();
-    let listed = Directory::open(path).and_then(|directory| Ok((directory.list()?, directory)));
+    let listed = PluginDirectory::open(path).and_then(|directory| Ok((directory.list()?, directory)));
     let (files, directory) = match listed {
         Ok(listed) => listed,
-        Err(refused) if refused.reason == Reason::NotFound => {
+        Err(refused) if refused.reason == LoadErrorReason::NotFound => {
             eprintln!("{}: there is no such directory; no plugin will be loaded", path.display());
             return (found.plugins, Vec::new());
         }
@@ -61,16 +61,16 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, inspection: Inspection) -> Result<(), Refused> {
+    fn add(&mut self, inspection: Inspection) -> Result<(), LoadError> {
         let name = &inspection.name;
         if name == RESERVED || self.plugins.contains_key(name) {
             let detail = format!("another plugin is named {name:?} already");
-            return Err(Refused { reason: Reason::NameTaken, detail });
+            return Err(LoadError { reason: LoadErrorReason::NameTaken, detail });
         }
         let methods = || inspection.manifest.methods.iter().map(|method| &method.name);
         if let Some((method, owner)) = methods().find_map(|method| self.owners.get_key_value(method)) {
             let detail = format!("the method {method:?} belongs to the plugin {owner:?}");
-            return Err(Refused { reason: Reason::MethodTaken, detail });
+            return Err(LoadError { reason: LoadErrorReason::MethodTaken, detail });
         }
         self.owners.extend(methods().map(|method| (method.clone(), name.clone())));
         self.plugins.insert(name.clone(), inspection);
@@ -80,7 +80,7 @@ impl Found {
 
 /// No fault of the file's: the next host will leave it out all the same.
 fn warn_of_left_out(config: &Config, plugins: &BTreeMap<String, Inspection>) {
-    let left_out = jackfield::left_out(&config.plugins.deaths);
+    let left_out = jackfield::quarantined(&config.plugins.deaths);
     for inspection in plugins.values().filter(|plugin| left_out.contains(&plugin.hash.to_string())) {
         let (file, name) = (inspection.file.display(), &inspection.name);
         eprintln!("{file}: note: the plugin {name:?} is left out: hosts died too often while it ran");

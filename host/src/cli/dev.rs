@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jackfield::Entry;
+use jackfield::ProbeEntry;
 use notify::{Event, EventKind, RecursiveMode, Watcher as _};
 
-use super::build::{self, Built};
+use super::build::{self, BuiltPlugin};
 use super::{CONFIGURATION, SYSTEM, failed, load, serve};
 
 /// How long nothing must have happened to the sources before they are built: an editor saves in more than one step.
@@ -18,7 +18,7 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Builds every plugin crate under the configured directory, installs what came of it, and serves; and again,
 /// whenever a source changes. What does not build is shown, and the code before serves on.
-pub(crate) fn dev(file: Option<&Path>, entry: &Entry) -> ExitCode {
+pub(crate) fn dev(file: Option<&Path>, entry: &ProbeEntry) -> ExitCode {
     let directory = match load(file) {
         Ok(config) => config.plugins.directory,
         Err(unusable) => return failed(CONFIGURATION, &unusable),
@@ -117,7 +117,7 @@ fn rebuild(source: &Path, directory: &Path) {
     let shown = source.display();
     match build::build(source).and_then(|libraries| build::install(&libraries, directory)) {
         Ok(installed) => {
-            for Built { name, .. } in installed {
+            for BuiltPlugin { name, .. } in installed {
                 eprintln!("dev: {name} is built and in place after {:.1} s", began.elapsed().as_secs_f32());
             }
         }

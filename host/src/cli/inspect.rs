@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use jackfield::config::TrustedKey;
-use jackfield::load::{self, Inspection, Signed};
+use jackfield::loader::{self, Inspection, VerifiedSignature};
 
-use super::{CONFIGURATION, Unusable, failed, fault};
+use super::{CONFIGURATION, UnusableConfig, failed, fault};
 
 /// The words of `plugin inspect`.
 #[derive(Debug, Args)]
-pub(crate) struct Inspect {
+pub(crate) struct InspectArgs {
     /// The plugin's file
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -21,12 +21,12 @@ pub(crate) struct Inspect {
 }
 
 /// Prints the manifest, and who signed the file; exit code 1 with the reason when the file would be refused.
-pub(crate) fn inspect(words: &Inspect, config: Option<&Path>) -> ExitCode {
+pub(crate) fn inspect(words: &InspectArgs, config: Option<&Path>) -> ExitCode {
     let keys = match trusted_keys(config) {
         Ok(keys) => keys,
         Err(unusable) => return failed(CONFIGURATION, &unusable),
     };
-    let inspection = match load::inspect(&words.file, &keys) {
+    let inspection = match loader::inspect(&words.file, &keys) {
         Ok(inspection) => inspection,
         Err(refused) if words.json => {
             return failed(1, &serde_json::json!({ "file": words.file, "refused": refused }));
@@ -43,17 +43,17 @@ pub(crate) fn inspect(words: &Inspect, config: Option<&Path>) -> ExitCode {
 
 /// The keys that the configuration trusts. Without a configuration there are none: a file can be looked at where no host
 /// is installed, too.
-fn trusted_keys(config: Option<&Path>) -> Result<Vec<TrustedKey>, Unusable> {
+fn trusted_keys(config: Option<&Path>) -> Result<Vec<TrustedKey>, UnusableConfig> {
     match super::load(config) {
         Ok(config) => Ok(config.plugins.trusted_keys),
-        Err(Unusable::NotFound(_)) if config.is_none() => Ok(Vec::new()),
+        Err(UnusableConfig::NotFound(_)) if config.is_none() => Ok(Vec::new()),
         Err(unusable) => Err(unusable),
     }
 }
 
 fn signer(inspection: &Inspection, keys: &[TrustedKey]) -> String {
-    match (inspection.signed, load::claimed_key(&inspection.file)) {
-        (Some(Signed { key, at }), _) => {
+    match (inspection.signed, loader::claimed_key(&inspection.file)) {
+        (Some(VerifiedSignature { key, at }), _) => {
             let file = keys.iter().find(|trusted| trusted.id == key).map(|trusted| trusted.file.display());
             let file = file.map_or_else(String::new, |file| format!(" ({file})"));
             format!("with key {key}{file}, timestamp {at}")

@@ -4,18 +4,18 @@ mod bench;
 mod build;
 mod call;
 mod check;
+mod config_watcher;
 mod dev;
-mod failure;
-mod figures;
-mod follow;
+mod error;
 mod inspect;
-mod keeper;
-mod notify;
-mod operate;
 mod pages;
-mod reread;
+mod plugin_commands;
+mod readiness;
+mod reload;
+mod sd_notify;
 mod serve;
 mod stats;
+mod stats_types;
 mod table;
 mod top;
 
@@ -23,20 +23,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use jackfield::config::{Config, Faults, NotFound};
-use jackfield::load::Refused;
+use jackfield::config::{Config, ConfigNotFound, Faults};
+use jackfield::loader::LoadError;
 
-pub(crate) use bench::{Bench, bench};
-pub(crate) use call::{Call, call};
+pub(crate) use bench::{BenchArgs, bench};
+pub(crate) use call::{CallArgs, call};
 pub(crate) use check::check;
 pub(crate) use dev::dev;
-pub(crate) use inspect::{Inspect, inspect};
-pub(crate) use operate::{List, Reload, Rollback, list, reload, rollback};
-pub(crate) use pages::{Pages, pages};
-pub(crate) use reread::{Reread, reread};
+pub(crate) use inspect::{InspectArgs, inspect};
+pub(crate) use pages::{PagesArgs, pages};
+pub(crate) use plugin_commands::{ListArgs, ReloadPluginArgs, RollbackArgs, list, reload, rollback};
+pub(crate) use reload::{ReloadArgs, reread};
 pub(crate) use serve::serve;
-pub(crate) use stats::{SlowLog, Stats, slowlog, stats};
-pub(crate) use top::{Top, top};
+pub(crate) use stats::{SlowLogArgs, StatsArgs, slowlog, stats};
+pub(crate) use top::{TopArgs, top};
 
 /// sysexits.h, `EX_UNAVAILABLE`: there is no host to ask.
 const UNAVAILABLE: u8 = 69;
@@ -48,7 +48,7 @@ const CONFIGURATION: u8 = 78;
 /// A host that answers requests over Unix sockets with methods that live in plugins.
 #[derive(Debug, Parser)]
 #[command(name = "jackfield", version, disable_help_subcommand = true)]
-pub(crate) struct Words {
+pub(crate) struct Cli {
     /// The configuration [default: ./config.toml, else /etc/jackfield/config.toml]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -64,23 +64,23 @@ pub(crate) enum Command {
     /// Read the configuration and every plugin's manifest, bind nothing, print every fault
     Check,
     /// Send one request, and print its result as JSON
-    Call(Call),
+    Call(CallArgs),
     /// Put a load on a host, check every reply, print rates and latencies
-    Bench(Bench),
+    Bench(BenchArgs),
     /// Have the running host read its configuration and its plugins anew, and wait until it has
-    Reload(Reread),
+    Reload(ReloadArgs),
     /// Print what a running host counts
-    Stats(Stats),
+    Stats(StatsArgs),
     /// Show a running host live: rates, latencies, callers, plugins, failures
-    Top(Top),
+    Top(TopArgs),
     /// Print the slowest requests of a running host and those that failed, lately
     #[command(name = "slowlog")]
-    SlowLog(SlowLog),
+    SlowLog(SlowLogArgs),
     /// Build the plugin crates in the plugin directory, serve, and do so again whenever a source changes
     Dev,
     /// Write the manual pages and the shells' completions, for packages
     #[command(hide = true)]
-    Pages(Pages),
+    Pages(PagesArgs),
     /// Look at plugins, and change them
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -90,30 +90,30 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
     /// Print what a plugin's file says of itself; nothing of it is run
-    Inspect(Inspect),
+    Inspect(InspectArgs),
     /// Print the plugins of a running host
-    List(List),
+    List(ListArgs),
     /// Load a plugin's file again, or all; what cannot be loaded is refused, and what serves serves on
-    Reload(Reload),
+    Reload(ReloadPluginArgs),
     /// Put the content that served before back
-    Rollback(Rollback),
+    Rollback(RollbackArgs),
 }
 
 /// Why there is no configuration to work with.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+enum UnusableConfig {
     #[error("{0}")]
-    NotFound(#[from] NotFound),
+    NotFound(#[from] ConfigNotFound),
     #[error("{0}")]
     Faults(#[from] Faults),
 }
 
-fn load(file: Option<&Path>) -> Result<Config, Unusable> {
+fn load(file: Option<&Path>) -> Result<Config, UnusableConfig> {
     Ok(Config::load(&Config::find(file)?)?)
 }
 
 /// One line about a file: `FILE: REASON: WORDS`. Words that begin with the file already do so once.
-fn fault(file: &Path, refused: &Refused) -> String {
+fn fault(file: &Path, refused: &LoadError) -> String {
     let file = file.display().to_string();
     let detail = refused.detail.strip_prefix(&format!("{file}: ")).unwrap_or(&refused.detail);
     format!("{file}: {}: {detail}", refused.reason)

@@ -8,17 +8,17 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
-use super::{SYSTEM, Words, failed};
+use super::{Cli, SYSTEM, failed};
 
 /// The words of `pages`.
 #[derive(Debug, Args)]
-pub(crate) struct Pages {
+pub(crate) struct PagesArgs {
     /// The directory to write them into
     directory: PathBuf,
 }
 
 /// Writes `man/*.1` and `completions/*` below the directory.
-pub(crate) fn pages(words: &Pages) -> ExitCode {
+pub(crate) fn pages(words: &PagesArgs) -> ExitCode {
     match write(&words.directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(SYSTEM, &format_args!("{}: {error}", words.directory.display())),
@@ -29,9 +29,9 @@ fn write(directory: &Path) -> io::Result<()> {
     let (man, completions) = (directory.join("man"), directory.join("completions"));
     fs::create_dir_all(&man)?;
     fs::create_dir_all(&completions)?;
-    clap_mangen::generate_to(Words::command(), &man)?;
+    clap_mangen::generate_to(Cli::command(), &man)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut Words::command(), "jackfield", &completions)?;
+        clap_complete::generate_to(shell, &mut Cli::command(), "jackfield", &completions)?;
     }
     Ok(())
 }

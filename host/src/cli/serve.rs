@@ -7,24 +7,24 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jackfield::log::Logging;
-use jackfield::{Builder, Entry, Host, Inherited, ReloadAsked, Reloads};
+use jackfield::{Builder, Host, Inherited, ProbeEntry, ReloadRequest, Reloads};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::follow::{Follower, Read};
-use super::keeper::Keeper;
-use super::notify::Notifier;
+use super::config_watcher::{ConfigWatcher, ReadConfig};
+use super::readiness::ReadinessReporter;
+use super::sd_notify::SdNotify;
 use super::{CONFIGURATION, SYSTEM, failed, load};
 
 /// What stopping may take besides the drain: last words, and plugins that stop.
 const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Runs the host. SIGTERM and SIGINT drain it; a second one cuts.
-pub(crate) fn serve(file: Option<&Path>, entry: &Entry) -> ExitCode {
+pub(crate) fn serve(file: Option<&Path>, entry: &ProbeEntry) -> ExitCode {
     run(file, entry, true)
 }
 
 /// Runs the host; what plugins print goes to the log, or stays where it is.
-pub(super) fn run(file: Option<&Path>, entry: &Entry, captures_output: bool) -> ExitCode {
+pub(super) fn run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> ExitCode {
     // While there is one thread.
     let inherited = Inherited::from_environment();
     let config = match load(file) {
@@ -52,7 +52,7 @@ pub(super) fn run(file: Option<&Path>, entry: &Entry, captures_output: bool) -> 
     };
     let sockets: Vec<_> =
         config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
-    let follower = Follower::start(&config);
+    let follower = ConfigWatcher::start(&config);
     let (builder, reloads) = Builder::new(config, entry).inherit(inherited).reloads();
     let builder = if captures_output {
         // The host's own words are not to be taken for a plugin's.
@@ -68,7 +68,7 @@ pub(super) fn run(file: Option<&Path>, entry: &Entry, captures_output: bool) -> 
         Ok(host) => host,
         Err(error) => return failed(SYSTEM, &error),
     };
-    let keeper = match Keeper::start(Notifier::from_environment(), &host) {
+    let keeper = match ReadinessReporter::start(SdNotify::from_environment(), &host) {
         Ok(keeper) => keeper,
         Err(error) => return failed(SYSTEM, &error),
     };
@@ -81,7 +81,7 @@ pub(super) fn run(file: Option<&Path>, entry: &Entry, captures_output: bool) -> 
     let floods = logging.clone();
     runtime.spawn(async move { floods.tell_of_floods().await });
     let at_last = logging.clone();
-    let running = Running { host, follower, logging, keeper };
+    let running = RunningHost { host, follower, logging, keeper };
     let ended = runtime.block_on(running.until_ended(signals, reloads));
     at_last.tell_now();
     match ended {
@@ -108,14 +108,14 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Heard {
+    async fn next(&mut self) -> SignalAction {
         if std::mem::take(&mut self.hung_up) {
-            return Heard::HangUp;
+            return SignalAction::HangUp;
         }
         tokio::select! {
-            _ = self.terminate.recv() => Heard::End("SIGTERM"),
-            _ = self.interrupt.recv() => Heard::End("SIGINT"),
-            _ = self.hang_up.recv() => Heard::HangUp,
+            _ = self.terminate.recv() => SignalAction::End("SIGTERM"),
+            _ = self.interrupt.recv() => SignalAction::End("SIGINT"),
+            _ = self.hang_up.recv() => SignalAction::HangUp,
         }
     }
 }
@@ -133,8 +133,8 @@ impl Signals {
                     return Ok(done);
                 }
                 heard = self.next() => match heard {
-                    Heard::End(name) => return Err(name),
-                    Heard::HangUp => hung_up = true,
+                    SignalAction::End(name) => return Err(name),
+                    SignalAction::HangUp => hung_up = true,
                 },
             }
         }
@@ -142,49 +142,49 @@ impl Signals {
 }
 
 /// What a signal asks for.
-enum Heard {
+enum SignalAction {
     End(&'static str),
     HangUp,
 }
 
 /// A host that serves, and what goes with it.
-struct Running {
+struct RunningHost {
     host: Host,
-    follower: Follower,
+    follower: ConfigWatcher,
     logging: Logging,
-    keeper: Keeper,
+    keeper: ReadinessReporter,
 }
 
 /// What there is to do while it serves.
-enum Event {
+enum ServeEvent {
     Ended(io::Result<()>),
-    Signal(Heard),
-    Asked(ReloadAsked),
-    FileChanged(Box<Read>),
+    Signal(SignalAction),
+    Asked(ReloadRequest),
+    FileChanged(Box<ReadConfig>),
 }
 
-impl Running {
+impl RunningHost {
     async fn until_ended(mut self, mut signals: Signals, mut reloads: Reloads) -> io::Result<()> {
         let name = loop {
             let event = tokio::select! {
-                ended = self.host.ended() => Event::Ended(ended),
-                heard = signals.next() => Event::Signal(heard),
-                asked = reloads.next() => Event::Asked(asked),
-                read = self.follower.changed() => Event::FileChanged(Box::new(read)),
+                ended = self.host.ended() => ServeEvent::Ended(ended),
+                heard = signals.next() => ServeEvent::Signal(heard),
+                asked = reloads.next() => ServeEvent::Asked(asked),
+                read = self.follower.changed() => ServeEvent::FileChanged(Box::new(read)),
             };
             let done = match event {
-                Event::Ended(ended) => return ended,
-                Event::Signal(Heard::End(name)) => break name,
-                Event::Signal(Heard::HangUp) => {
+                ServeEvent::Ended(ended) => return ended,
+                ServeEvent::Signal(SignalAction::End(name)) => break name,
+                ServeEvent::Signal(SignalAction::HangUp) => {
                     tracing::info!("SIGHUP: reading the configuration and the plugin directory anew");
                     // How it went is in the log, which is where a signal is answered.
                     signals.unless_ended(self.read_anew()).await.map(drop)
                 }
-                Event::Asked(asked) => {
+                ServeEvent::Asked(asked) => {
                     tracing::info!("an operator: reading the configuration and the plugin directory anew");
                     signals.unless_ended(self.read_anew()).await.map(|applied| asked.answer(applied))
                 }
-                Event::FileChanged(read) => {
+                ServeEvent::FileChanged(read) => {
                     let apply = self.follower.apply(*read, &self.host, &self.logging);
                     signals.unless_ended(apply).await.map(drop)
                 }

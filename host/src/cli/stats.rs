@@ -8,34 +8,36 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use serde_json::Value;
 
-use super::figures::{Entry, Figures, Slowest};
-use super::operate::{Operate, ask, print};
+use super::plugin_commands::{OperatorArgs, ask, print};
+use super::stats_types::{HostStats, SlowRequest, SlowRequests};
 use super::table::{cell, count, length, micros, table};
 
 /// The words of `stats`.
 #[derive(Debug, Args)]
-pub(crate) struct Stats {
+pub(crate) struct StatsArgs {
     #[command(flatten)]
-    operate: Operate,
+    operate: OperatorArgs,
 }
 
 /// The words of `slowlog`.
 #[derive(Debug, Args)]
-pub(crate) struct SlowLog {
+pub(crate) struct SlowLogArgs {
     #[command(flatten)]
-    operate: Operate,
+    operate: OperatorArgs,
 }
 
 /// Prints everything that the host counts.
-pub(crate) fn stats(words: &Stats, config: Option<&Path>) -> ExitCode {
+pub(crate) fn stats(words: &StatsArgs, config: Option<&Path>) -> ExitCode {
     let asked = ask(&words.operate, config, "admin.stats", &Value::Null);
-    print(asked, words.operate.json, |figures: Figures| (told(&figures), ExitCode::SUCCESS))
+    print(asked, words.operate.json, |figures: HostStats| (told(&figures), ExitCode::SUCCESS))
 }
 
 /// Prints the slowest requests and the failed ones, lately.
-pub(crate) fn slowlog(words: &SlowLog, config: Option<&Path>) -> ExitCode {
+pub(crate) fn slowlog(words: &SlowLogArgs, config: Option<&Path>) -> ExitCode {
     let asked = ask(&words.operate, config, "admin.slowlog", &Value::Null);
-    print(asked, words.operate.json, |slowest: Slowest| (slowest_told(&slowest, now_ms()), ExitCode::SUCCESS))
+    print(asked, words.operate.json, |slowest: SlowRequests| {
+        (slowest_told(&slowest, now_ms()), ExitCode::SUCCESS)
+    })
 }
 
 fn now_ms() -> u64 {
@@ -49,8 +51,8 @@ fn listed(counts: &BTreeMap<String, u64>) -> String {
     if listed.is_empty() { "nothing".to_owned() } else { listed.join(", ") }
 }
 
-fn told(figures: &Figures) -> String {
-    let Figures { version, pid, connections, in_flight, async_in_flight, limits, .. } = figures;
+fn told(figures: &HostStats) -> String {
+    let HostStats { version, pid, connections, in_flight, async_in_flight, limits, .. } = figures;
     let up = length(Duration::from_millis(figures.uptime_ms));
     let number = |name: &str| figures.counts.get(name).copied().unwrap_or(0);
     let mut text = format!("jackfield {version}, process {pid}, up {up}\n");
@@ -118,7 +120,7 @@ fn told(figures: &Figures) -> String {
 }
 
 /// The columns of one request, in the order of [`HEAD`].
-fn row(entry: &Entry, now_ms: u64) -> Vec<String> {
+fn row(entry: &SlowRequest, now_ms: u64) -> Vec<String> {
     vec![
         length(Duration::from_millis(now_ms.saturating_sub(entry.at_ms))),
         if entry.method.is_empty() { "-".to_owned() } else { entry.method.clone() },
@@ -137,8 +139,8 @@ fn row(entry: &Entry, now_ms: u64) -> Vec<String> {
 const HEAD: [&str; 11] =
     ["AGO", "METHOD", "OUTCOME", "QUEUED", "RAN", "PLUGIN", "GENERATION", "UID", "PID", "CONN", "ID"];
 
-fn slowest_told(slowest: &Slowest, now_ms: u64) -> String {
-    let rows = |entries: &[Entry]| table(&HEAD, entries.iter().map(|entry| row(entry, now_ms)));
+fn slowest_told(slowest: &SlowRequests, now_ms: u64) -> String {
+    let rows = |entries: &[SlowRequest]| table(&HEAD, entries.iter().map(|entry| row(entry, now_ms)));
     let mut text = format!("the slowest of the last ten minutes\n{}\n", rows(&slowest.slow));
     text += &format!("the last that failed\n{}", rows(&slowest.failed));
     if slowest.missed > 0 {

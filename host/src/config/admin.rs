@@ -7,19 +7,19 @@ use super::section::Section;
 
 /// The socket for operators: the same protocol, the methods `admin.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
+pub struct AdminConfig {
     /// Where the socket is; from a file, already joined to the file's directory. At most
     /// [`LONGEST_SOCKET_PATH`](super::LONGEST_SOCKET_PATH) bytes. Default `run/jackfield-admin.sock`.
     pub socket: PathBuf,
 }
 
-impl Default for Admin {
-    fn default() -> Admin {
-        Admin { socket: PathBuf::from("run/jackfield-admin.sock") }
+impl Default for AdminConfig {
+    fn default() -> AdminConfig {
+        AdminConfig { socket: PathBuf::from("run/jackfield-admin.sock") }
     }
 }
 
-impl Admin {
+impl AdminConfig {
     /// The socket as a listener: binary, mode 0600.
     #[must_use]
     pub fn listener(&self) -> Listener {
@@ -27,9 +27,9 @@ impl Admin {
     }
 }
 
-pub(super) fn read(section: Section<'_>, directory: &Path, listeners: &[Listener]) -> Admin {
-    let default = Admin::default();
-    let admin = Admin { socket: section.path("socket", directory, &default.socket) };
+pub(super) fn read(section: Section<'_>, directory: &Path, listeners: &[Listener]) -> AdminConfig {
+    let default = AdminConfig::default();
+    let admin = AdminConfig { socket: section.path("socket", directory, &default.socket) };
     if let Some((what, instead)) = listener::unfit(&admin.socket) {
         section.fault(section.offset_of("socket"), format!("admin.socket {what}"), instead);
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::fault::{Fault, Faults, NotFound};
+use super::fault::{ConfigNotFound, Fault, Faults};
 use super::position::{Place, Positions};
 use super::syntax::Source;
 use super::units::{MIB, write_size};
@@ -46,7 +46,9 @@ pub(super) fn read(path: &Path) -> Result<String, Faults> {
 }
 
 /// The first of these paths where there is something.
-pub(super) fn first_existing<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<PathBuf, NotFound> {
+pub(super) fn first_existing<'p>(
+    paths: impl IntoIterator<Item = &'p Path>,
+) -> Result<PathBuf, ConfigNotFound> {
     let mut looked = Vec::new();
     for path in paths {
         // What is there and may not be looked at is found: the fault is in reading it.
@@ -55,7 +57,7 @@ pub(super) fn first_existing<'p>(paths: impl IntoIterator<Item = &'p Path>) -> R
         }
         looked.push(path.to_path_buf());
     }
-    Err(NotFound { looked })
+    Err(ConfigNotFound { looked })
 }
 
 /// Runs `parse` on a thread with [`DEEP_STACK`] bytes of stack.

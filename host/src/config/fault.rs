@@ -62,7 +62,7 @@ impl<'a> IntoIterator for &'a Faults {
 /// No configuration file where one was looked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no configuration file at {}; name one with -c FILE", or_list(.looked))]
-pub struct NotFound {
+pub struct ConfigNotFound {
     /// The files looked for, in order.
     pub looked: Vec<PathBuf>,
 }

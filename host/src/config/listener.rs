@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::allow::{self, Allow};
+use super::allow_list::{self, Allow};
 use super::position::Place;
 use super::section::Section;
 use super::wording::quoted;
@@ -125,7 +125,7 @@ fn read_one(section: &Section<'_>, directory: &Path) -> Listener {
         group: group.map(str::to_owned),
         framing: section.choice("framing", &FRAMINGS, default.framing),
         close_after_reply: section.boolean("close_after_reply", default.close_after_reply),
-        allow: allow::read(section),
+        allow: allow_list::read(section),
         place: section.place(),
     }
 }

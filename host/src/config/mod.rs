@@ -7,11 +7,10 @@
 //! those same lines.
 
 mod admin;
-mod allow;
+mod allow_list;
 mod document;
 mod fault;
 mod io;
-mod keys;
 mod limits;
 mod listener;
 mod log;
@@ -21,6 +20,7 @@ mod position;
 mod route;
 mod section;
 mod syntax;
+mod trusted_keys;
 mod units;
 mod wording;
 
@@ -30,19 +30,19 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use admin::Admin;
-pub use allow::Allow;
-pub use fault::{Fault, Faults, NotFound};
+pub use admin::AdminConfig;
+pub use allow_list::Allow;
+pub use fault::{ConfigNotFound, Fault, Faults};
 pub use io::Io;
 pub(crate) use io::half_of_the_cores;
-pub use keys::{KeyId, TrustedKey};
 pub use limits::{Limits, Timeouts};
 pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
-pub use metrics::{Endpoint, Metrics};
-pub use plugins::{Breaker, Deaths, PluginConfig, Plugins, Probation};
+pub use metrics::{MetricsConfig, MetricsEndpoint};
+pub use plugins::{BreakerConfig, CrashConfig, PluginConfig, PluginsConfig, ProbationConfig};
 pub use position::Place;
 pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
+pub use trusted_keys::{KeyId, TrustedKey};
 pub use units::{InvalidQuantity, parse_duration, parse_size};
 
 use document::Document;
@@ -76,15 +76,15 @@ pub struct Config {
     /// How the threads that serve connections behave.
     pub io: Io,
     /// Where plugins come from.
-    pub plugins: Plugins,
+    pub plugins: PluginsConfig,
     /// How single plugins run, by plugin name. A plugin without an entry runs by [`PluginConfig::default`].
     pub plugin: BTreeMap<String, PluginConfig>,
     /// Which plugin answers which methods, in the order of the file, every pattern at most once.
     pub routes: Vec<Route>,
     /// Where operators are answered; `None`: nowhere, as for a host inside another program that does not say so.
-    pub admin: Option<Admin>,
+    pub admin: Option<AdminConfig>,
     /// Where what is counted can be asked for.
-    pub metrics: Metrics,
+    pub metrics: MetricsConfig,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -99,11 +99,11 @@ impl Default for Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             io: Io::default(),
-            plugins: Plugins::default(),
+            plugins: PluginsConfig::default(),
             plugin: BTreeMap::new(),
             routes: Vec::new(),
             admin: None,
-            metrics: Metrics::default(),
+            metrics: MetricsConfig::default(),
             log: Log::default(),
         }
     }
@@ -131,7 +131,7 @@ impl Config {
     }
 
     /// The file to load: `explicit` if given, else the first of [`SEARCHED`] that exists.
-    pub fn find(explicit: Option<&Path>) -> Result<PathBuf, NotFound> {
+    pub fn find(explicit: Option<&Path>) -> Result<PathBuf, ConfigNotFound> {
         match explicit {
             Some(path) => document::first_existing([path]),
             None => document::first_existing(SEARCHED.map(Path::new)),

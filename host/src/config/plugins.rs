@@ -9,15 +9,15 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
-use super::keys::{self, TrustedKey};
 use super::limits::{COUNT, TIMEOUT};
 use super::position::Place;
 use super::section::Section;
+use super::trusted_keys::{self, TrustedKey};
 use super::wording::{quoted, shortened};
 
 /// Where plugins come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plugins {
+pub struct PluginsConfig {
     /// The directory whose `*.so` files are loaded; from a file, already joined to the file's directory.
     /// Whether it exists shows when it is read. Default `plugins`.
     pub directory: PathBuf,
@@ -37,14 +37,14 @@ pub struct Plugins {
     /// Whose signatures a file must have to be loaded; none: files need no signature. Default none.
     pub trusted_keys: Vec<TrustedKey>,
     /// What is expected of a new generation's first calls.
-    pub probation: Probation,
+    pub probation: ProbationConfig,
     /// What follows when the whole process dies while a plugin's code runs.
-    pub deaths: Deaths,
+    pub deaths: CrashConfig,
 }
 
-impl Default for Plugins {
-    fn default() -> Plugins {
-        Plugins {
+impl Default for PluginsConfig {
+    fn default() -> PluginsConfig {
+        PluginsConfig {
             directory: PathBuf::from("plugins"),
             auto_route: true,
             watch: true,
@@ -52,8 +52,8 @@ impl Default for Plugins {
             probe: Duration::from_secs(10),
             hand_over: Duration::from_secs(1),
             trusted_keys: Vec::new(),
-            probation: Probation::default(),
-            deaths: Deaths::default(),
+            probation: ProbationConfig::default(),
+            deaths: CrashConfig::default(),
         }
     }
 }
@@ -61,23 +61,23 @@ impl Default for Plugins {
 /// A new generation is on probation for its first calls: past so many failures, the content before comes back.
 /// Failures are panics, time-outs, and what a plugin itself answers as an internal error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Probation {
+pub struct ProbationConfig {
     /// After so many calls it is over, 0 to 1,000,000; 0: there is none. Default 100.
     pub calls: u32,
     /// So many failures among them fail it, 1 to 1,000,000. Default 10.
     pub failures: u32,
 }
 
-impl Default for Probation {
-    fn default() -> Probation {
-        Probation { calls: 100, failures: 10 }
+impl Default for ProbationConfig {
+    fn default() -> ProbationConfig {
+        ProbationConfig { calls: 100, failures: 10 }
     }
 }
 
 /// A fault that the process does not survive (a segmentation fault, an abort, an `exit`): what ran is noted for the next
 /// start to tell, and a plugin that ran in too many deaths is left out until its file changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deaths {
+pub struct CrashConfig {
     /// The directory of the record; from a file, already joined to the file's directory. It is made if it is not there,
     /// and best lies on a file system in memory. `None`: nothing outlives the process, as for a host inside another
     /// program that does not say so. From a file, default `run/recorder`.
@@ -88,9 +88,9 @@ pub struct Deaths {
     pub window: Duration,
 }
 
-impl Default for Deaths {
-    fn default() -> Deaths {
-        Deaths { record: None, most: 3, window: Duration::from_secs(600) }
+impl Default for CrashConfig {
+    fn default() -> CrashConfig {
+        CrashConfig { record: None, most: 3, window: Duration::from_secs(600) }
     }
 }
 
@@ -103,7 +103,7 @@ pub struct PluginConfig {
     /// lost, the plugin is unavailable once no thread is left. Default 2.
     pub spare_threads: usize,
     /// When the plugin is asked no more for a while.
-    pub breaker: Breaker,
+    pub breaker: BreakerConfig,
     /// Calls that may wait for a thread, 1 to 1,000,000; one more is shed. Default 1,024.
     pub queue: usize,
     /// Handed to the plugin as it is: always a JSON object, nested at most 64 deep. Dates and times of TOML
@@ -118,7 +118,7 @@ impl Default for PluginConfig {
         PluginConfig {
             threads: 2,
             spare_threads: 2,
-            breaker: Breaker::default(),
+            breaker: BreakerConfig::default(),
             queue: 1024,
             settings: Value::Object(Map::new()),
             place: Place::default(),
@@ -129,7 +129,7 @@ impl Default for PluginConfig {
 /// When a plugin that panics or does not answer in time is asked no more for a while: its calls are refused at once
 /// with PLUGIN_UNAVAILABLE, then one is let through, and decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Breaker {
+pub struct BreakerConfig {
     /// So many failures within the window, and half of its calls, open it, 0 to 1,000,000; 0: never. Default 20.
     pub failures: u32,
     /// Default 10 s.
@@ -139,9 +139,9 @@ pub struct Breaker {
     pub open: Duration,
 }
 
-impl Default for Breaker {
-    fn default() -> Breaker {
-        Breaker { failures: 20, window: Duration::from_secs(10), open: Duration::from_secs(1) }
+impl Default for BreakerConfig {
+    fn default() -> BreakerConfig {
+        BreakerConfig { failures: 20, window: Duration::from_secs(10), open: Duration::from_secs(1) }
     }
 }
 
@@ -156,16 +156,16 @@ const LONGEST_NAME: usize = 64;
 /// Half of what serde_json reads back by default (128): settings cross to the plugin as JSON text.
 const DEEPEST_SETTINGS: usize = 64;
 
-pub(super) fn read(section: Section<'_>, directory: &Path) -> Plugins {
-    let default = Plugins::default();
-    let plugins = Plugins {
+pub(super) fn read(section: Section<'_>, directory: &Path) -> PluginsConfig {
+    let default = PluginsConfig::default();
+    let plugins = PluginsConfig {
         directory: section.path("directory", directory, &default.directory),
         auto_route: section.boolean("auto_route", default.auto_route),
         watch: section.boolean("watch", default.watch),
         retained: section.count("retained", RETAINED, default.retained),
         probe: section.duration("probe", TIMEOUT, default.probe),
         hand_over: section.duration("hand_over", TIMEOUT, default.hand_over),
-        trusted_keys: keys::read(&section, directory),
+        trusted_keys: trusted_keys::read(&section, directory),
         probation: read_probation(section.section("probation")),
         deaths: read_deaths(section.section("deaths"), directory),
     };
@@ -173,9 +173,9 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> Plugins {
     plugins
 }
 
-fn read_deaths(section: Section<'_>, directory: &Path) -> Deaths {
-    let default = Deaths::default();
-    let deaths = Deaths {
+fn read_deaths(section: Section<'_>, directory: &Path) -> CrashConfig {
+    let default = CrashConfig::default();
+    let deaths = CrashConfig {
         record: Some(section.path("record", directory, Path::new("run/recorder"))),
         most: number(&section, "most", DEATHS, default.most),
         window: section.duration("window", TIMEOUT, default.window),
@@ -184,9 +184,9 @@ fn read_deaths(section: Section<'_>, directory: &Path) -> Deaths {
     deaths
 }
 
-fn read_probation(section: Section<'_>) -> Probation {
-    let default = Probation::default();
-    let probation = Probation {
+fn read_probation(section: Section<'_>) -> ProbationConfig {
+    let default = ProbationConfig::default();
+    let probation = ProbationConfig {
         calls: number(&section, "calls", 0..=*COUNT.end(), default.calls),
         failures: number(&section, "failures", COUNT, default.failures),
     };
@@ -194,9 +194,9 @@ fn read_probation(section: Section<'_>) -> Probation {
     probation
 }
 
-fn read_breaker(section: Section<'_>) -> Breaker {
-    let default = Breaker::default();
-    let breaker = Breaker {
+fn read_breaker(section: Section<'_>) -> BreakerConfig {
+    let default = BreakerConfig::default();
+    let breaker = BreakerConfig {
         failures: number(&section, "failures", 0..=*COUNT.end(), default.failures),
         window: section.duration("window", TIMEOUT, default.window),
         open: section.duration("open", TIMEOUT, default.open),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::allow::{self, Allow};
+use super::allow_list::{self, Allow};
 use super::limits::{COUNT, TIMEOUT};
 use super::plugins::check_name;
 use super::position::Place;
@@ -217,7 +217,7 @@ fn read_one(section: &Section<'_>) -> Option<Route> {
     let timeout = section.optional_duration("timeout", TIMEOUT);
     let max_in_flight = section.optional_count("max_in_flight", COUNT);
     let enabled = section.boolean("enabled", true);
-    let allow = allow::read(section);
+    let allow = allow_list::read(section);
     Some(Route {
         method: method?,
         plugin: plugin.unwrap_or_default().to_owned(),

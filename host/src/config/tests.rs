@@ -45,12 +45,12 @@ fn an_empty_file_is_the_defaults_beside_it() {
     let expected = Config {
         file: Some(PathBuf::from(FILE)),
         listeners: vec![Listener::at("etc/run/jackfield.sock")],
-        plugins: Plugins {
+        plugins: PluginsConfig {
             directory: PathBuf::from("etc/plugins"),
-            deaths: Deaths { record: Some(PathBuf::from("etc/run/recorder")), ..Deaths::default() },
-            ..Plugins::default()
+            deaths: CrashConfig { record: Some(PathBuf::from("etc/run/recorder")), ..CrashConfig::default() },
+            ..PluginsConfig::default()
         },
-        admin: Some(Admin { socket: PathBuf::from("etc/run/jackfield-admin.sock") }),
+        admin: Some(AdminConfig { socket: PathBuf::from("etc/run/jackfield-admin.sock") }),
         ..Config::default()
     };
     assert_eq!(config, expected);
@@ -73,17 +73,29 @@ fn the_defaults_are_the_documented_ones() {
     let Timeouts { request, frame, write, idle, inline, drain } = config.timeouts;
     assert_eq!(inline.as_millis(), 100);
     assert_eq!([request, frame, write, idle, drain].map(|timeout| timeout.as_secs()), [30, 5, 10, 300, 30]);
-    let Plugins { directory, auto_route, watch, retained, probe, hand_over, trusted_keys, probation, deaths } =
-        config.plugins;
+    let PluginsConfig {
+        directory,
+        auto_route,
+        watch,
+        retained,
+        probe,
+        hand_over,
+        trusted_keys,
+        probation,
+        deaths,
+    } = config.plugins;
     assert_eq!((deaths.record, deaths.most, deaths.window.as_secs()), (None, 3, 600));
     assert_eq!(trusted_keys, []);
     assert_eq!((directory.as_path(), auto_route, watch, retained), (Path::new("plugins"), true, true, 64));
     assert_eq!([probe, hand_over].map(|timeout| timeout.as_secs()), [10, 1]);
-    assert_eq!(probation, Probation { calls: 100, failures: 10 });
-    assert_eq!((config.admin, Admin::default().socket), (None, PathBuf::from("run/jackfield-admin.sock")));
+    assert_eq!(probation, ProbationConfig { calls: 100, failures: 10 });
+    assert_eq!(
+        (config.admin, AdminConfig::default().socket),
+        (None, PathBuf::from("run/jackfield-admin.sock"))
+    );
     assert_eq!((config.log.level, config.log.format), (Level::Info, Format::Text));
     let PluginConfig { threads, spare_threads, breaker, queue, settings, .. } = PluginConfig::default();
-    let Breaker { failures, window, open } = breaker;
+    let BreakerConfig { failures, window, open } = breaker;
     assert_eq!((spare_threads, failures, window.as_secs(), open.as_secs()), (2, 20, 10, 1));
     assert_eq!((threads, queue, settings), (2, 1024, json!({})));
     assert!(config.routes.is_empty() && config.plugin.is_empty() && config.file.is_none());
@@ -214,11 +226,15 @@ format = "journald"
     assert_eq!(config.io, Io { threads: 7, spin: Duration::ZERO });
     assert_eq!(
         config.plugins,
-        Plugins {
+        PluginsConfig {
             directory: "/usr/lib/jackfield".into(),
             auto_route: false,
-            deaths: Deaths { record: Some("/run/x".into()), most: 64, window: Duration::from_secs(3600) },
-            ..Plugins::default()
+            deaths: CrashConfig {
+                record: Some("/run/x".into()),
+                most: 64,
+                window: Duration::from_secs(3600)
+            },
+            ..PluginsConfig::default()
         }
     );
     let settings = json!({
@@ -241,9 +257,9 @@ format = "journald"
         ..Route::to(Pattern::Exact("a.b".to_owned()), "a-1_B")
     };
     assert_eq!(config.routes, [route]);
-    assert_eq!(config.metrics.listen, Some(Endpoint::Tcp("[::1]:0".parse().unwrap())));
+    assert_eq!(config.metrics.listen, Some(MetricsEndpoint::Tcp("[::1]:0".parse().unwrap())));
     let unix = sound("[metrics]\nlisten = 'run/m.sock'").metrics;
-    assert_eq!(unix.listen, Some(Endpoint::Unix("etc/run/m.sock".into())));
+    assert_eq!(unix.listen, Some(MetricsEndpoint::Unix("etc/run/m.sock".into())));
     assert_eq!(config.log, Log { level: Level::Trace, format: Format::Journald });
 }
 

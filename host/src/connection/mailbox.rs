@@ -7,9 +7,9 @@ use atomic_waker::AtomicWaker;
 use jackfield_plugin_api::abi::CallEnd;
 use jackfield_protocol::{Framing, Kind, ReplyHead, Version};
 
-use super::flight::Key;
-use crate::dispatch::{Asked, Dispatcher, Ended};
-use crate::plugin::Answer;
+use super::in_flight::RequestKey;
+use crate::plugin::ReplySink;
+use crate::routing::{Dispatcher, ReplyContext, ReplyOutcome};
 
 /// A frame up to this many bytes is copied to the others that wait: that costs less than memory of its own that one
 /// thread takes and another gives back.
@@ -20,13 +20,13 @@ const SMALL: usize = 16 * 1024;
 const KEPT: (usize, usize) = (512, 4);
 
 /// A reply on its way to its connection.
-pub(super) struct Delivered {
-    pub(super) key: Key,
-    frame: Frame,
-    pub(super) ended: Ended,
+pub(super) struct DeliveredReply {
+    pub(super) key: RequestKey,
+    frame: ReplyFrame,
+    pub(super) ended: ReplyOutcome,
 }
 
-enum Frame {
+enum ReplyFrame {
     /// So many bytes, behind those of the small ones before it.
     Small(usize),
     Large(Vec<u8>),
@@ -34,34 +34,34 @@ enum Frame {
 
 /// Replies in the order in which they came.
 #[derive(Default)]
-pub(super) struct Delivery {
-    replies: Vec<Delivered>,
+pub(super) struct ReplyBatch {
+    replies: Vec<DeliveredReply>,
     /// The small frames.
     small: Vec<u8>,
 }
 
-impl Delivery {
-    fn add(&mut self, key: Key, frame: &mut Vec<u8>, ended: Ended) {
+impl ReplyBatch {
+    fn add(&mut self, key: RequestKey, frame: &mut Vec<u8>, ended: ReplyOutcome) {
         let frame = if frame.len() <= SMALL {
             self.small.extend_from_slice(frame);
-            Frame::Small(frame.len())
+            ReplyFrame::Small(frame.len())
         } else {
-            Frame::Large(std::mem::take(frame))
+            ReplyFrame::Large(std::mem::take(frame))
         };
-        self.replies.push(Delivered { key, frame, ended });
+        self.replies.push(DeliveredReply { key, frame, ended });
     }
 
     /// Gives every reply and its frame, and forgets them.
-    pub(super) fn drain(&mut self, mut each: impl FnMut(&Delivered, &[u8])) {
+    pub(super) fn drain(&mut self, mut each: impl FnMut(&DeliveredReply, &[u8])) {
         let mut rest = &*self.small;
         for reply in &self.replies {
             match &reply.frame {
-                Frame::Small(length) => {
+                ReplyFrame::Small(length) => {
                     let (frame, behind) = rest.split_at(*length);
                     rest = behind;
                     each(reply, frame);
                 }
-                Frame::Large(frame) => each(reply, frame),
+                ReplyFrame::Large(frame) => each(reply, frame),
             }
         }
         self.replies.clear();
@@ -77,7 +77,7 @@ impl Delivery {
 /// The replies that wait for their connection's task.
 pub(super) struct Mailbox {
     /// `None` once the connection has gone.
-    delivered: Mutex<Option<Delivery>>,
+    delivered: Mutex<Option<ReplyBatch>>,
     filled: AtomicBool,
     pub(super) waker: AtomicWaker,
     dispatcher: Arc<Dispatcher>,
@@ -86,14 +86,14 @@ pub(super) struct Mailbox {
 impl Mailbox {
     pub(super) fn new(dispatcher: &Arc<Dispatcher>) -> Arc<Self> {
         Arc::new(Self {
-            delivered: Mutex::new(Some(Delivery::default())),
+            delivered: Mutex::new(Some(ReplyBatch::default())),
             filled: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             dispatcher: Arc::clone(dispatcher),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Delivery>> {
+    fn lock(&self) -> MutexGuard<'_, Option<ReplyBatch>> {
         self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -103,7 +103,7 @@ impl Mailbox {
         self.dispatcher.metrics.counters.late_results.add(left.replies.len() as u64);
     }
 
-    fn deliver(&self, key: Key, frame: &mut Vec<u8>, ended: Ended) {
+    fn deliver(&self, key: RequestKey, frame: &mut Vec<u8>, ended: ReplyOutcome) {
         match &mut *self.lock() {
             Some(waiting) => waiting.add(key, frame, ended),
             None => {
@@ -124,23 +124,23 @@ impl Mailbox {
 
     /// Puts what was delivered into `taken`, which must be empty; `owed` are the replies that there are to be, with
     /// those. Its memory is left here for those that are still to come.
-    pub(super) fn take(&self, taken: &mut Delivery, owed: usize) {
+    pub(super) fn take(&self, taken: &mut ReplyBatch, owed: usize) {
         if self.is_filled()
             && self.filled.swap(false, Ordering::AcqRel)
             && let Some(waiting) = &mut *self.lock()
         {
             std::mem::swap(waiting, taken);
             if taken.replies.len() >= owed && !waiting.is_kept() {
-                *waiting = Delivery::default();
+                *waiting = ReplyBatch::default();
             }
         }
     }
 }
 
 /// How one request of a connection is answered from another thread.
-pub(super) struct ToConnection {
+pub(super) struct MailboxSink {
     pub(super) mailbox: Arc<Mailbox>,
-    pub(super) key: Key,
+    pub(super) key: RequestKey,
     pub(super) framing: Framing,
     pub(super) version: Version,
     pub(super) kind: Kind,
@@ -150,13 +150,13 @@ pub(super) struct ToConnection {
     pub(super) limit: u32,
 }
 
-impl ToConnection {
-    fn asked(&self) -> Asked<'_> {
-        Asked { framing: self.framing, version: self.version, kind: self.kind, id: self.id.as_deref() }
+impl MailboxSink {
+    fn asked(&self) -> ReplyContext<'_> {
+        ReplyContext { framing: self.framing, version: self.version, kind: self.kind, id: self.id.as_deref() }
     }
 }
 
-impl Answer for ToConnection {
+impl ReplySink for MailboxSink {
     fn open(&self, out: &mut Vec<u8>) -> Option<ReplyHead> {
         Some(self.asked().open(out))
     }
@@ -176,17 +176,21 @@ mod tests {
     #[test]
     fn replies_are_given_back_in_order_each_with_its_frame() {
         let sizes = [0, 1, SMALL, SMALL + 1, 7, 3 * SMALL, 0, 200];
-        let mut delivery = Delivery::default();
+        let mut delivery = ReplyBatch::default();
         for round in 0..2u8 {
             for (place, size) in sizes.into_iter().enumerate() {
                 let mut frame = vec![u8::try_from(place).unwrap() + round; size];
-                delivery.add(Key::of(place), &mut frame, Ended::Error(place.try_into().unwrap()));
+                delivery.add(
+                    RequestKey::of(place),
+                    &mut frame,
+                    ReplyOutcome::Error(place.try_into().unwrap()),
+                );
             }
             let mut seen = Vec::new();
             delivery.drain(|reply, frame| {
-                let Ended::Error(place) = reply.ended else { panic!("{:?}", reply.ended) };
+                let ReplyOutcome::Error(place) = reply.ended else { panic!("{:?}", reply.ended) };
                 let place = usize::try_from(place).unwrap();
-                assert_eq!((reply.key, frame.len()), (Key::of(place), sizes[place]));
+                assert_eq!((reply.key, frame.len()), (RequestKey::of(place), sizes[place]));
                 assert!(frame.iter().all(|byte| usize::from(*byte) == place + usize::from(round)));
                 seen.push(place);
             });
@@ -197,10 +201,10 @@ mod tests {
 
     #[test]
     fn little_is_kept_by_one_that_is_owed_nothing() {
-        let mut delivery = Delivery::default();
-        delivery.add(Key::of(0), &mut vec![0; 300], Ended::Result);
+        let mut delivery = ReplyBatch::default();
+        delivery.add(RequestKey::of(0), &mut vec![0; 300], ReplyOutcome::Result);
         assert!(delivery.is_kept());
-        (0..10).for_each(|_| delivery.add(Key::of(0), &mut vec![0; 300], Ended::Result));
+        (0..10).for_each(|_| delivery.add(RequestKey::of(0), &mut vec![0; 300], ReplyOutcome::Result));
         assert!(!delivery.is_kept());
     }
 }

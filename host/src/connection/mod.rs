@@ -4,22 +4,22 @@
 //! writes all that is ready with one write, and goes on while anything moves. An idle connection holds no buffer:
 //! reading and writing go through the thread's own, and only what is left over is kept.
 
-mod at_once;
-mod flight;
+mod activity;
+mod deadlines;
+mod execution;
+mod in_flight;
+mod inline_execution;
 mod mailbox;
-mod moving;
-mod notable;
+mod migration;
 mod outbox;
-mod quota;
 mod read;
 mod refusal;
 mod request;
-mod starts;
-mod stir;
-mod thread;
-mod trail;
-mod turn;
-mod watch;
+mod request_log;
+mod slow_log;
+mod submission_batch;
+mod thread_context;
+mod turn_quota;
 
 use std::future::Future as _;
 use std::pin::{Pin, pin};
@@ -32,28 +32,28 @@ use bytes::BytesMut;
 use jackfield_protocol::{FrameLimit, Framing};
 use tokio::net::UnixStream;
 
-use self::flight::Flights;
+use self::in_flight::InFlightTable;
 use self::mailbox::Mailbox;
-pub(crate) use self::moving::Packed;
+pub(crate) use self::migration::MigratingConnection;
 use self::outbox::Outbox;
-use self::quota::Quota;
 use self::read::Framer;
-use self::thread::Buffers;
-pub(crate) use self::thread::Thread;
-use crate::clock::{Alarm, Time};
-use crate::dispatch::{Opened, Rules, Table};
-use crate::limits::{Permit, Share};
-use crate::metrics::{Caller, Peer, Total};
+pub(crate) use self::thread_context::ThreadContext;
+use self::thread_context::TurnBuffers;
+use self::turn_quota::TurnQuota;
+use crate::clock::{Time, TimerEntry};
+use crate::limits::{BudgetShare, Permit};
+use crate::metrics::{ConnectionHandle, PeerIdentity, ThreadTotal};
+use crate::routing::{ConnectionRules, GateOpened, RoutingTable};
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
 const READ: usize = 64 * 1024;
 
-/// How often a turn of a task reads at most before the thread's other connections have theirs; see also [`Quota`].
+/// How often a turn of a task reads at most before the thread's other connections have theirs; see also [`TurnQuota`].
 const ROUNDS: usize = 4;
 
 /// What a listener asks of its connections.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Manner {
+pub(crate) struct ListenerOptions {
     pub(crate) framing: Framing,
     pub(crate) close_after_reply: bool,
     /// Whether it is for operators: other methods are reachable.
@@ -62,7 +62,7 @@ pub(crate) struct Manner {
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Farewell {
+pub(crate) enum CloseReason {
     /// The peer has gone, or was answered all and asked no more.
     Done,
     /// It did nothing for longer than it may.
@@ -74,45 +74,45 @@ pub(crate) enum Farewell {
 }
 
 /// How a connection left its thread.
-pub(crate) enum Left {
-    Closed(Farewell),
-    Moves(Box<Packed>),
+pub(crate) enum ConnectionEnd {
+    Closed(CloseReason),
+    Moves(Box<MigratingConnection>),
 }
 
 /// A connection and everything it owes.
 pub(crate) struct Connection {
     number: u64,
     stream: UnixStream,
-    thread: Rc<Thread>,
-    manner: Manner,
+    thread: Rc<ThreadContext>,
+    manner: ListenerOptions,
     /// The configuration's, as they were at the beginning of the turn.
-    rules: Arc<Rules>,
+    rules: Arc<ConnectionRules>,
     mailbox: Arc<Mailbox>,
     framer: Framer,
     /// Bytes of a frame that is not whole, or that must wait.
     inbox: BytesMut,
     outbox: Outbox,
-    flights: Flights,
-    share: Share,
-    alarm: Alarm,
+    flights: InFlightTable,
+    share: BudgetShare,
+    alarm: TimerEntry,
     /// Its place among those that are shown.
-    caller: Caller,
+    caller: ConnectionHandle,
     /// Who that is, at hand for each request; `None` when the kernel would not say.
-    peer: Option<Peer>,
+    peer: Option<PeerIdentity>,
     /// Since when a frame has been begun and not finished, and how many bytes came since.
     frame_begun: Option<(Time, u64)>,
     /// What is left of this turn.
-    quota: Quota,
+    quota: TurnQuota,
     /// Bytes that the frame at the front of the inbox needs in all, as its peer claims.
     needed: u64,
     last_active: Time,
     /// The peer will send no more.
     read_closed: bool,
     /// Nothing more is read; what is written goes out, then it closes.
-    closing: Option<Farewell>,
+    closing: Option<CloseReason>,
     replied: bool,
     /// The request at the front of the inbox waits for this: its plugin hands its state over.
-    waits: Option<Opened>,
+    waits: Option<GateOpened>,
     /// Gone only when the connection has moved on.
     permit: Option<Permit>,
 }
@@ -121,9 +121,9 @@ impl Connection {
     pub(crate) fn new(
         number: u64,
         stream: UnixStream,
-        thread: &Rc<Thread>,
-        manner: Manner,
-        caller: Caller,
+        thread: &Rc<ThreadContext>,
+        manner: ListenerOptions,
+        caller: ConnectionHandle,
         permit: Permit,
     ) -> Self {
         let dispatcher = &thread.dispatcher;
@@ -137,13 +137,13 @@ impl Connection {
             framer: Framer::new(manner.framing, FrameLimit::new(rules.limits.frame)),
             inbox: BytesMut::new(),
             outbox: Outbox::default(),
-            flights: Flights::default(),
-            share: Share::new(&dispatcher.budget),
-            alarm: Alarm::new(&thread.wakes, number),
+            flights: InFlightTable::default(),
+            share: BudgetShare::new(&dispatcher.budget),
+            alarm: TimerEntry::new(&thread.wakes, number),
             peer: caller.peer(),
             caller,
             frame_begun: None,
-            quota: Quota::new(now),
+            quota: TurnQuota::new(now),
             needed: 0,
             last_active: now,
             read_closed: false,
@@ -157,31 +157,31 @@ impl Connection {
     }
 
     /// What wakes this connection from outside.
-    pub(crate) fn poker(&self) -> Poker {
-        Poker(Arc::clone(&self.mailbox))
+    pub(crate) fn poker(&self) -> ConnectionNotifier {
+        ConnectionNotifier(Arc::clone(&self.mailbox))
     }
 
     /// Serves the peer to the end, or until the connection moves to another thread.
-    pub(crate) async fn serve(mut self) -> Left {
+    pub(crate) async fn serve(mut self) -> ConnectionEnd {
         let left = std::future::poll_fn(|cx| self.turn_or_move(cx)).await;
-        if let Left::Closed(farewell) = left {
+        if let ConnectionEnd::Closed(farewell) = left {
             tracing::debug!(conn = self.number, ?farewell, "closed");
         }
         left
     }
 
-    fn turn_or_move(&mut self, cx: &mut Context<'_>) -> Poll<Left> {
+    fn turn_or_move(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
         if self.thread.leaving.get() {
             match self.pack() {
-                Ok(packed) => return Poll::Ready(Left::Moves(Box::new(packed))),
+                Ok(packed) => return Poll::Ready(ConnectionEnd::Moves(Box::new(packed))),
                 // It stays for as long as it lasts: the thread ends later.
                 Err(error) => tracing::error!(conn = self.number, %error, "a connection could not be moved"),
             }
         }
-        self.turn(cx).map(Left::Closed)
+        self.turn(cx).map(ConnectionEnd::Closed)
     }
 
-    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Farewell> {
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         self.mailbox.waker.register(cx.waker());
         let mut buffers = std::mem::take(&mut *self.thread.buffers.borrow_mut());
         let thread = Rc::clone(&self.thread);
@@ -195,7 +195,7 @@ impl Connection {
             self.flights.hurry(now);
         }
         self.alarm.fired(now);
-        self.quota = Quota::new(now);
+        self.quota = TurnQuota::new(now);
         let mut rounds = 0;
         let farewell = loop {
             if self.waits.as_mut().is_some_and(|opened| Pin::new(opened).poll(cx).is_ready()) {
@@ -260,8 +260,8 @@ impl Connection {
     fn advance(
         &mut self,
         cx: &mut Context<'_>,
-        table: &Guard<Arc<Table>>,
-        buffers: &mut Buffers,
+        table: &Guard<Arc<RoutingTable>>,
+        buffers: &mut TurnBuffers,
         now: &mut Time,
     ) -> bool {
         if self.closing.is_some() || self.quota.is_used_up() {
@@ -288,7 +288,7 @@ impl Connection {
 
     fn wrote(&mut self, sent: usize, now: Time) {
         if sent > 0 {
-            self.thread.cells.add(Total::BytesOut, sent as u64);
+            self.thread.cells.add(ThreadTotal::BytesOut, sent as u64);
             self.last_active = now;
         }
     }
@@ -305,15 +305,15 @@ impl Connection {
     }
 
     /// Counts a connection that is ended before its peer ends it.
-    fn cut(&self, why: &'static str) -> Farewell {
+    fn cut(&self, why: &'static str) -> CloseReason {
         self.thread.dispatcher.metrics.counters.connections_cut.add(1);
         tracing::debug!(conn = self.number, why, "cut");
-        Farewell::Cut(why)
+        CloseReason::Cut(why)
     }
 
     /// The peer cannot be written to, or read from.
-    fn lost(&mut self) -> Farewell {
-        if self.flights.is_empty() { Farewell::Done } else { Farewell::Vanished }
+    fn lost(&mut self) -> CloseReason {
+        if self.flights.is_empty() { CloseReason::Done } else { CloseReason::Vanished }
     }
 
     /// Gives up what is in flight: nobody is there to be told.
@@ -323,9 +323,9 @@ impl Connection {
 }
 
 /// Wakes a connection from elsewhere on its thread.
-pub(crate) struct Poker(Arc<Mailbox>);
+pub(crate) struct ConnectionNotifier(Arc<Mailbox>);
 
-impl Poker {
+impl ConnectionNotifier {
     pub(crate) fn poke(&self) {
         self.0.waker.wake();
     }

@@ -11,10 +11,10 @@ use jackfield_protocol::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::{Buffers, Connection, READ};
+use super::{Connection, READ, TurnBuffers};
 use crate::clock::Time;
-use crate::dispatch::{Failure, Scarce, Table};
-use crate::metrics::Total;
+use crate::metrics::ThreadTotal;
+use crate::routing::{ExhaustedResource, RequestError, RoutingTable};
 
 /// Frames of one read that are few: with more of them, waking the thread for them is shared by so many that staying
 /// awake for the next ones is not worth it.
@@ -85,8 +85,8 @@ impl Connection {
     pub(super) fn read(
         &mut self,
         cx: &mut Context<'_>,
-        table: &Guard<Arc<Table>>,
-        buffers: &mut Buffers,
+        table: &Guard<Arc<RoutingTable>>,
+        buffers: &mut TurnBuffers,
         now: &mut Time,
     ) -> bool {
         let missing = self.needed.saturating_sub(self.inbox.len() as u64);
@@ -120,7 +120,7 @@ impl Connection {
         }
         *now = Time::now();
         self.last_active = *now;
-        self.thread.cells.add(Total::BytesIn, count as u64);
+        self.thread.cells.add(ThreadTotal::BytesIn, count as u64);
         if let Some((_, bytes)) = &mut self.frame_begun {
             *bytes += count as u64;
         }
@@ -158,8 +158,8 @@ impl Connection {
     /// Decodes what was left over; `true` when anything of it was used.
     pub(super) fn decode_inbox(
         &mut self,
-        table: &Guard<Arc<Table>>,
-        buffers: &mut Buffers,
+        table: &Guard<Arc<RoutingTable>>,
+        buffers: &mut TurnBuffers,
         now: &mut Time,
     ) -> bool {
         let mut inbox = std::mem::take(&mut self.inbox);
@@ -183,7 +183,7 @@ impl Connection {
     /// Takes every whole frame of `input`, as far as requests may be taken and the turn lasts; returns how many bytes that were.
     fn decode(
         &mut self,
-        table: &Guard<Arc<Table>>,
+        table: &Guard<Arc<RoutingTable>>,
         input: &[u8],
         out: &mut Vec<u8>,
         now: &mut Time,
@@ -213,7 +213,7 @@ impl Connection {
                         Refusal::TooLarge { version, .. } => version,
                         Refusal::UnsupportedVersion { .. } => Version::V1_0,
                     };
-                    let failure = Failure::Refused(refusal);
+                    let failure = RequestError::Refused(refusal);
                     if fatal {
                         self.refuse_and_close(out, version, &failure, "its framing cannot be followed");
                         return input.len();
@@ -262,7 +262,7 @@ impl Connection {
 
     /// Throws away a frame for which there is no memory, and says so.
     fn skip_frame(&mut self, out: &mut Vec<u8>, now: Time) {
-        let failure = Failure::Overloaded(Scarce::Buffers);
+        let failure = RequestError::Overloaded(ExhaustedResource::Buffers);
         let inbox = std::mem::take(&mut self.inbox);
         let header = inbox.first_chunk::<HEADER_LEN>().map(Header::decode);
         let (Framer::Binary(decoder), Some(Ok(header))) = (&mut self.framer, header) else {
@@ -284,7 +284,7 @@ impl Connection {
         &mut self,
         out: &mut Vec<u8>,
         version: Version,
-        failure: &Failure,
+        failure: &RequestError,
         why: &'static str,
     ) {
         self.refuse(out, version, failure);

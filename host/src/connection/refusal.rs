@@ -5,29 +5,29 @@ use std::time::Duration;
 use jackfield_protocol::{Framing, Header, Kind, Version};
 
 use super::Connection;
-use super::flight::Turn;
-use super::notable::Answered;
+use super::in_flight::SyncQueueEntry;
+use super::slow_log::AnsweredRequest;
 use crate::clock::Time;
-use crate::dispatch::{Ended, Failure};
 use crate::metrics::{MethodId, Outcome, RequestKind};
+use crate::routing::{ReplyOutcome, RequestError};
 
 /// What a request asked for, if that could be read.
 #[derive(Clone, Copy)]
-pub(super) struct AskedFor<'a> {
+pub(super) struct RequestedMethod<'a> {
     pub(super) counted: MethodId,
     pub(super) method: &'a str,
 }
 
-impl AskedFor<'_> {
+impl RequestedMethod<'_> {
     /// It could not be read.
     pub(super) const UNKNOWN: Self = Self { counted: MethodId::UNKNOWN, method: "" };
 }
 
 /// As it is counted.
-pub(super) fn outcome_of(ended: Ended) -> Outcome {
+pub(super) fn outcome_of(ended: ReplyOutcome) -> Outcome {
     match ended {
-        Ended::Result => Outcome::OK,
-        Ended::Error(code) => Outcome::of_code(code),
+        ReplyOutcome::Result => Outcome::OK,
+        ReplyOutcome::Error(code) => Outcome::of_code(code),
     }
 }
 
@@ -36,14 +36,14 @@ impl Connection {
     /// named is answered by an error notification.
     pub(super) fn fail(
         &mut self,
-        asked_for: AskedFor<'_>,
+        asked_for: RequestedMethod<'_>,
         version: Version,
         kind: Kind,
         id: Option<&str>,
-        failure: &Failure,
+        failure: &RequestError,
         out: &mut Vec<u8>,
     ) {
-        let AskedFor { counted, method } = asked_for;
+        let RequestedMethod { counted, method } = asked_for;
         let asked_as = RequestKind::of_reply(kind);
         self.thread.cells.accepted(counted, asked_as);
         self.rejected(failure);
@@ -52,7 +52,7 @@ impl Connection {
         let ended = if kind == Kind::Sync && self.flights.lane_is_busy() {
             let mut reply = Vec::new();
             let ended = asked.fail(&mut reply, failure);
-            self.flights.queue(Turn::Reply(reply));
+            self.flights.queue(SyncQueueEntry::Reply(reply));
             ended
         } else {
             asked.fail(out, failure)
@@ -63,17 +63,18 @@ impl Connection {
             return;
         }
         let id = id.unwrap_or("").trim_matches('"');
-        let refused = Answered { id, method, generation: None, queued: Duration::ZERO, ran: Duration::ZERO };
+        let refused =
+            AnsweredRequest { id, method, generation: None, queued: Duration::ZERO, ran: Duration::ZERO };
         self.note(&refused, ended, Time::now());
     }
 
     /// Answers a frame whose payload is not read: its id will never be known.
-    pub(super) fn refuse_unread(&mut self, out: &mut Vec<u8>, header: Header, failure: &Failure) {
+    pub(super) fn refuse_unread(&mut self, out: &mut Vec<u8>, header: Header, failure: &RequestError) {
         match header.kind {
-            Kind::Sync => self.fail(AskedFor::UNKNOWN, header.version, Kind::Sync, None, failure, out),
+            Kind::Sync => self.fail(RequestedMethod::UNKNOWN, header.version, Kind::Sync, None, failure, out),
             Kind::AsyncRequest => {
                 let kind = Kind::AsyncResponse;
-                self.fail(AskedFor::UNKNOWN, header.version, kind, None, failure, out);
+                self.fail(RequestedMethod::UNKNOWN, header.version, kind, None, failure, out);
             }
             kind => self.no_request(header.version, kind, out),
         }
@@ -81,9 +82,9 @@ impl Connection {
 
     /// Tells the peer of something that belongs to no request. In lines there is only one kind of reply, and each
     /// line has one in its turn.
-    pub(super) fn refuse(&mut self, out: &mut Vec<u8>, version: Version, failure: &Failure) {
+    pub(super) fn refuse(&mut self, out: &mut Vec<u8>, version: Version, failure: &RequestError) {
         if self.manner.framing == Framing::Line {
-            self.fail(AskedFor::UNKNOWN, version, Kind::Sync, None, failure, out);
+            self.fail(RequestedMethod::UNKNOWN, version, Kind::Sync, None, failure, out);
             return;
         }
         self.rejected(failure);
@@ -92,14 +93,14 @@ impl Connection {
     }
 
     /// Counts what was turned away before anything of a plugin ran for it.
-    pub(super) fn rejected(&self, failure: &Failure) {
+    pub(super) fn rejected(&self, failure: &RequestError) {
         if let Some(why) = failure.rejection() {
             self.thread.cells.rejected(why);
         }
     }
 
     /// Counts a reply, before it is written: who holds it in hand finds it counted.
-    pub(super) fn answered(&mut self, counted: MethodId, kind: RequestKind, ended: Ended) {
+    pub(super) fn answered(&mut self, counted: MethodId, kind: RequestKind, ended: ReplyOutcome) {
         self.replied = true;
         self.thread.cells.ended(counted, kind, outcome_of(ended));
     }

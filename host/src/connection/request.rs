@@ -10,14 +10,17 @@ use jackfield_plugin_api::abi::{CallFacts, RequestId};
 use jackfield_protocol::{EnvelopeError, Kind, Request, Version, write_heartbeat};
 
 use super::Connection;
-use super::flight::{Accepted, Key, Turn};
-use super::mailbox::ToConnection;
-use super::refusal::AskedFor;
+use super::in_flight::{AcceptedRequest, RequestKey, SyncQueueEntry};
+use super::mailbox::MailboxSink;
+use super::refusal::RequestedMethod;
 use crate::clock::Time;
-use crate::dispatch::{Asked, Asker, Failure, Opened, Scarce, Table, Target, Unreachable};
 use crate::limits::{Permit, Permits};
-use crate::metrics::{RequestKind, Total};
-use crate::plugin::Call;
+use crate::metrics::{RequestKind, ThreadTotal};
+use crate::plugin::PluginCall;
+use crate::routing::{
+    ExhaustedResource, GateOpened, ReplyContext, RequestError, Requester, RouteError, RouteTarget,
+    RoutingTable,
+};
 
 fn new_id() -> String {
     uuid::Uuid::new_v4().to_string()
@@ -25,15 +28,15 @@ fn new_id() -> String {
 
 /// A request that was let in, and where it goes.
 #[derive(Clone, Copy)]
-pub(super) struct Admitted<'r> {
-    pub(super) target: &'r Target,
+pub(super) struct AdmittedRequest<'r> {
+    pub(super) target: &'r RouteTarget,
     pub(super) request: &'r Request<'r>,
     pub(super) version: Version,
     /// The reply's kind.
     pub(super) kind: Kind,
 }
 
-impl<'r> Admitted<'r> {
+impl<'r> AdmittedRequest<'r> {
     /// The params as written; nothing where there are none.
     #[inline]
     pub(super) fn params(&self) -> &'r [u8] {
@@ -46,8 +49,8 @@ impl<'r> Admitted<'r> {
         self.request.id.map(|id| id.as_json())
     }
 
-    fn asked_for(&self) -> AskedFor<'r> {
-        AskedFor { counted: self.target.counted, method: &self.request.method }
+    fn asked_for(&self) -> RequestedMethod<'r> {
+        RequestedMethod { counted: self.target.counted, method: &self.request.method }
     }
 
     fn facts<'f>(&self, run: Run, id: RequestId<'f>, now: Time) -> CallFacts<'f> {
@@ -66,7 +69,7 @@ impl<'r> Admitted<'r> {
         self.facts(run, RequestId::new(self.request.id.map(|id| id.text()), new_id), now)
     }
 
-    /// The same, for as long as it takes; `token` is that of [`Admitted::id`], to be had by everybody.
+    /// The same, for as long as it takes; `token` is that of [`AdmittedRequest::id`], to be had by everybody.
     pub(super) fn own_facts(&self, run: Run, token: Option<&Arc<str>>, now: Time) -> CallFacts<'static> {
         let id = match (token, self.request.id.map(|id| id.text())) {
             (Some(token), Some(Cow::Borrowed(_))) => RequestId::of_token(Arc::clone(token), new_id),
@@ -78,20 +81,20 @@ impl<'r> Admitted<'r> {
 }
 
 /// The right to be begun there, and the route's permit if it has a limit.
-fn enter(target: &Target, now: Time) -> Result<Option<Permit>, Failure> {
+fn enter(target: &RouteTarget, now: Time) -> Result<Option<Permit>, RequestError> {
     target.generation.admit(now).map_err(|retry_after| {
         let plugin = target.generation.identity.plugin.to_string();
-        Failure::PluginUnavailable { plugin, retry_after }
+        RequestError::PluginUnavailable { plugin, retry_after }
     })?;
     let Some(permits) = &target.permits else { return Ok(None) };
-    Permits::take(permits).map(Some).ok_or(Failure::Overloaded(Scarce::Route))
+    Permits::take(permits).map(Some).ok_or(RequestError::Overloaded(ExhaustedResource::Route))
 }
 
 impl Connection {
     /// One whole frame.
     pub(super) fn frame(
         &mut self,
-        table: &Guard<Arc<Table>>,
+        table: &Guard<Arc<RoutingTable>>,
         version: Version,
         kind: Kind,
         payload: &[u8],
@@ -112,26 +115,26 @@ impl Connection {
         match kind {
             Kind::Sync | Kind::AsyncRequest => {}
             Kind::Heartbeat => {
-                self.thread.cells.add(Total::Heartbeats, 1);
+                self.thread.cells.add(ThreadTotal::Heartbeats, 1);
                 write_heartbeat(out, version);
             }
             Kind::Error | Kind::AsyncResponse => {
-                let failure = Failure::ServerKind(kind);
+                let failure = RequestError::ServerKind(kind);
                 self.rejected(&failure);
                 self.asked(version, Kind::Error, None).fail(out, &failure);
             }
             // What the user's Go server does with a kind it does not know.
-            Kind::Other(_) => self.thread.cells.add(Total::UnknownKinds, 1),
+            Kind::Other(_) => self.thread.cells.add(ThreadTotal::UnknownKinds, 1),
         }
     }
 
-    pub(super) fn asked<'a>(&self, version: Version, kind: Kind, id: Option<&'a str>) -> Asked<'a> {
-        Asked { framing: self.manner.framing, version, kind, id }
+    pub(super) fn asked<'a>(&self, version: Version, kind: Kind, id: Option<&'a str>) -> ReplyContext<'a> {
+        ReplyContext { framing: self.manner.framing, version, kind, id }
     }
 
     fn request(
         &mut self,
-        table: &Guard<Arc<Table>>,
+        table: &Guard<Arc<RoutingTable>>,
         version: Version,
         kind: Kind,
         payload: &[u8],
@@ -145,23 +148,30 @@ impl Connection {
             }
             Err(rejected) => {
                 let id = rejected.id.map(|id| id.as_json());
-                let failure = Failure::Envelope(rejected.error);
-                self.fail(AskedFor::UNKNOWN, version, kind, id, &failure, out);
+                let failure = RequestError::Envelope(rejected.error);
+                self.fail(RequestedMethod::UNKNOWN, version, kind, id, &failure, out);
                 return;
             }
         };
         let target = match self.admit(table, &request, kind) {
             Ok(target) => target,
-            Err(Unreachable { failure, counted }) => {
-                self.fail(AskedFor { counted, method: &request.method }, version, kind, id, &failure, out);
+            Err(RouteError { failure, counted }) => {
+                self.fail(
+                    RequestedMethod { counted, method: &request.method },
+                    version,
+                    kind,
+                    id,
+                    &failure,
+                    out,
+                );
                 return;
             }
         };
         if let Some(gate) = &target.held {
-            self.waits = Some(Opened::of(gate));
+            self.waits = Some(GateOpened::of(gate));
             return;
         }
-        let admitted = Admitted { target, request: &request, version, kind };
+        let admitted = AdmittedRequest { target, request: &request, version, kind };
         let permit = match enter(target, *now) {
             Ok(permit) => permit,
             Err(failure) => {
@@ -182,26 +192,26 @@ impl Connection {
     /// Whether the request may be begun, and where it goes.
     fn admit<'t>(
         &self,
-        table: &'t Guard<Arc<Table>>,
+        table: &'t Guard<Arc<RoutingTable>>,
         request: &Request<'_>,
         kind: Kind,
-    ) -> Result<&'t Target, Unreachable> {
-        let refused = |failure| Err(Unreachable { failure, counted: table.counted(&request.method) });
+    ) -> Result<&'t RouteTarget, RouteError> {
+        let refused = |failure| Err(RouteError { failure, counted: table.counted(&request.method) });
         match request.id {
-            Some(id) if self.flights.has_id(id.as_json()) => return refused(Failure::DuplicateId),
+            Some(id) if self.flights.has_id(id.as_json()) => return refused(RequestError::DuplicateId),
             None if kind == Kind::AsyncResponse => {
-                return refused(Failure::Envelope(EnvelopeError::IdMissing));
+                return refused(RequestError::Envelope(EnvelopeError::IdMissing));
             }
             _ => {}
         }
         if self.thread.draining.get() {
-            return refused(Failure::GoingAway);
+            return refused(RequestError::GoingAway);
         }
         if self.thread.dispatcher.budget.is_spent() && !self.manner.admin && self.holds_anything() {
-            return refused(Failure::Overloaded(Scarce::Buffers));
+            return refused(RequestError::Overloaded(ExhaustedResource::Buffers));
         }
-        let found = table.find(&request.method, Asker::Client(self.peer));
-        if let Err(Unreachable { failure: Failure::PermissionDenied, .. }) = &found {
+        let found = table.find(&request.method, Requester::Client(self.peer));
+        if let Err(RouteError { failure: RequestError::PermissionDenied, .. }) = &found {
             let doors = &self.thread.dispatcher.doors;
             doors.tell_of_request(self.number, &request.method, self.peer);
         }
@@ -211,7 +221,7 @@ impl Connection {
     /// Sends it to a thread of its generation, or into the lane to wait for its turn.
     fn take_off(
         &mut self,
-        admitted: Admitted<'_>,
+        admitted: AdmittedRequest<'_>,
         run: Run,
         route_permit: Option<Permit>,
         out: &mut Vec<u8>,
@@ -225,41 +235,45 @@ impl Connection {
         let busy = self.flights.lane_is_busy();
         let key = self.enlist(admitted, (facts, id), admitted.params(), permit, route_permit, now);
         if admitted.kind == Kind::Sync && busy {
-            self.flights.queue(Turn::Call(key));
+            self.flights.queue(SyncQueueEntry::Call(key));
         } else {
             self.start(key, out, now);
         }
     }
 
     /// A place among the requests in flight of all connections; without one, the request is refused here.
-    pub(super) fn permit_in_flight(&mut self, admitted: Admitted<'_>, out: &mut Vec<u8>) -> Option<Permit> {
+    pub(super) fn permit_in_flight(
+        &mut self,
+        admitted: AdmittedRequest<'_>,
+        out: &mut Vec<u8>,
+    ) -> Option<Permit> {
         let dispatcher = &self.thread.dispatcher;
         let permits = if self.manner.admin { &dispatcher.operators_in_flight } else { &dispatcher.in_flight };
         let permit = permits.take();
         if permit.is_none() {
-            let failure = Failure::Overloaded(Scarce::InFlight);
-            let Admitted { version, kind, .. } = admitted;
+            let failure = RequestError::Overloaded(ExhaustedResource::InFlight);
+            let AdmittedRequest { version, kind, .. } = admitted;
             self.fail(admitted.asked_for(), version, kind, admitted.id(), &failure, out);
         }
         permit
     }
 
-    pub(super) fn cells_accepted(&self, admitted: Admitted<'_>) {
+    pub(super) fn cells_accepted(&self, admitted: AdmittedRequest<'_>) {
         self.thread.cells.accepted(admitted.target.counted, RequestKind::of_reply(admitted.kind));
     }
 
     /// Puts a request among those in flight: its answer comes from another thread.
     pub(super) fn enlist(
         &mut self,
-        admitted: Admitted<'_>,
+        admitted: AdmittedRequest<'_>,
         (facts, id): (Arc<CallFacts<'static>>, Option<Arc<str>>),
         params: &[u8],
         permit: Permit,
         route_permit: Option<Permit>,
         now: Time,
-    ) -> Key {
-        let Admitted { target, version, kind, .. } = admitted;
-        let answer = ToConnection {
+    ) -> RequestKey {
+        let AdmittedRequest { target, version, kind, .. } = admitted;
+        let answer = MailboxSink {
             mailbox: Arc::clone(&self.mailbox),
             key: self.flights.next_key(),
             framing: self.manner.framing,
@@ -271,9 +285,9 @@ impl Connection {
         };
         let (run, deadline) = (facts.run, Time(facts.deadline));
         let generation = Arc::clone(&target.generation);
-        let call = Call::new(facts, generation, target.method, params, answer, route_permit);
+        let call = PluginCall::new(facts, generation, target.method, params, answer, route_permit);
         let (counted, timeout) = (target.counted, target.timeout);
-        let accepted = Accepted { version, kind, id, counted, accepted: now, deadline, timeout, run };
+        let accepted = AcceptedRequest { version, kind, id, counted, accepted: now, deadline, timeout, run };
         self.flights.add(accepted, call, permit)
     }
 }

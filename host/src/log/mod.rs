@@ -1,8 +1,8 @@
 //! The log: what is written where, and how text from outside is made harmless first.
 
-mod clean;
-mod flood;
-mod patient;
+mod nonblocking_writer;
+mod rate_limit;
+mod sanitize;
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -13,12 +13,12 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer as _, Registry, fmt, registry, reload};
 
-pub(crate) use self::clean::printable;
-pub(crate) use self::flood::{OF_PLUGINS, dropped};
+pub(crate) use self::rate_limit::{OF_PLUGINS, dropped};
+pub(crate) use self::sanitize::printable;
 
-use self::clean::Cleaned;
-use self::flood::Flood;
-use self::patient::Patient;
+use self::nonblocking_writer::NonblockingWriter;
+use self::rate_limit::RateLimiter;
+use self::sanitize::SanitizingLayer;
 use crate::config::{Format, Level, Log};
 
 /// Why the log could not be set up.
@@ -42,7 +42,7 @@ pub enum LogError {
 #[derive(Clone)]
 pub struct Logging {
     level: reload::Handle<LevelFilter, Registry>,
-    flood: Flood,
+    flood: RateLimiter,
 }
 
 impl Logging {
@@ -81,10 +81,10 @@ fn filter_of(level: Level) -> LevelFilter {
 /// # Errors
 /// No journal, or a subscriber that is there already.
 pub fn start(log: &Log) -> Result<Logging, LogError> {
-    let flood = Flood::default();
+    let flood = RateLimiter::default();
     let stderr = || {
         let copy = std::io::stderr().as_fd().try_clone_to_owned().map_err(LogError::Descriptor);
-        copy.map(|copy| Mutex::new(Patient::new(File::from(copy), flood.clone())))
+        copy.map(|copy| Mutex::new(NonblockingWriter::new(File::from(copy), flood.clone())))
     };
     let layer = match log.format {
         Format::Text => {
@@ -98,7 +98,7 @@ pub fn start(log: &Log) -> Result<Logging, LogError> {
         }
     };
     let (filter, handle) = reload::Layer::new(filter_of(log.level));
-    let cleaned = Cleaned { inner: layer, flood: flood.clone() };
+    let cleaned = SanitizingLayer { inner: layer, flood: flood.clone() };
     registry().with(cleaned.with_filter(filter)).try_init()?;
     Ok(Logging { level: handle, flood })
 }

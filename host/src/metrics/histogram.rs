@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cells::Cell;
+use super::thread_cells::CounterCell;
 use crate::clock::nanoseconds;
 
 /// What is not longer than 2^10 ns, a microsecond, is in the first bucket.
@@ -43,13 +43,13 @@ fn upper_end(bucket: usize) -> Option<u64> {
 
 /// A histogram that one thread writes and others read.
 pub(super) struct HistogramCells {
-    buckets: [Cell; BUCKETS],
-    nanoseconds: Cell,
+    buckets: [CounterCell; BUCKETS],
+    nanoseconds: CounterCell,
 }
 
 impl Default for HistogramCells {
     fn default() -> Self {
-        Self { buckets: std::array::from_fn(|_| Cell::default()), nanoseconds: Cell::default() }
+        Self { buckets: std::array::from_fn(|_| CounterCell::default()), nanoseconds: CounterCell::default() }
     }
 }
 

@@ -3,42 +3,42 @@
 //! A request is counted by the I/O thread that has it in hand, in cells that no other thread writes: no lock, no
 //! contended cache line, no look-up by name. Who wants to know adds the threads' cells up, and pays for it.
 
-mod callers;
-mod cells;
-mod counters;
 mod histogram;
-mod names;
+mod method_names;
+mod open_connections;
 mod outcome;
-mod plugins;
-mod slowlog;
+mod plugin_metrics;
+mod prometheus;
+mod shared_counters;
+mod slow_log;
 mod snapshot;
-mod text;
+mod thread_cells;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub(crate) use self::callers::{Caller, Callers, Peer};
-pub(crate) use self::cells::{Cells, Total};
-pub(crate) use self::counters::Counters;
-pub(crate) use self::names::{MethodId, Names};
-pub(crate) use self::outcome::{Outcome, Rejection, RequestKind};
-pub(crate) use self::plugins::{Generations, PluginFigures, PluginNumbers, ReloadOutcome};
-pub(crate) use self::slowlog::{SlowEntry, SlowLog, kept};
-pub(crate) use self::snapshot::{MethodNumbers, Snapshot};
-pub(crate) use self::text::{CONTENT_TYPE, DeathGauge, Gauges, PluginGauges, page};
+pub(crate) use self::method_names::{MethodId, MethodNames};
+pub(crate) use self::open_connections::{ConnectionHandle, OpenConnections, PeerIdentity};
+pub(crate) use self::outcome::{Outcome, RejectionReason, RequestKind};
+pub(crate) use self::plugin_metrics::{GenerationCounts, PluginCounts, PluginMetrics, ReloadOutcome};
+pub(crate) use self::prometheus::{CONTENT_TYPE, CrashGauge, Gauges, PluginGauges, page};
+pub(crate) use self::shared_counters::SharedCounters;
+pub(crate) use self::slow_log::{SlowLog, SlowLogEntry, kept};
+pub(crate) use self::snapshot::{MethodCounts, MetricsSnapshot};
+pub(crate) use self::thread_cells::{ThreadCells, ThreadTotal};
 
-use self::cells::Shard;
+use self::thread_cells::Shard;
 
 /// Everything that one host counts.
 #[derive(Default)]
 pub(crate) struct Metrics {
     /// The methods that are counted by name.
-    pub(crate) names: Names,
+    pub(crate) names: MethodNames,
     /// What is rare enough to be counted in one place.
-    pub(crate) counters: Counters,
+    pub(crate) counters: SharedCounters,
     /// The connections that are open.
-    pub(crate) callers: Callers,
+    pub(crate) callers: OpenConnections,
     /// The plugins, as their owner last told.
-    pub(crate) plugins: PluginFigures,
+    pub(crate) plugins: PluginMetrics,
     /// The slowest requests and the failed ones, lately.
     pub(crate) slowlog: SlowLog,
     shards: Mutex<Shards>,
@@ -57,7 +57,7 @@ impl Metrics {
     }
 
     /// Cells for one thread, to be held there for as long as it counts.
-    pub(crate) fn cells(self: &Arc<Self>) -> Cells {
+    pub(crate) fn cells(self: &Arc<Self>) -> ThreadCells {
         let mut shards = self.shards();
         let shard = shards.idle.pop().unwrap_or_else(|| {
             let shard = Arc::<Shard>::default();
@@ -65,7 +65,7 @@ impl Metrics {
             shard
         });
         drop(shards);
-        Cells::new(shard, Arc::clone(self))
+        ThreadCells::new(shard, Arc::clone(self))
     }
 
     fn take_back(&self, shard: Arc<Shard>) {
@@ -73,10 +73,10 @@ impl Metrics {
     }
 
     /// All of it, as it is now.
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> MetricsSnapshot {
         // Held meanwhile, so that the shards are the same from first to last; only a thread that starts or ends waits.
         let shards = self.shards();
-        Snapshot::of(self, &shards.all)
+        MetricsSnapshot::of(self, &shards.all)
     }
 }
 
@@ -152,10 +152,10 @@ mod tests {
             let cells = metrics.cells();
             cells.accepted(method, RequestKind::Sync);
             cells.ended(method, RequestKind::Sync, Outcome::OK);
-            cells.add(Total::BytesIn, 7);
+            cells.add(ThreadTotal::BytesIn, 7);
             drop(cells);
             let snapshot = metrics.snapshot();
-            assert_eq!((snapshot.accepted(), snapshot.total(Total::BytesIn)), (round, 7 * round));
+            assert_eq!((snapshot.accepted(), snapshot.total(ThreadTotal::BytesIn)), (round, 7 * round));
         }
         assert_eq!(metrics.shards().all.len(), 1, "one after another need one shard");
     }

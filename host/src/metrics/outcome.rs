@@ -81,11 +81,11 @@ macro_rules! rejections {
     ($($(#[$doc:meta])+ $name:ident = $label:literal),+ $(,)?) => {
         /// Why something was turned away before any code of a plugin ran for it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Rejection {
+        pub(crate) enum RejectionReason {
             $($(#[$doc])+ $name,)+
         }
 
-        impl Rejection {
+        impl RejectionReason {
             /// All of them.
             pub(crate) const ALL: &'static [Self] = &[$(Self::$name),+];
 
@@ -141,7 +141,7 @@ mod tests {
             assert_eq!(Outcome::of(*code).label().to_ascii_uppercase(), code.name());
         }
         assert_eq!(Outcome::of_code(1), Outcome::PLUGIN_ERROR);
-        for (place, rejection) in Rejection::ALL.iter().enumerate() {
+        for (place, rejection) in RejectionReason::ALL.iter().enumerate() {
             assert_eq!(*rejection as usize, place);
         }
     }

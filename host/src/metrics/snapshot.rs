@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::callers::CallerFigures;
-use super::cells::Shard;
 use super::histogram::Histogram;
-use super::plugins::PluginNumbers;
-use super::{Metrics, Outcome, Rejection, RequestKind, Total};
+use super::open_connections::ConnectionStats;
+use super::plugin_metrics::PluginCounts;
+use super::thread_cells::Shard;
+use super::{Metrics, Outcome, RejectionReason, RequestKind, ThreadTotal};
 use crate::clock::Time;
 
 const KINDS: usize = RequestKind::ALL.len();
 
 /// What was counted of one method.
 #[derive(Debug, Clone)]
-pub(crate) struct MethodNumbers {
+pub(crate) struct MethodCounts {
     /// Its name, or one in parentheses for methods that are not counted by name.
     pub(crate) name: Arc<str>,
     /// From acceptance to reply, of the requests that were begun.
@@ -23,7 +23,7 @@ pub(crate) struct MethodNumbers {
     ended: [[u64; Outcome::COUNT]; KINDS],
 }
 
-impl MethodNumbers {
+impl MethodCounts {
     /// Adds up what the threads have counted of the method; `None` when there was no request.
     ///
     /// What has ended is read before what was accepted: a request is accepted before it ends, so more are never seen
@@ -72,38 +72,38 @@ impl MethodNumbers {
 }
 
 /// Everything that is counted.
-pub(crate) struct Snapshot {
+pub(crate) struct MetricsSnapshot {
     /// When.
     pub(crate) at: Time,
     /// The methods that had requests. Those without a name of their own are among them.
-    pub(crate) methods: Vec<MethodNumbers>,
+    pub(crate) methods: Vec<MethodCounts>,
     /// The open connections.
-    pub(crate) callers: Vec<CallerFigures>,
-    pub(crate) plugins: BTreeMap<String, PluginNumbers>,
+    pub(crate) callers: Vec<ConnectionStats>,
+    pub(crate) plugins: BTreeMap<String, PluginCounts>,
     rejected: Vec<u64>,
-    totals: [u64; Total::COUNT],
+    totals: [u64; ThreadTotal::COUNT],
     /// The host's rare counters by name.
     pub(crate) counters: BTreeMap<&'static str, u64>,
 }
 
-impl Snapshot {
+impl MetricsSnapshot {
     /// Adds up what the threads have counted.
     pub(super) fn of(metrics: &Metrics, shards: &[Arc<Shard>]) -> Self {
         let names = metrics.names.all().into_iter().enumerate();
-        let methods = names.filter_map(|(place, name)| MethodNumbers::of(name, place, shards));
+        let methods = names.filter_map(|(place, name)| MethodCounts::of(name, place, shards));
         let mut counters: BTreeMap<_, _> = metrics.counters.all().collect();
         let methods: Vec<_> = methods.collect();
         let sum_of = |place: usize| shards.iter().map(|shard| shard.rejected[place].read()).sum();
-        let mut rejected: Vec<u64> = (0..Rejection::ALL.len()).map(sum_of).collect();
+        let mut rejected: Vec<u64> = (0..RejectionReason::ALL.len()).map(sum_of).collect();
         // Connections are refused by who accepts them, not by a thread that serves.
-        rejected[Rejection::Connections as usize] += counters["connections_refused"];
-        rejected[Rejection::Denied as usize] += counters["connections_denied"];
-        let mut totals = [0; Total::COUNT];
+        rejected[RejectionReason::Connections as usize] += counters["connections_refused"];
+        rejected[RejectionReason::Denied as usize] += counters["connections_denied"];
+        let mut totals = [0; ThreadTotal::COUNT];
         for shard in shards {
             totals.iter_mut().zip(&shard.totals).for_each(|(sum, cell)| *sum += cell.read());
         }
         let late = counters.entry("late_results").or_default();
-        *late += totals[Total::LateResults as usize];
+        *late += totals[ThreadTotal::LateResults as usize];
         Self {
             at: Time::now(),
             methods,
@@ -116,12 +116,12 @@ impl Snapshot {
     }
 
     /// So much of something, over all threads.
-    pub(crate) fn total(&self, total: Total) -> u64 {
+    pub(crate) fn total(&self, total: ThreadTotal) -> u64 {
         self.totals[total as usize]
     }
 
     /// How often something was turned away for this reason.
-    pub(crate) fn rejected(&self, why: Rejection) -> u64 {
+    pub(crate) fn rejected(&self, why: RejectionReason) -> u64 {
         self.rejected[why as usize]
     }
 
@@ -165,10 +165,10 @@ impl Snapshot {
             ("overloaded", code(Code::Overloaded)),
             ("denied", code(Code::PermissionDenied)),
             ("panics", code(Code::PluginPanicked)),
-            ("heartbeats", self.total(Total::Heartbeats)),
-            ("unknown_kinds", self.total(Total::UnknownKinds)),
-            ("bytes_in", self.total(Total::BytesIn)),
-            ("bytes_out", self.total(Total::BytesOut)),
+            ("heartbeats", self.total(ThreadTotal::Heartbeats)),
+            ("unknown_kinds", self.total(ThreadTotal::UnknownKinds)),
+            ("bytes_in", self.total(ThreadTotal::BytesIn)),
+            ("bytes_out", self.total(ThreadTotal::BytesOut)),
         ]);
         counts
     }

@@ -3,7 +3,7 @@
 //! A file and no pipe: nobody who writes ever waits for the reader, and what a process writes last, as it dies, is there
 //! for the next host. What was read is given back to the system at once, so that the file stays small.
 
-mod lines;
+mod line_splitter;
 
 use std::fs::File;
 use std::io;
@@ -18,10 +18,10 @@ use rustix::fs::{FallocateFlags, fallocate, inotify};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdout};
 
-use self::lines::{Dropped, Lines, WINDOW};
+use self::line_splitter::{DroppedOutput, LineSplitter, WINDOW};
+use crate::crash_record::{CrashRecord, OutputAttribution};
 use crate::log::printable;
 use crate::metrics::Metrics;
-use crate::recorder::{Recorder, Writers};
 
 /// How much is read at a time, in bytes; also how much is given back at least.
 const READ: usize = 64 * 1024;
@@ -35,18 +35,18 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// stdout and stderr of this process, led into the log; dropped, they lead where they led before.
-pub(crate) struct Captured {
+pub(crate) struct OutputCapture {
     before: [OwnedFd; 2],
     end: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Captured {
+impl OutputCapture {
     /// From here on, whatever is written to descriptors 1 and 2 is a line in the log. The log itself must not go there.
     ///
     /// # Errors
     /// The system has no file, thread or descriptor for it; nothing is changed.
-    pub(crate) fn begin(recorder: &Arc<Recorder>, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub(crate) fn begin(recorder: &Arc<CrashRecord>, metrics: Arc<Metrics>) -> io::Result<Self> {
         let file = recorder.output()?;
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
@@ -55,13 +55,13 @@ impl Captured {
             recorder.is_kept() && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
         let before = [fcntl_dupfd_cloexec(stdout(), 3)?, fcntl_dupfd_cloexec(stderr(), 3)?];
-        let reader = Reader {
+        let reader = OutputReader {
             file: file.try_clone()?,
             watch,
             tells,
             end: end.try_clone()?,
-            writers: Writers::new(Arc::clone(recorder)),
-            lines: Lines::new(Instant::now()),
+            writers: OutputAttribution::new(Arc::clone(recorder)),
+            lines: LineSplitter::new(Instant::now()),
             metrics,
             at: 0,
             given_back: 0,
@@ -74,7 +74,7 @@ impl Captured {
     }
 }
 
-impl Drop for Captured {
+impl Drop for OutputCapture {
     fn drop(&mut self) {
         // Neither fails: both descriptors are open.
         let _ = dup2_stdout(&self.before[0]);
@@ -88,14 +88,14 @@ impl Drop for Captured {
 }
 
 /// The thread that reads.
-struct Reader {
+struct OutputReader {
     file: File,
     watch: OwnedFd,
     /// Whether the system tells of the file's growth.
     tells: bool,
     end: OwnedFd,
-    writers: Writers,
-    lines: Lines,
+    writers: OutputAttribution,
+    lines: LineSplitter,
     metrics: Arc<Metrics>,
     /// Up to here the file was read.
     at: u64,
@@ -103,7 +103,7 @@ struct Reader {
     given_back: u64,
 }
 
-impl Reader {
+impl OutputReader {
     fn run(mut self) {
         loop {
             let ends = self.wait();
@@ -194,8 +194,8 @@ impl Reader {
         }
     }
 
-    fn tell_dropped(&self, dropped: Dropped) {
-        let Dropped { lines, bytes } = dropped;
+    fn tell_dropped(&self, dropped: DroppedOutput) {
+        let DroppedOutput { lines, bytes } = dropped;
         self.metrics.counters.output_dropped.add(bytes);
         tracing::warn!(
             target: "jackfield::output",

@@ -13,7 +13,7 @@ use crate::clock::Time;
 use crate::limits::Permit;
 
 /// Where a call's outcome goes. It is told exactly once, or never when the call was cancelled first.
-pub(crate) trait Answer: Send + Sync + 'static {
+pub(crate) trait ReplySink: Send + Sync + 'static {
     /// Writes what stands before a result, if anything.
     fn open(&self, out: &mut Vec<u8>) -> Option<ReplyHead>;
     /// Takes the outcome; on `Done` the result follows what `open` wrote. What is left in `out` is nobody's.
@@ -28,7 +28,7 @@ const RUNNING: u8 = 1;
 const OVER: u8 = 2;
 
 /// A call on its way to, or on, a thread of its generation; who is told is part of it, whoever that is.
-pub(crate) struct Call<A: ?Sized = dyn Answer> {
+pub(crate) struct PluginCall<A: ?Sized = dyn ReplySink> {
     pub(crate) facts: Arc<CallFacts<'static>>,
     pub(crate) generation: Arc<Generation>,
     pub(crate) method: u32,
@@ -43,7 +43,7 @@ pub(crate) struct Call<A: ?Sized = dyn Answer> {
     pub(crate) answer: A,
 }
 
-impl<A: Answer> Call<A> {
+impl<A: ReplySink> PluginCall<A> {
     pub(crate) fn new(
         facts: Arc<CallFacts<'static>>,
         generation: Arc<Generation>,
@@ -69,7 +69,7 @@ impl<A: Answer> Call<A> {
     }
 }
 
-impl Call {
+impl PluginCall {
     /// Runs an `inline` or `blocking` method to its end on this thread, and tells who asked.
     pub(crate) fn run_here(&self) {
         if self.claim() {
@@ -132,7 +132,7 @@ impl Call {
     }
 }
 
-impl<A: ?Sized> Drop for Call<A> {
+impl<A: ?Sized> Drop for PluginCall<A> {
     fn drop(&mut self) {
         if self.facts.run != Run::Async {
             self.generation.direct_ended();

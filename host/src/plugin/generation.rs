@@ -11,20 +11,20 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, Instance, PluginFuture};
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::breaker::Breaker;
-use super::call::Call;
-use super::executor::Executor;
+use super::async_executor::AsyncExecutor;
+use super::blocking_pool::{BlockingPool, SubmitError};
+use super::call::PluginCall;
+use super::circuit_breaker::CircuitBreaker;
+use super::inline_demotion::InlineDemotion;
+use super::inline_polling::InlinePollPolicy;
 use super::probation::Probation;
-use super::prompt::Prompt;
-use super::slow::Slow;
-use super::workers::{NotTaken, Workers};
-use crate::load::{Kept, Loaded, Refused, Signed};
+use crate::crash_record::{CrashRecord, LifecyclePhase, RegisteredGeneration, RunningCode, running};
+use crate::loader::{KeptImage, LoadError, LoadedLibrary, VerifiedSignature};
 use crate::log::printable;
-use crate::recorder::{Errand, Known, Recorder, What, running};
 
 /// What tells one generation from another.
 #[derive(Debug, Clone)]
-pub(crate) struct Identity {
+pub(crate) struct GenerationId {
     /// The plugin's name.
     pub(crate) plugin: Arc<str>,
     /// Counts the generations of this process, from 1.
@@ -39,18 +39,18 @@ pub(crate) struct Identity {
 
 /// One loaded copy of one plugin.
 pub(crate) struct Generation {
-    pub(crate) identity: Identity,
+    pub(crate) identity: GenerationId,
     pub(crate) methods: Vec<DeclaredMethod>,
     pub(super) instance: Instance,
-    pub(super) workers: Option<Workers>,
+    pub(super) workers: Option<BlockingPool>,
     /// Threads for its `blocking` methods, once it has any.
     pub(super) threads: usize,
-    pub(super) breaker: Breaker,
-    pub(super) slow: Slow,
-    pub(super) prompt: Prompt,
+    pub(super) breaker: CircuitBreaker,
+    pub(super) slow: InlineDemotion,
+    pub(super) prompt: InlinePollPolicy,
     /// I/O threads that its `inline` methods hold up just now, as far as that was noticed.
     pub(super) holding: AtomicUsize,
-    pub(super) executor: Arc<Executor>,
+    pub(super) executor: Arc<AsyncExecutor>,
     reply_limit: usize,
     /// Calls of `inline` and `blocking` methods that wait for a thread, or run on one of the generation's own.
     direct: AtomicUsize,
@@ -59,31 +59,31 @@ pub(crate) struct Generation {
     /// The layout of the state that the instance can hand over.
     pub(crate) state: Option<u32>,
     /// Dropped last but one: the code that everything above runs. `None` for methods that are part of the program.
-    pub(super) loaded: Option<Loaded>,
+    pub(super) loaded: Option<LoadedLibrary>,
     /// The record knows its names for as long as its code may run.
-    pub(super) known: Known,
+    pub(super) known: RegisteredGeneration,
 }
 
 /// What a generation is made of.
-pub(crate) struct Parts {
-    pub(crate) identity: Identity,
+pub(crate) struct GenerationParts {
+    pub(crate) identity: GenerationId,
     pub(crate) methods: Vec<DeclaredMethod>,
     pub(crate) instance: Instance,
-    pub(crate) executor: Arc<Executor>,
-    pub(crate) loaded: Option<Loaded>,
-    pub(crate) known: Known,
+    pub(crate) executor: Arc<AsyncExecutor>,
+    pub(crate) loaded: Option<LoadedLibrary>,
+    pub(crate) known: RegisteredGeneration,
     /// The threads of `blocking` methods, if there are any.
-    pub(super) workers: Option<Workers>,
+    pub(super) workers: Option<BlockingPool>,
     /// So many of them, once there are any.
     pub(crate) threads: usize,
-    pub(crate) breaker: crate::config::Breaker,
+    pub(crate) breaker: crate::config::BreakerConfig,
     /// Bytes that a result may have.
     pub(crate) reply_limit: usize,
     pub(crate) probation: Option<Probation>,
 }
 
 impl Generation {
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: GenerationParts) -> Self {
         let methods = parts.methods.len();
         Self {
             identity: parts.identity,
@@ -91,9 +91,9 @@ impl Generation {
             instance: parts.instance,
             workers: parts.workers,
             threads: parts.threads,
-            breaker: Breaker::new(parts.breaker),
-            slow: Slow::of(methods),
-            prompt: Prompt::of(methods),
+            breaker: CircuitBreaker::new(parts.breaker),
+            slow: InlineDemotion::of(methods),
+            prompt: InlinePollPolicy::of(methods),
             holding: AtomicUsize::new(0),
             executor: parts.executor,
             reply_limit: parts.reply_limit,
@@ -106,7 +106,7 @@ impl Generation {
     }
 
     /// Who signed its file, where keys were trusted when it was loaded.
-    pub(crate) fn signed(&self) -> Option<Signed> {
+    pub(crate) fn signed(&self) -> Option<VerifiedSignature> {
         self.loaded.as_ref().and_then(|loaded| loaded.inspection().signed)
     }
 
@@ -147,8 +147,8 @@ impl Generation {
     }
 
     /// One of its methods, for the record.
-    pub(super) fn what(&self, method: u32) -> What {
-        What::new(self.identity.number, method)
+    pub(super) fn what(&self, method: u32) -> RunningCode {
+        RunningCode::new(self.identity.number, method)
     }
 
     pub(super) fn begin(
@@ -179,17 +179,17 @@ impl Generation {
     }
 
     /// The file's content, to come back to it; `None` for methods that are part of the program.
-    pub(crate) fn kept(&self) -> Option<Result<Kept, Refused>> {
-        self.loaded.as_ref().map(Loaded::kept)
+    pub(crate) fn kept(&self) -> Option<Result<KeptImage, LoadError>> {
+        self.loaded.as_ref().map(LoadedLibrary::kept)
     }
 
     /// Asks something of the instance beside its methods.
-    pub(crate) fn ask<T>(&self, errand: Errand, what: impl FnOnce(&Instance) -> T) -> T {
+    pub(crate) fn ask<T>(&self, errand: LifecyclePhase, what: impl FnOnce(&Instance) -> T) -> T {
         running(errand.of(self.identity.number), None, || what(&self.instance))
     }
 
     /// The record in which its threads have seats.
-    pub(crate) fn recorder(&self) -> &Recorder {
+    pub(crate) fn recorder(&self) -> &CrashRecord {
         self.known.recorder()
     }
 
@@ -200,7 +200,7 @@ impl Generation {
         }
         self.judge(matches!(end, CallEnd::Panicked(_)));
         if let CallEnd::Panicked(text) = &end {
-            let Identity { plugin, number, .. } = &self.identity;
+            let GenerationId { plugin, number, .. } = &self.identity;
             tracing::error!(
                 id = &*printable(facts.id.text()),
                 method = self.method_name(method),
@@ -234,19 +234,19 @@ impl Generation {
     pub(crate) fn submit(
         &self,
         run: Run,
-        calls: &mut impl ExactSizeIterator<Item = Arc<Call>>,
-    ) -> Result<(), NotTaken> {
+        calls: &mut impl ExactSizeIterator<Item = Arc<PluginCall>>,
+    ) -> Result<(), SubmitError> {
         match (run, &self.workers) {
             (Run::Async, _) if self.executor.submit(calls) => Ok(()),
-            (Run::Async, _) => Err(NotTaken::Full),
+            (Run::Async, _) => Err(SubmitError::Full),
             (_, Some(workers)) => workers.submit(calls),
             // An inline method is run by who has it in hand; that it is submitted is a fault of the host's.
-            (_, None) => Err(NotTaken::Full),
+            (_, None) => Err(SubmitError::Full),
         }
     }
 
     /// Has a call whose future was begun by [`Generation::run_first`] go on on the generation's thread.
-    pub(crate) fn go_on(&self, call: &Arc<Call>, future: PluginFuture) -> Result<(), NotTaken> {
-        if self.executor.go_on(call, future) { Ok(()) } else { Err(NotTaken::Full) }
+    pub(crate) fn go_on(&self, call: &Arc<PluginCall>, future: PluginFuture) -> Result<(), SubmitError> {
+        if self.executor.go_on(call, future) { Ok(()) } else { Err(SubmitError::Full) }
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use jackfield_plugin_api::Run;
 
-use super::breaker::Change;
-use super::generation::{Generation, Identity};
-use super::workers::Workers;
+use super::blocking_pool::BlockingPool;
+use super::circuit_breaker::BreakerChange;
+use super::generation::{Generation, GenerationId};
 use crate::clock::Time;
 
 /// How a generation is.
 #[derive(Debug, Clone)]
-pub(crate) struct Health {
+pub(crate) struct GenerationHealth {
     /// Whether its calls are begun at all, and none holds up a thread that serves connections.
     pub(crate) is_well: bool,
     /// Threads that run calls which should have ended.
@@ -41,17 +41,17 @@ impl Generation {
     }
 
     pub(super) fn judge(&self, failed: bool) {
-        let Identity { plugin, number, .. } = &self.identity;
+        let GenerationId { plugin, number, .. } = &self.identity;
         match self.breaker.count(failed) {
             None => {}
-            Some(Change::Opened(length)) => {
+            Some(BreakerChange::Opened(length)) => {
                 tracing::error!(
                     plugin = &**plugin,
                     generation = number,
                     "it fails too often: refused for {length:?}"
                 );
             }
-            Some(Change::Closed) => {
+            Some(BreakerChange::Closed) => {
                 tracing::info!(
                     plugin = &**plugin,
                     generation = number,
@@ -80,7 +80,7 @@ impl Generation {
     /// blocking threads.
     #[cold]
     pub(crate) fn held_up(&self, method: u32, length: Duration) {
-        let Identity { plugin, number, .. } = &self.identity;
+        let GenerationId { plugin, number, .. } = &self.identity;
         let (plugin, name) = (&**plugin, self.method_name(method));
         if !self.slow.strike(method, Time::now()) {
             tracing::warn!(
@@ -116,7 +116,7 @@ impl Generation {
         if self.slow.is_moved(method) {
             return false;
         }
-        let Identity { plugin, number, .. } = &self.identity;
+        let GenerationId { plugin, number, .. } = &self.identity;
         match self.workers.as_ref().map(|workers| workers.want(self.threads)) {
             Some(Ok(())) => {
                 self.slow.moved(method);
@@ -149,13 +149,13 @@ impl Generation {
     }
 
     /// What an operator must know of it: lost threads, whether it is refused, methods that were moved.
-    pub(crate) fn health(&self) -> Health {
-        let (lost_threads, has_threads) = self.workers.as_ref().map_or((0, true), Workers::lost);
+    pub(crate) fn health(&self) -> GenerationHealth {
+        let (lost_threads, has_threads) = self.workers.as_ref().map_or((0, true), BlockingPool::lost);
         let blocks =
             (0..).zip(&self.methods).any(|(number, method)| self.way(number, method.run) == Run::Blocking);
         let held_threads = self.holding.load(Ordering::Relaxed);
         let moved = (0..).zip(&self.methods).filter(|(number, _)| self.slow.is_moved(*number));
-        Health {
+        GenerationHealth {
             is_well: self.breaker.is_closed() && (has_threads || !blocks) && held_threads == 0,
             lost_threads,
             held_threads,

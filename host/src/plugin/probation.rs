@@ -5,22 +5,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use jackfield_plugin_api::abi::CallEnd;
 use jackfield_plugin_api::{INTERNAL_ERROR, is_reserved};
 
-use crate::config::Probation as Limits;
+use crate::config::ProbationConfig;
 
 /// What a probation came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Sentence {
+pub(crate) enum ProbationVerdict {
     /// It has answered its first calls well enough.
     Passed,
     /// It is to go back, for this reason.
     Failed(String),
 }
 
-type Tell = Box<dyn Fn(Sentence) + Send + Sync>;
+type Tell = Box<dyn Fn(ProbationVerdict) + Send + Sync>;
 
 /// The probation of one generation.
 pub(crate) struct Probation {
-    limits: Limits,
+    limits: ProbationConfig,
     /// Calls that may still come before it is over; 0 once it is.
     left: AtomicU32,
     failures: AtomicU32,
@@ -29,7 +29,7 @@ pub(crate) struct Probation {
 
 impl Probation {
     /// `tell` is called once, on whichever thread ends it.
-    pub(crate) fn new(limits: Limits, tell: Tell) -> Self {
+    pub(crate) fn new(limits: ProbationConfig, tell: Tell) -> Self {
         Self { limits, left: AtomicU32::new(limits.calls), failures: AtomicU32::new(0), tell }
     }
 
@@ -59,13 +59,15 @@ impl Probation {
             let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
             if failures >= self.limits.failures && self.left.swap(0, Ordering::Relaxed) > 0 {
                 let calls = self.limits.calls;
-                (self.tell)(Sentence::Failed(format!("{failures} of its first {calls} calls failed")));
+                (self.tell)(ProbationVerdict::Failed(format!(
+                    "{failures} of its first {calls} calls failed"
+                )));
                 return;
             }
         }
         let one_less = |left: u32| left.checked_sub(1);
         if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) == Ok(1) {
-            (self.tell)(Sentence::Passed);
+            (self.tell)(ProbationVerdict::Passed);
         }
     }
 }
@@ -85,11 +87,11 @@ mod tests {
 
     use super::*;
 
-    fn probation(calls: u32, failures: u32) -> (Probation, Arc<Mutex<Vec<Sentence>>>) {
+    fn probation(calls: u32, failures: u32) -> (Probation, Arc<Mutex<Vec<ProbationVerdict>>>) {
         let told = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&told);
         let tell = Box::new(move |sentence| heard.lock().unwrap().push(sentence));
-        (Probation::new(Limits { calls, failures }, tell), told)
+        (Probation::new(ProbationConfig { calls, failures }, tell), told)
     }
 
     #[test]
@@ -100,7 +102,7 @@ mod tests {
             probation.count(&CallEnd::Done);
         }
         assert!(probation.is_over());
-        assert_eq!(*told.lock().unwrap(), [Sentence::Passed]);
+        assert_eq!(*told.lock().unwrap(), [ProbationVerdict::Passed]);
     }
 
     #[test]
@@ -115,6 +117,6 @@ mod tests {
         probation.count(&CallEnd::Failed { code: INTERNAL_ERROR, message: String::new(), data: None });
         probation.count_timeout();
         assert!(probation.is_over());
-        assert!(matches!(&told.lock().unwrap()[..], [Sentence::Failed(_)]));
+        assert!(matches!(&told.lock().unwrap()[..], [ProbationVerdict::Failed(_)]));
     }
 }

@@ -3,30 +3,30 @@
 //! Whatever wants a change sends an order: the watcher a hint, an operator a word, a retired generation its end. The
 //! thread looks at the directory, makes the change as a transaction, and publishes it with one swap.
 
-mod admin;
-mod numbers;
-mod obey;
-mod order;
-mod plugins;
-mod refusal;
-mod restart;
+mod admin_plugin;
+mod command;
+mod command_loop;
+mod directory_scan;
+mod directory_watcher;
+mod owner;
+mod plugin_counts;
+mod plugin_slot;
+mod refused_file;
+mod restart_required;
 mod retire;
-mod sighting;
-mod slot;
 mod transaction;
-mod watcher;
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-pub use admin::ReloadAsked;
-pub(crate) use admin::{ADMIN, Admin};
-pub(crate) use order::{Order, Reply};
-pub(crate) use plugins::Plugins;
+pub use admin_plugin::ReloadRequest;
+pub(crate) use admin_plugin::{ADMIN, AdminPlugin};
+pub(crate) use command::{CommandReply, ReloadCommand};
+pub(crate) use owner::PluginOwner;
 
-use self::watcher::Watcher;
+use self::directory_watcher::DirectoryWatcher;
 use crate::clock::Time;
 
 /// How often the whole directory is looked at, whatever the watcher says: it may lose events, and healing may take
@@ -38,24 +38,27 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Where orders are sent to.
 #[derive(Clone)]
-pub(crate) struct Orders(Sender<Order>);
+pub(crate) struct CommandSender(Sender<ReloadCommand>);
 
-impl Orders {
+impl CommandSender {
     /// The two ends.
-    pub(crate) fn channel() -> (Self, Receiver<Order>) {
+    pub(crate) fn channel() -> (Self, Receiver<ReloadCommand>) {
         let (orders, received) = mpsc::channel();
         (Self(orders), received)
     }
 
     /// Asks; the answer comes to the receiver, or its sender goes away when the host ends.
-    pub(crate) fn ask<T>(&self, order: impl FnOnce(Reply<T>) -> Order) -> tokio::sync::oneshot::Receiver<T> {
+    pub(crate) fn ask<T>(
+        &self,
+        order: impl FnOnce(CommandReply<T>) -> ReloadCommand,
+    ) -> tokio::sync::oneshot::Receiver<T> {
         let (reply, answer) = tokio::sync::oneshot::channel();
         self.send(order(reply));
         answer
     }
 
     /// Says.
-    pub(crate) fn send(&self, order: Order) {
+    pub(crate) fn send(&self, order: ReloadCommand) {
         // When the thread has gone, there is nothing left to change.
         let _ = self.0.send(order);
     }
@@ -63,13 +66,13 @@ impl Orders {
 
 /// The thread that owns the plugins, seen from outside.
 pub(crate) struct Reloader {
-    orders: Orders,
+    orders: CommandSender,
     thread: JoinHandle<()>,
 }
 
 impl Reloader {
     /// Takes over plugins that serve already.
-    pub(crate) fn start(plugins: Plugins, received: Receiver<Order>) -> io::Result<Self> {
+    pub(crate) fn start(plugins: PluginOwner, received: Receiver<ReloadCommand>) -> io::Result<Self> {
         let orders = plugins.orders.clone();
         let thread = Builder::new().name("plugins".into()).spawn(move || run(plugins, &received))?;
         Ok(Self { orders, thread })
@@ -77,14 +80,14 @@ impl Reloader {
 
     /// Ends every generation, within `limit`, and the thread. Blocks.
     pub(crate) fn stop(self, limit: Duration) {
-        self.orders.send(Order::Stop(Instant::now() + limit));
+        self.orders.send(ReloadCommand::Stop(Instant::now() + limit));
         // Nothing in it panics; if it did, the process ends all the same.
         let _ = self.thread.join();
     }
 }
 
-fn run(mut plugins: Plugins, orders: &Receiver<Order>) {
-    let mut watcher = Watcher::new(plugins.orders.clone());
+fn run(mut plugins: PluginOwner, orders: &Receiver<ReloadCommand>) {
+    let mut watcher = DirectoryWatcher::new(plugins.orders.clone());
     watcher.follow(plugins.watched());
     // What was put there between the first look and the watch.
     let mut next_look = Instant::now() + LOOK_AGAIN;
@@ -102,16 +105,16 @@ fn run(mut plugins: Plugins, orders: &Receiver<Order>) {
         let wait = next_look.saturating_duration_since(Instant::now());
         let order = next_order.take().map_or_else(|| orders.recv_timeout(wait), Ok);
         let again = match order {
-            Ok(Order::Stop(until)) => {
+            Ok(ReloadCommand::Stop(until)) => {
                 drop(watcher);
                 plugins.retire_all(orders, until);
                 return;
             }
-            Ok(Order::Look(mut whole)) => {
+            Ok(ReloadCommand::Look(mut whole)) => {
                 // One look for all hints that are there.
                 next_order = loop {
                     match orders.try_recv() {
-                        Ok(Order::Look(more)) => whole.extend(more),
+                        Ok(ReloadCommand::Look(more)) => whole.extend(more),
                         other => break other.ok(),
                     }
                 };

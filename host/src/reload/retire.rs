@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::thread::Builder;
 
-use super::{Order, Orders};
-use crate::plugin::{Generation, Retired, Turnover, Until};
-use crate::recorder::Seat;
+use super::{CommandSender, ReloadCommand};
+use crate::crash_record::RecordSlot;
+use crate::plugin::{EndDeadline, Generation, IoThreadReplacer, RetirementOutcome};
 
 /// Ends generations, and says when they have ended.
-pub(super) struct Retirer {
-    orders: Orders,
-    io: Arc<dyn Turnover>,
-    until: Until,
+pub(super) struct RetirementThreads {
+    orders: CommandSender,
+    io: Arc<dyn IoThreadReplacer>,
+    until: EndDeadline,
 }
 
-impl Retirer {
-    pub(super) fn new(orders: Orders, io: Arc<dyn Turnover>) -> Self {
-        Self { orders, io, until: Until::default() }
+impl RetirementThreads {
+    pub(super) fn new(orders: CommandSender, io: Arc<dyn IoThreadReplacer>) -> Self {
+        Self { orders, io, until: EndDeadline::default() }
     }
 
     /// When it has ended, the order [`Order::Retired`] comes.
@@ -25,23 +25,24 @@ impl Retirer {
         let (orders, io, until) = (self.orders.clone(), Arc::clone(&self.io), self.until.clone());
         let retired = {
             let plugin = Arc::clone(&plugin);
-            move |how| Order::Retired { plugin, generation: number, how }
+            move |how| ReloadCommand::Retired { plugin, generation: number, how }
         };
         let told = retired.clone();
         let seat = generation.recorder().seat();
         let thread = Builder::new().name("retire".into()).spawn(move || {
-            Seat::sit_down(seat);
+            RecordSlot::sit_down(seat);
             let how = Generation::retire(generation, &until, &*io);
             orders.send(told(how));
         });
         if let Err(error) = thread {
             // The generation went with the closure: nothing of it was ended, and its code stays, which is sound.
-            self.orders.send(retired(Retired::Retained(format!("no thread to end it on: {error}"))));
+            self.orders
+                .send(retired(RetirementOutcome::Retained(format!("no thread to end it on: {error}"))));
         }
     }
 
     /// What is not over by then is given up.
-    pub(super) fn until(&self) -> &Until {
+    pub(super) fn until(&self) -> &EndDeadline {
         &self.until
     }
 }

@@ -16,15 +16,15 @@ use jackfield_plugin_api::abi::Instance;
 use jackfield_plugin_api::abi::keys::are_left;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::order::{Order, Retained};
-use super::plugins::Plugins;
-use super::slot::MOST_DRAINING;
+use super::command::{ReloadCommand, RetainedGeneration};
+use super::owner::PluginOwner;
+use super::plugin_slot::MOST_DRAINING;
 use crate::config::Config;
-use crate::dispatch::{Gate, Held};
+use crate::crash_record::LifecyclePhase;
 use crate::failpoint;
-use crate::load::{Reason, Refused, Signed, Staged};
-use crate::plugin::{Generation, Probation, Stillborn, Undone, aside};
-use crate::recorder::Errand;
+use crate::loader::{LoadError, LoadErrorReason, StagedPlugin, VerifiedSignature};
+use crate::plugin::{Generation, GenerationStartError, JoinedRunError, Probation, aside};
+use crate::routing::{HeldPlugins, StateTransferGate};
 
 /// How often running calls are looked at while the state waits for them.
 const LOOK: Duration = Duration::from_micros(100);
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_micros(100);
 const KEYS_SPARED: usize = 64;
 
 /// A generation that is started and serves nobody yet.
-pub(super) struct Prepared {
+pub(super) struct PreparedGeneration {
     pub(super) name: String,
     /// The file that it comes from; `None` when it is content that was kept.
     pub(super) file: Option<OsString>,
@@ -44,23 +44,23 @@ pub(super) struct Prepared {
 }
 
 /// A commit that was given up, for the sake of this plugin.
-pub(super) struct GivenUp {
+pub(super) struct CommitError {
     pub(super) plugin: String,
-    pub(super) refused: Refused,
+    pub(super) refused: LoadError,
 }
 
-impl Plugins {
+impl PluginOwner {
     /// Makes a generation ready to serve.
     ///
     /// # Errors
     /// Why it will not serve; nothing has changed.
     pub(super) fn prepare(
         &mut self,
-        staged: Staged,
+        staged: StagedPlugin,
         file: Option<OsString>,
         config: &Config,
         on_probation: bool,
-    ) -> Result<Prepared, Refused> {
+    ) -> Result<PreparedGeneration, LoadError> {
         let name = staged.inspection.name.clone();
         failpoint::pass("names")?;
         self.check_names(&name, file.as_ref(), &staged.inspection.manifest.methods)?;
@@ -74,12 +74,16 @@ impl Plugins {
         let probation = on_probation.then(|| self.probation(&name, config)).flatten();
         let generation = match self.nursery.hatch(staged, config, probation, config.plugins.probe) {
             Ok(generation) => Arc::new(generation),
-            Err(Stillborn { refused, retained }) => {
+            Err(GenerationStartError { refused, retained }) => {
                 if let Some(reason) = retained {
                     let generation = self.nursery.next_number() - 1;
                     tracing::warn!(plugin = name, generation, reason, "refused code stays in the process");
                     self.dispatcher.metrics.counters.generations_retained.add(1);
-                    self.slots.entry(name).or_default().retained.push(Retained { generation, reason });
+                    self.slots
+                        .entry(name)
+                        .or_default()
+                        .retained
+                        .push(RetainedGeneration { generation, reason });
                 }
                 return Err(refused);
             }
@@ -88,7 +92,7 @@ impl Plugins {
             self.discard(generation);
             return Err(planted);
         }
-        Ok(Prepared { name, file, generation, keep_before: true })
+        Ok(PreparedGeneration { name, file, generation, keep_before: true })
     }
 
     /// One name, one plugin; one method, one plugin: who has it keeps it.
@@ -97,17 +101,20 @@ impl Plugins {
         name: &str,
         file: Option<&OsString>,
         methods: &[DeclaredMethod],
-    ) -> Result<(), Refused> {
+    ) -> Result<(), LoadError> {
         if self.own.contains(name) {
-            return Err(Refused::new(Reason::NameTaken, format!("the program has a plugin named {name:?}")));
+            return Err(LoadError::new(
+                LoadErrorReason::NameTaken,
+                format!("the program has a plugin named {name:?}"),
+            ));
         }
         let slot = self.slots.get(name).filter(|slot| slot.serving.is_some());
         if let Some(other) =
             slot.and_then(|slot| slot.file.as_ref()).filter(|other| file.is_some_and(|file| file != *other))
         {
             let other = other.display();
-            return Err(Refused::new(
-                Reason::NameTaken,
+            return Err(LoadError::new(
+                LoadErrorReason::NameTaken,
                 format!("the file {other} is the plugin {name:?} already"),
             ));
         }
@@ -117,7 +124,7 @@ impl Plugins {
             if let Some(method) = taken {
                 let detail =
                     format!("the method {:?} belongs to the plugin {:?}", method.name, other.identity.plugin);
-                return Err(Refused::new(Reason::MethodTaken, detail));
+                return Err(LoadError::new(LoadErrorReason::MethodTaken, detail));
             }
         }
         Ok(())
@@ -129,19 +136,19 @@ impl Plugins {
         &self,
         name: &str,
         is_file: bool,
-        signed: Option<Signed>,
+        signed: Option<VerifiedSignature>,
         config: &Config,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), LoadError> {
         let keys = &config.plugins.trusted_keys;
         if keys.is_empty() {
             return Ok(());
         }
         let Some(signed) = signed else {
-            return Err(Refused::new(Reason::Unsigned, "it was loaded when no key was trusted"));
+            return Err(LoadError::new(LoadErrorReason::Unsigned, "it was loaded when no key was trusted"));
         };
         if keys.iter().all(|key| key.id != signed.key) {
             let detail = format!("it is signed with the key {}, which is trusted no more", signed.key);
-            return Err(Refused::new(Reason::UnknownKey, detail));
+            return Err(LoadError::new(LoadErrorReason::UnknownKey, detail));
         }
         let served = self.slots.get(name).and_then(|slot| slot.signed_at).unwrap_or(0);
         if is_file && signed.at < served {
@@ -149,31 +156,31 @@ impl Plugins {
                 "it was signed at {}, before the one that serves or served last ({served}); sign it anew, if it is meant",
                 signed.at
             );
-            return Err(Refused::new(Reason::OlderThanServing, detail));
+            return Err(LoadError::new(LoadErrorReason::OlderThanServing, detail));
         }
         Ok(())
     }
 
     /// Whether there may be one more generation.
-    fn check_room(&self, name: &str, config: &Config) -> Result<(), Refused> {
+    fn check_room(&self, name: &str, config: &Config) -> Result<(), LoadError> {
         let draining = self.slots.get(name).map_or(0, |slot| slot.draining.len());
         if draining >= MOST_DRAINING {
             let detail =
                 format!("{draining} generations of it still answer their last requests; it is tried again");
-            return Err(Refused::new(Reason::TooManyDraining, detail));
+            return Err(LoadError::new(LoadErrorReason::TooManyDraining, detail));
         }
         let retained: usize = self.slots.values().map(|slot| slot.retained.len()).sum();
         if retained >= config.plugins.retained {
             let detail = format!(
                 "{retained} generations could not be unloaded, as many as plugins.retained allows; restart the host"
             );
-            return Err(Refused::new(Reason::TooManyRetained, detail));
+            return Err(LoadError::new(LoadErrorReason::TooManyRetained, detail));
         }
         if !are_left(KEYS_SPARED) {
             let detail = format!(
                 "less than {KEYS_SPARED} keys for thread-local values are left in the process; restart the host"
             );
-            return Err(Refused::new(Reason::NoThreadKeys, detail));
+            return Err(LoadError::new(LoadErrorReason::NoThreadKeys, detail));
         }
         Ok(())
     }
@@ -184,7 +191,7 @@ impl Plugins {
         self.slots.get(name)?.serving.as_ref()?;
         let (orders, plugin, generation) = (self.orders.clone(), name.to_owned(), self.nursery.next_number());
         let tell = Box::new(move |sentence| {
-            orders.send(Order::Judged { plugin: plugin.clone(), generation, sentence });
+            orders.send(ReloadCommand::Judged { plugin: plugin.clone(), generation, sentence });
         });
         (limits.calls > 0).then(|| Probation::new(limits, tell))
     }
@@ -193,7 +200,11 @@ impl Plugins {
     ///
     /// # Errors
     /// What is prepared is ended, and everything serves as before.
-    pub(super) fn commit(&mut self, prepared: Vec<Prepared>, config: Arc<Config>) -> Result<(), GivenUp> {
+    pub(super) fn commit(
+        &mut self,
+        prepared: Vec<PreparedGeneration>,
+        config: Arc<Config>,
+    ) -> Result<(), CommitError> {
         // Without a descriptor for what served before there is no way back.
         let kept = prepared.iter().map(|new| {
             let slot = self.slots.get(&new.name)?;
@@ -203,12 +214,12 @@ impl Plugins {
         });
         let kept: Vec<_> = kept.collect();
         let handing_over: Vec<_> = prepared.iter().filter(|new| self.hands_over(new)).collect();
-        let held = (!handing_over.is_empty()).then(|| Held {
+        let held = (!handing_over.is_empty()).then(|| HeldPlugins {
             plugins: handing_over.iter().map(|new| new.name.clone()).collect(),
             gate: Arc::default(),
         });
         // Whatever happens, who waits is let through at the end.
-        let _opens = held.as_ref().map(|held| Opens(Arc::clone(&held.gate)));
+        let _opens = held.as_ref().map(|held| GateGuard(Arc::clone(&held.gate)));
         let handed_over = held.as_ref().map_or(Ok(()), |held| self.hand_over(&handing_over, held, &config));
         if let Err(given_up) = handed_over.and_then(|()| may_publish(&prepared)) {
             self.publish(None);
@@ -227,7 +238,7 @@ impl Plugins {
         Ok(())
     }
 
-    fn hands_over(&self, new: &Prepared) -> bool {
+    fn hands_over(&self, new: &PreparedGeneration) -> bool {
         let before = self.slots.get(&new.name).and_then(|slot| slot.serving.as_ref());
         match before.map(|before| before.state) {
             Some(Some(_)) if new.generation.state.is_none() => {
@@ -243,13 +254,18 @@ impl Plugins {
     }
 
     /// Carries the state of each of these plugins over, while their calls are held.
-    fn hand_over(&self, handing_over: &[&Prepared], held: &Held, config: &Config) -> Result<(), GivenUp> {
+    fn hand_over(
+        &self,
+        handing_over: &[&PreparedGeneration],
+        held: &HeldPlugins,
+        config: &Config,
+    ) -> Result<(), CommitError> {
         if !self.publish(Some(held)) {
             // An `inline` method that was found in the table before may still change the state.
             let detail = "an inline method holds up a thread that serves connections";
-            return Err(GivenUp {
+            return Err(CommitError {
                 plugin: held.plugins.first().cloned().unwrap_or_default(),
-                refused: Refused::new(Reason::HandOverBusy, detail),
+                refused: LoadError::new(LoadErrorReason::HandOverBusy, detail),
             });
         }
         for new in handing_over {
@@ -257,7 +273,7 @@ impl Plugins {
                 continue;
             };
             self.hand_over_one(before, &new.generation, config.plugins.hand_over)
-                .map_err(|refused| GivenUp { plugin: new.name.clone(), refused })?;
+                .map_err(|refused| CommitError { plugin: new.name.clone(), refused })?;
         }
         Ok(())
     }
@@ -267,7 +283,7 @@ impl Plugins {
         before: &Arc<Generation>,
         after: &Arc<Generation>,
         limit: Duration,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), LoadError> {
         failpoint::pass("hold")?;
         let until = Instant::now() + limit;
         // Those on I/O threads are over: the table that they were found in is held by none of them any more.
@@ -277,7 +293,7 @@ impl Plugins {
                 let detail = format!(
                     "{running} calls have not ended within plugins.hand_over; the state cannot be taken from under them"
                 );
-                return Err(Refused::new(Reason::HandOverBusy, detail));
+                return Err(LoadError::new(LoadErrorReason::HandOverBusy, detail));
             }
             std::thread::sleep(LOOK);
         }
@@ -285,21 +301,21 @@ impl Plugins {
         let schema = before.state.unwrap_or(0);
         let giver = Arc::clone(before);
         let given = aside("hand-over", before.recorder(), limit, move || {
-            giver.ask(Errand::HandOver, Instance::hand_over)
+            giver.ask(LifecyclePhase::HandOver, Instance::hand_over)
         });
-        let state = settle(given, Reason::HandOverFailed)?;
+        let state = settle(given, LoadErrorReason::HandOverFailed)?;
         failpoint::pass("hand-over")?;
         let taker = Arc::clone(after);
         let taken = aside("take-over", after.recorder(), limit, move || {
-            taker.ask(Errand::TakeOver, |instance| instance.take_over(schema, &state))
+            taker.ask(LifecyclePhase::TakeOver, |instance| instance.take_over(schema, &state))
         });
-        settle(taken, Reason::TakeOverFailed)?;
+        settle(taken, LoadErrorReason::TakeOverFailed)?;
         failpoint::pass("take-over")
     }
 }
 
-fn may_publish(prepared: &[Prepared]) -> Result<(), GivenUp> {
-    let given_up = |refused| GivenUp {
+fn may_publish(prepared: &[PreparedGeneration]) -> Result<(), CommitError> {
+    let given_up = |refused| CommitError {
         plugin: prepared.first().map(|new| new.name.clone()).unwrap_or_default(),
         refused,
     };
@@ -307,19 +323,22 @@ fn may_publish(prepared: &[Prepared]) -> Result<(), GivenUp> {
 }
 
 /// Lets everybody through when it goes.
-struct Opens(Arc<Gate>);
+struct GateGuard(Arc<StateTransferGate>);
 
-impl Drop for Opens {
+impl Drop for GateGuard {
     fn drop(&mut self) {
         self.0.open();
     }
 }
 
-fn settle<T, E: std::fmt::Display>(done: Result<Result<T, E>, Undone>, reason: Reason) -> Result<T, Refused> {
+fn settle<T, E: std::fmt::Display>(
+    done: Result<Result<T, E>, JoinedRunError>,
+    reason: LoadErrorReason,
+) -> Result<T, LoadError> {
     match done {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(Refused::new(reason, error)),
-        Err(undone) => Err(Refused::new(reason, undone)),
+        Ok(Err(error)) => Err(LoadError::new(reason, error)),
+        Err(undone) => Err(LoadError::new(reason, undone)),
     }
 }
 

@@ -11,12 +11,12 @@ use rustix::io::Errno;
 use tokio::net::UnixListener;
 use tokio::net::unix::UCred;
 
-use super::io_thread::{Accepted, Order};
-use super::listener::Bound;
-use super::threads::Threads;
-use crate::connection::Manner;
-use crate::dispatch::{Asked, Dispatcher, Failure, Scarce};
-use crate::metrics::Peer;
+use super::io_thread::{AcceptedConnection, IoThreadCommand};
+use super::io_threads::IoThreads;
+use super::listener::BoundSocket;
+use crate::connection::ListenerOptions;
+use crate::metrics::PeerIdentity;
+use crate::routing::{Dispatcher, ExhaustedResource, ReplyContext, RequestError};
 
 /// How long to wait when the process or the system has no descriptor left: connections end in the meantime.
 const BREATHER: Duration = Duration::from_millis(50);
@@ -27,17 +27,17 @@ static NUMBER: AtomicU64 = AtomicU64::new(1);
 /// One socket that is accepted from.
 pub(super) struct Acceptor {
     listener: UnixListener,
-    bound: Bound,
+    bound: BoundSocket,
     dispatcher: Arc<Dispatcher>,
-    threads: Arc<Threads>,
+    threads: Arc<IoThreads>,
 }
 
 impl Acceptor {
     /// Must be called inside the runtime that will accept.
     pub(super) fn new(
-        mut bound: Bound,
+        mut bound: BoundSocket,
         dispatcher: Arc<Dispatcher>,
-        threads: Arc<Threads>,
+        threads: Arc<IoThreads>,
     ) -> io::Result<Self> {
         let listener = UnixListener::from_std(bound.take_listener()?)?;
         Ok(Self { listener, bound, dispatcher, threads })
@@ -89,42 +89,48 @@ impl Acceptor {
         }
     }
 
-    fn place(&self, stream: UnixStream, peer: Option<Peer>) {
+    fn place(&self, stream: UnixStream, peer: Option<PeerIdentity>) {
         let counters = &self.dispatcher.metrics.counters;
         let manner = self.bound.manner();
         // Before it takes a place: whoever may not come in must not keep others out.
         if !self.dispatcher.doors.lets(self.bound.path(), peer) {
             counters.connections_denied.add(1);
             self.dispatcher.doors.tell_of_connection(self.bound.path(), peer);
-            send_away(&stream, manner, &Failure::PermissionDenied);
+            send_away(&stream, manner, &RequestError::PermissionDenied);
             return;
         }
         let permits = if manner.admin { &self.dispatcher.operators } else { &self.dispatcher.connections };
         let Some(permit) = permits.take() else {
             counters.connections_refused.add(1);
-            send_away(&stream, manner, &Failure::Overloaded(Scarce::Connections));
+            send_away(&stream, manner, &RequestError::Overloaded(ExhaustedResource::Connections));
             return;
         };
         counters.connections.add(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // Dropped, and so closed, when the host has ended: it was the last moment to come.
-        let _ = self.threads.send(Order::Serve(Accepted { number, stream, manner, peer, permit }));
+        let _ = self.threads.send(IoThreadCommand::Serve(AcceptedConnection {
+            number,
+            stream,
+            manner,
+            peer,
+            permit,
+        }));
     }
 }
 
 /// The plain socket, and who is at its other end; `None` when the kernel would not say.
-fn seen(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Option<Peer>)> {
+fn seen(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Option<PeerIdentity>)> {
     let known = stream.peer_cred().ok();
     // Without a number in this process's namespace it is 0.
     let pid = |known: &UCred| known.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
-    let peer = known.map(|known| Peer { pid: pid(&known), uid: known.uid(), gid: known.gid() });
+    let peer = known.map(|known| PeerIdentity { pid: pid(&known), uid: known.uid(), gid: known.gid() });
     Ok((stream.into_std()?, peer))
 }
 
 /// Says why, and nothing of what the client may have sent is read.
-fn send_away(mut stream: &UnixStream, manner: Manner, why: &Failure) {
+fn send_away(mut stream: &UnixStream, manner: ListenerOptions, why: &RequestError) {
     let mut notice = Vec::new();
-    let asked = Asked { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
+    let asked = ReplyContext { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
     asked.fail(&mut notice, why);
     // A new socket's buffer has room for a line; a client that is gone already needs none.
     let _ = stream.write_all(&notice);

@@ -41,11 +41,11 @@ pub enum InheritError {
 
 /// The sockets this process was started with.
 #[derive(Debug, Default)]
-pub struct Inherited(Vec<Socket>);
+pub struct Inherited(Vec<InheritedSocket>);
 
 /// One of them.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct InheritedSocket {
     name: String,
     pub(super) address: SocketAddrUnix,
     pub(super) listener: UnixListener,
@@ -77,7 +77,7 @@ impl Inherited {
         for place in 0..given.len() {
             let name = names.next().unwrap_or_default();
             let taken = given.take_unix_listener(place).and_then(|listener| match listener {
-                Some(listener) => Socket::of(name.clone(), listener),
+                Some(listener) => InheritedSocket::of(name.clone(), listener),
                 None => Err(io::Error::from(io::ErrorKind::NotFound)),
             });
             let unusable = |source| InheritError::Unusable { name, descriptor: place + 3, source };
@@ -88,7 +88,7 @@ impl Inherited {
 
     /// Takes out the socket that is meant for `path`: the one bound there, or else one bound elsewhere whose name
     /// is that of the socket's file, with or without `.sock`.
-    pub(super) fn take(&mut self, path: &Path) -> Option<Socket> {
+    pub(super) fn take(&mut self, path: &Path) -> Option<InheritedSocket> {
         let bound = self.0.iter().position(|socket| socket.path().is_some_and(|bound| is_same(&bound, path)));
         let named = || {
             let names = [path.file_name(), path.file_stem()].map(|name| name.and_then(|name| name.to_str()));
@@ -99,11 +99,11 @@ impl Inherited {
 
     /// What nobody took, in words.
     pub(super) fn left(&self) -> Vec<String> {
-        self.0.iter().map(Socket::to_words).collect()
+        self.0.iter().map(InheritedSocket::to_words).collect()
     }
 }
 
-impl Socket {
+impl InheritedSocket {
     fn of(name: String, listener: UnixListener) -> io::Result<Self> {
         if !sockopt::socket_acceptconn(&listener)? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen"));

@@ -12,37 +12,39 @@ use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::threads::Threads;
-use crate::clock::Wakes;
-use crate::connection::{Connection, Left, Manner, Packed, Poker, Thread};
-use crate::dispatch::{Dispatcher, mark_io_thread};
+use super::io_threads::IoThreads;
+use crate::clock::TimerQueue;
+use crate::connection::{
+    Connection, ConnectionEnd, ConnectionNotifier, ListenerOptions, MigratingConnection, ThreadContext,
+};
+use crate::crash_record::{RecordSlot, SlotSampler};
 use crate::limits::Permit;
-use crate::metrics::{Caller, Peer};
-use crate::plugin::Call;
-use crate::recorder::{Seat, Watched};
-use crate::timer::Timer;
+use crate::metrics::{ConnectionHandle, PeerIdentity};
+use crate::plugin::PluginCall;
+use crate::routing::{Dispatcher, mark_io_thread};
+use crate::timer::KernelTimer;
 
 /// A connection that was just accepted.
-pub(super) struct Accepted {
+pub(super) struct AcceptedConnection {
     pub(super) number: u64,
     pub(super) stream: UnixStream,
-    pub(super) manner: Manner,
-    pub(super) peer: Option<Peer>,
+    pub(super) manner: ListenerOptions,
+    pub(super) peer: Option<PeerIdentity>,
     pub(super) permit: Permit,
 }
 
 /// What an I/O thread is told.
-pub(super) enum Order {
+pub(super) enum IoThreadCommand {
     /// A new connection.
-    Serve(Accepted),
+    Serve(AcceptedConnection),
     /// A connection of a thread that leaves.
-    Resume(Box<Packed>),
+    Resume(Box<MigratingConnection>),
     /// Say that orders are heard.
     Say(std::sync::mpsc::Sender<()>),
     /// An `inline` method for a thread that may not run it.
-    Run(Arc<Call>),
+    Run(Arc<PluginCall>),
     /// Everything goes to those that serve from now on; end when it has.
-    Leave(Arc<Threads>),
+    Leave(Arc<IoThreads>),
     /// Answer what is in flight, take nothing new, and end when no connection is left.
     Drain,
     /// Answer what is in flight now, as if its deadline had come.
@@ -51,7 +53,7 @@ pub(super) enum Order {
     Cut,
 }
 
-impl Order {
+impl IoThreadCommand {
     /// Whether any of the threads can do it.
     fn is_for_any(&self) -> bool {
         matches!(self, Self::Serve(_) | Self::Resume(_) | Self::Run(_))
@@ -60,13 +62,13 @@ impl Order {
 
 /// The way to one I/O thread.
 #[derive(Clone)]
-pub(super) struct Orders {
-    orders: UnboundedSender<Order>,
+pub(super) struct IoThreadSender {
+    orders: UnboundedSender<IoThreadCommand>,
     load: Arc<AtomicUsize>,
     held: Arc<AtomicBool>,
 }
 
-impl Orders {
+impl IoThreadSender {
     /// Whether an `inline` method has held it up for too long, and still does.
     pub(super) fn is_held(&self) -> bool {
         self.held.load(Ordering::Relaxed)
@@ -82,8 +84,8 @@ impl Orders {
     }
 
     /// Tells it; gives the order back when the thread has ended.
-    pub(super) fn send(&self, order: Order) -> Result<(), Order> {
-        let connection = matches!(order, Order::Serve(_) | Order::Resume(_));
+    pub(super) fn send(&self, order: IoThreadCommand) -> Result<(), IoThreadCommand> {
+        let connection = matches!(order, IoThreadCommand::Serve(_) | IoThreadCommand::Resume(_));
         if connection {
             self.load.fetch_add(1, Ordering::Relaxed);
         }
@@ -100,9 +102,9 @@ impl Orders {
 pub(super) struct IoThread {
     /// Counts the I/O threads of this host.
     pub(super) number: u64,
-    pub(super) orders: Orders,
+    pub(super) orders: IoThreadSender,
     /// What it runs; `None` when it is one too many for the record.
-    pub(super) watched: Option<Watched>,
+    pub(super) watched: Option<SlotSampler>,
     thread: JoinHandle<usize>,
 }
 
@@ -112,20 +114,21 @@ impl IoThread {
         let load = Arc::new(AtomicUsize::new(0));
         // Without the runtime's timer: see the module `timer`.
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
-        let timer = Timer::new()?;
+        let timer = KernelTimer::new()?;
         let shared = Arc::clone(&load);
         let seat = dispatcher.recorder.seat();
-        let watched = seat.as_ref().map(Seat::watched);
+        let watched = seat.as_ref().map(RecordSlot::watched);
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {
             mark_io_thread();
-            Seat::sit_down(seat);
+            RecordSlot::sit_down(seat);
             // What is waited for in the open is looked at whenever any task of the thread is woken: it had better be little.
             LocalSet::new().block_on(&runtime, async move {
-                let serving = tokio::task::spawn_local(Serving::new(dispatcher, shared).run(received, timer));
+                let serving =
+                    tokio::task::spawn_local(IoThreadLoop::new(dispatcher, shared).run(received, timer));
                 serving.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
             })
         })?;
-        Ok(Self { number, orders: Orders { orders, load, held: Arc::default() }, watched, thread })
+        Ok(Self { number, orders: IoThreadSender { orders, load, held: Arc::default() }, watched, thread })
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -139,28 +142,28 @@ impl IoThread {
 }
 
 /// Where a connection of the thread has its poker, and how it left.
-type Ended = (usize, Left);
+type EndedConnections = (usize, ConnectionEnd);
 
 /// The thread from inside.
-struct Serving {
-    thread: Rc<Thread>,
+struct IoThreadLoop {
+    thread: Rc<ThreadContext>,
     load: Arc<AtomicUsize>,
-    connections: JoinSet<Ended>,
-    pokers: Slab<Poker>,
+    connections: JoinSet<EndedConnections>,
+    pokers: Slab<ConnectionNotifier>,
     /// Who takes over, once this thread leaves.
-    successors: Option<Arc<Threads>>,
+    successors: Option<Arc<IoThreads>>,
 }
 
-impl Serving {
+impl IoThreadLoop {
     fn new(dispatcher: Arc<Dispatcher>, load: Arc<AtomicUsize>) -> Self {
-        let thread = Thread::new(dispatcher, Wakes::default());
+        let thread = ThreadContext::new(dispatcher, TimerQueue::default());
         Self { thread, load, connections: JoinSet::new(), pokers: Slab::new(), successors: None }
     }
 
     /// Serves to the end; gives back how many connections were cut.
-    async fn run(mut self, mut orders: UnboundedReceiver<Order>, timer: Timer) -> usize {
+    async fn run(mut self, mut orders: UnboundedReceiver<IoThreadCommand>, timer: KernelTimer) -> usize {
         let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run(timer));
-        let spin = tokio::task::spawn_local(super::spin::spin(Rc::clone(&self.thread)));
+        let spin = tokio::task::spawn_local(super::busy_polling::spin(Rc::clone(&self.thread)));
         let cut = loop {
             let leaves = self.thread.draining.get() || self.successors.is_some();
             if leaves && self.connections.is_empty() {
@@ -168,7 +171,7 @@ impl Serving {
             }
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Cut) | None => break self.connections.len(),
+                    Some(IoThreadCommand::Cut) | None => break self.connections.len(),
                     Some(order) => self.obey(order),
                 },
                 Some(ended) = self.connections.join_next() => match ended {
@@ -193,7 +196,7 @@ impl Serving {
         if let Some(successors) = &self.successors {
             while let Some(order) = orders.recv().await {
                 // When all have ended, what is left is cut as they were.
-                if let Err(Order::Resume(packed)) = successors.send(order) {
+                if let Err(IoThreadCommand::Resume(packed)) = successors.send(order) {
                     packed.lose(&self.thread);
                 }
             }
@@ -201,7 +204,7 @@ impl Serving {
         cut
     }
 
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: IoThreadCommand) {
         let order = match &self.successors {
             Some(successors) if order.is_for_any() => match successors.send(order) {
                 Ok(()) => return,
@@ -215,8 +218,8 @@ impl Serving {
             _ => order,
         };
         match order {
-            Order::Serve(Accepted { number, stream, manner, peer, permit }) => {
-                let caller = Caller::new(&self.thread.dispatcher.metrics, number, peer);
+            IoThreadCommand::Serve(AcceptedConnection { number, stream, manner, peer, permit }) => {
+                let caller = ConnectionHandle::new(&self.thread.dispatcher.metrics, number, peer);
                 let opened = tokio::net::UnixStream::from_std(stream);
                 let (uid, pid) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
                 tracing::debug!(conn = number, uid, pid, "accepted");
@@ -225,24 +228,24 @@ impl Serving {
                         .map(|stream| Connection::new(number, stream, &self.thread, manner, caller, permit)),
                 );
             }
-            Order::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),
+            IoThreadCommand::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),
             // Who asked may have given up by now.
-            Order::Say(heard) => drop(heard.send(())),
-            Order::Run(call) => call.run_here(),
-            Order::Leave(successors) => {
+            IoThreadCommand::Say(heard) => drop(heard.send(())),
+            IoThreadCommand::Run(call) => call.run_here(),
+            IoThreadCommand::Leave(successors) => {
                 self.successors = Some(successors);
                 self.thread.leaving.set(true);
                 self.poke();
             }
-            Order::Drain => {
+            IoThreadCommand::Drain => {
                 self.thread.draining.set(true);
                 self.poke();
             }
-            Order::Hurry => {
+            IoThreadCommand::Hurry => {
                 self.thread.hurrying.set(true);
                 self.poke();
             }
-            Order::Cut => {}
+            IoThreadCommand::Cut => {}
         }
     }
 
@@ -263,13 +266,13 @@ impl Serving {
         self.connections.spawn_local(async move { (place, connection.serve().await) });
     }
 
-    fn ended(&mut self, (place, left): Ended) {
+    fn ended(&mut self, (place, left): EndedConnections) {
         drop(self.pokers.remove(place));
         match left {
-            Left::Closed(_) => {
+            ConnectionEnd::Closed(_) => {
                 self.load.fetch_sub(1, Ordering::Relaxed);
             }
-            Left::Moves(packed) => self.obey(Order::Resume(packed)),
+            ConnectionEnd::Moves(packed) => self.obey(IoThreadCommand::Resume(packed)),
         }
     }
 }

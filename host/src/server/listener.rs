@@ -12,9 +12,9 @@ use rustix::fs::FlockOperation;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::config::{self, Listener};
-use crate::connection::Manner;
+use crate::connection::ListenerOptions;
 
-use super::inherited::Socket;
+use super::inherited::InheritedSocket;
 
 /// Why a socket could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +71,7 @@ fn system(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> BindErro
 }
 
 /// The right to a socket's name, held by an advisory lock on a file beside it. The file goes with the lock.
-pub(super) struct Claim {
+pub(super) struct SocketClaim {
     listener: Listener,
     group: Option<Group>,
     lock: PathBuf,
@@ -80,7 +80,7 @@ pub(super) struct Claim {
     _file: File,
 }
 
-impl Claim {
+impl SocketClaim {
     /// Claims the name; nothing is bound yet. A missing directory is made.
     pub(super) fn take(listener: &Listener, admin: bool) -> Result<Self, BindError> {
         let socket = &listener.socket;
@@ -127,7 +127,7 @@ impl Claim {
     }
 
     /// Binds and listens. Clients can connect from here on.
-    pub(super) fn bind(self) -> Result<Bound, BindError> {
+    pub(super) fn bind(self) -> Result<BoundSocket, BindError> {
         let socket = &self.listener.socket;
         if self.finds_dead_socket()? {
             fs::remove_file(socket).map_err(system(socket, "remove the dead socket"))?;
@@ -145,12 +145,12 @@ impl Claim {
         let inode = fs::symlink_metadata(socket).map_err(system(socket, "look at"))?.ino();
         let (listener, admin) = (self.listener.clone(), self.admin);
         // From here on, whatever fails takes the name away again.
-        let bound = Bound {
+        let bound = BoundSocket {
             socket: Some(UnixListener::from(fd)),
             address,
             listener,
             admin,
-            name: Some(Name { inode, claim: self }),
+            name: Some(ClaimedName { inode, claim: self }),
         };
         bound.open()?;
         Ok(bound)
@@ -188,7 +188,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for SocketClaim {
     fn drop(&mut self) {
         // Still locked: nobody else can have claimed the name by this file.
         let _ = fs::remove_file(&self.lock);
@@ -196,26 +196,26 @@ impl Drop for Claim {
 }
 
 /// A name that was taken, and is given back.
-struct Name {
+struct ClaimedName {
     inode: u64,
-    claim: Claim,
+    claim: SocketClaim,
 }
 
 /// A bound socket; dropped, its file goes if we made it and it is still the same.
-pub(super) struct Bound {
+pub(super) struct BoundSocket {
     socket: Option<UnixListener>,
     /// Where clients find it.
     pub(super) address: SocketAddrUnix,
     listener: Listener,
     admin: bool,
     /// `None` of a socket that was inherited: its name belongs to whoever bound it.
-    name: Option<Name>,
+    name: Option<ClaimedName>,
 }
 
-impl Bound {
+impl BoundSocket {
     /// A socket that was bound before this process began, served as `listener` says. Its mode, owner and name stay.
-    pub(super) fn inherited(socket: Socket, listener: Listener, admin: bool) -> Self {
-        let Socket { address, listener: socket, .. } = socket;
+    pub(super) fn inherited(socket: InheritedSocket, listener: Listener, admin: bool) -> Self {
+        let InheritedSocket { address, listener: socket, .. } = socket;
         Self { socket: Some(socket), address, listener, admin, name: None }
     }
 
@@ -242,9 +242,13 @@ impl Bound {
         self.socket.take().ok_or_else(|| io::Error::other("the socket was taken already"))
     }
 
-    pub(super) fn manner(&self) -> Manner {
+    pub(super) fn manner(&self) -> ListenerOptions {
         let listener = &self.listener;
-        Manner { framing: self.framing(), close_after_reply: listener.close_after_reply, admin: self.admin }
+        ListenerOptions {
+            framing: self.framing(),
+            close_after_reply: listener.close_after_reply,
+            admin: self.admin,
+        }
     }
 
     pub(super) fn framing(&self) -> Framing {
@@ -275,7 +279,7 @@ impl Bound {
     }
 }
 
-impl Drop for Bound {
+impl Drop for BoundSocket {
     fn drop(&mut self) {
         self.unlink();
     }

@@ -1,14 +1,14 @@
 //! Sockets, the threads that serve them, and the end of both: stop accepting, answer what is in flight, go.
 
 mod accept;
-mod endpoint;
-mod held;
+mod busy_polling;
+mod health_check;
+mod http_endpoint;
 mod inherited;
 mod io_thread;
+mod io_threads;
 mod listener;
-mod pulse;
-mod spin;
-mod threads;
+mod stall_monitor;
 
 use std::io;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
-pub(crate) use self::endpoint::Endpoint;
-use self::held::HeldWatch;
+pub use self::health_check::{HealthCheck, HealthCheckError};
+pub(crate) use self::http_endpoint::HttpEndpoint;
 pub use self::inherited::{InheritError, Inherited};
-use self::io_thread::{IoThread, Order};
+use self::io_thread::{IoThread, IoThreadCommand};
+use self::io_threads::IoThreads;
 pub use self::listener::BindError;
-use self::listener::{Bound, Claim};
-pub use self::pulse::{Faint, Pulse};
-use self::threads::Threads;
-use crate::config::{Admin, Listener};
-use crate::dispatch::{Dispatcher, Phase, RunInline};
-use crate::plugin::Turnover;
+use self::listener::{BoundSocket, SocketClaim};
+use self::stall_monitor::StallMonitor;
+use crate::config::{AdminConfig, Listener};
+use crate::plugin::IoThreadReplacer;
+use crate::routing::{Dispatcher, HostPhase, InlineRunner};
 
 /// How often a drain looks whether the threads have ended.
 const LOOK: Duration = Duration::from_millis(2);
@@ -38,7 +38,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How the host is asked to end; each step includes the ones before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Ending {
+pub(crate) enum ShutdownStage {
     /// Not at all.
     Serve,
     /// Answer what is in flight, within the drain time-out.
@@ -48,28 +48,28 @@ pub(crate) enum Ending {
 }
 
 /// The right to one socket.
-enum Right {
+enum SocketRight {
     /// To a name, which is ours until the socket goes.
-    Claimed(Claim),
+    Claimed(SocketClaim),
     /// To a socket that is bound already.
-    Inherited { socket: inherited::Socket, listener: Listener, admin: bool },
+    Inherited { socket: inherited::InheritedSocket, listener: Listener, admin: bool },
 }
 
 /// The sockets' names, claimed before anything costly is done.
-pub(crate) struct Claims(Vec<Right>);
+pub(crate) struct SocketClaims(Vec<SocketRight>);
 
-impl Claims {
+impl SocketClaims {
     /// The listeners' sockets, and the one for operators: inherited, or to be bound.
     pub(crate) fn take(
         listeners: &[Listener],
-        admin: Option<&Admin>,
+        admin: Option<&AdminConfig>,
         mut inherited: Inherited,
     ) -> Result<Self, BindError> {
         let public = listeners.iter().map(|listener| (listener.clone(), false));
         let all = public.chain(admin.map(|admin| (admin.listener(), true)));
         let right = |(listener, admin): (Listener, bool)| match inherited.take(&listener.socket) {
-            Some(socket) => Ok(Right::Inherited { socket, listener, admin }),
-            None => Claim::take(&listener, admin).map(Right::Claimed),
+            Some(socket) => Ok(SocketRight::Inherited { socket, listener, admin }),
+            None => SocketClaim::take(&listener, admin).map(SocketRight::Claimed),
         };
         let rights = all.map(right).collect::<Result<_, _>>()?;
         for socket in inherited.left() {
@@ -82,46 +82,52 @@ impl Claims {
     }
 
     /// Binds every socket; clients can connect from here on.
-    pub(crate) fn bind(self) -> Result<Sockets, BindError> {
+    pub(crate) fn bind(self) -> Result<ListeningSockets, BindError> {
         let bind = |right| match right {
-            Right::Claimed(claim) => claim.bind(),
-            Right::Inherited { socket, listener, admin } => Ok(Bound::inherited(socket, listener, admin)),
+            SocketRight::Claimed(claim) => claim.bind(),
+            SocketRight::Inherited { socket, listener, admin } => {
+                Ok(BoundSocket::inherited(socket, listener, admin))
+            }
         };
-        self.0.into_iter().map(bind).collect::<Result<_, _>>().map(Sockets)
+        self.0.into_iter().map(bind).collect::<Result<_, _>>().map(ListeningSockets)
     }
 }
 
 /// Sockets that listen.
-pub(crate) struct Sockets(Vec<Bound>);
+pub(crate) struct ListeningSockets(Vec<BoundSocket>);
 
 /// The I/O threads, waiting for connections.
 pub(crate) struct Server {
-    threads: Arc<Threads>,
+    threads: Arc<IoThreads>,
     dispatcher: Arc<Dispatcher>,
 }
 
 impl Server {
     pub(crate) fn start(threads: usize, dispatcher: &Arc<Dispatcher>) -> io::Result<Self> {
-        let threads = Threads::start(threads, dispatcher)?;
-        let inline: std::sync::Weak<dyn RunInline> =
-            Arc::downgrade(&(Arc::clone(&threads) as Arc<dyn RunInline>));
+        let threads = IoThreads::start(threads, dispatcher)?;
+        let inline: std::sync::Weak<dyn InlineRunner> =
+            Arc::downgrade(&(Arc::clone(&threads) as Arc<dyn InlineRunner>));
         // A dispatcher has one server.
         let _ = dispatcher.inline.set(inline);
         Ok(Self { threads, dispatcher: Arc::clone(dispatcher) })
     }
 
     /// The threads as those who close code see them.
-    pub(crate) fn turnover(&self) -> Arc<dyn Turnover> {
-        Arc::clone(&self.threads) as Arc<dyn Turnover>
+    pub(crate) fn turnover(&self) -> Arc<dyn IoThreadReplacer> {
+        Arc::clone(&self.threads) as Arc<dyn IoThreadReplacer>
     }
 
     /// A way to find out whether `sockets` are served.
-    pub(crate) fn pulse(&self, sockets: &Sockets) -> Pulse {
-        Pulse::of(&sockets.0, &self.threads)
+    pub(crate) fn pulse(&self, sockets: &ListeningSockets) -> HealthCheck {
+        HealthCheck::of(&sockets.0, &self.threads)
     }
 
     /// Serves the sockets until told to end, then drains. Runs in a runtime of its own.
-    pub(crate) async fn run(self, sockets: Sockets, mut ending: watch::Receiver<Ending>) -> io::Result<()> {
+    pub(crate) async fn run(
+        self,
+        sockets: ListeningSockets,
+        mut ending: watch::Receiver<ShutdownStage>,
+    ) -> io::Result<()> {
         let mut acceptors: JoinSet<()> = JoinSet::new();
         let accepting = sockets
             .0
@@ -133,11 +139,11 @@ impl Server {
             let acceptor = Arc::clone(acceptor);
             acceptors.spawn(async move { acceptor.run().await });
         }
-        acceptors.spawn(HeldWatch::new(&self.threads, &self.dispatcher).run());
-        self.dispatcher.phases.enter(Phase::Serving);
+        acceptors.spawn(StallMonitor::new(&self.threads, &self.dispatcher).run());
+        self.dispatcher.phases.enter(HostPhase::Serving);
         // The sender going away is an end as well.
-        let _ = ending.wait_for(|ending| *ending > Ending::Serve).await;
-        self.dispatcher.phases.enter(Phase::Draining);
+        let _ = ending.wait_for(|ending| *ending > ShutdownStage::Serve).await;
+        self.dispatcher.phases.enter(HostPhase::Draining);
         acceptors.shutdown().await;
         for acceptor in accepting.into_iter().filter_map(Arc::into_inner) {
             acceptor.close().await;
@@ -146,7 +152,7 @@ impl Server {
         Ok(())
     }
 
-    async fn drain(self, mut ending: watch::Receiver<Ending>) {
+    async fn drain(self, mut ending: watch::Receiver<ShutdownStage>) {
         let in_flight = self.dispatcher.in_flight.held();
         let connections = self.dispatcher.connections.held();
         tracing::info!(connections, in_flight, "draining");
@@ -155,15 +161,15 @@ impl Server {
         let why = tokio::select! {
             () = all_ended(&threads) => None,
             () = tokio::time::sleep(timeout) => Some("the drain time-out has passed"),
-            _ = ending.wait_for(|ending| *ending == Ending::Cut) => Some("told to end at once"),
+            _ = ending.wait_for(|ending| *ending == ShutdownStage::Cut) => Some("told to end at once"),
         };
         let unfinished = self.dispatcher.in_flight.held();
         if why.is_some() {
             // Every request has one reply: what got no result is told that its time is over.
-            tell(&threads, || Order::Hurry);
+            tell(&threads, || IoThreadCommand::Hurry);
             let _ = tokio::time::timeout(LAST_WORDS, all_ended(&threads)).await;
         }
-        tell(&threads, || Order::Cut);
+        tell(&threads, || IoThreadCommand::Cut);
         let _ = tokio::time::timeout(LAST_WORDS, all_ended(&threads)).await;
         // One that an inline method holds up cannot be ended: it must not keep the host from it.
         let (ended, held_up): (Vec<_>, Vec<_>) = threads.into_iter().partition(IoThread::has_ended);
@@ -181,7 +187,7 @@ impl Server {
     }
 }
 
-fn tell(threads: &[IoThread], order: impl Fn() -> Order) {
+fn tell(threads: &[IoThread], order: impl Fn() -> IoThreadCommand) {
     for thread in threads {
         // One that has ended has nothing left to do.
         let _ = thread.orders.send(order());

@@ -5,7 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 use std::process::Command;
 
-use jackfield::load::{Reason, inspect};
+use jackfield::loader::{LoadErrorReason, inspect};
 use serde_json::{Value, json};
 
 use super::{assert_inspected, assert_only_bystander, assert_refused, with_bystander};
@@ -43,7 +43,7 @@ fn no_length_but_the_whole_passes() {
     for length in steps {
         file.set_len(length).expect("it is cut");
         let refused = inspect(&path, &[]).expect_err("a part of a plugin is none");
-        let expected = if length == 0 { Reason::Empty } else { Reason::Truncated };
+        let expected = if length == 0 { LoadErrorReason::Empty } else { LoadErrorReason::Truncated };
         assert_eq!(refused.reason, expected, "cut to {length} of {whole}: {refused}");
         cuts += 1;
     }

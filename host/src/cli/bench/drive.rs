@@ -10,10 +10,10 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
-use super::peer::Peer;
+use super::peer::BenchConnection;
 use super::tally::Tally;
-use super::template::Template;
-use super::{Plan, Until};
+use super::template::RequestTemplate;
+use super::{Plan, StopCondition};
 
 /// How often a terminal is told how it goes.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -28,17 +28,17 @@ fn spec(length: Duration) -> io::Result<Timespec> {
 }
 
 /// What a run came to.
-pub(super) struct Run {
+pub(super) struct RunResult {
     pub(super) tally: Tally,
     /// From the first request to the last reply, or to the end of the wait for it.
     pub(super) elapsed: Duration,
 }
 
 /// A load that is about to run.
-pub(super) struct Driver {
+pub(super) struct LoadDriver {
     plan: Plan,
-    template: Template,
-    peers: Vec<Peer>,
+    template: RequestTemplate,
+    peers: Vec<BenchConnection>,
     epoll: OwnedFd,
     timer: OwnedFd,
     /// The connections that are watched for room to write, too.
@@ -58,8 +58,12 @@ struct Progress {
     answered: u64,
 }
 
-impl Driver {
-    pub(super) fn new(plan: Plan, template: Template, peers: Vec<Peer>) -> io::Result<Self> {
+impl LoadDriver {
+    pub(super) fn new(
+        plan: Plan,
+        template: RequestTemplate,
+        peers: Vec<BenchConnection>,
+    ) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         // Setting it anew takes back that it was due: it is never read.
@@ -83,7 +87,7 @@ impl Driver {
         })
     }
 
-    pub(super) fn run(mut self) -> io::Result<Run> {
+    pub(super) fn run(mut self) -> io::Result<RunResult> {
         self.begun = Instant::now();
         let mut events = Vec::with_capacity(self.peers.len().clamp(1, 1024));
         let mut last_sent = self.begun;
@@ -129,7 +133,7 @@ impl Driver {
         }
         self.tally.unanswered = self.peers.iter().map(|peer| peer.in_flight() as u64).sum();
         self.tally.unsent = self.due - self.tally.sent;
-        Ok(Run { elapsed: self.begun.elapsed(), tally: self.tally })
+        Ok(RunResult { elapsed: self.begun.elapsed(), tally: self.tally })
     }
 
     /// Waits for something to read, or so long. A wait of epoll is counted in milliseconds, which a timer's is not.
@@ -154,8 +158,8 @@ impl Driver {
     /// Whether there is more to send, now or later.
     fn sends(&self, now: Instant) -> bool {
         let more = match self.plan.until {
-            Until::Elapsed(length) => now < self.begun + length,
-            Until::Sent(count) => self.tally.sent < count,
+            StopCondition::Elapsed(length) => now < self.begun + length,
+            StopCondition::Sent(count) => self.tally.sent < count,
         };
         more && self.peers.iter().any(|peer| !peer.is_gone)
     }
@@ -163,8 +167,8 @@ impl Driver {
     /// As many requests as one connection has room for: what is answered is followed at once.
     fn fill(&mut self, number: usize, now: Instant) -> io::Result<()> {
         let most = match self.plan.until {
-            Until::Elapsed(_) => u64::MAX,
-            Until::Sent(count) => count,
+            StopCondition::Elapsed(_) => u64::MAX,
+            StopCondition::Sent(count) => count,
         };
         let peer = &mut self.peers[number];
         while self.tally.sent < most && peer.ask(&self.template, self.tally.sent, now) {
@@ -179,7 +183,7 @@ impl Driver {
         let Some(interval) = self.plan.interval else { return Ok(()) };
         let passed = (now - self.begun).as_nanos() / interval.as_nanos().max(1) + 1;
         self.due = u64::try_from(passed).unwrap_or(u64::MAX);
-        if let Until::Sent(count) = self.plan.until {
+        if let StopCondition::Sent(count) = self.plan.until {
             self.due = self.due.min(count);
         }
         let mut touched = Vec::new();
@@ -227,11 +231,11 @@ impl Driver {
         if !sends {
             return next.min(last_sent + self.plan.timeout);
         }
-        if let Until::Elapsed(length) = self.plan.until {
+        if let StopCondition::Elapsed(length) = self.plan.until {
             next = next.min(self.begun + length);
         }
         if let Some(interval) = self.plan.interval
-            && self.peers.iter().any(Peer::has_room)
+            && self.peers.iter().any(BenchConnection::has_room)
         {
             next = next.min(self.next_due(interval));
         }
@@ -247,7 +251,7 @@ impl Driver {
         }
         let answered = self.tally.answered();
         let rate = (answered - told.answered) as f64 / since.as_secs_f64();
-        let in_flight: usize = self.peers.iter().map(Peer::in_flight).sum();
+        let in_flight: usize = self.peers.iter().map(BenchConnection::in_flight).sum();
         let elapsed = (now - self.begun).as_secs();
         let _ = write!(
             io::stderr(),

@@ -15,12 +15,12 @@ use clap::Args;
 use jackfield::config::parse_duration;
 use jackfield_protocol::RequestTooLarge;
 
-use self::drive::Driver;
-use self::report::Report;
-use self::template::Template;
+use self::drive::LoadDriver;
+use self::report::BenchReport;
+use self::template::RequestTemplate;
 use super::call::{params, socket};
+use super::error::CommandError;
 use super::failed;
-use super::failure::Failure;
 
 /// Connections of one run: each needs a descriptor, and the host's default limit is 4,096.
 const MOST_CONNECTIONS: u32 = 65_536;
@@ -35,7 +35,7 @@ at even intervals whatever the host does, and latency counts from when a request
 
 Exit codes: 0 every request was answered, not all of them with errors; 1 something was lost, wrong or never answered, or \
 every reply was an error; 64 bad PARAMS; 69 no host; 78 no usable configuration.")]
-pub(crate) struct Bench {
+pub(crate) struct BenchArgs {
     /// The method to call
     #[arg(default_value = "system.ping")]
     method: String,
@@ -75,7 +75,7 @@ pub(crate) struct Bench {
 struct Plan {
     connections: u32,
     window: u32,
-    until: Until,
+    until: StopCondition,
     /// Time between one request and the next; `None`: as soon as there is room.
     interval: Option<Duration>,
     timeout: Duration,
@@ -83,16 +83,16 @@ struct Plan {
 
 /// When no further request is sent.
 #[derive(Debug, Clone, Copy)]
-enum Until {
+enum StopCondition {
     Elapsed(Duration),
     Sent(u64),
 }
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
-enum Unmeasured {
+enum BenchError {
     #[error("{0}")]
-    Words(#[from] Failure),
+    Words(#[from] CommandError),
     #[error("{0}")]
     Request(#[from] RequestTooLarge),
     #[error("no host at {}: {source}", .socket.display())]
@@ -101,11 +101,11 @@ enum Unmeasured {
     System(io::Error),
 }
 
-impl Unmeasured {
+impl BenchError {
     fn code(&self) -> u8 {
         match self {
             Self::Words(failure) => failure.code(),
-            Self::Request(_) => super::failure::USAGE,
+            Self::Request(_) => super::error::USAGE,
             Self::Unreachable { .. } => super::UNAVAILABLE,
             Self::System(_) => super::SYSTEM,
         }
@@ -119,10 +119,10 @@ fn rate(word: &str) -> Result<f64, String> {
 }
 
 /// Sends the load and prints what came of it.
-pub(crate) fn bench(words: &Bench, config: Option<&Path>) -> ExitCode {
+pub(crate) fn bench(words: &BenchArgs, config: Option<&Path>) -> ExitCode {
     let measured = measure(words, config).and_then(|report| {
         let printed = if words.json { report.print_json() } else { report.print_text() };
-        printed.map_err(Failure::Output)?;
+        printed.map_err(CommandError::Output)?;
         Ok(report)
     });
     match measured {
@@ -132,20 +132,22 @@ pub(crate) fn bench(words: &Bench, config: Option<&Path>) -> ExitCode {
     }
 }
 
-fn measure(words: &Bench, config: Option<&Path>) -> Result<Report, Unmeasured> {
+fn measure(words: &BenchArgs, config: Option<&Path>) -> Result<BenchReport, BenchError> {
     let params = words.params.as_deref().map(params).transpose()?;
     let socket = socket(words.socket.as_deref(), config)?;
     let interval = words.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
     let plan = Plan {
         connections: words.connections,
         window: words.window.unwrap_or(if interval.is_some() { 256 } else { 1 }),
-        until: words.count.map_or(Until::Elapsed(words.duration), Until::Sent),
+        until: words.count.map_or(StopCondition::Elapsed(words.duration), StopCondition::Sent),
         interval,
         timeout: words.timeout,
     };
-    let template = Template::new(words.is_async, &words.method, params.as_deref())?;
+    let template = RequestTemplate::new(words.is_async, &words.method, params.as_deref())?;
     let peers = peer::connect_all(&socket, &plan)
-        .map_err(|source| Unmeasured::Unreachable { socket: socket.clone(), source })?;
-    let run = Driver::new(plan.clone(), template, peers).and_then(Driver::run).map_err(Unmeasured::System)?;
-    Ok(Report::new(words, &socket, &plan, run))
+        .map_err(|source| BenchError::Unreachable { socket: socket.clone(), source })?;
+    let run = LoadDriver::new(plan.clone(), template, peers)
+        .and_then(LoadDriver::run)
+        .map_err(BenchError::System)?;
+    Ok(BenchReport::new(words, &socket, &plan, run))
 }

@@ -11,46 +11,46 @@ use rustix::net::{SendFlags, send};
 
 use super::Plan;
 use super::tally::Tally;
-use super::template::{Template, Ticket};
+use super::template::{RequestTag, RequestTemplate};
 
 /// What one read takes at most.
 const READ: usize = 256 * 1024;
 
 /// A request in flight.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
-    ticket: Ticket,
+struct SentRequest {
+    ticket: RequestTag,
     due: Instant,
 }
 
 /// One connection.
-pub(super) struct Peer {
+pub(super) struct BenchConnection {
     stream: UnixStream,
     decoder: Decoder,
     inbox: Vec<u8>,
     out: Vec<u8>,
     /// Bytes of `out` that the kernel has.
     written: usize,
-    slots: Vec<Option<Asked>>,
+    slots: Vec<Option<SentRequest>>,
     free: Vec<u16>,
     /// Sync replies come in the order of their requests.
-    last: Option<Ticket>,
+    last: Option<RequestTag>,
     /// It has ended, or speaks another language.
     pub(super) is_gone: bool,
 }
 
 /// Opens every connection of a run.
-pub(super) fn connect_all(socket: &Path, plan: &Plan) -> io::Result<Vec<Peer>> {
+pub(super) fn connect_all(socket: &Path, plan: &Plan) -> io::Result<Vec<BenchConnection>> {
     (0..plan.connections)
         .map(|_| {
             let stream = UnixStream::connect(socket)?;
             stream.set_nonblocking(true)?;
-            Ok(Peer::new(stream, plan.window))
+            Ok(BenchConnection::new(stream, plan.window))
         })
         .collect()
 }
 
-impl Peer {
+impl BenchConnection {
     fn new(stream: UnixStream, window: u32) -> Self {
         Self {
             stream,
@@ -79,14 +79,14 @@ impl Peer {
         self.written < self.out.len()
     }
 
-    /// Takes a request that is due; it leaves with the next [`Peer::flush`]. `false`: there is no room for it.
-    pub(super) fn ask(&mut self, template: &Template, serial: u64, due: Instant) -> bool {
+    /// Takes a request that is due; it leaves with the next [`BenchConnection::flush`]. `false`: there is no room for it.
+    pub(super) fn ask(&mut self, template: &RequestTemplate, serial: u64, due: Instant) -> bool {
         if self.is_gone {
             return false;
         }
         let Some(slot) = self.free.pop() else { return false };
-        let ticket = Ticket::new(serial, slot);
-        self.slots[usize::from(slot)] = Some(Asked { ticket, due });
+        let ticket = RequestTag::new(serial, slot);
+        self.slots[usize::from(slot)] = Some(SentRequest { ticket, due });
         template.write(ticket, &mut self.out);
         true
     }
@@ -109,7 +109,12 @@ impl Peer {
     }
 
     /// Reads once and counts every whole reply of it.
-    pub(super) fn receive(&mut self, template: &Template, tally: &mut Tally, now: impl FnOnce() -> Instant) {
+    pub(super) fn receive(
+        &mut self,
+        template: &RequestTemplate,
+        tally: &mut Tally,
+        now: impl FnOnce() -> Instant,
+    ) {
         self.inbox.reserve(READ);
         match rustix::io::read(&self.stream, rustix::buffer::spare_capacity(&mut self.inbox)) {
             Ok(0) => self.end(tally, "was closed by the host"),
@@ -127,7 +132,7 @@ impl Peer {
     fn replies(
         &mut self,
         mut bytes: Vec<u8>,
-        template: &Template,
+        template: &RequestTemplate,
         tally: &mut Tally,
         now: Instant,
     ) -> Vec<u8> {
@@ -155,12 +160,12 @@ impl Peer {
         bytes
     }
 
-    fn reply(&mut self, payload: &[u8], template: &Template, tally: &mut Tally, now: Instant) {
+    fn reply(&mut self, payload: &[u8], template: &RequestTemplate, tally: &mut Tally, now: Instant) {
         let reply = match Reply::parse(payload) {
             Ok(reply) => reply,
             Err(invalid) => return tally.wrong(|| format!("not a reply: {invalid}")),
         };
-        let ticket = reply.id.and_then(|id| Ticket::read(&id.text()));
+        let ticket = reply.id.and_then(|id| RequestTag::read(&id.text()));
         let asked = ticket.and_then(|ticket| {
             let slot = self.slots.get_mut(usize::from(ticket.slot()))?;
             slot.take_if(|asked| asked.ticket == ticket)
@@ -201,7 +206,7 @@ impl Peer {
     }
 }
 
-impl AsFd for Peer {
+impl AsFd for BenchConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }

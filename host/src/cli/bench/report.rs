@@ -8,12 +8,12 @@ use std::path::Path;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::drive::Run;
-use super::{Bench, Plan};
+use super::drive::RunResult;
+use super::{BenchArgs, Plan};
 
 /// Everything that is told of a run. Names are those of `--json`.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct BenchReport {
     socket: String,
     method: String,
     mode: &'static str,
@@ -67,9 +67,9 @@ impl Latency {
     }
 }
 
-impl Report {
-    pub(super) fn new(words: &Bench, socket: &Path, plan: &Plan, run: Run) -> Self {
-        let Run { tally, elapsed } = run;
+impl BenchReport {
+    pub(super) fn new(words: &BenchArgs, socket: &Path, plan: &Plan, run: RunResult) -> Self {
+        let RunResult { tally, elapsed } = run;
         let seconds = elapsed.as_secs_f64();
         Self {
             socket: socket.display().to_string(),

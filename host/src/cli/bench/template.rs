@@ -12,9 +12,9 @@ pub(super) const SLOT_BITS: u32 = 16;
 
 /// What a request's id stands for. No two requests of a run have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
+pub(super) struct RequestTag(u64);
 
-impl Ticket {
+impl RequestTag {
     /// The `serial`-th request of the run, in a slot of its connection.
     pub(super) fn new(serial: u64, slot: u16) -> Self {
         Self(serial << SLOT_BITS | u64::from(slot))
@@ -33,12 +33,12 @@ impl Ticket {
 
 /// A request without its id.
 #[derive(Debug)]
-pub(super) struct Template {
+pub(super) struct RequestTemplate {
     bytes: Vec<u8>,
     kind: Kind,
 }
 
-impl Template {
+impl RequestTemplate {
     pub(super) fn new(
         is_async: bool,
         method: &str,
@@ -63,7 +63,7 @@ impl Template {
     }
 
     /// Appends the request with its id.
-    pub(super) fn write(&self, ticket: Ticket, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, ticket: RequestTag, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         let digits = out.iter_mut().skip(start + DIGITS_AT).take(DIGITS);
@@ -83,9 +83,9 @@ mod tests {
     #[test]
     fn every_request_has_its_own_id_which_tells_its_slot() {
         for is_async in [true, false] {
-            let template = Template::new(is_async, "a.b", None).unwrap();
+            let template = RequestTemplate::new(is_async, "a.b", None).unwrap();
             let mut out = b"before".to_vec();
-            let ticket = Ticket::new(0x0123_4567_89ab, 0xcdef);
+            let ticket = RequestTag::new(0x0123_4567_89ab, 0xcdef);
             template.write(ticket, &mut out);
             let Step::Frame { header, payload, .. } = Decoder::new(FrameLimit::MAX).step(&out[6..]) else {
                 panic!("no frame")
@@ -94,7 +94,7 @@ mod tests {
             let request = Request::parse(payload).unwrap();
             let id = request.id.unwrap().text().into_owned();
             assert_eq!(id, "0123456789abcdef");
-            assert_eq!(Ticket::read(&id), Some(ticket));
+            assert_eq!(RequestTag::read(&id), Some(ticket));
             assert_eq!(ticket.slot(), 0xcdef);
         }
     }
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn other_ids_are_nobodys() {
         for text in ["", "7", "0123456789abcdeF", "+123456789abcdef", "0123456789abcdef0"] {
-            assert_eq!(Ticket::read(text), None, "{text}");
+            assert_eq!(RequestTag::read(text), None, "{text}");
         }
     }
 }

@@ -9,17 +9,17 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::screen::Screen;
-use super::{Top, Watched};
-use crate::cli::failure::Failure;
-use crate::cli::figures::Pace;
+use super::{ObservedHost, TopArgs};
+use crate::cli::error::CommandError;
+use crate::cli::stats_types::HostRates;
 
 /// How often signals are looked at while nothing else happens.
 const HEED: Duration = Duration::from_millis(50);
 
 /// The terminal as it was, once this goes.
-struct Restored;
+struct TerminalGuard;
 
-impl Drop for Restored {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         // A terminal that has gone needs no restoring.
         let _ = ratatui::try_restore();
@@ -58,22 +58,22 @@ fn ends() -> io::Result<Receiver<()>> {
 ///
 /// # Errors
 /// There is no host at the start; the terminal cannot be had. A host that goes later is waited for.
-pub(super) fn show(watched: &Watched, words: &Top) -> Result<(), Failure> {
+pub(super) fn show(watched: &ObservedHost, words: &TopArgs) -> Result<(), CommandError> {
     let mut before = watched.look()?;
-    let ends = ends().map_err(Failure::Output)?;
+    let ends = ends().map_err(CommandError::Output)?;
     let mut screen = Screen { look: before.clone(), ..Screen::default() };
-    screen.pace = Pace::between(&before.figures, &before.figures);
+    screen.pace = HostRates::between(&before.figures, &before.figures);
     // From here on, whatever happens, and also what happens inside the next line: a panic restores it, too.
-    let _restored = Restored;
-    let mut terminal = ratatui::try_init().map_err(Failure::Output)?;
+    let _restored = TerminalGuard;
+    let mut terminal = ratatui::try_init().map_err(CommandError::Output)?;
     let mut next = Instant::now() + words.interval;
     let mut seen = 0;
     loop {
-        terminal.draw(|frame| frame.render_widget(&screen, frame.area())).map_err(Failure::Output)?;
+        terminal.draw(|frame| frame.render_widget(&screen, frame.area())).map_err(CommandError::Output)?;
         if words.count.is_some_and(|count| seen >= count) {
             return Ok(());
         }
-        if hear(&mut screen, next, &ends).map_err(Failure::Output)? {
+        if hear(&mut screen, next, &ends).map_err(CommandError::Output)? {
             return Ok(());
         }
         if Instant::now() < next {
@@ -85,7 +85,7 @@ pub(super) fn show(watched: &Watched, words: &Top) -> Result<(), Failure> {
         }
         match watched.look() {
             Ok(now) => {
-                screen.pace = Pace::between(&before.figures, &now.figures);
+                screen.pace = HostRates::between(&before.figures, &now.figures);
                 screen.look = now.clone();
                 screen.trouble = None;
                 before = now;

@@ -17,19 +17,19 @@ use jackfield_client::blocking::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::error::CommandError;
 use super::failed;
-use super::failure::Failure;
-use super::figures::{Caller, Entry, Figures, Pace, Plugin, Slowest};
-use super::operate::{Operate, client};
+use super::plugin_commands::{OperatorArgs, client};
+use super::stats_types::{ConnectionRow, HostRates, HostStats, PluginRow, SlowRequest, SlowRequests};
 
 /// How many failed requests are shown.
 const FAILED: usize = 20;
 
 /// The words of `top`.
 #[derive(Debug, Args)]
-pub(crate) struct Top {
+pub(crate) struct TopArgs {
     #[command(flatten)]
-    operate: Operate,
+    operate: OperatorArgs,
     /// How often the host is asked
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     interval: Duration,
@@ -39,9 +39,9 @@ pub(crate) struct Top {
 }
 
 /// Shows the host until told to end.
-pub(crate) fn top(words: &Top, config: Option<&Path>) -> ExitCode {
+pub(crate) fn top(words: &TopArgs, config: Option<&Path>) -> ExitCode {
     let watched = match client(&words.operate, config) {
-        Ok((client, socket)) => Watched { client, socket },
+        Ok((client, socket)) => ObservedHost { client, socket },
         Err(failure) => return failed(failure.code(), &failure),
     };
     let shown = if words.operate.json || !io::stdout().is_terminal() {
@@ -52,37 +52,37 @@ pub(crate) fn top(words: &Top, config: Option<&Path>) -> ExitCode {
     match shown {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read it has seen enough.
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => failed(failure.code(), &failure),
     }
 }
 
 /// The host that is looked at.
-struct Watched {
+struct ObservedHost {
     client: Client,
     socket: PathBuf,
 }
 
-impl Watched {
-    fn look(&self) -> Result<Look, Failure> {
-        let failure = |error| Failure::Call { socket: self.socket.clone(), error };
+impl ObservedHost {
+    fn look(&self) -> Result<Sample, CommandError> {
+        let failure = |error| CommandError::Call { socket: self.socket.clone(), error };
         let figures = self.client.call("admin.stats", &json!({ "lengths": true })).map_err(failure)?;
-        let slowest: Slowest = self.client.call("admin.slowlog", &Value::Null).map_err(failure)?;
-        Ok(Look { figures, failed: slowest.failed })
+        let slowest: SlowRequests = self.client.call("admin.slowlog", &Value::Null).map_err(failure)?;
+        Ok(Sample { figures, failed: slowest.failed })
     }
 }
 
 /// A host at one moment.
 #[derive(Debug, Clone, Default)]
-struct Look {
-    figures: Figures,
+struct Sample {
+    figures: HostStats,
     /// The last one first.
-    failed: Vec<Entry>,
+    failed: Vec<SlowRequest>,
 }
 
 /// One interval, as JSON.
 #[derive(Serialize)]
-struct Snapshot<'a> {
+struct IntervalReport<'a> {
     at_ms: u64,
     pid: u32,
     uptime_ms: u64,
@@ -90,14 +90,14 @@ struct Snapshot<'a> {
     in_flight: u64,
     async_in_flight: u64,
     #[serde(flatten)]
-    pace: Pace,
-    callers: &'a [Caller],
-    plugins: &'a [Plugin],
+    pace: HostRates,
+    callers: &'a [ConnectionRow],
+    plugins: &'a [PluginRow],
     /// Requests that failed in this interval, the last one first.
-    failed: Vec<&'a Entry>,
+    failed: Vec<&'a SlowRequest>,
 }
 
-fn print_each(watched: &Watched, words: &Top) -> Result<(), Failure> {
+fn print_each(watched: &ObservedHost, words: &TopArgs) -> Result<(), CommandError> {
     let mut before = watched.look()?;
     let mut next = Instant::now();
     let mut printed = 0;
@@ -106,24 +106,24 @@ fn print_each(watched: &Watched, words: &Top) -> Result<(), Failure> {
         thread::sleep(next.saturating_duration_since(Instant::now()));
         let now = watched.look()?;
         let figures = &now.figures;
-        let is_new = |entry: &&Entry| entry.at_ms > before.figures.at_ms;
-        let snapshot = Snapshot {
+        let is_new = |entry: &&SlowRequest| entry.at_ms > before.figures.at_ms;
+        let snapshot = IntervalReport {
             at_ms: figures.at_ms,
             pid: figures.pid,
             uptime_ms: figures.uptime_ms,
             connections: figures.connections,
             in_flight: figures.in_flight,
             async_in_flight: figures.async_in_flight,
-            pace: Pace::between(&before.figures, figures),
+            pace: HostRates::between(&before.figures, figures),
             callers: &figures.callers,
             plugins: &figures.plugins,
             failed: now.failed.iter().take_while(is_new).take(FAILED).collect(),
         };
-        let mut line = serde_json::to_vec(&snapshot).map_err(|error| Failure::Output(error.into()))?;
+        let mut line = serde_json::to_vec(&snapshot).map_err(|error| CommandError::Output(error.into()))?;
         line.push(b'\n');
         // One write, flushed: whoever reads lines has a whole one.
         let mut out = io::stdout().lock();
-        out.write_all(&line).and_then(|()| out.flush()).map_err(Failure::Output)?;
+        out.write_all(&line).and_then(|()| out.flush()).map_err(CommandError::Output)?;
         before = now;
         printed += 1;
     }

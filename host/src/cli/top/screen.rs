@@ -8,13 +8,13 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table, Widget};
 
-use super::Look;
-use crate::cli::figures::{Entry, MethodPace, Pace};
+use super::Sample;
+use crate::cli::stats_types::{HostRates, MethodRates, SlowRequest};
 use crate::cli::table::{cell, count, length, micros};
 
 /// By what the methods are sorted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Sort {
+pub(super) enum SortOrder {
     /// The most requests first.
     #[default]
     Rate,
@@ -27,7 +27,7 @@ pub(super) enum Sort {
     Name,
 }
 
-impl Sort {
+impl SortOrder {
     /// The next one, as the key goes through them.
     pub(super) fn next(self) -> Self {
         match self {
@@ -49,7 +49,7 @@ impl Sort {
         }
     }
 
-    fn sort(self, methods: &mut [MethodPace]) {
+    fn sort(self, methods: &mut [MethodRates]) {
         methods.sort_by(|one, other| {
             let order = match self {
                 Self::Rate => other.requests_per_second.total_cmp(&one.requests_per_second),
@@ -66,9 +66,9 @@ impl Sort {
 /// Everything that is on the screen.
 #[derive(Default)]
 pub(super) struct Screen {
-    pub(super) look: Look,
-    pub(super) pace: Pace,
-    pub(super) sort: Sort,
+    pub(super) look: Sample,
+    pub(super) pace: HostRates,
+    pub(super) sort: SortOrder,
     pub(super) paused: bool,
     /// Why nothing new is shown, if there is a reason.
     pub(super) trouble: Option<String>,
@@ -110,7 +110,7 @@ impl Screen {
     fn methods(&self) -> Table<'static> {
         let mut methods = self.pace.methods.clone();
         self.sort.sort(&mut methods);
-        let row = |method: MethodPace| {
+        let row = |method: MethodRates| {
             let failing = method.failed_per_second > 0.0;
             let cells = [
                 method.name,
@@ -137,7 +137,7 @@ impl Screen {
     }
 
     fn callers(&self) -> Table<'static> {
-        let row = |caller: &crate::cli::figures::Caller| {
+        let row = |caller: &crate::cli::stats_types::ConnectionRow| {
             Row::new([
                 cell(caller.uid),
                 cell(caller.pid),
@@ -152,7 +152,7 @@ impl Screen {
     }
 
     fn plugins(&self) -> Table<'static> {
-        let row = |plugin: &crate::cli::figures::Plugin| {
+        let row = |plugin: &crate::cli::stats_types::PluginRow| {
             let sound = matches!(plugin.state.as_str(), "serving" | "probation");
             let style = if sound { Style::default() } else { Style::default().fg(Color::Red) };
             let more = match (plugin.draining, plugin.retained) {
@@ -170,7 +170,7 @@ impl Screen {
 
     fn failed(&self) -> Table<'static> {
         let now = self.look.figures.at_ms;
-        let row = |entry: &Entry| {
+        let row = |entry: &SlowRequest| {
             Row::new(
                 [
                     length(Duration::from_millis(now.saturating_sub(entry.at_ms))),

@@ -4,11 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget as _;
 
-use super::Look;
-use super::screen::{Screen, Sort};
-use crate::cli::figures::{Figures, Pace};
+use super::Sample;
+use super::screen::{Screen, SortOrder};
+use crate::cli::stats_types::{HostRates, HostStats};
 
-fn figures(uptime_ms: u64, requests: u64, failed: u64) -> Figures {
+fn figures(uptime_ms: u64, requests: u64, failed: u64) -> HostStats {
     let method = |name: &str, accepted: u64, failed: u64, in_flight: u64, nanoseconds: u64| {
         serde_json::json!({
             "name": name, "accepted": accepted, "ok": accepted - failed, "failed": failed,
@@ -46,8 +46,8 @@ fn screen() -> Screen {
         "outcome": "deadline_exceeded",
     }]);
     Screen {
-        pace: Pace::between(&figures(61_000, 200, 10), &now),
-        look: Look { figures: now, failed: serde_json::from_value(failed).unwrap() },
+        pace: HostRates::between(&figures(61_000, 200, 10), &now),
+        look: Sample { figures: now, failed: serde_json::from_value(failed).unwrap() },
         ..Screen::default()
     }
 }
@@ -95,7 +95,7 @@ fn methods_are_sorted_as_asked() {
         let first = lines[4].split(' ').next().unwrap().to_owned();
         seen.push((title, first));
         screen.sort = screen.sort.next();
-        if screen.sort == Sort::default() {
+        if screen.sort == SortOrder::default() {
             break;
         }
     }

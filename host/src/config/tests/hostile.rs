@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Config, FILE, NotFound, faults, parse, shipped};
+use super::{Config, ConfigNotFound, FILE, faults, parse, shipped};
 use crate::config::{document, parse_duration, parse_size};
 
 /// A directory of its own for one test, gone at its end.
-struct Directory(PathBuf);
+struct TempDirectory(PathBuf);
 
-impl Directory {
-    fn new(name: &str) -> Directory {
+impl TempDirectory {
+    fn new(name: &str) -> TempDirectory {
         let path = std::env::temp_dir().join(format!("jackfield-config-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a directory can be made");
-        Directory(path)
+        TempDirectory(path)
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
@@ -27,7 +27,7 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
+impl Drop for TempDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -41,7 +41,7 @@ fn load(path: &Path) -> String {
 
 #[test]
 fn what_cannot_be_read_is_a_fault_too() {
-    let directory = Directory::new("unreadable");
+    let directory = TempDirectory::new("unreadable");
     let absent = load(&directory.0.join("absent.toml"));
     assert!(absent.starts_with("1:1: cannot be read: No such file"), "{absent}");
     assert!(load(&directory.0).starts_with("1:1: cannot be read: "), "a directory is no file");
@@ -55,11 +55,11 @@ fn what_cannot_be_read_is_a_fault_too() {
 
 #[test]
 fn the_first_file_that_exists_is_found() {
-    let directory = Directory::new("find");
+    let directory = TempDirectory::new("find");
     let absent = directory.0.join("absent.toml");
     let present = directory.file("present.toml", b"");
     assert_eq!(Config::find(Some(&present)), Ok(present.clone()));
-    assert_eq!(Config::find(Some(&absent)), Err(NotFound { looked: vec![absent.clone()] }));
+    assert_eq!(Config::find(Some(&absent)), Err(ConfigNotFound { looked: vec![absent.clone()] }));
     let other = directory.0.join("other.toml");
     assert_eq!(document::first_existing([absent.as_path(), &present, &other]), Ok(present.clone()));
     let neither = document::first_existing([absent.as_path(), &other]).expect_err("neither is there");

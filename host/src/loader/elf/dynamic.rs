@@ -1,0 +1,207 @@
+//! The dynamic table of an ELF file: the libraries it needs, what the loader would be told, and the root module's
+//! symbol, looked up as the loader does it.
+
+use jackfield_plugin_api::abi::root_symbol;
+use object::LittleEndian as Le;
+use object::elf::{
+    DF_1_PIE, DF_TEXTREL, DT_AUXILIARY, DT_FILTER, DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_NEEDED,
+    DT_NULL, DT_RPATH, DT_RUNPATH, DT_STRSZ, DT_STRTAB, DT_SYMTAB, DT_TEXTREL, Dyn64, DynamicTag, SHN_UNDEF,
+    STB_GLOBAL, STB_GNU_UNIQUE, STB_WEAK, STV_DEFAULT, STV_PROTECTED, Sym64,
+};
+use object::read::ReadRef;
+
+use super::super::load_error::{LoadError, LoadErrorReason};
+use super::segments::Segments;
+use super::{malformed, truncated};
+
+/// The largest dynamic table that is read, in bytes (4,096 entries); libraries have some thirty.
+const TABLE_MAX: u64 = 64 << 10;
+/// The longest string that is read, in bytes.
+const STRING_MAX: u64 = 4096;
+/// How many symbols of one hash bucket are looked at; linkers aim at fewer than ten.
+const CHAIN_MAX: u32 = 4096;
+
+/// What the dynamic table says.
+pub(super) struct DynamicSection {
+    pub(super) needed: Vec<String>,
+    pub(super) exports_root: bool,
+}
+
+struct Table<'a, 's, R> {
+    data: R,
+    segments: &'s Segments<'a>,
+    entries: &'a [Dyn64<Le>],
+}
+
+pub(super) fn read<'a, R: ReadRef<'a>>(
+    data: R,
+    segments: &Segments<'a>,
+) -> Result<DynamicSection, LoadError> {
+    let (offset, length) = segments.dynamic()?;
+    if length > TABLE_MAX {
+        return Err(malformed(format_args!("a dynamic table of more than {} KiB", TABLE_MAX >> 10)));
+    }
+    let count = usize::try_from(length).unwrap_or(0) / size_of::<Dyn64<Le>>();
+    let entries = data.read_slice_at(offset, count).map_err(|()| truncated("the dynamic table lies"))?;
+    let table = Table { data, segments, entries };
+    table.check_flags()?;
+    Ok(DynamicSection { needed: table.needed()?, exports_root: table.exports_root()? })
+}
+
+impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
+    /// The values of the entries of one tag, up to the ending entry.
+    fn values(&self, tag: DynamicTag) -> impl Iterator<Item = u64> {
+        let entries = self.entries.iter().take_while(|entry| entry.d_tag.get(Le) != DT_NULL);
+        entries.filter(move |entry| entry.d_tag.get(Le) == tag).map(|entry| entry.d_val.get(Le))
+    }
+
+    fn value(&self, tag: DynamicTag) -> Option<u64> {
+        // glibc keeps the last one of a tag that stands there twice.
+        self.values(tag).last()
+    }
+
+    fn check_flags(&self) -> Result<(), LoadError> {
+        if self.value(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_PIE.0 != 0) {
+            return Err(LoadError::new(
+                LoadErrorReason::ElfType,
+                "an executable; its crate-type must be \"cdylib\"",
+            ));
+        }
+        let flags = self.value(DT_FLAGS).unwrap_or(0);
+        if self.value(DT_TEXTREL).is_some() || flags & DF_TEXTREL.0 != 0 {
+            let detail =
+                "the loader would have to write into its code; build all of it position-independent (-fPIC)";
+            return Err(LoadError::new(LoadErrorReason::TextRelocations, detail));
+        }
+        for tag in [DT_RPATH, DT_RUNPATH] {
+            if let Some(path) = self.value(tag) {
+                let detail = format!(
+                    "it says itself where its libraries are ({:?}); link it without an rpath",
+                    self.string(path)?
+                );
+                return Err(LoadError::new(LoadErrorReason::RunPath, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// The libraries that come with it, each of which runs constructors of its own.
+    fn needed(&self) -> Result<Vec<String>, LoadError> {
+        let mut needed = Vec::new();
+        for tag in [DT_NEEDED, DT_AUXILIARY, DT_FILTER] {
+            for name in self.values(tag) {
+                let name = self.string(name)?;
+                // A name without a slash is looked for in the system's directories. `$ORIGIN` and its kin are
+                // replaced by paths before that.
+                if name.is_empty() || name.contains(['/', '$']) {
+                    let detail = format!("it needs {name:?}; a library is named, never its path");
+                    return Err(LoadError::new(LoadErrorReason::ForeignLibrary, detail));
+                }
+                needed.push(name);
+            }
+        }
+        Ok(needed)
+    }
+
+    /// The string at `offset` of the string table.
+    fn string(&self, offset: u64) -> Result<String, LoadError> {
+        let text =
+            self.string_bytes(offset).ok_or_else(|| malformed("a name that is not in the string table"))?;
+        Ok(String::from_utf8_lossy(text).into_owned())
+    }
+
+    fn string_bytes(&self, offset: u64) -> Option<&'a [u8]> {
+        let (table, length) = (self.value(DT_STRTAB)?, self.value(DT_STRSZ)?);
+        let start = self.segments.offset_of(table, length)?;
+        let end = length.min(offset.checked_add(STRING_MAX)?);
+        (offset < end).then(|| self.data.read_bytes_at_until(start + offset..start + end, 0).ok()).flatten()
+    }
+
+    /// Four bytes at an address that the file gives.
+    fn number(&self, address: Option<u64>) -> Option<u32> {
+        let offset = self.segments.offset_of(address?, 4)?;
+        self.data.read_bytes_at(offset, 4).ok()?.try_into().ok().map(u32::from_le_bytes)
+    }
+
+    /// Whether `dlsym` would find the root module's symbol in this very file.
+    fn exports_root(&self) -> Result<bool, LoadError> {
+        let found = match (self.value(DT_GNU_HASH), self.value(DT_HASH)) {
+            (Some(table), _) => self.by_gnu_hash(table),
+            (None, Some(table)) => self.by_sysv_hash(table),
+            (None, None) => Some(false),
+        };
+        found.ok_or_else(|| malformed("the symbol hash table leads out of the file"))
+    }
+
+    /// Table: buckets, first symbol, words of the bloom filter, shift; the filter; the buckets; the chains, whose
+    /// entries are hashes with the lowest bit set at the end of each chain.
+    fn by_gnu_hash(&self, table: u64) -> Option<bool> {
+        let hash = root_symbol()
+            .to_bytes()
+            .iter()
+            .fold(5381_u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(u32::from(*byte)));
+        let header = |word: u64| self.number(table.checked_add(word * 4));
+        let (buckets, first, words) = (header(0)?, header(1)?, header(2)?);
+        if buckets == 0 {
+            return Some(false);
+        }
+        let bucket_table = table.checked_add(16 + u64::from(words) * 8)?;
+        let mut symbol = self.number(bucket_table.checked_add(u64::from(hash % buckets) * 4))?;
+        if symbol == 0 {
+            return Some(false);
+        }
+        let chain_table = bucket_table.checked_add(u64::from(buckets) * 4)?;
+        for _ in 0..CHAIN_MAX {
+            let link = u64::from(symbol.checked_sub(first)?);
+            let entry = self.number(chain_table.checked_add(link * 4))?;
+            if entry | 1 == hash | 1 && self.is_root(symbol)? {
+                return Some(true);
+            }
+            if entry & 1 == 1 {
+                return Some(false);
+            }
+            symbol = symbol.checked_add(1)?;
+        }
+        None
+    }
+
+    /// Table: number of buckets, number of chains; the buckets; the chains, each entry the next symbol.
+    fn by_sysv_hash(&self, table: u64) -> Option<bool> {
+        let hash = root_symbol().to_bytes().iter().fold(0_u32, |hash, byte| {
+            let hash = (hash << 4).wrapping_add(u32::from(*byte));
+            let high = hash & 0xf000_0000;
+            (hash ^ (high >> 24)) & !high
+        });
+        let buckets = self.number(Some(table))?;
+        if buckets == 0 {
+            return Some(false);
+        }
+        let entry = |index: u64| self.number(table.checked_add(8 + index * 4));
+        let mut symbol = entry(u64::from(hash % buckets))?;
+        for _ in 0..CHAIN_MAX {
+            if symbol == 0 {
+                return Some(false);
+            }
+            if self.is_root(symbol)? {
+                return Some(true);
+            }
+            symbol = entry(u64::from(buckets) + u64::from(symbol))?;
+        }
+        None
+    }
+
+    /// Whether the symbol of this number is the root module's: defined here, and visible from outside.
+    fn is_root(&self, number: u32) -> Option<bool> {
+        let size = size_of::<Sym64<Le>>() as u64;
+        let address = self.value(DT_SYMTAB)?.checked_add(u64::from(number) * size)?;
+        let symbol = self.data.read_at::<Sym64<Le>>(self.segments.offset_of(address, size)?).ok()?;
+        let name = self.string_bytes(u64::from(symbol.st_name.get(Le)))?;
+        Some(
+            name == root_symbol().to_bytes()
+                && symbol.st_shndx.get(Le) != SHN_UNDEF
+                && [STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE].contains(&symbol.st_bind())
+                && [STV_DEFAULT, STV_PROTECTED].contains(&symbol.st_visibility())
+                && self.segments.maps(symbol.st_value.get(Le)),
+        )
+    }
+}

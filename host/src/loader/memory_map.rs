@@ -1,0 +1,83 @@
+//! What this process has mapped, as the kernel tells it: the only witness of what `dlopen` and `dlclose` really did.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::{fstat, major, minor};
+
+/// A file as `/proc/self/maps` names it: device and inode. The path there is a memory file's name, which is no proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileIdentity {
+    device: (u32, u32),
+    inode: u64,
+}
+
+impl FileIdentity {
+    pub(super) fn of(file: impl AsFd) -> io::Result<Self> {
+        let stat = fstat(file)?;
+        Ok(Self { device: (major(stat.st_dev), minor(stat.st_dev)), inode: stat.st_ino })
+    }
+}
+
+struct Mapping {
+    start: usize,
+    end: usize,
+    file: FileIdentity,
+}
+
+/// `START-END PERMISSIONS OFFSET MAJOR:MINOR INODE PATH`, all but the inode in hex (proc_pid_maps(5)).
+fn parse(line: &str) -> Option<Mapping> {
+    let mut fields = line.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let (major, minor) = fields.nth(2)?.split_once(':')?;
+    let inode = fields.next()?.parse().ok()?;
+    let device = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    let file = FileIdentity { device, inode };
+    Some(Mapping {
+        start: usize::from_str_radix(start, 16).ok()?,
+        end: usize::from_str_radix(end, 16).ok()?,
+        file,
+    })
+}
+
+fn mappings() -> io::Result<Vec<Mapping>> {
+    // Bytes, as a mapped file's name need not be UTF-8.
+    let text = fs::read("/proc/self/maps")?;
+    Ok(String::from_utf8_lossy(&text).lines().filter_map(parse).collect())
+}
+
+/// The file that is mapped at `address`.
+pub(super) fn file_at(address: usize) -> io::Result<Option<FileIdentity>> {
+    Ok(mappings()?
+        .iter()
+        .find(|mapping| (mapping.start..mapping.end).contains(&address))
+        .map(|found| found.file))
+}
+
+/// Whether anything of `file` is mapped.
+pub(super) fn has(file: FileIdentity) -> io::Result<bool> {
+    Ok(mappings()?.iter().any(|mapping| mapping.file == file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_whatever_the_path() {
+        let line = "7f2c4a400000-7f2c4a422000 r-xp 00001000 fd:0a 12345  /memfd:jackfield:a b:c (deleted)";
+        let mapping = parse(line).unwrap();
+        assert_eq!((mapping.start, mapping.end), (0x7f2c_4a40_0000, 0x7f2c_4a42_2000));
+        assert_eq!(mapping.file, FileIdentity { device: (0xfd, 0x0a), inode: 12345 });
+    }
+
+    #[test]
+    fn code_lies_in_the_program_and_the_stack_in_no_file() {
+        let program = FileIdentity::of(fs::File::open("/proc/self/exe").unwrap()).unwrap();
+        assert_eq!(file_at(parse as fn(&str) -> Option<Mapping> as usize).unwrap(), Some(program));
+        assert!(has(program).unwrap());
+        let on_the_stack = 0_u8;
+        assert_ne!(file_at(std::ptr::from_ref(&on_the_stack) as usize).unwrap(), Some(program));
+    }
+}

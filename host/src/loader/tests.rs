@@ -1,0 +1,97 @@
+//! Tests that need no built plugin: crafted ELF files, file modes, names, and programs that are bad probes.
+
+mod elf;
+mod files;
+mod image;
+mod probe;
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{ContentHash, LoadErrorReason, plugin_name};
+
+/// A directory of this test's own, mode 0755, gone when the test is over.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("jackfield-load-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        set_mode(&path, 0o755);
+        Self(path)
+    }
+
+    /// A file there, mode 0644.
+    fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, content).unwrap();
+        set_mode(&path, 0o644);
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_plugin_is_named_by_its_file() {
+    let longest = "x".repeat(64);
+    for (file, name) in [
+        ("device.so", Some("device")),
+        ("libdevice.so", Some("device")),
+        ("liblib.so", Some("lib")),
+        ("a-b_9.so", Some("a-b_9")),
+        (&format!("lib{longest}.so"), Some(longest.as_str())),
+        (&format!("{longest}x.so"), None),
+        ("lib.so", None),
+        (".so", None),
+        ("device", None),
+        ("device.so.1", None),
+        ("device.SO", None),
+        ("a b.so", None),
+        ("a.b.so", None),
+        ("../a.so", None),
+        ("dir/a.so", None),
+        ("é.so", None),
+        ("a\n.so", None),
+    ] {
+        assert_eq!(plugin_name(OsStr::new(file)).as_deref(), name, "{file:?}");
+    }
+    assert_eq!(plugin_name(&OsString::from_vec(b"\xff.so".to_vec())), None);
+}
+
+#[test]
+fn every_reason_has_a_code_of_its_own() {
+    for (index, reason) in LoadErrorReason::ALL.iter().enumerate() {
+        let code = reason.code();
+        assert!(
+            !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+            "{code}"
+        );
+        assert_eq!(LoadErrorReason::from_code(code), Some(*reason));
+        assert!(!LoadErrorReason::ALL[..index].iter().any(|earlier| earlier.code() == code), "{code} twice");
+    }
+    assert_eq!(LoadErrorReason::from_code("no-such-reason"), None);
+}
+
+#[test]
+fn a_hash_is_shown_in_hex() {
+    // The first test vector of BLAKE3: the empty input.
+    let hash = ContentHash::of(b"");
+    assert_eq!(hash.to_string(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
+    assert_eq!(hash.short(), "af1349b9f5f9");
+    assert_eq!(serde_json::to_string(&hash).unwrap(), format!("\"{hash}\""));
+}

@@ -37,6 +37,7 @@ mod plugin;
 mod reload;
 mod routing;
 mod server;
+mod sync;
 mod timer;
 
 pub use crash_record::quarantined;

@@ -1,7 +1,7 @@
 //! Where other threads leave the replies of a connection, finished frames, and wake its task once for all of them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use atomic_waker::AtomicWaker;
 use jackfield_plugin_api::abi::CallEnd;
@@ -10,6 +10,7 @@ use jackfield_protocol::{Framing, Kind, ReplyHead, Version};
 use super::in_flight::RequestKey;
 use crate::plugin::ReplySink;
 use crate::routing::{Dispatcher, ReplyContext, ReplyOutcome};
+use crate::sync::lock;
 
 /// A frame up to this many bytes is copied to the others that wait: that costs less than memory of its own that one
 /// thread takes and another gives back.
@@ -93,18 +94,14 @@ impl Mailbox {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<ReplyBatch>> {
-        self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes no more: what is here, and what still comes, is too late.
     pub(super) fn close(&self) {
-        let left = self.lock().take().unwrap_or_default();
+        let left = lock(&self.delivered).take().unwrap_or_default();
         self.dispatcher.metrics.counters.late_results.add(left.replies.len() as u64);
     }
 
     fn deliver(&self, key: RequestKey, frame: &mut Vec<u8>, ended: ReplyOutcome) {
-        match &mut *self.lock() {
+        match &mut *lock(&self.delivered) {
             Some(waiting) => waiting.add(key, frame, ended),
             None => {
                 self.dispatcher.metrics.counters.late_results.add(1);
@@ -127,7 +124,7 @@ impl Mailbox {
     pub(super) fn take(&self, taken: &mut ReplyBatch, owed: usize) {
         if self.is_filled()
             && self.filled.swap(false, Ordering::AcqRel)
-            && let Some(waiting) = &mut *self.lock()
+            && let Some(waiting) = &mut *lock(&self.delivered)
         {
             std::mem::swap(waiting, taken);
             if taken.replies.len() >= owed && !waiting.is_kept() {

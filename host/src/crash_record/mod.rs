@@ -19,11 +19,12 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, OFlags, fallocate, fcntl_setfl, memfd_create};
 
 use crate::config::CrashConfig;
+use crate::sync::lock;
 use crash_log::CrashLog;
 pub(crate) use crash_log::{Crash, Quarantined};
 use mapping::{MappedWords, WORD};
@@ -115,10 +116,6 @@ impl Drop for RegisteredGeneration {
     fn drop(&mut self) {
         lock(&self.recorder.generations).remove(&self.number);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes a file whole, so that nobody finds half of it.

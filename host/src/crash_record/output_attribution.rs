@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::sampler::RunningCall;
-use super::{CrashRecord, HEADER, OUTPUT, SEAT, SEATS, lock};
+use super::{CrashRecord, HEADER, OUTPUT, SEAT, SEATS};
+use crate::sync::lock;
 
 /// What is said when it cannot be told.
 const UNKNOWN: &str = "?";

@@ -6,10 +6,11 @@
 
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::mapping::{MappedWords, WORD};
 use super::sampler::SlotSampler;
+use crate::sync::lock;
 
 /// Words of a seat: two cache lines, so that no two threads write to the same.
 pub(super) const SEAT: usize = 16;
@@ -62,7 +63,7 @@ pub(crate) struct RecordSlot {
 
 impl RecordSlot {
     pub(super) fn take(words: &Arc<MappedWords>, free: &Arc<FreeSlots>) -> Option<Self> {
-        let at = free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let at = lock(free).pop()?;
         Some(Self { words: Arc::clone(words), free: Arc::clone(free), at })
     }
 
@@ -91,7 +92,7 @@ impl Drop for RecordSlot {
         // A plugin that calls `exit` has this thread drop its thread-locals while its code still runs: what the record
         // says is left as it is, and the seat to nobody else.
         if self.words()[TURN].load(Ordering::Relaxed).is_multiple_of(2) {
-            self.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.at);
+            lock(&self.free).push(self.at);
         }
     }
 }

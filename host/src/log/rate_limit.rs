@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -14,6 +14,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata};
 
 use crate::clock::Time;
+use crate::sync::lock;
 
 /// So many lines in a second from one place in the program, of one plugin: far more than anybody reads, far less than
 /// what slows a disk or a journal down.
@@ -91,10 +92,6 @@ impl Visit for PluginField {
 pub(crate) const OF_PLUGINS: &str = "jackfield::plugin";
 
 impl RateLimiter {
-    fn lock(&self) -> MutexGuard<'_, HashMap<LineKind, RecentLines>> {
-        self.0.kinds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Counts a line; whether it is to be written. The host's own at `debug` and below always are: who asks for
     /// them wants every request.
     pub(super) fn lets_through(&self, event: &Event<'_>) -> bool {
@@ -108,7 +105,7 @@ impl RateLimiter {
     }
 
     fn counts(&self, kind: LineKind, metadata: &'static Metadata<'static>, now: Time) -> bool {
-        let mut kinds = self.lock();
+        let mut kinds = lock(&self.0.kinds);
         if kinds.len() >= KINDS && !kinds.contains_key(&kind) {
             kinds.retain(|_, lately| lately.dropped > 0 || now.since(lately.since) < WHILE);
             if kinds.len() >= KINDS {
@@ -163,7 +160,7 @@ impl RateLimiter {
     pub(super) fn tell(&self) {
         self.tell_unread();
         let mut told = Vec::new();
-        for (kind, lately) in self.lock().iter_mut().filter(|(_, lately)| lately.dropped > 0) {
+        for (kind, lately) in lock(&self.0.kinds).iter_mut().filter(|(_, lately)| lately.dropped > 0) {
             told.push((kind.clone(), std::mem::take(&mut lately.dropped), lately.metadata));
         }
         // Not under the lock: these lines are counted as well.
@@ -214,14 +211,14 @@ mod tests {
         assert_eq!(written("b", 10, start), 10, "another one's lines are not those");
         let later = start.after(WHILE);
         assert_eq!(written("a", 3, later), 3);
-        assert_eq!(flood.lock()[&kind("a")].dropped, 7);
+        assert_eq!(lock(&flood.0.kinds)[&kind("a")].dropped, 7);
         assert!(dropped() >= 7);
         flood.tell();
-        assert_eq!(flood.lock()[&kind("a")].dropped, 0, "told once");
+        assert_eq!(lock(&flood.0.kinds)[&kind("a")].dropped, 0, "told once");
         for number in 0..KINDS {
             written(&number.to_string(), 1, later.after(WHILE));
         }
-        assert!(flood.lock().len() <= KINDS);
+        assert!(lock(&flood.0.kinds).len() <= KINDS);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The methods that are counted by name, each with a small number that a request's cells are found by.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::sync::lock;
 use rustc_hash::FxHashMap;
 
 /// So many methods are counted by name; those that come later share one. A host has dozens: thousands mean that new
@@ -41,7 +42,7 @@ impl Default for MethodNames {
 impl MethodNames {
     /// The number of a method that a route knows; the same one for the same name, for as long as the host lives.
     pub(crate) fn intern(&self, name: &str) -> MethodId {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         if let Some(id) = state.ids.get(name) {
             return *id;
         }
@@ -57,7 +58,7 @@ impl MethodNames {
 
     /// Every name, in the order of the numbers.
     pub(super) fn all(&self) -> Vec<Arc<str>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).names.clone()
+        lock(&self.0).names.clone()
     }
 }
 

@@ -14,7 +14,7 @@ mod slow_log;
 mod snapshot;
 mod thread_cells;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 pub(crate) use self::method_names::{MethodId, MethodNames};
 pub(crate) use self::open_connections::{ConnectionHandle, OpenConnections, PeerIdentity};
@@ -27,6 +27,7 @@ pub(crate) use self::snapshot::{MethodCounts, MetricsSnapshot};
 pub(crate) use self::thread_cells::{ThreadCells, ThreadTotal};
 
 use self::thread_cells::Shard;
+use crate::sync::lock;
 
 /// Everything that one host counts.
 #[derive(Default)]
@@ -53,7 +54,7 @@ struct Shards {
 
 impl Metrics {
     fn shards(&self) -> MutexGuard<'_, Shards> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards)
     }
 
     /// Cells for one thread, to be held there for as long as it counts.

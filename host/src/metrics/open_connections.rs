@@ -1,10 +1,11 @@
 //! The open connections: who is at the other end, and what they have in flight.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use slab::Slab;
 
 use super::thread_cells::CounterCell;
+use crate::sync::lock;
 
 /// Who is at the other end of a connection, as the kernel noted it at the moment of `connect` (unix(7),
 /// `SO_PEERCRED`): what the process does with its ids afterwards, and who else is handed the socket, changes nothing.
@@ -42,17 +43,13 @@ pub(crate) struct ConnectionStats {
 pub(crate) struct OpenConnections(Mutex<Slab<Arc<OpenConnection>>>);
 
 impl OpenConnections {
-    fn lock(&self) -> MutexGuard<'_, Slab<Arc<OpenConnection>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn all(&self) -> Vec<ConnectionStats> {
         let figures = |open: &OpenConnection| ConnectionStats {
             connection: open.number,
             peer: open.peer,
             in_flight: open.in_flight.read(),
         };
-        self.lock().iter().map(|(_, open)| figures(open)).collect()
+        lock(&self.0).iter().map(|(_, open)| figures(open)).collect()
     }
 }
 
@@ -70,7 +67,7 @@ impl ConnectionHandle {
     /// One more connection.
     pub(crate) fn new(metrics: &Arc<super::Metrics>, number: u64, peer: Option<PeerIdentity>) -> Self {
         let open = Arc::new(OpenConnection { number, peer, in_flight: CounterCell::default() });
-        let place = metrics.callers.lock().insert(Arc::clone(&open));
+        let place = lock(&metrics.callers.0).insert(Arc::clone(&open));
         Self(Arc::new(ConnectionPlace { open, place, metrics: Arc::clone(metrics) }))
     }
 
@@ -87,7 +84,7 @@ impl ConnectionHandle {
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        self.metrics.callers.lock().remove(self.place);
+        lock(&self.metrics.callers.0).remove(self.place);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The plugins in numbers, told by the thread that owns them after each change.
 
+use crate::sync::lock;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// So many plugins are counted by name: a file's name is the operator's word, but a directory may see many.
 const MOST: usize = 1024;
@@ -60,20 +61,16 @@ pub(crate) struct PluginCounts {
 pub(crate) struct PluginMetrics(Mutex<BTreeMap<String, PluginCounts>>);
 
 impl PluginMetrics {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, PluginCounts>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// An attempt to load a plugin has ended.
     pub(crate) fn reloaded(&self, plugin: &str, outcome: ReloadOutcome) {
-        let mut plugins = self.lock();
+        let mut plugins = lock(&self.0);
         let name = if plugins.len() >= MOST && !plugins.contains_key(plugin) { OTHER } else { plugin };
         plugins.entry(name.to_owned()).or_default().reloads[outcome as usize] += 1;
     }
 
     /// These are the generations of all plugins from now on. What was counted of plugins that have gone stays.
     pub(crate) fn set_all<'n>(&self, all: impl Iterator<Item = (&'n str, GenerationCounts)>) {
-        let mut plugins = self.lock();
+        let mut plugins = lock(&self.0);
         plugins.values_mut().for_each(|numbers| numbers.generations = GenerationCounts::default());
         for (name, generations) in all {
             if plugins.len() < MOST || plugins.contains_key(name) {
@@ -83,6 +80,6 @@ impl PluginMetrics {
     }
 
     pub(super) fn all(&self) -> BTreeMap<String, PluginCounts> {
-        self.lock().clone()
+        lock(&self.0).clone()
     }
 }

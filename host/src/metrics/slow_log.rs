@@ -4,12 +4,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use super::{Outcome, PeerIdentity};
 use crate::clock::{Time, nanoseconds};
 use crate::log::printable;
+use crate::sync::lock;
 
 /// So many of the slowest that succeeded.
 const SLOW: usize = 64;
@@ -116,14 +117,10 @@ impl SlowLog {
         self.threshold.store(least, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Lets go of what is old: done now and then, so that what is slow for these minutes is kept.
     pub(crate) fn tidy(&self, now: Time) {
         let is_lately = |entry: &SlowLogEntry| now.since(entry.time) < LATELY;
-        let mut entries = self.lock();
+        let mut entries = lock(&self.entries);
         entries.slow.retain(is_lately);
         entries.failed.iter_mut().for_each(|failed| failed.retain(is_lately));
         self.set_threshold(&entries);
@@ -132,7 +129,7 @@ impl SlowLog {
     /// The slowest first, then the failed, the last one first; and how many could not be kept.
     pub(crate) fn all(&self) -> (Vec<SlowLogEntry>, Vec<SlowLogEntry>, u64) {
         let (mut slow, mut failed) = {
-            let entries = self.lock();
+            let entries = lock(&self.entries);
             (entries.slow.clone(), entries.failed.iter().flatten().cloned().collect::<Vec<_>>())
         };
         slow.sort_by_key(|entry| std::cmp::Reverse(entry.length()));
@@ -196,7 +193,7 @@ mod tests {
     #[test]
     fn who_finds_it_locked_does_not_wait() {
         let log = SlowLog::default();
-        let held = log.lock();
+        let held = lock(&log.entries);
         log.keep(entry(Time::now(), 1, Outcome::OK));
         drop(held);
         assert_eq!(log.all(), (Vec::new(), Vec::new(), 1));

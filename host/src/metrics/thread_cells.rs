@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::histogram::HistogramCells;
 use super::{MethodId, Metrics, Outcome, RejectionReason, RequestKind};
+use crate::sync::lock;
 
 /// A number that one thread makes larger and others read.
 #[derive(Debug, Default)]
@@ -75,7 +76,7 @@ pub(super) struct Shard {
 
 impl Shard {
     fn methods(&self) -> MutexGuard<'_, Methods> {
-        self.methods.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.methods)
     }
 
     /// The cells of a method by its number; `None` when the thread has not counted it.

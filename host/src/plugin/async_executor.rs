@@ -19,9 +19,10 @@ use slab::Slab;
 use super::blocking_pool::{join_all, thread_name};
 use super::call::PluginCall;
 use super::generation::GenerationId;
-use super::ready_queue::{ExecutorSleep, ReadyQueue, lock};
+use super::ready_queue::{ExecutorSleep, ReadyQueue};
 use crate::clock::Time;
 use crate::crash_record::{CrashRecord, RecordSlot, RunningCode, running};
+use crate::sync::lock;
 
 /// Where a task stands.
 enum TaskStage {

@@ -5,7 +5,7 @@
 //! its place, up to a bound, and goes again when the lost one comes back.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{io, thread};
@@ -16,6 +16,7 @@ use super::call::PluginCall;
 use super::generation::GenerationId;
 use crate::clock::{TICK, Time};
 use crate::crash_record::{CrashRecord, RecordSlot};
+use crate::sync::{lock, wait};
 
 /// Why a call was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +65,6 @@ struct CallQueue {
 }
 
 impl CallQueue {
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn start_thread(self: &Arc<Self>, state: &mut QueueState) -> io::Result<()> {
         let number = state.working.insert(PoolThread::default());
         let (queue, seat) = (Arc::clone(self), self.recorder.seat());
@@ -191,7 +188,7 @@ impl BlockingPool {
 
     /// At least so many threads from now on, not counting lost ones.
     pub(super) fn want(&self, threads: usize) -> io::Result<()> {
-        let mut state = self.0.lock();
+        let mut state = lock(&self.0.state);
         state.wanted = state.wanted.max(threads);
         while state.working.len() - state.lost < state.wanted {
             self.0.start_thread(&mut state)?;
@@ -208,7 +205,7 @@ impl BlockingPool {
         calls: &mut impl ExactSizeIterator<Item = Arc<PluginCall>>,
     ) -> Result<(), SubmitError> {
         let queue = &self.0;
-        let mut state = queue.lock();
+        let mut state = lock(&queue.state);
         let taken = queue.take(&mut state, calls);
         // As many as have work, and not one that was notified already.
         let notify = state.calls.len().min(state.waiting).saturating_sub(state.notified);
@@ -220,18 +217,18 @@ impl BlockingPool {
 
     /// A deadline has passed: perhaps the thread that runs the call is lost.
     pub(super) fn look_for_lost(&self) {
-        self.0.look_for_lost(&mut self.0.lock());
+        self.0.look_for_lost(&mut lock(&self.0.state));
     }
 
     /// Threads that run calls which should have ended, and whether any other is left.
     pub(super) fn lost(&self) -> (usize, bool) {
-        let state = self.0.lock();
+        let state = lock(&self.0.state);
         (state.lost, state.lost < state.working.len())
     }
 
     /// No further call; the threads end when they are done with the one they run.
     pub(super) fn close(&self) {
-        let mut state = self.0.lock();
+        let mut state = lock(&self.0.state);
         state.closed = true;
         state.calls.clear();
         drop(state);
@@ -241,7 +238,7 @@ impl BlockingPool {
     /// Joins the threads; gives back how many did not end before `until`.
     pub(super) fn join(self, until: Instant) -> usize {
         self.close();
-        let handles = std::mem::take(&mut self.0.lock().handles);
+        let handles = std::mem::take(&mut lock(&self.0.state).handles);
         join_all(handles, until)
     }
 }
@@ -282,7 +279,7 @@ fn serve(queue: &CallQueue, number: usize) {
 
 /// The next call for a thread that is done with the one before; `None` when the thread is to end.
 fn next(queue: &CallQueue, number: usize) -> Option<Arc<PluginCall>> {
-    let mut state = queue.lock();
+    let mut state = lock(&queue.state);
     let done = std::mem::take(&mut state.working[number]);
     if done.lost {
         state.lost -= 1;
@@ -300,7 +297,7 @@ fn next(queue: &CallQueue, number: usize) -> Option<Arc<PluginCall>> {
             return Some(call);
         }
         state.waiting += 1;
-        state = queue.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state = wait(&queue.filled, state);
         state.waiting -= 1;
         // One that came back by itself takes the notice of another, which then finds a call or waits again.
         state.notified = state.notified.saturating_sub(1);

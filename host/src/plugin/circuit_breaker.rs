@@ -1,11 +1,12 @@
 //! A plugin that fails again and again is asked no more for a while: fail fast, then try one call, then go on.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Time, nanoseconds};
 use crate::config::BreakerConfig;
+use crate::sync::lock;
 
 /// Nothing has failed lately: nothing is counted.
 const QUIET: u8 = 0;
@@ -58,10 +59,6 @@ impl CircuitBreaker {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether a call may go ahead; else how long it is until one may. One load while all is well.
     pub(super) fn admit(&self, now: Time) -> Result<(), Duration> {
         match self.state.load(Ordering::Relaxed) {
@@ -72,7 +69,7 @@ impl CircuitBreaker {
 
     #[cold]
     fn admit_one(&self, now: Time) -> Result<(), Duration> {
-        let _book = self.lock();
+        let _book = lock(&self.book);
         let until = Time(self.until.load(Ordering::Relaxed));
         match self.state.load(Ordering::Relaxed) {
             OPEN | PROBING if until > now => Err(until.since(now)),
@@ -110,7 +107,7 @@ impl CircuitBreaker {
         if self.limits.failures == 0 {
             return None;
         }
-        let mut book = self.lock();
+        let mut book = lock(&self.book);
         match self.state.load(Ordering::Relaxed) {
             PROBING if failed => Some(self.open(&mut book, now)),
             PROBING => {

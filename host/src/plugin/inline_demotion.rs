@@ -1,10 +1,11 @@
 //! `inline` methods that hold I/O threads longer than they may: counted, and moved to the blocking threads.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Time;
+use crate::sync::lock;
 
 /// So many strikes within [`WINDOW`] move a method: one may be the machine's fault, which suspends threads.
 const STRIKES: u32 = 3;
@@ -45,7 +46,7 @@ impl InlineDemotion {
     /// Counts one; `true` when the method is to be moved.
     pub(super) fn strike(&self, number: u32, now: Time) -> bool {
         let Some(method) = self.method(number) else { return false };
-        let mut strikes = method.strikes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut strikes = lock(&method.strikes);
         let (since, count) = strikes.filter(|(since, _)| now.since(*since) < WINDOW).unwrap_or((now, 0));
         *strikes = Some((since, count + 1));
         count + 1 >= STRIKES

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
 use crate::clock::Time;
+use crate::sync::{lock, wait, wait_timeout};
 
 /// What waits, and whether anybody takes it.
 pub(super) struct ReadyState<T> {
@@ -37,10 +38,6 @@ impl<T> Default for ReadyQueue<T> {
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T> ReadyQueue<T> {
@@ -82,9 +79,9 @@ impl<T> ReadyQueue<T> {
             state = match next {
                 Some(until) => {
                     let length = until.since(Time::now());
-                    self.changed.wait_timeout(state, length).unwrap_or_else(PoisonError::into_inner).0
+                    wait_timeout(&self.changed, state, length)
                 }
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => wait(&self.changed, state),
             };
             state.waiting = false;
         }

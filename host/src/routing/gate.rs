@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::sync::lock;
 use slab::Slab;
 
 #[derive(Default)]
@@ -22,13 +23,9 @@ pub(crate) struct StateTransferGate {
 }
 
 impl StateTransferGate {
-    fn lock(&self) -> MutexGuard<'_, GateState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Lets everybody through.
     pub(crate) fn open(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.open = true;
         // Woken under the lock: a waker may be a plugin's code, and who gives up waiting must know that it is not
         // running any more.
@@ -40,7 +37,7 @@ impl StateTransferGate {
     /// Waits on this thread until it is open, or for `most`.
     pub(crate) fn wait(&self, most: Duration) {
         // Whether it opened or the time has passed, the caller looks anew.
-        let _ = self.opened.wait_timeout_while(self.lock(), most, |state| !state.open);
+        let _ = self.opened.wait_timeout_while(lock(&self.state), most, |state| !state.open);
     }
 }
 
@@ -61,7 +58,7 @@ impl Future for GateOpened {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let gate = Arc::clone(&self.gate);
-        let mut state = gate.lock();
+        let mut state = lock(&gate.state);
         if state.open {
             self.place = None;
             return Poll::Ready(());
@@ -77,7 +74,7 @@ impl Future for GateOpened {
 impl Drop for GateOpened {
     fn drop(&mut self) {
         let Some(place) = self.place else { return };
-        let mut state = self.gate.lock();
+        let mut state = lock(&self.gate.state);
         // When it opened, all places were given up.
         if !state.open {
             state.waiting.remove(place);
@@ -100,9 +97,9 @@ mod tests {
         {
             let mut gives_up = pin!(GateOpened::of(&gate));
             assert!(gives_up.as_mut().poll(&mut cx).is_pending());
-            assert_eq!(gate.lock().waiting.len(), 2);
+            assert_eq!(lock(&gate.state).waiting.len(), 2);
         }
-        assert_eq!(gate.lock().waiting.len(), 1);
+        assert_eq!(lock(&gate.state).waiting.len(), 1);
         gate.wait(Duration::from_millis(1));
         gate.open();
         gate.wait(Duration::MAX);

@@ -1,6 +1,6 @@
 //! Where one plugin's call waits for another plugin's answer.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use jackfield_protocol::ReplyHead;
 
 use super::request_error::RequestError;
 use crate::plugin::ReplySink;
+use crate::sync::lock;
 
 #[derive(Default)]
 struct SlotState {
@@ -26,12 +27,8 @@ pub(super) struct ReplySlot {
 }
 
 impl ReplySlot {
-    fn lock(&self) -> MutexGuard<'_, SlotState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn fill(&self, reply: CallReply) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.reply = Some(reply);
         // Under the lock: the waker is code of the plugin that asked, which may be unloaded once it has given up.
         if let Some(waker) = state.waker.take() {
@@ -43,7 +40,7 @@ impl ReplySlot {
 
     /// The answer, if it is there; else `waker` is woken when it comes.
     pub(super) fn poll(&self, waker: &Waker) -> Option<CallReply> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let reply = state.reply.take();
         match &reply {
             Some(_) => state.taken = true,
@@ -54,7 +51,7 @@ impl ReplySlot {
 
     /// The answer, if it comes within `most`.
     pub(super) fn wait(&self, most: Duration) -> Option<CallReply> {
-        let state = self.lock();
+        let state = lock(&self.state);
         let waited = self.filled.wait_timeout_while(state, most, |state| state.reply.is_none());
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let reply = state.reply.take();
@@ -64,7 +61,7 @@ impl ReplySlot {
 
     /// Nobody waits any more, and no code of who waited runs from here on; `true` when there was no answer yet.
     pub(super) fn give_up(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.waker = None;
         !state.taken && state.reply.is_none()
     }

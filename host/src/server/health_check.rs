@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use jackfield_protocol::{Code, Framing, Outcome};
@@ -12,6 +12,7 @@ use rustix::net::SocketAddrUnix;
 use super::io_threads::IoThreads;
 use super::listener::BoundSocket;
 use crate::blocking_request::{BlockingReply, ask};
+use crate::sync::lock;
 
 /// Why a host seems not to answer.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +106,7 @@ impl HealthCheck {
     }
 
     fn leave_out(&self, door: &CheckedSocket, error: &io::Error) {
-        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left_out = lock(&self.left_out);
         if left_out.insert(door.path.clone()) {
             let socket = door.path.display();
             tracing::error!(%socket, %error, "the host cannot reach this inherited socket, and cannot say whether clients can");

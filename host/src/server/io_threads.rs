@@ -5,7 +5,7 @@
 //! new set of threads takes over, connections and all, and the old ones end and are joined.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use super::io_thread::{IoThread, IoThreadCommand, IoThreadSender};
 use crate::plugin::{IoThreadReplacer, PluginCall};
 use crate::routing::{Dispatcher, InlineRunner};
+use crate::sync::lock;
 
 /// How often an ending thread is looked at.
 const LOOK: Duration = Duration::from_micros(200);
@@ -72,10 +73,6 @@ impl IoThreads {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, ThreadSet> {
-        self.set.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Tells the thread with the fewest connections, and none that is held up while there is another; gives the order back when the host has ended.
     pub(super) fn send(&self, mut order: IoThreadCommand) -> Result<(), IoThreadCommand> {
         loop {
@@ -100,7 +97,7 @@ impl IoThreads {
         let (said, heard) = std::sync::mpsc::channel();
         let mut ways = self.ways.load_full().to_vec();
         // One that was replaced because it is held up still has connections that nobody serves.
-        let set = self.lock();
+        let set = lock(&self.set);
         ways.extend(set.leaving.iter().map(|thread| thread.orders.clone()).filter(IoThreadSender::is_held));
         drop(set);
         // One that has ended has handed its connections on, or the host ends.
@@ -112,7 +109,7 @@ impl IoThreads {
     /// Tells all of them to answer what is in flight and end, also those that are leaving; there is no turnover from
     /// now on. They are the caller's to join, who then says so by [`IoThreads::joined`].
     pub(super) fn drain(&self) -> Vec<IoThread> {
-        let mut set = self.lock();
+        let mut set = lock(&self.set);
         set.ends = true;
         let mut all = std::mem::take(&mut set.current);
         all.append(&mut set.leaving);
@@ -123,7 +120,7 @@ impl IoThreads {
 
     /// Looks at each of them, those that are leaving included; joins what has ended.
     pub(super) fn look_at(&self, mut look: impl FnMut(&IoThread)) {
-        let mut set = self.lock();
+        let mut set = lock(&self.set);
         set.reap();
         set.current.iter().chain(&set.leaving).for_each(&mut look);
     }
@@ -131,7 +128,7 @@ impl IoThreads {
     /// Lets a new thread take the place of one that is held up: that one hands its connections on when it comes back.
     /// `false` when it has no place to be taken, or when as many as serve are held up already.
     pub(super) fn replace_held(&self, number: u64) -> bool {
-        let mut set = self.lock();
+        let mut set = lock(&self.set);
         let held = set.leaving.iter().filter(|thread| thread.orders.is_held()).count();
         let place = set.current.iter().position(|thread| thread.number == number);
         let (Some(place), Some(me)) = (place, self.me.upgrade()) else { return false };
@@ -155,12 +152,12 @@ impl IoThreads {
 
     /// So many of those that were given out have been joined.
     pub(super) fn joined(&self, count: usize) {
-        self.lock().ending -= count;
+        lock(&self.set).ending -= count;
     }
 
     /// Lets new threads take over; gives back the number of the first of them, or how many stay when there are none.
     fn replace(&self) -> Result<u64, usize> {
-        let mut set = self.lock();
+        let mut set = lock(&self.set);
         let (before, count) = (set.next, set.current.len());
         if set.ends {
             return Ok(before);
@@ -188,7 +185,7 @@ impl IoThreadReplacer for IoThreads {
             Err(left) => return left,
         };
         loop {
-            let mut set = self.lock();
+            let mut set = lock(&self.set);
             set.reap();
             // Also those that an earlier turnover gave up: they may have run the code in question as well.
             let left = set.leaving.iter().filter(|thread| thread.number < first_new).count() + set.ending;

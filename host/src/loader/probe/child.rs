@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::exit;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use super::ARGUMENT;
 use super::report::{ProbeReport, ProbeRequest, ProbeStep};
 use super::services::{self, ProbeServices};
 use super::state::ProcessState;
+use crate::sync::lock;
 
 /// The lowest number that the report's descriptor may get: out of the way of code that closes or reuses low ones.
 const REPORT_FD_MIN: i32 = 100;
@@ -45,7 +46,7 @@ pub(super) struct Reporter(Arc<Mutex<UnixStream>>);
 impl Reporter {
     pub(super) fn send(&self, report: &ProbeReport) {
         let Ok(line) = report.encode() else { return };
-        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut socket = lock(&self.0);
         // A parent that has gone has killed this process, or will in a moment.
         let _ = socket.write_all(&line);
     }

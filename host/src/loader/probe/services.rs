@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use jackfield_plugin_api::{Error, Level};
 
 use super::child::Reporter;
 use super::report::ProbeReport;
+use crate::sync::lock;
 
 /// How many log lines are reported; a plugin that writes more is heard up to here.
 const LINES_MAX: usize = 100;
@@ -92,14 +93,14 @@ impl Future for Sleep {
         if left.is_zero() {
             return Poll::Ready(());
         }
-        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        *lock(&self.waker) = Some(cx.waker().clone());
         if !self.begun {
             self.begun = true;
             let waker = Arc::clone(&self.waker);
             SLEEPERS.fetch_add(1, Ordering::Relaxed);
             thread::spawn(move || {
                 thread::sleep(left);
-                if let Some(waker) = waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                if let Some(waker) = lock(&waker).take() {
                     waker.wake();
                 }
                 SLEEPERS.fetch_sub(1, Ordering::Relaxed);
@@ -112,6 +113,6 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         // The waker is the plugin's: it must not be left with the thread when the plugin's code goes.
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        lock(&self.waker).take();
     }
 }

@@ -47,12 +47,12 @@ impl OutputCapture {
     /// # Errors
     /// The system has no file, thread or descriptor for it; nothing is changed.
     pub(crate) fn begin(recorder: &Arc<CrashRecord>, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let file = recorder.output()?;
+        let file = recorder.create_output()?;
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
         // Of a file that is in memory alone the kernel tells nothing, though it can be asked to.
         let tells =
-            recorder.is_kept() && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
+            recorder.is_persistent() && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
         let before = [fcntl_dupfd_cloexec(stdout(), 3)?, fcntl_dupfd_cloexec(stderr(), 3)?];
         let reader = OutputReader {
@@ -169,16 +169,16 @@ impl OutputReader {
             }
             self.at += read as u64;
             // What comes while this is read may be somebody else's.
-            let who = self.writers.look(round > 0);
+            let who = self.writers.update(round > 0);
             self.lines.take(&buffer[..read], Instant::now(), |line| tell(who, line));
-            self.writers.read_to(self.at);
+            self.writers.set_logged(self.at);
             self.give_back();
         }
         Ok(())
     }
 
     fn end_line(&mut self) {
-        let who = self.writers.last();
+        let who = self.writers.current();
         self.lines.end_line(Instant::now(), |line| tell(who, line));
     }
 

@@ -21,7 +21,7 @@ use super::call::PluginCall;
 use super::generation::GenerationId;
 use super::ready_queue::{ExecutorSleep, ReadyQueue};
 use crate::clock::Time;
-use crate::crash_record::{CrashRecord, RecordSlot, RunningCode, running};
+use crate::crash_record::{CrashRecord, RecordSlot, RunningCode, run_recorded};
 use crate::sync::lock;
 
 /// Where a task stands.
@@ -46,7 +46,7 @@ impl Task {
     /// Does something with the task's future, and has the record say so.
     fn noted<T>(&self, work: impl FnOnce() -> T) -> T {
         let RecordNote { what, id } = &self.noted;
-        running(*what, id.as_deref(), work)
+        run_recorded(*what, id.as_deref(), work)
     }
 }
 
@@ -99,7 +99,7 @@ impl AsyncExecutor {
     pub(super) fn go_on(&self, call: &Arc<PluginCall>, future: PluginFuture) -> bool {
         if !self.ensure_thread() {
             let what = call.generation.what(call.method);
-            running(what, call.facts.id.known(), || drop(future));
+            run_recorded(what, call.facts.id.known(), || drop(future));
             return false;
         }
         // Is it not claimed, it is over, and its future is dropped where it would have been polled.
@@ -139,10 +139,10 @@ impl AsyncExecutor {
             return false;
         }
         if state.thread.is_none() {
-            let (ready, seat) = (Arc::clone(&self.ready), self.recorder.seat());
+            let (ready, seat) = (Arc::clone(&self.ready), self.recorder.claim_slot());
             let name = thread_name(&self.name, 0).replace(":0", ":async");
             let spawned = Builder::new().name(name).spawn(move || {
-                RecordSlot::sit_down(seat);
+                RecordSlot::attach(seat);
                 run(&ready);
             });
             match spawned {

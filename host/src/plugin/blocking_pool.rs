@@ -67,9 +67,9 @@ struct CallQueue {
 impl CallQueue {
     fn start_thread(self: &Arc<Self>, state: &mut QueueState) -> io::Result<()> {
         let number = state.working.insert(PoolThread::default());
-        let (queue, seat) = (Arc::clone(self), self.recorder.seat());
+        let (queue, seat) = (Arc::clone(self), self.recorder.claim_slot());
         let spawned = Builder::new().name(thread_name(&self.name, number)).spawn(move || {
-            RecordSlot::sit_down(seat);
+            RecordSlot::attach(seat);
             serve(&queue, number);
         });
         match spawned {

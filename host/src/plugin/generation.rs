@@ -18,7 +18,7 @@ use super::circuit_breaker::CircuitBreaker;
 use super::inline_demotion::InlineDemotion;
 use super::inline_polling::InlinePollPolicy;
 use super::probation::Probation;
-use crate::crash_record::{CrashRecord, LifecyclePhase, RegisteredGeneration, RunningCode, running};
+use crate::crash_record::{CrashRecord, LifecyclePhase, RegisteredGeneration, RunningCode, run_recorded};
 use crate::loader::{KeptImage, LoadError, LoadedLibrary, VerifiedSignature};
 use crate::log::printable;
 
@@ -118,7 +118,7 @@ impl Generation {
         params: &[u8],
         out: &mut Vec<u8>,
     ) -> CallEnd {
-        let end = running(self.what(method), facts.id.known(), || {
+        let end = run_recorded(self.what(method), facts.id.known(), || {
             self.instance.call(method, facts, params, out, self.reply_limit)
         });
         self.seen(end, method, facts)
@@ -133,7 +133,7 @@ impl Generation {
         params: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<CallEnd, PluginFuture> {
-        let end = running(self.what(method), facts.id.known(), || {
+        let end = run_recorded(self.what(method), facts.id.known(), || {
             let mut future = match self.instance.begin(method, facts, params) {
                 Ok(future) => future,
                 Err(end) => return Ok(end),
@@ -185,12 +185,12 @@ impl Generation {
 
     /// Asks something of the instance beside its methods.
     pub(crate) fn ask<T>(&self, errand: LifecyclePhase, what: impl FnOnce(&Instance) -> T) -> T {
-        running(errand.of(self.identity.number), None, || what(&self.instance))
+        run_recorded(errand.in_generation(self.identity.number), None, || what(&self.instance))
     }
 
     /// The record in which its threads have seats.
     pub(crate) fn recorder(&self) -> &CrashRecord {
-        self.known.recorder()
+        self.known.record()
     }
 
     /// A panic is logged where the generation is known.

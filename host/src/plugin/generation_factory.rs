@@ -16,7 +16,7 @@ use super::host_services::{HostServices, NestedCaller};
 use super::joined_thread::{JoinedRunError, aside};
 use super::probation::Probation;
 use crate::config::{Config, PluginConfig};
-use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, RegisteredGeneration, running};
+use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, RegisteredGeneration, run_recorded};
 use crate::failpoint;
 use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadedLibrary, StagedPlugin};
 
@@ -57,7 +57,7 @@ impl GenerationFactory {
             hash: identity.hash.clone(),
             methods: methods.iter().map(|method| method.name.clone()).collect(),
         };
-        self.recorder.know(identity.number, names)
+        self.recorder.register(identity.number, names)
     }
 
     /// The number that the next generation will have.
@@ -118,13 +118,13 @@ impl GenerationFactory {
         let (executor, cell) = self.services(&identity);
         let (settings, host) = (own.settings.to_string(), Arc::clone(&cell));
         let known = self.know(&identity, &methods);
-        let what = LifecyclePhase::Start.of(identity.number);
+        let what = LifecyclePhase::Start.in_generation(identity.number);
         let started = aside("start", &self.recorder, limit, move || {
             failpoint::pass("load")?;
-            let loaded = running(what, None, || staged.load())?;
+            let loaded = run_recorded(what, None, || staged.load())?;
             let instance = failpoint::pass("start").and_then(|()| {
                 let start = || Instance::start(&loaded.root, &host, settings.as_bytes());
-                running(what, None, start).map_err(LoadError::from)
+                run_recorded(what, None, start).map_err(LoadError::from)
             });
             drop(host);
             Ok::<_, LoadError>((loaded, instance))

@@ -8,7 +8,7 @@ use jackfield_plugin_api::{Error, Level};
 
 use super::async_executor::AsyncExecutor;
 use crate::clock::Time;
-use crate::crash_record::paused;
+use crate::crash_record::run_paused;
 use crate::log::{OF_PLUGINS, printable};
 
 /// Who carries calls from one plugin to another's methods; dispatch, given in when it exists.
@@ -115,6 +115,6 @@ impl Services for HostServices {
     ) -> CallReply {
         let calls = self.calls()?;
         // From here on this thread runs the host's code, or the other method's.
-        paused(|| calls.call_wait(&self.plugin, parent, method, params, timeout))
+        run_paused(|| calls.call_wait(&self.plugin, parent, method, params, timeout))
     }
 }

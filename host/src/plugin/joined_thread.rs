@@ -33,9 +33,9 @@ pub(crate) fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinedRunError> {
     let (done, result) = mpsc::sync_channel(1);
-    let seat = recorder.seat();
+    let seat = recorder.claim_slot();
     let run = move || {
-        RecordSlot::sit_down(seat);
+        RecordSlot::attach(seat);
         // Nobody takes it once the limit has passed; then it is dropped here.
         let _ = done.send(work());
     };

@@ -8,7 +8,7 @@ use jackfield_plugin_api::Run;
 
 use super::generation::{Generation, GenerationId};
 use super::joined_thread::aside;
-use crate::crash_record::{LifecyclePhase, running};
+use crate::crash_record::{LifecyclePhase, run_recorded};
 use crate::loader::CloseOutcome;
 use crate::log::printable;
 
@@ -87,8 +87,8 @@ impl Generation {
         // On a thread of its own, joined like the others: what `stop` leaves in thread locals goes with it.
         let limit = until.or_soon().saturating_duration_since(Instant::now());
         let number = identity.number;
-        match aside("stop", known.recorder(), limit, move || {
-            running(LifecyclePhase::Stop.of(number), None, || instance.stop())
+        match aside("stop", known.record(), limit, move || {
+            run_recorded(LifecyclePhase::Stop.in_generation(number), None, || instance.stop())
         }) {
             Ok(Ok(())) => {}
             Ok(Err(text)) => {
@@ -115,7 +115,7 @@ impl Generation {
                 ));
             }
         }
-        match running(LifecyclePhase::Close.of(number), None, || loaded.close()) {
+        match run_recorded(LifecyclePhase::Close.in_generation(number), None, || loaded.close()) {
             CloseOutcome::Unloaded => RetirementOutcome::Unloaded,
             CloseOutcome::Retained(reason) => RetirementOutcome::Retained(reason),
         }

@@ -207,9 +207,11 @@ impl PluginOwner {
     /// Whether the host may run this content once more, after it died of it. By hand it may.
     fn check_deaths(&self, hash: &str, by_hand: bool) -> Result<(), LoadError> {
         let recorder = &self.dispatcher.recorder;
-        let Some(Quarantined { plugin, deaths, method, .. }) = recorder.left_out(hash) else { return Ok(()) };
+        let Some(Quarantined { plugin, crashes: deaths, method, .. }) = recorder.quarantined(hash) else {
+            return Ok(());
+        };
         if by_hand {
-            recorder.pardon(hash);
+            recorder.clear(hash);
             tracing::warn!(plugin, hash, deaths, "let in again by hand, though the host died while it ran");
             return Ok(());
         }

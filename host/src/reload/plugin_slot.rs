@@ -141,7 +141,7 @@ impl PluginSlot {
 }
 
 fn ran_at(death: &Crash, plugin: &str) -> impl Iterator<Item = CrashListing> {
-    death.ran.iter().filter(move |ran| ran.plugin == plugin).cloned().map(|ran| {
+    death.calls.iter().filter(move |ran| ran.plugin == plugin).cloned().map(|ran| {
         let CrashedCall { generation, method, id, hash, .. } = ran;
         CrashListing { at: death.at, generation, method, id, hash }
     })

@@ -28,9 +28,9 @@ impl RetirementThreads {
             move |how| ReloadCommand::Retired { plugin, generation: number, how }
         };
         let told = retired.clone();
-        let seat = generation.recorder().seat();
+        let seat = generation.recorder().claim_slot();
         let thread = Builder::new().name("retire".into()).spawn(move || {
-            RecordSlot::sit_down(seat);
+            RecordSlot::attach(seat);
             let how = Generation::retire(generation, &until, &*io);
             orders.send(told(how));
         });

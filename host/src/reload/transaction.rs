@@ -301,13 +301,13 @@ impl PluginOwner {
         let schema = before.state.unwrap_or(0);
         let giver = Arc::clone(before);
         let given = aside("hand-over", before.recorder(), limit, move || {
-            giver.ask(LifecyclePhase::HandOver, Instance::hand_over)
+            giver.ask(LifecyclePhase::ExportState, Instance::hand_over)
         });
         let state = settle(given, LoadErrorReason::HandOverFailed)?;
         failpoint::pass("hand-over")?;
         let taker = Arc::clone(after);
         let taken = aside("take-over", after.recorder(), limit, move || {
-            taker.ask(LifecyclePhase::TakeOver, |instance| instance.take_over(schema, &state))
+            taker.ask(LifecyclePhase::ImportState, |instance| instance.take_over(schema, &state))
         });
         settle(taken, LoadErrorReason::TakeOverFailed)?;
         failpoint::pass("take-over")

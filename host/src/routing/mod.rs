@@ -143,8 +143,8 @@ impl HostInfo for Dispatcher {
             ("connections_open", self.connections.held() as u64),
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
-            ("deaths", self.recorder.deaths().len() as u64),
-            ("plugins_left_out", self.recorder.left_out_count() as u64),
+            ("deaths", self.recorder.crashes().len() as u64),
+            ("plugins_left_out", self.recorder.quarantined_count() as u64),
         ];
         let mut counts = self.metrics.snapshot().counts();
         counts.extend(gauges);

@@ -49,7 +49,7 @@ fn gauges_of_death(death: &Crash) -> Vec<CrashGauge> {
         id: ran.id.clone(),
         at: death.at,
     };
-    death.ran.iter().map(gauge).collect()
+    death.calls.iter().map(gauge).collect()
 }
 
 impl Dispatcher {
@@ -63,10 +63,10 @@ impl Dispatcher {
         };
         // The table goes back at once: who replaces it waits until nobody holds it.
         let plugins = self.table.load().generations().map(gauges_of).collect();
-        let deaths = self.recorder.deaths();
+        let deaths = self.recorder.crashes();
         let mut deaths_of = BTreeMap::new();
         for death in &deaths {
-            let plugins: BTreeSet<_> = death.ran.iter().map(|ran| &ran.plugin).collect();
+            let plugins: BTreeSet<_> = death.calls.iter().map(|ran| &ran.plugin).collect();
             plugins.into_iter().for_each(|plugin| *deaths_of.entry(plugin.clone()).or_default() += 1);
         }
         let gauges = Gauges {

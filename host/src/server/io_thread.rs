@@ -116,11 +116,11 @@ impl IoThread {
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
         let timer = KernelTimer::new()?;
         let shared = Arc::clone(&load);
-        let seat = dispatcher.recorder.seat();
-        let watched = seat.as_ref().map(RecordSlot::watched);
+        let seat = dispatcher.recorder.claim_slot();
+        let watched = seat.as_ref().map(RecordSlot::sampler);
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {
             mark_io_thread();
-            RecordSlot::sit_down(seat);
+            RecordSlot::attach(seat);
             // What is waited for in the open is looked at whenever any task of the thread is woken: it had better be little.
             LocalSet::new().block_on(&runtime, async move {
                 let serving =

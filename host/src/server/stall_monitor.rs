@@ -83,11 +83,11 @@ impl StallMonitor {
     #[cold]
     fn tell(&mut self, held: &StalledCall) {
         let StalledCall { thread, glance, length, again } = *held;
-        let number = glance.what.generation();
-        let (plugin, method) = self.dispatcher.recorder.names_of(glance.what);
+        let number = glance.code.generation();
+        let (plugin, method) = self.dispatcher.recorder.names_of(glance.code);
         let table = self.dispatcher.table.load();
         let generation = table.generation(number);
-        let run = generation.and_then(|generation| generation.declared(glance.what.method()));
+        let run = generation.and_then(|generation| generation.declared(glance.code.method()));
         // What else such a thread runs of a plugin's is `inline`.
         let run = run.unwrap_or(Run::Inline).word();
         if !again {
@@ -104,7 +104,7 @@ impl StallMonitor {
             );
             return;
         }
-        let elsewhere = generation.and_then(|generation| generation.moves(glance.what.method()));
+        let elsewhere = generation.and_then(|generation| generation.moves(glance.code.method()));
         if let Some(elsewhere) = elsewhere {
             tracing::error!(
                 plugin,
@@ -131,7 +131,7 @@ fn look_at(
     inline: Duration,
     all: &mut BTreeMap<u64, ObservedCall>,
 ) -> Option<StalledCall> {
-    let glance = thread.watched.as_ref()?.glance();
+    let glance = thread.watched.as_ref()?.sample();
     let now = Instant::now();
     if let Some(seen) = all.get_mut(&thread.number)
         && seen.glance == glance

@@ -180,7 +180,7 @@ impl Generation {
 
     /// The file's content, to come back to it; `None` for methods that are part of the program.
     pub(crate) fn kept(&self) -> Option<Result<KeptImage, LoadError>> {
-        self.loaded.as_ref().map(LoadedLibrary::kept)
+        self.loaded.as_ref().map(LoadedLibrary::keep_image)
     }
 
     /// Asks something of the instance beside its methods.

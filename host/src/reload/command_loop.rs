@@ -135,7 +135,7 @@ impl PluginOwner {
                 let reason = refused.reason.code();
                 tracing::error!(plugin, generation, reason, "not rolled back, it serves on: {refused}");
                 if let Some(slot) = self.slots.get_mut(plugin)
-                    && refused.reason.is_of_the_moment()
+                    && refused.reason.is_transient()
                 {
                     // As for a reload: calls are held meanwhile, at most a fifth of the time.
                     let next = Instant::now() + self.config.plugins.hand_over * 4;

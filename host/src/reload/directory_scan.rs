@@ -155,7 +155,7 @@ impl DirectoryScan {
                         look.unsettled = true;
                         continue;
                     }
-                    if all || whole.contains(file) || stamp.is_at_rest_for(REST) {
+                    if all || whole.contains(file) || stamp.is_unchanged_for(REST) {
                         look.changes.push(FileChange::Read(file.clone()));
                     } else {
                         look.unsettled = true;
@@ -247,5 +247,5 @@ impl DirectoryScan {
 
 /// Whether the signature may well be on its way.
 pub(super) fn is_early(reason: LoadErrorReason, stamp: Option<FileStamp>) -> bool {
-    reason.is_of_the_signature() && stamp.is_none_or(|stamp| !stamp.is_at_rest_for(PAIR))
+    reason.is_in_signature() && stamp.is_none_or(|stamp| !stamp.is_unchanged_for(PAIR))
 }

@@ -162,7 +162,7 @@ impl PluginOwner {
                 return Some(ReloadResult { refused: Some(refused), ..nothing("") });
             }
             Err(refused) => {
-                if refused.reason.is_of_the_moment() {
+                if refused.reason.is_transient() {
                     self.sightings.try_again(file);
                 } else {
                     self.sightings.refuse(file, stamp, refused.clone());
@@ -183,10 +183,10 @@ impl PluginOwner {
         Some(match allowed.and_then(|()| self.replace(staged, Some(file.clone()))) {
             Ok(()) => self.verdict(&name, None),
             Err(refused) => {
-                if refused.reason == LoadErrorReason::HandOverBusy {
+                if refused.reason == LoadErrorReason::StateTransferBusy {
                     // Calls are held while it is tried: at most a fifth of the time.
                     self.sightings.try_again_after(file, self.config.plugins.hand_over * 4);
-                } else if refused.reason.is_of_the_moment() {
+                } else if refused.reason.is_transient() {
                     self.sightings.try_again(file);
                 } else if matches!(refused.reason, LoadErrorReason::NameTaken | LoadErrorReason::MethodTaken)
                 {
@@ -220,7 +220,7 @@ impl PluginOwner {
             "the host died {deaths} times within {window:?} while it ran, the last time in {method}; it is loaded again \
              when its file changes, or by `jackfield plugin reload {plugin}`"
         );
-        Err(LoadError::new(LoadErrorReason::TooManyDeaths, detail))
+        Err(LoadError::new(LoadErrorReason::TooManyCrashes, detail))
     }
 
     fn replace(&mut self, staged: StagedPlugin, file: Option<OsString>) -> Result<(), LoadError> {

@@ -50,7 +50,7 @@ impl PluginOwner {
 }
 
 pub(super) fn is_of_the_moment(verdict: &ReloadResult) -> bool {
-    let passes = |refused: &LoadError| refused.reason.is_of_the_moment() || is_passing(refused.reason);
+    let passes = |refused: &LoadError| refused.reason.is_transient() || is_passing(refused.reason);
     verdict.refused.as_ref().is_some_and(passes)
 }
 

@@ -265,7 +265,7 @@ impl PluginOwner {
             let detail = "an inline method holds up a thread that serves connections";
             return Err(CommitError {
                 plugin: held.plugins.first().cloned().unwrap_or_default(),
-                refused: LoadError::new(LoadErrorReason::HandOverBusy, detail),
+                refused: LoadError::new(LoadErrorReason::StateTransferBusy, detail),
             });
         }
         for new in handing_over {
@@ -293,7 +293,7 @@ impl PluginOwner {
                 let detail = format!(
                     "{running} calls have not ended within plugins.hand_over; the state cannot be taken from under them"
                 );
-                return Err(LoadError::new(LoadErrorReason::HandOverBusy, detail));
+                return Err(LoadError::new(LoadErrorReason::StateTransferBusy, detail));
             }
             std::thread::sleep(LOOK);
         }
@@ -303,13 +303,13 @@ impl PluginOwner {
         let given = aside("hand-over", before.recorder(), limit, move || {
             giver.ask(LifecyclePhase::ExportState, Instance::hand_over)
         });
-        let state = settle(given, LoadErrorReason::HandOverFailed)?;
+        let state = settle(given, LoadErrorReason::StateExportFailed)?;
         failpoint::pass("hand-over")?;
         let taker = Arc::clone(after);
         let taken = aside("take-over", after.recorder(), limit, move || {
             taker.ask(LifecyclePhase::ImportState, |instance| instance.take_over(schema, &state))
         });
-        settle(taken, LoadErrorReason::TakeOverFailed)?;
+        settle(taken, LoadErrorReason::StateImportFailed)?;
         failpoint::pass("take-over")
     }
 }

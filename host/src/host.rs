@@ -108,7 +108,7 @@ impl Builder {
     pub fn start(self) -> Result<Host, StartError> {
         let Self { config, prober, locals, inherited, reloads, captures_output, .. } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let recorder = CrashRecord::open(&config.plugins.deaths)?;
+        let recorder = CrashRecord::open(&config.plugins.crash)?;
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&recorder));
         dispatcher.doors.set(&config.listeners);
         // Before any code of a plugin's runs, and to the end of the last.

@@ -177,10 +177,10 @@ impl CrashRecord {
     /// Ends the quarantine of a content for an operator, and removes the crashes in which it ran.
     pub(crate) fn clear(&self, hash: &str) {
         let mut log = lock(&self.crash_log);
-        if log.clear(hash) {
-            if let Some(directory) = &self.directory {
-                previous_host::write_crash_log(directory.path(), &log);
-            }
+        if log.clear(hash)
+            && let Some(directory) = &self.directory
+        {
+            previous_host::write_crash_log(directory.path(), &log);
         }
     }
 

@@ -237,7 +237,7 @@ fn plugins(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges: &Gauges) 
     }
     let mut deaths = page.gauge(
         "ipc_plugin_deaths",
-        "Deaths of hosts within plugins.deaths.window while the plugin's code ran.",
+        "Deaths of hosts within plugins.crash.window while the plugin's code ran.",
     );
     for (name, count) in &gauges.deaths {
         deaths.sample(&[("plugin", name)], count);

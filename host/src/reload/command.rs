@@ -79,7 +79,7 @@ pub(crate) struct PluginListing {
     pub(crate) retained: Vec<RetainedGeneration>,
     /// How many generations were unloaded for good.
     pub(crate) unloaded: u64,
-    /// What of it ran when a host died, within `plugins.deaths.window` before this one began.
+    /// What of it ran when a host died, within `plugins.crash.window` before this one began.
     pub(crate) deaths: Vec<CrashListing>,
     /// Why the newest content does not serve.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -138,7 +138,7 @@ impl PluginOwner {
                     && refused.reason.is_transient()
                 {
                     // As for a reload: calls are held meanwhile, at most a fifth of the time.
-                    let next = Instant::now() + self.config.plugins.hand_over * 4;
+                    let next = Instant::now() + self.config.plugins.state_transfer * 4;
                     slot.goes_back = Some((generation, next, why));
                 }
             }

@@ -185,7 +185,7 @@ impl PluginOwner {
             Err(refused) => {
                 if refused.reason == LoadErrorReason::StateTransferBusy {
                     // Calls are held while it is tried: at most a fifth of the time.
-                    self.sightings.try_again_after(file, self.config.plugins.hand_over * 4);
+                    self.sightings.try_again_after(file, self.config.plugins.state_transfer * 4);
                 } else if refused.reason.is_transient() {
                     self.sightings.try_again(file);
                 } else if matches!(refused.reason, LoadErrorReason::NameTaken | LoadErrorReason::MethodTaken)

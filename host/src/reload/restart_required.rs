@@ -8,7 +8,7 @@ pub(super) fn tell(before: &Config, after: &Config) {
         ("[[listener]]", before.listeners.iter().map(what_waits).ne(after.listeners.iter().map(what_waits))),
         ("[admin]", before.admin != after.admin),
         ("plugins.directory", before.plugins.directory != after.plugins.directory),
-        ("[plugins.deaths]", before.plugins.deaths != after.plugins.deaths),
+        (&format!("[{}]", after.name_in_file("plugins.crash")), before.plugins.crash != after.plugins.crash),
         ("metrics.listen", before.metrics != after.metrics),
         ("io.threads", before.io.threads != after.io.threads),
         ("log.format", before.log.format != after.log.format),

@@ -272,7 +272,7 @@ impl PluginOwner {
             let Some(before) = self.slots.get(&new.name).and_then(|slot| slot.serving.as_ref()) else {
                 continue;
             };
-            self.hand_over_one(before, &new.generation, config.plugins.hand_over)
+            self.hand_over_one(before, &new.generation, config)
                 .map_err(|refused| CommitError { plugin: new.name.clone(), refused })?;
         }
         Ok(())
@@ -282,16 +282,18 @@ impl PluginOwner {
         &self,
         before: &Arc<Generation>,
         after: &Arc<Generation>,
-        limit: Duration,
+        config: &Config,
     ) -> Result<(), LoadError> {
+        let limit = config.plugins.state_transfer;
         failpoint::pass("hold")?;
         let until = Instant::now() + limit;
         // Those on I/O threads are over: the table that they were found in is held by none of them any more.
         while before.direct_calls() > 0 {
             if Instant::now() >= until {
                 let running = before.direct_calls();
+                let key = config.name_in_file("plugins.state_transfer");
                 let detail = format!(
-                    "{running} calls have not ended within plugins.hand_over; the state cannot be taken from under them"
+                    "{running} calls have not ended within {key}; the state cannot be taken from under them"
                 );
                 return Err(LoadError::new(LoadErrorReason::StateTransferBusy, detail));
             }

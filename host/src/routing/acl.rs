@@ -50,7 +50,7 @@ impl ListenerAcls {
     pub(crate) fn lets(&self, path: &Path, peer: Option<PeerIdentity>) -> bool {
         let allowed = self.allowed.load();
         let Some(allow) = allowed.get(path) else { return true };
-        peer.is_some_and(|peer| peer.uid == self.us || allow.lets(peer.uid, peer.gid))
+        peer.is_some_and(|peer| peer.uid == self.us || allow.allows(peer.uid, peer.gid))
     }
 
     /// A connection was refused.

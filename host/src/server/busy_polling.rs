@@ -91,7 +91,7 @@ mod tests {
     fn on_a_thread<F: Future<Output = ()>>(length: Duration, then: impl FnOnce(Rc<ThreadContext>) -> F) {
         let mut config = Config::default();
         config.io.spin = length;
-        let recorder = crate::crash_record::CrashRecord::open(&config.plugins.deaths).unwrap();
+        let recorder = crate::crash_record::CrashRecord::open(&config.plugins.crash).unwrap();
         let thread = ThreadContext::new(
             Dispatcher::new(ConnectionRules::of(&config), recorder),
             TimerQueue::default(),

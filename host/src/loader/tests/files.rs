@@ -254,9 +254,5 @@ fn notices_that_the_directory_was_replaced() {
     assert!(!directory.is_current());
     fs::create_dir(&plugins).unwrap();
     assert!(!directory.is_current());
-    assert_eq!(
-        directory.list().unwrap(),
-        Vec::<std::ffi::OsString>::new(),
-        "it still lists the directory that was opened"
-    );
+    assert_eq!(directory.list().unwrap(), Vec::<std::ffi::OsString>::new(), "the opened directory is listed");
 }

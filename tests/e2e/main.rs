@@ -11,6 +11,7 @@ mod bench;
 mod call;
 mod cli;
 mod clients;
+mod config_aliases;
 mod containment;
 mod crowds;
 mod deaths;

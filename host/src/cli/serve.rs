@@ -209,7 +209,7 @@ impl RunningHost {
         self.keeper.reloading();
         let read = self.follower.read();
         let applied = self.follower.apply(read, &self.host, &self.logging).await;
-        self.host.look_through().await;
+        self.host.rescan_plugins().await;
         self.keeper.reloaded();
         applied
     }

@@ -1,9 +1,7 @@
-//! One request to a host that runs, for programs that have nothing else to do meanwhile: the host's look at itself,
-//! and commands for operators.
+//! One blocking request to a socket of this host, for the health check.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jackfield_protocol::{
@@ -13,40 +11,36 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde_json::value::RawValue;
 
-/// The shortest time-out a socket can have: 0 would be none.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// The shortest time-out of a socket. Zero would mean that there is none.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// A reply as it came.
+/// The payload of a reply.
 #[derive(Debug)]
-pub struct BlockingReply(Vec<u8>);
+pub(super) struct BlockingReply(Vec<u8>);
 
 impl BlockingReply {
-    /// The reply's payload.
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
+    pub(super) fn payload(&self) -> &[u8] {
         &self.0
     }
 
-    /// The payload read as a reply.
+    /// Parses the payload.
     ///
     /// # Errors
-    /// It is none: the peer does not speak the protocol.
-    pub fn reply(&self) -> Result<Reply<'_>, InvalidReply> {
+    ///
+    /// It is not a reply: the peer does not speak the protocol.
+    pub(super) fn reply(&self) -> Result<Reply<'_>, InvalidReply> {
         Reply::parse(&self.0)
     }
 }
 
-/// Connects to the socket at `path`, sends one binary request, and waits for its reply; all of it within `limit`.
-/// `params` is JSON. Blocks.
+/// Connects to `address`, sends one request with `params` as JSON, and waits for its reply, within
+/// `limit` in all. Blocks.
 ///
 /// # Errors
-/// The system's; of the kind `TimedOut` when there was no reply in time, `InvalidData` when what came is no frame.
-pub fn ask_at(path: &Path, method: &str, params: &str, limit: Duration) -> io::Result<BlockingReply> {
-    ask(&SocketAddrUnix::new(path)?, Framing::Binary, method, params, limit)
-}
-
-/// As [`ask_at`], of any socket.
-pub(crate) fn ask(
+///
+/// A failed system call. The kind is `TimedOut` if there was no reply within `limit`, and
+/// `InvalidData` if the bytes received are not a frame.
+pub(super) fn send_request(
     address: &SocketAddrUnix,
     framing: Framing,
     method: &str,
@@ -56,19 +50,22 @@ pub(crate) fn ask(
     let until = Instant::now().checked_add(limit);
     let left = || match until.map(|until| until.saturating_duration_since(Instant::now())) {
         Some(Duration::ZERO) => Err(io::Error::from(io::ErrorKind::TimedOut)),
-        Some(left) => Ok(Some(left.max(SHORTEST))),
+        Some(left) => Ok(Some(left.max(SHORTEST_TIMEOUT))),
         None => Ok(None),
     };
-    let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // It bounds connecting as well: a full queue is waited for (unix(7)).
-    set_socket_timeout(&fd, Timeout::Send, left()?)?;
-    connect(&fd, address).map_err(|error| timed_out(error.into()))?;
-    let mut stream = UnixStream::from(fd);
-    let request = request(framing, method, params)?;
-    stream.set_write_timeout(left()?)?;
-    stream.write_all(&request).map_err(timed_out)?;
 
-    let mut came = FrameBuffer::new(FrameLimit::MAX);
+    let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The time-out for sending also bounds `connect(2)`, which waits while the backlog is full
+    // (unix(7)).
+    set_socket_timeout(&fd, Timeout::Send, left()?)?;
+    connect(&fd, address).map_err(|error| as_timed_out(error.into()))?;
+
+    let mut stream = UnixStream::from(fd);
+    let request = encode(framing, method, params)?;
+    stream.set_write_timeout(left()?)?;
+    stream.write_all(&request).map_err(as_timed_out)?;
+
+    let mut frames = FrameBuffer::new(FrameLimit::MAX);
     let mut line = Vec::new();
     let mut chunk = [0; 4096];
     loop {
@@ -77,14 +74,14 @@ pub(crate) fn ask(
             Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
             Ok(read) => &chunk[..read],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(timed_out(error)),
+            Err(error) => return Err(as_timed_out(error)),
         };
+
         match framing {
             Framing::Binary => {
-                came.push(read);
-                let frame =
-                    came.next().map_err(|refusal| io::Error::new(io::ErrorKind::InvalidData, refusal))?;
-                if let Some(frame) = frame {
+                frames.push(read);
+                let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+                if let Some(frame) = frames.next().map_err(invalid)? {
                     return Ok(BlockingReply(frame.payload.to_vec()));
                 }
             }
@@ -99,20 +96,21 @@ pub(crate) fn ask(
     }
 }
 
-fn request(framing: Framing, method: &str, params: &str) -> io::Result<Vec<u8>> {
+fn encode(framing: Framing, method: &str, params: &str) -> io::Result<Vec<u8>> {
     let params: &RawValue = serde_json::from_str(params)?;
     let mut frame = Vec::new();
     write_request(&mut frame, Version::V1_0, Kind::Sync, None, method, Some(params.into()))
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+
     if framing == Framing::Line {
-        // The same document, with a line's end for a header.
+        // A line is the same document, with a newline behind it instead of a header before it.
         frame.drain(..jackfield_protocol::HEADER_LEN);
         frame.push(b'\n');
     }
     Ok(frame)
 }
 
-/// A socket's time-out shows as "would block"; it is told by its name.
-fn timed_out(error: io::Error) -> io::Error {
+/// Returns `error` as `TimedOut` if it is "would block", which is how a socket's time-out appears.
+fn as_timed_out(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::Error::from(io::ErrorKind::TimedOut) } else { error }
 }

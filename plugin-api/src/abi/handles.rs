@@ -1,32 +1,39 @@
-//! The plugin's side of the host's services: handles that keep what is behind them alive, with safe methods.
+//! The plugin's handles to the host and to a running call. They keep what they refer to alive, and
+//! have safe methods.
 
 use std::borrow::Cow;
 use std::ffi::c_void;
 
+use super::call_end::read_reply;
 use super::future::{Fetch, Imported};
-use super::sink::{Written, lend, text};
-use super::types::{HostTableRef, Slice, Status};
+use super::sink::{lend, text};
+use super::types::{HostTableRef, Slice};
 use crate::Error;
 
-/// The largest reply of another method that a plugin takes: the protocol's largest payload.
+/// The largest reply of another method that a plugin accepts, in bytes: the largest payload of the
+/// protocol (4 GiB - 1).
 const REPLY_MAX: usize = u32::MAX as usize;
 
-/// The host, as one plugin sees it; counted, so that a thread left behind never calls into nothing.
+/// A counted handle to the host, so that a thread that outlives the plugin never calls into freed
+/// memory.
 pub(crate) struct HostHandle {
     table: HostTableRef,
     host: *const c_void,
 }
 
-// SAFETY: the host's services may be called from any thread; that is part of the table's contract.
+// SAFETY: the services of the host may be called from any thread, by the contract of the table.
 unsafe impl Send for HostHandle {}
 // SAFETY: as above.
 unsafe impl Sync for HostHandle {}
 
 impl HostHandle {
+    /// Adds a holder of the host.
+    ///
     /// # Safety
+    ///
     /// `host` must be the handle that came with `table`.
     pub(super) unsafe fn retain(table: HostTableRef, host: *const c_void) -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { table.retain()(host) };
         Self { table, host }
     }
@@ -37,7 +44,7 @@ impl HostHandle {
     }
 
     pub(crate) fn log(&self, level: u8, line: &str) {
-        // SAFETY: the handle is held, the text lives for the call.
+        // SAFETY: the handle is held, and the text is valid during the call.
         unsafe { self.table.log()(self.host, level, Slice::of(line.as_bytes())) }
     }
 
@@ -47,14 +54,16 @@ impl HostHandle {
     }
 
     pub(crate) fn sleep(&self, until: u64) -> Fetch {
-        // SAFETY: the handle is held; what comes back is a future of the host's.
+        // SAFETY: the handle is held, and the result is a future of the host.
         let future = unsafe { Imported::new(self.table.sleep()(self.host, until)) };
         Fetch::new(future, 0)
     }
 
     pub(crate) fn call(&self, parent: &CallHandle, method: &str, params: &[u8], timeout: u64) -> Fetch {
-        let (method, params) = (Slice::of(method.as_bytes()), Slice::of(params));
-        // SAFETY: both handles are held, the slices live for the call, and a future of the host's comes back.
+        let method = Slice::of(method.as_bytes());
+        let params = Slice::of(params);
+        // SAFETY: both handles are held, the slices are valid during the call, and the result is a
+        // future of the host.
         let future =
             unsafe { Imported::new(self.table.call()(self.host, parent.call, method, params, timeout)) };
         Fetch::new(future, REPLY_MAX)
@@ -67,10 +76,11 @@ impl HostHandle {
         params: &[u8],
         timeout: u64,
     ) -> Result<Vec<u8>, Error> {
-        let (method, params) = (Slice::of(method.as_bytes()), Slice::of(params));
+        let method = Slice::of(method.as_bytes());
+        let params = Slice::of(params);
         let mut buffer = Vec::new();
         let written = lend(&mut buffer, REPLY_MAX, |out, outcome| {
-            // SAFETY: as in `call`; sink and outcome live for the call.
+            // SAFETY: as in `call`; sink and outcome are valid during the call.
             unsafe {
                 self.table.call_wait()(self.host, parent.call, method, params, timeout, out, outcome);
             }
@@ -81,23 +91,23 @@ impl HostHandle {
 
 impl Clone for HostHandle {
     fn clone(&self) -> Self {
-        // SAFETY: the handle is held, so what is behind it lives.
+        // SAFETY: the handle is held, so the host behind it is alive.
         unsafe { Self::retain(self.table, self.host) }
     }
 }
 
 impl Drop for HostHandle {
     fn drop(&mut self) {
-        // SAFETY: each holder lets go once.
+        // SAFETY: each holder releases once.
         unsafe { self.table.release()(self.host) }
     }
 }
 
-/// The running call: borrowed for its length, or held by a future.
+/// A handle to the running call: borrowed during the call, or retained by a future.
 pub(crate) struct CallHandle {
     table: HostTableRef,
     call: *const c_void,
-    held: bool,
+    is_retained: bool,
 }
 
 // SAFETY: the host's record of a call may be read from any thread.
@@ -106,18 +116,24 @@ unsafe impl Send for CallHandle {}
 unsafe impl Sync for CallHandle {}
 
 impl CallHandle {
+    /// Borrows the running call.
+    ///
     /// # Safety
-    /// `call` must outlive the handle: the caller drops it before the call returns.
+    ///
+    /// `call` must outlive the handle: the caller drops the handle before the call returns.
     pub(super) unsafe fn borrowed(host: &HostHandle, call: *const c_void) -> Self {
-        Self { table: host.table, call, held: false }
+        Self { table: host.table, call, is_retained: false }
     }
 
+    /// Adds a holder of the call.
+    ///
     /// # Safety
-    /// `call` must be one that can be retained.
+    ///
+    /// `call` must be retainable.
     pub(super) unsafe fn retained(host: &HostHandle, call: *const c_void) -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { host.table.call_retain()(call) };
-        Self { table: host.table, call, held: true }
+        Self { table: host.table, call, is_retained: true }
     }
 
     pub(crate) fn deadline(&self) -> u64 {
@@ -138,20 +154,9 @@ impl CallHandle {
 
 impl Drop for CallHandle {
     fn drop(&mut self) {
-        if self.held {
-            // SAFETY: retained once when made.
+        if self.is_retained {
+            // SAFETY: it was retained once, in `retained`.
             unsafe { self.table.call_release()(self.call) }
-        }
-    }
-}
-
-/// What a host service answered: its bytes, or its error.
-pub(super) fn read_reply(written: &Written, mut buffer: Vec<u8>) -> Result<Vec<u8>, Error> {
-    match written.status {
-        Status::Done => Ok(buffer),
-        Status::Failed | Status::Panicked | Status::Pending => {
-            let (message, data) = written.take_text(&mut buffer);
-            Err(Error::from_wire(written.code, message, data))
         }
     }
 }

@@ -1,9 +1,5 @@
 <?php
 
-/**
- * A `03` frame: the host's word on a connection, belonging to no request.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Pool;
@@ -13,13 +9,21 @@ use Jackfield\Exception\RemoteException;
 use Jackfield\Wire\Code;
 use Jackfield\Wire\Envelope;
 
-final class Notice
+/**
+ * An error notification (frame of kind `03`): an error that belongs to no request.
+ *
+ * @internal
+ */
+final class ErrorNotification
 {
     private function __construct(public readonly RemoteException|ProtocolException $error)
     {
     }
 
-    public static function read(string $payload): self
+    /**
+     * Parses the payload of a frame of kind `03`.
+     */
+    public static function parse(string $payload): self
     {
         try {
             $reply = Envelope::reply($payload, true);
@@ -30,25 +34,36 @@ final class Notice
         return new self(Envelope::error($reply['error'] ?? null));
     }
 
-    /** The host answers what it has accepted and takes nothing more. */
+    /**
+     * Returns whether the host still answers the requests that it accepted, but accepts no more.
+     */
     public function isGoingAway(): bool
     {
         return $this->error->getCode() === Code::GOING_AWAY;
     }
 
-    /** Whether this is the end of a request whose payload has `$length` bytes. */
+    /**
+     * Returns whether a request with a payload of `$length` bytes fails because of this error.
+     *
+     * FRAME_TOO_LARGE only concerns requests above the limit that the host sent with it.
+     */
     public function concerns(int $length): bool
     {
-        return $this->error->getCode() !== Code::FRAME_TOO_LARGE || $length > $this->limit();
+        return $this->error->getCode() !== Code::FRAME_TOO_LARGE || $length > $this->frameLimit();
     }
 
-    /** Whether the frames of the connection are still in step: only a frame that was too large leaves them so. */
-    public function sparesConnection(): bool
+    /**
+     * Returns whether the connection stays usable.
+     *
+     * After FRAME_TOO_LARGE the host discards the payload and continues with the next frame. Any
+     * other error leaves it unknown where the next frame starts.
+     */
+    public function keepsConnectionUsable(): bool
     {
         return $this->isGoingAway() || $this->error->getCode() === Code::FRAME_TOO_LARGE;
     }
 
-    private function limit(): int
+    private function frameLimit(): int
     {
         $data = $this->error instanceof RemoteException ? $this->error->data() : null;
         $limit = is_array($data) ? ($data['limit'] ?? null) : null;

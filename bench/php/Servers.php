@@ -1,46 +1,55 @@
 <?php
 
-/**
- * A host, a redis and, where it is installed, a php-fpm in a scratch directory, all ended with this process.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Bench;
 
-final class Peers
+/**
+ * A host, a Redis and, if it is installed, a php-fpm in a temporary directory.
+ *
+ * All of them are stopped, and the directory is removed, when this process ends.
+ */
+final class Servers
 {
     private const ROOT = __DIR__ . '/../..';
-    /** Seconds that a server may take to answer. */
-    private const PATIENCE = 20.0;
 
-    /** The host's address. */
+    /** Time that a server may take until it accepts connections, in seconds. */
+    private const START_TIMEOUT = 20.0;
+
+    /** Address of the host. */
     public readonly string $host;
+
     public readonly \Redis $redis;
-    /** `null`: php-fpm is not installed. */
+
+    /** Null if php-fpm is not installed. */
     public readonly ?FastCgi $fpm;
+
     private readonly string $scratch;
+
     /** @var list<resource> */
     private array $processes = [];
 
     public function __construct()
     {
-        // The servers run in the scratch directory.
-        $named = getenv('JACKFIELD_BIN') ?: self::ROOT . '/target/release/jackfield';
-        $binary = realpath($named) ?: $named;
+        // The path is made absolute, because the servers run in the temporary directory.
+        $path = getenv('JACKFIELD_BIN') ?: self::ROOT . '/target/release/jackfield';
+        $binary = realpath($path) ?: $path;
         $plugin = dirname($binary) . '/libdevice.so';
-        is_executable($binary) && is_file($plugin)
-            || self::missing("no $binary or no $plugin: cargo build --release -p jackfield -p jackfield-plugin-device");
-        extension_loaded('redis') || self::missing('no php-redis: apt-get install php-redis redis-server');
+        is_executable($binary) && is_file($plugin) || self::fail(
+            "$binary or $plugin is missing: cargo build --release -p jackfield -p jackfield-plugin-device"
+        );
+        extension_loaded('redis') || self::fail('php-redis is missing: apt-get install php-redis redis-server');
 
         $this->scratch = sys_get_temp_dir() . '/jackfield-bench-' . bin2hex(random_bytes(6));
         mkdir($this->scratch . '/plugins', 0700, true);
-        // However the script ends, also by a signal, nothing of this stays.
+
+        // Stop and remove everything in any case, also if a signal ends the script.
         register_shutdown_function($this->end(...));
         pcntl_async_signals(true);
         foreach ([SIGINT, SIGTERM, SIGHUP] as $signal) {
             pcntl_signal($signal, static fn (int $signal) => exit(128 + $signal));
         }
+
         copy($plugin, $this->scratch . '/plugins/device.so');
         file_put_contents(
             $this->scratch . '/config.toml',
@@ -48,12 +57,15 @@ final class Peers
         );
         $this->host = "unix://{$this->scratch}/host.sock";
         $this->start([$binary, 'serve', '-c', $this->scratch . '/config.toml'], 'host.sock');
+
+        $redisSocket = $this->scratch . '/redis.sock';
         $this->start(
-            ['redis-server', '--port', '0', '--unixsocket', $this->scratch . '/redis.sock', '--save', '', '--appendonly', 'no'],
+            ['redis-server', '--port', '0', '--unixsocket', $redisSocket, '--save', '', '--appendonly', 'no'],
             'redis.sock'
         );
         $this->redis = new \Redis();
-        $this->redis->connect($this->scratch . '/redis.sock');
+        $this->redis->connect($redisSocket);
+
         $this->fpm = $this->startFpm();
     }
 
@@ -65,7 +77,8 @@ final class Peers
 
             return null;
         }
-        // One worker: there is one client.
+
+        // One worker is enough for one client.
         file_put_contents($this->scratch . '/fpm.conf', <<<CONF
             [global]
             error_log = {$this->scratch}/log
@@ -75,7 +88,10 @@ final class Peers
             pm.max_children = 1
             CONF . (posix_geteuid() === 0 ? "\nuser = root\ngroup = root\n" : "\n"));
         $root = posix_geteuid() === 0 ? ['--allow-to-run-as-root'] : [];
-        $this->start([$programs[0], '--nodaemonize', '--fpm-config', $this->scratch . '/fpm.conf', ...$root], 'fpm.sock');
+        $this->start(
+            [$programs[0], '--nodaemonize', '--fpm-config', $this->scratch . '/fpm.conf', ...$root],
+            'fpm.sock'
+        );
 
         return new FastCgi($this->scratch . '/fpm.sock');
     }
@@ -96,31 +112,39 @@ final class Peers
 
             return;
         }
+
         foreach (array_diff(scandir($path) ?: [], ['.', '..']) as $name) {
             self::remove("$path/$name");
         }
         rmdir($path);
     }
 
-    /** @param list<string> $command */
+    /**
+     * Starts a server and waits until it accepts connections.
+     *
+     * @param list<string> $command
+     * @param string       $socket  name of its socket in the temporary directory
+     */
     private function start(array $command, string $socket): void
     {
         $log = ['file', $this->scratch . '/log', 'a'];
         $process = @proc_open($command, [['file', '/dev/null', 'r'], $log, $log], $pipes, $this->scratch);
-        $process !== false || self::missing("$command[0] does not start");
+        $process !== false || self::fail("cannot start $command[0]");
         $this->processes[] = $process;
-        $end = hrtime(true) + (int) (self::PATIENCE * 1e9);
+
+        $end = hrtime(true) + (int) (self::START_TIMEOUT * 1e9);
         while (($stream = @stream_socket_client("unix://{$this->scratch}/$socket")) === false) {
-            hrtime(true) < $end
-                || self::missing("$command[0] does not answer: " . file_get_contents($this->scratch . '/log'));
+            hrtime(true) < $end || self::fail(
+                "$command[0] does not accept connections: " . file_get_contents($this->scratch . '/log')
+            );
             usleep(5_000);
         }
         fclose($stream);
     }
 
-    private static function missing(string $what): never
+    private static function fail(string $reason): never
     {
-        fwrite(STDERR, "compare.php: $what\n");
+        fwrite(STDERR, "compare.php: $reason\n");
         exit(69);
     }
 }

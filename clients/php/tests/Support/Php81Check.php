@@ -1,11 +1,5 @@
 <?php
 
-/**
- * Finds what PHP 8.1 does not have, in source text that a newer PHP would run without a word.
- *
- * It reads with the parser that phpunit itself depends on. What that does not parse is too new as well.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Support;
@@ -16,9 +10,14 @@ use PhpParser\NodeTraverser;
 use PhpParser\NodeVisitor\NameResolver;
 use PhpParser\ParserFactory;
 
-final class NewerPhp
+/**
+ * Finds features newer than PHP 8.1 in source code, which a newer PHP would run without an error.
+ *
+ * It uses the parser that phpunit depends on. Code that this parser rejects is too new as well.
+ */
+final class Php81Check
 {
-    /** Functions of the core and of json that came after 8.1. */
+    /** Functions that the core and json gained after 8.1. */
     private const FUNCTIONS = [
         'ini_parse_quantity', 'memory_reset_peak_usage', 'libxml_get_external_entity_loader',
         'json_validate', 'str_increment', 'str_decrement', 'stream_context_set_options', 'mb_str_pad',
@@ -27,17 +26,24 @@ final class NewerPhp
         'http_get_last_response_headers', 'http_clear_last_response_headers', 'mb_trim', 'mb_ltrim', 'mb_rtrim',
         'mb_ucfirst', 'mb_lcfirst', 'array_first', 'array_last', 'get_error_handler', 'get_exception_handler',
     ];
-    /** Classes, or whole namespaces of them, that came after 8.1. */
-    private const CLASSES = '/^(Random\\\\|Uri\\\\|RoundingMode$|Date(Malformed|Invalid|Range|Object|Error|Exception)\w*$)/i';
 
-    /** @return list<string> what is newer, and on which line */
-    public static function in(string $code): array
+    /** Classes and namespaces that PHP gained after 8.1. */
+    private const CLASSES =
+        '/^(Random\\\\|Uri\\\\|RoundingMode$|Date(Malformed|Invalid|Range|Object|Error|Exception)\w*$)/i';
+
+    /**
+     * Returns the newer features in the code, with their lines.
+     *
+     * @return list<string>
+     */
+    public static function violations(string $code): array
     {
         try {
             $nodes = self::parse($code);
         } catch (\PhpParser\Error $error) {
             return [$error->getMessage()];
         }
+
         $found = [];
         foreach ((new NodeFinder())->find($nodes, static fn (Node $node): bool => self::isNewer($node)) as $node) {
             $found[] = "{$node->getType()} on line {$node->getStartLine()}";
@@ -46,8 +52,12 @@ final class NewerPhp
         return $found;
     }
 
-    /** @return list<string> the functions of PHP that are called */
-    public static function functions(string $code): array
+    /**
+     * Returns the names of the functions that the code calls.
+     *
+     * @return list<string>
+     */
+    public static function calledFunctions(string $code): array
     {
         $names = [];
         foreach ((new NodeFinder())->findInstanceOf(self::parse($code), Node\Expr\FuncCall::class) as $call) {
@@ -79,11 +89,12 @@ final class NewerPhp
             $node instanceof Node\Stmt\Trait_ => $node->getConstants() !== [],
             $node instanceof Node\Stmt\ClassConst => ($node->type ?? null) !== null,
             $node instanceof Node\Expr\ClassConstFetch => $node->name instanceof Node\Expr,
-            $node instanceof Node\UnionType => self::holds($node->types, Node\IntersectionType::class)
-                || in_array('true', array_map(self::text(...), $node->types), true),
-            $node instanceof Node\FunctionLike => in_array(self::text($node->getReturnType()), ['null', 'false', 'true'], true),
+            $node instanceof Node\UnionType => self::contains($node->types, Node\IntersectionType::class)
+                || in_array('true', array_map(self::name(...), $node->types), true),
+            $node instanceof Node\FunctionLike
+                => in_array(self::name($node->getReturnType()), ['null', 'false', 'true'], true),
             $node instanceof Node\Param, $node instanceof Node\Stmt\Property
-                => in_array(self::text($node->type), ['null', 'false', 'true'], true),
+                => in_array(self::name($node->type), ['null', 'false', 'true'], true),
             $node instanceof Node\Expr\FuncCall => $node->name instanceof Node\Name
                 && in_array(strtolower($node->name->getLast()), self::FUNCTIONS, true),
             $node instanceof Node\Name => preg_match(self::CLASSES, $node->toString()) === 1,
@@ -91,13 +102,13 @@ final class NewerPhp
         };
     }
 
-    private static function text(?Node $type): string
+    private static function name(?Node $type): string
     {
         return $type instanceof Node\Identifier || $type instanceof Node\Name ? strtolower($type->toString()) : '';
     }
 
     /** @param array<Node> $nodes */
-    private static function holds(array $nodes, string $class): bool
+    private static function contains(array $nodes, string $class): bool
     {
         foreach ($nodes as $node) {
             if ($node instanceof $class) {

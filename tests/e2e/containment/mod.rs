@@ -1,7 +1,9 @@
 //! Plugins that do not return, that fail again and again, that hold up a connection's thread: what they cost others.
 
-mod bystander;
-mod held;
+mod error_details;
+mod neighbours;
+mod panics;
+mod stalled_threads;
 
 use serde_json::{Value, json};
 

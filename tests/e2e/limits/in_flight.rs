@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::support::accounting::Ledger;
 use crate::support::footprint::{assert_settles, at_rest};
-use crate::support::ledger::Ledger;
 use crate::support::peer::{
     ASYNC_REQUEST, HEARTBEAT, OVERLOADED, SYNC, V1_0, V1_1, envelope, envelope_with, frame,
 };

@@ -5,20 +5,20 @@
 //! the last requests, `state` and `probation` about what goes over and what comes back, `unloading` about what is left
 //! behind, `configuring` about config.toml, `proof` about all of it at once under load.
 
-mod configuring;
-mod draining;
-mod dropping;
-mod failing;
+mod configuration;
+mod failed_state_transfer;
+mod failpoints;
+mod generations;
+mod new_files;
 mod probation;
-mod proof;
-mod refusing;
-mod removing;
-mod signed;
-mod state;
-mod state_refused;
+mod refused_files;
+mod removed_files;
+mod retirement;
+mod signatures;
+mod state_transfer;
 mod traffic;
+mod under_load;
 mod unloading;
-mod versions;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

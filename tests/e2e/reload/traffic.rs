@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::ledger::Ledger;
+use crate::support::accounting::Ledger;
 use crate::support::{HostProcess, Peer};
 
 /// Async requests that one connection has under way.

@@ -3,15 +3,15 @@
 // Each piece serves some of the themes, none serves all.
 #![allow(dead_code)]
 
-pub(crate) mod beside;
+pub(crate) mod accounting;
+pub(crate) mod background;
 pub(crate) mod build;
-pub(crate) mod bystander;
 pub(crate) mod footprint;
 pub(crate) mod gate;
 pub(crate) mod host;
-pub(crate) mod ledger;
 pub(crate) mod line_peer;
 pub(crate) mod log;
+pub(crate) mod neighbour;
 pub(crate) mod noise;
 pub(crate) mod peer;
 pub(crate) mod program;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::customers::Customers;
+use super::continuous_clients::Customers;
 use super::machine::{Machine, SOCKET};
 use crate::support::peer::PLUGIN_PANICKED;
 use crate::support::{CEILING, until};

@@ -1,0 +1,3 @@
+//! The documents and the project, compared with each other.
+
+mod consistency;

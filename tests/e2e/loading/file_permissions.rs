@@ -1,0 +1,160 @@
+//! Files and directories that others could change, or that are no files: refused by owner, mode and kind, unopened.
+
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::process::geteuid;
+
+use super::file_content::set_mode;
+use super::{assert_checked, assert_inspected, assert_only_bystander, assert_refused, with_bystander};
+use crate::support::HostProcess;
+use crate::support::build::artifacts;
+use crate::support::host::install;
+use crate::support::program::jackfield;
+
+/// A user that is neither root nor the one who runs the tests.
+const SOMEBODY: u32 = 54_321;
+
+/// The same sound plugin each time; only what is around it differs.
+fn sound(path: &Path) {
+    install(artifacts().library("hello"), path);
+}
+
+#[test]
+fn each_way_in_which_others_could_change_a_file_has_its_own_reason() {
+    let builder = with_bystander();
+    let scratch = builder.directory().to_owned();
+    let at = |name: &str| scratch.join(format!("plugins/lib{name}.so"));
+    let plain = |name: &str| {
+        sound(&at(name));
+        at(name)
+    };
+    set_mode(&plain("group_writes"), 0o664);
+    set_mode(&plain("others_write"), 0o646);
+    set_mode(&plain("setuid"), 0o4755);
+    set_mode(&plain("setgid"), 0o2755);
+    fs::hard_link(plain("linked"), scratch.join("another name")).expect("a second name");
+    sound(&scratch.join("elsewhere.so"));
+    symlink(scratch.join("elsewhere.so"), at("symlink")).expect("a symbolic link");
+    symlink(scratch.join("nowhere.so"), at("dangling")).expect("a symbolic link");
+    fs::create_dir(at("directory")).expect("a directory");
+    mknodat(CWD, at("fifo"), FileType::Fifo, Mode::from_raw_mode(0o644), 0).expect("a FIFO");
+    drop(UnixListener::bind(at("socket")).expect("a socket"));
+    fs::File::create(at("huge")).and_then(|file| file.set_len((256 << 20) + 1)).expect("a sparse file");
+    set_mode(&at("huge"), 0o644);
+    let mut refused = vec![
+        ("group_writes", "writable-by-others"),
+        ("others_write", "writable-by-others"),
+        ("setuid", "set-id"),
+        ("setgid", "set-id"),
+        ("linked", "hard-linked"),
+        ("symlink", "symlink"),
+        ("dangling", "symlink"),
+        ("directory", "not-a-regular-file"),
+        ("fifo", "not-a-regular-file"),
+        ("socket", "not-a-regular-file"),
+        ("huge", "too-large"),
+    ];
+    if geteuid().is_root() {
+        chown(plain("owned"), Some(SOMEBODY), None).expect("another owner");
+        // The device of /dev/null.
+        mknodat(CWD, at("device_node"), FileType::CharacterDevice, Mode::from_raw_mode(0o644), makedev(1, 3))
+            .expect("a device node");
+        refused.extend([("owned", "wrong-owner"), ("device_node", "not-a-regular-file")]);
+    }
+    let host = builder.start();
+    for (name, reason) in &refused {
+        assert_refused(&host, name, reason);
+    }
+    let mut files: Vec<_> = refused.iter().map(|(name, reason)| (format!("lib{name}.so"), *reason)).collect();
+    // A name that no plugin can have, in two ways.
+    for name in ["lib.so", "libwith space.so"] {
+        sound(&scratch.join("plugins").join(name));
+        files.push((name.to_owned(), "file-name"));
+    }
+    // Still being written by an editor or a copying program: not even looked at.
+    fs::write(scratch.join("plugins/.half.so"), "half").expect("a hidden file");
+    assert_checked(&scratch, &files);
+    // Anybody may inspect what they can read; what is no file cannot be read.
+    for (name, reason) in
+        refused.iter().filter(|(_, reason)| matches!(*reason, "not-a-regular-file" | "too-large"))
+    {
+        assert_inspected(&at(name), reason);
+    }
+    assert_only_bystander(&host);
+}
+
+/// A host whose plugins come from this directory.
+fn serving_from(builder: crate::support::HostBuilder, directory: &Path) -> HostProcess {
+    builder.config(&format!("[plugins]\ndirectory = {directory:?}")).start()
+}
+
+/// The host serves without any plugin, and the log has the reason.
+#[track_caller]
+fn assert_no_plugins(host: &HostProcess, reason: &str) {
+    let line = host.wait_for_log(&format!("reason=\"{reason}\""));
+    assert!(line.contains("ERROR") && line.contains("no plugin"), "{line}");
+    assert_eq!(super::plugins(host), ["system"]);
+    host.peer().assert_usable();
+    let check = jackfield(host.directory(), &["check"]);
+    assert_eq!(check.code, 78, "{check:?}");
+    assert!(check.stderr.contains(&format!(": {reason}: ")), "{check:?}");
+}
+
+#[test]
+fn a_directory_that_others_can_write_holds_no_plugins() {
+    // Each with how the path is written and which directory is open to all.
+    let cases =
+        [("open/plugins", "open/plugins"), ("open/plugins", "open"), ("open/../safe/plugins", "open")];
+    for (written, open) in cases {
+        let builder = HostProcess::builder();
+        let scratch = builder.directory().to_owned();
+        for directory in ["open", "open/plugins", "safe", "safe/plugins"] {
+            fs::create_dir(scratch.join(directory)).expect("a directory");
+            set_mode(&scratch.join(directory), 0o755);
+        }
+        sound(&scratch.join("open/plugins/libhello.so"));
+        sound(&scratch.join("safe/plugins/libhello.so"));
+        set_mode(&scratch.join(open), 0o777);
+        assert_no_plugins(&serving_from(builder, Path::new(written)), "directory-writable");
+    }
+}
+
+#[test]
+fn a_directory_of_somebody_else_or_no_directory_holds_no_plugins() {
+    let builder = HostProcess::builder();
+    fs::write(builder.directory().join("file"), "").expect("a file");
+    assert_no_plugins(&serving_from(builder, Path::new("file")), "not-a-directory");
+    if geteuid().is_root() {
+        let builder = HostProcess::builder();
+        let directory = builder.directory().join("plugins");
+        sound(&directory.join("libhello.so"));
+        chown(&directory, Some(SOMEBODY), None).expect("another owner");
+        let host = builder.start();
+        assert_no_plugins(&host, "wrong-owner");
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_a_warning() {
+    let builder = HostProcess::builder();
+    let host = serving_from(builder, Path::new("nowhere"));
+    assert!(host.wait_for_log("there is no such directory").contains("WARN"));
+    host.peer().assert_usable();
+    let check = jackfield(host.directory(), &["check"]);
+    assert_eq!(check.code, 0, "{check:?}");
+    assert!(check.stderr.contains("./nowhere: there is no such directory"), "{check:?}");
+}
+
+#[test]
+fn a_directory_may_be_reached_through_a_link_of_our_own() {
+    let builder = HostProcess::builder();
+    let real: PathBuf = builder.directory().join("plugins");
+    sound(&real.join("libhello.so"));
+    symlink(&real, builder.directory().join("link")).expect("a symbolic link");
+    let host = serving_from(builder, Path::new("link"));
+    assert_eq!(super::plugins(&host), ["hello", "system"]);
+}

@@ -1,0 +1,150 @@
+//! Many requests in flight at once: each answered once, by the book; and a client that does not read.
+
+use std::io::{ErrorKind, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::accounting::{Fault, Ledger};
+use crate::support::footprint::{assert_settles, at_rest, resident_kib};
+use crate::support::peer::{ASYNC_REQUEST, SYNC, V1_0, V1_1, envelope, envelope_with, frame};
+use crate::support::{CEILING, Frame, HostProcess, Peer, until};
+
+/// Sends one async request for each number, to methods of all kinds; gives back the books that know them.
+fn send(peer: &mut Peer, numbers: std::ops::Range<usize>) -> Ledger {
+    let mut ledger = Ledger::default();
+    let requests: Vec<u8> = numbers
+        .flat_map(|number| {
+            let id = format!("{number:032x}");
+            ledger.sent(&id);
+            let (method, params) = match number % 4 {
+                0 => ("fixture.echo_blocking", json!(number)),
+                1 => ("sleep.async", json!({ "ms": number % 50 })),
+                2 => ("fixture.echo_async", json!(number)),
+                _ => ("fixture.echo", json!(number)),
+            };
+            frame(V1_1, ASYNC_REQUEST, envelope_with(&id, method, &params))
+        })
+        .collect();
+    peer.send(requests);
+    ledger
+}
+
+#[test]
+fn a_thousand_in_flight_on_one_connection() {
+    const REQUESTS: usize = 1000;
+    let host = HostProcess::with(&["echoes", "sleeps"]);
+    let round = || {
+        let mut peer = host.peer();
+        let mut ledger = send(&mut peer, 0..REQUESTS);
+        peer.receive_all(REQUESTS).iter().for_each(|reply| ledger.came(reply));
+        assert_eq!(ledger.check(), Ok(()));
+        assert_eq!(ledger.outcomes(None), REQUESTS);
+        peer.assert_usable();
+    };
+    round();
+    let before = at_rest(host.pid());
+    (0..3).for_each(|_| round());
+    assert_settles(host.pid(), &before);
+    let counts = host.info()["counts"].clone();
+    let requests = counts["requests"].as_u64().unwrap();
+    // The one that asks is among them, and has no result yet.
+    assert_eq!((&json!(requests - 1), &counts["errors"]), (&counts["results"], &json!(0)));
+    assert!(requests > 4 * REQUESTS as u64, "{counts}");
+}
+
+#[test]
+fn a_thousand_that_really_wait_at_once() {
+    const REQUESTS: usize = 1000;
+    let host = HostProcess::with(&["sleeps"]);
+    let mut peer = host.peer();
+    let mut ledger = Ledger::default();
+    for number in 0..REQUESTS {
+        let id = number.to_string();
+        ledger.sent(&id);
+        peer.ask_async(&id, "sleep.held", &json!(1));
+    }
+    until("all are in flight", || host.count("in_flight") == REQUESTS as u64);
+    host.peer().result("sleep.release", &json!(1));
+    peer.receive_all(REQUESTS).iter().for_each(|reply| ledger.came(reply));
+    assert_eq!((ledger.check(), ledger.outcomes(None)), (Ok(()), REQUESTS));
+}
+
+#[test]
+fn sixty_four_in_flight_on_each_of_twenty_connections() {
+    const CONNECTIONS: usize = 20;
+    const AT_ONCE: usize = 64;
+    const ROUNDS: usize = 20;
+    let host = HostProcess::with(&["echoes", "sleeps"]);
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| {
+                let mut peer = host.peer();
+                for round in 0..ROUNDS {
+                    let mut ledger = send(&mut peer, round * AT_ONCE..(round + 1) * AT_ONCE);
+                    peer.receive_all(AT_ONCE).iter().for_each(|reply| ledger.came(reply));
+                    assert_eq!((ledger.check(), ledger.outcomes(None)), (Ok(()), AT_ONCE));
+                }
+            });
+        }
+    });
+    until("nothing is in flight", || host.count("in_flight") == 0);
+}
+
+#[test]
+fn the_books_see_a_reply_that_is_lost_and_one_that_comes_twice() {
+    let host = HostProcess::with(&["echoes", "sleeps"]);
+    let mut peer = host.peer();
+    let mut honest = send(&mut peer, 0..100);
+    let replies = peer.receive_all(100);
+    replies.iter().for_each(|reply| honest.came(reply));
+    assert_eq!(honest.check(), Ok(()));
+    // The same conversation through a host that loses one reply, and says another one twice.
+    let mut books = send(&mut peer, 0..100);
+    let replies = peer.receive_all(100);
+    let (lost, doubled) = (replies[17].id().unwrap(), replies[63].id().unwrap());
+    replies.iter().filter(|reply| reply.id().unwrap() != lost).for_each(|reply: &Frame| books.came(reply));
+    books.came(&replies[63]);
+    assert_eq!(books.check(), Err(vec![Fault::Duplicate(doubled), Fault::Lost(lost)]));
+}
+
+#[test]
+fn a_client_that_does_not_read_is_not_read_from() {
+    /// Of params and so of results: in all some 64 MiB are offered.
+    const EACH: usize = 64 * 1024;
+    let host = HostProcess::with(&["echoes"]);
+    host.peer().assert_usable();
+    let before = resident_kib(host.pid());
+    let peer = host.peer();
+    let mut stream = peer.stream();
+    stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let params = json!("x".repeat(EACH));
+    let (mut bytes, mut sent) = (Vec::new(), 0);
+    'full: for number in 0..1000 {
+        let method = if number % 2 == 0 { "system.echo" } else { "fixture.echo_blocking" };
+        bytes = frame(V1_0, SYNC, envelope(method, &json!([number, params])));
+        while !bytes.is_empty() {
+            match stream.write(&bytes) {
+                Ok(count) => drop(bytes.drain(..count)),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    break 'full;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        sent += 1;
+    }
+    assert!(sent < 100, "{sent} requests were taken from a client that reads nothing");
+    let grown = resident_kib(host.pid()).saturating_sub(before);
+    assert!(grown < 16 * 1024, "{grown} KiB were kept for a client that reads nothing");
+    // Others are served meanwhile, and what was taken is answered once it reads.
+    host.peer().assert_usable();
+    let mut peer = Peer::over(stream.try_clone().unwrap());
+    for number in 0..sent {
+        assert_eq!(peer.receive().result()[0], number);
+    }
+    stream.set_write_timeout(Some(CEILING)).unwrap();
+    peer.send(&bytes);
+    assert_eq!(peer.receive().result()[0], sent);
+    assert_eq!(peer.result("system.ping", &Value::Null), "pong");
+}

@@ -13,7 +13,7 @@ use crate::support::log::Log;
 use crate::support::peer::{DEADLINE_EXCEEDED, INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::support::program::finish;
 use crate::support::scratch::Scratch;
-use crate::support::{Peer, until};
+use crate::support::{Peer, wait_until};
 
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -45,7 +45,7 @@ impl Embedded {
         let log = Log::follow(child.stderr.take().expect("its stderr is a pipe"));
         let mut this = Self { child, log, scratch };
         // It logs nothing of being ready: its socket takes connections, or it has ended.
-        until("it serves", || {
+        wait_until("it serves", || {
             UnixStream::connect(this.socket()).is_ok()
                 || this.child.try_wait().is_ok_and(|ended| ended.is_some())
         });
@@ -63,7 +63,7 @@ impl Embedded {
 
     fn wait(&mut self) -> ExitStatus {
         let mut ended = None;
-        until("it ends", || {
+        wait_until("it ends", || {
             ended = self.child.try_wait().expect("our child");
             ended.is_some()
         });
@@ -102,19 +102,20 @@ fn methods_of_the_program_answer_next_to_those_of_plugins_until_its_future_says_
     assert!(names.contains(&&json!("turnstile")), "{info}");
 
     // What is in flight when it is told to stop is answered first.
-    peer.ask_async("last", "sleep.async", &json!({ "ms": 300 }));
+    peer.send_async("last", "sleep.async", &json!({ "ms": 300 }));
     let mut other = Peer::connect(&embedded.socket());
-    until("it is in flight", || other.result("system.info", &Value::Null)["counts"]["in_flight"] == 1);
+    wait_until("it is in flight", || other.result("system.info", &Value::Null)["counts"]["in_flight"] == 1);
     embedded.say_stop();
     assert_eq!(peer.receive().result(), 300);
-    peer.expect_end();
+    peer.expect_close();
     assert_eq!(embedded.wait().code(), Some(0));
     assert!(!embedded.socket().exists() && !embedded.scratch.join("turnstile.sock.lock").exists());
 }
 
 #[test]
 fn the_programs_own_routes_hold_and_a_plugin_that_is_not_there_is_an_error_of_the_call() {
-    // The example gives its methods 2 s; a plugin that it asks and that is not there is told to its client.
+    // The example gives its methods 2 s; a plugin that it asks and that is not there is told to its
+    // client.
     let mut embedded = Embedded::start(&[]);
     let mut peer = Peer::connect(&embedded.socket());
     let reply = peer.call("turnstile.welcome", &json!({ "name": "Ada" }));

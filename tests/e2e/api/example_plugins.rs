@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::peer::{ASYNC_RESPONSE, DEADLINE_EXCEEDED, INVALID_PARAMS};
-use crate::support::{HostProcess, Peer, until};
+use crate::support::{HostProcess, Peer, wait_until};
 
 /// After how long without a report there is another update.
 const SOON: Duration = Duration::from_millis(20);
@@ -19,7 +19,7 @@ const TOO_MANY_DEVICES: i64 = 507;
 const WAYS: [fn(&mut Peer, &str, &Value) -> crate::support::Frame; 2] = [
     |peer, method, params| peer.call(method, params),
     |peer, method, params| {
-        peer.ask_async("0123456789abcdef0123456789abcdef", method, params);
+        peer.send_async("0123456789abcdef0123456789abcdef", method, params);
         let reply = peer.receive();
         assert_eq!(reply.kind, ASYNC_RESPONSE);
         assert_eq!(reply.id().as_deref(), Some("0123456789abcdef0123456789abcdef"));
@@ -124,9 +124,9 @@ fn a_report_waits_for_the_next_update() {
     // What was before does not count.
     peer.result("device.status.update", &update("d", "online"));
     for id in ["first", "second"] {
-        peer.ask_async(id, "device.report", &json!({ "deviceId": "d" }));
+        peer.send_async(id, "device.report", &json!({ "deviceId": "d" }));
     }
-    peer.ask_async("other", "device.report", &json!({ "deviceId": "another", "withinMs": 50 }));
+    peer.send_async("other", "device.report", &json!({ "deviceId": "another", "withinMs": 50 }));
     assert_eq!(peer.receive().error(NOTHING_REPORTED)["code"], NOTHING_REPORTED);
     // An async method begins in its own time, perhaps after an update that was sent after it.
     let mut ids = Vec::new();
@@ -143,10 +143,10 @@ fn a_report_waits_for_the_next_update() {
     // A sync request may wait for it, too; and one that is given up leaves nothing waiting.
     peer.call("device.report", &json!({ "deviceId": "d", "withinMs": 1 })).error(NOTHING_REPORTED);
     let mut gone = host.peer();
-    gone.ask("device.report", &json!({ "deviceId": "d" }));
-    until("it waits", || host.count("in_flight") == 1);
+    gone.send_sync("device.report", &json!({ "deviceId": "d" }));
+    wait_until("it waits", || host.count("in_flight") == 1);
     drop(gone);
-    until("it was given up", || host.count("in_flight") == 0);
+    wait_until("it was given up", || host.count("in_flight") == 0);
     peer.assert_usable();
 }
 

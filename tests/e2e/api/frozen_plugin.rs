@@ -1,16 +1,18 @@
-//! Compatibility of the plugin API: a plugin that was built once, with the first API of the series 0.1, still works.
+//! Compatibility of the plugin API: a plugin that was built once, with the first API of the series
+//! 0.1, still works.
 //!
-//! `tests/frozen/README.md` says how the file was built. Each test runs with that file on x86_64, and on every machine
-//! with the same source built with today's API.
+//! `tests/frozen/README.md` says how the file was built. Each test runs with that file on x86_64,
+//! and on every machine with the same source built with today's API.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::support::HostProcess;
+use crate::support::admin;
 use crate::support::build::{artifacts, root};
 use crate::support::host::install;
 use crate::support::peer::{DEADLINE_EXCEEDED, PLUGIN_PANICKED};
-use crate::support::{HostProcess, Peer};
 
 const CONFIG: &str = "[plugins]\nwatch = false\n[plugin.frozen.settings]\ngreeting = \"hello\"";
 
@@ -46,7 +48,7 @@ fn answers_every_kind_of_call(file: &Path) {
     let error = peer.call("frozen.greet", &json!("")).error(1001);
     assert_eq!((&error["message"], &error["data"]), (&json!("an empty name"), &json!({ "name": "" })));
 
-    peer.ask_async("id-7", "frozen.describe", &Value::Null);
+    peer.send_async("id-7", "frozen.describe", &Value::Null);
     let described = peer.receive().result();
     assert_eq!((&described["id"], &described["cancelled"]), (&json!("id-7"), &json!(false)));
     assert!(described["remainingMs"].as_u64().is_some_and(|ms| ms > 0), "{described}");
@@ -76,7 +78,7 @@ fn is_cancelled_at_its_deadline(file: &Path) {
     let mut peer = host.peer();
 
     let wanted = json!({ "method": "sleep.async", "params": { "ms": 60_000 } });
-    peer.ask_async("late", "frozen.forward_async", &wanted);
+    peer.send_async("late", "frozen.forward_async", &wanted);
     peer.receive().error(DEADLINE_EXCEEDED);
     peer.assert_usable();
 }
@@ -105,7 +107,7 @@ fn state_crosses_between_the_first_api_and_todays_in_both_directions() {
     let Some(frozen) = frozen_file() else { return };
     let host = host_with(&frozen);
     let mut peer = host.peer();
-    let mut operator = Peer::connect(&host.path("run/jackfield-admin.sock"));
+    let mut operator = admin::connect(&host);
     let mut expected = 0;
 
     for (file, api) in [(rebuilt_file(), "today's"), (frozen.clone(), "the first")] {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::peer::{
     DEADLINE_EXCEEDED, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, PLUGIN_PANICKED,
 };
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
 /// How deep calls of calls may go: protocol.md says nothing, the host says this.
 const DEEPEST: u64 = 16;
@@ -106,7 +106,7 @@ fn sleeps_are_never_short_and_the_call_knows_its_id_and_time() {
         let slept = peer.result("services.sleep", &json!({ "ms": ms })).as_u64().expect("microseconds");
         assert!(slept >= ms * 1000, "{slept} us instead of {ms} ms");
     }
-    peer.ask_async("id-1", "services.call", &Value::Null);
+    peer.send_async("id-1", "services.call", &Value::Null);
     let call = peer.receive().result();
     assert_eq!((&call["id"], &call["cancelled"]), (&json!("id-1"), &json!(false)));
     let left = call["remainingMs"].as_u64().expect("milliseconds");
@@ -124,7 +124,7 @@ fn a_blocking_method_learns_that_nobody_waits_for_it_any_more() {
         "[[route]]\nmethod = \"services.until_cancelled\"\nplugin = \"services\"\ntimeout = \"50ms\"";
     let host = HostProcess::builder().plugin("services").config(config).start();
     let mut peer = host.peer();
-    peer.ask_async("late", "services.until_cancelled", &Value::Null);
+    peer.send_async("late", "services.until_cancelled", &Value::Null);
     peer.receive().error(DEADLINE_EXCEEDED);
     host.wait_for_log("the call late was cancelled");
     peer.assert_usable();
@@ -143,7 +143,8 @@ fn methods_call_methods_of_any_kind() {
         // Through one more.
         let twice = wanted("calls.chain", wanted("fixture.echo_blocking", json!([1])));
         assert_eq!(peer.result(caller, &twice), json!([1]));
-        // Its own error passes as it came; the protocol's codes are told in words, for they are not a plugin's to give.
+        // Its own error passes as it came; the protocol's codes are told in words, for they are not
+        // a plugin's to give.
         let own = wanted("errors.fail", json!({ "code": 7, "message": "seven", "data": { "a": 1 } }));
         let error = peer.call(caller, &own).error(7);
         assert_eq!((&error["message"], &error["data"]), (&json!("seven"), &json!({ "a": 1 })));
@@ -154,7 +155,7 @@ fn methods_call_methods_of_any_kind() {
         let invalid = peer.call(caller, &wanted("device.status.get", json!({}))).error(INVALID_PARAMS);
         assert_eq!(invalid["data"]["field"], "deviceId");
     }
-    until("every call of a call has ended", || host.count("in_flight") == 0);
+    wait_until("every call of a call has ended", || host.count("in_flight") == 0);
 }
 
 #[test]
@@ -180,14 +181,15 @@ fn a_circle_is_cut() {
     let message = error["message"].as_str().unwrap_or_default();
     assert!(message.contains(&format!("more than {DEEPEST} deep")), "{message}");
     assert!(message.len() < 2048, "each step added {} bytes", message.len());
-    // Blocking methods that wait for one another take a thread each; there are two, so the deadline is the end.
+    // Blocking methods that wait for one another take a thread each; there are two, so the deadline
+    // is the end.
     let config = "[timeouts]\nrequest = \"300ms\"";
     let host = HostProcess::builder().plugin("calls").config(config).start();
     let mut peer = host.peer();
     let nested = (0..4).fold(wanted("system.ping", Value::Null), |inner, _| wanted("calls.wait", inner));
     peer.call("calls.wait", &nested).error(DEADLINE_EXCEEDED);
     // And its threads come back.
-    until("a thread has come back", || {
+    wait_until("a thread has come back", || {
         peer.call("calls.wait", &wanted("system.ping", Value::Null)).json()["result"] == "pong"
     });
 }
@@ -214,12 +216,12 @@ fn the_shorter_time_holds_for_a_call_of_a_call() {
     // The inner one is dropped when its time is up, and when its caller has none left.
     let error = peer.call("calls.chain", &wanted("sleep.deaf", Value::Null)).error(INTERNAL_ERROR);
     assert_passed_on(&error, DEADLINE_EXCEEDED);
-    until("it was dropped", || peer.result("sleep.dropped", &Value::Null) == 1);
+    wait_until("it was dropped", || peer.result("sleep.dropped", &Value::Null) == 1);
 
     let outer = "[[route]]\nmethod = \"calls.*\"\nplugin = \"calls\"\ntimeout = \"100ms\"";
     let host = HostProcess::builder().plugin("calls").plugin("sleeps").config(outer).start();
     let mut peer = host.peer();
-    until("it was dropped", || {
+    wait_until("it was dropped", || {
         // Once more where a busy machine did not even come to call the inner one within that time.
         peer.call("calls.chain", &wanted("sleep.deaf", Value::Null)).error(DEADLINE_EXCEEDED);
         peer.result("sleep.dropped", &Value::Null).as_u64() >= Some(1)

@@ -1,4 +1,5 @@
-//! How the program and the plugins are linked: what makes a fault in them harder to use for somebody else.
+//! How the program and the plugins are linked: what makes a fault in them harder to use for
+//! somebody else.
 
 use std::path::Path;
 use std::process::Command;

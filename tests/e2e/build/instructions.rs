@@ -1,5 +1,6 @@
-//! `scripts/instructions`: what one request costs is what two runs differ by, and a cost that has moved is a failure. What
-//! counts and what is counted are stand-ins here; the true ones run in `make instructions`.
+//! `scripts/instructions`: what one request costs is what two runs differ by, and a cost that has
+//! moved is a failure. What counts and what is counted are stand-ins here; the true ones run in
+//! `make instructions`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

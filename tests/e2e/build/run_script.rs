@@ -1,4 +1,5 @@
-//! `scripts/run`, which is all of `make run` but the building: it serves, shows a request answered, and ends well.
+//! `scripts/run`, which is all of `make run` but the building: it serves, shows a request answered,
+//! and ends well.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +16,7 @@ use crate::support::host::install;
 use crate::support::log::Log;
 use crate::support::program::jackfield;
 use crate::support::scratch::Scratch;
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
 /// The script in a clone of its own, running.
 struct Run {
@@ -72,7 +73,7 @@ impl Run {
 
     fn wait(&mut self) -> Option<i32> {
         let mut ended = None;
-        until("the script ends", || {
+        wait_until("the script ends", || {
             ended = self.child.try_wait().expect("our child");
             ended.is_some()
         });
@@ -86,7 +87,8 @@ impl Drop for Run {
     fn drop(&mut self) {
         // The script ends its host when it is told to end itself.
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            // Not by Ctrl-C: whoever runs the tests in the background may have it ignored, and so would the script.
+            // Not by Ctrl-C: whoever runs the tests in the background may have it ignored, and so
+            // would the script.
             let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
             let _ = group.map(|group| kill_process_group(group, Signal::TERM));
             let _ = self.child.wait();

@@ -1,4 +1,5 @@
-//! `jackfield bench`: what it sends is what the host counts, and a host that answers wrongly is found out.
+//! `jackfield bench`: what it sends is what the host counts, and a host that answers wrongly is
+//! found out.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -64,11 +65,13 @@ fn it_ends_when_its_time_is_over_and_says_how_many_were_errors() {
     assert!(text.stdout.contains(": 10 answered in "), "{text:?}");
 }
 
-/// In an open loop nothing waits for a reply: what has no room is late, and its latency counts from when it was due.
+/// In an open loop nothing waits for a reply: what has no room is late, and its latency counts from
+/// when it was due.
 #[test]
 fn an_open_loop_counts_from_when_a_request_was_due() {
     let host = HostProcess::with(&["sleeps"]);
-    // Half a second of requests, a tenth of a second each, one after the other: the last are seconds late.
+    // Half a second of requests, a tenth of a second each, one after the other: the last are
+    // seconds late.
     let load = ["--count", "10", "--rate", "200", "--window", "1"];
     let nap = ["sleep.async", r#"{"ms":100}"#];
     let (finished, report) = bench(host.directory(), &[&nap[..], &load].concat());
@@ -94,7 +97,8 @@ fn no_host_and_words_that_are_no_load() {
     }
 }
 
-/// A host that answers the first request with whatever `answer` makes of its id, and everything else rightly.
+/// A host that answers the first request with whatever `answer` makes of its id, and everything
+/// else rightly.
 fn lying(answer: fn(&str, &mut Vec<u8>)) -> (Finished, Value) {
     let scratch = Scratch::new();
     let listener = UnixListener::bind(scratch.join("liar.sock")).unwrap();

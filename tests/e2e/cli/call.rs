@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::build::artifacts;
 use crate::support::program::{Finished, jackfield};
 use crate::support::scratch::Scratch;
-use crate::support::{CEILING, HostProcess, until};
+use crate::support::{CEILING, HostProcess, wait_until};
 
 /// Ends with this code, says this on standard error in one line, and prints nothing.
 #[track_caller]
@@ -31,7 +31,8 @@ fn assert_prints(finished: &Finished, line: &str) {
 #[test]
 fn the_result_is_printed_as_its_bytes_and_nothing_else() {
     let host = HostProcess::with(&["device"]);
-    // A number that no float holds, a space, an escape: a result that is read and written anew would lose one.
+    // A number that no float holds, a space, an escape: a result that is read and written anew
+    // would lose one.
     let params = r#"{"b":1e2, "a":18446744073709551616,"\u00e9":null}"#;
     for words in [vec!["call", "system.echo", params], vec!["call", "--async", "system.echo", params]] {
         assert_prints(&jackfield(host.directory(), &words), params);
@@ -161,7 +162,7 @@ fn a_host_that_comes_up_is_waited_for_as_long_as_is_said() {
     let mut early = start(&directory, &["call", "--timeout", "30s", "system.ping", "--socket", socket]);
     // Long enough for its first attempts.
     let began = Instant::now();
-    until("some time passes", || began.elapsed() > Duration::from_millis(100));
+    wait_until("some time passes", || began.elapsed() > Duration::from_millis(100));
     assert!(early.try_wait().unwrap().is_none(), "it did not wait");
     let _host = builder.start();
     let output = early.wait_with_output().unwrap();

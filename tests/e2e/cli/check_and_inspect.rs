@@ -1,4 +1,5 @@
-//! The commands that need no running host: `check` and `plugin inspect`, by what they print and the codes they end with.
+//! The commands that need no running host: `check` and `plugin inspect`, by what they print and the
+//! codes they end with.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! `jackfield dev`: a source that is saved is served, one that does not build is shown and changes nothing.
+//! `jackfield dev`: a source that is saved is served, one that does not build is shown and changes
+//! nothing.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ use crate::support::build::{artifacts, root, target};
 use crate::support::log::Log;
 use crate::support::peer::Peer;
 use crate::support::scratch::Scratch;
-use crate::support::wait::{until, until_some};
+use crate::support::wait::{wait_for, wait_until};
 
 /// A crate in the plugin directory, which is a workspace of its own and builds as the fixtures do.
 fn manifest() -> String {
@@ -69,7 +70,7 @@ fn what_is_saved_is_served_and_what_does_not_build_changes_nothing() {
     assert_eq!(says().as_deref(), Some("one"));
 
     save(&file, &source("\"two\""));
-    until("the saved source is served", || says().as_deref() == Some("two"));
+    wait_until("the saved source is served", || says().as_deref() == Some("two"));
 
     save(&file, &source("two"));
     log.wait_for("the compiler's words", |line| line.contains("cannot find value `two`"));
@@ -77,12 +78,12 @@ fn what_is_saved_is_served_and_what_does_not_build_changes_nothing() {
     assert_eq!(says().as_deref(), Some("two"));
 
     save(&file, &source("\"three\""));
-    until("the mended source is served", || says().as_deref() == Some("three"));
+    wait_until("the mended source is served", || says().as_deref() == Some("three"));
 
     drop(peer);
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
-    let ended = until_some("the host's end", || child.try_wait().unwrap());
+    let ended = wait_for("the host's end", || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(0));
 }
 

@@ -1,4 +1,5 @@
-//! `jackfield plugin list`, `reload` and `rollback` against a running host, as an operator types them.
+//! `jackfield plugin list`, `reload` and `rollback` against a running host, as an operator types
+//! them.
 
 use std::ffi::OsStr;
 
@@ -9,7 +10,7 @@ use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::program::{Finished, jackfield};
 use crate::support::scratch::Scratch;
-use crate::support::wait::until;
+use crate::support::wait::wait_until;
 
 fn plugin(host: &HostProcess, words: &[&str]) -> Finished {
     let words: Vec<&OsStr> = ["plugin"].iter().chain(words).map(OsStr::new).collect();
@@ -61,7 +62,7 @@ fn what_is_refused_is_an_exit_code_and_a_reason() {
     assert_eq!(plugin(&host, &["reload", "nobody"]).code, 1);
 
     host.scratch().write("plugins/versioned.so", "no library");
-    until("the refusal is listed", || {
+    wait_until("the refusal is listed", || {
         plugin(&host, &["list"]).stdout.contains("the newest file is refused: not-elf")
     });
     let reloaded = plugin(&host, &["reload", "versioned"]);

@@ -1,5 +1,5 @@
-//! `jackfield stats`, `slowlog` and `top` against a running host: what they show is what happened, and whoever looks,
-//! slowly or not to the end, changes nothing.
+//! `jackfield stats`, `slowlog` and `top` against a running host: what they show is what happened,
+//! and whoever looks, slowly or not to the end, changes nothing.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
@@ -16,8 +16,8 @@ use crate::support::peer::{
 use crate::support::program::{Finished, jackfield};
 use crate::support::pseudo_terminal::PseudoTerminal;
 use crate::support::scratch::Scratch;
-use crate::support::user::SOMEBODY;
-use crate::support::{HostProcess, Peer, until};
+use crate::support::user::OTHER_USER;
+use crate::support::{HostProcess, Peer, wait_until};
 
 fn ask(host: &HostProcess, words: &[&str]) -> Finished {
     let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
@@ -40,8 +40,9 @@ fn row<'v>(list: &'v Value, key: &str, value: &str) -> &'v Value {
 
 #[test]
 fn stats_are_what_happened() {
-    let config =
-        format!("[[route]]\nmethod = \"device.*\"\nplugin = \"device\"\nallow = {{ users = [{SOMEBODY}] }}");
+    let config = format!(
+        "[[route]]\nmethod = \"device.*\"\nplugin = \"device\"\nallow = {{ users = [{OTHER_USER}] }}"
+    );
     let builder = HostProcess::builder().plugin("hello").plugin("panics").plugin("device").config(&config);
     let host = builder.start();
     let mut peer = host.peer();
@@ -97,11 +98,11 @@ fn the_slow_and_the_failed_are_kept_with_who_asked_and_where_the_time_went() {
     peer.send([nap("first", 200), nap("second", 0)].concat());
     peer.receive_all(2);
     peer.call("sleep.async", &json!({ "ms": 5000 })).error(DEADLINE_EXCEEDED);
-    peer.ask_async("panicking", "vice.panic", &json!({}));
+    peer.send_async("panicking", "vice.panic", &json!({}));
     peer.receive().error(PLUGIN_PANICKED);
     // Whatever a client calls itself and asks for, it moves no cursor.
     let strange = "\u{1b}[2J\nstrange";
-    peer.ask_async(strange, strange, &Value::Null);
+    peer.send_async(strange, strange, &Value::Null);
     peer.receive().error(METHOD_NOT_FOUND);
     peer.result("hello.greet", &json!({ "name": "Ada" }));
 
@@ -184,7 +185,7 @@ fn top_is_a_line_of_json_for_each_interval_where_there_is_no_terminal() {
     let mut reader = BufReader::new(child.stdout.take().expect("its output"));
     let mut peer = host.peer();
     let mut seen = Vec::new();
-    until("the load and the failures are seen", || {
+    wait_until("the load and the failures are seen", || {
         for _ in 0..20 {
             peer.result("hello.greet", &json!({ "name": "Ada" }));
         }
@@ -258,8 +259,8 @@ fn operators_that_do_not_read_or_are_killed_change_nothing() {
     let mut silent: Vec<_> = (0..20).map(|_| Peer::connect(&admin)).collect();
     for peer in &mut silent {
         for number in 0..100 {
-            peer.ask_async(&number.to_string(), "admin.stats", &json!({ "lengths": true }));
-            peer.ask_async(&format!("s{number}"), "admin.slowlog", &Value::Null);
+            peer.send_async(&number.to_string(), "admin.stats", &json!({ "lengths": true }));
+            peer.send_async(&format!("s{number}"), "admin.slowlog", &Value::Null);
         }
     }
     let mut watching = Command::new(&artifacts().program)
@@ -276,7 +277,7 @@ fn operators_that_do_not_read_or_are_killed_change_nothing() {
     watching.kill().expect("it is killed");
     watching.wait().expect("it is gone");
     drop(silent);
-    until("what they asked for is forgotten", || {
+    wait_until("what they asked for is forgotten", || {
         let stats = json_of(&host, "stats");
         let ours = stats["callers"].as_array().into_iter().flatten();
         let ours = ours.filter(|row| row["pid"] == std::process::id()).collect::<Vec<_>>();

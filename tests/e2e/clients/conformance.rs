@@ -1,5 +1,5 @@
-//! A PHP process that shares no code with the project: `tests/conformance/conformance.php` against the real host, and against
-//! hosts that lie.
+//! A PHP process that shares no code with the project: `tests/conformance/conformance.php` against
+//! the real host, and against hosts that lie.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -1,4 +1,5 @@
-//! Ten thousand requests, each written by the PHP client, by the Rust client, and by hand: byte for byte the same.
+//! Ten thousand requests, each written by the PHP client, by the Rust client, and by hand: byte for
+//! byte the same.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -11,14 +12,15 @@ use jackfield_client::{Mode, blocking};
 use serde_json::{Map, Value, json};
 
 use crate::support::build::root;
-use crate::support::noise::Noise;
 use crate::support::peer::{ASYNC_REQUEST, ASYNC_RESPONSE, V1_1, frame};
 use crate::support::program::finish;
+use crate::support::random::SeededRandom;
 use crate::support::scratch::Scratch;
 
 const REQUESTS: usize = 10_000;
 
-/// The client's own classes write one frame for each line, which is a request as an array; as hexadecimal digits.
+/// The client's own classes write one frame for each line, which is a request as an array; as
+/// hexadecimal digits.
 const PHP: &str = r#"
 require $argv[1] . '/clients/php/autoload.php';
 use Jackfield\Wire\{Envelope, Header};
@@ -56,12 +58,13 @@ const CHARACTERS: [char; 24] = [
     '{',
 ];
 
-fn text(noise: &mut Noise, most: usize) -> String {
+fn text(noise: &mut SeededRandom, most: usize) -> String {
     (0..noise.below(most + 1)).map(|_| *noise.one_of(&CHARACTERS)).collect()
 }
 
-/// A value that both languages hold and have one way to write: no number beyond 64 bits, none with an exponent.
-fn value(noise: &mut Noise, depth: usize) -> Value {
+/// A value that both languages hold and have one way to write: no number beyond 64 bits, none with
+/// an exponent.
+fn value(noise: &mut SeededRandom, depth: usize) -> Value {
     match noise.below(if depth == 0 { 6 } else { 8 }) {
         0 => Value::Null,
         1 => json!(noise.below(2) == 0),
@@ -74,13 +77,15 @@ fn value(noise: &mut Noise, depth: usize) -> Value {
     }
 }
 
-fn object(noise: &mut Noise, depth: usize) -> Value {
+fn object(noise: &mut SeededRandom, depth: usize) -> Value {
     let members: Map<_, _> = (0..noise.below(5)).map(|_| (text(noise, 8), value(noise, depth))).collect();
-    // In PHP, an array without members is both: what is sent for it is said in the client's own tests.
+    // In PHP, an array without members is both: what is sent for it is said in the client's own
+    // tests.
     Value::Object(members)
 }
 
-/// Answers everything with null and the id it came with, heartbeats with themselves; tells what came.
+/// Answers everything with null and the id it came with, heartbeats with themselves; tells what
+/// came.
 fn answer(mut stream: &UnixStream, came: &mpsc::Sender<Vec<u8>>) {
     let mut header = [0; 7];
     while stream.read_exact(&mut header).is_ok() {
@@ -130,7 +135,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 /// A24.
 #[test]
 fn ten_thousand_requests_are_the_same_bytes_from_php_from_rust_and_by_hand() {
-    let mut noise = Noise::new(0x2545_f491_4f6c_dd1d);
+    let mut noise = SeededRandom::new(0x2545_f491_4f6c_dd1d);
     let requests: Vec<_> = (0..REQUESTS)
         .map(|number| (format!("m{number}.{}", text(&mut noise, 6)), object(&mut noise, 3)))
         .filter(|(_, params)| *params != json!({}))

@@ -1,4 +1,5 @@
-//! The Rust client against the real host: a thousand calls at once, a host restarted under it, and the examples.
+//! The Rust client against the real host: a thousand calls at once, a host restarted under it, and
+//! the examples.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -93,8 +94,9 @@ fn entries(lasting: &Path, topic: &str) -> BTreeMap<usize, usize> {
     times
 }
 
-/// Killed in the middle, then told to stop in the middle, with a successor each time: what is idempotent succeeds,
-/// the rest succeeds or says why not, and the journal shows that none of it ran twice.
+/// Killed in the middle, then told to stop in the middle, with a successor each time: what is
+/// idempotent succeeds, the rest succeeds or says why not, and the journal shows that none of it
+/// ran twice.
 #[test]
 fn a_host_restarted_in_the_middle() {
     let lasting = Scratch::new();

@@ -1,4 +1,5 @@
-//! What clients are told of failures: never where things lie in the host, nor how it is made inside.
+//! What clients are told of failures: never where things lie in the host, nor how it is made
+//! inside.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use crate::support::peer::{
     METHOD_NOT_FOUND, OVERLOADED, PARSE_ERROR, PERMISSION_DENIED, PLUGIN_UNAVAILABLE, SYNC,
     UNSUPPORTED_VERSION, V1_0, V1_1,
 };
-use crate::support::user::SOMEBODY;
+use crate::support::user::OTHER_USER;
 use crate::support::{HostProcess, Peer};
 
 /// What only somebody inside can know.
@@ -27,7 +28,7 @@ fn assert_says_nothing(host: &HostProcess, error: &Value) {
 fn no_failure_says_where_or_how() {
     let config = format!(
         "[limits]\nframe = \"64KiB\"\nconnections = 3\n\
-         [[route]]\nmethod = \"hello.*\"\nplugin = \"hello\"\nallow = {{ users = [{SOMEBODY}] }}\n\
+         [[route]]\nmethod = \"hello.*\"\nplugin = \"hello\"\nallow = {{ users = [{OTHER_USER}] }}\n\
          [[route]]\nmethod = \"broken.*\"\nplugin = \"start_fails\"\n\
          [[route]]\nmethod = \"sleep.async\"\nplugin = \"sleeps\"\ntimeout = \"20ms\"\n\
          [[route]]\nmethod = \"sleep.blocking_until\"\nplugin = \"sleeps\"\nmax_in_flight = 1\n"
@@ -48,11 +49,11 @@ fn no_failure_says_where_or_how() {
     ] {
         told.push(peer.call(method, &params).error(code));
     }
-    let gate = host.gate("slow");
-    peer.ask_async("slow", "sleep.blocking_until", &gate.params());
-    peer.ask_async("one too many", "sleep.blocking_until", &gate.params());
+    let latch = host.latch("slow");
+    peer.send_async("slow", "sleep.blocking_until", &latch.params());
+    peer.send_async("one too many", "sleep.blocking_until", &latch.params());
     told.push(peer.receive().error(OVERLOADED));
-    gate.open();
+    latch.open();
     assert_eq!(peer.receive().kind, ASYNC_RESPONSE);
     for (kind, payload, code) in [
         (SYNC, "{", PARSE_ERROR),

@@ -6,9 +6,9 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::accounting::Ledger;
+use crate::support::accounting::ReplyAccounting;
 use crate::support::peer::{ASYNC_RESPONSE, DEADLINE_EXCEEDED, INTERNAL_ERROR, PLUGIN_PANICKED, SYNC, V1_1};
-use crate::support::{Frame, HostProcess, until};
+use crate::support::{Frame, HostProcess, wait_until};
 
 /// Every method that panics when it is called, with what its panic says.
 const PANICS: [(&str, &str); 6] = [
@@ -36,7 +36,8 @@ const NEVER_REFUSED: &str =
 /// The longest line that a panic may make in the log, in bytes, whatever its text.
 const LONGEST_LINE: usize = 16 * 1024;
 
-/// Nothing of the inside is in what a client reads: no place in a source, no path, no address, no text of the panic.
+/// Nothing of the inside is in what a client reads: no place in a source, no path, no address, no
+/// text of the panic.
 #[track_caller]
 fn assert_tells_nothing(text: &str) {
     for inside in
@@ -62,7 +63,7 @@ fn each_is_one_answer_and_a_line_in_the_log_and_is_counted() {
     for (methods, plugin) in [(&PANICS[..], "panics"), (&AROUND[..], "panics_around")] {
         for (method, text) in methods {
             assert_panicked(&peer.call(method, &json!({})), plugin);
-            peer.ask_async(method, method, &json!({}));
+            peer.send_async(method, method, &json!({}));
             let reply = peer.receive();
             assert_eq!(
                 (reply.version, reply.kind, reply.id().as_deref()),
@@ -76,7 +77,7 @@ fn each_is_one_answer_and_a_line_in_the_log_and_is_counted() {
                     && line.contains(&format!("method=\"{method}\""))
                     && line.contains(text)
             };
-            until("each has its line", || host.log_lines().iter().filter(told).count() == 2);
+            wait_until("each has its line", || host.log_lines().iter().filter(told).count() == 2);
             let line = host.log_lines().iter().find(|line| told(line)).cloned().unwrap_or_default();
             for field in [&format!("plugin=\"{plugin}\""), "generation=", "id="] {
                 assert!(line.contains(field), "{field} in {line}");
@@ -101,11 +102,11 @@ fn a_future_that_panics_when_dropped_was_answered_before_or_is_answered_now() {
     assert!(matches!(reply.code(), None | Some(PLUGIN_PANICKED)), "{reply:?}");
     // Abandoned by a client that goes.
     let mut gone = host.peer();
-    gone.ask_async("gone", "around.cancelled", &json!({}));
-    until("it is accepted", || host.count("in_flight") == 1);
+    gone.send_async("gone", "around.cancelled", &json!({}));
+    wait_until("it is accepted", || host.count("in_flight") == 1);
     drop(gone);
     let drops = || host.log().matches("the fixture panics when its future is dropped").count();
-    until("the abandoned future is dropped, too", || drops() >= 2);
+    wait_until("the abandoned future is dropped, too", || drops() >= 2);
     // A thread of the plugin's own that panics is the plugin's own business.
     assert_eq!(peer.result("around.thread", &json!({})), true);
     peer.assert_usable();
@@ -119,36 +120,36 @@ fn a_bystander_under_load_does_not_notice() {
     let over = AtomicBool::new(false);
     let served = thread::scope(|scope| {
         let bystander = scope.spawn(|| {
-            let (mut ledger, mut peer, mut number) = (Ledger::default(), host.peer(), 0);
+            let (mut accounting, mut peer, mut number) = (ReplyAccounting::default(), host.peer(), 0);
             while !over.load(Ordering::Relaxed) || number < 100 {
                 let methods = ["fixture.echo", "fixture.echo_blocking", "fixture.echo_async"];
                 let ids: Vec<_> = methods.iter().map(|method| format!("{method}{number}")).collect();
                 for (method, id) in methods.iter().zip(&ids) {
-                    ledger.sent(id);
-                    peer.ask_async(id, method, &json!(id));
+                    accounting.record_request(id);
+                    peer.send_async(id, method, &json!(id));
                 }
                 for frame in peer.receive_all(methods.len()) {
-                    ledger.came(&frame);
+                    accounting.record_reply(&frame);
                     assert_eq!(frame.result(), json!(frame.id()));
                 }
                 number += 1;
             }
-            ledger.check().expect("the bystander's books are in order");
-            (ledger.outcomes(None), number * 3)
+            accounting.check().expect("the bystander's books are in order");
+            (accounting.count(None), number * 3)
         });
         let end = EndsWith(&over);
         let mut peer = host.peer();
-        let mut ledger = Ledger::default();
+        let mut accounting = ReplyAccounting::default();
         for round in 0..ROUNDS {
             for (method, _) in PANICS.iter().chain(&AROUND) {
                 let id = format!("{method}{round}");
-                ledger.sent(&id);
-                peer.ask_async(&id, method, &json!({}));
+                accounting.record_request(&id);
+                peer.send_async(&id, method, &json!({}));
             }
-            (0..PANICS.len() + AROUND.len()).for_each(|_| ledger.came(&peer.receive()));
+            (0..PANICS.len() + AROUND.len()).for_each(|_| accounting.record_reply(&peer.receive()));
         }
-        ledger.check().expect("each panic has one answer");
-        assert_eq!(ledger.outcomes(Some(PLUGIN_PANICKED)), ROUNDS * (PANICS.len() + AROUND.len()));
+        accounting.check().expect("each panic has one answer");
+        assert_eq!(accounting.count(Some(PLUGIN_PANICKED)), ROUNDS * (PANICS.len() + AROUND.len()));
         drop(end);
         bystander.join().expect("the bystander was served")
     });

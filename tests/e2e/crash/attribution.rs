@@ -2,14 +2,17 @@
 
 use serde_json::json;
 
-use super::{NEVER, assert_named, kill_by, row};
-use crate::support::accounting::Ledger;
-use crate::support::footprint::{assert_settles_within, at_rest};
-use crate::support::scrape::{Scrape, address};
+use super::{NEVER, assert_named, kill_by};
+use crate::support::accounting::ReplyAccounting;
+use crate::support::admin::plugin_row;
+use crate::support::footprint::{assert_settles_within, idle_footprint};
+use crate::support::http::address;
+use crate::support::scrape::Scrape;
 use crate::support::threads::threads;
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
-/// What a host with the same plugins may hold more or less than the one before, in KiB: code that ran or did not.
+/// What a host with the same plugins may hold more or less than the one before, in KiB: code that
+/// ran or did not.
 const ABOUT: usize = 2048;
 
 /// The ways of the fixture, and what the process ends with: a signal, or an exit code below 0.
@@ -39,24 +42,24 @@ fn each_way(method: &str) {
         peer.result(method, &json!({ "how": "not" }));
     }
     drop(peer);
-    row(&host, "dies");
-    let before = at_rest(host.pid());
+    plugin_row(&host, "dies");
+    let before = idle_footprint(host.pid());
     for (how, end) in WAYS {
         // Somebody else, with requests before and after, none of them answered twice.
-        let (mut ledger, mut bystander) = (Ledger::default(), host.peer());
-        ledger.sent("before");
-        bystander.ask_async("before", "fixture.echo_blocking", &json!(how));
-        ledger.came(&bystander.receive());
+        let (mut accounting, mut bystander) = (ReplyAccounting::default(), host.peer());
+        accounting.record_request("before");
+        bystander.send_async("before", "fixture.echo_blocking", &json!(how));
+        accounting.record_reply(&bystander.receive());
         kill_by(&host, method, &format!("{how}-7"), how);
-        bystander.expect_end();
+        bystander.expect_close();
 
-        let ended = host.succeed_ready();
+        let ended = host.restart_ready();
         let as_expected = match end {
             1.. => ended.signal() == Some(end),
             _ => ended.code() == Some(-end),
         };
         assert!(as_expected, "{how} in {method} ended with {ended}");
-        let hash = row(&host, "dies")["hash"].as_str().unwrap().to_owned();
+        let hash = plugin_row(&host, "dies")["hash"].as_str().unwrap().to_owned();
         let fields = [
             "plugin=\"dies\"".to_owned(),
             "generation=".to_owned(),
@@ -67,16 +70,16 @@ fn each_way(method: &str) {
         ];
         assert_named(&host, &fields.each_ref().map(String::as_str));
         assert_eq!(host.log().matches("died while this ran").count(), 1, "{}", host.log());
-        let deaths = row(&host, "dies")["deaths"].as_array().unwrap().clone();
+        let deaths = plugin_row(&host, "dies")["deaths"].as_array().unwrap().clone();
         let last = deaths.last().unwrap();
         assert_eq!((&last["method"], &last["id"]), (&json!(method), &json!(format!("{how}-7"))));
         assert_eq!(host.count("deaths"), deaths.len() as u64);
 
         let mut bystander = host.peer();
-        ledger.sent("after");
-        bystander.ask_async("after", "fixture.echo", &json!(how));
-        ledger.came(&bystander.receive());
-        assert_eq!((ledger.check(), ledger.outcomes(None)), (Ok(()), 2));
+        accounting.record_request("after");
+        bystander.send_async("after", "fixture.echo", &json!(how));
+        accounting.record_reply(&bystander.receive());
+        assert_eq!((accounting.check(), accounting.count(None)), (Ok(()), 2));
         assert!(host.peer().call(method, &json!({ "how": "not" })).code().is_none(), "it serves again");
         drop(bystander);
         assert_settles_within(host.pid(), &before, ABOUT);
@@ -89,8 +92,8 @@ fn the_metrics_name_it_too() {
     let mut host = HostProcess::builder().plugin("dies").config(&config).start();
     assert_eq!(Scrape::of(&address(&host)).sum("ipc_plugin_deaths"), 0);
     kill_by(&host, "dies.blocking", "in\"the metrics", "abort");
-    host.succeed_ready();
-    let (row, scrape) = (row(&host, "dies"), Scrape::of(&address(&host)));
+    host.restart_ready();
+    let (row, scrape) = (plugin_row(&host, "dies"), Scrape::of(&address(&host)));
     assert_eq!(scrape.value("ipc_plugin_deaths", &[("plugin", "dies")]), 1);
     let last = &row["deaths"][0];
     let labels = [
@@ -122,21 +125,21 @@ fn what_waited_or_had_ended_is_not_named_and_what_ran_beside_is() {
     let config = format!("{NEVER}[plugin.dies]\nthreads = 1\n");
     let mut host = HostProcess::builder().plugin("dies").plugin("sleeps").config(&config).start();
     let mut peer = host.peer();
-    peer.ask_async("ended", "dies.blocking", &json!({ "how": "not" }));
+    peer.send_async("ended", "dies.blocking", &json!({ "how": "not" }));
     peer.receive();
     // A future that waits is polled by nobody.
-    peer.ask_async("waits", "sleep.async", &json!({ "ms": 60_000 }));
-    peer.ask_async("behind", "sleep.async", &json!({ "ms": 0 }));
+    peer.send_async("waits", "sleep.async", &json!({ "ms": 60_000 }));
+    peer.send_async("behind", "sleep.async", &json!({ "ms": 0 }));
     assert_eq!(peer.receive().id().as_deref(), Some("behind"));
-    until("its thread has nothing to do", || {
+    wait_until("its thread has nothing to do", || {
         threads(host.pid()).iter().any(|thread| thread.name == "sleeps:async" && thread.state == 'S')
     });
-    peer.ask_async("beside", "sleep.blocking", &json!({ "ms": 60_000 }));
-    until("it runs", || host.peer().result("sleep.running", &json!(null)) == 1);
+    peer.send_async("beside", "sleep.blocking", &json!({ "ms": 60_000 }));
+    wait_until("it runs", || host.peer().result("sleep.running", &json!(null)) == 1);
     let long = "x".repeat(100);
     kill_by(&host, "dies.blocking", &long, "abort");
-    peer.expect_end();
-    host.succeed_ready();
+    peer.expect_close();
+    host.restart_ready();
     host.wait_for_log("ready on");
     let told: Vec<_> =
         host.log_lines().into_iter().filter(|line| line.contains("died while this ran")).collect();
@@ -155,9 +158,9 @@ fn of_methods_that_call_one_another_the_one_that_ran_is_named() {
     {
         let mut peer = host.peer();
         let params = json!({ "method": called, "params": { "how": "abort" } });
-        peer.ask_async(caller, caller, &params);
-        peer.expect_end();
-        host.succeed_ready();
+        peer.send_async(caller, caller, &params);
+        peer.expect_close();
+        host.restart_ready();
         let is_named = |plugin: &str, method: &str| {
             let fields =
                 [format!("plugin=\"{plugin}\""), format!("method=\"{method}\""), format!("id=\"{caller}\"")];
@@ -175,7 +178,7 @@ fn a_host_that_is_killed_while_no_plugin_runs_names_nobody() {
     let mut host = HostProcess::with(&["dies"]);
     host.peer().assert_usable();
     host.signal(rustix::process::Signal::KILL);
-    host.succeed_ready();
+    host.restart_ready();
     assert!(host.log_contains("the host before died; no thread of it ran a plugin's code"), "{}", host.log());
     assert!(!host.log_contains("died while this ran"));
     assert_eq!(host.count("deaths"), 0);

@@ -2,17 +2,18 @@
 
 use serde_json::json;
 
-use super::{kill_by, row};
-use crate::support::{HostProcess, until};
+use super::kill_by;
+use crate::support::admin::plugin_row;
+use crate::support::{HostProcess, wait_until};
 
 /// Dies while this plugin's method runs, too.
 fn die_beside(host: &mut HostProcess, method: &str) {
     let mut peer = host.peer();
-    peer.ask_async("beside", method, &json!({ "ms": 60_000 }));
-    until("it runs", || host.peer().result("sleep.running", &json!(null)) == 1);
+    peer.send_async("beside", method, &json!({ "ms": 60_000 }));
+    wait_until("it runs", || host.peer().result("sleep.running", &json!(null)) == 1);
     kill_by(host, "dies.blocking", "culprit", "abort");
-    peer.expect_end();
-    host.succeed_ready();
+    peer.expect_close();
+    host.restart_ready();
 }
 
 #[test]
@@ -20,16 +21,16 @@ fn an_innocent_that_always_runs_is_never_left_out() {
     let mut host = HostProcess::with(&["dies", "sleeps", "echoes"]);
     for _ in 0..4 {
         die_beside(&mut host, "sleep.blocking");
-        assert_eq!(row(&host, "sleeps")["state"], "serving");
-        assert_eq!(row(&host, "dies")["state"], "serving", "it cannot be told from the other");
+        assert_eq!(plugin_row(&host, "sleeps")["state"], "serving");
+        assert_eq!(plugin_row(&host, "dies")["state"], "serving", "it cannot be told from the other");
     }
     let line = host.wait_for_log("which of them is at fault cannot be told");
     assert!(line.contains("plugins=\"dies, sleeps\""), "{line}");
     // Once it dies alone, it is known.
     kill_by(&host, "dies.blocking", "culprit", "abort");
-    host.succeed_ready();
-    assert_eq!(row(&host, "dies")["refused"]["reason"], "too-many-deaths");
-    assert_eq!(row(&host, "sleeps")["state"], "serving");
+    host.restart_ready();
+    assert_eq!(plugin_row(&host, "dies")["refused"]["reason"], "too-many-deaths");
+    assert_eq!(plugin_row(&host, "sleeps")["state"], "serving");
     // And what it did is not held against who ran beside it.
     assert!(!host.log_contains("cannot be told"), "{}", host.log());
 }
@@ -40,7 +41,7 @@ fn one_that_ran_beside_some_of_them_is_not_left_out() {
     die_beside(&mut host, "sleep.blocking");
     die_beside(&mut host, "sleep.blocking");
     kill_by(&host, "dies.async", "culprit", "wild");
-    host.succeed_ready();
-    assert_eq!(row(&host, "dies")["refused"]["reason"], "too-many-deaths");
-    assert_eq!(row(&host, "sleeps")["state"], "serving");
+    host.restart_ready();
+    assert_eq!(plugin_row(&host, "dies")["refused"]["reason"], "too-many-deaths");
+    assert_eq!(plugin_row(&host, "sleeps")["state"], "serving");
 }

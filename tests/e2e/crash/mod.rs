@@ -1,30 +1,24 @@
-//! Faults that the process does not survive: the next host names what ran, and leaves out what it died of too often.
+//! Faults that the process does not survive: the next host names what ran, and leaves out what it
+//! died of too often.
 
 mod attribution;
 mod concurrent_plugins;
 mod quarantine;
 mod record;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{HostProcess, Peer};
+use crate::support::HostProcess;
 
 /// However often it dies, no plugin is left out.
 const NEVER: &str = "[plugins.deaths]\nmost = 0\n";
 
-/// The plugin as operators see it.
-fn row(host: &HostProcess, name: &str) -> Value {
-    let rows =
-        Peer::connect(&host.path("run/jackfield-admin.sock")).result("admin.plugin.list", &Value::Null);
-    let row = rows.as_array().unwrap().iter().find(|row| row["name"] == name);
-    row.unwrap_or_else(|| panic!("no {name} in {rows}")).clone()
-}
-
-/// Has the host die in a method of the fixture `dies`; the client sees nothing but the end of its connection.
+/// Has the host die in a method of the fixture `dies`; the client sees nothing but the end of its
+/// connection.
 fn kill_by(host: &HostProcess, method: &str, id: &str, how: &str) {
     let mut peer = host.peer();
-    peer.ask_async(id, method, &json!({ "how": how }));
-    peer.expect_end();
+    peer.send_async(id, method, &json!({ "how": how }));
+    peer.expect_close();
 }
 
 /// The line that names what ran, with these fields.

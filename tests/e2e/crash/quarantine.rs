@@ -1,22 +1,24 @@
-//! A plugin that the host died of too often: left out by its content, until that changes or an operator says so.
+//! A plugin that the host died of too often: left out by its content, until that changes or an
+//! operator says so.
 
 use serde_json::json;
 
-use super::{assert_named, kill_by, row};
+use super::{assert_named, kill_by};
+use crate::support::admin::plugin_row;
 use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::peer::{METHOD_NOT_FOUND, PLUGIN_UNAVAILABLE};
 use crate::support::program::jackfield;
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
 /// Has the host die of it as often as it takes, by default; the last one leaves it out.
 fn left_out(host: &mut HostProcess) {
     for number in 1..=3 {
-        assert_eq!(row(host, "dies")["state"], "serving", "before death {number}");
+        assert_eq!(plugin_row(host, "dies")["state"], "serving", "before death {number}");
         kill_by(host, "dies.inline", "x", "null");
-        host.succeed_ready();
+        host.restart_ready();
     }
-    let refused = row(host, "dies");
+    let refused = plugin_row(host, "dies");
     assert_eq!(
         (&refused["state"], &refused["refused"]["reason"]),
         (&json!("refused"), &json!("too-many-deaths"))
@@ -39,19 +41,21 @@ fn after_so_many_deaths_it_is_left_out_and_the_rest_serves_until_its_file_change
 
     // Neither a good end nor a look at the directory forgets it.
     host.terminate();
-    host.succeed_ready();
-    assert_eq!(row(&host, "dies")["refused"]["reason"], "too-many-deaths");
+    host.restart_ready();
+    assert_eq!(plugin_row(&host, "dies")["refused"]["reason"], "too-many-deaths");
     let looked = jackfield(host.directory(), &["reload"]);
     assert_eq!(looked.code, 0, "{looked:?}");
-    assert_eq!(row(&host, "dies")["refused"]["reason"], "too-many-deaths");
+    assert_eq!(plugin_row(&host, "dies")["refused"]["reason"], "too-many-deaths");
     assert_eq!(host.log().matches("not loaded: too-many-deaths").count(), 1, "said once: {}", host.log());
 
     // Another content under its name; and then the one that was left out, which still is.
     install(artifacts().library("sleeps"), &host.path("plugins/libdies.so"));
-    until("the new content serves", || row(&host, "dies")["state"] == "serving");
+    wait_until("the new content serves", || plugin_row(&host, "dies")["state"] == "serving");
     assert_eq!(host.peer().result("sleep.running", &json!(null)), 0);
     install(artifacts().library("dies"), &host.path("plugins/libdies.so"));
-    until("the old one is refused", || row(&host, "dies")["refused"]["reason"] == "too-many-deaths");
+    wait_until("the old one is refused", || {
+        plugin_row(&host, "dies")["refused"]["reason"] == "too-many-deaths"
+    });
     assert_eq!(host.peer().result("sleep.running", &json!(null)), 0, "what serves serves on");
 }
 
@@ -72,19 +76,19 @@ fn by_hand_it_is_let_in_again_and_its_deaths_are_forgotten() {
     // It counts anew: twice is not too often.
     for _ in 0..2 {
         kill_by(&host, "dies.inline", "x", "abort");
-        host.succeed_ready();
+        host.restart_ready();
     }
-    assert_eq!(row(&host, "dies")["state"], "serving");
+    assert_eq!(plugin_row(&host, "dies")["state"], "serving");
 }
 
 #[test]
 fn one_that_dies_in_its_start_does_not_keep_the_host_down() {
     let mut host = HostProcess::builder().plugin("start_aborts_in_host").plugin("echoes").spawn();
     for _ in 0..3 {
-        host.succeed();
+        host.restart();
         assert_named(&host, &["plugin=\"start_aborts_in_host\"", "method=\"(start)\"", "id=\"\""]);
     }
     host.wait_for_log("ready on");
-    assert_eq!(row(&host, "start_aborts_in_host")["refused"]["reason"], "too-many-deaths");
+    assert_eq!(plugin_row(&host, "start_aborts_in_host")["refused"]["reason"], "too-many-deaths");
     assert_eq!(host.peer().result("fixture.echo", &json!(1)), 1);
 }

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::{kill_by, row};
+use super::kill_by;
+use crate::support::admin::plugin_row;
 use crate::support::{HostProcess, Peer};
 
 #[test]
@@ -12,7 +13,7 @@ fn a_good_end_leaves_nothing_to_tell_of() {
     host.terminate();
     let left: Vec<_> = fs::read_dir(host.path("run/recorder")).unwrap().flatten().collect();
     assert!(left.is_empty(), "{left:?}");
-    host.succeed_ready();
+    host.restart_ready();
     assert!(!host.log_contains("the host before"), "{}", host.log());
 }
 
@@ -35,7 +36,7 @@ fn what_is_no_record_is_said_and_ignored() {
         assert_eq!(bytes.len() as u64, size);
         spoil(&mut bytes);
         fs::write(&record, bytes).unwrap();
-        host.succeed_ready();
+        host.restart_ready();
         let line = host.wait_for_log("the record of the host before cannot be read, and is ignored");
         assert!(line.contains(words), "{words:?} in {line}");
         assert_eq!(host.count("deaths"), 0);
@@ -49,10 +50,10 @@ fn what_is_no_record_is_said_and_ignored() {
     fs::write(&record, bytes).unwrap();
     fs::write(host.path("run/recorder/names.json"), "{\"1\":").unwrap();
     fs::write(host.path("run/recorder/deaths.json"), "[[[[").unwrap();
-    host.succeed_ready();
+    host.restart_ready();
     assert!(host.log_contains("the names of what ran cannot be read"), "{}", host.log());
     assert!(host.log_contains("the deaths of late cannot be read, and are forgotten"));
-    assert_eq!(row(&host, "dies")["state"], "serving");
+    assert_eq!(plugin_row(&host, "dies")["state"], "serving");
 }
 
 #[test]
@@ -63,7 +64,7 @@ fn without_a_place_for_it_the_host_serves_all_the_same() {
     assert!(host.log_contains("no record can be kept"), "{}", host.log());
     host.peer().assert_usable();
     kill_by(&host, "dies.inline", "x", "abort");
-    host.succeed_ready();
+    host.restart_ready();
     assert!(!host.log_contains("the host before"));
 }
 

@@ -1,4 +1,5 @@
-//! What the documents say, held against the project: files that they name, code that they show, commands that they give.
+//! What the documents say, held against the project: files that they name, code that they show,
+//! commands that they give.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Start and stop: sockets that are taken only when they are dead, and ends that leave nobody without an answer.
+//! Start and stop: sockets that are taken only when they are dead, and ends that leave nobody
+//! without an answer.
 
 mod configuration_faults;
 mod shutdown;

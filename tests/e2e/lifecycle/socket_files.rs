@@ -1,4 +1,5 @@
-//! The socket's name: dead sockets of ours are replaced, everything else is left alone, and of two hosts one has it.
+//! The socket's name: dead sockets of ours are replaced, everything else is left alone, and of two
+//! hosts one has it.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -14,7 +15,7 @@ use crate::support::build::artifacts;
 use crate::support::log::Log;
 use crate::support::program::jackfield;
 use crate::support::scratch::Scratch;
-use crate::support::{HostProcess, Peer, until};
+use crate::support::{HostProcess, Peer, wait_until};
 
 /// How many starts are tried against a living host, and from how many threads.
 const STARTS: usize = 100;
@@ -22,7 +23,7 @@ const AT_ONCE: usize = 4;
 /// How often several hosts are started at the same moment.
 const RACES: usize = 8;
 /// A user that is neither root nor the one who runs the tests.
-const SOMEBODY: u32 = 54_321;
+const OTHER_USER: u32 = 54_321;
 
 fn inode(path: &Path) -> u64 {
     fs::symlink_metadata(path).expect("the socket is there").ino()
@@ -56,7 +57,7 @@ fn the_socket_of_a_killed_host_is_taken_by_the_next() {
     let before = inode(&host.socket());
     host.signal(Signal::KILL);
     host.wait();
-    peer.expect_end();
+    peer.expect_close();
     assert_eq!(inode(&host.socket()), before, "it could not clean up");
 
     let mut next = Instance::start(host.directory());
@@ -106,11 +107,11 @@ fn a_dead_socket_of_somebody_else_is_refused_and_left() {
     let builder = HostProcess::builder().config("[[listener]]\nsocket = \"taken/x.sock\"");
     let path = builder.directory().join("taken/x.sock");
     dead_socket(&path);
-    chown(&path, Some(SOMEBODY), None).expect("another owner");
+    chown(&path, Some(OTHER_USER), None).expect("another owner");
     let before = inode(&path);
     let mut host = builder.spawn();
     assert_eq!(host.wait().code(), Some(SYSTEM));
-    assert!(host.log().contains(&format!("a dead socket of user {SOMEBODY}")), "{}", host.log());
+    assert!(host.log().contains(&format!("a dead socket of user {OTHER_USER}")), "{}", host.log());
     assert_eq!(inode(&path), before);
 }
 
@@ -159,7 +160,7 @@ fn of_several_started_at_once_over_a_dead_socket_one_serves() {
         dead_socket(&socket);
         let mut instances: Vec<_> = (0..AT_ONCE).map(|_| Instance::start(scratch.path())).collect();
         let mut running = || instances.iter_mut().map(|one| usize::from(one.is_running())).sum::<usize>();
-        until("all but one have ended", || running() == 1);
+        wait_until("all but one have ended", || running() == 1);
         let (running, ended): (Vec<_>, Vec<_>) = instances.into_iter().partition(|one| one.ended.is_none());
         for mut loser in ended {
             assert_eq!(loser.ended, Some(Some(SYSTEM)), "race {race}");
@@ -236,7 +237,7 @@ impl Instance {
     fn terminate(&mut self) -> Option<i32> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, Signal::TERM).expect("the signal is sent");
-        until("it ends", || !self.is_running());
+        wait_until("it ends", || !self.is_running());
         self.ended.flatten()
     }
 }

@@ -1,12 +1,13 @@
-//! The budget of buffered bytes: what does not fit is refused by its kind, read away, and costs no memory.
+//! The budget of buffered bytes: what does not fit is refused by its kind, read away, and costs no
+//! memory.
 
 use serde_json::{Value, json};
 
-use crate::support::footprint::{assert_levels_off, at_rest, resident_kib};
+use crate::support::footprint::{assert_levels_off, idle_footprint, resident_kib};
 use crate::support::peer::{
     ASYNC_REQUEST, ERROR, HEARTBEAT, OVERLOADED, SYNC, V1_0, V1_1, envelope, frame, header,
 };
-use crate::support::{Frame, HostProcess, Peer, until};
+use crate::support::{Frame, HostProcess, Peer, wait_until};
 
 const MIB: usize = 1 << 20;
 
@@ -29,7 +30,9 @@ fn holders(host: &HostProcess) -> Vec<(Peer, Vec<u8>)> {
         peer.send(&*whole);
         *whole = rest;
     }
-    until("they are held", || host.count("buffered_bytes") >= 2 * (MIB - MIB / 10) as u64 / 16_384 * 16_384);
+    wait_until("they are held", || {
+        host.count("buffered_bytes") >= 2 * (MIB - MIB / 10) as u64 / 16_384 * 16_384
+    });
     holders
 }
 
@@ -62,7 +65,7 @@ fn a_frame_without_room_is_refused_by_its_kind_and_read_away() {
     peer.send(request(MIB));
     peer.receive().result();
     drop(holders);
-    until("nothing is held", || host.count("buffered_bytes") == 0);
+    wait_until("nothing is held", || host.count("buffered_bytes") == 0);
 }
 
 #[test]
@@ -71,9 +74,9 @@ fn a_refused_sync_request_waits_for_its_turn() {
     let host = HostProcess::builder().plugin("echoes").plugin("sleeps").config(config).start();
     let _holders = holders(&host);
     let mut peer = host.peer();
-    peer.ask("sleep.blocking", &json!({ "ms": 200 }));
+    peer.send_sync("sleep.blocking", &json!({ "ms": 200 }));
     peer.send_frame(V1_0, SYNC, vec![b'x'; 2 * MIB]);
-    peer.ask("system.ping", &Value::Null);
+    peer.send_sync("system.ping", &Value::Null);
     let came = peer.receive_all(3);
     assert_eq!((came[0].result(), came[2].result()), (json!(200), json!("pong")));
     came[1].error(OVERLOADED);
@@ -113,24 +116,25 @@ fn a_hundred_large_requests_at_once_stay_within_the_budget() {
         let refused = outcomes.iter().filter(|code| **code == Some(OVERLOADED)).count();
         assert_eq!(served + refused, CLIENTS, "{outcomes:?}");
         assert!(served > 0, "somebody is served");
-        until("all are counted", || host.count("results") >= before + served as u64);
+        wait_until("all are counted", || host.count("results") >= before + served as u64);
         most
     };
     round();
-    until("nothing is held", || host.count("buffered_bytes") == 0);
-    let before = at_rest(host.pid());
+    wait_until("nothing is held", || host.count("buffered_bytes") == 0);
+    let before = idle_footprint(host.pid());
     let most = round();
     let grown = most.saturating_sub(before.resident) / 1024;
     assert!(grown <= 6 * BUDGET, "{grown} MiB more than at rest, with a budget of {BUDGET}");
     assert_levels_off(host.pid(), BUDGET * 1024, || {
         round();
     });
-    until("nothing is held", || host.count("buffered_bytes") == 0);
+    wait_until("nothing is held", || host.count("buffered_bytes") == 0);
 }
 
 #[test]
 fn a_large_frame_leaves_no_room_behind_it() {
-    /// In MiB: what the allocators of two I/O threads keep of one frame each, and far from ten of them.
+    /// In MiB: what the allocators of two I/O threads keep of one frame each, and far from ten of
+    /// them.
     const MOST: usize = 32;
     let host = host("frame = \"16MiB\"\nbuffers = \"64MiB\"");
     let mut peers: Vec<Peer> = (0..10).map(|_| host.peer()).collect();
@@ -144,7 +148,7 @@ fn a_large_frame_leaves_no_room_behind_it() {
         peer.receive().error(-32601);
     }
     // Given back at the end of the turn in which the last reply left.
-    until("nothing is held", || host.count("buffered_bytes") == 0);
+    wait_until("nothing is held", || host.count("buffered_bytes") == 0);
     let grown = resident_kib(host.pid()).saturating_sub(before) / 1024;
     assert!(grown < MOST, "{grown} MiB are kept for {} beginnings of a frame", peers.len());
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::footprint::cpu_time;
 use crate::support::threads::threads;
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
 /// A thousand times what it costs to answer a request: who looks for so long in vain is seen.
 const LONG: &str = "[io]\nspin = \"10ms\"\n";
@@ -27,10 +27,11 @@ fn a_host_that_is_asked_nothing_sleeps() {
     for number in 0..1000 {
         peer.result("system.echo", &json!(number));
     }
-    until("all of its threads sleep", || sleeps(host.pid()));
+    wait_until("all of its threads sleep", || sleeps(host.pid()));
 }
 
-/// A client that thinks for longer than the thread looks: each look is in vain, and soon there are few.
+/// A client that thinks for longer than the thread looks: each look is in vain, and soon there are
+/// few.
 #[test]
 fn a_client_that_thinks_between_requests_costs_few_looks() {
     const REQUESTS: u32 = 60;

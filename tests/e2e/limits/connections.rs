@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::json;
 
-use crate::support::footprint::{assert_settles, at_rest};
+use crate::support::footprint::{assert_settles, idle_footprint};
 use crate::support::peer::{ERROR, HEARTBEAT, OVERLOADED, SYNC, V1_0, frame};
-use crate::support::{CEILING, HostProcess, Peer, until};
+use crate::support::{CEILING, HostProcess, Peer, wait_until};
 
 const MOST: usize = 5;
 
@@ -37,7 +37,7 @@ fn who_comes_beyond_the_limit_is_told_in_words_it_understands() {
     let mut peers = full(&host);
     for _ in 0..50 {
         let mut refused = host.peer();
-        let came = refused.receive_to_end();
+        let came = refused.receive_until_close();
         assert_eq!(came.len(), 1, "{came:?}");
         assert_eq!((came[0].version, came[0].kind), (V1_0, ERROR));
         let error = came[0].error(OVERLOADED);
@@ -47,7 +47,7 @@ fn who_comes_beyond_the_limit_is_told_in_words_it_understands() {
     for _ in 0..50 {
         let mut refused = host.peer();
         let _ = refused.try_send(frame(V1_0, SYNC, r#"{"method":"system.ping"}"#));
-        let came = refused.receive_to_end();
+        let came = refused.receive_until_close();
         assert_eq!(came.len(), 1, "{came:?}");
         came[0].error(OVERLOADED);
     }
@@ -68,7 +68,7 @@ fn whoever_goes_makes_room() {
         drop(peers.remove(round % MOST));
         // The host may not have seen yet that it has gone.
         let mut newcomer = None;
-        until("there is room again", || {
+        wait_until("there is room again", || {
             let mut peer = host.peer();
             let _ = peer.try_send(frame(V1_0, HEARTBEAT, ""));
             let served = peer.receive().kind != ERROR;
@@ -85,7 +85,7 @@ fn refused_connections_leave_nothing() {
     let host = host();
     let peers = full(&host);
     drop(peers);
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let peers = full(&host);
     for _ in 0..500 {
         let mut stream = UnixStream::connect(host.socket()).expect("the host takes connections");

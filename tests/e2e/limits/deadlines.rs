@@ -1,15 +1,16 @@
-//! Deadlines: told at once and by the right kind, the handler cancelled or its late result dropped, never begun late.
+//! Deadlines: told at once and by the right kind, the handler cancelled or its late result dropped,
+//! never begun late.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::accounting::Ledger;
+use crate::support::accounting::ReplyAccounting;
 use crate::support::peer::{ASYNC_RESPONSE, DEADLINE_EXCEEDED, SYNC, V1_0, envelope_with};
-use crate::support::{CEILING, Frame, HostProcess, Peer, until};
+use crate::support::{CEILING, Frame, HostProcess, Peer, wait_until};
 
-/// A host whose requests have this long. Its plugins are asked however often they are late, and a thread that is late is
-/// not replaced: what is told here is told of the request alone.
+/// A host whose requests have this long. Its plugins are asked however often they are late, and a
+/// thread that is late is not replaced: what is told here is told of the request alone.
 fn host(timeout: &str, more: &str) -> HostProcess {
     let patient = ["sleeps", "counts", "services"].map(|plugin| {
         format!(
@@ -36,10 +37,10 @@ fn expect_deadline(reply: &Frame, kind: u8, id: &str, timeout_ms: u64) {
 fn past_its_deadline_a_request_is_told_at_once() {
     let host = host("200ms", "");
     for method in ["sleep.blocking_until", "sleep.async_until", "sleep.deaf"] {
-        let (mut peer, gate) = (host.peer(), host.gate(method));
+        let (mut peer, latch) = (host.peer(), host.latch(method));
         let begun = Instant::now();
-        peer.send_frame(V1_0, SYNC, envelope_with("s", method, &gate.params()));
-        peer.ask_async("a", method, &gate.params());
+        peer.send_frame(V1_0, SYNC, envelope_with("s", method, &latch.params()));
+        peer.send_async("a", method, &latch.params());
         let mut replies = peer.receive_all(2);
         let took = begun.elapsed();
         replies.sort_by_key(|reply| reply.kind);
@@ -47,7 +48,7 @@ fn past_its_deadline_a_request_is_told_at_once() {
         expect_deadline(&replies[1], ASYNC_RESPONSE, "a", 200);
         assert!(took >= Duration::from_millis(200), "{method} was told early, after {took:?}");
         // They run on until now: it was not their end that was told.
-        gate.open();
+        latch.open();
         peer.assert_usable();
     }
     assert_eq!(host.count("deadlines_exceeded"), 6);
@@ -58,21 +59,22 @@ fn late_results_are_dropped_and_counted() {
     // Long enough for both to be begun on a busy machine: what is not is never late.
     let config = "[[route]]\nmethod = \"sleep.blocking_until\"\nplugin = \"sleeps\"\ntimeout = \"2s\"";
     let host = host("100ms", config);
-    let (mut peer, gate) = (host.peer(), host.gate("late"));
+    let (mut peer, latch) = (host.peer(), host.latch("late"));
     for id in ["1", "2"] {
-        peer.ask_async(id, "sleep.blocking_until", &gate.params());
+        peer.send_async(id, "sleep.blocking_until", &latch.params());
     }
     for reply in peer.receive_all(2) {
         reply.error(DEADLINE_EXCEEDED);
     }
-    // Their ids are free again, and what still comes for the old ones is not taken for the new ones'.
-    peer.ask_async("1", "sleep.deaf", &Value::Null);
+    // Their ids are free again, and what still comes for the old ones is not taken for the new
+    // ones'.
+    peer.send_async("1", "sleep.deaf", &Value::Null);
     let reply = peer.receive();
     expect_deadline(&reply, ASYNC_RESPONSE, "1", 100);
-    gate.open();
-    until("both late results are counted", || host.count("late_results") == 2);
+    latch.open();
+    wait_until("both late results are counted", || host.count("late_results") == 2);
     peer.assert_usable();
-    until("nothing is in flight", || host.count("in_flight") == 0);
+    wait_until("nothing is in flight", || host.count("in_flight") == 0);
 }
 
 #[test]
@@ -90,19 +92,19 @@ fn async_handlers_are_cancelled_at_their_deadline() {
     const REQUESTS: usize = 200;
     let host = host("300ms", "");
     let mut peer = host.peer();
-    let mut ledger = Ledger::default();
+    let mut accounting = ReplyAccounting::default();
     for number in 0..REQUESTS {
         let id = number.to_string();
-        ledger.sent(&id);
-        peer.ask_async(&id, "sleep.deaf", &Value::Null);
+        accounting.record_request(&id);
+        peer.send_async(&id, "sleep.deaf", &Value::Null);
     }
-    peer.receive_all(REQUESTS).iter().for_each(|reply| ledger.came(reply));
-    assert_eq!((ledger.check(), ledger.outcomes(Some(DEADLINE_EXCEEDED))), (Ok(()), REQUESTS));
+    peer.receive_all(REQUESTS).iter().for_each(|reply| accounting.record_reply(reply));
+    assert_eq!((accounting.check(), accounting.count(Some(DEADLINE_EXCEEDED))), (Ok(()), REQUESTS));
     // Behind all of them. On a busy machine some may be too late even to be begun.
-    until("the last was looked at", || peer.call("sleep.async", &json!({ "ms": 0 })).code().is_none());
+    wait_until("the last was looked at", || peer.call("sleep.async", &json!({ "ms": 0 })).code().is_none());
     let begun = peer.result("sleep.begun", &Value::Null);
     assert!(begun.as_u64() > Some(0), "none was begun");
-    until("their futures are dropped", || peer.result("sleep.dropped", &Value::Null) == begun);
+    wait_until("their futures are dropped", || peer.result("sleep.dropped", &Value::Null) == begun);
     assert_eq!(host.count("late_results"), 0);
 }
 
@@ -110,7 +112,7 @@ fn async_handlers_are_cancelled_at_their_deadline() {
 fn a_blocking_handler_sees_that_it_is_cancelled() {
     let host = host("150ms", "");
     let mut peer = host.peer();
-    peer.ask_async("told", "services.until_cancelled", &Value::Null);
+    peer.send_async("told", "services.until_cancelled", &Value::Null);
     expect_deadline(&peer.receive(), ASYNC_RESPONSE, "told", 150);
     host.wait_for_log("the call told was cancelled");
 }
@@ -121,17 +123,17 @@ fn what_waits_in_a_queue_past_its_deadline_is_never_begun() {
     let config = "[[route]]\nmethod = \"counts.held\"\nplugin = \"counts\"\ntimeout = \"2m\"";
     let host = host("300ms", config);
     let (mut peer, mut first) = (host.peer(), host.peer());
-    let mut ledger = Ledger::default();
+    let mut accounting = ReplyAccounting::default();
     // The first one keeps the only thread until all the others were told that they are late.
-    first.ask_async("first", "counts.held", &Value::Null);
-    until("it runs", || peer.result("counts.begun", &Value::Null) == 1);
+    first.send_async("first", "counts.held", &Value::Null);
+    wait_until("it runs", || peer.result("counts.begun", &Value::Null) == 1);
     for number in 0..QUEUED {
         let id = number.to_string();
-        ledger.sent(&id);
-        peer.ask_async(&id, "counts.blocking", &json!({ "ms": 0 }));
+        accounting.record_request(&id);
+        peer.send_async(&id, "counts.blocking", &json!({ "ms": 0 }));
     }
-    peer.receive_all(QUEUED).iter().for_each(|reply| ledger.came(reply));
-    assert_eq!((ledger.check(), ledger.outcomes(Some(DEADLINE_EXCEEDED))), (Ok(()), QUEUED));
+    peer.receive_all(QUEUED).iter().for_each(|reply| accounting.record_reply(reply));
+    assert_eq!((accounting.check(), accounting.count(Some(DEADLINE_EXCEEDED))), (Ok(()), QUEUED));
     assert_eq!(peer.result("counts.release", &Value::Null), Value::Null);
     assert_eq!(first.receive().result(), 1);
     // The thread has come past all of them by the time that it answers this one.
@@ -204,8 +206,8 @@ fn a_plugin_that_sleeps_35_seconds_under_the_default_of_30() {
     let (mut sync, mut asynchronous, mut cancelled) = (host.peer(), host.peer(), host.peer());
     let begun = Instant::now();
     sync.send_frame(V1_0, SYNC, envelope_with("s", "sleep.blocking", &json!({ "ms": 35_000 })));
-    asynchronous.ask_async("a", "sleep.blocking", &json!({ "ms": 35_000 }));
-    cancelled.ask_async("c", "sleep.deaf", &Value::Null);
+    asynchronous.send_async("a", "sleep.blocking", &json!({ "ms": 35_000 }));
+    cancelled.send_async("c", "sleep.deaf", &Value::Null);
     let peers = [
         (&mut sync, SYNC, "s"),
         (&mut asynchronous, ASYNC_RESPONSE, "a"),
@@ -219,8 +221,8 @@ fn a_plugin_that_sleeps_35_seconds_under_the_default_of_30() {
         assert!(took < Duration::from_secs(34), "told late, after {took:?}");
     }
     assert_eq!((host.count("deadlines_exceeded"), host.count("late_results")), (3, 0));
-    until("the future is dropped", || cancelled.result("sleep.dropped", &Value::Null) == 1);
-    until("both have ended, too late", || host.count("late_results") == 2);
+    wait_until("the future is dropped", || cancelled.result("sleep.dropped", &Value::Null) == 1);
+    wait_until("both have ended, too late", || host.count("late_results") == 2);
     sync.assert_usable();
     asynchronous.assert_usable();
 }

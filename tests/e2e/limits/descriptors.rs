@@ -1,17 +1,18 @@
-//! A host that is out of descriptors: it serves whom it has, neither spins nor stops for ever, and goes on after.
+//! A host that is out of descriptors: it serves whom it has, neither spins nor stops for ever, and
+//! goes on after.
 
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::support::footprint::{at_rest, connections, cpu_time};
-use crate::support::{HostProcess, Peer, until};
+use crate::support::footprint::{connections, cpu_time, idle_footprint};
+use crate::support::{HostProcess, Peer, wait_until};
 
 /// How many more than it holds a process may hold.
 fn leave(host: &HostProcess, more: usize) {
     let pid = i32::try_from(host.pid()).ok().and_then(Pid::from_raw).expect("a process id");
-    let most = (at_rest(host.pid()).descriptors + more) as u64;
+    let most = (idle_footprint(host.pid()).descriptors + more) as u64;
     let limit = Rlimit { current: Some(most), maximum: Some(20_000) };
     prlimit(Some(pid), Resource::Nofile, limit).expect("the limit is set");
 }
@@ -32,11 +33,11 @@ fn out_of_descriptors_the_host_goes_on() {
     let served = connections(host.pid());
     assert!((1..MORE + WAITING).contains(&served), "{served} are served");
     // Those who are in are served meanwhile, and the host does not turn in circles.
-    let mut first = Peer::over(peers.remove(0));
+    let mut first = Peer::from_stream(peers.remove(0));
     let before = cpu_time(host.pid());
     let end = Instant::now() + Duration::from_secs(1);
     let mut pings = 0;
-    until("a second has passed", || {
+    wait_until("a second has passed", || {
         first.assert_usable();
         pings += 1;
         Instant::now() >= end
@@ -47,7 +48,7 @@ fn out_of_descriptors_the_host_goes_on() {
     assert_eq!(complaints, 1, "one line, not one for each try");
     // Whoever goes makes room for one that waits: in the end each of them was served.
     for stream in peers {
-        Peer::over(stream).assert_usable();
+        Peer::from_stream(stream).assert_usable();
     }
     first.assert_usable();
     drop(first);

@@ -1,4 +1,5 @@
-//! Limits that hold: each refusal is an answer with its code, is counted, and costs nobody else anything.
+//! Limits that hold: each refusal is an answer with its code, is counted, and costs nobody else
+//! anything.
 
 mod buffers;
 mod busy_polling;

@@ -1,17 +1,20 @@
-//! Clients that are slow: to end a header, a body, to read, or to say anything at all; and those that are not.
+//! Clients that are slow: to end a header, a body, to read, or to say anything at all; and those
+//! that are not.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::footprint::{assert_settles, assert_settles_within, at_rest, connections, cpu_time};
+use crate::support::footprint::{
+    assert_settles, assert_settles_within, connections, cpu_time, idle_footprint,
+};
 use crate::support::peer::{
     ASYNC_REQUEST, DEADLINE_EXCEEDED, ERROR, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame,
     header,
 };
-use crate::support::wait::until_some;
-use crate::support::{CEILING, HostProcess, Peer, until};
+use crate::support::wait::wait_for;
+use crate::support::{CEILING, HostProcess, Peer, wait_until};
 
 fn host(timeouts: &str) -> HostProcess {
     let config = format!(
@@ -24,7 +27,7 @@ fn host(timeouts: &str) -> HostProcess {
 /// Told that its frame came too slowly, and closed.
 #[track_caller]
 fn expect_too_slow(peer: &mut Peer, timeout_ms: u64) {
-    let came = peer.receive_to_end();
+    let came = peer.receive_until_close();
     assert_eq!((came.len(), came[0].version, came[0].kind), (1, V1_0, ERROR), "{came:?}");
     assert_eq!(came[0].error(DEADLINE_EXCEEDED)["data"], json!({ "timeout_ms": timeout_ms }));
 }
@@ -46,7 +49,7 @@ fn a_frame_that_does_not_end_is_told_and_closed() {
     line.send("{\"method\":");
     assert_eq!(line.json()["error"]["code"], DEADLINE_EXCEEDED);
     assert_eq!(line.line(), None);
-    until("each is counted", || host.count("connections_cut") == 6);
+    wait_until("each is counted", || host.count("connections_cut") == 6);
 }
 
 #[test]
@@ -54,7 +57,7 @@ fn two_hundred_headers_byte_by_byte() {
     const CLIENTS: usize = 200;
     let host = host("frame = \"400ms\"");
     host.peer().assert_usable();
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let mut peers: Vec<Peer> = (0..CLIENTS).map(|_| host.peer()).collect();
     // Bytes that come do not buy a header time.
     let mut observer = host.peer();
@@ -63,7 +66,7 @@ fn two_hundred_headers_byte_by_byte() {
             let _ = peer.try_send([byte]);
         }
         let next = Instant::now() + Duration::from_millis(100);
-        until("others are served meanwhile", || {
+        wait_until("others are served meanwhile", || {
             observer.assert_usable();
             Instant::now() >= next
         });
@@ -124,12 +127,14 @@ fn a_peer_that_does_not_read_is_given_up() {
     let round = |number: u64| {
         let mut peer = host.peer();
         peer.send([large("1"), large("2"), deaf.clone()].concat());
-        until("it is cut", || host.count("connections_cut") == number);
+        wait_until("it is cut", || host.count("connections_cut") == number);
         // With it goes what it was owed.
-        until("its future is dropped", || host.count("abandoned") >= number && host.count("in_flight") == 0);
+        wait_until("its future is dropped", || {
+            host.count("abandoned") >= number && host.count("in_flight") == 0
+        });
     };
     (1..=3).for_each(round);
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     (4..=9).for_each(round);
     // Six times two MB were not read, and are not kept.
     assert_settles_within(host.pid(), &before, 6 * 1024);
@@ -142,7 +147,7 @@ fn a_peer_that_reads_slowly_is_not_given_up() {
     let host = host("write = \"3s\"");
     let mut slow = host.peer();
     for id in ["1", "2"] {
-        slow.ask_async(id, "fixture.large", &json!({ "bytes": 1_000_000 }));
+        slow.send_async(id, "fixture.large", &json!({ "bytes": 1_000_000 }));
     }
     let (mut left, begun) = (2 * 1_000_000_usize, Instant::now());
     let mut chunk = vec![0; 50_000];
@@ -159,8 +164,8 @@ fn a_peer_that_reads_slowly_is_not_given_up() {
 /// How long a connection may be idle below.
 const IDLE: Duration = Duration::from_millis(400);
 
-/// A connection that sent heartbeats for three times as long as it may be idle; none when the test itself was kept from
-/// sending one for that long.
+/// A connection that sent heartbeats for three times as long as it may be idle; none when the test
+/// itself was kept from sending one for that long.
 fn beats(host: &HostProcess) -> Option<Peer> {
     let begun = Instant::now();
     let mut beating = host.peer();
@@ -191,19 +196,19 @@ fn an_idle_connection_is_closed_without_a_word() {
     served.assert_usable();
     let mut waiting = host.peer();
     // What is in flight is not idle, however long it takes; nor is who sends heartbeats.
-    let gate = host.gate("waiting");
-    waiting.ask_async("1", "sleep.async_until", &gate.params());
+    let latch = host.latch("waiting");
+    waiting.send_async("1", "sleep.async_until", &latch.params());
     let mut line = host.line_peer("run/lines.sock");
-    let mut beating = until_some("one that sends heartbeats outlives its idle time", || beats(&host));
-    never.expect_end();
-    served.expect_end();
+    let mut beating = wait_for("one that sends heartbeats outlives its idle time", || beats(&host));
+    never.expect_close();
+    served.expect_close();
     assert_eq!(line.line(), None);
-    gate.open();
+    latch.open();
     assert_eq!(waiting.receive().result(), true);
-    waiting.expect_end();
-    beating.expect_end();
+    waiting.expect_close();
+    beating.expect_close();
     assert_eq!(host.count("connections_cut"), 0);
-    until("they are gone", || connections(host.pid()) == 0);
+    wait_until("they are gone", || connections(host.pid()) == 0);
 }
 
 #[test]
@@ -223,11 +228,11 @@ fn waiting_for_the_clock_takes_no_processor() {
     unread.send(&ping);
     // A future that never ends, of a client that has half-closed.
     let mut half = host.peer();
-    half.ask_async("1", "sleep.deaf", &Value::Null);
+    half.send_async("1", "sleep.deaf", &Value::Null);
     half.half_close();
     let before = cpu_time(host.pid());
     let end = Instant::now() + Duration::from_secs(2);
-    until("two seconds have passed", || Instant::now() >= end);
+    wait_until("two seconds have passed", || Instant::now() >= end);
     let took = cpu_time(host.pid()) - before;
     assert!(took < MOST, "{took:?} of processor for three connections that wait");
     // All three live: the frame can be ended, the replies read, the future waits for its deadline.

@@ -51,7 +51,8 @@ impl Elf {
         usize::try_from(self.u64(at)).expect("an offset in the file")
     }
 
-    /// Where the program headers of a kind are: `p_type` at 0, `p_flags` at 4, `p_offset` at 8, `p_vaddr` at 16.
+    /// Where the program headers of a kind are: `p_type` at 0, `p_flags` at 4, `p_offset` at 8,
+    /// `p_vaddr` at 16.
     pub(super) fn program_headers(&self, kind: u32) -> Vec<usize> {
         let (first, count) = (self.offset(32), self.u16(56));
         let headers = (0..count).map(|number| first + number * PROGRAM_HEADER);
@@ -77,7 +78,8 @@ impl Elf {
         loaded.expect("the string table is loaded") + self.offset(entry + 8)
     }
 
-    /// Makes an entry that a loader can do without one that means something to it, and names a string.
+    /// Makes an entry that a loader can do without one that means something to it, and names a
+    /// string.
     pub(super) fn retag(&mut self, tag: u64) {
         let (at, string) = (self.dynamic_entry(DT_RELACOUNT), self.u64(self.dynamic_entry(DT_NEEDED) + 8));
         self.put(at, &tag.to_le_bytes());

@@ -1,5 +1,5 @@
-//! Files whose content no host would load: seen by the host, by `check` and by `plugin inspect` alike, and nothing of
-//! them ever runs.
+//! Files whose content no host would load: seen by the host, by `check` and by `plugin inspect`
+//! alike, and nothing of them ever runs.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::elf::{
 use super::{assert_checked, assert_inspected, assert_only_bystander, assert_refused, with_bystander};
 use crate::support::build::artifacts;
 use crate::support::host::install;
-use crate::support::until;
+use crate::support::wait_until;
 
 /// What is done to a copy of a sound plugin.
 type Change = fn(&mut Elf);
@@ -91,7 +91,8 @@ fn each_has_its_own_reason_everywhere_and_the_others_serve() {
 
 #[test]
 fn the_copy_that_is_changed_would_be_loaded_unchanged() {
-    // What every refusal above is compared with: the same plugin, read and written by the same code.
+    // What every refusal above is compared with: the same plugin, read and written by the same
+    // code.
     let builder = with_bystander();
     write(builder.directory(), "untouched", &Elf::read(artifacts().library("hello")).0);
     let host = builder.start();
@@ -110,7 +111,8 @@ fn constructors_of_refused_files_never_run() {
         changed(name)(&mut elf);
         write(&scratch, name, &elf.0);
     }
-    // Cut by its last byte, and of a method that another plugin has, in a file that somebody else may write.
+    // Cut by its last byte, and of a method that another plugin has, in a file that somebody else
+    // may write.
     let mut cut = marking(&marks("cut"));
     cut.0.pop();
     write(&scratch, "cut", &cut.0);
@@ -124,8 +126,9 @@ fn constructors_of_refused_files_never_run() {
         assert!(!marks(name).exists(), "a constructor of {name} ran");
         assert!(host.log_contains(&format!("plugin=\"{name}\"")), "{name} was looked at");
     }
-    // The one that was let through shows that a mark would have been seen: by the probe first, then by the host.
-    until("both have opened it", || {
+    // The one that was let through shows that a mark would have been seen: by the probe first, then
+    // by the host.
+    wait_until("both have opened it", || {
         std::fs::read_to_string(marks("sound")).is_ok_and(|m| m.lines().count() == 2)
     });
     let mark = std::fs::read_to_string(marks("sound")).expect("the mark");

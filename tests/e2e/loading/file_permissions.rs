@@ -1,4 +1,5 @@
-//! Files and directories that others could change, or that are no files: refused by owner, mode and kind, unopened.
+//! Files and directories that others could change, or that are no files: refused by owner, mode and
+//! kind, unopened.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -16,7 +17,7 @@ use crate::support::host::install;
 use crate::support::program::jackfield;
 
 /// A user that is neither root nor the one who runs the tests.
-const SOMEBODY: u32 = 54_321;
+const OTHER_USER: u32 = 54_321;
 
 /// The same sound plugin each time; only what is around it differs.
 fn sound(path: &Path) {
@@ -59,7 +60,7 @@ fn each_way_in_which_others_could_change_a_file_has_its_own_reason() {
         ("huge", "too-large"),
     ];
     if geteuid().is_root() {
-        chown(plain("owned"), Some(SOMEBODY), None).expect("another owner");
+        chown(plain("owned"), Some(OTHER_USER), None).expect("another owner");
         // The device of /dev/null.
         mknodat(CWD, at("device_node"), FileType::CharacterDevice, Mode::from_raw_mode(0o644), makedev(1, 3))
             .expect("a device node");
@@ -132,7 +133,7 @@ fn a_directory_of_somebody_else_or_no_directory_holds_no_plugins() {
         let builder = HostProcess::builder();
         let directory = builder.directory().join("plugins");
         sound(&directory.join("libhello.so"));
-        chown(&directory, Some(SOMEBODY), None).expect("another owner");
+        chown(&directory, Some(OTHER_USER), None).expect("another owner");
         let host = builder.start();
         assert_no_plugins(&host, "wrong-owner");
     }

@@ -1,5 +1,5 @@
-//! Libraries as a linker really makes them, with what a plugin must not have: refused before the dynamic loader sees
-//! them. And what the environment would make of a sound one: nothing.
+//! Libraries as a linker really makes them, with what a plugin must not have: refused before the
+//! dynamic loader sees them. And what the environment would make of a sound one: nothing.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{assert_inspected, assert_only_bystander, assert_refused, with_bystan
 use crate::support::build::artifacts;
 use crate::support::program::finish;
 use crate::support::scratch::Scratch;
-use crate::support::until;
+use crate::support::wait_until;
 
 const SOURCE: &str = "int jackfield_answer(void) { return 42; }\n";
 /// An address in the code: only the loader can write it there.
@@ -83,8 +83,9 @@ fn what_the_environment_would_add_to_a_plugin_does_not_reach_its_probe() {
     let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
     let host =
         builder.variable("LD_PRELOAD", &text(&library)).variable("LD_LIBRARY_PATH", &text(&path)).start();
-    // The operator's own wish for the host itself is the operator's; the probe of `device` had none of it.
-    until("the host's own mark", || preloaded.exists());
+    // The operator's own wish for the host itself is the operator's; the probe of `device` had none
+    // of it.
+    wait_until("the host's own mark", || preloaded.exists());
     assert_eq!(fs::read_to_string(&preloaded).expect("the mark"), format!("{}\n", host.pid()));
     assert_refused(&host, "needy", "load-failed");
     assert!(!found.exists(), "a library from LD_LIBRARY_PATH was opened");

@@ -1,7 +1,8 @@
 //! Files that are no plugins, each refused by its own reason, while the others serve.
 //!
-//! A file is refused by its content alone (`content`, `linked`), by where and how it lies (`place`), by who signed it (`signed`), by what it does
-//! when it is opened for the first time (`first_load`), or because it is not whole (`truncated`).
+//! A file is refused by its content alone (`content`, `linked`), by where and how it lies
+//! (`place`), by who signed it (`signed`), by what it does when it is opened for the first time
+//! (`first_load`), or because it is not whole (`truncated`).
 
 mod elf;
 mod file_content;

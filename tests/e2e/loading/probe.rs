@@ -1,4 +1,5 @@
-//! Files that look sound and are not once they are opened: a probe opens them first, and what they do stays there.
+//! Files that look sound and are not once they are opened: a probe opens them first, and what they
+//! do stays there.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use super::{assert_only_bystander, assert_refused, methods, plugins, with_bystander};
 use crate::support::HostBuilder;
 use crate::support::program::jackfield;
-use crate::support::{CEILING, HostProcess, until};
+use crate::support::{CEILING, HostProcess, wait_until};
 
 /// With what their refusals say beside the reason.
 const VICES: [(&str, &str, &str); 9] = [
@@ -43,12 +44,13 @@ fn what_goes_wrong_in_the_probe_stays_there() {
     let left = host.wait_for_log("left process ");
     let pid = left.split("left process ").nth(1).and_then(|rest| rest.split(' ').next());
     let process = format!("/proc/{}", pid.expect("the process's number"));
-    until("what the probe started goes with it", || !Path::new(&process).exists());
+    wait_until("what the probe started goes with it", || !Path::new(&process).exists());
 }
 
 #[test]
 fn of_two_plugins_with_one_method_the_first_by_name_has_it() {
-    // Twice, and with the names the other way round: the order of file names decides, not that of the directory.
+    // Twice, and with the names the other way round: the order of file names decides, not that of
+    // the directory.
     for _ in 0..2 {
         let host = HostProcess::builder().plugin("claims_device").plugin("device").start();
         assert_refused(&host, "device", "method-taken");

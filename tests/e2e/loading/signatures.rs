@@ -1,5 +1,5 @@
-//! Files that are not signed by somebody trusted, each refused by its own reason, in every place where an operator
-//! looks; and the bytes that were verified, which nobody can change any more.
+//! Files that are not signed by somebody trusted, each refused by its own reason, in every place
+//! where an operator looks; and the bytes that were verified, which nobody can change any more.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -16,14 +16,14 @@ use crate::support::host::install;
 use crate::support::program::jackfield;
 use crate::support::scratch::Scratch;
 use crate::support::signer::{Signer, put_signature, signature_of};
-use crate::support::user::{SOMEBODY, acting_as, is_root};
-use crate::support::wait::until;
+use crate::support::user::{OTHER_USER, acting_as, is_root};
+use crate::support::wait::wait_until;
 
 const TRUSTED: &str = "[plugins]\ntrusted_keys = [\"plugins.pub\"]";
 const NOW: u64 = 1_700_000_000;
 
-/// What is wrong with the signature of a file, made of the good one and its bytes by the trusted signer; `None`: there
-/// is none.
+/// What is wrong with the signature of a file, made of the good one and its bytes by the trusted
+/// signer; `None`: there is none.
 type Vice = fn(&Signer, &[u8], &str) -> Option<String>;
 
 const VICES: [(&str, &str, Vice); 9] = [
@@ -169,7 +169,7 @@ fn what_was_verified_cannot_be_changed_by_anybody() {
     let host = HostProcess::with(&["device"]);
     let descriptors = PathBuf::from(format!("/proc/{}/fd", host.pid()));
     let mut copies = Vec::new();
-    until("the copy is open", || {
+    wait_until("the copy is open", || {
         let entries = fs::read_dir(&descriptors).expect("our host's descriptors").flatten();
         let is_copy = |path: &PathBuf| {
             fs::read_link(path)
@@ -184,7 +184,7 @@ fn what_was_verified_cannot_be_changed_by_anybody() {
         assert_eq!(error, Some(Errno::PERM));
         if is_root("another user at the host's copies") {
             let opened =
-                acting_as(SOMEBODY, SOMEBODY, || OpenOptions::new().write(true).open(copy).map(|_| ()));
+                acting_as(OTHER_USER, OTHER_USER, || OpenOptions::new().write(true).open(copy).map(|_| ()));
             let error = opened.map_err(|error| Errno::from_io_error(&error)).expect_err("it is not theirs");
             assert!(matches!(error, Some(Errno::ACCESS | Errno::PERM)), "{error:?}");
         }

@@ -1,5 +1,5 @@
-//! Half a file is never a plugin, wherever it was cut; and what becomes of a whole one after it was loaded is
-//! nobody's business.
+//! Half a file is never a plugin, wherever it was cut; and what becomes of a whole one after it was
+//! loaded is nobody's business.
 
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
@@ -20,7 +20,8 @@ const STEP: u64 = 64;
 /// How many cuts the host itself is shown.
 const SAMPLE: usize = 24;
 
-/// A real plugin without its debug symbols, as one would install it: few bytes that no loader looks at.
+/// A real plugin without its debug symbols, as one would install it: few bytes that no loader looks
+/// at.
 fn stripped(scratch: &Scratch) -> PathBuf {
     let path = scratch.join("libhello.so");
     install(artifacts().library("hello"), &path);
@@ -72,8 +73,8 @@ fn the_host_is_shown_halves_and_serves_the_whole() {
 
 #[test]
 fn what_happens_to_a_file_after_it_was_loaded_changes_nothing() {
-    // With the directory watched, the host looks at what became of the files, and refuses it; a file that is taken
-    // away means something then, so that is done where nobody watches.
+    // With the directory watched, the host looks at what became of the files, and refuses it; a
+    // file that is taken away means something then, so that is done where nobody watches.
     for watch in [true, false] {
         let plugins = ["device", "hello", "good_v1", "echoes"];
         let builder = HostProcess::builder().config(&format!("[plugins]\nwatch = {watch}"));

@@ -1,5 +1,5 @@
-//! A ledger by method: what was sent before it is sent, what was answered once it is in hand; and the comparison of a
-//! scrape with it.
+//! A ledger by method: what was sent before it is sent, what was answered once it is in hand; and
+//! the comparison of a scrape with it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -130,8 +130,8 @@ pub(super) fn ended(scrape: &Scrape) -> BTreeMap<(Asked, String), u64> {
     series.collect()
 }
 
-/// What a scrape must be whenever it is made: within what was sent after it and what was answered before, and with
-/// nothing that was accepted and is neither ended nor in flight.
+/// What a scrape must be whenever it is made: within what was sent after it and what was answered
+/// before, and with nothing that was accepted and is neither ended nor in flight.
 pub(super) fn check(before: &Books, scrape: &Scrape, after: &Books) -> Result<(), String> {
     let ended = ended(scrape);
     for (key, count) in before.ended.iter().filter(|((_, outcome), _)| outcome != "abandoned") {

@@ -1,4 +1,5 @@
-//! A scrape is equal to a ledger: within it while mixed load runs and plugins are replaced, to the last number behind it.
+//! A scrape is equal to a ledger: within it while mixed load runs and plugins are replaced, to the
+//! last number behind it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -7,9 +8,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::accounting::{Asked, Client, Keeper, check, equal, never_back};
+use crate::support::http::address;
 use crate::support::peer::{ASYNC_REQUEST, SYNC, V1_0, V1_1, envelope, envelope_with, frame};
-use crate::support::scrape::{Scrape, address};
-use crate::support::{HostProcess, until};
+use crate::support::scrape::Scrape;
+use crate::support::{HostProcess, wait_until};
 
 /// How many scrapes are made while the load runs.
 const SCRAPES: u64 = 12;
@@ -166,9 +168,9 @@ fn vanish(host: &HostProcess, keeper: &Keeper, address: &str) {
     let one = |id| frame(V1_1, ASYNC_REQUEST, envelope_with(id, "counts.async", &json!({ "ms": 20_000 })));
     client.send(&["a", "b", "c"].map(one).concat(), &asked);
     let labels = [("kind", "async"), ("method", "counts.async")];
-    until("they are in flight", || Scrape::of(address).value("ipc_requests_in_flight", &labels) == 3);
+    wait_until("they are in flight", || Scrape::of(address).value("ipc_requests_in_flight", &labels) == 3);
     client.abandon(&asked);
-    until("they are given up", || Scrape::of(address).value("ipc_requests_in_flight", &labels) == 0);
+    wait_until("they are given up", || Scrape::of(address).value("ipc_requests_in_flight", &labels) == 0);
 }
 
 /// Waits until the scrape is what the books say.
@@ -179,7 +181,7 @@ fn settle(address: &str, keeper: &Keeper) {
         let equal = equal(&Scrape::of(address), &keeper.now());
         equal.map_err(|fault| why = fault).is_ok()
     };
-    let equal = crate::support::wait::within(crate::support::CEILING, {
+    let equal = crate::support::wait::poll_within(crate::support::CEILING, {
         let mut is_equal = is_equal;
         move || is_equal().then_some(())
     });
@@ -242,7 +244,7 @@ fn pending_and_timed_out_async_requests_are_counted_exactly() {
         for _ in 0..5 {
             client.receive(Some(later("sleep.deaf")));
         }
-        until("all but the late ones are pending", || values() == [7 * round, 7 * round + 1, 5 * round]);
+        wait_until("all but the late ones are pending", || values() == [7 * round, 7 * round + 1, 5 * round]);
         let scrape = Scrape::of(&address);
         check(&keeper.now(), &scrape, &keeper.now()).unwrap();
         let pending = [("kind", "async"), ("method", "counts.async")];

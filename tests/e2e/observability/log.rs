@@ -1,18 +1,19 @@
-//! The log: nothing of single requests at `info`, all of one at `debug`, an end to every flood, and nothing in it that
-//! came from outside as it came.
+//! The log: nothing of single requests at `info`, all of one at `debug`, an end to every flood, and
+//! nothing in it that came from outside as it came.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use serde_json::{Value, json};
 
-use crate::support::background::UntilDropped;
-use crate::support::neighbour::assert_no_worse_than;
+use crate::support::background::BackgroundThread;
+use crate::support::http::address;
+use crate::support::neighbour::assert_slowdown_at_most;
 use crate::support::peer::{
     ASYNC_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, SYNC, V1_0, V1_1, envelope_with, frame,
 };
-use crate::support::scrape::{Scrape, address};
-use crate::support::{HostProcess, Peer, until};
+use crate::support::scrape::Scrape;
+use crate::support::{HostProcess, Peer, wait_until};
 
 /// A host whose log has this format and level.
 #[track_caller]
@@ -47,9 +48,9 @@ fn requests_leave_nothing_in_the_log_at_info() {
     // A client that goes with a request in flight is no event either.
     let mut goes = host.peer();
     ask(&mut goes, ASYNC_REQUEST, "goes", "sleep.deaf");
-    until("it is in flight", || host.count("in_flight") == 1);
+    wait_until("it is in flight", || host.count("in_flight") == 1);
     drop(goes);
-    until("it is given up", || host.count("abandoned") == 1);
+    wait_until("it is given up", || host.count("abandoned") == 1);
     assert_eq!(host.log_lines().len(), before, "{}", host.log());
 }
 
@@ -73,7 +74,7 @@ fn one_id_is_followed_from_its_frame_to_its_reply() {
             let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             lines.filter(|line| line["id"] == json!(id)).collect::<Vec<_>>()
         };
-        until("all of it is told", || of_it().len() == told.len());
+        wait_until("all of it is told", || of_it().len() == told.len());
         for (line, told) in of_it().iter().zip(&told) {
             assert_eq!(line["message"], *told, "{line}");
             assert_eq!((&line["method"], &line["plugin"]), (&json!(method), &json!("counts")), "{line}");
@@ -97,7 +98,7 @@ fn the_time_in_the_queue_is_told_from_that_of_the_run() {
     let host = host(&["counts"], "json", "debug", "[plugin.counts]\nthreads = 1");
     let mut peer = host.peer();
     ask(&mut peer, ASYNC_REQUEST, "first", "counts.held");
-    until("it has begun", || host.peer().result("counts.begun", &Value::Null) == 1);
+    wait_until("it has begun", || host.peer().result("counts.begun", &Value::Null) == 1);
     ask(&mut peer, ASYNC_REQUEST, "second", "counts.blocking");
     host.wait_for_log("\"id\":\"second\"");
     // Long enough to be told from nothing, whatever else the machine does.
@@ -105,14 +106,14 @@ fn the_time_in_the_queue_is_told_from_that_of_the_run() {
     host.peer().result("counts.release", &Value::Null);
     peer.receive_all(2);
     let line = host.log_lines().into_iter().rev().find(|line| line.contains("\"id\":\"second\"")).unwrap();
-    let line = until_answered(&host, &line);
+    let line = wait_until_answered(&host, &line);
     let millis = |name: &str| length(line[name].as_str().unwrap());
     assert!(millis("queue") >= 45.0, "it waited for the first one: {line}");
     assert!(millis("run") >= 3.0, "{line}");
 }
 
 /// The line that says that the same request was answered.
-fn until_answered(host: &HostProcess, line: &str) -> Value {
+fn wait_until_answered(host: &HostProcess, line: &str) -> Value {
     let line: Value = serde_json::from_str(line).unwrap();
     let wanted = format!("\"message\":\"answered\",\"conn\":{},\"id\":\"second\"", line["conn"]);
     serde_json::from_str(&host.wait_for_log(&wanted)).unwrap()
@@ -202,7 +203,7 @@ fn a_flood_has_an_end_is_counted_and_harms_nobody() {
     });
     let written = || host.log_lines().iter().filter(|line| line.contains("flood ")).count() as u64;
     let dropped = Scrape::of(&address).value("ipc_log_dropped_total", &[]);
-    until("every line was written or counted", || written() + dropped == 2 * LINES);
+    wait_until("every line was written or counted", || written() + dropped == 2 * LINES);
     assert!(dropped > LINES, "most of them are too many: {dropped}");
     let told = || {
         let lines = host.log_lines();
@@ -217,16 +218,16 @@ fn a_flood_has_an_end_is_counted_and_harms_nobody() {
         };
         told.map(number).sum::<u64>()
     };
-    until("all that was dropped is told of", || told() == dropped);
+    wait_until("all that was dropped is told of", || told() == dropped);
     // What others have to say is written all the same.
     host.peer().result("services.log", &json!({ "level": "error", "line": "of another kind" }));
     host.wait_for_log("of another kind");
 }
 
 /// Asks for one thing again and again.
-fn asking(host: &HostProcess, method: &'static str, params: Value) -> UntilDropped<()> {
+fn asking(host: &HostProcess, method: &'static str, params: Value) -> BackgroundThread<()> {
     let mut peer = host.peer();
-    UntilDropped::start(move |stopped| {
+    BackgroundThread::start(move |stopped| {
         while !stopped.load(SeqCst) {
             peer.result(method, &params);
         }
@@ -236,7 +237,7 @@ fn asking(host: &HostProcess, method: &'static str, params: Value) -> UntilDropp
 #[test]
 fn a_flood_costs_a_bystander_no_more_than_as_much_work_that_writes_nothing() {
     let host = HostProcess::with(&["services"]);
-    assert_no_worse_than(
+    assert_slowdown_at_most(
         &host,
         "a flood of lines",
         1.2,
@@ -251,7 +252,7 @@ fn a_flood_costs_a_bystander_no_more_than_as_much_work_that_writes_nothing() {
 fn a_log_that_nobody_reads_holds_up_nobody() {
     let host = host(&["counts"], "json", "debug", "");
     let address = address(&host);
-    let unread = host.unread_log();
+    let unread = host.pause_log_reader();
     let mut peer = host.peer();
     for number in 0..2000 {
         assert_eq!(peer.result("system.echo", &json!(number)), number);
@@ -260,7 +261,7 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
     let first = dropped();
     assert!(first > 0, "they would fit into a pipe");
     // A second later it says so, in vain.
-    until("it has tried to tell", || dropped() > first);
+    wait_until("it has tried to tell", || dropped() > first);
     let dropped = dropped();
     drop(unread);
     let told = host.wait_for_log("whoever reads the log had stopped reading");

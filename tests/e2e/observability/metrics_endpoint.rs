@@ -1,4 +1,5 @@
-//! HTTP: what is answered, and that no scraper or operator harms anybody by being slow, silent or gone.
+//! HTTP: what is answered, and that no scraper or operator harms anybody by being slow, silent or
+//! gone.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,10 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use crate::support::footprint::{Footprint, assert_settles, at_rest};
+use crate::support::footprint::{Footprint, assert_settles, idle_footprint};
+use crate::support::http::{address, get, request, try_get, try_get_unix};
 use crate::support::program::jackfield;
-use crate::support::scrape::{Scrape, address, get, request, try_get, try_get_unix};
-use crate::support::{HostProcess, Peer, until};
+use crate::support::scrape::Scrape;
+use crate::support::{HostProcess, Peer, wait_until};
 
 #[test]
 fn paths_and_verbs_are_answered_as_they_should_be() {
@@ -72,7 +74,7 @@ fn scrapers_that_are_silent_slow_or_gone_harm_nobody() {
     peer.assert_usable();
     Scrape::of(&address);
     drop(peer);
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let mut peer = host.peer();
     for _ in 0..3 {
         let mut silent: Vec<_> = (0..30).map(|_| TcpStream::connect(&address).unwrap()).collect();
@@ -80,7 +82,7 @@ fn scrapers_that_are_silent_slow_or_gone_harm_nobody() {
         trickling.for_each(|stream| drop(stream.write_all(b"GET /metr")));
         let slow: Vec<_> = (0..10).map(|_| deaf(&address)).collect();
         // Those for whom there was no place were closed; nobody else notices.
-        until("one of them is turned away", || {
+        wait_until("one of them is turned away", || {
             silent.iter_mut().any(|stream| {
                 stream.set_nonblocking(true).unwrap();
                 matches!(stream.read(&mut [0]), Ok(0))
@@ -90,7 +92,7 @@ fn scrapers_that_are_silent_slow_or_gone_harm_nobody() {
         host.peer().assert_usable();
         drop(slow);
         // Time is up for the silent ones in a few seconds, though they stay.
-        until("there is a place again", || {
+        wait_until("there is a place again", || {
             try_get(&address, "/healthz").is_ok_and(|said| said.status == 200)
         });
     }
@@ -98,7 +100,9 @@ fn scrapers_that_are_silent_slow_or_gone_harm_nobody() {
         drop(deaf(&address));
     }
     drop(peer);
-    until("there is a place again", || try_get(&address, "/healthz").is_ok_and(|said| said.status == 200));
+    wait_until("there is a place again", || {
+        try_get(&address, "/healthz").is_ok_and(|said| said.status == 200)
+    });
     assert_settles(host.pid(), &before);
 }
 
@@ -110,16 +114,16 @@ fn an_operator_that_is_gone_before_its_answer_harms_nobody() {
     let mut peer = host.peer();
     let go = |method: &str, params: &Value, peer: &mut Peer| {
         for _ in 0..50 {
-            Peer::connect(&admin).ask(method, params);
+            Peer::connect(&admin).send_sync(method, params);
         }
         (0..100).for_each(|_| peer.assert_usable());
-        until("nothing is in flight", || Scrape::of(&address).value("ipc_in_flight", &[]) == 0);
-        until("they have gone", || Scrape::of(&address).value("ipc_connections", &[]) == 1);
+        wait_until("nothing is in flight", || Scrape::of(&address).value("ipc_in_flight", &[]) == 0);
+        wait_until("they have gone", || Scrape::of(&address).value("ipc_connections", &[]) == 1);
     };
     go("admin.plugin.reload", &json!({ "name": "echoes" }), &mut peer);
     // One at a time, and this is the last: those that nobody waits for any more are over with it.
     Peer::connect(&admin).result("admin.plugin.reload", &json!({ "name": "echoes" }));
-    until("all generations but one have ended", || {
+    wait_until("all generations but one have ended", || {
         let scrape = Scrape::of(&address);
         let count = |state| scrape.value("ipc_plugin_generations", &[("plugin", "echoes"), ("state", state)]);
         count("draining") == 0 && count("serving") + count("probation") == 1 && count("retained") == 0

@@ -1,8 +1,9 @@
-//! What a host tells of itself to those who watch over it: exactly what happened, whenever it is asked.
+//! What a host tells of itself to those who watch over it: exactly what happened, whenever it is
+//! asked.
 //!
-//! `books` is the ledger that a scrape is held against, `exact` the load during which that is done, `endpoint` about
-//! HTTP and its clients, `ready` about whether the host is fit to serve, `packaged` about what is shipped for
-//! Prometheus and Grafana.
+//! `books` is the ledger that a scrape is held against, `exact` the load during which that is done,
+//! `endpoint` about HTTP and its clients, `ready` about whether the host is fit to serve,
+//! `packaged` about what is shipped for Prometheus and Grafana.
 
 mod accounting;
 mod exact_metrics;

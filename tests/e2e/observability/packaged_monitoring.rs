@@ -6,7 +6,8 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::build::root;
-use crate::support::scrape::{Scrape, address};
+use crate::support::http::address;
+use crate::support::scrape::Scrape;
 
 /// The names that documents, dashboards and other people's scripts lean on.
 const FIXED: [&str; 14] = [

@@ -6,9 +6,9 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::support::accounting::Ledger;
-use crate::support::footprint::{assert_settles_within, at_rest};
-use crate::support::{HostProcess, Peer, until};
+use crate::support::accounting::ReplyAccounting;
+use crate::support::footprint::{assert_settles_within, idle_footprint};
+use crate::support::{HostProcess, Peer, wait_until};
 
 /// The log's lines of output that contain this.
 fn output(host: &HostProcess, text: &str) -> Vec<String> {
@@ -39,8 +39,8 @@ fn a_line_is_in_the_log_with_the_plugins_name_and_nowhere_else() {
 fn who_wrote_is_not_guessed_while_several_run() {
     let host = HostProcess::with(&["prints", "sleeps"]);
     let mut peer = host.peer();
-    peer.ask_async("beside", "sleep.blocking", &json!({ "ms": 60_000 }));
-    until("it runs", || host.peer().result("sleep.running", &Value::Null) == 1);
+    peer.send_async("beside", "sleep.blocking", &json!({ "ms": 60_000 }));
+    wait_until("it runs", || host.peer().result("sleep.running", &Value::Null) == 1);
     host.peer().result("prints.line_blocking", &json!("by one of two\n"));
     let said = host.wait_for_log("by one of two");
     assert!(said.contains("plugin=\"?\""), "{said}");
@@ -53,35 +53,35 @@ fn ten_mebibytes_are_bounded_and_a_bystander_does_not_notice() {
     let host = HostProcess::builder().plugin("prints").plugin("echoes").start();
     let mut peer = host.peer();
     peer.result("prints.much", &json!(1));
-    until("what was too much is told", || host.count("output_dropped") > 0);
+    wait_until("what was too much is told", || host.count("output_dropped") > 0);
     drop(peer);
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let bystander = scope.spawn(|| {
-            let (mut ledger, mut peer, mut number) = (Ledger::default(), host.peer(), 0);
+            let (mut accounting, mut peer, mut number) = (ReplyAccounting::default(), host.peer(), 0);
             while !over.load(Ordering::Relaxed) || number < 100 {
                 let id = number.to_string();
-                ledger.sent(&id);
-                peer.ask_async(&id, "fixture.echo", &json!(number));
+                accounting.record_request(&id);
+                peer.send_async(&id, "fixture.echo", &json!(number));
                 let reply = peer.receive();
                 assert_eq!(reply.result(), number);
-                ledger.came(&reply);
+                accounting.record_reply(&reply);
                 number += 1;
             }
-            (ledger.check(), ledger.outcomes(None) == number)
+            (accounting.check(), accounting.count(None) == number)
         });
         let written = host.peer().call("prints.much", &json!(10));
         over.store(true, Ordering::Relaxed);
         assert_eq!(written.result(), Value::Null);
         assert_eq!(bystander.join().expect("the bystander was served"), (Ok(()), true));
     });
-    until("all of it is read", || host.count("output_dropped") > 20 << 20);
+    wait_until("all of it is read", || host.count("output_dropped") > 20 << 20);
     host.wait_for_log("more was written to stdout and stderr than goes to the log: dropped");
     let lines = output(&host, "zzzz");
     assert!(!lines.is_empty() && lines.len() < 5_000, "{} of 22,528 lines", lines.len());
     let file = host.path("run/recorder/output");
-    until("the file is small again", || std::fs::metadata(&file).unwrap().blocks() * 512 < 1 << 20);
+    wait_until("the file is small again", || std::fs::metadata(&file).unwrap().blocks() * 512 < 1 << 20);
     assert_settles_within(host.pid(), &before, 2048);
 }
 
@@ -89,11 +89,11 @@ fn ten_mebibytes_are_bounded_and_a_bystander_does_not_notice() {
 fn what_is_written_last_is_told_by_the_next_host_if_not_by_this_one() {
     let mut host = HostProcess::with(&["prints"]);
     let mut peer = host.peer();
-    peer.ask("prints.last", &Value::Null);
-    peer.expect_end();
+    peer.send_sync("prints.last", &Value::Null);
+    peer.expect_close();
     host.wait();
     let before = host.log();
-    host.succeed_ready();
+    host.restart_ready();
     let words = "the last words of the fixture";
     let after = host.log_contains(&format!("the host before wrote as it died: {words}"));
     assert!(before.contains(words) || after, "{before}\n--\n{}", host.log());

@@ -1,11 +1,13 @@
-//! `/readyz` says no, and why, while plugins are loaded, while the host drains, and while a plugin is not well.
+//! `/readyz` says no, and why, while plugins are loaded, while the host drains, and while a plugin
+//! is not well.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::support::http::{address, get};
 use crate::support::peer::PLUGIN_UNAVAILABLE;
-use crate::support::scrape::{Scrape, address, get};
-use crate::support::{HostProcess, until};
+use crate::support::scrape::Scrape;
+use crate::support::{HostProcess, wait_until};
 
 #[track_caller]
 fn not_ready(address: &str, why: &str) {
@@ -21,7 +23,7 @@ fn not_before_the_plugins_are_loaded() {
     let address = address(&host);
     not_ready(&address, "starting: plugins are being loaded");
     Scrape::of(&address);
-    until("it is ready", || get(&address, "/readyz").status == 200);
+    wait_until("it is ready", || get(&address, "/readyz").status == 200);
     host.peer().assert_usable();
 }
 
@@ -30,10 +32,10 @@ fn not_once_it_drains() {
     let mut host = super::host(&["sleeps"], "");
     let address = address(&host);
     let mut peer = host.peer();
-    peer.ask("sleep.deaf", &Value::Null);
-    until("it is in flight", || Scrape::of(&address).value("ipc_in_flight", &[]) == 1);
+    peer.send_sync("sleep.deaf", &Value::Null);
+    wait_until("it is in flight", || Scrape::of(&address).value("ipc_in_flight", &[]) == 1);
     host.signal(Signal::TERM);
-    until("it drains", || get(&address, "/readyz").status == 503);
+    wait_until("it drains", || get(&address, "/readyz").status == 503);
     not_ready(&address, "draining: the host ends");
     let scrape = Scrape::of(&address);
     assert_eq!((scrape.value("ipc_in_flight", &[]), scrape.value("ipc_connections", &[])), (1, 1));
@@ -49,7 +51,7 @@ fn not_while_a_plugin_fails_too_often() {
     let address = address(&host);
     assert_eq!(get(&address, "/readyz").status, 200);
     let mut peer = host.peer();
-    until("it is refused", || {
+    wait_until("it is refused", || {
         peer.call("vice.panic_inline", &Value::Null).code() == Some(PLUGIN_UNAVAILABLE)
     });
     let said = get(&address, "/readyz");
@@ -79,7 +81,7 @@ fn not_while_a_plugin_has_no_thread_left() {
     let host = super::host(&["counts"], config);
     let address = address(&host);
     let mut peer = host.peer();
-    until("its thread is lost", || {
+    wait_until("its thread is lost", || {
         // On a busy machine its time may be over before a thread has begun it: then none is lost.
         peer.call("counts.held", &json!(null));
         get(&address, "/readyz").status == 503
@@ -89,5 +91,5 @@ fn not_while_a_plugin_has_no_thread_left() {
     assert!(said.body.ends_with(": all of its threads are lost to calls that do not end\n"), "{said:?}");
     assert_eq!(Scrape::of(&address).value("ipc_plugin_lost_threads", &[("plugin", "counts")]), 1);
     peer.result("counts.release", &Value::Null);
-    until("it is ready again", || get(&address, "/readyz").status == 200);
+    wait_until("it is ready again", || get(&address, "/readyz").status == 200);
 }

@@ -1,5 +1,5 @@
-//! Floods: garbage of every sort, heartbeats without end, ten thousand requests in flight. `make soak` has them by the
-//! gigabyte and the million.
+//! Floods: garbage of every sort, heartbeats without end, ten thousand requests in flight. `make
+//! soak` has them by the gigabyte and the million.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,22 +9,23 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::accounting::Ledger;
-use crate::support::background::UntilDropped;
-use crate::support::footprint::{assert_settles, assert_settles_within, at_rest, cpu_time};
-use crate::support::neighbour::assert_no_worse;
-use crate::support::noise::Noise;
+use crate::support::accounting::ReplyAccounting;
+use crate::support::background::BackgroundThread;
+use crate::support::footprint::{assert_settles, assert_settles_within, cpu_time, idle_footprint};
+use crate::support::neighbour::assert_slowdown_bounded;
 use crate::support::peer::{HEARTBEAT, PARSE_ERROR, SYNC, V1_0, V1_1, envelope, frame, take_frame};
-use crate::support::{CEILING, HostProcess, is_soak, until};
+use crate::support::random::SeededRandom;
+use crate::support::{CEILING, HostProcess, is_soak, wait_until};
 
 /// Bytes of one connection, in pieces of which each fits a socket's buffer.
 const PIECE: usize = 32 * 1024;
 const PIECES: usize = 16;
 
 /// What one connection sends, of the given sort.
-fn piece(noise: &mut Noise, sort: usize) -> Vec<u8> {
+fn piece(noise: &mut SeededRandom, sort: usize) -> Vec<u8> {
     match sort {
-        // Nothing but noise; noise in frames; noise in lines; requests of which a few bits are wrong; headers alone.
+        // Nothing but noise; noise in frames; noise in lines; requests of which a few bits are
+        // wrong; headers alone.
         0 | 2 => noise.bytes(PIECE),
         1 => frame(V1_0, SYNC, noise.bytes(PIECE - 7)),
         3 => {
@@ -67,8 +68,9 @@ fn send(stream: &UnixStream, mut piece: &[u8], stopped: &AtomicBool) -> bool {
     true
 }
 
-/// Connections of the sorts in turn until so many bytes were sent or it is stopped; `None` sends what is in order.
-fn flood(host: &HostProcess, noise: Option<&mut Noise>, most: u64, stopped: &AtomicBool) -> u64 {
+/// Connections of the sorts in turn until so many bytes were sent or it is stopped; `None` sends
+/// what is in order.
+fn flood(host: &HostProcess, noise: Option<&mut SeededRandom>, most: u64, stopped: &AtomicBool) -> u64 {
     let (binary, lines) = (host.socket(), host.path("run/lines.sock"));
     flood_at(&binary, &lines, noise, most, stopped)
 }
@@ -76,7 +78,7 @@ fn flood(host: &HostProcess, noise: Option<&mut Noise>, most: u64, stopped: &Ato
 fn flood_at(
     binary: &std::path::Path,
     lines: &std::path::Path,
-    mut noise: Option<&mut Noise>,
+    mut noise: Option<&mut SeededRandom>,
     most: u64,
     stopped: &AtomicBool,
 ) -> u64 {
@@ -99,10 +101,10 @@ fn flood_at(
 }
 
 /// A flood on a thread of its own, of garbage or of what is in order.
-fn flooding(host: &HostProcess, garbage: bool) -> UntilDropped<u64> {
+fn flooding(host: &HostProcess, garbage: bool) -> BackgroundThread<u64> {
     let (binary, lines) = (host.socket(), host.path("run/lines.sock"));
-    UntilDropped::start(move |stopped| {
-        let mut noise = garbage.then_some(Noise::new(0x1234_5678_9abc_def1));
+    BackgroundThread::start(move |stopped| {
+        let mut noise = garbage.then_some(SeededRandom::new(0x1234_5678_9abc_def1));
         flood_at(&binary, &lines, noise.as_mut(), u64::MAX, stopped)
     })
 }
@@ -116,10 +118,10 @@ fn host() -> HostProcess {
 fn garbage_leaves_nothing_and_keeps_nobody_up() {
     let most = if is_soak() { 4 << 30 } else { 32 << 20 };
     let host = host();
-    let (mut noise, go_on) = (Noise::new(0x9e37_79b9_7f4a_7c15), AtomicBool::new(false));
+    let (mut noise, go_on) = (SeededRandom::new(0x9e37_79b9_7f4a_7c15), AtomicBool::new(false));
     // Once before: what the allocator keeps of it is no leak.
     flood(&host, Some(&mut noise), 8 << 20, &go_on);
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let sent = flood(&host, Some(&mut noise), most, &go_on);
     assert!(sent >= most);
     let counts = host.info()["counts"].clone();
@@ -128,14 +130,14 @@ fn garbage_leaves_nothing_and_keeps_nobody_up() {
         assert!(counts[what].as_u64() > Some(0), "the garbage is of every sort: {what} in {counts}");
     }
     assert_settles_within(host.pid(), &before, 2048);
-    until("nothing is held", || (host.count("buffered_bytes"), host.count("in_flight")) == (0, 0));
-    assert_no_worse(&host, "garbage", || flooding(&host, false), || flooding(&host, true));
+    wait_until("nothing is held", || (host.count("buffered_bytes"), host.count("in_flight")) == (0, 0));
+    assert_slowdown_bounded(&host, "garbage", || flooding(&host, false), || flooding(&host, true));
 }
 
 #[test]
 fn each_frame_of_garbage_has_its_answer() {
     let host = host();
-    let (mut peer, mut noise) = (host.peer(), Noise::new(7));
+    let (mut peer, mut noise) = (host.peer(), SeededRandom::new(7));
     for round in 0..200 {
         let mut payload = noise.bytes(1 + round);
         // No white space and no digit: what cannot become JSON, whatever follows.
@@ -147,7 +149,8 @@ fn each_frame_of_garbage_has_its_answer() {
     peer.assert_usable();
 }
 
-/// Sends the same frame so many times, as fast as they are taken, and counts the frames of this kind that come back.
+/// Sends the same frame so many times, as fast as they are taken, and counts the frames of this
+/// kind that come back.
 fn storm(host: &HostProcess, one: &[u8], count: usize, kind: u8) -> usize {
     const AT_ONCE: usize = 2000;
     let peer = host.peer();
@@ -188,7 +191,7 @@ fn a_storm_of_heartbeats_is_answered_and_costs_less_than_requests() {
     let host = host();
     let (beat, ping) = (frame(V1_0, HEARTBEAT, ""), frame(V1_0, SYNC, envelope("system.ping", &Value::Null)));
     storm(&host, &beat, 10_000, HEARTBEAT);
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let spent = |one: &[u8], kind| {
         let begun = cpu_time(host.pid());
         assert_eq!(storm(&host, one, count, kind), count);
@@ -201,14 +204,19 @@ fn a_storm_of_heartbeats_is_answered_and_costs_less_than_requests() {
     assert_settles(host.pid(), &before);
     let storming = |one: Vec<u8>| {
         let socket = host.socket();
-        UntilDropped::start(move |stopped| {
+        BackgroundThread::start(move |stopped| {
             let stream = UnixStream::connect(socket).expect("the host takes connections");
             stream.set_nonblocking(true).expect("a socket that does not block");
             let batch = one.repeat(PIECE / one.len());
             while !stopped.load(Ordering::Relaxed) && send(&stream, &batch, stopped) {}
         })
     };
-    assert_no_worse(&host, "a storm of heartbeats", || storming(ping.clone()), || storming(beat.clone()));
+    assert_slowdown_bounded(
+        &host,
+        "a storm of heartbeats",
+        || storming(ping.clone()),
+        || storming(beat.clone()),
+    );
 }
 
 #[test]
@@ -217,23 +225,24 @@ fn thousands_in_flight_at_once_and_each_has_its_answer() {
     const EACH: usize = 500;
     let host = HostProcess::with(&["sleeps"]);
     let round = |round: u64| {
-        let mut crowd: Vec<_> = (0..requests / EACH).map(|_| (host.peer(), Ledger::default())).collect();
-        for (peer, ledger) in &mut crowd {
+        let mut crowd: Vec<_> =
+            (0..requests / EACH).map(|_| (host.peer(), ReplyAccounting::default())).collect();
+        for (peer, accounting) in &mut crowd {
             for number in 0..EACH {
                 let id = number.to_string();
-                ledger.sent(&id);
-                peer.ask_async(&id, "sleep.held", &json!(round));
+                accounting.record_request(&id);
+                peer.send_async(&id, "sleep.held", &json!(round));
             }
         }
-        until("all are in flight", || host.count("in_flight") == requests as u64);
+        wait_until("all are in flight", || host.count("in_flight") == requests as u64);
         host.peer().result("sleep.release", &json!(round));
-        for (peer, ledger) in &mut crowd {
-            peer.receive_all(EACH).iter().for_each(|reply| ledger.came(reply));
-            assert_eq!((ledger.check(), ledger.outcomes(None)), (Ok(()), EACH));
+        for (peer, accounting) in &mut crowd {
+            peer.receive_all(EACH).iter().for_each(|reply| accounting.record_reply(reply));
+            assert_eq!((accounting.check(), accounting.count(None)), (Ok(()), EACH));
         }
     };
     round(1);
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     round(2);
     assert_settles_within(host.pid(), &before, 2048);
 }

@@ -1,14 +1,15 @@
-//! Crowds that send: large bodies all at once, bodies that trickle, more than is announced anywhere to fit.
+//! Crowds that send: large bodies all at once, bodies that trickle, more than is announced anywhere
+//! to fit.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{allow_descriptors, cost};
-use crate::support::footprint::{assert_settles_within, at_rest, resident_kib};
-use crate::support::neighbour::assert_unhurt;
+use crate::support::footprint::{assert_settles_within, idle_footprint, resident_kib};
+use crate::support::neighbour::assert_neighbour_unaffected;
 use crate::support::peer::{DEADLINE_EXCEEDED, ERROR, OVERLOADED, SYNC, V1_0, envelope, frame, header};
-use crate::support::{CEILING, HostProcess, IO_THREADS, Peer, until};
+use crate::support::{CEILING, HostProcess, IO_THREADS, Peer, wait_until};
 
 const MIB: usize = 1 << 20;
 
@@ -29,7 +30,7 @@ fn a_thousand_bodies_of_1_mib_at_once() {
             peer.send(most);
             highest = highest.max(resident_kib(host.pid()));
         }
-        until("what fits is held", || host.count("buffered_bytes") > (BUDGET - 2) as u64 * MIB as u64);
+        wait_until("what fits is held", || host.count("buffered_bytes") > (BUDGET - 2) as u64 * MIB as u64);
         // Each I/O thread looks before it takes, and they are not one.
         let slack = IO_THREADS * MIB;
         assert!(host.count("buffered_bytes") <= (BUDGET * MIB + slack) as u64);
@@ -63,8 +64,8 @@ fn a_thousand_bodies_of_1_mib_at_once() {
     for _ in 0..2 {
         round(0);
     }
-    until("nothing is held", || host.count("buffered_bytes") == 0);
-    let before = at_rest(host.pid());
+    wait_until("nothing is held", || host.count("buffered_bytes") == 0);
+    let before = idle_footprint(host.pid());
     let highest = round(before.resident);
     let grown = highest.saturating_sub(before.resident);
     assert!(grown <= BUDGET * 1024 * 11 / 10 + 4096, "{grown} KiB with a budget of {BUDGET} MiB");
@@ -92,11 +93,11 @@ fn a_thousand_that_announce_as_much_as_they_may_and_send_what_they_can() {
     let before = host.count("bytes_in");
     for round in 1..=3 {
         drop(gather());
-        until("all was read", || host.count("bytes_in") >= before + round * sent);
+        wait_until("all was read", || host.count("bytes_in") >= before + round * sent);
     }
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let crowd = gather();
-    until("the budget is held", || host.count("buffered_bytes") > (BUDGET / 2 * MIB) as u64);
+    wait_until("the budget is held", || host.count("buffered_bytes") > (BUDGET / 2 * MIB) as u64);
     let grown = cost(&host, "announced 32 MiB and sent 300 KiB", &before, CLIENTS);
     assert!(grown <= BUDGET * 1024 * 11 / 10 + 4096, "{grown} KiB with a budget of {BUDGET} MiB");
     drop(crowd);
@@ -114,7 +115,7 @@ fn bodies_at_a_kilobyte_a_second_are_cut() {
         crowd
     };
     drop(gather());
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let mut crowd = gather();
     let begun = Instant::now();
     // 1 KiB a second for each, until the last of them is told.
@@ -125,17 +126,17 @@ fn bodies_at_a_kilobyte_a_second_are_cut() {
         for peer in &mut crowd {
             let _ = peer.try_send([b' '; 102]);
         }
-        until("others are served meanwhile", || {
+        wait_until("others are served meanwhile", || {
             told = host.count("connections_cut");
             Instant::now() >= next
         });
     }
     for peer in &mut crowd {
-        let came = peer.receive_to_end();
+        let came = peer.receive_until_close();
         assert_eq!((came.len(), came[0].kind), (1, ERROR), "{came:?}");
         came[0].error(DEADLINE_EXCEEDED);
     }
     drop(crowd);
     assert_settles_within(host.pid(), &before, 1024);
-    assert_unhurt(&host, "three hundred bodies that trickle", gather);
+    assert_neighbour_unaffected(&host, "three hundred bodies that trickle", gather);
 }

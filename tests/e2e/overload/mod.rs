@@ -1,5 +1,5 @@
-//! Crowds of clients that mean no good: each costs a bounded piece of memory, which comes back, and others little of
-//! their time. What a crowd cost is printed, with `--nocapture`.
+//! Crowds of clients that mean no good: each costs a bounded piece of memory, which comes back, and
+//! others little of their time. What a crowd cost is printed, with `--nocapture`.
 
 mod floods;
 mod large_bodies;
@@ -10,10 +10,10 @@ mod unresponsive_clients;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::support::footprint::{Footprint, resident_kib};
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
-/// Lets this process, and the hosts that it starts from now on, have as many descriptors as they may: the crowds are
-/// larger than what a shell often allows.
+/// Lets this process, and the hosts that it starts from now on, have as many descriptors as they
+/// may: the crowds are larger than what a shell often allows.
 fn allow_descriptors(wanted: u64) {
     let mut limit = getrlimit(Resource::Nofile);
     assert!(
@@ -28,8 +28,8 @@ fn allow_descriptors(wanted: u64) {
 
 /// The host serves so many connections.
 #[track_caller]
-fn until_open(host: &HostProcess, count: usize) {
-    until(format!("{count} are served"), || host.count("connections_open") == count as u64 + 1);
+fn wait_until_open(host: &HostProcess, count: usize) {
+    wait_until(format!("{count} are served"), || host.count("connections_open") == count as u64 + 1);
 }
 
 /// Prints what a crowd of so many costs the host in memory, and gives it back in KiB.

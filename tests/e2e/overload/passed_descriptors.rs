@@ -1,5 +1,5 @@
-//! Descriptors pushed into the host with SCM_RIGHTS: the host asks for none, so that the kernel closes them, and with
-//! sockets that hold each other it is the kernel's collector that does.
+//! Descriptors pushed into the host with SCM_RIGHTS: the host asks for none, so that the kernel
+//! closes them, and with sockets that hold each other it is the kernel's collector that does.
 
 use std::fs::File;
 use std::io::{IoSlice, Read};
@@ -12,9 +12,9 @@ use rustix::pipe::pipe;
 use serde_json::{Value, json};
 
 use super::allow_descriptors;
-use crate::support::footprint::{Footprint, assert_settles, at_rest};
+use crate::support::footprint::{Footprint, assert_settles, idle_footprint};
 use crate::support::peer::{ASYNC_REQUEST, SYNC, V1_0, V1_1, envelope, envelope_with, frame, header};
-use crate::support::{HostProcess, Peer, until};
+use crate::support::{HostProcess, Peer, wait_until};
 
 /// As many as the kernel passes at once (SCM_MAX_FD).
 const AT_ONCE: usize = 253;
@@ -42,7 +42,7 @@ fn pushed_descriptors_do_not_stay() {
     allow_descriptors(3000);
     let host = HostProcess::with(&["sleeps"]);
     host.peer().assert_usable();
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let mut peers = vec![host.peer(), host.peer()];
     let ping = frame(V1_0, SYNC, envelope("system.ping", &Value::Null));
     for round in 0..50 {
@@ -77,12 +77,12 @@ fn descriptors_on_what_is_not_read_go_with_the_connection() {
         for _ in 0..5 {
             push(peer.stream(), &header(V1_0, SYNC, 10), &[writer.as_fd(); 20]);
         }
-        until("it is in flight", || host.count("in_flight") >= 1);
+        wait_until("it is in flight", || host.count("in_flight") >= 1);
         drop(peer);
-        until("it is given up", || host.count("in_flight") == 0);
+        wait_until("it is given up", || host.count("in_flight") == 0);
     };
     round();
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     (0..20).for_each(|_| round());
     drop(writer);
     expect_closed(reader);
@@ -104,12 +104,12 @@ fn sockets_sent_through_themselves_are_collected() {
             // The client's end waits in a queue that only its own other end can read.
             push(peer.stream(), &header(V1_0, SYNC, 10), &[peer.stream().as_fd(), peer.stream().as_fd()]);
         }
-        until("each has asked", || host.count("requests") >= before + CYCLES as u64);
+        wait_until("each has asked", || host.count("requests") >= before + CYCLES as u64);
         // At the deadline each is read on, and that opens the cycle: the client has gone.
-        until("nothing is in flight", || host.count("in_flight") == 0);
+        wait_until("nothing is in flight", || host.count("in_flight") == 0);
     };
     round();
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     round();
     assert_settles(host.pid(), &before);
     host.peer().assert_usable();

@@ -1,8 +1,8 @@
-//! More work than a plugin can do: what cannot be taken is refused at once, what is taken is done as fast as ever, and
-//! other plugins notice nothing.
+//! More work than a plugin can do: what cannot be taken is refused at once, what is taken is done
+//! as fast as ever, and other plugins notice nothing.
 //!
-//! The plugin sleeps instead of working, so that it is the one to be short of, and not the machine: ten times its load
-//! are a thousand requests a second, for which a busy machine has time as well.
+//! The plugin sleeps instead of working, so that it is the one to be short of, and not the machine:
+//! ten times its load are a thousand requests a second, for which a busy machine has time as well.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::accounting::Ledger;
-use crate::support::background::UntilDropped;
-use crate::support::footprint::{assert_settles_within, at_rest};
-use crate::support::neighbour::{assert_unhurt_by, p99};
+use crate::support::accounting::ReplyAccounting;
+use crate::support::background::BackgroundThread;
+use crate::support::footprint::{assert_settles_within, idle_footprint};
+use crate::support::neighbour::{assert_neighbour_unaffected_by, p99};
 use crate::support::peer::{ASYNC_REQUEST, OVERLOADED, V1_1, envelope_with, frame};
-use crate::support::{HostProcess, Peer, until};
+use crate::support::{HostProcess, Peer, wait_until};
 
 /// Of one call, in milliseconds.
 const TAKES: u64 = 20;
@@ -42,13 +42,14 @@ struct Outcome {
     refused_p99: Option<Duration>,
 }
 
-/// Sends so many requests a second, evenly and whatever becomes of them, and waits for every answer.
+/// Sends so many requests a second, evenly and whatever becomes of them, and waits for every
+/// answer.
 fn offer(host: &HostProcess, a_second: u64) -> Outcome {
     let requests = a_second * u64::try_from(LENGTH.as_millis()).unwrap() / 1000;
     let peer = host.peer();
     let stream = peer.stream().try_clone().expect("the same socket");
-    let (mut reader, mut ledger) = (peer, Ledger::default());
-    (0..requests).for_each(|number| ledger.sent(&number.to_string()));
+    let (mut reader, mut accounting) = (peer, ReplyAccounting::default());
+    (0..requests).for_each(|number| accounting.record_request(&number.to_string()));
     let begun = Instant::now();
     let at = |number: u64| begun + LENGTH * u32::try_from(number).unwrap() / u32::try_from(requests).unwrap();
     let (mut served, mut refused) = (Vec::new(), Vec::new());
@@ -78,10 +79,10 @@ fn offer(host: &HostProcess, a_second: u64) -> Outcome {
                     refused.push(took);
                 }
             }
-            ledger.came(&reply);
+            accounting.record_reply(&reply);
         }
     });
-    assert_eq!(ledger.check(), Ok(()));
+    assert_eq!(accounting.check(), Ok(()));
     let answered = served.len() as f64 / (last - begun).as_secs_f64();
     let refused_p99 = (!refused.is_empty()).then(|| p99(refused.clone()));
     Outcome {
@@ -100,7 +101,7 @@ fn at_ten_times_what_it_can_do_it_does_what_it_can() {
     const ROUNDS: usize = 8;
     let host = host();
     offer(&host, CAPACITY);
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let (mut best, mut worst_hit) = (0.0_f64, 0.0_f64);
     for _ in 0..ROUNDS {
         for halves in [1, 2, 4, 10, 20] {
@@ -121,7 +122,7 @@ fn at_ten_times_what_it_can_do_it_does_what_it_can() {
         }
     }
     assert!(worst_hit >= LEAST * best, "{worst_hit:.0} a second at ten times, {best:.0} at best");
-    until("nothing is in flight", || host.count("in_flight") == 0);
+    wait_until("nothing is in flight", || host.count("in_flight") == 0);
     assert_settles_within(host.pid(), &before, 1024);
 }
 
@@ -129,7 +130,7 @@ fn at_ten_times_what_it_can_do_it_does_what_it_can() {
 fn after_an_overload_all_is_as_it_was() {
     let host = host();
     let call = |peer: &mut Peer| assert_eq!(peer.result("sleep.blocking", &json!({ "ms": 0 })), 0);
-    assert_unhurt_by(&host, "after ten times of what it can do", call, || {
+    assert_neighbour_unaffected_by(&host, "after ten times of what it can do", call, || {
         let outcome = offer(&host, 10 * CAPACITY);
         assert!(outcome.refused > 0, "{outcome:?}");
         // The last answer is the last of it: nothing waits in a queue.
@@ -142,7 +143,7 @@ fn saturate(mut peer: Peer, ended: &AtomicBool) -> HashMap<Option<i64>, usize> {
     const AT_ONCE: usize = 60;
     let (mut outcomes, mut number) = (HashMap::new(), AT_ONCE);
     let ask = |peer: &mut Peer, number: usize| {
-        peer.ask_async(&number.to_string(), "sleep.blocking", &json!({ "ms": 20 }));
+        peer.send_async(&number.to_string(), "sleep.blocking", &json!({ "ms": 20 }));
     };
     (0..AT_ONCE).for_each(|number| ask(&mut peer, number));
     let mut open = AT_ONCE;
@@ -165,13 +166,13 @@ fn saturate(mut peer: Peer, ended: &AtomicBool) -> HashMap<Option<i64>, usize> {
 #[test]
 fn a_saturated_plugin_does_not_slow_another() {
     struct Saturating<'h> {
-        work: UntilDropped<HashMap<Option<i64>, usize>>,
+        work: BackgroundThread<HashMap<Option<i64>, usize>>,
         host: &'h HostProcess,
     }
     impl Drop for Saturating<'_> {
         fn drop(&mut self) {
             if !thread::panicking() {
-                let outcomes = self.work.end().expect("it ends once");
+                let outcomes = self.work.stop().expect("it ends once");
                 assert!(
                     outcomes[&Some(OVERLOADED)] > 0 && outcomes[&None] > 0,
                     "it was saturated: {outcomes:?}"
@@ -182,10 +183,10 @@ fn a_saturated_plugin_does_not_slow_another() {
     }
     let host = host();
     let echo = |peer: &mut Peer| assert_eq!(peer.result("fixture.echo_blocking", &json!(7)), 7);
-    assert_unhurt_by(&host, "a saturated plugin", echo, || {
+    assert_neighbour_unaffected_by(&host, "a saturated plugin", echo, || {
         let peer = host.peer();
-        let work = UntilDropped::start(move |ended| saturate(peer, ended));
-        until("its threads are busy", || {
+        let work = BackgroundThread::start(move |ended| saturate(peer, ended));
+        wait_until("its threads are busy", || {
             host.peer().result("sleep.running", &Value::Null).as_u64() >= Some(THREADS)
         });
         Saturating { work, host: &host }

@@ -1,4 +1,5 @@
-//! Crowds that stand there: they announce and do not send, ask and do not read, send a byte now and then, or do nothing.
+//! Crowds that stand there: they announce and do not send, ask and do not read, send a byte now and
+//! then, or do nothing.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,11 +8,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{allow_descriptors, cost, until_open};
-use crate::support::footprint::{assert_settles, assert_settles_within, at_rest, connections};
-use crate::support::neighbour::assert_unhurt;
+use super::{allow_descriptors, cost, wait_until_open};
+use crate::support::admin;
+use crate::support::footprint::{assert_settles, assert_settles_within, connections, idle_footprint};
+use crate::support::neighbour::assert_neighbour_unaffected;
 use crate::support::peer::{DEADLINE_EXCEEDED, ERROR, FRAME_TOO_LARGE, OVERLOADED, SYNC, V1_0, header};
-use crate::support::{CEILING, HostProcess, Peer, until};
+use crate::support::{CEILING, HostProcess, Peer, wait_until};
 
 #[test]
 fn a_thousand_that_announce_4_gib_and_wait() {
@@ -29,15 +31,15 @@ fn a_thousand_that_announce_4_gib_and_wait() {
     let hold = || {
         let crowd = gather();
         // The bystander is one of them.
-        until("all are served", || host.count("connections_open") >= CLIENTS as u64);
+        wait_until("all are served", || host.count("connections_open") >= CLIENTS as u64);
         crowd
     };
     drop(hold());
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let crowd = hold();
     assert!(cost(&host, "announcements of 4 GiB", &before, CLIENTS) <= CLIENTS * MOST);
     drop(crowd);
-    assert_unhurt(&host, "a thousand announcements of 4 GiB", hold);
+    assert_neighbour_unaffected(&host, "a thousand announcements of 4 GiB", hold);
     assert_settles(host.pid(), &before);
 }
 
@@ -50,13 +52,13 @@ fn a_thousand_that_announce_4_gib_where_16_mib_are_allowed() {
         let mut crowd: Vec<Peer> = (0..CLIENTS).map(|_| host.peer()).collect();
         crowd.iter_mut().for_each(|peer| peer.send(header(V1_0, SYNC, u32::MAX)));
         for peer in &mut crowd {
-            let came = peer.receive_to_end();
+            let came = peer.receive_until_close();
             assert_eq!((came.len(), came[0].kind), (1, ERROR), "{came:?}");
             came[0].error(FRAME_TOO_LARGE);
         }
     };
     round();
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     round();
     assert_settles(host.pid(), &before);
 }
@@ -67,7 +69,7 @@ const OWED: usize = 5;
 fn ask_and_do_not_read(host: &HostProcess) -> Peer {
     let mut peer = host.peer();
     for number in 0..OWED {
-        peer.ask_async(&number.to_string(), "fixture.large", &json!({ "bytes": 64 * 1024 }));
+        peer.send_async(&number.to_string(), "fixture.large", &json!({ "bytes": 64 * 1024 }));
     }
     peer
 }
@@ -86,21 +88,23 @@ fn a_thousand_that_do_not_read() {
         // However busy the machine is: as long as it goes on.
         let mut left = host.count("in_flight");
         while left > 0 {
-            until("some of it is done", || host.count("in_flight") < left);
+            wait_until("some of it is done", || host.count("in_flight") < left);
             left = host.count("in_flight");
         }
         crowd
     };
     drop(gather());
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let cut = host.count("connections_cut");
     let mut crowd = gather();
     let (held, cut) = (host.count("buffered_bytes") / 1024, host.count("connections_cut") - cut);
     let grown = cost(&host, "clients that do not read", &before, CLIENTS);
     println!("{held} KiB of a budget of {BUDGET} are held, {cut} were cut");
-    // Of each, one reply more than its socket holds is kept; who lets more wait once the budget is spent, is not.
+    // Of each, one reply more than its socket holds is kept; who lets more wait once the budget is
+    // spent, is not.
     assert!(grown <= BUDGET + CLIENTS * 64 + 4096, "{grown} KiB with a budget of {BUDGET}");
-    // Whoever was kept finds its replies, one for each request, once it reads; the others find an end.
+    // Whoever was kept finds its replies, one for each request, once it reads; the others find an
+    // end.
     let mut ended = 0;
     for peer in &mut crowd {
         let mut ids = BTreeSet::new();
@@ -115,10 +119,10 @@ fn a_thousand_that_do_not_read() {
     assert_eq!(ended, cut, "nobody lost a reply but those who were cut");
     assert!(cut > 0, "the budget was spent");
     drop(crowd);
-    until("nothing is held", || host.count("buffered_bytes") == 0);
+    wait_until("nothing is held", || host.count("buffered_bytes") == 0);
     assert_settles_within(host.pid(), &before, BUDGET / 2);
     // Those who spent it by not reading do not silence those who read.
-    assert_unhurt(&host, "a thousand that do not read", || {
+    assert_neighbour_unaffected(&host, "a thousand that do not read", || {
         let crowd = gather();
         assert!(host.count("buffered_bytes") >= BUDGET as u64 * 1024, "the budget is spent");
         crowd
@@ -177,21 +181,23 @@ fn two_thousand_that_send_a_byte_a_second() {
     let host = HostProcess::builder().config("[timeouts]\nframe = \"3s\"").start();
     let second = Duration::from_secs(1);
     let first = Dribble::start(&host, CLIENTS, second);
-    until_open(&host, CLIENTS);
+    wait_until_open(&host, CLIENTS);
     drop(first);
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let dribble = Dribble::start(&host, CLIENTS, second);
-    until_open(&host, CLIENTS);
+    wait_until_open(&host, CLIENTS);
     cost(&host, "clients that send a byte a second", &before, CLIENTS);
     let cut = host.count("connections_cut");
     for peer in &mut dribble.finish() {
-        let came = peer.receive_to_end();
+        let came = peer.receive_until_close();
         assert_eq!((came.len(), came[0].kind), (1, ERROR), "{came:?}");
         came[0].error(DEADLINE_EXCEEDED);
     }
     assert_eq!(host.count("connections_cut") - cut, CLIENTS as u64, "each is cut, and by the host");
     assert_settles_within(host.pid(), &before, 1024);
-    assert_unhurt(&host, "two thousand that send a byte a second", || Dribble::start(&host, CLIENTS, second));
+    assert_neighbour_unaffected(&host, "two thousand that send a byte a second", || {
+        Dribble::start(&host, CLIENTS, second)
+    });
 }
 
 #[test]
@@ -201,21 +207,21 @@ fn an_idle_crowd_up_to_the_limit() {
     let host = HostProcess::builder().config(&format!("[limits]\nconnections = {MOST}")).start();
     let gather = || {
         let crowd: Vec<Peer> = (1..MOST).map(|_| host.peer()).collect();
-        until("all are in", || connections(host.pid()) == MOST);
+        wait_until("all are in", || connections(host.pid()) == MOST);
         crowd
     };
-    let operator = || Peer::connect(&host.path("run/jackfield-admin.sock"));
+    let operator = || admin::connect(&host);
     // Once before: what is made at first use is there.
     operator().result("admin.plugin.list", &Value::Null);
     drop((host.peer(), gather()));
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let mut inside = host.peer();
     inside.assert_usable();
     let crowd = gather();
     let grown = cost(&host, "idle connections", &before, MOST);
     assert!(grown <= MOST * 16, "{grown} KiB for {MOST} that do nothing");
     for _ in 0..200 {
-        let came = host.peer().receive_to_end();
+        let came = host.peer().receive_until_close();
         assert_eq!(came.len(), 1, "{came:?}");
         assert!(came[0].error(OVERLOADED)["data"]["retry_after_ms"].as_u64() > Some(0), "{came:?}");
     }

@@ -1,4 +1,5 @@
-//! config.toml changed under a running host: everything that the new one says from then on, or nothing of it.
+//! config.toml changed under a running host: everything that the new one says from then on, or
+//! nothing of it.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::{FILE, Image, NAME, Operator, number, with_first};
 use crate::support::peer::{DEADLINE_EXCEEDED, METHOD_NOT_FOUND, PLUGIN_UNAVAILABLE};
-use crate::support::wait::until_some;
-use crate::support::{HostProcess, until};
+use crate::support::wait::wait_for;
+use crate::support::{HostProcess, wait_until};
 
 /// Configurations that come one after another under load.
 const CHANGES: u32 = 200;
@@ -34,15 +35,16 @@ fn said(host: &HostProcess, text: &str) -> usize {
 fn take(host: &HostProcess, text: &str) {
     let before = said(host, "the configuration has changed");
     configure(host, text);
-    until("the configuration is taken", || said(host, "the configuration has changed") > before);
+    wait_until("the configuration is taken", || said(host, "the configuration has changed") > before);
 }
 
-/// Configures, and waits until the host has said why it does not take it, to the last line; gives back those lines.
+/// Configures, and waits until the host has said why it does not take it, to the last line; gives
+/// back those lines.
 #[track_caller]
 fn refuse(host: &HostProcess, text: &str) -> String {
     let before = host.log_lines().len();
     configure(host, text);
-    until_some("the configuration is refused", || {
+    wait_for("the configuration is refused", || {
         let new = host.log_lines().split_off(before);
         let first = new.iter().position(|line| line.contains("the configuration stays as it was"))?;
         let count: usize =
@@ -61,8 +63,8 @@ fn routes_limits_and_time_outs_change_while_it_serves() {
     peer.call("numbered.slow", &json!(1500)).error(DEADLINE_EXCEEDED);
     take(&host, &route("timeout = \"20s\"\nmax_in_flight = 1"));
     let mut other = host.peer();
-    other.ask_async("first", "numbered.slow", &json!(1000));
-    until("it is in flight", || host.count("in_flight") == 1);
+    other.send_async("first", "numbered.slow", &json!(1000));
+    wait_until("it is in flight", || host.count("in_flight") == 1);
     peer.call("numbered.blocking", &Value::Null).error(crate::support::peer::OVERLOADED);
     other.receive().result();
     take(&host, &route("enabled = false"));
@@ -104,7 +106,7 @@ fn a_plugin_gets_its_new_settings_or_all_stays_as_it_was() {
     assert!(said.contains("the settings say that it fails"), "{said}");
     assert_eq!(peer.result("numbered.settings", &Value::Null), json!({ "word": "two" }));
     assert_eq!(peer.result("numbered.slow", &json!(400)), 1, "nothing of it was applied");
-    let row = operator.until_unloaded();
+    let row = operator.wait_until_unloaded();
     assert_eq!((&row["generation"], &row["hash"].is_string()), (&json!(before + 1), &true), "{row}");
 }
 
@@ -116,7 +118,7 @@ fn a_plugin_that_failed_for_its_settings_is_tried_with_the_new_ones() {
     let mut operator = Operator::of(&host);
     assert_eq!(operator.row(NAME)["refused"]["reason"], "start-failed");
     take(&host, "[plugin.subject.settings]\nfail = false");
-    operator.until("it serves", |row| row["state"] == "serving");
+    operator.wait_until("it serves", |row| row["state"] == "serving");
     assert_eq!(number(&mut host.peer()), 1);
 }
 
@@ -140,7 +142,7 @@ fn every_fault_is_said_and_nothing_is_applied() {
         assert_eq!(number(&mut host.peer()), 1, "{half}");
     }
     fs::remove_file(host.path("config.toml")).expect("it is there");
-    until("its absence is a fault", || said(&host, "the configuration stays as it was") == 5);
+    wait_until("its absence is a fault", || said(&host, "the configuration stays as it was") == 5);
     take(&host, "[timeouts]\nrequest = \"8s\"");
 }
 
@@ -175,21 +177,21 @@ fn one_that_is_being_written_over_is_taken_when_it_is_closed() {
     // Empty from here on: applied, that would open the route.
     let mut file = fs::File::create(host.path("config.toml")).expect("it is written over");
     let begun = Instant::now();
-    until("a file that nobody has open would have been read", || {
+    wait_until("a file that nobody has open would have been read", || {
         peer.call("numbered.inline", &Value::Null).error(METHOD_NOT_FOUND);
         begun.elapsed() > Duration::from_millis(800)
     });
     file.write_all(format!("{route}true\n[limits]\nconnections = 100\n").as_bytes())
         .expect("the whole of it");
     drop(file);
-    until("it is taken", || said(&host, "the configuration has changed") > before);
+    wait_until("it is taken", || said(&host, "the configuration has changed") > before);
     assert_eq!(said(&host, "the configuration has changed"), before + 1, "{}", host.log());
     assert_eq!(number(&mut peer), 1);
     // As a full disk leaves it: only who says that it is meant has it applied.
     drop(fs::File::create(host.path("config.toml")).expect("it is emptied"));
     host.wait_for_log("config.toml: it is empty");
     fs::write(host.path("config.toml"), format!("{route}false\n")).expect("it is written");
-    until("another one is taken", || {
+    wait_until("another one is taken", || {
         peer.call("numbered.inline", &Value::Null).code() == Some(METHOD_NOT_FOUND)
     });
     fs::write(host.path("config.toml"), "").expect("it is emptied");
@@ -199,7 +201,8 @@ fn one_that_is_being_written_over_is_taken_when_it_is_closed() {
 
 #[test]
 fn good_bad_and_half_written_ones_under_load_are_taken_whole_or_not_at_all() {
-    // Two routes that must change together: which one is open says which configuration a request met.
+    // Two routes that must change together: which one is open says which configuration a request
+    // met.
     let text = |name: &str, other: &str| {
         format!(
             "[[route]]\nmethod = \"numbered.{name}\"\nplugin = \"subject\"\n\
@@ -216,8 +219,8 @@ fn good_bad_and_half_written_ones_under_load_are_taken_whole_or_not_at_all() {
                 let mut asked = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
                     // Both in one write, so that one turn of the host mostly takes both.
-                    peer.ask("numbered.inline", &Value::Null);
-                    peer.ask("numbered.blocking", &Value::Null);
+                    peer.send_sync("numbered.inline", &Value::Null);
+                    peer.send_sync("numbered.blocking", &Value::Null);
                     for reply in peer.receive_all(2) {
                         assert!(matches!(reply.code(), None | Some(METHOD_NOT_FOUND)), "{reply:?}");
                     }

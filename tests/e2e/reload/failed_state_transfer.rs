@@ -1,4 +1,5 @@
-//! State that does not go over: what held it serves on, with every update, and is not held for longer than it may be.
+//! State that does not go over: what held it serves on, with every update, and is not held for
+//! longer than it may be.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use super::{FILE, Image, NAME, Operator, with_image};
 use crate::support::build::artifacts;
 use crate::support::host::install;
-use crate::support::{CEILING, HostProcess, Peer, until};
+use crate::support::{CEILING, HostProcess, Peer, wait_until};
 
 /// Time for the two steps of a hand-over together.
 const HAND_OVER: &str = "[plugins]\nwatch = false\nhand_over = \"700ms\"";
@@ -58,7 +59,7 @@ fn a_generation_that_does_not_give_its_state_serves_on() {
     assert_eq!(peer.result("counter.layout", &Value::Null), 2);
     assert_eq!(peer.result("counter.get", &Value::Null), count);
     // Also those that hung for a while came to their end.
-    Operator::of(&host).until_unloaded();
+    Operator::of(&host).wait_until_unloaded();
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn a_generation_that_does_not_take_the_state_does_not_serve() {
     install(artifacts().library("counter_v2"), &host.path("plugins").join(FILE));
     Operator::of(&host).published();
     assert_eq!(peer.result("counter.get", &Value::Null), 9);
-    Operator::of(&host).until_unloaded();
+    Operator::of(&host).wait_until_unloaded();
 }
 
 #[test]
@@ -83,8 +84,8 @@ fn a_call_that_does_not_end_keeps_the_state_where_it_is() {
     let (host, mut peer) = with_counter(HAND_OVER);
     install(artifacts().library("counter_v2"), &host.path("plugins").join(FILE));
     let mut slow = host.peer();
-    slow.ask_async("slow", "counter.add_slowly", &json!(4000));
-    until("it is in flight", || host.count("in_flight") == 1);
+    slow.send_async("slow", "counter.add_slowly", &json!(4000));
+    wait_until("it is in flight", || host.count("in_flight") == 1);
     assert_goes_on(&host, &mut peer, "hand-over-busy", "1 calls");
     assert_eq!(slow.receive().result(), 6, "it was counted where it ran");
     Operator::of(&host).published();
@@ -98,7 +99,7 @@ fn an_inline_call_that_does_not_end_keeps_the_state_where_it_is() {
     let mut operator = Operator::of(&host);
     // Its thread serves others, too: they wait for it, the operator's reload does not.
     let mut slow = host.peer();
-    slow.ask_async("slow", "counter.add_and_hold_up", &json!(3000));
+    slow.send_async("slow", "counter.add_and_hold_up", &json!(3000));
     // The operator's connection is on one of the threads as well, and may be answered late.
     let verdict = operator.reload(NAME);
     let added = slow.receive().result();
@@ -116,10 +117,10 @@ fn an_inline_call_that_does_not_end_keeps_the_state_where_it_is() {
 fn a_busy_hand_over_is_tried_again_by_itself_and_does_not_hold_calls_all_the_time() {
     let (host, mut peer) = with_counter("[plugins]\nhand_over = \"500ms\"");
     let mut slow = host.peer();
-    slow.ask_async("slow", "counter.add_slowly", &json!(5000));
-    until("it is in flight", || host.count("in_flight") == 1);
+    slow.send_async("slow", "counter.add_slowly", &json!(5000));
+    wait_until("it is in flight", || host.count("in_flight") == 1);
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
-    Operator::of(&host).until("it is busy", |row| row["refused"]["reason"] == "hand-over-busy");
+    Operator::of(&host).wait_until("it is busy", |row| row["refused"]["reason"] == "hand-over-busy");
     // Until the slow one ends, calls are held for a part of the time only.
     let began = Instant::now();
     let mut held = Duration::ZERO;
@@ -131,7 +132,7 @@ fn a_busy_hand_over_is_tried_again_by_itself_and_does_not_hold_calls_all_the_tim
     let all = began.elapsed();
     assert!(held < all / 2, "held for {held:?} of {all:?}");
     assert_eq!(slow.receive().result(), 4);
-    until("the new code serves", || peer.result("counter.layout", &Value::Null) == 2);
+    wait_until("the new code serves", || peer.result("counter.layout", &Value::Null) == 2);
     assert!(began.elapsed() < CEILING);
     assert_eq!(peer.result("counter.get", &Value::Null), 4);
 }

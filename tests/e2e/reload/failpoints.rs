@@ -1,5 +1,5 @@
-//! Each step of a load made to fail: what served serves on, whatever had been done by then is undone, and the next
-//! try, when nothing fails, does what the first one should have done.
+//! Each step of a load made to fail: what served serves on, whatever had been done by then is
+//! undone, and the next try, when nothing fails, does what the first one should have done.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{FILE, Image, NAME, Operator};
 use crate::support::footprint::{Footprint, assert_settles, connections};
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
 /// The steps of loading, in their order.
 const STEPS: [&str; 13] = [
@@ -37,7 +37,7 @@ fn with_counter(config: &str) -> (HostProcess, PathBuf) {
 }
 
 fn at_rest_but_for_us(host: &HostProcess, ours: usize) -> Footprint {
-    until("the connections are ours alone", || connections(host.pid()) == ours);
+    wait_until("the connections are ours alone", || connections(host.pid()) == ours);
     Footprint::of(host.pid())
 }
 
@@ -52,12 +52,13 @@ fn a_failure_at_any_step_leaves_what_serves_and_nothing_else() {
     assert_eq!(peer.result("counter.add_later", &json!(0)), count - 1);
     assert_eq!(peer.result("counter.add_slowly", &json!(0)), count);
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
-    // What the first failures cost, stacks and arenas that are kept for next time, the others do not.
+    // What the first failures cost, stacks and arenas that are kept for next time, the others do
+    // not.
     for step in STEPS {
         fs::write(&planted, step).expect("the failure is planted");
         operator.refused("planted");
     }
-    operator.until_unloaded();
+    operator.wait_until_unloaded();
     let before = at_rest_but_for_us(&host, 2);
     for step in STEPS {
         fs::write(&planted, step).expect("the failure is planted");
@@ -72,7 +73,7 @@ fn a_failure_at_any_step_leaves_what_serves_and_nothing_else() {
             assert_eq!(peer.result("counter.add_slowly", &json!(0)), count + 2, "{step}");
             count += 2;
         }
-        let row = operator.until_unloaded();
+        let row = operator.wait_until_unloaded();
         assert_eq!((&row["state"], &row["generation"]), (&json!("serving"), &json!(generation)), "{row}");
         assert_settles(host.pid(), &before);
     }
@@ -88,9 +89,9 @@ fn what_failed_for_a_moment_is_tried_again_by_itself() {
     let mut operator = Operator::of(&host);
     fs::write(&planted, "started").expect("the failure is planted");
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
-    operator.until("it is refused", |row| row["refused"]["reason"] == "planted");
+    operator.wait_until("it is refused", |row| row["refused"]["reason"] == "planted");
     fs::remove_file(&planted).expect("it was planted");
-    operator.until("it serves", |row| row["refused"].is_null());
+    operator.wait_until("it serves", |row| row["refused"].is_null());
     assert_eq!(host.peer().result("counter.layout", &Value::Null), 2);
     let said = host.log_lines().into_iter().filter(|line| line.contains("reason=\"planted\""));
     assert_eq!(said.count(), 1, "it is said once, however often it is tried: {}", host.log());
@@ -111,5 +112,5 @@ fn a_way_back_that_fails_can_be_gone_later() {
     fs::remove_file(&planted).expect("it was planted");
     assert_eq!(operator.roll_back(NAME)["outcome"], "published");
     assert_eq!(host.peer().result("counter.layout", &Value::Null), 1);
-    operator.until_unloaded();
+    operator.wait_until_unloaded();
 }

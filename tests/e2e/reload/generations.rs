@@ -1,4 +1,5 @@
-//! One version after another under one name: each answers with its own number, and is called by its own.
+//! One version after another under one name: each answers with its own number, and is called by its
+//! own.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use super::{FILE, Image, NAME, Operator, in_plugins, number, with_first};
 use crate::support::footprint::{Footprint, assert_settles, connections};
 use crate::support::program::jackfield;
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
 /// How many versions come one after another.
 const VERSIONS: u32 = 100;
@@ -39,18 +40,18 @@ fn a_hundred_versions_answer_with_their_own_numbers() {
         assert_eq!(peer.result("numbered.blocking", &Value::Null), version);
         assert_eq!(peer.result("numbered.later", &json!(0)), version);
         if version == 10 {
-            operator.until_unloaded();
+            operator.wait_until_unloaded();
             before = Some(at_rest_but_for_us(&host));
         }
     }
-    let row = operator.until_unloaded();
+    let row = operator.wait_until_unloaded();
     assert_eq!(row["unloaded"], VERSIONS - 1, "{row}");
     assert_settles(host.pid(), &before.expect("it was taken"));
 }
 
 /// What the host holds, with the connections of this test open.
 fn at_rest_but_for_us(host: &HostProcess) -> Footprint {
-    until("the connections are ours alone", || connections(host.pid()) == 2);
+    wait_until("the connections are ours alone", || connections(host.pid()) == 2);
     Footprint::of(host.pid())
 }
 
@@ -98,7 +99,7 @@ fn a_reload_by_hand_is_a_new_generation_also_of_the_same_content() {
     assert_eq!(nobody["refused"]["reason"], "no-such-plugin", "{nobody}");
     let nobody = operator.roll_back("nobody");
     assert_eq!(nobody["refused"]["reason"], "no-such-plugin", "{nobody}");
-    assert_eq!(operator.until_unloaded()["unloaded"], 2);
+    assert_eq!(operator.wait_until_unloaded()["unloaded"], 2);
 }
 
 #[test]
@@ -108,8 +109,8 @@ fn two_reloads_at_once_come_one_after_the_other() {
     for version in 2..12 {
         Image::numbered(version).put(&host, FILE);
         let params = json!({ "name": NAME });
-        one.0.ask("admin.plugin.reload", &params);
-        other.0.ask("admin.plugin.reload", &params);
+        one.0.send_sync("admin.plugin.reload", &params);
+        other.0.send_sync("admin.plugin.reload", &params);
         let verdicts = [one.0.receive().result()[0].clone(), other.0.receive().result()[0].clone()];
         for verdict in &verdicts {
             assert_eq!(verdict["outcome"], "published", "{verdict}");
@@ -118,5 +119,5 @@ fn two_reloads_at_once_come_one_after_the_other() {
         assert_ne!(verdicts[0]["generation"], verdicts[1]["generation"]);
         assert_eq!(number(&mut host.peer()), u64::from(version));
     }
-    assert_eq!(one.until_unloaded()["unloaded"], 20);
+    assert_eq!(one.wait_until_unloaded()["unloaded"], 20);
 }

@@ -1,4 +1,5 @@
-//! Files put into the directory, in all the ways in which files come: loaded once, when they are whole.
+//! Files put into the directory, in all the ways in which files come: loaded once, when they are
+//! whole.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -6,9 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::{FILE, Image, Operator, in_plugins, number, put, until_number, with_first, write};
+use super::{FILE, Image, Operator, in_plugins, number, put, wait_until_number, with_first, write};
 use crate::support::host::install;
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
 /// How many copies that are seen half-way.
 const SLOW_COPIES: u32 = 20;
@@ -19,13 +20,14 @@ fn run(program: &str, from: &Path, to: &Path) {
     assert!(done.success(), "{program}: {done}");
 }
 
-/// Puts another plugin there, later in the order than all others: once it serves, those were looked at. It goes again.
+/// Puts another plugin there, later in the order than all others: once it serves, those were looked
+/// at. It goes again.
 #[track_caller]
-fn until_looked_at(host: &HostProcess, operator: &mut Operator) {
+fn wait_until_looked_at(host: &HostProcess, operator: &mut Operator) {
     put(&host.path("plugins"), &Image::of("hello").0, "libzz.so");
-    until("the last file serves", || !operator.row("zz")["generation"].is_null());
+    wait_until("the last file serves", || !operator.row("zz")["generation"].is_null());
     fs::remove_file(in_plugins(host, "libzz.so")).expect("it is there");
-    until("it has gone", || operator.row("zz")["generation"].is_null());
+    wait_until("it has gone", || operator.row("zz")["generation"].is_null());
 }
 
 #[test]
@@ -65,11 +67,11 @@ fn however_a_file_comes_it_is_loaded_once() {
         let before = operator.generation();
         write(&beside, &Image::numbered(wanted).0);
         put();
-        until_number(&host, wanted.into());
+        wait_until_number(&host, wanted.into());
         assert_eq!(operator.generation(), before + 1, "way {wanted}");
     }
-    until_looked_at(&host, &mut operator);
-    let row = operator.until_unloaded();
+    wait_until_looked_at(&host, &mut operator);
+    let row = operator.wait_until_unloaded();
     assert_eq!(row["unloaded"], ways.len(), "{row}");
     assert_eq!(host.count("plugins_loaded"), loaded + ways.len() as u64 + 1);
 }
@@ -90,7 +92,7 @@ fn a_slow_copy_is_loaded_when_it_is_whole() {
             assert_eq!(number(&mut peer), u64::from(wanted - 1), "the one before serves meanwhile");
         }
         drop(file);
-        until_number(&host, wanted.into());
+        wait_until_number(&host, wanted.into());
         assert_eq!(operator.generation(), before + 1);
     }
     // One that rests half-way, for as long as it takes to be looked at.
@@ -99,12 +101,12 @@ fn a_slow_copy_is_loaded_when_it_is_whole() {
     let mut file = fs::File::create(in_plugins(&host, FILE)).expect("the file is written over");
     file.write_all(half).expect("a half is written");
     let before = operator.generation();
-    let row = operator.until("the half is refused", |row| row["refused"].is_object());
+    let row = operator.wait_until("the half is refused", |row| row["refused"].is_object());
     assert_eq!(row["generation"], before, "{row}");
     file.write_all(rest).expect("the other half is written");
     drop(file);
-    until_number(&host, 900);
-    let row = operator.until_unloaded();
+    wait_until_number(&host, 900);
+    let row = operator.wait_until_unloaded();
     assert_eq!((&row["generation"], &row["refused"]), (&(before + 1).into(), &serde_json::Value::Null));
 }
 
@@ -117,7 +119,7 @@ fn names_of_files_that_are_being_written_are_no_plugins() {
     for name in names.iter().chain(&more) {
         write(&in_plugins(&host, name), &Image::numbered(2).0);
     }
-    until_looked_at(&host, &mut operator);
+    wait_until_looked_at(&host, &mut operator);
     assert_eq!(operator.list().len(), 2, "{:?}", operator.list());
     assert_eq!(number(&mut host.peer()), 1);
 }
@@ -137,11 +139,11 @@ fn the_same_content_again_is_nothing_new() {
             // Not even when it was refused in between.
             _ => {
                 fs::write(&file, "no plugin").expect("the file is written over");
-                operator.until("it is refused", |row| row["refused"].is_object());
+                operator.wait_until("it is refused", |row| row["refused"].is_object());
                 run("mv", &beside, &file);
             }
         }
-        until_looked_at(&host, &mut operator);
+        wait_until_looked_at(&host, &mut operator);
         let row = operator.row(super::NAME);
         assert_eq!(
             (&row["generation"], &row["unloaded"]),
@@ -167,12 +169,12 @@ fn what_is_done_to_the_file_after_its_load_does_not_matter() {
     for (what, spoil) in spoils {
         let last = operator.row(super::NAME)["refused"].clone();
         spoil();
-        let row = operator.until(what, |row| row["refused"].is_object() && row["refused"] != last);
+        let row = operator.wait_until(what, |row| row["refused"].is_object() && row["refused"] != last);
         assert_eq!(row["generation"], before, "{what}: {row}");
         assert_eq!(number(&mut peer), 1, "{what}");
         let later = peer.result("numbered.later", &serde_json::json!(1));
         assert_eq!(later, 1, "{what}");
     }
     install(crate::support::build::artifacts().library("numbered"), &file);
-    until_number(&host, 0);
+    wait_until_number(&host, 0);
 }

@@ -1,4 +1,5 @@
-//! New code that fails in its first calls: the content before comes back by itself, or by an operator's word.
+//! New code that fails in its first calls: the content before comes back by itself, or by an
+//! operator's word.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{FILE, Image, NAME, Operator, number, with_first};
 use crate::support::peer::{DEADLINE_EXCEEDED, INTERNAL_ERROR, PLUGIN_PANICKED};
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
 /// Three failures among the first ten calls.
 const CONFIG: &str = "[plugins]\nwatch = false\n[plugins.probation]\ncalls = 10\nfailures = 3\n";
@@ -40,7 +41,7 @@ fn code_that_fails_in_its_first_calls_goes_back_by_itself() {
         assert_eq!(operator.row(NAME)["generation"], failing["generation"], "behaviour {behaviour}");
         peer.call("numbered.blocking", &Value::Null).error(code);
         let third = Instant::now();
-        let row = operator.until("the one before is back", |row| row["hash"] == before["hash"]);
+        let row = operator.wait_until("the one before is back", |row| row["hash"] == before["hash"]);
         // 500 ms are the promise; a machine that does other things may be late.
         assert!(third.elapsed() < Duration::from_secs(3), "{:?}", third.elapsed());
         assert_eq!(number(&mut peer), 1);
@@ -54,9 +55,10 @@ fn code_that_fails_in_its_first_calls_goes_back_by_itself() {
         let told = lines.iter().filter(|line| line.contains("the content before comes back"));
         let told: Vec<_> = told.collect();
         assert!(matches!(told[..], [line] if line.contains(&generation)), "{told:?}");
-        // It does not go to and fro: the same file is not tried again, and nothing is left to go back to.
+        // It does not go to and fro: the same file is not tried again, and nothing is left to go
+        // back to.
         assert_eq!(operator.roll_back(NAME)["refused"]["reason"], "nothing-to-roll-back");
-        operator.until_unloaded();
+        operator.wait_until_unloaded();
     }
 }
 
@@ -66,21 +68,21 @@ fn what_was_gone_back_from_is_not_loaded_again_by_itself() {
     let host = with_first(&config);
     let mut operator = Operator::of(&host);
     Image::numbered(2).with("BEHAVIOUR-", "2").put(&host, FILE);
-    operator.until("it is on probation", |row| row["state"] == "probation");
+    operator.wait_until("it is on probation", |row| row["state"] == "probation");
     let mut peer = host.peer();
     for _ in 0..3 {
         peer.call("numbered.inline", &Value::Null).error(INTERNAL_ERROR);
     }
-    operator.until("the one before is back", |row| row["state"] == "serving");
-    let row = operator.until_unloaded();
+    operator.wait_until("the one before is back", |row| row["state"] == "serving");
+    let row = operator.wait_until_unloaded();
     // Touched, it is the same content.
     Image::numbered(2).with("BEHAVIOUR-", "2").put(&host, FILE);
     super::put(&host.path("plugins"), &Image::of("hello").0, "libzz.so");
-    until("the last file serves", || !operator.row("zz")["generation"].is_null());
+    wait_until("the last file serves", || !operator.row("zz")["generation"].is_null());
     assert_eq!(operator.row(NAME), row);
     // Another one is welcome.
     Image::numbered(3).put(&host, FILE);
-    super::until_number(&host, 3);
+    super::wait_until_number(&host, 3);
 }
 
 #[test]
@@ -96,7 +98,7 @@ fn code_that_answers_well_is_through() {
             _ => assert_eq!(number(&mut peer), 2),
         }
     }
-    let row = operator.until("it is through", |row| row["state"] == "serving");
+    let row = operator.wait_until("it is through", |row| row["state"] == "serving");
     assert_eq!((&row["generation"], &row["hash"]), (&passing["generation"], &passing["hash"]));
     host.wait_for_log("its probation is over");
 }
@@ -135,7 +137,7 @@ fn by_hand_it_goes_back_and_forth() {
         assert_eq!((&row["hash"], &row["build_id"]), (&content["hash"], &content["build_id"]), "{row}");
         assert_eq!((&row["generation"], &row["state"]), (&verdict["generation"], &json!("serving")), "{row}");
     }
-    operator.until_unloaded();
+    operator.wait_until_unloaded();
 }
 
 #[test]
@@ -149,11 +151,11 @@ fn a_generation_whose_calls_hang_goes_back_once_they_end() {
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
     operator.published();
     for number in 0..3 {
-        peer.ask_async(&number.to_string(), "counter.add_slowly", &json!(4000));
+        peer.send_async(&number.to_string(), "counter.add_slowly", &json!(4000));
     }
     peer.receive_all(3).iter().for_each(|frame| drop(frame.error(DEADLINE_EXCEEDED)));
     host.wait_for_log("not rolled back, it serves on");
-    until("the layout before is back", || {
+    wait_until("the layout before is back", || {
         let reply = peer.call("counter.layout", &Value::Null);
         reply.code().is_none() && reply.result() == 1
     });

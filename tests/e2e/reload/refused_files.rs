@@ -1,4 +1,5 @@
-//! Files that cannot replace what serves: it serves on, and why is said in the list, in the reply and in the log.
+//! Files that cannot replace what serves: it serves on, and why is said in the list, in the reply
+//! and in the log.
 
 use std::ffi::CString;
 use std::fs;
@@ -6,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use super::{FILE, Image, NAME, Operator, in_plugins, number, put, until_number, with_first, write};
-use crate::support::footprint::{assert_settles, at_rest};
-use crate::support::{HostProcess, until};
+use super::{FILE, Image, NAME, Operator, in_plugins, number, put, wait_until_number, with_first, write};
+use crate::support::footprint::{assert_settles, idle_footprint};
+use crate::support::{HostProcess, wait_until};
 
 /// Files of content that is refused, with the reason.
 const CONTENT: [(&str, &str); 13] = [
@@ -38,7 +39,7 @@ fn assert_refused(host: &HostProcess, operator: &mut Operator, reason: &str) {
     assert_eq!((&row["state"], &row["generation"]), (&json!("serving"), &json!(before)), "{row}");
     assert_eq!(row["refused"], verdict["refused"], "{row}");
     let (plugin, reason) = (format!("plugin=\"{NAME}\""), format!("reason=\"{reason}\""));
-    until("the log says so", || {
+    wait_until("the log says so", || {
         let lines = host.log_lines();
         let told = lines.iter().rfind(|line| line.contains("ERROR") && line.contains(&plugin));
         told.is_some_and(|line| line.contains(&reason))
@@ -68,7 +69,7 @@ fn content_that_is_no_good_replaces_nothing() {
     Image::numbered(2).put(&host, FILE);
     operator.published();
     assert_eq!(operator.row(NAME)["refused"], Value::Null);
-    until_number(&host, 2);
+    wait_until_number(&host, 2);
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn refused_ones_leave_nothing_behind() {
     let host = with_first("[plugins]\nwatch = false");
     // What the host starts for the first of them it keeps for the others.
     Operator::of(&host).list();
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     for fixture in ["start_fails", "start_panics", "no_root", "wrong_abi", "start_aborts"] {
         for _ in 0..5 {
             put(&host.path("plugins"), &Image::of(fixture).0, FILE);
@@ -119,7 +120,7 @@ fn refused_ones_leave_nothing_behind() {
         }
     }
     assert_eq!(number(&mut host.peer()), 1);
-    until("no connection is left", || crate::support::footprint::connections(host.pid()) == 0);
+    wait_until("no connection is left", || crate::support::footprint::connections(host.pid()) == 0);
     assert_settles(host.pid(), &before);
 }
 
@@ -128,7 +129,7 @@ fn of_two_that_claim_one_method_the_first_keeps_it_until_it_goes() {
     let host = HostProcess::with(&["device"]);
     let mut operator = Operator::of(&host);
     put(&host.path("plugins"), &Image::of("claims_device").0, FILE);
-    operator.until("it is refused", |row| row["refused"]["reason"] == "method-taken");
+    operator.wait_until("it is refused", |row| row["refused"]["reason"] == "method-taken");
     let update = json!({ "deviceId": "a", "status": "online" });
     assert_eq!(host.peer().result("device.status.update", &update)["sequence"], 1);
     // The owner's own reloads change nothing about that, and the refusal is said once.
@@ -140,9 +141,9 @@ fn of_two_that_claim_one_method_the_first_keeps_it_until_it_goes() {
     let said = host.log_lines().into_iter().filter(|line| line.contains("method-taken"));
     assert_eq!(said.count(), 1, "{}", host.log());
     fs::remove_file(host.path("plugins/libdevice.so")).expect("the owner's file");
-    operator.until("it has the method now", |row| row["state"] == "serving");
+    operator.wait_until("it has the method now", |row| row["state"] == "serving");
     assert_eq!(host.peer().result("device.status.get", &Value::Null), 0);
     // And the other way round: what comes back is the second now.
     put(&host.path("plugins"), &Image::of("device").0, "libdevice.so");
-    until("it is refused in its turn", || operator.row("device")["refused"]["reason"] == "method-taken");
+    wait_until("it is refused in its turn", || operator.row("device")["refused"]["reason"] == "method-taken");
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{FILE, Image, Operator, in_plugins, number, until_number, with_first};
+use super::{FILE, Image, Operator, in_plugins, number, wait_until_number, with_first};
 use crate::support::peer::{METHOD_NOT_FOUND, PLUGIN_UNAVAILABLE};
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
 /// How soon a directory that took the other's place is looked into.
 const HEALED: Duration = Duration::from_secs(5);
@@ -24,22 +24,22 @@ fn one_that_is_removed_answers_its_last_requests_and_no_more() {
         let host = with_first(config);
         let mut operator = Operator::of(&host);
         let mut peer = host.peer();
-        let gate = host.gate("last");
-        peer.ask_async("last", "numbered.slow_until", &gate.params());
-        until("it is in flight", || host.count("in_flight") == 1);
+        let latch = host.latch("last");
+        peer.send_async("last", "numbered.slow_until", &latch.params());
+        wait_until("it is in flight", || host.count("in_flight") == 1);
         fs::remove_file(in_plugins(&host, FILE)).expect("the plugin is there");
-        let row = operator.until("it is removed", |row| row["state"] == "removed");
+        let row = operator.wait_until("it is removed", |row| row["state"] == "removed");
         assert_eq!(row["draining"], json!([host_generation(&row)]), "{row}");
         let mut other = host.peer();
         other.call("numbered.inline", &Value::Null).error(code);
-        gate.open();
+        latch.open();
         assert_eq!(peer.receive().result(), 1, "the last one is answered");
-        let row = operator.until_unloaded();
+        let row = operator.wait_until_unloaded();
         assert_eq!((&row["unloaded"], &row["generation"]), (&json!(1), &Value::Null), "{row}");
         other.call("numbered.inline", &Value::Null).error(code);
         // Back again, it serves again.
         Image::numbered(2).put(&host, FILE);
-        operator.until("it serves", |row| row["state"] == "serving");
+        operator.wait_until("it serves", |row| row["state"] == "serving");
         assert_eq!(number(&mut other), 2);
     }
 }
@@ -65,7 +65,7 @@ fn one_that_is_away_for_a_moment_has_not_gone() {
         }
         Image::numbered(wanted).put(&host, FILE);
         quick &= began.elapsed() < BACK;
-        until_number(&host, wanted.into());
+        wait_until_number(&host, wanted.into());
     }
     assert!(!quick || !host.log_contains("its file has gone"), "{}", host.log());
 }
@@ -84,7 +84,7 @@ fn watched(host: &HostProcess) -> Vec<u64> {
 #[track_caller]
 fn assert_watched(host: &HostProcess) {
     let inode = fs::metadata(host.path("plugins")).expect("the directory").ino();
-    until("the directory is watched", || watched(host).contains(&inode));
+    wait_until("the directory is watched", || watched(host).contains(&inode));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_directory_that_takes_the_place_of_another_is_followed() {
             // Seen by a signal first, it is watched all the same.
             host.signal(Signal::HUP);
         }
-        until_number(&host, wanted.into());
+        wait_until_number(&host, wanted.into());
         assert!(began.elapsed() < HEALED, "{:?}", began.elapsed());
         assert_watched(&host);
     }
@@ -120,7 +120,7 @@ fn without_its_directory_what_serves_serves_on_and_a_new_one_is_followed() {
     let began = Instant::now();
     host.scratch().directory("plugins");
     Image::numbered(2).put(&host, FILE);
-    until_number(&host, 2);
+    wait_until_number(&host, 2);
     assert!(began.elapsed() < HEALED, "{:?}", began.elapsed());
     assert_watched(&host);
     let said = host.log_lines().into_iter().filter(|line| line.contains("there is no such directory"));
@@ -136,17 +136,19 @@ fn unwatched_it_is_looked_at_when_told() {
     assert!(!watched(&host).contains(&fs::metadata(host.path("plugins")).expect("the directory").ino()));
     assert_eq!(number(&mut peer), 1);
     host.signal(Signal::HUP);
-    until_number(&host, 2);
-    // Renamed, it is the same plugin by the other name that a file of it may have; one word is enough.
+    wait_until_number(&host, 2);
+    // Renamed, it is the same plugin by the other name that a file of it may have; one word is
+    // enough.
     fs::rename(in_plugins(&host, FILE), in_plugins(&host, "subject.so")).expect("it is renamed");
     host.signal(Signal::HUP);
     host.wait_for_log("its file has gone");
     let mut operator = Operator::of(&host);
-    operator.until("it serves by its other name", |row| row["state"] == "serving" && row["unloaded"] == 2);
-    until_number(&host, 2);
+    operator
+        .wait_until("it serves by its other name", |row| row["state"] == "serving" && row["unloaded"] == 2);
+    wait_until_number(&host, 2);
     // What was refused is tried again when told, whatever it was refused for.
     fs::write(in_plugins(&host, "subject.so"), "no plugin").expect("it is written over");
     host.signal(Signal::HUP);
-    operator.until("it is refused", |row| row["refused"].is_object());
+    operator.wait_until("it is refused", |row| row["refused"].is_object());
     assert_eq!(number(&mut peer), 2);
 }

@@ -1,5 +1,6 @@
-//! The last requests of a generation: each is answered by the code that took it, however many generations have come
-//! since; there may not be too many at once; and signals in the middle of it do what they always do.
+//! The last requests of a generation: each is answered by the code that took it, however many
+//! generations have come since; there may not be too many at once; and signals in the middle of it
+//! do what they always do.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -7,9 +8,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{FILE, Image, NAME, Operator, in_plugins, number, until_number, with_first, with_image};
-use crate::support::accounting::Ledger;
-use crate::support::until;
+use super::{FILE, Image, NAME, Operator, in_plugins, number, wait_until_number, with_first, with_image};
+use crate::support::accounting::ReplyAccounting;
+use crate::support::wait_until;
 
 /// How many generations of one plugin may drain at once.
 const MOST: u32 = 8;
@@ -19,21 +20,21 @@ fn a_request_that_runs_across_a_reload_is_answered_by_the_code_that_took_it() {
     let host = with_first("[plugins]\nwatch = false");
     let mut operator = Operator::of(&host);
     let mut peer = host.peer();
-    let gate = host.gate("old");
-    peer.ask_async("slow", "numbered.slow_until", &gate.params());
-    peer.ask_async("later", "numbered.later_until", &gate.params());
-    peer.ask("numbered.slow_until", &gate.params());
-    until("they are in flight", || host.count("in_flight") == 3);
+    let latch = host.latch("old");
+    peer.send_async("slow", "numbered.slow_until", &latch.params());
+    peer.send_async("later", "numbered.later_until", &latch.params());
+    peer.send_sync("numbered.slow_until", &latch.params());
+    wait_until("they are in flight", || host.count("in_flight") == 3);
     Image::numbered(2).put(&host, FILE);
     operator.published();
     assert_eq!(number(&mut host.peer()), 2);
     assert_eq!(operator.row(NAME)["draining"].as_array().map(Vec::len), Some(1));
-    gate.open();
+    latch.open();
     for _ in 0..3 {
         assert_eq!(peer.receive().result(), 1);
     }
     let answered = Instant::now();
-    operator.until_unloaded();
+    operator.wait_until_unloaded();
     // 100 ms is what is promised of the drain itself; a machine that does other things may be late.
     assert!(answered.elapsed() < Duration::from_secs(2), "{:?}", answered.elapsed());
     assert_eq!(number(&mut peer), 2, "the same connection goes on with the new code");
@@ -45,37 +46,37 @@ fn each_of_many_generations_answers_its_own_and_one_too_many_waits_for_its_turn(
     let host = with_first(config);
     let mut operator = Operator::of(&host);
     let mut peer = host.peer();
-    let mut ledger = Ledger::default();
-    let (mut asked, gate) = (0, host.gate("all"));
+    let mut accounting = ReplyAccounting::default();
+    let (mut asked, latch) = (0, host.latch("all"));
     for version in 1..=MOST {
         for call in 0..12 {
             let id = format!("{version}-{call}");
-            ledger.sent(&id);
-            peer.ask_async(&id, "numbered.later_until", &gate.params());
+            accounting.record_request(&id);
+            peer.send_async(&id, "numbered.later_until", &latch.params());
             asked += 1;
         }
-        until("they are in flight", || host.count("in_flight") == asked);
+        wait_until("they are in flight", || host.count("in_flight") == asked);
         Image::numbered(version + 1).put(&host, FILE);
-        until_number(&host, (version + 1).into());
+        wait_until_number(&host, (version + 1).into());
     }
     let row = operator.row(NAME);
     assert_eq!(row["draining"].as_array().map(Vec::len), Some(MOST as usize), "{row}");
     Image::numbered(99).put(&host, FILE);
-    let refused = operator.until("one more is refused", |row| row["refused"].is_object());
+    let refused = operator.wait_until("one more is refused", |row| row["refused"].is_object());
     assert_eq!(refused["refused"]["reason"], "too-many-draining", "{refused}");
     assert_eq!(operator.refused("too-many-draining")["generation"], refused["generation"]);
     assert_eq!(number(&mut host.peer()), u64::from(MOST + 1), "what served serves on");
-    gate.open();
+    latch.open();
     for _ in 0..asked {
         let frame = peer.receive();
         let id = frame.id().expect("an id");
         assert_eq!(Some(frame.result().to_string().as_str()), id.split('-').next(), "{frame:?}");
-        ledger.came(&frame);
+        accounting.record_reply(&frame);
     }
-    ledger.check().expect("each is answered once");
+    accounting.check().expect("each is answered once");
     // Nobody has to say so once more.
-    until_number(&host, 99);
-    assert_eq!(operator.until_unloaded()["refused"], Value::Null);
+    wait_until_number(&host, 99);
+    assert_eq!(operator.wait_until_unloaded()["refused"], Value::Null);
 }
 
 #[test]
@@ -84,8 +85,8 @@ fn signals_during_a_reload_do_what_they_always_do() {
         let mut host = with_first("");
         let mut peer = host.peer();
         assert_eq!(number(&mut peer), 1);
-        peer.ask_async("last", "numbered.slow", &json!(300));
-        until("it is in flight", || host.count("in_flight") == 1);
+        peer.send_async("last", "numbered.slow", &json!(300));
+        wait_until("it is in flight", || host.count("in_flight") == 1);
         Image::numbered(2).put(&host, FILE);
         // At another moment of the reload each time.
         let end = Instant::now() + Duration::from_millis(u64::from(round) * 10);
@@ -98,7 +99,7 @@ fn signals_during_a_reload_do_what_they_always_do() {
         let signal = if round % 2 == 0 { Signal::TERM } else { Signal::INT };
         host.signal(signal);
         host.signal(Signal::HUP);
-        let frames = peer.receive_to_end();
+        let frames = peer.receive_until_close();
         let [reply] = &frames[..] else { panic!("one reply, not {frames:?}") };
         assert_eq!(reply.result(), 1, "{reply:?}");
         assert_eq!(host.wait().code(), Some(0), "{}", host.log());
@@ -107,7 +108,8 @@ fn signals_during_a_reload_do_what_they_always_do() {
 
 #[test]
 fn the_end_waits_for_the_threads_that_ran_the_code() {
-    // Its methods leave on the I/O threads what is dropped at those threads' end, by code that must still be there.
+    // Its methods leave on the I/O threads what is dropped at those threads' end, by code that must
+    // still be there.
     for round in 0..6 {
         let image = Image::of("uses_threads");
         let mut host = with_image(&image, "[plugins]\nwatch = false");
@@ -132,10 +134,11 @@ fn an_inline_method_that_does_not_end_does_not_keep_the_host() {
     let mut host = with_image(&Image::of("counter_v1"), "[timeouts]\ndrain = \"200ms\"");
     let mut peer = host.peer();
     peer.assert_usable();
-    peer.ask_async("endless", "counter.add_and_hold_up", &json!(600_000));
-    // A connection that nobody answers any more is on its thread: one of as many as there are threads and one more.
+    peer.send_async("endless", "counter.add_and_hold_up", &json!(600_000));
+    // A connection that nobody answers any more is on its thread: one of as many as there are
+    // threads and one more.
     let mut others: Vec<_> = (0..2).map(|_| host.peer()).collect();
-    until("it holds up a thread", || {
+    wait_until("it holds up a thread", || {
         others.iter_mut().any(|other| {
             other.heartbeat();
             matches!(other.receive_within(Duration::from_secs(2)), Ok(None))
@@ -152,7 +155,7 @@ fn a_signal_does_not_wait_for_a_configuration_that_takes_its_time() {
     let mut host = with_first(config);
     let hanging = format!("{config}[plugin.subject.settings]\nhang = true\n");
     fs::write(host.path("config.toml"), hanging).expect("the configuration is written");
-    until("the probe hangs", || has_child(host.pid()));
+    wait_until("the probe hangs", || has_child(host.pid()));
     host.signal(Signal::TERM);
     host.wait_for_log("draining");
     assert!(!host.log_contains("probe-timed-out"), "it was heard before the probe's end: {}", host.log());

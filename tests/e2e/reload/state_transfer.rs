@@ -1,4 +1,5 @@
-//! State that goes from one generation to the next: nothing of it is lost or seen twice, and who calls meanwhile waits.
+//! State that goes from one generation to the next: nothing of it is lost or seen twice, and who
+//! calls meanwhile waits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::{FILE, Image, NAME, Operator, with_image};
 use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::peer::{envelope_with, frame};
-use crate::support::{CEILING, HostProcess, Peer, is_soak, until};
+use crate::support::{CEILING, HostProcess, Peer, is_soak, wait_until};
 
 /// Reloads while devices report, and in the long run.
 const RELOADS: u32 = 300;
@@ -24,7 +25,8 @@ fn reloads() -> u32 {
     if is_soak() { RELOADS_OF_SOAK } else { RELOADS }
 }
 
-/// Updates a device for as long as it may; gives back how often. Each update must be the next of its device.
+/// Updates a device for as long as it may; gives back how often. Each update must be the next of
+/// its device.
 fn report(mut peer: Peer, device: &str, stop: &AtomicBool) -> u64 {
     let mut sequence = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -32,7 +34,7 @@ fn report(mut peer: Peer, device: &str, stop: &AtomicBool) -> u64 {
         let statuses = ["online", "offline", "busy"];
         for status in statuses {
             let update = json!({ "deviceId": device, "status": status });
-            peer.ask("device.status.update", &update);
+            peer.send_sync("device.status.update", &update);
         }
         for status in statuses {
             let result = peer.receive().result();
@@ -86,7 +88,7 @@ fn no_update_of_a_device_is_lost_or_seen_twice() {
         let wanted: Vec<_> = (sequence.saturating_sub(15).max(1)..=sequence).map(Some).collect();
         assert_eq!(numbers, wanted, "{device}");
     }
-    until("nothing drains", || operator.row("device")["draining"] == json!([]));
+    wait_until("nothing drains", || operator.row("device")["draining"] == json!([]));
     let row = operator.row("device");
     assert_eq!((&row["unloaded"], &row["retained"]), (&json!(reloads()), &json!([])), "{row}");
 }
@@ -133,10 +135,10 @@ fn calls_that_come_during_a_hand_over_are_held_and_answered_by_the_new_code() {
     let mut first = host.peer();
     assert_eq!(first.result("counter.add", &Value::Null), 1);
     // A call that runs keeps the hand-over waiting, and is in the state that goes over.
-    first.ask_async("runs", "counter.add_slowly", &json!(500));
-    until("it is in flight", || host.count("in_flight") == 1);
+    first.send_async("runs", "counter.add_slowly", &json!(500));
+    wait_until("it is in flight", || host.count("in_flight") == 1);
     install(artifacts().library("counter_v2"), &host.path("plugins").join(FILE));
-    operator.0.ask("admin.plugin.reload", &json!({ "name": NAME }));
+    operator.0.send_sync("admin.plugin.reload", &json!({ "name": NAME }));
     // Clients of all kinds come in meanwhile, and other plugins' calls.
     let mut clients: Vec<Peer> = (0..6).map(|_| host.peer()).collect();
     let mut asked = 0;
@@ -146,9 +148,9 @@ fn calls_that_come_during_a_hand_over_are_held_and_answered_by_the_new_code() {
         assert!(begun.elapsed() < CEILING, "it does not come: {}", host.log());
         for (number, client) in clients.iter_mut().enumerate() {
             match number % 3 {
-                0 => client.ask("counter.add", &Value::Null),
-                1 => client.ask("calls.wait", &json!({ "method": "counter.add" })),
-                _ => client.ask("calls.chain", &json!({ "method": "counter.add" })),
+                0 => client.send_sync("counter.add", &Value::Null),
+                1 => client.send_sync("calls.wait", &json!({ "method": "counter.add" })),
+                _ => client.send_sync("calls.chain", &json!({ "method": "counter.add" })),
             }
             asked += 1;
         }
@@ -166,7 +168,7 @@ fn calls_that_come_during_a_hand_over_are_held_and_answered_by_the_new_code() {
     // A pipeline of one connection stays in its order across it.
     let mut lines = host.peer();
     for _ in 0..50 {
-        lines.ask("counter.add", &Value::Null);
+        lines.send_sync("counter.add", &Value::Null);
     }
     operator.published();
     let counts: Vec<_> = lines.receive_all(50).iter().map(|frame| frame.result().as_u64()).collect();
@@ -180,9 +182,9 @@ fn what_an_async_call_does_to_its_own_plugin_during_a_hand_over_is_not_lost() {
     let (mut peer, before) = (host.peer(), host.count("requests"));
     // They end at all moments of the hand-over: before, in the middle of it, after.
     for number in 0..60_u32 {
-        peer.ask_async(&number.to_string(), "counter.add_later", &json!(300 + number * 25));
+        peer.send_async(&number.to_string(), "counter.add_later", &json!(300 + number * 25));
     }
-    until("they are accepted", || host.count("requests") >= before + 60);
+    wait_until("they are accepted", || host.count("requests") >= before + 60);
     operator.published();
     let mut counts: Vec<_> = peer.receive_all(60).iter().map(|f| f.result().as_u64().unwrap_or(0)).collect();
     counts.sort_unstable();
@@ -198,12 +200,12 @@ fn who_waits_for_a_device_across_a_reload_is_told_to_ask_again() {
         .start();
     let mut operator = Operator::of(&host);
     let mut waiting = host.peer();
-    waiting.ask_async("waits", "device.report", &json!({ "deviceId": "a" }));
-    until("it is in flight", || host.count("in_flight") == 1);
+    waiting.send_async("waits", "device.report", &json!({ "deviceId": "a" }));
+    wait_until("it is in flight", || host.count("in_flight") == 1);
     assert_eq!(operator.reload("device")["outcome"], "published");
     assert_eq!(waiting.receive().code(), Some(409));
-    waiting.ask_async("again", "device.report", &json!({ "deviceId": "a" }));
-    until("it waits", || host.count("in_flight") == 1);
+    waiting.send_async("again", "device.report", &json!({ "deviceId": "a" }));
+    wait_until("it waits", || host.count("in_flight") == 1);
     let update = json!({ "deviceId": "a", "status": "online" });
     assert_eq!(host.peer().result("device.status.update", &update)["sequence"], 1);
     assert_eq!(waiting.receive().result()["sequence"], 1);

@@ -1,4 +1,5 @@
-//! Clients that keep the books while plugins are replaced: which version may answer each request, and how long it took.
+//! Clients that keep the books while plugins are replaced: which version may answer each request,
+//! and how long it took.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::accounting::Ledger;
+use crate::support::accounting::ReplyAccounting;
 use crate::support::{HostProcess, Peer};
 
 /// Async requests that one connection has under way.
@@ -94,8 +95,9 @@ impl Shared {
         }
     }
 
-    /// A reply came: by no code older than what was acknowledged before the request, and by none that is not there.
-    fn came(&self, sent: &Sent, number: &Value, books: &mut Books) {
+    /// A reply came: by no code older than what was acknowledged before the request, and by none
+    /// that is not there.
+    fn record_reply(&self, sent: &Sent, number: &Value, books: &mut Books) {
         let took = sent.at.elapsed();
         let newest = self.newest.load(Ordering::SeqCst);
         let number = number.as_u64().expect("a number");
@@ -120,36 +122,36 @@ fn sync_client(mut peer: Peer, shared: &Shared) -> Books {
         turn += 1;
         let sent = shared.send();
         let number = peer.result(method, &Value::Null);
-        shared.came(&sent, &number, &mut books);
+        shared.record_reply(&sent, &number, &mut books);
     }
     books
 }
 
 fn async_client(mut peer: Peer, shared: &Shared) -> Books {
-    let (mut books, mut ledger) = (Books::default(), Ledger::default());
+    let (mut books, mut accounting) = (Books::default(), ReplyAccounting::default());
     let mut under_way: BTreeMap<String, Sent> = BTreeMap::new();
     let mut number = 0_u64;
     loop {
         let stopped = shared.stop.load(Ordering::SeqCst);
         while !stopped && under_way.len() < WINDOW {
             let id = number.to_string();
-            ledger.sent(&id);
+            accounting.record_request(&id);
             under_way.insert(id.clone(), shared.send());
             match number % 6 {
-                0 => peer.ask_async(&id, "numbered.blocking", &Value::Null),
-                1 => peer.ask_async(&id, "numbered.later", &json!(number % 5)),
-                _ => peer.ask_async(&id, "numbered.inline", &Value::Null),
+                0 => peer.send_async(&id, "numbered.blocking", &Value::Null),
+                1 => peer.send_async(&id, "numbered.later", &json!(number % 5)),
+                _ => peer.send_async(&id, "numbered.inline", &Value::Null),
             }
             number += 1;
         }
         if under_way.is_empty() {
-            ledger.check().expect("each was answered once");
+            accounting.check().expect("each was answered once");
             return books;
         }
         let frame = peer.receive();
-        ledger.came(&frame);
+        accounting.record_reply(&frame);
         let sent = frame.id().and_then(|id| under_way.remove(&id)).expect("a reply to a request under way");
-        shared.came(&sent, &frame.result(), &mut books);
+        shared.record_reply(&sent, &frame.result(), &mut books);
     }
 }
 

@@ -1,7 +1,9 @@
-//! The proof under load: reload upon reload while requests of all kinds pass, and not one of them is lost, answered
-//! twice, or answered by code older than what was acknowledged before it was sent.
+//! The proof under load: reload upon reload while requests of all kinds pass, and not one of them
+//! is lost, answered twice, or answered by code older than what was acknowledged before it was
+//! sent.
 //!
-//! `JACKFIELD_TEST_REQUESTS` says how many requests there are to be; `make soak` has ten times as many.
+//! `JACKFIELD_TEST_REQUESTS` says how many requests there are to be; `make soak` has ten times as
+//! many.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,8 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::traffic::{Traffic, quantile};
-use super::{FILE, Image, Operator, until_number, with_first};
-use crate::support::{CEILING, is_soak, until};
+use super::{FILE, Image, Operator, wait_until_number, with_first};
+use crate::support::{CEILING, is_soak, wait_until};
 
 /// Requests that pass, unless the environment says another number.
 const REQUESTS: u64 = 200_000;
@@ -53,7 +55,7 @@ fn reloads_under_load_lose_nothing() {
     }
     let books = traffic.stop();
     assert!(books.requests >= all);
-    let row = operator.until_unloaded();
+    let row = operator.wait_until_unloaded();
     assert_eq!(row["unloaded"], json!(version - 1), "{row}");
     reloads.sort_unstable();
     let mut took = books.took;
@@ -88,14 +90,14 @@ fn files_dropped_under_load_lose_nothing() {
         let image = Image::numbered(version);
         let began = Instant::now();
         image.put(&host, FILE);
-        until("the new code answers", || super::number(&mut peer) == u64::from(version));
+        wait_until("the new code answers", || super::number(&mut peer) == u64::from(version));
         reloads.push(began.elapsed());
         // One answer by it does not acknowledge it; what the list says does.
         operator.generation();
         shared.acknowledged.store(version.into(), Ordering::SeqCst);
     }
     traffic.stop();
-    let row = operator.until_unloaded();
+    let row = operator.wait_until_unloaded();
     assert_eq!(row["unloaded"], 59, "{row}");
     reloads.sort_unstable();
     let (median, worst) = (quantile(&reloads, 500), quantile(&reloads, 1000));
@@ -114,10 +116,10 @@ fn the_time_from_a_rename_to_the_first_answer_by_new_code() {
         let image = Image::numbered(version);
         let began = Instant::now();
         image.put(&host, FILE);
-        until("the new code answers", || super::number(&mut peer) == u64::from(version));
+        wait_until("the new code answers", || super::number(&mut peer) == u64::from(version));
         reloads.push(began.elapsed());
     }
-    until_number(&host, 101);
+    wait_until_number(&host, 101);
     reloads.sort_unstable();
     let (median, worst) = (quantile(&reloads, 500), quantile(&reloads, 1000));
     eprintln!(

@@ -9,8 +9,8 @@ use super::{FILE, Image, NAME, Operator, put, with_image};
 use crate::support::build::artifacts;
 use crate::support::footprint::{Footprint, connections, resident_kib};
 use crate::support::host::install;
-use crate::support::wait::within;
-use crate::support::{CEILING, HostProcess, Peer, is_soak, until};
+use crate::support::wait::poll_within;
+use crate::support::{CEILING, HostProcess, Peer, is_soak, wait_until};
 
 /// Reloads of the plugin that uses threads in every way that it may.
 const RELOADS: usize = 300;
@@ -27,8 +27,8 @@ fn use_all(peers: &mut [Peer]) {
 
 /// What the host holds, with the connections of this test open.
 fn footprint(host: &HostProcess, operator: &mut Operator, ours: usize) -> Footprint {
-    operator.until_unloaded();
-    until("the connections are ours alone", || connections(host.pid()) == ours);
+    operator.wait_until_unloaded();
+    wait_until("the connections are ours alone", || connections(host.pid()) == ours);
     Footprint::of(host.pid())
 }
 
@@ -55,8 +55,9 @@ fn code_that_uses_threads_in_every_way_goes_without_a_trace() {
     use_all(&mut peers);
     let (before, key) = before.expect("it was taken");
     let mut after = footprint(&host, &mut operator, 5);
-    // The last threads that were told to end may be a moment later with it than what is said of them.
-    within(CEILING, || {
+    // The last threads that were told to end may be a moment later with it than what is said of
+    // them.
+    poll_within(CEILING, || {
         after = Footprint::of(host.pid());
         (after.threads <= before.threads && after.descriptors <= before.descriptors).then_some(())
     });
@@ -86,8 +87,8 @@ fn what_cannot_be_unloaded_is_counted_and_one_too_many_is_refused() {
     for count in 1..=3 {
         operator.published();
         assert_eq!(peer.result("thread.get", &Value::Null), true);
-        let row =
-            operator.until("it is retained", |row| row["retained"].as_array().map(Vec::len) == Some(count));
+        let row = operator
+            .wait_until("it is retained", |row| row["retained"].as_array().map(Vec::len) == Some(count));
         let last = &row["retained"][count - 1];
         assert_eq!(last["generation"], row["generation"].as_u64().expect("a number") - 1, "{row}");
         assert!(last["reason"].as_str().is_some_and(|reason| reason.contains("thread")), "{row}");
@@ -105,12 +106,12 @@ fn what_cannot_be_unloaded_is_counted_and_one_too_many_is_refused() {
     let file = host.path("plugins").join(FILE);
     fs::remove_file(&file).expect("the plugin is there");
     host.signal(Signal::HUP);
-    operator.until("it is removed", |row| row["state"] == "removed" && row["draining"] == json!([]));
+    operator.wait_until("it is removed", |row| row["state"] == "removed" && row["draining"] == json!([]));
     put(&host.path("plugins"), b"no plugin at all", FILE);
     operator.refused("not-elf");
     fs::remove_file(&file).expect("the other file is there");
     host.signal(Signal::HUP);
-    let row = operator.until("it is forgotten", |row| row["refused"].is_null());
+    let row = operator.wait_until("it is forgotten", |row| row["refused"].is_null());
     assert_eq!(row["retained"].as_array().map(Vec::len), Some(4), "{row}");
     install(artifacts().library("keeps_thread"), &file);
     assert_eq!(operator.reload(NAME)["refused"]["reason"], "too-many-retained");
@@ -131,7 +132,7 @@ fn connections_move_from_thread_to_thread_and_lose_nothing() {
         for (number, peer) in peers.iter_mut().enumerate() {
             match number % 3 {
                 0 => peer.send(&half[..9]),
-                1 => peer.ask_async(&format!("{round}"), "threads.async", &Value::Null),
+                1 => peer.send_async(&format!("{round}"), "threads.async", &Value::Null),
                 _ => {}
             }
         }
@@ -148,10 +149,10 @@ fn connections_move_from_thread_to_thread_and_lose_nothing() {
         }
     }
     let mut last = host.peer();
-    last.ask("threads.blocking", &Value::Null);
+    last.send_sync("threads.blocking", &Value::Null);
     last.half_close();
     operator.published();
-    assert_eq!(last.receive_to_end().len(), 1);
-    operator.until_unloaded();
+    assert_eq!(last.receive_until_close().len(), 1);
+    operator.wait_until_unloaded();
     assert!(resident_kib(host.pid()) > 0);
 }

@@ -1,22 +1,24 @@
-//! `async` methods that are ready at once, again and again, are begun on the thread that serves the connection; the
-//! first that waits, or takes long, sends its method back to its plugin's own thread, and is answered like any other.
+//! `async` methods that are ready at once, again and again, are begun on the thread that serves the
+//! connection; the first that waits, or takes long, sends its method back to its plugin's own
+//! thread, and is answered like any other.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::containment::row;
-use crate::support::accounting::Ledger;
+use crate::support::accounting::ReplyAccounting;
+use crate::support::admin::plugin_row;
 use crate::support::peer::{DEADLINE_EXCEEDED, INVALID_PARAMS, PLUGIN_PANICKED, Peer};
 use crate::support::program::jackfield;
-use crate::support::wait::until_some;
-use crate::support::{HostProcess, until};
+use crate::support::wait::wait_for;
+use crate::support::{HostProcess, wait_until};
 
-/// More than it takes to be known as prompt, also by a method that has lost it three times for taking long.
+/// More than it takes to be known as prompt, also by a method that has lost it three times for
+/// taking long.
 const MANY: usize = 600;
 
 fn ask_many(peer: &mut Peer) {
-    (0..MANY).for_each(|number| peer.ask_async(&number.to_string(), "prompts.run", &json!({})));
+    (0..MANY).for_each(|number| peer.send_async(&number.to_string(), "prompts.run", &json!({})));
     peer.receive_all(MANY).iter().for_each(|reply| assert_eq!(reply.result(), Value::Null));
 }
 
@@ -33,11 +35,11 @@ fn is_io(name: &str) -> bool {
     name.starts_with("io:")
 }
 
-/// Asks until the method is begun where the connection is served. A thread that a busy machine suspends is taken for a
-/// slow method's, here and whenever it is asked.
+/// Asks until the method is begun where the connection is served. A thread that a busy machine
+/// suspends is taken for a slow method's, here and whenever it is asked.
 #[track_caller]
 fn earn(peer: &mut Peer) {
-    until("the method is prompt", || {
+    wait_until("the method is prompt", || {
         ask_many(peer);
         is_io(&threads(peer, "wait", 0)[0])
     });
@@ -46,7 +48,7 @@ fn earn(peer: &mut Peer) {
 /// The threads of a call that was begun where the connection is served.
 #[track_caller]
 fn begun_there(peer: &mut Peer, more: &str, length: u64) -> [String; 2] {
-    until_some("such a call is begun there", || {
+    wait_for("such a call is begun there", || {
         earn(peer);
         Some(threads(peer, more, length)).filter(|threads| is_io(&threads[0]))
     })
@@ -78,7 +80,7 @@ fn one_that_takes_long_there_must_earn_it_longer_and_one_that_holds_the_thread_n
         ask_many(&mut peer);
         assert_eq!(threads(&mut peer, "wait", 0), [OWN, OWN]);
     }
-    until("it is well again", || row(&host, "prompts")["state"] == "serving");
+    wait_until("it is well again", || plugin_row(&host, "prompts")["state"] == "serving");
 }
 
 #[test]
@@ -97,14 +99,14 @@ fn whatever_becomes_of_one_that_was_begun_there_it_is_answered_once() {
     let dropped = |peer: &mut Peer| peer.result("prompts.dropped", &Value::Null).as_u64().expect("a number");
     let before = dropped(&mut peer);
     peer.call("prompts.run", &json!({ "wait": 60_000 })).error(DEADLINE_EXCEEDED);
-    until("its future is dropped", || dropped(&mut peer) == before + 1);
+    wait_until("its future is dropped", || dropped(&mut peer) == before + 1);
     // Its client gone.
     earn(&mut peer);
     let mut gone = host.peer();
-    gone.ask_async("gone", "prompts.run", &json!({ "wait": 60_000 }));
-    until("it is in flight", || host.count("in_flight") == 1);
+    gone.send_async("gone", "prompts.run", &json!({ "wait": 60_000 }));
+    wait_until("it is in flight", || host.count("in_flight") == 1);
     drop(gone);
-    until("its future is dropped", || dropped(&mut peer) == before + 2);
+    wait_until("its future is dropped", || dropped(&mut peer) == before + 2);
     // Past its deadline where it was begun: nothing else looked at the clock.
     earn(&mut peer);
     peer.call("prompts.run", &json!({ "block": 400 })).error(DEADLINE_EXCEEDED);
@@ -115,7 +117,7 @@ fn whatever_becomes_of_one_that_was_begun_there_it_is_answered_once() {
 fn mixed_ones_are_all_answered_and_sync_ones_in_order() {
     let host = HostProcess::with(&["prompts"]);
     let mut peer = host.peer();
-    let mut ledger = Ledger::default();
+    let mut accounting = ReplyAccounting::default();
     for round in 0..200 {
         if round % 20 == 0 {
             earn(&mut peer);
@@ -124,26 +126,26 @@ fn mixed_ones_are_all_answered_and_sync_ones_in_order() {
             [json!({}), json!({ "wait": 1 }), json!({ "block": 2 }), json!({ "panic": true }), json!({})];
         for (number, params) in kinds.iter().enumerate() {
             let id = format!("{round}-{number}");
-            ledger.sent(&id);
-            peer.ask_async(&id, "prompts.run", params);
+            accounting.record_request(&id);
+            peer.send_async(&id, "prompts.run", params);
         }
         // In their turn behind one another, wherever each of them runs.
-        peer.ask("prompts.run", &json!({ "wait": 1 }));
-        peer.ask("prompts.dropped", &Value::Null);
-        peer.ask("prompts.run", &json!({ "tell": true }));
+        peer.send_sync("prompts.run", &json!({ "wait": 1 }));
+        peer.send_sync("prompts.dropped", &Value::Null);
+        peer.send_sync("prompts.run", &json!({ "tell": true }));
         let mut sync = Vec::new();
         for reply in peer.receive_all(kinds.len() + 3) {
             match reply.id() {
-                Some(_) => ledger.came(&reply),
+                Some(_) => accounting.record_reply(&reply),
                 None => sync.push(reply.result()),
             }
         }
         let [first, second, third] = &sync[..] else { panic!("three sync replies: {sync:?}") };
         assert!(first.is_null() && second.is_u64() && third.is_array(), "{sync:?}");
     }
-    assert_eq!(ledger.check(), Ok(()));
-    assert_eq!(ledger.outcomes(Some(PLUGIN_PANICKED)), 200);
-    until("nothing is in flight", || host.count("in_flight") == 0);
+    assert_eq!(accounting.check(), Ok(()));
+    assert_eq!(accounting.count(Some(PLUGIN_PANICKED)), 200);
+    wait_until("nothing is in flight", || host.count("in_flight") == 0);
 }
 
 #[test]
@@ -154,8 +156,8 @@ fn code_that_ran_there_is_unloaded_like_any_other() {
     for _ in 0..5 {
         earn(&mut peer);
         let mut waits = host.peer();
-        waits.ask_async("waits", "prompts.run", &json!({ "tell": true, "wait": 200 }));
-        until("it is in flight", || host.count("in_flight") == 1);
+        waits.send_async("waits", "prompts.run", &json!({ "tell": true, "wait": 200 }));
+        wait_until("it is in flight", || host.count("in_flight") == 1);
         let reloaded = jackfield(host.directory(), &["plugin", "reload", "prompts"]);
         assert_eq!(reloaded.code, 0, "{reloaded:?}");
         let threads =
@@ -166,8 +168,8 @@ fn code_that_ran_there_is_unloaded_like_any_other() {
         assert_eq!(self::threads(&mut peer, "wait", 0), [OWN, OWN]);
     }
     assert!(begun_there > 0, "one of them was begun there and went on elsewhere while its code was replaced");
-    until("all of them are unloaded", || {
-        let row = row(&host, "prompts");
+    wait_until("all of them are unloaded", || {
+        let row = plugin_row(&host, "prompts");
         (&row["unloaded"], &row["retained"]) == (&json!(5), &json!([]))
     });
 }

@@ -1,9 +1,10 @@
-//! Which route a method takes: the longest match, what is off, what is absent, and how many at once.
+//! Which route a method takes: the longest match, what is off, what is absent, and how many at
+//! once.
 
 use serde_json::{Value, json};
 
 use crate::support::peer::{DEADLINE_EXCEEDED, METHOD_NOT_FOUND, OVERLOADED, PLUGIN_UNAVAILABLE};
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
 #[test]
 fn the_longest_match_wins() {
@@ -104,12 +105,12 @@ fn a_route_at_its_most_in_flight_refuses_at_once() {
     "#;
     let host = HostProcess::builder().plugin("sleeps").config(config).start();
     let mut peer = host.peer();
-    let gate = host.gate("both");
+    let latch = host.latch("both");
     // Two methods of one route share what it may have.
-    peer.ask_async("1", "sleep.async_until", &gate.params());
-    peer.ask_async("2", "sleep.blocking_until", &gate.params());
+    peer.send_async("1", "sleep.async_until", &latch.params());
+    peer.send_async("2", "sleep.blocking_until", &latch.params());
     for (id, method) in [("3", "sleep.async"), ("4", "sleep.blocking"), ("5", "sleep.running")] {
-        peer.ask_async(id, method, &json!({ "ms": 0 }));
+        peer.send_async(id, method, &json!({ "ms": 0 }));
         let reply = peer.receive();
         assert_eq!(reply.id().as_deref(), Some(id));
         let error = reply.error(OVERLOADED);
@@ -118,12 +119,12 @@ fn a_route_at_its_most_in_flight_refuses_at_once() {
     // Another connection is refused as well, another route is not.
     host.peer().call("sleep.async", &json!({ "ms": 0 })).error(OVERLOADED);
     assert_eq!(host.peer().result("sleep.dropped", &Value::Null), 0);
-    gate.open();
+    latch.open();
     let mut answered: Vec<_> = peer.receive_all(2).iter().map(|reply| reply.id().unwrap()).collect();
     answered.sort();
     assert_eq!(answered, ["1", "2"]);
     assert_eq!(peer.result("sleep.async", &json!({ "ms": 0 })), 0);
-    until("each refusal is counted", || host.count("overloaded") == 4);
+    wait_until("each refusal is counted", || host.count("overloaded") == 4);
 }
 
 #[test]
@@ -137,14 +138,14 @@ fn a_call_that_runs_on_past_its_deadline_keeps_its_place() {
     "#;
     let host = HostProcess::builder().plugin("sleeps").config(config).start();
     let mut peer = host.peer();
-    let (gate, open) = (host.gate("runs"), host.gate("open"));
+    let (latch, open) = (host.latch("runs"), host.latch("open"));
     open.open();
-    peer.call("sleep.blocking_until", &gate.params()).error(DEADLINE_EXCEEDED);
+    peer.call("sleep.blocking_until", &latch.params()).error(DEADLINE_EXCEEDED);
     // It is answered and still runs: another one would run beside it.
     assert_eq!(peer.result("sleep.running", &Value::Null), 1);
     peer.call("sleep.blocking_until", &open.params()).error(OVERLOADED);
-    gate.open();
-    until("it has ended", || host.count("late_results") == 1);
+    latch.open();
+    wait_until("it has ended", || host.count("late_results") == 1);
     // Its place is given back a moment after its result was dropped.
-    until("its place is free", || peer.call("sleep.blocking_until", &open.params()).code().is_none());
+    wait_until("its place is free", || peer.call("sleep.blocking_until", &open.params()).code().is_none());
 }

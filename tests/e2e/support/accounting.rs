@@ -1,49 +1,51 @@
-//! The books of a test: every request that was sent has exactly one reply in the end, of its own kind.
+//! Accounting of requests and replies: every request has exactly one reply, of the right kind.
 
 use std::collections::BTreeMap;
 
 use super::peer::{ASYNC_RESPONSE, Frame};
 
-/// What is wrong with the books.
+/// A violation of "one reply for each request".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Sent and never answered.
     Lost(String),
-    /// Answered again.
+    /// Answered more than once.
     Duplicate(String),
-    /// Answered and never sent.
+    /// A reply to an id that was never sent.
     Unknown(String),
-    /// A reply of another kind than the request asks for.
+    /// A reply of a kind that does not belong to the request.
     WrongKind(String),
-    /// A reply without an id, or with both a result and an error, or with neither.
-    NoReply(String),
+    /// A reply without an id, or with both or neither of `result` and `error`.
+    InvalidReply(String),
 }
 
-/// Requests by id, and how often each was answered.
+/// The requests by id, each with the codes of its replies; `None` stands for a result.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct ReplyAccounting {
     answers: BTreeMap<String, Vec<Option<i64>>>,
     faults: Vec<Fault>,
 }
 
-impl Ledger {
-    /// An async request was sent.
-    pub(crate) fn sent(&mut self, id: &str) {
-        let before = self.answers.insert(id.to_owned(), Vec::new());
-        assert!(before.is_none(), "the test itself used the id {id:?} twice");
+impl ReplyAccounting {
+    /// Records that an async request was sent.
+    pub(crate) fn record_request(&mut self, id: &str) {
+        let previous = self.answers.insert(id.to_owned(), Vec::new());
+        assert!(previous.is_none(), "the test itself used the id {id:?} twice");
     }
 
-    /// A frame came.
-    pub(crate) fn came(&mut self, frame: &Frame) {
+    /// Records a frame from the host.
+    pub(crate) fn record_reply(&mut self, frame: &Frame) {
         let json = frame.json();
+
         let code = json["error"]["code"].as_i64();
         let Some(id) = frame.id().filter(|_| json.get("result").is_some() != code.is_some()) else {
-            self.faults.push(Fault::NoReply(format!("{frame:?}")));
+            self.faults.push(Fault::InvalidReply(format!("{frame:?}")));
             return;
         };
         if frame.kind != ASYNC_RESPONSE {
             self.faults.push(Fault::WrongKind(id.clone()));
         }
+
         match self.answers.get_mut(&id) {
             None => self.faults.push(Fault::Unknown(id)),
             Some(answers) => {
@@ -55,16 +57,17 @@ impl Ledger {
         }
     }
 
-    /// Every request was answered once.
+    /// Returns the faults if any request does not have exactly one reply.
     pub(crate) fn check(&self) -> Result<(), Vec<Fault>> {
         let lost = self.answers.iter().filter(|(_, answers)| answers.is_empty());
         let faults: Vec<_> =
             self.faults.iter().cloned().chain(lost.map(|(id, _)| Fault::Lost(id.clone()))).collect();
+
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    /// How many were answered with this code; `None` counts results.
-    pub(crate) fn outcomes(&self, code: Option<i64>) -> usize {
+    /// Returns the number of requests that were answered with this code; `None` counts results.
+    pub(crate) fn count(&self, code: Option<i64>) -> usize {
         self.answers.values().filter(|answers| answers.first() == Some(&code)).count()
     }
 }
@@ -82,45 +85,47 @@ mod tests {
         reply(ASYNC_RESPONSE, &format!(r#"{{"id":"{id}","result":1}}"#))
     }
 
-    fn of_three() -> Ledger {
-        let mut ledger = Ledger::default();
-        ["a", "b", "c"].iter().for_each(|id| ledger.sent(id));
-        ledger
+    fn with_three_requests() -> ReplyAccounting {
+        let mut accounting = ReplyAccounting::default();
+        ["a", "b", "c"].iter().for_each(|id| accounting.record_request(id));
+        accounting
     }
 
     #[test]
-    fn books_that_are_in_order() {
-        let mut ledger = of_three();
-        ledger.came(&result("b"));
-        ledger.came(&result("a"));
-        ledger.came(&reply(ASYNC_RESPONSE, r#"{"id":"c","error":{"code":-32001,"message":"late"}}"#));
-        assert_eq!(ledger.check(), Ok(()));
-        assert_eq!((ledger.outcomes(None), ledger.outcomes(Some(-32001))), (2, 1));
+    fn accepts_one_reply_for_each_request() {
+        let mut accounting = with_three_requests();
+        accounting.record_reply(&result("b"));
+        accounting.record_reply(&result("a"));
+        accounting
+            .record_reply(&reply(ASYNC_RESPONSE, r#"{"id":"c","error":{"code":-32001,"message":"late"}}"#));
+
+        assert_eq!(accounting.check(), Ok(()));
+        assert_eq!((accounting.count(None), accounting.count(Some(-32001))), (2, 1));
     }
 
     #[test]
-    fn a_planted_loss_duplicate_stranger_and_mistake_are_seen() {
-        let mut ledger = of_three();
-        ledger.came(&result("a"));
-        ledger.came(&result("c"));
-        assert_eq!(ledger.check(), Err(vec![Fault::Lost("b".into())]));
+    fn detects_lost_duplicate_unknown_and_invalid_replies() {
+        let mut accounting = with_three_requests();
+        accounting.record_reply(&result("a"));
+        accounting.record_reply(&result("c"));
+        assert_eq!(accounting.check(), Err(vec![Fault::Lost("b".into())]));
 
-        let mut ledger = of_three();
-        ["a", "b", "c", "b"].iter().for_each(|id| ledger.came(&result(id)));
-        assert_eq!(ledger.check(), Err(vec![Fault::Duplicate("b".into())]));
+        let mut accounting = with_three_requests();
+        ["a", "b", "c", "b"].iter().for_each(|id| accounting.record_reply(&result(id)));
+        assert_eq!(accounting.check(), Err(vec![Fault::Duplicate("b".into())]));
 
-        let mut ledger = of_three();
-        ["a", "b", "c", "d"].iter().for_each(|id| ledger.came(&result(id)));
-        assert_eq!(ledger.check(), Err(vec![Fault::Unknown("d".into())]));
+        let mut accounting = with_three_requests();
+        ["a", "b", "c", "d"].iter().for_each(|id| accounting.record_reply(&result(id)));
+        assert_eq!(accounting.check(), Err(vec![Fault::Unknown("d".into())]));
 
-        let mut ledger = of_three();
-        ["a", "b"].iter().for_each(|id| ledger.came(&result(id)));
-        ledger.came(&reply(SYNC, r#"{"id":"c","result":1}"#));
-        assert_eq!(ledger.check(), Err(vec![Fault::WrongKind("c".into())]));
+        let mut accounting = with_three_requests();
+        ["a", "b"].iter().for_each(|id| accounting.record_reply(&result(id)));
+        accounting.record_reply(&reply(SYNC, r#"{"id":"c","result":1}"#));
+        assert_eq!(accounting.check(), Err(vec![Fault::WrongKind("c".into())]));
 
-        let mut ledger = of_three();
-        ["a", "b", "c"].iter().for_each(|id| ledger.came(&result(id)));
-        ledger.came(&reply(ASYNC_RESPONSE, r#"{"id":"c"}"#));
-        assert!(matches!(ledger.check().unwrap_err()[..], [Fault::NoReply(_)]));
+        let mut accounting = with_three_requests();
+        ["a", "b", "c"].iter().for_each(|id| accounting.record_reply(&result(id)));
+        accounting.record_reply(&reply(ASYNC_RESPONSE, r#"{"id":"c"}"#));
+        assert!(matches!(accounting.check().unwrap_err()[..], [Fault::InvalidReply(_)]));
     }
 }

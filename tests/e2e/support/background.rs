@@ -1,40 +1,40 @@
-//! Work that a test has done beside what it looks at, on a thread of its own.
+//! Work on a background thread for the duration of a test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-/// A thread of the test's own that works until this is dropped.
-pub(crate) struct UntilDropped<T> {
+/// A thread that works until this value is dropped.
+pub(crate) struct BackgroundThread<T> {
     stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<T>>,
 }
 
-impl<T: Send + 'static> UntilDropped<T> {
-    /// `work` ends once what it is given is true.
+impl<T: Send + 'static> BackgroundThread<T> {
+    /// Starts a thread that runs `work`, which must return once its argument is true.
     pub(crate) fn start(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Self {
         let stopped = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stopped);
-        Self { stopped, thread: Some(thread::spawn(move || work(&told))) }
+        let stop_requested = Arc::clone(&stopped);
+        Self { stopped, thread: Some(thread::spawn(move || work(&stop_requested))) }
     }
 }
 
-impl<T> UntilDropped<T> {
-    /// Ends it; gives back what it came to, the first time.
-    pub(crate) fn end(&mut self) -> Option<T> {
+impl<T> BackgroundThread<T> {
+    /// Stops the thread and returns the result of its work; `None` if it was stopped before.
+    pub(crate) fn stop(&mut self) -> Option<T> {
         self.stopped.store(true, Ordering::Relaxed);
-        self.thread.take().map(|thread| thread.join().expect("the work beside the test was done"))
+        self.thread.take().map(|thread| thread.join().expect("the background work does not panic"))
     }
 }
 
-impl<T> Drop for UntilDropped<T> {
+impl<T> Drop for BackgroundThread<T> {
     fn drop(&mut self) {
         if thread::panicking() {
-            // One panic is enough to say what is wrong.
+            // The test already reports a panic; a second one would abort the process.
             self.stopped.store(true, Ordering::Relaxed);
             drop(self.thread.take().map(JoinHandle::join));
         } else {
-            self.end();
+            self.stop();
         }
     }
 }

@@ -1,29 +1,30 @@
-//! A client that does nothing wrong, beside others that do: how much longer its requests take for it.
+//! The latency of a well-behaved client while other clients misbehave.
 //!
-//! What is compared are two times of the same run, one after the other, never a time with a number: the machine may be
-//! as busy as it likes. It is busy unevenly, so the comparison is made again until one holds.
+//! Two latencies of the same run are compared with each other, never a latency with a constant, so
+//! that the load of the machine does not matter. As that load varies, the comparison is repeated
+//! until one round holds.
 
 use std::time::{Duration, Instant};
 
 use super::host::HostProcess;
 use super::peer::Peer;
 
-/// How much longer than without them one in a hundred of its requests may take.
+/// Permitted factor between the 99th percentiles with and without the other clients.
 const MOST: f64 = 1.5;
-/// How often it is compared at most: what other work on the machine does to one comparison it does not do to all.
+/// Maximum number of comparisons. Other work on the machine disturbs some of them, but not all.
 const ROUNDS: usize = 12;
-/// Requests of which the hundredth part is looked at.
+/// Requests per 99th percentile.
 const REQUESTS: usize = 1000;
 
 const WHOLE: Measure = Measure { rounds: ROUNDS, requests: REQUESTS, most: MOST };
 
-/// What 99 of a hundred durations are not above.
+/// Returns the 99th percentile of the durations.
 pub(crate) fn p99(mut took: Vec<Duration>) -> Duration {
     took.sort_unstable();
     took[(took.len() * 99 / 100).min(took.len() - 1)]
 }
 
-/// How often, and how thoroughly, a bystander is compared.
+/// The parameters of a comparison.
 #[derive(Clone, Copy)]
 struct Measure {
     rounds: usize,
@@ -32,7 +33,7 @@ struct Measure {
 }
 
 impl Measure {
-    /// What 99 of a hundred of the requests take at most.
+    /// Returns the 99th percentile of the latency of `request`.
     fn p99(self, peer: &mut Peer, request: &mut impl FnMut(&mut Peer)) -> Duration {
         let took = (0..self.requests).map(|_| {
             let begun = Instant::now();
@@ -42,8 +43,9 @@ impl Measure {
         p99(took.collect())
     }
 
-    /// Compares a bystander's p99 beside what `calm` brings with its p99 beside the crowd that `gather` brings, and
-    /// gives back the least ratio of all rounds; the first that is good enough is the last.
+    /// Compares the p99 of `peer` beside the load of `calm` with its p99 beside the load of
+    /// `gather`, and returns the lowest ratio of all rounds. The first ratio within the limit ends
+    /// the comparison.
     fn least_ratio<A, C>(
         self,
         peer: &mut Peer,
@@ -56,9 +58,11 @@ impl Measure {
             let others = calm();
             let without = self.p99(peer, &mut request);
             drop(others);
+
             let crowd = gather();
             let beside = self.p99(peer, &mut request);
             drop(crowd);
+
             least = least.min(beside.as_secs_f64() / without.as_secs_f64());
             if least <= self.most {
                 break;
@@ -68,22 +72,22 @@ impl Measure {
     }
 
     #[track_caller]
-    fn judge(self, what: &str, ratio: f64) {
-        println!("{what}: a bystander's p99 is {ratio:.2} of what it is without");
-        assert!(ratio <= self.most, "{what}: a bystander's p99 is {ratio:.2} times what it is without");
+    fn report_and_assert(self, what: &str, ratio: f64) {
+        println!("{what}: the p99 of a neighbour is {ratio:.2} of what it is without");
+        assert!(ratio <= self.most, "{what}: the p99 of a neighbour is {ratio:.2} times what it is without");
     }
 }
 
-/// A bystander's p99 is at most half again of what it is without the crowd, which `gather` brings and which goes when it
-/// is dropped.
+/// Asserts that the load of `gather`, which ends when it is dropped, raises the p99 of a neighbour
+/// by at most 50 %.
 #[track_caller]
-pub(crate) fn assert_unhurt<C>(host: &HostProcess, what: &str, gather: impl FnMut() -> C) {
-    assert_unhurt_by(host, what, Peer::assert_usable, gather);
+pub(crate) fn assert_neighbour_unaffected<C>(host: &HostProcess, what: &str, gather: impl FnMut() -> C) {
+    assert_neighbour_unaffected_by(host, what, Peer::assert_usable, gather);
 }
 
-/// As [`assert_unhurt`], for a bystander whose request is another than a ping.
+/// As [`assert_neighbour_unaffected`], for a neighbour that sends `request` instead of a ping.
 #[track_caller]
-pub(crate) fn assert_unhurt_by<C>(
+pub(crate) fn assert_neighbour_unaffected_by<C>(
     host: &HostProcess,
     what: &str,
     mut request: impl FnMut(&mut Peer),
@@ -91,24 +95,25 @@ pub(crate) fn assert_unhurt_by<C>(
 ) {
     let mut peer = host.peer();
     request(&mut peer);
-    WHOLE.judge(what, WHOLE.least_ratio(&mut peer, request, || (), gather));
+    WHOLE.report_and_assert(what, WHOLE.least_ratio(&mut peer, request, || (), gather));
 }
 
-/// A crowd costs a bystander at most half again of the p99 that it has beside one that behaves and asks as much: for
-/// crowds that keep a processor busy, which on a small machine costs the others something whoever they are.
+/// Asserts that the p99 of a neighbour is at most 50 % higher beside the load of `gather` than
+/// beside the load of `orderly`, which behaves well and sends as much. For loads that keep a
+/// processor busy: on a small machine these cost the neighbours something in any case.
 #[track_caller]
-pub(crate) fn assert_no_worse<A, C>(
+pub(crate) fn assert_slowdown_bounded<A, C>(
     host: &HostProcess,
     what: &str,
     orderly: impl FnMut() -> A,
     gather: impl FnMut() -> C,
 ) {
-    assert_no_worse_than(host, what, MOST, orderly, gather);
+    assert_slowdown_at_most(host, what, MOST, orderly, gather);
 }
 
-/// As [`assert_no_worse`], with so much of that p99 and no more.
+/// As [`assert_slowdown_bounded`], with `most` instead of 1.5 as the permitted factor.
 #[track_caller]
-pub(crate) fn assert_no_worse_than<A, C>(
+pub(crate) fn assert_slowdown_at_most<A, C>(
     host: &HostProcess,
     what: &str,
     most: f64,
@@ -117,7 +122,7 @@ pub(crate) fn assert_no_worse_than<A, C>(
 ) {
     let mut peer = host.peer();
     let measure = Measure { most, ..WHOLE };
-    measure.judge(what, measure.least_ratio(&mut peer, Peer::assert_usable, orderly, gather));
+    measure.report_and_assert(what, measure.least_ratio(&mut peer, Peer::assert_usable, orderly, gather));
 }
 
 #[cfg(test)]
@@ -127,27 +132,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crowd_that_hurts_is_seen() {
+    fn detects_a_crowd_that_slows_a_neighbour() {
         let host = HostProcess::with(&[]);
-        let hurts = Cell::new(false);
-        // A host that, beside a crowd, takes three times as long for each request.
+        let is_slow = Cell::new(false);
+
+        // A host whose requests take three times as long beside a crowd.
         let request = |peer: &mut Peer| {
             let begun = Instant::now();
             peer.assert_usable();
-            if hurts.get() {
+            if is_slow.get() {
                 std::thread::sleep(Duration::from_millis(20) + 2 * begun.elapsed());
             }
         };
+
         struct Crowd<'a>(&'a Cell<bool>);
         impl Drop for Crowd<'_> {
             fn drop(&mut self) {
                 self.0.set(false);
             }
         }
+
         let gather = || {
-            hurts.set(true);
-            Crowd(&hurts)
+            is_slow.set(true);
+            Crowd(&is_slow)
         };
+
         let measure = Measure { rounds: 2, requests: 50, most: MOST };
         let ratio = measure.least_ratio(&mut host.peer(), request, || (), gather);
         assert!(ratio > MOST, "three times as long is {ratio:.2}");

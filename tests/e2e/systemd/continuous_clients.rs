@@ -1,4 +1,5 @@
-//! Clients that ask without pause while the service is restarted, crashed and stopped, and the books on what they got.
+//! Clients that ask without pause while the service is restarted, crashed and stopped, and the
+//! books on what they got.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::peer::{GOING_AWAY, SYNC, V1_0, envelope, frame, take_frame};
-use crate::support::{CEILING, until};
+use crate::support::{CEILING, wait_until};
 
 /// What became of requests.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Customers {
     #[track_caller]
     pub(super) fn wait_for(&self, more: u64) {
         let before = self.answered.load(SeqCst);
-        until("requests are answered", || self.answered.load(SeqCst) >= before + more);
+        wait_until("requests are answered", || self.answered.load(SeqCst) >= before + more);
     }
 
     /// Ends their work; all of it together.

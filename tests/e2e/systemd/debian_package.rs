@@ -13,7 +13,7 @@ use super::supervisor::facts;
 use crate::support::build::{artifacts, root};
 use crate::support::program::{finish, jackfield};
 use crate::support::scratch::Scratch;
-use crate::support::until;
+use crate::support::wait_until;
 
 /// What people look for, besides the program.
 const FILES: [&str; 9] = [
@@ -58,7 +58,7 @@ fn the_debian_package_is_installed_replaced_and_removed() {
     for file in FILES {
         assert!(machine.path(file).exists(), "{file}");
     }
-    until("it is ready", || machine.property("ActiveState") == "active");
+    wait_until("it is ready", || machine.property("ActiveState") == "active");
     machine.peer().result("device.list", &json!({}));
     let before = facts(&machine.path(SOCKET));
     for unit in ["jackfield.service", "jackfield.socket", "jackfield-admin.socket"] {

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::continuous_clients::Customers;
 use super::machine::{Machine, SOCKET};
 use crate::support::peer::PLUGIN_PANICKED;
-use crate::support::{CEILING, until};
+use crate::support::{CEILING, wait_until};
 
-/// How often it ends by itself, each time in the next of several ways; `JACKFIELD_TEST_CRASHES` says otherwise.
+/// How often it ends by itself, each time in the next of several ways; `JACKFIELD_TEST_CRASHES`
+/// says otherwise.
 const CRASHES: usize = 8;
 /// How often it must have been started in vain before the cause is taken away.
 const IN_VAIN: u32 = 12;
@@ -36,11 +37,11 @@ pub(super) fn ended(machine: &Machine) {
             Some(method) => {
                 // Who hangs up takes a call back that has not begun.
                 let mut peer = machine.peer();
-                peer.ask(method, &Value::Null);
-                peer.expect_end();
+                peer.send_sync(method, &Value::Null);
+                peer.expect_close();
             }
         }
-        until("another process runs", || {
+        wait_until("another process runs", || {
             !matches!(machine.main_pid(), 0 | 1) && machine.main_pid() != before
         });
         customers.wait_for(1);
@@ -79,10 +80,10 @@ pub(super) fn watched(machine: &Machine) {
         client.assert_usable();
         let began = Instant::now();
         match held {
-            Some(method) => client.ask(method, &Value::Null),
+            Some(method) => client.send_sync(method, &Value::Null),
             None => machine.kill("STOP"),
         }
-        client.expect_end();
+        client.expect_close();
         let killed = began.elapsed();
         machine.peer().assert_usable();
         eprintln!("    {way}: killed after {killed:?}, served again after {:?}", began.elapsed());
@@ -105,8 +106,8 @@ pub(super) fn looped(machine: &Machine) {
     machine.kill("KILL");
     // It waits in the queue all the while.
     let mut client = machine.peer();
-    client.ask("system.ping", &Value::Null);
-    until("it was started often in vain", || restarts() >= before + IN_VAIN);
+    client.send_sync("system.ping", &Value::Null);
+    wait_until("it was started often in vain", || restarts() >= before + IN_VAIN);
     assert_ne!(machine.property("ActiveState"), "failed");
     for socket in ["jackfield.socket", "jackfield-admin.socket"] {
         let state = machine.must(&["systemctl", "show", "--value", "-p", "ActiveState", socket]);
@@ -115,7 +116,7 @@ pub(super) fn looped(machine: &Machine) {
     assert!(machine.journal().contains("config.toml:1:2"), "and the journal says why");
     machine.write(path, &shipped);
     assert_eq!(client.receive().result(), "pong");
-    until("it is ready", || machine.property("ActiveState") == "active");
+    wait_until("it is ready", || machine.property("ActiveState") == "active");
 }
 
 pub(super) fn journalled(machine: &Machine) {
@@ -126,20 +127,20 @@ pub(super) fn journalled(machine: &Machine) {
         lines.lines().map(|line| serde_json::from_str(line).expect("an entry")).collect()
     };
     let is_of_it = |entry: &Value| entry["JACKFIELD_PLUGIN"] == json!("start_fails");
-    until("the refusal is in the journal", || entries().iter().any(is_of_it));
+    wait_until("the refusal is in the journal", || entries().iter().any(is_of_it));
     let found = entries().into_iter().find(is_of_it).expect("it is there");
     assert_eq!(found["JACKFIELD_REASON"], "start-failed", "{found}");
     std::fs::remove_file(machine.path("/usr/lib/jackfield/plugins/start_fails.so")).expect("it is there");
     machine.add_plugin("panics");
     let mut peer = machine.peer();
     // Until it is loaded, there is no such method.
-    until("a method panics", || {
-        peer.ask_async("a\nMESSAGE=forged\u{1b}b", "vice.panic", &Value::Null);
+    wait_until("a method panics", || {
+        peer.send_async("a\nMESSAGE=forged\u{1b}b", "vice.panic", &Value::Null);
         peer.receive().code() == Some(PLUGIN_PANICKED)
     });
     let is_of_it =
         |entry: &Value| entry["MESSAGE"].as_str().is_some_and(|text| text.starts_with("a method panicked: "));
-    until("the panic is in the journal", || entries().iter().any(is_of_it));
+    wait_until("the panic is in the journal", || entries().iter().any(is_of_it));
     let found = entries().into_iter().find(is_of_it).expect("it is there");
     assert_eq!(found["JACKFIELD_PLUGIN"], "panics", "{found}");
     assert_eq!(found["JACKFIELD_METHOD"], "vice.panic", "{found}");

@@ -1,4 +1,5 @@
-//! systemd as PID 1, in namespaces of its own: a system to install into, to crash, and to throw away.
+//! systemd as PID 1, in namespaces of its own: a system to install into, to crash, and to throw
+//! away.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,7 +11,7 @@ use crate::support::host::install;
 use crate::support::log::Log;
 use crate::support::program::{Finished, finish};
 use crate::support::scratch::Scratch;
-use crate::support::{Peer, until, wait::until_some};
+use crate::support::{Peer, wait::wait_for, wait_until};
 
 /// Where the shipped configuration has the clients' socket.
 pub(super) const SOCKET: &str = "/run/jackfield/jackfield.sock";
@@ -66,7 +67,8 @@ impl Machine {
     pub(super) fn boot(before: &[&str]) -> Self {
         let scratch = Scratch::new();
         let mut command = Command::new("setpriv");
-        // Killed with the thread that started it, and its PID 1 with it, and everything in there with that.
+        // Killed with the thread that started it, and its PID 1 with it, and everything in there
+        // with that.
         command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--uts", "--ipc"]);
         command.args(["--fork", "--kill-child", "sh"]).arg(boot());
         command.arg(scratch.path()).args(before);
@@ -74,12 +76,12 @@ impl Machine {
         let mut outer = command.spawn().expect("unshare starts");
         let console = Log::follow(outer.stderr.take().expect("its stderr is a pipe"));
         let children = format!("/proc/{0}/task/{0}/children", outer.id());
-        let init = until_some("PID 1 runs", || {
+        let init = wait_for("PID 1 runs", || {
             assert!(outer.try_wait().expect("our child").is_none(), "{}", console.text());
             fs::read_to_string(&children).ok()?.trim().parse::<u32>().ok()
         });
         let machine = Self { outer, init, console, scratch };
-        until("the system is up", || {
+        wait_until("the system is up", || {
             let state = machine.run(&["systemctl", "is-system-running"]).stdout;
             matches!(state.trim(), "running" | "degraded")
         });
@@ -171,7 +173,7 @@ impl Drop for Machine {
         if std::thread::panicking() {
             return;
         }
-        until("the system is gone", gone);
+        wait_until("the system is gone", gone);
         self.console.wait_for_end();
         let mut sweep = Command::new("unshare");
         let swept = finish(sweep.args(["--mount", "sh"]).arg(boot()).arg("--sweep").arg(self.scratch.path()));

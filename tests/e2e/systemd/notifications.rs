@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::supervisor::{Place, Supervised};
 use crate::support::peer::{SYNC, V1_0, envelope, frame};
-use crate::support::{CEILING, Peer, until};
+use crate::support::{CEILING, Peer, wait_until};
 
 /// How often a start is tried: ready must mean ready each time.
 const STARTS: usize = 50;
@@ -40,8 +40,8 @@ fn the_end_is_told_and_how_long_it_may_take() {
     let mut host = place.start();
     place.hear("READY=1");
     let mut peer = place.peer();
-    peer.ask("sleep.blocking", &json!({ "ms": 300 }));
-    until("it runs", || place.peer().result("sleep.running", &Value::Null) == 1);
+    peer.send_sync("sleep.blocking", &json!({ "ms": 300 }));
+    wait_until("it runs", || place.peer().result("sleep.running", &Value::Null) == 1);
     host.signal(Signal::TERM);
     let (said, _) = place.hear("STOPPING=1");
     assert!(said.lines().any(|line| line == "EXTEND_TIMEOUT_USEC=430000000"), "{said}");
@@ -63,12 +63,12 @@ fn the_watchdog_is_fed_while_the_host_answers_and_only_then() {
     }
     // One of the threads that serve is held up. Others answer, but not everybody is answered.
     let mut held = place.peer();
-    held.ask("crash.hold", &Value::Null);
+    held.send_sync("crash.hold", &Value::Null);
     host.log.wait_for("the complaint", |line| line.contains("the watchdog is not fed"));
     while place.hear_within(Duration::from_millis(1)).is_some() {}
     assert_eq!(place.hear_within(Duration::from_secs(2)), None, "five times the limit");
     drop(host);
-    held.expect_end();
+    held.expect_close();
     // A killed host cannot remove its sockets; the next one, not watched, is not fed for.
     let mut command = place.command(&[]);
     command.env("WATCHDOG_USEC", WATCHDOG).env("WATCHDOG_PID", "1");
@@ -87,7 +87,7 @@ fn a_host_that_is_full_is_alive() {
     place.hear("READY=1");
     let mut full = Vec::new();
     // The host's own connections, by which it became ready, may be there for a moment yet.
-    until("two clients have all there is", || {
+    wait_until("two clients have all there is", || {
         let mut peer = place.peer();
         let sent = peer.try_send(frame(V1_0, SYNC, envelope("system.ping", &Value::Null)));
         if sent.is_ok() && matches!(peer.receive_within(CEILING), Ok(Some(reply)) if reply.code().is_none()) {

@@ -1,4 +1,5 @@
-//! A reload as operators and supervisors ask for it: over when it is over, and refused by its reasons.
+//! A reload as operators and supervisors ask for it: over when it is over, and refused by its
+//! reasons.
 
 use rustix::process::Signal;
 use serde_json::Value;

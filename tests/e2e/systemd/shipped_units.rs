@@ -1,6 +1,8 @@
-//! The shipped units under systemd as PID 1: what they let in, what they take away, and what they bring back.
+//! The shipped units under systemd as PID 1: what they let in, what they take away, and what they
+//! bring back.
 //!
-//! One system for all of it, for a boot is the dearest part: each step leaves the service as it found it.
+//! One system for all of it, for a boot is the dearest part: each step leaves the service as it
+//! found it.
 
 use std::time::{Duration, Instant};
 
@@ -11,14 +13,15 @@ use super::faults;
 use super::machine::{ADMIN, Machine, SOCKET, missing};
 use super::skipped;
 use super::supervisor::facts;
-use crate::support::{Peer, until};
+use crate::support::{Peer, wait_until};
 
 /// The most that `systemd-analyze security` may find, times ten.
 const EXPOSURE: &str = "--threshold=10";
 /// How often the service is restarted under load; `JACKFIELD_TEST_RESTARTS` says otherwise.
 const RESTARTS: usize = 10;
 const RELOADS: usize = 20;
-/// A client as PHP writes it: connects, asks, prints the reply. It fails by the number of the error.
+/// A client as PHP writes it: connects, asks, prints the reply. It fails by the number of the
+/// error.
 const PHP: &str = r#"
     $s = @stream_socket_client("unix:///run/jackfield/jackfield.sock", $code, $text, 30);
     if (!$s) exit($code);
@@ -93,7 +96,7 @@ fn started_by_www_data(machine: &Machine) {
     let (code, reply) = ask_as(machine, "www-data");
     eprintln!("    answered {:?} after nothing ran", began.elapsed());
     assert!(code == 0 && reply.contains("\"result\""), "{code} {reply:?}");
-    until("it is ready", || machine.property("ActiveState") == "active");
+    wait_until("it is ready", || machine.property("ActiveState") == "active");
     // The operators' socket is for the host's own user.
     let php = PHP.replace("jackfield.sock", "jackfield-admin.sock");
     let asked = machine.run(&[
@@ -121,14 +124,15 @@ fn confined(machine: &Machine) {
         (field("NoNewPrivs:"), field("Seccomp:"), field("CapEff:")),
         ("1".into(), "2".into(), "0".repeat(16))
     );
-    // Its plugins were loaded so, from memory that may be executed and not written; and so are later ones.
+    // Its plugins were loaded so, from memory that may be executed and not written; and so are
+    // later ones.
     let maps = machine.must(&["cat", &format!("/proc/{pid}/maps")]);
     assert!(maps.lines().any(|line| line.contains("memfd:") && line.contains("r-xp")), "{maps}");
     assert!(!maps.lines().any(|line| line.contains("rwx")), "{maps}");
     machine.add_plugin("sleeps");
     machine.add_plugin("crashes");
     for method in ["sleep.running", "crash.abort"] {
-        until(method, || {
+        wait_until(method, || {
             let methods = machine.peer().result("system.methods", &Value::Null);
             methods.as_array().expect("names").contains(&json!(method))
         });
@@ -141,7 +145,7 @@ fn confined(machine: &Machine) {
 
 fn told(machine: &Machine) {
     let kept = machine.peer();
-    until("the status is told", || {
+    wait_until("the status is told", || {
         machine.property("StatusText").starts_with("1 connections, 0 in flight, ")
     });
     drop(kept);
@@ -237,14 +241,15 @@ fn restarted(machine: &Machine) {
 fn stopped(machine: &Machine) {
     let customers = Customers::at(&machine.path(SOCKET), 2);
     let mut slow = machine.peer();
-    slow.ask("sleep.blocking", &json!({ "ms": 1500 }));
-    until("it runs", || machine.peer().result("sleep.running", &Value::Null) == 1);
+    slow.send_sync("sleep.blocking", &json!({ "ms": 1500 }));
+    wait_until("it runs", || machine.peer().result("sleep.running", &Value::Null) == 1);
     let mut idle = Peer::connect(&machine.path(SOCKET));
     idle.assert_usable();
-    // Somebody asks all the time, so it is started anew at once; the one that was stopped has ended well.
+    // Somebody asks all the time, so it is started anew at once; the one that was stopped has ended
+    // well.
     machine.must(&["systemctl", "stop", "jackfield.service"]);
     assert_eq!(slow.receive().result(), 1500, "what was in flight is answered");
-    idle.expect_end();
+    idle.expect_close();
     customers.wait_for(10);
     let tally = customers.end();
     assert_eq!((tally.refused, tally.lost), (0, 0), "{tally:?}");

@@ -1,4 +1,5 @@
-//! Sockets that are handed over: served by path or by name, never removed nor changed, their queues for the next host.
+//! Sockets that are handed over: served by path or by name, never removed nor changed, their queues
+//! for the next host.
 
 use std::fs::{self, Permissions};
 use std::os::fd::OwnedFd;
@@ -26,7 +27,7 @@ fn a_socket_that_was_handed_over_is_served_and_left_as_it_is() {
     for _ in 0..3 {
         // In the queue before there is a host.
         let mut early = place.peer();
-        early.ask("system.ping", &Value::Null);
+        early.send_sync("system.ping", &Value::Null);
         let descriptor = OwnedFd::from(listener.try_clone().expect("a descriptor"));
         let mut host = place.start_with(vec![descriptor], "whatever");
         place.hear("READY=1");
@@ -55,10 +56,11 @@ fn what_waits_in_the_queue_of_a_host_that_ends_is_for_the_next() {
     let descriptor = || vec![OwnedFd::from(listener.try_clone().expect("a descriptor"))];
     let mut host = place.start_with(descriptor(), "");
     place.hear("READY=1");
-    // A host that does not run cannot accept: what connects now is in the queue when it is told to end.
+    // A host that does not run cannot accept: what connects now is in the queue when it is told to
+    // end.
     host.stand_still();
     let mut peers: Vec<_> = (0..100).map(|_| place.peer()).collect();
-    peers.iter_mut().for_each(|peer| peer.ask("system.ping", &Value::Null));
+    peers.iter_mut().for_each(|peer| peer.send_sync("system.ping", &Value::Null));
     host.signal(Signal::KILL);
     host.wait();
     let next = place.start_with(descriptor(), "");

@@ -14,10 +14,11 @@ use crate::support::host::install;
 use crate::support::log::Log;
 use crate::support::scratch::Scratch;
 use crate::support::threads::threads;
-use crate::support::wait::until_some;
-use crate::support::{CEILING, Peer, until};
+use crate::support::wait::wait_for;
+use crate::support::{CEILING, Peer, wait_until};
 
-/// Gives the descriptors 0 and 1 the places of inherited sockets, and the variables that tell of them.
+/// Gives the descriptors 0 and 1 the places of inherited sockets, and the variables that tell of
+/// them.
 const HAND_OVER: &str = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ exec \"$@\"";
 
 /// A place for hosts that are started one after the other, with the same sockets.
@@ -130,13 +131,15 @@ impl Supervised {
     /// Stops it, and returns when none of its threads runs any more.
     pub(super) fn stand_still(&self) {
         self.signal(Signal::STOP);
-        until("all of it stands still", || threads(self.child.id()).iter().all(|thread| thread.state == 'T'));
+        wait_until("all of it stands still", || {
+            threads(self.child.id()).iter().all(|thread| thread.state == 'T')
+        });
     }
 
     /// Its exit code once it has ended, and its log with it; -1 after a signal.
     #[track_caller]
     pub(super) fn wait(&mut self) -> i32 {
-        let ended = until_some("the host ends", || self.child.try_wait().expect("our child"));
+        let ended = wait_for("the host ends", || self.child.try_wait().expect("our child"));
         self.ended = Some(ended);
         self.log.wait_for_end();
         ended.code().unwrap_or(-1)

@@ -1,4 +1,5 @@
-//! Many frames at once: coalesced in one write, answered in one, and never at the expense of another connection.
+//! Many frames at once: coalesced in one write, answered in one, and never at the expense of
+//! another connection.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::accounting::Ledger;
+use crate::support::accounting::ReplyAccounting;
 use crate::support::peer::{
     ASYNC_REQUEST, ASYNC_RESPONSE, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame, take_frame,
 };
@@ -32,8 +33,8 @@ fn one_to_a_thousand_frames_in_one_write() {
     let counts = (1..=40).chain((41..=333).step_by(23)).chain([333, 334]);
     for count in counts {
         peer.send((0..count).flat_map(three).collect::<Vec<u8>>());
-        let (mut next_sync, mut heartbeats, mut ledger) = (0, 0, Ledger::default());
-        (0..count).for_each(|number| ledger.sent(&format!("a{number}")));
+        let (mut next_sync, mut heartbeats, mut accounting) = (0, 0, ReplyAccounting::default());
+        (0..count).for_each(|number| accounting.record_request(&format!("a{number}")));
         for reply in peer.receive_all(3 * count) {
             match reply.kind {
                 SYNC => {
@@ -44,13 +45,13 @@ fn one_to_a_thousand_frames_in_one_write() {
                 HEARTBEAT => heartbeats += 1,
                 ASYNC_RESPONSE => {
                     assert_eq!(reply.id(), Some(format!("a{}", reply.result())));
-                    ledger.came(&reply);
+                    accounting.record_reply(&reply);
                 }
                 _ => panic!("{reply:?}"),
             }
         }
         assert_eq!((next_sync, heartbeats), (count, count));
-        assert_eq!(ledger.check(), Ok(()));
+        assert_eq!(accounting.check(), Ok(()));
     }
     peer.assert_usable();
 }
@@ -59,7 +60,8 @@ fn one_to_a_thousand_frames_in_one_write() {
 fn the_replies_to_one_read_leave_in_one_write() {
     /// Few enough that the socket takes requests and replies as one piece each.
     const AT_ONCE: usize = 50;
-    /// A turn that the system interrupts for long ends early, and the rest of its replies with the next.
+    /// A turn that the system interrupts for long ends early, and the rest of its replies with the
+    /// next.
     const ROUNDS: usize = 200;
     const WHOLE: usize = 150;
     let host = HostProcess::with(&[]);
@@ -159,11 +161,13 @@ fn a_flood_on_one_connection_does_not_starve_another() {
 
 #[test]
 fn a_request_behind_a_large_reply_is_not_forgotten() {
-    /// A little over what may wait for a peer while further requests of it are read. Whether it leaves in one go is up to
-    /// chance: a host that forgets the request does so in one of some fifty rounds.
+    /// A little over what may wait for a peer while further requests of it are read. Whether it
+    /// leaves in one go is up to chance: a host that forgets the request does so in one of some
+    /// fifty rounds.
     const LARGE: usize = 256 * 1024 + 100;
     const ROUNDS: usize = 40;
-    // No deadline wakes the connection in the meantime, and what is inline stays so although it takes its time.
+    // No deadline wakes the connection in the meantime, and what is inline stays so although it
+    // takes its time.
     let config = "[timeouts]\nrequest = \"10m\"\ninline = \"10m\"";
     let host = HostProcess::builder().plugin("echoes").plugin("counts").config(config).start();
     let peer = host.peer();
@@ -174,7 +178,8 @@ fn a_request_behind_a_large_reply_is_not_forgotten() {
     let (stream, done) = (peer.stream(), AtomicBool::new(false));
     stream.set_nonblocking(true).unwrap();
     std::thread::scope(|scope| {
-        // Reads as fast as it can, so that the reply may leave in one go although it is more than a socket takes.
+        // Reads as fast as it can, so that the reply may leave in one go although it is more than a
+        // socket takes.
         let (tell, told) = std::sync::mpsc::channel();
         let ended = &done;
         scope.spawn(move || {
@@ -192,11 +197,12 @@ fn a_request_behind_a_large_reply_is_not_forgotten() {
         let mut writer = stream;
         let large = envelope_with("1", "fixture.large", &json!({ "bytes": LARGE }));
         for round in 0..ROUNDS {
-            // The thread has its hands full while the reply becomes ready and the next request comes: it finds both.
-            neighbour.ask("counts.inline", &json!({ "ms": 30 }));
+            // The thread has its hands full while the reply becomes ready and the next request
+            // comes: it finds both.
+            neighbour.send_sync("counts.inline", &json!({ "ms": 30 }));
             writer.write_all(&frame(V1_1, ASYNC_REQUEST, &large)).unwrap();
             assert_eq!(neighbour.receive().kind, SYNC);
-            neighbour.ask("counts.inline", &json!({ "ms": 30 }));
+            neighbour.send_sync("counts.inline", &json!({ "ms": 30 }));
             writer.write_all(&frame(V1_0, SYNC, envelope("system.ping", &Value::Null))).unwrap();
             let mut kinds: Vec<u8> = (0..2).filter_map(|_| told.recv_timeout(CEILING).ok()).collect();
             kinds.sort_unstable();

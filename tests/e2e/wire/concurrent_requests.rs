@@ -1,22 +1,24 @@
-//! Many requests in flight at once: each answered once, by the book; and a client that does not read.
+//! Many requests in flight at once: each answered once, by the book; and a client that does not
+//! read.
 
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::accounting::{Fault, Ledger};
-use crate::support::footprint::{assert_settles, at_rest, resident_kib};
+use crate::support::accounting::{Fault, ReplyAccounting};
+use crate::support::footprint::{assert_settles, idle_footprint, resident_kib};
 use crate::support::peer::{ASYNC_REQUEST, SYNC, V1_0, V1_1, envelope, envelope_with, frame};
-use crate::support::{CEILING, Frame, HostProcess, Peer, until};
+use crate::support::{CEILING, Frame, HostProcess, Peer, wait_until};
 
-/// Sends one async request for each number, to methods of all kinds; gives back the books that know them.
-fn send(peer: &mut Peer, numbers: std::ops::Range<usize>) -> Ledger {
-    let mut ledger = Ledger::default();
+/// Sends one async request for each number, to methods of all kinds; gives back the books that know
+/// them.
+fn send(peer: &mut Peer, numbers: std::ops::Range<usize>) -> ReplyAccounting {
+    let mut accounting = ReplyAccounting::default();
     let requests: Vec<u8> = numbers
         .flat_map(|number| {
             let id = format!("{number:032x}");
-            ledger.sent(&id);
+            accounting.record_request(&id);
             let (method, params) = match number % 4 {
                 0 => ("fixture.echo_blocking", json!(number)),
                 1 => ("sleep.async", json!({ "ms": number % 50 })),
@@ -27,7 +29,7 @@ fn send(peer: &mut Peer, numbers: std::ops::Range<usize>) -> Ledger {
         })
         .collect();
     peer.send(requests);
-    ledger
+    accounting
 }
 
 #[test]
@@ -36,14 +38,14 @@ fn a_thousand_in_flight_on_one_connection() {
     let host = HostProcess::with(&["echoes", "sleeps"]);
     let round = || {
         let mut peer = host.peer();
-        let mut ledger = send(&mut peer, 0..REQUESTS);
-        peer.receive_all(REQUESTS).iter().for_each(|reply| ledger.came(reply));
-        assert_eq!(ledger.check(), Ok(()));
-        assert_eq!(ledger.outcomes(None), REQUESTS);
+        let mut accounting = send(&mut peer, 0..REQUESTS);
+        peer.receive_all(REQUESTS).iter().for_each(|reply| accounting.record_reply(reply));
+        assert_eq!(accounting.check(), Ok(()));
+        assert_eq!(accounting.count(None), REQUESTS);
         peer.assert_usable();
     };
     round();
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     (0..3).for_each(|_| round());
     assert_settles(host.pid(), &before);
     let counts = host.info()["counts"].clone();
@@ -58,16 +60,16 @@ fn a_thousand_that_really_wait_at_once() {
     const REQUESTS: usize = 1000;
     let host = HostProcess::with(&["sleeps"]);
     let mut peer = host.peer();
-    let mut ledger = Ledger::default();
+    let mut accounting = ReplyAccounting::default();
     for number in 0..REQUESTS {
         let id = number.to_string();
-        ledger.sent(&id);
-        peer.ask_async(&id, "sleep.held", &json!(1));
+        accounting.record_request(&id);
+        peer.send_async(&id, "sleep.held", &json!(1));
     }
-    until("all are in flight", || host.count("in_flight") == REQUESTS as u64);
+    wait_until("all are in flight", || host.count("in_flight") == REQUESTS as u64);
     host.peer().result("sleep.release", &json!(1));
-    peer.receive_all(REQUESTS).iter().for_each(|reply| ledger.came(reply));
-    assert_eq!((ledger.check(), ledger.outcomes(None)), (Ok(()), REQUESTS));
+    peer.receive_all(REQUESTS).iter().for_each(|reply| accounting.record_reply(reply));
+    assert_eq!((accounting.check(), accounting.count(None)), (Ok(()), REQUESTS));
 }
 
 #[test]
@@ -81,14 +83,14 @@ fn sixty_four_in_flight_on_each_of_twenty_connections() {
             scope.spawn(|| {
                 let mut peer = host.peer();
                 for round in 0..ROUNDS {
-                    let mut ledger = send(&mut peer, round * AT_ONCE..(round + 1) * AT_ONCE);
-                    peer.receive_all(AT_ONCE).iter().for_each(|reply| ledger.came(reply));
-                    assert_eq!((ledger.check(), ledger.outcomes(None)), (Ok(()), AT_ONCE));
+                    let mut accounting = send(&mut peer, round * AT_ONCE..(round + 1) * AT_ONCE);
+                    peer.receive_all(AT_ONCE).iter().for_each(|reply| accounting.record_reply(reply));
+                    assert_eq!((accounting.check(), accounting.count(None)), (Ok(()), AT_ONCE));
                 }
             });
         }
     });
-    until("nothing is in flight", || host.count("in_flight") == 0);
+    wait_until("nothing is in flight", || host.count("in_flight") == 0);
 }
 
 #[test]
@@ -97,14 +99,17 @@ fn the_books_see_a_reply_that_is_lost_and_one_that_comes_twice() {
     let mut peer = host.peer();
     let mut honest = send(&mut peer, 0..100);
     let replies = peer.receive_all(100);
-    replies.iter().for_each(|reply| honest.came(reply));
+    replies.iter().for_each(|reply| honest.record_reply(reply));
     assert_eq!(honest.check(), Ok(()));
     // The same conversation through a host that loses one reply, and says another one twice.
     let mut books = send(&mut peer, 0..100);
     let replies = peer.receive_all(100);
     let (lost, doubled) = (replies[17].id().unwrap(), replies[63].id().unwrap());
-    replies.iter().filter(|reply| reply.id().unwrap() != lost).for_each(|reply: &Frame| books.came(reply));
-    books.came(&replies[63]);
+    replies
+        .iter()
+        .filter(|reply| reply.id().unwrap() != lost)
+        .for_each(|reply: &Frame| books.record_reply(reply));
+    books.record_reply(&replies[63]);
     assert_eq!(books.check(), Err(vec![Fault::Duplicate(doubled), Fault::Lost(lost)]));
 }
 
@@ -139,7 +144,7 @@ fn a_client_that_does_not_read_is_not_read_from() {
     assert!(grown < 16 * 1024, "{grown} KiB were kept for a client that reads nothing");
     // Others are served meanwhile, and what was taken is answered once it reads.
     host.peer().assert_usable();
-    let mut peer = Peer::over(stream.try_clone().unwrap());
+    let mut peer = Peer::from_stream(stream.try_clone().unwrap());
     for number in 0..sent {
         assert_eq!(peer.receive().result()[0], number);
     }

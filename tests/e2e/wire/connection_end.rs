@@ -1,35 +1,36 @@
-//! How connections end: half-closed with replies owed, closed after one reply, and left with requests in flight.
+//! How connections end: half-closed with replies owed, closed after one reply, and left with
+//! requests in flight.
 
 use serde_json::{Value, json};
 
-use crate::support::footprint::{assert_settles, at_rest};
+use crate::support::footprint::{assert_settles, idle_footprint};
 use crate::support::peer::{
     ASYNC_REQUEST, ASYNC_RESPONSE, ERROR, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame, header,
 };
-use crate::support::{HostProcess, Peer, until};
+use crate::support::{HostProcess, Peer, wait_until};
 
 #[test]
 fn a_half_closed_client_gets_every_reply_and_then_the_end() {
     let host = HostProcess::with(&["sleeps", "echoes"]);
     let mut peer = host.peer();
-    peer.ask("sleep.blocking", &json!({ "ms": 200 }));
-    peer.ask_async("a", "sleep.async", &json!({ "ms": 300 }));
-    peer.ask("system.ping", &Value::Null);
-    peer.ask_async("b", "fixture.large", &json!({ "bytes": 2_000_000 }));
+    peer.send_sync("sleep.blocking", &json!({ "ms": 200 }));
+    peer.send_async("a", "sleep.async", &json!({ "ms": 300 }));
+    peer.send_sync("system.ping", &Value::Null);
+    peer.send_async("b", "fixture.large", &json!({ "bytes": 2_000_000 }));
     peer.heartbeat();
     peer.half_close();
-    let came = peer.receive_to_end();
+    let came = peer.receive_until_close();
     let of = |kind: u8| came.iter().filter(|frame| frame.kind == kind).count();
     assert_eq!((of(SYNC), of(ASYNC_RESPONSE), of(HEARTBEAT), came.len()), (2, 2, 1, 5), "{came:?}");
     assert!(came.iter().filter(|frame| frame.kind != HEARTBEAT).all(|frame| frame.code().is_none()));
     // With nothing asked, and with all answered.
     let mut idle = host.peer();
     idle.half_close();
-    idle.expect_end();
+    idle.expect_close();
     let mut served = host.peer();
     served.assert_usable();
     served.half_close();
-    served.expect_end();
+    served.expect_close();
 }
 
 #[test]
@@ -38,10 +39,10 @@ fn a_frame_that_the_half_close_cuts_is_never_run() {
     let whole = frame(V1_0, SYNC, envelope("counts.inline", &json!({ "ms": 0 })));
     for cut in [1, 6, 7, 8, whole.len() - 1] {
         let mut peer = host.peer();
-        peer.ask("system.ping", &Value::Null);
+        peer.send_sync("system.ping", &Value::Null);
         peer.send(&whole[..cut]);
         peer.half_close();
-        let came = peer.receive_to_end();
+        let came = peer.receive_until_close();
         assert_eq!(came.len(), 1, "{came:?}");
     }
     assert_eq!(host.peer().result("counts.begun", &Value::Null), 0);
@@ -59,7 +60,7 @@ fn a_listener_that_closes_after_one_reply() {
             // Of three at once the first is the one that is run and answered.
             let requests = ["1", "2", "3"].map(|id| frame(V1_1, kind, take(id, method)));
             peer.send(requests.concat());
-            let came = peer.receive_to_end();
+            let came = peer.receive_until_close();
             assert_eq!(came.len(), 1, "{came:?}");
             assert_eq!((came[0].kind, came[0].id().as_deref()), (reply, Some("1")));
             let runs = u64::from(method != "no.such");
@@ -71,10 +72,10 @@ fn a_listener_that_closes_after_one_reply() {
     peer.heartbeat();
     assert_eq!(peer.receive().kind, HEARTBEAT);
     peer.send_frame(V1_0, SYNC, "{");
-    assert_eq!(peer.receive_to_end().len(), 1);
+    assert_eq!(peer.receive_until_close().len(), 1);
     let mut peer = host.peer();
     peer.send_frame(V1_1, ASYNC_REQUEST, r#"{"method":"system.ping"}"#);
-    let came = peer.receive_to_end();
+    let came = peer.receive_until_close();
     assert_eq!((came.len(), came[0].kind), (1, ERROR));
 }
 
@@ -82,10 +83,10 @@ fn a_listener_that_closes_after_one_reply() {
 fn with_deaf_futures(host: &HostProcess, count: usize) -> Peer {
     let mut peer = host.peer();
     for number in 0..count {
-        peer.ask_async(&number.to_string(), "sleep.deaf", &Value::Null);
+        peer.send_async(&number.to_string(), "sleep.deaf", &Value::Null);
     }
     // The executor takes them in turn: this one is the last.
-    peer.ask_async("last", "sleep.async", &json!({ "ms": 0 }));
+    peer.send_async("last", "sleep.async", &json!({ "ms": 0 }));
     assert_eq!(peer.receive().id().as_deref(), Some("last"));
     peer
 }
@@ -96,7 +97,7 @@ fn the_futures_of_a_client_that_goes_are_dropped() {
     let host = HostProcess::with(&["sleeps"]);
     let mut observer = host.peer();
     let mut dropped = |wanted: usize| {
-        until("they are dropped", || observer.result("sleep.dropped", &Value::Null) == wanted);
+        wait_until("they are dropped", || observer.result("sleep.dropped", &Value::Null) == wanted);
     };
     drop(with_deaf_futures(&host, EACH));
     dropped(EACH);
@@ -109,8 +110,8 @@ fn the_futures_of_a_client_that_goes_are_dropped() {
     peer.half_close();
     drop(peer);
     dropped(3 * EACH);
-    until("each is counted", || host.count("abandoned") == 3 * EACH as u64);
-    until("nothing is in flight", || host.count("in_flight") == 0);
+    wait_until("each is counted", || host.count("abandoned") == 3 * EACH as u64);
+    wait_until("nothing is in flight", || host.count("in_flight") == 0);
     assert_eq!(host.count("late_results"), 0);
 }
 
@@ -120,9 +121,9 @@ fn clients_that_come_and_go_leave_nothing() {
     let round = |count: usize| {
         for number in 0..count {
             let mut peer = host.peer();
-            peer.ask_async("1", "sleep.deaf", &Value::Null);
-            peer.ask("fixture.echo_blocking", &json!(number));
-            peer.ask_async("2", "fixture.large", &json!({ "bytes": 100_000 }));
+            peer.send_async("1", "sleep.deaf", &Value::Null);
+            peer.send_sync("fixture.echo_blocking", &json!(number));
+            peer.send_async("2", "fixture.large", &json!({ "bytes": 100_000 }));
             if number % 3 > 0 {
                 peer.receive();
             }
@@ -130,10 +131,10 @@ fn clients_that_come_and_go_leave_nothing() {
                 peer.receive();
             }
         }
-        until("nothing is in flight", || host.count("in_flight") == 0);
+        wait_until("nothing is in flight", || host.count("in_flight") == 0);
     };
     round(300);
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     round(300);
     assert_settles(host.pid(), &before);
 }

@@ -1,18 +1,20 @@
-//! Clients that end in the middle: of a header, of a body, of a reply, of a request in flight. Nothing may stay.
+//! Clients that end in the middle: of a header, of a body, of a reply, of a request in flight.
+//! Nothing may stay.
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 
 use serde_json::json;
 
-use crate::support::footprint::{assert_settles_within, at_rest};
+use crate::support::footprint::{assert_settles_within, idle_footprint};
 use crate::support::peer::{
     ASYNC_REQUEST, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame, header,
 };
-use crate::support::{HostProcess, is_soak, until};
+use crate::support::{HostProcess, is_soak, wait_until};
 
-/// What an allocator may keep more of one time than of another, in KiB: how many of those clients were there at once, each
-/// with a MiB, is up to chance. The long run has sixty times as many of them, and the same bound.
+/// What an allocator may keep more of one time than of another, in KiB: how many of those clients
+/// were there at once, each with a MiB, is up to chance. The long run has sixty times as many of
+/// them, and the same bound.
 const KEPT: usize = 4096;
 
 fn rounds() -> usize {
@@ -65,14 +67,14 @@ fn clients_that_end_anywhere_leave_nothing() {
     let host = HostProcess::with(&["echoes", "sleeps"]);
     // As many before: what is made at first use is there, and the allocator has what it keeps.
     (0..rounds()).for_each(|round| one(&host, round));
-    until("what was in flight is given up", || host.count("in_flight") == 0);
-    let before = at_rest(host.pid());
+    wait_until("what was in flight is given up", || host.count("in_flight") == 0);
+    let before = idle_footprint(host.pid());
     (0..rounds()).for_each(|round| one(&host, round));
     let deaf = (2 * rounds() / 4) as u64;
-    until("each of them is counted", || host.count("abandoned") >= deaf);
-    until("nothing is in flight", || host.count("in_flight") == 0);
+    wait_until("each of them is counted", || host.count("abandoned") >= deaf);
+    wait_until("nothing is in flight", || host.count("in_flight") == 0);
     assert_settles_within(host.pid(), &before, KEPT);
-    until("nothing is held", || host.count("buffered_bytes") == 0);
+    wait_until("nothing is held", || host.count("buffered_bytes") == 0);
     host.peer().assert_usable();
 }
 
@@ -84,16 +86,17 @@ fn a_client_that_does_nothing_and_one_that_only_connects() {
             drop(UnixStream::connect(host.socket()).expect("the host takes connections"));
         }
         // Those that still wait in the queue are too many for a while.
-        until("there is room again", || {
+        wait_until("there is room again", || {
             let mut peer = host.peer();
-            peer.ask("system.ping", &json!(null));
+            peer.send_sync("system.ping", &json!(null));
             peer.receive().kind == SYNC
         });
     };
     connect();
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     connect();
-    // How many of them there were at once is up to chance, too: a leak of each would be more in the long run.
+    // How many of them there were at once is up to chance, too: a leak of each would be more in the
+    // long run.
     assert_settles_within(host.pid(), &before, 4 * KEPT);
     host.peer().assert_usable();
 }
@@ -102,15 +105,15 @@ fn a_client_that_does_nothing_and_one_that_only_connects() {
 fn the_result_for_a_client_that_has_gone_is_dropped_and_counted() {
     let host = HostProcess::with(&["sleeps"]);
     let mut peer = host.peer();
-    let gate = host.gate("slow");
-    peer.ask_async("1", "sleep.blocking_until", &gate.params());
-    peer.ask("sleep.blocking_until", &gate.params());
+    let latch = host.latch("slow");
+    peer.send_async("1", "sleep.blocking_until", &latch.params());
+    peer.send_sync("sleep.blocking_until", &latch.params());
     let mut other = host.peer();
-    until("both run", || other.result("sleep.running", &json!(null)) == 2);
+    wait_until("both run", || other.result("sleep.running", &json!(null)) == 2);
     drop(peer);
-    until("both are given up", || host.count("abandoned") == 2);
-    gate.open();
-    until("both results are too late", || host.count("late_results") == 2);
+    wait_until("both are given up", || host.count("abandoned") == 2);
+    latch.open();
+    wait_until("both results are too late", || host.count("late_results") == 2);
     assert_eq!(other.result("sleep.running", &json!(null)), 0);
-    until("nothing is in flight", || host.count("in_flight") == 0);
+    wait_until("nothing is in flight", || host.count("in_flight") == 0);
 }

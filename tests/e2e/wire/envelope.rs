@@ -1,4 +1,5 @@
-//! The document inside a frame: ids echoed byte for byte, numbers kept as written, and every way of being no request.
+//! The document inside a frame: ids echoed byte for byte, numbers kept as written, and every way of
+//! being no request.
 
 use serde_json::{Value, json};
 
@@ -6,9 +7,10 @@ use crate::support::peer::{
     ASYNC_REQUEST, ASYNC_RESPONSE, ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, SYNC, V1_0, V1_1,
     envelope_with, frame,
 };
-use crate::support::{Frame, HostProcess, Peer, until};
+use crate::support::{Frame, HostProcess, Peer, wait_until};
 
-/// Sends an envelope in both kinds, and gives back the replies' payloads; that of the async one must be a `05`.
+/// Sends an envelope in both kinds, and gives back the replies' payloads; that of the async one
+/// must be a `05`.
 fn both(peer: &mut Peer, envelope: &[u8]) -> (Frame, Frame) {
     peer.send_frame(V1_0, SYNC, envelope);
     peer.send_frame(V1_1, ASYNC_REQUEST, envelope);
@@ -250,10 +252,10 @@ fn names_that_are_no_method_are_not_found() {
 fn an_id_in_flight_is_refused_and_the_first_is_not_disturbed() {
     let host = HostProcess::with(&["sleeps"]);
     let mut peer = host.peer();
-    let gate = host.gate("first");
-    peer.ask_async("a", "sleep.async_until", &gate.params());
-    peer.ask_async("a", "sleep.async", &json!({ "ms": 0 }));
-    peer.ask_async("a", "system.ping", &Value::Null);
+    let latch = host.latch("first");
+    peer.send_async("a", "sleep.async_until", &latch.params());
+    peer.send_async("a", "sleep.async", &json!({ "ms": 0 }));
+    peer.send_async("a", "system.ping", &Value::Null);
     // A sync one with it as well; another way to write it is another id.
     peer.send_frame(V1_0, SYNC, envelope_with("a", "system.ping", &Value::Null));
     peer.send_frame(V1_1, ASYNC_REQUEST, r#"{"id":"\u0061","method":"system.ping"}"#);
@@ -264,11 +266,11 @@ fn an_id_in_flight_is_refused_and_the_first_is_not_disturbed() {
     }
     assert_eq!((early[2].kind, early[3].kind), (SYNC, ASYNC_RESPONSE));
     assert_eq!(early[3].text(), r#"{"id":"\u0061","result":"pong"}"#);
-    gate.open();
+    latch.open();
     let first = peer.receive();
     assert_eq!((first.kind, first.id().as_deref(), first.result()), (ASYNC_RESPONSE, Some("a"), json!(true)));
     // Answered, it may be used again.
-    peer.ask_async("a", "sleep.async", &json!({ "ms": 0 }));
+    peer.send_async("a", "sleep.async", &json!({ "ms": 0 }));
     assert_eq!(peer.receive().result(), 0);
 }
 
@@ -301,5 +303,5 @@ fn the_same_ids_on_two_connections_are_unrelated() {
             assert!(seen.into_iter().eq(ids.clone()), "each id once");
         }
     }
-    until("nothing is in flight", || host.count("in_flight") == 0);
+    wait_until("nothing is in flight", || host.count("in_flight") == 0);
 }

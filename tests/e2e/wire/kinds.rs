@@ -1,4 +1,5 @@
-//! Every kind in every version: what comes back is of the right kind, in the right version, byte for byte.
+//! Every kind in every version: what comes back is of the right kind, in the right version, byte
+//! for byte.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,7 @@ use crate::support::peer::{
     ASYNC_REQUEST, ASYNC_RESPONSE, ERROR, HEARTBEAT, INVALID_REQUEST, SYNC, UNSUPPORTED_VERSION, V1_0, V1_1,
     envelope, frame,
 };
-use crate::support::{Frame, HostProcess, until};
+use crate::support::{Frame, HostProcess, wait_until};
 
 #[test]
 fn every_kind_a_client_sends_in_every_version() {
@@ -57,13 +58,13 @@ fn an_unknown_framing_is_told_what_is_spoken_and_closed() {
         // What was asked before is still answered; what comes behind is never looked at.
         let ping = frame(V1_0, SYNC, envelope("system.ping", &Value::Null));
         peer.send([&ping[..], &frame(version, SYNC, "{}"), &ping].concat());
-        let came = peer.receive_to_end();
+        let came = peer.receive_until_close();
         assert_eq!(came.len(), 2, "{came:?}");
         assert_eq!((came[1].version, came[1].kind), (V1_0, ERROR));
         let error = came[1].error(UNSUPPORTED_VERSION);
         assert_eq!(error["data"], json!({ "supported": ["1.0", "1.1"] }));
     }
-    until("each is counted", || host.count("connections_cut") == 4);
+    wait_until("each is counted", || host.count("connections_cut") == 4);
 }
 
 #[test]
@@ -102,8 +103,8 @@ fn unknown_kinds_are_read_away_and_counted() {
 fn heartbeats_are_answered_in_order_and_do_not_wait_for_the_lane() {
     let host = HostProcess::with(&["sleeps"]);
     let mut peer = host.peer();
-    let gate = host.gate("slow");
-    peer.ask("sleep.blocking_until", &gate.params());
+    let latch = host.latch("slow");
+    peer.send_sync("sleep.blocking_until", &latch.params());
     let versions = [V1_0, V1_1, V1_1, V1_0, V1_1, V1_0];
     for version in versions {
         peer.send_frame(version, HEARTBEAT, "ignored");
@@ -111,7 +112,7 @@ fn heartbeats_are_answered_in_order_and_do_not_wait_for_the_lane() {
     for version in versions {
         assert_eq!(peer.receive(), Frame { version, kind: HEARTBEAT, payload: Vec::new() });
     }
-    gate.open();
+    latch.open();
     assert_eq!(peer.receive().result(), true);
     assert_eq!(host.count("heartbeats"), versions.len() as u64);
 }

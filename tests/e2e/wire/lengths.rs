@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::footprint::{assert_settles, at_rest, resident_kib};
+use crate::support::footprint::{assert_settles, idle_footprint, resident_kib};
 use crate::support::peer::{
     ASYNC_REQUEST, ERROR, FRAME_TOO_LARGE, HEARTBEAT, INTERNAL_ERROR, PARSE_ERROR, SYNC, V1_0, V1_1, frame,
     header,
 };
-use crate::support::{HostProcess, Peer, until};
+use crate::support::{HostProcess, Peer, wait_until};
 
 const LIMIT: usize = 4096;
 const LIMIT_U32: u32 = 4096;
@@ -92,9 +92,9 @@ fn above_four_times_the_limit_it_is_told_and_closed() {
         let mut peer = host.peer();
         peer.send(header(V1_1, ASYNC_REQUEST, length));
         expect_too_large(&mut peer, V1_1);
-        peer.expect_end();
+        peer.expect_close();
     }
-    until("each is counted", || host.count("connections_cut") == 3);
+    wait_until("each is counted", || host.count("connections_cut") == 3);
     host.peer().assert_usable();
 }
 
@@ -125,7 +125,7 @@ fn a_thousand_announcements_of_4_gib_cost_no_memory() {
     let host = HostProcess::builder().config(config).start();
     // Once before: what the allocator keeps of it is no leak.
     drop(announced(&host));
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
     let peers = announced(&host);
     let grown = resident_kib(host.pid()).saturating_sub(before.resident);
     assert!(grown <= CONNECTIONS * MOST, "{grown} KiB more for {CONNECTIONS} announcements");
@@ -144,8 +144,8 @@ fn announced(host: &HostProcess) -> Vec<Peer> {
         peer.send([b'{'; 100]);
     }
     let read = (CONNECTIONS * 107) as u64;
-    until("the host has read all of them", || host.count("bytes_in") >= before + read);
-    until("none is closed for it", || host.count("connections_open") == CONNECTIONS as u64 + 1);
+    wait_until("the host has read all of them", || host.count("bytes_in") >= before + read);
+    wait_until("none is closed for it", || host.count("connections_open") == CONNECTIONS as u64 + 1);
     assert_eq!(host.count("buffered_bytes"), 0, "what is announced takes nothing of the budget");
     peers
 }

@@ -1,11 +1,12 @@
-//! The line framing: one request a line, one reply a line, in turn, for clients that know nothing of headers.
+//! The line framing: one request a line, one reply a line, in turn, for clients that know nothing
+//! of headers.
 
 use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 
 use crate::support::peer::{FRAME_TOO_LARGE, INVALID_REQUEST, METHOD_NOT_FOUND, OVERLOADED, PARSE_ERROR};
-use crate::support::{CEILING, HostBuilder, HostProcess, until};
+use crate::support::{CEILING, HostBuilder, HostProcess, wait_until};
 
 const SOCKET: &str = "run/lines.sock";
 
@@ -112,7 +113,7 @@ fn a_line_that_is_too_long_is_refused_in_its_turn() {
     assert_eq!(peer.json()["id"], 1);
     assert_eq!(peer.json()["error"]["code"], FRAME_TOO_LARGE);
     assert_eq!(peer.line(), None);
-    until("it is counted", || host.count("connections_cut") == 1);
+    wait_until("it is counted", || host.count("connections_cut") == 1);
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn long_lines_are_within_the_budget_of_buffers() {
     assert_eq!(first.json()["result"], *text);
     // Begun and not ended, it leaves no room for a second one.
     first.send([head, &text].concat());
-    until("it is held", || host.count("buffered_bytes") >= 1 << 20);
+    wait_until("it is held", || host.count("buffered_bytes") >= 1 << 20);
     let mut second = host.line_peer(SOCKET);
     second.send([head, &text[..900_000]].concat());
     second.send(&text[..200_000]);
@@ -190,6 +191,6 @@ fn long_lines_are_within_the_budget_of_buffers() {
     first.send(tail);
     assert_eq!(first.json()["result"], *text);
     drop(first);
-    until("nothing is held", || host.count("buffered_bytes") == 0);
+    wait_until("nothing is held", || host.count("buffered_bytes") == 0);
     host.peer().assert_usable();
 }

@@ -1,4 +1,5 @@
-//! The framing: every kind and version, lengths, what only a server sends, and clients that end in the middle.
+//! The framing: every kind and version, lengths, what only a server sends, and clients that end in
+//! the middle.
 
 mod batches;
 mod concurrent_requests;

@@ -1,4 +1,5 @@
-//! Sync replies come in the order of the requests, whatever each of them waits for; async ones overtake.
+//! Sync replies come in the order of the requests, whatever each of them waits for; async ones
+//! overtake.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,7 @@ use crate::support::peer::{
     ASYNC_RESPONSE, HEARTBEAT, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, SYNC, V1_0, envelope,
     envelope_with, frame,
 };
-use crate::support::{HostProcess, until};
+use crate::support::{HostProcess, wait_until};
 
 #[test]
 fn sync_replies_are_in_order_and_async_ones_overtake() {
@@ -15,22 +16,22 @@ fn sync_replies_are_in_order_and_async_ones_overtake() {
     let ask = |peer: &mut crate::support::Peer, id: &str, method: &str, params: Value| {
         peer.send_frame(V1_0, SYNC, envelope_with(id, method, &params));
     };
-    let gate = host.gate("first");
-    ask(&mut peer, "1", "sleep.blocking_until", gate.params());
+    let latch = host.latch("first");
+    ask(&mut peer, "1", "sleep.blocking_until", latch.params());
     ask(&mut peer, "2", "system.ping", Value::Null);
     ask(&mut peer, "3", "sleep.async", json!({ "ms": 50 }));
     ask(&mut peer, "4", "no.such", Value::Null);
     ask(&mut peer, "5", "fixture.echo_blocking", json!(5));
     ask(&mut peer, "6", "system.ping", Value::Null);
     for (id, method) in [("a", "system.ping"), ("b", "fixture.echo_async"), ("c", "fixture.echo_blocking")] {
-        peer.ask_async(id, method, &json!(0));
+        peer.send_async(id, method, &json!(0));
     }
     let early = peer.receive_all(3);
     let mut early: Vec<_> = early.iter().map(|reply| (reply.kind, reply.id().unwrap())).collect();
     early.sort();
     let wanted = ["a", "b", "c"].map(|id| (ASYNC_RESPONSE, id.to_owned()));
     assert_eq!(early, wanted);
-    gate.open();
+    latch.open();
     let came = peer.receive_all(6);
     let order: Vec<_> = came.iter().map(|reply| (reply.kind, reply.id().unwrap())).collect();
     assert_eq!(order, ["1", "2", "3", "4", "5", "6"].map(|id| (SYNC, id.to_owned())));
@@ -42,21 +43,21 @@ fn a_sync_request_sees_what_the_one_before_it_did() {
     let host = HostProcess::with(&["sleeps"]);
     let mut peer = host.peer();
     for _ in 0..5 {
-        peer.ask("sleep.blocking", &json!({ "ms": 50 }));
+        peer.send_sync("sleep.blocking", &json!({ "ms": 50 }));
         // Inline, and yet it waits for its turn: begun at once it would see the other one run.
-        peer.ask("sleep.running", &Value::Null);
-        peer.ask("sleep.blocking", &json!({ "ms": 1 }));
+        peer.send_sync("sleep.running", &Value::Null);
+        peer.send_sync("sleep.blocking", &json!({ "ms": 1 }));
         let results: Vec<_> = peer.receive_all(3).iter().map(|reply| reply.result()).collect();
         assert_eq!(results, [50, 0, 1]);
     }
     // An async one does see it.
-    let gate = host.gate("runs");
-    peer.ask("sleep.blocking_until", &gate.params());
+    let latch = host.latch("runs");
+    peer.send_sync("sleep.blocking_until", &latch.params());
     let mut other = host.peer();
-    until("it runs", || other.result("sleep.running", &Value::Null) == 1);
-    peer.ask_async("a", "sleep.running", &Value::Null);
+    wait_until("it runs", || other.result("sleep.running", &Value::Null) == 1);
+    peer.send_async("a", "sleep.running", &Value::Null);
     assert_eq!(peer.receive().result(), 1);
-    gate.open();
+    latch.open();
     assert_eq!(peer.receive().result(), true);
 }
 
@@ -64,15 +65,15 @@ fn a_sync_request_sees_what_the_one_before_it_did() {
 fn what_cannot_be_read_is_answered_in_its_turn() {
     let host = HostProcess::with(&["sleeps"]);
     let mut peer = host.peer();
-    let gate = host.gate("first");
-    peer.ask("sleep.blocking_until", &gate.params());
+    let latch = host.latch("first");
+    peer.send_sync("sleep.blocking_until", &latch.params());
     peer.send_frame(V1_0, SYNC, "{");
     peer.send_frame(V1_0, SYNC, r#"{"id":1}"#);
-    peer.ask("sleep.blocking", &json!({ "ms": 1 }));
+    peer.send_sync("sleep.blocking", &json!({ "ms": 1 }));
     peer.send_frame(V1_0, SYNC, r#"{"id":"x","method":"no.such"}"#);
     peer.heartbeat();
     assert_eq!(peer.receive().kind, HEARTBEAT, "a heartbeat does not wait");
-    gate.open();
+    latch.open();
     let came = peer.receive_all(5);
     assert_eq!(came[0].result(), true);
     came[1].error(PARSE_ERROR);
@@ -88,7 +89,7 @@ fn a_long_lane_of_mixed_requests_stays_in_order() {
     let host = HostProcess::with(&["echoes", "sleeps"]);
     let mut peer = host.peer();
     // The first one holds the others up until all are there.
-    peer.ask("sleep.blocking", &json!({ "ms": 100 }));
+    peer.send_sync("sleep.blocking", &json!({ "ms": 100 }));
     for number in 0..REQUESTS {
         let id = number.to_string();
         let method = match number % 5 {
@@ -113,13 +114,14 @@ fn a_long_lane_of_mixed_requests_stays_in_order() {
 #[test]
 fn a_blocking_handler_delays_nobody_else() {
     let host = HostProcess::with(&["counts"]);
-    // More than there are threads for, on every I/O thread, and none of them ends before it is let go.
+    // More than there are threads for, on every I/O thread, and none of them ends before it is let
+    // go.
     let mut busy: Vec<_> = (0..6).map(|_| host.peer()).collect();
     for peer in &mut busy {
-        peer.ask("counts.held", &Value::Null);
+        peer.send_sync("counts.held", &Value::Null);
     }
     let mut others: Vec<_> = (0..6).map(|_| host.peer()).collect();
-    until("the handlers run", || others[0].result("counts.begun", &Value::Null) == 2);
+    wait_until("the handlers run", || others[0].result("counts.begun", &Value::Null) == 2);
     for _ in 0..20 {
         others.iter_mut().for_each(crate::support::Peer::assert_usable);
     }
@@ -153,9 +155,10 @@ fn whoever_asks_much_at_once_has_its_thread_for_a_turn_and_not_for_all_of_it() {
         let count = |peer: &mut crate::support::Peer| {
             peer.result("counts.begun", &Value::Null).as_u64().expect("a number")
         };
-        until("they run", || count(&mut others[0]) >= at_least);
-        // Asked by all of them at once: that the test itself is late in between is not the host's affair.
-        others.iter_mut().for_each(|other| other.ask("counts.begun", &Value::Null));
+        wait_until("they run", || count(&mut others[0]) >= at_least);
+        // Asked by all of them at once: that the test itself is late in between is not the host's
+        // affair.
+        others.iter_mut().for_each(|other| other.send_sync("counts.begun", &Value::Null));
         for other in &mut others {
             let seen = other.receive().result().as_u64().expect("a number");
             assert!(seen < all as u64, "answered when all {seen} were");

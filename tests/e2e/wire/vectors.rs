@@ -1,4 +1,5 @@
-//! The protocol's vectors, replayed against the running host: whole, in two pieces at every byte, and byte by byte.
+//! The protocol's vectors, replayed against the running host: whole, in two pieces at every byte,
+//! and byte by byte.
 
 use serde_json::{Value, json};
 
@@ -6,8 +7,8 @@ use crate::support::peer::{
     ASYNC_REQUEST, ASYNC_RESPONSE, ERROR, HEARTBEAT, INVALID_REQUEST, METHOD_NOT_FOUND, SYNC, V1_0, V1_1,
     envelope, frame,
 };
-use crate::support::vector::{Vector, of_clients};
-use crate::support::{Frame, HostProcess, Peer, until};
+use crate::support::vector::{Vector, client_vectors};
+use crate::support::{Frame, HostProcess, Peer, wait_until};
 
 /// A reply as far as a vector says what it is.
 struct Wanted {
@@ -32,7 +33,8 @@ impl Wanted {
         let text = frame.text();
         let begins = format!("{{{}{}", self.id, self.begins);
         assert!(text.starts_with(&begins) && text.ends_with(self.ends), "{name}: {frame:?}");
-        // An id may hold what no Value can: it is compared as bytes, and the rest is read without it.
+        // An id may hold what no Value can: it is compared as bytes, and the rest is read without
+        // it.
         let json: Value = serde_json::from_str(&text.replacen(&self.id, "", 1)).expect(name);
         if let Some(message) = &self.message {
             assert_eq!(json["error"]["message"], **message, "{name}");
@@ -141,10 +143,10 @@ fn conclude(vector: &Vector, peer: &mut Peer) {
             }
             peer.assert_usable();
         }
-        After::Ends => peer.expect_end(),
+        After::Ends => peer.expect_close(),
         After::Waits => {
             peer.half_close();
-            peer.expect_end();
+            peer.expect_close();
         }
     }
 }
@@ -177,14 +179,14 @@ impl Meter {
     /// Waits until the host has read so much.
     #[track_caller]
     fn wait_for(&mut self, bytes: u64) {
-        until("the host reads what was sent", || self.read() >= bytes);
+        wait_until("the host reads what was sent", || self.read() >= bytes);
     }
 }
 
 #[test]
 fn each_vector_is_answered_as_it_says() {
     let host = HostProcess::with(&[]);
-    let vectors = of_clients();
+    let vectors = client_vectors();
     assert!(vectors.len() >= 117, "only {} vectors", vectors.len());
     let mut shared = host.peer();
     for vector in &vectors {
@@ -200,7 +202,7 @@ fn each_vector_is_answered_as_it_says() {
 #[test]
 fn every_vector_in_one_write() {
     let host = HostProcess::with(&[]);
-    let vectors = of_clients();
+    let vectors = client_vectors();
     // Those that are whole: what a frame means does not depend on what stands around it.
     let whole: Vec<_> = vectors.iter().filter(|vector| vector.is("expect", "frame")).collect();
     let mut peer = host.peer();
@@ -220,7 +222,7 @@ fn each_vector_split_at_every_byte() {
     let mut meter = Meter::new(&host);
     let mut peers: Vec<Peer> = (0..AT_ONCE).map(|_| host.peer()).collect();
     let mut sent = 0;
-    let vectors = of_clients();
+    let vectors = client_vectors();
     // Their payloads are megabytes, and what comes of them is known from their headers alone.
     let small = |vector: &&Vector| outcome(vector).1 == After::GoesOn { discarded: 0 } || !goes_on(vector);
     let cuts: Vec<_> = vectors
@@ -255,7 +257,7 @@ fn each_vector_byte_by_byte() {
     const WATCHED: usize = 350;
     let host = HostProcess::with(&[]);
     let mut meter = Meter::new(&host);
-    let vectors = of_clients();
+    let vectors = client_vectors();
     let mut sent = 0;
     let mut conversations: Vec<(&Vector, Peer)> =
         vectors.iter().map(|vector| (vector, host.peer())).collect();
@@ -276,7 +278,7 @@ fn each_vector_byte_by_byte() {
 
 #[test]
 fn a_reply_that_is_not_as_the_vector_says_is_seen() {
-    let vector = of_clients().into_iter().find(|vector| vector.name == "id-integer").unwrap();
+    let vector = client_vectors().into_iter().find(|vector| vector.name == "id-integer").unwrap();
     let wanted = outcome(&vector).0.unwrap();
     let id: Value = serde_json::from_str(vector.get("id").unwrap()).unwrap();
     let method: Value = serde_json::from_str(vector.get("method").unwrap()).unwrap();

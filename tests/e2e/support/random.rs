@@ -1,12 +1,12 @@
-//! Chance that is the same in each run, so that a failure comes again.
+//! Random numbers that are the same in each run, so that a failure can be reproduced.
 
-/// Numbers that mean nothing (xorshift).
-pub(crate) struct Noise(u64);
+/// A pseudo-random generator (xorshift).
+pub(crate) struct SeededRandom(u64);
 
-impl Noise {
-    /// The same numbers for the same seed, which must not be zero.
+impl SeededRandom {
+    /// Creates a generator that yields the same numbers for the same seed, which must not be zero.
     pub(crate) fn new(seed: u64) -> Self {
-        assert_ne!(seed, 0, "nothing would ever come of it");
+        assert_ne!(seed, 0, "xorshift yields only zeros for the seed 0");
         Self(seed)
     }
 
@@ -17,12 +17,12 @@ impl Noise {
         self.0
     }
 
-    /// A number from 0, less than `end`.
+    /// Returns a number from 0 to `end - 1`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).expect("less than a usize")
     }
 
-    /// One of them.
+    /// Returns one of the choices.
     pub(crate) fn one_of<'a, T>(&mut self, choice: &'a [T]) -> &'a T {
         &choice[self.below(choice.len())]
     }

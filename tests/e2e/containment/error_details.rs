@@ -29,16 +29,16 @@ fn no_failure_says_where_or_how() {
     let config = format!(
         "[limits]\nframe = \"64KiB\"\nconnections = 3\n\
          [[route]]\nmethod = \"hello.*\"\nplugin = \"hello\"\nallow = {{ users = [{OTHER_USER}] }}\n\
-         [[route]]\nmethod = \"broken.*\"\nplugin = \"start_fails\"\n\
+         [[route]]\nmethod = \"broken.*\"\nplugin = \"start_faults\"\n\
          [[route]]\nmethod = \"sleep.async\"\nplugin = \"sleeps\"\ntimeout = \"20ms\"\n\
          [[route]]\nmethod = \"sleep.blocking_until\"\nplugin = \"sleeps\"\nmax_in_flight = 1\n"
     );
     let builder =
-        HostProcess::builder().plugin("hello").plugin("start_fails").plugin("sleeps").plugin("device");
+        HostProcess::builder().plugin("hello").plugin("start_faults").plugin("sleeps").plugin("device");
     let host = builder.config(&config).start();
     let mut peer = host.peer();
     let mut told = Vec::new();
-    // Each with what brings it about; the refusal of start_fails has a path in the log.
+    // Each with what brings it about; the refusal of start_faults has a path in the log.
     let device = json!({ "deviceId": 7, "status": "online" });
     for (method, params, code) in [
         ("hello.greet", Value::Null, PERMISSION_DENIED),

@@ -83,12 +83,13 @@ fn by_hand_it_is_let_in_again_and_its_deaths_are_forgotten() {
 
 #[test]
 fn one_that_dies_in_its_start_does_not_keep_the_host_down() {
-    let mut host = HostProcess::builder().plugin("start_aborts_in_host").plugin("echoes").spawn();
+    let fault = "[plugin.start_faults.settings]\nfault = \"abort-in-host\"";
+    let mut host = HostProcess::builder().plugin("start_faults").plugin("echoes").config(fault).spawn();
     for _ in 0..3 {
         host.restart();
-        assert_named(&host, &["plugin=\"start_aborts_in_host\"", "method=\"(start)\"", "id=\"\""]);
+        assert_named(&host, &["plugin=\"start_faults\"", "method=\"(start)\"", "id=\"\""]);
     }
     host.wait_for_log("ready on");
-    assert_eq!(plugin_row(&host, "start_aborts_in_host")["refused"]["reason"], "too-many-deaths");
+    assert_eq!(plugin_row(&host, "start_faults")["refused"]["reason"], "too-many-deaths");
     assert_eq!(host.peer().result("fixture.echo", &json!(1)), 1);
 }

@@ -19,7 +19,8 @@ fn not_ready(address: &str, why: &str) {
 #[test]
 fn not_before_the_plugins_are_loaded() {
     let config = "[metrics]\nlisten = \"127.0.0.1:0\"\n[plugins]\nprobe = \"3s\"";
-    let host = HostProcess::builder().plugin("start_hangs").config(config).spawn();
+    let config = format!("{config}\n[plugin.start_faults.settings]\nfault = \"hang\"");
+    let host = HostProcess::builder().plugin("start_faults").config(&config).spawn();
     let address = address(&host);
     not_ready(&address, "starting: plugins are being loaded");
     Scrape::of(&address);

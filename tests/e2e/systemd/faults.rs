@@ -120,17 +120,17 @@ pub(super) fn looped(machine: &Machine) {
 }
 
 pub(super) fn journalled(machine: &Machine) {
-    machine.add_plugin("start_fails");
+    machine.add_plugin("start_faults");
     let words = ["journalctl", "--no-pager", "--output=json", "--unit=jackfield.service", "--priority=err"];
     let entries = || -> Vec<Value> {
         let lines = machine.must(&words);
         lines.lines().map(|line| serde_json::from_str(line).expect("an entry")).collect()
     };
-    let is_of_it = |entry: &Value| entry["JACKFIELD_PLUGIN"] == json!("start_fails");
+    let is_of_it = |entry: &Value| entry["JACKFIELD_PLUGIN"] == json!("start_faults");
     wait_until("the refusal is in the journal", || entries().iter().any(is_of_it));
     let found = entries().into_iter().find(is_of_it).expect("it is there");
     assert_eq!(found["JACKFIELD_REASON"], "start-failed", "{found}");
-    std::fs::remove_file(machine.path("/usr/lib/jackfield/plugins/start_fails.so")).expect("it is there");
+    std::fs::remove_file(machine.path("/usr/lib/jackfield/plugins/start_faults.so")).expect("it is there");
     machine.add_plugin("panics");
     let mut peer = machine.peer();
     // Until it is loaded, there is no such method.

@@ -1,17 +1,17 @@
 <?php
 
 /**
- * A witness: a PHP process that shares no code with the project, packs the seven bytes of each header by hand as the
- * user's UnixSocketReader does, and checks every byte that comes back from a running host with the device plugin.
+ * A conformance check that shares no code with the project. It packs the seven bytes of each header itself and checks
+ * every byte that a running host with the device plugin sends.
  *
- *   php witness.php /path/of/the.sock
+ *   php conformance.php /path/of/the.sock
  *
- * Exit 0: every check held. Exit 1: one did not, and the last line on stderr says which. Exit 2: it could not be run.
+ * Exit code 0: every check held. 1: a check failed, and the last line on stderr names it. 2: the check could not run.
  */
 
 declare(strict_types=1);
 
-// From the user's design, section 2.1: what a peer of 1.0 and 1.1 knows, and all it knows.
+// Versions and kinds that a peer of 1.0 and 1.1 knows (docs/protocol.md).
 const VERSION_1_0 = 0x0100;
 const VERSION_1_1 = 0x0101;
 const SYNC = 0x01;
@@ -19,16 +19,16 @@ const HEARTBEAT = 0x02;
 const ASYNC_REQUEST = 0x04;
 const ASYNC_RESPONSE = 0x05;
 
-/** The longest wait for bytes that are owed, in seconds: far above what a loaded machine needs. */
-const PATIENCE = 20;
-/** How many async requests are in flight at once: the user's integration test asks for more than a thousand. */
-const AT_ONCE = 1200;
+/** Upper bound for a reply, in seconds. It is far above the delays of a busy machine. */
+const TIMEOUT = 20;
+/** Async requests that are in flight at the same time: more than a thousand. */
+const REQUESTS = 1200;
 
 final class Fault extends RuntimeException
 {
 }
 
-/** One connection, its frames packed and unpacked by hand. */
+/** A connection that packs and unpacks frames without the client library. */
 final class Wire
 {
     private Socket $socket;
@@ -39,8 +39,8 @@ final class Wire
         if ($socket === false || !@socket_connect($socket, $path)) {
             throw new Fault('no connection: ' . socket_strerror(socket_last_error()));
         }
-        socket_set_option($socket, SOL_SOCKET, SO_RCVTIMEO, ['sec' => PATIENCE, 'usec' => 0]);
-        socket_set_option($socket, SOL_SOCKET, SO_SNDTIMEO, ['sec' => PATIENCE, 'usec' => 0]);
+        socket_set_option($socket, SOL_SOCKET, SO_RCVTIMEO, ['sec' => TIMEOUT, 'usec' => 0]);
+        socket_set_option($socket, SOL_SOCKET, SO_SNDTIMEO, ['sec' => TIMEOUT, 'usec' => 0]);
         $this->socket = $socket;
     }
 
@@ -59,7 +59,7 @@ final class Wire
         }
     }
 
-    /** The next frame: version, kind, payload. */
+    /** Returns the next frame as version, kind and payload. */
     public function read(): array
     {
         $header = unpack('nversion/Ckind/Nlength', $this->exactly(7));
@@ -67,7 +67,7 @@ final class Wire
         return [$header['version'], $header['kind'], $this->exactly($header['length'])];
     }
 
-    /** Ends the writing side, as a client does that has said all it had to. */
+    /** Shuts down the sending direction. */
     public function endWriting(): void
     {
         if (!socket_shutdown($this->socket, 1)) {
@@ -88,10 +88,10 @@ final class Wire
             $part = @socket_read($this->socket, $length - strlen($bytes));
             if ($part === false) {
                 $why = socket_strerror(socket_last_error($this->socket));
-                throw new Fault(sprintf('%d of %d bytes came, then: %s', strlen($bytes), $length, $why));
+                throw new Fault(sprintf('%d of %d bytes were received, then: %s', strlen($bytes), $length, $why));
             }
             if ($part === '') {
-                throw new Fault(sprintf('%d of %d bytes came, then the end', strlen($bytes), $length));
+                throw new Fault(sprintf('%d of %d bytes were received, then the end', strlen($bytes), $length));
             }
             $bytes .= $part;
         }
@@ -102,18 +102,18 @@ final class Wire
 
 $checked = 0;
 
-/** Fails unless what came is exactly what had to come. */
-function same(mixed $expected, mixed $came, string $what): void
+/** Fails unless the received value is identical to the expected one. */
+function same(mixed $expected, mixed $received, string $what): void
 {
     global $checked;
-    if ($expected !== $came) {
+    if ($expected !== $received) {
         $show = static fn (mixed $value): string => substr((string) json_encode($value), 0, 300);
-        throw new Fault("$what: expected {$show($expected)}, came {$show($came)}");
+        throw new Fault("$what: expected {$show($expected)}, received {$show($received)}");
     }
     $checked++;
 }
 
-/** A reply's document, its envelope checked: the id that was asked for or none, and either a result or an error. */
+/** Parses a reply and checks its envelope: the expected id or none, and either a result or an error. */
 function document(string $payload, ?string $id, string $what): array
 {
     $reply = json_decode($payload, true, 512, JSON_THROW_ON_ERROR);
@@ -130,7 +130,7 @@ function document(string $payload, ?string $id, string $what): array
     return $reply;
 }
 
-/** As UnixSocketReader::sendAndReceive: version 1.0, kind 01, no id. */
+/** Sends a sync request (version 1.0, kind 01, no id) and returns its reply. */
 function sendAndReceive(Wire $wire, array $message, string $what): array
 {
     $wire->write(Wire::frame(VERSION_1_0, SYNC, json_encode($message, JSON_THROW_ON_ERROR)));
@@ -146,7 +146,7 @@ function syncReply(Wire $wire, string $what): array
     return document($payload, null, $what);
 }
 
-/** As UnixSocketReader::sendAsync: version 1.1, kind 04, an id of 32 hex digits; gives back the frame and the id. */
+/** Returns an async request (version 1.1, kind 04, an id of 32 hex digits) and its id. */
 function asyncFrame(string $method, mixed $params): array
 {
     $id = bin2hex(random_bytes(16));
@@ -182,25 +182,25 @@ $scenes = [
         $second = sendAndReceive($wire, update('php_sync', 'busy'), 'the second update')['result'];
         same(['deviceId' => 'php_sync', 'status' => 'busy', 'sequence' => 2, 'previous' => 'online'], $second, 'the second update');
         $get = ['method' => 'device.status.get', 'params' => ['deviceId' => 'php_sync', 'history' => true]];
-        $found = sendAndReceive($wire, $get, 'what was updated')['result'];
+        $found = sendAndReceive($wire, $get, 'the updated device')['result'];
         same(['online', 'busy'], array_column($found['history'], 'status'), 'the history');
         same(['busy', 2], [$found['status'], $found['sequence']], 'the latest update');
     },
     'a socket from the pool' => static function (Wire $wire): void {
-        // checkConnectionHealth of the user's pool sends a heartbeat and leaves its answer in the stream.
+        // A pool that checks its connections with a heartbeat leaves the answer in the stream.
         $wire->write(Wire::frame(VERSION_1_0, HEARTBEAT));
         $wire->write(Wire::frame(VERSION_1_0, SYNC, json_encode(update('php_pool', 'online'))));
         $kinds = [];
         for ($frame = 0; $frame < 2; $frame++) {
             [$version, $kinds[], $payload] = $wire->read();
-            same(VERSION_1_0, $version, 'the version of what a pooled socket reads');
+            same(VERSION_1_0, $version, 'the version of a frame on a pooled socket');
         }
         sort($kinds);
-        same([SYNC, HEARTBEAT], $kinds, 'what a pooled socket reads');
+        same([SYNC, HEARTBEAT], $kinds, 'the kinds of the frames on a pooled socket');
     },
     'errors' => static function (Wire $wire): void {
-        $error = sendAndReceive($wire, update('php_error', 'asleep'), 'params that do not fit')['error'];
-        same([-32602, 'status'], [$error['code'], $error['data']['field']], 'params that do not fit');
+        $error = sendAndReceive($wire, update('php_error', 'asleep'), 'invalid params')['error'];
+        same([-32602, 'status'], [$error['code'], $error['data']['field']], 'invalid params');
         $error = sendAndReceive($wire, ['method' => 'device.status.forget'], 'an unknown method')['error'];
         same(-32601, $error['code'], 'an unknown method');
         $error = sendAndReceive($wire, ['method' => 'device.status.get', 'params' => ['deviceId' => 'nobody']], 'a plugin error')['error'];
@@ -214,14 +214,14 @@ $scenes = [
         same('online', sendAndReceive($wire, update('php_error', 'online'), 'after errors')['result']['status'], 'after errors');
     },
     'PHP\'s way of writing JSON' => static function (Wire $wire): void {
-        // json_encode escapes slashes and everything beyond ASCII; what comes back must mean the same.
+        // json_encode escapes slashes and everything beyond ASCII. The reply must have the same meaning.
         $device = "Gerät/№ 7 \u{1F600}";
         same($device, sendAndReceive($wire, update($device, 'online'), 'a name')['result']['deviceId'], 'a name');
         $params = ['text' => str_repeat("ü\n\"\\", 100_000), 'empty' => new stdClass(), 'list' => [], 'float' => 0.1];
         $echoed = sendAndReceive($wire, ['method' => 'system.echo', 'params' => $params], 'a long echo')['result'];
         same($params['text'], $echoed['text'], 'a text of 500,000 bytes');
         same([[], [], 0.1], [$echoed['empty'], $echoed['list'], $echoed['float']], 'small values');
-        // An array without keys is `[]` in PHP, and means "no params" to a method that needs none.
+        // PHP encodes an array without keys as `[]`. A method without required params must accept it.
         same(true, isset(sendAndReceive($wire, ['method' => 'device.list', 'params' => []], '[] as params')['result']['total']), '[] as params');
     },
     'a request in pieces, and several in one' => static function (Wire $wire): void {
@@ -240,40 +240,40 @@ $scenes = [
         }
     },
     'an async request is overtaken' => static function (Wire $wire): void {
-        [$report, $reportId] = asyncFrame('device.report', ['deviceId' => 'php_async', 'withinMs' => PATIENCE * 1000]);
+        [$report, $reportId] = asyncFrame('device.report', ['deviceId' => 'php_async', 'withinMs' => TIMEOUT * 1000]);
         $wire->write($report);
-        // The report waits for the next update; everything else goes past it, sync and async alike.
+        // The report waits for the next update. Sync and async requests overtake it.
         same('pong', sendAndReceive($wire, ['method' => 'system.ping'], 'a ping past a report')['result'], 'a ping past a report');
-        // An async method begins in its own time, perhaps after an update that was sent after it: so updates go on
-        // until the report has been told of one.
-        for ($told = []; !isset($told[$reportId]);) {
+        // An async method starts at any time, possibly after an update that was sent after it. So updates are repeated
+        // until the report receives one.
+        for ($answered = []; !isset($answered[$reportId]);) {
             [$frame, $updateId] = asyncFrame('device.status.update', ['deviceId' => 'php_async', 'status' => 'busy']);
             $wire->write($frame);
-            while (!isset($told[$updateId])) {
+            while (!isset($answered[$updateId])) {
                 [$id, $document] = asyncReply($wire, 'a report and its update');
-                same(true, $id === $reportId || $id === $updateId, 'whose reply it is');
-                same(false, isset($told[$id]), 'one reply each');
-                $told[$id] = true;
-                same('busy', $document['result']['status'] ?? null, 'the report is told of the update');
+                same(true, $id === $reportId || $id === $updateId, 'the id of a reply');
+                same(false, isset($answered[$id]), 'one reply per request');
+                $answered[$id] = true;
+                same('busy', $document['result']['status'] ?? null, 'the report contains the update');
             }
         }
     },
     'many async requests at once' => static function (Wire $wire): void {
         $frames = '';
         $waiting = [];
-        for ($number = 0; $number < AT_ONCE; $number++) {
+        for ($number = 0; $number < REQUESTS; $number++) {
             [$frame, $id] = asyncFrame('system.echo', ['number' => $number]);
             $frames .= $frame;
             $waiting[$id] = $number;
         }
         $wire->write($frames);
-        for ($reply = 0; $reply < AT_ONCE; $reply++) {
+        for ($reply = 0; $reply < REQUESTS; $reply++) {
             [$id, $document] = asyncReply($wire, 'one of many');
-            same(true, isset($waiting[$id]), "one of many: an id that is waited for ($id)");
+            same(true, isset($waiting[$id]), "one of many: an id of a pending request ($id)");
             same($waiting[$id], $document['result']['number'] ?? null, 'one of many: its own result');
             unset($waiting[$id]);
         }
-        same([], $waiting, 'nobody waits any more');
+        same([], $waiting, 'no request is pending');
     },
     'the end' => static function (Wire $wire): void {
         $wire->write(Wire::frame(VERSION_1_0, SYNC, json_encode(update('php_end', 'offline'))));
@@ -284,23 +284,23 @@ $scenes = [
 ];
 
 if (!function_exists('socket_create')) {
-    fwrite(STDERR, "witness: PHP has no sockets extension: install php-sockets, or a php-cli that has it built in\n");
+    fwrite(STDERR, "conformance: PHP has no sockets extension: install php-sockets, or a php-cli with that extension\n");
     exit(2);
 }
 if ($argc !== 2) {
-    fwrite(STDERR, "witness: usage: php witness.php SOCKET\n");
+    fwrite(STDERR, "conformance: usage: php conformance.php SOCKET\n");
     exit(2);
 }
 $scene = 'connecting';
 try {
-    // One connection through all scenes, as a pool would use it: what one leaves behind, the next would trip over.
+    // All scenes share one connection, as in a pool, so that data that one scene leaves behind fails the next one.
     $wire = new Wire($argv[1]);
     foreach ($scenes as $scene => $play) {
         $play($wire);
-        echo "witness: $scene: held\n";
+        echo "conformance: $scene: held\n";
     }
 } catch (Fault | JsonException $fault) {
-    fwrite(STDERR, "witness: FAULT: $scene: {$fault->getMessage()}\n");
+    fwrite(STDERR, "conformance: FAULT: $scene: {$fault->getMessage()}\n");
     exit(1);
 }
-echo "witness: all held, $checked checks\n";
+echo "conformance: all held, $checked checks\n";

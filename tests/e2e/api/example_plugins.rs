@@ -1,4 +1,4 @@
-//! The plugins that come with the host, over the wire: `device`, `journal` and `hello`.
+//! The plugins that come with the host, called over a socket: `device`, `journal` and `hello`.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use crate::support::peer::{ASYNC_RESPONSE, DEADLINE_EXCEEDED, INVALID_PARAMS};
 use crate::support::{HostProcess, Peer, wait_until};
 
-/// After how long without a report there is another update.
-const SOON: Duration = Duration::from_millis(20);
+/// Time to wait for a report before the next update is sent.
+const REPORT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// `device`'s own codes.
+/// Error codes of `device`.
 const UNKNOWN_DEVICE: i64 = 404;
 const NOTHING_REPORTED: i64 = 408;
 const TOO_MANY_DEVICES: i64 = 507;
 
-/// The ways to ask for the same: sync and async.
+/// Two ways to send a request: sync and async.
 const WAYS: [fn(&mut Peer, &str, &Value) -> crate::support::Frame; 2] = [
     |peer, method, params| peer.call(method, params),
     |peer, method, params| {
@@ -32,30 +32,37 @@ fn update(device: &str, status: &str) -> Value {
 }
 
 #[test]
-fn a_device_is_updated_read_and_listed_sync_and_async() {
+fn updates_reads_and_lists_devices() {
     let host = HostProcess::with(&["device"]);
     let mut peer = host.peer();
+
     for (number, ask) in (0u64..).zip(WAYS) {
         let device = format!("dev_{number}");
+
         ask(&mut peer, "device.status.get", &json!({ "deviceId": device })).error(UNKNOWN_DEVICE);
         let first = ask(&mut peer, "device.status.update", &update(&device, "online")).result();
         assert_eq!(first, json!({ "deviceId": device, "status": "online", "sequence": 1 }));
+
         let second = ask(&mut peer, "device.status.update", &update(&device, "busy")).result();
         assert_eq!(
             second,
             json!({ "deviceId": device, "status": "busy", "sequence": 2, "previous": "online" })
         );
+
         let found =
             ask(&mut peer, "device.status.get", &json!({ "deviceId": device, "history": true })).result();
         assert_eq!((&found["status"], &found["sequence"]), (&json!("busy"), &json!(2)));
+
         let history: Vec<_> =
             found["history"].as_array().into_iter().flatten().map(|update| &update["status"]).collect();
         assert_eq!(history, ["online", "busy"]);
+
         let listed = ask(&mut peer, "device.list", &json!({ "status": "busy" })).result();
         assert_eq!(listed["total"], number + 1);
         assert_eq!(listed["devices"].as_array().map(Vec::len), usize::try_from(number + 1).ok());
     }
-    // Page by page.
+
+    // The list is paged.
     let page = peer.result("device.list", &json!({ "limit": 1 }));
     assert_eq!(page["devices"][0]["deviceId"], "dev_0");
     let page = peer.result("device.list", &json!({ "limit": 1, "after": "dev_0" }));
@@ -63,9 +70,10 @@ fn a_device_is_updated_read_and_listed_sync_and_async() {
 }
 
 #[test]
-fn params_that_do_not_fit_are_refused_with_the_field_named() {
+fn rejects_invalid_params_and_names_the_field() {
     let host = HostProcess::with(&["device", "hello", "journal"]);
     let mut peer = host.peer();
+
     let long = "d".repeat(129);
     let wrong = [
         ("device.status.update", json!({ "deviceId": "d" }), "status"),
@@ -81,6 +89,7 @@ fn params_that_do_not_fit_are_refused_with_the_field_named() {
         ("device.report", json!({ "deviceId": "d", "withinMs": 0.5 }), "withinMs"),
         ("hello.greet", json!({ "name": null }), "name"),
     ];
+
     for (method, params, field) in wrong {
         for ask in WAYS {
             let error = ask(&mut peer, method, &params).error(INVALID_PARAMS);
@@ -88,87 +97,102 @@ fn params_that_do_not_fit_are_refused_with_the_field_named() {
             assert!(error["message"].as_str().is_some_and(|text| text.contains(field)), "{error}");
         }
     }
-    // No object at all: there is no field to name.
+    // Params that are not an object have no field that could be named.
     for params in [json!(1), json!("text"), json!([1, 2])] {
         peer.call("device.status.update", &params).error(INVALID_PARAMS);
     }
-    assert_eq!(peer.result("device.list", &json!({}))["total"], 0, "none of it left a trace");
+    assert_eq!(peer.result("device.list", &json!({}))["total"], 0, "a rejected update changes nothing");
 }
 
 #[test]
-fn memory_is_bounded_by_the_settings() {
+fn limits_memory_by_its_settings() {
     let config = "[plugin.device.settings]\nhistory = 3\ndevices = 2";
     let host = HostProcess::builder().plugin("device").config(config).start();
     let mut peer = host.peer();
+
     for status in ["online", "busy", "error", "offline", "online"] {
         peer.result("device.status.update", &update("one", status));
     }
+
     let found = peer.result("device.status.get", &json!({ "deviceId": "one", "history": true }));
     let sequences: Vec<_> =
         found["history"].as_array().into_iter().flatten().map(|update| &update["sequence"]).collect();
     assert_eq!(sequences, [3, 4, 5]);
+
     peer.result("device.status.update", &update("two", "online"));
     peer.call("device.status.update", &update("three", "online")).error(TOO_MANY_DEVICES);
+
     assert_eq!(
         peer.result("device.status.update", &update("one", "busy"))["sequence"],
         6,
-        "known ones go on"
+        "an update of a known device is accepted"
     );
 }
 
 #[test]
-fn a_report_waits_for_the_next_update() {
+fn reports_the_next_update() {
     let config = "[[route]]\nmethod = \"device.report\"\nplugin = \"device\"\ntimeout = \"20s\"";
     let host = HostProcess::builder().plugin("device").config(config).start();
     let mut peer = host.peer();
-    // What was before does not count.
+
+    // A report covers only later updates.
     peer.result("device.status.update", &update("d", "online"));
     for id in ["first", "second"] {
         peer.send_async(id, "device.report", &json!({ "deviceId": "d" }));
     }
+
     peer.send_async("other", "device.report", &json!({ "deviceId": "another", "withinMs": 50 }));
     assert_eq!(peer.receive().error(NOTHING_REPORTED)["code"], NOTHING_REPORTED);
-    // An async method begins in its own time, perhaps after an update that was sent after it.
+
+    // An async method starts at any time, possibly after an update that was sent after it.
     let mut ids = Vec::new();
     while ids.len() < 2 {
         host.peer().result("device.status.update", &update("d", "busy"));
-        if let Some(reply) = peer.receive_within(SOON).expect("the connection stays") {
+        if let Some(reply) = peer.receive_within(REPORT_INTERVAL).expect("the connection stays") {
             assert_eq!(reply.result()["status"], "busy");
             assert!(reply.result()["sequence"].as_u64() > Some(1), "{reply:?}");
             ids.push(reply.id());
         }
     }
+
     ids.sort();
     assert_eq!(ids, [Some("first".to_owned()), Some("second".to_owned())]);
-    // A sync request may wait for it, too; and one that is given up leaves nothing waiting.
+
+    // A sync request can wait for a report, too. A report whose client disconnects does not stay
+    // pending.
     peer.call("device.report", &json!({ "deviceId": "d", "withinMs": 1 })).error(NOTHING_REPORTED);
+
     let mut gone = host.peer();
     gone.send_sync("device.report", &json!({ "deviceId": "d" }));
-    wait_until("it waits", || host.count("in_flight") == 1);
+    wait_until("the request waits", || host.count("in_flight") == 1);
     drop(gone);
-    wait_until("it was given up", || host.count("in_flight") == 0);
+    wait_until("the request is abandoned", || host.count("in_flight") == 0);
+
     peer.assert_usable();
 }
 
 #[test]
-fn without_a_time_of_its_own_a_report_ends_at_its_deadline() {
+fn ends_a_report_at_its_deadline() {
     let config = "[[route]]\nmethod = \"device.report\"\nplugin = \"device\"\ntimeout = \"100ms\"";
     let host = HostProcess::builder().plugin("device").config(config).start();
     let mut peer = host.peer();
+
     let reply = peer.call("device.report", &json!({ "deviceId": "d" }));
     assert!(matches!(reply.code(), Some(DEADLINE_EXCEEDED)), "{reply:?}");
-    // One that would wait longer than the call may take.
+
+    // The requested waiting time is longer than the call may take.
     peer.call("device.report", &json!({ "deviceId": "d", "withinMs": 60_000 })).error(DEADLINE_EXCEEDED);
 }
 
 #[test]
-fn the_journal_is_on_disk_once_answered_and_there_after_a_restart() {
+fn writes_the_journal_to_disk_before_the_reply() {
     let config =
         |directory: &std::path::Path| format!("[plugin.journal.settings]\ndirectory = {directory:?}");
     let builder = HostProcess::builder().plugin("journal");
     let journals = builder.directory().join("journals");
     let mut host = builder.config(&config(&journals)).start();
     let mut peer = host.peer();
+
     let mut length = 0;
     for ask in WAYS {
         let entry = json!({ "topic": "orders", "entry": { "text": "a\nb", "length": length } });
@@ -177,23 +201,28 @@ fn the_journal_is_on_disk_once_answered_and_there_after_a_restart() {
         assert_eq!(appended["length"], lines.len());
         length = lines.len();
     }
+
     let tail = peer.result("journal.tail", &json!({ "topic": "orders" }));
     assert_eq!(tail[0], json!({ "text": "a\nb", "length": 0 }));
     assert_eq!(tail.as_array().map(Vec::len), Some(2));
+
     peer.call("journal.tail", &json!({ "topic": "nothing" })).error(404);
     for topic in ["../orders", "/etc/passwd", "", "a/b"] {
         let error = peer.call("journal.append", &json!({ "topic": topic, "entry": 1 })).error(INVALID_PARAMS);
         assert_eq!(error["data"]["field"], "topic");
     }
+
     drop(peer);
     host.terminate();
+
     assert_eq!(std::fs::read_to_string(journals.join("orders.jsonl")).expect("the journal").len(), length);
+
     let next = HostProcess::builder().plugin("journal").config(&config(&journals)).start();
     assert_eq!(next.peer().result("journal.tail", &json!({ "topic": "orders" })), tail);
 }
 
 #[test]
-fn hello_greets() {
+fn greets_by_name() {
     let host = HostProcess::with(&["hello"]);
     for ask in WAYS {
         assert_eq!(ask(&mut host.peer(), "hello.greet", &json!({ "name": "Zoë" })).result(), "hello, Zoë");

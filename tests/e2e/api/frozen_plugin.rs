@@ -1,8 +1,8 @@
-//! Compatibility of the plugin API: a plugin that was built once, with the first API of the series
-//! 0.1, still works.
+//! Compatibility of the plugin API: a plugin file that was built with the first API of series 0.1
+//! still works.
 //!
-//! `tests/frozen/README.md` says how the file was built. Each test runs with that file on x86_64,
-//! and on every machine with the same source built with today's API.
+//! `tests/frozen/README.md` describes how the file was built. On x86_64 each test runs with that
+//! file; on every machine it also runs with the same source, built with the current API.
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,8 @@ use crate::support::peer::{DEADLINE_EXCEEDED, PLUGIN_PANICKED};
 
 const CONFIG: &str = "[plugins]\nwatch = false\n[plugin.frozen.settings]\ngreeting = \"hello\"";
 
-/// The file that was built in the past, on machines that can load it.
-fn frozen_file() -> Option<PathBuf> {
+/// Returns the file that was built with the first API, on machines that can load it.
+fn file_of_the_first_api() -> Option<PathBuf> {
     if cfg!(target_arch = "x86_64") {
         Some(root().join("tests/frozen/libfrozen-api-0.1.so"))
     } else {
@@ -26,8 +26,8 @@ fn frozen_file() -> Option<PathBuf> {
     }
 }
 
-/// The same source, built with today's API.
-fn rebuilt_file() -> PathBuf {
+/// Returns the same source, built with the current API.
+fn file_of_the_current_api() -> PathBuf {
     artifacts().library("frozen").to_owned()
 }
 
@@ -37,7 +37,7 @@ fn host_with(file: &Path) -> HostProcess {
     builder.start()
 }
 
-fn answers_every_kind_of_call(file: &Path) {
+fn assert_every_call_works(file: &Path) {
     let mut host = host_with(file);
     let mut peer = host.peer();
 
@@ -68,7 +68,7 @@ fn answers_every_kind_of_call(file: &Path) {
     assert!(host.log_contains("the frozen plugin starts") && host.log_contains("the frozen plugin stops"));
 }
 
-fn is_cancelled_at_its_deadline(file: &Path) {
+fn assert_cancelled_at_its_deadline(file: &Path) {
     let config = format!(
         "{CONFIG}\n[[route]]\nmethod = \"frozen.forward_async\"\nplugin = \"frozen\"\ntimeout = \"50ms\""
     );
@@ -84,33 +84,33 @@ fn is_cancelled_at_its_deadline(file: &Path) {
 }
 
 #[test]
-fn a_plugin_built_with_the_first_api_answers_every_kind_of_call() {
-    if let Some(file) = frozen_file() {
-        answers_every_kind_of_call(&file);
+fn serves_every_kind_of_call_with_a_file_of_the_first_api() {
+    if let Some(file) = file_of_the_first_api() {
+        assert_every_call_works(&file);
     }
 }
 
 #[test]
-fn a_plugin_built_with_the_first_api_is_cancelled_at_its_deadline() {
-    if let Some(file) = frozen_file() {
-        is_cancelled_at_its_deadline(&file);
+fn cancels_a_method_of_a_file_of_the_first_api() {
+    if let Some(file) = file_of_the_first_api() {
+        assert_cancelled_at_its_deadline(&file);
     }
 }
 
 #[test]
-fn source_written_for_the_first_api_compiles_and_answers_every_kind_of_call() {
-    answers_every_kind_of_call(&rebuilt_file());
+fn serves_every_kind_of_call_with_source_for_the_first_api() {
+    assert_every_call_works(&file_of_the_current_api());
 }
 
 #[test]
-fn state_crosses_between_the_first_api_and_todays_in_both_directions() {
-    let Some(frozen) = frozen_file() else { return };
+fn transfers_state_between_the_first_api_and_the_current_one() {
+    let Some(frozen) = file_of_the_first_api() else { return };
     let host = host_with(&frozen);
     let mut peer = host.peer();
     let mut operator = admin::connect(&host);
     let mut expected = 0;
 
-    for (file, api) in [(rebuilt_file(), "today's"), (frozen.clone(), "the first")] {
+    for (file, api) in [(file_of_the_current_api(), "the current"), (frozen.clone(), "the first")] {
         peer.result("frozen.add", &json!(21));
         expected += 21;
         let staged = host.path("plugins/.next");

@@ -1,4 +1,4 @@
-//! The plugin API, the embedding API and the plugins that come with the host.
+//! The plugin API, the host as a library, and the plugins that come with the host.
 
 mod embedded_host;
 mod example_plugins;

@@ -1,6 +1,6 @@
-//! `scripts/instructions`: what one request costs is what two runs differ by, and a cost that has
-//! moved is a failure. What counts and what is counted are stand-ins here; the true ones run in
-//! `make instructions`.
+//! `scripts/instructions`: it takes the cost of a request from the difference of two runs and fails
+//! if that cost has changed. The counter and the program are fakes here; the real ones run in `make
+//! instructions`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use crate::support::build::root;
 use crate::support::program::{Finished, finish};
 use crate::support::scratch::Scratch;
 
-/// Counts half a million instructions for the start, and `EACH` for a request.
+/// A fake of valgrind that counts 500,000 instructions for the start and `EACH` for each request.
 const VALGRIND: &str = r#"#!/bin/sh
 for word; do case $word in --callgrind-out-file=*) out=${word#*=} ;; esac; done
 trap 'echo "totals: $((500000 + EACH * $(cat "$SERVED")))" >"$out"; rm "$SERVED"; exit 0' TERM
@@ -18,7 +18,8 @@ echo 0 >"$SERVED.new" && mv "$SERVED.new" "$SERVED"
 while :; do sleep 0.01; done
 "#;
 
-/// Adds what `--count` says to what was served, once there is a host.
+/// A fake of the program that adds the value of `--count` to the number of served requests, if
+/// there is a host.
 const JACKFIELD: &str = r#"#!/bin/sh
 [ -f "$SERVED" ] || exit 69
 echo $(($(cat "$SERVED") + $5)) >"$SERVED.new" && mv "$SERVED.new" "$SERVED"
@@ -26,14 +27,15 @@ echo $(($(cat "$SERVED") + $5)) >"$SERVED.new" && mv "$SERVED.new" "$SERVED"
 
 const RUSTC: &str = "#!/bin/sh\necho rustc 1.2.3\n";
 
-struct Stage(Scratch);
+struct Fakes(Scratch);
 
-impl Stage {
+impl Fakes {
     fn new() -> Self {
         let scratch = Scratch::new();
         for directory in ["scripts", "bench", "programs"] {
             scratch.directory(directory);
         }
+
         fs::copy(root().join("scripts/instructions"), scratch.join("scripts/instructions")).expect("a copy");
         for (name, text) in [("valgrind", VALGRIND), ("jackfield", JACKFIELD), ("rustc", RUSTC)] {
             let file = format!("programs/{name}");
@@ -43,36 +45,41 @@ impl Stage {
         Self(scratch)
     }
 
-    /// Runs the script where a request costs so many instructions.
-    fn run(&self, what: &str, each: u32) -> Finished {
+    /// Runs the script with a cost of `each` instructions per request.
+    fn run(&self, mode: &str, each: u32) -> Finished {
         let programs = self.0.join("programs");
         let path = std::env::var("PATH").expect("a path");
+
         let mut command = Command::new("sh");
-        command.arg(self.0.join("scripts/instructions")).arg(&programs).arg(what);
+        command.arg(self.0.join("scripts/instructions")).arg(&programs).arg(mode);
         command.env("PATH", format!("{}:{path}", programs.display())).env_remove("RUSTC");
         command.env("EACH", each.to_string()).env("SERVED", self.0.join("served"));
         finish(&mut command)
     }
 
-    fn kept(&self) -> String {
+    fn recorded(&self) -> String {
         fs::read_to_string(self.0.join("bench/instructions.txt")).expect("the number")
     }
 }
 
 #[test]
-fn instructions_that_have_moved_are_a_failure() {
-    let stage = Stage::new();
-    let written = stage.run("--write", 11_000);
+fn fails_if_the_instructions_per_request_have_changed() {
+    let fakes = Fakes::new();
+
+    let written = fakes.run("--write", 11_000);
     assert_eq!(written.code, 0, "{written:?}");
-    assert_eq!(stage.kept(), "11000 instructions per request, rustc 1.2.3\n");
+    assert_eq!(fakes.recorded(), "11000 instructions per request, rustc 1.2.3\n");
+
     for (each, code) in [(11_500, 0), (10_500, 0), (11_600, 1), (10_400, 1)] {
-        let checked = stage.run("--check", each);
+        let checked = fakes.run("--check", each);
         assert_eq!(checked.code, code, "{each}: {checked:?}");
         assert!(checked.stdout.starts_with(&format!("{each} instructions per request")), "{checked:?}");
     }
-    assert_eq!(stage.kept(), "11000 instructions per request, rustc 1.2.3\n", "a check keeps nothing");
-    stage.0.write("bench/instructions.txt", "5 instructions per request, rustc 1.1.0\n");
-    let other = stage.run("--check", 11_000);
+
+    assert_eq!(fakes.recorded(), "11000 instructions per request, rustc 1.2.3\n", "a check writes nothing");
+    fakes.0.write("bench/instructions.txt", "5 instructions per request, rustc 1.1.0\n");
+
+    let other = fakes.run("--check", 11_000);
     assert_eq!(other.code, 0, "{other:?}");
     assert!(other.stdout.contains("not compared: 5 were counted with another rustc"), "{other:?}");
 }

@@ -1,5 +1,5 @@
-//! The commands that need no running host: `check` and `plugin inspect`, by what they print and the
-//! codes they end with.
+//! `jackfield check` and `jackfield plugin inspect`, which need no running host: their output and
+//! their exit codes.
 
 use std::fs;
 use std::path::Path;
@@ -11,13 +11,13 @@ use crate::support::host::install;
 use crate::support::program::jackfield;
 use crate::support::scratch::Scratch;
 
-/// `EX_CONFIG`: the configuration or a plugin is at fault.
-const CONFIGURATION: i32 = 78;
-/// clap's code for words that are no command.
+/// `EX_CONFIG`: the configuration or a plugin is invalid.
+const EX_CONFIG: i32 = 78;
+/// The exit code of clap for invalid arguments.
 const USAGE: i32 = 2;
 
-/// A directory with a configuration and these plugins.
-fn with(config: &str, plugins: &[&str]) -> Scratch {
+/// Creates a directory with a configuration and these plugins.
+fn directory_with(config: &str, plugins: &[&str]) -> Scratch {
     let scratch = Scratch::new();
     scratch.directory("plugins");
     scratch.write("config.toml", config);
@@ -28,20 +28,23 @@ fn with(config: &str, plugins: &[&str]) -> Scratch {
 }
 
 #[test]
-fn check_tells_how_much_it_found_without_a_fault() {
-    let scratch = with("", &["device", "hello"]);
+fn prints_the_number_of_plugins_and_methods() {
+    let scratch = directory_with("", &["device", "hello"]);
+
     let finished = jackfield(scratch.path(), &["check"]);
     assert_eq!((finished.code, finished.stderr.as_str()), (0, ""));
     assert_eq!(finished.stdout, "./config.toml: no fault; 2 plugins with 5 methods\n");
-    // By a path of its own, from elsewhere: paths in it are relative to it.
+
+    // With a path and from another directory: paths in the file are relative to it.
     let file = scratch.join("config.toml");
     let finished = jackfield(Path::new("/"), &["check".as_ref(), "-c".as_ref(), file.as_os_str()]);
     assert_eq!(finished.stdout, format!("{}: no fault; 2 plugins with 5 methods\n", file.display()));
+
     assert!(!scratch.join("run").exists(), "nothing is bound");
 }
 
 #[test]
-fn check_notes_routes_that_lead_nowhere_and_finds_no_fault_in_them() {
+fn notes_routes_without_a_target() {
     let config = r#"
 [[route]]
 method = "device.*"
@@ -57,7 +60,8 @@ method = "off.*"
 plugin = "off"
 enabled = false
 "#;
-    let scratch = with(config, &["device"]);
+    let scratch = directory_with(config, &["device"]);
+
     let finished = jackfield(scratch.path(), &["check"]);
     assert_eq!(finished.code, 0, "{finished:?}");
     let lines: Vec<_> = finished.stderr.lines().collect();
@@ -71,11 +75,13 @@ enabled = false
 }
 
 #[test]
-fn check_shows_every_bad_plugin_in_the_order_of_their_names() {
-    let scratch = with("", &["device", "no_note", "claims_device", "other_api"]);
+fn lists_invalid_plugins_by_name() {
+    let scratch = directory_with("", &["device", "no_note", "claims_device", "other_api"]);
     fs::write(scratch.join("plugins/text.so"), "no library").expect("a file");
+
     let finished = jackfield(scratch.path(), &["check"]);
-    assert_eq!((finished.code, finished.stdout.as_str()), (CONFIGURATION, ""));
+    assert_eq!((finished.code, finished.stdout.as_str()), (EX_CONFIG, ""));
+
     let starts: Vec<_> =
         finished.stderr.lines().map(|line| line.splitn(3, ": ").take(2).collect::<Vec<_>>()).collect();
     let expected = [
@@ -88,34 +94,40 @@ fn check_shows_every_bad_plugin_in_the_order_of_their_names() {
 }
 
 #[test]
-fn inspect_prints_what_a_file_says_of_itself() {
+fn prints_the_facts_about_a_plugin_file() {
     let device = artifacts().library("device");
-    let words = |json: bool| {
-        let mut words = vec!["plugin".as_ref(), "inspect".as_ref(), device.as_os_str()];
+    let args = |json: bool| {
+        let mut args = vec!["plugin".as_ref(), "inspect".as_ref(), device.as_os_str()];
         if json {
-            words.push("--json".as_ref());
+            args.push("--json".as_ref());
         }
-        jackfield(Path::new("/"), &words)
+        jackfield(Path::new("/"), &args)
     };
-    let table = words(false);
+
+    let table = args(false);
     assert_eq!((table.code, table.stderr.as_str()), (0, ""));
-    let document = words(true);
+
+    let document = args(true);
     assert_eq!((document.code, document.stderr.as_str()), (0, ""));
     let document: Value = serde_json::from_str(&document.stdout).expect("JSON");
+
     let size = fs::metadata(device).expect("its length").len();
     assert_eq!(document["name"], "device");
     assert_eq!(document["file"], device.to_str().expect("UTF-8"));
     assert_eq!(document["size"], size);
+
     let (hash, build_id) =
         (document["hash"].as_str().expect("hex"), document["build_id"].as_str().expect("hex"));
     assert_eq!(hash.len(), 64);
     assert!(hash.bytes().chain(build_id.bytes()).all(|byte| byte.is_ascii_hexdigit()));
     assert!(document["needed"].as_array().is_some_and(|needed| needed.contains(&json!("libc.so.6"))));
+
     let manifest = &document["manifest"];
     assert_eq!(
         (&manifest["package"], &manifest["panic"]),
         (&json!("jackfield-plugin-device"), &json!("unwind"))
     );
+
     let methods: Vec<_> = manifest["methods"]
         .as_array()
         .into_iter()
@@ -130,7 +142,7 @@ fn inspect_prints_what_a_file_says_of_itself() {
     ];
     assert_eq!(methods, expected.map(|(name, run)| (json!(name), json!(run))));
 
-    // The table says the same, one fact a line.
+    // The table contains the same facts, one per line.
     let version = manifest["version"].as_str().expect("text");
     let api = manifest["api"].as_str().expect("text");
     let lines = [
@@ -151,17 +163,20 @@ fn inspect_prints_what_a_file_says_of_itself() {
 }
 
 #[test]
-fn inspect_refuses_in_json_too() {
+fn reports_refused_files_as_text_and_json() {
     let scratch = Scratch::new();
     scratch.write("libtext.so", "no library");
+
     let finished = jackfield(scratch.path(), &["plugin", "inspect", "libtext.so", "--json"]);
     assert_eq!((finished.code, finished.stdout.as_str()), (1, ""));
     let document: Value = serde_json::from_str(&finished.stderr).expect("JSON");
+
     assert_eq!(
         (&document["file"], &document["refused"]["reason"]),
         (&json!("libtext.so"), &json!("not-elf"))
     );
     assert!(document["refused"]["detail"].is_string());
+
     for (file, reason) in [("nowhere.so", "not-found"), ("libtext.txt", "file-name"), ("/", "file-name")] {
         let finished = jackfield(scratch.path(), &["plugin", "inspect", file]);
         assert_eq!(finished.code, 1);
@@ -171,19 +186,22 @@ fn inspect_refuses_in_json_too() {
 }
 
 #[test]
-fn words_that_are_no_command_are_told_so() {
-    let scratch = with("", &[]);
-    for words in [&["no-such-command"][..], &["serve", "--no-such-word"], &["plugin"], &["plugin", "inspect"]]
+fn rejects_unknown_commands_and_prints_help() {
+    let scratch = directory_with("", &[]);
+
+    for args in [&["no-such-command"][..], &["serve", "--no-such-word"], &["plugin"], &["plugin", "inspect"]]
     {
-        let finished = jackfield(scratch.path(), words);
-        assert_eq!((finished.code, finished.stdout.as_str()), (USAGE, ""), "{words:?}: {finished:?}");
+        let finished = jackfield(scratch.path(), args);
+        assert_eq!((finished.code, finished.stdout.as_str()), (USAGE, ""), "{args:?}: {finished:?}");
         assert!(finished.stderr.contains("Usage:"), "{finished:?}");
     }
+
     let version = jackfield(scratch.path(), &["--version"]);
     assert_eq!(
         (version.code, version.stdout.as_str()),
         (0, concat!("jackfield ", env!("CARGO_PKG_VERSION"), "\n"))
     );
+
     let help = jackfield(scratch.path(), &["--help"]);
     assert_eq!(help.code, 0);
     for command in ["serve", "check", "call", "plugin"] {

@@ -1,5 +1,4 @@
-//! `jackfield dev`: a source that is saved is served, one that does not build is shown and changes
-//! nothing.
+//! `jackfield dev`: it serves a source file when it is saved, and reports one that does not build.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +13,8 @@ use crate::support::peer::Peer;
 use crate::support::scratch::Scratch;
 use crate::support::wait::{wait_for, wait_until};
 
-/// A crate in the plugin directory, which is a workspace of its own and builds as the fixtures do.
+/// Returns the manifest of a crate in the plugin directory. It is a workspace and is built like the
+/// fixtures.
 fn manifest() -> String {
     format!(
         "[package]\nname = \"greet\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[lib]\n\
@@ -24,33 +24,36 @@ fn manifest() -> String {
     )
 }
 
-fn source(says: &str) -> String {
+fn source(greeting: &str) -> String {
     format!(
         "use jackfield_plugin_api::prelude::*;\nstruct Greet;\nimpl Plugin for Greet {{\n    \
          fn start(_: &Host) -> Result<Self, Error> {{ Ok(Self) }}\n}}\nimpl Greet {{\n    \
-         fn greet(&self, _: ()) -> Result<String, Error> {{ Ok({says}.to_owned()) }}\n}}\n\
+         fn greet(&self, _: ()) -> Result<String, Error> {{ Ok({greeting}.to_owned()) }}\n}}\n\
          export_plugin!(Greet {{ inline \"greet.greet\" => greet }});\n"
     )
 }
 
-/// As an editor does: written beside its place, then renamed.
+/// Saves a file as editors do, by renaming a temporary file.
 fn save(path: &Path, text: &str) {
-    let beside = path.with_extension("rs.new");
-    fs::write(&beside, text).unwrap();
-    fs::rename(beside, path).unwrap();
+    let temporary = path.with_extension("rs.new");
+    fs::write(&temporary, text).unwrap();
+    fs::rename(temporary, path).unwrap();
 }
 
 #[test]
-fn what_is_saved_is_served_and_what_does_not_build_changes_nothing() {
+fn serves_saved_sources_and_keeps_the_old_code_if_a_build_fails() {
     let artifacts = artifacts();
     let scratch = Scratch::new();
+
     scratch.directory("plugins");
     scratch.directory("plugins/greet");
     scratch.directory("plugins/greet/src");
     scratch.write("plugins/greet/Cargo.toml", manifest());
+
     fs::copy(root().join("tests/fixtures/Cargo.lock"), scratch.join("plugins/greet/Cargo.lock")).unwrap();
     let file = scratch.write("plugins/greet/src/lib.rs", source("\"one\""));
     let config = scratch.write("config.toml", "");
+
     let mut child = Command::new(&artifacts.program)
         .args(["dev", "-c"])
         .arg(config)
@@ -62,23 +65,24 @@ fn what_is_saved_is_served_and_what_does_not_build_changes_nothing() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+
     let log = Log::follow(child.stderr.take().unwrap());
     log.wait_for("\"ready on\"", |line| line.contains("ready on "));
 
     let mut peer = Peer::connect(&scratch.join("run/jackfield.sock"));
-    let mut says = || peer.call("greet.greet", &Value::Null).json()["result"].as_str().map(str::to_owned);
-    assert_eq!(says().as_deref(), Some("one"));
+    let mut greeting = || peer.call("greet.greet", &Value::Null).json()["result"].as_str().map(str::to_owned);
+    assert_eq!(greeting().as_deref(), Some("one"));
 
     save(&file, &source("\"two\""));
-    wait_until("the saved source is served", || says().as_deref() == Some("two"));
+    wait_until("the saved source is served", || greeting().as_deref() == Some("two"));
 
     save(&file, &source("two"));
-    log.wait_for("the compiler's words", |line| line.contains("cannot find value `two`"));
-    log.wait_for("what follows from them", |line| line.contains("the code before serves on"));
-    assert_eq!(says().as_deref(), Some("two"));
+    log.wait_for("the error of the compiler", |line| line.contains("cannot find value `two`"));
+    log.wait_for("the effect", |line| line.contains("the code before serves on"));
+    assert_eq!(greeting().as_deref(), Some("two"));
 
     save(&file, &source("\"three\""));
-    wait_until("the mended source is served", || says().as_deref() == Some("three"));
+    wait_until("the corrected source is served", || greeting().as_deref() == Some("three"));
 
     drop(peer);
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
@@ -88,7 +92,7 @@ fn what_is_saved_is_served_and_what_does_not_build_changes_nothing() {
 }
 
 #[test]
-fn a_directory_without_crates_is_said_to_be_one() {
+fn rejects_a_directory_without_crates() {
     let scratch = Scratch::new();
     scratch.directory("plugins");
     scratch.write("config.toml", "");

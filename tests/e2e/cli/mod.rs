@@ -6,3 +6,4 @@ mod check_and_inspect;
 mod dev;
 mod plugin_commands;
 mod stats;
+mod top;

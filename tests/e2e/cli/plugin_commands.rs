@@ -1,5 +1,4 @@
-//! `jackfield plugin list`, `reload` and `rollback` against a running host, as an operator types
-//! them.
+//! `jackfield plugin list`, `reload` and `rollback` against a running host.
 
 use std::ffi::OsStr;
 
@@ -12,9 +11,9 @@ use crate::support::program::{Finished, jackfield};
 use crate::support::scratch::Scratch;
 use crate::support::wait::wait_until;
 
-fn plugin(host: &HostProcess, words: &[&str]) -> Finished {
-    let words: Vec<&OsStr> = ["plugin"].iter().chain(words).map(OsStr::new).collect();
-    jackfield(host.directory(), &words)
+fn plugin(host: &HostProcess, args: &[&str]) -> Finished {
+    let args: Vec<&OsStr> = ["plugin"].iter().chain(args).map(OsStr::new).collect();
+    jackfield(host.directory(), &args)
 }
 
 fn json(finished: &Finished) -> Value {
@@ -22,10 +21,12 @@ fn json(finished: &Finished) -> Value {
 }
 
 #[test]
-fn the_plugins_are_listed_reloaded_and_rolled_back() {
+fn lists_reloads_and_rolls_back_plugins() {
     let host = HostProcess::builder().plugin_as("good_v1", "versioned.so").plugin("device").start();
+
     let listed = plugin(&host, &["list"]);
     assert_eq!((listed.code, listed.stderr.as_str()), (0, ""));
+
     let mut lines = listed.stdout.lines();
     assert!(lines.next().unwrap().starts_with("PLUGIN "), "{}", listed.stdout);
     let rows: Vec<Vec<_>> = lines.map(|line| line.split_whitespace().collect()).collect();
@@ -38,6 +39,7 @@ fn the_plugins_are_listed_reloaded_and_rolled_back() {
     let reloaded = plugin(&host, &["reload", "versioned"]);
     assert_eq!(reloaded.code, 0, "{reloaded:?}");
     assert!(reloaded.stdout.starts_with("versioned: published: generation "), "{}", reloaded.stdout);
+
     let mut peer = host.peer();
     assert_eq!(peer.result("version.get", &Value::Null), 2);
 
@@ -54,8 +56,9 @@ fn the_plugins_are_listed_reloaded_and_rolled_back() {
 }
 
 #[test]
-fn what_is_refused_is_an_exit_code_and_a_reason() {
+fn fails_with_a_reason_for_a_refused_plugin() {
     let host = HostProcess::builder().plugin_as("good_v1", "versioned.so").start();
+
     let unknown = plugin(&host, &["rollback", "versioned"]);
     assert_eq!(unknown.code, 1);
     assert!(unknown.stdout.contains("nothing-to-roll-back"), "{}", unknown.stdout);
@@ -65,14 +68,19 @@ fn what_is_refused_is_an_exit_code_and_a_reason() {
     wait_until("the refusal is listed", || {
         plugin(&host, &["list"]).stdout.contains("the newest file is refused: not-elf")
     });
+
     let reloaded = plugin(&host, &["reload", "versioned"]);
     assert_eq!(reloaded.code, 1);
     assert!(reloaded.stdout.contains("versioned: refused: not-elf"), "{}", reloaded.stdout);
-    assert_eq!(host.peer().result("version.get", &Value::Null), 1, "the old one serves on");
+    assert_eq!(
+        host.peer().result("version.get", &Value::Null),
+        1,
+        "the previous generation continues to serve"
+    );
 }
 
 #[test]
-fn without_a_host_it_is_said_at_once() {
+fn fails_at_once_without_a_host() {
     let scratch = Scratch::new();
     scratch.write("config.toml", "");
     let listed = jackfield(scratch.path(), &["plugin", "list"]);

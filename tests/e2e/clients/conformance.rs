@@ -1,5 +1,6 @@
-//! A PHP process that shares no code with the project: `tests/conformance/conformance.php` against
-//! the real host, and against hosts that lie.
+//! The conformance check, a PHP program that shares no code with the project
+//! (`tests/conformance/conformance.php`): it passes with the real host and fails with hosts that
+//! answer wrongly.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -14,45 +15,54 @@ use crate::support::peer::{ASYNC_RESPONSE, Frame, HEARTBEAT, SYNC, frame, take_f
 use crate::support::program::{Finished, finish};
 use crate::support::scratch::Scratch;
 
-/// What the witness does, in its order.
+/// Number of scenes of the check.
 const SCENES: usize = 9;
 
+/// Runs the conformance check.
+///
 /// # Panics
-/// There is no PHP.
+///
+/// If PHP is missing.
 #[track_caller]
-fn witness(socket: &Path) -> Finished {
+fn check_conformance(socket: &Path) -> Finished {
     let mut php = Command::new("php");
+
     php.arg(root().join("tests/conformance/conformance.php")).arg(socket);
     let found = Command::new("php").arg("--version").output();
     assert!(found.is_ok(), "there is no php: install it with `apt-get install php-cli`");
+
     finish(&mut php)
 }
 
 #[test]
-fn every_check_holds_against_the_real_host() {
+fn passes_against_the_real_host() {
     let host = HostProcess::with(&["device"]);
-    let finished = witness(&host.socket());
+    let finished = check_conformance(&host.socket());
     assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{finished:?}");
     let lines: Vec<_> = finished.stdout.lines().collect();
-    let (last, scenes) = lines.split_last().expect("it prints what it did");
+    let (last, scenes) = lines.split_last().expect("the check prints its scenes");
     assert_eq!(scenes.len(), SCENES, "{finished:?}");
+
     assert!(
-        scenes.iter().all(|line| line.starts_with("witness: ") && line.ends_with(": held")),
+        scenes.iter().all(|line| line.starts_with("conformance: ") && line.ends_with(": held")),
         "{finished:?}"
     );
-    let checks = last.strip_prefix("witness: all held, ").and_then(|rest| rest.strip_suffix(" checks"));
+    let checks = last.strip_prefix("conformance: all held, ").and_then(|rest| rest.strip_suffix(" checks"));
     let checks: u32 = checks.and_then(|count| count.parse().ok()).expect("how many checks there were");
     assert!(checks > 1000, "{checks} checks of 1,200 async requests and the rest");
-    // Once more on the same host: the devices are known by then, so the first sequence is another.
-    let again = witness(&host.socket());
+
+    // The second run on the same host fails, because the devices are known and the first sequence
+    // number differs.
+    let again = check_conformance(&host.socket());
     assert_eq!(again.code, 1, "the state of the first run is seen: {again:?}");
 }
 
 #[test]
-fn each_planted_lie_is_seen() {
-    /// What is done to the frames of a kind.
-    type Lie = fn(&mut Frame) -> bool;
-    let lies: [(&str, &str, Lie); 9] = [
+fn detects_each_planted_fault() {
+    /// Changes a frame, and returns whether it did.
+    type Fault = fn(&mut Frame) -> bool;
+
+    let faults: [(&str, &str, Fault); 9] = [
         ("a version", "heartbeats", |frame| {
             let hit = frame.kind == HEARTBEAT;
             frame.version |= u16::from(hit);
@@ -77,36 +87,41 @@ fn each_planted_lie_is_seen() {
             replace(frame, r#""number":7}"#, r#""number":8}"#)
         }),
     ];
+
     let host = HostProcess::with(&["device"]);
-    let check = |(what, scene, lie): (&str, &str, Lie)| {
-        // Each on a host of its own: the witness expects devices that nobody has seen.
+    let check = |(what, scene, change): (&str, &str, Fault)| {
+        // Each fault has its own host, because the check expects unknown devices.
         let host = HostProcess::with(&["device"]);
-        let finished = through_liar(&host, lie);
+        let finished = check_through_faulty_proxy(&host, change);
+
         assert_eq!(finished.code, 1, "{what}: {finished:?}");
-        let told = format!("witness: FAULT: {scene}: ");
+        let fault = format!("conformance: FAULT: {scene}: ");
         assert!(
-            finished.stderr.lines().last().is_some_and(|line| line.starts_with(&told)),
+            finished.stderr.lines().last().is_some_and(|line| line.starts_with(&fault)),
             "{what}: {finished:?}"
         );
         assert!(!finished.stdout.contains("all held"), "{what}: {finished:?}");
     };
-    lies.into_iter().for_each(check);
-    // A reply that never comes, as the end of the connection; and the go-between itself is no lie.
+    faults.into_iter().for_each(check);
+
+    // A host that closes the connection without a reply is detected. A proxy that changes nothing
+    // is not.
     let scratch = Scratch::new();
     let silent = scratch.join("silent.sock");
     let listener = UnixListener::bind(&silent).expect("a socket");
     thread::scope(|scope| {
         scope.spawn(|| drop(listener.accept()));
-        assert_eq!(witness(&silent).code, 1);
+        assert_eq!(check_conformance(&silent).code, 1);
     });
-    let honest = through_liar(&host, |_| false);
+
+    let honest = check_through_faulty_proxy(&host, |_| false);
     assert_eq!(honest.code, 0, "{honest:?}");
 }
 
 #[test]
-fn it_says_what_keeps_it_from_running() {
+fn fails_without_a_host_or_an_argument() {
     let scratch = Scratch::new();
-    assert_eq!(witness(&scratch.join("nowhere.sock")).code, 1);
+    assert_eq!(check_conformance(&scratch.join("nowhere.sock")).code, 1);
     let finished = finish(Command::new("php").arg(root().join("tests/conformance/conformance.php")));
     assert_eq!(finished.code, 2, "{finished:?}");
 }
@@ -118,24 +133,26 @@ fn replace(frame: &mut Frame, from: &str, to: &str) -> bool {
     hit
 }
 
-/// The witness, with somebody between it and the host who changes the first frame that `lie` takes.
-fn through_liar(host: &HostProcess, lie: fn(&mut Frame) -> bool) -> Finished {
+/// Runs the check through a proxy that changes the first reply for which `fault` returns true.
+fn check_through_faulty_proxy(host: &HostProcess, change: fn(&mut Frame) -> bool) -> Finished {
     let scratch = Scratch::new();
-    let socket = scratch.join("liar.sock");
+
+    let socket = scratch.join("proxy.sock");
     let listener = UnixListener::bind(&socket).expect("a socket");
+
     thread::scope(|scope| {
         scope.spawn(|| {
-            let (client, _) = listener.accept().expect("the witness connects");
+            let (client, _) = listener.accept().expect("the check connects");
             let server = UnixStream::connect(host.socket()).expect("the host takes connections");
             thread::scope(|scope| {
                 scope.spawn(|| carry_requests(&client, &server));
-                carry_replies(&server, &client, lie);
-                // Whatever is left of the other direction ends with this.
+                carry_replies(&server, &client, change);
+                // The thread of the other direction ends with this.
                 let _ = client.shutdown(Shutdown::Both);
                 let _ = server.shutdown(Shutdown::Both);
             });
         });
-        witness(&socket)
+        check_conformance(&socket)
     })
 }
 
@@ -149,13 +166,14 @@ fn carry_requests(mut from: &UnixStream, mut to: &UnixStream) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-fn carry_replies(mut from: &UnixStream, mut to: &UnixStream, lie: fn(&mut Frame) -> bool) {
-    let (mut bytes, mut chunk, mut told) = (Vec::new(), [0; 64 * 1024], false);
+fn carry_replies(mut from: &UnixStream, mut to: &UnixStream, change: fn(&mut Frame) -> bool) {
+    let (mut bytes, mut chunk, mut is_changed) = (Vec::new(), [0; 64 * 1024], false);
+
     while let Ok(count @ 1..) = from.read(&mut chunk) {
         bytes.extend_from_slice(&chunk[..count]);
         while let Some(mut reply) = take_frame(&mut bytes) {
-            told = told || lie(&mut reply);
-            // The witness goes at the first lie.
+            is_changed = is_changed || change(&mut reply);
+            // The check ends at the first fault.
             if to.write_all(&frame(reply.version, reply.kind, &reply.payload)).is_err() {
                 return;
             }

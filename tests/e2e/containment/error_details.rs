@@ -1,5 +1,4 @@
-//! What clients are told of failures: never where things lie in the host, nor how it is made
-//! inside.
+//! Errors that clients receive: they never reveal paths or internals of the host.
 
 use serde_json::{Value, json};
 
@@ -11,21 +10,22 @@ use crate::support::peer::{
 use crate::support::user::OTHER_USER;
 use crate::support::{HostProcess, Peer};
 
-/// What only somebody inside can know.
+/// Asserts that an error contains nothing that only the host can know.
 #[track_caller]
-fn assert_says_nothing(host: &HostProcess, error: &Value) {
+fn assert_reveals_nothing(host: &HostProcess, error: &Value) {
     let text = error.to_string();
     let directory = host.directory().display().to_string();
-    for telling in
+
+    for detail in
         ["/", ".so", ".rs", "0x7", "0x5", "backtrace", "panicked at", "thread '", "errno", "os error", "uid"]
     {
-        assert!(!text.contains(telling), "{telling:?} in {text}");
+        assert!(!text.contains(detail), "{detail:?} in {text}");
     }
     assert!(!text.contains(&directory), "{text}");
 }
 
 #[test]
-fn no_failure_says_where_or_how() {
+fn reveals_no_internals_in_any_error() {
     let config = format!(
         "[limits]\nframe = \"64KiB\"\nconnections = 3\n\
          [[route]]\nmethod = \"hello.*\"\nplugin = \"hello\"\nallow = {{ users = [{OTHER_USER}] }}\n\
@@ -36,9 +36,11 @@ fn no_failure_says_where_or_how() {
     let builder =
         HostProcess::builder().plugin("hello").plugin("start_faults").plugin("sleeps").plugin("device");
     let host = builder.config(&config).start();
+
     let mut peer = host.peer();
-    let mut told = Vec::new();
-    // Each with what brings it about; the refusal of start_faults has a path in the log.
+    let mut errors = Vec::new();
+    // One call per kind of failure. The reason why start_faults was refused contains a path in the
+    // log.
     let device = json!({ "deviceId": 7, "status": "online" });
     for (method, params, code) in [
         ("hello.greet", Value::Null, PERMISSION_DENIED),
@@ -47,14 +49,16 @@ fn no_failure_says_where_or_how() {
         ("device.status.update", device, INVALID_PARAMS),
         ("sleep.async", json!({ "ms": 500 }), DEADLINE_EXCEEDED),
     ] {
-        told.push(peer.call(method, &params).error(code));
+        errors.push(peer.call(method, &params).error(code));
     }
+
     let latch = host.latch("slow");
     peer.send_async("slow", "sleep.blocking_until", &latch.params());
     peer.send_async("one too many", "sleep.blocking_until", &latch.params());
-    told.push(peer.receive().error(OVERLOADED));
+    errors.push(peer.receive().error(OVERLOADED));
     latch.open();
     assert_eq!(peer.receive().kind, ASYNC_RESPONSE);
+
     for (kind, payload, code) in [
         (SYNC, "{", PARSE_ERROR),
         (SYNC, "[]", INVALID_REQUEST),
@@ -62,18 +66,22 @@ fn no_failure_says_where_or_how() {
         (ASYNC_RESPONSE, "", INVALID_REQUEST),
     ] {
         peer.send_frame(V1_1, kind, payload);
-        told.push(peer.receive().error(code));
+        errors.push(peer.receive().error(code));
     }
+
     peer.send_frame(V1_0, SYNC, vec![b' '; 100_000]);
-    told.push(peer.receive().error(FRAME_TOO_LARGE));
+    errors.push(peer.receive().error(FRAME_TOO_LARGE));
+
     let mut others: Vec<Peer> = (0..2).map(|_| host.peer()).collect();
     others.iter_mut().for_each(Peer::assert_usable);
-    told.push(host.peer().receive().error(OVERLOADED));
+    errors.push(host.peer().receive().error(OVERLOADED));
+
     peer.send_frame(0x0900, SYNC, "{}");
-    told.push(peer.receive().error(UNSUPPORTED_VERSION));
-    assert_eq!(told.len(), 13);
-    for error in &told {
-        assert_says_nothing(&host, error);
+    errors.push(peer.receive().error(UNSUPPORTED_VERSION));
+
+    assert_eq!(errors.len(), 13);
+    for error in &errors {
+        assert_reveals_nothing(&host, error);
     }
-    assert!(host.log_contains("start-failed"), "the operator is told more");
+    assert!(host.log_contains("start-failed"), "the log contains the details");
 }

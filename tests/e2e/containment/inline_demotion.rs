@@ -6,18 +6,23 @@ use crate::support::HostProcess;
 use crate::support::admin::plugin_row;
 
 #[test]
-fn an_inline_method_that_holds_up_its_thread_is_moved_and_the_operator_sees_it() {
+fn demotes_a_slow_inline_method_and_lists_it() {
     let config = "[timeouts]\ninline = \"5ms\"";
     let host = HostProcess::builder().plugin("counts").config(config).start();
     let mut peer = host.peer();
+
     for number in 1..=3 {
         assert_eq!(peer.result("counts.inline", &json!({ "ms": 20 })), number);
     }
+
     host.wait_for_log("it is blocking from now on");
     assert!(plugin_row(&host, "counts")["moved"].as_array().unwrap().contains(&json!("counts.inline")));
-    // On a thread of its own, so that another request of the same connection passes it by.
+
+    // The method runs on a thread of its plugin now, so another request of the connection overtakes
+    // it.
     peer.send_async("slow", "counts.inline", &json!({ "ms": 300 }));
     peer.send_async("quick", "system.ping", &Value::Null);
+
     assert_eq!(peer.receive().id().as_deref(), Some("quick"));
     assert_eq!(peer.receive().id().as_deref(), Some("slow"));
 }

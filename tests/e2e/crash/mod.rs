@@ -1,5 +1,5 @@
-//! Faults that the process does not survive: the next host names what ran, and leaves out what it
-//! died of too often.
+//! Crashes of the host by plugin code: the next host reports what ran, and quarantines a plugin
+//! after too many crashes.
 
 mod attribution;
 mod concurrent_plugins;
@@ -10,20 +10,21 @@ use serde_json::json;
 
 use crate::support::HostProcess;
 
-/// However often it dies, no plugin is left out.
-const NEVER: &str = "[plugins.deaths]\nmost = 0\n";
+/// Configuration without quarantine.
+const NO_QUARANTINE: &str = "[plugins.deaths]\nmost = 0\n";
 
-/// Has the host die in a method of the fixture `dies`; the client sees nothing but the end of its
-/// connection.
-fn kill_by(host: &HostProcess, method: &str, id: &str, how: &str) {
+/// Crashes the host in a method of the fixture `dies` and asserts that the client's connection is
+/// closed without a reply.
+fn crash_in(host: &HostProcess, method: &str, id: &str, how: &str) {
     let mut peer = host.peer();
     peer.send_async(id, method, &json!({ "how": how }));
     peer.expect_close();
 }
 
-/// The line that names what ran, with these fields.
+/// Waits for the log line about the plugin that ran, asserts that it has these fields, and returns
+/// it.
 #[track_caller]
-fn assert_named(host: &HostProcess, fields: &[&str]) -> String {
+fn assert_attributed(host: &HostProcess, fields: &[&str]) -> String {
     let line = host.wait_for_log("the host before died while this ran");
     for field in fields {
         assert!(line.contains(field), "{field} in {line}");

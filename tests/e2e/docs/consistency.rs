@@ -1,5 +1,5 @@
-//! What the documents say, held against the project: files that they name, code that they show,
-//! commands that they give.
+//! Claims of the documents, checked against the project: linked files, code examples, commands, and
+//! the module map.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,11 @@ fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Every document of the project but the licences.
+/// Returns every Markdown document of the project.
 fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut places = vec![root()];
+
     while let Some(place) = places.pop() {
         for entry in fs::read_dir(&place).unwrap() {
             let path = entry.unwrap().path();
@@ -31,11 +32,12 @@ fn documents() -> Vec<PathBuf> {
             }
         }
     }
+
     assert!(found.len() >= 8, "{found:?}");
     found
 }
 
-/// The code blocks of a document that begin with this line.
+/// Returns the code blocks of a document whose fence is followed by this language.
 fn blocks(text: &str, fence: &str) -> Vec<String> {
     let fence = format!("```{fence}\n");
     let parts = text.split(&fence).skip(1);
@@ -43,7 +45,7 @@ fn blocks(text: &str, fence: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn links_to_existing_files_only() {
     for document in documents() {
         let text = fs::read_to_string(&document).unwrap();
         for part in text.split("](").skip(1) {
@@ -57,27 +59,34 @@ fn every_link_leads_somewhere() {
 }
 
 #[test]
-fn the_map_names_what_is_there_and_nothing_else() {
+fn describes_exactly_the_existing_modules_in_the_architecture() {
     let map = read("ARCHITECTURE.md");
+
     assert!(map.lines().count() < 200);
     let host = map.split("## The host").nth(1).unwrap();
-    let rooms: Vec<_> =
+
+    let modules: Vec<_> =
         fs::read_dir(root().join("host/src")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    for room in rooms.iter().filter(|path| path.is_dir()) {
-        let name = room.file_name().unwrap().to_str().unwrap();
-        assert!(name == "cli" || host.contains(&format!("| `{name}/` |")), "{name} is not on the map");
+
+    for module in modules.iter().filter(|path| path.is_dir()) {
+        let name = module.file_name().unwrap().to_str().unwrap();
+        assert!(
+            name == "cli" || host.contains(&format!("| `{name}/` |")),
+            "ARCHITECTURE.md does not describe {name}"
+        );
     }
+
     for line in map.lines().filter(|line| line.starts_with("| `")) {
         let cell = line.split('|').nth(1).unwrap();
         for name in cell.split('`').skip(1).step_by(2).filter(|name| name.ends_with('/')) {
-            let there = root().join(name).is_dir() || root().join("host/src").join(name).is_dir();
-            assert!(there, "the map names {name}");
+            let exists = root().join(name).is_dir() || root().join("host/src").join(name).is_dir();
+            assert!(exists, "ARCHITECTURE.md describes {name}, which is missing");
         }
     }
 }
 
 #[test]
-fn unsafe_code_is_in_its_rooms() {
+fn confines_unsafe_code_to_the_documented_modules() {
     let mut places =
         vec![root().join("host/src"), root().join("plugin-api/src"), root().join("protocol/src")];
     while let Some(place) = places.pop() {
@@ -88,37 +97,42 @@ fn unsafe_code_is_in_its_rooms() {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
+
             let has = text.lines().any(|line| line.contains("unsafe {") || line.contains("unsafe impl"));
-            let room = path.strip_prefix(root()).unwrap();
-            let rooms = ["host/src/load", "host/src/recorder/mapping.rs", "plugin-api/src/abi"];
-            let allowed = rooms.iter().any(|allowed| room.starts_with(allowed));
+
+            let file = path.strip_prefix(root()).unwrap();
+            let modules = ["host/src/load", "host/src/recorder/mapping.rs", "plugin-api/src/abi"];
+            let allowed = modules.iter().any(|allowed| file.starts_with(allowed));
             assert!(!has || allowed, "{}", path.display());
         }
     }
 }
 
 #[test]
-fn the_first_plugin_is_the_one_that_comes_along() {
+fn shows_the_source_of_the_hello_plugin() {
     let shown = blocks(&read("README.md"), "rust");
+
     assert_eq!(shown, [read("plugins/hello/src/lib.rs")]);
 }
 
 #[test]
-fn the_first_call_from_php_prints_what_it_says() {
+fn shows_a_php_example_that_works() {
     let shown = blocks(&read("README.md"), "php").remove(0);
     let host = HostProcess::with(&["hello"]);
+
     let script = format!("<?php\n{shown}")
         .replace(
             "'clients/php/autoload.php'",
             &format!("'{}'", root().join("clients/php/autoload.php").display()),
         )
         .replace("unix://run/jackfield.sock", &format!("unix://{}", host.socket().display()));
+
     let finished = finish(Command::new("php").arg("-r").arg(script.trim_start_matches("<?php\n")));
     assert_eq!((finished.code, finished.stdout.as_str()), (0, "hello, Ada\n"), "{}", finished.stderr);
 }
 
 #[test]
-fn the_commands_that_are_named_are_there() {
+fn names_existing_commands_only() {
     for document in documents() {
         let text = fs::read_to_string(&document).unwrap();
         for block in blocks(&text, "sh") {
@@ -131,10 +145,10 @@ fn the_commands_that_are_named_are_there() {
                             .take(2)
                             .collect();
                         let [first, rest @ ..] = &commands[..] else { continue };
-                        let asked: Vec<_> =
+                        let arguments: Vec<_> =
                             if *first == "plugin" { vec![*first, rest[0]] } else { vec![*first] };
-                        let asked: Vec<_> = asked.into_iter().chain(["--help"]).collect();
-                        let finished = jackfield(Path::new("/"), &asked);
+                        let arguments: Vec<_> = arguments.into_iter().chain(["--help"]).collect();
+                        let finished = jackfield(Path::new("/"), &arguments);
                         assert_eq!(finished.code, 0, "{}: {line}", document.display());
                     }
                     Some("make") => {
@@ -150,6 +164,6 @@ fn the_commands_that_are_named_are_there() {
 }
 
 #[test]
-fn the_log_of_changes_is_kept() {
+fn has_a_section_for_unreleased_changes() {
     assert!(read("CHANGELOG.md").contains("\n## Unreleased\n"));
 }

@@ -1,3 +1,3 @@
-//! The documents and the project, compared with each other.
+//! The documents and the project, checked against each other.
 
 mod consistency;

@@ -1,5 +1,5 @@
-//! Start and stop: sockets that are taken only when they are dead, and ends that leave nobody
-//! without an answer.
+//! Start and shutdown: invalid configurations, socket files, and requests in flight when the host
+//! ends.
 
 mod configuration_faults;
 mod shutdown;
@@ -8,12 +8,12 @@ mod socket_files;
 use crate::support::HostBuilder;
 use crate::support::HostProcess;
 
-/// `EX_OSERR`: the system would not let the host start.
-const SYSTEM: i32 = 71;
-/// `EX_CONFIG`: the configuration is at fault.
-const CONFIGURATION: i32 = 78;
+/// `EX_OSERR`: the host cannot start because of the system.
+const EX_OSERR: i32 = 71;
+/// `EX_CONFIG`: the configuration is invalid.
+const EX_CONFIG: i32 = 78;
 
-/// A host that does not start: its exit code, and what it said.
+/// Starts a host that must fail, and returns its exit code and its log.
 #[track_caller]
 fn refused_start(builder: HostBuilder) -> (i32, String) {
     let mut host: HostProcess = builder.spawn();

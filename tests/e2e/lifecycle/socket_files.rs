@@ -1,5 +1,5 @@
-//! The socket's name: dead sockets of ours are replaced, everything else is left alone, and of two
-//! hosts one has it.
+//! Socket files: stale sockets of the same user are replaced, everything else is left alone, and
+//! only one of several hosts binds a path.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -10,65 +10,71 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, getegid, geteuid, kill_process};
 
-use super::{SYSTEM, refused_start};
+use super::{EX_OSERR, refused_start};
 use crate::support::build::artifacts;
 use crate::support::log::Log;
 use crate::support::program::jackfield;
 use crate::support::scratch::Scratch;
+use crate::support::user::OTHER_USER;
 use crate::support::{HostProcess, Peer, wait_until};
 
-/// How many starts are tried against a living host, and from how many threads.
+/// Attempts to start a second host, and the threads that make them.
 const STARTS: usize = 100;
-const AT_ONCE: usize = 4;
-/// How often several hosts are started at the same moment.
+const THREADS: usize = 4;
+/// Number of races between hosts that start at the same moment.
 const RACES: usize = 8;
-/// A user that is neither root nor the one who runs the tests.
-const OTHER_USER: u32 = 54_321;
 
 fn inode(path: &Path) -> u64 {
-    fs::symlink_metadata(path).expect("the socket is there").ino()
+    fs::symlink_metadata(path).expect("the socket exists").ino()
 }
 
-/// A socket that nobody listens on any more.
-fn dead_socket(path: &Path) {
-    fs::create_dir_all(path.parent().expect("it is in a directory")).expect("a directory");
+/// Creates a socket file that no process listens on.
+fn create_stale_socket(path: &Path) {
+    fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a directory");
     drop(UnixListener::bind(path).expect("a socket"));
     assert!(fs::symlink_metadata(path).expect("its file").file_type().is_socket());
 }
 
 #[test]
-fn a_dead_socket_is_replaced() {
+fn replaces_a_stale_socket() {
     let builder = HostProcess::builder();
     let path = builder.directory().join("run/jackfield.sock");
-    dead_socket(&path);
-    // A lock file of a host that was killed is no lock.
+
+    create_stale_socket(&path);
+    // A lock file of a host that was killed does not hold a lock.
     fs::write(path.with_extension("sock.lock"), "").expect("a file");
+
     let mut host = builder.start();
     host.peer().assert_usable();
+
     host.terminate();
-    assert!(!path.exists() && !path.with_extension("sock.lock").exists(), "nothing is left");
+
+    assert!(!path.exists() && !path.with_extension("sock.lock").exists(), "no file remains");
 }
 
 #[test]
-fn the_socket_of_a_killed_host_is_taken_by_the_next() {
+fn replaces_the_socket_of_a_killed_host() {
     let mut host = HostProcess::with(&["device"]);
     let mut peer = host.peer();
     peer.assert_usable();
+
     let before = inode(&host.socket());
     host.signal(Signal::KILL);
     host.wait();
     peer.expect_close();
-    assert_eq!(inode(&host.socket()), before, "it could not clean up");
+
+    assert_eq!(inode(&host.socket()), before, "a killed host cannot clean up");
 
     let mut next = Instance::start(host.directory());
     next.log.wait_for("ready", |line| line.contains("ready on "));
+
     Peer::connect(&host.socket()).assert_usable();
     assert_eq!(next.terminate(), Some(0));
     assert!(!host.socket().exists());
 }
 
 #[test]
-fn what_is_no_dead_socket_of_ours_is_refused_and_left() {
+fn leaves_files_of_other_kinds_alone() {
     type Make = fn(&Path);
     let kinds: [(&str, Make); 4] = [
         ("regular file", |path| fs::write(path, "precious").expect("a file")),
@@ -86,46 +92,54 @@ fn what_is_no_dead_socket_of_ours_is_refused_and_left() {
         let path = taken.join("x.sock");
         make(&path);
         let before = inode(&path);
+
         let mut host = builder.spawn();
-        assert_eq!(host.wait().code(), Some(SYSTEM));
+        assert_eq!(host.wait().code(), Some(EX_OSERR));
+
         assert!(
             host.log().contains(&format!("there is a {word} by this name; it is left alone")),
             "{}",
             host.log()
         );
+
         assert_eq!(inode(&path), before, "{word}");
-        assert_eq!(fs::read_dir(&taken).expect("the directory").count(), 1, "and no lock is left beside it");
+        assert_eq!(fs::read_dir(&taken).expect("the directory").count(), 1, "no lock file remains");
     }
 }
 
 #[test]
-fn a_dead_socket_of_somebody_else_is_refused_and_left() {
+fn leaves_a_stale_socket_of_another_user_alone() {
     if !geteuid().is_root() {
-        eprintln!("skipped, for only root can make one");
+        eprintln!("skipped, because only root can create such a socket");
         return;
     }
     let builder = HostProcess::builder().config("[[listener]]\nsocket = \"taken/x.sock\"");
     let path = builder.directory().join("taken/x.sock");
-    dead_socket(&path);
+    create_stale_socket(&path);
+
     chown(&path, Some(OTHER_USER), None).expect("another owner");
     let before = inode(&path);
+
     let mut host = builder.spawn();
-    assert_eq!(host.wait().code(), Some(SYSTEM));
+
+    assert_eq!(host.wait().code(), Some(EX_OSERR));
     assert!(host.log().contains(&format!("a dead socket of user {OTHER_USER}")), "{}", host.log());
+
     assert_eq!(inode(&path), before);
 }
 
 #[test]
-fn a_live_socket_is_never_taken() {
+fn never_replaces_a_live_socket() {
     let host = HostProcess::with(&["device"]);
     let before = inode(&host.socket());
     let mut peer = host.peer();
+
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..THREADS {
             scope.spawn(|| {
-                for _ in 0..STARTS / AT_ONCE {
+                for _ in 0..STARTS / THREADS {
                     let second = jackfield(host.directory(), &["serve"]);
-                    assert_eq!(second.code, SYSTEM, "{second:?}");
+                    assert_eq!(second.code, EX_OSERR, "{second:?}");
                     assert!(second.stderr.contains("in use by another process"), "{second:?}");
                 }
             });
@@ -137,37 +151,44 @@ fn a_live_socket_is_never_taken() {
     assert_eq!(inode(&host.socket()), before);
     host.peer().assert_usable();
 
-    // Nor one that belongs to another program, which has no lock.
+    // A socket of another program, which has no lock file, is not taken either.
     let builder = HostProcess::builder().config("[[listener]]\nsocket = \"taken/x.sock\"");
     let path = builder.directory().join("taken/x.sock");
     fs::create_dir(path.parent().expect("a parent")).expect("a directory");
     let theirs = UnixListener::bind(&path).expect("another program's socket");
+
     let before = inode(&path);
+
     let mut host = builder.spawn();
-    assert_eq!(host.wait().code(), Some(SYSTEM));
+    assert_eq!(host.wait().code(), Some(EX_OSERR));
     assert!(host.log_contains("in use by another process"), "{}", host.log());
-    assert_eq!(inode(&path), before, "still its owner's");
+
+    assert_eq!(inode(&path), before, "the socket was not replaced");
+
     drop(theirs);
 }
 
 #[test]
-fn of_several_started_at_once_over_a_dead_socket_one_serves() {
+fn lets_one_of_several_concurrent_starts_replace_a_stale_socket() {
     let scratch = Scratch::new();
     scratch.directory("plugins");
     scratch.write("config.toml", "");
     let socket = scratch.join("run/jackfield.sock");
     for race in 0..RACES {
-        dead_socket(&socket);
-        let mut instances: Vec<_> = (0..AT_ONCE).map(|_| Instance::start(scratch.path())).collect();
+        create_stale_socket(&socket);
+
+        let mut instances: Vec<_> = (0..THREADS).map(|_| Instance::start(scratch.path())).collect();
         let mut running = || instances.iter_mut().map(|one| usize::from(one.is_running())).sum::<usize>();
         wait_until("all but one have ended", || running() == 1);
-        let (running, ended): (Vec<_>, Vec<_>) = instances.into_iter().partition(|one| one.ended.is_none());
+
+        let (running, ended): (Vec<_>, Vec<_>) = instances.into_iter().partition(|one| one.status.is_none());
         for mut loser in ended {
-            assert_eq!(loser.ended, Some(Some(SYSTEM)), "race {race}");
+            assert_eq!(loser.status, Some(Some(EX_OSERR)), "race {race}");
             loser.log.wait_for_end();
             assert!(loser.log.text().contains("in use by another process"), "{}", loser.log.text());
         }
-        let [mut winner] = <[Instance; 1]>::try_from(running).ok().expect("one is left");
+
+        let [mut winner] = <[Instance; 1]>::try_from(running).ok().expect("one host runs");
         winner.log.wait_for("ready", |line| line.contains("ready on "));
         Peer::connect(&socket).assert_usable();
         assert_eq!(winner.terminate(), Some(0));
@@ -175,7 +196,7 @@ fn of_several_started_at_once_over_a_dead_socket_one_serves() {
 }
 
 #[test]
-fn sockets_have_the_mode_and_the_group_of_the_configuration() {
+fn applies_the_configured_mode_and_group() {
     let groups = fs::read_to_string("/etc/group").expect("the groups");
     let group = groups.lines().find_map(|line| {
         let mut parts = line.split(':');
@@ -184,61 +205,68 @@ fn sockets_have_the_mode_and_the_group_of_the_configuration() {
         usable.then(|| (name.to_owned(), gid))
     });
     let (name, gid) = group.expect("a group");
+
     let config = format!(
         "[[listener]]\nsocket = \"run/a.sock\"\n[[listener]]\nsocket = \"run/b.sock\"\nmode = \"0600\"\n\
          [[listener]]\nsocket = \"run/deep/er/c.sock\"\nmode = \"0666\"\ngroup = \"{name}\""
     );
+
     let mut host = HostProcess::builder().config(&config).start();
+
     let facts = |name: &str| {
-        let facts = fs::symlink_metadata(host.path(name)).expect("the socket is there");
+        let facts = fs::symlink_metadata(host.path(name)).expect("the socket exists");
         (facts.permissions().mode() & 0o7777, facts.gid())
     };
-    assert_eq!(facts("run/a.sock").0, 0o660, "the default, whatever the umask is");
+
+    assert_eq!(facts("run/a.sock").0, 0o660, "the default is independent of the umask");
     assert_eq!(facts("run/b.sock").0, 0o600);
     assert_eq!(facts("run/deep/er/c.sock"), (0o666, gid));
+
     for socket in ["run/a.sock", "run/b.sock", "run/deep/er/c.sock"] {
         Peer::connect(&host.path(socket)).assert_usable();
     }
+
     host.terminate();
     assert!(!host.path("run/deep/er/c.sock").exists());
 
     let unknown = "[[listener]]\nsocket = \"run/x.sock\"\ngroup = \"no-such-group-here\"";
     let (code, log) = refused_start(HostProcess::builder().config(unknown));
-    assert_eq!(code, SYSTEM);
+    assert_eq!(code, EX_OSERR);
     assert!(log.contains("there is no group \"no-such-group-here\""), "{log}");
 }
 
-/// A host in a directory that is there already: for those that compete for one socket.
+/// A host in an existing directory, so that several hosts can compete for one socket.
 struct Instance {
     child: Child,
     log: Log,
-    /// Its exit code once it has ended; `None` inside: by a signal.
-    ended: Option<Option<i32>>,
+    /// The exit code once it has ended; the inner `None` stands for a signal.
+    status: Option<Option<i32>>,
 }
 
 impl Instance {
     fn start(directory: &Path) -> Self {
         let mut command = Command::new(&artifacts().program);
-        // Bare words: it serves, by the configuration that lies there.
+        // Without arguments the program serves with the configuration in the current directory.
         command.current_dir(directory);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
+
         let log = Log::follow(child.stderr.take().expect("its stderr is a pipe"));
-        Self { child, log, ended: None }
+        Self { child, log, status: None }
     }
 
     fn is_running(&mut self) -> bool {
-        if self.ended.is_none() {
-            self.ended = self.child.try_wait().expect("our child").map(|status| status.code());
+        if self.status.is_none() {
+            self.status = self.child.try_wait().expect("our child").map(|status| status.code());
         }
-        self.ended.is_none()
+        self.status.is_none()
     }
 
     fn terminate(&mut self) -> Option<i32> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, Signal::TERM).expect("the signal is sent");
-        wait_until("it ends", || !self.is_running());
-        self.ended.flatten()
+        wait_until("the process ends", || !self.is_running());
+        self.status.flatten()
     }
 }
 

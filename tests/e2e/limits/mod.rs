@@ -1,5 +1,5 @@
-//! Limits that hold: each refusal is an answer with its code, is counted, and costs nobody else
-//! anything.
+//! Limits of connections, requests, memory, descriptors and time. Exceeding one is answered with
+//! its error code, counted, and affects nobody else.
 
 mod buffers;
 mod busy_polling;

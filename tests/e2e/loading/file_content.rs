@@ -1,24 +1,24 @@
-//! Files whose content no host would load: seen by the host, by `check` and by `plugin inspect`
-//! alike, and nothing of them ever runs.
+//! Files with invalid content: the host, `check` and `plugin inspect` give the same reason, and no
+//! code of them runs.
 
 use std::path::Path;
 
 use super::elf::{
     DT_NEEDED, DT_RPATH, DT_RUNPATH, DT_TEXTREL, Elf, PF_W, PF_X, PT_GNU_STACK, PT_LOAD, PT_NULL,
 };
-use super::{assert_checked, assert_inspected, assert_only_bystander, assert_refused, with_bystander};
+use super::{assert_checked, assert_inspected, assert_only_neighbour, assert_refused, with_neighbour};
 use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::wait_until;
 
-/// What is done to a copy of a sound plugin.
+/// A change to a copy of a valid plugin.
 type Change = fn(&mut Elf);
 
-/// Where the ELF header says what a file is, and what to write there.
+/// The changed copies: name, reason, change.
 const CHANGED: [(&str, &str, Change); 12] = [
     ("class32", "elf-class", |elf| elf.put(4, &[1])),
     ("big_endian", "elf-class", |elf| elf.put(5, &[2])),
-    // EM_S390: no machine that this host is built for.
+    // EM_S390, which is not supported.
     ("other_machine", "elf-machine", |elf| elf.put(18, &[22, 0])),
     // ET_REL and ET_EXEC.
     ("object", "elf-type", |elf| elf.put(16, &[1, 0])),
@@ -29,7 +29,7 @@ const CHANGED: [(&str, &str, Change); 12] = [
     }),
     ("writable_code", "writable-code", |elf| {
         let code = elf.program_headers(PT_LOAD).into_iter().find(|at| elf.u32(at + 4) & PF_X != 0);
-        elf.add_flags(code.expect("some of it is code"), PF_W);
+        elf.add_flags(code.expect("one segment is code"), PF_W);
     }),
     ("textrel", "text-relocations", |elf| elf.retag(DT_TEXTREL)),
     ("rpath", "run-path", |elf| elf.retag(DT_RPATH)),
@@ -40,7 +40,7 @@ const CHANGED: [(&str, &str, Change); 12] = [
     }),
 ];
 
-/// Fixtures that say of themselves why not.
+/// Fixtures with invalid manifests or settings of the compiler.
 const FIXTURES: [(&str, &str); 5] = [
     ("no_note", "no-manifest"),
     ("no_root", "no-root-module"),
@@ -51,16 +51,17 @@ const FIXTURES: [(&str, &str); 5] = [
 
 /// Files of other kinds.
 const OTHERS: [(&str, &str, &[u8]); 3] = [
-    ("text", "not-elf", b"a text file that somebody called a library\n"),
+    ("text", "not-elf", b"a text file with the name of a library\n"),
     ("script", "not-elf", b"#!/bin/sh\ntouch /tmp/jackfield-script-ran\n"),
     ("empty", "empty", b""),
 ];
 
 #[test]
-fn each_has_its_own_reason_everywhere_and_the_others_serve() {
-    let builder = with_bystander();
+fn refuses_each_file_with_its_reason() {
+    let builder = with_neighbour();
     let scratch = builder.directory().to_owned();
     let mut refused = Vec::new();
+
     for (name, reason, change) in CHANGED {
         let mut elf = Elf::read(artifacts().library("hello"));
         change(&mut elf);
@@ -75,7 +76,8 @@ fn each_has_its_own_reason_everywhere_and_the_others_serve() {
         write(&scratch, name, content);
         refused.push((name, reason));
     }
-    // A program, as it is.
+
+    // A program, unchanged.
     install(&Path::new("/bin/sh").canonicalize().expect("a shell"), &at(&scratch, "program"));
     refused.push(("program", "elf-type"));
 
@@ -84,35 +86,39 @@ fn each_has_its_own_reason_everywhere_and_the_others_serve() {
         assert_refused(&host, name, reason);
         assert_inspected(&at(&scratch, name), reason);
     }
+
     let files: Vec<_> = refused.iter().map(|(name, reason)| (format!("lib{name}.so"), *reason)).collect();
     assert_checked(&scratch, &files);
-    assert_only_bystander(&host);
+    assert_only_neighbour(&host);
 }
 
 #[test]
-fn the_copy_that_is_changed_would_be_loaded_unchanged() {
-    // What every refusal above is compared with: the same plugin, read and written by the same
-    // code.
-    let builder = with_bystander();
+fn loads_an_unchanged_copy() {
+    // The control: the same plugin, read and written by the same code, but unchanged.
+    let builder = with_neighbour();
+
     write(builder.directory(), "untouched", &Elf::read(artifacts().library("hello")).0);
     let host = builder.start();
+
     assert_eq!(super::plugins(&host), ["device", "system", "untouched"]);
     assert_eq!(host.peer().result("hello.greet", &serde_json::json!({ "name": "Ada" })), "hello, Ada");
 }
 
 #[test]
-fn constructors_of_refused_files_never_run() {
-    let builder = with_bystander();
+fn never_runs_constructors_of_refused_files() {
+    let builder = with_neighbour();
     let scratch = builder.directory().to_owned();
     let marks = |name: &str| scratch.join(format!("{name}.mark"));
-    let changed = |name: &str| CHANGED.iter().find(|(other, ..)| *other == name).expect("it is there").2;
+    let changed =
+        |name: &str| CHANGED.iter().find(|(other, ..)| *other == name).expect("the change exists").2;
+
     for name in ["stack", "runpath", "needs_path", "textrel", "writable_code"] {
         let mut elf = marking(&marks(name));
         changed(name)(&mut elf);
         write(&scratch, name, &elf.0);
     }
-    // Cut by its last byte, and of a method that another plugin has, in a file that somebody else
-    // may write.
+
+    // Cut by its last byte, and a file that others can write.
     let mut cut = marking(&marks("cut"));
     cut.0.pop();
     write(&scratch, "cut", &cut.0);
@@ -124,11 +130,11 @@ fn constructors_of_refused_files_never_run() {
     assert_eq!(super::plugins(&host), ["device", "sound", "system"]);
     for name in ["stack", "runpath", "needs_path", "textrel", "writable_code", "cut", "open"] {
         assert!(!marks(name).exists(), "a constructor of {name} ran");
-        assert!(host.log_contains(&format!("plugin=\"{name}\"")), "{name} was looked at");
+        assert!(host.log_contains(&format!("plugin=\"{name}\"")), "{name} was considered");
     }
-    // The one that was let through shows that a mark would have been seen: by the probe first, then
-    // by the host.
-    wait_until("both have opened it", || {
+    // The valid plugin proves that a constructor leaves a mark: first in the probe, then in the
+    // host.
+    wait_until("the probe and the host have loaded it", || {
         std::fs::read_to_string(marks("sound")).is_ok_and(|m| m.lines().count() == 2)
     });
     let mark = std::fs::read_to_string(marks("sound")).expect("the mark");
@@ -136,19 +142,21 @@ fn constructors_of_refused_files_never_run() {
     assert_eq!(pids[1], host.pid());
     assert_ne!(pids[0], host.pid());
 
-    // `check` and `inspect` run nothing of any file, the sound one included.
+    // `check` and `inspect` do not run code of any file, not even of valid ones.
     assert_eq!(crate::support::program::jackfield(&scratch, &["check"]).code, 78);
     let inspect = ["plugin", "inspect", "plugins/libsound.so"];
     assert_eq!(crate::support::program::jackfield(&scratch, &inspect).code, 0);
     assert_eq!(std::fs::read_to_string(marks("sound")).expect("the mark"), mark);
 }
 
-/// The fixture that leaves a mark, with the mark's path in it.
+/// Returns the fixture whose constructor leaves a mark in this file.
 pub(super) fn marking(mark: &Path) -> Elf {
     const LABEL: &[u8] = b"jackfield-fixture-mark:";
     let mut elf = Elf::read(artifacts().library("constructor_marks"));
+
     let label = elf.0.windows(LABEL.len()).position(|window| window == LABEL).expect("the label is in .data");
     let mut path = mark.as_os_str().as_encoded_bytes().to_vec();
+
     path.push(0);
     elf.put(label, &path);
     elf

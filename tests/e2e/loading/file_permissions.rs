@@ -1,5 +1,5 @@
-//! Files and directories that others could change, or that are no files: refused by owner, mode and
-//! kind, unopened.
+//! Files and directories that others could change, or that are not regular: refused by owner, mode
+//! and kind without opening them.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -10,35 +10,34 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::process::geteuid;
 
 use super::file_content::set_mode;
-use super::{assert_checked, assert_inspected, assert_only_bystander, assert_refused, with_bystander};
+use super::{assert_checked, assert_inspected, assert_only_neighbour, assert_refused, with_neighbour};
 use crate::support::HostProcess;
 use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::program::jackfield;
+use crate::support::user::OTHER_USER;
 
-/// A user that is neither root nor the one who runs the tests.
-const OTHER_USER: u32 = 54_321;
-
-/// The same sound plugin each time; only what is around it differs.
-fn sound(path: &Path) {
+/// Installs the same valid plugin each time. Only its surroundings differ.
+fn install_valid(path: &Path) {
     install(artifacts().library("hello"), path);
 }
 
 #[test]
-fn each_way_in_which_others_could_change_a_file_has_its_own_reason() {
-    let builder = with_bystander();
+fn refuses_each_file_that_others_can_change() {
+    let builder = with_neighbour();
     let scratch = builder.directory().to_owned();
     let at = |name: &str| scratch.join(format!("plugins/lib{name}.so"));
     let plain = |name: &str| {
-        sound(&at(name));
+        install_valid(&at(name));
         at(name)
     };
+
     set_mode(&plain("group_writes"), 0o664);
     set_mode(&plain("others_write"), 0o646);
     set_mode(&plain("setuid"), 0o4755);
     set_mode(&plain("setgid"), 0o2755);
     fs::hard_link(plain("linked"), scratch.join("another name")).expect("a second name");
-    sound(&scratch.join("elsewhere.so"));
+    install_valid(&scratch.join("elsewhere.so"));
     symlink(scratch.join("elsewhere.so"), at("symlink")).expect("a symbolic link");
     symlink(scratch.join("nowhere.so"), at("dangling")).expect("a symbolic link");
     fs::create_dir(at("directory")).expect("a directory");
@@ -46,6 +45,7 @@ fn each_way_in_which_others_could_change_a_file_has_its_own_reason() {
     drop(UnixListener::bind(at("socket")).expect("a socket"));
     fs::File::create(at("huge")).and_then(|file| file.set_len((256 << 20) + 1)).expect("a sparse file");
     set_mode(&at("huge"), 0o644);
+
     let mut refused = vec![
         ("group_writes", "writable-by-others"),
         ("others_write", "writable-by-others"),
@@ -59,6 +59,7 @@ fn each_way_in_which_others_could_change_a_file_has_its_own_reason() {
         ("socket", "not-a-regular-file"),
         ("huge", "too-large"),
     ];
+
     if geteuid().is_root() {
         chown(plain("owned"), Some(OTHER_USER), None).expect("another owner");
         // The device of /dev/null.
@@ -66,48 +67,52 @@ fn each_way_in_which_others_could_change_a_file_has_its_own_reason() {
             .expect("a device node");
         refused.extend([("owned", "wrong-owner"), ("device_node", "not-a-regular-file")]);
     }
+
     let host = builder.start();
     for (name, reason) in &refused {
         assert_refused(&host, name, reason);
     }
+
     let mut files: Vec<_> = refused.iter().map(|(name, reason)| (format!("lib{name}.so"), *reason)).collect();
-    // A name that no plugin can have, in two ways.
+    // Two names that no plugin can have.
     for name in ["lib.so", "libwith space.so"] {
-        sound(&scratch.join("plugins").join(name));
+        install_valid(&scratch.join("plugins").join(name));
         files.push((name.to_owned(), "file-name"));
     }
-    // Still being written by an editor or a copying program: not even looked at.
+    // A hidden file, as editors and copying programs write, is ignored.
     fs::write(scratch.join("plugins/.half.so"), "half").expect("a hidden file");
     assert_checked(&scratch, &files);
-    // Anybody may inspect what they can read; what is no file cannot be read.
+    // `inspect` does not check owner and mode, but a special file cannot be read.
     for (name, reason) in
         refused.iter().filter(|(_, reason)| matches!(*reason, "not-a-regular-file" | "too-large"))
     {
         assert_inspected(&at(name), reason);
     }
-    assert_only_bystander(&host);
+
+    assert_only_neighbour(&host);
 }
 
-/// A host whose plugins come from this directory.
+/// Starts a host with this plugin directory.
 fn serving_from(builder: crate::support::HostBuilder, directory: &Path) -> HostProcess {
     builder.config(&format!("[plugins]\ndirectory = {directory:?}")).start()
 }
 
-/// The host serves without any plugin, and the log has the reason.
+/// Asserts that the host serves without plugins and that the log has the reason.
 #[track_caller]
 fn assert_no_plugins(host: &HostProcess, reason: &str) {
     let line = host.wait_for_log(&format!("reason=\"{reason}\""));
     assert!(line.contains("ERROR") && line.contains("no plugin"), "{line}");
     assert_eq!(super::plugins(host), ["system"]);
     host.peer().assert_usable();
+
     let check = jackfield(host.directory(), &["check"]);
     assert_eq!(check.code, 78, "{check:?}");
     assert!(check.stderr.contains(&format!(": {reason}: ")), "{check:?}");
 }
 
 #[test]
-fn a_directory_that_others_can_write_holds_no_plugins() {
-    // Each with how the path is written and which directory is open to all.
+fn refuses_a_directory_that_others_can_write() {
+    // The path as it is written, and the directory that everyone can write.
     let cases =
         [("open/plugins", "open/plugins"), ("open/plugins", "open"), ("open/../safe/plugins", "open")];
     for (written, open) in cases {
@@ -117,22 +122,25 @@ fn a_directory_that_others_can_write_holds_no_plugins() {
             fs::create_dir(scratch.join(directory)).expect("a directory");
             set_mode(&scratch.join(directory), 0o755);
         }
-        sound(&scratch.join("open/plugins/libhello.so"));
-        sound(&scratch.join("safe/plugins/libhello.so"));
+
+        install_valid(&scratch.join("open/plugins/libhello.so"));
+        install_valid(&scratch.join("safe/plugins/libhello.so"));
         set_mode(&scratch.join(open), 0o777);
+
         assert_no_plugins(&serving_from(builder, Path::new(written)), "directory-writable");
     }
 }
 
 #[test]
-fn a_directory_of_somebody_else_or_no_directory_holds_no_plugins() {
+fn refuses_a_directory_of_another_user() {
     let builder = HostProcess::builder();
     fs::write(builder.directory().join("file"), "").expect("a file");
     assert_no_plugins(&serving_from(builder, Path::new("file")), "not-a-directory");
+
     if geteuid().is_root() {
         let builder = HostProcess::builder();
         let directory = builder.directory().join("plugins");
-        sound(&directory.join("libhello.so"));
+        install_valid(&directory.join("libhello.so"));
         chown(&directory, Some(OTHER_USER), None).expect("another owner");
         let host = builder.start();
         assert_no_plugins(&host, "wrong-owner");
@@ -140,22 +148,24 @@ fn a_directory_of_somebody_else_or_no_directory_holds_no_plugins() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_a_warning() {
+fn warns_about_a_missing_directory() {
     let builder = HostProcess::builder();
     let host = serving_from(builder, Path::new("nowhere"));
     assert!(host.wait_for_log("there is no such directory").contains("WARN"));
     host.peer().assert_usable();
+
     let check = jackfield(host.directory(), &["check"]);
     assert_eq!(check.code, 0, "{check:?}");
     assert!(check.stderr.contains("./nowhere: there is no such directory"), "{check:?}");
 }
 
 #[test]
-fn a_directory_may_be_reached_through_a_link_of_our_own() {
+fn accepts_a_directory_behind_a_symlink() {
     let builder = HostProcess::builder();
     let real: PathBuf = builder.directory().join("plugins");
-    sound(&real.join("libhello.so"));
+    install_valid(&real.join("libhello.so"));
     symlink(&real, builder.directory().join("link")).expect("a symbolic link");
+
     let host = serving_from(builder, Path::new("link"));
     assert_eq!(super::plugins(&host), ["hello", "system"]);
 }

@@ -1,8 +1,8 @@
-//! Files that are no plugins, each refused by its own reason, while the others serve.
+//! Files that are not valid plugins: each is refused with its own reason, and the others serve.
 //!
-//! A file is refused by its content alone (`content`, `linked`), by where and how it lies
-//! (`place`), by who signed it (`signed`), by what it does when it is opened for the first time
-//! (`first_load`), or because it is not whole (`truncated`).
+//! The reason is in the content (`file_content`, `linked_libraries`, `truncated_files`), in owner,
+//! mode or kind (`file_permissions`), in the signature (`signatures`), or in what the code does
+//! when it is first loaded (`probe`).
 
 mod elf;
 mod file_content;
@@ -20,7 +20,7 @@ use crate::support::HostBuilder;
 use crate::support::HostProcess;
 use crate::support::program::jackfield;
 
-/// The log says that the plugin `name` was not loaded, and why.
+/// Asserts that the log states once that the plugin was not loaded, with this reason.
 #[track_caller]
 fn assert_refused(host: &HostProcess, name: &str, reason: &str) {
     let (name, reason) = (format!("plugin=\"{name}\""), format!("reason=\"{reason}\""));
@@ -32,45 +32,48 @@ fn assert_refused(host: &HostProcess, name: &str, reason: &str) {
     );
 }
 
-/// `plugin inspect` refuses the file, and its words begin with the reason.
+/// Asserts that `plugin inspect` refuses the file with this reason.
 #[track_caller]
 fn assert_inspected(file: &Path, reason: &str) {
-    let words = ["plugin".as_ref(), "inspect".as_ref(), file.as_os_str()];
-    let finished = jackfield(Path::new("/"), &words);
+    let args = ["plugin".as_ref(), "inspect".as_ref(), file.as_os_str()];
+    let finished = jackfield(Path::new("/"), &args);
     assert_eq!(finished.code, 1, "{}: {finished:?}", file.display());
+
     let start = format!("{}: {reason}: ", file.display());
     assert!(finished.stderr.starts_with(&start), "{start:?} in {finished:?}");
     assert_eq!(finished.stdout, "");
 }
 
-/// `check` reports all of these files, each by its reason, and no other.
+/// Asserts that `check` reports exactly these files, each with its reason.
 #[track_caller]
 fn assert_checked(directory: &Path, refused: &[(String, &str)]) {
     let finished = jackfield(directory, &["check"]);
     assert_eq!(finished.code, 78, "{finished:?}");
+
     for (file, reason) in refused {
         let start = format!("./plugins/{file}: {reason}: ");
         let lines: Vec<_> = finished.stderr.lines().filter(|line| line.starts_with(&start)).collect();
         assert_eq!(lines.len(), 1, "{start:?} in {finished:?}");
     }
+
     let faults = finished.stderr.lines().filter(|line| line.starts_with("./plugins/")).count();
     assert_eq!(faults, refused.len(), "{finished:?}");
 }
 
-/// A host with the plugin `device`, which every bad file stands beside.
-fn with_bystander() -> HostBuilder {
+/// Returns a host with the plugin `device`, which must serve beside each invalid file.
+fn with_neighbour() -> HostBuilder {
     HostProcess::builder().plugin("device")
 }
 
-/// The bystander serves, and it alone.
+/// Asserts that only the neighbour `device` serves.
 #[track_caller]
-fn assert_only_bystander(host: &HostProcess) {
-    let update = json!({ "deviceId": "bystander", "status": "online" });
+fn assert_only_neighbour(host: &HostProcess) {
+    let update = json!({ "deviceId": "neighbour", "status": "online" });
     assert_eq!(host.peer().result("device.status.update", &update)["status"], "online");
     assert_eq!(plugins(host), ["device", "system"]);
 }
 
-/// The plugins that serve, by name.
+/// Returns the names of the serving plugins.
 #[track_caller]
 fn plugins(host: &HostProcess) -> Vec<String> {
     let info = host.info();
@@ -80,7 +83,7 @@ fn plugins(host: &HostProcess) -> Vec<String> {
     names
 }
 
-/// The methods that a request reaches, but for the host's own.
+/// Returns the methods that can be called, except for those of the host.
 #[track_caller]
 fn methods(host: &HostProcess) -> Vec<String> {
     let methods = host.peer().result("system.methods", &Value::Null);

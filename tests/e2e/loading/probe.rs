@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{assert_only_bystander, assert_refused, methods, plugins, with_bystander};
+use super::{assert_only_neighbour, assert_refused, methods, plugins, with_neighbour};
 use crate::support::HostBuilder;
 use crate::support::program::jackfield;
 use crate::support::{CEILING, HostProcess, wait_until};
@@ -36,7 +36,7 @@ fn with_start_fault(builder: HostBuilder, fault: &str) -> HostBuilder {
 
 #[test]
 fn contains_faults_in_the_probe() {
-    let builder = FIXTURES.iter().fold(with_bystander(), |builder, (name, ..)| builder.plugin(name));
+    let builder = FIXTURES.iter().fold(with_neighbour(), |builder, (name, ..)| builder.plugin(name));
     let builder = START_FAULTS.iter().fold(builder, |builder, (fault, ..)| with_start_fault(builder, fault));
 
     let host = builder.start();
@@ -49,7 +49,7 @@ fn contains_faults_in_the_probe() {
         let line = host.log_lines().into_iter().find(|line| line.contains(&format!("plugin=\"{name}\"")));
         assert!(line.as_ref().is_some_and(|line| line.contains(explanation)), "{explanation:?} in {line:?}");
     }
-    assert_only_bystander(&host);
+    assert_only_neighbour(&host);
 
     let line = host.wait_for_log("left process ");
     let pid = line.split("left process ").nth(1).and_then(|rest| rest.split(' ').next());
@@ -77,13 +77,13 @@ fn gives_a_method_to_the_first_plugin_by_file_name() {
         assert!(check.stderr.starts_with("./plugins/libz.so: method-taken: "), "{check:?}");
         let host = builder.start();
         assert_refused(&host, "z", "method-taken");
-        assert_only_bystander(&host);
+        assert_only_neighbour(&host);
     }
 }
 
 #[test]
 fn refuses_a_second_file_with_the_same_name_and_names_of_the_host() {
-    let builder = with_bystander().plugin_as("good_v1", "libtwin.so").plugin_as("good_v2", "twin.so");
+    let builder = with_neighbour().plugin_as("good_v1", "libtwin.so").plugin_as("good_v2", "twin.so");
     let builder = builder.plugin_as("hello", "libsystem.so");
     let host = builder.start();
 
@@ -103,17 +103,17 @@ fn refuses_a_second_file_with_the_same_name_and_names_of_the_host() {
 fn ends_the_probe_of_a_plugin_that_hangs() {
     let began = Instant::now();
 
-    let host = with_start_fault(with_bystander(), "hang").start();
+    let host = with_start_fault(with_neighbour(), "hang").start();
 
     assert_refused(&host, "start_hang", "probe-timed-out");
     // The probe has 10 s. The rest of the start takes far less than the ceiling.
     assert!(began.elapsed() < CEILING + Duration::from_secs(10), "{:?}", began.elapsed());
-    assert_only_bystander(&host);
+    assert_only_neighbour(&host);
 }
 
 #[test]
 fn logs_the_output_of_a_plugin_and_keeps_replies_intact() {
-    let mut host = with_bystander().plugin("prints").start();
+    let mut host = with_neighbour().plugin("prints").start();
     let mut peer = host.peer();
     assert_eq!(peer.result("prints.get", &Value::Null), 1);
     peer.assert_usable();
@@ -124,7 +124,7 @@ fn logs_the_output_of_a_plugin_and_keeps_replies_intact() {
 
 #[test]
 fn serves_a_plugin_that_leaves_a_thread_and_reports_it_as_retained() {
-    let mut host = with_bystander().plugin("keeps_thread").start();
+    let mut host = with_neighbour().plugin("keeps_thread").start();
     assert!(host.wait_for_log("its code will never be unloaded").contains("plugin=\"keeps_thread\""));
     assert_eq!(host.peer().result("thread.get", &Value::Null), json!(true));
     host.terminate();
@@ -148,7 +148,7 @@ fn refuses_a_plugin_that_rejects_its_settings() {
 fn refuses_a_plugin_that_changes_the_state_of_the_process() {
     let start = |change: &str| {
         let settings = format!("[plugin.changes_process.settings]\nwhat = \"{change}\"");
-        with_bystander().plugin("changes_process").config(&settings).start()
+        with_neighbour().plugin("changes_process").config(&settings).start()
     };
     for (change, description) in [
         ("directory", "the working directory"),
@@ -162,7 +162,7 @@ fn refuses_a_plugin_that_changes_the_state_of_the_process() {
         let host = start(change);
         assert_refused(&host, "changes_process", "process-state-changed");
         assert!(host.log_contains(description), "{description:?} in {}", host.log());
-        assert_only_bystander(&host);
+        assert_only_neighbour(&host);
     }
     assert_eq!(start("nothing").peer().result("changes.kept", &Value::Null), 1);
 }

@@ -1,21 +1,19 @@
-//! What a host tells of itself to those who watch over it: exactly what happened, whenever it is
-//! asked.
+//! The log, the metrics endpoint and the readiness of a host: they report exactly what happened.
 //!
-//! `books` is the ledger that a scrape is held against, `exact` the load during which that is done,
-//! `endpoint` about HTTP and its clients, `ready` about whether the host is fit to serve,
-//! `packaged` about what is shipped for Prometheus and Grafana.
+//! `request_counts` counts what the clients of a test send and receive, and `exact_metrics`
+//! compares scrapes with these counts under load.
 
-mod accounting;
 mod exact_metrics;
 mod log;
 mod metrics_endpoint;
 mod packaged_monitoring;
 mod plugin_output;
 mod readiness;
+mod request_counts;
 
 use crate::support::HostProcess;
 
-/// A host with these plugins, an endpoint, and more configuration.
+/// Starts a host with these plugins, a metrics endpoint, and this additional configuration.
 #[track_caller]
 fn host(plugins: &[&str], config: &str) -> HostProcess {
     let builder = plugins.iter().fold(HostProcess::builder(), |builder, plugin| builder.plugin(plugin));

@@ -1,4 +1,4 @@
-//! What is shipped for Prometheus and Grafana names what there is, and nothing else.
+//! The packaged dashboard and alert rules: they refer to existing metrics only.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,8 +9,8 @@ use crate::support::build::root;
 use crate::support::http::address;
 use crate::support::scrape::Scrape;
 
-/// The names that documents, dashboards and other people's scripts lean on.
-const FIXED: [&str; 14] = [
+/// Metric names that documents, dashboards and users' scripts depend on.
+const STABLE_NAMES: [&str; 14] = [
     "ipc_async_pending",
     "ipc_async_timeout_total",
     "ipc_connections",
@@ -31,13 +31,13 @@ fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Every word of a text that begins like a metric of ours.
-fn named(text: &str) -> BTreeSet<String> {
+/// Returns every word of a text that starts like a metric name.
+fn metric_names(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| word.starts_with("ipc_")).map(str::to_owned).collect()
 }
 
-/// The families of a host that has had requests.
+/// Returns the metric families of a host that has had requests.
 fn families() -> BTreeSet<String> {
     let host = super::host(&["echoes"], "");
     host.peer().assert_usable();
@@ -49,46 +49,49 @@ fn family_of(name: &str) -> &str {
 }
 
 #[test]
-fn every_metric_that_is_named_is_there_and_every_one_there_is_documented() {
+fn names_existing_metrics_and_documents_each() {
     let families = families();
-    for name in FIXED {
+    for name in STABLE_NAMES {
         assert!(families.contains(name), "{name} is not in a scrape");
     }
+
     for file in
         ["packaging/grafana/jackfield.json", "packaging/prometheus/jackfield.rules.yml", "docs/operations.md"]
     {
-        let named = named(&read(file));
-        assert!(named.len() >= 8, "{file} names {named:?}");
-        for name in named {
-            assert!(families.contains(family_of(&name)), "{file}: there is no {name}");
+        let metric_names = metric_names(&read(file));
+        assert!(metric_names.len() >= 8, "{file} names {metric_names:?}");
+        for name in metric_names {
+            assert!(families.contains(family_of(&name)), "{file}: no metric {name}");
         }
     }
-    let documented = named(&read("docs/operations.md"));
+
+    let documented = metric_names(&read("docs/operations.md"));
     for family in families {
-        assert!(documented.contains(&family), "docs/operations.md does not tell of {family}");
+        assert!(documented.contains(&family), "docs/operations.md does not describe {family}");
     }
 }
 
 #[test]
-fn the_dashboard_is_one_and_each_panel_asks_something() {
+fn has_a_query_in_each_panel_of_the_dashboard() {
     let dashboard: Value = serde_json::from_str(&read("packaging/grafana/jackfield.json")).unwrap();
     assert_eq!(dashboard["uid"], "jackfield");
     let panels = dashboard["panels"].as_array().unwrap();
+
     let mut ids = BTreeSet::new();
     for panel in panels.iter().filter(|panel| panel["type"] != "row") {
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
         let targets = panel["targets"].as_array().unwrap();
         assert!(!targets.is_empty() && panel["title"].is_string(), "{panel}");
         for target in targets {
-            let asked = target["expr"].as_str().unwrap();
-            assert!(!named(asked).is_empty() && balanced(asked), "{asked}");
+            let expression = target["expr"].as_str().unwrap();
+            assert!(!metric_names(expression).is_empty() && is_balanced(expression), "{expression}");
         }
     }
     assert!(ids.len() >= 8, "{ids:?}");
 }
 
-/// Whether every bracket of an expression is closed by its like.
-fn balanced(text: &str) -> bool {
+/// Returns whether the brackets of an expression are balanced.
+fn is_balanced(text: &str) -> bool {
     let mut open = Vec::new();
     for c in text.chars() {
         match c {
@@ -103,15 +106,16 @@ fn balanced(text: &str) -> bool {
 }
 
 #[test]
-fn every_rule_has_what_a_rule_must_have() {
+fn has_all_parts_in_each_alert_rule() {
     let rules = read("packaging/prometheus/jackfield.rules.yml");
     let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
     assert!(alerts.len() >= 6, "{}", alerts.len());
+
     for alert in alerts {
         let name = alert.lines().next().unwrap();
         for part in ["expr: ", "severity: ", "summary: ", "description: "] {
             assert!(alert.contains(part), "{name} has no {part:?}");
         }
-        assert!(!named(alert).is_empty() && balanced(alert), "{name}");
+        assert!(!metric_names(alert).is_empty() && is_balanced(alert), "{name}");
     }
 }

@@ -1,5 +1,5 @@
-//! `/readyz` says no, and why, while plugins are loaded, while the host drains, and while a plugin
-//! is not well.
+//! `/readyz`: it reports the reason while plugins are loading, while the host drains, and while a
+//! plugin is unhealthy.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -10,56 +10,65 @@ use crate::support::scrape::Scrape;
 use crate::support::{HostProcess, wait_until};
 
 #[track_caller]
-fn not_ready(address: &str, why: &str) {
-    let said = get(address, "/readyz");
-    assert_eq!((said.status, said.body.as_str()), (503, format!("{why}\n").as_str()));
-    assert_eq!(get(address, "/healthz").status, 200, "alive it is");
+fn assert_not_ready(address: &str, why: &str) {
+    let response = get(address, "/readyz");
+    assert_eq!((response.status, response.body.as_str()), (503, format!("{why}\n").as_str()));
+    assert_eq!(get(address, "/healthz").status, 200, "the host is alive");
 }
 
 #[test]
-fn not_before_the_plugins_are_loaded() {
+fn is_not_ready_while_plugins_are_loading() {
     let config = "[metrics]\nlisten = \"127.0.0.1:0\"\n[plugins]\nprobe = \"3s\"";
     let config = format!("{config}\n[plugin.start_faults.settings]\nfault = \"hang\"");
     let host = HostProcess::builder().plugin("start_faults").config(&config).spawn();
     let address = address(&host);
-    not_ready(&address, "starting: plugins are being loaded");
+
+    assert_not_ready(&address, "starting: plugins are being loaded");
     Scrape::of(&address);
-    wait_until("it is ready", || get(&address, "/readyz").status == 200);
+
+    wait_until("the host is ready", || get(&address, "/readyz").status == 200);
     host.peer().assert_usable();
 }
 
 #[test]
-fn not_once_it_drains() {
+fn is_not_ready_while_draining() {
     let mut host = super::host(&["sleeps"], "");
     let address = address(&host);
     let mut peer = host.peer();
+
     peer.send_sync("sleep.deaf", &Value::Null);
-    wait_until("it is in flight", || Scrape::of(&address).value("ipc_in_flight", &[]) == 1);
+    wait_until("the request is in flight", || Scrape::of(&address).value("ipc_in_flight", &[]) == 1);
     host.signal(Signal::TERM);
-    wait_until("it drains", || get(&address, "/readyz").status == 503);
-    not_ready(&address, "draining: the host ends");
+
+    wait_until("the host drains", || get(&address, "/readyz").status == 503);
+    assert_not_ready(&address, "draining: the host ends");
+
     let scrape = Scrape::of(&address);
     assert_eq!((scrape.value("ipc_in_flight", &[]), scrape.value("ipc_connections", &[])), (1, 1));
+
     host.signal(Signal::TERM);
     assert!(host.wait().success());
     peer.receive();
 }
 
 #[test]
-fn not_while_a_plugin_fails_too_often() {
+fn is_not_ready_while_a_circuit_breaker_is_open() {
     let config = "[plugins.probation]\ncalls = 0\n[plugin.panics.breaker]\nfailures = 3\nopen = \"1m\"";
     let host = super::host(&["panics", "echoes"], config);
     let address = address(&host);
     assert_eq!(get(&address, "/readyz").status, 200);
+
     let mut peer = host.peer();
-    wait_until("it is refused", || {
+    wait_until("the circuit breaker is open", || {
         peer.call("vice.panic_inline", &Value::Null).code() == Some(PLUGIN_UNAVAILABLE)
     });
-    let said = get(&address, "/readyz");
-    assert_eq!(said.status, 503);
-    let (plugin, why) = said.body.split_once(", ").unwrap();
+
+    let response = get(&address, "/readyz");
+    assert_eq!(response.status, 503);
+    let (plugin, why) = response.body.split_once(", ").unwrap();
     assert_eq!(plugin, "plugin panics");
     assert!(why.ends_with(": it fails too often and is refused for a while\n"), "{why}");
+
     let scrape = Scrape::of(&address);
     let healthy = |plugin| scrape.value("ipc_plugin_healthy", &[("plugin", plugin)]);
     assert_eq!((healthy("panics"), healthy("echoes")), (0, 1));
@@ -67,7 +76,7 @@ fn not_while_a_plugin_fails_too_often() {
 }
 
 #[test]
-fn not_while_a_plugin_has_no_thread_left() {
+fn is_not_ready_while_a_plugin_has_no_thread() {
     let config = r#"
         [plugin.counts]
         threads = 1
@@ -82,15 +91,22 @@ fn not_while_a_plugin_has_no_thread_left() {
     let host = super::host(&["counts"], config);
     let address = address(&host);
     let mut peer = host.peer();
-    wait_until("its thread is lost", || {
-        // On a busy machine its time may be over before a thread has begun it: then none is lost.
+
+    wait_until("the thread is lost", || {
+        // On a busy machine the deadline may pass before a thread starts the call. Then no thread
+        // is lost.
         peer.call("counts.held", &json!(null));
         get(&address, "/readyz").status == 503
     });
-    let said = get(&address, "/readyz");
-    assert!(said.body.starts_with("plugin counts, generation "), "{said:?}");
-    assert!(said.body.ends_with(": all of its threads are lost to calls that do not end\n"), "{said:?}");
+
+    let response = get(&address, "/readyz");
+    assert!(response.body.starts_with("plugin counts, generation "), "{response:?}");
+    assert!(
+        response.body.ends_with(": all of its threads are lost to calls that do not end\n"),
+        "{response:?}"
+    );
     assert_eq!(Scrape::of(&address).value("ipc_plugin_lost_threads", &[("plugin", "counts")]), 1);
+
     peer.result("counts.release", &Value::Null);
-    wait_until("it is ready again", || get(&address, "/readyz").status == 200);
+    wait_until("the host is ready again", || get(&address, "/readyz").status == 200);
 }

@@ -1,5 +1,5 @@
-//! Crowds of clients that mean no good: each costs a bounded piece of memory, which comes back, and
-//! others little of their time. What a crowd cost is printed, with `--nocapture`.
+//! Many clients that misbehave: each costs a bounded amount of memory, which is released, and slows
+//! others only a little. With `--nocapture` the costs are printed.
 
 mod floods;
 mod large_bodies;
@@ -12,8 +12,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::support::footprint::{Footprint, resident_kib};
 use crate::support::{HostProcess, wait_until};
 
-/// Lets this process, and the hosts that it starts from now on, have as many descriptors as they
-/// may: the crowds are larger than what a shell often allows.
+/// Raises the descriptor limit of this process, and of the hosts that it starts, to the hard limit.
+/// The tests open more connections than the default limit of a shell permits.
 fn allow_descriptors(wanted: u64) {
     let mut limit = getrlimit(Resource::Nofile);
     assert!(
@@ -26,13 +26,13 @@ fn allow_descriptors(wanted: u64) {
     }
 }
 
-/// The host serves so many connections.
+/// Waits until the host serves this many connections.
 #[track_caller]
 fn wait_until_open(host: &HostProcess, count: usize) {
     wait_until(format!("{count} are served"), || host.count("connections_open") == count as u64 + 1);
 }
 
-/// Prints what a crowd of so many costs the host in memory, and gives it back in KiB.
+/// Prints and returns the memory that `count` clients cost the host, in KiB.
 fn cost(host: &HostProcess, what: &str, before: &Footprint, count: usize) -> usize {
     let grown = resident_kib(host.pid()).saturating_sub(before.resident);
     println!("{what}: {grown} KiB, {:.1} KiB for each of {count}", grown as f64 / count as f64);

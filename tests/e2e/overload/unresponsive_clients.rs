@@ -1,5 +1,5 @@
-//! Crowds that stand there: they announce and do not send, ask and do not read, send a byte now and
-//! then, or do nothing.
+//! Many unresponsive clients: they announce bodies without sending, request without reading, send
+//! slowly, or are idle.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,139 +16,159 @@ use crate::support::peer::{DEADLINE_EXCEEDED, ERROR, FRAME_TOO_LARGE, OVERLOADED
 use crate::support::{CEILING, HostProcess, Peer, wait_until};
 
 #[test]
-fn a_thousand_that_announce_4_gib_and_wait() {
+fn limits_the_memory_of_announced_bodies() {
     const CLIENTS: usize = 1000;
-    /// In KiB, for each.
+    /// Permitted memory per client, in KiB.
     const MOST: usize = 64;
     allow_descriptors(3000);
     let config = "[limits]\nframe = \"4294967295B\"\nbuffers = \"4GiB\"\n[timeouts]\nframe = \"10m\"";
     let host = HostProcess::builder().config(config).start();
+
     let gather = || {
         let mut crowd: Vec<Peer> = (0..CLIENTS).map(|_| host.peer()).collect();
         crowd.iter_mut().for_each(|peer| peer.send(header(V1_0, SYNC, u32::MAX)));
         crowd
     };
-    let hold = || {
+
+    let gather_and_wait = || {
         let crowd = gather();
-        // The bystander is one of them.
+        // The neighbour of the comparison is one of the connections.
         wait_until("all are served", || host.count("connections_open") >= CLIENTS as u64);
         crowd
     };
-    drop(hold());
+
+    drop(gather_and_wait());
+
     let before = idle_footprint(host.pid());
-    let crowd = hold();
+    let crowd = gather_and_wait();
+
     assert!(cost(&host, "announcements of 4 GiB", &before, CLIENTS) <= CLIENTS * MOST);
     drop(crowd);
-    assert_neighbour_unaffected(&host, "a thousand announcements of 4 GiB", hold);
+
+    assert_neighbour_unaffected(&host, "1,000 announcements of 4 GiB", gather_and_wait);
+
     assert_settles(host.pid(), &before);
 }
 
 #[test]
-fn a_thousand_that_announce_4_gib_where_16_mib_are_allowed() {
+fn rejects_announcements_beyond_the_frame_limit() {
     const CLIENTS: usize = 1000;
     allow_descriptors(3000);
     let host = HostProcess::with(&[]);
+
     let round = || {
         let mut crowd: Vec<Peer> = (0..CLIENTS).map(|_| host.peer()).collect();
         crowd.iter_mut().for_each(|peer| peer.send(header(V1_0, SYNC, u32::MAX)));
         for peer in &mut crowd {
-            let came = peer.receive_until_close();
-            assert_eq!((came.len(), came[0].kind), (1, ERROR), "{came:?}");
-            came[0].error(FRAME_TOO_LARGE);
+            let replies = peer.receive_until_close();
+            assert_eq!((replies.len(), replies[0].kind), (1, ERROR), "{replies:?}");
+            replies[0].error(FRAME_TOO_LARGE);
         }
     };
+
     round();
+
     let before = idle_footprint(host.pid());
     round();
+
     assert_settles(host.pid(), &before);
 }
 
-/// Replies that each is owed: more than a socket holds, and it reads none.
-const OWED: usize = 5;
+/// Replies that each client requests without reading. They exceed the buffer of a socket.
+const REPLIES: usize = 5;
 
-fn ask_and_do_not_read(host: &HostProcess) -> Peer {
+fn request_without_reading(host: &HostProcess) -> Peer {
     let mut peer = host.peer();
-    for number in 0..OWED {
+    for number in 0..REPLIES {
         peer.send_async(&number.to_string(), "fixture.large", &json!({ "bytes": 64 * 1024 }));
     }
     peer
 }
 
 #[test]
-fn a_thousand_that_do_not_read() {
+fn limits_the_memory_of_clients_that_do_not_read() {
     const CLIENTS: usize = 1000;
-    /// Of `limits.buffers`, in KiB.
+    /// The value of `limits.buffers`, in KiB.
     const BUDGET: usize = 32 * 1024;
     allow_descriptors(3000);
     let config = "[limits]\nbuffers = \"32MiB\"\n[timeouts]\nwrite = \"10m\"\nrequest = \"10m\"\n\
                   [plugin.echoes]\nqueue = 65536";
     let host = HostProcess::builder().plugin("echoes").config(config).start();
+
     let gather = || {
-        let crowd: Vec<Peer> = (0..CLIENTS).map(|_| ask_and_do_not_read(&host)).collect();
-        // However busy the machine is: as long as it goes on.
+        let crowd: Vec<Peer> = (0..CLIENTS).map(|_| request_without_reading(&host)).collect();
+        // On a busy machine this may take long, but it must make progress.
         let mut left = host.count("in_flight");
         while left > 0 {
-            wait_until("some of it is done", || host.count("in_flight") < left);
+            wait_until("some calls are complete", || host.count("in_flight") < left);
             left = host.count("in_flight");
         }
         crowd
     };
+
     drop(gather());
+
     let before = idle_footprint(host.pid());
     let cut = host.count("connections_cut");
+
     let mut crowd = gather();
+
     let (held, cut) = (host.count("buffered_bytes") / 1024, host.count("connections_cut") - cut);
     let grown = cost(&host, "clients that do not read", &before, CLIENTS);
-    println!("{held} KiB of a budget of {BUDGET} are held, {cut} were cut");
-    // Of each, one reply more than its socket holds is kept; who lets more wait once the budget is
-    // spent, is not.
+    println!("{held} KiB of a budget of {BUDGET} are used, {cut} connections were closed");
+
+    // For each client, one reply more than its socket holds is buffered. When the budget is used
+    // up, connections with more unread replies are closed.
     assert!(grown <= BUDGET + CLIENTS * 64 + 4096, "{grown} KiB with a budget of {BUDGET}");
-    // Whoever was kept finds its replies, one for each request, once it reads; the others find an
-    // end.
-    let mut ended = 0;
+
+    // A connection that was kept has one reply for each request. The others end early.
+    let mut is_stopped = 0;
     for peer in &mut crowd {
         let mut ids = BTreeSet::new();
-        while ids.len() < OWED {
+        while ids.len() < REPLIES {
             match peer.receive_within(CEILING) {
                 Ok(reply) => assert!(ids.insert(reply.expect("a reply, or the end").id()), "answered twice"),
                 Err(_) => break,
             }
         }
-        ended += u64::from(ids.len() < OWED);
+        is_stopped += u64::from(ids.len() < REPLIES);
     }
-    assert_eq!(ended, cut, "nobody lost a reply but those who were cut");
-    assert!(cut > 0, "the budget was spent");
+
+    assert_eq!(is_stopped, cut, "only connections that the host closed lost replies");
+    assert!(cut > 0, "the budget was used up");
     drop(crowd);
-    wait_until("nothing is held", || host.count("buffered_bytes") == 0);
+
+    wait_until("nothing is buffered", || host.count("buffered_bytes") == 0);
     assert_settles_within(host.pid(), &before, BUDGET / 2);
-    // Those who spent it by not reading do not silence those who read.
-    assert_neighbour_unaffected(&host, "a thousand that do not read", || {
+
+    // The clients that use up the budget do not prevent others from receiving replies.
+    assert_neighbour_unaffected(&host, "1,000 clients that do not read", || {
         let crowd = gather();
-        assert!(host.count("buffered_bytes") >= BUDGET as u64 * 1024, "the budget is spent");
+        assert!(host.count("buffered_bytes") >= BUDGET as u64 * 1024, "the budget is used up");
         crowd
     });
 }
 
-/// Clients of which each sends a byte of a header in each interval, and never the last one.
-struct Dribble {
-    ended: std::sync::Arc<AtomicBool>,
+/// Clients that send one byte of a header per interval, and never the last one.
+struct SlowSenders {
+    is_stopped: std::sync::Arc<AtomicBool>,
     sending: Option<thread::JoinHandle<Vec<Peer>>>,
 }
 
-impl Dribble {
+impl SlowSenders {
     fn start(host: &HostProcess, clients: usize, every: Duration) -> Self {
         let mut crowd: Vec<Peer> = (0..clients).map(|_| host.peer()).collect();
-        let ended = std::sync::Arc::new(AtomicBool::new(false));
-        let told = std::sync::Arc::clone(&ended);
+        let is_stopped = std::sync::Arc::new(AtomicBool::new(false));
+        let stop_requested = std::sync::Arc::clone(&is_stopped);
         let sending = thread::spawn(move || {
             for byte in header(V1_0, SYNC, 100).into_iter().take(6) {
                 for peer in &mut crowd {
-                    // Those that were closed meanwhile are.
+                    // Some connections may be closed by now.
                     let _ = peer.try_send([byte]);
                 }
-                // In small steps, so that the end is soon.
+                // In small steps, so that the thread stops soon.
                 for _ in 0..20 {
-                    if told.load(Ordering::Relaxed) {
+                    if stop_requested.load(Ordering::Relaxed) {
                         return crowd;
                     }
                     thread::sleep(every / 20);
@@ -156,18 +176,19 @@ impl Dribble {
             }
             crowd
         });
-        Self { ended, sending: Some(sending) }
+
+        Self { is_stopped, sending: Some(sending) }
     }
 
-    /// The clients, when no more is sent.
+    /// Waits until all bytes are sent and returns the clients.
     fn finish(mut self) -> Vec<Peer> {
         self.sending.take().expect("once").join().expect("the clients send")
     }
 }
 
-impl Drop for Dribble {
+impl Drop for SlowSenders {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
+        self.is_stopped.store(true, Ordering::Relaxed);
         if let Some(sending) = self.sending.take() {
             drop(sending.join());
         }
@@ -175,63 +196,76 @@ impl Drop for Dribble {
 }
 
 #[test]
-fn two_thousand_that_send_a_byte_a_second() {
+fn closes_connections_that_send_a_byte_per_second() {
     const CLIENTS: usize = 2000;
     allow_descriptors(5000);
     let host = HostProcess::builder().config("[timeouts]\nframe = \"3s\"").start();
+
     let second = Duration::from_secs(1);
-    let first = Dribble::start(&host, CLIENTS, second);
+
+    let first = SlowSenders::start(&host, CLIENTS, second);
     wait_until_open(&host, CLIENTS);
     drop(first);
+
     let before = idle_footprint(host.pid());
-    let dribble = Dribble::start(&host, CLIENTS, second);
+    let senders = SlowSenders::start(&host, CLIENTS, second);
+
     wait_until_open(&host, CLIENTS);
-    cost(&host, "clients that send a byte a second", &before, CLIENTS);
+    cost(&host, "clients that send a byte per second", &before, CLIENTS);
+
     let cut = host.count("connections_cut");
-    for peer in &mut dribble.finish() {
-        let came = peer.receive_until_close();
-        assert_eq!((came.len(), came[0].kind), (1, ERROR), "{came:?}");
-        came[0].error(DEADLINE_EXCEEDED);
+    for peer in &mut senders.finish() {
+        let replies = peer.receive_until_close();
+        assert_eq!((replies.len(), replies[0].kind), (1, ERROR), "{replies:?}");
+        replies[0].error(DEADLINE_EXCEEDED);
     }
-    assert_eq!(host.count("connections_cut") - cut, CLIENTS as u64, "each is cut, and by the host");
+    assert_eq!(host.count("connections_cut") - cut, CLIENTS as u64, "the host closes each connection");
+
     assert_settles_within(host.pid(), &before, 1024);
-    assert_neighbour_unaffected(&host, "two thousand that send a byte a second", || {
-        Dribble::start(&host, CLIENTS, second)
+    assert_neighbour_unaffected(&host, "2,000 clients that send a byte per second", || {
+        SlowSenders::start(&host, CLIENTS, second)
     });
 }
 
 #[test]
-fn an_idle_crowd_up_to_the_limit() {
+fn limits_the_memory_of_idle_connections() {
     const MOST: usize = 1500;
     allow_descriptors(5000);
     let host = HostProcess::builder().config(&format!("[limits]\nconnections = {MOST}")).start();
+
     let gather = || {
         let crowd: Vec<Peer> = (1..MOST).map(|_| host.peer()).collect();
-        wait_until("all are in", || connections(host.pid()) == MOST);
+        wait_until("all are connected", || connections(host.pid()) == MOST);
         crowd
     };
+
     let operator = || admin::connect(&host);
-    // Once before: what is made at first use is there.
+    // A first round, so that everything that is created on first use exists.
     operator().result("admin.plugin.list", &Value::Null);
     drop((host.peer(), gather()));
+
     let before = idle_footprint(host.pid());
-    let mut inside = host.peer();
-    inside.assert_usable();
+
+    let mut accepted = host.peer();
+    accepted.assert_usable();
     let crowd = gather();
     let grown = cost(&host, "idle connections", &before, MOST);
-    assert!(grown <= MOST * 16, "{grown} KiB for {MOST} that do nothing");
+    assert!(grown <= MOST * 16, "{grown} KiB for {MOST} idle connections");
+
     for _ in 0..200 {
-        let came = host.peer().receive_until_close();
-        assert_eq!(came.len(), 1, "{came:?}");
-        assert!(came[0].error(OVERLOADED)["data"]["retry_after_ms"].as_u64() > Some(0), "{came:?}");
+        let replies = host.peer().receive_until_close();
+        assert_eq!(replies.len(), 1, "{replies:?}");
+        assert!(replies[0].error(OVERLOADED)["data"]["retry_after_ms"].as_u64() > Some(0), "{replies:?}");
     }
-    inside.assert_usable();
-    // Who is to mend it is not one of them.
+
+    accepted.assert_usable();
+    // The admin socket accepts connections nevertheless.
     let mut operators: Vec<Peer> = (0..3).map(|_| operator()).collect();
     for operator in &mut operators {
         assert_eq!(operator.result("admin.plugin.list", &Value::Null), json!([]));
     }
-    drop((crowd, inside, operators));
+
+    drop((crowd, accepted, operators));
     assert_settles(host.pid(), &before);
     host.peer().assert_usable();
 }

@@ -1,5 +1,5 @@
-//! State that does not go over: what held it serves on, with every update, and is not held for
-//! longer than it may be.
+//! State transfers that fail: the previous generation continues to serve with all of its state, and
+//! calls are held only for the permitted time.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::{CEILING, HostProcess, Peer, wait_until};
 
-/// Time for the two steps of a hand-over together.
-const HAND_OVER: &str = "[plugins]\nwatch = false\nhand_over = \"700ms\"";
+/// Permits 700 ms for export and import together.
+const CONFIG: &str = "[plugins]\nwatch = false\nhand_over = \"700ms\"";
 
-/// A host whose counter stands at 3.
+/// Starts a host whose counter is at 3.
 fn with_counter(config: &str) -> (HostProcess, Peer) {
     let host = with_image(&Image::of("counter_v1"), config);
     let mut peer = host.peer();
@@ -23,15 +23,17 @@ fn with_counter(config: &str) -> (HostProcess, Peer) {
     (host, peer)
 }
 
-/// It was refused, and the counter goes on where it stood.
+/// Asserts that a reload is refused and that the counter continues.
 #[track_caller]
-fn assert_goes_on(host: &HostProcess, peer: &mut Peer, reason: &str, words: &str) {
-    let mut operator = Operator::of(host);
+fn assert_refused_and_counting(host: &HostProcess, peer: &mut Peer, reason: &str, explanation: &str) {
+    let mut operator = Operator::connect(host);
     let generation = operator.generation();
-    let verdict = operator.refused(reason);
+    let verdict = operator.reload_refused(reason);
+
     let detail = verdict["refused"]["detail"].as_str().unwrap_or_default();
-    assert!(detail.contains(words), "{words:?} in {verdict}");
+    assert!(detail.contains(explanation), "{explanation:?} in {verdict}");
     assert_eq!(verdict["generation"], generation, "{verdict}");
+
     assert_eq!(peer.result("counter.layout", &Value::Null), 1, "{reason}");
     let before = peer.result("counter.get", &Value::Null).as_u64().expect("a count");
     assert!(before >= 3, "{reason}: {before}");
@@ -40,88 +42,104 @@ fn assert_goes_on(host: &HostProcess, peer: &mut Peer, reason: &str, words: &str
 }
 
 #[test]
-fn a_generation_that_does_not_give_its_state_serves_on() {
-    let (host, mut peer) = with_counter(HAND_OVER);
+fn keeps_serving_if_the_export_fails() {
+    let (host, mut peer) = with_counter(CONFIG);
     install(artifacts().library("counter_v2"), &host.path("plugins").join(FILE));
-    for (vice, words) in [
+
+    for (fault, explanation) in [
         ("refuse", "the fixture keeps its count"),
         ("panic", "the fixture panics in hand_over"),
         ("large", "too large"),
         ("slow", "not done within"),
     ] {
-        peer.result("counter.vice", &json!(vice));
-        assert_goes_on(&host, &mut peer, "hand-over-failed", words);
+        peer.result("counter.vice", &json!(fault));
+        assert_refused_and_counting(&host, &mut peer, "hand-over-failed", explanation);
     }
-    // Without the vice it goes over after all, with everything that was added meanwhile.
+
+    // Without a fault the state is transferred, including everything that was added meanwhile.
     peer.result("counter.vice", &json!(""));
     let count = peer.result("counter.get", &Value::Null);
-    Operator::of(&host).published();
+    Operator::connect(&host).reload_published();
     assert_eq!(peer.result("counter.layout", &Value::Null), 2);
     assert_eq!(peer.result("counter.get", &Value::Null), count);
-    // Also those that hung for a while came to their end.
-    Operator::of(&host).wait_until_unloaded();
+
+    // The exports that took too long have ended, too.
+    Operator::connect(&host).wait_until_unloaded();
 }
 
 #[test]
-fn a_generation_that_does_not_take_the_state_does_not_serve() {
-    let (host, mut peer) = with_counter(HAND_OVER);
-    for (vice, words) in [
+fn keeps_serving_if_the_import_fails() {
+    let (host, mut peer) = with_counter(CONFIG);
+
+    for (fault, explanation) in [
         ("1", "the fixture takes no count"),
         ("2", "the fixture panics in take_over"),
         ("3", "not done within"),
     ] {
-        Image::of("counter_v2").with("TAKE-OVER-", vice).put(&host, FILE);
-        assert_goes_on(&host, &mut peer, "take-over-failed", words);
+        Image::of("counter_v2").with("TAKE-OVER-", fault).put(&host, FILE);
+        assert_refused_and_counting(&host, &mut peer, "take-over-failed", explanation);
     }
+
     install(artifacts().library("counter_v2"), &host.path("plugins").join(FILE));
-    Operator::of(&host).published();
+    Operator::connect(&host).reload_published();
     assert_eq!(peer.result("counter.get", &Value::Null), 9);
-    Operator::of(&host).wait_until_unloaded();
+
+    Operator::connect(&host).wait_until_unloaded();
 }
 
 #[test]
-fn a_call_that_does_not_end_keeps_the_state_where_it_is() {
-    let (host, mut peer) = with_counter(HAND_OVER);
+fn refuses_a_state_transfer_during_a_long_call() {
+    let (host, mut peer) = with_counter(CONFIG);
     install(artifacts().library("counter_v2"), &host.path("plugins").join(FILE));
+
     let mut slow = host.peer();
     slow.send_async("slow", "counter.add_slowly", &json!(4000));
-    wait_until("it is in flight", || host.count("in_flight") == 1);
-    assert_goes_on(&host, &mut peer, "hand-over-busy", "1 calls");
-    assert_eq!(slow.receive().result(), 6, "it was counted where it ran");
-    Operator::of(&host).published();
+    wait_until("the request is in flight", || host.count("in_flight") == 1);
+
+    assert_refused_and_counting(&host, &mut peer, "hand-over-busy", "1 calls");
+    assert_eq!(slow.receive().result(), 6, "the call was counted by the previous generation");
+
+    Operator::connect(&host).reload_published();
     assert_eq!(peer.result("counter.get", &Value::Null), 6);
 }
 
 #[test]
-fn an_inline_call_that_does_not_end_keeps_the_state_where_it_is() {
+fn preserves_the_result_of_a_long_inline_call() {
     let (host, mut peer) = with_counter("[plugins]\nwatch = false");
     install(artifacts().library("counter_v2"), &host.path("plugins").join(FILE));
-    let mut operator = Operator::of(&host);
-    // Its thread serves others, too: they wait for it, the operator's reload does not.
+    let mut operator = Operator::connect(&host);
+
+    // The other connections of its I/O thread wait for the call. The operator's reload does not.
     let mut slow = host.peer();
     slow.send_async("slow", "counter.add_and_hold_up", &json!(3000));
-    // The operator's connection is on one of the threads as well, and may be answered late.
+    // The connection of the operator is on an I/O thread as well, and may be answered late.
     let verdict = operator.reload(NAME);
     let added = slow.receive().result();
     assert_eq!(added, 4, "{verdict}");
     if verdict["outcome"] == "refused" {
         assert_eq!(verdict["refused"]["reason"], "hand-over-busy", "{verdict}");
         assert_eq!(peer.result("counter.layout", &Value::Null), 1);
-        operator.published();
+        operator.reload_published();
     }
-    // Whoever was first, what the slow one added is there.
+
+    // Whichever was first, the result of the slow call is not lost.
     assert_eq!(peer.result("counter.get", &Value::Null), 4, "{verdict}");
 }
 
 #[test]
-fn a_busy_hand_over_is_tried_again_by_itself_and_does_not_hold_calls_all_the_time() {
+fn retries_a_busy_state_transfer_and_holds_calls_briefly() {
     let (host, mut peer) = with_counter("[plugins]\nhand_over = \"500ms\"");
+
     let mut slow = host.peer();
     slow.send_async("slow", "counter.add_slowly", &json!(5000));
-    wait_until("it is in flight", || host.count("in_flight") == 1);
+    wait_until("the request is in flight", || host.count("in_flight") == 1);
+
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
-    Operator::of(&host).wait_until("it is busy", |row| row["refused"]["reason"] == "hand-over-busy");
-    // Until the slow one ends, calls are held for a part of the time only.
+    Operator::connect(&host).wait_until("the state transfer is refused as busy", |row| {
+        row["refused"]["reason"] == "hand-over-busy"
+    });
+
+    // Until the slow call ends, calls are held only during a part of the time.
     let began = Instant::now();
     let mut held = Duration::ZERO;
     while host.count("in_flight") == 1 {
@@ -131,8 +149,10 @@ fn a_busy_hand_over_is_tried_again_by_itself_and_does_not_hold_calls_all_the_tim
     }
     let all = began.elapsed();
     assert!(held < all / 2, "held for {held:?} of {all:?}");
+
     assert_eq!(slow.receive().result(), 4);
     wait_until("the new code serves", || peer.result("counter.layout", &Value::Null) == 2);
+
     assert!(began.elapsed() < CEILING);
     assert_eq!(peer.result("counter.get", &Value::Null), 4);
 }

@@ -7,7 +7,7 @@ use super::put;
 use crate::support::HostProcess;
 use crate::support::build::artifacts;
 
-/// The bytes of a plugin's file, in which marks can be written over.
+/// The content of a plugin file, in which marks can be overwritten.
 #[derive(Clone)]
 pub(super) struct Image(pub(super) Vec<u8>);
 
@@ -17,46 +17,46 @@ impl Image {
         Self(fs::read(artifacts().library(fixture)).expect("the fixture's file"))
     }
 
-    /// `numbered`, with this number.
+    /// Returns `numbered` with this number.
     #[track_caller]
     pub(super) fn numbered(number: u32) -> Self {
-        // Searched once: a test makes hundreds of them.
+        // The marks are located only once, because a test makes hundreds of images.
         static FOUND: OnceLock<(Image, Vec<usize>)> = OnceLock::new();
-        let (image, places) = FOUND.get_or_init(|| {
+        let (image, positions) = FOUND.get_or_init(|| {
             let image = Self::of("numbered");
-            let places = image.places("VERSION-", 6);
-            (image, places)
+            let positions = image.positions("VERSION-", 6);
+            (image, positions)
         });
-        image.clone().written(places, format!("{number:06}").as_bytes())
+        image.clone().overwritten(positions, format!("{number:06}").as_bytes())
     }
 
-    /// With these digits behind the mark, wherever it is.
+    /// Returns the image with these digits behind each occurrence of the mark.
     #[track_caller]
     pub(super) fn with(self, mark: &str, digits: &str) -> Self {
-        let places = self.places(mark, digits.len());
-        self.written(&places, digits.as_bytes())
+        let positions = self.positions(mark, digits.len());
+        self.overwritten(&positions, digits.as_bytes())
     }
 
-    /// Where `digits` digits stand behind the mark.
+    /// Returns the positions of the digits behind the mark.
     #[track_caller]
-    pub(super) fn places(&self, mark: &str, digits: usize) -> Vec<usize> {
+    pub(super) fn positions(&self, mark: &str, digits: usize) -> Vec<usize> {
         let (mark, bytes) = (mark.as_bytes(), &self.0);
         let starts = (0..bytes.len().saturating_sub(mark.len() + digits)).filter(|at| bytes[*at] == mark[0]);
-        let behind = starts.filter(|at| bytes[*at..].starts_with(mark)).map(|at| at + mark.len());
-        let places: Vec<_> =
-            behind.filter(|at| bytes[*at..][..digits].iter().all(u8::is_ascii_digit)).collect();
-        assert!(!places.is_empty(), "no mark {}", mark.escape_ascii());
-        places
+        let after_marks = starts.filter(|at| bytes[*at..].starts_with(mark)).map(|at| at + mark.len());
+        let positions: Vec<_> =
+            after_marks.filter(|at| bytes[*at..][..digits].iter().all(u8::is_ascii_digit)).collect();
+        assert!(!positions.is_empty(), "no mark {}", mark.escape_ascii());
+        positions
     }
 
-    pub(super) fn written(mut self, places: &[usize], bytes: &[u8]) -> Self {
-        for at in places {
+    pub(super) fn overwritten(mut self, positions: &[usize], bytes: &[u8]) -> Self {
+        for at in positions {
             self.0[*at..][..bytes.len()].copy_from_slice(bytes);
         }
         self
     }
 
-    /// Writes it beside and renames it into place, as `mv` and careful programs do.
+    /// Puts the image into the plugin directory by renaming, as `mv` does.
     #[track_caller]
     pub(super) fn put(&self, host: &HostProcess, file: &str) {
         put(&host.path("plugins"), &self.0, file);

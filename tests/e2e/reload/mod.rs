@@ -1,10 +1,11 @@
-//! Plugins replaced while they serve: what is put into the directory is loaded whole, once, or not
-//! at all; what served before answers its last requests, and then its code really goes.
+//! Reloads: plugin files, signatures, settings and the configuration change while the host serves.
 //!
-//! `dropping` and `removing` are about files, `versions` and `refusing` about what becomes of them,
-//! `signed` about who vouches for them, `draining` about the last requests, `state` and `probation`
-//! about what goes over and what comes back, `unloading` about what is left behind, `configuring`
-//! about config.toml, `proof` about all of it at once under load.
+//! - Files: `new_files`, `removed_files`, `refused_files`, `signatures`.
+//! - Generations: `generations`, `retirement`, `probation`, `unloading`, `state_transfer`,
+//!   `failed_state_transfer`.
+//! - The configuration file: `configuration`.
+//! - Failures of single steps: `failpoints`. Everything at once: `under_load`, with the clients of
+//!   `traffic`.
 
 mod configuration;
 mod failed_state_transfer;
@@ -34,33 +35,33 @@ use self::operator::Operator;
 use crate::support::wait::wait_for;
 use crate::support::{HostProcess, Peer};
 
-/// The file that the fixtures of this theme are put into.
+/// The plugin file that these tests replace.
 const FILE: &str = "libsubject.so";
-/// The plugin that they are then.
+/// The name of its plugin.
 const NAME: &str = "subject";
 
-/// Writes a file beside and renames it into place.
+/// Puts a file into place by renaming, so that it is never seen half-written.
 #[track_caller]
 fn put(directory: &Path, bytes: &[u8], file: &str) {
-    let beside = directory.join(format!(".{file}.new"));
-    write(&beside, bytes);
-    fs::rename(&beside, directory.join(file)).expect("the plugin is renamed into place");
+    let temporary = directory.join(format!(".{file}.new"));
+    write(&temporary, bytes);
+    fs::rename(&temporary, directory.join(file)).expect("the plugin is renamed into place");
 }
 
-/// Writes a file, mode 0644 whatever the umask is.
+/// Writes a file and sets its mode to 0644, independently of the umask.
 #[track_caller]
 fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).expect("the plugin is written");
     fs::set_permissions(path, Permissions::from_mode(0o644)).expect("the plugin's mode");
 }
 
-/// A host that serves `numbered` with number 1.
+/// Starts a host that serves `numbered` with number 1.
 #[track_caller]
 fn with_first(config: &str) -> HostProcess {
     with_image(&Image::numbered(1), config)
 }
 
-/// A host that serves this file as the subject.
+/// Starts a host that serves this image as the plugin [`NAME`].
 #[track_caller]
 fn with_image(image: &Image, config: &str) -> HostProcess {
     let builder = HostProcess::builder().config(config);
@@ -68,17 +69,18 @@ fn with_image(image: &Image, config: &str) -> HostProcess {
     builder.start()
 }
 
+/// Returns the path of a plugin file.
 fn in_plugins(host: &HostProcess, file: &str) -> PathBuf {
     host.path("plugins").join(file)
 }
 
-/// The number that answers.
+/// Returns the number of the generation that answers.
 #[track_caller]
 fn number(peer: &mut Peer) -> u64 {
     peer.result("numbered.inline", &Value::Null).as_u64().expect("a number")
 }
 
-/// Waits until this number answers.
+/// Waits until the generation with this number answers.
 #[track_caller]
 fn wait_until_number(host: &HostProcess, wanted: u64) {
     let mut peer = host.peer();

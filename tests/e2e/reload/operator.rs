@@ -7,12 +7,12 @@ use crate::support::admin::{self, plugin_rows};
 use crate::support::wait::poll_within;
 use crate::support::{CEILING, HostProcess, Peer};
 
-/// An operator on the admin socket.
+/// A connection to the admin socket.
 pub(super) struct Operator(pub(super) Peer);
 
 impl Operator {
     #[track_caller]
-    pub(super) fn of(host: &HostProcess) -> Self {
+    pub(super) fn connect(host: &HostProcess) -> Self {
         Self(admin::connect(host))
     }
 
@@ -21,7 +21,7 @@ impl Operator {
         plugin_rows(&mut self.0)
     }
 
-    /// What is said of one plugin, or null.
+    /// Returns the row of a plugin, or null.
     #[track_caller]
     pub(super) fn row(&mut self, name: &str) -> Value {
         self.list().into_iter().find(|row| row["name"] == name).unwrap_or_default()
@@ -33,7 +33,7 @@ impl Operator {
         row["generation"].as_u64().unwrap_or_else(|| panic!("nothing serves: {row}"))
     }
 
-    /// The one verdict on this plugin.
+    /// Reloads a plugin and returns the verdict.
     #[track_caller]
     pub(super) fn reload(&mut self, name: &str) -> Value {
         let verdicts = self.0.result("admin.plugin.reload", &json!({ "name": name }));
@@ -41,17 +41,17 @@ impl Operator {
         verdict.clone()
     }
 
-    /// Reloads, which must do.
+    /// Reloads the plugin [`NAME`], which must succeed.
     #[track_caller]
-    pub(super) fn published(&mut self) -> Value {
+    pub(super) fn reload_published(&mut self) -> Value {
         let verdict = self.reload(NAME);
         assert_eq!(verdict["outcome"], "published", "{verdict}");
         verdict
     }
 
-    /// Reloads, which must not do, for this reason.
+    /// Reloads the plugin [`NAME`], which must be refused with this reason.
     #[track_caller]
-    pub(super) fn refused(&mut self, reason: &str) -> Value {
+    pub(super) fn reload_refused(&mut self, reason: &str) -> Value {
         let verdict = self.reload(NAME);
         assert_eq!(
             (&verdict["outcome"], &verdict["refused"]["reason"]),
@@ -66,7 +66,7 @@ impl Operator {
         self.0.result("admin.plugin.rollback", &json!({ "name": name }))
     }
 
-    /// Waits until what is said of the plugin is as wanted.
+    /// Waits until the row of the plugin [`NAME`] is as wanted, and returns it.
     #[track_caller]
     pub(super) fn wait_until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
@@ -77,7 +77,7 @@ impl Operator {
         found.unwrap_or_else(|| panic!("not within {CEILING:?}: {what}; last: {last}"))
     }
 
-    /// Waits until every generation but the one that serves has gone for good.
+    /// Waits until every generation but the serving one is unloaded.
     #[track_caller]
     pub(super) fn wait_until_unloaded(&mut self) -> Value {
         let row = self.wait_until("nothing drains", |row| row["draining"] == json!([]));

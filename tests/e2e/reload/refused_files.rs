@@ -46,7 +46,7 @@ fn start_fault(fault: &str) -> String {
 #[track_caller]
 fn assert_refused(host: &HostProcess, operator: &mut Operator, reason: &str) {
     let before = operator.generation();
-    let verdict = operator.refused(reason);
+    let verdict = operator.reload_refused(reason);
     assert_eq!(verdict["generation"], before, "the verdict contains the serving generation: {verdict}");
     assert!(verdict["refused"]["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{verdict}");
 
@@ -70,7 +70,7 @@ fn assert_loads_valid_content(host: &HostProcess, operator: &mut Operator) {
     assert_eq!(operator.row(NAME)["unloaded"], 0, "no refused content has become a generation");
 
     Image::numbered(2).put(host, FILE);
-    operator.published();
+    operator.reload_published();
     assert_eq!(operator.row(NAME)["refused"], Value::Null);
     wait_until_number(host, 2);
 }
@@ -78,7 +78,7 @@ fn assert_loads_valid_content(host: &HostProcess, operator: &mut Operator) {
 #[test]
 fn keeps_serving_when_content_is_refused() {
     let host = with_first(PROBE);
-    let mut operator = Operator::of(&host);
+    let mut operator = Operator::connect(&host);
 
     for (fixture, reason) in CONTENT {
         put(&host.path("plugins"), &Image::of(fixture).0, FILE);
@@ -101,7 +101,7 @@ fn keeps_serving_when_content_is_refused() {
 fn keeps_serving_when_start_fails() {
     for (fault, reason) in START_FAULTS {
         let host = with_first(&format!("{PROBE}{}", start_fault(fault)));
-        let mut operator = Operator::of(&host);
+        let mut operator = Operator::connect(&host);
 
         Image::of("start_faults").put(&host, FILE);
 
@@ -113,7 +113,7 @@ fn keeps_serving_when_start_fails() {
 #[test]
 fn keeps_serving_when_a_file_is_refused() {
     let host = with_first("[plugins]\nwatch = false");
-    let (mut operator, file) = (Operator::of(&host), in_plugins(&host, FILE));
+    let (mut operator, file) = (Operator::connect(&host), in_plugins(&host, FILE));
     let elsewhere = host.path("elsewhere.so");
     write(&elsewhere, &Image::numbered(2).0);
     let kinds: [(&str, &dyn Fn()); 6] = [
@@ -151,13 +151,13 @@ fn releases_all_resources_of_refused_content() {
         let host = with_first(&format!("[plugins]\nwatch = false\n{}", start_fault(fault)));
         // Everything that the host creates for the first request of an operator exists from here
         // on.
-        Operator::of(&host).list();
+        Operator::connect(&host).list();
         let before = idle_footprint(host.pid());
 
         for fixture in ["start_faults", "no_root", "wrong_abi"] {
             for _ in 0..9 {
                 put(&host.path("plugins"), &Image::of(fixture).0, FILE);
-                let verdict = Operator::of(&host).reload(NAME);
+                let verdict = Operator::connect(&host).reload(NAME);
                 assert_eq!(verdict["outcome"], "refused", "{fixture}: {verdict}");
             }
         }
@@ -171,7 +171,7 @@ fn releases_all_resources_of_refused_content() {
 #[test]
 fn gives_a_method_to_the_first_plugin_until_it_is_removed() {
     let host = HostProcess::with(&["device"]);
-    let mut operator = Operator::of(&host);
+    let mut operator = Operator::connect(&host);
     put(&host.path("plugins"), &Image::of("claims_device").0, FILE);
     operator.wait_until("the second plugin is refused", |row| row["refused"]["reason"] == "method-taken");
 

@@ -1,5 +1,5 @@
-//! From a request to the code that runs it: routes, access control, and the thread that runs the
-//! code.
+//! From a request to the code that runs it: routes, access control, and the thread that polls an
+//! `async` method.
 
 mod acl;
 mod inline_polling;

@@ -1,5 +1,4 @@
-//! Which route a method takes: the longest match, what is off, what is absent, and how many at
-//! once.
+//! Routes: the longest match, disabled routes, missing plugins, and limits of requests in flight.
 
 use serde_json::{Value, json};
 
@@ -7,7 +6,7 @@ use crate::support::peer::{DEADLINE_EXCEEDED, METHOD_NOT_FOUND, OVERLOADED, PLUG
 use crate::support::{HostProcess, wait_until};
 
 #[test]
-fn the_longest_match_wins() {
+fn applies_the_longest_match() {
     let config = r#"
         [[route]]
         method = "device.*"
@@ -31,13 +30,17 @@ fn the_longest_match_wins() {
     "#;
     let host = HostProcess::builder().plugin("device").plugin("sleeps").config(config).start();
     let mut peer = host.peer();
+
     peer.result("device.status.update", &json!({ "deviceId": "d", "status": "online" }));
-    for closed in ["device.list", "device.report", "device.status.get"] {
-        peer.call(closed, &json!({ "deviceId": "d" })).error(METHOD_NOT_FOUND);
+
+    for disabled in ["device.list", "device.report", "device.status.get"] {
+        peer.call(disabled, &json!({ "deviceId": "d" })).error(METHOD_NOT_FOUND);
     }
+
     let error = peer.call("sleep.deaf", &Value::Null).error(DEADLINE_EXCEEDED);
     assert_eq!(error["data"], json!({ "timeout_ms": 50 }));
     assert_eq!(peer.result("sleep.async", &json!({ "ms": 200 })), 200);
+
     let methods = peer.result("system.methods", &Value::Null);
     let methods: Vec<&str> = methods.as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert!(methods.contains(&"device.status.update") && methods.contains(&"sleep.async"), "{methods:?}");
@@ -45,7 +48,7 @@ fn the_longest_match_wins() {
 }
 
 #[test]
-fn without_auto_route_only_routes_lead_to_plugins() {
+fn serves_only_routed_methods_without_auto_route() {
     let config = r#"
         [plugins]
         auto_route = false
@@ -55,11 +58,13 @@ fn without_auto_route_only_routes_lead_to_plugins() {
     "#;
     let host = HostProcess::builder().plugin("echoes").plugin("sleeps").config(config).start();
     let mut peer = host.peer();
+
     assert_eq!(peer.result("fixture.echo", &json!(1)), 1);
     for unrouted in ["fixture.echo_blocking", "fixture.echo_async", "sleep.dropped"] {
         peer.call(unrouted, &json!(1)).error(METHOD_NOT_FOUND);
     }
-    // The host's own are always there.
+
+    // The methods of the host are always available.
     for own in ["system.ping", "system.info", "system.methods"] {
         peer.result(own, &Value::Null);
     }
@@ -67,7 +72,7 @@ fn without_auto_route_only_routes_lead_to_plugins() {
 }
 
 #[test]
-fn a_route_to_a_plugin_that_is_not_there() {
+fn rejects_calls_of_a_missing_plugin() {
     let config = r#"
         [[route]]
         method = "absent.*"
@@ -82,18 +87,20 @@ fn a_route_to_a_plugin_that_is_not_there() {
     "#;
     let host = HostProcess::builder().config(config).start();
     let mut peer = host.peer();
+
     for (method, plugin) in [("absent.a", "absent"), ("absent.a.b", "absent"), ("gone.one", "gone")] {
         let error = peer.call(method, &Value::Null).error(PLUGIN_UNAVAILABLE);
         assert_eq!(error["data"]["plugin"], plugin);
         assert!(error["data"]["retry_after_ms"].is_u64(), "{error}");
     }
+
     for method in ["gone.two", "off.a", "absent"] {
         peer.call(method, &Value::Null).error(METHOD_NOT_FOUND);
     }
 }
 
 #[test]
-fn a_route_at_its_most_in_flight_refuses_at_once() {
+fn rejects_calls_beyond_the_limit_of_a_route() {
     let config = r#"
         [[route]]
         method = "sleep.*"
@@ -106,9 +113,11 @@ fn a_route_at_its_most_in_flight_refuses_at_once() {
     let host = HostProcess::builder().plugin("sleeps").config(config).start();
     let mut peer = host.peer();
     let latch = host.latch("both");
-    // Two methods of one route share what it may have.
+
+    // Two methods of one route share its limit.
     peer.send_async("1", "sleep.async_until", &latch.params());
     peer.send_async("2", "sleep.blocking_until", &latch.params());
+
     for (id, method) in [("3", "sleep.async"), ("4", "sleep.blocking"), ("5", "sleep.running")] {
         peer.send_async(id, method, &json!({ "ms": 0 }));
         let reply = peer.receive();
@@ -116,19 +125,23 @@ fn a_route_at_its_most_in_flight_refuses_at_once() {
         let error = reply.error(OVERLOADED);
         assert!(error["data"]["retry_after_ms"].as_u64().unwrap() > 0, "{error}");
     }
-    // Another connection is refused as well, another route is not.
+
+    // Other connections are rejected as well, other routes are not.
     host.peer().call("sleep.async", &json!({ "ms": 0 })).error(OVERLOADED);
     assert_eq!(host.peer().result("sleep.dropped", &Value::Null), 0);
+
     latch.open();
+
     let mut answered: Vec<_> = peer.receive_all(2).iter().map(|reply| reply.id().unwrap()).collect();
     answered.sort();
     assert_eq!(answered, ["1", "2"]);
+
     assert_eq!(peer.result("sleep.async", &json!({ "ms": 0 })), 0);
     wait_until("each refusal is counted", || host.count("overloaded") == 4);
 }
 
 #[test]
-fn a_call_that_runs_on_past_its_deadline_keeps_its_place() {
+fn counts_a_late_call_against_the_limit_until_it_ends() {
     let config = r#"
         [[route]]
         method = "sleep.blocking_until"
@@ -140,12 +153,18 @@ fn a_call_that_runs_on_past_its_deadline_keeps_its_place() {
     let mut peer = host.peer();
     let (latch, open) = (host.latch("runs"), host.latch("open"));
     open.open();
+
     peer.call("sleep.blocking_until", &latch.params()).error(DEADLINE_EXCEEDED);
-    // It is answered and still runs: another one would run beside it.
+
+    // The request was answered, but the call still runs: another call would run beside it.
     assert_eq!(peer.result("sleep.running", &Value::Null), 1);
     peer.call("sleep.blocking_until", &open.params()).error(OVERLOADED);
+
     latch.open();
-    wait_until("it has ended", || host.count("late_results") == 1);
-    // Its place is given back a moment after its result was dropped.
-    wait_until("its place is free", || peer.call("sleep.blocking_until", &open.params()).code().is_none());
+
+    wait_until("the call has ended", || host.count("late_results") == 1);
+    // The permit is released shortly after the late result was dropped.
+    wait_until("the permit is released", || {
+        peer.call("sleep.blocking_until", &open.params()).code().is_none()
+    });
 }

@@ -38,3 +38,12 @@ impl<T> Drop for BackgroundThread<T> {
         }
     }
 }
+
+/// Sets a flag when it is dropped, also by a panic, so that no thread waits for the flag forever.
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -50,7 +50,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
 pub(crate) fn example_of(package: &str, name: &str) -> PathBuf {
     let built = cargo(&root(), &target(), &["-p", package, "--example", name, "--profile", &profile()]);
     let example = built.into_iter().find(|built| built.kind == "example" && built.name == name);
-    example.expect("cargo says where the example is").file
+    example.expect("cargo reports the path of the example").file
 }
 
 /// Returns the root directory of the project.
@@ -101,7 +101,7 @@ fn build() -> Artifacts {
             libraries.insert(name, file);
         }
     }
-    Artifacts { program: program.expect("cargo says where the program is"), libraries }
+    Artifacts { program: program.expect("cargo reports the path of the program"), libraries }
 }
 
 /// Returns the names of the packages directly fixture_target a directory.

@@ -113,8 +113,8 @@ pub(crate) fn assert_settles_within(pid: u32, before: &Footprint, more: usize) {
 /// Repeats `round` until one of six rounds releases all that it took, except for `more` KiB, and
 /// fails if none does.
 ///
-/// The memory that an allocator keeps grows only when a peak exceeds all previous ones, which depends on
-/// chance. A leak grows in each round.
+/// The memory that an allocator keeps grows only when a peak exceeds all previous ones, which
+/// depends on chance. A leak grows in each round.
 #[track_caller]
 pub(crate) fn assert_levels_off(pid: u32, more: usize, mut round: impl FnMut()) {
     const ROUNDS: usize = 6;
@@ -151,11 +151,7 @@ mod tests {
         kept.assert_usable();
 
         let leaking = settles(host.pid(), &before, WATCHED).unwrap_err();
-        assert_eq!(
-            leaking.descriptors,
-            before.descriptors + 1,
-            "a connection that is kept is one descriptor"
-        );
+        assert_eq!(leaking.descriptors, before.descriptors + 1, "an open connection holds one descriptor");
 
         drop(kept);
         assert_settles(host.pid(), &before);

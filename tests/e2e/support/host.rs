@@ -329,7 +329,7 @@ impl Drop for HostProcess {
         );
 
         let processes = poll_within(super::CEILING, || self.processes().is_empty().then_some(()));
-        assert!(processes.is_some(), "processes are left: {:?}", self.processes());
-        assert!(self.was_killed || self.leftovers().is_empty(), "left behind: {:?}", self.leftovers());
+        assert!(processes.is_some(), "processes remain: {:?}", self.processes());
+        assert!(self.was_killed || self.leftovers().is_empty(), "files remain: {:?}", self.leftovers());
     }
 }

@@ -73,8 +73,8 @@ impl Measure {
 
     #[track_caller]
     fn report_and_assert(self, what: &str, ratio: f64) {
-        println!("{what}: the p99 of a neighbour is {ratio:.2} of what it is without");
-        assert!(ratio <= self.most, "{what}: the p99 of a neighbour is {ratio:.2} times what it is without");
+        println!("{what}: the p99 of a neighbour is {ratio:.2} times its p99 alone");
+        assert!(ratio <= self.most, "{what}: the p99 of a neighbour is {ratio:.2} times its p99 alone");
     }
 }
 

@@ -57,5 +57,5 @@ pub(crate) fn signature_of(file: &Path) -> PathBuf {
 pub(crate) fn put_signature(file: &Path, signature: &str) {
     let temporary = signature_of(file).with_extension("new");
     fs::write(&temporary, signature).expect("a signature is written");
-    fs::rename(&temporary, signature_of(file)).expect("it is renamed into place");
+    fs::rename(&temporary, signature_of(file)).expect("the signature is renamed");
 }

@@ -1,5 +1,5 @@
-//! Clients that ask without pause while the service is restarted, crashed and stopped, and the
-//! books on what they got.
+//! Clients that send requests without pause while the service is restarted, crashed and stopped,
+//! and count the outcomes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,57 +14,59 @@ use serde_json::Value;
 use crate::support::peer::{GOING_AWAY, SYNC, V1_0, envelope, frame, take_frame};
 use crate::support::{CEILING, wait_until};
 
-/// What became of requests.
+/// Outcomes of requests.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// Answered with a result.
+    /// Requests that were answered with a result.
     pub(super) answered: u64,
-    /// Told to ask again, on another connection.
-    pub(super) sent_away: u64,
-    /// Connections that were refused, or had no socket to go to.
+    /// Requests that were answered with GOING_AWAY.
+    pub(super) rejected: u64,
+    /// Connections that were refused, or whose socket did not exist.
     pub(super) refused: u64,
-    /// Requests that were sent, whose connection ended without a reply.
+    /// Requests that were sent, and whose connection was closed without a reply.
     pub(super) lost: u64,
-    /// Requests that could not be sent: the connection had ended before.
+    /// Requests that could not be sent, because their connection was closed before.
     pub(super) unsent: u64,
-    /// The longest wait for an answer.
+    /// The longest time until a reply.
     pub(super) longest: Duration,
 }
 
-/// Clients at work.
-pub(super) struct Customers {
-    stop: Arc<AtomicBool>,
+/// The running clients.
+pub(super) struct ContinuousClients {
+    is_over: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     threads: Vec<JoinHandle<Tally>>,
 }
 
-impl Customers {
-    /// So many clients with a connection for each request, and as many that keep theirs.
-    pub(super) fn at(socket: &Path, count: usize) -> Self {
-        let (stop, answered): (Arc<AtomicBool>, Arc<AtomicU64>) = Default::default();
-        let customer = |number: usize| {
-            let (socket, stop, answered) = (socket.to_owned(), Arc::clone(&stop), Arc::clone(&answered));
-            thread::spawn(move || ask_on(&socket, number % 2 == 1, &stop, &answered))
+impl ContinuousClients {
+    /// Starts `count` clients that open a connection for each request, and as many that keep
+    /// theirs.
+    pub(super) fn start(socket: &Path, count: usize) -> Self {
+        let (is_over, answered): (Arc<AtomicBool>, Arc<AtomicU64>) = Default::default();
+        let client = |number: usize| {
+            let (socket, is_over, answered) =
+                (socket.to_owned(), Arc::clone(&is_over), Arc::clone(&answered));
+            thread::spawn(move || send_continuously(&socket, number % 2 == 1, &is_over, &answered))
         };
-        let threads = (0..2 * count).map(customer).collect();
-        Self { stop, answered, threads }
+        let threads = (0..2 * count).map(client).collect();
+        Self { is_over, answered, threads }
     }
 
-    /// Returns when so many more requests were answered.
+    /// Waits until this many further requests are answered.
     #[track_caller]
     pub(super) fn wait_for(&self, more: u64) {
         let before = self.answered.load(SeqCst);
         wait_until("requests are answered", || self.answered.load(SeqCst) >= before + more);
     }
 
-    /// Ends their work; all of it together.
-    pub(super) fn end(self) -> Tally {
-        self.stop.store(true, SeqCst);
-        self.threads.into_iter().map(|thread| thread.join().expect("a customer")).fold(
+    /// Stops the clients and returns the sum of their outcomes.
+    pub(super) fn stop(self) -> Tally {
+        self.is_over.store(true, SeqCst);
+        self.threads.into_iter().map(|thread| thread.join().expect("a client does not panic")).fold(
             Tally::default(),
             |sum, one| Tally {
                 answered: sum.answered + one.answered,
-                sent_away: sum.sent_away + one.sent_away,
+                rejected: sum.rejected + one.rejected,
                 refused: sum.refused + one.refused,
                 lost: sum.lost + one.lost,
                 unsent: sum.unsent + one.unsent,
@@ -74,19 +76,25 @@ impl Customers {
     }
 }
 
-/// How one request went.
-enum Went {
+/// The outcome of one request.
+enum Outcome {
     Answered,
-    SentAway,
+    Rejected,
     Lost,
     Unsent,
 }
 
-fn ask_on(socket: &PathBuf, keeps: bool, stop: &AtomicBool, answered: &AtomicU64) -> Tally {
+fn send_continuously(
+    socket: &PathBuf,
+    keeps_connection: bool,
+    is_over: &AtomicBool,
+    answered: &AtomicU64,
+) -> Tally {
     let mut tally = Tally::default();
     let mut kept: Option<UnixStream> = None;
-    while !stop.load(SeqCst) {
+    while !is_over.load(SeqCst) {
         let began = Instant::now();
+
         let stream = match kept.take().map_or_else(|| UnixStream::connect(socket), Ok) {
             Ok(stream) => stream,
             Err(_) => {
@@ -94,40 +102,44 @@ fn ask_on(socket: &PathBuf, keeps: bool, stop: &AtomicBool, answered: &AtomicU64
                 continue;
             }
         };
-        match ask(&stream) {
-            Went::Answered => {
+
+        match send_ping(&stream) {
+            Outcome::Answered => {
                 tally.answered += 1;
                 answered.fetch_add(1, SeqCst);
                 tally.longest = tally.longest.max(began.elapsed());
-                kept = keeps.then_some(stream);
+                kept = keeps_connection.then_some(stream);
             }
-            Went::SentAway => tally.sent_away += 1,
-            Went::Lost => tally.lost += 1,
-            Went::Unsent => tally.unsent += 1,
+            Outcome::Rejected => tally.rejected += 1,
+            Outcome::Lost => tally.lost += 1,
+            Outcome::Unsent => tally.unsent += 1,
         }
     }
     tally
 }
 
-fn ask(mut stream: &UnixStream) -> Went {
+fn send_ping(mut stream: &UnixStream) -> Outcome {
     stream.set_read_timeout(Some(CEILING)).expect("a read time-out");
     if stream.write_all(&frame(V1_0, SYNC, envelope("system.ping", &Value::Null))).is_err() {
-        return Went::Unsent;
+        return Outcome::Unsent;
     }
+
     let mut bytes = Vec::new();
     let mut chunk = [0; 1024];
+
     loop {
         if let Some(reply) = take_frame(&mut bytes) {
             return match reply.code() {
-                None => Went::Answered,
-                Some(GOING_AWAY) => Went::SentAway,
-                Some(_) => panic!("an answer that a restart does not explain: {reply:?}"),
+                None => Outcome::Answered,
+                Some(GOING_AWAY) => Outcome::Rejected,
+                Some(_) => panic!("an error that a restart does not explain: {reply:?}"),
             };
         }
+
         match stream.read(&mut chunk) {
-            Ok(0) => return Went::Lost,
+            Ok(0) => return Outcome::Lost,
             Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Went::Lost,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Outcome::Lost,
             Err(error) => panic!("no reply: {error}"),
         }
     }

@@ -1,5 +1,4 @@
-//! The host under a supervisor: with a faked one, with systemd's own tools, and with systemd as PID
-//! 1.
+//! The host under a supervisor: a simulated one, the tools of systemd, and systemd as PID 1.
 
 mod continuous_clients;
 mod debian_package;
@@ -13,8 +12,7 @@ mod supervisor;
 
 use std::io::Write as _;
 
-/// Says on the test run's own stderr, which nobody captures, that a test was skipped and what is
-/// missing for it.
+/// Reports on stderr, which the test harness does not capture here, that a test is skipped and why.
 fn skipped(test: &str, missing: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {test}: there is no {missing} here");
 }

@@ -1,4 +1,4 @@
-//! A host as a supervisor starts it: with sockets handed over, and an ear for what it says.
+//! A simulated supervisor: it starts hosts with inherited sockets and receives their notifications.
 
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -17,24 +17,24 @@ use crate::support::threads::threads;
 use crate::support::wait::wait_for;
 use crate::support::{CEILING, Peer, wait_until};
 
-/// Gives the descriptors 0 and 1 the places of inherited sockets, and the variables that tell of
-/// them.
-const HAND_OVER: &str = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ exec \"$@\"";
+/// A shell command that moves the descriptors 0 and 1 to the numbers of inherited sockets and sets
+/// `LISTEN_PID`.
+const INHERIT_SOCKETS: &str = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ exec \"$@\"";
 
-/// A place for hosts that are started one after the other, with the same sockets.
-pub(super) struct Place {
+/// A directory in which hosts are started one after another, and the notify socket.
+pub(super) struct Supervisor {
     pub(super) scratch: Scratch,
-    ear: UnixDatagram,
+    notify_socket: UnixDatagram,
 }
 
-/// One host in it.
-pub(super) struct Supervised {
+/// A host that was started by the supervisor.
+pub(super) struct SupervisedHost {
     child: Child,
     pub(super) log: Log,
-    ended: Option<ExitStatus>,
+    status: Option<ExitStatus>,
 }
 
-impl Place {
+impl Supervisor {
     pub(super) fn new(config: &str, plugins: &[&str]) -> Self {
         let scratch = Scratch::new();
         scratch.directory("plugins");
@@ -43,66 +43,76 @@ impl Place {
         for plugin in plugins {
             install(artifacts().library(plugin), &scratch.join(format!("plugins/{plugin}.so")));
         }
-        let ear = UnixDatagram::bind(scratch.join("notify")).expect("a socket");
-        Self { scratch, ear }
+
+        let notify_socket = UnixDatagram::bind(scratch.join("notify")).expect("a socket");
+        Self { scratch, notify_socket }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.scratch.join(name)
     }
 
-    /// A socket as a supervisor binds it.
+    /// Binds a socket, as a supervisor does.
     pub(super) fn bind(&self, name: &str) -> UnixListener {
         UnixListener::bind(self.path(name)).expect("a socket")
     }
 
-    /// A command that serves here and tells how it is.
+    /// Returns a command that serves in this directory and sends notifications.
     pub(super) fn command(&self, before: &[&str]) -> Command {
-        let mut words = before.iter().map(ToString::to_string).collect::<Vec<_>>();
-        words.extend([artifacts().program.display().to_string(), "serve".to_owned()]);
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).current_dir(self.scratch.path());
+        let mut args = before.iter().map(ToString::to_string).collect::<Vec<_>>();
+        args.extend([artifacts().program.display().to_string(), "serve".to_owned()]);
+
+        let mut command = Command::new(&args[0]);
+        command.args(&args[1..]).current_dir(self.scratch.path());
         command.env("NOTIFY_SOCKET", self.path("notify")).env_remove("RUST_BACKTRACE");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+
         command
     }
 
-    /// Starts a host without any socket.
-    pub(super) fn start(&self) -> Supervised {
-        Supervised::of(self.command(&[]))
+    /// Starts a host without inherited sockets.
+    pub(super) fn start(&self) -> SupervisedHost {
+        SupervisedHost::spawn(self.command(&[]))
     }
 
-    /// Starts a host with one or two descriptors, by these names.
-    pub(super) fn start_with(&self, descriptors: Vec<OwnedFd>, names: &str) -> Supervised {
-        let mut command = self.command(&["sh", "-c", HAND_OVER, "sh"]);
+    /// Starts a host with one or two inherited descriptors of these names.
+    pub(super) fn start_with(&self, descriptors: Vec<OwnedFd>, names: &str) -> SupervisedHost {
+        let mut command = self.command(&["sh", "-c", INHERIT_SOCKETS, "sh"]);
         command.env("LISTEN_FDS", descriptors.len().to_string()).env("LISTEN_FDNAMES", names);
+
         let mut descriptors = descriptors.into_iter();
         command.stdin(descriptors.next().map_or_else(Stdio::null, Stdio::from));
         command.stdout(descriptors.next().map_or_else(Stdio::null, Stdio::from));
-        Supervised::of(command)
+        SupervisedHost::spawn(command)
     }
 
-    /// The next thing a host says, each assignment a line; `None` when it says nothing for so long.
-    pub(super) fn hear_within(&self, limit: Duration) -> Option<String> {
-        self.ear.set_read_timeout(Some(limit.max(Duration::from_millis(1)))).expect("a read time-out");
+    /// Returns the next notification, one assignment per line, or `None` if there is none within
+    /// `limit`.
+    pub(super) fn next_notification(&self, limit: Duration) -> Option<String> {
+        self.notify_socket
+            .set_read_timeout(Some(limit.max(Duration::from_millis(1))))
+            .expect("a read time-out");
         let mut bytes = [0; 4096];
-        match self.ear.recv(&mut bytes) {
+
+        match self.notify_socket.recv(&mut bytes) {
             Ok(length) => Some(String::from_utf8(bytes[..length].to_vec()).expect("assignments are UTF-8")),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
-            Err(error) => panic!("hearing: {error}"),
+            Err(error) => panic!("receiving a notification: {error}"),
         }
     }
 
-    /// The next thing a host says that has this assignment; what comes before is given back, too.
+    /// Returns the next notification with this assignment, and the notifications before it.
     #[track_caller]
-    pub(super) fn hear(&self, assignment: &str) -> (String, Vec<String>) {
-        let until = Instant::now() + CEILING;
+    pub(super) fn wait_for_notification(&self, assignment: &str) -> (String, Vec<String>) {
+        let end = Instant::now() + CEILING;
         let mut before = Vec::new();
         loop {
-            match self.hear_within(until.saturating_duration_since(Instant::now())) {
-                Some(said) if said.lines().any(|line| line == assignment) => return (said, before),
-                Some(said) => before.push(said),
-                None => panic!("nobody said {assignment}, but {before:?}"),
+            match self.next_notification(end.saturating_duration_since(Instant::now())) {
+                Some(notification) if notification.lines().any(|line| line == assignment) => {
+                    return (notification, before);
+                }
+                Some(notification) => before.push(notification),
+                None => panic!("no notification {assignment}, only {before:?}"),
             }
         }
     }
@@ -112,11 +122,11 @@ impl Place {
     }
 }
 
-impl Supervised {
-    pub(super) fn of(mut command: Command) -> Self {
+impl SupervisedHost {
+    pub(super) fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the program starts");
         let log = Log::follow(child.stderr.take().expect("its stderr is a pipe"));
-        Self { child, log, ended: None }
+        Self { child, log, status: None }
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -128,24 +138,24 @@ impl Supervised {
         kill_process(pid, signal).expect("the signal is sent");
     }
 
-    /// Stops it, and returns when none of its threads runs any more.
-    pub(super) fn stand_still(&self) {
+    /// Stops the host and waits until none of its threads runs.
+    pub(super) fn stop_and_wait(&self) {
         self.signal(Signal::STOP);
-        wait_until("all of it stands still", || {
+        wait_until("all threads are stopped", || {
             threads(self.child.id()).iter().all(|thread| thread.state == 'T')
         });
     }
 
-    /// Its exit code once it has ended, and its log with it; -1 after a signal.
+    /// Waits until the host and its log have ended and returns the exit code, or -1 after a signal.
     #[track_caller]
     pub(super) fn wait(&mut self) -> i32 {
         let ended = wait_for("the host ends", || self.child.try_wait().expect("our child"));
-        self.ended = Some(ended);
+        self.status = Some(ended);
         self.log.wait_for_end();
         ended.code().unwrap_or(-1)
     }
 
-    /// SIGTERM, and its end; it must be a good one.
+    /// Sends SIGTERM and asserts that the host ends successfully.
     #[track_caller]
     pub(super) fn terminate(mut self) {
         self.signal(Signal::TERM);
@@ -153,21 +163,21 @@ impl Supervised {
     }
 }
 
-impl Drop for Supervised {
+impl Drop for SupervisedHost {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- the host's log ---\n{}\n--- its end ---", self.log.text());
         }
-        if self.ended.is_none() {
+        if self.status.is_none() {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
     }
 }
 
-/// The inode, the mode and the owner of a socket's file.
+/// Returns inode, mode and owner of a socket file.
 pub(super) fn facts(path: &Path) -> (u64, u32, u32, u32) {
     use std::os::unix::fs::MetadataExt;
-    let facts = std::fs::symlink_metadata(path).expect("the socket is there");
+    let facts = std::fs::symlink_metadata(path).expect("the socket exists");
     (facts.ino(), facts.mode(), facts.uid(), facts.gid())
 }

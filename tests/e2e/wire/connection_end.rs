@@ -1,5 +1,5 @@
-//! How connections end: half-closed with replies owed, closed after one reply, and left with
-//! requests in flight.
+//! The end of connections: half-closed with pending replies, closed after one reply, and closed by
+//! the client with requests in flight.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::support::peer::{
 use crate::support::{HostProcess, Peer, wait_until};
 
 #[test]
-fn a_half_closed_client_gets_every_reply_and_then_the_end() {
+fn sends_every_reply_to_a_half_closed_client() {
     let host = HostProcess::with(&["sleeps", "echoes"]);
     let mut peer = host.peer();
     peer.send_sync("sleep.blocking", &json!({ "ms": 200 }));
@@ -19,14 +19,22 @@ fn a_half_closed_client_gets_every_reply_and_then_the_end() {
     peer.send_async("b", "fixture.large", &json!({ "bytes": 2_000_000 }));
     peer.heartbeat();
     peer.half_close();
-    let came = peer.receive_until_close();
-    let of = |kind: u8| came.iter().filter(|frame| frame.kind == kind).count();
-    assert_eq!((of(SYNC), of(ASYNC_RESPONSE), of(HEARTBEAT), came.len()), (2, 2, 1, 5), "{came:?}");
-    assert!(came.iter().filter(|frame| frame.kind != HEARTBEAT).all(|frame| frame.code().is_none()));
-    // With nothing asked, and with all answered.
+
+    let replies = peer.receive_until_close();
+
+    let count_of = |kind: u8| replies.iter().filter(|frame| frame.kind == kind).count();
+    assert_eq!(
+        (count_of(SYNC), count_of(ASYNC_RESPONSE), count_of(HEARTBEAT), replies.len()),
+        (2, 2, 1, 5),
+        "{replies:?}"
+    );
+    assert!(replies.iter().filter(|frame| frame.kind != HEARTBEAT).all(|frame| frame.code().is_none()));
+
+    // A half-closed connection without requests, and one whose requests are answered.
     let mut idle = host.peer();
     idle.half_close();
     idle.expect_close();
+
     let mut served = host.peer();
     served.assert_usable();
     served.half_close();
@@ -34,7 +42,7 @@ fn a_half_closed_client_gets_every_reply_and_then_the_end() {
 }
 
 #[test]
-fn a_frame_that_the_half_close_cuts_is_never_run() {
+fn never_runs_a_frame_cut_by_a_half_close() {
     let host = HostProcess::with(&["counts"]);
     let whole = frame(V1_0, SYNC, envelope("counts.inline", &json!({ "ms": 0 })));
     for cut in [1, 6, 7, 8, whole.len() - 1] {
@@ -42,82 +50,96 @@ fn a_frame_that_the_half_close_cuts_is_never_run() {
         peer.send_sync("system.ping", &Value::Null);
         peer.send(&whole[..cut]);
         peer.half_close();
-        let came = peer.receive_until_close();
-        assert_eq!(came.len(), 1, "{came:?}");
+        let replies = peer.receive_until_close();
+        assert_eq!(replies.len(), 1, "{replies:?}");
     }
+
     assert_eq!(host.peer().result("counts.begun", &Value::Null), 0);
 }
 
 #[test]
-fn a_listener_that_closes_after_one_reply() {
+fn closes_after_one_reply_if_configured() {
     let config = "[[listener]]\nsocket = \"run/jackfield.sock\"\nclose_after_reply = true";
     let host = HostProcess::builder().plugin("counts").plugin("sleeps").config(config).start();
-    let take = |id: &str, method: &str| envelope_with(id, method, &json!({ "ms": 20 }));
+    let request = |id: &str, method: &str| envelope_with(id, method, &json!({ "ms": 20 }));
+
     for (kind, reply) in [(SYNC, SYNC), (ASYNC_REQUEST, ASYNC_RESPONSE)] {
         for method in ["counts.inline", "counts.blocking", "counts.async", "no.such"] {
             let begun = host.peer().result("counts.begun", &Value::Null).as_u64().unwrap();
             let mut peer = host.peer();
-            // Of three at once the first is the one that is run and answered.
-            let requests = ["1", "2", "3"].map(|id| frame(V1_1, kind, take(id, method)));
+
+            // Only the first of three requests is run and answered.
+            let requests = ["1", "2", "3"].map(|id| frame(V1_1, kind, request(id, method)));
             peer.send(requests.concat());
-            let came = peer.receive_until_close();
-            assert_eq!(came.len(), 1, "{came:?}");
-            assert_eq!((came[0].kind, came[0].id().as_deref()), (reply, Some("1")));
+
+            let replies = peer.receive_until_close();
+            assert_eq!(replies.len(), 1, "{replies:?}");
+            assert_eq!((replies[0].kind, replies[0].id().as_deref()), (reply, Some("1")));
             let runs = u64::from(method != "no.such");
+
             assert_eq!(host.peer().result("counts.begun", &Value::Null), begun + runs, "{method}");
         }
     }
-    // A heartbeat's answer is no reply; what cannot be read is answered by one.
+
+    // The answer to a heartbeat is not a reply, but the answer to an invalid request is.
     let mut peer = host.peer();
     peer.heartbeat();
     assert_eq!(peer.receive().kind, HEARTBEAT);
     peer.send_frame(V1_0, SYNC, "{");
     assert_eq!(peer.receive_until_close().len(), 1);
+
     let mut peer = host.peer();
     peer.send_frame(V1_1, ASYNC_REQUEST, r#"{"method":"system.ping"}"#);
-    let came = peer.receive_until_close();
-    assert_eq!((came.len(), came[0].kind), (1, ERROR));
+
+    let replies = peer.receive_until_close();
+    assert_eq!((replies.len(), replies[0].kind), (1, ERROR));
 }
 
-/// Fills a connection with futures that never end, every one of them begun.
-fn with_deaf_futures(host: &HostProcess, count: usize) -> Peer {
+/// Opens a connection with this many futures that never complete, each of which has started.
+fn with_endless_futures(host: &HostProcess, count: usize) -> Peer {
     let mut peer = host.peer();
     for number in 0..count {
         peer.send_async(&number.to_string(), "sleep.deaf", &Value::Null);
     }
-    // The executor takes them in turn: this one is the last.
+
+    // The async thread polls the futures in turn: this one is the last.
     peer.send_async("last", "sleep.async", &json!({ "ms": 0 }));
     assert_eq!(peer.receive().id().as_deref(), Some("last"));
     peer
 }
 
 #[test]
-fn the_futures_of_a_client_that_goes_are_dropped() {
+fn drops_the_futures_of_a_disconnected_client() {
     const EACH: usize = 100;
     let host = HostProcess::with(&["sleeps"]);
     let mut observer = host.peer();
-    let mut dropped = |wanted: usize| {
-        wait_until("they are dropped", || observer.result("sleep.dropped", &Value::Null) == wanted);
+    let mut wait_for_drops = |wanted: usize| {
+        wait_until("the futures are dropped", || observer.result("sleep.dropped", &Value::Null) == wanted);
     };
-    drop(with_deaf_futures(&host, EACH));
-    dropped(EACH);
-    // In the middle of a frame, half-closed before, and with a peer that reads nothing.
-    let mut peer = with_deaf_futures(&host, EACH);
+
+    drop(with_endless_futures(&host, EACH));
+    wait_for_drops(EACH);
+
+    // In the middle of a frame, and half-closed before.
+    let mut peer = with_endless_futures(&host, EACH);
     peer.send(&header(V1_0, SYNC, 100)[..5]);
     drop(peer);
-    dropped(2 * EACH);
-    let mut peer = with_deaf_futures(&host, EACH);
+    wait_for_drops(2 * EACH);
+
+    let mut peer = with_endless_futures(&host, EACH);
     peer.half_close();
     drop(peer);
-    dropped(3 * EACH);
+    wait_for_drops(3 * EACH);
+
     wait_until("each is counted", || host.count("abandoned") == 3 * EACH as u64);
     wait_until("nothing is in flight", || host.count("in_flight") == 0);
     assert_eq!(host.count("late_results"), 0);
 }
 
 #[test]
-fn clients_that_come_and_go_leave_nothing() {
+fn releases_all_resources_of_disconnected_clients() {
     let host = HostProcess::with(&["sleeps", "echoes"]);
+
     let round = |count: usize| {
         for number in 0..count {
             let mut peer = host.peer();
@@ -133,8 +155,11 @@ fn clients_that_come_and_go_leave_nothing() {
         }
         wait_until("nothing is in flight", || host.count("in_flight") == 0);
     };
+
     round(300);
+
     let before = idle_footprint(host.pid());
     round(300);
+
     assert_settles(host.pid(), &before);
 }

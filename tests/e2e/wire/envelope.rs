@@ -1,5 +1,5 @@
-//! The document inside a frame: ids echoed byte for byte, numbers kept as written, and every way of
-//! being no request.
+//! The envelope: ids are echoed byte for byte, params are forwarded unchanged, and invalid requests
+//! are rejected.
 
 use serde_json::{Value, json};
 
@@ -9,9 +9,8 @@ use crate::support::peer::{
 };
 use crate::support::{Frame, HostProcess, Peer, wait_until};
 
-/// Sends an envelope in both kinds, and gives back the replies' payloads; that of the async one
-/// must be a `05`.
-fn both(peer: &mut Peer, envelope: &[u8]) -> (Frame, Frame) {
+/// Sends an envelope as a sync and as an async request and returns both replies.
+fn send_both(peer: &mut Peer, envelope: &[u8]) -> (Frame, Frame) {
     peer.send_frame(V1_0, SYNC, envelope);
     peer.send_frame(V1_1, ASYNC_REQUEST, envelope);
     let (sync, asynchronous) = (peer.receive(), peer.receive());
@@ -21,9 +20,10 @@ fn both(peer: &mut Peer, envelope: &[u8]) -> (Frame, Frame) {
 }
 
 #[test]
-fn ids_come_back_as_they_were_written() {
+fn echoes_ids_unchanged() {
     let host = HostProcess::with(&[]);
     let mut peer = host.peer();
+
     let long_string = format!("\"{}\"", "x".repeat(126));
     let long_integer = "9".repeat(128);
     let ids = [
@@ -43,40 +43,49 @@ fn ids_come_back_as_they_were_written() {
         &long_string,
         &long_integer,
     ];
+
     for id in ids {
         let envelope = format!(r#"{{"method":"system.ping","id":{id}}}"#);
         let wanted = format!(r#"{{"id":{id},"result":"pong"}}"#);
-        let (sync, asynchronous) = both(&mut peer, envelope.as_bytes());
+
+        let (sync, asynchronous) = send_both(&mut peer, envelope.as_bytes());
         assert_eq!(sync.text(), wanted);
         assert_eq!((asynchronous.kind, asynchronous.text()), (ASYNC_RESPONSE, &*wanted));
-        // And in an error.
+
+        // An error echoes the id, too.
         let envelope = format!(r#"{{"id":{id},"method":"no.such"}}"#);
-        let (sync, asynchronous) = both(&mut peer, envelope.as_bytes());
+
+        let (sync, asynchronous) = send_both(&mut peer, envelope.as_bytes());
+
         let begins = format!(r#"{{"id":{id},"error":{{"code":-32601,"#);
         assert!(sync.text().starts_with(&begins), "{sync:?}");
         assert!(asynchronous.text().starts_with(&begins), "{asynchronous:?}");
     }
+
     peer.assert_usable();
 }
 
 #[test]
-fn ids_that_are_none() {
+fn rejects_invalid_ids() {
     let host = HostProcess::with(&[]);
     let mut peer = host.peer();
+
     let too_long = format!("\"{}\"", "x".repeat(127));
     let huge = format!("\"{}\"", "x".repeat(1 << 20));
     let digits = "9".repeat(129);
     for id in ["null", "true", "1.0", "1e3", "[1]", r#"{"a":1}"#, &too_long, &huge, &digits] {
         let envelope = format!(r#"{{"id":{id},"method":"system.ping"}}"#);
-        let (sync, asynchronous) = both(&mut peer, envelope.as_bytes());
+
+        let (sync, asynchronous) = send_both(&mut peer, envelope.as_bytes());
         for reply in [&sync, &asynchronous] {
             reply.error(INVALID_REQUEST);
             assert_eq!(reply.json().get("id"), None, "{reply:?}");
         }
-        // Without an id the reply belongs to no request that its sender could name.
+        // A reply without an id cannot be assigned to an async request, so it is an error frame.
         assert_eq!(asynchronous.kind, ERROR);
     }
-    // None at all: fine for a sync request of either version, not for an async one.
+
+    // A missing id is permitted for a sync request of either version, but not for an async one.
     for version in [V1_0, V1_1] {
         peer.send_frame(version, SYNC, r#"{"method":"system.ping"}"#);
         let reply = peer.receive();
@@ -89,18 +98,20 @@ fn ids_that_are_none() {
     peer.assert_usable();
 }
 
-/// `depth` arrays in the params of a request.
+/// Returns a request whose params are nested arrays of this depth.
 fn nested(depth: usize) -> Vec<u8> {
     let (open, close) = ("[".repeat(depth), "]".repeat(depth));
     format!(r#"{{"id":1,"method":"system.ping","params":{open}{close}}}"#).into_bytes()
 }
 
 #[test]
-fn what_is_no_request_says_why_and_spares_the_connection() {
+fn rejects_invalid_requests_and_keeps_the_connection() {
     let host = HostProcess::with(&[]);
     let mut peer = host.peer();
+
     let deep_member = format!(r#"{{"id":1,"method":"m","x":{}1{}}}"#, "[".repeat(128), "]".repeat(128));
     let unclosed = "[".repeat(100_000);
+
     let cases: &[(i64, &[u8])] = &[
         (PARSE_ERROR, b""),
         (PARSE_ERROR, b" \n"),
@@ -140,40 +151,45 @@ fn what_is_no_request_says_why_and_spares_the_connection() {
         (INVALID_REQUEST, deep_member.as_bytes()),
     ];
     for (code, payload) in cases {
-        let (sync, asynchronous) = both(&mut peer, payload);
+        let (sync, asynchronous) = send_both(&mut peer, payload);
         for reply in [sync, asynchronous] {
             let error = reply.error(*code);
             assert!(!error["message"].as_str().unwrap().is_empty());
         }
         peer.assert_usable();
     }
+
     let requests = 3 * cases.len() as u64;
     assert_eq!(host.count("errors"), 2 * cases.len() as u64);
     assert!(host.count("requests") >= requests);
 }
 
 #[test]
-fn nesting_is_counted_to_the_level() {
+fn limits_nesting_exactly() {
     let host = HostProcess::with(&[]);
     let mut peer = host.peer();
-    // The envelope itself is the first of 128.
+
+    // The envelope is the first of 128 levels.
     for depth in [1, 100, 127] {
         peer.send_frame(V1_0, SYNC, nested(depth));
         assert_eq!(peer.receive().result(), "pong", "{depth}");
     }
+
     for depth in [128, 129, 1000, 100_000] {
         peer.send_frame(V1_0, SYNC, nested(depth));
         let reply = peer.receive();
         reply.error(INVALID_REQUEST);
         assert_eq!(reply.json()["id"], 1, "the id is known: {reply:?}");
     }
+
     peer.assert_usable();
 }
 
 #[test]
-fn params_are_handed_on_as_they_were_written() {
+fn forwards_params_unchanged() {
     let host = HostProcess::with(&["echoes"]);
     let mut peer = host.peer();
+
     let written = [
         "9007199254740993",
         "18446744073709551616",
@@ -189,6 +205,7 @@ fn params_are_handed_on_as_they_were_written() {
         "null",
         "true",
     ];
+
     for method in ["system.echo", "fixture.echo", "fixture.echo_blocking", "fixture.echo_async"] {
         for params in written {
             peer.send_frame(V1_0, SYNC, format!(r#"{{"method":"{method}","params":{params}}}"#));
@@ -198,7 +215,7 @@ fn params_are_handed_on_as_they_were_written() {
 }
 
 #[test]
-fn other_members_are_ignored_and_the_order_does_not_matter() {
+fn ignores_unknown_members_and_the_order() {
     let host = HostProcess::with(&[]);
     let mut peer = host.peer();
     for envelope in [
@@ -212,13 +229,15 @@ fn other_members_are_ignored_and_the_order_does_not_matter() {
 }
 
 #[test]
-fn names_that_are_no_method_are_not_found() {
+fn rejects_unknown_method_names() {
     let host = HostProcess::builder()
         .plugin("echoes")
         .config("[[route]]\nmethod = \"fixture.large\"\nplugin = \"echoes\"\nenabled = false")
         .start();
     let mut peer = host.peer();
+
     let longest = "m".repeat(256);
+
     for method in [
         "no.such",
         "fixture.large",
@@ -243,45 +262,53 @@ fn names_that_are_no_method_are_not_found() {
         let reply = peer.call(method, &Value::Null);
         assert_eq!(reply.error(METHOD_NOT_FOUND)["message"], format!("method not found: {method}"));
     }
+
     peer.call(&"m".repeat(257), &Value::Null).error(INVALID_REQUEST);
     assert!(!host.log_contains("\u{1b}"), "what a client sends must not reach a terminal");
     peer.assert_usable();
 }
 
 #[test]
-fn an_id_in_flight_is_refused_and_the_first_is_not_disturbed() {
+fn rejects_an_id_that_is_in_flight() {
     let host = HostProcess::with(&["sleeps"]);
     let mut peer = host.peer();
+
     let latch = host.latch("first");
     peer.send_async("a", "sleep.async_until", &latch.params());
     peer.send_async("a", "sleep.async", &json!({ "ms": 0 }));
     peer.send_async("a", "system.ping", &Value::Null);
-    // A sync one with it as well; another way to write it is another id.
+
+    // A sync request with the same id is rejected as well. Another spelling is another id.
     peer.send_frame(V1_0, SYNC, envelope_with("a", "system.ping", &Value::Null));
     peer.send_frame(V1_1, ASYNC_REQUEST, r#"{"id":"\u0061","method":"system.ping"}"#);
+
     let early = peer.receive_all(4);
     for refused in &early[..3] {
         refused.error(INVALID_REQUEST);
         assert_eq!(refused.id().as_deref(), Some("a"));
     }
+
     assert_eq!((early[2].kind, early[3].kind), (SYNC, ASYNC_RESPONSE));
     assert_eq!(early[3].text(), r#"{"id":"\u0061","result":"pong"}"#);
+
     latch.open();
     let first = peer.receive();
     assert_eq!((first.kind, first.id().as_deref(), first.result()), (ASYNC_RESPONSE, Some("a"), json!(true)));
-    // Answered, it may be used again.
+
+    // After the reply the id can be used again.
     peer.send_async("a", "sleep.async", &json!({ "ms": 0 }));
     assert_eq!(peer.receive().result(), 0);
 }
 
 #[test]
-fn the_same_ids_on_two_connections_are_unrelated() {
+fn separates_equal_ids_of_two_connections() {
     const TRIALS: usize = 20_000;
-    const AT_ONCE: usize = 200;
+    const BATCH: usize = 200;
     let host = HostProcess::with(&["echoes"]);
     let mut peers = [host.peer(), host.peer()];
-    for batch in 0..TRIALS / AT_ONCE {
-        let ids = (0..AT_ONCE).map(|at| batch * AT_ONCE + at);
+
+    for batch in 0..TRIALS / BATCH {
+        let ids = (0..BATCH).map(|at| batch * BATCH + at);
         for (number, peer) in peers.iter_mut().enumerate() {
             let requests = ids.clone().flat_map(|id| {
                 let method = if id % 8 == 0 { "fixture.echo_blocking" } else { "fixture.echo_async" };
@@ -289,9 +316,10 @@ fn the_same_ids_on_two_connections_are_unrelated() {
             });
             peer.send(requests.collect::<Vec<u8>>());
         }
+
         for (number, peer) in peers.iter_mut().enumerate() {
             let mut seen: Vec<usize> = peer
-                .receive_all(AT_ONCE)
+                .receive_all(BATCH)
                 .iter()
                 .map(|reply| {
                     let id: usize = reply.id().unwrap().parse().unwrap();

@@ -1,5 +1,4 @@
-//! The line framing: one request a line, one reply a line, in turn, for clients that know nothing
-//! of headers.
+//! The line framing: one request and one reply per line, in order, for clients without headers.
 
 use std::io::{Read, Write};
 
@@ -10,7 +9,7 @@ use crate::support::{CEILING, HostBuilder, HostProcess, wait_until};
 
 const SOCKET: &str = "run/lines.sock";
 
-fn lines() -> HostBuilder {
+fn host_with_lines() -> HostBuilder {
     let config = r#"
         [[listener]]
         socket = "run/jackfield.sock"
@@ -28,9 +27,10 @@ fn lines() -> HostBuilder {
 }
 
 #[test]
-fn one_reply_line_for_each_line() {
-    let host = lines().start();
+fn answers_each_line_with_one_line() {
+    let host = host_with_lines().start();
     let mut peer = host.line_peer(SOCKET);
+
     for (line, reply) in [
         (r#"{"method":"system.ping"}"#, r#"{"result":"pong"}"#),
         (r#"{"id":"x","method":"system.echo","params":[1, 2]}"#, r#"{"id":"x","result":[1, 2]}"#),
@@ -49,18 +49,22 @@ fn one_reply_line_for_each_line() {
 }
 
 #[test]
-fn byte_by_byte_as_php_normal_read_reads() {
-    let host = lines().start();
+fn serves_clients_that_write_and_read_single_bytes() {
+    let host = host_with_lines().start();
     let mut peer = host.line_peer(SOCKET);
     for byte in b"{\"method\":\"system.ping\"}\r\n" {
         peer.send([*byte]);
     }
     assert_eq!(peer.line().as_deref(), Some(r#"{"result":"pong"}"#));
-    // A reader of single bytes that stops at the first line end must not find another one in it.
+
+    // A client that reads single bytes up to the first line end must not find a line end inside of
+    // a reply.
     let mut stream = std::os::unix::net::UnixStream::connect(host.path(SOCKET)).unwrap();
     stream.set_read_timeout(Some(CEILING)).unwrap();
+
     for _ in 0..3 {
         stream.write_all(b"{\"method\":\"system.echo\",\"params\":\"\\n\\r\"}\n").unwrap();
+
         let mut line = Vec::new();
         while line.last() != Some(&b'\n') {
             let mut byte = [0];
@@ -72,9 +76,10 @@ fn byte_by_byte_as_php_normal_read_reads() {
 }
 
 #[test]
-fn lines_that_are_no_request() {
-    let host = lines().start();
+fn rejects_invalid_lines() {
+    let host = host_with_lines().start();
     let mut peer = host.line_peer(SOCKET);
+
     let binary = b"\x01\x00\x01\x00\x00\x00\x02{}\n".as_slice();
     for (code, line) in [
         (PARSE_ERROR, b"hello\n".as_slice()),
@@ -88,37 +93,41 @@ fn lines_that_are_no_request() {
         peer.send(line);
         assert_eq!(peer.json()["error"]["code"], code, "{}", line.escape_ascii());
     }
+
     peer.send("{\"method\":\"system.ping\"}\n");
     assert_eq!(peer.json()["result"], "pong");
 }
 
 #[test]
-fn a_line_that_is_too_long_is_refused_in_its_turn() {
-    let host = lines().start();
+fn rejects_a_long_line_in_order() {
+    let host = host_with_lines().start();
     let mut peer = host.line_peer(SOCKET);
     let long = |length: usize| format!("{}\n", "x".repeat(length));
     let slow = format!("{}\n", json!({ "id": 1, "method": "sleep.blocking", "params": { "ms": 100 } }));
     let ping = "{\"id\":2,\"method\":\"system.ping\"}\n";
-    // Nothing but the order says which line a reply is for.
+
+    // Only the order shows which line a reply belongs to.
     for length in [4097, 16_384] {
         peer.send([&slow, &*long(length), ping].concat());
+
         assert_eq!(peer.json()["id"], 1);
         let refused = peer.json();
         assert_eq!(refused["error"]["code"], FRAME_TOO_LARGE);
         assert_eq!(refused["error"]["data"], json!({ "limit": 4096 }));
         assert_eq!(peer.json()["id"], 2);
     }
-    // Over four times the limit the end of the line is not waited for.
+
+    // Beyond four times the limit the host does not wait for the end of the line.
     peer.send([&slow, &*"x".repeat(16_385)].concat());
     assert_eq!(peer.json()["id"], 1);
     assert_eq!(peer.json()["error"]["code"], FRAME_TOO_LARGE);
     assert_eq!(peer.line(), None);
-    wait_until("it is counted", || host.count("connections_cut") == 1);
+    wait_until("the closed connection is counted", || host.count("connections_cut") == 1);
 }
 
 #[test]
-fn replies_are_in_the_order_of_the_lines() {
-    let host = lines().start();
+fn answers_lines_in_order() {
+    let host = host_with_lines().start();
     let mut peer = host.line_peer(SOCKET);
     let methods = ["fixture.echo_blocking", "system.echo", "no.such", "fixture.echo_async", "fixture.echo"];
     let requests: String = (0..300)
@@ -126,34 +135,40 @@ fn replies_are_in_the_order_of_the_lines() {
             format!("{}\n", json!({ "id": number, "method": methods[number % 5], "params": number }))
         })
         .collect();
+
     peer.send(requests);
     peer.half_close();
+
     for number in 0..300 {
         assert_eq!(peer.json()["id"], number);
     }
-    assert_eq!(peer.line(), None, "every reply, then the end");
+    assert_eq!(peer.line(), None, "the connection is closed after every reply");
 }
 
 #[test]
-fn a_line_without_its_end_is_never_run() {
-    let host = lines().plugin("counts").start();
+fn never_runs_an_unterminated_line() {
+    let host = host_with_lines().plugin("counts").start();
     let mut peer = host.line_peer(SOCKET);
+
     peer.send("{\"method\":\"system.ping\"}\n{\"method\":\"counts.inline\",\"params\":{\"ms\":0}}");
     peer.half_close();
+
     assert_eq!(peer.json()["result"], "pong");
     assert_eq!(peer.line(), None);
     assert_eq!(host.peer().result("counts.begun", &Value::Null), 0);
 }
 
 #[test]
-fn one_shot_clients_read_to_the_end() {
-    let host = lines().start();
+fn closes_after_one_reply_for_one_shot_clients() {
+    let host = host_with_lines().start();
     for method in ["system.echo", "fixture.echo_blocking", "fixture.echo_async", "no.such"] {
         let mut stream = std::os::unix::net::UnixStream::connect(host.path("run/once.sock")).unwrap();
         stream.set_read_timeout(Some(CEILING)).unwrap();
         stream.write_all(format!("{}\n", json!({ "method": method, "params": 1 })).as_bytes()).unwrap();
+
         let mut whole = String::new();
         stream.read_to_string(&mut whole).unwrap();
+
         let reply: Value = serde_json::from_str(&whole).unwrap();
         assert_eq!(reply.get("result").is_some(), method != "no.such", "{reply}");
         assert_eq!(whole.matches('\n').count(), 1);
@@ -161,7 +176,7 @@ fn one_shot_clients_read_to_the_end() {
 }
 
 #[test]
-fn long_lines_are_within_the_budget_of_buffers() {
+fn counts_long_lines_against_the_buffer_budget() {
     let config = r#"
         [[listener]]
         socket = "run/jackfield.sock"
@@ -173,24 +188,30 @@ fn long_lines_are_within_the_budget_of_buffers() {
         buffers = "3MiB"
     "#;
     let host = HostProcess::builder().config(config).start();
+
     let mut first = host.line_peer(SOCKET);
     let (head, tail) = (r#"{"method":"system.echo","params":""#, "\"}\n");
-    // Whole, it is served, though it is a good part of what there is.
+    // A complete line is served, although it uses a large part of the budget.
     let text = "x".repeat(1 << 20);
     first.send([head, &text, tail].concat());
     assert_eq!(first.json()["result"], *text);
-    // Begun and not ended, it leaves no room for a second one.
+
+    // An incomplete line leaves no room for a second one.
     first.send([head, &text].concat());
-    wait_until("it is held", || host.count("buffered_bytes") >= 1 << 20);
+    wait_until("the line is buffered", || host.count("buffered_bytes") >= 1 << 20);
+
     let mut second = host.line_peer(SOCKET);
     second.send([head, &text[..900_000]].concat());
     second.send(&text[..200_000]);
+
     let refused = second.json();
     assert_eq!(refused["error"]["code"], OVERLOADED, "{refused}");
     assert_eq!(second.line(), None);
+
     first.send(tail);
     assert_eq!(first.json()["result"], *text);
     drop(first);
-    wait_until("nothing is held", || host.count("buffered_bytes") == 0);
+
+    wait_until("nothing is buffered", || host.count("buffered_bytes") == 0);
     host.peer().assert_usable();
 }

@@ -1,5 +1,5 @@
-//! The framing: every kind and version, lengths, what only a server sends, and clients that end in
-//! the middle.
+//! The protocol on the wire: frames, envelopes, the line framing, the order of replies, and the end
+//! of connections.
 
 mod batches;
 mod concurrent_requests;

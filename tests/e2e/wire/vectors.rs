@@ -1,5 +1,5 @@
-//! The protocol's vectors, replayed against the running host: whole, in two pieces at every byte,
-//! and byte by byte.
+//! The vectors of the protocol, sent to the host as a whole, in two pieces split at every byte, and
+//! byte by byte.
 
 use serde_json::{Value, json};
 
@@ -10,52 +10,57 @@ use crate::support::peer::{
 use crate::support::vector::{Vector, client_vectors};
 use crate::support::{Frame, HostProcess, Peer, wait_until};
 
-/// A reply as far as a vector says what it is.
-struct Wanted {
+/// The parts of a reply that a vector determines.
+struct ExpectedReply {
     version: u16,
     kind: u8,
-    /// The id's member, as written.
+    /// The member with the id, as it was written.
     id: String,
-    begins: String,
-    ends: &'static str,
-    /// What the message reads, where it is known.
+    prefix: String,
+    suffix: &'static str,
+    /// The message, if the vector determines it.
     message: Option<String>,
 }
 
-impl Wanted {
+impl ExpectedReply {
     #[track_caller]
     fn check(&self, name: &str, frame: &Frame) {
         assert_eq!((frame.version, frame.kind), (self.version, self.kind), "{name}: {frame:?}");
-        if self.begins.is_empty() {
+        if self.prefix.is_empty() {
             assert!(frame.payload.is_empty(), "{name}: {frame:?}");
             return;
         }
+
         let text = frame.text();
-        let begins = format!("{{{}{}", self.id, self.begins);
-        assert!(text.starts_with(&begins) && text.ends_with(self.ends), "{name}: {frame:?}");
-        // An id may hold what no Value can: it is compared as bytes, and the rest is read without
-        // it.
+        let prefix = format!("{{{}{}", self.id, self.prefix);
+        assert!(text.starts_with(&prefix) && text.ends_with(self.suffix), "{name}: {frame:?}");
+
+        // An id may contain characters that `Value` cannot hold. It is compared as bytes and
+        // removed before parsing.
         let json: Value = serde_json::from_str(&text.replacen(&self.id, "", 1)).expect(name);
+
         if let Some(message) = &self.message {
             assert_eq!(json["error"]["message"], **message, "{name}");
         }
+
         assert!(json.get("result").is_some() != json.get("error").is_some(), "{name}: {frame:?}");
     }
 }
 
-/// What the host does with the connection after its reply.
+/// The state of the connection after the reply.
 #[derive(PartialEq)]
-enum After {
-    /// It goes on once so many further bytes have come, which are read away.
-    GoesOn { discarded: usize },
-    /// It closes.
-    Ends,
-    /// It waits for the rest of the frame; a client that sends none gets nothing.
+enum NextState {
+    /// It continues after this many further bytes, which are discarded.
+    Continues { discarded: usize },
+    /// It is closed.
+    Closes,
+    /// It waits for the rest of the frame. If the client sends none, it receives nothing.
     Waits,
 }
 
-/// What a host without plugins answers to a vector.
-fn outcome(vector: &Vector) -> (Option<Wanted>, After) {
+/// Returns the reply of a host without plugins to a vector, and the state of the connection
+/// afterwards.
+fn outcome(vector: &Vector) -> (Option<ExpectedReply>, NextState) {
     let version = match vector.get("version") {
         Some("1.1" | "highest") => V1_1,
         _ => V1_0,
@@ -68,72 +73,94 @@ fn outcome(vector: &Vector) -> (Option<Wanted>, After) {
         Some("async-response") => ASYNC_RESPONSE,
         _ => 0xff,
     };
+
     let id = vector.get("id");
-    let error = |kind: u8, id: Option<&str>, code: i64, ends: &'static str, message: Option<String>| {
+    let error = |kind: u8, id: Option<&str>, code: i64, suffix: &'static str, message: Option<String>| {
         let id = id.map(|id| format!(r#""id":{id},"#)).unwrap_or_default();
-        let begins = format!(r#""error":{{"code":{code},"message":""#);
-        Some(Wanted { version, kind, id, begins, ends, message })
+        let prefix = format!(r#""error":{{"code":{code},"message":""#);
+        Some(ExpectedReply { version, kind, id, prefix, suffix, message })
     };
-    let on = After::GoesOn { discarded: 0 };
+
+    let continues = NextState::Continues { discarded: 0 };
+
     match vector.get("expect") {
-        Some("incomplete") => return (None, After::Waits),
+        Some("incomplete") => return (None, NextState::Waits),
         Some("refused") => {
             let too_large = vector.number("code") == -32007;
-            let ends = if too_large {
+            let suffix = if too_large {
                 r#"","data":{"limit":16777216}}}"#
             } else {
                 r#"","data":{"supported":["1.0","1.1"]}}}"#
             };
-            let after = match vector.get("fatal") {
-                Some("yes") => After::Ends,
-                _ => After::GoesOn { discarded: usize::try_from(vector.number("length")).unwrap() },
+            let next_state = match vector.get("fatal") {
+                Some("yes") => NextState::Closes,
+                _ => NextState::Continues { discarded: usize::try_from(vector.number("length")).unwrap() },
             };
-            return (error(ERROR, None, vector.number("code"), ends, None), after);
+            return (error(ERROR, None, vector.number("code"), suffix, None), next_state);
         }
         _ => {}
     }
+
     if kind == HEARTBEAT {
         return (
-            Some(Wanted { version, kind, id: String::new(), begins: String::new(), ends: "", message: None }),
-            on,
+            Some(ExpectedReply {
+                version,
+                kind,
+                id: String::new(),
+                prefix: String::new(),
+                suffix: "",
+                message: None,
+            }),
+            continues,
         );
     }
+
     if kind == ERROR || kind == ASYNC_RESPONSE {
-        return (error(ERROR, None, INVALID_REQUEST, "\"}}", None), on);
+        return (error(ERROR, None, INVALID_REQUEST, "\"}}", None), continues);
     }
+
     if kind == 0xff {
-        return (None, on);
+        return (None, continues);
     }
+
     let reply = match (kind, id) {
         (ASYNC_REQUEST, Some(_)) => ASYNC_RESPONSE,
         (ASYNC_REQUEST, None) => ERROR,
         _ => SYNC,
     };
+
     if vector.is("request", "rejected") {
-        return (error(reply, id, vector.number("code"), "\"}}", None), on);
+        return (error(reply, id, vector.number("code"), "\"}}", None), continues);
     }
+
     if reply == ERROR {
-        return (error(ERROR, None, INVALID_REQUEST, "\"}}", None), on);
+        return (error(ERROR, None, INVALID_REQUEST, "\"}}", None), continues);
     }
+
     let method: String = serde_json::from_str(vector.get("method").expect("a method")).unwrap();
     if method == "system.ping" {
         let id = id.map(|id| format!(r#""id":{id},"#)).unwrap_or_default();
-        let begins = r#""result":"pong"}"#.to_owned();
-        return (Some(Wanted { version, kind: reply, id, begins, ends: "", message: None }), on);
+        let prefix = r#""result":"pong"}"#.to_owned();
+        return (
+            Some(ExpectedReply { version, kind: reply, id, prefix, suffix: "", message: None }),
+            continues,
+        );
     }
+
     let message = format!("method not found: {method}");
-    (error(reply, id, METHOD_NOT_FOUND, "\"}}", Some(message)), on)
+    (error(reply, id, METHOD_NOT_FOUND, "\"}}", Some(message)), continues)
 }
 
-/// The reply comes, and the connection is afterwards what it must be.
+/// Asserts that the reply and the state of the connection are as the vector determines.
 #[track_caller]
-fn conclude(vector: &Vector, peer: &mut Peer) {
-    let (wanted, after) = outcome(vector);
-    if let Some(wanted) = wanted {
-        wanted.check(&vector.name, &peer.receive());
+fn assert_outcome(vector: &Vector, peer: &mut Peer) {
+    let (expected, next_state) = outcome(vector);
+    if let Some(expected) = expected {
+        expected.check(&vector.name, &peer.receive());
     }
-    match after {
-        After::GoesOn { discarded } => {
+
+    match next_state {
+        NextState::Continues { discarded } => {
             let chunk = vec![0; 1 << 20];
             let mut left = discarded;
             while left > 0 {
@@ -143,26 +170,26 @@ fn conclude(vector: &Vector, peer: &mut Peer) {
             }
             peer.assert_usable();
         }
-        After::Ends => peer.expect_close(),
-        After::Waits => {
+        NextState::Closes => peer.expect_close(),
+        NextState::Waits => {
             peer.half_close();
             peer.expect_close();
         }
     }
 }
 
-fn goes_on(vector: &Vector) -> bool {
-    matches!(outcome(vector).1, After::GoesOn { .. })
+fn is_continued(vector: &Vector) -> bool {
+    matches!(outcome(vector).1, NextState::Continues { .. })
 }
 
-/// How many bytes the host has read on all connections but this one.
-struct Meter {
+/// A counter of the bytes that the host has read on all other connections.
+struct ReadCounter {
     peer: Peer,
     request: Vec<u8>,
     asked: u64,
 }
 
-impl Meter {
+impl ReadCounter {
     fn new(host: &HostProcess) -> Self {
         let request = frame(V1_0, SYNC, envelope("system.info", &Value::Null));
         Self { peer: host.peer(), request, asked: 0 }
@@ -176,7 +203,7 @@ impl Meter {
         info["counts"]["bytes_in"].as_u64().unwrap() - own
     }
 
-    /// Waits until the host has read so much.
+    /// Waits until the host has read this many bytes.
     #[track_caller]
     fn wait_for(&mut self, bytes: u64) {
         wait_until("the host reads what was sent", || self.read() >= bytes);
@@ -184,65 +211,78 @@ impl Meter {
 }
 
 #[test]
-fn each_vector_is_answered_as_it_says() {
+fn answers_each_vector() {
     let host = HostProcess::with(&[]);
     let vectors = client_vectors();
     assert!(vectors.len() >= 117, "only {} vectors", vectors.len());
     let mut shared = host.peer();
+
     for vector in &vectors {
         let mut own = host.peer();
-        let peer = if goes_on(vector) { &mut shared } else { &mut own };
+        let peer = if is_continued(vector) { &mut shared } else { &mut own };
         peer.send(&vector.bytes);
-        conclude(vector, peer);
+        assert_outcome(vector, peer);
     }
+
     let unknown = vectors.iter().filter(|vector| vector.name.starts_with("kind-unknown")).count();
     assert_eq!(host.count("unknown_kinds"), unknown as u64);
 }
 
 #[test]
-fn every_vector_in_one_write() {
+fn answers_all_vectors_in_one_write() {
     let host = HostProcess::with(&[]);
     let vectors = client_vectors();
-    // Those that are whole: what a frame means does not depend on what stands around it.
+    // Only complete frames: their meaning does not depend on what surrounds them.
     let whole: Vec<_> = vectors.iter().filter(|vector| vector.is("expect", "frame")).collect();
+
     let mut peer = host.peer();
     peer.send(whole.iter().flat_map(|vector| vector.bytes.clone()).collect::<Vec<u8>>());
+
     for vector in whole {
-        if let Some(wanted) = outcome(vector).0 {
-            wanted.check(&vector.name, &peer.receive());
+        if let Some(expected) = outcome(vector).0 {
+            expected.check(&vector.name, &peer.receive());
         }
     }
+
     peer.assert_usable();
 }
 
 #[test]
-fn each_vector_split_at_every_byte() {
-    const AT_ONCE: usize = 64;
+fn answers_each_vector_split_at_every_byte() {
+    const CONNECTIONS: usize = 64;
     let host = HostProcess::with(&[]);
-    let mut meter = Meter::new(&host);
-    let mut peers: Vec<Peer> = (0..AT_ONCE).map(|_| host.peer()).collect();
+    let mut counter = ReadCounter::new(&host);
+
+    let mut peers: Vec<Peer> = (0..CONNECTIONS).map(|_| host.peer()).collect();
     let mut sent = 0;
     let vectors = client_vectors();
-    // Their payloads are megabytes, and what comes of them is known from their headers alone.
-    let small = |vector: &&Vector| outcome(vector).1 == After::GoesOn { discarded: 0 } || !goes_on(vector);
+
+    // Larger payloads are skipped. Their outcome follows from their headers.
+    let small = |vector: &&Vector| {
+        outcome(vector).1 == NextState::Continues { discarded: 0 } || !is_continued(vector)
+    };
+
     let cuts: Vec<_> = vectors
         .iter()
         .filter(small)
         .flat_map(|vector| (1..vector.bytes.len()).map(move |cut| (vector, cut)))
         .collect();
     assert!(cuts.len() > 5000, "only {} cuts", cuts.len());
-    for batch in cuts.chunks(AT_ONCE) {
+
+    for batch in cuts.chunks(CONNECTIONS) {
         for ((vector, cut), peer) in batch.iter().zip(&mut peers) {
             peer.send(&vector.bytes[..*cut]);
             sent += *cut as u64;
         }
-        meter.wait_for(sent);
+
+        counter.wait_for(sent);
+
         for ((vector, cut), peer) in batch.iter().zip(&mut peers) {
             peer.send(&vector.bytes[*cut..]);
-            conclude(vector, peer);
+            assert_outcome(vector, peer);
             let ping = frame(V1_0, SYNC, envelope("system.ping", &Value::Null)).len();
             sent += (vector.bytes.len() - cut) as u64;
-            if goes_on(vector) {
+            if is_continued(vector) {
                 sent += ping as u64;
             } else {
                 *peer = host.peer();
@@ -252,44 +292,51 @@ fn each_vector_split_at_every_byte() {
 }
 
 #[test]
-fn each_vector_byte_by_byte() {
-    /// Longer ones are sent byte by byte as well, but nobody waits until each byte was read.
-    const WATCHED: usize = 350;
+fn answers_each_vector_sent_byte_by_byte() {
+    /// Length of the part for which the test waits until each byte is read. The rest is sent byte
+    /// by byte, too.
+    const OBSERVED: usize = 350;
     let host = HostProcess::with(&[]);
-    let mut meter = Meter::new(&host);
+    let mut counter = ReadCounter::new(&host);
+
     let vectors = client_vectors();
     let mut sent = 0;
     let mut conversations: Vec<(&Vector, Peer)> =
         vectors.iter().map(|vector| (vector, host.peer())).collect();
-    for at in 0..WATCHED {
+
+    for at in 0..OBSERVED {
         for (vector, peer) in conversations.iter_mut().filter(|(vector, _)| at < vector.bytes.len()) {
             peer.send(&vector.bytes[at..=at]);
             sent += 1;
         }
-        meter.wait_for(sent);
+        counter.wait_for(sent);
     }
+
     for (vector, mut peer) in conversations {
-        for byte in vector.bytes.iter().skip(WATCHED) {
+        for byte in vector.bytes.iter().skip(OBSERVED) {
             peer.send([*byte]);
         }
-        conclude(vector, &mut peer);
+        assert_outcome(vector, &mut peer);
     }
 }
 
 #[test]
-fn a_reply_that_is_not_as_the_vector_says_is_seen() {
+fn detects_a_reply_that_differs_from_the_vector() {
     let vector = client_vectors().into_iter().find(|vector| vector.name == "id-integer").unwrap();
-    let wanted = outcome(&vector).0.unwrap();
+    let expected = outcome(&vector).0.unwrap();
     let id: Value = serde_json::from_str(vector.get("id").unwrap()).unwrap();
     let method: Value = serde_json::from_str(vector.get("method").unwrap()).unwrap();
+
     let reply = |id: &Value| {
         let message = format!("method not found: {}", method.as_str().unwrap());
         let error = json!({ "code": METHOD_NOT_FOUND, "message": message });
         let payload = format!(r#"{{"id":{id},"error":{error}}}"#).into_bytes();
         Frame { version: V1_0, kind: SYNC, payload }
     };
-    wanted.check("the right one", &reply(&id));
+
+    expected.check("the right one", &reply(&id));
+
     let other = json!(id.to_string());
-    let seen = std::panic::catch_unwind(|| wanted.check("another id", &reply(&other)));
-    assert!(seen.is_err(), "an id that is not echoed as written must be seen");
+    let seen = std::panic::catch_unwind(|| expected.check("another id", &reply(&other)));
+    assert!(seen.is_err(), "an id that is not echoed unchanged must be detected");
 }

@@ -13,7 +13,6 @@ mod api;
 mod build;
 mod cli;
 mod clients;
-mod config_aliases;
 mod containment;
 mod crash;
 mod docs;

@@ -1,8 +1,7 @@
 //! Deprecated names of configuration keys: they work with one warning each, and must not be set
 //! together with the current names.
 
-use std::path::Path;
-
+use super::EX_CONFIG;
 use crate::support::HostProcess;
 use crate::support::program::jackfield;
 use crate::support::scratch::Scratch;
@@ -77,9 +76,9 @@ fn refuses_a_file_that_sets_both_names_of_a_key() {
     let scratch = directory_with(BOTH);
     for command in ["check", "serve"] {
         let refused = jackfield(scratch.path(), &[command]);
-        assert_eq!(refused.code, 78, "{command}: {refused:?}");
+        assert_eq!(refused.code, EX_CONFIG, "{command}: {refused:?}");
         let lines: Vec<_> = refused.stderr.lines().collect();
         assert_eq!(lines, FAULTS.map(|fault| format!("./config.toml:{fault}")), "{command}");
     }
-    assert!(!Path::new(&scratch.join("run")).exists(), "nothing is bound");
+    assert!(!scratch.join("run").exists(), "nothing is bound");
 }

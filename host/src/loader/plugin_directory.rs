@@ -103,7 +103,7 @@ impl PluginDirectory {
     ///
     /// The file is not a regular file that belongs to root or the host's user and that only its
     /// owner may write, has a second name (`nlink`) or a set-ID bit, is empty or larger than
-    /// [`FILE_MAX`](super::FILE_MAX), or changed while it was read; or [`inspect`](super::inspect)
+    /// [`FILE_MAX`], or changed while it was read; or [`inspect`](super::inspect)
     /// would refuse its content with these `keys`.
     pub fn stage(&self, file_name: &OsStr, keys: &[TrustedKey]) -> Result<StagedPlugin, LoadError> {
         let name = required_name(file_name)?;

@@ -136,7 +136,7 @@ impl Builder {
         plugins.load_all();
         dispatcher
             .admin
-            .store(Arc::new(RoutingTable::of_own(vec![system, admin], &dispatcher.metrics.names)));
+            .store(Arc::new(RoutingTable::of_own(vec![system, admin], &dispatcher.metrics.method_names)));
         let sockets = match claims.bind() {
             Ok(sockets) => sockets,
             Err(error) => {

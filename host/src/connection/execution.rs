@@ -41,7 +41,7 @@ impl Connection {
 
     /// Counts the reply to a request that was in flight.
     pub(super) fn ran(&mut self, flight: &InFlightRequest, ended: ReplyOutcome, now: Time) {
-        self.thread.cells.ran(flight.counted, now.since(flight.accepted));
+        self.thread.cells.count_run(flight.counted, now.since(flight.accepted));
         self.tell_answered(flight, ended, now);
         self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
         self.note_flight(flight, ended, now);

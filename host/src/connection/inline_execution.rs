@@ -117,7 +117,7 @@ impl Connection {
     ) {
         let AdmittedRequest { target, request, kind, .. } = admitted;
         let length = now.since(accepted);
-        self.thread.cells.ran(target.counted, length);
+        self.thread.cells.count_run(target.counted, length);
         self.tell_ran_here(target, facts, length, ended);
         self.answered(target.counted, RequestKind::of_reply(kind), ended);
         if self.is_notable(ended, length) {

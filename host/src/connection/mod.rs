@@ -244,7 +244,7 @@ impl Connection {
         // One large reply must not stay with the thread for ever.
         buffers.out.shrink_to(4 * outbox::HIGH_WATER);
         *self.thread.buffers.borrow_mut() = buffers;
-        self.caller.has_in_flight(self.flights.len());
+        self.caller.set_in_flight(self.flights.len());
         match farewell {
             Some(farewell) => Poll::Ready(farewell),
             None => {

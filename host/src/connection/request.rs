@@ -259,7 +259,7 @@ impl Connection {
     }
 
     pub(super) fn cells_accepted(&self, admitted: AdmittedRequest<'_>) {
-        self.thread.cells.accepted(admitted.target.counted, RequestKind::of_reply(admitted.kind));
+        self.thread.cells.count_accepted(admitted.target.counted, RequestKind::of_reply(admitted.kind));
     }
 
     /// Puts a request among those in flight: its answer comes from another thread.

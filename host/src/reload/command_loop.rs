@@ -125,7 +125,7 @@ impl PluginOwner {
             Ok(()) => {
                 let metrics = &self.dispatcher.metrics;
                 metrics.counters.plugins_rolled_back.add(1);
-                metrics.plugins.reloaded(plugin, ReloadOutcome::RolledBack);
+                metrics.plugins.count_reload(plugin, ReloadOutcome::RolledBack);
                 if let Some(slot) = self.slots.get_mut(plugin) {
                     let detail = format!("generation {generation}: {why}");
                     slot.went_back(from, Some(LoadError::new(LoadErrorReason::ProbationFailed, detail)));

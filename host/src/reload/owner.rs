@@ -110,7 +110,7 @@ impl PluginOwner {
     pub(super) fn publish(&self, held: Option<&HeldPlugins>) -> bool {
         // Operators are served by methods of the program alone, and nobody else by those.
         let serving = self.serving().filter(|generation| *generation.identity.plugin != *super::ADMIN);
-        let (serving, names) = (serving.cloned().collect(), &self.dispatcher.metrics.names);
+        let (serving, names) = (serving.cloned().collect(), &self.dispatcher.metrics.method_names);
         let table = RoutingTable::build(&self.config, serving, &self.own, &self.permits, held, names);
         let published = self.dispatcher.publish(&Arc::new(table));
         self.tell_numbers();
@@ -249,7 +249,7 @@ impl PluginOwner {
             "loaded"
         );
         self.dispatcher.metrics.counters.plugins_loaded.add(1);
-        self.dispatcher.metrics.plugins.reloaded(name, ReloadOutcome::Loaded);
+        self.dispatcher.metrics.plugins.count_reload(name, ReloadOutcome::Loaded);
         self.try_taken_again();
     }
 

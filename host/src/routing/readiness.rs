@@ -8,7 +8,7 @@ use super::Dispatcher;
 use crate::clock::Time;
 use crate::crash_record::{Crash, CrashedCall};
 use crate::log;
-use crate::metrics::{CrashGauge, Gauges, PluginGauges, page};
+use crate::metrics::{CrashGauge, Gauges, PluginGauges, render_page};
 use crate::plugin::Generation;
 
 /// How far a host has come.
@@ -59,7 +59,7 @@ impl Dispatcher {
         let gauges_of = |generation: &Arc<Generation>| {
             let health = generation.health();
             let (name, is_well) = (generation.identity.plugin.to_string(), health.is_well);
-            PluginGauges { name, is_well, lost_threads: health.lost_threads }
+            PluginGauges { name, is_healthy: is_well, lost_threads: health.lost_threads }
         };
         // The table goes back at once: who replaces it waits until nobody holds it.
         let plugins = self.table.load().generations().map(gauges_of).collect();
@@ -70,20 +70,20 @@ impl Dispatcher {
             plugins.into_iter().for_each(|plugin| *deaths_of.entry(plugin.clone()).or_default() += 1);
         }
         let gauges = Gauges {
-            connections: self.connections.held() as u64,
-            buffered: self.budget.held(),
+            open_connections: self.connections.held() as u64,
+            buffered_bytes: self.budget.held(),
             limits: vec![
                 ("connections", limits.connections as u64),
                 ("in_flight", limits.in_flight as u64),
                 ("buffers", limits.buffers),
             ],
             plugins,
-            deaths: deaths_of,
-            last_death: deaths.last().map_or_else(Vec::new, gauges_of_death),
+            crashes: deaths_of,
+            last_crash: deaths.last().map_or_else(Vec::new, gauges_of_death),
             log_dropped: log::dropped(),
             uptime: Time::now().since(self.started),
         };
-        page(&self.metrics.snapshot(), &gauges)
+        render_page(&self.metrics.snapshot(), &gauges)
     }
 
     /// Why a client had better ask another host, a line for each reason; `Ok` when there is none.

@@ -219,7 +219,8 @@ impl IoThreadLoop {
         };
         match order {
             IoThreadCommand::Serve(AcceptedConnection { number, stream, manner, peer, permit }) => {
-                let caller = ConnectionHandle::new(&self.thread.dispatcher.metrics, number, peer);
+                let caller =
+                    ConnectionHandle::new(&self.thread.dispatcher.metrics.open_connections, number, peer);
                 let opened = tokio::net::UnixStream::from_std(stream);
                 let (uid, pid) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
                 tracing::debug!(conn = number, uid, pid, "accepted");

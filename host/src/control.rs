@@ -69,7 +69,7 @@ fn run(
     dispatcher: Arc<Dispatcher>,
     begun: oneshot::Receiver<ServeParts>,
 ) {
-    let (watched, recorder) = (Arc::clone(&dispatcher), Arc::clone(&dispatcher.recorder));
+    let (watched, crash_record) = (Arc::clone(&dispatcher), Arc::clone(&dispatcher.crash_record));
     let served = runtime.block_on(async move {
         if let Some(endpoint) = endpoint {
             tokio::spawn(endpoint.serve(watched));
@@ -83,7 +83,7 @@ fn run(
         reloader.stop(RETIRE_LIMIT);
         // To the end of the last code of a plugin's.
         drop(captured);
-        recorder.close();
+        crash_record.close();
         // Nobody waits when the host was dropped.
         let _ = done.send(served);
     }

@@ -108,12 +108,12 @@ impl Builder {
     pub fn start(self) -> Result<Host, StartError> {
         let Self { config, prober, locals, inherited, reloads, captures_output, .. } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let recorder = CrashRecord::open(&config.plugins.deaths)?;
-        let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&recorder));
+        let crash_record = CrashRecord::open(&config.plugins.deaths)?;
+        let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
         dispatcher.doors.set(&config.listeners);
         // Before any code of a plugin's runs, and to the end of the last.
         let captured =
-            captures_output.then(|| OutputCapture::begin(&recorder, Arc::clone(&dispatcher.metrics)));
+            captures_output.then(|| OutputCapture::begin(&crash_record, Arc::clone(&dispatcher.metrics)));
         let captured = captured.and_then(|captured| {
             let not = |error| tracing::error!(%error, "what plugins write to stdout and stderr stays out of the log");
             captured.map_err(not).ok()
@@ -125,7 +125,7 @@ impl Builder {
         let control = ControlThread::start(endpoint, Arc::clone(&dispatcher))?;
         let server = Server::start(config.io.threads, &dispatcher)?;
         let (orders, received) = CommandSender::channel();
-        let nursery = GenerationFactory::new(calls, Arc::clone(&recorder));
+        let nursery = GenerationFactory::new(calls, Arc::clone(&crash_record));
         let mut plugins = PluginOwner::new(config, prober, nursery, &dispatcher, &orders, server.turnover());
         let system = plugins.add_local(SystemPlugin::plugin(told))?;
         let admin =
@@ -141,7 +141,7 @@ impl Builder {
             Ok(sockets) => sockets,
             Err(error) => {
                 plugins.retire_all(&received, Instant::now() + RETIRE_LIMIT);
-                recorder.close();
+                crash_record.close();
                 return Err(error.into());
             }
         };

@@ -40,10 +40,11 @@ use self::read::Framer;
 pub(crate) use self::thread_context::ThreadContext;
 use self::thread_context::TurnBuffers;
 use self::turn_quota::TurnQuota;
-use crate::clock::{Time, TimerEntry};
+use crate::clock::Time;
 use crate::limits::{BudgetShare, Permit};
 use crate::metrics::{ConnectionHandle, PeerIdentity, ThreadTotal};
 use crate::routing::{ConnectionRules, GateOpened, RoutingTable};
+use crate::timer::TimerEntry;
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
 const READ: usize = 64 * 1024;
@@ -194,7 +195,7 @@ impl Connection {
         if self.thread.hurrying.get() {
             self.flights.hurry(now);
         }
-        self.alarm.fired(now);
+        self.alarm.clear_if_due(now);
         self.quota = TurnQuota::new(now);
         let mut rounds = 0;
         let farewell = loop {

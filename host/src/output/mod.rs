@@ -46,13 +46,13 @@ impl OutputCapture {
     ///
     /// # Errors
     /// The system has no file, thread or descriptor for it; nothing is changed.
-    pub(crate) fn begin(recorder: &Arc<CrashRecord>, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let file = recorder.output()?;
+    pub(crate) fn begin(crash_record: &Arc<CrashRecord>, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let file = crash_record.output()?;
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
         // Of a file that is in memory alone the kernel tells nothing, though it can be asked to.
         let tells =
-            recorder.is_kept() && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
+            crash_record.is_kept() && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
         let before = [fcntl_dupfd_cloexec(stdout(), 3)?, fcntl_dupfd_cloexec(stderr(), 3)?];
         let reader = OutputReader {
@@ -60,7 +60,7 @@ impl OutputCapture {
             watch,
             tells,
             end: end.try_clone()?,
-            writers: OutputAttribution::new(Arc::clone(recorder)),
+            writers: OutputAttribution::new(Arc::clone(crash_record)),
             lines: LineSplitter::new(Instant::now()),
             metrics,
             at: 0,

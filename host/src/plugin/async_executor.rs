@@ -69,16 +69,16 @@ impl Wake for Task {
 pub(crate) struct AsyncExecutor {
     name: String,
     generation: u64,
-    recorder: Arc<CrashRecord>,
+    crash_record: Arc<CrashRecord>,
     ready: Arc<ReadyQueue<Task>>,
 }
 
 impl AsyncExecutor {
-    pub(super) fn new(identity: &GenerationId, recorder: &Arc<CrashRecord>) -> Self {
+    pub(super) fn new(identity: &GenerationId, crash_record: &Arc<CrashRecord>) -> Self {
         Self {
             name: identity.plugin.to_string(),
             generation: identity.number,
-            recorder: Arc::clone(recorder),
+            crash_record: Arc::clone(crash_record),
             ready: Arc::default(),
         }
     }
@@ -139,7 +139,7 @@ impl AsyncExecutor {
             return false;
         }
         if state.thread.is_none() {
-            let (ready, seat) = (Arc::clone(&self.ready), self.recorder.seat());
+            let (ready, seat) = (Arc::clone(&self.ready), self.crash_record.seat());
             let name = thread_name(&self.name, 0).replace(":0", ":async");
             let spawned = Builder::new().name(name).spawn(move || {
                 RecordSlot::sit_down(seat);

@@ -14,9 +14,10 @@ use slab::Slab;
 
 use super::call::PluginCall;
 use super::generation::GenerationId;
-use crate::clock::{TICK, Time};
+use crate::clock::Time;
 use crate::crash_record::{CrashRecord, RecordSlot};
 use crate::sync::{lock, wait};
+use crate::timer::TICK;
 
 /// Why a call was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ struct QueueState {
 struct CallQueue {
     name: String,
     generation: u64,
-    recorder: Arc<CrashRecord>,
+    crash_record: Arc<CrashRecord>,
     /// Lost threads that are replaced; past it there are fewer than wanted.
     spare: usize,
     most: usize,
@@ -67,7 +68,7 @@ struct CallQueue {
 impl CallQueue {
     fn start_thread(self: &Arc<Self>, state: &mut QueueState) -> io::Result<()> {
         let number = state.working.insert(PoolThread::default());
-        let (queue, seat) = (Arc::clone(self), self.recorder.seat());
+        let (queue, seat) = (Arc::clone(self), self.crash_record.seat());
         let spawned = Builder::new().name(thread_name(&self.name, number)).spawn(move || {
             RecordSlot::sit_down(seat);
             serve(&queue, number);
@@ -153,7 +154,7 @@ impl BlockingPool {
     /// Starts `threads` threads before a queue of `most` calls; `spare` more may take the place of lost ones.
     pub(super) fn start(
         identity: &GenerationId,
-        recorder: &Arc<CrashRecord>,
+        crash_record: &Arc<CrashRecord>,
         threads: usize,
         spare: usize,
         most: usize,
@@ -172,7 +173,7 @@ impl BlockingPool {
         let queue = Arc::new(CallQueue {
             name: identity.plugin.to_string(),
             generation: identity.number,
-            recorder: Arc::clone(recorder),
+            crash_record: Arc::clone(crash_record),
             spare,
             most,
             state: Mutex::new(state),

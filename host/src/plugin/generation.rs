@@ -189,8 +189,8 @@ impl Generation {
     }
 
     /// The record in which its threads have seats.
-    pub(crate) fn recorder(&self) -> &CrashRecord {
-        self.known.recorder()
+    pub(crate) fn crash_record(&self) -> &CrashRecord {
+        self.known.crash_record()
     }
 
     /// A panic is logged where the generation is known.

@@ -27,7 +27,7 @@ const NOTHING_TO_DO: Duration = Duration::from_secs(1);
 pub(crate) struct GenerationFactory {
     next: u64,
     calls: Weak<dyn NestedCaller>,
-    recorder: Arc<CrashRecord>,
+    crash_record: Arc<CrashRecord>,
 }
 
 /// A generation that was not made.
@@ -45,9 +45,9 @@ impl From<LoadError> for GenerationStartError {
 }
 
 impl GenerationFactory {
-    /// `calls` carries calls from plugin to plugin; what runs is told to `recorder`.
-    pub(crate) fn new(calls: Weak<dyn NestedCaller>, recorder: Arc<CrashRecord>) -> Self {
-        Self { next: 1, calls, recorder }
+    /// `calls` carries calls from plugin to plugin; what runs is told to `crash_record`.
+    pub(crate) fn new(calls: Weak<dyn NestedCaller>, crash_record: Arc<CrashRecord>) -> Self {
+        Self { next: 1, calls, crash_record }
     }
 
     /// The record knows this generation's names from now on.
@@ -57,7 +57,7 @@ impl GenerationFactory {
             hash: identity.hash.clone(),
             methods: methods.iter().map(|method| method.name.clone()).collect(),
         };
-        self.recorder.know(identity.number, names)
+        self.crash_record.know(identity.number, names)
     }
 
     /// The number that the next generation will have.
@@ -73,7 +73,7 @@ impl GenerationFactory {
         let BuiltInPlugin { name, methods, make } = local;
         let settings = config.plugin.get(&name).cloned().unwrap_or_default();
         let identity = self.identify(&name, env!("CARGO_PKG_VERSION"));
-        let workers = start_workers(&self.recorder, &identity, &methods, &settings)?;
+        let workers = start_workers(&self.crash_record, &identity, &methods, &settings)?;
         let (executor, cell) = self.services(&identity);
         let instance = make(&cell);
         let known = self.know(&identity, &methods);
@@ -109,7 +109,7 @@ impl GenerationFactory {
         failpoint::pass("threads")?;
         let methods = inspection.manifest.methods;
         // Before the code: with no thread to be had, there is nothing to close.
-        let workers = start_workers(&self.recorder, &identity, &methods, &own).map_err(|error| {
+        let workers = start_workers(&self.crash_record, &identity, &methods, &own).map_err(|error| {
             LoadError::new(
                 LoadErrorReason::NoResources,
                 format_args!("its threads could not be started: {error}"),
@@ -119,7 +119,7 @@ impl GenerationFactory {
         let (settings, host) = (own.settings.to_string(), Arc::clone(&cell));
         let known = self.know(&identity, &methods);
         let what = LifecyclePhase::Start.of(identity.number);
-        let started = aside("start", &self.recorder, limit, move || {
+        let started = aside("start", &self.crash_record, limit, move || {
             failpoint::pass("load")?;
             let loaded = running(what, None, || staged.load())?;
             let instance = failpoint::pass("start").and_then(|()| {
@@ -164,7 +164,7 @@ impl GenerationFactory {
 
     fn services(&self, identity: &GenerationId) -> (Arc<AsyncExecutor>, Arc<HostCell>) {
         let GenerationId { plugin, number, .. } = identity;
-        let executor = Arc::new(AsyncExecutor::new(identity, &self.recorder));
+        let executor = Arc::new(AsyncExecutor::new(identity, &self.crash_record));
         let services =
             HostServices::new(Arc::clone(plugin), *number, Arc::clone(&executor), self.calls.clone());
         (executor, HostCell::new(Arc::new(services)))
@@ -173,7 +173,7 @@ impl GenerationFactory {
 
 /// The threads of `blocking` methods, if there can be such methods.
 fn start_workers(
-    recorder: &Arc<CrashRecord>,
+    crash_record: &Arc<CrashRecord>,
     identity: &GenerationId,
     methods: &[DeclaredMethod],
     config: &PluginConfig,
@@ -182,7 +182,7 @@ fn start_workers(
     let all_async = methods.iter().all(|method| method.run == Run::Async);
     let blocking = methods.iter().any(|method| method.run == Run::Blocking);
     let threads = if blocking { config.threads } else { 0 };
-    let start = || BlockingPool::start(identity, recorder, threads, config.spare_threads, config.queue);
+    let start = || BlockingPool::start(identity, crash_record, threads, config.spare_threads, config.queue);
     (!all_async).then(start).transpose()
 }
 

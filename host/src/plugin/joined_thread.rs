@@ -28,12 +28,12 @@ pub(crate) enum JoinedRunError {
 /// most `limit`.
 pub(crate) fn aside<T: Send + 'static>(
     name: &str,
-    recorder: &CrashRecord,
+    crash_record: &CrashRecord,
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinedRunError> {
     let (done, result) = mpsc::sync_channel(1);
-    let seat = recorder.seat();
+    let seat = crash_record.seat();
     let run = move || {
         RecordSlot::sit_down(seat);
         // Nobody takes it once the limit has passed; then it is dropped here.
@@ -57,10 +57,10 @@ mod tests {
 
     #[test]
     fn what_is_done_is_given_back_and_what_hangs_is_left() {
-        let recorder = CrashRecord::open(&crate::config::CrashConfig::default()).unwrap();
-        assert_eq!(aside("a", &recorder, Duration::from_secs(30), || 7).unwrap(), 7);
+        let crash_record = CrashRecord::open(&crate::config::CrashConfig::default()).unwrap();
+        assert_eq!(aside("a", &crash_record, Duration::from_secs(30), || 7).unwrap(), 7);
         let (go_on, hangs) = mpsc::channel::<()>();
-        let hung = aside("a", &recorder, Duration::from_millis(1), move || hangs.recv());
+        let hung = aside("a", &crash_record, Duration::from_millis(1), move || hangs.recv());
         assert!(matches!(hung, Err(JoinedRunError::TimedOut(_))));
         drop(go_on);
     }

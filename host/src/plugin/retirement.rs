@@ -87,7 +87,7 @@ impl Generation {
         // On a thread of its own, joined like the others: what `stop` leaves in thread locals goes with it.
         let limit = until.or_soon().saturating_duration_since(Instant::now());
         let number = identity.number;
-        match aside("stop", known.recorder(), limit, move || {
+        match aside("stop", known.crash_record(), limit, move || {
             running(LifecyclePhase::Stop.of(number), None, || instance.stop())
         }) {
             Ok(Ok(())) => {}

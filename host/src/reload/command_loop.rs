@@ -32,7 +32,7 @@ impl PluginOwner {
             ReloadCommand::Reload(name, reply) => drop(reply.send(self.reload(name.as_deref()))),
             ReloadCommand::Rollback(name, reply) => drop(reply.send(self.roll_back(&name))),
             ReloadCommand::List(reply) => {
-                let deaths = self.dispatcher.recorder.deaths();
+                let deaths = self.dispatcher.crash_record.deaths();
                 drop(reply.send(self.slots.iter().map(|(name, slot)| slot.row(name, &deaths)).collect()));
             }
             ReloadCommand::Judged { plugin, generation, sentence } => {

@@ -206,14 +206,16 @@ impl PluginOwner {
 
     /// Whether the host may run this content once more, after it died of it. By hand it may.
     fn check_deaths(&self, hash: &str, by_hand: bool) -> Result<(), LoadError> {
-        let recorder = &self.dispatcher.recorder;
-        let Some(Quarantined { plugin, deaths, method, .. }) = recorder.left_out(hash) else { return Ok(()) };
+        let crash_record = &self.dispatcher.crash_record;
+        let Some(Quarantined { plugin, deaths, method, .. }) = crash_record.left_out(hash) else {
+            return Ok(());
+        };
         if by_hand {
-            recorder.pardon(hash);
+            crash_record.pardon(hash);
             tracing::warn!(plugin, hash, deaths, "let in again by hand, though the host died while it ran");
             return Ok(());
         }
-        let window = recorder.limits().window;
+        let window = crash_record.limits().window;
         let detail = format!(
             "the host died {deaths} times within {window:?} while it ran, the last time in {method}; it is loaded again \
              when its file changes, or by `jackfield plugin reload {plugin}`"

@@ -28,7 +28,7 @@ impl RetirementThreads {
             move |how| ReloadCommand::Retired { plugin, generation: number, how }
         };
         let told = retired.clone();
-        let seat = generation.recorder().seat();
+        let seat = generation.crash_record().seat();
         let thread = Builder::new().name("retire".into()).spawn(move || {
             RecordSlot::sit_down(seat);
             let how = Generation::retire(generation, &until, &*io);

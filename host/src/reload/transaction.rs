@@ -300,13 +300,13 @@ impl PluginOwner {
         failpoint::pass("held")?;
         let schema = before.state.unwrap_or(0);
         let giver = Arc::clone(before);
-        let given = aside("hand-over", before.recorder(), limit, move || {
+        let given = aside("hand-over", before.crash_record(), limit, move || {
             giver.ask(LifecyclePhase::HandOver, Instance::hand_over)
         });
         let state = settle(given, LoadErrorReason::HandOverFailed)?;
         failpoint::pass("hand-over")?;
         let taker = Arc::clone(after);
-        let taken = aside("take-over", after.recorder(), limit, move || {
+        let taken = aside("take-over", after.crash_record(), limit, move || {
             taker.ask(LifecyclePhase::TakeOver, |instance| instance.take_over(schema, &state))
         });
         settle(taken, LoadErrorReason::TakeOverFailed)?;

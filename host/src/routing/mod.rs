@@ -58,7 +58,7 @@ pub(crate) struct Dispatcher {
     pub(crate) rules: ArcSwap<ConnectionRules>,
     pub(crate) doors: ListenerAcls,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) recorder: Arc<CrashRecord>,
+    pub(crate) crash_record: Arc<CrashRecord>,
     pub(crate) phases: PhaseCell,
     started: Time,
     pub(crate) connections: Arc<Permits>,
@@ -78,7 +78,7 @@ const OPERATORS: usize = 64;
 
 impl Dispatcher {
     /// Without any route; [`Dispatcher::publish`] brings them.
-    pub(crate) fn new(rules: ConnectionRules, recorder: Arc<CrashRecord>) -> Arc<Self> {
+    pub(crate) fn new(rules: ConnectionRules, crash_record: Arc<CrashRecord>) -> Arc<Self> {
         let limits = rules.limits.clone();
         Arc::new_cyclic(|me| Self {
             table: ArcSwap::from_pointee(RoutingTable::empty()),
@@ -94,7 +94,7 @@ impl Dispatcher {
             rules: ArcSwap::from_pointee(rules),
             doors: ListenerAcls::new(),
             metrics: Arc::default(),
-            recorder,
+            crash_record,
             phases: PhaseCell::starting(),
             started: Time::now(),
         })
@@ -130,9 +130,9 @@ impl Dispatcher {
     /// that are open keep their limit of a frame.
     pub(crate) fn set_rules(&self, rules: ConnectionRules) {
         let limits = &rules.limits;
-        self.connections.set_most(limits.connections);
-        self.in_flight.set_most(limits.in_flight);
-        self.budget.set_most(limits.buffers);
+        self.connections.set_limit(limits.connections);
+        self.in_flight.set_limit(limits.in_flight);
+        self.budget.set_limit(limits.buffers);
         self.rules.store(Arc::new(rules));
     }
 }
@@ -143,8 +143,8 @@ impl HostInfo for Dispatcher {
             ("connections_open", self.connections.held() as u64),
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
-            ("deaths", self.recorder.deaths().len() as u64),
-            ("plugins_left_out", self.recorder.left_out_count() as u64),
+            ("deaths", self.crash_record.deaths().len() as u64),
+            ("plugins_left_out", self.crash_record.left_out_count() as u64),
         ];
         let mut counts = self.metrics.snapshot().counts();
         counts.extend(gauges);

@@ -63,7 +63,7 @@ impl Dispatcher {
         };
         // The table goes back at once: who replaces it waits until nobody holds it.
         let plugins = self.table.load().generations().map(gauges_of).collect();
-        let deaths = self.recorder.deaths();
+        let deaths = self.crash_record.deaths();
         let mut deaths_of = BTreeMap::new();
         for death in &deaths {
             let plugins: BTreeSet<_> = death.ran.iter().map(|ran| &ran.plugin).collect();

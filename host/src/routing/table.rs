@@ -124,7 +124,7 @@ impl RoutePermits {
         let limited: BTreeMap<_, _> = limited.collect();
         self.0.retain(|pattern, _| limited.contains_key(pattern));
         for (pattern, most) in limited {
-            self.0.entry(pattern).or_insert_with(|| Permits::new(most)).set_most(most);
+            self.0.entry(pattern).or_insert_with(|| Permits::new(most)).set_limit(most);
         }
     }
 

@@ -83,17 +83,17 @@ mod tests {
     use tokio::task::{LocalSet, yield_now};
 
     use super::*;
-    use crate::clock::TimerQueue;
     use crate::config::Config;
     use crate::routing::{ConnectionRules, Dispatcher};
+    use crate::timer::TimerQueue;
 
     /// Lets a thread spin for so long, and gives it to `then`.
     fn on_a_thread<F: Future<Output = ()>>(length: Duration, then: impl FnOnce(Rc<ThreadContext>) -> F) {
         let mut config = Config::default();
         config.io.spin = length;
-        let recorder = crate::crash_record::CrashRecord::open(&config.plugins.deaths).unwrap();
+        let crash_record = crate::crash_record::CrashRecord::open(&config.plugins.deaths).unwrap();
         let thread = ThreadContext::new(
-            Dispatcher::new(ConnectionRules::of(&config), recorder),
+            Dispatcher::new(ConnectionRules::of(&config), crash_record),
             TimerQueue::default(),
         );
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

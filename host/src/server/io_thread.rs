@@ -13,7 +13,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::io_threads::IoThreads;
-use crate::clock::TimerQueue;
 use crate::connection::{
     Connection, ConnectionEnd, ConnectionNotifier, ListenerOptions, MigratingConnection, ThreadContext,
 };
@@ -22,7 +21,7 @@ use crate::limits::Permit;
 use crate::metrics::{ConnectionHandle, PeerIdentity};
 use crate::plugin::PluginCall;
 use crate::routing::{Dispatcher, mark_io_thread};
-use crate::timer::KernelTimer;
+use crate::timer::{KernelTimer, TimerQueue};
 
 /// A connection that was just accepted.
 pub(super) struct AcceptedConnection {
@@ -116,7 +115,7 @@ impl IoThread {
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
         let timer = KernelTimer::new()?;
         let shared = Arc::clone(&load);
-        let seat = dispatcher.recorder.seat();
+        let seat = dispatcher.crash_record.seat();
         let watched = seat.as_ref().map(RecordSlot::watched);
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {
             mark_io_thread();

@@ -84,7 +84,7 @@ impl StallMonitor {
     fn tell(&mut self, held: &StalledCall) {
         let StalledCall { thread, glance, length, again } = *held;
         let number = glance.what.generation();
-        let (plugin, method) = self.dispatcher.recorder.names_of(glance.what);
+        let (plugin, method) = self.dispatcher.crash_record.names_of(glance.what);
         let table = self.dispatcher.table.load();
         let generation = table.generation(number);
         let run = generation.and_then(|generation| generation.declared(glance.what.method()));

@@ -182,7 +182,7 @@ impl Connection {
         let waits = kind == Kind::Sync && self.flights.lane_is_busy();
         match target.run() {
             Run::Inline if !waits => self.run_inline(admitted, out, now),
-            Run::Async if !waits && target.generation.is_prompt(target.method) => {
+            Run::Async if !waits && target.generation.allows_inline_polling(target.method) => {
                 self.run_first(admitted, permit, out, now);
             }
             run => self.take_off(admitted, run, permit, out, *now),

@@ -55,7 +55,7 @@ impl Connection {
         }
         let call = &flight.call;
         // One that was not begun has waited for all of its time.
-        let queued = call.begun().map_or(length, |began| began.since(flight.accepted));
+        let queued = call.started_at().map_or(length, |began| began.since(flight.accepted));
         let answered = AnsweredRequest {
             id: call.facts.id.text(),
             method: call.generation.method_name(call.method),

@@ -167,6 +167,7 @@ impl PluginOwner {
             }
             RetirementOutcome::Retained(reason) => {
                 counters.generations_retained.add(1);
+                let reason = reason.to_string();
                 tracing::warn!(plugin, generation, reason, "retained: its code stays in the process");
             }
         }
@@ -182,7 +183,7 @@ impl PluginOwner {
         let mut faults = Vec::new();
         for name in changed_plugins(&self.config, &config) {
             let serving = self.slots.get(&name).and_then(|slot| slot.serving.as_ref());
-            let Some(kept) = serving.and_then(|serving| serving.kept()) else { continue };
+            let Some(kept) = serving.and_then(|serving| serving.kept_image()) else { continue };
             let staged = kept.and_then(|kept| kept.staged());
             match staged.and_then(|staged| self.prepare(staged, None, &config, true)) {
                 Ok(new) => prepared.push(new),

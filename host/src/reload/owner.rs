@@ -72,7 +72,7 @@ impl PluginOwner {
     /// # Errors
     /// Its threads could not be started.
     pub(crate) fn add_local(&mut self, local: BuiltInPlugin) -> std::io::Result<Arc<Generation>> {
-        let generation = Arc::new(self.nursery.local(local, &self.config)?);
+        let generation = Arc::new(self.nursery.start_built_in(local, &self.config)?);
         self.own.insert(generation.identity.plugin.to_string());
         self.locals.push(Arc::clone(&generation));
         Ok(generation)

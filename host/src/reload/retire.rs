@@ -5,7 +5,7 @@ use std::thread::Builder;
 
 use super::{CommandSender, ReloadCommand};
 use crate::crash_record::RecordSlot;
-use crate::plugin::{EndDeadline, Generation, IoThreadReplacer, RetirementOutcome};
+use crate::plugin::{EndDeadline, Generation, IoThreadReplacer, RetentionReason, RetirementOutcome};
 
 /// Ends generations, and says when they have ended.
 pub(super) struct RetirementThreads {
@@ -37,7 +37,7 @@ impl RetirementThreads {
         if let Err(error) = thread {
             // The generation went with the closure: nothing of it was ended, and its code stays, which is sound.
             self.orders
-                .send(retired(RetirementOutcome::Retained(format!("no thread to end it on: {error}"))));
+                .send(retired(RetirementOutcome::Retained(RetentionReason::NoRetirementThread(error))));
         }
     }
 

@@ -17,7 +17,7 @@ use super::reply_slot::{ReplySlot, SlotSink, read};
 use super::request_error::{ExhaustedResource, RequestError};
 use super::table::Requester;
 use crate::clock::Time;
-use crate::plugin::{AsyncExecutor, NestedCaller, PluginCall};
+use crate::plugin::{GenerationExecutor, NestedCaller, PluginCall};
 
 /// How deep methods may call one another: a circle is cut long before a stack or a queue is full.
 const DEEPEST: u32 = 16;
@@ -123,7 +123,7 @@ impl Dispatcher {
         let plugin = target.generation.identity.plugin.to_string();
         if run == Run::Inline && IS_IO_THREAD.get() {
             let mut out = Vec::new();
-            let end = target.generation.run_direct(target.method, &facts, ask.params, &mut out);
+            let end = target.generation.run_inline(target.method, &facts, ask.params, &mut out);
             return Ok(StartedCall::Answered(read(end, out, &plugin)));
         }
         let slot = Arc::new(ReplySlot::default());
@@ -145,7 +145,7 @@ impl Dispatcher {
         let mut once = std::iter::once(Arc::clone(call));
         generation
             .submit(run, &mut once)
-            .map_err(|why| RequestError::not_taken(why, &generation.identity.plugin))
+            .map_err(|why| RequestError::not_submitted(why, &generation.identity.plugin))
     }
 }
 
@@ -156,7 +156,7 @@ struct NestedCallFuture {
 }
 
 impl NestedCallFuture {
-    fn new(pending: PendingCall, timers: &AsyncExecutor) -> Self {
+    fn new(pending: PendingCall, timers: &GenerationExecutor) -> Self {
         let deadline = Box::pin(timers.sleep(Time(pending.call.facts.deadline)));
         Self { pending, deadline }
     }
@@ -184,7 +184,7 @@ impl NestedCaller for Dispatcher {
         method: &str,
         params: &[u8],
         timeout: Option<Duration>,
-        timers: &Arc<AsyncExecutor>,
+        timers: &Arc<GenerationExecutor>,
     ) -> ReplyFuture {
         let gate =
             match self.begin_nested(&NestedCall { plugin, parent, method, params, timeout, waits: false }) {

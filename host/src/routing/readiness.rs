@@ -58,7 +58,7 @@ impl Dispatcher {
         let limits = &self.rules.load().limits;
         let gauges_of = |generation: &Arc<Generation>| {
             let health = generation.health();
-            let (name, is_well) = (generation.identity.plugin.to_string(), health.is_well);
+            let (name, is_well) = (generation.identity.plugin.to_string(), health.is_healthy);
             PluginGauges { name, is_healthy: is_well, lost_threads: health.lost_threads }
         };
         // The table goes back at once: who replaces it waits until nobody holds it.
@@ -91,7 +91,7 @@ impl Dispatcher {
         let phase = self.phases.why_not().map(str::to_owned);
         let unwell = |generation: &Arc<Generation>| {
             let (plugin, number) = (&generation.identity.plugin, generation.identity.number);
-            generation.unwell().map(|why| format!("plugin {plugin}, generation {number}: {why}"))
+            generation.unhealthy_reason().map(|why| format!("plugin {plugin}, generation {number}: {why}"))
         };
         let reasons = phase.into_iter();
         let reasons: Vec<_> = reasons.chain(self.table.load().generations().filter_map(unwell)).collect();

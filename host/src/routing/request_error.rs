@@ -89,10 +89,10 @@ impl RequestError {
     }
 
     /// A generation did not take a call.
-    pub(crate) fn not_taken(why: SubmitError, plugin: &str) -> Self {
+    pub(crate) fn not_submitted(why: SubmitError, plugin: &str) -> Self {
         match why {
-            SubmitError::Full => Self::Overloaded(ExhaustedResource::Queue),
-            SubmitError::Lost => Self::unavailable(plugin),
+            SubmitError::QueueFull => Self::Overloaded(ExhaustedResource::Queue),
+            SubmitError::ThreadsLost => Self::unavailable(plugin),
         }
     }
 

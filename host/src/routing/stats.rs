@@ -244,7 +244,7 @@ impl Dispatcher {
             let generations = &numbers.generations;
             let found = health.get(name);
             let state = match found {
-                Some((health, _)) if !health.is_well => "unhealthy",
+                Some((health, _)) if !health.is_healthy => "unhealthy",
                 _ if generations.on_probation => "probation",
                 _ if generations.serving.is_some() => "serving",
                 _ => "gone",

@@ -38,7 +38,7 @@ pub(crate) struct RouteTarget {
 impl RouteTarget {
     /// The way that it runs now.
     pub(crate) fn run(&self) -> Run {
-        self.generation.way(self.method, self.declared)
+        self.generation.effective_run(self.method, self.declared)
     }
 }
 
@@ -242,7 +242,7 @@ impl RoutingTable {
 
     /// The plugins that serve and are not well.
     pub(crate) fn unhealthy(&self) -> Vec<String> {
-        let ill = self.generations.iter().filter(|generation| !generation.health().is_well);
+        let ill = self.generations.iter().filter(|generation| !generation.health().is_healthy);
         ill.map(|generation| generation.identity.plugin.to_string()).collect()
     }
 

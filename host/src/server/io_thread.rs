@@ -231,7 +231,7 @@ impl IoThreadLoop {
             IoThreadCommand::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),
             // Who asked may have given up by now.
             IoThreadCommand::Say(heard) => drop(heard.send(())),
-            IoThreadCommand::Run(call) => call.run_here(),
+            IoThreadCommand::Run(call) => call.claim_and_run(),
             IoThreadCommand::Leave(successors) => {
                 self.successors = Some(successors);
                 self.thread.leaving.set(true);

@@ -179,7 +179,7 @@ impl IoThreads {
 }
 
 impl IoThreadReplacer for IoThreads {
-    fn turn_over(&self, until: Instant) -> usize {
+    fn replace_all(&self, until: Instant) -> usize {
         let first_new = match self.replace() {
             Ok(first_new) => first_new,
             Err(left) => return left,

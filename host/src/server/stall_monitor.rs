@@ -87,12 +87,12 @@ impl StallMonitor {
         let (plugin, method) = self.dispatcher.crash_record.names_of(glance.what);
         let table = self.dispatcher.table.load();
         let generation = table.generation(number);
-        let run = generation.and_then(|generation| generation.declared(glance.what.method()));
+        let run = generation.and_then(|generation| generation.declared_run(glance.what.method()));
         // What else such a thread runs of a plugin's is `inline`.
         let run = run.unwrap_or(Run::Inline).word();
         if !again {
             if let (Some(generation), Some(seen)) = (generation, self.seen.get_mut(&thread)) {
-                generation.holds(true);
+                generation.begin_stall();
                 seen.generation = Arc::downgrade(generation);
             }
             tracing::warn!(
@@ -104,7 +104,7 @@ impl StallMonitor {
             );
             return;
         }
-        let elsewhere = generation.and_then(|generation| generation.moves(glance.what.method()));
+        let elsewhere = generation.and_then(|generation| generation.demote(glance.what.method()));
         if let Some(elsewhere) = elsewhere {
             tracing::error!(
                 plugin,
@@ -159,7 +159,7 @@ fn look_at(
 /// The call has ended.
 fn let_go(seen: &ObservedCall) {
     if let Some(generation) = seen.generation.upgrade() {
-        generation.holds(false);
+        generation.end_stall();
     }
 }
 

@@ -110,7 +110,7 @@ impl Builder {
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let crash_record = CrashRecord::open(&config.plugins.deaths)?;
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
-        dispatcher.doors.set(&config.listeners);
+        dispatcher.acls.set(&config.listeners);
         // Before any code of a plugin's runs, and to the end of the last.
         let captured =
             captures_output.then(|| OutputCapture::begin(&crash_record, Arc::clone(&dispatcher.metrics)));
@@ -134,9 +134,10 @@ impl Builder {
             plugins.add_local(local)?;
         }
         plugins.load_all();
-        dispatcher
-            .admin
-            .store(Arc::new(RoutingTable::of_own(vec![system, admin], &dispatcher.metrics.method_names)));
+        dispatcher.admin_table.store(Arc::new(RoutingTable::of_built_in(
+            vec![system, admin],
+            &dispatcher.metrics.method_names,
+        )));
         let sockets = match claims.bind() {
             Ok(sockets) => sockets,
             Err(error) => {

@@ -186,7 +186,8 @@ impl Connection {
         self.mailbox.waker.register(cx.waker());
         let mut buffers = std::mem::take(&mut *self.thread.buffers.borrow_mut());
         let thread = Rc::clone(&self.thread);
-        let routes = if self.manner.admin { &thread.dispatcher.admin } else { &thread.dispatcher.table };
+        let routes =
+            if self.manner.admin { &thread.dispatcher.admin_table } else { &thread.dispatcher.table };
         let rules = thread.dispatcher.rules.load();
         if !Arc::ptr_eq(&rules, &self.rules) {
             self.rules = Arc::clone(&rules);

@@ -212,8 +212,8 @@ impl Connection {
         }
         let found = table.find(&request.method, Requester::Client(self.peer));
         if let Err(RouteError { failure: RequestError::PermissionDenied, .. }) = &found {
-            let doors = &self.thread.dispatcher.doors;
-            doors.tell_of_request(self.number, &request.method, self.peer);
+            let acls = &self.thread.dispatcher.acls;
+            acls.log_denied_request(self.number, &request.method, self.peer);
         }
         found
     }
@@ -248,7 +248,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<Permit> {
         let dispatcher = &self.thread.dispatcher;
-        let permits = if self.manner.admin { &dispatcher.operators_in_flight } else { &dispatcher.in_flight };
+        let permits = if self.manner.admin { &dispatcher.admin_in_flight } else { &dispatcher.in_flight };
         let permit = permits.take();
         if permit.is_none() {
             let failure = RequestError::Overloaded(ExhaustedResource::InFlight);

@@ -53,9 +53,11 @@ impl NestedCaller for NoNestedCaller {
     }
 }
 
+type FakeMethod = Box<dyn Fn(&[u8]) + Send + Sync>;
+
 /// A target whose only method runs a closure and returns its params.
 pub(super) struct FakeTarget {
-    method: Box<dyn Fn(&[u8]) + Send + Sync>,
+    method: FakeMethod,
     direct_calls: AtomicUsize,
 }
 
@@ -124,12 +126,15 @@ impl ReplySink for ChannelSink {
     }
 }
 
+/// Receives the output and the end of a call.
+pub(super) type CallEnds = mpsc::Receiver<(Vec<u8>, CallEnd)>;
+
 /// Creates a `blocking` call, and the receiver of its output and its end.
 pub(super) fn fake_call(
     target: &Arc<FakeTarget>,
     deadline: Time,
     params: &[u8],
-) -> (Arc<Call<FakeTarget>>, mpsc::Receiver<(Vec<u8>, CallEnd)>) {
+) -> (Arc<Call<FakeTarget>>, CallEnds) {
     let (sender, ends) = mpsc::channel();
     let facts = CallFacts {
         deadline: deadline.0,

@@ -210,7 +210,7 @@ impl PluginOwner {
             return Err(vec![format!("plugin.{plugin}: {refused}")]);
         }
         self.dispatcher.set_rules(rules);
-        self.dispatcher.doors.set(&listeners);
+        self.dispatcher.acls.set(&listeners);
         self.try_with_new_settings(&changed, more_retained);
         if other_keys {
             // What may be loaded now is, and what may not any more is told; what serves serves on.

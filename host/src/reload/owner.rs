@@ -20,7 +20,7 @@ use crate::failpoint;
 use crate::loader::{LoadError, LoadErrorReason, Prober, StagedPlugin, plugin_name};
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationId, IoThreadReplacer};
-use crate::routing::{Dispatcher, HeldPlugins, RoutePermits, RoutingTable};
+use crate::routing::{Dispatcher, HeldPlugins, RoutePermits, RoutingTable, TableBuilder};
 
 /// The plugins of one host.
 pub(crate) struct PluginOwner {
@@ -84,7 +84,7 @@ impl PluginOwner {
         let look = self.sightings.look(&[], true);
         self.act(look);
         self.publish(None);
-        self.dispatcher.table.load().warn_of(&self.config.routes);
+        self.dispatcher.table.load().warn_about_dead_routes(&self.config.routes);
     }
 
     pub(super) fn locals(&self) -> impl Iterator<Item = &Arc<Generation>> {
@@ -110,8 +110,14 @@ impl PluginOwner {
     pub(super) fn publish(&self, held: Option<&HeldPlugins>) -> bool {
         // Operators are served by methods of the program alone, and nobody else by those.
         let serving = self.serving().filter(|generation| *generation.identity.plugin != *super::ADMIN);
-        let (serving, names) = (serving.cloned().collect(), &self.dispatcher.metrics.method_names);
-        let table = RoutingTable::build(&self.config, serving, &self.own, &self.permits, held, names);
+        let builder = TableBuilder {
+            config: &self.config,
+            built_in: &self.own,
+            permits: &self.permits,
+            held,
+            method_names: &self.dispatcher.metrics.method_names,
+        };
+        let table = builder.build(serving.cloned().collect());
         let published = self.dispatcher.publish(&Arc::new(table));
         self.tell_numbers();
         published
@@ -300,7 +306,7 @@ impl PluginOwner {
     pub(crate) fn retire_all(mut self, orders: &Receiver<ReloadCommand>, until: Instant) {
         self.retirer.until().set(until);
         self.dispatcher.publish(&Arc::new(RoutingTable::empty()));
-        self.dispatcher.admin.store(Arc::new(RoutingTable::empty()));
+        self.dispatcher.admin_table.store(Arc::new(RoutingTable::empty()));
         for generation in std::mem::take(&mut self.locals) {
             self.retire(generation);
         }

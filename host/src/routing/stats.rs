@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::Dispatcher;
+use super::dispatcher::Dispatcher;
 use crate::clock::Time;
 use crate::metrics::{
     MethodCounts, MetricsSnapshot, Outcome, PeerIdentity, RejectionReason, RequestKind, SlowLogContents,

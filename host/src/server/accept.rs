@@ -93,13 +93,14 @@ impl Acceptor {
         let counters = &self.dispatcher.metrics.counters;
         let manner = self.bound.manner();
         // Before it takes a place: whoever may not come in must not keep others out.
-        if !self.dispatcher.doors.lets(self.bound.path(), peer) {
+        if !self.dispatcher.acls.allows(self.bound.path(), peer) {
             counters.connections_denied.add(1);
-            self.dispatcher.doors.tell_of_connection(self.bound.path(), peer);
+            self.dispatcher.acls.log_denied_connection(self.bound.path(), peer);
             send_away(&stream, manner, &RequestError::PermissionDenied);
             return;
         }
-        let permits = if manner.admin { &self.dispatcher.operators } else { &self.dispatcher.connections };
+        let permits =
+            if manner.admin { &self.dispatcher.admin_connections } else { &self.dispatcher.connections };
         let Some(permit) = permits.take() else {
             counters.connections_refused.add(1);
             send_away(&stream, manner, &RequestError::Overloaded(ExhaustedResource::Connections));

@@ -32,7 +32,7 @@ pub(super) async fn spin(thread: Rc<ThreadContext>) {
     loop {
         thread.stir.after(rest).await;
         let length = thread.dispatcher.rules.load().io.spin;
-        let found = match thread.dispatcher.looking.take() {
+        let found = match thread.dispatcher.busy_polling.take() {
             Some(_permit) if !length.is_zero() => look(&thread, length).await,
             _ => 0,
         };
@@ -164,11 +164,11 @@ mod tests {
     #[test]
     fn beyond_half_of_the_cores_nothing_is_looked_for() {
         on_a_thread(LONG, |thread| async move {
-            let others: Vec<_> = std::iter::from_fn(|| thread.dispatcher.looking.take()).collect();
+            let others: Vec<_> = std::iter::from_fn(|| thread.dispatcher.busy_polling.take()).collect();
             assert!(!looks_on(&thread).await);
             drop(others);
             assert!(looks_on(&thread).await);
-            assert_eq!(thread.dispatcher.looking.held(), 1);
+            assert_eq!(thread.dispatcher.busy_polling.held(), 1);
         });
     }
 

@@ -108,7 +108,7 @@ impl Server {
         let inline: std::sync::Weak<dyn InlineRunner> =
             Arc::downgrade(&(Arc::clone(&threads) as Arc<dyn InlineRunner>));
         // A dispatcher has one server.
-        let _ = dispatcher.inline.set(inline);
+        let _ = dispatcher.inline_runner.set(inline);
         Ok(Self { threads, dispatcher: Arc::clone(dispatcher) })
     }
 
@@ -140,10 +140,10 @@ impl Server {
             acceptors.spawn(async move { acceptor.run().await });
         }
         acceptors.spawn(StallMonitor::new(&self.threads, &self.dispatcher).run());
-        self.dispatcher.phases.enter(HostPhase::Serving);
+        self.dispatcher.phase.enter(HostPhase::Serving);
         // The sender going away is an end as well.
         let _ = ending.wait_for(|ending| *ending > ShutdownStage::Serve).await;
-        self.dispatcher.phases.enter(HostPhase::Draining);
+        self.dispatcher.phase.enter(HostPhase::Draining);
         acceptors.shutdown().await;
         for acceptor in accepting.into_iter().filter_map(Arc::into_inner) {
             acceptor.close().await;

@@ -129,19 +129,35 @@ impl ReplySink for ChannelSink {
 /// Receives the output and the end of a call.
 pub(super) type CallEnds = mpsc::Receiver<(Vec<u8>, CallEnd)>;
 
-/// Creates a `blocking` call, and the receiver of its output and its end.
+/// Creates a call, and the receiver of its output and its end.
+pub(super) fn call_of<G: CallTarget>(
+    target: &Arc<G>,
+    method: u32,
+    run: Run,
+    deadline: Time,
+    params: &[u8],
+) -> (Arc<Call<G>>, CallEnds) {
+    let (sender, ends) = mpsc::channel();
+    let facts = Arc::new(call_facts(run, deadline));
+    (Call::new(facts, Arc::clone(target), method, params, ChannelSink(sender), None), ends)
+}
+
+/// Returns the facts of a call that no client has made.
+pub(super) fn call_facts(run: Run, deadline: Time) -> CallFacts<'static> {
+    CallFacts {
+        deadline: deadline.0,
+        id: RequestId::new(None, String::new),
+        depth: 0,
+        run,
+        cancelled: AtomicBool::new(false),
+    }
+}
+
+/// Creates a `blocking` call of a fake target, and the receiver of its output and its end.
 pub(super) fn fake_call(
     target: &Arc<FakeTarget>,
     deadline: Time,
     params: &[u8],
 ) -> (Arc<Call<FakeTarget>>, CallEnds) {
-    let (sender, ends) = mpsc::channel();
-    let facts = CallFacts {
-        deadline: deadline.0,
-        id: RequestId::new(None, String::new),
-        depth: 0,
-        run: Run::Blocking,
-        cancelled: AtomicBool::new(false),
-    };
-    (Call::new(Arc::new(facts), Arc::clone(target), 0, params, ChannelSink(sender), None), ends)
+    call_of(target, 0, Run::Blocking, deadline, params)
 }

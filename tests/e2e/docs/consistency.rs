@@ -70,10 +70,7 @@ fn describes_exactly_the_existing_modules_in_the_architecture() {
 
     for module in modules.iter().filter(|path| path.is_dir()) {
         let name = module.file_name().unwrap().to_str().unwrap();
-        assert!(
-            host.contains(&format!("| `{name}/` |")),
-            "ARCHITECTURE.md does not describe {name}"
-        );
+        assert!(host.contains(&format!("| `{name}/` |")), "ARCHITECTURE.md does not describe {name}");
     }
 
     for line in map.lines().filter(|line| line.starts_with("| `")) {

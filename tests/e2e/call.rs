@@ -178,7 +178,7 @@ fn a_time_out_is_told_apart_from_everything_else() {
         assert_fails(
             &jackfield(scratch.path(), &words),
             75,
-            "the deadline passed before the reply was there",
+            "the deadline passed before the reply arrived",
         );
         assert!((Duration::from_millis(200)..CEILING).contains(&began.elapsed()));
     }

@@ -116,26 +116,38 @@ impl Pool<Connection> {
             return Selected::Failed(Error::Closed { sent: false });
         }
 
+        let mut found = Found::Nothing { may_connect: false };
         // A new call does not overtake those that wait.
-        let found = if waiter.ticket.is_none() && state.has_waiting(waiter.mode) {
-            Ok(Found::Nothing { may_connect: false })
-        } else {
-            self.find(state, waiter, search)
-        };
+        let is_first = waiter.ticket.is_some() || !state.has_waiting(waiter.mode);
+        if is_first {
+            match self.find(state, waiter, search) {
+                Ok(connection) => found = connection,
+                Err(error) => return Selected::Failed(error),
+            }
+        }
+
+        let mut wait_until = None;
+        if matches!(found, Found::Nothing { .. }) {
+            match self.enqueue(state, waiter.mode, &mut waiter.ticket, search.now, waker) {
+                Ok(until) => wait_until = until,
+                Err(error) => return Selected::Failed(error),
+            }
+            // A reply frees capacity and wakes waiting calls without locking the pool. If it came
+            // after the search, it did not see this call in the queue.
+            if is_first {
+                found = self.find_pooled(state, waiter.mode, search);
+            }
+        }
 
         match found {
-            Ok(Found::Shared(connection)) => {
+            Found::Shared(connection) => {
                 // The request begins while the pool is locked, so that the next search counts it.
                 let key = connection.begin(frame);
                 Selected::Shared(connection, key)
             }
-            Ok(Found::Leased(connection)) => Selected::Leased(connection),
-            Ok(Found::Stale(connection)) => Selected::Stale(connection),
-            Ok(Found::Nothing { .. }) => {
-                let queued = self.enqueue(state, waiter.mode, &mut waiter.ticket, search.now, waker);
-                queued.map_or_else(Selected::Failed, Selected::Wait)
-            }
-            Err(error) => Selected::Failed(error),
+            Found::Leased(connection) => Selected::Leased(connection),
+            Found::Stale(connection) => Selected::Stale(connection),
+            Found::Nothing { .. } => Selected::Wait(wait_until),
         }
     }
 
@@ -146,18 +158,26 @@ impl Pool<Connection> {
         waiter: &Waiter,
         search: &mut Search,
     ) -> Result<Found<Connection>, Error> {
-        let Search { now, unusable, created } = search;
-        let found = match waiter.mode {
-            Mode::Exclusive => state.slots.find_exclusive(&self.options, *now, unusable),
-            Mode::Multiplexed => state.slots.find_shared(&self.options, *now, unusable),
-        };
+        let found = self.find_pooled(state, waiter.mode, search);
         if !matches!(found, Found::Nothing { may_connect: true }) {
             return Ok(found);
         }
 
-        let Some(connection) = self.connect(state, waiter, *now)? else { return Ok(found) };
-        *created = Some(Arc::clone(&connection));
-        Ok(state.slots.insert(connection, waiter.mode, *now))
+        let Some(connection) = self.connect(state, waiter, search.now)? else { return Ok(found) };
+        search.created = Some(Arc::clone(&connection));
+        Ok(state.slots.insert(connection, waiter.mode, search.now))
+    }
+
+    fn find_pooled(
+        &self,
+        state: &mut PoolState<Connection>,
+        mode: Mode,
+        search: &mut Search,
+    ) -> Found<Connection> {
+        match mode {
+            Mode::Exclusive => state.slots.find_exclusive(&self.options, search.now, &mut search.unusable),
+            Mode::Multiplexed => state.slots.find_shared(&self.options, search.now, &mut search.unusable),
+        }
     }
 
     /// Makes a new connection, unless the pool is full or the next attempt has to wait.

@@ -73,7 +73,7 @@ impl PendingReply {
     /// Abandons the request because its deadline has passed, and returns the error.
     pub(crate) fn expire(mut self) -> Error {
         self.is_done = true;
-        let Some(abandoned) = self.connection.in_flight().abandon(self.key) else {
+        let Some(abandoned) = self.connection.abandon(self.key) else {
             return Error::Timeout { phase: Phase::Reply, sent: true };
         };
 
@@ -101,7 +101,7 @@ impl Drop for PendingReply {
     fn drop(&mut self) {
         if !self.is_done {
             // If there is a lease, it is dropped next and closes the connection.
-            self.connection.in_flight().abandon(self.key);
+            self.connection.abandon(self.key);
         }
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Abandoned {
 pub(crate) struct InFlightTable {
     pub(crate) outbox: Outbox,
     entries: KeyMap<Entry>,
+    /// Number of entries without an outcome.
+    waiting: usize,
     /// Async requests whose callers have given up, but whose replies may still come.
     abandoned: KeySet,
     /// The sync request in flight. Sync replies come in order, and a connection has one such
@@ -80,6 +82,9 @@ impl InFlightTable {
         }
 
         let outcome = self.closed.as_ref().map(|reason| Err(reason.failure(false)));
+        if outcome.is_none() {
+            self.waiting += 1;
+        }
         let reads_before = self.reads;
         self.entries.insert(key, Entry { kind, end, payload, reads_before, waker: None, outcome });
     }
@@ -108,8 +113,11 @@ impl InFlightTable {
     /// Removes a request whose caller gives up. A late reply to it is dropped.
     pub(crate) fn abandon(&mut self, key: Key) -> Option<Abandoned> {
         let entry = self.entries.remove(&key)?;
-        if entry.outcome.is_none() && entry.kind == RequestKind::Async {
-            self.abandoned.insert(key);
+        if entry.outcome.is_none() {
+            self.waiting -= 1;
+            if entry.kind == RequestKind::Async {
+                self.abandoned.insert(key);
+            }
         }
         Some(Abandoned {
             was_sent: self.outbox.has_sent(entry.end),
@@ -122,7 +130,12 @@ impl InFlightTable {
         self.entries.len()
     }
 
-    /// Returns the number of requests in flight, including abandoned ones.
+    /// Returns the number of requests without a reply, which is the capacity in use.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.waiting + self.abandoned.len()
+    }
+
+    /// Returns the number of requests that are unanswered or whose outcome was not taken.
     pub(crate) fn len(&self) -> usize {
         self.entries.len() + self.abandoned.len()
     }
@@ -162,6 +175,7 @@ impl InFlightTable {
             }
         }
 
+        self.waiting = 0;
         self.closed = Some(reason);
         self.is_draining = true;
         self.abandoned.clear();
@@ -271,7 +285,9 @@ impl InFlightTable {
         }
 
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        entry.outcome = Some(outcome);
+        if entry.outcome.replace(outcome).is_none() {
+            self.waiting -= 1;
+        }
         if let Some(waker) = entry.waker.take() {
             waker.wake();
         }

@@ -18,7 +18,7 @@ use crate::pool::{ConnectionStatus, Pool, PooledConnection, lock};
 use crate::request_frame::RequestFrame;
 use crate::socket::{Peeked, Socket};
 
-pub(crate) use in_flight::InFlightTable;
+pub(crate) use in_flight::{Abandoned, InFlightTable};
 pub(crate) use outcome::{Answer, CloseReason, Failure};
 
 /// Upper bound of one read in bytes.
@@ -219,6 +219,15 @@ impl Connection {
         }
     }
 
+    /// Removes a request whose caller gives up.
+    ///
+    /// If all requests of a full connection are abandoned, its slot is free for a waiting call.
+    pub(crate) fn abandon(&self, key: Key) -> Option<Abandoned> {
+        let abandoned = self.in_flight().abandon(key);
+        self.wake_waiting_calls();
+        abandoned
+    }
+
     /// Wakes calls that wait for a connection, because this one may have capacity again.
     fn wake_waiting_calls(&self) {
         if let Some(pool) = self.pool.upgrade() {
@@ -232,6 +241,7 @@ impl PooledConnection for Connection {
         let in_flight = self.in_flight();
         ConnectionStatus {
             in_flight: in_flight.len(),
+            unanswered: in_flight.unanswered(),
             callers: in_flight.callers(),
             unsent: in_flight.outbox.unsent(),
             is_draining: in_flight.is_draining,

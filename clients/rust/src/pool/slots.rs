@@ -53,6 +53,8 @@ pub(crate) trait PooledConnection {
 pub(crate) struct ConnectionStatus {
     /// Requests in flight, including abandoned ones.
     pub(crate) in_flight: usize,
+    /// Requests without a reply. A reply frees capacity, even before its caller takes it.
+    pub(crate) unanswered: usize,
     /// Requests in flight that have a caller.
     pub(crate) callers: usize,
     /// Bytes that the kernel has not yet accepted.
@@ -173,7 +175,7 @@ impl<C: PooledConnection> SlotTable<C> {
 
         while let Some(slot) = self.shared.get_mut(at) {
             let status = slot.connection.status();
-            let is_full = status.in_flight >= options.max_in_flight;
+            let is_full = status.unanswered >= options.max_in_flight;
             // All its requests are abandoned, so that its slot is of more use to a new connection.
             let is_spent = status.callers == 0 && (status.is_draining || is_full);
 

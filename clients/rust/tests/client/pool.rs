@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::calls::runtime;
-use crate::support::{Scratch, Server, until};
+use crate::support::{Scratch, Server, comes, until};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -85,6 +85,53 @@ fn more_calls_than_the_sockets_have_room_for_wait() {
         let params: Vec<i32> = (0..100).collect();
         let echoes = client.batch::<_, i32>(params.iter().map(|n| client.request("system.echo", n))).await;
         assert_eq!(echoes.into_iter().collect::<Result<Vec<i32>, Error>>().unwrap(), params);
+        client.close();
+    });
+    assert_eq!(server.finish().connections().len(), 2);
+}
+
+/// Each reply frees the only place in flight, and the next call must learn of it.
+#[test]
+fn wakes_a_waiting_thread_for_each_reply_on_a_full_connection() {
+    let server = Server::play(&json!([[{"serve": "fifo"}]]));
+    let client = blocking::Client::builder(&server.socket)
+        .timeout(LONG)
+        .mode(Mode::Multiplexed)
+        .max_connections(1)
+        .max_in_flight_per_connection(1)
+        .build();
+
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for n in 0..1_000 {
+                    assert_eq!(client.call::<_, i32>("system.echo", &n).unwrap(), n);
+                }
+            });
+        }
+    });
+
+    client.close();
+    assert_eq!(server.finish().connections().len(), 1);
+}
+
+/// The dropped call may never be answered, so its connection is replaced.
+#[test]
+fn wakes_a_waiting_call_when_the_only_call_in_flight_is_dropped() {
+    let server = Server::play(&json!([[{"silence": true}], [{"serve": "fifo"}]]));
+    runtime().block_on(async {
+        let client = Client::builder(&server.socket)
+            .timeout(LONG)
+            .max_connections(1)
+            .max_in_flight_per_connection(1)
+            .build();
+        let dropped = tokio::spawn(client.call::<_, Value>("m", &()));
+        comes("the first call is in flight", || client.stats().in_flight == 1).await;
+        let waiting = tokio::spawn(client.call::<_, i32>("system.echo", &1));
+        comes("the second call waits", || client.stats().waiting == 1).await;
+
+        dropped.abort();
+        assert_eq!(waiting.await.unwrap().unwrap(), 1);
         client.close();
     });
     assert_eq!(server.finish().connections().len(), 2);

@@ -100,6 +100,26 @@ fn returns_an_outcome_only_once() {
 }
 
 #[test]
+fn frees_capacity_when_the_reply_arrives_before_the_caller_takes_it() {
+    let mut fixture = Fixture::default();
+    let (first, second) = (fixture.begin(RequestKind::Async), fixture.begin(RequestKind::Async));
+    assert_eq!((fixture.table.unanswered(), fixture.table.len()), (2, 2));
+
+    for payload in [reply_to(first, "1"), reply_to(first, "1")] {
+        fixture.accept(Kind::AsyncResponse, &payload).unwrap();
+        assert_eq!((fixture.table.unanswered(), fixture.table.len()), (1, 2));
+    }
+    fixture.table.abandon(first);
+    assert_eq!((fixture.table.unanswered(), fixture.table.len()), (1, 1));
+
+    fixture.table.abandon(second);
+    assert_eq!(fixture.table.unanswered(), 1, "its reply may still come");
+    fixture.table.close(CloseReason::ClientClosed);
+    fixture.begin(RequestKind::Async);
+    assert_eq!(fixture.table.unanswered(), 0, "it has failed already");
+}
+
+#[test]
 fn counts_a_second_reply_and_an_unknown_id_as_stray() {
     let mut fixture = Fixture::default();
     let key = fixture.begin(RequestKind::Async);

@@ -65,7 +65,7 @@ impl Fixture {
     /// Adds a shared connection with this many requests in flight, all of which have callers.
     fn shared(&mut self, in_flight: usize) -> Fake {
         let connection = Fake::default();
-        connection.status.set(ConnectionStatus { in_flight, callers: in_flight, ..Default::default() });
+        connection.status.set(busy(in_flight));
         self.table.add_shared(Arc::clone(&connection), self.now);
         connection
     }
@@ -81,6 +81,11 @@ impl Fixture {
     fn pass(&mut self, time: Duration) {
         self.now += time;
     }
+}
+
+/// The status of a connection with this many requests in flight, all of which have callers.
+fn busy(requests: usize) -> ConnectionStatus {
+    ConnectionStatus { in_flight: requests, unanswered: requests, callers: requests, ..Default::default() }
 }
 
 #[track_caller]
@@ -117,8 +122,16 @@ fn shares_the_first_connection_with_capacity() {
     let (full, free) = (fixture.shared(2), fixture.shared(1));
     assert_shared(&fixture.find_shared(), &free);
 
-    full.status.set(ConnectionStatus { in_flight: 1, callers: 1, ..Default::default() });
+    full.status.set(busy(1));
     assert_shared(&fixture.find_shared(), &full);
+}
+
+#[test]
+fn shares_a_connection_whose_replies_wait_for_their_callers() {
+    let mut fixture = Fixture::new();
+    let answered = fixture.shared(2);
+    answered.status.set(ConnectionStatus { unanswered: 1, ..busy(2) });
+    assert_shared(&fixture.find_shared(), &answered);
 }
 
 #[test]
@@ -141,12 +154,7 @@ fn shares_an_idle_connection_when_the_shared_ones_are_full() {
 fn never_connects_because_of_a_congested_connection() {
     let mut fixture = Fixture::new();
     let congested = fixture.shared(1);
-    congested.status.set(ConnectionStatus {
-        in_flight: 1,
-        callers: 1,
-        unsent: CONGESTED,
-        is_draining: false,
-    });
+    congested.status.set(ConnectionStatus { unsent: CONGESTED, ..busy(1) });
     assert_nothing(&fixture.find_shared(), false);
 }
 
@@ -154,7 +162,7 @@ fn never_connects_because_of_a_congested_connection() {
 fn begins_no_call_on_a_draining_connection() {
     let mut fixture = Fixture::new();
     let draining = fixture.shared(1);
-    draining.status.set(ConnectionStatus { in_flight: 1, callers: 1, unsent: 0, is_draining: true });
+    draining.status.set(ConnectionStatus { is_draining: true, ..busy(1) });
     assert_nothing(&fixture.find_shared(), true);
     assert!(fixture.unusable.is_empty(), "its reply may still come");
 }
@@ -163,7 +171,7 @@ fn begins_no_call_on_a_draining_connection() {
 fn drops_a_full_connection_whose_requests_are_all_abandoned() {
     let mut fixture = Fixture::new();
     let spent = fixture.shared(2);
-    spent.status.set(ConnectionStatus { in_flight: 2, callers: 0, ..Default::default() });
+    spent.status.set(ConnectionStatus { callers: 0, ..busy(2) });
     assert_nothing(&fixture.find_shared(), true);
     assert!(Arc::ptr_eq(&fixture.unusable[0], &spent));
     assert_eq!(fixture.table.len(), 0);

@@ -175,11 +175,7 @@ fn a_time_out_is_told_apart_from_everything_else() {
     for words in [&["call"][..], &["call", "--async"]] {
         let words = [words, &["--timeout", "200ms", "--socket", "host.sock", "m"]].concat();
         let began = Instant::now();
-        assert_fails(
-            &jackfield(scratch.path(), &words),
-            75,
-            "the deadline passed before the reply arrived",
-        );
+        assert_fails(&jackfield(scratch.path(), &words), 75, "the deadline passed before the reply arrived");
         assert!((Duration::from_millis(200)..CEILING).contains(&began.elapsed()));
     }
     let finished = jackfield(scratch.path(), &["call", "--timeout", "5 s", "m"]);

@@ -44,7 +44,7 @@ pub(crate) struct RegisteredGeneration {
 
 impl RegisteredGeneration {
     /// Returns the record in which the generation is registered.
-    pub(crate) fn record(&self) -> &CrashRecord {
+    pub(crate) fn crash_record(&self) -> &CrashRecord {
         &self.record
     }
 }

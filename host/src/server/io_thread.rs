@@ -36,7 +36,7 @@ impl IoThread {
         // Without the runtime's own timer; the module `timer` states why.
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
         let timer = KernelTimer::new()?;
-        let slot = dispatcher.recorder.claim_slot();
+        let slot = dispatcher.crash_record.claim_slot();
         let sampler = slot.as_ref().map(RecordSlot::sampler);
 
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {

@@ -14,8 +14,8 @@ enum Token {
 }
 
 impl Token {
-    /// Returns whether this is fixed text that distinguishes messages: a word with a letter in lower
-    /// case, because an entry has placeholders for words in capitals.
+    /// Returns whether this is fixed text that distinguishes messages: a word with a letter in
+    /// lower case, because an entry has placeholders for words in capitals.
     fn is_word(&self) -> bool {
         matches!(self, Self::Fixed(text) if text.contains(|c: char| c.is_ascii_lowercase()))
     }

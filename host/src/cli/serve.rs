@@ -37,7 +37,7 @@ pub(super) fn run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool
     };
     for key in &config.deprecated {
         let file = config.file.as_deref().unwrap_or(Path::new("the configuration")).display();
-        tracing::warn!("{file}: {key}");
+        tracing::warn!("{file}: {} is deprecated: rename it to {}", key.deprecated, key.name);
     }
     let inherited = match inherited {
         Ok(inherited) => inherited,

@@ -10,6 +10,7 @@ use jackfield_plugin_api::Methods;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
+use crate::admin::{ADMIN, AdminPlugin, ReloadRequest};
 use crate::config::Config;
 use crate::control::{ControlThread, RETIRE_LIMIT, ServeParts};
 use crate::crash_record::CrashRecord;
@@ -17,7 +18,7 @@ use crate::loader::{ProbeEntry, Prober};
 use crate::log::Logging;
 use crate::output::OutputCapture;
 use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin};
-use crate::reload::{ADMIN, AdminPlugin, CommandSender, PluginOwner, ReloadCommand, ReloadRequest, Reloader};
+use crate::reload::{CommandSender, PluginOwner, ReloadCommand, Reloader};
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
 use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, ShutdownStage, SocketClaims};
 
@@ -127,11 +128,14 @@ impl Builder {
         let (orders, received) = CommandSender::channel();
         let nursery = GenerationFactory::new(calls, Arc::clone(&recorder));
         let mut plugins = PluginOwner::new(config, prober, nursery, &dispatcher, &orders, server.turnover());
-        let system = plugins.add_local(SystemPlugin::plugin(told))?;
-        let admin =
-            plugins.add_local(AdminPlugin::plugin(orders.clone(), Arc::downgrade(&dispatcher), reloads))?;
+        let system = plugins.add_built_in(SystemPlugin::plugin(told))?;
+        let admin = plugins.add_built_in(AdminPlugin::plugin(
+            orders.clone(),
+            Arc::downgrade(&dispatcher),
+            reloads,
+        ))?;
         for local in locals {
-            plugins.add_local(local)?;
+            plugins.add_built_in(local)?;
         }
         plugins.load_all();
         dispatcher
@@ -221,13 +225,13 @@ impl Host {
 
     /// Looks at the whole plugin directory now, and tries again what was refused. Returns at once.
     pub fn look(&self) {
-        self.orders.send(ReloadCommand::LookAtAll(None));
+        self.orders.send(ReloadCommand::ScanAll(None));
     }
 
     /// As [`Host::look`]: ready when what was found is done, and what can be loaded serves.
     pub async fn look_through(&self) {
         // No answer: the host ends.
-        let _ = self.orders.ask(|done| ReloadCommand::LookAtAll(Some(done))).await;
+        let _ = self.orders.ask(|done| ReloadCommand::ScanAll(Some(done))).await;
     }
 
     /// A way to find out, from another thread, whether the host answers.

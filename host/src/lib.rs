@@ -20,6 +20,7 @@
 //! Imports run one way: `host → control → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`,
 //! `config`, `clock`, `limits`, `metrics`, `log`, `output` and `recorder` are leaves.
 
+pub mod admin;
 pub mod blocking_request;
 mod clock;
 pub mod config;
@@ -40,9 +41,9 @@ mod server;
 mod sync;
 mod timer;
 
+pub use admin::ReloadRequest;
 pub use crash_record::quarantined;
 pub use host::{Builder, Host, Reloads, StartError, Status};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use loader::{ProbeEntry, enter};
-pub use reload::ReloadRequest;
 pub use server::{BindError, HealthCheck, HealthCheckError, InheritError, Inherited};

@@ -7,22 +7,19 @@ mod readiness;
 mod reply;
 mod reply_slot;
 mod request_error;
-mod stats;
 mod table;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 pub(crate) use acl::ListenerAcls;
-pub(crate) use gate::{GateOpened, StateTransferGate};
+pub(crate) use gate::GateOpened;
 pub(crate) use nested_call::{InlineRunner, mark_io_thread};
 pub(crate) use readiness::{HostPhase, PhaseCell};
 pub(crate) use reply::{ReplyContext, ReplyOutcome};
 pub(crate) use request_error::{ExhaustedResource, RequestError};
-pub(crate) use stats::{SlowLogReply, StatsReply};
 pub(crate) use table::{HeldPlugins, Requester, RouteError, RoutePermits, RouteTarget, RoutingTable};
 
 use crate::clock::Time;
@@ -30,7 +27,6 @@ use crate::config::{Config, Io, Limits, Timeouts, half_of_the_cores};
 use crate::crash_record::CrashRecord;
 use crate::limits::{BufferBudget, Permits};
 use crate::metrics::Metrics;
-use crate::plugin::{HostInfo, PluginInfo};
 
 /// What the configuration says of all connections alike; replaced whole.
 #[derive(Debug)]
@@ -134,32 +130,5 @@ impl Dispatcher {
         self.in_flight.set_most(limits.in_flight);
         self.budget.set_most(limits.buffers);
         self.rules.store(Arc::new(rules));
-    }
-}
-
-impl HostInfo for Dispatcher {
-    fn counts(&self) -> BTreeMap<&'static str, u64> {
-        let gauges = [
-            ("connections_open", self.connections.held() as u64),
-            ("in_flight", self.in_flight.held() as u64),
-            ("buffered_bytes", self.budget.held()),
-            ("deaths", self.recorder.deaths().len() as u64),
-            ("plugins_left_out", self.recorder.left_out_count() as u64),
-        ];
-        let mut counts = self.metrics.snapshot().counts();
-        counts.extend(gauges);
-        counts
-    }
-
-    fn plugins(&self) -> Vec<PluginInfo> {
-        self.table.load().plugins()
-    }
-
-    fn unhealthy(&self) -> Vec<String> {
-        self.table.load().unhealthy()
-    }
-
-    fn methods(&self) -> Vec<String> {
-        self.table.load().method_names()
     }
 }

@@ -243,6 +243,24 @@ impl FileStamp {
 }
 
 #[cfg(test)]
+impl FileStamp {
+    /// Returns the stamp that an invented file would have at `now`. `version` tells its states
+    /// apart, `changed` is the time of its last change.
+    pub(crate) fn invented(version: u64, changed: SystemTime, now: SystemTime) -> Self {
+        let since = changed.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        let own = Facts {
+            file: (1, version),
+            size: 1,
+            modified: (0, 0),
+            changed: (seconds, since.subsec_nanos().into()),
+        };
+        let is_settled = now.duration_since(changed).is_ok_and(|age| age > SETTLED);
+        Self { own, signature: None, settled: is_settled }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

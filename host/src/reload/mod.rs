@@ -67,6 +67,8 @@ mod rollback;
 mod seen_files;
 mod slot_report;
 mod state_transfer;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 pub(crate) use command::{CommandReply, CommandSender, ReloadCommand};

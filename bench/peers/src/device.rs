@@ -50,7 +50,7 @@ impl Device {
             return None;
         }
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        store.is_in_service();
+        store.resume();
         let (update, previous, waiting) = store.record(&device_id, status)?;
         drop(store);
         waiting.into_iter().for_each(std::task::Waker::wake);

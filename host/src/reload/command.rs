@@ -19,8 +19,8 @@ pub(crate) enum ReloadCommand {
     /// Scan the directory, because something in it may have changed. The named files are complete.
     Scan { complete: Vec<OsString> },
     /// Scan the directory, take every file as complete and retry the refused ones. Replies when
-    /// that is done, if a reply is wanted.
-    ScanAll(Option<CommandReply<()>>),
+    /// that is done.
+    ScanAll(CommandReply<()>),
     /// Load the file of one plugin, or of all, even if its content serves already or was refused.
     Reload(Option<String>, CommandReply<Vec<PluginReloadResult>>),
     /// Return to the previous content of a plugin.

@@ -137,7 +137,7 @@ impl PluginOwner {
                 self.retry_refused();
                 self.scan.open_current();
                 let is_rescan_due = self.scan_directory(CompleteFiles::All);
-                reply.map(|reply| reply.send(()));
+                answer(reply, ());
                 is_rescan_due
             }
 

@@ -235,7 +235,9 @@ fn loads_a_renamed_file_under_its_new_name() {
     let mut fixture = serving(&one);
     fixture.directory.rename(FILE, "liba.so");
 
-    fixture.owner.execute(ReloadCommand::ScanAll(None));
+    let (reply, mut done) = tokio::sync::oneshot::channel();
+    fixture.owner.execute(ReloadCommand::ScanAll(reply));
+    assert_eq!(done.try_recv(), Ok(()));
 
     fixture.assert_serves("a", &one);
     assert!(!fixture.is_routed(PLUGIN));

@@ -151,14 +151,14 @@ impl Plugin for TestPlugin {
         Ok(Self { count: AtomicU64::new(behaviour.count), behaviour })
     }
 
-    fn hand_over(&self) -> Result<Vec<u8>, Error> {
+    fn export_state(&self) -> Result<Vec<u8>, Error> {
         if self.behaviour.fails_to_export {
             return Err(Error::internal("the test keeps its count"));
         }
         Ok(self.count.load(Ordering::SeqCst).to_be_bytes().to_vec())
     }
 
-    fn take_over(&self, _schema: u32, state: &[u8]) -> Result<(), Error> {
+    fn import_state(&self, _schema: u32, state: &[u8]) -> Result<(), Error> {
         if self.behaviour.fails_to_import {
             return Err(Error::internal("the test takes no count"));
         }

@@ -253,7 +253,7 @@ impl Host {
     /// plugin serves.
     pub async fn rescan_plugins(&self) {
         // There is no answer if the host ends.
-        let _ = self.commands.ask(|done| ReloadCommand::ScanAll(done)).await;
+        let _ = self.commands.ask(ReloadCommand::ScanAll).await;
     }
 
     /// Returns a check whether the host answers, to be called from another thread.

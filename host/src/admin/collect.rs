@@ -1,4 +1,5 @@
-//! Collects the replies of `admin.stats` and `admin.slowlog` from the counters of a host.
+//! Collects what a host reports about itself: the replies of `admin.stats` and `admin.slowlog`, and
+//! the counters of `system.info`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,12 +15,40 @@ use crate::metrics::{
     MethodCounts, MetricsSnapshot, Outcome, PeerIdentity, PluginCounts, RejectionReason, RequestKind,
     SlowLogEntry,
 };
-use crate::plugin::Generation;
+use crate::plugin::{Generation, HostInfo, PluginInfo};
 use crate::routing::Dispatcher;
 
 /// The most peers that a reply contains. A reply must stay far below the frame limit however many
 /// processes are connected.
 const CALLERS_MAX: usize = 100;
+
+impl HostInfo for Dispatcher {
+    fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let gauges = [
+            ("connections_open", self.connections.held() as u64),
+            ("in_flight", self.in_flight.held() as u64),
+            ("buffered_bytes", self.budget.held()),
+            ("deaths", self.recorder.deaths().len() as u64),
+            ("plugins_left_out", self.recorder.left_out_count() as u64),
+        ];
+
+        let mut counts = self.metrics.snapshot().counts();
+        counts.extend(gauges);
+        counts
+    }
+
+    fn plugins(&self) -> Vec<PluginInfo> {
+        self.table.load().plugins()
+    }
+
+    fn unhealthy(&self) -> Vec<String> {
+        self.table.load().unhealthy()
+    }
+
+    fn methods(&self) -> Vec<String> {
+        self.table.load().method_names()
+    }
+}
 
 /// Collects the counters and gauges of the host behind `dispatcher`.
 pub(super) fn host_stats(dispatcher: &Dispatcher, params: &StatsParams) -> HostStats {

@@ -6,7 +6,6 @@
 //! Members that a host of an earlier version may lack have a default.
 
 mod collect;
-mod host_info;
 mod host_stats;
 mod methods;
 mod plugin_status;

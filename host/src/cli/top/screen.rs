@@ -77,7 +77,11 @@ pub(super) struct Screen {
 }
 
 /// Returns a rate with about three digits.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the rate is not negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate that is shown is small and not negative"
+)]
 fn rate(rate: f64) -> String {
     if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { count(rate.max(0.0) as u64) }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::clock::Time;
 use crate::metrics::{
     MethodCounts, MetricsSnapshot, Outcome, PeerIdentity, PluginCounts, RejectionReason, RequestKind,
-    SlowLogEntry,
+    SlowLogContents, SlowLogEntry,
 };
 use crate::plugin::{Generation, HostInfo, PluginInfo};
 use crate::routing::Dispatcher;
@@ -28,8 +28,8 @@ impl HostInfo for Dispatcher {
             ("connections_open", self.connections.held() as u64),
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
-            ("deaths", self.recorder.deaths().len() as u64),
-            ("plugins_left_out", self.recorder.left_out_count() as u64),
+            ("deaths", self.crash_record.deaths().len() as u64),
+            ("plugins_left_out", self.crash_record.left_out_count() as u64),
         ];
 
         let mut counts = self.metrics.snapshot().counts();
@@ -95,10 +95,10 @@ pub(super) fn host_stats(dispatcher: &Dispatcher, params: &StatsParams) -> HostS
 
 /// Collects the slow log of the host behind `dispatcher`.
 pub(super) fn slow_log(dispatcher: &Dispatcher) -> SlowLogReport {
-    let log = &dispatcher.metrics.slowlog;
-    log.tidy(Time::now());
+    let log = &dispatcher.metrics.slow_log;
+    log.remove_expired(Time::now());
 
-    let (slow, failed, missed) = log.all();
+    let SlowLogContents { slow, failed, missed } = log.contents();
     let requests = |entries: Vec<SlowLogEntry>| entries.into_iter().map(slow_request).collect();
 
     SlowLogReport { slow: requests(slow), failed: requests(failed), missed }
@@ -124,7 +124,7 @@ fn method_stats(counts: &MethodCounts, with_histogram: bool) -> MethodStats {
         p90_us: quantile(0.9),
         p99_us: quantile(0.99),
         mean_us: (count > 0).then(|| micros(histogram.sum() / count)),
-        lengths: if with_histogram { histogram.filled().collect() } else { Vec::new() },
+        lengths: if with_histogram { histogram.non_empty_buckets().collect() } else { Vec::new() },
     }
 }
 
@@ -167,7 +167,7 @@ fn plugin_stats(dispatcher: &Dispatcher, snapshot: &MetricsSnapshot) -> Vec<Plug
         let generations = &counts.generations;
         let found = serving.get(name);
         let state = match found {
-            Some((health, _)) if !health.is_well => PluginState::Unhealthy,
+            Some((health, _)) if !health.is_healthy => PluginState::Unhealthy,
             _ if generations.on_probation => PluginState::Probation,
             _ if generations.serving.is_some() => PluginState::Serving,
             _ => PluginState::Gone,

@@ -41,7 +41,7 @@ impl PluginOwner {
         self.scan.open_current();
         self.scan_directory(CompleteFiles::All);
         self.publish(None);
-        self.dispatcher.table.load().warn_of(&self.config.routes);
+        self.dispatcher.table.load().warn_about_dead_routes(&self.config.routes);
     }
 
     /// Scans the directory and acts on every change. Returns whether to scan again soon.
@@ -213,7 +213,7 @@ impl PluginOwner {
 
     /// Checks whether this content is quarantined. An operator clears the quarantine.
     fn check_quarantine(&self, hash: &str, trigger: LoadTrigger) -> Result<(), LoadError> {
-        let record = &self.dispatcher.recorder;
+        let record = &self.dispatcher.crash_record;
         let Some(quarantined) = record.left_out(hash) else { return Ok(()) };
 
         if trigger == LoadTrigger::Operator {

@@ -5,7 +5,7 @@ use std::io;
 use crate::config::Config;
 use crate::failpoint;
 use crate::loader::{KeptImage, LoadError, Prober, StagedPlugin};
-use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationStartError, Probation};
+use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation};
 
 /// Probes and starts plugins. Unit tests replace it, because a real start needs a probe process and
 /// a shared library.
@@ -27,7 +27,7 @@ pub(super) trait GenerationStarter: Send {
         staged: StagedPlugin,
         config: &Config,
         probation: Option<Probation>,
-    ) -> Result<Generation, GenerationStartError>;
+    ) -> Result<Generation, GenerationLoadError>;
 
     /// Starts a built-in plugin.
     ///
@@ -45,7 +45,7 @@ pub(super) trait GenerationStarter: Send {
     ///
     /// The process has no descriptor left for it.
     fn image(&self, generation: &Generation) -> Option<Result<KeptImage, LoadError>> {
-        generation.kept()
+        generation.kept_image()
     }
 }
 
@@ -74,12 +74,12 @@ impl GenerationStarter for ProbingStarter {
         staged: StagedPlugin,
         config: &Config,
         probation: Option<Probation>,
-    ) -> Result<Generation, GenerationStartError> {
-        self.factory.hatch(staged, config, probation, config.plugins.probe)
+    ) -> Result<Generation, GenerationLoadError> {
+        self.factory.start(staged, config, probation, config.plugins.probe)
     }
 
     fn start_built_in(&mut self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
-        self.factory.local(plugin, config)
+        self.factory.start_built_in(plugin, config)
     }
 
     fn next_number(&self) -> u64 {

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::loader::Prober;
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationId, IoThreadReplacer};
-use crate::routing::{Dispatcher, HeldPlugins, RoutePermits, RoutingTable};
+use crate::routing::{Dispatcher, HeldPlugins, RoutePermits, TableBuilder};
 
 /// The plugins of one host.
 pub(crate) struct PluginOwner {
@@ -129,10 +129,14 @@ impl PluginOwner {
     pub(super) fn publish(&self, held: Option<&HeldPlugins>) -> bool {
         // The admin socket has a table of its own, and no other socket reaches these methods.
         let routed = self.serving().filter(|generation| *generation.identity.plugin != *ADMIN);
-        let routed = routed.cloned().collect();
-        let names = &self.dispatcher.metrics.names;
-        let table =
-            RoutingTable::build(&self.config, routed, &self.built_in_names, &self.permits, held, names);
+        let builder = TableBuilder {
+            config: &self.config,
+            built_in: &self.built_in_names,
+            permits: &self.permits,
+            held,
+            method_names: &self.dispatcher.metrics.method_names,
+        };
+        let table = builder.build(routed.cloned().collect());
 
         let is_published = self.dispatcher.publish(&Arc::new(table));
         self.report_counts();
@@ -154,7 +158,7 @@ impl PluginOwner {
             "loaded"
         );
         self.dispatcher.metrics.counters.plugins_loaded.add(1);
-        self.dispatcher.metrics.plugins.reloaded(name, ReloadOutcome::Loaded);
+        self.dispatcher.metrics.plugins.count_reload(name, ReloadOutcome::Loaded);
         self.retry_name_conflicts();
     }
 

@@ -97,7 +97,7 @@ impl OwnerLoop {
 
     fn scan_periodically(&mut self) {
         self.owner.retry_rollbacks();
-        self.owner.dispatcher.metrics.slowlog.tidy(Time::now());
+        self.owner.dispatcher.metrics.slow_log.remove_expired(Time::now());
 
         self.owner.scan.open_current();
         self.watcher.follow(self.owner.watched_directory());

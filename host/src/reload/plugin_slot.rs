@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::admin::RetainedGeneration;
 use crate::loader::{KeptImage, LoadError};
-use crate::plugin::{Generation, RetirementOutcome};
+use crate::plugin::{Generation, ProbationFailure, RetirementOutcome};
 
 /// A plugin name that a generation serves under, or a file was refused for.
 #[derive(Default)]
@@ -86,7 +86,7 @@ pub(super) struct RollbackRetry {
     pub(super) at: Instant,
 
     /// Why the generation failed its probation.
-    pub(super) reason: String,
+    pub(super) reason: ProbationFailure,
 }
 
 /// The fate of content that another one replaces.
@@ -147,7 +147,7 @@ impl PluginSlot {
         replaced: ReplacedContent,
     ) -> Option<Arc<Generation>> {
         let is_restart = self.is_restart(&new);
-        self.signed_at = new.signed().map(|signed| signed.at).or(self.signed_at);
+        self.signed_at = new.signature().map(|signed| signed.at).or(self.signed_at);
         self.refused = None;
 
         let mut old = self.end_serving(SlotState::NeverServed);

@@ -39,7 +39,7 @@ impl PluginOwner {
 
     fn count_refused(&self, plugin: &str) {
         self.dispatcher.metrics.counters.plugins_refused.add(1);
-        self.dispatcher.metrics.plugins.reloaded(plugin, ReloadOutcome::Refused);
+        self.dispatcher.metrics.plugins.count_reload(plugin, ReloadOutcome::Refused);
     }
 }
 

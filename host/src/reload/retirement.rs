@@ -36,6 +36,7 @@ impl PluginOwner {
             }
             RetirementOutcome::Retained(reason) => {
                 counters.generations_retained.add(1);
+                let reason = reason.to_string();
                 tracing::warn!(plugin, generation, reason, "retained: its code stays in the process");
             }
         }
@@ -50,7 +51,7 @@ impl PluginOwner {
     pub(crate) fn retire_all(mut self, commands: &Receiver<ReloadCommand>, deadline: Instant) {
         self.retirement.set_deadline(deadline);
         self.dispatcher.publish(&Arc::new(RoutingTable::empty()));
-        self.dispatcher.admin.store(Arc::new(RoutingTable::empty()));
+        self.dispatcher.admin_table.store(Arc::new(RoutingTable::empty()));
 
         let mut generations = std::mem::take(&mut self.built_in);
         generations.extend(self.slots.values_mut().filter_map(PluginSlot::remove));

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::command::{CommandSender, ReloadCommand};
 use crate::crash_record::RecordSlot;
-use crate::plugin::{EndDeadline, Generation, IoThreadReplacer, RetirementOutcome};
+use crate::plugin::{EndDeadline, Generation, IoThreadReplacer, RetentionReason, RetirementOutcome};
 
 /// Starts the threads that retire generations.
 pub(super) struct RetirementThreads {
@@ -35,7 +35,7 @@ impl RetirementThreads {
 
         let io = Arc::clone(&self.io);
         let deadline = self.deadline.clone();
-        let record_slot = generation.recorder().seat();
+        let record_slot = generation.crash_record().seat();
         let report_failure = report.clone();
         let thread = Builder::new().name("retire".into()).spawn(move || {
             RecordSlot::sit_down(record_slot);
@@ -45,7 +45,7 @@ impl RetirementThreads {
         if let Err(error) = thread {
             // The generation was dropped with the closure: nothing of it was ended and its code
             // stays, which is sound.
-            report_failure(RetirementOutcome::Retained(format!("no thread to end it on: {error}")));
+            report_failure(RetirementOutcome::Retained(RetentionReason::NoRetirementThread(error)));
         }
     }
 

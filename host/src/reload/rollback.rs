@@ -8,7 +8,7 @@ use super::transaction::{Candidate, Purpose};
 use crate::admin::PluginReloadResult;
 use crate::loader::{KeptImage, LoadError, LoadErrorReason};
 use crate::metrics::ReloadOutcome;
-use crate::plugin::ProbationVerdict;
+use crate::plugin::{ProbationFailure, ProbationVerdict};
 
 /// Why there is nothing to roll back.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +71,7 @@ impl PluginOwner {
             Ok(()) => {
                 let metrics = &self.dispatcher.metrics;
                 metrics.counters.plugins_rolled_back.add(1);
-                metrics.plugins.reloaded(plugin, ReloadOutcome::RolledBack);
+                metrics.plugins.count_reload(plugin, ReloadOutcome::RolledBack);
             }
             Err(refused) => {
                 let code = refused.reason.code();
@@ -101,7 +101,7 @@ impl PluginOwner {
         }
     }
 
-    fn retry_rollback_later(&mut self, plugin: &str, generation: u64, reason: String) {
+    fn retry_rollback_later(&mut self, plugin: &str, generation: u64, reason: ProbationFailure) {
         // Each attempt holds calls for up to `hand_over`: at most a fifth of the time.
         let at = self.now().monotonic + self.config.plugins.hand_over * 4;
         if let Some(serving) = self.slots.get_mut(plugin).and_then(PluginSlot::serving_mut) {

@@ -11,7 +11,7 @@ use crate::plugin::Generation;
 impl PluginOwner {
     /// Returns the plugins that have files, by name.
     pub(super) fn list(&self) -> Vec<PluginStatus> {
-        let crashes = self.dispatcher.recorder.deaths();
+        let crashes = self.dispatcher.crash_record.deaths();
         self.slots.iter().map(|(name, slot)| slot.status(name, &crashes)).collect()
     }
 
@@ -40,7 +40,7 @@ impl PluginOwner {
             let serving = Some(generation.identity.number);
             (&*generation.identity.plugin, GenerationCounts { serving, ..GenerationCounts::default() })
         });
-        self.dispatcher.metrics.plugins.set_all(built_in.chain(slots));
+        self.dispatcher.metrics.plugins.set_generations(built_in.chain(slots));
     }
 }
 
@@ -64,7 +64,7 @@ impl PluginSlot {
         let identity = generation.map(|generation| &generation.identity);
         let methods = generation.into_iter().flat_map(|generation| &generation.methods);
         let health = generation.map(Generation::health);
-        let is_healthy = health.as_ref().is_some_and(|health| health.is_well);
+        let is_healthy = health.as_ref().is_some_and(|health| health.is_healthy);
 
         let state = match self.state() {
             SlotState::Serving(_) if !is_healthy => PluginState::Unhealthy,
@@ -81,12 +81,12 @@ impl PluginSlot {
             version: identity.map(|identity| identity.version.clone()),
             hash: identity.map(|identity| identity.hash.clone()),
             build_id: identity.and_then(|identity| identity.build_id.clone()),
-            signed: generation.and_then(Generation::signed).map(Into::into),
+            signed: generation.and_then(Generation::signature).map(Into::into),
             methods: methods.map(|method| method.name.clone()).collect(),
             healthy: is_healthy,
             lost_threads: health.as_ref().map_or(0, |health| health.lost_threads),
-            held_threads: health.as_ref().map_or(0, |health| health.held_threads),
-            moved: health.map(|health| health.moved).unwrap_or_default(),
+            held_threads: health.as_ref().map_or(0, |health| health.stalled_io_threads),
+            moved: health.map(|health| health.demoted_methods).unwrap_or_default(),
             draining: self.draining.clone(),
             retained: self.retained.clone(),
             unloaded: self.unloaded,

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::crash_record::LifecyclePhase;
 use crate::failpoint;
 use crate::loader::{LoadError, LoadErrorReason};
-use crate::plugin::{Generation, JoinedRunError, aside};
+use crate::plugin::{Generation, JoinedRunError, run_joined};
 use crate::routing::HeldPlugins;
 
 /// How often the calls in flight are counted that a transfer waits for.
@@ -125,17 +125,17 @@ fn transfer(previous: &Arc<Generation>, new: &Arc<Generation>, limit: Duration) 
     wait_for_calls(previous, limit)?;
     failpoint::pass("held")?;
 
-    let layout = previous.state.unwrap_or(0);
+    let schema = previous.state_schema.unwrap_or(0);
     let exporter = Arc::clone(previous);
-    let exported = aside("hand-over", previous.recorder(), limit, move || {
-        exporter.ask(LifecyclePhase::HandOver, Instance::hand_over)
+    let exported = run_joined("hand-over", previous.crash_record(), limit, move || {
+        exporter.run_phase(LifecyclePhase::HandOver, Instance::hand_over)
     });
     let state = flatten(exported).map_err(TransferError::Export)?;
     failpoint::pass("hand-over")?;
 
     let importer = Arc::clone(new);
-    let imported = aside("take-over", new.recorder(), limit, move || {
-        importer.ask(LifecyclePhase::TakeOver, |instance| instance.take_over(layout, &state))
+    let imported = run_joined("take-over", new.crash_record(), limit, move || {
+        importer.run_phase(LifecyclePhase::TakeOver, |instance| instance.take_over(schema, &state))
     });
     flatten(imported).map_err(TransferError::Import)?;
     failpoint::pass("take-over")

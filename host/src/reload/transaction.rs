@@ -19,7 +19,7 @@ use crate::admin::RetainedGeneration;
 use crate::config::Config;
 use crate::failpoint;
 use crate::loader::{KeptImage, LoadError, StagedPlugin};
-use crate::plugin::{Generation, GenerationStartError, Probation};
+use crate::plugin::{Generation, GenerationLoadError, Probation};
 
 /// Why a generation is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl PluginOwner {
         let probation = purpose.has_probation().then(|| self.probation(&name, config)).flatten();
         let generation = match self.starter.start(staged, config, probation) {
             Ok(generation) => Arc::new(generation),
-            Err(error) => return Err(self.start_failed(name, error)),
+            Err(failure) => return Err(self.start_failed(name, failure)),
         };
         if let Err(planted) = failpoint::pass("started") {
             self.retire(generation);
@@ -114,8 +114,8 @@ impl PluginOwner {
     }
 
     /// Records a generation that could not be started and whose code may stay in the process.
-    fn start_failed(&mut self, name: String, error: GenerationStartError) -> LoadError {
-        let GenerationStartError { refused, retained } = error;
+    fn start_failed(&mut self, name: String, failure: GenerationLoadError) -> LoadError {
+        let GenerationLoadError { error, retained } = failure;
         if let Some(reason) = retained {
             let generation = self.starter.next_number() - 1;
             let reason = reason.to_string();
@@ -125,7 +125,7 @@ impl PluginOwner {
             let slot = self.slots.entry(name).or_default();
             slot.retained.push(RetainedGeneration { generation, reason });
         }
-        refused
+        error
     }
 
     /// Commits one generation and reports it.
@@ -198,10 +198,10 @@ impl PluginOwner {
         let mut pairs = Vec::new();
         for new in prepared {
             let Some(previous) = self.slots.get(&new.name).and_then(PluginSlot::generation) else { continue };
-            if previous.state.is_none() {
+            if previous.state_schema.is_none() {
                 continue;
             }
-            if new.generation.state.is_none() {
+            if new.generation.state_schema.is_none() {
                 tracing::warn!(
                     plugin = new.name,
                     "it takes no state: what the generation before knew is lost"

@@ -103,7 +103,7 @@ fn serves_the_previous_generation_when_the_probe_fails() {
 fn serves_the_previous_generation_when_the_start_fails() {
     let one = Content::new("one");
     let mut fixture = serving(&one);
-    let bad = Content::new("bad").failing_to_start(LoadErrorReason::StartFailed, None);
+    let bad = Content::new("bad").failing_to_start();
 
     fixture.put(FILE, &bad);
 
@@ -115,8 +115,7 @@ fn serves_the_previous_generation_when_the_start_fails() {
 #[test]
 fn counts_the_code_that_a_failed_start_leaves_in_the_process() {
     let mut fixture = serving(&Content::new("one"));
-    let hangs = Content::new("hangs")
-        .failing_to_start(LoadErrorReason::StartTimedOut, Some("its start has not ended"));
+    let hangs = Content::new("hangs").hanging_in_start();
 
     fixture.put(FILE, &hangs);
 
@@ -261,7 +260,7 @@ fn refuses_a_generation_when_too_many_are_retained() {
     let mut config = Config::default();
     config.plugins.retained = 1;
     let mut fixture = Fixture::with_config(config);
-    fixture.put(FILE, &Content::new("hangs").failing_to_start(LoadErrorReason::StartTimedOut, Some("why")));
+    fixture.put(FILE, &Content::new("hangs").hanging_in_start());
 
     fixture.put("libother.so", &Content::new("one"));
 

@@ -59,7 +59,7 @@ impl TestClock {
 struct NoIoThreads;
 
 impl IoThreadReplacer for NoIoThreads {
-    fn turn_over(&self, _until: Instant) -> usize {
+    fn replace_all(&self, _until: Instant) -> usize {
         0
     }
 }

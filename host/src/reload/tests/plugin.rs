@@ -17,7 +17,9 @@ use crate::crash_record::LifecyclePhase;
 use crate::loader::{
     ContentHash, FileStamp, Inspection, KeptImage, LoadError, LoadErrorReason, StagedPlugin, plugin_name,
 };
-use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationStartError, Probation};
+use crate::plugin::{
+    BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation, RetentionReason,
+};
 use crate::reload::generation_starter::GenerationStarter;
 use crate::sync::lock;
 
@@ -36,8 +38,8 @@ pub(super) struct Content {
     /// How the start in the host fails.
     start_error: Option<LoadErrorReason>,
 
-    /// Why a failed start leaves its code in the process.
-    retained: Option<String>,
+    /// Whether a failed start leaves its code in the process.
+    is_retained: bool,
 }
 
 /// The behaviour of an instance, which gets it as its settings.
@@ -58,7 +60,7 @@ impl Content {
             behaviour: Behaviour::default(),
             probe_error: None,
             start_error: None,
-            retained: None,
+            is_retained: false,
         }
     }
 
@@ -89,9 +91,15 @@ impl Content {
         self
     }
 
-    pub(super) fn failing_to_start(mut self, reason: LoadErrorReason, retained: Option<&str>) -> Self {
-        self.start_error = Some(reason);
-        self.retained = retained.map(str::to_owned);
+    pub(super) fn failing_to_start(mut self) -> Self {
+        self.start_error = Some(LoadErrorReason::StartFailed);
+        self
+    }
+
+    /// Returns content whose start in the host does not return.
+    pub(super) fn hanging_in_start(mut self) -> Self {
+        self.start_error = Some(LoadErrorReason::StartTimedOut);
+        self.is_retained = true;
         self
     }
 
@@ -178,7 +186,7 @@ impl Exported for TestPlugin {
 
 /// Returns the count of a generation that exports it.
 pub(super) fn count_of(generation: &Generation) -> u64 {
-    let state = generation.ask(LifecyclePhase::HandOver, Instance::hand_over).expect("a state");
+    let state = generation.run_phase(LifecyclePhase::HandOver, Instance::hand_over).expect("a state");
     u64::from_be_bytes(state.try_into().expect("a count"))
 }
 
@@ -206,35 +214,31 @@ impl GenerationStarter for TestStarter {
         staged: StagedPlugin,
         config: &Config,
         probation: Option<Probation>,
-    ) -> Result<Generation, GenerationStartError> {
+    ) -> Result<Generation, GenerationLoadError> {
         let content = self.contents.get(staged.inspection.hash);
         let name = staged.inspection.name.clone();
         let settings = config.plugin.get(&name).map(|own| own.settings.clone()).unwrap_or_default();
         let asked_to_fail = (settings["fail"] == true).then_some(LoadErrorReason::StartFailed);
 
         let behaviour = serde_json::to_vec(&content.behaviour).unwrap();
-        let plugin = BuiltInPlugin {
-            name,
-            methods: content.methods,
-            make: Box::new(move |host| {
-                Instance::start(&Root::linked::<TestPlugin>(), host, &behaviour).expect("an instance")
-            }),
-        };
-        let mut generation = self.factory.local(plugin, config).expect("its threads");
+        let plugin = BuiltInPlugin::with_instance(name, content.methods, move |host| {
+            Instance::start(&Root::linked::<TestPlugin>(), host, &behaviour).expect("an instance")
+        });
+        let mut generation = self.factory.start_built_in(plugin, config).expect("its threads");
         if let Some(reason) = content.start_error.or(asked_to_fail) {
-            let retained = content.retained;
-            return Err(GenerationStartError { refused: error(reason), retained });
+            let retained = content.is_retained.then_some(RetentionReason::StartNotDone);
+            return Err(GenerationLoadError { error: error(reason), retained });
         }
 
         self.images.insert(generation.identity.number, staged.image()?);
         generation.identity.hash = staged.inspection.hash.to_string();
-        generation.state = content.state;
+        generation.state_schema = content.state;
         generation.probation = probation;
         Ok(generation)
     }
 
     fn start_built_in(&mut self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
-        self.factory.local(plugin, config)
+        self.factory.start_built_in(plugin, config)
     }
 
     fn next_number(&self) -> u64 {

@@ -108,7 +108,7 @@ fn loads_a_file_again_that_was_refused_for_lack_of_room() {
     new.plugins.retained = 2;
     let content = Content::new("one");
     let mut fixture = Fixture::with_config(old);
-    fixture.put(FILE, &Content::new("hangs").failing_to_start(LoadErrorReason::StartTimedOut, Some("why")));
+    fixture.put(FILE, &Content::new("hangs").hanging_in_start());
     fixture.put("libother.so", &content);
     fixture.assert_refused("other", LoadErrorReason::TooManyRetained);
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::plugin::Content;
 use super::{Fixture, LIMIT};
-use crate::plugin::RetirementOutcome;
+use crate::plugin::{RetentionReason, RetirementOutcome};
 
 const FILE: &str = "libdevice.so";
 const PLUGIN: &str = "device";
@@ -18,14 +18,14 @@ fn lists_a_retained_generation_with_its_reason() {
     fixture.put(FILE, &Content::new("two"));
     assert_eq!(fixture.status(PLUGIN).draining, [retired]);
 
-    let outcome = RetirementOutcome::Retained("its stop: not done within 5s".to_owned());
+    let outcome = RetirementOutcome::Retained(RetentionReason::CallsRunning(2));
     fixture.owner.retired(PLUGIN, retired, &outcome);
 
     let status = fixture.status(PLUGIN);
     assert_eq!((status.draining.len(), status.unloaded), (0, 0));
     assert_eq!(
         (status.retained[0].generation, &*status.retained[0].reason),
-        (retired, "its stop: not done within 5s")
+        (retired, "2 calls have not ended")
     );
     assert_eq!(fixture.count("generations_retained"), 1);
 }

@@ -1,11 +1,12 @@
 //! Tests of rollbacks: by an operator, and after a failed probation.
 
 use super::plugin::Content;
-use super::{Fixture, assert_result};
+use super::{Fixture, LIMIT, assert_result};
 use crate::admin::PluginState;
 use crate::config::Config;
 use crate::loader::LoadErrorReason;
 use crate::plugin::ProbationVerdict;
+use crate::reload::ReloadCommand;
 
 const FILE: &str = "libdevice.so";
 const PLUGIN: &str = "device";
@@ -26,9 +27,21 @@ fn replaced(one: &Content, two: &Content) -> Fixture {
 /// Fails the probation of what serves, as the calls of its generation do.
 fn fail_probation(fixture: &mut Fixture) {
     let generation = fixture.generation(PLUGIN);
-    (0..3).for_each(|_| generation.timed_out());
+    (0..3).for_each(|_| generation.record_timeout());
     drop(generation);
     fixture.execute_next();
+}
+
+/// Returns the verdict of a failed probation.
+fn failure() -> ProbationVerdict {
+    let fixture = replaced(&Content::new("one"), &Content::new("two"));
+    let generation = fixture.generation(PLUGIN);
+    (0..3).for_each(|_| generation.record_timeout());
+
+    match fixture.commands.recv_timeout(LIMIT) {
+        Ok(ReloadCommand::ProbationEnded { verdict, .. }) => verdict,
+        _ => panic!("no probation ended"),
+    }
 }
 
 #[test]
@@ -135,7 +148,7 @@ fn serves_on_when_the_first_content_fails() {
     let number = fixture.status(PLUGIN).generation.unwrap();
     assert_eq!(fixture.status(PLUGIN).state, PluginState::Serving, "it is not on probation");
 
-    fixture.owner.probation_ended(PLUGIN, number, ProbationVerdict::Failed("why".to_owned()));
+    fixture.owner.probation_ended(PLUGIN, number, failure());
 
     fixture.assert_serves(PLUGIN, &one);
 }
@@ -146,7 +159,7 @@ fn ignores_the_probation_of_a_replaced_generation() {
     let mut fixture = replaced(&one, &two);
     let number = fixture.status(PLUGIN).generation.unwrap();
 
-    fixture.owner.probation_ended(PLUGIN, number - 1, ProbationVerdict::Failed("why".to_owned()));
+    fixture.owner.probation_ended(PLUGIN, number - 1, failure());
     fixture.owner.probation_ended(PLUGIN, number, ProbationVerdict::Passed);
 
     fixture.assert_serves(PLUGIN, &two);

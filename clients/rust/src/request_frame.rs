@@ -1,30 +1,48 @@
-//! A request as bytes, in one buffer and one pass, and its id, which is new at every try.
+//! A request as a frame in one buffer, with an id that changes at every try.
 
 use jackfield_protocol::{HEADER_LEN, Kind, Version, limits, write_heartbeat, write_request};
 use serde::Serialize;
 
-use crate::connection::Asked;
 use crate::error::EncodeError;
 use crate::id::{Key, TEXT_LEN};
 use crate::options::Mode;
 
-/// Where the id's text stands: `write_request` puts the id first, as `{"id":"…`.
-const ID_AT: usize = HEADER_LEN + br#"{"id":""#.len();
-/// Params that are null are left out: to a host both are the same, and JSON-RPC knows no null there.
+/// Offset of the id's text in the frame. `write_request` puts the id first, as `{"id":"…`.
+const ID_OFFSET: usize = HEADER_LEN + br#"{"id":""#.len();
+
+/// Offset of the length field in a header (protocol section 1).
+const LENGTH_OFFSET: usize = 3;
+
+/// The id in a new frame, which [`RequestFrame::renew_id`] overwrites.
+const NO_ID: &str = "\"00000000-0000-0000-0000-000000000000\"";
+
+/// The name of the params in the payload.
 const PARAMS: &[u8] = br#","params":"#;
-/// Where a header keeps its length (protocol section 1).
-const LENGTH_AT: usize = 3;
+
+/// Bytes reserved for a new frame. Small requests fit without another allocation.
+const CAPACITY: usize = 256;
+
+/// The kind of a request, which decides how its reply is matched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RequestKind {
+    /// Kind `04`: the reply carries the id.
+    Async,
+    /// Kind `01`: the next sync reply belongs to it.
+    Sync,
+    /// Kind `02`: heartbeats are answered in order.
+    Heartbeat,
+}
 
 /// The whole frame of one request.
 #[derive(Debug)]
 pub(crate) struct RequestFrame {
     bytes: Vec<u8>,
-    asked: Asked,
+    kind: RequestKind,
     mode: Mode,
 }
 
 impl RequestFrame {
-    /// Writes a request. The id is still to come.
+    /// Encodes a request without an id; [`RequestFrame::renew_id`] sets it.
     pub(crate) fn new<P: Serialize + ?Sized>(
         mode: Mode,
         method: &str,
@@ -33,66 +51,79 @@ impl RequestFrame {
         if method.is_empty() || method.len() > limits::METHOD_MAX {
             return Err(EncodeError::MethodLength(method.len()));
         }
-        // Async requests came with 1.1; everything else is understood by a 1.0 host too.
-        let (version, kind, asked) = match mode {
-            Mode::Multiplexed => (Version::V1_1, Kind::AsyncRequest, Asked::Async),
-            Mode::Exclusive => (Version::V1_0, Kind::Sync, Asked::Sync),
+
+        // Async requests exist since version 1.1; a 1.0 host understands everything else.
+        let (version, wire_kind, kind) = match mode {
+            Mode::Multiplexed => (Version::V1_1, Kind::AsyncRequest, RequestKind::Async),
+            Mode::Exclusive => (Version::V1_0, Kind::Sync, RequestKind::Sync),
         };
-        let mut bytes = Vec::with_capacity(256);
-        let id = "\"00000000-0000-0000-0000-000000000000\"";
-        write_request(&mut bytes, version, kind, Some(id), method, None)
+        let mut bytes = Vec::with_capacity(CAPACITY);
+        write_request(&mut bytes, version, wire_kind, Some(NO_ID), method, None)
             .map_err(|error| EncodeError::TooLarge(error.length))?;
-        // The params go straight into the frame instead of through a buffer of their own.
-        bytes.pop();
-        let without = bytes.len();
-        bytes.extend_from_slice(PARAMS);
-        serde_json::to_writer(&mut bytes, params)?;
-        if bytes.get(without + PARAMS.len()..) == Some(b"null") {
-            bytes.truncate(without);
-        }
-        bytes.push(b'}');
+
+        write_params(&mut bytes, params)?;
+
         let payload = bytes.len() - HEADER_LEN;
         let length = u32::try_from(payload).map_err(|_| EncodeError::TooLarge(payload))?;
-        if let Some(field) = bytes.get_mut(LENGTH_AT..HEADER_LEN) {
+        if let Some(field) = bytes.get_mut(LENGTH_OFFSET..HEADER_LEN) {
             field.copy_from_slice(&length.to_be_bytes());
         }
-        Ok(RequestFrame { bytes, asked, mode })
+        Ok(RequestFrame { bytes, kind, mode })
     }
 
-    /// A heartbeat, which has no id: its key is known here alone.
+    /// Encodes a heartbeat. It has no id on the wire; its key is local to the client.
     pub(crate) fn heartbeat(mode: Mode) -> RequestFrame {
         let mut bytes = Vec::with_capacity(HEADER_LEN);
         write_heartbeat(&mut bytes, Version::V1_0);
-        RequestFrame { bytes, asked: Asked::Heartbeat, mode }
+        RequestFrame { bytes, kind: RequestKind::Heartbeat, mode }
     }
 
-    /// Gives the request an id that was never used before: a second reply to an earlier try is then no reply to
-    /// this one.
+    /// Gives the request an id that was never used before.
+    ///
+    /// A second reply to an earlier try therefore never matches this try.
     pub(crate) fn renew_id(&mut self) -> Key {
         let key = Key::new();
-        if self.asked == Asked::Heartbeat {
+        if self.kind == RequestKind::Heartbeat {
             return key;
         }
-        if let Some(text) = self.bytes.get_mut(ID_AT..).and_then(|rest| rest.first_chunk_mut::<TEXT_LEN>()) {
+        if let Some(text) =
+            self.bytes.get_mut(ID_OFFSET..).and_then(|rest| rest.first_chunk_mut::<TEXT_LEN>())
+        {
             key.write(text);
         }
         key
     }
 
-    /// Header and payload.
+    /// Returns the header and the payload.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What kind of reply it calls for.
-    pub(crate) fn asked(&self) -> Asked {
-        self.asked
+    pub(crate) fn kind(&self) -> RequestKind {
+        self.kind
     }
 
-    /// How it uses the wire.
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
+}
+
+/// Adds the params to a payload without them, directly and not through a buffer of their own.
+///
+/// Null is omitted: a host treats both the same, and JSON-RPC allows no null params.
+fn write_params<P: Serialize + ?Sized>(bytes: &mut Vec<u8>, params: &P) -> Result<(), EncodeError> {
+    // The closing brace of the payload.
+    bytes.pop();
+    let start = bytes.len();
+
+    bytes.extend_from_slice(PARAMS);
+    serde_json::to_writer(&mut *bytes, params)?;
+    if bytes.get(start + PARAMS.len()..) == Some(b"null") {
+        bytes.truncate(start);
+    }
+
+    bytes.push(b'}');
+    Ok(())
 }
 
 #[cfg(test)]
@@ -103,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_a_request_with_the_id_it_was_given() {
+    fn encodes_a_request_with_the_id_of_the_try() {
         for (mode, kind) in [(Mode::Multiplexed, Kind::AsyncRequest), (Mode::Exclusive, Kind::Sync)] {
             let mut frame = RequestFrame::new(mode, "a\"b", &json!({"x": [1, null]})).unwrap();
             for _ in 0..2 {
@@ -123,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn params_that_are_null_are_left_out() {
+    fn omits_params_that_are_null() {
         for (params, written) in
             [(json!(null), None), (json!({}), Some("{}")), (json!([null]), Some("[null]"))]
         {
@@ -134,14 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_request_is_refused() {
+    fn refuses_methods_and_params_that_cannot_be_encoded() {
         let long = "m".repeat(limits::METHOD_MAX + 1);
         for method in ["", &long] {
             let error = RequestFrame::new(Mode::Exclusive, method, &()).unwrap_err();
             assert!(matches!(error, EncodeError::MethodLength(length) if length == method.len()));
         }
-        let unwritable = std::collections::HashMap::from([((1, 2), 3)]);
-        let error = RequestFrame::new(Mode::Exclusive, "m", &unwritable).unwrap_err();
+
+        let no_json = std::collections::HashMap::from([((1, 2), 3)]);
+        let error = RequestFrame::new(Mode::Exclusive, "m", &no_json).unwrap_err();
         assert!(matches!(error, EncodeError::Params(_)));
     }
 }

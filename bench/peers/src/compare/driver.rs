@@ -1,5 +1,7 @@
-//! One run of one load against one server: the generator is a process of its own, what the server used meanwhile is
-//! taken before and after.
+//! One run of one load against one server.
+//!
+//! The load generator is a process of its own. The resource usage of the server is taken before and
+//! after.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -12,15 +14,15 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::peer::{Peer, end};
+use super::peer::{Peer, terminate};
 use super::usage::Usage;
 use crate::device::PARAMS;
 use crate::load::Report;
 
-/// How often it is looked whether a generator has ended.
-const LOOK: Duration = Duration::from_millis(10);
+/// Interval of the checks whether a generator has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// So many connections, so many requests in flight on each.
+/// A number of connections, and of requests in flight on each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     pub(super) is_async: bool,
@@ -45,12 +47,12 @@ impl Load {
     }
 }
 
-/// Who makes the load.
+/// The program that makes the load.
 #[derive(Debug, Clone)]
 pub(super) enum Generator {
-    /// `jackfield bench`, calling this method with the params of the device, or with those in a file.
+    /// `jackfield bench` with this method, and the params of the device or those in a file.
     Framed { method: String, params: Option<PathBuf> },
-    /// This program.
+    /// `peers load` with this protocol.
     Own(&'static str),
 }
 
@@ -60,7 +62,7 @@ impl Generator {
     }
 }
 
-/// What a run came to.
+/// The measurements of a run.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) report: Report,
@@ -68,74 +70,87 @@ pub(super) struct Run {
 }
 
 impl Run {
-    fn each(&self, sum: f64) -> f64 {
+    fn per_request(&self, sum: f64) -> f64 {
         sum / self.report.results.max(1) as f64
     }
 
-    /// Server CPU for each request, in microseconds.
+    /// Returns the CPU time of the server per request, in microseconds.
     pub(super) fn cpu_us(&self) -> f64 {
-        self.each(self.used.cpu.as_secs_f64() * 1e6)
+        self.per_request(self.used.cpu.as_secs_f64() * 1e6)
     }
 
+    /// Returns the context switches of the server per request.
     pub(super) fn switches(&self) -> f64 {
-        self.each(self.used.switches as f64)
+        self.per_request(self.used.switches as f64)
     }
 }
 
-/// What runs loads.
+/// Runs loads.
 pub(super) struct Driver {
     /// The program `jackfield`.
     pub(super) jackfield: PathBuf,
-    /// Set when this program is to end.
-    pub(super) interrupted: Arc<AtomicBool>,
+    /// Set by a signal that ends this program.
+    pub(super) is_interrupted: Arc<AtomicBool>,
 }
 
 impl Driver {
-    /// An error when this program is to end.
-    pub(super) fn go_on(&self) -> io::Result<()> {
-        if self.interrupted.load(Ordering::Relaxed) {
+    /// Checks whether measuring may continue.
+    ///
+    /// # Errors
+    ///
+    /// A signal has interrupted this program.
+    pub(super) fn check_interrupt(&self) -> io::Result<()> {
+        if self.is_interrupted.load(Ordering::Relaxed) {
             return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted"));
         }
         Ok(())
     }
 
-    pub(super) fn run(&self, peer: &Peer, by: &Generator, load: Load, length: Duration) -> io::Result<Run> {
-        self.run_at(peer, by, load, length, None)
+    /// Runs a closed loop.
+    pub(super) fn run(
+        &self,
+        peer: &Peer,
+        generator: &Generator,
+        load: Load,
+        duration: Duration,
+    ) -> io::Result<Run> {
+        self.run_at(peer, generator, load, duration, None)
     }
 
-    /// As [`Driver::run`], with so many requests due a second.
+    /// Runs an open loop with this many requests due per second, or a closed loop without a rate.
     pub(super) fn run_at(
         &self,
         peer: &Peer,
-        by: &Generator,
+        generator: &Generator,
         load: Load,
-        length: Duration,
+        duration: Duration,
         rate: Option<f64>,
     ) -> io::Result<Run> {
-        self.go_on()?;
-        let mut command = self.command(by, load, length)?;
+        self.check_interrupt()?;
+        let mut command = self.command(generator, load, duration)?;
         command.arg("--socket").arg(&peer.socket);
         command.args(["--connections", &load.connections.to_string()]);
         match rate {
             Some(rate) => command.args(["--rate", &format!("{rate:.0}")]),
             None => command.args(["--window", &load.window.to_string()]),
         };
+
         let before = Usage::of(peer.pid())?;
         let printed = self.output(command)?;
         let used = Usage::of(peer.pid())?.since(before);
-        let report: Report = serde_json::from_str(&printed).map_err(|error| {
-            io::Error::other(format!("{}, {}: {error}: {printed}", peer.name, load.name()))
-        })?;
-        let faults = report.lost + report.unanswered + report.wrong + report.errors.values().sum::<u64>();
-        if faults > 0 || report.results == 0 {
-            return Err(io::Error::other(format!("{}, {}: {printed}", peer.name, load.name())));
+
+        let failed = |reason: String| io::Error::other(format!("{}, {}: {reason}", peer.name, load.name()));
+        let report: Report = serde_json::from_str(&printed)
+            .map_err(|error| failed(format!("the report is not valid: {error}: {printed}")))?;
+        if report.failures() > 0 || report.results == 0 {
+            return Err(failed(format!("requests without a correct result: {printed}")));
         }
         Ok(Run { report, used })
     }
 
-    fn command(&self, by: &Generator, load: Load, length: Duration) -> io::Result<Command> {
-        let millis = length.as_millis().to_string();
-        Ok(match by {
+    fn command(&self, generator: &Generator, load: Load, duration: Duration) -> io::Result<Command> {
+        let millis = duration.as_millis().to_string();
+        Ok(match generator {
             Generator::Framed { method, params } => {
                 let mut command = Command::new(&self.jackfield);
                 command.args(["bench", method]);
@@ -147,25 +162,27 @@ impl Driver {
                 command.args(load.is_async.then_some("--async"));
                 command
             }
-            Generator::Own(language) => {
+            Generator::Own(protocol) => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.args(["load", language, "--duration-ms", &millis]);
+                command.args(["load", protocol, "--duration-ms", &millis]);
                 command
             }
         })
     }
 
-    /// What a short-lived program prints; ended when this program is to end.
+    /// Returns the output of a short-lived program, which is killed if a signal interrupts this
+    /// one.
     fn output(&self, mut command: Command) -> io::Result<String> {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         while child.try_wait()?.is_none() {
-            if self.go_on().is_err() {
-                end(&mut child, Signal::SIGKILL);
+            if self.check_interrupt().is_err() {
+                terminate(&mut child, Signal::SIGKILL);
             }
-            sleep(LOOK);
+            sleep(POLL_INTERVAL);
         }
-        self.go_on()?;
-        // A report is far smaller than a pipe.
+        self.check_interrupt()?;
+
+        // A report fits a pipe, so it can be read after the program has ended.
         let mut printed = String::new();
         if let Some(mut stdout) = child.stdout.take() {
             stdout.read_to_string(&mut printed)?;

@@ -1,4 +1,5 @@
-//! A closed loop over clients that are futures: on one thread, as many tasks for each client as it may have in flight.
+//! A closed loop over clients that are futures: one thread, and one task for each request in
+//! flight.
 
 use std::cell::RefCell;
 use std::io;
@@ -7,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use tokio::task::{JoinSet, LocalSet};
 
-use super::{Report, Tally};
+use super::report::{Recorder, Report};
 
-/// Connects `connections` clients and lets each call with `window` calls in flight for so long.
+/// Connects the clients, and lets each make calls with `window` in flight until `duration` has
+/// passed.
 pub(super) fn run<C, E>(
     connections: usize,
     window: usize,
-    length: Duration,
+    duration: Duration,
     connect: impl AsyncFn() -> Result<C, E>,
     call: impl AsyncFn(&mut C) -> Result<(), E> + Clone + 'static,
 ) -> io::Result<Report>
@@ -27,24 +29,28 @@ where
         for _ in 0..connections {
             clients.push(connect().await.map_err(io::Error::other)?);
         }
-        let tally = Rc::new(RefCell::new(Tally::new(length)?));
+
+        let recorder = Rc::new(RefCell::new(Recorder::new(duration)?));
         let mut tasks = JoinSet::new();
         for client in clients.iter().flat_map(|client| std::iter::repeat_n(client, window)) {
-            let (mut client, call, tally) = (client.clone(), call.clone(), Rc::clone(&tally));
+            let mut client = client.clone();
+            let call = call.clone();
+            let recorder = Rc::clone(&recorder);
             tasks.spawn_local(async move {
                 loop {
-                    let asked = Instant::now();
+                    let sent = Instant::now();
                     call(&mut client).await?;
-                    if !tally.borrow_mut().answered(asked) {
+                    if !recorder.borrow_mut().record(sent) {
                         return Ok::<_, E>(());
                     }
                 }
             });
         }
-        while let Some(ended) = tasks.join_next().await {
-            ended?.map_err(io::Error::other)?;
+
+        while let Some(joined) = tasks.join_next().await {
+            joined?.map_err(io::Error::other)?;
         }
-        let report = tally.borrow().report();
+        let report = recorder.borrow().report();
         Ok(report)
     })
 }

@@ -25,9 +25,9 @@ use super::command::{CommandSender, ReloadCommand};
 use super::directory_scan::{CompleteFiles, DirectoryScan, ScanTime};
 use super::owner::PluginOwner;
 use crate::admin::{PluginReloadResult, PluginStatus};
-use crate::config::{Config, CrashConfig};
-use crate::crash_record::CrashRecord;
+use crate::config::Config;
 use crate::loader::{LoadError, LoadErrorReason};
+use crate::plugin::test_support::memory_crash_record;
 use crate::plugin::{Generation, GenerationFactory, IoThreadReplacer, NestedCaller};
 use crate::routing::{ConnectionRules, Dispatcher};
 use crate::sync::lock;
@@ -84,7 +84,7 @@ impl Fixture {
         let directory = InventedDirectory::new(contents.clone(), clock.clone());
         let scan = DirectoryScan::with_directory(PathBuf::from("plugins"), directory.opener());
 
-        let record = CrashRecord::open(&CrashConfig::default()).unwrap();
+        let record = memory_crash_record();
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&record));
         let calls: Arc<dyn NestedCaller> = Arc::clone(&dispatcher) as _;
         let calls: Weak<dyn NestedCaller> = Arc::downgrade(&calls);

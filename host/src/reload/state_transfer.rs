@@ -161,3 +161,33 @@ fn wait_for_calls(generation: &Generation, limit: Duration) -> Result<(), Transf
 fn flatten<T>(run: Result<Result<T, StartFailure>, JoinedRunError>) -> Result<T, PhaseError> {
     Ok(run??)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use jackfield_plugin_api::Methods;
+
+    use super::*;
+    use crate::plugin::BuiltInPlugin;
+    use crate::plugin::test_support::start_built_in;
+    use crate::routing::GateOpened;
+
+    #[test]
+    fn releases_held_calls_when_it_is_dropped() {
+        let generation = start_built_in(BuiltInPlugin::new("a", (), Methods::new()), &Config::default());
+        let pair =
+            TransferPair { plugin: "a".to_owned(), previous: Arc::clone(&generation), new: generation };
+        let held = HeldCalls::of(&[pair]).unwrap();
+        let mut released = pin!(GateOpened::of(&held.0.gate));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(held.0.plugins.contains("a"));
+        assert!(released.as_mut().poll(&mut context).is_pending());
+
+        drop(held);
+
+        assert!(released.as_mut().poll(&mut context).is_ready());
+        assert!(HeldCalls::of(&[]).is_none());
+    }
+}

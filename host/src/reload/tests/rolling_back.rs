@@ -141,6 +141,18 @@ fn does_not_load_failed_content_again_but_other_content() {
 }
 
 #[test]
+fn loads_rolled_back_content_again_after_other_content() {
+    let (one, two, three) = (Content::new("one"), Content::new("two"), Content::new("three"));
+    let mut fixture = replaced(&one, &two);
+    fixture.owner.roll_back(PLUGIN);
+    fixture.put(FILE, &three);
+
+    fixture.put(FILE, &two);
+
+    fixture.assert_serves(PLUGIN, &two);
+}
+
+#[test]
 fn serves_on_when_the_first_content_fails() {
     let one = Content::new("one");
     let mut fixture = Fixture::new();

@@ -30,12 +30,12 @@ struct FileMetadata {
 }
 
 impl FileMetadata {
-    fn is_unchanged_for(&self, duration: Duration) -> bool {
+    fn is_unchanged_for(&self, duration: Duration, now: SystemTime) -> bool {
         let seconds = u64::try_from(self.changed.0).unwrap_or(0);
         let changed = Duration::new(seconds, u32::try_from(self.changed.1).unwrap_or(0));
         // If the clock was set back, the change is in the future. It must not block the file
         // forever.
-        since_epoch().checked_sub(changed).is_none_or(|age| age >= duration)
+        since_epoch(now).checked_sub(changed).is_none_or(|age| age >= duration)
     }
 }
 
@@ -43,7 +43,8 @@ impl FileStamp {
     /// Returns the stamp of a file without its signature; `None` for a file that has been removed.
     pub(super) fn of(stat: &Stat) -> Option<Self> {
         let changed = (stat.st_ctime, stat.st_ctime_nsec);
-        let age = i64::try_from(since_epoch().as_secs()).unwrap_or(i64::MAX).saturating_sub(changed.0);
+        let now = since_epoch(SystemTime::now());
+        let age = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_sub(changed.0);
         let own = FileMetadata {
             file: (stat.st_dev, stat.st_ino),
             size: u64::try_from(stat.st_size).unwrap_or(0),
@@ -61,10 +62,10 @@ impl FileStamp {
         Self { signature: signature.map(|signature| signature.own), is_settled, ..self }
     }
 
-    /// Returns whether the file and its signature have not changed for `duration`.
+    /// Returns whether the file and its signature have not changed for `duration` at `now`.
     #[must_use]
-    pub fn is_unchanged_for(&self, duration: Duration) -> bool {
-        let is_unchanged = |metadata: &FileMetadata| metadata.is_unchanged_for(duration);
+    pub fn is_unchanged_for(&self, duration: Duration, now: SystemTime) -> bool {
+        let is_unchanged = |metadata: &FileMetadata| metadata.is_unchanged_for(duration, now);
         is_unchanged(&self.own) && self.signature.as_ref().is_none_or(is_unchanged)
     }
 
@@ -83,8 +84,26 @@ impl FileStamp {
     }
 }
 
-fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+fn since_epoch(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+impl FileStamp {
+    /// Returns the stamp that an invented file would have at `now`. `version` distinguishes its
+    /// states, `changed` is the time of its last change.
+    pub(crate) fn invented(version: u64, changed: SystemTime, now: SystemTime) -> Self {
+        let since = since_epoch(changed);
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        let own = FileMetadata {
+            file: (1, version),
+            size: 1,
+            modified: (0, 0),
+            changed: (seconds, since.subsec_nanos().into()),
+        };
+        let is_settled = now.duration_since(changed).is_ok_and(|age| age > SETTLING_TIME);
+        Self { own, signature: None, is_settled }
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +131,18 @@ mod tests {
         ] {
             assert!(!other.is_unchanged_since(&OLD), "{other:?}");
         }
+    }
+
+    #[test]
+    fn is_unchanged_for_the_time_since_the_last_change_of_file_and_signature() {
+        let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(seconds);
+        let file = FileStamp::invented(1, at(100), at(200));
+        let signed = file.with_signature(Some(FileStamp::invented(2, at(150), at(200))));
+        let is_unchanged =
+            |stamp: FileStamp, now: u64| stamp.is_unchanged_for(Duration::from_secs(60), at(now));
+        assert!(!is_unchanged(file, 159) && is_unchanged(file, 160));
+        assert!(!is_unchanged(signed, 209) && is_unchanged(signed, 210));
+        assert!(is_unchanged(file, 99), "the clock was set back");
     }
 
     #[test]

@@ -138,3 +138,18 @@ impl KeptImage {
         Ok(StagedPlugin { inspection: inspection.clone(), stamp: *stamp, memfd: copy.into(), stays_loaded })
     }
 }
+
+#[cfg(test)]
+impl StagedPlugin {
+    /// Returns a staged plugin without code, for tests that do not load it.
+    pub(crate) fn without_code(inspection: Inspection, stamp: FileStamp) -> Result<Self, LoadError> {
+        let mut empty = memory_file::create("test", &inspection.hash)?;
+        memory_file::seal(&mut empty)?;
+        Ok(Self { inspection, stamp, memfd: empty.into(), stays_loaded: AtomicBool::new(false) })
+    }
+
+    /// Returns the content, as a generation keeps it.
+    pub(crate) fn image(&self) -> Result<KeptImage, LoadError> {
+        KeptImage::new(self.memfd.as_fd(), &self.inspection, self.stamp, false)
+    }
+}

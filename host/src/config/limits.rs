@@ -43,8 +43,8 @@ impl Default for Limits {
 /// Time-outs, each 1 ms to 24 h.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From the acceptance of a request to its reply, unless the request or its route sets less.
-    /// Default 30 s.
+    /// From the acceptance of a request to its reply. A route can set another time-out, and a
+    /// request a shorter one. Default 30 s.
     pub request: Duration,
 
     /// From the first byte of a frame to its last. Long payloads get more time, according to their

@@ -11,9 +11,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::error::CommandError;
+use super::command_error::CommandError;
+use super::config_file::load_config;
+use super::exit_code::fail;
 use super::table::cell;
-use super::{failed, load};
 
 /// As long as the host itself gives: a reload probes the plugin first.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -151,7 +152,7 @@ pub(crate) fn rollback(words: &RollbackArgs, config: Option<&Path>) -> ExitCode 
 pub(super) fn client(words: &OperatorArgs, config: Option<&Path>) -> Result<(Client, PathBuf), CommandError> {
     let socket = match &words.socket {
         Some(socket) => socket.clone(),
-        None => load(config)?.admin.ok_or(CommandError::NoAdmin)?.socket,
+        None => load_config(config)?.admin.ok_or(CommandError::NoAdmin)?.socket,
     };
     let client = Client::builder(&socket).connect_timeout(Duration::ZERO).timeout(TIMEOUT).build();
     Ok((client, socket))
@@ -176,17 +177,17 @@ pub(super) fn print<T: for<'d> Deserialize<'d>>(
 ) -> ExitCode {
     let said = match asked {
         Ok(said) => said,
-        Err(failure) => return failed(failure.code(), &failure),
+        Err(failure) => return fail(failure.exit_code(), &failure),
     };
     let json = format!("{said}\n");
     let (text, code) = match serde_json::from_value(said) {
         Ok(said) => shown(said),
-        Err(error) => return failed(1, &format_args!("the host answers in another way: {error}")),
+        Err(error) => return fail(1, &format_args!("the host answers in another way: {error}")),
     };
     let printed = io::stdout().write_all(if as_json { json.as_bytes() } else { text.as_bytes() });
     match printed {
         Ok(()) => code,
-        Err(error) => failed(CommandError::Output(error).code(), &"standard output cannot be written"),
+        Err(error) => fail(CommandError::Output(error).exit_code(), &"standard output cannot be written"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::failed;
+use super::exit_code::fail;
 use super::plugin_commands::{OperatorArgs, ask};
 
 /// The words of `reload`.
@@ -20,6 +20,6 @@ pub(crate) struct ReloadArgs {
 pub(crate) fn reread(words: &ReloadArgs, file: Option<&Path>) -> ExitCode {
     match ask::<Value>(&words.operate, file, "admin.reload", &Value::Null) {
         Ok(_) => ExitCode::SUCCESS,
-        Err(failure) => failed(failure.code(), &failure),
+        Err(failure) => fail(failure.exit_code(), &failure),
     }
 }

@@ -80,7 +80,7 @@ fn clears_the_quarantine_by_a_reload_of_the_plugin() {
 
     let checked = jackfield(host.directory(), &["check"]);
     assert_eq!(checked.code, 0, "{checked:?}");
-    assert!(checked.stderr.contains("note: the plugin \"dies\" is left out"), "{checked:?}");
+    assert!(checked.stderr.contains("note: plugin \"dies\" is quarantined"), "{checked:?}");
 
     let reloaded = jackfield(host.directory(), &["plugin", "reload", "dies"]);
     assert_eq!(reloaded.code, 0, "{reloaded:?}");

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::screen::Screen;
 use super::{ObservedHost, TopArgs};
-use crate::cli::error::CommandError;
+use crate::cli::command_error::CommandError;
 use crate::cli::stats_types::HostRates;
 
 /// How often signals are looked at while nothing else happens.

@@ -17,8 +17,8 @@ use jackfield_client::blocking::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::error::CommandError;
-use super::failed;
+use super::command_error::CommandError;
+use super::exit_code::fail;
 use super::plugin_commands::{OperatorArgs, client};
 use super::stats_types::{ConnectionRow, HostRates, HostStats, PluginRow, SlowRequest, SlowRequests};
 
@@ -42,7 +42,7 @@ pub(crate) struct TopArgs {
 pub(crate) fn top(words: &TopArgs, config: Option<&Path>) -> ExitCode {
     let watched = match client(&words.operate, config) {
         Ok((client, socket)) => ObservedHost { client, socket },
-        Err(failure) => return failed(failure.code(), &failure),
+        Err(failure) => return fail(failure.exit_code(), &failure),
     };
     let shown = if words.operate.json || !io::stdout().is_terminal() {
         print_each(&watched, words)
@@ -53,7 +53,7 @@ pub(crate) fn top(words: &TopArgs, config: Option<&Path>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read it has seen enough.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(failure) => failed(failure.code(), &failure),
+        Err(failure) => fail(failure.exit_code(), &failure),
     }
 }
 

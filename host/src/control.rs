@@ -81,7 +81,7 @@ fn run(
     dispatcher: Arc<Dispatcher>,
     parts: oneshot::Receiver<ServeParts>,
 ) {
-    let recorder = Arc::clone(&dispatcher.recorder);
+    let crash_record = Arc::clone(&dispatcher.crash_record);
     let for_endpoint = Arc::clone(&dispatcher);
     let served = runtime.block_on(async move {
         if let Some(endpoint) = endpoint {
@@ -97,7 +97,7 @@ fn run(
         reloader.stop(RETIRE_LIMIT);
         // After the last code of a plugin has run, so that its output is still logged.
         drop(output);
-        recorder.close();
+        crash_record.close();
         // The receiver is missing if the host was dropped.
         let _ = done.send(result);
     }

@@ -123,12 +123,12 @@ impl Builder {
     pub fn start(self) -> Result<Host, StartError> {
         let Self { config, prober, built_in, inherited, reloads, captures_output, .. } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let recorder = CrashRecord::open(&config.plugins.deaths)?;
-        let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&recorder));
-        dispatcher.doors.set(&config.listeners);
+        let crash_record = CrashRecord::open(&config.plugins.deaths)?;
+        let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
+        dispatcher.acls.set(&config.listeners);
 
         // Before any code of a plugin runs, and until the last of it has ended.
-        let output = captures_output.then(|| capture_output(&recorder, &dispatcher)).flatten();
+        let output = captures_output.then(|| capture_output(&crash_record, &dispatcher)).flatten();
 
         let endpoint = config.metrics.listen.as_ref().map(HttpEndpoint::bind).transpose()?;
         let control = ControlThread::start(endpoint, Arc::clone(&dispatcher))?;
@@ -136,7 +136,7 @@ impl Builder {
 
         let caller: Weak<dyn NestedCaller> =
             Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn NestedCaller>));
-        let factory = GenerationFactory::new(caller, Arc::clone(&recorder));
+        let factory = GenerationFactory::new(caller, Arc::clone(&crash_record));
         let (commands, received) = CommandSender::channel();
         let replacer = server.io_thread_replacer();
         let mut plugins = PluginOwner::new(config, prober, factory, &dispatcher, &commands, replacer);
@@ -147,14 +147,14 @@ impl Builder {
             plugins.add_local(plugin)?;
         }
         plugins.load_all();
-        let admin_table = RoutingTable::of_own(vec![system, admin], &dispatcher.metrics.names);
-        dispatcher.admin.store(Arc::new(admin_table));
+        let admin_table = RoutingTable::of_built_in(vec![system, admin], &dispatcher.metrics.method_names);
+        dispatcher.admin_table.store(Arc::new(admin_table));
 
         let sockets = match claims.bind() {
             Ok(sockets) => sockets,
             Err(error) => {
                 plugins.retire_all(&received, Instant::now() + RETIRE_LIMIT);
-                recorder.close();
+                crash_record.close();
                 return Err(error.into());
             }
         };
@@ -186,8 +186,8 @@ fn host_info(dispatcher: &Arc<Dispatcher>) -> Weak<dyn HostInfo> {
 }
 
 /// Captures the output of this process; a failure is logged, because the host can serve without it.
-fn capture_output(recorder: &Arc<CrashRecord>, dispatcher: &Dispatcher) -> Option<OutputCapture> {
-    let capture = OutputCapture::begin(recorder, Arc::clone(&dispatcher.metrics));
+fn capture_output(crash_record: &Arc<CrashRecord>, dispatcher: &Dispatcher) -> Option<OutputCapture> {
+    let capture = OutputCapture::begin(crash_record, Arc::clone(&dispatcher.metrics));
     let report =
         |error| tracing::error!(%error, "what plugins write to stdout and stderr stays out of the log");
     capture.map_err(report).ok()

@@ -59,7 +59,7 @@ impl Connection {
             let Some(flight) = self.flights.remove(key) else { continue };
             // What the host's own end cuts short is no fault of the plugin's.
             if !self.thread.hurrying.get() {
-                flight.call.generation.timed_out();
+                flight.call.generation.record_timeout();
             }
             flight.call.cancel();
             let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());

@@ -3,26 +3,31 @@
 use std::sync::Arc;
 
 use jackfield_plugin_api::Run;
-use jackfield_plugin_api::abi::PluginFuture;
 use jackfield_protocol::Kind;
 
 use super::Connection;
 use super::in_flight::{InFlightRequest, RequestKey, SyncQueueEntry};
 use crate::clock::Time;
 use crate::metrics::RequestKind;
+use crate::plugin::SuspendedCall;
 use crate::routing::{ReplyOutcome, RequestError, RouteTarget};
 
 impl Connection {
     /// Has a request in flight whose future was begun here go on on its generation's thread.
-    pub(super) fn go_on(&mut self, key: RequestKey, future: PluginFuture, out: &mut Vec<u8>, now: Time) {
+    pub(super) fn go_on(&mut self, key: RequestKey, suspended: SuspendedCall, out: &mut Vec<u8>, now: Time) {
         let Some(flight) = self.flights.get(key) else { return };
         let call = Arc::clone(&flight.call);
         if flight.kind == Kind::Sync {
             self.flights.running = Some(key);
         }
-        if let Err(why) = call.generation.go_on(&call, future) {
+        if let Err(why) = call.generation.resume(&call, suspended) {
             call.cancel();
-            self.refuse_start(key, &RequestError::not_taken(why, &call.generation.identity.plugin), out, now);
+            self.refuse_start(
+                key,
+                &RequestError::not_submitted(why, &call.generation.identity.plugin),
+                out,
+                now,
+            );
         }
     }
 
@@ -41,7 +46,7 @@ impl Connection {
 
     /// Counts the reply to a request that was in flight.
     pub(super) fn ran(&mut self, flight: &InFlightRequest, ended: ReplyOutcome, now: Time) {
-        self.thread.cells.ran(flight.counted, now.since(flight.accepted));
+        self.thread.cells.count_run(flight.counted, now.since(flight.accepted));
         self.tell_answered(flight, ended, now);
         self.answered(flight.counted, RequestKind::of_reply(flight.kind), ended);
         self.note_flight(flight, ended, now);
@@ -68,7 +73,7 @@ impl Connection {
             } else if flight.run == Run::Inline {
                 let Some(flight) = self.flights.remove(key) else { continue };
                 let call = &flight.call;
-                call.begins(now);
+                call.mark_started(now);
                 let target = RouteTarget {
                     generation: Arc::clone(&call.generation),
                     method: call.method,

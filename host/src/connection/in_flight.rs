@@ -252,7 +252,7 @@ impl InFlightTable {
     pub(super) fn abandon(&mut self, cells: &ThreadCells) {
         for flight in self.flights.drain() {
             flight.call.cancel();
-            cells.ended(flight.counted, RequestKind::of_reply(flight.kind), Outcome::ABANDONED);
+            cells.count_ended(flight.counted, RequestKind::of_reply(flight.kind), Outcome::ABANDONED);
         }
         self.ids.clear();
         self.lane.clear();

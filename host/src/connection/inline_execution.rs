@@ -39,12 +39,12 @@ impl Connection {
         self.hand_over(out, *now);
         let head = asked.open(out);
         let began = *now;
-        let end = target.generation.run_direct(target.method, facts, params, out);
+        let end = target.generation.run_inline(target.method, facts, params, out);
         // The next request's clock as well: one reading serves both.
         *now = Time::now();
         let length = now.since(began);
         if length > self.rules.timeouts.inline {
-            target.generation.held_up(target.method, length);
+            target.generation.record_inline_overrun(target.method, length);
         }
         self.close(target, facts, asked, (head, end), out, *now)
     }
@@ -67,20 +67,20 @@ impl Connection {
         let asked = self.asked(version, kind, admitted.id());
         self.cells_accepted(admitted);
         let head = asked.open(out);
-        let polled = target.generation.run_first(target.method, &facts, admitted.params(), out);
+        let polled = target.generation.poll_first(target.method, &facts, admitted.params(), out);
         *now = Time::now();
-        target.generation.first_polled(target.method, polled.is_ok(), now.since(accepted));
+        target.generation.record_first_poll(target.method, polled.is_ok(), now.since(accepted));
         match polled {
             Ok(end) => {
                 let ended = self.close(target, &facts, asked, (head, end), out, *now);
                 self.ran_at_once(admitted, &facts, ended, accepted, *now);
             }
-            Err(future) => {
+            Err(suspended) => {
                 head.abandon(out);
                 self.tell_accepted(target, &facts);
                 // The future has of the params what it needs.
                 let key = self.enlist(admitted, (facts, id), b"", permit, route_permit, accepted);
-                self.go_on(key, future, out, *now);
+                self.go_on(key, suspended, out, *now);
             }
         }
     }
@@ -98,7 +98,7 @@ impl Connection {
     ) -> ReplyOutcome {
         if now.0 > facts.deadline {
             self.thread.cells.add(ThreadTotal::LateResults, 1);
-            target.generation.timed_out();
+            target.generation.record_timeout();
             head.abandon(out);
             return asked.fail(out, &RequestError::DeadlineExceeded(target.timeout));
         }
@@ -117,7 +117,7 @@ impl Connection {
     ) {
         let AdmittedRequest { target, request, kind, .. } = admitted;
         let length = now.since(accepted);
-        self.thread.cells.ran(target.counted, length);
+        self.thread.cells.count_run(target.counted, length);
         self.tell_ran_here(target, facts, length, ended);
         self.answered(target.counted, RequestKind::of_reply(kind), ended);
         if self.is_notable(ended, length) {

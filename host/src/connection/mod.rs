@@ -40,10 +40,11 @@ use self::read::Framer;
 pub(crate) use self::thread_context::ThreadContext;
 use self::thread_context::TurnBuffers;
 use self::turn_quota::TurnQuota;
-use crate::clock::{Time, TimerEntry};
+use crate::clock::Time;
 use crate::limits::{BudgetShare, Permit};
 use crate::metrics::{ConnectionHandle, PeerIdentity, ThreadTotal};
 use crate::routing::{ConnectionRules, GateOpened, RoutingTable};
+use crate::timer::TimerEntry;
 
 /// What one read takes at most: 64 KiB holds some 600 small requests, and more would only leave the cache.
 const READ: usize = 64 * 1024;
@@ -185,7 +186,8 @@ impl Connection {
         self.mailbox.waker.register(cx.waker());
         let mut buffers = std::mem::take(&mut *self.thread.buffers.borrow_mut());
         let thread = Rc::clone(&self.thread);
-        let routes = if self.manner.admin { &thread.dispatcher.admin } else { &thread.dispatcher.table };
+        let routes =
+            if self.manner.admin { &thread.dispatcher.admin_table } else { &thread.dispatcher.table };
         let rules = thread.dispatcher.rules.load();
         if !Arc::ptr_eq(&rules, &self.rules) {
             self.rules = Arc::clone(&rules);
@@ -194,7 +196,7 @@ impl Connection {
         if self.thread.hurrying.get() {
             self.flights.hurry(now);
         }
-        self.alarm.fired(now);
+        self.alarm.clear_if_due(now);
         self.quota = TurnQuota::new(now);
         let mut rounds = 0;
         let farewell = loop {
@@ -244,7 +246,7 @@ impl Connection {
         // One large reply must not stay with the thread for ever.
         buffers.out.shrink_to(4 * outbox::HIGH_WATER);
         *self.thread.buffers.borrow_mut() = buffers;
-        self.caller.has_in_flight(self.flights.len());
+        self.caller.set_in_flight(self.flights.len());
         match farewell {
             Some(farewell) => Poll::Ready(farewell),
             None => {

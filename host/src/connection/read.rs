@@ -252,7 +252,7 @@ impl Connection {
             return true;
         }
         let held = self.held() - self.inbox.capacity() as u64;
-        if self.share.grow(held + (self.inbox.len() + room) as u64) {
+        if self.share.try_set(held + (self.inbox.len() + room) as u64) {
             self.inbox.reserve(room);
             return true;
         }

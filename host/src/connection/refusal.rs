@@ -45,7 +45,7 @@ impl Connection {
     ) {
         let RequestedMethod { counted, method } = asked_for;
         let asked_as = RequestKind::of_reply(kind);
-        self.thread.cells.accepted(counted, asked_as);
+        self.thread.cells.count_accepted(counted, asked_as);
         self.rejected(failure);
         let kind = if kind == Kind::AsyncResponse && id.is_none() { Kind::Error } else { kind };
         let asked = self.asked(version, kind, id);
@@ -95,13 +95,13 @@ impl Connection {
     /// Counts what was turned away before anything of a plugin ran for it.
     pub(super) fn rejected(&self, failure: &RequestError) {
         if let Some(why) = failure.rejection() {
-            self.thread.cells.rejected(why);
+            self.thread.cells.count_rejected(why);
         }
     }
 
     /// Counts a reply, before it is written: who holds it in hand finds it counted.
     pub(super) fn answered(&mut self, counted: MethodId, kind: RequestKind, ended: ReplyOutcome) {
         self.replied = true;
-        self.thread.cells.ended(counted, kind, outcome_of(ended));
+        self.thread.cells.count_ended(counted, kind, outcome_of(ended));
     }
 }

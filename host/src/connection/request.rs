@@ -182,7 +182,7 @@ impl Connection {
         let waits = kind == Kind::Sync && self.flights.lane_is_busy();
         match target.run() {
             Run::Inline if !waits => self.run_inline(admitted, out, now),
-            Run::Async if !waits && target.generation.is_prompt(target.method) => {
+            Run::Async if !waits && target.generation.allows_inline_polling(target.method) => {
                 self.run_first(admitted, permit, out, now);
             }
             run => self.take_off(admitted, run, permit, out, *now),
@@ -212,8 +212,8 @@ impl Connection {
         }
         let found = table.find(&request.method, Requester::Client(self.peer));
         if let Err(RouteError { failure: RequestError::PermissionDenied, .. }) = &found {
-            let doors = &self.thread.dispatcher.doors;
-            doors.tell_of_request(self.number, &request.method, self.peer);
+            let acls = &self.thread.dispatcher.acls;
+            acls.log_denied_request(self.number, &request.method, self.peer);
         }
         found
     }
@@ -248,7 +248,7 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Option<Permit> {
         let dispatcher = &self.thread.dispatcher;
-        let permits = if self.manner.admin { &dispatcher.operators_in_flight } else { &dispatcher.in_flight };
+        let permits = if self.manner.admin { &dispatcher.admin_in_flight } else { &dispatcher.in_flight };
         let permit = permits.take();
         if permit.is_none() {
             let failure = RequestError::Overloaded(ExhaustedResource::InFlight);
@@ -259,7 +259,7 @@ impl Connection {
     }
 
     pub(super) fn cells_accepted(&self, admitted: AdmittedRequest<'_>) {
-        self.thread.cells.accepted(admitted.target.counted, RequestKind::of_reply(admitted.kind));
+        self.thread.cells.count_accepted(admitted.target.counted, RequestKind::of_reply(admitted.kind));
     }
 
     /// Puts a request among those in flight: its answer comes from another thread.

@@ -48,7 +48,7 @@ impl Connection {
     pub(super) fn tell_answered(&self, flight: &InFlightRequest, ended: ReplyOutcome, now: Time) {
         let call = &flight.call;
         // One that was never begun has waited all of its time.
-        let begun = call.begun().unwrap_or(now);
+        let begun = call.started_at().unwrap_or(now);
         tracing::debug!(
             conn = self.number,
             id = &*printable(call.facts.id.text()),

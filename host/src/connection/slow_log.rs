@@ -7,7 +7,7 @@ use super::Connection;
 use super::in_flight::InFlightRequest;
 use super::refusal::outcome_of;
 use crate::clock::Time;
-use crate::metrics::{SlowLogEntry, kept};
+use crate::metrics::{SlowLogEntry, printable_excerpt};
 use crate::plugin::Generation;
 use crate::routing::ReplyOutcome;
 
@@ -26,20 +26,20 @@ impl Connection {
     pub(super) fn is_notable(&self, ended: ReplyOutcome, length: Duration) -> bool {
         // What operators ask is not what they look for.
         !self.manner.admin
-            && (ended != ReplyOutcome::Result || self.thread.dispatcher.metrics.slowlog.is_slow(length))
+            && (ended != ReplyOutcome::Result || self.thread.dispatcher.metrics.slow_log.is_slow(length))
     }
 
     /// Keeps a request.
     #[cold]
     pub(super) fn note(&self, answered: &AnsweredRequest<'_>, ended: ReplyOutcome, now: Time) {
         let identity = answered.generation.map(|generation| &generation.identity);
-        self.thread.dispatcher.metrics.slowlog.keep(SlowLogEntry {
+        self.thread.dispatcher.metrics.slow_log.record(SlowLogEntry {
             at: SystemTime::now(),
             time: now,
             connection: self.number,
             peer: self.peer,
-            id: kept(answered.id),
-            method: kept(answered.method),
+            id: printable_excerpt(answered.id),
+            method: printable_excerpt(answered.method),
             ran_by: identity.map(|identity| (Arc::clone(&identity.plugin), identity.number)),
             queued: answered.queued,
             ran: answered.ran,
@@ -55,7 +55,7 @@ impl Connection {
         }
         let call = &flight.call;
         // One that was not begun has waited for all of its time.
-        let queued = call.begun().map_or(length, |began| began.since(flight.accepted));
+        let queued = call.started_at().map_or(length, |began| began.since(flight.accepted));
         let answered = AnsweredRequest {
             id: call.facts.id.text(),
             method: call.generation.method_name(call.method),

@@ -65,7 +65,7 @@ impl Connection {
             let Some(call) = waiting.next() else { break };
             let key = keys[keys.len() - 1 - waiting.len()];
             call.cancel();
-            self.refuse_start(key, &RequestError::not_taken(why, &generation.identity.plugin), out, now);
+            self.refuse_start(key, &RequestError::not_submitted(why, &generation.identity.plugin), out, now);
         }
         drop(waiting);
         keys.clear();

@@ -9,9 +9,9 @@ use bytes::BytesMut;
 use super::activity::Activity;
 use super::mailbox::ReplyBatch;
 use super::submission_batch::SubmissionBatch;
-use crate::clock::TimerQueue;
 use crate::metrics::ThreadCells;
 use crate::routing::Dispatcher;
+use crate::timer::TimerQueue;
 
 /// What the connections of one I/O thread share.
 pub(crate) struct ThreadContext {

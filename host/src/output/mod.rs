@@ -55,13 +55,13 @@ impl OutputCapture {
     /// # Errors
     ///
     /// The system provides no file, thread or descriptor. Nothing is changed then.
-    pub(crate) fn begin(recorder: &Arc<CrashRecord>, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let file = recorder.output()?;
+    pub(crate) fn begin(crash_record: &Arc<CrashRecord>, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let file = crash_record.output()?;
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
         // inotify accepts a watch on a memory file, but never reports anything about it.
         let is_notified =
-            recorder.is_kept() && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
+            crash_record.is_kept() && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
 
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
         let original = [fcntl_dupfd_cloexec(stdout(), 3)?, fcntl_dupfd_cloexec(stderr(), 3)?];
@@ -70,7 +70,7 @@ impl OutputCapture {
             watch,
             is_notified,
             end: end.try_clone()?,
-            attribution: OutputAttribution::new(Arc::clone(recorder)),
+            attribution: OutputAttribution::new(Arc::clone(crash_record)),
             lines: LineSplitter::new(Instant::now()),
             metrics,
             read_to: 0,

@@ -110,14 +110,15 @@ impl Acceptor {
 
         // Access comes before capacity: a user without access must not take the place of another
         // one.
-        if !self.dispatcher.doors.lets(self.bound.path(), peer) {
+        if !self.dispatcher.acls.allows(self.bound.path(), peer) {
             counters.connections_denied.add(1);
-            self.dispatcher.doors.tell_of_connection(self.bound.path(), peer);
+            self.dispatcher.acls.log_denied_connection(self.bound.path(), peer);
             reject(&stream, manner, &RequestError::PermissionDenied);
             return;
         }
 
-        let permits = if manner.admin { &self.dispatcher.operators } else { &self.dispatcher.connections };
+        let permits =
+            if manner.admin { &self.dispatcher.admin_connections } else { &self.dispatcher.connections };
         let Some(permit) = permits.take() else {
             counters.connections_refused.add(1);
             reject(&stream, manner, &RequestError::Overloaded(ExhaustedResource::Connections));

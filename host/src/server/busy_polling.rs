@@ -41,7 +41,7 @@ pub(super) async fn poll_busily(thread: Rc<ThreadContext>) {
         thread.stir.after(rest).await;
 
         let length = thread.dispatcher.rules.load().io.spin;
-        let found = match thread.dispatcher.looking.take() {
+        let found = match thread.dispatcher.busy_polling.take() {
             Some(_permit) if !length.is_zero() => poll_for(&thread, length).await,
             _ => 0,
         };
@@ -103,17 +103,17 @@ mod tests {
     use tokio::task::{LocalSet, yield_now};
 
     use super::*;
-    use crate::clock::TimerQueue;
     use crate::config::Config;
     use crate::routing::{ConnectionRules, Dispatcher};
+    use crate::timer::TimerQueue;
 
     /// Runs busy polling of `length` on this thread beside `then`.
     fn on_a_thread<F: Future<Output = ()>>(length: Duration, then: impl FnOnce(Rc<ThreadContext>) -> F) {
         let mut config = Config::default();
         config.io.spin = length;
-        let recorder = crate::crash_record::CrashRecord::open(&config.plugins.deaths).unwrap();
+        let crash_record = crate::crash_record::CrashRecord::open(&config.plugins.deaths).unwrap();
         let thread = ThreadContext::new(
-            Dispatcher::new(ConnectionRules::of(&config), recorder),
+            Dispatcher::new(ConnectionRules::of(&config), crash_record),
             TimerQueue::default(),
         );
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -185,11 +185,11 @@ mod tests {
     #[test]
     fn does_not_poll_while_half_of_the_cores_do() {
         on_a_thread(LONG, |thread| async move {
-            let others: Vec<_> = std::iter::from_fn(|| thread.dispatcher.looking.take()).collect();
+            let others: Vec<_> = std::iter::from_fn(|| thread.dispatcher.busy_polling.take()).collect();
             assert!(!polls_after_rest(&thread).await);
             drop(others);
             assert!(polls_after_rest(&thread).await);
-            assert_eq!(thread.dispatcher.looking.held(), 1);
+            assert_eq!(thread.dispatcher.busy_polling.held(), 1);
         });
     }
 

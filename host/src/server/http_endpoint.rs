@@ -143,9 +143,9 @@ fn answer(request: &Request<Incoming>, dispatcher: &Dispatcher) -> Response<Full
         return respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD are answered\n".to_owned());
     }
     match request.uri().path() {
-        "/metrics" => respond(StatusCode::OK, metrics::CONTENT_TYPE, dispatcher.report()),
+        "/metrics" => respond(StatusCode::OK, metrics::CONTENT_TYPE, dispatcher.render_metrics()),
         "/healthz" => respond(StatusCode::OK, TEXT, "ok\n".to_owned()),
-        "/readyz" => match dispatcher.readiness() {
+        "/readyz" => match dispatcher.check_readiness() {
             Ok(()) => respond(StatusCode::OK, TEXT, "ready\n".to_owned()),
             Err(why) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why + "\n"),
         },

@@ -36,7 +36,7 @@ impl IoThread {
         // Without the runtime's own timer; the module `timer` states why.
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
         let timer = KernelTimer::new()?;
-        let slot = dispatcher.recorder.seat();
+        let slot = dispatcher.crash_record.seat();
         let sampler = slot.as_ref().map(RecordSlot::watched);
 
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {

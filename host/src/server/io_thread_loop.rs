@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 
 use super::busy_polling::poll_busily;
 use super::io_command::{AcceptedConnection, IoThreadCommand, Successors};
-use crate::clock::TimerQueue;
 use crate::connection::{Connection, ConnectionEnd, ConnectionNotifier, ThreadContext};
 use crate::metrics::ConnectionHandle;
 use crate::routing::Dispatcher;
 use crate::timer::KernelTimer;
+use crate::timer::TimerQueue;
 
 /// The key of an ended connection's notifier, and how the connection left the thread.
 type EndedConnection = (usize, ConnectionEnd);
@@ -118,7 +118,7 @@ impl IoThreadLoop {
             IoThreadCommand::Resume(migrating) => {
                 self.serve(Connection::unpack(*migrating, &self.thread));
             }
-            IoThreadCommand::Run(call) => call.run_here(),
+            IoThreadCommand::Run(call) => call.claim_and_run(),
 
             IoThreadCommand::Confirm(confirmed) => {
                 // The receiver is missing if the health check has given up waiting.
@@ -148,7 +148,7 @@ impl IoThreadLoop {
 
     fn serve_accepted(&mut self, accepted: AcceptedConnection) {
         let AcceptedConnection { number, stream, manner, peer, permit } = accepted;
-        let handle = ConnectionHandle::new(&self.thread.dispatcher.metrics, number, peer);
+        let handle = ConnectionHandle::new(&self.thread.dispatcher.metrics.open_connections, number, peer);
         let (uid, pid) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
         tracing::debug!(conn = number, uid, pid, "accepted");
 

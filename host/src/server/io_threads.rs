@@ -227,7 +227,7 @@ impl Successors for IoThreads {
 }
 
 impl IoThreadReplacer for IoThreads {
-    fn turn_over(&self, until: Instant) -> usize {
+    fn replace_all(&self, until: Instant) -> usize {
         let first_new = match self.replace_all() {
             Ok(first_new) => first_new,
             Err(left) => return left,

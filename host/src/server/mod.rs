@@ -118,7 +118,7 @@ impl Server {
             Arc::downgrade(&(Arc::clone(&threads) as Arc<dyn InlineRunner>));
 
         // A dispatcher has one server, so the cell is empty.
-        let _ = dispatcher.inline.set(inline_runner);
+        let _ = dispatcher.inline_runner.set(inline_runner);
         Ok(Self { threads, dispatcher: Arc::clone(dispatcher) })
     }
 
@@ -154,12 +154,12 @@ impl Server {
             tasks.spawn(async move { acceptor.run().await });
         }
         tasks.spawn(StallMonitor::new(&self.threads, &self.dispatcher).run());
-        self.dispatcher.phases.enter(HostPhase::Serving);
+        self.dispatcher.phase.enter(HostPhase::Serving);
 
         // A dropped sender also ends the host.
         let _ = shutdown.wait_for(|stage| *stage > ShutdownStage::Serve).await;
 
-        self.dispatcher.phases.enter(HostPhase::Draining);
+        self.dispatcher.phase.enter(HostPhase::Draining);
         tasks.shutdown().await;
         for acceptor in acceptors.into_iter().filter_map(Arc::into_inner) {
             acceptor.close().await;

@@ -42,7 +42,7 @@ impl ObservedCall {
     /// Marks the generation as healthy again, because the call has ended.
     fn end(&self) {
         if let Some(generation) = self.generation.upgrade() {
-            generation.holds(false);
+            generation.end_stall();
         }
     }
 }
@@ -101,16 +101,16 @@ impl StallMonitor {
     fn report(&mut self, stalled: &StalledCall) {
         let StalledCall { thread, call, age, was_reported } = *stalled;
         let number = call.what.generation();
-        let (plugin, method) = self.dispatcher.recorder.names_of(call.what);
+        let (plugin, method) = self.dispatcher.crash_record.names_of(call.what);
         let table = self.dispatcher.table.load();
         let generation = table.generation(number);
         // Code that no method declares, such as a callback, runs like an `inline` method.
-        let declared = generation.and_then(|generation| generation.declared(call.what.method()));
+        let declared = generation.and_then(|generation| generation.declared_run(call.what.method()));
         let run = declared.unwrap_or(Run::Inline).word();
 
         if !was_reported {
             if let (Some(generation), Some(observed)) = (generation, self.observed.get_mut(&thread)) {
-                generation.holds(true);
+                generation.begin_stall();
                 observed.generation = Arc::downgrade(generation);
             }
             tracing::warn!(
@@ -123,7 +123,7 @@ impl StallMonitor {
             return;
         }
 
-        if let Some(elsewhere) = generation.and_then(|generation| generation.moves(call.what.method())) {
+        if let Some(elsewhere) = generation.and_then(|generation| generation.demote(call.what.method())) {
             tracing::error!(
                 plugin,
                 generation = number,

@@ -62,7 +62,7 @@ fn links_to_existing_files_only() {
 fn describes_exactly_the_existing_modules_in_the_architecture() {
     let map = read("ARCHITECTURE.md");
 
-    assert!(map.lines().count() < 200);
+    assert!(map.lines().count() < 250);
     let host = map.split("## The host").nth(1).unwrap();
 
     let modules: Vec<_> =
@@ -70,10 +70,7 @@ fn describes_exactly_the_existing_modules_in_the_architecture() {
 
     for module in modules.iter().filter(|path| path.is_dir()) {
         let name = module.file_name().unwrap().to_str().unwrap();
-        assert!(
-            name == "cli" || host.contains(&format!("| `{name}/` |")),
-            "ARCHITECTURE.md does not describe {name}"
-        );
+        assert!(host.contains(&format!("| `{name}/` |")), "ARCHITECTURE.md does not describe {name}");
     }
 
     for line in map.lines().filter(|line| line.starts_with("| `")) {
@@ -101,7 +98,7 @@ fn confines_unsafe_code_to_the_documented_modules() {
             let has = text.lines().any(|line| line.contains("unsafe {") || line.contains("unsafe impl"));
 
             let file = path.strip_prefix(root()).unwrap();
-            let modules = ["host/src/load", "host/src/recorder/mapping.rs", "plugin-api/src/abi"];
+            let modules = ["host/src/loader", "host/src/crash_record/mapping.rs", "plugin-api/src/abi"];
             let allowed = modules.iter().any(|allowed| file.starts_with(allowed));
             assert!(!has || allowed, "{}", path.display());
         }

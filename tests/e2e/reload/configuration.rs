@@ -116,7 +116,7 @@ fn applies_new_settings_of_a_plugin_or_nothing() {
     let failing = format!("{}[timeouts]\nrequest = \"100ms\"", settings("fail = true"));
     let reasons = refuse(&host, &failing);
     assert!(reasons.contains("plugin.subject: start-failed: "), "{reasons}");
-    assert!(reasons.contains("the settings say that it fails"), "{reasons}");
+    assert!(reasons.contains("the settings request a failure"), "{reasons}");
 
     assert_eq!(peer.result("numbered.settings", &Value::Null), json!({ "word": "two" }));
     assert_eq!(peer.result("numbered.slow", &json!(400)), 1, "nothing of the configuration is applied");

@@ -21,8 +21,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The arguments of `jackfield call`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 result on standard output; 1 error reply on standard error; 64 PARAMS cannot be sent; 69 no host, or the \
-connection ended before the reply; 75 time-out; 76 the peer does not speak the protocol; 78 the configuration cannot be \
+Exit codes: 0 result on standard output; 1 error reply on standard error; 64 PARAMS cannot be sent; 69 no \
+connection to a host, or it ended before the reply; 75 time-out; 76 the peer does not speak the protocol; 78 the configuration cannot be \
 used.")]
 pub(crate) struct CallArgs {
     /// Method to call, such as `system.info`

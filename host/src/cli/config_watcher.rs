@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use jackfield::Host;
 use jackfield::config::Config;
-use jackfield::log::Logging;
+use jackfield::log::{Counted, Logging};
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -89,7 +89,11 @@ impl ConfigWatcher {
             let _ = sender.send(change);
         });
         if let Err(error) = &watcher {
-            tracing::warn!(file = %file.display(), "it cannot be watched, and is read anew on SIGHUP: {error}");
+            let file = file.display();
+            tracing::warn!(
+                %file,
+                "{file} cannot be watched for changes: {error}; run \"jackfield reload\" after a change"
+            );
         }
         Self {
             file,
@@ -148,7 +152,10 @@ impl ConfigWatcher {
     /// file that was written to a full disk, and its defaults admit clients that the previous
     /// configuration excluded.
     fn empty_fault(&self) -> Vec<String> {
-        vec![format!("{}: it is empty; if that is meant, `jackfield reload` applies it", self.file.display())]
+        vec![format!(
+            "{}: the file is empty; if that is intended, run \"jackfield reload\" to apply it",
+            self.file.display()
+        )]
     }
 
     /// Returns the time that the host may take to answer the requests in flight when it stops.
@@ -179,7 +186,8 @@ impl ConfigWatcher {
         match host.reconfigure(config.clone()).await {
             Ok(()) => {
                 logging.set_level(config.log.level);
-                tracing::info!(file = %self.file.display(), "the configuration has changed");
+                let file = self.file.display();
+                tracing::info!(%file, "configuration {file} applied");
                 self.applied = config;
                 self.refused = None;
                 Ok(())
@@ -191,15 +199,15 @@ impl ConfigWatcher {
     /// Logs the reasons, unless they were logged last, and returns them.
     fn refuse(&mut self, reasons: Vec<String>) -> Result<(), Vec<String>> {
         if self.refused.as_ref() != Some(&reasons) {
-            let lines = || reasons.iter().flat_map(|reason| reason.lines());
+            let file = self.file.display();
+            let faults: Vec<_> = reasons.iter().flat_map(|reason| reason.lines()).collect();
             tracing::error!(
-                file = %self.file.display(),
-                lines = lines().count(),
-                "the configuration stays as it was, for the reasons in the lines that follow"
+                %file,
+                faults = faults.len(),
+                "configuration {file} not applied, the previous one stays in effect: {}: {}",
+                Counted(faults.len(), "fault"),
+                faults.join(" | ")
             );
-            for line in lines() {
-                tracing::error!("{line}");
-            }
             self.refused = Some(reasons.clone());
         }
         Err(reasons)

@@ -102,7 +102,10 @@ impl<S: Fn() -> Option<Status>> ReporterThread<S> {
 
         while let Err(error) = self.health_check.check(START_CHECK_TIMEOUT) {
             if !std::mem::replace(&mut is_logged, true) {
-                tracing::warn!(%error, "not ready yet");
+                tracing::warn!(
+                    %error,
+                    "health check failed at start: {error}; readiness is not reported to systemd yet"
+                );
             }
             wait(ended, START_RETRY_INTERVAL)?;
         }
@@ -132,13 +135,17 @@ impl<S: Fn() -> Option<Status>> ReporterThread<S> {
             match checked {
                 Ok(()) => {
                     if std::mem::take(&mut is_failing) {
-                        tracing::info!("the host answers itself again");
+                        tracing::info!("health check passed again; watchdog reports resume");
                     }
                     self.report(if watchdog.is_some() { &["WATCHDOG=1"] } else { &[] }, status);
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {
-                        tracing::error!(%error, "the host does not answer itself; the watchdog is not fed");
+                        tracing::error!(
+                            %error,
+                            "health check failed: {error}; watchdog reports stop, \
+                             and systemd restarts the host unless it recovers"
+                        );
                     }
                 }
             }

@@ -37,7 +37,13 @@ impl SdNotify {
             Ok(socket)
         });
         if let Err(error) = &connected {
-            tracing::warn!(socket = ?name, %error, "whoever started this process cannot be told how it is");
+            tracing::warn!(
+                socket = ?name,
+                %error,
+                "cannot connect to the systemd notify socket NOTIFY_SOCKET={}: {error}; \
+                 readiness and status are not reported",
+                name.display()
+            );
         }
         Self(connected.ok())
     }
@@ -54,7 +60,8 @@ impl SdNotify {
         match socket.send(assignments.join("\n").as_bytes()) {
             Ok(_) => true,
             Err(error) => {
-                tracing::warn!(%error, ?assignments, "whoever started this process was not told");
+                let shown = assignments.join(" ");
+                tracing::warn!(%error, ?assignments, "cannot send {shown} to the systemd notify socket: {error}");
                 false
             }
         }

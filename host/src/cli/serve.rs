@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use jackfield::log::{LogError, Logging};
+use jackfield::log::{Counted, LogError, Logging};
 use jackfield::{Builder, Host, InheritError, Inherited, ProbeEntry, ReloadRequest, Reloads, StartError};
 
 use super::config_file::{ConfigError, load_config};
@@ -105,7 +105,8 @@ fn try_run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> Re
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "the host panicked: {}", panic.payload_as_str().unwrap_or("no text"));
+        let text = panic.payload_as_str().unwrap_or("no text");
+        tracing::error!(place, "the host panicked at {place}: {text}; please report this");
     }));
 }
 
@@ -140,12 +141,12 @@ impl RunningHost {
                 ServeEvent::Ended(ended) => return ended,
                 ServeEvent::Signal(SignalAction::Stop(name)) => break name,
                 ServeEvent::Signal(SignalAction::Reload) => {
-                    tracing::info!("SIGHUP: reading the configuration and the plugin directory anew");
+                    tracing::info!("reload requested by SIGHUP");
                     // The sender of a signal finds the outcome in the log.
                     signals.unless_stopped(self.reload()).await.map(drop)
                 }
                 ServeEvent::ReloadRequested(request) => {
-                    tracing::info!("an operator: reading the configuration and the plugin directory anew");
+                    tracing::info!("reload requested by an operator");
                     signals.unless_stopped(self.reload()).await.map(|outcome| request.answer(outcome))
                 }
                 ServeEvent::FileChanged(read) => {
@@ -162,13 +163,17 @@ impl RunningHost {
 
     /// Drains the host; a second signal ends it at once.
     async fn stop(mut self, signal: &'static str, mut signals: Signals) -> io::Result<()> {
-        tracing::info!("{signal}: answering what is in flight; once more ends at once");
+        let in_flight = self.host.status()().map_or(0, |status| status.in_flight);
+        let requests = Counted(in_flight, "request");
+        tracing::info!("stopping on {signal}: finishing {requests} (signal again to stop now)");
         self.readiness.stopping(self.watcher.drain_timeout() + STOP_MARGIN);
         self.host.begin_stop();
 
         match signals.unless_stopped(self.host.ended()).await {
             Ok(ended) => return ended,
-            Err(name) => tracing::warn!("{name}: ending at once"),
+            Err(name) => {
+                tracing::warn!("stopping now on {name}: requests in flight are answered DEADLINE_EXCEEDED")
+            }
         }
         self.host.cut();
         self.host.ended().await

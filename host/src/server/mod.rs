@@ -75,7 +75,8 @@ impl SocketClaims {
         for socket in inherited.left() {
             tracing::error!(
                 socket,
-                "inherited, but no listener of the configuration: nobody will be answered there"
+                "systemd passed the socket {socket}, but no [[listener]] has its path or name; \
+                 clients that connect to it get no answer"
             );
         }
         Ok(Self(sources))

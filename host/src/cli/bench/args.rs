@@ -23,7 +23,7 @@ host. With --rate, requests are due at even intervals, whether the host keeps up
 counts from when it was due; this measures what clients would see.
 
 Exit codes: 0 every request was answered, and at least one with a result; 1 a request was lost, answered wrongly or not \
-answered, or every reply was an error; 64 PARAMS cannot be sent; 69 no host; 78 the configuration cannot be used.")]
+answered, or every reply was an error; 64 PARAMS cannot be sent; 69 no connection to a host; 78 the configuration cannot be used.")]
 pub(crate) struct BenchArgs {
     /// Method to call
     #[arg(default_value = "system.ping")]

@@ -194,7 +194,7 @@ fn reports_a_timeout_with_its_own_exit_code() {
     for args in [&["call"][..], &["call", "--async"]] {
         let args = [args, &["--timeout", "200ms", "--socket", "host.sock", "m"]].concat();
         let began = Instant::now();
-        assert_fails(&jackfield(scratch.path(), &args), 75, "the deadline passed before the reply was there");
+        assert_fails(&jackfield(scratch.path(), &args), 75, "the deadline passed before the reply arrived");
         assert!((Duration::from_millis(200)..CEILING).contains(&began.elapsed()));
     }
 

@@ -40,7 +40,7 @@ impl SdNotify {
             tracing::warn!(
                 socket = ?name,
                 %error,
-                "cannot connect to the systemd notify socket NOTIFY_SOCKET={}: {error}; \
+                "cannot reach the systemd notify socket NOTIFY_SOCKET={}: {error}; \
                  readiness and status are not reported",
                 name.display()
             );

@@ -64,7 +64,7 @@ impl IoThreadLoop {
                         self.load.fetch_sub(1, Ordering::Relaxed);
                         tracing::error!(
                             %error,
-                            "the task of a connection panicked: {error}; its client was disconnected, please report this"
+                            "a connection's task panicked: {error}; its client was disconnected, please report this"
                         );
                     }
                 },
@@ -169,7 +169,7 @@ impl IoThreadLoop {
             Ok(connection) => connection,
             Err(error) => {
                 self.load.fetch_sub(1, Ordering::Relaxed);
-                tracing::error!(%error, "a connection cannot be served on its I/O thread: {error}; it is closed");
+                tracing::error!(%error, "a connection cannot be served: {error}; it is closed");
                 return;
             }
         };

@@ -75,8 +75,8 @@ impl SocketClaims {
         for socket in inherited.left() {
             tracing::error!(
                 socket,
-                "systemd passed the socket {socket}, but no [[listener]] has its path or name; \
-                 clients that connect to it get no answer"
+                "systemd passed socket {socket}, but no [[listener]] has its path or name; \
+                 clients there get no answer"
             );
         }
         Ok(Self(sources))

@@ -142,8 +142,8 @@ impl StallMonitor {
             method,
             thread,
             replaced,
-            "{method} ({run}, plugin {plugin}) has blocked I/O thread {thread} for {age}{demotion}; {replacement}, \
-             but clients of the blocked thread get no answers"
+            "{method} ({run}, plugin {plugin}) has blocked I/O thread {thread} for {age}{demotion}; {replacement}; \
+             clients of the blocked thread get no answers"
         );
     }
 }

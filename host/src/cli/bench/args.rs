@@ -32,7 +32,8 @@ pub(crate) struct BenchArgs {
     /// Params as JSON; `-` reads them from standard input [default: no params]
     pub(super) params: Option<String>,
 
-    /// Socket of the host [default: the first `[[listener]]` with binary framing in the configuration]
+    /// Socket of the host [default: the first `[[listener]]` with binary framing in the
+    /// configuration]
     #[arg(long, value_name = "PATH")]
     pub(super) socket: Option<PathBuf>,
 
@@ -44,7 +45,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CONNECTIONS)))]
     pub(super) connections: u32,
 
-    /// Upper bound for the requests in flight on each connection, at most 65536 [default: 1; with --rate 256]
+    /// Upper bound for the requests in flight on each connection, at most 65536 [default: 1; with
+    /// --rate 256]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_IN_FLIGHT)))]
     pub(super) window: Option<u32>,
 
@@ -56,7 +58,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) count: Option<u64>,
 
-    /// Requests per second over all connections, due at even intervals [default: as many as the host answers]
+    /// Requests per second over all connections, due at even intervals [default: as many as the
+    /// host answers]
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     pub(super) rate: Option<f64>,
 

@@ -18,16 +18,16 @@ fn main() -> ExitCode {
         cli::Command::Check => cli::check(config),
         cli::Command::Call(call) => cli::call(&call, config),
         cli::Command::Bench(bench) => cli::bench(&bench, config),
-        cli::Command::Reload(reload) => cli::reread(&reload, config),
+        cli::Command::Reload(reload) => cli::reload(&reload, config),
         cli::Command::Stats(stats) => cli::stats(&stats, config),
         cli::Command::Top(top) => cli::top(&top, config),
         cli::Command::SlowLog(slowlog) => cli::slowlog(&slowlog, config),
         cli::Command::Pages(pages) => cli::pages(&pages),
         cli::Command::Plugin(command) => match command {
             cli::PluginCommand::Inspect(inspect) => cli::inspect(&inspect, config),
-            cli::PluginCommand::List(list) => cli::list(&list, config),
-            cli::PluginCommand::Reload(reload) => cli::reload(&reload, config),
-            cli::PluginCommand::Rollback(rollback) => cli::rollback(&rollback, config),
+            cli::PluginCommand::List(list) => cli::list_plugins(&list, config),
+            cli::PluginCommand::Reload(reload) => cli::reload_plugins(&reload, config),
+            cli::PluginCommand::Rollback(rollback) => cli::roll_back_plugin(&rollback, config),
         },
     }
 }

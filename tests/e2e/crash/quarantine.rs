@@ -75,7 +75,7 @@ fn clears_the_quarantine_by_a_reload_of_the_plugin() {
     quarantine(&mut host);
 
     let listed = jackfield(host.directory(), &["plugin", "list"]);
-    assert!(listed.stdout.contains("dies: when the host died, generation "), "{listed:?}");
+    assert!(listed.stdout.contains("when the host crashed, request "), "{listed:?}");
     assert!(listed.stdout.contains("too-many-deaths"), "{listed:?}");
 
     let checked = jackfield(host.directory(), &["check"]);

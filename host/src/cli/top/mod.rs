@@ -39,7 +39,8 @@ pub(crate) struct TopArgs {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     interval: Duration,
 
-    /// Number of intervals to show [default: until q is pressed; without a terminal, until a signal]
+    /// Number of intervals to show [default: until q is pressed; without a terminal, until a
+    /// signal]
     #[arg(long, value_name = "N")]
     count: Option<u64>,
 }

@@ -1,7 +1,8 @@
 //! Imports between the files of a crate run one way.
 //!
-//! A file imports another if a `use` or a path in its code leads there, re-exports followed. Declaring a child module and
-//! re-exporting its items is not an import: a folder's `mod.rs` does both.
+//! A file imports another if a `use` or a path in its code leads there, re-exports followed.
+//! Declaring a child module and re-exporting its items is not an import: a folder's `mod.rs` does
+//! both.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -30,7 +30,7 @@ const ASK: Duration = Duration::from_millis(1);
 pub(super) async fn spin(thread: Rc<ThreadContext>) {
     let mut rest = 1;
     loop {
-        thread.stir.after(rest).await;
+        thread.activity.wait_for(rest).await;
         let length = thread.dispatcher.rules.load().io.spin;
         let found = match thread.dispatcher.looking.take() {
             Some(_permit) if !length.is_zero() => look(&thread, length).await,
@@ -43,7 +43,7 @@ pub(super) async fn spin(thread: Rc<ThreadContext>) {
 /// Looks until nothing has come for so long; gives back how often something did. At once, and with nothing, when
 /// somebody else needs the core or the thread has enough to do without.
 async fn look(thread: &ThreadContext, length: Duration) -> u64 {
-    let (taken_away, begun) = (preemptions(), thread.stir.count());
+    let (taken_away, begun) = (preemptions(), thread.activity.count());
     let mut count = begun;
     let mut now = Time::now();
     let (mut until, mut ask) = (now.after(length), now.after(ASK));
@@ -51,8 +51,8 @@ async fn look(thread: &ThreadContext, length: Duration) -> u64 {
     while now < until {
         tokio::task::yield_now().await;
         now = Time::now();
-        if thread.stir.count() != count {
-            count = thread.stir.count();
+        if thread.activity.count() != count {
+            count = thread.activity.count();
             until = now.after(length);
             if count - judged >= JUDGED {
                 if in_vain < 2 * (count - judged) {
@@ -108,7 +108,7 @@ mod tests {
     async fn rest(thread: &ThreadContext) -> u64 {
         loop {
             yield_now().await;
-            if let Some(rest) = thread.stir.awaited() {
+            if let Some(rest) = thread.activity.awaited() {
                 return rest;
             }
         }
@@ -119,11 +119,11 @@ mod tests {
         on_a_thread(Duration::from_micros(50), |thread| async move {
             for rests in [1, 2, 4, 8] {
                 assert_eq!(rest(&thread).await, rests);
-                (0..rests).for_each(|_| thread.stir.note());
+                (0..rests).for_each(|_| thread.activity.note());
             }
             for _ in 0..20 {
                 let rests = rest(&thread).await;
-                (0..rests).for_each(|_| thread.stir.note());
+                (0..rests).for_each(|_| thread.activity.note());
             }
             assert_eq!(rest(&thread).await, LONGEST_REST);
         });
@@ -136,11 +136,11 @@ mod tests {
             loop {
                 // It may lose its core meanwhile, which ends the looking for nothing.
                 let rests = rest(&thread).await;
-                (0..rests).for_each(|_| thread.stir.note());
+                (0..rests).for_each(|_| thread.activity.note());
                 for _ in 0..WORTH_IT {
                     yield_now().await;
                     yield_now().await;
-                    thread.stir.note();
+                    thread.activity.note();
                 }
                 if rest(&thread).await == 1 {
                     break;
@@ -152,10 +152,10 @@ mod tests {
     /// Whether the thread looks on, once that is due.
     async fn looks_on(thread: &ThreadContext) -> bool {
         let rests = rest(thread).await;
-        (0..rests).for_each(|_| thread.stir.note());
+        (0..rests).for_each(|_| thread.activity.note());
         yield_now().await;
         yield_now().await;
-        thread.stir.awaited().is_none()
+        thread.activity.awaited().is_none()
     }
 
     /// So long that it is not over before it is looked at.
@@ -179,8 +179,8 @@ mod tests {
             let busy = tokio::task::spawn_local(async move {
                 let mut rested = 0;
                 for _ in 0..100 * JUDGED {
-                    rested += u64::from(thread.stir.awaited().is_some());
-                    thread.stir.note();
+                    rested += u64::from(thread.activity.awaited().is_some());
+                    thread.activity.note();
                     yield_now().await;
                 }
                 rested

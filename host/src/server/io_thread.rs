@@ -162,10 +162,10 @@ impl IoThreadLoop {
 
     /// Serves to the end; gives back how many connections were cut.
     async fn run(mut self, mut orders: UnboundedReceiver<IoThreadCommand>, timer: KernelTimer) -> usize {
-        let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run(timer));
+        let mut timer = tokio::task::spawn_local(self.thread.timers.clone().run(timer));
         let spin = tokio::task::spawn_local(super::busy_polling::spin(Rc::clone(&self.thread)));
         let cut = loop {
-            let leaves = self.thread.draining.get() || self.successors.is_some();
+            let leaves = self.thread.is_draining.get() || self.successors.is_some();
             if leaves && self.connections.is_empty() {
                 break 0;
             }
@@ -197,7 +197,7 @@ impl IoThreadLoop {
             while let Some(order) = orders.recv().await {
                 // When all have ended, what is left is cut as they were.
                 if let Err(IoThreadCommand::Resume(packed)) = successors.send(order) {
-                    packed.lose(&self.thread);
+                    packed.cut(&self.thread);
                 }
             }
         }
@@ -211,7 +211,7 @@ impl IoThreadLoop {
                 Err(order) => {
                     // The host ends, and they have ended already: what is here is served to its end here.
                     self.successors = None;
-                    self.thread.leaving.set(false);
+                    self.thread.is_leaving.set(false);
                     order
                 }
             },
@@ -228,21 +228,21 @@ impl IoThreadLoop {
                         .map(|stream| Connection::new(number, stream, &self.thread, manner, caller, permit)),
                 );
             }
-            IoThreadCommand::Resume(packed) => self.serve(Connection::unpack(*packed, &self.thread)),
+            IoThreadCommand::Resume(packed) => self.serve(Connection::resume(*packed, &self.thread)),
             // Who asked may have given up by now.
             IoThreadCommand::Say(heard) => drop(heard.send(())),
             IoThreadCommand::Run(call) => call.run_here(),
             IoThreadCommand::Leave(successors) => {
                 self.successors = Some(successors);
-                self.thread.leaving.set(true);
+                self.thread.is_leaving.set(true);
                 self.poke();
             }
             IoThreadCommand::Drain => {
-                self.thread.draining.set(true);
+                self.thread.is_draining.set(true);
                 self.poke();
             }
             IoThreadCommand::Hurry => {
-                self.thread.hurrying.set(true);
+                self.thread.is_hurrying.set(true);
                 self.poke();
             }
             IoThreadCommand::Cut => {}
@@ -250,7 +250,7 @@ impl IoThreadLoop {
     }
 
     fn poke(&self) {
-        self.pokers.iter().for_each(|(_, poker)| poker.poke());
+        self.pokers.iter().for_each(|(_, poker)| poker.notify());
     }
 
     fn serve(&mut self, opened: io::Result<Connection>) {
@@ -262,17 +262,17 @@ impl IoThreadLoop {
                 return;
             }
         };
-        let place = self.pokers.insert(connection.poker());
+        let place = self.pokers.insert(connection.notifier());
         self.connections.spawn_local(async move { (place, connection.serve().await) });
     }
 
     fn ended(&mut self, (place, left): EndedConnections) {
         drop(self.pokers.remove(place));
         match left {
-            ConnectionEnd::Closed(_) => {
+            ConnectionEnd::Closed => {
                 self.load.fetch_sub(1, Ordering::Relaxed);
             }
-            ConnectionEnd::Moves(packed) => self.obey(IoThreadCommand::Resume(packed)),
+            ConnectionEnd::Migrates(packed) => self.obey(IoThreadCommand::Resume(packed)),
         }
     }
 }

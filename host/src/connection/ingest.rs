@@ -45,7 +45,7 @@ impl ConnectionState {
         }
 
         let mut cx = turn.context();
-        let target = if is_large { &mut self.reader.inbox } else { &mut turn.input };
+        let target = if is_large { &mut self.reader.inbox } else { &mut turn.buffers.input };
         if !is_large {
             target.clear();
             target.reserve(READ_SIZE);
@@ -81,13 +81,13 @@ impl ConnectionState {
 
         let frames_before = turn.quota.frames_left();
         if self.reader.inbox.is_empty() {
-            let input = std::mem::take(&mut turn.input);
+            let input = std::mem::take(&mut turn.buffers.input);
             let consumed = self.decode(turn, &input);
             self.reader.inbox.extend_from_slice(&input[consumed..]);
-            turn.input = input;
+            turn.buffers.input = input;
         } else {
             if !is_in_inbox {
-                self.reader.inbox.extend_from_slice(&turn.input);
+                self.reader.inbox.extend_from_slice(&turn.buffers.input);
             }
             self.decode_inbox(turn);
         }
@@ -227,12 +227,12 @@ impl ConnectionState {
             Kind::Sync | Kind::AsyncRequest => {}
             Kind::Heartbeat => {
                 cells.add(ThreadTotal::Heartbeats, 1);
-                write_heartbeat(&mut turn.out, version);
+                write_heartbeat(&mut turn.buffers.out, version);
             }
             Kind::Error | Kind::AsyncResponse => {
                 let error = RequestError::ServerKind(kind);
                 count_rejection(turn, &error);
-                self.identity().reply_context(version, Kind::Error, None).fail(&mut turn.out, &error);
+                self.identity().reply_context(version, Kind::Error, None).fail(&mut turn.buffers.out, &error);
             }
             // A kind of a later version is no error (protocol section 1).
             Kind::Other(_) => cells.add(ThreadTotal::UnknownKinds, 1),

@@ -12,7 +12,7 @@
 //!   socket ──► reader ──► framing ──► ingest ──► admission ──► execution ──► generation
 //!                                                    │             │             │
 //!                                                    ▼             ▼             ▼
-//!   socket ◄── outbox ◄── Turn::out ◄───────────── reply ◄──── in_flight ◄──── mailbox
+//!   socket ◄── outbox ◄── TurnBuffers ◄─────────── reply ◄──── in_flight ◄──── mailbox
 //! ```
 //!
 //! Three values divide what a connection needs by lifetime:

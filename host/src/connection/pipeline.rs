@@ -15,8 +15,9 @@ use crate::routing::ReplyContext;
 
 /// Runs, tracks and answers the requests of one connection.
 ///
-/// It takes requests that were [admitted](super::admission) and writes their replies to
-/// [`Turn::out`](super::turn::Turn::out). It knows neither the socket nor how frames are read.
+/// It takes requests that were [admitted](super::admission) and writes their replies to the
+/// [buffers of the turn](super::thread_context::TurnBuffers::out). It knows neither the socket nor
+/// how frames are read.
 pub(super) struct RequestPipeline {
     pub(super) identity: ConnectionIdentity,
     pub(super) in_flight: InFlightTable<AcceptedRequest>,

@@ -88,7 +88,7 @@ impl RequestPipeline {
             self.in_flight.queue_reply(reply);
             outcome
         } else {
-            context.fail(&mut turn.out, error)
+            context.fail(&mut turn.buffers.out, error)
         };
 
         let progress = Progress::Rejected { id: context.id, method, error };
@@ -105,7 +105,7 @@ impl RequestPipeline {
         }
 
         count_rejection(turn, &error);
-        self.identity.reply_context(version, Kind::Error, None).fail(&mut turn.out, &error);
+        self.identity.reply_context(version, Kind::Error, None).fail(&mut turn.buffers.out, &error);
         turn.replies += 1;
     }
 
@@ -113,7 +113,7 @@ impl RequestPipeline {
     pub(super) fn fail(&mut self, turn: &mut Turn<'_>, key: RequestKey, error: &RequestError) {
         let Some(entry) = self.in_flight.remove(key) else { return };
 
-        let outcome = self.reply_context(&entry).fail(&mut turn.out, error);
+        let outcome = self.reply_context(&entry).fail(&mut turn.buffers.out, error);
         self.finish(turn, &FinishedRequest::of_entry(&entry, Some(error)), outcome);
     }
 
@@ -122,7 +122,7 @@ impl RequestPipeline {
         if !self.mailbox.is_filled() {
             return;
         }
-        let mut delivered = std::mem::take(&mut turn.delivered);
+        let mut delivered = std::mem::take(&mut turn.buffers.delivered);
         self.mailbox.take(&mut delivered, self.in_flight.len());
 
         delivered.drain(|reply, frame| {
@@ -135,11 +135,11 @@ impl RequestPipeline {
                 return;
             };
 
-            turn.out.extend_from_slice(frame);
+            turn.buffers.out.extend_from_slice(frame);
             self.finish(turn, &FinishedRequest::of_entry(&entry, None), reply.outcome);
         });
 
-        turn.delivered = delivered;
+        turn.buffers.delivered = delivered;
     }
 }
 

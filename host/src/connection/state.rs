@@ -62,7 +62,7 @@ impl ConnectionState {
         let has_reply = || turn.replies > 0 || !in_flight.is_empty();
 
         in_flight.len() < turn.rules.limits.in_flight_per_connection
-            && self.outbox.len() + turn.out.len() < outbox::HIGH_WATER
+            && self.outbox.len() + turn.buffers.out.len() < outbox::HIGH_WATER
             && !self.phase.is_closing()
             && !self.reader.is_gated()
             && !(self.identity().options.close_after_reply && has_reply())

@@ -1,6 +1,6 @@
 //! The values that the connections of one I/O thread share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,15 +25,20 @@ pub(crate) struct ThreadContext {
     pub(crate) is_leaving: Cell<bool>,
     /// Set once: requests in flight are answered as if their deadlines had passed.
     pub(crate) is_hurrying: Cell<bool>,
-    pub(super) buffers: RefCell<TurnBuffers>,
+    /// `None` while a turn has them, and after a turn that panicked.
+    pub(super) buffers: Cell<Option<Box<TurnBuffers>>>,
 }
 
-/// The buffers of a thread. They are empty between turns and lent to the connection that runs.
+/// The buffers of a thread, lent to the connection that runs. They are empty between turns.
 #[derive(Default)]
 pub(super) struct TurnBuffers {
+    /// Bytes of the current read.
     pub(super) input: BytesMut,
+    /// Replies that leave with the next write.
     pub(super) out: Vec<u8>,
+    /// Replies that other threads left, while they are taken.
     pub(super) delivered: ReplyBatch,
+    /// Calls that were started and go to the threads of their generation together.
     pub(super) submissions: SubmissionBatch,
 }
 
@@ -47,7 +52,7 @@ impl ThreadContext {
             is_draining: Cell::new(false),
             is_leaving: Cell::new(false),
             is_hurrying: Cell::new(false),
-            buffers: RefCell::default(),
+            buffers: Cell::default(),
         })
     }
 }

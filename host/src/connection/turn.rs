@@ -3,11 +3,7 @@
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::BytesMut;
-
-use super::mailbox::ReplyBatch;
 use super::outbox;
-use super::submission_batch::SubmissionBatch;
 use super::thread_context::{ThreadContext, TurnBuffers};
 use super::turn_quota::TurnQuota;
 use crate::clock::Time;
@@ -32,34 +28,28 @@ pub(super) struct Turn<'t> {
     pub(super) quota: TurnQuota,
     /// Replies that were made in this turn, those in the sync queue included.
     pub(super) replies: usize,
-    /// Bytes of the current read.
-    pub(super) input: BytesMut,
-    /// Replies that leave with the next write.
-    pub(super) out: Vec<u8>,
-    /// Replies that other threads left. Empty but while they are taken.
-    pub(super) delivered: ReplyBatch,
-    /// Calls that are about to go to their generation's threads.
-    pub(super) submissions: SubmissionBatch,
+    /// Boxed, so that lending them moves one pointer.
+    pub(super) buffers: Box<TurnBuffers>,
 }
 
 impl<'t> Turn<'t> {
     /// Begins a turn with the buffers of the thread.
     pub(super) fn begin(thread: &'t ThreadContext, rules: &'t ConnectionRules, waker: &'t Waker) -> Self {
-        let TurnBuffers { input, out, delivered, submissions } = thread.buffers.take();
+        let buffers = thread.buffers.take().unwrap_or_default();
         let now = Time::now();
         let quota = TurnQuota::new(now);
 
-        Self { thread, rules, waker, now, quota, replies: 0, input, out, delivered, submissions }
+        Self { thread, rules, waker, now, quota, replies: 0, buffers }
     }
 
     /// Returns the buffers to the thread.
     pub(super) fn end(mut self) {
-        self.out.clear();
+        let out = &mut self.buffers.out;
+        out.clear();
         // The thread must not keep the memory of one large reply forever.
-        self.out.shrink_to(4 * outbox::HIGH_WATER);
+        out.shrink_to(4 * outbox::HIGH_WATER);
 
-        let Self { thread, input, out, delivered, submissions, .. } = self;
-        thread.buffers.replace(TurnBuffers { input, out, delivered, submissions });
+        self.thread.buffers.set(Some(self.buffers));
     }
 
     /// Returns a context that wakes the connection's task.

@@ -83,9 +83,9 @@ impl ConnectionState {
     /// The connection ends: the peer has gone, or it does not read while memory is short.
     fn flush(&mut self, stream: &mut UnixStream, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
         let mut cx = turn.context();
-        let is_adding = !self.outbox.is_empty() && !turn.out.is_empty();
+        let is_adding = !self.outbox.is_empty() && !turn.buffers.out.is_empty();
 
-        match self.outbox.flush(stream, &mut cx, &mut turn.out, turn.now) {
+        match self.outbox.flush(stream, &mut cx, &mut turn.buffers.out, turn.now) {
             Ok(0) if is_adding && turn.thread.dispatcher.budget.is_spent() => {
                 Err(self.cut(turn, "it does not read, and the bytes that may be buffered are all held"))
             }

@@ -39,7 +39,7 @@ impl RequestPipeline {
             && let Some(next) = self.in_flight.next_queued()
         {
             match next {
-                SyncQueueEntry::Reply(frame) => turn.out.extend_from_slice(&frame),
+                SyncQueueEntry::Reply(frame) => turn.buffers.out.extend_from_slice(&frame),
                 SyncQueueEntry::Call(key) => self.execute_queued(turn, key),
             }
         }

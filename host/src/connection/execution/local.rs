@@ -29,9 +29,9 @@ pub(super) struct LocalCall<'c> {
 impl LocalCall<'_> {
     /// Runs an `inline` method and writes its reply into the output of the turn.
     pub(super) fn run(&self, turn: &mut Turn<'_>, params: &[u8]) -> ReplyOutcome {
-        let head = self.reply.open(&mut turn.out);
+        let head = self.reply.open(&mut turn.buffers.out);
         let begun = turn.now;
-        let end = self.generation.run_direct(self.method, self.facts, params, &mut turn.out);
+        let end = self.generation.run_direct(self.method, self.facts, params, &mut turn.buffers.out);
 
         // This reading of the clock also serves the next request.
         turn.now = Time::now();
@@ -49,12 +49,12 @@ impl LocalCall<'_> {
         if turn.now.0 > self.facts.deadline {
             turn.thread.cells.add(ThreadTotal::LateResults, 1);
             self.generation.timed_out();
-            head.abandon(&mut turn.out);
-            return self.reply.fail(&mut turn.out, &RequestError::DeadlineExceeded(self.timeout));
+            head.abandon(&mut turn.buffers.out);
+            return self.reply.fail(&mut turn.buffers.out, &RequestError::DeadlineExceeded(self.timeout));
         }
 
         let plugin = &self.generation.identity.plugin;
-        self.reply.close(head, &mut turn.out, end, plugin, turn.rules.limits.frame)
+        self.reply.close(head, &mut turn.buffers.out, end, plugin, turn.rules.limits.frame)
     }
 }
 
@@ -88,8 +88,8 @@ impl RequestPipeline {
 
         let facts = &accepted_call.facts;
         let call = admitted.local_call(facts);
-        let head = call.reply.open(&mut turn.out);
-        let polled = call.generation.run_first(call.method, facts, admitted.params(), &mut turn.out);
+        let head = call.reply.open(&mut turn.buffers.out);
+        let polled = call.generation.run_first(call.method, facts, admitted.params(), &mut turn.buffers.out);
         turn.now = Time::now();
         call.generation.first_polled(call.method, polled.is_ok(), turn.now.since(accepted));
 
@@ -99,7 +99,7 @@ impl RequestPipeline {
                 self.finish_local(turn, admitted, &call, accepted, outcome);
             }
             Err(future) => {
-                head.abandon(&mut turn.out);
+                head.abandon(&mut turn.buffers.out);
                 self.log_accepted(admitted, &accepted_call);
                 // The future has copied what it needs of the params.
                 let key = self.track(turn, admitted, accepted_call, b"");

@@ -117,23 +117,23 @@ impl RequestPipeline {
             self.in_flight.set_running(key);
         }
 
-        if !turn.submissions.accepts(&call) {
+        if !turn.buffers.submissions.accepts(&call) {
             self.submit(turn);
         }
-        turn.submissions.push(key, call);
+        turn.buffers.submissions.push(key, call);
     }
 
     /// Submits the calls that were started. This happens before a method runs on this thread, and
     /// at the latest when a round of the turn ends.
     #[inline]
     pub(in crate::connection) fn submit(&mut self, turn: &mut Turn<'_>) {
-        if !turn.submissions.is_empty() {
+        if !turn.buffers.submissions.is_empty() {
             self.submit_all(turn);
         }
     }
 
     fn submit_all(&mut self, turn: &mut Turn<'_>) {
-        let mut batch = std::mem::take(&mut turn.submissions);
+        let mut batch = std::mem::take(&mut turn.buffers.submissions);
         let generation = Arc::clone(&batch.calls[0].generation);
         let run = batch.calls[0].facts.run;
         let mut waiting = batch.calls.drain(..);
@@ -148,7 +148,7 @@ impl RequestPipeline {
 
         drop(waiting);
         batch.keys.clear();
-        turn.submissions = batch;
+        turn.buffers.submissions = batch;
     }
 
     /// Lets the async thread of the generation continue with a future that was begun on this

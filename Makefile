@@ -61,7 +61,7 @@ test:
 
 soak:
 	JACKFIELD_SOAK=1 $(CARGO) test --package jackfield-tests --test e2e -- --nocapture --test-threads 1 \
-		reload::unloading::code_that reload::state::no_update reload::proof crowds::floods wire::gone
+		reload::unloading::unloads reload::state_transfer::loses reload::under_load overload::floods wire::disconnects
 
 # What no processor sees, where there is a nightly toolchain with Miri: the protocol, the ABI and, through the plugins' own
 # tests, both of its sides. Without what counts allocations, and what takes an interpreter minutes for each test.

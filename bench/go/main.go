@@ -1,7 +1,6 @@
-// Command main is a server to the framed protocol's first design in Go: a goroutine for each connection, payloads decoded
-// into interface values, and two goroutines with a channel and a time-out for each async request. Beyond the design's
-// own listing it holds a lock where that would race (the map of requests, writes of one connection), and keeps a
-// device's status as the plugin does.
+// Command main is a simple server of the framed protocol in Go. Each connection has a goroutine, payloads are decoded
+// into interface values, and each async request has two goroutines with a channel and a time-out. Locks guard the map of
+// pending requests and the writes of a connection. Like the plugin, it keeps the last updates of each device.
 package main
 
 import (
@@ -15,7 +14,7 @@ import (
 	"time"
 )
 
-// How many updates of a device are kept, as by the plugin.
+// The number of updates that are kept of a device, as in the plugin.
 const history = 16
 
 type update struct {
@@ -42,7 +41,7 @@ type request struct {
 	Params interface{} `json:"params"`
 }
 
-type fault struct {
+type rpcError struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
 }
@@ -50,7 +49,7 @@ type fault struct {
 type reply struct {
 	ID     string      `json:"id,omitempty"`
 	Result interface{} `json:"result,omitempty"`
-	Error  *fault      `json:"error,omitempty"`
+	Error  *rpcError   `json:"error,omitempty"`
 }
 
 type connection struct {
@@ -65,12 +64,14 @@ var devices = store{devices: map[string][]update{}}
 func (s *store) record(id, status string) updated {
 	s.Lock()
 	defer s.Unlock()
+
 	known := s.devices[id]
 	result := updated{DeviceID: id, Status: status, Sequence: 1}
 	if len(known) > 0 {
 		last := known[len(known)-1]
 		result.Sequence, result.Previous = last.sequence+1, last.status
 	}
+
 	known = append(known, update{status, result.Sequence, time.Now().UnixMilli()})
 	if len(known) > history {
 		known = known[1:]
@@ -79,24 +80,25 @@ func (s *store) record(id, status string) updated {
 	return result
 }
 
-func run(method string, params interface{}) (interface{}, *fault) {
+func run(method string, params interface{}) (interface{}, *rpcError) {
 	fields, isObject := params.(map[string]interface{})
 	id, hasID := fields["deviceId"].(string)
 	status, hasStatus := fields["status"].(string)
+
 	if method != "device.status.update" {
-		return nil, &fault{-32601, "method not found"}
+		return nil, &rpcError{-32601, "method not found"}
 	}
 	if !isObject || !hasID || !hasStatus {
-		return nil, &fault{-32602, "invalid params"}
+		return nil, &rpcError{-32602, "invalid params"}
 	}
 	return devices.record(id, status), nil
 }
 
-func answer(asked request) []byte {
-	result, failed := run(asked.Method, asked.Params)
-	payload, err := json.Marshal(reply{asked.ID, result, failed})
+func answer(req request) []byte {
+	result, failure := run(req.Method, req.Params)
+	payload, err := json.Marshal(reply{req.ID, result, failure})
 	if err != nil {
-		log.Println("reply:", err)
+		log.Println("cannot encode the reply:", err)
 	}
 	return payload
 }
@@ -106,6 +108,7 @@ func (c *connection) send(version uint16, kind byte, payload []byte) {
 	binary.BigEndian.PutUint16(frame, version)
 	frame[2] = kind
 	binary.BigEndian.PutUint32(frame[3:], uint32(len(payload)))
+
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if _, err := c.Write(append(frame, payload...)); err != nil {
@@ -114,25 +117,27 @@ func (c *connection) send(version uint16, kind byte, payload []byte) {
 }
 
 func (c *connection) async(payload []byte) {
-	var asked request
-	if err := json.Unmarshal(payload, &asked); err != nil {
-		log.Println("request:", err)
+	var req request
+	if err := json.Unmarshal(payload, &req); err != nil {
+		log.Println("cannot decode the request:", err)
 		return
 	}
+
 	done := make(chan []byte, 1)
 	c.pending.Lock()
-	c.requests[asked.ID] = done
+	c.requests[req.ID] = done
 	c.pending.Unlock()
-	go func() { done <- answer(asked) }()
+
+	go func() { done <- answer(req) }()
 	go func() {
 		select {
 		case payload := <-done:
 			c.send(0x0101, 0x05, payload)
 		case <-time.After(30 * time.Second):
-			log.Println("timed out:", asked.ID)
+			log.Println("request timed out:", req.ID)
 		}
 		c.pending.Lock()
-		delete(c.requests, asked.ID)
+		delete(c.requests, req.ID)
 		c.pending.Unlock()
 	}()
 }
@@ -144,6 +149,7 @@ func (c *connection) serve() {
 			log.Println("panic:", cause)
 		}
 	}()
+
 	header := make([]byte, 7)
 	for {
 		if _, err := io.ReadFull(c, header); err != nil {
@@ -154,14 +160,15 @@ func (c *connection) serve() {
 		if _, err := io.ReadFull(c, payload); err != nil {
 			return
 		}
+
 		switch header[2] {
 		case 0x01:
-			var asked request
-			if err := json.Unmarshal(payload, &asked); err != nil {
-				log.Println("request:", err)
+			var req request
+			if err := json.Unmarshal(payload, &req); err != nil {
+				log.Println("cannot decode the request:", err)
 				return
 			}
-			c.send(version, 0x01, answer(asked))
+			c.send(version, 0x01, answer(req))
 		case 0x02:
 			c.send(version, 0x02, nil)
 		case 0x04:

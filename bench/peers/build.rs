@@ -1,4 +1,5 @@
-//! The gRPC service of the tonic peer, written by tonic's own generator from a description in Rust: no protoc is needed.
+//! Generates the gRPC service of the tonic server from a description in Rust, so that protoc is not
+//! needed.
 
 use tonic_build::manual::{Builder, Method, Service};
 

@@ -1,13 +1,14 @@
 <?php
 
-/**
- * A FastCGI client over a Unix socket: one request at a time on a connection that is kept, as a web server does it.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Bench;
 
+/**
+ * A FastCGI client over a Unix socket.
+ *
+ * It makes one request at a time on a persistent connection, as a web server does.
+ */
 final class FastCgi
 {
     private const BEGIN = 1;
@@ -19,17 +20,20 @@ final class FastCgi
 
     /** @var resource */
     private $stream;
+
     private string $unread = '';
 
     public function __construct(string $socket)
     {
-        $stream = stream_socket_client("unix://$socket", $code, $words, 5.0);
-        $stream !== false || throw new \RuntimeException("$socket: $words");
+        $stream = stream_socket_client("unix://$socket", $code, $reason, 5.0);
+        $stream !== false || throw new \RuntimeException("cannot connect to php-fpm at $socket: $reason");
         stream_set_read_buffer($stream, 0);
         $this->stream = $stream;
     }
 
-    /** The body that a script answers a POST with. */
+    /**
+     * Sends a POST request to a script and returns the body of the response.
+     */
     public function post(string $script, string $body): string
     {
         $params = '';
@@ -39,27 +43,32 @@ final class FastCgi
             'CONTENT_TYPE' => 'application/json',
             'CONTENT_LENGTH' => (string) strlen($body),
         ] as $name => $value) {
-            // Lengths of up to 127 take one byte each.
-            strlen($value) < 128 || throw new \LengthException("$name is too long");
+            // Lengths up to 127 are encoded in one byte.
+            strlen($value) < 128 || throw new \LengthException("the FastCGI parameter $name exceeds 127 bytes");
             $params .= chr(strlen($name)) . chr(strlen($value)) . $name . $value;
         }
-        // Role 1: responder; flag 1: the connection is kept.
+
+        // Role 1 is the responder. Flag 1 keeps the connection open.
         $request = self::record(self::BEGIN, pack('nCx5', 1, 1)) . self::record(self::PARAMS, $params)
             . self::record(self::PARAMS, '') . self::record(self::STDIN, $body) . self::record(self::STDIN, '');
-        fwrite($this->stream, $request) === strlen($request) || throw new \RuntimeException('not all was written');
-        $answer = '';
+        fwrite($this->stream, $request) === strlen($request)
+            || throw new \RuntimeException('the FastCGI request was not completely written');
+
+        $response = '';
         for (;;) {
-            [$type, $content] = $this->next();
+            [$type, $content] = $this->readRecord();
             if ($type === self::END) {
                 break;
             }
-            $type !== self::STDERR || throw new \RuntimeException($content);
+            $type !== self::STDERR || throw new \RuntimeException("php-fpm reported an error: $content");
             if ($type === self::STDOUT) {
-                $answer .= $content;
+                $response .= $content;
             }
         }
-        $parts = explode("\r\n\r\n", $answer, 2);
-        isset($parts[1]) && !str_contains($parts[0], 'Status:') || throw new \RuntimeException("answered: $answer");
+
+        $parts = explode("\r\n\r\n", $response, 2);
+        isset($parts[1]) && !str_contains($parts[0], 'Status:')
+            || throw new \RuntimeException("php-fpm answered with an error: $response");
 
         return $parts[1];
     }
@@ -69,8 +78,8 @@ final class FastCgi
         return pack('CCnnCx', 1, $type, 1, strlen($content), 0) . $content;
     }
 
-    /** @return array{int, string} the next record's type and content */
-    private function next(): array
+    /** @return array{int, string} type and content of the next record */
+    private function readRecord(): array
     {
         ['type' => $type, 'length' => $length, 'padding' => $padding] =
             unpack('Cversion/Ctype/nid/nlength/Cpadding', $this->read(8));
@@ -85,9 +94,10 @@ final class FastCgi
             $part !== false && $part !== '' || throw new \RuntimeException('php-fpm closed the connection');
             $this->unread .= $part;
         }
-        $taken = substr($this->unread, 0, $length);
+
+        $bytes = substr($this->unread, 0, $length);
         $this->unread = substr($this->unread, $length);
 
-        return $taken;
+        return $bytes;
     }
 }

@@ -1,7 +1,9 @@
 <?php
 
 /**
- * What php-fpm runs for the comparison: params in, a device's status out. It keeps nothing, as PHP does.
+ * The script that php-fpm runs for the comparison: receives params and returns the status of a device.
+ *
+ * It keeps no state, as usual in PHP.
  */
 
 declare(strict_types=1);

@@ -1,7 +1,7 @@
 <?php
 
 /**
- * Loads the classes of this package for those without Composer.
+ * Autoloads the classes of this package for programs without Composer.
  */
 
 declare(strict_types=1);

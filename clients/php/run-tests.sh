@@ -1,27 +1,36 @@
 #!/bin/sh
-# Runs all tests of the PHP client, against the scripted server and against a real host, and builds both first.
+# Builds the scripted server and the host, and runs all tests of the PHP client against them.
 #
-#   JACKFIELD_BIN              a host's program instead of one built here; its plugins lie beside it, or in
-#                              JACKFIELD_PLUGINS
-#   JACKFIELD_SCRIPTED_SERVER  a scripted server instead of one built here
-#   JACKFIELD_NO_SKIPS=1       a test that is skipped, which only a missing php-fpm does, counts as failed
+#   JACKFIELD_BIN              use this host program instead of building one; its plugins are in the same
+#                              directory or in JACKFIELD_PLUGINS
+#   JACKFIELD_SCRIPTED_SERVER  use this scripted server instead of building one
+#   JACKFIELD_NO_SKIPS=1       fail if a test is skipped; only a missing php-fpm skips tests
 #
-# Arguments go to phpunit, e.g. --filter Persistent.
+# Arguments are passed to phpunit, for example --filter Persistent.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
 fail() {
-    echo "run-tests.sh: $1; apt-get install php-cli php-fpm phpunit php-psr-log" >&2
+    echo "run-tests.sh: $1 (apt-get install php-cli php-fpm phpunit php-psr-log)" >&2
     exit 69
 }
+
+absolute() {
+    case $1 in
+        /*) echo "$1" ;;
+        *) echo "$PWD/$1" ;;
+    esac
+}
+
 for program in php phpunit; do
-    command -v "$program" >/dev/null || fail "no $program"
+    command -v "$program" >/dev/null || fail "$program is not installed"
 done
 for extension in pcntl posix; do
-    php -r "exit((int) !extension_loaded('$extension'));" || fail "php has no $extension, which the tests need"
+    php -r "exit((int) !extension_loaded('$extension'));" || fail "the tests need the PHP extension $extension"
 done
 
+# Build the programs that the environment does not name.
 packages=
 [ -n "${JACKFIELD_SCRIPTED_SERVER:-}" ] || packages="--package scripted-server"
 [ -n "${JACKFIELD_BIN:-}" ] ||
@@ -30,12 +39,7 @@ if [ -n "$packages" ]; then
     # shellcheck disable=SC2086 # a list of arguments
     "${CARGO:-cargo}" build --quiet --release --manifest-path "$root/Cargo.toml" $packages
 fi
-absolute() {
-    case $1 in
-        /*) echo "$1" ;;
-        *) echo "$PWD/$1" ;;
-    esac
-}
+
 built=$(absolute "${CARGO_TARGET_DIR:-$root/target}")/release
 JACKFIELD_SCRIPTED_SERVER=$(absolute "${JACKFIELD_SCRIPTED_SERVER:-$built/scripted-server}")
 JACKFIELD_BIN=$(absolute "${JACKFIELD_BIN:-$built/jackfield}")
@@ -45,8 +49,9 @@ if [ -n "${JACKFIELD_PLUGINS:-}" ]; then
     export JACKFIELD_PLUGINS
 fi
 
-# One test opens more files than select(2) can wait for.
+# One test opens more files than the 1,024 descriptors that select(2) accepts.
 [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -ge 2048 ] || ulimit -n 2048
+
 [ "${JACKFIELD_NO_SKIPS:-0}" = 0 ] || set -- --fail-on-skipped "$@"
 cd "$here"
 exec phpunit --configuration phpunit.xml.dist "$@"

@@ -1,10 +1,11 @@
-//! Frames: however a stream arrives, the same frames and refusals come out of it, at the same places.
+//! The frame decoder: any pieces of a stream yield the same frames and refusals at the same
+//! offsets.
 
 use jackfield_protocol::{Decoder, FrameBuffer, HEADER_LEN, Header, Refusal, Step, Version};
 
 use crate::pieces::Stream;
 
-/// What a stream turned out to hold, and where.
+/// A part of a decoded stream, and its offset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Event {
     Frame {
@@ -15,33 +16,37 @@ enum Event {
         refusal: Refusal,
         at: usize,
     },
-    /// A frame for which the reader had no room.
+    /// A frame that the reader skipped.
     Skipped {
         header: Header,
         at: usize,
     },
 }
 
-/// Gives the stream to a decoder as it arrives. Of the frames, every one whose length leaves `skip` of 4 is skipped,
-/// as a host does that has no room for it.
+/// Decodes the stream as it arrives. Frames whose length modulo 4 is `skip` are skipped, as a host
+/// does that has no memory for them.
 fn decode(stream: &Stream<'_>, arrivals: impl Iterator<Item = usize>, skip: Option<u32>) -> Vec<Event> {
     let mut decoder = Decoder::new(stream.limit);
-    let (mut at, mut events) = (0, Vec::new());
+    let mut at = 0;
+    let mut events = Vec::new();
+
     for arrived in arrivals {
         loop {
             let held = &stream.bytes[at..arrived];
-            if let Some(header) = skipped(&decoder, held, stream, skip) {
+            if let Some(header) = header_to_skip(&decoder, held, stream, skip) {
                 decoder.skip_frame(header);
                 events.push(Event::Skipped { header, at });
                 at += HEADER_LEN;
                 continue;
             }
+
             let consumed = match decoder.step(held) {
                 Step::Frame { header, payload, consumed } => {
                     assert_eq!(payload.len(), header.length as usize);
                     assert_eq!(consumed, HEADER_LEN + payload.len());
                     assert!(payload.len() as u64 <= u64::from(stream.limit.bytes()));
                     assert_eq!(&held[HEADER_LEN..consumed], payload);
+
                     let written = header.encode();
                     assert_eq!(&written[2..], &held[2..HEADER_LEN]);
                     assert!(held[..2] == written[..2] || header.version == Version::HIGHEST);
@@ -56,7 +61,7 @@ fn decode(stream: &Stream<'_>, arrivals: impl Iterator<Item = usize>, skip: Opti
                 }
                 Step::Discard { consumed } => consumed,
                 Step::Incomplete { needed } => {
-                    assert!(needed > held.len() as u64, "{needed} bytes needed, {} there", held.len());
+                    assert!(needed > held.len() as u64, "{needed} bytes needed, {} held", held.len());
                     break;
                 }
             };
@@ -67,8 +72,9 @@ fn decode(stream: &Stream<'_>, arrivals: impl Iterator<Item = usize>, skip: Opti
     events
 }
 
-/// The header at the front, if the frame behind it is one to be skipped. It depends on the header alone.
-fn skipped(decoder: &Decoder, held: &[u8], stream: &Stream<'_>, skip: Option<u32>) -> Option<Header> {
+/// Returns the header at the front if its frame is to be skipped, which depends on the header
+/// alone.
+fn header_to_skip(decoder: &Decoder, held: &[u8], stream: &Stream<'_>, skip: Option<u32>) -> Option<Header> {
     if decoder.is_discarding() || decoder.is_finished() {
         return None;
     }
@@ -76,13 +82,15 @@ fn skipped(decoder: &Decoder, held: &[u8], stream: &Stream<'_>, skip: Option<u32
     (skip == Some(header.length % 4) && header.length <= stream.limit.bytes()).then_some(header)
 }
 
-/// The same through the buffer that owns its bytes; a fatal refusal is told once.
-fn buffered(stream: &Stream<'_>) -> Vec<Event> {
+/// Decodes the stream with the buffer that owns its bytes. A fatal refusal is returned once.
+fn decode_buffered(stream: &Stream<'_>) -> Vec<Event> {
     let mut buffer = FrameBuffer::new(stream.limit);
-    let (mut before, mut events) = (0, Vec::new());
+    let mut pushed = 0;
+    let mut events = Vec::new();
+
     for arrived in stream.arrivals() {
-        buffer.push(&stream.bytes[before..arrived]);
-        before = arrived;
+        buffer.push(&stream.bytes[pushed..arrived]);
+        pushed = arrived;
         loop {
             match buffer.next() {
                 Ok(Some(frame)) => {
@@ -94,7 +102,7 @@ fn buffered(stream: &Stream<'_>) -> Vec<Event> {
                     let event = Event::Refused { refusal, at: 0 };
                     if refusal.is_fatal() {
                         assert_eq!(buffer.next(), Err(refusal));
-                        assert_eq!(buffer.buffered(), 0, "nothing is kept of a stream that has ended");
+                        assert_eq!(buffer.buffered(), 0, "a stream that has ended holds no bytes");
                         events.push(event);
                         return events;
                     }
@@ -106,8 +114,8 @@ fn buffered(stream: &Stream<'_>) -> Vec<Event> {
     events
 }
 
-/// An event without its place.
-fn nowhere(event: Event) -> Event {
+/// Returns an event without its offset.
+fn without_offset(event: Event) -> Event {
     match event {
         Event::Frame { header, .. } => Event::Frame { header, at: 0 },
         Event::Refused { refusal, .. } => Event::Refused { refusal, at: 0 },
@@ -115,13 +123,13 @@ fn nowhere(event: Event) -> Event {
     }
 }
 
-/// Any stream, in any pieces, under one of several limits.
+/// Checks any stream, in any pieces, under one of several limits.
 pub fn codec(input: &[u8]) {
     let Some(stream) = Stream::of(input) else { return };
-    let skip = (stream.way & 1 == 1).then_some(u32::from(stream.way / 2 % 4));
+    let skip = (stream.variant & 1 == 1).then_some(u32::from(stream.variant / 2 % 4));
     let whole = decode(&stream, std::iter::once(stream.bytes.len()), skip);
     assert_eq!(decode(&stream, stream.arrivals(), skip), whole);
     if skip.is_none() {
-        assert!(buffered(&stream).into_iter().eq(whole.into_iter().map(nowhere)));
+        assert!(decode_buffered(&stream).into_iter().eq(whole.into_iter().map(without_offset)));
     }
 }

@@ -1,13 +1,14 @@
-//! The configuration: any text is one, or has faults that can be shown, each at a place in it.
+//! The configuration: any text is a valid configuration, or has faults that each name a position in
+//! it.
 
 use std::path::Path;
 
 use jackfield::config::Config;
 
-/// The file that faults name.
+/// The file name in the faults.
 const FILE: &str = "fuzzed.toml";
 
-/// Any text as a configuration file.
+/// Checks any text as a configuration file.
 pub fn configuration(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     match Config::parse(text, Path::new(FILE)) {

@@ -1,4 +1,5 @@
-//! A plugin's file: any bytes are refused with a reason, or looked through to their manifest, without running any.
+//! Plugin files: any bytes are refused with a reason, or read up to the manifest, without running
+//! code of the file.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -7,23 +8,24 @@ use std::path::PathBuf;
 use jackfield::loader::{ContentHash, inspect};
 
 thread_local! {
-    /// The file that is rewritten for each input, in memory where there is such a place.
+    /// The file that is rewritten for each input, in memory if `/dev/shm` exists.
     static PLUGIN: (PathBuf, File) = {
         let memory = PathBuf::from("/dev/shm");
-        let place = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        let directory = if memory.is_dir() { memory } else { std::env::temp_dir() };
         let thread = format!("{:?}", std::thread::current().id()).replace(['(', ')'], "");
-        let path = place.join(format!("jackfield-fuzz-{}-{thread}.so", std::process::id()));
-        let file = File::create(&path).expect("a file to be looked into");
+        let path = directory.join(format!("jackfield-fuzz-{}-{thread}.so", std::process::id()));
+        let file = File::create(&path).expect("the plugin file is created");
         (path, file)
     };
 }
 
-/// Any bytes as a plugin's file.
+/// Checks any bytes as a plugin file.
 pub fn elf(input: &[u8]) {
     PLUGIN.with(|(path, file)| {
         file.set_len(input.len() as u64)
             .and_then(|()| file.write_all_at(input, 0))
             .expect("the file is written");
+
         match inspect(path, &[]) {
             Ok(inspection) => {
                 assert_eq!((inspection.size, inspection.hash), (input.len() as u64, ContentHash::of(input)));
@@ -35,7 +37,7 @@ pub fn elf(input: &[u8]) {
     });
 }
 
-/// Removes the file of the thread that asks: a fuzzer runs until it is ended, a test does not.
+/// Removes the file of this thread. Tests call it; a fuzzer runs until it is killed.
 pub fn remove_file() {
     PLUGIN.with(|(path, _)| drop(fs::remove_file(path)));
 }

@@ -1,4 +1,5 @@
-//! Envelopes: requests and replies, held against serde_json and against what the writers make of them again.
+//! Envelopes: requests and replies, compared with serde_json and with their own text when they are
+//! written again.
 
 use jackfield_protocol::limits::METHOD_MAX;
 use jackfield_protocol::{
@@ -11,7 +12,7 @@ fn is_json(payload: &[u8]) -> bool {
     serde_json::from_slice::<&RawValue>(payload).is_ok()
 }
 
-/// The payload of the one frame that was written.
+/// Returns the payload of the only frame in `frame`.
 fn payload(frame: &[u8], kind: Kind) -> &[u8] {
     match Decoder::new(FrameLimit::MAX).step(frame) {
         Step::Frame { header, payload, consumed } => {
@@ -22,44 +23,59 @@ fn payload(frame: &[u8], kind: Kind) -> &[u8] {
     }
 }
 
-fn request(bytes: &[u8]) {
+fn check_request(bytes: &[u8]) {
     let read = match Request::parse(bytes) {
         Ok(read) => read,
         Err(rejected) => {
             let code = rejected.error.code();
             assert!(matches!(code, Code::ParseError | Code::InvalidRequest));
-            // What is no request may be JSON all the same; what is said not to be JSON is none.
+            // A payload that is not a request may be JSON. A payload with a parse error must not
+            // be.
             assert!(code != Code::ParseError || !is_json(bytes), "{rejected}");
             return;
         }
     };
     assert!(is_json(bytes));
     assert!((1..=METHOD_MAX).contains(&read.method.len()));
-    let (id, mut written) = (read.id.map(|id| id.as_json()), Vec::new());
+
+    let id = read.id.map(|id| id.as_json());
+    let mut written = Vec::new();
     write_request(&mut written, Version::V1_1, Kind::AsyncRequest, id, &read.method, read.params)
-        .expect("what came in one frame goes into one");
-    let again = Request::parse(payload(&written, Kind::AsyncRequest)).expect("what was written is a request");
+        .expect("the content of one frame fits one frame");
+
+    let again =
+        Request::parse(payload(&written, Kind::AsyncRequest)).expect("a written request is a request");
     assert_eq!((again.id.map(|id| id.as_json()), &again.method), (id, &read.method));
     assert_eq!(again.params.map(Json::get), read.params.map(Json::get));
 }
 
-fn reply(bytes: &[u8]) {
+fn check_reply(bytes: &[u8]) {
     let Ok(read) = Reply::parse(bytes) else { return };
     assert!(is_json(bytes));
-    let (id, mut written) = (read.id.map(|id| id.as_json()), Vec::new());
+
+    let id = read.id.map(|id| id.as_json());
+    let mut written = Vec::new();
     match &read.outcome {
         Outcome::Result(result) => {
             let head = begin_result(&mut written, Framing::Binary, Version::V1_0, Kind::Sync, id);
             written.extend_from_slice(result.get().as_bytes());
-            head.finish(&mut written).expect("what came in one frame goes into one");
+            head.finish(&mut written).expect("the content of one frame fits one frame");
         }
         Outcome::Error(error) => {
-            let data = error.data.map(Json::get);
-            let (framing, version, kind) = (Framing::Binary, Version::V1_0, Kind::Sync);
-            write_error(&mut written, framing, version, kind, id, error.code, &error.message, data);
+            write_error(
+                &mut written,
+                Framing::Binary,
+                Version::V1_0,
+                Kind::Sync,
+                id,
+                error.code,
+                &error.message,
+                error.data.map(Json::get),
+            );
         }
     }
-    let again = Reply::parse(payload(&written, Kind::Sync)).expect("what was written is a reply");
+
+    let again = Reply::parse(payload(&written, Kind::Sync)).expect("a written reply is a reply");
     assert_eq!(again.id.map(|id| id.as_json()), id);
     match (again.outcome, read.outcome) {
         (Outcome::Result(again), Outcome::Result(read)) => assert_eq!(again.get(), read.get()),
@@ -71,8 +87,8 @@ fn reply(bytes: &[u8]) {
     }
 }
 
-/// Any payload, as the request that a host reads and as the reply that a client reads.
+/// Checks any payload, both as a request and as a reply.
 pub fn envelope(input: &[u8]) {
-    request(input);
-    reply(input);
+    check_request(input);
+    check_reply(input);
 }

@@ -1,5 +1,5 @@
-//! What is fuzzed: one function for each way in which bytes from outside reach the project. Each takes any bytes, and
-//! panics if what is made of them is wrong.
+//! Fuzz targets: one function for each way in which bytes from outside reach the project. Each
+//! accepts any bytes, and panics if the project handles them wrongly.
 
 mod codec;
 mod configuration;
@@ -17,10 +17,10 @@ pub use envelope::envelope;
 pub use lines::lines;
 pub use manifest::manifest;
 
-/// A function that is fuzzed.
+/// A fuzz target.
 pub type Target = fn(&[u8]);
 
-/// All of them, by the names of their binaries.
+/// Every target, with the name of its binary.
 pub const TARGETS: [(&str, Target); 6] = [
     ("codec", codec),
     ("configuration", configuration),

@@ -1,4 +1,4 @@
-//! Lines: what comes out of a stream is what a split at its line breaks says, however it arrives.
+//! The line decoder: any pieces of a stream yield the lines of a plain split at line breaks.
 
 use std::ops::Range;
 
@@ -6,17 +6,22 @@ use jackfield_protocol::{FrameLimit, LineDecoder, LineStep};
 
 use crate::pieces::Stream;
 
-/// What a stream turned out to hold.
+/// A part of a decoded stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Event {
     Line(Range<usize>),
-    /// A line over the limit; whether the stream ends with it.
-    TooLong(bool),
+    /// A line over the limit.
+    TooLong {
+        /// Whether the stream ends with it.
+        fatal: bool,
+    },
 }
 
 fn decode(stream: &Stream<'_>, arrivals: impl Iterator<Item = usize>) -> Vec<Event> {
     let mut decoder = LineDecoder::new(stream.limit);
-    let (mut at, mut events) = (0, Vec::new());
+    let mut at = 0;
+    let mut events = Vec::new();
+
     for arrived in arrivals {
         loop {
             let held = &stream.bytes[at..arrived];
@@ -28,7 +33,7 @@ fn decode(stream: &Stream<'_>, arrivals: impl Iterator<Item = usize>) -> Vec<Eve
                 }
                 LineStep::TooLong { limit, fatal, consumed } => {
                     assert_eq!((limit, fatal), (stream.limit.bytes(), decoder.is_finished()));
-                    events.push(Event::TooLong(fatal));
+                    events.push(Event::TooLong { fatal });
                     consumed
                 }
                 LineStep::Discard { consumed } => consumed,
@@ -41,11 +46,13 @@ fn decode(stream: &Stream<'_>, arrivals: impl Iterator<Item = usize>) -> Vec<Eve
     events
 }
 
-/// The same by the words of the protocol, with no state at all.
+/// Returns the events that the specification requires, computed without a state.
 fn expected(bytes: &[u8], limit: FrameLimit) -> Vec<Event> {
-    let (mut at, mut events) = (0, Vec::new());
+    let mut at = 0;
+    let mut events = Vec::new();
+
     for whole in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let begun = at;
+        let start = at;
         at += whole.len();
         let ended = whole.strip_suffix(b"\n");
         let line = ended.unwrap_or(whole);
@@ -53,19 +60,19 @@ fn expected(bytes: &[u8], limit: FrameLimit) -> Vec<Event> {
         if text.len() as u64 > u64::from(limit.bytes()) {
             let fatal = line.len() as u64 > limit.discardable();
             if fatal || ended.is_some() {
-                events.push(Event::TooLong(fatal));
+                events.push(Event::TooLong { fatal });
             }
             if fatal {
                 break;
             }
         } else if ended.is_some() && !text.is_empty() {
-            events.push(Event::Line(begun..begun + text.len()));
+            events.push(Event::Line(start..start + text.len()));
         }
     }
     events
 }
 
-/// Any stream, in any pieces, under one of several limits.
+/// Checks any stream, in any pieces, under one of several limits.
 pub fn lines(input: &[u8]) {
     let Some(stream) = Stream::of(input) else { return };
     let expected = expected(stream.bytes, stream.limit);

@@ -1,14 +1,15 @@
-//! The manifest in a plugin's file: any bytes are one or are refused with words, and what is read is written the same.
+//! Manifests: any bytes are refused with a reason, or are a manifest that reads the same when it is
+//! written again.
 
 use jackfield_plugin_api::Manifest;
 
-/// Any bytes as the JSON of a manifest.
+/// Checks any bytes as the JSON of a manifest.
 pub fn manifest(input: &[u8]) {
     match Manifest::parse(input) {
         Ok(read) => {
             let written = serde_json::to_vec(&read).expect("a manifest is JSON");
             assert_eq!(Manifest::parse(&written).as_ref(), Ok(&read));
-            // Of any two versions it can be told whether they fit.
+            // The comparison accepts any version text.
             let _ = read.fits_this_api();
         }
         Err(why) => assert!(!why.to_string().is_empty()),

@@ -1,5 +1,5 @@
-//! What each target starts from: the vectors of the protocol, the configuration that comes along, and small plugin
-//! files, sound and faulty.
+//! The seeds of the targets: the vectors of the protocol, the configuration files of the project,
+//! and small plugin files, valid and faulty.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ mod image;
 
 use image::{Hash, Image, R, W, X, manifest};
 
-/// One input, and the name of its file.
+/// The name of the seed's file, and its bytes.
 pub type Seed = (String, Vec<u8>);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Every vector of the protocol: its name and its bytes, by the rules of `protocol/vectors/README.md`.
+/// Reads every vector of the protocol, as `protocol/vectors/README.md` specifies.
 pub fn vectors() -> Vec<Seed> {
     let entries = fs::read_dir(root().join("protocol/vectors")).expect("the vectors");
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -37,10 +37,11 @@ pub fn vectors() -> Vec<Seed> {
     vectors
 }
 
-/// The seeds of a target, by its name.
+/// Returns the seeds of a target.
 ///
 /// # Panics
-/// No target is called so.
+///
+/// No target has this name.
 #[must_use]
 pub fn of(target: &str) -> Vec<Seed> {
     match target {
@@ -55,34 +56,37 @@ pub fn of(target: &str) -> Vec<Seed> {
                 image.manifests.into_iter().map(move |json| (name.clone(), json.into_bytes()))
             })
             .collect(),
-        other => panic!("no target is called {other:?}"),
+        other => panic!("no target has the name {other:?}"),
     }
 }
 
-/// Each vector alone under each limit, in pieces of several sizes; and all of them in one stream.
+/// Returns each vector alone under several limits, in pieces of several sizes, and all of them in
+/// one stream.
 fn codec() -> Vec<Seed> {
     let vectors = vectors();
     let mut seeds = Vec::new();
+
     for (number, (name, bytes)) in vectors.iter().enumerate() {
-        let way = u8::try_from(number % 32).expect("less than 32") * 8;
+        let variant = u8::try_from(number % 32).expect("less than 32") * 8;
         for (limit, sizes) in [(3, &[1][..]), (5, &[7, 1]), (7, &[3, 11, 2])] {
             seeds.push((format!("{name}-{limit}"), input(limit, sizes, bytes)));
-            seeds.push((format!("{name}-{limit}-skip"), input(limit + (way | 8), sizes, bytes)));
+            seeds.push((format!("{name}-{limit}-skip"), input(limit + (variant | 8), sizes, bytes)));
         }
     }
+
     let small = vectors.iter().filter(|(_, bytes)| bytes.len() < 200);
     let stream: Vec<u8> = small.flat_map(|(_, bytes)| bytes.iter().copied()).collect();
     seeds.extend((3..8).map(|limit| (format!("all-{limit}"), input(limit, &[200, 13], &stream))));
     seeds
 }
 
-/// The payloads of the vectors, which are whole frames or less.
+/// Returns the payloads of the vectors, which are complete or partial frames.
 fn payloads() -> Vec<Seed> {
     let payload = |(name, bytes): Seed| (name, bytes.get(7..).unwrap_or_default().to_vec());
     vectors().into_iter().map(payload).collect()
 }
 
-/// The payloads as lines with either ending, under several limits.
+/// Returns the payloads as lines with either ending, under several limits.
 fn lines() -> Vec<Seed> {
     let payloads = payloads();
     let mut seeds = Vec::new();
@@ -95,7 +99,7 @@ fn lines() -> Vec<Seed> {
     seeds
 }
 
-/// The files that come along, whole and each of their tables alone.
+/// Returns the configuration files of the project, complete and each of their tables alone.
 fn configuration() -> Vec<Seed> {
     let mut seeds = Vec::new();
     for file in ["config.toml", "packaging/config.toml"] {
@@ -106,10 +110,11 @@ fn configuration() -> Vec<Seed> {
             if line.starts_with('[') {
                 tables.push(String::new());
             }
-            let table = tables.last_mut().expect("there is one");
+            let table = tables.last_mut().expect("there is a table");
             table.push_str(line);
             table.push('\n');
         }
+
         seeds.extend(
             tables.into_iter().enumerate().map(|(at, table)| (format!("{name}-{at}"), table.into_bytes())),
         );
@@ -118,10 +123,11 @@ fn configuration() -> Vec<Seed> {
     seeds
 }
 
-/// Sound plugin files, and one for each fault that the checks know.
+/// Returns valid plugin files, and one for each fault that the host checks.
 fn images() -> Vec<(String, Image)> {
     let sound = Image::default;
     let api = jackfield_plugin_api::API_VERSION;
+
     let images = [
         ("sound-gnu", sound()),
         ("sound-sysv", Image { hash: Hash::SysV, ..sound() }),

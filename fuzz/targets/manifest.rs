@@ -1,4 +1,4 @@
-//! libFuzzer's way to `jackfield_fuzz::manifest`.
+//! The libFuzzer entry point of `jackfield_fuzz::manifest`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| jackfield_fuzz::manifest(input));

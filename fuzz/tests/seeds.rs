@@ -1,15 +1,16 @@
-//! Every target with every seed, and with what a few thousand small changes make of it: the same ones each time. What a
-//! long run finds is kept as a vector or a test of its own.
+//! Runs every target with every seed and with a few thousand small changes of the seeds, the same
+//! ones each time. Findings of long runs are kept as vectors or as other tests.
 
 use jackfield_fuzz::{TARGETS, Target, seeds};
 
-/// Changed copies of each seed.
+/// The number of changed copies of each seed.
 const CHANGED: u32 = 20;
 
-/// Xorshift: the same numbers everywhere.
+/// A xorshift generator, which yields the same numbers on every machine.
 struct Numbers(u32);
 
 impl Numbers {
+    /// Returns a number below `end`, or 0 if `end` is 0.
     fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 17;
@@ -18,7 +19,7 @@ impl Numbers {
     }
 }
 
-/// A byte set, removed or repeated, or the end cut off: up to three such changes.
+/// Makes one to three changes: sets, removes or repeats a byte, or truncates the input.
 fn change(input: &mut Vec<u8>, numbers: &mut Numbers) {
     for _ in 0..=numbers.below(3) {
         let at = numbers.below(input.len());
@@ -49,7 +50,7 @@ fn replay(name: &str, target: Target) {
 }
 
 #[test]
-fn every_seed_and_its_changes_hold() {
+fn accepts_every_seed_and_its_changes() {
     for (name, target) in TARGETS {
         println!("{name}");
         replay(name, target);
@@ -58,18 +59,18 @@ fn every_seed_and_its_changes_hold() {
 }
 
 #[test]
-fn the_seeds_reach_what_they_are_for() {
+fn generates_enough_seeds() {
     let vectors = seeds::vectors();
     assert!(vectors.len() > 80, "{} vectors", vectors.len());
-    // Sound files among those that are looked through to the manifest, and faulty ones.
+    // The other files are faulty.
     let sound = seeds::of("elf").into_iter().filter(|(name, _)| name.starts_with("sound")).count();
     assert_eq!(sound, 2);
 }
 
-/// A target that cannot fail is worth nothing: one that is wrong about a single vector is seen.
+/// The target here handles a single vector wrongly, which the replay must detect.
 #[test]
 #[should_panic(expected = "planted")]
-fn a_planted_fault_is_seen() {
+fn detects_a_planted_fault() {
     let wrong = |input: &[u8]| assert!(!input.ends_with(b"\"method\":\"\\udc00\"}"), "planted");
     replay("envelope", wrong);
 }

@@ -1,4 +1,11 @@
-//! The control thread: answers those who watch over the host from the start on, then accepts, drains, ends everything.
+//! The control thread: serves the HTTP endpoint from the start on, then accepts connections,
+//! drains, and ends the host.
+//!
+//! ```text
+//! start ──► endpoint only ──(serve)──► endpoint and server ──(shutdown)──► drain ──► plugins stop
+//!                 │
+//!                 └──(dropped: the host did not start)──► end
+//! ```
 
 use std::future::Future;
 use std::io;
@@ -13,51 +20,56 @@ use crate::reload::Reloader;
 use crate::routing::Dispatcher;
 use crate::server::{HttpEndpoint, ListeningSockets, Server, ShutdownStage};
 
-/// How long the plugins may take to stop once no request is left.
+/// Time for the plugins to stop after the last request was answered.
 pub(crate) const RETIRE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What the thread is to serve, once it is there.
+/// The parts of a started host, which the control thread owns from then on.
 pub(crate) struct ServeParts {
     pub(crate) server: Server,
     pub(crate) sockets: ListeningSockets,
     pub(crate) reloader: Reloader,
-    pub(crate) captured: Option<OutputCapture>,
-    pub(crate) ending: watch::Receiver<ShutdownStage>,
-    /// Told when all of it has ended.
+    pub(crate) output: Option<OutputCapture>,
+    pub(crate) shutdown: watch::Receiver<ShutdownStage>,
+    /// Receives the result when all parts have ended.
     pub(crate) done: oneshot::Sender<io::Result<()>>,
 }
 
-/// The thread while the host starts. Dropped, it ends: the host did not start.
+/// The control thread of a host that is starting. Dropping it ends the thread.
 pub(crate) struct ControlThread {
-    begins: Option<oneshot::Sender<ServeParts>>,
+    parts: Option<oneshot::Sender<ServeParts>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl ControlThread {
-    /// Starts the thread, and the endpoint on it: plugins may take long to start, and who asks is told so.
+    /// Starts the thread and serves `endpoint` on it, so that `/readyz` answers while plugins
+    /// start.
+    ///
+    /// # Errors
+    ///
+    /// The system provides no thread or reactor.
     pub(crate) fn start(endpoint: Option<HttpEndpoint>, dispatcher: Arc<Dispatcher>) -> io::Result<Self> {
         let runtime = RuntimeGuard::new()?;
-        let (begins, begun) = oneshot::channel();
-        let thread =
-            Builder::new().name("control".into()).spawn(move || run(runtime, endpoint, dispatcher, begun))?;
-        Ok(Self { begins: Some(begins), thread: Some(thread) })
+        let (parts, received) = oneshot::channel();
+        let run = move || run(runtime, endpoint, dispatcher, received);
+        let thread = Builder::new().name("control".into()).spawn(run)?;
+        Ok(Self { parts: Some(parts), thread: Some(thread) })
     }
 
-    /// The host has started: the thread serves it to its end.
-    pub(crate) fn serve(mut self, serving: ServeParts) {
+    /// Lets the thread serve the started host until its end.
+    pub(crate) fn serve(mut self, started: ServeParts) {
         self.thread = None;
-        if let Some(begins) = self.begins.take() {
-            // The thread waits for nothing else.
-            let _ = begins.send(serving);
+        if let Some(parts) = self.parts.take() {
+            // The thread waits for these parts and for nothing else, so the receiver exists.
+            let _ = parts.send(started);
         }
     }
 }
 
 impl Drop for ControlThread {
     fn drop(&mut self) {
-        self.begins = None;
+        self.parts = None;
         if let Some(thread) = self.thread.take() {
-            // Nothing in it panics; if it did, there is nothing left of it either.
+            // The thread does not panic. If it did, it would have ended, too.
             let _ = thread.join();
         }
     }
@@ -67,30 +79,34 @@ fn run(
     runtime: RuntimeGuard,
     endpoint: Option<HttpEndpoint>,
     dispatcher: Arc<Dispatcher>,
-    begun: oneshot::Receiver<ServeParts>,
+    parts: oneshot::Receiver<ServeParts>,
 ) {
-    let (watched, recorder) = (Arc::clone(&dispatcher), Arc::clone(&dispatcher.recorder));
+    let crash_record = Arc::clone(&dispatcher.crash_record);
+    let for_endpoint = Arc::clone(&dispatcher);
     let served = runtime.block_on(async move {
         if let Some(endpoint) = endpoint {
-            tokio::spawn(endpoint.serve(watched));
+            tokio::spawn(endpoint.serve(for_endpoint));
         }
-        let ServeParts { server, sockets, reloader, captured, ending, done } = begun.await.ok()?;
-        Some((server.run(sockets, ending).await, reloader, captured, done))
+        let ServeParts { server, sockets, reloader, output, shutdown, done } = parts.await.ok()?;
+        Some((server.run(sockets, shutdown).await, reloader, output, done))
     });
     drop(runtime);
     drop(dispatcher);
-    if let Some((served, reloader, captured, done)) = served.flatten() {
+
+    if let Some((result, reloader, output, done)) = served.flatten() {
         reloader.stop(RETIRE_LIMIT);
-        // To the end of the last code of a plugin's.
-        drop(captured);
-        recorder.close();
-        // Nobody waits when the host was dropped.
-        let _ = done.send(served);
+        // After the last code of a plugin has run, so that its output is still logged.
+        drop(output);
+        crash_record.close();
+        // The receiver is missing if the host was dropped.
+        let _ = done.send(result);
     }
 }
 
-/// The thread's runtime. Dropped, it waits for nothing, so that a start that fails may be one of an async program:
-/// tokio's own would panic there.
+/// A runtime that waits for nothing when it is dropped.
+///
+/// A host may fail to start inside the runtime of an embedding program. Dropping tokio's own type
+/// there would panic.
 struct RuntimeGuard(Option<tokio::runtime::Runtime>);
 
 impl RuntimeGuard {

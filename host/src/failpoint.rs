@@ -1,12 +1,17 @@
-//! Failures that tests plant: each step of a reload can be told to fail, in a build that is made for that.
+//! Planted failures: in a build for tests, any step of a reload can be made to fail.
 //!
-//! The steps, in their order: `stage`, `names`, `room`, `probe`, `threads`, `load`, `start`, `started`; where state is
-//! handed over, then `hold`, `held`, `hand-over`, `take-over` and `publish`.
+//! The steps, in their order: `stage`, `names`, `room`, `probe`, `threads`, `load`, `start`,
+//! `started`; during a state transfer, then `hold`, `held`, `hand-over`, `take-over` and `publish`.
 
 use crate::loader::LoadError;
 
-/// Fails if `step` is the one that the file named by `JACKFIELD_FAIL_AT` holds. Without the feature `failpoints`,
-/// which no program that is shipped has, it is nothing.
+/// Fails if the file that `JACKFIELD_FAIL_AT` names contains `step`.
+///
+/// Without the feature `failpoints`, which no shipped program has, it does nothing.
+///
+/// # Errors
+///
+/// The planted failure.
 #[cfg(feature = "failpoints")]
 pub(crate) fn pass(step: &str) -> Result<(), LoadError> {
     let planted = std::env::var_os("JACKFIELD_FAIL_AT").and_then(|file| std::fs::read_to_string(file).ok());

@@ -1,4 +1,4 @@
-//! The host as a value: built from a configuration, run until a future says stop.
+//! A host as a value: built from a configuration, run until a future completes.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -21,25 +21,25 @@ use crate::reload::{ADMIN, AdminPlugin, CommandSender, PluginOwner, ReloadComman
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
 use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, ShutdownStage, SocketClaims};
 
-/// Why a host did not start.
+/// The reason why a host did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A socket could not be bound.
     #[error("{0}")]
     Bind(#[from] BindError),
-    /// The system gave no thread or no reactor.
+    /// The system provides no thread, reactor or crash record.
     #[error("the host's threads could not be started: {0}")]
     Threads(#[from] io::Error),
-    /// A program gave a plugin a name that is taken or cannot be one.
+    /// The embedding program gave a plugin a name that is taken or reserved.
     #[error("no plugin of the program can be named {0:?}")]
     Name(String),
 }
 
-/// A host that has not started: its configuration, and what the program adds to it.
+/// A host that has not started: its configuration, and what the embedding program adds to it.
 pub struct Builder {
     config: Config,
     prober: Prober,
-    locals: Vec<BuiltInPlugin>,
+    built_in: Vec<BuiltInPlugin>,
     names: BTreeSet<String>,
     inherited: Inherited,
     reloads: Option<UnboundedSender<ReloadRequest>>,
@@ -47,20 +47,29 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A host of `config`. `entry` shows that the program called [`enter`](crate::enter) first: plugins are opened
-    /// in a process of their own before this one, and that process is this program, started once more.
+    /// Returns a builder for a host with `config`.
+    ///
+    /// `entry` proves that the program called [`enter`](crate::enter) first: plugins are probed in
+    /// a separate process, which is this program, started once more.
     #[must_use]
     pub fn new(config: Config, entry: &ProbeEntry) -> Self {
-        let prober = Prober::this_program(entry);
-        let (locals, names, inherited) = (Vec::new(), BTreeSet::new(), Inherited::default());
-        Self { config, prober, locals, names, inherited, reloads: None, captures_output: false }
+        Self {
+            config,
+            prober: Prober::this_program(entry),
+            built_in: Vec::new(),
+            names: BTreeSet::new(),
+            inherited: Inherited::default(),
+            reloads: None,
+            captures_output: false,
+        }
     }
 
-    /// Adds methods that are part of this program, as the plugin `name`. `[plugin.NAME]` and `[[route]]` apply to it
-    /// as to any other.
+    /// Adds methods of the embedding program as the plugin `name`. `[plugin.NAME]` and `[[route]]`
+    /// apply to it as to any other plugin.
     ///
     /// # Errors
-    /// The name is taken by another one, or is `system` or `admin`.
+    ///
+    /// The name is taken, or is `system` or `admin`.
     pub fn plugin<S: Send + Sync + 'static>(
         mut self,
         name: &str,
@@ -70,93 +79,99 @@ impl Builder {
         if name == SystemPlugin::NAME || name == ADMIN || !self.names.insert(name.to_owned()) {
             return Err(StartError::Name(name.to_owned()));
         }
-        self.locals.push(BuiltInPlugin::new(name, state, methods));
+        self.built_in.push(BuiltInPlugin::new(name, state, methods));
         Ok(self)
     }
 
-    /// Serves these sockets, where they belong to a listener or to the operators, instead of binding new ones.
+    /// Serves these sockets instead of binding new ones, where they belong to a listener or are the
+    /// admin socket.
     #[must_use]
     pub fn inherit(mut self, inherited: Inherited) -> Self {
         self.inherited = inherited;
         self
     }
 
-    /// Leads whatever this process writes to stdout and stderr into the log, from its start to its end, with the
-    /// plugin's name where it can be told. `_log` shows that the log itself goes elsewhere.
+    /// Redirects stdout and stderr of this process into the log while the host runs, with the name
+    /// of the plugin that wrote each line where that is known. `_log` proves that the log itself
+    /// uses another descriptor.
     #[must_use]
     pub fn capture_output(mut self, _log: &Logging) -> Self {
         self.captures_output = true;
         self
     }
 
-    /// Lets operators ask this program, by `admin.reload`, to read its configuration anew: what they ask comes out
-    /// of [`Reloads`]. Without it, they are told that this program does not do that.
+    /// Lets operators request a reload of the configuration with `admin.reload`. The requests are
+    /// received from [`Reloads`].
+    ///
+    /// Without this call, `admin.reload` answers that the program does not support it.
     #[must_use]
     pub fn reloads(mut self) -> (Self, Reloads) {
-        let (asked, received) = unbounded_channel();
-        self.reloads = Some(asked);
+        let (requests, received) = unbounded_channel();
+        self.reloads = Some(requests);
         (self, Reloads(received))
     }
 
-    /// Claims the sockets, loads the plugins, binds. When it returns, requests are answered.
+    /// Claims the sockets, loads the plugins and binds the sockets. Requests are answered when it
+    /// returns.
     ///
-    /// Blocks for as long as the plugins take to start. A plugin that cannot be loaded is an error in the log, not
-    /// here: the others serve.
+    /// Blocks while the plugins start. A plugin that cannot be loaded is reported in the log and is
+    /// not an error here: the other plugins serve.
     ///
     /// # Errors
-    /// A socket that cannot be bound, or threads that cannot be had; nothing is left behind.
+    ///
+    /// A socket cannot be bound, or the system provides no threads. Nothing is left behind.
     pub fn start(self) -> Result<Host, StartError> {
-        let Self { config, prober, locals, inherited, reloads, captures_output, .. } = self;
+        let Self { config, prober, built_in, inherited, reloads, captures_output, .. } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let recorder = CrashRecord::open(&config.plugins.deaths)?;
-        let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&recorder));
-        dispatcher.doors.set(&config.listeners);
-        // Before any code of a plugin's runs, and to the end of the last.
-        let captured =
-            captures_output.then(|| OutputCapture::begin(&recorder, Arc::clone(&dispatcher.metrics)));
-        let captured = captured.and_then(|captured| {
-            let not = |error| tracing::error!(%error, "what plugins write to stdout and stderr stays out of the log");
-            captured.map_err(not).ok()
-        });
-        let calls: Weak<dyn NestedCaller> =
-            Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn NestedCaller>));
-        let told: Weak<dyn HostInfo> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn HostInfo>));
+        let crash_record = CrashRecord::open(&config.plugins.deaths)?;
+        let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
+        dispatcher.acls.set(&config.listeners);
+
+        // Before any code of a plugin runs, and until the last of it has ended.
+        let output = captures_output.then(|| capture_output(&crash_record, &dispatcher)).flatten();
+
         let endpoint = config.metrics.listen.as_ref().map(HttpEndpoint::bind).transpose()?;
         let control = ControlThread::start(endpoint, Arc::clone(&dispatcher))?;
         let server = Server::start(config.io.threads, &dispatcher)?;
-        let (orders, received) = CommandSender::channel();
-        let nursery = GenerationFactory::new(calls, Arc::clone(&recorder));
-        let mut plugins = PluginOwner::new(config, prober, nursery, &dispatcher, &orders, server.turnover());
-        let system = plugins.add_local(SystemPlugin::plugin(told))?;
-        let admin =
-            plugins.add_local(AdminPlugin::plugin(orders.clone(), Arc::downgrade(&dispatcher), reloads))?;
-        for local in locals {
-            plugins.add_local(local)?;
+
+        let caller: Weak<dyn NestedCaller> =
+            Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn NestedCaller>));
+        let factory = GenerationFactory::new(caller, Arc::clone(&crash_record));
+        let (commands, received) = CommandSender::channel();
+        let replacer = server.io_thread_replacer();
+        let mut plugins = PluginOwner::new(config, prober, factory, &dispatcher, &commands, replacer);
+        let system = plugins.add_local(SystemPlugin::plugin(host_info(&dispatcher)))?;
+        let admin = AdminPlugin::plugin(commands.clone(), Arc::downgrade(&dispatcher), reloads);
+        let admin = plugins.add_local(admin)?;
+        for plugin in built_in {
+            plugins.add_local(plugin)?;
         }
         plugins.load_all();
-        dispatcher
-            .admin
-            .store(Arc::new(RoutingTable::of_own(vec![system, admin], &dispatcher.metrics.names)));
+        let admin_table = RoutingTable::of_built_in(vec![system, admin], &dispatcher.metrics.method_names);
+        dispatcher.admin_table.store(Arc::new(admin_table));
+
         let sockets = match claims.bind() {
             Ok(sockets) => sockets,
             Err(error) => {
                 plugins.retire_all(&received, Instant::now() + RETIRE_LIMIT);
-                recorder.close();
+                crash_record.close();
                 return Err(error.into());
             }
         };
-        let pulse = server.pulse(&sockets);
-        let told: Weak<dyn HostInfo> = Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn HostInfo>));
+        let health_check = Arc::new(server.health_check(&sockets));
+        let info = host_info(&dispatcher);
         let reloader = Reloader::start(plugins, received)?;
-        let (ending, watched) = watch::channel(ShutdownStage::Serve);
+
+        let (shutdown, stages) = watch::channel(ShutdownStage::Serve);
         let (done, ended) = oneshot::channel();
-        control.serve(ServeParts { server, sockets, reloader, captured, ending: watched, done });
-        Ok(Host { ending, ended, orders, pulse: Arc::new(pulse), told })
+        control.serve(ServeParts { server, sockets, reloader, output, shutdown: stages, done });
+        Ok(Host { shutdown, ended, commands, health_check, info })
     }
 
-    /// Starts, serves until `shutdown` is ready, drains, ends.
+    /// Starts the host, serves until `shutdown` completes, drains, and ends.
     ///
     /// # Errors
+    ///
     /// As [`Builder::start`].
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
         let host = self.start()?;
@@ -166,121 +181,141 @@ impl Builder {
     }
 }
 
-/// What operators ask of the program around the host.
+fn host_info(dispatcher: &Arc<Dispatcher>) -> Weak<dyn HostInfo> {
+    Arc::downgrade(&(Arc::clone(dispatcher) as Arc<dyn HostInfo>))
+}
+
+/// Captures the output of this process; a failure is logged, because the host can serve without it.
+fn capture_output(crash_record: &Arc<CrashRecord>, dispatcher: &Dispatcher) -> Option<OutputCapture> {
+    let capture = OutputCapture::begin(crash_record, Arc::clone(&dispatcher.metrics));
+    let report =
+        |error| tracing::error!(%error, "what plugins write to stdout and stderr stays out of the log");
+    capture.map_err(report).ok()
+}
+
+/// Receives the operators' requests to reload the configuration.
 pub struct Reloads(UnboundedReceiver<ReloadRequest>);
 
 impl Reloads {
-    /// Ready when somebody asks for the configuration to be read anew; never once the host has ended.
+    /// Waits for the next request. Never completes once the host has ended.
     pub async fn next(&mut self) -> ReloadRequest {
         match self.0.recv().await {
-            Some(asked) => asked,
+            Some(request) => request,
             None => std::future::pending().await,
         }
     }
 }
 
-/// How a host is, in numbers.
+/// The state of a host in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// Connections open.
+    /// Open connections.
     pub connections: u64,
-    /// Requests accepted and not answered.
+    /// Requests that were accepted and not yet answered.
     pub in_flight: u64,
-    /// Plugins that serve, those of the program included.
+    /// Plugins that serve, built-in ones included.
     pub plugins: usize,
-    /// Those of them that are not well.
+    /// Plugins among them whose circuit breaker is open, that have no free thread, or that block an
+    /// I/O thread.
     pub unhealthy: usize,
 }
 
-/// A host that serves. Dropped, it drains by itself.
+/// A running host. Dropping it begins the drain.
 pub struct Host {
-    orders: CommandSender,
-    pulse: Arc<HealthCheck>,
-    told: Weak<dyn HostInfo>,
-    ending: watch::Sender<ShutdownStage>,
+    commands: CommandSender,
+    health_check: Arc<HealthCheck>,
+    info: Weak<dyn HostInfo>,
+    shutdown: watch::Sender<ShutdownStage>,
     ended: oneshot::Receiver<io::Result<()>>,
 }
 
 impl Host {
-    /// Stops accepting, answers what is in flight (within the drain time-out), and ends when all of that is done.
-    /// Needs no particular async runtime.
+    /// Stops accepting, answers the requests in flight within the drain time-out, and returns when
+    /// the host has ended. Works in any async runtime.
     ///
     /// # Errors
+    ///
     /// The sockets could not be watched, so that nothing was served.
     pub async fn stop(mut self) -> io::Result<()> {
         self.begin_stop();
         self.ended().await
     }
 
-    /// As the first half of [`Host::stop`]: returns at once.
+    /// Begins the drain and returns at once; [`Host::ended`] waits for its end.
     pub fn begin_stop(&self) {
-        self.ending.send_if_modified(|ending| {
-            std::mem::replace(ending, (*ending).max(ShutdownStage::Drain)) == ShutdownStage::Serve
+        self.shutdown.send_if_modified(|stage| {
+            std::mem::replace(stage, (*stage).max(ShutdownStage::Drain)) == ShutdownStage::Serve
         });
     }
 
-    /// Looks at the whole plugin directory now, and tries again what was refused. Returns at once.
-    pub fn look(&self) {
-        self.orders.send(ReloadCommand::LookAtAll(None));
+    /// Scans the whole plugin directory, retries refused files, and returns when each loadable
+    /// plugin serves.
+    pub async fn rescan_plugins(&self) {
+        // There is no answer if the host ends.
+        let _ = self.commands.ask(|done| ReloadCommand::LookAtAll(Some(done))).await;
     }
 
-    /// As [`Host::look`]: ready when what was found is done, and what can be loaded serves.
-    pub async fn look_through(&self) {
-        // No answer: the host ends.
-        let _ = self.orders.ask(|done| ReloadCommand::LookAtAll(Some(done))).await;
-    }
-
-    /// A way to find out, from another thread, whether the host answers.
+    /// Returns a check whether the host answers, to be called from another thread.
     #[must_use]
-    pub fn pulse(&self) -> Arc<HealthCheck> {
-        Arc::clone(&self.pulse)
+    pub fn health_check(&self) -> Arc<HealthCheck> {
+        Arc::clone(&self.health_check)
     }
 
-    /// A way to ask, from another thread, how the host is; `None` once it has ended.
+    /// Returns a function that reports the state of the host from any thread; `None` once the host
+    /// has ended.
     pub fn status(&self) -> impl Fn() -> Option<Status> + Send + 'static {
-        let told = Weak::clone(&self.told);
+        let info = Weak::clone(&self.info);
         move || {
-            let told = told.upgrade()?;
-            let counts = told.counts();
+            let info = info.upgrade()?;
+            let counts = info.counts();
             let count = |name| counts.get(name).copied().unwrap_or(0);
-            let (connections, in_flight) = (count("connections_open"), count("in_flight"));
-            let (plugins, unhealthy) = (told.plugins().len(), told.unhealthy().len());
-            Some(Status { connections, in_flight, plugins, unhealthy })
+
+            Some(Status {
+                connections: count("connections_open"),
+                in_flight: count("in_flight"),
+                plugins: info.plugins().len(),
+                unhealthy: info.unhealthy().len(),
+            })
         }
     }
 
-    /// A way to ask, from another thread, which plugins are not well: refused for their failures, without a thread left,
-    /// or holding up a thread that serves connections. None when the host has ended.
+    /// Returns a function that reports, from any thread, which plugins are unhealthy, as in
+    /// [`Status::unhealthy`]. It returns none once the host has ended.
     pub fn unhealthy(&self) -> impl Fn() -> Vec<String> + Send + 'static {
-        let told = Weak::clone(&self.told);
-        move || told.upgrade().map(|told| told.unhealthy()).unwrap_or_default()
+        let info = Weak::clone(&self.info);
+        move || info.upgrade().map(|info| info.unhealthy()).unwrap_or_default()
     }
 
-    /// Changes to another configuration while it serves: routes, limits, time-outs, and the settings of plugins,
-    /// which are started anew for that. All of it takes effect or nothing. What needs a restart is logged and waits.
+    /// Applies another configuration while the host serves: routes, limits, time-outs, and the
+    /// settings of plugins, which are restarted for that.
+    ///
+    /// Either all of it takes effect or nothing. Keys that need a restart are logged and take
+    /// effect then.
     ///
     /// # Errors
-    /// Every plugin that did not take its new settings, with its words.
+    ///
+    /// One text for each plugin that refused its new settings.
     pub fn reconfigure(
         &self,
         config: Config,
     ) -> impl Future<Output = Result<(), Vec<String>>> + Send + use<> {
-        let answer = self.orders.ask(|reply| ReloadCommand::Configure(Arc::new(config), reply));
+        let answer = self.commands.ask(|reply| ReloadCommand::Configure(Arc::new(config), reply));
         async move { answer.await.unwrap_or_else(|_| Err(vec!["the host ends".to_owned()])) }
     }
 
-    /// Ends at once: what is in flight is answered DEADLINE_EXCEEDED, its time being over.
+    /// Ends the host at once. Requests in flight are answered DEADLINE_EXCEEDED.
     pub fn cut(&self) {
-        self.ending.send_replace(ShutdownStage::Cut);
+        self.shutdown.send_replace(ShutdownStage::Cut);
     }
 
-    /// Ready when the host has ended.
+    /// Waits until the host has ended.
     ///
     /// # Errors
+    ///
     /// As [`Host::stop`].
     pub async fn ended(&mut self) -> io::Result<()> {
         match (&mut self.ended).await {
-            Ok(served) => served,
+            Ok(result) => result,
             Err(_) => Err(io::Error::other("the host's control thread ended by itself")),
         }
     }

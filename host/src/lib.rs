@@ -1,26 +1,26 @@
 //! Jackfield: a host that answers requests over Unix sockets with methods that live in plugins.
 //!
-//! The program `jackfield` is a thin shell around this library; another program can embed the host with its own
-//! methods beside the plugins:
+//! The program `jackfield` is a thin shell around this library. Another program can embed the host
+//! and add its own methods to those of the plugins:
 //!
 //! ```no_run
 //! use jackfield::config::{Config, Listener};
 //! use jackfield::{Builder, Methods};
 //!
 //! # async fn example() -> Result<(), jackfield::StartError> {
-//! // First in `main`: this program is started once more to try plugins out.
+//! // First in `main`: the host starts this program once more to probe plugins.
 //! let entry = jackfield::enter();
+//!
 //! let config = Config { listeners: vec![Listener::at("run/app.sock")], ..Config::default() };
-//! let methods = Methods::new().inline("app.double", |_: &(), n: i64| Ok::<_, jackfield::Error>(2 * n));
+//! let double = |_: &(), n: i64| Ok::<_, jackfield::Error>(2 * n);
+//! let methods = Methods::new().inline("app.double", double);
 //! let shutdown = async { /* a signal, a channel, … */ };
 //! Builder::new(config, &entry).plugin("app", (), methods)?.run(shutdown).await
 //! # }
 //! ```
 //!
-//! Imports run one way: `host → control → reload → server → connection → dispatch → plugin → load → plugin-api`. `ask`,
-//! `config`, `clock`, `limits`, `metrics`, `log`, `output` and `recorder` are leaves.
+//! ARCHITECTURE.md has the map of the modules and the direction of imports between them.
 
-pub mod blocking_request;
 mod clock;
 pub mod config;
 mod connection;

@@ -1,38 +1,40 @@
-//! What the host may hold at once: counted permits that die with their holder, and a budget of buffered bytes.
+//! Bounds for what the host holds at once: counted permits that are returned when dropped, and a
+//! budget of buffered bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// At most so many of something at once.
+/// A bounded number of permits.
 #[derive(Debug)]
 pub(crate) struct Permits {
     held: AtomicUsize,
-    most: AtomicUsize,
+    limit: AtomicUsize,
 }
 
-/// The right to exist, given back when dropped.
+/// The right to hold one unit of a limited resource, returned when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit(Arc<Permits>);
 
 impl Permits {
-    pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { held: AtomicUsize::new(0), most: AtomicUsize::new(most) })
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { held: AtomicUsize::new(0), limit: AtomicUsize::new(limit) })
     }
 
-    /// At most so many from now on; what is held above that stays held.
-    pub(crate) fn set_most(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
+    /// Changes the limit. Permits that are held above it stay valid.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// A permit, or `None` when all are held.
+    /// Takes a permit; `None` if all are held.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Permit> {
-        if self.held.fetch_add(1, Ordering::Relaxed) >= self.most.load(Ordering::Relaxed) {
+        if self.held.fetch_add(1, Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed) {
             self.held.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         Some(Permit(Arc::clone(self)))
     }
 
+    /// Returns the number of permits that are held.
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
@@ -44,48 +46,49 @@ impl Drop for Permit {
     }
 }
 
-/// Bytes buffered by all connections together.
+/// The bytes that all connections together may buffer.
 #[derive(Debug)]
 pub(crate) struct BufferBudget {
     held: AtomicU64,
-    most: AtomicU64,
+    limit: AtomicU64,
 }
 
 impl BufferBudget {
-    pub(crate) fn new(most: u64) -> Arc<Self> {
-        Arc::new(Self { held: AtomicU64::new(0), most: AtomicU64::new(most) })
+    pub(crate) fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { held: AtomicU64::new(0), limit: AtomicU64::new(limit) })
     }
 
-    /// At most so many bytes from now on.
-    pub(crate) fn set_most(&self, most: u64) {
-        self.most.store(most, Ordering::Relaxed);
+    /// Changes the limit, in bytes.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
-    fn most(&self) -> u64 {
-        self.most.load(Ordering::Relaxed)
+    fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
     }
 
-    /// Bytes held now.
+    /// Returns the number of bytes that are held.
     pub(crate) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Whether more is held than may be: no request is taken of those who hold some of it, and whoever lets replies
-    /// wait is not kept once there are more.
+    /// Returns whether the whole budget is held. From then on, connections that hold a share of it
+    /// get no request accepted, and a connection whose peer does not read its replies is closed
+    /// when more replies arrive.
     pub(crate) fn is_spent(&self) -> bool {
-        self.held() >= self.most()
+        self.held() >= self.limit()
     }
 }
 
-/// One holder's part of the budget, given back when dropped.
+/// One holder's part of the budget, returned when dropped.
 #[derive(Debug)]
 pub(crate) struct BudgetShare {
     budget: Arc<BufferBudget>,
     held: u64,
 }
 
-/// A share moves in steps of this many bytes, and the first step is free: a connection with small frames never
-/// touches the shared counter.
+/// A share changes in steps of this many bytes, and the first step is free: a connection with small
+/// frames never touches the shared counter.
 const STEP: u64 = 16 * 1024;
 
 impl BudgetShare {
@@ -93,7 +96,7 @@ impl BudgetShare {
         Self { budget: Arc::clone(budget), held: 0 }
     }
 
-    /// Holds `bytes` from now on, more or less than before, whether or not the budget has them.
+    /// Sets the share to `bytes`, whether or not the budget has them.
     pub(crate) fn set(&mut self, bytes: u64) {
         let wanted = bytes / STEP * STEP;
         if wanted > self.held {
@@ -104,15 +107,16 @@ impl BudgetShare {
         self.held = wanted;
     }
 
-    /// Whether it holds anything but what is free.
+    /// Returns whether the share exceeds the first step, which is free.
     pub(crate) fn is_held(&self) -> bool {
         self.held > 0
     }
 
-    /// Holds `bytes` from now on if the budget has them; else nothing changes.
-    pub(crate) fn grow(&mut self, bytes: u64) -> bool {
+    /// Sets the share to `bytes` if the budget has them, and returns whether it does. Otherwise
+    /// nothing changes.
+    pub(crate) fn try_set(&mut self, bytes: u64) -> bool {
         let wanted = bytes / STEP * STEP;
-        if wanted > self.held && self.budget.held() + (wanted - self.held) > self.budget.most() {
+        if wanted > self.held && self.budget.held() + (wanted - self.held) > self.budget.limit() {
             return false;
         }
         self.set(bytes);
@@ -131,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permits_come_back() {
+    fn grants_permits_up_to_the_limit_and_takes_them_back() {
         let permits = Permits::new(2);
         let first = permits.take().unwrap();
         let _second = permits.take().unwrap();
@@ -142,16 +146,29 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_given_back_and_bounded() {
+    fn keeps_held_permits_when_the_limit_is_lowered() {
+        let permits = Permits::new(2);
+        let held = [permits.take(), permits.take()];
+        permits.set_limit(1);
+        assert_eq!(permits.held(), 2);
+        assert!(permits.take().is_none());
+        drop(held);
+        assert!(permits.take().is_some());
+    }
+
+    #[test]
+    fn bounds_the_shares_by_the_budget_and_takes_them_back() {
         let budget = BufferBudget::new(4 * STEP);
         let mut one = BudgetShare::new(&budget);
-        assert!(one.grow(STEP - 1));
-        assert_eq!(budget.held(), 0, "the first step is free");
-        assert!(one.grow(3 * STEP));
+        assert!(one.try_set(STEP - 1));
+        assert_eq!(budget.held(), 0, "the first step is not free");
+        assert!(one.try_set(3 * STEP));
+
         let mut other = BudgetShare::new(&budget);
-        assert!(!other.grow(2 * STEP));
+        assert!(!other.try_set(2 * STEP));
         other.set(2 * STEP);
         assert!(budget.is_spent());
+
         drop(one);
         assert_eq!(budget.held(), 2 * STEP);
         drop(other);

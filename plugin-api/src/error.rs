@@ -1,47 +1,50 @@
-//! A method's error: a code and a message for the client, and perhaps a detail that only the log sees.
+//! The error of a method: a code and a message for the client, and optionally a detail for the log.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::{Host, Level};
-
-/// JSON-RPC 2.0: the params do not fit the method.
+/// Code of JSON-RPC 2.0: the params do not fit the method.
 pub const INVALID_PARAMS: i64 = -32602;
-/// JSON-RPC 2.0: the method could not do its work.
+/// Code of JSON-RPC 2.0: the method failed.
 pub const INTERNAL_ERROR: i64 = -32603;
 
-/// Codes that a plugin may not give to errors of its own: JSON-RPC 2.0 keeps -32768..=-32000 for protocols.
-/// [`INVALID_PARAMS`] and [`INTERNAL_ERROR`] are the two it may use.
+/// Returns whether a plugin may not use `code` for its own errors.
+///
+/// JSON-RPC 2.0 reserves -32768..=-32000 for protocols. Of these, a plugin may use only
+/// [`INVALID_PARAMS`] and [`INTERNAL_ERROR`].
 #[must_use]
 pub const fn is_reserved(code: i64) -> bool {
     -32768 <= code && code <= -32000 && code != INVALID_PARAMS && code != INTERNAL_ERROR
 }
 
-/// Why a method has no result.
+/// The error of a method.
 ///
-/// Any `std::error::Error` becomes one with `?`: the client is told "internal error" (-32603), and the text goes to
-/// the host's log, because it may name paths or addresses that are no client's business.
+/// The `?` operator converts any `std::error::Error`. The client then receives "internal error"
+/// (-32603), and the text goes to the host's log, because it may name paths or addresses that must
+/// not reach a client.
 pub struct Error(Box<Parts>);
 
 struct Parts {
     code: i64,
     message: Cow<'static, str>,
     data: Option<String>,
+    /// For the log only.
     detail: Option<String>,
 }
 
 impl Error {
-    /// An error of the plugin's own: `code` outside -32768..=-32000, a message for the client.
+    /// Creates an error with a code outside -32768..=-32000 and a message for the client.
     ///
-    /// A reserved code (see [`is_reserved`]) is answered as [`INTERNAL_ERROR`].
+    /// A reserved code (see [`is_reserved`]) is replaced by [`INTERNAL_ERROR`].
     pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
         let code = if is_reserved(code) { INTERNAL_ERROR } else { code };
-        Self::raw(code, message.into())
+        Self::with_any_code(code, message.into())
     }
 
-    /// Params that do not fit: names the field, and says why.
+    /// Creates an [`INVALID_PARAMS`] error that names the field and the reason. `field` is empty if
+    /// the params as a whole are at fault.
     #[must_use]
     pub fn invalid_params(field: &str, reason: &str) -> Self {
         #[derive(Serialize)]
@@ -49,62 +52,69 @@ impl Error {
             field: &'a str,
             reason: &'a str,
         }
+
         let message = if field.is_empty() {
             format!("invalid params: {reason}")
         } else {
             format!("invalid params: {field}: {reason}")
         };
-        Self::raw(INVALID_PARAMS, message.into()).with_data(&Data { field, reason })
+        Self::with_any_code(INVALID_PARAMS, message.into()).with_data(&Data { field, reason })
     }
 
-    /// A failure that is not the client's: the message is for the client, so say nothing of the inside.
+    /// Creates an [`INTERNAL_ERROR`], for a failure that the client did not cause.
+    ///
+    /// The client reads the message, so it must not reveal internals.
     pub fn internal(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::raw(INTERNAL_ERROR, message.into())
+        Self::with_any_code(INTERNAL_ERROR, message.into())
     }
 
-    /// Adds what the client may read by program. What cannot be written as JSON is left out.
+    /// Adds data for the client. Data that cannot be written as JSON is left out.
     #[must_use]
     pub fn with_data(mut self, data: &impl Serialize) -> Self {
         self.0.data = serde_json::to_string(data).ok();
         self
     }
 
-    /// The wire code.
+    /// Returns the code on the wire.
     #[must_use]
     pub fn code(&self) -> i64 {
         self.0.code
     }
 
-    /// The message for the client.
+    /// Returns the message for the client.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The data for the client, as JSON.
+    /// Returns the data for the client, as JSON.
     #[must_use]
     pub fn data_json(&self) -> Option<&str> {
         self.0.data.as_deref()
     }
 
-    /// An error as another method answered it.
+    /// Creates an error from the reply of another method. The code may be reserved.
     #[must_use]
     pub fn from_wire(code: i64, message: String, data: Option<String>) -> Self {
-        let mut error = Self::raw(code, message.into());
+        let mut error = Self::with_any_code(code, message.into());
         error.0.data = data;
         error
     }
 
-    fn raw(code: i64, message: Cow<'static, str>) -> Self {
+    fn with_any_code(code: i64, message: Cow<'static, str>) -> Self {
         Self(Box::new(Parts { code, message, data: None, detail: None }))
     }
 
-    /// The detail goes to the log, the rest to the client.
-    pub(crate) fn seen_by(mut self, host: &Host) -> Self {
-        if let Some(detail) = self.0.detail.take() {
-            host.log(Level::Error, format_args!("{}: {detail}", self.0.message));
-        }
-        // Another method's error passed on as it came may carry a reserved code; it is not this plugin's to give.
+    /// Takes the detail, which must not reach a client.
+    pub(crate) fn take_detail(&mut self) -> Option<String> {
+        self.0.detail.take()
+    }
+
+    /// Replaces a reserved code by [`INTERNAL_ERROR`] and names it in the message.
+    ///
+    /// A plugin that passes on the error of another method may have one; it must not answer with
+    /// it.
+    pub(crate) fn without_reserved_code(mut self) -> Self {
         if is_reserved(self.0.code) {
             self.0.message = format!("a called method failed: {} ({})", self.0.message, self.0.code).into();
             self.0.code = INTERNAL_ERROR;
@@ -112,7 +122,7 @@ impl Error {
         self
     }
 
-    /// The detail joins the message: who reads it may know all.
+    /// Replaces the message by the detail, for operators, who may read both.
     pub(crate) fn for_operator(mut self) -> Self {
         if let Some(detail) = self.0.detail.take() {
             self.0.message = detail.into();
@@ -130,9 +140,10 @@ impl<E: std::error::Error> From<E> for Error {
             detail.push_str(&cause.to_string());
             source = cause.source();
         }
-        let mut made = Self::raw(INTERNAL_ERROR, "internal error".into());
-        made.0.detail = Some(detail);
-        made
+
+        let mut converted = Self::with_any_code(INTERNAL_ERROR, "internal error".into());
+        converted.0.detail = Some(detail);
+        converted
     }
 }
 
@@ -146,5 +157,30 @@ impl fmt::Debug for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_reserved_codes() {
+        assert_eq!(Error::new(-32001, "x").code(), INTERNAL_ERROR);
+        assert_eq!(Error::new(INVALID_PARAMS, "x").code(), INVALID_PARAMS);
+        assert_eq!(Error::new(1001, "x").code(), 1001);
+
+        let passed_on = Error::from_wire(-32002, "busy".to_owned(), None).without_reserved_code();
+        assert_eq!(
+            (passed_on.code(), passed_on.message()),
+            (INTERNAL_ERROR, "a called method failed: busy (-32002)")
+        );
+    }
+
+    #[test]
+    fn keeps_the_text_of_a_converted_error_out_of_the_message() {
+        let mut error = Error::from(std::io::Error::other("/etc/secret"));
+        assert_eq!((error.code(), error.message()), (INTERNAL_ERROR, "internal error"));
+        assert_eq!(error.take_detail().as_deref(), Some("/etc/secret"));
     }
 }

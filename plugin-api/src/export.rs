@@ -1,6 +1,8 @@
-//! The macro that makes a cdylib of a plugin type: manifest, root module and method table from one list.
+//! The macro that exports a plugin type from a cdylib: manifest, root module and methods from one
+//! list.
 
-/// The root module's symbol as abi_stable mangles it; a test holds it against abi_stable's own constant.
+/// The symbol of the root module, as abi_stable mangles it. A test compares it with abi_stable's
+/// constant.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __root_symbol {
@@ -9,18 +11,21 @@ macro_rules! __root_symbol {
     };
 }
 
-/// Exports a type that implements [`Plugin`](crate::Plugin), with its methods:
+/// Exports a type that implements [`Plugin`](crate::Plugin), with its methods.
 ///
 /// ```ignore
 /// export_plugin!(Device {
-///     inline "device.status.update" => update,     // fn update(&self, params: Update) -> Result<Status, Error>
-///     async "device.report" => report,             // async fn report(self: Arc<Self>, params: Wait) -> Result<…>
-///     "device.export" => export,                   // `blocking` when no way to run is named
+///     // fn update(&self, params: Update) -> Result<Status, Error>
+///     inline "device.status.update" => update,
+///     // async fn report(self: Arc<Self>, params: Wait) -> Result<Status, Error>
+///     async "device.report" => report,
+///     // `blocking` is the default.
+///     "device.export" => export,
 /// });
 /// ```
 ///
-/// A function may take a [`Context`](crate::Context) as its last parameter (`&Context<'_>`, and for `async` a
-/// `Context<'static>`). Names are checked at compile time.
+/// The last parameter of a function may be a [`Context`](crate::Context): `&Context<'_>`, or
+/// `Context<'static>` for `async`. Method names are checked at compile time.
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ident { $($list:tt)* }) => {

@@ -1,4 +1,4 @@
-//! Which functions can be methods: with or without a context, called directly or giving a future.
+//! The functions that can be methods: with or without a context, direct or async.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,26 +9,27 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::abi::Out;
-use crate::methods::Begun;
 use crate::{Context, Error, params};
 
-/// A function that is a method when called directly (`inline`, `blocking`):
+/// A function that is an `inline` or `blocking` method:
 /// `fn(&S, P) -> Result<R, E>` or `fn(&S, P, &Context) -> Result<R, E>`.
 pub trait Direct<S, Form>: Send + Sync + 'static {
-    /// Reads the params, runs the function, writes its result.
+    /// Reads the params, runs the function, and writes its result.
     ///
     /// # Errors
-    /// Params that do not fit, the function's own error, or a result that cannot be written.
+    ///
+    /// The params do not fit, the function failed, or its result cannot be written.
     fn run(&self, plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error>;
 }
 
-/// A function whose future is a method (`async`):
-/// `async fn(Arc<S>, P) -> Result<R, E>` or `async fn(Arc<S>, P, Context<'static>) -> Result<R, E>`.
+/// A function that is an `async` method: `async fn(Arc<S>, P) -> Result<R, E>` or `async fn(Arc<S>,
+/// P, Context<'static>) -> Result<R, E>`.
 pub trait Asynchronous<S, Form>: Send + Sync + 'static {
-    /// Reads the params and makes the future.
+    /// Reads the params and creates the future.
     ///
     /// # Errors
-    /// Params that do not fit.
+    ///
+    /// The params do not fit.
     fn begin(
         &self,
         plugin: &Arc<S>,
@@ -37,9 +38,20 @@ pub trait Asynchronous<S, Form>: Send + Sync + 'static {
     ) -> Result<Pin<Box<dyn Begun>>, Error>;
 }
 
+/// A begun `async` method, which writes its result when it is ready.
+#[doc(hidden)]
+pub trait Begun: Send {
+    /// Polls the future of the method once.
+    fn poll_begun(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        out: &mut Out<'_>,
+    ) -> Poll<Result<(), Error>>;
+}
+
 fn write_result(result: &impl Serialize, out: &mut Out<'_>) -> Result<(), Error> {
     serde_json::to_writer(out, result).map_err(|error| {
-        if error.is_io() { Error::internal("the result is larger than a reply may be") } else { error.into() }
+        if error.is_io() { Error::internal("the result is too large for a reply") } else { error.into() }
     })
 }
 
@@ -56,7 +68,7 @@ where
     }
 }
 
-/// Marks the form of a function that takes a context.
+/// Marks functions that take a context.
 pub struct WithContext;
 
 impl<S, P, R, E, F> Direct<S, (P, R, E, WithContext)> for F
@@ -74,13 +86,13 @@ where
 
 pin_project_lite::pin_project! {
     /// A future that writes its result when it is ready.
-    struct Writing<F> {
+    struct WriteWhenReady<F> {
         #[pin]
         future: F,
     }
 }
 
-impl<F, R, E> Begun for Writing<F>
+impl<F, R, E> Begun for WriteWhenReady<F>
 where
     F: Future<Output = Result<R, E>> + Send,
     R: Serialize,
@@ -109,7 +121,7 @@ where
         params: &[u8],
         _cx: Context<'static>,
     ) -> Result<Pin<Box<dyn Begun>>, Error> {
-        Ok(Box::pin(Writing { future: self(Arc::clone(plugin), params::read(params)?) }))
+        Ok(Box::pin(WriteWhenReady { future: self(Arc::clone(plugin), params::read(params)?) }))
     }
 }
 
@@ -127,6 +139,6 @@ where
         params: &[u8],
         cx: Context<'static>,
     ) -> Result<Pin<Box<dyn Begun>>, Error> {
-        Ok(Box::pin(Writing { future: self(Arc::clone(plugin), params::read(params)?, cx) }))
+        Ok(Box::pin(WriteWhenReady { future: self(Arc::clone(plugin), params::read(params)?, cx) }))
     }
 }

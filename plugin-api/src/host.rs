@@ -1,4 +1,4 @@
-//! The host as a plugin sees it, and the call that a method is running.
+//! The services of the host as a plugin sees them, and the context of a running call.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -12,24 +12,25 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 use crate::abi::{CallHandle, HostHandle};
 
-/// How much a log line matters.
+/// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Level {
-    /// Something failed that somebody must look at.
+    /// A failure that an operator must look at.
     Error = 1,
-    /// Something is off, and the plugin goes on.
+    /// A problem after which the plugin continues.
     Warn = 2,
-    /// What an operator wants to know.
+    /// Information for operators.
     Info = 3,
-    /// What one looking for a fault wants to know.
+    /// Information for finding a fault.
     Debug = 4,
-    /// Everything.
+    /// Everything else.
     Trace = 5,
 }
 
 impl Level {
-    /// The level behind a number that crossed the boundary; an unknown one is the most detailed.
+    /// Returns the level of a number that crossed the ABI. An unknown number is the most detailed
+    /// level.
     #[must_use]
     pub const fn from_number(number: u8) -> Self {
         match number {
@@ -42,7 +43,7 @@ impl Level {
     }
 }
 
-/// The host's services: settings, log, clock. Cheap to clone, usable from any thread.
+/// The services of the host: settings, log, clock. Cheap to clone, and usable from any thread.
 #[derive(Clone)]
 pub struct Host(Arc<Inner>);
 
@@ -60,15 +61,17 @@ impl Host {
         &self.0.handle
     }
 
-    /// The table `[plugin.NAME.settings]` of the configuration; an empty one when it is not there.
+    /// Reads the table `[plugin.NAME.settings]` of the configuration. A missing table is read as an
+    /// empty one.
     ///
     /// # Errors
+    ///
     /// The settings do not fit `T`; the message names the key.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, Error> {
         crate::params::read_settings(&self.0.settings)
     }
 
-    /// Writes a line to the host's log, which adds the plugin's name and generation.
+    /// Writes a line to the host's log. The host adds the name and the generation of the plugin.
     pub fn log(&self, level: Level, line: impl Display) {
         let number = level as u8;
         if self.0.handle.log_enabled(number) {
@@ -76,33 +79,35 @@ impl Host {
         }
     }
 
-    /// A line at [`Level::Error`].
+    /// Writes a line at [`Level::Error`].
     pub fn error(&self, line: impl Display) {
         self.log(Level::Error, line);
     }
 
-    /// A line at [`Level::Warn`].
+    /// Writes a line at [`Level::Warn`].
     pub fn warn(&self, line: impl Display) {
         self.log(Level::Warn, line);
     }
 
-    /// A line at [`Level::Info`].
+    /// Writes a line at [`Level::Info`].
     pub fn info(&self, line: impl Display) {
         self.log(Level::Info, line);
     }
 
-    /// A line at [`Level::Debug`].
+    /// Writes a line at [`Level::Debug`].
     pub fn debug(&self, line: impl Display) {
         self.log(Level::Debug, line);
     }
 
-    /// Time on the host's monotonic clock; only differences mean something.
+    /// Returns the time on the host's monotonic clock. Only differences are meaningful.
     #[must_use]
     pub fn monotonic(&self) -> Duration {
         Duration::from_nanos(self.0.handle.now())
     }
 
-    /// Ready once `length` has passed. Coarse: a few milliseconds late is normal, early never.
+    /// Returns a future that is ready after `length`.
+    ///
+    /// The timer is coarse: the future may be a few milliseconds late, but is never early.
     pub fn sleep(&self, length: Duration) -> impl Future<Output = ()> + Send + 'static {
         let until = self.monotonic().saturating_add(length);
         let sleeping = self.0.handle.sleep(u64::try_from(until.as_nanos()).unwrap_or(u64::MAX));
@@ -110,9 +115,17 @@ impl Host {
             let _ = sleeping.await;
         }
     }
+
+    /// Logs the detail of a method's error, and returns the error as the client may see it.
+    pub(crate) fn log_detail(&self, mut error: Error) -> Error {
+        if let Some(detail) = error.take_detail() {
+            self.log(Level::Error, format_args!("{}: {detail}", error.message()));
+        }
+        error.without_reserved_code()
+    }
 }
 
-/// The call that a method is running: who asked, until when, and what it may ask of the host.
+/// The context of the running call: its id, its deadline, and calls to other methods.
 pub struct Context<'a> {
     host: Cow<'a, Host>,
     call: CallHandle,
@@ -123,35 +136,43 @@ impl<'a> Context<'a> {
         Self { host, call }
     }
 
-    /// The host's services.
+    /// Returns the services of the host.
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The request's id as text, for logs; a request that came without one is given a `UUIDv4` by the host.
+    /// Returns the id of the request as text, for logs. The host generates a `UUIDv4` for a request
+    /// without an id.
     #[must_use]
     pub fn id(&self) -> Cow<'_, str> {
         self.call.id()
     }
 
-    /// How long until the client is told DEADLINE_EXCEEDED; zero when that has happened.
+    /// Returns the time until the client receives DEADLINE_EXCEEDED; zero if the deadline has
+    /// passed.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         Duration::from_nanos(self.call.deadline()).saturating_sub(self.host.monotonic())
     }
 
-    /// Whether nobody waits for the result any more: the deadline passed, or the client has gone. A long `blocking`
-    /// method looks at it now and then; an `async` one need not, it is dropped.
+    /// Returns whether nobody waits for the result any more, because the deadline has passed or the
+    /// client has closed the connection.
+    ///
+    /// A long `blocking` method should check it regularly. An `async` method need not: its future
+    /// is dropped.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.call.is_cancelled()
     }
 
-    /// Calls another method, whichever plugin has it, and awaits its result. The time left to this call bounds it.
+    /// Calls another method, of any plugin, and awaits its result within the remaining time of this
+    /// call.
     ///
     /// # Errors
-    /// The method's own error, the host's (not found, overloaded, deadline), or a result that does not fit `R`.
+    ///
+    /// The error of the method, an error of the host (not found, overloaded, deadline exceeded), or
+    /// a result that does not fit `R`.
     pub fn call<R: DeserializeOwned>(
         &self,
         method: &str,
@@ -163,10 +184,13 @@ impl<'a> Context<'a> {
         async move { Ok(serde_json::from_slice(&begun?.await?)?) }
     }
 
-    /// As [`Context::call`], waiting on this thread: for `blocking` methods. An `inline` method may only reach
-    /// methods that are `inline` too, for it must not wait.
+    /// Calls another method like [`Context::call`], and blocks this thread until it returns.
+    ///
+    /// It is meant for `blocking` methods. An `inline` method must not wait, so it can reach only
+    /// methods that are `inline` too.
     ///
     /// # Errors
+    ///
     /// As for [`Context::call`].
     pub fn call_wait<R: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<R, Error> {
         let params = serde_json::to_vec(params)?;

@@ -1,4 +1,4 @@
-//! What a Jackfield plugin is written against: a type, its methods, and one macro that exports them.
+//! The API of Jackfield plugins: a type, its methods, and one macro that exports them.
 //!
 //! ```
 //! use jackfield_plugin_api::prelude::*;
@@ -24,34 +24,45 @@
 //!
 //! export_plugin!(Hello { inline "hello.greet" => greet });
 //!
-//! // No host and no file are needed to test it:
-//! let hello = jackfield_plugin_api::testing::Harness::<Hello>::start(serde_json::json!({})).unwrap();
-//! assert_eq!(hello.call("hello.greet", serde_json::json!({"name": "Ada"})).unwrap(), "hello, Ada");
+//! // A test needs neither a host nor a file:
+//! use jackfield_plugin_api::testing::Harness;
+//! use serde_json::json;
+//!
+//! let hello = Harness::<Hello>::start(json!({})).unwrap();
+//! assert_eq!(hello.call("hello.greet", json!({"name": "Ada"})).unwrap(), "hello, Ada");
 //! ```
 //!
-//! A method runs in one of three ways, named before its name in the macro:
+//! A method runs in one of three ways. The macro takes the way before the name of the method:
 //!
-//! | word | where it runs | for |
+//! | way | where it runs | for |
 //! |---|---|---|
-//! | `blocking` (the default) | a thread of the plugin's own; `threads` and `queue` in its configuration bound them | whatever waits: files, databases, long computations |
-//! | `inline` | the thread that serves the connection | microseconds of work that never waits |
-//! | `async` | a future on a thread of the plugin's own; dropped when nobody waits for it any more | many calls that wait for something |
+//! | `blocking` (default) | a thread of the plugin | waiting: files, databases, long computations |
+//! | `inline` | the I/O thread of the connection | microseconds of work that never waits |
+//! | `async` | a future on the async thread of the plugin | many calls that wait for something |
 //!
-//! Rules of the loaded code: no thread of the plugin may outlive [`Plugin::stop`]; globals, allocator and thread
-//! locals are the plugin's own; build with unwinding panics (`panic = "abort"` is refused).
+//! `threads` and `queue` of `[plugin.NAME]` limit the `blocking` calls. The future of an `async`
+//! method is dropped when nobody waits for it any more.
+//!
+//! Rules for loaded code:
+//!
+//! - No thread of the plugin may outlive [`Plugin::stop`].
+//! - Globals, allocator and thread locals belong to the plugin alone.
+//! - Panics must unwind; a plugin built with `panic = "abort"` is refused.
 
 pub mod abi;
+mod api_version;
 mod error;
 mod export;
 mod handler;
 mod host;
 pub mod manifest;
 mod methods;
-mod panics;
+mod panic_hook;
 mod params;
 mod plugin;
 pub mod testing;
 
+pub use api_version::API_VERSION;
 pub use error::{Error, INTERNAL_ERROR, INVALID_PARAMS, is_reserved};
 pub use handler::{Asynchronous, Direct};
 pub use host::{Context, Host, Level};
@@ -59,14 +70,11 @@ pub use manifest::{Manifest, Run};
 pub use methods::Methods;
 pub use plugin::{Exported, Plugin, STATE_MAX};
 
-/// Everything that a plugin's file needs in scope.
+/// The items that the source of a plugin needs in scope.
 pub mod prelude {
     pub use crate::{Context, Error, Host, Level, Plugin, export_plugin};
     pub use std::sync::Arc;
 }
-
-/// The version of this API: what a manifest names and a host compares.
-pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[doc(hidden)]
 pub use abi::export as __export;

@@ -1,30 +1,34 @@
-//! The manifest: what a plugin's file says of itself, as JSON in an ELF note that is read without running any of it.
+//! The manifest of a plugin: JSON in an ELF note of its file, which is read without running any
+//! code of the file.
 
 use serde::{Deserialize, Serialize};
 
-/// The owner name in the ELF note, its ending NUL included, padded to four bytes as ELF wants it.
+use crate::api_version::is_same_series;
+
+/// The owner name in the ELF note, with its final NUL, padded to a multiple of four bytes as ELF
+/// requires.
 pub const NOTE_OWNER: [u8; 12] = *b"Jackfield\0\0\0";
-/// The length of the owner name with its NUL, without padding.
+/// Length of the owner name in bytes, with its NUL and without padding.
 pub const NOTE_OWNER_LEN: u32 = 10;
-/// The note's type: a manifest.
+/// The type of the note: a manifest.
 pub const NOTE_TYPE: u32 = 1;
-/// The layout of the manifest's JSON that this crate writes and reads.
+/// The layout version of the manifest JSON that this crate writes and reads.
 pub const MANIFEST_LAYOUT: u32 = 1;
 
 /// The way a method runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Run {
-    /// On the thread that serves the connection.
+    /// On the I/O thread of the connection.
     Inline,
-    /// On a thread of the plugin's own.
+    /// On a thread of its generation.
     Blocking,
-    /// As a future, polled on a thread of the plugin's own.
+    /// As a future, polled on the async thread of its generation.
     Async,
 }
 
 impl Run {
-    /// The word for it, as in the manifest.
+    /// Returns the name of the way, as in the manifest.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -35,58 +39,60 @@ impl Run {
     }
 }
 
-/// What a plugin panics by, as its code was built.
+/// The panic strategy that a plugin was built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PanicStrategy {
     /// Panics unwind and are caught inside the plugin.
     Unwind,
-    /// A panic would end the host: such a plugin is not loaded into it.
+    /// A panic would abort the host, so such a plugin is refused.
     Abort,
 }
 
 /// One method that a plugin declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeclaredMethod {
-    /// The full name, as requests spell it.
+    /// The full name, as in requests.
     pub name: String,
     /// The way it runs.
     pub run: Run,
 }
 
-/// What a plugin's file says of itself.
+/// The manifest of a plugin file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`MANIFEST_LAYOUT`].
+    /// The layout version, [`MANIFEST_LAYOUT`].
     pub manifest: u32,
-    /// The version of the plugin API it was built against.
+    /// The version of the plugin API that the plugin was built against.
     pub api: String,
-    /// Its Cargo package.
+    /// The name of its Cargo package.
     pub package: String,
-    /// Its package's version.
+    /// The version of its Cargo package.
     pub version: String,
-    /// What its panics do.
+    /// Its panic strategy.
     pub panic: PanicStrategy,
-    /// The layout of the state that it hands over to its successor, if it does.
+    /// The layout version of the state that it exports, if it exports one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<u32>,
-    /// Its methods; a call names one by its place here.
+    /// Its methods. A call identifies a method by its index here.
     pub methods: Vec<DeclaredMethod>,
 }
 
 impl Manifest {
-    /// Reads a manifest.
+    /// Parses a manifest.
     ///
     /// # Errors
-    /// It is not the JSON of this layout.
+    ///
+    /// The text is not JSON of this layout.
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
         /// The one member that every layout has.
         #[derive(Deserialize)]
         struct Layout {
             manifest: u32,
         }
+
         let unreadable = |error: serde_json::Error| ManifestError::Unreadable(error.to_string());
-        // First of all: another layout need not have the members of this one.
+        // Checked first, because another layout need not have the members of this one.
         let layout: Layout = serde_json::from_slice(json).map_err(unreadable)?;
         if layout.manifest != MANIFEST_LAYOUT {
             return Err(ManifestError::Layout(layout.manifest));
@@ -94,19 +100,20 @@ impl Manifest {
         serde_json::from_slice(json).map_err(unreadable)
     }
 
-    /// Whether a host of this crate's version can run it: the same series (`0.MINOR`, or `MAJOR` from 1.0 on).
+    /// Returns whether a host with this version of the crate can run the plugin: its API must be of
+    /// the same series (`0.MINOR`, or `MAJOR` from 1.0 on).
     #[must_use]
     pub fn fits_this_api(&self) -> bool {
-        crate::abi::same_series(&self.api, crate::API_VERSION)
+        is_same_series(&self.api, crate::API_VERSION)
     }
 }
 
-/// Why a manifest cannot be read.
+/// The reason why a manifest cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ManifestError {
-    /// Not the JSON it should be.
+    /// The text is not the expected JSON; the reason of the JSON parser.
     Unreadable(String),
-    /// A layout of the manifest that this host does not know.
+    /// The host does not know this layout version.
     Layout(u32),
 }
 
@@ -115,7 +122,7 @@ impl std::fmt::Display for ManifestError {
         match self {
             Self::Unreadable(why) => write!(f, "the manifest cannot be read: {why}"),
             Self::Layout(layout) => {
-                write!(f, "the manifest has layout {layout}, this host reads {MANIFEST_LAYOUT}")
+                write!(f, "the manifest has layout {layout}, but this host reads layout {MANIFEST_LAYOUT}")
             }
         }
     }
@@ -123,7 +130,7 @@ impl std::fmt::Display for ManifestError {
 
 impl std::error::Error for ManifestError {}
 
-/// The note that the export macro puts into a plugin's file; the layout is ELF's.
+/// The note that the export macro stores in the plugin file, in the layout of ELF.
 #[doc(hidden)]
 #[repr(C, align(4))]
 pub struct Note<const LEN: usize> {
@@ -135,16 +142,16 @@ pub struct Note<const LEN: usize> {
 }
 
 impl<const LEN: usize> Note<LEN> {
-    /// The note of a manifest.
+    /// Creates the note of a manifest.
     #[must_use]
     pub const fn new(text: [u8; LEN]) -> Self {
-        assert!(LEN <= 1 << 20, "a manifest of more than 1 MiB");
+        assert!(LEN <= 1 << 20, "the manifest is longer than 1 MiB");
         #[allow(clippy::cast_possible_truncation, reason = "asserted above")]
         Self { owner_len: NOTE_OWNER_LEN, text_len: LEN as u32, kind: NOTE_TYPE, owner: NOTE_OWNER, text }
     }
 }
 
-/// Writes a manifest at compile time: it must lie in the file before any code can run.
+/// Writes a manifest at compile time, because it must be in the file before any code runs.
 #[doc(hidden)]
 pub struct Writer<const ROOM: usize> {
     text: [u8; ROOM],
@@ -156,7 +163,7 @@ impl<const ROOM: usize> Writer<ROOM> {
         let part = part.as_bytes();
         let mut at = 0;
         while at < part.len() {
-            // With no room at all the length is being found out, by a first run.
+            // A writer without room only measures the length.
             if ROOM > 0 {
                 self.text[self.len] = part[at];
             }
@@ -192,13 +199,14 @@ impl<const ROOM: usize> Writer<ROOM> {
         if let Some(state) = state {
             writer = writer.put(",\"state\":").put_number(state);
         }
+
         writer = writer.put(",\"methods\":[");
         let mut at = 0;
         while at < methods.len() {
             let (name, run) = methods[at];
             assert!(
                 is_method_name(name),
-                "a method's name is 1 to 256 bytes: segments of letters, digits, _ and -, between single dots"
+                "a method name has 1 to 256 bytes: segments of letters, digits, _ and -, separated by single dots"
             );
             writer = writer
                 .put(if at == 0 { "{\"name\":\"" } else { ",{\"name\":\"" })
@@ -212,7 +220,7 @@ impl<const ROOM: usize> Writer<ROOM> {
     }
 }
 
-/// How long the manifest will be.
+/// Returns the length of the manifest in bytes.
 #[doc(hidden)]
 #[must_use]
 pub const fn length(
@@ -225,7 +233,7 @@ pub const fn length(
     Writer::<0>::manifest(package, version, panic, state, methods).len
 }
 
-/// The manifest's bytes; `LEN` is what [`length`] gave.
+/// Returns the bytes of the manifest. `LEN` must be the result of [`length`].
 #[doc(hidden)]
 #[must_use]
 pub const fn bytes<const LEN: usize>(
@@ -238,8 +246,8 @@ pub const fn bytes<const LEN: usize>(
     Writer::<LEN>::manifest(package, version, panic, state, methods).text
 }
 
-/// Whether a method may have this name: 1 to 256 bytes (the protocol's limit), segments of letters, digits, `_` and
-/// `-`, with single dots between.
+/// Returns whether `name` is a valid method name: 1 to 256 bytes (the limit of protocol section 2),
+/// segments of letters, digits, `_` and `-`, separated by single dots.
 #[must_use]
 pub const fn is_method_name(name: &str) -> bool {
     let name = name.as_bytes();
@@ -261,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn parses_the_manifest_that_it_writes() {
         const METHODS: &[(&str, Run)] = &[("a.b", Run::Inline), ("a.c", Run::Async)];
         const LEN: usize = length("p", "1.2.3", "unwind", Some(1207), METHODS);
         let manifest = Manifest::parse(&bytes::<LEN>("p", "1.2.3", "unwind", Some(1207), METHODS)).unwrap();
@@ -272,14 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn another_layout_is_told_from_an_unreadable_one() {
+    fn distinguishes_an_unknown_layout_from_an_unreadable_manifest() {
         assert_eq!(Manifest::parse(br#"{"manifest":2,"other":[]}"#), Err(ManifestError::Layout(2)));
         assert!(matches!(Manifest::parse(br#"{"manifest":1}"#), Err(ManifestError::Unreadable(_))));
         assert!(matches!(Manifest::parse(b"[]"), Err(ManifestError::Unreadable(_))));
     }
 
     #[test]
-    fn names_are_segments_between_single_dots() {
+    fn accepts_only_segments_separated_by_single_dots() {
         for good in ["a", "device.status.update", "a-b.c_d.9"] {
             assert!(is_method_name(good), "{good}");
         }

@@ -1,23 +1,11 @@
-//! A plugin's methods by number, each with its name and the way it runs.
+//! The methods of a plugin by number, each with its name and the way it runs.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use crate::abi::Out;
-use crate::handler::{Asynchronous, Direct};
+use crate::handler::{Asynchronous, Begun, Direct};
 use crate::{Context, Error, Run};
-
-/// A begun `async` method: writes its result when it is ready.
-#[doc(hidden)]
-pub trait Begun: Send {
-    /// Polls the method's future once.
-    fn poll_begun(
-        self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        out: &mut Out<'_>,
-    ) -> Poll<Result<(), Error>>;
-}
 
 type DirectBody<S> = Box<dyn Fn(&S, &[u8], &Context<'_>, &mut Out<'_>) -> Result<(), Error> + Send + Sync>;
 type FutureBody<S> =
@@ -28,31 +16,32 @@ enum Body<S> {
     Future(FutureBody<S>),
 }
 
-/// The methods of a plugin of type `S`, numbered in the order they were added.
+/// The methods of a plugin of type `S`, numbered in the order in which they were added.
 pub struct Methods<S> {
     entries: Vec<(String, Run, Body<S>)>,
 }
 
 impl<S: 'static> Methods<S> {
-    /// No method yet.
+    /// Creates an empty list.
     #[must_use]
     pub fn new() -> Self {
         Self { entries: Vec::new() }
     }
 
-    /// Adds a method that runs on the thread that serves the connection: microseconds, and never waiting.
+    /// Adds a method that runs on the I/O thread of the connection. It should take microseconds and
+    /// must never wait.
     #[must_use]
     pub fn inline<Form>(self, name: impl Into<String>, method: impl Direct<S, Form>) -> Self {
-        self.direct_as(name, Run::Inline, method)
+        self.add_direct(name, Run::Inline, method)
     }
 
-    /// Adds a method that runs on a thread of the plugin's own, and may wait.
+    /// Adds a method that runs on a thread of its generation, and may wait.
     #[must_use]
     pub fn blocking<Form>(self, name: impl Into<String>, method: impl Direct<S, Form>) -> Self {
-        self.direct_as(name, Run::Blocking, method)
+        self.add_direct(name, Run::Blocking, method)
     }
 
-    /// Adds a method that is a future, polled on a thread of the plugin's own.
+    /// Adds a method that is a future, polled on the async thread of its generation.
     #[must_use]
     pub fn asynchronous<Form>(mut self, name: impl Into<String>, method: impl Asynchronous<S, Form>) -> Self {
         let body = Body::Future(Box::new(move |plugin: &Arc<S>, params: &[u8], cx: Context<'static>| {
@@ -62,7 +51,7 @@ impl<S: 'static> Methods<S> {
         self
     }
 
-    fn direct_as<Form>(mut self, name: impl Into<String>, run: Run, method: impl Direct<S, Form>) -> Self {
+    fn add_direct<Form>(mut self, name: impl Into<String>, run: Run, method: impl Direct<S, Form>) -> Self {
         let body = move |plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>| {
             method.run(plugin, params, cx, out)
         };
@@ -70,7 +59,7 @@ impl<S: 'static> Methods<S> {
         self
     }
 
-    /// Names and ways to run, by number.
+    /// Returns the names and the ways to run, in the order of the numbers.
     pub fn declared(&self) -> impl Iterator<Item = (&str, Run)> {
         self.entries.iter().map(|(name, run, _)| (name.as_str(), *run))
     }
@@ -78,16 +67,16 @@ impl<S: 'static> Methods<S> {
     pub(crate) fn direct(&self, number: u32) -> Result<&DirectBody<S>, Error> {
         match self.body(number) {
             Some(Body::Direct(body)) => Ok(body),
-            Some(Body::Future(_)) => Err(Error::internal("an async method was called directly")),
-            None => Err(Error::internal("a method was called by a number that is not there")),
+            Some(Body::Future(_)) => Err(Error::internal("the host called an async method directly")),
+            None => Err(Error::internal("the host called a method number that does not exist")),
         }
     }
 
     pub(crate) fn future(&self, number: u32) -> Result<&FutureBody<S>, Error> {
         match self.body(number) {
             Some(Body::Future(body)) => Ok(body),
-            Some(Body::Direct(_)) => Err(Error::internal("a direct method was begun as a future")),
-            None => Err(Error::internal("a method was called by a number that is not there")),
+            Some(Body::Direct(_)) => Err(Error::internal("the host began a method that is not async")),
+            None => Err(Error::internal("the host called a method number that does not exist")),
         }
     }
 

@@ -1,28 +1,29 @@
-//! Params and settings into the author's types; what does not fit is told by the name of the field.
+//! Deserializes params and settings into the author's types. An error names the field at fault.
 
 use serde::de::DeserializeOwned;
 use serde_json::Deserializer;
 
 use crate::Error;
 
-/// Reads a call's params. `params` is a JSON document that the host has checked for syntax and UTF-8, or empty.
+/// Reads the params of a call. `params` is a JSON document, which the host has checked for syntax
+/// and UTF-8, or empty.
 ///
-/// Left out, they are read as `null`, and as `{}` if that does not fit. An empty array is read as `{}` where an
-/// array does not fit: PHP writes an empty array of named params as `[]`.
+/// Missing params are read as `null`, or as `{}` if `null` does not fit. An empty array that does
+/// not fit is also read as `{}`, because PHP writes an empty array of named params as `[]`.
 pub(crate) fn read<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
-    let absent = params.is_empty();
-    let document = if absent { "null" } else { text(params)? };
+    let is_missing = params.is_empty();
+    let document = if is_missing { "null" } else { as_text(params)? };
     match serde_json::from_str(document) {
         Ok(params) => Ok(params),
-        Err(_) if absent || is_empty_array(document) => {
+        Err(_) if is_missing || is_empty_array(document) => {
             serde_json::from_str("{}").map_err(|_| explain::<P>("{}"))
         }
         Err(_) => Err(explain::<P>(document)),
     }
 }
 
-/// Looked at as a whole once more, which costs less than every string in it by itself.
-fn text(document: &[u8]) -> Result<&str, Error> {
+/// Checks the UTF-8 of the whole document, which costs less than checking every string in it.
+fn as_text(document: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(document).map_err(|_| Error::invalid_params("", "they are not UTF-8"))
 }
 
@@ -31,21 +32,25 @@ fn is_empty_array(document: &str) -> bool {
     inside.is_some_and(|inside| inside.trim_ascii().is_empty())
 }
 
-/// Reads it once more, slower, with an eye on where it is: only a failure pays for that.
+/// Parses the document again and tracks the path. It is slower, so it runs only after a failure.
 fn explain<P: DeserializeOwned>(document: &str) -> Error {
-    let (field, reason) = fault_in::<P>(document);
+    let (field, reason) = find_fault::<P>(document);
     Error::invalid_params(&field, &reason)
 }
 
-fn fault_in<P: DeserializeOwned>(document: &str) -> (String, String) {
+/// Returns the path of the field at fault, empty for the whole document, and the reason.
+fn find_fault<P: DeserializeOwned>(document: &str) -> (String, String) {
     let mut json = Deserializer::from_str(document);
     let Err(fault) = serde_path_to_error::deserialize::<_, P>(&mut json) else {
         return (String::new(), "they do not fit".to_owned());
     };
+
     let path = fault.path().to_string();
-    let reason = without_place(&fault.inner().to_string());
     let path = if path == "." { String::new() } else { path };
-    // serde names a missing, unknown or doubled field in its text, and the path stops above it.
+    let reason = without_position(&fault.inner().to_string());
+
+    // For a missing, unknown or duplicate field, the path ends above the field, and serde's text
+    // names it.
     let named = ["missing field `", "unknown field `", "duplicate field `"]
         .iter()
         .find_map(|start| reason.strip_prefix(start))
@@ -60,16 +65,17 @@ fn fault_in<P: DeserializeOwned>(document: &str) -> (String, String) {
     (field, reason)
 }
 
-/// serde_json ends its texts with a line and column of a document that the client never laid out.
-fn without_place(text: &str) -> String {
+/// Removes the line and column that serde_json appends. The client does not know the lines of the
+/// document.
+fn without_position(text: &str) -> String {
     text.rsplit_once(" at line ").map_or(text, |(reason, _)| reason).to_owned()
 }
 
-/// Reads the plugin's settings.
+/// Reads the settings of the plugin.
 pub(crate) fn read_settings<T: DeserializeOwned>(settings: &[u8]) -> Result<T, Error> {
-    let document = if settings.is_empty() { "{}" } else { text(settings)? };
+    let document = if settings.is_empty() { "{}" } else { as_text(settings)? };
     serde_json::from_str(document).map_err(|_| {
-        let (field, reason) = fault_in::<T>(document);
+        let (field, reason) = find_fault::<T>(document);
         let at = if field.is_empty() { String::new() } else { format!("{field}: ") };
         Error::internal(format!("settings: {at}{reason}"))
     })
@@ -82,15 +88,15 @@ mod tests {
     #[derive(serde::Deserialize, Debug)]
     #[serde(deny_unknown_fields)]
     struct Place {
-        #[allow(dead_code, reason = "only read for its errors")]
+        #[allow(dead_code, reason = "only deserialized for its errors")]
         zip: u32,
     }
 
     #[derive(serde::Deserialize, Debug)]
     struct Person {
-        #[allow(dead_code, reason = "only read for its errors")]
+        #[allow(dead_code, reason = "only deserialized for its errors")]
         name: String,
-        #[allow(dead_code, reason = "only read for its errors")]
+        #[allow(dead_code, reason = "only deserialized for its errors")]
         place: Option<Place>,
     }
 
@@ -101,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_field_at_fault_is_named() {
+    fn names_the_field_at_fault() {
         assert_eq!(fault("{}").0, "name");
         assert_eq!(fault("").0, "name");
         assert_eq!(fault("[]").0, "name");
@@ -117,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn params_may_be_left_out_where_nothing_is_needed() {
+    fn accepts_missing_params_if_no_field_is_needed() {
         assert!(read::<()>(b"").is_ok());
         assert!(read::<Option<u32>>(b"").is_ok());
         assert!(read::<serde_json::Map<String, serde_json::Value>>(b" [ ] ").unwrap().is_empty());

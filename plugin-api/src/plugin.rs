@@ -1,62 +1,107 @@
-//! What an author implements, and what the export macro adds to it.
+//! The trait that an author implements, and the trait that the export macro implements.
 
 use crate::{Error, Host, Methods};
 
-/// The most bytes of state that an instance may hand over: 64 MiB. They are copied twice while its calls are held.
+/// The largest state that an instance may export, in bytes: 64 MiB.
+///
+/// The state is copied twice while the calls of the plugin are held at the gate.
 pub const STATE_MAX: usize = 64 << 20;
 
-/// A plugin: started once per generation, shared by all its calls, stopped when the generation retires.
+/// A plugin: started once per generation, shared by all its calls, and stopped when the generation
+/// retires.
 pub trait Plugin: Send + Sync + Sized + 'static {
-    /// Makes the plugin's state. Runs twice at a load: first in a process of its own that may fail without harm.
+    /// Creates the instance.
+    ///
+    /// It runs twice per load: first in the probe process, where a failure does no harm, and then
+    /// in the host.
     ///
     /// # Errors
-    /// An error keeps the plugin from being loaded; its text is for the operator.
+    ///
+    /// An error prevents the load. Operators read its text.
     fn start(host: &Host) -> Result<Self, Error>;
 
-    /// The layout of the state that an instance hands over to its successor when its file is replaced. `None`: it
-    /// hands over nothing, and a successor starts afresh. Written into the manifest.
+    /// The layout version of the state that an instance exports when its file is replaced.
+    ///
+    /// `None` means that it exports no state, and that the new instance starts without one. The
+    /// manifest contains this value.
     const STATE: Option<u32> = None;
 
-    /// Whether it would work, found out in the probe before anybody calls it: a file that must be readable, a
-    /// library that must be there. The probe's time limit bounds it.
+    /// Checks in the probe process that the plugin can work, before any call: for example that a
+    /// file is readable or a library is installed.
+    ///
+    /// It must end within `plugins.probe`, the time limit of the probe.
     ///
     /// # Errors
-    /// An error keeps the plugin from being loaded; its text is for the operator.
+    ///
+    /// An error prevents the load. Operators read its text.
     fn self_test(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// The state for the successor, at most [`STATE_MAX`] bytes, in the layout [`Plugin::STATE`].
+    /// Exports the state for the new instance, in the layout [`Plugin::STATE`] and at most
+    /// [`STATE_MAX`] bytes.
     ///
-    /// No `inline` or `blocking` call runs meanwhile, and none begins here afterwards, unless the successor
-    /// refuses: then calls go on here, as if nothing had been. `async` calls that have begun stay with this
-    /// instance; what they change from here on is lost, so those that wait for a change had better end.
+    /// No `inline` or `blocking` call runs during the export, and none starts on this instance
+    /// afterwards, unless the new instance refuses the state. In that case, this instance continues
+    /// to serve as if nothing had happened. `async` calls that have begun stay with this instance;
+    /// changes that they make after the export are lost, so calls that wait for a change should
+    /// end.
     ///
     /// # Errors
+    ///
     /// An error keeps this instance in service.
-    fn hand_over(&self) -> Result<Vec<u8>, Error> {
-        Err(Error::internal("STATE is set, hand_over is not written"))
+    fn export_state(&self) -> Result<Vec<u8>, Error> {
+        #[expect(deprecated, reason = "a plugin that implements the old name works until 1.0")]
+        self.hand_over()
     }
 
-    /// Takes the state of the instance before, which may be an older or a newer one: `schema` is *its*
-    /// [`Plugin::STATE`]. Called once, after `start` and before the first call.
+    /// Imports the state of the other instance. Called once, after `start` and before the first
+    /// call.
+    ///
+    /// `schema` is the [`Plugin::STATE`] of the *other* instance, which may be older or, after a
+    /// rollback, newer.
     ///
     /// # Errors
+    ///
     /// An error keeps the other instance in service.
+    fn import_state(&self, schema: u32, state: &[u8]) -> Result<(), Error> {
+        #[expect(deprecated, reason = "a plugin that implements the old name works until 1.0")]
+        self.take_over(schema, state)
+    }
+
+    /// The old name of [`Plugin::export_state`], until 1.0.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Plugin::export_state`].
+    #[deprecated(since = "0.1.0", note = "implement `export_state`")]
+    fn hand_over(&self) -> Result<Vec<u8>, Error> {
+        Err(Error::internal("the plugin sets STATE but does not implement export_state"))
+    }
+
+    /// The old name of [`Plugin::import_state`], until 1.0.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Plugin::import_state`].
+    #[deprecated(since = "0.1.0", note = "implement `import_state`")]
     fn take_over(&self, schema: u32, state: &[u8]) -> Result<(), Error> {
         let _ = state;
-        Err(Error::internal(format!("no state of layout {schema} can be taken over")))
+        Err(Error::internal(format!(
+            "the plugin cannot import a state of layout {schema}: it does not implement import_state"
+        )))
     }
 
-    /// Ends what the plugin began: threads are to be joined here. Called when no call is running any more.
+    /// Ends everything that the plugin has begun; its threads must be joined here. Called when no
+    /// call is running.
     fn stop(&self) {}
 }
 
-/// What `export_plugin!` writes for a plugin.
+/// The items that `export_plugin!` generates for a plugin.
 pub trait Exported: Plugin {
-    /// The manifest as JSON, the same bytes as in the file's note.
+    /// The manifest as JSON, the same bytes as in the note of the file.
     const MANIFEST: &'static str;
 
-    /// The methods, in the manifest's order.
+    /// Returns the methods in the order of the manifest.
     fn methods() -> Methods<Self>;
 }

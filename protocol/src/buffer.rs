@@ -1,4 +1,4 @@
-//! A [`Decoder`] with the bytes it reads from: for clients and tests, who want frames they can keep.
+//! A [`Decoder`] that owns its input buffer, for clients and tests that keep frames.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -11,11 +11,11 @@ use crate::limits::HEADER_LEN;
 pub struct Frame {
     /// The header; its length is `payload.len()`.
     pub header: Header,
-    /// The payload: a share of the buffer it was received in, not a copy.
+    /// The payload. It shares the memory of the receive buffer; it is not a copy.
     pub payload: Bytes,
 }
 
-/// Received bytes, and the frames in them.
+/// A buffer of received bytes that yields the frames in them.
 ///
 /// Memory grows with the bytes received and never from an announced length.
 ///
@@ -35,14 +35,15 @@ pub struct Frame {
 pub struct FrameBuffer {
     decoder: Decoder,
     bytes: BytesMut,
-    ended: Option<Refusal>,
+    /// The fatal refusal that ended the stream.
+    fatal_refusal: Option<Refusal>,
 }
 
 impl FrameBuffer {
-    /// An empty buffer; it allocates nothing before bytes come.
+    /// Creates an empty buffer. It allocates nothing until bytes are pushed.
     #[must_use]
     pub fn new(limit: FrameLimit) -> FrameBuffer {
-        FrameBuffer { decoder: Decoder::new(limit), bytes: BytesMut::new(), ended: None }
+        FrameBuffer { decoder: Decoder::new(limit), bytes: BytesMut::new(), fatal_refusal: None }
     }
 
     /// Appends received bytes.
@@ -50,39 +51,43 @@ impl FrameBuffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The bytes not yet taken as frames, for a reader that appends in place. Append only: what is already
-    /// there has been looked at.
+    /// Returns the bytes that are not yet taken as frames, for a reader that appends in place.
+    ///
+    /// Callers may only append: the decoder has already examined the bytes in the buffer.
     pub fn buffer_mut(&mut self) -> &mut BytesMut {
         &mut self.bytes
     }
 
-    /// Bytes held and not yet taken as frames.
+    /// Returns the number of bytes that are held and not yet taken as frames.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Bytes of memory behind the buffer.
+    /// Returns the capacity of the buffer in bytes.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Takes the next frame; `None` until more bytes come.
+    /// Takes the next frame, or returns `None` if more bytes are needed.
     ///
     /// # Errors
-    /// A header was refused. Where [`Refusal::is_fatal`] is false the refused payload is thrown away as it comes
-    /// and the frames after it follow; otherwise every later call gives the same refusal and holds no bytes.
+    ///
+    /// A header was refused. If [`Refusal::is_fatal`] is false, the refused payload is discarded as
+    /// it arrives and later frames follow. Otherwise every later call returns the same refusal, and
+    /// the buffer holds no bytes.
     #[expect(
         clippy::should_implement_trait,
         reason = "not an iterator: None means not yet, and more may follow"
     )]
     pub fn next(&mut self) -> Result<Option<Frame>, Refusal> {
         loop {
-            if let Some(refusal) = self.ended {
+            if let Some(refusal) = self.fatal_refusal {
                 self.bytes = BytesMut::new();
                 return Err(refusal);
             }
+
             match self.decoder.step(&self.bytes) {
                 Step::Frame { header, consumed, .. } => {
                     let mut payload = self.bytes.split_to(consumed).freeze();
@@ -96,7 +101,7 @@ impl FrameBuffer {
                     if !fatal {
                         return Err(refusal);
                     }
-                    self.ended = Some(refusal);
+                    self.fatal_refusal = Some(refusal);
                 }
             }
         }

@@ -1,13 +1,15 @@
-//! Every error code of the protocol, in one table: number, name, meaning, whether to try again.
+//! The error codes of the protocol: number, name, meaning and retry rule, in one table.
 
 use std::fmt;
 
-/// Whether a request answered with an error may be sent again.
+/// Whether a request that was answered with an error may be sent again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Retry {
-    /// The request was never started: sending it again, later or on another connection, cannot run it twice.
+    /// The request was never started. Sending it again, later or on another connection, cannot run
+    /// it twice.
     Safe,
-    /// The request may have run, wholly or in part: again only if running it twice does no harm.
+    /// The request may have run, wholly or in part. Send it again only if running it twice does no
+    /// harm.
     IfIdempotent,
     /// The same request would fail in the same way.
     Never,
@@ -15,37 +17,39 @@ pub enum Retry {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $retry:ident;)*) => {
-        /// An error code with a fixed meaning: JSON-RPC 2.0's own and the host's (protocol section 3).
+        /// An error code with a fixed meaning: those of JSON-RPC 2.0 and those of the host
+        /// (protocol section 3).
         ///
-        /// A plugin's own errors are plain numbers outside the reserved range, see [`is_reserved`].
+        /// The errors of a plugin are plain numbers outside the reserved range; see
+        /// [`is_reserved`].
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum Code {
             $($(#[$doc])* $variant,)*
         }
 
         impl Code {
-            /// All of them, in the order of the table in protocol section 3.
+            /// Every code, in the order of the table in protocol section 3.
             pub const ALL: &'static [Code] = &[$(Code::$variant),*];
 
-            /// The number on the wire.
+            /// Returns the number on the wire.
             #[must_use]
             pub const fn as_i64(self) -> i64 {
                 match self { $(Code::$variant => $number,)* }
             }
 
-            /// The name documents use: `DEADLINE_EXCEEDED`.
+            /// Returns the name that documents use, such as `DEADLINE_EXCEEDED`.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Code::$variant => $name,)* }
             }
 
-            /// What a client may do with the request that was answered so.
+            /// Returns whether a client may repeat a request that was answered with this code.
             #[must_use]
             pub const fn retry(self) -> Retry {
                 match self { $(Code::$variant => Retry::$retry,)* }
             }
 
-            /// The code a number stands for; `None` for a number without a fixed meaning.
+            /// Returns the code with this number, or `None` if the number has no fixed meaning.
             #[must_use]
             pub const fn from_i64(number: i64) -> Option<Code> {
                 match number { $($number => Some(Code::$variant),)* _ => None }
@@ -57,23 +61,24 @@ macro_rules! codes {
 codes! {
     /// The payload is not JSON.
     ParseError = -32700, "PARSE_ERROR", Never;
-    /// The payload is JSON, but no request.
+    /// The payload is JSON, but not a request.
     InvalidRequest = -32600, "INVALID_REQUEST", Never;
-    /// No route leads from this method to a plugin.
+    /// No plugin serves this method.
     MethodNotFound = -32601, "METHOD_NOT_FOUND", Never;
-    /// The method cannot read its params.
+    /// The params do not fit the method.
     InvalidParams = -32602, "INVALID_PARAMS", Never;
-    /// The host, or a plugin, failed in a way it has no better code for.
+    /// The host or a plugin failed in a way that has no better code.
     InternalError = -32603, "INTERNAL_ERROR", IfIdempotent;
-    /// No reply before the deadline; `data` holds `timeout_ms`.
+    /// The deadline passed before there was a reply; `data` holds `timeout_ms`.
     DeadlineExceeded = -32001, "DEADLINE_EXCEEDED", IfIdempotent;
-    /// Refused for load, never started; `data` holds `retry_after_ms`.
+    /// Rejected because of load and never started; `data` holds `retry_after_ms`.
     Overloaded = -32002, "OVERLOADED", Safe;
     /// The method panicked; `data` holds `plugin`.
     PluginPanicked = -32003, "PLUGIN_PANICKED", IfIdempotent;
-    /// The process that ran the method died; `data` holds `plugin`.
+    /// The process that ran the method crashed; `data` holds `plugin`.
     PluginCrashed = -32004, "PLUGIN_CRASHED", IfIdempotent;
-    /// The plugin cannot take requests now, never started; `data` holds `plugin` and `retry_after_ms`.
+    /// The plugin cannot take requests now, and the request was never started; `data` holds
+    /// `plugin` and `retry_after_ms`.
     PluginUnavailable = -32005, "PLUGIN_UNAVAILABLE", Safe;
     /// The peer is not allowed to call this method.
     PermissionDenied = -32006, "PERMISSION_DENIED", Never;
@@ -81,11 +86,12 @@ codes! {
     FrameTooLarge = -32007, "FRAME_TOO_LARGE", Never;
     /// The framing of this version is unknown; `data` holds `supported`.
     UnsupportedVersion = -32008, "UNSUPPORTED_VERSION", Never;
-    /// The host is shutting down, never started: again on a new connection; `data` holds `retry_after_ms`.
+    /// The host is shutting down and never started the request. Send it again on a new connection;
+    /// `data` holds `retry_after_ms`.
     GoingAway = -32009, "GOING_AWAY", Safe;
-    /// An extension that must be understood is not; `data` holds `tag`.
+    /// The host does not know an extension that it must understand; `data` holds `tag`.
     UnsupportedExtension = -32010, "UNSUPPORTED_EXTENSION", Never;
-    /// The client asked for the request to be cancelled.
+    /// The client asked to cancel the request.
     Cancelled = -32800, "CANCELLED", Never;
 }
 
@@ -101,8 +107,10 @@ impl From<Code> for i64 {
     }
 }
 
-/// Whether `number` lies in -32768..=-32000, which JSON-RPC 2.0 keeps for itself and its servers: a plugin's own
-/// errors must lie outside (protocol section 3). CANCELLED, -32800, has a fixed meaning and lies outside too.
+/// Returns whether `number` lies in -32768..=-32000.
+///
+/// JSON-RPC 2.0 reserves this range for itself and its servers, so the errors of a plugin must lie
+/// outside (protocol section 3). CANCELLED (-32800) has a fixed meaning although it lies outside.
 #[must_use]
 pub const fn is_reserved(number: i64) -> bool {
     -32_768 <= number && number <= -32_000

@@ -1,30 +1,37 @@
-//! Frames cut out of a stream of bytes that the caller holds: a decoder with a state, but no buffer and no I/O.
+//! A decoder that splits a stream of bytes into frames. The caller owns the bytes; the decoder only
+//! keeps a state.
+//!
+//! ```text
+//! Header --frame over the limit, or skipped--> Discarding --payload consumed--> Header
+//!   └────unknown framing, or frame over 4 times the limit────> Finished
+//! ```
 
 use crate::code::Code;
 use crate::header::{Header, Kind, UnsupportedVersion, Version};
 use crate::limits::{DISCARD_FACTOR, FRAME_DEFAULT, HEADER_LEN};
 
-/// The largest payload accepted, in bytes; the header is not counted.
+/// The largest accepted payload, in bytes. The header does not count.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FrameLimit(u32);
 
 impl FrameLimit {
-    /// All that a header can announce: 4 GiB - 1.
+    /// The largest length that a header can announce: 4 GiB - 1.
     pub const MAX: FrameLimit = FrameLimit(u32::MAX);
 
-    /// A limit of `bytes` per payload. 0 lets heartbeats through and nothing else.
+    /// Creates a limit of `bytes` per payload. A limit of 0 accepts heartbeats only.
     #[must_use]
     pub const fn new(bytes: u32) -> FrameLimit {
         FrameLimit(bytes)
     }
 
-    /// The limit in bytes.
+    /// Returns the limit in bytes.
     #[must_use]
     pub const fn bytes(self) -> u32 {
         self.0
     }
 
-    /// The longest refused payload that is read away, in bytes (protocol section 1).
+    /// Returns the length in bytes up to which a refused payload is read and discarded (protocol
+    /// section 1).
     #[must_use]
     pub const fn discardable(self) -> u64 {
         self.0 as u64 * DISCARD_FACTOR
@@ -38,15 +45,16 @@ impl Default for FrameLimit {
     }
 }
 
-/// Why a header was refused. The peer is to be told by one frame of kind `03` (protocol section 1).
+/// The reason why a header was refused. It is reported to the peer in one frame of kind `03`
+/// (protocol section 1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal {
     /// The announced payload is over the limit.
     #[error("a payload of {length} bytes is over the limit of {limit} bytes")]
     TooLarge {
-        /// The refused frame's kind.
+        /// The kind of the refused frame.
         kind: Kind,
-        /// The refused frame's version: the one to answer in.
+        /// The version of the refused frame, which is also the version to answer in.
         version: Version,
         /// The announced length in bytes.
         length: u32,
@@ -62,7 +70,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The error code that tells the peer.
+    /// Returns the error code to report to the peer.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -71,8 +79,8 @@ impl Refusal {
         }
     }
 
-    /// Whether the connection has to close: the framing is unknown, or the payload is too long even to be read
-    /// away.
+    /// Returns whether the connection must be closed: either the framing is unknown, or the payload
+    /// is too long even to be read and discarded.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         match *self {
@@ -84,43 +92,44 @@ impl Refusal {
     }
 }
 
-/// What the bytes at the front of the input are.
+/// The result of one [`Decoder::step`]: the meaning of the bytes at the front of the input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step<'a> {
-    /// One whole frame; it used `consumed` bytes from the front of the input.
+    /// One complete frame, `consumed` bytes long.
     Frame {
         /// The frame's header; its length is `payload.len()`.
         header: Header,
-        /// The frame's payload, where it lies in the input.
+        /// The frame's payload, borrowed from the input.
         payload: &'a [u8],
         /// Bytes of header and payload.
         consumed: usize,
     },
-    /// The frame at the front is not all there; nothing was consumed. Ask again with more bytes.
+    /// The frame at the front is incomplete, and no bytes were consumed. Call again with more
+    /// bytes.
     Incomplete {
-        /// Bytes the front frame needs in all: [`HEADER_LEN`] while its header is incomplete, then
-        /// `HEADER_LEN` and the payload. 1 where any byte at all is progress (a payload being discarded).
-        /// A wish, not a size to allocate: it is what the peer claims.
+        /// Bytes that the frame at the front needs in total: [`HEADER_LEN`] while its header is
+        /// incomplete, then `HEADER_LEN` and the payload. 1 while a payload is discarded, because
+        /// then any byte is progress. Never allocate this size: it is a claim of the peer.
         needed: u64,
     },
-    /// These bytes belong to a refused payload and are to be thrown away; ask again with the rest.
+    /// These bytes belong to a refused payload and must be dropped. Call again with the rest.
     Discard {
-        /// Bytes to throw away, at least 1.
+        /// Bytes to drop, at least 1.
         consumed: usize,
     },
     /// The header at the front was refused.
     Refused {
-        /// Why, and what to tell the peer.
+        /// The reason, which is also what to report to the peer.
         refusal: Refusal,
-        /// `false`: the payload will be discarded and the connection stays. `true`: close the connection; all
-        /// further input is discarded.
+        /// If `false`, the payload will be discarded and the connection stays usable. If `true`,
+        /// close the connection; all further input is discarded.
         fatal: bool,
         /// [`HEADER_LEN`]: the header alone.
         consumed: usize,
     },
 }
 
-/// Where a [`Decoder`] stands.
+/// The state of a [`Decoder`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     /// The next byte is the first of a header.
@@ -131,10 +140,11 @@ enum State {
     Finished,
 }
 
-/// Cuts frames out of the bytes a caller holds. It keeps no bytes and reserves no memory.
+/// Splits the bytes that a caller holds into frames. It keeps no bytes and reserves no memory.
 ///
-/// The caller gives the unconsumed bytes to [`step`](Decoder::step), drops `consumed` bytes from their front,
-/// and repeats until the step is [`Step::Incomplete`]. The outcome does not depend on how the bytes were split.
+/// The caller passes the unconsumed bytes to [`step`](Decoder::step), drops `consumed` bytes from
+/// their front, and repeats until the step is [`Step::Incomplete`]. The result does not depend on
+/// how the bytes were split.
 ///
 /// ```
 /// use jackfield_protocol::{Decoder, FrameLimit, Header, Kind, Step, Version};
@@ -153,19 +163,19 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream.
+    /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(limit: FrameLimit) -> Decoder {
         Decoder { limit, state: State::Header }
     }
 
-    /// Says what the bytes at the front of `input` are. `input` is everything not yet consumed.
+    /// Decodes the front of `input`, which must hold every byte that is not yet consumed.
     pub fn step<'a>(&mut self, input: &'a [u8]) -> Step<'a> {
         match self.state {
             State::Header => self.step_frame(input),
             State::Discarding(_) | State::Finished if input.is_empty() => Step::Incomplete { needed: 1 },
             State::Discarding(left) => {
-                // What does not fit a usize is more than any input holds.
+                // No input is longer than usize::MAX.
                 let consumed = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                 self.discard(left - consumed as u64);
                 Step::Discard { consumed }
@@ -184,10 +194,12 @@ impl Decoder {
                 return self.refuse(Refusal::UnsupportedVersion { version });
             }
         };
+
         let Header { version, kind, length } = header;
         if length > self.limit.bytes() {
             return self.refuse(Refusal::TooLarge { kind, version, length, limit: self.limit.bytes() });
         }
+
         match rest.get(..length as usize) {
             Some(payload) => Step::Frame { header, payload, consumed: HEADER_LEN + payload.len() },
             None => Step::Incomplete { needed: HEADER_LEN as u64 + u64::from(length) },
@@ -207,35 +219,35 @@ impl Decoder {
         self.state = if left == 0 { State::Header } else { State::Discarding(left) };
     }
 
-    /// Skips a frame there is no memory for. The caller has consumed the seven bytes of `header`; the
-    /// `header.length` bytes that follow come back as [`Step::Discard`].
+    /// Skips a frame that the caller has no memory for.
     ///
-    /// To be called between frames, that is after [`Step::Incomplete`] and not while
-    /// [`is_discarding`](Decoder::is_discarding).
+    /// The caller has consumed the seven bytes of `header`; the `header.length` bytes that follow
+    /// are returned as [`Step::Discard`]. Call it between frames only, that is after
+    /// [`Step::Incomplete`] and not while [`is_discarding`](Decoder::is_discarding).
     pub fn skip_frame(&mut self, header: Header) {
         if self.state == State::Header {
             self.discard(u64::from(header.length));
         }
     }
 
-    /// The limit in force.
+    /// Returns the current limit.
     #[must_use]
     pub fn limit(&self) -> FrameLimit {
         self.limit
     }
 
-    /// Changes the limit from the next header on; a payload being discarded stays refused.
+    /// Changes the limit from the next header on. A payload that is being discarded stays refused.
     pub fn set_limit(&mut self, limit: FrameLimit) {
         self.limit = limit;
     }
 
-    /// Whether the bytes that come next belong to a refused or skipped payload.
+    /// Returns whether the next bytes belong to a refused or skipped payload.
     #[must_use]
     pub fn is_discarding(&self) -> bool {
         matches!(self.state, State::Discarding(_))
     }
 
-    /// Whether a fatal refusal has ended the stream.
+    /// Returns whether a fatal refusal has ended the stream.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.state == State::Finished

@@ -1,18 +1,18 @@
-//! Why a payload is not an acceptable request: one variant per cause, each with its code and a sentence for the peer.
+//! The reasons why a payload is not an acceptable request, each with its code and its message.
 
 use crate::code::Code;
 use crate::limits::{DEPTH_MAX, ID_MAX, METHOD_MAX};
 
-/// What is wrong with an envelope.
+/// A fault of an envelope.
 ///
-/// `Display` is a sentence for the error reply. It never repeats what the peer sent, and byte offsets count from
-/// 0 at the start of the payload.
+/// `Display` is the message of the error reply. It never repeats data of the peer. Byte offsets
+/// count from 0 at the start of the payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EnvelopeError {
-    /// There is nothing but white space.
+    /// The payload holds only white space.
     #[error("the payload is empty; a JSON object is expected")]
     Empty,
-    /// The payload opens with a byte order mark, which RFC 8259 section 8.1 forbids on a wire.
+    /// The payload begins with a byte order mark, which RFC 8259 section 8.1 forbids on a wire.
     #[error("the payload begins with a byte order mark; send plain UTF-8")]
     ByteOrderMark,
     /// The payload is not UTF-8.
@@ -30,10 +30,10 @@ pub enum EnvelopeError {
     /// The payload ends inside the JSON document.
     #[error("the payload ends inside the JSON document, after {at} bytes")]
     Truncated {
-        /// Bytes of payload there are.
+        /// Length of the payload in bytes.
         at: usize,
     },
-    /// Something follows the JSON document.
+    /// Other bytes follow the JSON document.
     #[error("the JSON document is followed by other bytes, from byte {at} on")]
     TrailingBytes {
         /// Offset of the first of them.
@@ -42,22 +42,22 @@ pub enum EnvelopeError {
     /// Arrays and objects are nested too deep, in an ignored member or anywhere else.
     #[error("arrays and objects are nested deeper than {DEPTH_MAX} levels, at byte {at}")]
     TooDeep {
-        /// Offset of the bracket that opens the first level too many.
+        /// Offset of the bracket that opens the first level over the limit.
         at: usize,
     },
     /// The document is an array, a string, a number, or a literal.
     #[error("the payload is not a JSON object")]
     NotAnObject,
-    /// A member of the envelope appears more than once: which one would count is anybody's guess.
+    /// A member of the envelope appears more than once, so its value is ambiguous.
     #[error("the member \"{0}\" appears more than once")]
     DuplicateMember(&'static str),
-    /// There is no `method`.
+    /// `method` is missing.
     #[error("the member \"method\" is missing")]
     MethodMissing,
     /// `method` is not a string.
     #[error("the member \"method\" is not a string")]
     MethodNotAString,
-    /// `method` holds a `\u` escape that is half of a surrogate pair, so it is JSON but no text.
+    /// `method` holds a `\u` escape that is half of a surrogate pair, so it is JSON but not text.
     #[error("the member \"method\" holds an unpaired surrogate")]
     MethodLoneSurrogate,
     /// `method` is the empty string.
@@ -66,11 +66,14 @@ pub enum EnvelopeError {
     /// `method` is over its limit.
     #[error("the member \"method\" is longer than {METHOD_MAX} bytes")]
     MethodTooLong,
-    /// An asynchronous request has no `id`. [`Request::parse`](crate::Request::parse) accepts that: the rule
-    /// depends on the frame's kind, so it is the caller's to apply.
+    /// An asynchronous request has no `id`.
+    ///
+    /// [`Request::parse`](crate::Request::parse) accepts such a request: the rule depends on the
+    /// kind of the frame, so the caller applies it.
     #[error("the member \"id\" is missing; an asynchronous request needs one")]
     IdMissing,
-    /// `id` is neither a string nor an integer: `null`, `1.0`, `1e3`, a literal, an array, an object.
+    /// `id` is neither a string nor an integer: `null`, `1.0`, `1e3`, a literal, an array, an
+    /// object.
     #[error("the member \"id\" is neither a string nor an integer")]
     IdNotStringOrInteger,
     /// `id` is over its limit.
@@ -79,8 +82,8 @@ pub enum EnvelopeError {
 }
 
 impl EnvelopeError {
-    /// PARSE_ERROR where the payload is not one JSON document in UTF-8, INVALID_REQUEST where it is one and not
-    /// a request (protocol sections 2 and 3).
+    /// Returns PARSE_ERROR if the payload is not one JSON document in UTF-8, and INVALID_REQUEST if
+    /// it is one but not a request (protocol sections 2 and 3).
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -90,6 +93,7 @@ impl EnvelopeError {
             | EnvelopeError::Syntax { .. }
             | EnvelopeError::Truncated { .. }
             | EnvelopeError::TrailingBytes { .. } => Code::ParseError,
+
             EnvelopeError::TooDeep { .. }
             | EnvelopeError::NotAnObject
             | EnvelopeError::DuplicateMember(_)

@@ -1,33 +1,36 @@
-//! The seven bytes in front of every payload: version, kind, length; written and read, nothing else.
+//! The header of a frame: version, kind and length, in the seven bytes before every payload.
 
 use std::fmt;
 
 use crate::limits::HEADER_LEN;
 
-/// The high byte of every version this crate can frame (protocol section 1: the high byte is the framing).
+/// The high byte of every version that this crate can frame. In protocol section 1, the high byte
+/// identifies the framing.
 const FRAMING: u8 = 0x01;
 
-/// A protocol version this crate speaks.
+/// A protocol version that this crate supports.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Version(u16);
 
 impl Version {
-    /// 1.0: `0x0100`.
+    /// Version 1.0: `0x0100`.
     pub const V1_0: Version = Version(0x0100);
-    /// 1.1: `0x0101`, the version of asynchronous requests.
+    /// Version 1.1: `0x0101`. It adds asynchronous requests.
     pub const V1_1: Version = Version(0x0101);
-    /// The highest version known, which also stands in for an unknown low byte.
+    /// The highest supported version, which an unknown low byte is read as.
     pub const HIGHEST: Version = Version::V1_1;
-    /// Every version spoken, lowest first; what an UNSUPPORTED_VERSION error lists as `supported`.
+    /// Every supported version, lowest first. An UNSUPPORTED_VERSION error lists them as
+    /// `supported`.
     pub const ALL: &'static [Version] = &[Version::V1_0, Version::V1_1];
 
     /// Reads the first two bytes of a header.
     ///
-    /// An unknown low byte is read as [`Version::HIGHEST`]: the framing is the same, and the peer is answered in
-    /// the highest version known (protocol section 1).
+    /// An unknown low byte is read as [`Version::HIGHEST`]: the framing is the same, and the peer
+    /// is answered in the highest supported version (protocol section 1).
     ///
     /// # Errors
-    /// The high byte is not `0x01`, so nothing that follows can be framed.
+    ///
+    /// The high byte is not `0x01`, so the bytes that follow cannot be split into frames.
     pub fn from_wire(version: u16) -> Result<Version, UnsupportedVersion> {
         if version.to_be_bytes()[0] != FRAMING {
             return Err(UnsupportedVersion { version });
@@ -35,7 +38,7 @@ impl Version {
         Ok(Version(version).min(Version::HIGHEST))
     }
 
-    /// The version as it stands in a header.
+    /// Returns the version as it is written in a header.
     #[must_use]
     pub fn wire(self) -> u16 {
         self.0
@@ -43,14 +46,16 @@ impl Version {
 }
 
 impl fmt::Display for Version {
-    /// `1.0`, `1.1`.
+    /// Writes `1.0` or `1.1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [high, low] = self.0.to_be_bytes();
         write!(f, "{high}.{low}")
     }
 }
 
-/// What a frame is (protocol section 1). Any byte can arrive; the ones without a meaning are [`Kind::Other`].
+/// The kind of a frame (protocol section 1).
+///
+/// Any byte can arrive; one without a meaning is [`Kind::Other`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     /// `01`: a synchronous request, and the reply to it.
@@ -63,7 +68,8 @@ pub enum Kind {
     AsyncRequest,
     /// `05`: the reply to an asynchronous request; only a server sends it.
     AsyncResponse,
-    /// A byte that no version spoken gives a meaning to. [`Kind::from_wire`] never puts `01` to `05` here.
+    /// A byte without a meaning in any supported version. [`Kind::from_wire`] never stores `01` to
+    /// `05` here.
     Other(u8),
 }
 
@@ -81,7 +87,7 @@ impl Kind {
         }
     }
 
-    /// The kind as it stands in a header.
+    /// Returns the kind as it is written in a header.
     #[must_use]
     pub fn wire(self) -> u8 {
         match self {
@@ -108,20 +114,22 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A frame's header. All values of all fields can be encoded; whether a length is acceptable is the
-/// [`Decoder`](crate::Decoder)'s decision.
+/// The header of a frame.
+///
+/// Every value of every field can be encoded; the [`Decoder`](crate::Decoder) decides whether a
+/// length is acceptable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Header {
-    /// The version the frame is written in.
+    /// The version that the frame is written in.
     pub version: Version,
-    /// What the frame is.
+    /// The kind of the frame.
     pub kind: Kind,
-    /// Bytes of payload that follow.
+    /// Length of the payload in bytes.
     pub length: u32,
 }
 
 impl Header {
-    /// The header's bytes: all numbers big endian (protocol section 1).
+    /// Encodes the header; all numbers are big-endian (protocol section 1).
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let [v0, v1] = self.version.wire().to_be_bytes();
@@ -129,10 +137,12 @@ impl Header {
         [v0, v1, self.kind.wire(), l0, l1, l2, l3]
     }
 
-    /// Reads a header's bytes; an unknown low version byte becomes [`Version::HIGHEST`].
+    /// Decodes a header. An unknown low version byte becomes [`Version::HIGHEST`].
     ///
     /// # Errors
-    /// The high byte of the version is unknown: the length cannot be trusted, the connection has to close.
+    ///
+    /// The high byte of the version is unknown: the length cannot be trusted, and the connection
+    /// must be closed.
     pub fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Header, UnsupportedVersion> {
         let &[v0, v1, kind, l0, l1, l2, l3] = bytes;
         Ok(Header {
@@ -143,7 +153,7 @@ impl Header {
     }
 }
 
-/// The peer speaks a version whose framing is unknown.
+/// The peer uses a version whose framing is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("version 0x{version:04x} is not supported; supported are 1.0 (0x0100) and 1.1 (0x0101)")]
 pub struct UnsupportedVersion {

@@ -1,11 +1,12 @@
-//! A JSON text inside a payload: checked, borrowed, and as it was written.
+//! A JSON value inside a payload: checked, borrowed, and unchanged.
 
 use std::fmt;
 
 use serde_json::value::RawValue;
 
-/// A JSON value as its sender wrote it, white space inside it included. It is known to be JSON; nothing more was looked
-/// at.
+/// A JSON value as its sender wrote it, including the white space inside it.
+///
+/// It is known to be JSON. Nothing else about it was checked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Json<'a> {
     text: &'a str,
@@ -13,23 +14,26 @@ pub struct Json<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// `text` was found to be one JSON value, without white space around it, and to have a backslash in it or not.
-    pub(crate) fn checked(text: &'a str, has_backslash: bool) -> Json<'a> {
+    /// Wraps a text that a parser has checked.
+    ///
+    /// `text` must be one JSON value without white space around it, and `has_backslash` must tell
+    /// whether it contains a backslash.
+    pub(crate) fn from_checked(text: &'a str, has_backslash: bool) -> Json<'a> {
         Json { text, has_backslash }
     }
 
-    /// Whether there is a backslash anywhere, which in a string is an escape.
+    /// Returns whether the text contains a backslash, which in a string begins an escape.
     pub(crate) fn has_backslash(self) -> bool {
         self.has_backslash
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn get(self) -> &'a str {
         self.text
     }
 
-    /// The text for whoever works with serde_json. Copies it, and has it checked once more.
+    /// Converts the value for use with serde_json. Copies the text and parses it once more.
     #[must_use]
     pub fn to_raw(self) -> Box<RawValue> {
         RawValue::from_string(self.text.to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())

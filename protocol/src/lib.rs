@@ -1,4 +1,4 @@
-//! The wire protocol as values and bytes: what is framed, how, and what may be wrong with it.
+//! The wire protocol as values and bytes: frames, envelopes, and their faults.
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,7 @@
-//! The members of the one JSON object in a payload, as raw text: read first, interpreted afterwards, so that one
-//! faulty member does not hide another (above all the id, without which nobody can be told).
+//! The members of the JSON object in a payload, as raw text.
+//!
+//! All members are read before any is interpreted, so that one faulty member does not hide another.
+//! This matters most for the id: without it, the sender cannot relate the error to its request.
 
 use std::fmt;
 
@@ -17,20 +19,22 @@ use crate::scan::{self, Span};
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// The deepest nesting through which an id is still looked for after the refusal is certain. serde_json keeps one
-/// byte per level on the heap, so this bounds in bytes what a hostile payload can make it allocate.
+/// The deepest nesting, in levels, of a refused payload that is still searched for an id.
+///
+/// serde_json keeps one byte per level on the heap, so this is also the number of bytes that a
+/// hostile payload can make it allocate.
 const SEARCH_DEPTH_MAX: usize = 64 * 1024;
 
 /// The name of the member that is read even from a refused payload.
 const ID: &str = "id";
 
-/// The members called `names`, as far as they were found. Members with other names are skipped.
+/// The members called `names`, if present. Members with other names are skipped.
 #[derive(Debug)]
 pub(crate) struct Members<'a, const N: usize> {
     names: [&'static str; N],
-    /// The values, in the order of the names; of no use where `read` has failed.
+    /// The values, in the order of the names. Meaningless if `read` has failed.
     pub(crate) values: [Option<Json<'a>>; N],
-    /// The first acceptable id, even where the payload or the member `id` is refused.
+    /// The first acceptable id, even if the payload or the member `id` is refused.
     pub(crate) id: Option<Id<'a>>,
     duplicate: Option<&'static str>,
 }
@@ -40,9 +44,11 @@ impl<'a, const N: usize> Members<'a, N> {
         Members { names, values: [None; N], id: None, duplicate: None }
     }
 
-    /// Reads a payload: UTF-8, without a byte order mark, not too deep, one JSON object, no name of `names` twice.
+    /// Reads a payload, which must be UTF-8 without a byte order mark, within the depth limit, and
+    /// one JSON object with none of `names` twice.
     ///
-    /// On an error, `id` is the one found before the fault, or anywhere if the payload is JSON.
+    /// After an error, `id` is the id found before the fault, or in the whole payload if it is
+    /// JSON.
     pub(crate) fn read(&mut self, payload: &'a [u8]) -> Result<(), EnvelopeError> {
         if payload.starts_with(BYTE_ORDER_MARK) {
             return Err(EnvelopeError::ByteOrderMark);
@@ -50,87 +56,99 @@ impl<'a, const N: usize> Members<'a, N> {
         let text = match std::str::from_utf8(payload) {
             Ok(text) => text,
             Err(error) => {
-                self.search_id(payload.utf8_chunks().next().map_or("", |chunk| chunk.valid()));
+                self.find_id(payload.utf8_chunks().next().map_or("", |chunk| chunk.valid()));
                 return Err(EnvelopeError::Utf8 { at: error.valid_up_to() });
             }
         };
-        if scan::members(text, |name, value| self.member(name, value)).is_none() {
+
+        if scan::scan_members(text, |name, value| self.insert_scanned(name, value)).is_none() {
             *self = Members::new(self.names);
             self.read_slowly(text)?;
         }
+
         self.duplicate.map_or(Ok(()), |name| Err(EnvelopeError::DuplicateMember(name)))
     }
 
-    /// What is faulty, or seldom written.
+    /// Reads a text that is faulty or in a notation that the scanner does not read.
     #[cold]
     fn read_slowly(&mut self, text: &'a str) -> Result<(), EnvelopeError> {
         if let Err(TooDeep { at, deepest }) = depth::check(text.as_bytes()) {
             let searched = if deepest <= SEARCH_DEPTH_MAX { Some(text) } else { text.get(..at) };
-            self.search_id(searched.unwrap_or_default());
+            self.find_id(searched.unwrap_or_default());
             return Err(EnvelopeError::TooDeep { at });
         }
-        self.walk(text)
+        self.read_object(text)
     }
 
-    /// Finds what id it can in the sound part of a payload that is already refused.
-    fn search_id(&mut self, text: &'a str) {
-        // Its outcome is no news: the refusal stands, and a part of a document is seldom a document.
-        let _ = self.walk(text);
+    /// Looks for an id in the valid part of a payload that is already refused.
+    fn find_id(&mut self, text: &'a str) {
+        // An error does not matter: the payload is refused anyway, and a part of a document is
+        // hardly ever a document.
+        let _ = self.read_object(text);
     }
 
-    fn walk(&mut self, text: &'a str) -> Result<(), EnvelopeError> {
+    fn read_object(&mut self, text: &'a str) -> Result<(), EnvelopeError> {
         match text.trim_ascii_start().as_bytes().first() {
             None => return Err(EnvelopeError::Empty),
             Some(b'{') => {}
             Some(_) => {
                 return Err(match serde_json::from_str::<IgnoredAny>(text) {
                     Ok(IgnoredAny) => EnvelopeError::NotAnObject,
-                    Err(error) => syntax(text, &error),
+                    Err(error) => syntax_error(text, &error),
                 });
             }
         }
+
         let mut document = serde_json::Deserializer::from_str(text);
         if let Err(error) = document.deserialize_map(&mut *self) {
-            return self.walk_as_written(text, &error);
+            return self.retry_with_raw_names(text, &error);
         }
-        document.end().map_err(|error| EnvelopeError::TrailingBytes { at: position(text, &error) })
+        document.end().map_err(|error| EnvelopeError::TrailingBytes { at: byte_offset(text, &error) })
     }
 
-    /// What became of a walk that failed: a name with half of a surrogate pair is JSON, and no text, so that there is
-    /// another way, which is slower.
+    /// Reads an object once more after serde_json has failed with `error`.
+    ///
+    /// A name with an unpaired surrogate is valid JSON but not text, so serde_json refuses it as a
+    /// string. Names read as raw values are accepted; that is slower.
     #[cold]
-    fn walk_as_written(&mut self, text: &'a str, error: &serde_json::Error) -> Result<(), EnvelopeError> {
-        let mut fault = syntax(text, error);
+    fn retry_with_raw_names(
+        &mut self,
+        text: &'a str,
+        error: &serde_json::Error,
+    ) -> Result<(), EnvelopeError> {
+        let mut fault = syntax_error(text, error);
         if matches!(fault, EnvelopeError::Syntax { .. }) && text.contains("\\u") {
             *self = Members::new(self.names);
             let mut document = serde_json::Deserializer::from_str(text);
-            match document.deserialize_map(AsWritten(&mut *self)) {
+            match document.deserialize_map(WithRawNames(&mut *self)) {
                 Ok(()) => {
                     let end = document.end();
-                    return end.map_err(|error| EnvelopeError::TrailingBytes { at: position(text, &error) });
+                    return end
+                        .map_err(|error| EnvelopeError::TrailingBytes { at: byte_offset(text, &error) });
                 }
-                Err(error) => fault = syntax(text, &error),
+                Err(error) => fault = syntax_error(text, &error),
             }
         }
-        // 12 may have been about to become 123; a string's end is certain.
+
+        // A truncated 123 looks like a complete 12. The end of a string is certain.
         self.id = self.id.filter(|id| !id.is_integer() || is_delimited(text, id.as_json()));
         Err(fault)
     }
 
-    fn member(&mut self, name: &[u8], value: Span<'a>) {
-        if let Some(slot) = self.names.iter().position(|wanted| wanted.as_bytes() == name)
+    fn insert_scanned(&mut self, name: &[u8], value: Span<'a>) {
+        if let Some(index) = self.names.iter().position(|wanted| wanted.as_bytes() == name)
             && let Some(value) = value.json()
         {
-            self.take(slot, value);
+            self.insert(index, value);
         }
     }
 
-    fn take(&mut self, slot: usize, value: Json<'a>) {
-        let name = self.names[slot];
+    fn insert(&mut self, index: usize, value: Json<'a>) {
+        let name = self.names[index];
         if name == ID && self.id.is_none() {
             self.id = Id::from_json(value).ok();
         }
-        if self.values[slot].replace(value).is_some() {
+        if self.values[index].replace(value).is_some() {
             self.duplicate = self.duplicate.or(Some(name));
         }
     }
@@ -144,9 +162,9 @@ impl<'a, const N: usize> Visitor<'a> for &mut Members<'a, N> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(slot) = map.next_key_seed(Name(&self.names))? {
-            match slot {
-                Some(slot) => self.take(slot, map.next_value::<&RawValue>()?.into()),
+        while let Some(index) = map.next_key_seed(NameIndex(&self.names))? {
+            match index {
+                Some(index) => self.insert(index, map.next_value::<&RawValue>()?.into()),
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -156,10 +174,10 @@ impl<'a, const N: usize> Visitor<'a> for &mut Members<'a, N> {
     }
 }
 
-/// The way through an object whose names are read as they are written, whether or not that is text.
-struct AsWritten<'m, 'a, const N: usize>(&'m mut Members<'a, N>);
+/// Reads an object whose names may be JSON strings that are not text.
+struct WithRawNames<'m, 'a, const N: usize>(&'m mut Members<'a, N>);
 
-impl<'a, const N: usize> Visitor<'a> for AsWritten<'_, 'a, N> {
+impl<'a, const N: usize> Visitor<'a> for WithRawNames<'_, 'a, N> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -169,9 +187,9 @@ impl<'a, const N: usize> Visitor<'a> for AsWritten<'_, 'a, N> {
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(written) = map.next_key::<&RawValue>()? {
             let mut name = serde_json::Deserializer::from_str(written.get());
-            // What is no text is no name that is looked for.
-            match Name(&self.0.names).deserialize(&mut name).unwrap_or_default() {
-                Some(slot) => self.0.take(slot, map.next_value::<&RawValue>()?.into()),
+            // A name that is not text is none of the wanted names.
+            match NameIndex(&self.0.names).deserialize(&mut name).unwrap_or_default() {
+                Some(index) => self.0.insert(index, map.next_value::<&RawValue>()?.into()),
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -181,10 +199,10 @@ impl<'a, const N: usize> Visitor<'a> for AsWritten<'_, 'a, N> {
     }
 }
 
-/// Reads a member's name, its escapes resolved, and says where it stands in the list.
-struct Name<'n>(&'n [&'static str]);
+/// Reads the name of a member, with its escapes decoded, as its index in the list of names.
+struct NameIndex<'n>(&'n [&'static str]);
 
-impl<'de> DeserializeSeed<'de> for Name<'_> {
+impl<'de> DeserializeSeed<'de> for NameIndex<'_> {
     type Value = Option<usize>;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -192,7 +210,7 @@ impl<'de> DeserializeSeed<'de> for Name<'_> {
     }
 }
 
-impl Visitor<'_> for Name<'_> {
+impl Visitor<'_> for NameIndex<'_> {
     type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -204,23 +222,24 @@ impl Visitor<'_> for Name<'_> {
     }
 }
 
-/// Whether `token`, a part of `text`, is followed by what ends a member.
+/// Returns whether `token`, a part of `text`, is followed by a byte that ends a member.
 fn is_delimited(text: &str, token: &str) -> bool {
     let end = (token.as_ptr() as usize + token.len()).wrapping_sub(text.as_ptr() as usize);
     let rest = text.get(end..).unwrap_or_default().trim_ascii_start();
     rest.starts_with([',', '}'])
 }
 
-fn syntax(text: &str, error: &serde_json::Error) -> EnvelopeError {
+fn syntax_error(text: &str, error: &serde_json::Error) -> EnvelopeError {
     if error.is_eof() {
         EnvelopeError::Truncated { at: text.len() }
     } else {
-        EnvelopeError::Syntax { at: position(text, error) }
+        EnvelopeError::Syntax { at: byte_offset(text, error) }
     }
 }
 
-/// The byte offset of an error that serde_json places by line and column: both count from 1, columns in bytes.
-fn position(text: &str, error: &serde_json::Error) -> usize {
+/// Returns the byte offset of an error that serde_json places by line and column. Both count from
+/// 1, columns in bytes.
+fn byte_offset(text: &str, error: &serde_json::Error) -> usize {
     let line_start = match error.line() {
         0 | 1 => 0,
         line => memchr_iter(b'\n', text.as_bytes()).nth(line - 2).map_or(0, |at| at + 1),

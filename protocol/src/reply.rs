@@ -1,4 +1,4 @@
-//! Replies as a client reads them: the id, and the result or the error.
+//! Replies as a client parses them: the id, and the result or the error.
 
 use std::borrow::Cow;
 
@@ -8,84 +8,91 @@ use crate::id::Id;
 use crate::json::Json;
 use crate::members::Members;
 
-/// A reply, borrowed from its payload: `{"id"?, "result"}` or `{"id"?, "error"}` (protocol section 2).
+/// A reply, borrowed from its payload: `{"id"?, "result"}` or `{"id"?, "error"}` (protocol section
+/// 2).
 ///
 /// ```
 /// use jackfield_protocol::{Outcome, Reply};
 ///
 /// let reply = Reply::parse(br#"{"id":7,"result":{"ok":true}}"#)?;
-/// assert!(matches!(reply.outcome, Outcome::Result(result) if result.get() == r#"{"ok":true}"#));
+/// let Outcome::Result(result) = reply.outcome else { panic!("an error") };
+/// assert_eq!(result.get(), r#"{"ok":true}"#);
 /// # Ok::<(), jackfield_protocol::InvalidReply>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Reply<'a> {
-    /// The request's id. Absent where the request had none or it could not be read; `null` counts as absent.
+    /// The id of the request. `None` if the request had no id or its id could not be read; `null`
+    /// counts as absent.
     pub id: Option<Id<'a>>,
-    /// How the request ended.
+    /// The result or the error.
     pub outcome: Outcome<'a>,
 }
 
-/// How a request ended.
+/// The result or the error of a request.
 #[derive(Clone, Debug)]
 pub enum Outcome<'a> {
-    /// The method's result as written.
+    /// The result of the method, as written.
     Result(Json<'a>),
-    /// The method or the host refused or failed.
+    /// The error of the method or of the host.
     Error(RemoteError<'a>),
 }
 
-/// An error reply's content.
+/// The content of an error reply.
 #[derive(Clone, Debug)]
 pub struct RemoteError<'a> {
-    /// The number; [`Code::from_i64`] knows those with a fixed meaning.
+    /// The number. [`Code::from_i64`] maps those with a fixed meaning.
     pub code: i64,
-    /// A sentence for people, its JSON escapes resolved.
+    /// A message for people, with its JSON escapes decoded.
     pub message: Cow<'a, str>,
-    /// What else the sender says, as written.
+    /// Additional data, as written.
     pub data: Option<Json<'a>>,
 }
 
 impl RemoteError<'_> {
-    /// The code's fixed meaning, if it has one.
+    /// Returns the fixed meaning of the code, if it has one.
     #[must_use]
     pub fn known_code(&self) -> Option<Code> {
         Code::from_i64(self.code)
     }
 }
 
-/// Why a payload is not a reply.
+/// The reason why a payload is not a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InvalidReply {
-    /// The payload is no JSON object, or its id is none.
+    /// The payload is not a JSON object, or its id is not an acceptable id.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
-    /// There is neither a result nor an error.
+    /// Both `result` and `error` are missing.
     #[error("the reply has neither a \"result\" nor an \"error\"")]
     OutcomeMissing,
-    /// There are both.
+    /// Both `result` and `error` are present.
     #[error("the reply has both a \"result\" and an \"error\"")]
     OutcomeAmbiguous,
-    /// `error` is no object.
+    /// `error` is not an object.
     #[error("the reply's \"error\" is not an object")]
     ErrorNotAnObject,
-    /// `error.code` is missing or no integer of 64 bits.
+    /// `error.code` is missing, or not an integer of 64 bits.
     #[error("the reply's \"error.code\" is not an integer")]
     CodeNotAnInteger,
-    /// `error.message` is missing or no string.
+    /// `error.message` is missing, or not a string.
     #[error("the reply's \"error.message\" is not a string")]
     MessageNotAString,
 }
 
 impl<'a> Reply<'a> {
-    /// Reads a payload, under the same rules as a request's: UTF-8, depth, no member twice, others ignored.
+    /// Parses a payload under the same rules as a request: valid UTF-8, bounded depth, no member
+    /// twice, other members ignored.
     ///
-    /// A `null` beside the other outcome counts as absent, as JSON-RPC 1.0 servers write it.
+    /// If one of `result` and `error` is `null`, as JSON-RPC 1.0 servers write it, the other
+    /// counts.
     ///
     /// # Errors
-    /// The payload is no reply; the peer does not speak the protocol.
+    ///
+    /// The payload is not a reply: the peer does not follow the protocol.
     pub fn parse(payload: &'a [u8]) -> Result<Reply<'a>, InvalidReply> {
         let mut members = Members::new(["id", "result", "error"]);
         members.read(payload)?;
+
         let [id, result, error] = members.values;
         let id = id.filter(|id| !is_null(*id)).map(Id::from_json).transpose()?;
         let outcome = match (result, error.filter(|error| !is_null(*error))) {

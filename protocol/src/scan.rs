@@ -1,61 +1,66 @@
-//! The one object in a payload, taken apart in a single pass over its bytes.
+//! A scanner that splits the JSON object of a payload into its members, in a single pass.
 //!
-//! Every request goes through here before anything is known of it, so that the check costs less than the method. What
-//! is faulty is not explained, and what is written as next to nobody writes it is not read: both are left to
-//! serde_json, which takes its time. What is read here, serde_json reads the same way; the tests hold the two against
-//! each other.
+//! Every request passes through it before anything else is known about the request, so the scan
+//! must cost less than the method. The scanner therefore neither explains faults nor reads
+//! notations that hardly any client uses. In both cases it returns `None`, and the caller falls
+//! back to serde_json, which is slower. Whatever the scanner reads, serde_json reads the same way;
+//! the tests compare the two.
 
 use crate::json::Json;
 
-/// Levels inside a member that are followed here: one bit of a `u64` each.
+/// Nesting levels inside a member that the scanner follows: one bit of a `u64` each.
 const LEVELS: u32 = 64;
 
-/// `byte` in all eight places.
-const fn eight(byte: u8) -> u64 {
+/// Repeats `byte` in all eight places of a word.
+const fn repeat(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
-/// What JSON knows as white space.
+/// Returns whether `byte` is white space in JSON.
 const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// Gives the members of the object that `text` is to `each`, in their order, doubled ones too.
+/// Passes each member of the JSON object `text` to `each`, in order and including duplicates.
 ///
-/// `None`: `text` is no JSON object, or this is not the way to find out. Some members may have been given by then.
+/// Returns `None` if `text` is not a JSON object, or if the scanner cannot read its notation. Some
+/// members may have been passed before.
 #[inline]
-pub(crate) fn members<'a>(text: &'a str, mut each: impl FnMut(&'a [u8], Span<'a>)) -> Option<()> {
+pub(crate) fn scan_members<'a>(text: &'a str, mut each: impl FnMut(&'a [u8], Span<'a>)) -> Option<()> {
     let mut scan = Scan { bytes: text.as_bytes(), at: 0, has_backslash: false };
     scan.expect(b'{')?;
-    let mut quote = scan.token()?;
+    let mut quote = scan.next_token()?;
     if quote == b'}' {
-        return scan.ends();
+        return scan.expect_end();
     }
+
     loop {
         if quote != b'"' {
             return None;
         }
         let start = scan.at;
-        let byte = scan.plain()?;
+        let byte = scan.next_special()?;
         if byte != b'"' {
             return None;
         }
         let name = text.as_bytes().get(start..scan.at - 1)?;
+
         scan.expect(b':')?;
-        let first = scan.token()?;
+        let first = scan.next_token()?;
         let start = scan.at - 1;
         scan.has_backslash = false;
-        scan.value(first)?;
+        scan.skip_value(first)?;
         each(name, Span { text, start, end: scan.at, has_backslash: scan.has_backslash });
-        match scan.token()? {
-            b',' => quote = scan.token()?,
-            b'}' => return scan.ends(),
+
+        match scan.next_token()? {
+            b',' => quote = scan.next_token()?,
+            b'}' => return scan.expect_end(),
             _ => return None,
         }
     }
 }
 
-/// Where a value lies in the text.
+/// The place of a value in the text.
 #[derive(Clone, Copy)]
 pub(crate) struct Span<'a> {
     text: &'a str,
@@ -66,29 +71,32 @@ pub(crate) struct Span<'a> {
 
 impl<'a> Span<'a> {
     pub(crate) fn json(self) -> Option<Json<'a>> {
-        self.text.get(self.start..self.end).map(|text| Json::checked(text, self.has_backslash))
+        self.text.get(self.start..self.end).map(|text| Json::from_checked(text, self.has_backslash))
     }
 }
 
-/// A place in the text, behind what was read. What gives `None` leaves it anywhere.
+/// A cursor in the text. A method that returns `None` leaves it at an unspecified place.
 struct Scan<'a> {
     bytes: &'a [u8],
+    /// Offset of the next byte.
     at: usize,
     has_backslash: bool,
 }
 
 impl Scan<'_> {
-    /// The rest of a value whose first byte was read.
+    /// Skips the rest of a value whose first byte was read.
     #[inline]
-    fn value(&mut self, mut first: u8) -> Option<()> {
-        // The brackets that are open, the innermost in the lowest bit: 1 for an object.
-        let (mut open, mut level) = (0u64, 0u32);
+    fn skip_value(&mut self, mut first: u8) -> Option<()> {
+        // The open brackets, the innermost in the lowest bit: 1 for an object.
+        let mut open = 0u64;
+        let mut level = 0u32;
+
         loop {
             match first {
-                b'"' => self.string()?,
+                b'"' => self.skip_string()?,
                 b'{' | b'[' => {
-                    let next = self.token()?;
-                    // The closing bracket of either lies two behind the opening one.
+                    let next = self.next_token()?;
+                    // In ASCII, both closing brackets are the opening one plus 2.
                     if next != first + 2 {
                         if level == LEVELS {
                             return None;
@@ -96,27 +104,28 @@ impl Scan<'_> {
                         let is_object = first == b'{';
                         open = open << 1 | u64::from(is_object);
                         level += 1;
-                        first = if is_object { self.member(next)? } else { next };
+                        first = if is_object { self.skip_name(next)? } else { next };
                         continue;
                     }
                 }
-                b'-' | b'0'..=b'9' => self.number(first)?,
-                b't' => self.word(b"rue")?,
-                b'f' => self.word(b"alse")?,
-                b'n' => self.word(b"ull")?,
+                b'-' | b'0'..=b'9' => self.skip_number(first)?,
+                b't' => self.skip_literal(b"rue")?,
+                b'f' => self.skip_literal(b"alse")?,
+                b'n' => self.skip_literal(b"ull")?,
                 _ => return None,
             }
-            // A value has ended, and with it perhaps what it is in.
+
+            // A value has ended. Close the arrays and objects that end with it.
             loop {
                 if level == 0 {
                     return Some(());
                 }
                 let is_object = open & 1 == 1;
-                let next = self.token()?;
+                let next = self.next_token()?;
                 if next == b',' {
-                    first = self.token()?;
+                    first = self.next_token()?;
                     if is_object {
-                        first = self.member(first)?;
+                        first = self.skip_name(first)?;
                     }
                     break;
                 }
@@ -129,34 +138,36 @@ impl Scan<'_> {
         }
     }
 
-    /// The rest of a member's name whose first byte was read, and the first byte of its value.
+    /// Skips the rest of a member's name whose first byte was read, and returns the first byte of
+    /// its value.
     #[inline(always)]
-    fn member(&mut self, quote: u8) -> Option<u8> {
+    fn skip_name(&mut self, quote: u8) -> Option<u8> {
         if quote != b'"' {
             return None;
         }
-        self.string()?;
+        self.skip_string()?;
         self.expect(b':')?;
-        self.token()
+        self.next_token()
     }
 
-    /// The rest of a string whose opening quote was read. Half of a surrogate pair is JSON (RFC 8259, section 8.2).
+    /// Skips the rest of a string whose opening quote was read. An unpaired surrogate is valid JSON
+    /// (RFC 8259, section 8.2).
     #[inline(always)]
-    fn string(&mut self) -> Option<()> {
+    fn skip_string(&mut self) -> Option<()> {
         loop {
-            match self.plain()? {
+            match self.next_special()? {
                 b'"' => return Some(()),
-                b'\\' => self.escape()?,
+                b'\\' => self.skip_escape()?,
                 _ => return None,
             }
         }
     }
 
-    /// The rest of an escape whose backslash was read.
+    /// Skips the rest of an escape whose backslash was read.
     #[inline(never)]
-    fn escape(&mut self) -> Option<()> {
+    fn skip_escape(&mut self) -> Option<()> {
         self.has_backslash = true;
-        match self.byte()? {
+        match self.next_byte()? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
             b'u' => {
                 let digits = self.bytes.get(self.at..self.at + 4)?;
@@ -168,74 +179,77 @@ impl Scan<'_> {
         Some(())
     }
 
-    /// Reads what means nothing in a string, and the byte behind it that means something: a quote, a backslash, or a
-    /// control character, which is a fault there.
+    /// Skips ordinary characters of a string and returns the special byte after them: a quote, a
+    /// backslash, or a control character, which is a fault in a string.
     #[inline(always)]
-    fn plain(&mut self) -> Option<u8> {
+    fn next_special(&mut self) -> Option<u8> {
         while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
             let word = u64::from_le_bytes(*chunk);
-            // The highest bit of a byte is set where a subtraction went below nought; above such a byte also by its
-            // carry, which the search for the first one never comes to.
-            let control = word.wrapping_sub(eight(0x20));
-            let quote = (word ^ eight(b'"')).wrapping_sub(eight(1));
-            let backslash = (word ^ eight(b'\\')).wrapping_sub(eight(1));
-            let found = (control | quote | backslash) & !word & eight(0x80);
+            // A subtraction sets the highest bit of each byte that underflows. A borrow can also
+            // set it in bytes above, which does not matter: only the lowest such byte is used.
+            let control = word.wrapping_sub(repeat(0x20));
+            let quote = (word ^ repeat(b'"')).wrapping_sub(repeat(1));
+            let backslash = (word ^ repeat(b'\\')).wrapping_sub(repeat(1));
+            let found = (control | quote | backslash) & !word & repeat(0x80);
             if found != 0 {
                 self.at += (found.trailing_zeros() / 8) as usize;
-                return self.byte();
+                return self.next_byte();
             }
             self.at += 8;
         }
-        let means_something = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1F);
-        self.at += self.bytes.get(self.at..)?.iter().position(means_something)?;
-        self.byte()
+
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1F);
+        self.at += self.bytes.get(self.at..)?.iter().position(is_special)?;
+        self.next_byte()
     }
 
-    /// The rest of a number whose first byte was read. What may follow is for the caller to say: no digit is among it.
+    /// Skips the rest of a number whose first byte was read. The caller checks the byte after it
+    /// and never accepts a digit there, so that a leading zero is a fault.
     #[inline(never)]
-    fn number(&mut self, first: u8) -> Option<()> {
-        let first = if first == b'-' { self.byte()? } else { first };
+    fn skip_number(&mut self, first: u8) -> Option<()> {
+        let first = if first == b'-' { self.next_byte()? } else { first };
         match first {
             b'0' => {}
             b'1'..=b'9' => {
-                self.digits();
+                self.skip_digits();
             }
             _ => return None,
         }
         if self.peek() == Some(b'.') {
             self.at += 1;
-            (self.digits() > 0).then_some(())?;
+            (self.skip_digits() > 0).then_some(())?;
         }
         if let Some(b'e' | b'E') = self.peek() {
             self.at += 1;
             if let Some(b'+' | b'-') = self.peek() {
                 self.at += 1;
             }
-            (self.digits() > 0).then_some(())?;
+            (self.skip_digits() > 0).then_some(())?;
         }
         Some(())
     }
 
-    /// Digits; gives how many.
-    fn digits(&mut self) -> usize {
+    /// Skips digits and returns their number.
+    fn skip_digits(&mut self) -> usize {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.at += count;
         count
     }
 
+    /// Skips the rest of a literal whose first byte was read.
     #[inline(never)]
-    fn word(&mut self, word: &[u8]) -> Option<()> {
-        self.bytes.get(self.at..)?.starts_with(word).then_some(())?;
-        self.at += word.len();
+    fn skip_literal(&mut self, rest: &[u8]) -> Option<()> {
+        self.bytes.get(self.at..)?.starts_with(rest).then_some(())?;
+        self.at += rest.len();
         Some(())
     }
 
-    /// The next byte that is no white space.
+    /// Returns the next byte that is not white space.
     #[inline(always)]
-    fn token(&mut self) -> Option<u8> {
+    fn next_token(&mut self) -> Option<u8> {
         loop {
-            let byte = self.byte()?;
+            let byte = self.next_byte()?;
             if byte > b' ' {
                 return Some(byte);
             }
@@ -245,11 +259,11 @@ impl Scan<'_> {
 
     #[inline(always)]
     fn expect(&mut self, wanted: u8) -> Option<()> {
-        (self.token()? == wanted).then_some(())
+        (self.next_token()? == wanted).then_some(())
     }
 
     #[inline(always)]
-    fn byte(&mut self) -> Option<u8> {
+    fn next_byte(&mut self) -> Option<u8> {
         let byte = self.peek()?;
         self.at += 1;
         Some(byte)
@@ -260,8 +274,8 @@ impl Scan<'_> {
         self.bytes.get(self.at).copied()
     }
 
-    /// Nothing but white space is left.
-    fn ends(&self) -> Option<()> {
+    /// Returns `Some` if only white space is left.
+    fn expect_end(&self) -> Option<()> {
         let rest = self.bytes.get(self.at..)?;
         rest.iter().copied().all(is_space).then_some(())
     }

@@ -1,4 +1,4 @@
-//! Frames and lines written into an output buffer that may already hold others, in one pass and without copies.
+//! Writers that append frames and lines to an output buffer, in one pass and without copies.
 
 use std::io::Write as _;
 
@@ -7,65 +7,70 @@ use crate::header::{Header, Kind, Version};
 use crate::json::Json;
 use crate::limits::HEADER_LEN;
 
-/// Where a header keeps its length.
+/// Offset of the length in a header.
 const LENGTH_AT: usize = 3;
 
 /// The message of an error reply whose own message and data do not fit a frame.
 const OVERSIZED: &str = "the error's message and data are too long for a frame";
 
-/// How payloads are told apart on a connection.
+/// How payloads are delimited on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Framing {
-    /// A seven-byte header in front of each (protocol section 1).
+    /// A header of seven bytes before each payload (protocol section 1).
     #[default]
     Binary,
-    /// A `\n` behind each (protocol section 2). Versions and kinds are not written, heartbeats do not exist.
+    /// A `\n` after each payload (protocol section 2). Versions and kinds are not written, and
+    /// there are no heartbeats.
     Line,
 }
 
-/// A reply whose payload is over the limit; nothing of it is left in the output.
+/// The payload of a reply is over the limit. Nothing of the reply is left in the output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a reply of {length} bytes is over the limit of {limit} bytes")]
 pub struct ReplyTooLarge {
-    /// Bytes the payload would have had.
+    /// Length that the payload would have, in bytes.
     pub length: usize,
     /// The limit in bytes.
     pub limit: u32,
 }
 
-/// A request whose payload is over what a header can announce; nothing of it is left in the output.
+/// The payload of a request is longer than a header can announce. Nothing of the request is left in
+/// the output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a request of {length} bytes is over the limit of {limit} bytes")]
 pub struct RequestTooLarge {
-    /// Bytes the payload would have had.
+    /// Length that the payload would have, in bytes.
     pub length: usize,
     /// The limit in bytes: 4 GiB - 1.
     pub limit: u32,
 }
 
-/// A reply begun and not finished: where it starts in the output.
+/// A reply that was begun and is not finished.
 ///
-/// It belongs to the buffer it was begun in, which until then may only grow at its end.
+/// It belongs to the buffer in which it was begun. Until it is finished, that buffer may only grow
+/// at its end.
 #[derive(Debug)]
 #[must_use = "a reply that is neither finished nor abandoned leaves half a frame in the output"]
 pub struct ReplyHead {
     framing: Framing,
-    /// Offset of the frame's first byte.
+    /// Offset of the first byte of the frame.
     start: usize,
-    /// Offset of the result's first byte.
+    /// Offset of the first byte of the result.
     body: usize,
 }
 
-/// Begins a reply with a result: writes the header, its length still open, and the envelope up to the result. The
-/// caller appends the result's JSON to `out` and then finishes or abandons.
+/// Begins a reply with a result: writes the header, with its length still open, and the envelope up
+/// to the result.
 ///
-/// `id` is the JSON token of the request's id, as [`Id::as_json`](crate::Id::as_json) gives it.
+/// The caller appends the JSON of the result to `out`, and then finishes or abandons the reply.
+/// `id` is the JSON token of the request's id, as [`Id::as_json`](crate::Id::as_json) returns it.
 ///
 /// ```
 /// use jackfield_protocol::{Framing, Kind, Version, begin_result};
 ///
 /// let mut out = Vec::new();
-/// let head = begin_result(&mut out, Framing::Binary, Version::V1_1, Kind::AsyncResponse, Some("7"));
+/// let kind = Kind::AsyncResponse;
+/// let head = begin_result(&mut out, Framing::Binary, Version::V1_1, kind, Some("7"));
 /// out.extend_from_slice(b"true");
 /// head.finish(&mut out)?;
 /// assert_eq!(out, b"\x01\x01\x05\x00\x00\x00\x16{\"id\":7,\"result\":true}");
@@ -78,56 +83,61 @@ pub fn begin_result(
     kind: Kind,
     id: Option<&str>,
 ) -> ReplyHead {
-    let start = open(out, framing, version, kind);
-    open_envelope(out, id);
+    let start = begin_frame(out, framing, version, kind);
+    begin_envelope(out, id);
     out.extend_from_slice(b"\"result\":");
     ReplyHead { framing, start, body: out.len() }
 }
 
 impl ReplyHead {
-    /// Bytes of result appended so far.
+    /// Returns the number of bytes of the result appended so far.
     #[must_use]
     pub fn body_len(&self, out: &[u8]) -> usize {
         out.len().saturating_sub(self.body)
     }
 
-    /// Ends the reply: closes the envelope and fills in the length, or ends the line. A result of no bytes is
-    /// written as `null`, so that the reply is JSON whatever the method did.
+    /// Finishes the reply: closes the envelope, and fills in the length or ends the line.
     ///
-    /// In a line, line breaks in the result become spaces: in JSON they can only be white space.
+    /// An empty result is written as `null`, so that the reply is JSON whatever the method did. In
+    /// a line, line breaks in the result become spaces: in JSON they can only be white space.
     ///
     /// # Errors
-    /// The payload is over what a header can announce (4 GiB - 1). The output is as it was before the reply.
+    ///
+    /// The payload is longer than a header can announce (4 GiB - 1). The output is as it was before
+    /// the reply.
     pub fn finish(self, out: &mut Vec<u8>) -> Result<(), ReplyTooLarge> {
         self.finish_within(out, FrameLimit::MAX)
     }
 
-    /// [`finish`](ReplyHead::finish) under a lower limit, for a peer that accepts no more.
+    /// Finishes the reply like [`finish`](ReplyHead::finish), under a lower limit for a peer that
+    /// accepts no longer payloads.
     ///
     /// # Errors
+    ///
     /// The payload is over `limit`. The output is as it was before the reply.
     pub fn finish_within(self, out: &mut Vec<u8>, limit: FrameLimit) -> Result<(), ReplyTooLarge> {
         if self.body_len(out) == 0 {
             out.extend_from_slice(b"null");
         }
         out.push(b'}');
-        close(out, self.framing, self.start, limit)
+        finish_frame(out, self.framing, self.start, limit)
             .map_err(|length| ReplyTooLarge { length, limit: limit.bytes() })
     }
 
-    /// Takes the reply back: the output is as it was before.
+    /// Removes the reply from the output, which is then as it was before.
     pub fn abandon(self, out: &mut Vec<u8>) {
         out.truncate(self.start);
     }
 }
 
-/// Writes an error reply, or with [`Kind::Error`] and no id an error that belongs to no request:
-/// `{"id"?, "error": {"code", "message", "data"?}}`.
+/// Writes an error reply: `{"id"?, "error": {"code", "message", "data"?}}`. With [`Kind::Error`]
+/// and no id, it is an error that belongs to no request.
 ///
-/// `id` is the JSON token of the request's id; `data` is JSON.
+/// `id` is the JSON token of the request's id; `data` is JSON. If the payload is longer than a
+/// header can announce, a short message replaces `message` and `data`.
 #[expect(
     clippy::too_many_arguments,
-    reason = "each is one field of the frame, and a struct would be built to be taken apart"
+    reason = "each is one field of the frame; a struct would only be built to be destructured"
 )]
 pub fn write_error(
     out: &mut Vec<u8>,
@@ -142,7 +152,7 @@ pub fn write_error(
     ErrorReply { framing, version, kind, id, code, message, data }.write(out, FrameLimit::MAX);
 }
 
-/// All that an error reply is made of.
+/// The parts of an error reply.
 #[derive(Clone, Copy)]
 struct ErrorReply<'a> {
     framing: Framing,
@@ -155,19 +165,21 @@ struct ErrorReply<'a> {
 }
 
 impl ErrorReply<'_> {
-    /// Writes the reply, or if it is over the limit a short one in its place: a reply is owed all the same.
+    /// Writes the reply, or a short one in its place if it is over the limit: every request gets a
+    /// reply.
     fn write(self, out: &mut Vec<u8>, limit: FrameLimit) {
         if self.write_within(out, limit).is_err() {
-            // With an id of at most 128 bytes it fits what a header can announce.
+            // With an id of at most 128 bytes, its length fits a header.
             let _ = ErrorReply { message: OVERSIZED, data: None, ..self }.write_within(out, FrameLimit::MAX);
         }
     }
 
     fn write_within(self, out: &mut Vec<u8>, limit: FrameLimit) -> Result<(), usize> {
-        let start = open(out, self.framing, self.version, self.kind);
-        open_envelope(out, self.id);
+        let start = begin_frame(out, self.framing, self.version, self.kind);
+        begin_envelope(out, self.id);
+
         out.extend_from_slice(b"\"error\":{\"code\":");
-        // Writing to a Vec has no error to give.
+        // Writing to a Vec cannot fail.
         let _ = write!(out, "{}", self.code);
         out.extend_from_slice(b",\"message\":");
         write_string(out, self.message);
@@ -176,11 +188,12 @@ impl ErrorReply<'_> {
             out.extend_from_slice(data.as_bytes());
         }
         out.extend_from_slice(b"}}");
-        close(out, self.framing, start, limit)
+
+        finish_frame(out, self.framing, start, limit)
     }
 }
 
-/// Writes a heartbeat, or the answer to one: a header alone.
+/// Writes a heartbeat, or the reply to one: a header without a payload.
 pub fn write_heartbeat(out: &mut Vec<u8>, version: Version) {
     out.extend_from_slice(&Header { version, kind: Kind::Heartbeat, length: 0 }.encode());
 }
@@ -190,7 +203,8 @@ pub fn write_heartbeat(out: &mut Vec<u8>, version: Version) {
 /// `id` is a JSON token: a string with its quotes, or an integer.
 ///
 /// # Errors
-/// The payload is over what a header can announce. The output is as it was.
+///
+/// The payload is longer than a header can announce (4 GiB - 1). The output is as it was before.
 pub fn write_request(
     out: &mut Vec<u8>,
     version: Version,
@@ -199,8 +213,9 @@ pub fn write_request(
     method: &str,
     params: Option<Json<'_>>,
 ) -> Result<(), RequestTooLarge> {
-    let start = open(out, Framing::Binary, version, kind);
-    open_envelope(out, id);
+    let start = begin_frame(out, Framing::Binary, version, kind);
+    begin_envelope(out, id);
+
     out.extend_from_slice(b"\"method\":");
     write_string(out, method);
     if let Some(params) = params {
@@ -208,13 +223,14 @@ pub fn write_request(
         out.extend_from_slice(params.get().as_bytes());
     }
     out.push(b'}');
+
     let limit = FrameLimit::MAX;
-    close(out, Framing::Binary, start, limit)
+    finish_frame(out, Framing::Binary, start, limit)
         .map_err(|length| RequestTooLarge { length, limit: limit.bytes() })
 }
 
-/// Writes what stands before a payload, and says where that was.
-fn open(out: &mut Vec<u8>, framing: Framing, version: Version, kind: Kind) -> usize {
+/// Writes the bytes before a payload, with the length still open, and returns their offset.
+fn begin_frame(out: &mut Vec<u8>, framing: Framing, version: Version, kind: Kind) -> usize {
     let start = out.len();
     if framing == Framing::Binary {
         out.extend_from_slice(&Header { version, kind, length: 0 }.encode());
@@ -222,7 +238,7 @@ fn open(out: &mut Vec<u8>, framing: Framing, version: Version, kind: Kind) -> us
     start
 }
 
-fn open_envelope(out: &mut Vec<u8>, id: Option<&str>) {
+fn begin_envelope(out: &mut Vec<u8>, id: Option<&str>) {
     out.push(b'{');
     if let Some(id) = id {
         out.extend_from_slice(b"\"id\":");
@@ -231,18 +247,25 @@ fn open_envelope(out: &mut Vec<u8>, id: Option<&str>) {
     }
 }
 
-/// Completes what was opened at `start`; over the limit, takes it back and gives the payload's length in bytes.
-fn close(out: &mut Vec<u8>, framing: Framing, start: usize, limit: FrameLimit) -> Result<(), usize> {
+/// Finishes the frame or line that begins at `start`.
+///
+/// # Errors
+///
+/// The length of the payload in bytes, if it is over the limit. The frame is removed from the
+/// output.
+fn finish_frame(out: &mut Vec<u8>, framing: Framing, start: usize, limit: FrameLimit) -> Result<(), usize> {
     let payload = match framing {
         Framing::Binary => start + HEADER_LEN,
         Framing::Line => start,
     };
+
     let length = out.len().saturating_sub(payload);
     let fitting = u32::try_from(length).ok().filter(|length| *length <= limit.bytes());
     let Some(fitting) = fitting else {
         out.truncate(start);
         return Err(length);
     };
+
     match framing {
         Framing::Binary => {
             if let Some(field) = out.get_mut(start + LENGTH_AT..payload) {
@@ -259,7 +282,7 @@ fn close(out: &mut Vec<u8>, framing: Framing, start: usize, limit: FrameLimit) -
     Ok(())
 }
 
-/// Writes `text` as a JSON string, with the short escapes where there are any, as serde_json and PHP do.
+/// Writes `text` as a JSON string. Like serde_json and PHP, it prefers the short escapes.
 fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     for part in text.as_bytes().split_inclusive(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1F)) {
@@ -268,6 +291,7 @@ fn write_string(out: &mut Vec<u8>, text: &str) {
             _ => (part, None),
         };
         out.extend_from_slice(plain);
+
         match last {
             None => {}
             Some(byte @ (b'"' | b'\\')) => out.extend_from_slice(&[b'\\', byte]),
@@ -277,7 +301,7 @@ fn write_string(out: &mut Vec<u8>, text: &str) {
             Some(0x08) => out.extend_from_slice(b"\\b"),
             Some(0x0C) => out.extend_from_slice(b"\\f"),
             Some(byte) => {
-                // Writing to a Vec has no error to give.
+                // Writing to a Vec cannot fail.
                 let _ = write!(out, "\\u{byte:04x}");
             }
         }
@@ -290,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_over_the_limit_is_shortened_not_lost() {
+    fn shortens_an_error_over_the_limit() {
         let error = ErrorReply {
             framing: Framing::Line,
             version: Version::V1_0,

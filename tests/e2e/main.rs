@@ -1,46 +1,27 @@
-//! The end-to-end tests: each starts the program itself, with plugins it really loads, and talks to it over sockets.
+//! End-to-end tests: each starts the program with plugins that it really loads, and uses it over
+//! sockets.
 //!
-//! `support` builds and starts what is tested, speaks the wire by hand, and keeps the books; the other modules are one
-//! theme each.
+//! Each subject is a directory. `support` builds and starts the program, speaks the protocol
+//! without code of the project, and accounts for requests and resources. `tests/README.md` is the
+//! guide.
 
-#![allow(clippy::unwrap_used, reason = "all of this is tests: what cannot go on ends by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue panics")]
 
 mod support;
 
-mod bench;
-mod call;
+mod api;
+mod build;
 mod cli;
 mod clients;
 mod containment;
-mod crowds;
-mod deaths;
-mod dev;
-mod differential;
-mod documents;
-mod embedded;
-mod envelope;
-mod examples;
-mod flow;
-mod frozen;
-mod hardening;
+mod crash;
+mod docs;
 mod lifecycle;
 mod limits;
 mod loading;
-mod logs;
-mod looking;
-mod metrics;
-mod operate;
-mod output;
-mod panics;
-mod permissions;
-mod prompt;
+mod observability;
+mod overload;
 mod reload;
-mod scripts;
-mod secrecy;
-mod services;
-mod spinning;
+mod routing;
 mod systemd;
-mod timeouts;
-mod vectors;
 mod wire;
-mod witness;

@@ -1,4 +1,6 @@
-//! What Jackfield is measured against, and the comparison itself: `peers compare` starts every other word of this program.
+//! The servers that Jackfield is compared with, loads for them, and the comparison.
+//!
+//! `peers compare` runs the other commands of this program as child processes.
 
 mod compare;
 mod device;
@@ -12,46 +14,46 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(about = "Servers beside Jackfield, loads for them, and the comparison")]
-struct Words {
+#[command(about = "Run servers to compare Jackfield with, loads for them, and the comparison")]
+struct Arguments {
     #[command(subcommand)]
-    what: What,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum What {
-    /// One thread, one epoll, frames sent back
+enum Command {
+    /// Serve with one thread and one epoll that send every frame back
     Echo {
         socket: PathBuf,
-        /// Microseconds to poll after the last event before it sleeps
+        /// Microseconds to poll after the last event before sleeping
         #[arg(long, default_value_t = 0)]
         spin_us: u64,
     },
-    /// The least that a Rust server does for the same work
+    /// Serve with the least that a Rust server does for the same work
     Floor {
         socket: PathBuf,
-        /// On tokio's multi-thread runtime
+        /// Use the multi-thread runtime of tokio
         #[arg(long)]
         multi: bool,
     },
-    /// tarpc, bincode
+    /// Serve tarpc with bincode
     Tarpc { socket: PathBuf },
-    /// gRPC by tonic
+    /// Serve gRPC with tonic
     Tonic { socket: PathBuf },
-    /// Loads a peer that does not speak the framed protocol
-    Load(load::Words),
-    /// Plays all peers in turns
-    Compare(compare::Words),
+    /// Load a server that does not speak the framed protocol
+    Load(load::LoadArguments),
+    /// Compare all servers
+    Compare(compare::CompareArguments),
 }
 
 fn main() -> ExitCode {
-    let done = match Words::parse().what {
-        What::Echo { socket, spin_us } => serve::echo::serve(&socket, Duration::from_micros(spin_us)),
-        What::Floor { socket, multi } => serve::floor::serve(&socket, multi),
-        What::Tarpc { socket } => serve::tarpc::serve(&socket),
-        What::Tonic { socket } => serve::tonic::serve(&socket),
-        What::Load(words) => load::run(&words),
-        What::Compare(words) => compare::run(&words),
+    let done = match Arguments::parse().command {
+        Command::Echo { socket, spin_us } => serve::echo::serve(&socket, Duration::from_micros(spin_us)),
+        Command::Floor { socket, multi } => serve::floor::serve(&socket, multi),
+        Command::Tarpc { socket } => serve::tarpc::serve(&socket),
+        Command::Tonic { socket } => serve::tonic::serve(&socket),
+        Command::Load(arguments) => load::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

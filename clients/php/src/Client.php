@@ -1,15 +1,11 @@
 <?php
 
-/**
- * A client of one host: what a program calls.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield;
 
-use Jackfield\Call\Caller;
 use Jackfield\Call\Multiplexer;
+use Jackfield\Call\SyncCaller;
 use Jackfield\Exception\CancelledException;
 use Jackfield\Exception\InvalidRequestException;
 use Jackfield\Exception\JackfieldException;
@@ -21,25 +17,33 @@ use Jackfield\Transport\UnixConnector;
 
 use function array_fill_keys, array_keys, hrtime, is_array, is_int, is_string, max;
 
+/**
+ * A client of one Jackfield host.
+ *
+ * A time-out covers a whole call: connecting, writing, waiting and reading. Sync and async calls
+ * share a pool of connections.
+ */
 final class Client
 {
     private readonly Pool $pool;
-    private readonly Caller $caller;
+    private readonly SyncCaller $syncCaller;
     private readonly Multiplexer $multiplexer;
-    private bool $closed = false;
+    private bool $isClosed = false;
 
     private function __construct(Connector $connector, private readonly Options $options)
     {
         $log = new Log($options->logger);
         $this->pool = new Pool($connector, $options, $log);
-        $this->caller = new Caller($this->pool, $options, $log);
+        $this->syncCaller = new SyncCaller($this->pool, $options, $log);
         $this->multiplexer = new Multiplexer($this->pool, $options, $log);
     }
 
     /**
-     * A client of the host at `unix:///path`. Nothing is connected before the first call.
+     * Creates a client of the host at an address. The first call makes the first connection.
      *
-     * @throws InvalidRequestException when the address is none
+     * @param string $address `unix:///path`
+     *
+     * @throws InvalidRequestException if it is not the address of a Unix socket
      */
     public static function connect(string $address, ?Options $options = null): self
     {
@@ -53,7 +57,9 @@ final class Client
         );
     }
 
-    /** A client over connections of another make, such as those of Testing\FakeHost. */
+    /**
+     * Creates a client that uses connections of another kind, such as those of Testing\FakeHost.
+     */
     public static function over(Connector $connector, ?Options $options = null): self
     {
         return new self($connector, $options ?? new Options());
@@ -62,29 +68,38 @@ final class Client
     /**
      * Calls a method and waits for its result.
      *
-     * @param mixed      $params     what json_encode() takes; null: none; an empty array is sent as an empty object
-     * @param float|null $timeout    seconds for all of it: connecting, writing, waiting, reading; null: the option's
-     * @param bool       $idempotent that running it twice does no harm: it may then be sent again after a connection
-     *                               was lost
-     * @throws JackfieldException
+     * @param mixed      $params     a value that json_encode() accepts; null sends no params; an
+     *                               empty array is sent as an empty object
+     * @param float|null $timeout    seconds for the whole call, 0 to 86,400; null: the option
+     * @param bool       $idempotent whether running the request twice is harmless; it may then be
+     *                               sent again after a connection was lost
+     *
+     * @throws JackfieldException if the call failed
      */
     public function call(string $method, mixed $params = null, ?float $timeout = null, bool $idempotent = false): mixed
     {
         $deadline = $this->deadline($timeout);
-        $this->multiplexer->checkProcess();
+        $this->multiplexer->abandonCallsOfParent();
         if ($this->multiplexer->isIdle() && !($this->options->fibers && \Fiber::getCurrent() !== null)) {
-            return $this->caller->call($method, $params, $deadline, $idempotent);
+            return $this->syncCaller->call($method, $params, $deadline, $idempotent);
         }
 
-        // Async calls are under way: this one joins them, so that they go on while it waits.
+        // Async calls are in flight. An async call lets them continue while this method waits.
         return $this->multiplexer->submit($method, $params, $deadline, $idempotent)->await();
     }
 
     /**
-     * Begins a call. Its request is sent at once if the host takes it; the reply is read by await(), tick() or run().
-     * Where more than Options::$maxUnsentBytes wait for a host that does not read, this waits too.
+     * Starts a call and returns its future outcome.
      *
-     * @throws JackfieldException when the request cannot be sent at all; every later failure is the future's
+     * The request is sent immediately if the host reads it. await(), tick() or run() read the
+     * reply. If the host does not read and more than Options::$maxUnsentBytes are buffered, this
+     * method waits.
+     *
+     * @param mixed      $params     see call()
+     * @param float|null $timeout    see call()
+     * @param bool       $idempotent see call()
+     *
+     * @throws JackfieldException if the request cannot be sent; the future reports later failures
      */
     public function callAsync(
         string $method,
@@ -96,24 +111,33 @@ final class Client
     }
 
     /**
-     * Begins a call in the shape of a message and a callback.
+     * Starts a call that is described by a message, and passes the reply to a callback.
      *
-     * The callback is called once, from within tick(), run() or any waiting call, with the reply:
-     * `['id' => …, 'result' => …]`, or `['id' => …, 'error' => ['code' => …, 'message' => …, 'data' => …]]`. When no
-     * reply came, the error's code is 0 and a member `exception` says why.
+     * tick(), run() or any waiting call calls the callback, exactly once. The reply is an array:
      *
-     * @param array{method: string, params?: mixed, timestamp?: int} $message other members are not sent
+     * - `['id' => …, 'result' => …]`, or
+     * - `['id' => …, 'error' => ['code' => …, 'message' => …, 'data' => …]]`. If no reply arrived,
+     *   the error code is 0 and the member `exception` of the array holds the reason.
+     *
+     * @param array{method: string, params?: mixed, timestamp?: int} $message the request; other
+     *        members are not sent
      * @param callable(array<string, mixed>): mixed $callback
-     * @return string the request's id
-     * @throws JackfieldException when the request cannot be sent at all
+     * @param float|null $timeout see call()
+     *
+     * @return string the id of the request
+     *
+     * @throws JackfieldException if the request cannot be sent
      */
     public function sendAsync(array $message, callable $callback, ?float $timeout = null): string
     {
         $method = $message['method'] ?? null;
         $timestamp = $message['timestamp'] ?? null;
         if (!is_string($method) || !($timestamp === null || is_int($timestamp))) {
-            throw new InvalidRequestException('a message needs a "method", a string; its "timestamp" is an integer');
+            throw new InvalidRequestException(
+                'sendAsync() needs a message with a string "method"; an optional "timestamp" must be an integer'
+            );
         }
+
         $future = $this->multiplexer->submit(
             $method,
             $message['params'] ?? null,
@@ -131,30 +155,39 @@ final class Client
     }
 
     /**
-     * Makes many calls at once and waits for all of them. There may be more than Options::$maxQueued.
+     * Makes many calls at the same time and waits for all of them.
      *
-     * @param array<array-key, array{0: string, 1?: mixed}> $calls method and params of each
-     * @return array<array-key, mixed> under the same keys, in the same order: each call's result, or the
-     *                                 JackfieldException it ended with
+     * Their number may exceed Options::$maxQueued.
+     *
+     * @param array<array-key, array{0: string, 1?: mixed}> $calls method and params of each call
+     * @param float|null $timeout    seconds for all calls together; see call()
+     * @param bool       $idempotent see call()
+     *
+     * @return array<array-key, mixed> the outcomes with the keys and the order of `$calls`: the
+     *                                 result, or the JackfieldException of a call that failed
      */
     public function batch(array $calls, ?float $timeout = null, bool $idempotent = false): array
     {
         $deadline = $this->deadline($timeout);
         $futures = [];
         $outcomes = array_fill_keys(array_keys($calls), null);
-        $this->multiplexer->corked(function () use ($calls, $deadline, $idempotent, &$futures, &$outcomes): void {
+
+        $this->multiplexer->cork(function () use ($calls, $deadline, $idempotent, &$futures, &$outcomes): void {
             foreach ($calls as $key => $call) {
                 if (!is_array($call) || !is_string($call[0] ?? null)) {
-                    throw new InvalidRequestException("call \"$key\" of the batch is not [method, params]");
+                    throw new InvalidRequestException(
+                        "batch(): the call with the key \"$key\" is not [method, params]"
+                    );
                 }
                 try {
-                    $this->multiplexer->awaitRoom($deadline);
+                    $this->multiplexer->awaitQueueSpace($deadline);
                     $futures[$key] = $this->multiplexer->submit($call[0], $call[1] ?? null, $deadline, $idempotent);
                 } catch (JackfieldException $failure) {
                     $outcomes[$key] = $failure;
                 }
             }
         });
+
         foreach ($futures as $key => $future) {
             try {
                 $outcomes[$key] = $future->await();
@@ -167,34 +200,42 @@ final class Client
     }
 
     /**
-     * Asks whether the host is there: a heartbeat, and its answer read.
+     * Sends a heartbeat to the host and waits for the answer.
      *
-     * @return float seconds from the one to the other
-     * @throws JackfieldException
+     * @param float|null $timeout see call()
+     *
+     * @return float seconds until the answer
+     *
+     * @throws JackfieldException if no answer arrived
      */
     public function ping(?float $timeout = null): float
     {
         $deadline = $this->deadline($timeout);
-        $this->multiplexer->checkProcess();
+        $this->multiplexer->abandonCallsOfParent();
+
         while ($this->pool->isFull() && hrtime(true) < $deadline) {
-            // Async calls hold every connection: one is free when its calls have ended.
+            // Async calls use all connections. Wait until the calls of one connection have ended.
             $this->multiplexer->tick($deadline);
         }
 
-        return $this->caller->ping($deadline);
+        return $this->syncCaller->ping($deadline);
     }
 
     /**
-     * Does what can be done for async calls, waiting for at most `$timeout` seconds for something to do.
+     * Sends and receives for async calls, and runs callbacks.
      *
-     * @return int calls that ended
+     * @param float $timeout how long to wait for a stream to become ready, in seconds
+     *
+     * @return int number of calls that ended
      */
     public function tick(float $timeout = 0.0): int
     {
         return $this->multiplexer->tick(hrtime(true) + (int) ($timeout * 1e9));
     }
 
-    /** Ticks until no async call is without an outcome; each has a deadline, so this ends. */
+    /**
+     * Runs tick() until every async call has an outcome. Each call has a deadline, so this ends.
+     */
     public function run(): void
     {
         while ($this->multiplexer->pending() > 0) {
@@ -202,15 +243,19 @@ final class Client
         }
     }
 
-    /** Async calls without an outcome. */
+    /**
+     * Returns the number of async calls without an outcome.
+     */
     public function pending(): int
     {
         return $this->multiplexer->pending();
     }
 
     /**
-     * The streams to put into a stream_select() of one's own; call tick() when one of them is ready, or after
-     * secondsUntilDue(). They change with every call.
+     * Returns the streams to pass to stream_select() in an event loop.
+     *
+     * Call tick() when one of them is ready, or after secondsUntilDue(). Every call may change the
+     * streams.
      *
      * @return array{read: list<resource>, write: list<resource>}
      */
@@ -219,7 +264,9 @@ final class Client
         return $this->multiplexer->streams();
     }
 
-    /** Seconds until tick() has something to do even if no stream is ready; null: never. */
+    /**
+     * Returns the seconds until tick() has work even if no stream is ready; null: never.
+     */
     public function secondsUntilDue(): ?float
     {
         $due = $this->multiplexer->nextDue();
@@ -228,7 +275,7 @@ final class Client
     }
 
     /**
-     * Sockets in the pool.
+     * Returns the number of sockets in the pool.
      *
      * @return array{idle: int, busy: int}
      */
@@ -237,12 +284,14 @@ final class Client
         return $this->pool->counts();
     }
 
-    /** Ends every call and every connection; persistent sockets at rest stay for the next request. */
+    /**
+     * Ends all calls and connections. Idle persistent sockets stay open for the next request.
+     */
     public function close(): void
     {
-        if (!$this->closed) {
-            $this->closed = true;
-            $this->multiplexer->close('the client was closed');
+        if (!$this->isClosed) {
+            $this->isClosed = true;
+            $this->multiplexer->close();
             $this->pool->close();
         }
     }
@@ -254,20 +303,21 @@ final class Client
 
     private function deadline(?float $timeout): int
     {
-        if ($this->closed) {
-            throw new CancelledException('the client is closed', false);
+        if ($this->isClosed) {
+            throw new CancelledException('the client is closed (create a new one with Client::connect())', false);
         }
 
         return $this->options->deadline($timeout);
     }
 
-    /** @return array<string, mixed> */
+    /** @return array<string, mixed> the reply for the callback of sendAsync() */
     private static function errorReply(string $id, \Throwable $failure): array
     {
         $error = ['code' => 0, 'message' => $failure->getMessage()];
         if (!$failure instanceof RemoteException) {
             return ['id' => $id, 'error' => $error, 'exception' => $failure];
         }
+
         $error['code'] = $failure->getCode();
         if ($failure->data() !== null) {
             $error['data'] = $failure->data();

@@ -1,9 +1,5 @@
 <?php
 
-/**
- * The outcome of an async call, now or later.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield;
@@ -11,22 +7,29 @@ namespace Jackfield;
 use Jackfield\Call\Call;
 use Jackfield\Call\Multiplexer;
 
+/**
+ * The outcome of an async call, which may not be known yet.
+ */
 final class Future
 {
     private bool $done = false;
     private mixed $result = null;
     private ?\Throwable $failure = null;
+
     /** @var list<\Closure(): void> */
     private array $callbacks = [];
-    /** The client, kept until the outcome is known, so that a program may let go of it before. */
+
+    /** Keeps the client alive until the outcome is known; the program may drop its reference. */
     private ?object $owner = null;
-    /** Whether a failure that came out of a callback still has to be shown to somebody. */
-    private bool $unseen = false;
+
+    /** Whether a callback threw the failure and nobody has received it yet. */
+    private bool $isUnreported = false;
 
     /**
-     * @internal futures come from Client::callAsync()
-     * @param Call|null $call the call behind it, until it has ended; null for what then() returns
-     * @param string    $id   the request's id
+     * @internal Client::callAsync() creates futures
+     *
+     * @param Call|null $call the call that has not ended; null for a future that then() returns
+     * @param string    $id   id of the request
      */
     public function __construct(
         private readonly Multiplexer $multiplexer,
@@ -35,29 +38,37 @@ final class Future
     ) {
     }
 
-    /** The request's id. */
+    /**
+     * Returns the id of the request.
+     */
     public function id(): string
     {
         return $this->id;
     }
 
+    /**
+     * Returns whether the outcome is known.
+     */
     public function isDone(): bool
     {
         return $this->done;
     }
 
     /**
-     * Waits for the outcome: the result, or the exception is thrown. Meanwhile all other async calls of the client
-     * go on. There is no time-out here: the call's own deadline ends it.
+     * Waits for the outcome and returns the result.
      *
-     * @throws Exception\JackfieldException
+     * All other async calls of the client continue meanwhile. There is no time-out: the deadline of
+     * the call ends the wait.
+     *
+     * @throws Exception\JackfieldException if the call failed
      */
     public function await(): mixed
     {
         if (!$this->done) {
-            $this->multiplexer->drive($this);
+            $this->multiplexer->await($this);
         }
-        $this->unseen = false;
+
+        $this->isUnreported = false;
         if ($this->failure !== null) {
             throw $this->failure;
         }
@@ -66,33 +77,40 @@ final class Future
     }
 
     /**
-     * Calls back once with the result, or with the exception. At once if the outcome is known, else from within
-     * tick(), run() or any await().
+     * Registers callbacks, of which one is called once with the outcome.
      *
-     * @param (callable(mixed): mixed)|null      $onResult
-     * @param (callable(\Throwable): mixed)|null $onFailure
-     * @return self the outcome of the callback: what it returns (a future is waited for), or throws. Where the
-     *              callback for the outcome is missing, the outcome itself
+     * If the outcome is known, then() calls the callback itself. Otherwise tick(), run() or any
+     * await() calls it.
+     *
+     * @param (callable(mixed): mixed)|null      $onResult  receives the result
+     * @param (callable(\Throwable): mixed)|null $onFailure receives the exception
+     *
+     * @return self the outcome of the callback: the value that it returns (a returned future is
+     *              awaited), or the exception that it throws. Without a callback for the outcome:
+     *              the outcome itself
      */
     public function then(?callable $onResult, ?callable $onFailure = null): self
     {
         $next = new self($this->multiplexer, null, $this->id);
+
         $this->whenDone(function () use ($next, $onResult, $onFailure): void {
             $callback = $this->failure === null ? $onResult : $onFailure;
-            $this->unseen = false;
+            $this->isUnreported = false;
             if ($callback === null) {
                 $next->settle($this->result, $this->failure);
 
                 return;
             }
+
             try {
                 $outcome = $callback($this->failure ?? $this->result);
             } catch (\Throwable $thrown) {
-                $next->unseen = true;
+                $next->isUnreported = true;
                 $next->settle(null, $thrown);
 
                 return;
             }
+
             if ($outcome instanceof self) {
                 $outcome->whenDone(static fn () => $next->settle($outcome->result, $outcome->failure));
             } else {
@@ -104,9 +122,11 @@ final class Future
     }
 
     /**
-     * Gives the call up. A request not yet sent is never sent; the reply to one that was is ignored when it comes.
+     * Cancels the call.
      *
-     * @return bool false when the outcome was known already
+     * A request that was not sent is never sent. The reply to a request that was sent is ignored.
+     *
+     * @return bool false if the outcome was already known
      */
     public function cancel(): bool
     {
@@ -114,9 +134,10 @@ final class Future
     }
 
     /**
-     * Runs `$callback` when the outcome is known.
+     * Calls a function when the outcome is known.
      *
      * @internal
+     *
      * @param \Closure(): void $callback
      */
     public function whenDone(\Closure $callback): void
@@ -128,7 +149,11 @@ final class Future
         }
     }
 
-    /** @internal */
+    /**
+     * Keeps an object alive until the outcome is known.
+     *
+     * @internal
+     */
     public function ownedBy(object $owner): self
     {
         $this->owner = $this->done ? null : $owner;
@@ -136,7 +161,11 @@ final class Future
         return $this;
     }
 
-    /** @internal */
+    /**
+     * Sets the outcome and runs, or enqueues, the callbacks.
+     *
+     * @internal
+     */
     public function settle(mixed $result, ?\Throwable $failure): void
     {
         $this->done = true;
@@ -145,14 +174,16 @@ final class Future
         $this->owner = null;
         $wasCall = $this->call !== null;
         $this->call = null;
+
         if ($this->callbacks === []) {
             return;
         }
+
         $callbacks = $this->callbacks;
         $this->callbacks = [];
         if ($wasCall) {
-            // A call that ends among others does not keep them waiting for its callbacks.
-            $this->multiplexer->later($this->id, $callbacks);
+            // Running the callbacks later does not delay other calls that end at the same time.
+            $this->multiplexer->enqueueCallbacks($this->id, $callbacks);
         } else {
             foreach ($callbacks as $callback) {
                 $callback();
@@ -162,7 +193,7 @@ final class Future
 
     public function __destruct()
     {
-        if ($this->unseen && $this->failure !== null) {
+        if ($this->isUnreported && $this->failure !== null) {
             $this->multiplexer->log->callbackThrew($this->id, $this->failure);
         }
     }

@@ -1,9 +1,5 @@
 <?php
 
-/**
- * What the client writes to a PSR-3 logger, if it was given one.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield;
@@ -12,46 +8,61 @@ use Psr\Log\LoggerInterface;
 
 use function error_log, hrtime, round;
 
+/**
+ * Logs calls, retries and failures through the PSR-3 logger of Options::$logger, if there is one.
+ *
+ * Messages contain PSR-3 placeholders such as `{method}`; the context holds their values.
+ *
+ * @internal
+ */
 final class Log
 {
-    /** Whether anybody reads it: without, nothing has to be timed and put together for it at every call. */
-    public readonly bool $isKept;
+    /** Whether there is a logger. Without one, callers skip timing and context. */
+    public readonly bool $isEnabled;
 
     public function __construct(private readonly ?LoggerInterface $logger)
     {
-        $this->isKept = $logger !== null;
+        $this->isEnabled = $logger !== null;
     }
 
     public function asyncSent(string $id, string $method): void
     {
-        $this->write('debug', 'async request sent', ['async_request_id' => $id, 'method' => $method]);
+        $this->write('debug', '{method}: async request sent', ['async_request_id' => $id, 'method' => $method]);
     }
 
     /** @param int $started when the call began, as hrtime(true) */
-    public function asyncDone(string $id, string $method, int $started, ?\Throwable $failure): void
+    public function asyncEnded(string $id, string $method, int $started, ?\Throwable $failure): void
     {
         $context = [
             'async_request_id' => $id,
             'method' => $method,
-            'duration_ms' => self::since($started),
+            'duration_ms' => self::millisecondsSince($started),
         ];
         $failure === null
-            ? $this->write('info', 'async request answered', $context)
-            : $this->write('warning', 'async request failed', $context + ['exception' => $failure]);
+            ? $this->write('info', '{method}: async request answered after {duration_ms} ms', $context)
+            : $this->write(
+                'warning',
+                '{method}: async request failed after {duration_ms} ms',
+                $context + ['exception' => $failure]
+            );
     }
 
     /** @param int $started when the call began, as hrtime(true) */
-    public function syncDone(string $id, string $method, int $started, ?\Throwable $failure): void
+    public function syncEnded(string $id, string $method, int $started, ?\Throwable $failure): void
     {
-        $context = ['id' => $id, 'method' => $method, 'duration_ms' => self::since($started)];
+        $context = ['id' => $id, 'method' => $method, 'duration_ms' => self::millisecondsSince($started)];
         $failure === null
-            ? $this->write('debug', 'request answered', $context)
-            : $this->write('warning', 'request failed', $context + ['exception' => $failure]);
+            ? $this->write('debug', '{method}: request answered after {duration_ms} ms', $context)
+            : $this->write(
+                'warning',
+                '{method}: request failed after {duration_ms} ms',
+                $context + ['exception' => $failure]
+            );
     }
 
     public function connectFailed(string $address, \Throwable $failure, int $attempt): void
     {
-        $this->write('notice', 'connecting failed', [
+        $this->write('notice', 'cannot connect to {address}: attempt {attempt} failed', [
             'address' => $address,
             'attempt' => $attempt,
             'exception' => $failure,
@@ -60,7 +71,7 @@ final class Log
 
     public function retrying(string $id, string $method, int $tries, \Throwable $failure): void
     {
-        $this->write('notice', 'request is sent again', [
+        $this->write('notice', '{method}: request {id} failed and is sent again', [
             'id' => $id,
             'method' => $method,
             'tries' => $tries,
@@ -68,13 +79,21 @@ final class Log
         ]);
     }
 
-    /** A reply that no call waits for: late, doubled, or not ours. */
-    public function strayReply(?string $id, bool $late): void
+    /**
+     * Logs a reply without a waiting call.
+     *
+     * @param bool $late whether the call was withdrawn; otherwise the id is unknown
+     */
+    public function unmatchedReply(?string $id, bool $late): void
     {
-        $this->write($late ? 'debug' : 'warning', $late ? 'late reply ignored' : 'unknown reply ignored', ['id' => $id]);
+        $late
+            ? $this->write('debug', 'late reply to request {id} ignored', ['id' => $id])
+            : $this->write('warning', 'reply with the unknown id {id} ignored', ['id' => $id]);
     }
 
-    /** An exception out of a caller's callback. Without a logger it goes where PHP's own errors go. */
+    /**
+     * Logs an exception that a callback threw. Without a logger it goes to PHP's error log.
+     */
     public function callbackThrew(string $id, \Throwable $exception): void
     {
         if ($this->logger === null) {
@@ -82,22 +101,29 @@ final class Log
 
             return;
         }
-        $this->write('error', 'callback threw', ['async_request_id' => $id, 'exception' => $exception]);
+
+        $this->write(
+            'error',
+            'the callback of request {async_request_id} threw an exception',
+            ['async_request_id' => $id, 'exception' => $exception]
+        );
     }
 
     /** @param array<string, mixed> $context */
-    private function write(string $level, string $text, array $context): void
+    private function write(string $level, string $message, array $context): void
     {
         try {
-            $this->logger?->log($level, $text, $context);
+            $this->logger?->log($level, $message, $context);
         } catch (\Throwable $exception) {
             // A logger that fails must not fail the call.
-            error_log("jackfield: the logger threw {$exception->getMessage()}");
+            error_log("jackfield: the logger of the option logger threw an exception: {$exception->getMessage()}");
         }
     }
 
-    /** Milliseconds since an instant of hrtime(true), to the microsecond. */
-    private static function since(int $started): float
+    /**
+     * Returns the milliseconds since an instant of hrtime(true), rounded to microseconds.
+     */
+    private static function millisecondsSince(int $started): float
     {
         return round((hrtime(true) - $started) / 1e6, 3);
     }

@@ -1,9 +1,5 @@
 <?php
 
-/**
- * How a client behaves. Every value has a default that suits a web request.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield;
@@ -14,31 +10,40 @@ use Psr\Log\LoggerInterface;
 
 use function hrtime;
 
+/**
+ * The options of a client. The defaults suit a web request.
+ */
 final class Options
 {
     /**
-     * @param float $timeout          seconds a call may take in all (connect, write, wait, read) unless it says otherwise
-     * @param int   $maxConnections   most sockets at once, idle and busy ones together
-     * @param int   $maxInFlightPerConnection most async calls on one socket; the host stops reading at 1,024
-     * @param int   $maxQueued        most async calls waiting for a place on a socket; past it, PoolFullException
-     * @param int   $maxUnsentBytes   bytes of async requests the client holds back for a host that does not read,
-     *                                before callAsync() itself waits
-     * @param int   $maxFrameBytes    largest reply taken, in bytes; the host's own default limit is the same
-     * @param int   $maxTries         most times one request is sent: again only if it was certainly not started, or
-     *                                the call says it is idempotent
-     * @param float $healthCheckAfter seconds a socket may lie idle before a heartbeat must be answered on it
-     * @param float $idleTimeout      seconds after which an idle socket is closed instead of used; less than the
-     *                                host's 5 minutes
-     * @param bool  $persistent       keep sockets across requests of php-fpm (the path must be absolute)
-     * @param bool  $associative      JSON objects become arrays; false: stdClass
-     * @param bool  $fibers           inside a fiber, call() and await() suspend the fiber instead of the process.
-     *                                Somebody else then has to call run() or tick()
-     * @param LoggerInterface|null $logger where ids, durations and failures are logged
-     * @param float $spin             seconds for which a sync call looks for its reply without going to sleep, before
-     *                                it waits for it; 0: none. 0.00005 saves the time of waking up where a method
-     *                                answers within that and a core is free, and costs that much of a core at most
+     * @param float $timeout time-out of a call (connect, write, wait, read) that passes none, in
+     *                       seconds: 0.001 to 86,400
+     * @param int $maxConnections maximum number of sockets, idle and busy: 1 to 1,000
+     * @param int $maxInFlightPerConnection maximum number of async calls on one socket: 1 to 1,024;
+     *                                      the host stops reading at 1,024
+     * @param int $maxQueued maximum number of async calls that wait for a socket with capacity;
+     *                       callAsync() beyond it throws PoolFullException: 0 to 10,000,000
+     * @param int $maxUnsentBytes bytes of async requests to buffer for a host that does not read,
+     *                            before callAsync() waits: 1 or more
+     * @param int $maxFrameBytes maximum size of a reply, in bytes: 1 to 4 GiB - 1; the default is
+     *                           also the host's default
+     * @param int $maxTries how often one request may be sent: 1 to 10. It is sent again only if the
+     *                      host certainly did not start it, or if the call is idempotent
+     * @param float $healthCheckAfter idle time of a socket after which it must answer a heartbeat
+     *                                before it is used, in seconds: 0 to 86,400
+     * @param float $idleTimeout idle time after which a socket is closed instead of used, in
+     *                           seconds: 0 to 86,400; keep it below the host's 5 minutes
+     * @param bool $persistent whether sockets are kept across requests of php-fpm; the socket path
+     *                         must be absolute
+     * @param bool $associative whether JSON objects become arrays; otherwise they become stdClass
+     * @param bool $fibers whether call() and await() inside a fiber suspend the fiber instead of
+     *                     the process. Code outside the fiber then has to call run() or tick()
+     * @param LoggerInterface|null $logger receives ids, durations and failures
+     * @param float $spin how long a sync call polls for its reply before it sleeps, in seconds: 0
+     *                    (never) to 0.01. 0.00005 saves the wake-up latency if a method answers
+     *                    within 50 us and a core is free, and costs at most 50 us of one core
      *
-     * @throws InvalidRequestException for a value that makes no sense
+     * @throws InvalidRequestException if a value is out of range
      */
     public function __construct(
         public readonly float $timeout = 5.0,
@@ -56,40 +61,43 @@ final class Options
         public readonly ?LoggerInterface $logger = null,
         public readonly float $spin = 0.0,
     ) {
-        self::within('timeout', $timeout, 0.001, 86_400.0);
-        self::within('maxConnections', $maxConnections, 1, 1_000);
-        self::within('maxInFlightPerConnection', $maxInFlightPerConnection, 1, 1_024);
-        self::within('maxQueued', $maxQueued, 0, 10_000_000);
-        self::within('maxUnsentBytes', $maxUnsentBytes, 1, PHP_INT_MAX);
-        self::within('maxFrameBytes', $maxFrameBytes, 1, Header::MAX_PAYLOAD);
-        self::within('maxTries', $maxTries, 1, 10);
-        self::within('healthCheckAfter', $healthCheckAfter, 0.0, 86_400.0);
-        self::within('spin', $spin, 0.0, 0.01);
-        self::within('idleTimeout', $idleTimeout, 0.0, 86_400.0);
+        self::checkRange('timeout', $timeout, 0.001, 86_400.0);
+        self::checkRange('maxConnections', $maxConnections, 1, 1_000);
+        self::checkRange('maxInFlightPerConnection', $maxInFlightPerConnection, 1, 1_024);
+        self::checkRange('maxQueued', $maxQueued, 0, 10_000_000);
+        self::checkRange('maxUnsentBytes', $maxUnsentBytes, 1, PHP_INT_MAX);
+        self::checkRange('maxFrameBytes', $maxFrameBytes, 1, Header::MAX_PAYLOAD);
+        self::checkRange('maxTries', $maxTries, 1, 10);
+        self::checkRange('healthCheckAfter', $healthCheckAfter, 0.0, 86_400.0);
+        self::checkRange('spin', $spin, 0.0, 0.01);
+        self::checkRange('idleTimeout', $idleTimeout, 0.0, 86_400.0);
     }
 
     /**
-     * The deadline of a call that begins now.
+     * Returns the deadline of a call that begins now.
      *
-     * @param float|null $timeout seconds; null: the client's own
-     * @return int an instant of hrtime(true), nanoseconds
+     * @param float|null $timeout seconds, 0 to 86,400; null uses the time-out of the client
+     *
+     * @return int an instant of hrtime(true), in nanoseconds
+     *
+     * @throws InvalidRequestException if the time-out is out of range
      */
     public function deadline(?float $timeout): int
     {
         if ($timeout === null) {
             $timeout = $this->timeout;
         } else {
-            self::within('timeout', $timeout, 0.0, 86_400.0);
+            self::checkRange('timeout', $timeout, 0.0, 86_400.0);
         }
 
         return hrtime(true) + (int) ($timeout * 1e9);
     }
 
-    private static function within(string $name, int|float $value, int|float $least, int|float $most): void
+    private static function checkRange(string $name, int|float $value, int|float $min, int|float $max): void
     {
-        // Written so that NAN is outside.
-        if (!($value >= $least && $value <= $most)) {
-            throw new InvalidRequestException("$name must lie between $least and $most, not $value");
+        // The negation makes NAN fail, too.
+        if (!($value >= $min && $value <= $max)) {
+            throw new InvalidRequestException("$name must be between $min and $max, not $value");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Many calls at once, on as few connections as they need.
+//! Many concurrent calls, on as few connections as they need.
 
 use jackfield_client::{Client, Error};
 
@@ -15,6 +15,7 @@ async fn main() -> Result<(), Error> {
     let numbers: Vec<u32> = (0..1_000).collect();
     let calls = numbers.iter().map(|number| client.request("system.echo", number));
     let echoes: Vec<Result<u32, Error>> = client.batch(calls).await;
+
     let answered = echoes.iter().flatten().count();
     println!("{answered} answers over {} connections", client.stats().connections);
     Ok(())

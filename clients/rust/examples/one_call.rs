@@ -1,4 +1,4 @@
-//! One call, with the types of its params and its result.
+//! One call, with types for its params and its result.
 
 use jackfield_client::blocking::Client;
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,10 @@ struct Updated {
 
 fn main() -> Result<(), jackfield_client::Error> {
     let client = Client::connect("run/jackfield.sock")?;
+
     let update = Update { device_id: "dev_123", status: "online" };
     let updated: Updated = client.call("device.status.update", &update)?;
+
     println!("update {} of {}: {}", updated.sequence, update.device_id, update.status);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Threads that share one client, and its connections.
+//! Threads that share one client and its connections.
 
 use std::thread;
 
@@ -6,6 +6,7 @@ use jackfield_client::{Error, Mode, blocking::Client};
 
 fn main() -> Result<(), Error> {
     let client = Client::builder("unix://run/jackfield.sock").max_connections(4).build();
+
     let sum: Result<u64, Error> = thread::scope(|scope| {
         let threads: Vec<_> = (1..=16_u64)
             .map(|number| {
@@ -18,7 +19,7 @@ fn main() -> Result<(), Error> {
     println!("{}", sum?);
     assert!(client.stats().connects <= 4);
 
-    // A call that shares a connection with others instead of having one for itself.
+    // This call shares a connection with others instead of having one to itself.
     let shared: u64 = client.request("system.echo", &17).mode(Mode::Multiplexed).send()?;
     println!("{shared}");
     Ok(())

@@ -1,18 +1,18 @@
-//! What a client counts, and the snapshot of it that users get.
+//! The counters of a client, and the snapshot of them that users get.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts since the client was made, and what it holds now.
+/// A snapshot of what a client holds, and of its counters since it was built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Sockets open now, idle and busy ones.
+    /// Open sockets, idle and busy.
     pub connections: usize,
-    /// Sockets that no call uses now.
+    /// Sockets that no call uses.
     pub idle: usize,
-    /// Requests in flight now, those included whose callers have given up but whose replies may still come.
+    /// Requests in flight, including abandoned ones, whose callers gave up.
     pub in_flight: usize,
-    /// Calls that wait for a connection now.
+    /// Calls that wait for a connection.
     pub waiting: usize,
     /// Connections made so far.
     pub connects: u64,
@@ -20,14 +20,15 @@ pub struct Stats {
     pub connect_failures: u64,
     /// Requests sent again so far.
     pub retries: u64,
-    /// Replies that came after their caller had given up, and were dropped.
+    /// Replies that arrived after their caller had given up, and were dropped.
     pub late_replies: u64,
-    /// Frames that belonged to nobody: replies to unknown ids, kinds of later versions, heartbeat answers that nobody
-    /// asked for.
+    /// Frames that belong to no request of this client.
+    ///
+    /// These are replies to unknown ids, kinds of later versions and unrequested heartbeat replies.
     pub stray_frames: u64,
 }
 
-/// The counters behind [`Stats`], shared by a client's connections.
+/// The counters behind [`Stats`], shared by the connections of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) connects: Counter,
@@ -37,7 +38,7 @@ pub(crate) struct Counters {
     pub(crate) stray_frames: Counter,
 }
 
-/// One number that only grows. It orders nothing else, so relaxed is enough.
+/// A number that only grows. No other access is ordered by it, so relaxed ordering suffices.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 

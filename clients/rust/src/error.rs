@@ -1,4 +1,4 @@
-//! Everything a call can end with besides a result, and whether the same request may be sent again.
+//! The errors of a call, and whether the same request may be sent again.
 
 use std::fmt;
 use std::io;
@@ -14,73 +14,81 @@ use serde_json::value::RawValue;
 #[non_exhaustive]
 pub enum Error {
     /// No connection could be made before the deadline; the request never left this process.
-    #[error("cannot connect to {}: {source}", path.display())]
+    #[error("cannot connect to {}: {source}{}", path.display(), connect_remedy(source, *transient))]
     Connect {
         /// The socket.
         path: PathBuf,
-        /// The last attempt's error.
+        /// The error of the last attempt.
         source: io::Error,
-        /// Whether waiting may mend it: a full backlog, no listener, no socket yet. Such attempts were repeated
-        /// until the deadline.
+        /// Whether a later attempt may succeed: a full backlog, no listener, no socket yet. Such
+        /// attempts were repeated until the deadline.
         transient: bool,
     },
     /// The deadline passed.
-    #[error("the deadline passed {phase}")]
+    #[error("the deadline passed {phase} (`timeout` sets it)")]
     Timeout {
-        /// What the call was doing.
+        /// The phase that the call was in.
         phase: Phase,
-        /// Whether the host may have the whole request, or may get it still.
+        /// Whether the host may have received the whole request, or may still receive it.
         sent: bool,
     },
-    /// The connection ended before the reply came.
-    #[error("the connection ended {}{}", ended_when(*sent), and_then(then.as_deref()))]
+    /// The connection ended before the reply arrived.
+    #[error("the connection ended {}{}", ended_when(*sent), followed_by(then.as_deref()))]
     ConnectionLost {
-        /// Whether the whole request had been handed to the kernel. A host never starts a request of which a byte
-        /// is missing.
+        /// Whether the kernel had accepted the whole request. A host never starts an incomplete
+        /// request.
         sent: bool,
-        /// What the kernel said; `None` where the host ended the connection in the ordinary way.
+        /// The error of the system call; `None` if the host simply closed the connection.
         source: Option<io::Error>,
-        /// The failure of a later try, where this one was followed by another. The first may have been executed,
-        /// whatever became of the second.
+        /// The failure of a later try, if there was one. The first try may have been executed,
+        /// whatever became of the later ones.
         then: Option<Box<Error>>,
     },
-    /// The peer sent what the protocol does not allow. The connection is closed; whether the request was executed
-    /// is unknown.
-    #[error("the peer broke the protocol: {0}")]
+    /// The peer violated the protocol.
+    ///
+    /// The connection is closed; whether the request was executed is unknown.
+    #[error("the peer violated the protocol: {0} (is it a Jackfield listener with binary framing?)")]
     Protocol(#[from] ProtocolError),
     /// The host or a plugin answered with an error.
     #[error(transparent)]
     Remote(RemoteError),
-    /// The host is shutting down and did not start the request; later tries did not find its successor.
-    #[error("the host is going away: {0}")]
+    /// The host is shutting down and did not start the request.
+    ///
+    /// Later tries did not reach its successor.
+    #[error("the host is shutting down: {0}; try again when it has restarted")]
     GoingAway(RemoteError),
-    /// Every connection was taken until the deadline, or too many calls were waiting for one already; the request
-    /// never left this process.
-    #[error("all {connections} connections are taken and {waiting} calls wait for one")]
+    /// All connections were in use until the deadline, or too many calls were waiting for one.
+    ///
+    /// The request never left this process.
+    #[error(
+        "all {connections} connections are in use and {waiting} calls wait for one \
+         (the limits are `max_connections` and `max_waiting`)"
+    )]
     PoolFull {
         /// The limit, in sockets.
         connections: usize,
-        /// Calls that were waiting, this one not counted.
+        /// The number of other calls that were waiting.
         waiting: usize,
     },
-    /// The client was closed while the call was under way, or before it began.
-    #[error("the client is closed")]
+    /// The client was closed before or during the call.
+    #[error("the client is closed; calls need one on which `close` was not called")]
     Closed {
         /// Whether the request had left this process, so that the host may have executed it.
         sent: bool,
     },
-    /// The request cannot be written; nothing was sent.
-    #[error("the request cannot be written: {0}")]
+    /// The request cannot be encoded; nothing was sent.
+    #[error("cannot encode the request: {0}")]
     Encode(#[from] EncodeError),
-    /// The result is not of the type asked for. The request was executed.
-    #[error("the result cannot be read: {0}")]
+    /// The result is not of the requested type. The request was executed.
+    #[error("the result is not of the requested type: {0}")]
     Decode(#[source] serde_json::Error),
 }
 
 impl Error {
-    /// Whether sending the same request again is safe and may help: true only where it is certain that the host
-    /// never started it. A caller whose request is idempotent may try again after a time-out or a lost connection
-    /// as well.
+    /// Returns whether sending the same request again is safe and may help.
+    ///
+    /// This is true only if the host certainly never started the request. A caller whose request is
+    /// idempotent may also try again after a time-out or a lost connection.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -94,13 +102,13 @@ impl Error {
         }
     }
 
-    /// The error reply's code, where there was one.
+    /// Returns the code of the error reply, if there was one.
     #[must_use]
     pub fn code(&self) -> Option<i64> {
         self.remote().map(|remote| remote.code)
     }
 
-    /// The error reply, where there was one.
+    /// Returns the error reply, if there was one.
     #[must_use]
     pub fn remote(&self) -> Option<&RemoteError> {
         match self {
@@ -120,47 +128,55 @@ impl From<RemoteError> for Error {
     }
 }
 
+fn connect_remedy(source: &io::Error, transient: bool) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::WouldBlock => " (the backlog is full: is the host overloaded?)",
+        _ if transient => " (is the host running?)",
+        _ => " (check the path and its permissions)",
+    }
+}
+
 fn ended_when(sent: bool) -> &'static str {
-    if sent { "before the reply came" } else { "before the request was sent" }
+    if sent { "before the reply arrived" } else { "before the request was sent" }
 }
 
-fn and_then(then: Option<&Error>) -> String {
-    then.map_or_else(String::new, |error| format!(", and then: {error}"))
+fn followed_by(then: Option<&Error>) -> String {
+    then.map_or_else(String::new, |error| format!("; a later try failed, too: {error}"))
 }
 
-/// What a call was doing when its deadline passed.
+/// The phase of a call in which its deadline passed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Phase {
-    /// It waited for a connection.
+    /// The call waited for a connection.
     Connect,
-    /// Its request was not wholly sent.
+    /// The request was not completely sent.
     Write,
-    /// It waited for the reply, or was in the middle of reading it.
+    /// The call waited for the reply, or had received a part of it.
     Reply,
-    /// It waited to be sent again.
+    /// The call waited for the next try.
     Retry,
 }
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Phase::Connect => "before a connection was there",
-            Phase::Write => "while the request was written",
-            Phase::Reply => "before the reply was there",
+            Phase::Connect => "before a connection was available",
+            Phase::Write => "while the request was being written",
+            Phase::Reply => "before the reply arrived",
             Phase::Retry => "before the request could be sent again",
         })
     }
 }
 
-/// An error reply: the host's or a plugin's word.
+/// An error reply of the host or of a plugin.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message} ({})", name_or_number(*code))]
 pub struct RemoteError {
-    /// JSON-RPC's codes, the host's, or the plugin's own outside -32768..=-32000.
+    /// A code of JSON-RPC or of the host, or the plugin's own outside -32768..=-32000.
     pub code: i64,
-    /// A sentence for people.
+    /// The error as a sentence.
     pub message: String,
-    /// What else the sender says, as it was written.
+    /// Further data of the sender, as it was written.
     pub data: Option<Box<RawValue>>,
 }
 
@@ -169,13 +185,13 @@ fn name_or_number(code: i64) -> String {
 }
 
 impl RemoteError {
-    /// The code's fixed meaning, if it has one (protocol section 3).
+    /// Returns the fixed meaning of the code, if it has one (protocol section 3).
     #[must_use]
     pub fn known_code(&self) -> Option<Code> {
         Code::from_i64(self.code)
     }
 
-    /// How long the host asks to be left alone; `None` where it does not say.
+    /// Returns the time after which the host asks to be called again, if it sent one.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         #[derive(Deserialize)]
@@ -186,7 +202,7 @@ impl RemoteError {
         Some(Duration::from_millis(wait.retry_after_ms))
     }
 
-    /// The frame limit that a FRAME_TOO_LARGE names, in bytes of payload.
+    /// Returns the frame limit in a FRAME_TOO_LARGE error, in bytes of payload.
     pub(crate) fn frame_limit(&self) -> Option<u64> {
         #[derive(Deserialize)]
         struct Limit {
@@ -211,35 +227,77 @@ impl From<jackfield_protocol::RemoteError<'_>> for RemoteError {
     }
 }
 
-/// What the peer did against the protocol.
+/// How the peer violated the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
     /// A header that cannot be accepted.
     #[error("{0}")]
     Header(#[from] Refusal),
-    /// A reply that is none.
+    /// A payload that is not a valid reply.
     #[error("{0}")]
     Reply(#[from] InvalidReply),
-    /// The reply to a sync request carries another id, or none and a result.
+    /// The reply to a sync request with another id, or a result without an id.
     #[error("a sync request was answered with another id")]
     OtherId,
-    /// A kind that only a client sends, or a sync reply where none is owed.
+    /// A kind that only a client sends, or a sync reply without a request.
     #[error("an unexpected frame of kind {0}")]
     UnexpectedKind(Kind),
 }
 
-/// Why a request cannot be written.
+/// Why a request cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// A method has 1 to 256 bytes.
-    #[error("a method has 1 to 256 bytes, not {0}")]
+    /// The method does not have 1 to 256 bytes; the value is its length.
+    #[error("a method has 1 to 256 bytes, this one has {0}")]
     MethodLength(usize),
-    /// The params cannot be JSON.
-    #[error("{0}")]
+    /// The params have no JSON form.
+    #[error("the params cannot be written as JSON: {0}")]
     Params(#[from] serde_json::Error),
-    /// The payload is over what a header can announce, 4 GiB - 1.
-    #[error("a payload of {0} bytes is over the 4 GiB - 1 that a header can announce")]
+    /// The payload is longer than a header can announce, 4 GiB - 1; the value is its length.
+    #[error("the payload has {0} bytes; a frame holds at most 4294967295 (4 GiB - 1)")]
     TooLarge(usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_socket_or_the_option_and_the_remedy() {
+        let refused = |kind: io::ErrorKind, transient| Error::Connect {
+            path: PathBuf::from("run/host.sock"),
+            source: kind.into(),
+            transient,
+        };
+        let full = Error::PoolFull { connections: 20, waiting: 3 };
+        let late = Error::Timeout { phase: Phase::Write, sent: false };
+
+        assert_eq!(
+            refused(io::ErrorKind::ConnectionRefused, true).to_string(),
+            "cannot connect to run/host.sock: connection refused (is the host running?)"
+        );
+        for (kind, transient, remedy) in [
+            (io::ErrorKind::WouldBlock, true, "(the backlog is full: is the host overloaded?)"),
+            (io::ErrorKind::PermissionDenied, false, "(check the path and its permissions)"),
+        ] {
+            let text = refused(kind, transient).to_string();
+            assert!(text.ends_with(remedy), "{text}");
+        }
+        assert!(full.to_string().ends_with("(the limits are `max_connections` and `max_waiting`)"));
+        assert_eq!(
+            late.to_string(),
+            "the deadline passed while the request was being written (`timeout` sets it)"
+        );
+    }
+
+    #[test]
+    fn reports_the_failure_of_the_later_try() {
+        let later = Box::new(Error::Timeout { phase: Phase::Retry, sent: false });
+        let lost = Error::ConnectionLost { sent: true, source: None, then: Some(later) };
+        let text = "the connection ended before the reply arrived; a later try failed, too: the deadline passed \
+                    before the request could be sent again (`timeout` sets it)";
+        assert_eq!(lost.to_string(), text);
+    }
 }

@@ -1,4 +1,4 @@
-//! Request ids: UUIDv4, as JSON token and as key of the calls in flight.
+//! Request ids: UUIDv4, as JSON string and as key of the in-flight table.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use jackfield_protocol::Id;
 use uuid::Uuid;
 
-/// Bytes of an id's text, without quotes.
+/// Length of an id's text in bytes, without quotes.
 pub(crate) const TEXT_LEN: usize = uuid::fmt::Hyphenated::LENGTH;
 
 /// The key of one request on one connection.
@@ -14,21 +14,23 @@ pub(crate) const TEXT_LEN: usize = uuid::fmt::Hyphenated::LENGTH;
 pub(crate) struct Key(Uuid);
 
 impl Key {
-    /// A key that was never used before.
+    /// Returns a key that was never used before.
     pub(crate) fn new() -> Key {
         Key(Uuid::new_v4())
     }
 
-    /// Writes the id's text.
+    /// Writes the text of the id.
     pub(crate) fn write(self, into: &mut [u8; TEXT_LEN]) {
         self.0.hyphenated().encode_lower(into);
     }
 
-    /// The key that a reply's id stands for; `None` for an id that this client cannot have written. A host echoes
-    /// ids byte for byte, so any other spelling of the same UUID is another id.
+    /// Returns the key of the id in a reply, or `None` if this client cannot have written that id.
+    ///
+    /// A host echoes ids byte for byte, so any other spelling of the same UUID is another id.
     pub(crate) fn from_id(id: Id<'_>) -> Option<Key> {
         let text = id.as_json().strip_prefix('"')?.strip_suffix('"')?;
         let key = Key(Uuid::try_parse_ascii(text.as_bytes()).ok()?);
+
         let mut written = [0; TEXT_LEN];
         key.write(&mut written);
         (written == text.as_bytes()).then_some(key)
@@ -37,13 +39,13 @@ impl Key {
 
 impl std::hash::Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Either half has fixed bits (the version, the variant), each where the other has random ones.
+        // Each half has fixed bits (the version, the variant) where the other has random ones.
         let (first, second) = self.0.as_u64_pair();
         state.write_u64(first ^ second);
     }
 }
 
-/// Keys are random already: nothing is left to mix.
+/// A hasher that passes keys through: they are random already.
 #[derive(Default)]
 pub(crate) struct KeyHasher(u64);
 
@@ -65,6 +67,7 @@ impl Hasher for KeyHasher {
 
 /// A map from keys.
 pub(crate) type KeyMap<V> = HashMap<Key, V, BuildHasherDefault<KeyHasher>>;
+
 /// A set of keys.
 pub(crate) type KeySet = HashSet<Key, BuildHasherDefault<KeyHasher>>;
 

@@ -1,8 +1,14 @@
-//! Calls to a Jackfield host: connections that are pooled and shared, one deadline over each call, typed errors.
+//! A client of Jackfield hosts: pooled connections, one deadline for a whole call, typed errors.
 //!
-//! [`Client`] is for async code, [`blocking::Client`] for threads. README.md has examples, which a test runs.
+//! [`Client`] is for async code, [`blocking::Client`] for threads. README.md has examples, which a
+//! test runs.
+//!
+//! Imports between the modules run one way:
+//! `client`, `blocking` → `call`, `acquire` → `connection` → `pool` → the rest.
 #![forbid(unsafe_code)]
 
+mod acquire;
+mod backoff;
 pub mod blocking;
 mod builder;
 mod call;
@@ -14,6 +20,7 @@ mod id;
 mod options;
 mod pool;
 mod request;
+mod request_frame;
 mod socket;
 
 pub use builder::Builder;

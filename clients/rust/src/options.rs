@@ -1,4 +1,4 @@
-//! How a client behaves: every number with its default, its unit and its bounds.
+//! The settings of a client, each with its default, unit and bounds.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,12 +8,14 @@ use jackfield_protocol::FrameLimit;
 /// How a call uses the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Mode {
-    /// Kind `04`: many calls share a connection, and replies come in any order. A call that is dropped or runs out
-    /// of time harms no other.
+    /// Kind `04`: many calls share a connection, and replies come in any order.
+    ///
+    /// A call that is dropped or times out does not affect other calls.
     #[default]
     Multiplexed,
-    /// Kind `01`: the call has a connection for itself until its reply is there. A call that is dropped or runs out
-    /// of time costs that connection.
+    /// Kind `01`: the call has a connection to itself until its reply arrives.
+    ///
+    /// A call that is dropped or times out closes that connection.
     Exclusive,
 }
 
@@ -34,7 +36,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// 20 connections are the user's design; the other numbers suit a local host: the PHP client has the same.
+    /// Returns the defaults, which suit a host on the same machine. The PHP client has the same.
     pub(crate) fn new(path: &Path) -> Options {
         let path = path.to_str().and_then(|text| text.strip_prefix("unix://")).map_or(path, Path::new);
         Options {
@@ -52,14 +54,18 @@ impl Options {
         }
     }
 
-    /// The deadline of a call that begins at `now`.
+    /// Returns the deadline of a call that begins at `now`.
+    ///
+    /// Without a `timeout`, that of the client applies.
     pub(crate) fn deadline(&self, now: Instant, timeout: Option<Duration>) -> Instant {
-        later(now, timeout.unwrap_or(self.timeout))
+        after(now, timeout.unwrap_or(self.timeout))
     }
 }
 
-/// `now + by`, or a day later where the clock cannot say: no call waits that long in earnest.
-pub(crate) fn later(now: Instant, by: Duration) -> Instant {
+/// Returns `now + duration`, where `duration` is capped at one day.
+///
+/// The cap keeps the sum within the range of the clock; no call is expected to wait for longer.
+pub(crate) fn after(now: Instant, duration: Duration) -> Instant {
     const DAY: Duration = Duration::from_secs(86_400);
-    now + by.min(DAY)
+    now + duration.min(DAY)
 }

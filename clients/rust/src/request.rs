@@ -1,13 +1,15 @@
-//! A call that is about to be made, by either client.
+//! A call to be made, by either client.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::call::{Prepared, RequestFrame};
+use crate::call::Prepared;
+use crate::connection::Connection;
 use crate::options::Mode;
 use crate::pool::Pool;
+use crate::request_frame::RequestFrame;
 
 /// A call with its own settings; `C` is the async or the blocking client.
 #[derive(Debug)]
@@ -26,26 +28,28 @@ impl<'a, C, P: Serialize + ?Sized> Request<'a, C, P> {
         Request { client, method, params, timeout: None, idempotent: false, mode }
     }
 
-    /// What this call may take in all: connect, write, wait and read.
+    /// Sets the time-out of this call as a whole: connect, write, wait and read.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Says that executing the request twice does no harm: it is sent again if its connection is lost.
+    /// Declares whether executing the request twice is harmless.
+    ///
+    /// An idempotent request is sent again if its connection is lost.
     pub fn idempotent(mut self, idempotent: bool) -> Self {
         self.idempotent = idempotent;
         self
     }
 
-    /// How this call uses the wire.
+    /// Sets how this call uses the wire.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// Writes the request; whatever cannot be written is told when it is begun.
-    pub(crate) fn prepare(self, pool: impl FnOnce(&'a C) -> &'a Arc<Pool>) -> Prepared {
+    /// Encodes the request. An encoding error is returned when the call begins.
+    pub(crate) fn prepare(self, pool: impl FnOnce(&'a C) -> &'a Arc<Pool<Connection>>) -> Prepared {
         let frame = RequestFrame::new(self.mode, self.method, self.params);
         Prepared::new(pool(self.client), frame, self.timeout, self.idempotent)
     }

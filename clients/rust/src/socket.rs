@@ -1,4 +1,4 @@
-//! The system calls on one Unix socket, none of which ever waits.
+//! The system calls on one non-blocking Unix socket.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,69 +14,80 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix,
 #[derive(Debug)]
 pub(crate) struct Socket(OwnedFd);
 
-/// What a look at a socket at rest showed.
+/// The result of a look at a socket that takes nothing from it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Rest {
-    /// Nothing came.
-    Quiet,
-    /// Bytes that nobody has read.
-    Unread,
-    /// The peer has ended the connection.
-    Ended,
+pub(crate) enum Peeked {
+    /// Nothing to read.
+    Nothing,
+    /// Unread bytes.
+    Data,
+    /// The peer has closed the connection.
+    Closed,
 }
 
 impl Socket {
-    /// Connects. A Unix socket connects at once or not at all.
+    /// Connects without waiting: the connect(2) of a Unix socket succeeds or fails immediately.
     pub(crate) fn connect(path: &Path) -> Result<Socket, Errno> {
         let address = SocketAddrUnix::new(path)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))?;
         Ok(Socket(socket))
     }
 
-    /// Sends what the kernel takes now: bytes, at least 1; `AGAIN` for none.
+    /// Sends as much as the kernel accepts and returns the number of bytes.
+    ///
+    /// # Errors
+    ///
+    /// `AGAIN` if the kernel accepts none.
     pub(crate) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        // Without NOSIGNAL a peer that has gone would kill a process that did not think of SIGPIPE.
+        // Without NOSIGNAL, a closed peer would kill a process that does not ignore SIGPIPE.
         rustix::io::retry_on_intr(|| rustix::net::send(&self.0, bytes, SendFlags::NOSIGNAL))
     }
 
-    /// Receives what is there: bytes, 0 at the end of the stream; `AGAIN` for nothing yet.
+    /// Receives the available bytes and returns their number, 0 at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// `AGAIN` if there are none yet.
     pub(crate) fn receive(&self, into: &mut [u8]) -> Result<usize, Errno> {
         let (_, received) =
             rustix::io::retry_on_intr(|| rustix::net::recv(&self.0, &mut *into, RecvFlags::empty()))?;
         Ok(received)
     }
 
-    /// Looks whether anything came, and leaves it there.
-    pub(crate) fn rest(&self) -> Rest {
+    /// Returns whether there is something to read, and leaves it unread.
+    pub(crate) fn peek(&self) -> Peeked {
         let mut byte = [0];
         match rustix::io::retry_on_intr(|| rustix::net::recv(&self.0, &mut byte, RecvFlags::PEEK)) {
-            Err(Errno::AGAIN) => Rest::Quiet,
-            Ok((_, received)) if received > 0 => Rest::Unread,
-            Ok(_) | Err(_) => Rest::Ended,
+            Err(Errno::AGAIN) => Peeked::Nothing,
+            Ok((_, received)) if received > 0 => Peeked::Data,
+            Ok(_) | Err(_) => Peeked::Closed,
         }
     }
 
-    /// Waits until the socket can be read (or written, if `write`), or has ended, at most until `deadline`. A signal
-    /// ends the wait early.
+    /// Waits until the socket is readable or closed, or `deadline` passes.
+    ///
+    /// With `write`, a writable socket ends the wait, too. So does a signal.
     pub(crate) fn wait(&self, write: bool, deadline: Instant) -> Result<(), Errno> {
         let events = if write { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let left = deadline.saturating_duration_since(Instant::now());
+
         match rustix::event::poll(&mut [PollFd::new(&self.0, events)], Some(&timespec(left))) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno),
         }
     }
 
-    /// A second descriptor of the same socket.
+    /// Returns a second descriptor of the same socket.
     pub(crate) fn duplicate(&self) -> io::Result<UnixStream> {
         Ok(self.0.try_clone()?.into())
     }
 
-    /// Ends the connection in both directions; the descriptor lives as long as this value.
+    /// Shuts the connection down in both directions; the descriptor remains open.
     pub(crate) fn shut_down(&self) {
-        // Fails only where the connection has ended already.
+        // This fails only if the connection is closed already.
         let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
     }
 }
@@ -88,7 +99,9 @@ fn timespec(duration: Duration) -> Timespec {
     }
 }
 
-/// Whether waiting may mend a failed connect: a full backlog, no listener, no socket yet.
+/// Returns whether a later attempt to connect may succeed.
+///
+/// It may after a full backlog, without a listener, and without a socket.
 pub(crate) fn is_transient(errno: Errno) -> bool {
     matches!(errno, Errno::AGAIN | Errno::CONNREFUSED | Errno::NOENT | Errno::CONNRESET)
 }

@@ -31,7 +31,7 @@ pub(super) struct ReadinessReporter {
 /// The thread's own.
 struct ReporterThread<S> {
     notifier: Arc<SdNotify>,
-    pulse: Arc<HealthCheck>,
+    health_check: Arc<HealthCheck>,
     status: S,
     silence: Arc<Mutex<bool>>,
 }
@@ -47,7 +47,7 @@ impl ReadinessReporter {
         let thread = if notifier.is_heard() {
             let watch = ReporterThread {
                 notifier: Arc::clone(&notifier),
-                pulse: host.pulse(),
+                health_check: host.health_check(),
                 status: host.status(),
                 silence: Arc::clone(&silence),
             };
@@ -82,7 +82,7 @@ impl<S: Fn() -> Option<Status>> ReporterThread<S> {
         let mut complained = false;
         // Looked up before the host is asked, which is a connection, too.
         let mut status = (self.status)();
-        while let Err(error) = self.pulse.beat(FIRST_ANSWER) {
+        while let Err(error) = self.health_check.check(FIRST_ANSWER) {
             if !std::mem::replace(&mut complained, true) {
                 tracing::warn!(%error, "not ready yet");
             }
@@ -107,7 +107,7 @@ impl<S: Fn() -> Option<Status>> ReporterThread<S> {
                 return;
             }
             status = (self.status)();
-            let beat = watchdog.map_or(Ok(()), |_| self.pulse.beat(patience));
+            let beat = watchdog.map_or(Ok(()), |_| self.health_check.check(patience));
             if self.is_silenced() {
                 return;
             }

@@ -79,11 +79,11 @@ pub(super) fn run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool
         sockets.join(", ")
     );
     let floods = logging.clone();
-    runtime.spawn(async move { floods.tell_of_floods().await });
+    runtime.spawn(async move { floods.report_drops().await });
     let at_last = logging.clone();
     let running = RunningHost { host, follower, logging, keeper };
     let ended = runtime.block_on(running.until_ended(signals, reloads));
-    at_last.tell_now();
+    at_last.report_drops_now();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(SYSTEM, &error),
@@ -209,7 +209,7 @@ impl RunningHost {
         self.keeper.reloading();
         let read = self.follower.read();
         let applied = self.follower.apply(read, &self.host, &self.logging).await;
-        self.host.look_through().await;
+        self.host.rescan_plugins().await;
         self.keeper.reloaded();
         applied
     }

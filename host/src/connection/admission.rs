@@ -102,8 +102,8 @@ impl<'t> Admission<'t> {
         if let Err(unreachable) = &found
             && matches!(unreachable.failure, RequestError::PermissionDenied)
         {
-            let acls = &turn.thread.dispatcher.doors;
-            acls.tell_of_request(identity.number, &request.method, identity.peer);
+            let acls = &turn.thread.dispatcher.acls;
+            acls.log_denied_request(identity.number, &request.method, identity.peer);
         }
         found.map_err(Rejection::from)
     }

@@ -29,7 +29,7 @@ impl RequestPipeline {
 
             // If the end of the host has cut the time short, the plugin is not at fault.
             if !turn.thread.is_hurrying.get() {
-                call.generation.timed_out();
+                call.generation.record_timeout();
             }
             call.cancel();
 

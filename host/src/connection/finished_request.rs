@@ -57,7 +57,7 @@ impl<'a> FinishedRequest<'a> {
             method: call.method,
             facts: &call.facts,
             accepted: *accepted,
-            begun: call.begun(),
+            begun: call.started_at(),
         };
 
         let progress = match error {

@@ -115,7 +115,7 @@ impl ConnectionState {
         let inbox = std::mem::take(&mut self.reader.inbox);
         // The memory of the frame is released here, so that its request is not rejected for holding
         // it.
-        self.buffers.set(self.buffered_bytes());
+        self.buffer_share.set(self.buffered_bytes());
 
         let consumed = self.decode(turn, &inbox);
         if self.phase.is_closing() {
@@ -129,11 +129,11 @@ impl ConnectionState {
     /// Returns how many bytes were consumed.
     fn decode(&mut self, turn: &mut Turn<'_>, input: &[u8]) -> usize {
         let dispatcher = &turn.thread.dispatcher;
-        let routes = if self.identity().options.admin { &dispatcher.admin } else { &dispatcher.table };
+        let routes = if self.identity().options.admin { &dispatcher.admin_table } else { &dispatcher.table };
         // Loaded after the read: a request that was sent after a reload was acknowledged must never
         // see the previous table.
         let table = routes.load();
-        let admission = Admission::new(&table, self.buffers.is_held() || !self.outbox.is_empty());
+        let admission = Admission::new(&table, self.buffer_share.is_held() || !self.outbox.is_empty());
 
         let mut at = 0;
         while at < input.len() && self.accepts_requests(turn) && !turn.quota.is_used_up() {
@@ -267,7 +267,7 @@ impl ConnectionState {
         }
 
         let others = self.buffered_bytes() - capacity as u64;
-        if self.buffers.grow(others + (len + room) as u64) {
+        if self.buffer_share.try_set(others + (len + room) as u64) {
             self.reader.inbox.reserve(room);
             return true;
         }

@@ -51,7 +51,7 @@ impl RequestPipeline {
     pub(super) fn abandon(&mut self, cells: &ThreadCells) {
         self.in_flight.abandon(|request| {
             request.call.cancel();
-            cells.ended(request.counted, RequestKind::of_reply(request.kind), Outcome::ABANDONED);
+            cells.count_ended(request.counted, RequestKind::of_reply(request.kind), Outcome::ABANDONED);
         });
     }
 

@@ -49,7 +49,7 @@ impl RequestPipeline {
 
         match &request.progress {
             Progress::Ran(call) => {
-                cells.ran(request.counted, total);
+                cells.count_run(request.counted, total);
                 request_log::answered(connection, call, outcome, turn.now);
             }
             Progress::NotStarted { error, .. } => count_rejection(turn, error),
@@ -61,7 +61,7 @@ impl RequestPipeline {
 
         let outcome = outcome_of(outcome);
         turn.replies += 1;
-        cells.ended(request.counted, request.kind, outcome);
+        cells.count_ended(request.counted, request.kind, outcome);
         slow_log::record(turn, &self.identity, request, outcome, total);
     }
 
@@ -77,7 +77,7 @@ impl RequestPipeline {
     ) {
         let Rejection { error, counted } = rejection;
         let kind = RequestKind::of_reply(context.kind);
-        turn.thread.cells.accepted(*counted, kind);
+        turn.thread.cells.count_accepted(*counted, kind);
 
         if context.kind == Kind::AsyncResponse && context.id.is_none() {
             context.kind = Kind::Error;
@@ -146,6 +146,6 @@ impl RequestPipeline {
 /// Counts an error if it rejects something before code of a plugin ran for it.
 pub(super) fn count_rejection(turn: &Turn<'_>, error: &RequestError) {
     if let Some(reason) = error.rejection() {
-        turn.thread.cells.rejected(reason);
+        turn.thread.cells.count_rejected(reason);
     }
 }

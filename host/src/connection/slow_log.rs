@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::finished_request::{FinishedRequest, Progress};
 use super::identity::ConnectionIdentity;
 use super::turn::Turn;
-use crate::metrics::{Outcome, SlowLogEntry, kept};
+use crate::metrics::{Outcome, SlowLogEntry, printable_excerpt};
 
 /// Adds a request to the slow log if it failed or was slow. `total` is the time from acceptance to
 /// reply. Requests of operators are left out: they are not what operators look for.
@@ -18,7 +18,7 @@ pub(super) fn record(
     outcome: Outcome,
     total: Duration,
 ) {
-    let is_notable = outcome != Outcome::OK || turn.thread.dispatcher.metrics.slowlog.is_slow(total);
+    let is_notable = outcome != Outcome::OK || turn.thread.dispatcher.metrics.slow_log.is_slow(total);
     if is_notable && !identity.options.admin {
         add(turn, identity, request, outcome);
     }
@@ -34,13 +34,13 @@ fn add(turn: &Turn<'_>, identity: &ConnectionIdentity, request: &FinishedRequest
         }
     };
 
-    turn.thread.dispatcher.metrics.slowlog.keep(SlowLogEntry {
+    turn.thread.dispatcher.metrics.slow_log.record(SlowLogEntry {
         at: SystemTime::now(),
         time: turn.now,
         connection: identity.number,
         peer: identity.peer,
-        id: kept(id),
-        method: kept(method),
+        id: printable_excerpt(id),
+        method: printable_excerpt(method),
         ran_by: call.map(|call| {
             let identity = &call.generation.identity;
             (Arc::clone(&identity.plugin), identity.number)

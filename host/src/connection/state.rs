@@ -23,7 +23,7 @@ pub(super) struct ConnectionState {
     pub(super) requests: RequestPipeline,
     pub(super) outbox: Outbox,
     /// Its share of the buffer budget.
-    pub(super) buffers: BudgetShare,
+    pub(super) buffer_share: BudgetShare,
     /// When bytes were last read or written.
     pub(super) last_active: Time,
     /// Its entry in the list of open connections.
@@ -44,7 +44,7 @@ impl ConnectionState {
             reader: Reader::new(identity.options.framing, limit),
             requests: RequestPipeline::new(identity, &dispatcher.metrics),
             outbox: Outbox::default(),
-            buffers: BudgetShare::new(&dispatcher.budget),
+            buffer_share: BudgetShare::new(&dispatcher.budget),
             last_active: Time::now(),
             entry,
             _permit: permit,

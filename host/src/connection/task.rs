@@ -16,9 +16,9 @@ use super::migration::MigratingConnection;
 use super::state::ConnectionState;
 use super::thread_context::ThreadContext;
 use super::turn::Turn;
-use crate::clock::TimerEntry;
 use crate::limits::Permit;
 use crate::metrics::ConnectionHandle;
+use crate::timer::TimerEntry;
 
 /// How a connection left its thread.
 pub(crate) enum ConnectionEnd {
@@ -111,13 +111,13 @@ impl Connection {
         if thread.is_hurrying.get() {
             state.requests.in_flight.expire_all(turn.now);
         }
-        timer.fired(turn.now);
+        timer.clear_if_due(turn.now);
 
         let closed = state.run_turn(stream, &mut turn);
 
-        state.entry.has_in_flight(state.requests.in_flight.len());
+        state.entry.set_in_flight(state.requests.in_flight.len());
         if closed.is_none() {
-            state.buffers.set(state.buffered_bytes());
+            state.buffer_share.set(state.buffered_bytes());
             timer.set(state.next_deadline(&turn), cx.waker());
         }
         turn.end();

@@ -9,9 +9,9 @@ use bytes::BytesMut;
 use super::activity::Activity;
 use super::mailbox::ReplyBatch;
 use super::submission_batch::SubmissionBatch;
-use crate::clock::TimerQueue;
 use crate::metrics::ThreadCells;
 use crate::routing::Dispatcher;
+use crate::timer::TimerQueue;
 
 /// Counters, timers, buffers and requests to end, shared by the connections of one I/O thread.
 pub(crate) struct ThreadContext {

@@ -102,19 +102,19 @@ struct RecordDirectory {
 
 /// A generation whose names the record knows; dropped, it forgets them.
 pub(crate) struct RegisteredGeneration {
-    recorder: Arc<CrashRecord>,
+    crash_record: Arc<CrashRecord>,
     number: u64,
 }
 
 impl RegisteredGeneration {
-    pub(crate) fn recorder(&self) -> &CrashRecord {
-        &self.recorder
+    pub(crate) fn crash_record(&self) -> &CrashRecord {
+        &self.crash_record
     }
 }
 
 impl Drop for RegisteredGeneration {
     fn drop(&mut self) {
-        lock(&self.recorder.generations).remove(&self.number);
+        lock(&self.crash_record.generations).remove(&self.number);
     }
 }
 
@@ -244,7 +244,7 @@ impl CrashRecord {
                 tracing::error!(file = %path.display(), %error, "if the host dies, what ran will have no names");
             }
         }
-        RegisteredGeneration { recorder: Arc::clone(self), number }
+        RegisteredGeneration { crash_record: Arc::clone(self), number }
     }
 
     /// The names of a generation's plugin and of its method.

@@ -15,7 +15,7 @@ const UNKNOWN: &str = "?";
 
 /// What ran at the last look.
 pub(crate) struct OutputAttribution {
-    recorder: Arc<CrashRecord>,
+    crash_record: Arc<CrashRecord>,
     /// The turn of each seat.
     turns: Vec<u64>,
     /// The plugins that may have written what is read just now.
@@ -23,8 +23,8 @@ pub(crate) struct OutputAttribution {
 }
 
 impl OutputAttribution {
-    pub(crate) fn new(recorder: Arc<CrashRecord>) -> Self {
-        Self { recorder, turns: vec![0; SEATS], names: Vec::new() }
+    pub(crate) fn new(crash_record: Arc<CrashRecord>) -> Self {
+        Self { crash_record, turns: vec![0; SEATS], names: Vec::new() }
     }
 
     /// The plugin that may have written since the last look, or `?`. `on`: or since the one before that, since what
@@ -36,7 +36,7 @@ impl OutputAttribution {
         let mut ran = Vec::new();
         let mut others_may_have = false;
         for (number, before) in self.turns.iter_mut().enumerate() {
-            let glance = RunningCall::at(&self.recorder.words, HEADER + number * SEAT);
+            let glance = RunningCall::at(&self.crash_record.words, HEADER + number * SEAT);
             if glance.turn == *before && !glance.is_running() {
                 continue;
             }
@@ -45,7 +45,7 @@ impl OutputAttribution {
             *before = glance.turn;
             ran.push(glance.what.generation());
         }
-        let generations = lock(&self.recorder.generations);
+        let generations = lock(&self.crash_record.generations);
         let plugin_of = |number: &u64| generations.get(number).filter(|names| !names.hash.is_empty());
         if others_may_have {
             let all = generations.values().filter(|names| !names.hash.is_empty());
@@ -69,6 +69,6 @@ impl OutputAttribution {
 
     /// Up to here the output is in the log: a host that comes after this one begins there.
     pub(crate) fn read_to(&self, at: u64) {
-        self.recorder.words[OUTPUT].store(at, Ordering::Relaxed);
+        self.crash_record.words[OUTPUT].store(at, Ordering::Relaxed);
     }
 }

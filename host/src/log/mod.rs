@@ -1,4 +1,4 @@
-//! The log: what is written where, and how text from outside is made harmless first.
+//! The log of the process: format, destination and level, with every value sanitized first.
 
 mod nonblocking_writer;
 mod rate_limit;
@@ -21,46 +21,49 @@ use self::rate_limit::RateLimiter;
 use self::sanitize::SanitizingLayer;
 use crate::config::{Format, Level, Log};
 
-/// Why the log could not be set up.
+/// The reason why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// `format = "journald"` and no journal to write to.
+    /// `format = "journald"`, and the journal cannot be reached.
     #[error(
         "the journal cannot be reached: {0}; is systemd-journald running? else set [log] format = \"text\""
     )]
     Journal(#[source] std::io::Error),
-    /// There is no descriptor to be had for it.
+    /// The descriptor of stderr cannot be duplicated.
     #[error("the log: {0}")]
     Descriptor(#[source] std::io::Error),
-    /// The program has set up a subscriber of its own already.
+    /// The program has already installed a `tracing` subscriber.
     #[error("{0}")]
     Subscriber(#[from] TryInitError),
 }
 
-/// The log of a program, to say later what it writes. It is also the proof that the log goes to a descriptor of its own:
-/// what is written to stderr otherwise can be led into it.
+/// Controls the installed log.
+///
+/// It is also the proof that the log writes to a descriptor of its own, so that stderr can be
+/// captured into it.
 #[derive(Clone)]
 pub struct Logging {
     level: reload::Handle<LevelFilter, Registry>,
-    flood: RateLimiter,
+    limiter: RateLimiter,
 }
 
 impl Logging {
-    /// Writes what is at least as severe as this from now on.
+    /// Sets the least severe level that is written from now on.
     pub fn set_level(&self, level: Level) {
-        // It fails only when the subscriber has gone, and then nothing is written anyway.
+        // It fails only if the subscriber is gone, and then nothing is written anyway.
         let _ = self.level.modify(|filter| *filter = filter_of(level));
     }
 
-    /// Writes a line for each flood of lines that was cut short, a second after it began, for ever. Needs tokio's
-    /// clock; without it, lines are dropped and counted all the same.
-    pub async fn tell_of_floods(&self) {
-        self.flood.keep_telling().await;
+    /// Logs how many lines were dropped, one second after the first of them, and never returns.
+    ///
+    /// Needs tokio's clock. Lines are dropped and counted also if this does not run.
+    pub async fn report_drops(&self) {
+        self.limiter.report_continuously().await;
     }
 
-    /// As [`Logging::tell_of_floods`], at once: for the end.
-    pub fn tell_now(&self) {
-        self.flood.tell();
+    /// Logs now how many lines were dropped, for the end of the process.
+    pub fn report_drops_now(&self) {
+        self.limiter.report();
     }
 }
 
@@ -74,18 +77,20 @@ fn filter_of(level: Level) -> LevelFilter {
     }
 }
 
-/// Sends everything this process logs to where `log` says: text and JSON to what is stderr now, or the journal.
+/// Installs the log of this process: text or JSON to the current stderr, or the journal.
 ///
-/// For programs; one that embeds the host may rather set up a `tracing` subscriber of its own.
+/// A program that embeds the host may install its own `tracing` subscriber instead.
 ///
 /// # Errors
-/// No journal, or a subscriber that is there already.
+///
+/// The journal cannot be reached, or a subscriber is already installed.
 pub fn start(log: &Log) -> Result<Logging, LogError> {
-    let flood = RateLimiter::default();
+    let limiter = RateLimiter::default();
     let stderr = || {
         let copy = std::io::stderr().as_fd().try_clone_to_owned().map_err(LogError::Descriptor);
-        copy.map(|copy| Mutex::new(NonblockingWriter::new(File::from(copy), flood.clone())))
+        copy.map(|copy| Mutex::new(NonblockingWriter::new(File::from(copy), limiter.clone())))
     };
+
     let layer = match log.format {
         Format::Text => {
             let colours = rustix::termios::isatty(std::io::stderr());
@@ -97,8 +102,9 @@ pub fn start(log: &Log) -> Result<Logging, LogError> {
             journal.with_field_prefix(Some("JACKFIELD".into())).boxed()
         }
     };
-    let (filter, handle) = reload::Layer::new(filter_of(log.level));
-    let cleaned = SanitizingLayer { inner: layer, flood: flood.clone() };
-    registry().with(cleaned.with_filter(filter)).try_init()?;
-    Ok(Logging { level: handle, flood })
+
+    let (filter, level) = reload::Layer::new(filter_of(log.level));
+    let sanitized = SanitizingLayer { inner: layer, limiter: limiter.clone() };
+    registry().with(sanitized.with_filter(filter)).try_init()?;
+    Ok(Logging { level, limiter })
 }

@@ -1,8 +1,17 @@
-//! Writing lines to a descriptor whose reader may stop reading: waited for once, for a moment, and then no more.
+//! A line writer that never blocks its caller for longer than a grace period.
 //!
-//! Threads that serve connections log, too. A pipe or a socket that is full would hold them for as long as whoever
-//! is to read it sleeps. So a line that finds no room is counted instead of written, until there is room again.
-//! Nothing is kept back for later: what was logged when the process dies has been written.
+//! I/O threads write log lines. If the log is a pipe or socket whose reader has stalled, a blocking
+//! write would stop every connection of the thread. This writer therefore drops and counts lines
+//! while the reader is stalled:
+//!
+//! - The first line that finds the descriptor full waits for [`GRACE`]. This absorbs bursts that
+//!   are faster than the reader.
+//! - Later lines are dropped without waiting, until the descriptor becomes writable again.
+//! - A line is written completely or not at all. If the descriptor fills up in the middle of a
+//!   line, the remainder is kept and written before the next line.
+//!
+//! There is no queue: every line that was not dropped has reached the descriptor, even if the
+//! process crashes.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,70 +20,83 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::rate_limit::RateLimiter;
 
-/// How long the first line waits for room, in nanoseconds: a reader that is merely slower than a burst catches up
-/// within these 50 ms, and no client notices them.
-const PATIENCE: i64 = 50_000_000;
+/// Time that the first line of a stall waits for the descriptor to become writable. 50 ms is below
+/// what a client notices and above the scheduling delay of a healthy reader.
+const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
-/// So many bytes are written at once to what has room: that much a pipe takes without waiting (PIPE_BUF, pipe(7)).
-const PIECE: usize = 4096;
+const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// A descriptor, and how its reader does.
+/// Bytes per `write(2)`. A pipe that polls as writable accepts this many without blocking
+/// (`PIPE_BUF`, pipe(7)).
+const CHUNK: usize = 4096;
+
+/// Writes log lines to a pipe, socket or file without blocking.
 pub(super) struct NonblockingWriter {
     file: File,
-    /// What is left of a line of which a part was written.
-    rest: Vec<u8>,
-    /// Whether the last line found no room.
-    stalled: bool,
-    flood: RateLimiter,
+    /// Remainder of a partially written line.
+    unfinished: Vec<u8>,
+    /// Whether the last attempt found the descriptor full.
+    is_stalled: bool,
+    limiter: RateLimiter,
 }
 
 impl NonblockingWriter {
-    pub(super) fn new(file: File, flood: RateLimiter) -> Self {
-        Self { file, rest: Vec::new(), stalled: false, flood }
+    pub(super) fn new(file: File, limiter: RateLimiter) -> Self {
+        Self { file, unfinished: Vec::new(), is_stalled: false, limiter }
     }
 
-    /// Whether there is room, or will be in a moment. What cannot be asked, or fails, is found out by writing.
-    fn has_room(&mut self) -> bool {
-        let wait = if self.stalled { 0 } else { PATIENCE };
-        let mut polled = [PollFd::new(&self.file, PollFlags::OUT)];
-        let found = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: wait }));
-        self.stalled = matches!(found, Ok(0));
-        !self.stalled
+    /// Waits until the descriptor is writable, for at most [`GRACE`], and returns whether it is.
+    ///
+    /// Errors of `poll(2)` count as writable, so that the following `write(2)` reports them.
+    fn wait_writable(&mut self) -> bool {
+        let timeout = if self.is_stalled { &NO_WAIT } else { &GRACE };
+        let mut fds = [PollFd::new(&self.file, PollFlags::OUT)];
+
+        self.is_stalled = matches!(poll(&mut fds, Some(timeout)), Ok(0));
+        !self.is_stalled
     }
 
-    /// Writes as far as there is room; gives back how much that was.
-    fn write_piecewise(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes as much of `bytes` as the descriptor accepts and returns the number of bytes written.
+    ///
+    /// # Errors
+    ///
+    /// Errors of `write(2)` other than `EINTR` and `EAGAIN`.
+    fn write_available(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
-        while written < bytes.len() && self.has_room() {
-            let end = bytes.len().min(written + PIECE);
+
+        while written < bytes.len() && self.wait_writable() {
+            let end = bytes.len().min(written + CHUNK);
+
             match self.file.write(&bytes[written..end]) {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Somebody else has made it a descriptor that does not wait.
+                // Another process that shares this descriptor may have set O_NONBLOCK on it.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.stalled = true;
+                    self.is_stalled = true;
                     break;
                 }
                 Err(error) => return Err(error),
             }
         }
+
         Ok(written)
     }
 }
 
 impl Write for NonblockingWriter {
-    /// Takes a whole line, or none of it.
+    /// Accepts a whole line, and writes or drops it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let rest = std::mem::take(&mut self.rest);
-        let written = self.write_piecewise(&rest)?;
-        if written < rest.len() {
-            self.rest = rest[written..].to_vec();
-            self.flood.unread();
+        let unfinished = std::mem::take(&mut self.unfinished);
+        let written = self.write_available(&unfinished)?;
+        if written < unfinished.len() {
+            self.unfinished = unfinished[written..].to_vec();
+            self.limiter.count_unread();
             return Ok(line.len());
         }
-        match self.write_piecewise(line)? {
-            0 => self.flood.unread(),
-            written => self.rest = line[written..].to_vec(),
+
+        match self.write_available(line)? {
+            0 => self.limiter.count_unread(),
+            written => self.unfinished = line[written..].to_vec(),
         }
         Ok(line.len())
     }
@@ -90,15 +112,15 @@ mod tests {
 
     use super::*;
 
-    /// A pipe that holds so many pieces, and what writes to it.
-    fn pipe(pieces: usize) -> (File, NonblockingWriter, RateLimiter) {
+    /// Returns the reader of a pipe that holds `chunks` times [`CHUNK`] bytes, and a writer to it.
+    fn pipe(chunks: usize) -> (File, NonblockingWriter, RateLimiter) {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
-        assert_eq!(rustix::pipe::fcntl_setpipe_size(&writer, pieces * PIECE).unwrap(), pieces * PIECE);
-        let flood = RateLimiter::default();
-        (File::from(reader), NonblockingWriter::new(File::from(writer), flood.clone()), flood)
+        assert_eq!(rustix::pipe::fcntl_setpipe_size(&writer, chunks * CHUNK).unwrap(), chunks * CHUNK);
+        let limiter = RateLimiter::default();
+        (File::from(reader), NonblockingWriter::new(File::from(writer), limiter.clone()), limiter)
     }
 
-    /// So many times this letter, and the end of the line.
+    /// Returns a line of `bytes` bytes, its newline included.
     fn line(letter: &str, bytes: usize) -> String {
         format!("{}\n", letter.repeat(bytes - 1))
     }
@@ -116,43 +138,43 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_find_no_room_are_counted_and_the_others_are_whole() {
-        let (mut reader, mut patient, flood) = pipe(4);
+    fn drops_and_counts_lines_while_the_pipe_is_full() {
+        let (mut reader, mut writer, limiter) = pipe(4);
         for letter in ["a", "b", "c", "d", "e", "f"] {
-            patient.write_all(line(letter, PIECE).as_bytes()).unwrap();
+            writer.write_all(line(letter, CHUNK).as_bytes()).unwrap();
         }
-        assert_eq!(flood.unread_lines(), 2);
-        let came = read(&mut reader, 4 * PIECE);
-        assert!(came == ["a", "b", "c", "d"].map(|letter| line(letter, PIECE)).concat());
-        patient.write_all(line("g", PIECE).as_bytes()).unwrap();
-        drop(patient);
-        assert!(read_all(&mut reader) == line("g", PIECE));
-        assert_eq!(flood.unread_lines(), 2);
+        assert_eq!(limiter.unread_lines(), 2);
+        let received = read(&mut reader, 4 * CHUNK);
+        assert!(received == ["a", "b", "c", "d"].map(|letter| line(letter, CHUNK)).concat());
+        writer.write_all(line("g", CHUNK).as_bytes()).unwrap();
+        drop(writer);
+        assert!(read_all(&mut reader) == line("g", CHUNK));
+        assert_eq!(limiter.unread_lines(), 2);
     }
 
     #[test]
-    fn a_line_of_which_a_part_was_written_is_ended_before_the_next() {
-        let (mut reader, mut patient, flood) = pipe(2);
-        let long = line("x", 3 * PIECE + 1);
-        patient.write_all(long.as_bytes()).unwrap();
-        patient.write_all(b"no room\n").unwrap();
-        assert_eq!(flood.unread_lines(), 1);
-        let mut came = read(&mut reader, PIECE);
-        patient.write_all(b"still none\n").unwrap();
-        assert_eq!(flood.unread_lines(), 2);
-        came += &read(&mut reader, 2 * PIECE);
-        patient.write_all(b"after it\n").unwrap();
-        drop(patient);
-        came += &read_all(&mut reader);
-        assert!(came == long + "after it\n");
-        assert_eq!(flood.unread_lines(), 2);
+    fn finishes_a_partially_written_line_before_the_next() {
+        let (mut reader, mut writer, limiter) = pipe(2);
+        let long = line("x", 3 * CHUNK + 1);
+        writer.write_all(long.as_bytes()).unwrap();
+        writer.write_all(b"no room\n").unwrap();
+        assert_eq!(limiter.unread_lines(), 1);
+        let mut received = read(&mut reader, CHUNK);
+        writer.write_all(b"still none\n").unwrap();
+        assert_eq!(limiter.unread_lines(), 2);
+        received += &read(&mut reader, 2 * CHUNK);
+        writer.write_all(b"after it\n").unwrap();
+        drop(writer);
+        received += &read_all(&mut reader);
+        assert!(received == long + "after it\n");
+        assert_eq!(limiter.unread_lines(), 2);
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_an_error_and_no_wait() {
-        let (reader, mut patient, flood) = pipe(1);
+    fn reports_a_closed_pipe_without_waiting() {
+        let (reader, mut writer, limiter) = pipe(1);
         drop(reader);
-        let error = patient.write_all(b"a line\n").unwrap_err();
-        assert_eq!((error.kind(), flood.unread_lines()), (io::ErrorKind::BrokenPipe, 0));
+        let error = writer.write_all(b"a line\n").unwrap_err();
+        assert_eq!((error.kind(), limiter.unread_lines()), (io::ErrorKind::BrokenPipe, 0));
     }
 }

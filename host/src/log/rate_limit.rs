@@ -1,5 +1,7 @@
-//! So many lines of one kind in a second, and no more: the rest is counted, and one line says how many they were. Lines
-//! that nobody read are counted here as well.
+//! Limits the log to [`MOST_LINES`] lines of one kind in a second.
+//!
+//! Further lines are counted and dropped, and one line reports how many they were. Lines that were
+//! dropped because the reader of the log has stalled are counted and reported here, too.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -16,41 +18,42 @@ use tracing::{Event, Level, Metadata};
 use crate::clock::Time;
 use crate::sync::lock;
 
-/// So many lines in a second from one place in the program, of one plugin: far more than anybody reads, far less than
-/// what slows a disk or a journal down.
-const MOST: u32 = 500;
+/// Lines in a second from one place in the program and one plugin. Far more than anybody reads, and
+/// far fewer than what slows down a disk or the journal.
+const MOST_LINES: u32 = 500;
 
-/// Kinds of lines that are told apart at once; past it, those that are not counted in this second are forgotten.
-const KINDS: usize = 1024;
+/// Kinds of lines that are counted apart. Beyond it, kinds without a line in this second are
+/// removed.
+const MOST_KINDS: usize = 1024;
 
-/// How long lines are counted together.
-const WHILE: Duration = Duration::from_secs(1);
+/// Time over which lines are counted together.
+const WINDOW: Duration = Duration::from_secs(1);
 
-/// Lines that were counted and not written, in this process.
+/// Lines of this process that were counted and not written.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// Lines of this thread's that found no room.
+    /// Lines of this thread that were dropped because the reader has stalled.
     static UNREAD_HERE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How many lines this process has counted and not written, for there were too many or nobody read them.
+/// Returns how many lines this process has dropped, because of the limit or of a stalled reader.
 pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Lines of one kind: from one place in the program, of one plugin if that is named.
+/// The kind of a line: its place in the program, and its plugin if it names one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct LineKind {
     place: Identifier,
     plugin: Option<Box<str>>,
 }
 
-/// What came of one kind lately.
+/// The recent lines of one kind.
 struct RecentLines {
-    since: Time,
+    window_start: Time,
     count: u32,
-    /// Of those, how many nobody was told of yet.
+    /// Dropped lines that were not reported yet.
     dropped: u64,
     metadata: &'static Metadata<'static>,
 }
@@ -58,19 +61,19 @@ struct RecentLines {
 #[derive(Default)]
 struct Shared {
     kinds: Mutex<HashMap<LineKind, RecentLines>>,
-    /// Lines for which their reader left no room.
+    /// Lines that were dropped because the reader has stalled.
     unread: AtomicU64,
-    /// As many of them as somebody was told of.
-    unread_told: AtomicU64,
-    /// Told when a line is dropped.
+    /// The part of `unread` that was reported.
+    unread_reported: AtomicU64,
+    /// Notified when a line is dropped.
     drops: Notify,
 }
 
-/// What counts the lines.
+/// Counts lines and decides which are written.
 #[derive(Clone, Default)]
 pub(super) struct RateLimiter(Arc<Shared>);
 
-/// The name of a plugin, if a line has one.
+/// The value of a line's field `plugin`, if it has one.
 #[derive(Default)]
 struct PluginField(Option<Box<str>>);
 
@@ -88,66 +91,73 @@ impl Visit for PluginField {
     }
 }
 
-/// What plugins write themselves, whatever its level.
+/// The target of lines that plugins write themselves.
 pub(crate) const OF_PLUGINS: &str = "jackfield::plugin";
 
 impl RateLimiter {
-    /// Counts a line; whether it is to be written. The host's own at `debug` and below always are: who asks for
-    /// them wants every request.
-    pub(super) fn lets_through(&self, event: &Event<'_>) -> bool {
+    /// Counts a line and returns whether it is to be written.
+    ///
+    /// The host's own lines at `debug` and `trace` are never limited: an operator who enables them
+    /// wants to see every request.
+    pub(super) fn admits(&self, event: &Event<'_>) -> bool {
         let metadata = event.metadata();
         if *metadata.level() > Level::INFO && metadata.target() != OF_PLUGINS {
             return true;
         }
         let mut plugin = PluginField::default();
         event.record(&mut plugin);
-        self.counts(LineKind { place: metadata.callsite(), plugin: plugin.0 }, metadata, Time::now())
+        self.count(LineKind { place: metadata.callsite(), plugin: plugin.0 }, metadata, Time::now())
     }
 
-    fn counts(&self, kind: LineKind, metadata: &'static Metadata<'static>, now: Time) -> bool {
+    fn count(&self, kind: LineKind, metadata: &'static Metadata<'static>, now: Time) -> bool {
         let mut kinds = lock(&self.0.kinds);
-        if kinds.len() >= KINDS && !kinds.contains_key(&kind) {
-            kinds.retain(|_, lately| lately.dropped > 0 || now.since(lately.since) < WHILE);
-            if kinds.len() >= KINDS {
-                // As many kinds in one second are a flood as well.
+        if kinds.len() >= MOST_KINDS && !kinds.contains_key(&kind) {
+            kinds.retain(|_, recent| recent.dropped > 0 || now.since(recent.window_start) < WINDOW);
+            if kinds.len() >= MOST_KINDS {
+                // So many kinds in one second also exceed what a log can take.
                 DROPPED.fetch_add(1, Ordering::Relaxed);
                 return false;
             }
         }
-        let lately = kinds.entry(kind).or_insert(RecentLines { since: now, count: 0, dropped: 0, metadata });
-        if now.since(lately.since) >= WHILE {
-            (lately.since, lately.count) = (now, 0);
+
+        let recent = RecentLines { window_start: now, count: 0, dropped: 0, metadata };
+        let recent = kinds.entry(kind).or_insert(recent);
+        if now.since(recent.window_start) >= WINDOW {
+            recent.window_start = now;
+            recent.count = 0;
         }
-        lately.count = lately.count.saturating_add(1);
-        if lately.count <= MOST {
+        recent.count = recent.count.saturating_add(1);
+        if recent.count <= MOST_LINES {
             return true;
         }
-        lately.dropped += 1;
+        recent.dropped += 1;
         drop(kinds);
         DROPPED.fetch_add(1, Ordering::Relaxed);
         self.0.drops.notify_one();
         false
     }
 
-    /// Counts a line that could not be written, for its reader does not read.
-    pub(super) fn unread(&self) {
+    /// Counts a line that was dropped because the reader of the log has stalled.
+    pub(super) fn count_unread(&self) {
         self.0.unread.fetch_add(1, Ordering::Relaxed);
         UNREAD_HERE.set(UNREAD_HERE.get() + 1);
         DROPPED.fetch_add(1, Ordering::Relaxed);
         self.0.drops.notify_one();
     }
 
-    fn tell_unread(&self) {
+    fn report_unread(&self) {
         let unread = self.0.unread.load(Ordering::Relaxed);
-        let dropped = unread - self.0.unread_told.load(Ordering::Relaxed);
+        let dropped = unread - self.0.unread_reported.load(Ordering::Relaxed);
         if dropped == 0 {
             return;
         }
         let here = UNREAD_HERE.get();
         tracing::warn!(dropped, "lines were not written: whoever reads the log had stopped reading");
-        // Nor was this one, it may be: then it is told again. What others lost meanwhile is told the next time.
+
+        // If this line itself was dropped, the number is reported again later. Lines that other
+        // threads lost meanwhile are part of the next report.
         if UNREAD_HERE.get() == here {
-            self.0.unread_told.store(unread, Ordering::Relaxed);
+            self.0.unread_reported.store(unread, Ordering::Relaxed);
         }
     }
 
@@ -156,15 +166,18 @@ impl RateLimiter {
         self.0.unread.load(Ordering::Relaxed)
     }
 
-    /// One line for each kind of which lines were dropped since the last time, and one for those that nobody read.
-    pub(super) fn tell(&self) {
-        self.tell_unread();
-        let mut told = Vec::new();
-        for (kind, lately) in lock(&self.0.kinds).iter_mut().filter(|(_, lately)| lately.dropped > 0) {
-            told.push((kind.clone(), std::mem::take(&mut lately.dropped), lately.metadata));
+    /// Logs one line for each kind with dropped lines since the last report, and one for unread
+    /// lines.
+    pub(super) fn report(&self) {
+        self.report_unread();
+
+        let mut dropped_kinds = Vec::new();
+        for (kind, recent) in lock(&self.0.kinds).iter_mut().filter(|(_, recent)| recent.dropped > 0) {
+            dropped_kinds.push((kind.clone(), std::mem::take(&mut recent.dropped), recent.metadata));
         }
-        // Not under the lock: these lines are counted as well.
-        for (LineKind { plugin, .. }, dropped, metadata) in told {
+
+        // Outside of the lock, because these lines are counted, too.
+        for (LineKind { plugin, .. }, dropped, metadata) in dropped_kinds {
             let plugin = plugin.as_deref().unwrap_or("none");
             let (module, line) = (metadata.target(), metadata.line().unwrap_or(0));
             tracing::warn!(
@@ -172,17 +185,17 @@ impl RateLimiter {
                 module,
                 line,
                 dropped,
-                "more than {MOST} lines of one kind in a second: the rest was not written"
+                "more than {MOST_LINES} lines of one kind in a second: the rest was not written"
             );
         }
     }
 
-    /// Tells of what was dropped, soon after it was, for ever.
-    pub(super) async fn keep_telling(&self) {
+    /// Reports dropped lines, one [`WINDOW`] after the first of them, and never returns.
+    pub(super) async fn report_continuously(&self) {
         loop {
             self.0.drops.notified().await;
-            tokio::time::sleep(WHILE).await;
-            self.tell();
+            tokio::time::sleep(WINDOW).await;
+            self.report();
         }
     }
 }
@@ -191,7 +204,7 @@ impl RateLimiter {
 mod tests {
     use super::*;
 
-    /// What is known of some line.
+    /// Returns the metadata of some line.
     fn a_line() -> &'static Metadata<'static> {
         let callsite: &'static dyn tracing::Callsite =
             tracing::callsite! { name: "a line", kind: tracing::metadata::Kind::EVENT, fields: message };
@@ -199,50 +212,51 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_its_share_of_each_second() {
-        let flood = RateLimiter::default();
+    fn limits_each_kind_of_line_apart() {
+        let limiter = RateLimiter::default();
         let metadata = a_line();
         let kind = |plugin: &str| LineKind { place: metadata.callsite(), plugin: Some(plugin.into()) };
         let start = Time::now();
         let written = |plugin: &str, lines: u32, now: Time| {
-            (0..lines).filter(|_| flood.counts(kind(plugin), metadata, now)).count()
+            (0..lines).filter(|_| limiter.count(kind(plugin), metadata, now)).count()
         };
-        assert_eq!(written("a", MOST + 7, start), MOST as usize);
-        assert_eq!(written("b", 10, start), 10, "another one's lines are not those");
-        let later = start.after(WHILE);
+        assert_eq!(written("a", MOST_LINES + 7, start), MOST_LINES as usize);
+        assert_eq!(written("b", 10, start), 10, "lines of another plugin are counted apart");
+        let later = start.after(WINDOW);
         assert_eq!(written("a", 3, later), 3);
-        assert_eq!(lock(&flood.0.kinds)[&kind("a")].dropped, 7);
+        assert_eq!(lock(&limiter.0.kinds)[&kind("a")].dropped, 7);
         assert!(dropped() >= 7);
-        flood.tell();
-        assert_eq!(lock(&flood.0.kinds)[&kind("a")].dropped, 0, "told once");
-        for number in 0..KINDS {
-            written(&number.to_string(), 1, later.after(WHILE));
+        limiter.report();
+        assert_eq!(lock(&limiter.0.kinds)[&kind("a")].dropped, 0, "reported once");
+        for number in 0..MOST_KINDS {
+            written(&number.to_string(), 1, later.after(WINDOW));
         }
-        assert!(lock(&flood.0.kinds).len() <= KINDS);
+        assert!(lock(&limiter.0.kinds).len() <= MOST_KINDS);
     }
 
     #[test]
-    fn a_line_that_another_thread_loses_meanwhile_is_told_next_and_no_other_one_twice() {
-        let flood = RateLimiter::default();
-        (0..5).for_each(|_| flood.unread());
-        let other = flood.clone();
-        // The line is written, and while that is done another one is not.
+    fn reports_each_unread_line_once_also_if_others_are_lost_meanwhile() {
+        let limiter = RateLimiter::default();
+        (0..5).for_each(|_| limiter.count_unread());
+        let other = limiter.clone();
+        // The report is written, and another thread loses a line meanwhile.
         let meanwhile = move || {
             let other = other.clone();
-            std::thread::spawn(move || other.unread()).join().unwrap();
+            std::thread::spawn(move || other.count_unread()).join().unwrap();
             std::io::sink()
         };
         let subscriber = tracing_subscriber::fmt().with_writer(meanwhile).finish();
-        tracing::subscriber::with_default(subscriber, || flood.tell_unread());
-        assert_eq!((flood.unread_lines(), flood.0.unread_told.load(Ordering::Relaxed)), (6, 5));
-        // The line itself finds no room.
-        let own = flood.clone();
+        tracing::subscriber::with_default(subscriber, || limiter.report_unread());
+        assert_eq!((limiter.unread_lines(), limiter.0.unread_reported.load(Ordering::Relaxed)), (6, 5));
+
+        // The report itself is lost.
+        let own = limiter.clone();
         let in_vain = move || {
-            own.unread();
+            own.count_unread();
             std::io::sink()
         };
         let subscriber = tracing_subscriber::fmt().with_writer(in_vain).finish();
-        tracing::subscriber::with_default(subscriber, || flood.tell_unread());
-        assert_eq!((flood.unread_lines(), flood.0.unread_told.load(Ordering::Relaxed)), (7, 5));
+        tracing::subscriber::with_default(subscriber, || limiter.report_unread());
+        assert_eq!((limiter.unread_lines(), limiter.0.unread_reported.load(Ordering::Relaxed)), (7, 5));
     }
 }

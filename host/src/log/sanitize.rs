@@ -1,4 +1,6 @@
-//! Every value of every line made harmless and short, whatever the format: one place for all of them.
+//! Sanitizes every value of every log line: control characters are escaped, long values are cut.
+//!
+//! All formats use this one layer, so that none of them can let text from outside through.
 
 use std::borrow::Cow;
 use std::fmt::{self, Debug, Write as _};
@@ -10,42 +12,43 @@ use tracing_subscriber::layer::Context;
 
 use super::rate_limit::RateLimiter;
 
-/// The longest value of a line, in bytes; more is cut, and said to be. A line has few values, so that lines have an
-/// end as well.
+/// The longest value of a line, in bytes. A longer one is cut, and the line says so. A line has few
+/// values, so that this also limits lines.
 const LONGEST: usize = 8 * 1024;
 
-/// The most values of a line: `tracing` has no more.
-const MOST: usize = 32;
+/// The most values of a line (the limit of `tracing`).
+const MOST_VALUES: usize = 32;
 
-/// Whether a character does something to a terminal, or to the order of what stands beside it, instead of being shown.
-fn acts(c: char) -> bool {
+/// Returns whether a character controls a terminal or the direction of text instead of being shown.
+fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text from outside with every control character spelled out, so that it can neither move a terminal's cursor nor
-/// begin a line of its own.
+/// Returns `text` with every control character escaped, so that it can neither move the cursor of a
+/// terminal nor begin a line of its own.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(acts) {
+    if !text.chars().any(is_control) {
         return Cow::Borrowed(text);
     }
+
     let mut shown = EscapedText::default();
-    // It does not fail.
+    // Writing to a `String` does not fail.
     let _ = shown.write_str(text);
     Cow::Owned(shown.text)
 }
 
-/// Text that is being written, spelled out and cut at [`LONGEST`].
+/// A text under construction, escaped and cut at [`LONGEST`] bytes.
 #[derive(Default)]
 struct EscapedText {
     text: String,
-    /// Bytes that there was no room for.
-    left_out: usize,
+    /// Bytes that were cut off.
+    cut_bytes: usize,
 }
 
 impl EscapedText {
     fn of(value: impl Debug) -> String {
         let mut shown = Self::default();
-        // What cannot be written stays as far as it came.
+        // If the value fails to format itself, its text ends there.
         let _ = write!(shown, "{value:?}");
         shown.finish()
     }
@@ -57,8 +60,8 @@ impl EscapedText {
     }
 
     fn finish(mut self) -> String {
-        if self.left_out > 0 {
-            let _ = write!(self.text, "... ({} bytes more)", self.left_out);
+        if self.cut_bytes > 0 {
+            let _ = write!(self.text, "... ({} bytes more)", self.cut_bytes);
         }
         self.text
     }
@@ -68,10 +71,10 @@ impl fmt::Write for EscapedText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for (at, c) in text.char_indices() {
             if self.text.len() >= LONGEST {
-                self.left_out += text.len() - at;
+                self.cut_bytes += text.len() - at;
                 break;
             }
-            if acts(c) {
+            if is_control(c) {
                 self.text.extend(c.escape_default());
             } else {
                 self.text.push(c);
@@ -81,11 +84,11 @@ impl fmt::Write for EscapedText {
     }
 }
 
-/// A value as it may be written.
+/// A value that is safe to write.
 enum SanitizedValue {
     Text(String),
-    /// Was shown in some way of its own, and stays without quotes.
-    Shown(String),
+    /// Formatted by its own `Debug` implementation, and therefore written without quotes.
+    Formatted(String),
     Signed(i64),
     Unsigned(u64),
     Float(f64),
@@ -98,7 +101,7 @@ struct LineValues(Vec<(Field, SanitizedValue)>);
 
 impl Visit for LineValues {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.push((field.clone(), SanitizedValue::Shown(EscapedText::of(value))));
+        self.0.push((field.clone(), SanitizedValue::Formatted(EscapedText::of(value))));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -122,33 +125,35 @@ impl Visit for LineValues {
     }
 }
 
-/// Hands every line on clean, unless there are too many like it.
+/// Passes each line on with sanitized values, unless the rate limiter drops it.
 pub(super) struct SanitizingLayer<L> {
     pub(super) inner: L,
-    pub(super) flood: RateLimiter,
+    pub(super) limiter: RateLimiter,
 }
 
 impl<S: Subscriber, L: Layer<S>> Layer<S> for SanitizingLayer<L> {
     fn on_event(&self, event: &Event<'_>, cx: Context<'_, S>) {
-        if !self.flood.lets_through(event) {
+        if !self.limiter.admits(event) {
             return;
         }
+
         let mut values = LineValues::default();
         event.record(&mut values);
         let shown: Vec<_> = values
             .0
             .iter()
             .map(|(_, value)| match value {
-                SanitizedValue::Shown(text) => Some(display(text)),
+                SanitizedValue::Formatted(text) => Some(display(text)),
                 _ => None,
             })
             .collect();
+
         let Some((first, _)) = values.0.first() else { return };
-        let mut all: [(&Field, Option<&dyn Value>); MOST] = [(first, None); MOST];
+        let mut all: [(&Field, Option<&dyn Value>); MOST_VALUES] = [(first, None); MOST_VALUES];
         for ((place, (field, value)), shown) in all.iter_mut().zip(&values.0).zip(&shown) {
             let value: Option<&dyn Value> = match value {
                 SanitizedValue::Text(text) => Some(text),
-                SanitizedValue::Shown(_) => shown.as_ref().map(|shown| shown as &dyn Value),
+                SanitizedValue::Formatted(_) => shown.as_ref().map(|shown| shown as &dyn Value),
                 SanitizedValue::Signed(value) => Some(value),
                 SanitizedValue::Unsigned(value) => Some(value),
                 SanitizedValue::Float(value) => Some(value),
@@ -156,6 +161,7 @@ impl<S: Subscriber, L: Layer<S>> Layer<S> for SanitizingLayer<L> {
             };
             *place = (field, value);
         }
+
         let fields = event.metadata().fields().value_set(&all);
         self.inner.on_event(&Event::new(event.metadata(), &fields), cx);
     }
@@ -166,14 +172,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_is_spelled_out() {
+    fn escapes_control_characters() {
         assert_eq!(printable("plain text, ünïcode"), "plain text, ünïcode");
         assert_eq!(printable("a\nb\u{1b}[31mc\u{9b}"), "a\\nb\\u{1b}[31mc\\u{9b}");
         assert_eq!(printable("a\u{202e}b\u{2028}c"), "a\\u{202e}b\\u{2028}c");
     }
 
     #[test]
-    fn what_is_long_is_cut_and_said_to_be() {
+    fn cuts_long_values_and_says_so() {
         let whole = "é".repeat(LONGEST / 2);
         assert_eq!(EscapedText::of_text(&whole), whole);
         let cut = EscapedText::of_text(&format!("{whole}{}", "x".repeat(1000)));

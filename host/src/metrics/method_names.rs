@@ -1,33 +1,37 @@
-//! The methods that are counted by name, each with a small number that a request's cells are found by.
+//! The methods that are counted by name, each with a small number that finds its cells.
 
 use std::sync::{Arc, Mutex};
 
-use crate::sync::lock;
 use rustc_hash::FxHashMap;
 
-/// So many methods are counted by name; those that come later share one. A host has dozens: thousands mean that new
-/// names keep coming with new plugins, and every name is kept, for a counter must never go back.
-const MOST: usize = 4096;
+use crate::sync::lock;
 
-/// Names one method among what is counted.
+/// Upper bound for the number of names; later methods share one. A host has dozens of methods:
+/// thousands mean that new plugins keep bringing new names, and every name is kept, because a
+/// counter must never go back.
+const MAX_NAMES: usize = 4096;
+
+/// The number of a method among those that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MethodId(u32);
 
 impl MethodId {
-    /// What names no method that a route knows.
+    /// All names that no route knows.
     pub(crate) const UNKNOWN: Self = Self(0);
-    /// Those that came when there were too many.
+
+    /// All methods that came after [`MAX_NAMES`].
     const OTHER: Self = Self(1);
 
-    pub(super) fn place(self) -> usize {
+    /// Returns the index of the method's cells.
+    pub(super) fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// The names that became numbers.
-pub(crate) struct MethodNames(Mutex<State>);
+/// The names and their numbers.
+pub(crate) struct MethodNames(Mutex<NameTable>);
 
-struct State {
+struct NameTable {
     ids: FxHashMap<Arc<str>, MethodId>,
     names: Vec<Arc<str>>,
 }
@@ -35,28 +39,30 @@ struct State {
 impl Default for MethodNames {
     fn default() -> Self {
         let names = ["(unknown)", "(other)"].map(Arc::from).to_vec();
-        Self(Mutex::new(State { ids: FxHashMap::default(), names }))
+        Self(Mutex::new(NameTable { ids: FxHashMap::default(), names }))
     }
 }
 
 impl MethodNames {
-    /// The number of a method that a route knows; the same one for the same name, for as long as the host lives.
+    /// Returns the number of a method that a route knows: always the same for the same name, as
+    /// long as the host lives.
     pub(crate) fn intern(&self, name: &str) -> MethodId {
-        let mut state = lock(&self.0);
-        if let Some(id) = state.ids.get(name) {
+        let mut table = lock(&self.0);
+        if let Some(id) = table.ids.get(name) {
             return *id;
         }
-        let id = match u32::try_from(state.names.len()) {
-            Ok(id) if state.names.len() < MOST => MethodId(id),
+
+        let id = match u32::try_from(table.names.len()) {
+            Ok(id) if table.names.len() < MAX_NAMES => MethodId(id),
             _ => return MethodId::OTHER,
         };
         let name: Arc<str> = name.into();
-        state.names.push(Arc::clone(&name));
-        state.ids.insert(name, id);
+        table.names.push(Arc::clone(&name));
+        table.ids.insert(name, id);
         id
     }
 
-    /// Every name, in the order of the numbers.
+    /// Returns every name, in the order of the numbers.
     pub(super) fn all(&self) -> Vec<Arc<str>> {
         lock(&self.0).names.clone()
     }
@@ -67,14 +73,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_keeps_its_number_and_there_is_an_end_of_them() {
+    fn numbers_a_name_once_and_counts_names_past_the_limit_together() {
         let names = MethodNames::default();
         let first = names.intern("a.b");
-        assert_eq!((names.intern("a.b"), &*names.all()[first.place()]), (first, "a.b"));
-        for number in 0..MOST {
+        assert_eq!((names.intern("a.b"), &*names.all()[first.index()]), (first, "a.b"));
+
+        for number in 0..MAX_NAMES {
             names.intern(&format!("m.{number}"));
         }
+
         assert_eq!(names.intern("one.more"), MethodId::OTHER);
-        assert_eq!((names.intern("a.b"), names.all().len()), (first, MOST));
+        assert_eq!((names.intern("a.b"), names.all().len()), (first, MAX_NAMES));
     }
 }

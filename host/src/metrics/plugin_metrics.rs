@@ -1,31 +1,34 @@
-//! The plugins in numbers, told by the thread that owns them after each change.
+//! Counts of each plugin. The thread that owns the plugins reports them after each change.
 
-use crate::sync::lock;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// So many plugins are counted by name: a file's name is the operator's word, but a directory may see many.
-const MOST: usize = 1024;
+use crate::sync::lock;
 
-/// The name that the rest is counted under.
+/// Upper bound for the number of plugins that are counted by name. The operator chooses the names
+/// of files, but many of them may come and go over time.
+const MAX_NAMES: usize = 1024;
+
+/// The name that plugins past [`MAX_NAMES`] are counted under.
 const OTHER: &str = "(other)";
 
 /// How an attempt to load a plugin ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReloadOutcome {
-    /// It serves.
+    /// The new generation serves.
     Loaded,
-    /// What served before, if anything, serves on.
+
+    /// The previous generation, if there is one, continues to serve.
     Refused,
-    /// It failed in its probation, and the content before came back.
+
+    /// The new generation failed in its probation, and the previous content was restored.
     RolledBack,
 }
 
 impl ReloadOutcome {
-    /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Loaded, Self::Refused, Self::RolledBack];
 
-    /// As a label says it.
+    /// Returns the value of the metrics label.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Loaded => "loaded",
@@ -35,45 +38,53 @@ impl ReloadOutcome {
     }
 }
 
-/// The generations of one plugin now.
+/// The current generations of one plugin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct GenerationCounts {
-    /// The number of the one that serves.
+    /// The number of the generation that serves.
     pub(crate) serving: Option<u64>,
-    /// Whether that one is still in its probation.
+
+    /// Whether the generation that serves is still in its probation.
     pub(crate) on_probation: bool,
-    /// Those that answer their last requests.
+
+    /// Generations that answer their last requests.
     pub(crate) draining: u64,
-    /// Those whose code could not be taken out of the process.
+
+    /// Generations whose code could not be taken out of the process.
     pub(crate) retained: u64,
 }
 
-/// One plugin in numbers.
+/// The counts of one plugin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PluginCounts {
     pub(crate) generations: GenerationCounts,
-    /// By [`ReloadOutcome`].
+
+    /// Indexed by [`ReloadOutcome`].
     pub(crate) reloads: [u64; ReloadOutcome::ALL.len()],
 }
 
-/// All plugins in numbers.
+/// The counts of all plugins, by name.
 #[derive(Default)]
 pub(crate) struct PluginMetrics(Mutex<BTreeMap<String, PluginCounts>>);
 
 impl PluginMetrics {
-    /// An attempt to load a plugin has ended.
-    pub(crate) fn reloaded(&self, plugin: &str, outcome: ReloadOutcome) {
+    /// Counts an attempt to load a plugin.
+    pub(crate) fn count_reload(&self, plugin: &str, outcome: ReloadOutcome) {
         let mut plugins = lock(&self.0);
-        let name = if plugins.len() >= MOST && !plugins.contains_key(plugin) { OTHER } else { plugin };
+        let is_counted_by_name = plugins.len() < MAX_NAMES || plugins.contains_key(plugin);
+        let name = if is_counted_by_name { plugin } else { OTHER };
+
         plugins.entry(name.to_owned()).or_default().reloads[outcome as usize] += 1;
     }
 
-    /// These are the generations of all plugins from now on. What was counted of plugins that have gone stays.
-    pub(crate) fn set_all<'n>(&self, all: impl Iterator<Item = (&'n str, GenerationCounts)>) {
+    /// Replaces the generations of all plugins. Attempts that were counted for plugins that are no
+    /// longer there are kept.
+    pub(crate) fn set_generations<'n>(&self, all: impl Iterator<Item = (&'n str, GenerationCounts)>) {
         let mut plugins = lock(&self.0);
-        plugins.values_mut().for_each(|numbers| numbers.generations = GenerationCounts::default());
+        plugins.values_mut().for_each(|counts| counts.generations = GenerationCounts::default());
+
         for (name, generations) in all {
-            if plugins.len() < MOST || plugins.contains_key(name) {
+            if plugins.len() < MAX_NAMES || plugins.contains_key(name) {
                 plugins.entry(name.to_owned()).or_default().generations = generations;
             }
         }

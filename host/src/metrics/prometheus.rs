@@ -1,66 +1,74 @@
-//! A snapshot in Prometheus' text format, version 0.0.4.
+//! Writes a snapshot in the Prometheus text format, version 0.0.4.
 //!
-//! Written here and not by a client library: those count in cells of their own, which threads share, and what is in
-//! ours would have to be copied into them for each scrape.
+//! No client library is used: such a library counts in cells of its own, which threads share, and
+//! our counts would have to be copied into them for each scrape.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 
-use super::{
-    GenerationCounts, MetricsSnapshot, Outcome, RejectionReason, ReloadOutcome, RequestKind, ThreadTotal,
-};
+use super::outcome::{Outcome, RejectionReason, RequestKind};
+use super::plugin_metrics::{GenerationCounts, ReloadOutcome};
+use super::snapshot::{MethodCounts, MetricsSnapshot};
+use super::thread_cells::ThreadTotal;
 
-/// What a scrape is to be served as.
+/// The HTTP content type of a page.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What is not counted but looked up in its moment.
+/// Values that are not counted but read at the time of the scrape.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gauges {
-    /// Connections open.
-    pub(crate) connections: u64,
+    pub(crate) open_connections: u64,
+
     /// Bytes buffered for clients.
-    pub(crate) buffered: u64,
-    /// By name, what `[limits]` allows.
+    pub(crate) buffered_bytes: u64,
+
+    /// The keys of `[limits]` and their values.
     pub(crate) limits: Vec<(&'static str, u64)>,
+
     pub(crate) plugins: Vec<PluginGauges>,
-    /// Deaths of hosts that are remembered, by the plugins that ran then.
-    pub(crate) deaths: BTreeMap<String, u64>,
-    /// What ran at the last of them.
-    pub(crate) last_death: Vec<CrashGauge>,
-    /// Log lines that were not written: too many, or nobody read them.
+
+    /// The number of crashes that the crash log contains, by each plugin whose code ran then.
+    pub(crate) crashes: BTreeMap<String, u64>,
+
+    /// The calls that ran at the last crash.
+    pub(crate) last_crash: Vec<CrashGauge>,
+
+    /// Log lines that were not written because there were too many, or because nothing read them.
     pub(crate) log_dropped: u64,
-    /// Since the host started.
+
     pub(crate) uptime: std::time::Duration,
 }
 
-/// How a plugin that serves is.
+/// The health of a plugin that serves.
 #[derive(Debug, Clone)]
 pub(crate) struct PluginGauges {
     pub(crate) name: String,
-    pub(crate) is_well: bool,
+    pub(crate) is_healthy: bool,
     pub(crate) lost_threads: usize,
 }
 
-/// A call that ran when a host died.
+/// A call that ran when a host crashed.
 #[derive(Debug, Clone)]
 pub(crate) struct CrashGauge {
     pub(crate) plugin: String,
     pub(crate) generation: u64,
     pub(crate) method: String,
-    /// The request's id; empty when it had none.
+
+    /// The request's id; empty if it had none.
     pub(crate) id: String,
-    /// When the death was found, in seconds since 1970.
+
+    /// When the crash was found, in seconds since 1970.
     pub(crate) at: u64,
 }
 
-/// The text under construction.
+/// The page under construction.
 #[derive(Default)]
 struct MetricsPage(String);
 
 impl MetricsPage {
-    /// The head of a family; its samples follow.
+    /// Writes the head of a metric family. Its samples follow.
     fn family(&mut self, name: &'static str, kind: &str, help: &str) -> Family<'_> {
-        // Writing into memory fails never.
+        // Writing into memory never fails.
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
         Family { page: &mut self.0, name }
     }
@@ -74,6 +82,7 @@ impl MetricsPage {
     }
 }
 
+/// A metric family under construction.
 struct Family<'p> {
     page: &'p mut String,
     name: &'static str,
@@ -86,8 +95,8 @@ impl Family<'_> {
 
     fn suffixed(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
         let _ = write!(self.page, "{}{suffix}", self.name);
-        for (place, (label, text)) in labels.iter().enumerate() {
-            let opening = if place == 0 { '{' } else { ',' };
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let opening = if index == 0 { '{' } else { ',' };
             let _ = write!(self.page, "{opening}{label}=\"{}\"", Escaped(text));
         }
         let closing = if labels.is_empty() { "" } else { "}" };
@@ -95,7 +104,7 @@ impl Family<'_> {
     }
 }
 
-/// A label's value, as the format wants it.
+/// A label value with the characters escaped that the format requires.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {
@@ -109,12 +118,13 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// Nanoseconds as seconds, exactly.
+/// Nanoseconds, written as seconds without rounding.
 struct Seconds(u128);
 
 impl Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, rest) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
+        let whole = self.0 / 1_000_000_000;
+        let rest = self.0 % 1_000_000_000;
         if rest == 0 {
             return write!(f, "{whole}");
         }
@@ -122,67 +132,84 @@ impl Display for Seconds {
     }
 }
 
-/// All of it, as one page.
-pub(crate) fn page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String {
+/// Returns all metrics as one page.
+pub(crate) fn render_page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String {
     let mut page = MetricsPage::default();
-    requests(&mut page, snapshot);
-    clients(&mut page, snapshot, gauges);
-    plugins(&mut page, snapshot, gauges);
-    host(&mut page, gauges);
+    write_requests(&mut page, snapshot);
+    write_durations(&mut page, snapshot);
+    write_rejections(&mut page, snapshot);
+    write_connections(&mut page, snapshot, gauges);
+    write_generations(&mut page, snapshot);
+    write_plugin_health(&mut page, gauges);
+    write_crashes(&mut page, gauges);
+    write_host(&mut page, gauges);
     page.0
 }
 
-fn requests(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
-    let of_kinds = || snapshot.methods.iter().flat_map(|m| RequestKind::ALL.map(|kind| (m, kind)));
+fn write_requests(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
+    let by_kind = || snapshot.methods.iter().flat_map(|m| RequestKind::ALL.map(|kind| (m, kind)));
     let mut ended = page.counter("ipc_requests_total", "Requests that ended, by how.");
-    for (method, kind) in of_kinds() {
+    for (method, kind) in by_kind() {
         for outcome in Outcome::all().filter(|outcome| method.ended(kind, *outcome) > 0) {
             let labels = [("kind", kind.label()), ("method", &*method.name), ("outcome", &*outcome.label())];
             ended.sample(&labels, method.ended(kind, outcome));
         }
     }
-    let seen = || of_kinds().filter(|(method, kind)| method.accepted(*kind) > 0);
+
+    let accepted_by_kind = || by_kind().filter(|(method, kind)| method.accepted(*kind) > 0);
     let mut accepted = page.counter("ipc_requests_accepted_total", "Requests accepted, ended or not.");
-    for (method, kind) in seen() {
+    for (method, kind) in accepted_by_kind() {
         accepted.sample(&[("kind", kind.label()), ("method", &method.name)], method.accepted(kind));
     }
+
     let mut in_flight = page.gauge("ipc_requests_in_flight", "Requests accepted and not ended, by method.");
-    for (method, kind) in seen() {
+    for (method, kind) in accepted_by_kind() {
         in_flight.sample(&[("kind", kind.label()), ("method", &method.name)], method.in_flight(kind));
     }
     page.gauge("ipc_in_flight", "Requests accepted and not ended.").sample(&[], snapshot.in_flight());
     let pending = snapshot.in_flight_in(RequestKind::Async);
     page.gauge("ipc_async_pending", "Async requests accepted and not ended.").sample(&[], pending);
+
     let late = Outcome::of(jackfield_protocol::Code::DeadlineExceeded);
     let late: u64 = snapshot.methods.iter().map(|method| method.ended(RequestKind::Async, late)).sum();
     page.counter("ipc_async_timeout_total", "Async requests answered DEADLINE_EXCEEDED.").sample(&[], late);
+}
+
+fn write_durations(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
     let mut seconds = page.family(
         "ipc_request_seconds",
         "histogram",
         "From acceptance to reply, of requests that were begun.",
     );
     for method in snapshot.methods.iter().filter(|method| method.seconds.count() > 0) {
-        for (end, count) in method.seconds.doublings() {
-            let end = Seconds(end.into()).to_string();
-            seconds.suffixed("_bucket", &[("method", &method.name), ("le", &end)], count);
-        }
-        let count = method.seconds.count();
-        seconds.suffixed("_bucket", &[("method", &method.name), ("le", "+Inf")], count);
-        seconds.suffixed("_sum", &[("method", &method.name)], Seconds(method.seconds.sum().as_nanos()));
-        seconds.suffixed("_count", &[("method", &method.name)], count);
+        write_duration(&mut seconds, method);
     }
+}
+
+fn write_duration(seconds: &mut Family<'_>, method: &MethodCounts) {
+    for (bound, count) in method.seconds.doublings() {
+        let bound = Seconds(bound.into()).to_string();
+        seconds.suffixed("_bucket", &[("method", &method.name), ("le", &bound)], count);
+    }
+    let count = method.seconds.count();
+    seconds.suffixed("_bucket", &[("method", &method.name), ("le", "+Inf")], count);
+    seconds.suffixed("_sum", &[("method", &method.name)], Seconds(method.seconds.sum().as_nanos()));
+    seconds.suffixed("_count", &[("method", &method.name)], count);
+}
+
+fn write_rejections(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
     let mut rejected =
         page.counter("ipc_rejected_total", "What was turned away before it was begun, by why.");
-    for why in RejectionReason::ALL {
-        rejected.sample(&[("reason", why.label())], snapshot.rejected(*why));
+    for reason in RejectionReason::ALL {
+        rejected.sample(&[("reason", reason.label())], snapshot.rejected(*reason));
     }
     let dropped = snapshot.counters["late_results"];
     page.counter("ipc_late_results_total", "Results dropped: too late, or their client had gone.")
         .sample(&[], dropped);
 }
 
-fn clients(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges: &Gauges) {
-    page.gauge("ipc_connections", "Connections open.").sample(&[], gauges.connections);
+fn write_connections(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges: &Gauges) {
+    page.gauge("ipc_connections", "Connections open.").sample(&[], gauges.open_connections);
     page.counter("ipc_connections_total", "Connections accepted.")
         .sample(&[], snapshot.counters["connections"]);
     page.counter("ipc_connections_cut_total", "Connections ended by the host for what their peer did.")
@@ -193,60 +220,69 @@ fn clients(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges: &Gauges) 
     }
     page.counter("ipc_heartbeats_total", "Heartbeats answered.")
         .sample(&[], snapshot.total(ThreadTotal::Heartbeats));
-    page.gauge("ipc_buffered_bytes", "Bytes held in memory for clients.").sample(&[], gauges.buffered);
+    page.gauge("ipc_buffered_bytes", "Bytes held in memory for clients.").sample(&[], gauges.buffered_bytes);
     let mut limits = page.gauge("ipc_limit", "What [limits] allows.");
     for (name, most) in &gauges.limits {
         limits.sample(&[("limit", name)], most);
     }
 }
 
-fn plugins(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges: &Gauges) {
+fn write_generations(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
     let mut generation = page.gauge("ipc_plugin_generation", "The generation that serves.");
-    for (name, numbers) in &snapshot.plugins {
-        if let Some(serving) = numbers.generations.serving {
+    for (name, counts) in &snapshot.plugins {
+        if let Some(serving) = counts.generations.serving {
             generation.sample(&[("plugin", name)], serving);
         }
     }
+
     let mut generations = page.gauge("ipc_plugin_generations", "Generations in memory, by what they do.");
-    for (name, numbers) in &snapshot.plugins {
-        let GenerationCounts { serving, on_probation, draining, retained } = numbers.generations;
-        let serves = u64::from(serving.is_some());
-        let (serving, probation) = if on_probation { (0, serves) } else { (serves, 0) };
+    for (name, counts) in &snapshot.plugins {
+        let GenerationCounts { serving, on_probation, draining, retained } = counts.generations;
+        let serving = u64::from(serving.is_some());
+        let (serving, probation) = if on_probation { (0, serving) } else { (serving, 0) };
         for (state, count) in
             [("serving", serving), ("probation", probation), ("draining", draining), ("retained", retained)]
         {
             generations.sample(&[("plugin", name), ("state", state)], count);
         }
     }
+
     let mut reloads =
         page.counter("ipc_plugin_reloads_total", "Attempts to load a plugin, by how they ended.");
-    for (name, numbers) in &snapshot.plugins {
+    for (name, counts) in &snapshot.plugins {
         for outcome in ReloadOutcome::ALL {
             let labels = [("plugin", name.as_str()), ("outcome", outcome.label())];
-            reloads.sample(&labels, numbers.reloads[outcome as usize]);
+            reloads.sample(&labels, counts.reloads[outcome as usize]);
         }
     }
+}
+
+fn write_plugin_health(page: &mut MetricsPage, gauges: &Gauges) {
     let mut healthy = page
         .gauge("ipc_plugin_healthy", "1 while its calls are begun and none holds up an I/O thread, else 0.");
     for plugin in &gauges.plugins {
-        healthy.sample(&[("plugin", &plugin.name)], u8::from(plugin.is_well));
+        healthy.sample(&[("plugin", &plugin.name)], u8::from(plugin.is_healthy));
     }
     let mut lost = page.gauge("ipc_plugin_lost_threads", "Threads lost to calls that do not end.");
     for plugin in &gauges.plugins {
         lost.sample(&[("plugin", &plugin.name)], plugin.lost_threads);
     }
-    let mut deaths = page.gauge(
+}
+
+fn write_crashes(page: &mut MetricsPage, gauges: &Gauges) {
+    let mut crashes = page.gauge(
         "ipc_plugin_deaths",
         "Deaths of hosts within plugins.deaths.window while the plugin's code ran.",
     );
-    for (name, count) in &gauges.deaths {
-        deaths.sample(&[("plugin", name)], count);
+    for (name, count) in &gauges.crashes {
+        crashes.sample(&[("plugin", name)], count);
     }
+
     let mut last = page.gauge(
         "ipc_last_death_timestamp_seconds",
         "When the last of them was found; what ran is in the labels.",
     );
-    for CrashGauge { plugin, generation, method, id, at } in &gauges.last_death {
+    for CrashGauge { plugin, generation, method, id, at } in &gauges.last_crash {
         let generation = generation.to_string();
         let labels =
             [("plugin", plugin.as_str()), ("generation", &generation), ("method", method), ("id", id)];
@@ -254,7 +290,7 @@ fn plugins(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges: &Gauges) 
     }
 }
 
-fn host(page: &mut MetricsPage, gauges: &Gauges) {
+fn write_host(page: &mut MetricsPage, gauges: &Gauges) {
     page.counter(
         "ipc_log_dropped_total",
         "Log lines that were counted and not written: too many, or nobody read them.",
@@ -268,14 +304,13 @@ fn host(page: &mut MetricsPage, gauges: &Gauges) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use super::super::Metrics;
     use super::*;
 
     #[test]
-    fn labels_and_lengths_are_written_as_the_format_wants_them() {
+    fn escapes_labels_and_writes_seconds_without_rounding() {
         assert_eq!(Escaped("a\"b\\c\nd").to_string(), "a\\\"b\\\\c\\nd");
         let seconds = [0, 1024, 1_000_000_000, 68_719_476_736, 1_500_000_000];
         let written = seconds.map(|nanos| Seconds(nanos).to_string());
@@ -283,15 +318,16 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_in_every_family_that_it_belongs_to() {
-        let metrics = Arc::<Metrics>::default();
+    fn writes_a_request_in_every_family_that_counts_it() {
+        let metrics = Metrics::default();
         let cells = metrics.cells();
-        let method = metrics.names.intern("a.\"b\"");
-        cells.accepted(method, RequestKind::Async);
-        cells.accepted(method, RequestKind::Async);
-        cells.ran(method, Duration::from_micros(2));
-        cells.ended(method, RequestKind::Async, Outcome::OK);
-        let text = page(&metrics.snapshot(), &Gauges::default());
+        let method = metrics.method_names.intern("a.\"b\"");
+        cells.count_accepted(method, RequestKind::Async);
+        cells.count_accepted(method, RequestKind::Async);
+        cells.count_run(method, Duration::from_micros(2));
+        cells.count_ended(method, RequestKind::Async, Outcome::OK);
+
+        let text = render_page(&metrics.snapshot(), &Gauges::default());
         for line in [
             r#"ipc_requests_total{kind="async",method="a.\"b\"",outcome="ok"} 1"#,
             r#"ipc_requests_accepted_total{kind="async",method="a.\"b\""} 2"#,

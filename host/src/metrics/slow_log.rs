@@ -1,45 +1,62 @@
-//! The slowest requests and the failed ones, lately: bounded, and kept without anybody waiting.
+//! The slowest and the failed requests of the last minutes, bounded, for operators.
 //!
-//! A fast request that succeeds costs one comparison. Whoever finds the entries locked leaves its own out and counts it.
+//! A request that is fast and succeeds costs one comparison. No thread waits for another: an entry
+//! is dropped and counted if the entries are locked at that moment.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use super::{Outcome, PeerIdentity};
+use super::open_connections::PeerIdentity;
+use super::outcome::Outcome;
 use crate::clock::{Time, nanoseconds};
 use crate::log::printable;
 use crate::sync::lock;
 
-/// So many of the slowest that succeeded.
-const SLOW: usize = 64;
-/// So many of each outcome that is none: a flood of one does not wash the others away.
-const FAILED: usize = 16;
-/// What is older is not lately.
-const LATELY: Duration = Duration::from_secs(600);
-/// So much of an id and of a method's name is kept, in bytes: all of those that can be run.
-const LONGEST_TEXT: usize = 256;
+/// Number of the slowest successful requests that are kept.
+const MAX_SLOW: usize = 64;
+
+/// Number of requests that are kept of each other outcome. The limit is per outcome, so that many
+/// failures of one kind do not displace the others.
+const MAX_FAILED: usize = 16;
+
+/// Age at which an entry is removed.
+const MAX_AGE: Duration = Duration::from_secs(600);
+
+/// Bytes that are kept of an id and of a method name. The names of all methods that can run fit.
+const MAX_TEXT: usize = 256;
 
 /// One request that was slow or failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SlowLogEntry {
-    /// When it was answered.
+    /// When the request was answered, by the wall clock.
     pub(crate) at: SystemTime,
+
+    /// When the request was answered, by the monotonic clock.
     pub(crate) time: Time,
-    /// As logs name its connection.
+
+    /// The number of the connection that logs show.
     pub(crate) connection: u64,
+
     pub(crate) peer: Option<PeerIdentity>,
-    /// Printable, and cut at 256 bytes.
+
+    /// The id, as [`printable_excerpt`] returns it.
     pub(crate) id: Box<str>,
-    /// Printable, and cut at 256 bytes: a name that no route knows is whatever a client sent.
+
+    /// The method name, as [`printable_excerpt`] returns it. If no route knows the name, it is
+    /// whatever the client sent.
     pub(crate) method: Box<str>,
-    /// What ran it, if anything did: the plugin, and which generation of it.
+
+    /// The plugin and the number of the generation that ran the request, if any did.
     pub(crate) ran_by: Option<(Arc<str>, u64)>,
-    /// From acceptance to when it was begun; all of it, if it was not.
+
+    /// The time from acceptance to start; to the reply if the request was never started.
     pub(crate) queued: Duration,
-    /// From when it was begun to its reply.
+
+    /// The time from start to reply.
     pub(crate) ran: Duration,
+
     pub(crate) outcome: Outcome,
 }
 
@@ -49,92 +66,112 @@ impl SlowLogEntry {
     }
 }
 
-/// A text from outside as it is kept.
-pub(crate) fn kept(text: &str) -> Box<str> {
-    let cut = &text[..text.floor_char_boundary(LONGEST_TEXT)];
+/// Returns the beginning of a text from outside with unprintable characters escaped, at most
+/// [`MAX_TEXT`] bytes.
+pub(crate) fn printable_excerpt(text: &str) -> Box<str> {
+    let cut = &text[..text.floor_char_boundary(MAX_TEXT)];
     let printable = printable(cut);
-    printable[..printable.floor_char_boundary(LONGEST_TEXT)].into()
+    printable[..printable.floor_char_boundary(MAX_TEXT)].into()
 }
 
-/// The slowest and the failed of a host.
+/// The slow log of a host.
 pub(crate) struct SlowLog {
-    /// What is not longer is no news, in nanoseconds.
+    /// Successful requests that took no longer than this are not kept, in nanoseconds.
     threshold: AtomicU64,
-    entries: Mutex<Entries>,
+    entries: Mutex<SlowLogEntries>,
     missed: AtomicU64,
 }
 
-struct Entries {
+struct SlowLogEntries {
     /// In no order.
     slow: Vec<SlowLogEntry>,
-    /// By [`Outcome`], the oldest first.
+
+    /// Indexed by [`Outcome`], the oldest first.
     failed: Vec<VecDeque<SlowLogEntry>>,
+}
+
+/// The contents of the slow log at one moment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SlowLogContents {
+    /// The slowest first.
+    pub(crate) slow: Vec<SlowLogEntry>,
+
+    /// The latest first.
+    pub(crate) failed: Vec<SlowLogEntry>,
+
+    /// The number of requests that were not kept because the entries were locked.
+    pub(crate) missed: u64,
 }
 
 impl Default for SlowLog {
     fn default() -> Self {
         let failed = Outcome::all().map(|_| VecDeque::new()).collect();
-        let entries = Mutex::new(Entries { slow: Vec::new(), failed });
+        let entries = Mutex::new(SlowLogEntries { slow: Vec::new(), failed });
         Self { threshold: AtomicU64::new(0), entries, missed: AtomicU64::new(0) }
     }
 }
 
 impl SlowLog {
-    /// Whether a request that succeeded took long enough to be kept.
+    /// Returns whether a request that succeeded took long enough to be kept.
     pub(crate) fn is_slow(&self, length: Duration) -> bool {
         nanoseconds(length) > self.threshold.load(Ordering::Relaxed)
     }
 
-    /// Keeps it, if nobody else is at the entries just now.
-    pub(crate) fn keep(&self, entry: SlowLogEntry) {
+    /// Keeps the entry, unless another thread has locked the entries.
+    pub(crate) fn record(&self, entry: SlowLogEntry) {
         let Ok(mut entries) = self.entries.try_lock() else {
             self.missed.fetch_add(1, Ordering::Relaxed);
             return;
         };
+
         if entry.outcome != Outcome::OK {
-            let failed = &mut entries.failed[entry.outcome.place()];
-            if failed.len() == FAILED {
+            let failed = &mut entries.failed[entry.outcome.index()];
+            if failed.len() == MAX_FAILED {
                 failed.pop_front();
             }
             failed.push_back(entry);
             return;
         }
-        if entries.slow.len() == SLOW {
-            let slowest_last = entries.slow.iter_mut().min_by_key(|other| other.length());
-            // Others may have raised the threshold since it was looked at.
-            if let Some(least) = slowest_last.filter(|least| least.length() < entry.length()) {
-                *least = entry;
+
+        if entries.slow.len() == MAX_SLOW {
+            let fastest = entries.slow.iter_mut().min_by_key(|other| other.length());
+            // Another thread may have raised the threshold since the caller compared with it.
+            if let Some(fastest) = fastest.filter(|fastest| fastest.length() < entry.length()) {
+                *fastest = entry;
             }
         } else {
             entries.slow.push(entry);
         }
-        self.set_threshold(&entries);
+        self.update_threshold(&entries);
     }
 
-    fn set_threshold(&self, entries: &Entries) {
-        let least = entries.slow.iter().map(SlowLogEntry::length).min();
-        let least = least.filter(|_| entries.slow.len() == SLOW).map_or(0, nanoseconds);
-        self.threshold.store(least, Ordering::Relaxed);
+    fn update_threshold(&self, entries: &SlowLogEntries) {
+        let fastest = entries.slow.iter().map(SlowLogEntry::length).min();
+        let threshold = fastest.filter(|_| entries.slow.len() == MAX_SLOW).map_or(0, nanoseconds);
+        self.threshold.store(threshold, Ordering::Relaxed);
     }
 
-    /// Lets go of what is old: done now and then, so that what is slow for these minutes is kept.
-    pub(crate) fn tidy(&self, now: Time) {
-        let is_lately = |entry: &SlowLogEntry| now.since(entry.time) < LATELY;
+    /// Removes old entries. This must be called from time to time, so that the threshold follows
+    /// the last minutes.
+    pub(crate) fn remove_expired(&self, now: Time) {
+        let is_recent = |entry: &SlowLogEntry| now.since(entry.time) < MAX_AGE;
+
         let mut entries = lock(&self.entries);
-        entries.slow.retain(is_lately);
-        entries.failed.iter_mut().for_each(|failed| failed.retain(is_lately));
-        self.set_threshold(&entries);
+        entries.slow.retain(is_recent);
+        entries.failed.iter_mut().for_each(|failed| failed.retain(is_recent));
+        self.update_threshold(&entries);
     }
 
-    /// The slowest first, then the failed, the last one first; and how many could not be kept.
-    pub(crate) fn all(&self) -> (Vec<SlowLogEntry>, Vec<SlowLogEntry>, u64) {
-        let (mut slow, mut failed) = {
-            let entries = lock(&self.entries);
-            (entries.slow.clone(), entries.failed.iter().flatten().cloned().collect::<Vec<_>>())
-        };
+    /// Returns a copy of all entries.
+    pub(crate) fn contents(&self) -> SlowLogContents {
+        let entries = lock(&self.entries);
+        let mut slow = entries.slow.clone();
+        let mut failed: Vec<_> = entries.failed.iter().flatten().cloned().collect();
+        drop(entries);
+
         slow.sort_by_key(|entry| std::cmp::Reverse(entry.length()));
         failed.sort_by_key(|entry| std::cmp::Reverse(entry.time));
-        (slow, failed, self.missed.load(Ordering::Relaxed))
+        SlowLogContents { slow, failed, missed: self.missed.load(Ordering::Relaxed) }
     }
 }
 
@@ -148,8 +185,8 @@ mod tests {
             time: at,
             connection: 1,
             peer: None,
-            id: kept("x"),
-            method: kept("a.b"),
+            id: printable_excerpt("x"),
+            method: printable_excerpt("a.b"),
             ran_by: None,
             queued: Duration::ZERO,
             ran: Duration::from_micros(micros),
@@ -157,51 +194,67 @@ mod tests {
         }
     }
 
+    fn empty(missed: u64) -> SlowLogContents {
+        SlowLogContents { slow: Vec::new(), failed: Vec::new(), missed }
+    }
+
     #[test]
-    fn the_slowest_stay_and_the_threshold_follows() {
+    fn keeps_the_slowest_requests_and_adapts_the_threshold() {
         let log = SlowLog::default();
         let now = Time::now();
         for micros in 1..=1000 {
             if log.is_slow(Duration::from_micros(micros)) {
-                log.keep(entry(now, micros, Outcome::OK));
+                log.record(entry(now, micros, Outcome::OK));
             }
         }
-        let (slow, failed, missed) = log.all();
+
+        let SlowLogContents { slow, failed, missed } = log.contents();
         let micros: Vec<_> = slow.iter().map(|entry| entry.ran.as_micros()).collect();
         assert_eq!(micros, (937..=1000).rev().collect::<Vec<_>>());
         assert_eq!((failed.len(), missed), (0, 0));
         assert!(!log.is_slow(Duration::from_micros(937)) && log.is_slow(Duration::from_micros(938)));
-        log.tidy(now.after(LATELY));
-        assert_eq!(log.all(), (Vec::new(), Vec::new(), 0));
+    }
+
+    #[test]
+    fn removes_expired_entries_and_lowers_the_threshold() {
+        let log = SlowLog::default();
+        let now = Time::now();
+        (1..=100).for_each(|micros| log.record(entry(now, micros, Outcome::OK)));
+        log.record(entry(now, 1, Outcome::ABANDONED));
+
+        log.remove_expired(now.after(MAX_AGE));
+
+        assert_eq!(log.contents(), empty(0));
         assert!(log.is_slow(Duration::from_nanos(1)));
     }
 
     #[test]
-    fn one_kind_of_failure_does_not_wash_the_others_away() {
+    fn keeps_other_failures_when_one_kind_is_frequent() {
         let log = SlowLog::default();
         let now = Time::now();
-        log.keep(entry(now, 1, Outcome::PLUGIN_ERROR));
+        log.record(entry(now, 1, Outcome::PLUGIN_ERROR));
         for number in 0..1000 {
-            log.keep(entry(now.after(Duration::from_micros(number)), 1, Outcome::ABANDONED));
+            log.record(entry(now.after(Duration::from_micros(number)), 1, Outcome::ABANDONED));
         }
-        let (_, failed, _) = log.all();
-        assert_eq!(failed.len(), FAILED + 1);
+
+        let failed = log.contents().failed;
+        assert_eq!(failed.len(), MAX_FAILED + 1);
         assert_eq!(failed.last().map(|entry| entry.outcome), Some(Outcome::PLUGIN_ERROR));
-        assert!(failed[0].time > failed[1].time, "the last one first");
+        assert!(failed[0].time > failed[1].time, "the latest is not the first");
     }
 
     #[test]
-    fn who_finds_it_locked_does_not_wait() {
+    fn drops_and_counts_an_entry_while_the_log_is_locked() {
         let log = SlowLog::default();
         let held = lock(&log.entries);
-        log.keep(entry(Time::now(), 1, Outcome::OK));
+        log.record(entry(Time::now(), 1, Outcome::OK));
         drop(held);
-        assert_eq!(log.all(), (Vec::new(), Vec::new(), 1));
+        assert_eq!(log.contents(), empty(1));
     }
 
     #[test]
-    fn what_is_kept_of_a_text_is_short_and_printable() {
-        assert_eq!(&*kept("a\u{1b}[2J\n"), "a\\u{1b}[2J\\n");
-        assert!(kept(&"\u{1b}ü".repeat(500)).len() <= LONGEST_TEXT);
+    fn keeps_a_short_and_printable_excerpt_of_a_text() {
+        assert_eq!(&*printable_excerpt("a\u{1b}[2J\n"), "a\\u{1b}[2J\\n");
+        assert!(printable_excerpt(&"\u{1b}ü".repeat(500)).len() <= MAX_TEXT);
     }
 }

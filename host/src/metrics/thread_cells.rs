@@ -1,35 +1,17 @@
-//! The cells of one thread: written by that thread alone, so that counting is a load, an addition and a store.
+//! The cells of one thread. Only that thread writes them, so that counting needs no atomic
+//! read-modify-write operation.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use super::counters::CounterCell;
 use super::histogram::HistogramCells;
-use super::{MethodId, Metrics, Outcome, RejectionReason, RequestKind};
+use super::method_names::MethodId;
+use super::outcome::{Outcome, RejectionReason, RequestKind};
 use crate::sync::lock;
 
-/// A number that one thread makes larger and others read.
-#[derive(Debug, Default)]
-pub(super) struct CounterCell(AtomicU64);
-
-impl CounterCell {
-    /// Only for the one thread that writes it. What it wrote before is seen by whoever sees this.
-    pub(super) fn add(&self, more: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed) + more, Ordering::Release);
-    }
-
-    /// Another value, larger or smaller; only for the one thread that writes it.
-    pub(super) fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Release);
-    }
-
-    pub(super) fn read(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// What one thread counts of one method.
+/// The counts of one method on one thread.
 #[derive(Default)]
 pub(super) struct MethodCells {
     pub(super) accepted: [CounterCell; RequestKind::ALL.len()],
@@ -39,7 +21,7 @@ pub(super) struct MethodCells {
 
 macro_rules! totals {
     ($($(#[$doc:meta])+ $name:ident),+ $(,)?) => {
-        /// What is counted of a thread as a whole.
+        /// A number that each thread counts over all methods.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum ThreadTotal {
             $($(#[$doc])+ $name,)+
@@ -58,97 +40,136 @@ totals! {
     BytesOut,
     /// Heartbeats answered.
     Heartbeats,
-    /// Frames of an unknown kind, read and thrown away.
+    /// Frames of an unknown kind, read and discarded.
     UnknownKinds,
-    /// Results that came after their deadline was answered: dropped.
+    /// Late results, dropped because their request had been answered DEADLINE_EXCEEDED.
     LateResults,
 }
 
-type Methods = Vec<Option<Arc<MethodCells>>>;
+type MethodTable = Vec<Option<Arc<MethodCells>>>;
 
-/// What one thread counts, as others see it.
+/// The counts of one thread, as readers see them.
 #[derive(Default)]
 pub(super) struct Shard {
-    methods: Mutex<Methods>,
+    methods: Mutex<MethodTable>,
     pub(super) rejected: [CounterCell; RejectionReason::ALL.len()],
     pub(super) totals: [CounterCell; ThreadTotal::COUNT],
 }
 
 impl Shard {
-    fn methods(&self) -> MutexGuard<'_, Methods> {
+    fn methods(&self) -> MutexGuard<'_, MethodTable> {
         lock(&self.methods)
     }
 
-    /// The cells of a method by its number; `None` when the thread has not counted it.
-    pub(super) fn method(&self, place: usize) -> Option<Arc<MethodCells>> {
-        self.methods().get(place)?.clone()
+    /// Returns the cells of the method with this index; `None` if the thread has not counted it.
+    pub(super) fn method(&self, index: usize) -> Option<Arc<MethodCells>> {
+        self.methods().get(index)?.clone()
     }
 }
 
-/// What one thread counts, as that thread sees it. There is one at a time for each shard, and it stays on its thread.
+/// The shards of a host, one for each thread that counts. A thread that ends leaves its shard, with
+/// the counts in it, to the next thread.
+#[derive(Default)]
+pub(super) struct ShardPool(Mutex<ShardList>);
+
+#[derive(Default)]
+struct ShardList {
+    all: Vec<Arc<Shard>>,
+    idle: Vec<Arc<Shard>>,
+}
+
+impl ShardPool {
+    /// Returns an idle shard, or a new one.
+    fn take(&self) -> Arc<Shard> {
+        let mut shards = lock(&self.0);
+
+        shards.idle.pop().unwrap_or_else(|| {
+            let shard = Arc::<Shard>::default();
+            shards.all.push(Arc::clone(&shard));
+            shard
+        })
+    }
+
+    fn put_back(&self, shard: Arc<Shard>) {
+        lock(&self.0).idle.push(shard);
+    }
+
+    /// Reads all shards while none is added, so that every sum of a snapshot is over the same ones.
+    /// Only a thread that starts or ends has to wait for that.
+    pub(super) fn with_all<T>(&self, read: impl FnOnce(&[Arc<Shard>]) -> T) -> T {
+        read(&lock(&self.0).all)
+    }
+}
+
+/// The counts of one thread, as that thread sees them. They never leave their thread, and a shard
+/// belongs to at most one `ThreadCells` at a time.
 pub(crate) struct ThreadCells {
     shard: Arc<Shard>,
+
     /// The same cells as in the shard, to be found without its lock.
-    methods: RefCell<Methods>,
-    metrics: Arc<Metrics>,
+    methods: RefCell<MethodTable>,
+
+    pool: Arc<ShardPool>,
 }
 
 impl ThreadCells {
-    pub(super) fn new(shard: Arc<Shard>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(pool: &Arc<ShardPool>) -> Self {
+        let shard = pool.take();
         let methods = RefCell::new(shard.methods().clone());
-        Self { shard, methods, metrics }
+        Self { shard, methods, pool: Arc::clone(pool) }
     }
 
     fn with(&self, method: MethodId, count: impl FnOnce(&MethodCells)) {
-        if let Some(Some(cells)) = self.methods.borrow().get(method.place()) {
+        if let Some(Some(cells)) = self.methods.borrow().get(method.index()) {
             count(cells);
             return;
         }
-        count(&self.make(method));
+        count(&self.add_method(method));
     }
 
-    /// The first request for the method on this thread.
+    /// Adds cells for the method when this thread counts its first request for it.
     #[cold]
-    fn make(&self, method: MethodId) -> Arc<MethodCells> {
-        let place = method.place();
-        let made = Arc::<MethodCells>::default();
+    fn add_method(&self, method: MethodId) -> Arc<MethodCells> {
+        let index = method.index();
+        let cells = Arc::<MethodCells>::default();
         let mut methods = self.shard.methods();
-        if methods.len() <= place {
-            methods.resize(place + 1, None);
+
+        if methods.len() <= index {
+            methods.resize(index + 1, None);
         }
-        methods[place] = Some(Arc::clone(&made));
+        methods[index] = Some(Arc::clone(&cells));
         self.methods.borrow_mut().clone_from(&methods);
-        made
+        cells
     }
 
-    /// A request was accepted. It will be told to have ended exactly once, here or on another thread.
-    pub(crate) fn accepted(&self, method: MethodId, kind: RequestKind) {
+    /// Counts an accepted request. Its end must be counted exactly once, on this thread or another.
+    pub(crate) fn count_accepted(&self, method: MethodId, kind: RequestKind) {
         self.with(method, |cells| cells.accepted[kind as usize].add(1));
     }
 
-    /// A request that was accepted has its reply, or needs none any more.
-    pub(crate) fn ended(&self, method: MethodId, kind: RequestKind, outcome: Outcome) {
-        self.with(method, |cells| cells.ended[kind as usize][outcome.place()].add(1));
+    /// Counts the end of an accepted request: it has its reply, or no longer needs one.
+    pub(crate) fn count_ended(&self, method: MethodId, kind: RequestKind, outcome: Outcome) {
+        self.with(method, |cells| cells.ended[kind as usize][outcome.index()].add(1));
     }
 
-    /// A request was really begun, and answered so long after it was accepted. Told before it is told to have ended.
-    pub(crate) fn ran(&self, method: MethodId, length: Duration) {
+    /// Counts a request that was run, and the time from its acceptance to its reply. Its end must
+    /// be counted afterwards.
+    pub(crate) fn count_run(&self, method: MethodId, length: Duration) {
         self.with(method, |cells| cells.seconds.add(length));
     }
 
-    /// Something was turned away.
-    pub(crate) fn rejected(&self, why: RejectionReason) {
-        self.shard.rejected[why as usize].add(1);
+    pub(crate) fn count_rejected(&self, reason: RejectionReason) {
+        self.shard.rejected[reason as usize].add(1);
     }
 
-    /// So much more of something.
-    pub(crate) fn add(&self, total: ThreadTotal, more: u64) {
-        self.shard.totals[total as usize].add(more);
+    /// Adds `count` to a total of the thread.
+    pub(crate) fn add(&self, total: ThreadTotal, count: u64) {
+        self.shard.totals[total as usize].add(count);
     }
 }
 
 impl Drop for ThreadCells {
     fn drop(&mut self) {
-        self.metrics.take_back(Arc::clone(&self.shard));
+        self.pool.put_back(Arc::clone(&self.shard));
     }
 }

@@ -1,26 +1,29 @@
-//! Bytes become lines: cut where they are too long, and no more of them a second than a log can bear.
+//! Splits captured output into lines: long ones are cut, and a rate limit protects the log.
 
 use std::time::{Duration, Instant};
 
-/// The longest line that goes to the log, in bytes; a longer one is cut into several.
+/// The longest line that is logged, in bytes. A longer one is cut into several.
 pub(super) const LINE_MAX: usize = 4 * 1024;
-/// So many lines, and so many bytes of them, in each [`WINDOW`]; the rest is counted and dropped. A terminal or a journal
-/// takes that beside everything else.
-const LINES: usize = 200;
-const BYTES: usize = 128 * 1024;
+
+/// Lines, and bytes in them, that are logged in each [`WINDOW`]. The rest is counted and dropped. A
+/// terminal or the journal accepts that much beside everything else.
+const MOST_LINES: usize = 200;
+const MOST_BYTES: usize = 128 * 1024;
+
+/// Time over which lines are counted together.
 pub(super) const WINDOW: Duration = Duration::from_secs(1);
 
-/// What was dropped since that was last said.
+/// Output that was dropped since the last report.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DroppedOutput {
     pub(super) lines: u64,
     pub(super) bytes: u64,
 }
 
-/// The bytes so far that are no whole line, and what may yet be let through.
+/// The unfinished line, and what the rate limit still allows.
 pub(super) struct LineSplitter {
     pending: Vec<u8>,
-    window: Instant,
+    window_start: Instant,
     lines: usize,
     bytes: usize,
     dropped: DroppedOutput,
@@ -28,11 +31,12 @@ pub(super) struct LineSplitter {
 
 impl LineSplitter {
     pub(super) fn new(now: Instant) -> Self {
-        Self { pending: Vec::new(), window: now, lines: 0, bytes: 0, dropped: DroppedOutput::default() }
+        Self { pending: Vec::new(), window_start: now, lines: 0, bytes: 0, dropped: DroppedOutput::default() }
     }
 
-    /// Takes bytes as they were written; `say` gets each line that is let through, without its end.
-    pub(super) fn take(&mut self, mut bytes: &[u8], now: Instant, mut say: impl FnMut(&str)) {
+    /// Takes bytes as they were written, and calls `log` with each line that the limit allows,
+    /// without its newline.
+    pub(super) fn take(&mut self, mut bytes: &[u8], now: Instant, mut log: impl FnMut(&str)) {
         while !bytes.is_empty() {
             let room = LINE_MAX - self.pending.len();
             let (part, ends) = match bytes.iter().take(room).position(|byte| *byte == b'\n') {
@@ -42,26 +46,27 @@ impl LineSplitter {
             self.pending.extend_from_slice(&bytes[..part]);
             bytes = &bytes[part + ends..];
             if ends == 1 || self.pending.len() >= LINE_MAX {
-                self.end_line(now, &mut say);
+                self.end_line(now, &mut log);
             }
         }
     }
 
-    /// Whether there are bytes that are no whole line.
+    /// Returns whether there is an unfinished line.
     pub(super) fn is_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// What there is, is a line: nobody has gone on with it for a while, or nobody will.
-    pub(super) fn end_line(&mut self, now: Instant, mut say: impl FnMut(&str)) {
+    /// Ends the unfinished line, because its writer has paused or the capture ends.
+    pub(super) fn end_line(&mut self, now: Instant, mut log: impl FnMut(&str)) {
         let mut line = std::mem::take(&mut self.pending);
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
         if !text.is_empty() {
             self.open_window(now);
-            if self.lines < LINES && self.bytes + text.len() <= BYTES {
-                (self.lines, self.bytes) = (self.lines + 1, self.bytes + text.len());
-                say(text);
+            if self.lines < MOST_LINES && self.bytes + text.len() <= MOST_BYTES {
+                self.lines += 1;
+                self.bytes += text.len();
+                log(text);
             } else {
                 self.drop_bytes(line.len() as u64, 1);
             }
@@ -71,20 +76,22 @@ impl LineSplitter {
     }
 
     fn open_window(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.window) >= WINDOW {
-            (self.window, self.lines, self.bytes) = (now, 0, 0);
+        if now.saturating_duration_since(self.window_start) >= WINDOW {
+            self.window_start = now;
+            self.lines = 0;
+            self.bytes = 0;
         }
     }
 
-    /// So many bytes will never be seen, nor how many lines they are.
+    /// Counts dropped bytes, and dropped lines if their number is known.
     pub(super) fn drop_bytes(&mut self, bytes: u64, lines: u64) {
         self.dropped.bytes += bytes;
         self.dropped.lines += lines;
     }
 
-    /// What was dropped, once the window in which that happened is over.
-    pub(super) fn take_dropped(&mut self, now: Instant, anyway: bool) -> Option<DroppedOutput> {
-        let is_over = anyway || now.saturating_duration_since(self.window) >= WINDOW;
+    /// Takes the dropped output for a report, once its window is over or if the capture ends.
+    pub(super) fn take_dropped(&mut self, now: Instant, is_end: bool) -> Option<DroppedOutput> {
+        let is_over = is_end || now.saturating_duration_since(self.window_start) >= WINDOW;
         (is_over && self.has_dropped()).then(|| std::mem::take(&mut self.dropped))
     }
 
@@ -98,13 +105,13 @@ mod tests {
     use super::*;
 
     fn lines(lines: &mut LineSplitter, bytes: &[u8], now: Instant) -> Vec<String> {
-        let mut said = Vec::new();
-        lines.take(bytes, now, |line| said.push(line.to_owned()));
-        said
+        let mut logged = Vec::new();
+        lines.take(bytes, now, |line| logged.push(line.to_owned()));
+        logged
     }
 
     #[test]
-    fn lines_are_whole_however_they_come_and_long_ones_are_cut() {
+    fn joins_partial_lines_and_cuts_long_ones() {
         let now = Instant::now();
         let mut all = LineSplitter::new(now);
         assert_eq!(lines(&mut all, b"a\n\nb", now), ["a"]);
@@ -119,17 +126,17 @@ mod tests {
     }
 
     #[test]
-    fn past_its_limit_what_comes_is_counted_until_the_window_is_over() {
+    fn counts_output_beyond_the_limit_until_the_window_is_over() {
         let now = Instant::now();
         let mut all = LineSplitter::new(now);
-        assert_eq!(lines(&mut all, "line\n".repeat(LINES + 7).as_bytes(), now).len(), LINES);
-        assert_eq!(all.take_dropped(now, false), None, "more may come");
+        assert_eq!(lines(&mut all, "line\n".repeat(MOST_LINES + 7).as_bytes(), now).len(), MOST_LINES);
+        assert_eq!(all.take_dropped(now, false), None, "the window is not over");
         let later = now + WINDOW;
         assert_eq!(all.take_dropped(later, false), Some(DroppedOutput { lines: 7, bytes: 28 }));
         assert_eq!(all.take_dropped(later, false), None);
         let long = format!("{}\n", "y".repeat(LINE_MAX - 1));
-        let said = lines(&mut all, long.repeat(100).as_bytes(), later);
-        assert!(said.len() < 100 && said.len() * LINE_MAX <= BYTES + LINE_MAX, "{}", said.len());
+        let logged = lines(&mut all, long.repeat(100).as_bytes(), later);
+        assert!(logged.len() < 100 && logged.len() * LINE_MAX <= MOST_BYTES + LINE_MAX, "{}", logged.len());
         assert!(all.has_dropped());
     }
 }

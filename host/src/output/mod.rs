@@ -1,7 +1,9 @@
-//! What plugins write to stdout and stderr, in the log: both lead to a file that a thread reads as it grows.
+//! Captures what plugins write to stdout and stderr into the log.
 //!
-//! A file and no pipe: nobody who writes ever waits for the reader, and what a process writes last, as it dies, is there
-//! for the next host. What was read is given back to the system at once, so that the file stays small.
+//! Both descriptors lead to a file that a thread reads while it grows. It is a file and not a pipe,
+//! so that no writer ever waits for the reader, and so that the last output of a crashing process
+//! is kept for the next host. Pages that were read are returned to the file system at once, which
+//! keeps the file small.
 
 mod line_splitter;
 
@@ -23,116 +25,128 @@ use crate::crash_record::{CrashRecord, OutputAttribution};
 use crate::log::printable;
 use crate::metrics::Metrics;
 
-/// How much is read at a time, in bytes; also how much is given back at least.
-const READ: usize = 64 * 1024;
-/// How often it is read in a row: whoever ends the host does not wait for somebody who goes on writing.
-const ROUNDS: usize = 64;
-/// Further behind than this, in bytes, what lies between is dropped unread.
-const BEHIND_MAX: u64 = 1 << 20;
-/// A line that nobody has gone on with for so long is whole.
-const PAUSE: Duration = Duration::from_millis(200);
-/// How often the file is looked at where the system does not tell of its growth.
-const LOOK: Duration = Duration::from_millis(50);
+/// Bytes per read, and the unit in which read pages are returned to the file system.
+const CHUNK: usize = 64 * 1024;
 
-/// stdout and stderr of this process, led into the log; dropped, they lead where they led before.
+/// Reads in a row. It bounds the end of the host while a plugin keeps writing.
+const MOST_ROUNDS: usize = 64;
+
+/// Bytes that the reader may be behind. If it is further behind, the bytes between are dropped
+/// unread.
+const MOST_BEHIND: u64 = 1 << 20;
+
+/// Time without further output after which an unfinished line is logged.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Polling interval where the kernel does not report that the file grows.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Redirects stdout and stderr of this process into the log. Dropping it restores both.
 pub(crate) struct OutputCapture {
-    before: [OwnedFd; 2],
+    original: [OwnedFd; 2],
     end: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
 
 impl OutputCapture {
-    /// From here on, whatever is written to descriptors 1 and 2 is a line in the log. The log itself must not go there.
+    /// Captures whatever is written to descriptors 1 and 2 from now on. The log itself must use
+    /// another descriptor.
     ///
     /// # Errors
-    /// The system has no file, thread or descriptor for it; nothing is changed.
-    pub(crate) fn begin(recorder: &Arc<CrashRecord>, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let file = recorder.output()?;
+    ///
+    /// The system provides no file, thread or descriptor. Nothing is changed then.
+    pub(crate) fn begin(crash_record: &Arc<CrashRecord>, metrics: Arc<Metrics>) -> io::Result<Self> {
+        let file = crash_record.output()?;
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-        // Of a file that is in memory alone the kernel tells nothing, though it can be asked to.
-        let tells =
-            recorder.is_kept() && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
+        // inotify accepts a watch on a memory file, but never reports anything about it.
+        let is_notified =
+            crash_record.is_kept() && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
+
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
-        let before = [fcntl_dupfd_cloexec(stdout(), 3)?, fcntl_dupfd_cloexec(stderr(), 3)?];
+        let original = [fcntl_dupfd_cloexec(stdout(), 3)?, fcntl_dupfd_cloexec(stderr(), 3)?];
         let reader = OutputReader {
             file: file.try_clone()?,
             watch,
-            tells,
+            is_notified,
             end: end.try_clone()?,
-            writers: OutputAttribution::new(Arc::clone(recorder)),
+            attribution: OutputAttribution::new(Arc::clone(crash_record)),
             lines: LineSplitter::new(Instant::now()),
             metrics,
-            at: 0,
-            given_back: 0,
+            read_to: 0,
+            returned_to: 0,
         };
         let thread = Builder::new().name("output".into()).spawn(move || reader.run())?;
-        let captured = Self { before, end, thread: Some(thread) };
+
+        // From here on, dropping `capture` after a failure restores both descriptors.
+        let capture = Self { original, end, thread: Some(thread) };
         dup2_stdout(&file)?;
         dup2_stderr(&file)?;
-        Ok(captured)
+        Ok(capture)
     }
 }
 
 impl Drop for OutputCapture {
     fn drop(&mut self) {
-        // Neither fails: both descriptors are open.
-        let _ = dup2_stdout(&self.before[0]);
-        let _ = dup2_stderr(&self.before[1]);
+        // This cannot fail, because both descriptors are open.
+        let _ = dup2_stdout(&self.original[0]);
+        let _ = dup2_stderr(&self.original[1]);
         let _ = rustix::io::write(&self.end, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
-            // It reads what is there, and ends.
+            // The thread reads the rest of the file, then ends.
             let _ = thread.join();
         }
     }
 }
 
-/// The thread that reads.
+/// The state of the thread `output`.
 struct OutputReader {
     file: File,
     watch: OwnedFd,
-    /// Whether the system tells of the file's growth.
-    tells: bool,
+    /// Whether the kernel reports that the file grows.
+    is_notified: bool,
     end: OwnedFd,
-    writers: OutputAttribution,
+    attribution: OutputAttribution,
     lines: LineSplitter,
     metrics: Arc<Metrics>,
-    /// Up to here the file was read.
-    at: u64,
-    /// Up to here it has no content any more.
-    given_back: u64,
+    /// Position up to which the file was read.
+    read_to: u64,
+    /// Position up to which the pages were returned to the file system.
+    returned_to: u64,
 }
 
 impl OutputReader {
     fn run(mut self) {
         loop {
-            let ends = self.wait();
+            let is_end = self.wait();
             if let Err(error) = self.read() {
                 tracing::error!(%error, "what plugins write to stdout and stderr cannot be read any more");
                 return;
             }
+
             let now = Instant::now();
-            if let Some(dropped) = self.lines.take_dropped(now, ends) {
-                self.tell_dropped(dropped);
+            if let Some(dropped) = self.lines.take_dropped(now, is_end) {
+                self.report_dropped(dropped);
             }
-            if ends {
+            if is_end {
                 self.end_line();
                 return;
             }
         }
     }
 
-    /// Waits until there may be something to read or to say; `true` when it is the last time.
+    /// Waits until there may be output to read or to report, and returns whether the capture ends.
     fn wait(&mut self) -> bool {
-        // Also when a round of reading was not the whole: its events are gone.
-        let mut limit =
-            (!self.tells || self.at < self.file.metadata().map_or(0, |facts| facts.len())).then_some(LOOK);
+        // The last round may have left output unread, whose notifications were already taken.
+        let is_behind = self.read_to < self.file.metadata().map_or(0, |metadata| metadata.len());
+        let mut limit = (!self.is_notified || is_behind).then_some(POLL_INTERVAL);
         if self.lines.has_dropped() {
             limit = Some(WINDOW);
         }
         if self.lines.is_pending() {
             limit = Some(PAUSE);
         }
+
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let mut polled = [PollFd::new(&self.end, PollFlags::IN), PollFd::new(&self.watch, PollFlags::IN)];
         match poll(&mut polled, limit.as_ref()) {
@@ -143,58 +157,60 @@ impl OutputReader {
                 false
             }
             Ok(_) => {
-                let ends = !polled[0].revents().is_empty();
-                // What happened is seen in the file; that it happened is taken note of.
+                let is_end = !polled[0].revents().is_empty();
+                // The events say nothing that the file does not show; they are only consumed.
                 let mut events = [0; 4096];
                 while rustix::io::read(&self.watch, &mut events).is_ok_and(|read| read > 0) {}
-                ends
+                is_end
             }
             Err(_) => false,
         }
     }
 
-    /// Reads what is there; of one who writes without end, as much as is bearable.
+    /// Reads and logs the new output, in at most [`MOST_ROUNDS`] rounds.
     fn read(&mut self) -> io::Result<()> {
-        let mut buffer = [0; READ];
-        for round in 0..ROUNDS {
-            let behind = self.file.metadata()?.len().saturating_sub(self.at);
-            if behind > BEHIND_MAX {
-                let skipped = behind - READ as u64;
+        let mut buffer = [0; CHUNK];
+        for round in 0..MOST_ROUNDS {
+            let behind = self.file.metadata()?.len().saturating_sub(self.read_to);
+            if behind > MOST_BEHIND {
+                let skipped = behind - CHUNK as u64;
                 self.lines.drop_bytes(skipped, 0);
-                self.at += skipped;
+                self.read_to += skipped;
             }
-            let read = self.file.read_at(&mut buffer, self.at)?;
+
+            let read = self.file.read_at(&mut buffer, self.read_to)?;
             if read == 0 {
                 break;
             }
-            self.at += read as u64;
-            // What comes while this is read may be somebody else's.
-            let who = self.writers.look(round > 0);
-            self.lines.take(&buffer[..read], Instant::now(), |line| tell(who, line));
-            self.writers.read_to(self.at);
-            self.give_back();
+            self.read_to += read as u64;
+
+            // After the first round, the output may have been written by another plugin meanwhile.
+            let plugin = self.attribution.look(round > 0);
+            self.lines.take(&buffer[..read], Instant::now(), |line| log(plugin, line));
+            self.attribution.read_to(self.read_to);
+            self.return_pages();
         }
         Ok(())
     }
 
     fn end_line(&mut self) {
-        let who = self.writers.last();
-        self.lines.end_line(Instant::now(), |line| tell(who, line));
+        let plugin = self.attribution.last();
+        self.lines.end_line(Instant::now(), |line| log(plugin, line));
     }
 
-    /// The file's pages up to here are needed no more.
-    fn give_back(&mut self) {
-        let done = self.at - self.at % READ as u64;
-        if done > self.given_back {
+    /// Returns the pages that were read to the file system.
+    fn return_pages(&mut self) {
+        let done = self.read_to - self.read_to % CHUNK as u64;
+        if done > self.returned_to {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            // Where that cannot be done the file grows, which is said nowhere: it is as large as what was written.
-            if fallocate(self.file.as_fd(), flags, self.given_back, done - self.given_back).is_ok() {
-                self.given_back = done;
+            // On a file system without holes the file grows to the size of all output.
+            if fallocate(self.file.as_fd(), flags, self.returned_to, done - self.returned_to).is_ok() {
+                self.returned_to = done;
             }
         }
     }
 
-    fn tell_dropped(&self, dropped: DroppedOutput) {
+    fn report_dropped(&self, dropped: DroppedOutput) {
         let DroppedOutput { lines, bytes } = dropped;
         self.metrics.counters.output_dropped.add(bytes);
         tracing::warn!(
@@ -206,6 +222,6 @@ impl OutputReader {
     }
 }
 
-fn tell(plugin: &str, line: &str) {
+fn log(plugin: &str, line: &str) {
     tracing::info!(target: "jackfield::output", plugin, "{}", printable(line));
 }

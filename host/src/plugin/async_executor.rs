@@ -1,253 +1,260 @@
-//! The thread that polls a generation's `async` methods.
+//! The thread that polls the `async` methods of a generation.
 //!
-//! Futures of a plugin are begun, polled and dropped here, so that its code runs on threads that are joined when the
-//! generation retires; but for the first poll of a prompt method's, which I/O threads make, and they are turned over.
-//! Cancelling a call wakes its task, which then drops its future.
+//! Futures of a plugin are started, polled and dropped on this thread, so that its code runs only
+//! on threads that are joined when the generation retires. The exception is the first poll under
+//! inline polling, which I/O threads make; they are replaced before the code is closed. Cancelling
+//! a call wakes its task, which then drops the future.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
-use std::thread::Builder;
 use std::time::Instant;
 
-use jackfield_plugin_api::abi::PluginFuture;
+use jackfield_plugin_api::abi::{CallEnd, PluginFuture};
 use jackfield_protocol::ReplyHead;
 use slab::Slab;
 
-use super::blocking_pool::{join_all, thread_name};
-use super::call::PluginCall;
-use super::generation::GenerationId;
+use super::call::{Call, CallTarget};
+use super::plugin_thread::{ThreadSpawner, join_until};
 use super::ready_queue::{ExecutorSleep, ReadyQueue};
 use crate::clock::Time;
-use crate::crash_record::{CrashRecord, RecordSlot, RunningCode, running};
+use crate::crash_record::{RunningCode, running};
 use crate::sync::lock;
 
-/// Where a task stands.
-enum TaskStage {
-    New(Arc<PluginCall>),
-    Begun { call: Arc<PluginCall>, future: PluginFuture, out: Vec<u8>, head: Option<ReplyHead> },
+/// Capacity of a new output buffer, in bytes: enough for a small reply.
+const OUT_CAPACITY: usize = 256;
+
+/// A call whose future has been started.
+struct StartedCall<G: CallTarget> {
+    call: Arc<Call<G>>,
+    future: PluginFuture,
+    out: Vec<u8>,
+    head: Option<ReplyHead>,
+}
+
+enum TaskStage<G: CallTarget> {
+    New(Arc<Call<G>>),
+    Started(StartedCall<G>),
     Ended,
 }
 
-struct Task {
-    stage: Mutex<TaskStage>,
-    queued: AtomicBool,
-    /// Its place among the live tasks; set by the executor's thread alone.
-    place: AtomicUsize,
-    noted: RecordNote,
-    ready: Arc<ReadyQueue<Task>>,
+struct Task<G: CallTarget> {
+    stage: Mutex<TaskStage<G>>,
+
+    /// Whether the task is in the ready queue.
+    is_queued: AtomicBool,
+
+    /// Its index among the live tasks. Only the executor's thread writes it.
+    index: AtomicUsize,
+
+    /// The task's entry in the crash record. It is kept outside of the stage, which is locked while
+    /// the task is polled.
+    running_code: RunningCode,
+    request_id: Option<Box<str>>,
+
+    queue: Arc<ReadyQueue<Task<G>>>,
 }
 
-const NO_PLACE: usize = usize::MAX;
+/// The index of a task that is not among the live ones.
+const NO_INDEX: usize = usize::MAX;
 
-impl Task {
-    /// Does something with the task's future, and has the record say so.
-    fn noted<T>(&self, work: impl FnOnce() -> T) -> T {
-        let RecordNote { what, id } = &self.noted;
-        running(*what, id.as_deref(), work)
+impl<G: CallTarget> Task<G> {
+    /// Runs `work`, which touches the task's future, under the task's entry in the crash record.
+    fn record_running<T>(&self, work: impl FnOnce() -> T) -> T {
+        running(self.running_code, self.request_id.as_deref(), work)
+    }
+
+    /// Starts or polls the call, and returns whether the task has ended.
+    fn advance(self: &Arc<Self>) -> bool {
+        let mut stage = lock(&self.stage);
+        let is_first_poll = matches!(&*stage, TaskStage::New(_));
+        if let TaskStage::New(call) = &*stage {
+            let call = Arc::clone(call);
+            *stage = start(call);
+        }
+        let TaskStage::Started(started) = &mut *stage else { return true };
+
+        let end = if started.call.is_over() {
+            None
+        } else {
+            match started.poll(&Waker::from(Arc::clone(self)), is_first_poll) {
+                Poll::Pending => return false,
+                Poll::Ready(end) => Some(end),
+            }
+        };
+
+        let ended = std::mem::replace(&mut *stage, TaskStage::Ended);
+        drop(stage);
+        if let TaskStage::Started(started) = ended {
+            started.finish(end);
+        }
+        true
+    }
+
+    /// Drops everything of the plugin that the task holds.
+    fn discard(&self) {
+        let stage = std::mem::replace(&mut *lock(&self.stage), TaskStage::Ended);
+        self.record_running(|| drop(stage));
     }
 }
 
-/// What the record says of a task: kept beside it, for its stage is locked while it is polled.
-struct RecordNote {
-    what: RunningCode,
-    id: Option<Box<str>>,
+impl<G: CallTarget> StartedCall<G> {
+    fn poll(&mut self, waker: &Waker, is_first_poll: bool) -> Poll<CallEnd> {
+        let Self { call, future, out, .. } = self;
+        let polled = future.poll(waker, out, call.generation.reply_limit());
+
+        if is_first_poll && let Some(started_at) = call.started_at() {
+            let length = Time::now().since(started_at);
+            call.generation.record_first_poll(call.method, polled.is_ready(), length);
+        }
+        polled
+    }
+
+    /// Drops the future and reports the end of the call; `None` if the call was cancelled.
+    fn finish(self, end: Option<CallEnd>) {
+        let Self { call, future, mut out, head } = self;
+        drop(future);
+        if let Some(end) = end {
+            call.generation.record_end(call.method, &call.facts, &end);
+            call.sink.close(head, &mut out, end);
+        }
+    }
 }
 
-impl Wake for Task {
+impl<G: CallTarget> Wake for Task<G> {
     fn wake(self: Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            let ready = Arc::clone(&self.ready);
-            ready.push(std::iter::once(self));
+        if !self.is_queued.swap(true, Ordering::AcqRel) {
+            let queue = Arc::clone(&self.queue);
+            queue.push(std::iter::once(self));
         }
     }
 }
 
-/// The async thread of one generation; started by its first task or timer.
-pub(crate) struct AsyncExecutor {
-    name: String,
-    generation: u64,
-    recorder: Arc<CrashRecord>,
-    ready: Arc<ReadyQueue<Task>>,
-}
-
-impl AsyncExecutor {
-    pub(super) fn new(identity: &GenerationId, recorder: &Arc<CrashRecord>) -> Self {
-        Self {
-            name: identity.plugin.to_string(),
-            generation: identity.number,
-            recorder: Arc::clone(recorder),
-            ready: Arc::default(),
-        }
+/// Starts the future of a call, unless the call is over.
+fn start<G: CallTarget>(call: Arc<Call<G>>) -> TaskStage<G> {
+    if !call.claim() {
+        return TaskStage::Ended;
     }
 
-    /// Begins calls on the executor's thread; `false` when there can be no such thread.
-    pub(super) fn submit(&self, calls: &mut impl Iterator<Item = Arc<PluginCall>>) -> bool {
+    let mut out = Vec::with_capacity(OUT_CAPACITY);
+    let head = call.sink.open(&mut out);
+    match call.generation.start_future(call.method, &call.facts, &call.params) {
+        Ok(future) => TaskStage::Started(StartedCall { call, future, out, head }),
+        Err(end) => {
+            call.sink.close(head, &mut out, end);
+            TaskStage::Ended
+        }
+    }
+}
+
+/// The async thread of one generation. It is started by the first task or timer.
+pub(crate) struct AsyncExecutor<G: CallTarget> {
+    spawner: ThreadSpawner,
+    queue: Arc<ReadyQueue<Task<G>>>,
+}
+
+impl<G: CallTarget> AsyncExecutor<G> {
+    pub(super) fn new(spawner: ThreadSpawner) -> Self {
+        Self { spawner, queue: Arc::default() }
+    }
+
+    /// Submits calls that have not been started, and returns whether there is a thread to run them.
+    pub(super) fn submit(&self, calls: &mut impl Iterator<Item = Arc<Call<G>>>) -> bool {
         if !self.ensure_thread() {
             return false;
         }
-        self.ready.push(calls.map(|call| {
+        self.queue.push(calls.map(|call| {
             let stage = TaskStage::New(Arc::clone(&call));
             self.task(&call, stage)
         }));
         true
     }
 
-    /// Goes on with a call whose future was begun elsewhere and polled with a waker that wakes nobody.
-    pub(super) fn go_on(&self, call: &Arc<PluginCall>, future: PluginFuture) -> bool {
+    /// Takes over a call whose future was started on another thread and polled with a waker that
+    /// wakes nothing. Returns whether there is a thread for it; otherwise the future is dropped
+    /// here.
+    pub(super) fn resume(&self, call: &Arc<Call<G>>, future: PluginFuture) -> bool {
         if !self.ensure_thread() {
-            let what = call.generation.what(call.method);
-            running(what, call.facts.id.known(), || drop(future));
+            let code = call.generation.running_code(call.method);
+            running(code, call.facts.id.known(), || drop(future));
             return false;
         }
-        // Is it not claimed, it is over, and its future is dropped where it would have been polled.
+
+        // If the call cannot be claimed, it is over, and the task drops the future where it would
+        // have been polled.
         call.claim();
-        let mut out = Vec::with_capacity(256);
-        let head = call.answer.open(&mut out);
-        let task = self.task(call, TaskStage::Begun { call: Arc::clone(call), future, out, head });
-        self.ready.push(std::iter::once(task));
+        let mut out = Vec::with_capacity(OUT_CAPACITY);
+        let head = call.sink.open(&mut out);
+        let started = StartedCall { call: Arc::clone(call), future, out, head };
+        self.queue.push(std::iter::once(self.task(call, TaskStage::Started(started))));
         true
     }
 
-    /// A task that is about to be queued.
-    fn task(&self, call: &Arc<PluginCall>, stage: TaskStage) -> Arc<Task> {
+    /// Creates a task that is about to be queued.
+    fn task(&self, call: &Arc<Call<G>>, stage: TaskStage<G>) -> Arc<Task<G>> {
         let task = Arc::new(Task {
             stage: Mutex::new(stage),
-            queued: AtomicBool::new(true),
-            place: AtomicUsize::new(NO_PLACE),
-            noted: RecordNote {
-                what: call.generation.what(call.method),
-                id: call.facts.id.known().map(Into::into),
-            },
-            ready: Arc::clone(&self.ready),
+            is_queued: AtomicBool::new(true),
+            index: AtomicUsize::new(NO_INDEX),
+            running_code: call.generation.running_code(call.method),
+            request_id: call.facts.id.known().map(Into::into),
+            queue: Arc::clone(&self.queue),
         });
         call.wake_on_cancel(Waker::from(Arc::clone(&task)));
         task
     }
 
-    /// A future that is ready at `until`.
-    pub(crate) fn sleep(&self, until: Time) -> impl Future<Output = ()> + Send + use<> {
+    /// Returns a future that is ready at `until`.
+    pub(crate) fn sleep(&self, until: Time) -> impl Future<Output = ()> + Send + use<G> {
         self.ensure_thread();
-        ExecutorSleep::new(&self.ready, until)
+        ExecutorSleep::new(&self.queue, until)
     }
 
     fn ensure_thread(&self) -> bool {
-        let mut state = lock(&self.ready.state);
-        if state.closed {
-            return false;
-        }
-        if state.thread.is_none() {
-            let (ready, seat) = (Arc::clone(&self.ready), self.recorder.seat());
-            let name = thread_name(&self.name, 0).replace(":0", ":async");
-            let spawned = Builder::new().name(name).spawn(move || {
-                RecordSlot::sit_down(seat);
-                run(&ready);
-            });
-            match spawned {
-                Ok(thread) => state.thread = Some(thread),
-                Err(error) => {
-                    let generation = self.generation;
-                    tracing::error!(plugin = self.name, generation, %error, "no thread for async methods");
-                }
-            }
-        }
-        state.thread.is_some()
+        self.queue.ensure_thread(|| {
+            let queue = Arc::clone(&self.queue);
+            let spawned = self.spawner.spawn("async", move || run(&queue));
+            let log = |error: &std::io::Error| {
+                let ThreadSpawner { plugin, generation, .. } = &self.spawner;
+                tracing::error!(plugin = &**plugin, generation, %error, "no thread for async methods");
+            };
+            spawned.inspect_err(log).ok()
+        })
     }
 
-    /// Drops every future that is left and joins the thread; gives back how many threads did not end before `until`.
+    /// Drops every future that is left and joins the thread. Returns the number of threads that did
+    /// not end before `until`.
     pub(super) fn join(&self, until: Instant) -> usize {
-        let mut state = lock(&self.ready.state);
-        state.closed = true;
-        let thread = state.thread.take();
-        drop(state);
-        self.ready.changed.notify_all();
-        join_all(thread.into_iter().collect(), until)
+        let thread = self.queue.close();
+        join_until(thread.into_iter().collect(), until)
     }
 }
 
-fn run(ready: &ReadyQueue<Task>) {
-    let mut live: Slab<Arc<Task>> = Slab::new();
+/// Runs tasks on this thread until the queue is closed, and then drops the futures that are left.
+fn run<G: CallTarget>(queue: &ReadyQueue<Task<G>>) {
+    let mut live: Slab<Arc<Task<G>>> = Slab::new();
     let mut batch = VecDeque::new();
-    while ready.next_batch(&mut batch).is_some() {
+
+    while queue.next_batch(&mut batch).is_some() {
         for task in batch.drain(..) {
-            // A swap, so that whatever a waker did before it found the task still queued is seen by this poll.
-            task.queued.swap(false, Ordering::AcqRel);
-            let ended = task.noted(|| step(&task));
-            let place = task.place.load(Ordering::Relaxed);
-            match (ended, place) {
-                (true, NO_PLACE) => {}
-                (true, place) => {
-                    task.place.store(NO_PLACE, Ordering::Relaxed);
-                    live.remove(place);
-                }
-                (false, NO_PLACE) => {
-                    let place = live.insert(Arc::clone(&task));
-                    task.place.store(place, Ordering::Relaxed);
-                }
-                (false, _) => {}
+            // A swap, not a store: this poll must see everything that a waker did before it found
+            // the task still queued.
+            task.is_queued.swap(false, Ordering::AcqRel);
+            let has_ended = task.record_running(|| task.advance());
+            let index = task.index.load(Ordering::Relaxed);
+
+            if has_ended && index != NO_INDEX {
+                task.index.store(NO_INDEX, Ordering::Relaxed);
+                live.remove(index);
+            } else if !has_ended && index == NO_INDEX {
+                let index = live.insert(Arc::clone(&task));
+                task.index.store(index, Ordering::Relaxed);
             }
         }
     }
-    for (_, task) in live {
-        end(&task);
-    }
-    let left = std::mem::take(&mut lock(&ready.state).ready);
-    left.iter().for_each(end);
-}
 
-/// Drops what a task holds of the plugin.
-fn end(task: &Arc<Task>) {
-    let stage = std::mem::replace(&mut *lock(&task.stage), TaskStage::Ended);
-    task.noted(|| drop(stage));
-}
-
-/// Begins or polls a task; `true` when it has ended.
-fn step(task: &Arc<Task>) -> bool {
-    let mut stage = lock(&task.stage);
-    let is_first = matches!(&*stage, TaskStage::New(_));
-    if let TaskStage::New(call) = &*stage {
-        let call = Arc::clone(call);
-        *stage = begin(call);
-    }
-    let TaskStage::Begun { call, future, out, .. } = &mut *stage else { return true };
-    let polled = if call.is_over() {
-        None
-    } else {
-        let limit = call.generation.reply_limit();
-        let polled = future.poll(&Waker::from(Arc::clone(task)), out, limit);
-        if is_first && let Some(begun) = call.begun() {
-            call.generation.first_polled(call.method, polled.is_ready(), Time::now().since(begun));
-        }
-        match polled {
-            Poll::Pending => return false,
-            Poll::Ready(end) => Some(end),
-        }
-    };
-    let ended = std::mem::replace(&mut *stage, TaskStage::Ended);
-    drop(stage);
-    if let TaskStage::Begun { call, future, mut out, head } = ended {
-        drop(future);
-        if let Some(end) = polled {
-            let end = call.generation.seen(end, call.method, &call.facts);
-            call.answer.close(head, &mut out, end);
-        }
-    }
-    true
-}
-
-fn begin(call: Arc<PluginCall>) -> TaskStage {
-    if !call.claim() {
-        return TaskStage::Ended;
-    }
-    let mut out = Vec::with_capacity(256);
-    let head = call.answer.open(&mut out);
-    match call.generation.begin(call.method, &call.facts, &call.params) {
-        Ok(future) => TaskStage::Begun { call, future, out, head },
-        Err(end) => {
-            call.answer.close(head, &mut out, end);
-            TaskStage::Ended
-        }
-    }
+    live.into_iter().for_each(|(_, task)| task.discard());
+    queue.take_remaining().iter().for_each(|task| task.discard());
 }

@@ -1,143 +1,106 @@
-//! The threads that run a generation's `blocking` methods, and the bounded queue before them.
+//! The threads that run the `blocking` methods of a generation, and the bounded queue before them.
 //!
-//! The threads belong to the generation and are joined before its code is unloaded: code that ran only on joined
-//! threads leaves nothing behind in the process. A thread whose call runs on past its deadline is lost: another takes
-//! its place, up to a bound, and goes again when the lost one comes back.
+//! The threads belong to the generation and are joined before its code is unloaded: code that ran
+//! only on joined threads leaves nothing behind in the process.
+//!
+//! A thread whose call runs past its deadline is *lost*. Another thread replaces it, up to a bound,
+//! and the superfluous thread ends when the lost one returns.
 
-use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
-use std::{io, thread};
+use std::time::Instant;
 
-use slab::Slab;
-
-use super::call::PluginCall;
-use super::generation::GenerationId;
-use crate::clock::{TICK, Time};
-use crate::crash_record::{CrashRecord, RecordSlot};
+use super::call::{Call, CallTarget};
+use super::plugin_thread::{ThreadSpawner, join_until};
+use super::pool_state::{NextStep, PoolHealth, PoolState, SubmitError};
+use crate::clock::Time;
 use crate::sync::{lock, wait};
 
-/// Why a call was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SubmitError {
-    /// The queue is full.
-    Full,
-    /// No thread is left to run it: each runs a call that does not end.
-    Lost,
-}
+/// The blocking threads of one generation.
+pub(super) struct BlockingPool<G: CallTarget>(Arc<PoolShared<G>>);
 
-/// What one thread does.
-#[derive(Default)]
-struct PoolThread {
-    /// The deadline of the call that it runs, if it runs one.
-    deadline: Option<Time>,
-    lost: bool,
-}
+/// The part of a pool that its threads share with it.
+struct PoolShared<G: CallTarget> {
+    spawner: ThreadSpawner,
 
-struct QueueState {
-    calls: VecDeque<Arc<PluginCall>>,
-    /// When the queue was last found full and rid of what was cancelled.
-    swept: Time,
-    closed: bool,
-    /// Threads that wait for a call: nobody is notified while all are busy.
-    waiting: usize,
-    /// Those of them that have been notified and not come back yet: once is enough for each.
-    notified: usize,
-    /// The threads that have not ended.
-    working: Slab<PoolThread>,
-    /// Those of them that are lost.
-    lost: usize,
-    /// Threads that are wanted, not counting lost ones.
-    wanted: usize,
-    handles: Vec<JoinHandle<()>>,
-}
+    /// Lost threads that are replaced. If more are lost, the pool has fewer threads than wanted.
+    spare_threads: usize,
 
-struct CallQueue {
-    name: String,
-    generation: u64,
-    recorder: Arc<CrashRecord>,
-    /// Lost threads that are replaced; past it there are fewer than wanted.
-    spare: usize,
-    most: usize,
-    state: Mutex<QueueState>,
+    state: Mutex<PoolState<G>>,
     filled: Condvar,
 }
 
-impl CallQueue {
-    fn start_thread(self: &Arc<Self>, state: &mut QueueState) -> io::Result<()> {
-        let number = state.working.insert(PoolThread::default());
-        let (queue, seat) = (Arc::clone(self), self.recorder.seat());
-        let spawned = Builder::new().name(thread_name(&self.name, number)).spawn(move || {
-            RecordSlot::sit_down(seat);
-            serve(&queue, number);
-        });
-        match spawned {
-            Ok(handle) => state.handles.push(handle),
+impl<G: CallTarget> PoolShared<G> {
+    fn start_thread(self: &Arc<Self>, state: &mut PoolState<G>) -> io::Result<()> {
+        let number = state.add_thread();
+        let pool = Arc::clone(self);
+
+        match self.spawner.spawn(&number.to_string(), move || pool.serve(number)) {
+            Ok(handle) => {
+                state.handles.push(handle);
+                Ok(())
+            }
             Err(error) => {
-                state.working.remove(number);
-                return Err(error);
+                state.remove_thread(number);
+                Err(error)
             }
         }
-        Ok(())
     }
 
-    fn take(
-        &self,
-        state: &mut QueueState,
-        calls: &mut impl ExactSizeIterator<Item = Arc<PluginCall>>,
-    ) -> Result<(), SubmitError> {
-        while calls.len() > 0 {
-            if state.lost == state.working.len() {
-                return Err(SubmitError::Lost);
+    /// Runs calls on this thread until it is to end.
+    fn serve(&self, number: usize) {
+        let mut out = Vec::new();
+        while let Some(call) = self.next_call(number) {
+            if call.claim() {
+                call.run(&mut out);
             }
-            if state.calls.len() >= self.most {
-                // What was cancelled while it waited holds no place. Deadlines pass once a tick: looking more often
-                // would make each refusal of an overloaded plugin as dear as its queue is long.
-                let now = Time::now();
-                if now.since(state.swept) >= TICK {
-                    state.swept = now;
-                    state.calls.retain(|call| !call.is_over());
-                }
-                if state.calls.len() >= self.most {
-                    return Err(SubmitError::Full);
-                }
-            }
-            let room = self.most - state.calls.len();
-            state.calls.extend(calls.take(room));
         }
-        Ok(())
     }
 
-    /// Finds threads whose call should have ended, and has others take their place.
-    fn look_for_lost(self: &Arc<Self>, state: &mut QueueState) {
-        let now = Time::now();
-        let overdue =
-            |work: &&mut PoolThread| !work.lost && work.deadline.is_some_and(|deadline| deadline <= now);
-        let found = state
-            .working
-            .iter_mut()
-            .map(|(_, work)| work)
-            .filter(overdue)
-            .map(|work| work.lost = true)
-            .count();
-        state.lost += found;
+    /// Waits for the next call of a thread that has ended the previous one; `None` if the thread is
+    /// to end.
+    fn next_call(&self, number: usize) -> Option<Arc<Call<G>>> {
+        let mut state = lock(&self.state);
+        if state.end_call(number) {
+            let ThreadSpawner { plugin, generation, .. } = &self.spawner;
+            let lost = state.lost();
+            tracing::info!(plugin = &**plugin, generation, lost, "a thread that was lost has come back");
+        }
+
+        loop {
+            match state.next_step(number) {
+                NextStep::Run(call) => return Some(call),
+                NextStep::End => return None,
+                NextStep::Wait => {}
+            }
+            state.begin_wait();
+            state = wait(&self.filled, state);
+            state.end_wait();
+        }
+    }
+
+    /// Finds threads whose call has run past its deadline, and starts others in their place.
+    fn replace_lost(self: &Arc<Self>) {
+        let mut state = lock(&self.state);
+        let found = state.mark_lost(Time::now());
+        let ThreadSpawner { plugin, generation, .. } = &self.spawner;
+        let plugin = &**plugin;
+
         for _ in 0..found {
-            let lost = state.lost;
-            if state.working.len() >= state.wanted + self.spare {
+            let lost = state.lost();
+            if !state.may_replace(self.spare_threads) {
                 tracing::error!(
-                    plugin = self.name,
-                    generation = self.generation,
+                    plugin,
+                    generation,
                     lost,
                     "a thread is lost to a call that does not end, and is not replaced"
                 );
-            } else if let Err(error) = self.start_thread(state) {
-                let generation = self.generation;
-                tracing::error!(plugin = self.name, generation, lost, %error, "a lost thread cannot be replaced");
+            } else if let Err(error) = self.start_thread(&mut state) {
+                tracing::error!(plugin, generation, lost, %error, "a lost thread cannot be replaced");
             } else {
                 tracing::warn!(
-                    plugin = self.name,
-                    generation = self.generation,
+                    plugin,
+                    generation,
                     lost,
                     "a thread is lost to a call that does not end; another takes its place"
                 );
@@ -146,51 +109,38 @@ impl CallQueue {
     }
 }
 
-/// The blocking threads of one generation.
-pub(super) struct BlockingPool(Arc<CallQueue>);
-
-impl BlockingPool {
-    /// Starts `threads` threads before a queue of `most` calls; `spare` more may take the place of lost ones.
+impl<G: CallTarget> BlockingPool<G> {
+    /// Starts `threads` threads before a queue of `capacity` calls. Up to `spare_threads` more may
+    /// replace lost ones.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot start another thread. Threads that were started end.
     pub(super) fn start(
-        identity: &GenerationId,
-        recorder: &Arc<CrashRecord>,
+        spawner: ThreadSpawner,
         threads: usize,
-        spare: usize,
-        most: usize,
+        spare_threads: usize,
+        capacity: usize,
     ) -> io::Result<Self> {
-        let state = QueueState {
-            calls: VecDeque::new(),
-            swept: Time::now(),
-            closed: false,
-            waiting: 0,
-            notified: 0,
-            working: Slab::new(),
-            lost: 0,
-            wanted: 0,
-            handles: Vec::with_capacity(threads),
-        };
-        let queue = Arc::new(CallQueue {
-            name: identity.plugin.to_string(),
-            generation: identity.number,
-            recorder: Arc::clone(recorder),
-            spare,
-            most,
-            state: Mutex::new(state),
-            filled: Condvar::new(),
-        });
-        let workers = Self(queue);
-        if let Err(error) = workers.want(threads) {
-            workers.close();
+        let state = Mutex::new(PoolState::new(capacity));
+        let pool = Self(Arc::new(PoolShared { spawner, spare_threads, state, filled: Condvar::new() }));
+
+        if let Err(error) = pool.ensure_threads(threads) {
+            pool.close();
             return Err(error);
         }
-        Ok(workers)
+        Ok(pool)
     }
 
-    /// At least so many threads from now on, not counting lost ones.
-    pub(super) fn want(&self, threads: usize) -> io::Result<()> {
+    /// Ensures that there are at least `threads` threads from now on, not counting lost ones.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot start another thread.
+    pub(super) fn ensure_threads(&self, threads: usize) -> io::Result<()> {
         let mut state = lock(&self.0.state);
-        state.wanted = state.wanted.max(threads);
-        while state.working.len() - state.lost < state.wanted {
+        state.want(threads);
+        while state.needs_thread() {
             self.0.start_thread(&mut state)?;
         }
         Ok(())
@@ -199,107 +149,145 @@ impl BlockingPool {
     /// Puts calls into the queue.
     ///
     /// # Errors
-    /// Why the first that is left in `calls` was not taken.
+    ///
+    /// Why the first call that is left in `calls` was not accepted.
     pub(super) fn submit(
         &self,
-        calls: &mut impl ExactSizeIterator<Item = Arc<PluginCall>>,
+        calls: &mut impl ExactSizeIterator<Item = Arc<Call<G>>>,
     ) -> Result<(), SubmitError> {
-        let queue = &self.0;
-        let mut state = lock(&queue.state);
-        let taken = queue.take(&mut state, calls);
-        // As many as have work, and not one that was notified already.
-        let notify = state.calls.len().min(state.waiting).saturating_sub(state.notified);
-        state.notified += notify;
-        drop(state);
-        (0..notify).for_each(|_| queue.filled.notify_one());
-        taken
-    }
-
-    /// A deadline has passed: perhaps the thread that runs the call is lost.
-    pub(super) fn look_for_lost(&self) {
-        self.0.look_for_lost(&mut lock(&self.0.state));
-    }
-
-    /// Threads that run calls which should have ended, and whether any other is left.
-    pub(super) fn lost(&self) -> (usize, bool) {
-        let state = lock(&self.0.state);
-        (state.lost, state.lost < state.working.len())
-    }
-
-    /// No further call; the threads end when they are done with the one they run.
-    pub(super) fn close(&self) {
         let mut state = lock(&self.0.state);
-        state.closed = true;
-        state.calls.clear();
+        let submitted = state.enqueue(calls);
+        let notifications = state.take_notifications();
         drop(state);
+
+        (0..notifications).for_each(|_| self.0.filled.notify_one());
+        submitted
+    }
+
+    /// Replaces lost threads. To be called when a deadline has passed.
+    pub(super) fn replace_lost(&self) {
+        self.0.replace_lost();
+    }
+
+    pub(super) fn health(&self) -> PoolHealth {
+        lock(&self.0.state).health()
+    }
+
+    fn close(&self) {
+        lock(&self.0.state).close();
         self.0.filled.notify_all();
     }
 
-    /// Joins the threads; gives back how many did not end before `until`.
+    /// Discards the queue and joins the threads. Returns the number of threads that did not end
+    /// before `until`.
     pub(super) fn join(self, until: Instant) -> usize {
         self.close();
         let handles = std::mem::take(&mut lock(&self.0.state).handles);
-        join_all(handles, until)
+        join_until(handles, until)
     }
 }
 
-/// Joins what ends before `until`, and counts the rest, which is left running.
-pub(super) fn join_all(mut threads: Vec<JoinHandle<()>>, until: Instant) -> usize {
-    let mut pause = Duration::from_micros(50);
-    loop {
-        let (ended, running): (Vec<_>, Vec<_>) = threads.into_iter().partition(JoinHandle::is_finished);
-        for thread in ended {
-            // The loop catches nothing because nothing in it panics: plugins' panics stay in plugins.
-            let _ = thread.join();
-        }
-        if running.is_empty() || Instant::now() >= until {
-            return running.len();
-        }
-        threads = running;
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(5));
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
 
-/// Linux shows 15 bytes of a thread's name.
-pub(super) fn thread_name(plugin: &str, number: usize) -> String {
-    let number = number.to_string();
-    let room = 15usize.saturating_sub(number.len() + 1);
-    format!("{}:{number}", &plugin[..plugin.floor_char_boundary(room)])
-}
+    use super::super::test_support::{FakeTarget, fake_call, memory_crash_record};
+    use super::*;
 
-fn serve(queue: &CallQueue, number: usize) {
-    let mut out = Vec::new();
-    while let Some(call) = next(queue, number) {
-        if call.claim() {
-            call.run(&mut out);
-        }
-    }
-}
+    const LIMIT: Duration = Duration::from_secs(30);
 
-/// The next call for a thread that is done with the one before; `None` when the thread is to end.
-fn next(queue: &CallQueue, number: usize) -> Option<Arc<PluginCall>> {
-    let mut state = lock(&queue.state);
-    let done = std::mem::take(&mut state.working[number]);
-    if done.lost {
-        state.lost -= 1;
-        let (generation, lost) = (queue.generation, state.lost);
-        tracing::info!(plugin = queue.name, generation, lost, "a thread that was lost has come back");
+    fn pool(threads: usize, spare_threads: usize, capacity: usize) -> BlockingPool<FakeTarget> {
+        let crash_record = memory_crash_record();
+        let spawner = ThreadSpawner { plugin: "test".into(), generation: 1, crash_record };
+        BlockingPool::start(spawner, threads, spare_threads, capacity).unwrap()
     }
-    loop {
-        let too_many = state.working.len() - state.lost > state.wanted;
-        if too_many || (state.closed && state.calls.is_empty()) {
-            state.working.remove(number);
-            return None;
+
+    fn submit(pool: &BlockingPool<FakeTarget>, call: &Arc<Call<FakeTarget>>) -> Result<(), SubmitError> {
+        pool.submit(&mut std::iter::once(Arc::clone(call)))
+    }
+
+    /// A target whose calls report that they have started, and then wait until the sender is
+    /// dropped.
+    fn blocking_target() -> (Arc<FakeTarget>, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (started, has_started) = mpsc::channel();
+        let (resume, is_resumed) = mpsc::channel();
+        let is_resumed = Mutex::new(is_resumed);
+        let target = FakeTarget::new(move |_| {
+            started.send(()).unwrap();
+            let _: Result<(), _> = lock(&is_resumed).recv();
+        });
+        (target, has_started, resume)
+    }
+
+    #[test]
+    fn runs_calls_in_order_and_reports_their_results() {
+        let (order, ran) = mpsc::channel();
+        let target = FakeTarget::new(move |params: &[u8]| order.send(params.to_vec()).unwrap());
+        let pool = pool(1, 0, 9);
+
+        let calls: Vec<_> = (0..9u8).map(|number| fake_call(&target, Time::NEVER, &[number])).collect();
+        pool.submit(&mut calls.iter().map(|(call, _)| Arc::clone(call))).unwrap();
+
+        for (number, (_, ends)) in (0..9u8).zip(&calls) {
+            assert_eq!(ran.recv_timeout(LIMIT), Ok(vec![number]));
+            assert!(ends.recv_timeout(LIMIT).is_ok());
         }
-        if let Some(call) = state.calls.pop_front() {
-            state.working[number].deadline = Some(Time(call.facts.deadline));
-            return Some(call);
+        assert_eq!(pool.join(Instant::now() + LIMIT), 0);
+    }
+
+    #[test]
+    fn rejects_a_call_when_the_queue_is_full() {
+        let (target, has_started, resume) = blocking_target();
+        let pool = pool(1, 0, 1);
+        let calls: Vec<_> = (0..3).map(|_| fake_call(&target, Time::NEVER, b"").0).collect();
+
+        submit(&pool, &calls[0]).unwrap();
+        has_started.recv_timeout(LIMIT).unwrap();
+        submit(&pool, &calls[1]).unwrap();
+        assert_eq!(submit(&pool, &calls[2]), Err(SubmitError::QueueFull));
+
+        drop(resume);
+        assert_eq!(pool.join(Instant::now() + LIMIT), 0);
+    }
+
+    #[test]
+    fn replaces_a_lost_thread_up_to_the_spare_threads() {
+        let (target, has_started, resume) = blocking_target();
+        let pool = pool(1, 1, 9);
+        // The deadline passes while the call runs.
+        let overdue = || fake_call(&target, Time::now().after(Duration::from_millis(500)), b"").0;
+        let lose_a_thread = |lost| {
+            submit(&pool, &overdue()).unwrap();
+            has_started.recv_timeout(LIMIT).unwrap();
+            while pool.health().lost_threads < lost {
+                pool.replace_lost();
+                std::thread::yield_now();
+            }
+        };
+
+        lose_a_thread(1);
+        assert!(pool.health().has_threads);
+        lose_a_thread(2);
+        assert!(!pool.health().has_threads);
+        assert_eq!(submit(&pool, &overdue()), Err(SubmitError::ThreadsLost));
+
+        drop(resume);
+        while pool.health().lost_threads > 0 {
+            std::thread::yield_now();
         }
-        state.waiting += 1;
-        state = wait(&queue.filled, state);
-        state.waiting -= 1;
-        // One that came back by itself takes the notice of another, which then finds a call or waits again.
-        state.notified = state.notified.saturating_sub(1);
+        assert_eq!(pool.join(Instant::now() + LIMIT), 0);
+    }
+
+    #[test]
+    fn leaves_a_thread_whose_call_does_not_end() {
+        let (target, has_started, resume) = blocking_target();
+        let pool = pool(2, 0, 9);
+        let call = fake_call(&target, Time::NEVER, b"").0;
+        submit(&pool, &call).unwrap();
+        has_started.recv_timeout(LIMIT).unwrap();
+
+        assert_eq!(pool.join(Instant::now() + Duration::from_millis(50)), 1);
+        drop(resume);
     }
 }

@@ -1,4 +1,4 @@
-//! Plugins that are part of the program: their methods are written there, not loaded.
+//! Built-in plugins: their methods are part of the program and are not loaded from a file.
 
 use std::sync::Arc;
 
@@ -8,18 +8,19 @@ use jackfield_plugin_api::manifest::DeclaredMethod;
 
 type MakeInstance = Box<dyn FnOnce(&Arc<HostCell>) -> Instance + Send>;
 
-/// A plugin of the program's own, not yet started.
+/// A built-in plugin that has not been started.
 pub(crate) struct BuiltInPlugin {
-    pub(crate) name: String,
-    pub(crate) methods: Vec<DeclaredMethod>,
-    pub(crate) make: MakeInstance,
+    pub(super) name: String,
+    pub(super) methods: Vec<DeclaredMethod>,
+    pub(super) make_instance: MakeInstance,
 }
 
 impl BuiltInPlugin {
-    pub(crate) fn new<S: Send + Sync + 'static>(name: &str, plugin: S, methods: Methods<S>) -> Self {
+    /// Creates a plugin from its state and its methods.
+    pub(crate) fn new<S: Send + Sync + 'static>(name: &str, state: S, methods: Methods<S>) -> Self {
         let declared =
             methods.declared().map(|(name, run)| DeclaredMethod { name: name.to_owned(), run }).collect();
-        let make: MakeInstance = Box::new(move |cell| Instance::local(plugin, methods, cell));
-        Self { name: name.to_owned(), methods: declared, make }
+        let make_instance: MakeInstance = Box::new(move |host| Instance::local(state, methods, host));
+        Self { name: name.to_owned(), methods: declared, make_instance }
     }
 }

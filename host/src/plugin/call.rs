@@ -1,129 +1,203 @@
-//! One invocation that crosses the ABI away from the connection's thread: who asked, with what, and who is told.
+//! A call that leaves the I/O thread of its request: it waits for a thread of its generation, or
+//! runs on one.
+//!
+//! Three parties share it. The connection may cancel it, an executor runs it, and its [`ReplySink`]
+//! takes the result. It holds its generation, so that a generation is not retired before its calls
+//! have ended.
+//!
+//! ```text
+//!    Waiting ────── claim ─────► Running
+//!       │                           │
+//!    cancel, or the deadline      cancel
+//!    passed before the claim        │
+//!       └─────────► Over ◄──────────┘
+//! ```
+//!
+//! A call that ends without being cancelled stays `Running`; nothing asks for its state any more.
+//!
+//! This file and the executors do not know the generation. They use it through [`CallTarget`].
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::time::Duration;
 
 use jackfield_plugin_api::Run;
-use jackfield_plugin_api::abi::{CallEnd, CallFacts};
+use jackfield_plugin_api::abi::{CallEnd, CallFacts, PluginFuture};
 use jackfield_protocol::ReplyHead;
 
-use super::generation::Generation;
 use crate::clock::Time;
+use crate::crash_record::RunningCode;
 use crate::limits::Permit;
 
-/// Where a call's outcome goes. It is told exactly once, or never when the call was cancelled first.
+/// Takes the result of a call: exactly once, or never if the call was cancelled first.
 pub(crate) trait ReplySink: Send + Sync + 'static {
-    /// Writes what stands before a result, if anything.
+    /// Writes what precedes a result, if anything.
     fn open(&self, out: &mut Vec<u8>) -> Option<ReplyHead>;
-    /// Takes the outcome; on `Done` the result follows what `open` wrote. What is left in `out` is nobody's.
+
+    /// Takes the end of the call. After `Done`, the result follows what `open` wrote. The sink may
+    /// leave any bytes in `out`; the caller discards them.
     fn close(&self, head: Option<ReplyHead>, out: &mut Vec<u8>, end: CallEnd);
 }
 
-/// Bytes that a thread's output buffer keeps for its next call, at most.
-const SCRATCH: usize = 64 * 1024;
+/// The operations of a generation that calls and executors need.
+pub(crate) trait CallTarget: Send + Sync + 'static {
+    /// Returns the entry that the crash record has while the method runs.
+    fn running_code(&self, method: u32) -> RunningCode;
 
-const WAITING: u8 = 0;
-const RUNNING: u8 = 1;
-const OVER: u8 = 2;
+    /// Returns the upper bound for a result, in bytes.
+    fn reply_limit(&self) -> usize;
 
-/// A call on its way to, or on, a thread of its generation; who is told is part of it, whoever that is.
-pub(crate) struct PluginCall<A: ?Sized = dyn ReplySink> {
-    pub(crate) facts: Arc<CallFacts<'static>>,
-    pub(crate) generation: Arc<Generation>,
-    pub(crate) method: u32,
-    pub(crate) params: Box<[u8]>,
-    /// The route's permit, held until the handler has really ended.
-    pub(crate) _permit: Option<Permit>,
-    state: AtomicU8,
-    /// When it was begun, in the clock's nanoseconds; 0 before that.
-    begun: AtomicU64,
-    /// Wakes the task of an `async` call, so that it sees that it is cancelled.
-    task: OnceLock<Waker>,
-    pub(crate) answer: A,
+    /// Runs an `inline` or `blocking` method to its end on this thread.
+    fn run(&self, method: u32, facts: &CallFacts<'_>, params: &[u8], out: &mut Vec<u8>) -> CallEnd;
+
+    /// Starts an `async` method on this thread and returns its future.
+    ///
+    /// # Errors
+    ///
+    /// The end of the call, if it ended before there was a future.
+    fn start_future(
+        &self,
+        method: u32,
+        facts: &Arc<CallFacts<'static>>,
+        params: &[u8],
+    ) -> Result<PluginFuture, CallEnd>;
+
+    /// Records the first poll of an `async` method, and the time since its future was started.
+    fn record_first_poll(&self, method: u32, is_ready: bool, length: Duration);
+
+    /// Records the end of an `async` call.
+    fn record_end(&self, method: u32, facts: &CallFacts<'_>, end: &CallEnd);
+
+    /// Counts a call that waits for a thread or runs on one, `async` calls excepted.
+    fn add_direct_call(&self);
+
+    /// Ends what [`CallTarget::add_direct_call`] counted.
+    fn remove_direct_call(&self);
 }
 
-impl<A: ReplySink> PluginCall<A> {
+/// Bytes of capacity that a thread's output buffer keeps for the next call.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// The state of a call; see the diagram above.
+#[repr(u8)]
+enum CallState {
+    Waiting,
+    Running,
+    Over,
+}
+
+/// A call of generation type `G`. The sink is a part of it, so that a call is one allocation.
+pub(crate) struct Call<G: CallTarget, A: ?Sized = dyn ReplySink> {
+    pub(crate) facts: Arc<CallFacts<'static>>,
+    pub(crate) generation: Arc<G>,
+    pub(crate) method: u32,
+    pub(crate) params: Box<[u8]>,
+
+    /// The permit of the route, held until the method has ended, not only until the reply.
+    _permit: Option<Permit>,
+
+    state: AtomicU8,
+
+    /// When the call started, in nanoseconds of the clock; 0 before that.
+    started_at: AtomicU64,
+
+    /// Wakes the task of an `async` call, so that it notices the cancellation.
+    task: OnceLock<Waker>,
+
+    pub(super) sink: A,
+}
+
+impl<G: CallTarget, A: ReplySink> Call<G, A> {
+    /// Creates a call that waits to be submitted.
     pub(crate) fn new(
         facts: Arc<CallFacts<'static>>,
-        generation: Arc<Generation>,
+        generation: Arc<G>,
         method: u32,
         params: &[u8],
-        answer: A,
+        sink: A,
         permit: Option<Permit>,
     ) -> Arc<Self> {
         if facts.run != Run::Async {
-            generation.direct_began();
+            generation.add_direct_call();
         }
+
         Arc::new(Self {
             facts,
             generation,
             method,
             params: params.into(),
             _permit: permit,
-            state: AtomicU8::new(WAITING),
-            begun: AtomicU64::new(0),
+            state: AtomicU8::new(CallState::Waiting as u8),
+            started_at: AtomicU64::new(0),
             task: OnceLock::new(),
-            answer,
+            sink,
         })
     }
 }
 
-impl PluginCall {
-    /// Runs an `inline` or `blocking` method to its end on this thread, and tells who asked.
-    pub(crate) fn run_here(&self) {
+impl<G: CallTarget> Call<G> {
+    /// Runs an `inline` or `blocking` method to its end on this thread and reports the result,
+    /// unless the call is over already.
+    pub(crate) fn claim_and_run(&self) {
         if self.claim() {
             self.run(&mut Vec::new());
         }
     }
 
-    /// Runs it, once it is claimed, with the thread's own buffer.
+    /// Runs a call that was claimed. `out` is the buffer of this thread.
     pub(super) fn run(&self, out: &mut Vec<u8>) {
-        let head = self.answer.open(out);
-        let end = self.generation.run_direct(self.method, &self.facts, &self.params, out);
-        self.answer.close(head, out, end);
+        let head = self.sink.open(out);
+        let end = self.generation.run(self.method, &self.facts, &self.params, out);
+        self.sink.close(head, out, end);
         out.clear();
-        out.shrink_to(SCRATCH);
+        out.shrink_to(KEPT_CAPACITY);
     }
 
-    /// The right to run it; `false` when it was cancelled or waited past its deadline.
+    /// Takes the right to run the call, and returns whether that succeeded: not if the call was
+    /// cancelled, or waited past its deadline.
     pub(super) fn claim(&self) -> bool {
         let now = Time::now();
         if now.0 >= self.facts.deadline {
-            self.state.store(OVER, Ordering::Release);
+            self.state.store(CallState::Over as u8, Ordering::Release);
             return false;
         }
-        self.begins(now);
-        self.state.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.mark_started(now);
+        let (waiting, running) = (CallState::Waiting as u8, CallState::Running as u8);
+        self.state.compare_exchange(waiting, running, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// It is begun.
-    pub(crate) fn begins(&self, now: Time) {
-        self.begun.store(now.0, Ordering::Relaxed);
+    /// Sets the time at which the call started.
+    pub(crate) fn mark_started(&self, now: Time) {
+        self.started_at.store(now.0, Ordering::Relaxed);
     }
 
-    /// When it was begun; `None` when it still waits, or never was.
-    pub(crate) fn begun(&self) -> Option<Time> {
-        Some(Time(self.begun.load(Ordering::Relaxed))).filter(|begun| begun.0 > 0)
+    /// Returns the time at which the call started; `None` if it has not.
+    pub(crate) fn started_at(&self) -> Option<Time> {
+        Some(Time(self.started_at.load(Ordering::Relaxed))).filter(|started| started.0 > 0)
     }
 
-    /// Nobody waits for it any more: it never starts, or its future is dropped, or its result is.
+    /// Cancels the call, because nothing waits for its result any more. A waiting call never
+    /// starts, the future of an `async` call is dropped, and the result of any other call is
+    /// discarded.
     pub(crate) fn cancel(&self) {
         self.facts.cancelled.store(true, Ordering::Relaxed);
-        self.state.store(OVER, Ordering::Release);
+        self.state.store(CallState::Over as u8, Ordering::Release);
         if let Some(task) = self.task.get() {
             task.wake_by_ref();
         }
     }
 
+    /// Returns whether the call was cancelled, or waited past its deadline.
     pub(super) fn is_over(&self) -> bool {
-        self.state.load(Ordering::Acquire) == OVER
+        self.state.load(Ordering::Acquire) == CallState::Over as u8
     }
 
+    /// Sets the waker that [`Call::cancel`] uses.
     pub(super) fn wake_on_cancel(&self, task: Waker) {
-        // A call becomes a task once; a second waker would be of the same task.
+        // A call becomes a task once, so a second waker would wake the same task.
         let _ = self.task.set(task);
-        // Cancelled between being submitted and this line: the task must still see it.
+        // The call may have been cancelled since it was submitted.
         if self.is_over()
             && let Some(task) = self.task.get()
         {
@@ -132,10 +206,52 @@ impl PluginCall {
     }
 }
 
-impl<A: ?Sized> Drop for PluginCall<A> {
+impl<G: CallTarget, A: ?Sized> Drop for Call<G, A> {
     fn drop(&mut self) {
         if self.facts.run != Run::Async {
-            self.generation.direct_ended();
+            self.generation.remove_direct_call();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::{FakeTarget, fake_call};
+    use super::*;
+
+    #[test]
+    fn claims_a_call_once() {
+        let (call, _) = fake_call(&FakeTarget::doing_nothing(), Time::NEVER, b"");
+        assert!(call.started_at().is_none());
+        assert!(call.claim() && !call.claim());
+        assert!(call.started_at().is_some() && !call.is_over());
+    }
+
+    #[test]
+    fn does_not_run_a_call_that_waited_past_its_deadline() {
+        let (call, ends) = fake_call(&FakeTarget::doing_nothing(), Time(1), b"");
+        call.claim_and_run();
+        assert!(call.is_over() && call.started_at().is_none());
+        assert!(ends.try_recv().is_err());
+    }
+
+    #[test]
+    fn does_not_run_a_call_that_was_cancelled_while_it_waited() {
+        let (call, ends) = fake_call(&FakeTarget::doing_nothing(), Time::NEVER, b"");
+        call.cancel();
+        call.claim_and_run();
+        assert!(call.is_over() && call.facts.cancelled.load(Ordering::Relaxed));
+        assert!(ends.try_recv().is_err());
+    }
+
+    #[test]
+    fn counts_a_direct_call_from_its_creation_until_it_is_dropped() {
+        let target = FakeTarget::doing_nothing();
+        let (call, ends) = fake_call(&target, Time::NEVER, b"params");
+        assert_eq!(target.direct_calls(), 1);
+        call.claim_and_run();
+        assert_eq!(ends.try_recv(), Ok((b"params".to_vec(), CallEnd::Done)));
+        drop(call);
+        assert_eq!(target.direct_calls(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Where generations are made: numbered, given their services, started.
+//! The factory of generations: numbers them, starts their threads and their instance.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -11,143 +11,114 @@ use jackfield_plugin_api::manifest::DeclaredMethod;
 use super::async_executor::AsyncExecutor;
 use super::blocking_pool::BlockingPool;
 use super::built_in::BuiltInPlugin;
-use super::generation::{Generation, GenerationId, GenerationParts};
+use super::generation::{Generation, GenerationExecutor, GenerationId, GenerationParts};
 use super::host_services::{HostServices, NestedCaller};
-use super::joined_thread::{JoinedRunError, aside};
+use super::plugin_thread::{JoinedRunError, ThreadSpawner, run_joined};
 use super::probation::Probation;
+use super::retirement::RetentionReason;
 use crate::config::{Config, PluginConfig};
-use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, RegisteredGeneration, running};
+use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, running};
 use crate::failpoint;
 use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadedLibrary, StagedPlugin};
 
-/// How long the async thread of a plugin that did not start may take to end: it has nothing to do.
-const NOTHING_TO_DO: Duration = Duration::from_secs(1);
+/// Time that the threads of an instance that did not start have to end. They have no work.
+const JOIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Makes generations and counts them.
+/// Makes generations and numbers them.
 pub(crate) struct GenerationFactory {
     next: u64,
-    calls: Weak<dyn NestedCaller>,
-    recorder: Arc<CrashRecord>,
+    nested_caller: Weak<dyn NestedCaller>,
+    crash_record: Arc<CrashRecord>,
 }
 
-/// A generation that was not made.
+/// Why a generation was not started, and whether that left code in the process.
 #[derive(Debug)]
-pub(crate) struct GenerationStartError {
-    pub(crate) refused: LoadError,
-    /// Why its code is still in the process, if it is.
-    pub(crate) retained: Option<String>,
+pub(crate) struct GenerationLoadError {
+    pub(crate) error: LoadError,
+
+    /// Why the code of the generation is still in the process, if it is.
+    pub(crate) retained: Option<RetentionReason>,
 }
 
-impl From<LoadError> for GenerationStartError {
-    fn from(refused: LoadError) -> Self {
-        Self { refused, retained: None }
+impl From<LoadError> for GenerationLoadError {
+    fn from(error: LoadError) -> Self {
+        Self { error, retained: None }
     }
 }
+
+/// A loaded library, and the result of starting an instance of it.
+type StartedInstance = (LoadedLibrary, Result<Instance, LoadError>);
 
 impl GenerationFactory {
-    /// `calls` carries calls from plugin to plugin; what runs is told to `recorder`.
-    pub(crate) fn new(calls: Weak<dyn NestedCaller>, recorder: Arc<CrashRecord>) -> Self {
-        Self { next: 1, calls, recorder }
+    /// Creates a factory. The generations call methods of other plugins through `nested_caller`,
+    /// and their code is recorded in `crash_record` while it runs.
+    pub(crate) fn new(nested_caller: Weak<dyn NestedCaller>, crash_record: Arc<CrashRecord>) -> Self {
+        Self { next: 1, nested_caller, crash_record }
     }
 
-    /// The record knows this generation's names from now on.
-    fn know(&self, identity: &GenerationId, methods: &[DeclaredMethod]) -> RegisteredGeneration {
-        let names = GenerationNames {
-            plugin: identity.plugin.to_string(),
-            hash: identity.hash.clone(),
-            methods: methods.iter().map(|method| method.name.clone()).collect(),
-        };
-        self.recorder.know(identity.number, names)
-    }
-
-    /// The number that the next generation will have.
+    /// Returns the number that the next generation will have.
     pub(crate) fn next_number(&self) -> u64 {
         self.next
     }
 
-    /// Starts a plugin of the program's own.
+    /// Starts a built-in plugin.
     ///
     /// # Errors
-    /// Its threads could not be started.
-    pub(crate) fn local(&mut self, local: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
-        let BuiltInPlugin { name, methods, make } = local;
-        let settings = config.plugin.get(&name).cloned().unwrap_or_default();
+    ///
+    /// The system cannot start its threads.
+    pub(crate) fn start_built_in(
+        &mut self,
+        plugin: BuiltInPlugin,
+        config: &Config,
+    ) -> io::Result<Generation> {
+        let BuiltInPlugin { name, methods, make_instance } = plugin;
         let identity = self.identify(&name, env!("CARGO_PKG_VERSION"));
-        let workers = start_workers(&self.recorder, &identity, &methods, &settings)?;
-        let (executor, cell) = self.services(&identity);
-        let instance = make(&cell);
-        let known = self.know(&identity, &methods);
-        Ok(Generation::new(parts(
-            identity,
-            methods,
-            known,
-            instance,
-            executor,
-            workers,
-            &settings,
-            config.limits.frame,
-        )))
+        let own = config.plugin.get(&name).cloned().unwrap_or_default();
+
+        let (parts, host) = self.prepare(identity, methods, &own, config)?;
+        let instance = make_instance(&host);
+        Ok(Generation::new(parts, instance))
     }
 
-    /// Opens staged code and starts an instance of it, within `limit`. Blocks.
+    /// Loads the code of a staged plugin and starts an instance of it, within `limit`. Blocks.
     ///
     /// # Errors
-    /// What the loader or the plugin said; its code is closed again, if it can be.
-    pub(crate) fn hatch(
+    ///
+    /// Why the loader or the plugin refused. The code is closed again if it can be.
+    pub(crate) fn start(
         &mut self,
         staged: StagedPlugin,
         config: &Config,
         probation: Option<Probation>,
         limit: Duration,
-    ) -> Result<Generation, GenerationStartError> {
+    ) -> Result<Generation, GenerationLoadError> {
         let inspection = staged.inspection.clone();
-        let name = inspection.name;
-        let own = config.plugin.get(&name).cloned().unwrap_or_default();
-        let mut identity = self.identify(&name, &inspection.manifest.version);
+        let own = config.plugin.get(&inspection.name).cloned().unwrap_or_default();
+        let mut identity = self.identify(&inspection.name, &inspection.manifest.version);
         identity.hash = inspection.hash.to_string();
         identity.build_id = inspection.build_id;
         failpoint::pass("threads")?;
-        let methods = inspection.manifest.methods;
-        // Before the code: with no thread to be had, there is nothing to close.
-        let workers = start_workers(&self.recorder, &identity, &methods, &own).map_err(|error| {
-            LoadError::new(
-                LoadErrorReason::NoResources,
-                format_args!("its threads could not be started: {error}"),
-            )
+
+        // The threads come before the code: without threads, there is no code to close.
+        let prepared = self.prepare(identity, inspection.manifest.methods, &own, config);
+        let (parts, host) = prepared.map_err(|error| {
+            let detail = format_args!("its threads could not be started: {error}");
+            LoadError::new(LoadErrorReason::NoResources, detail)
         })?;
-        let (executor, cell) = self.services(&identity);
-        let (settings, host) = (own.settings.to_string(), Arc::clone(&cell));
-        let known = self.know(&identity, &methods);
-        let what = LifecyclePhase::Start.of(identity.number);
-        let started = aside("start", &self.recorder, limit, move || {
-            failpoint::pass("load")?;
-            let loaded = running(what, None, || staged.load())?;
-            let instance = failpoint::pass("start").and_then(|()| {
-                let start = || Instance::start(&loaded.root, &host, settings.as_bytes());
-                running(what, None, start).map_err(LoadError::from)
-            });
-            drop(host);
-            Ok::<_, LoadError>((loaded, instance))
+
+        let number = parts.identity.number;
+        let settings = own.settings.to_string();
+        let started = run_joined("start", &self.crash_record, limit, move || {
+            start_instance(staged, number, &host, settings.as_bytes())
         });
-        let (refused, loaded, retained) = match started {
-            Ok(Ok((loaded, Ok(instance)))) => {
-                let mut parts =
-                    parts(identity, methods, known, instance, executor, workers, &own, config.limits.frame);
-                (parts.loaded, parts.probation) = (Some(loaded), probation);
-                return Ok(Generation::new(parts));
+        match started {
+            Ok(Ok((library, Ok(instance)))) => {
+                Ok(Generation::new(parts, instance).with_library(library, probation))
             }
-            Ok(Ok((loaded, Err(refused)))) => (refused, Some(loaded), None),
-            Ok(Err(refused)) => (refused, None, None),
-            Err(undone @ JoinedRunError::TimedOut(_)) => {
-                let why = "its start has not ended".to_owned();
-                // It may yet be what the process dies of.
-                std::mem::forget(known);
-                (LoadError::new(LoadErrorReason::StartTimedOut, undone), None, Some(why))
-            }
-            Err(undone) => (LoadError::new(LoadErrorReason::NoResources, undone), None, None),
-        };
-        drop(cell);
-        Err(GenerationStartError { refused, retained: close(&executor, workers, loaded).or(retained) })
+            Ok(Ok((library, Err(error)))) => Err(abandon(parts, Some(library), error)),
+            Ok(Err(error)) => Err(abandon(parts, None, error)),
+            Err(error) => Err(abandon_start(parts, error)),
+        }
     }
 
     fn identify(&mut self, name: &str, version: &str) -> GenerationId {
@@ -162,71 +133,121 @@ impl GenerationFactory {
         }
     }
 
-    fn services(&self, identity: &GenerationId) -> (Arc<AsyncExecutor>, Arc<HostCell>) {
-        let GenerationId { plugin, number, .. } = identity;
-        let executor = Arc::new(AsyncExecutor::new(identity, &self.recorder));
-        let services =
-            HostServices::new(Arc::clone(plugin), *number, Arc::clone(&executor), self.calls.clone());
-        (executor, HostCell::new(Arc::new(services)))
+    /// Starts the threads of a generation and registers it in the crash record. Returns these parts
+    /// and the host services for its instance.
+    fn prepare(
+        &self,
+        identity: GenerationId,
+        methods: Vec<DeclaredMethod>,
+        own: &PluginConfig,
+        config: &Config,
+    ) -> io::Result<(GenerationParts, Arc<HostCell>)> {
+        let spawner = || ThreadSpawner {
+            plugin: Arc::clone(&identity.plugin),
+            generation: identity.number,
+            crash_record: Arc::clone(&self.crash_record),
+        };
+        let blocking_pool = start_blocking_pool(spawner(), &methods, own)?;
+        let async_executor = Arc::new(AsyncExecutor::new(spawner()));
+
+        let names = GenerationNames {
+            plugin: identity.plugin.to_string(),
+            hash: identity.hash.clone(),
+            methods: methods.iter().map(|method| method.name.clone()).collect(),
+        };
+        let registration = self.crash_record.know(identity.number, names);
+
+        let services = HostServices {
+            plugin: Arc::clone(&identity.plugin),
+            generation: identity.number,
+            async_executor: Arc::clone(&async_executor),
+            nested_caller: self.nested_caller.clone(),
+        };
+        let parts = GenerationParts {
+            identity,
+            methods,
+            registration,
+            async_executor,
+            blocking_pool,
+            blocking_threads: own.threads,
+            breaker: own.breaker,
+            reply_limit: usize::try_from(config.limits.frame).unwrap_or(usize::MAX),
+        };
+        Ok((parts, HostCell::new(Arc::new(services))))
     }
 }
 
-/// The threads of `blocking` methods, if there can be such methods.
-fn start_workers(
-    recorder: &Arc<CrashRecord>,
-    identity: &GenerationId,
+/// Starts the pool for `blocking` methods, if there can be such methods.
+fn start_blocking_pool(
+    spawner: ThreadSpawner,
     methods: &[DeclaredMethod],
     config: &PluginConfig,
-) -> io::Result<Option<BlockingPool>> {
-    // Also for `inline` methods: one that takes too long is moved there, and then there are threads.
-    let all_async = methods.iter().all(|method| method.run == Run::Async);
-    let blocking = methods.iter().any(|method| method.run == Run::Blocking);
-    let threads = if blocking { config.threads } else { 0 };
-    let start = || BlockingPool::start(identity, recorder, threads, config.spare_threads, config.queue);
-    (!all_async).then(start).transpose()
+) -> io::Result<Option<BlockingPool<Generation>>> {
+    // An `inline` method may be demoted to a `blocking` one. The pool gets its threads then.
+    if methods.iter().all(|method| method.run == Run::Async) {
+        return Ok(None);
+    }
+    let has_blocking_methods = methods.iter().any(|method| method.run == Run::Blocking);
+    let threads = if has_blocking_methods { config.threads } else { 0 };
+    BlockingPool::start(spawner, threads, config.spare_threads, config.queue).map(Some)
 }
 
-/// Closes what was made for an instance that did not start; the reason when its code stays.
-fn close(
-    executor: &AsyncExecutor,
-    workers: Option<BlockingPool>,
-    loaded: Option<LoadedLibrary>,
-) -> Option<String> {
-    let soon = Instant::now() + NOTHING_TO_DO;
-    let running = executor.join(soon) + workers.map_or(0, |workers| workers.join(soon));
-    let loaded = loaded?;
-    if running > 0 {
-        std::mem::forget(loaded);
-        return Some("a thread of it has not ended".to_owned());
+/// Loads the code and starts an instance, on the joined thread. A library that was loaded is
+/// returned in any case, so that it can be closed on another thread.
+fn start_instance(
+    staged: StagedPlugin,
+    generation: u64,
+    host: &Arc<HostCell>,
+    settings: &[u8],
+) -> Result<StartedInstance, LoadError> {
+    let code = LifecyclePhase::Start.of(generation);
+    failpoint::pass("load")?;
+    let library = running(code, None, || staged.load())?;
+
+    let instance = failpoint::pass("start").and_then(|()| {
+        let start = || Instance::start(&library.root, host, settings);
+        running(code, None, start).map_err(LoadError::from)
+    });
+    Ok((library, instance))
+}
+
+/// Ends what was prepared for an instance that did not start, and closes its code.
+fn abandon(parts: GenerationParts, library: Option<LoadedLibrary>, error: LoadError) -> GenerationLoadError {
+    let running = join_threads(&parts.async_executor, parts.blocking_pool);
+
+    let retained = library.and_then(|library| {
+        if running > 0 {
+            std::mem::forget(library);
+            return Some(RetentionReason::StartThreadRunning);
+        }
+        match library.close() {
+            CloseOutcome::Unloaded => None,
+            CloseOutcome::Retained(reason) => Some(RetentionReason::NotClosed(reason)),
+        }
+    });
+    GenerationLoadError { error, retained }
+}
+
+/// Ends what was prepared for an instance whose start has not returned a result.
+fn abandon_start(parts: GenerationParts, error: JoinedRunError) -> GenerationLoadError {
+    join_threads(&parts.async_executor, parts.blocking_pool);
+
+    if !matches!(error, JoinedRunError::TimedOut(_)) {
+        return LoadError::new(LoadErrorReason::NoResources, error).into();
     }
-    match loaded.close() {
-        CloseOutcome::Unloaded => None,
-        CloseOutcome::Retained(reason) => Some(reason),
+    // The start continues, so it may still crash the process: the crash record keeps its names.
+    std::mem::forget(parts.registration);
+    GenerationLoadError {
+        error: LoadError::new(LoadErrorReason::StartTimedOut, error),
+        retained: Some(RetentionReason::StartNotDone),
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "a generation's parts, put together once")]
-fn parts(
-    identity: GenerationId,
-    methods: Vec<DeclaredMethod>,
-    known: RegisteredGeneration,
-    instance: Instance,
-    executor: Arc<AsyncExecutor>,
-    workers: Option<BlockingPool>,
-    config: &PluginConfig,
-    frame: u32,
-) -> GenerationParts {
-    GenerationParts {
-        identity,
-        methods,
-        known,
-        instance,
-        executor,
-        workers,
-        loaded: None,
-        threads: config.threads,
-        breaker: config.breaker,
-        reply_limit: usize::try_from(frame).unwrap_or(usize::MAX),
-        probation: None,
-    }
+/// Returns the number of threads that have not ended.
+fn join_threads(
+    async_executor: &GenerationExecutor,
+    blocking_pool: Option<BlockingPool<Generation>>,
+) -> usize {
+    let until = Instant::now() + JOIN_LIMIT;
+    async_executor.join(until) + blocking_pool.map_or(0, |pool| pool.join(until))
 }

@@ -1,47 +1,58 @@
-//! Whether a generation is asked at all, and how its methods run: what its failures and its slowness lead to.
+//! The health of a generation: how its failures and its slow methods affect whether and how its
+//! methods run.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jackfield_plugin_api::Run;
+use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::blocking_pool::BlockingPool;
 use super::circuit_breaker::BreakerChange;
 use super::generation::{Generation, GenerationId};
 use crate::clock::Time;
 
-/// How a generation is.
+/// The health of a generation at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct GenerationHealth {
-    /// Whether its calls are begun at all, and none holds up a thread that serves connections.
-    pub(crate) is_well: bool,
-    /// Threads that run calls which should have ended.
+    /// Whether its calls are admitted, and none stalls an I/O thread.
+    pub(crate) is_healthy: bool,
+
+    /// Threads that run calls past their deadline.
     pub(crate) lost_threads: usize,
-    /// I/O threads that its `inline` methods hold up just now.
-    pub(crate) held_threads: usize,
+
+    /// I/O threads that its methods stall at this moment.
+    pub(crate) stalled_io_threads: usize,
+
     /// Methods that were declared `inline` and run as `blocking`.
-    pub(crate) moved: Vec<String>,
+    pub(crate) demoted_methods: Vec<String>,
 }
 
 impl Generation {
-    /// A call of it was answered DEADLINE_EXCEEDED.
-    pub(crate) fn timed_out(&self) {
+    /// Records that a call was answered DEADLINE_EXCEEDED.
+    pub(crate) fn record_timeout(&self) {
         if let Some(probation) = &self.probation {
             probation.count_timeout();
         }
-        self.judge(true);
-        if let Some(workers) = &self.workers {
-            workers.look_for_lost();
+        self.count_for_breaker(true);
+        if let Some(pool) = &self.blocking_pool {
+            pool.replace_lost();
         }
     }
 
-    /// Whether a call of it may begin; else how long it is until one may.
+    /// Admits one call.
+    ///
+    /// # Errors
+    ///
+    /// The time until the next call can be admitted, if the circuit breaker rejects this one.
     pub(crate) fn admit(&self, now: Time) -> Result<(), Duration> {
         self.breaker.admit(now)
     }
 
-    pub(super) fn judge(&self, failed: bool) {
+    /// Counts the end of a call for the circuit breaker, and logs when the breaker opens or closes.
+    pub(super) fn count_for_breaker(&self, failed: bool) {
         let GenerationId { plugin, number, .. } = &self.identity;
+
         match self.breaker.count(failed) {
             None => {}
             Some(BreakerChange::Opened(length)) => {
@@ -61,28 +72,34 @@ impl Generation {
         }
     }
 
-    /// The way that a method declared as `run` runs now.
-    pub(crate) fn way(&self, method: u32, run: Run) -> Run {
-        if run == Run::Inline && self.slow.is_moved(method) { Run::Blocking } else { run }
+    /// Returns how a method that was declared as `declared` runs at the moment.
+    pub(crate) fn effective_run(&self, method: u32, declared: Run) -> Run {
+        if declared == Run::Inline && self.inline_demotion.is_demoted(method) {
+            Run::Blocking
+        } else {
+            declared
+        }
     }
 
-    /// Whether an I/O thread may begin this `async` method.
-    pub(crate) fn is_prompt(&self, method: u32) -> bool {
-        self.prompt.is(method)
+    /// Returns whether an I/O thread may poll this `async` method first.
+    pub(crate) fn allows_inline_polling(&self, method: u32) -> bool {
+        self.inline_polling.allows(method)
     }
 
-    /// A future of an `async` method was made and polled for the first time.
-    pub(crate) fn first_polled(&self, method: u32, is_ready: bool, length: Duration) {
-        self.prompt.polled(method, is_ready, length);
+    /// Records the first poll of an `async` method, and the time since its future was started.
+    pub(crate) fn record_first_poll(&self, method: u32, is_ready: bool, length: Duration) {
+        self.inline_polling.record_poll(method, is_ready, length);
     }
 
-    /// An `inline` method has held an I/O thread for longer than it may. Done again and again, it is moved to the
-    /// blocking threads.
+    /// Records that an `inline` method has occupied an I/O thread for longer than
+    /// `timeouts.inline`. The method is demoted if that happens repeatedly.
     #[cold]
-    pub(crate) fn held_up(&self, method: u32, length: Duration) {
+    pub(crate) fn record_inline_overrun(&self, method: u32, length: Duration) {
         let GenerationId { plugin, number, .. } = &self.identity;
-        let (plugin, name) = (&**plugin, self.method_name(method));
-        if !self.slow.strike(method, Time::now()) {
+        let plugin = &**plugin;
+        let name = self.method_name(method);
+
+        if !self.inline_demotion.record_overrun(method, Time::now()) {
             tracing::warn!(
                 plugin,
                 generation = number,
@@ -91,7 +108,7 @@ impl Generation {
             );
             return;
         }
-        if let Some(elsewhere) = self.moves(method) {
+        if let Some(elsewhere) = self.demote(method) {
             tracing::error!(
                 plugin,
                 generation = number,
@@ -101,65 +118,145 @@ impl Generation {
         }
     }
 
-    /// Has a method run on the generation's own threads from now on: how; `None` when it does already, or cannot.
-    pub(crate) fn moves(&self, method: u32) -> Option<&'static str> {
-        match self.declared(method)? {
-            Run::Inline => self.becomes_blocking(method).then_some("it is blocking"),
+    /// Makes a method run on the generation's own threads alone from now on. Returns how it runs
+    /// then, for the log; `None` if nothing changes, because it does so already or cannot.
+    pub(crate) fn demote(&self, method: u32) -> Option<&'static str> {
+        match self.declared_run(method)? {
+            Run::Inline => self.demote_inline(method).then_some("it is blocking"),
             Run::Async => {
-                self.prompt.never(method).then_some("it is polled on its plugin's own thread alone")
+                self.inline_polling.forbid(method).then_some("it is polled on its plugin's own thread alone")
             }
             Run::Blocking => None,
         }
     }
 
-    fn becomes_blocking(&self, method: u32) -> bool {
-        if self.slow.is_moved(method) {
+    fn demote_inline(&self, method: u32) -> bool {
+        if self.inline_demotion.is_demoted(method) {
             return false;
         }
-        let GenerationId { plugin, number, .. } = &self.identity;
-        match self.workers.as_ref().map(|workers| workers.want(self.threads)) {
-            Some(Ok(())) => {
-                self.slow.moved(method);
-                true
-            }
-            Some(Err(error)) => {
-                let (plugin, method) = (&**plugin, self.method_name(method));
-                tracing::error!(plugin, generation = number, method, %error, "no threads for a slow inline method");
-                false
-            }
-            None => false,
+        let Some(pool) = &self.blocking_pool else { return false };
+
+        if let Err(error) = pool.ensure_threads(self.blocking_threads) {
+            let GenerationId { plugin, number, .. } = &self.identity;
+            let plugin = &**plugin;
+            let method = self.method_name(method);
+            tracing::error!(plugin, generation = number, method, %error, "no threads for a slow inline method");
+            return false;
         }
+        self.inline_demotion.demote(method);
+        true
     }
 
-    /// One of its `inline` methods begins to hold up an I/O thread, or has ended that.
-    pub(crate) fn holds(&self, begins: bool) {
-        if begins {
-            self.holding.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.holding.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// Notes that one of its methods has begun to stall an I/O thread.
+    pub(crate) fn begin_stall(&self) {
+        self.stalled_io_threads.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Why its calls are not begun, if they are not.
-    pub(crate) fn unwell(&self) -> Option<&'static str> {
+    /// Notes that a stall which [`Generation::begin_stall`] noted has ended.
+    pub(crate) fn end_stall(&self) {
+        self.stalled_io_threads.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Returns why clients should use another host; `None` if the generation is healthy.
+    pub(crate) fn unhealthy_reason(&self) -> Option<&'static str> {
         if !self.breaker.is_closed() {
             return Some("it fails too often and is refused for a while");
         }
-        (!self.health().is_well).then_some("all of its threads are lost to calls that do not end")
+        (!self.health().is_healthy).then_some("all of its threads are lost to calls that do not end")
     }
 
-    /// What an operator must know of it: lost threads, whether it is refused, methods that were moved.
+    /// Returns what operators need to know: lost threads, stalls, demoted methods.
     pub(crate) fn health(&self) -> GenerationHealth {
-        let (lost_threads, has_threads) = self.workers.as_ref().map_or((0, true), BlockingPool::lost);
-        let blocks =
-            (0..).zip(&self.methods).any(|(number, method)| self.way(number, method.run) == Run::Blocking);
-        let held_threads = self.holding.load(Ordering::Relaxed);
-        let moved = (0..).zip(&self.methods).filter(|(number, _)| self.slow.is_moved(*number));
+        let pool = self.blocking_pool.as_ref().map(BlockingPool::health);
+        let lost_threads = pool.map_or(0, |pool| pool.lost_threads);
+        let has_threads = pool.is_none_or(|pool| pool.has_threads);
+        let is_blocking = |(number, method): (u32, &DeclaredMethod)| {
+            self.effective_run(number, method.run) == Run::Blocking
+        };
+        let needs_threads = (0..).zip(&self.methods).any(is_blocking);
+        let stalled_io_threads = self.stalled_io_threads.load(Ordering::Relaxed);
+        let demoted = (0..).zip(&self.methods).filter(|(number, _)| self.inline_demotion.is_demoted(*number));
+
         GenerationHealth {
-            is_well: self.breaker.is_closed() && (has_threads || !blocks) && held_threads == 0,
+            is_healthy: self.breaker.is_closed()
+                && (has_threads || !needs_threads)
+                && stalled_io_threads == 0,
             lost_threads,
-            held_threads,
-            moved: moved.map(|(_, method)| method.name.clone()).collect(),
+            stalled_io_threads,
+            demoted_methods: demoted.map(|(_, method)| method.name.clone()).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jackfield_plugin_api::{Error, Methods};
+
+    use super::super::BuiltInPlugin;
+    use super::super::test_support::start_built_in;
+    use super::*;
+    use crate::config::Config;
+
+    const INLINE: u32 = 0;
+    const ASYNC: u32 = 1;
+
+    struct Nothing;
+
+    impl Nothing {
+        fn inline(&self, (): ()) -> Result<(), Error> {
+            Ok(())
+        }
+
+        async fn asynchronous(self: std::sync::Arc<Self>, (): ()) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    fn generation() -> std::sync::Arc<Generation> {
+        let methods =
+            Methods::new().inline("t.inline", Nothing::inline).asynchronous("t.async", Nothing::asynchronous);
+        start_built_in(BuiltInPlugin::new("t", Nothing, methods), &Config::default())
+    }
+
+    #[test]
+    fn demotes_an_inline_method_that_overruns_repeatedly() {
+        let generation = generation();
+        let length = Duration::from_secs(1);
+        assert_eq!(generation.effective_run(INLINE, Run::Inline), Run::Inline);
+        (0..3).for_each(|_| generation.record_inline_overrun(INLINE, length));
+
+        assert_eq!(generation.effective_run(INLINE, Run::Inline), Run::Blocking);
+        assert_eq!(generation.effective_run(ASYNC, Run::Async), Run::Async);
+        assert_eq!(generation.demote(INLINE), None);
+        let health = generation.health();
+        assert_eq!((health.demoted_methods, health.is_healthy), (vec!["t.inline".to_owned()], true));
+    }
+
+    #[test]
+    fn forbids_inline_polling_of_a_demoted_async_method() {
+        let generation = generation();
+        (0..64).for_each(|_| generation.record_first_poll(ASYNC, true, Duration::ZERO));
+        assert!(generation.allows_inline_polling(ASYNC));
+        assert!(generation.demote(ASYNC).is_some() && generation.demote(ASYNC).is_none());
+        assert!(!generation.allows_inline_polling(ASYNC));
+        assert_eq!(generation.demote(7), None);
+    }
+
+    #[test]
+    fn is_unhealthy_while_it_stalls_an_io_thread() {
+        let generation = generation();
+        generation.begin_stall();
+        assert!(!generation.health().is_healthy && generation.unhealthy_reason().is_some());
+        generation.end_stall();
+        assert!(generation.health().is_healthy && generation.unhealthy_reason().is_none());
+    }
+
+    #[test]
+    fn is_unhealthy_while_its_circuit_breaker_is_open() {
+        let generation = generation();
+        let failures = Config::default().plugin.get("t").cloned().unwrap_or_default().breaker.failures;
+        (0..failures).for_each(|_| generation.record_timeout());
+        assert!(generation.admit(Time::now()).is_err());
+        assert!(!generation.health().is_healthy && generation.unhealthy_reason().is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! What the host offers to one generation of a plugin: log, clock, sleep, calls of other methods.
+//! The services of the host for one generation: log, clock, sleep, nested calls.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -6,14 +6,15 @@ use std::time::Duration;
 use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture, Services, SleepFuture};
 use jackfield_plugin_api::{Error, Level};
 
-use super::async_executor::AsyncExecutor;
+use super::generation::GenerationExecutor;
 use crate::clock::Time;
 use crate::crash_record::paused;
 use crate::log::{OF_PLUGINS, printable};
 
-/// Who carries calls from one plugin to another's methods; dispatch, given in when it exists.
+/// Carries calls of one plugin to the methods of another. The dispatcher implements it.
 pub(crate) trait NestedCaller: Send + Sync + 'static {
-    /// Calls `method` for `plugin`; the future ends by itself at the call's deadline, which `timers` watch.
+    /// Calls `method` for `plugin`. The future is ready at the call's deadline at the latest;
+    /// `timers` wakes it then.
     fn call(
         &self,
         plugin: &str,
@@ -21,9 +22,10 @@ pub(crate) trait NestedCaller: Send + Sync + 'static {
         method: &str,
         params: &[u8],
         timeout: Option<Duration>,
-        timers: &Arc<AsyncExecutor>,
+        timers: &Arc<GenerationExecutor>,
     ) -> ReplyFuture;
-    /// Calls `method` and waits on this thread.
+
+    /// Calls `method` for `plugin` and waits on this thread for the reply.
     fn call_wait(
         &self,
         plugin: &str,
@@ -34,28 +36,22 @@ pub(crate) trait NestedCaller: Send + Sync + 'static {
     ) -> CallReply;
 }
 
-/// The longest line that a plugin writes into the log, in bytes; more is cut.
-const LONGEST_LINE: usize = 8 * 1024;
+/// Upper bound for a line that a plugin logs, in bytes. Longer lines are cut.
+const MAX_LINE: usize = 8 * 1024;
 
+/// The services for one generation.
 pub(super) struct HostServices {
-    plugin: Arc<str>,
-    generation: u64,
-    executor: Arc<AsyncExecutor>,
-    calls: Weak<dyn NestedCaller>,
+    pub(super) plugin: Arc<str>,
+    pub(super) generation: u64,
+    pub(super) async_executor: Arc<GenerationExecutor>,
+    pub(super) nested_caller: Weak<dyn NestedCaller>,
 }
 
 impl HostServices {
-    pub(super) fn new(
-        plugin: Arc<str>,
-        generation: u64,
-        executor: Arc<AsyncExecutor>,
-        calls: Weak<dyn NestedCaller>,
-    ) -> Self {
-        Self { plugin, generation, executor, calls }
-    }
-
-    fn calls(&self) -> Result<Arc<dyn NestedCaller>, Error> {
-        self.calls.upgrade().ok_or_else(|| Error::internal("no other method can be called: the host ends"))
+    fn nested_caller(&self) -> Result<Arc<dyn NestedCaller>, Error> {
+        self.nested_caller
+            .upgrade()
+            .ok_or_else(|| Error::internal("no other method can be called: the host ends"))
     }
 }
 
@@ -73,9 +69,10 @@ impl Services for HostServices {
     fn log(&self, level: Level, line: &str) {
         let plugin = &*self.plugin;
         let generation = self.generation;
-        // What a plugin writes may hold what a client sent: control characters must not reach a terminal, whatever the
-        // subscriber is.
-        let line = printable(&line[..line.floor_char_boundary(LONGEST_LINE)]);
+        // A plugin may log what a client sent. Control characters must not reach a terminal,
+        // whatever subscriber is installed.
+        let line = printable(&line[..line.floor_char_boundary(MAX_LINE)]);
+
         match level {
             Level::Error => tracing::error!(target: OF_PLUGINS, plugin, generation, "{line}"),
             Level::Warn => tracing::warn!(target: OF_PLUGINS, plugin, generation, "{line}"),
@@ -90,7 +87,7 @@ impl Services for HostServices {
     }
 
     fn sleep(&self, until: u64) -> SleepFuture {
-        Box::pin(self.executor.sleep(Time(until)))
+        Box::pin(self.async_executor.sleep(Time(until)))
     }
 
     fn call(
@@ -100,8 +97,8 @@ impl Services for HostServices {
         params: &[u8],
         timeout: Option<Duration>,
     ) -> ReplyFuture {
-        match self.calls() {
-            Ok(calls) => calls.call(&self.plugin, parent, method, params, timeout, &self.executor),
+        match self.nested_caller() {
+            Ok(caller) => caller.call(&self.plugin, parent, method, params, timeout, &self.async_executor),
             Err(error) => Box::pin(async move { Err(error) }),
         }
     }
@@ -113,8 +110,9 @@ impl Services for HostServices {
         params: &[u8],
         timeout: Option<Duration>,
     ) -> CallReply {
-        let calls = self.calls()?;
-        // From here on this thread runs the host's code, or the other method's.
-        paused(|| calls.call_wait(&self.plugin, parent, method, params, timeout))
+        let caller = self.nested_caller()?;
+        // Until the reply, this thread runs code of the host or of the other method, not of this
+        // plugin.
+        paused(|| caller.call_wait(&self.plugin, parent, method, params, timeout))
     }
 }

@@ -1,4 +1,5 @@
-//! `inline` methods that hold I/O threads longer than they may: counted, and moved to the blocking threads.
+//! Demotion of `inline` methods that repeatedly occupy an I/O thread for too long: they run as
+//! `blocking` from then on.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,49 +8,50 @@ use std::time::Duration;
 use crate::clock::Time;
 use crate::sync::lock;
 
-/// So many strikes within [`WINDOW`] move a method: one may be the machine's fault, which suspends threads.
-const STRIKES: u32 = 3;
+/// Number of overruns within [`WINDOW`] that demotes a method. A single overrun may be the fault of
+/// a machine that suspended the thread.
+const MAX_OVERRUNS: u32 = 3;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The strikes of a generation's methods, by number.
-pub(super) struct InlineDemotion(Box<[MethodStrikes]>);
+/// The overruns of a generation's methods, by number.
+pub(super) struct InlineDemotion(Box<[MethodOverruns]>);
 
 #[derive(Default)]
-struct MethodStrikes {
-    moved: AtomicBool,
-    /// Since when strikes are counted, and how many there were.
-    strikes: Mutex<Option<(Time, u32)>>,
+struct MethodOverruns {
+    is_demoted: AtomicBool,
+
+    /// The start of the current window, and the number of overruns since then.
+    window: Mutex<Option<(Time, u32)>>,
 }
 
 impl InlineDemotion {
-    /// None of so many methods has been slow.
-    pub(super) fn of(methods: usize) -> Self {
-        Self((0..methods).map(|_| MethodStrikes::default()).collect())
+    /// Creates the state for this many methods, none of them demoted.
+    pub(super) fn new(methods: usize) -> Self {
+        Self((0..methods).map(|_| MethodOverruns::default()).collect())
     }
 
-    fn method(&self, number: u32) -> Option<&MethodStrikes> {
+    fn method(&self, number: u32) -> Option<&MethodOverruns> {
         self.0.get(usize::try_from(number).ok()?)
     }
 
-    /// Whether the method was moved.
-    pub(super) fn is_moved(&self, number: u32) -> bool {
-        self.method(number).is_some_and(|method| method.moved.load(Ordering::Relaxed))
+    pub(super) fn is_demoted(&self, number: u32) -> bool {
+        self.method(number).is_some_and(|method| method.is_demoted.load(Ordering::Relaxed))
     }
 
-    /// The method runs elsewhere from now on.
-    pub(super) fn moved(&self, number: u32) {
+    /// Demotes the method for the life of its generation.
+    pub(super) fn demote(&self, number: u32) {
         if let Some(method) = self.method(number) {
-            method.moved.store(true, Ordering::Relaxed);
+            method.is_demoted.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Counts one; `true` when the method is to be moved.
-    pub(super) fn strike(&self, number: u32, now: Time) -> bool {
+    /// Counts an overrun, and returns whether the method is to be demoted.
+    pub(super) fn record_overrun(&self, number: u32, now: Time) -> bool {
         let Some(method) = self.method(number) else { return false };
-        let mut strikes = lock(&method.strikes);
-        let (since, count) = strikes.filter(|(since, _)| now.since(*since) < WINDOW).unwrap_or((now, 0));
-        *strikes = Some((since, count + 1));
-        count + 1 >= STRIKES
+        let mut window = lock(&method.window);
+        let (start, count) = window.filter(|(start, _)| now.since(*start) < WINDOW).unwrap_or((now, 0));
+        *window = Some((start, count + 1));
+        count + 1 >= MAX_OVERRUNS
     }
 }
 
@@ -58,14 +60,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strikes_count_within_a_window_and_by_method() {
-        let slow = InlineDemotion::of(2);
+    fn counts_the_overruns_of_each_method_within_a_window() {
+        let demotion = InlineDemotion::new(2);
         let start = Time::now();
-        assert_eq!([slow.strike(0, start), slow.strike(0, start), slow.strike(1, start)], [false; 3]);
+        let overruns = [0, 0, 1].map(|method| demotion.record_overrun(method, start));
+        assert_eq!(overruns, [false; 3]);
+
         let later = start.after(WINDOW);
-        assert!(!slow.strike(0, later), "the others are long ago");
-        assert!(!slow.strike(0, later) && slow.strike(0, later));
-        slow.moved(0);
-        assert!(slow.is_moved(0) && !slow.is_moved(1) && !slow.is_moved(7));
+        assert!(!demotion.record_overrun(0, later), "the window has ended");
+        assert!(!demotion.record_overrun(0, later) && demotion.record_overrun(0, later));
+    }
+
+    #[test]
+    fn reports_every_overrun_past_the_limit() {
+        let demotion = InlineDemotion::new(1);
+        let now = Time::now();
+        let overruns = [now; 5].map(|now| demotion.record_overrun(0, now));
+        assert_eq!(overruns, [false, false, true, true, true]);
+    }
+
+    #[test]
+    fn demotes_one_method_and_ignores_unknown_numbers() {
+        let demotion = InlineDemotion::new(2);
+        demotion.demote(0);
+        demotion.demote(7);
+        assert_eq!([0, 1, 7].map(|method| demotion.is_demoted(method)), [true, false, false]);
+        assert!((0..9).all(|_| !demotion.record_overrun(7, Time::now())));
     }
 }

@@ -1,99 +1,109 @@
-//! `async` methods whose futures are ready at their first poll, again and again, and soon: an I/O thread may poll them first.
+//! Inline polling: the first poll of an `async` method on the I/O thread of its request.
 //!
-//! Going to the generation's own thread and back costs more than such a call takes. Nobody promises that a
-//! future is ready at once, though, as the author of an `inline` method does; so a method earns it, on the generation's
-//! thread, where it holds up nobody but its own plugin, and loses it with the first future that is not ready or takes long.
+//! Passing a call to the generation's async thread and its reply back costs more than a call whose
+//! future is ready at once. The author of a plugin does not declare that a future is ready at its
+//! first poll, so a method must prove it with a streak of fast first polls. It starts on the async
+//! thread, where a slow poll delays no other plugin. One first poll that is not ready ends the
+//! streak, and one that takes too long on an I/O thread makes the next streak longer.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-/// So many first polls in a row that were prompt make a method prompt.
-const ROW: u32 = 64;
+/// Number of consecutive fast first polls that allows inline polling of a method.
+const STREAK: u32 = 64;
 
-/// A first poll that is prompt is over within this: a fifth of what a connection's turn may take.
-const SOON: Duration = Duration::from_micros(100);
+/// Upper bound for a fast first poll: a fifth of the time that a connection's turn may take.
+const FAST: Duration = Duration::from_micros(100);
 
-/// An I/O thread was held for too long: it takes twice as many prompt polls until the method is tried there again. A
-/// thread that a busy machine suspends for a moment is no fault of the method's.
-const LONG: Duration = Duration::from_millis(10);
+/// A first poll on an I/O thread that takes longer doubles the streak that is needed. The limit is
+/// well above [`FAST`], because a busy machine may suspend a thread for a moment.
+const TOO_SLOW: Duration = Duration::from_millis(10);
 
-/// It never takes more than this.
-const LONGEST_ROW: u32 = 64 * ROW;
+/// Upper bound for the streak that is needed.
+const MAX_STREAK: u32 = 64 * STREAK;
 
-/// One more than any row can be long: not to be earned again.
-const NEVER: u32 = u32::MAX;
+/// A streak that no method reaches: inline polling is forbidden.
+const FORBIDDEN: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct MethodPollState {
-    /// Prompt first polls since the last that was not ready, half of them since the last that took its time.
-    row: AtomicU32,
-    /// How many it takes.
-    wanted: AtomicU32,
+    /// Fast first polls since the last one that was not ready. A slow one halves the streak.
+    streak: AtomicU32,
+
+    /// The streak that allows inline polling.
+    needed: AtomicU32,
 }
 
-/// How prompt a generation's methods are, by number.
+/// The inline polling state of a generation's methods, by number.
 #[derive(Debug)]
 pub(super) struct InlinePollPolicy {
     methods: Box<[MethodPollState]>,
-    /// Whether any of them ever was.
-    ever: AtomicBool,
+
+    /// Whether inline polling of any method was ever allowed.
+    has_ever_allowed: AtomicBool,
 }
 
 impl InlinePollPolicy {
-    /// None of so many methods is known to be.
-    pub(super) fn of(methods: usize) -> Self {
-        let method = || MethodPollState { row: AtomicU32::new(0), wanted: AtomicU32::new(ROW) };
-        Self { methods: (0..methods).map(|_| method()).collect(), ever: AtomicBool::new(false) }
+    /// Creates the state for this many methods, without inline polling of any of them.
+    pub(super) fn new(methods: usize) -> Self {
+        let method = || MethodPollState { streak: AtomicU32::new(0), needed: AtomicU32::new(STREAK) };
+        Self { methods: (0..methods).map(|_| method()).collect(), has_ever_allowed: AtomicBool::new(false) }
     }
 
     fn method(&self, number: u32) -> Option<&MethodPollState> {
         self.methods.get(usize::try_from(number).ok()?)
     }
 
-    /// Whether an I/O thread may poll it first. Two loads.
-    pub(super) fn is(&self, number: u32) -> bool {
-        self.method(number)
-            .is_some_and(|method| method.row.load(Ordering::Relaxed) >= method.wanted.load(Ordering::Relaxed))
+    /// Returns whether an I/O thread may poll the method first. Costs two loads.
+    pub(super) fn allows(&self, number: u32) -> bool {
+        self.method(number).is_some_and(|method| {
+            method.streak.load(Ordering::Relaxed) >= method.needed.load(Ordering::Relaxed)
+        })
     }
 
-    /// Whether any method ever was: then I/O threads may have run its code. To be asked once the generation's own
-    /// threads, on which this is earned, have been joined.
-    pub(super) fn any_was(&self) -> bool {
-        self.ever.load(Ordering::Relaxed)
+    /// Returns whether inline polling of any method was ever allowed, so that I/O threads may have
+    /// run its code. Reliable once the generation's own threads, which record the polls, have been
+    /// joined.
+    pub(super) fn has_ever_allowed(&self) -> bool {
+        self.has_ever_allowed.load(Ordering::Relaxed)
     }
 
-    /// A future of the method was made and polled for the first time, in so long; `is_ready` with an error, too. Threads
-    /// that count at once may lose a count: it is an estimate.
-    pub(super) fn polled(&self, number: u32, is_ready: bool, length: Duration) {
+    /// Records a first poll, which took `length` together with the start of the future. A future
+    /// that is ready with an error is ready, too.
+    ///
+    /// Threads that record at the same time may lose a count. The streak is an estimate.
+    pub(super) fn record_poll(&self, number: u32, is_ready: bool, length: Duration) {
         let Some(method) = self.method(number) else { return };
-        let wanted = method.wanted.load(Ordering::Relaxed);
-        if wanted == NEVER {
+        let needed = method.needed.load(Ordering::Relaxed);
+        if needed == FORBIDDEN {
             return;
         }
-        let row = method.row.load(Ordering::Relaxed);
-        if is_ready && length <= SOON {
-            if row < wanted {
-                if row + 1 == wanted {
-                    self.ever.store(true, Ordering::Relaxed);
+        let streak = method.streak.load(Ordering::Relaxed);
+        let is_allowed = streak >= needed;
+
+        if is_ready && length <= FAST {
+            if !is_allowed {
+                if streak + 1 == needed {
+                    self.has_ever_allowed.store(true, Ordering::Relaxed);
                 }
-                method.row.store(row + 1, Ordering::Relaxed);
+                method.streak.store(streak + 1, Ordering::Relaxed);
             }
         } else if !is_ready {
-            method.row.store(0, Ordering::Relaxed);
-        } else if row < wanted {
-            method.row.store(row / 2, Ordering::Relaxed);
-        } else if length > LONG {
-            method.row.store(0, Ordering::Relaxed);
-            method.wanted.store((2 * wanted).min(LONGEST_ROW), Ordering::Relaxed);
+            method.streak.store(0, Ordering::Relaxed);
+        } else if !is_allowed {
+            method.streak.store(streak / 2, Ordering::Relaxed);
+        } else if length > TOO_SLOW {
+            method.streak.store(0, Ordering::Relaxed);
+            method.needed.store((2 * needed).min(MAX_STREAK), Ordering::Relaxed);
         }
     }
 
-    /// It is not prompt, and will not be; `true` when it was.
-    pub(super) fn never(&self, number: u32) -> bool {
+    /// Forbids inline polling of the method, and returns whether it was allowed.
+    pub(super) fn forbid(&self, number: u32) -> bool {
         let Some(method) = self.method(number) else { return false };
-        let was = self.is(number);
-        method.wanted.store(NEVER, Ordering::Relaxed);
-        was
+        let was_allowed = self.allows(number);
+        method.needed.store(FORBIDDEN, Ordering::Relaxed);
+        was_allowed
     }
 }
 
@@ -101,37 +111,67 @@ impl InlinePollPolicy {
 mod tests {
     use super::*;
 
-    const PROMPT: (bool, Duration) = (true, SOON);
-    const PENDING: (bool, Duration) = (false, SOON);
+    const READY: (bool, Duration) = (true, FAST);
+    const PENDING: (bool, Duration) = (false, FAST);
     const SLOW: (bool, Duration) = (true, Duration::from_millis(11));
 
-    fn polled(prompt: &InlinePollPolicy, times: u32, (is_ready, length): (bool, Duration)) -> bool {
-        (0..times).for_each(|_| prompt.polled(1, is_ready, length));
-        prompt.is(1)
+    /// Records polls of method 1, and returns whether inline polling of it is allowed then.
+    fn record(policy: &InlinePollPolicy, times: u32, (is_ready, length): (bool, Duration)) -> bool {
+        (0..times).for_each(|_| policy.record_poll(1, is_ready, length));
+        policy.allows(1)
     }
 
     #[test]
-    fn a_row_of_prompt_polls_makes_it_and_one_that_is_not_ready_breaks_it() {
-        let prompt = InlinePollPolicy::of(2);
-        assert!(!polled(&prompt, ROW - 1, PROMPT) && !prompt.any_was());
-        assert!(!polled(&prompt, 1, PENDING) && !polled(&prompt, ROW - 1, PROMPT));
-        assert!(polled(&prompt, 1, PROMPT) && prompt.any_was());
-        assert!(!prompt.is(0) && !prompt.is(2));
-        assert!(!polled(&prompt, 1, PENDING) && polled(&prompt, ROW, PROMPT) && prompt.any_was());
+    fn allows_a_method_after_a_streak_of_fast_polls() {
+        let policy = InlinePollPolicy::new(2);
+        assert!(!record(&policy, STREAK - 1, READY) && !policy.has_ever_allowed());
+        assert!(record(&policy, 1, READY) && policy.has_ever_allowed());
+        assert!(!policy.allows(0) && !policy.allows(2));
     }
 
     #[test]
-    fn one_that_takes_long_takes_twice_as_many_each_time() {
-        let prompt = InlinePollPolicy::of(2);
-        assert!(polled(&prompt, ROW, PROMPT));
-        let halting = (true, LONG);
-        assert!(polled(&prompt, 100, halting), "a thread may be suspended for a moment");
-        assert!(!polled(&prompt, 1, SLOW));
-        assert!(!polled(&prompt, 2 * ROW - 1, PROMPT) && polled(&prompt, 1, PROMPT));
-        assert!(!polled(&prompt, 1, SLOW) && !polled(&prompt, 4 * ROW - 1, PROMPT));
-        // Where it holds up nobody else, being slow is less held against it.
-        assert!(!polled(&prompt, 1, SLOW) && !polled(&prompt, 2 * ROW, PROMPT) && polled(&prompt, 1, PROMPT));
-        (0..100).for_each(|_| assert!(!polled(&prompt, 1, SLOW) && polled(&prompt, LONGEST_ROW, PROMPT)));
-        assert!(prompt.never(1) && !prompt.never(1) && !polled(&prompt, 100 * ROW, PROMPT));
+    fn ends_the_streak_with_a_poll_that_is_not_ready() {
+        let policy = InlinePollPolicy::new(2);
+        assert!(!record(&policy, STREAK - 1, READY) && !record(&policy, 1, PENDING));
+        assert!(!record(&policy, STREAK - 1, READY) && record(&policy, 1, READY));
+        assert!(!record(&policy, 1, PENDING));
+        assert!(record(&policy, STREAK, READY) && policy.has_ever_allowed());
+    }
+
+    #[test]
+    fn doubles_the_streak_after_a_slow_poll_on_an_io_thread() {
+        let policy = InlinePollPolicy::new(2);
+        assert!(record(&policy, STREAK, READY));
+        assert!(!record(&policy, 1, SLOW));
+        assert!(!record(&policy, 2 * STREAK - 1, READY) && record(&policy, 1, READY));
+        assert!(!record(&policy, 1, SLOW) && !record(&policy, 4 * STREAK - 1, READY));
+    }
+
+    #[test]
+    fn tolerates_a_thread_that_is_suspended_for_a_moment() {
+        let policy = InlinePollPolicy::new(2);
+        assert!(record(&policy, STREAK, READY));
+        assert!(record(&policy, 100, (true, TOO_SLOW)));
+    }
+
+    #[test]
+    fn halves_the_streak_after_a_slow_poll_on_the_async_thread() {
+        let policy = InlinePollPolicy::new(2);
+        assert!(!record(&policy, STREAK - 2, READY) && !record(&policy, 1, SLOW));
+        assert!(!record(&policy, STREAK / 2, READY) && record(&policy, 1, READY));
+    }
+
+    #[test]
+    fn bounds_the_streak_that_is_needed() {
+        let policy = InlinePollPolicy::new(2);
+        (0..100).for_each(|_| assert!(record(&policy, MAX_STREAK, READY) && !record(&policy, 1, SLOW)));
+    }
+
+    #[test]
+    fn forbids_a_method_for_good() {
+        let policy = InlinePollPolicy::new(2);
+        assert!(record(&policy, STREAK, READY));
+        assert!(policy.forbid(1) && !policy.forbid(1) && !policy.forbid(7));
+        assert!(!record(&policy, 100 * STREAK, READY));
     }
 }

@@ -1,30 +1,39 @@
-//! Plugins in this process: what runs their code, and what they are given by the host.
+//! Plugins in this process: the generations that run their code, and the services of the host for
+//! them.
+//!
+//! A [`GenerationFactory`] starts a [`Generation`], which runs calls until it is retired. `call.rs`
+//! is the unit of work; the executors (`blocking_pool.rs`, `async_executor.rs`) know calls, but not
+//! generations.
 
 mod async_executor;
 mod blocking_pool;
 mod built_in;
 mod call;
 mod circuit_breaker;
+mod execution;
 mod generation;
 mod generation_factory;
 mod health;
 mod host_services;
 mod inline_demotion;
 mod inline_polling;
-mod joined_thread;
+mod plugin_thread;
+mod pool_state;
 mod probation;
 mod ready_queue;
 mod retirement;
 mod system_plugin;
+#[cfg(test)]
+pub(crate) mod test_support;
 
-pub(crate) use async_executor::AsyncExecutor;
-pub(crate) use blocking_pool::SubmitError;
 pub(crate) use built_in::BuiltInPlugin;
-pub(crate) use call::{PluginCall, ReplySink};
-pub(crate) use generation::{Generation, GenerationId};
-pub(crate) use generation_factory::{GenerationFactory, GenerationStartError};
+pub(crate) use call::ReplySink;
+pub(crate) use execution::SuspendedCall;
+pub(crate) use generation::{Generation, GenerationExecutor, GenerationId, PluginCall};
+pub(crate) use generation_factory::{GenerationFactory, GenerationLoadError};
 pub(crate) use host_services::NestedCaller;
-pub(crate) use joined_thread::{JoinedRunError, aside};
-pub(crate) use probation::{Probation, ProbationVerdict};
-pub(crate) use retirement::{EndDeadline, IoThreadReplacer, RetirementOutcome};
+pub(crate) use plugin_thread::{JoinedRunError, run_joined};
+pub(crate) use pool_state::SubmitError;
+pub(crate) use probation::{Probation, ProbationFailure, ProbationVerdict};
+pub(crate) use retirement::{EndDeadline, IoThreadReplacer, RetentionReason, RetirementOutcome};
 pub(crate) use system_plugin::{HostInfo, PluginInfo, SystemPlugin};

@@ -1,5 +1,7 @@
-//! The first calls of a new generation, counted: past so many failures it is to go back.
+//! The probation of a new generation: its first calls are counted, and too many failures among them
+//! fail it.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use jackfield_plugin_api::abi::CallEnd;
@@ -7,40 +9,61 @@ use jackfield_plugin_api::{INTERNAL_ERROR, is_reserved};
 
 use crate::config::ProbationConfig;
 
-/// What a probation came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The result of a probation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProbationVerdict {
-    /// It has answered its first calls well enough.
+    /// Enough of the first calls succeeded.
     Passed,
-    /// It is to go back, for this reason.
-    Failed(String),
+
+    /// The plugin is to be rolled back.
+    Failed(ProbationFailure),
 }
 
-type Tell = Box<dyn Fn(ProbationVerdict) + Send + Sync>;
+/// Why a probation failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProbationFailure {
+    /// The number of calls that failed.
+    failures: u32,
+
+    /// The length of the probation, in calls.
+    calls: u32,
+}
+
+impl fmt::Display for ProbationFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { failures, calls } = self;
+        write!(f, "{failures} of its first {calls} calls failed")
+    }
+}
+
+type VerdictCallback = Box<dyn Fn(ProbationVerdict) + Send + Sync>;
 
 /// The probation of one generation.
 pub(crate) struct Probation {
     limits: ProbationConfig,
-    /// Calls that may still come before it is over; 0 once it is.
-    left: AtomicU32,
+
+    /// Calls until the probation is over; 0 once it is over.
+    remaining: AtomicU32,
+
     failures: AtomicU32,
-    tell: Tell,
+    on_verdict: VerdictCallback,
 }
 
 impl Probation {
-    /// `tell` is called once, on whichever thread ends it.
-    pub(crate) fn new(limits: ProbationConfig, tell: Tell) -> Self {
-        Self { limits, left: AtomicU32::new(limits.calls), failures: AtomicU32::new(0), tell }
+    /// Creates a probation that calls `on_verdict` once, on the thread of the call that decides it.
+    pub(crate) fn new(limits: ProbationConfig, on_verdict: VerdictCallback) -> Self {
+        let remaining = AtomicU32::new(limits.calls);
+        Self { limits, remaining, failures: AtomicU32::new(0), on_verdict }
     }
 
-    /// Whether nothing is counted any more.
+    /// Returns whether the probation is over, and calls are no longer counted.
     pub(crate) fn is_over(&self) -> bool {
-        self.left.load(Ordering::Relaxed) == 0
+        self.remaining.load(Ordering::Relaxed) == 0
     }
 
     /// Counts a call that has ended.
     pub(super) fn count(&self, end: &CallEnd) {
-        // One load per call once it is over: all but the first calls of a generation.
+        // Once the probation is over, which is soon, this is one load per call.
         if !self.is_over() {
             self.count_one(is_failure(end));
         }
@@ -57,22 +80,23 @@ impl Probation {
     fn count_one(&self, failed: bool) {
         if failed {
             let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-            if failures >= self.limits.failures && self.left.swap(0, Ordering::Relaxed) > 0 {
+            // The swap lets only one of several threads report the verdict.
+            if failures >= self.limits.failures && self.remaining.swap(0, Ordering::Relaxed) > 0 {
                 let calls = self.limits.calls;
-                (self.tell)(ProbationVerdict::Failed(format!(
-                    "{failures} of its first {calls} calls failed"
-                )));
+                (self.on_verdict)(ProbationVerdict::Failed(ProbationFailure { failures, calls }));
                 return;
             }
         }
-        let one_less = |left: u32| left.checked_sub(1);
-        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) == Ok(1) {
-            (self.tell)(ProbationVerdict::Passed);
+
+        let decrement = |remaining: u32| remaining.checked_sub(1);
+        if self.remaining.fetch_update(Ordering::Relaxed, Ordering::Relaxed, decrement) == Ok(1) {
+            (self.on_verdict)(ProbationVerdict::Passed);
         }
     }
 }
 
-/// A panic, or what a plugin itself calls an internal error; a client's mistakes are none of its failures.
+/// Returns whether the plugin failed: a panic, or an error that the plugin itself calls internal.
+/// The mistakes of a client are not failures of the plugin.
 fn is_failure(end: &CallEnd) -> bool {
     match end {
         CallEnd::Done => false,
@@ -87,36 +111,65 @@ mod tests {
 
     use super::*;
 
+    /// A probation, and the verdicts that it has reported.
     fn probation(calls: u32, failures: u32) -> (Probation, Arc<Mutex<Vec<ProbationVerdict>>>) {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&told);
-        let tell = Box::new(move |sentence| heard.lock().unwrap().push(sentence));
-        (Probation::new(ProbationConfig { calls, failures }, tell), told)
+        let verdicts = Arc::new(Mutex::new(Vec::new()));
+        let reported = Arc::clone(&verdicts);
+        let on_verdict = Box::new(move |verdict| reported.lock().unwrap().push(verdict));
+        (Probation::new(ProbationConfig { calls, failures }, on_verdict), verdicts)
+    }
+
+    fn failed(code: i64) -> CallEnd {
+        CallEnd::Failed { code, message: String::new(), data: None }
     }
 
     #[test]
-    fn it_is_passed_once_after_so_many_calls() {
-        let (probation, told) = probation(3, 2);
+    fn passes_once_after_the_number_of_calls() {
+        let (probation, verdicts) = probation(3, 2);
         probation.count(&CallEnd::Panicked(String::new()));
         for _ in 0..5 {
             probation.count(&CallEnd::Done);
         }
         assert!(probation.is_over());
-        assert_eq!(*told.lock().unwrap(), [ProbationVerdict::Passed]);
+        assert_eq!(*verdicts.lock().unwrap(), [ProbationVerdict::Passed]);
     }
 
     #[test]
-    fn it_is_failed_once_after_so_many_failures() {
-        let (probation, told) = probation(100, 2);
-        let client_error = CallEnd::Failed { code: -32602, message: String::new(), data: None };
-        for _ in 0..10 {
-            probation.count(&client_error);
-        }
-        assert!(told.lock().unwrap().is_empty());
+    fn fails_once_after_the_number_of_failures() {
+        let (probation, verdicts) = probation(100, 2);
         probation.count_timeout();
-        probation.count(&CallEnd::Failed { code: INTERNAL_ERROR, message: String::new(), data: None });
+        assert!(verdicts.lock().unwrap().is_empty());
+        probation.count(&failed(INTERNAL_ERROR));
         probation.count_timeout();
+
         assert!(probation.is_over());
-        assert!(matches!(&told.lock().unwrap()[..], [ProbationVerdict::Failed(_)]));
+        let failure = ProbationFailure { failures: 2, calls: 100 };
+        assert_eq!(*verdicts.lock().unwrap(), [ProbationVerdict::Failed(failure)]);
+        assert_eq!(failure.to_string(), "2 of its first 100 calls failed");
+    }
+
+    #[test]
+    fn counts_errors_of_the_client_and_of_the_plugin_as_successes() {
+        let (probation, verdicts) = probation(100, 1);
+        // Invalid params, and a code of the plugin's own.
+        for code in [-32602, 1] {
+            (0..10).for_each(|_| probation.count(&failed(code)));
+        }
+        assert!(verdicts.lock().unwrap().is_empty());
+        // A code that the protocol reserves and that a plugin must not use.
+        probation.count(&failed(-32000));
+        assert_eq!(verdicts.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn reports_one_verdict_when_threads_count_at_the_same_time() {
+        let (probation, verdicts) = probation(1000, 500);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..500).for_each(|_| probation.count_timeout()));
+            }
+        });
+        assert_eq!(verdicts.lock().unwrap().len(), 1);
+        assert!(matches!(verdicts.lock().unwrap()[0], ProbationVerdict::Failed(_)));
     }
 }

@@ -1,123 +1,252 @@
-//! The end of a generation: nobody holds it any more, its threads are joined, its instance stopped, its code closed.
+//! The retirement of a generation: wait for its calls, join its threads, stop its instance, close
+//! its code.
+//!
+//! Each step must be complete before the next one is sound. If a step does not complete in time,
+//! the rest is leaked on purpose: code that something may still run stays in the process.
 
+use std::fmt;
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::Run;
+use jackfield_plugin_api::abi::Instance;
 
 use super::generation::{Generation, GenerationId};
-use super::joined_thread::aside;
-use crate::crash_record::{LifecyclePhase, running};
-use crate::loader::CloseOutcome;
+use super::plugin_thread::{JoinedRunError, run_joined};
+use crate::crash_record::{CrashRecord, LifecyclePhase, running};
+use crate::loader::{CloseOutcome, LoadedLibrary};
 use crate::log::printable;
 
-/// How long threads without work may take to end.
-const SOON: Duration = Duration::from_secs(5);
+/// Time that threads without work and an instance have to end, unless the host itself ends.
+const END_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often a retiring generation looks whether it is alone: well below the 100 ms a drain may take.
-const LOOK: Duration = Duration::from_millis(2);
+/// Interval at which a retiring generation checks whether its calls have ended: well below the 100
+/// ms that a drain may take.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Until when something that ends may take its time; set when the host itself ends.
+/// The instant by which every retirement must end. It is set when the host itself ends.
 #[derive(Clone, Default)]
 pub(crate) struct EndDeadline(Arc<OnceLock<Instant>>);
 
 impl EndDeadline {
-    /// No longer than this, from now on.
+    /// Sets the deadline, for retirements that are under way as well. Only the first call counts.
     pub(crate) fn set(&self, until: Instant) {
-        // The first to end the host says how long it may take.
         let _ = self.0.set(until);
     }
 
-    fn is_over(&self) -> bool {
+    fn has_passed(&self) -> bool {
         self.0.get().is_some_and(|until| Instant::now() >= *until)
     }
 
-    /// For threads that are about to end by themselves.
-    fn or_soon(&self) -> Instant {
-        self.0.get().copied().unwrap_or_else(|| Instant::now() + SOON)
+    /// Returns the deadline for one step that ends without waiting for calls.
+    fn of_step(&self) -> Instant {
+        self.0.get().copied().unwrap_or_else(|| Instant::now() + END_LIMIT)
     }
 }
 
 /// How a generation ended.
 #[derive(Debug)]
 pub(crate) enum RetirementOutcome {
-    /// Its code is out of the process, or was never a library.
+    /// Its code has left the process, or the plugin was built-in.
     Unloaded,
-    /// Its code stays mapped, for this reason.
-    Retained(String),
+
+    /// Its code stays in the process.
+    Retained(RetentionReason),
 }
 
-/// Threads that run `inline` methods and live on: they are replaced by new ones, and joined, before code that they
-/// may have run is closed.
+/// Why the code of a generation stays in the process.
+#[derive(Debug)]
+pub(crate) enum RetentionReason {
+    /// This many calls of the generation have not ended.
+    CallsRunning(usize),
+
+    /// This many threads of the generation have not ended.
+    ThreadsRunning(usize),
+
+    /// This many I/O threads that may have run its code have not ended.
+    IoThreadsRunning(usize),
+
+    /// The `stop` of the instance did not return.
+    StopNotDone(JoinedRunError),
+
+    /// The `start` of the instance did not return.
+    StartNotDone,
+
+    /// A thread of an instance that did not start has not ended.
+    StartThreadRunning,
+
+    /// The system cannot start a thread to retire it on.
+    NoRetirementThread(io::Error),
+
+    /// The loader did not close the code, for this reason.
+    NotClosed(String),
+}
+
+impl fmt::Display for RetentionReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CallsRunning(count) => write!(f, "{count} calls have not ended"),
+            Self::ThreadsRunning(count) => write!(f, "{count} of its threads have not ended"),
+            Self::IoThreadsRunning(count) => {
+                write!(f, "{count} I/O threads that ran its code have not ended")
+            }
+            Self::StopNotDone(error) => write!(f, "its stop: {error}"),
+            Self::StartNotDone => f.write_str("its start has not ended"),
+            Self::StartThreadRunning => f.write_str("a thread of it has not ended"),
+            Self::NoRetirementThread(error) => write!(f, "no thread to end it on: {error}"),
+            Self::NotClosed(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Replaces the I/O threads. They run `inline` methods, so code that they may have run can only be
+/// closed after they have ended.
 pub(crate) trait IoThreadReplacer: Send + Sync {
-    /// Returns once every such thread that was there at the call has ended; gives back how many did not end before
-    /// `until`. Blocks.
-    fn turn_over(&self, until: Instant) -> usize;
+    /// Starts new I/O threads and waits until all threads that existed at the call have ended.
+    /// Returns the number of those that did not end before `until`. Blocks.
+    fn replace_all(&self, until: Instant) -> usize;
 }
 
 impl Generation {
-    /// Waits until nobody else holds the generation, then ends it: threads joined, instance stopped, code closed.
-    /// What is not over by `until` keeps the code in the process. Blocks.
+    /// Waits until nothing else holds the generation, and then ends it. Blocks.
+    ///
+    /// As long as `deadline` is not set, its calls may take as long as they need.
     pub(crate) fn retire(
-        mut this: Arc<Self>,
-        until: &EndDeadline,
-        io: &dyn IoThreadReplacer,
+        generation: Arc<Self>,
+        deadline: &EndDeadline,
+        io_threads: &dyn IoThreadReplacer,
     ) -> RetirementOutcome {
-        let generation = loop {
-            match Arc::try_unwrap(this) {
-                Ok(generation) => break generation,
-                Err(shared) if until.is_over() => {
-                    let calls = Arc::strong_count(&shared) - 1;
-                    // Its code is running, or will be looked for by what still holds it.
-                    std::mem::forget(shared);
-                    return RetirementOutcome::Retained(format!("{calls} calls have not ended"));
-                }
-                Err(shared) => this = shared,
-            }
-            thread::sleep(LOOK);
-        };
-        let Self { methods, instance, workers, executor, loaded, identity, known, prompt, .. } = generation;
-        let soon = until.or_soon();
-        let left = executor.join(soon) + workers.map_or(0, |workers| workers.join(soon));
-        if left > 0 {
-            std::mem::forget((instance, loaded, known));
-            return RetirementOutcome::Retained(format!("{left} of its threads have not ended"));
+        let ended = wait_until_unshared(generation, deadline)
+            .and_then(|generation| generation.end(deadline, io_threads));
+
+        match ended {
+            Ok(()) => RetirementOutcome::Unloaded,
+            Err(reason) => RetirementOutcome::Retained(reason),
         }
-        // On a thread of its own, joined like the others: what `stop` leaves in thread locals goes with it.
-        let limit = until.or_soon().saturating_duration_since(Instant::now());
-        let number = identity.number;
-        match aside("stop", known.recorder(), limit, move || {
-            running(LifecyclePhase::Stop.of(number), None, || instance.stop())
-        }) {
-            Ok(Ok(())) => {}
-            Ok(Err(text)) => {
-                let GenerationId { plugin, number, .. } = &identity;
-                tracing::error!(
-                    plugin = &**plugin,
-                    generation = number,
-                    "stop panicked: {}",
-                    printable(&text)
-                );
-            }
-            Err(undone) => {
-                std::mem::forget((loaded, known));
-                return RetirementOutcome::Retained(format!("its stop: {undone}"));
+    }
+
+    /// Ends a generation that has no calls left.
+    fn end(self, deadline: &EndDeadline, io_threads: &dyn IoThreadReplacer) -> Result<(), RetentionReason> {
+        let Self { identity, methods, instance, inline_polling, library, registration, .. } = self;
+
+        let step = deadline.of_step();
+        let running = self.async_executor.join(step) + self.blocking_pool.map_or(0, |pool| pool.join(step));
+        if running > 0 {
+            std::mem::forget((instance, library, registration));
+            return Err(RetentionReason::ThreadsRunning(running));
+        }
+
+        let limit = deadline.of_step().saturating_duration_since(Instant::now());
+        if let Err(error) = stop(instance, &identity, registration.crash_record(), limit) {
+            std::mem::forget((library, registration));
+            return Err(RetentionReason::StopNotDone(error));
+        }
+
+        let Some(library) = library else { return Ok(()) };
+        // Asked only now, because the threads that were just joined record the polls.
+        let has_inline_methods = methods.iter().any(|method| method.run == Run::Inline);
+        if has_inline_methods || inline_polling.has_ever_allowed() {
+            let running = io_threads.replace_all(deadline.of_step());
+            if running > 0 {
+                std::mem::forget((library, registration));
+                return Err(RetentionReason::IoThreadsRunning(running));
             }
         }
-        let Some(loaded) = loaded else { return RetirementOutcome::Unloaded };
-        if prompt.any_was() || methods.iter().any(|method| method.run == Run::Inline) {
-            let left = io.turn_over(until.or_soon());
-            if left > 0 {
-                std::mem::forget((loaded, known));
-                return RetirementOutcome::Retained(format!(
-                    "{left} I/O threads that ran its code have not ended"
-                ));
+        close(library, identity.number)
+    }
+}
+
+/// Waits until `generation` is the only reference. If calls still hold the generation at the
+/// deadline, it is leaked: its code is running, or will be called by those holders.
+fn wait_until_unshared(
+    mut generation: Arc<Generation>,
+    deadline: &EndDeadline,
+) -> Result<Generation, RetentionReason> {
+    loop {
+        match Arc::try_unwrap(generation) {
+            Ok(generation) => return Ok(generation),
+            Err(shared) if deadline.has_passed() => {
+                let calls = Arc::strong_count(&shared) - 1;
+                std::mem::forget(shared);
+                return Err(RetentionReason::CallsRunning(calls));
             }
+            Err(shared) => generation = shared,
         }
-        match running(LifecyclePhase::Close.of(number), None, || loaded.close()) {
-            CloseOutcome::Unloaded => RetirementOutcome::Unloaded,
-            CloseOutcome::Retained(reason) => RetirementOutcome::Retained(reason),
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Stops an instance on a joined thread, so that everything that `stop` leaves in thread-local
+/// values is dropped with the thread.
+fn stop(
+    instance: Instance,
+    identity: &GenerationId,
+    crash_record: &CrashRecord,
+    limit: Duration,
+) -> Result<(), JoinedRunError> {
+    let GenerationId { plugin, number, .. } = identity;
+    let code = LifecyclePhase::Stop.of(*number);
+
+    let stopped = run_joined("stop", crash_record, limit, move || running(code, None, || instance.stop()))?;
+    if let Err(text) = stopped {
+        let (plugin, text) = (&**plugin, printable(&text));
+        tracing::error!(plugin, generation = number, "stop panicked: {text}");
+    }
+    Ok(())
+}
+
+fn close(library: LoadedLibrary, generation: u64) -> Result<(), RetentionReason> {
+    match running(LifecyclePhase::Close.of(generation), None, || library.close()) {
+        CloseOutcome::Unloaded => Ok(()),
+        CloseOutcome::Retained(reason) => Err(RetentionReason::NotClosed(reason)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jackfield_plugin_api::{Error, Methods};
+
+    use super::super::BuiltInPlugin;
+    use super::super::test_support::start_built_in;
+    use super::*;
+    use crate::config::Config;
+
+    struct NoIoThreads;
+
+    impl IoThreadReplacer for NoIoThreads {
+        fn replace_all(&self, _until: Instant) -> usize {
+            unreachable!("a built-in plugin has no code to close")
         }
+    }
+
+    fn generation() -> Arc<Generation> {
+        let methods = Methods::new().blocking("t.nothing", |_: &(), (): ()| Ok::<_, Error>(()));
+        start_built_in(BuiltInPlugin::new("t", (), methods), &Config::default())
+    }
+
+    #[test]
+    fn waits_until_nothing_holds_the_generation() {
+        let generation = generation();
+        let held = Arc::clone(&generation);
+        let retired = thread::spawn(|| Generation::retire(generation, &EndDeadline::default(), &NoIoThreads));
+        thread::sleep(10 * POLL_INTERVAL);
+        assert!(!retired.is_finished());
+        drop(held);
+        assert!(matches!(retired.join().unwrap(), RetirementOutcome::Unloaded));
+    }
+
+    #[test]
+    fn retains_a_generation_whose_calls_have_not_ended_at_the_deadline() {
+        let generation = generation();
+        let _held = [Arc::clone(&generation), Arc::clone(&generation)];
+        let deadline = EndDeadline::default();
+        deadline.set(Instant::now());
+        deadline.set(Instant::now() + Duration::from_secs(3600));
+
+        let outcome = Generation::retire(generation, &deadline, &NoIoThreads);
+        let RetirementOutcome::Retained(reason) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(reason.to_string(), "2 calls have not ended");
     }
 }

@@ -1,4 +1,4 @@
-//! The host's own methods, `system.*`: always there, and written like any plugin's.
+//! The host's own methods, `system.*`. They always exist, and are written like those of any plugin.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -10,15 +10,20 @@ use serde_json::value::RawValue;
 use super::built_in::BuiltInPlugin;
 use crate::clock::Time;
 
-/// What `system.info` and `system.methods` tell, from whoever knows it.
+/// The state of a host that `system.info` and `system.methods` report. The dispatcher implements
+/// it.
 pub(crate) trait HostInfo: Send + Sync + 'static {
-    /// Every counter and gauge by name.
+    /// Returns every counter and gauge by name.
     fn counts(&self) -> BTreeMap<&'static str, u64>;
-    /// Every plugin that serves.
+
+    /// Returns every plugin that serves.
     fn plugins(&self) -> Vec<PluginInfo>;
-    /// The names of those that are not well: refused for their failures, without a thread, or holding an I/O thread.
+
+    /// Returns the names of the plugins that are not healthy: their circuit breaker is open, they
+    /// have no thread left, or they stall an I/O thread.
     fn unhealthy(&self) -> Vec<String>;
-    /// Every method that a request can reach.
+
+    /// Returns every method that a request can reach.
     fn methods(&self) -> Vec<String>;
 }
 
@@ -31,14 +36,15 @@ pub(crate) struct PluginInfo {
     pub(crate) hash: String,
 }
 
-/// The plugin `system`.
+/// The built-in plugin `system`.
 pub(crate) struct SystemPlugin {
     started: Time,
-    told: Weak<dyn HostInfo>,
+    host: Weak<dyn HostInfo>,
 }
 
+/// The result of `system.info`.
 #[derive(Serialize)]
-struct Facts {
+struct InfoReply {
     name: &'static str,
     version: &'static str,
     protocol: &'static [&'static str],
@@ -49,17 +55,17 @@ struct Facts {
 }
 
 impl SystemPlugin {
-    /// The name that no file and no route may take.
+    /// The plugin's name. No file and no route may use it.
     pub(crate) const NAME: &'static str = "system";
 
-    /// The plugin; `told` knows the host.
-    pub(crate) fn plugin(told: Weak<dyn HostInfo>) -> BuiltInPlugin {
+    /// Creates the plugin.
+    pub(crate) fn plugin(host: Weak<dyn HostInfo>) -> BuiltInPlugin {
         let methods = Methods::new()
             .inline("system.ping", Self::ping)
             .inline("system.echo", Self::echo)
             .inline("system.info", Self::info)
             .inline("system.methods", Self::methods);
-        BuiltInPlugin::new(Self::NAME, Self { started: Time::now(), told }, methods)
+        BuiltInPlugin::new(Self::NAME, Self { started: Time::now(), host }, methods)
     }
 
     fn ping(&self, _params: Option<Box<RawValue>>) -> Result<&'static str, Error> {
@@ -70,24 +76,24 @@ impl SystemPlugin {
         Ok(params)
     }
 
-    fn info(&self, _params: Option<Box<RawValue>>) -> Result<Facts, Error> {
-        let told = self.told()?;
-        Ok(Facts {
+    fn info(&self, _params: Option<Box<RawValue>>) -> Result<InfoReply, Error> {
+        let host = self.host()?;
+        Ok(InfoReply {
             name: "jackfield",
             version: env!("CARGO_PKG_VERSION"),
             protocol: &["1.0", "1.1"],
             pid: std::process::id(),
             uptime_ms: Time::now().since(self.started).as_millis(),
-            counts: told.counts(),
-            plugins: told.plugins(),
+            counts: host.counts(),
+            plugins: host.plugins(),
         })
     }
 
     fn methods(&self, _params: Option<Box<RawValue>>) -> Result<Vec<String>, Error> {
-        Ok(self.told()?.methods())
+        Ok(self.host()?.methods())
     }
 
-    fn told(&self) -> Result<Arc<dyn HostInfo>, Error> {
-        self.told.upgrade().ok_or_else(|| Error::internal("the host ends"))
+    fn host(&self) -> Result<Arc<dyn HostInfo>, Error> {
+        self.host.upgrade().ok_or_else(|| Error::internal("the host ends"))
     }
 }

@@ -32,7 +32,7 @@ impl PluginOwner {
             ReloadCommand::Reload(name, reply) => drop(reply.send(self.reload(name.as_deref()))),
             ReloadCommand::Rollback(name, reply) => drop(reply.send(self.roll_back(&name))),
             ReloadCommand::List(reply) => {
-                let deaths = self.dispatcher.recorder.deaths();
+                let deaths = self.dispatcher.crash_record.deaths();
                 drop(reply.send(self.slots.iter().map(|(name, slot)| slot.row(name, &deaths)).collect()));
             }
             ReloadCommand::Judged { plugin, generation, sentence } => {
@@ -125,7 +125,7 @@ impl PluginOwner {
             Ok(()) => {
                 let metrics = &self.dispatcher.metrics;
                 metrics.counters.plugins_rolled_back.add(1);
-                metrics.plugins.reloaded(plugin, ReloadOutcome::RolledBack);
+                metrics.plugins.count_reload(plugin, ReloadOutcome::RolledBack);
                 if let Some(slot) = self.slots.get_mut(plugin) {
                     let detail = format!("generation {generation}: {why}");
                     slot.went_back(from, Some(LoadError::new(LoadErrorReason::ProbationFailed, detail)));
@@ -167,6 +167,7 @@ impl PluginOwner {
             }
             RetirementOutcome::Retained(reason) => {
                 counters.generations_retained.add(1);
+                let reason = reason.to_string();
                 tracing::warn!(plugin, generation, reason, "retained: its code stays in the process");
             }
         }
@@ -182,7 +183,7 @@ impl PluginOwner {
         let mut faults = Vec::new();
         for name in changed_plugins(&self.config, &config) {
             let serving = self.slots.get(&name).and_then(|slot| slot.serving.as_ref());
-            let Some(kept) = serving.and_then(|serving| serving.kept()) else { continue };
+            let Some(kept) = serving.and_then(|serving| serving.kept_image()) else { continue };
             let staged = kept.and_then(|kept| kept.staged());
             match staged.and_then(|staged| self.prepare(staged, None, &config, true)) {
                 Ok(new) => prepared.push(new),
@@ -209,7 +210,7 @@ impl PluginOwner {
             return Err(vec![format!("plugin.{plugin}: {refused}")]);
         }
         self.dispatcher.set_rules(rules);
-        self.dispatcher.doors.set(&listeners);
+        self.dispatcher.acls.set(&listeners);
         self.try_with_new_settings(&changed, more_retained);
         if other_keys {
             // What may be loaded now is, and what may not any more is told; what serves serves on.

@@ -96,7 +96,7 @@ fn run(mut plugins: PluginOwner, orders: &Receiver<ReloadCommand>) {
         // Before any order: however many there are, the look is not put off.
         if next_order.is_none() && Instant::now() >= next_look {
             plugins.go_back();
-            plugins.dispatcher.metrics.slowlog.tidy(Time::now());
+            plugins.dispatcher.metrics.slow_log.remove_expired(Time::now());
             plugins.open_directory();
             watcher.follow(plugins.watched());
             let again = plugins.watches() && plugins.look(&[], false);

@@ -20,7 +20,7 @@ use crate::failpoint;
 use crate::loader::{LoadError, LoadErrorReason, Prober, StagedPlugin, plugin_name};
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationId, IoThreadReplacer};
-use crate::routing::{Dispatcher, HeldPlugins, RoutePermits, RoutingTable};
+use crate::routing::{Dispatcher, HeldPlugins, RoutePermits, RoutingTable, TableBuilder};
 
 /// The plugins of one host.
 pub(crate) struct PluginOwner {
@@ -72,7 +72,7 @@ impl PluginOwner {
     /// # Errors
     /// Its threads could not be started.
     pub(crate) fn add_local(&mut self, local: BuiltInPlugin) -> std::io::Result<Arc<Generation>> {
-        let generation = Arc::new(self.nursery.local(local, &self.config)?);
+        let generation = Arc::new(self.nursery.start_built_in(local, &self.config)?);
         self.own.insert(generation.identity.plugin.to_string());
         self.locals.push(Arc::clone(&generation));
         Ok(generation)
@@ -84,7 +84,7 @@ impl PluginOwner {
         let look = self.sightings.look(&[], true);
         self.act(look);
         self.publish(None);
-        self.dispatcher.table.load().warn_of(&self.config.routes);
+        self.dispatcher.table.load().warn_about_dead_routes(&self.config.routes);
     }
 
     pub(super) fn locals(&self) -> impl Iterator<Item = &Arc<Generation>> {
@@ -110,8 +110,14 @@ impl PluginOwner {
     pub(super) fn publish(&self, held: Option<&HeldPlugins>) -> bool {
         // Operators are served by methods of the program alone, and nobody else by those.
         let serving = self.serving().filter(|generation| *generation.identity.plugin != *super::ADMIN);
-        let (serving, names) = (serving.cloned().collect(), &self.dispatcher.metrics.names);
-        let table = RoutingTable::build(&self.config, serving, &self.own, &self.permits, held, names);
+        let builder = TableBuilder {
+            config: &self.config,
+            built_in: &self.own,
+            permits: &self.permits,
+            held,
+            method_names: &self.dispatcher.metrics.method_names,
+        };
+        let table = builder.build(serving.cloned().collect());
         let published = self.dispatcher.publish(&Arc::new(table));
         self.tell_numbers();
         published
@@ -206,14 +212,16 @@ impl PluginOwner {
 
     /// Whether the host may run this content once more, after it died of it. By hand it may.
     fn check_deaths(&self, hash: &str, by_hand: bool) -> Result<(), LoadError> {
-        let recorder = &self.dispatcher.recorder;
-        let Some(Quarantined { plugin, deaths, method, .. }) = recorder.left_out(hash) else { return Ok(()) };
+        let crash_record = &self.dispatcher.crash_record;
+        let Some(Quarantined { plugin, deaths, method, .. }) = crash_record.left_out(hash) else {
+            return Ok(());
+        };
         if by_hand {
-            recorder.pardon(hash);
+            crash_record.pardon(hash);
             tracing::warn!(plugin, hash, deaths, "let in again by hand, though the host died while it ran");
             return Ok(());
         }
-        let window = recorder.limits().window;
+        let window = crash_record.limits().window;
         let detail = format!(
             "the host died {deaths} times within {window:?} while it ran, the last time in {method}; it is loaded again \
              when its file changes, or by `jackfield plugin reload {plugin}`"
@@ -249,7 +257,7 @@ impl PluginOwner {
             "loaded"
         );
         self.dispatcher.metrics.counters.plugins_loaded.add(1);
-        self.dispatcher.metrics.plugins.reloaded(name, ReloadOutcome::Loaded);
+        self.dispatcher.metrics.plugins.count_reload(name, ReloadOutcome::Loaded);
         self.try_taken_again();
     }
 
@@ -298,7 +306,7 @@ impl PluginOwner {
     pub(crate) fn retire_all(mut self, orders: &Receiver<ReloadCommand>, until: Instant) {
         self.retirer.until().set(until);
         self.dispatcher.publish(&Arc::new(RoutingTable::empty()));
-        self.dispatcher.admin.store(Arc::new(RoutingTable::empty()));
+        self.dispatcher.admin_table.store(Arc::new(RoutingTable::empty()));
         for generation in std::mem::take(&mut self.locals) {
             self.retire(generation);
         }

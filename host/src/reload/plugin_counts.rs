@@ -12,7 +12,7 @@ impl PluginOwner {
             let serving = Some(generation.identity.number);
             (&*generation.identity.plugin, GenerationCounts { serving, ..GenerationCounts::default() })
         });
-        self.dispatcher.metrics.plugins.set_all(own.chain(slots));
+        self.dispatcher.metrics.plugins.set_generations(own.chain(slots));
     }
 }
 

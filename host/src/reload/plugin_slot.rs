@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::command::{CrashListing, PluginListing, RetainedGeneration};
 use crate::crash_record::{Crash, CrashedCall};
 use crate::loader::{KeptImage, LoadError};
-use crate::plugin::{Generation, RetirementOutcome};
+use crate::plugin::{Generation, ProbationFailure, RetirementOutcome};
 
 /// Generations of one plugin that may answer their last requests at once.
 pub(super) const MOST_DRAINING: usize = 8;
@@ -23,7 +23,7 @@ pub(super) struct PluginSlot {
     /// The content that was gone back from, and why, if it was not by hand: it is not loaded again by itself.
     pub(super) gone_back_from: Option<(String, Option<LoadError>)>,
     /// The generation that is to go back as soon as it can, the next try, and why.
-    pub(super) goes_back: Option<(u64, Instant, String)>,
+    pub(super) goes_back: Option<(u64, Instant, ProbationFailure)>,
     /// Generations that answer their last requests, or are about to be unloaded.
     pub(super) draining: Vec<u64>,
     pub(super) retained: Vec<RetainedGeneration>,
@@ -46,7 +46,7 @@ impl PluginSlot {
         kept: Option<KeptImage>,
     ) -> Option<Arc<Generation>> {
         let is_restart = self.is_restart(&new);
-        self.signed_at = new.signed().map(|signed| signed.at).or(self.signed_at);
+        self.signed_at = new.signature().map(|signed| signed.at).or(self.signed_at);
         let before = self.serving.replace(new);
         if !is_restart {
             self.gone_back_from = None;
@@ -95,7 +95,7 @@ impl PluginSlot {
         match how {
             RetirementOutcome::Unloaded => self.unloaded += 1,
             RetirementOutcome::Retained(reason) => {
-                self.retained.push(RetainedGeneration { generation, reason: reason.clone() });
+                self.retained.push(RetainedGeneration { generation, reason: reason.to_string() });
             }
         }
     }
@@ -107,7 +107,7 @@ impl PluginSlot {
         let on_probation =
             serving.and_then(|serving| serving.probation.as_ref()).is_some_and(|p| !p.is_over());
         let state = match serving {
-            Some(_) if health.as_ref().is_some_and(|health| !health.is_well) => "unhealthy",
+            Some(_) if health.as_ref().is_some_and(|health| !health.is_healthy) => "unhealthy",
             Some(_) if on_probation => "probation",
             Some(_) => "serving",
             None if self.removed => "removed",
@@ -121,16 +121,16 @@ impl PluginSlot {
             version: identity.map(|identity| identity.version.clone()),
             hash: identity.map(|identity| identity.hash.clone()),
             build_id: identity.and_then(|identity| identity.build_id.clone()),
-            signed: serving.and_then(Generation::signed),
+            signed: serving.and_then(Generation::signature),
             methods: serving
                 .into_iter()
                 .flat_map(|serving| &serving.methods)
                 .map(|method| method.name.clone())
                 .collect(),
-            healthy: health.as_ref().is_some_and(|health| health.is_well),
+            healthy: health.as_ref().is_some_and(|health| health.is_healthy),
             lost_threads: health.as_ref().map_or(0, |health| health.lost_threads),
-            held_threads: health.as_ref().map_or(0, |health| health.held_threads),
-            moved: health.map(|health| health.moved).unwrap_or_default(),
+            held_threads: health.as_ref().map_or(0, |health| health.stalled_io_threads),
+            moved: health.map(|health| health.demoted_methods).unwrap_or_default(),
             draining: self.draining.clone(),
             retained: self.retained.clone(),
             unloaded: self.unloaded,

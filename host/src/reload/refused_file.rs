@@ -32,7 +32,7 @@ impl PluginOwner {
 
     fn count_refusal(&self, plugin: &str) {
         self.dispatcher.metrics.counters.plugins_refused.add(1);
-        self.dispatcher.metrics.plugins.reloaded(plugin, ReloadOutcome::Refused);
+        self.dispatcher.metrics.plugins.count_reload(plugin, ReloadOutcome::Refused);
     }
 
     pub(super) fn verdict(&self, name: &str, refused: Option<LoadError>) -> ReloadResult {

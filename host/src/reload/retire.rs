@@ -5,7 +5,7 @@ use std::thread::Builder;
 
 use super::{CommandSender, ReloadCommand};
 use crate::crash_record::RecordSlot;
-use crate::plugin::{EndDeadline, Generation, IoThreadReplacer, RetirementOutcome};
+use crate::plugin::{EndDeadline, Generation, IoThreadReplacer, RetentionReason, RetirementOutcome};
 
 /// Ends generations, and says when they have ended.
 pub(super) struct RetirementThreads {
@@ -28,7 +28,7 @@ impl RetirementThreads {
             move |how| ReloadCommand::Retired { plugin, generation: number, how }
         };
         let told = retired.clone();
-        let seat = generation.recorder().seat();
+        let seat = generation.crash_record().seat();
         let thread = Builder::new().name("retire".into()).spawn(move || {
             RecordSlot::sit_down(seat);
             let how = Generation::retire(generation, &until, &*io);
@@ -37,7 +37,7 @@ impl RetirementThreads {
         if let Err(error) = thread {
             // The generation went with the closure: nothing of it was ended, and its code stays, which is sound.
             self.orders
-                .send(retired(RetirementOutcome::Retained(format!("no thread to end it on: {error}"))));
+                .send(retired(RetirementOutcome::Retained(RetentionReason::NoRetirementThread(error))));
         }
     }
 

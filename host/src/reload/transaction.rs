@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::crash_record::LifecyclePhase;
 use crate::failpoint;
 use crate::loader::{LoadError, LoadErrorReason, StagedPlugin, VerifiedSignature};
-use crate::plugin::{Generation, GenerationStartError, JoinedRunError, Probation, aside};
+use crate::plugin::{Generation, GenerationLoadError, JoinedRunError, Probation, run_joined};
 use crate::routing::{HeldPlugins, StateTransferGate};
 
 /// How often running calls are looked at while the state waits for them.
@@ -72,10 +72,11 @@ impl PluginOwner {
             config.plugin.get(&name).map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
         self.prober.probe(&staged, settings.as_bytes(), config.plugins.probe)?;
         let probation = on_probation.then(|| self.probation(&name, config)).flatten();
-        let generation = match self.nursery.hatch(staged, config, probation, config.plugins.probe) {
+        let generation = match self.nursery.start(staged, config, probation, config.plugins.probe) {
             Ok(generation) => Arc::new(generation),
-            Err(GenerationStartError { refused, retained }) => {
+            Err(GenerationLoadError { error, retained }) => {
                 if let Some(reason) = retained {
+                    let reason = reason.to_string();
                     let generation = self.nursery.next_number() - 1;
                     tracing::warn!(plugin = name, generation, reason, "refused code stays in the process");
                     self.dispatcher.metrics.counters.generations_retained.add(1);
@@ -85,7 +86,7 @@ impl PluginOwner {
                         .retained
                         .push(RetainedGeneration { generation, reason });
                 }
-                return Err(refused);
+                return Err(error);
             }
         };
         if let Err(planted) = failpoint::pass("started") {
@@ -210,7 +211,7 @@ impl PluginOwner {
             let slot = self.slots.get(&new.name)?;
             let before =
                 slot.serving.as_ref().filter(|_| new.keep_before && !slot.is_restart(&new.generation))?;
-            before.kept()?.ok()
+            before.kept_image()?.ok()
         });
         let kept: Vec<_> = kept.collect();
         let handing_over: Vec<_> = prepared.iter().filter(|new| self.hands_over(new)).collect();
@@ -240,8 +241,8 @@ impl PluginOwner {
 
     fn hands_over(&self, new: &PreparedGeneration) -> bool {
         let before = self.slots.get(&new.name).and_then(|slot| slot.serving.as_ref());
-        match before.map(|before| before.state) {
-            Some(Some(_)) if new.generation.state.is_none() => {
+        match before.map(|before| before.state_schema) {
+            Some(Some(_)) if new.generation.state_schema.is_none() => {
                 tracing::warn!(
                     plugin = new.name,
                     "it takes no state: what the generation before knew is lost"
@@ -298,16 +299,16 @@ impl PluginOwner {
             std::thread::sleep(LOOK);
         }
         failpoint::pass("held")?;
-        let schema = before.state.unwrap_or(0);
+        let schema = before.state_schema.unwrap_or(0);
         let giver = Arc::clone(before);
-        let given = aside("hand-over", before.recorder(), limit, move || {
-            giver.ask(LifecyclePhase::HandOver, Instance::hand_over)
+        let given = run_joined("hand-over", before.crash_record(), limit, move || {
+            giver.run_phase(LifecyclePhase::HandOver, Instance::hand_over)
         });
         let state = settle(given, LoadErrorReason::HandOverFailed)?;
         failpoint::pass("hand-over")?;
         let taker = Arc::clone(after);
-        let taken = aside("take-over", after.recorder(), limit, move || {
-            taker.ask(LifecyclePhase::TakeOver, |instance| instance.take_over(schema, &state))
+        let taken = run_joined("take-over", after.crash_record(), limit, move || {
+            taker.run_phase(LifecyclePhase::TakeOver, |instance| instance.take_over(schema, &state))
         });
         settle(taken, LoadErrorReason::TakeOverFailed)?;
         failpoint::pass("take-over")

@@ -1,4 +1,5 @@
-//! Who may come in by which listener, replaced with the configuration; and the log of who was sent away.
+//! Access control by listener: which users may connect to which socket. Replaced with the
+//! configuration.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,15 +13,18 @@ use crate::config::{Allow, Listener};
 use crate::log::printable;
 use crate::metrics::PeerIdentity;
 
-/// How often one kind of refusal is logged at most, in milliseconds: whoever is refused may try without end.
-const SELDOM: u64 = 1000;
+/// Interval between two log lines of the same kind, in milliseconds. A user who is not allowed may
+/// try without end.
+const LOG_INTERVAL: u64 = 1000;
 
-/// The lists of the listeners that have one, and what became of those who are on none.
+/// The lists of the listeners that have one, and the log of denied users.
 pub(crate) struct ListenerAcls {
     allowed: ArcSwap<FxHashMap<PathBuf, Arc<Allow>>>,
-    /// The host's own user, who always may: the host asks itself whether it answers.
-    us: u32,
-    begun: Instant,
+
+    /// The host's own user. It is always allowed, because the host checks its own health.
+    own_uid: u32,
+
+    started: Instant,
     connections: ThrottledWarning,
     requests: ThrottledWarning,
 }
@@ -29,14 +33,14 @@ impl ListenerAcls {
     pub(super) fn new() -> Self {
         Self {
             allowed: ArcSwap::default(),
-            us: rustix::process::geteuid().as_raw(),
-            begun: Instant::now(),
+            own_uid: rustix::process::geteuid().as_raw(),
+            started: Instant::now(),
             connections: ThrottledWarning::default(),
             requests: ThrottledWarning::default(),
         }
     }
 
-    /// As these listeners say from now on. Connections that are open stay open.
+    /// Replaces the lists by those of `listeners`. Open connections stay open.
     pub(crate) fn set(&self, listeners: &[Listener]) {
         let allowed = listeners
             .iter()
@@ -45,26 +49,26 @@ impl ListenerAcls {
         self.allowed.store(Arc::new(allowed));
     }
 
-    /// Whether a peer may connect to the socket at `path`. One whom the kernel does not name may only where
-    /// everybody may.
-    pub(crate) fn lets(&self, path: &Path, peer: Option<PeerIdentity>) -> bool {
+    /// Returns whether a peer may connect to the socket at `path`. A peer that the kernel does not
+    /// identify may connect only where there is no list.
+    pub(crate) fn allows(&self, path: &Path, peer: Option<PeerIdentity>) -> bool {
         let allowed = self.allowed.load();
         let Some(allow) = allowed.get(path) else { return true };
-        peer.is_some_and(|peer| peer.uid == self.us || allow.lets(peer.uid, peer.gid))
+        peer.is_some_and(|peer| peer.uid == self.own_uid || allow.lets(peer.uid, peer.gid))
     }
 
-    /// A connection was refused.
-    pub(crate) fn tell_of_connection(&self, path: &Path, peer: Option<PeerIdentity>) {
-        if let Some(refused) = self.connections.is_due(self.begun) {
+    /// Logs a connection that was denied, at most one per interval.
+    pub(crate) fn log_denied_connection(&self, path: &Path, peer: Option<PeerIdentity>) {
+        if let Some(refused) = self.connections.take_due(self.started) {
             let (uid, gid, pid) = numbers(peer);
             let socket = path.display();
             tracing::warn!(%socket, uid, gid, pid, refused, "a connection is refused: its user is not allowed");
         }
     }
 
-    /// A request was refused; a route knows its method.
-    pub(crate) fn tell_of_request(&self, conn: u64, method: &str, peer: Option<PeerIdentity>) {
-        if let Some(refused) = self.requests.is_due(self.begun) {
+    /// Logs a request that was denied, at most one per interval. A route knows the method.
+    pub(crate) fn log_denied_request(&self, conn: u64, method: &str, peer: Option<PeerIdentity>) {
+        if let Some(refused) = self.requests.take_due(self.started) {
             let (uid, gid, pid) = numbers(peer);
             let method = &*printable(method);
             tracing::warn!(
@@ -80,66 +84,93 @@ impl ListenerAcls {
     }
 }
 
-/// As log fields; `None` are left out.
+/// Returns the peer's uid, gid and pid as log fields. Fields that are `None` are not written.
 fn numbers(peer: Option<PeerIdentity>) -> (Option<u32>, Option<u32>, Option<u32>) {
     (peer.map(|peer| peer.uid), peer.map(|peer| peer.gid), peer.map(|peer| peer.pid))
 }
 
-/// Something that is said now and then, with how often it happened since it was said.
+/// A warning that is logged at most once per interval, with the number of events since the last
+/// time.
 #[derive(Default)]
 struct ThrottledWarning {
-    /// Milliseconds since the host began, one more than there were: 0 is never.
-    said: AtomicU64,
-    unsaid: AtomicU64,
+    /// When it was last logged, in milliseconds since the host started plus one; 0 means never.
+    logged: AtomicU64,
+
+    /// Events since then.
+    events: AtomicU64,
 }
 
 impl ThrottledWarning {
-    /// It happened once more; how often since it was last said, if it is to be said now.
-    fn is_due(&self, begun: Instant) -> Option<u64> {
-        self.unsaid.fetch_add(1, Ordering::Relaxed);
-        let now = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        let said = self.said.load(Ordering::Relaxed);
-        if said != 0 && now.saturating_sub(said) < SELDOM {
+    /// Counts an event. If the warning is due, returns the number of events to log.
+    fn take_due(&self, started: Instant) -> Option<u64> {
+        self.events.fetch_add(1, Ordering::Relaxed);
+        let now = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let logged = self.logged.load(Ordering::Relaxed);
+        if logged != 0 && now.saturating_sub(logged) < LOG_INTERVAL {
             return None;
         }
-        // Of two threads that come here at once, one says it.
-        self.said.compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed).ok()?;
-        Some(self.unsaid.swap(0, Ordering::Relaxed))
+        // Of two threads that come here at the same time, one logs.
+        self.logged.compare_exchange(logged, now, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        Some(self.events.swap(0, Ordering::Relaxed))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const STRANGER: PeerIdentity = PeerIdentity { uid: 4_000_000, gid: 4_000_000, pid: 1 };
 
-    #[test]
-    fn a_list_is_for_its_own_socket() {
-        let doors = ListenerAcls::new();
-        let guarded =
-            Listener { allow: Some(Arc::new(Allow::new([7], [8]))), ..Listener::at("run/guarded.sock") };
-        doors.set(&[guarded, Listener::at("run/open.sock")]);
-        let (guarded, open) = (Path::new("run/guarded.sock"), Path::new("run/open.sock"));
-        assert!(doors.lets(open, Some(STRANGER)) && doors.lets(open, None));
-        assert!(!doors.lets(guarded, Some(STRANGER)) && !doors.lets(guarded, None));
-        for peer in [
-            PeerIdentity { uid: 7, ..STRANGER },
-            PeerIdentity { gid: 8, ..STRANGER },
-            PeerIdentity { uid: doors.us, ..STRANGER },
-        ] {
-            assert!(doors.lets(guarded, Some(peer)), "{peer:?}");
-        }
-        doors.set(&[Listener::at("run/guarded.sock")]);
-        assert!(doors.lets(guarded, Some(STRANGER)));
+    fn guarded(socket: &str) -> Listener {
+        Listener { allow: Some(Arc::new(Allow::new([7], [8]))), ..Listener::at(socket) }
     }
 
     #[test]
-    fn what_happens_often_is_said_once_and_counted() {
-        let (seldom, begun) = (ThrottledWarning::default(), Instant::now());
-        assert_eq!(seldom.is_due(begun), Some(1));
-        assert!((0..100).all(|_| seldom.is_due(begun).is_none()) || begun.elapsed().as_millis() >= 1000);
-        let later = begun.checked_sub(std::time::Duration::from_secs(2)).unwrap();
-        assert!(seldom.is_due(later).is_some_and(|refused| refused > 1));
+    fn denies_a_stranger_on_a_socket_with_a_list_alone() {
+        let acls = ListenerAcls::new();
+        acls.set(&[guarded("run/guarded.sock"), Listener::at("run/open.sock")]);
+        for peer in [Some(STRANGER), None] {
+            assert!(acls.allows(Path::new("run/open.sock"), peer));
+            assert!(acls.allows(Path::new("run/unknown.sock"), peer));
+            assert!(!acls.allows(Path::new("run/guarded.sock"), peer));
+        }
+    }
+
+    #[test]
+    fn allows_listed_users_and_groups_and_the_host_itself() {
+        let acls = ListenerAcls::new();
+        acls.set(&[guarded("run/guarded.sock")]);
+        for peer in [
+            PeerIdentity { uid: 7, ..STRANGER },
+            PeerIdentity { gid: 8, ..STRANGER },
+            PeerIdentity { uid: acls.own_uid, ..STRANGER },
+        ] {
+            assert!(acls.allows(Path::new("run/guarded.sock"), Some(peer)), "{peer:?}");
+        }
+    }
+
+    #[test]
+    fn replaces_the_lists_with_the_configuration() {
+        let acls = ListenerAcls::new();
+        let path = Path::new("run/guarded.sock");
+        acls.set(&[guarded("run/guarded.sock")]);
+        acls.set(&[Listener::at("run/guarded.sock")]);
+        assert!(acls.allows(path, Some(STRANGER)));
+        acls.set(&[guarded("run/guarded.sock")]);
+        assert!(!acls.allows(path, Some(STRANGER)));
+    }
+
+    #[test]
+    fn logs_frequent_events_once_per_interval_with_their_number() {
+        let warning = ThrottledWarning::default();
+        let started = Instant::now();
+        assert_eq!(warning.take_due(started), Some(1));
+        assert!(
+            (0..100).all(|_| warning.take_due(started).is_none()) || started.elapsed().as_millis() >= 1000
+        );
+        let later = started.checked_sub(Duration::from_secs(2)).unwrap();
+        assert!(warning.take_due(later).is_some_and(|events| events > 1));
     }
 }

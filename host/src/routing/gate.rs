@@ -1,4 +1,5 @@
-//! Where calls wait while a plugin's state goes from one generation to the next: milliseconds, and always bounded.
+//! The gate that holds the calls of a plugin while its state is transferred from one generation to
+//! the next. That takes milliseconds, and is always bounded.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,16 +7,17 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::sync::lock;
 use slab::Slab;
+
+use crate::sync::lock;
 
 #[derive(Default)]
 struct GateState {
-    open: bool,
+    is_open: bool,
     waiting: Slab<Waker>,
 }
 
-/// Closed when it is made, opened once.
+/// A gate that is closed when it is created, and is opened once.
 #[derive(Default)]
 pub(crate) struct StateTransferGate {
     state: Mutex<GateState>,
@@ -23,33 +25,35 @@ pub(crate) struct StateTransferGate {
 }
 
 impl StateTransferGate {
-    /// Lets everybody through.
+    /// Opens the gate for all callers, present and future.
     pub(crate) fn open(&self) {
         let mut state = lock(&self.state);
-        state.open = true;
-        // Woken under the lock: a waker may be a plugin's code, and who gives up waiting must know that it is not
-        // running any more.
+        state.is_open = true;
+        // Woken under the lock: a waker may be plugin code, and the drop of its future must
+        // guarantee that it does not run any more.
         state.waiting.drain().for_each(Waker::wake);
         drop(state);
         self.opened.notify_all();
     }
 
-    /// Waits on this thread until it is open, or for `most`.
-    pub(crate) fn wait(&self, most: Duration) {
-        // Whether it opened or the time has passed, the caller looks anew.
-        let _ = self.opened.wait_timeout_while(lock(&self.state), most, |state| !state.open);
+    /// Waits on this thread until the gate is open, at most for `timeout`.
+    pub(crate) fn wait(&self, timeout: Duration) {
+        // The caller looks up the method again in either case.
+        let _ = self.opened.wait_timeout_while(lock(&self.state), timeout, |state| !state.is_open);
     }
 }
 
-/// Ready when the gate is open.
+/// A future that is ready when a gate is open.
 pub(crate) struct GateOpened {
     gate: Arc<StateTransferGate>,
-    place: Option<usize>,
+
+    /// The index of its waker.
+    index: Option<usize>,
 }
 
 impl GateOpened {
     pub(crate) fn of(gate: &Arc<StateTransferGate>) -> Self {
-        Self { gate: Arc::clone(gate), place: None }
+        Self { gate: Arc::clone(gate), index: None }
     }
 }
 
@@ -59,13 +63,13 @@ impl Future for GateOpened {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let gate = Arc::clone(&self.gate);
         let mut state = lock(&gate.state);
-        if state.open {
-            self.place = None;
+        if state.is_open {
+            self.index = None;
             return Poll::Ready(());
         }
-        match self.place {
-            Some(place) => state.waiting[place].clone_from(cx.waker()),
-            None => self.place = Some(state.waiting.insert(cx.waker().clone())),
+        match self.index {
+            Some(index) => state.waiting[index].clone_from(cx.waker()),
+            None => self.index = Some(state.waiting.insert(cx.waker().clone())),
         }
         Poll::Pending
     }
@@ -73,11 +77,11 @@ impl Future for GateOpened {
 
 impl Drop for GateOpened {
     fn drop(&mut self) {
-        let Some(place) = self.place else { return };
+        let Some(index) = self.index else { return };
         let mut state = lock(&self.gate.state);
-        // When it opened, all places were given up.
-        if !state.open {
-            state.waiting.remove(place);
+        // Opening the gate has removed all wakers.
+        if !state.is_open {
+            state.waiting.remove(index);
         }
     }
 }
@@ -85,24 +89,71 @@ impl Drop for GateOpened {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+    use std::thread;
+    use std::time::Instant;
 
     use super::*;
 
-    #[test]
-    fn who_waits_is_let_through_and_who_gives_up_is_forgotten() {
-        let gate = Arc::new(StateTransferGate::default());
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut waits = pin!(GateOpened::of(&gate));
-        assert!(waits.as_mut().poll(&mut cx).is_pending());
-        {
-            let mut gives_up = pin!(GateOpened::of(&gate));
-            assert!(gives_up.as_mut().poll(&mut cx).is_pending());
-            assert_eq!(lock(&gate.state).waiting.len(), 2);
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
         }
-        assert_eq!(lock(&gate.state).waiting.len(), 1);
-        gate.wait(Duration::from_millis(1));
+    }
+
+    fn waiting(gate: &StateTransferGate) -> usize {
+        lock(&gate.state).waiting.len()
+    }
+
+    #[test]
+    fn wakes_a_waiting_future_once_it_is_open() {
+        let gate = Arc::<StateTransferGate>::default();
+        let count = Arc::<Count>::default();
+        let waker = Waker::from(Arc::clone(&count));
+        let mut cx = Context::from_waker(&waker);
+        let mut opened = pin!(GateOpened::of(&gate));
+        for _ in 0..2 {
+            assert!(opened.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(waiting(&gate), 1);
+        }
+
         gate.open();
-        gate.wait(Duration::MAX);
-        assert!(waits.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(opened.as_mut().poll(&mut cx).is_ready());
+        assert!(pin!(GateOpened::of(&gate)).poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn forgets_a_future_that_is_dropped() {
+        let gate = Arc::<StateTransferGate>::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut opened = Box::pin(GateOpened::of(&gate));
+        assert!(opened.as_mut().poll(&mut cx).is_pending());
+        drop(opened);
+        assert_eq!(waiting(&gate), 0);
+
+        let mut opened = Box::pin(GateOpened::of(&gate));
+        assert!(opened.as_mut().poll(&mut cx).is_pending());
+        gate.open();
+        drop(opened);
+    }
+
+    #[test]
+    fn blocks_a_waiting_thread_until_it_is_open_or_the_time_out_has_passed() {
+        let gate = StateTransferGate::default();
+        let started = Instant::now();
+        let timeout = Duration::from_millis(20);
+        gate.wait(timeout);
+        assert!(started.elapsed() >= timeout);
+
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| gate.wait(Duration::from_secs(3600)));
+            gate.open();
+            waits.join().unwrap();
+        });
     }
 }

@@ -1,50 +1,31 @@
-//! Calls from one plugin to another's methods, through the same routes, deadlines and queues as a client's.
+//! Calls from one plugin to the methods of another, through the same routes, deadlines and queues
+//! as the requests of a client.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture};
-use jackfield_plugin_api::{Error, Run};
 
-use super::Dispatcher;
+use super::dispatcher::Dispatcher;
 use super::gate::{GateOpened, StateTransferGate};
-use super::reply_slot::{ReplySlot, SlotSink, read};
+use super::inline_runner::is_io_thread;
+use super::reply_slot::{ReplySlot, SlotSink, into_reply};
 use super::request_error::{ExhaustedResource, RequestError};
-use super::table::Requester;
+use super::table::{Requester, RouteTarget};
 use crate::clock::Time;
-use crate::plugin::{AsyncExecutor, NestedCaller, PluginCall};
+use crate::limits::Permit;
+use crate::plugin::{GenerationExecutor, NestedCaller, PluginCall};
 
-/// How deep methods may call one another: a circle is cut long before a stack or a queue is full.
-const DEEPEST: u32 = 16;
+/// Upper bound for the depth of nested calls. It ends a cycle long before a stack or a queue is
+/// full.
+const MAX_DEPTH: u32 = 16;
 
-thread_local! {
-    static IS_IO_THREAD: Cell<bool> = const { Cell::new(false) };
-}
-
-/// This thread serves connections from now on: `inline` methods run on it.
-pub(crate) fn mark_io_thread() {
-    IS_IO_THREAD.set(true);
-}
-
-/// Who runs `inline` methods for threads that are no I/O threads. Code that was run must leave the process one day,
-/// so only threads that can be joined may run it: a plugin's own, and the I/O threads, which are replaced for that.
-pub(crate) trait InlineRunner: Send + Sync {
-    /// Runs it soon; `false` when the host ends.
-    fn run_inline(&self, call: Arc<PluginCall>) -> bool;
-}
-
-impl From<RequestError> for Error {
-    fn from(failure: RequestError) -> Self {
-        Error::from_wire(failure.code(), failure.message().into_owned(), failure.data())
-    }
-}
-
-/// A call under way: its answer will be in the slot.
+/// A nested call that waits for its reply. Dropping it cancels the call.
 struct PendingCall {
     slot: Arc<ReplySlot>,
     call: Arc<PluginCall>,
@@ -53,7 +34,7 @@ struct PendingCall {
 
 impl Drop for PendingCall {
     fn drop(&mut self) {
-        if self.slot.give_up() {
+        if self.slot.abandon() {
             self.call.cancel();
         }
     }
@@ -62,57 +43,83 @@ impl Drop for PendingCall {
 enum StartedCall {
     Answered(CallReply),
     Pending(PendingCall),
-    /// Its plugin hands its state over: begin once more when this is open.
+
+    /// The state of the called plugin is being transferred: start again when this gate is open.
     Held(Arc<StateTransferGate>),
 }
 
-/// What one plugin asks of another.
+/// A call that one plugin asks for.
 struct NestedCall<'a> {
-    /// The plugin that asks.
+    /// The calling plugin.
     plugin: &'a str,
+
     parent: &'a CallFacts<'a>,
     method: &'a str,
     params: &'a [u8],
     timeout: Option<Duration>,
-    /// Whether its thread waits for the answer.
-    waits: bool,
+
+    /// Whether the calling thread waits for the reply.
+    is_waiting: bool,
+}
+
+impl NestedCall<'_> {
+    /// Returns the gate that the call must wait for, if there is one.
+    ///
+    /// A state transfer waits for the running calls of its plugin, so their nested calls must not
+    /// wait for the transfer. It does not wait for `async` calls, whose changes would be lost now.
+    fn gate<'t>(&self, target: &'t RouteTarget) -> Option<&'t Arc<StateTransferGate>> {
+        let is_own_plugin = *target.generation.identity.plugin == *self.plugin;
+        let is_awaited_by_transfer = is_own_plugin && self.parent.run != Run::Async;
+        target.held.as_ref().filter(|_| !is_awaited_by_transfer)
+    }
+
+    /// Returns the deadline: that of the caller, or an earlier one.
+    fn deadline(&self, target: &RouteTarget, now: Time) -> Result<Time, RequestError> {
+        let timeout = self.timeout.map_or(target.timeout, |timeout| timeout.min(target.timeout));
+        let deadline = now.after(timeout).min(Time(self.parent.deadline));
+        if deadline <= now {
+            return Err(RequestError::DeadlineExceeded(timeout));
+        }
+        Ok(deadline)
+    }
+}
+
+/// Admits a call to its generation and its route. Returns the permit of the route, if it has a
+/// limit.
+fn admit(target: &RouteTarget, now: Time) -> Result<Option<Permit>, RequestError> {
+    if let Err(retry_after) = target.generation.admit(now) {
+        let plugin = target.generation.identity.plugin.to_string();
+        return Err(RequestError::PluginUnavailable { plugin, retry_after });
+    }
+    match &target.permits {
+        Some(permits) => Ok(Some(permits.take().ok_or(RequestError::Overloaded(ExhaustedResource::Route))?)),
+        None => Ok(None),
+    }
 }
 
 impl Dispatcher {
-    fn begin_nested(&self, ask: &NestedCall<'_>) -> Result<StartedCall, RequestError> {
-        let parent = ask.parent;
-        if parent.depth >= DEEPEST {
-            return Err(RequestError::TooDeep(DEEPEST));
+    fn start_nested(&self, nested: &NestedCall<'_>) -> Result<StartedCall, RequestError> {
+        let parent = nested.parent;
+        if parent.depth >= MAX_DEPTH {
+            return Err(RequestError::TooDeep(MAX_DEPTH));
         }
+
         let table = self.table.load();
-        let target = table.find(ask.method, Requester::Plugin)?;
-        // Its own running calls are waited for before the state is handed over, so they do not wait for that; but for
-        // `async` ones, which nobody waits for: what they change now would be lost.
-        let is_waited_for = *target.generation.identity.plugin == *ask.plugin && parent.run != Run::Async;
-        if let Some(gate) = target.held.as_ref().filter(|_| !is_waited_for) {
-            if ask.waits && !parent.may_wait() {
+        let target = table.find(nested.method, Requester::Plugin)?;
+        if let Some(gate) = nested.gate(target) {
+            if nested.is_waiting && !parent.may_wait() {
                 return Err(RequestError::unavailable(&target.generation.identity.plugin));
             }
             return Ok(StartedCall::Held(Arc::clone(gate)));
         }
         let run = target.run();
-        if ask.waits && run != Run::Inline && !parent.may_wait() {
-            return Err(RequestError::WouldWait(ask.method.to_owned()));
+        if nested.is_waiting && run != Run::Inline && !parent.may_wait() {
+            return Err(RequestError::WouldWait(nested.method.to_owned()));
         }
+
         let now = Time::now();
-        let own = ask.timeout.map_or(target.timeout, |timeout| timeout.min(target.timeout));
-        let deadline = now.after(own).min(Time(parent.deadline));
-        if deadline <= now {
-            return Err(RequestError::DeadlineExceeded(own));
-        }
-        if let Err(retry_after) = target.generation.admit(now) {
-            let plugin = target.generation.identity.plugin.to_string();
-            return Err(RequestError::PluginUnavailable { plugin, retry_after });
-        }
-        let permit = match &target.permits {
-            Some(permits) => Some(permits.take().ok_or(RequestError::Overloaded(ExhaustedResource::Route))?),
-            None => None,
-        };
+        let deadline = nested.deadline(target, now)?;
+        let permit = admit(target, now)?;
         let facts = CallFacts {
             deadline: deadline.0,
             id: parent.id.to_owned(),
@@ -121,42 +128,42 @@ impl Dispatcher {
             cancelled: AtomicBool::new(false),
         };
         let plugin = target.generation.identity.plugin.to_string();
-        if run == Run::Inline && IS_IO_THREAD.get() {
+        if run == Run::Inline && is_io_thread() {
             let mut out = Vec::new();
-            let end = target.generation.run_direct(target.method, &facts, ask.params, &mut out);
-            return Ok(StartedCall::Answered(read(end, out, &plugin)));
+            let end = target.generation.run_inline(target.method, &facts, nested.params, &mut out);
+            return Ok(StartedCall::Answered(into_reply(end, out, &plugin)));
         }
+
         let slot = Arc::new(ReplySlot::default());
-        let answer = SlotSink { slot: Arc::clone(&slot), plugin };
+        let sink = SlotSink { slot: Arc::clone(&slot), plugin };
         let generation = Arc::clone(&target.generation);
         let call: Arc<PluginCall> =
-            PluginCall::new(Arc::new(facts), generation, target.method, ask.params, answer, permit);
-        self.begin(&call, run)?;
+            PluginCall::new(Arc::new(facts), generation, target.method, nested.params, sink, permit);
+        self.submit_nested(&call, run)?;
         Ok(StartedCall::Pending(PendingCall { slot, call, timeout: deadline.since(now) }))
     }
 
-    fn begin(&self, call: &Arc<PluginCall>, run: Run) -> Result<(), RequestError> {
+    fn submit_nested(&self, call: &Arc<PluginCall>, run: Run) -> Result<(), RequestError> {
         if run == Run::Inline {
-            let io = self.inline.get().and_then(std::sync::Weak::upgrade);
-            let sent = io.is_some_and(|io| io.run_inline(Arc::clone(call)));
-            return if sent { Ok(()) } else { Err(RequestError::GoingAway) };
+            let runner = self.inline_runner.get().and_then(Weak::upgrade);
+            let is_accepted = runner.is_some_and(|runner| runner.run_inline(Arc::clone(call)));
+            return if is_accepted { Ok(()) } else { Err(RequestError::GoingAway) };
         }
         let generation = &call.generation;
-        let mut once = std::iter::once(Arc::clone(call));
         generation
-            .submit(run, &mut once)
-            .map_err(|why| RequestError::not_taken(why, &generation.identity.plugin))
+            .submit(run, &mut std::iter::once(Arc::clone(call)))
+            .map_err(|error| RequestError::not_submitted(error, &generation.identity.plugin))
     }
 }
 
-/// A plugin's future of another's answer.
+/// The future of a nested call, polled by the calling plugin.
 struct NestedCallFuture {
     pending: PendingCall,
     deadline: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl NestedCallFuture {
-    fn new(pending: PendingCall, timers: &AsyncExecutor) -> Self {
+    fn new(pending: PendingCall, timers: &GenerationExecutor) -> Self {
         let deadline = Box::pin(timers.sleep(Time(pending.call.facts.deadline)));
         Self { pending, deadline }
     }
@@ -184,18 +191,20 @@ impl NestedCaller for Dispatcher {
         method: &str,
         params: &[u8],
         timeout: Option<Duration>,
-        timers: &Arc<AsyncExecutor>,
+        timers: &Arc<GenerationExecutor>,
     ) -> ReplyFuture {
-        let gate =
-            match self.begin_nested(&NestedCall { plugin, parent, method, params, timeout, waits: false }) {
-                Ok(StartedCall::Answered(reply)) => return Box::pin(std::future::ready(reply)),
-                Ok(StartedCall::Pending(pending)) => return Box::pin(NestedCallFuture::new(pending, timers)),
-                Err(failure) => return Box::pin(std::future::ready(Err(failure.into()))),
-                Ok(StartedCall::Held(gate)) => gate,
-            };
-        // Rare, so that it may cost: everything that was lent is copied for later.
+        let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: false };
+        let gate = match self.start_nested(&nested) {
+            Ok(StartedCall::Answered(reply)) => return Box::pin(std::future::ready(reply)),
+            Ok(StartedCall::Pending(pending)) => return Box::pin(NestedCallFuture::new(pending, timers)),
+            Err(error) => return Box::pin(std::future::ready(Err(error.into()))),
+            Ok(StartedCall::Held(gate)) => gate,
+        };
+
+        // State transfers are rare, so it does not matter that everything borrowed is copied here.
         let (plugin, method, params) = (plugin.to_owned(), method.to_owned(), params.to_owned());
-        let (timers, this) = (Arc::clone(timers), self.me.clone());
+        let timers = Arc::clone(timers);
+        let weak_self = self.weak_self.clone();
         let parent = CallFacts {
             deadline: parent.deadline,
             id: parent.id.to_owned(),
@@ -205,8 +214,8 @@ impl NestedCaller for Dispatcher {
         };
         Box::pin(async move {
             GateOpened::of(&gate).await;
-            let this = this.upgrade().ok_or(RequestError::GoingAway)?;
-            this.call(&plugin, &parent, &method, &params, timeout, &timers).await
+            let dispatcher = weak_self.upgrade().ok_or(RequestError::GoingAway)?;
+            dispatcher.call(&plugin, &parent, &method, &params, timeout, &timers).await
         })
     }
 
@@ -218,9 +227,10 @@ impl NestedCaller for Dispatcher {
         params: &[u8],
         timeout: Option<Duration>,
     ) -> CallReply {
-        let ask = NestedCall { plugin, parent, method, params, timeout, waits: true };
+        let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: true };
+
         let pending = loop {
-            match self.begin_nested(&ask)? {
+            match self.start_nested(&nested)? {
                 StartedCall::Answered(reply) => return reply,
                 StartedCall::Pending(pending) => break pending,
                 StartedCall::Held(gate) => {
@@ -232,6 +242,7 @@ impl NestedCaller for Dispatcher {
                 }
             }
         };
+
         let reply = pending.slot.wait(pending.timeout);
         reply.unwrap_or_else(|| Err(RequestError::DeadlineExceeded(pending.timeout).into()))
     }

@@ -1,36 +1,40 @@
-//! How a request wants to be answered, and the writing of its one reply.
+//! Writing the one reply to a request.
 
 use jackfield_plugin_api::abi::CallEnd;
 use jackfield_protocol::{FrameLimit, Framing, Kind, ReplyHead, Version, begin_result, write_error};
 
 use super::request_error::RequestError;
 
-/// What a reply needs to know of its request.
+/// The properties of a request that its reply depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReplyContext<'a> {
     pub(crate) framing: Framing,
     pub(crate) version: Version,
-    /// The reply's kind.
+
+    /// The kind of the reply.
     pub(crate) kind: Kind,
-    /// The id's JSON token, echoed byte for byte.
+
+    /// The JSON token of the id, which the reply repeats byte for byte.
     pub(crate) id: Option<&'a str>,
 }
 
-/// How a request ended, for the counters.
+/// How a request ended, for the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReplyOutcome {
     Result,
-    /// With this code.
+
+    /// An error with this code.
     Error(i64),
 }
 
 impl ReplyContext<'_> {
-    /// Writes what stands before the result.
+    /// Writes what precedes the result.
     pub(crate) fn open(&self, out: &mut Vec<u8>) -> ReplyHead {
         begin_result(out, self.framing, self.version, self.kind, self.id)
     }
 
-    /// Ends what `open` began: the result that a plugin wrote behind it, or why there is none.
+    /// Completes the reply that `open` began: with the result that the plugin has appended to
+    /// `out`, or with an error in its place. The result may have at most `limit` bytes.
     pub(crate) fn close(
         &self,
         head: ReplyHead,
@@ -39,7 +43,7 @@ impl ReplyContext<'_> {
         plugin: &str,
         limit: u32,
     ) -> ReplyOutcome {
-        let failure = match end {
+        let error = match end {
             CallEnd::Done => match head.finish_within(out, FrameLimit::new(limit)) {
                 Ok(()) => return ReplyOutcome::Result,
                 Err(too_large) => RequestError::ResultTooLarge(too_large.limit),
@@ -53,14 +57,16 @@ impl ReplyContext<'_> {
                 RequestError::PluginPanicked(plugin.to_owned())
             }
         };
-        self.fail(out, &failure)
+
+        self.fail(out, &error)
     }
 
     /// Writes an error reply.
-    pub(crate) fn fail(&self, out: &mut Vec<u8>, failure: &RequestError) -> ReplyOutcome {
-        let (code, data) = (failure.code(), failure.data());
-        let (framing, version, kind) = (self.framing, self.version, self.kind);
-        write_error(out, framing, version, kind, self.id, code, &failure.message(), data.as_deref());
+    pub(crate) fn fail(&self, out: &mut Vec<u8>, error: &RequestError) -> ReplyOutcome {
+        let code = error.code();
+        let data = error.data();
+        let Self { framing, version, kind, id } = *self;
+        write_error(out, framing, version, kind, id, code, &error.message(), data.as_deref());
         ReplyOutcome::Error(code)
     }
 }

@@ -1,4 +1,4 @@
-//! Where one plugin's call waits for another plugin's answer.
+//! The slot that a nested call waits on for its reply.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
@@ -14,12 +14,14 @@ use crate::sync::lock;
 #[derive(Default)]
 struct SlotState {
     reply: Option<CallReply>,
-    /// Whether there was a reply, and somebody took it.
-    taken: bool,
+
+    /// Whether the reply has been taken.
+    is_taken: bool,
+
     waker: Option<Waker>,
 }
 
-/// The place for one answer.
+/// A slot for one reply.
 #[derive(Default)]
 pub(super) struct ReplySlot {
     state: Mutex<SlotState>,
@@ -30,7 +32,8 @@ impl ReplySlot {
     fn fill(&self, reply: CallReply) {
         let mut state = lock(&self.state);
         state.reply = Some(reply);
-        // Under the lock: the waker is code of the plugin that asked, which may be unloaded once it has given up.
+        // Woken under the lock: the waker is code of the calling plugin, which may be unloaded once
+        // `abandon` has returned.
         if let Some(waker) = state.waker.take() {
             waker.wake();
         }
@@ -38,38 +41,41 @@ impl ReplySlot {
         self.filled.notify_one();
     }
 
-    /// The answer, if it is there; else `waker` is woken when it comes.
+    /// Takes the reply if it has arrived. Otherwise `waker` is woken when it arrives.
     pub(super) fn poll(&self, waker: &Waker) -> Option<CallReply> {
         let mut state = lock(&self.state);
         let reply = state.reply.take();
         match &reply {
-            Some(_) => state.taken = true,
+            Some(_) => state.is_taken = true,
             None => state.waker = Some(waker.clone()),
         }
         reply
     }
 
-    /// The answer, if it comes within `most`.
-    pub(super) fn wait(&self, most: Duration) -> Option<CallReply> {
+    /// Waits on this thread for the reply, at most for `timeout`, and takes it.
+    pub(super) fn wait(&self, timeout: Duration) -> Option<CallReply> {
         let state = lock(&self.state);
-        let waited = self.filled.wait_timeout_while(state, most, |state| state.reply.is_none());
+        let waited = self.filled.wait_timeout_while(state, timeout, |state| state.reply.is_none());
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let reply = state.reply.take();
-        state.taken |= reply.is_some();
+        state.is_taken |= reply.is_some();
         reply
     }
 
-    /// Nobody waits any more, and no code of who waited runs from here on; `true` when there was no answer yet.
-    pub(super) fn give_up(&self) -> bool {
+    /// Gives up waiting, and returns whether the reply has not arrived. The waker is not called any
+    /// more when this returns.
+    pub(super) fn abandon(&self) -> bool {
         let mut state = lock(&self.state);
         state.waker = None;
-        !state.taken && state.reply.is_none()
+        !state.is_taken && state.reply.is_none()
     }
 }
 
-/// Fills a slot.
+/// Puts the result of a call into a slot.
 pub(super) struct SlotSink {
     pub(super) slot: Arc<ReplySlot>,
+
+    /// The plugin that is called.
     pub(super) plugin: String,
 }
 
@@ -79,15 +85,84 @@ impl ReplySink for SlotSink {
     }
 
     fn close(&self, _head: Option<ReplyHead>, out: &mut Vec<u8>, end: CallEnd) {
-        self.slot.fill(read(end, std::mem::take(out), &self.plugin));
+        self.slot.fill(into_reply(end, std::mem::take(out), &self.plugin));
     }
 }
 
-/// The answer as a plugin gets it.
-pub(super) fn read(end: CallEnd, out: Vec<u8>, plugin: &str) -> CallReply {
+/// Returns the reply that the calling plugin gets.
+pub(super) fn into_reply(end: CallEnd, out: Vec<u8>, plugin: &str) -> CallReply {
     match end {
         CallEnd::Done => Ok(out),
         CallEnd::Failed { code, message, data } => Err(RequestError::Plugin { code, message, data }.into()),
         CallEnd::Panicked(_) => Err(RequestError::PluginPanicked(plugin.to_owned()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+    use std::thread;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn sink() -> (Arc<ReplySlot>, SlotSink) {
+        let slot = Arc::<ReplySlot>::default();
+        (Arc::clone(&slot), SlotSink { slot, plugin: "p".to_owned() })
+    }
+
+    #[test]
+    fn wakes_the_last_waker_when_the_reply_arrives() {
+        let (slot, sink) = sink();
+        let count = Arc::<Count>::default();
+        assert!(slot.poll(Waker::noop()).is_none());
+        assert!(slot.poll(&Waker::from(Arc::clone(&count))).is_none());
+
+        sink.close(None, &mut b"1".to_vec(), CallEnd::Done);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert_eq!(slot.poll(Waker::noop()).unwrap().unwrap(), b"1");
+        assert!(!slot.abandon(), "the reply was taken");
+    }
+
+    #[test]
+    fn returns_the_reply_to_a_waiting_thread() {
+        let (slot, sink) = sink();
+        assert!(slot.wait(Duration::from_millis(1)).is_none());
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| slot.wait(Duration::from_secs(30)));
+            sink.close(None, &mut b"2".to_vec(), CallEnd::Done);
+            assert_eq!(waits.join().unwrap().unwrap().unwrap(), b"2");
+        });
+        assert!(!slot.abandon(), "the reply was taken");
+    }
+
+    #[test]
+    fn never_calls_the_waker_after_it_was_abandoned() {
+        let (slot, sink) = sink();
+        let count = Arc::<Count>::default();
+        assert!(slot.poll(&Waker::from(Arc::clone(&count))).is_none());
+        assert!(slot.abandon());
+
+        sink.close(None, &mut Vec::new(), CallEnd::Done);
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        assert!(!slot.abandon(), "the reply has arrived");
+    }
+
+    #[test]
+    fn turns_failures_into_the_errors_that_the_wire_has() {
+        let failed = CallEnd::Failed { code: 7, message: "no".to_owned(), data: None };
+        let error = into_reply(failed, Vec::new(), "p").unwrap_err();
+        assert_eq!((error.code(), error.message()), (7, "no"));
+        let error = into_reply(CallEnd::Panicked("secret".to_owned()), Vec::new(), "p").unwrap_err();
+        assert_eq!(error.message(), "the plugin p panicked in this call");
     }
 }

@@ -1,38 +1,48 @@
-//! Why a request has no result, and the one table that turns the reason into what the wire says.
+//! The errors that a request is answered with, and the one table that maps them to the wire: code,
+//! message and data, and the metrics label of those that are rejections.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use jackfield_protocol::{Code, EnvelopeError, Refusal, Version};
+use jackfield_plugin_api::Error;
+use jackfield_protocol::{Code, EnvelopeError, Kind, Refusal, Version};
 use serde_json::json;
 
 use crate::metrics::RejectionReason;
 use crate::plugin::SubmitError;
 
-/// When a client that was refused for load may come back: long enough for a full queue of short calls to empty.
+/// Suggested delay before a request that was rejected for load is sent again: long enough for a
+/// full queue of short calls to empty.
 const RETRY_OVERLOADED: Duration = Duration::from_millis(100);
-/// When a plugin that is not there may be back: about as long as a build's or a copy's last step.
+
+/// Suggested delay before a request for a missing plugin is sent again: about as long as the last
+/// step of a build or a copy.
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
-/// When a host that goes away may be back: about as long as a restart.
-const RETRY_AWAY: Duration = Duration::from_secs(1);
 
-/// The longest message that a plugin's error carries to a client, in bytes.
-const LONGEST_MESSAGE: usize = 8 * 1024;
+/// Suggested delay before a request is sent to a host that is shutting down: about as long as a
+/// restart.
+const RETRY_GOING_AWAY: Duration = Duration::from_secs(1);
 
-/// What there is no room for.
+/// Upper bound for the message of a plugin's error, in bytes. Longer messages are cut.
+const MAX_MESSAGE: usize = 8 * 1024;
+
+/// The resource that a request was rejected for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ExhaustedResource {
     Connections,
     InFlight,
-    /// The route's own share.
+
+    /// The permits of the route.
     Route,
-    /// The plugin's queue.
+
+    /// The queue of the plugin.
     Queue,
+
     Buffers,
 }
 
 impl ExhaustedResource {
-    fn words(self) -> &'static str {
+    fn text(self) -> &'static str {
         match self {
             Self::Connections => "too many connections",
             Self::InFlight => "too many requests are in flight",
@@ -43,38 +53,59 @@ impl ExhaustedResource {
     }
 }
 
-/// Why a request has no result.
+/// Why a request is answered with an error.
 #[derive(Debug)]
 pub(crate) enum RequestError {
+    /// The payload is not a request.
     Envelope(EnvelopeError),
+
+    /// The frame was not read.
     Refused(Refusal),
-    /// The id is in flight on this connection already.
+
+    /// The id is already in flight on this connection.
     DuplicateId,
-    /// A kind that only a server sends.
-    ServerKind(jackfield_protocol::Kind),
+
+    /// The client sent a kind of frame that only a server sends.
+    ServerKind(Kind),
+
     MethodNotFound(String),
-    /// The listener or the route is for others.
+
+    /// The listener or the route does not allow this user.
     PermissionDenied,
+
+    /// There was no result within this time-out.
     DeadlineExceeded(Duration),
-    /// The host ends, and the request has had so long.
+
+    /// The host is shutting down, and there was no result within this time-out.
     CutShort(Duration),
+
     Overloaded(ExhaustedResource),
+
+    /// This plugin panicked.
     PluginPanicked(String),
-    /// It is not there, or is asked no more for so long.
+
+    /// The plugin is missing, has no thread left, or its circuit breaker is open.
     PluginUnavailable {
         plugin: String,
         retry_after: Duration,
     },
+
+    /// The host is shutting down.
     GoingAway,
-    /// The result does not fit a frame of so many bytes.
+
+    /// The result does not fit a frame of this many bytes.
     ResultTooLarge(u32),
-    /// A frame was begun and not finished in time.
+
+    /// A frame was begun and not completed within this time-out.
     SlowFrame(Duration),
-    /// Methods called one another too deep.
+
+    /// Nested calls exceeded this depth.
     TooDeep(u32),
-    /// A method that may not wait asked for one that must be waited for.
+
+    /// A method that may not wait called this method, whose reply must be waited for.
     WouldWait(String),
-    /// The plugin's own error.
+
+    /// The plugin returned an error of its own.
     Plugin {
         code: i64,
         message: String,
@@ -83,20 +114,20 @@ pub(crate) enum RequestError {
 }
 
 impl RequestError {
-    /// The plugin is not there, or has no thread left.
+    /// Returns the error for a plugin that is missing or has no thread left.
     pub(crate) fn unavailable(plugin: &str) -> Self {
         Self::PluginUnavailable { plugin: plugin.to_owned(), retry_after: RETRY_UNAVAILABLE }
     }
 
-    /// A generation did not take a call.
-    pub(crate) fn not_taken(why: SubmitError, plugin: &str) -> Self {
-        match why {
-            SubmitError::Full => Self::Overloaded(ExhaustedResource::Queue),
-            SubmitError::Lost => Self::unavailable(plugin),
+    /// Returns the error for a call that a generation did not accept.
+    pub(crate) fn not_submitted(error: SubmitError, plugin: &str) -> Self {
+        match error {
+            SubmitError::QueueFull => Self::Overloaded(ExhaustedResource::Queue),
+            SubmitError::ThreadsLost => Self::unavailable(plugin),
         }
     }
 
-    /// The code on the wire.
+    /// Returns the code on the wire.
     pub(crate) fn code(&self) -> i64 {
         match self {
             Self::Envelope(error) => error.code().as_i64(),
@@ -112,7 +143,7 @@ impl RequestError {
             Self::PluginUnavailable { .. } => Code::PluginUnavailable.as_i64(),
             Self::GoingAway => Code::GoingAway.as_i64(),
             Self::ResultTooLarge(_) | Self::TooDeep(_) | Self::WouldWait(_) => Code::InternalError.as_i64(),
-            // A plugin speaks for itself, not for the protocol.
+            // A plugin may not use the codes of the protocol.
             Self::Plugin { code, .. } if jackfield_plugin_api::is_reserved(*code) => {
                 Code::InternalError.as_i64()
             }
@@ -120,7 +151,7 @@ impl RequestError {
         }
     }
 
-    /// As what it is counted, if nothing of a plugin ran for it; `None` when something did.
+    /// Returns the metrics label of a rejection; `None` if plugin code ran for the request.
     pub(crate) fn rejection(&self) -> Option<RejectionReason> {
         Some(match self {
             Self::Envelope(_) | Self::DuplicateId | Self::ServerKind(_) => RejectionReason::Invalid,
@@ -146,7 +177,7 @@ impl RequestError {
         })
     }
 
-    /// The sentence on the wire.
+    /// Returns the message on the wire.
     pub(crate) fn message(&self) -> Cow<'_, str> {
         match self {
             Self::Envelope(error) => error.to_string().into(),
@@ -154,11 +185,11 @@ impl RequestError {
             Self::DuplicateId => "this id is in flight on this connection already".into(),
             Self::ServerKind(kind) => format!("{kind} is a kind that only a server sends").into(),
             Self::MethodNotFound(method) => format!("method not found: {method}").into(),
-            // Not who may instead, nor who the caller was taken for: that is in the log.
+            // Neither the users that are allowed nor the user of the client: the log has them.
             Self::PermissionDenied => "permission denied".into(),
             Self::DeadlineExceeded(timeout) => format!("no result within {timeout:?}").into(),
             Self::CutShort(timeout) => format!("no result within {timeout:?}, and the host ends").into(),
-            Self::Overloaded(what) => format!("overloaded: {}", what.words()).into(),
+            Self::Overloaded(resource) => format!("overloaded: {}", resource.text()).into(),
             Self::PluginPanicked(plugin) => format!("the plugin {plugin} panicked in this call").into(),
             Self::PluginUnavailable { plugin, .. } => format!("the plugin {plugin} is not available").into(),
             Self::GoingAway => "the host is going away".into(),
@@ -171,17 +202,18 @@ impl RequestError {
                 format!("{method} must be waited for, and the caller may not wait").into()
             }
             Self::Plugin { message, .. } => {
-                Cow::Borrowed(&message[..message.floor_char_boundary(LONGEST_MESSAGE)])
+                Cow::Borrowed(&message[..message.floor_char_boundary(MAX_MESSAGE)])
             }
         }
     }
 
-    /// What a program can read of it, as JSON.
+    /// Returns the data on the wire as JSON, for programs.
     pub(crate) fn data(&self) -> Option<String> {
         let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+
         let data = match self {
             Self::CutShort(timeout) => {
-                json!({ "timeout_ms": millis(*timeout), "retry_after_ms": millis(RETRY_AWAY) })
+                json!({ "timeout_ms": millis(*timeout), "retry_after_ms": millis(RETRY_GOING_AWAY) })
             }
             Self::DeadlineExceeded(timeout) | Self::SlowFrame(timeout) => {
                 json!({ "timeout_ms": millis(*timeout) })
@@ -191,14 +223,14 @@ impl RequestError {
             Self::PluginUnavailable { plugin, retry_after } => {
                 json!({ "plugin": plugin, "retry_after_ms": millis(*retry_after) })
             }
-            Self::GoingAway => json!({ "retry_after_ms": millis(RETRY_AWAY) }),
+            Self::GoingAway => json!({ "retry_after_ms": millis(RETRY_GOING_AWAY) }),
             Self::ResultTooLarge(limit) | Self::Refused(Refusal::TooLarge { limit, .. }) => {
                 json!({ "limit": limit })
             }
             Self::Refused(Refusal::UnsupportedVersion { .. }) => {
                 json!({ "supported": Version::ALL.iter().map(ToString::to_string).collect::<Vec<_>>() })
             }
-            // A plugin's words go out as they came, if they are JSON at all.
+            // The data of a plugin is passed on unchanged, if it is JSON.
             Self::Plugin { data, .. } => {
                 let is_json = |data: &&String| serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok();
                 return data.as_ref().filter(is_json).cloned();
@@ -212,5 +244,51 @@ impl RequestError {
             | Self::WouldWait(_) => return None,
         };
         Some(data.to_string())
+    }
+}
+
+/// The error that a plugin gets for a nested call.
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        Error::from_wire(error.code(), error.message().into_owned(), error.data())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plugin_error(code: i64, message: &str, data: Option<&str>) -> RequestError {
+        RequestError::Plugin { code, message: message.to_owned(), data: data.map(str::to_owned) }
+    }
+
+    #[test]
+    fn passes_on_the_code_of_a_plugin_unless_the_protocol_reserves_it() {
+        assert_eq!(plugin_error(7, "", None).code(), 7);
+        let reserved = Code::Overloaded.as_i64();
+        assert_eq!(plugin_error(reserved, "", None).code(), Code::InternalError.as_i64());
+    }
+
+    #[test]
+    fn cuts_a_long_message_of_a_plugin_at_a_character() {
+        let message = "ü".repeat(MAX_MESSAGE);
+        let error = plugin_error(7, &message, None);
+        assert_eq!(error.message().len(), MAX_MESSAGE);
+        let error = plugin_error(7, &format!("x{message}"), None);
+        assert_eq!(error.message().len(), MAX_MESSAGE - 1);
+    }
+
+    #[test]
+    fn drops_data_of_a_plugin_that_is_not_json() {
+        assert_eq!(plugin_error(7, "", Some("{\"a\": 1}")).data().as_deref(), Some("{\"a\": 1}"));
+        assert_eq!(plugin_error(7, "", Some("{")).data(), None);
+    }
+
+    #[test]
+    fn reports_when_to_retry() {
+        let error = RequestError::not_submitted(SubmitError::QueueFull, "p");
+        assert_eq!(error.data().as_deref(), Some(r#"{"retry_after_ms":100}"#));
+        let error = RequestError::not_submitted(SubmitError::ThreadsLost, "p");
+        assert_eq!(error.data().as_deref(), Some(r#"{"plugin":"p","retry_after_ms":1000}"#));
     }
 }

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::Dispatcher;
+use super::dispatcher::Dispatcher;
 use crate::clock::Time;
 use crate::metrics::{
-    MethodCounts, MetricsSnapshot, Outcome, PeerIdentity, RejectionReason, RequestKind, SlowLogEntry,
+    MethodCounts, MetricsSnapshot, Outcome, PeerIdentity, RejectionReason, RequestKind, SlowLogContents,
+    SlowLogEntry,
 };
 
 /// So many callers are shown, those with the most in flight first.
@@ -147,7 +148,7 @@ impl MethodReply {
             p90_us: quantile(0.9),
             p99_us: quantile(0.99),
             mean_us: (count > 0).then(|| micros(seconds.sum() / count)),
-            lengths: if with_lengths { seconds.filled().collect() } else { Vec::new() },
+            lengths: if with_lengths { seconds.non_empty_buckets().collect() } else { Vec::new() },
         }
     }
 }
@@ -243,7 +244,7 @@ impl Dispatcher {
             let generations = &numbers.generations;
             let found = health.get(name);
             let state = match found {
-                Some((health, _)) if !health.is_well => "unhealthy",
+                Some((health, _)) if !health.is_healthy => "unhealthy",
                 _ if generations.on_probation => "probation",
                 _ if generations.serving.is_some() => "serving",
                 _ => "gone",
@@ -267,8 +268,8 @@ impl Dispatcher {
 
     /// The requests that were slow or failed, lately.
     pub(crate) fn slowest(&self) -> SlowLogReply {
-        self.metrics.slowlog.tidy(Time::now());
-        let (slow, failed, missed) = self.metrics.slowlog.all();
+        self.metrics.slow_log.remove_expired(Time::now());
+        let SlowLogContents { slow, failed, missed } = self.metrics.slow_log.contents();
         let entries = |entries: Vec<SlowLogEntry>| entries.into_iter().map(SlowLogEntryReply::of).collect();
         SlowLogReply { slow: entries(slow), failed: entries(failed), missed }
     }

@@ -1,4 +1,4 @@
-//! Accepting connections, and refusing those there is no room for in words they understand.
+//! Accepts connections, and rejects those without permission or capacity with an error frame.
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
@@ -11,20 +11,20 @@ use rustix::io::Errno;
 use tokio::net::UnixListener;
 use tokio::net::unix::UCred;
 
-use super::io_thread::{AcceptedConnection, IoThreadCommand};
+use super::io_command::{AcceptedConnection, IoThreadCommand, Successors as _};
 use super::io_threads::IoThreads;
 use super::listener::BoundSocket;
 use crate::connection::ListenerOptions;
 use crate::metrics::PeerIdentity;
 use crate::routing::{Dispatcher, ExhaustedResource, ReplyContext, RequestError};
 
-/// How long to wait when the process or the system has no descriptor left: connections end in the meantime.
-const BREATHER: Duration = Duration::from_millis(50);
+/// Pause after a failed accept, usually for want of a descriptor. Connections end in the meantime.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Counts connections, for logs.
-static NUMBER: AtomicU64 = AtomicU64::new(1);
+/// The number of the next connection, for the log.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
-/// One socket that is accepted from.
+/// Accepts from one socket.
 pub(super) struct Acceptor {
     listener: UnixListener,
     bound: BoundSocket,
@@ -33,7 +33,11 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Must be called inside the runtime that will accept.
+    /// Registers the socket with the reactor of the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// The reactor cannot watch the socket.
     pub(super) fn new(
         mut bound: BoundSocket,
         dispatcher: Arc<Dispatcher>,
@@ -43,101 +47,116 @@ impl Acceptor {
         Ok(Self { listener, bound, dispatcher, threads })
     }
 
-    /// Accepts for ever.
+    /// Accepts connections and never returns.
     pub(super) async fn run(&self) {
-        let mut starving = false;
+        let mut is_failing = false;
         loop {
-            // Its own reactor is the I/O thread's: what was accepted here is handed over as a plain socket.
-            match self.listener.accept().await.and_then(|(stream, _)| seen(stream)) {
+            match self.accept().await {
                 Ok((stream, peer)) => {
-                    starving = false;
-                    self.place(stream, peer);
+                    is_failing = false;
+                    self.admit(stream, peer);
                 }
-                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    if !starving {
+                    if !is_failing {
                         let socket = self.bound.path().display();
                         tracing::error!(%socket, %error, "connections cannot be accepted; trying again");
                     }
-                    starving = true;
-                    tokio::time::sleep(BREATHER).await;
+                    is_failing = true;
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                 }
             }
         }
     }
 
-    /// No further client can come; those who came already are accepted, and told what they must know. The queue of
-    /// an inherited socket is left alone: the next host answers it.
+    /// Removes the socket's name, then accepts and admits the connections that are queued.
+    ///
+    /// The queue of an inherited socket is left alone: the next host serves it.
     pub(super) async fn close(self) {
         if self.bound.is_inherited() {
             return;
         }
         self.bound.unlink();
+
         let queue = async {
+            // The first failed accept ends the queue; a connection that cannot be taken over does
+            // not.
             while let Ok((stream, _)) = self.listener.accept().await {
-                if let Ok((stream, peer)) = seen(stream) {
-                    self.place(stream, peer);
+                if let Ok((stream, peer)) = into_std(stream) {
+                    self.admit(stream, peer);
                 }
             }
         };
         tokio::select! {
             biased;
-            // All of it in one go: tokio would have a task pause after some, and take the pause for the end.
+            // Unconstrained, because tokio would make the task yield after some connections, and
+            // this yield would be taken for the end of the queue.
             () = tokio::task::unconstrained(queue) => {}
             // Polled only once the queue is empty.
             () = std::future::ready(()) => {}
         }
     }
 
-    fn place(&self, stream: UnixStream, peer: Option<PeerIdentity>) {
+    /// Accepts one connection. The stream leaves this reactor, because it is served on an I/O
+    /// thread.
+    async fn accept(&self) -> io::Result<(UnixStream, Option<PeerIdentity>)> {
+        let (stream, _) = self.listener.accept().await?;
+        into_std(stream)
+    }
+
+    fn admit(&self, stream: UnixStream, peer: Option<PeerIdentity>) {
         let counters = &self.dispatcher.metrics.counters;
-        let manner = self.bound.manner();
-        // Before it takes a place: whoever may not come in must not keep others out.
-        if !self.dispatcher.doors.lets(self.bound.path(), peer) {
+        let manner = self.bound.options();
+
+        // Access comes before capacity: a user without access must not take the place of another
+        // one.
+        if !self.dispatcher.acls.allows(self.bound.path(), peer) {
             counters.connections_denied.add(1);
-            self.dispatcher.doors.tell_of_connection(self.bound.path(), peer);
-            send_away(&stream, manner, &RequestError::PermissionDenied);
+            self.dispatcher.acls.log_denied_connection(self.bound.path(), peer);
+            reject(&stream, manner, &RequestError::PermissionDenied);
             return;
         }
-        let permits = if manner.admin { &self.dispatcher.operators } else { &self.dispatcher.connections };
+
+        let permits =
+            if manner.admin { &self.dispatcher.admin_connections } else { &self.dispatcher.connections };
         let Some(permit) = permits.take() else {
             counters.connections_refused.add(1);
-            send_away(&stream, manner, &RequestError::Overloaded(ExhaustedResource::Connections));
+            reject(&stream, manner, &RequestError::Overloaded(ExhaustedResource::Connections));
             return;
         };
+
         counters.connections.add(1);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        // Dropped, and so closed, when the host has ended: it was the last moment to come.
-        let _ = self.threads.send(IoThreadCommand::Serve(AcceptedConnection {
-            number,
-            stream,
-            manner,
-            peer,
-            permit,
-        }));
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let accepted = AcceptedConnection { number, stream, manner, peer, permit };
+        // If the host has ended, the connection is dropped, which closes it.
+        let _ = self.threads.send(IoThreadCommand::Serve(accepted));
     }
 }
 
-/// The plain socket, and who is at its other end; `None` when the kernel would not say.
-fn seen(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Option<PeerIdentity>)> {
-    let known = stream.peer_cred().ok();
-    // Without a number in this process's namespace it is 0.
-    let pid = |known: &UCred| known.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
-    let peer = known.map(|known| PeerIdentity { pid: pid(&known), uid: known.uid(), gid: known.gid() });
+/// Returns the plain socket and the identity of its peer, if the kernel reports one.
+fn into_std(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Option<PeerIdentity>)> {
+    let credentials = stream.peer_cred().ok();
+    // A process outside this PID namespace has no number here; it is reported as 0.
+    let pid = |peer: &UCred| peer.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+    let peer = credentials.map(|peer| PeerIdentity { pid: pid(&peer), uid: peer.uid(), gid: peer.gid() });
     Ok((stream.into_std()?, peer))
 }
 
-/// Says why, and nothing of what the client may have sent is read.
-fn send_away(mut stream: &UnixStream, manner: ListenerOptions, why: &RequestError) {
-    let mut notice = Vec::new();
-    let asked = ReplyContext { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
-    asked.fail(&mut notice, why);
-    // A new socket's buffer has room for a line; a client that is gone already needs none.
-    let _ = stream.write_all(&notice);
+/// Writes an error frame to a connection that is not served. Nothing that the client sent is read.
+fn reject(mut stream: &UnixStream, manner: ListenerOptions, error: &RequestError) {
+    let mut frame = Vec::new();
+    let context =
+        ReplyContext { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
+    context.fail(&mut frame, error);
+
+    // The empty buffer of a new socket has room for the frame. If the client is gone, it needs
+    // none.
+    let _ = stream.write_all(&frame);
 }
 
-/// The client went before it was accepted, or a signal came: nothing is wrong with the socket.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Returns whether an accept failed because of its connection or a signal, so that the socket
+/// itself is sound.
+fn concerns_one_connection(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM))
 }

@@ -1,7 +1,8 @@
-//! The HTTP endpoint for those who watch over a host: `/metrics`, `/healthz`, `/readyz`.
+//! The HTTP endpoint for monitoring: `/metrics`, `/healthz`, `/readyz`.
 //!
-//! It runs on the control thread, where no request does, and each connection has one request, a few seconds, and one
-//! of a few places: whoever reads slowly or says nothing is cut, and harms nobody.
+//! It runs on the control thread, apart from all requests. Each connection has one request and at
+//! most [`TIME_LIMIT`], and only [`MOST_CONNECTIONS`] exist at a time, so that a slow or silent
+//! client harms nobody.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,46 +22,52 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
-use super::listener::{BindError, BoundSocket, SocketClaim};
+use super::listener::BoundSocket;
+use super::socket_claim::{BindError, SocketClaim};
 use crate::config;
 use crate::metrics;
 use crate::routing::Dispatcher;
 
-/// Connections at once: a Prometheus or two and somebody at a terminal. One more is closed.
-const MOST: usize = 16;
+/// The most connections at a time: enough for two Prometheus servers and a few operators. Further
+/// ones are closed.
+const MOST_CONNECTIONS: usize = 16;
 
-/// What a request and its answer may take together: a page is some hundred kilobytes over a loopback.
-const LIMIT: Duration = Duration::from_secs(5);
+/// Time for a request and its response. A metrics page has some hundred kilobytes and travels over
+/// loopback.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// The most that is read of a request's head; a scraper's is a few hundred bytes. It is what hyper calls for at least.
-const HEAD: usize = 8 * 1024;
+/// Upper bound for the head of a request, in bytes. A scraper sends a few hundred; hyper requires
+/// at least 8 KiB.
+const MOST_HEAD_BYTES: usize = 8 * 1024;
 
-/// How long to wait when no descriptor is left.
-const BREATHER: Duration = Duration::from_millis(50);
+/// Pause after a failed accept, usually for want of a descriptor.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Where it listens.
+/// The socket of the endpoint.
 enum EndpointSocket {
     Tcp(StdTcpListener),
     Unix(Box<BoundSocket>),
 }
 
-/// The endpoint, bound and not yet served.
+/// The endpoint, bound but not yet served.
 pub(crate) struct HttpEndpoint(EndpointSocket);
 
 impl HttpEndpoint {
-    /// Binds it.
+    /// Binds the endpoint.
     ///
     /// # Errors
-    /// The address or the socket's name cannot be had.
+    ///
+    /// The address or the name of the socket is in use or not permitted.
     pub(crate) fn bind(at: &config::MetricsEndpoint) -> Result<Self, BindError> {
         let address = match at {
             config::MetricsEndpoint::Tcp(address) => address,
             config::MetricsEndpoint::Unix(path) => {
-                let bound = SocketClaim::take(&config::Listener::at(path), false)?.bind()?;
+                let bound = BoundSocket::bind(SocketClaim::take(&config::Listener::at(path), false)?)?;
                 tracing::info!("metrics on {}", path.display());
                 return Ok(Self(EndpointSocket::Unix(Box::new(bound))));
             }
         };
+
         let failed =
             |source| BindError::System { path: PathBuf::from(address.to_string()), what: "bind", source };
         let listener = StdTcpListener::bind(address).map_err(failed)?;
@@ -70,7 +77,7 @@ impl HttpEndpoint {
         Ok(Self(EndpointSocket::Tcp(listener)))
     }
 
-    /// Serves for ever, in the runtime that this is called in.
+    /// Serves in the current runtime and never returns, unless the socket cannot be watched.
     pub(crate) async fn serve(self, dispatcher: Arc<Dispatcher>) {
         let served = match self.0 {
             EndpointSocket::Tcp(listener) => serve_tcp(listener, &dispatcher).await,
@@ -84,32 +91,32 @@ impl HttpEndpoint {
 
 async fn serve_tcp(listener: StdTcpListener, dispatcher: &Arc<Dispatcher>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(MOST));
+    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => place(stream, &places, dispatcher),
-            Err(_) => tokio::time::sleep(BREATHER).await,
+            Ok((stream, _)) => serve_connection(stream, &slots, dispatcher),
+            Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
         }
     }
 }
 
 async fn serve_unix(mut bound: BoundSocket, dispatcher: &Arc<Dispatcher>) -> io::Result<()> {
     let listener = UnixListener::from_std(bound.take_listener()?)?;
-    let places = Arc::new(Semaphore::new(MOST));
+    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => place(stream, &places, dispatcher),
-            Err(_) => tokio::time::sleep(BREATHER).await,
+            Ok((stream, _)) => serve_connection(stream, &slots, dispatcher),
+            Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
         }
     }
 }
 
-/// Serves one connection beside the others, if there is a place for it.
-fn place<S>(stream: S, places: &Arc<Semaphore>, dispatcher: &Arc<Dispatcher>)
+/// Serves a connection in a task of its own, or closes it if there are too many.
+fn serve_connection<S>(stream: S, slots: &Arc<Semaphore>, dispatcher: &Arc<Dispatcher>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Ok(permit) = Arc::clone(places).try_acquire_owned() else { return };
+    let Ok(permit) = Arc::clone(slots).try_acquire_owned() else { return };
     let dispatcher = Arc::clone(dispatcher);
     tokio::spawn(async move {
         let answer = service_fn(|request| {
@@ -119,23 +126,26 @@ where
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .keep_alive(false)
-            .max_buf_size(HEAD)
+            .max_buf_size(MOST_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), answer);
-        // Whatever went wrong is the scraper's: it has gone, was too slow, or speaks something else.
-        let _ = tokio::time::timeout(LIMIT, connection).await;
+
+        // Every failure here is the client's: it closed the connection, was too slow, or does not
+        // speak HTTP.
+        let _ = tokio::time::timeout(TIME_LIMIT, connection).await;
         drop(permit);
     });
 }
 
 fn answer(request: &Request<Incoming>, dispatcher: &Dispatcher) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
+
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD are answered\n".to_owned());
     }
     match request.uri().path() {
-        "/metrics" => respond(StatusCode::OK, metrics::CONTENT_TYPE, dispatcher.report()),
+        "/metrics" => respond(StatusCode::OK, metrics::CONTENT_TYPE, dispatcher.render_metrics()),
         "/healthz" => respond(StatusCode::OK, TEXT, "ok\n".to_owned()),
-        "/readyz" => match dispatcher.readiness() {
+        "/readyz" => match dispatcher.check_readiness() {
             Ok(()) => respond(StatusCode::OK, TEXT, "ready\n".to_owned()),
             Err(why) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why + "\n"),
         },
@@ -146,6 +156,7 @@ fn answer(request: &Request<Incoming>, dispatcher: &Dispatcher) -> Response<Full
 fn respond(status: StatusCode, content: &'static str, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
+
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content));
     headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-store"));

@@ -1,8 +1,9 @@
-//! Sockets that somebody else bound and listens on, and this process was started with: socket activation.
+//! Socket activation: sockets that the service manager bound and passed to this process.
 //!
-//! The protocol is systemd's (sd_listen_fds(3)): descriptors from 3 on, told of in the environment. Whoever handed
-//! them over keeps them, so that a client is queued and not refused while no host runs. Their files, modes and
-//! owners are not ours: nothing of them is changed, and no lock is needed for a name that is not taken.
+//! The protocol is that of sd_listen_fds(3): descriptors from 3 on, announced in the environment.
+//! The service manager keeps the sockets, so that clients are queued and not rejected while no host
+//! runs. Their files, modes and owners belong to the service manager: nothing about them is
+//! changed, and no lock is needed for a name that is not taken.
 
 use std::env;
 use std::io;
@@ -13,37 +14,41 @@ use std::path::{Path, PathBuf};
 use listenfd::ListenFd;
 use rustix::net::{SocketAddrUnix, getsockname, sockopt};
 
-/// The most sockets that are taken over; nobody has more listeners, and the number comes from outside.
-const MOST: usize = 1024;
+/// The most sockets that are accepted. The number comes from outside, and no configuration has more
+/// listeners.
+const MOST_SOCKETS: usize = 1024;
 
-/// Why sockets that were handed over cannot be served.
+/// The first descriptor that is passed (`SD_LISTEN_FDS_START`).
+const FIRST_DESCRIPTOR: usize = 3;
+
+/// The reason why passed sockets cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {
-    /// The environment speaks of sockets in words that mean nothing.
-    #[error("{variable}={value:?} in the environment is no number of sockets up to {MOST}")]
+    /// A variable of the environment has no valid value.
+    #[error("{variable}={value:?} in the environment is no number of sockets up to {MOST_SOCKETS}")]
     Environment {
         /// The variable.
         variable: &'static str,
-        /// What it says.
+        /// Its value.
         value: String,
     },
-    /// What was handed over is no listening Unix socket.
+    /// A descriptor is not a listening Unix socket.
     #[error("the inherited socket {name:?} (descriptor {descriptor}) cannot be served: {source}")]
     Unusable {
-        /// Its name (`FileDescriptorName=`), or nothing.
+        /// Its name (`FileDescriptorName=`), or an empty string.
         name: String,
         /// Its number.
         descriptor: usize,
-        /// What is wrong with it.
+        /// The reason.
         source: io::Error,
     },
 }
 
-/// The sockets this process was started with.
+/// The sockets that were passed to this process.
 #[derive(Debug, Default)]
 pub struct Inherited(Vec<InheritedSocket>);
 
-/// One of them.
+/// One passed socket.
 #[derive(Debug)]
 pub(super) struct InheritedSocket {
     name: String,
@@ -52,86 +57,96 @@ pub(super) struct InheritedSocket {
 }
 
 impl Inherited {
-    /// Takes over the sockets that the environment tells of, if they were meant for this process.
+    /// Takes the sockets that the environment announces, if they are meant for this process.
     ///
-    /// To be called while the process has one thread: the variables `LISTEN_PID` and `LISTEN_FDS` are removed, so
-    /// that nothing this process starts takes them for its own. The descriptors are closed on exec.
+    /// Must be called while the process has one thread, because it removes the variables
+    /// `LISTEN_PID` and `LISTEN_FDS`, so that no child process takes the sockets for its own. The
+    /// descriptors are closed on exec.
     ///
     /// # Errors
-    /// A descriptor that is no listening Unix stream socket: started so, the host would not serve what it is to.
+    ///
+    /// An invalid number of sockets, or a descriptor that is not a listening Unix stream socket.
     pub fn from_environment() -> Result<Self, InheritError> {
-        // The crate takes a missing LISTEN_PID for ours; systemd always sets it, and what is left of another
-        // process's environment is not for us.
-        let ours = env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
-        let Some(count) = env::var_os("LISTEN_FDS").filter(|_| ours) else { return Ok(Self::default()) };
+        // `listenfd` accepts a missing LISTEN_PID. systemd always sets it, and variables that were
+        // left from another process's environment announce nothing for this one.
+        let is_for_us = env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+        let Some(count) = env::var_os("LISTEN_FDS").filter(|_| is_for_us) else { return Ok(Self::default()) };
         let count = count.to_string_lossy().into_owned();
-        if count.parse::<usize>().map_or(true, |count| count > MOST) {
+        if count.parse::<usize>().map_or(true, |count| count > MOST_SOCKETS) {
             return Err(InheritError::Environment { variable: "LISTEN_FDS", value: count });
         }
+
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':').map(str::to_owned);
-        // Making a socket of a number is `unsafe`, for the number may be anything's: this crate checks first that
-        // it is a socket, and does nothing else.
-        let mut given = ListenFd::from_env();
+        // Turning a number into a socket is `unsafe`, because the descriptor may be anything.
+        // `listenfd` checks that it is a socket first, and does nothing else.
+        let mut passed = ListenFd::from_env();
         let mut sockets = Vec::new();
-        for place in 0..given.len() {
+
+        for index in 0..passed.len() {
             let name = names.next().unwrap_or_default();
-            let taken = given.take_unix_listener(place).and_then(|listener| match listener {
-                Some(listener) => InheritedSocket::of(name.clone(), listener),
+            let taken = passed.take_unix_listener(index).and_then(|listener| match listener {
+                Some(listener) => InheritedSocket::new(name.clone(), listener),
                 None => Err(io::Error::from(io::ErrorKind::NotFound)),
             });
-            let unusable = |source| InheritError::Unusable { name, descriptor: place + 3, source };
-            sockets.push(taken.map_err(unusable)?);
+            let descriptor = index + FIRST_DESCRIPTOR;
+            sockets.push(taken.map_err(|source| InheritError::Unusable { name, descriptor, source })?);
         }
         Ok(Self(sockets))
     }
 
-    /// Takes out the socket that is meant for `path`: the one bound there, or else one bound elsewhere whose name
-    /// is that of the socket's file, with or without `.sock`.
+    /// Takes the socket that is meant for `path`.
+    ///
+    /// This is the socket that is bound there, or else one that is bound elsewhere and named like
+    /// the socket's file, with or without `.sock`.
     pub(super) fn take(&mut self, path: &Path) -> Option<InheritedSocket> {
-        let bound = self.0.iter().position(|socket| socket.path().is_some_and(|bound| is_same(&bound, path)));
-        let named = || {
-            let names = [path.file_name(), path.file_stem()].map(|name| name.and_then(|name| name.to_str()));
-            self.0.iter().position(|socket| names.contains(&Some(socket.name.as_str())))
-        };
-        bound.or_else(named).map(|place| self.0.remove(place))
+        let is_bound_there =
+            |socket: &InheritedSocket| socket.path().is_some_and(|bound| is_same(&bound, path));
+        let names = [path.file_name(), path.file_stem()].map(|name| name.and_then(|name| name.to_str()));
+        let has_the_name = |socket: &InheritedSocket| names.contains(&Some(socket.name.as_str()));
+
+        let index =
+            self.0.iter().position(is_bound_there).or_else(|| self.0.iter().position(has_the_name))?;
+        Some(self.0.remove(index))
     }
 
-    /// What nobody took, in words.
+    /// Returns a description of each socket that no listener took.
     pub(super) fn left(&self) -> Vec<String> {
-        self.0.iter().map(InheritedSocket::to_words).collect()
+        self.0.iter().map(InheritedSocket::describe).collect()
     }
 }
 
 impl InheritedSocket {
-    fn of(name: String, listener: UnixListener) -> io::Result<Self> {
+    fn new(name: String, listener: UnixListener) -> io::Result<Self> {
         if !sockopt::socket_acceptconn(&listener)? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen"));
         }
+
         listener.set_nonblocking(true)?;
         let address = SocketAddrUnix::try_from(getsockname(&listener)?)?;
         Ok(Self { name, address, listener })
     }
 
-    /// Where it is bound; `None` of one without a file.
+    /// Returns the path that the socket is bound to; `None` for a socket without a file.
     fn path(&self) -> Option<PathBuf> {
         let bytes = self.address.path_bytes()?;
         let path = std::ffi::OsStr::from_bytes(bytes);
         (!path.is_empty()).then(|| PathBuf::from(path))
     }
 
-    fn to_words(&self) -> String {
-        let place = self.path().map_or_else(|| "no file".to_owned(), |path| path.display().to_string());
-        format!("{:?} ({place})", self.name)
+    fn describe(&self) -> String {
+        let path = self.path().map_or_else(|| "no file".to_owned(), |path| path.display().to_string());
+        format!("{:?} ({path})", self.name)
     }
 }
 
-/// Whether two paths name one place: their directories are the same one, by whatever way, and the names in it.
+/// Returns whether two paths have the same file name in the same directory, by whatever links they
+/// lead there.
 fn is_same(one: &Path, other: &Path) -> bool {
-    let place = |path: &Path| {
+    let resolved = |path: &Path| {
         let directory = path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = directory.canonicalize().or_else(|_| std::path::absolute(directory)).ok()?;
         Some(directory.join(path.file_name()?))
     };
-    place(one).is_some_and(|one| place(other) == Some(one))
+    resolved(one).is_some_and(|one| resolved(other) == Some(one))
 }

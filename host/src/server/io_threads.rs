@@ -1,140 +1,159 @@
-//! The I/O threads as a set that can be replaced while it serves.
+//! The set of I/O threads, which can be replaced while the host serves.
 //!
-//! `inline` methods run on these threads, and code that ran on a living thread cannot be unloaded: what it keeps in
-//! thread-local values is dropped at the thread's end, by code that would be gone. So before such code is closed, a
-//! new set of threads takes over, connections and all, and the old ones end and are joined.
+//! `inline` methods run on I/O threads. Code that ran on a living thread cannot be unloaded: its
+//! thread-local values are dropped when the thread ends, by destructors that would no longer be
+//! mapped. Before such code is closed, new I/O threads therefore take over all connections, and the
+//! old threads end and are joined.
 
 use std::io;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::io_thread::{IoThread, IoThreadCommand, IoThreadSender};
+use super::io_command::{IoThreadCommand, IoThreadSender, Successors};
+use super::io_thread::{IoThread, send_to_all};
 use crate::plugin::{IoThreadReplacer, PluginCall};
 use crate::routing::{Dispatcher, InlineRunner};
 use crate::sync::lock;
 
-/// How often an ending thread is looked at.
-const LOOK: Duration = Duration::from_micros(200);
+/// Interval between two checks whether the replaced threads have ended. A retirement waits for
+/// them.
+const POLL_INTERVAL: Duration = Duration::from_micros(200);
 
 /// The I/O threads of a host.
 pub(super) struct IoThreads {
-    /// The ways to the current ones.
-    ways: ArcSwap<Vec<IoThreadSender>>,
+    /// The senders of the current threads, in a place that is read without a lock.
+    senders: ArcSwap<Vec<IoThreadSender>>,
     set: Mutex<ThreadSet>,
     dispatcher: Arc<Dispatcher>,
     me: Weak<Self>,
 }
 
-/// The threads themselves.
+/// The threads by their state.
 struct ThreadSet {
-    /// Those that serve; none once the host ends.
+    /// Threads that serve; none once the host ends.
     current: Vec<IoThread>,
-    /// Replaced, and not ended yet: a method that blocks can hold one up for long.
+    /// Threads that were replaced and have not ended yet. A blocking method can keep one for long.
     leaving: Vec<IoThread>,
-    /// Given to who ends the host, and not joined yet.
-    ending: usize,
-    ends: bool,
-    /// The number of the next one, so that those of one moment are told from later ones.
-    next: u64,
+    /// Number of threads that [`IoThreads::drain`] returned and that are not joined yet.
+    draining: usize,
+    /// Whether the host ends, so that no thread is replaced any more.
+    is_ending: bool,
+    /// Number of the next thread. Threads that exist at some moment have smaller numbers than later
+    /// ones.
+    next_number: u64,
 }
 
 impl ThreadSet {
     fn start(&mut self, count: usize, dispatcher: &Arc<Dispatcher>) -> io::Result<Vec<IoThread>> {
-        let first = self.next;
-        self.next += count as u64;
-        (first..self.next).map(|number| IoThread::start(number, Arc::clone(dispatcher))).collect()
+        let first = self.next_number;
+        self.next_number += count as u64;
+        (first..self.next_number).map(|number| IoThread::start(number, Arc::clone(dispatcher))).collect()
     }
 
-    /// Joins those that have ended.
-    fn reap(&mut self) {
-        let (ended, leaving) = std::mem::take(&mut self.leaving).into_iter().partition(IoThread::has_ended);
-        self.leaving = leaving;
-        ended.into_iter().for_each(|thread: IoThread| {
+    /// Joins the replaced threads that have ended.
+    fn join_ended(&mut self) {
+        for thread in self.leaving.extract_if(.., |thread| thread.has_ended()) {
             thread.join();
-        });
+        }
     }
 }
 
-fn ways(set: &[IoThread]) -> Arc<Vec<IoThreadSender>> {
-    Arc::new(set.iter().map(|thread| thread.orders.clone()).collect())
+fn senders_of(threads: &[IoThread]) -> Arc<Vec<IoThreadSender>> {
+    Arc::new(threads.iter().map(|thread| thread.commands.clone()).collect())
 }
 
 impl IoThreads {
+    /// Starts `count` I/O threads.
+    ///
+    /// # Errors
+    ///
+    /// The system provides no thread, reactor or timer.
     pub(super) fn start(count: usize, dispatcher: &Arc<Dispatcher>) -> io::Result<Arc<Self>> {
-        let mut set = ThreadSet { current: Vec::new(), leaving: Vec::new(), ending: 0, ends: false, next: 0 };
+        let mut set = ThreadSet {
+            current: Vec::new(),
+            leaving: Vec::new(),
+            draining: 0,
+            is_ending: false,
+            next_number: 0,
+        };
         set.current = set.start(count, dispatcher)?;
+
         Ok(Arc::new_cyclic(|me| Self {
-            ways: ArcSwap::new(ways(&set.current)),
+            senders: ArcSwap::new(senders_of(&set.current)),
             set: Mutex::new(set),
             dispatcher: Arc::clone(dispatcher),
             me: me.clone(),
         }))
     }
 
-    /// Tells the thread with the fewest connections, and none that is held up while there is another; gives the order back when the host has ended.
-    pub(super) fn send(&self, mut order: IoThreadCommand) -> Result<(), IoThreadCommand> {
-        loop {
-            let ways = self.ways.load();
-            let Some(least) = ways.iter().min_by_key(|way| (way.is_held(), way.load())) else {
-                return Err(order);
-            };
-            match least.send(order) {
-                Ok(()) => return Ok(()),
-                Err(unsent) => order = unsent,
-            }
-            // It has ended since the set was looked up: either there is another set by now, or the host ends.
-            if Arc::ptr_eq(&ways, &self.ways.load()) {
-                return Err(order);
-            }
-        }
-    }
-
-    /// Whether each of them obeys within `limit`: one that is held up by an `inline` method does not. Blocks.
-    pub(super) fn obey(&self, limit: Duration) -> bool {
+    /// Returns whether each I/O thread responds within `limit`. Blocks.
+    ///
+    /// A thread that an `inline` method stalls does not respond. This includes stalled threads that
+    /// were already replaced, because nobody serves their connections.
+    pub(super) fn respond_within(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
-        let (said, heard) = std::sync::mpsc::channel();
-        let mut ways = self.ways.load_full().to_vec();
-        // One that was replaced because it is held up still has connections that nobody serves.
+        let mut senders = self.senders.load_full().to_vec();
         let set = lock(&self.set);
-        ways.extend(set.leaving.iter().map(|thread| thread.orders.clone()).filter(IoThreadSender::is_held));
+        let leaving = set.leaving.iter().map(|thread| thread.commands.clone());
+        senders.extend(leaving.filter(IoThreadSender::is_stalled));
         drop(set);
-        // One that has ended has handed its connections on, or the host ends.
-        let asked = ways.iter().filter(|way| way.send(IoThreadCommand::Say(said.clone())).is_ok()).count();
-        drop(said);
-        (0..asked).all(|_| heard.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok())
+
+        let (confirm, confirmations) = mpsc::channel();
+        // A thread that has ended has no connections: it has moved them, or the host ends.
+        let is_sent =
+            |sender: &&IoThreadSender| sender.send(IoThreadCommand::Confirm(confirm.clone())).is_ok();
+        let expected = senders.iter().filter(is_sent).count();
+        drop(confirm);
+
+        let is_confirmed =
+            |_| confirmations.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok();
+        (0..expected).all(is_confirmed)
     }
 
-    /// Tells all of them to answer what is in flight and end, also those that are leaving; there is no turnover from
-    /// now on. They are the caller's to join, who then says so by [`IoThreads::joined`].
+    /// Sends [`IoThreadCommand::Drain`] to all threads and returns them; no thread is replaced from
+    /// now on.
+    ///
+    /// The caller joins the threads and reports that with [`IoThreads::confirm_joined`].
     pub(super) fn drain(&self) -> Vec<IoThread> {
         let mut set = lock(&self.set);
-        set.ends = true;
+        set.is_ending = true;
         let mut all = std::mem::take(&mut set.current);
         all.append(&mut set.leaving);
-        set.ending = all.len();
-        super::tell(&all, || IoThreadCommand::Drain);
+        set.draining = all.len();
+
+        send_to_all(&all, || IoThreadCommand::Drain);
         all
     }
 
-    /// Looks at each of them, those that are leaving included; joins what has ended.
-    pub(super) fn look_at(&self, mut look: impl FnMut(&IoThread)) {
-        let mut set = lock(&self.set);
-        set.reap();
-        set.current.iter().chain(&set.leaving).for_each(&mut look);
+    /// Records that `count` of the threads that [`IoThreads::drain`] returned have been joined.
+    pub(super) fn confirm_joined(&self, count: usize) {
+        lock(&self.set).draining -= count;
     }
 
-    /// Lets a new thread take the place of one that is held up: that one hands its connections on when it comes back.
-    /// `false` when it has no place to be taken, or when as many as serve are held up already.
-    pub(super) fn replace_held(&self, number: u64) -> bool {
+    /// Calls `inspect` for each thread, those that are being replaced included.
+    pub(super) fn for_each(&self, mut inspect: impl FnMut(&IoThread)) {
         let mut set = lock(&self.set);
-        let held = set.leaving.iter().filter(|thread| thread.orders.is_held()).count();
+        set.join_ended();
+        set.current.iter().chain(&set.leaving).for_each(&mut inspect);
+    }
+
+    /// Starts a new thread in the place of thread `number`, which is stalled, and returns whether
+    /// it did.
+    ///
+    /// The stalled thread moves its connections to the others when it responds again. A thread is
+    /// not replaced while as many threads as serve are stalled already, so that a method cannot use
+    /// up the machine's threads.
+    pub(super) fn replace_stalled(&self, number: u64) -> bool {
+        let mut set = lock(&self.set);
+        let stalled = set.leaving.iter().filter(|thread| thread.commands.is_stalled()).count();
         let place = set.current.iter().position(|thread| thread.number == number);
         let (Some(place), Some(me)) = (place, self.me.upgrade()) else { return false };
-        if held >= set.current.len() {
+        if stalled >= set.current.len() {
             return false;
         }
+
         let new = match set.start(1, &self.dispatcher) {
             Ok(mut new) => new.swap_remove(0),
             Err(error) => {
@@ -143,25 +162,29 @@ impl IoThreads {
             }
         };
         let old = std::mem::replace(&mut set.current[place], new);
-        self.ways.store(ways(&set.current));
-        // One that has ended has nothing left to hand on.
-        let _ = old.orders.send(IoThreadCommand::Leave(me));
+        self.senders.store(senders_of(&set.current));
+
+        // A thread that has ended has no connection to move.
+        let _ = old.commands.send(IoThreadCommand::Leave(me));
         set.leaving.push(old);
         true
     }
 
-    /// So many of those that were given out have been joined.
-    pub(super) fn joined(&self, count: usize) {
-        lock(&self.set).ending -= count;
-    }
-
-    /// Lets new threads take over; gives back the number of the first of them, or how many stay when there are none.
-    fn replace(&self) -> Result<u64, usize> {
+    /// Starts new threads in the place of all current ones and returns the number of the first new
+    /// thread.
+    ///
+    /// # Errors
+    ///
+    /// Returns the number of current threads if no new ones can be started; the current ones
+    /// continue to serve.
+    fn replace_all(&self) -> Result<u64, usize> {
         let mut set = lock(&self.set);
-        let (before, count) = (set.next, set.current.len());
-        if set.ends {
-            return Ok(before);
+        let first_new = set.next_number;
+        let count = set.current.len();
+        if set.is_ending {
+            return Ok(first_new);
         }
+
         let (new, me) = match (set.start(count, &self.dispatcher), self.me.upgrade()) {
             (Ok(new), Some(me)) => (new, me),
             (Ok(_), None) => return Err(count),
@@ -170,30 +193,59 @@ impl IoThreads {
                 return Err(count);
             }
         };
-        self.ways.store(ways(&new));
+        self.senders.store(senders_of(&new));
         let old = std::mem::replace(&mut set.current, new);
-        super::tell(&old, || IoThreadCommand::Leave(Arc::clone(&me)));
+
+        send_to_all(&old, || IoThreadCommand::Leave(Arc::clone(&me) as Arc<dyn Successors>));
         set.leaving.extend(old);
-        Ok(before)
+        Ok(first_new)
+    }
+}
+
+impl Successors for IoThreads {
+    /// Sends `command` to the thread with the fewest connections; a stalled thread is chosen only
+    /// if all are stalled.
+    fn send(&self, mut command: IoThreadCommand) -> Result<(), IoThreadCommand> {
+        loop {
+            let senders = self.senders.load();
+            let least_loaded =
+                senders.iter().min_by_key(|sender| (sender.is_stalled(), sender.connections()));
+            let Some(least_loaded) = least_loaded else { return Err(command) };
+
+            match least_loaded.send(command) {
+                Ok(()) => return Ok(()),
+                Err(unsent) => command = unsent,
+            }
+
+            // The thread ended after `senders` was loaded: either it was replaced, or the host
+            // ends.
+            if Arc::ptr_eq(&senders, &self.senders.load()) {
+                return Err(command);
+            }
+        }
     }
 }
 
 impl IoThreadReplacer for IoThreads {
-    fn turn_over(&self, until: Instant) -> usize {
-        let first_new = match self.replace() {
+    fn replace_all(&self, until: Instant) -> usize {
+        let first_new = match self.replace_all() {
             Ok(first_new) => first_new,
             Err(left) => return left,
         };
+
         loop {
             let mut set = lock(&self.set);
-            set.reap();
-            // Also those that an earlier turnover gave up: they may have run the code in question as well.
-            let left = set.leaving.iter().filter(|thread| thread.number < first_new).count() + set.ending;
+            set.join_ended();
+            // This includes threads whose earlier replacement timed out: they may have run the same
+            // code.
+            let leaving = set.leaving.iter().filter(|thread| thread.number < first_new).count();
+            let left = leaving + set.draining;
             drop(set);
+
             if left == 0 || Instant::now() >= until {
                 return left;
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 }

@@ -1,6 +1,12 @@
-//! I/O threads that an `inline` method holds up, noticed while it does: told, spared new connections, and replaced.
+//! Detects I/O threads that a plugin's code blocks, while it does.
 //!
-//! What nobody can do is to serve the connections that such a thread has: their sockets and what they owe are its own.
+//! ```text
+//! running ──(timeouts.inline)──► reported, gets no new connections
+//!                                   └──(10 × as long)──► method demoted, thread replaced
+//! ```
+//!
+//! The connections of a stalled thread cannot be served by anybody else: their sockets and states
+//! belong to the thread.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -14,98 +20,110 @@ use crate::crash_record::RunningCall;
 use crate::plugin::Generation;
 use crate::routing::Dispatcher;
 
-/// Each time that it lasts so many times as long as before, it is told again; the second time the method is moved, and
-/// the thread replaced. One call that is so slow is no accident of the machine's.
-const AGAIN: u32 = 10;
+/// Factor between two reports of the same call. At the second report the method is demoted and the
+/// thread replaced: a call that takes ten times the limit is not an accident of a busy machine.
+const REPORT_FACTOR: u32 = 10;
 
-/// The looks are half as far apart as an `inline` method may take, within these.
-const LOOK_LEAST: Duration = Duration::from_millis(5);
-const LOOK_MOST: Duration = Duration::from_millis(250);
+/// Bounds of the sampling interval, which is half of `timeouts.inline` within them.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(5);
+const LONGEST_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A call that was seen at the last look, too.
+/// A call that ran on a thread at the last sample.
 struct ObservedCall {
-    glance: RunningCall,
+    call: RunningCall,
     since: Instant,
-    /// How long it may last until it is told, or told again.
-    next: Duration,
-    /// Whose call it is, once it was told.
+    /// Age of the call at which it is reported next.
+    report_at: Duration,
+    /// The generation that runs it, set by the first report.
     generation: Weak<Generation>,
 }
 
-/// Looks at the I/O threads now and then.
+impl ObservedCall {
+    /// Marks the generation as healthy again, because the call has ended.
+    fn end(&self) {
+        if let Some(generation) = self.generation.upgrade() {
+            generation.end_stall();
+        }
+    }
+}
+
+/// A call that is to be reported.
+struct StalledCall {
+    thread: u64,
+    call: RunningCall,
+    age: Duration,
+    was_reported: bool,
+}
+
+/// Samples the I/O threads in intervals.
 pub(super) struct StallMonitor {
     threads: Arc<IoThreads>,
     dispatcher: Arc<Dispatcher>,
-    /// What runs, by the thread's number.
-    seen: BTreeMap<u64, ObservedCall>,
-}
-
-/// A call that has lasted too long.
-struct StalledCall {
-    thread: u64,
-    glance: RunningCall,
-    length: Duration,
-    /// Whether it was told before.
-    again: bool,
+    /// The call of each thread, by the thread's number.
+    observed: BTreeMap<u64, ObservedCall>,
 }
 
 impl StallMonitor {
     pub(super) fn new(threads: &Arc<IoThreads>, dispatcher: &Arc<Dispatcher>) -> Self {
-        Self { threads: Arc::clone(threads), dispatcher: Arc::clone(dispatcher), seen: BTreeMap::new() }
+        let observed = BTreeMap::new();
+        Self { threads: Arc::clone(threads), dispatcher: Arc::clone(dispatcher), observed }
     }
 
-    /// Looks for ever.
+    /// Monitors and never returns.
     pub(super) async fn run(mut self) {
         loop {
-            let inline = self.dispatcher.rules.load().timeouts.inline;
-            tokio::time::sleep((inline / 2).clamp(LOOK_LEAST, LOOK_MOST)).await;
-            self.look(inline);
+            let limit = self.dispatcher.rules.load().timeouts.inline;
+            tokio::time::sleep((limit / 2).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)).await;
+            self.sample(limit);
         }
     }
 
-    fn look(&mut self, inline: Duration) {
-        let (mut held, mut here) = (Vec::new(), Vec::new());
-        self.threads.look_at(|thread| {
-            here.push(thread.number);
-            held.extend(look_at(thread, inline, &mut self.seen));
+    fn sample(&mut self, limit: Duration) {
+        let mut stalled = Vec::new();
+        let mut existing = Vec::new();
+        self.threads.for_each(|thread| {
+            existing.push(thread.number);
+            stalled.extend(sample_thread(thread, limit, &mut self.observed));
         });
-        // Also a thread that has ended holds nothing any more.
-        self.seen.retain(|number, seen| {
-            let stays = here.contains(number);
-            if !stays {
-                let_go(seen);
+
+        // A thread that has ended blocks nobody.
+        self.observed.retain(|number, observed| {
+            let exists = existing.contains(number);
+            if !exists {
+                observed.end();
             }
-            stays
+            exists
         });
-        held.into_iter().for_each(|held| self.tell(&held));
+        stalled.into_iter().for_each(|stalled| self.report(&stalled));
     }
 
     #[cold]
-    fn tell(&mut self, held: &StalledCall) {
-        let StalledCall { thread, glance, length, again } = *held;
-        let number = glance.what.generation();
-        let (plugin, method) = self.dispatcher.recorder.names_of(glance.what);
+    fn report(&mut self, stalled: &StalledCall) {
+        let StalledCall { thread, call, age, was_reported } = *stalled;
+        let number = call.what.generation();
+        let (plugin, method) = self.dispatcher.crash_record.names_of(call.what);
         let table = self.dispatcher.table.load();
         let generation = table.generation(number);
-        let run = generation.and_then(|generation| generation.declared(glance.what.method()));
-        // What else such a thread runs of a plugin's is `inline`.
-        let run = run.unwrap_or(Run::Inline).word();
-        if !again {
-            if let (Some(generation), Some(seen)) = (generation, self.seen.get_mut(&thread)) {
-                generation.holds(true);
-                seen.generation = Arc::downgrade(generation);
+        // Code that no method declares, such as a callback, runs like an `inline` method.
+        let declared = generation.and_then(|generation| generation.declared_run(call.what.method()));
+        let run = declared.unwrap_or(Run::Inline).word();
+
+        if !was_reported {
+            if let (Some(generation), Some(observed)) = (generation, self.observed.get_mut(&thread)) {
+                generation.begin_stall();
+                observed.generation = Arc::downgrade(generation);
             }
             tracing::warn!(
                 plugin,
                 generation = number,
                 method,
                 thread,
-                "{run}, and holds an I/O thread, for {length:?} by now"
+                "{run}, and holds an I/O thread, for {age:?} by now"
             );
             return;
         }
-        let elsewhere = generation.and_then(|generation| generation.moves(glance.what.method()));
-        if let Some(elsewhere) = elsewhere {
+
+        if let Some(elsewhere) = generation.and_then(|generation| generation.demote(call.what.method())) {
             tracing::error!(
                 plugin,
                 generation = number,
@@ -113,58 +131,51 @@ impl StallMonitor {
                 "{run}, and too slow for that: {elsewhere} from now on"
             );
         }
-        let replaced = self.threads.replace_held(thread);
+        let replaced = self.threads.replace_stalled(thread);
         tracing::error!(
             plugin,
             generation = number,
             method,
             thread,
             replaced,
-            "{run}, and holds an I/O thread, for {length:?} by now: the thread's connections are not served meanwhile"
+            "{run}, and holds an I/O thread, for {age:?} by now: the thread's connections are not served meanwhile"
         );
-    }
-}
-
-/// Looks at one thread; what it runs for too long, when that is to be told.
-fn look_at(
-    thread: &IoThread,
-    inline: Duration,
-    all: &mut BTreeMap<u64, ObservedCall>,
-) -> Option<StalledCall> {
-    let glance = thread.watched.as_ref()?.glance();
-    let now = Instant::now();
-    if let Some(seen) = all.get_mut(&thread.number)
-        && seen.glance == glance
-    {
-        let length = now.duration_since(seen.since);
-        if length < seen.next {
-            return None;
-        }
-        let again = thread.orders.is_held();
-        thread.orders.set_held(true);
-        seen.next = seen.next.saturating_mul(AGAIN);
-        return Some(StalledCall { thread: thread.number, glance, length, again });
-    }
-    if let Some(before) = all.remove(&thread.number) {
-        let_go(&before);
-        thread.orders.set_held(false);
-    }
-    if glance.is_running() {
-        let seen = ObservedCall { glance, since: now, next: inline, generation: Weak::new() };
-        all.insert(thread.number, seen);
-    }
-    None
-}
-
-/// The call has ended.
-fn let_go(seen: &ObservedCall) {
-    if let Some(generation) = seen.generation.upgrade() {
-        generation.holds(false);
     }
 }
 
 impl Drop for StallMonitor {
     fn drop(&mut self) {
-        self.seen.values().for_each(let_go);
+        self.observed.values().for_each(ObservedCall::end);
     }
+}
+
+/// Samples one thread and returns its call if that is to be reported now.
+fn sample_thread(
+    thread: &IoThread,
+    limit: Duration,
+    observed: &mut BTreeMap<u64, ObservedCall>,
+) -> Option<StalledCall> {
+    let call = thread.sampler.as_ref()?.glance();
+    let now = Instant::now();
+
+    if let Some(known) = observed.get_mut(&thread.number).filter(|known| known.call == call) {
+        let age = now.duration_since(known.since);
+        if age < known.report_at {
+            return None;
+        }
+        let was_reported = thread.commands.is_stalled();
+        thread.commands.set_stalled(true);
+        known.report_at = known.report_at.saturating_mul(REPORT_FACTOR);
+        return Some(StalledCall { thread: thread.number, call, age, was_reported });
+    }
+
+    if let Some(previous) = observed.remove(&thread.number) {
+        previous.end();
+        thread.commands.set_stalled(false);
+    }
+    if call.is_running() {
+        let new = ObservedCall { call, since: now, report_at: limit, generation: Weak::new() };
+        observed.insert(thread.number, new);
+    }
+    None
 }

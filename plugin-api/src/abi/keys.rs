@@ -1,12 +1,13 @@
-//! Keys for thread-local values: the one thing that unloaded code would leave in the process.
+//! Keys for thread-local values, the only resource of the process that unloaded code would leak.
 //!
-//! A plugin's copy of the standard library takes a key of pthread's the first time that a thread of it asks who it is
-//! (`thread::current()`), and has no way to give it back. A process has 1,024 of them; whoever needs one more aborts
-//! it. So the plugin says which key is its own, and the host gives it back when the code has gone.
+//! The standard library in a plugin allocates a pthread key the first time that one of its threads
+//! calls `thread::current()`, and never frees it. A process has 1024 of them; a standard library
+//! that needs one more aborts the process. The plugin therefore reports its own keys, and the host
+//! frees them after the code was unloaded.
 
 use std::ffi::{c_int, c_uint, c_void};
 
-/// How many keys a process has: `PTHREAD_KEYS_MAX`.
+/// Number of keys of a process: `PTHREAD_KEYS_MAX` of glibc and musl.
 const KEYS: c_uint = if cfg!(target_env = "musl") { 128 } else { 1024 };
 
 // In the C library that both sides are linked with.
@@ -17,70 +18,77 @@ unsafe extern "C" {
 }
 
 fn is_set(key: c_uint) -> bool {
-    // SAFETY: a number below `KEYS`; of a key that nobody has, glibc and musl say that it is not set.
+    // SAFETY: the number is below `KEYS`. For a key that is not allocated, glibc and musl return
+    // null.
     unsafe { !pthread_getspecific(key).is_null() }
 }
 
-/// Writes the keys of this copy of the standard library, at most `most` of them, and returns how many there are. The
-/// host calls it on a thread that has run nothing of the plugin: what is set on it by asking who it is, is the
-/// plugin's.
+/// Writes the keys of this copy of the standard library, at most `most` of them, and returns their
+/// number.
+///
+/// The host calls it on a thread that has run no code of the plugin. The keys that
+/// `thread::current()` sets on that thread are therefore those of the plugin.
 pub(super) unsafe extern "C" fn own_keys(keys: *mut u32, most: usize) -> usize {
     let before: Vec<_> = (0..KEYS).filter(|key| is_set(*key)).collect();
-    // Nothing in it panics but for want of memory or of a key.
+    // This panics only if there is no memory or no key left.
     std::hint::black_box(std::thread::current().id());
+
     let own = (0..KEYS).filter(|key| is_set(*key) && !before.contains(key));
     let mut count = 0;
     for key in own.take(most) {
-        // SAFETY: the host's promise: room for `most` numbers.
+        // SAFETY: the host guarantees room for `most` numbers.
         unsafe { keys.add(count).write(key) };
         count += 1;
     }
     count
 }
 
-/// The keys of one plugin's copy of the standard library.
+/// The keys of the standard library in one plugin.
 #[derive(Debug, Default)]
 pub struct ThreadKeys(Vec<u32>);
 
 impl ThreadKeys {
-    /// Room for more keys than the standard library has ever taken.
+    /// Room for more keys than any version of the standard library allocates.
     const MOST: usize = 8;
 
-    pub(super) fn ask(own_keys: unsafe extern "C" fn(*mut u32, usize) -> usize) -> Self {
+    pub(super) fn query(own_keys: unsafe extern "C" fn(*mut u32, usize) -> usize) -> Self {
         let mut keys = vec![0; Self::MOST];
-        // SAFETY: there is room for as many as it is told.
+        // SAFETY: there is room for `MOST` numbers.
         let count = unsafe { own_keys(keys.as_mut_ptr(), Self::MOST) };
         keys.truncate(count);
         Self(keys)
     }
 
-    /// Gives them back to the process.
+    /// Frees the keys.
     ///
     /// # Safety
-    /// The code that took them has been unloaded, and every thread that ran it has ended.
+    ///
+    /// The code that allocated them has been unloaded, and every thread that ran it has ended.
     pub unsafe fn give_back(self) {
         for key in self.0 {
-            // SAFETY: the caller's promise: nobody uses the key any more, and no thread has a value for it.
+            // SAFETY: by the caller's guarantee, nobody uses the key and no thread has a value for
+            // it.
             unsafe { pthread_key_delete(key) };
         }
     }
 }
 
-/// Whether the process has at least so many keys left just now.
+/// Returns whether the process can currently allocate at least `wanted` more keys.
 #[must_use]
 pub fn are_left(wanted: usize) -> bool {
-    let mut taken = Vec::with_capacity(wanted);
-    while taken.len() < wanted {
+    let mut allocated = Vec::with_capacity(wanted);
+    while allocated.len() < wanted {
         let mut key = 0;
-        // SAFETY: a place for the key, and no destructor.
+        // SAFETY: the pointer is valid, and there is no destructor.
         if unsafe { pthread_key_create(&raw mut key, None) } != 0 {
             break;
         }
-        taken.push(key);
+        allocated.push(key);
     }
-    let are_left = taken.len() == wanted;
-    for key in taken {
-        // SAFETY: taken above, and never used.
+
+    let are_left = allocated.len() == wanted;
+    for key in allocated {
+        // SAFETY: the key was allocated above and never used.
         unsafe { pthread_key_delete(key) };
     }
     are_left
@@ -91,8 +99,8 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg_attr(miri, ignore = "there the keys have no end")]
-    fn keys_are_left_and_not_used_up_by_counting_them() {
+    #[cfg_attr(miri, ignore = "Miri does not limit the number of keys")]
+    fn counts_the_free_keys_without_using_them_up() {
         for _ in 0..100 {
             assert!(are_left(64));
         }
@@ -101,10 +109,10 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "what glibc answers for a key that nobody took, POSIX leaves open")]
-    fn a_thread_that_knows_itself_has_no_new_key() {
-        // Of this very program: its threads have asked already.
-        let keys = std::thread::spawn(|| ThreadKeys::ask(own_keys)).join().unwrap();
+    #[cfg_attr(miri, ignore = "POSIX leaves the value of a key that is not allocated undefined")]
+    fn finds_no_key_on_a_thread_that_has_run_this_code() {
+        // The threads of this program have called `thread::current()` before.
+        let keys = std::thread::spawn(|| ThreadKeys::query(own_keys)).join().unwrap();
         assert!(keys.0.is_empty(), "{keys:?}");
     }
 }

@@ -1,7 +1,8 @@
-//! The answer's buffer from both sides: the host lends a `Vec<u8>`, the plugin appends to it through [`Out`].
+//! The output buffer of a call, from both sides: one side lends a `Vec<u8>`, and the other appends
+//! to it through [`Out`].
 //!
-//! A plugin's serializer writes straight into the buffer that leaves through the socket: no copy in between, and
-//! no memory that one side allocates and the other frees.
+//! The serializer of a plugin writes directly into the buffer that is sent through the socket.
+//! There is no copy, and no memory that one side allocates and the other frees.
 
 use std::ffi::c_void;
 use std::io;
@@ -9,60 +10,66 @@ use std::io;
 use super::types::{RawOutcome, Sink, Slice, Status};
 use crate::error::Error;
 
-/// The plugin's view of the answer's buffer.
+/// The output buffer as the side that writes sees it.
 pub struct Out<'a>(&'a mut Sink);
 
 impl<'a> Out<'a> {
+    /// Borrows the output buffer for a call.
+    ///
     /// # Safety
-    /// `sink` must be the one that the host lent for the running call.
+    ///
+    /// `sink` must be the one that was lent for the running call.
     pub(super) unsafe fn borrow(sink: *mut Sink) -> Self {
-        // SAFETY: the caller's promise; nobody else holds it during the call.
+        // SAFETY: guaranteed by the caller; nobody else uses it during the call.
         Self(unsafe { &mut *sink })
     }
 
-    /// How many bytes were written so far, the host's own included.
+    /// Returns the length of the buffer in bytes, including what it held before the call.
     pub(super) fn len(&self) -> usize {
         self.0.len
     }
 
-    /// Takes back what was written behind `len`.
+    /// Removes the bytes after `len`.
     pub(super) fn truncate(&mut self, len: usize) {
         self.0.len = self.0.len.min(len);
     }
 
-    /// Appends `bytes`; `false` when that would pass the limit.
+    /// Appends `bytes`, or returns `false` if that would exceed the limit.
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         let sink = &mut *self.0;
         if sink.cap - sink.len < bytes.len() {
-            // SAFETY: `reserve` came with this very sink.
-            let room = unsafe { (sink.reserve)(sink, bytes.len()) };
-            if !room {
+            // SAFETY: `reserve` belongs to this sink.
+            let has_room = unsafe { (sink.reserve)(sink, bytes.len()) };
+            if !has_room {
                 return false;
             }
         }
-        // SAFETY: there is room for `bytes` behind `len`, and the host's buffer cannot overlap the plugin's bytes.
+        // SAFETY: there is room for `bytes` after `len`, and the lent buffer cannot overlap
+        // `bytes`.
         unsafe { sink.ptr.add(sink.len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         sink.len += bytes.len();
         true
     }
 
-    /// Writes an error, after taking back what was written behind `start`.
+    /// Removes the bytes after `start` and writes an error. If message and data exceed the limit,
+    /// only the code remains.
     pub(super) fn fail(&mut self, start: usize, error: &Error) -> RawOutcome {
         self.truncate(start);
         let message = error.message().as_bytes();
-        let written = self.push(message);
-        if !written || error.data_json().is_some_and(|data| !self.push(data.as_bytes())) {
+        let fits = self.push(message);
+        if !fits || error.data_json().is_some_and(|data| !self.push(data.as_bytes())) {
             self.truncate(start);
             return RawOutcome { status: Status::Failed, code: error.code(), message_len: 0 };
         }
         RawOutcome { status: Status::Failed, code: error.code(), message_len: message.len() }
     }
 
-    /// Writes the text of a panic, cut to a length that a log can bear.
+    /// Removes the bytes after `start` and writes the text of a panic, at most 1024 bytes of it,
+    /// because the text goes to the log.
     pub(super) fn panicked(&mut self, start: usize, text: &str) -> RawOutcome {
-        const LONGEST: usize = 1024;
+        const TEXT_MAX: usize = 1024;
         self.truncate(start);
-        let end = text.floor_char_boundary(LONGEST);
+        let end = text.floor_char_boundary(TEXT_MAX);
         self.push(&text.as_bytes()[..end]);
         RawOutcome::PANICKED
     }
@@ -82,10 +89,10 @@ impl io::Write for Out<'_> {
     }
 }
 
-/// What the plugin left in the host's buffer, read by the host.
+/// The end of a call, with the place of its output in the lent buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Written {
-    /// Where it begins in the buffer.
+    /// Offset of the output in the buffer.
     pub(super) start: usize,
     pub(super) message_len: usize,
     pub(super) code: i64,
@@ -93,7 +100,7 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// The error's message and data, or the panic's text, taken out of `buffer`.
+    /// Takes the message and data of an error, or the text of a panic, out of `buffer`.
     pub(super) fn take_text(&self, buffer: &mut Vec<u8>) -> (String, Option<String>) {
         let tail = buffer.split_off(self.start.min(buffer.len()));
         let cut = if self.status == Status::Panicked { tail.len() } else { self.message_len.min(tail.len()) };
@@ -104,15 +111,17 @@ impl Written {
 }
 
 unsafe extern "C" fn reserve(sink: *mut Sink, additional: usize) -> bool {
-    // SAFETY: only `lend` makes sinks with this function, and it sets `owner` to a vector that outlives the call.
+    // SAFETY: only `lend` creates sinks with this function, and sets `owner` to a vector that
+    // outlives the call.
     let sink = unsafe { &mut *sink };
-    // SAFETY: as above; the vector's own fields lie elsewhere than the sink.
+    // SAFETY: as above; the vector does not overlap the sink.
     let buffer = unsafe { &mut *sink.owner.cast::<Vec<u8>>() };
+
     match sink.len.checked_add(additional) {
         Some(wanted) if wanted <= sink.limit => {}
         _ => return false,
     }
-    // SAFETY: the plugin wrote the bytes up to `len`, which is within the capacity it was given.
+    // SAFETY: the other side wrote the bytes up to `len`, which is within the capacity of the sink.
     unsafe { buffer.set_len(sink.len) };
     buffer.reserve(additional);
     sink.ptr = buffer.as_mut_ptr();
@@ -120,7 +129,7 @@ unsafe extern "C" fn reserve(sink: *mut Sink, additional: usize) -> bool {
     true
 }
 
-/// Lends `buffer` for the length of `body`; what the plugin wrote stays in it, at most `limit` bytes more.
+/// Lends `buffer` to `body`, which may append at most `limit` bytes. The appended bytes stay in it.
 pub(super) fn lend(
     buffer: &mut Vec<u8>,
     limit: usize,
@@ -137,16 +146,75 @@ pub(super) fn lend(
         reserve,
     };
     body(&raw mut sink, &raw mut outcome);
-    // SAFETY: `len` only grows by bytes that were written, within the capacity that `reserve` keeps true.
+
+    // SAFETY: `len` grows only by bytes that were written, within the capacity that `reserve`
+    // updates.
     unsafe { buffer.set_len(sink.len) };
     Written { start, message_len: outcome.message_len, code: outcome.code, status: outcome.status }
 }
 
-/// The text behind a slice; what is not UTF-8 is replaced.
+/// Returns the text of a slice. Bytes that are not UTF-8 are replaced by U+FFFD.
 ///
 /// # Safety
+///
 /// As for [`Slice::bytes`].
 pub(super) unsafe fn text<'a>(slice: Slice) -> std::borrow::Cow<'a, str> {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     String::from_utf8_lossy(unsafe { slice.bytes() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lends a buffer that holds `before` to `body`, and returns the buffer and the end of the
+    /// call.
+    fn lend_to(limit: usize, body: impl FnOnce(&mut Out<'_>) -> RawOutcome) -> (Vec<u8>, Written) {
+        let mut buffer = b"before".to_vec();
+        let written = lend(&mut buffer, limit, |sink, outcome| {
+            // SAFETY: both pointers come from `lend` and are valid during the call.
+            unsafe { *outcome = body(&mut Out::borrow(sink)) }
+        });
+        (buffer, written)
+    }
+
+    #[test]
+    fn appends_up_to_the_limit_and_nothing_beyond() {
+        let (buffer, written) = lend_to(1000, |out| {
+            assert!(out.push(&[b'x'; 999]));
+            assert!(!out.push(b"yz"), "two bytes over a limit with room for one");
+            assert!(out.push(b"z"));
+            RawOutcome::DONE
+        });
+        assert_eq!((written.status, written.start, buffer.len()), (Status::Done, 6, 1006));
+        assert!(buffer.starts_with(b"before") && buffer.ends_with(b"xz"));
+    }
+
+    #[test]
+    fn replaces_a_partial_result_by_the_error() {
+        let error = Error::new(7, "a message").with_data(&[1, 2]);
+        let (mut buffer, written) = lend_to(1000, |out| {
+            let start = out.len();
+            out.push(b"half a result");
+            out.fail(start, &error)
+        });
+        assert_eq!((written.status, written.code), (Status::Failed, 7));
+        assert_eq!(written.take_text(&mut buffer), ("a message".to_owned(), Some("[1,2]".to_owned())));
+        assert_eq!(buffer, b"before");
+    }
+
+    #[test]
+    fn keeps_only_the_code_of_an_error_over_the_limit() {
+        let error = Error::new(7, "a message over the limit");
+        let (mut buffer, written) = lend_to(8, |out| out.fail(out.len(), &error));
+        assert_eq!((written.status, written.code), (Status::Failed, 7));
+        assert_eq!(written.take_text(&mut buffer), (String::new(), None));
+        assert_eq!(buffer, b"before");
+    }
+
+    #[test]
+    fn truncates_the_text_of_a_panic() {
+        let (mut buffer, written) = lend_to(10_000, |out| out.panicked(out.len(), &"é".repeat(1000)));
+        assert_eq!(written.take_text(&mut buffer), ("é".repeat(512), None));
+    }
 }

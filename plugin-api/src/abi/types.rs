@@ -1,7 +1,12 @@
-//! The types that cross: `repr(C)`, their layout compared by abi_stable before any of them is used.
+//! The types that cross the ABI. They are `repr(C)`, and abi_stable compares their layout before
+//! use.
 //!
-//! Both tables are prefix types: a later version may append fields behind the last one, and a host that is newer
-//! than a plugin (or older) sees the ones both know.
+//! abi_stable also compares the names of types and fields. A changed name makes a host refuse every
+//! plugin that was built before. The names therefore stay as they are, even where the rest of the
+//! code uses another term (`hand_over` is `export_state`, `take_over` is `import_state`).
+//!
+//! Both tables are prefix types: a later version may append fields after the last one. A host that
+//! is newer or older than a plugin uses the fields that both know.
 
 use std::ffi::c_void;
 
@@ -10,7 +15,7 @@ use abi_stable::library::RootModule;
 use abi_stable::package_version_strings;
 use abi_stable::sabi_types::VersionStrings;
 
-/// Bytes lent for the length of one call.
+/// Bytes that are lent for one call.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct Slice {
@@ -18,19 +23,20 @@ pub struct Slice {
     pub(super) len: usize,
 }
 
-/// A growing buffer of the host's that the plugin writes its answer into.
+/// A growing buffer that its owner lends to the other side for the output of a call.
 ///
-/// The plugin appends up to `cap` by itself and calls `reserve` for more; the allocator stays the host's.
+/// The other side appends up to `cap` and calls `reserve` for more room, so that the owner's
+/// allocator is used.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct Sink {
     pub(super) ptr: *mut u8,
     pub(super) len: usize,
     pub(super) cap: usize,
-    /// `len` may not pass this; `reserve` refuses what would.
+    /// The upper bound of `len`; `reserve` refuses to exceed it.
     pub(super) limit: usize,
     pub(super) owner: *mut c_void,
-    /// Makes room for `additional` more bytes; `false` when that would pass the limit.
+    /// Makes room for `additional` more bytes, or returns `false` if they would exceed the limit.
     pub(super) reserve: unsafe extern "C" fn(sink: *mut Sink, additional: usize) -> bool,
 }
 
@@ -40,15 +46,17 @@ pub struct Sink {
 pub enum Status {
     /// The sink holds the result as one JSON document.
     Done,
-    /// The sink holds an error: `message_len` bytes of message, then its `data` as JSON, which may be empty.
+    /// The sink holds an error: `message_len` bytes of message, then its `data` as JSON, which may
+    /// be empty.
     Failed,
-    /// The plugin panicked; the sink holds the panic's text, for logs only.
+    /// The plugin panicked. The sink holds the text of the panic, for logs only.
     Panicked,
-    /// A future that is not ready; the sink is empty.
+    /// The future is not ready. The sink is empty.
     Pending,
 }
 
-/// The end of one call: a status and, for an error, its code and where its message ends in the sink.
+/// The end of one call: a status and, for an error, its code and the length of its message in the
+/// sink.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy)]
 pub struct RawOutcome {
@@ -57,7 +65,7 @@ pub struct RawOutcome {
     pub(super) message_len: usize,
 }
 
-/// The right to wake a task on the other side.
+/// A waker of a task on the other side.
 #[repr(C)]
 #[derive(StableAbi)]
 pub(super) struct RawForeignWaker {
@@ -81,25 +89,27 @@ pub struct RawForeignFuture {
     pub(super) drop: unsafe extern "C" fn(state: *mut c_void),
 }
 
-/// What the host offers to a plugin. `host` is the handle given to `start`; `call` the one of the running call.
+/// The functions that the host offers to a plugin. `host` is the handle that was passed to `start`,
+/// and `call` or `parent` that of the running call.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = HostTableRef)))]
 #[sabi(missing_field(panic))]
 pub struct HostTable {
-    /// One more holder of `host`.
+    /// Adds a holder of `host`.
     pub retain: unsafe extern "C" fn(host: *const c_void),
-    /// One holder of `host` less.
+    /// Removes a holder of `host`.
     pub release: unsafe extern "C" fn(host: *const c_void),
-    /// Whether a line of `level` would be written.
+    /// Returns whether a line at `level` would be written.
     pub log_enabled: unsafe extern "C" fn(host: *const c_void, level: u8) -> bool,
     /// Writes one line to the host's log.
     pub log: unsafe extern "C" fn(host: *const c_void, level: u8, text: Slice),
-    /// Nanoseconds on the host's monotonic clock.
+    /// Returns the time on the host's monotonic clock, in nanoseconds.
     pub now: unsafe extern "C" fn(host: *const c_void) -> u64,
-    /// A future that is ready once the monotonic clock reads `until`.
+    /// Returns a future that is ready once the monotonic clock reads `until`, in nanoseconds.
     pub sleep: unsafe extern "C" fn(host: *const c_void, until: u64) -> RawForeignFuture,
-    /// Calls another method; the future ends with its outcome.
+    /// Calls another method. The future ends with its outcome. `timeout` is in nanoseconds; 0
+    /// stands for no time-out of its own.
     pub call: unsafe extern "C" fn(
         host: *const c_void,
         parent: *const c_void,
@@ -107,7 +117,7 @@ pub struct HostTable {
         params: Slice,
         timeout: u64,
     ) -> RawForeignFuture,
-    /// Calls another method and waits on this thread.
+    /// Calls another method and blocks this thread until it has replied.
     pub call_wait: unsafe extern "C" fn(
         host: *const c_void,
         parent: *const c_void,
@@ -117,28 +127,28 @@ pub struct HostTable {
         out: *mut Sink,
         outcome: *mut RawOutcome,
     ),
-    /// One more holder of `call`.
+    /// Adds a holder of `call`.
     pub call_retain: unsafe extern "C" fn(call: *const c_void),
-    /// One holder of `call` less.
+    /// Removes a holder of `call`.
     pub call_release: unsafe extern "C" fn(call: *const c_void),
-    /// The instant by which `call` must be answered, in nanoseconds of the monotonic clock.
+    /// Returns the deadline of `call`, in nanoseconds of the monotonic clock.
     pub call_deadline: unsafe extern "C" fn(call: *const c_void) -> u64,
-    /// Whether nobody waits for `call` any more.
+    /// Returns whether nobody waits for the reply to `call` any more.
     pub call_cancelled: unsafe extern "C" fn(call: *const c_void) -> bool,
-    /// The request's id as text.
+    /// Returns the id of the request as text.
     #[sabi(last_prefix_field)]
     pub call_id: unsafe extern "C" fn(call: *const c_void) -> Slice,
 }
 
-/// What a plugin offers to the host.
+/// The functions that a plugin offers to the host.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = PluginRootRef)))]
 #[sabi(missing_field(panic))]
 pub struct PluginRoot {
-    /// The manifest as JSON, the same bytes as in the file's note.
+    /// Returns the manifest as JSON, the same bytes as in the note of the file.
     pub manifest: extern "C" fn() -> Slice,
-    /// Makes an instance. On `Done` the instance is written; else the sink says why.
+    /// Starts an instance. On `Done` the instance is written; otherwise the sink holds the reason.
     pub start: unsafe extern "C" fn(
         table: HostTableRef,
         host: *const c_void,
@@ -156,7 +166,8 @@ pub struct PluginRoot {
         out: *mut Sink,
         outcome: *mut RawOutcome,
     ),
-    /// Begins an `async` method. On `Done` the future is written; else the sink says why.
+    /// Begins an `async` method. On `Done` the future is written; otherwise the sink holds the
+    /// reason.
     pub begin: unsafe extern "C" fn(
         instance: *const c_void,
         method: u32,
@@ -166,11 +177,11 @@ pub struct PluginRoot {
         out: *mut Sink,
         outcome: *mut RawOutcome,
     ),
-    /// Tries the instance out, in a probe.
+    /// Runs the self-test of the instance, in the probe process.
     pub self_test: unsafe extern "C" fn(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome),
-    /// Writes the state for a successor into the sink.
+    /// Exports the state for a new instance into the sink.
     pub hand_over: unsafe extern "C" fn(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome),
-    /// Takes the state of a predecessor.
+    /// Imports the state of another instance.
     pub take_over: unsafe extern "C" fn(
         instance: *const c_void,
         schema: u32,
@@ -178,10 +189,10 @@ pub struct PluginRoot {
         out: *mut Sink,
         outcome: *mut RawOutcome,
     ),
-    /// Writes at most `most` keys for thread-local values, which the code's own standard library has taken, and
-    /// returns how many; called on a thread that has run nothing of the plugin.
+    /// Writes at most `most` keys for thread-local values, which the plugin's standard library has
+    /// allocated, and returns their number. Called on a thread that has run no code of the plugin.
     pub thread_keys: unsafe extern "C" fn(keys: *mut u32, most: usize) -> usize,
-    /// Stops the instance and frees it; no other call may follow.
+    /// Stops the instance and frees it. No other call may follow.
     #[sabi(last_prefix_field)]
     pub stop: unsafe extern "C" fn(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome),
 }
@@ -198,15 +209,16 @@ impl Slice {
         Self { ptr: bytes.as_ptr(), len: bytes.len() }
     }
 
-    /// The bytes behind it.
+    /// Returns the bytes.
     ///
     /// # Safety
-    /// They must live, unchanged, for `'a`.
+    ///
+    /// They must stay valid and unchanged during `'a`.
     pub(super) unsafe fn bytes<'a>(self) -> &'a [u8] {
         if self.len == 0 {
             return &[];
         }
-        // SAFETY: the caller's promise; the length came with the pointer from `of`.
+        // SAFETY: guaranteed by the caller; pointer and length come from `of`.
         unsafe { std::slice::from_raw_parts(self.ptr, self.len) }
     }
 }

@@ -1,7 +1,7 @@
-//! Devices and what they last reported: a small real service, and the shop window of the plugin API.
+//! A service that stores the last reports of devices. It is the main example of the plugin API.
 //!
-//! `device.status.update` and `device.status.get` take microseconds and never wait, so they run `inline`;
-//! `device.report` waits for the next update of a device, so it is `async`.
+//! `device.status.update` and `device.status.get` take microseconds and never wait, so they run
+//! `inline`. `device.report` waits for the next update of a device, so it is `async`.
 
 mod store;
 #[cfg(test)]
@@ -19,9 +19,10 @@ use store::{Next, State, Status, Store, Update};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
-    /// How many updates of a device are kept, 1 to 10,000.
+    /// The number of updates to keep per device, 1 to 10,000.
     history: usize,
-    /// How many devices are kept, 1 to 10,000,000: ids come from outside, and memory is bounded.
+    /// The number of devices to keep, 1 to 10,000,000. Clients choose the ids, so this limits the
+    /// memory.
     devices: usize,
 }
 
@@ -31,13 +32,14 @@ impl Default for Settings {
     }
 }
 
-/// No such device.
+/// Error code: the device is unknown.
 const UNKNOWN_DEVICE: i64 = 404;
-/// Nothing was reported in time.
+/// Error code: the device has not reported in time.
 const NOTHING_REPORTED: i64 = 408;
-/// The devices went to another generation while a call waited here: it is to be made once more.
-const HANDED_OVER: i64 = 409;
-/// There is no room for another device.
+/// Error code: the state was exported to another generation while the call waited. The client
+/// should repeat the call.
+const STATE_EXPORTED: i64 = 409;
+/// Error code: the store holds as many devices as the settings allow.
 const TOO_MANY_DEVICES: i64 = 507;
 
 struct Device {
@@ -48,31 +50,36 @@ impl Plugin for Device {
     fn start(host: &Host) -> Result<Self, Error> {
         let Settings { history, devices } = host.settings()?;
         if !(1..=10_000).contains(&history) {
-            return Err(Error::internal("settings: history: 1 to 10000"));
+            return Err(Error::internal("settings: history must be 1 to 10000"));
         }
         if !(1..=10_000_000).contains(&devices) {
-            return Err(Error::internal("settings: devices: 1 to 10000000"));
+            return Err(Error::internal("settings: devices must be 1 to 10000000"));
         }
-        host.debug(format_args!("keeps {history} updates of up to {devices} devices"));
+        host.debug(format_args!("keeps {history} updates each of up to {devices} devices"));
         Ok(Self { store: Mutex::new(Store::new(history, devices)) })
     }
 
-    /// The JSON of `State`.
+    /// Version 1 is the JSON of `State`.
     const STATE: Option<u32> = Some(1);
 
-    fn hand_over(&self) -> Result<Vec<u8>, Error> {
-        let (state, waiting) = self.store().hand_over();
+    fn export_state(&self) -> Result<Vec<u8>, Error> {
+        let (state, waiting) = self.store().export();
         waiting.into_iter().for_each(std::task::Waker::wake);
         Ok(serde_json::to_vec(&state)?)
     }
 
-    fn take_over(&self, schema: u32, state: &[u8]) -> Result<(), Error> {
+    fn import_state(&self, schema: u32, state: &[u8]) -> Result<(), Error> {
         if schema != 1 {
-            return Err(Error::internal(format!("a state of layout {schema} is not known here")));
+            return Err(Error::internal(format!(
+                "unknown state layout {schema}; this version imports layout 1"
+            )));
         }
+
         let state: State = serde_json::from_slice(state)?;
-        let taken = self.store().take_over(state);
-        taken.ok_or_else(|| Error::internal("settings: devices: there are more already"))
+        let imported = self.store().import(state);
+        imported.ok_or_else(|| {
+            Error::internal("settings: devices: the imported state has more devices; raise the limit")
+        })
     }
 }
 
@@ -87,22 +94,23 @@ struct UpdateParams {
 #[serde(rename_all = "camelCase")]
 struct GetParams {
     device_id: String,
-    /// Whether the history comes with it.
+    /// Whether to return the history, too.
     #[serde(default)]
     history: bool,
 }
 
 #[derive(Deserialize)]
 struct ListParams {
-    /// Only devices in this status.
+    /// List only devices in this status.
     status: Option<Status>,
-    #[serde(default = "most_listed")]
+    /// The number of devices to list, 1 to 1000.
+    #[serde(default = "default_limit")]
     limit: usize,
-    /// Only ids after this one: the last of the page before.
+    /// List only ids after this one, which is the last id of the previous page.
     after: Option<String>,
 }
 
-fn most_listed() -> usize {
+fn default_limit() -> usize {
     100
 }
 
@@ -110,7 +118,7 @@ fn most_listed() -> usize {
 #[serde(rename_all = "camelCase")]
 struct ReportParams {
     device_id: String,
-    /// How long to wait, in milliseconds; as long as the call may take, if it is not there.
+    /// The longest wait in milliseconds. If missing, the call waits until its deadline.
     within_ms: Option<u64>,
 }
 
@@ -119,9 +127,9 @@ struct ReportParams {
 struct Updated {
     device_id: String,
     status: Status,
-    /// How many updates of this device there were.
+    /// The number of updates of this device so far.
     sequence: u64,
-    /// The status before.
+    /// The previous status.
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<Status>,
 }
@@ -142,52 +150,56 @@ struct Listed {
     total: usize,
 }
 
-/// Ids are 1 to 128 characters without control characters: they go into logs and URLs.
+/// Checks that an id has 1 to 128 characters and no control characters, because ids appear in logs
+/// and URLs.
 fn check_id(id: &str) -> Result<(), Error> {
     if id.is_empty() {
-        return Err(Error::invalid_params("deviceId", "is empty"));
+        return Err(Error::invalid_params("deviceId", "must not be empty"));
     }
     if id.chars().count() > 128 || id.chars().any(char::is_control) {
         return Err(Error::invalid_params(
             "deviceId",
-            "is not 1 to 128 characters without control characters",
+            "must have 1 to 128 characters and no control characters",
         ));
     }
     Ok(())
 }
 
-fn unknown(id: &str) -> Error {
-    Error::new(UNKNOWN_DEVICE, format!("no device {id:?} has reported"))
+fn unknown_device(id: &str) -> Error {
+    Error::new(UNKNOWN_DEVICE, format!("device {id:?} has not reported"))
 }
 
 impl Device {
     fn store(&self) -> std::sync::MutexGuard<'_, Store> {
-        // A panic in the store would leave it half changed; none of its steps can.
+        // A panic inside the store would leave it inconsistent, but none of its operations can
+        // panic.
         self.store.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The store for a call that was routed here.
-    fn serving(&self) -> std::sync::MutexGuard<'_, Store> {
+    /// Returns the store for a call that was routed to this generation.
+    fn serving_store(&self) -> std::sync::MutexGuard<'_, Store> {
         let mut store = self.store();
-        store.is_in_service();
+        store.resume();
         store
     }
 
     fn update(&self, params: UpdateParams) -> Result<Updated, Error> {
         let UpdateParams { device_id, status } = params;
         check_id(&device_id)?;
-        let recorded = self.serving().record(&device_id, status);
+
+        let recorded = self.serving_store().record(&device_id, status);
         let (update, previous, waiting) =
-            recorded.ok_or_else(|| Error::new(TOO_MANY_DEVICES, "there is no room for another device"))?;
+            recorded.ok_or_else(|| Error::new(TOO_MANY_DEVICES, "the limit of devices is reached"))?;
         waiting.into_iter().for_each(std::task::Waker::wake);
+
         Ok(Updated { device_id, status, sequence: update.sequence, previous })
     }
 
     fn get(&self, params: GetParams) -> Result<Found, Error> {
         let GetParams { device_id, history } = params;
         check_id(&device_id)?;
-        let store = self.serving();
-        let latest = store.latest(&device_id).ok_or_else(|| unknown(&device_id))?;
+        let store = self.serving_store();
+        let latest = store.latest(&device_id).ok_or_else(|| unknown_device(&device_id))?;
         let history = history.then(|| store.history(&device_id));
         drop(store);
         Ok(Found { device_id, latest, history })
@@ -196,11 +208,11 @@ impl Device {
     fn list(&self, params: ListParams) -> Result<Listed, Error> {
         let ListParams { status, limit, after } = params;
         if !(1..=1000).contains(&limit) {
-            return Err(Error::invalid_params("limit", "is not 1 to 1000"));
+            return Err(Error::invalid_params("limit", "must be 1 to 1000"));
         }
-        let store = self.serving();
+        let store = self.serving_store();
         let devices = store
-            .after(after.as_deref())
+            .list_after(after.as_deref())
             .filter(|(_, latest)| status.is_none_or(|status| latest.status == status))
             .take(limit)
             .map(|(id, latest)| Found { device_id: id.to_owned(), latest, history: None })
@@ -212,22 +224,27 @@ impl Device {
         let ReportParams { device_id, within_ms } = params;
         check_id(&device_id)?;
         let within = within_ms.map_or(cx.remaining(), Duration::from_millis);
+
         let next = self.next_update(&device_id);
         match first_of(next, cx.host().sleep(within)).await {
             Some(Next::Update(latest)) => Ok(Found { device_id, latest, history: None }),
-            Some(Next::HandedOver) => {
-                Err(Error::new(HANDED_OVER, "the service is being replaced: ask again"))
+            Some(Next::StateExported) => {
+                Err(Error::new(STATE_EXPORTED, "the plugin is being replaced; repeat the call"))
             }
-            None => {
-                Err(Error::new(NOTHING_REPORTED, format!("{device_id:?} reported nothing within {within:?}")))
-            }
+            None => Err(Error::new(
+                NOTHING_REPORTED,
+                format!("device {device_id:?} has not reported within {within:?}"),
+            )),
         }
     }
 
-    /// Ready with the next update of a device, or when there will be none here.
+    /// Returns a future that is ready with the next update of a device, or when the state was
+    /// exported.
     fn next_update(self: &Arc<Self>, id: &str) -> impl Future<Output = Next> + Send + 'static {
         let seen = self.store().latest(id).map_or(0, |update| update.sequence);
-        let (this, id) = (Arc::clone(self), id.to_owned());
+        let this = Arc::clone(self);
+        let id = id.to_owned();
+
         let mut ticket = store::Ticket::new(move |number, waker| match waker {
             Some(waker) => this.store().wait(&id, seen, number, waker),
             None => {
@@ -239,9 +256,10 @@ impl Device {
     }
 }
 
-/// The first future's output, or `None` when the second is ready before it.
+/// Returns the output of the first future, or `None` if the second one is ready before it.
 async fn first_of<T>(first: impl Future<Output = T>, second: impl Future<Output = ()>) -> Option<T> {
-    let (mut first, mut second) = (std::pin::pin!(first), std::pin::pin!(second));
+    let mut first = std::pin::pin!(first);
+    let mut second = std::pin::pin!(second);
     std::future::poll_fn(|cx| {
         if let std::task::Poll::Ready(output) = first.as_mut().poll(cx) {
             return std::task::Poll::Ready(Some(output));

@@ -1,4 +1,4 @@
-//! The service without a host: its answers, its bounds, and that a report waits and gives up cleanly.
+//! The plugin without a host: its replies, its limits, and the waiting of `device.report`.
 
 use std::time::Duration;
 
@@ -12,18 +12,20 @@ fn device(settings: serde_json::Value) -> Harness<Device> {
 }
 
 #[test]
-fn an_update_is_counted_kept_and_listed() {
+fn counts_keeps_and_lists_updates() {
     let device = device(json!({ "history": 2 }));
     for (status, sequence) in [("online", 1), ("busy", 2), ("offline", 3)] {
         let updated =
             device.call("device.status.update", json!({ "deviceId": "d1", "status": status })).unwrap();
         assert_eq!(updated["sequence"], sequence);
     }
+
     let found = device.call("device.status.get", json!({ "deviceId": "d1", "history": true })).unwrap();
     assert_eq!(found["status"], "offline");
     let sequences: Vec<_> =
         found["history"].as_array().unwrap().iter().map(|u| u["sequence"].clone()).collect();
     assert_eq!(sequences, [2, 3]);
+
     device.call("device.status.update", json!({ "deviceId": "d2", "status": "online" })).unwrap();
     let listed = device.call("device.list", json!({ "status": "online" })).unwrap();
     assert_eq!((listed["devices"][0]["deviceId"].as_str(), listed["total"].as_u64()), (Some("d2"), Some(2)));
@@ -32,7 +34,7 @@ fn an_update_is_counted_kept_and_listed() {
 }
 
 #[test]
-fn faulty_params_name_the_field() {
+fn names_the_field_at_fault() {
     let device = device(json!({}));
     for (params, field) in [
         (json!({}), "deviceId"),
@@ -52,7 +54,7 @@ fn faulty_params_name_the_field() {
 }
 
 #[test]
-fn memory_is_bounded_by_the_settings() {
+fn refuses_devices_over_the_limit_of_the_settings() {
     let device = device(json!({ "devices": 2 }));
     let update =
         |id: &str| device.call("device.status.update", json!({ "deviceId": id, "status": "online" }));
@@ -63,18 +65,18 @@ fn memory_is_bounded_by_the_settings() {
 }
 
 #[test]
-fn a_report_waits_for_the_next_update() {
+fn waits_for_the_next_update() {
     let device = device(json!({}));
     device.call("device.status.update", json!({ "deviceId": "d", "status": "online" })).unwrap();
     let mut report = device.begin("device.report", json!({ "deviceId": "d" })).unwrap();
-    assert!(report.poll().is_none(), "the update before does not count");
+    assert!(report.poll().is_none(), "the earlier update does not count");
     device.call("device.status.update", json!({ "deviceId": "d", "status": "busy" })).unwrap();
     let reported = report.finish().unwrap();
     assert_eq!((reported["status"].as_str(), reported["sequence"].as_u64()), (Some("busy"), Some(2)));
 }
 
 #[test]
-fn a_report_gives_up_in_time_and_leaves_nothing() {
+fn stops_waiting_after_its_time_and_leaves_nothing() {
     let device = device(json!({ "devices": 1 }));
     let mut report = device.begin("device.report", json!({ "deviceId": "ghost", "withinMs": 500 })).unwrap();
     assert!(report.poll().is_none());
@@ -83,12 +85,12 @@ fn a_report_gives_up_in_time_and_leaves_nothing() {
     device.advance(Duration::from_millis(1));
     assert_eq!(report.poll().unwrap().unwrap_err().code(), NOTHING_REPORTED);
     drop(device.begin("device.report", json!({ "deviceId": "ghost 2" })).unwrap());
-    // The place of the ghosts is free again.
+    // The devices that only had waiting calls no longer count.
     device.call("device.status.update", json!({ "deviceId": "real", "status": "online" })).unwrap();
 }
 
 #[test]
-fn settings_that_do_not_fit_are_refused_by_name() {
+fn names_the_setting_at_fault() {
     for (settings, word) in [(json!({ "history": 0 }), "history"), (json!({ "histroy": 3 }), "histroy")] {
         let refused = Harness::<Device>::start(settings).err().unwrap().to_string();
         assert!(refused.contains(word), "{refused}");
@@ -96,18 +98,18 @@ fn settings_that_do_not_fit_are_refused_by_name() {
 }
 
 #[test]
-fn the_state_goes_to_the_next_generation_as_far_as_it_is_kept() {
+fn transfers_its_state_within_the_limits_of_the_new_generation() {
     let old = device(json!({ "history": 3 }));
     for status in ["online", "busy", "offline", "error"] {
         old.call("device.status.update", json!({ "deviceId": "d1", "status": status })).unwrap();
     }
     let mut waits = old.begin("device.report", json!({ "deviceId": "d1" })).unwrap();
     assert!(waits.poll().is_none());
-    let (schema, state) = old.hand_over().unwrap();
-    assert_eq!(waits.poll().unwrap().unwrap_err().code(), HANDED_OVER);
+    let (schema, state) = old.export_state().unwrap();
+    assert_eq!(waits.poll().unwrap().unwrap_err().code(), STATE_EXPORTED);
 
     let new = device(json!({ "history": 2 }));
-    new.take_over(schema, &state).unwrap();
+    new.import_state(schema, &state).unwrap();
     let found = new.call("device.status.get", json!({ "deviceId": "d1", "history": true })).unwrap();
     assert_eq!((found["sequence"].as_u64(), found["history"].as_array().unwrap().len()), (Some(4), 2));
     let updated = new.call("device.status.update", json!({ "deviceId": "d1", "status": "online" })).unwrap();
@@ -115,17 +117,19 @@ fn the_state_goes_to_the_next_generation_as_far_as_it_is_kept() {
 }
 
 #[test]
-fn a_state_that_does_not_fit_is_refused_and_the_old_generation_goes_on() {
+fn refuses_a_state_that_does_not_fit_and_serves_on() {
     let old = device(json!({}));
     for id in ["d1", "d2"] {
         old.call("device.status.update", json!({ "deviceId": id, "status": "online" })).unwrap();
     }
-    let (schema, state) = old.hand_over().unwrap();
+    let (schema, state) = old.export_state().unwrap();
+
     let small = device(json!({ "devices": 1 }));
-    assert!(small.take_over(schema, &state).is_err());
-    assert!(device(json!({})).take_over(schema + 1, &state).is_err());
-    assert!(device(json!({})).take_over(schema, b"{").is_err());
+    assert!(small.import_state(schema, &state).is_err());
+    assert!(device(json!({})).import_state(schema + 1, &state).is_err());
+    assert!(device(json!({})).import_state(schema, b"{").is_err());
+
     old.call("device.status.get", json!({ "deviceId": "d2" })).unwrap();
     let mut waits = old.begin("device.report", json!({ "deviceId": "d1" })).unwrap();
-    assert!(waits.poll().is_none(), "it is in service again");
+    assert!(waits.poll().is_none(), "the old generation serves again");
 }

@@ -1,7 +1,7 @@
-//! An append-only journal on disk: lines that are there for good once the call is answered.
+//! An append-only journal on disk. An entry is durable once its call is answered.
 //!
-//! Writing waits for the disk, so its methods are `blocking`: they run on the plugin's own threads, and a slow disk
-//! delays nobody's connection.
+//! Writing waits for the disk, so the methods are `blocking`: they run on threads of the plugin,
+//! and a slow disk delays no connection.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -16,18 +16,20 @@ use serde_json::Value;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
-    /// Where the journals lie, one file a topic; made if it is not there. Relative to the host's working directory.
+    /// The directory of the journals, one file per topic. It is created if missing, and relative to
+    /// the host's working directory.
     directory: PathBuf,
 }
 
-/// The longest entry as JSON, in bytes: a journal is for events, not for files.
-const LONGEST_ENTRY: usize = 64 * 1024;
-/// No such topic.
+/// The longest entry as JSON, in bytes: 64 KiB, enough for events. A journal is not meant for
+/// files.
+const ENTRY_MAX: usize = 64 * 1024;
+/// Error code: the topic has no journal.
 const UNKNOWN_TOPIC: i64 = 404;
 
 struct Journal {
     directory: PathBuf,
-    /// One writer at a time: lines of one topic must not mix.
+    /// Held by the one writer, so that lines of a topic do not mix.
     writing: Mutex<()>,
 }
 
@@ -48,48 +50,50 @@ struct AppendParams {
 #[derive(Deserialize)]
 struct TailParams {
     topic: String,
-    /// How many of the last entries, 1 to 1000.
-    #[serde(default = "ten")]
+    /// The number of entries to return, 1 to 1000.
+    #[serde(default = "default_entries")]
     entries: usize,
 }
 
-fn ten() -> usize {
+fn default_entries() -> usize {
     10
 }
 
 #[derive(Serialize)]
 struct Appended {
-    /// The journal's length in bytes, with this entry.
+    /// Length of the journal in bytes, including this entry.
     length: u64,
 }
 
 impl Journal {
     fn append(&self, params: AppendParams) -> Result<Appended, Error> {
-        let path = self.path(&params.topic)?;
+        let path = self.path_of(&params.topic)?;
         let mut line = serde_json::to_vec(&params.entry)?;
-        if line.len() > LONGEST_ENTRY {
-            return Err(Error::invalid_params("entry", "is more than 65536 bytes of JSON"));
+        if line.len() > ENTRY_MAX {
+            return Err(Error::invalid_params("entry", "must not be longer than 65536 bytes of JSON"));
         }
         line.push(b'\n');
+
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         file.write_all(&line)?;
-        // Answered means written: the client may forget the entry.
+        // The client may discard the entry once it has the reply, so the entry must be on disk.
         file.sync_data()?;
         Ok(Appended { length: file.metadata()?.len() })
     }
 
     fn tail(&self, params: TailParams) -> Result<Vec<Value>, Error> {
         if !(1..=1000).contains(&params.entries) {
-            return Err(Error::invalid_params("entries", "is not 1 to 1000"));
+            return Err(Error::invalid_params("entries", "must be 1 to 1000"));
         }
-        let file = match File::open(self.path(&params.topic)?) {
+        let file = match File::open(self.path_of(&params.topic)?) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::new(UNKNOWN_TOPIC, format!("there is no journal {:?}", params.topic)));
+                return Err(Error::new(UNKNOWN_TOPIC, format!("topic {:?} has no journal", params.topic)));
             }
             Err(error) => return Err(error.into()),
         };
+
         let mut last = std::collections::VecDeque::with_capacity(params.entries);
         for line in BufReader::new(file).lines() {
             if last.len() == params.entries {
@@ -100,11 +104,12 @@ impl Journal {
         last.iter().map(|line| serde_json::from_str(line).map_err(Error::from)).collect()
     }
 
-    /// A topic is a file's name, and must not be able to be anything else.
-    fn path(&self, topic: &str) -> Result<PathBuf, Error> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if topic.is_empty() || topic.len() > 64 || !topic.chars().all(plain) {
-            return Err(Error::invalid_params("topic", "is not 1 to 64 letters, digits, - and _"));
+    /// Returns the path of a topic. A topic becomes a file name, so it must not contain anything
+    /// that changes the directory.
+    fn path_of(&self, topic: &str) -> Result<PathBuf, Error> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if topic.is_empty() || topic.len() > 64 || !topic.chars().all(is_plain) {
+            return Err(Error::invalid_params("topic", "must be 1 to 64 letters, digits, - or _"));
         }
         Ok(self.directory.join(format!("{topic}.jsonl")))
     }
@@ -123,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_appended_is_there() {
+    fn appends_entries_and_returns_the_last_ones() {
         let directory = std::env::temp_dir().join(format!("jackfield-journal-{}", std::process::id()));
         let journal = Harness::<Journal>::start(json!({ "directory": directory })).unwrap();
         for n in 0..20 {
@@ -135,6 +140,7 @@ mod tests {
             journal.call("journal.tail", json!({ "topic": "none" })).unwrap_err().code(),
             UNKNOWN_TOPIC
         );
+
         for topic in ["../etc/passwd", "", "a/b", "a.b"] {
             let error = journal.call("journal.append", json!({ "topic": topic, "entry": 1 })).unwrap_err();
             assert_eq!(error.code(), -32602);

@@ -1,4 +1,5 @@
-//! The owning buffer: its frames can be kept, and its memory follows the bytes received, never what was announced.
+//! The buffer that owns its bytes: frames outlive it, and its memory follows the received bytes and
+//! never an announced length.
 
 use jackfield_protocol::{FrameBuffer, FrameLimit, Header, Kind, Refusal, Version};
 
@@ -10,19 +11,20 @@ fn frame(payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn frames_outlive_the_buffer() {
+fn yields_frames_that_outlive_the_buffer() {
     let mut buffer = FrameBuffer::new(FrameLimit::default());
     buffer.push(&frame(b"first"));
     let first = buffer.next().unwrap().unwrap();
     buffer.push(&frame(b"second"));
     let second = buffer.next().unwrap().unwrap();
     assert_eq!(buffer.next(), Ok(None));
+
     drop(buffer);
     assert_eq!((&first.payload[..], &second.payload[..]), (&b"first"[..], &b"second"[..]));
 }
 
 #[test]
-fn readers_may_append_in_place() {
+fn accepts_bytes_appended_in_place() {
     let mut buffer = FrameBuffer::new(FrameLimit::default());
     buffer.buffer_mut().extend_from_slice(&frame(b"{}")[..8]);
     assert_eq!((buffer.next(), buffer.buffered()), (Ok(None), 8));
@@ -31,15 +33,16 @@ fn readers_may_append_in_place() {
     assert_eq!(buffer.buffered(), 0);
 }
 
-/// The header claims all but 4 GiB, and it is within the limit: only bytes that came may cost memory.
+/// The header announces 4 GiB - 1, which is within the limit. Only received bytes may cost memory.
 #[test]
-fn a_claimed_length_costs_no_memory() {
+fn reserves_no_memory_for_an_announced_length() {
     const SENT: usize = 64 * 1024;
     let measured = allocation_counter::measure(|| {
         let mut buffer = FrameBuffer::new(FrameLimit::MAX);
         buffer.push(&Header { length: u32::MAX, ..SYNC }.encode());
         assert_eq!(buffer.next(), Ok(None));
         assert!(buffer.capacity() <= 64, "{} bytes reserved for seven", buffer.capacity());
+
         for _ in 0..SENT / 1024 {
             buffer.push(&[b'x'; 1024]);
             assert_eq!(buffer.next(), Ok(None));
@@ -47,13 +50,13 @@ fn a_claimed_length_costs_no_memory() {
         }
         assert_eq!(buffer.buffered(), SENT + 7);
     });
-    assert!(measured.bytes_max >= SENT as u64, "the measurement must see the bytes that came");
-    // Growing may hold the old and the new buffer at once: 1 + 2 times what came.
+    assert!(measured.bytes_max >= SENT as u64, "the measurement must see the received bytes");
+    // While it grows, the old and the new buffer exist together: 1 + 2 times the received bytes.
     assert!(measured.bytes_max <= 4 * SENT as u64, "{} bytes for {SENT} received", measured.bytes_max);
 }
 
 #[test]
-fn refused_payloads_are_not_kept() {
+fn holds_no_bytes_of_a_refused_payload() {
     const LIMIT: u32 = 64 * 1024;
     let measured = allocation_counter::measure(|| {
         let mut buffer = FrameBuffer::new(FrameLimit::new(LIMIT));
@@ -70,7 +73,7 @@ fn refused_payloads_are_not_kept() {
 }
 
 #[test]
-fn a_lost_framing_stays_lost_and_holds_nothing() {
+fn repeats_a_fatal_refusal_and_holds_nothing() {
     let mut buffer = FrameBuffer::new(FrameLimit::default());
     buffer.push(b"HTTP/1.1 400 Bad Request\r\n");
     let refusal = Refusal::UnsupportedVersion { version: 0x4854 };

@@ -1,4 +1,4 @@
-//! The decoder's states one by one: limits, discarding, skipping, the end.
+//! The states of the frame decoder: limits, discarding, skipping, and the end of the stream.
 
 use jackfield_protocol::{Code, Decoder, FrameLimit, Header, Kind, Refusal, Step, Version};
 
@@ -11,14 +11,14 @@ fn frame(length: u8) -> Vec<u8> {
 }
 
 #[test]
-fn header_fields_are_big_endian() {
+fn encodes_header_fields_big_endian() {
     let header = Header { version: Version::V1_1, kind: Kind::AsyncRequest, length: 0x0102_0304 };
     assert_eq!(header.encode(), [1, 1, 4, 1, 2, 3, 4]);
     assert_eq!(Header::decode(&[1, 1, 4, 1, 2, 3, 4]), Ok(header));
 }
 
 #[test]
-fn only_the_high_byte_of_a_version_is_refused() {
+fn refuses_a_version_by_its_high_byte_only() {
     for wire in 0..=u16::MAX {
         match Version::from_wire(wire) {
             Ok(Version::V1_0) => assert_eq!(wire, 0x0100),
@@ -35,7 +35,7 @@ fn only_the_high_byte_of_a_version_is_refused() {
 }
 
 #[test]
-fn every_byte_is_a_kind_and_stays_it() {
+fn round_trips_every_kind_byte() {
     for byte in 0..=u8::MAX {
         let kind = Kind::from_wire(byte);
         assert_eq!(kind.wire(), byte);
@@ -44,25 +44,26 @@ fn every_byte_is_a_kind_and_stays_it() {
 }
 
 #[test]
-fn limits_are_inclusive() {
-    let step = |limit: u32, length: u32| {
+fn accepts_payloads_up_to_and_including_the_limit() {
+    let accepts = |limit: u32, length: u32| {
         Decoder::new(FrameLimit::new(limit)).step(&header(length).encode())
             == Step::Incomplete { needed: 7 + u64::from(length) }
     };
-    assert!(step(10, 10) && !step(10, 11));
-    assert!(step(u32::MAX, u32::MAX), "the protocol's own limit is 4 GiB - 1");
+    assert!(accepts(10, 10) && !accepts(10, 11));
+    assert!(accepts(u32::MAX, u32::MAX), "a header can announce up to 4 GiB - 1");
     assert_eq!(FrameLimit::default().bytes(), 16 * 1024 * 1024);
+
     let mut decoder = Decoder::new(FrameLimit::new(0));
     let heartbeat = Header { kind: Kind::Heartbeat, ..header(0) };
     assert_eq!(
         decoder.step(&heartbeat.encode()),
         Step::Frame { header: heartbeat, payload: b"", consumed: 7 },
-        "a limit of 0 lets heartbeats through"
+        "a limit of 0 accepts heartbeats"
     );
 }
 
 #[test]
-fn up_to_four_times_the_limit_is_read_away() {
+fn discards_payloads_up_to_four_times_the_limit() {
     for (length, fatal) in [(11, false), (40, false), (41, true), (u32::MAX, true)] {
         let mut decoder = Decoder::new(FrameLimit::new(10));
         let refusal = Refusal::TooLarge { kind: Kind::Sync, version: Version::V1_0, length, limit: 10 };
@@ -73,7 +74,7 @@ fn up_to_four_times_the_limit_is_read_away() {
 }
 
 #[test]
-fn a_discarded_payload_ends_where_the_next_frame_begins() {
+fn decodes_the_frame_after_a_discarded_payload() {
     let mut decoder = Decoder::new(FrameLimit::new(10));
     let stream = [frame(12), frame(3)].concat();
     assert!(matches!(decoder.step(&stream), Step::Refused { fatal: false, consumed: 7, .. }));
@@ -86,17 +87,17 @@ fn a_discarded_payload_ends_where_the_next_frame_begins() {
 }
 
 #[test]
-fn nothing_follows_an_unknown_framing() {
+fn discards_everything_after_an_unknown_framing() {
     let mut decoder = Decoder::new(FrameLimit::default());
     let refusal = Refusal::UnsupportedVersion { version: 0x0200 };
     assert_eq!(decoder.step(&[2, 0, 1, 0, 0, 0, 0]), Step::Refused { refusal, fatal: true, consumed: 7 });
-    assert_eq!(decoder.step(&frame(2)), Step::Discard { consumed: 9 }, "a good frame comes too late");
+    assert_eq!(decoder.step(&frame(2)), Step::Discard { consumed: 9 }, "even a valid frame is discarded");
     assert_eq!(decoder.step(&[]), Step::Incomplete { needed: 1 });
     assert!(decoder.is_finished());
 }
 
 #[test]
-fn a_frame_without_memory_is_skipped() {
+fn skips_a_frame_on_request() {
     let mut decoder = Decoder::new(FrameLimit::default());
     let stream = [frame(5), frame(1)].concat();
     assert_eq!(decoder.step(&stream[..9]), Step::Incomplete { needed: 12 });
@@ -110,17 +111,21 @@ fn a_frame_without_memory_is_skipped() {
 }
 
 #[test]
-fn a_new_limit_holds_from_the_next_header_on() {
+fn applies_a_new_limit_from_the_next_header_on() {
     let mut decoder = Decoder::new(FrameLimit::new(1));
     assert!(matches!(decoder.step(&frame(2)), Step::Refused { fatal: false, .. }));
     decoder.set_limit(FrameLimit::new(2));
-    assert_eq!(decoder.step(&frame(2)[7..]), Step::Discard { consumed: 2 }, "what was refused stays refused");
+    assert_eq!(
+        decoder.step(&frame(2)[7..]),
+        Step::Discard { consumed: 2 },
+        "the refused payload stays refused"
+    );
     assert!(matches!(decoder.step(&frame(2)), Step::Frame { consumed: 9, .. }));
     assert_eq!(decoder.limit(), FrameLimit::new(2));
 }
 
 #[test]
-fn refusals_say_what_and_how_much() {
+fn reports_the_length_the_limit_and_the_versions() {
     let refusal = Refusal::TooLarge { kind: Kind::Sync, version: Version::V1_0, length: 11, limit: 10 };
     assert_eq!(refusal.to_string(), "a payload of 11 bytes is over the limit of 10 bytes");
     assert_eq!(refusal.code(), Code::FrameTooLarge);

@@ -1,30 +1,30 @@
-//! Requests beyond the vectors: where faults are, what they say, what survives them.
+//! Requests beyond the vectors: offsets and messages of faults, and the id that survives them.
 
 use jackfield_protocol::{Code, EnvelopeError, Request, limits};
 
 fn reject(payload: impl AsRef<[u8]>) -> (EnvelopeError, Option<String>) {
-    let rejected = Request::parse(payload.as_ref()).expect_err("a request that should be refused");
+    let rejected = Request::parse(payload.as_ref()).expect_err("the request must be rejected");
     (rejected.error, rejected.id.map(|id| id.as_json().to_owned()))
 }
 
 #[test]
-fn faults_are_placed() {
+fn reports_the_byte_offset_of_each_fault() {
     use EnvelopeError::{Empty, Syntax, TooDeep, TrailingBytes, Truncated, Utf8};
     assert_eq!(reject("").0, Empty);
     assert_eq!(reject(" \n ").0, Empty);
     assert_eq!(reject(r#"{"method":NaN}"#).0, Syntax { at: 10 });
-    assert_eq!(reject("{\n \"method\":\n  NaN}").0, Syntax { at: 15 }, "behind line breaks");
+    assert_eq!(reject("{\n \"method\":\n  NaN}").0, Syntax { at: 15 }, "after line breaks");
     assert_eq!(reject(r#"{"é":1,]"#).0, Syntax { at: 8 }, "in bytes, not characters");
     assert_eq!(reject(r#"{"method":"m""#).0, Truncated { at: 13 });
     assert_eq!(reject("{\"method\":\"m\"}\n\n x").0, TrailingBytes { at: 17 });
     assert_eq!(reject(b"{\"method\":\"\xff\"}").0, Utf8 { at: 11 });
-    assert_eq!(reject(b"{\"method\":\"\xe2\x82").0, Utf8 { at: 11 }, "a character cut short");
+    assert_eq!(reject(b"{\"method\":\"\xe2\x82").0, Utf8 { at: 11 }, "a truncated character");
     let deep = format!(r#"{{"method":"m","p":{}{}}}"#, "[".repeat(128), "]".repeat(128));
     assert_eq!(reject(deep).0, TooDeep { at: 18 + 127 });
 }
 
 #[test]
-fn sentences_name_the_member_and_repeat_nothing() {
+fn names_the_member_and_repeats_no_data_of_the_peer() {
     let secret = "s3cr3t".repeat(100);
     for payload in [
         secret.clone(),
@@ -37,10 +37,11 @@ fn sentences_name_the_member_and_repeat_nothing() {
         format!(r#"["{secret}"]"#),
     ] {
         let rejected = Request::parse(payload.as_bytes()).unwrap_err();
-        let sentence = rejected.to_string();
-        assert!(!sentence.contains("s3cr3t"), "{sentence}");
-        assert!(sentence.len() < 100 && !sentence.contains('\n'), "{sentence}");
+        let message = rejected.to_string();
+        assert!(!message.contains("s3cr3t"), "{message}");
+        assert!(message.len() < 100 && !message.contains('\n'), "{message}");
     }
+
     assert_eq!(
         EnvelopeError::DuplicateMember("params").to_string(),
         "the member \"params\" appears more than once"
@@ -50,7 +51,7 @@ fn sentences_name_the_member_and_repeat_nothing() {
 }
 
 #[test]
-fn each_cause_has_its_own_name() {
+fn distinguishes_the_causes_of_a_rejection() {
     use EnvelopeError::{
         ByteOrderMark, DuplicateMember, IdNotStringOrInteger, IdTooLong, MethodEmpty, MethodLoneSurrogate,
         MethodMissing, MethodNotAString, MethodTooLong, NotAnObject,
@@ -67,9 +68,9 @@ fn each_cause_has_its_own_name() {
     assert_eq!(reject(format!(r#"{{"method":"{}"}}"#, "m".repeat(257))).0, MethodTooLong);
 }
 
-/// Cut anywhere, a request is refused, and the id that is echoed is the one it had or none: never a part of it.
+/// A request that is truncated anywhere is rejected. The echoed id is its complete id or none.
 #[test]
-fn a_cut_never_makes_another_id() {
+fn never_echoes_a_part_of_the_id_of_a_truncated_request() {
     for payload in [
         r#"{"id":"abc","method":"m","params":[1,{"a":"b"}]}"#,
         r#"{"method":"m","id":12345,"x":1}"#,
@@ -78,21 +79,22 @@ fn a_cut_never_makes_another_id() {
         let whole = Request::parse(payload.as_bytes()).unwrap().id.unwrap().as_json().to_owned();
         let end_of_id = payload.rfind(&whole).unwrap() + whole.len();
         let mut known = 0;
+
         for at in 0..payload.len() {
             let (error, id) = reject(&payload[..at]);
             assert_eq!(error.code(), Code::ParseError);
             if let Some(id) = id {
-                assert_eq!(id, whole, "cut at {at}");
+                assert_eq!(id, whole, "truncated at {at}");
                 known += 1;
             }
-            assert!(at >= end_of_id || known == 0, "an id before its end, cut at {at}");
+            assert!(at >= end_of_id || known == 0, "an id before its end, truncated at {at}");
         }
         assert!(known > 0, "the id is known once it is complete");
     }
 }
 
 #[test]
-fn a_faulty_member_does_not_hide_the_id_behind_it() {
+fn finds_the_id_after_a_faulty_member() {
     for fault in [
         r#""method":1"#,
         r#""method":"""#,
@@ -115,23 +117,23 @@ fn depth_counts_objects_and_arrays_in_any_member() {
         assert!(matches!(reject(payload(128)).0, EnvelopeError::TooDeep { .. }), "{member}: 129 levels");
     }
     let wide = format!(r#"{{"method":"m","params":[{}[]]}}"#, "[],{},".repeat(10_000));
-    assert!(Request::parse(wide.as_bytes()).is_ok(), "many brackets are not deep");
+    assert!(Request::parse(wide.as_bytes()).is_ok(), "adjacent brackets are not nested");
     assert_eq!(limits::DEPTH_MAX, 128);
 }
 
-/// A recursive parser would overflow the two megabytes of a test's stack.
+/// A recursive parser would overflow the stack of a test thread, which is 2 MiB.
 #[test]
 fn nesting_does_not_recurse() {
     let deep = format!(r#"{{"method":"m","params":{}{}}}"#, "[".repeat(2_000_000), "]".repeat(2_000_000));
     assert!(matches!(reject(deep).0, EnvelopeError::TooDeep { .. }));
     assert!(matches!(reject("[".repeat(2_000_000)).0, EnvelopeError::TooDeep { .. }));
-    // Under the depth that is searched for an id.
+    // Within the depth that is searched for an id.
     let deep = format!(r#"{{"method":"m","params":{}{},"id":1}}"#, "[".repeat(60_000), "]".repeat(60_000));
     assert_eq!(reject(deep).1.as_deref(), Some("1"));
 }
 
 #[test]
-fn ids_are_shown_as_text() {
+fn shows_ids_as_text() {
     for (token, text) in [
         (r#""plain""#, "plain"),
         ("42", "42"),

@@ -1,4 +1,4 @@
-//! Lines: endings, limits, any split.
+//! The line decoder: line endings, limits, and input split anywhere.
 
 use jackfield_protocol::{FrameLimit, LineDecoder, LineStep};
 
@@ -8,7 +8,7 @@ enum Event {
     TooLong { fatal: bool },
 }
 
-fn run<'p>(limit: u32, pieces: impl IntoIterator<Item = &'p [u8]>) -> Vec<Event> {
+fn decode<'p>(limit: u32, pieces: impl IntoIterator<Item = &'p [u8]>) -> Vec<Event> {
     let mut decoder = LineDecoder::new(FrameLimit::new(limit));
     let (mut held, mut events) = (Vec::new(), Vec::new());
     for piece in pieces {
@@ -40,32 +40,32 @@ fn line(text: &str) -> Event {
 }
 
 #[test]
-fn endings_are_dropped_and_empty_lines_ignored() {
+fn removes_line_endings_and_ignores_empty_lines() {
     let stream = b"{}\n\r\n\n[1]\r\n a \n\r\r\nlast";
-    assert_eq!(run(100, [&stream[..]]), [line("{}"), line("[1]"), line(" a "), line("\r")]);
+    assert_eq!(decode(100, [&stream[..]]), [line("{}"), line("[1]"), line(" a "), line("\r")]);
 }
 
 #[test]
-fn what_does_not_end_is_no_line() {
-    assert_eq!(run(100, [&b"{\"method\":\"m\"}"[..]]), []);
+fn yields_no_line_without_its_ending() {
+    assert_eq!(decode(100, [&b"{\"method\":\"m\"}"[..]]), []);
 }
 
 #[test]
-fn limits_are_inclusive_and_the_ending_is_free() {
+fn accepts_lines_up_to_the_limit_without_their_ending() {
     let too_long = |fatal| vec![Event::TooLong { fatal }, line("ok")];
     for (length, events) in [(4, vec![line("xxxx"), line("ok")]), (5, too_long(false)), (16, too_long(false))]
     {
         let stream = format!("{}\nok\n", "x".repeat(length));
-        assert_eq!(run(4, [stream.as_bytes()]), events, "{length} bytes");
+        assert_eq!(decode(4, [stream.as_bytes()]), events, "{length} bytes");
     }
-    assert_eq!(run(4, [&b"xxxx\r\nok\r\n"[..]]), [line("xxxx"), line("ok")]);
-    assert_eq!(run(4, [&b"xxxx\ry\nok\n"[..]]), too_long(false), "a \\r inside a line counts");
+    assert_eq!(decode(4, [&b"xxxx\r\nok\r\n"[..]]), [line("xxxx"), line("ok")]);
+    assert_eq!(decode(4, [&b"xxxx\ry\nok\n"[..]]), too_long(false), "a \\r inside a line counts");
     let stream = format!("{}\nok\n", "x".repeat(17));
-    assert_eq!(run(4, [stream.as_bytes()]), [Event::TooLong { fatal: true }], "nothing follows");
+    assert_eq!(decode(4, [stream.as_bytes()]), [Event::TooLong { fatal: true }], "nothing follows");
 }
 
 #[test]
-fn any_split_gives_the_same_lines() {
+fn yields_the_same_lines_for_any_split() {
     let parts = [
         "a\n",
         "bcde\r\n",
@@ -80,20 +80,32 @@ fn any_split_gives_the_same_lines() {
     ];
     let stream = parts.concat();
     let stream = stream.as_bytes();
-    let whole = run(4, [stream]);
-    let bad = |fatal| Event::TooLong { fatal };
-    assert_eq!(whole, [line("a"), line("bcde"), bad(false), bad(false), bad(false), line("z"), bad(true)]);
+    let whole = decode(4, [stream]);
+    let too_long = |fatal| Event::TooLong { fatal };
+    assert_eq!(
+        whole,
+        [
+            line("a"),
+            line("bcde"),
+            too_long(false),
+            too_long(false),
+            too_long(false),
+            line("z"),
+            too_long(true)
+        ]
+    );
+
     for at in 0..=stream.len() {
         let (front, back) = stream.split_at(at);
-        assert_eq!(run(4, [front, back]), whole, "at {at}");
+        assert_eq!(decode(4, [front, back]), whole, "at {at}");
     }
     for size in 1..=stream.len() {
-        assert_eq!(run(4, stream.chunks(size)), whole, "pieces of {size}");
+        assert_eq!(decode(4, stream.chunks(size)), whole, "pieces of {size}");
     }
 }
 
 #[test]
-fn a_new_limit_holds_for_the_line_at_hand() {
+fn applies_a_new_limit_to_the_current_line() {
     let mut decoder = LineDecoder::new(FrameLimit::new(2));
     assert_eq!(decoder.step(b"ab"), LineStep::Incomplete);
     decoder.set_limit(FrameLimit::new(3));

@@ -1,5 +1,6 @@
-//! The protocol's tests: the vectors that pin the wire, and what must hold for bytes nobody wrote down.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in the functions that serve it too")]
+//! The tests of the protocol: the vectors that pin the wire format, and properties of arbitrary
+//! bytes.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helper functions")]
 
 mod allocation;
 mod buffer;

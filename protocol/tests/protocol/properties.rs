@@ -1,4 +1,4 @@
-//! Round trips and splits over what nobody thought of. `PROPTEST_CASES` sets another number of cases for all.
+//! Round trips and splits with generated input. `PROPTEST_CASES` overrides the number of cases.
 
 use jackfield_protocol::{
     Decoder, FrameLimit, Framing, Header, Json, Kind, LineDecoder, LineStep, Outcome, Reply, Request, Step,
@@ -8,9 +8,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-use crate::splits::{Event, run};
+use crate::splits::{Event, decode_pieces};
 
-/// `cases`, unless the environment sets a number: seconds in a debug build.
+/// Returns a configuration with `cases` cases, which take seconds in a debug build, unless the
+/// environment sets a number.
 fn cases(cases: u32) -> ProptestConfig {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases, ..config } }
@@ -28,7 +29,7 @@ fn header() -> impl Strategy<Value = Header> {
     })
 }
 
-/// Ids as they are written: any string that fits, any integer.
+/// Generates ids as they are written: any string that fits, and any integer.
 fn id() -> impl Strategy<Value = String> {
     let string = vec(any::<char>(), 0..20)
         .prop_map(|characters| serde_json::to_string(&characters.into_iter().collect::<String>()).unwrap());
@@ -55,9 +56,10 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-/// A stream cut into pieces of these sizes, over and over.
+/// Splits a stream into pieces of these sizes, which repeat.
 fn pieces<'a>(stream: &'a [u8], sizes: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
-    let (mut rest, mut sizes) = (stream, sizes.iter().cycle());
+    let mut rest = stream;
+    let mut sizes = sizes.iter().cycle();
     std::iter::from_fn(move || {
         let size = sizes.next().copied().unwrap_or(1).min(rest.len());
         let (piece, after) = rest.split_at(size);
@@ -70,12 +72,12 @@ proptest! {
     #![proptest_config(cases(100_000))]
 
     #[test]
-    fn headers_round_trip(header in header()) {
+    fn round_trips_headers(header in header()) {
         prop_assert_eq!(Header::decode(&header.encode()), Ok(header));
     }
 
     #[test]
-    fn header_bytes_round_trip(bytes: [u8; 7]) {
+    fn round_trips_header_bytes(bytes: [u8; 7]) {
         match Header::decode(&bytes) {
             Ok(header) if Version::ALL.iter().any(|known| known.wire().to_be_bytes() == bytes[..2]) =>
                 prop_assert_eq!(header.encode(), bytes),
@@ -85,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_request_or_a_fault(payload in vec(any::<u8>(), 0..64)) {
+    fn parses_or_rejects_any_bytes(payload in vec(any::<u8>(), 0..64)) {
         if let Ok(request) = Request::parse(&payload) {
             prop_assert!(!request.method.is_empty());
         }
@@ -96,12 +98,13 @@ proptest! {
     #![proptest_config(cases(10_000))]
 
     #[test]
-    fn requests_round_trip(
+    fn round_trips_requests(
         version in version(), id in proptest::option::of(id()), method in text(), params in proptest::option::of(json()),
     ) {
         let params = params.map(|params| RawValue::from_string(params.to_string()).unwrap());
         let mut out = Vec::new();
         write_request(&mut out, version, Kind::AsyncRequest, id.as_deref(), &method, params.as_deref().map(Json::from)).unwrap();
+
         let step = Decoder::new(FrameLimit::default()).step(&out);
         let Step::Frame { header, payload, consumed } = step else { panic!("{step:?}") };
         prop_assert_eq!((header.version, header.kind, consumed), (version, Kind::AsyncRequest, out.len()));
@@ -112,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn results_round_trip(line: bool, id in proptest::option::of(id()), result in json()) {
+    fn round_trips_results(line: bool, id in proptest::option::of(id()), result in json()) {
         let result = serde_json::to_string_pretty(&result).unwrap();
         let framing = if line { Framing::Line } else { Framing::Binary };
         let mut out = Vec::new();
@@ -120,6 +123,7 @@ proptest! {
         out.extend_from_slice(result.as_bytes());
         prop_assert_eq!(head.body_len(&out), result.len());
         head.finish(&mut out).unwrap();
+
         let payload = if line { out.strip_suffix(b"\n").unwrap() } else { &out[7..] };
         let reply = Reply::parse(payload).unwrap();
         prop_assert_eq!(reply.id.map(|id| id.as_json()), id.as_deref());
@@ -133,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn errors_round_trip(code: i64, message in text(), data in proptest::option::of(json())) {
+    fn round_trips_errors(code: i64, message in text(), data in proptest::option::of(json())) {
         let data = data.map(|data| data.to_string());
         let mut out = Vec::new();
         write_error(&mut out, Framing::Binary, Version::V1_0, Kind::Sync, None, code, &message, data.as_deref());
@@ -142,9 +146,10 @@ proptest! {
         prop_assert_eq!(error.data.map(Json::get), data.as_deref());
     }
 
-    /// The oracle is a full parse by serde_json: what this crate takes for a request is JSON, and the reverse.
+    /// The oracle is a full parse by serde_json. This crate accepts a payload as JSON exactly if
+    /// serde_json does.
     #[test]
-    fn a_damaged_request_is_judged_as_serde_json_judges_it(params in json(), at: proptest::sample::Index, byte: u8) {
+    fn judges_a_damaged_request_like_serde_json(params in json(), at: proptest::sample::Index, byte: u8) {
         let mut payload = format!(r#"{{"id":7,"method":"m","params":{params}}}"#).into_bytes();
         *at.get_mut(&mut payload) = byte;
         let is_json = serde_json::from_slice::<Box<RawValue>>(&payload).is_ok();
@@ -157,25 +162,27 @@ proptest! {
     }
 
     #[test]
-    fn any_stream_decodes_alike_in_any_pieces(
+    fn decodes_any_stream_alike_in_any_pieces(
         stream in vec(prop_oneof![4 => 0u8..=6, 1 => any::<u8>()], 0..300), sizes in vec(1usize..20, 1..10),
     ) {
-        // Mostly small numbers, so that headers, refusals and payloads of a few bytes come about.
+        // Mostly small numbers, so that there are headers, refusals and short payloads.
         let stream: Vec<u8> = stream.chunks(12).flat_map(|chunk| [&[1, 0, 1, 0, 0, 0], chunk].concat()).collect();
         let decode = |pieces: &mut dyn Iterator<Item = &[u8]>| {
             let mut decoder = Decoder::new(FrameLimit::new(3));
-            run(&mut |input| decoder.step(input), pieces)
+            decode_pieces(&mut |input| decoder.step(input), pieces)
         };
         let whole: Vec<Event> = decode(&mut std::iter::once(&stream[..]));
         prop_assert_eq!(decode(&mut pieces(&stream, &sizes)), whole);
     }
 
     #[test]
-    fn lines_are_what_a_split_says_they_are(
+    fn yields_the_lines_of_a_plain_split(
         stream in vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'x')], 0..200), sizes in vec(1usize..20, 1..10),
     ) {
         let mut decoder = LineDecoder::new(FrameLimit::default());
-        let (mut held, mut lines) = (Vec::new(), Vec::new());
+        let mut held = Vec::new();
+        let mut lines = Vec::new();
+
         for piece in pieces(&stream, &sizes) {
             held.extend_from_slice(piece);
             loop {
@@ -188,6 +195,7 @@ proptest! {
                 held.drain(..consumed);
             }
         }
+
         let expected: Vec<Vec<u8>> = stream
             .split_inclusive(|byte| *byte == b'\n')
             .filter_map(|line| line.strip_suffix(b"\n"))

@@ -1,15 +1,16 @@
-//! Codes, and replies as a client reads them.
+//! Error codes, and replies as a client parses them.
 
 use jackfield_protocol::{Code, EnvelopeError, InvalidReply, Outcome, Reply, Retry, is_reserved};
 
 #[test]
-fn codes_have_one_number_and_one_name_each() {
+fn gives_each_code_one_number_and_one_name() {
     for code in Code::ALL {
         assert_eq!(Code::from_i64(code.as_i64()), Some(*code));
         let camel = format!("{code:?}").to_uppercase();
         assert_eq!(code.name().replace('_', ""), camel);
         assert_eq!(i64::from(*code), code.as_i64());
     }
+
     let mut numbers: Vec<i64> = Code::ALL.iter().map(|code| code.as_i64()).collect();
     numbers.sort_unstable();
     numbers.dedup();
@@ -18,7 +19,7 @@ fn codes_have_one_number_and_one_name_each() {
 }
 
 #[test]
-fn only_what_was_never_started_is_safe_to_retry() {
+fn marks_only_requests_that_never_started_as_safe_to_retry() {
     let of = |retry| Code::ALL.iter().filter(|code| code.retry() == retry).copied().collect::<Vec<_>>();
     assert_eq!(of(Retry::Safe), [Code::Overloaded, Code::PluginUnavailable, Code::GoingAway]);
     assert_eq!(
@@ -28,7 +29,7 @@ fn only_what_was_never_started_is_safe_to_retry() {
 }
 
 #[test]
-fn the_reserved_range_is_json_rpcs() {
+fn reserves_the_range_of_json_rpc() {
     for (number, reserved) in
         [(-32_769, false), (-32_768, true), (-32_000, true), (-31_999, false), (i64::MIN, false)]
     {
@@ -40,7 +41,7 @@ fn the_reserved_range_is_json_rpcs() {
 }
 
 #[test]
-fn errors_know_their_code() {
+fn maps_known_error_codes() {
     let payload = br#"{"error":{"code":-32002,"message":"later"}}"#;
     let Outcome::Error(error) = Reply::parse(payload).unwrap().outcome else { panic!("a result") };
     assert_eq!(error.known_code(), Some(Code::Overloaded));
@@ -50,7 +51,7 @@ fn errors_know_their_code() {
 }
 
 #[test]
-fn faults_are_told_apart() {
+fn distinguishes_the_faults_of_a_reply() {
     for (payload, fault) in [
         (r#"{"id":1}"#, InvalidReply::OutcomeMissing),
         (r#"{"id":1,"error":null}"#, InvalidReply::OutcomeMissing),

@@ -1,22 +1,25 @@
-//! However a stream is split into reads, the same frames come out of it; and the harness sees it when they do not.
+//! The same frames are decoded however a stream is split into reads, and the harness detects it if
+//! they are not.
 
 use jackfield_protocol::{Decoder, Frame, FrameBuffer, FrameLimit, Header, Refusal, Step};
 
 use crate::vector::{self, Vector};
 
-/// What a stream turned out to hold.
+/// A part of a decoded stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
     Frame(Header, Vec<u8>),
     Refused(Refusal),
 }
 
-/// A decoder's step over the bytes not yet consumed.
+/// One step of a decoder over the unconsumed bytes.
 type Steps<'s> = &'s mut dyn for<'a> FnMut(&'a [u8]) -> Step<'a>;
 
-/// Gives `pieces` to a decoder as a connection would, and collects what it says.
-pub(crate) fn run<'p>(step: Steps<'_>, pieces: impl IntoIterator<Item = &'p [u8]>) -> Vec<Event> {
-    let (mut held, mut events) = (Vec::new(), Vec::new());
+/// Passes `pieces` to a decoder as a connection would, and collects the results.
+pub(crate) fn decode_pieces<'p>(step: Steps<'_>, pieces: impl IntoIterator<Item = &'p [u8]>) -> Vec<Event> {
+    let mut held = Vec::new();
+    let mut events = Vec::new();
+
     for piece in pieces {
         held.extend_from_slice(piece);
         loop {
@@ -31,7 +34,7 @@ pub(crate) fn run<'p>(step: Steps<'_>, pieces: impl IntoIterator<Item = &'p [u8]
                 }
                 Step::Discard { consumed } => consumed,
                 Step::Incomplete { needed } => {
-                    assert!(needed > held.len() as u64, "{needed} bytes needed, {} there", held.len());
+                    assert!(needed > held.len() as u64, "{needed} bytes needed, {} held", held.len());
                     break;
                 }
             };
@@ -42,16 +45,18 @@ pub(crate) fn run<'p>(step: Steps<'_>, pieces: impl IntoIterator<Item = &'p [u8]
     events
 }
 
-/// The same through the buffer that owns its bytes.
-fn run_buffer<'p>(limit: FrameLimit, pieces: impl IntoIterator<Item = &'p [u8]>) -> Vec<Event> {
-    let (mut buffer, mut events) = (FrameBuffer::new(limit), Vec::new());
+/// Decodes `pieces` with the buffer that owns its bytes.
+fn decode_buffered<'p>(limit: FrameLimit, pieces: impl IntoIterator<Item = &'p [u8]>) -> Vec<Event> {
+    let mut buffer = FrameBuffer::new(limit);
+    let mut events = Vec::new();
+
     for piece in pieces {
         buffer.push(piece);
         loop {
             match buffer.next() {
                 Ok(Some(Frame { header, payload })) => events.push(Event::Frame(header, payload.to_vec())),
                 Ok(None) => break,
-                // A fatal refusal is repeated for ever.
+                // A fatal refusal is repeated on every call.
                 Err(refusal) if events.last() == Some(&Event::Refused(refusal)) && refusal.is_fatal() => {
                     break;
                 }
@@ -64,10 +69,10 @@ fn run_buffer<'p>(limit: FrameLimit, pieces: impl IntoIterator<Item = &'p [u8]>)
 
 fn decode<'p>(limit: FrameLimit, pieces: impl IntoIterator<Item = &'p [u8]>) -> Vec<Event> {
     let mut decoder = Decoder::new(limit);
-    run(&mut |input| decoder.step(input), pieces)
+    decode_pieces(&mut |input| decoder.step(input), pieces)
 }
 
-/// What one vector's bytes hold, by its heads alone.
+/// Returns the expected event of a vector, from its heads alone.
 fn expected(vector: &Vector) -> Option<Event> {
     let header = || Header::decode(vector.bytes.first_chunk().unwrap()).unwrap();
     match vector.head("expect") {
@@ -86,30 +91,30 @@ fn expected(vector: &Vector) -> Option<Event> {
 }
 
 #[test]
-fn every_vector_split_at_every_byte_boundary() {
+fn decodes_every_vector_split_at_every_byte() {
     let limit = FrameLimit::default();
     for vector in vector::all() {
         let expected: Vec<Event> = expected(&vector).into_iter().collect();
         for at in 0..=vector.bytes.len() {
             let (front, back) = vector.bytes.split_at(at);
             assert_eq!(decode(limit, [front, back]), expected, "{} at {at}", vector.name);
-            assert_eq!(run_buffer(limit, [front, back]), expected, "{} at {at}", vector.name);
+            assert_eq!(decode_buffered(limit, [front, back]), expected, "{} at {at}", vector.name);
         }
     }
 }
 
 #[test]
-fn every_vector_byte_by_byte() {
+fn decodes_every_vector_byte_by_byte() {
     let limit = FrameLimit::default();
     for vector in vector::all() {
         let expected: Vec<Event> = expected(&vector).into_iter().collect();
         assert_eq!(decode(limit, vector.bytes.chunks(1)), expected, "{}", vector.name);
-        assert_eq!(run_buffer(limit, vector.bytes.chunks(1)), expected, "{}", vector.name);
+        assert_eq!(decode_buffered(limit, vector.bytes.chunks(1)), expected, "{}", vector.name);
     }
 }
 
 #[test]
-fn one_to_a_thousand_frames_in_one_read() {
+fn decodes_one_to_a_thousand_frames_in_one_read() {
     let limit = FrameLimit::default();
     let frames = vector::frames();
     for count in [1, 2, 3, 10, 100, 999, 1000] {
@@ -118,13 +123,13 @@ fn one_to_a_thousand_frames_in_one_read() {
         let expected: Vec<Event> = vectors.iter().filter_map(|vector| expected(vector)).collect();
         assert_eq!(expected.len(), count);
         assert_eq!(decode(limit, [&stream[..]]), expected, "{count} frames");
-        assert_eq!(run_buffer(limit, [&stream[..]]), expected, "{count} frames");
+        assert_eq!(decode_buffered(limit, [&stream[..]]), expected, "{count} frames");
         assert_eq!(decode(limit, stream.chunks(1461)), expected, "{count} frames, in pieces");
     }
 }
 
-/// Under a limit of 10 bytes: a frame, a refused one that is read away, another frame, a fatal one, and what
-/// nobody may look at any more.
+/// Returns a limit of 10 bytes, a stream under it, and the number of events in the stream: accepted
+/// and refused frames in turn, a fatal refusal last, and a frame after it that must be ignored.
 fn stream_with_refusals() -> (FrameLimit, Vec<u8>, usize) {
     let frame = |length: usize| {
         [&[1, 0, 1, 0, 0, 0, u8::try_from(length).unwrap()], &vec![b'x'; length][..]].concat()
@@ -137,30 +142,32 @@ fn stream_with_refusals() -> (FrameLimit, Vec<u8>, usize) {
 }
 
 #[test]
-fn refused_payloads_split_anywhere() {
+fn discards_refused_payloads_split_anywhere() {
     let (limit, stream, events) = stream_with_refusals();
     let whole = decode(limit, [&stream[..]]);
     let kinds: String =
         whole.iter().map(|event| if matches!(event, Event::Frame(..)) { 'f' } else { 'r' }).collect();
     assert_eq!((kinds.as_str(), whole.len()), ("frfrfr", events));
+
     for at in 0..=stream.len() {
         let (front, back) = stream.split_at(at);
         assert_eq!(decode(limit, [front, back]), whole, "at {at}");
-        assert_eq!(run_buffer(limit, [front, back]), whole, "at {at}");
+        assert_eq!(decode_buffered(limit, [front, back]), whole, "at {at}");
     }
     for size in 1..=stream.len() {
         assert_eq!(decode(limit, stream.chunks(size)), whole, "pieces of {size}");
-        assert_eq!(run_buffer(limit, stream.chunks(size)), whole, "pieces of {size}");
+        assert_eq!(decode_buffered(limit, stream.chunks(size)), whole, "pieces of {size}");
     }
 }
 
-/// A decoder with the fault this harness is for: it forgets what it was discarding when a read ends.
+/// The decoder here has the fault that this harness is for: at the end of a read, it forgets that
+/// it is discarding.
 #[test]
-fn the_harness_sees_a_decoder_that_forgets_between_reads() {
+fn detects_a_decoder_that_forgets_its_state_between_reads() {
     let (limit, stream, _) = stream_with_refusals();
     let faulty = |pieces: Vec<&[u8]>| {
         let mut decoder = Decoder::new(limit);
-        run(
+        decode_pieces(
             &mut |input| {
                 let step = decoder.step(input);
                 if matches!(step, Step::Incomplete { .. }) && decoder.is_discarding() {
@@ -172,8 +179,8 @@ fn the_harness_sees_a_decoder_that_forgets_between_reads() {
         )
     };
     let whole = faulty(vec![&stream]);
-    assert_eq!(whole, decode(limit, [&stream[..]]), "unsplit, the fault does not show");
+    assert_eq!(whole, decode(limit, [&stream[..]]), "without a split, the fault has no effect");
     let differing =
         (0..stream.len()).filter(|at| faulty(vec![&stream[..*at], &stream[*at..]]) != whole).count();
-    assert!(differing > 10, "the fault showed at {differing} splits");
+    assert!(differing > 10, "the fault had an effect at {differing} splits");
 }

@@ -1,9 +1,10 @@
-//! Reads `vectors/*.hex`, by the rules of `vectors/README.md` and with nothing of the crate under test.
+//! A reader for `vectors/*.hex` that follows `vectors/README.md` and uses nothing of the crate
+//! under test.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// One file: the bytes of one frame (or less), and what they mean.
+/// One file: the bytes of one frame or of a part of one, and their meaning.
 #[derive(Clone, Debug)]
 pub(crate) struct Vector {
     pub(crate) name: String,
@@ -15,12 +16,14 @@ impl Vector {
     fn read(path: &Path) -> Vector {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let text = std::fs::read_to_string(path).unwrap();
-        let (mut heads, mut bytes) = (BTreeMap::new(), Vec::new());
+        let mut heads = BTreeMap::new();
+        let mut bytes = Vec::new();
+
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             if let Some((key, value)) = line.split_once(": ") {
-                assert!(bytes.is_empty(), "{name}: the head {key} stands behind the bytes");
-                let before = heads.insert(key.to_owned(), value.to_owned());
-                assert_eq!(before, None, "{name}: the head {key} appears twice");
+                assert!(bytes.is_empty(), "{name}: the head {key} follows the bytes");
+                let previous = heads.insert(key.to_owned(), value.to_owned());
+                assert_eq!(previous, None, "{name}: the head {key} appears twice");
             } else {
                 bytes.extend(line.split(' ').map(|byte| u8::from_str_radix(byte, 16).expect(&name)));
             }
@@ -28,17 +31,17 @@ impl Vector {
         Vector { name, heads, bytes }
     }
 
-    /// The value of a head that may be absent.
+    /// Returns the value of an optional head.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.heads.get(key).map(String::as_str)
     }
 
-    /// The value of a head that must be there.
+    /// Returns the value of a mandatory head.
     pub(crate) fn head(&self, key: &str) -> &str {
         self.get(key).unwrap_or_else(|| panic!("{}: no head {key}", self.name))
     }
 
-    /// The value of a head that is a number.
+    /// Returns the value of a head that is a number.
     pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> T {
         let value = self.head(key);
         value.parse().unwrap_or_else(|_| panic!("{}: {key} is {value}", self.name))
@@ -52,7 +55,7 @@ impl Vector {
         self.get(key) == Some(value)
     }
 
-    /// What follows the header.
+    /// Returns the bytes after the header.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[7..]
     }
@@ -62,7 +65,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors")
 }
 
-/// Every vector, in the order of the names.
+/// Reads every vector, sorted by name.
 pub(crate) fn all() -> Vec<Vector> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(directory())
         .unwrap()
@@ -73,7 +76,7 @@ pub(crate) fn all() -> Vec<Vector> {
     paths.iter().map(|path| Vector::read(path)).collect()
 }
 
-/// The vectors that are whole frames.
+/// Reads the vectors that are complete frames.
 pub(crate) fn frames() -> Vec<Vector> {
     all().into_iter().filter(|vector| vector.is("expect", "frame")).collect()
 }
@@ -86,7 +89,7 @@ pub(crate) struct IndexLine {
     pub(crate) hash: u64,
 }
 
-/// `index.txt`, in the order of the names.
+/// Reads `index.txt`, sorted by name.
 pub(crate) fn index() -> Vec<IndexLine> {
     let text = std::fs::read_to_string(directory().join("index.txt")).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
@@ -102,7 +105,7 @@ pub(crate) fn index() -> Vec<IndexLine> {
     lines
 }
 
-/// FNV-1a with 64 bits: PHP has it as `hash('fnv1a64', …)`.
+/// Computes FNV-1a with 64 bits, which PHP calls `hash('fnv1a64', …)`.
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)

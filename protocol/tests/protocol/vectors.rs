@@ -1,4 +1,5 @@
-//! Every vector means to this crate what its file says, and no vector has changed since it was written.
+//! This crate reads every vector as its file states, and no vector has changed since it was
+//! written.
 
 use jackfield_protocol::{
     Decoder, FrameLimit, Framing, Header, Id, Json, Kind, Outcome, Refusal, Reply, Request, Step, Version,
@@ -8,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::vector::{self, IndexLine, Vector, fnv1a};
 
-/// Every key that a vector may have: a misspelt one would check nothing.
+/// Every key that a vector may have. A misspelt key would check nothing.
 const KEYS: [&str; 20] = [
     "direction",
     "expect",
@@ -62,7 +63,7 @@ fn check_header(vector: &Vector, version: Version, kind: Kind, length: u32) {
 }
 
 #[test]
-fn the_index_names_every_vector_and_pins_its_bytes() {
+fn pins_the_bytes_of_every_vector_in_the_index() {
     let found: Vec<IndexLine> = vector::all()
         .into_iter()
         .map(|vector| IndexLine { name: vector.name, length: vector.bytes.len(), hash: fnv1a(&vector.bytes) })
@@ -72,11 +73,11 @@ fn the_index_names_every_vector_and_pins_its_bytes() {
     let missing: Vec<&IndexLine> = listed.iter().filter(|line| !found.contains(line)).collect();
     assert_eq!((&unlisted[..], &missing[..], found.len()), (&[][..], &[][..], listed.len()));
     assert!(found.len() >= 140, "vectors are added, never removed");
-    assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c, "the published test value");
+    assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c, "the published test value of FNV-1a");
 }
 
 #[test]
-fn every_vector_states_only_known_keys() {
+fn accepts_only_known_keys() {
     for vector in vector::all() {
         for key in vector.keys() {
             assert!(KEYS.contains(&key), "{}: {key}", vector.name);
@@ -86,7 +87,7 @@ fn every_vector_states_only_known_keys() {
 }
 
 #[test]
-fn headers_are_read_as_stated() {
+fn decodes_headers_as_stated() {
     for vector in vector::all() {
         let name = &vector.name;
         match (vector.head("expect"), Decoder::new(FrameLimit::default()).step(&vector.bytes)) {
@@ -129,7 +130,7 @@ fn text_of(token: &str) -> String {
 }
 
 #[test]
-fn requests_are_read_as_stated() {
+fn parses_requests_as_stated() {
     let requests: Vec<Vector> =
         vector::frames().into_iter().filter(|vector| vector.is("payload", "request")).collect();
     assert!(requests.len() >= 90, "only {} requests", requests.len());
@@ -156,7 +157,7 @@ fn requests_are_read_as_stated() {
 }
 
 #[test]
-fn replies_are_read_as_stated() {
+fn parses_replies_as_stated() {
     let replies: Vec<Vector> =
         vector::frames().into_iter().filter(|vector| vector.is("payload", "reply")).collect();
     assert!(replies.len() >= 20, "only {} replies", replies.len());
@@ -168,6 +169,7 @@ fn replies_are_read_as_stated() {
             (expected, parsed) => panic!("{name}: {expected} expected, not {parsed:?}"),
         };
         assert_eq!(json(reply.id).as_deref(), vector.get("id"), "{name}");
+
         match (vector.head("reply"), reply.outcome) {
             ("result", Outcome::Result(result)) => assert_eq!(result.get(), vector.head("result"), "{name}"),
             ("error", Outcome::Error(error)) => {
@@ -181,15 +183,17 @@ fn replies_are_read_as_stated() {
 }
 
 #[test]
-fn canonical_vectors_are_what_the_writers_write() {
+fn writes_the_canonical_vectors() {
     let canonical: Vec<Vector> =
         vector::frames().into_iter().filter(|vector| vector.is("canonical", "yes")).collect();
     assert!(canonical.len() >= 35, "only {} canonical vectors", canonical.len());
     for vector in canonical {
         let header = Header::decode(vector.bytes.first_chunk().unwrap()).unwrap();
-        let (version, kind, id) = (header.version, header.kind, vector.get("id"));
-        let mut out = b"what was there before".to_vec();
-        let before = out.len();
+        let Header { version, kind, .. } = header;
+        let id = vector.get("id");
+        let mut out = b"earlier bytes".to_vec();
+        let start = out.len();
+
         match vector.head("payload") {
             "empty" => write_heartbeat(&mut out, version),
             "request" => {
@@ -205,12 +209,14 @@ fn canonical_vectors_are_what_the_writers_write() {
                 head.finish(&mut out).unwrap();
             }
             "reply" => {
-                let (code, message) = (vector.number("code"), text_of(vector.head("message")));
+                let code = vector.number("code");
+                let message = text_of(vector.head("message"));
                 write_error(&mut out, Framing::Binary, version, kind, id, code, &message, vector.get("data"));
             }
             other => panic!("{}: canonical {other}", vector.name),
         }
-        let shown = String::from_utf8_lossy(&out[before..]);
-        assert_eq!(&out[before..], vector.bytes, "{}: {shown}", vector.name);
+
+        let shown = String::from_utf8_lossy(&out[start..]);
+        assert_eq!(&out[start..], vector.bytes, "{}: {shown}", vector.name);
     }
 }

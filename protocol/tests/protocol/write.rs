@@ -1,14 +1,15 @@
-//! Writers: what is left in the output, in both framings, when all goes well and when it does not.
+//! The writers in both framings: their output after success and after failure.
 
 use jackfield_protocol::{
     FrameLimit, Framing, Kind, Outcome, Reply, ReplyTooLarge, Request, Version, begin_result, write_error,
     write_request,
 };
 
+/// Bytes that are in the output before a reply.
 const BEFORE: &[u8] = b"{\n}";
 
 #[test]
-fn a_reply_on_a_line_is_one_line() {
+fn writes_each_reply_on_one_line() {
     let mut out = BEFORE.to_vec();
     let head = begin_result(&mut out, Framing::Line, Version::V1_0, Kind::Sync, Some("7"));
     out.extend_from_slice(b"{\n  \"a\": \"\\n\"\n}");
@@ -27,7 +28,7 @@ fn a_reply_on_a_line_is_one_line() {
 }
 
 #[test]
-fn a_result_of_no_bytes_is_null() {
+fn writes_an_empty_result_as_null() {
     for framing in [Framing::Binary, Framing::Line] {
         let mut out = Vec::new();
         let head = begin_result(&mut out, framing, Version::V1_0, Kind::Sync, None);
@@ -38,7 +39,7 @@ fn a_result_of_no_bytes_is_null() {
 }
 
 #[test]
-fn an_abandoned_reply_leaves_nothing() {
+fn leaves_nothing_of_an_abandoned_reply() {
     for framing in [Framing::Binary, Framing::Line] {
         let mut out = BEFORE.to_vec();
         let head = begin_result(&mut out, framing, Version::V1_1, Kind::AsyncResponse, Some("\"a\""));
@@ -49,7 +50,7 @@ fn an_abandoned_reply_leaves_nothing() {
 }
 
 #[test]
-fn a_reply_over_the_limit_leaves_nothing() {
+fn leaves_nothing_of_a_reply_over_the_limit() {
     for framing in [Framing::Binary, Framing::Line] {
         let reply = |limit: u32| {
             let mut out = BEFORE.to_vec();
@@ -60,12 +61,12 @@ fn a_reply_over_the_limit_leaves_nothing() {
         let (refused, out) = reply(15);
         assert_eq!(refused, Err(ReplyTooLarge { length: 16, limit: 15 }));
         assert_eq!(out, BEFORE);
-        assert_eq!(reply(16).0, Ok(()), "the limit is inclusive and the line's ending is free");
+        assert_eq!(reply(16).0, Ok(()), "the limit is inclusive, and the line ending does not count");
     }
 }
 
 #[test]
-fn every_character_survives_a_message_and_a_method() {
+fn preserves_every_character_of_a_message_and_a_method() {
     let text: String = (0..0x300).chain([0x2028, 0xFFFF, 0x1_F600]).filter_map(char::from_u32).collect();
     let mut out = Vec::new();
     write_error(&mut out, Framing::Line, Version::V1_0, Kind::Error, None, i64::MIN, &text, None);
@@ -73,7 +74,8 @@ fn every_character_survives_a_message_and_a_method() {
     assert_eq!((error.code, &*error.message), (i64::MIN, &*text));
 
     for character in text.chars() {
-        let (method, mut out) = (format!("a{character}b"), Vec::new());
+        let method = format!("a{character}b");
+        let mut out = Vec::new();
         write_request(&mut out, Version::V1_0, Kind::Sync, None, &method, None).unwrap();
         assert_eq!(Request::parse(&out[7..]).unwrap().method, method);
     }

@@ -1,6 +1,8 @@
-//! A shared library whose bytes can be changed one by one, found by what they mean to a loader.
+//! A shared library whose bytes can be changed individually, located by their meaning for the
+//! loader.
 //!
-//! Written by the ELF specification and with no code of the project; names as in `elf.h`.
+//! Written after the ELF specification and without code of the project. The names are those of
+//! `elf.h`.
 
 use std::fs;
 use std::path::Path;
@@ -14,12 +16,12 @@ pub(super) const DT_NEEDED: u64 = 1;
 pub(super) const DT_RPATH: u64 = 15;
 pub(super) const DT_TEXTREL: u64 = 22;
 pub(super) const DT_RUNPATH: u64 = 29;
-/// An entry that a loader can do without: an optimisation.
+/// An entry that a loader can ignore, because it is an optimization.
 pub(super) const DT_RELACOUNT: u64 = 0x6fff_fff9;
 const PT_DYNAMIC: u32 = 2;
 const DT_STRTAB: u64 = 5;
 
-/// The length of a program header, and of an entry of the dynamic table, in bytes.
+/// Sizes of a program header and of an entry of the dynamic table, in bytes.
 const PROGRAM_HEADER: usize = 56;
 const DYNAMIC_ENTRY: usize = 16;
 
@@ -51,14 +53,16 @@ impl Elf {
         usize::try_from(self.u64(at)).expect("an offset in the file")
     }
 
-    /// Where the program headers of a kind are: `p_type` at 0, `p_flags` at 4, `p_offset` at 8, `p_vaddr` at 16.
+    /// Returns the positions of the program headers of a kind: `p_type` at 0, `p_flags` at 4,
+    /// `p_offset` at 8, `p_vaddr` at 16.
     pub(super) fn program_headers(&self, kind: u32) -> Vec<usize> {
         let (first, count) = (self.offset(32), self.u16(56));
         let headers = (0..count).map(|number| first + number * PROGRAM_HEADER);
         headers.filter(|at| self.u32(*at) == kind).collect()
     }
 
-    /// Where the first entry of the dynamic table with this tag is: `d_tag` at 0, `d_val` at 8.
+    /// Returns the position of the first entry of the dynamic table with this tag: `d_tag` at 0,
+    /// `d_val` at 8.
     pub(super) fn dynamic_entry(&self, tag: u64) -> usize {
         let table = self.offset(self.program_headers(PT_DYNAMIC)[0] + 8);
         let mut entries =
@@ -66,7 +70,7 @@ impl Elf {
         entries.find(|at| self.u64(*at) == tag).unwrap_or_else(|| panic!("no entry {tag:#x}"))
     }
 
-    /// Where the string is that an entry of the dynamic table names.
+    /// Returns the position of the string that an entry of the dynamic table names.
     pub(super) fn string_of(&self, entry: usize) -> usize {
         let address = self.u64(self.dynamic_entry(DT_STRTAB) + 8);
         let loaded = self.program_headers(PT_LOAD).into_iter().find_map(|header| {
@@ -77,7 +81,8 @@ impl Elf {
         loaded.expect("the string table is loaded") + self.offset(entry + 8)
     }
 
-    /// Makes an entry that a loader can do without one that means something to it, and names a string.
+    /// Turns an entry that a loader can ignore into one with this tag, whose value is the name of a
+    /// library.
     pub(super) fn retag(&mut self, tag: u64) {
         let (at, string) = (self.dynamic_entry(DT_RELACOUNT), self.u64(self.dynamic_entry(DT_NEEDED) + 8));
         self.put(at, &tag.to_le_bytes());

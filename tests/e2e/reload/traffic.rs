@@ -1,4 +1,4 @@
-//! Clients that keep the books while plugins are replaced: which version may answer each request, and how long it took.
+//! Clients that call plugins during reloads and check which version may answer each request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,50 +8,51 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::ledger::Ledger;
+use crate::support::accounting::ReplyAccounting;
 use crate::support::{HostProcess, Peer};
 
-/// Async requests that one connection has under way.
+/// Async requests in flight per connection.
 const WINDOW: usize = 24;
 
-/// What the clients and the one who reloads tell each other.
+/// State that the clients share with the test.
 #[derive(Default)]
-pub(super) struct Shared {
-    /// The newest version of which the host has said that it serves.
+pub(super) struct SharedState {
+    /// The newest version that the host has acknowledged.
     pub(super) acknowledged: AtomicU64,
-    /// The newest version that was put there.
+    /// The newest version that was put into the plugin directory.
     pub(super) newest: AtomicU64,
-    /// Whether plugins are being replaced now: what took how long is told apart by that.
-    pub(super) reloading: AtomicBool,
+    /// Whether plugins are being reloaded. Latencies are collected separately for both phases.
+    pub(super) is_reloading: AtomicBool,
     pub(super) answered: AtomicU64,
     stop: AtomicBool,
 }
 
-/// What one client came to.
+/// The results of the clients.
 #[derive(Default)]
-pub(super) struct Books {
+pub(super) struct Results {
     pub(super) requests: u64,
-    /// How long requests took, in the time without reloads and in that with them.
-    pub(super) took: [Vec<Duration>; 2],
+    /// Latencies without reloads and with reloads.
+    pub(super) latencies: [Vec<Duration>; 2],
 }
 
-/// A request on its way.
-struct Sent {
-    at: Instant,
-    least: u64,
-    reloading: bool,
+/// A request in flight.
+struct Pending {
+    sent_at: Instant,
+    oldest: u64,
+    is_reloading: bool,
 }
 
-/// Clients at work.
+/// The running clients.
 pub(super) struct Traffic {
-    pub(super) shared: Arc<Shared>,
-    clients: Vec<JoinHandle<Books>>,
+    pub(super) shared: Arc<SharedState>,
+    clients: Vec<JoinHandle<Results>>,
 }
 
 impl Traffic {
-    /// As many sync clients as async ones, each on a connection of its own, all of `numbered`.
+    /// Starts `clients` sync and as many async clients, each with its own connection, which call
+    /// `numbered`.
     pub(super) fn start(host: &HostProcess, clients: usize, first: u64) -> Self {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(SharedState::default());
         shared.acknowledged.store(first, Ordering::SeqCst);
         shared.newest.store(first, Ordering::SeqCst);
         let client = |number: usize| {
@@ -59,102 +60,114 @@ impl Traffic {
             let work = if number.is_multiple_of(2) { sync_client } else { async_client };
             thread::spawn(move || work(peer, &shared))
         };
+
         let clients = (0..2 * clients).map(client).collect();
         Self { shared, clients }
     }
 
-    /// Nobody gave up.
+    /// Asserts that no client has failed.
     #[track_caller]
     pub(super) fn assert_alive(&self) {
-        assert!(self.clients.iter().all(|client| !client.is_finished()), "a client gave up");
+        assert!(self.clients.iter().all(|client| !client.is_finished()), "a client has failed");
     }
 
-    /// Lets the last replies come, and closes the books.
+    /// Waits for the last replies and returns the results.
     #[track_caller]
-    pub(super) fn stop(self) -> Books {
+    pub(super) fn stop(self) -> Results {
         self.shared.stop.store(true, Ordering::SeqCst);
-        let mut all = Books::default();
+        let mut all = Results::default();
+
         for client in self.clients {
-            let books = client.join().expect("the books of every client are in order");
-            all.requests += books.requests;
-            for (all, took) in all.took.iter_mut().zip(books.took) {
-                all.extend(took);
+            let results = client.join().expect("every client succeeds");
+            all.requests += results.requests;
+            for (all, latencies) in all.latencies.iter_mut().zip(results.latencies) {
+                all.extend(latencies);
             }
         }
         all
     }
 }
 
-impl Shared {
-    fn send(&self) -> Sent {
-        Sent {
-            least: self.acknowledged.load(Ordering::SeqCst),
-            reloading: self.reloading.load(Ordering::Relaxed),
-            at: Instant::now(),
+impl SharedState {
+    fn send(&self) -> Pending {
+        Pending {
+            oldest: self.acknowledged.load(Ordering::SeqCst),
+            is_reloading: self.is_reloading.load(Ordering::Relaxed),
+            sent_at: Instant::now(),
         }
     }
 
-    /// A reply came: by no code older than what was acknowledged before the request, and by none that is not there.
-    fn came(&self, sent: &Sent, number: &Value, books: &mut Books) {
-        let took = sent.at.elapsed();
+    /// Records a reply, whose version must be at least the one that was acknowledged before the
+    /// request was sent, and at most the newest one.
+    fn record_reply(&self, pending: &Pending, number: &Value, results: &mut Results) {
+        let latency = pending.sent_at.elapsed();
         let newest = self.newest.load(Ordering::SeqCst);
+
         let number = number.as_u64().expect("a number");
         assert!(
-            (sent.least..=newest).contains(&number),
-            "answered by version {number}, and it was {} to {newest} that may",
-            sent.least
+            (pending.oldest..=newest).contains(&number),
+            "answered by version {number}, but only {} to {newest} are permitted",
+            pending.oldest
         );
-        if sent.reloading == self.reloading.load(Ordering::Relaxed) {
-            books.took[usize::from(sent.reloading)].push(took);
+
+        if pending.is_reloading == self.is_reloading.load(Ordering::Relaxed) {
+            results.latencies[usize::from(pending.is_reloading)].push(latency);
         }
-        books.requests += 1;
+        results.requests += 1;
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-fn sync_client(mut peer: Peer, shared: &Shared) -> Books {
-    let mut books = Books::default();
+fn sync_client(mut peer: Peer, shared: &SharedState) -> Results {
+    let mut results = Results::default();
     let mut turn = 0_u32;
+
     while !shared.stop.load(Ordering::SeqCst) {
         let method = if turn.is_multiple_of(4) { "numbered.blocking" } else { "numbered.inline" };
         turn += 1;
-        let sent = shared.send();
+        let pending = shared.send();
+
         let number = peer.result(method, &Value::Null);
-        shared.came(&sent, &number, &mut books);
+        shared.record_reply(&pending, &number, &mut results);
     }
-    books
+    results
 }
 
-fn async_client(mut peer: Peer, shared: &Shared) -> Books {
-    let (mut books, mut ledger) = (Books::default(), Ledger::default());
-    let mut under_way: BTreeMap<String, Sent> = BTreeMap::new();
+fn async_client(mut peer: Peer, shared: &SharedState) -> Results {
+    let (mut results, mut accounting) = (Results::default(), ReplyAccounting::default());
+    let mut in_flight: BTreeMap<String, Pending> = BTreeMap::new();
     let mut number = 0_u64;
+
     loop {
         let stopped = shared.stop.load(Ordering::SeqCst);
-        while !stopped && under_way.len() < WINDOW {
+        while !stopped && in_flight.len() < WINDOW {
             let id = number.to_string();
-            ledger.sent(&id);
-            under_way.insert(id.clone(), shared.send());
+            accounting.record_request(&id);
+            in_flight.insert(id.clone(), shared.send());
             match number % 6 {
-                0 => peer.ask_async(&id, "numbered.blocking", &Value::Null),
-                1 => peer.ask_async(&id, "numbered.later", &json!(number % 5)),
-                _ => peer.ask_async(&id, "numbered.inline", &Value::Null),
+                0 => peer.send_async(&id, "numbered.blocking", &Value::Null),
+                1 => peer.send_async(&id, "numbered.later", &json!(number % 5)),
+                _ => peer.send_async(&id, "numbered.inline", &Value::Null),
             }
             number += 1;
         }
-        if under_way.is_empty() {
-            ledger.check().expect("each was answered once");
-            return books;
+
+        if in_flight.is_empty() {
+            accounting.check().expect("each request is answered once");
+            return results;
         }
+
         let frame = peer.receive();
-        ledger.came(&frame);
-        let sent = frame.id().and_then(|id| under_way.remove(&id)).expect("a reply to a request under way");
-        shared.came(&sent, &frame.result(), &mut books);
+        accounting.record_reply(&frame);
+
+        let pending =
+            frame.id().and_then(|id| in_flight.remove(&id)).expect("a reply to a request in flight");
+        shared.record_reply(&pending, &frame.result(), &mut results);
     }
 }
 
-/// The value that so many of a thousand are not above.
-pub(super) fn quantile(sorted: &[Duration], of_a_thousand: usize) -> Duration {
-    let at = (sorted.len() * of_a_thousand / 1000).min(sorted.len().saturating_sub(1));
-    sorted.get(at).copied().unwrap_or_default()
+/// Returns a quantile, in thousandths.
+pub(super) fn quantile(sorted: &[Duration], thousandths: usize) -> Duration {
+    let index = (sorted.len() * thousandths / 1000).min(sorted.len().saturating_sub(1));
+    sorted.get(index).copied().unwrap_or_default()
 }

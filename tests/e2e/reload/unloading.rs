@@ -1,4 +1,4 @@
-//! What is left of a generation that has ended: nothing; or something, counted, and bounded.
+//! Unloading: a retired generation releases everything, or it is retained, counted, and limited.
 
 use std::fs;
 
@@ -9,12 +9,13 @@ use super::{FILE, Image, NAME, Operator, put, with_image};
 use crate::support::build::artifacts;
 use crate::support::footprint::{Footprint, connections, resident_kib};
 use crate::support::host::install;
-use crate::support::wait::within;
-use crate::support::{CEILING, HostProcess, Peer, is_soak, until};
+use crate::support::wait::poll_within;
+use crate::support::{CEILING, HostProcess, Peer, is_soak, wait_until};
 
-/// Reloads of the plugin that uses threads in every way that it may.
+/// Reloads of the fixture that uses threads in each permitted way.
 const RELOADS: usize = 300;
-/// What 300 or 10,000 of them may add to resident memory, in KiB: the allocator keeps a few arenas.
+/// Permitted growth of resident memory by 300 or 10,000 reloads, in KiB. The allocator keeps a few
+/// arenas.
 const SLACK: usize = 12 * 1024;
 
 fn use_all(peers: &mut [Peer]) {
@@ -25,24 +26,25 @@ fn use_all(peers: &mut [Peer]) {
     }
 }
 
-/// What the host holds, with the connections of this test open.
+/// Returns the footprint of the host when only the connections of this test are open.
 fn footprint(host: &HostProcess, operator: &mut Operator, ours: usize) -> Footprint {
-    operator.until_unloaded();
-    until("the connections are ours alone", || connections(host.pid()) == ours);
+    operator.wait_until_unloaded();
+    wait_until("only our connections are open", || connections(host.pid()) == ours);
     Footprint::of(host.pid())
 }
 
 #[test]
-fn code_that_uses_threads_in_every_way_goes_without_a_trace() {
+fn unloads_code_that_uses_threads_without_leaks() {
     let reloads = if is_soak() { 10_000 } else { RELOADS };
     let host = with_image(&Image::of("uses_threads"), "[plugins]\nwatch = false");
-    let mut operator = Operator::of(&host);
+    let mut operator = Operator::connect(&host);
     let mut peers: Vec<_> = (0..4).map(|_| host.peer()).collect();
     let mut before = None;
+
     for reload in 0..reloads {
         use_all(&mut peers);
-        operator.published();
-        // What a process needs for the first ones it keeps for the others.
+        operator.reload_published();
+        // The resources that the first reloads allocate are reused by the later ones.
         if reload == reloads / 10 {
             use_all(&mut peers);
             let key = peers[0].result("threads.free_key", &Value::Null).as_u64();
@@ -52,90 +54,113 @@ fn code_that_uses_threads_in_every_way_goes_without_a_trace() {
             eprintln!("{reload}: {:?}", Footprint::of(host.pid()));
         }
     }
+
     use_all(&mut peers);
-    let (before, key) = before.expect("it was taken");
+
+    let (before, key) = before.expect("the footprint was taken");
     let mut after = footprint(&host, &mut operator, 5);
-    // The last threads that were told to end may be a moment later with it than what is said of them.
-    within(CEILING, || {
+
+    // The last retired threads may end slightly after they are reported as ended.
+    poll_within(CEILING, || {
         after = Footprint::of(host.pid());
         (after.threads <= before.threads && after.descriptors <= before.descriptors).then_some(())
     });
+
     eprintln!("{reloads} reloads: {before:?}, then {after:?}");
     let row = operator.row(NAME);
+
     assert_eq!((&row["unloaded"], &row["retained"]), (&json!(reloads), &json!([])), "{row}");
+
     assert!(after.threads <= before.threads, "{before:?} {after:?}");
     assert!(after.descriptors <= before.descriptors, "{before:?} {after:?}");
     assert!(after.mappings <= before.mappings + 16, "{before:?} {after:?}");
     assert!(after.resident <= before.resident + SLACK, "{before:?} {after:?}");
-    // A process has 1,024 of them, and ends when it needs one more.
+
+    // A process has 1,024 keys for thread-local values, and aborts if it needs more.
     let key_after = peers[0].result("threads.free_key", &Value::Null).as_u64();
     assert!(key_after <= key.map(|key| key + 3), "{key:?} {key_after:?}");
+
     let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("its mappings");
     let mut copies: Vec<_> = maps.lines().filter_map(|line| line.split("/memfd:").nth(1)).collect();
     copies.dedup();
     assert_eq!(copies.len(), 1, "one copy of the code is mapped: {copies:?}");
+
     assert_eq!(host.count("generations_unloaded"), reloads as u64);
 }
 
 #[test]
-fn what_cannot_be_unloaded_is_counted_and_one_too_many_is_refused() {
+fn counts_and_limits_retained_generations() {
     let config = "[plugins]\nwatch = false\nretained = 3";
     let mut host = with_image(&Image::of("keeps_thread"), config);
-    let mut operator = Operator::of(&host);
+    let mut operator = Operator::connect(&host);
     let mut peer = host.peer();
+
     for count in 1..=3 {
-        operator.published();
+        operator.reload_published();
         assert_eq!(peer.result("thread.get", &Value::Null), true);
-        let row =
-            operator.until("it is retained", |row| row["retained"].as_array().map(Vec::len) == Some(count));
+        let row = operator.wait_until("the generation is retained", |row| {
+            row["retained"].as_array().map(Vec::len) == Some(count)
+        });
         let last = &row["retained"][count - 1];
         assert_eq!(last["generation"], row["generation"].as_u64().expect("a number") - 1, "{row}");
         assert!(last["reason"].as_str().is_some_and(|reason| reason.contains("thread")), "{row}");
         assert_eq!((&row["draining"], &row["unloaded"]), (&json!([]), &json!(0)));
     }
+
     assert_eq!(host.count("generations_retained"), 3);
-    let verdict = operator.refused("too-many-retained");
+
+    let verdict = operator.reload_refused("too-many-retained");
     let detail = verdict["refused"]["detail"].as_str().unwrap_or_default();
     assert!(detail.contains("plugins.retained") && detail.contains("restart"), "{verdict}");
-    assert_eq!(peer.result("thread.get", &Value::Null), true, "what served serves on");
-    // It holds for every plugin: the keys of thread-local values are the process's.
+    assert_eq!(peer.result("thread.get", &Value::Null), true, "the current generation continues to serve");
+
+    // The limit covers all plugins, because the keys of thread-local values belong to the process.
     Image::numbered(1).put(&host, "libother.so");
     assert_eq!(operator.reload("other")["refused"]["reason"], "too-many-retained");
-    // Neither is the count forgotten when the file goes, and others of its name come and go.
+
+    // The count outlives the removal of the file and other content under the same name.
     let file = host.path("plugins").join(FILE);
     fs::remove_file(&file).expect("the plugin is there");
     host.signal(Signal::HUP);
-    operator.until("it is removed", |row| row["state"] == "removed" && row["draining"] == json!([]));
+    operator
+        .wait_until("the plugin is removed", |row| row["state"] == "removed" && row["draining"] == json!([]));
     put(&host.path("plugins"), b"no plugin at all", FILE);
-    operator.refused("not-elf");
+    operator.reload_refused("not-elf");
+
     fs::remove_file(&file).expect("the other file is there");
     host.signal(Signal::HUP);
-    let row = operator.until("it is forgotten", |row| row["refused"].is_null());
+    let row = operator.wait_until("the refusal is cleared", |row| row["refused"].is_null());
     assert_eq!(row["retained"].as_array().map(Vec::len), Some(4), "{row}");
+
     install(artifacts().library("keeps_thread"), &file);
     assert_eq!(operator.reload(NAME)["refused"]["reason"], "too-many-retained");
-    // More room is a line of configuration away.
+
+    // A higher limit in the configuration permits further loads.
     fs::write(host.path("config.toml"), "[plugins]\nwatch = false\nretained = 8").expect("the configuration");
     host.wait_for_log("the configuration has changed");
+
     assert_eq!(operator.reload("other")["outcome"], "published");
 }
 
 #[test]
-fn connections_move_from_thread_to_thread_and_lose_nothing() {
+fn migrates_connections_without_losing_requests() {
     let host = with_image(&Image::of("uses_threads"), "[plugins]\nwatch = false");
-    let mut operator = Operator::of(&host);
+    let mut operator = Operator::connect(&host);
     let mut peers: Vec<_> = (0..20).map(|_| host.peer()).collect();
-    // In the middle of a frame, with replies owed, half closed, and idle.
+
+    // Connections in the middle of a frame, with pending replies, half-closed, and idle.
     let half = crate::support::peer::frame(0x0100, 1, r#"{"method":"threads.inline"}"#);
+
     for round in 0..20 {
         for (number, peer) in peers.iter_mut().enumerate() {
             match number % 3 {
                 0 => peer.send(&half[..9]),
-                1 => peer.ask_async(&format!("{round}"), "threads.async", &Value::Null),
+                1 => peer.send_async(&format!("{round}"), "threads.async", &Value::Null),
                 _ => {}
             }
         }
-        operator.published();
+
+        operator.reload_published();
         for (number, peer) in peers.iter_mut().enumerate() {
             match number % 3 {
                 0 => {
@@ -147,11 +172,13 @@ fn connections_move_from_thread_to_thread_and_lose_nothing() {
             }
         }
     }
+
     let mut last = host.peer();
-    last.ask("threads.blocking", &Value::Null);
+    last.send_sync("threads.blocking", &Value::Null);
     last.half_close();
-    operator.published();
-    assert_eq!(last.receive_to_end().len(), 1);
-    operator.until_unloaded();
+    operator.reload_published();
+    assert_eq!(last.receive_until_close().len(), 1);
+
+    operator.wait_until_unloaded();
     assert!(resident_kib(host.pid()) > 0);
 }

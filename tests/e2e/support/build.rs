@@ -1,7 +1,8 @@
-//! Builds the program, the plugins and the fixtures, once per run, and finds what came of it.
+//! Builds the program, the plugins and the fixtures once per run, and locates the results.
 //!
-//! At run time and not in a build script: `cargo test` holds the lock on the target directory while those run, and
-//! leaves cdylibs of other packages where no test finds them. What cargo prints as JSON says where each file is.
+//! This happens at run time and not in a build script: `cargo test` holds the lock on the target
+//! directory while build scripts run, and it leaves the cdylibs of other packages where no test
+//! finds them. The JSON messages of cargo state the path of each file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,19 +11,20 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The profile the program and its plugins are built with: `dev` unless this says otherwise.
+/// Environment variable with the profile of the program and its plugins; `dev` if it is not set.
 const PROFILE: &str = "JACKFIELD_TEST_PROFILE";
 
-/// What was built.
+/// The files that were built.
 pub(crate) struct Artifacts {
     /// The program `jackfield`.
     pub(crate) program: PathBuf,
-    /// Shared libraries by target name: `device`, `hello`, and each fixture by its file's stem.
+    /// Shared libraries by target name: `device`, `hello`, and each fixture by the stem of its
+    /// file.
     libraries: BTreeMap<String, PathBuf>,
 }
 
 impl Artifacts {
-    /// The shared library of this name.
+    /// Returns the shared library of this name.
     #[track_caller]
     pub(crate) fn library(&self, name: &str) -> &Path {
         let Some(path) = self.libraries.get(name) else {
@@ -33,31 +35,32 @@ impl Artifacts {
     }
 }
 
-/// What is tested; the first caller builds it.
+/// Returns the files under test. The first caller builds them.
 pub(crate) fn artifacts() -> &'static Artifacts {
     static ARTIFACTS: OnceLock<Artifacts> = OnceLock::new();
     ARTIFACTS.get_or_init(build)
 }
 
-/// Builds an example program of the package `jackfield`, and gives back where it is.
+/// Builds an example program of the package `jackfield` and returns its path.
 pub(crate) fn example(name: &str) -> PathBuf {
     example_of("jackfield", name)
 }
 
-/// As [`example`], of any package.
+/// Builds an example program of any package and returns its path.
 pub(crate) fn example_of(package: &str, name: &str) -> PathBuf {
     let built = cargo(&root(), &target(), &["-p", package, "--example", name, "--profile", &profile()]);
     let example = built.into_iter().find(|built| built.kind == "example" && built.name == name);
-    example.expect("cargo says where the example is").file
+    example.expect("cargo reports the path of the example").file
 }
 
-/// The project's root directory.
+/// Returns the root directory of the project.
 pub(crate) fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().expect("the tests are in a directory of the project").to_owned()
 }
 
-/// The target directory that this very program was built in: whatever set it, it holds for what we build too.
+/// Returns the target directory that this test program was built in, so that everything else is
+/// built there, too.
 pub(crate) fn target() -> PathBuf {
     let own = std::env::current_exe().expect("our own path");
     // TARGET/PROFILE/deps/e2e-HASH
@@ -71,18 +74,22 @@ fn profile() -> String {
 fn build() -> Artifacts {
     let (root, target, profile) = (root(), target(), profile());
     let plugins = packages_in(&root.join("plugins"));
-    let mut words = vec!["-p", "jackfield", "--bin", "jackfield", "--lib", "--profile", &profile];
-    // Each step of a reload can be told to fail; without a file that says so, none does.
-    words.extend(["--features", "jackfield/failpoints"]);
+
+    let mut args = vec!["-p", "jackfield", "--bin", "jackfield", "--lib", "--profile", &profile];
+    // A reload can be made to fail at each of its steps. None fails unless a file requests it.
+    args.extend(["--features", "jackfield/failpoints"]);
     for plugin in &plugins {
-        words.extend(["-p", plugin]);
+        args.extend(["-p", plugin]);
     }
-    let mut built = cargo(&root, &target, &words);
-    // The fixtures are a workspace of their own, with one profile of their own for the one that aborts.
+
+    let mut built = cargo(&root, &target, &args);
+
+    // The fixtures are a separate workspace, which has a separate profile for the one that aborts
+    // on panic.
     let fixtures = root.join("tests/fixtures");
-    let below = target.join("fixtures");
-    built.extend(cargo(&fixtures, &below, &["--examples"]));
-    built.extend(cargo(&fixtures, &below, &["--example", "panic_abort", "--profile", "abort"]));
+    let fixture_target = target.join("fixtures");
+    built.extend(cargo(&fixtures, &fixture_target, &["--examples"]));
+    built.extend(cargo(&fixtures, &fixture_target, &["--example", "panic_abort", "--profile", "abort"]));
 
     let mut program = None;
     let mut libraries = BTreeMap::new();
@@ -90,14 +97,14 @@ fn build() -> Artifacts {
         if kind == "bin" && name == "jackfield" {
             program = Some(file);
         } else if file.extension().is_some_and(|extension| extension == "so") && kind != "proc-macro" {
-            // Built again with another profile, the later one is meant.
+            // If a library is built with two profiles, the later one is meant.
             libraries.insert(name, file);
         }
     }
-    Artifacts { program: program.expect("cargo says where the program is"), libraries }
+    Artifacts { program: program.expect("cargo reports the path of the program"), libraries }
 }
 
-/// The names of the packages right below a directory.
+/// Returns the names of the packages directly fixture_target a directory.
 fn packages_in(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).expect("the directory of the plugins");
     let manifests =
@@ -109,25 +116,26 @@ fn packages_in(directory: &Path) -> Vec<String> {
     manifests.map(name).collect()
 }
 
-/// One file that cargo made.
+/// A file that cargo built.
 struct Built {
     name: String,
     kind: String,
     file: PathBuf,
 }
 
-fn cargo(directory: &Path, target: &Path, words: &[&str]) -> Vec<Built> {
+fn cargo(directory: &Path, target: &Path, args: &[&str]) -> Vec<Built> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .arg("build")
-        .args(words)
+        .args(args)
         .args(["--message-format=json-render-diagnostics", "--quiet"])
         .current_dir(directory)
         .env("CARGO_TARGET_DIR", target)
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "cargo build {words:?} in {}: {}", directory.display(), output.status);
+    assert!(output.status.success(), "cargo build {args:?} in {}: {}", directory.display(), output.status);
+
     let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let messages = lines.map(|line| serde_json::from_slice::<Value>(line).expect("cargo prints JSON"));
     messages

@@ -1,23 +1,24 @@
-//! What a process holds of the system: descriptors, threads, mappings, resident memory; and whether that comes back.
+//! Resources of a process (descriptors, threads, mappings, resident memory), and whether they are
+//! released.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
-use super::wait::{CEILING, until, within};
+use super::wait::{CEILING, poll_within, wait_until};
 
-/// What a process holds at one moment.
+/// The resources that a process holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Footprint {
     pub(crate) descriptors: usize,
     pub(crate) threads: usize,
     pub(crate) mappings: usize,
-    /// Resident memory in KiB.
+    /// Resident memory, in KiB.
     pub(crate) resident: usize,
 }
 
 impl Footprint {
-    /// What the process holds now.
+    /// Returns the resources that the process holds now.
     pub(crate) fn of(pid: u32) -> Self {
         let entries =
             |name: &str| fs::read_dir(format!("/proc/{pid}/{name}")).expect("a living process").count();
@@ -29,8 +30,11 @@ impl Footprint {
         }
     }
 
-    /// Whether `self` is no more than `before`, but for 2 % and what an allocator keeps for next time: some arenas of
-    /// a few mappings each, of which it makes one more whenever two threads meet in one, and a MiB of free memory. Descriptors and threads are counted to the last one.
+    /// Returns whether `self` does not exceed `before`.
+    ///
+    /// Descriptors and threads are compared exactly. Mappings and memory may grow by 2 % and by
+    /// what an allocator keeps for later: 16 mappings, because it adds an arena of a few mappings
+    /// whenever two threads contend for one, and 1 MiB of free memory.
     pub(crate) fn is_back_to(&self, before: &Self) -> bool {
         let about = |now: usize, before: usize, slack: usize| now <= before + before / 50 + slack;
         self.descriptors <= before.descriptors
@@ -40,21 +44,24 @@ impl Footprint {
     }
 }
 
-/// What a process holds once it serves no connection: a client that was dropped is a moment longer a descriptor.
+/// Waits until the process serves no connection and returns its footprint.
+///
+/// The host keeps the descriptor of a client for a moment after the client was dropped.
 #[track_caller]
-pub(crate) fn at_rest(pid: u32) -> Footprint {
-    until("no connection is served", || connections(pid) == 0);
+pub(crate) fn idle_footprint(pid: u32) -> Footprint {
+    wait_until("no connection is served", || connections(pid) == 0);
     Footprint::of(pid)
 }
 
-/// How many accepted connections a process holds: sockets that have a name and are connected.
+/// Returns the number of accepted connections of a process: its connected sockets that have a name.
 pub(crate) fn connections(pid: u32) -> usize {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).expect("a living process").flatten();
     let links = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
     let sockets: BTreeSet<String> = links
         .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned()))
         .collect();
-    // Num RefCount Protocol Flags Type St Inode Path; state 03 is connected.
+
+    // Columns: Num RefCount Protocol Flags Type St Inode Path. State 03 is connected.
     let table = fs::read_to_string("/proc/net/unix").expect("the system's sockets");
     let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     lines
@@ -62,29 +69,34 @@ pub(crate) fn connections(pid: u32) -> usize {
         .count()
 }
 
-/// Resident memory in KiB.
+/// Returns the resident memory, in KiB.
 pub(crate) fn resident_kib(pid: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
 }
 
-/// How long a process has had a processor, in all its threads; the kernel counts by hundredths of a second.
+/// Returns the processor time of all threads of a process. The kernel counts in units of 10 ms.
 pub(crate) fn cpu_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a living process");
-    // The name, in parentheses, may hold anything; behind it the 12th and 13th fields are what we want.
+    // The name, in parentheses, may contain anything. utime and stime are fields 12 and 13 behind
+    // it.
     let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
     let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks"));
     Duration::from_millis(10 * ticks.sum::<u64>())
 }
 
 /// Waits until the process holds no more than before.
+///
+/// # Errors
+///
+/// The footprint at the end of `ceiling`, if it still exceeds `before`.
 pub(crate) fn settles(pid: u32, before: &Footprint, ceiling: Duration) -> Result<(), Footprint> {
-    let back = within(ceiling, || Footprint::of(pid).is_back_to(before).then_some(()));
+    let back = poll_within(ceiling, || Footprint::of(pid).is_back_to(before).then_some(()));
     back.ok_or_else(|| Footprint::of(pid))
 }
 
-/// The process comes back to what it held before.
+/// Waits until the process holds no more than before, and fails if it does not.
 #[track_caller]
 pub(crate) fn assert_settles(pid: u32, before: &Footprint) {
     if let Err(after) = settles(pid, before, CEILING) {
@@ -92,21 +104,26 @@ pub(crate) fn assert_settles(pid: u32, before: &Footprint) {
     }
 }
 
-/// As [`assert_settles`], for what leaves an allocator with more or less each time: at most so many KiB more.
+/// As [`assert_settles`], but allows `more` KiB of memory in addition.
 #[track_caller]
 pub(crate) fn assert_settles_within(pid: u32, before: &Footprint, more: usize) {
     assert_settles(pid, &Footprint { resident: before.resident + more, ..*before });
 }
 
-/// The process comes back from a round to what it held before, but for so many KiB: from one of several. What an
-/// allocator keeps grows only while there were never so many at once, which is up to chance; what leaks grows each time.
+/// Repeats `round` until one of six rounds releases all that it took, except for `more` KiB, and
+/// fails if none does.
+///
+/// The memory that an allocator keeps grows only when a peak exceeds all previous ones, which
+/// depends on chance. A leak grows in each round.
 #[track_caller]
 pub(crate) fn assert_levels_off(pid: u32, more: usize, mut round: impl FnMut()) {
     const ROUNDS: usize = 6;
     const SETTLING: Duration = Duration::from_secs(5);
+
     let mut grown = Vec::new();
+
     for _ in 0..ROUNDS {
-        let before = at_rest(pid);
+        let before = idle_footprint(pid);
         round();
         match settles(pid, &Footprint { resident: before.resident + more, ..before }, SETTLING) {
             Ok(()) => return,
@@ -121,28 +138,27 @@ mod tests {
     use super::*;
     use crate::support::HostProcess;
 
-    /// How long a planted leak is watched: it must not go away by itself.
+    /// Time for which a planted leak is observed. It must not disappear by itself.
     const WATCHED: Duration = Duration::from_millis(300);
 
     #[test]
-    fn a_planted_leak_is_seen() {
+    fn detects_a_leaked_connection() {
         let host = HostProcess::with(&[]);
         host.peer().assert_usable();
-        let before = at_rest(host.pid());
+        let before = idle_footprint(host.pid());
+
         let mut kept = host.peer();
         kept.assert_usable();
+
         let leaking = settles(host.pid(), &before, WATCHED).unwrap_err();
-        assert_eq!(
-            leaking.descriptors,
-            before.descriptors + 1,
-            "a connection that is kept is one descriptor"
-        );
+        assert_eq!(leaking.descriptors, before.descriptors + 1, "an open connection holds one descriptor");
+
         drop(kept);
         assert_settles(host.pid(), &before);
     }
 
     #[test]
-    fn each_part_is_compared() {
+    fn compares_each_resource() {
         let before = Footprint { descriptors: 20, threads: 5, mappings: 200, resident: 10_000 };
         assert!(before.is_back_to(&before));
         let more = |change: fn(&mut Footprint)| {

@@ -1,4 +1,4 @@
-//! A client of the line framing, written by hand as well.
+//! A client of the line framing, written without code of the project.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -24,13 +24,13 @@ impl LinePeer {
         Self { stream, bytes: Vec::new() }
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("the host takes what is written");
     }
 
-    /// The next line without its end, or `None` when the connection ends.
+    /// Returns the next line without its end, or `None` when the connection is closed.
     #[track_caller]
     pub(crate) fn line(&mut self) -> Option<String> {
         loop {
@@ -46,14 +46,14 @@ impl LinePeer {
                     return None;
                 }
                 Ok(count) => self.bytes.extend_from_slice(&chunk[..count]),
-                // Closed by the host while something of ours was unread.
+                // The host closed the connection while it had not read everything that was sent.
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("reading a line: {error}"),
             }
         }
     }
 
-    /// The next line as JSON.
+    /// Returns the next line as JSON.
     #[track_caller]
     pub(crate) fn json(&mut self) -> Value {
         let line = self.line().expect("a line, not the end");

@@ -1,7 +1,8 @@
-//! What a process writes to its stderr, line by line while it runs.
+//! The lines that a process writes to its stderr.
 //!
-//! A thread reads it all the while, so that nobody waits for room in the pipe. Whoever asks for the lines takes first what
-//! the pipe holds: what a host wrote before it replied is there for whoever has the reply, however late that thread is.
+//! A thread reads continuously, so that the process never blocks on a full pipe. A caller that asks
+//! for the lines reads the pipe first. So the lines that a host wrote before a reply are visible to
+//! everyone who has that reply, even if the thread is late.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -21,23 +22,23 @@ struct Shared {
 }
 
 struct State {
-    /// Its end that is read, and does not wait.
+    /// The reading end, which is non-blocking.
     pipe: File,
     lines: Vec<String>,
-    /// A line whose end has not come yet.
-    begun: Vec<u8>,
+    /// A line whose end has not arrived yet.
+    partial: Vec<u8>,
     ended: bool,
 }
 
 impl State {
-    /// Takes what the pipe holds.
-    fn catch_up(&mut self) {
+    /// Reads everything that is in the pipe.
+    fn drain_pipe(&mut self) {
         let mut chunk = [0; 64 * 1024];
         while !self.ended {
             match self.pipe.read(&mut chunk) {
                 Ok(count @ 1..) => {
                     self.take(&chunk[..count]);
-                    // Less than there was room for was all.
+                    // A read that does not fill the buffer has emptied the pipe.
                     if count < chunk.len() {
                         return;
                     }
@@ -46,7 +47,7 @@ impl State {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => {
                     self.ended = true;
-                    if !self.begun.is_empty() {
+                    if !self.partial.is_empty() {
                         self.take(b"\n");
                     }
                 }
@@ -56,26 +57,26 @@ impl State {
 
     fn take(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.begun.extend_from_slice(piece);
-            if self.begun.pop_if(|byte| *byte == b'\n').is_some() {
-                self.lines.push(String::from_utf8_lossy(&self.begun).into_owned());
-                self.begun.clear();
+            self.partial.extend_from_slice(piece);
+            if self.partial.pop_if(|byte| *byte == b'\n').is_some() {
+                self.lines.push(String::from_utf8_lossy(&self.partial).into_owned());
+                self.partial.clear();
             }
         }
     }
 }
 
 impl Shared {
-    /// The lines, with all that the pipe holds among them.
-    fn caught_up(&self) -> MutexGuard<'_, State> {
+    /// Returns the state after everything in the pipe was read.
+    fn drained(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap();
-        state.catch_up();
+        state.drain_pipe();
         self.grown.notify_all();
         state
     }
 }
 
-/// The lines so far, read by a thread of its own.
+/// The lines so far. A separate thread reads them.
 pub(crate) struct Log {
     shared: Arc<Shared>,
     reader: Option<JoinHandle<()>>,
@@ -84,48 +85,55 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn follow(stderr: impl Into<OwnedFd>) -> Self {
         let pipe = File::from(stderr.into());
+
         ioctl_fionbio(&pipe, true).expect("a pipe that does not wait");
         let watched = pipe.try_clone().expect("another descriptor");
-        let state = State { pipe, lines: Vec::new(), begun: Vec::new(), ended: false };
+        let state = State { pipe, lines: Vec::new(), partial: Vec::new(), ended: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), grown: Condvar::new() });
+
         let kept = Arc::clone(&shared);
+
         let reader = thread::spawn(move || {
-            while !kept.caught_up().ended {
+            while !kept.drained().ended {
                 match poll(&mut [PollFd::new(&watched, PollFlags::IN)], None) {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => panic!("waiting for the log: {error}"),
                 }
             }
         });
+
         Self { shared, reader: Some(reader) }
     }
 
-    /// Nothing more is read, nor can be asked for, until what this gives back is dropped.
-    pub(crate) fn unread(&self) -> impl Drop + '_ {
+    /// Stops reading until the returned value is dropped. Until then the lines cannot be requested,
+    /// either.
+    pub(crate) fn pause(&self) -> impl Drop + '_ {
         self.shared.state.lock().unwrap()
     }
 
-    /// Everything so far.
+    /// Returns the text so far.
     pub(crate) fn text(&self) -> String {
-        self.shared.caught_up().lines.join("\n")
+        self.shared.drained().lines.join("\n")
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.shared.caught_up().lines.clone()
+        self.shared.drained().lines.clone()
     }
 
-    /// The first line for which `wanted` holds, when there is one.
+    /// Waits for a line for which `wanted` holds and returns the first one.
     ///
     /// # Panics
-    /// There is none within the ceiling, or before the log ends.
+    ///
+    /// If there is none within [`CEILING`] or before the log ends.
     #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + CEILING;
-        let mut state = self.shared.caught_up();
+        let mut state = self.shared.drained();
         loop {
             if let Some(line) = state.lines.iter().find(|line| wanted(line)) {
                 return line.clone();
             }
+
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || state.ended {
                 let (why, text) = (if state.ended { "ended" } else { "stayed" }, state.lines.join("\n"));
@@ -136,7 +144,8 @@ impl Log {
         }
     }
 
-    /// Waits for the end of the log: that of the process and of everybody who shares its stderr.
+    /// Waits for the end of the log, which is the end of the process and of all others that share
+    /// its stderr.
     pub(crate) fn wait_for_end(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the log is read to its end");
@@ -156,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_before_the_lines_were_asked_for_is_among_them() {
+    fn includes_every_line_that_was_written_before_the_request() {
         let (log, mut writer) = pipe();
         for number in 0..2000 {
             writeln!(writer, "line {number}").unwrap();
@@ -166,12 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_one_when_its_end_has_come_or_that_of_the_log() {
+    fn completes_a_line_at_its_end_or_at_the_end_of_the_log() {
         let (mut log, mut writer) = pipe();
         write!(writer, "a\n\nhalf").unwrap();
         assert_eq!(log.lines(), ["a", ""]);
+
         write!(writer, " and half\nno end").unwrap();
         assert_eq!(log.wait_for("the line", |line| line.contains("and")), "half and half");
+
         drop(writer);
         log.wait_for_end();
         assert_eq!(log.text(), "a\n\nhalf and half\nno end");

@@ -1,21 +1,24 @@
-//! What the tests stand on: building, starting, talking, and counting what came of it.
+//! Helpers of all tests: they build and start the program, act as clients, and check accounts and
+//! resources.
 
-// Each piece serves some of the themes, none serves all.
+// Each subject uses some of the helpers.
 #![allow(dead_code)]
 
-pub(crate) mod beside;
+pub(crate) mod accounting;
+pub(crate) mod admin;
+pub(crate) mod background;
 pub(crate) mod build;
-pub(crate) mod bystander;
 pub(crate) mod footprint;
-pub(crate) mod gate;
 pub(crate) mod host;
-pub(crate) mod ledger;
+pub(crate) mod http;
+pub(crate) mod latch;
 pub(crate) mod line_peer;
 pub(crate) mod log;
-pub(crate) mod noise;
+pub(crate) mod neighbour;
 pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod pseudo_terminal;
+pub(crate) mod random;
 pub(crate) mod scrape;
 pub(crate) mod scratch;
 pub(crate) mod signer;
@@ -24,12 +27,12 @@ pub(crate) mod user;
 pub(crate) mod vector;
 pub(crate) mod wait;
 
-pub(crate) use gate::Gate;
 pub(crate) use host::{HostBuilder, HostProcess, IO_THREADS};
+pub(crate) use latch::Latch;
 pub(crate) use peer::{Frame, Peer};
-pub(crate) use wait::{CEILING, until};
+pub(crate) use wait::{CEILING, wait_until};
 
-/// Whether this is the long run, `make soak`.
+/// Returns whether this is the long run (`make soak`), which sets `JACKFIELD_SOAK`.
 pub(crate) fn is_soak() -> bool {
     std::env::var_os("JACKFIELD_SOAK").is_some()
 }

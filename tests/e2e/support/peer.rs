@@ -1,4 +1,5 @@
-//! Clients written by hand: the seven bytes packed and taken apart here, with no code of the project.
+//! A client of the binary framing, written without code of the project: it packs and parses the
+//! header itself.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -34,32 +35,33 @@ pub(crate) const FRAME_TOO_LARGE: i64 = -32007;
 pub(crate) const UNSUPPORTED_VERSION: i64 = -32008;
 pub(crate) const GOING_AWAY: i64 = -32009;
 
-/// The seven bytes.
+/// Returns the seven bytes of a header.
 pub(crate) fn header(version: u16, kind: u8, length: u32) -> [u8; 7] {
     let (v, l) = (version.to_be_bytes(), length.to_be_bytes());
     [v[0], v[1], kind, l[0], l[1], l[2], l[3]]
 }
 
-/// A whole frame as bytes.
+/// Returns a complete frame.
 pub(crate) fn frame(version: u16, kind: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let length = u32::try_from(payload.len()).expect("a payload of less than 4 GiB");
+
     let mut bytes = header(version, kind, length).to_vec();
     bytes.extend_from_slice(payload);
     bytes
 }
 
-/// An envelope without an id.
+/// Returns an envelope without an id.
 pub(crate) fn envelope(method: &str, params: &Value) -> String {
     json!({ "method": method, "params": params }).to_string()
 }
 
-/// An envelope with an id.
+/// Returns an envelope with an id.
 pub(crate) fn envelope_with(id: &str, method: &str, params: &Value) -> String {
     json!({ "id": id, "method": method, "params": params }).to_string()
 }
 
-/// A frame as it came.
+/// A frame as it was received.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) version: u16,
@@ -91,30 +93,32 @@ impl Frame {
         serde_json::from_slice(&self.payload).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// The reply's id, if it is a string.
+    /// Returns the id of the reply, if it is a string.
     pub(crate) fn id(&self) -> Option<String> {
         self.json()["id"].as_str().map(str::to_owned)
     }
 
-    /// The result.
+    /// Returns the result.
     ///
     /// # Panics
-    /// It is an error.
+    ///
+    /// If the reply is an error.
     #[track_caller]
     pub(crate) fn result(&self) -> Value {
         let json = self.json();
         json.get("result").unwrap_or_else(|| panic!("no result in {self:?}")).clone()
     }
 
-    /// The error's code, or `None` of a result.
+    /// Returns the code of the error, or `None` for a result.
     pub(crate) fn code(&self) -> Option<i64> {
         self.json()["error"]["code"].as_i64()
     }
 
-    /// The error.
+    /// Returns the error.
     ///
     /// # Panics
-    /// It has another code, or is no error.
+    ///
+    /// If it has another code, or if the reply is a result.
     #[track_caller]
     pub(crate) fn error(&self, code: i64) -> Value {
         assert_eq!(self.code(), Some(code), "{self:?}");
@@ -122,7 +126,7 @@ impl Frame {
     }
 }
 
-/// Takes whole frames off the front of bytes.
+/// Removes a complete frame from the start of the bytes and returns it.
 pub(crate) fn take_frame(bytes: &mut Vec<u8>) -> Option<Frame> {
     let (head, rest) = bytes.split_first_chunk::<7>()?;
     let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;
@@ -132,8 +136,8 @@ pub(crate) fn take_frame(bytes: &mut Vec<u8>) -> Option<Frame> {
     Some(frame)
 }
 
-/// What a read gave.
-enum Came {
+/// The outcome of one read.
+enum ReadOutcome {
     Bytes,
     End,
     Nothing,
@@ -150,12 +154,12 @@ impl Peer {
     #[track_caller]
     pub(crate) fn connect(socket: &Path) -> Self {
         match UnixStream::connect(socket) {
-            Ok(stream) => Self::over(stream),
+            Ok(stream) => Self::from_stream(stream),
             Err(error) => panic!("{}: {error}", socket.display()),
         }
     }
 
-    pub(crate) fn over(stream: UnixStream) -> Self {
+    pub(crate) fn from_stream(stream: UnixStream) -> Self {
         stream.set_write_timeout(Some(CEILING)).expect("a write time-out");
         Self { stream, bytes: Vec::new(), frames: VecDeque::new() }
     }
@@ -164,13 +168,13 @@ impl Peer {
         &self.stream
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("the host takes what is written");
     }
 
-    /// Writes bytes as they are; an error is the caller's to judge.
+    /// Writes bytes unchanged and leaves errors to the caller.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.stream.write_all(bytes.as_ref())
     }
@@ -180,15 +184,15 @@ impl Peer {
         self.send(frame(version, kind, payload));
     }
 
-    /// Sends a sync request of 1.0 without an id.
+    /// Sends a sync request of version 1.0 without an id.
     #[track_caller]
-    pub(crate) fn ask(&mut self, method: &str, params: &Value) {
+    pub(crate) fn send_sync(&mut self, method: &str, params: &Value) {
         self.send_frame(V1_0, SYNC, envelope(method, params));
     }
 
-    /// Sends an async request of 1.1.
+    /// Sends an async request of version 1.1.
     #[track_caller]
-    pub(crate) fn ask_async(&mut self, id: &str, method: &str, params: &Value) {
+    pub(crate) fn send_async(&mut self, id: &str, method: &str, params: &Value) {
         self.send_frame(V1_1, ASYNC_REQUEST, envelope_with(id, method, params));
     }
 
@@ -197,48 +201,53 @@ impl Peer {
         self.send_frame(V1_0, HEARTBEAT, "");
     }
 
-    /// One sync request and its reply.
+    /// Sends a sync request and returns its reply.
     #[track_caller]
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Frame {
-        self.ask(method, params);
+        self.send_sync(method, params);
         let reply = self.receive();
         assert_eq!((reply.version, reply.kind), (V1_0, SYNC), "{reply:?}");
         reply
     }
 
-    /// One sync request and its result.
+    /// Sends a sync request and returns its result.
     #[track_caller]
     pub(crate) fn result(&mut self, method: &str, params: &Value) -> Value {
         self.call(method, params).result()
     }
 
-    /// The connection still works: a request on it is answered, and nothing else comes before the answer.
+    /// Asserts that the connection works: a request is answered, and nothing precedes the reply.
     #[track_caller]
     pub(crate) fn assert_usable(&mut self) {
         assert_eq!(self.result("system.ping", &Value::Null), "pong");
     }
 
-    /// The next frame.
+    /// Returns the next frame.
     ///
     /// # Panics
-    /// The connection ends first, or nothing comes within the ceiling.
+    ///
+    /// If the connection is closed first, or if nothing arrives within [`CEILING`].
     #[track_caller]
     pub(crate) fn receive(&mut self) -> Frame {
         match self.receive_within(CEILING) {
             Ok(Some(frame)) => frame,
-            Ok(None) => panic!("the host said nothing within {CEILING:?}"),
+            Ok(None) => panic!("nothing was received within {CEILING:?}"),
             Err(left) => panic!("the host closed instead, after {left} bytes of a frame"),
         }
     }
 
-    /// The next `count` frames.
+    /// Returns the next `count` frames.
     #[track_caller]
     pub(crate) fn receive_all(&mut self, count: usize) -> Vec<Frame> {
         (0..count).map(|_| self.receive()).collect()
     }
 
-    /// The next frame if there is one within `ceiling`; `Err` when the connection ends first, with how many bytes of
-    /// a frame came before.
+    /// Returns the next frame, or `None` if there is none within `ceiling`.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is closed first: the number of bytes of an incomplete frame that precede
+    /// the end.
     pub(crate) fn receive_within(&mut self, ceiling: Duration) -> Result<Option<Frame>, usize> {
         let end = Instant::now() + ceiling;
         loop {
@@ -246,19 +255,21 @@ impl Peer {
                 return Ok(Some(frame));
             }
             match self.read(end) {
-                Came::Bytes => {}
-                Came::End => return Err(self.bytes.len()),
-                Came::Nothing => return Ok(None),
+                ReadOutcome::Bytes => {}
+                ReadOutcome::End => return Err(self.bytes.len()),
+                ReadOutcome::Nothing => return Ok(None),
             }
         }
     }
 
-    /// What is there within `ceiling` and the end of the connection behind it.
+    /// Returns all frames up to the end of the connection.
     ///
     /// # Panics
-    /// The connection does not end within the ceiling, or in the middle of a frame.
+    ///
+    /// If the connection is not closed within [`CEILING`], or if it is closed in the middle of a
+    /// frame.
     #[track_caller]
-    pub(crate) fn receive_to_end(&mut self) -> Vec<Frame> {
+    pub(crate) fn receive_until_close(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         loop {
             match self.receive_within(CEILING) {
@@ -270,37 +281,39 @@ impl Peer {
         }
     }
 
-    /// The host closes, and says nothing before.
+    /// Asserts that the host closes the connection without sending anything.
     #[track_caller]
-    pub(crate) fn expect_end(&mut self) {
-        let frames = self.receive_to_end();
+    pub(crate) fn expect_close(&mut self) {
+        let frames = self.receive_until_close();
         assert!(frames.is_empty(), "{frames:?}");
     }
 
-    /// Sends no more; still reads.
+    /// Shuts down the sending direction; receiving still works.
     pub(crate) fn half_close(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("the writing side is shut down");
     }
 
-    fn read(&mut self, end: Instant) -> Came {
+    fn read(&mut self, end: Instant) -> ReadOutcome {
         let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         self.stream.set_read_timeout(Some(left)).expect("a read time-out");
+
         let mut chunk = [0; 64 * 1024];
+
         match self.stream.read(&mut chunk) {
-            Ok(0) => Came::End,
+            Ok(0) => ReadOutcome::End,
             Ok(count) => {
                 self.bytes.extend_from_slice(&chunk[..count]);
                 while let Some(frame) = take_frame(&mut self.bytes) {
                     self.frames.push_back(frame);
                 }
-                Came::Bytes
+                ReadOutcome::Bytes
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => Came::Bytes,
+            Err(error) if error.kind() == ErrorKind::Interrupted => ReadOutcome::Bytes,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                Came::Nothing
+                ReadOutcome::Nothing
             }
-            // Closed by the host while something of ours was unread.
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => Came::End,
+            // The host closed the connection while it had not read everything that was sent.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => ReadOutcome::End,
             Err(error) => panic!("reading from the host: {error}"),
         }
     }

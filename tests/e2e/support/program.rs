@@ -1,4 +1,4 @@
-//! Commands of the program that end by themselves: their exit code and what they print.
+//! Commands that end by themselves: their exit codes and their output.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -6,21 +6,21 @@ use std::process::{Command, Output};
 
 use super::build::artifacts;
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// The exit code; -1 when a signal ended it.
+    /// The exit code, or -1 if a signal ended the command.
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// Runs `jackfield` with these words in this directory, to its end.
-pub(crate) fn jackfield<W: AsRef<OsStr>>(directory: &Path, words: &[W]) -> Finished {
-    finish(Command::new(&artifacts().program).args(words).current_dir(directory))
+/// Runs `jackfield` with these arguments in this directory and waits for its end.
+pub(crate) fn jackfield<A: AsRef<OsStr>>(directory: &Path, args: &[A]) -> Finished {
+    finish(Command::new(&artifacts().program).args(args).current_dir(directory))
 }
 
-/// Runs a command to its end.
+/// Runs a command and waits for its end.
 pub(crate) fn finish(command: &mut Command) -> Finished {
     let Output { status, stdout, stderr } = command.output().expect("the command runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("what is printed is UTF-8");

@@ -1,4 +1,5 @@
-//! A program in a terminal that is none: what it draws can be read, keys can be pressed, and what it leaves be seen.
+//! A program in a pseudo-terminal: tests read its screen, press keys, and check the state that it
+//! leaves.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -13,12 +14,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
-use super::wait::{until, until_some};
+use super::wait::{wait_for, wait_until};
 
+/// A pseudo-terminal of 100 columns and 30 rows, and the program in it.
 pub(crate) struct PseudoTerminal {
     child: Child,
     keys: File,
-    /// Kept open, so that the terminal lives on after the program.
+    /// Kept open, so that the terminal outlives the program.
     line: File,
     shown: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
@@ -26,21 +28,24 @@ pub(crate) struct PseudoTerminal {
 }
 
 impl PseudoTerminal {
-    /// Starts `program` with these words in this directory, in a terminal of 100 columns and 30 rows.
-    pub(crate) fn start(program: &Path, words: &[&str], directory: &Path) -> Self {
+    /// Starts `program` with these arguments in this directory, in a new pseudo-terminal.
+    pub(crate) fn start(program: &Path, args: &[&str], directory: &Path) -> Self {
         let ours =
             openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
         grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("its other side");
         let name = ptsname(&ours, Vec::new()).expect("its name").into_string().expect("UTF-8");
+
         let flags = OFlags::NOCTTY.bits().cast_signed();
         let line =
             OpenOptions::new().read(true).write(true).custom_flags(flags).open(name).expect("its line");
+
         let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&line, size).expect("its size");
         let before = tcgetattr(&line).expect("its attributes");
+
         let side = || line.try_clone().expect("another descriptor");
         let child = Command::new(program)
-            .args(words)
+            .args(args)
             .current_dir(directory)
             .env("TERM", "xterm")
             .stdin(side())
@@ -48,28 +53,31 @@ impl PseudoTerminal {
             .stderr(side())
             .spawn()
             .expect("the program starts");
+
         let keys = File::from(ours);
         let mut screen = keys.try_clone().expect("another descriptor");
         let shown = Arc::new(Mutex::new(Vec::new()));
         let read = Arc::clone(&shown);
+
         let reader = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
-            // An error, once nobody has the other side any more.
+            // Reading fails once the other side is closed everywhere.
             while let Ok(count @ 1..) = screen.read(&mut chunk) {
                 read.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&chunk[..count]);
             }
         });
+
         Self { child, keys, line, shown, reader: Some(reader), before }
     }
 
-    /// Everything that was written so far, the terminal's own orders included.
+    /// Returns everything that was written so far, including escape sequences.
     pub(crate) fn shown(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
     #[track_caller]
     pub(crate) fn wait_for(&self, text: &str) {
-        until(format!("{text:?} is shown"), || self.shown().contains(text));
+        wait_until(format!("{text:?} is shown"), || self.shown().contains(text));
     }
 
     /// Presses keys.
@@ -82,16 +90,19 @@ impl PseudoTerminal {
         kill_process(pid, signal).expect("the signal is sent");
     }
 
-    /// Waits for its end; the terminal must be as it was.
+    /// Waits for the end of the program and asserts that the terminal is in its original state.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let status = until_some("the program ends", || self.child.try_wait().expect("our child"));
-        // Out of the second screen, with a cursor, and with every attribute as before.
+        let status = wait_for("the program ends", || self.child.try_wait().expect("our child"));
+
+        // The alternate screen is left, the cursor is visible, and every attribute is restored.
         self.wait_for("\u{1b}[?1049l");
+
         let shown = self.shown();
-        let last = |order: &str| shown.rfind(order);
+        let last = |sequence: &str| shown.rfind(sequence);
         assert!(last("\u{1b}[?1049l") > last("\u{1b}[?1049h"), "{shown:?}");
         assert!(last("\u{1b}[?25h") > last("\u{1b}[?25l"), "{shown:?}");
+
         let after = tcgetattr(&self.line).expect("its attributes");
         assert_eq!(
             (after.local_modes, after.input_modes),
@@ -109,7 +120,7 @@ impl Drop for PseudoTerminal {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // The reader ends when nobody has the line open any more.
+        // The reader ends when no process has the terminal open any more.
         if let Ok(nothing) = File::open("/dev/null") {
             self.line = nothing;
         }

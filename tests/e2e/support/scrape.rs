@@ -1,85 +1,29 @@
-//! A scraper: HTTP by hand, and a parser of Prometheus' text format that takes nothing which is not in its description.
+//! A parser of the Prometheus text format that accepts nothing beyond its specification.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 
-use super::{CEILING, HostProcess};
-
-/// Where a host's endpoint is, as its log says.
-#[track_caller]
-pub(crate) fn address(host: &HostProcess) -> String {
-    let line = host.wait_for_log("metrics on http://");
-    let (_, rest) = line.split_once("http://").unwrap();
-    rest.split('/').next().unwrap().to_owned()
-}
-
-/// What a server said.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
-}
-
-fn ask(stream: &mut (impl Read + Write), method: &str, path: &str) -> io::Result<Said> {
-    stream.write_all(format!("{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())?;
-    let mut said = String::new();
-    // The host closes behind its answer.
-    stream.read_to_string(&mut said)?;
-    let (head, body) = said.split_once("\r\n\r\n").ok_or_else(|| io::Error::other(format!("{said:?}")))?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let status = status.ok_or_else(|| io::Error::other(format!("{head:?}")))?;
-    Ok(Said { status, head: head.to_owned(), body: body.to_owned() })
-}
-
-/// One request; an error is the caller's to judge.
-pub(crate) fn try_get(address: &str, path: &str) -> io::Result<Said> {
-    request(address, "GET", path)
-}
-
-/// As [`try_get`], with another verb.
-pub(crate) fn request(address: &str, method: &str, path: &str) -> io::Result<Said> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(CEILING))?;
-    ask(&mut stream, method, path)
-}
-
-/// One request over a Unix socket.
-pub(crate) fn try_get_unix(socket: &Path, path: &str) -> io::Result<Said> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(CEILING))?;
-    ask(&mut stream, "GET", path)
-}
-
-/// One request.
-#[track_caller]
-pub(crate) fn get(address: &str, path: &str) -> Said {
-    try_get(address, path).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
+use super::http::get;
 
 pub(crate) type Labels = BTreeMap<String, String>;
 
-/// A page, taken apart.
+/// A parsed page.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Scrape {
-    /// The type of each family.
+    /// The type of each metric family.
     pub(crate) families: BTreeMap<String, String>,
     samples: BTreeMap<(String, Labels), f64>,
 }
 
 impl Scrape {
-    /// What a host says now.
+    /// Scrapes a host.
     #[track_caller]
     pub(crate) fn of(address: &str) -> Self {
-        let said = get(address, "/metrics");
-        assert_eq!(said.status, 200, "{said:?}");
-        Self::parse(&said.body).unwrap_or_else(|fault| panic!("{fault}\n{}", said.body))
+        let response = get(address, "/metrics");
+        assert_eq!(response.status, 200, "{response:?}");
+        Self::parse(&response.body).unwrap_or_else(|fault| panic!("{fault}\n{}", response.body))
     }
 
-    /// Takes a page apart, which must be as the format's description says, to the letter.
+    /// Parses a page, which must comply with the format in every detail.
     pub(crate) fn parse(page: &str) -> Result<Self, String> {
         let mut scrape = Self::default();
         let mut helped = BTreeSet::new();
@@ -89,7 +33,7 @@ impl Scrape {
             if let Some(help) = line.strip_prefix("# HELP ") {
                 let (name, _) = help.split_once(' ').ok_or(format!("no text: {line}"))?;
                 if !helped.insert(name.to_owned()) {
-                    return Err(format!("helped twice: {name}"));
+                    return Err(format!("two HELP lines: {name}"));
                 }
             } else if let Some(kind) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = kind.split_once(' ').ok_or(format!("no type: {line}"))?;
@@ -143,7 +87,7 @@ impl Scrape {
                     return Err(format!("{family}{labels:?}: {count:?}, and the buckets end in {last:?}"));
                 }
                 if !buckets.is_sorted_by(|one, next| one.1 <= next.1) {
-                    return Err(format!("{family}{labels:?}: buckets that go back"));
+                    return Err(format!("{family}{labels:?}: buckets that decrease"));
                 }
                 if !self.samples.contains_key(&(format!("{family}_sum"), labels.clone())) {
                     return Err(format!("{family}{labels:?}: no sum"));
@@ -153,7 +97,7 @@ impl Scrape {
         Ok(())
     }
 
-    /// Every sample of that name.
+    /// Returns every sample of that name.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = (&Labels, f64)> {
         self.samples
             .iter()
@@ -161,34 +105,34 @@ impl Scrape {
             .map(|((_, labels), value)| (labels, *value))
     }
 
-    /// Every sample.
+    /// Returns every sample.
     pub(crate) fn samples(&self) -> impl Iterator<Item = (&str, &Labels, f64)> {
         self.samples.iter().map(|((name, labels), value)| (name.as_str(), labels, *value))
     }
 
-    /// One sample; 0 when there is none, as of a counter that has not begun.
+    /// Returns one sample, or 0 if it is missing, as before the first increment of a counter.
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let labels = labels.iter().map(|(label, text)| ((*label).to_owned(), (*text).to_owned())).collect();
         let value = self.samples.get(&(name.to_owned(), labels)).copied().unwrap_or(0.0);
         count(value)
     }
 
-    /// The same with one more of a sample, to plant a fault.
+    /// Returns a copy in which one sample is higher by one. Tests plant faults with it.
     pub(crate) fn with_one_more(&self, name: &str, labels: &Labels) -> Self {
         let mut other = self.clone();
-        *other.samples.get_mut(&(name.to_owned(), labels.clone())).expect("it is there") += 1.0;
+        *other.samples.get_mut(&(name.to_owned(), labels.clone())).expect("the sample exists") += 1.0;
         other
     }
 
-    /// The sum of all samples of that name.
+    /// Returns the sum of all samples of that name.
     pub(crate) fn sum(&self, name: &str) -> u64 {
         self.all(name).map(|(_, value)| count(value)).sum()
     }
 }
 
-/// A value that is a whole number.
+/// Returns a value that must be a whole number.
 #[track_caller]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "looked at in the line before")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked in the line above")]
 pub(crate) fn count(value: f64) -> u64 {
     assert!((0.0..9e15).contains(&value) && value.fract() == 0.0, "{value} is no count");
     value as u64
@@ -234,7 +178,7 @@ fn sample(line: &str) -> Result<(String, Labels, f64), String> {
     Ok((name.to_owned(), labels, number(value)?))
 }
 
-/// The text up to the closing quote, and what is behind that.
+/// Returns the text up to the closing quote, and the rest behind that quote.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -259,7 +203,7 @@ mod tests {
     const HEAD: &str = "# HELP a_total words\n# TYPE a_total counter\n";
 
     #[test]
-    fn a_page_in_order_is_taken() {
+    fn parses_a_valid_page() {
         let page =
             format!("{HEAD}a_total{{x=\"1\",y=\"\\\"\\\\\\n\"}} 3\n# HELP g g\n# TYPE g gauge\ng 0.5\n");
         let scrape = Scrape::parse(&page).unwrap();
@@ -268,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_order_is_not() {
+    fn rejects_invalid_pages() {
         let histogram = "# HELP h h\n# TYPE h histogram\nh_bucket{le=\"1\"} 2\n";
         for page in [
             format!("{HEAD}a_total 1"),

@@ -1,14 +1,16 @@
-//! A directory of a test's own, gone with it.
+//! A temporary directory for one test.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What is left of a socket's 107 bytes (unix(7)) for the path below the scratch directory.
+/// Longest path of a scratch directory. A socket path has 107 bytes (unix(7)); this leaves 47 for
+/// the part below the directory.
 const LONGEST: usize = 60;
 
-/// A directory that only we can enter, removed with everything in it when dropped.
+/// A directory that only the current user can enter. It is removed with all of its content when
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: PathBuf,
@@ -23,8 +25,10 @@ impl Scratch {
         if path.as_os_str().len() > LONGEST {
             path = Path::new("/tmp").join(name);
         }
-        // Left by an earlier process with our number that was killed.
+
+        // A killed process with the same process id may have left it.
         let _ = fs::remove_dir_all(&path);
+
         fs::DirBuilder::new().mode(0o700).create(&path).expect("a scratch directory");
         Self { path }
     }
@@ -37,7 +41,7 @@ impl Scratch {
         self.path.join(name)
     }
 
-    /// Writes a file, mode 0644 whatever the umask is, and gives back where it is.
+    /// Writes a file, sets its mode to 0644 independently of the umask, and returns its path.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
         fs::write(&path, content).expect("a file in the scratch directory");
@@ -45,7 +49,7 @@ impl Scratch {
         path
     }
 
-    /// Makes a directory, mode 0755 whatever the umask is.
+    /// Creates a directory and sets its mode to 0755 independently of the umask.
     pub(crate) fn directory(&self, name: &str) -> PathBuf {
         let path = self.join(name);
         fs::create_dir_all(&path).expect("a directory in the scratch directory");

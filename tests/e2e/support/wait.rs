@@ -1,37 +1,40 @@
-//! Waiting for a condition, with a ceiling: the only way in which a test waits.
+//! Waiting for a condition with an upper bound. Tests wait in no other way.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what must come: far above what a busy machine takes, so that reaching it is a fault.
+/// Upper bound for waiting. It is far above the delays of a busy machine, so that reaching it is a
+/// fault.
 pub(crate) const CEILING: Duration = Duration::from_secs(30);
 
-/// How often a condition is looked at that nobody signals.
-const LOOK: Duration = Duration::from_millis(2);
+/// Interval between two checks of a condition that cannot be signalled.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Returns when `holds` does.
+/// Returns when `holds` returns true.
 ///
 /// # Panics
-/// It does not within [`CEILING`].
+///
+/// If it does not within [`CEILING`].
 #[track_caller]
-pub(crate) fn until(what: impl Display, mut holds: impl FnMut() -> bool) {
-    until_some(what, || holds().then_some(()));
+pub(crate) fn wait_until(what: impl Display, mut holds: impl FnMut() -> bool) {
+    wait_for(what, || holds().then_some(()));
 }
 
-/// Returns what `found` finds.
+/// Returns the first value that `found` returns.
 ///
 /// # Panics
-/// It finds nothing within [`CEILING`].
+///
+/// If it returns none within [`CEILING`].
 #[track_caller]
-pub(crate) fn until_some<T>(what: impl Display, found: impl FnMut() -> Option<T>) -> T {
-    match within(CEILING, found) {
+pub(crate) fn wait_for<T>(what: impl Display, found: impl FnMut() -> Option<T>) -> T {
+    match poll_within(CEILING, found) {
         Some(found) => found,
         None => panic!("not within {CEILING:?}: {what}"),
     }
 }
 
-/// What `found` finds within `ceiling`, if anything.
-pub(crate) fn within<T>(ceiling: Duration, mut found: impl FnMut() -> Option<T>) -> Option<T> {
+/// Polls `found` for at most `ceiling` and returns its first value.
+pub(crate) fn poll_within<T>(ceiling: Duration, mut found: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + ceiling;
     loop {
         if let Some(found) = found() {
@@ -40,6 +43,6 @@ pub(crate) fn within<T>(ceiling: Duration, mut found: impl FnMut() -> Option<T>)
         if Instant::now() >= end {
             return None;
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }

@@ -1,20 +1,20 @@
 #!/bin/sh
-# Boots systemd as PID 1 on a copy of this system that nobody sees outside: boot.sh SCRATCH COMMAND...
-# Runs in namespaces of its own (mount, pid, net, uts, ipc). What is written goes to memory; kernel settings and hardware
-# are out of reach. COMMAND is run before systemd, with the new root's path in $ROOT. It leaves an empty control group,
-# named as SCRATCH is: boot.sh --sweep SCRATCH, in a mount namespace, removes it.
+# Boots systemd as PID 1 on a temporary copy of this system: boot.sh SCRATCH COMMAND...
+# It runs in its own namespaces (mount, pid, net, uts, ipc). Written files are kept in memory, and kernel settings and
+# hardware are not accessible. COMMAND runs before systemd, with the path of the new root in $ROOT. An empty control group
+# with the name of SCRATCH remains; boot.sh --sweep SCRATCH removes it and must run in a mount namespace.
 set -eu
 
 case $1 in
 --sweep)
-    # A file system of groups lies over the directory that has lent its name.
+    # The cgroup2 file system is mounted over the directory whose name the control group has.
     mount -t cgroup2 cgroup2 "$2"
     [ ! -d "$2/${2##*/}" ] || find "$2/${2##*/}" -depth -type d -exec rmdir {} +
     exit
     ;;
 --enter)
-    # In a control group of its own, which is the root of what systemd sees: two systems at once would else take the
-    # processes of the other one for theirs, and kill them.
+    # The system has its own control group, which systemd sees as the root. Otherwise two systems at the same time would
+    # take each other's processes for their own and kill them.
     cd "$2/root"
     mount -t cgroup2 cgroup2 sys/fs/cgroup
     mkdir -p run/old
@@ -34,7 +34,7 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/upper,workdir=$scratch
 ROOT=$scratch/root
 export ROOT
 cd "$ROOT"
-# Units of this system are no part of it, nor is its word that no service may be started.
+# Units of this system are removed, and so is a policy that prevents services from being started.
 rm -rf usr/sbin/policy-rc.d etc/systemd/system var/lib/systemd var/log/journal
 mkdir -p etc/systemd/system
 "$@"

@@ -1,4 +1,5 @@
-//! systemd as PID 1, in namespaces of its own: a system to install into, to crash, and to throw away.
+//! A temporary system in its own namespaces, with systemd as PID 1, in which tests install and
+//! crash the service.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,14 +11,14 @@ use crate::support::host::install;
 use crate::support::log::Log;
 use crate::support::program::{Finished, finish};
 use crate::support::scratch::Scratch;
-use crate::support::{Peer, until, wait::until_some};
+use crate::support::{Peer, wait::wait_for, wait_until};
 
-/// Where the shipped configuration has the clients' socket.
+/// The client socket of the shipped configuration.
 pub(super) const SOCKET: &str = "/run/jackfield/jackfield.sock";
-/// And the operators'.
+/// The admin socket of the shipped configuration.
 pub(super) const ADMIN: &str = "/run/jackfield/jackfield-admin.sock";
 
-/// Why there can be no such system here, in a word or two; `None` if there can.
+/// Returns the missing prerequisite of such a system, or `None` if it can be booted.
 pub(super) fn missing() -> Option<&'static str> {
     if !rustix::process::geteuid().is_root() {
         return Some("root");
@@ -31,16 +32,18 @@ pub(super) fn missing() -> Option<&'static str> {
             return Some(name);
         }
     }
+
     let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+
     ["overlay", "cgroup2"].into_iter().find(|name| !filesystems.contains(name))
 }
 
-/// The script that boots it.
+/// Returns the script that boots the system.
 fn boot() -> PathBuf {
     root().join("tests/e2e/systemd/boot.sh")
 }
 
-/// A system that runs; gone with everything in it when dropped.
+/// A running system. It is removed with all of its content when dropped.
 pub(super) struct Machine {
     outer: Child,
     init: u32,
@@ -49,7 +52,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Boots a system with the shipped files as `make install` puts them, and these plugins.
+    /// Boots a system with the files of `make install` and these plugins.
     pub(super) fn with_installed(plugins: &[&str]) -> Self {
         let built = artifacts().program.parent().expect("a directory").to_owned();
         let script = root().join("scripts/install");
@@ -62,95 +65,104 @@ impl Machine {
         Self::boot(&["sh", "-c", &line])
     }
 
-    /// Boots; `before` runs first, with the new root's path in `$ROOT`.
+    /// Boots a system. `before` runs first, with the path of the new root in `$ROOT`.
     pub(super) fn boot(before: &[&str]) -> Self {
         let scratch = Scratch::new();
         let mut command = Command::new("setpriv");
-        // Killed with the thread that started it, and its PID 1 with it, and everything in there with that.
+
+        // The process is killed with the thread that started it, its PID 1 is killed with it, and
+        // so is everything inside.
         command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--uts", "--ipc"]);
         command.args(["--fork", "--kill-child", "sh"]).arg(boot());
         command.arg(scratch.path()).args(before);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+
         let mut outer = command.spawn().expect("unshare starts");
         let console = Log::follow(outer.stderr.take().expect("its stderr is a pipe"));
         let children = format!("/proc/{0}/task/{0}/children", outer.id());
-        let init = until_some("PID 1 runs", || {
+
+        let init = wait_for("PID 1 runs", || {
             assert!(outer.try_wait().expect("our child").is_none(), "{}", console.text());
             fs::read_to_string(&children).ok()?.trim().parse::<u32>().ok()
         });
         let machine = Self { outer, init, console, scratch };
-        until("the system is up", || {
+
+        wait_until("the system is up", || {
             let state = machine.run(&["systemctl", "is-system-running"]).stdout;
             matches!(state.trim(), "running" | "degraded")
         });
         machine
     }
 
-    /// Runs a command in there, to its end.
-    pub(super) fn run<W: AsRef<OsStr>>(&self, words: &[W]) -> Finished {
+    /// Runs a command inside and waits for its end.
+    pub(super) fn run<A: AsRef<OsStr>>(&self, args: &[A]) -> Finished {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.init.to_string(), "--all", "--"]).args(words);
+        command.args(["--target", &self.init.to_string(), "--all", "--"]).args(args);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
         finish(&mut command)
     }
 
-    /// As [`Machine::run`]; it must end well. Gives back what it printed.
+    /// Runs a command inside, which must succeed, and returns its output.
     #[track_caller]
-    pub(super) fn must(&self, words: &[&str]) -> String {
-        let finished = self.run(words);
-        assert_eq!(finished.code, 0, "{words:?}: {finished:?}\n{}", self.journal());
+    pub(super) fn run_successfully(&self, args: &[&str]) -> String {
+        let finished = self.run(args);
+        assert_eq!(finished.code, 0, "{args:?}: {finished:?}\n{}", self.journal());
         finished.stdout
     }
 
-    /// What is at a path in there.
+    /// Returns the path outside of a path inside.
     pub(super) fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.init))
     }
 
-    /// Puts a plugin or fixture into the plugin directory, whole at once.
+    /// Puts a plugin or fixture into the plugin directory by renaming.
     pub(super) fn add_plugin(&self, name: &str) {
-        let [beside, to] =
+        let [temporary, target] =
             [".new", ""].map(|end| self.path(&format!("/usr/lib/jackfield/plugins/{name}.so{end}")));
-        install(artifacts().library(name), &beside);
-        fs::rename(beside, to).expect("it is renamed");
+        install(artifacts().library(name), &temporary);
+
+        fs::rename(temporary, target).expect("the plugin is renamed");
     }
 
-    /// Writes a file in there, its directory made.
+    /// Writes a file inside and creates its directory.
     pub(super) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
+
         fs::create_dir_all(path.parent().expect("a directory")).expect("a directory in there");
         fs::write(path, text).expect("a file in there");
     }
 
-    /// A connection to the clients' socket.
+    /// Opens a connection to the client socket.
     #[track_caller]
     pub(super) fn peer(&self) -> Peer {
         Peer::connect(&self.path(SOCKET))
     }
 
-    /// One property of the service.
+    /// Returns a property of the service.
     pub(super) fn property(&self, name: &str) -> String {
-        self.must(&["systemctl", "show", "--value", "-p", name, "jackfield.service"]).trim().to_owned()
+        self.run_successfully(&["systemctl", "show", "--value", "-p", name, "jackfield.service"])
+            .trim()
+            .to_owned()
     }
 
-    /// The service's process, numbered as in there; 0 when there is none.
+    /// Returns the process id of the service, as seen inside, or 0 if it does not run.
     pub(super) fn main_pid(&self) -> u32 {
         self.property("MainPID").parse().expect("a number")
     }
 
-    /// Sends the service's process a signal.
+    /// Sends a signal to the process of the service.
     #[track_caller]
     pub(super) fn kill(&self, signal: &str) {
         let signal = format!("--signal={signal}");
-        self.must(&["systemctl", "kill", "--kill-who=main", &signal, "jackfield.service"]);
+        self.run_successfully(&["systemctl", "kill", "--kill-who=main", &signal, "jackfield.service"]);
     }
 
-    /// The service's journal.
+    /// Returns the journal of the service.
     pub(super) fn journal(&self) -> String {
         self.run(&["journalctl", "--no-pager", "--output=cat", "--unit=jackfield.service"]).stdout
     }
 
-    /// What systemd itself complained about.
+    /// Returns the messages of systemd itself.
     pub(super) fn console(&self) -> String {
         self.console.text()
     }
@@ -165,16 +177,21 @@ impl Drop for Machine {
                 self.console()
             );
         }
+
         let _ = self.outer.kill();
         let _ = self.outer.wait();
-        let gone = || !Path::new(&format!("/proc/{}", self.init)).exists();
+
+        let has_ended = || !Path::new(&format!("/proc/{}", self.init)).exists();
+
         if std::thread::panicking() {
             return;
         }
-        until("the system is gone", gone);
+
+        wait_until("the system has ended", has_ended);
         self.console.wait_for_end();
+
         let mut sweep = Command::new("unshare");
         let swept = finish(sweep.args(["--mount", "sh"]).arg(boot()).arg("--sweep").arg(self.scratch.path()));
-        assert_eq!(swept.code, 0, "its control group is left: {swept:?}");
+        assert_eq!(swept.code, 0, "its control group remains: {swept:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Every kind in every version: what comes back is of the right kind, in the right version, byte for byte.
+//! Frame kinds in each version: each reply has the right kind and version, byte for byte.
 
 use serde_json::{Value, json};
 
@@ -6,10 +6,10 @@ use crate::support::peer::{
     ASYNC_REQUEST, ASYNC_RESPONSE, ERROR, HEARTBEAT, INVALID_REQUEST, SYNC, UNSUPPORTED_VERSION, V1_0, V1_1,
     envelope, frame,
 };
-use crate::support::{Frame, HostProcess, until};
+use crate::support::{Frame, HostProcess, wait_until};
 
 #[test]
-fn every_kind_a_client_sends_in_every_version() {
+fn answers_each_kind_in_each_version() {
     let host = HostProcess::with(&[]);
     let mut peer = host.peer();
     for version in [V1_0, V1_1] {
@@ -36,38 +36,40 @@ fn every_kind_a_client_sends_in_every_version() {
 }
 
 #[test]
-fn an_unknown_low_byte_is_the_highest_version_known() {
+fn answers_later_minor_versions_with_the_highest_known_one() {
     let host = HostProcess::with(&[]);
     let mut peer = host.peer();
     for version in [0x0102, 0x0107, 0x01ff] {
         peer.send_frame(version, SYNC, envelope("system.ping", &Value::Null));
         peer.send_frame(version, HEARTBEAT, "");
-        let came = peer.receive_all(2);
-        assert_eq!((came[0].version, came[0].kind), (V1_1, SYNC));
-        assert_eq!((came[1].version, came[1].kind), (V1_1, HEARTBEAT));
+
+        let replies = peer.receive_all(2);
+        assert_eq!((replies[0].version, replies[0].kind), (V1_1, SYNC));
+        assert_eq!((replies[1].version, replies[1].kind), (V1_1, HEARTBEAT));
     }
     peer.assert_usable();
 }
 
 #[test]
-fn an_unknown_framing_is_told_what_is_spoken_and_closed() {
+fn rejects_unknown_major_versions_with_the_supported_ones() {
     let host = HostProcess::with(&[]);
     for version in [0x0000, 0x0001, 0x0200, 0xffff] {
         let mut peer = host.peer();
-        // What was asked before is still answered; what comes behind is never looked at.
+        // Earlier requests are answered. Bytes behind the frame are ignored.
         let ping = frame(V1_0, SYNC, envelope("system.ping", &Value::Null));
         peer.send([&ping[..], &frame(version, SYNC, "{}"), &ping].concat());
-        let came = peer.receive_to_end();
-        assert_eq!(came.len(), 2, "{came:?}");
-        assert_eq!((came[1].version, came[1].kind), (V1_0, ERROR));
-        let error = came[1].error(UNSUPPORTED_VERSION);
+
+        let replies = peer.receive_until_close();
+        assert_eq!(replies.len(), 2, "{replies:?}");
+        assert_eq!((replies[1].version, replies[1].kind), (V1_0, ERROR));
+        let error = replies[1].error(UNSUPPORTED_VERSION);
         assert_eq!(error["data"], json!({ "supported": ["1.0", "1.1"] }));
     }
-    until("each is counted", || host.count("connections_cut") == 4);
+    wait_until("each is counted", || host.count("connections_cut") == 4);
 }
 
 #[test]
-fn what_only_a_server_sends_is_refused() {
+fn rejects_kinds_that_only_a_host_sends() {
     let host = HostProcess::with(&[]);
     let mut peer = host.peer();
     for version in [V1_0, V1_1] {
@@ -85,33 +87,38 @@ fn what_only_a_server_sends_is_refused() {
 }
 
 #[test]
-fn unknown_kinds_are_read_away_and_counted() {
+fn discards_and_counts_unknown_kinds() {
     let host = HostProcess::with(&[]);
     let mut peer = host.peer();
     let known = [SYNC, HEARTBEAT, ERROR, ASYNC_REQUEST, ASYNC_RESPONSE];
+
     let unknown: Vec<u8> = (0..=255).filter(|kind| !known.contains(kind)).collect();
     for kind in &unknown {
         peer.send_frame(V1_0, *kind, envelope("system.ping", &Value::Null));
         peer.send_frame(V1_1, *kind, vec![0xff; usize::from(*kind)]);
     }
+
     peer.assert_usable();
     assert_eq!(host.count("unknown_kinds"), 2 * unknown.len() as u64);
 }
 
 #[test]
-fn heartbeats_are_answered_in_order_and_do_not_wait_for_the_lane() {
+fn answers_heartbeats_in_order_ahead_of_queued_requests() {
     let host = HostProcess::with(&["sleeps"]);
     let mut peer = host.peer();
-    let gate = host.gate("slow");
-    peer.ask("sleep.blocking_until", &gate.params());
+    let latch = host.latch("slow");
+    peer.send_sync("sleep.blocking_until", &latch.params());
+
     let versions = [V1_0, V1_1, V1_1, V1_0, V1_1, V1_0];
     for version in versions {
         peer.send_frame(version, HEARTBEAT, "ignored");
     }
+
     for version in versions {
         assert_eq!(peer.receive(), Frame { version, kind: HEARTBEAT, payload: Vec::new() });
     }
-    gate.open();
+
+    latch.open();
     assert_eq!(peer.receive().result(), true);
     assert_eq!(host.count("heartbeats"), versions.len() as u64);
 }

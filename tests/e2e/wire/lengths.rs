@@ -1,26 +1,27 @@
-//! Lengths: none, one, the limit, one more, four times the limit, and 4 GiB that never come.
+//! Payload lengths: zero, one, the limit, one more, four times the limit, and announcements of 4
+//! GiB without a payload.
 
 use serde_json::{Value, json};
 
-use crate::support::footprint::{assert_settles, at_rest, resident_kib};
+use crate::support::footprint::{assert_settles, idle_footprint, resident_kib};
 use crate::support::peer::{
     ASYNC_REQUEST, ERROR, FRAME_TOO_LARGE, HEARTBEAT, INTERNAL_ERROR, PARSE_ERROR, SYNC, V1_0, V1_1, frame,
     header,
 };
-use crate::support::{HostProcess, Peer, until};
+use crate::support::{HostProcess, Peer, wait_until};
 
 const LIMIT: usize = 4096;
 const LIMIT_U32: u32 = 4096;
 
-/// Clients that announce more than they send.
+/// Clients that announce a payload without sending it.
 const CONNECTIONS: usize = 1000;
 
-fn small() -> HostProcess {
+fn limited_host() -> HostProcess {
     HostProcess::builder().config("[limits]\nframe = \"4KiB\"").start()
 }
 
-/// A request of exactly so many bytes of payload.
-fn of_length(length: usize) -> String {
+/// Returns a request whose payload has exactly this many bytes.
+fn request_of_length(length: usize) -> String {
     let (head, tail) = (r#"{"method":"system.echo","params":""#, r#""}"#);
     format!("{head}{}{tail}", "x".repeat(length - head.len() - tail.len()))
 }
@@ -35,50 +36,57 @@ fn expect_too_large(peer: &mut Peer, version: u16) {
 }
 
 #[test]
-fn none_one_and_the_limit_are_within_it() {
-    let host = small();
+fn accepts_lengths_up_to_the_limit() {
+    let host = limited_host();
     let mut peer = host.peer();
+
     for payload in ["", "x"] {
         peer.send_frame(V1_0, SYNC, payload);
         let reply = peer.receive();
         assert_eq!(reply.kind, SYNC);
         reply.error(PARSE_ERROR);
     }
-    // The longest request whose reply fits as well, and the longest of all.
-    peer.send_frame(V1_0, SYNC, of_length(LIMIT - 1));
+
+    // The longest request with a reply that fits, and the longest request of all.
+    peer.send_frame(V1_0, SYNC, request_of_length(LIMIT - 1));
     peer.receive().result();
-    peer.send_frame(V1_0, SYNC, of_length(LIMIT));
+    peer.send_frame(V1_0, SYNC, request_of_length(LIMIT));
     peer.receive().result();
+
     peer.send_frame(V1_0, HEARTBEAT, vec![0; LIMIT]);
     assert_eq!(peer.receive().kind, HEARTBEAT);
     peer.assert_usable();
 }
 
 #[test]
-fn up_to_four_times_the_limit_is_read_away_and_the_connection_stays() {
-    let host = small();
+fn discards_frames_up_to_four_times_the_limit() {
+    let host = limited_host();
     let mut peer = host.peer();
+
     let ping = frame(V1_0, SYNC, r#"{"method":"system.ping"}"#);
     for length in [LIMIT + 1, 2 * LIMIT, 4 * LIMIT] {
         for (version, kind) in [(V1_0, SYNC), (V1_1, ASYNC_REQUEST), (V1_1, HEARTBEAT), (V1_0, 0x60)] {
-            // What is read away looks like requests: none of it may be taken for one.
+            // The discarded bytes look like requests, and none of them may be taken for one.
             let mut payload = ping.repeat(length / ping.len() + 1);
             payload.truncate(length);
+
             peer.send_frame(version, kind, payload);
             expect_too_large(&mut peer, version);
             peer.assert_usable();
         }
     }
+
     assert_eq!(host.count("connections_cut"), 0);
 }
 
 #[test]
-fn the_refusal_does_not_wait_for_the_payload() {
-    let host = small();
+fn rejects_a_frame_before_its_payload_arrives() {
+    let host = limited_host();
     let mut peer = host.peer();
     peer.send(header(V1_0, SYNC, 2 * LIMIT_U32));
     expect_too_large(&mut peer, V1_0);
-    // Byte by byte to its end, and one request behind it.
+
+    // The payload arrives byte by byte, followed by a request.
     for _ in 0..2 * LIMIT {
         peer.send([b'{']);
     }
@@ -86,35 +94,39 @@ fn the_refusal_does_not_wait_for_the_payload() {
 }
 
 #[test]
-fn above_four_times_the_limit_it_is_told_and_closed() {
-    let host = small();
+fn closes_the_connection_above_four_times_the_limit() {
+    let host = limited_host();
     for length in [4 * LIMIT_U32 + 1, 0x7fff_ffff, 0xffff_ffff] {
         let mut peer = host.peer();
         peer.send(header(V1_1, ASYNC_REQUEST, length));
         expect_too_large(&mut peer, V1_1);
-        peer.expect_end();
+        peer.expect_close();
     }
-    until("each is counted", || host.count("connections_cut") == 3);
+
+    wait_until("each is counted", || host.count("connections_cut") == 3);
     host.peer().assert_usable();
 }
 
 #[test]
-fn a_result_over_the_limit_is_an_error() {
+fn replaces_a_result_beyond_the_limit_by_an_error() {
     let host = HostProcess::builder().plugin("echoes").config("[limits]\nframe = \"4KiB\"").start();
     let mut peer = host.peer();
+
     for bytes in [LIMIT - 100, LIMIT - r#"{"result":""}"#.len()] {
         assert_eq!(peer.result("fixture.large", &json!({ "bytes": bytes })), "x".repeat(bytes));
     }
+
     for bytes in [LIMIT - r#"{"result":""}"#.len() + 1, 10 * LIMIT] {
         peer.call("fixture.large", &json!({ "bytes": bytes })).error(INTERNAL_ERROR);
     }
+
     peer.assert_usable();
 }
 
 #[test]
-fn a_thousand_announcements_of_4_gib_cost_no_memory() {
-    /// Of each, in KiB.
-    const MOST: usize = 64;
+fn uses_no_memory_for_announcements() {
+    /// Permitted memory per client, in KiB.
+    const MAX_KIB: usize = 64;
     let config = r#"
         [limits]
         frame = "4294967295B"
@@ -123,40 +135,48 @@ fn a_thousand_announcements_of_4_gib_cost_no_memory() {
         frame = "10m"
     "#;
     let host = HostProcess::builder().config(config).start();
-    // Once before: what the allocator keeps of it is no leak.
+
+    // A first round, because memory that the allocator keeps is not a leak.
     drop(announced(&host));
-    let before = at_rest(host.pid());
+    let before = idle_footprint(host.pid());
+
     let peers = announced(&host);
+
     let grown = resident_kib(host.pid()).saturating_sub(before.resident);
-    assert!(grown <= CONNECTIONS * MOST, "{grown} KiB more for {CONNECTIONS} announcements");
+    assert!(grown <= CONNECTIONS * MAX_KIB, "{grown} KiB more for {CONNECTIONS} announcements");
+
     host.peer().assert_usable();
     drop(peers);
     assert_settles(host.pid(), &before);
 }
 
-/// Clients that announced 4 GiB each, sent a dribble behind it, and were read so far.
+/// Opens connections that announced 4 GiB and sent a few bytes, and waits until the host has read
+/// them.
 fn announced(host: &HostProcess) -> Vec<Peer> {
     let before = host.count("bytes_in");
     let announcement = header(V1_0, SYNC, u32::MAX);
     let mut peers: Vec<Peer> = (0..CONNECTIONS).map(|_| host.peer()).collect();
+
     for peer in &mut peers {
         peer.send(announcement);
         peer.send([b'{'; 100]);
     }
+
     let read = (CONNECTIONS * 107) as u64;
-    until("the host has read all of them", || host.count("bytes_in") >= before + read);
-    until("none is closed for it", || host.count("connections_open") == CONNECTIONS as u64 + 1);
-    assert_eq!(host.count("buffered_bytes"), 0, "what is announced takes nothing of the budget");
+    wait_until("the host has read all of them", || host.count("bytes_in") >= before + read);
+    wait_until("all connections are open", || host.count("connections_open") == CONNECTIONS as u64 + 1);
+    assert_eq!(host.count("buffered_bytes"), 0, "an announcement uses nothing of the budget");
     peers
 }
 
 #[test]
-fn a_frame_as_large_as_the_whole_budget_is_served() {
+fn serves_a_frame_as_large_as_the_buffer_budget() {
     let config = "[limits]\nframe = \"1MiB\"\nbuffers = \"1MiB\"";
     let host = HostProcess::builder().plugin("echoes").config(config).start();
     let mut peer = host.peer();
     let reply_overhead = r#"{"result":}"#.len();
     let params = "x".repeat((1 << 20) - 100 - reply_overhead);
+
     for method in ["system.echo", "fixture.echo_blocking"] {
         assert_eq!(
             peer.result(method, &Value::from(params.clone())),

@@ -5,15 +5,15 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 use std::{mem, thread};
 
 use serde_json::{Map, Value, json};
 
-use crate::order::Order;
-use crate::report::{Report, locked};
-use crate::script::{Outcome, Shape, Step};
+use crate::reply_order::ReplyOrder;
+use crate::report::{Report, lock};
+use crate::script::{ReplyBody, SendOptions, Step};
 use crate::wire::{self, Frame};
 
 const SYNC: u8 = 0x01;
@@ -21,12 +21,13 @@ const HEARTBEAT: u8 = 0x02;
 const ASYNC_REQUEST: u8 = 0x04;
 const ASYNC_RESPONSE: u8 = 0x05;
 
-/// Frames an ordinary host reads ahead of its answers.
+/// Frames that an ordinary host reads ahead of its replies.
 const READ_AHEAD: usize = 8;
-/// How long a held-back request waits for another one before it is answered.
+
+/// How long a request that is held back waits for another one before it is answered.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// One connection under way.
+/// A connection in progress.
 struct Connection<'a> {
     stream: UnixStream,
     number: usize,
@@ -34,46 +35,48 @@ struct Connection<'a> {
     requests: HashMap<String, Frame>,
 }
 
-/// Whether the script goes on.
+/// Whether the script continues after a step.
 enum Next {
     Step,
+    /// The end of the connection, and who caused it.
     End(&'static str),
 }
 
-/// Plays all steps; a script that runs out ends the connection.
+/// Plays all steps. The end of the script ends the connection.
 pub(crate) fn play(stream: UnixStream, steps: &[Step], number: usize, report: &Mutex<Report>) {
     let mut connection = Connection { stream, number, report, requests: HashMap::new() };
-    let mut end = "script";
+    let mut ended_by = "script";
+
     for step in steps {
         match connection.step(step) {
             Ok(Next::Step) => {}
             Ok(Next::End(by)) => {
-                end = by;
+                ended_by = by;
                 break;
             }
-            // A client that has gone while the script still sends is what many scripts are about.
+            // In many scripts the client closes the connection while the server still sends.
             Err(_) => {
-                end = "client";
+                ended_by = "client";
                 break;
             }
         }
     }
-    locked(report).ended(number, end);
+    lock(report).set_ended(number, ended_by);
 }
 
 impl Connection<'_> {
     fn step(&mut self, step: &Step) -> io::Result<Next> {
         match step {
             Step::Expect { kind, name } => return self.expect(*kind, name),
-            Step::Reply { to, outcome, shape } => {
+            Step::Reply { to, body, options } => {
                 let Some(request) = self.requests.get(to) else {
-                    locked(self.report).fault(self.number, &format!("no request is remembered as {to}"));
+                    lock(self.report).add_fault(self.number, &format!("no request was stored as {to}"));
                     return Ok(Next::End("fault"));
                 };
-                let bytes = reply(request, outcome, shape);
-                self.send(&bytes, shape)?;
+                let bytes = reply(request, body, options);
+                self.send(&bytes, options)?;
             }
-            Step::Send { bytes, shape } => self.send(bytes, shape)?,
+            Step::Send { bytes, options } => self.send(bytes, options)?,
             Step::Pause { ms } => thread::sleep(Duration::from_millis(*ms)),
             Step::Silence => return self.discard(),
             Step::HalfClose => {
@@ -86,22 +89,23 @@ impl Connection<'_> {
         Ok(Next::Step)
     }
 
-    /// Waits for a frame. Heartbeats are answered on the way, unless it is one that is expected.
-    fn expect(&mut self, kind: Option<u8>, name: &str) -> io::Result<Next> {
+    /// Waits for a frame. Other heartbeats than an expected one are answered.
+    fn expect(&mut self, expected: Option<u8>, name: &str) -> io::Result<Next> {
         loop {
             let Some(frame) = self.read()? else { return Ok(Next::End("client")) };
-            if frame.kind == HEARTBEAT && kind != Some(HEARTBEAT) {
-                self.send(
-                    &wire::frame(frame.version, HEARTBEAT, &[]),
-                    &Shape { times: 1, ..Shape::default() },
-                )?;
+            let kind = frame.kind;
+
+            if kind == HEARTBEAT && expected != Some(HEARTBEAT) {
+                let answer = wire::frame(frame.version, HEARTBEAT, &[]);
+                self.send(&answer, &SendOptions::default())?;
                 continue;
             }
-            if kind.is_some_and(|kind| kind != frame.kind) {
-                locked(self.report)
-                    .fault(self.number, &format!("kind {:02x} came, not {kind:02x?}", frame.kind));
+            if let Some(expected) = expected.filter(|expected| *expected != kind) {
+                let fault = format!("received a frame of kind {kind:02x}, expected {expected:02x}");
+                lock(self.report).add_fault(self.number, &fault);
                 return Ok(Next::End("fault"));
             }
+
             self.requests.insert(name.to_owned(), frame);
             return Ok(Next::Step);
         }
@@ -110,56 +114,49 @@ impl Connection<'_> {
     fn read(&mut self) -> io::Result<Option<Frame>> {
         let frame = Frame::read(&mut self.stream)?;
         if let Some(frame) = &frame {
-            locked(self.report).frame(self.number, frame);
+            lock(self.report).add_frame(self.number, frame);
         }
         Ok(frame)
     }
 
-    fn send(&mut self, bytes: &[u8], shape: &Shape) -> io::Result<()> {
-        let bytes = &bytes[..shape.first.unwrap_or(bytes.len()).min(bytes.len())];
-        for _ in 0..shape.times {
-            for piece in bytes.chunks(shape.pieces.unwrap_or(bytes.len()).max(1)) {
+    fn send(&mut self, bytes: &[u8], options: &SendOptions) -> io::Result<()> {
+        let bytes = &bytes[..options.first.unwrap_or(bytes.len()).min(bytes.len())];
+        for _ in 0..options.times {
+            for piece in bytes.chunks(options.pieces.unwrap_or(bytes.len()).max(1)) {
                 self.stream.write_all(piece)?;
-                thread::sleep(Duration::from_millis(shape.every_ms));
+                thread::sleep(Duration::from_millis(options.every_ms));
             }
-            locked(self.report).sent(self.number, bytes.len());
+            lock(self.report).add_sent(self.number, bytes.len());
         }
         Ok(())
     }
 
     fn discard(&mut self) -> io::Result<Next> {
-        while let Some(frame) = Frame::read(&mut self.stream)? {
-            locked(self.report).frame(self.number, &frame);
-        }
+        while self.read()?.is_some() {}
         Ok(Next::End("client"))
     }
 
-    /// An ordinary host: sync requests are answered at once, async ones in the order asked for.
+    /// Behaves as an ordinary host: sync requests are answered immediately, async ones in the given
+    /// order.
     ///
-    /// It reads ahead by a few frames only, and writes only while the client reads: a client that does not read
-    /// while it writes comes to a halt here, as it would at a host that is busy.
-    fn serve(&mut self, order: Order, results: &Map<String, Value>) -> io::Result<Next> {
-        let mut reader = self.stream.try_clone()?;
-        let (sender, frames) = mpsc::sync_channel(READ_AHEAD);
-        thread::spawn(move || {
-            while let Ok(Some(frame)) = Frame::read(&mut reader) {
-                if sender.send(frame).is_err() {
-                    break;
-                }
-            }
-        });
+    /// It reads only a few frames ahead, and writes only while the client reads. A client that does
+    /// not read while it writes is therefore blocked here, as it would be by a busy host.
+    fn serve(&mut self, order: ReplyOrder, results: &Map<String, Value>) -> io::Result<Next> {
+        let frames = read_ahead(self.stream.try_clone()?);
         let mut held: Vec<Frame> = Vec::new();
+
         loop {
-            let next = if held.is_empty() {
+            let received = if held.is_empty() {
                 frames.recv().map_err(RecvTimeoutError::from)
             } else if held.len() < order.batch() {
                 frames.recv_timeout(GATHER)
             } else {
                 Err(RecvTimeoutError::Timeout)
             };
-            match next {
+
+            match received {
                 Ok(frame) => {
-                    locked(self.report).frame(self.number, &frame);
+                    lock(self.report).add_frame(self.number, &frame);
                     match frame.kind {
                         ASYNC_REQUEST => held.push(frame),
                         HEARTBEAT => self.stream.write_all(&wire::frame(frame.version, HEARTBEAT, &[]))?,
@@ -178,43 +175,90 @@ impl Connection<'_> {
     }
 
     fn answer(&mut self, request: &Frame, results: &Map<String, Value>) -> io::Result<()> {
-        let body = request.json();
-        let method = body["method"].as_str().unwrap_or_default();
-        let outcome = match (results.get(method), method) {
-            (Some(result), _) => members("result", result.clone()),
-            (None, "system.echo") => Outcome::Echo,
-            (None, "system.ping") => members("result", json!("pong")),
-            _ => members("error", json!({"code": -32601, "message": format!("method not found: {method}")})),
+        let request_body = request.json();
+        let method = request_body["method"].as_str().unwrap_or_default();
+        let body = match (results.get(method), method) {
+            (Some(result), _) => member("result", result.clone()),
+            (None, "system.echo") => ReplyBody::Echo,
+            (None, "system.ping") => member("result", json!("pong")),
+            _ => member("error", json!({"code": -32601, "message": format!("method not found: {method}")})),
         };
-        self.stream.write_all(&reply(request, &outcome, &Shape::default()))
+        self.stream.write_all(&reply(request, &body, &SendOptions::default()))
     }
 }
 
-fn members(name: &str, value: Value) -> Outcome {
-    Outcome::Members(Map::from_iter([(name.to_owned(), value)]))
-}
-
-fn reply(request: &Frame, outcome: &Outcome, shape: &Shape) -> Vec<u8> {
-    let body = request.json();
-    let mut envelope = Map::new();
-    match &shape.id {
-        Some(Value::Null) => {}
-        Some(id) => {
-            envelope.insert("id".into(), id.clone());
-        }
-        None => {
-            if let Some(id) = body.get("id") {
-                envelope.insert("id".into(), id.clone());
+/// Starts a thread that reads frames until the client ends the connection.
+fn read_ahead(mut stream: UnixStream) -> Receiver<Frame> {
+    let (sender, frames) = mpsc::sync_channel(READ_AHEAD);
+    thread::spawn(move || {
+        while let Ok(Some(frame)) = Frame::read(&mut stream) {
+            if sender.send(frame).is_err() {
+                break;
             }
         }
+    });
+    frames
+}
+
+fn member(name: &str, value: Value) -> ReplyBody {
+    ReplyBody::Members(Map::from_iter([(name.to_owned(), value)]))
+}
+
+/// Returns the frame of a reply.
+fn reply(request: &Frame, body: &ReplyBody, options: &SendOptions) -> Vec<u8> {
+    let request_body = request.json();
+    let mut envelope = Map::new();
+
+    let id = options.id.as_ref().or(request_body.get("id"));
+    if let Some(id) = id.filter(|_| options.id != Some(Value::Null)) {
+        envelope.insert("id".into(), id.clone());
     }
-    match outcome {
-        Outcome::Echo => {
-            envelope.insert("result".into(), body.get("params").cloned().unwrap_or(Value::Null));
+    match body {
+        ReplyBody::Echo => {
+            let params = request_body.get("params").cloned().unwrap_or(Value::Null);
+            envelope.insert("result".into(), params);
         }
-        Outcome::Members(members) => envelope.extend(members.clone()),
+        ReplyBody::Members(members) => envelope.extend(members.clone()),
     }
-    let kind = shape.kind.unwrap_or(if request.kind == ASYNC_REQUEST { ASYNC_RESPONSE } else { SYNC });
-    let payload = Value::Object(envelope).to_string();
-    wire::frame(shape.version.unwrap_or(request.version), kind, payload.as_bytes())
+
+    let kind = options.kind.unwrap_or(if request.kind == ASYNC_REQUEST { ASYNC_RESPONSE } else { SYNC });
+    let version = options.version.unwrap_or(request.version);
+    wire::frame(version, kind, Value::Object(envelope).to_string().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(kind: u8, body: &Value) -> Frame {
+        Frame { version: 0x0101, kind, payload: body.to_string().into_bytes() }
+    }
+
+    fn sent(kind: u8, body: &ReplyBody, options: &SendOptions) -> Frame {
+        let request = request(kind, &json!({"id": "a", "method": "m", "params": [1]}));
+        Frame::read(&mut reply(&request, body, options).as_slice()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_reply_has_the_id_the_version_and_the_kind_of_its_request() {
+        for (of_request, of_reply) in [(SYNC, SYNC), (ASYNC_REQUEST, ASYNC_RESPONSE)] {
+            let frame = sent(of_request, &ReplyBody::Echo, &SendOptions::default());
+            assert_eq!((frame.kind, frame.version), (of_reply, 0x0101));
+            assert_eq!(frame.json(), json!({"id": "a", "result": [1]}));
+        }
+    }
+
+    #[test]
+    fn options_replace_the_fields_of_a_reply() {
+        let options = SendOptions { kind: Some(9), version: Some(0x0100), ..SendOptions::default() };
+        let frame = sent(SYNC, &member("error", json!({"code": 1})), &options);
+        assert_eq!((frame.kind, frame.version), (9, 0x0100));
+
+        for (id, expected) in
+            [(json!("b"), json!({"id": "b", "result": [1]})), (Value::Null, json!({"result": [1]}))]
+        {
+            let options = SendOptions { id: Some(id), ..SendOptions::default() };
+            assert_eq!(sent(SYNC, &ReplyBody::Echo, &options).json(), expected);
+        }
+    }
 }

@@ -1,14 +1,15 @@
-//! A script: what the server does on its first, second, … connection. The format is described in README.md.
+//! The script: the steps of the server on its first, second, … connection. README.md describes the
+//! format.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::order::Order;
+use crate::reply_order::ReplyOrder;
 use crate::wire;
 
-/// The member that says what a step does.
-const VERBS: [&str; 8] = ["expect", "reply", "send", "pause_ms", "silence", "half_close", "close", "serve"];
+/// The members that name the action of a step.
+const ACTIONS: [&str; 8] = ["expect", "reply", "send", "pause_ms", "silence", "half_close", "close", "serve"];
 
 /// Why a script cannot be played.
 #[derive(Debug)]
@@ -22,85 +23,96 @@ impl fmt::Display for ScriptError {
 
 impl std::error::Error for ScriptError {}
 
-/// One thing to do on a connection.
+/// One step on a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// Read a frame of this kind (`None`: of any) and remember it under a name.
+    /// Read a frame of this kind (`None`: of any) and store it under a name.
     Expect { kind: Option<u8>, name: String },
-    /// Answer a remembered request.
-    Reply { to: String, outcome: Outcome, shape: Shape },
-    /// Send bytes as they are.
-    Send { bytes: Vec<u8>, shape: Shape },
-    /// Do nothing for a while.
+    /// Answer a stored request.
+    Reply { to: String, body: ReplyBody, options: SendOptions },
+    /// Send these bytes.
+    Send { bytes: Vec<u8>, options: SendOptions },
+    /// Wait.
     Pause { ms: u64 },
-    /// Read and throw away until the client ends the connection.
+    /// Read and discard until the client ends the connection.
     Silence,
-    /// Send no more, but read until the client ends the connection.
+    /// End the direction to the client, then read and discard until the client ends the connection.
     HalfClose,
     /// End the connection.
     Close,
-    /// From here on be an ordinary host with the methods `system.echo` and `system.ping`, and others whose result is
-    /// given.
-    Serve { order: Order, results: Map<String, Value> },
+    /// Behave as an ordinary host from here on, with the methods `system.echo` and `system.ping`,
+    /// and others with fixed results.
+    Serve { order: ReplyOrder, results: Map<String, Value> },
 }
 
-/// What a reply says.
+/// The content of a reply.
 #[derive(Clone, Debug)]
-pub(crate) enum Outcome {
-    /// The request's own params as the result.
+pub(crate) enum ReplyBody {
+    /// The params of the request as the result.
     Echo,
     /// Members of the envelope, `result` or `error`.
     Members(Map<String, Value>),
 }
 
-/// How bytes are sent, and where a reply departs from the rules.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Shape {
-    /// Bytes a write; `None`: all at once.
+/// How bytes are sent, and in which fields a reply is wrong on purpose.
+#[derive(Clone, Debug)]
+pub(crate) struct SendOptions {
+    /// Bytes per write; `None`: all in one.
     pub(crate) pieces: Option<usize>,
     /// Milliseconds between two writes.
     pub(crate) every_ms: u64,
-    /// Only so many bytes of it.
+    /// Number of leading bytes that are sent; `None`: all.
     pub(crate) first: Option<usize>,
-    /// How often it is sent.
+    /// Number of times that the bytes are sent.
     pub(crate) times: usize,
-    /// Another id than the request's; `Null`: none at all.
+    /// An id in place of that of the request; `Null`: no id.
     pub(crate) id: Option<Value>,
-    /// Another kind than the request calls for.
+    /// A kind in place of that of a reply to the request.
     pub(crate) kind: Option<u8>,
-    /// Another version than the request's.
+    /// A version in place of that of the request.
     pub(crate) version: Option<u16>,
 }
 
-/// The steps for each connection.
+impl Default for SendOptions {
+    fn default() -> SendOptions {
+        SendOptions { pieces: None, every_ms: 0, first: None, times: 1, id: None, kind: None, version: None }
+    }
+}
+
+/// The steps of each connection.
 pub(crate) struct Script {
     connections: Vec<Vec<Step>>,
 }
 
 impl Script {
-    /// Reads the `server` part of a file of the behaviour table, `"$name"` standing for a variable's value.
+    /// Parses the `server` member of a row of the behaviour table. `"$name"` stands for the value
+    /// of a variable.
     pub(crate) fn parse(text: &str, variables: &[(String, i64)]) -> Result<Script, ScriptError> {
         let mut value: Value = serde_json::from_str(text).map_err(|e| ScriptError(e.to_string()))?;
         substitute(&mut value, variables)?;
+
         let connections = value
             .pointer("/server/connections")
             .and_then(Value::as_array)
-            .ok_or_else(|| ScriptError("no server.connections".into()))?;
+            .ok_or_else(|| ScriptError("server.connections is missing or no list".into()))?;
         let connections = connections
             .iter()
             .map(|steps| {
-                let steps =
-                    steps.as_array().ok_or_else(|| ScriptError("a connection is a list of steps".into()))?;
+                let steps = steps.as_array().ok_or_else(|| {
+                    ScriptError("server.connections: each item must be a list of steps".into())
+                })?;
                 steps.iter().map(step).collect()
             })
             .collect::<Result<Vec<Vec<Step>>, ScriptError>>()?;
+
         if connections.is_empty() {
             return Err(ScriptError("server.connections is empty".into()));
         }
         Ok(Script { connections })
     }
 
-    /// What to do on the connection of this number, counted from 0. The last one's steps serve all that follow.
+    /// Returns the steps of a connection by its number, counted from 0. The last steps apply to all
+    /// that follow.
     pub(crate) fn steps(&self, number: usize) -> Vec<Step> {
         self.connections.get(number).or(self.connections.last()).cloned().unwrap_or_default()
     }
@@ -111,7 +123,8 @@ fn substitute(value: &mut Value, variables: &[(String, i64)]) -> Result<(), Scri
         Value::String(text) => {
             if let Some(name) = text.strip_prefix('$') {
                 let found = variables.iter().find(|(known, _)| known == name);
-                let (_, number) = found.ok_or_else(|| ScriptError(format!("${name} is not set")))?;
+                let (_, number) = found
+                    .ok_or_else(|| ScriptError(format!("${name} has no value; pass --set {name}=INTEGER")))?;
                 *value = Value::from(*number);
             }
             Ok(())
@@ -123,13 +136,17 @@ fn substitute(value: &mut Value, variables: &[(String, i64)]) -> Result<(), Scri
 }
 
 fn step(value: &Value) -> Result<Step, ScriptError> {
-    let fault = |what: &str| ScriptError(format!("{what} in the step {value}"));
-    let members = value.as_object().ok_or_else(|| fault("no object"))?;
-    let verb =
-        VERBS.iter().find(|verb| members.contains_key(**verb)).ok_or_else(|| fault("no known verb"))?;
-    let object = &members[*verb];
-    let text = || object.as_str().ok_or_else(|| fault("a string is missing"));
-    Ok(match *verb {
+    let fault = |text: &str| ScriptError(format!("{text} in the step {value}"));
+    let members = value.as_object().ok_or_else(|| fault("not an object"))?;
+    let action = ACTIONS
+        .iter()
+        .find(|action| members.contains_key(**action))
+        .ok_or_else(|| fault("no known action"))?;
+    let argument = &members[*action];
+    let text = || argument.as_str().ok_or_else(|| fault("the action takes a string"));
+    let options = || send_options(members).ok_or_else(|| fault("an invalid number"));
+
+    Ok(match *action {
         "expect" => Step::Expect {
             kind: match text()? {
                 "any" => None,
@@ -140,39 +157,39 @@ fn step(value: &Value) -> Result<Step, ScriptError> {
             },
             name: members.get("as").and_then(Value::as_str).unwrap_or_default().to_owned(),
         },
-        "reply" => Step::Reply {
-            to: text()?.to_owned(),
-            outcome: if members.get("echo") == Some(&Value::Bool(true)) {
-                Outcome::Echo
-            } else {
-                let wanted = |name: &&String| matches!(name.as_str(), "result" | "error");
-                let kept = members.keys().filter(wanted).map(|name| (name.clone(), members[name].clone()));
-                Outcome::Members(kept.collect())
-            },
-            shape: shape(members).ok_or_else(|| fault("a faulty number"))?,
-        },
+        "reply" => Step::Reply { to: text()?.to_owned(), body: reply_body(members), options: options()? },
         "send" => Step::Send {
-            bytes: wire::from_hex(text()?).ok_or_else(|| fault("faulty hex"))?,
-            shape: shape(members).ok_or_else(|| fault("a faulty number"))?,
+            bytes: wire::from_hex(text()?).ok_or_else(|| fault("invalid hex"))?,
+            options: options()?,
         },
-        "pause_ms" => Step::Pause { ms: object.as_u64().ok_or_else(|| fault("a number is missing"))? },
+        "pause_ms" => {
+            Step::Pause { ms: argument.as_u64().ok_or_else(|| fault("the action takes a number"))? }
+        }
         "silence" => Step::Silence,
         "half_close" => Step::HalfClose,
         "close" => Step::Close,
         "serve" => Step::Serve {
-            order: Order::parse(text()?).ok_or_else(|| fault("an unknown order"))?,
+            order: ReplyOrder::parse(text()?).ok_or_else(|| fault("an unknown order"))?,
             results: members.get("results").and_then(Value::as_object).cloned().unwrap_or_default(),
         },
-        _ => return Err(fault("an unknown verb")),
+        _ => return Err(fault("no known action")),
     })
 }
 
-fn shape(members: &Map<String, Value>) -> Option<Shape> {
+fn reply_body(members: &Map<String, Value>) -> ReplyBody {
+    if members.get("echo") == Some(&Value::Bool(true)) {
+        return ReplyBody::Echo;
+    }
+    let of_envelope = members.iter().filter(|(name, _)| matches!(name.as_str(), "result" | "error"));
+    ReplyBody::Members(of_envelope.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+fn send_options(members: &Map<String, Value>) -> Option<SendOptions> {
     let number = |name: &str| match members.get(name) {
         None => Some(None),
         Some(value) => value.as_u64().and_then(|n| usize::try_from(n).ok()).map(Some),
     };
-    Some(Shape {
+    Some(SendOptions {
         pieces: number("pieces")?.map(|n| n.max(1)),
         every_ms: members.get("every_ms").map_or(Some(0), Value::as_u64)?,
         first: number("first")?,
@@ -181,4 +198,47 @@ fn shape(members: &Map<String, Value>) -> Option<Shape> {
         kind: number("kind")?.and_then(|n| u8::try_from(n).ok()),
         version: number("version")?.and_then(|n| u16::try_from(n).ok()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(steps: &str) -> Result<Script, ScriptError> {
+        let variables = [("n".to_owned(), 7)];
+        Script::parse(&format!(r#"{{"server":{{"connections":{steps}}}}}"#), &variables)
+    }
+
+    #[test]
+    fn substitutes_variables_with_their_values() {
+        let script = parse(r#"[[{"pause_ms":"$n"}]]"#).unwrap();
+        assert!(matches!(script.steps(0)[..], [Step::Pause { ms: 7 }]));
+    }
+
+    #[test]
+    fn repeats_the_last_steps_for_further_connections() {
+        let script = parse(r#"[[{"silence":true}],[{"close":true}]]"#).unwrap();
+        assert!(matches!(script.steps(0)[..], [Step::Silence]));
+        assert!(matches!(script.steps(1)[..], [Step::Close]));
+        assert!(matches!(script.steps(9)[..], [Step::Close]));
+    }
+
+    #[test]
+    fn rejects_invalid_scripts_with_a_reason() {
+        for (steps, reason) in [
+            ("[]", "server.connections is empty"),
+            ("{}", "server.connections is missing or no list"),
+            ("[1]", "each item must be a list of steps"),
+            ("[[1]]", "not an object in the step 1"),
+            (r#"[[{"jump":1}]]"#, "no known action"),
+            (r#"[[{"expect":1}]]"#, "the action takes a string"),
+            (r#"[[{"expect":"late"}]]"#, "an unknown kind"),
+            (r#"[[{"send":"0"}]]"#, "invalid hex"),
+            (r#"[[{"send":"00","first":-1}]]"#, "an invalid number"),
+            (r#"[[{"pause_ms":"$m"}]]"#, "pass --set m=INTEGER"),
+        ] {
+            let error = parse(steps).err().expect(steps).to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
 }

@@ -1,18 +1,21 @@
-//! Frames and hex, written anew for the tests: nothing here comes from the clients or the protocol crate.
+//! Frames and hex, written for the tests alone: nothing here comes from the clients or the protocol
+//! crate.
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
 
 use serde_json::Value;
 
-/// Bytes before a payload.
+/// Length of a header in bytes.
 pub(crate) const HEADER: usize = 7;
-/// A payload above this ends a connection: no test needs it, and a client that goes wrong must not fill the machine.
+
+/// Largest payload in bytes; a larger one ends the connection. No test needs it, and it keeps a
+/// client that misbehaves from filling the memory.
 const PAYLOAD_MAX: usize = 256 * 1024 * 1024;
 
-/// One frame as it came.
+/// A received frame.
 pub(crate) struct Frame {
-    /// The version field, `0x0101` and the like.
+    /// The version field, such as `0x0101`.
     pub(crate) version: u16,
     /// The kind byte.
     pub(crate) kind: u8,
@@ -21,32 +24,39 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Reads one whole frame; `None` at the end of the stream between two frames.
+    /// Reads a whole frame. It returns `None` at the end of the stream, if that is between two
+    /// frames.
+    ///
+    /// # Errors
+    ///
+    /// The stream failed or ended within the frame, or the payload is too large.
     pub(crate) fn read(from: &mut impl Read) -> io::Result<Option<Frame>> {
-        let mut head = [0; HEADER];
-        if from.read(&mut head[..1])? == 0 {
+        let mut header = [0; HEADER];
+        if from.read(&mut header[..1])? == 0 {
             return Ok(None);
         }
-        from.read_exact(&mut head[1..])?;
-        let length = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;
+        from.read_exact(&mut header[1..])?;
+
+        let length = u32::from_be_bytes([header[3], header[4], header[5], header[6]]) as usize;
         if length > PAYLOAD_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a payload of {length} bytes")));
         }
+
         let mut payload = Vec::new();
         let read = from.take(length as u64).read_to_end(&mut payload)?;
         if read < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(Some(Frame { version: u16::from_be_bytes([head[0], head[1]]), kind: head[2], payload }))
+        Ok(Some(Frame { version: u16::from_be_bytes([header[0], header[1]]), kind: header[2], payload }))
     }
 
-    /// The payload as JSON; `Null` where it is none.
+    /// Returns the payload as JSON, or `Null` if it is not JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.payload).unwrap_or(Value::Null)
     }
 }
 
-/// The bytes of a frame. A payload above 4 GiB cannot be written and is cut in the length field alone.
+/// Returns the bytes of a frame. For a payload above 4 GiB, only the length field is capped.
 pub(crate) fn frame(version: u16, kind: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
@@ -57,7 +67,7 @@ pub(crate) fn frame(version: u16, kind: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Bytes from hex digits; blanks are skipped.
+/// Decodes hex digits. White space is skipped.
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
     if !digits.len().is_multiple_of(2) {
@@ -72,11 +82,40 @@ pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// Hex digits of bytes.
+/// Encodes bytes as hex digits.
 pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_frame_that_it_writes() {
+        let bytes = frame(0x0101, 4, b"{}");
+        let read = Frame::read(&mut bytes.as_slice()).unwrap().unwrap();
+        assert_eq!((read.version, read.kind, read.payload.as_slice()), (0x0101, 4, &b"{}"[..]));
+        assert!(Frame::read(&mut &b""[..]).unwrap().is_none());
+    }
+
+    #[test]
+    fn refuses_incomplete_and_huge_frames() {
+        let bytes = frame(0x0101, 4, b"{}");
+        for length in 1..bytes.len() {
+            assert!(Frame::read(&mut &bytes[..length]).is_err(), "{length} bytes");
+        }
+        assert!(Frame::read(&mut &[1, 1, 4, 0xff, 0xff, 0xff, 0xff][..]).is_err());
+    }
+
+    #[test]
+    fn decodes_the_hex_that_it_encodes() {
+        assert_eq!(to_hex(&[0, 0x7f, 0xff]), "007fff");
+        assert_eq!(from_hex("00 7f FF"), Some(vec![0, 0x7f, 0xff]));
+        assert!(from_hex("0").is_none() && from_hex("xx").is_none());
+    }
 }

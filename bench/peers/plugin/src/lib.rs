@@ -1,17 +1,21 @@
-//! The work of `device.status.update` in each of the three ways to run, and an echo. The bytes `copy000`, which every
-//! method begins with, are written over in the file where many plugins are needed.
+//! The work of `device.status.update` as an `inline`, a `blocking` and an `async` method, and an
+//! echo.
+//!
+//! All method names begin with `copy000`. The comparison overwrites these bytes in the file to make
+//! many plugins of it.
 
 use jackfield_plugin_api::prelude::*;
 use serde_json::value::RawValue;
 
-// The peers use all of it.
+// The servers of the comparison use all of it.
 #[allow(dead_code)]
 #[path = "../../src/device.rs"]
 mod device;
 
 use device::{Device, UpdateParams, Updated};
 
-/// Also written over: another number is another content, which a host loads anew.
+/// Bytes that the comparison overwrites with another number. The file then has another content,
+/// which a host loads as a new version.
 #[used]
 static CONTENT: [u8; 14] = *b"CONTENT-000000";
 
@@ -26,7 +30,7 @@ impl Plugin for Copy {
 
 impl Copy {
     fn update(&self, params: UpdateParams) -> Result<Updated, Error> {
-        self.0.update(params).ok_or_else(|| Error::invalid_params("deviceId", "is none"))
+        self.0.update(params).ok_or_else(|| Error::invalid_params("deviceId", "is not a valid id"))
     }
 
     async fn update_async(self: Arc<Self>, params: UpdateParams) -> Result<Updated, Error> {

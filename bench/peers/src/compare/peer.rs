@@ -1,4 +1,5 @@
-//! A server under test: started in a scratch directory of its own, ended and cleaned up when dropped.
+//! A server under test: started in its own scratch directory, terminated and cleaned up when
+//! dropped.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,53 +15,55 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-/// How long a server may take until it answers, and to end.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How often that is looked at.
-const LOOK: Duration = Duration::from_millis(5);
+/// Time-out of the start of a server until it accepts connections, and of its end.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Interval of the checks whether a server has started or ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A running server.
 pub(super) struct Peer {
     pub(super) name: &'static str,
     child: Child,
     pub(super) socket: PathBuf,
-    /// Removed last.
+    /// The last field, so that it is removed after the process has ended.
     scratch: TempDir,
 }
 
-/// A directory for one server.
-pub(super) fn scratch() -> io::Result<TempDir> {
+/// Creates a directory for one server.
+pub(super) fn create_scratch() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix("jackfield-bench-").tempdir()
 }
 
 impl Peer {
-    /// Starts `command`, which is to listen on `peer.sock` in its directory, and waits until it does.
+    /// Starts a program that listens on `peer.sock` in its directory, and waits until it does.
     pub(super) fn start(
         name: &'static str,
         scratch: TempDir,
         program: impl AsRef<OsStr>,
-        words: &[&str],
+        arguments: &[&str],
     ) -> io::Result<Self> {
         let log = File::create(scratch.path().join("log"))?;
         let child = Command::new(program)
-            .args(words)
+            .args(arguments)
             .current_dir(&scratch)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // A Ctrl-C is for this program, which then ends its servers.
+            // Ctrl-C interrupts only this program, which then terminates its servers.
             .process_group(0)
             .spawn()
             .map_err(|error| io::Error::other(format!("{name}: {error}")))?;
+
         let mut peer = Self { name, child, socket: scratch.path().join("peer.sock"), scratch };
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while UnixStream::connect(&peer.socket).is_err() {
-            let ended = peer.child.try_wait()?.is_some();
-            if ended || Instant::now() > end {
+            let has_ended = peer.child.try_wait()?.is_some();
+            if has_ended || Instant::now() > end {
                 let log = peer.log().unwrap_or_default();
-                return Err(io::Error::other(format!("{name} does not serve: {log}")));
+                return Err(io::Error::other(format!("{name} does not listen on its socket: {log}")));
             }
-            sleep(LOOK);
+            sleep(POLL_INTERVAL);
         }
         Ok(peer)
     }
@@ -69,12 +72,12 @@ impl Peer {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// Its scratch directory.
+    /// Returns the scratch directory.
     pub(super) fn directory(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// What it printed.
+    /// Returns the output of the server so far.
     pub(super) fn log(&self) -> io::Result<String> {
         fs::read_to_string(self.directory().join("log"))
     }
@@ -82,21 +85,22 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        end(&mut self.child, Signal::SIGTERM);
+        terminate(&mut self.child, Signal::SIGTERM);
     }
 }
 
-/// Asks a process to end, makes it if it does not, and waits for it.
-pub(super) fn end(child: &mut Child, by: Signal) {
-    // It may have ended already.
-    let _ = kill(Pid::from_raw(child.id().cast_signed()), by);
-    let end = Instant::now() + PATIENCE;
+/// Sends a signal to a process and waits for its end. After the time-out the process is killed.
+pub(super) fn terminate(child: &mut Child, signal: Signal) {
+    // This fails if the process has already ended.
+    let _ = kill(Pid::from_raw(child.id().cast_signed()), signal);
+
+    let end = Instant::now() + TIMEOUT;
     while matches!(child.try_wait(), Ok(None)) {
         if Instant::now() > end {
             let _ = child.kill();
             let _ = child.wait();
             return;
         }
-        sleep(LOOK);
+        sleep(POLL_INTERVAL);
     }
 }

@@ -1,29 +1,75 @@
-//! Line plots as one SVG: a panel for each, a logarithmic axis to the right, nought at the bottom.
+//! Line plots as one SVG, one panel each, with a logarithmic x-axis and a y-axis from zero.
 
 use std::fmt::Write as _;
 
 use super::spread::{digits, grouped};
 
-/// Of one panel, in pixels.
+/// Size of a panel in pixels.
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 240.0;
-/// Around the axes: for numbers and words.
+
+/// Space around the axes for labels, in pixels.
 const MARGIN: f64 = 48.0;
-/// That a number below the axis takes; where the next would overlap it, there is none.
+
+/// Width of a label of the x-axis in pixels. A label that would overlap the previous one is
+/// omitted.
 const LABEL: f64 = 46.0;
+
+/// Lines of the grid, besides the x-axis.
+const GRID_LINES: u32 = 4;
+
+/// The height of the y-axis by the highest point, so that a flat line looks flat.
+const HEADROOM: f64 = 1.25;
+
+const LEFT: f64 = MARGIN;
+const RIGHT: f64 = WIDTH - MARGIN / 2.0;
+const TOP: f64 = MARGIN * 0.7;
+const BOTTOM: f64 = HEIGHT - MARGIN;
 
 /// One panel.
 pub(super) struct Panel {
     pub(super) title: String,
-    /// What is counted to the right.
+    /// Label of the x-axis.
     pub(super) across: String,
-    /// What is counted upwards.
+    /// Label of the y-axis.
     pub(super) up: String,
-    /// From left to right: where, and how much.
+    /// The points as x and y, from left to right.
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// All panels, two in a row.
+/// Maps the values of a panel to pixels.
+struct Scale {
+    first: f64,
+    last: f64,
+    most: f64,
+}
+
+impl Scale {
+    fn of(points: &[(f64, f64)]) -> Self {
+        let logs = || points.iter().map(|point| point.0.max(1.0).ln());
+        let highest = points.iter().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max);
+        Self {
+            first: logs().fold(f64::MAX, f64::min),
+            last: logs().fold(f64::MIN, f64::max),
+            most: highest * HEADROOM,
+        }
+    }
+
+    fn x(&self, value: f64) -> f64 {
+        let share = if self.last > self.first {
+            (value.max(1.0).ln() - self.first) / (self.last - self.first)
+        } else {
+            0.5
+        };
+        LEFT + share * (RIGHT - LEFT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        BOTTOM - value / self.most * (BOTTOM - TOP)
+    }
+}
+
+/// Returns all panels as SVG, two in a row.
 pub(super) fn svg(panels: &[Panel]) -> String {
     let rows = panels.len().div_ceil(2) as f64;
     let mut text = format!(
@@ -34,57 +80,62 @@ pub(super) fn svg(panels: &[Panel]) -> String {
     );
     for (at, panel) in panels.iter().enumerate() {
         let (x, y) = ((at % 2) as f64 * WIDTH, (at / 2) as f64 * HEIGHT);
+        let scale = Scale::of(&panel.points);
+
         let _ = writeln!(text, "<g transform=\"translate({x} {y})\">");
-        draw(panel, &mut text);
+        draw_labels(panel, &mut text);
+        draw_grid(&scale, &mut text);
+        draw_line(panel, &scale, &mut text);
         text.push_str("</g>\n");
     }
     text.push_str("</svg>\n");
     text
 }
 
-fn draw(panel: &Panel, text: &mut String) {
-    let (left, right, top, bottom) = (MARGIN, WIDTH - MARGIN / 2.0, MARGIN * 0.7, HEIGHT - MARGIN);
-    // The highest point has a quarter of its height above it: a flat line must look flat, not like a roof.
-    let most = panel.points.iter().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max) * 1.25;
-    let logs = || panel.points.iter().map(|point| point.0.max(1.0).ln());
-    let (first, last) = (logs().fold(f64::MAX, f64::min), logs().fold(f64::MIN, f64::max));
-    let place = |(across, up): (f64, f64)| {
-        let share = if last > first { (across.max(1.0).ln() - first) / (last - first) } else { 0.5 };
-        (left + share * (right - left), bottom - up / most * (bottom - top))
-    };
-    let _ = writeln!(text, "<text x=\"{left}\" y=\"16\" font-size=\"13\">{}</text>", panel.title);
-    let _ = writeln!(text, "<text x=\"{left}\" y=\"{}\" fill=\"#555\">{}</text>", top - 4.0, panel.up);
+fn draw_labels(panel: &Panel, text: &mut String) {
+    let _ = writeln!(text, "<text x=\"{LEFT}\" y=\"16\" font-size=\"13\">{}</text>", panel.title);
+    let _ = writeln!(text, "<text x=\"{LEFT}\" y=\"{}\" fill=\"#555\">{}</text>", TOP - 4.0, panel.up);
     let _ = writeln!(
         text,
-        "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\" fill=\"#555\">{}</text>",
+        "<text x=\"{RIGHT}\" y=\"{}\" text-anchor=\"end\" fill=\"#555\">{}</text>",
         HEIGHT - 10.0,
         panel.across
     );
-    for line in 0..=4 {
-        let value = most * f64::from(line) / 4.0;
-        let y = place((1.0, value)).1;
-        let _ = writeln!(text, "<path d=\"M{left} {y:.1}H{right}\" stroke=\"#ddd\"/>");
+}
+
+fn draw_grid(scale: &Scale, text: &mut String) {
+    for line in 0..=GRID_LINES {
+        let value = scale.most * f64::from(line) / f64::from(GRID_LINES);
+        let y = scale.y(value);
+        let _ = writeln!(text, "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#ddd\"/>");
         let _ = writeln!(
             text,
             "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            left - 4.0,
+            LEFT - 4.0,
             y + 4.0,
             digits(value)
         );
     }
-    let (mut path, mut free) = (String::new(), f64::MIN);
-    for (at, point) in panel.points.iter().enumerate() {
-        let (x, y) = place(*point);
+}
+
+/// Draws the points, their labels below the x-axis, and the line between them.
+fn draw_line(panel: &Panel, scale: &Scale, text: &mut String) {
+    let mut path = String::new();
+    let mut free_from = f64::MIN;
+    for (at, (across, up)) in panel.points.iter().enumerate() {
+        let x = scale.x(*across);
+        let y = scale.y(*up);
         let _ = write!(path, "{}{x:.1} {y:.1}", if at == 0 { 'M' } else { 'L' });
         let _ = writeln!(text, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#1f5fa8\"/>");
-        if x >= free {
+
+        if x >= free_from {
             let _ = writeln!(
                 text,
                 "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                bottom + 14.0,
-                grouped(point.0)
+                BOTTOM + 14.0,
+                grouped(*across)
             );
-            free = x + LABEL;
+            free_from = x + LABEL;
         }
     }
     let _ = writeln!(text, "<path d=\"{path}\" fill=\"none\" stroke=\"#1f5fa8\" stroke-width=\"1.5\"/>");
@@ -95,10 +146,13 @@ mod tests {
     use super::{Panel, svg};
 
     #[test]
-    fn the_least_is_at_the_left_and_nought_at_the_bottom() {
+    fn draws_the_least_x_at_the_left_and_zero_at_the_bottom() {
         let points = vec![(1.0, 1.0), (10.0, 1.0), (100.0, 1.0)];
         let panel = Panel { title: "t".into(), across: "a".into(), up: "u".into(), points };
         let text = svg(&[panel]);
-        assert!(text.contains("M48.0 64.1L222.0 64.1L396.0 64.1"), "{text}");
+        // The axis has a length of 158.4 pixels from 192.0 upwards, and the points are at 1 / 1.25
+        // of it.
+        assert!(text.contains("M48 192.0H396"), "{text}");
+        assert!(text.contains("M48.0 65.3L222.0 65.3L396.0 65.3"), "{text}");
     }
 }

@@ -1,14 +1,15 @@
-//! Which servers there are, and how each is started.
+//! The servers that are compared, and how each is started.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::drive::Generator;
-use super::peer::{Peer, scratch};
-use super::{Words, progress};
+use super::arguments::CompareArguments;
+use super::driver::Generator;
+use super::peer::{Peer, create_scratch};
+use super::progress::progress;
 
-/// The files that are run, by full path: every server has a directory of its own.
+/// The files that are run, by absolute path, because every server has its own directory.
 pub(super) struct Programs {
     pub(super) jackfield: PathBuf,
     /// The plugin `device`.
@@ -19,114 +20,147 @@ pub(super) struct Programs {
     own: PathBuf,
 }
 
-/// A row of the table: a server and what loads it.
+/// A row of the table: a server and its load generator.
 pub(super) struct Row {
     pub(super) name: &'static str,
-    /// Which of the servers.
+    /// Index of the server.
     pub(super) server: usize,
     pub(super) generator: Generator,
 }
 
-/// The row that the others are measured by.
+/// The servers that were started and their rows.
+#[derive(Default)]
+struct Started {
+    servers: Vec<Peer>,
+    rows: Vec<Row>,
+}
+
+/// The row that the others are compared with.
 pub(super) const FLOOR: &str = "floor";
 
-/// What a host is configured with unless a measurement says otherwise.
+/// The configuration of a host, unless a measurement adds to it.
 const CONFIG: &str = "[[listener]]\nsocket = \"peer.sock\"\n[plugins]\ndirectory = \"plugins\"\n";
 
-fn there(path: &Path) -> io::Result<PathBuf> {
+/// A longer queue than the default, because 20 x 64 requests are in flight in the last load.
+const LONG_QUEUE: &str = "[plugin.copy000]\nqueue = 2048\n";
+
+const REDIS_ARGUMENTS: [&str; 8] =
+    ["--port", "0", "--unixsocket", "peer.sock", "--save", "", "--appendonly", "no"];
+
+fn absolute(path: &Path) -> io::Result<PathBuf> {
     fs::canonicalize(path).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
 }
 
 impl Programs {
-    pub(super) fn new(words: &Words) -> io::Result<Self> {
-        let jackfield = there(&words.jackfield)?;
+    pub(super) fn new(arguments: &CompareArguments) -> io::Result<Self> {
+        let jackfield = absolute(&arguments.jackfield)?;
         Ok(Self {
-            device: there(&jackfield.with_file_name("libdevice.so"))?,
+            device: absolute(&jackfield.with_file_name("libdevice.so"))?,
             jackfield,
-            plugin: there(&words.plugin)?,
-            go: there(&words.go).ok(),
+            plugin: absolute(&arguments.plugin)?,
+            go: absolute(&arguments.go).ok(),
             own: std::env::current_exe()?,
         })
     }
 
-    /// Starts a host with the plugin `device`, so many copies of this comparison's own, and `more` configuration.
-    pub(super) fn host(&self, copies: usize, more: &str) -> io::Result<Peer> {
-        let scratch = scratch()?;
+    /// Starts a host with the plugin `device`, copies of the plugin of this comparison, and further
+    /// configuration.
+    pub(super) fn start_host(&self, copies: usize, config: &str) -> io::Result<Peer> {
+        let scratch = create_scratch()?;
         let plugins = scratch.path().join("plugins");
         fs::create_dir(&plugins)?;
         fs::copy(&self.device, plugins.join("device.so"))?;
         for number in 0..copies {
-            self.copy(&plugins, number, 0)?;
+            self.install_copy(&plugins, number, 0)?;
         }
-        fs::write(scratch.path().join("config.toml"), format!("{CONFIG}{more}"))?;
+
+        fs::write(scratch.path().join("config.toml"), format!("{CONFIG}{config}"))?;
         Peer::start("jackfield", scratch, &self.jackfield, &["serve", "-c", "config.toml"])
     }
 
-    /// One of the servers of this program; its words are those of the command line, but for the socket.
-    pub(super) fn own(&self, name: &'static str, words: &[&str]) -> io::Result<Peer> {
-        let words: Vec<_> = [words[0], "peer.sock"].into_iter().chain(words[1..].iter().copied()).collect();
-        Peer::start(name, scratch()?, &self.own, &words)
+    /// Starts a server of this program with the arguments of its command, to which the socket is
+    /// added.
+    pub(super) fn start_own(&self, name: &'static str, arguments: &[&str]) -> io::Result<Peer> {
+        let (command, options) = arguments.split_first().ok_or_else(|| io::Error::other("no command"))?;
+        let arguments: Vec<_> = [*command, "peer.sock"].into_iter().chain(options.iter().copied()).collect();
+        Peer::start(name, create_scratch()?, &self.own, &arguments)
     }
 
-    /// Puts a copy of the plugin, whose methods have a number of their own, into a plugin directory. With another
-    /// `content` it is another version.
-    pub(super) fn copy(&self, plugins: &Path, number: usize, content: u32) -> io::Result<()> {
+    /// Installs a copy of the plugin whose methods have this number. Another `content` makes it
+    /// another version.
+    pub(super) fn install_copy(&self, plugins: &Path, number: usize, content: u32) -> io::Result<()> {
         let mut image = fs::read(&self.plugin)?;
-        let replaced = write_over(&mut image, b"copy000", format!("copy{number:03}").as_bytes())
-            * write_over(&mut image, b"CONTENT-000000", format!("CONTENT-{content:06}").as_bytes());
-        if replaced == 0 {
-            return Err(io::Error::other(format!("{} has no numbers", self.plugin.display())));
+        let names = overwrite(&mut image, b"copy000", format!("copy{number:03}").as_bytes());
+        let contents = overwrite(&mut image, b"CONTENT-000000", format!("CONTENT-{content:06}").as_bytes());
+        if names == 0 || contents == 0 {
+            let plugin = self.plugin.display();
+            return Err(io::Error::other(format!("{plugin} has no copy000 or CONTENT-000000 to overwrite")));
         }
-        // Renamed into place when it is whole, as whoever installs a plugin does it.
-        let aside = plugins.join(".copy");
-        fs::write(&aside, image)?;
-        fs::rename(aside, plugins.join(format!("copy{number:03}.so")))
+
+        // The complete file is renamed into place, as plugins are installed.
+        let unfinished = plugins.join(".copy");
+        fs::write(&unfinished, image)?;
+        fs::rename(unfinished, plugins.join(format!("copy{number:03}.so")))
     }
 
-    /// Starts every server, and says which row belongs to which of them.
-    pub(super) fn all(&self, words: &Words) -> io::Result<(Vec<Peer>, Vec<Row>)> {
+    /// Starts every server, and returns them with the rows that they belong to.
+    pub(super) fn start_all(&self, arguments: &CompareArguments) -> io::Result<(Vec<Peer>, Vec<Row>)> {
         let update = || Generator::framed("device.status.update");
-        let wanted = |name: &str| {
-            name == FLOOR || words.only.is_empty() || words.only.iter().any(|only| name.contains(only))
-        };
-        let mut servers = Vec::new();
-        let mut rows = Vec::new();
+        let mut started = Started::default();
         let mut add = |name, generator, start: &dyn Fn() -> io::Result<Peer>| {
-            if wanted(name) {
-                servers.push(start()?);
-                rows.push(Row { name, server: servers.len() - 1, generator });
+            if is_wanted(arguments, name) {
+                started.add(name, generator, start()?);
             }
             Ok::<_, io::Error>(())
         };
-        add("echo", update(), &|| self.own("echo", &["echo"]))?;
-        add("echo, spins 50 us", update(), &|| self.own("echo, spins 50 us", &["echo", "--spin-us", "50"]))?;
-        add(FLOOR, update(), &|| self.own(FLOOR, &["floor"]))?;
-        add("floor, multi-thread", update(), &|| self.own("floor, multi-thread", &["floor", "--multi"]))?;
-        add("jackfield, inline", update(), &|| self.host(1, ""))?;
-        add("jackfield, inline, spin off", update(), &|| self.host(1, "[io]\nspin = \"0us\"\n"))?;
-        add("jackfield, async", Generator::framed("copy000.async"), &|| self.host(1, ""))?;
-        // 20 x 64 in flight are more than may wait by default.
-        let queue = "[plugin.copy000]\nqueue = 2048\n";
-        add("jackfield, blocking", Generator::framed("copy000.blocking"), &|| self.host(1, queue))?;
-        if let Err(error) = add("redis SET", Generator::Own("redis"), &|| {
-            let words = ["--port", "0", "--unixsocket", "peer.sock", "--save", "", "--appendonly", "no"];
-            Peer::start("redis SET", scratch()?, "redis-server", &words)
-        }) {
+
+        add("echo", update(), &|| self.start_own("echo", &["echo"]))?;
+        let spinning = "echo, spins 50 us";
+        add(spinning, update(), &|| self.start_own(spinning, &["echo", "--spin-us", "50"]))?;
+        add(FLOOR, update(), &|| self.start_own(FLOOR, &["floor"]))?;
+        let multi_thread = "floor, multi-thread";
+        add(multi_thread, update(), &|| self.start_own(multi_thread, &["floor", "--multi"]))?;
+
+        add("jackfield, inline", update(), &|| self.start_host(1, ""))?;
+        let no_spin = "[io]\nspin = \"0us\"\n";
+        add("jackfield, inline, spin off", update(), &|| self.start_host(1, no_spin))?;
+        let copy_async = Generator::framed("copy000.async");
+        add("jackfield, async", copy_async, &|| self.start_host(1, ""))?;
+        let copy_blocking = Generator::framed("copy000.blocking");
+        add("jackfield, blocking", copy_blocking, &|| self.start_host(1, LONG_QUEUE))?;
+
+        let redis = add("redis SET", Generator::Own("redis"), &|| {
+            Peer::start("redis SET", create_scratch()?, "redis-server", &REDIS_ARGUMENTS)
+        });
+        if let Err(error) = redis {
             progress(format_args!("skipped: {error}"));
         }
-        add("tarpc", Generator::Own("tarpc"), &|| self.own("tarpc", &["tarpc"]))?;
-        add("tonic", Generator::Own("tonic"), &|| self.own("tonic", &["tonic"]))?;
+        add("tarpc", Generator::Own("tarpc"), &|| self.start_own("tarpc", &["tarpc"]))?;
+        add("tonic", Generator::Own("tonic"), &|| self.start_own("tonic", &["tonic"]))?;
         match &self.go {
-            Some(go) => add("go", update(), &|| Peer::start("go", scratch()?, go, &["peer.sock"]))?,
-            None => progress(format_args!("skipped: go: no server was built")),
+            Some(go) => add("go", update(), &|| Peer::start("go", create_scratch()?, go, &["peer.sock"]))?,
+            None => progress(format_args!("skipped: go: {} is missing", arguments.go.display())),
         }
-        Ok((servers, rows))
+
+        Ok((started.servers, started.rows))
     }
 }
 
-/// Writes `new` over each `old` of the same length; how often.
-fn write_over(image: &mut [u8], old: &[u8], new: &[u8]) -> usize {
-    assert_eq!(old.len(), new.len(), "an image's places do not move");
+impl Started {
+    fn add(&mut self, name: &'static str, generator: Generator, server: Peer) {
+        self.servers.push(server);
+        self.rows.push(Row { name, server: self.servers.len() - 1, generator });
+    }
+}
+
+fn is_wanted(arguments: &CompareArguments, name: &str) -> bool {
+    let only = &arguments.only;
+    name == FLOOR || only.is_empty() || only.iter().any(|part| name.contains(part))
+}
+
+/// Overwrites each `old` with `new`, which has the same length, and returns how often.
+fn overwrite(image: &mut [u8], old: &[u8], new: &[u8]) -> usize {
+    assert_eq!(old.len(), new.len(), "offsets in the image must not change");
     let mut count = 0;
     let mut at = 0;
     while let Some(found) = image[at..].windows(old.len()).position(|window| window == old) {

@@ -1,8 +1,8 @@
-//! A figure over all rounds: the middle, and from where to where.
+//! A figure over all rounds: median, minimum and maximum.
 
 use serde::Serialize;
 
-/// Nought rounds have none.
+/// A figure over at least one round.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Spread {
     pub(super) median: f64,
@@ -11,23 +11,26 @@ pub(super) struct Spread {
 }
 
 impl Spread {
+    /// Returns the spread of the values, or `None` if there are none.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
-        let (min, max) = (*values.first()?, *values.last()?);
+
+        let min = *values.first()?;
+        let max = *values.last()?;
         let half = values.len() / 2;
         let median =
             if values.len() % 2 == 1 { values[half] } else { (values[half - 1] + values[half]) / 2.0 };
         Some(Self { median, min, max })
     }
 
-    /// `median (min to max)`.
-    pub(super) fn words(self, form: impl Fn(f64) -> String) -> String {
-        format!("{} ({} to {})", form(self.median), form(self.min), form(self.max))
+    /// Returns `median (min to max)`.
+    pub(super) fn display(self, format: impl Fn(f64) -> String) -> String {
+        format!("{} ({} to {})", format(self.median), format(self.min), format(self.max))
     }
 }
 
-/// A number with as many places as it is worth: three digits.
+/// Formats a number with three significant digits.
 pub(super) fn digits(value: f64) -> String {
     match value.abs() {
         small if small < 10.0 => format!("{value:.2}"),
@@ -36,7 +39,7 @@ pub(super) fn digits(value: f64) -> String {
     }
 }
 
-/// A whole number in groups of three: `1,234,567`.
+/// Formats a whole number in groups of three digits: `1,234,567`.
 pub(super) fn grouped(value: f64) -> String {
     let plain = format!("{value:.0}");
     let mut text = String::new();
@@ -54,14 +57,14 @@ mod tests {
     use super::{Spread, digits, grouped};
 
     #[test]
-    fn the_middle_of_an_even_number_lies_between_two() {
+    fn averages_the_two_middle_values_of_an_even_number() {
         let spread = Spread::of([4.0, 1.0, 2.0, 9.0]).unwrap();
         assert_eq!((spread.median, spread.min, spread.max), (3.0, 1.0, 9.0));
         assert!(Spread::of([]).is_none());
     }
 
     #[test]
-    fn numbers_are_written_as_people_read_them() {
+    fn formats_numbers_in_groups_and_with_three_digits() {
         assert_eq!([grouped(7.0), grouped(1234.4), grouped(1_234_567.0)], ["7", "1,234", "1,234,567"]);
         assert_eq!([digits(0.834), digits(12.34), digits(345.6)], ["0.83", "12.3", "346"]);
     }

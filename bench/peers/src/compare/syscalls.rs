@@ -1,5 +1,7 @@
-//! Syscalls for each request, counted by strace in a run of their own: it slows the server down, so that fewer requests
-//! are ready together. In the async loads the number is an upper bound.
+//! System calls per request, counted by strace in a run of their own.
+//!
+//! strace slows the server down, so that fewer requests are processed together. For async loads the
+//! number is an upper bound.
 
 use std::fs;
 use std::io;
@@ -9,22 +11,31 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::drive::{Driver, Generator, Load};
-use super::peer::{Peer, end};
+use super::driver::{Driver, Generator, Load};
+use super::peer::{Peer, terminate};
 
-/// How long strace may take until it traces every thread.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the load of such a run is.
-const LENGTH: Duration = Duration::from_millis(250);
+/// Time-out until strace traces every thread.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether strace is there.
-pub(super) fn is_there() -> bool {
+/// Interval of the checks whether strace traces every thread.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Duration of the load in such a run.
+const DURATION: Duration = Duration::from_millis(250);
+
+/// Returns whether strace is installed.
+pub(super) fn has_strace() -> bool {
     let strace = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     strace.is_ok_and(|status| status.success())
 }
 
-/// Syscalls for each request of a load. `None`: strace may not, or did not get to it.
-pub(super) fn each(driver: &Driver, peer: &Peer, by: &Generator, load: Load) -> io::Result<Option<f64>> {
+/// Returns the system calls per request of a load, or `None` if strace could not trace the server.
+pub(super) fn per_request(
+    driver: &Driver,
+    peer: &Peer,
+    generator: &Generator,
+    load: Load,
+) -> io::Result<Option<f64>> {
     let counts = peer.directory().join("syscalls");
     let mut strace = Command::new("strace")
         .args(["-c", "-f", "-q", "-p", &peer.pid().to_string(), "-o"])
@@ -32,38 +43,40 @@ pub(super) fn each(driver: &Driver, peer: &Peer, by: &Generator, load: Load) -> 
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let measured = attached(peer).and_then(|is_attached| {
-        if !is_attached {
+
+    let measured = wait_until_traced(peer).and_then(|is_traced| {
+        if !is_traced {
             return Ok(None);
         }
-        let run = driver.run(peer, by, load, LENGTH)?;
+        let run = driver.run(peer, generator, load, DURATION)?;
         Ok(Some(run.report.results.max(1)))
     });
-    end(&mut strace, Signal::SIGINT);
+    terminate(&mut strace, Signal::SIGINT);
+
     let Some(requests) = measured? else { return Ok(None) };
     let text = fs::read_to_string(&counts)?;
     fs::remove_file(&counts)?;
     Ok(total(&text).map(|calls| calls as f64 / requests as f64))
 }
 
-/// Whether every thread of the server is traced, which takes a moment.
-fn attached(peer: &Peer) -> io::Result<bool> {
-    let end = Instant::now() + PATIENCE;
+/// Waits until every thread of the server is traced, and returns whether that came in time.
+fn wait_until_traced(peer: &Peer) -> io::Result<bool> {
+    let end = Instant::now() + ATTACH_TIMEOUT;
     while Instant::now() < end {
-        let mut all = true;
+        let mut is_traced = true;
         for task in fs::read_dir(format!("/proc/{}/task", peer.pid()))? {
             let status = fs::read_to_string(task?.path().join("status")).unwrap_or_default();
-            all &= !status.lines().any(|line| line.starts_with("TracerPid:") && line.ends_with("\t0"));
+            is_traced &= !status.lines().any(|line| line.starts_with("TracerPid:") && line.ends_with("\t0"));
         }
-        if all {
+        if is_traced {
             return Ok(true);
         }
-        sleep(Duration::from_millis(5));
+        sleep(POLL_INTERVAL);
     }
     Ok(false)
 }
 
-/// The calls in the last line of a summary: `100.00 SECONDS USECS CALLS [ERRORS] total`.
+/// Returns the calls in the last line of a summary: `100.00 SECONDS USECS CALLS [ERRORS] total`.
 fn total(summary: &str) -> Option<u64> {
     let line = summary.lines().find(|line| line.trim_end().ends_with(" total"))?;
     line.split_whitespace().nth(3)?.parse().ok()
@@ -74,10 +87,10 @@ mod tests {
     use super::total;
 
     #[test]
-    fn the_calls_are_read_with_and_without_errors() {
-        let with = "% time     seconds  usecs/call     calls    errors syscall\n\
-                    100.00    0.000123           0        29         1 total\n";
-        assert_eq!(total(with), Some(29));
+    fn reads_the_calls_with_and_without_errors() {
+        let with_errors = "% time     seconds  usecs/call     calls    errors syscall\n\
+                           100.00    0.000123           0        29         1 total\n";
+        assert_eq!(total(with_errors), Some(29));
         assert_eq!(total("100.00    0.000123           4        31           total\n"), Some(31));
         assert_eq!(total(""), None);
     }

@@ -1,4 +1,4 @@
-//! What a server has used of the machine so far, its threads and children counted.
+//! The resources that a server has used, including its threads and children.
 
 use std::fs;
 use std::io;
@@ -7,23 +7,26 @@ use std::time::Duration;
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
-/// Used since it began.
+/// Resources used since the start of the server.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Usage {
-    /// User and system time, of ended threads too. To the nanosecond: the clock of a process is what `utime` and `stime`
-    /// in `/proc/PID/stat` are rounded from.
+    /// User and system time, including ended threads.
+    ///
+    /// The CPU clock of a process has a resolution of a nanosecond; `utime` and `stime` in
+    /// `/proc/PID/stat` are rounded from it.
     pub(super) cpu: Duration,
-    /// Voluntary and involuntary, of threads that are there.
+    /// Voluntary and involuntary context switches of the existing threads.
     pub(super) switches: u64,
 }
 
 impl Usage {
+    /// Returns the resources used by a process and its descendants.
     pub(super) fn of(pid: Pid) -> io::Result<Self> {
         let mut usage = Self::default();
-        for pid in family(pid)? {
+        for pid in process_tree(pid)? {
             usage.cpu += Duration::from(clock_getcpuclockid(pid)?.now()?);
             for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-                // A thread may end meanwhile.
+                // The thread may have ended since.
                 let Ok(status) = fs::read_to_string(task?.path().join("status")) else { continue };
                 usage.switches += status
                     .lines()
@@ -35,7 +38,7 @@ impl Usage {
         Ok(usage)
     }
 
-    /// Used since `before`.
+    /// Returns the resources used since `before`.
     pub(super) fn since(self, before: Self) -> Self {
         Self {
             cpu: self.cpu.saturating_sub(before.cpu),
@@ -44,30 +47,34 @@ impl Usage {
     }
 }
 
-/// A process and all its descendants.
-fn family(root: Pid) -> io::Result<Vec<Pid>> {
+/// Returns a process and all its descendants.
+fn process_tree(root: Pid) -> io::Result<Vec<Pid>> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        // The name in parentheses may hold anything: the parent is the second field after it.
+        // The name in parentheses may contain any characters. The parent is the second field after
+        // it.
         let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<i32>().ok());
         parents.extend(parent.map(|parent| (Pid::from_raw(pid), Pid::from_raw(parent))));
     }
-    let mut family = vec![root];
+
+    let mut tree = vec![root];
     let mut at = 0;
-    while let Some(parent) = family.get(at).copied() {
-        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+    while let Some(parent) = tree.get(at).copied() {
+        tree.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         at += 1;
     }
-    Ok(family)
+    Ok(tree)
 }
 
-/// Memory of its own that a process has in use, in bytes: what no other process could share.
-pub(super) fn own_memory(pid: Pid) -> io::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+/// Returns the private memory of a process in bytes: anonymous pages in RAM, which it shares with
+/// no other process.
+pub(super) fn private_memory(pid: Pid) -> io::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path)?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("no RssAnon in the status of a process"))
+    kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other(format!("{path} has no RssAnon")))
 }

@@ -6,21 +6,27 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint, Error};
 
-use super::{Report, closed};
+use super::closed_loop;
+use super::report::Report;
 use crate::device::DEVICE;
 use crate::serve::tonic::UpdateRequest;
 use crate::serve::tonic::generated::device_client::DeviceClient;
 
-/// Why a call came to nothing.
+/// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error("{0}")]
+enum CallError {
+    #[error("tonic: cannot connect: {0}")]
     Connect(#[from] Error),
-    #[error("{0}")]
+    #[error("tonic: {0}")]
     Call(#[from] Box<tonic::Status>),
 }
 
-pub(super) fn run(socket: &Path, connections: usize, window: usize, length: Duration) -> io::Result<Report> {
+pub(super) fn run(
+    socket: &Path,
+    connections: usize,
+    window: usize,
+    duration: Duration,
+) -> io::Result<Report> {
     let address = format!("unix://{}", socket.display());
     let connect = async || {
         let channel = Endpoint::from_shared(address.clone())?.connect().await?;
@@ -28,7 +34,7 @@ pub(super) fn run(socket: &Path, connections: usize, window: usize, length: Dura
     };
     let call = async |client: &mut DeviceClient<Channel>| {
         let request = UpdateRequest { device_id: DEVICE.to_owned(), status: 0 };
-        client.update(request).await.map(drop).map_err(|status| Fault::Call(Box::new(status)))
+        client.update(request).await.map(drop).map_err(|status| CallError::Call(Box::new(status)))
     };
-    closed::run(connections, window, length, connect, call)
+    closed_loop::run(connections, window, duration, connect, call)
 }

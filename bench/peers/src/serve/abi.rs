@@ -1,5 +1,7 @@
-//! A typed plugin function behind a stable ABI: params and result cross as JSON bytes, as in any plugin. It is not loaded
-//! from a file; the call goes through abi_stable's table of `extern "C"` functions all the same.
+//! A typed plugin function behind a stable ABI.
+//!
+//! Params and result cross as JSON bytes, as in any plugin. The function is not loaded from a file,
+//! but the call goes through the table of `extern "C"` functions of abi_stable all the same.
 #![allow(non_local_definitions, reason = "the code that sabi_trait writes")]
 
 use std::hint::black_box;
@@ -13,11 +15,11 @@ use crate::device::{Device, UpdateParams};
 /// A method of a plugin.
 #[sabi_trait]
 pub trait Method: Send + Sync {
-    /// Appends the result as JSON. `false`: the params are not what the method takes.
+    /// Appends the result as JSON, and returns false if the params are invalid.
     fn call(&self, params: RSlice<'_, u8>, result: &mut RVec<u8>) -> bool;
 }
 
-pub(crate) type Loaded = Method_TO<'static, RBox<()>>;
+pub(crate) type BoxedMethod = Method_TO<'static, RBox<()>>;
 
 struct Update(Device);
 
@@ -29,7 +31,7 @@ impl Method for Update {
     }
 }
 
-/// The method, which the compiler cannot see through.
-pub(crate) fn load() -> Loaded {
+/// Returns the method. `black_box` keeps the compiler from calling it directly.
+pub(crate) fn update_method() -> BoxedMethod {
     black_box(Method_TO::from_value(Update(Device::new()), TD_Opaque))
 }

@@ -1,8 +1,11 @@
-//! The kernel's share: one thread, one epoll, every frame sent back. Nothing is parsed: a request becomes its own reply
-//! by the kind in its header and by `,"result":true` put before its last byte, which is enough for `jackfield bench`.
-//! With a spin it polls so long after the last event before it sleeps.
+//! The share of the kernel: one thread and one epoll that send every frame back.
+//!
+//! Nothing is parsed. The kind in the header and `,"result":true` before the last byte make a
+//! request its own reply, which satisfies `jackfield bench`. With `spin`, the thread polls for that
+//! long after the last event before it sleeps.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,45 +17,51 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use slab::Slab;
 
-/// What one read takes at most.
+/// Upper bound of one read in bytes.
 const READ: usize = 256 * 1024;
-/// The listener among the connections.
+
+/// Upper bound of events per wait.
+const EVENTS: usize = 1024;
+
+/// The key of the listener among those of the connections.
 const LISTENER: u64 = u64::MAX;
-/// What makes a request a reply.
+
+/// The end of a reply. It replaces the closing brace of the request.
 const RESULT: &[u8] = br#","result":true}"#;
+
+const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 struct Connection {
     stream: UnixStream,
     inbox: Vec<u8>,
     out: Vec<u8>,
-    /// Bytes of `out` that the kernel has.
+    /// Number of bytes of `out` that the kernel has accepted.
     written: usize,
     watched: EventFlags,
 }
 
-/// Serves until the process is ended.
+/// Serves until the process is terminated.
 pub(crate) fn serve(socket: &Path, spin: Duration) -> io::Result<()> {
     let listener = UnixListener::bind(socket)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+
     let mut connections = Slab::new();
-    let mut events: Vec<Event> = Vec::with_capacity(1024);
-    let mut last = Instant::now();
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+    let mut last_event = Instant::now();
+
     loop {
         events.clear();
-        let polls = !spin.is_zero() && last.elapsed() < spin;
-        match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), polls.then_some(&at_once)) {
+        let is_spinning = !spin.is_zero() && last_event.elapsed() < spin;
+        let timeout = is_spinning.then_some(&NO_WAIT);
+        match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), timeout) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+
         for event in &events {
             if event.data.u64() == LISTENER {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                let entry = connections.vacant_entry();
-                epoll::add(&epoll, &stream, EventData::new_u64(entry.key() as u64), EventFlags::IN)?;
-                entry.insert(Connection::new(stream));
+                accept(&listener, &epoll, &mut connections)?;
                 continue;
             }
             let key = event.data.u64() as usize;
@@ -61,17 +70,22 @@ pub(crate) fn serve(socket: &Path, spin: Duration) -> io::Result<()> {
                 connections.remove(key);
                 continue;
             }
-            // What the peer does not read is not added to: no more is taken from it.
-            let watched = if connection.out.is_empty() { EventFlags::IN } else { EventFlags::OUT };
-            if watched != connection.watched {
-                connection.watched = watched;
-                epoll::modify(&epoll, &connection.stream, event.data, watched)?;
-            }
+            connection.watch(&epoll, event.data)?;
         }
+
         if !spin.is_zero() && !events.is_empty() {
-            last = Instant::now();
+            last_event = Instant::now();
         }
     }
+}
+
+fn accept(listener: &UnixListener, epoll: impl AsFd, connections: &mut Slab<Connection>) -> io::Result<()> {
+    let (stream, _) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    let entry = connections.vacant_entry();
+    epoll::add(epoll, &stream, EventData::new_u64(entry.key() as u64), EventFlags::IN)?;
+    entry.insert(Connection::new(stream));
+    Ok(())
 }
 
 impl Connection {
@@ -79,7 +93,8 @@ impl Connection {
         Self { stream, inbox: Vec::new(), out: Vec::new(), written: 0, watched: EventFlags::IN }
     }
 
-    /// Reads once unless something is to be written first, and answers what is whole. An error ends the connection.
+    /// Reads once unless there are bytes to write, and answers the complete frames. An error ends
+    /// the connection.
     fn turn(&mut self) -> Result<(), Errno> {
         if self.out.is_empty() {
             self.inbox.reserve(READ);
@@ -90,6 +105,7 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
+
         while self.written < self.out.len() {
             match send(&self.stream, &self.out[self.written..], SendFlags::NOSIGNAL) {
                 Ok(count) => self.written += count,
@@ -98,8 +114,19 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
+
         self.out.clear();
         self.written = 0;
+        Ok(())
+    }
+
+    /// Waits for the peer to read if it has not read everything, else for its next request.
+    fn watch(&mut self, epoll: impl AsFd, key: EventData) -> io::Result<()> {
+        let watched = if self.out.is_empty() { EventFlags::IN } else { EventFlags::OUT };
+        if watched != self.watched {
+            self.watched = watched;
+            epoll::modify(epoll, &self.stream, key, watched)?;
+        }
         Ok(())
     }
 
@@ -112,7 +139,8 @@ impl Connection {
             else {
                 break;
             };
-            // An async request's reply has the next kind.
+
+            // The reply to an async request (4) has the next kind.
             self.out.extend_from_slice(&[header[0], header[1], header[2] + u8::from(header[2] == 4)]);
             self.out.extend_from_slice(&(length + RESULT.len() as u32 - 1).to_be_bytes());
             self.out.extend_from_slice(&payload[..payload.len() - 1]);

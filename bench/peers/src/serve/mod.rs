@@ -1,4 +1,5 @@
-//! The servers of this program: each does the work of `device.status.update`, or less, behind a Unix socket.
+//! The servers of this program. Each does the work of `device.status.update`, or less, behind a
+//! Unix socket.
 
 pub(crate) mod abi;
 pub(crate) mod echo;

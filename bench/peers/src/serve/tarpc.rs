@@ -1,4 +1,5 @@
-//! tarpc over a Unix socket: bincode, the multi-thread runtime, one task for each request, as its examples do it.
+//! tarpc over a Unix socket: bincode, the multi-thread runtime, one task for each request, as in
+//! its examples.
 
 use std::io;
 use std::path::Path;
@@ -12,13 +13,13 @@ use tarpc::tokio_serde::formats::Bincode;
 
 use crate::device::{Device, Status, UpdateParams, Updated};
 
-/// The same method as everywhere. A reply without a value: the device is none.
+/// The method that every server has. A reply without a value means that the id is invalid.
 #[tarpc::service]
 pub(crate) trait Devices {
     async fn update(device_id: String, status: Status) -> Option<TarpcUpdated>;
 }
 
-/// As [`Updated`]; bincode cannot leave a member out.
+/// [`Updated`] for bincode, which cannot omit a member.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct TarpcUpdated {
     device_id: String,
@@ -38,13 +39,13 @@ impl Devices for Server {
     }
 }
 
-/// Serves until the process is ended.
+/// Serves until the process is terminated.
 pub(crate) fn serve(socket: &Path) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let server = Server(Arc::new(Device::new()));
-        let mut accepted = unix::listen(socket, Bincode::default).await?;
-        while let Some(transport) = accepted.next().await {
+        let mut connections = unix::listen(socket, Bincode::default).await?;
+        while let Some(transport) = connections.next().await {
             let requests = BaseChannel::with_defaults(transport?).execute(server.clone().serve());
             tokio::spawn(requests.for_each(|response| async {
                 tokio::spawn(response);

@@ -1,4 +1,4 @@
-//! gRPC by tonic over a Unix socket: protobuf, the multi-thread runtime.
+//! gRPC with tonic over a Unix socket: protobuf, the multi-thread runtime.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::device::{self, UpdateParams};
 
-/// What the generator of tonic made of the description in `build.rs`.
+/// The code that tonic generates from the description in `build.rs`.
 #[allow(clippy::all, missing_docs, unreachable_pub, dead_code)]
 pub(crate) mod generated {
     include!(concat!(env!("OUT_DIR"), "/peers.Device.rs"));
@@ -54,6 +54,7 @@ impl Device for Service {
         let UpdateRequest { device_id, status } = request.into_inner();
         let status = usize::try_from(status).ok().and_then(|status| STATUSES.get(status));
         let status = *status.ok_or_else(|| Status::invalid_argument("status"))?;
+
         let updated = self.0.update(UpdateParams { device_id, status });
         let updated = updated.ok_or_else(|| Status::invalid_argument("deviceId"))?;
         Ok(Response::new(UpdateReply {
@@ -65,12 +66,12 @@ impl Device for Service {
     }
 }
 
-/// Serves until the process is ended.
+/// Serves until the process is terminated.
 pub(crate) fn serve(socket: &Path) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let accepted = UnixListenerStream::new(UnixListener::bind(socket)?);
+        let connections = UnixListenerStream::new(UnixListener::bind(socket)?);
         let server = Server::builder().add_service(DeviceServer::new(Service(device::Device::new())));
-        server.serve_with_incoming(accepted).await.map_err(io::Error::other)
+        server.serve_with_incoming(connections).await.map_err(io::Error::other)
     })
 }

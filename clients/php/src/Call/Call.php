@@ -1,9 +1,5 @@
 <?php
 
-/**
- * One async call from its submission to its outcome.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Call;
@@ -11,25 +7,35 @@ namespace Jackfield\Call;
 use Jackfield\Future;
 use Jackfield\Pool\Connection;
 
+/**
+ * An async call, from its submission to its outcome.
+ *
+ * @internal
+ */
 final class Call
 {
-    /** Times the whole request was sent. */
+    /** How often the complete request was sent. */
     public int $tries = 0;
-    /** The connection it was last put on; null while it waits for one, and after its end. */
+
+    /** The connection of the current try; null while the call is queued and after it has ended. */
     public ?Connection $connection = null;
-    /** When it was put on that connection, as hrtime(true). */
-    public int $placedAt = 0;
-    /** The position in that connection's output at which the frame ends, in bytes. */
-    public int $sentAt = 0;
-    /** Whether an earlier try was lost after all of it had been sent. */
-    public bool $maybeStarted = false;
-    /** Who waits for the outcome; null once it is known, so that an ended call keeps no result in memory. */
+
+    /** When the call was assigned to that connection, as hrtime(true). */
+    public int $assignedAt = 0;
+
+    /** Offset in the output of that connection at which the frame ends, in bytes. */
+    public int $endOffset = 0;
+
+    /** Whether an earlier try was lost after its complete request had been sent. */
+    public bool $mayHaveStarted = false;
+
+    /** The caller's future. Null after the end of the call, so that the result is not retained. */
     public ?Future $future;
 
     /**
-     * @param string $frame    the whole frame; emptied at the end
-     * @param int    $deadline an instant of hrtime(true), nanoseconds
-     * @param int    $started  when the call was submitted, as hrtime(true); 0 where nobody asks
+     * @param string $frame    complete frame of the request; emptied when the call ends
+     * @param int    $deadline an instant of hrtime(true), in nanoseconds
+     * @param int    $started  when the call was submitted, as hrtime(true)
      */
     public function __construct(
         public readonly string $id,

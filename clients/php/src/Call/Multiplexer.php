@@ -1,12 +1,5 @@
 <?php
 
-/**
- * Async calls: many on each connection, matched to their replies by id.
- *
- * Nothing here blocks but the one wait in tick(), and nothing is read or written that is not ready: so no number of
- * large requests can leave client and host both waiting for the other to read.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Call;
@@ -24,26 +17,42 @@ use Jackfield\Wire\Header;
 
 use function count, current, hrtime, max, min, pack, strlen;
 
+/**
+ * Makes async calls: many at a time on each connection, matched to their replies by id.
+ *
+ * The only wait is in tick(), and only streams that are ready are read or written. Therefore no
+ * number of large requests can lead to a deadlock in which client and host both wait until the
+ * other one reads.
+ *
+ * @internal
+ */
 final class Multiplexer
 {
-    /** Calls that are collected at most, before what can be sent is sent. */
-    private const CORKED = 256;
+    /** Maximum number of calls that cork() collects before it sends them. */
+    private const MAX_CORKED = 256;
 
-    private readonly Traffic $traffic;
-    /** @var \SplQueue<array{string, \Closure(): void}> callbacks of calls that ended, with the call's id */
+    private readonly Dispatcher $dispatcher;
+
+    /** @var \SplQueue<array{string, \Closure(): void}> call ids and callbacks that are due */
     private \SplQueue $callbacks;
+
     /**
-     * @var array<string, Call> calls without an outcome, by id, in the order in which they came, which is nearly always
-     *                          that of their deadlines. The internal pointer stands at the first, as in Queue
+     * @var array<string, Call> calls without an outcome by id, in the order of submission, which is
+     *                          nearly always the order of their deadlines. The internal pointer
+     *                          stays at the first call, as in Queue
      */
-    private array $alive = [];
-    /** The latest deadline since the last time when no call was alive. */
-    private int $latest = 0;
-    /** Calls whose deadline comes before that of one that came before them; null until there is such a one. */
-    private ?Timetable $early = null;
-    /** Calls ended since the multiplexer was made. */
-    private int $ended = 0;
-    /** While positive, new calls are collected and not yet sent. */
+    private array $pending = [];
+
+    /** Latest deadline since no call was pending. */
+    private int $latestDeadline = 0;
+
+    /** Calls whose deadline is before that of an earlier call; null until there is one. */
+    private ?TimerHeap $outOfOrder = null;
+
+    /** Calls ended since the multiplexer was created. */
+    private int $endedCalls = 0;
+
+    /** Nesting of cork(). While positive, new calls are collected and not sent. */
     private int $corks = 0;
 
     public function __construct(
@@ -52,48 +61,62 @@ final class Multiplexer
         public readonly Log $log,
     ) {
         $this->callbacks = new \SplQueue();
-        $this->traffic = new Traffic($pool, $options, $log, $this);
+        $this->dispatcher = new Dispatcher($pool, $options, $log, $this);
     }
 
     /**
-     * Begins a call.
+     * Submits a call.
      *
-     * @param int      $deadline  an instant of hrtime(true), nanoseconds
-     * @param int|null $timestamp the envelope's own, seconds
-     * @throws JackfieldException if the request cannot be written, or too many wait already
+     * @param int      $deadline  an instant of hrtime(true), in nanoseconds
+     * @param int|null $timestamp `timestamp` member of the request, in seconds
+     *
+     * @throws JackfieldException if the request cannot be encoded, or if too many calls are queued
      */
-    public function submit(string $method, mixed $params, int $deadline, bool $idempotent, ?int $timestamp = null): Future
-    {
-        $this->checkProcess();
+    public function submit(
+        string $method,
+        mixed $params,
+        int $deadline,
+        bool $idempotent,
+        ?int $timestamp = null,
+    ): Future {
+        $this->abandonCallsOfParent();
+
         $id = Uuid::v4();
         $payload = Envelope::request($id, $method, $params, $timestamp);
-        $frame = Header::ASYNC_HEAD . pack('N', strlen($payload)) . $payload;
+        $frame = Header::ASYNC_PREFIX . pack('N', strlen($payload)) . $payload;
         $now = hrtime(true);
         $call = new Call($id, $method, $frame, $deadline, $idempotent, $now, $this);
         $future = $call->future;
-        if ($deadline >= $this->latest || $this->alive === []) {
-            $this->latest = $deadline;
+
+        if ($deadline >= $this->latestDeadline || $this->pending === []) {
+            $this->latestDeadline = $deadline;
         } else {
-            $this->early ??= new Timetable();
-            $this->early->add($deadline, $call, count($this->alive));
+            $this->outOfOrder ??= new TimerHeap();
+            $this->outOfOrder->add($deadline, $call, count($this->pending));
         }
-        $this->alive[$id] = $call;
-        if ($this->log->isKept) {
+        $this->pending[$id] = $call;
+        if ($this->log->isEnabled) {
             $this->log->asyncSent($id, $method);
         }
-        $queue = $this->traffic->queue;
+
+        $queue = $this->dispatcher->queue;
         $queue->add($call);
         $waiting = $queue->count();
-        if ($this->corks === 0 || $waiting >= self::CORKED) {
-            $this->traffic->send($now);
+        if ($this->corks === 0 || $waiting >= self::MAX_CORKED) {
+            $this->dispatcher->send($now);
             $waiting = $queue->count();
         }
+
         if ($waiting > $this->options->maxQueued && !$call->hasEnded()) {
-            $full = new PoolFullException("{$this->options->maxQueued} calls are waiting for a connection already");
-            $this->traffic->withdraw($call);
-            $this->end($call, null, $full);
-            throw $full;
+            $failure = new PoolFullException(
+                "$method: {$this->options->maxQueued} calls already wait for a connection"
+                . ' (raise the option maxQueued, or await results before calling again)'
+            );
+            $this->dispatcher->withdraw($call);
+            $this->end($call, null, $failure);
+            throw $failure;
         }
+
         while ($queue->bytes > $this->options->maxUnsentBytes && !$call->hasEnded()) {
             $this->tick($call->deadline);
         }
@@ -101,64 +124,80 @@ final class Multiplexer
         return $future;
     }
 
-    /** Collects what the function submits, so that it leaves in as few writes as possible. */
-    public function corked(\Closure $submit): mixed
+    /**
+     * Runs a function and collects the calls that it submits, so that few writes send them.
+     */
+    public function cork(\Closure $submit): mixed
     {
         $this->corks++;
         try {
             return $submit();
         } finally {
             if (--$this->corks === 0) {
-                $this->traffic->send(hrtime(true));
+                $this->dispatcher->send(hrtime(true));
             }
         }
     }
 
-    /** Ticks until another call may wait for its turn, or the deadline is there. */
-    public function awaitRoom(int $deadline): void
+    /**
+     * Ticks until the queue has space for another call, or until the deadline.
+     */
+    public function awaitQueueSpace(int $deadline): void
     {
-        while ($this->traffic->queue->count() >= max(1, $this->options->maxQueued) && hrtime(true) < $deadline) {
+        while ($this->dispatcher->queue->count() >= max(1, $this->options->maxQueued) && hrtime(true) < $deadline) {
             $this->tick($deadline);
         }
     }
 
+    /**
+     * Cancels a call.
+     *
+     * @return bool false if it had ended
+     */
     public function cancel(Call $call): bool
     {
         if ($call->hasEnded()) {
             return false;
         }
-        $sent = $this->traffic->withdraw($call);
-        $this->end($call, null, new CancelledException("the call of {$call->method} was cancelled", $sent));
+
+        $sent = $this->dispatcher->withdraw($call);
+        $this->end($call, null, new CancelledException("{$call->method}: the call was cancelled", $sent));
         $this->runCallbacks();
 
         return true;
     }
 
     /**
-     * Sends, receives, ends what is due and runs callbacks, waiting for at most until `$until`.
+     * Sends and receives, ends the calls whose deadline passed, and runs callbacks.
      *
-     * @param int $until an instant of hrtime(true), nanoseconds
-     * @return int calls that ended
+     * @param int $until until when to wait for a ready stream, as hrtime(true)
+     *
+     * @return int number of calls that ended
      */
     public function tick(int $until): int
     {
-        $this->checkProcess();
-        $before = $this->ended;
+        $this->abandonCallsOfParent();
+        $before = $this->endedCalls;
+
         $now = hrtime(true);
-        $this->expire($now);
-        $this->traffic->send($now);
+        $this->expireDue($now);
+        $this->dispatcher->send($now);
+
         if (!$this->callbacks->isEmpty()) {
             $until = 0;
         }
-        $this->traffic->exchange(min($until, $this->nextDue() ?? $until));
-        $this->expire(hrtime(true));
+        $this->dispatcher->exchange(min($until, $this->nextDue() ?? $until));
+
+        $this->expireDue(hrtime(true));
         $this->runCallbacks();
 
-        return $this->ended - $before;
+        return $this->endedCalls - $before;
     }
 
-    /** Ticks until a future is done, or lets the fiber wait for it while others run. */
-    public function drive(Future $future): void
+    /**
+     * Waits until a future is done: ticks, or suspends the current fiber (Options::$fibers).
+     */
+    public function await(Future $future): void
     {
         $fiber = $this->options->fibers ? \Fiber::getCurrent() : null;
         if ($fiber !== null) {
@@ -169,31 +208,38 @@ final class Multiplexer
 
             return;
         }
+
         while (!$future->isDone()) {
-            if ($this->alive === [] && $this->callbacks->isEmpty()) {
-                throw new \LogicException('await() of a future that waits for itself');
+            if ($this->pending === [] && $this->callbacks->isEmpty()) {
+                throw new \LogicException('Future::await(): the outcome of this future depends on itself');
             }
             $this->tick(PHP_INT_MAX);
         }
     }
 
-    /** Whether no call is alive and no connection owes a reply. */
+    /**
+     * Returns whether no call is pending and no connection is in use by async calls.
+     */
     public function isIdle(): bool
     {
-        return $this->alive === [] && $this->traffic->isIdle();
+        return $this->pending === [] && $this->dispatcher->isIdle();
     }
 
-    /** Calls without an outcome. */
+    /**
+     * Returns the number of calls without an outcome.
+     */
     public function pending(): int
     {
-        return count($this->alive);
+        return count($this->pending);
     }
 
-    /** When tick() has something to do even if no stream is ready, as hrtime(true); null: never. */
+    /**
+     * Returns when tick() has work even if no stream is ready, as hrtime(true); null: never.
+     */
     public function nextDue(): ?int
     {
         $deadline = $this->firstToExpire()?->deadline;
-        $due = $this->traffic->nextDue();
+        $due = $this->dispatcher->nextDue();
 
         return $deadline === null || $due === null ? $deadline ?? $due : min($deadline, $due);
     }
@@ -201,75 +247,91 @@ final class Multiplexer
     /** @return array{read: list<resource>, write: list<resource>} */
     public function streams(): array
     {
-        return $this->traffic->streams();
+        return $this->dispatcher->streams();
     }
 
-    /** Ends every call: the client is being closed. */
-    public function close(string $reason): void
+    /**
+     * Ends every call because the client is being closed.
+     */
+    public function close(): void
     {
-        foreach ($this->alive as $call) {
-            $sent = $this->traffic->withdraw($call);
-            $this->end($call, null, new CancelledException($reason, $sent));
+        foreach ($this->pending as $call) {
+            $sent = $this->dispatcher->withdraw($call);
+            $this->end($call, null, new CancelledException("{$call->method}: the client was closed", $sent));
         }
-        $this->traffic->forget();
+
+        $this->dispatcher->reset();
         $this->runCallbacks();
     }
 
-    /** @internal the outcome of a call that Traffic has let go of */
+    /**
+     * Ends a call that the dispatcher no longer refers to.
+     */
     public function end(Call $call, mixed $result, ?JackfieldException $failure): void
     {
         $call->connection = null;
         $call->frame = '';
-        unset($this->alive[$call->id]);
-        $this->ended++;
-        if ($this->log->isKept) {
-            $this->log->asyncDone($call->id, $call->method, $call->started, $failure);
+        unset($this->pending[$call->id]);
+        $this->endedCalls++;
+        if ($this->log->isEnabled) {
+            $this->log->asyncEnded($call->id, $call->method, $call->started, $failure);
         }
+
         $future = $call->future;
         $call->future = null;
         $future?->settle($result, $failure);
     }
 
     /**
-     * @internal
+     * Enqueues the callbacks of a call; the next tick() runs them.
+     *
      * @param list<\Closure(): void> $callbacks
      */
-    public function later(string $id, array $callbacks): void
+    public function enqueueCallbacks(string $id, array $callbacks): void
     {
         foreach ($callbacks as $callback) {
             $this->callbacks->enqueue([$id, $callback]);
         }
     }
 
-    /** @internal what the parent of this process had under way is left to it */
-    public function checkProcess(): void
+    /**
+     * Ends the pending calls if the process has forked since: the parent awaits their replies.
+     */
+    public function abandonCallsOfParent(): void
     {
-        if ($this->pool->hasForked()) {
-            $this->traffic->forget();
-            foreach ($this->alive as $call) {
+        if ($this->pool->resetAfterFork()) {
+            $this->dispatcher->reset();
+            foreach ($this->pending as $call) {
                 $call->connection = null;
-                $this->end($call, null, new CancelledException('the call belongs to the parent process', true));
+                $this->end($call, null, new CancelledException(
+                    "{$call->method}: the call was made before fork() and belongs to the parent process",
+                    true
+                ));
             }
         }
     }
 
-    private function expire(int $now): void
+    private function expireDue(int $now): void
     {
         while (($call = $this->firstToExpire()) !== null && $call->deadline <= $now) {
-            $this->end($call, null, $this->traffic->expire($call));
+            $this->end($call, null, $this->dispatcher->expire($call));
         }
     }
 
     /**
-     * The call with the first deadline, null if there is none. All that came after the first of `alive` and are not in
-     * `early` have a later deadline than that one, whether it is in `early` itself or not.
+     * Returns the call with the earliest deadline, or null if no call is pending.
+     *
+     * It is the first of `pending` or the first of `outOfOrder`: a call that is not in `outOfOrder`
+     * has no earlier deadline than the calls submitted before it.
      */
     private function firstToExpire(): ?Call
     {
-        $first = current($this->alive) ?: null;
-        $early = $this->early?->first();
+        $first = current($this->pending) ?: null;
+        $outOfOrder = $this->outOfOrder?->first();
 
-        return $first === null || $early === null || $first->deadline <= $early->deadline ? $first : $early;
+        return $first === null || $outOfOrder === null || $first->deadline <= $outOfOrder->deadline
+            ? $first
+            : $outOfOrder;
     }
 
     private function runCallbacks(): void

@@ -1,27 +1,30 @@
 <?php
 
-/**
- * Calls that are on no connection: those that wait for a place, and those that are to be sent again later.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Call;
 
 use function count, current, strlen;
 
+/**
+ * The calls without a connection: those that wait for one, and those whose retry is delayed.
+ *
+ * @internal
+ */
 final class Queue
 {
-    /** Bytes of the frames of calls that wait for a place. */
+    /** Bytes of the frames of the waiting calls. */
     public int $bytes = 0;
+
     /**
-     * @var array<string, Call> by id, in the order in which they came. Its internal pointer, which nothing moves but
-     *                          taking calls out, stands at the first: looking for it from the front would meet the
-     *                          place of every call taken out before
+     * @var array<string, Call> waiting calls by id, in the order of arrival. The internal pointer
+     *                          stays at the first call, because only unset() moves it. Searching
+     *                          from the front would pass the slot of every call removed before
      */
     private array $waiting = [];
-    /** Null until a call is to be sent again later. */
-    private ?Timetable $delayed = null;
+
+    /** Calls whose retry is delayed; null until there is one. */
+    private ?TimerHeap $delayed = null;
 
     public function add(Call $call): void
     {
@@ -29,24 +32,35 @@ final class Queue
         $this->bytes += strlen($call->frame);
     }
 
-    /** @param int $at an instant of hrtime(true), nanoseconds */
-    public function addLater(Call $call, int $at, int $alive): void
+    /**
+     * Adds a call that starts to wait at a later instant.
+     *
+     * @param int $at      an instant of hrtime(true), in nanoseconds
+     * @param int $pending number of all calls without an outcome
+     */
+    public function addDelayed(Call $call, int $at, int $pending): void
     {
-        $this->delayed ??= new Timetable();
-        $this->delayed->add($at, $call, $alive);
+        $this->delayed ??= new TimerHeap();
+        $this->delayed->add($at, $call, $pending);
     }
 
-    /** The call whose turn it is, which stays here; null when none waits. */
+    /**
+     * Returns the first waiting call without removing it, or null if no call waits.
+     */
     public function head(int $now): ?Call
     {
-        while ($this->delayed !== null && ($call = $this->delayed->due($now)) !== null) {
+        while ($this->delayed !== null && ($call = $this->delayed->extractDue($now)) !== null) {
             $this->add($call);
         }
 
         return current($this->waiting) ?: null;
     }
 
-    /** Takes a call out, wherever it stands. One that is not here is no fault: delayed calls are skipped when due. */
+    /**
+     * Removes a call at any position.
+     *
+     * A call that is not waiting is ignored. An ended delayed call is skipped when it is due.
+     */
     public function remove(Call $call): void
     {
         if (isset($this->waiting[$call->id])) {
@@ -55,16 +69,20 @@ final class Queue
         }
     }
 
-    /** Calls that wait for a place. */
+    /**
+     * Returns the number of waiting calls, without the delayed ones.
+     */
     public function count(): int
     {
         return count($this->waiting);
     }
 
-    /** When the next delayed call is due, as hrtime(true); null: never. */
+    /**
+     * Returns when the next delayed call is due, as hrtime(true); null if there is none.
+     */
     public function nextDue(): ?int
     {
-        return $this->delayed?->next();
+        return $this->delayed?->nextDue();
     }
 
     public function clear(): void

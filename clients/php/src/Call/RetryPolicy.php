@@ -1,9 +1,5 @@
 <?php
 
-/**
- * Whether a request that failed is sent again, and when.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Call;
@@ -15,6 +11,20 @@ use Jackfield\Exception\RemoteException;
 use Jackfield\Options;
 use Jackfield\Pool\Backoff;
 
+/**
+ * Decides whether and when a failed request is sent again.
+ *
+ * A request that the host did not start is always retried:
+ *
+ * - A connection that was closed before the request was sent does not count as a try.
+ * - A host that refuses a request states how long to wait.
+ *
+ * A request that may have run is retried only if the caller declared it idempotent, and only if the
+ * connection was lost or the host asked for a retry, as a host does that is shutting down. Any
+ * other error of the host is final.
+ *
+ * @internal
+ */
 final class RetryPolicy
 {
     public function __construct(private readonly Options $options)
@@ -22,14 +32,10 @@ final class RetryPolicy
     }
 
     /**
-     * Nanoseconds to wait before the request is sent again; null: the failure stands.
+     * Returns the delay before the next try, in nanoseconds; null if there is none.
      *
-     * A request the host did not start is sent again by itself: a connection that was dead before the request was
-     * sent costs no try at all, and a host that refuses says how long to wait. One that may have run is sent again
-     * only if the caller said that this is harmless, and only where the connection was lost or the host said when to
-     * come back, as one that ends does: otherwise a host that answered with an error has had its say.
-     *
-     * @param int $tries times the request has been sent in whole, this one included
+     * @param int $tries    how often the complete request was sent, including the failed try
+     * @param int $deadline an instant of hrtime(true), in nanoseconds
      */
     public function delay(JackfieldException $failure, int $tries, bool $idempotent, int $deadline): ?int
     {
@@ -39,6 +45,7 @@ final class RetryPolicy
         if ($tries >= $this->options->maxTries) {
             return null;
         }
+
         $delay = match (true) {
             $failure instanceof ConnectionLostException => $idempotent ? 0 : null,
             $failure instanceof GoingAwayException => 0,
@@ -51,11 +58,16 @@ final class RetryPolicy
         return $delay !== null && hrtime(true) + $delay < $deadline ? $delay : null;
     }
 
-    /** The failure of a request of which an earlier try was sent and lost: it may have run, whatever came later. */
-    public static function unsure(JackfieldException $failure): ConnectionLostException
+    /**
+     * Returns the failure of a request that may have run: an earlier try was sent and lost.
+     *
+     * @param JackfieldException $failure the failure of the last try
+     */
+    public static function lostEarlier(string $method, JackfieldException $failure): ConnectionLostException
     {
         return new ConnectionLostException(
-            "the connection ended before the reply came, and then: {$failure->getMessage()}",
+            "$method: the connection was closed before the reply arrived, and the retry failed: "
+                . $failure->getMessage(),
             true
         );
     }

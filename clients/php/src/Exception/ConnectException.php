@@ -1,18 +1,19 @@
 <?php
 
-/**
- * No connection could be made; the request never left this process.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Exception;
 
+/**
+ * Thrown when no connection could be made. The request never left this process.
+ */
 final class ConnectException extends \RuntimeException implements JackfieldException
 {
     /**
-     * @param int  $code      the errno of the last attempt, 0 when there is none
-     * @param bool $transient a full backlog, no listener or no socket yet, as opposed to what waiting cannot mend
+     * @param int  $code      errno of the last attempt, 0 if there is none
+     * @param bool $transient whether a later attempt may succeed: the backlog is full, or there is
+     *                        no listener or no socket yet. False if, for example, a permission is
+     *                        missing
      */
     public function __construct(string $message, int $code, private readonly bool $transient)
     {

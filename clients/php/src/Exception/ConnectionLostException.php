@@ -1,18 +1,17 @@
 <?php
 
-/**
- * The connection ended before the reply came.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Exception;
 
+/**
+ * Thrown when the connection was closed before the reply arrived.
+ */
 final class ConnectionLostException extends \RuntimeException implements JackfieldException
 {
     /**
-     * @param bool $sent whether the whole request had been handed to the kernel. A host never starts a request
-     *                   of which a byte is missing
+     * @param bool $sent whether the complete request was written to the socket. A host never starts
+     *                   an incomplete request
      */
     public function __construct(string $message, public readonly bool $sent)
     {

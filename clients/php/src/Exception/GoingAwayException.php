@@ -1,13 +1,14 @@
 <?php
 
-/**
- * The host is shutting down or restarting: it did not start the request, and a new connection reaches its successor.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Exception;
 
+/**
+ * Thrown when the host is shutting down or restarting.
+ *
+ * The host did not start the request. A new connection reaches the next host.
+ */
 final class GoingAwayException extends RemoteException
 {
 }

@@ -1,18 +1,19 @@
 <?php
 
-/**
- * The marker that everything thrown by this package carries.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Exception;
 
+/**
+ * Implemented by every exception of this package.
+ */
 interface JackfieldException extends \Throwable
 {
     /**
-     * Whether sending the same request again is safe: true only when it is certain that the host never started
-     * it, and trying again may help. A caller whose request is idempotent may retry after the others as well.
+     * Returns whether sending the same request again is safe and may help.
+     *
+     * True only if the host certainly never started the request. A caller whose request is
+     * idempotent may retry after other failures, too.
      */
     public function isRetryable(): bool;
 }

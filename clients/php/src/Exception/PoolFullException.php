@@ -1,13 +1,14 @@
 <?php
 
-/**
- * Every connection was taken, or too many calls were queued already; the request never left this process.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Exception;
 
+/**
+ * Thrown when every connection was in use, or too many calls were queued already.
+ *
+ * The request never left this process.
+ */
 final class PoolFullException extends \RuntimeException implements JackfieldException
 {
     public function isRetryable(): bool

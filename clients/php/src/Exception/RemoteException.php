@@ -1,24 +1,27 @@
 <?php
 
-/**
- * The host or a plugin answered with an error.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Exception;
 
 use Jackfield\Wire\Code;
 
+/**
+ * Thrown when the host or a plugin answered with an error.
+ */
 class RemoteException extends \RuntimeException implements JackfieldException
 {
-    /** @param int $code the error's code on the wire: JSON-RPC's, the host's, or the plugin's own */
+    /**
+     * @param int $code error code of the reply: defined by JSON-RPC, by the host or by the plugin
+     */
     public function __construct(int $code, string $message, private readonly mixed $data = null)
     {
         parent::__construct($message, $code);
     }
 
-    /** The exception for the `error` member of a reply. */
+    /**
+     * Creates the exception for the `error` member of a reply.
+     */
     public static function from(int $code, string $message, mixed $data): self
     {
         return $code === Code::GOING_AWAY
@@ -26,19 +29,25 @@ class RemoteException extends \RuntimeException implements JackfieldException
             : new self($code, $message, $data);
     }
 
-    /** The error's `data` member as it came, null when it had none. */
+    /**
+     * Returns the decoded `data` member of the error, or null if it has none.
+     */
     public function data(): mixed
     {
         return $this->data;
     }
 
-    /** The name of a code of the protocol, such as DEADLINE_EXCEEDED; null for a plugin's own. */
+    /**
+     * Returns the name of the code, such as `DEADLINE_EXCEEDED`; null for a code of a plugin.
+     */
     public function name(): ?string
     {
         return Code::name($this->getCode());
     }
 
-    /** How long the host asks to be left alone, in milliseconds; null when it does not say. */
+    /**
+     * Returns the delay that the host asks for before a retry, in milliseconds, or null.
+     */
     public function retryAfterMs(): ?int
     {
         $data = is_object($this->data) ? get_object_vars($this->data) : $this->data;

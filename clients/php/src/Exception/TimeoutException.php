@@ -1,24 +1,30 @@
 <?php
 
-/**
- * The deadline of a call passed.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Exception;
 
+/**
+ * Thrown when the deadline of a call passed.
+ *
+ * A deadline that passes while the client is connecting is a ConnectException, which names the
+ * reason.
+ */
 final class TimeoutException extends \RuntimeException implements JackfieldException
 {
+    /** Phase: the request was not completely sent. */
     public const WRITE = 'write';
+
+    /** Phase: no byte of the reply had arrived. */
     public const WAIT = 'wait';
+
+    /** Phase: the reply had begun to arrive. */
     public const READ = 'read';
 
     /**
-     * @param string $phase what the call was doing: WRITE (the request was not wholly sent), WAIT (no byte of the
-     *                      reply had come) or READ (the reply had begun). A deadline that passes while connecting
-     *                      is a ConnectException, which names the reason
-     * @param bool   $sent  whether the host may have the whole request, or may get it still
+     * @param string $phase WRITE, WAIT or READ
+     * @param bool   $sent  whether the host may have received the complete request, or may still
+     *                      receive it
      */
     public function __construct(string $message, public readonly string $phase, public readonly bool $sent)
     {

@@ -1,27 +1,30 @@
 <?php
 
-/**
- * How long to wait before trying again: doubling, with jitter, so that many processes do not come back at once.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Pool;
 
+/**
+ * Exponential backoff with jitter, so that many processes do not retry at the same time.
+ *
+ * @internal
+ */
 final class Backoff
 {
-    private const FIRST_NANOS = 1_000_000;
-    private const MOST_NANOS = 100_000_000;
+    private const BASE_NANOS = 1_000_000;
+    private const MAX_NANOS = 100_000_000;
 
     /**
-     * Nanoseconds to wait after the `$failures`-th failure in a row: half of it fixed, half of it random.
+     * Returns the delay after the `$failures`-th consecutive failure, in nanoseconds.
+     *
+     * The delay doubles from 1 ms up to 100 ms. Half of it is fixed, the other half is random.
      *
      * @param int $failures 1 or more
      */
     public static function nanos(int $failures): int
     {
-        $whole = min(self::MOST_NANOS, self::FIRST_NANOS << min($failures - 1, 10));
+        $delay = min(self::MAX_NANOS, self::BASE_NANOS << min($failures - 1, 10));
 
-        return intdiv($whole, 2) + mt_rand(0, intdiv($whole, 2));
+        return intdiv($delay, 2) + mt_rand(0, intdiv($delay, 2));
     }
 }

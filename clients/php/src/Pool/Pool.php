@@ -1,10 +1,5 @@
 <?php
 
-/**
- * The connections of one client: idle ones are used first, none is used unless it is sound, and there are never
- * more than the limit.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Pool;
@@ -17,20 +12,37 @@ use Jackfield\Uuid;
 
 use function array_pop, array_shift, count, function_exists, getmypid, hrtime;
 
+/**
+ * The connections of one client.
+ *
+ * Idle connections are reused before new ones are made, each is checked before it is used, and
+ * their number never exceeds Options::$maxConnections.
+ *
+ * @internal
+ */
 final class Pool
 {
-    /** @var list<Connection> the one that rested last at the end: it is used first, the others grow old */
+    /**
+     * @var list<Connection> the most recently used connection is the last one. It is reused first,
+     *                       so that surplus connections reach the idle time-out
+     */
     private array $idle = [];
-    /** @var array<int, Connection> those in use, by their keys */
+
+    /** @var array<int, Connection> connections in use, by key */
     private array $busy = [];
-    /** Failed attempts to connect since the last good one. */
+
+    /** Consecutive failures to connect. */
     private int $failures = 0;
-    /** No attempt to connect before this instant of hrtime(true). */
-    private int $connectAt = 0;
-    private ?ConnectException $failure = null;
-    /** The process that made the connections; null where a process cannot fork. */
+
+    /** Earliest instant of the next attempt to connect, as hrtime(true). */
+    private int $nextConnectAt = 0;
+
+    private ?ConnectException $connectFailure = null;
+
+    /** Process that made the connections; null if this PHP cannot fork. */
     private ?int $process;
-    /** Nanoseconds after which an idle connection is closed. */
+
+    /** Idle time after which a connection is closed, in nanoseconds. */
     private readonly int $idleTimeout;
 
     public function __construct(
@@ -43,122 +55,168 @@ final class Pool
     }
 
     /**
-     * A connection for the caller alone until give() or drop(); null when there is none now, because the limit is
-     * reached (isFull()) or because connecting failed and is tried again later (connectAt()).
+     * Returns a connection that belongs to the caller until release() or discard().
      *
-     * @param int|null $deadline until when to wait for the answer to a heartbeat, on a connection that lay idle for
-     *                           long; nanoseconds of hrtime(true). Null: not here, the heartbeat is only on its way
-     * @throws ConnectException for a failure that waiting cannot mend
+     * @param int      $now      the current hrtime(true)
+     * @param int|null $deadline until when to wait for the heartbeat of a connection that was idle
+     *                           for long, as hrtime(true). If null, the heartbeat is only queued
+     *
+     * @return Connection|null null if the limit is reached (isFull()), or if connecting failed and
+     *                         the next attempt is due later (nextConnectAt())
+     *
+     * @throws ConnectException if connecting failed and a later attempt cannot succeed
      */
-    public function take(int $now, ?int $deadline): ?Connection
+    public function acquire(int $now, ?int $deadline): ?Connection
     {
         while (($connection = array_pop($this->idle)) !== null) {
-            if ($connection->isSound($now, $deadline)) {
+            if ($connection->activate($now, $deadline)) {
                 return $this->busy[$connection->key] = $connection;
             }
             $connection->close();
         }
-        while (count($this->busy) < $this->options->maxConnections && $now >= $this->connectAt) {
+
+        while (count($this->busy) < $this->options->maxConnections && $now >= $this->nextConnectAt) {
             $connection = $this->connect($now);
             if ($connection === null) {
                 break;
             }
-            if ($connection->isSound($now, $deadline)) {
+            if ($connection->activate($now, $deadline)) {
                 return $this->busy[$connection->key] = $connection;
             }
-            // A socket kept from an earlier request, dead by now: its slot is open for a new one.
+
+            // A persistent socket of an earlier request that the host has closed since. Closing it
+            // frees its slot for a new one.
             $connection->close();
         }
 
         return null;
     }
 
-    /** Takes a connection at rest back, or closes it if it is not to be used again. */
-    public function give(Connection $connection): void
+    /**
+     * Returns an idle connection to the pool, or closes it if it must not be used again.
+     */
+    public function release(Connection $connection): void
     {
         unset($this->busy[$connection->key]);
-        if ($connection->retiring) {
+        if ($connection->isDraining) {
             $connection->close();
 
             return;
         }
+
         $this->failures = 0;
         $now = hrtime(true);
-        $connection->rest($now);
+        $connection->markIdle($now);
         $this->idle[] = $connection;
-        if ($this->idle[0]->restedAt < $now - $this->idleTimeout) {
+
+        if ($this->idle[0]->idleSince < $now - $this->idleTimeout) {
             array_shift($this->idle)->close();
         }
     }
 
-    /** Closes a connection that is out of step. */
-    public function drop(Connection $connection): void
+    /**
+     * Closes a connection that is not idle.
+     */
+    public function discard(Connection $connection): void
     {
         unset($this->busy[$connection->key]);
         $connection->close();
     }
 
-    /** Counts a new connection that ended before it took a request as one that failed. */
-    public function connectFailed(): void
+    /**
+     * Records a failure to connect and delays the next attempt.
+     *
+     * A new connection that was closed before it took a request counts as a failure to connect.
+     */
+    public function recordConnectFailure(): void
     {
-        $this->connectAt = hrtime(true) + Backoff::nanos(++$this->failures);
+        $this->nextConnectAt = hrtime(true) + Backoff::nanos(++$this->failures);
     }
 
+    /**
+     * Returns whether the limit of connections in use is reached.
+     */
     public function isFull(): bool
     {
         return count($this->busy) >= $this->options->maxConnections;
     }
 
-    /** When connecting may be tried again, as hrtime(true). */
-    public function connectAt(): int
+    /**
+     * Returns the earliest instant of the next attempt to connect, as hrtime(true).
+     */
+    public function nextConnectAt(): int
     {
-        return $this->connectAt;
+        return $this->nextConnectAt;
     }
 
-    /** Why the last attempt to connect failed, null if it did not. */
-    public function failure(): ?ConnectException
+    /**
+     * Returns the failure of the last attempt to connect, or null if it succeeded.
+     */
+    public function connectFailure(): ?ConnectException
     {
-        return $this->failure;
+        return $this->connectFailure;
     }
 
-    /** @return array{idle: int, busy: int} */
+    /**
+     * Returns the address of the host, for error messages.
+     */
+    public function address(): string
+    {
+        return $this->connector->address();
+    }
+
+    /**
+     * Returns the number of connections.
+     *
+     * @return array{idle: int, busy: int}
+     */
     public function counts(): array
     {
         return ['idle' => count($this->idle), 'busy' => count($this->busy)];
     }
 
     /**
-     * Whether this is another process than the one that made the connections: a child must not speak on its
-     * parent's sockets. The child's copies are closed, which the parent does not notice.
+     * Closes all connections if the process has forked since they were made.
+     *
+     * A child must not use the sockets of its parent. Closing the child's copies does not affect
+     * the parent.
+     *
+     * @return bool whether the process has forked
      */
-    public function hasForked(): bool
+    public function resetAfterFork(): bool
     {
         if ($this->process === null || $this->process === getmypid()) {
             return false;
         }
+
         $this->process = getmypid();
-        Uuid::forget();
+        Uuid::discardDigits();
         foreach ([...$this->idle, ...$this->busy] as $connection) {
             $connection->close();
         }
-        $this->idle = $this->busy = [];
+        $this->idle = [];
+        $this->busy = [];
 
         return true;
     }
 
-    /** Ends every connection; a persistent socket at rest stays for the next request. */
+    /**
+     * Closes all connections. Idle persistent sockets stay open for the next request.
+     */
     public function close(): void
     {
-        if ($this->hasForked()) {
+        if ($this->resetAfterFork()) {
             return;
         }
+
         foreach ($this->idle as $connection) {
             $connection->leave();
         }
         foreach ($this->busy as $connection) {
             $connection->close();
         }
-        $this->idle = $this->busy = [];
+        $this->idle = [];
+        $this->busy = [];
     }
 
     private function connect(int $now): ?Connection
@@ -166,8 +224,8 @@ final class Pool
         try {
             $connection = new Connection($this->connector->connect(), $this->options, $now);
         } catch (ConnectException $failure) {
-            $this->failure = $failure;
-            $this->connectFailed();
+            $this->connectFailure = $failure;
+            $this->recordConnectFailure();
             $this->log->connectFailed($this->connector->address(), $failure, $this->failures);
             if (!$failure->isRetryable()) {
                 throw $failure;
@@ -175,7 +233,8 @@ final class Pool
 
             return null;
         }
-        $this->failure = null;
+
+        $this->connectFailure = null;
 
         return $connection;
     }

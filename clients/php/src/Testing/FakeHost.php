@@ -1,13 +1,5 @@
 <?php
 
-/**
- * A host inside the test process: a program's own tests say what its methods answer, and no daemon runs.
- *
- *     $host = new FakeHost();
- *     $host->on('device.get', fn (mixed $params): array => ['status' => 'online']);
- *     $client = $host->client();
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Testing;
@@ -21,13 +13,26 @@ use Jackfield\Transport\Transport;
 use Jackfield\Wire\Code;
 use Jackfield\Wire\Header;
 
+/**
+ * A host inside the test process, so that the tests of a program need no daemon.
+ *
+ * The test registers the answers of the methods:
+ *
+ *     $host = new FakeHost();
+ *     $host->on('device.get', fn (mixed $params): array => ['status' => 'online']);
+ *     $client = $host->client();
+ *
+ * `system.ping` and `system.echo` are registered from the start.
+ */
 final class FakeHost implements Connector
 {
     /** @var array<string, callable(mixed): mixed> */
     private array $methods = [];
+
     /** @var list<array{method: string, params: mixed}> */
     private array $calls = [];
-    private bool $down = false;
+
+    private bool $isDown = false;
 
     public function __construct()
     {
@@ -36,10 +41,12 @@ final class FakeHost implements Connector
     }
 
     /**
-     * Answers a method with what the function returns; a RemoteException it throws is answered as that error. Any
-     * other exception is the test's own and comes out of the client's call.
+     * Registers a method: it is answered with the value that the function returns.
      *
-     * @param callable(mixed): mixed $answer takes the params, objects being arrays
+     * A RemoteException that the function throws is sent as an error reply. Any other exception is
+     * a fault of the test and is thrown by the client's call.
+     *
+     * @param callable(mixed): mixed $answer receives the params, with JSON objects as arrays
      */
     public function on(string $method, callable $answer): self
     {
@@ -48,34 +55,42 @@ final class FakeHost implements Connector
         return $this;
     }
 
-    /** Never answers the method: the call ends with its deadline. */
+    /**
+     * Registers a method that is never answered: the call ends at its deadline.
+     */
     public function silent(string $method): self
     {
         return $this->on($method, static fn (): FakeReply => FakeReply::None);
     }
 
-    /** Ends the connection instead of answering the method. */
+    /**
+     * Registers a method on which the host closes the connection instead of answering.
+     */
     public function hangsUpOn(string $method): self
     {
-        return $this->on($method, static fn (): FakeReply => FakeReply::HangUp);
+        return $this->on($method, static fn (): FakeReply => FakeReply::Close);
     }
 
-    /** Refuses further connections, as if no host listened; or takes them again. */
+    /**
+     * Sets whether further connections are refused, as if no host were listening.
+     */
     public function down(bool $down = true): self
     {
-        $this->down = $down;
+        $this->isDown = $down;
 
         return $this;
     }
 
-    /** A client of this host. */
+    /**
+     * Creates a client of this host.
+     */
     public function client(?Options $options = null): Client
     {
         return Client::over($this, $options);
     }
 
     /**
-     * What was called, in order.
+     * Returns the received calls, in order.
      *
      * @return list<array{method: string, params: mixed}>
      */
@@ -86,8 +101,12 @@ final class FakeHost implements Connector
 
     public function connect(): Transport
     {
-        if ($this->down) {
-            throw new ConnectException('cannot connect to the fake host: Connection refused', 111, true);
+        if ($this->isDown) {
+            throw new ConnectException(
+                'cannot connect to the fake host: Connection refused (down() was called)',
+                111,
+                true
+            );
         }
 
         return new FakeTransport($this);
@@ -99,21 +118,25 @@ final class FakeHost implements Connector
     }
 
     /**
-     * @internal the bytes that answer a frame; null: end the connection
+     * Returns the bytes that answer a frame, or null to close the connection.
+     *
+     * @internal
      */
     public function answer(int $kind, string $payload): ?string
     {
         if ($kind === Header::HEARTBEAT) {
             return Header::HEARTBEAT_FRAME;
         }
+
         $request = json_decode($payload, true);
         $method = $request['method'];
         $params = $request['params'] ?? null;
         $this->calls[] = ['method' => $method, 'params' => $params];
+
         $reply = ['id' => $request['id']];
         try {
             if (!isset($this->methods[$method])) {
-                throw RemoteException::from(Code::METHOD_NOT_FOUND, "no method $method", null);
+                throw RemoteException::from(Code::METHOD_NOT_FOUND, "method not found: $method", null);
             }
             $result = ($this->methods[$method])($params);
             if ($result instanceof FakeReply) {

@@ -1,16 +1,19 @@
 <?php
 
-/**
- * What a fake host does instead of answering.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Testing;
 
-/** @internal */
+/**
+ * Reactions of a fake host other than an answer.
+ *
+ * @internal
+ */
 enum FakeReply
 {
+    /** Does not answer. */
     case None;
-    case HangUp;
+
+    /** Closes the connection. */
+    case Close;
 }

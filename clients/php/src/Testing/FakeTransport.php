@@ -1,10 +1,5 @@
 <?php
 
-/**
- * A connection to a FakeHost. Requests are answered while they are written; replies come through a real socket pair,
- * so that stream_select() sees them.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Testing;
@@ -13,45 +8,56 @@ use Jackfield\Transport\StreamTransport;
 use Jackfield\Wire\FrameReader;
 use Jackfield\Wire\Header;
 
-/** @internal */
+/**
+ * A connection to a FakeHost.
+ *
+ * write() passes the requests to the fake host directly. The replies pass through a real socket
+ * pair, so that stream_select() reports them.
+ *
+ * @internal
+ */
 final class FakeTransport extends StreamTransport
 {
-    /** @var resource|null the host's end; null once it hung up */
-    private $far;
+    /** @var resource|null the host's end of the socket pair; null after the host closed it */
+    private $hostEnd;
+
     private readonly FrameReader $reader;
-    /** Replies that the socket had no room for. */
+
+    /** Replies that the socket has not accepted yet. */
     private string $unsent = '';
 
     public function __construct(private readonly FakeHost $host)
     {
         $pair = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
         if ($pair === false) {
-            throw new \RuntimeException('no socket pair');
+            throw new \RuntimeException('FakeTransport: stream_socket_pair() failed');
         }
-        [$near, $this->far] = $pair;
-        stream_set_blocking($this->far, false);
+
+        [$clientEnd, $this->hostEnd] = $pair;
+        stream_set_blocking($this->hostEnd, false);
         $this->reader = new FrameReader(Header::MAX_PAYLOAD);
-        parent::__construct($near);
+        parent::__construct($clientEnd);
     }
 
     public function write(string $bytes, int $offset = 0): ?int
     {
-        if ($this->far === null) {
+        if ($this->hostEnd === null) {
             return null;
         }
+
         $bytes = substr($bytes, $offset);
         $this->reader->push($bytes);
-        while ($this->far !== null && $this->reader->next()) {
+        while ($this->hostEnd !== null && $this->reader->next()) {
             $answer = $this->host->answer($this->reader->kind, $this->reader->payload);
             if ($answer === null) {
-                $this->send();
-                fclose($this->far);
-                $this->far = null;
+                $this->flush();
+                fclose($this->hostEnd);
+                $this->hostEnd = null;
             } else {
                 $this->unsent .= $answer;
             }
         }
-        $this->send();
+        $this->flush();
 
         return strlen($bytes);
     }
@@ -59,15 +65,15 @@ final class FakeTransport extends StreamTransport
     public function read(): ?string
     {
         $bytes = parent::read();
-        $this->send();
+        $this->flush();
 
         return $bytes;
     }
 
-    private function send(): void
+    private function flush(): void
     {
-        if ($this->far !== null && $this->unsent !== '') {
-            $this->unsent = substr($this->unsent, (int) fwrite($this->far, $this->unsent));
+        if ($this->hostEnd !== null && $this->unsent !== '') {
+            $this->unsent = substr($this->unsent, (int) fwrite($this->hostEnd, $this->unsent));
         }
     }
 }

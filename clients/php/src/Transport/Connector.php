@@ -1,24 +1,26 @@
 <?php
 
-/**
- * Makes connections to one host.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Transport;
 
 use Jackfield\Exception\ConnectException;
 
+/**
+ * Makes connections to one host.
+ */
 interface Connector
 {
     /**
-     * Connects without waiting for longer than a moment.
+     * Makes a connection without waiting for the host.
      *
-     * @throws ConnectException isRetryable() when the next attempt may go better
+     * @throws ConnectException if no connection could be made; isRetryable() returns true if a
+     *                          later attempt may succeed
      */
     public function connect(): Transport;
 
-    /** The address, for error texts and logs. */
+    /**
+     * Returns the address for error messages and logs.
+     */
     public function address(): string;
 }

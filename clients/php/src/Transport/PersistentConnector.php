@@ -1,60 +1,71 @@
 <?php
 
-/**
- * Connects through sockets that outlive the request, one numbered slot each.
- *
- * PHP finds a persistent socket by its address, and gives the same one twice to a request that asks twice. Slots get
- * addresses of their own by repeating the last slash of the path, which names the same file.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Transport;
 
 use Jackfield\Exception\InvalidRequestException;
 
+/**
+ * Connects over persistent sockets, which PHP keeps across the requests of one worker process.
+ *
+ * PHP identifies a persistent socket by its address and returns the same socket to a request that
+ * connects twice. Each socket therefore needs a slot with an address of its own. The paths of the
+ * slots differ in how often their last slash is repeated; all of them name the same file.
+ */
 final class PersistentConnector implements Connector
 {
-    /** @var array<string, true> the slots that this request holds, by path: each has one owner at a time */
-    private static array $taken = [];
+    /** @var array<string, true> paths of the slots in use by this request; a slot has one owner */
+    private static array $slotsInUse = [];
 
     private readonly UnixAddress $unix;
 
-    /** @param int $slots the most persistent sockets one process keeps to this host */
+    /**
+     * @param string $address `unix:///path` or a path; the path must be absolute
+     * @param int    $slots   maximum number of persistent sockets of one process to this host
+     *
+     * @throws InvalidRequestException if the address is not an absolute path of a Unix socket
+     */
     public function __construct(string $address, private readonly int $slots)
     {
         $this->unix = UnixAddress::parse($address);
+
         if (!str_starts_with($this->unix->path, '/')) {
-            // PHP finds the socket by this very text, whatever the working directory is by then.
-            throw new InvalidRequestException("persistent sockets need an absolute path, not {$this->unix->path}");
+            // PHP looks the socket up by this text, even if the working directory has changed.
+            throw new InvalidRequestException(
+                "the option persistent needs an absolute socket path, not {$this->unix->path}"
+            );
         }
     }
 
     public function connect(): Transport
     {
         for ($slot = 0; $slot < $this->slots; $slot++) {
-            $path = $this->path($slot);
+            $path = $this->slotPath($slot);
             if ($path === null) {
                 break;
             }
-            if (isset(self::$taken[$path])) {
+            if (isset(self::$slotsInUse[$path])) {
                 continue;
             }
-            // A socket that its last owner left out of step is closed, and the slot opened anew.
+
+            // A socket that its last owner did not leave clean is closed, and the slot is
+            // connected again.
             do {
                 $stream = $this->unix->open($path, STREAM_CLIENT_CONNECT | STREAM_CLIENT_PERSISTENT);
                 $transport = new PersistentTransport($stream, static function () use ($path): void {
-                    unset(self::$taken[$path]);
+                    unset(self::$slotsInUse[$path]);
                 });
-                self::$taken[$path] = true;
-                if ($transport->isSound()) {
+                self::$slotsInUse[$path] = true;
+                if ($transport->isClean()) {
                     return $transport;
                 }
                 $transport->close();
             } while (true);
         }
 
-        // Every slot is in use, or the path leaves no room for more: this connection ends with the request.
+        // Every slot is in use, or a further slot would exceed the path limit. This connection ends
+        // with the request.
         return new StreamTransport($this->unix->open($this->unix->path, STREAM_CLIENT_CONNECT));
     }
 
@@ -63,13 +74,15 @@ final class PersistentConnector implements Connector
         return 'unix://' . $this->unix->path;
     }
 
-    /** The path of a slot; null when it would be too long. */
-    private function path(int $slot): ?string
+    /**
+     * Returns the path of a slot, or null if it would be longer than a socket path may be.
+     */
+    private function slotPath(int $slot): ?string
     {
         $path = $this->unix->path;
         $slash = (int) strrpos($path, '/');
 
-        return strlen($path) + $slot > UnixAddress::PATH_MAX
+        return strlen($path) + $slot > UnixAddress::MAX_PATH_BYTES
             ? null
             : substr($path, 0, $slash) . str_repeat('/', $slot) . substr($path, $slash);
     }

@@ -1,57 +1,67 @@
 <?php
 
-/**
- * A socket that outlives the request, and the seal that tells the next owner whether it may be used.
- *
- * A request can end anywhere: exit, a time limit, a fatal error. What it leaves is a socket on which a reply may
- * still come, and the next request would take that reply for its own. So the socket carries a seal, made of two
- * things that live in the stream itself and therefore survive the request, with no file and no shared memory:
- *
- * - the stream's position, which PHP moves on by every byte written to or read from the socket, and which no script
- *   can set back;
- * - the stream's chunk size, a number that only stream_set_chunk_size() changes and that has no effect on an
- *   unbuffered stream.
- *
- * end() writes the position into the chunk size: sealed here, with nothing owed and nothing unread. begin() breaks
- * the seal before the first byte of an exchange. A socket is sound if it is sealed at the very position where it
- * stands and no byte waits to be read, or if no byte ever went through it. Whoever dies between begin() and end()
- * leaves a broken seal, and code that uses the same socket without knowing about seals leaves a position that does
- * not match. Both are closed, never used.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Transport;
 
+/**
+ * A socket that outlives the request, with a marker that shows whether the next owner may use it.
+ *
+ * A request can end at any point: by exit, by a time limit, by a fatal error. It may leave a socket
+ * on which a reply is still to arrive, and the next request would take that reply for its own.
+ * The socket therefore carries a clean marker. The marker consists of two properties of the stream
+ * itself, which survive the request without a file and without shared memory:
+ *
+ * - the position of the stream, which PHP advances by every byte written to or read from the socket
+ *   and which no script can set back;
+ * - the chunk size of the stream, a number that only stream_set_chunk_size() changes and that has
+ *   no effect on an unbuffered stream.
+ *
+ * end() writes the position into the chunk size: the stream is clean at this position, no reply is
+ * outstanding and no byte is unread. begin() clears the marker before the first byte of an
+ * exchange. A socket is clean if the marker matches the current position and no byte waits to be
+ * read, or if no byte was ever transferred. A request that is terminated between begin() and end()
+ * leaves no marker. Code that uses the socket without this class leaves a marker that does not
+ * match the position. In both cases the socket is closed and never used again.
+ *
+ * @internal
+ */
 final class PersistentTransport extends StreamTransport
 {
-    /** The chunk size while a seal is broken: PHP's own default. */
-    private const BROKEN = 8_192;
-    /** Set in every seal, so that no default and no ordinary chunk size looks like one. */
-    private const SEAL = 0x40000000;
-    private const POSITION = 0x3FFFFFFF;
+    /** Chunk size of a stream without a marker: PHP's default. */
+    private const NO_MARKER = 8_192;
+
+    /** Bit set in every marker. No default and no ordinary chunk size has it. */
+    private const MARKER_BIT = 0x40000000;
+
+    /** Bits of the position that a marker holds. */
+    private const POSITION_MASK = 0x3FFFFFFF;
 
     /**
-     * @param resource $stream a persistent stream
-     * @param \Closure(): void $free gives the slot back
+     * @param resource         $stream   a persistent stream
+     * @param \Closure(): void $freeSlot called when this owner no longer uses the slot
      */
-    public function __construct($stream, private readonly \Closure $free)
+    public function __construct($stream, private readonly \Closure $freeSlot)
     {
         parent::__construct($stream);
     }
 
-    /** Whether this socket was left at rest by its last owner and has stayed so since, or is new. */
-    public function isSound(): bool
+    /**
+     * Returns whether the socket is new, or was left clean and has not been used since.
+     */
+    public function isClean(): bool
     {
         $position = ftell($this->stream);
-        $sealed = stream_set_chunk_size($this->stream, self::BROKEN);
-        if ($position !== 0 && $sealed !== (self::SEAL | ($position & self::POSITION))) {
+        $marker = stream_set_chunk_size($this->stream, self::NO_MARKER);
+        if ($position !== 0 && $marker !== (self::MARKER_BIT | ($position & self::POSITION_MASK))) {
             return false;
         }
-        // Nothing may wait to be read; null would be the end of the connection.
+
+        // No byte may wait to be read; null means that the peer has closed the connection.
         if ($this->read() !== '') {
             return false;
         }
+
         $this->end();
 
         return true;
@@ -59,13 +69,13 @@ final class PersistentTransport extends StreamTransport
 
     public function begin(): bool
     {
-        return stream_set_chunk_size($this->stream, self::BROKEN)
-            === (self::SEAL | (ftell($this->stream) & self::POSITION));
+        return stream_set_chunk_size($this->stream, self::NO_MARKER)
+            === (self::MARKER_BIT | (ftell($this->stream) & self::POSITION_MASK));
     }
 
     public function end(): void
     {
-        stream_set_chunk_size($this->stream, self::SEAL | (ftell($this->stream) & self::POSITION));
+        stream_set_chunk_size($this->stream, self::MARKER_BIT | (ftell($this->stream) & self::POSITION_MASK));
     }
 
     public function hasHistory(): bool
@@ -76,14 +86,15 @@ final class PersistentTransport extends StreamTransport
     public function close(): void
     {
         if (is_resource($this->stream)) {
-            // fclose() ends a persistent socket too; only not calling it keeps one.
+            // fclose() closes a persistent socket, too. PHP keeps a socket only if fclose() is not
+            // called.
             parent::close();
-            ($this->free)();
+            ($this->freeSlot)();
         }
     }
 
     public function leave(): void
     {
-        ($this->free)();
+        ($this->freeSlot)();
     }
 }

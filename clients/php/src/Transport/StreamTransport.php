@@ -1,9 +1,5 @@
 <?php
 
-/**
- * A Unix socket as a stream of the PHP core, never blocking.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Transport;
@@ -12,36 +8,47 @@ use function count, fclose, fread, fwrite, hrtime, intdiv, is_resource, min, str
 use function stream_set_blocking, stream_set_read_buffer, stream_set_write_buffer, stream_socket_recvfrom, strlen;
 use function substr, usleep;
 
+/**
+ * A non-blocking Unix socket, as a stream of the PHP core.
+ */
 class StreamTransport implements Transport
 {
-    /** Bytes asked for in one read. A small reply costs no more for it. */
-    private const READ = 65_536;
-    /** Bytes offered in one write: about what a socket buffer holds, so that a large frame is not copied often. */
-    private const WRITE = 262_144;
+    /** Maximum bytes per read. A small reply does not cost more because of it. */
+    private const READ_BYTES = 65_536;
 
-    /** The longest single wait in microseconds; whoever waits longer comes back. */
-    private const LONGEST_WAIT = 3_600_000_000;
-    /** Microseconds to pause where select(2) cannot wait. */
-    private const FAILED_WAIT = 200;
+    /**
+     * Maximum bytes per write.
+     *
+     * A socket buffer holds about as much. Offering more would copy a large frame once per write.
+     */
+    private const WRITE_BYTES = 262_144;
+
+    /** Maximum duration of one stream_select(), in microseconds (one hour); callers wait again. */
+    private const MAX_SELECT_MICROS = 3_600_000_000;
+
+    /** Pause after a failed stream_select(), in microseconds. */
+    private const FAILED_SELECT_PAUSE_MICROS = 200;
 
     /** @param resource $stream a connected stream; it is made non-blocking and unbuffered */
     public function __construct(protected $stream)
     {
         stream_set_blocking($stream, false);
-        // What PHP buffers, stream_select() and a later owner of the socket would not see.
+
+        // Neither stream_select() nor a later owner of the socket would see bytes in PHP's buffers.
         stream_set_read_buffer($stream, 0);
         stream_set_write_buffer($stream, 0);
     }
 
     public function write(string $bytes, int $offset = 0): ?int
     {
-        if ($offset > 0 || strlen($bytes) > self::WRITE) {
-            $bytes = substr($bytes, $offset, self::WRITE);
+        if ($offset > 0 || strlen($bytes) > self::WRITE_BYTES) {
+            $bytes = substr($bytes, $offset, self::WRITE_BYTES);
         }
+
         try {
             $written = @fwrite($this->stream, $bytes);
         } catch (\Throwable) {
-            // An error handler that turns even silenced notices into exceptions: the write itself failed.
+            // An error handler may throw even for silenced notices: the write itself failed.
             return null;
         }
 
@@ -51,12 +58,13 @@ class StreamTransport implements Transport
     public function read(): ?string
     {
         try {
-            $bytes = @fread($this->stream, self::READ);
+            $bytes = @fread($this->stream, self::READ_BYTES);
         } catch (\Throwable) {
             return null;
         }
+
         if ($bytes === '' || $bytes === false) {
-            // Not feof(): it may wait for data, this only looks.
+            // Not feof(), which may wait for data.
             return stream_get_meta_data($this->stream)['eof'] ? null : '';
         }
 
@@ -65,7 +73,7 @@ class StreamTransport implements Transport
 
     public function isQuiet(): bool
     {
-        // False is "nothing yet"; an error counts as that too, and the write that follows meets it again.
+        // False means "no data yet". An error counts as no data, too: the next write reports it.
         return @stream_socket_recvfrom($this->stream, 1, STREAM_PEEK) === false;
     }
 
@@ -73,41 +81,50 @@ class StreamTransport implements Transport
     {
         $write = null;
         do {
-            $left = $deadline - hrtime(true);
-            if ($left <= 0) {
+            $remaining = $deadline - hrtime(true);
+            if ($remaining <= 0) {
                 return false;
             }
+
             $read = [$this->stream];
             if ($orWrite) {
                 $write = [$this->stream];
             }
-            $ready = self::select($read, $write, $left);
+            $ready = self::select($read, $write, $remaining);
         } while ($ready === 0);
 
         return true;
     }
 
     /**
-     * stream_select() with nanoseconds. When it fails, because a signal came or because a stream's number is beyond
-     * what select(2) can take (1,024), all streams count as ready after a short pause: they are non-blocking, so
-     * looking at them in vain does no harm.
+     * Waits for streams like stream_select(), with a time-out in nanoseconds.
      *
-     * @param array<resource> $read
-     * @param array<resource>|null $write
+     * stream_select() fails when a signal arrives, or when the descriptor of a stream is 1,024 or
+     * higher, which is beyond the limit of select(2). All streams then count as ready after a pause
+     * of 200 us. The streams are non-blocking, so a read or write without effect is harmless.
+     *
+     * @param array<resource>      $read  streams to wait for; receives those that are readable
+     * @param array<resource>|null $write streams to wait for; receives those that are writable
+     * @param int                  $nanos time-out, in nanoseconds
+     *
+     * @return int number of ready streams, 0 after the time-out
      */
     public static function select(array &$read, ?array &$write, int $nanos): int
     {
+        // Rounded up: otherwise the caller would loop through the last microsecond. Bounded: the
+        // kernel's clock is, too.
+        $micros = $nanos < self::MAX_SELECT_MICROS * 1_000 ? intdiv($nanos + 999, 1_000) : self::MAX_SELECT_MICROS;
+
         $except = null;
-        // Rounded up, or the last microsecond would be spun away; bounded, as the kernel's clock is.
-        $micros = $nanos < self::LONGEST_WAIT * 1_000 ? intdiv($nanos + 999, 1_000) : self::LONGEST_WAIT;
         try {
             $ready = @stream_select($read, $write, $except, intdiv($micros, 1_000_000), $micros % 1_000_000);
         } catch (\Throwable) {
-            // An error handler that turns even silenced warnings into exceptions.
+            // An error handler may throw even for silenced warnings.
             $ready = false;
         }
+
         if ($ready === false) {
-            usleep(min($micros, self::FAILED_WAIT));
+            usleep(min($micros, self::FAILED_SELECT_PAUSE_MICROS));
 
             return count($read);
         }

@@ -1,62 +1,78 @@
 <?php
 
-/**
- * One connection's bytes: what the client needs of a socket, and all that a fake has to provide.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Transport;
 
+/**
+ * The byte stream of one connection: the operations of a socket that the client uses.
+ *
+ * A fake for tests implements this interface.
+ */
 interface Transport
 {
     /**
-     * Hands over as many bytes from `$offset` on as can be taken without waiting.
+     * Writes as many bytes, starting at `$offset`, as can be written without waiting.
      *
-     * @return int|null bytes taken, 0 when the peer has to read first; null when the peer has gone
+     * @return int|null number of bytes written, 0 if the peer has to read first; null if the peer
+     *                  has closed the connection
      */
     public function write(string $bytes, int $offset = 0): ?int;
 
     /**
-     * What has come, without waiting.
+     * Returns the received bytes without waiting.
      *
-     * @return string|null '' when nothing is there; null when the peer has ended the connection
+     * @return string|null '' if no bytes are available; null if the peer has closed the connection
      */
     public function read(): ?string;
 
-    /** Whether nothing has come and the peer has not ended the connection: one look, which takes nothing away. */
+    /**
+     * Returns whether no bytes are available and the peer has not closed the connection.
+     *
+     * Consumes nothing.
+     */
     public function isQuiet(): bool;
 
     /**
-     * Waits until something can be read (or written, if `$orWrite`).
+     * Waits until the stream is readable (or writable, if `$orWrite`).
      *
-     * @param int $deadline an instant of hrtime(true), nanoseconds
-     * @return bool false when the deadline passed first
+     * @param int $deadline an instant of hrtime(true), in nanoseconds
+     *
+     * @return bool false if the deadline passed first
      */
     public function wait(bool $orWrite, int $deadline): bool;
 
     /**
-     * The stream to wait for in stream_select().
+     * Returns the stream to pass to stream_select().
      *
      * @return resource
      */
     public function stream();
 
     /**
-     * Called before the first byte of an exchange on a connection that was at rest.
+     * Starts an exchange. Called before its first byte, on an idle connection.
      *
-     * @return bool false when the connection must not be used: close() it
+     * @return bool false if the connection must not be used; the caller then calls close()
      */
     public function begin(): bool;
 
-    /** Called after the last byte of an exchange: nothing is owed either way, nothing is left unread. */
+    /**
+     * Ends an exchange. Called after its last byte: no reply is outstanding and no byte is unread.
+     */
     public function end(): void;
 
-    /** Whether an earlier owner used this connection, so that it is not known for how long it has been idle. */
+    /**
+     * Returns whether an earlier owner used this connection, so that its idle time is unknown.
+     */
     public function hasHistory(): bool;
 
+    /**
+     * Closes the connection.
+     */
     public function close(): void;
 
-    /** Leaves a connection at rest to whoever comes next, where there can be one; else closes it. */
+    /**
+     * Leaves an idle connection to the next owner if it is persistent; closes it otherwise.
+     */
     public function leave(): void;
 }

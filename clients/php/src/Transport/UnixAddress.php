@@ -1,9 +1,5 @@
 <?php
 
-/**
- * The address of a host: the path of a Unix socket.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Transport;
@@ -11,31 +7,60 @@ namespace Jackfield\Transport;
 use Jackfield\Exception\ConnectException;
 use Jackfield\Exception\InvalidRequestException;
 
+/**
+ * The address of a host: the path of a Unix socket.
+ *
+ * @internal
+ */
 final class UnixAddress
 {
-    /** The longest path in bytes: sun_path in unix(7) has 108 with its closing NUL. PHP would cut it silently. */
-    public const PATH_MAX = 107;
+    /**
+     * Maximum length of a path, in bytes.
+     *
+     * `sun_path` (unix(7)) has 108 bytes including the NUL. PHP would cut a longer path silently.
+     */
+    public const MAX_PATH_BYTES = 107;
 
-    /** What waiting may mend: ENOENT, EINTR, EAGAIN (a full backlog), ECONNRESET, ECONNREFUSED on Linux. */
-    private const TRANSIENT = [2, 4, 11, 104, 111];
+    private const ENOENT = 2;
+    private const EINTR = 4;
+    private const EAGAIN = 11;
+    private const EACCES = 13;
+    private const ECONNRESET = 104;
+    private const ECONNREFUSED = 111;
+
+    /** Errors of connect(2) on Linux after which a later attempt may succeed. */
+    private const TRANSIENT = [self::ENOENT, self::EINTR, self::EAGAIN, self::ECONNRESET, self::ECONNREFUSED];
+
+    /** Remedies by error number. */
+    private const HINTS = [
+        self::ENOENT => ' (check that the host is running and listens on this path)',
+        self::EAGAIN => ' (the backlog of the listener is full)',
+        self::EACCES => ' (check the permissions of the socket and of its directory)',
+        self::ECONNREFUSED => ' (check that the host is running)',
+    ];
 
     private function __construct(public readonly string $path)
     {
     }
 
     /**
+     * Parses an address.
+     *
      * @param string $address `unix:///path`, or a path alone
-     * @throws InvalidRequestException when it is neither
+     *
+     * @throws InvalidRequestException if it is neither
      */
     public static function parse(string $address): self
     {
         $path = str_starts_with($address, 'unix://') ? substr($address, 7) : $address;
+
         if ($path === '' || str_contains($path, "\0") || str_contains($path, '://')) {
-            throw new InvalidRequestException("not the address of a Unix socket: \"$address\"; write unix:///path");
+            throw new InvalidRequestException("\"$address\" is not the address of a Unix socket (write unix:///path)");
         }
-        if (strlen($path) > self::PATH_MAX) {
+        if (strlen($path) > self::MAX_PATH_BYTES) {
             throw new InvalidRequestException(
-                'the path of a Unix socket has at most ' . self::PATH_MAX . ' bytes, this one has ' . strlen($path)
+                "the socket path $path has " . strlen($path) . ' bytes, but the system allows only '
+                . self::MAX_PATH_BYTES
             );
         }
 
@@ -43,26 +68,31 @@ final class UnixAddress
     }
 
     /**
-     * Opens a stream to `$path`. A Unix socket connects at once or not at all: nothing is waited for.
+     * Opens a stream to `$path`.
+     *
+     * A Unix socket connects immediately or fails immediately, so this does not wait.
      *
      * @return resource
-     * @throws ConnectException
+     *
+     * @throws ConnectException if connect(2) failed
      */
     public function open(string $path, int $flags)
     {
         $code = 0;
         $text = '';
         try {
-            // The time-out bounds what cannot happen on Linux: a Unix connect() that is still in progress.
+            // The time-out only matters for a connect(2) in progress, which does not occur for Unix
+            // sockets on Linux.
             $stream = @stream_socket_client('unix://' . $path, $code, $text, 1.0, $flags);
         } catch (\Throwable) {
-            // An error handler that throws for silenced warnings; the code has been set.
+            // An error handler may throw for silenced warnings. The code has been set nevertheless.
             $stream = false;
         }
+
         if ($stream === false) {
             $reason = $text !== '' ? $text : 'unknown error';
             throw new ConnectException(
-                "cannot connect to unix://{$this->path}: $reason",
+                "cannot connect to unix://{$this->path}: $reason" . (self::HINTS[$code] ?? ''),
                 $code,
                 in_array($code, self::TRANSIENT, true)
             );

@@ -1,17 +1,23 @@
 <?php
 
-/**
- * Connects to a Unix socket; the connection ends with its owner.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Transport;
 
+use Jackfield\Exception\InvalidRequestException;
+
+/**
+ * Connects to a Unix socket. PHP closes the connection at the end of the request at the latest.
+ */
 final class UnixConnector implements Connector
 {
     private readonly UnixAddress $unix;
 
+    /**
+     * @param string $address `unix:///path`, or a path alone
+     *
+     * @throws InvalidRequestException if it is neither
+     */
     public function __construct(string $address)
     {
         $this->unix = UnixAddress::parse($address);

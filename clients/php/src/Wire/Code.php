@@ -1,13 +1,12 @@
 <?php
 
-/**
- * The error codes of the protocol (section 3) in one table.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Wire;
 
+/**
+ * The error codes of the protocol (section 3).
+ */
 final class Code
 {
     public const PARSE_ERROR = -32700;
@@ -30,7 +29,9 @@ final class Code
     /** @var array<int, string>|null */
     private static ?array $names = null;
 
-    /** The name of a code of the protocol; null for any other. */
+    /**
+     * Returns the name of a code, such as `DEADLINE_EXCEEDED`; null for codes of plugins.
+     */
     public static function name(int $code): ?string
     {
         self::$names ??= array_flip((new \ReflectionClass(self::class))->getConstants());
@@ -38,7 +39,9 @@ final class Code
         return self::$names[$code] ?? null;
     }
 
-    /** Whether the host answers this code only for requests it never started. */
+    /**
+     * Returns whether the host sends this code only for requests that it never started.
+     */
     public static function neverStarted(int $code): bool
     {
         return $code === self::OVERLOADED || $code === self::PLUGIN_UNAVAILABLE || $code === self::GOING_AWAY;

@@ -1,9 +1,5 @@
 <?php
 
-/**
- * The JSON documents inside the frames: requests out, replies in (protocol, section 2).
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Wire;
@@ -16,44 +12,61 @@ use function array_key_exists, count, get_object_vars, is_array, is_float, is_in
 use function is_string, json_decode, json_encode, json_last_error, json_last_error_msg, preg_match;
 use function str_starts_with, strlen, substr;
 
+/**
+ * Encodes requests and decodes replies: the JSON documents inside the frames (protocol, section 2).
+ *
+ * @internal
+ */
 final class Envelope
 {
-    /** The longest method name, in bytes (protocol, section 2). */
-    public const METHOD_MAX = 256;
-    /** Where the id's text is in a reply that begins with it. */
-    public const ID_AT = 7;
-    /** The deepest nesting of a whole payload (protocol, section 2). */
-    public const DEPTH_MAX = 128;
+    /** Maximum length of a method name, in bytes (protocol, section 2). */
+    public const MAX_METHOD_BYTES = 256;
 
-    private const ENCODE = JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE
+    /** Offset of the id's text in a reply that starts with `{"id":"`. */
+    public const ID_OFFSET = 7;
+
+    /** Maximum nesting of a complete payload, in levels (protocol, section 2). */
+    public const MAX_DEPTH = 128;
+
+    private const ENCODE_FLAGS = JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE
         | JSON_UNESCAPED_LINE_TERMINATORS | JSON_PRESERVE_ZERO_FRACTION;
-    /** json_decode() calls a scalar inside two arrays depth 3, and the host may nest deeper than it accepts. */
-    private const DECODE_DEPTH = 512;
-    /** Encoded method names kept, so that a program's few methods are encoded once. */
-    private const METHODS_KEPT = 256;
-
-    /** @var array<string, string> */
-    private static array $methods = [];
 
     /**
-     * A request's payload. Params that are null are left out; an empty array becomes an empty object, since
-     * named members are what methods take.
+     * Maximum nesting of a reply, in levels as json_decode() counts them.
      *
-     * @throws InvalidRequestException for a method name or params that cannot be sent
+     * json_decode() counts a scalar inside two arrays as depth 3. The limit is above MAX_DEPTH
+     * because the host may nest deeper than it accepts.
+     */
+    private const DECODE_DEPTH = 512;
+
+    /** Number of encoded method names that are cached; a program calls few different methods. */
+    private const METHOD_CACHE_SIZE = 256;
+
+    /** @var array<string, string> method names as JSON strings, by method name */
+    private static array $encodedMethods = [];
+
+    /**
+     * Returns the payload of a request.
+     *
+     * Params that are null are left out. An empty array is encoded as an empty object, because
+     * methods take named members.
+     *
+     * @throws InvalidRequestException if the method name or the params cannot be sent
      */
     public static function request(string $id, string $method, mixed $params, ?int $timestamp = null): string
     {
-        $name = self::$methods[$method] ?? self::method($method);
+        $name = self::$encodedMethods[$method] ?? self::encodeMethod($method);
+
         if ($params === null) {
             $payload = "{\"id\":\"$id\",\"method\":$name";
         } else {
             try {
-                // One level is the envelope's own.
-                $params = $params === [] ? '{}' : json_encode($params, self::ENCODE, self::DEPTH_MAX - 1);
+                // The envelope itself is one level.
+                $params = $params === [] ? '{}' : json_encode($params, self::ENCODE_FLAGS, self::MAX_DEPTH - 1);
                 $payload = "{\"id\":\"$id\",\"method\":$name,\"params\":$params";
             } catch (\JsonException $cause) {
                 throw new InvalidRequestException(
-                    "the params of $method cannot be written as JSON: {$cause->getMessage()}",
+                    "$method: cannot encode the params as JSON: {$cause->getMessage()}",
                     0,
                     $cause
                 );
@@ -64,26 +77,35 @@ final class Envelope
     }
 
     /**
-     * A reply's members, `error` being there only if it is the outcome. Integers beyond 64 bits come as strings of their
-     * digits, so that none is rounded.
+     * Decodes the payload of a reply.
      *
-     * @param string|null $id an id of this client's that the reply may well have
+     * The member `error` is present only if it is the outcome. Integers beyond 64 bits become
+     * strings of their digits, so that no integer is rounded.
+     *
+     * @param string|null $id id of the request that this reply most likely answers; enables a
+     *                        decoder that skips the envelope
+     *
      * @return array{id?: mixed, result?: mixed, error?: mixed}
-     * @throws ProtocolException when the payload is no reply
+     *
+     * @throws ProtocolException if the payload is not a reply
      */
     public static function reply(string $payload, bool $associative, ?string $id = null): array
     {
         $flags = JSON_BIGINT_AS_STRING | ($associative ? JSON_OBJECT_AS_ARRAY : 0);
-        $head = "{\"id\":\"$id\",\"result\":";
-        if ($id !== null && str_starts_with($payload, $head) && $payload[-1] === '}') {
-            // What lies between is the result if it is one JSON value; with any further member it is none.
-            $text = substr($payload, strlen($head), -1);
+
+        $prefix = "{\"id\":\"$id\",\"result\":";
+        if ($id !== null && str_starts_with($payload, $prefix) && $payload[-1] === '}') {
+            // The text between prefix and brace is the result if it is one JSON value. A further
+            // member makes it invalid JSON.
+            $text = substr($payload, strlen($prefix), -1);
             $result = json_decode($text, null, self::DECODE_DEPTH - 1, $flags);
-            // Null may be a failure: what follows tells.
+
+            // Null is either the result or a decoding error; the code below distinguishes them.
             if ($result !== null) {
-                return self::finite($text, ['id' => $id, 'result' => $result]);
+                return self::rejectInfinity($text, ['id' => $id, 'result' => $result]);
             }
         }
+
         $reply = json_decode($payload, null, self::DECODE_DEPTH, $flags);
         if (is_object($reply)) {
             $reply = get_object_vars($reply);
@@ -91,12 +113,13 @@ final class Envelope
         if (!is_array($reply)) {
             throw new ProtocolException(
                 json_last_error() === JSON_ERROR_NONE
-                    ? 'the peer sent a reply that is no object'
-                    : 'the peer sent a reply that is not JSON: ' . json_last_error_msg()
+                    ? 'the peer sent a reply that is not a JSON object'
+                    : 'the peer sent a reply that is not valid JSON: ' . json_last_error_msg()
             );
         }
+
         if (!isset($reply['error'])) {
-            // A null beside the other member counts as absent, as older servers write both.
+            // Older servers write both members. A null next to the other member counts as absent.
             unset($reply['error']);
             if (!array_key_exists('result', $reply)) {
                 throw new ProtocolException('the peer sent a reply with neither a result nor an error');
@@ -105,44 +128,32 @@ final class Envelope
             throw new ProtocolException('the peer sent a reply with both a result and an error');
         }
 
-        return self::finite($payload, $reply);
+        return self::rejectInfinity($payload, $reply);
     }
 
     /**
-     * @param string $text what the reply, or all of it that can hold a number, was decoded from
-     * @param array{id?: mixed, result?: mixed, error?: mixed} $reply
-     * @return array{id?: mixed, result?: mixed, error?: mixed} the reply, or its failure if it holds what is no number
-     */
-    private static function finite(string $text, array $reply): array
-    {
-        if (preg_match('/\d[eE]\+?\d{3}|\d{309}/', $text) === 1 && self::holdsInfinity($reply)) {
-            // The frame is in step and the id is known: this ends one call, not the connection.
-            return ['id' => $reply['id'] ?? null, 'error' => new ProtocolException(
-                'the reply holds a number beyond what a float can hold'
-            )];
-        }
-
-        return $reply;
-    }
-
-    /**
-     * Whether a reply says that the host goes away: the next request belongs on a new connection.
+     * Returns whether a reply reports that the host is going away.
+     *
+     * The next request then needs a new connection.
      *
      * @param array{error?: mixed} $reply
      */
-    public static function saysGoingAway(array $reply): bool
+    public static function isGoingAway(array $reply): bool
     {
         $error = $reply['error'] ?? null;
 
         return $error !== null && self::error($error)->getCode() === Code::GOING_AWAY;
     }
 
-    /** The exception for a reply's `error` member. */
+    /**
+     * Returns the exception for the `error` member of a reply.
+     */
     public static function error(mixed $error): RemoteException|ProtocolException
     {
         if ($error instanceof ProtocolException) {
             return $error;
         }
+
         $error = is_object($error) ? get_object_vars($error) : $error;
         if (!is_array($error) || !is_int($error['code'] ?? null) || !is_string($error['message'] ?? null)) {
             return new ProtocolException('the peer sent an error without a code and a message');
@@ -151,34 +162,58 @@ final class Envelope
         return RemoteException::from($error['code'], $error['message'], $error['data'] ?? null);
     }
 
-    private static function method(string $method): string
+    private static function encodeMethod(string $method): string
     {
-        if ($method === '' || strlen($method) > self::METHOD_MAX) {
+        if ($method === '' || strlen($method) > self::MAX_METHOD_BYTES) {
             throw new InvalidRequestException(
-                'a method name has 1 to ' . self::METHOD_MAX . ' bytes, this one has ' . strlen($method)
+                'a method name must have 1 to ' . self::MAX_METHOD_BYTES . ' bytes, not ' . strlen($method)
             );
         }
+
         try {
-            $name = json_encode($method, self::ENCODE);
+            $name = json_encode($method, self::ENCODE_FLAGS);
         } catch (\JsonException $cause) {
             throw new InvalidRequestException('the method name is not valid UTF-8', 0, $cause);
         }
-        if (count(self::$methods) >= self::METHODS_KEPT) {
-            self::$methods = [];
+
+        if (count(self::$encodedMethods) >= self::METHOD_CACHE_SIZE) {
+            self::$encodedMethods = [];
         }
 
-        return self::$methods[$method] = $name;
+        return self::$encodedMethods[$method] = $name;
     }
 
-    /** json_decode() turns 1e400 into infinity without a word. */
-    private static function holdsInfinity(mixed $value): bool
+    /**
+     * Returns the reply, with an error instead of a result that contains an infinite number.
+     *
+     * json_decode() turns 1e400 into infinity without an error. Only this call fails, not the
+     * connection: the frame was complete and its id is known.
+     *
+     * @param string $text the text that the numbers of the reply were decoded from
+     * @param array{id?: mixed, result?: mixed, error?: mixed} $reply
+     *
+     * @return array{id?: mixed, result?: mixed, error?: mixed}
+     */
+    private static function rejectInfinity(string $text, array $reply): array
+    {
+        if (preg_match('/\d[eE]\+?\d{3}|\d{309}/', $text) === 1 && self::containsInfinity($reply)) {
+            return ['id' => $reply['id'] ?? null, 'error' => new ProtocolException(
+                'the reply contains a number that is too large for a float'
+            )];
+        }
+
+        return $reply;
+    }
+
+    private static function containsInfinity(mixed $value): bool
     {
         if (is_float($value)) {
             return is_infinite($value);
         }
+
         if (is_array($value) || is_object($value)) {
             foreach ((array) $value as $member) {
-                if (self::holdsInfinity($member)) {
+                if (self::containsInfinity($member)) {
                     return true;
                 }
             }

@@ -1,9 +1,5 @@
 <?php
 
-/**
- * The seven bytes before every payload: version u16, kind u8, length u32, all big endian (protocol, section 1).
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Wire;
@@ -12,11 +8,19 @@ use Jackfield\Exception\ProtocolException;
 
 use function bin2hex, pack, sprintf, strlen, substr;
 
+/**
+ * The seven bytes before every payload (protocol, section 1).
+ *
+ * A header holds the version (u16), the kind (u8) and the payload length (u32), all in big endian.
+ *
+ * @internal
+ */
 final class Header
 {
-    /** Bytes of a header. */
+    /** Length of a header, in bytes. */
     public const LENGTH = 7;
-    /** The largest payload that the length field can announce, in bytes. */
+
+    /** Largest payload that the length field can announce, in bytes. */
     public const MAX_PAYLOAD = 0xFFFFFFFF;
 
     public const SYNC = 0x01;
@@ -27,23 +31,36 @@ final class Header
 
     /** A heartbeat of version 1.0, which every peer answers. */
     public const HEARTBEAT_FRAME = "\x01\x00\x02\x00\x00\x00\x00";
-    /** What a request of version 1.1 begins with, the version that carries ids; its length follows. */
-    public const SYNC_HEAD = "\x01\x01\x01";
-    public const ASYNC_HEAD = "\x01\x01\x04";
-    /** The high byte of every version whose framing is this one. */
+
+    /**
+     * Version and kind of a sync request; the payload length follows.
+     *
+     * Requests have version 1.1, the version that carries ids.
+     */
+    public const SYNC_PREFIX = "\x01\x01\x01";
+
+    /** Version and kind of an async request; the payload length follows. */
+    public const ASYNC_PREFIX = "\x01\x01\x04";
+
+    /** High byte of the version. All versions with this byte have the same framing. */
     public const FRAMING = "\x01";
 
-    /** A whole frame of version 1.1, the version that carries ids. */
+    /**
+     * Returns a complete frame of version 1.1, the version that carries ids.
+     */
     public static function frame(int $kind, string $payload): string
     {
         return pack('nCN', 0x0101, $kind, strlen($payload)) . $payload;
     }
 
-    /** The failure of a stream that has something else at `$offset` than a header of this framing. */
-    public static function foreign(string $bytes, int $offset): ProtocolException
+    /**
+     * Returns the exception for a stream that has no header of this framing at `$offset`.
+     */
+    public static function unknownFraming(string $bytes, int $offset): ProtocolException
     {
         return new ProtocolException(sprintf(
-            'the peer does not speak this protocol: a frame begins with %s',
+            'the peer does not speak the Jackfield protocol: a frame starts with the bytes %s'
+            . ' (check the address of the socket)',
             bin2hex(substr($bytes, $offset, self::LENGTH))
         ));
     }

@@ -1,28 +1,30 @@
 <?php
 
-/**
- * Persistent sockets under a real php-fpm: requests die at every byte of an exchange, and no reply is mixed up.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Fpm;
 
-use Jackfield\Tests\Support\DyingRequests;
 use Jackfield\Tests\Support\PhpFpm;
 use Jackfield\Tests\Support\ScriptedServer;
+use Jackfield\Tests\Support\TerminatedRequests;
 use Jackfield\Tests\Support\TestCase;
 
+/**
+ * Tests persistent sockets under a real php-fpm.
+ *
+ * Requests are terminated at every byte of an exchange, and no later request receives a wrong
+ * reply.
+ */
 final class PersistentTest extends TestCase
 {
     private PhpFpm $fpm;
-    private DyingRequests $requests;
+    private TerminatedRequests $requests;
 
     protected function setUp(): void
     {
         parent::setUp();
         $this->fpm = PhpFpm::start($this->scratch) ?? self::markTestSkipped(PhpFpm::MISSING);
-        $this->requests = new DyingRequests($this->fpm, $this->scratch);
+        $this->requests = new TerminatedRequests($this->fpm, $this->scratch);
     }
 
     protected function tearDown(): void
@@ -33,84 +35,94 @@ final class PersistentTest extends TestCase
         parent::tearDown();
     }
 
-    public function testOneSocketServesManyRequests(): void
+    public function testManyRequestsReuseOneSocket(): void
     {
         $server = $this->play([[['serve' => 'fifo']]]);
         for ($i = 0; $i < 20; $i++) {
-            $this->assertAllRight($server, ['calls' => 5, 'mode' => $i % 2 === 0 ? 'sync' : 'async']);
+            $this->assertCallsSucceed($server, ['calls' => 5, 'mode' => $i % 2 === 0 ? 'sync' : 'async']);
         }
+
         $report = $server->finish();
         self::assertCount(1, $report['connections']);
         $heartbeats = array_filter($report['connections'][0]['frames'], static fn (array $f): bool => $f['kind'] === 2);
-        self::assertCount(19, $heartbeats, 'a socket from an earlier request is asked before it is used');
+        self::assertCount(19, $heartbeats, 'a socket of an earlier request answers a heartbeat before it is used');
     }
 
     /** @return iterable<string, array{string, string}> */
-    public static function deaths(): iterable
+    public static function terminations(): iterable
     {
-        foreach (DyingRequests::WAYS as $how) {
+        foreach (TerminatedRequests::WAYS as $way) {
             foreach (['sync', 'async'] as $mode) {
-                yield "$how $mode" => [$how, $mode];
+                yield "$way $mode" => [$way, $mode];
             }
         }
     }
 
-    /** @dataProvider deaths */
-    public function testARequestThatDiesAtAnyByte(string $how, string $mode): void
+    /** @dataProvider terminations */
+    public function testNoReplyIsMixedUpAfterARequestTerminatesAtAnyByte(string $way, string $mode): void
     {
         $server = $this->play([[['serve' => 'fifo']]]);
-        $whole = DyingRequests::exchangeBytes();
-        for ($at = 0; $at <= $whole + 2; $at++) {
-            $died = $this->requests->die($server->socket, $how, $at, ['mode' => $mode]);
-            self::assertSame($at < $whole, $died, "whether it died by $how at byte $at");
-            $this->assertAllRight($server, ['calls' => 2, 'mode' => $mode], "after $how at byte $at");
+        $exchangeBytes = TerminatedRequests::exchangeBytes();
+
+        for ($at = 0; $at <= $exchangeBytes + 2; $at++) {
+            $terminated = $this->requests->terminate($server->socket, $way, $at, ['mode' => $mode]);
+            self::assertSame($at < $exchangeBytes, $terminated, "terminated by $way at byte $at");
+            $this->assertCallsSucceed($server, ['calls' => 2, 'mode' => $mode], "after $way at byte $at");
         }
         for ($calls = 0; $calls < 10_000; $calls += 500) {
-            $this->assertAllRight($server, ['calls' => 500, 'mode' => $calls % 1_000 === 0 ? 'sync' : 'async']);
+            $this->assertCallsSucceed($server, ['calls' => 500, 'mode' => $calls % 1_000 === 0 ? 'sync' : 'async']);
         }
+
         $connections = count($server->finish()['connections']);
-        self::assertGreaterThanOrEqual($whole, $connections, 'sockets cut off were given up');
-        self::assertLessThan($whole + 5, $connections, 'whole ones were kept');
+        self::assertGreaterThanOrEqual($exchangeBytes, $connections, 'interrupted sockets were closed');
+        self::assertLessThan($exchangeBytes + 5, $connections, 'clean sockets were kept');
     }
 
-    /** The signal that stands in for the time limit above does what the limit itself does. */
-    public function testTheTimeLimitItself(): void
+    /**
+     * The test above sends the signal of the time limit itself. Here PHP's own time limit expires.
+     */
+    public function testNoReplyIsMixedUpAfterPhpsTimeLimit(): void
     {
         $server = $this->play([[['serve' => 'fifo']]]);
-        foreach ([0, 40, DyingRequests::requestBytes(), DyingRequests::requestBytes() + 40] as $at) {
-            self::assertTrue($this->requests->die($server->socket, 'time', $at, really: true));
-            $this->assertAllRight($server, ['calls' => 20], "after the time limit at byte $at");
+        $requestBytes = TerminatedRequests::requestBytes();
+        foreach ([0, 40, $requestBytes, $requestBytes + 40] as $at) {
+            self::assertTrue($this->requests->terminate($server->socket, 'time', $at, awaitKernel: true));
+            $this->assertCallsSucceed($server, ['calls' => 20], "after the time limit at byte $at");
         }
     }
 
     /** @return iterable<string, array{array<string, int>, bool}> */
-    public static function sockets(): iterable
+    public static function connectors(): iterable
     {
-        yield 'as it is found: the fault that the tests above are to see' => [['naive' => 1], false];
-        yield 'sealed' => [[], true];
+        yield 'without a marker: shows that the tests detect a wrong reply' => [['unchecked' => 1], false];
+        yield 'with the clean marker' => [[], true];
     }
 
     /**
-     * The host answers a dead request only when the next one has been sent: nothing waits to be read in between, so
-     * that only a seal can tell.
+     * The host answers the terminated request only after the next one was sent. No byte waits to be
+     * read in between, so only the marker reveals the outstanding reply.
      *
-     * @dataProvider sockets
+     * @dataProvider connectors
+     *
      * @param array<string, int> $query
      */
-    public function testTheReplyToADeadRequestComesToTheNextOne(array $query, bool $right): void
+    public function testOnlyTheMarkerKeepsALateReplyFromTheNextRequest(array $query, bool $succeeds): void
     {
         $server = $this->play([
             [
                 ['expect' => 'sync', 'as' => 'first'], ['reply' => 'first', 'echo' => true],
-                ['expect' => 'sync', 'as' => 'dead'], ['expect' => 'sync', 'as' => 'next'],
-                ['reply' => 'dead', 'echo' => true], ['reply' => 'next', 'echo' => true],
+                ['expect' => 'sync', 'as' => 'terminated'], ['expect' => 'sync', 'as' => 'next'],
+                ['reply' => 'terminated', 'echo' => true], ['reply' => 'next', 'echo' => true],
             ],
             [['serve' => 'fifo']],
         ]);
+
         self::assertSame([], $this->requests->run($server->socket, ['calls' => 1] + $query)['failed']);
-        self::assertTrue($this->requests->die($server->socket, 'fatal', DyingRequests::requestBytes(), $query));
+        $requestBytes = TerminatedRequests::requestBytes();
+        self::assertTrue($this->requests->terminate($server->socket, 'fatal', $requestBytes, $query));
+
         $failed = $this->requests->run($server->socket, ['calls' => 1] + $query)['failed'];
-        if ($right) {
+        if ($succeeds) {
             self::assertSame([], $failed);
         } else {
             self::assertCount(1, $failed);
@@ -118,21 +130,22 @@ final class PersistentTest extends TestCase
         }
     }
 
-    public function testAHostThatWasRestartedBetweenRequests(): void
+    public function testReconnectsAfterTheHostWasRestartedBetweenRequests(): void
     {
         $server = $this->play([[['serve' => 'fifo']]]);
-        $this->assertAllRight($server, ['calls' => 3]);
+        $this->assertCallsSucceed($server, ['calls' => 3]);
         $server->kill();
         unlink($server->socket);
+
         $second = $this->playFile($this->scratch->path('script-0.json'), [], $server->socket);
-        $this->assertAllRight($second, ['calls' => 3]);
+        $this->assertCallsSucceed($second, ['calls' => 3]);
     }
 
     /** @param array<string, string|int> $query */
-    private function assertAllRight(ScriptedServer $server, array $query, string $when = ''): void
+    private function assertCallsSucceed(ScriptedServer $server, array $query, string $when = ''): void
     {
-        $outcome = $this->requests->run($server->socket, $query);
-        self::assertSame([], $outcome['wrong'] ?? null, "$when " . json_encode($outcome) . $this->fpm->log());
-        self::assertSame([], $outcome['failed'] ?? null, "$when " . json_encode($outcome));
+        $report = $this->requests->run($server->socket, $query);
+        self::assertSame([], $report['wrong'] ?? null, "$when " . json_encode($report) . $this->fpm->log());
+        self::assertSame([], $report['failed'] ?? null, "$when " . json_encode($report));
     }
 }

@@ -1,9 +1,5 @@
 <?php
 
-/**
- * Async calls: many at once, in any order, large ones, with callbacks that throw.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Scripted;
@@ -17,9 +13,12 @@ use Jackfield\Future;
 use Jackfield\Tests\Support\MemoryLog;
 use Jackfield\Tests\Support\TestCase;
 
+/**
+ * Tests async calls: many at the same time, replies in any order, large ones, callbacks that throw.
+ */
 final class AsyncTest extends TestCase
 {
-    public function testAThousandInFlightAnsweredOutOfOrderAndEveryTenthCallbackThrows(): void
+    public function testMatchesAThousandRepliesInAnyOrderWhileCallbacksThrow(): void
     {
         $server = $this->play([[['serve' => 'shuffled']]]);
         $log = new MemoryLog();
@@ -39,45 +38,50 @@ final class AsyncTest extends TestCase
             );
             $ids[$i] = $id;
         }
+
         $client->run();
 
         self::assertCount(1_000, $called);
         foreach ($called as $i => $calls) {
-            self::assertSame([[$ids[$i], $i]], $calls, 'once, with its own reply');
+            self::assertSame([[$ids[$i], $i]], $calls, 'the callback was called once, with its own reply');
         }
-        self::assertNotSame(range(0, 999), $order, 'the server did mix them');
+
+        self::assertNotSame(range(0, 999), $order, 'the server changed the order');
         self::assertSame(0, $client->pending());
-        self::assertCount(100, $log->with('callback threw'));
+        self::assertCount(100, $log->with('the callback of request {async_request_id} threw an exception'));
         self::assertSame(['idle' => $client->connections()['idle'], 'busy' => 0], $client->connections());
-        self::assertSame(1, $client->call('system.echo', ['x' => 1])['x'], 'the client works on');
+        self::assertSame(1, $client->call('system.echo', ['x' => 1])['x'], 'the client still works');
     }
 
-    public function testAThousandLargeCallsOnOneSocketLockNeitherSide(): void
+    public function testAThousandLargeCallsOnOneSocketDoNotDeadlock(): void
     {
         $server = $this->play([[['serve' => 'fifo']]]);
         $client = $this->client($server, timeout: 120.0, maxConnections: 1);
         $large = str_repeat('0123456789abcdef', 8_192);
         $right = 0;
-        $most = 0;
+        $maxMemory = 0;
         $before = memory_get_usage();
         for ($i = 0; $i < 1_000; $i++) {
             $client->callAsync('system.echo', [$i, $large])->then(
-                static function (array $result) use ($i, $large, $before, &$right, &$most): void {
+                static function (array $result) use ($i, $large, $before, &$right, &$maxMemory): void {
                     $right += (int) ($result === [$i, $large]);
-                    $most = max($most, memory_get_usage() - $before);
+                    $maxMemory = max($maxMemory, memory_get_usage() - $before);
                 }
             );
         }
+
         $client->run();
 
         self::assertSame(1_000, $right);
-        self::assertLessThan(48 << 20, $most, 'neither requests nor results are piled up');
+        self::assertLessThan(48 << 20, $maxMemory, 'neither requests nor results accumulate');
         $client->close();
         self::assertCount(1, $server->finish()['connections']);
     }
 
-    /** The harness can lock: a client that writes all before it reads comes to a halt against this server. */
-    public function testAClientThatDoesNotReadWhileItWritesWouldLock(): void
+    /**
+     * Shows that the test above can fail: a client that writes everything before it reads stops.
+     */
+    public function testTheServerDeadlocksAClientThatDoesNotReadWhileItWrites(): void
     {
         $server = $this->play([[['serve' => 'fifo']]]);
         $stream = stream_socket_client($server->address);
@@ -95,10 +99,10 @@ final class AsyncTest extends TestCase
             }
         }
         fclose($stream);
-        self::assertSame(20, $idle, 'everything was taken, although nothing was read');
+        self::assertSame(20, $idle, 'the server read everything, although the client read nothing');
     }
 
-    public function testMoreCallsThanSocketsHaveRoomFor(): void
+    public function testQueuesCallsBeyondTheCapacityOfTheSockets(): void
     {
         $server = $this->play([[['serve' => 'lifo']]]);
         $client = $this->client($server, timeout: 60.0, maxConnections: 2, maxInFlightPerConnection: 3);
@@ -114,29 +118,36 @@ final class AsyncTest extends TestCase
         self::assertCount(2, $server->finish()['connections']);
     }
 
-    public function testTooManyWaiting(): void
+    public function testRejectsACallIfTheQueueIsFull(): void
     {
         $server = $this->play([[['silence' => true]]]);
         $client = $this->client($server, timeout: 0.3, maxConnections: 1, maxInFlightPerConnection: 1, maxQueued: 5);
         $futures = [];
-        $refused = self::thrown(PoolFullException::class, function () use ($client, &$futures): void {
+        $rejected = self::thrown(PoolFullException::class, function () use ($client, &$futures): void {
             for ($i = 0; $i < 10; $i++) {
                 $futures[] = $client->callAsync('system.echo');
             }
         });
-        self::assertTrue($refused->isRetryable());
-        $failures = array_map(fn (Future $f): \Throwable => self::thrown(JackfieldException::class, $f->await(...)), $futures);
+        self::assertTrue($rejected->isRetryable());
+        self::assertStringStartsWith('system.echo: 5 calls already wait', $rejected->getMessage());
+        self::assertStringContainsString('raise the option maxQueued', $rejected->getMessage());
+
+        $failures = array_map(
+            fn (Future $future): \Throwable => self::thrown(JackfieldException::class, $future->await(...)),
+            $futures
+        );
         self::assertInstanceOf(TimeoutException::class, $failures[0]);
-        self::assertFalse($failures[0]->isRetryable(), 'the first one was sent');
+        self::assertFalse($failures[0]->isRetryable(), 'the first call was sent');
         foreach (array_slice($failures, 1) as $failure) {
-            self::assertTrue($failure->isRetryable(), 'the others never were: ' . $failure);
+            self::assertTrue($failure->isRetryable(), 'the others were never sent: ' . $failure);
         }
-        self::assertCount(6, $futures, 'one on the socket, five waiting');
+
+        self::assertCount(6, $futures, 'one on the socket, five in the queue');
         $client->close();
         self::assertCount(1, $server->requests());
     }
 
-    public function testABatchMayBeLargerThanTheQueue(): void
+    public function testABatchMayExceedTheQueueLimit(): void
     {
         $server = $this->play([[['serve' => 'lifo']]]);
         $client = $this->client($server, timeout: 60.0, maxConnections: 2, maxInFlightPerConnection: 8, maxQueued: 3);
@@ -144,9 +155,12 @@ final class AsyncTest extends TestCase
         self::assertSame(array_map(static fn (int $i): array => [$i], range(0, 499)), $outcomes);
     }
 
-    public function testCancel(): void
+    public function testCancelWithdrawsAQueuedCallAndIgnoresTheReplyToASentOne(): void
     {
-        $server = $this->play([[['expect' => 'async', 'as' => 'a'], ['pause_ms' => 50], ['reply' => 'a', 'echo' => true], ['serve' => 'fifo']]]);
+        $server = $this->play([[
+            ['expect' => 'async', 'as' => 'a'], ['pause_ms' => 50], ['reply' => 'a', 'echo' => true],
+            ['serve' => 'fifo'],
+        ]]);
         $client = $this->client($server, maxConnections: 1, maxInFlightPerConnection: 1);
         $sent = $client->callAsync('system.echo', ['sent']);
         $waiting = $client->callAsync('system.echo', ['waiting']);
@@ -160,13 +174,13 @@ final class AsyncTest extends TestCase
         self::assertCount(1, $seen);
         self::assertTrue(self::thrown(CancelledException::class, $waiting->await(...))->isRetryable());
         self::assertFalse(self::thrown(CancelledException::class, $sent->await(...))->isRetryable());
-        self::assertSame(['next'], $client->call('system.echo', ['next']), 'the late reply is not taken for this one');
+        self::assertSame(['next'], $client->call('system.echo', ['next']), 'the late reply is ignored');
         $client->close();
         $methods = array_column(array_column($server->requests(), 'body'), 'params');
-        self::assertSame([['sent'], ['next']], $methods, 'what was not sent never is');
+        self::assertSame([['sent'], ['next']], $methods, 'the queued call was never sent');
     }
 
-    public function testCloseEndsWhatIsUnderWay(): void
+    public function testCloseCancelsPendingCalls(): void
     {
         $server = $this->play([[['silence' => true]]]);
         $client = $this->client($server);
@@ -181,7 +195,7 @@ final class AsyncTest extends TestCase
         self::thrown(CancelledException::class, static fn (): mixed => $client->call('m'));
     }
 
-    public function testAFutureKeepsItsClient(): void
+    public function testAFutureKeepsItsClientAlive(): void
     {
         $server = $this->play([[['serve' => 'fifo']]]);
         $future = $this->client($server)->callAsync('system.echo', ['kept']);
@@ -189,7 +203,7 @@ final class AsyncTest extends TestCase
         self::assertSame(['kept'], $future->await());
     }
 
-    public function testBatch(): void
+    public function testBatchReturnsResultsAndFailuresUnderTheirKeys(): void
     {
         $server = $this->play([[['serve' => 'shuffled']]]);
         $client = $this->client($server, timeout: 30.0);
@@ -208,7 +222,7 @@ final class AsyncTest extends TestCase
         }
     }
 
-    public function testCallbacksMayCallInTurn(): void
+    public function testCallbacksMayMakeCalls(): void
     {
         $server = $this->play([[['serve' => 'fifo']]]);
         $client = $this->client($server, timeout: 30.0);

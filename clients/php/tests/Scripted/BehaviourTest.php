@@ -1,9 +1,5 @@
 <?php
 
-/**
- * Runs the behaviour table of tests/scripted-server/scripts, the same one that every client runs.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Scripted;
@@ -20,6 +16,9 @@ use Jackfield\Exception\TimeoutException;
 use Jackfield\Options;
 use Jackfield\Tests\Support\TestCase;
 
+/**
+ * Runs the behaviour table of tests/scripted-server/scripts, which all clients share.
+ */
 final class BehaviourTest extends TestCase
 {
     private const SCRIPTS = __DIR__ . '/../../../../tests/scripted-server/scripts';
@@ -32,7 +31,9 @@ final class BehaviourTest extends TestCase
         'cancelled' => CancelledException::class,
     ];
 
-    /** @return iterable<string, array{string, array<string, int>, float}> file, variables, Options::$spin */
+    /**
+     * @return iterable<string, array{string, array<string, int>, float}> script, variables, spin
+     */
     public static function rows(): iterable
     {
         foreach (glob(self::SCRIPTS . '/*.json') ?: [] as $file) {
@@ -45,7 +46,7 @@ final class BehaviourTest extends TestCase
                 $name = $row['name'] . ($variables === [] ? '' : ' ' . http_build_query($variables));
                 yield $name => [$file, $variables, 0.0];
                 if (str_starts_with($name, 'sync')) {
-                    yield "$name, spinning" => [$file, $variables, 0.002];
+                    yield "$name, busy polling" => [$file, $variables, 0.002];
                 }
             }
         }
@@ -53,9 +54,10 @@ final class BehaviourTest extends TestCase
 
     /**
      * @dataProvider rows
+     *
      * @param array<string, int> $variables
      */
-    public function testRow(string $file, array $variables, float $spin): void
+    public function testBehavesAsTheRowSpecifies(string $file, array $variables, float $spin): void
     {
         $row = self::read($file);
         $server = $this->playFile($file, $variables);
@@ -71,6 +73,7 @@ final class BehaviourTest extends TestCase
         foreach ($row['client']['outcomes'] as $name => $expected) {
             self::assertOutcome($expected, ...$outcomes[$name], name: $name);
         }
+
         $client->close();
         $report = $server->finish();
         self::assertSame([], $report['faults']);
@@ -78,8 +81,7 @@ final class BehaviourTest extends TestCase
         self::assertSeen($row['seen']['connections'] ?? null, count($report['connections']), 'connections');
     }
 
-    /** The harness sees a client that goes wrong: outcomes of one row do not pass for another's. */
-    public function testTheHarnessSeesWrongOutcomes(): void
+    public function testTheHarnessRejectsWrongOutcomes(): void
     {
         $wrong = [
             [['result' => 1], 2],
@@ -91,17 +93,21 @@ final class BehaviourTest extends TestCase
         ];
         foreach ($wrong as [$expected, $outcome]) {
             try {
-                self::assertOutcome($expected, $outcome, 500, name: 'planted');
+                self::assertOutcome($expected, $outcome, 500, name: 'wrong');
             } catch (\PHPUnit\Framework\AssertionFailedError) {
                 continue;
             }
-            self::fail('passed: ' . json_encode($expected));
+            self::fail('the harness accepted a wrong outcome for ' . json_encode($expected));
         }
     }
 
     /**
+     * Makes the calls and returns for each the result or exception, and its duration in
+     * milliseconds.
+     *
      * @param list<array<string, mixed>> $calls
-     * @return array<string, array{mixed, float}> the result or exception of each, and the milliseconds it took
+     *
+     * @return array<string, array{mixed, float}>
      */
     private static function perform(Client $client, array $calls): array
     {
@@ -130,6 +136,7 @@ final class BehaviourTest extends TestCase
                 $futures[$call['as']] = [$client->callAsync(...$arguments), $started];
             }
         }
+
         $awaitAll();
 
         return $outcomes;
@@ -160,8 +167,9 @@ final class BehaviourTest extends TestCase
                     continue;
                 }
             }
-            self::fail("call $name: none of the outcomes allowed");
+            self::fail("call $name: not one of the allowed outcomes");
         }
+
         $shown = "call $name: " . ($outcome instanceof \Throwable ? $outcome : json_encode($outcome));
         if (array_key_exists('result', $expected)) {
             self::assertSame($expected['result'], $outcome, $shown);
@@ -173,6 +181,7 @@ final class BehaviourTest extends TestCase
             self::assertSame($expected['remote'] ?? $outcome->getCode(), $outcome->getCode(), $shown);
             self::assertSame($expected['retryable'], $outcome->isRetryable(), $shown);
         }
+
         if (isset($expected['within_ms'])) {
             self::assertGreaterThanOrEqual($expected['within_ms'][0], $ms, $shown);
             self::assertLessThanOrEqual($expected['within_ms'][1], $ms, $shown);

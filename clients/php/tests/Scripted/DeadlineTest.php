@@ -1,9 +1,5 @@
 <?php
 
-/**
- * One deadline over a whole call, and what each failure of the system becomes.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Scripted;
@@ -15,69 +11,76 @@ use Jackfield\Exception\TimeoutException;
 use Jackfield\Options;
 use Jackfield\Tests\Support\TestCase;
 
+/**
+ * Tests that one deadline covers a whole call, and the exceptions for failures of the system.
+ */
 final class DeadlineTest extends TestCase
 {
-    /** Over the deadline by this many seconds is late: generous, for a machine that does much else. */
-    private const SLACK = 4.0;
+    /** Tolerance after a deadline, in seconds: generous, because the machine may be busy. */
+    private const TOLERANCE = 4.0;
 
     /** @return iterable<string, array{bool}> */
-    public static function ways(): iterable
+    public static function modes(): iterable
     {
         yield 'sync' => [false];
         yield 'async' => [true];
     }
 
-    /** @dataProvider ways */
-    public function testConnectingIsTriedUntilTheDeadline(bool $async): void
+    /** @dataProvider modes */
+    public function testRetriesConnectingUntilTheDeadline(bool $async): void
     {
         $client = Client::connect('unix://' . $this->scratch->path('none.sock'));
-        $failure = $this->late($client, 0.2, $async, ConnectException::class);
+        $failure = $this->failAtDeadline($client, 0.2, $async, ConnectException::class);
         self::assertSame(2, $failure->getCode());
         self::assertStringContainsString('No such file', $failure->getMessage());
         self::assertTrue($failure->isRetryable());
     }
 
-    /** @dataProvider ways */
-    public function testASocketNobodyListensOn(bool $async): void
+    /** @dataProvider modes */
+    public function testReportsASocketWithoutAListenerAtTheDeadline(bool $async): void
     {
         $path = $this->scratch->path('dead.sock');
         fclose(stream_socket_server("unix://$path"));
-        $failure = $this->late(Client::connect("unix://$path"), 0.2, $async, ConnectException::class);
+        $failure = $this->failAtDeadline(Client::connect("unix://$path"), 0.2, $async, ConnectException::class);
         self::assertSame(111, $failure->getCode());
     }
 
-    /** @dataProvider ways */
-    public function testAFullBacklogIsWaitedFor(bool $async): void
+    /** @dataProvider modes */
+    public function testWaitsForAFullBacklog(bool $async): void
     {
         $path = $this->scratch->path('full.sock');
         $context = stream_context_create(['socket' => ['backlog' => 1]]);
-        $listener = stream_socket_server("unix://$path", $code, $text, STREAM_SERVER_BIND | STREAM_SERVER_LISTEN, $context);
+        $flags = STREAM_SERVER_BIND | STREAM_SERVER_LISTEN;
+        $listener = stream_socket_server("unix://$path", $code, $text, $flags, $context);
         $held = [];
         while (($stream = @stream_socket_client("unix://$path", $code, $text, 0.1)) !== false) {
             $held[] = $stream;
         }
+
         self::assertSame(11, $code, 'EAGAIN');
         $client = Client::connect("unix://$path");
-        $failure = $this->late($client, 0.2, $async, ConnectException::class);
+        $failure = $this->failAtDeadline($client, 0.2, $async, ConnectException::class);
         self::assertSame(11, $failure->getCode());
 
-        // Room in the backlog before the deadline: the call goes through.
+        // The backlog gets space before the deadline: the client connects.
         $future = $client->callAsync('m', timeout: 10.0);
         $client->tick(0.01);
         while (count($held) > 0) {
             stream_socket_accept($listener);
             array_pop($held);
         }
+
         while ($client->streams()['read'] === []) {
             $client->tick(0.05);
         }
+
         self::assertFalse($future->isDone());
     }
 
-    public function testNoPermissionIsNotWaitedFor(): void
+    public function testReportsAMissingPermissionImmediately(): void
     {
         if (posix_geteuid() === 0) {
-            // root may connect to anything: a path through a file stands in for what waiting cannot mend.
+            // root may connect to any socket. A path through a file is another permanent error.
             file_put_contents($this->scratch->path('file'), '');
             $path = $this->scratch->path('file/x.sock');
         } else {
@@ -94,50 +97,52 @@ final class DeadlineTest extends TestCase
         self::assertLessThan(2.0, $took);
     }
 
-    /** @dataProvider ways */
-    public function testWriting(bool $async): void
+    /** @dataProvider modes */
+    public function testReportsTheWritePhaseIfTheHostDoesNotRead(bool $async): void
     {
-        // The kernel takes the connection and a buffer full; nobody ever reads it.
-        $listener = stream_socket_server('unix://' . $this->scratch->path('deaf.sock'));
-        $client = Client::connect('unix://' . $this->scratch->path('deaf.sock'));
-        $failure = $this->late($client, 0.2, $async, TimeoutException::class, str_repeat('x', 4_000_000));
+        // The kernel accepts the connection and fills its buffer. Nobody reads it.
+        $listener = stream_socket_server('unix://' . $this->scratch->path('unread.sock'));
+        $client = Client::connect('unix://' . $this->scratch->path('unread.sock'));
+        $failure = $this->failAtDeadline($client, 0.2, $async, TimeoutException::class, str_repeat('x', 4_000_000));
         fclose($listener);
         self::assertSame(TimeoutException::WRITE, $failure->phase);
-        // A sync call ends its connection, so the rest is never sent; an async one shares it.
+        // A sync call closes its connection, so the rest of the request is never sent. An async
+        // call shares its connection, so the rest may be sent later.
         self::assertSame(!$async, $failure->isRetryable());
     }
 
-    /** @dataProvider ways */
-    public function testWaiting(bool $async): void
+    /** @dataProvider modes */
+    public function testReportsTheWaitPhaseIfNoReplyArrives(bool $async): void
     {
         $client = $this->client($this->play([[['silence' => true]]]));
-        $failure = $this->late($client, 0.2, $async, TimeoutException::class);
+        $failure = $this->failAtDeadline($client, 0.2, $async, TimeoutException::class);
         self::assertSame(TimeoutException::WAIT, $failure->phase);
         self::assertFalse($failure->isRetryable());
     }
 
-    public function testReading(): void
+    public function testReportsTheReadPhaseIfTheReplyIsIncomplete(): void
     {
         $client = $this->client($this->play([[['expect' => 'sync'], ['send' => '0101'], ['silence' => true]]]));
-        self::assertSame(TimeoutException::READ, $this->late($client, 0.2, false, TimeoutException::class)->phase);
+        $failure = $this->failAtDeadline($client, 0.2, false, TimeoutException::class);
+        self::assertSame(TimeoutException::READ, $failure->phase);
     }
 
-    /** @dataProvider ways */
-    public function testASilentHostDoesNotKeepTheNextCallWaiting(bool $async): void
+    /** @dataProvider modes */
+    public function testTheNextCallUsesANewConnectionAfterATimeout(bool $async): void
     {
         $server = $this->play([[['silence' => true]], [['serve' => 'fifo']]]);
         $client = $this->client($server, maxConnections: 1);
-        $this->late($client, 0.1, $async, TimeoutException::class);
+        $this->failAtDeadline($client, 0.1, $async, TimeoutException::class);
         self::assertSame([1], $client->call('system.echo', [1]), 'on a new connection');
     }
 
-    public function testAnUnansweredHeartbeat(): void
+    public function testPingTimesOutIfTheHeartbeatIsNotAnswered(): void
     {
         $server = $this->play([[['expect' => 'heartbeat'], ['silence' => true]]]);
         $client = $this->client($server);
         $took = self::seconds(fn () => self::thrown(TimeoutException::class, fn () => $client->ping(0.2)));
         self::assertGreaterThanOrEqual(0.2, $took);
-        self::assertLessThan(0.2 + self::SLACK, $took);
+        self::assertLessThan(0.2 + self::TOLERANCE, $took);
     }
 
     public function testSignalsDoNotMoveTheDeadline(): void
@@ -151,10 +156,10 @@ final class DeadlineTest extends TestCase
         $me = getmypid();
         $sender = proc_open(['sh', '-c', "while kill -USR1 $me; do sleep 0.02; done"], [], $pipes);
         try {
-            // However long a busy machine takes to send some.
+            // A busy machine may take a while to send some signals.
             do {
-                $this->late($client, 0.5, false, TimeoutException::class);
-                $this->late($client, 0.5, true, TimeoutException::class);
+                $this->failAtDeadline($client, 0.5, false, TimeoutException::class);
+                $this->failAtDeadline($client, 0.5, true, TimeoutException::class);
             } while ($signals <= 3);
         } finally {
             proc_terminate($sender, SIGKILL);
@@ -163,7 +168,7 @@ final class DeadlineTest extends TestCase
         }
     }
 
-    public function testAnErrorHandlerThatThrowsForSilencedErrors(): void
+    public function testWorksWithAnErrorHandlerThatThrowsForSilencedErrors(): void
     {
         set_error_handler(static function (int $level, string $text): never {
             throw new \ErrorException($text, 0, $level);
@@ -182,21 +187,34 @@ final class DeadlineTest extends TestCase
     }
 
     /**
-     * A call that must fail at its deadline, neither before nor much after.
+     * Makes a call that must fail at its deadline, and returns the failure.
      *
      * @template T of JackfieldException
+     *
      * @param class-string<T> $class
+     *
      * @return T
      */
-    private function late(Client $client, float $timeout, bool $async, string $class, mixed $params = null): \Throwable
-    {
+    private function failAtDeadline(
+        Client $client,
+        float $timeout,
+        bool $async,
+        string $class,
+        mixed $params = null,
+    ): \Throwable {
         $started = hrtime(true);
         $failure = self::thrown($class, static fn (): mixed => $async
             ? $client->callAsync('m', $params, timeout: $timeout)->await()
             : $client->call('m', $params, timeout: $timeout));
         $took = (hrtime(true) - $started) / 1e9;
         self::assertGreaterThanOrEqual($timeout - 0.001, $took);
-        self::assertLessThan($timeout + self::SLACK, $took);
+        self::assertLessThan($timeout + self::TOLERANCE, $took);
+        self::assertStringStartsWith(
+            $class === TimeoutException::class
+                ? 'm: the deadline passed'
+                : "cannot connect to unix://{$this->scratch->path('')}",
+            $failure->getMessage()
+        );
 
         return $failure;
     }

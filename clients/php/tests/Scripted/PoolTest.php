@@ -1,9 +1,5 @@
 <?php
 
-/**
- * The pool: how many sockets, which one is used, which one never again, and what a restarted host costs.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Scripted;
@@ -17,29 +13,32 @@ use Jackfield\Testing\FakeHost;
 use Jackfield\Tests\Support\TestCase;
 use Jackfield\Tests\Support\Wait;
 
+/**
+ * Tests the pool: the limit, the reuse and replacement of sockets, restarts of the host, and forks.
+ */
 final class PoolTest extends TestCase
 {
-    public function testAHundredCallersOfAPoolOfTwenty(): void
+    public function testAHundredConcurrentCallersShareTwentyConnections(): void
     {
         $server = $this->play([[['serve' => 'lifo']]]);
         $client = $this->client($server, timeout: 30.0, maxConnections: 20, maxInFlightPerConnection: 1, fibers: true);
         $answered = 0;
-        $most = 0;
+        $maxConnections = 0;
         for ($i = 0; $i < 100; $i++) {
-            (new \Fiber(function () use ($client, $i, &$answered, &$most): void {
+            (new \Fiber(function () use ($client, $i, &$answered, &$maxConnections): void {
                 $answered += (int) ($client->call('system.echo', [$i]) === [$i]);
-                $most = max($most, array_sum($client->connections()));
+                $maxConnections = max($maxConnections, array_sum($client->connections()));
             }))->start();
-            $most = max($most, array_sum($client->connections()));
+            $maxConnections = max($maxConnections, array_sum($client->connections()));
         }
         $client->run();
         self::assertSame(100, $answered);
-        self::assertSame(20, $most);
+        self::assertSame(20, $maxConnections);
         $client->close();
         self::assertCount(20, $server->finish()['connections']);
     }
 
-    public function testNoRoomUntilTheDeadline(): void
+    public function testReportsAFullPoolAtTheDeadline(): void
     {
         $client = $this->client($this->play([[['silence' => true]]]), maxConnections: 1, maxInFlightPerConnection: 1);
         $first = $client->callAsync('m', timeout: 5.0);
@@ -49,7 +48,7 @@ final class PoolTest extends TestCase
         self::assertFalse($first->isDone());
     }
 
-    public function testAnIdleSocketIsBackInThePoolAtOnce(): void
+    public function testReturnsAnIdleSocketToThePoolImmediately(): void
     {
         $client = $this->client($this->play([[['serve' => 'fifo']]]));
         $client->call('system.echo', [1]);
@@ -61,16 +60,16 @@ final class PoolTest extends TestCase
     }
 
     /** @return iterable<string, array{bool, float}> */
-    public static function ways(): iterable
+    public static function detections(): iterable
     {
         foreach (['sync' => false, 'async' => true] as $name => $async) {
-            yield "$name, found by a heartbeat" => [$async, 0.0];
-            yield "$name, found by the write" => [$async, 86_400.0];
+            yield "$name, detected by a heartbeat" => [$async, 0.0];
+            yield "$name, detected by the write" => [$async, 86_400.0];
         }
     }
 
-    /** @dataProvider ways */
-    public function testAnIdleSocketThatTheHostClosed(bool $async, float $healthCheckAfter): void
+    /** @dataProvider detections */
+    public function testReplacesAnIdleSocketThatTheHostClosed(bool $async, float $healthCheckAfter): void
     {
         $listener = stream_socket_server('unix://' . $this->scratch->path('idle.sock'));
         $client = Client::connect(
@@ -83,20 +82,21 @@ final class PoolTest extends TestCase
             fwrite($peer, self::answer($peer, $round));
             self::assertSame($round, $future->await());
             self::assertSame(1, $client->connections()['idle']);
-            // The host closes an idle connection; the client's end knows at once.
+            // The host closes an idle connection, which the client's end reports immediately.
             fclose($peer);
         }
+
         $scripted = $this->scratch->path('idle.sock');
         fclose($listener);
         unlink($scripted);
         $server = $this->playFile($this->script([['serve' => 'fifo']]), [], $scripted);
         self::assertSame([1], $async
             ? $client->callAsync('system.echo', [1])->await()
-            : $client->call('system.echo', [1]), 'no error is seen');
-        self::assertCount(1, $server->requests(), 'and nothing was sent twice');
+            : $client->call('system.echo', [1]), 'the call succeeds');
+        self::assertCount(1, $server->requests(), 'nothing was sent twice');
     }
 
-    public function testAllIdleSocketsDeadCostsNoPause(): void
+    public function testReplacesAllClosedIdleSocketsWithoutDelay(): void
     {
         $file = $this->script([['serve' => 'lifo']]);
         $server = $this->playFile($file);
@@ -108,19 +108,22 @@ final class PoolTest extends TestCase
         $second = $this->playFile($file, [], $server->socket);
         $took = self::seconds(fn () => self::assertSame([2], $client->call('system.echo', [2])));
         self::assertLessThan(1.0, $took);
-        self::assertSame(1, array_sum($client->connections()), 'the dead ones are closed');
+        self::assertSame(1, array_sum($client->connections()), 'the unusable sockets are closed');
         self::assertCount(1, $second->requests());
     }
 
-    public function testTheHeartbeatOnAnIdleSocketIsAnsweredOrTheSocketIsClosed(): void
+    public function testClosesAnIdleSocketThatDoesNotAnswerAHeartbeat(): void
     {
         $server = $this->play([
-            [['expect' => 'sync', 'as' => 'a'], ['reply' => 'a', 'echo' => true], ['expect' => 'heartbeat'], ['silence' => true]],
+            [
+                ['expect' => 'sync', 'as' => 'a'], ['reply' => 'a', 'echo' => true],
+                ['expect' => 'heartbeat'], ['silence' => true],
+            ],
             [['serve' => 'fifo']],
         ]);
         $client = $this->client($server, timeout: 10.0, healthCheckAfter: 0.0);
         self::assertSame([1], $client->call('system.echo', [1]));
-        self::assertSame([2], $client->call('system.echo', [2]), 'a socket whose heartbeat is not answered is given up');
+        self::assertSame([2], $client->call('system.echo', [2]), 'the silent socket is replaced');
         self::assertSame([3], $client->call('system.echo', [3]));
         $client->close();
         $kinds = array_map(
@@ -130,7 +133,7 @@ final class PoolTest extends TestCase
         self::assertSame([[1, 2], [1, 2, 1]], $kinds);
     }
 
-    public function testAHostThatComesBackLate(): void
+    public function testWaitsForAHostThatStartsLate(): void
     {
         $path = $this->scratch->path('late.sock');
         $client = Client::connect("unix://$path", new Options(timeout: 20.0));
@@ -141,29 +144,33 @@ final class PoolTest extends TestCase
         self::assertSame(['early'], $future->await());
     }
 
-    public function testAHostKilledUnderLoadIdempotentCallsAllSucceedAndOthersNeverRunTwice(): void
+    public function testRetriesOnlyIdempotentCallsIfTheHostIsKilledUnderLoad(): void
     {
         $file = $this->script([['serve' => 'shuffled']]);
         $server = $this->playFile($file);
         $client = $this->client($server, timeout: 30.0, maxInFlightPerConnection: 50);
-        $idempotent = $others = [];
+        $idempotent = [];
+        $others = [];
         for ($i = 0; $i < 400; $i++) {
             $idempotent[$i] = $client->callAsync('system.echo', ['idempotent' => $i], idempotent: true);
             $others[$i] = $client->callAsync('system.echo', ['other' => $i]);
         }
+
         Wait::until(function () use ($client): bool {
             $client->tick(0.001);
 
             return $client->pending() < 700;
-        }, 'some are answered');
+        }, 'some calls are answered');
         $server->kill();
         unlink($server->socket);
         $second = $this->playFile($file, [], $server->socket);
 
-        $lost = $answered = 0;
+        $lost = 0;
+        $answered = 0;
         foreach ($idempotent as $i => $future) {
             self::assertSame(['idempotent' => $i], $future->await());
         }
+
         foreach ($others as $i => $future) {
             try {
                 self::assertSame(['other' => $i], $future->await());
@@ -175,18 +182,20 @@ final class PoolTest extends TestCase
                 $ids[$future->id()] = true;
             }
         }
+
         self::assertSame(400, $lost + $answered);
         foreach ($second->requests() as $request) {
             self::assertArrayNotHasKey($request['body']['id'], $ids ?? [], 'a call that failed was sent again');
         }
     }
 
-    public function testAChildHasConnectionsOfItsOwn(): void
+    public function testAChildProcessUsesItsOwnConnections(): void
     {
         $server = $this->play([[['serve' => 'fifo']]]);
         $client = $this->client($server, timeout: 30.0);
         $client->call('system.echo', ['before']);
         $pending = $client->callAsync('system.echo', ['pending']);
+
         $children = [];
         for ($child = 0; $child < 3; $child++) {
             $pid = pcntl_fork();
@@ -195,28 +204,32 @@ final class PoolTest extends TestCase
                 for ($i = 0; $i < 200; $i++) {
                     $right += (int) ($client->call('system.echo', [$child, $i]) === [$child, $i]);
                 }
-                $abandoned = $pending->isDone();
-                // Without PHP's shutdown: the test's own objects belong to the parent.
-                file_put_contents($this->scratch->path("child$child"), "$right " . (int) $abandoned);
+                $isCancelled = $pending->isDone();
+                // Kill the child: PHP's shutdown would destroy objects that belong to the parent.
+                file_put_contents($this->scratch->path("child$child"), "$right " . (int) $isCancelled);
                 posix_kill(getmypid(), SIGKILL);
             }
             $children[] = $pid;
         }
+
         for ($i = 0; $i < 200; $i++) {
             self::assertSame(['parent', $i], $client->call('system.echo', ['parent', $i]));
         }
+
         self::assertSame(['pending'], $pending->await());
+
         foreach ($children as $child => $pid) {
             pcntl_waitpid($pid, $status);
             self::assertSame('200 1', file_get_contents($this->scratch->path("child$child")));
         }
+
         $client->close();
         $ids = array_column(array_column($server->requests(), 'body'), 'id');
-        self::assertCount(802, array_unique($ids), 'no two processes drew the same ids');
+        self::assertCount(802, array_unique($ids), 'no two processes generated the same ids');
     }
 
     /** @return iterable<string, array{callable(\Jackfield\Client): mixed}> */
-    public static function firstDeedsOfAChild(): iterable
+    public static function firstCallsOfAChild(): iterable
     {
         yield 'call' => [static fn ($client) => $client->call('system.echo', ['child'])];
         yield 'callAsync' => [static fn ($client) => $client->callAsync('system.echo', ['child'])->await()];
@@ -224,8 +237,8 @@ final class PoolTest extends TestCase
         yield 'ping' => [static fn ($client) => $client->ping() > 0.0 ? $client->call('system.echo', ['child']) : null];
     }
 
-    /** @dataProvider firstDeedsOfAChild */
-    public function testAChildSendsNothingThatItsParentWasToSend(callable $deed): void
+    /** @dataProvider firstCallsOfAChild */
+    public function testAChildProcessDoesNotSendThePendingCallsOfItsParent(callable $call): void
     {
         $host = (new FakeHost())->down();
         $client = $host->client();
@@ -234,7 +247,7 @@ final class PoolTest extends TestCase
         usleep(5_000);
         $pid = pcntl_fork();
         if ($pid === 0) {
-            $result = $deed($client);
+            $result = $call($client);
             $client->run();
             file_put_contents(
                 $this->scratch->path('child'),
@@ -242,6 +255,7 @@ final class PoolTest extends TestCase
             );
             posix_kill(getmypid(), SIGKILL);
         }
+
         pcntl_waitpid($pid, $status);
         self::assertSame('[["child"],[["child"]],true]', file_get_contents($this->scratch->path('child')));
         self::assertSame(['pending'], $pending->await());
@@ -257,7 +271,7 @@ final class PoolTest extends TestCase
     }
 
     /**
-     * The reply to the one async request that has come.
+     * Reads one async request and returns the frame of its reply.
      *
      * @param resource $peer
      */

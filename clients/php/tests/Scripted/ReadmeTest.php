@@ -1,9 +1,5 @@
 <?php
 
-/**
- * Runs every example of the README and compares what it prints.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Scripted;
@@ -12,6 +8,9 @@ use Jackfield\Exception\JackfieldException;
 use Jackfield\Tests\Support\JackfieldHost;
 use Jackfield\Tests\Support\TestCase;
 
+/**
+ * Runs the examples of README.md and compares their output.
+ */
 final class ReadmeTest extends TestCase
 {
     private const README = __DIR__ . '/../../README.md';
@@ -31,13 +30,13 @@ final class ReadmeTest extends TestCase
         }
     }
 
-    public function testThereAreFive(): void
+    public function testFindsFiveExamples(): void
     {
         self::assertCount(5, iterator_to_array(self::examples()));
     }
 
     /** @dataProvider examples */
-    public function testExample(string $code, string $printed): void
+    public function testExamplePrintsItsOutputAgainstTheScriptedServer(string $code, string $printed): void
     {
         $this->assertPrints($printed, $code, $this->play([[['serve' => 'shuffled', 'results' => [
             'device.status.update' => ['deviceId' => 'dev_123', 'status' => 'online', 'sequence' => 1],
@@ -45,7 +44,7 @@ final class ReadmeTest extends TestCase
     }
 
     /** @dataProvider examples */
-    public function testExampleAgainstTheHost(string $code, string $printed): void
+    public function testExamplePrintsItsOutputAgainstTheHost(string $code, string $printed): void
     {
         $host = JackfieldHost::start($this->scratch, ['device']);
         $this->assertPrints($printed, $code, $host->address);
@@ -72,7 +71,7 @@ final class ReadmeTest extends TestCase
         self::assertSame($printed, $output);
     }
 
-    public function testTheTableOfExceptionsIsComplete(): void
+    public function testTableOfExceptionsIsComplete(): void
     {
         $readme = (string) file_get_contents(self::README);
         foreach (glob(dirname(self::README) . '/src/Exception/*.php') ?: [] as $file) {

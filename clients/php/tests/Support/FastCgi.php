@@ -1,13 +1,12 @@
 <?php
 
-/**
- * One FastCGI request over a Unix socket: just enough of the protocol to make a real php-fpm run a script.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Support;
 
+/**
+ * A FastCGI client over a Unix socket: the part of the protocol that makes php-fpm run a script.
+ */
 final class FastCgi
 {
     private const BEGIN_REQUEST = 1;
@@ -22,9 +21,10 @@ final class FastCgi
     }
 
     /**
-     * Runs `$script` with the query and returns the body it printed.
+     * Runs `$script` with the query and returns the body that it printed.
      *
      * @param array<string, string|int> $query
+     * @param float                     $timeout seconds
      */
     public function get(string $script, array $query = [], float $timeout = 60.0): string
     {
@@ -36,18 +36,24 @@ final class FastCgi
     }
 
     /**
-     * Sends the request and returns the open connection: closing it early is a visitor who went away.
+     * Sends the request and returns the open connection.
+     *
+     * Closing the connection before finish() is the same as an HTTP client that disconnects.
      *
      * @param array<string, string|int> $query
+     * @param float                     $timeout seconds
+     *
      * @return resource
      */
     public function start(string $script, array $query = [], float $timeout = 60.0)
     {
         $stream = stream_socket_client('unix://' . $this->socket, $code, $text, $timeout);
         if ($stream === false) {
-            throw new \RuntimeException("php-fpm cannot be reached: $text");
+            throw new \RuntimeException("cannot connect to php-fpm at {$this->socket}: $text");
         }
+
         stream_set_timeout($stream, (int) $timeout);
+
         $params = [
             'GATEWAY_INTERFACE' => 'CGI/1.1',
             'REQUEST_METHOD' => 'GET',
@@ -59,8 +65,9 @@ final class FastCgi
         ];
         $encoded = '';
         foreach ($params as $name => $value) {
-            $encoded .= self::length($name) . self::length($value) . $name . $value;
+            $encoded .= self::encodeLength($name) . self::encodeLength($value) . $name . $value;
         }
+
         fwrite(
             $stream,
             self::record(self::BEGIN_REQUEST, pack('nCx5', self::RESPONDER, 0))
@@ -72,18 +79,19 @@ final class FastCgi
     }
 
     /**
-     * Reads to the end of the request and returns the body without its HTTP headers. A worker that died under
-     * the request gives what it had printed so far.
+     * Reads to the end of the request and returns the body without its HTTP headers.
+     *
+     * If the worker died during the request, the body is incomplete.
      *
      * @param resource $stream
      */
     public function finish($stream): string
     {
         $output = '';
-        while (($head = self::exactly($stream, 8)) !== null) {
+        while (($head = self::readExactly($stream, 8)) !== null) {
             ['type' => $type, 'length' => $length, 'padding' => $padding]
                 = unpack('Cversion/Ctype/nid/nlength/Cpadding/Creserved', $head);
-            $content = self::exactly($stream, $length + $padding) ?? '';
+            $content = self::readExactly($stream, $length + $padding) ?? '';
             if ($type === self::STDOUT) {
                 $output .= substr($content, 0, $length);
             } elseif ($type === self::END_REQUEST) {
@@ -94,8 +102,12 @@ final class FastCgi
         return explode("\r\n\r\n", $output, 2)[1] ?? '';
     }
 
-    /** @param resource $stream */
-    private static function exactly($stream, int $bytes): ?string
+    /**
+     * @param resource $stream
+     *
+     * @return string|null null at the end of the stream
+     */
+    private static function readExactly($stream, int $bytes): ?string
     {
         $read = '';
         while (strlen($read) < $bytes) {
@@ -114,7 +126,7 @@ final class FastCgi
         return pack('CCnnCx', 1, $type, 1, strlen($content), 0) . $content;
     }
 
-    private static function length(string $text): string
+    private static function encodeLength(string $text): string
     {
         return strlen($text) < 128 ? chr(strlen($text)) : pack('N', strlen($text) | 0x80000000);
     }

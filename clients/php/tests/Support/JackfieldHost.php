@@ -1,29 +1,31 @@
 <?php
 
-/**
- * A real host, from the program that JACKFIELD_BIN names, in a directory of its own.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Support;
 
+/**
+ * A real host in the directory of a test, from the program that JACKFIELD_BIN names.
+ */
 final class JackfieldHost
 {
     public readonly string $socket;
     public readonly string $address;
+
     /** @var resource|null */
     private $process;
 
-    /** @param list<string> $plugins the names of plugins to install, such as `device` */
+    /** @param list<string> $plugins names of the plugins to install, such as `device` */
     private function __construct(private readonly Scratch $scratch, private readonly string $binary, array $plugins)
     {
         $this->socket = $scratch->path('host.sock');
         $this->address = "unix://{$this->socket}";
+
         mkdir($scratch->path('plugins'));
         foreach ($plugins as $plugin) {
-            copy(self::library($plugin), $scratch->path("plugins/$plugin.so"));
+            copy(self::pluginFile($plugin), $scratch->path("plugins/$plugin.so"));
         }
+
         file_put_contents($scratch->path('config.toml'), <<<TOML
             [[listener]]
             socket = "host.sock"
@@ -38,11 +40,12 @@ final class JackfieldHost
             [plugin.journal.settings]
             directory = "{$scratch->path('journal')}"
             TOML : '') . "\n");
-        $this->run();
+
+        $this->launch();
     }
 
     /**
-     * A running host.
+     * Creates the directory of a host and launches it.
      *
      * @param list<string> $plugins
      */
@@ -50,14 +53,16 @@ final class JackfieldHost
     {
         $binary = getenv('JACKFIELD_BIN');
         if (!is_string($binary) || !is_executable($binary)) {
-            throw new \RuntimeException('JACKFIELD_BIN names no program; run run-tests.sh');
+            throw new \RuntimeException('JACKFIELD_BIN does not name an executable (use run-tests.sh)');
         }
 
         return new self($scratch, $binary, $plugins);
     }
 
-    /** Starts the program and returns when it answers. */
-    public function run(): void
+    /**
+     * Launches the program, again after stop(), and returns when it accepts connections.
+     */
+    public function launch(): void
     {
         $log = ['file', $this->scratch->path('host.log'), 'a'];
         $this->process = proc_open(
@@ -72,7 +77,9 @@ final class JackfieldHost
         );
     }
 
-    /** Ends the host: in good order, or as a crash does. */
+    /**
+     * Stops the host: orderly with SIGTERM, as a crash with SIGKILL.
+     */
     public function stop(int $signal = SIGTERM): void
     {
         if ($this->process !== null) {
@@ -92,16 +99,18 @@ final class JackfieldHost
         $this->stop(SIGKILL);
     }
 
-    private static function library(string $plugin): string
+    private static function pluginFile(string $plugin): string
     {
-        $beside = dirname((string) getenv('JACKFIELD_BIN'));
-        foreach ([getenv('JACKFIELD_PLUGINS') ?: $beside, $beside] as $directory) {
+        $besideBinary = dirname((string) getenv('JACKFIELD_BIN'));
+        foreach ([getenv('JACKFIELD_PLUGINS') ?: $besideBinary, $besideBinary] as $directory) {
             foreach (["$directory/lib$plugin.so", "$directory/$plugin.so"] as $file) {
                 if (is_file($file)) {
                     return $file;
                 }
             }
         }
-        throw new \RuntimeException("the plugin $plugin is neither beside JACKFIELD_BIN nor in JACKFIELD_PLUGINS");
+        throw new \RuntimeException(
+            "the plugin $plugin is neither in the directory of JACKFIELD_BIN nor in JACKFIELD_PLUGINS"
+        );
     }
 }

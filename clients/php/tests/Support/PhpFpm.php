@@ -1,21 +1,22 @@
 <?php
 
-/**
- * A real php-fpm of one worker in a directory of its own, ended with the test.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Support;
 
+/**
+ * A php-fpm in the directory of a test, with one worker by default. It is stopped with the test.
+ */
 final class PhpFpm
 {
-    /** What a test says that is skipped for want of one: the only reason for a test here to be skipped. */
+    /** Message of a test that is skipped without php-fpm: the only reason to skip a test. */
     public const MISSING = 'no php-fpm is installed: apt-get install php-fpm';
 
     public readonly FastCgi $cgi;
+
     /** @var resource|null */
     private $process;
+
     private string $socket;
 
     private function __construct(private readonly Scratch $scratch, string $binary, int $workers)
@@ -33,13 +34,15 @@ final class PhpFpm
             pm.max_children = $workers
             catch_workers_output = yes
             CONF);
+
         $this->process = proc_open(
             [$binary, '-R', '-n', '-F', '-y', $scratch->path('fpm.conf'), '-d', 'display_errors=1'],
             [['file', '/dev/null', 'r'], ['file', $scratch->path('out'), 'a'], ['file', $scratch->path('out'), 'a']],
             $pipes
         );
         $this->cgi = new FastCgi($this->socket);
-        // Its socket is there a moment before anybody listens on it.
+
+        // The socket file exists a moment before php-fpm listens on it.
         Wait::until(
             fn (): bool => @stream_socket_client("unix://{$this->socket}") !== false,
             'php-fpm listens',
@@ -47,7 +50,9 @@ final class PhpFpm
         );
     }
 
-    /** Starts one; null when no php-fpm is installed. */
+    /**
+     * Starts php-fpm; returns null if none is installed.
+     */
     public static function start(Scratch $scratch, int $workers = 1): ?self
     {
         foreach (glob('/usr/sbin/php-fpm*') ?: [] as $binary) {

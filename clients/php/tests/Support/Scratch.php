@@ -1,13 +1,12 @@
 <?php
 
-/**
- * A temporary directory of one test, removed with all that is in it.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Support;
 
+/**
+ * A temporary directory of one test, removed with its contents.
+ */
 final class Scratch
 {
     private readonly string $directory;
@@ -28,6 +27,7 @@ final class Scratch
         if (!is_dir($this->directory)) {
             return;
         }
+
         $entries = new \RecursiveIteratorIterator(
             new \RecursiveDirectoryIterator($this->directory, \FilesystemIterator::SKIP_DOTS),
             \RecursiveIteratorIterator::CHILD_FIRST

@@ -1,20 +1,22 @@
 <?php
 
-/**
- * One run of the scripted server.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Support;
 
+/**
+ * A process of the scripted server (tests/scripted-server).
+ */
 final class ScriptedServer
 {
     public readonly string $address;
+
     /** @var resource|null */
     private $process;
+
     /** @var array<int, resource> */
     private array $pipes = [];
+
     /** @var array<string, mixed> */
     private array $report = [];
 
@@ -23,14 +25,16 @@ final class ScriptedServer
     {
         $binary = getenv('JACKFIELD_SCRIPTED_SERVER');
         if ($binary === false || !is_executable($binary)) {
-            throw new \RuntimeException('JACKFIELD_SCRIPTED_SERVER names no program; run run-tests.sh');
+            throw new \RuntimeException('JACKFIELD_SCRIPTED_SERVER does not name an executable (use run-tests.sh)');
         }
+
         $command = [$binary, $script, '--socket', $socket];
         foreach ($variables as $name => $value) {
             array_push($command, '--set', "$name=$value");
         }
         $this->process = proc_open($command, [['pipe', 'r'], ['pipe', 'w'], STDERR], $this->pipes);
         $this->address = "unix://$socket";
+
         $ready = json_decode((string) fgets($this->pipes[1]), true);
         if (($ready['ready'] ?? false) !== true) {
             throw new \RuntimeException("the scripted server did not start with $script");
@@ -38,7 +42,7 @@ final class ScriptedServer
     }
 
     /**
-     * Ends the server and returns what it saw.
+     * Stops the server and returns its report.
      *
      * @return array{connections: list<array<string, mixed>>, faults: list<string>}
      */
@@ -55,7 +59,9 @@ final class ScriptedServer
         return $this->report;
     }
 
-    /** Ends the server as a crash does: at once, its socket file left behind. */
+    /**
+     * Kills the server, as a crash does: its socket file remains.
+     */
     public function kill(): void
     {
         if ($this->process !== null) {
@@ -68,7 +74,7 @@ final class ScriptedServer
     }
 
     /**
-     * The requests of a finished server, in the order of its connections.
+     * Returns the received requests, in the order of the connections. Stops the server.
      *
      * @return list<array<string, mixed>>
      */

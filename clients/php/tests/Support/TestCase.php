@@ -1,9 +1,5 @@
 <?php
 
-/**
- * A test with a directory of its own, and servers that end with it.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Support;
@@ -11,9 +7,13 @@ namespace Jackfield\Tests\Support;
 use Jackfield\Client;
 use Jackfield\Options;
 
+/**
+ * A test with a temporary directory and with scripted servers that are stopped at its end.
+ */
 abstract class TestCase extends \PHPUnit\Framework\TestCase
 {
     protected Scratch $scratch;
+
     /** @var list<ScriptedServer> */
     private array $servers = [];
 
@@ -32,7 +32,7 @@ abstract class TestCase extends \PHPUnit\Framework\TestCase
     }
 
     /**
-     * A server that plays steps: a list for each connection.
+     * Starts a server that plays a list of steps for each connection.
      *
      * @param array<int, array<int, array<string, mixed>>> $connections
      */
@@ -44,7 +44,11 @@ abstract class TestCase extends \PHPUnit\Framework\TestCase
         return $this->playFile($file);
     }
 
-    /** @param array<string, int> $variables */
+    /**
+     * Starts a server that plays a script file.
+     *
+     * @param array<string, int> $variables
+     */
     protected function playFile(string $file, array $variables = [], ?string $socket = null): ScriptedServer
     {
         $socket ??= $this->scratch->path('s' . count($this->servers) . '.sock');
@@ -58,10 +62,12 @@ abstract class TestCase extends \PHPUnit\Framework\TestCase
     }
 
     /**
-     * What the function throws; fails when it throws nothing.
+     * Returns the exception that the function throws; fails if it throws none.
      *
      * @template T of \Throwable
+     *
      * @param class-string<T> $class
+     *
      * @return T
      */
     protected static function thrown(string $class, callable $function): \Throwable
@@ -76,7 +82,9 @@ abstract class TestCase extends \PHPUnit\Framework\TestCase
         self::fail("no $class was thrown");
     }
 
-    /** Seconds that the function takes. */
+    /**
+     * Returns how long the function takes, in seconds.
+     */
     protected static function seconds(callable $function): float
     {
         $started = hrtime(true);

@@ -1,13 +1,12 @@
 <?php
 
-/**
- * One file of protocol/vectors; the format is described in its README.md.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Support;
 
+/**
+ * A test vector: one file of protocol/vectors, whose README.md describes the format.
+ */
 final class Vector
 {
     private const DIRECTORY = __DIR__ . '/../../../../protocol/vectors';
@@ -17,7 +16,11 @@ final class Vector
     {
     }
 
-    /** @return array<string, self> by name */
+    /**
+     * Returns all vectors, by name.
+     *
+     * @return array<string, self>
+     */
     public static function all(): array
     {
         $vectors = [];
@@ -29,7 +32,11 @@ final class Vector
         return $vectors;
     }
 
-    /** @return array<string, array{int, string}> length and FNV-1a of each, by name */
+    /**
+     * Returns length and FNV-1a hash of each vector as listed in index.txt, by name.
+     *
+     * @return array<string, array{int, string}>
+     */
     public static function index(): array
     {
         $index = [];
@@ -44,7 +51,9 @@ final class Vector
         return $index;
     }
 
-    /** A head that is JSON; null when it is absent. */
+    /**
+     * Decodes a head that is JSON; returns null if the head is absent.
+     */
     public function json(string $head): mixed
     {
         return isset($this->heads[$head])

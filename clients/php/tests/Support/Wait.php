@@ -1,30 +1,36 @@
 <?php
 
-/**
- * Waiting for a condition, so that no test waits for a fixed time.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Support;
 
+/**
+ * Waits for conditions, so that no test sleeps for a fixed time.
+ */
 final class Wait
 {
-    /** How long a condition may take on a busy two-core machine before it counts as never. */
-    public const CEILING_SECONDS = 20.0;
+    /** Time-out, in seconds: generous, because the tests may run on a busy two-core machine. */
+    public const TIMEOUT_SECONDS = 20.0;
 
     /**
      * Returns once `$condition` holds.
      *
-     * @param callable(): bool $condition
-     * @param (callable(): string)|null $evidence what to show when it never did
+     * @param callable(): bool          $condition
+     * @param string                    $description the condition as a sentence, for the error
+     *                                               message
+     * @param (callable(): string)|null $evidence    text to add to the error message
+     *
+     * @throws \RuntimeException if the condition does not hold within the time-out
      */
-    public static function until(callable $condition, string $what, ?callable $evidence = null): void
+    public static function until(callable $condition, string $description, ?callable $evidence = null): void
     {
-        $end = hrtime(true) + (int) (self::CEILING_SECONDS * 1e9);
+        $end = hrtime(true) + (int) (self::TIMEOUT_SECONDS * 1e9);
         while (!$condition()) {
             if (hrtime(true) > $end) {
-                throw new \RuntimeException("never came true: $what" . ($evidence === null ? '' : "\n" . $evidence()));
+                throw new \RuntimeException(
+                    'not true within ' . self::TIMEOUT_SECONDS . " s: $description"
+                    . ($evidence === null ? '' : "\n" . $evidence())
+                );
             }
             clearstatcache();
             usleep(2_000);

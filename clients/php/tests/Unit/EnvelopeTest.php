@@ -1,9 +1,5 @@
 <?php
 
-/**
- * Requests as they are written, and values as they come back.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Unit;
@@ -18,11 +14,14 @@ use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
 use PHPUnit\Framework\TestCase;
 
+/**
+ * Tests the encoding of requests, the decoding of replies, ids, and the validation of arguments.
+ */
 final class EnvelopeTest extends TestCase
 {
     private const ID = '91b9c9c8-7a13-4b4b-8a5f-9ab3f4a1c001';
 
-    public function testRequests(): void
+    public function testEncodesRequests(): void
     {
         self::assertSame('{"id":"i","method":"m"}', Envelope::request('i', 'm', null));
         self::assertSame('{"id":"i","method":"m","params":{}}', Envelope::request('i', 'm', []));
@@ -36,7 +35,7 @@ final class EnvelopeTest extends TestCase
     }
 
     /** @return iterable<string, array{string, mixed}> */
-    public static function unwritable(): iterable
+    public static function unencodable(): iterable
     {
         yield 'empty method' => ['', null];
         yield 'long method' => [str_repeat('m', 257), null];
@@ -48,8 +47,8 @@ final class EnvelopeTest extends TestCase
         yield 'resource' => ['m', [STDIN]];
     }
 
-    /** @dataProvider unwritable */
-    public function testWhatCannotBeWrittenIsSaidBeforeAnythingIsSent(string $method, mixed $params): void
+    /** @dataProvider unencodable */
+    public function testRejectsARequestThatCannotBeEncodedBeforeSendingIt(string $method, mixed $params): void
     {
         $host = new FakeHost();
         try {
@@ -60,17 +59,17 @@ final class EnvelopeTest extends TestCase
 
             return;
         }
-        self::fail('it was sent');
+        self::fail('the request was sent');
     }
 
-    public function testTheDeepestThatMayBeSent(): void
+    public function testAcceptsTheMaximumNestingAndMethodLength(): void
     {
         $deep = json_decode(str_repeat('[', 127) . str_repeat(']', 127));
         self::assertStringContainsString(str_repeat('[', 127), Envelope::request('i', 'm', $deep));
         self::assertNotEmpty(Envelope::request('i', str_repeat('m', 256), null));
     }
 
-    public function testNumbersComeBackExactlyOrNotAtAll(): void
+    public function testDecodesNumbersExactlyOrReportsAnError(): void
     {
         $value = static fn (string $json): mixed => Envelope::reply("{\"id\":\"i\",\"result\":$json}", true, 'i');
         self::assertSame(PHP_INT_MAX, $value('9223372036854775807')['result']);
@@ -82,7 +81,7 @@ final class EnvelopeTest extends TestCase
         foreach (['1e400', '-1E+999', '[{"a":1e0400}]', str_repeat('9', 400) . '.5'] as $beyond) {
             $reply = $value($beyond);
             self::assertInstanceOf(ProtocolException::class, $reply['error'], $beyond);
-            self::assertSame('i', $reply['id'], 'only this call fails');
+            self::assertSame('i', $reply['id'], 'the id is known, so only this call fails');
         }
     }
 
@@ -97,33 +96,33 @@ final class EnvelopeTest extends TestCase
         yield 'null' => [$of(',"result":null}')];
         yield 'beyond 64 bits' => [$of(',"result":[9223372036854775808]}')];
         yield 'infinity' => [$of(',"result":[1e400]}')];
-        yield 'digits that are no number' => [$of(',"result":"1e400"}')];
+        yield 'digits in a string' => [$of(',"result":"1e400"}')];
         yield 'white space' => [$of(",\"result\": \t[ 1 ]\n}")];
-        yield 'white space behind' => [$of(",\"result\":[1]}\n")];
-        yield 'a null beside the result' => [$of(',"result":1,"error":null}')];
-        yield 'an error beside the result' => [$of(',"result":1,"error":{"code":1,"message":"m"}}')];
+        yield 'white space at the end' => [$of(",\"result\":[1]}\n")];
+        yield 'a null error next to the result' => [$of(',"result":1,"error":null}')];
+        yield 'an error next to the result' => [$of(',"result":1,"error":{"code":1,"message":"m"}}')];
         yield 'two results' => [$of(',"result":1,"result":2}')];
         yield 'two ids' => [$of(',"result":1,"id":"other"}')];
         yield 'another member' => [$of(',"result":{},"more":{}}')];
         yield 'an error' => [$of(',"error":{"code":-32601,"message":"m"}}')];
-        yield 'neither' => [$of('}')];
+        yield 'neither result nor error' => [$of('}')];
         yield 'the result first' => ['{"result":1,"id":"' . self::ID . '"}'];
         yield 'another id' => ['{"id":"i","result":1}'];
         yield 'no id' => ['{"result":1}'];
         yield 'cut off' => [$of(',"result":[1,2')];
-        yield 'nothing for a result' => [$of(',"result":}')];
+        yield 'an empty result' => [$of(',"result":}')];
         yield 'the end missing' => [$of(',"result":')];
-        yield 'a bracket too many' => [$of(',"result":[1]]}')];
-        yield 'a brace too many' => [$of(',"result":{}}}')];
+        yield 'a surplus bracket' => [$of(',"result":[1]]}')];
+        yield 'a surplus brace' => [$of(',"result":{}}}')];
         yield 'two replies' => [$of(',"result":{}}') . $of(',"result":{}}')];
         yield 'not UTF-8' => [$of(",\"result\":\"\xff\"}")];
-        yield 'as deep as can be read' => [$of(',"result":' . str_repeat('[', 511) . str_repeat(']', 511) . '}')];
+        yield 'the maximum nesting' => [$of(',"result":' . str_repeat('[', 511) . str_repeat(']', 511) . '}')];
         yield 'too deep' => [$of(',"result":' . str_repeat('[', 512) . str_repeat(']', 512) . '}')];
-        yield 'nothing' => [''];
+        yield 'an empty payload' => [''];
     }
 
     /** @dataProvider replies */
-    public function testAReplyIsTheSameWhetherItsIdWasExpectedOrNot(string $payload): void
+    public function testDecodesAReplyIdenticallyWithAndWithoutAnExpectedId(string $payload): void
     {
         $outcome = static function (bool $associative, ?string $id) use ($payload): array {
             try {
@@ -133,14 +132,18 @@ final class EnvelopeTest extends TestCase
             }
             $error = $reply['error'] ?? null;
 
-            return [$reply['id'] ?? null, $reply['result'] ?? null, isset($error) ? Envelope::error($error)->getMessage() : null];
+            return [
+                $reply['id'] ?? null,
+                $reply['result'] ?? null,
+                isset($error) ? Envelope::error($error)->getMessage() : null,
+            ];
         };
         foreach ([true, false] as $associative) {
             self::assertEquals($outcome($associative, null), $outcome($associative, self::ID));
         }
     }
 
-    public function testObjectsAsArraysOrAsObjects(): void
+    public function testReturnsJsonObjectsAsArraysOrAsObjects(): void
     {
         $host = new FakeHost();
         self::assertSame(['a' => ['b' => 1]], $host->client()->call('system.echo', ['a' => ['b' => 1]]));
@@ -148,7 +151,7 @@ final class EnvelopeTest extends TestCase
         self::assertEquals((object) ['a' => (object) ['b' => 1]], $result);
     }
 
-    public function testIdsAreUuidsOfVersion4(): void
+    public function testIdsAreUniqueUuidsOfVersion4(): void
     {
         $pattern = '/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/D';
         $seen = [];
@@ -164,7 +167,7 @@ final class EnvelopeTest extends TestCase
         self::assertCount(1_000_000, $seen);
     }
 
-    public function testTheDigitsOfIdsAreRandom(): void
+    public function testDigitsOfIdsAreUniformlyDistributed(): void
     {
         $counts = [];
         for ($i = 0; $i < 16_000; $i++) {
@@ -174,33 +177,55 @@ final class EnvelopeTest extends TestCase
         }
         foreach ($counts as $at => $digits) {
             self::assertCount($at === 12 ? 1 : ($at === 16 ? 4 : 16), $digits, "digit $at");
-            // Eight standard deviations and more: only a digit that is not random can be so far off.
+            // The bound is more than eight standard deviations away for random digits.
             self::assertLessThan(16_000 / count($digits) * ($at === 12 ? 2 : 1.5), max($digits), "digit $at");
         }
     }
 
-    /** @return iterable<string, array{callable}> */
-    public static function senseless(): iterable
+    /** @return iterable<string, array{callable, string}> */
+    public static function invalidArguments(): iterable
     {
-        yield 'no time' => [static fn () => new Options(timeout: 0.0)];
-        yield 'not a number' => [static fn () => new Options(timeout: NAN)];
-        yield 'no connections' => [static fn () => new Options(maxConnections: 0)];
-        yield 'more in flight than a host takes' => [static fn () => new Options(maxInFlightPerConnection: 1_025)];
-        yield 'frames above 4 GiB' => [static fn () => new Options(maxFrameBytes: 1 << 32)];
-        yield 'no address' => [static fn () => new UnixConnector('unix://')];
-        yield 'another transport' => [static fn () => new UnixConnector('tcp://127.0.0.1:1')];
-        yield 'a path that PHP would cut' => [static fn () => new UnixConnector('unix:///' . str_repeat('x', 107))];
-        yield 'a NUL' => [static fn () => new UnixConnector("unix:///a\0b")];
-        yield 'persistent and relative' => [static fn () => new PersistentConnector('unix://run/x.sock', 1)];
-        yield 'a negative time-out' => [static fn () => (new FakeHost())->client()->call('system.ping', timeout: -1.0)];
-        yield 'a message without a method' => [static fn () => (new FakeHost())->client()->sendAsync([], 'strlen')];
-        yield 'a batch of something else' => [static fn () => (new FakeHost())->client()->batch(['system.ping'])];
+        yield 'no time' => [static fn () => new Options(timeout: 0.0), 'timeout must be'];
+        yield 'not a number' => [static fn () => new Options(timeout: NAN), 'timeout must be'];
+        yield 'no connections' => [
+            static fn () => new Options(maxConnections: 0),
+            'maxConnections must be between 1 and 1000, not 0',
+        ];
+        yield 'more in flight than a host reads' => [
+            static fn () => new Options(maxInFlightPerConnection: 1_025),
+            'maxInFlightPerConnection must be',
+        ];
+        yield 'frames above 4 GiB' => [static fn () => new Options(maxFrameBytes: 1 << 32), 'maxFrameBytes must be'];
+        yield 'no address' => [static fn () => new UnixConnector('unix://'), 'write unix:///path'];
+        yield 'another transport' => [static fn () => new UnixConnector('tcp://127.0.0.1:1'), '"tcp://127.0.0.1:1"'];
+        yield 'a path that PHP would cut' => [
+            static fn () => new UnixConnector('unix:///' . str_repeat('x', 107)),
+            'has 108 bytes, but the system allows only 107',
+        ];
+        yield 'a NUL' => [static fn () => new UnixConnector("unix:///a\0b"), 'is not the address of a Unix socket'];
+        yield 'persistent and relative' => [
+            static fn () => new PersistentConnector('unix://run/x.sock', 1),
+            'the option persistent needs an absolute socket path, not run/x.sock',
+        ];
+        yield 'a negative time-out' => [
+            static fn () => (new FakeHost())->client()->call('system.ping', timeout: -1.0),
+            'timeout must be between 0 and 86400, not -1',
+        ];
+        yield 'a message without a method' => [
+            static fn () => (new FakeHost())->client()->sendAsync([], 'strlen'),
+            'sendAsync() needs a message with a string "method"',
+        ];
+        yield 'a batch of other values' => [
+            static fn () => (new FakeHost())->client()->batch(['system.ping']),
+            'the call with the key "0" is not [method, params]',
+        ];
     }
 
-    /** @dataProvider senseless */
-    public function testSenselessValuesAreRefused(callable $make): void
+    /** @dataProvider invalidArguments */
+    public function testRejectsInvalidOptionsAddressesAndArguments(callable $make, string $message): void
     {
         $this->expectException(InvalidRequestException::class);
+        $this->expectExceptionMessage($message);
         $make();
     }
 }

@@ -1,9 +1,5 @@
 <?php
 
-/**
- * Futures, callbacks and what is logged of them.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Unit;
@@ -16,6 +12,9 @@ use Jackfield\Testing\FakeHost;
 use Jackfield\Tests\Support\MemoryLog;
 use PHPUnit\Framework\TestCase;
 
+/**
+ * Tests futures, callbacks and the log.
+ */
 final class FutureTest extends TestCase
 {
     private FakeHost $host;
@@ -31,18 +30,19 @@ final class FutureTest extends TestCase
             ->hangsUpOn('hangs.up');
     }
 
-    public function testThenGivesAFutureOfWhatTheCallbackReturns(): void
+    public function testThenReturnsAFutureOfTheCallbackResult(): void
     {
         $client = $this->host->client();
         self::assertSame(6, $client->callAsync('system.echo', 2)->then(fn (int $n): int => $n * 3)->await());
         self::assertSame('caught 42', $client->callAsync('fails')
             ->then(fn (): string => 'not called', fn (\Throwable $t): string => "caught {$t->getCode()}")->await());
-        self::assertSame(9, $client->callAsync('system.echo', 3)
-            ->then(fn (int $n): mixed => $client->callAsync('system.echo', $n * 3))->await(), 'a future is waited for');
+        $nested = $client->callAsync('system.echo', 3)
+            ->then(fn (int $n): mixed => $client->callAsync('system.echo', $n * 3));
+        self::assertSame(9, $nested->await(), 'a returned future is awaited');
         self::assertSame(5, $client->callAsync('system.echo', 5)->then(null, fn (): int => 0)->await());
     }
 
-    public function testWhatACallbackThrowsIsItsOwnFuturesFailure(): void
+    public function testAnExceptionOfACallbackFailsOnlyTheFutureOfThen(): void
     {
         $client = $this->host->client(new Options(logger: $this->log));
         $future = $client->callAsync('system.echo', 1);
@@ -56,14 +56,16 @@ final class FutureTest extends TestCase
         } catch (\DomainException $thrown) {
             self::assertSame('mine', $thrown->getMessage());
         }
-        unset($first, $thrown);
-        self::assertSame([], $this->log->with('callback threw'), 'it was seen');
 
-        $future->then(fn (): never => throw new \DomainException('unseen'));
-        self::assertCount(1, $this->log->with('callback threw'), 'it was not');
+        unset($first, $thrown);
+        $message = 'the callback of request {async_request_id} threw an exception';
+        self::assertSame([], $this->log->with($message), 'await() threw it');
+
+        $future->then(fn (): never => throw new \DomainException('unreported'));
+        self::assertCount(1, $this->log->with($message), 'nobody received it');
     }
 
-    public function testThenOnAKnownOutcomeCallsAtOnce(): void
+    public function testThenCallsTheCallbackImmediatelyIfTheOutcomeIsKnown(): void
     {
         $future = $this->host->client()->callAsync('system.echo', 7);
         $future->await();
@@ -76,7 +78,7 @@ final class FutureTest extends TestCase
         self::assertFalse($future->cancel());
     }
 
-    public function testAFutureThatWaitsForItselfIsAProgrammersError(): void
+    public function testAwaitThrowsALogicExceptionForAFutureThatAwaitsItself(): void
     {
         $client = $this->host->client();
         $next = null;
@@ -87,13 +89,13 @@ final class FutureTest extends TestCase
         $next->await();
     }
 
-    public function testNullIsAResult(): void
+    public function testReturnsANullResult(): void
     {
         self::assertNull($this->host->client()->call('nothing'));
         self::assertNull($this->host->client()->callAsync('nothing')->await());
     }
 
-    public function testTheShapeOfRepliesToCallbacks(): void
+    public function testSendAsyncPassesRepliesAndFailuresToTheCallback(): void
     {
         $client = $this->host->client();
         $replies = [];
@@ -106,6 +108,7 @@ final class FutureTest extends TestCase
                 timeout: $method === 'silent' ? 0.05 : null
             );
         }
+
         $client->run();
         self::assertSame(['id' => $ids[0], 'result' => ['x' => 1]], $replies['system.echo']);
         self::assertSame(
@@ -117,7 +120,7 @@ final class FutureTest extends TestCase
         self::assertCount(3, array_unique($ids));
     }
 
-    public function testWhatIsLogged(): void
+    public function testLogsCallsWithIdMethodAndDuration(): void
     {
         $client = $this->host->client(new Options(logger: $this->log));
         $good = $client->callAsync('system.echo');
@@ -126,24 +129,31 @@ final class FutureTest extends TestCase
         $late->then(null, static fn (): bool => true)->await();
         $client->call('system.ping');
 
-        [$answered] = $this->log->with('async request answered');
+        [$answered] = $this->log->with('{method}: async request answered after {duration_ms} ms');
         self::assertSame('info', $answered['level']);
         self::assertSame($good->id(), $answered['context']['async_request_id']);
         self::assertSame('system.echo', $answered['context']['method']);
         self::assertGreaterThan(0.0, $answered['context']['duration_ms']);
-        [$failed] = $this->log->with('async request failed');
+
+        [$failed] = $this->log->with('{method}: async request failed after {duration_ms} ms');
         self::assertSame('warning', $failed['level']);
         self::assertSame($late->id(), $failed['context']['async_request_id']);
         self::assertGreaterThanOrEqual(50.0, $failed['context']['duration_ms']);
         self::assertInstanceOf(TimeoutException::class, $failed['context']['exception']);
-        self::assertCount(2, $this->log->with('async request sent'));
-        self::assertSame('debug', $this->log->with('request answered')[0]['level']);
+
+        self::assertCount(2, $this->log->with('{method}: async request sent'));
+        [$sync] = $this->log->with('{method}: request answered after {duration_ms} ms');
+        self::assertSame('debug', $sync['level']);
     }
 
-    public function testALoggerThatFailsDoesNotFailTheCall(): void
+    public function testACallSucceedsIfTheLoggerThrows(): void
     {
         $logger = new class () extends \Psr\Log\AbstractLogger {
-            /** @param mixed $level @param string|\Stringable $message @param array<string, mixed> $context */
+            /**
+             * @param mixed                $level
+             * @param string|\Stringable   $message
+             * @param array<string, mixed> $context
+             */
             public function log($level, $message, array $context = []): void
             {
                 throw new \RuntimeException('disk full');
@@ -159,7 +169,7 @@ final class FutureTest extends TestCase
         }
     }
 
-    public function testTheFakeHost(): void
+    public function testFakeHostAnswersClosesAndRefusesConnections(): void
     {
         $client = $this->host->client();
         self::assertSame('pong', $client->call('system.ping'));
@@ -172,6 +182,7 @@ final class FutureTest extends TestCase
                 self::assertFalse($lost->isRetryable());
             }
         }
+
         $this->host->down();
         $started = hrtime(true);
         try {
@@ -180,6 +191,7 @@ final class FutureTest extends TestCase
         } catch (\Jackfield\Exception\ConnectException) {
             self::assertGreaterThanOrEqual(50e6, hrtime(true) - $started);
         }
+
         $this->host->down(false);
         self::assertSame([['big' => str_repeat('x', 1 << 20)]], array_values($client->batch(
             [['system.echo', ['big' => str_repeat('x', 1 << 20)]]]
@@ -187,7 +199,7 @@ final class FutureTest extends TestCase
         self::assertSame('system.ping', $this->host->calls()[0]['method']);
         self::assertNull($this->host->calls()[0]['params']);
 
-        $this->host->on('broken', static fn (): never => throw new \DomainException("the test's own"));
+        $this->host->on('broken', static fn (): never => throw new \DomainException('thrown by the test'));
         $this->expectException(\DomainException::class);
         $client->call('broken');
     }

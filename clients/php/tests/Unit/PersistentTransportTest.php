@@ -1,9 +1,5 @@
 <?php
 
-/**
- * The seal of a persistent socket, inside one process: PHP keeps the socket after its owner has gone.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Unit;
@@ -14,6 +10,11 @@ use Jackfield\Tests\Support\TestCase;
 use Jackfield\Transport\PersistentConnector;
 use Jackfield\Transport\PersistentTransport;
 
+/**
+ * Tests the clean marker of persistent sockets within one process.
+ *
+ * PHP keeps a socket after its owner has left it, as between two requests.
+ */
 final class PersistentTransportTest extends TestCase
 {
     /** @var resource */
@@ -27,7 +28,7 @@ final class PersistentTransportTest extends TestCase
         $this->connector = new PersistentConnector('unix://' . $this->scratch->path('p.sock'), 3);
     }
 
-    public function testASocketLeftAtRestIsFoundAgain(): void
+    public function testReusesASocketThatWasLeftClean(): void
     {
         [$transport, $peer] = $this->connect();
         self::assertFalse($transport->hasHistory());
@@ -63,7 +64,7 @@ final class PersistentTransportTest extends TestCase
             fwrite($peer, 'rep');
             $t->read();
         }];
-        yield 'unread bytes behind a complete exchange' => [static function (PersistentTransport $t, $peer): void {
+        yield 'unread bytes after a complete exchange' => [static function (PersistentTransport $t, $peer): void {
             $t->begin();
             $t->write('request');
             fwrite($peer, 'reply');
@@ -71,7 +72,7 @@ final class PersistentTransportTest extends TestCase
             $t->end();
             fwrite($peer, 'stray');
         }];
-        yield 'written to by other code' => [static function (PersistentTransport $t): void {
+        yield 'written by other code' => [static function (PersistentTransport $t): void {
             $t->end();
             fwrite($t->stream(), 'x');
         }];
@@ -81,12 +82,12 @@ final class PersistentTransportTest extends TestCase
             fwrite($peer, 'reply');
             fread($t->stream(), 100);
         }];
-        yield 'sealed elsewhere by other code' => [static function (PersistentTransport $t): void {
+        yield 'marked as not clean by other code' => [static function (PersistentTransport $t): void {
             $t->end();
             fwrite($t->stream(), 'x');
             stream_set_chunk_size($t->stream(), 8_192);
         }];
-        yield 'ended by the peer' => [static function (PersistentTransport $t, $peer): void {
+        yield 'closed by the peer' => [static function (PersistentTransport $t, $peer): void {
             $t->begin();
             $t->write('request');
             $t->end();
@@ -96,9 +97,10 @@ final class PersistentTransportTest extends TestCase
 
     /**
      * @dataProvider leftovers
+     *
      * @param \Closure(PersistentTransport, resource): void $leave
      */
-    public function testASocketNotAtRestIsNeverUsedAgain(\Closure $leave): void
+    public function testNeverReusesASocketThatWasNotLeftClean(\Closure $leave): void
     {
         [$transport, $peer] = $this->connect();
         $leave($transport, $peer);
@@ -111,15 +113,16 @@ final class PersistentTransportTest extends TestCase
         $again->close();
     }
 
-    public function testEveryOwnerHasASocketOfItsOwn(): void
+    public function testGivesEveryOwnerItsOwnSocket(): void
     {
-        $transports = $peers = [];
+        $transports = [];
+        $peers = [];
         for ($i = 0; $i < 5; $i++) {
             [$transports[$i], $peers[$i]] = $this->connect();
             self::assertNotNull($peers[$i], "connection $i");
         }
         self::assertInstanceOf(PersistentTransport::class, $transports[2]);
-        self::assertNotInstanceOf(PersistentTransport::class, $transports[3], 'more than there are slots');
+        self::assertNotInstanceOf(PersistentTransport::class, $transports[3], 'all slots are in use');
         $transports[1]->end();
         $transports[1]->leave();
         [$again, $peer] = $this->connect();
@@ -129,7 +132,7 @@ final class PersistentTransportTest extends TestCase
         }
     }
 
-    public function testALongPathHasFewerSlots(): void
+    public function testALongPathLeavesFewerSlots(): void
     {
         $directory = $this->scratch->path('d');
         mkdir($directory);
@@ -148,7 +151,7 @@ final class PersistentTransportTest extends TestCase
         }
     }
 
-    public function testTwoClientsOfOneRequestDoNotShareASocket(): void
+    public function testTwoClientsInOneRequestUseDifferentSockets(): void
     {
         $server = $this->play([[['serve' => 'shuffled']]]);
         $options = new Options(timeout: 20.0, persistent: true);
@@ -163,7 +166,11 @@ final class PersistentTransportTest extends TestCase
         self::assertCount(2, $server->finish()['connections']);
     }
 
-    /** @return array{\Jackfield\Transport\Transport, resource|null} with the peer's end, if a connection was made */
+    /**
+     * Connects and returns the transport, and the peer's end if a new connection was made.
+     *
+     * @return array{\Jackfield\Transport\Transport, resource|null}
+     */
     private function connect(): array
     {
         $transport = $this->connector->connect();

@@ -1,9 +1,5 @@
 <?php
 
-/**
- * The order in which calls wait and in which their deadlines pass, beside plain lists that are searched from the front.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Unit;
@@ -14,11 +10,15 @@ use Jackfield\Call\Queue;
 use Jackfield\Client;
 use Jackfield\Exception\TimeoutException;
 use Jackfield\Testing\FakeHost;
+use Jackfield\Tests\Support\CpuTime;
 use PHPUnit\Framework\TestCase;
 
+/**
+ * Tests the order of waiting calls and of deadlines against plain lists.
+ */
 final class QueueTest extends TestCase
 {
-    public function testTheHeadIsTheFirstThatWaitsWhateverWasTakenOut(): void
+    public function testHeadIsTheFirstWaitingCallAfterAnyRemovals(): void
     {
         mt_srand(1);
         $multiplexer = (new \ReflectionProperty(Client::class, 'multiplexer'))->getValue((new FakeHost())->client());
@@ -26,7 +26,7 @@ final class QueueTest extends TestCase
         /** @var list<Call> $model */
         $model = [];
         for ($i = 0; $i < 20_000; $i++) {
-            // Now more come than go, now fewer.
+            // The queue grows and shrinks in turn.
             if (mt_rand(0, 99) < (intdiv($i, 500) % 2 === 0 ? 60 : 35)) {
                 $model[] = $call = self::call($multiplexer, "id$i");
                 $queue->add($call);
@@ -40,7 +40,7 @@ final class QueueTest extends TestCase
         }
     }
 
-    public function testThatManyWaitMakesTakingOneNoSlower(): void
+    public function testRemovingACallTakesConstantTime(): void
     {
         $multiplexer = (new \ReflectionProperty(Client::class, 'multiplexer'))->getValue((new FakeHost())->client());
         $time = static function (int $calls) use ($multiplexer): float {
@@ -49,37 +49,43 @@ final class QueueTest extends TestCase
             for ($i = 0; $i < $calls; $i++) {
                 $queue->add($kept[] = self::call($multiplexer, "id$i"));
             }
-            $started = hrtime(true);
+            $started = CpuTime::micros();
             while (($call = $queue->head(0)) !== null) {
                 $queue->remove($call);
             }
 
-            return (hrtime(true) - $started) / $calls;
+            return (CpuTime::micros() - $started) / $calls;
         };
-        // Were the places of those taken out before looked at again, it would be 32 times as much.
+
+        // If the slots of removed calls were visited again, the ratio would be 32.
         $few = min(array_map($time, [2_000, 2_000, 2_000]));
         $many = min(array_map($time, [64_000, 64_000, 64_000]));
         self::assertLessThan(8 * $few, $many);
     }
 
-    public function testDeadlinesPassInTheirOrderWhateverTheOrderOfTheCalls(): void
+    public function testCallsExpireInTheOrderOfTheirDeadlines(): void
     {
         $client = (new FakeHost())->silent('m')->client();
-        $passed = [];
+        $expired = [];
         $started = hrtime(true);
         foreach ([90, 30, 120, 60, 150, 10, 160, 40] as $ms) {
-            $client->callAsync('m', null, $ms / 1e3)->then(null, static function (\Throwable $failure) use (&$passed, $ms): void {
-                self::assertInstanceOf(TimeoutException::class, $failure);
-                $passed[] = $ms;
-            });
+            $client->callAsync('m', null, $ms / 1e3)->then(
+                null,
+                static function (\Throwable $failure) use (&$expired, $ms): void {
+                    self::assertInstanceOf(TimeoutException::class, $failure);
+                    $expired[] = $ms;
+                }
+            );
         }
+
         self::assertLessThanOrEqual(0.010, $client->secondsUntilDue());
         while ($client->pending() > 0) {
             $client->tick(1.0);
             $elapsed = (hrtime(true) - $started) / 1e6;
-            self::assertGreaterThanOrEqual(max([0, ...$passed]), $elapsed);
+            self::assertGreaterThanOrEqual(max([0, ...$expired]), $elapsed);
         }
-        self::assertSame([10, 30, 40, 60, 90, 120, 150, 160], $passed);
+
+        self::assertSame([10, 30, 40, 60, 90, 120, 150, 160], $expired);
     }
 
     private static function call(Multiplexer $multiplexer, string $id): Call

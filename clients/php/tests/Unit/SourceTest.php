@@ -1,20 +1,20 @@
 <?php
 
-/**
- * The package as it is declared: PHP 8.1, no extension but json, and composer.json beside autoload.php.
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Unit;
 
-use Jackfield\Tests\Support\NewerPhp;
+use Jackfield\Tests\Support\Php81Check;
 use PHPUnit\Framework\TestCase;
 
+/**
+ * Tests that the sources meet the declared requirements: PHP 8.1, no extension except json.
+ */
 final class SourceTest extends TestCase
 {
     private const PACKAGE = __DIR__ . '/../..';
-    /** Extensions that every PHP has, and the one that is asked for. */
+
+    /** Extensions that every PHP has, and the one that composer.json requires. */
     private const EXTENSIONS = ['Core', 'standard', 'SPL', 'pcre', 'random', 'json'];
 
     /** @return iterable<string, array{string}> */
@@ -30,32 +30,39 @@ final class SourceTest extends TestCase
     }
 
     /** @dataProvider sources */
-    public function testNothingNewerThanPhp81(string $file): void
+    public function testUsesOnlyFeaturesOfPhp81(string $file): void
     {
-        self::assertSame([], NewerPhp::in((string) file_get_contents($file)));
+        self::assertSame([], Php81Check::violations((string) file_get_contents($file)));
     }
 
     /** @dataProvider sources */
-    public function testNoExtensionButJson(string $file): void
+    public function testUsesNoExtensionExceptJson(string $file): void
     {
+        $extension = static fn (string $f): string|false => (new \ReflectionFunction($f))->getExtensionName();
         $foreign = array_filter(
-            NewerPhp::functions((string) file_get_contents($file)),
-            static fn (string $f): bool => !in_array((new \ReflectionFunction($f))->getExtensionName(), self::EXTENSIONS, true)
+            Php81Check::calledFunctions((string) file_get_contents($file)),
+            static fn (string $f): bool => !in_array($extension($f), self::EXTENSIONS, true)
         );
         self::assertSame([], $foreign);
     }
 
     /** @dataProvider sources */
-    public function testStrictTypesAndALineThatSaysWhatHappensHere(string $file): void
+    public function testDeclaresStrictTypesAndStartsWithADocumentedClass(string $file): void
     {
+        $doc = '/\*\*\n \* [A-Z][^\n]*\n(?: \*[^\n]*\n)*? \*/\n';
+        $strict = 'declare\(strict_types=1\);\n';
+        $class = '(?:final |abstract )?(?:class|interface|enum) \w+';
+
         self::assertMatchesRegularExpression(
-            '#\A<\?php\n\n/\*\*\n \* [A-Z].*?\*/\n\ndeclare\(strict_types=1\);\n#s',
+            basename($file) === 'autoload.php'
+                ? "#\\A<\\?php\n\n$doc\n$strict#"
+                : "#\\A<\\?php\n\n$strict\nnamespace [^;]+;\n(?:\n|use [^;]+;\n)+$doc$class#",
             (string) file_get_contents($file)
         );
     }
 
     /** @return iterable<string, array{string}> */
-    public static function newer(): iterable
+    public static function newerFeatures(): iterable
     {
         yield 'readonly class' => ['final readonly class A {}'];
         yield 'null alone' => ['function f(): null {}'];
@@ -73,22 +80,24 @@ final class SourceTest extends TestCase
         yield 'property hook' => ['class A { public int $a { get => 1; } }'];
     }
 
-    /** @dataProvider newer */
-    public function testTheCheckSeesWhatIsNewer(string $code): void
+    /** @dataProvider newerFeatures */
+    public function testDetectsFeaturesNewerThanPhp81(string $code): void
     {
-        self::assertNotSame([], NewerPhp::in("<?php\n$code"));
+        self::assertNotSame([], Php81Check::violations("<?php\n$code"));
     }
 
-    public function testComposerAndTheAutoloaderAgree(): void
+    public function testComposerAndTheAutoloaderMapTheSameClasses(): void
     {
-        $composer = json_decode((string) file_get_contents(self::PACKAGE . '/composer.json'), true, 64, JSON_THROW_ON_ERROR);
+        $text = (string) file_get_contents(self::PACKAGE . '/composer.json');
+        $composer = json_decode($text, true, 64, JSON_THROW_ON_ERROR);
         self::assertSame('jackfield/client', $composer['name']);
         self::assertSame(['php' => '>=8.1', 'ext-json' => '*'], $composer['require']);
         self::assertSame(['Jackfield\\' => 'src/'], $composer['autoload']['psr-4']);
         foreach (self::sources() as $name => [$file]) {
             if ($name !== 'autoload.php') {
                 $class = 'Jackfield\\' . strtr(substr($name, strlen('src/'), -strlen('.php')), '/', '\\');
-                self::assertTrue(class_exists($class) || interface_exists($class) || enum_exists($class), "$file holds $class");
+                $exists = class_exists($class) || interface_exists($class) || enum_exists($class);
+                self::assertTrue($exists, "$file defines $class");
             }
         }
     }

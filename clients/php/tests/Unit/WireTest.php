@@ -1,15 +1,12 @@
 <?php
 
-/**
- * Frames and envelopes against the vectors that every implementation reads (protocol/vectors).
- */
-
 declare(strict_types=1);
 
 namespace Jackfield\Tests\Unit;
 
 use Jackfield\Exception\ProtocolException;
 use Jackfield\Exception\RemoteException;
+use Jackfield\Tests\Support\CpuTime;
 use Jackfield\Tests\Support\Vector;
 use Jackfield\Wire\Code;
 use Jackfield\Wire\Envelope;
@@ -17,6 +14,9 @@ use Jackfield\Wire\FrameReader;
 use Jackfield\Wire\Header;
 use PHPUnit\Framework\TestCase;
 
+/**
+ * Tests frames and envelopes with the test vectors of all implementations (protocol/vectors).
+ */
 final class WireTest extends TestCase
 {
     private const LIMIT = 16_777_216;
@@ -28,8 +28,8 @@ final class WireTest extends TestCase
         'async-response' => Header::ASYNC_RESPONSE,
     ];
 
-    /** What PHP's json_decode() cannot see: it keeps the last of two members with one name. */
-    private const UNSEEN = ['reply-error-duplicate-code'];
+    /** json_decode() does not report this fault: it keeps the last of two members with one name. */
+    private const UNDETECTED = ['reply-error-duplicate-code'];
 
     /** @return iterable<string, array{Vector}> */
     public static function vectors(): iterable
@@ -39,26 +39,27 @@ final class WireTest extends TestCase
         }
     }
 
-    public function testTheIndexPinsEveryVector(): void
+    public function testIndexListsLengthAndHashOfEveryVector(): void
     {
         $vectors = Vector::all();
+        $index = Vector::index();
         self::assertNotEmpty($vectors);
-        $pinned = Vector::index();
-        self::assertSame(array_keys($pinned), array_keys($vectors));
+        self::assertSame(array_keys($index), array_keys($vectors));
+
         foreach ($vectors as $name => $vector) {
-            self::assertSame([strlen($vector->bytes), hash('fnv1a64', $vector->bytes)], $pinned[$name], $name);
+            self::assertSame([strlen($vector->bytes), hash('fnv1a64', $vector->bytes)], $index[$name], $name);
         }
     }
 
     /** @dataProvider vectors */
-    public function testWhatADecoderFinds(Vector $vector): void
+    public function testReadsEveryVectorInAnyDivision(Vector $vector): void
     {
-        $this->assertFound($vector, [$vector->bytes]);
+        $this->assertReads($vector, [$vector->bytes]);
         if (strlen($vector->bytes) <= 2_000) {
-            $this->assertFound($vector, str_split($vector->bytes));
+            $this->assertReads($vector, str_split($vector->bytes));
         }
         for ($at = 1; $at < min(strlen($vector->bytes), 600); $at++) {
-            $this->assertFound($vector, [substr($vector->bytes, 0, $at), substr($vector->bytes, $at)]);
+            $this->assertReads($vector, [substr($vector->bytes, 0, $at), substr($vector->bytes, $at)]);
         }
     }
 
@@ -66,14 +67,14 @@ final class WireTest extends TestCase
     public static function replies(): iterable
     {
         foreach (Vector::all() as $name => $vector) {
-            if (isset($vector->heads['reply']) && !in_array($name, self::UNSEEN, true)) {
+            if (isset($vector->heads['reply']) && !in_array($name, self::UNDETECTED, true)) {
                 yield $name => [$vector, $vector->heads['reply']];
             }
         }
     }
 
     /** @dataProvider replies */
-    public function testReplies(Vector $vector, string $kind): void
+    public function testDecodesReplies(Vector $vector, string $kind): void
     {
         $payload = substr($vector->bytes, Header::LENGTH);
         if ($kind === 'invalid') {
@@ -86,6 +87,7 @@ final class WireTest extends TestCase
 
             return;
         }
+
         $reply = Envelope::reply($payload, true);
         self::assertSame($vector->json('id'), $reply['id'] ?? null);
         if ($kind === 'result') {
@@ -93,6 +95,7 @@ final class WireTest extends TestCase
 
             return;
         }
+
         $error = Envelope::error($reply['error']);
         self::assertInstanceOf(RemoteException::class, $error);
         self::assertSame((int) $vector->heads['code'], $error->getCode());
@@ -101,7 +104,9 @@ final class WireTest extends TestCase
     }
 
     /**
-     * Requests such as this client sends: version 1.1, an id without escapes, params that PHP can hold.
+     * Returns requests as this client sends them.
+     *
+     * They have version 1.1, an id without escapes, and params that PHP can represent.
      *
      * @return iterable<string, array{Vector}>
      */
@@ -120,7 +125,7 @@ final class WireTest extends TestCase
     }
 
     /** @dataProvider canonicalRequests */
-    public function testThisClientWritesTheSameBytes(Vector $vector): void
+    public function testEncodesCanonicalRequestsByteForByte(Vector $vector): void
     {
         $params = isset($vector->heads['params']) ? json_decode($vector->heads['params']) : null;
         $payload = Envelope::request(
@@ -135,8 +140,7 @@ final class WireTest extends TestCase
         );
     }
 
-    /** Frames that come together, 1 to 1,000 at once, cut anywhere. */
-    public function testManyFramesInOneRead(): void
+    public function testReadsUpToAThousandFramesInAnyDivision(): void
     {
         foreach ([1, 2, 10, 1_000] as $count) {
             $bytes = '';
@@ -159,8 +163,10 @@ final class WireTest extends TestCase
         }
     }
 
-    /** A header that announces 4 GiB - 1 takes no memory for it, even where the limit allows it. */
-    public function testMemoryGrowsWithWhatCame(): void
+    /**
+     * The header announces 4 GiB - 1, which the limit of the reader allows.
+     */
+    public function testAllocatesNoMemoryForAnAnnouncedLength(): void
     {
         $reader = new FrameReader(Header::MAX_PAYLOAD);
         $before = memory_get_usage();
@@ -169,20 +175,16 @@ final class WireTest extends TestCase
         self::assertLessThan(65_536, memory_get_usage() - $before);
     }
 
-    /** A large frame in small pieces takes time in proportion to its size: no copy of it for each piece. */
-    public function testLargeFramesAreNotCopiedForEachPiece(): void
+    /**
+     * Copying the frame for each piece would take quadratic time.
+     */
+    public function testReadsALargeFrameInSmallPiecesInLinearTime(): void
     {
-        $cpu = static function (): int {
-            $usage = getrusage();
-
-            return ($usage['ru_utime.tv_sec'] + $usage['ru_stime.tv_sec']) * 1_000_000
-                + $usage['ru_utime.tv_usec'] + $usage['ru_stime.tv_usec'];
-        };
-        $time = static function (int $bytes, int $frames) use ($cpu): int {
+        $time = static function (int $bytes, int $frames): int {
             $pieces = str_split(Header::frame(Header::SYNC, str_repeat('x', $bytes)), 1_024);
             $least = PHP_INT_MAX;
             for ($round = 0; $round < 4; $round++) {
-                $started = $cpu();
+                $started = CpuTime::micros();
                 for ($frame = 0; $frame < $frames; $frame++) {
                     $reader = new FrameReader(self::LIMIT);
                     foreach ($pieces as $piece) {
@@ -190,27 +192,33 @@ final class WireTest extends TestCase
                         $reader->next();
                     }
                 }
-                $least = min($least, $cpu() - $started);
+                $least = min($least, CpuTime::micros() - $started);
             }
 
             return $least;
         };
-        // The same bytes in one frame or in eight: about the same time, 8 times that if each piece copied all before
-        // it. Both frames are so large that PHP takes fresh memory from the system for them.
+
+        // One frame takes about as long as eight frames with the same number of bytes in total. It
+        // would take 8 times as long if each piece copied all earlier ones. Both sizes are so large
+        // that PHP allocates new memory from the system for them.
         self::assertLessThan(4 * $time(2 << 20, 8), $time(16 << 20, 1));
     }
 
-    public function testTheCodesHaveTheNamesOfTheProtocol(): void
+    public function testNamesTheCodesOfTheProtocol(): void
     {
         self::assertSame('DEADLINE_EXCEEDED', Code::name(-32001));
         self::assertSame('CANCELLED', Code::name(-32800));
         self::assertNull(Code::name(42));
+    }
+
+    public function testKnowsTheCodesOfRequestsThatNeverStarted(): void
+    {
         $safe = array_filter(range(-32_800, -32_000), Code::neverStarted(...));
         self::assertSame([Code::GOING_AWAY, Code::PLUGIN_UNAVAILABLE, Code::OVERLOADED], array_values($safe));
     }
 
     /** @param list<string> $pieces */
-    private function assertFound(Vector $vector, array $pieces): void
+    private function assertReads(Vector $vector, array $pieces): void
     {
         $reader = new FrameReader(self::LIMIT);
         $found = 'incomplete';
@@ -225,6 +233,7 @@ final class WireTest extends TestCase
         } catch (ProtocolException) {
             $found = 'refused';
         }
+
         self::assertSame($vector->heads['expect'], $found);
         if ($found === 'frame') {
             $kind = $vector->heads['kind'];

@@ -1,7 +1,7 @@
 //! The async client: calls are futures, and a task of the runtime drives each connection.
 
-mod drive;
-mod task;
+mod driver;
+mod execute;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,21 +11,25 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
+use self::execute::execute;
 use crate::builder::Builder;
-use crate::call::{Prepared, RequestFrame, decode};
+use crate::call::{Prepared, decode};
+use crate::connection::Connection;
 use crate::counters::Stats;
 use crate::error::Error;
 use crate::pool::Pool;
 use crate::request::Request;
+use crate::request_frame::RequestFrame;
 
-/// A client for async code; cheap to clone, and clones share their connections.
+/// A client for async code. Clones are cheap and share their connections.
 ///
-/// By default calls share connections ([`Mode::Multiplexed`](crate::Mode::Multiplexed)): many are in flight on one,
-/// and replies come in any order. Dropping a call's future cancels it and harms no other call; the host may have
-/// begun it.
+/// By default calls share connections ([`Mode::Multiplexed`](crate::Mode::Multiplexed)): many are
+/// in flight on one, and replies come in any order. Dropping a call's future cancels it without
+/// affecting other calls; the host may have begun it.
 ///
-/// Calls are awaited inside a tokio runtime with I/O and time enabled, and panic outside of one. A connection
-/// belongs to the runtime that it was made in and ends with it; the client itself outlives any.
+/// Calls are awaited inside a tokio runtime with I/O and time enabled, and panic outside of one. A
+/// connection belongs to the runtime that it was made in and is closed with it. The client may
+/// outlive every runtime.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), jackfield_client::Error> {
@@ -36,30 +40,33 @@ use crate::request::Request;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Client {
-    pool: Arc<Pool>,
+    pool: Arc<Pool<Connection>>,
 }
 
 impl Client {
-    /// A client of the host at `path`, a socket's path with or without `unix://`. The host is asked whether it is
-    /// there.
+    /// Returns a client of the host at `path`, after the host has answered a heartbeat.
+    ///
+    /// The path is that of a socket, with or without `unix://`.
     ///
     /// # Errors
-    /// There is no host, or it did not answer a heartbeat in time.
+    ///
+    /// No connection could be made, or the heartbeat was not answered in time.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Client, Error> {
         let client = Client::builder(path).build();
         client.ping().await?;
         Ok(client)
     }
 
-    /// Settings for a client of the host at `path`.
+    /// Returns the settings of a client of the host at `path`.
     pub fn builder(path: impl AsRef<Path>) -> Builder<Client> {
         Builder::new(path.as_ref())
     }
 
-    /// Calls a method: the params are written as JSON, the result is read from JSON.
+    /// Calls a method. The params are written as JSON, and the result is read from JSON.
     ///
     /// # Errors
-    /// See [`Error`]; the deadline is the client's own.
+    ///
+    /// See [`Error`]. The time-out is that of the client.
     pub fn call<P, R>(
         &self,
         method: &str,
@@ -72,7 +79,7 @@ impl Client {
         self.request(method, params).send()
     }
 
-    /// A call with its own settings.
+    /// Returns a call with its own settings.
     pub fn request<'a, P>(&'a self, method: &'a str, params: &'a P) -> Request<'a, Client, P>
     where
         P: Serialize + ?Sized,
@@ -80,11 +87,13 @@ impl Client {
         Request::new(self, self.pool.options.mode, method, params)
     }
 
-    /// Makes many calls at once; their outcomes in the order of the calls. Dropping the future cancels all that
-    /// are still under way.
+    /// Makes many calls at once and returns their outcomes in the order of the calls.
+    ///
+    /// Dropping the future cancels the calls that have not ended.
     ///
     /// # Errors
-    /// Each call has an outcome of its own.
+    ///
+    /// Each call has its own outcome.
     pub async fn batch<'a, P, R>(
         &'a self,
         calls: impl IntoIterator<Item = Request<'a, Client, P>>,
@@ -93,16 +102,18 @@ impl Client {
         P: Serialize + ?Sized + 'a,
         R: DeserializeOwned,
     {
-        let mut under_way = JoinSet::new();
+        let mut tasks = JoinSet::new();
         for (at, call) in calls.into_iter().enumerate() {
             let prepared = call.prepare(|client| &client.pool);
-            under_way.spawn(async move { (at, drive::run(prepared).await) });
+            tasks.spawn(async move { (at, execute(prepared).await) });
         }
+
+        // Only a task that is cancelled at the end of the runtime keeps this outcome.
         let mut outcomes: Vec<Result<R, Error>> = Vec::new();
-        // Only a runtime that ends cuts a task off.
-        outcomes.resize_with(under_way.len(), || Err(Error::Closed { sent: true }));
-        while let Some(ended) = under_way.join_next().await {
-            let Ok((at, result)) = ended else { continue };
+        outcomes.resize_with(tasks.len(), || Err(Error::Closed { sent: true }));
+
+        while let Some(joined) = tasks.join_next().await {
+            let Ok((at, result)) = joined else { continue };
             if let Some(outcome) = outcomes.get_mut(at) {
                 *outcome = result.and_then(|result| decode(&result));
             }
@@ -110,45 +121,49 @@ impl Client {
         outcomes
     }
 
-    /// Sends a heartbeat and reads its answer; how long that took.
+    /// Sends a heartbeat and returns the time until its answer.
     ///
     /// # Errors
-    /// There is no host, or it did not answer in time.
+    ///
+    /// No connection could be made, or the heartbeat was not answered in time.
     pub async fn ping(&self) -> Result<Duration, Error> {
         let began = Instant::now();
         let frame = RequestFrame::heartbeat(self.pool.options.mode);
-        drive::run(Prepared::new(&self.pool, Ok(frame), None, true)).await?;
+        execute(Prepared::new(&self.pool, Ok(frame), None, true)).await?;
         Ok(began.elapsed())
     }
 
-    /// What the client has counted.
+    /// Returns the client's counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.pool.stats()
     }
 
-    /// Ends every connection and every call of this client and its clones.
+    /// Closes every connection and ends every call of this client and its clones.
     pub fn close(&self) {
         self.pool.close();
     }
 }
 
 impl Builder<Client> {
-    /// The client. It connects when it is first used.
+    /// Returns the client. It connects when it is first used.
     #[must_use]
     pub fn build(self) -> Client {
-        Client { pool: Pool::new(self.options, task::adopt) }
+        Client { pool: Pool::new(self.options, driver::spawn) }
     }
 }
 
 impl<P: Serialize + ?Sized> Request<'_, Client, P> {
-    /// Makes the call. The request is written here; time counts from when the future is first polled. The future
-    /// borrows nothing, so that it can be spawned.
+    /// Makes the call.
+    ///
+    /// The request is encoded immediately; the time-out starts when the future is first polled. The
+    /// future borrows nothing, so that it can be spawned.
     ///
     /// # Errors
+    ///
     /// See [`Error`].
     pub fn send<R: DeserializeOwned>(self) -> impl Future<Output = Result<R, Error>> + Send + use<P, R> {
         let prepared = self.prepare(|client| &client.pool);
-        async move { decode(&drive::run(prepared).await?) }
+        async move { decode(&execute(prepared).await?) }
     }
 }

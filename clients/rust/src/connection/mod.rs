@@ -1,73 +1,83 @@
-//! One connection: its socket, what is in flight on it, and the bytes in between. It never waits; who drives it does.
+//! One connection: its socket, the requests in flight on it, and the bytes in between.
+//!
+//! A connection never waits. Its driver does: the task of an async connection, or the callers of a
+//! blocking one.
 
-mod flight;
-mod flying;
+mod in_flight;
 mod outbox;
+mod outcome;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 use std::task::Waker;
 
 use jackfield_protocol::{FrameBuffer, FrameLimit};
 use rustix::io::Errno;
 
 use crate::id::Key;
-use crate::pool::Pool;
-use crate::socket::{Rest, Socket};
+use crate::pool::{ConnectionStatus, Pool, PooledConnection, lock};
+use crate::request_frame::RequestFrame;
+use crate::socket::{Peeked, Socket};
 
-pub(crate) use flight::{Answer, Asked, End, Failure, Flight};
-pub(crate) use flying::Flying;
+pub(crate) use in_flight::{Abandoned, InFlightTable};
+pub(crate) use outcome::{Answer, CloseReason, Failure};
 
-/// Bytes asked of the kernel at once.
+/// Upper bound of one read in bytes.
 const READ: usize = 64 * 1024;
 
-/// A connection of a pool. Locks are taken in the order pool, reader, flight.
+/// A connection of a pool. Locks are taken in the order pool, reader, in-flight table.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) socket: Socket,
-    flight: Mutex<Flight>,
+    in_flight: Mutex<InFlightTable>,
     reader: Mutex<Reader>,
-    /// Who reads and writes when the socket is ready: an async connection's task. A blocking one is driven by its
-    /// callers.
+    /// The task that drives an async connection. A blocking one is driven by its callers.
     driver: Mutex<Option<Waker>>,
-    pool: Weak<Pool>,
+    pool: Weak<Pool<Connection>>,
 }
 
-/// Bytes received, and the frames in them. Who holds it is the only one to read.
+/// Received bytes and the frames in them. Only the holder of its lock reads from the socket.
 #[derive(Debug)]
 pub(crate) struct Reader {
     frames: FrameBuffer,
     scratch: Box<[u8]>,
 }
 
-/// What one receive brought.
+/// The result of one read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Received {
-    /// Nothing was there.
+    /// There was nothing to read.
     Nothing,
-    /// Everything that was there.
+    /// Everything that had arrived.
     All,
-    /// A full buffer, or the end: there may be more.
+    /// A full buffer, or the end of the stream: there may be more to read.
     More,
 }
 
 impl Connection {
-    pub(crate) fn new(socket: Socket, limit: FrameLimit, pool: Weak<Pool>) -> Arc<Connection> {
+    pub(crate) fn new(socket: Socket, limit: FrameLimit, pool: Weak<Pool<Connection>>) -> Arc<Connection> {
         let reader = Reader { frames: FrameBuffer::new(limit), scratch: vec![0; READ].into_boxed_slice() };
         Arc::new(Connection {
             socket,
-            flight: Mutex::default(),
+            in_flight: Mutex::default(),
             reader: Mutex::new(reader),
             driver: Mutex::default(),
             pool,
         })
     }
 
-    /// What is in flight. Not to be held while asking the pool for anything.
-    pub(crate) fn flight(&self) -> MutexGuard<'_, Flight> {
-        lock(&self.flight)
+    /// Locks the in-flight table. No method of the pool may be called while it is locked.
+    pub(crate) fn in_flight(&self) -> MutexGuard<'_, InFlightTable> {
+        lock(&self.in_flight)
     }
 
-    /// The right to read, unless somebody has it.
+    /// Enters a request into the in-flight table under a new id. [`Connection::push`] sends it.
+    pub(crate) fn begin(&self, frame: &mut RequestFrame) -> Key {
+        let key = frame.renew_id();
+        self.in_flight().begin(key, frame.kind(), frame.bytes());
+        key
+    }
+
+    /// Locks the reader unless another thread reads.
     pub(crate) fn try_reader(&self) -> Option<MutexGuard<'_, Reader>> {
         match self.reader.try_lock() {
             Ok(reader) => Some(reader),
@@ -76,13 +86,13 @@ impl Connection {
         }
     }
 
-    /// The right to read.
+    /// Locks the reader.
     pub(crate) fn reader(&self) -> MutexGuard<'_, Reader> {
         lock(&self.reader)
     }
 
-    /// Says who is to be woken when there is something to send or the connection has ended.
-    pub(crate) fn driven_by(&self, waker: &Waker) {
+    /// Sets the task to be woken when there is something to send or the connection has been closed.
+    pub(crate) fn set_driver(&self, waker: &Waker) {
         let mut driver = lock(&self.driver);
         match &mut *driver {
             Some(known) if known.will_wake(waker) => {}
@@ -90,135 +100,176 @@ impl Connection {
         }
     }
 
-    /// Sends what was queued, or leaves it to the driver where that saves system calls: requests that are begun
-    /// while others are in flight leave together.
+    /// Sends the queued bytes, or leaves them to the driver if other requests are in flight.
+    ///
+    /// The driver sends requests that begin at the same time with one system call.
     pub(crate) fn push(&self) {
-        let mut flight = self.flight();
+        let mut in_flight = self.in_flight();
         let driver = lock(&self.driver).clone();
+
         match driver {
-            Some(driver) if flight.load() > 1 => {
-                drop(flight);
+            Some(driver) if in_flight.len() > 1 => {
+                drop(in_flight);
                 driver.wake();
             }
             driver => {
-                let flushed = flight.outbox.flush(&self.socket);
-                let unsent = flight.outbox.unsent() > 0;
-                drop(flight);
+                let flushed = in_flight.outbox.flush(&self.socket);
+                let has_unsent = in_flight.outbox.unsent() > 0;
+                drop(in_flight);
                 match (flushed, driver) {
-                    (Err(errno), _) => self.broken(errno),
-                    (Ok(()), Some(driver)) if unsent => driver.wake(),
+                    (Err(errno), _) => self.close_after_write_error(errno),
+                    (Ok(()), Some(driver)) if has_unsent => driver.wake(),
                     _ => {}
                 }
             }
         }
     }
 
-    /// Whether something is queued that the kernel does not have. What is queued on a connection that has ended is
-    /// not sent any more.
+    /// Returns whether there are bytes to send. A closed connection sends none.
     pub(crate) fn has_unsent(&self) -> bool {
-        let flight = self.flight();
-        !flight.is_ended() && flight.outbox.unsent() > 0
+        let in_flight = self.in_flight();
+        !in_flight.is_closed() && in_flight.outbox.unsent() > 0
     }
 
-    /// Sends what the kernel takes now; whether something is left.
+    /// Sends as much as the kernel accepts, and returns whether bytes remain.
     pub(crate) fn flush(&self) -> bool {
-        let mut flight = self.flight();
-        if flight.outbox.unsent() == 0 {
+        let mut in_flight = self.in_flight();
+        if in_flight.outbox.unsent() == 0 {
             return false;
         }
-        let flushed = flight.outbox.flush(&self.socket);
-        let unsent = flight.outbox.unsent() > 0;
-        drop(flight);
+
+        let flushed = in_flight.outbox.flush(&self.socket);
+        let has_unsent = in_flight.outbox.unsent() > 0;
+        drop(in_flight);
+
         match flushed {
             Ok(()) => {
-                self.make_room_known();
-                unsent
+                self.wake_waiting_calls();
+                has_unsent
             }
             Err(errno) => {
-                self.broken(errno);
+                self.close_after_write_error(errno);
                 false
             }
         }
     }
 
-    /// Receives once and gives every whole frame to whom it belongs. The connection may have ended afterwards.
+    /// Reads once and settles the requests that the received frames belong to.
+    ///
+    /// A read error or an invalid frame closes the connection.
     pub(crate) fn receive(&self, reader: &mut Reader) -> Received {
         let received = match self.socket.receive(&mut reader.scratch) {
-            Ok(0) => Err(End::Lost(None)),
+            Ok(0) => Err(CloseReason::Lost(None)),
             Ok(received) => Ok(received),
             Err(Errno::AGAIN) => return Received::Nothing,
-            Err(errno) => Err(End::Lost(Some(errno))),
+            Err(errno) => Err(CloseReason::Lost(Some(errno))),
         };
         let is_all = received.as_ref().is_ok_and(|received| *received < READ);
-        match received.and_then(|received| self.dispatch(reader, received)) {
-            Ok(()) => self.make_room_known(),
-            Err(end) => self.end(end),
+
+        match received.and_then(|received| self.accept(reader, received)) {
+            Ok(()) => self.wake_waiting_calls(),
+            Err(reason) => self.close(reason),
         }
         if is_all { Received::All } else { Received::More }
     }
 
-    fn dispatch(&self, reader: &mut Reader, received: usize) -> Result<(), End> {
+    fn accept(&self, reader: &mut Reader, received: usize) -> Result<(), CloseReason> {
         let Reader { frames, scratch } = reader;
         frames.push(scratch.get(..received).unwrap_or_default());
-        let pool = self.pool.upgrade().ok_or(End::Closed)?;
-        let mut flight = self.flight();
-        flight.heard();
-        while let Some(frame) = frames.next().map_err(|refusal| End::Protocol(refusal.into()))? {
-            flight.take(&frame, &pool.counters)?;
+        let pool = self.pool.upgrade().ok_or(CloseReason::ClientClosed)?;
+
+        let mut in_flight = self.in_flight();
+        in_flight.note_read();
+        while let Some(frame) = frames.next().map_err(|refusal| CloseReason::Protocol(refusal.into()))? {
+            in_flight.accept(&frame, &pool.counters)?;
         }
         Ok(())
     }
 
-    /// The socket cannot be written to. A peer that refuses a connection says why before it closes, and that is
-    /// worth more than "broken pipe".
-    fn broken(&self, errno: Errno) {
+    /// Closes a connection that cannot be written to, after reading what the peer sent.
+    ///
+    /// A peer that refuses a connection sends the reason before it closes, which is more useful
+    /// than EPIPE.
+    fn close_after_write_error(&self, errno: Errno) {
         let mut reader = self.reader();
-        while !self.flight().is_ended() && self.receive(&mut reader) != Received::Nothing {}
+        while !self.in_flight().is_closed() && self.receive(&mut reader) != Received::Nothing {}
         drop(reader);
-        self.end(End::Lost(Some(errno)));
+
+        self.close(CloseReason::Lost(Some(errno)));
     }
 
-    /// Ends the connection and everything in flight on it; only the first end counts.
-    pub(crate) fn end(&self, end: End) {
-        let mut flight = self.flight();
-        if flight.is_ended() {
+    /// Closes the connection and fails everything in flight on it. Only the first reason counts.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let mut in_flight = self.in_flight();
+        if in_flight.is_closed() {
             return;
         }
-        let has_failed = !flight.proven && !matches!(end, End::Closed);
-        flight.end(end);
-        drop(flight);
+        let has_failed = !in_flight.has_answered && !matches!(reason, CloseReason::ClientClosed);
+        in_flight.close(reason);
+        drop(in_flight);
+
         self.socket.shut_down();
         let driver = lock(&self.driver).take();
         if let Some(driver) = driver {
             driver.wake();
         }
+
         if let Some(pool) = self.pool.upgrade() {
             pool.remove(self, has_failed);
         }
     }
 
-    /// Whether nothing is in flight, nothing owed and nothing unread: only then can it be somebody's alone.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        let is_empty = match self.try_reader() {
-            Some(reader) => reader.frames.buffered() == 0,
-            None => true,
-        };
-        is_empty && self.flight().is_at_rest() && self.socket.rest() == Rest::Quiet
+    /// Removes a request whose caller gives up.
+    ///
+    /// If all requests of a full connection are abandoned, its slot is free for a waiting call.
+    pub(crate) fn abandon(&self, key: Key) -> Option<Abandoned> {
+        let abandoned = self.in_flight().abandon(key);
+        self.wake_waiting_calls();
+        abandoned
     }
 
-    /// A caller gives up on a request that others may share the connection with.
-    pub(crate) fn forget(&self, key: Key) -> Option<flight::Forgotten> {
-        self.flight().forget(key)
-    }
-
-    fn make_room_known(&self) {
+    /// Wakes calls that wait for a connection, because this one may have capacity again.
+    fn wake_waiting_calls(&self) {
         if let Some(pool) = self.pool.upgrade() {
             pool.wake_waiting();
         }
     }
 }
 
-/// Locks, also after a panic elsewhere: what these locks guard is changed in steps that leave it whole.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl PooledConnection for Connection {
+    fn status(&self) -> ConnectionStatus {
+        let in_flight = self.in_flight();
+        ConnectionStatus {
+            in_flight: in_flight.len(),
+            unanswered: in_flight.unanswered(),
+            callers: in_flight.callers(),
+            unsent: in_flight.outbox.unsent(),
+            is_draining: in_flight.is_draining,
+        }
+    }
+
+    fn is_unused(&self) -> bool {
+        let in_flight = self.in_flight();
+        !in_flight.is_draining && in_flight.is_empty()
+    }
+
+    fn is_reusable(&self) -> bool {
+        let has_unread_frames = match self.try_reader() {
+            Some(reader) => reader.frames.buffered() > 0,
+            None => false,
+        };
+        !has_unread_frames && self.in_flight().is_empty() && self.socket.peek() == Peeked::Nothing
+    }
+
+    fn has_peer_closed(&self) -> bool {
+        self.socket.peek() == Peeked::Closed
+    }
+
+    fn is_closed(&self) -> bool {
+        self.in_flight().is_closed()
+    }
+
+    fn discard(&self) {
+        self.close(CloseReason::ClientClosed);
+    }
 }

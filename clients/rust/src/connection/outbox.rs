@@ -1,62 +1,107 @@
-//! Bytes on their way to the kernel, and how far each request has come.
+//! The bytes that the kernel has not yet accepted, and how much of each request it has.
 
 use rustix::io::Errno;
 
 use crate::socket::Socket;
 
-/// What was spent of the buffer before it is moved to its front, in bytes.
+/// Number of sent bytes at which the unsent ones are moved to the front. 64 KiB keep this rare.
 const COMPACT_AT: usize = 64 * 1024;
-/// A buffer that grew past this is given back once it is empty, in bytes.
+
+/// Capacity in bytes that an empty buffer keeps. What grew beyond it is freed.
 const KEEP: usize = 256 * 1024;
 
-/// A queue of bytes. Positions count from the connection's first byte.
+/// A queue of bytes to be sent. Positions count from the first byte of the connection.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
-    /// Bytes of `bytes` that the kernel has.
-    spent: usize,
-    /// Bytes that the kernel has, since the connection was made.
+    /// Number of leading bytes of `bytes` that the kernel has accepted.
+    consumed: usize,
+    /// Number of bytes that the kernel has accepted since the connection was made.
     sent: u64,
 }
 
 impl Outbox {
-    /// Queues bytes; their end as a position.
+    /// Queues bytes and returns the position of their end.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> u64 {
         self.bytes.extend_from_slice(bytes);
         self.sent + self.unsent() as u64
     }
 
-    /// Whether the kernel has everything up to this position.
+    /// Returns whether the kernel has accepted everything up to this position.
     pub(crate) fn has_sent(&self, end: u64) -> bool {
         end <= self.sent
     }
 
-    /// Bytes queued and not sent.
+    /// Returns the number of queued bytes that are not sent.
     pub(crate) fn unsent(&self) -> usize {
-        self.bytes.len() - self.spent
+        self.bytes.len() - self.consumed
     }
 
-    /// Sends what the kernel takes now; `Ok` also if it takes nothing.
+    /// Sends as much as the kernel accepts, which may be nothing.
     pub(crate) fn flush(&mut self, socket: &Socket) -> Result<(), Errno> {
-        while let Some(rest) = self.bytes.get(self.spent..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self.bytes.get(self.consumed..).filter(|rest| !rest.is_empty()) {
             match socket.send(rest) {
-                Ok(taken) => {
-                    self.spent += taken;
-                    self.sent += taken as u64;
-                }
+                Ok(accepted) => self.consume(accepted),
                 Err(Errno::AGAIN) => {
-                    if self.spent >= COMPACT_AT {
-                        self.bytes.drain(..self.spent);
-                        self.spent = 0;
-                    }
+                    self.compact();
                     return Ok(());
                 }
                 Err(errno) => return Err(errno),
             }
         }
+
         self.bytes.clear();
         self.bytes.shrink_to(KEEP);
-        self.spent = 0;
+        self.consumed = 0;
         Ok(())
+    }
+
+    /// Notes that the kernel has accepted this many further bytes.
+    pub(super) fn consume(&mut self, accepted: usize) {
+        self.consumed += accepted;
+        self.sent += accepted as u64;
+    }
+
+    fn compact(&mut self) {
+        if self.consumed >= COMPACT_AT {
+            self.bytes.drain(..self.consumed);
+            self.consumed = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_which_requests_the_kernel_has_completely() {
+        let mut outbox = Outbox::default();
+        let first = outbox.push(b"abc");
+        let second = outbox.push(b"de");
+        assert!(!outbox.has_sent(first));
+
+        outbox.consume(4);
+        assert!(outbox.has_sent(first) && !outbox.has_sent(second));
+        assert_eq!(outbox.unsent(), 1);
+
+        outbox.consume(1);
+        assert!(outbox.has_sent(second));
+    }
+
+    #[test]
+    fn counts_positions_from_the_first_byte_of_the_connection() {
+        let mut outbox = Outbox::default();
+        let large = vec![0; COMPACT_AT + 1];
+        outbox.push(&large);
+        outbox.consume(COMPACT_AT);
+
+        outbox.compact();
+        let end = outbox.push(b"x");
+        assert_eq!((outbox.unsent(), end), (2, COMPACT_AT as u64 + 2));
+        assert!(!outbox.has_sent(end));
+
+        outbox.consume(2);
+        assert!(outbox.has_sent(end));
     }
 }

@@ -1,4 +1,5 @@
-//! The behaviour table of tests/scripted-server/scripts, the same one that every client runs: each row, each value.
+//! The behaviour table of tests/scripted-server/scripts, which every client runs: each row with
+//! each value.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::support::calls::{Settings, raw};
-use crate::support::{Call, Front, Outcome, Server};
+use crate::support::{Call, ClientKind, Outcome, Server};
 
 struct Row {
     path: PathBuf,
@@ -21,6 +22,7 @@ fn rows() -> Vec<Row> {
     let mut paths: Vec<PathBuf> =
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
+
     let read = |path: PathBuf| {
         let json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         Row { path, json }
@@ -29,11 +31,12 @@ fn rows() -> Vec<Row> {
 }
 
 impl Row {
-    /// The variables of each run.
+    /// Returns the variables of each run.
     fn runs(&self) -> Vec<Vec<(String, i64)>> {
         let Some(vary) = self.json["vary"].as_object() else { return vec![Vec::new()] };
         let values = vary.iter().flat_map(|(name, range)| {
-            let (from, to) = (range["from"].as_i64().unwrap(), range["to"].as_i64().unwrap());
+            let from = range["from"].as_i64().unwrap();
+            let to = range["to"].as_i64().unwrap();
             (from..=to).map(|value| vec![(name.clone(), value)])
         });
         values.collect()
@@ -62,31 +65,35 @@ impl Row {
         self.json["client"]["calls"].as_array().unwrap().iter().map(call).collect()
     }
 
-    /// Runs the row; what is wrong.
-    fn run(&self, front: Front, variables: &[(String, i64)]) -> Vec<String> {
+    /// Runs the row and returns its failures.
+    fn run(&self, client: ClientKind, variables: &[(String, i64)]) -> Vec<String> {
         let server = Server::play_row(&self.path, variables);
-        let outcomes = front.perform(&server.socket, self.settings(), &self.calls());
-        let mut wrong = Vec::new();
-        for (name, expected) in self.json["client"]["outcomes"].as_object().unwrap() {
-            if !holds(expected, &outcomes[name]) {
-                wrong.push(format!("call {name}: {:?}, not {expected}", outcomes[name]));
-            }
-        }
+        let outcomes = client.perform(&server.socket, self.settings(), &self.calls());
         let report = server.finish();
-        let seen = [("requests", report.requests().len()), ("connections", report.connections().len())];
-        for (what, seen) in seen {
-            if !is_as_many(&self.json["seen"][what], seen) {
-                wrong.push(format!("{seen} {what}, not {}", self.json["seen"][what]));
+
+        let mut failures = Vec::new();
+        for (name, expected) in self.json["client"]["outcomes"].as_object().unwrap() {
+            if !matches_outcome(expected, &outcomes[name]) {
+                failures.push(format!("call {name}: {:?}, expected {expected}", outcomes[name]));
             }
         }
-        if report.faults().as_array().is_none_or(|faults| !faults.is_empty()) {
-            wrong.push(format!("the server's faults: {}", report.faults()));
+
+        let seen = [("requests", report.requests().len()), ("connections", report.connections().len())];
+        for (name, seen) in seen {
+            let expected = &self.json["seen"][name];
+            if !matches_count(expected, seen) {
+                failures.push(format!("{seen} {name}, expected {expected}"));
+            }
         }
-        wrong
+
+        if report.faults().as_array().is_none_or(|faults| !faults.is_empty()) {
+            failures.push(format!("violations of the script: {}", report.faults()));
+        }
+        failures
     }
 }
 
-fn is_as_many(expected: &Value, seen: usize) -> bool {
+fn matches_count(expected: &Value, seen: usize) -> bool {
     match (expected.as_u64(), expected["at_most"].as_u64()) {
         (Some(exactly), _) => seen as u64 == exactly,
         (None, Some(most)) => seen as u64 <= most,
@@ -94,23 +101,24 @@ fn is_as_many(expected: &Value, seen: usize) -> bool {
     }
 }
 
-/// Whether an outcome is as the table says.
-fn holds(expected: &Value, outcome: &Outcome) -> bool {
+/// Returns whether an outcome is as in the table.
+fn matches_outcome(expected: &Value, outcome: &Outcome) -> bool {
     if let Some(any_of) = expected["any_of"].as_array() {
-        return any_of.iter().any(|one| holds(one, outcome));
+        return any_of.iter().any(|one| matches_outcome(one, outcome));
     }
-    let within = expected["within_ms"].as_array().is_none_or(|bounds| {
+
+    let is_in_time = expected["within_ms"].as_array().is_none_or(|bounds| {
         let bound = |at: usize| Duration::from_millis(bounds[at].as_u64().unwrap());
         (bound(0)..=bound(1)).contains(&outcome.took)
     });
-    within
+    is_in_time
         && match &outcome.result {
-            Ok(result) => is_result(expected, result),
-            Err(error) => is_failure(expected, error),
+            Ok(result) => matches_result(expected, result),
+            Err(error) => matches_failure(expected, error),
         }
 }
 
-fn is_result(expected: &Value, result: &RawValue) -> bool {
+fn matches_result(expected: &Value, result: &RawValue) -> bool {
     if let Some(digits) = expected["result_digits"].as_array() {
         let numbers: Vec<&RawValue> = serde_json::from_str(result.get()).unwrap();
         return numbers.len() == digits.len()
@@ -121,7 +129,7 @@ fn is_result(expected: &Value, result: &RawValue) -> bool {
     })
 }
 
-fn is_failure(expected: &Value, error: &Error) -> bool {
+fn matches_failure(expected: &Value, error: &Error) -> bool {
     let failure = match error {
         Error::Timeout { .. } => "timeout",
         Error::Protocol(_) => "protocol",
@@ -131,40 +139,40 @@ fn is_failure(expected: &Value, error: &Error) -> bool {
         Error::Closed { .. } => "cancelled",
         _ => "remote",
     };
-    let is_kind = match expected["remote"].as_i64() {
+    let has_kind = match expected["remote"].as_i64() {
         Some(code) => error.code() == Some(code),
         None => expected["failure"] == failure,
     };
-    is_kind && expected["retryable"] == error.is_retryable()
+    has_kind && expected["retryable"] == error.is_retryable()
 }
 
-fn run_all(front: Front) {
-    let mut wrong = Vec::new();
+fn run_all(client: ClientKind) {
+    let mut failures = Vec::new();
     let mut runs = 0;
     for row in rows() {
         for variables in row.runs() {
             runs += 1;
-            let run = row.run(front, &variables);
-            wrong.extend(run.into_iter().map(|what| format!("{} {variables:?}: {what}", row.json["name"])));
+            let of_run = row.run(client, &variables);
+            failures.extend(of_run.iter().map(|text| format!("{} {variables:?}: {text}", row.json["name"])));
         }
     }
-    assert!(runs > 300, "only {runs} runs: the table is not there");
-    assert!(wrong.is_empty(), "{} of {runs} runs:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(runs > 300, "only {runs} runs: the table is incomplete");
+    assert!(failures.is_empty(), "{} failures in {runs} runs:\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
-fn the_async_client_does_what_the_table_says() {
-    run_all(Front::Async);
+fn the_async_client_behaves_as_the_table_demands() {
+    run_all(ClientKind::Async);
 }
 
 #[test]
-fn the_blocking_client_does_what_the_table_says() {
-    run_all(Front::Blocking);
+fn the_blocking_client_behaves_as_the_table_demands() {
+    run_all(ClientKind::Blocking);
 }
 
-/// The harness sees a client that goes wrong.
+/// Checks the harness itself: a client that misbehaves fails.
 #[test]
-fn wrong_outcomes_do_not_pass() {
+fn the_table_rejects_wrong_outcomes() {
     let result = |json: &str| Outcome {
         result: Ok(RawValue::from_string(json.to_owned()).unwrap()),
         took: Duration::from_millis(500),
@@ -174,8 +182,10 @@ fn wrong_outcomes_do_not_pass() {
         took: Duration::ZERO,
     };
     let expected = |json: &str| serde_json::from_str::<Value>(json).unwrap();
-    assert!(holds(&expected(r#"{"result": 1, "within_ms": [0, 600]}"#), &result("1")));
-    assert!(holds(&expected(r#"{"failure": "connection-lost", "retryable": false}"#), &lost()));
+
+    assert!(matches_outcome(&expected(r#"{"result": 1, "within_ms": [0, 600]}"#), &result("1")));
+    assert!(matches_outcome(&expected(r#"{"failure": "connection-lost", "retryable": false}"#), &lost()));
+
     for (json, outcome) in [
         (r#"{"result": 1}"#, result("2")),
         (r#"{"result": null}"#, lost()),
@@ -185,7 +195,7 @@ fn wrong_outcomes_do_not_pass() {
         (r#"{"failure": "connection-lost", "retryable": true}"#, lost()),
         (r#"{"remote": -32002, "retryable": false}"#, lost()),
     ] {
-        assert!(!holds(&expected(json), &outcome), "{json} passed");
+        assert!(!matches_outcome(&expected(json), &outcome), "{json} passed");
     }
-    assert!(!is_as_many(&expected("2"), 3) && !is_as_many(&expected(r#"{"at_most": 2}"#), 3));
+    assert!(!matches_count(&expected("2"), 3) && !matches_count(&expected(r#"{"at_most": 2}"#), 3));
 }

@@ -1,4 +1,4 @@
-//! Dropping a call: it harms no other, and leaves nothing behind.
+//! Dropping a call: it affects no other call and leaves nothing behind.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use jackfield_client::{Client, Mode, Stats};
 use serde_json::{Value, json};
 
 use crate::support::calls::runtime;
-use crate::support::{Server, comes};
+use crate::support::{Server, yield_until};
 
 const LONG: Duration = Duration::from_secs(20);
 
-async fn begun(client: &Client, in_flight: usize) {
-    comes("the call begins", || client.stats().in_flight >= in_flight).await;
+async fn wait_for_in_flight(client: &Client, requests: usize) {
+    yield_until("the call begins", || client.stats().in_flight >= requests).await;
 }
 
 #[test]
-fn a_call_that_is_dropped_harms_no_other_on_its_socket() {
+fn a_dropped_call_affects_no_other_call_on_its_connection() {
     let server = Server::play(&json!([[
         {"expect": "async", "as": "a"}, {"expect": "async", "as": "b"},
         {"reply": "a", "echo": true}, {"reply": "b", "echo": true}, {"serve": "fifo"}
@@ -23,9 +23,10 @@ fn a_call_that_is_dropped_harms_no_other_on_its_socket() {
     runtime().block_on(async {
         let client = Client::builder(&server.socket).timeout(LONG).build();
         let dropped = tokio::spawn(client.call::<_, Value>("system.echo", &"dropped"));
-        begun(&client, 1).await;
+        wait_for_in_flight(&client, 1).await;
         dropped.abort();
         assert!(dropped.await.unwrap_err().is_cancelled());
+
         let kept: String = client.call("system.echo", &"kept").await.unwrap();
         let Stats { connections, in_flight, late_replies, .. } = client.stats();
         assert_eq!((kept.as_str(), connections, in_flight, late_replies), ("kept", 1, 0, 1));
@@ -34,17 +35,18 @@ fn a_call_that_is_dropped_harms_no_other_on_its_socket() {
     assert_eq!(server.finish().connections().len(), 1);
 }
 
-/// Half of it may be on the wire: what follows would not be understood.
+/// A part of the request may have been sent, so the rest of it must follow.
 #[test]
-fn a_large_request_that_is_dropped_while_it_is_written_leaves_the_socket_in_step() {
+fn a_large_request_that_is_dropped_while_it_is_written_is_completed() {
     let server = Server::play(&json!([[{"pause_ms": 100}, {"serve": "fifo"}]]));
     runtime().block_on(async {
         let client = Client::builder(&server.socket).timeout(LONG).max_connections(1).build();
         let large = "x".repeat(4 << 20);
         let dropped = tokio::spawn(client.call::<_, Value>("system.echo", &large));
-        begun(&client, 1).await;
+        wait_for_in_flight(&client, 1).await;
         dropped.abort();
         assert!(dropped.await.unwrap_err().is_cancelled());
+
         assert_eq!(client.call::<_, i32>("system.echo", &1).await.unwrap(), 1);
         client.close();
     });
@@ -52,15 +54,16 @@ fn a_large_request_that_is_dropped_while_it_is_written_leaves_the_socket_in_step
 }
 
 #[test]
-fn an_exclusive_call_that_is_dropped_costs_its_socket_and_nothing_else() {
+fn a_dropped_exclusive_call_closes_only_its_own_connection() {
     let server = Server::play(&json!([[{"silence": true}], [{"serve": "fifo"}]]));
     runtime().block_on(async {
         let client =
             Client::builder(&server.socket).timeout(LONG).mode(Mode::Exclusive).max_connections(1).build();
         let dropped = tokio::spawn(client.call::<_, Value>("m", &()));
-        begun(&client, 1).await;
+        wait_for_in_flight(&client, 1).await;
         let waiting = tokio::spawn(client.call::<_, i32>("system.echo", &1));
         dropped.abort();
+
         assert_eq!(waiting.await.unwrap().unwrap(), 1);
         assert_eq!(client.stats().connections, 1);
         client.close();
@@ -68,9 +71,8 @@ fn an_exclusive_call_that_is_dropped_costs_its_socket_and_nothing_else() {
     assert_eq!(server.finish().connections().len(), 2);
 }
 
-/// A place in the queue that is given up goes to the next.
 #[test]
-fn calls_that_are_dropped_while_they_wait_let_others_pass() {
+fn calls_that_are_dropped_in_the_wait_queue_do_not_block_the_others() {
     let server = Server::play(&json!([[
         {"expect": "async", "as": "a"}, {"pause_ms": 50}, {"reply": "a", "echo": true}, {"serve": "fifo"}
     ]]));
@@ -81,13 +83,14 @@ fn calls_that_are_dropped_while_they_wait_let_others_pass() {
             .max_in_flight_per_connection(1)
             .build();
         let first = tokio::spawn(client.call::<_, i32>("system.echo", &0));
-        begun(&client, 1).await;
+        wait_for_in_flight(&client, 1).await;
         let mut waiting: Vec<_> =
             (1..=50).map(|n| tokio::spawn(client.call::<_, i32>("system.echo", &n))).collect();
-        comes("fifty wait", || client.stats().waiting == 50).await;
+        yield_until("fifty calls wait", || client.stats().waiting == 50).await;
         for call in waiting.iter().step_by(2) {
             call.abort();
         }
+
         assert_eq!(first.await.unwrap().unwrap(), 0);
         for (at, call) in waiting.drain(..).enumerate() {
             match call.await {
@@ -99,5 +102,5 @@ fn calls_that_are_dropped_while_they_wait_let_others_pass() {
         assert_eq!((in_flight, waiting), (0, 0));
         client.close();
     });
-    assert_eq!(server.finish().requests().len(), 26, "those that were dropped in the queue were never sent");
+    assert_eq!(server.finish().requests().len(), 26, "calls that were dropped in the queue are never sent");
 }

@@ -1,4 +1,4 @@
-//! Many calls at once: in any order, and large ones in both directions.
+//! Many concurrent calls: replies in any order, and large frames in both directions.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -12,12 +12,13 @@ use crate::support::Server;
 use crate::support::calls::runtime;
 
 const LONG: Duration = Duration::from_secs(120);
-/// A few of them fill a socket's buffer: then neither side can write unless the other reads.
+
+/// Size of large params. A few such frames fill a socket buffer: then neither side can write unless
+/// the other reads.
 const LARGE: usize = 64 * 1024;
 
-/// G07.
 #[test]
-fn a_thousand_in_flight_are_answered_in_any_order() {
+fn a_thousand_calls_in_flight_are_answered_in_any_order() {
     let server = Server::play(&json!([[{"serve": "shuffled"}]]));
     runtime().block_on(async {
         let client = Client::builder(&server.socket).timeout(LONG).build();
@@ -26,17 +27,19 @@ fn a_thousand_in_flight_are_answered_in_any_order() {
         for (n, echo) in client.batch::<_, usize>(calls).await.into_iter().enumerate() {
             assert_eq!(echo.unwrap(), n);
         }
+
         let Stats { in_flight, waiting, late_replies, stray_frames, .. } = client.stats();
         assert_eq!((in_flight, waiting, late_replies, stray_frames), (0, 0, 0, 0));
         client.close();
     });
+
     let report = server.finish();
     assert_eq!(report.requests().len(), 1_000);
-    assert_eq!(report.connections().len(), 2, "512 share the first one, the others a second one");
+    assert_eq!(report.connections().len(), 2, "512 calls share the first, the others a second");
 }
 
 #[test]
-fn a_thousand_large_calls_on_one_socket_lock_neither_side() {
+fn a_thousand_large_calls_on_one_connection_do_not_deadlock() {
     let server = Server::play(&json!([[{"serve": "fifo"}]]));
     runtime().block_on(async {
         let client = Client::builder(&server.socket).timeout(LONG).max_connections(1).build();
@@ -51,7 +54,7 @@ fn a_thousand_large_calls_on_one_socket_lock_neither_side() {
 }
 
 #[test]
-fn threads_with_large_calls_on_one_socket_lock_neither_side() {
+fn threads_with_large_calls_on_one_connection_do_not_deadlock() {
     let server = Server::play(&json!([[{"serve": "lifo"}]]));
     let client = blocking::Client::builder(&server.socket)
         .timeout(LONG)
@@ -74,22 +77,23 @@ fn threads_with_large_calls_on_one_socket_lock_neither_side() {
     assert_eq!(server.finish().connections().len(), 1);
 }
 
-/// The harness can lock: a client that writes all before it reads comes to a halt against this server.
+/// Checks the harness itself: the server stops reading from a client that only writes.
 #[test]
-fn a_client_that_does_not_read_while_it_writes_would_lock() {
+fn a_client_that_does_not_read_while_it_writes_deadlocks() {
     let server = Server::play(&json!([[{"serve": "fifo"}]]));
     let mut stream = UnixStream::connect(&server.socket).unwrap();
     stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+
     let payload = json!({"id": "x", "method": "system.echo", "params": "x".repeat(LARGE)}).to_string();
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let frame = [&[1, 1, 4][..], &length, payload.as_bytes()].concat();
-    let halted = (0..1_000).any(|_| stream.write_all(&frame).is_err());
-    assert!(halted, "everything was taken, although nothing was read");
+
+    let is_stalled = (0..1_000).any(|_| stream.write_all(&frame).is_err());
+    assert!(is_stalled, "the server took every frame although the client read nothing");
 }
 
-/// The wire in step under small and large, shared and exclusive calls from many threads at once.
 #[test]
-fn calls_of_every_kind_from_many_threads() {
+fn small_and_large_calls_of_both_modes_from_many_threads_are_answered() {
     let server = Server::play(&json!([[{"serve": "shuffled"}]]));
     let client = blocking::Client::builder(&server.socket).timeout(LONG).max_connections(4).build();
     thread::scope(|scope| {
@@ -106,6 +110,7 @@ fn calls_of_every_kind_from_many_threads() {
         }
     });
     client.close();
+
     let report = server.finish();
     assert_eq!(report.faults(), &json!([]));
     assert!(report.connections().len() <= 4);

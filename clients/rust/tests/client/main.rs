@@ -1,5 +1,6 @@
-//! The tests of both clients against servers that play a script: what comes back, and what was sent for it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in the functions that serve it too")]
+//! Both clients against servers that play a script: what each call returns, and what was sent for
+//! it.
+#![expect(clippy::unwrap_used, reason = "a test and its helpers fail by panicking")]
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! The pool: how many sockets, which one is used, and which one never again.
+//! The pool: the number of sockets, which one a call uses, and which are closed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::calls::runtime;
-use crate::support::{Scratch, Server, until};
+use crate::support::{ScratchDirectory, Server, wait_until, yield_until};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -17,12 +17,12 @@ fn client(server: &Server) -> blocking::Client {
     blocking::Client::builder(&server.socket).timeout(LONG).build()
 }
 
-/// Calls that all have to be there at once: the peak of the sockets is then the limit, if it holds.
 #[test]
-fn a_hundred_callers_share_twenty_sockets() {
+fn a_hundred_threads_share_twenty_sockets() {
     let server = Server::play(&json!([[{"serve": "fifo"}]]));
     let client = client(&server);
-    let (answered, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let answered = AtomicUsize::new(0);
+    let most = AtomicUsize::new(0);
     thread::scope(|scope| {
         for caller in 0..100 {
             let (client, answered, most) = (&client, &answered, &most);
@@ -36,6 +36,7 @@ fn a_hundred_callers_share_twenty_sockets() {
             });
         }
     });
+
     let Stats { connections, idle, waiting, connects, .. } = client.stats();
     assert_eq!(answered.into_inner(), 2_000);
     assert!(most.into_inner() <= 20 && connects <= 20, "{connects} connections were made");
@@ -69,12 +70,12 @@ fn a_hundred_tasks_share_twenty_sockets() {
         client.close();
         (answered, most)
     });
-    assert_eq!((answered, most), (100, 20), "all had their answers, and the limit was reached");
+    assert_eq!((answered, most), (100, 20), "all calls are answered, and the limit is reached");
     assert_eq!(server.finish().connections().len(), 20);
 }
 
 #[test]
-fn more_calls_than_the_sockets_have_room_for_wait() {
+fn calls_beyond_the_capacity_of_the_sockets_wait() {
     let server = Server::play(&json!([[{"serve": "lifo"}]]));
     runtime().block_on(async {
         let client = Client::builder(&server.socket)
@@ -90,8 +91,55 @@ fn more_calls_than_the_sockets_have_room_for_wait() {
     assert_eq!(server.finish().connections().len(), 2);
 }
 
+/// Each reply frees the capacity of one call, and a waiting call must be woken for it.
 #[test]
-fn no_room_until_the_deadline_is_told() {
+fn each_reply_on_a_full_connection_wakes_a_waiting_thread() {
+    let server = Server::play(&json!([[{"serve": "fifo"}]]));
+    let client = blocking::Client::builder(&server.socket)
+        .timeout(LONG)
+        .mode(Mode::Multiplexed)
+        .max_connections(1)
+        .max_in_flight_per_connection(1)
+        .build();
+
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for n in 0..1_000 {
+                    assert_eq!(client.call::<_, i32>("system.echo", &n).unwrap(), n);
+                }
+            });
+        }
+    });
+
+    client.close();
+    assert_eq!(server.finish().connections().len(), 1);
+}
+
+/// The dropped call may never be answered, so its connection is replaced.
+#[test]
+fn dropping_the_only_call_in_flight_wakes_a_waiting_call() {
+    let server = Server::play(&json!([[{"silence": true}], [{"serve": "fifo"}]]));
+    runtime().block_on(async {
+        let client = Client::builder(&server.socket)
+            .timeout(LONG)
+            .max_connections(1)
+            .max_in_flight_per_connection(1)
+            .build();
+        let dropped = tokio::spawn(client.call::<_, Value>("m", &()));
+        yield_until("the first call is in flight", || client.stats().in_flight == 1).await;
+        let waiting = tokio::spawn(client.call::<_, i32>("system.echo", &1));
+        yield_until("the second call waits", || client.stats().waiting == 1).await;
+
+        dropped.abort();
+        assert_eq!(waiting.await.unwrap().unwrap(), 1);
+        client.close();
+    });
+    assert_eq!(server.finish().connections().len(), 2);
+}
+
+#[test]
+fn a_call_without_a_free_socket_until_its_deadline_reports_a_full_pool() {
     let server = Server::play(&json!([[{"silence": true}]]));
     let client = blocking::Client::builder(&server.socket)
         .max_connections(1)
@@ -99,7 +147,7 @@ fn no_room_until_the_deadline_is_told() {
         .build();
     thread::scope(|scope| {
         let first = scope.spawn(|| client.request("m", &()).timeout(LONG).send::<Value>());
-        until("the first call has the socket", || client.stats().in_flight == 1);
+        wait_until("the first call is in flight", || client.stats().in_flight == 1);
         for error in [client.call::<_, Value>("m", &()).unwrap_err(), client.ping().unwrap_err()] {
             assert!(matches!(error, Error::PoolFull { connections: 1, .. }), "{error:?}");
             assert!(error.is_retryable());
@@ -111,7 +159,7 @@ fn no_room_until_the_deadline_is_told() {
 }
 
 #[test]
-fn too_many_waiting_are_refused_at_once() {
+fn calls_beyond_max_waiting_are_refused_immediately() {
     let server = Server::play(&json!([[{"silence": true}]]));
     runtime().block_on(async {
         let client = Client::builder(&server.socket)
@@ -119,16 +167,15 @@ fn too_many_waiting_are_refused_at_once() {
             .max_in_flight_per_connection(1)
             .max_waiting(5)
             .build();
-        // It outlasts the others: its end would make room for one of them.
+        // This call outlasts the others, because its end would free capacity for one of them.
         let first = tokio::spawn(client.request("m", &()).timeout(LONG).send::<Value>());
-        while client.stats().in_flight < 1 {
-            tokio::task::yield_now().await;
-        }
+        yield_until("the first call is in flight", || client.stats().in_flight == 1).await;
         let calls = (0..9).map(|_| client.request("m", &()).timeout(Duration::from_millis(300)));
         let errors: Vec<Error> =
             client.batch::<_, Value>(calls).await.into_iter().map(Result::unwrap_err).collect();
-        assert!(errors.iter().all(Error::is_retryable), "none of them was sent: {errors:?}");
-        // Four at once, because five wait already; and those five at their deadlines, one after another.
+        assert!(errors.iter().all(Error::is_retryable), "no request was sent: {errors:?}");
+        // Four fail immediately, because five wait already. Those five fail one by one at their
+        // deadlines.
         let waiting = errors.iter().map(|error| match error {
             Error::PoolFull { waiting, .. } => *waiting,
             other => panic!("{other:?}"),
@@ -143,7 +190,7 @@ fn too_many_waiting_are_refused_at_once() {
 }
 
 #[test]
-fn a_socket_is_back_in_the_pool_with_the_reply() {
+fn a_socket_returns_to_the_pool_with_the_reply() {
     let server = Server::play(&json!([[{"serve": "fifo"}]]));
     let client = client(&server);
     for mode in [Mode::Exclusive, Mode::Multiplexed, Mode::Exclusive] {
@@ -163,9 +210,9 @@ fn a_socket_is_back_in_the_pool_with_the_reply() {
     assert_eq!(server.finish().kinds(), [vec![1, 4, 1], vec![4, 1, 4]]);
 }
 
-/// One heartbeat is answered, the next one is not.
+/// The first server connection answers a call, but not the heartbeat before the next one.
 #[test]
-fn a_socket_whose_heartbeat_is_not_answered_is_closed() {
+fn a_socket_with_an_unanswered_heartbeat_is_closed() {
     let script = json!([
         [{"expect": "any", "as": "a"}, {"reply": "a", "echo": true}, {"expect": "heartbeat"}, {"silence": true}],
         [{"serve": "fifo"}]
@@ -193,8 +240,8 @@ fn a_socket_whose_heartbeat_is_not_answered_is_closed() {
 }
 
 #[test]
-fn all_sockets_dead_costs_no_pause_and_they_are_closed() {
-    let scratch = Scratch::new();
+fn dead_sockets_are_closed_and_delay_no_call() {
+    let scratch = ScratchDirectory::new();
     let socket = scratch.join("host.sock");
     let script = json!([[{"serve": "fifo"}]]);
     let first = Server::play_at(&socket, &script);
@@ -213,13 +260,13 @@ fn all_sockets_dead_costs_no_pause_and_they_are_closed() {
     std::fs::remove_file(&socket).unwrap();
     let second = Server::play_at(&socket, &script);
     assert_eq!(client.call::<_, i32>("system.echo", &2).unwrap(), 2);
-    assert_eq!(client.stats().connections, 1, "the dead ones are closed");
+    assert_eq!(client.stats().connections, 1, "the dead sockets are closed");
     client.close();
     assert_eq!(second.finish().requests().len(), 1);
 }
 
 #[test]
-fn a_socket_that_is_old_is_closed_instead_of_used() {
+fn a_socket_beyond_the_idle_timeout_is_closed_instead_of_used() {
     let server = Server::play(&json!([[{"serve": "fifo"}]]));
     let client = blocking::Client::builder(&server.socket).timeout(LONG).idle_timeout(Duration::ZERO).build();
     for n in 0..3 {
@@ -238,13 +285,13 @@ fn close_ends_every_call_of_every_clone() {
         let calls = [Mode::Exclusive, Mode::Multiplexed, Mode::Exclusive].map(|mode| {
             let call = client.clone();
             let thread = scope.spawn(move || call.request("m", &()).mode(mode).send::<Value>());
-            until("the call begins", || {
+            wait_until("the call begins", || {
                 let stats = client.stats();
                 stats.in_flight + stats.waiting > usize::from(mode == Mode::Multiplexed)
             });
             thread
         });
-        until("two have sockets, one waits", || {
+        wait_until("two calls have sockets, one waits", || {
             let stats = client.stats();
             (stats.in_flight, stats.waiting) == (2, 1)
         });

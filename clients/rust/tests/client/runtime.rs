@@ -1,4 +1,4 @@
-//! One async client in several runtimes: one after another, and many at once.
+//! One async client in several runtimes, one after another and concurrently.
 
 use std::thread;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
 use crate::support::calls::runtime;
-use crate::support::{Server, comes};
+use crate::support::{Server, yield_until};
 
 const LONG: Duration = Duration::from_secs(20);
 
 #[test]
-fn connections_end_with_their_runtime_and_the_client_goes_on() {
+fn connections_end_with_their_runtime_and_the_client_continues() {
     let server = Server::play(&json!([[{"serve": "fifo"}]]));
     let client = Client::builder(&server.socket).timeout(LONG).build();
     for n in 0..5 {
@@ -26,20 +26,22 @@ fn connections_end_with_their_runtime_and_the_client_goes_on() {
     assert_eq!(server.finish().connections().len(), 5);
 }
 
-/// A call that was left to another runtime to be sent, and that runtime ends: it is sent from its own.
+/// The second call is left to the driver in the other runtime, which ends before it sends it.
 #[test]
-fn a_runtime_that_ends_takes_no_call_of_another_with_it() {
+fn a_call_survives_the_end_of_the_runtime_that_was_to_send_it() {
     let server = Server::play(&json!([[{"expect": "async"}, {"silence": true}], [{"serve": "fifo"}]]));
     let client = Client::builder(&server.socket).timeout(LONG).build();
     let other = runtime();
     other.block_on(async {
         drop(tokio::spawn(client.call::<_, Value>("system.echo", &"lost")));
-        comes("the call begins", || client.stats().in_flight == 1).await;
+        yield_until("the call begins", || client.stats().in_flight == 1).await;
     });
+
     runtime().block_on(async {
         let call = tokio::spawn(client.call::<_, Value>("system.echo", &"kept"));
-        comes("the call begins", || client.stats().in_flight == 2).await;
-        // Not here: a runtime waits for its threads, and that is not done inside of another.
+        yield_until("the call begins", || client.stats().in_flight == 2).await;
+        // A runtime must not be dropped within another one, because dropping it waits for its
+        // threads.
         thread::spawn(|| drop(other)).join().unwrap();
         assert_eq!(call.await.unwrap().unwrap(), "kept");
         client.close();
@@ -62,7 +64,7 @@ fn four_runtimes_share_a_client() {
                         let echoes = client.batch::<_, [usize; 3]>(calls).await;
                         assert_eq!(echoes.into_iter().collect::<Result<Vec<_>, _>>().unwrap(), params);
                     }
-                    // A runtime that ended now would take connections with it that others are using.
+                    // A runtime that ends earlier closes connections that others use.
                     all_done.wait().await;
                 });
             });

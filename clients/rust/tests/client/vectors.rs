@@ -1,4 +1,4 @@
-//! The bytes of protocol/vectors: what the client writes is what they say, and what they refuse the client refuses.
+//! The frames of protocol/vectors: the clients write the same bytes and refuse the invalid ones.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,29 +12,30 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::support::calls::Settings;
-use crate::support::{Call, Front, Scratch};
+use crate::support::{Call, ClientKind, ScratchDirectory};
 
 struct Vector {
     name: String,
-    heads: BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
     bytes: Vec<u8>,
 }
 
 impl Vector {
     fn read(path: &Path) -> Vector {
-        let (mut heads, mut bytes) = (BTreeMap::new(), Vec::new());
         let text = fs::read_to_string(path).unwrap();
+        let mut headers = BTreeMap::new();
+        let mut bytes = Vec::new();
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             match line.split_once(": ") {
-                Some((key, value)) => drop(heads.insert(key.to_owned(), value.to_owned())),
+                Some((key, value)) => drop(headers.insert(key.to_owned(), value.to_owned())),
                 None => bytes.extend(line.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap())),
             }
         }
-        Vector { name: path.file_stem().unwrap().to_str().unwrap().to_owned(), heads, bytes }
+        Vector { name: path.file_stem().unwrap().to_str().unwrap().to_owned(), headers, bytes }
     }
 
     fn is(&self, key: &str, value: &str) -> bool {
-        self.heads.get(key).is_some_and(|found| found == value)
+        self.headers.get(key).is_some_and(|found| found == value)
     }
 }
 
@@ -47,7 +48,7 @@ fn vectors() -> Vec<Vector> {
         .collect()
 }
 
-/// A whole frame off the wire.
+/// Reads a whole frame.
 fn read_frame(peer: &mut UnixStream) -> Vec<u8> {
     let mut frame = vec![0; 7];
     peer.read_exact(&mut frame).unwrap();
@@ -57,9 +58,10 @@ fn read_frame(peer: &mut UnixStream) -> Vec<u8> {
     frame
 }
 
-/// What a client sends for a call, and what comes of it when these bytes are the answer.
-fn exchange(front: Front, call: &Call, answer: &[u8]) -> (Vec<u8>, Result<Box<RawValue>, Error>) {
-    let scratch = Scratch::new();
+/// Calls a host that answers with these bytes, and returns the frame of the request and the
+/// outcome.
+fn exchange(client: ClientKind, call: &Call, answer: &[u8]) -> (Vec<u8>, Result<Box<RawValue>, Error>) {
+    let scratch = ScratchDirectory::new();
     let listener = UnixListener::bind(scratch.join("host.sock")).unwrap();
     thread::scope(|scope| {
         let host = scope.spawn(|| {
@@ -70,25 +72,26 @@ fn exchange(front: Front, call: &Call, answer: &[u8]) -> (Vec<u8>, Result<Box<Ra
             let _ = peer.read_to_end(&mut Vec::new());
             frame
         });
-        let outcome = front.one(&scratch.join("host.sock"), Settings::default(), call);
+        let outcome = client.perform_one(&scratch.join("host.sock"), Settings::default(), call);
         (host.join().unwrap(), outcome.result)
     })
 }
 
-/// The frame with the id of one that the client drew in place of its own, or of none.
+/// Returns the frame of a vector with the random id of the client's frame.
 fn with_id(vector: &Vector, frame: &[u8]) -> Vec<u8> {
     const ID: std::ops::Range<usize> = 7..br#"{"id":"00000000-0000-0000-0000-000000000000""#.len() + 7;
     let payload = &vector.bytes[7..];
-    let own = vector.heads.get("id").map_or(0, |id| r#""id":"#.len() + id.len() + 1);
+    let own = vector.headers.get("id").map_or(0, |id| r#""id":"#.len() + id.len() + 1);
     let mut bytes = [&vector.bytes[..3], &[0; 4], &frame[ID], b",", &payload[1 + own..]].concat();
     let length = u32::try_from(bytes.len() - 7).unwrap();
     bytes[3..7].copy_from_slice(&length.to_be_bytes());
     bytes
 }
 
-/// Every request that this client can send: sync ones in 1.0, async ones in 1.1, params that are not null.
+/// Compares every request that the clients can send: sync in 1.0, async in 1.1, params other than
+/// null.
 #[test]
-fn the_client_writes_the_bytes_of_the_vectors() {
+fn the_clients_write_the_bytes_of_the_vectors() {
     let modes = [("sync", "1.0", Mode::Exclusive), ("async-request", "1.1", Mode::Multiplexed)];
     let mut compared = 0;
     for vector in vectors() {
@@ -98,18 +101,18 @@ fn the_client_writes_the_bytes_of_the_vectors() {
             vector.is("request", "accepted")
                 && vector.is("canonical", "yes")
                 && !vector.is("params", "null")
-                && !vector.heads.contains_key("timestamp")
+                && !vector.headers.contains_key("timestamp")
         }) else {
             continue;
         };
-        // Digits as they are: a number in the params may be beyond what a Value holds.
-        let params = vector.heads.get("params").map_or("null", String::as_str);
+        // The params are raw JSON, because a number in them may be too large for a Value.
+        let params = vector.headers.get("params").map_or("null", String::as_str);
         let mut call = Call::echo(*mode, Value::Null);
         call.params = RawValue::from_string(params.to_owned()).unwrap();
-        call.method = serde_json::from_str(&vector.heads["method"]).unwrap();
-        for front in Front::BOTH {
-            let (frame, _) = exchange(front, &call, &[]);
-            assert_eq!(frame, with_id(&vector, &frame), "{} by the {front:?} client", vector.name);
+        call.method = serde_json::from_str(&vector.headers["method"]).unwrap();
+        for client in ClientKind::BOTH {
+            let (frame, _) = exchange(client, &call, &[]);
+            assert_eq!(frame, with_id(&vector, &frame), "{} by the {client:?} client", vector.name);
             compared += 1;
         }
     }
@@ -117,9 +120,9 @@ fn the_client_writes_the_bytes_of_the_vectors() {
 }
 
 #[test]
-fn a_heartbeat_is_seven_bytes() {
+fn a_heartbeat_has_the_bytes_of_its_vector() {
     let vector = vectors().into_iter().find(|vector| vector.name == "heartbeat-1.0").unwrap();
-    let scratch = Scratch::new();
+    let scratch = ScratchDirectory::new();
     let listener = UnixListener::bind(scratch.join("host.sock")).unwrap();
     thread::scope(|scope| {
         let host = scope.spawn(|| {
@@ -133,17 +136,18 @@ fn a_heartbeat_is_seven_bytes() {
     });
 }
 
-/// G01: as the answer to a request, each is a header that is refused, a reply that is none, or nothing that has an
-/// outcome before the connection ends.
+/// Sends each vector as the reply: its header is refused, it is no valid reply, or the connection
+/// ends before it is complete.
 #[test]
-fn what_the_vectors_refuse_the_client_refuses() {
-    let (mut refused, mut invalid) = (0, 0);
+fn the_clients_refuse_what_the_vectors_refuse() {
+    let mut refused = 0;
+    let mut invalid = 0;
     for vector in vectors() {
-        for front in Front::BOTH {
+        for client in ClientKind::BOTH {
             let mode = if vector.is("kind", "async-response") { Mode::Multiplexed } else { Mode::Exclusive };
-            let (_, result) = exchange(front, &Call::echo(mode, Value::Null), &vector.bytes);
+            let (_, result) = exchange(client, &Call::echo(mode, Value::Null), &vector.bytes);
             let error = result.expect_err(&vector.name);
-            let shown = || format!("{} by the {front:?} client: {error:?}", vector.name);
+            let shown = || format!("{} by the {client:?} client: {error:?}", vector.name);
             if vector.is("expect", "refused") {
                 assert!(matches!(error, Error::Protocol(ProtocolError::Header(_))), "{}", shown());
                 refused += 1;
@@ -156,5 +160,5 @@ fn what_the_vectors_refuse_the_client_refuses() {
             assert!(!error.is_retryable() || error.remote().is_some(), "{}", shown());
         }
     }
-    assert!(refused >= 10 && invalid >= 4, "only {refused} and {invalid} were there");
+    assert!(refused >= 10 && invalid >= 4, "only {refused} refused headers and {invalid} invalid replies");
 }

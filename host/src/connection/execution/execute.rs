@@ -25,7 +25,7 @@ impl RequestPipeline {
 
         match target.run() {
             Run::Inline if !must_wait => self.run_inline(turn, admitted),
-            Run::Async if !must_wait && target.generation.is_prompt(target.method) => {
+            Run::Async if !must_wait && target.generation.allows_inline_polling(target.method) => {
                 self.poll_first(turn, admitted, route_permit);
             }
             run => self.start_or_queue(turn, admitted, run, route_permit),
@@ -64,7 +64,7 @@ impl RequestPipeline {
         self.submit(turn);
         let Some(entry) = self.in_flight.remove(key) else { return };
         let call = &entry.request.call;
-        call.begins(turn.now);
+        call.mark_started(turn.now);
 
         let local = LocalCall {
             generation: &call.generation,

@@ -31,13 +31,13 @@ impl LocalCall<'_> {
     pub(super) fn run(&self, turn: &mut Turn<'_>, params: &[u8]) -> ReplyOutcome {
         let head = self.reply.open(&mut turn.buffers.out);
         let begun = turn.now;
-        let end = self.generation.run_direct(self.method, self.facts, params, &mut turn.buffers.out);
+        let end = self.generation.run_inline(self.method, self.facts, params, &mut turn.buffers.out);
 
         // This reading of the clock also serves the next request.
         turn.now = Time::now();
         let length = turn.now.since(begun);
         if length > turn.rules.timeouts.inline {
-            self.generation.held_up(self.method, length);
+            self.generation.record_inline_overrun(self.method, length);
         }
 
         self.close(turn, head, end)
@@ -48,7 +48,7 @@ impl LocalCall<'_> {
     fn close(&self, turn: &mut Turn<'_>, head: ReplyHead, end: CallEnd) -> ReplyOutcome {
         if turn.now.0 > self.facts.deadline {
             turn.thread.cells.add(ThreadTotal::LateResults, 1);
-            self.generation.timed_out();
+            self.generation.record_timeout();
             head.abandon(&mut turn.buffers.out);
             return self.reply.fail(&mut turn.buffers.out, &RequestError::DeadlineExceeded(self.timeout));
         }
@@ -89,21 +89,21 @@ impl RequestPipeline {
         let facts = &accepted_call.facts;
         let call = admitted.local_call(facts);
         let head = call.reply.open(&mut turn.buffers.out);
-        let polled = call.generation.run_first(call.method, facts, admitted.params(), &mut turn.buffers.out);
+        let polled = call.generation.poll_first(call.method, facts, admitted.params(), &mut turn.buffers.out);
         turn.now = Time::now();
-        call.generation.first_polled(call.method, polled.is_ok(), turn.now.since(accepted));
+        call.generation.record_first_poll(call.method, polled.is_ok(), turn.now.since(accepted));
 
         match polled {
             Ok(end) => {
                 let outcome = call.close(turn, head, end);
                 self.finish_local(turn, admitted, &call, accepted, outcome);
             }
-            Err(future) => {
+            Err(suspended) => {
                 head.abandon(&mut turn.buffers.out);
                 self.log_accepted(admitted, &accepted_call);
                 // The future has copied what it needs of the params.
                 let key = self.track(turn, admitted, accepted_call, b"");
-                self.resume_elsewhere(turn, key, future);
+                self.resume_elsewhere(turn, key, suspended);
             }
         }
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jackfield_plugin_api::Run;
-use jackfield_plugin_api::abi::PluginFuture;
 use jackfield_protocol::Kind;
 
 use super::admitted::{AcceptedCall, AdmittedRequest};
@@ -16,7 +15,7 @@ use crate::connection::request_log;
 use crate::connection::turn::Turn;
 use crate::limits::Permit;
 use crate::metrics::RequestKind;
-use crate::plugin::PluginCall;
+use crate::plugin::{PluginCall, SuspendedCall};
 use crate::routing::{ExhaustedResource, RequestError};
 
 impl RequestPipeline {
@@ -51,7 +50,7 @@ impl RequestPipeline {
     ) -> Option<Permit> {
         let dispatcher = &turn.thread.dispatcher;
         let is_admin = self.identity.options.admin;
-        let permits = if is_admin { &dispatcher.operators_in_flight } else { &dispatcher.in_flight };
+        let permits = if is_admin { &dispatcher.admin_in_flight } else { &dispatcher.in_flight };
 
         let permit = permits.take();
         if permit.is_none() {
@@ -64,7 +63,7 @@ impl RequestPipeline {
 
     pub(super) fn count_accepted(&self, turn: &Turn<'_>, admitted: &AdmittedRequest<'_>) {
         let kind = RequestKind::of_reply(admitted.reply.kind);
-        turn.thread.cells.accepted(admitted.target.counted, kind);
+        turn.thread.cells.count_accepted(admitted.target.counted, kind);
     }
 
     pub(super) fn log_accepted(&self, admitted: &AdmittedRequest<'_>, call: &AcceptedCall) {
@@ -143,7 +142,7 @@ impl RequestPipeline {
             let Some(call) = waiting.next() else { break };
             let key = batch.keys[batch.keys.len() - 1 - waiting.len()];
             call.cancel();
-            self.fail(turn, key, &RequestError::not_taken(reason, &generation.identity.plugin));
+            self.fail(turn, key, &RequestError::not_submitted(reason, &generation.identity.plugin));
         }
 
         drop(waiting);
@@ -153,16 +152,21 @@ impl RequestPipeline {
 
     /// Lets the async thread of the generation continue with a future that was begun on this
     /// thread.
-    pub(super) fn resume_elsewhere(&mut self, turn: &mut Turn<'_>, key: RequestKey, future: PluginFuture) {
+    pub(super) fn resume_elsewhere(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: RequestKey,
+        suspended: SuspendedCall,
+    ) {
         let Some(entry) = self.in_flight.get(key) else { return };
         let call = Arc::clone(&entry.request.call);
         if entry.request.kind == Kind::Sync {
             self.in_flight.set_running(key);
         }
 
-        if let Err(reason) = call.generation.go_on(&call, future) {
+        if let Err(reason) = call.generation.resume(&call, suspended) {
             call.cancel();
-            self.fail(turn, key, &RequestError::not_taken(reason, &call.generation.identity.plugin));
+            self.fail(turn, key, &RequestError::not_submitted(reason, &call.generation.identity.plugin));
         }
     }
 }

@@ -1,30 +1,36 @@
 <?php
 
 /**
- * A request as php-fpm runs it: makes calls over persistent sockets, or dies at a given byte of an exchange.
+ * A request under php-fpm: makes calls over persistent sockets, and may be terminated at a given
+ * byte.
  */
 
 declare(strict_types=1);
 
 require __DIR__ . '/../../../autoload.php';
-require __DIR__ . '/DyingTransport.php';
+require __DIR__ . '/TerminatingConnector.php';
+require __DIR__ . '/TerminatingTransport.php';
+require __DIR__ . '/UncheckedConnector.php';
 
 use Jackfield\Client;
 use Jackfield\Exception\JackfieldException;
 use Jackfield\Options;
-use Jackfield\Tests\Fpm\DyingConnector;
-use Jackfield\Tests\Fpm\NaiveConnector;
+use Jackfield\Tests\Fpm\TerminatingConnector;
+use Jackfield\Tests\Fpm\UncheckedConnector;
 use Jackfield\Transport\PersistentConnector;
 
 header('Content-Type: application/json');
+
 $address = 'unix://' . $_GET['socket'];
-$connector = isset($_GET['naive']) ? new NaiveConnector($address) : new PersistentConnector($address, 20);
+$connector = isset($_GET['unchecked']) ? new UncheckedConnector($address) : new PersistentConnector($address, 20);
 $at = (int) ($_GET['at'] ?? -1);
 if ($at >= 0) {
-    $connector = new DyingConnector($connector, $at, $_GET['how'], $_GET['obituary']);
+    $connector = new TerminatingConnector($connector, $at, $_GET['way'], $_GET['pid_file']);
 }
 $client = Client::over($connector, new Options(timeout: 10.0));
-$wrong = $failed = [];
+
+$wrong = [];
+$failed = [];
 $count = (int) $_GET['calls'];
 for ($i = 0; $i < $count; $i++) {
     $token = bin2hex(random_bytes(8));
@@ -39,4 +45,5 @@ for ($i = 0; $i < $count; $i++) {
         $failed[] = get_class($failure) . ': ' . $failure->getMessage();
     }
 }
+
 echo json_encode(['calls' => $count, 'wrong' => $wrong, 'failed' => $failed, 'pid' => getmypid()]);

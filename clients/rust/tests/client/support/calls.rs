@@ -1,22 +1,22 @@
-//! Both clients behind one face: calls that are begun in an order, and awaited at the end.
+//! One interface to both clients: calls that begin in a given order and are awaited at the end.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use jackfield_client::{Builder, Client, Error, Mode, Stats, blocking};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::wait::{comes, until};
+use super::wait::{wait_until, yield_until};
 
-/// JSON as it is written.
+/// Returns a value as raw JSON.
 pub(crate) fn raw(value: &Value) -> Box<RawValue> {
     RawValue::from_string(value.to_string()).expect("a value is JSON")
 }
 
-/// One call to be made.
+/// A call to be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) name: String,
@@ -25,7 +25,7 @@ pub(crate) struct Call {
     pub(crate) timeout: Option<Duration>,
     pub(crate) idempotent: bool,
     pub(crate) mode: Mode,
-    /// It begins after all before it have ended.
+    /// Whether it begins after all previous calls have ended.
     pub(crate) alone: bool,
 }
 
@@ -47,30 +47,33 @@ impl Call {
         self
     }
 
+    /// Returns whether the next call waits for this one.
     fn is_awaited(&self) -> bool {
         self.mode == Mode::Exclusive
     }
 }
 
-/// What a call came to, and how long it took.
+/// The outcome of a call, and its duration.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) result: Result<Box<RawValue>, Error>,
     pub(crate) took: Duration,
 }
 
-/// Which client makes the calls.
+/// The client that makes the calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Front {
+pub(crate) enum ClientKind {
     Async,
     Blocking,
 }
 
-impl Front {
-    pub(crate) const BOTH: [Front; 2] = [Front::Async, Front::Blocking];
+impl ClientKind {
+    pub(crate) const BOTH: [ClientKind; 2] = [ClientKind::Async, ClientKind::Blocking];
 
-    /// Makes the calls with one client of the socket, and closes it. Multiplexed ones are begun one after another and
-    /// awaited at the end, exclusive ones are awaited before the next.
+    /// Makes the calls with one client, closes it, and returns their outcomes by name.
+    ///
+    /// Multiplexed calls are begun one after another and awaited at the end. Exclusive calls are
+    /// awaited before the next call.
     pub(crate) fn perform(
         self,
         socket: &Path,
@@ -78,13 +81,13 @@ impl Front {
         calls: &[Call],
     ) -> BTreeMap<String, Outcome> {
         match self {
-            Front::Async => runtime().block_on(async {
+            ClientKind::Async => runtime().block_on(async {
                 let client = settings.apply(Client::builder(socket)).build();
                 let outcomes = perform_async(&client, calls).await;
                 client.close();
                 outcomes
             }),
-            Front::Blocking => {
+            ClientKind::Blocking => {
                 let client = settings.apply(blocking::Client::builder(socket)).build();
                 let outcomes = perform_blocking(&client, calls);
                 client.close();
@@ -94,17 +97,17 @@ impl Front {
     }
 
     /// Makes one call with a client of its own.
-    pub(crate) fn one(self, socket: &Path, settings: Settings, call: &Call) -> Outcome {
+    pub(crate) fn perform_one(self, socket: &Path, settings: Settings, call: &Call) -> Outcome {
         self.perform(socket, settings, std::slice::from_ref(call)).into_values().next().expect("one outcome")
     }
 }
 
-/// A runtime as most programs have it in their tests.
+/// Returns a single-threaded runtime.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("build a runtime")
 }
 
-/// Settings for either builder.
+/// Settings for either client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) timeout: Duration,
@@ -123,41 +126,47 @@ impl Settings {
     }
 }
 
-/// Whether one more request is in flight, or waits, than before.
+/// Returns whether one more request is in flight or waits than before.
 fn has_begun(before: &Stats, now: &Stats) -> bool {
     now.in_flight + now.waiting > before.in_flight + before.waiting
 }
 
 async fn perform_async(client: &Client, calls: &[Call]) -> BTreeMap<String, Outcome> {
     let mut outcomes = BTreeMap::new();
-    let mut under_way = Vec::new();
+    let mut tasks = Vec::new();
+
     for call in calls {
         if call.alone {
-            settle(&mut under_way, &mut outcomes).await;
+            join_tasks(&mut tasks, &mut outcomes).await;
         }
+
         let mut request =
             client.request(&call.method, &call.params).idempotent(call.idempotent).mode(call.mode);
         if let Some(timeout) = call.timeout {
             request = request.timeout(timeout);
         }
-        let (before, began, sent) = (client.stats(), Instant::now(), request.send());
+        let before = client.stats();
+        let began = Instant::now();
+        let sent = request.send();
         let task = tokio::spawn(async move { Outcome { result: sent.await, took: began.elapsed() } });
-        comes("the call begins", || task.is_finished() || has_begun(&before, &client.stats())).await;
-        under_way.push((call.name.clone(), task));
+        yield_until("the call begins", || task.is_finished() || has_begun(&before, &client.stats())).await;
+
         if call.is_awaited() {
-            let (name, task) = under_way.pop().expect("just begun");
-            outcomes.insert(name, task.await.expect("the task does not panic"));
+            outcomes.insert(call.name.clone(), task.await.expect("the task does not panic"));
+        } else {
+            tasks.push((call.name.clone(), task));
         }
     }
-    settle(&mut under_way, &mut outcomes).await;
+
+    join_tasks(&mut tasks, &mut outcomes).await;
     outcomes
 }
 
-async fn settle(
-    under_way: &mut Vec<(String, tokio::task::JoinHandle<Outcome>)>,
+async fn join_tasks(
+    tasks: &mut Vec<(String, tokio::task::JoinHandle<Outcome>)>,
     outcomes: &mut BTreeMap<String, Outcome>,
 ) {
-    for (name, task) in under_way.drain(..) {
+    for (name, task) in tasks.drain(..) {
         outcomes.insert(name, task.await.expect("the task does not panic"));
     }
 }
@@ -165,37 +174,43 @@ async fn settle(
 fn perform_blocking(client: &blocking::Client, calls: &[Call]) -> BTreeMap<String, Outcome> {
     let mut outcomes = BTreeMap::new();
     thread::scope(|scope| {
-        let mut under_way = Vec::new();
+        let mut threads = Vec::new();
+
         for call in calls {
-            let make = || {
-                let mut request =
-                    client.request(&call.method, &call.params).idempotent(call.idempotent).mode(call.mode);
-                if let Some(timeout) = call.timeout {
-                    request = request.timeout(timeout);
-                }
-                let began = Instant::now();
-                Outcome { result: request.send(), took: began.elapsed() }
-            };
             if call.alone {
-                for (name, thread) in under_way.drain(..) {
-                    outcomes.insert(
-                        name,
-                        thread::ScopedJoinHandle::join(thread).expect("the thread does not panic"),
-                    );
-                }
+                join_threads(&mut threads, &mut outcomes);
             }
             if call.is_awaited() {
-                outcomes.insert(call.name.clone(), make());
+                outcomes.insert(call.name.clone(), make(client, call));
                 continue;
             }
+
             let before = client.stats();
-            let thread = scope.spawn(make);
-            until("the call begins", || thread.is_finished() || has_begun(&before, &client.stats()));
-            under_way.push((call.name.clone(), thread));
+            let thread = scope.spawn(move || make(client, call));
+            wait_until("the call begins", || thread.is_finished() || has_begun(&before, &client.stats()));
+            threads.push((call.name.clone(), thread));
         }
-        for (name, thread) in under_way {
-            outcomes.insert(name, thread.join().expect("the thread does not panic"));
-        }
+
+        join_threads(&mut threads, &mut outcomes);
     });
     outcomes
+}
+
+/// Makes a call with the blocking client.
+fn make(client: &blocking::Client, call: &Call) -> Outcome {
+    let mut request = client.request(&call.method, &call.params).idempotent(call.idempotent).mode(call.mode);
+    if let Some(timeout) = call.timeout {
+        request = request.timeout(timeout);
+    }
+    let began = Instant::now();
+    Outcome { result: request.send(), took: began.elapsed() }
+}
+
+fn join_threads(
+    threads: &mut Vec<(String, ScopedJoinHandle<'_, Outcome>)>,
+    outcomes: &mut BTreeMap<String, Outcome>,
+) {
+    for (name, thread) in threads.drain(..) {
+        outcomes.insert(name, thread.join().expect("the thread does not panic"));
+    }
 }

@@ -1,11 +1,11 @@
-//! What the tests stand on: a scripted server, both clients behind one face, waiting.
+//! Test support: the scripted server, one interface to both clients, and waiting.
 
 pub(crate) mod calls;
 pub(crate) mod scratch;
 pub(crate) mod server;
 pub(crate) mod wait;
 
-pub(crate) use calls::{Call, Front, Outcome};
-pub(crate) use scratch::Scratch;
+pub(crate) use calls::{Call, ClientKind, Outcome};
+pub(crate) use scratch::ScratchDirectory;
 pub(crate) use server::Server;
-pub(crate) use wait::{CEILING, comes, until};
+pub(crate) use wait::{CEILING, wait_until, yield_until};

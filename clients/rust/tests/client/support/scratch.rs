@@ -1,22 +1,25 @@
-//! A directory of a test's own, gone with it.
+//! A temporary directory of one test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Short, for a socket's path has 107 bytes (unix(7)).
+/// A temporary directory, removed when dropped.
+///
+/// Its path is short, because the path of a socket is limited to 107 bytes (unix(7)).
 #[derive(Debug)]
-pub(crate) struct Scratch(PathBuf);
+pub(crate) struct ScratchDirectory(PathBuf);
 
-impl Scratch {
-    pub(crate) fn new() -> Scratch {
+impl ScratchDirectory {
+    pub(crate) fn new() -> ScratchDirectory {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = Path::new("/tmp").join(format!("jfc-{}-{number}", std::process::id()));
-        // Left by an earlier process with our number that was killed.
+
+        // An earlier process with the same id may have been killed and have left it.
         let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).expect("a scratch directory");
-        Scratch(path)
+        fs::create_dir(&path).expect("create a scratch directory");
+        ScratchDirectory(path)
     }
 
     pub(crate) fn join(&self, name: &str) -> PathBuf {
@@ -24,11 +27,11 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchDirectory {
     fn drop(&mut self) {
         let removed = fs::remove_dir_all(&self.0);
         if !std::thread::panicking() {
-            removed.expect("the scratch directory is removed");
+            removed.expect("remove the scratch directory");
         }
     }
 }

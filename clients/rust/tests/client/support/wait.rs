@@ -1,29 +1,30 @@
-//! Waiting for a condition, with a ceiling: the only way in which a test waits.
+//! Waiting for a condition, with a ceiling. Tests wait in no other way.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// Far above what a busy machine takes, so that reaching it is a fault.
+/// Far longer than a busy machine takes, so that reaching it is a failure.
 pub(crate) const CEILING: Duration = Duration::from_secs(30);
 
-/// Returns when `holds` does.
+/// Waits until `holds` returns true, in a thread.
 ///
 /// # Panics
-/// It does not within [`CEILING`].
+///
+/// If it does not within [`CEILING`].
 #[track_caller]
-pub(crate) fn until(what: impl Display, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(condition: impl Display, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + CEILING;
     while !holds() {
-        assert!(Instant::now() < end, "not within {CEILING:?}: {what}");
+        assert!(Instant::now() < end, "not within {CEILING:?}: {condition}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// As [`until`], in async code: everything else on the runtime goes on meanwhile.
-pub(crate) async fn comes(what: impl Display, mut holds: impl FnMut() -> bool) {
+/// Waits until `holds` returns true, in async code. Other tasks of the runtime continue meanwhile.
+pub(crate) async fn yield_until(condition: impl Display, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + CEILING;
     while !holds() {
-        assert!(Instant::now() < end, "not within {CEILING:?}: {what}");
+        assert!(Instant::now() < end, "not within {CEILING:?}: {condition}");
         tokio::task::yield_now().await;
     }
 }

@@ -1,0 +1,346 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Jackfield\Call;
+
+use Jackfield\Exception\ConnectException;
+use Jackfield\Exception\JackfieldException;
+use Jackfield\Log;
+use Jackfield\Options;
+use Jackfield\Pool\Connection;
+use Jackfield\Pool\Pool;
+use Jackfield\Transport\StreamTransport;
+
+use function count, hrtime, intdiv, max, min, usleep;
+
+/**
+ * Assigns async calls to the connections that they share, and writes and reads these connections.
+ *
+ * @internal
+ */
+final class Dispatcher
+{
+    /**
+     * Unsent bytes at which a connection takes no further call (256 KiB).
+     *
+     * Only a call whose frame is not in the output of a connection can be withdrawn completely.
+     */
+    private const MAX_UNSENT_BYTES = 262_144;
+
+    /** Maximum duration of one sleep without connections, in microseconds; callers wait again. */
+    private const MAX_SLEEP_MICROS = 1_000_000;
+
+    public readonly Queue $queue;
+    private readonly OutcomeHandler $outcomes;
+    private readonly FrameHandler $frames;
+
+    /** @var array<int, Connection> connections in use, by key */
+    private array $connections = [];
+
+    public function __construct(
+        private readonly Pool $pool,
+        private readonly Options $options,
+        Log $log,
+        private readonly Multiplexer $multiplexer,
+    ) {
+        $this->queue = new Queue();
+        $this->outcomes = new OutcomeHandler($this->queue, $pool, $multiplexer, $log, $options);
+        $this->frames = new FrameHandler($this->outcomes, $options, $log);
+    }
+
+    /**
+     * Withdraws a call: it is no longer sent, and its reply is ignored.
+     *
+     * @return bool whether its request was sent, or may still be sent
+     */
+    public function withdraw(Call $call): bool
+    {
+        $connection = $call->connection;
+        if ($connection === null) {
+            $this->queue->remove($call);
+
+            return $call->mayHaveStarted;
+        }
+
+        unset($connection->inFlight[$call->id]);
+        $connection->withdrawn[$call->id] = true;
+
+        return true;
+    }
+
+    /** Withdraws a call whose deadline passed and returns the failure to report. */
+    public function expire(Call $call): JackfieldException
+    {
+        $connection = $call->connection;
+        $failure = $this->outcomes->deadlineFailure($call, $connection?->hasSent($call));
+        $this->withdraw($call);
+
+        if ($connection !== null && $connection->lastReceivedAt <= $call->assignedAt) {
+            // No byte has arrived since the call was assigned: the peer may never answer again.
+            $connection->isDraining = true;
+            if ($connection->inFlight === []) {
+                $this->discard($connection);
+            }
+        }
+
+        return $failure;
+    }
+
+    /** Assigns queued calls to connections and sends the bytes that can be sent without waiting. */
+    public function send(int $now): void
+    {
+        foreach ($this->connections as $connection) {
+            if ($connection->heartbeatDeadline !== null && $connection->heartbeatDeadline <= $now) {
+                $this->discard($connection);
+            }
+        }
+
+        while (($call = $this->queue->head($now)) !== null) {
+            try {
+                $connection = $this->selectConnection($now);
+            } catch (ConnectException $failure) {
+                $this->queue->remove($call);
+                $this->multiplexer->end($call, null, $failure);
+                continue;
+            }
+            if ($connection === null) {
+                break;
+            }
+
+            $this->queue->remove($call);
+            $call->connection = $connection;
+            $call->assignedAt = $now;
+            $connection->enqueue($call);
+            if ($connection->unsentBytes >= self::MAX_UNSENT_BYTES) {
+                $this->flush($connection);
+            }
+        }
+
+        $lost = false;
+        foreach ($this->connections as $connection) {
+            $lost = $connection->unsentBytes > 0 && !$this->flush($connection) || $lost;
+        }
+        if ($lost && $this->queue->count() > 0) {
+            // The host had closed an idle connection: its calls go to the next one now. The
+            // recursion ends, because each round closes a connection, and the backoff delays new
+            // connections that are closed immediately.
+            $this->send(hrtime(true));
+        }
+    }
+
+    /**
+     * Waits until a connection is ready, then writes and reads the ready connections.
+     *
+     * @param int $until until when to wait, as hrtime(true)
+     */
+    public function exchange(int $until): void
+    {
+        $read = [];
+        $write = [];
+        foreach ($this->connections as $key => $connection) {
+            $read[$key] = $connection->stream();
+            if ($connection->unsentBytes > 0) {
+                $write[$key] = $read[$key];
+            }
+        }
+
+        $remaining = max(0, $until - hrtime(true));
+        if ($read !== []) {
+            StreamTransport::select($read, $write, $remaining);
+        } elseif ($remaining > 0) {
+            usleep(min(intdiv($remaining + 999, 1_000), self::MAX_SLEEP_MICROS));
+        }
+
+        foreach ($write as $key => $_) {
+            $this->flush($this->connections[$key]);
+        }
+        foreach ($read as $key => $_) {
+            if (isset($this->connections[$key])) {
+                $this->receive($this->connections[$key]);
+            }
+        }
+    }
+
+    /** Returns whether no connection is in use, not even for the reply to a withdrawn call. */
+    public function isIdle(): bool
+    {
+        return $this->connections === [];
+    }
+
+    /** Returns when a retry, a connect or a heartbeat time-out is due, as hrtime(true), or null. */
+    public function nextDue(): ?int
+    {
+        $delayed = $this->queue->nextDue();
+        $next = $this->heartbeatDeadline();
+        if (
+            $next === null && $this->queue->count() > 0
+            && !$this->pool->isFull() && $this->connectionWithCapacity() === null
+        ) {
+            $next = $this->pool->nextConnectAt();
+        }
+
+        return $delayed === null || $next === null ? $delayed ?? $next : min($next, $delayed);
+    }
+
+    /**
+     * Returns the streams to wait for.
+     *
+     * @return array{read: list<resource>, write: list<resource>}
+     */
+    public function streams(): array
+    {
+        $streams = ['read' => [], 'write' => []];
+        foreach ($this->connections as $connection) {
+            $streams['read'][] = $connection->stream();
+            if ($connection->unsentBytes > 0) {
+                $streams['write'][] = $connection->stream();
+            }
+        }
+
+        return $streams;
+    }
+
+    /** Forgets all calls and connections. The pool closes the connections that it still holds. */
+    public function reset(): void
+    {
+        $this->connections = [];
+        $this->queue->clear();
+    }
+
+    /** Returns the connection for the next call; null if the call has to wait. */
+    private function selectConnection(int $now): ?Connection
+    {
+        $connection = $this->connectionWithCapacity();
+        if ($connection !== null) {
+            return $connection->unsentBytes < self::MAX_UNSENT_BYTES ? $connection : null;
+        }
+        if ($this->heartbeatDeadline() !== null) {
+            return null;
+        }
+
+        if ($this->pool->isFull()) {
+            // A connection that only waits for replies to withdrawn calls is replaced by a new one.
+            foreach ($this->connections as $connection) {
+                if ($connection->inFlight === []) {
+                    $this->discard($connection);
+                    break;
+                }
+            }
+        }
+
+        $connection = $this->pool->acquire($now, null);
+        if ($connection === null) {
+            return null;
+        }
+        $this->connections[$connection->key] = $connection;
+
+        return $connection->heartbeatDeadline === null ? $connection : null;
+    }
+
+    /** Returns the first connection that takes more calls. Further ones are used if it is full. */
+    private function connectionWithCapacity(): ?Connection
+    {
+        foreach ($this->connections as $connection) {
+            if (
+                !$connection->isDraining
+                && $connection->heartbeatDeadline === null
+                && count($connection->inFlight) + count($connection->withdrawn)
+                    < $this->options->maxInFlightPerConnection
+            ) {
+                return $connection;
+            }
+        }
+
+        return null;
+    }
+
+    /** Returns when the first heartbeat in flight times out, as hrtime(true); null if none is. */
+    private function heartbeatDeadline(): ?int
+    {
+        $first = null;
+        foreach ($this->connections as $connection) {
+            $first = min($first ?? PHP_INT_MAX, $connection->heartbeatDeadline ?? PHP_INT_MAX);
+        }
+
+        return $first === PHP_INT_MAX ? null : $first;
+    }
+
+    /**
+     * Writes a connection.
+     *
+     * @return bool false if the connection was lost; its calls have been handled
+     */
+    private function flush(Connection $connection): bool
+    {
+        if ($connection->flush()) {
+            return true;
+        }
+
+        // The peer reads no more, but the bytes that it sent before it closed can still be read.
+        $this->receive($connection, true);
+
+        return false;
+    }
+
+    /**
+     * Reads a connection and handles its frames.
+     *
+     * @param bool $isLast whether writing failed, so that the connection is closed afterwards
+     */
+    private function receive(Connection $connection, bool $isLast = false): void
+    {
+        $awaitedHeartbeat = $connection->heartbeatDeadline !== null;
+        try {
+            do {
+                $before = $connection->receivedBytes;
+                $open = $connection->receive(hrtime(true));
+                while ($connection->reader->next()) {
+                    $this->frames->handle($connection, $connection->reader->kind, $connection->reader->payload);
+                }
+            } while ($isLast && $open && $connection->receivedBytes > $before);
+        } catch (JackfieldException $reason) {
+            $this->handleLoss($connection, $reason);
+
+            return;
+        }
+
+        if ($isLast || !$open) {
+            $this->handleLoss($connection, null);
+        } elseif ($connection->isDraining && $connection->inFlight === []) {
+            $this->discard($connection);
+        } else {
+            if ($awaitedHeartbeat && $connection->heartbeatDeadline === null) {
+                // The calls that waited for the heartbeat are sent before the connection is idle.
+                $this->send(hrtime(true));
+            }
+            $this->releaseIfIdle($connection);
+        }
+    }
+
+    private function releaseIfIdle(Connection $connection): void
+    {
+        if (isset($this->connections[$connection->key]) && $connection->isIdle()) {
+            unset($this->connections[$connection->key]);
+            $this->pool->release($connection);
+        }
+    }
+
+    private function handleLoss(Connection $connection, ?JackfieldException $reason): void
+    {
+        $this->discard($connection);
+
+        // A connection that is lost while it answers a heartbeat is an old one. Its loss is not a
+        // failure to connect.
+        if (!$connection->hasServed && $connection->heartbeatDeadline === null) {
+            $this->pool->recordConnectFailure();
+        }
+        $this->outcomes->handleConnectionLoss($connection, $reason);
+    }
+
+    private function discard(Connection $connection): void
+    {
+        unset($this->connections[$connection->key]);
+        $this->pool->discard($connection);
+    }
+}

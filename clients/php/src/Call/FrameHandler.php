@@ -1,0 +1,91 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Jackfield\Call;
+
+use Jackfield\Exception\JackfieldException;
+use Jackfield\Exception\ProtocolException;
+use Jackfield\Log;
+use Jackfield\Options;
+use Jackfield\Pool\Connection;
+use Jackfield\Pool\ErrorNotification;
+use Jackfield\Uuid;
+use Jackfield\Wire\Envelope;
+use Jackfield\Wire\Header;
+
+use function is_string, sprintf, strlen, substr;
+
+/**
+ * Handles the frames that arrive for async calls, and matches replies to calls by id.
+ *
+ * @internal
+ */
+final class FrameHandler
+{
+    public function __construct(
+        private readonly OutcomeHandler $outcomes,
+        private readonly Options $options,
+        private readonly Log $log,
+    ) {
+    }
+
+    /**
+     * Handles one frame.
+     *
+     * Kinds of later protocol versions, and heartbeat answers that are not waited for, are ignored.
+     *
+     * @throws JackfieldException if the connection has to be closed
+     */
+    public function handle(Connection $connection, int $kind, string $payload): void
+    {
+        if ($kind === Header::ASYNC_RESPONSE) {
+            $id = substr($payload, Envelope::ID_OFFSET, Uuid::LENGTH);
+            $expectedId = isset($connection->inFlight[$id]) ? $id : null;
+            $reply = Envelope::reply($payload, $this->options->associative, $expectedId);
+
+            $id = is_string($reply['id'] ?? null) ? $reply['id'] : '';
+            $call = $connection->inFlight[$id] ?? null;
+            if ($call === null) {
+                $this->log->unmatchedReply($id, isset($connection->withdrawn[$id]));
+                unset($connection->withdrawn[$id]);
+
+                return;
+            }
+
+            unset($connection->inFlight[$id]);
+            $connection->hasServed = true;
+            $connection->isDraining = $connection->isDraining
+                || isset($reply['error']) && Envelope::isGoingAway($reply);
+            $this->outcomes->handleReply($call, $reply);
+        } elseif ($kind === Header::HEARTBEAT) {
+            $connection->heartbeatDeadline = null;
+        } elseif ($kind === Header::ERROR) {
+            $this->handleNotification($connection, ErrorNotification::parse($payload));
+        } elseif ($kind === Header::SYNC || $kind === Header::ASYNC_REQUEST) {
+            throw new ProtocolException(sprintf(
+                'the peer sent a frame of kind %02x on a connection of async calls, which awaits none of this kind',
+                $kind
+            ));
+        }
+    }
+
+    private function handleNotification(Connection $connection, ErrorNotification $notification): void
+    {
+        if ($notification->isGoingAway()) {
+            $connection->isDraining = true;
+
+            return;
+        }
+        if (!$notification->keepsConnectionUsable()) {
+            throw $notification->error;
+        }
+
+        foreach ($connection->inFlight as $id => $call) {
+            if ($notification->concerns(strlen($call->frame) - Header::LENGTH)) {
+                unset($connection->inFlight[$id]);
+                $this->outcomes->handleFailure($call, $notification->error);
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Jackfield\Call;
+
+use Jackfield\Exception\ConnectionLostException;
+use Jackfield\Exception\JackfieldException;
+use Jackfield\Exception\PoolFullException;
+use Jackfield\Exception\RemoteException;
+use Jackfield\Exception\TimeoutException;
+use Jackfield\Log;
+use Jackfield\Options;
+use Jackfield\Pool\Connection;
+use Jackfield\Pool\Pool;
+use Jackfield\Wire\Envelope;
+
+use function array_key_exists, hrtime;
+
+/**
+ * Ends or retries async calls after a reply, the loss of a connection, or a deadline.
+ *
+ * @internal
+ */
+final class OutcomeHandler
+{
+    private readonly RetryPolicy $retryPolicy;
+
+    public function __construct(
+        private readonly Queue $queue,
+        private readonly Pool $pool,
+        private readonly Multiplexer $multiplexer,
+        private readonly Log $log,
+        Options $options,
+    ) {
+        $this->retryPolicy = new RetryPolicy($options);
+    }
+
+    /**
+     * Handles the reply to a call that is no longer in flight on its connection.
+     *
+     * @param array{result?: mixed, error?: mixed} $reply
+     */
+    public function handleReply(Call $call, array $reply): void
+    {
+        if (array_key_exists('error', $reply)) {
+            $call->tries++;
+            $this->handleFailure($call, Envelope::error($reply['error']));
+        } else {
+            $this->multiplexer->end($call, $reply['result'], null);
+        }
+    }
+
+    /**
+     * Handles the calls in flight on a connection that was lost.
+     *
+     * @param JackfieldException|null $reason the error that ended the connection; null if the peer
+     *                                        closed it without an error
+     */
+    public function handleConnectionLoss(Connection $connection, ?JackfieldException $reason): void
+    {
+        $calls = $connection->inFlight;
+        $connection->inFlight = [];
+
+        foreach ($calls as $call) {
+            $sent = $connection->hasSent($call);
+            $call->tries += $sent ? 1 : 0;
+
+            // An error that the host sent for the connection applies to every call. Any other
+            // reason applies only to calls that were sent.
+            $failure = $reason !== null && ($sent || $reason instanceof RemoteException)
+                ? $reason
+                : new ConnectionLostException(
+                    $sent
+                        ? "{$call->method}: the connection was closed before the reply arrived"
+                        : "{$call->method}: the connection was closed before the request was sent",
+                    $sent
+                );
+            $this->handleFailure($call, $failure);
+        }
+    }
+
+    /**
+     * Sends a failed call again if the retry policy allows it, and ends it otherwise.
+     */
+    public function handleFailure(Call $call, JackfieldException $failure): void
+    {
+        $delay = $this->retryPolicy->delay($failure, $call->tries, $call->idempotent, $call->deadline);
+        if ($delay === null) {
+            $this->multiplexer->end($call, null, self::finalFailure($call, $failure));
+
+            return;
+        }
+
+        $call->connection = null;
+        $call->mayHaveStarted = $call->mayHaveStarted || !$failure->isRetryable();
+        $this->log->retrying($call->id, $call->method, $call->tries, $failure);
+
+        if ($delay === 0) {
+            $this->queue->add($call);
+        } else {
+            $this->queue->addDelayed($call, hrtime(true) + $delay, $this->multiplexer->pending());
+        }
+    }
+
+    /**
+     * Returns the failure of a call whose deadline passed; it depends on what the call waited for.
+     *
+     * @param bool|null $sent whether its complete frame was sent; null if it had no connection
+     */
+    public function deadlineFailure(Call $call, ?bool $sent): JackfieldException
+    {
+        $failure = match (true) {
+            $sent === true => new TimeoutException(
+                "{$call->method}: the deadline passed before the reply arrived",
+                TimeoutException::WAIT,
+                true
+            ),
+            // The frame stays in the output of the connection, from which a part cannot be removed.
+            // The host may therefore receive it later.
+            $sent === false => new TimeoutException(
+                "{$call->method}: the deadline passed while the request was being written",
+                TimeoutException::WRITE,
+                true
+            ),
+            $this->pool->connectFailure() !== null => $this->pool->connectFailure(),
+            $this->pool->isFull() => new PoolFullException(
+                "{$call->method}: the deadline passed before a connection had capacity for the request"
+                . ' (raise the option maxConnections or maxInFlightPerConnection)'
+            ),
+            default => new TimeoutException(
+                "{$call->method}: the deadline passed before the request was sent",
+                TimeoutException::WRITE,
+                false
+            ),
+        };
+
+        return self::finalFailure($call, $failure);
+    }
+
+    /**
+     * Returns the failure to report: after an earlier try that may have run, none is safe to retry.
+     */
+    private static function finalFailure(Call $call, JackfieldException $failure): JackfieldException
+    {
+        return $call->mayHaveStarted && $failure->isRetryable()
+            ? RetryPolicy::lostEarlier($call->method, $failure)
+            : $failure;
+    }
+}

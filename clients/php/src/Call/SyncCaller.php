@@ -1,0 +1,192 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Jackfield\Call;
+
+use Jackfield\Exception\ConnectException;
+use Jackfield\Exception\ConnectionLostException;
+use Jackfield\Exception\JackfieldException;
+use Jackfield\Exception\PoolFullException;
+use Jackfield\Log;
+use Jackfield\Options;
+use Jackfield\Pool\Connection;
+use Jackfield\Pool\Pool;
+use Jackfield\Uuid;
+use Jackfield\Wire\Envelope;
+use Jackfield\Wire\Header;
+
+use function array_key_exists, hrtime, intdiv, max, pack, strlen, usleep;
+
+/**
+ * Makes sync calls: each uses a connection exclusively for one exchange.
+ *
+ * @internal
+ */
+final class SyncCaller
+{
+    private readonly RetryPolicy $retryPolicy;
+
+    public function __construct(
+        private readonly Pool $pool,
+        private readonly Options $options,
+        private readonly Log $log,
+    ) {
+        $this->retryPolicy = new RetryPolicy($options);
+    }
+
+    /**
+     * Calls a method and returns its result.
+     *
+     * @param int $deadline an instant of hrtime(true), in nanoseconds, for all tries together
+     *
+     * @throws JackfieldException if the call fails
+     */
+    public function call(string $method, mixed $params, int $deadline, bool $idempotent): mixed
+    {
+        $started = $this->log->isEnabled ? hrtime(true) : 0;
+        $id = Uuid::v4();
+        $payload = Envelope::request($id, $method, $params);
+        $frame = Header::SYNC_PREFIX . pack('N', strlen($payload)) . $payload;
+
+        try {
+            $result = $this->callWithRetries($frame, $id, $method, $deadline, $idempotent);
+        } catch (JackfieldException $failure) {
+            if ($this->log->isEnabled) {
+                $this->log->syncEnded($id, $method, $started, $failure);
+            }
+            throw $failure;
+        }
+
+        if ($this->log->isEnabled) {
+            $this->log->syncEnded($id, $method, $started, null);
+        }
+
+        return $result;
+    }
+
+    /**
+     * Sends a heartbeat and waits for the answer.
+     *
+     * @return float seconds until the answer
+     *
+     * @throws JackfieldException if no answer arrives before the deadline
+     */
+    public function ping(int $deadline): float
+    {
+        while (true) {
+            $connection = $this->acquireConnection($deadline, 'heartbeat');
+            $started = hrtime(true);
+            try {
+                $connection->heartbeat($deadline);
+                $seconds = (hrtime(true) - $started) / 1e9;
+                $this->pool->release($connection);
+
+                return $seconds;
+            } catch (JackfieldException $failure) {
+                // The host may just have closed an idle connection. Another heartbeat is harmless.
+                $this->discard($connection, true);
+                if (!$failure instanceof ConnectionLostException || hrtime(true) >= $deadline) {
+                    throw $failure;
+                }
+            }
+        }
+    }
+
+    private function callWithRetries(string $frame, string $id, string $method, int $deadline, bool $idempotent): mixed
+    {
+        $tries = 0;
+        $mayHaveStarted = false;
+
+        while (true) {
+            $connection = null;
+            try {
+                $connection = $this->acquireConnection($deadline, $method);
+                $reply = $connection->exchange($frame, $id, $method, $deadline);
+                $this->pool->release($connection);
+                $connection = null;
+                $tries++;
+
+                if (!array_key_exists('error', $reply)) {
+                    return $reply['result'];
+                }
+                throw Envelope::error($reply['error']);
+            } catch (JackfieldException $failure) {
+                $unsent = $failure instanceof ConnectionLostException && !$failure->sent;
+                if ($connection !== null) {
+                    $this->discard($connection, $unsent);
+                    $tries += $unsent ? 0 : 1;
+                }
+
+                $delay = $this->retryPolicy->delay($failure, $tries, $idempotent, $deadline);
+                if ($delay === null) {
+                    // An earlier try may have run. A retry by the caller would not be safe, even if
+                    // this try did not reach the host.
+                    throw $mayHaveStarted && $failure->isRetryable()
+                        ? RetryPolicy::lostEarlier($method, $failure)
+                        : $failure;
+                }
+
+                $mayHaveStarted = $mayHaveStarted || !$failure->isRetryable();
+                $this->log->retrying($id, $method, $tries, $failure);
+                self::sleep($delay);
+            }
+        }
+    }
+
+    /**
+     * Closes a connection that failed.
+     *
+     * A new connection that failed before it took a request counts as a failure to connect.
+     */
+    private function discard(Connection $connection, bool $unsent): void
+    {
+        $this->pool->discard($connection);
+        if ($unsent && !$connection->hasServed) {
+            $this->pool->recordConnectFailure();
+        }
+    }
+
+    /**
+     * Returns a connection for one exchange. Connecting is retried until the deadline.
+     *
+     * @param string $subject the method, or `heartbeat`; for error messages
+     *
+     * @throws ConnectException|PoolFullException
+     */
+    private function acquireConnection(int $deadline, string $subject): Connection
+    {
+        while (true) {
+            $now = hrtime(true);
+            $connection = $this->pool->acquire($now, $deadline);
+            if ($connection !== null) {
+                return $connection;
+            }
+
+            if ($this->pool->isFull()) {
+                throw new PoolFullException(
+                    "$subject: all {$this->options->maxConnections} connections are in use"
+                    . ' (raise the option maxConnections)'
+                );
+            }
+
+            $next = max($this->pool->nextConnectAt(), $now);
+            if ($next >= $deadline) {
+                self::sleep($deadline - $now);
+                throw $this->pool->connectFailure() ?? new ConnectException(
+                    "cannot connect to {$this->pool->address()}: the host closes every new connection immediately",
+                    0,
+                    true
+                );
+            }
+            self::sleep($next - $now);
+        }
+    }
+
+    private static function sleep(int $nanos): void
+    {
+        if ($nanos > 0) {
+            usleep(intdiv($nanos + 999, 1_000));
+        }
+    }
+}

@@ -1,0 +1,218 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Jackfield\Pool;
+
+use Jackfield\Exception\ConnectionLostException;
+use Jackfield\Exception\JackfieldException;
+use Jackfield\Exception\ProtocolException;
+use Jackfield\Exception\RemoteException;
+use Jackfield\Exception\TimeoutException;
+use Jackfield\Options;
+use Jackfield\Transport\Transport;
+use Jackfield\Wire\Envelope;
+use Jackfield\Wire\FrameReader;
+use Jackfield\Wire\Header;
+
+use function strlen;
+
+/**
+ * Sends one request at a time over a transport and waits for its reply.
+ *
+ * Every method that throws leaves the position in the byte stream unknown: the caller has to close
+ * the connection.
+ *
+ * @internal
+ */
+abstract class SyncChannel
+{
+    /** Holds the received bytes. */
+    public readonly FrameReader $reader;
+
+    /** Whether no further call starts here: the host is going away, or has stopped answering. */
+    public bool $isDraining = false;
+
+    private readonly ?BusyPoller $poller;
+
+    public function __construct(protected readonly Transport $transport, protected readonly Options $options)
+    {
+        $this->reader = new FrameReader($options->maxFrameBytes);
+        $this->poller = $options->spin > 0.0 ? new BusyPoller((int) ($options->spin * 1e9)) : null;
+    }
+
+    /**
+     * Sends a sync request and returns its reply. No other request may be in flight here.
+     *
+     * @param string $frame    complete frame of the request
+     * @param string $id       id in the request
+     * @param string $method   method of the request, for error messages
+     * @param int    $deadline an instant of hrtime(true), in nanoseconds
+     *
+     * @return array{result?: mixed, error?: mixed}
+     *
+     * @throws JackfieldException if no reply was received
+     */
+    public function exchange(string $frame, string $id, string $method, int $deadline): array
+    {
+        $this->write($frame, $deadline, $method);
+
+        while (true) {
+            while ($this->reader->next()) {
+                if ($this->reader->kind === Header::SYNC) {
+                    $reply = Envelope::reply($this->reader->payload, $this->options->associative, $id);
+
+                    // An error without an id answers a request whose id the host could not read.
+                    // Replies to sync requests arrive in order, so it answers this request.
+                    if (($reply['id'] ?? null) !== $id && (isset($reply['id']) || !isset($reply['error']))) {
+                        throw new ProtocolException("$method: the peer sent a reply with the id of another request");
+                    }
+                    if (isset($reply['error']) && Envelope::isGoingAway($reply)) {
+                        $this->isDraining = true;
+                    }
+
+                    return $reply;
+                }
+
+                $this->handleOtherFrame(strlen($frame) - Header::LENGTH);
+            }
+
+            $this->receiveMore($deadline, $method);
+        }
+    }
+
+    /**
+     * Sends a heartbeat and waits for the answer.
+     *
+     * @param int $deadline an instant of hrtime(true), in nanoseconds
+     *
+     * @throws JackfieldException if no answer was received
+     */
+    public function heartbeat(int $deadline): void
+    {
+        $this->write(Header::HEARTBEAT_FRAME, $deadline, 'heartbeat');
+
+        while (true) {
+            while ($this->reader->next()) {
+                if ($this->reader->kind === Header::HEARTBEAT) {
+                    return;
+                }
+                $this->handleOtherFrame(0);
+            }
+
+            $this->receiveMore($deadline, 'heartbeat');
+        }
+    }
+
+    /**
+     * Handles a frame that is not the expected reply: an error notification, or a frame to ignore.
+     *
+     * @param int $length payload length of the request in flight, in bytes
+     *
+     * @throws JackfieldException if the frame ends the exchange
+     */
+    private function handleOtherFrame(int $length): void
+    {
+        if ($this->reader->kind === Header::ERROR) {
+            $notification = ErrorNotification::parse($this->reader->payload);
+            if ($notification->isGoingAway()) {
+                $this->isDraining = true;
+            } elseif ($notification->concerns($length)) {
+                throw $notification->error;
+            }
+        } elseif ($this->reader->kind === Header::ASYNC_REQUEST) {
+            throw new ProtocolException('the peer sent an async request, which only clients send');
+        }
+    }
+
+    /** @param string $subject the method, or `heartbeat`; for error messages */
+    private function write(string $frame, int $deadline, string $subject): void
+    {
+        $length = strlen($frame);
+        $offset = 0;
+
+        while (true) {
+            $written = $this->transport->write($frame, $offset);
+            if ($written === null) {
+                $this->throwPendingError();
+                throw new ConnectionLostException(
+                    "$subject: the connection was closed before the request was sent",
+                    false
+                );
+            }
+
+            $offset += $written;
+            if ($offset === $length) {
+                return;
+            }
+
+            if (!$this->transport->wait(true, $deadline)) {
+                // The connection is closed with an incomplete request, which the host never starts.
+                throw new TimeoutException(
+                    "$subject: the deadline passed while the request was being written",
+                    TimeoutException::WRITE,
+                    false
+                );
+            }
+
+            // Read while writing: a peer that waits until its own bytes are read would never read
+            // this request.
+            $bytes = $this->transport->read();
+            if ($bytes !== null && $bytes !== '') {
+                $this->reader->push($bytes);
+            }
+        }
+    }
+
+    /**
+     * Waits for bytes and passes them to the reader.
+     *
+     * @param string $subject the method, or `heartbeat`; for error messages
+     */
+    private function receiveMore(int $deadline, string $subject): void
+    {
+        if ($this->poller?->poll($this->transport, $deadline) !== true && !$this->transport->wait(false, $deadline)) {
+            throw $this->reader->isEmpty()
+                ? new TimeoutException(
+                    "$subject: the deadline passed before the reply arrived",
+                    TimeoutException::WAIT,
+                    true
+                )
+                : new TimeoutException(
+                    "$subject: the deadline passed when only a part of the reply had arrived",
+                    TimeoutException::READ,
+                    true
+                );
+        }
+
+        $bytes = $this->transport->read();
+        if ($bytes === null) {
+            throw new ConnectionLostException("$subject: the connection was closed before the reply arrived", true);
+        }
+        if ($bytes !== '') {
+            $this->reader->push($bytes);
+        }
+    }
+
+    /**
+     * Throws the error that a closed connection still holds, if there is one.
+     *
+     * A host that refuses a connection sends the reason before it closes. The reason is more useful
+     * than "broken pipe".
+     */
+    private function throwPendingError(): void
+    {
+        while (($bytes = $this->transport->read()) !== null && $bytes !== '') {
+            $this->reader->push($bytes);
+        }
+
+        while ($this->reader->next()) {
+            if ($this->reader->kind === Header::ERROR) {
+                $notification = ErrorNotification::parse($this->reader->payload);
+                if ($notification->error instanceof RemoteException && !$notification->isGoingAway()) {
+                    throw $notification->error;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! How the methods of a generation run: the interface that connections and nested calls use.
+//!
+//! A caller asks [`Generation::effective_run`] how a method runs at the moment, and then uses one
+//! of four entries. It does not learn where the method runs beyond that.
+//!
+//! - [`Generation::run_inline`] runs an `inline` method and returns its end.
+//! - [`Generation::poll_first`] starts an `async` method, if [`Generation::allows_inline_polling`],
+//!   and returns its end or a [`SuspendedCall`].
+//! - [`Generation::resume`] continues a suspended call. Its end is reported to its sink.
+//! - [`Generation::submit`] is for every other call. Its end is reported to its sink.
+//!
+//! `run_inline` and `poll_first` occupy the calling thread, so only I/O threads and threads of
+//! plugins may use them. `submit` and `resume` never block; they fail at once if the queue is full
+//! or no thread is left. Results that are reported to a sink come from another thread, exactly once
+//! per call that was accepted and not cancelled. A generation that does not run in this process
+//! would offer `submit` alone: it would have no `inline` methods and would not allow inline
+//! polling.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use jackfield_plugin_api::Run;
+use jackfield_plugin_api::abi::{CallEnd, CallFacts, PluginFuture};
+
+use super::call::CallTarget;
+use super::generation::{Generation, GenerationId, PluginCall};
+use super::pool_state::SubmitError;
+use crate::crash_record::{RunningCode, running};
+use crate::log::printable;
+
+/// A call that was started by [`Generation::poll_first`] and has not ended. Only
+/// [`Generation::resume`] continues it.
+pub(crate) struct SuspendedCall(PluginFuture);
+
+impl Generation {
+    /// Runs a method to its end on this thread, and returns how it ended. After `Done`, the result
+    /// is appended to `out`.
+    pub(crate) fn run_inline(
+        &self,
+        method: u32,
+        facts: &CallFacts<'_>,
+        params: &[u8],
+        out: &mut Vec<u8>,
+    ) -> CallEnd {
+        let end = running(self.running_code(method), facts.id.known(), || {
+            self.instance.call(method, facts, params, out, self.reply_limit)
+        });
+        self.record_end(method, facts, &end);
+        end
+    }
+
+    /// Starts an `async` method and polls its future once on this thread. After `Done`, the result
+    /// is appended to `out`.
+    ///
+    /// # Errors
+    ///
+    /// The suspended call, if the future is not ready. Nothing wakes it, so it must be passed to
+    /// [`Generation::resume`] at once.
+    pub(crate) fn poll_first(
+        &self,
+        method: u32,
+        facts: &Arc<CallFacts<'static>>,
+        params: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<CallEnd, SuspendedCall> {
+        let end = running(self.running_code(method), facts.id.known(), || {
+            let mut future = match self.instance.begin(method, facts, params) {
+                Ok(future) => future,
+                Err(end) => return Ok(end),
+            };
+            match future.poll(Waker::noop(), out, self.reply_limit) {
+                Poll::Ready(end) => Ok(end),
+                Poll::Pending => Err(SuspendedCall(future)),
+            }
+        })?;
+        self.record_end(method, facts, &end);
+        Ok(end)
+    }
+
+    /// Continues a call that [`Generation::poll_first`] has started, on the generation's async
+    /// thread.
+    ///
+    /// # Errors
+    ///
+    /// There is no such thread. The call has been dropped.
+    pub(crate) fn resume(&self, call: &Arc<PluginCall>, suspended: SuspendedCall) -> Result<(), SubmitError> {
+        if self.async_executor.resume(call, suspended.0) { Ok(()) } else { Err(SubmitError::QueueFull) }
+    }
+
+    /// Submits calls to the threads that run their methods. All of them must run in the way `run`.
+    ///
+    /// # Errors
+    ///
+    /// Why the first call that is left in `calls` was not accepted.
+    pub(crate) fn submit(
+        &self,
+        run: Run,
+        calls: &mut impl ExactSizeIterator<Item = Arc<PluginCall>>,
+    ) -> Result<(), SubmitError> {
+        match (run, &self.blocking_pool) {
+            (Run::Async, _) if self.async_executor.submit(calls) => Ok(()),
+            (Run::Async, _) => Err(SubmitError::QueueFull),
+            (_, Some(pool)) => pool.submit(calls),
+            // Only a generation with nothing but `async` methods has no pool.
+            (_, None) => Err(SubmitError::QueueFull),
+        }
+    }
+}
+
+impl CallTarget for Generation {
+    fn running_code(&self, method: u32) -> RunningCode {
+        RunningCode::new(self.identity.number, method)
+    }
+
+    fn reply_limit(&self) -> usize {
+        self.reply_limit
+    }
+
+    fn run(&self, method: u32, facts: &CallFacts<'_>, params: &[u8], out: &mut Vec<u8>) -> CallEnd {
+        self.run_inline(method, facts, params, out)
+    }
+
+    fn start_future(
+        &self,
+        method: u32,
+        facts: &Arc<CallFacts<'static>>,
+        params: &[u8],
+    ) -> Result<PluginFuture, CallEnd> {
+        self.instance.begin(method, facts, params).inspect_err(|end| self.record_end(method, facts, end))
+    }
+
+    fn record_first_poll(&self, method: u32, is_ready: bool, length: Duration) {
+        Generation::record_first_poll(self, method, is_ready, length);
+    }
+
+    /// Counts the end for the probation and the circuit breaker, and logs a panic.
+    fn record_end(&self, method: u32, facts: &CallFacts<'_>, end: &CallEnd) {
+        if let Some(probation) = &self.probation {
+            probation.count(end);
+        }
+        self.count_for_breaker(matches!(end, CallEnd::Panicked(_)));
+
+        if let CallEnd::Panicked(text) = end {
+            let GenerationId { plugin, number, .. } = &self.identity;
+            tracing::error!(
+                id = &*printable(facts.id.text()),
+                method = self.method_name(method),
+                plugin = &**plugin,
+                generation = number,
+                "a method panicked: {}",
+                printable(text)
+            );
+        }
+    }
+
+    fn add_direct_call(&self) {
+        self.direct_calls.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn remove_direct_call(&self) {
+        self.direct_calls.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::mpsc;
+    use std::thread::{self, ThreadId};
+    use std::time::Instant;
+
+    use jackfield_plugin_api::{Error, Methods};
+
+    use super::super::test_support::{CallEnds, call_facts, call_of, start_built_in};
+    use super::super::{BuiltInPlugin, Generation};
+    use super::*;
+    use crate::clock::Time;
+    use crate::config::Config;
+
+    const INLINE: u32 = 0;
+    const BLOCKING: u32 = 1;
+    const READY: u32 = 2;
+    const READY_LATER: u32 = 3;
+    const NEVER_READY: u32 = 4;
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    struct TestPlugin {
+        ran_on: mpsc::Sender<ThreadId>,
+    }
+
+    /// Reports the thread on which it is dropped.
+    struct ReportOnDrop(mpsc::Sender<ThreadId>);
+
+    impl Drop for ReportOnDrop {
+        fn drop(&mut self) {
+            self.0.send(thread::current().id()).unwrap();
+        }
+    }
+
+    impl TestPlugin {
+        fn add_one(&self, number: u32) -> Result<u32, Error> {
+            self.ran_on.send(thread::current().id()).unwrap();
+            Ok(number + 1)
+        }
+
+        async fn ready(self: Arc<Self>, number: u32) -> Result<u32, Error> {
+            self.add_one(number)
+        }
+
+        async fn ready_later(self: Arc<Self>, number: u32) -> Result<u32, Error> {
+            let mut is_polled = false;
+            poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                if std::mem::replace(&mut is_polled, true) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            self.add_one(number)
+        }
+
+        async fn never_ready(self: Arc<Self>, (): ()) -> Result<(), Error> {
+            self.ran_on.send(thread::current().id()).unwrap();
+            let _reports = ReportOnDrop(self.ran_on.clone());
+            std::future::pending().await
+        }
+    }
+
+    fn generation() -> (Arc<Generation>, mpsc::Receiver<ThreadId>) {
+        let (ran_on, threads) = mpsc::channel();
+        let methods = Methods::new()
+            .inline("t.inline", TestPlugin::add_one)
+            .blocking("t.blocking", TestPlugin::add_one)
+            .asynchronous("t.ready", TestPlugin::ready)
+            .asynchronous("t.ready_later", TestPlugin::ready_later)
+            .asynchronous("t.never_ready", TestPlugin::never_ready);
+        let plugin = BuiltInPlugin::new("t", TestPlugin { ran_on }, methods);
+        (start_built_in(plugin, &Config::default()), threads)
+    }
+
+    fn result(ends: &CallEnds) -> String {
+        let (out, end) = ends.recv_timeout(LIMIT).unwrap();
+        assert_eq!(end, CallEnd::Done);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn submit(generation: &Generation, run: Run, call: &Arc<PluginCall>) {
+        generation.submit(run, &mut std::iter::once(Arc::clone(call))).unwrap();
+    }
+
+    #[test]
+    fn runs_an_inline_method_on_the_calling_thread() {
+        let (generation, threads) = generation();
+        let mut out = b"head".to_vec();
+        let end = generation.run_inline(INLINE, &call_facts(Run::Inline, Time::NEVER), b"1", &mut out);
+        assert_eq!((end, &*out), (CallEnd::Done, &b"head2"[..]));
+        assert_eq!(threads.try_recv(), Ok(thread::current().id()));
+    }
+
+    #[test]
+    fn returns_the_result_of_a_method_that_is_ready_at_its_first_poll() {
+        let (generation, threads) = generation();
+        let mut out = Vec::new();
+        let facts = Arc::new(call_facts(Run::Async, Time::NEVER));
+        let Ok(end) = generation.poll_first(READY, &facts, b"1", &mut out) else { panic!("it is suspended") };
+        assert_eq!((end, &*out), (CallEnd::Done, &b"2"[..]));
+        assert_eq!(threads.try_recv(), Ok(thread::current().id()));
+    }
+
+    #[test]
+    fn resumes_a_suspended_call_on_the_async_thread() {
+        let (generation, threads) = generation();
+        let (call, ends) = call_of(&generation, READY_LATER, Run::Async, Time::NEVER, b"1");
+        let polled = generation.poll_first(READY_LATER, &call.facts, &call.params, &mut Vec::new());
+        let Err(suspended) = polled else { panic!("it was ready") };
+        generation.resume(&call, suspended).unwrap();
+
+        assert_eq!(result(&ends), "2");
+        assert_ne!(threads.recv_timeout(LIMIT).unwrap(), thread::current().id());
+    }
+
+    #[test]
+    fn reports_the_results_of_submitted_calls_from_its_own_threads() {
+        let (generation, threads) = generation();
+        for (method, run) in [(BLOCKING, Run::Blocking), (READY, Run::Async), (READY_LATER, Run::Async)] {
+            let (call, ends) = call_of(&generation, method, run, Time::NEVER, b"41");
+            submit(&generation, run, &call);
+            assert_eq!(result(&ends), "42");
+            assert_ne!(threads.recv_timeout(LIMIT).unwrap(), thread::current().id());
+        }
+    }
+
+    #[test]
+    fn drops_the_future_of_a_cancelled_call_on_the_async_thread() {
+        let (generation, threads) = generation();
+        let (call, ends) = call_of(&generation, NEVER_READY, Run::Async, Time::NEVER, b"null");
+        submit(&generation, Run::Async, &call);
+        let async_thread = threads.recv_timeout(LIMIT).unwrap();
+        call.cancel();
+
+        assert_eq!(threads.recv_timeout(LIMIT), Ok(async_thread));
+        drop(call);
+        assert!(ends.recv_timeout(LIMIT).is_err(), "a cancelled call has no result");
+    }
+
+    #[test]
+    fn drops_all_futures_when_the_async_thread_is_joined() {
+        let (generation, threads) = generation();
+        let (call, _) = call_of(&generation, NEVER_READY, Run::Async, Time::NEVER, b"null");
+        submit(&generation, Run::Async, &call);
+        let async_thread = threads.recv_timeout(LIMIT).unwrap();
+
+        assert_eq!(generation.async_executor.join(Instant::now() + LIMIT), 0);
+        assert_eq!(threads.try_recv(), Ok(async_thread));
+        let (call, _) = call_of(&generation, READY, Run::Async, Time::NEVER, b"1");
+        let submitted = generation.submit(Run::Async, &mut std::iter::once(Arc::clone(&call)));
+        assert_eq!(submitted, Err(SubmitError::QueueFull));
+    }
+}

@@ -1,0 +1,344 @@
+//! The bookkeeping of a blocking pool: its queue of calls, and its threads by what they do.
+//!
+//! Everything here happens under one lock and does not block; threads are started and woken by the
+//! pool itself.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use slab::Slab;
+
+use super::call::{Call, CallTarget};
+use crate::clock::Time;
+use crate::timer::TICK;
+
+/// Why a generation did not accept a call.
+/// [`RequestError::not_submitted`](crate::routing::RequestError::not_submitted) turns it into the
+/// error on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SubmitError {
+    /// The queue is full.
+    QueueFull,
+
+    /// No thread is left, because each one runs a call that does not end.
+    ThreadsLost,
+}
+
+/// The threads of a pool at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PoolHealth {
+    pub(super) lost_threads: usize,
+
+    /// Whether any thread is left that is not lost.
+    pub(super) has_threads: bool,
+}
+
+/// The activity of one thread.
+#[derive(Default)]
+struct PoolThread {
+    /// The deadline of the call that the thread runs, if it runs one.
+    deadline: Option<Time>,
+
+    /// Whether that call has run past its deadline.
+    is_lost: bool,
+}
+
+/// The next step of a thread that has no call.
+pub(super) enum NextStep<G: CallTarget> {
+    Run(Arc<Call<G>>),
+    Wait,
+    End,
+}
+
+/// The queue and the threads of a pool.
+pub(super) struct PoolState<G: CallTarget> {
+    queue: VecDeque<Arc<Call<G>>>,
+
+    /// Upper bound for the length of the queue.
+    capacity: usize,
+
+    /// When cancelled calls were last removed from the full queue.
+    swept: Time,
+
+    is_closed: bool,
+
+    /// Threads that wait for a call. None is notified while all are busy.
+    waiting: usize,
+
+    /// Threads among the waiting ones that have been notified and have not woken up yet. One
+    /// notification is enough for each.
+    notified: usize,
+
+    /// The threads that have not ended.
+    threads: Slab<PoolThread>,
+
+    /// The number of lost threads among them.
+    lost: usize,
+
+    /// The number of threads that the pool should have, not counting lost ones.
+    wanted: usize,
+
+    pub(super) handles: Vec<JoinHandle<()>>,
+}
+
+impl<G: CallTarget> PoolState<G> {
+    /// Creates the state of a pool without threads.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            capacity,
+            swept: Time::now(),
+            is_closed: false,
+            waiting: 0,
+            notified: 0,
+            threads: Slab::new(),
+            lost: 0,
+            wanted: 0,
+            handles: Vec::new(),
+        }
+    }
+
+    /// Puts calls into the queue.
+    ///
+    /// # Errors
+    ///
+    /// Why the first call that is left in `calls` was not accepted.
+    pub(super) fn enqueue(
+        &mut self,
+        calls: &mut impl ExactSizeIterator<Item = Arc<Call<G>>>,
+    ) -> Result<(), SubmitError> {
+        while calls.len() > 0 {
+            if !self.has_threads() {
+                return Err(SubmitError::ThreadsLost);
+            }
+            if self.queue.len() >= self.capacity {
+                self.sweep(Time::now());
+                if self.queue.len() >= self.capacity {
+                    return Err(SubmitError::QueueFull);
+                }
+            }
+            let room = self.capacity - self.queue.len();
+            self.queue.extend(calls.take(room));
+        }
+        Ok(())
+    }
+
+    /// Removes cancelled calls from the queue, at most once per tick. Deadlines pass once per tick;
+    /// sweeping more often would make each rejection of an overloaded plugin as expensive as its
+    /// queue is long.
+    fn sweep(&mut self, now: Time) {
+        if now.since(self.swept) >= TICK {
+            self.swept = now;
+            self.queue.retain(|call| !call.is_over());
+        }
+    }
+
+    /// Returns the number of threads to notify: as many as there are calls, and none that was
+    /// notified already. They count as notified from now on.
+    pub(super) fn take_notifications(&mut self) -> usize {
+        let count = self.queue.len().min(self.waiting).saturating_sub(self.notified);
+        self.notified += count;
+        count
+    }
+
+    /// Adds a thread and returns its number.
+    pub(super) fn add_thread(&mut self) -> usize {
+        self.threads.insert(PoolThread::default())
+    }
+
+    /// Removes a thread that could not be started.
+    pub(super) fn remove_thread(&mut self, number: usize) {
+        self.threads.remove(number);
+    }
+
+    /// Sets the number of wanted threads, unless it is higher already.
+    pub(super) fn want(&mut self, threads: usize) {
+        self.wanted = self.wanted.max(threads);
+    }
+
+    /// Returns whether the pool has fewer threads than wanted.
+    pub(super) fn needs_thread(&self) -> bool {
+        self.threads.len() - self.lost < self.wanted
+    }
+
+    /// Returns whether one more lost thread may be replaced.
+    pub(super) fn may_replace(&self, spare: usize) -> bool {
+        self.threads.len() < self.wanted + spare
+    }
+
+    /// Marks the threads as lost whose call has run past its deadline, and returns their number.
+    pub(super) fn mark_lost(&mut self, now: Time) -> usize {
+        let is_overdue = |thread: &&mut PoolThread| {
+            !thread.is_lost && thread.deadline.is_some_and(|deadline| deadline <= now)
+        };
+        let overdue = self.threads.iter_mut().map(|(_, thread)| thread).filter(is_overdue);
+        let found = overdue.map(|thread| thread.is_lost = true).count();
+        self.lost += found;
+        found
+    }
+
+    /// Returns the number of lost threads.
+    pub(super) fn lost(&self) -> usize {
+        self.lost
+    }
+
+    fn has_threads(&self) -> bool {
+        self.lost < self.threads.len()
+    }
+
+    pub(super) fn health(&self) -> PoolHealth {
+        PoolHealth { lost_threads: self.lost, has_threads: self.has_threads() }
+    }
+
+    /// Notes that a thread has ended its call, and returns whether the thread had been lost.
+    pub(super) fn end_call(&mut self, number: usize) -> bool {
+        let ended = std::mem::take(&mut self.threads[number]);
+        if ended.is_lost {
+            self.lost -= 1;
+        }
+        ended.is_lost
+    }
+
+    /// Decides what a thread does next. A thread that is to end is removed.
+    pub(super) fn next_step(&mut self, number: usize) -> NextStep<G> {
+        let is_superfluous = self.threads.len() - self.lost > self.wanted;
+        if is_superfluous || (self.is_closed && self.queue.is_empty()) {
+            self.threads.remove(number);
+            return NextStep::End;
+        }
+        match self.queue.pop_front() {
+            Some(call) => {
+                self.threads[number].deadline = Some(Time(call.facts.deadline));
+                NextStep::Run(call)
+            }
+            None => NextStep::Wait,
+        }
+    }
+
+    pub(super) fn begin_wait(&mut self) {
+        self.waiting += 1;
+    }
+
+    pub(super) fn end_wait(&mut self) {
+        self.waiting -= 1;
+        // A thread that woke up without a notification takes away that of another thread, which
+        // then finds a call or waits again.
+        self.notified = self.notified.saturating_sub(1);
+    }
+
+    /// Discards the queue. The threads end after the calls that they run.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+        self.queue.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::{FakeTarget, fake_call};
+    use super::*;
+
+    fn calls(count: usize, deadline: Time) -> Vec<Arc<Call<FakeTarget>>> {
+        let target = FakeTarget::doing_nothing();
+        (0..count).map(|_| fake_call(&target, deadline, b"").0).collect()
+    }
+
+    fn state(capacity: usize, threads: usize) -> PoolState<FakeTarget> {
+        let mut state = PoolState::new(capacity);
+        state.want(threads);
+        for _ in 0..threads {
+            state.add_thread();
+        }
+        state
+    }
+
+    fn run_next(state: &mut PoolState<FakeTarget>, number: usize) -> Arc<Call<FakeTarget>> {
+        match state.next_step(number) {
+            NextStep::Run(call) => call,
+            NextStep::Wait | NextStep::End => panic!("there is no call to run"),
+        }
+    }
+
+    #[test]
+    fn accepts_calls_up_to_the_capacity_and_leaves_the_others() {
+        let mut state = state(2, 1);
+        let mut all = calls(3, Time::NEVER).into_iter();
+        assert_eq!(state.enqueue(&mut all), Err(SubmitError::QueueFull));
+        assert_eq!((all.len(), state.queue.len()), (1, 2));
+    }
+
+    #[test]
+    fn hands_out_calls_in_the_order_of_submission() {
+        let mut state = state(3, 1);
+        let all = calls(3, Time::NEVER);
+        state.enqueue(&mut all.clone().into_iter()).unwrap();
+        assert!(all.iter().all(|call| Arc::ptr_eq(call, &run_next(&mut state, 0))));
+        assert!(matches!(state.next_step(0), NextStep::Wait));
+    }
+
+    #[test]
+    fn replaces_cancelled_calls_in_a_full_queue_once_per_tick() {
+        let mut state = state(2, 1);
+        let old = calls(2, Time::NEVER);
+        state.enqueue(&mut old.clone().into_iter()).unwrap();
+        old[0].cancel();
+
+        state.swept = Time::now();
+        state.sweep(state.swept);
+        assert_eq!(state.queue.len(), 2);
+        state.sweep(state.swept.after(TICK));
+        assert_eq!(state.queue.len(), 1);
+        assert!(Arc::ptr_eq(&old[1], &run_next(&mut state, 0)));
+    }
+
+    #[test]
+    fn notifies_each_waiting_thread_once() {
+        let mut state = state(9, 2);
+        state.begin_wait();
+        state.begin_wait();
+        state.enqueue(&mut calls(1, Time::NEVER).into_iter()).unwrap();
+        assert_eq!([state.take_notifications(), state.take_notifications()], [1, 0]);
+        state.enqueue(&mut calls(5, Time::NEVER).into_iter()).unwrap();
+        assert_eq!([state.take_notifications(), state.take_notifications()], [1, 0]);
+        state.end_wait();
+        assert_eq!(state.take_notifications(), 0, "the thread that woke up is busy");
+    }
+
+    #[test]
+    fn rejects_calls_when_every_thread_is_lost() {
+        let mut state = state(9, 1);
+        let deadline = Time::now();
+        state.enqueue(&mut calls(1, deadline).into_iter()).unwrap();
+        drop(run_next(&mut state, 0));
+        assert_eq!(state.mark_lost(Time(deadline.0 - 1)), 0);
+        assert_eq!([state.mark_lost(deadline), state.mark_lost(deadline)], [1, 0]);
+
+        assert!(!state.has_threads());
+        assert_eq!(state.enqueue(&mut calls(1, deadline).into_iter()), Err(SubmitError::ThreadsLost));
+        assert!(state.may_replace(1) && !state.may_replace(0));
+    }
+
+    #[test]
+    fn ends_the_superfluous_thread_after_a_lost_one_has_returned() {
+        let mut state = state(9, 1);
+        state.enqueue(&mut calls(1, Time(1)).into_iter()).unwrap();
+        drop(run_next(&mut state, 0));
+        state.mark_lost(Time::now());
+        let replacement = state.add_thread();
+        assert!(matches!(state.next_step(replacement), NextStep::Wait));
+
+        assert!(state.end_call(0), "the thread was not lost");
+        assert!(matches!(state.next_step(0), NextStep::End));
+        assert!(matches!(state.next_step(replacement), NextStep::Wait));
+        assert_eq!((state.lost(), state.needs_thread()), (0, false));
+    }
+
+    #[test]
+    fn discards_the_queue_and_ends_its_threads_when_closed() {
+        let mut state = state(9, 1);
+        state.enqueue(&mut calls(3, Time::NEVER).into_iter()).unwrap();
+        state.close();
+        assert!(matches!(state.next_step(0), NextStep::End));
+    }
+}

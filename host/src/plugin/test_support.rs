@@ -1,0 +1,163 @@
+//! Helpers for unit tests: generations of built-in plugins, and calls without a generation.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak, mpsc};
+use std::time::Duration;
+
+use jackfield_plugin_api::Run;
+use jackfield_plugin_api::abi::{CallEnd, CallFacts, CallReply, PluginFuture, ReplyFuture, RequestId};
+use jackfield_protocol::ReplyHead;
+
+use super::call::{Call, CallTarget, ReplySink};
+use super::generation::GenerationExecutor;
+use super::{BuiltInPlugin, Generation, GenerationFactory, NestedCaller};
+use crate::clock::Time;
+use crate::config::{Config, CrashConfig};
+use crate::crash_record::{CrashRecord, RunningCode};
+
+/// Returns a crash record that no file keeps.
+pub(crate) fn memory_crash_record() -> Arc<CrashRecord> {
+    CrashRecord::open(&CrashConfig::default()).unwrap()
+}
+
+/// Starts the only generation of a built-in plugin, which cannot make nested calls.
+pub(crate) fn start_built_in(plugin: BuiltInPlugin, config: &Config) -> Arc<Generation> {
+    let mut factory = GenerationFactory::new(Weak::<NoNestedCaller>::new(), memory_crash_record());
+    Arc::new(factory.start_built_in(plugin, config).unwrap())
+}
+
+struct NoNestedCaller;
+
+impl NestedCaller for NoNestedCaller {
+    fn call(
+        &self,
+        _plugin: &str,
+        _parent: &CallFacts<'_>,
+        _method: &str,
+        _params: &[u8],
+        _timeout: Option<Duration>,
+        _timers: &Arc<GenerationExecutor>,
+    ) -> ReplyFuture {
+        unreachable!("there is no nested caller")
+    }
+
+    fn call_wait(
+        &self,
+        _plugin: &str,
+        _parent: &CallFacts<'_>,
+        _method: &str,
+        _params: &[u8],
+        _timeout: Option<Duration>,
+    ) -> CallReply {
+        unreachable!("there is no nested caller")
+    }
+}
+
+type FakeMethod = Box<dyn Fn(&[u8]) + Send + Sync>;
+
+/// A target whose only method runs a closure and returns its params.
+pub(super) struct FakeTarget {
+    method: FakeMethod,
+    direct_calls: AtomicUsize,
+}
+
+impl FakeTarget {
+    pub(super) fn new(method: impl Fn(&[u8]) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { method: Box::new(method), direct_calls: AtomicUsize::new(0) })
+    }
+
+    pub(super) fn doing_nothing() -> Arc<Self> {
+        Self::new(|_| ())
+    }
+
+    pub(super) fn direct_calls(&self) -> usize {
+        self.direct_calls.load(Ordering::Relaxed)
+    }
+}
+
+impl CallTarget for FakeTarget {
+    fn running_code(&self, method: u32) -> RunningCode {
+        RunningCode::new(1, method)
+    }
+
+    fn reply_limit(&self) -> usize {
+        usize::MAX
+    }
+
+    fn run(&self, _method: u32, _facts: &CallFacts<'_>, params: &[u8], out: &mut Vec<u8>) -> CallEnd {
+        (self.method)(params);
+        out.extend_from_slice(params);
+        CallEnd::Done
+    }
+
+    fn start_future(
+        &self,
+        _method: u32,
+        _facts: &Arc<CallFacts<'static>>,
+        _params: &[u8],
+    ) -> Result<PluginFuture, CallEnd> {
+        unreachable!("a fake target has no async method")
+    }
+
+    fn record_first_poll(&self, _method: u32, _is_ready: bool, _length: Duration) {}
+
+    fn record_end(&self, _method: u32, _facts: &CallFacts<'_>, _end: &CallEnd) {}
+
+    fn add_direct_call(&self) {
+        self.direct_calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn remove_direct_call(&self) {
+        self.direct_calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A sink that sends the output and the end of its call.
+struct ChannelSink(mpsc::Sender<(Vec<u8>, CallEnd)>);
+
+impl ReplySink for ChannelSink {
+    fn open(&self, _out: &mut Vec<u8>) -> Option<ReplyHead> {
+        None
+    }
+
+    fn close(&self, _head: Option<ReplyHead>, out: &mut Vec<u8>, end: CallEnd) {
+        // A test that does not look at the result has dropped the receiver.
+        let _ = self.0.send((out.clone(), end));
+    }
+}
+
+/// Receives the output and the end of a call.
+pub(super) type CallEnds = mpsc::Receiver<(Vec<u8>, CallEnd)>;
+
+/// Creates a call, and the receiver of its output and its end.
+pub(super) fn call_of<G: CallTarget>(
+    target: &Arc<G>,
+    method: u32,
+    run: Run,
+    deadline: Time,
+    params: &[u8],
+) -> (Arc<Call<G>>, CallEnds) {
+    let (sender, ends) = mpsc::channel();
+    let facts = Arc::new(call_facts(run, deadline));
+    (Call::new(facts, Arc::clone(target), method, params, ChannelSink(sender), None), ends)
+}
+
+/// Returns the facts of a call that no client has made.
+pub(super) fn call_facts(run: Run, deadline: Time) -> CallFacts<'static> {
+    CallFacts {
+        deadline: deadline.0,
+        id: RequestId::new(None, String::new),
+        depth: 0,
+        run,
+        cancelled: AtomicBool::new(false),
+    }
+}
+
+/// Creates a `blocking` call of a fake target, and the receiver of its output and its end.
+pub(super) fn fake_call(
+    target: &Arc<FakeTarget>,
+    deadline: Time,
+    params: &[u8],
+) -> (Arc<Call<FakeTarget>>, CallEnds) {
+    call_of(target, 0, Run::Blocking, deadline, params)
+}

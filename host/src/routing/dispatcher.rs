@@ -1,0 +1,198 @@
+//! The state that all connections of a host share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use super::acl::ListenerAcls;
+use super::host_phase::PhaseCell;
+use super::inline_runner::InlineRunner;
+use super::table::RoutingTable;
+use crate::clock::Time;
+use crate::config::{Config, Io, Limits, Timeouts, half_of_the_cores};
+use crate::crash_record::CrashRecord;
+use crate::limits::{BufferBudget, Permits};
+use crate::metrics::Metrics;
+use crate::plugin::{HostInfo, PluginInfo};
+
+/// The part of the configuration that applies to every connection. A reload replaces it as a whole.
+#[derive(Debug)]
+pub(crate) struct ConnectionRules {
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) io: Io,
+}
+
+impl ConnectionRules {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { limits: config.limits.clone(), timeouts: config.timeouts.clone(), io: config.io.clone() }
+    }
+}
+
+/// The state that all connections of a host share.
+pub(crate) struct Dispatcher {
+    /// Replaced as a whole: a request sees one table, and takes its generation from it once.
+    pub(crate) table: ArcSwap<RoutingTable>,
+
+    /// The methods that only operators reach.
+    pub(crate) admin_table: ArcSwap<RoutingTable>,
+
+    /// The I/O threads, once they run.
+    pub(crate) inline_runner: OnceLock<Weak<dyn InlineRunner>>,
+
+    pub(super) weak_self: Weak<Self>,
+    pub(crate) rules: ArcSwap<ConnectionRules>,
+    pub(crate) acls: ListenerAcls,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) crash_record: Arc<CrashRecord>,
+    pub(crate) phase: PhaseCell,
+    pub(super) started: Time,
+    pub(crate) connections: Arc<Permits>,
+    pub(crate) in_flight: Arc<Permits>,
+
+    /// Connections to the admin socket.
+    pub(crate) admin_connections: Arc<Permits>,
+
+    /// Requests in flight of operators.
+    pub(crate) admin_in_flight: Arc<Permits>,
+
+    pub(crate) budget: Arc<BufferBudget>,
+
+    /// I/O threads that may poll busily at the same time: half of the cores, but at least one.
+    pub(crate) busy_polling: Arc<Permits>,
+}
+
+/// Upper bound for the connections of operators, and for their requests in flight: enough for
+/// people who type commands, and for programs that watch the host. Operators have limits of their
+/// own, so that they reach a host that clients overload.
+const ADMIN_LIMIT: usize = 64;
+
+/// Time to wait until no thread uses the previous table. A connection's turn takes microseconds,
+/// unless a plugin stalls it.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(1);
+
+/// Interval at which that is checked.
+const PUBLISH_POLL: Duration = Duration::from_micros(50);
+
+impl Dispatcher {
+    /// Creates a dispatcher without any route. [`Dispatcher::publish`] adds them.
+    pub(crate) fn new(rules: ConnectionRules, crash_record: Arc<CrashRecord>) -> Arc<Self> {
+        let limits = rules.limits.clone();
+
+        Arc::new_cyclic(|weak_self| Self {
+            table: ArcSwap::from_pointee(RoutingTable::empty()),
+            admin_table: ArcSwap::from_pointee(RoutingTable::empty()),
+            inline_runner: OnceLock::new(),
+            weak_self: weak_self.clone(),
+            connections: Permits::new(limits.connections),
+            in_flight: Permits::new(limits.in_flight),
+            admin_connections: Permits::new(ADMIN_LIMIT),
+            admin_in_flight: Permits::new(ADMIN_LIMIT),
+            budget: BufferBudget::new(limits.buffers),
+            busy_polling: Permits::new(half_of_the_cores()),
+            rules: ArcSwap::from_pointee(rules),
+            acls: ListenerAcls::new(),
+            metrics: Arc::default(),
+            crash_record,
+            phase: PhaseCell::default(),
+            started: Time::now(),
+        })
+    }
+
+    /// Replaces the routing table, and waits until no request is looked up in the previous table
+    /// any more. After that, a client that learns of the change finds it in effect. Blocks.
+    ///
+    /// Returns `false` if a thread still uses the previous table after a second.
+    pub(crate) fn publish(&self, table: &Arc<RoutingTable>) -> bool {
+        let previous = self.table.swap(Arc::clone(table));
+        let deadline = Instant::now() + PUBLISH_LIMIT;
+
+        while Arc::strong_count(&previous) > 1 {
+            if Instant::now() >= deadline {
+                tracing::warn!(
+                    "a thread that serves connections has been held up for {PUBLISH_LIMIT:?} by an inline method"
+                );
+                return false;
+            }
+            std::thread::sleep(PUBLISH_POLL);
+        }
+        true
+    }
+
+    /// Replaces the limits and time-outs. Whatever was accepted under the previous ones stays
+    /// accepted, and open connections keep their frame limit.
+    pub(crate) fn set_rules(&self, rules: ConnectionRules) {
+        let limits = &rules.limits;
+        self.connections.set_limit(limits.connections);
+        self.in_flight.set_limit(limits.in_flight);
+        self.budget.set_limit(limits.buffers);
+        self.rules.store(Arc::new(rules));
+    }
+}
+
+impl HostInfo for Dispatcher {
+    fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let gauges = [
+            ("connections_open", self.connections.held() as u64),
+            ("in_flight", self.in_flight.held() as u64),
+            ("buffered_bytes", self.budget.held()),
+            ("deaths", self.crash_record.deaths().len() as u64),
+            ("plugins_left_out", self.crash_record.left_out_count() as u64),
+        ];
+        let mut counts = self.metrics.snapshot().counts();
+        counts.extend(gauges);
+        counts
+    }
+
+    fn plugins(&self) -> Vec<PluginInfo> {
+        self.table.load().plugins()
+    }
+
+    fn unhealthy(&self) -> Vec<String> {
+        self.table.load().unhealthy()
+    }
+
+    fn methods(&self) -> Vec<String> {
+        self.table.load().method_names()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::test_support::memory_crash_record;
+
+    fn dispatcher() -> Arc<Dispatcher> {
+        Dispatcher::new(ConnectionRules::of(&Config::default()), memory_crash_record())
+    }
+
+    #[test]
+    fn waits_until_the_previous_table_is_no_longer_used() {
+        let dispatcher = dispatcher();
+        let previous = dispatcher.table.load_full();
+        let next = Arc::new(RoutingTable::empty());
+
+        std::thread::scope(|scope| {
+            let published = scope.spawn(|| dispatcher.publish(&next));
+            while !Arc::ptr_eq(&dispatcher.table.load(), &next) {
+                std::thread::yield_now();
+            }
+            assert!(!published.is_finished());
+            drop(previous);
+            assert!(published.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn applies_new_limits_at_once() {
+        let dispatcher = dispatcher();
+        let mut config = Config::default();
+        config.limits.connections = 1;
+        dispatcher.set_rules(ConnectionRules::of(&config));
+        let held = dispatcher.connections.take();
+        assert!(held.is_some() && dispatcher.connections.take().is_none());
+        assert_eq!(dispatcher.rules.load().limits.connections, 1);
+    }
+}

@@ -1,0 +1,51 @@
+//! The phase of a host: starting, serving, draining.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The phase of a host. Each is entered once, in this order.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostPhase {
+    Starting,
+    Serving,
+    Draining,
+}
+
+/// The current phase, shared by all threads.
+pub(crate) struct PhaseCell(AtomicU8);
+
+impl Default for PhaseCell {
+    fn default() -> Self {
+        Self(AtomicU8::new(HostPhase::Starting as u8))
+    }
+}
+
+impl PhaseCell {
+    pub(crate) fn enter(&self, phase: HostPhase) {
+        self.0.store(phase as u8, Ordering::Release);
+    }
+
+    /// Returns why clients should use another host in this phase; `None` while it serves.
+    pub(super) fn unready_reason(&self) -> Option<&'static str> {
+        match self.0.load(Ordering::Acquire) {
+            phase if phase == HostPhase::Serving as u8 => None,
+            phase if phase == HostPhase::Draining as u8 => Some("draining: the host ends"),
+            _ => Some("starting: plugins are being loaded"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_ready_only_while_serving() {
+        let phase = PhaseCell::default();
+        assert!(phase.unready_reason().is_some_and(|reason| reason.starts_with("starting")));
+        phase.enter(HostPhase::Serving);
+        assert_eq!(phase.unready_reason(), None);
+        phase.enter(HostPhase::Draining);
+        assert!(phase.unready_reason().is_some_and(|reason| reason.starts_with("draining")));
+    }
+}

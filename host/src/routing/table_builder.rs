@@ -1,0 +1,159 @@
+//! Building a routing table: the configured routes, resolved over the methods of the plugins that
+//! serve.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jackfield_plugin_api::manifest::DeclaredMethod;
+
+use super::gate::StateTransferGate;
+use super::route_permits::RoutePermits;
+use super::table::{AbsentPlugin, RouteTarget, RoutingTable, TableEntry, parents};
+use crate::config::{Config, Pattern, Route};
+use crate::metrics::{MethodId, MethodNames};
+use crate::plugin::{Generation, SystemPlugin};
+
+/// Plugins whose calls are held while their state is transferred, and the gate that the calls wait
+/// for.
+pub(crate) struct HeldPlugins {
+    pub(crate) plugins: BTreeSet<String>,
+    pub(crate) gate: Arc<StateTransferGate>,
+}
+
+impl HeldPlugins {
+    fn gate_of(&self, plugin: &str) -> Option<&Arc<StateTransferGate>> {
+        self.plugins.contains(plugin).then_some(&self.gate)
+    }
+}
+
+/// Everything that a routing table is built from, the generations excepted.
+pub(crate) struct TableBuilder<'a> {
+    pub(crate) config: &'a Config,
+
+    /// The names of the built-in plugins, which need no route.
+    pub(crate) built_in: &'a BTreeSet<String>,
+
+    pub(crate) permits: &'a RoutePermits,
+    pub(crate) held: Option<&'a HeldPlugins>,
+    pub(crate) method_names: &'a MethodNames,
+}
+
+impl RoutingTable {
+    /// Returns a table with the methods of built-in plugins and nothing else.
+    pub(crate) fn of_built_in(plugins: Vec<Arc<Generation>>, method_names: &MethodNames) -> Self {
+        let builder = TableBuilder {
+            config: &Config::default(),
+            built_in: &BTreeSet::new(),
+            permits: &RoutePermits::default(),
+            held: None,
+            method_names,
+        };
+        builder.build(plugins)
+    }
+}
+
+impl TableBuilder<'_> {
+    /// Resolves the configured routes over the methods of `serving`, one generation for each
+    /// plugin.
+    pub(crate) fn build(&self, serving: Vec<Arc<Generation>>) -> RoutingTable {
+        let patterns = PatternIndex::new(&self.config.routes);
+        let mut table = RoutingTable::empty();
+
+        for generation in &serving {
+            for (number, method) in (0..).zip(&generation.methods) {
+                if let Some(entry) = self.resolve(generation, number, method, &patterns) {
+                    table.methods.insert(method.name.as_str().into(), entry);
+                }
+            }
+        }
+        table.generations = serving;
+
+        for route in &self.config.routes {
+            if !table.has_plugin(&route.plugin) {
+                self.add_absent(&mut table, route);
+            }
+        }
+        table
+    }
+
+    /// Returns the entry for a method of a plugin that serves; `None` if no request reaches it.
+    fn resolve(
+        &self,
+        generation: &Arc<Generation>,
+        number: u32,
+        method: &DeclaredMethod,
+        patterns: &PatternIndex<'_>,
+    ) -> Option<TableEntry> {
+        let plugin = &*generation.identity.plugin;
+        let route = if plugin == SystemPlugin::NAME { None } else { patterns.longest(&method.name) };
+
+        match route {
+            Some(route) if !route.enabled => {
+                return Some(TableEntry::Closed { counted: self.method_names.intern(&method.name) });
+            }
+            // The operator has given the name to another plugin.
+            Some(route) if route.plugin != plugin => return None,
+            None if !self.config.plugins.auto_route && !self.built_in.contains(plugin) => return None,
+            _ => {}
+        }
+
+        Some(TableEntry::Open(RouteTarget {
+            generation: Arc::clone(generation),
+            method: number,
+            counted: self.method_names.intern(&method.name),
+            declared: method.run,
+            timeout: route.and_then(|route| route.timeout).unwrap_or(self.config.timeouts.request),
+            permits: route.and_then(|route| self.permits.of(route)),
+            allow: route.and_then(|route| route.allow.clone()),
+            held: self.held.and_then(|held| held.gate_of(plugin)).cloned(),
+        }))
+    }
+
+    /// Adds a route whose plugin is missing, so that requests get an error that says so.
+    fn add_absent(&self, table: &mut RoutingTable, route: &Route) {
+        let name: Box<str> = route.method.name().into();
+
+        match &route.method {
+            Pattern::Exact(_) if route.enabled => {
+                let absent = AbsentPlugin::of(route, self.method_names.intern(&name));
+                table.methods.insert(name, TableEntry::Unavailable(absent));
+            }
+            Pattern::Exact(_) => {
+                let counted = self.method_names.intern(&name);
+                table.methods.insert(name, TableEntry::Closed { counted });
+            }
+            Pattern::Prefix(_) if route.enabled => {
+                table.absent.insert(name, AbsentPlugin::of(route, MethodId::UNKNOWN));
+            }
+            Pattern::Prefix(_) => {}
+        }
+    }
+}
+
+/// The configured routes by pattern.
+struct PatternIndex<'a> {
+    exact: BTreeMap<&'a str, &'a Route>,
+    prefixes: BTreeMap<&'a str, &'a Route>,
+}
+
+impl<'a> PatternIndex<'a> {
+    fn new(routes: &'a [Route]) -> Self {
+        let mut patterns = Self { exact: BTreeMap::new(), prefixes: BTreeMap::new() };
+        for route in routes {
+            match &route.method {
+                Pattern::Exact(name) => patterns.exact.insert(name, route),
+                Pattern::Prefix(name) => patterns.prefixes.insert(name, route),
+            };
+        }
+        patterns
+    }
+
+    /// Returns the exact route of a method, or else the one with the longest prefix.
+    fn longest(&self, method: &str) -> Option<&'a Route> {
+        let exact = self.exact.get(method);
+        exact.or_else(|| parents(method).find_map(|parent| self.prefixes.get(parent))).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! One blocking request to a socket of this host, for the health check.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use jackfield_protocol::{
+    FrameBuffer, FrameLimit, Framing, InvalidReply, Kind, Reply, Version, write_request,
+};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use serde_json::value::RawValue;
+
+/// The shortest time-out of a socket. Zero would mean that there is none.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// The payload of a reply.
+#[derive(Debug)]
+pub(super) struct BlockingReply(Vec<u8>);
+
+impl BlockingReply {
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Parses the payload.
+    ///
+    /// # Errors
+    ///
+    /// It is not a reply: the peer does not speak the protocol.
+    pub(super) fn reply(&self) -> Result<Reply<'_>, InvalidReply> {
+        Reply::parse(&self.0)
+    }
+}
+
+/// Connects to `address`, sends one request with `params` as JSON, and waits for its reply, within
+/// `limit` in all. Blocks.
+///
+/// # Errors
+///
+/// A failed system call. The kind is `TimedOut` if there was no reply within `limit`, and
+/// `InvalidData` if the bytes received are not a frame.
+pub(super) fn send_request(
+    address: &SocketAddrUnix,
+    framing: Framing,
+    method: &str,
+    params: &str,
+    limit: Duration,
+) -> io::Result<BlockingReply> {
+    let until = Instant::now().checked_add(limit);
+    let left = || match until.map(|until| until.saturating_duration_since(Instant::now())) {
+        Some(Duration::ZERO) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        Some(left) => Ok(Some(left.max(SHORTEST_TIMEOUT))),
+        None => Ok(None),
+    };
+
+    let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The time-out for sending also bounds `connect(2)`, which waits while the backlog is full
+    // (unix(7)).
+    set_socket_timeout(&fd, Timeout::Send, left()?)?;
+    connect(&fd, address).map_err(|error| as_timed_out(error.into()))?;
+
+    let mut stream = UnixStream::from(fd);
+    let request = encode(framing, method, params)?;
+    stream.set_write_timeout(left()?)?;
+    stream.write_all(&request).map_err(as_timed_out)?;
+
+    let mut frames = FrameBuffer::new(FrameLimit::MAX);
+    let mut line = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        stream.set_read_timeout(left()?)?;
+        let read = match stream.read(&mut chunk) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            Ok(read) => &chunk[..read],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(as_timed_out(error)),
+        };
+
+        match framing {
+            Framing::Binary => {
+                frames.push(read);
+                let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+                if let Some(frame) = frames.next().map_err(invalid)? {
+                    return Ok(BlockingReply(frame.payload.to_vec()));
+                }
+            }
+            Framing::Line => {
+                line.extend_from_slice(read);
+                if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+                    line.truncate(end);
+                    return Ok(BlockingReply(line));
+                }
+            }
+        }
+    }
+}
+
+fn encode(framing: Framing, method: &str, params: &str) -> io::Result<Vec<u8>> {
+    let params: &RawValue = serde_json::from_str(params)?;
+    let mut frame = Vec::new();
+    write_request(&mut frame, Version::V1_0, Kind::Sync, None, method, Some(params.into()))
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+
+    if framing == Framing::Line {
+        // A line is the same document, with a newline behind it instead of a header before it.
+        frame.drain(..jackfield_protocol::HEADER_LEN);
+        frame.push(b'\n');
+    }
+    Ok(frame)
+}
+
+/// Returns `error` as `TimedOut` if it is "would block", which is how a socket's time-out appears.
+fn as_timed_out(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { io::Error::from(io::ErrorKind::TimedOut) } else { error }
+}

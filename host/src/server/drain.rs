@@ -1,0 +1,84 @@
+//! The end of the I/O threads: requests in flight are answered, within the drain time-out.
+//!
+//! ```text
+//! Drain ──► all threads ended ──────────────────────────────────────► joined
+//!   │                                                                   ▲
+//!   └─ time-out or second signal ──► Hurry ──► (500 ms) ──► Cut ──► (500 ms)
+//! ```
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::io_command::IoThreadCommand;
+use super::io_thread::{IoThread, send_to_all};
+use super::io_threads::IoThreads;
+use crate::routing::Dispatcher;
+
+/// Interval between two checks whether the threads have ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Time for the last replies of an interrupted drain to leave the host. A peer that reads receives
+/// them at once.
+const LAST_REPLIES: Duration = Duration::from_millis(500);
+
+/// How far the shutdown of a host has come. Each stage includes the previous ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ShutdownStage {
+    /// No shutdown.
+    Serve,
+    /// Answer what is in flight, within the drain time-out.
+    Drain,
+    /// End now.
+    Cut,
+}
+
+/// Drains all I/O threads and joins them; a thread that a plugin blocks is left.
+pub(super) async fn drain(
+    io_threads: &IoThreads,
+    dispatcher: &Dispatcher,
+    mut shutdown: watch::Receiver<ShutdownStage>,
+) {
+    let in_flight = dispatcher.in_flight.held();
+    let connections = dispatcher.connections.held();
+    tracing::info!(connections, in_flight, "draining");
+    let threads = io_threads.drain();
+    let timeout = dispatcher.rules.load().timeouts.drain;
+
+    let why_interrupted = tokio::select! {
+        () = all_ended(&threads) => None,
+        () = tokio::time::sleep(timeout) => Some("the drain time-out has passed"),
+        _ = shutdown.wait_for(|stage| *stage == ShutdownStage::Cut) => Some("told to end at once"),
+    };
+    let unfinished = dispatcher.in_flight.held();
+
+    if why_interrupted.is_some() {
+        // Every request has one reply: those without a result are answered that their time is over.
+        send_to_all(&threads, || IoThreadCommand::Hurry);
+        let _ = tokio::time::timeout(LAST_REPLIES, all_ended(&threads)).await;
+    }
+    send_to_all(&threads, || IoThreadCommand::Cut);
+    let _ = tokio::time::timeout(LAST_REPLIES, all_ended(&threads)).await;
+
+    // A thread that an `inline` method blocks cannot be ended. It must not keep the host from
+    // ending.
+    let (ended, blocked): (Vec<_>, Vec<_>) = threads.into_iter().partition(IoThread::has_ended);
+    let ended_count = ended.len();
+    let cut = ended.into_iter().map(IoThread::join).sum::<usize>();
+    io_threads.confirm_joined(ended_count);
+
+    if !blocked.is_empty() {
+        let threads = blocked.len();
+        tracing::error!(threads, "I/O threads are held up by inline methods, and left");
+    }
+    match why_interrupted {
+        None => tracing::info!("drained"),
+        Some(why) => tracing::warn!(why, unfinished, connections_cut = cut, "ended before all was done"),
+    }
+}
+
+async fn all_ended(threads: &[IoThread]) {
+    while !threads.iter().all(IoThread::has_ended) {
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}

@@ -1,0 +1,181 @@
+//! The claim to a socket's name: taken under a lock, and never from a process that lives.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Group;
+use rustix::fs::FlockOperation;
+
+use crate::config::Listener;
+
+/// The reason why a socket could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process holds the lock of the socket, or answers on it.
+    #[error("{socket}: in use by another process; stop it, or choose another socket")]
+    InUse {
+        /// The path of the socket.
+        socket: PathBuf,
+    },
+    /// The name belongs to something that is not a socket.
+    #[error(
+        "{socket}: there is a {what} by this name; it is left alone: remove it, or choose another socket"
+    )]
+    NotASocket {
+        /// The path of the socket.
+        socket: PathBuf,
+        /// The kind of file that has the name.
+        what: &'static str,
+    },
+    /// The name belongs to a dead socket of another user.
+    #[error(
+        "{socket}: a dead socket of user {owner} has this name; it is left alone: remove it, or run as that user"
+    )]
+    Foreign {
+        /// The path of the socket.
+        socket: PathBuf,
+        /// The owner's uid.
+        owner: u32,
+    },
+    /// The group of the configuration does not exist on this machine.
+    #[error("{socket}: there is no group {group:?}")]
+    NoSuchGroup {
+        /// The path of the socket.
+        socket: PathBuf,
+        /// The name of the group.
+        group: String,
+    },
+    /// A system call failed.
+    #[error("{path}: cannot {what}: {source}")]
+    System {
+        /// The path concerned.
+        path: PathBuf,
+        /// The failed action.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Returns a function that turns a failed system call into a [`BindError`].
+pub(super) fn system_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> BindError {
+    let path = path.to_owned();
+    move |source| BindError::System { path, what, source }
+}
+
+/// The claim to a socket's name: an advisory lock on the file `SOCKET.lock`, which is removed with
+/// the claim.
+pub(super) struct SocketClaim {
+    pub(super) listener: Listener,
+    pub(super) group: Option<Group>,
+    /// Whether this is the admin socket.
+    pub(super) admin: bool,
+    lock_path: PathBuf,
+    _lock: File,
+}
+
+impl SocketClaim {
+    /// Claims the name of a listener's socket and creates its directory if that is missing. Nothing
+    /// is bound yet.
+    ///
+    /// # Errors
+    ///
+    /// The name is in use, or belongs to something that this host must not remove.
+    pub(super) fn take(listener: &Listener, admin: bool) -> Result<Self, BindError> {
+        let socket = &listener.socket;
+        let group = listener.group.as_deref().map(|name| find_group(socket, name)).transpose()?;
+        if let Some(directory) = socket.parent().filter(|path| !path.as_os_str().is_empty()) {
+            fs::create_dir_all(directory).map_err(system_error(directory, "make the directory"))?;
+        }
+
+        let mut lock_path = socket.clone().into_os_string();
+        lock_path.push(".lock");
+        let lock_path = PathBuf::from(lock_path);
+        let lock = take_lock(socket, &lock_path)?;
+        let claim = Self { listener: listener.clone(), group, admin, lock_path, _lock: lock };
+
+        // The name is checked again when the socket is bound. Checking it now reports a conflict
+        // before plugins load.
+        claim.has_dead_socket()?;
+        Ok(claim)
+    }
+
+    /// Returns whether the name belongs to a dead socket of this user.
+    ///
+    /// # Errors
+    ///
+    /// The name belongs to anything else.
+    pub(super) fn has_dead_socket(&self) -> Result<bool, BindError> {
+        let path = &self.listener.socket;
+        let found = match fs::symlink_metadata(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(system_error(path, "look at")(error)),
+        };
+
+        let kind = found.file_type();
+        if !kind.is_socket() {
+            let what = match () {
+                () if kind.is_dir() => "directory",
+                () if kind.is_symlink() => "symbolic link",
+                () if kind.is_file() => "regular file",
+                () => "special file",
+            };
+            return Err(BindError::NotASocket { socket: path.clone(), what });
+        }
+
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            // A full backlog, a missing permission and a connection all show that a process
+            // listens.
+            _ => return Err(BindError::InUse { socket: path.clone() }),
+        }
+        if found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(BindError::Foreign { socket: path.clone(), owner: found.uid() });
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for SocketClaim {
+    fn drop(&mut self) {
+        // The lock is still held, so no other process can have claimed the name with this file.
+        let _ = fs::remove_file(&self.lock_path);
+    }
+}
+
+fn find_group(socket: &Path, name: &str) -> Result<Group, BindError> {
+    let found =
+        Group::from_name(name).map_err(|error| system_error(socket, "look its group up")(error.into()))?;
+    found.ok_or_else(|| BindError::NoSuchGroup { socket: socket.to_owned(), group: name.to_owned() })
+}
+
+fn take_lock(socket: &Path, lock_path: &Path) -> Result<File, BindError> {
+    loop {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(lock_path)
+            .map_err(system_error(lock_path, "open the lock"))?;
+
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(BindError::InUse { socket: socket.to_owned() }),
+            Err(error) => return Err(system_error(lock_path, "lock")(error.into())),
+        }
+
+        // The previous holder removes the file when it ends. A lock on a file without a name
+        // protects nothing, so the locked file must be the one that has the name now.
+        let ours = file.metadata().map_err(system_error(lock_path, "look at the lock"))?;
+        let is_named = |named: fs::Metadata| named.ino() == ours.ino() && named.dev() == ours.dev();
+        if fs::metadata(lock_path).is_ok_and(is_named) {
+            return Ok(file);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The result of a call across the ABI, read from the lent buffer by its owner.
+
+use super::sink::Written;
+use super::types::Status;
+use crate::Error;
+
+/// How a call into a plugin ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallEnd {
+    /// The JSON of the result is at the end of the buffer.
+    Done,
+    /// The plugin returned an error.
+    Failed {
+        /// The code of the plugin. The host decides whether it may reach the client.
+        code: i64,
+        /// The message for the client.
+        message: String,
+        /// The data for the client, as JSON.
+        data: Option<String>,
+    },
+    /// The plugin panicked with this text, which is for logs only.
+    Panicked(String),
+}
+
+impl CallEnd {
+    /// Reads the end of a call, and takes the text of an error or a panic out of `buffer`.
+    pub(super) fn read(written: &Written, buffer: &mut Vec<u8>) -> Self {
+        match written.status {
+            Status::Done => Self::Done,
+            Status::Panicked => Self::Panicked(written.take_text(buffer).0),
+            Status::Failed | Status::Pending => {
+                let (message, data) = written.take_text(buffer);
+                Self::Failed { code: written.code, message, data }
+            }
+        }
+    }
+}
+
+/// Reads the reply of a host service: its bytes, or its error.
+pub(super) fn read_reply(written: &Written, mut buffer: Vec<u8>) -> Result<Vec<u8>, Error> {
+    match written.status {
+        Status::Done => Ok(buffer),
+        Status::Failed | Status::Panicked | Status::Pending => {
+            let (message, data) = written.take_text(&mut buffer);
+            Err(Error::from_wire(written.code, message, data))
+        }
+    }
+}

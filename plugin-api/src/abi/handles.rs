@@ -1,0 +1,162 @@
+//! The plugin's handles to the host and to a running call. They keep what they refer to alive, and
+//! have safe methods.
+
+use std::borrow::Cow;
+use std::ffi::c_void;
+
+use super::call_end::read_reply;
+use super::future::{Fetch, Imported};
+use super::sink::{lend, text};
+use super::types::{HostTableRef, Slice};
+use crate::Error;
+
+/// The largest reply of another method that a plugin accepts, in bytes: the largest payload of the
+/// protocol (4 GiB - 1).
+const REPLY_MAX: usize = u32::MAX as usize;
+
+/// A counted handle to the host, so that a thread that outlives the plugin never calls into freed
+/// memory.
+pub(crate) struct HostHandle {
+    table: HostTableRef,
+    host: *const c_void,
+}
+
+// SAFETY: the services of the host may be called from any thread, by the contract of the table.
+unsafe impl Send for HostHandle {}
+// SAFETY: as above.
+unsafe impl Sync for HostHandle {}
+
+impl HostHandle {
+    /// Adds a holder of the host.
+    ///
+    /// # Safety
+    ///
+    /// `host` must be the handle that came with `table`.
+    pub(super) unsafe fn retain(table: HostTableRef, host: *const c_void) -> Self {
+        // SAFETY: guaranteed by the caller.
+        unsafe { table.retain()(host) };
+        Self { table, host }
+    }
+
+    pub(crate) fn log_enabled(&self, level: u8) -> bool {
+        // SAFETY: the handle is held.
+        unsafe { self.table.log_enabled()(self.host, level) }
+    }
+
+    pub(crate) fn log(&self, level: u8, line: &str) {
+        // SAFETY: the handle is held, and the text is valid during the call.
+        unsafe { self.table.log()(self.host, level, Slice::of(line.as_bytes())) }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        // SAFETY: the handle is held.
+        unsafe { self.table.now()(self.host) }
+    }
+
+    pub(crate) fn sleep(&self, until: u64) -> Fetch {
+        // SAFETY: the handle is held, and the result is a future of the host.
+        let future = unsafe { Imported::new(self.table.sleep()(self.host, until)) };
+        Fetch::new(future, 0)
+    }
+
+    pub(crate) fn call(&self, parent: &CallHandle, method: &str, params: &[u8], timeout: u64) -> Fetch {
+        let method = Slice::of(method.as_bytes());
+        let params = Slice::of(params);
+        // SAFETY: both handles are held, the slices are valid during the call, and the result is a
+        // future of the host.
+        let future =
+            unsafe { Imported::new(self.table.call()(self.host, parent.call, method, params, timeout)) };
+        Fetch::new(future, REPLY_MAX)
+    }
+
+    pub(crate) fn call_wait(
+        &self,
+        parent: &CallHandle,
+        method: &str,
+        params: &[u8],
+        timeout: u64,
+    ) -> Result<Vec<u8>, Error> {
+        let method = Slice::of(method.as_bytes());
+        let params = Slice::of(params);
+        let mut buffer = Vec::new();
+        let written = lend(&mut buffer, REPLY_MAX, |out, outcome| {
+            // SAFETY: as in `call`; sink and outcome are valid during the call.
+            unsafe {
+                self.table.call_wait()(self.host, parent.call, method, params, timeout, out, outcome);
+            }
+        });
+        read_reply(&written, buffer)
+    }
+}
+
+impl Clone for HostHandle {
+    fn clone(&self) -> Self {
+        // SAFETY: the handle is held, so the host behind it is alive.
+        unsafe { Self::retain(self.table, self.host) }
+    }
+}
+
+impl Drop for HostHandle {
+    fn drop(&mut self) {
+        // SAFETY: each holder releases once.
+        unsafe { self.table.release()(self.host) }
+    }
+}
+
+/// A handle to the running call: borrowed during the call, or retained by a future.
+pub(crate) struct CallHandle {
+    table: HostTableRef,
+    call: *const c_void,
+    is_retained: bool,
+}
+
+// SAFETY: the host's record of a call may be read from any thread.
+unsafe impl Send for CallHandle {}
+// SAFETY: as above.
+unsafe impl Sync for CallHandle {}
+
+impl CallHandle {
+    /// Borrows the running call.
+    ///
+    /// # Safety
+    ///
+    /// `call` must outlive the handle: the caller drops the handle before the call returns.
+    pub(super) unsafe fn borrowed(host: &HostHandle, call: *const c_void) -> Self {
+        Self { table: host.table, call, is_retained: false }
+    }
+
+    /// Adds a holder of the call.
+    ///
+    /// # Safety
+    ///
+    /// `call` must be retainable.
+    pub(super) unsafe fn retained(host: &HostHandle, call: *const c_void) -> Self {
+        // SAFETY: guaranteed by the caller.
+        unsafe { host.table.call_retain()(call) };
+        Self { table: host.table, call, is_retained: true }
+    }
+
+    pub(crate) fn deadline(&self) -> u64 {
+        // SAFETY: the call lives as long as the handle.
+        unsafe { self.table.call_deadline()(self.call) }
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { self.table.call_cancelled()(self.call) }
+    }
+
+    pub(crate) fn id(&self) -> Cow<'_, str> {
+        // SAFETY: as above; the text lives as long as the call.
+        unsafe { text(self.table.call_id()(self.call)) }
+    }
+}
+
+impl Drop for CallHandle {
+    fn drop(&mut self) {
+        if self.is_retained {
+            // SAFETY: it was retained once, in `retained`.
+            unsafe { self.table.call_release()(self.call) }
+        }
+    }
+}

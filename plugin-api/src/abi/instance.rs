@@ -1,0 +1,224 @@
+//! A running instance of a plugin as the host sees it, with safe methods.
+
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use super::call_end::CallEnd;
+use super::call_facts::CallFacts;
+use super::entry::{LocalEntry, RunningPlugin};
+use super::future::{Imported, PluginFuture};
+use super::handles::HostHandle;
+use super::root::Root;
+use super::services::{HostCell, TABLE};
+use super::sink::lend;
+use super::types::{PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice};
+use crate::{Host, Methods, STATE_MAX};
+
+/// The longest error accepted from a lifecycle phase of a plugin, in bytes.
+const REPORT_MAX: usize = 64 * 1024;
+
+/// The reason why an instance did not start, or failed in another lifecycle phase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartFailure {
+    /// The plugin returned an error with this message.
+    Refused(String),
+    /// The plugin panicked with this text.
+    Panicked(String),
+}
+
+impl std::fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(why) => f.write_str(why),
+            Self::Panicked(why) => write!(f, "the plugin panicked: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StartFailure {}
+
+/// A running instance of a plugin.
+///
+/// [`Instance::stop`] ends it. If it is dropped instead, its memory is leaked: stopping runs code
+/// of the plugin, and only the owner knows when and where that may happen.
+pub struct Instance {
+    root: PluginRootRef,
+    instance: *const c_void,
+}
+
+// SAFETY: it points to a `RunningPlugin<S>` with `S: Send + Sync`, which the export macro requires.
+unsafe impl Send for Instance {}
+// SAFETY: as above.
+unsafe impl Sync for Instance {}
+
+impl Instance {
+    /// Starts an instance with `settings`, a JSON object.
+    ///
+    /// # Errors
+    ///
+    /// The plugin returned an error or panicked.
+    pub fn start(root: &Root, host: &Arc<HostCell>, settings: &[u8]) -> Result<Self, StartFailure> {
+        let mut instance = std::ptr::null();
+        let mut buffer = Vec::new();
+        let written = lend(&mut buffer, REPORT_MAX, |out, outcome| {
+            // SAFETY: the function belongs to the plugin, every pointer is valid during the call,
+            // and the plugin retains `host`.
+            unsafe {
+                let host = Arc::as_ptr(host).cast::<c_void>();
+                root.0.start()(TABLE, host, Slice::of(settings), &raw mut instance, out, outcome);
+            }
+        });
+        into_result(CallEnd::read(&written, &mut buffer)).map(|()| Self { root: root.0, instance })
+    }
+
+    /// Wraps an instance that this program has created, with methods of this program.
+    #[must_use]
+    pub fn local<S: Send + Sync + 'static>(plugin: S, methods: Methods<S>, host: &Arc<HostCell>) -> Self {
+        // SAFETY: `TABLE` belongs to `HostCell`.
+        let handle = unsafe { HostHandle::retain(TABLE, Arc::as_ptr(host).cast::<c_void>()) };
+        let host = Host::new(handle, b"{}");
+        let running = RunningPlugin { plugin: Arc::new(plugin), methods, host, stop: |_: &S| () };
+        Self { root: LocalEntry::<S>::ROOT, instance: running.into_raw() }
+    }
+
+    /// Runs method number `method` to its end. The JSON of the result is appended to `out`, at most
+    /// `limit` bytes.
+    pub fn call(
+        &self,
+        method: u32,
+        facts: &CallFacts<'_>,
+        params: &[u8],
+        out: &mut Vec<u8>,
+        limit: usize,
+    ) -> CallEnd {
+        let written = lend(out, limit, |out, outcome| {
+            let call = std::ptr::from_ref(facts).cast::<c_void>();
+            // SAFETY: the instance was started by the same root, and all pointers are valid during
+            // the call.
+            unsafe { self.root.call()(self.instance, method, call, Slice::of(params), out, outcome) }
+        });
+        CallEnd::read(&written, out)
+    }
+
+    /// Begins the `async` method number `method`.
+    ///
+    /// # Errors
+    ///
+    /// The end of the call, if it ended before there was a future.
+    pub fn begin(
+        &self,
+        method: u32,
+        facts: &Arc<CallFacts<'static>>,
+        params: &[u8],
+    ) -> Result<PluginFuture, CallEnd> {
+        let mut future = MaybeUninit::<RawForeignFuture>::uninit();
+        let mut buffer = Vec::new();
+        let written = lend(&mut buffer, REPORT_MAX, |out, outcome| {
+            let call = Arc::as_ptr(facts).cast::<c_void>();
+            let params = Slice::of(params);
+            // SAFETY: as in `call`; the plugin retains `facts` as long as it needs it.
+            unsafe {
+                self.root.begin()(self.instance, method, call, params, future.as_mut_ptr(), out, outcome);
+            }
+        });
+
+        match CallEnd::read(&written, &mut buffer) {
+            // SAFETY: on `Done` the plugin has written the future, and nobody else holds it.
+            CallEnd::Done => Ok(PluginFuture(unsafe { Imported::new(future.assume_init()) })),
+            ended => Err(ended),
+        }
+    }
+
+    /// Runs the self-test of the instance.
+    ///
+    /// # Errors
+    ///
+    /// The plugin returned an error or panicked.
+    pub fn self_test(&self) -> Result<(), StartFailure> {
+        self.run_phase(|out, outcome| {
+            // SAFETY: as in `call`.
+            unsafe { self.root.self_test()(self.instance, out, outcome) }
+        })
+    }
+
+    /// Exports the state for a new instance.
+    ///
+    /// The caller must hold the calls that [`Plugin::export_state`](crate::Plugin::export_state)
+    /// excludes.
+    ///
+    /// # Errors
+    ///
+    /// The plugin returned an error, panicked, or exported more than [`STATE_MAX`] bytes.
+    pub fn export_state(&self) -> Result<Vec<u8>, StartFailure> {
+        let mut state = Vec::new();
+        let written = lend(&mut state, STATE_MAX, |out, outcome| {
+            // SAFETY: as in `call`.
+            unsafe { self.root.hand_over()(self.instance, out, outcome) }
+        });
+        into_result(CallEnd::read(&written, &mut state)).map(|()| state)
+    }
+
+    /// Imports the state of another instance, in its layout `schema`.
+    ///
+    /// # Errors
+    ///
+    /// The plugin returned an error or panicked.
+    pub fn import_state(&self, schema: u32, state: &[u8]) -> Result<(), StartFailure> {
+        self.run_phase(|out, outcome| {
+            // SAFETY: as in `call`.
+            unsafe { self.root.take_over()(self.instance, schema, Slice::of(state), out, outcome) }
+        })
+    }
+
+    /// The old name of [`Instance::export_state`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Instance::export_state`].
+    pub fn hand_over(&self) -> Result<Vec<u8>, StartFailure> {
+        self.export_state()
+    }
+
+    /// The old name of [`Instance::import_state`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Instance::import_state`].
+    pub fn take_over(&self, schema: u32, state: &[u8]) -> Result<(), StartFailure> {
+        self.import_state(schema, state)
+    }
+
+    fn run_phase(&self, body: impl FnOnce(*mut Sink, *mut RawOutcome)) -> Result<(), StartFailure> {
+        let mut buffer = Vec::new();
+        let written = lend(&mut buffer, REPORT_MAX, body);
+        into_result(CallEnd::read(&written, &mut buffer))
+    }
+
+    /// Stops the instance: runs the plugin's `stop` and then its `Drop`. No future of the instance
+    /// may be left.
+    ///
+    /// # Errors
+    ///
+    /// The text of a panic. The instance is removed in any case.
+    pub fn stop(self) -> Result<(), String> {
+        let mut buffer = Vec::new();
+        let written = lend(&mut buffer, REPORT_MAX, |out, outcome| {
+            // SAFETY: as in `call`; the instance is stopped once, because `self` is consumed.
+            unsafe { self.root.stop()(self.instance, out, outcome) }
+        });
+
+        match CallEnd::read(&written, &mut buffer) {
+            CallEnd::Panicked(text) => Err(text),
+            CallEnd::Done | CallEnd::Failed { .. } => Ok(()),
+        }
+    }
+}
+
+fn into_result(end: CallEnd) -> Result<(), StartFailure> {
+    match end {
+        CallEnd::Done => Ok(()),
+        CallEnd::Failed { message, .. } => Err(StartFailure::Refused(message)),
+        CallEnd::Panicked(text) => Err(StartFailure::Panicked(text)),
+    }
+}

@@ -1,0 +1,150 @@
+//! The root module of a plugin as the host sees it: located by its symbol, and checked before use.
+
+use std::ffi::{CStr, c_void};
+
+use abi_stable::StableAbi;
+use abi_stable::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
+use abi_stable::library::{AbiHeaderRef, RootModule};
+
+use super::entry::Entry;
+use super::keys::ThreadKeys;
+use super::types::PluginRootRef;
+use crate::api_version::is_same_series;
+use crate::{Exported, Plugin};
+
+/// The symbol under which a plugin exports its root module, with the final NUL that `dlsym` needs.
+pub const ROOT_SYMBOL: &str = abi_stable::library::ROOT_MODULE_LOADER_NAME_WITH_NUL;
+
+/// The reason why a root module cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootError {
+    /// It was built with an `abi_stable` that this host cannot read.
+    Header(String),
+    /// It was built against another version of the plugin API.
+    Version {
+        /// The version that the plugin was built against.
+        plugin: String,
+        /// The version that this host was built with.
+        host: &'static str,
+    },
+    /// The layout of the types that cross the ABI differs or is missing.
+    Layout(String),
+    /// The constructor of the module failed.
+    Constructor(String),
+}
+
+impl std::fmt::Display for RootError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Header(why) => write!(f, "the ABI header of the plugin cannot be read: {why}"),
+            Self::Version { plugin, host } => {
+                write!(f, "the plugin was built against plugin API {plugin}, but this host supports {host}")
+            }
+            Self::Layout(why) => write!(f, "the layout of the plugin's ABI types differs: {why}"),
+            Self::Constructor(why) => write!(f, "the root module of the plugin cannot be created: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for RootError {}
+
+/// The root module of a plugin, with a checked layout.
+#[derive(Clone, Copy)]
+pub struct Root(pub(super) PluginRootRef);
+
+impl Root {
+    /// Reads the root module at the address of [`ROOT_SYMBOL`].
+    ///
+    /// The layout check uses state of its own, which is dropped before this function returns: the
+    /// process-wide maps of abi_stable would keep pointers into a library that may be closed.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the module cannot be used. Of the plugin's code, only its ABI checks and its
+    /// constructor have run.
+    ///
+    /// # Safety
+    ///
+    /// `symbol` must be the address of that symbol in a loaded library. The library must stay
+    /// loaded as long as the root, or anything created from it, is used.
+    pub unsafe fn from_symbol(symbol: *const c_void) -> Result<Self, RootError> {
+        if symbol.is_null() {
+            return Err(RootError::Header("the symbol is null".into()));
+        }
+        // SAFETY: `AbiHeaderRef` is a transparent reference to the header at this symbol, which is
+        // checked next.
+        let header = unsafe { std::mem::transmute::<*const c_void, AbiHeaderRef>(symbol) };
+        let header = header.upgrade().map_err(|error| RootError::Header(one_line(&error)))?;
+
+        let theirs = header.version_strings();
+        let ours = PluginRootRef::VERSION_STRINGS;
+        if !is_same_series(theirs.version.as_str(), ours.version.as_str()) {
+            return Err(RootError::Version {
+                plugin: theirs.version.as_str().to_owned(),
+                host: ours.version.as_str(),
+            });
+        }
+
+        let layout = header.layout().ok_or_else(|| RootError::Layout("the layout is missing".into()))?;
+        let globals = CheckingGlobals::new();
+        check_layout_compatibility_with_globals(<PluginRootRef as StableAbi>::LAYOUT, layout, &globals)
+            .map_err(|error| RootError::Layout(one_line(&error)))?;
+        drop(globals);
+
+        // SAFETY: the check above has shown that the layout is that of `PluginRootRef`.
+        unsafe { header.unchecked_layout::<PluginRootRef>() }
+            .map(Self)
+            .map_err(|error| RootError::Constructor(one_line(&error)))
+    }
+
+    /// Returns the root module of a plugin that is linked into this program.
+    #[must_use]
+    pub fn linked<S: Exported + Plugin>() -> Self {
+        Self(Entry::<S>::ROOT)
+    }
+
+    /// Returns the manifest of the running code, as JSON.
+    #[must_use]
+    pub fn manifest(&self) -> Vec<u8> {
+        // SAFETY: it is a static of the plugin, which stays loaded while the root is used. The
+        // bytes are copied at once.
+        unsafe { (self.0.manifest())().bytes() }.to_vec()
+    }
+
+    /// Returns the keys for thread-local values that the plugin's standard library has allocated.
+    ///
+    /// It must be called on a thread that has run no code of the plugin, and that thread must be
+    /// joined before the code is closed.
+    #[must_use]
+    pub fn thread_keys(&self) -> ThreadKeys {
+        ThreadKeys::query(self.0.thread_keys())
+    }
+
+    /// Returns an address in the plugin's code, which identifies the mapping of the code.
+    #[must_use]
+    pub fn code_address(&self) -> usize {
+        self.0.call() as usize
+    }
+}
+
+/// Formats an error of abi_stable, which may have many lines, in one line of at most 400 bytes.
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    const LENGTH_MAX: usize = 400;
+    let mut text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    text.truncate(text.floor_char_boundary(LENGTH_MAX));
+    text
+}
+
+/// Returns the symbol as `dlsym` takes it.
+#[must_use]
+pub fn root_symbol() -> &'static CStr {
+    CStr::from_bytes_until_nul(ROOT_SYMBOL.as_bytes()).unwrap_or(c"")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn matches_the_symbol_of_the_export_macro() {
+        assert_eq!(super::ROOT_SYMBOL.trim_end_matches('\0'), crate::__root_symbol!());
+    }
+}

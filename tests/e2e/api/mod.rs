@@ -1,0 +1,6 @@
+//! The plugin API, the host as a library, and the plugins that come with the host.
+
+mod embedded_host;
+mod example_plugins;
+mod frozen_plugin;
+mod host_services;

@@ -1,0 +1,210 @@
+//! `jackfield check` and `jackfield plugin inspect`, which need no running host: their output and
+//! their exit codes.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::build::artifacts;
+use crate::support::host::install;
+use crate::support::program::jackfield;
+use crate::support::scratch::Scratch;
+
+/// `EX_CONFIG`: the configuration or a plugin is invalid.
+const EX_CONFIG: i32 = 78;
+/// The exit code of clap for invalid arguments.
+const USAGE: i32 = 2;
+
+/// Creates a directory with a configuration and these plugins.
+fn directory_with(config: &str, plugins: &[&str]) -> Scratch {
+    let scratch = Scratch::new();
+    scratch.directory("plugins");
+    scratch.write("config.toml", config);
+    for plugin in plugins {
+        install(artifacts().library(plugin), &scratch.join(format!("plugins/lib{plugin}.so")));
+    }
+    scratch
+}
+
+#[test]
+fn prints_the_number_of_plugins_and_methods() {
+    let scratch = directory_with("", &["device", "hello"]);
+
+    let finished = jackfield(scratch.path(), &["check"]);
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, ""));
+    assert_eq!(finished.stdout, "./config.toml: no fault; 2 plugins with 5 methods\n");
+
+    // With a path and from another directory: paths in the file are relative to it.
+    let file = scratch.join("config.toml");
+    let finished = jackfield(Path::new("/"), &["check".as_ref(), "-c".as_ref(), file.as_os_str()]);
+    assert_eq!(finished.stdout, format!("{}: no fault; 2 plugins with 5 methods\n", file.display()));
+
+    assert!(!scratch.join("run").exists(), "nothing is bound");
+}
+
+#[test]
+fn notes_routes_without_a_target() {
+    let config = r#"
+[[route]]
+method = "device.*"
+plugin = "device"
+[[route]]
+method = "device.status.set"
+plugin = "device"
+[[route]]
+method = "later.*"
+plugin = "later"
+[[route]]
+method = "off.*"
+plugin = "off"
+enabled = false
+"#;
+    let scratch = directory_with(config, &["device"]);
+
+    let finished = jackfield(scratch.path(), &["check"]);
+    assert_eq!(finished.code, 0, "{finished:?}");
+    let lines: Vec<_> = finished.stderr.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "./config.toml:5:1: note: the plugin \"device\" has no method \"device.status.set\"",
+            "./config.toml:8:1: note: the route later.* leads to the plugin \"later\", which is not there",
+        ]
+    );
+}
+
+#[test]
+fn lists_invalid_plugins_by_name() {
+    let scratch = directory_with("", &["device", "no_note", "claims_device", "other_api"]);
+    fs::write(scratch.join("plugins/text.so"), "no library").expect("a file");
+
+    let finished = jackfield(scratch.path(), &["check"]);
+    assert_eq!((finished.code, finished.stdout.as_str()), (EX_CONFIG, ""));
+
+    let starts: Vec<_> =
+        finished.stderr.lines().map(|line| line.splitn(3, ": ").take(2).collect::<Vec<_>>()).collect();
+    let expected = [
+        ["./plugins/libdevice.so", "method-taken"],
+        ["./plugins/libno_note.so", "no-manifest"],
+        ["./plugins/libother_api.so", "api-version"],
+        ["./plugins/text.so", "not-elf"],
+    ];
+    assert_eq!(starts, expected, "{}", finished.stderr);
+}
+
+#[test]
+fn prints_the_facts_about_a_plugin_file() {
+    let device = artifacts().library("device");
+    let args = |json: bool| {
+        let mut args = vec!["plugin".as_ref(), "inspect".as_ref(), device.as_os_str()];
+        if json {
+            args.push("--json".as_ref());
+        }
+        jackfield(Path::new("/"), &args)
+    };
+
+    let table = args(false);
+    assert_eq!((table.code, table.stderr.as_str()), (0, ""));
+
+    let document = args(true);
+    assert_eq!((document.code, document.stderr.as_str()), (0, ""));
+    let document: Value = serde_json::from_str(&document.stdout).expect("JSON");
+
+    let size = fs::metadata(device).expect("its length").len();
+    assert_eq!(document["name"], "device");
+    assert_eq!(document["file"], device.to_str().expect("UTF-8"));
+    assert_eq!(document["size"], size);
+
+    let (hash, build_id) =
+        (document["hash"].as_str().expect("hex"), document["build_id"].as_str().expect("hex"));
+    assert_eq!(hash.len(), 64);
+    assert!(hash.bytes().chain(build_id.bytes()).all(|byte| byte.is_ascii_hexdigit()));
+    assert!(document["needed"].as_array().is_some_and(|needed| needed.contains(&json!("libc.so.6"))));
+
+    let manifest = &document["manifest"];
+    assert_eq!(
+        (&manifest["package"], &manifest["panic"]),
+        (&json!("jackfield-plugin-device"), &json!("unwind"))
+    );
+
+    let methods: Vec<_> = manifest["methods"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|m| (m["name"].clone(), m["run"].clone()))
+        .collect();
+    let expected = [
+        ("device.status.update", "inline"),
+        ("device.status.get", "inline"),
+        ("device.list", "inline"),
+        ("device.report", "async"),
+    ];
+    assert_eq!(methods, expected.map(|(name, run)| (json!(name), json!(run))));
+
+    // The table contains the same facts, one per line.
+    let version = manifest["version"].as_str().expect("text");
+    let api = manifest["api"].as_str().expect("text");
+    let lines = [
+        "plugin    device".to_owned(),
+        format!("package   jackfield-plugin-device {version}"),
+        format!("api       {api}"),
+        format!("hash      {hash}"),
+        format!("build id  {build_id}"),
+        format!("size      {size} bytes"),
+        "signed    no".to_owned(),
+    ];
+    let printed: Vec<_> = table.stdout.lines().collect();
+    assert_eq!(printed[..lines.len()], lines);
+    assert!(printed[lines.len()].starts_with("needs     ") && printed[lines.len()].contains("libc.so.6"));
+    let methods: Vec<_> =
+        printed[lines.len() + 1..].iter().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!(methods, expected.map(|(name, run)| vec!["method", name, run]));
+}
+
+#[test]
+fn reports_refused_files_as_text_and_json() {
+    let scratch = Scratch::new();
+    scratch.write("libtext.so", "no library");
+
+    let finished = jackfield(scratch.path(), &["plugin", "inspect", "libtext.so", "--json"]);
+    assert_eq!((finished.code, finished.stdout.as_str()), (1, ""));
+    let document: Value = serde_json::from_str(&finished.stderr).expect("JSON");
+
+    assert_eq!(
+        (&document["file"], &document["refused"]["reason"]),
+        (&json!("libtext.so"), &json!("not-elf"))
+    );
+    assert!(document["refused"]["detail"].is_string());
+
+    for (file, reason) in [("nowhere.so", "not-found"), ("libtext.txt", "file-name"), ("/", "file-name")] {
+        let finished = jackfield(scratch.path(), &["plugin", "inspect", file]);
+        assert_eq!(finished.code, 1);
+        assert!(finished.stderr.starts_with(&format!("{file}: {reason}: ")), "{finished:?}");
+        assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+    }
+}
+
+#[test]
+fn rejects_unknown_commands_and_prints_help() {
+    let scratch = directory_with("", &[]);
+
+    for args in [&["no-such-command"][..], &["serve", "--no-such-word"], &["plugin"], &["plugin", "inspect"]]
+    {
+        let finished = jackfield(scratch.path(), args);
+        assert_eq!((finished.code, finished.stdout.as_str()), (USAGE, ""), "{args:?}: {finished:?}");
+        assert!(finished.stderr.contains("Usage:"), "{finished:?}");
+    }
+
+    let version = jackfield(scratch.path(), &["--version"]);
+    assert_eq!(
+        (version.code, version.stdout.as_str()),
+        (0, concat!("jackfield ", env!("CARGO_PKG_VERSION"), "\n"))
+    );
+
+    let help = jackfield(scratch.path(), &["--help"]);
+    assert_eq!(help.code, 0);
+    for command in ["serve", "check", "call", "plugin"] {
+        assert!(help.stdout.contains(&format!("  {command} ")), "{command} in {}", help.stdout);
+    }
+}

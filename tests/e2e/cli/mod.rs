@@ -1,0 +1,9 @@
+//! The commands of the program `jackfield`, as an operator runs them.
+
+mod bench;
+mod call;
+mod check_and_inspect;
+mod dev;
+mod plugin_commands;
+mod stats;
+mod top;

@@ -1,0 +1,182 @@
+//! The conformance check, a PHP program that shares no code with the project
+//! (`tests/conformance/conformance.php`): it passes with the real host and fails with hosts that
+//! answer wrongly.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use crate::support::HostProcess;
+use crate::support::build::root;
+use crate::support::peer::{ASYNC_RESPONSE, Frame, HEARTBEAT, SYNC, frame, take_frame};
+use crate::support::program::{Finished, finish};
+use crate::support::scratch::Scratch;
+
+/// Number of scenes of the check.
+const SCENES: usize = 9;
+
+/// Runs the conformance check.
+///
+/// # Panics
+///
+/// If PHP is missing.
+#[track_caller]
+fn check_conformance(socket: &Path) -> Finished {
+    let mut php = Command::new("php");
+
+    php.arg(root().join("tests/conformance/conformance.php")).arg(socket);
+    let found = Command::new("php").arg("--version").output();
+    assert!(found.is_ok(), "there is no php: install it with `apt-get install php-cli`");
+
+    finish(&mut php)
+}
+
+#[test]
+fn passes_against_the_real_host() {
+    let host = HostProcess::with(&["device"]);
+    let finished = check_conformance(&host.socket());
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{finished:?}");
+    let lines: Vec<_> = finished.stdout.lines().collect();
+    let (last, scenes) = lines.split_last().expect("the check prints its scenes");
+    assert_eq!(scenes.len(), SCENES, "{finished:?}");
+
+    assert!(
+        scenes.iter().all(|line| line.starts_with("conformance: ") && line.ends_with(": held")),
+        "{finished:?}"
+    );
+    let checks = last.strip_prefix("conformance: all held, ").and_then(|rest| rest.strip_suffix(" checks"));
+    let checks: u32 = checks.and_then(|count| count.parse().ok()).expect("how many checks there were");
+    assert!(checks > 1000, "{checks} checks of 1,200 async requests and the rest");
+
+    // The second run on the same host fails, because the devices are known and the first sequence
+    // number differs.
+    let again = check_conformance(&host.socket());
+    assert_eq!(again.code, 1, "the state of the first run is seen: {again:?}");
+}
+
+#[test]
+fn detects_each_planted_fault() {
+    /// Changes a frame, and returns whether it did.
+    type Fault = fn(&mut Frame) -> bool;
+
+    let faults: [(&str, &str, Fault); 9] = [
+        ("a version", "heartbeats", |frame| {
+            let hit = frame.kind == HEARTBEAT;
+            frame.version |= u16::from(hit);
+            hit
+        }),
+        ("a payload", "heartbeats", |frame| {
+            let hit = frame.kind == HEARTBEAT;
+            frame.payload.extend(hit.then_some(b' '));
+            hit
+        }),
+        ("a kind", "a sync request", |frame| {
+            let hit = frame.kind == SYNC;
+            frame.kind = if hit { ASYNC_RESPONSE } else { frame.kind };
+            hit
+        }),
+        ("a number", "a sync request", |frame| replace(frame, r#""sequence":2"#, r#""sequence":3"#)),
+        ("a member", "a sync request", |frame| replace(frame, r#"{"result""#, r#"{"extra":1,"result""#)),
+        ("an error's code", "errors", |frame| replace(frame, "-32601", "-32600")),
+        ("an error's field", "errors", |frame| replace(frame, r#""field":"status""#, r#""field":"state""#)),
+        ("an id", "errors", |frame| replace(frame, r#"{"id":""#, r#"{"id":"0"#)),
+        ("a result of another", "many async requests at once", |frame| {
+            replace(frame, r#""number":7}"#, r#""number":8}"#)
+        }),
+    ];
+
+    let host = HostProcess::with(&["device"]);
+    let check = |(what, scene, change): (&str, &str, Fault)| {
+        // Each fault has its own host, because the check expects unknown devices.
+        let host = HostProcess::with(&["device"]);
+        let finished = check_through_faulty_proxy(&host, change);
+
+        assert_eq!(finished.code, 1, "{what}: {finished:?}");
+        let fault = format!("conformance: FAULT: {scene}: ");
+        assert!(
+            finished.stderr.lines().last().is_some_and(|line| line.starts_with(&fault)),
+            "{what}: {finished:?}"
+        );
+        assert!(!finished.stdout.contains("all held"), "{what}: {finished:?}");
+    };
+    faults.into_iter().for_each(check);
+
+    // A host that closes the connection without a reply is detected. A proxy that changes nothing
+    // is not.
+    let scratch = Scratch::new();
+    let silent = scratch.join("silent.sock");
+    let listener = UnixListener::bind(&silent).expect("a socket");
+    thread::scope(|scope| {
+        scope.spawn(|| drop(listener.accept()));
+        assert_eq!(check_conformance(&silent).code, 1);
+    });
+
+    let honest = check_through_faulty_proxy(&host, |_| false);
+    assert_eq!(honest.code, 0, "{honest:?}");
+}
+
+#[test]
+fn fails_without_a_host_or_an_argument() {
+    let scratch = Scratch::new();
+    assert_eq!(check_conformance(&scratch.join("nowhere.sock")).code, 1);
+    let finished = finish(Command::new("php").arg(root().join("tests/conformance/conformance.php")));
+    assert_eq!(finished.code, 2, "{finished:?}");
+}
+
+fn replace(frame: &mut Frame, from: &str, to: &str) -> bool {
+    let changed = frame.text().replacen(from, to, 1);
+    let hit = changed.as_bytes() != frame.payload;
+    frame.payload = changed.into_bytes();
+    hit
+}
+
+/// Runs the check through a proxy that changes the first reply for which `fault` returns true.
+fn check_through_faulty_proxy(host: &HostProcess, change: fn(&mut Frame) -> bool) -> Finished {
+    let scratch = Scratch::new();
+
+    let socket = scratch.join("proxy.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (client, _) = listener.accept().expect("the check connects");
+            let server = UnixStream::connect(host.socket()).expect("the host takes connections");
+            thread::scope(|scope| {
+                scope.spawn(|| carry_requests(&client, &server));
+                carry_replies(&server, &client, change);
+                // The thread of the other direction ends with this.
+                let _ = client.shutdown(Shutdown::Both);
+                let _ = server.shutdown(Shutdown::Both);
+            });
+        });
+        check_conformance(&socket)
+    })
+}
+
+fn carry_requests(mut from: &UnixStream, mut to: &UnixStream) {
+    let mut chunk = [0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut chunk) {
+        if to.write_all(&chunk[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+fn carry_replies(mut from: &UnixStream, mut to: &UnixStream, change: fn(&mut Frame) -> bool) {
+    let (mut bytes, mut chunk, mut is_changed) = (Vec::new(), [0; 64 * 1024], false);
+
+    while let Ok(count @ 1..) = from.read(&mut chunk) {
+        bytes.extend_from_slice(&chunk[..count]);
+        while let Some(mut reply) = take_frame(&mut bytes) {
+            is_changed = is_changed || change(&mut reply);
+            // The check ends at the first fault.
+            if to.write_all(&frame(reply.version, reply.kind, &reply.payload)).is_err() {
+                return;
+            }
+        }
+    }
+}

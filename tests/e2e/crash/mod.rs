@@ -1,0 +1,33 @@
+//! Crashes of the host by plugin code: the next host reports what ran, and quarantines a plugin
+//! after too many crashes.
+
+mod attribution;
+mod concurrent_plugins;
+mod quarantine;
+mod record;
+
+use serde_json::json;
+
+use crate::support::HostProcess;
+
+/// Configuration without quarantine.
+const NO_QUARANTINE: &str = "[plugins.deaths]\nmost = 0\n";
+
+/// Crashes the host in a method of the fixture `dies` and asserts that the client's connection is
+/// closed without a reply.
+fn crash_in(host: &HostProcess, method: &str, id: &str, how: &str) {
+    let mut peer = host.peer();
+    peer.send_async(id, method, &json!({ "how": how }));
+    peer.expect_close();
+}
+
+/// Waits for the log line about the plugin that ran, asserts that it has these fields, and returns
+/// it.
+#[track_caller]
+fn assert_attributed(host: &HostProcess, fields: &[&str]) -> String {
+    let line = host.wait_for_log("the host before died while this ran");
+    for field in fields {
+        assert!(line.contains(field), "{field} in {line}");
+    }
+    line
+}

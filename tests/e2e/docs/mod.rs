@@ -1,0 +1,3 @@
+//! The documents and the project, checked against each other.
+
+mod consistency;

@@ -1,0 +1,10 @@
+//! Limits of connections, requests, memory, descriptors and time. Exceeding one is answered with
+//! its error code, counted, and affects nobody else.
+
+mod buffers;
+mod busy_polling;
+mod connections;
+mod deadlines;
+mod descriptors;
+mod in_flight;
+mod slow_clients;

@@ -1,0 +1,272 @@
+//! Floods: garbage of each kind, heartbeats, and thousands of requests in flight. `make soak` runs
+//! them with gigabytes and millions.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::accounting::ReplyAccounting;
+use crate::support::background::BackgroundThread;
+use crate::support::footprint::{assert_settles, assert_settles_within, cpu_time, idle_footprint};
+use crate::support::neighbour::assert_slowdown_bounded;
+use crate::support::peer::{HEARTBEAT, PARSE_ERROR, SYNC, V1_0, V1_1, envelope, frame, take_frame};
+use crate::support::random::SeededRandom;
+use crate::support::{CEILING, HostProcess, is_soak, wait_until};
+
+/// Size and number of the pieces that one connection sends. A piece fits the buffer of a socket.
+const PIECE: usize = 32 * 1024;
+const PIECES: usize = 16;
+
+/// Returns a piece of garbage of this kind.
+fn piece(random: &mut SeededRandom, kind_of_garbage: usize) -> Vec<u8> {
+    match kind_of_garbage {
+        // 0 and 2: random bytes, 1: random payloads in frames, 3: requests with wrong bits, 4:
+        // headers alone.
+        0 | 2 => random.bytes(PIECE),
+        1 => frame(V1_0, SYNC, random.bytes(PIECE - 7)),
+        3 => {
+            let mut whole = frame(V1_1, SYNC, envelope("system.echo", &json!("x".repeat(500)))).repeat(60);
+            for _ in 0..30 {
+                let (at, bit) = (random.below(whole.len()), random.below(8));
+                whole[at] ^= 1 << bit;
+            }
+            whole
+        }
+        _ => {
+            let mut headers = random.bytes(PIECE / 7 * 7);
+            for header in headers.chunks_mut(7) {
+                let kind = 1 + header[5] % 5;
+                header[..5].copy_from_slice(&[1, 0, kind, 0, 0]);
+            }
+            headers
+        }
+    }
+}
+
+const KINDS_OF_GARBAGE: usize = 5;
+
+/// Sends a piece and discards what the host sends meanwhile. Returns whether the connection is
+/// still open.
+fn send(stream: &UnixStream, mut piece: &[u8], stopped: &AtomicBool) -> bool {
+    let (mut reader, mut writer, mut discarded) = (stream, stream, vec![0; 64 * 1024]);
+
+    while !piece.is_empty() && !stopped.load(Ordering::Relaxed) {
+        match writer.write(piece) {
+            Ok(count) => piece = &piece[count..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_micros(100)),
+            Err(_) => return false,
+        }
+
+        match reader.read(&mut discarded) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// Opens connections with each kind of garbage in turn until `most` bytes are sent or `stopped` is
+/// set. Without `random` it sends valid requests.
+fn flood(host: &HostProcess, random: Option<&mut SeededRandom>, most: u64, stopped: &AtomicBool) -> u64 {
+    let (binary, lines) = (host.socket(), host.path("run/lines.sock"));
+    flood_at(&binary, &lines, random, most, stopped)
+}
+
+fn flood_at(
+    binary: &std::path::Path,
+    lines: &std::path::Path,
+    mut random: Option<&mut SeededRandom>,
+    most: u64,
+    stopped: &AtomicBool,
+) -> u64 {
+    let valid = frame(V1_0, SYNC, envelope("system.echo", &json!("x".repeat(500)))).repeat(60);
+    let (mut sent, mut kind_of_garbage) = (0, 0);
+    while sent < most && !stopped.load(Ordering::Relaxed) {
+        kind_of_garbage = (kind_of_garbage + 1) % KINDS_OF_GARBAGE;
+        let socket = if kind_of_garbage == 2 && random.is_some() { lines } else { binary };
+        let Ok(stream) = UnixStream::connect(socket) else { continue };
+        stream.set_nonblocking(true).expect("a socket that does not block");
+        for _ in 0..PIECES {
+            let piece =
+                random.as_deref_mut().map_or_else(|| valid.clone(), |random| piece(random, kind_of_garbage));
+            sent += piece.len() as u64;
+            if !send(&stream, &piece, stopped) {
+                break;
+            }
+        }
+    }
+
+    sent
+}
+
+/// Starts a flood of garbage or of valid requests on a background thread.
+fn flooding(host: &HostProcess, garbage: bool) -> BackgroundThread<u64> {
+    let (binary, lines) = (host.socket(), host.path("run/lines.sock"));
+    BackgroundThread::start(move |stopped| {
+        let mut random = garbage.then_some(SeededRandom::new(0x1234_5678_9abc_def1));
+        flood_at(&binary, &lines, random.as_mut(), u64::MAX, stopped)
+    })
+}
+
+fn host() -> HostProcess {
+    let config = "[[listener]]\nsocket = \"run/jackfield.sock\"\n[[listener]]\nsocket = \"run/lines.sock\"\nframing = \"line\"\n[timeouts]\ninline = \"10m\"";
+    HostProcess::builder().config(config).start()
+}
+
+#[test]
+fn survives_garbage_without_leaks_or_delays() {
+    let most = if is_soak() { 4 << 30 } else { 32 << 20 };
+    let host = host();
+    let (mut random, never_stopped) = (SeededRandom::new(0x9e37_79b9_7f4a_7c15), AtomicBool::new(false));
+
+    // A first round, because memory that the allocator keeps is not a leak.
+    flood(&host, Some(&mut random), 8 << 20, &never_stopped);
+    let before = idle_footprint(host.pid());
+
+    let sent = flood(&host, Some(&mut random), most, &never_stopped);
+    assert!(sent >= most);
+
+    let counts = host.info()["counts"].clone();
+    println!("{sent} bytes of garbage: {counts}");
+    for what in ["errors", "connections_cut", "unknown_kinds"] {
+        assert!(counts[what].as_u64() > Some(0), "each kind of garbage was sent: {what} in {counts}");
+    }
+    assert_settles_within(host.pid(), &before, 2048);
+
+    wait_until("nothing is buffered or in flight", || {
+        (host.count("buffered_bytes"), host.count("in_flight")) == (0, 0)
+    });
+    assert_slowdown_bounded(&host, "garbage", || flooding(&host, false), || flooding(&host, true));
+}
+
+#[test]
+fn answers_each_frame_of_garbage() {
+    let host = host();
+    let (mut peer, mut random) = (host.peer(), SeededRandom::new(7));
+    for round in 0..200 {
+        let mut payload = random.bytes(1 + round);
+        // No white space and no digit: such a payload cannot become JSON, whatever follows.
+        payload[0] = b'#';
+
+        peer.send_frame(V1_0, SYNC, payload);
+        let reply = peer.receive();
+        assert_eq!((reply.kind, reply.code()), (SYNC, Some(PARSE_ERROR)), "{reply:?}");
+    }
+    peer.assert_usable();
+}
+
+/// Sends the same frame `count` times as fast as possible, and counts the frames of this kind that
+/// return.
+fn send_repeatedly(host: &HostProcess, one: &[u8], count: usize, kind: u8) -> usize {
+    const AT_ONCE: usize = 2000;
+
+    let peer = host.peer();
+    let stream = peer.stream();
+    stream.set_read_timeout(Some(CEILING)).unwrap();
+    let (batch, mut answered) = (one.repeat(AT_ONCE), 0);
+
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut writer = stream;
+            for _ in 0..count / AT_ONCE {
+                writer.write_all(&batch).expect("the host reads what it answers");
+            }
+        });
+
+        let (mut reader, mut bytes, mut chunk) = (stream, Vec::new(), vec![0; 256 * 1024]);
+        while answered < count {
+            let read = reader.read(&mut chunk).expect("the host answers");
+            assert!(read > 0, "the host closed after {answered} answers");
+            bytes.extend_from_slice(&chunk[..read]);
+
+            let mut at = 0;
+            while let Some(length) = bytes.get(at + 3..at + 7) {
+                let end = at + 7 + u32::from_be_bytes(length.try_into().unwrap()) as usize;
+                if bytes.len() < end {
+                    break;
+                }
+                assert_eq!(bytes[at + 2], kind);
+                (at, answered) = (end, answered + 1);
+            }
+            bytes.drain(..at);
+        }
+
+        assert_eq!(take_frame(&mut bytes), None);
+    });
+    answered
+}
+
+#[test]
+fn answers_heartbeats_at_less_cost_than_requests() {
+    let count = if is_soak() { 1_000_000 } else { 100_000 };
+    let host = host();
+    let (beat, ping) = (frame(V1_0, HEARTBEAT, ""), frame(V1_0, SYNC, envelope("system.ping", &Value::Null)));
+    send_repeatedly(&host, &beat, 10_000, HEARTBEAT);
+
+    let before = idle_footprint(host.pid());
+    let spent = |one: &[u8], kind| {
+        let begun = cpu_time(host.pid());
+        assert_eq!(send_repeatedly(&host, one, count, kind), count);
+        cpu_time(host.pid()) - begun
+    };
+    let (beats, pings) = (spent(&beat, HEARTBEAT), spent(&ping, SYNC));
+
+    println!("{count} heartbeats: {beats:?} of processor; as many pings: {pings:?}");
+    assert!(beats <= pings, "heartbeats cost {beats:?}, requests {pings:?}");
+    assert!(host.count("heartbeats") >= count as u64);
+    assert_settles(host.pid(), &before);
+
+    let flood_with = |one: Vec<u8>| {
+        let socket = host.socket();
+        BackgroundThread::start(move |stopped| {
+            let stream = UnixStream::connect(socket).expect("the host takes connections");
+            stream.set_nonblocking(true).expect("a socket that does not block");
+            let batch = one.repeat(PIECE / one.len());
+            while !stopped.load(Ordering::Relaxed) && send(&stream, &batch, stopped) {}
+        })
+    };
+
+    assert_slowdown_bounded(
+        &host,
+        "a flood of heartbeats",
+        || flood_with(ping.clone()),
+        || flood_with(beat.clone()),
+    );
+}
+
+#[test]
+fn answers_thousands_of_requests_in_flight() {
+    let requests = if is_soak() { 10_000 } else { 1_000 };
+    const EACH: usize = 500;
+    let host = HostProcess::with(&["sleeps"]);
+    let round = |round: u64| {
+        let mut crowd: Vec<_> =
+            (0..requests / EACH).map(|_| (host.peer(), ReplyAccounting::default())).collect();
+        for (peer, accounting) in &mut crowd {
+            for number in 0..EACH {
+                let id = number.to_string();
+                accounting.record_request(&id);
+                peer.send_async(&id, "sleep.held", &json!(round));
+            }
+        }
+
+        wait_until("all are in flight", || host.count("in_flight") == requests as u64);
+        host.peer().result("sleep.release", &json!(round));
+
+        for (peer, accounting) in &mut crowd {
+            peer.receive_all(EACH).iter().for_each(|reply| accounting.record_reply(reply));
+            assert_eq!((accounting.check(), accounting.count(None)), (Ok(()), EACH));
+        }
+    };
+    round(1);
+
+    let before = idle_footprint(host.pid());
+    round(2);
+    assert_settles_within(host.pid(), &before, 2048);
+}

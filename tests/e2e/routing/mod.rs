@@ -1,0 +1,6 @@
+//! From a request to the code that runs it: routes, access control, and the thread that polls an
+//! `async` method.
+
+mod acl;
+mod inline_polling;
+mod routes;

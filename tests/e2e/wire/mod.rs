@@ -1,0 +1,13 @@
+//! The protocol on the wire: frames, envelopes, the line framing, the order of replies, and the end
+//! of connections.
+
+mod batches;
+mod concurrent_requests;
+mod connection_end;
+mod disconnects;
+mod envelope;
+mod kinds;
+mod lengths;
+mod line_framing;
+mod reply_order;
+mod vectors;

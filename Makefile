@@ -26,7 +26,7 @@ help:
 	@echo "make memory the tests of the plugin API under valgrind"
 	@echo "make lint   formatting and lints, warnings are errors"
 	@echo "make deny   licences, sources and known faults of dependencies"
-	@echo "make install PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)   program, plugins, units, pages; see docs/operations.md"
+	@echo "make install PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)   program, plugins, units, pages; see docs/install.md"
 	@echo "make deb    the same as a Debian package, in $(TARGET)/debian"
 
 build:

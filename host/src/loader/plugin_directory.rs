@@ -192,10 +192,10 @@ struct Facts {
 }
 
 impl Facts {
-    fn are_at_rest_for(&self, length: Duration) -> bool {
+    fn are_at_rest_for(&self, length: Duration, now: SystemTime) -> bool {
         let since = u64::try_from(self.changed.0).unwrap_or(0);
         let since = Duration::new(since, u32::try_from(self.changed.1).unwrap_or(0));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         // A clock that was set back must not keep a file out for ever.
         now.checked_sub(since).is_none_or(|age| age >= length)
     }
@@ -223,10 +223,10 @@ impl FileStamp {
         Self { signature: signature.map(|signature| signature.own), settled, ..self }
     }
 
-    /// Whether nothing has happened to the file, and its signature, for `length`.
+    /// Whether nothing has happened to the file, and its signature, for `length` at `now`.
     #[must_use]
-    pub fn is_at_rest_for(&self, length: Duration) -> bool {
-        let at_rest = |facts: &Facts| facts.are_at_rest_for(length);
+    pub fn is_at_rest_for(&self, length: Duration, now: SystemTime) -> bool {
+        let at_rest = |facts: &Facts| facts.are_at_rest_for(length, now);
         at_rest(&self.own) && self.signature.as_ref().is_none_or(at_rest)
     }
 
@@ -239,6 +239,24 @@ impl FileStamp {
     #[must_use]
     pub fn is_unchanged_since(&self, earlier: &Self) -> bool {
         earlier.settled && Self { settled: true, ..*self } == *earlier
+    }
+}
+
+#[cfg(test)]
+impl FileStamp {
+    /// Returns the stamp that an invented file would have at `now`. `version` tells its states
+    /// apart, `changed` is the time of its last change.
+    pub(crate) fn invented(version: u64, changed: SystemTime, now: SystemTime) -> Self {
+        let since = changed.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        let own = Facts {
+            file: (1, version),
+            size: 1,
+            modified: (0, 0),
+            changed: (seconds, since.subsec_nanos().into()),
+        };
+        let is_settled = now.duration_since(changed).is_ok_and(|age| age > SETTLED);
+        Self { own, signature: None, settled: is_settled }
     }
 }
 

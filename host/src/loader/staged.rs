@@ -156,3 +156,18 @@ fn create(name: &str) -> Result<OwnedFd, LoadError> {
     }
     .map_err(|error| no_room(&error.into()))
 }
+
+#[cfg(test)]
+impl StagedPlugin {
+    /// Returns a staged plugin without code, for tests that do not load it.
+    pub(crate) fn without_code(inspection: Inspection, stamp: FileStamp) -> Result<Self, LoadError> {
+        let mut empty = File::from(create("jackfield:test")?);
+        seal(&mut empty)?;
+        Ok(Self { inspection, stamp, memfd: empty.into(), keep_loaded: AtomicBool::new(false) })
+    }
+
+    /// Returns the content, as a generation keeps it.
+    pub(crate) fn image(&self) -> Result<KeptImage, LoadError> {
+        KeptImage::of(self.memfd.as_fd(), &self.inspection, self.stamp, false)
+    }
+}

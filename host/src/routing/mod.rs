@@ -12,7 +12,6 @@ mod reply;
 mod reply_slot;
 mod request_error;
 mod route_permits;
-mod stats;
 mod table;
 mod table_builder;
 
@@ -23,6 +22,5 @@ pub(crate) use inline_runner::{InlineRunner, mark_io_thread};
 pub(crate) use reply::{ReplyContext, ReplyOutcome};
 pub(crate) use request_error::{ExhaustedResource, RequestError};
 pub(crate) use route_permits::RoutePermits;
-pub(crate) use stats::{SlowLogReply, StatsReply};
 pub(crate) use table::{Requester, RouteError, RouteTarget, RoutingTable};
 pub(crate) use table_builder::{HeldPlugins, TableBuilder};

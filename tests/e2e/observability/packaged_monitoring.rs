@@ -56,7 +56,7 @@ fn names_existing_metrics_and_documents_each() {
     }
 
     for file in
-        ["packaging/grafana/jackfield.json", "packaging/prometheus/jackfield.rules.yml", "docs/operations.md"]
+        ["packaging/grafana/jackfield.json", "packaging/prometheus/jackfield.rules.yml", "docs/metrics.md"]
     {
         let metric_names = metric_names(&read(file));
         assert!(metric_names.len() >= 8, "{file} names {metric_names:?}");
@@ -65,9 +65,9 @@ fn names_existing_metrics_and_documents_each() {
         }
     }
 
-    let documented = metric_names(&read("docs/operations.md"));
+    let documented = metric_names(&read("docs/metrics.md"));
     for family in families {
-        assert!(documented.contains(&family), "docs/operations.md does not describe {family}");
+        assert!(documented.contains(&family), "docs/metrics.md does not describe {family}");
     }
 }
 
@@ -106,8 +106,9 @@ fn is_balanced(text: &str) -> bool {
 }
 
 #[test]
-fn has_all_parts_in_each_alert_rule() {
+fn has_all_parts_in_each_alert_rule_and_documents_it() {
     let rules = read("packaging/prometheus/jackfield.rules.yml");
+    let documented = read("docs/metrics.md");
     let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
     assert!(alerts.len() >= 6, "{}", alerts.len());
 
@@ -117,5 +118,6 @@ fn has_all_parts_in_each_alert_rule() {
             assert!(alert.contains(part), "{name} has no {part:?}");
         }
         assert!(!metric_names(alert).is_empty() && is_balanced(alert), "{name}");
+        assert!(documented.contains(&format!("`{name}`")), "docs/metrics.md does not describe {name}");
     }
 }

@@ -28,8 +28,8 @@ impl HostInfo for Dispatcher {
             ("connections_open", self.connections.held() as u64),
             ("in_flight", self.in_flight.held() as u64),
             ("buffered_bytes", self.budget.held()),
-            ("deaths", self.crash_record.deaths().len() as u64),
-            ("plugins_left_out", self.crash_record.left_out_count() as u64),
+            ("deaths", self.crash_record.crashes().len() as u64),
+            ("plugins_left_out", self.crash_record.quarantined_count() as u64),
         ];
 
         let mut counts = self.metrics.snapshot().counts();

@@ -34,10 +34,10 @@ impl ThreadSpawner {
         suffix: &str,
         work: impl FnOnce() + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
-        let slot = self.crash_record.seat();
+        let slot = self.crash_record.claim_slot();
 
         Builder::new().name(thread_name(&self.plugin, suffix)).spawn(move || {
-            RecordSlot::sit_down(slot);
+            RecordSlot::attach(slot);
             work();
         })
     }
@@ -100,9 +100,9 @@ pub(crate) fn run_joined<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinedRunError> {
     let (sender, result) = mpsc::sync_channel(1);
-    let slot = crash_record.seat();
+    let slot = crash_record.claim_slot();
     let run = move || {
-        RecordSlot::sit_down(slot);
+        RecordSlot::attach(slot);
         // After the limit nothing receives the result, and it is dropped on this thread.
         let _ = sender.send(work());
     };

@@ -15,7 +15,7 @@ use jackfield_plugin_api::abi::Instance;
 
 use super::generation::{Generation, GenerationId};
 use super::plugin_thread::{JoinedRunError, run_joined};
-use crate::crash_record::{CrashRecord, LifecyclePhase, running};
+use crate::crash_record::{CrashRecord, LifecyclePhase, run_recorded};
 use crate::loader::{CloseOutcome, LoadedLibrary};
 use crate::log::printable;
 
@@ -187,9 +187,10 @@ fn stop(
     limit: Duration,
 ) -> Result<(), JoinedRunError> {
     let GenerationId { plugin, number, .. } = identity;
-    let code = LifecyclePhase::Stop.of(*number);
+    let code = LifecyclePhase::Stop.in_generation(*number);
 
-    let stopped = run_joined("stop", crash_record, limit, move || running(code, None, || instance.stop()))?;
+    let stopped =
+        run_joined("stop", crash_record, limit, move || run_recorded(code, None, || instance.stop()))?;
     if let Err(text) = stopped {
         let (plugin, text) = (&**plugin, printable(&text));
         tracing::error!(plugin, generation = number, "stop panicked: {text}");
@@ -198,7 +199,7 @@ fn stop(
 }
 
 fn close(library: LoadedLibrary, generation: u64) -> Result<(), RetentionReason> {
-    match running(LifecyclePhase::Close.of(generation), None, || library.close()) {
+    match run_recorded(LifecyclePhase::Close.in_generation(generation), None, || library.close()) {
         CloseOutcome::Unloaded => Ok(()),
         CloseOutcome::Retained(reason) => Err(RetentionReason::NotClosed(reason)),
     }

@@ -259,7 +259,7 @@ impl DirectoryScan {
         }
 
         let is_retried_later = !complete.are_all() && self.files.is_retried_later(&file, now.monotonic);
-        let is_complete = complete.contains(&file) || stamp.is_at_rest_for(QUIET, now.wall);
+        let is_complete = complete.contains(&file) || stamp.is_unchanged_for(QUIET, now.wall);
         if is_retried_later || !is_complete {
             result.is_unsettled = true;
         } else {
@@ -308,5 +308,5 @@ impl DirectoryScan {
 
 /// Returns whether the signature of a file may still be on the way.
 pub(super) fn is_signature_pending(reason: LoadErrorReason, stamp: Option<FileStamp>, now: ScanTime) -> bool {
-    reason.is_of_the_signature() && stamp.is_none_or(|stamp| !stamp.is_at_rest_for(SIGNATURE_GRACE, now.wall))
+    reason.is_in_signature() && stamp.is_none_or(|stamp| !stamp.is_unchanged_for(SIGNATURE_GRACE, now.wall))
 }

@@ -173,7 +173,7 @@ impl PluginOwner {
             return LoadOutcome::Incomplete;
         }
 
-        if reason.is_of_the_moment() {
+        if reason.is_transient() {
             self.scan.files.retry(file);
         } else {
             self.scan.files.refuse(file, stamp, refused.clone());
@@ -191,11 +191,11 @@ impl PluginOwner {
 
     fn load_failed(&mut self, file: &OsString, refused: LoadError) -> LoadOutcome {
         let reason = refused.reason;
-        if reason == LoadErrorReason::HandOverBusy {
+        if reason == LoadErrorReason::StateTransferBusy {
             // Each attempt holds calls for up to `hand_over`: at most a fifth of the time.
-            let not_before = self.now().monotonic + self.config.plugins.hand_over * 4;
+            let not_before = self.now().monotonic + self.config.plugins.state_transfer * 4;
             self.scan.files.retry_after(file, not_before);
-        } else if reason.is_of_the_moment() {
+        } else if reason.is_transient() {
             self.scan.files.retry(file);
         } else if matches!(reason, LoadErrorReason::NameTaken | LoadErrorReason::MethodTaken) {
             self.name_conflicts.insert(file.clone());
@@ -214,11 +214,11 @@ impl PluginOwner {
     /// Checks whether this content is quarantined. An operator clears the quarantine.
     fn check_quarantine(&self, hash: &str, trigger: LoadTrigger) -> Result<(), LoadError> {
         let record = &self.dispatcher.crash_record;
-        let Some(quarantined) = record.left_out(hash) else { return Ok(()) };
+        let Some(quarantined) = record.quarantined(hash) else { return Ok(()) };
 
         if trigger == LoadTrigger::Operator {
-            record.pardon(hash);
-            let (plugin, deaths) = (quarantined.plugin, quarantined.deaths);
+            record.clear(hash);
+            let (plugin, deaths) = (quarantined.plugin, quarantined.crashes);
             tracing::warn!(plugin, hash, deaths, "let in again by hand, though the host died while it ran");
             return Ok(());
         }

@@ -59,7 +59,7 @@ pub(super) enum LoadCheckError {
     #[error(
         "the host died {} times within {window:?} while it ran, the last time in {}; it is loaded again \
          when its file changes, or by `jackfield plugin reload {}`",
-        .content.deaths, .content.method, .content.plugin
+        .content.crashes, .content.method, .content.plugin
     )]
     Quarantined { content: Quarantined, window: Duration },
 }
@@ -75,7 +75,7 @@ impl LoadCheckError {
             Self::TooManyDraining(_) => LoadErrorReason::TooManyDraining,
             Self::TooManyRetained(_) => LoadErrorReason::TooManyRetained,
             Self::NoThreadKeys => LoadErrorReason::NoThreadKeys,
-            Self::Quarantined { .. } => LoadErrorReason::TooManyDeaths,
+            Self::Quarantined { .. } => LoadErrorReason::TooManyCrashes,
         }
     }
 }
@@ -174,7 +174,7 @@ mod tests {
         let content = Quarantined {
             plugin: "device".to_owned(),
             hash: "00".to_owned(),
-            deaths: 3,
+            crashes: 3,
             method: "device.list".to_owned(),
         };
         let error =

@@ -45,7 +45,7 @@ impl PluginOwner {
 
 /// Returns whether the same file may well be loaded a little later.
 pub(super) fn is_transient(reason: LoadErrorReason) -> bool {
-    reason.is_of_the_moment() || is_in_motion(reason)
+    reason.is_transient() || is_in_motion(reason)
 }
 
 /// Returns whether a file that is just being written or renamed fails for this reason.

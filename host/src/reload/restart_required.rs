@@ -10,18 +10,19 @@ pub(super) fn warn(old: &Config, new: &Config) {
 }
 
 /// Returns the names of the parts that differ and need a restart.
-fn changed_parts(old: &Config, new: &Config) -> Vec<&'static str> {
+fn changed_parts(old: &Config, new: &Config) -> Vec<String> {
     let listeners = |config: &Config| config.listeners.iter().map(fixed_part).collect::<Vec<_>>();
+    let crash = format!("[{}]", new.name_in_file("plugins.crash"));
     let parts = [
         ("[[listener]]", listeners(old) != listeners(new)),
         ("[admin]", old.admin != new.admin),
         ("plugins.directory", old.plugins.directory != new.plugins.directory),
-        ("[plugins.deaths]", old.plugins.deaths != new.plugins.deaths),
+        (&crash, old.plugins.crash != new.plugins.crash),
         ("metrics.listen", old.metrics != new.metrics),
         ("io.threads", old.io.threads != new.io.threads),
         ("log.format", old.log.format != new.log.format),
     ];
-    parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
+    parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part.to_owned()).collect()
 }
 
 /// Returns a listener without what takes effect at once: access is checked for each connection.
@@ -39,7 +40,7 @@ mod tests {
 
     type Change = fn(&mut Config);
 
-    fn changed_by(change: impl FnOnce(&mut Config)) -> Vec<&'static str> {
+    fn changed_by(change: impl FnOnce(&mut Config)) -> Vec<String> {
         let old = Config { listeners: vec![Listener::at("run/a.sock")], ..Config::default() };
         let mut new = old.clone();
         change(&mut new);
@@ -52,7 +53,7 @@ mod tests {
             ("[[listener]]", |config| config.listeners.push(Listener::at("run/b.sock"))),
             ("[admin]", |config| config.admin = Some(AdminConfig::default())),
             ("plugins.directory", |config| config.plugins.directory = "other".into()),
-            ("[plugins.deaths]", |config| config.plugins.deaths.most += 1),
+            ("[plugins.crash]", |config| config.plugins.crash.most += 1),
             ("metrics.listen", |config| {
                 config.metrics.listen = Some(MetricsEndpoint::Unix("run/metrics.sock".into()));
             }),

@@ -35,10 +35,10 @@ impl RetirementThreads {
 
         let io = Arc::clone(&self.io);
         let deadline = self.deadline.clone();
-        let record_slot = generation.crash_record().seat();
+        let record_slot = generation.crash_record().claim_slot();
         let report_failure = report.clone();
         let thread = Builder::new().name("retire".into()).spawn(move || {
-            RecordSlot::sit_down(record_slot);
+            RecordSlot::attach(record_slot);
             report(Generation::retire(generation, &deadline, &*io));
         });
 

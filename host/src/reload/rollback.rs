@@ -81,7 +81,7 @@ impl PluginOwner {
                     reason = code,
                     "not rolled back, it serves on: {refused}"
                 );
-                if refused.reason.is_of_the_moment() {
+                if refused.reason.is_transient() {
                     self.retry_rollback_later(plugin, generation, reason);
                 }
             }
@@ -103,7 +103,7 @@ impl PluginOwner {
 
     fn retry_rollback_later(&mut self, plugin: &str, generation: u64, reason: ProbationFailure) {
         // Each attempt holds calls for up to `hand_over`: at most a fifth of the time.
-        let at = self.now().monotonic + self.config.plugins.hand_over * 4;
+        let at = self.now().monotonic + self.config.plugins.state_transfer * 4;
         if let Some(serving) = self.slots.get_mut(plugin).and_then(PluginSlot::serving_mut) {
             serving.rollback_retry = Some(RollbackRetry { generation, at, reason });
         }

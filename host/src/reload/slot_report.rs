@@ -11,7 +11,7 @@ use crate::plugin::Generation;
 impl PluginOwner {
     /// Returns the plugins that have files, by name.
     pub(super) fn list(&self) -> Vec<PluginStatus> {
-        let crashes = self.dispatcher.crash_record.deaths();
+        let crashes = self.dispatcher.crash_record.crashes();
         self.slots.iter().map(|(name, slot)| slot.status(name, &crashes)).collect()
     }
 
@@ -98,7 +98,7 @@ impl PluginSlot {
 
 /// Returns the calls of a plugin that were running in a crash.
 fn crashed_methods(crash: &Crash, plugin: &str) -> impl Iterator<Item = CrashedMethod> {
-    let calls = crash.ran.iter().filter(move |call| call.plugin == plugin);
+    let calls = crash.calls.iter().filter(move |call| call.plugin == plugin);
     calls.map(|call| CrashedMethod {
         at: crash.at,
         generation: call.generation,

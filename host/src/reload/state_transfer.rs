@@ -58,8 +58,8 @@ enum TransferError {
     #[error("an inline method holds up a thread that serves connections")]
     IoThreadBlocked,
 
-    #[error("{0} calls have not ended within plugins.hand_over; the state cannot be taken from under them")]
-    CallsInFlight(usize),
+    #[error("{count} calls have not ended within {key}; the state cannot be taken from under them")]
+    CallsInFlight { count: usize, key: &'static str },
 
     #[error("{0}")]
     Export(PhaseError),
@@ -80,9 +80,11 @@ enum PhaseError {
 impl From<TransferError> for LoadError {
     fn from(error: TransferError) -> Self {
         let reason = match error {
-            TransferError::IoThreadBlocked | TransferError::CallsInFlight(_) => LoadErrorReason::HandOverBusy,
-            TransferError::Export(_) => LoadErrorReason::HandOverFailed,
-            TransferError::Import(_) => LoadErrorReason::TakeOverFailed,
+            TransferError::IoThreadBlocked | TransferError::CallsInFlight { .. } => {
+                LoadErrorReason::StateTransferBusy
+            }
+            TransferError::Export(_) => LoadErrorReason::StateExportFailed,
+            TransferError::Import(_) => LoadErrorReason::StateImportFailed,
         };
         Self::new(reason, error)
     }
@@ -91,8 +93,8 @@ impl From<TransferError> for LoadError {
 impl PluginOwner {
     /// Transfers the states of `pairs`, whose calls are `held` from now on.
     ///
-    /// Blocks for at most three times `plugins.hand_over` for each: for the calls in flight, the
-    /// export and the import.
+    /// Blocks for at most three times `plugins.state_transfer` for each: for the calls in flight,
+    /// the export and the import.
     ///
     /// # Errors
     ///
@@ -112,30 +114,30 @@ impl PluginOwner {
         }
 
         for TransferPair { plugin, previous, new } in pairs {
-            transfer(&previous, &new, config.plugins.hand_over)
-                .map_err(|refused| CommitError { plugin, refused })?;
+            transfer(&previous, &new, config).map_err(|refused| CommitError { plugin, refused })?;
         }
         Ok(())
     }
 }
 
-/// Exports the state of `previous` and imports it into `new`, each within `limit`.
-fn transfer(previous: &Arc<Generation>, new: &Arc<Generation>, limit: Duration) -> Result<(), LoadError> {
+/// Exports the state of `previous` and imports it into `new`, each within `plugins.state_transfer`.
+fn transfer(previous: &Arc<Generation>, new: &Arc<Generation>, config: &Config) -> Result<(), LoadError> {
+    let limit = config.plugins.state_transfer;
     failpoint::pass("hold")?;
-    wait_for_calls(previous, limit)?;
+    wait_for_calls(previous, config)?;
     failpoint::pass("held")?;
 
     let schema = previous.state_schema.unwrap_or(0);
     let exporter = Arc::clone(previous);
     let exported = run_joined("hand-over", previous.crash_record(), limit, move || {
-        exporter.run_phase(LifecyclePhase::HandOver, Instance::hand_over)
+        exporter.run_phase(LifecyclePhase::ExportState, Instance::hand_over)
     });
     let state = flatten(exported).map_err(TransferError::Export)?;
     failpoint::pass("hand-over")?;
 
     let importer = Arc::clone(new);
     let imported = run_joined("take-over", new.crash_record(), limit, move || {
-        importer.run_phase(LifecyclePhase::TakeOver, |instance| instance.take_over(schema, &state))
+        importer.run_phase(LifecyclePhase::ImportState, |instance| instance.take_over(schema, &state))
     });
     flatten(imported).map_err(TransferError::Import)?;
     failpoint::pass("take-over")
@@ -144,15 +146,16 @@ fn transfer(previous: &Arc<Generation>, new: &Arc<Generation>, limit: Duration) 
 /// Waits until no call of the generation's own threads is left.
 ///
 /// I/O threads run none by now: the table in which they found the method is not used any more.
-fn wait_for_calls(generation: &Generation, limit: Duration) -> Result<(), TransferError> {
-    let deadline = Instant::now() + limit;
+fn wait_for_calls(generation: &Generation, config: &Config) -> Result<(), TransferError> {
+    let deadline = Instant::now() + config.plugins.state_transfer;
     loop {
-        let in_flight = generation.direct_calls();
-        if in_flight == 0 {
+        let count = generation.direct_calls();
+        if count == 0 {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(TransferError::CallsInFlight(in_flight));
+            let key = config.name_in_file("plugins.state_transfer");
+            return Err(TransferError::CallsInFlight { count, key });
         }
         thread::sleep(POLL_INTERVAL);
     }

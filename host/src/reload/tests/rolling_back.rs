@@ -189,7 +189,7 @@ fn retries_an_automatic_rollback_that_failed_for_the_moment() {
     fixture.owner.retry_rollbacks();
     fixture.assert_serves(PLUGIN, &two);
 
-    fixture.clock.advance(fixture.owner.config.plugins.hand_over * 4);
+    fixture.clock.advance(fixture.owner.config.plugins.state_transfer * 4);
     fixture.owner.retry_rollbacks();
     fixture.assert_serves(PLUGIN, &one);
     assert_eq!(fixture.count("plugins_rolled_back"), 1);
@@ -203,7 +203,7 @@ fn does_not_retry_an_automatic_rollback_that_cannot_succeed() {
     fail_probation(&mut fixture);
     fixture.contents.add(&one);
 
-    fixture.clock.advance(fixture.owner.config.plugins.hand_over * 4);
+    fixture.clock.advance(fixture.owner.config.plugins.state_transfer * 4);
     fixture.owner.retry_rollbacks();
 
     fixture.assert_serves(PLUGIN, &two);

@@ -44,7 +44,7 @@ fn serves_the_previous_generation_when_it_does_not_export_its_state() {
     fixture.put(FILE, &Content::new("two").with_count(0));
 
     fixture.assert_serves(PLUGIN, &one);
-    fixture.assert_refused(PLUGIN, LoadErrorReason::HandOverFailed);
+    fixture.assert_refused(PLUGIN, LoadErrorReason::StateExportFailed);
     assert_eq!(fixture.status(PLUGIN).refused.unwrap().detail, "the test keeps its count");
     assert_not_held(&fixture, "device.list");
     fixture.settle();
@@ -59,7 +59,7 @@ fn serves_the_previous_generation_when_the_new_one_does_not_import_the_state() {
     fixture.put(FILE, &Content::new("two").with_count(0).failing_to_import());
 
     fixture.assert_serves(PLUGIN, &one);
-    fixture.assert_refused(PLUGIN, LoadErrorReason::TakeOverFailed);
+    fixture.assert_refused(PLUGIN, LoadErrorReason::StateImportFailed);
     assert_eq!(fixture.status(PLUGIN).refused.unwrap().detail, "the test takes no count");
     assert_eq!(count_of(&fixture.generation(PLUGIN)), 3);
     assert_not_held(&fixture, "device.list");
@@ -80,14 +80,14 @@ fn drops_a_state_that_the_new_content_does_not_import() {
 fn retries_a_transfer_that_calls_prevented_after_a_pause() {
     let (one, two) = (Content::new("one").with_count(3), Content::new("two").with_count(0));
     let config = Config::default();
-    let pause = config.plugins.hand_over * 4;
+    let pause = config.plugins.state_transfer * 4;
     let mut fixture = Fixture::with_config(config);
     fixture.put(FILE, &one);
     // As an I/O thread does that an inline method blocks.
     let used = fixture.owner.dispatcher.table.load_full();
 
     assert!(fixture.put(FILE, &two), "another scan is due");
-    fixture.assert_refused(PLUGIN, LoadErrorReason::HandOverBusy);
+    fixture.assert_refused(PLUGIN, LoadErrorReason::StateTransferBusy);
     fixture.assert_serves(PLUGIN, &one);
     drop(used);
 

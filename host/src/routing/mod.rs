@@ -16,7 +16,7 @@ mod table;
 mod table_builder;
 
 pub(crate) use dispatcher::{ConnectionRules, Dispatcher};
-pub(crate) use gate::GateOpened;
+pub(crate) use gate::{GateOpened, StateTransferGate};
 pub(crate) use host_phase::HostPhase;
 pub(crate) use inline_runner::{InlineRunner, mark_io_thread};
 pub(crate) use reply::{ReplyContext, ReplyOutcome};

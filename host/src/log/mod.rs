@@ -3,6 +3,7 @@
 mod nonblocking_writer;
 mod rate_limit;
 mod sanitize;
+mod short_duration;
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -15,6 +16,7 @@ use tracing_subscriber::{Layer as _, Registry, fmt, registry, reload};
 
 pub(crate) use self::rate_limit::{OF_PLUGINS, dropped};
 pub(crate) use self::sanitize::printable;
+pub(crate) use self::short_duration::ShortDuration;
 
 use self::nonblocking_writer::NonblockingWriter;
 use self::rate_limit::RateLimiter;

@@ -33,9 +33,9 @@ pub(crate) use post_mortem::{CrashedCall, GenerationNames};
 use post_mortem::{LAYOUT_NOW, MAGIC_WORD, PostMortem};
 pub use previous_host::quarantined;
 use previous_host::{inherit, remember};
-pub(crate) use sampler::{RunningCall, SlotSampler};
+pub(crate) use sampler::{RunningCall, RunningRequest, SlotSampler};
 use slot::{FreeSlots, SEAT};
-pub(crate) use slot::{RecordSlot, RunningCode, paused, running};
+pub(crate) use slot::{RecordSlot, RunningCode, own_slot, paused, running};
 
 /// Threads that can be told of; what more there are run unrecorded.
 const SEATS: usize = 1024;

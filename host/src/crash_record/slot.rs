@@ -87,6 +87,12 @@ impl RecordSlot {
     }
 }
 
+/// Returns a reader of this thread's slot; `None` if it has none.
+pub(crate) fn own_slot() -> Option<SlotSampler> {
+    // A thread that ends may run plugin code after its slot was dropped.
+    OWN.try_with(|own| own.get().map(RecordSlot::watched)).ok().flatten()
+}
+
 impl Drop for RecordSlot {
     fn drop(&mut self) {
         // A plugin that calls `exit` has this thread drop its thread-locals while its code still runs: what the record
@@ -182,6 +188,7 @@ pub(crate) fn paused<T>(work: impl FnOnce() -> T) -> T {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sampler::RunningRequest;
     use super::*;
 
     /// A record of one seat, this thread's.
@@ -226,6 +233,25 @@ mod tests {
         }
         paused(|| assert!(!now(&words).0));
         assert_eq!((outer.generation(), outer.method()), (7, 1));
+    }
+
+    #[test]
+    fn reads_the_request_of_the_own_thread() {
+        assert!(own_slot().is_none());
+        let _words = sit();
+        let code = RunningCode::new(7, 1);
+        let request = || own_slot().and_then(|slot| slot.running_request());
+        assert_eq!(request(), None);
+
+        for (id, kept, is_id_cut) in [
+            (Some("id-1".to_owned()), "id-1".to_owned(), false),
+            (None, String::new(), false),
+            (Some("y".repeat(ID_MAX)), "y".repeat(ID_MAX), false),
+            (Some("z".repeat(ID_MAX + 1)), "z".repeat(ID_MAX), true),
+        ] {
+            let found = running(code, id.as_deref(), request);
+            assert_eq!(found, Some(RunningRequest { code, id: kept, is_id_cut }));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod built_in;
 mod call;
 mod circuit_breaker;
 mod execution;
+mod failure_log;
 mod generation;
 mod generation_factory;
 mod health;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::Instance;
 
+use super::failure_log::was_panic_logged;
 use super::generation::{Generation, GenerationId};
 use super::plugin_thread::{JoinedRunError, run_joined};
 use crate::crash_record::{CrashRecord, LifecyclePhase, running};
@@ -87,15 +88,20 @@ pub(crate) enum RetentionReason {
 impl fmt::Display for RetentionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CallsRunning(count) => write!(f, "{count} calls have not ended"),
-            Self::ThreadsRunning(count) => write!(f, "{count} of its threads have not ended"),
+            Self::CallsRunning(1) => f.write_str("1 call still runs"),
+            Self::CallsRunning(count) => write!(f, "{count} calls still run"),
+            Self::ThreadsRunning(1) => f.write_str("1 of its threads still runs"),
+            Self::ThreadsRunning(count) => write!(f, "{count} of its threads still run"),
+            Self::IoThreadsRunning(1) => f.write_str("1 I/O thread that may run its code did not end"),
             Self::IoThreadsRunning(count) => {
-                write!(f, "{count} I/O threads that ran its code have not ended")
+                write!(f, "{count} I/O threads that may run its code did not end")
             }
-            Self::StopNotDone(error) => write!(f, "its stop: {error}"),
-            Self::StartNotDone => f.write_str("its start has not ended"),
-            Self::StartThreadRunning => f.write_str("a thread of it has not ended"),
-            Self::NoRetirementThread(error) => write!(f, "no thread to end it on: {error}"),
+            Self::StopNotDone(error) => write!(f, "stop failed: {error}"),
+            Self::StartNotDone => f.write_str("start has not returned"),
+            Self::StartThreadRunning => f.write_str("a thread of the generation still runs"),
+            Self::NoRetirementThread(error) => {
+                write!(f, "cannot start a thread for its retirement: {error}")
+            }
             Self::NotClosed(reason) => f.write_str(reason),
         }
     }
@@ -189,10 +195,17 @@ fn stop(
     let GenerationId { plugin, number, .. } = identity;
     let code = LifecyclePhase::Stop.of(*number);
 
-    let stopped = run_joined("stop", crash_record, limit, move || running(code, None, || instance.stop()))?;
-    if let Err(text) = stopped {
+    let panic = run_joined("stop", crash_record, limit, move || {
+        let stopped = running(code, None, || instance.stop());
+        stopped.err().filter(|text| !was_panic_logged(code, text))
+    })?;
+    if let Some(text) = panic {
         let (plugin, text) = (&**plugin, printable(&text));
-        tracing::error!(plugin, generation = number, "stop panicked: {text}");
+        tracing::error!(
+            plugin,
+            generation = number,
+            "plugin {plugin}: generation {number} panicked in stop: {text}"
+        );
     }
     Ok(())
 }
@@ -247,6 +260,6 @@ mod tests {
 
         let outcome = Generation::retire(generation, &deadline, &NoIoThreads);
         let RetirementOutcome::Retained(reason) = outcome else { panic!("{outcome:?}") };
-        assert_eq!(reason.to_string(), "2 calls have not ended");
+        assert_eq!(reason.to_string(), "2 calls still run");
     }
 }

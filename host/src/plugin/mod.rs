@@ -20,6 +20,7 @@ mod inline_demotion;
 mod inline_polling;
 mod plugin_thread;
 mod pool_state;
+mod pool_thread;
 mod probation;
 mod ready_queue;
 mod retirement;

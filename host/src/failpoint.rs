@@ -17,7 +17,7 @@ pub(crate) fn pass(step: &str) -> Result<(), LoadError> {
     let planted = std::env::var_os("JACKFIELD_FAIL_AT").and_then(|file| std::fs::read_to_string(file).ok());
     if planted.is_some_and(|planted| planted.trim() == step) {
         return Err(LoadError::new(
-            crate::loader::LoadErrorReason::Planted,
+            crate::loader::LoadErrorReason::Injected,
             format_args!("a test planted a failure at {step}"),
         ));
     }

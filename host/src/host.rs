@@ -10,6 +10,7 @@ use jackfield_plugin_api::Methods;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
+use crate::admin::{ADMIN, AdminPlugin, ReloadRequest};
 use crate::config::Config;
 use crate::control::{ControlThread, RETIRE_LIMIT, ServeParts};
 use crate::crash_record::CrashRecord;
@@ -17,7 +18,7 @@ use crate::loader::{ProbeEntry, Prober};
 use crate::log::Logging;
 use crate::output::OutputCapture;
 use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin};
-use crate::reload::{ADMIN, AdminPlugin, CommandSender, PluginOwner, ReloadCommand, ReloadRequest, Reloader};
+use crate::reload::{CommandSender, PluginOwner, ReloadCommand, Reloader};
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
 use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, ShutdownStage, SocketClaims};
 
@@ -123,7 +124,7 @@ impl Builder {
     pub fn start(self) -> Result<Host, StartError> {
         let Self { config, prober, built_in, inherited, reloads, captures_output, .. } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let crash_record = CrashRecord::open(&config.plugins.deaths)?;
+        let crash_record = CrashRecord::open(&config.plugins.crash)?;
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
         dispatcher.acls.set(&config.listeners);
 
@@ -140,11 +141,11 @@ impl Builder {
         let (commands, received) = CommandSender::channel();
         let replacer = server.io_thread_replacer();
         let mut plugins = PluginOwner::new(config, prober, factory, &dispatcher, &commands, replacer);
-        let system = plugins.add_local(SystemPlugin::plugin(host_info(&dispatcher)))?;
+        let system = plugins.add_built_in(SystemPlugin::plugin(host_info(&dispatcher)))?;
         let admin = AdminPlugin::plugin(commands.clone(), Arc::downgrade(&dispatcher), reloads);
-        let admin = plugins.add_local(admin)?;
+        let admin = plugins.add_built_in(admin)?;
         for plugin in built_in {
-            plugins.add_local(plugin)?;
+            plugins.add_built_in(plugin)?;
         }
         plugins.load_all();
         let admin_table = RoutingTable::of_built_in(vec![system, admin], &dispatcher.metrics.method_names);
@@ -252,7 +253,7 @@ impl Host {
     /// plugin serves.
     pub async fn rescan_plugins(&self) {
         // There is no answer if the host ends.
-        let _ = self.commands.ask(|done| ReloadCommand::LookAtAll(Some(done))).await;
+        let _ = self.commands.ask(ReloadCommand::ScanAll).await;
     }
 
     /// Returns a check whether the host answers, to be called from another thread.

@@ -21,6 +21,7 @@
 //!
 //! ARCHITECTURE.md has the map of the modules and the direction of imports between them.
 
+pub mod admin;
 mod clock;
 pub mod config;
 mod connection;
@@ -40,9 +41,9 @@ mod server;
 mod sync;
 mod timer;
 
+pub use admin::ReloadRequest;
 pub use crash_record::quarantined;
 pub use host::{Builder, Host, Reloads, StartError, Status};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use loader::{ProbeEntry, enter};
-pub use reload::ReloadRequest;
 pub use server::{BindError, HealthCheck, HealthCheckError, InheritError, Inherited};

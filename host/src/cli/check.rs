@@ -22,6 +22,7 @@ pub(crate) fn check(file: Option<&Path>) -> ExitCode {
     if !faults.is_empty() {
         return ExitCode::from(CONFIGURATION);
     }
+    warn_of_deprecated(&config);
     warn_of_routes(&config, &plugins);
     warn_of_left_out(&config, &plugins);
     let methods: usize = plugins.values().map(|plugin| plugin.manifest.methods.len()).sum();
@@ -78,9 +79,17 @@ impl Found {
     }
 }
 
+/// A deprecated name is no fault: it works until version 1.0.
+fn warn_of_deprecated(config: &Config) {
+    let file = config.file.as_deref().unwrap_or(Path::new("the configuration")).display();
+    for key in &config.deprecated {
+        eprintln!("{file}:{}:{}: warning: {key}", key.place.line, key.place.column);
+    }
+}
+
 /// No fault of the file's: the next host will leave it out all the same.
 fn warn_of_left_out(config: &Config, plugins: &BTreeMap<String, Inspection>) {
-    let left_out = jackfield::quarantined(&config.plugins.deaths);
+    let left_out = jackfield::quarantined(&config.plugins.crash);
     for inspection in plugins.values().filter(|plugin| left_out.contains(&plugin.hash.to_string())) {
         let (file, name) = (inspection.file.display(), &inspection.name);
         eprintln!("{file}: note: the plugin {name:?} is left out: hosts died too often while it ran");

@@ -1,5 +1,6 @@
 //! The command line: its words, and one file for what each command does.
 
+mod admin_client;
 mod bench;
 mod build;
 mod call;
@@ -9,13 +10,14 @@ mod dev;
 mod error;
 mod inspect;
 mod pages;
-mod plugin_commands;
+mod plugin;
+mod rates;
 mod readiness;
 mod reload;
 mod sd_notify;
 mod serve;
+mod slow_log;
 mod stats;
-mod stats_types;
 mod table;
 mod top;
 
@@ -32,10 +34,14 @@ pub(crate) use check::check;
 pub(crate) use dev::dev;
 pub(crate) use inspect::{InspectArgs, inspect};
 pub(crate) use pages::{PagesArgs, pages};
-pub(crate) use plugin_commands::{ListArgs, ReloadPluginArgs, RollbackArgs, list, reload, rollback};
-pub(crate) use reload::{ReloadArgs, reread};
+pub(crate) use plugin::{
+    ListArgs, ReloadPluginArgs, RollbackArgs, list as list_plugins, reload as reload_plugins,
+    rollback as roll_back_plugin,
+};
+pub(crate) use reload::{ReloadArgs, reload};
 pub(crate) use serve::serve;
-pub(crate) use stats::{SlowLogArgs, StatsArgs, slowlog, stats};
+pub(crate) use slow_log::{SlowLogArgs, slowlog};
+pub(crate) use stats::{StatsArgs, stats};
 pub(crate) use top::{TopArgs, top};
 
 /// sysexits.h, `EX_UNAVAILABLE`: there is no host to ask.

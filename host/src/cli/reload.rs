@@ -1,24 +1,26 @@
-//! `jackfield reload`: the running host reads its configuration and its plugins anew, and says how that went.
+//! `jackfield reload`: has a running host apply its configuration and its plugins.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use jackfield::admin::method;
 use serde_json::Value;
 
+use super::admin_client::{OperatorArgs, call};
 use super::failed;
-use super::plugin_commands::{OperatorArgs, ask};
 
 /// The words of `reload`.
 #[derive(Debug, Args)]
 pub(crate) struct ReloadArgs {
     #[command(flatten)]
-    operate: OperatorArgs,
+    operator: OperatorArgs,
 }
 
-/// Asks, waits, and says what the host says; exit code 0 if all of it is applied, 1 if nothing is.
-pub(crate) fn reread(words: &ReloadArgs, file: Option<&Path>) -> ExitCode {
-    match ask::<Value>(&words.operate, file, "admin.reload", &Value::Null) {
+/// Waits until everything is applied. The exit code is 1, and the reasons are printed, if nothing
+/// is.
+pub(crate) fn reload(args: &ReloadArgs, file: Option<&Path>) -> ExitCode {
+    match call::<Value>(&args.operator, file, method::RELOAD, &Value::Null) {
         Ok(_) => ExitCode::SUCCESS,
         Err(failure) => failed(failure.code(), &failure),
     }

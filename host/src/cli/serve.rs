@@ -35,6 +35,10 @@ pub(super) fn run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool
         Ok(logging) => logging,
         Err(error) => return failed(CONFIGURATION, &error),
     };
+    for key in &config.deprecated {
+        let file = config.file.as_deref().unwrap_or(Path::new("the configuration")).display();
+        tracing::warn!("{file}: {} is deprecated: rename it to {}", key.deprecated, key.name);
+    }
     let inherited = match inherited {
         Ok(inherited) => inherited,
         Err(error) => return failed(SYSTEM, &error),

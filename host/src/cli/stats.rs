@@ -1,150 +1,190 @@
-//! `jackfield stats` and `jackfield slowlog`: what a running host counts, and which requests were slow or failed.
+//! `jackfield stats`: prints the counters and gauges of a running host.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Args;
+use jackfield::admin::{CallerStats, HostStats, MethodStats, PluginStats, method};
 use serde_json::Value;
 
-use super::plugin_commands::{OperatorArgs, ask, print};
-use super::stats_types::{HostStats, SlowRequest, SlowRequests};
+use super::admin_client::{OperatorArgs, call, print};
 use super::table::{cell, count, length, micros, table};
+
+const METHOD_HEAD: [&str; 8] = ["METHOD", "REQUESTS", "OK", "FAILED", "IN FLIGHT", "P50", "P90", "P99"];
+const CALLER_HEAD: [&str; 5] = ["UID", "GID", "PID", "CONNECTIONS", "IN FLIGHT"];
+const PLUGIN_HEAD: [&str; 10] = [
+    "PLUGIN",
+    "STATE",
+    "GENERATION",
+    "VERSION",
+    "DRAINING",
+    "RETAINED",
+    "LOST THREADS",
+    "LOADED",
+    "REFUSED",
+    "ROLLED BACK",
+];
 
 /// The words of `stats`.
 #[derive(Debug, Args)]
 pub(crate) struct StatsArgs {
     #[command(flatten)]
-    operate: OperatorArgs,
+    operator: OperatorArgs,
 }
 
-/// The words of `slowlog`.
-#[derive(Debug, Args)]
-pub(crate) struct SlowLogArgs {
-    #[command(flatten)]
-    operate: OperatorArgs,
+/// Prints the counters and gauges.
+pub(crate) fn stats(args: &StatsArgs, config: Option<&Path>) -> ExitCode {
+    let reply = call(&args.operator, config, method::STATS, &Value::Null);
+    print(reply, args.operator.json, |stats: HostStats| (render(&stats), ExitCode::SUCCESS))
 }
 
-/// Prints everything that the host counts.
-pub(crate) fn stats(words: &StatsArgs, config: Option<&Path>) -> ExitCode {
-    let asked = ask(&words.operate, config, "admin.stats", &Value::Null);
-    print(asked, words.operate.json, |figures: HostStats| (told(&figures), ExitCode::SUCCESS))
-}
+fn render(stats: &HostStats) -> String {
+    let mut text = render_totals(stats);
 
-/// Prints the slowest requests and the failed ones, lately.
-pub(crate) fn slowlog(words: &SlowLogArgs, config: Option<&Path>) -> ExitCode {
-    let asked = ask(&words.operate, config, "admin.slowlog", &Value::Null);
-    print(asked, words.operate.json, |slowest: SlowRequests| {
-        (slowest_told(&slowest, now_ms()), ExitCode::SUCCESS)
-    })
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Every count with its name.
-fn listed(counts: &BTreeMap<String, u64>) -> String {
-    let listed: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    if listed.is_empty() { "nothing".to_owned() } else { listed.join(", ") }
-}
-
-fn told(figures: &HostStats) -> String {
-    let HostStats { version, pid, connections, in_flight, async_in_flight, limits, .. } = figures;
-    let up = length(Duration::from_millis(figures.uptime_ms));
-    let number = |name: &str| figures.counts.get(name).copied().unwrap_or(0);
-    let mut text = format!("jackfield {version}, process {pid}, up {up}\n");
-    text += &format!(
-        "connections  {connections} of {}; {} accepted, {} refused, {} denied, {} cut\n",
-        limits.connections,
-        number("connections"),
-        number("connections_refused"),
-        number("connections_denied"),
-        number("connections_cut"),
-    );
-    text += &format!("in flight    {in_flight} of {}, {async_in_flight} asynchronous\n", limits.in_flight);
-    text += &format!("buffered     {} of {} bytes\n", figures.buffered_bytes, limits.buffers);
-    text += &format!("bytes        {} in, {} out\n", number("bytes_in"), number("bytes_out"));
-    text += &format!("requests     {}: {}\n", number("requests"), listed(&figures.outcomes));
-    text += &format!("turned away  {}\n\n", listed(&figures.rejected));
-    let methods = figures.methods.iter().map(|method| {
-        let numbers = [method.accepted, method.ok, method.failed, method.in_flight];
-        let lengths = [method.p50_us, method.p90_us, method.p99_us];
-        let cells = numbers.iter().map(ToString::to_string);
-        let cells = cells.chain(lengths.iter().map(|length| cell(length.map(micros))));
-        std::iter::once(method.name.clone()).chain(cells).collect()
-    });
-    text += &table(&["METHOD", "REQUESTS", "OK", "FAILED", "IN FLIGHT", "P50", "P90", "P99"], methods);
-    let callers = figures.callers.iter().map(|caller| {
-        let who = [caller.uid, caller.gid, caller.pid].map(cell);
-        who.into_iter().chain([caller.connections.to_string(), caller.in_flight.to_string()]).collect()
-    });
     text += "\n";
-    text += &table(&["UID", "GID", "PID", "CONNECTIONS", "IN FLIGHT"], callers);
-    if figures.more_callers > 0 {
-        text += &format!("and {} more\n", figures.more_callers);
+    text += &table(&METHOD_HEAD, stats.methods.iter().map(method_row));
+
+    text += "\n";
+    text += &table(&CALLER_HEAD, stats.callers.iter().map(caller_row));
+    if stats.more_callers > 0 {
+        text += &format!("and {} more\n", stats.more_callers);
     }
-    let plugins = figures.plugins.iter().map(|plugin| {
-        let numbers = [
-            plugin.draining,
-            plugin.retained,
-            plugin.lost_threads,
-            plugin.loaded,
-            plugin.refused,
-            plugin.rolled_back,
-        ];
-        let start = [
-            plugin.name.clone(),
-            plugin.state.clone(),
-            cell(plugin.generation),
-            cell(plugin.version.as_ref()),
-        ];
-        start.into_iter().chain(numbers.map(count)).collect()
-    });
+
     text += "\n";
-    let head = [
-        "PLUGIN",
-        "STATE",
-        "GENERATION",
-        "VERSION",
-        "DRAINING",
-        "RETAINED",
-        "LOST THREADS",
-        "LOADED",
-        "REFUSED",
-        "ROLLED BACK",
+    text + &table(&PLUGIN_HEAD, stats.plugins.iter().map(plugin_row))
+}
+
+fn render_totals(stats: &HostStats) -> String {
+    let HostStats { version, pid, connections, in_flight, async_in_flight, limits, .. } = stats;
+    let uptime = length(Duration::from_millis(stats.uptime_ms));
+    let number = |name: &str| stats.counts.get(name).copied().unwrap_or(0);
+
+    let lines = [
+        format!("jackfield {version}, process {pid}, up {uptime}"),
+        format!(
+            "connections  {connections} of {}; {} accepted, {} refused, {} denied, {} cut",
+            limits.connections,
+            number("connections"),
+            number("connections_refused"),
+            number("connections_denied"),
+            number("connections_cut"),
+        ),
+        format!("in flight    {in_flight} of {}, {async_in_flight} asynchronous", limits.in_flight),
+        format!("buffered     {} of {} bytes", stats.buffered_bytes, limits.buffers),
+        format!("bytes        {} in, {} out", number("bytes_in"), number("bytes_out")),
+        format!("requests     {}: {}", number("requests"), named_counts(&stats.outcomes)),
+        format!("turned away  {}", named_counts(&stats.rejected)),
     ];
-    text + &table(&head, plugins)
+    lines.map(|line| line + "\n").concat()
 }
 
-/// The columns of one request, in the order of [`HEAD`].
-fn row(entry: &SlowRequest, now_ms: u64) -> Vec<String> {
-    vec![
-        length(Duration::from_millis(now_ms.saturating_sub(entry.at_ms))),
-        if entry.method.is_empty() { "-".to_owned() } else { entry.method.clone() },
-        entry.outcome.clone(),
-        micros(entry.queued_us),
-        micros(entry.ran_us),
-        cell(entry.plugin.as_ref()),
-        cell(entry.generation),
-        cell(entry.uid),
-        cell(entry.pid),
-        entry.conn.to_string(),
-        if entry.id.is_empty() { "-".to_owned() } else { entry.id.clone() },
-    ]
+/// Returns every count with its name.
+fn named_counts(counts: &BTreeMap<String, u64>) -> String {
+    let named: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    if named.is_empty() { "nothing".to_owned() } else { named.join(", ") }
 }
 
-const HEAD: [&str; 11] =
-    ["AGO", "METHOD", "OUTCOME", "QUEUED", "RAN", "PLUGIN", "GENERATION", "UID", "PID", "CONN", "ID"];
+fn method_row(method: &MethodStats) -> Vec<String> {
+    let counts = [method.accepted, method.ok, method.failed, method.in_flight].map(|count| count.to_string());
+    let latencies = [method.p50_us, method.p90_us, method.p99_us].map(|latency| cell(latency.map(micros)));
+    [vec![method.name.clone()], counts.to_vec(), latencies.to_vec()].concat()
+}
 
-fn slowest_told(slowest: &SlowRequests, now_ms: u64) -> String {
-    let rows = |entries: &[SlowRequest]| table(&HEAD, entries.iter().map(|entry| row(entry, now_ms)));
-    let mut text = format!("the slowest of the last ten minutes\n{}\n", rows(&slowest.slow));
-    text += &format!("the last that failed\n{}", rows(&slowest.failed));
-    if slowest.missed > 0 {
-        text += &format!("\n{} more were not kept: others were just being kept or shown\n", slowest.missed);
+fn caller_row(caller: &CallerStats) -> Vec<String> {
+    let identity = [caller.uid, caller.gid, caller.pid].map(cell);
+    let counts = [caller.connections, caller.in_flight].map(|count| count.to_string());
+    [identity.to_vec(), counts.to_vec()].concat()
+}
+
+fn plugin_row(plugin: &PluginStats) -> Vec<String> {
+    let identity = [
+        plugin.name.clone(),
+        plugin.state.to_string(),
+        cell(plugin.generation),
+        cell(plugin.version.as_ref()),
+    ];
+    let counts = [
+        plugin.draining,
+        plugin.retained,
+        plugin.lost_threads,
+        plugin.loaded,
+        plugin.refused,
+        plugin.rolled_back,
+    ];
+    [identity.to_vec(), counts.map(count).to_vec()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use jackfield::admin::{LimitStats, PluginState};
+
+    use super::*;
+
+    #[test]
+    fn prints_totals_methods_callers_and_plugins() {
+        let stats = HostStats {
+            version: "0.1.0".to_owned(),
+            pid: 42,
+            uptime_ms: 63_000,
+            connections: 3,
+            in_flight: 5,
+            async_in_flight: 2,
+            buffered_bytes: 100,
+            limits: LimitStats { connections: 4096, in_flight: 16384, buffers: 1000 },
+            counts: [("requests".to_owned(), 7)].into(),
+            rejected: [("queue".to_owned(), 1), ("route".to_owned(), 2)].into(),
+            methods: vec![MethodStats {
+                name: "a.b".to_owned(),
+                accepted: 7,
+                ok: 6,
+                failed: 1,
+                p50_us: Some(14),
+                ..MethodStats::default()
+            }],
+            callers: vec![CallerStats {
+                uid: Some(33),
+                gid: Some(34),
+                pid: None,
+                connections: 2,
+                in_flight: 5,
+            }],
+            more_callers: 8,
+            plugins: vec![PluginStats {
+                name: "device".to_owned(),
+                generation: None,
+                version: None,
+                state: PluginState::Gone,
+                draining: 1,
+                retained: 2,
+                lost_threads: 3,
+                loaded: 4,
+                refused: 5,
+                rolled_back: 6,
+            }],
+            ..HostStats::default()
+        };
+
+        let expected = "\
+jackfield 0.1.0, process 42, up 63s
+connections  3 of 4096; 0 accepted, 0 refused, 0 denied, 0 cut
+in flight    5 of 16384, 2 asynchronous
+buffered     100 of 1000 bytes
+bytes        0 in, 0 out
+requests     7: nothing
+turned away  queue 1, route 2
+
+METHOD  REQUESTS  OK  FAILED  IN FLIGHT  P50   P90  P99
+a.b     7         6   1       0          14us  -    -
+
+UID  GID  PID  CONNECTIONS  IN FLIGHT
+33   34   -    2            5
+and 8 more
+
+PLUGIN  STATE  GENERATION  VERSION  DRAINING  RETAINED  LOST THREADS  LOADED  REFUSED  ROLLED BACK
+device  gone   -           -        1         2         3             4       5        6
+";
+        assert_eq!(render(&stats), expected);
     }
-    text
 }

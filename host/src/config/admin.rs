@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use super::listener::{self, Listener};
 use super::section::Section;
 
-/// The socket for operators: the same protocol, the methods `admin.*`.
+/// The admin socket. It speaks the same protocol and serves the methods `admin.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminConfig {
-    /// Where the socket is; from a file, already joined to the file's directory. At most
-    /// [`LONGEST_SOCKET_PATH`](super::LONGEST_SOCKET_PATH) bytes. Default `run/jackfield-admin.sock`.
+    /// The path of the socket. A path from a file is joined to the directory of the file. At most
+    /// [`LONGEST_SOCKET_PATH`](super::LONGEST_SOCKET_PATH) bytes. Default
+    /// `run/jackfield-admin.sock`.
     pub socket: PathBuf,
 }
 
@@ -20,7 +21,7 @@ impl Default for AdminConfig {
 }
 
 impl AdminConfig {
-    /// The socket as a listener: binary, mode 0600.
+    /// Returns the socket as a listener with binary framing and mode 0600.
     #[must_use]
     pub fn listener(&self) -> Listener {
         Listener { mode: 0o600, ..Listener::at(&self.socket) }
@@ -30,10 +31,12 @@ impl AdminConfig {
 pub(super) fn read(section: Section<'_>, directory: &Path, listeners: &[Listener]) -> AdminConfig {
     let default = AdminConfig::default();
     let admin = AdminConfig { socket: section.path("socket", directory, &default.socket) };
-    if let Some((what, instead)) = listener::unfit(&admin.socket) {
-        section.fault(section.offset_of("socket"), format!("admin.socket {what}"), instead);
+
+    if let Some((problem, remedy)) = listener::check_socket(&admin.socket) {
+        section.fault(section.offset_of("socket"), format!("admin.socket {problem}"), remedy);
     }
-    if listeners.iter().any(|other| listener::plain(&other.socket) == listener::plain(&admin.socket)) {
+    let socket = listener::normalized(&admin.socket);
+    if listeners.iter().any(|other| listener::normalized(&other.socket) == socket) {
         section.fault(
             section.offset_of("socket"),
             "admin.socket is a listener's socket too".to_owned(),

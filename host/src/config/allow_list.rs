@@ -1,4 +1,4 @@
-//! `allow`: the users and groups that may use a listener or a route, resolved to numbers when the file is read.
+//! `allow`: the users and groups that may use a listener or a route.
 
 use std::sync::Arc;
 
@@ -8,17 +8,19 @@ use toml::de::DeValue;
 use super::section::Section;
 use super::wording::quoted;
 
-/// Who may. Users and groups are looked up once, when the configuration is read; reading it anew looks them up anew.
+/// A set of users and groups. Names are resolved to numbers once, when the configuration is read;
+/// reloading the configuration resolves them again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allow {
-    /// The users named, and the members that the system's database gives for the groups named; sorted.
+    /// The named users, and the members of the named groups in the user database; sorted.
     uids: Vec<u32>,
-    /// The groups named; sorted.
+
+    /// The named groups; sorted.
     gids: Vec<u32>,
 }
 
 impl Allow {
-    /// These users, and whoever has one of these groups as the effective one.
+    /// Returns the set of these users, and of all processes with one of these effective groups.
     #[must_use]
     pub fn new(uids: impl IntoIterator<Item = u32>, gids: impl IntoIterator<Item = u32>) -> Allow {
         let sorted = |mut ids: Vec<u32>| {
@@ -29,73 +31,96 @@ impl Allow {
         Allow { uids: sorted(uids.into_iter().collect()), gids: sorted(gids.into_iter().collect()) }
     }
 
-    /// Whether a process with this effective user and effective group may.
+    /// Returns whether a process with this effective user and effective group is in the set.
     #[must_use]
-    pub fn lets(&self, uid: u32, gid: u32) -> bool {
+    pub fn allows(&self, uid: u32, gid: u32) -> bool {
         self.uids.binary_search(&uid).is_ok() || self.gids.binary_search(&gid).is_ok()
     }
 }
 
-/// One of a list: a name to look up, or the number itself.
-enum Named<'d> {
+/// An entry of a list: a name that must be resolved, or a number.
+enum Entry<'d> {
     Name(&'d str),
     Number(u32),
 }
 
-fn named<'d>(value: &'d DeValue<'d>) -> Option<Named<'d>> {
+fn parse_entry<'d>(value: &'d DeValue<'d>) -> Option<Entry<'d>> {
     match value {
-        DeValue::String(name) => Some(Named::Name(name)),
+        DeValue::String(name) => Some(Entry::Name(name)),
         DeValue::Integer(written) => {
-            u32::from_str_radix(written.as_str(), written.radix()).ok().map(Named::Number)
+            u32::from_str_radix(written.as_str(), written.radix()).ok().map(Entry::Number)
         }
         _ => None,
     }
 }
 
-/// The key `allow` of a listener or a route; `None` where it is not: everybody may.
+/// Reads the key `allow` of a listener or a route. Without the key, nobody is excluded.
 pub(super) fn read(section: &Section<'_>) -> Option<Arc<Allow>> {
+    const REMEDY: &str = "write names in quotes, or numbers: [\"www-data\", 1000]";
     let allow = section.optional_section("allow")?;
-    let users = allow.list("users", "write names in quotes, or numbers: [\"www-data\", 1000]", named);
-    let groups = allow.list("groups", "write names in quotes, or numbers: [\"www-data\", 1000]", named);
-    let (mut uids, mut gids) = (Vec::new(), Vec::new());
+    let users = allow.list("users", REMEDY, parse_entry);
+    let groups = allow.list("groups", REMEDY, parse_entry);
     if let (Some([]), Some([])) = (users.as_deref(), groups.as_deref()) {
-        let instead = "name users or groups that may, or leave the key out".to_owned();
-        allow.fault(allow.offset(), "allow lets nobody in".to_owned(), instead);
+        let remedy = "name users or groups that may, or leave the key out".to_owned();
+        allow.fault(allow.offset(), "allow lets nobody in".to_owned(), remedy);
     }
+
+    let mut uids = Vec::new();
+    let mut gids = Vec::new();
     for (offset, user) in users.into_iter().flatten() {
-        uids.extend(match user {
-            Named::Number(uid) => Some(uid),
-            Named::Name(name) => {
-                found(&allow, offset, "user", name, User::from_name(name)).map(|user| user.uid.as_raw())
-            }
-        });
+        uids.extend(resolve_user(&allow, offset, user));
     }
     for (offset, group) in groups.into_iter().flatten() {
-        let group = match group {
-            // One that has no more than a number here has no members that could be known.
-            Named::Number(gid) => {
-                gids.push(gid);
-                Group::from_gid(gid.into()).ok().flatten()
-            }
-            Named::Name(name) => found(&allow, offset, "group", name, Group::from_name(name)),
-        };
-        let Some(group) = group else { continue };
-        gids.push(group.gid.as_raw());
-        // A member that is no user here cannot connect, either.
-        uids.extend(group.mem.iter().filter_map(|name| Some(User::from_name(name).ok()??.uid.as_raw())));
+        resolve_group(&allow, offset, group, &mut uids, &mut gids);
     }
     allow.close();
     Some(Arc::new(Allow::new(uids, gids)))
 }
 
-fn found<T>(
+fn resolve_user(allow: &Section<'_>, offset: usize, user: Entry<'_>) -> Option<u32> {
+    match user {
+        Entry::Number(uid) => Some(uid),
+        Entry::Name(name) => {
+            let user = found_or_fault(allow, offset, "user", name, User::from_name(name))?;
+            Some(user.uid.as_raw())
+        }
+    }
+}
+
+/// Adds a group and the users that are its members.
+fn resolve_group(
+    allow: &Section<'_>,
+    offset: usize,
+    group: Entry<'_>,
+    uids: &mut Vec<u32>,
+    gids: &mut Vec<u32>,
+) {
+    let group = match group {
+        // A group that only exists as a number has no known members.
+        Entry::Number(gid) => {
+            gids.push(gid);
+            Group::from_gid(gid.into()).ok().flatten()
+        }
+        Entry::Name(name) => found_or_fault(allow, offset, "group", name, Group::from_name(name)),
+    };
+
+    if let Some(group) = group {
+        gids.push(group.gid.as_raw());
+        // A member that is not a user of this machine cannot connect.
+        let members = group.mem.iter().filter_map(|name| User::from_name(name).ok()?);
+        uids.extend(members.map(|user| user.uid.as_raw()));
+    }
+}
+
+/// Returns the result of a lookup in the user database, or adds a fault.
+fn found_or_fault<T>(
     allow: &Section<'_>,
     offset: usize,
     kind: &str,
     name: &str,
-    answer: nix::Result<Option<T>>,
+    result: nix::Result<Option<T>>,
 ) -> Option<T> {
-    let (what, instead) = match answer {
+    let (problem, remedy) = match result {
         Ok(Some(found)) => return Some(found),
         Ok(None) => (
             format!("there is no {kind} {} here", quoted(name)),
@@ -106,7 +131,7 @@ fn found<T>(
             format!("write the {kind}'s number without quotes, or mend the system's name service"),
         ),
     };
-    allow.fault(offset, what, instead);
+    allow.fault(offset, problem, remedy);
     None
 }
 
@@ -115,12 +140,17 @@ mod tests {
     use super::Allow;
 
     #[test]
-    fn a_user_or_a_group_is_enough() {
+    fn allows_a_process_by_its_user_or_its_group() {
         let allow = Allow::new([1000, 33, 33], [7]);
-        for (uid, gid, lets) in [(33, 0, true), (1000, 7, true), (0, 7, true), (0, 0, false), (7, 33, false)]
+        for (uid, gid, expected) in
+            [(33, 0, true), (1000, 7, true), (0, 7, true), (0, 0, false), (7, 33, false)]
         {
-            assert_eq!(allow.lets(uid, gid), lets, "{uid}:{gid}");
+            assert_eq!(allow.allows(uid, gid), expected, "{uid}:{gid}");
         }
-        assert!(!Allow::default().lets(0, 0), "nobody is excepted, not even root");
+    }
+
+    #[test]
+    fn makes_no_exception_for_root() {
+        assert!(!Allow::default().allows(0, 0));
     }
 }

@@ -1,38 +1,46 @@
-//! What is wrong with a configuration: one line per fault, `FILE:LINE:COLUMN: what; what to write instead`.
+//! Faults of a configuration file: one line each, `FILE:LINE:COLUMN: problem; remedy`.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// One thing wrong with a configuration file.
+/// The most faults that are kept. A file with more of them is not a configuration file.
+pub(super) const FAULTS_MAX: usize = 1000;
+
+/// One fault of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The file as it was named by whoever asked for it.
+    /// The path of the file, as the caller named it.
     pub file: PathBuf,
-    /// The line, from 1. A file that cannot be read at all has its fault at 1:1.
+
+    /// The line, from 1. The fault of a file that cannot be read at all is at 1:1.
     pub line: u32,
+
     /// The column, from 1, in characters (not bytes).
     pub column: u32,
-    /// What is wrong.
-    pub what: String,
-    /// What to write instead.
-    pub instead: String,
+
+    /// The description of the fault.
+    pub problem: String,
+
+    /// The text to write instead.
+    pub remedy: String,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault { file, line, column, what, instead } = self;
-        write!(f, "{}:{line}:{column}: {what}; {instead}", file.display())
+        let Fault { file, line, column, problem, remedy } = self;
+        write!(f, "{}:{line}:{column}: {problem}; {remedy}", file.display())
     }
 }
 
-/// Every fault of a configuration file, sorted by place. Displayed one a line, without a newline at the end.
+/// All faults of a configuration file, sorted by place. Displayed one a line, without a final
+/// newline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 
 impl Faults {
-    /// A single fault that concerns the file as a whole, at 1:1.
-    pub(super) fn whole(file: impl Into<PathBuf>, what: String, instead: String) -> Faults {
-        Faults(vec![Fault { file: file.into(), line: 1, column: 1, what, instead }])
+    /// Returns a single fault of the file as a whole, at 1:1.
+    pub(super) fn whole(file: impl Into<PathBuf>, problem: String, remedy: String) -> Faults {
+        Faults(vec![Fault { file: file.into(), line: 1, column: 1, problem, remedy }])
     }
 }
 
@@ -59,12 +67,12 @@ impl<'a> IntoIterator for &'a Faults {
     }
 }
 
-/// No configuration file where one was looked for.
+/// There is no configuration file at any of the searched paths.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no configuration file at {}; name one with -c FILE", or_list(.looked))]
+#[error("no configuration file at {}; name one with -c FILE", or_list(.paths))]
 pub struct ConfigNotFound {
-    /// The files looked for, in order.
-    pub looked: Vec<PathBuf>,
+    /// The searched paths, in order.
+    pub paths: Vec<PathBuf>,
 }
 
 fn or_list(paths: &[PathBuf]) -> String {

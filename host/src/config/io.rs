@@ -1,4 +1,4 @@
-//! `[io]`: how the threads that serve connections behave.
+//! `[io]`: the threads that serve connections.
 
 use std::ops::RangeInclusive;
 use std::thread;
@@ -6,17 +6,23 @@ use std::time::Duration;
 
 use super::section::Section;
 
-/// How the I/O threads behave.
+/// The I/O threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Io {
-    /// How many threads serve connections, 1 to 256. Takes effect at the next start. Default half of the cores this
-    /// process may use, and one in any case: who asks is on the same machine, and with the other half in use by
-    /// clients each further thread only makes the others wait (on two cores, a second one takes half of the speed).
+    /// Number of I/O threads, 1 to 256. Takes effect at the next start.
+    ///
+    /// Default half of the cores that this process may use, but at least one. The clients run on
+    /// the same machine and use the other half; each further thread would only make the others wait
+    /// (on two cores, a second one takes half of the speed).
     pub threads: usize,
-    /// How long a thread that has just been asked something looks for more before it sleeps, 0 to 10 ms; zero: not at
-    /// all. Waking a thread costs more than a small request, so this is what makes one client that waits for each
-    /// reply fast. A thread for which it does not pay does it ever more seldom, and an idle one never; half of the cores
-    /// at most are used for it. Default 50 us: shorter misses the client's next request, longer finds hardly more.
+
+    /// How long an I/O thread polls for the next request before it sleeps, 0 to 10 ms; zero
+    /// disables busy polling.
+    ///
+    /// Waking a thread costs more than a small request, so busy polling is what makes a client fast
+    /// that waits for each reply. A thread that gains nothing from it polls less and less often,
+    /// and an idle thread never; at most half of the cores poll. Default 50 us: a shorter time
+    /// misses the next request of the client, and a longer one finds hardly more.
     pub spin: Duration,
 }
 
@@ -26,20 +32,23 @@ impl Default for Io {
     }
 }
 
-/// Half of the cores that this process may use, and one in any case: clients have the others.
+/// Returns half of the cores that this process may use, but at least one. The clients use the
+/// others.
 pub(crate) fn half_of_the_cores() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (cores / 2).max(1)
 }
 
-/// More threads than any machine this runs on has use for.
+/// The upper bound is more than any machine that runs the host can use.
 const THREADS: RangeInclusive<usize> = 1..=256;
 const SPIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_millis(10);
 
 pub(super) fn read(section: Section<'_>) -> Io {
     let default = Io::default();
-    let threads = section.count("threads", THREADS, default.threads);
-    let io = Io { threads, spin: section.duration("spin", SPIN, default.spin) };
+    let io = Io {
+        threads: section.count("threads", THREADS, default.threads),
+        spin: section.duration("spin", SPIN, default.spin),
+    };
     section.close();
     io
 }

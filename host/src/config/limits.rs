@@ -1,4 +1,4 @@
-//! `[limits]` and `[timeouts]`: how much at once, and how long.
+//! `[limits]` and `[timeouts]`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -7,20 +7,24 @@ use super::section::Section;
 use super::units::{GIB, KIB, MIB, write_size};
 use super::wording::quoted;
 
-/// How much a host accepts at once. What goes beyond is rejected or shed with an error reply, never queued
-/// without end.
+/// Limits of what a host accepts at once. Requests and connections beyond a limit are rejected with
+/// an error reply; nothing is queued without bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest payload accepted, in bytes, 1 KiB to 4 GiB - 1 (the protocol's length field is 32 bits
-    /// wide). Default 16 MiB. At most `buffers`.
+    /// The largest payload, in bytes, 1 KiB to 4 GiB - 1 (the length field of the protocol has 32
+    /// bits). Default 16 MiB. At most `buffers`.
     pub frame: u32,
-    /// Connections open at once, over all listeners, 1 to 1,000,000. Default 4,096.
+
+    /// Open connections over all listeners, 1 to 1,000,000. Default 4,096.
     pub connections: usize,
-    /// Requests accepted and not answered, over all connections, 1 to 1,000,000. Default 16,384.
+
+    /// Requests in flight over all connections, 1 to 1,000,000. Default 16,384.
     pub in_flight: usize,
-    /// Requests accepted and not answered on one connection, 1 to `in_flight`. Default 1,024.
+
+    /// Requests in flight on one connection, 1 to `in_flight`. Default 1,024.
     pub in_flight_per_connection: usize,
-    /// Bytes of payload held in memory at once, over all connections, 64 KiB to 1 TiB. Default 256 MiB.
+
+    /// Bytes that all connections together may buffer, 64 KiB to 1 TiB. Default 256 MiB.
     pub buffers: u64,
 }
 
@@ -36,23 +40,30 @@ impl Default for Limits {
     }
 }
 
-/// How long things may take, each 1 ms to 24 h.
+/// Time-outs, each 1 ms to 24 h.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From a request's acceptance to its reply, where neither the request nor its route says less. Default
-    /// 30 s.
+    /// From the acceptance of a request to its reply. A route can set another time-out, and a
+    /// request a shorter one. Default 30 s.
     pub request: Duration,
-    /// From the first byte of a frame to its last; long payloads get more, for their size. Default 5 s.
+
+    /// From the first byte of a frame to its last. Long payloads get more time, according to their
+    /// size. Default 5 s.
     pub frame: Duration,
+
     /// Without progress towards a peer that does not read. Default 10 s.
     pub write: Duration,
+
     /// Without a frame and without a request in flight on a connection. Default 5 min.
     pub idle: Duration,
-    /// How long an `inline` method may hold the thread that serves its connection; one that does so longer, three
-    /// times in a minute, is moved to the plugin's own threads. Default 100 ms: a busy machine suspends threads for
-    /// tens of them.
+
+    /// How long an `inline` method may occupy the I/O thread of its connection. A method that takes
+    /// longer three times in a minute is demoted to the threads of its plugin. Default 100 ms: a
+    /// busy machine can suspend a thread for some tens of milliseconds.
     pub inline: Duration,
-    /// From the order to stop to the moment when what is still in flight is cut. Default 30 s.
+
+    /// From the request to stop until the requests that are still in flight are aborted. Default
+    /// 30 s.
     pub drain: Duration,
 }
 
@@ -69,11 +80,14 @@ impl Default for Timeouts {
     }
 }
 
-/// A million: far above what one process's descriptors and memory allow, low enough to catch a slipped zero.
+/// A million is far above what the descriptors and the memory of one process allow, and low enough
+/// to detect an accidental zero.
 pub(super) const COUNT: RangeInclusive<usize> = 1..=1_000_000;
-/// A day: whoever means "no timeout" gets one that still ends.
+
+/// A day: a time-out that is meant to be infinite still ends.
 pub(super) const TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
+
 const FRAME: RangeInclusive<u64> = KIB..=4 * GIB - 1;
 const BUFFERS: RangeInclusive<u64> = 64 * KIB..=1024 * GIB;
 
@@ -81,16 +95,19 @@ pub(super) fn read_limits(section: Section<'_>) -> Limits {
     let default = Limits::default();
     let in_flight = section.count("in_flight", COUNT, default.in_flight);
     let buffers = section.size("buffers", BUFFERS, default.buffers);
-    // What is not written gives way to what is: whoever lowers the total need not know the parts.
+
+    // A limit that is not set adapts to those that are: a file that lowers a total need not set its
+    // parts.
     let frame = section.size("frame", FRAME, buffers.min(u64::from(default.frame)));
-    let of_one = in_flight.min(default.in_flight_per_connection);
+    let per_connection = in_flight.min(default.in_flight_per_connection);
     let limits = Limits {
         frame: u32::try_from(frame).unwrap_or(u32::MAX),
         connections: section.count("connections", COUNT, default.connections),
         in_flight,
-        in_flight_per_connection: section.count("in_flight_per_connection", COUNT, of_one),
+        in_flight_per_connection: section.count("in_flight_per_connection", COUNT, per_connection),
         buffers,
     };
+
     if limits.in_flight_per_connection > in_flight {
         let part = limits.in_flight_per_connection;
         section.fault(

@@ -1,4 +1,4 @@
-//! `[[listener]]`: the sockets a host binds, and who may connect.
+//! `[[listener]]`: the sockets that a host binds, and who may connect.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,39 +10,48 @@ use super::position::Place;
 use super::section::Section;
 use super::wording::quoted;
 
-/// The longest path a Unix socket can be bound to, in bytes: `sun_path` has 108, the last of them NUL
-/// (unix(7)).
+/// The longest path that a Unix socket can be bound to, in bytes: `sun_path` has 108 bytes, of
+/// which the last is NUL (unix(7)).
 pub const LONGEST_SOCKET_PATH: usize = 107;
 
-/// One socket to bind.
+/// A socket that the host binds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// Where the socket is; from a file, already joined to the file's directory. At most
+    /// The path of the socket. A path from a file is joined to the directory of the file. At most
     /// [`LONGEST_SOCKET_PATH`] bytes, none of them NUL. Default `run/jackfield.sock`.
     pub socket: PathBuf,
-    /// The permission bits of the socket file, at most `0o777`. To connect is to write. Default `0o660`.
+
+    /// The permission bits of the socket file, at most `0o777`. Connecting requires write
+    /// permission. Default `0o660`.
     pub mode: u32,
-    /// The group the socket file is given, by name; `None` leaves it to the process's own. Whether it exists
-    /// shows when the socket is bound.
+
+    /// The name of the group of the socket file; `None` leaves the group of the process. The group
+    /// is looked up when the socket is bound.
     pub group: Option<String>,
-    /// How requests are told apart. Default binary.
+
+    /// How requests are separated. Default binary.
     pub framing: Framing,
-    /// Whether a connection is closed after its first reply, for clients that read to the end. Default no.
+
+    /// Whether a connection is closed after its first reply, for clients that read to the end.
+    /// Default no.
     pub close_after_reply: bool,
-    /// Who may connect, of those whom the file's mode lets; `None`: all of them. The host's own user always may, for
-    /// the host asks itself whether it answers.
+
+    /// Restricts the users that the mode of the file permits; `None` permits all of them. The
+    /// host's own user may always connect, because the host checks its own health over its sockets.
     pub allow: Option<Arc<Allow>>,
-    /// Where the file says so.
+
+    /// The place of the listener in the file.
     pub place: Place,
 }
 
-/// How one request is told from the next on a connection.
+/// How requests are separated on a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// `"binary"`: headers of seven bytes with the payload's length.
+    /// `"binary"`: headers of seven bytes that contain the length of the payload.
     #[default]
     Binary,
-    /// `"line"`: one JSON document a line, for `nc -U`, `socat` and the like.
+
+    /// `"line"`: one JSON document a line, for `nc -U`, `socat` and similar clients.
     Line,
 }
 
@@ -53,7 +62,7 @@ impl Default for Listener {
 }
 
 impl Listener {
-    /// A listener on this path, everything else as by default.
+    /// Returns a listener at this path with the default options.
     pub fn at(socket: impl Into<PathBuf>) -> Listener {
         Listener {
             socket: socket.into(),
@@ -66,7 +75,7 @@ impl Listener {
         }
     }
 
-    /// The same listener with another framing.
+    /// Returns the same listener with another framing.
     #[must_use]
     pub fn framing(self, framing: Framing) -> Listener {
         Listener { framing, ..self }
@@ -76,23 +85,15 @@ impl Listener {
 const FRAMINGS: [(&str, Framing); 2] = [("binary", Framing::Binary), ("line", Framing::Line)];
 
 pub(super) fn read(root: &Section<'_>, directory: &Path) -> Vec<Listener> {
+    let Some(sections) = root.each_of("listener") else {
+        return vec![default_listener(root, directory)];
+    };
+
     let mut listeners = Vec::new();
     let mut lines = HashMap::new();
-    let Some(sections) = root.each_of("listener") else {
-        let default = Listener::default();
-        let listener = Listener { socket: directory.join(&default.socket), ..default };
-        if let Some((what, instead)) = unfit(&listener.socket) {
-            root.fault(
-                root.offset(),
-                format!("the default socket {what}"),
-                format!("in a [[listener]], {instead}"),
-            );
-        }
-        return vec![listener];
-    };
     for section in sections {
         let listener = read_one(&section, directory);
-        match lines.entry(plain(&listener.socket)) {
+        match lines.entry(normalized(&listener.socket)) {
             Entry::Vacant(entry) => {
                 entry.insert(listener.place.line);
             }
@@ -108,20 +109,34 @@ pub(super) fn read(root: &Section<'_>, directory: &Path) -> Vec<Listener> {
     listeners
 }
 
+/// Returns the listener of a file that contains none.
+fn default_listener(root: &Section<'_>, directory: &Path) -> Listener {
+    let default = Listener::default();
+    let listener = Listener { socket: directory.join(&default.socket), ..default };
+    if let Some((problem, remedy)) = check_socket(&listener.socket) {
+        let remedy = format!("in a [[listener]], {remedy}");
+        root.fault(root.offset(), format!("the default socket {problem}"), remedy);
+    }
+    listener
+}
+
 fn read_one(section: &Section<'_>, directory: &Path) -> Listener {
     let default = Listener::default();
     let socket = section.path("socket", directory, &default.socket);
-    if let Some((what, instead)) = unfit(&socket) {
-        section.fault(section.offset_of("socket"), format!("listener.socket {what}"), instead);
+    if let Some((problem, remedy)) = check_socket(&socket) {
+        section.fault(section.offset_of("socket"), format!("listener.socket {problem}"), remedy);
     }
+
     let group = section.string("group");
     if group == Some("") {
-        let instead = "name a group, or leave the key out".to_owned();
-        section.fault(section.offset_of("group"), "listener.group is empty".to_owned(), instead);
+        let remedy = "name a group, or leave the key out".to_owned();
+        section.fault(section.offset_of("group"), "listener.group is empty".to_owned(), remedy);
     }
+
+    let mode = section.string_or_else("mode", mode_in_quotes);
     Listener {
         socket,
-        mode: section.string_or_else("mode", written_mode).map_or(default.mode, |text| mode(section, text)),
+        mode: mode.map_or(default.mode, |text| parse_mode(section, text)),
         group: group.map(str::to_owned),
         framing: section.choice("framing", &FRAMINGS, default.framing),
         close_after_reply: section.boolean("close_after_reply", default.close_after_reply),
@@ -130,31 +145,33 @@ fn read_one(section: &Section<'_>, directory: &Path) -> Listener {
     }
 }
 
-/// What is wrong with a socket path, and what to write instead.
-pub(super) fn unfit(socket: &Path) -> Option<(String, String)> {
+/// Returns the problem of a socket path and its remedy, or `None` for a valid path.
+pub(super) fn check_socket(socket: &Path) -> Option<(String, String)> {
     let bytes = socket.as_os_str().as_encoded_bytes();
     if bytes.len() > LONGEST_SOCKET_PATH {
-        let what = format!("is {} bytes long ({})", bytes.len(), quoted(&socket.to_string_lossy()));
-        let instead = format!(
+        let problem = format!("is {} bytes long ({})", bytes.len(), quoted(&socket.to_string_lossy()));
+        let remedy = format!(
             "write a path that, from the root or the working directory, has at most {LONGEST_SOCKET_PATH} bytes"
         );
-        return Some((what, instead));
+        return Some((problem, remedy));
     }
     if socket.file_name().is_none() || bytes.ends_with(b"/") {
-        let what = format!("is a directory ({})", quoted(&socket.to_string_lossy()));
-        return Some((what, "name a file in it, such as \"run/jackfield.sock\"".to_owned()));
+        let problem = format!("is a directory ({})", quoted(&socket.to_string_lossy()));
+        return Some((problem, "name a file in it, such as \"run/jackfield.sock\"".to_owned()));
     }
     None
 }
 
-/// A path without `.` and doubled slashes, so that one name has one spelling; links are not followed.
-pub(super) fn plain(path: &Path) -> PathBuf {
+/// Returns a path without `.` and repeated slashes, so that equal paths compare as equal. Symbolic
+/// links are not followed.
+pub(super) fn normalized(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
-/// How to write, as a mode, a number somebody wrote without quotes.
-fn written_mode(number: Option<(u64, u32)>) -> String {
-    // 0o660 means what it says; 660 means the digits, for nobody thinks of a mode in decimals.
+/// Returns how to write a mode that the file contains as a number without quotes.
+fn mode_in_quotes(number: Option<(u64, u32)>) -> String {
+    // 0o660 is octal. For 660, the digits are taken as octal, because nobody writes a mode in
+    // decimal.
     let digits = number.map(|(number, radix)| match radix {
         10 => number.to_string(),
         _ => format!("{number:o}"),
@@ -165,17 +182,18 @@ fn written_mode(number: Option<(u64, u32)>) -> String {
     }
 }
 
-fn mode(section: &Section<'_>, text: &str) -> u32 {
-    let octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
-    let what = match u32::from_str_radix(text, 8) {
-        Ok(mode) if octal && mode <= 0o777 && mode & 0o222 != 0 => return mode,
-        Ok(mode) if octal && mode <= 0o777 => {
+fn parse_mode(section: &Section<'_>, text: &str) -> u32 {
+    let is_octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let problem = match u32::from_str_radix(text, 8) {
+        Ok(mode) if is_octal && mode <= 0o777 && mode & 0o222 != 0 => return mode,
+        Ok(mode) if is_octal && mode <= 0o777 => {
             format!("listener.mode {} lets nobody write, and so nobody connect", quoted(text))
         }
-        _ if octal => format!("listener.mode {} is more than \"0777\"", quoted(text)),
+        _ if is_octal => format!("listener.mode {} is more than \"0777\"", quoted(text)),
         _ => format!("listener.mode {} is not an octal number", quoted(text)),
     };
-    let instead = "write permission bits up to \"0777\", such as \"0660\"".to_owned();
-    section.fault(section.offset_of("mode"), what, instead);
+
+    let remedy = "write permission bits up to \"0777\", such as \"0660\"".to_owned();
+    section.fault(section.offset_of("mode"), problem, remedy);
     Listener::default().mode
 }

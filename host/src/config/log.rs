@@ -1,24 +1,25 @@
-//! `[log]`: what is logged, and how it is written.
+//! `[log]`: the level and the format of the log.
 
 use super::section::Section;
 
-/// What is logged, and how.
+/// The level and the format of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Log {
     /// The least severe level that is written. Default `info`.
     pub level: Level,
-    /// How a line is written. Default `text`.
+
+    /// The format of a line. Default `text`.
     pub format: Format,
 }
 
-/// The severities, from the gravest; each includes those before it.
+/// The severities, most severe first. Each includes those before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// `"error"`: somebody has to act.
+    /// `"error"`: an operator must act.
     Error,
-    /// `"warn"`: something was refused, cut or lost.
+    /// `"warn"`: something was refused, aborted or lost.
     Warn,
-    /// `"info"`: starts, stops, plugins coming and going.
+    /// `"info"`: starts, stops, loaded and removed plugins.
     #[default]
     Info,
     /// `"debug"`: connections and requests.
@@ -27,7 +28,7 @@ pub enum Level {
     Trace,
 }
 
-/// How log lines are written.
+/// The formats of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
     /// `"text"`: lines for people, on stderr.
@@ -35,7 +36,7 @@ pub enum Format {
     Text,
     /// `"json"`: one JSON object a line, on stderr.
     Json,
-    /// `"journald"`: to systemd's journal, with fields.
+    /// `"journald"`: entries of systemd's journal, with fields.
     Journald,
 }
 

@@ -1,27 +1,32 @@
-//! The configuration: one TOML file, read whole before anything is bound, and refused whole with every fault
-//! in it.
+//! The configuration: one TOML file. It is read completely before any socket is bound, and refused
+//! as a whole with all of its faults.
 //!
-//! Each file beside this one holds the types of one part and, next to them, the function that reads that
-//! part. To add a key: a field and one `section.…("key", …)` line in that file, and the default in its
-//! `Default`. A key that no line reads is unknown, and a fault; the list of keys a fault suggests is made of
-//! those same lines.
+//! Each of the other files contains the types of one part and the function that reads that part. To
+//! add a key, add a field, its default in `Default`, and one `section.…("key", …)` call to the file
+//! of its part. A key that no call reads is unknown, and a fault. The list of known keys in such a
+//! fault comes from the same calls. To rename a key, add its old name to `alias`.
 
 mod admin;
+mod alias;
 mod allow_list;
 mod document;
 mod fault;
+mod file;
 mod io;
 mod limits;
 mod listener;
 mod log;
 mod metrics;
+mod plugin;
 mod plugins;
 mod position;
 mod route;
 mod section;
+mod settings;
 mod syntax;
 mod trusted_keys;
 mod units;
+mod values;
 mod wording;
 
 #[cfg(test)]
@@ -31,6 +36,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use admin::AdminConfig;
+pub use alias::DeprecatedKey;
 pub use allow_list::Allow;
 pub use fault::{ConfigNotFound, Fault, Faults};
 pub use io::Io;
@@ -39,7 +45,8 @@ pub use limits::{Limits, Timeouts};
 pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
 pub use metrics::{MetricsConfig, MetricsEndpoint};
-pub use plugins::{BreakerConfig, CrashConfig, PluginConfig, PluginsConfig, ProbationConfig};
+pub use plugin::{BreakerConfig, PluginConfig};
+pub use plugins::{CrashConfig, PluginsConfig, ProbationConfig};
 pub use position::Place;
 pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
 pub use trusted_keys::{KeyId, TrustedKey};
@@ -49,12 +56,13 @@ use document::Document;
 use section::Section;
 use syntax::Source;
 
-/// Where a host looks for its configuration when it is given none, in this order.
+/// The paths where a host looks for its configuration if it is given none, in this order.
 pub const SEARCHED: [&str; 2] = ["./config.toml", "/etc/jackfield/config.toml"];
 
-/// Everything a host is told before it starts. Values that come from [`Config::load`] and [`Config::parse`]
-/// are within the limits that each field names; a program that embeds the host and builds a `Config` itself
-/// is trusted to keep them.
+/// The configuration of a host.
+///
+/// Values from [`Config::load`] and [`Config::parse`] are within the limits that each field states.
+/// A program that embeds the host and builds a `Config` itself must keep them.
 ///
 /// ```
 /// use jackfield::config::{Config, Listener};
@@ -64,37 +72,53 @@ pub const SEARCHED: [&str; 2] = ["./config.toml", "/etc/jackfield/config.toml"];
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The file it was read from; `None` for one made by a program.
+    /// The file that it was read from; `None` for one that a program made.
     pub file: Option<PathBuf>,
-    /// The sockets to bind, in the order of the file, at least one. A file without `[[listener]]` has the
-    /// default one.
+
+    /// The keys that the file sets by a deprecated name, sorted by place.
+    pub deprecated: Vec<DeprecatedKey>,
+
+    /// The sockets to bind, in the order of the file, at least one. A file without `[[listener]]`
+    /// has the default one.
     pub listeners: Vec<Listener>,
-    /// How much is accepted at once.
+
+    /// The limits of the host.
     pub limits: Limits,
-    /// How long things may take.
+
+    /// The time-outs of the host.
     pub timeouts: Timeouts,
-    /// How the threads that serve connections behave.
+
+    /// The I/O threads.
     pub io: Io,
-    /// Where plugins come from.
+
+    /// The options that apply to all plugins.
     pub plugins: PluginsConfig,
-    /// How single plugins run, by plugin name. A plugin without an entry runs by [`PluginConfig::default`].
+
+    /// The options of single plugins, by name. A plugin without an entry has
+    /// [`PluginConfig::default`].
     pub plugin: BTreeMap<String, PluginConfig>,
-    /// Which plugin answers which methods, in the order of the file, every pattern at most once.
+
+    /// The routes, in the order of the file, each pattern at most once.
     pub routes: Vec<Route>,
-    /// Where operators are answered; `None`: nowhere, as for a host inside another program that does not say so.
+
+    /// The admin socket; `None` disables it, as in a host that is embedded in another program and
+    /// does not set it.
     pub admin: Option<AdminConfig>,
-    /// Where what is counted can be asked for.
+
+    /// The HTTP endpoint for metrics and health.
     pub metrics: MetricsConfig,
-    /// What is logged, and how.
+
+    /// The level and the format of the log.
     pub log: Log,
 }
 
 impl Default for Config {
-    /// The documented defaults: one listener at `run/jackfield.sock` and plugins from `plugins`, both
-    /// relative to the working directory of the process, and no routes.
+    /// Returns the documented defaults: one listener at `run/jackfield.sock` and plugins from
+    /// `plugins`, both relative to the working directory of the process, and no routes.
     fn default() -> Config {
         Config {
             file: None,
+            deprecated: Vec::new(),
             listeners: vec![Listener::default()],
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -110,32 +134,55 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a file. A file that cannot be read, is longer than 4 MiB or is not UTF-8 is one fault; for what
-    /// is inside, see [`Config::parse`].
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, is longer than 4 MiB or is not UTF-8 is one fault; for the
+    /// faults of its content, see [`Config::parse`].
     pub fn load(path: &Path) -> Result<Config, Faults> {
-        let text = document::read(path)?;
+        let text = file::read(path)?;
         Config::parse(&text, path)
     }
 
-    /// Reads the text of a file. `file` names it in faults, and its directory is what relative paths are
-    /// relative to. The users and groups that it names are looked up, and the keys that it trusts are read. On failure, every fault is there, sorted by place, up to 1,000 of
-    /// them.
+    /// Reads the text of a file.
+    ///
+    /// `file` names the file in faults. Relative paths are relative to its directory. The users and
+    /// groups that the file names are looked up, and the keys that it trusts are read.
+    ///
+    /// # Errors
+    ///
+    /// All faults of the text, sorted by place, up to 1,000 of them.
     pub fn parse(text: &str, file: &Path) -> Result<Config, Faults> {
-        document::on_deep_stack(file, || {
+        file::on_deep_stack(file, || {
             let source = Source::new(text);
             let tree = source.tree();
             let document = Document::new(&source, file);
-            let config = Config::read(Section::root(&document, &tree), file);
+            let mut config = Config::read(Section::root(&document, &tree), file);
+            config.deprecated = document.take_deprecated();
             document.finish(config)
         })
     }
 
-    /// The file to load: `explicit` if given, else the first of [`SEARCHED`] that exists.
+    /// Finds the file to load: `explicit` if given, otherwise the first of [`SEARCHED`] that
+    /// exists.
+    ///
+    /// # Errors
+    ///
+    /// There is no such file.
     pub fn find(explicit: Option<&Path>) -> Result<PathBuf, ConfigNotFound> {
         match explicit {
-            Some(path) => document::first_existing([path]),
-            None => document::first_existing(SEARCHED.map(Path::new)),
+            Some(path) => file::first_existing([path]),
+            None => file::first_existing(SEARCHED.map(Path::new)),
         }
+    }
+
+    /// Returns the name by which the file sets a key: `name`, or its deprecated name. Messages use
+    /// it, so that they name a key that is in the file.
+    #[must_use]
+    pub fn name_in_file(&self, name: &'static str) -> &'static str {
+        let deprecated = self.deprecated.iter().find(|key| key.name == name);
+        deprecated.map_or(name, |key| key.deprecated)
     }
 
     fn read(root: Section<'_>, file: &Path) -> Config {
@@ -145,8 +192,10 @@ impl Config {
         let sockets = listeners.iter().map(|listener| listener.socket.as_path());
         let sockets: Vec<_> = sockets.chain([admin.socket.as_path()]).collect();
         let metrics = metrics::read(root.section("metrics"), directory, &sockets);
+
         let config = Config {
             file: Some(file.to_path_buf()),
+            deprecated: Vec::new(),
             metrics,
             admin: Some(admin),
             listeners,
@@ -154,7 +203,7 @@ impl Config {
             timeouts: limits::read_timeouts(root.section("timeouts")),
             io: io::read(root.section("io")),
             plugins: plugins::read(root.section("plugins"), directory),
-            plugin: plugins::read_each(root.section("plugin")),
+            plugin: plugin::read(root.section("plugin")),
             routes: route::read(&root),
             log: log::read(root.section("log")),
         };

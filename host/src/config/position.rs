@@ -1,24 +1,29 @@
-//! Byte offsets of a text turned into the lines and columns that people count in.
+//! Converts byte offsets of a text to lines and columns.
+
+use std::ops::Range;
 
 /// A place in a configuration file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The line, from 1; 0 for a value that does not come from a file.
     pub line: u32,
+
     /// The column, from 1, in characters (not bytes); 0 for a value that does not come from a file.
     pub column: u32,
 }
 
-/// Characters are counted up to every offset that is a multiple of this, so that a place deep in one long
-/// line costs no more than a place at its start.
+/// Characters are counted up to every offset that is a multiple of this, so that finding a place at
+/// the end of a long line costs no more than at its start.
 const STRIDE: usize = 256;
 
 /// The places of one text.
 pub(super) struct Positions<'t> {
     text: &'t str,
-    /// The offset of each line's first byte.
+
+    /// The offset of the first byte of each line.
     lines: Vec<usize>,
-    /// How many characters begin before offset `n * STRIDE`.
+
+    /// The number of characters that begin before offset `n * STRIDE`.
     characters: Vec<usize>,
 }
 
@@ -28,41 +33,46 @@ impl<'t> Positions<'t> {
         let lines = std::iter::once(0).chain(newlines.map(|(offset, _)| offset + 1)).collect();
         let characters = std::iter::once(0)
             .chain(text.as_bytes().chunks(STRIDE).scan(0, |total, chunk| {
-                *total += starts(chunk);
+                *total += count_characters(chunk);
                 Some(*total)
             }))
             .collect();
         Positions { text, lines, characters }
     }
 
-    /// The place of a byte offset; one past the end of the text is the place after its last character.
+    /// Returns the place of a byte offset. An offset past the end of the text has the place after
+    /// its last character.
     pub(super) fn place(&self, offset: usize) -> Place {
         let offset = offset.min(self.text.len());
-        let line = self.lines.partition_point(|start| *start <= offset) - 1;
+        let line = self.line_index(offset);
         let column = self.characters_before(offset) - self.characters_before(self.lines[line]);
-        Place { line: count(line + 1), column: count(column + 1) }
+        Place { line: to_u32(line + 1), column: to_u32(column + 1) }
     }
 
-    /// The offsets of the line (newline excluded) that an offset lies in.
-    pub(super) fn line_of(&self, offset: usize) -> std::ops::Range<usize> {
-        let offset = offset.min(self.text.len());
-        let line = self.lines.partition_point(|start| *start <= offset) - 1;
+    /// Returns the offsets of the line that contains an offset, without its newline.
+    pub(super) fn line_of(&self, offset: usize) -> Range<usize> {
+        let line = self.line_index(offset.min(self.text.len()));
         let end = self.lines.get(line + 1).map_or(self.text.len(), |next| next - 1);
         self.lines[line]..end
     }
 
+    fn line_index(&self, offset: usize) -> usize {
+        self.lines.partition_point(|start| *start <= offset) - 1
+    }
+
     fn characters_before(&self, offset: usize) -> usize {
         let stride = offset / STRIDE;
-        self.characters[stride] + starts(&self.text.as_bytes()[stride * STRIDE..offset])
+        self.characters[stride] + count_characters(&self.text.as_bytes()[stride * STRIDE..offset])
     }
 }
 
-/// How many characters of UTF-8 begin in these bytes: all bytes but the continuations `10xx_xxxx`.
-fn starts(bytes: &[u8]) -> usize {
+/// Returns the number of UTF-8 characters that begin in these bytes: all bytes except the
+/// continuations `10xx_xxxx`.
+fn count_characters(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
 }
 
-fn count(number: usize) -> u32 {
+fn to_u32(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
@@ -85,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn past_the_end_is_the_end() {
+    fn places_an_offset_past_the_end_at_the_end() {
         assert_eq!(Positions::new("").place(9), Place { line: 1, column: 1 });
         assert_eq!(Positions::new("a\nbc").place(9), Place { line: 2, column: 3 });
         assert_eq!(Positions::new("a\n").place(2), Place { line: 2, column: 1 });

@@ -1,5 +1,6 @@
-//! `[[route]]`: which plugin answers which methods, with what limits.
+//! `[[route]]`: which plugin answers which methods, with which limits.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,41 +8,47 @@ use std::time::Duration;
 
 use super::allow_list::{self, Allow};
 use super::limits::{COUNT, TIMEOUT};
-use super::plugins::check_name;
+use super::plugin::check_name;
 use super::position::Place;
 use super::section::Section;
 use super::wording::quoted;
 
-/// The longest method name and the longest pattern, in bytes: a method becomes a log field and a metrics
-/// label.
+/// The longest method name and the longest pattern, in bytes. A method becomes a log field and a
+/// metric label.
 pub const LONGEST_METHOD: usize = 256;
 
-/// The first segment of the host's own methods, and the name of the plugin that they would be.
+/// The first segment of the host's own methods, and the name of the built-in plugin that has them.
 pub const RESERVED: &str = "system";
 
-/// One way from methods to a plugin.
+/// A route from methods to a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Which methods.
+    /// The methods.
     pub method: Pattern,
-    /// The plugin that answers them, by name. Whether there is one shows when plugins are loaded.
+
+    /// The name of the plugin that answers them. It is looked up when plugins are loaded.
     pub plugin: String,
-    /// From a request's acceptance to its reply, 1 ms to 24 h; `None` is the host's `timeouts.request`.
+
+    /// From the acceptance of a request to its reply, 1 ms to 24 h; `None` is the host's
+    /// `timeouts.request`.
     pub timeout: Option<Duration>,
-    /// Requests accepted and not answered over this route, 1 to 1,000,000; `None` leaves it to the host's
-    /// limits.
+
+    /// Requests in flight over this route, 1 to 1,000,000; `None` applies only the host's limits.
     pub max_in_flight: Option<usize>,
-    /// Whether the route is open. A closed one still owns its methods: they are refused, not looked for
-    /// elsewhere. Default yes.
+
+    /// Whether the route is open. A closed route still owns its methods: they are rejected, and no
+    /// other route is used for them. Default yes.
     pub enabled: bool,
-    /// Who may call; `None`: whoever may connect.
+
+    /// The users and groups that may call; `None` permits everybody who may connect.
     pub allow: Option<Arc<Allow>>,
-    /// Where the file says so.
+
+    /// The place of the route in the file.
     pub place: Place,
 }
 
 impl Route {
-    /// An open route without limits of its own.
+    /// Returns an open route without limits of its own.
     pub fn to(method: Pattern, plugin: impl Into<String>) -> Route {
         Route {
             method,
@@ -55,7 +62,7 @@ impl Route {
     }
 }
 
-/// The methods a route is for. Written as a full name, or as a prefix ending in `.*`.
+/// The methods of a route, written as a full name or as a prefix that ends in `.*`.
 ///
 /// ```
 /// use jackfield::config::Pattern;
@@ -66,15 +73,16 @@ impl Route {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pattern {
-    /// The one method of this name.
+    /// The method with this name.
     Exact(String),
-    /// Every method that begins with these segments and has at least one more; `Prefix("device")` is
+
+    /// All methods that begin with these segments and have at least one more; `Prefix("device")` is
     /// `device.*`.
     Prefix(String),
 }
 
 impl Pattern {
-    /// Whether a method is among those the pattern is for.
+    /// Returns whether the pattern matches a method.
     pub fn matches(&self, method: &str) -> bool {
         match self {
             Pattern::Exact(name) => name == method,
@@ -84,7 +92,7 @@ impl Pattern {
         }
     }
 
-    /// The name, or the prefix without its `.*`.
+    /// Returns the name, or the prefix without its `.*`.
     pub fn name(&self) -> &str {
         match self {
             Pattern::Exact(name) | Pattern::Prefix(name) => name,
@@ -104,32 +112,39 @@ impl fmt::Display for Pattern {
 /// Why a text is not a [`Pattern`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPattern {
-    /// Nothing is written.
+    /// The text is empty.
     #[error("is empty")]
     Empty,
-    /// More than [`LONGEST_METHOD`] bytes, the `.*` included.
+
+    /// It has more than [`LONGEST_METHOD`] bytes, including the `.*`.
     #[error("is longer than {LONGEST_METHOD} bytes")]
     TooLong,
-    /// `*` alone. A plugin's methods are reachable without a route, so a route for everything has no use.
+
+    /// It is a `*` alone. The methods of plugins are reachable without a route, so a route for all
+    /// methods has no use.
     #[error("is for every method there is")]
     Everything,
-    /// A `*` that is not the last segment.
+
+    /// It has a `*` that is not the last segment.
     #[error("has a * that is not its last segment")]
     Star,
-    /// A dot at the start, at the end, or after another.
+
+    /// It has a dot at the start, at the end, or after another dot.
     #[error("has an empty segment")]
     EmptySegment,
-    /// Something other than A-Z, a-z, 0-9, `_` and `-` in a segment.
+
+    /// A segment contains something other than A-Z, a-z, 0-9, `_` and `-`.
     #[error("has {0:?}, which no method has")]
     Character(char),
-    /// `system` or something in it.
+
+    /// Its first segment is `system`.
     #[error("is for methods of the host's own")]
     Reserved,
 }
 
 impl InvalidPattern {
-    /// What to write instead.
-    pub fn instead(self) -> &'static str {
+    /// Returns what to write instead.
+    pub fn remedy(self) -> &'static str {
         match self {
             InvalidPattern::Everything | InvalidPattern::Star => {
                 "write a full name, or a prefix ending in .* such as \"device.*\""
@@ -156,11 +171,12 @@ impl FromStr for Pattern {
         if text == "*" {
             return Err(InvalidPattern::Everything);
         }
+
         let prefix = text.strip_suffix(".*");
         let name = prefix.unwrap_or(text);
+        let is_invalid = |letter: &char| !letter.is_ascii_alphanumeric() && !matches!(letter, '_' | '-');
         for segment in name.split('.') {
-            let strange = |letter: &char| !letter.is_ascii_alphanumeric() && !matches!(letter, '_' | '-');
-            match segment.chars().find(strange) {
+            match segment.chars().find(is_invalid) {
                 Some('*') => return Err(InvalidPattern::Star),
                 Some(letter) => return Err(InvalidPattern::Character(letter)),
                 None if segment.is_empty() => return Err(InvalidPattern::EmptySegment),
@@ -170,6 +186,7 @@ impl FromStr for Pattern {
         if name.split('.').next() == Some(RESERVED) {
             return Err(InvalidPattern::Reserved);
         }
+
         let name = name.to_owned();
         Ok(if prefix.is_some() { Pattern::Prefix(name) } else { Pattern::Exact(name) })
     }
@@ -177,23 +194,22 @@ impl FromStr for Pattern {
 
 pub(super) fn read(root: &Section<'_>) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
-    let mut lines = std::collections::HashMap::new();
+    let mut lines = HashMap::new();
     for section in root.each_of("route").unwrap_or_default() {
-        let route = read_one(&section);
-        if let Some(route) = route {
+        if let Some(route) = read_one(&section) {
             match lines.get(&route.method) {
                 None => {
                     lines.insert(route.method.clone(), route.place.line);
                     routes.push(route);
                 }
-                Some(first) => section.fault(
-                    section.offset_of("method"),
-                    format!(
-                        "the route in line {first} has the method {} too",
-                        quoted(&route.method.to_string())
-                    ),
-                    "keep one of them".to_owned(),
-                ),
+                Some(first) => {
+                    let method = quoted(&route.method.to_string());
+                    section.fault(
+                        section.offset_of("method"),
+                        format!("the route in line {first} has the method {method} too"),
+                        "keep one of them".to_owned(),
+                    );
+                }
             }
         }
         section.close();
@@ -201,12 +217,12 @@ pub(super) fn read(root: &Section<'_>) -> Vec<Route> {
     routes
 }
 
-/// One route, or `None` where its pattern is missing or at fault.
+/// Reads one route; `None` if its pattern is missing or at fault.
 fn read_one(section: &Section<'_>) -> Option<Route> {
     let method = section.required_string("method", "\"device.*\"").and_then(|text| {
         let fault = |error: InvalidPattern| {
-            let what = format!("route.method {} {error}", quoted(text));
-            section.fault(section.offset_of("method"), what, error.instead().to_owned());
+            let problem = format!("route.method {} {error}", quoted(text));
+            section.fault(section.offset_of("method"), problem, error.remedy().to_owned());
         };
         text.parse().map_err(fault).ok()
     });
@@ -214,10 +230,13 @@ fn read_one(section: &Section<'_>) -> Option<Route> {
     if let Some(name) = plugin {
         check_name(section, section.offset_of("plugin"), name);
     }
+
+    // All keys are read before the pattern decides, so that all faults are reported.
     let timeout = section.optional_duration("timeout", TIMEOUT);
     let max_in_flight = section.optional_count("max_in_flight", COUNT);
     let enabled = section.boolean("enabled", true);
     let allow = allow_list::read(section);
+
     Some(Route {
         method: method?,
         plugin: plugin.unwrap_or_default().to_owned(),

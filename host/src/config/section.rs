@@ -1,116 +1,167 @@
-//! One table of the file while it is read: typed reads that record a fault and go on with the default.
+//! A table of the file while it is read: its keys, and the tables in it.
+//!
+//! Every read records its key. When the section is closed, all other keys are reported as unknown,
+//! and deprecated names are reported as such. `values` contains the typed reads.
 
 use std::cell::RefCell;
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::alias::Alias;
 use super::document::Document;
 use super::position::Place;
-use super::units::{InvalidQuantity, MIB, parse_duration, parse_size, write_duration, write_size};
-use super::wording::{LONGEST_SHOWN, a_type, nearest, quoted, shortened};
+use super::wording::{SHOWN_MAX, a_type, did_you_mean, quoted};
 
-/// A table, and which of its keys somebody has read. A table the file does not have reads as an empty one.
+/// A table and the keys of it that were read. A table that the file does not have reads as empty.
 pub(super) struct Section<'d> {
     document: &'d Document<'d>,
     table: Option<&'d DeTable<'d>>,
-    /// The path of keys to it, dots between; empty for the file's top.
+
+    /// The keys that lead to the table, separated by dots; empty for the root.
     name: String,
-    /// How its header is written: the name in brackets, one pair or two; empty for the top.
+
+    /// The header as the file contains it: the name in one or two pairs of brackets; empty for the
+    /// root.
     header: String,
-    /// Where it begins.
+
+    /// The offset at which the table begins.
     offset: usize,
-    /// Every key that was read, whether there or not: the keys allowed here.
+
+    /// All keys that were read, whether the file has them or not. They are the allowed keys.
     read: RefCell<Vec<&'static str>>,
 }
 
 impl<'d> Section<'d> {
+    /// Returns the root table of a file.
     pub(super) fn root(document: &'d Document<'d>, table: &'d DeTable<'d>) -> Section<'d> {
         let (name, header) = (String::new(), String::new());
         Section { document, table: Some(table), name, header, offset: 0, read: RefCell::default() }
     }
 
-    /// A table within this one.
     fn inner(&self, table: Option<&'d DeTable<'d>>, name: String, offset: usize) -> Section<'d> {
         let header = format!("[{name}]");
         Section { document: self.document, table, name, header, offset, read: RefCell::default() }
     }
 
-    /// The place of the table: its header, or its opening brace.
+    /// Returns the place of the table: its header, or its opening brace.
     pub(super) fn place(&self) -> Place {
         self.document.place(self.offset)
     }
 
+    /// Returns the offset at which the table begins.
     pub(super) fn offset(&self) -> usize {
         self.offset
     }
 
-    /// Where the value of a key begins; the table itself if there is none.
+    /// Returns the offset of the value of a key, or of the table if it has no such key.
     pub(super) fn offset_of(&self, key: &str) -> usize {
+        let key = self.key_in_file(key);
         self.table.and_then(|table| table.get(key)).map_or(self.offset, |value| value.span().start)
     }
 
-    pub(super) fn fault(&self, offset: usize, what: String, instead: String) {
-        self.document.fault(offset, what, instead);
+    /// Adds a fault.
+    pub(super) fn fault(&self, offset: usize, problem: String, remedy: String) {
+        self.document.fault(offset, problem, remedy);
     }
 
-    /// Reports the keys that nobody has read. The last thing done with a section.
+    /// Reports deprecated names, and the keys that were not read. It must be called last.
     pub(super) fn close(&self) {
         let mut read = self.read.take();
         read.sort_unstable();
+
         for (key, value) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();
             if read.contains(&name) {
                 continue;
             }
+            if let Some(alias) = Alias::with_deprecated(&self.name, name) {
+                self.report_deprecated(alias, key.span().start);
+                continue;
+            }
             if self.document.is_full() {
                 break;
             }
+
             let kind = if value.get_ref().is_table() { "table" } else { "key" };
             let place = if self.header.is_empty() { String::new() } else { format!(" in {}", self.header) };
-            let what = format!("unknown {kind} {}{place}", quoted(name));
-            let meant = nearest(name, &read)
-                .map(|name| format!("did you mean {}? ", quoted(name)))
-                .unwrap_or_default();
-            self.fault(key.span().start, what, format!("{meant}known here: {}", read.join(", ")));
+            let problem = format!("unknown {kind} {}{place}", quoted(name));
+            let remedy = format!("{}known here: {}", did_you_mean(name, &read), read.join(", "));
+            self.fault(key.span().start, problem, remedy);
         }
     }
 
-    fn get(&self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
+    /// Reports a key with a deprecated name. It is a fault if the file sets the current name, too.
+    fn report_deprecated(&self, alias: &Alias, offset: usize) {
+        let Some((current, _)) = self.table.and_then(|table| table.get_key_value(alias.key())) else {
+            self.document.deprecated(offset, alias);
+            return;
+        };
+        let Alias { deprecated, name } = alias;
+        let line = self.document.place(current.span().start).line;
+        let problem = format!("{deprecated} is the deprecated name of {name}, which line {line} sets too");
+        self.fault(offset, problem, format!("keep {name} and remove {deprecated}"));
+    }
+
+    /// Returns the name by which the file sets a key: `key`, or its deprecated name.
+    fn key_in_file<'k>(&self, key: &'k str) -> &'k str {
+        match Alias::with_name(&self.name, key) {
+            Some(alias) if !self.has(key) && self.has(alias.deprecated_key()) => alias.deprecated_key(),
+            _ => key,
+        }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// Reads the value of a key.
+    pub(super) fn get(&self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
         self.read.borrow_mut().push(key);
-        let value = self.table?.get(key)?;
-        // The parser's stand-in for a value that is not there; it has reported that.
+        let value = self.table?.get(self.key_in_file(key))?;
+        // The parser has reported a missing value, and put a value with this span in its place.
         (value.span() != (0..0)).then_some(value)
     }
 
-    fn label(&self, key: &str) -> String {
-        let bare = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
-        let key =
-            if key.chars().all(bare) && key.len() <= LONGEST_SHOWN { key.to_owned() } else { quoted(key) };
+    /// Reads a key that the table must have. `example` is a valid value.
+    pub(super) fn required_string(&self, key: &'static str, example: &str) -> Option<&'d str> {
+        if !self.has(self.key_in_file(key)) {
+            self.read.borrow_mut().push(key);
+            let problem = format!("{} has no {key}", self.header);
+            self.document.missing(self.offset, problem, format!("write {key} = {example}"));
+            return None;
+        }
+        self.string(key)
+    }
+
+    /// Returns the full name of a key, as the file sets it.
+    pub(super) fn label(&self, key: &str) -> String {
+        let key = self.key_in_file(key);
+        let is_bare = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+        let is_shown_bare = key.chars().all(is_bare) && key.len() <= SHOWN_MAX;
+        let key = if is_shown_bare { key.to_owned() } else { quoted(key) };
         if self.name.is_empty() { key } else { format!("{}.{key}", self.name) }
     }
 
-    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, instead: String) {
-        let what = format!("{} is {}", self.label(key), a_type(value.get_ref()));
-        self.fault(value.span().start, what, instead);
+    /// Adds the fault that a value has the wrong type.
+    pub(super) fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, remedy: String) {
+        let problem = format!("{} is {}", self.label(key), a_type(value.get_ref()));
+        self.fault(value.span().start, problem, remedy);
     }
 
-    /// The table under a key, or an empty one.
+    /// Reads a table. A missing one is an empty section.
     pub(super) fn section(&self, key: &'static str) -> Section<'d> {
         let table = self.table(key);
         self.inner(table, self.label(key), self.offset_of(key))
     }
 
-    /// The table under a key, if there is one.
+    /// Reads a table, if the file has it.
     pub(super) fn optional_section(&self, key: &'static str) -> Option<Section<'d>> {
         let table = self.table(key)?;
         Some(self.inner(Some(table), self.label(key), self.offset_of(key)))
     }
 
-    /// The table under a key, to be read without names that are known beforehand.
+    /// Reads a table whose keys are not known in advance.
     pub(super) fn table(&self, key: &'static str) -> Option<&'d DeTable<'d>> {
         let value = self.get(key)?;
         let table = value.get_ref().as_table();
@@ -120,14 +171,14 @@ impl<'d> Section<'d> {
         table
     }
 
-    /// Each table in this one, with its name and where that stands.
+    /// Returns all tables in this one, each with its name and the offset of the name.
     pub(super) fn named(&self) -> Vec<(&'d str, usize, Section<'d>)> {
         let mut named = Vec::new();
         for (key, value) in self.table.into_iter().flatten() {
-            let (name, offset) = (key.get_ref().as_ref(), value.span().start);
+            let name = key.get_ref().as_ref();
             match value.get_ref().as_table() {
                 Some(table) => {
-                    let section = self.inner(Some(table), self.label(name), offset);
+                    let section = self.inner(Some(table), self.label(name), value.span().start);
                     named.push((name, key.span().start, section));
                 }
                 None => self.wrong_type(name, value, format!("write a table, [{}.NAME]", self.name)),
@@ -136,19 +187,20 @@ impl<'d> Section<'d> {
         named
     }
 
-    /// Each table of an array of tables; `None` if the file has no such key.
+    /// Reads an array of tables; `None` if the file has no such key.
     pub(super) fn each_of(&self, key: &'static str) -> Option<Vec<Section<'d>>> {
         let value = self.get(key)?;
         let label = self.label(key);
-        let instead = || format!("write [[{label}]], once for each");
+        let remedy = || format!("write [[{label}]], once for each");
         let Some(items) = value.get_ref().as_array() else {
-            self.wrong_type(key, value, instead());
+            self.wrong_type(key, value, remedy());
             return Some(Vec::new());
         };
         if items.is_empty() {
-            let what = format!("{label} is an empty array");
-            self.fault(value.span().start, what, format!("{}, or leave the key out", instead()));
+            let problem = format!("{label} is an empty array");
+            self.fault(value.span().start, problem, format!("{}, or leave the key out", remedy()));
         }
+
         let mut sections = Vec::new();
         for item in items {
             match item.get_ref().as_table() {
@@ -156,186 +208,9 @@ impl<'d> Section<'d> {
                     let section = self.inner(Some(table), label.clone(), item.span().start);
                     sections.push(Section { header: format!("[[{label}]]"), ..section });
                 }
-                None => self.wrong_type(key, item, instead()),
+                None => self.wrong_type(key, item, remedy()),
             }
         }
         Some(sections)
-    }
-
-    /// The array under a key, each of its items as `item` reads it; the items that it does not read are faults.
-    /// `None` where there is a fault, an empty array where there is no key.
-    pub(super) fn list<T>(
-        &self,
-        key: &'static str,
-        instead: &str,
-        item: impl Fn(&'d DeValue<'d>) -> Option<T>,
-    ) -> Option<Vec<(usize, T)>> {
-        let Some(value) = self.get(key) else { return Some(Vec::new()) };
-        let Some(items) = value.get_ref().as_array() else {
-            self.wrong_type(key, value, instead.to_owned());
-            return None;
-        };
-        let read = items.iter().map(|value| match item(value.get_ref()) {
-            Some(read) => Some((value.span().start, read)),
-            None => {
-                let what = format!("{} has {} in it", self.label(key), a_type(value.get_ref()));
-                self.fault(value.span().start, what, instead.to_owned());
-                None
-            }
-        });
-        // All of them, so that each fault is there.
-        read.collect::<Vec<_>>().into_iter().collect()
-    }
-
-    pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
-        let Some(value) = self.get(key) else { return default };
-        value.get_ref().as_bool().unwrap_or_else(|| {
-            self.wrong_type(key, value, "write true or false, without quotes".to_owned());
-            default
-        })
-    }
-
-    pub(super) fn string(&self, key: &'static str) -> Option<&'d str> {
-        self.string_or_else(key, |_| "write a string, in quotes".to_owned())
-    }
-
-    /// A string. `instead` says what to write instead of anything else, given the number and its radix if it
-    /// is one.
-    pub(super) fn string_or_else(
-        &self,
-        key: &'static str,
-        instead: impl Fn(Option<(u64, u32)>) -> String,
-    ) -> Option<&'d str> {
-        let value = self.get(key)?;
-        let number = match value.get_ref() {
-            DeValue::String(text) => return Some(text),
-            DeValue::Integer(written) => u64::from_str_radix(written.as_str(), written.radix())
-                .ok()
-                .map(|number| (number, written.radix())),
-            _ => None,
-        };
-        self.wrong_type(key, value, instead(number));
-        None
-    }
-
-    /// A string that has to be there.
-    pub(super) fn required_string(&self, key: &'static str, example: &str) -> Option<&'d str> {
-        if self.table.is_none_or(|table| !table.contains_key(key)) {
-            self.read.borrow_mut().push(key);
-            let what = format!("{} has no {key}", self.header);
-            self.document.missing(self.offset, what, format!("write {key} = {example}"));
-            return None;
-        }
-        self.string(key)
-    }
-
-    /// A path, joined to `directory` unless it is absolute.
-    pub(super) fn path(&self, key: &'static str, directory: &Path, default: &Path) -> PathBuf {
-        let fault = |what: &str| {
-            let what = format!("{} {what}", self.label(key));
-            self.fault(
-                self.offset_of(key),
-                what,
-                format!("write a path, such as {:?}", default.display().to_string()),
-            );
-            None
-        };
-        let path = match self.string(key) {
-            Some("") => fault("is empty"),
-            Some(text) if text.contains('\0') => fault("has a NUL byte in it"),
-            path => path,
-        };
-        directory.join(path.map_or(default, Path::new))
-    }
-
-    /// One of a few words.
-    pub(super) fn choice<T: Copy>(&self, key: &'static str, words: &[(&'static str, T)], default: T) -> T {
-        let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        let all = names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
-        let Some(text) = self.string_or_else(key, |_| format!("write one of {all}")) else {
-            return default;
-        };
-        if let Some((_, choice)) = words.iter().find(|(word, _)| *word == text) {
-            return *choice;
-        }
-        let meant =
-            nearest(text, &names).map(|name| format!("did you mean {}? ", quoted(name))).unwrap_or_default();
-        let what = format!("{} {} is not known", self.label(key), quoted(text));
-        self.fault(self.offset_of(key), what, format!("{meant}write one of {all}"));
-        default
-    }
-
-    pub(super) fn count(&self, key: &'static str, range: RangeInclusive<usize>, default: usize) -> usize {
-        self.optional_count(key, range).unwrap_or(default)
-    }
-
-    pub(super) fn optional_count(&self, key: &'static str, range: RangeInclusive<usize>) -> Option<usize> {
-        let value = self.get(key)?;
-        let instead =
-            || format!("write a whole number from {} to {}, without quotes", range.start(), range.end());
-        let Some(written) = value.get_ref().as_integer() else {
-            self.wrong_type(key, value, instead());
-            return None;
-        };
-        let number = usize::from_str_radix(written.as_str(), written.radix()).ok();
-        let number = number.filter(|number| range.contains(number));
-        if number.is_none() {
-            let written = written.to_string();
-            let what = format!("{} = {} is out of range", self.label(key), shortened(&written));
-            self.fault(value.span().start, what, instead());
-        }
-        number
-    }
-
-    /// Bytes.
-    pub(super) fn size(&self, key: &'static str, range: RangeInclusive<u64>, default: u64) -> u64 {
-        let example = |number: Option<u64>| write_size(number.unwrap_or(16 * MIB));
-        self.quantity(key, range, "size", example, parse_size, write_size).unwrap_or(default)
-    }
-
-    pub(super) fn duration(
-        &self,
-        key: &'static str,
-        range: RangeInclusive<Duration>,
-        default: Duration,
-    ) -> Duration {
-        self.optional_duration(key, range).unwrap_or(default)
-    }
-
-    pub(super) fn optional_duration(
-        &self,
-        key: &'static str,
-        range: RangeInclusive<Duration>,
-    ) -> Option<Duration> {
-        // Who leaves out the unit means seconds more often than anything else.
-        let example = |number: Option<u64>| format!("{}s", number.unwrap_or(30));
-        self.quantity(key, range, "duration", example, parse_duration, write_duration)
-    }
-
-    fn quantity<T: PartialOrd + Copy>(
-        &self,
-        key: &'static str,
-        range: RangeInclusive<T>,
-        kind: &str,
-        example: impl Fn(Option<u64>) -> String,
-        parse: fn(&str) -> Result<T, InvalidQuantity>,
-        write: fn(T) -> String,
-    ) -> Option<T> {
-        let text = self.string_or_else(key, |number| {
-            let example = quoted(&example(number.map(|(number, _)| number)));
-            format!("write a {kind} with its unit, in quotes, such as {example}")
-        })?;
-        let (what, instead) = match parse(text) {
-            Ok(quantity) if range.contains(&quantity) => return Some(quantity),
-            Ok(_) | Err(InvalidQuantity::TooLarge) => {
-                let [least, most] = [*range.start(), *range.end()].map(|bound| quoted(&write(bound)));
-                ("is out of range".to_owned(), format!("write a {kind} from {least} to {most}"))
-            }
-            Err(InvalidQuantity::Malformed { kind, instead }) => {
-                (format!("is not a {kind}"), format!("write {instead}"))
-            }
-        };
-        self.fault(self.offset_of(key), format!("{} {} {what}", self.label(key), quoted(text)), instead);
-        None
     }
 }

@@ -1,5 +1,6 @@
-//! What a file says, and what is said of a faulty one, word for word.
+//! How a file is read, and the exact faults of a faulty one.
 
+mod aliases;
 mod faulty;
 mod hostile;
 
@@ -17,11 +18,11 @@ fn parse(text: &str) -> Result<Config, Faults> {
     Config::parse(text, Path::new(FILE))
 }
 
-fn sound(text: &str) -> Config {
+fn valid(text: &str) -> Config {
     parse(text).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
-/// The faults as they are displayed, without the file's name.
+/// The faults as they are displayed, without the name of the file.
 fn faults(text: &str) -> Vec<String> {
     let faults = parse(text).expect_err("the text has faults");
     let lines = faults.to_string();
@@ -31,23 +32,23 @@ fn faults(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The default configuration that comes with the project, at the top of the repository.
+/// The default configuration in the root of the repository.
 fn shipped() -> (PathBuf, String) {
-    let above = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
-    let path = above.join("config.toml");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the workspace");
+    let path = root.join("config.toml");
     let text = std::fs::read_to_string(&path).expect("the default configuration can be read");
     (path, text)
 }
 
 #[test]
-fn an_empty_file_is_the_defaults_beside_it() {
-    let config = sound("");
+fn reads_an_empty_file_as_the_defaults_relative_to_its_directory() {
+    let config = valid("");
     let expected = Config {
         file: Some(PathBuf::from(FILE)),
         listeners: vec![Listener::at("etc/run/jackfield.sock")],
         plugins: PluginsConfig {
             directory: PathBuf::from("etc/plugins"),
-            deaths: CrashConfig { record: Some(PathBuf::from("etc/run/recorder")), ..CrashConfig::default() },
+            crash: CrashConfig { record: Some(PathBuf::from("etc/run/recorder")), ..CrashConfig::default() },
             ..PluginsConfig::default()
         },
         admin: Some(AdminConfig { socket: PathBuf::from("etc/run/jackfield-admin.sock") }),
@@ -57,7 +58,7 @@ fn an_empty_file_is_the_defaults_beside_it() {
 }
 
 #[test]
-fn the_defaults_are_the_documented_ones() {
+fn has_the_documented_defaults() {
     let config = Config::default();
     let listener = &config.listeners[0];
     assert_eq!(config.listeners.len(), 1);
@@ -65,6 +66,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((listener.mode, listener.group.as_deref()), (0o660, None));
     assert_eq!((listener.framing, listener.close_after_reply), (Framing::Binary, false));
     assert_eq!(listener.allow, None);
+
     let Limits { frame, connections, in_flight, in_flight_per_connection, buffers } = config.limits;
     assert_eq!((frame, buffers), (16 * 1024 * 1024, 256 * 1024 * 1024));
     assert_eq!((connections, in_flight, in_flight_per_connection), (4096, 16384, 1024));
@@ -73,22 +75,24 @@ fn the_defaults_are_the_documented_ones() {
     let Timeouts { request, frame, write, idle, inline, drain } = config.timeouts;
     assert_eq!(inline.as_millis(), 100);
     assert_eq!([request, frame, write, idle, drain].map(|timeout| timeout.as_secs()), [30, 5, 10, 300, 30]);
+
     let PluginsConfig {
         directory,
         auto_route,
         watch,
         retained,
         probe,
-        hand_over,
+        state_transfer,
         trusted_keys,
         probation,
-        deaths,
+        crash,
     } = config.plugins;
-    assert_eq!((deaths.record, deaths.most, deaths.window.as_secs()), (None, 3, 600));
+    assert_eq!((crash.record, crash.most, crash.window.as_secs()), (None, 3, 600));
     assert_eq!(trusted_keys, []);
     assert_eq!((directory.as_path(), auto_route, watch, retained), (Path::new("plugins"), true, true, 64));
-    assert_eq!([probe, hand_over].map(|timeout| timeout.as_secs()), [10, 1]);
+    assert_eq!([probe, state_transfer].map(|timeout| timeout.as_secs()), [10, 1]);
     assert_eq!(probation, ProbationConfig { calls: 100, failures: 10 });
+
     assert_eq!(
         (config.admin, AdminConfig::default().socket),
         (None, PathBuf::from("run/jackfield-admin.sock"))
@@ -102,15 +106,22 @@ fn the_defaults_are_the_documented_ones() {
 }
 
 #[test]
-fn the_shipped_configuration_is_the_defaults_and_an_example() {
-    let (path, text) = shipped();
+fn reads_the_shipped_configuration_as_the_defaults_and_an_example() {
+    let (path, _) = shipped();
     let config = Config::load(&path).unwrap_or_else(|faults| panic!("{faults}"));
-    let beside = Config::parse("", &path).expect("an empty file has no faults");
+    let defaults = Config::parse("", &path).expect("an empty file has no faults");
     let place = config.listeners[0].place;
-    assert_eq!(config.listeners, [Listener { place, ..beside.listeners[0].clone() }]);
+    assert_eq!(config.listeners, [Listener { place, ..defaults.listeners[0].clone() }]);
     assert_eq!(
         (&config.limits, &config.timeouts, &config.plugins, &config.log, &config.admin, &config.metrics),
-        (&beside.limits, &beside.timeouts, &beside.plugins, &beside.log, &beside.admin, &beside.metrics)
+        (
+            &defaults.limits,
+            &defaults.timeouts,
+            &defaults.plugins,
+            &defaults.log,
+            &defaults.admin,
+            &defaults.metrics
+        )
     );
     assert_eq!(config.plugin["device"].settings, json!({ "history": 16 }));
     assert_eq!(config.plugin["journal"].settings, json!({ "directory": "run/journal" }));
@@ -119,25 +130,28 @@ fn the_shipped_configuration_is_the_defaults_and_an_example() {
     let expected = [("device.*", "device"), ("journal.*", "journal"), ("hello.*", "hello")];
     assert_eq!(routes, expected.map(|(method, plugin)| (method.to_owned(), plugin)));
 
-    // Every key there is, is shown: as a line of its own or as a comment.
-    for known in sections_with_keys() {
-        for key in known {
-            let shown =
-                text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
-            assert!(shown, "the shipped configuration does not show {key}");
-        }
+    assert_eq!(config.deprecated, []);
+}
+
+#[test]
+fn shows_every_key_in_the_shipped_configuration() {
+    let (_, text) = shipped();
+    for key in known_keys().into_iter().flatten() {
+        let is_shown =
+            text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+        assert!(is_shown, "the shipped configuration does not show {key}");
     }
 }
 
-/// The keys of every section, taken from what a fault says of them.
-fn sections_with_keys() -> Vec<Vec<String>> {
-    let text = "[[listener]]\nx=1\nallow={users=[0],x=1}\n[limits]\nx=1\n[timeouts]\nx=1\n[io]\nx=1\n[plugins]\nx=1\n[plugins.probation]\nx=1\n[plugins.deaths]\nx=1\n[admin]\nx=1\n[plugin.p]\nx=1\n[plugin.p.breaker]\nx=1\n\
+/// The keys of every section, taken from the faults for an unknown key in each.
+fn known_keys() -> Vec<Vec<String>> {
+    let text = "[[listener]]\nx=1\nallow={users=[0],x=1}\n[limits]\nx=1\n[timeouts]\nx=1\n[io]\nx=1\n[plugins]\nx=1\n[plugins.probation]\nx=1\n[plugins.crash]\nx=1\n[admin]\nx=1\n[plugin.p]\nx=1\n[plugin.p.breaker]\nx=1\n\
                 [[route]]\nmethod='m'\nplugin='p'\nx=1\n[metrics]\nx=1\n[log]\nx=1\n";
     let keys = |line: &String| {
         let (_, known) = line.split_once("known here: ").expect("a fault of an unknown key");
         known
             .split(", ")
-            .filter(|key| !["settings", "probation", "deaths", "breaker", "users", "groups"].contains(key))
+            .filter(|key| !["settings", "probation", "crash", "breaker", "users", "groups"].contains(key))
             .map(str::to_owned)
             .collect()
     };
@@ -147,8 +161,8 @@ fn sections_with_keys() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn everything_written_is_read() {
-    let config = sound(
+fn reads_every_key() {
+    let config = valid(
         r#"
 [[listener]]
 socket = "/run/x.sock"
@@ -177,7 +191,7 @@ spin = "0us"
 [plugins]
 directory = "/usr/lib/jackfield"
 auto_route = false
-deaths = { record = "/run/x", most = 64, window = "1h" }
+crash = { record = "/run/x", most = 64, window = "1h" }
 [plugin.a-1_B]
 threads = 256
 queue = 1
@@ -206,6 +220,7 @@ format = "journald"
     };
     let second = Listener { place: Place { line: 9, column: 1 }, ..Listener::at("etc/./y.sock") };
     assert_eq!(config.listeners, [first, second]);
+
     let limits = Limits {
         frame: u32::MAX,
         connections: 1,
@@ -223,17 +238,14 @@ format = "journald"
         ..Timeouts::default()
     };
     assert_eq!(config.timeouts, timeouts);
+
     assert_eq!(config.io, Io { threads: 7, spin: Duration::ZERO });
     assert_eq!(
         config.plugins,
         PluginsConfig {
             directory: "/usr/lib/jackfield".into(),
             auto_route: false,
-            deaths: CrashConfig {
-                record: Some("/run/x".into()),
-                most: 64,
-                window: Duration::from_secs(3600)
-            },
+            crash: CrashConfig { record: Some("/run/x".into()), most: 64, window: Duration::from_secs(3600) },
             ..PluginsConfig::default()
         }
     );
@@ -257,28 +269,29 @@ format = "journald"
         ..Route::to(Pattern::Exact("a.b".to_owned()), "a-1_B")
     };
     assert_eq!(config.routes, [route]);
+
     assert_eq!(config.metrics.listen, Some(MetricsEndpoint::Tcp("[::1]:0".parse().unwrap())));
-    let unix = sound("[metrics]\nlisten = 'run/m.sock'").metrics;
+    let unix = valid("[metrics]\nlisten = 'run/m.sock'").metrics;
     assert_eq!(unix.listen, Some(MetricsEndpoint::Unix("etc/run/m.sock".into())));
     assert_eq!(config.log, Log { level: Level::Trace, format: Format::Journald });
 }
 
 #[test]
-fn what_is_not_written_gives_way_to_what_is() {
-    let config = sound("[limits]\nin_flight = 10\nbuffers = '1MiB'\n");
+fn adapts_limits_that_are_not_set_to_those_that_are() {
+    let config = valid("[limits]\nin_flight = 10\nbuffers = '1MiB'\n");
     assert_eq!(config.limits.in_flight_per_connection, 10);
     assert_eq!(config.limits.frame, 1 << 20);
 }
 
 #[test]
-fn a_byte_order_mark_and_windows_line_ends_are_passed_over() {
-    let config = sound("\u{feff}[log]\r\nlevel = \"warn\"\r\n");
+fn ignores_a_byte_order_mark_and_carriage_returns() {
+    let config = valid("\u{feff}[log]\r\nlevel = \"warn\"\r\n");
     assert_eq!(config.log.level, Level::Warn);
     assert_eq!(faults("\u{feff}é = 1\r\n")[0].split(' ').next(), Some("1:1:"));
 }
 
 #[test]
-fn a_prefix_is_for_what_has_one_segment_more() {
+fn matches_a_prefix_only_with_at_least_one_more_segment() {
     let devices: Pattern = "device.*".parse().expect("a prefix");
     assert_eq!(devices, Pattern::Prefix("device".to_owned()));
     assert!(devices.matches("device.status") && devices.matches("device.status.update"));
@@ -291,7 +304,7 @@ fn a_prefix_is_for_what_has_one_segment_more() {
 }
 
 #[test]
-fn every_fault_is_there_at_once_in_order() {
+fn reports_all_faults_in_order() {
     let text = "[log]\nlevel = 'warning'\nhue = 1\n[limits]\nframe = 1024\nconnections\nin_flight = 0\n\
                 [timeouts]\nidle = 5m # unquoted\n[[route]]\nmethod = 'a..b'\nplugin = 'x y'\n";
     let expected = [

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: a whole number and its unit, nothing between.
+//! Durations and sizes in text: a whole number followed by a unit, without a space.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const GIB: u64 = 1 << 30;
 
-/// Microseconds in each unit, largest last.
+/// Microseconds per unit, largest last.
 const DURATIONS: [(&str, u64); 5] =
     [("us", 1), ("ms", 1000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
-/// Bytes in each unit, largest last.
+/// Bytes per unit, largest last.
 const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", KIB), ("MiB", MIB), ("GiB", GIB)];
 
-/// What people write who mean one of the units above.
-const MEANT: [(&str, &[&str]); 8] = [
+/// Other spellings of the units.
+const SPELLINGS: [(&str, &[&str]); 8] = [
     ("us", &["usec", "usecs", "micros", "microseconds", "\u{b5}s", "\u{3bc}s"]),
     ("ms", &["msec", "msecs", "millis", "milliseconds"]),
     ("s", &["sec", "secs", "second", "seconds"]),
@@ -27,37 +27,48 @@ const MEANT: [(&str, &[&str]); 8] = [
 /// Why a text is not a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidQuantity {
-    /// It does not begin with digits, or has something other than letters after them, or no unit, or an
-    /// unknown one.
-    #[error("is not a {kind}; write {instead}")]
+    /// It does not consist of digits and a known unit.
+    #[error("is not a {kind}; write {remedy}")]
     Malformed {
         /// `duration` or `size`.
         kind: &'static str,
-        /// What to write instead.
-        instead: String,
+
+        /// The text to write instead.
+        remedy: String,
     },
+
     /// It does not fit into 64 bits of microseconds or bytes.
     #[error("is too large")]
     TooLarge,
 }
 
-/// Reads a duration such as `50us`, `250ms`, `30s`, `5m` or `2h`: a whole number and one of those units.
+/// Parses a duration such as `50us`, `250ms`, `30s`, `5m` or `2h`: a whole number and one of these
+/// units.
+///
+/// # Errors
+///
+/// The text is not a duration.
 pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
-    let instead = "a whole number and one of the units us, ms, s, m and h, such as \"30s\"";
-    quantity(text, &DURATIONS, "duration", instead).map(Duration::from_micros)
+    let remedy = "a whole number and one of the units us, ms, s, m and h, such as \"30s\"";
+    parse(text, &DURATIONS, "duration", remedy).map(Duration::from_micros)
 }
 
-/// Reads a size such as `512B`, `64KiB`, `16MiB` or `1GiB`, in bytes: a whole number and one of those units.
+/// Parses a size such as `512B`, `64KiB`, `16MiB` or `1GiB`, and returns it in bytes: a whole
+/// number and one of these units.
+///
+/// # Errors
+///
+/// The text is not a size.
 pub fn parse_size(text: &str) -> Result<u64, InvalidQuantity> {
-    let instead = "a whole number and one of the units B, KiB, MiB and GiB, such as \"16MiB\"";
-    quantity(text, &SIZES, "size", instead)
+    let remedy = "a whole number and one of the units B, KiB, MiB and GiB, such as \"16MiB\"";
+    parse(text, &SIZES, "size", remedy)
 }
 
-fn quantity(
+fn parse(
     text: &str,
     units: &[(&'static str, u64)],
     kind: &'static str,
-    instead: &str,
+    remedy: &str,
 ) -> Result<u64, InvalidQuantity> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -67,34 +78,34 @@ fn quantity(
             number.and_then(|number| number.checked_mul(*factor)).ok_or(InvalidQuantity::TooLarge)
         }
         _ => {
-            let meant = if number.is_empty() { None } else { meant(unit.trim_start(), units) };
-            let instead = meant.map_or(instead.to_owned(), |unit| format!("\"{number}{unit}\""));
-            Err(InvalidQuantity::Malformed { kind, instead })
+            let meant = if number.is_empty() { None } else { meant_unit(unit.trim_start(), units) };
+            let remedy = meant.map_or(remedy.to_owned(), |unit| format!("\"{number}{unit}\""));
+            Err(InvalidQuantity::Malformed { kind, remedy })
         }
     }
 }
 
-/// The unit that somebody meant who wrote this one.
-fn meant(unit: &str, units: &[(&'static str, u64)]) -> Option<&'static str> {
+/// Returns the unit that another spelling of it, or no unit, probably means.
+fn meant_unit(unit: &str, units: &[(&'static str, u64)]) -> Option<&'static str> {
     let names = units.iter().map(|(name, _)| *name);
     let lower = unit.to_ascii_lowercase();
     if lower.is_empty() {
         return names.clone().find(|name| matches!(*name, "s" | "B"));
     }
     names.clone().find(|name| name.to_ascii_lowercase() == lower).or_else(|| {
-        let (name, _) = MEANT.iter().find(|(name, others)| {
+        let (name, _) = SPELLINGS.iter().find(|(name, others)| {
             names.clone().any(|known| known == *name) && others.contains(&lower.as_str())
         })?;
         Some(name)
     })
 }
 
-/// The shortest way to write a duration exactly.
+/// Returns the shortest exact text for a duration.
 pub(super) fn write_duration(duration: Duration) -> String {
     write(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), &DURATIONS)
 }
 
-/// The shortest way to write a size exactly.
+/// Returns the shortest exact text for a size.
 pub(super) fn write_size(bytes: u64) -> String {
     write(bytes, &SIZES)
 }

@@ -1,10 +1,8 @@
-//! The deaths of late, and which plugin's content is left out for them.
+//! The crash log: recent crashes, and the plugin contents that are quarantined because of them.
 //!
-//! Nothing in a record says which of several threads brought the process down. So a content is left out only when it
-//! ran in so many deaths, and nothing else ran in all of those: whatever is at fault every time ran every time, so one
-//! that merely ran beside it is never alone in that, and is never left out for it.
+//! It is kept from host to host in `deaths.json`. The names of its members do not change, so that a
+//! host reads the file that an earlier version wrote.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -12,73 +10,95 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::post_mortem::CrashedCall;
-use super::write_anew;
+use super::record_directory::replace_file;
 
-/// Deaths and contents that are remembered: more of them say nothing more.
-const KEPT: usize = 64;
-/// The longest book that is read, in bytes: 64 deaths of a thousand threads each are a few MiB.
-const BOOK_MAX: u64 = 64 << 20;
+/// Crashes and quarantined contents that are kept. Older ones add no information.
+pub(super) const ENTRIES_MAX: usize = 64;
 
-/// One death of a host.
+/// The largest file that is read, in bytes: 64 crashes of a thousand threads each take a few MiB.
+const SIZE_MAX: u64 = 64 << 20;
+
+/// Plugin code that ran when a host crashed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Crash {
-    /// When it was found, in seconds of the system's clock.
-    pub(crate) at: u64,
-    /// What ran; never nothing.
-    pub(crate) ran: Vec<CrashedCall>,
+pub(crate) struct CrashedCall {
+    pub(crate) plugin: String,
+    pub(crate) generation: u64,
+    pub(crate) method: String,
+
+    /// The request id, cut to 64 bytes; empty if the call had none.
+    pub(crate) id: String,
+
+    /// The hash of the plugin content; empty for methods that are part of the program.
+    pub(crate) hash: String,
 }
 
-/// A content that is not loaded any more.
+/// A crash of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Crash {
+    /// When the next host found it, in seconds since 1970.
+    pub(crate) at: u64,
+
+    /// The plugin code that ran; never empty.
+    #[serde(rename = "ran")]
+    pub(crate) calls: Vec<CrashedCall>,
+}
+
+impl Crash {
+    /// Returns whether this content ran.
+    pub(super) fn involves(&self, hash: &str) -> bool {
+        self.calls.iter().any(|call| call.hash == hash)
+    }
+}
+
+/// A plugin content that is not loaded, because it ran in too many crashes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Quarantined {
     pub(crate) plugin: String,
     pub(crate) hash: String,
-    /// How often a host died while it ran.
-    pub(crate) deaths: usize,
-    /// What of it ran the last time.
+
+    /// The number of crashes in which it ran.
+    #[serde(rename = "deaths")]
+    pub(crate) crashes: usize,
+
+    /// Its method or lifecycle phase that ran in the last one.
     pub(crate) method: String,
 }
 
-/// What is remembered from one host to the next.
+/// The crashes and quarantined contents that are kept from host to host, oldest first.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CrashLog {
-    pub(super) deaths: Vec<Crash>,
-    pub(super) left_out: Vec<Quarantined>,
+    #[serde(rename = "deaths")]
+    pub(super) crashes: Vec<Crash>,
+
+    #[serde(rename = "left_out")]
+    pub(super) quarantined: Vec<Quarantined>,
 }
 
-/// What a judgement came to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum QuarantineVerdict {
-    /// These are at fault, and left out from now on.
-    Quarantined(Quarantined),
-    /// One of these plugins is, and which one cannot be told; in the order of their names.
-    Undecided(Vec<String>),
-}
-
-/// Now, in seconds of the system's clock: a monotonic one does not outlive a restart of the machine.
+/// Returns the system time in seconds since 1970. A monotonic clock does not survive a restart of
+/// the machine.
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl CrashLog {
-    /// Reads it; an empty one when there is none.
+    /// Reads the file; a missing one is an empty log.
     ///
     /// # Errors
-    /// What is there is no book of ours.
+    ///
+    /// The file cannot be read, is too large, or is not a crash log.
     pub(super) fn read(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
-            Ok(facts) if facts.len() <= BOOK_MAX => Ok(serde_json::from_slice(&fs::read(path)?)?),
-            Ok(facts) => Err(io::Error::other(format!("it has {} bytes", facts.len()))),
+            Ok(metadata) if metadata.len() <= SIZE_MAX => Ok(serde_json::from_slice(&fs::read(path)?)?),
+            Ok(metadata) => Err(io::Error::other(format!("it has {} bytes", metadata.len()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error),
         }
     }
 
-    /// Writes it whole, or removes it when there is nothing in it.
+    /// Writes the file, or removes it if the log is empty.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         if *self != Self::default() {
-            return write_anew(path, &serde_json::to_vec_pretty(self)?);
+            return replace_file(path, &serde_json::to_vec_pretty(self)?);
         }
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -86,192 +106,152 @@ impl CrashLog {
         }
     }
 
-    /// Forgets what is longer ago than `window`, or in a future that the clock has come back from.
-    pub(super) fn forget(&mut self, window: Duration, now: u64) {
-        self.deaths.retain(|death| now.abs_diff(death.at) <= window.as_secs());
+    /// Removes the crashes that are older than `window`, and those that are further than that in
+    /// the future because the clock was set back.
+    pub(super) fn expire(&mut self, window: Duration, now: u64) {
+        self.crashes.retain(|crash| now.abs_diff(crash.at) <= window.as_secs());
     }
 
-    /// Adds a death, and finds out whose fault it and those before were, `most` of them being too many.
-    pub(super) fn add(&mut self, death: Crash, most: usize) -> Vec<QuarantineVerdict> {
-        self.deaths.push(death);
-        let surplus = self.deaths.len().saturating_sub(KEPT);
-        self.deaths.drain(..surplus);
-        if most == 0 {
-            return Vec::new();
-        }
-        let at_fault: Vec<_> = self
-            .suspects(most)
-            .into_iter()
-            .filter(|(_, beside)| !beside)
-            .map(|(content, _)| content)
-            .collect();
-        self.left_out.extend(at_fault.iter().cloned());
-        let surplus = self.left_out.len().saturating_sub(KEPT);
-        self.left_out.drain(..surplus);
-        // Looked at anew: what is explained by now is held against nobody else.
-        let mut undecided: Vec<_> =
-            self.suspects(most).into_iter().map(|(content, _)| content.plugin).collect();
-        // By name, not by hash: what an operator reads does not depend on how a file was built.
-        undecided.sort_unstable();
-        undecided.dedup();
-        let undecided = (!undecided.is_empty()).then_some(QuarantineVerdict::Undecided(undecided));
-        at_fault.into_iter().map(QuarantineVerdict::Quarantined).chain(undecided).collect()
+    /// Adds a crash, and drops the oldest one if there are too many.
+    pub(super) fn add_crash(&mut self, crash: Crash) {
+        self.crashes.push(crash);
+        drop_oldest(&mut self.crashes);
     }
 
-    /// The contents that ran in too many deaths which nothing explains yet, and whether another one ran in all of those.
-    fn suspects(&self, most: usize) -> Vec<(Quarantined, bool)> {
-        let explains = |ran: &CrashedCall| self.is_left_out(&ran.hash);
-        let suspect = |(hash, deaths): (&str, Vec<&Crash>)| {
-            let unexplained = deaths.iter().filter(|death| !death.ran.iter().any(explains)).count();
-            if unexplained < most {
-                return None;
-            }
-            let always = |other: &CrashedCall| {
-                deaths.iter().all(|death| death.ran.iter().any(|ran| ran.hash == other.hash))
-            };
-            let last = deaths.last()?.ran.iter().rev().find(|ran| ran.hash == hash)?;
-            let content = Quarantined {
-                plugin: last.plugin.clone(),
-                hash: hash.to_owned(),
-                deaths: deaths.len(),
-                method: last.method.clone(),
-            };
-            Some((content, deaths.first()?.ran.iter().any(|other| other.hash != hash && always(other))))
-        };
-        self.by_content().into_iter().filter_map(suspect).collect()
+    /// Adds quarantined contents, and drops the oldest ones if there are too many.
+    pub(super) fn add_quarantined(&mut self, contents: &[Quarantined]) {
+        self.quarantined.extend_from_slice(contents);
+        drop_oldest(&mut self.quarantined);
     }
 
-    /// The deaths in which each content ran; parts of the program are no content.
-    fn by_content(&self) -> BTreeMap<&str, Vec<&Crash>> {
-        let mut by_content: BTreeMap<&str, Vec<&Crash>> = BTreeMap::new();
-        for death in &self.deaths {
-            let mut hashes: Vec<_> = death.ran.iter().map(|ran| &*ran.hash).collect();
-            hashes.sort_unstable();
-            hashes.dedup();
-            for hash in hashes.into_iter().filter(|hash| !hash.is_empty()) {
-                by_content.entry(hash).or_default().push(death);
-            }
-        }
-        by_content
+    /// Returns the entry of a quarantined content.
+    pub(super) fn quarantined(&self, hash: &str) -> Option<&Quarantined> {
+        self.quarantined.iter().find(|content| content.hash == hash)
     }
 
-    pub(super) fn left_out(&self, hash: &str) -> Option<&Quarantined> {
-        self.left_out.iter().find(|left_out| left_out.hash == hash)
-    }
+    /// Ends the quarantine of a content, and removes the crashes in which it ran. Returns whether
+    /// anything changed.
+    ///
+    /// The crashes are removed for the other contents that ran in them, too: without the cleared
+    /// content, those would appear to have run alone.
+    pub(super) fn clear(&mut self, hash: &str) -> bool {
+        let before = (self.crashes.len(), self.quarantined.len());
+        self.crashes.retain(|crash| !crash.involves(hash));
+        self.quarantined.retain(|content| content.hash != hash);
 
-    fn is_left_out(&self, hash: &str) -> bool {
-        self.left_out(hash).is_some()
+        before != (self.crashes.len(), self.quarantined.len())
     }
+}
 
-    /// Lets a content in again, and forgets the deaths in which it ran: also for those beside it, which would seem to
-    /// have run alone. `false` when there was nothing to forget.
-    pub(super) fn pardon(&mut self, hash: &str) -> bool {
-        let before = (self.deaths.len(), self.left_out.len());
-        self.deaths.retain(|death| death.ran.iter().all(|ran| ran.hash != hash));
-        self.left_out.retain(|left_out| left_out.hash != hash);
-        before != (self.deaths.len(), self.left_out.len())
-    }
+fn drop_oldest<T>(entries: &mut Vec<T>) {
+    let surplus = entries.len().saturating_sub(ENTRIES_MAX);
+    entries.drain(..surplus);
+}
+
+/// A crash in which each of these contents ran once, as method `m` of `plugin-HASH`.
+#[cfg(test)]
+pub(super) fn crash_of(hashes: &[&str]) -> Crash {
+    let call = |hash: &&str| CrashedCall {
+        plugin: format!("plugin-{hash}"),
+        generation: 1,
+        method: "m".to_owned(),
+        id: String::new(),
+        hash: (*hash).to_owned(),
+    };
+    Crash { at: 1000, calls: hashes.iter().map(call).collect() }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
-    const MOST: usize = 3;
-
-    fn death(contents: &[&str]) -> Crash {
-        let ran = |hash: &&str| CrashedCall {
-            plugin: format!("plugin-{hash}"),
-            generation: 1,
-            method: "m".to_owned(),
-            id: String::new(),
-            hash: (*hash).to_owned(),
-        };
-        Crash { at: 1000, ran: contents.iter().map(ran).collect() }
+    /// A file name that no other test uses.
+    fn scratch_file(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("jackfield-crash-log-{name}-{}", std::process::id()))
     }
 
-    /// Who is left out after these deaths, one after the other.
-    fn after(deaths: &[&[&str]]) -> (Vec<String>, Vec<QuarantineVerdict>) {
-        let mut book = CrashLog::default();
-        let mut last = Vec::new();
-        for ran in deaths {
-            last = book.add(death(ran), MOST);
+    fn quarantined(hash: &str) -> Quarantined {
+        Quarantined { plugin: "p".to_owned(), hash: hash.to_owned(), crashes: 3, method: "m".to_owned() }
+    }
+
+    fn log_of(crashes: &[&[&str]]) -> CrashLog {
+        let mut log = CrashLog::default();
+        crashes.iter().for_each(|hashes| log.add_crash(crash_of(hashes)));
+        log
+    }
+
+    #[test]
+    fn reads_the_file_of_an_earlier_version() {
+        let path = scratch_file("format");
+        let text = r#"{"deaths":[{"at":1000,"ran":[{"plugin":"plugin-a","generation":1,"method":"m","id":"",
+            "hash":"a"}]}],"left_out":[{"plugin":"p","hash":"a","deaths":3,"method":"m"}]}"#;
+        fs::write(&path, text).unwrap();
+        let mut expected = log_of(&[&["a"]]);
+        expected.add_quarantined(&[quarantined("a")]);
+
+        assert_eq!(CrashLog::read(&path).unwrap(), expected);
+        expected.write(&path).unwrap();
+        let written: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+
+        fs::remove_file(&path).unwrap();
+        assert_eq!(written, serde_json::from_str::<serde_json::Value>(text).unwrap());
+    }
+
+    #[test]
+    fn removes_the_file_of_an_empty_log() {
+        let path = scratch_file("empty");
+        log_of(&[&["a"]]).write(&path).unwrap();
+        CrashLog::default().write(&path).unwrap();
+        assert!(!path.exists());
+        CrashLog::default().write(&path).unwrap();
+        assert_eq!(CrashLog::read(&path).unwrap(), CrashLog::default(), "a missing file is an empty log");
+    }
+
+    #[test]
+    fn refuses_a_file_that_is_no_crash_log() {
+        let path = scratch_file("damaged");
+        for text in ["", "[[[[", "{}", r#"{"deaths":[{}],"left_out":[]}"#, "\u{0}"] {
+            fs::write(&path, text).unwrap();
+            assert!(CrashLog::read(&path).is_err(), "{text}");
         }
-        (book.left_out.iter().map(|left_out| left_out.hash.clone()).collect(), last)
+        fs::File::create(&path).unwrap().set_len(SIZE_MAX + 1).unwrap();
+        let error = CrashLog::read(&path).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        assert!(error.to_string().contains("bytes"), "{error}");
     }
 
     #[test]
-    fn one_that_ran_in_all_of_so_many_is_left_out() {
-        assert_eq!(after(&[&["a"], &["a"]]).0, [""; 0]);
-        assert_eq!(after(&[&["a"], &["a", "a"], &["a"]]).0, ["a"]);
-        // Twice in one death is one death.
-        assert_eq!(after(&[&["a", "a"], &["a", "a"]]).0, [""; 0]);
-    }
-
-    #[test]
-    fn one_that_ran_beside_the_culprit_is_not() {
-        assert_eq!(after(&[&["a", "b"], &["a"], &["b", "a"]]).0, ["a"]);
-        assert_eq!(after(&[&["a", "b"], &["a", "c"], &["a", "b", "c"], &["a", "b"]]).0, ["a"]);
-        let (left_out, judged) = after(&[&["a", "b"], &["a", "b"], &["a", "b"]]);
-        assert_eq!(left_out, [""; 0]);
-        assert_eq!(
-            judged,
-            [QuarantineVerdict::Undecided(vec!["plugin-a".to_owned(), "plugin-b".to_owned()])]
-        );
-        // Once they are told apart, those deaths count.
-        assert_eq!(after(&[&["a", "b"], &["a", "b"], &["a", "b"], &["a"]]).0, ["a"]);
-        // What is explained by one that is left out is not held against who ran beside it.
-        assert_eq!(after(&[&["a", "b"], &["a", "b"], &["a"], &["b"], &["b"]]).0, ["a"]);
-    }
-
-    #[test]
-    fn whoever_is_at_fault_every_time_nobody_else_is_left_out() {
-        // All that can run beside `a` in each of five deaths.
-        for mask in 0..1_u32 << 10 {
-            let deaths: Vec<Vec<&str>> = (0..5)
-                .map(|number| {
-                    let bits = mask >> (2 * number);
-                    let beside = [(1, "b"), (2, "c")].into_iter().filter(|(bit, _)| bits & bit != 0);
-                    std::iter::once("a").chain(beside.map(|(_, hash)| hash)).collect()
-                })
-                .collect();
-            let deaths: Vec<&[&str]> = deaths.iter().map(Vec::as_slice).collect();
-            let (left_out, _) = after(&deaths);
-            assert!(left_out.iter().all(|hash| hash == "a"), "{deaths:?}: {left_out:?}");
+    fn expires_crashes_outside_of_the_window() {
+        let window = Duration::from_secs(10);
+        for (now, kept) in [(1010, 1), (1011, 0), (990, 1), (989, 0)] {
+            let mut log = log_of(&[&["a"]]);
+            log.expire(window, now);
+            assert_eq!(log.crashes.len(), kept, "at {now}");
         }
     }
 
     #[test]
-    fn two_that_are_at_fault_in_turn_are_both_left_out_and_parts_of_the_program_never() {
-        assert_eq!(after(&[&["a"], &["b"], &["a"], &["b"], &["a"], &["b"]]).0, ["a", "b"]);
-        assert_eq!(after(&[&[""], &[""], &[""], &[""]]).0, [""; 0]);
-        assert_eq!(after(&[&["", "a"], &["a"], &["a"]]).0, ["a"]);
+    fn drops_the_oldest_entries_beyond_the_limit() {
+        let mut log = CrashLog::default();
+        for number in 0..ENTRIES_MAX + 2 {
+            log.add_crash(crash_of(&[&number.to_string()]));
+            log.add_quarantined(&[quarantined(&number.to_string())]);
+        }
+        assert_eq!((log.crashes.len(), log.quarantined.len()), (ENTRIES_MAX, ENTRIES_MAX));
+        assert!(log.crashes[0].involves("2"));
+        assert_eq!(log.quarantined[0].hash, "2");
     }
 
     #[test]
-    fn those_that_cannot_be_told_apart_are_named_in_the_order_of_their_names() {
-        let mut ran = death(&["a", "b"]);
-        ran.ran[0].plugin = "sleeps".to_owned();
-        ran.ran[1].plugin = "dies".to_owned();
-        let mut book = CrashLog::default();
-        let judged = [(); MOST].map(|()| book.add(ran.clone(), MOST));
-        let last = vec![QuarantineVerdict::Undecided(vec!["dies".to_owned(), "sleeps".to_owned()])];
-        assert_eq!(judged, [vec![], vec![], last]);
-    }
+    fn clears_a_content_together_with_the_crashes_in_which_it_ran() {
+        let mut log = log_of(&[&["a", "b"], &["a"], &["b"]]);
+        log.add_quarantined(&[quarantined("a")]);
 
-    #[test]
-    fn what_is_long_ago_or_pardoned_does_not_count() {
-        let mut book = CrashLog::default();
-        book.add(death(&["a", "b"]), MOST);
-        book.add(death(&["a"]), MOST);
-        assert!(book.pardon("a") && !book.pardon("a"));
-        assert_eq!(book, CrashLog::default());
-        book.add(death(&["a"]), MOST);
-        book.forget(Duration::from_secs(10), 1010);
-        assert_eq!(book.deaths.len(), 1);
-        book.forget(Duration::from_secs(10), 1011);
-        assert_eq!(book.deaths.len(), 0);
-        (0..100).for_each(|_| drop(book.add(death(&["a"]), 0)));
-        assert_eq!((book.deaths.len(), book.left_out.len()), (KEPT, 0));
+        assert!(log.clear("a"));
+        assert!(log.quarantined("a").is_none());
+        assert_eq!(log.crashes, [crash_of(&["b"])]);
+        assert!(!log.clear("a"), "nothing is left to clear");
     }
 }

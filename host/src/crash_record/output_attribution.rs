@@ -1,74 +1,140 @@
-//! Whose output it may be that has just been read: the one plugin whose code ran since the last look, if it was one.
+//! Attributes output on stdout and stderr to a plugin.
 //!
-//! Descriptors belong to the whole process, so nothing says who wrote. A plugin's own threads have no seat; what they
-//! write seems to come from whoever ran meanwhile.
+//! Descriptors belong to the whole process, so the kernel does not tell who wrote. If exactly one
+//! plugin ran since the previous update, the output is attributed to it. Threads that a plugin
+//! starts itself have no record slot; their output is attributed to the plugin that ran meanwhile.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::sampler::RunningCall;
-use super::{CrashRecord, HEADER, OUTPUT, SEAT, SEATS};
+use super::layout::SLOT_COUNT;
+use super::record::CrashRecord;
 use crate::sync::lock;
 
-/// What is said when it cannot be told.
+/// Stands for a writer that cannot be determined.
 const UNKNOWN: &str = "?";
 
-/// What ran at the last look.
+/// Determines which plugin may have written the output that is being read.
 pub(crate) struct OutputAttribution {
-    crash_record: Arc<CrashRecord>,
-    /// The turn of each seat.
-    turns: Vec<u64>,
-    /// The plugins that may have written what is read just now.
-    names: Vec<String>,
+    record: Arc<CrashRecord>,
+
+    /// The sequence number of each slot at the last update.
+    sequences: Vec<u64>,
+
+    /// The plugins that may have written the output that is being read.
+    candidates: Vec<String>,
 }
 
 impl OutputAttribution {
-    pub(crate) fn new(crash_record: Arc<CrashRecord>) -> Self {
-        Self { crash_record, turns: vec![0; SEATS], names: Vec::new() }
+    pub(crate) fn new(record: Arc<CrashRecord>) -> Self {
+        Self { record, sequences: vec![0; SLOT_COUNT], candidates: Vec::new() }
     }
 
-    /// The plugin that may have written since the last look, or `?`. `on`: or since the one before that, since what
-    /// is read now may have been written then.
-    pub(crate) fn look(&mut self, on: bool) -> &str {
-        if !on {
-            self.names.clear();
+    /// Determines the plugin that may have written since the last update, and returns its name or
+    /// `?`. With `keeps_candidates`, the output may also have been written before the last update.
+    pub(crate) fn update(&mut self, keeps_candidates: bool) -> &str {
+        if !keeps_candidates {
+            self.candidates.clear();
         }
-        let mut ran = Vec::new();
-        let mut others_may_have = false;
-        for (number, before) in self.turns.iter_mut().enumerate() {
-            let glance = RunningCall::at(&self.crash_record.words, HEADER + number * SEAT);
-            if glance.turn == *before && !glance.is_running() {
+
+        let mut generations = Vec::new();
+        let mut missed_calls = false;
+        for (slot, previous) in self.sequences.iter_mut().enumerate() {
+            let call = self.record.sample(slot);
+            if call.sequence == *previous && !call.is_running() {
                 continue;
             }
-            // Of several calls on a thread the last alone is known.
-            others_may_have |= glance.turn.wrapping_sub(*before) > 2;
-            *before = glance.turn;
-            ran.push(glance.what.generation());
+            // Of several calls on one thread, the record only shows the last one.
+            missed_calls |= call.sequence.wrapping_sub(*previous) > 2;
+            *previous = call.sequence;
+            generations.push(call.code.generation());
         }
-        let generations = lock(&self.crash_record.generations);
-        let plugin_of = |number: &u64| generations.get(number).filter(|names| !names.hash.is_empty());
-        if others_may_have {
-            let all = generations.values().filter(|names| !names.hash.is_empty());
-            self.names.extend(all.map(|names| names.plugin.clone()));
+
+        let names = lock(self.record.names());
+        if missed_calls {
+            self.candidates.extend(names.plugins().map(str::to_owned));
         } else {
-            self.names.extend(ran.iter().filter_map(plugin_of).map(|names| names.plugin.clone()));
+            let ran = generations.into_iter().filter_map(|number| names.get(number));
+            let plugins = ran.filter(|names| !names.hash.is_empty()).map(|names| names.plugin.clone());
+            self.candidates.extend(plugins);
         }
-        self.names.sort();
-        self.names.dedup();
-        drop(generations);
-        self.last()
+        drop(names);
+
+        self.candidates.sort();
+        self.candidates.dedup();
+        self.current()
     }
 
-    /// The one of the last look.
-    pub(crate) fn last(&self) -> &str {
-        match &self.names[..] {
+    /// Returns the result of the last update.
+    pub(crate) fn current(&self) -> &str {
+        match &self.candidates[..] {
             [one] => one,
             _ => UNKNOWN,
         }
     }
 
-    /// Up to here the output is in the log: a host that comes after this one begins there.
-    pub(crate) fn read_to(&self, at: u64) {
-        self.crash_record.words[OUTPUT].store(at, Ordering::Relaxed);
+    /// Records that the output up to this offset is in the log. After a crash, the next host logs
+    /// the rest.
+    pub(crate) fn set_logged(&self, offset: u64) {
+        self.record.set_logged_output(offset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{GenerationNames, RecordSlot, RunningCode, run_recorded};
+    use super::*;
+    use crate::config::CrashConfig;
+
+    fn names(plugin: &str, hash: &str) -> GenerationNames {
+        GenerationNames { plugin: plugin.to_owned(), hash: hash.to_owned(), methods: Vec::new() }
+    }
+
+    /// Runs code of these generations on a thread with a slot of its own.
+    fn run(record: &CrashRecord, generations: &[u64]) {
+        let slot = record.claim_slot();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                RecordSlot::attach(slot);
+                generations.iter().for_each(|number| run_recorded(RunningCode::new(*number, 0), None, || ()));
+            });
+        });
+    }
+
+    #[test]
+    fn attributes_output_to_the_only_plugin_that_ran() {
+        let record = CrashRecord::open(&CrashConfig::default()).unwrap();
+        let _a = record.register(1, names("a", "1"));
+        let _b = record.register(2, names("b", "2"));
+        let _program = record.register(3, names("system", ""));
+        let mut attribution = OutputAttribution::new(Arc::clone(&record));
+        assert_eq!(attribution.update(false), "?", "nothing ran");
+
+        run(&record, &[1]);
+        assert_eq!(attribution.update(false), "a");
+        assert_eq!(attribution.update(true), "a", "it may have written before");
+        assert_eq!(attribution.update(false), "?");
+
+        run(&record, &[3]);
+        assert_eq!(attribution.update(false), "?", "the program's own methods are no plugin");
+
+        run(&record, &[2]);
+        attribution.update(false);
+        run(&record, &[1]);
+        assert_eq!(attribution.update(true), "?", "it may be either of two");
+        assert_eq!(attribution.current(), "?");
+    }
+
+    #[test]
+    fn considers_every_plugin_if_it_missed_a_call() {
+        let record = CrashRecord::open(&CrashConfig::default()).unwrap();
+        let _a = record.register(1, names("a", "1"));
+        let b = record.register(2, names("b", "2"));
+        let mut attribution = OutputAttribution::new(Arc::clone(&record));
+
+        run(&record, &[2, 1]);
+        assert_eq!(attribution.update(false), "?");
+        drop(b);
+        run(&record, &[1, 1]);
+        assert_eq!(attribution.update(false), "a", "it is the only plugin");
     }
 }

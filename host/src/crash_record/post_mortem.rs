@@ -1,142 +1,120 @@
-//! What a host that died left behind: read as a stranger's file, and believed no further than it can be checked.
+//! Reads the record that a previous host left.
+//!
+//! The files are untrusted input: another process may have written to them, and a crash can leave
+//! anything. Every number is checked, and text is made printable.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read as _;
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
-use super::mapping::WORD;
-use super::slot::{ID, ID_LENGTH, ID_MAX, RunningCode, SEAT, TURN, WHAT};
-use super::{HEADER, LAYOUT, MAGIC, OUTPUT, SEATS, SERVING, SIZE, method_name};
+use super::crash_log::CrashedCall;
+use super::generation_names::NameTable;
+use super::layout::{
+    HEADER_MAGIC, HEADER_OUTPUT, HEADER_SERVING, HEADER_VERSION, ID_MAX, LAYOUT_VERSION, MAGIC, RECORD_SIZE,
+    SLOT_CODE, SLOT_ID, SLOT_ID_LENGTH, SLOT_SEQUENCE, SLOT_WORDS, WORD, slot_start,
+};
+use super::running_code::RunningCode;
 use crate::log::printable;
 
-/// The longest list of names that is read, in bytes: that of a thousand generations is far below.
-const NAMES_MAX: u64 = 16 << 20;
+/// Bytes at the end of the output that are logged, if the previous host had no time to log them.
+const LAST_OUTPUT_MAX: u64 = 8 * 1024;
 
-/// What the record's numbers stand for, of one generation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct GenerationNames {
-    pub(crate) plugin: String,
-    /// The content's hash; empty for methods that are part of the program.
-    pub(crate) hash: String,
-    pub(crate) methods: Vec<String>,
-}
-
-/// Code of a plugin's that ran when a host died.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct CrashedCall {
-    pub(crate) plugin: String,
-    pub(crate) generation: u64,
-    pub(crate) method: String,
-    /// The request's id, cut at 64 bytes; empty when it had none.
-    pub(crate) id: String,
-    pub(crate) hash: String,
-}
-
-/// What the host before left.
+/// How a previous host ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PostMortem {
-    /// Nothing: there was none, or it ended as it should.
-    Nothing,
-    /// It died, and this ran on its threads.
-    Died(Vec<CrashedCall>),
-    /// Something that is no record of ours, and why.
+    /// There was none, or it ended regularly.
+    NoCrash,
+
+    /// It crashed while this plugin code ran on its threads.
+    Crashed(Vec<CrashedCall>),
+
+    /// The file is not a record that this host can read, for this reason.
     Unreadable(String),
 }
 
-/// Reads the record's words as they were found, and the names beside it.
-pub(super) fn read(bytes: &[u8], names: &Path) -> PostMortem {
+/// Examines the content of the file `running`; the file `names` names what its numbers stand for.
+pub(super) fn examine(bytes: &[u8], names: &Path) -> PostMortem {
     if bytes.is_empty() {
-        return PostMortem::Nothing;
+        return PostMortem::NoCrash;
     }
-    let (words, rest) = bytes.as_chunks::<WORD>();
-    let words: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
-    if bytes.len() != SIZE || !rest.is_empty() {
-        return PostMortem::Unreadable(format!("it has {} bytes, not {SIZE}", bytes.len()));
+    if bytes.len() != RECORD_SIZE {
+        return PostMortem::Unreadable(format!("it has {} bytes, not {RECORD_SIZE}", bytes.len()));
     }
-    if words[MAGIC] != MAGIC_WORD {
+
+    let words: Vec<u64> = bytes.as_chunks::<WORD>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+    if words[HEADER_MAGIC] != MAGIC {
         return PostMortem::Unreadable("it does not begin as a record does".to_owned());
     }
-    if words[LAYOUT] != LAYOUT_NOW {
-        return PostMortem::Unreadable(format!(
-            "its layout is {}, this host's is {LAYOUT_NOW}",
-            words[LAYOUT]
-        ));
+    if words[HEADER_VERSION] != LAYOUT_VERSION {
+        let version = words[HEADER_VERSION];
+        return PostMortem::Unreadable(format!("its layout is {version}, this host's is {LAYOUT_VERSION}"));
     }
-    if words[SERVING] != 1 {
-        return PostMortem::Nothing;
+    if words[HEADER_SERVING] != 1 {
+        return PostMortem::NoCrash;
     }
-    let seats = words[HEADER..].chunks_exact(SEAT).take(SEATS).filter(|seat| seat[TURN] % 2 == 1);
-    let names = read_names(names);
-    PostMortem::Died(seats.map(|seat| ran(seat, &names)).collect())
+
+    let names = NameTable::read(names);
+    let slots = words[slot_start(0)..].chunks_exact(SLOT_WORDS);
+    let running = slots.filter(|slot| slot[SLOT_SEQUENCE] % 2 == 1);
+    PostMortem::Crashed(running.map(|slot| crashed_call(slot, &names)).collect())
 }
 
-/// The last lines of output that the host before had no time to log; [`read`] has found the record sound.
-pub(super) fn last_words(bytes: &[u8], written: &Path) -> Vec<String> {
-    let word = |at: usize| bytes.as_chunks::<WORD>().0.get(at).map_or(0, |word| u64::from_ne_bytes(*word));
-    let Ok(file) = fs::File::open(written) else { return Vec::new() };
-    let end = file.metadata().map_or(0, |facts| facts.len());
-    let from = word(OUTPUT).max(end.saturating_sub(LAST_WORDS));
-    let mut left = vec![0; usize::try_from(end.saturating_sub(from).min(LAST_WORDS)).unwrap_or(0)];
-    let read = file.read_at(&mut left, from).unwrap_or(0);
-    let text = String::from_utf8_lossy(&left[..read]).into_owned();
+fn crashed_call(slot: &[u64], names: &NameTable) -> CrashedCall {
+    let code = RunningCode::from_word(slot[SLOT_CODE]);
+    let (plugin, method) = names.names_of(code);
+
+    let length = usize::try_from(slot[SLOT_ID_LENGTH]).unwrap_or(usize::MAX).min(ID_MAX);
+    let id: Vec<u8> = slot[SLOT_ID..].iter().flat_map(|word| word.to_le_bytes()).take(length).collect();
+
+    CrashedCall {
+        plugin,
+        generation: code.generation(),
+        method,
+        id: printable(&String::from_utf8_lossy(&id)).into_owned(),
+        hash: names.get(code.generation()).map(|names| names.hash.clone()).unwrap_or_default(),
+    }
+}
+
+/// Returns the last lines of the file `output` that the previous host had no time to log. `bytes`
+/// is the content of `running`, in which [`examine`] found a crash.
+pub(super) fn unlogged_output(bytes: &[u8], output: &Path) -> Vec<String> {
+    let logged = bytes.as_chunks::<WORD>().0.get(HEADER_OUTPUT).map_or(0, |word| u64::from_ne_bytes(*word));
+    let Ok(file) = File::open(output) else { return Vec::new() };
+    let end = file.metadata().map_or(0, |metadata| metadata.len());
+    let start = logged.max(end.saturating_sub(LAST_OUTPUT_MAX));
+
+    let length = end.saturating_sub(start).min(LAST_OUTPUT_MAX);
+    let mut text = vec![0; usize::try_from(length).unwrap_or(0)];
+    let read = file.read_at(&mut text, start).unwrap_or(0);
+
+    let text = String::from_utf8_lossy(&text[..read]).into_owned();
     let lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
     lines.map(|line| printable(line).into_owned()).collect()
 }
 
-/// How much of the output that was not logged is told, in bytes: the end of it.
-const LAST_WORDS: u64 = 8 * 1024;
-
-pub(super) const MAGIC_WORD: u64 = u64::from_le_bytes(*b"jackfrec");
-/// Counts the layouts that there have been.
-pub(super) const LAYOUT_NOW: u64 = 1;
-
-fn ran(seat: &[u64], names: &BTreeMap<u64, GenerationNames>) -> CrashedCall {
-    let what = RunningCode(seat[WHAT]);
-    let known = names.get(&what.generation());
-    let method = method_name(what.method(), known.map_or(&[], |names| &names.methods));
-    let length = usize::try_from(seat[ID_LENGTH]).unwrap_or(usize::MAX).min(ID_MAX);
-    let bytes: Vec<u8> = seat[ID..].iter().flat_map(|word| word.to_le_bytes()).take(length).collect();
-    CrashedCall {
-        plugin: known.map_or_else(|| "?".to_owned(), |names| names.plugin.clone()),
-        generation: what.generation(),
-        method,
-        id: printable(&String::from_utf8_lossy(&bytes)).into_owned(),
-        hash: known.map(|names| names.hash.clone()).unwrap_or_default(),
-    }
-}
-
-/// The names by generation; none when there are none that can be read.
-fn read_names(path: &Path) -> BTreeMap<u64, GenerationNames> {
-    let mut text = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(NAMES_MAX).read_to_end(&mut text));
-    let parsed = read.map_err(|error| error.to_string()).and_then(|_| {
-        serde_json::from_slice::<BTreeMap<u64, GenerationNames>>(&text).map_err(|error| error.to_string())
-    });
-    parsed.unwrap_or_else(|error| {
-        tracing::warn!(file = %path.display(), "the names of what ran cannot be read: {error}");
-        BTreeMap::new()
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+
+    use super::super::layout::{RECORD_WORDS, SLOT_COUNT};
     use super::*;
 
-    /// A record in which one seat runs method 1 of generation 7.
+    /// A record in which one slot runs method 1 of generation 7, and another one has ended a call.
     fn record() -> Vec<u64> {
-        let mut words = vec![0; SIZE / WORD];
-        (words[MAGIC], words[LAYOUT], words[SERVING]) = (MAGIC_WORD, LAYOUT_NOW, 1);
-        let seat = HEADER + 3 * SEAT;
-        (words[seat + TURN], words[seat + WHAT]) = (9, RunningCode::new(7, 1).0);
-        words[seat + ID_LENGTH] = 5;
-        words[seat + ID] = u64::from_le_bytes(*b"a\nb\0\xff\0\0\0");
-        // One that ran something before, and does not now.
-        words[HEADER + WHAT] = RunningCode::new(7, 0).0;
-        words[HEADER + TURN] = 4;
+        let mut words = vec![0; RECORD_WORDS];
+        (words[HEADER_MAGIC], words[HEADER_VERSION], words[HEADER_SERVING]) = (MAGIC, LAYOUT_VERSION, 1);
+
+        let running = slot_start(3);
+        words[running + SLOT_SEQUENCE] = 9;
+        words[running + SLOT_CODE] = RunningCode::new(7, 1).word();
+        words[running + SLOT_ID_LENGTH] = 5;
+        words[running + SLOT_ID] = u64::from_le_bytes(*b"a\nb\0\xff\0\0\0");
+
+        words[slot_start(0) + SLOT_CODE] = RunningCode::new(7, 0).word();
+        words[slot_start(0) + SLOT_SEQUENCE] = 4;
         words
     }
 
@@ -144,52 +122,136 @@ mod tests {
         words.iter().flat_map(|word| word.to_ne_bytes()).collect()
     }
 
-    fn nowhere() -> &'static Path {
+    fn missing() -> &'static Path {
         Path::new("/nowhere/at/all")
     }
 
+    fn scratch_file(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("jackfield-post-mortem-{name}-{}", std::process::id()))
+    }
+
+    /// The reason why this is no record.
+    #[track_caller]
+    fn unreadable(bytes: &[u8]) -> String {
+        match examine(bytes, missing()) {
+            PostMortem::Unreadable(why) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn crashed_calls(words: &[u64]) -> Vec<CrashedCall> {
+        match examine(&bytes(words), missing()) {
+            PostMortem::Crashed(calls) => calls,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
-    fn what_ran_is_named_and_its_id_is_harmless() {
-        let names = std::env::temp_dir().join(format!("jackfield-names-{}", std::process::id()));
+    fn names_the_code_that_ran_and_makes_its_request_id_printable() {
+        let names = scratch_file("names");
         fs::write(&names, r#"{"7":{"plugin":"p","hash":"h","methods":["p.a","p.b"]}}"#).unwrap();
-        let ran = |method: &str, plugin: &str, hash: &str| CrashedCall {
-            plugin: plugin.to_owned(),
+        let examined = examine(&bytes(&record()), &names);
+        fs::remove_file(&names).unwrap();
+        let call = CrashedCall {
+            plugin: "p".to_owned(),
             generation: 7,
-            method: method.to_owned(),
+            method: "p.b".to_owned(),
             id: "a\\nb\\u{0}\u{fffd}".to_owned(),
-            hash: hash.to_owned(),
+            hash: "h".to_owned(),
         };
-        assert_eq!(read(&bytes(&record()), &names), PostMortem::Died(vec![ran("p.b", "p", "h")]));
-        fs::write(&names, r#"{"7":{"plugin":"#).unwrap();
-        assert_eq!(read(&bytes(&record()), &names), PostMortem::Died(vec![ran("#1", "?", "")]));
+        assert_eq!(examined, PostMortem::Crashed(vec![call]));
+    }
+
+    #[test]
+    fn shows_numbers_if_the_names_are_damaged() {
+        let names = scratch_file("damaged-names");
+        for text in ["", r#"{"7":{"plugin":"#, r#"{"seven":{}}"#, "[]", "\u{0}"] {
+            fs::write(&names, text).unwrap();
+            let PostMortem::Crashed(calls) = examine(&bytes(&record()), &names) else { panic!("{text}") };
+            assert_eq!((calls[0].plugin.as_str(), calls[0].method.as_str()), ("?", "#1"), "{text}");
+            assert_eq!(calls[0].hash, "");
+        }
         fs::remove_file(&names).unwrap();
     }
 
     #[test]
-    fn an_end_that_was_a_good_one_leaves_nothing_and_what_is_no_record_is_said() {
+    fn finds_no_crash_after_a_regular_end_or_without_a_record() {
         let mut words = record();
-        words[SERVING] = 0;
-        assert_eq!(read(&bytes(&words), nowhere()), PostMortem::Nothing);
-        assert_eq!(read(&[], nowhere()), PostMortem::Nothing);
+        words[HEADER_SERVING] = 0;
+        assert_eq!(examine(&bytes(&words), missing()), PostMortem::NoCrash);
+        assert_eq!(examine(&[], missing()), PostMortem::NoCrash);
+    }
+
+    #[test]
+    fn rejects_a_record_of_another_length() {
         let whole = bytes(&record());
-        let unreadable = |bytes: &[u8]| match read(bytes, nowhere()) {
-            PostMortem::Unreadable(why) => why,
-            other => panic!("{other:?}"),
-        };
-        assert!(unreadable(&whole[..whole.len() - 1]).contains("bytes"));
-        assert!(unreadable(&[whole.clone(), vec![0; 8]].concat()).contains("bytes"));
-        assert!(unreadable(&vec![0x5a; SIZE]).contains("begin"));
+        for length in [1, WORD, whole.len() / 2, whole.len() - WORD, whole.len() - 1] {
+            assert!(unreadable(&whole[..length]).contains("bytes, not"), "{length}");
+        }
+        assert!(unreadable(&[whole, vec![0; 8]].concat()).contains("bytes, not"));
+    }
+
+    #[test]
+    fn rejects_a_file_that_is_not_a_record() {
+        assert!(unreadable(&vec![0x5a; RECORD_SIZE]).contains("does not begin"));
+        assert!(unreadable(&vec![0; RECORD_SIZE]).contains("does not begin"));
+    }
+
+    #[test]
+    fn rejects_a_record_of_another_layout() {
         let mut words = record();
-        words[LAYOUT] = 99;
+        words[HEADER_VERSION] = 99;
         assert!(unreadable(&bytes(&words)).contains("99"));
     }
 
     #[test]
-    fn numbers_that_mean_nothing_do_no_harm() {
+    fn accepts_any_number_in_every_slot() {
         let mut words = record();
-        words[HEADER..].fill(u64::MAX);
-        let PostMortem::Died(ran) = read(&bytes(&words), nowhere()) else { panic!() };
-        assert_eq!(ran.len(), SEATS);
-        assert!(ran.iter().all(|ran| ran.id.chars().count() == ID_MAX && ran.plugin == "?"));
+        words[slot_start(0)..].fill(u64::MAX);
+        let calls = crashed_calls(&words);
+        assert_eq!(calls.len(), SLOT_COUNT);
+        assert!(calls.iter().all(|call| call.id.chars().count() == ID_MAX && call.plugin == "?"));
+    }
+
+    #[test]
+    fn logs_the_end_of_the_output_from_the_recorded_offset() {
+        let output = scratch_file("output");
+        fs::write(&output, "logged\nnot yet\n\n\u{1b}[31m red\r\n").unwrap();
+        let from = |offset: u64| {
+            let mut words = record();
+            words[HEADER_OUTPUT] = offset;
+            unlogged_output(&bytes(&words), &output)
+        };
+        assert_eq!(from(7), ["not yet", "\\u{1b}[31m red"]);
+        assert_eq!(from(1 << 40), [""; 0], "an offset beyond the end");
+        assert_eq!(from(u64::MAX), [""; 0]);
+
+        fs::write(&output, "x".repeat(100_000)).unwrap();
+        assert_eq!(from(0), ["x".repeat(8 * 1024)]);
+        fs::remove_file(&output).unwrap();
+        assert_eq!(from(0), [""; 0], "a missing file");
+    }
+
+    proptest! {
+        #[test]
+        fn survives_damage_at_any_place(
+            damage in prop::collection::vec((0..RECORD_WORDS, any::<u64>()), 1..40),
+            length in 0..=RECORD_SIZE + 8
+        ) {
+            let mut words = record();
+            for (place, word) in damage {
+                words[place] = word;
+            }
+            let mut bytes = bytes(&words);
+            bytes.resize(length, 0xff);
+            for bytes in [&bytes[..], &self::bytes(&words)] {
+                if let PostMortem::Crashed(calls) = examine(bytes, missing()) {
+                    prop_assert!(calls.len() <= SLOT_COUNT);
+                    prop_assert!(calls.iter().all(|call| call.id.len() <= ID_MAX * 10));
+                    prop_assert!(calls.iter().all(|call| !call.id.contains(char::is_control)));
+                }
+                unlogged_output(bytes, missing());
+            }
+        }
     }
 }

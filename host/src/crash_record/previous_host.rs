@@ -1,66 +1,85 @@
-//! What a host takes over from the one before: the deaths of late, the one that has just been, and what follows.
+//! Examines what the previous host left, logs it, and updates the crash log.
 
+use std::io;
 use std::path::Path;
 
-use super::crash_log::{Crash, CrashLog, QuarantineVerdict, Quarantined, now};
-use super::post_mortem::{CrashedCall, PostMortem};
+use super::crash_log::{Crash, CrashLog, CrashedCall, Quarantined, now};
+use super::post_mortem::{self, PostMortem};
+use super::quarantine::{self, QuarantineVerdict};
+use super::record_directory::{RecordDirectory, RecordFile};
 use crate::config::CrashConfig;
 
-/// The hashes of the contents that a host of these limits leaves out, as far as that can be read.
+/// Returns the hashes of the contents that a host with these limits does not load, as far as its
+/// crash log can be read.
 #[must_use]
 pub fn quarantined(limits: &CrashConfig) -> Vec<String> {
     let record = limits.record.as_ref().filter(|_| limits.most > 0);
-    let book = record.and_then(|directory| CrashLog::read(&directory.join("deaths.json")).ok());
-    book.into_iter().flat_map(|book| book.left_out).map(|left_out| left_out.hash).collect()
+    let log = record.and_then(|directory| CrashLog::read(&RecordFile::CrashLog.path_in(directory)).ok());
+    log.into_iter().flat_map(|log| log.quarantined).map(|content| content.hash).collect()
 }
 
-/// Tells of the death of the host before, if it died, and what follows from that.
-pub(super) fn inherit(directory: &Path, remains: &PostMortem, limits: &CrashConfig) -> CrashLog {
-    let path = directory.join("deaths.json");
-    let mut book = CrashLog::read(&path).unwrap_or_else(|error| {
+/// Logs whether and how the previous host crashed, and returns the updated crash log.
+///
+/// # Errors
+///
+/// The previous record cannot be read.
+pub(super) fn examine(directory: &mut RecordDirectory, limits: &CrashConfig) -> io::Result<CrashLog> {
+    let record = directory.read_record()?;
+    let post_mortem = post_mortem::examine(&record, &directory.path_of(RecordFile::Names));
+
+    if matches!(post_mortem, PostMortem::Crashed(_)) {
+        for line in post_mortem::unlogged_output(&record, &directory.path_of(RecordFile::Output)) {
+            tracing::error!("the host before wrote as it died: {line}");
+        }
+    }
+    Ok(update_crash_log(directory.path(), &post_mortem, limits))
+}
+
+fn update_crash_log(directory: &Path, post_mortem: &PostMortem, limits: &CrashConfig) -> CrashLog {
+    let path = RecordFile::CrashLog.path_in(directory);
+    let mut log = CrashLog::read(&path).unwrap_or_else(|error| {
         tracing::error!(file = %path.display(), %error, "the deaths of late cannot be read, and are forgotten");
         CrashLog::default()
     });
-    book.forget(limits.window, now());
+    log.expire(limits.window, now());
     if limits.most == 0 {
-        book.left_out.clear();
+        log.quarantined.clear();
     }
-    match remains {
-        PostMortem::Nothing => {}
+
+    match post_mortem {
+        PostMortem::NoCrash => {}
         PostMortem::Unreadable(why) => {
             let directory = directory.display();
             tracing::error!(%directory, "the record of the host before cannot be read, and is ignored: {why}");
         }
-        PostMortem::Died(ran) if ran.is_empty() => {
+        PostMortem::Crashed(calls) if calls.is_empty() => {
             tracing::error!("the host before died; no thread of it ran a plugin's code");
         }
-        PostMortem::Died(ran) => {
-            for CrashedCall { plugin, generation, method, id, hash } in ran {
-                let beside = ran.len() - 1;
-                tracing::error!(
-                    plugin,
-                    generation,
-                    method,
-                    id,
-                    hash,
-                    beside,
-                    "the host before died while this ran"
-                );
-            }
+        PostMortem::Crashed(calls) => {
+            log_crashed_calls(calls);
+            let crash = Crash { at: now(), calls: calls.clone() };
             let most = usize::try_from(limits.most).unwrap_or(usize::MAX);
-            for judged in book.add(Crash { at: now(), ran: ran.clone() }, most) {
-                tell(&judged, limits);
+            for verdict in quarantine::add_crash(&mut log, crash, most) {
+                log_verdict(&verdict, limits);
             }
         }
     }
-    remember(directory, &book);
-    book
+
+    write_crash_log(directory, &log);
+    log
 }
 
-fn tell(judged: &QuarantineVerdict, limits: &CrashConfig) {
+fn log_crashed_calls(calls: &[CrashedCall]) {
+    for CrashedCall { plugin, generation, method, id, hash } in calls {
+        let beside = calls.len() - 1;
+        tracing::error!(plugin, generation, method, id, hash, beside, "the host before died while this ran");
+    }
+}
+
+fn log_verdict(verdict: &QuarantineVerdict, limits: &CrashConfig) {
     let window = limits.window;
-    match judged {
-        QuarantineVerdict::Quarantined(Quarantined { plugin, hash, deaths, method }) => {
+    match verdict {
+        QuarantineVerdict::Quarantined(Quarantined { plugin, hash, crashes: deaths, method }) => {
             tracing::error!(
                 plugin,
                 hash,
@@ -80,9 +99,10 @@ fn tell(judged: &QuarantineVerdict, limits: &CrashConfig) {
     }
 }
 
-pub(super) fn remember(directory: &Path, book: &CrashLog) {
-    let path = directory.join("deaths.json");
-    if let Err(error) = book.write(&path) {
+/// Writes the crash log; a failure is logged.
+pub(super) fn write_crash_log(directory: &Path, log: &CrashLog) {
+    let path = RecordFile::CrashLog.path_in(directory);
+    if let Err(error) = log.write(&path) {
         tracing::error!(file = %path.display(), %error, "the deaths of late cannot be remembered");
     }
 }

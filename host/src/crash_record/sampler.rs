@@ -1,74 +1,81 @@
-//! Seats looked at while their threads run: which call holds a thread, and what runs just now.
+//! Reads record slots while their threads run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::mapping::{MappedWords, WORD};
-use super::slot::{ID, ID_LENGTH, ID_MAX, RunningCode, TURN, WHAT, seat};
+use super::layout::{ID_MAX, SLOT_CODE, SLOT_ID, SLOT_ID_LENGTH, SLOT_SEQUENCE, WORD, slot_words};
+use super::mapping::MappedWords;
+use super::running_code::RunningCode;
 
-/// What a thread runs at one moment: the same turn is the same call.
+/// The plugin code of a thread at one moment. An equal sequence number means the same call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RunningCall {
-    /// Counts beginnings and ends.
-    pub(crate) turn: u64,
-    /// What runs, or ran last.
-    pub(crate) what: RunningCode,
+    /// Counts the begins and ends of calls; odd while one runs.
+    pub(crate) sequence: u64,
+
+    /// The code that runs, or the last one that ran.
+    pub(crate) code: RunningCode,
 }
 
 impl RunningCall {
-    /// Whether it runs.
+    /// Returns whether the code runs.
     pub(crate) fn is_running(self) -> bool {
-        !self.turn.is_multiple_of(2)
+        !self.sequence.is_multiple_of(2)
     }
 
-    pub(super) fn at(words: &[AtomicU64], at: usize) -> Self {
-        let words = seat(words, at);
-        let load = |place: usize| words.get(place).map_or(0, |word| word.load(Ordering::Acquire));
+    /// Reads the slot that starts at word `start`.
+    ///
+    /// The read is repeated if the thread changed the slot meanwhile, so that both values belong to
+    /// the same call.
+    pub(super) fn read(words: &[AtomicU64], start: usize) -> Self {
+        let words = slot_words(words, start);
+        let load = |index: usize| words.get(index).map_or(0, |word| word.load(Ordering::Acquire));
+
         loop {
-            let turn = load(TURN);
-            let what = RunningCode(load(WHAT));
+            let sequence = load(SLOT_SEQUENCE);
+            let code = RunningCode::from_word(load(SLOT_CODE));
             fence(Ordering::Acquire);
-            if load(TURN) == turn {
-                return Self { turn, what };
+            if load(SLOT_SEQUENCE) == sequence {
+                return Self { sequence, code };
             }
         }
     }
 }
 
-/// Another thread's seat, to be looked at.
+/// Reads the record slot of another thread.
 pub(crate) struct SlotSampler {
     words: Arc<MappedWords>,
-    at: usize,
+    start: usize,
 }
 
 impl SlotSampler {
-    pub(super) fn new(words: &Arc<MappedWords>, at: usize) -> Self {
-        Self { words: Arc::clone(words), at }
+    pub(super) fn new(words: &Arc<MappedWords>, start: usize) -> Self {
+        Self { words: Arc::clone(words), start }
     }
 
-    /// What the thread runs now.
-    pub(crate) fn glance(&self) -> RunningCall {
-        RunningCall::at(&self.words, self.at)
+    /// Returns the plugin code that the thread runs now.
+    pub(crate) fn sample(&self) -> RunningCall {
+        RunningCall::read(&self.words, self.start)
     }
 
     /// Returns the plugin code that the thread runs now, with its request; `None` if it runs none.
     pub(crate) fn running_request(&self) -> Option<RunningRequest> {
         loop {
-            let call = self.glance();
+            let call = self.sample();
             if !call.is_running() {
                 return None;
             }
 
-            let words = seat(&self.words, self.at);
-            let load = |place: usize| words.get(place).map_or(0, |word| word.load(Ordering::Acquire));
-            let length = usize::try_from(load(ID_LENGTH)).unwrap_or(usize::MAX);
-            let bytes = (ID..ID + ID_MAX / WORD).flat_map(|place| load(place).to_le_bytes());
+            let words = slot_words(&self.words, self.start);
+            let load = |index: usize| words.get(index).map_or(0, |word| word.load(Ordering::Acquire));
+            let length = usize::try_from(load(SLOT_ID_LENGTH)).unwrap_or(usize::MAX);
+            let bytes = (SLOT_ID..SLOT_ID + ID_MAX / WORD).flat_map(|index| load(index).to_le_bytes());
             let id: Vec<u8> = bytes.take(length).collect();
 
             // The id belongs to the call only if the thread has not begun another one meanwhile.
-            if self.glance() == call {
+            if self.sample() == call {
                 let id = String::from_utf8_lossy(&id).into_owned();
-                return Some(RunningRequest { code: call.what, id, is_id_cut: length > ID_MAX });
+                return Some(RunningRequest { code: call.code, id, is_id_cut: length > ID_MAX });
             }
         }
     }
@@ -79,8 +86,8 @@ impl SlotSampler {
 pub(crate) struct RunningRequest {
     pub(crate) code: RunningCode,
 
-    /// The request's id, at most [`ID_MAX`] bytes of it. Empty if the request has none, or if the
-    /// code runs for no request.
+    /// The id of the request, at most [`ID_MAX`] bytes of it. Empty if the request has none, or if
+    /// the code runs for no request.
     pub(crate) id: String,
 
     /// Whether the id is longer than that.

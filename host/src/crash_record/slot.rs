@@ -1,189 +1,188 @@
-//! One thread's place in the record: what of which plugin it runs, in a few stores and nothing else.
+//! The record slot of one thread: which plugin code it runs, recorded with a few stores.
 //!
-//! A seat has one writer, its thread. A turn that is odd says that a plugin's code runs; it is stored last when a call
-//! begins and first when it ends, so that a process which dies in between leaves a whole entry or none. x86 keeps stores
-//! in order by itself: there the fences are the compiler's alone.
+//! A slot has one writer, its thread. The sequence number tells whether plugin code runs:
+//!
+//! ```text
+//!             begin, resume
+//!   idle  ─────────────────────►  running ──┐ nested call begins or ends:
+//!  (even) ◄─────────────────────   (odd)  ◄─┘ idle for one store, then running again
+//!              end, pause
+//! ```
+//!
+//! The number becomes odd with the last store of a begin and even with the first store of an end,
+//! so that a process that crashes in between leaves a complete entry or none. x86 keeps stores in
+//! order; there the fences only restrain the compiler.
 
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex};
 
-use super::mapping::{MappedWords, WORD};
+use super::layout::{
+    ID_MAX, SLOT_CODE, SLOT_ID, SLOT_ID_LENGTH, SLOT_SEQUENCE, SLOT_WORDS, WORD, slot_words,
+};
+use super::mapping::MappedWords;
+use super::running_code::RunningCode;
 use super::sampler::SlotSampler;
 use crate::sync::lock;
 
-/// Words of a seat: two cache lines, so that no two threads write to the same.
-pub(super) const SEAT: usize = 16;
-/// Bytes of a request's id that are kept.
-pub(super) const ID_MAX: usize = 64;
-
-/// Where each thing is in a seat.
-pub(super) const TURN: usize = 0;
-pub(super) const WHAT: usize = 1;
-pub(super) const ID_LENGTH: usize = 2;
-pub(super) const ID: usize = 3;
-
-const _: () = assert!(ID + ID_MAX / WORD <= SEAT);
-
 thread_local! {
-    static OWN: OnceCell<RecordSlot> = const { OnceCell::new() };
+    static OWN_SLOT: OnceCell<RecordSlot> = const { OnceCell::new() };
 }
 
-/// A generation's number and a method's in one word, never 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RunningCode(pub(super) u64);
-
-impl RunningCode {
-    /// `generation` counts from 1.
-    pub(crate) fn new(generation: u64, method: u32) -> Self {
-        // More generations than fit are more than a process lives to see; then the number is a wrong one.
-        let generation = u32::try_from(generation).unwrap_or(u32::MAX);
-        Self(u64::from(generation) << 32 | u64::from(method))
-    }
-
-    pub(crate) fn generation(self) -> u64 {
-        self.0 >> 32
-    }
-
-    pub(crate) fn method(self) -> u32 {
-        u32::try_from(self.0 & u64::from(u32::MAX)).unwrap_or(u32::MAX)
-    }
-}
-
-/// The seats that are free.
+/// The first words of the free slots.
 pub(super) type FreeSlots = Mutex<Vec<usize>>;
 
-/// One thread's seat; another may have it once this is dropped.
+/// The record slot of one thread; dropping it frees the slot for another thread.
 pub(crate) struct RecordSlot {
     words: Arc<MappedWords>,
     free: Arc<FreeSlots>,
-    /// Its first word.
-    at: usize,
+
+    /// Index of its first word.
+    start: usize,
 }
 
 impl RecordSlot {
-    pub(super) fn take(words: &Arc<MappedWords>, free: &Arc<FreeSlots>) -> Option<Self> {
-        let at = lock(free).pop()?;
-        Some(Self { words: Arc::clone(words), free: Arc::clone(free), at })
+    /// Takes a free slot; `None` if all are taken.
+    pub(super) fn claim(words: &Arc<MappedWords>, free: &Arc<FreeSlots>) -> Option<Self> {
+        let start = lock(free).pop()?;
+        Some(Self { words: Arc::clone(words), free: Arc::clone(free), start })
     }
 
-    /// This thread's from now on. A thread has one for its whole life.
-    pub(crate) fn sit_down(seat: Option<Self>) {
-        if let Some(seat) = seat {
-            OWN.with(|own| {
-                // One that sits already keeps its seat.
-                let _ = own.set(seat);
+    /// Makes `slot` the slot of the current thread, for the rest of the thread's life.
+    pub(crate) fn attach(slot: Option<Self>) {
+        if let Some(slot) = slot {
+            OWN_SLOT.with(|own| {
+                // A thread that has a slot already keeps that one.
+                let _ = own.set(slot);
             });
         }
     }
 
-    /// The seat as others see it.
-    pub(crate) fn watched(&self) -> SlotSampler {
-        SlotSampler::new(&self.words, self.at)
+    /// Returns a reader of this slot for other threads.
+    pub(crate) fn sampler(&self) -> SlotSampler {
+        SlotSampler::new(&self.words, self.start)
     }
 
     fn words(&self) -> &[AtomicU64] {
-        seat(&self.words, self.at)
+        slot_words(&self.words, self.start)
     }
 }
 
-/// Returns a reader of this thread's slot; `None` if it has none.
+/// Returns a reader of the slot of the current thread; `None` if it has none.
 pub(crate) fn own_slot() -> Option<SlotSampler> {
     // A thread that ends may run plugin code after its slot was dropped.
-    OWN.try_with(|own| own.get().map(RecordSlot::watched)).ok().flatten()
+    OWN_SLOT.try_with(|own| own.get().map(RecordSlot::sampler)).ok().flatten()
 }
 
 impl Drop for RecordSlot {
     fn drop(&mut self) {
-        // A plugin that calls `exit` has this thread drop its thread-locals while its code still runs: what the record
-        // says is left as it is, and the seat to nobody else.
-        if self.words()[TURN].load(Ordering::Relaxed).is_multiple_of(2) {
-            lock(&self.free).push(self.at);
+        // A plugin that calls `exit` makes this thread drop its thread-locals while plugin code
+        // still runs. The entry then stays for the post-mortem, and no other thread gets the slot.
+        if self.words()[SLOT_SEQUENCE].load(Ordering::Relaxed).is_multiple_of(2) {
+            lock(&self.free).push(self.start);
         }
     }
 }
 
-pub(super) fn seat(words: &[AtomicU64], at: usize) -> &[AtomicU64] {
-    words.get(at..at + SEAT).unwrap_or_default()
-}
-
-/// Runs `work`, which is code of a plugin's, and has the record say so until it ends; `id` is the request's, if it has
-/// one. Without a seat it is run all the same.
+/// Runs `work`, which is plugin code, and records it until it returns. `id` is the id of its
+/// request, if there is one. On a thread without a record slot, `work` runs unrecorded.
 #[inline]
-pub(crate) fn running<T>(what: RunningCode, id: Option<&str>, work: impl FnOnce() -> T) -> T {
-    OWN.with(|own| {
-        let Some(words) = own.get().map(RecordSlot::words).and_then(<[AtomicU64]>::first_chunk::<SEAT>)
+pub(crate) fn run_recorded<T>(code: RunningCode, id: Option<&str>, work: impl FnOnce() -> T) -> T {
+    OWN_SLOT.with(|own| {
+        let Some(words) = own.get().map(RecordSlot::words).and_then(<[AtomicU64]>::first_chunk::<SLOT_WORDS>)
         else {
             return work();
         };
-        let turn = words[TURN].load(Ordering::Relaxed);
-        if turn % 2 == 1 {
-            // A method that calls another on its own thread, for the same request: the inner one runs.
-            return within(words, turn, what, work);
+        let sequence = words[SLOT_SEQUENCE].load(Ordering::Relaxed);
+        if sequence % 2 == 1 {
+            // A method calls another one on its own thread, for the same request. The inner one
+            // runs.
+            return run_nested(words, sequence, code, work);
         }
-        // What follows must not be seen before the turn that ended the call before.
+
+        // The following stores must not become visible before the one that ended the previous call.
         fence(Ordering::Release);
-        words[WHAT].store(what.0, Ordering::Relaxed);
-        note_id(words, id.unwrap_or_default().as_bytes());
-        words[TURN].store(turn.wrapping_add(1), Ordering::Release);
-        let done = work();
-        words[TURN].store(turn.wrapping_add(2), Ordering::Release);
-        done
+        words[SLOT_CODE].store(code.word(), Ordering::Relaxed);
+        record_id(words, id.unwrap_or_default().as_bytes());
+        words[SLOT_SEQUENCE].store(sequence.wrapping_add(1), Ordering::Release);
+
+        let result = work();
+
+        words[SLOT_SEQUENCE].store(sequence.wrapping_add(2), Ordering::Release);
+        result
     })
 }
 
 #[cold]
-fn within<T>(words: &[AtomicU64; SEAT], turn: u64, what: RunningCode, work: impl FnOnce() -> T) -> T {
-    let outer = words[WHAT].load(Ordering::Relaxed);
-    change(words, turn, what.0);
-    let done = work();
-    change(words, turn.wrapping_add(2), outer);
-    done
+fn run_nested<T>(
+    words: &[AtomicU64; SLOT_WORDS],
+    sequence: u64,
+    code: RunningCode,
+    work: impl FnOnce() -> T,
+) -> T {
+    let outer = words[SLOT_CODE].load(Ordering::Relaxed);
+    replace_code(words, sequence, code.word());
+
+    let result = work();
+
+    replace_code(words, sequence.wrapping_add(2), outer);
+    result
 }
 
-/// Changes what an entry says, from one odd turn to the next.
-fn change(words: &[AtomicU64; SEAT], turn: u64, what: u64) {
-    words[TURN].store(turn.wrapping_add(1), Ordering::Release);
+/// Replaces the code of an entry, from one odd sequence number to the next.
+fn replace_code(words: &[AtomicU64; SLOT_WORDS], sequence: u64, code: u64) {
+    words[SLOT_SEQUENCE].store(sequence.wrapping_add(1), Ordering::Release);
     fence(Ordering::Release);
-    words[WHAT].store(what, Ordering::Relaxed);
-    words[TURN].store(turn.wrapping_add(2), Ordering::Release);
+    words[SLOT_CODE].store(code, Ordering::Relaxed);
+    words[SLOT_SEQUENCE].store(sequence.wrapping_add(2), Ordering::Release);
 }
 
 #[inline]
-fn note_id(words: &[AtomicU64; SEAT], id: &[u8]) {
-    words[ID_LENGTH].store(id.len() as u64, Ordering::Relaxed);
+fn record_id(words: &[AtomicU64; SLOT_WORDS], id: &[u8]) {
+    words[SLOT_ID_LENGTH].store(id.len() as u64, Ordering::Relaxed);
     let kept = &id[..id.len().min(ID_MAX)];
     let (whole, rest) = kept.as_chunks::<WORD>();
-    for (word, bytes) in words[ID..].iter().zip(whole) {
+    for (word, bytes) in words[SLOT_ID..].iter().zip(whole) {
         word.store(u64::from_le_bytes(*bytes), Ordering::Relaxed);
     }
+
     if rest.is_empty() {
         return;
     }
     let last = match kept.last_chunk() {
-        // The last whole word's worth of bytes without those that are stored already: far cheaper than a copy of a few.
+        // Load the last 8 bytes and shift out those that are stored already. This is far cheaper
+        // than copying fewer than 8 bytes.
         Some(last) => u64::from_le_bytes(*last) >> (8 * (WORD - rest.len())),
         None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     };
-    words[ID + whole.len()].store(last, Ordering::Relaxed);
+    words[SLOT_ID + whole.len()].store(last, Ordering::Relaxed);
 }
 
-/// Runs `work`, in which this thread does something for a plugin that waits for it: no code of that plugin runs here
-/// meanwhile. What runs instead, for the same request, is noted as ever.
-pub(crate) fn paused<T>(work: impl FnOnce() -> T) -> T {
-    OWN.with(|own| {
-        let words = own.get().map(RecordSlot::words).and_then(<[AtomicU64]>::first_chunk::<SEAT>);
-        let Some(words) = words.filter(|words| words[TURN].load(Ordering::Relaxed) % 2 == 1) else {
+/// Runs `work`, host code for which the plugin code of this thread waits, and records that no code
+/// of that plugin runs meanwhile. Plugin code that `work` runs for the same request is recorded.
+pub(crate) fn run_paused<T>(work: impl FnOnce() -> T) -> T {
+    OWN_SLOT.with(|own| {
+        let words = own.get().map(RecordSlot::words).and_then(<[AtomicU64]>::first_chunk::<SLOT_WORDS>);
+        let is_running =
+            |words: &&[AtomicU64; SLOT_WORDS]| words[SLOT_SEQUENCE].load(Ordering::Relaxed) % 2 == 1;
+        let Some(words) = words.filter(is_running) else {
             return work();
         };
-        let outer = words[WHAT].load(Ordering::Relaxed);
-        words[TURN].store(words[TURN].load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
-        let done = work();
+        let outer = words[SLOT_CODE].load(Ordering::Relaxed);
+        increment_sequence(words);
+
+        let result = work();
+
         fence(Ordering::Release);
-        words[WHAT].store(outer, Ordering::Relaxed);
-        words[TURN].store(words[TURN].load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
-        done
+        words[SLOT_CODE].store(outer, Ordering::Relaxed);
+        increment_sequence(words);
+        result
     })
+}
+
+fn increment_sequence(words: &[AtomicU64; SLOT_WORDS]) {
+    let sequence = words[SLOT_SEQUENCE].load(Ordering::Relaxed);
+    words[SLOT_SEQUENCE].store(sequence.wrapping_add(1), Ordering::Release);
 }
 
 #[cfg(test)]
@@ -191,79 +190,169 @@ mod tests {
     use super::super::sampler::RunningRequest;
     use super::*;
 
-    /// A record of one seat, this thread's.
-    fn sit() -> Arc<MappedWords> {
-        let words = Arc::new(MappedWords::in_memory(SEAT).unwrap());
-        let free: Arc<FreeSlots> = Arc::new(Mutex::new(vec![0]));
-        let seat = RecordSlot::take(&words, &free);
-        assert!(seat.is_some() && RecordSlot::take(&words, &free).is_none());
-        RecordSlot::sit_down(seat);
-        words
+    fn outer() -> RunningCode {
+        RunningCode::new(7, 1)
     }
 
-    fn now(words: &MappedWords) -> (bool, u64) {
-        (words[TURN].load(Ordering::Relaxed) % 2 == 1, words[WHAT].load(Ordering::Relaxed))
+    fn inner() -> RunningCode {
+        RunningCode::new(8, 2)
     }
 
-    #[test]
-    fn what_runs_is_noted_while_it_runs() {
-        let words = sit();
-        let (outer, inner) = (RunningCode::new(7, 1), RunningCode::new(8, 2));
-        let id = "x".repeat(ID_MAX + 5);
-        running(outer, Some(&id), || {
-            assert_eq!(now(&words), (true, outer.0));
-            assert_eq!(words[ID_LENGTH].load(Ordering::Relaxed), id.len() as u64);
-            assert_eq!(words[ID + 7].load(Ordering::Relaxed).to_ne_bytes(), *b"xxxxxxxx");
-            assert_eq!(words.get(ID + 8).map(|word| word.load(Ordering::Relaxed)), Some(0));
-            running(inner, Some("y"), || assert_eq!(now(&words), (true, inner.0)));
-            assert_eq!(now(&words), (true, outer.0));
-            paused(|| {
-                assert!(!now(&words).0);
-                running(inner, Some(&id), || assert_eq!(now(&words), (true, inner.0)));
-                assert!(!now(&words).0);
+    /// A record of one slot, and its list of free slots.
+    fn one_slot() -> (Arc<MappedWords>, Arc<FreeSlots>) {
+        (Arc::new(MappedWords::in_memory(SLOT_WORDS).unwrap()), Arc::new(Mutex::new(vec![0])))
+    }
+
+    /// Runs `test` on a thread that has the one slot of a record, and passes it the record.
+    fn on_recorded_thread(test: impl FnOnce(&MappedWords) + Send) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (words, free) = one_slot();
+                RecordSlot::attach(RecordSlot::claim(&words, &free));
+                test(&words);
             });
-            assert_eq!(now(&words), (true, outer.0));
         });
-        assert!(!now(&words).0);
-        for length in 0..=ID_MAX {
-            let id: String = ('!'..).take(length).collect();
-            let noted = || words[ID..].iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes());
-            let noted = || noted().take(length).collect::<Vec<_>>();
-            assert_eq!(running(outer, Some(&id), noted), id.as_bytes());
-        }
-        paused(|| assert!(!now(&words).0));
-        assert_eq!((outer.generation(), outer.method()), (7, 1));
+    }
+
+    /// The code that the record says runs now.
+    fn running(words: &MappedWords) -> Option<u64> {
+        let runs = words[SLOT_SEQUENCE].load(Ordering::Relaxed) % 2 == 1;
+        runs.then(|| words[SLOT_CODE].load(Ordering::Relaxed))
+    }
+
+    fn recorded_id(words: &MappedWords, length: usize) -> Vec<u8> {
+        let bytes = words[SLOT_ID..].iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes());
+        bytes.take(length).collect()
     }
 
     #[test]
-    fn reads_the_request_of_the_own_thread() {
+    fn records_code_exactly_while_it_runs() {
+        on_recorded_thread(|words| {
+            assert_eq!(running(words), None);
+            run_recorded(outer(), None, || assert_eq!(running(words), Some(outer().word())));
+            assert_eq!(running(words), None);
+        });
+    }
+
+    #[test]
+    fn records_the_inner_one_of_two_nested_calls() {
+        on_recorded_thread(|words| {
+            run_recorded(outer(), Some("x"), || {
+                run_recorded(inner(), Some("y"), || assert_eq!(running(words), Some(inner().word())));
+                assert_eq!(running(words), Some(outer().word()));
+                assert_eq!(recorded_id(words, 1), b"x", "both calls are for the same request");
+            });
+            assert_eq!(running(words), None);
+        });
+    }
+
+    #[test]
+    fn records_only_nested_calls_while_paused() {
+        on_recorded_thread(|words| {
+            run_recorded(outer(), None, || {
+                run_paused(|| {
+                    assert_eq!(running(words), None);
+                    run_recorded(inner(), None, || assert_eq!(running(words), Some(inner().word())));
+                    assert_eq!(running(words), None);
+                });
+                assert_eq!(running(words), Some(outer().word()));
+            });
+            run_paused(|| assert_eq!(running(words), None));
+            assert_eq!(running(words), None);
+        });
+    }
+
+    #[test]
+    fn records_a_request_id_of_any_length_up_to_the_limit() {
+        on_recorded_thread(|words| {
+            for length in 0..=ID_MAX {
+                let id: String = ('!'..).take(length).collect();
+                let recorded = run_recorded(outer(), Some(&id), || recorded_id(words, length));
+                assert_eq!(recorded, id.as_bytes());
+            }
+        });
+    }
+
+    #[test]
+    fn cuts_a_longer_request_id_and_records_its_length() {
+        on_recorded_thread(|words| {
+            let id = "x".repeat(ID_MAX + 5);
+            run_recorded(outer(), Some(&id), || {
+                assert_eq!(words[SLOT_ID_LENGTH].load(Ordering::Relaxed), id.len() as u64);
+                assert_eq!(recorded_id(words, ID_MAX), id.as_bytes()[..ID_MAX]);
+                assert_eq!(words[SLOT_ID + ID_MAX / WORD].load(Ordering::Relaxed), 0);
+            });
+        });
+    }
+
+    #[test]
+    fn shows_the_running_call_to_a_sampler() {
+        on_recorded_thread(|words| {
+            let sampler = OWN_SLOT.with(|own| own.get().unwrap().sampler());
+            let idle = sampler.sample();
+            let (first, again) = run_recorded(outer(), None, || (sampler.sample(), sampler.sample()));
+            assert!(!idle.is_running() && first.is_running());
+            assert_eq!((first, first.code), (again, outer()));
+            run_recorded(outer(), None, || assert_ne!(sampler.sample(), first, "another call"));
+            assert_eq!(running(words), None);
+        });
+    }
+
+    #[test]
+    fn reads_the_request_that_its_thread_runs() {
         assert!(own_slot().is_none());
-        let _words = sit();
-        let code = RunningCode::new(7, 1);
-        let request = || own_slot().and_then(|slot| slot.running_request());
-        assert_eq!(request(), None);
+        on_recorded_thread(|_| {
+            let request = || own_slot().and_then(|slot| slot.running_request());
+            assert_eq!(request(), None);
 
-        for (id, kept, is_id_cut) in [
-            (Some("id-1".to_owned()), "id-1".to_owned(), false),
-            (None, String::new(), false),
-            (Some("y".repeat(ID_MAX)), "y".repeat(ID_MAX), false),
-            (Some("z".repeat(ID_MAX + 1)), "z".repeat(ID_MAX), true),
-        ] {
-            let found = running(code, id.as_deref(), request);
-            assert_eq!(found, Some(RunningRequest { code, id: kept, is_id_cut }));
-        }
+            let longest = "y".repeat(ID_MAX);
+            let too_long = format!("{longest}z");
+            for (id, kept, is_id_cut) in [
+                (Some("id-1"), "id-1", false),
+                (None, "", false),
+                (Some(longest.as_str()), longest.as_str(), false),
+                (Some(too_long.as_str()), longest.as_str(), true),
+            ] {
+                let expected = RunningRequest { code: outer(), id: kept.to_owned(), is_id_cut };
+                assert_eq!(run_recorded(outer(), id, request), Some(expected));
+            }
+        });
     }
 
     #[test]
-    fn a_thread_without_a_seat_runs_all_the_same_and_a_seat_that_is_left_is_taken_again() {
-        assert_eq!(running(RunningCode::new(1, 1), None, || paused(|| 5)), 5);
-        let words = Arc::new(MappedWords::in_memory(SEAT).unwrap());
-        let free: Arc<FreeSlots> = Arc::new(Mutex::new(vec![0]));
-        drop(RecordSlot::take(&words, &free));
-        let seat = RecordSlot::take(&words, &free).unwrap();
-        // As `exit` leaves it, which drops a thread's own while its code runs.
-        words[TURN].store(1, Ordering::Relaxed);
-        drop(seat);
-        assert!(RecordSlot::take(&words, &free).is_none() && words[TURN].load(Ordering::Relaxed) == 1);
+    fn runs_work_on_a_thread_without_a_slot() {
+        assert_eq!(run_recorded(outer(), None, || run_paused(|| 5)), 5);
+    }
+
+    #[test]
+    fn gives_a_dropped_slot_to_the_next_thread() {
+        let (words, free) = one_slot();
+        let slot = RecordSlot::claim(&words, &free);
+        assert!(slot.is_some() && RecordSlot::claim(&words, &free).is_none());
+        drop(slot);
+        assert!(RecordSlot::claim(&words, &free).is_some());
+    }
+
+    #[test]
+    fn keeps_the_entry_of_a_thread_that_ends_inside_a_call() {
+        let (words, free) = one_slot();
+        let slot = RecordSlot::claim(&words, &free).unwrap();
+        // `exit` drops the thread-locals of its thread while the code of the thread still runs.
+        words[SLOT_SEQUENCE].store(1, Ordering::Relaxed);
+        drop(slot);
+        assert!(RecordSlot::claim(&words, &free).is_none());
+        assert_eq!(words[SLOT_SEQUENCE].load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn keeps_the_first_slot_of_a_thread() {
+        on_recorded_thread(|words| {
+            let (others, free) = one_slot();
+            RecordSlot::attach(RecordSlot::claim(&others, &free));
+            run_recorded(outer(), None, || {
+                assert_eq!((running(words), running(&others)), (Some(outer().word()), None));
+            });
+            assert!(RecordSlot::claim(&others, &free).is_some(), "the second one is free again");
+        });
     }
 }

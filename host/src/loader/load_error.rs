@@ -1,18 +1,19 @@
-//! Why a plugin's file is not loaded: one reason for each cause, and words for the operator.
+//! Why a plugin file is not loaded: one reason for each cause, and a text for the operator.
 
 use std::fmt;
 
 use jackfield_plugin_api::abi::StartFailure;
 use serde::{Serialize, Serializer};
 
-/// Why a plugin's file was refused. What served before it serves on.
+/// The refusal of a plugin file. The current generation, if there is one, continues to serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{reason}: {detail}")]
 pub struct LoadError {
-    /// The cause, one word for programs, tests and metrics.
+    /// The cause, for programs, tests and metrics.
     pub reason: LoadErrorReason,
-    /// What was found and, where something can be done about it, what to do. For the operator, never for a client:
-    /// it may name paths.
+
+    /// The finding and, if there is one, the remedy. The text may contain paths, so it is for the
+    /// operator and never sent to a client.
     pub detail: String,
 }
 
@@ -31,7 +32,7 @@ impl From<StartFailure> for LoadError {
     }
 }
 
-/// Declares [`LoadErrorReason`] with the code of each cause beside it.
+/// Declares [`LoadErrorReason`] together with the code of each reason.
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
         /// The cause of a refusal.
@@ -41,10 +42,10 @@ macro_rules! reasons {
         }
 
         impl LoadErrorReason {
-            /// Every reason there is.
+            /// All reasons.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The reason as one word; it never changes its meaning.
+            /// Returns the reason as one word. A code never changes its meaning.
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self {
@@ -57,140 +58,141 @@ macro_rules! reasons {
 
 reasons! {
     // The directory, and the file in it.
-    /// A file name that is not `NAME.so` with a name of 1 to 64 letters, digits, `_` and `-`.
+    /// The file name is not `NAME.so` with a name of 1 to 64 letters, digits, `_` and `-`.
     FileName = "file-name",
     /// There is no such file or directory.
     NotFound = "not-found",
-    /// The system would not let it be opened or read.
+    /// The system does not permit opening or reading it.
     Unreadable = "unreadable",
-    /// A symbolic link where the file should be.
+    /// The file is a symbolic link.
     Symlink = "symlink",
-    /// A directory, FIFO, socket or device.
+    /// The file is a directory, FIFO, socket or device.
     NotARegularFile = "not-a-regular-file",
-    /// The plugin directory's path leads to something else.
+    /// The path of the plugin directory leads to something else.
     NotADirectory = "not-a-directory",
-    /// Owned by neither root nor the user that the host runs as.
+    /// The owner is neither root nor the user that the host runs as.
     WrongOwner = "wrong-owner",
-    /// Group or others may write the file.
+    /// Group or others may write to the file.
     WritableByOthers = "writable-by-others",
-    /// Set-user-ID or set-group-ID.
+    /// The file has the set-user-ID or set-group-ID bit.
     SetId = "set-id",
-    /// The file has a second name, under which others may reach it.
+    /// The file has a second name, by which others may reach it.
     HardLinked = "hard-linked",
-    /// Others may write the directory, or one above it.
+    /// Others may write to the directory, or to one above it.
     DirectoryWritable = "directory-writable",
-    /// A file without content.
+    /// The file has no content.
     Empty = "empty",
-    /// More than [`FILE_MAX`](super::FILE_MAX) bytes.
+    /// The file has more than [`FILE_MAX`](super::FILE_MAX) bytes.
     TooLarge = "too-large",
-    /// The file was being written while it was read: try again.
+    /// The file was written to while it was read. Loading it can be tried again.
     ChangedWhileRead = "changed-while-read",
-    /// The system had no memory file, process or pipe to give.
+    /// The system has no memory file, process or pipe left.
     NoResources = "no-resources",
-    // The signature, where keys are trusted.
-    /// There is no signature beside the file.
+    // The signature, if keys are trusted.
+    /// There is no signature for the file.
     Unsigned = "unsigned",
-    /// What lies beside the file is no whole signature.
+    /// The signature file is not a complete signature.
     SignatureUnreadable = "signature-unreadable",
-    /// Signed with a key that is none of the trusted ones.
+    /// The key of the signature is not trusted.
     UnknownKey = "unknown-key",
-    /// The content is not what was signed.
+    /// The content is not the one that was signed.
     SignatureMismatch = "signature-mismatch",
     /// The signature was made for the file of another plugin.
     SignatureOfAnother = "signature-of-another",
-    /// The signature does not say when it was made.
+    /// The signature has no timestamp.
     SignatureUndated = "signature-undated",
-    /// Signed earlier than what serves, or served last.
+    /// The signature is older than that of the generation that serves, or that served last.
     OlderThanServing = "older-than-serving",
     // The ELF file.
-    /// Not an ELF file.
+    /// The file is not an ELF file.
     NotElf = "not-elf",
-    /// 32-bit, or big endian.
+    /// The file is 32-bit or big endian.
     ElfClass = "elf-class",
-    /// Built for another processor.
+    /// The file was built for another processor.
     ElfMachine = "elf-machine",
-    /// An executable or an object file, not a shared library.
+    /// The file is an executable or an object file instead of a shared library.
     ElfType = "elf-type",
-    /// Something that the file says it has lies beyond its end.
+    /// A part that the file claims to have lies beyond its end.
     Truncated = "truncated",
     /// The tables of the file contradict themselves.
     Malformed = "malformed",
     /// Loading it would make the stacks of the whole process executable.
     ExecutableStack = "executable-stack",
-    /// A segment that is both writable and executable.
+    /// A segment is both writable and executable.
     WritableCode = "writable-code",
-    /// Loading it would write into its code.
+    /// The dynamic loader would write into its code.
     TextRelocations = "text-relocations",
-    /// `DT_RPATH` or `DT_RUNPATH`: it says itself where its libraries are looked for.
+    /// It sets the search path for its libraries (`DT_RPATH` or `DT_RUNPATH`).
     RunPath = "run-path",
-    /// A library that it needs is named by a path.
+    /// It names a needed library by a path.
     ForeignLibrary = "foreign-library",
     // The manifest.
-    /// There is no manifest in the file: it is no Jackfield plugin.
+    /// The file has no manifest, so it is not a Jackfield plugin.
     NoManifest = "no-manifest",
-    /// The manifest is there and cannot be understood.
+    /// The manifest cannot be parsed.
     ManifestUnreadable = "manifest-unreadable",
     /// The manifest names a method twice, or by a name that no method of a plugin may have.
     ManifestInvalid = "manifest-invalid",
-    /// Built against a plugin API of another series.
+    /// The plugin was built with an incompatible version of the plugin API.
     ApiVersion = "api-version",
-    /// Built with `panic = "abort"`: a panic of it would end the host.
+    /// The plugin was built with `panic = "abort"`, so a panic would crash the host.
     PanicAbort = "panic-abort",
-    /// The symbol of the root module is not exported.
+    /// The file does not export the symbol of the root module.
     NoRootModule = "no-root-module",
     // The probe and the load.
-    /// Another plugin has the name already.
+    /// Another plugin has the same name.
     NameTaken = "name-taken",
-    /// Another plugin has one of its methods already.
+    /// Another plugin has one of the methods.
     MethodTaken = "method-taken",
-    /// The dynamic loader would not open it.
+    /// The dynamic loader did not open it.
     LoadFailed = "load-failed",
-    /// The ABI of the code is not this host's, whatever the manifest says.
+    /// The ABI of the code is not that of this host, whatever the manifest says.
     AbiMismatch = "abi-mismatch",
-    /// The running code gives another manifest than the file's.
+    /// The manifest of the running code is not that of the file.
     ManifestMismatch = "manifest-mismatch",
     /// Its `start` returned an error.
     StartFailed = "start-failed",
     /// Its `start` panicked.
     StartPanicked = "start-panicked",
-    /// It ended the probing process: a signal, an abort, an exit.
+    /// It ended the probing process by a signal, an abort or an exit.
     ProbeCrashed = "probe-crashed",
-    /// It was not through in the time it had.
+    /// The probe was not finished within its time-out.
     ProbeTimedOut = "probe-timed-out",
-    /// The probing process could not be run, or answered something that is no answer.
+    /// The probing process could not be run, or its report was invalid.
     ProbeFailed = "probe-failed",
-    /// The dynamic loader gave the code of an earlier file.
+    /// The dynamic loader returned the code of an earlier file.
     StaleCode = "stale-code",
-    /// It changed what belongs to the whole process: working directory, environment, locale, signals,
+    /// It changed state of the whole process: working directory, environment, locale, signals,
     /// limits, descriptors.
     ProcessStateChanged = "process-state-changed",
     /// Its self-test failed or panicked in the probe.
     SelfTestFailed = "self-test-failed",
-    // The change of generations.
-    /// It was not started within its time in the host, after a probe in which it was.
+    // The replacement of a generation.
+    /// It was not started in the host within its time-out, although it was in the probe.
     StartTimedOut = "start-timed-out",
-    /// Calls of the generation before went on for longer than they may while its successor waits for its state.
-    HandOverBusy = "hand-over-busy",
-    /// The generation before did not give its state.
-    HandOverFailed = "hand-over-failed",
-    /// The new generation did not take the state of the one before.
-    TakeOverFailed = "take-over-failed",
-    /// So many generations of it still answer their last requests that there may not be one more.
+    /// Calls of the previous generation did not end in time for the state transfer.
+    StateTransferBusy = "hand-over-busy",
+    /// The previous generation did not export its state.
+    StateExportFailed = "hand-over-failed",
+    /// The new generation did not import the state of the previous one.
+    StateImportFailed = "take-over-failed",
+    /// Too many retired generations of it still answer their last requests.
     TooManyDraining = "too-many-draining",
-    /// So many generations could not be unloaded that there may not be one more: restart the host.
+    /// Too many generations could not be unloaded. The host must be restarted.
     TooManyRetained = "too-many-retained",
-    /// The process has so few keys for thread-local values left that one more plugin could end it: restart the host.
+    /// The process has so few keys for thread-local values left that another plugin could crash it.
+    /// The host must be restarted.
     NoThreadKeys = "no-thread-keys",
-    /// Its first calls failed too often, and the content before came back.
+    /// Its first calls failed too often, and the plugin was rolled back.
     ProbationFailed = "probation-failed",
-    /// The host died too often while this content ran: it is left out until the file changes.
-    TooManyDeaths = "too-many-deaths",
-    /// There is no earlier content to go back to.
+    /// The content is quarantined: it ran in too many crashes. Another content can be loaded.
+    TooManyCrashes = "too-many-deaths",
+    /// There is no previous content to roll back to.
     NothingToRollBack = "nothing-to-roll-back",
     /// There is no such plugin, or no file of it.
     NoSuchPlugin = "no-such-plugin",
-    /// A failure that a test has planted.
-    Planted = "planted",
+    /// A test injected this failure.
+    Injected = "planted",
 }
 
 impl fmt::Display for LoadErrorReason {
@@ -206,21 +208,22 @@ impl Serialize for LoadErrorReason {
 }
 
 impl LoadErrorReason {
-    /// Whether the same file may well be taken a little later: the cause lies in the moment, not in the file.
-    pub(crate) fn is_of_the_moment(self) -> bool {
+    /// Returns whether the same file may be loaded later, because the cause is not in the file.
+    pub(crate) fn is_transient(self) -> bool {
         matches!(
             self,
             Self::ChangedWhileRead
                 | Self::NoResources
                 | Self::ProbeFailed
-                | Self::HandOverBusy
+                | Self::StateTransferBusy
                 | Self::TooManyDraining
-                | Self::Planted
+                | Self::Injected
         )
     }
 
-    /// Whether it lies in the signature, which comes as a file of its own, and may come later than the other.
-    pub(crate) fn is_of_the_signature(self) -> bool {
+    /// Returns whether the cause is in the signature. The signature is a separate file, which may
+    /// be written after the plugin file.
+    pub(crate) fn is_in_signature(self) -> bool {
         matches!(
             self,
             Self::Unsigned
@@ -232,7 +235,7 @@ impl LoadErrorReason {
         )
     }
 
-    /// The reason of a code, as it comes back from the probing process.
+    /// Returns the reason with this code, as the probing process reports it.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.code() == code)

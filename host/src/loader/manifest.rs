@@ -1,4 +1,4 @@
-//! Whether a manifest allows its plugin into this host: one manifest, readable, fitting, with sound method names.
+//! Checks that the manifest of a plugin fits this host and names valid methods.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,10 @@ use jackfield_plugin_api::{API_VERSION, Manifest};
 use super::load_error::{LoadError, LoadErrorReason};
 use crate::config::RESERVED;
 
-/// Reads the one manifest out of the notes of a file that are addressed to us.
+/// Bytes of a method name that are repeated to the operator.
+const SHOWN_MAX: usize = 80;
+
+/// Reads the manifest from the manifest notes of a file, of which there must be exactly one.
 pub(super) fn read(notes: &[&[u8]]) -> Result<Manifest, LoadError> {
     let json = match notes {
         [] => {
@@ -16,12 +19,13 @@ pub(super) fn read(notes: &[&[u8]]) -> Result<Manifest, LoadError> {
             return Err(LoadError::new(LoadErrorReason::NoManifest, detail));
         }
         [json] => json,
-        // Two plugins linked into one file: only one of them could have the root module's symbol.
+        // Two plugins were linked into one file. Only one of them could have the symbol of the root
+        // module.
         several => {
-            let detail = format!("the file has {} manifests; a file is one plugin", several.len());
-            return Err(LoadError::new(LoadErrorReason::ManifestInvalid, detail));
+            return Err(invalid(format!("the file has {} manifests; a file is one plugin", several.len())));
         }
     };
+
     let manifest = Manifest::parse(json).map_err(|error| {
         let detail = match error {
             ManifestError::Unreadable(why) => why,
@@ -29,11 +33,13 @@ pub(super) fn read(notes: &[&[u8]]) -> Result<Manifest, LoadError> {
         };
         LoadError::new(LoadErrorReason::ManifestUnreadable, detail)
     })?;
-    check(&manifest)?;
+    check_build(&manifest)?;
+    check_methods(&manifest)?;
     Ok(manifest)
 }
 
-fn check(manifest: &Manifest) -> Result<(), LoadError> {
+/// Checks the API version and the panic strategy.
+fn check_build(manifest: &Manifest) -> Result<(), LoadError> {
     if !manifest.fits_this_api() {
         let detail = format!(
             "built against plugin API {}, this host speaks {API_VERSION}; build it against that one",
@@ -46,24 +52,28 @@ fn check(manifest: &Manifest) -> Result<(), LoadError> {
             "built with panic = \"abort\": a panic of it would end the host; build it with \"unwind\"";
         return Err(LoadError::new(LoadErrorReason::PanicAbort, detail));
     }
+    Ok(())
+}
+
+/// Checks that all methods have different valid names that the host does not reserve.
+fn check_methods(manifest: &Manifest) -> Result<(), LoadError> {
     let mut names = HashSet::new();
     for method in &manifest.methods {
-        if !is_method_name(&method.name) {
-            let detail = format!("{:?} is no method name", shortened(&method.name));
-            return Err(LoadError::new(LoadErrorReason::ManifestInvalid, detail));
+        let name = &method.name;
+        if !is_method_name(name) {
+            let shown = &name[..name.floor_char_boundary(SHOWN_MAX)];
+            return Err(invalid(format!("{shown:?} is no method name")));
         }
-        if method.name.split('.').next() == Some(RESERVED) {
-            let detail = format!("{:?}: names that begin with {RESERVED} are the host's own", method.name);
-            return Err(LoadError::new(LoadErrorReason::ManifestInvalid, detail));
+        if name.split('.').next() == Some(RESERVED) {
+            return Err(invalid(format!("{name:?}: names that begin with {RESERVED} are the host's own")));
         }
-        if !names.insert(&method.name) {
-            let detail = format!("the method {} is declared twice", method.name);
-            return Err(LoadError::new(LoadErrorReason::ManifestInvalid, detail));
+        if !names.insert(name) {
+            return Err(invalid(format!("the method {name} is declared twice")));
         }
     }
     Ok(())
 }
 
-fn shortened(name: &str) -> &str {
-    &name[..name.floor_char_boundary(80)]
+fn invalid(detail: String) -> LoadError {
+    LoadError::new(LoadErrorReason::ManifestInvalid, detail)
 }

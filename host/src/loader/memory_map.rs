@@ -1,4 +1,5 @@
-//! What this process has mapped, as the kernel tells it: the only witness of what `dlopen` and `dlclose` really did.
+//! The memory mappings of this process, as the kernel reports them. They are the only proof of what
+//! `dlopen` and `dlclose` did.
 
 use std::fs;
 use std::io;
@@ -6,7 +7,8 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{fstat, major, minor};
 
-/// A file as `/proc/self/maps` names it: device and inode. The path there is a memory file's name, which is no proof.
+/// A file as `/proc/self/maps` identifies it: by device and inode. The path that is shown there is
+/// the name of a memory file, which proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileIdentity {
     device: (u32, u32),
@@ -26,37 +28,37 @@ struct Mapping {
     file: FileIdentity,
 }
 
-/// `START-END PERMISSIONS OFFSET MAJOR:MINOR INODE PATH`, all but the inode in hex (proc_pid_maps(5)).
+/// Parses `START-END PERMISSIONS OFFSET MAJOR:MINOR INODE PATH`. All numbers but the inode are
+/// hexadecimal (proc_pid_maps(5)).
 fn parse(line: &str) -> Option<Mapping> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
     let (major, minor) = fields.nth(2)?.split_once(':')?;
     let inode = fields.next()?.parse().ok()?;
+
     let device = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
-    let file = FileIdentity { device, inode };
     Some(Mapping {
         start: usize::from_str_radix(start, 16).ok()?,
         end: usize::from_str_radix(end, 16).ok()?,
-        file,
+        file: FileIdentity { device, inode },
     })
 }
 
 fn mappings() -> io::Result<Vec<Mapping>> {
-    // Bytes, as a mapped file's name need not be UTF-8.
+    // Read as bytes, because the name of a mapped file need not be UTF-8.
     let text = fs::read("/proc/self/maps")?;
     Ok(String::from_utf8_lossy(&text).lines().filter_map(parse).collect())
 }
 
-/// The file that is mapped at `address`.
+/// Returns the file that is mapped at `address`.
 pub(super) fn file_at(address: usize) -> io::Result<Option<FileIdentity>> {
-    Ok(mappings()?
-        .iter()
-        .find(|mapping| (mapping.start..mapping.end).contains(&address))
-        .map(|found| found.file))
+    let mappings = mappings()?;
+    let found = mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&address));
+    Ok(found.map(|mapping| mapping.file))
 }
 
-/// Whether anything of `file` is mapped.
-pub(super) fn has(file: FileIdentity) -> io::Result<bool> {
+/// Returns whether any part of `file` is mapped.
+pub(super) fn is_mapped(file: FileIdentity) -> io::Result<bool> {
     Ok(mappings()?.iter().any(|mapping| mapping.file == file))
 }
 
@@ -65,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_read_whatever_the_path() {
+    fn parses_a_line_whatever_its_path_is() {
         let line = "7f2c4a400000-7f2c4a422000 r-xp 00001000 fd:0a 12345  /memfd:jackfield:a b:c (deleted)";
         let mapping = parse(line).unwrap();
         assert_eq!((mapping.start, mapping.end), (0x7f2c_4a40_0000, 0x7f2c_4a42_2000));
@@ -73,10 +75,15 @@ mod tests {
     }
 
     #[test]
-    fn code_lies_in_the_program_and_the_stack_in_no_file() {
+    fn finds_the_program_at_the_address_of_a_function() {
         let program = FileIdentity::of(fs::File::open("/proc/self/exe").unwrap()).unwrap();
         assert_eq!(file_at(parse as fn(&str) -> Option<Mapping> as usize).unwrap(), Some(program));
-        assert!(has(program).unwrap());
+        assert!(is_mapped(program).unwrap());
+    }
+
+    #[test]
+    fn finds_no_program_at_an_address_on_the_stack() {
+        let program = FileIdentity::of(fs::File::open("/proc/self/exe").unwrap()).unwrap();
         let on_the_stack = 0_u8;
         assert_ne!(file_at(std::ptr::from_ref(&on_the_stack) as usize).unwrap(), Some(program));
     }

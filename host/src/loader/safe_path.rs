@@ -1,4 +1,6 @@
-//! Paths and what stands at their end: opened step by step, each step refused where others could change it.
+//! Opens directories by paths that no other user can redirect.
+//!
+//! The path is opened step by step, and every step is refused that another user could change.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -6,32 +8,37 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::load_error::{LoadError, LoadErrorReason};
 
-/// How many symbolic links a path may lead through: Linux's own limit (path_resolution(7)).
+/// Symbolic links that a path may lead through, the limit of Linux (path_resolution(7)).
 const LINKS_MAX: u32 = 40;
+
 const GROUP_AND_OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// The refusal of what the system would not open or read.
+/// Flags for the directories of a path: they are only opened to reach the next one.
+const STEP_FLAGS: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Returns the error for a file that the system did not open or read.
 pub(super) fn refused_opening(path: &Path, error: Errno) -> LoadError {
     let reason = match error {
         Errno::NOENT => LoadErrorReason::NotFound,
         Errno::LOOP => LoadErrorReason::Symlink,
         Errno::NOTDIR => LoadErrorReason::NotADirectory,
         Errno::MFILE | Errno::NFILE | Errno::NOMEM => LoadErrorReason::NoResources,
-        // A socket cannot be opened, nor a device that is not there.
+        // Sockets cannot be opened, and neither can device files without a device.
         Errno::NXIO | Errno::NODEV => LoadErrorReason::NotARegularFile,
         _ => LoadErrorReason::Unreadable,
     };
     LoadError::new(reason, format_args!("{}: {error}", path.display()))
 }
 
-/// The word for a file's type.
+/// Returns the type of a file in words.
 pub(super) fn kind_of(mode: u32) -> &'static str {
     match FileType::from_raw_mode(mode) {
         FileType::RegularFile => "a regular file",
@@ -45,53 +52,63 @@ pub(super) fn kind_of(mode: u32) -> &'static str {
     }
 }
 
-/// Whether only root and the user that the host runs as own it: anybody else could change it at any time.
+/// Returns whether root or the host's user owns the file. Any other owner could change it at any
+/// time.
 pub(super) fn has_trusted_owner(stat: &Stat) -> bool {
     stat.st_uid == 0 || stat.st_uid == geteuid().as_raw()
 }
 
+/// Returns whether group or others may write to the file.
 pub(super) fn is_writable_by_others(stat: &Stat) -> bool {
     stat.st_mode & GROUP_AND_OTHERS_WRITE != 0
 }
 
-/// Opens the directory at `path` (relative: from the working directory), such that nobody but its owner and root
-/// could have led the way elsewhere: every directory on it is checked, and every symbolic link followed by hand.
+/// Opens the directory at `path`, relative to the working directory.
+///
+/// Every directory on the path is checked, and every symbolic link is followed by hand, so that
+/// nobody but the owner of the directory and root can redirect the path.
 pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, LoadError> {
     let refused = |error| refused_opening(path, error);
     let absolute = std::path::absolute(path).map_err(|error| {
         LoadError::new(LoadErrorReason::NotFound, format_args!("{}: {error}", path.display()))
     })?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut here = openat(CWD, "/", flags, Mode::empty()).map_err(refused)?;
-    check_directory(&here, path, OsStr::new("/"), PathEnd::OnTheWay)?;
+
+    let mut directory = openat(CWD, "/", STEP_FLAGS, Mode::empty()).map_err(refused)?;
+    check_directory(&directory, path, OsStr::new("/"), StepPosition::Ancestor)?;
+
     let mut steps = steps_of(&absolute);
     let mut links = 0;
     while let Some(step) = steps.pop_front() {
-        let stat = statat(&here, &step, AtFlags::SYMLINK_NOFOLLOW).map_err(refused)?;
+        let stat = statat(&directory, &step, AtFlags::SYMLINK_NOFOLLOW).map_err(refused)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
             links += 1;
             if links > LINKS_MAX {
                 return Err(refused(Errno::LOOP));
             }
-            if !has_trusted_owner(&stat) {
-                return Err(wrong_owner(path, &step, &stat));
-            }
-            let target = readlinkat(&here, &step, Vec::new()).map_err(refused)?;
-            let target = OsString::from_vec(target.into_bytes());
+            let target = read_link(&directory, path, &step, &stat)?;
             if Path::new(&target).is_absolute() {
-                here = openat(CWD, "/", flags, Mode::empty()).map_err(refused)?;
+                directory = openat(CWD, "/", STEP_FLAGS, Mode::empty()).map_err(refused)?;
             }
-            for step in steps_of(Path::new(&target)).into_iter().rev() {
-                steps.push_front(step);
-            }
+            steps_of(Path::new(&target)).into_iter().rev().for_each(|step| steps.push_front(step));
             continue;
         }
-        here = openat(&here, &step, flags, Mode::empty()).map_err(refused)?;
-        let place = if steps.is_empty() { PathEnd::TheEnd } else { PathEnd::OnTheWay };
-        check_directory(&here, path, &step, place)?;
+
+        directory = openat(&directory, &step, STEP_FLAGS, Mode::empty()).map_err(refused)?;
+        let position = if steps.is_empty() { StepPosition::Last } else { StepPosition::Ancestor };
+        check_directory(&directory, path, &step, position)?;
     }
+
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(&here, ".", flags, Mode::empty()).map_err(refused)
+    openat(&directory, ".", flags, Mode::empty()).map_err(refused)
+}
+
+/// Returns the target of a symbolic link that has a trusted owner.
+fn read_link(directory: &OwnedFd, path: &Path, step: &OsStr, stat: &Stat) -> Result<OsString, LoadError> {
+    if !has_trusted_owner(stat) {
+        return Err(wrong_owner(path, step, stat));
+    }
+    let target = readlinkat(directory, step, Vec::new()).map_err(|error| refused_opening(path, error))?;
+    Ok(OsString::from_vec(target.into_bytes()))
 }
 
 fn steps_of(path: &Path) -> VecDeque<OsString> {
@@ -104,19 +121,28 @@ fn steps_of(path: &Path) -> VecDeque<OsString> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum PathEnd {
-    OnTheWay,
-    TheEnd,
+enum StepPosition {
+    Ancestor,
+    Last,
 }
 
-fn check_directory(directory: impl AsFd, path: &Path, step: &OsStr, place: PathEnd) -> Result<(), LoadError> {
-    let stat = rustix::fs::fstat(directory).map_err(|error| refused_opening(path, error))?;
+/// Checks that no other user can change the entries of a directory that the path leads through.
+fn check_directory(
+    directory: impl AsFd,
+    path: &Path,
+    step: &OsStr,
+    position: StepPosition,
+) -> Result<(), LoadError> {
+    let stat = fstat(directory).map_err(|error| refused_opening(path, error))?;
     if !has_trusted_owner(&stat) {
         return Err(wrong_owner(path, step, &stat));
     }
-    // In a sticky directory of root's, such as /tmp, others can add names but not change or remove ours.
-    let others_are_kept_off = place == PathEnd::OnTheWay && stat.st_mode & STICKY != 0 && stat.st_uid == 0;
-    if is_writable_by_others(&stat) && !others_are_kept_off {
+
+    // In a sticky directory of root, such as /tmp, others can add entries, but neither change nor
+    // remove existing ones.
+    let protects_entries =
+        position == StepPosition::Ancestor && stat.st_mode & STICKY != 0 && stat.st_uid == 0;
+    if is_writable_by_others(&stat) && !protects_entries {
         let detail = format!(
             "{}: the directory {:?} on its way has mode {:04o}: others could put files there; chmod go-w",
             path.display(),
@@ -128,6 +154,7 @@ fn check_directory(directory: impl AsFd, path: &Path, step: &OsStr, place: PathE
     Ok(())
 }
 
+/// Returns the error for a file or directory of another user.
 pub(super) fn wrong_owner(path: &Path, name: &OsStr, stat: &Stat) -> LoadError {
     let detail = format!(
         "{}: {:?} belongs to user {}, neither root nor the user that the host runs as ({})",

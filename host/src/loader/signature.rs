@@ -1,7 +1,10 @@
-//! Whether a plugin's file is signed by somebody who is trusted: `NAME.so.minisig` beside it, over the very bytes that
-//! would be loaded.
+//! Verifies that a plugin file is signed with a trusted key.
+//!
+//! The signature is the file `NAME.so.minisig` in the same directory. It is verified over the bytes
+//! that would be loaded.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::fd::AsFd;
@@ -9,59 +12,67 @@ use std::path::Path;
 
 use minisign_verify::{Error, Signature};
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
 use serde::Serialize;
 
-use super::inspection::{self, plugin_name};
 use super::load_error::{LoadError, LoadErrorReason};
+use super::plugin_file::{plugin_name, read_content};
 use crate::config::{KeyId, TrustedKey};
 
-/// What is behind the name of a plugin's file in that of its signature.
+/// Suffix of a signature file, after the name of the plugin file.
 const SUFFIX: &str = ".minisig";
-/// The longest signature file, in bytes: four lines, two of them comments, for which minisign allows 8 KiB and 1 KiB.
-const LONGEST: u64 = 16 << 10;
-/// How much of a comment is repeated to the operator, in characters.
-const LONGEST_SHOWN: usize = 64;
 
-/// Who signed a plugin's file, and when: found to be true.
+/// The largest signature file, in bytes. It has four lines, two of them comments, for which
+/// minisign allows 8 KiB and 1 KiB.
+const SIZE_MAX: u64 = 16 << 10;
+
+/// Characters of a name in a signature that are repeated to the operator.
+const SHOWN_MAX: usize = 64;
+
+/// A verified signature of a plugin file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct VerifiedSignature {
     /// The key, as minisign shows it.
     pub key: KeyId,
-    /// When, in seconds since 1970, by the clock of whoever signed: `timestamp:` of the trusted comment.
+
+    /// The time of the signature in seconds since 1970, by the clock of the signer: `timestamp:` in
+    /// the trusted comment.
     pub at: u64,
 }
 
-/// What a signature's trusted comment says, as `minisign -S` writes it: `timestamp:N`, `file:NAME` and more, with tabs
-/// between.
+/// The trusted comment of a signature as `minisign -S` writes it: `timestamp:N`, `file:NAME` and
+/// further fields, separated by tabs.
 struct TrustedComment<'c> {
-    at: Option<u64>,
+    timestamp: Option<u64>,
     file: Option<&'c str>,
 }
 
 impl<'c> TrustedComment<'c> {
-    fn of(text: &'c str) -> Self {
+    fn parse(text: &'c str) -> Self {
         let field = |name| text.split('\t').find_map(|field| field.strip_prefix(name));
-        Self { at: field("timestamp:").and_then(|at: &str| at.parse().ok()), file: field("file:") }
+        let timestamp = field("timestamp:").and_then(|at: &str| at.parse().ok());
+        Self { timestamp, file: field("file:") }
     }
 
-    /// The file that it names, if that is another plugin's than `plugin`.
+    /// Returns the file that the comment names, if it belongs to another plugin than `plugin`.
     fn other_file(&self, plugin: &str) -> Option<&'c str> {
         self.file.filter(|file| plugin_name(OsStr::new(file)).as_deref() != Some(plugin))
     }
 }
 
-/// The name of the signature of a file.
-pub(super) fn name_of(file_name: &OsStr) -> OsString {
+/// Returns the name of the signature file of a plugin file.
+pub(super) fn signature_name(file_name: &OsStr) -> OsString {
     let mut name = file_name.to_owned();
     name.push(SUFFIX);
     name
 }
 
-/// Who of `keys` signed `content`, the file of `plugin` that is `file_name` in `directory`. The content is read from
-/// its beginning to its end.
+/// Verifies the signature of `content`, the content of the file `file_name` of `plugin` in
+/// `directory`. The content is read from its beginning to its end.
 ///
 /// # Errors
-/// There is no signature, or none that is good, for this content and for this plugin.
+///
+/// There is no signature, or none of a trusted key that fits this content and this plugin.
 pub(super) fn verify(
     directory: impl AsFd,
     file_name: &OsStr,
@@ -70,28 +81,46 @@ pub(super) fn verify(
     keys: &[TrustedKey],
 ) -> Result<VerifiedSignature, LoadError> {
     let text = read(directory, file_name)?;
-    let unreadable = |why: &dyn std::fmt::Display| {
-        let detail = format!("{} is no whole signature of minisign's: {why}", shown(&name_of(file_name)));
+    let unreadable = |why: &dyn Display| {
+        let name = shown(&signature_name(file_name));
+        let detail = format!("{name} is no whole signature of minisign's: {why}");
         LoadError::new(LoadErrorReason::SignatureUnreadable, detail)
     };
+
     let signature = Signature::decode(&text).map_err(|error| unreadable(&error))?;
-    let id = text.lines().nth(1).and_then(KeyId::of_line).ok_or_else(|| unreadable(&"it names no key"))?;
+    let id = key_id(&text).ok_or_else(|| unreadable(&"it names no key"))?;
     let Some(trusted) = keys.iter().find(|key| key.id == id) else {
         let detail = format!("it is signed with the key {id}, which is none of plugins.trusted_keys");
         return Err(LoadError::new(LoadErrorReason::UnknownKey, detail));
     };
+
     let mut verifier = trusted.key.verify_stream(&signature).map_err(|error| match error {
         Error::UnsupportedLegacyMode => unreadable(&"it is of the old kind; sign without -l"),
         error => unreadable(&error),
     })?;
     content.rewind().map_err(|error| LoadError::new(LoadErrorReason::Unreadable, error))?;
-    inspection::read_through(content, |part| {
+    read_content(content, |part| {
         verifier.update(part);
         Ok(())
     })?;
     let is_good = verifier.finalize().is_ok();
-    let comment = TrustedComment::of(signature.trusted_comment());
-    // Of a bad signature the comment proves nothing, but it may say how it came there.
+
+    let timestamp = check_comment(signature.trusted_comment(), file_name, plugin, id, is_good)?;
+    Ok(VerifiedSignature { key: id, at: timestamp })
+}
+
+/// Checks the trusted comment of a signature, and returns its timestamp. `is_good` is whether the
+/// signature fits the content.
+fn check_comment(
+    comment: &str,
+    file_name: &OsStr,
+    plugin: &str,
+    id: KeyId,
+    is_good: bool,
+) -> Result<u64, LoadError> {
+    let comment = TrustedComment::parse(comment);
+
+    // The comment of a bad signature proves nothing, but it may explain the mistake.
     if let Some(file) = comment.other_file(plugin) {
         let detail =
             format!("its signature is that of {}; sign {} itself", shown(OsStr::new(file)), shown(file_name));
@@ -101,53 +130,59 @@ pub(super) fn verify(
         let detail = format!("its content is not what the key {id} signed; sign it again after each change");
         return Err(LoadError::new(LoadErrorReason::SignatureMismatch, detail));
     }
-    let Some(at) = comment.at else {
+    comment.timestamp.ok_or_else(|| {
         let detail =
             "the trusted comment has no timestamp:N, by which newer is told from older; sign without -t";
-        return Err(LoadError::new(LoadErrorReason::SignatureUndated, detail));
-    };
-    Ok(VerifiedSignature { key: id, at })
+        LoadError::new(LoadErrorReason::SignatureUndated, detail)
+    })
 }
 
-/// The id of the key that the file beside `file_name` says it is made with, which nobody has verified.
-pub(super) fn claimed(directory: impl AsFd, file_name: &OsStr) -> Option<KeyId> {
-    read(directory, file_name).ok()?.lines().nth(1).and_then(KeyId::of_line)
+/// Returns the id of the key that the signature of `file_name` claims to be made with. The claim is
+/// not verified.
+pub(super) fn claimed_key(directory: impl AsFd, file_name: &OsStr) -> Option<KeyId> {
+    key_id(&read(directory, file_name).ok()?)
 }
 
+fn key_id(signature: &str) -> Option<KeyId> {
+    signature.lines().nth(1).and_then(KeyId::of_line)
+}
+
+/// Reads the signature file of `file_name`.
+///
+/// Its owner and mode do not matter, because a signature proves itself.
 fn read(directory: impl AsFd, file_name: &OsStr) -> Result<String, LoadError> {
-    let name = name_of(file_name);
-    let refused =
-        |reason, why: &dyn std::fmt::Display| LoadError::new(reason, format_args!("{}: {why}", shown(&name)));
-    // Who may write it does not matter: it proves itself, or it does not.
+    let name = signature_name(file_name);
+    let unreadable = |why: &dyn Display| {
+        LoadError::new(LoadErrorReason::SignatureUnreadable, format_args!("{}: {why}", shown(&name)))
+    };
+
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let opened = openat(directory, &name, flags, Mode::empty()).map_err(|error| match error {
-        rustix::io::Errno::NOENT => {
+        Errno::NOENT => {
             let detail =
                 format!("there is no {} beside it; sign it: minisign -Sm {}", shown(&name), shown(file_name));
             LoadError::new(LoadErrorReason::Unsigned, detail)
         }
-        error => refused(LoadErrorReason::SignatureUnreadable, &error),
+        error => unreadable(&error),
     })?;
-    let stat = fstat(&opened).map_err(|error| refused(LoadErrorReason::SignatureUnreadable, &error))?;
+    let stat = fstat(&opened).map_err(|error| unreadable(&error))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(refused(LoadErrorReason::SignatureUnreadable, &"it is no regular file"));
+        return Err(unreadable(&"it is no regular file"));
     }
+
     let mut text = Vec::new();
-    let read = File::from(opened).take(LONGEST + 1).read_to_end(&mut text);
-    read.map_err(|error| refused(LoadErrorReason::SignatureUnreadable, &error))?;
-    if text.len() as u64 > LONGEST {
-        return Err(refused(
-            LoadErrorReason::SignatureUnreadable,
-            &format_args!("it is longer than {} KiB", LONGEST >> 10),
-        ));
+    let read = File::from(opened).take(SIZE_MAX + 1).read_to_end(&mut text);
+    read.map_err(|error| unreadable(&error))?;
+    if text.len() as u64 > SIZE_MAX {
+        return Err(unreadable(&format_args!("it is longer than {} KiB", SIZE_MAX >> 10)));
     }
-    String::from_utf8(text).map_err(|error| refused(LoadErrorReason::SignatureUnreadable, &error))
+    String::from_utf8(text).map_err(|error| unreadable(&error))
 }
 
-/// A name as it can be printed: it may be anybody's.
+/// Returns the last component of a name, shortened and printable. The name is untrusted input.
 fn shown(name: &OsStr) -> String {
     let name = Path::new(name).file_name().unwrap_or(name).to_string_lossy();
-    let end = name.char_indices().nth(LONGEST_SHOWN).map_or(name.len(), |(at, _)| at);
+    let end = name.char_indices().nth(SHOWN_MAX).map_or(name.len(), |(at, _)| at);
     name[..end].escape_default().to_string()
 }
 
@@ -156,20 +191,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_comment_is_read_as_minisign_writes_it() {
-        let comment = TrustedComment::of("timestamp:1633700835\tfile:libdevice.so\thashed");
-        assert_eq!((comment.at, comment.file), (Some(1_633_700_835), Some("libdevice.so")));
+    fn parses_a_trusted_comment_as_minisign_writes_it() {
+        let comment = TrustedComment::parse("timestamp:1633700835\tfile:libdevice.so\thashed");
+        assert_eq!((comment.timestamp, comment.file), (Some(1_633_700_835), Some("libdevice.so")));
         assert_eq!(comment.other_file("device"), None);
         assert_eq!(comment.other_file("hello"), Some("libdevice.so"));
+    }
+
+    #[test]
+    fn finds_nothing_in_another_comment() {
         for text in ["", "by hand", "timestamp:\tx", "timestamp:-1", "file"] {
-            let comment = TrustedComment::of(text);
-            assert_eq!((comment.at, comment.other_file("device")), (None, None), "{text}");
+            let comment = TrustedComment::parse(text);
+            assert_eq!((comment.timestamp, comment.other_file("device")), (None, None), "{text}");
         }
     }
 
     #[test]
-    fn what_is_repeated_of_a_name_is_short_and_printable() {
+    fn shortens_a_name_and_makes_it_printable() {
         assert_eq!(shown(OsStr::new("../a\u{1b}[2J\n.so")), "a\\u{1b}[2J\\n.so");
-        assert_eq!(shown(OsStr::new(&"é".repeat(500))).matches("e9").count(), LONGEST_SHOWN);
+        assert_eq!(shown(OsStr::new(&"é".repeat(500))).matches("e9").count(), SHOWN_MAX);
     }
 }

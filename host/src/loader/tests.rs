@@ -1,4 +1,5 @@
-//! Tests that need no built plugin: crafted ELF files, file modes, names, and programs that are bad probes.
+//! Tests that need no built plugin: ELF files made by hand, file modes, names, and programs that
+//! are not probes.
 
 mod elf;
 mod files;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{ContentHash, LoadErrorReason, plugin_name};
 
-/// A directory of this test's own, mode 0755, gone when the test is over.
+/// A directory with mode 0755 for one test, removed when it is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -27,7 +28,7 @@ impl Scratch {
         Self(path)
     }
 
-    /// A file there, mode 0644.
+    /// Writes a file with mode 0644.
     fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, content).unwrap();
@@ -47,7 +48,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn a_plugin_is_named_by_its_file() {
+fn names_a_plugin_after_its_file() {
     let longest = "x".repeat(64);
     for (file, name) in [
         ("device.so", Some("device")),
@@ -74,7 +75,7 @@ fn a_plugin_is_named_by_its_file() {
 }
 
 #[test]
-fn every_reason_has_a_code_of_its_own() {
+fn gives_every_reason_a_unique_code() {
     for (index, reason) in LoadErrorReason::ALL.iter().enumerate() {
         let code = reason.code();
         assert!(
@@ -88,7 +89,7 @@ fn every_reason_has_a_code_of_its_own() {
 }
 
 #[test]
-fn a_hash_is_shown_in_hex() {
+fn shows_a_hash_in_hex() {
     // The first test vector of BLAKE3: the empty input.
     let hash = ContentHash::of(b"");
     assert_eq!(hash.to_string(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");

@@ -274,7 +274,7 @@ fn write_plugin_health(page: &mut MetricsPage, gauges: &Gauges) {
 fn write_crashes(page: &mut MetricsPage, gauges: &Gauges) {
     let mut crashes = page.gauge(
         "ipc_plugin_deaths",
-        "Deaths of hosts within plugins.deaths.window while the plugin's code ran.",
+        "Deaths of hosts within plugins.crash.window while the plugin's code ran.",
     );
     for (name, count) in &gauges.crashes {
         crashes.sample(&[("plugin", name)], count);

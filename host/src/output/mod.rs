@@ -56,12 +56,12 @@ impl OutputCapture {
     ///
     /// The system provides no file, thread or descriptor. Nothing is changed then.
     pub(crate) fn begin(crash_record: &Arc<CrashRecord>, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let file = crash_record.output()?;
+        let file = crash_record.create_output()?;
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
         // inotify accepts a watch on a memory file, but never reports anything about it.
-        let is_notified =
-            crash_record.is_kept() && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
+        let is_notified = crash_record.is_persistent()
+            && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
 
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
         let original = [fcntl_dupfd_cloexec(stdout(), 3)?, fcntl_dupfd_cloexec(stderr(), 3)?];
@@ -185,16 +185,16 @@ impl OutputReader {
             self.read_to += read as u64;
 
             // After the first round, the output may have been written by another plugin meanwhile.
-            let plugin = self.attribution.look(round > 0);
+            let plugin = self.attribution.update(round > 0);
             self.lines.take(&buffer[..read], Instant::now(), |line| log(plugin, line));
-            self.attribution.read_to(self.read_to);
+            self.attribution.set_logged(self.read_to);
             self.return_pages();
         }
         Ok(())
     }
 
     fn end_line(&mut self) {
-        let plugin = self.attribution.last();
+        let plugin = self.attribution.current();
         self.lines.end_line(Instant::now(), |line| log(plugin, line));
     }
 

@@ -20,7 +20,7 @@ use super::call::{Call, CallTarget};
 use super::plugin_thread::{ThreadSpawner, join_until};
 use super::ready_queue::{ExecutorSleep, ReadyQueue};
 use crate::clock::Time;
-use crate::crash_record::{RunningCode, running};
+use crate::crash_record::{RunningCode, run_recorded};
 use crate::sync::lock;
 
 /// Capacity of a new output buffer, in bytes: enough for a small reply.
@@ -63,7 +63,7 @@ const NO_INDEX: usize = usize::MAX;
 impl<G: CallTarget> Task<G> {
     /// Runs `work`, which touches the task's future, under the task's entry in the crash record.
     fn record_running<T>(&self, work: impl FnOnce() -> T) -> T {
-        running(self.running_code, self.request_id.as_deref(), work)
+        run_recorded(self.running_code, self.request_id.as_deref(), work)
     }
 
     /// Starts or polls the call, and returns whether the task has ended.
@@ -178,7 +178,7 @@ impl<G: CallTarget> AsyncExecutor<G> {
     pub(super) fn resume(&self, call: &Arc<Call<G>>, future: PluginFuture) -> bool {
         if !self.ensure_thread() {
             let code = call.generation.running_code(call.method);
-            running(code, call.facts.id.known(), || drop(future));
+            run_recorded(code, call.facts.id.known(), || drop(future));
             return false;
         }
 

@@ -23,4 +23,14 @@ impl BuiltInPlugin {
         let make_instance: MakeInstance = Box::new(move |host| Instance::local(state, methods, host));
         Self { name: name.to_owned(), methods: declared, make_instance }
     }
+
+    /// Creates a plugin whose instance is made by a test.
+    #[cfg(test)]
+    pub(crate) fn with_instance(
+        name: String,
+        methods: Vec<DeclaredMethod>,
+        make_instance: impl FnOnce(&Arc<HostCell>) -> Instance + Send + 'static,
+    ) -> Self {
+        Self { name, methods, make_instance: Box::new(make_instance) }
+    }
 }

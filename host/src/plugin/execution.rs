@@ -28,7 +28,7 @@ use super::call::CallTarget;
 use super::failure_log::FailureLog;
 use super::generation::{Generation, GenerationId, PluginCall};
 use super::pool_state::SubmitError;
-use crate::crash_record::{RunningCode, running};
+use crate::crash_record::{RunningCode, run_recorded};
 
 /// A call that was started by [`Generation::poll_first`] and has not ended. Only
 /// [`Generation::resume`] continues it.
@@ -44,7 +44,7 @@ impl Generation {
         params: &[u8],
         out: &mut Vec<u8>,
     ) -> CallEnd {
-        let end = running(self.running_code(method), facts.id.known(), || {
+        let end = run_recorded(self.running_code(method), facts.id.known(), || {
             self.instance.call(method, facts, params, out, self.reply_limit)
         });
         self.record_end(method, facts, &end);
@@ -65,7 +65,7 @@ impl Generation {
         params: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<CallEnd, SuspendedCall> {
-        let end = running(self.running_code(method), facts.id.known(), || {
+        let end = run_recorded(self.running_code(method), facts.id.known(), || {
             let mut future = match self.instance.begin(method, facts, params) {
                 Ok(future) => future,
                 Err(end) => return Ok(end),

@@ -20,7 +20,7 @@ use super::inline_demotion::InlineDemotion;
 use super::inline_polling::InlinePollPolicy;
 use super::probation::Probation;
 use crate::config::BreakerConfig;
-use crate::crash_record::{CrashRecord, LifecyclePhase, RegisteredGeneration, running};
+use crate::crash_record::{CrashRecord, LifecyclePhase, RegisteredGeneration, run_recorded};
 use crate::loader::{KeptImage, LoadError, LoadedLibrary, VerifiedSignature};
 
 /// A call of a generation of this host.
@@ -137,12 +137,12 @@ impl Generation {
 
     /// Returns the content of the plugin file, for a later rollback; `None` for a built-in plugin.
     pub(crate) fn kept_image(&self) -> Option<Result<KeptImage, LoadError>> {
-        self.library.as_ref().map(LoadedLibrary::kept)
+        self.library.as_ref().map(LoadedLibrary::keep_image)
     }
 
     /// Runs a lifecycle phase of the instance on this thread, which must be a joined thread.
     pub(crate) fn run_phase<T>(&self, phase: LifecyclePhase, work: impl FnOnce(&Instance) -> T) -> T {
-        running(phase.of(self.identity.number), None, || work(&self.instance))
+        run_recorded(phase.in_generation(self.identity.number), None, || work(&self.instance))
     }
 
     /// Returns the crash record in which the generation's threads have slots.

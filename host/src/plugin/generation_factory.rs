@@ -17,7 +17,7 @@ use super::plugin_thread::{JoinedRunError, ThreadSpawner, run_joined};
 use super::probation::Probation;
 use super::retirement::RetentionReason;
 use crate::config::{Config, PluginConfig};
-use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, running};
+use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, run_recorded};
 use crate::failpoint;
 use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadedLibrary, StagedPlugin};
 
@@ -155,7 +155,7 @@ impl GenerationFactory {
             hash: identity.hash.clone(),
             methods: methods.iter().map(|method| method.name.clone()).collect(),
         };
-        let registration = self.crash_record.know(identity.number, names);
+        let registration = self.crash_record.register(identity.number, names);
 
         let services = HostServices {
             plugin: Arc::clone(&identity.plugin),
@@ -201,13 +201,13 @@ fn start_instance(
     host: &Arc<HostCell>,
     settings: &[u8],
 ) -> Result<StartedInstance, LoadError> {
-    let code = LifecyclePhase::Start.of(generation);
+    let code = LifecyclePhase::Start.in_generation(generation);
     failpoint::pass("load")?;
-    let library = running(code, None, || staged.load())?;
+    let library = run_recorded(code, None, || staged.load())?;
 
     let instance = failpoint::pass("start").and_then(|()| {
         let start = || Instance::start(&library.root, host, settings);
-        running(code, None, start).map_err(LoadError::from)
+        run_recorded(code, None, start).map_err(LoadError::from)
     });
     Ok((library, instance))
 }

@@ -9,7 +9,7 @@ use jackfield_plugin_api::{Error, Level};
 use super::failure_log::FailureLog;
 use super::generation::GenerationExecutor;
 use crate::clock::Time;
-use crate::crash_record::{CrashRecord, paused};
+use crate::crash_record::{CrashRecord, run_paused};
 use crate::log::{OF_PLUGINS, printable};
 
 /// Carries calls of one plugin to the methods of another. The dispatcher implements it.
@@ -123,6 +123,6 @@ impl Services for HostServices {
         let caller = self.nested_caller()?;
         // Until the reply, this thread runs code of the host or of the other method, not of this
         // plugin.
-        paused(|| caller.call_wait(&self.plugin, parent, method, params, timeout))
+        run_paused(|| caller.call_wait(&self.plugin, parent, method, params, timeout))
     }
 }

@@ -39,11 +39,11 @@ impl ThreadSpawner {
         suffix: &str,
         work: impl FnOnce() + Send + 'static,
     ) -> io::Result<StartedThread> {
-        let slot = self.crash_record.seat();
-        let sampler = slot.as_ref().map(RecordSlot::watched);
+        let slot = self.crash_record.claim_slot();
+        let sampler = slot.as_ref().map(RecordSlot::sampler);
 
         let thread = Builder::new().name(thread_name(&self.plugin, suffix)).spawn(move || {
-            RecordSlot::sit_down(slot);
+            RecordSlot::attach(slot);
             work();
         })?;
         Ok((thread, sampler))
@@ -107,9 +107,9 @@ pub(crate) fn run_joined<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinedRunError> {
     let (sender, result) = mpsc::sync_channel(1);
-    let slot = crash_record.seat();
+    let slot = crash_record.claim_slot();
     let run = move || {
-        RecordSlot::sit_down(slot);
+        RecordSlot::attach(slot);
         // After the limit nothing receives the result, and it is dropped on this thread.
         let _ = sender.send(work());
     };

@@ -16,7 +16,7 @@ use jackfield_plugin_api::abi::Instance;
 use super::failure_log::was_panic_logged;
 use super::generation::{Generation, GenerationId};
 use super::plugin_thread::{JoinedRunError, run_joined};
-use crate::crash_record::{CrashRecord, LifecyclePhase, running};
+use crate::crash_record::{CrashRecord, LifecyclePhase, run_recorded};
 use crate::loader::{CloseOutcome, LoadedLibrary};
 use crate::log::printable;
 
@@ -193,10 +193,10 @@ fn stop(
     limit: Duration,
 ) -> Result<(), JoinedRunError> {
     let GenerationId { plugin, number, .. } = identity;
-    let code = LifecyclePhase::Stop.of(*number);
+    let code = LifecyclePhase::Stop.in_generation(*number);
 
     let panic = run_joined("stop", crash_record, limit, move || {
-        let stopped = running(code, None, || instance.stop());
+        let stopped = run_recorded(code, None, || instance.stop());
         stopped.err().filter(|text| !was_panic_logged(code, text))
     })?;
     if let Some(text) = panic {
@@ -211,7 +211,7 @@ fn stop(
 }
 
 fn close(library: LoadedLibrary, generation: u64) -> Result<(), RetentionReason> {
-    match running(LifecyclePhase::Close.of(generation), None, || library.close()) {
+    match run_recorded(LifecyclePhase::Close.in_generation(generation), None, || library.close()) {
         CloseOutcome::Unloaded => Ok(()),
         CloseOutcome::Retained(reason) => Err(RetentionReason::NotClosed(reason)),
     }

@@ -1,118 +1,300 @@
-//! What was last seen of each file in the plugin directory, so that each content is acted on once.
+//! Scans the plugin directory and finds new, changed and removed files.
+//!
+//! A file is acted on when it is complete: a watcher saw it closed or renamed into place, an
+//! operator asks for a scan, or it has not changed for [`QUIET`]. Until then the scan is
+//! *unsettled*, and is repeated soon.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::loader::{ContentHash, FileStamp, LoadError, LoadErrorReason, PluginDirectory};
+use super::seen_files::SeenFiles;
+use crate::config::TrustedKey;
+use crate::loader::{FileStamp, LoadError, LoadErrorReason, PluginDirectory, StagedPlugin};
 
-/// How long nothing must have happened to a file that nobody said is whole: a copy that pauses for longer is caught
-/// by the checks of its content.
-const REST: Duration = Duration::from_millis(300);
+/// How long a file must not have changed to count as complete. A copy that pauses for longer is
+/// still caught by the checks of its content.
+const QUIET: Duration = Duration::from_millis(300);
 
-/// How long a file must have been missing to count as gone: a build or a copy may remove it a moment before it
-/// writes it anew.
-const GONE: Duration = Duration::from_millis(150);
+/// How long a file must have been missing to count as removed. Builds and copies may remove a file
+/// a moment before they write it again.
+const REMOVED_AFTER: Duration = Duration::from_millis(150);
 
-/// How long a file and its signature must have been at rest before they are told not to belong together: they are two
-/// files, and one of them comes first.
-const PAIR: Duration = Duration::from_secs(1);
+/// How long a file and its signature must not have changed before a mismatch is reported. They are
+/// two files, and one of them arrives first.
+const SIGNATURE_GRACE: Duration = Duration::from_secs(1);
 
-/// The last sight of one file.
-#[derive(Debug, Clone)]
-pub(super) struct SeenFile {
-    stamp: Option<FileStamp>,
-    /// The content that was acted on last; `None` when there was none, or it is to be tried again.
-    hash: Option<ContentHash>,
-    /// Why it was not even staged, so that it is said once.
-    refused: Option<LoadError>,
-    /// It is left alone until then.
-    not_before: Option<Instant>,
+/// The plugin directory, as far as reloads use it. Unit tests replace it.
+pub(super) trait PluginFiles: Send {
+    /// See [`PluginDirectory::is_current`].
+    fn is_current(&self) -> bool;
+    /// See [`PluginDirectory::list`].
+    fn list(&self) -> Result<Vec<OsString>, LoadError>;
+    /// See [`PluginDirectory::stamp`].
+    fn stamp(&self, file: &OsStr) -> Result<FileStamp, LoadError>;
+    /// See [`PluginDirectory::stage`].
+    fn stage(&self, file: &OsStr, keys: &[TrustedKey]) -> Result<StagedPlugin, LoadError>;
 }
 
-/// What there is to do about one file.
+impl PluginFiles for PluginDirectory {
+    fn is_current(&self) -> bool {
+        self.is_current()
+    }
+
+    fn list(&self) -> Result<Vec<OsString>, LoadError> {
+        self.list()
+    }
+
+    fn stamp(&self, file: &OsStr) -> Result<FileStamp, LoadError> {
+        self.stamp(file)
+    }
+
+    fn stage(&self, file: &OsStr, keys: &[TrustedKey]) -> Result<StagedPlugin, LoadError> {
+        self.stage(file, keys)
+    }
+}
+
+/// Opens the plugin directory at a path.
+pub(super) type OpenDirectory = Box<dyn Fn(&Path) -> Result<Box<dyn PluginFiles>, LoadError> + Send>;
+
+/// The time of a scan on both clocks: files are dated by the wall clock, waits are measured by the
+/// monotonic one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ScanTime {
+    pub(super) monotonic: Instant,
+    pub(super) wall: SystemTime,
+}
+
+impl ScanTime {
+    /// Reads both clocks.
+    pub(super) fn now() -> Self {
+        Self { monotonic: Instant::now(), wall: SystemTime::now() }
+    }
+}
+
+/// The files that a scan takes as complete, however recently they changed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum CompleteFiles<'a> {
+    /// These files.
+    Named(&'a [OsString]),
+    /// Every file. A missing file counts as removed at once.
+    All,
+}
+
+impl CompleteFiles<'_> {
+    fn are_all(self) -> bool {
+        matches!(self, Self::All)
+    }
+
+    fn contains(self, file: &OsString) -> bool {
+        match self {
+            Self::Named(files) => files.contains(file),
+            Self::All => true,
+        }
+    }
+}
+
+/// A file that needs an action.
+#[derive(Debug, PartialEq)]
 pub(super) enum FileChange {
-    /// It may have another content.
-    Read(OsString),
-    /// It cannot be a plugin's file, and this was not said yet.
-    Refused(OsString, LoadError),
-    /// It has gone.
-    Gone(OsString),
+    /// The file may have new content.
+    Changed(OsString),
+    /// The file cannot be a plugin file, which was not reported yet.
+    Unusable(OsString, LoadError),
+    /// The file was removed.
+    Removed(OsString),
 }
 
-/// What one look at the directory found.
-#[derive(Default)]
+/// The result of one scan.
+#[derive(Debug, Default)]
 pub(super) struct ScanResult {
     pub(super) changes: Vec<FileChange>,
-    /// Something was on the move: look again soon.
-    pub(super) unsettled: bool,
+
+    /// Whether a file was incomplete or has to be retried, so that another scan is due soon.
+    pub(super) is_unsettled: bool,
 }
 
-/// The directory and the last sights of its files.
+/// The plugin directory and the files that were seen in it.
 pub(super) struct DirectoryScan {
     path: PathBuf,
-    directory: Option<PluginDirectory>,
-    /// How many directories the path has led to.
-    opened: u64,
-    /// Why the directory cannot be used, so that it is said once.
+    open: OpenDirectory,
+    directory: Option<Box<dyn PluginFiles>>,
+
+    /// The number of directories that were opened at the path.
+    opened_directories: u64,
+
+    /// Why the directory cannot be used, so that it is logged once.
     fault: Option<LoadError>,
-    seen: BTreeMap<OsString, SeenFile>,
-    /// Files that are not there, and since when.
-    missed: BTreeMap<OsString, Instant>,
-    /// Files that cannot be a plugin's as they are, and since when: that may pass.
-    passing: BTreeMap<OsString, Instant>,
+
+    pub(super) files: SeenFiles,
+
+    /// Files that are missing, and since when.
+    missing_since: BTreeMap<OsString, Instant>,
+
+    /// Files that cannot be plugin files as they are, and since when. They may be on the way.
+    unusable_since: BTreeMap<OsString, Instant>,
 }
 
 impl DirectoryScan {
+    /// Returns a scan of the directory at `path`, which need not exist.
     pub(super) fn new(path: PathBuf) -> Self {
+        let open = |path: &Path| PluginDirectory::open(path).map(|opened| Box::new(opened) as _);
+        Self::with_directory(path, Box::new(open))
+    }
+
+    /// Returns a scan of the directories that `open` returns.
+    pub(super) fn with_directory(path: PathBuf, open: OpenDirectory) -> Self {
         Self {
             path,
+            open,
             directory: None,
-            opened: 0,
+            opened_directories: 0,
             fault: None,
-            seen: BTreeMap::new(),
-            missed: BTreeMap::new(),
-            passing: BTreeMap::new(),
+            files: SeenFiles::default(),
+            missing_since: BTreeMap::new(),
+            unusable_since: BTreeMap::new(),
         }
     }
 
+    /// Returns the path of the directory.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn directory(&self) -> Option<&PluginDirectory> {
-        self.directory.as_ref()
+    /// Returns the directory, if it could be opened.
+    pub(super) fn directory(&self) -> Option<&dyn PluginFiles> {
+        self.directory.as_deref()
     }
 
-    /// Which one of those that the path has led to it is.
-    pub(super) fn opened(&self) -> u64 {
-        self.opened
+    /// Returns how many directories were opened at the path. The number identifies the current one.
+    pub(super) fn opened_directories(&self) -> u64 {
+        self.opened_directories
     }
 
-    /// Makes sure that the directory at hand is the one that the path leads to. One that has gone, or may not be
-    /// used, changes nothing of what serves.
-    pub(super) fn open(&mut self) {
-        if self.directory.as_ref().is_some_and(PluginDirectory::is_current) {
+    /// Opens the directory again if the path leads to another one by now.
+    ///
+    /// A directory that is missing or must not be used changes nothing of what serves.
+    pub(super) fn open_current(&mut self) {
+        if self.directory.as_ref().is_some_and(|directory| directory.is_current()) {
             return;
         }
-        match PluginDirectory::open(&self.path) {
+
+        match (self.open)(&self.path) {
             Ok(directory) => {
                 self.directory = Some(directory);
-                self.opened += 1;
+                self.opened_directories += 1;
                 self.fault = None;
             }
             Err(refused) => {
                 self.directory = None;
-                self.complain(refused);
+                self.log_fault(refused);
             }
         }
     }
 
-    fn complain(&mut self, refused: LoadError) {
+    /// Compares every file with what was seen of it.
+    pub(super) fn scan(&mut self, complete: CompleteFiles<'_>, now: ScanTime) -> ScanResult {
+        let mut result = ScanResult::default();
+        let files = match self.directory.as_ref().map(|directory| directory.list()) {
+            Some(Ok(files)) => files,
+            Some(Err(refused)) => {
+                self.log_fault(refused);
+                return result;
+            }
+            None => return result,
+        };
+
+        // Removed files come first: a renamed file frees its plugin name and methods for the
+        // file's new name.
+        self.find_removed(&files, complete, now, &mut result);
+        self.unusable_since.retain(|file, _| files.contains(file));
+
+        for file in files {
+            let Some(stamp) = self.directory.as_ref().map(|directory| directory.stamp(&file)) else { break };
+            match stamp {
+                Ok(stamp) => self.check_present(file, &stamp, complete, now, &mut result),
+                // The file was removed after the listing.
+                Err(refused) if refused.reason == LoadErrorReason::NotFound => result.is_unsettled = true,
+                Err(refused) => self.check_unusable(file, refused, complete, now, &mut result),
+            }
+        }
+        result
+    }
+
+    fn find_removed(
+        &mut self,
+        files: &[OsString],
+        complete: CompleteFiles<'_>,
+        now: ScanTime,
+        result: &mut ScanResult,
+    ) {
+        let missing: Vec<_> = self.files.names().filter(|file| !files.contains(file)).cloned().collect();
+        self.missing_since.retain(|file, _| missing.contains(file));
+
+        for file in missing {
+            let since = *self.missing_since.entry(file.clone()).or_insert(now.monotonic);
+            if complete.are_all() || now.monotonic.duration_since(since) >= REMOVED_AFTER {
+                self.missing_since.remove(&file);
+                self.files.forget(&file);
+                result.changes.push(FileChange::Removed(file));
+            } else {
+                result.is_unsettled = true;
+            }
+        }
+    }
+
+    /// Checks a file that may be a plugin file.
+    fn check_present(
+        &mut self,
+        file: OsString,
+        stamp: &FileStamp,
+        complete: CompleteFiles<'_>,
+        now: ScanTime,
+        result: &mut ScanResult,
+    ) {
+        self.unusable_since.remove(&file);
+        if self.files.is_unchanged(&file, stamp) {
+            return;
+        }
+
+        let is_retried_later = !complete.are_all() && self.files.is_retried_later(&file, now.monotonic);
+        let is_complete = complete.contains(&file) || stamp.is_unchanged_for(QUIET, now.wall);
+        if is_retried_later || !is_complete {
+            result.is_unsettled = true;
+        } else {
+            result.changes.push(FileChange::Changed(file));
+        }
+    }
+
+    /// Checks a file that cannot be a plugin file as it is.
+    fn check_unusable(
+        &mut self,
+        file: OsString,
+        refused: LoadError,
+        complete: CompleteFiles<'_>,
+        now: ScanTime,
+        result: &mut ScanResult,
+    ) {
+        if self.files.is_refused_with(&file, &refused) {
+            return;
+        }
+
+        // A copy begins with an empty file, and the upgrade of a package with a second name.
+        let may_pass = matches!(refused.reason, LoadErrorReason::Empty | LoadErrorReason::HardLinked);
+        let since = *self.unusable_since.entry(file.clone()).or_insert(now.monotonic);
+        if may_pass && !complete.are_all() && now.monotonic.duration_since(since) < QUIET {
+            result.is_unsettled = true;
+        } else {
+            result.changes.push(FileChange::Unusable(file, refused));
+        }
+    }
+
+    fn log_fault(&mut self, refused: LoadError) {
         if self.fault.as_ref() == Some(&refused) {
             return;
         }
+
         let directory = self.path.display();
         if refused.reason == LoadErrorReason::NotFound {
             tracing::warn!(%directory, "there is no such directory: no plugin is loaded from it");
@@ -122,130 +304,9 @@ impl DirectoryScan {
         }
         self.fault = Some(refused);
     }
-
-    /// Looks at every file. `whole` names files that nobody writes to any more; with `all`, every file is taken for
-    /// such a one, and one that has gone is not looked for again.
-    pub(super) fn look(&mut self, whole: &[OsString], all: bool) -> ScanResult {
-        let mut look = ScanResult::default();
-        let files = match self.directory.as_ref().map(PluginDirectory::list) {
-            Some(Ok(files)) => files,
-            Some(Err(refused)) => {
-                self.complain(refused);
-                return look;
-            }
-            None => return look,
-        };
-        // First: a file that was renamed leaves its names free for the other.
-        self.look_for_the_gone(&files, all, &mut look);
-        self.passing.retain(|file, _| files.contains(file));
-        let Some(directory) = &self.directory else { return look };
-        for file in &files {
-            let known = self.seen.get(file);
-            match directory.stamp(file) {
-                Ok(stamp) => {
-                    self.passing.remove(file);
-                    let same = known
-                        .and_then(|sight| sight.stamp)
-                        .is_some_and(|seen| stamp.is_unchanged_since(&seen));
-                    if same && known.is_some_and(|sight| sight.hash.is_some() || sight.refused.is_some()) {
-                        continue;
-                    }
-                    let not_before = known.and_then(|sight| sight.not_before).filter(|_| !all);
-                    if not_before.is_some_and(|until| Instant::now() < until) {
-                        look.unsettled = true;
-                        continue;
-                    }
-                    if all || whole.contains(file) || stamp.is_at_rest_for(REST) {
-                        look.changes.push(FileChange::Read(file.clone()));
-                    } else {
-                        look.unsettled = true;
-                    }
-                }
-                // Between the listing and the stamp.
-                Err(refused) if refused.reason == LoadErrorReason::NotFound => look.unsettled = true,
-                Err(refused) => {
-                    if known.and_then(|sight| sight.refused.as_ref()) == Some(&refused) {
-                        continue;
-                    }
-                    // A copy begins with an empty file, and a package's upgrade with a second name.
-                    let passes =
-                        matches!(refused.reason, LoadErrorReason::Empty | LoadErrorReason::HardLinked);
-                    let since = *self.passing.entry(file.clone()).or_insert_with(Instant::now);
-                    if passes && !all && since.elapsed() < REST {
-                        look.unsettled = true;
-                    } else {
-                        look.changes.push(FileChange::Refused(file.clone(), refused));
-                    }
-                }
-            }
-        }
-        look
-    }
-
-    fn look_for_the_gone(&mut self, files: &[OsString], all: bool, look: &mut ScanResult) {
-        let missing: Vec<_> = self.seen.keys().filter(|file| !files.contains(file)).cloned().collect();
-        self.missed.retain(|file, _| missing.contains(file));
-        for file in missing {
-            let since = self.missed.entry(file.clone()).or_insert_with(Instant::now);
-            if all || since.elapsed() >= GONE {
-                self.missed.remove(&file);
-                self.seen.remove(&file);
-                look.changes.push(FileChange::Gone(file));
-            } else {
-                look.unsettled = true;
-            }
-        }
-    }
-
-    /// The content of the file that was acted on last.
-    pub(super) fn content(&self, file: &OsStr) -> Option<ContentHash> {
-        self.seen.get(file)?.hash
-    }
-
-    /// The file has this content, and it has been acted on.
-    pub(super) fn settle(&mut self, file: &OsStr, stamp: FileStamp, hash: ContentHash) {
-        let sight = SeenFile { stamp: Some(stamp), hash: Some(hash), refused: None, not_before: None };
-        self.seen.insert(file.to_owned(), sight);
-    }
-
-    /// The file could not be read just now: at the next look it is, and what was acted on before is still known.
-    pub(super) fn read_again(&mut self, file: &OsStr) {
-        let hash = self.content(file);
-        self.seen.insert(file.to_owned(), SeenFile { stamp: None, hash, refused: None, not_before: None });
-    }
-
-    /// Whether the file could not be read when it was last looked at.
-    pub(super) fn is_to_be_read(&self, file: &OsStr) -> bool {
-        self.seen.get(file).is_some_and(|sight| {
-            sight.stamp.is_none() && sight.refused.is_none() && sight.not_before.is_none()
-        })
-    }
-
-    /// The file was refused for a cause that may pass: it is tried at every look.
-    pub(super) fn try_again(&mut self, file: &OsStr) {
-        let sight = SeenFile { stamp: None, hash: None, refused: None, not_before: None };
-        self.seen.insert(file.to_owned(), sight);
-    }
-
-    /// As [`DirectoryScan::try_again`], but not sooner than this.
-    pub(super) fn try_again_after(&mut self, file: &OsStr, length: Duration) {
-        let not_before = Some(Instant::now() + length);
-        self.seen.insert(file.to_owned(), SeenFile { stamp: None, hash: None, refused: None, not_before });
-    }
-
-    /// The file was refused before it could be read, or as it was by `stamp`.
-    pub(super) fn refuse(&mut self, file: &OsStr, stamp: Option<FileStamp>, refused: LoadError) {
-        let sight = SeenFile { stamp, hash: None, refused: Some(refused), not_before: None };
-        self.seen.insert(file.to_owned(), sight);
-    }
-
-    /// Every file that was seen.
-    pub(super) fn files(&self) -> impl Iterator<Item = &OsString> {
-        self.seen.keys()
-    }
 }
 
-/// Whether the signature may well be on its way.
-pub(super) fn is_early(reason: LoadErrorReason, stamp: Option<FileStamp>) -> bool {
-    reason.is_of_the_signature() && stamp.is_none_or(|stamp| !stamp.is_at_rest_for(PAIR))
+/// Returns whether the signature of a file may still be on the way.
+pub(super) fn is_signature_pending(reason: LoadErrorReason, stamp: Option<FileStamp>, now: ScanTime) -> bool {
+    reason.is_in_signature() && stamp.is_none_or(|stamp| !stamp.is_unchanged_for(SIGNATURE_GRACE, now.wall))
 }

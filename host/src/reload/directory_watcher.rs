@@ -1,4 +1,4 @@
-//! The watch on the plugin directory: a hint that something changed, never the truth.
+//! Watches the plugin directory. An event is a hint to scan the directory and nothing more.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -6,37 +6,42 @@ use std::path::Path;
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use super::{CommandSender, ReloadCommand};
+use super::command::{CommandSender, ReloadCommand};
 
-/// Watches the directory that there is.
+/// Watches one directory at a time.
 pub(super) struct DirectoryWatcher {
-    orders: CommandSender,
-    watching: Option<RecommendedWatcher>,
-    /// Which directory, of those that the path has led to.
-    which: Option<u64>,
+    commands: CommandSender,
+    watcher: Option<RecommendedWatcher>,
+
+    /// The number of the directory that is watched, or that could not be. A scan counts the
+    /// directories that it opens.
+    followed: Option<u64>,
 }
 
 impl DirectoryWatcher {
-    /// `orders` are told when something happens.
-    pub(super) fn new(orders: CommandSender) -> Self {
-        Self { orders, watching: None, which: None }
+    /// Returns a watcher that asks for scans through `commands`.
+    pub(super) fn new(commands: CommandSender) -> Self {
+        Self { commands, watcher: None, followed: None }
     }
 
-    /// Watches this directory from now on, and no other. Without the system's help, which is said once, it is still
-    /// looked at every few seconds.
+    /// Watches this directory and no other from now on.
+    ///
+    /// A directory that cannot be watched is logged once. The periodic scans still cover it.
     pub(super) fn follow(&mut self, directory: Option<(&Path, u64)>) {
-        let Some((directory, which)) = directory else {
-            (self.watching, self.which) = (None, None);
+        let Some((path, number)) = directory else {
+            self.watcher = None;
+            self.followed = None;
             return;
         };
-        if self.which == Some(which) {
+        if self.followed == Some(number) {
             return;
         }
-        self.which = Some(which);
-        self.watching = match watch(directory, self.orders.clone()) {
-            Ok(watching) => Some(watching),
+
+        self.followed = Some(number);
+        self.watcher = match watch(path, self.commands.clone()) {
+            Ok(watcher) => Some(watcher),
             Err(error) => {
-                let directory = directory.display();
+                let directory = path.display();
                 tracing::warn!(%directory, "it cannot be watched, and is looked at now and then: {error}");
                 None
             }
@@ -44,33 +49,74 @@ impl DirectoryWatcher {
     }
 }
 
-fn watch(directory: &Path, orders: CommandSender) -> notify::Result<RecommendedWatcher> {
+fn watch(directory: &Path, commands: CommandSender) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if let Some(whole) = hint(event) {
-            orders.send(ReloadCommand::Look(whole));
+        if let Some(complete) = complete_files(event) {
+            commands.send(ReloadCommand::Scan { complete });
         }
     })?;
     watcher.watch(directory, RecursiveMode::NonRecursive)?;
     Ok(watcher)
 }
 
-/// What an event says: nothing of interest, or that there is something to see, with the names of files that are
-/// whole now. A lost event or a rescan names no file, and is a reason to look all the same.
-fn hint(event: notify::Result<Event>) -> Option<Vec<OsString>> {
+/// Returns the names of the files that an event shows to be complete, or `None` if the event is no
+/// reason to scan. A lost event and a request to rescan name no file, but are a reason.
+fn complete_files(event: notify::Result<Event>) -> Option<Vec<OsString>> {
     let Ok(event) = event else { return Some(Vec::new()) };
-    let names = || event.paths.iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect();
     if event.need_rescan() {
         return Some(Vec::new());
     }
+
     match event.kind {
-        // Closed after writing, or renamed into place: nobody has more to write.
+        // The file was closed after writing, or renamed into place: its writer is done.
         EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => Some(names()),
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => {
+            Some(event.paths.iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect())
+        }
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_)) => None,
         EventKind::Any
         | EventKind::Create(_)
         | EventKind::Modify(_)
         | EventKind::Remove(_)
         | EventKind::Other => Some(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, DataChange, Flag};
+
+    use super::*;
+
+    fn event(kind: EventKind) -> notify::Result<Event> {
+        Ok(Event::new(kind).add_path("/plugins/a.so".into()))
+    }
+
+    #[test]
+    fn names_files_that_were_closed_or_renamed_into_place() {
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let renamed = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+
+        assert_eq!(complete_files(event(closed)), Some(vec!["a.so".into()]));
+        assert_eq!(complete_files(event(renamed)), Some(vec!["a.so".into()]));
+    }
+
+    #[test]
+    fn ignores_reads_and_writes_before_the_close() {
+        let opened = EventKind::Access(AccessKind::Open(AccessMode::Read));
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+
+        assert_eq!(complete_files(event(opened)), None);
+        assert_eq!(complete_files(event(written)), None);
+    }
+
+    #[test]
+    fn scans_without_a_named_file_for_other_changes_and_lost_events() {
+        let created = EventKind::Create(CreateKind::File);
+        let lost = Event::new(EventKind::Access(AccessKind::Any)).set_flag(Flag::Rescan);
+
+        assert_eq!(complete_files(event(created)), Some(vec![]));
+        assert_eq!(complete_files(Ok(lost)), Some(vec![]));
+        assert_eq!(complete_files(Err(notify::Error::generic("overflow"))), Some(vec![]));
     }
 }

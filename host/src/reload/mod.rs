@@ -1,132 +1,76 @@
-//! Plugins replaced while they serve: one thread that owns every generation, and does one thing at a time.
+//! Replaces plugins while the host serves.
 //!
-//! Whatever wants a change sends an order: the watcher a hint, an operator a word, a retired generation its end. The
-//! thread looks at the directory, makes the change as a transaction, and publishes it with one swap.
+//! One thread, the *plugin owner*, owns every generation and executes one command at a time. The
+//! directory watcher, operators, and generations whose probation or retirement ends send it
+//! commands. It scans the directory, prepares each change as a transaction, and publishes the
+//! change by swapping the routing table once.
+//!
+//! # The life of a generation
+//!
+//! ```text
+//!   plugin file          image of the previous, or the same, content
+//!        |                        |
+//!        | stage                  | stage: rollback, new settings
+//!        v                        v
+//!      staged <-------------------+
+//!        |    `-- refused: bad file or signature, quarantined, name taken, no room
+//!        | probe, in a process of its own
+//!        v
+//!      probed
+//!        |    `-- refused: it failed, crashed or hung in the probe, or fails to start
+//!        | load and start, in this process
+//!        v
+//!      started ------- discarded: its state could not be imported -----------+
+//!        |                                                                   |
+//!        | commit: import the state, swap the routing table                  |
+//!        v                                                                   |
+//!      serving, on probation -------- rolled back: too many failures --------+
+//!        |                                                                   |
+//!        | enough calls answered                                             |
+//!        v                                                                   |
+//!      serving ---------------------- replaced, or its file was removed -----+
+//!                                                                            |
+//!                                                                            v
+//!                                                                 retired (draining)
+//!               calls ended, threads joined, instance stopped |              |
+//!                                                             v              v
+//!                                                         unloaded       retained
+//! ```
+//!
+//! A failure up to the swap changes nothing: the previous generation serves on. A rollback is a
+//! reload of the previous content, so it makes a new generation. Content that ran in too many
+//! crashes is quarantined: it is not loaded until its file changes or an operator reloads it. A
+//! generation is retained if closing its code would not be safe, also if it failed to start.
+//!
+//! # Files
+//!
+//! `owner` has the state, `owner_loop` the thread and its commands. `directory_scan` and
+//! `seen_files` find changed files, and `file_load` acts on them. `transaction` replaces
+//! generations, with `load_checks`, `generation_starter` and `state_transfer`. `rollback`,
+//! `retirement` and `reconfigure` are the other reasons for a change.
 
-mod admin_plugin;
 mod command;
-mod command_loop;
 mod directory_scan;
 mod directory_watcher;
+mod file_load;
+mod generation_starter;
+mod load_checks;
 mod owner;
-mod plugin_counts;
+mod owner_loop;
 mod plugin_slot;
-mod refused_file;
+mod reconfigure;
+mod refusal;
 mod restart_required;
-mod retire;
+mod retirement;
+mod retirement_threads;
+mod rollback;
+mod seen_files;
+mod slot_report;
+mod state_transfer;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
-use std::io;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
-
-pub use admin_plugin::ReloadRequest;
-pub(crate) use admin_plugin::{ADMIN, AdminPlugin};
-pub(crate) use command::{CommandReply, ReloadCommand};
+pub(crate) use command::{CommandReply, CommandSender, ReloadCommand};
 pub(crate) use owner::PluginOwner;
-
-use self::directory_watcher::DirectoryWatcher;
-use crate::clock::Time;
-
-/// How often the whole directory is looked at, whatever the watcher says: it may lose events, and healing may take
-/// 5 s at most.
-const LOOK: Duration = Duration::from_secs(2);
-
-/// How soon a file that is being written, or has gone, is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
-
-/// Where orders are sent to.
-#[derive(Clone)]
-pub(crate) struct CommandSender(Sender<ReloadCommand>);
-
-impl CommandSender {
-    /// The two ends.
-    pub(crate) fn channel() -> (Self, Receiver<ReloadCommand>) {
-        let (orders, received) = mpsc::channel();
-        (Self(orders), received)
-    }
-
-    /// Asks; the answer comes to the receiver, or its sender goes away when the host ends.
-    pub(crate) fn ask<T>(
-        &self,
-        order: impl FnOnce(CommandReply<T>) -> ReloadCommand,
-    ) -> tokio::sync::oneshot::Receiver<T> {
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        self.send(order(reply));
-        answer
-    }
-
-    /// Says.
-    pub(crate) fn send(&self, order: ReloadCommand) {
-        // When the thread has gone, there is nothing left to change.
-        let _ = self.0.send(order);
-    }
-}
-
-/// The thread that owns the plugins, seen from outside.
-pub(crate) struct Reloader {
-    orders: CommandSender,
-    thread: JoinHandle<()>,
-}
-
-impl Reloader {
-    /// Takes over plugins that serve already.
-    pub(crate) fn start(plugins: PluginOwner, received: Receiver<ReloadCommand>) -> io::Result<Self> {
-        let orders = plugins.orders.clone();
-        let thread = Builder::new().name("plugins".into()).spawn(move || run(plugins, &received))?;
-        Ok(Self { orders, thread })
-    }
-
-    /// Ends every generation, within `limit`, and the thread. Blocks.
-    pub(crate) fn stop(self, limit: Duration) {
-        self.orders.send(ReloadCommand::Stop(Instant::now() + limit));
-        // Nothing in it panics; if it did, the process ends all the same.
-        let _ = self.thread.join();
-    }
-}
-
-fn run(mut plugins: PluginOwner, orders: &Receiver<ReloadCommand>) {
-    let mut watcher = DirectoryWatcher::new(plugins.orders.clone());
-    watcher.follow(plugins.watched());
-    // What was put there between the first look and the watch.
-    let mut next_look = Instant::now() + LOOK_AGAIN;
-    let mut next_order = None;
-    loop {
-        // Before any order: however many there are, the look is not put off.
-        if next_order.is_none() && Instant::now() >= next_look {
-            plugins.go_back();
-            plugins.dispatcher.metrics.slow_log.remove_expired(Time::now());
-            plugins.open_directory();
-            watcher.follow(plugins.watched());
-            let again = plugins.watches() && plugins.look(&[], false);
-            next_look = Instant::now() + if again { LOOK_AGAIN } else { LOOK };
-        }
-        let wait = next_look.saturating_duration_since(Instant::now());
-        let order = next_order.take().map_or_else(|| orders.recv_timeout(wait), Ok);
-        let again = match order {
-            Ok(ReloadCommand::Stop(until)) => {
-                drop(watcher);
-                plugins.retire_all(orders, until);
-                return;
-            }
-            Ok(ReloadCommand::Look(mut whole)) => {
-                // One look for all hints that are there.
-                next_order = loop {
-                    match orders.try_recv() {
-                        Ok(ReloadCommand::Look(more)) => whole.extend(more),
-                        other => break other.ok(),
-                    }
-                };
-                plugins.look(&whole, false)
-            }
-            Ok(order) => plugins.obey(order),
-            Err(RecvTimeoutError::Timeout) => false,
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        plugins.tell_numbers();
-        if again {
-            next_look = next_look.min(Instant::now() + LOOK_AGAIN);
-        }
-    }
-}
+pub(crate) use owner_loop::Reloader;

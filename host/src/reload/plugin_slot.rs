@@ -1,148 +1,227 @@
-//! One plugin's name: what serves under it, what did before, and what became of that.
+//! The slot of one plugin name: what serves, what can be rolled back to, and what is being retired.
 
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::command::{CrashListing, PluginListing, RetainedGeneration};
-use crate::crash_record::{Crash, CrashedCall};
+use crate::admin::RetainedGeneration;
 use crate::loader::{KeptImage, LoadError};
 use crate::plugin::{Generation, ProbationFailure, RetirementOutcome};
 
-/// Generations of one plugin that may answer their last requests at once.
-pub(super) const MOST_DRAINING: usize = 8;
-
-/// One plugin.
+/// A plugin name that a generation serves under, or a file was refused for.
 #[derive(Default)]
 pub(super) struct PluginSlot {
-    /// The file that it was loaded from.
-    pub(super) file: Option<OsString>,
-    pub(super) serving: Option<Arc<Generation>>,
-    /// The content to go back to: what served before.
-    pub(super) before: Option<KeptImage>,
-    /// The content that was gone back from, and why, if it was not by hand: it is not loaded again by itself.
-    pub(super) gone_back_from: Option<(String, Option<LoadError>)>,
-    /// The generation that is to go back as soon as it can, the next try, and why.
-    pub(super) goes_back: Option<(u64, Instant, ProbationFailure)>,
-    /// Generations that answer their last requests, or are about to be unloaded.
-    pub(super) draining: Vec<u64>,
-    pub(super) retained: Vec<RetainedGeneration>,
-    pub(super) unloaded: u64,
-    /// Why the newest content does not serve.
+    state: SlotState,
+
+    /// Why the newest content of its file does not serve.
     pub(super) refused: Option<LoadError>,
-    /// Whether its file was removed.
-    pub(super) removed: bool,
-    /// When the content that serves, or served last, was signed, in seconds since 1970.
-    pub(super) signed_at: Option<u64>,
+
+    /// When the content that serves, or served last, was signed, in seconds since 1970. It outlives
+    /// the removal of the file: an older file must not come back by being removed first.
+    signed_at: Option<u64>,
+
+    /// Retired generations that were not unloaded yet.
+    pub(super) draining: Vec<u64>,
+
+    /// Generations whose code stays in the process.
+    pub(super) retained: Vec<RetainedGeneration>,
+
+    /// The number of generations that were unloaded.
+    pub(super) unloaded: u64,
+}
+
+/// Whether a generation serves.
+///
+/// ```text
+///                +------ a file is refused ------> NeverServed
+///   (no slot) ---|                                      | a file is loaded
+///                +------ a file is loaded -----> Serving <------------+
+///                                                 |   ^ replaced      |
+///                                   file removed  |   +----- Serving  |
+///                                                 v                   |
+///                                              Removed -- file loaded +
+/// ```
+#[derive(Default)]
+pub(super) enum SlotState {
+    /// No generation has served, because every file of this name was refused.
+    #[default]
+    NeverServed,
+    /// A generation serves.
+    Serving(Box<ServingPlugin>),
+    /// The file of the plugin was removed.
+    Removed,
+}
+
+/// The part of a slot that exists while a generation serves.
+pub(super) struct ServingPlugin {
+    pub(super) generation: Arc<Generation>,
+
+    /// The file that the plugin was loaded from. After a rollback it has other content than
+    /// `generation`.
+    pub(super) file: OsString,
+
+    /// The content that served before, if it can be rolled back to.
+    pub(super) previous: Option<Box<KeptImage>>,
+
+    /// The content that was rolled back from; a scan does not load it again.
+    rolled_back_from: Option<RolledBackContent>,
+
+    /// A rollback that failed for a transient reason and is tried again.
+    pub(super) rollback_retry: Option<RollbackRetry>,
+}
+
+struct RolledBackContent {
+    hash: String,
+
+    /// Why it was rolled back; `None` if an operator did it.
+    reason: Option<LoadError>,
+}
+
+/// An automatic rollback to be tried again.
+pub(super) struct RollbackRetry {
+    /// The generation that failed its probation.
+    pub(super) generation: u64,
+
+    /// When to try.
+    pub(super) at: Instant,
+
+    /// Why the generation failed its probation.
+    pub(super) reason: ProbationFailure,
+}
+
+/// The fate of content that another one replaces.
+pub(super) enum ReplacedContent {
+    /// It can be rolled back to, if there is a descriptor for it.
+    Keep(Option<Box<KeptImage>>),
+    /// It failed, and must not be rolled back to.
+    Discard,
 }
 
 impl PluginSlot {
-    /// Another generation serves from now on; gives back the one before. With `keep_before`, `kept` is
-    /// its content, the one to go back to.
-    pub(super) fn replace(
+    pub(super) fn state(&self) -> &SlotState {
+        &self.state
+    }
+
+    pub(super) fn serving(&self) -> Option<&ServingPlugin> {
+        match &self.state {
+            SlotState::Serving(serving) => Some(serving),
+            SlotState::NeverServed | SlotState::Removed => None,
+        }
+    }
+
+    pub(super) fn serving_mut(&mut self) -> Option<&mut ServingPlugin> {
+        match &mut self.state {
+            SlotState::Serving(serving) => Some(serving),
+            SlotState::NeverServed | SlotState::Removed => None,
+        }
+    }
+
+    /// Returns the generation that serves.
+    pub(super) fn generation(&self) -> Option<&Arc<Generation>> {
+        self.serving().map(|serving| &serving.generation)
+    }
+
+    /// Returns the file that the plugin was loaded from, while it serves.
+    pub(super) fn file(&self) -> Option<&OsString> {
+        self.serving().map(|serving| &serving.file)
+    }
+
+    /// Returns when the content that serves, or served last, was signed, in seconds since 1970.
+    pub(super) fn signed_at(&self) -> Option<u64> {
+        self.signed_at
+    }
+
+    /// Returns whether `new` has the content that serves already.
+    pub(super) fn is_restart(&self, new: &Generation) -> bool {
+        self.generation().is_some_and(|previous| previous.identity.hash == new.identity.hash)
+    }
+
+    /// Has `new` serve, loaded from `file`. Returns the previous generation.
+    ///
+    /// A generation with the content of the previous one leaves as it is what can be rolled back to
+    /// and what was rolled back from, unless `replaced` discards it.
+    pub(super) fn serve(
         &mut self,
         new: Arc<Generation>,
-        keep_before: bool,
-        kept: Option<KeptImage>,
+        file: OsString,
+        replaced: ReplacedContent,
     ) -> Option<Arc<Generation>> {
         let is_restart = self.is_restart(&new);
         self.signed_at = new.signature().map(|signed| signed.at).or(self.signed_at);
-        let before = self.serving.replace(new);
-        if !is_restart {
-            self.gone_back_from = None;
-        }
-        if !keep_before {
-            self.before = None;
-        } else if !is_restart {
-            self.before = kept;
-        }
-        (self.refused, self.removed, self.goes_back) = (None, false, None);
-        before
+        self.refused = None;
+
+        let mut old = self.end_serving(SlotState::NeverServed);
+        let previous = match replaced {
+            ReplacedContent::Discard => None,
+            ReplacedContent::Keep(_) if is_restart => old.as_mut().and_then(|old| old.previous.take()),
+            ReplacedContent::Keep(image) => image,
+        };
+        let rolled_back_from = old.as_mut().and_then(|old| old.rolled_back_from.take());
+
+        self.state = SlotState::Serving(Box::new(ServingPlugin {
+            generation: new,
+            file,
+            previous,
+            rolled_back_from: rolled_back_from.filter(|_| is_restart),
+            rollback_retry: None,
+        }));
+        old.map(|old| old.generation)
     }
 
-    /// Whether the content is the one that serves already.
-    pub(super) fn is_restart(&self, new: &Generation) -> bool {
-        self.serving.as_ref().is_some_and(|before| before.identity.hash == new.identity.hash)
+    /// Ends what serves, because its file was removed. Returns the generation.
+    pub(super) fn remove(&mut self) -> Option<Arc<Generation>> {
+        self.refused = None;
+        self.end_serving(SlotState::Removed).map(|old| old.generation)
     }
 
-    /// Whether what is to become of this content is decided: it serves, or was gone back from.
-    pub(super) fn is_decided(&mut self, hash: &str) -> bool {
-        if self.serving.as_ref().is_some_and(|serving| serving.identity.hash == hash) {
+    fn end_serving(&mut self, next: SlotState) -> Option<Box<ServingPlugin>> {
+        match std::mem::replace(&mut self.state, next) {
+            SlotState::Serving(serving) => Some(serving),
+            SlotState::NeverServed | SlotState::Removed => None,
+        }
+    }
+
+    /// Returns whether a scan has nothing to do about this content: it serves, or was rolled back
+    /// from. If so, a refusal of other content in the meantime is over.
+    pub(super) fn settles(&mut self, hash: &str) -> bool {
+        let SlotState::Serving(serving) = &self.state else { return false };
+        if serving.generation.identity.hash == hash {
             self.refused = None;
             return true;
         }
-        let Some((_, why)) = self.gone_back_from.as_ref().filter(|(content, _)| content == hash) else {
-            return false;
-        };
-        self.refused.clone_from(why);
-        true
+
+        match &serving.rolled_back_from {
+            Some(content) if content.hash == hash => {
+                self.refused.clone_from(&content.reason);
+                true
+            }
+            _ => false,
+        }
     }
 
-    /// The content `hash` was gone back from.
-    pub(super) fn went_back(&mut self, hash: String, why: Option<LoadError>) {
-        self.refused.clone_from(&why);
-        self.gone_back_from = Some((hash, why));
+    /// Records that the content `hash` was rolled back from; `reason` is `None` if an operator did
+    /// it.
+    pub(super) fn rolled_back(&mut self, hash: String, reason: Option<LoadError>) {
+        self.refused.clone_from(&reason);
+        if let Some(serving) = self.serving_mut() {
+            serving.rolled_back_from = Some(RolledBackContent { hash, reason });
+        }
     }
 
-    /// Whether there is nothing to tell of the plugin any more.
+    /// Returns whether the slot has nothing to report.
     pub(super) fn is_blank(&self) -> bool {
-        self.serving.is_none() && self.draining.is_empty() && self.retained.is_empty() && self.unloaded == 0
+        let has_generations = !self.draining.is_empty() || !self.retained.is_empty() || self.unloaded > 0;
+        self.serving().is_none() && !has_generations && self.refused.is_none()
     }
 
-    /// A generation has ended.
-    pub(super) fn ended(&mut self, generation: u64, how: &RetirementOutcome) {
+    /// Records the end of a retired generation.
+    pub(super) fn retired(&mut self, generation: u64, outcome: &RetirementOutcome) {
         self.draining.retain(|draining| *draining != generation);
-        match how {
+        match outcome {
             RetirementOutcome::Unloaded => self.unloaded += 1,
             RetirementOutcome::Retained(reason) => {
                 self.retained.push(RetainedGeneration { generation, reason: reason.to_string() });
             }
         }
     }
-
-    /// The plugin as a list shows it; `deaths` are those of all plugins.
-    pub(super) fn row(&self, name: &str, deaths: &[Crash]) -> PluginListing {
-        let serving = self.serving.as_deref();
-        let health = serving.map(Generation::health);
-        let on_probation =
-            serving.and_then(|serving| serving.probation.as_ref()).is_some_and(|p| !p.is_over());
-        let state = match serving {
-            Some(_) if health.as_ref().is_some_and(|health| !health.is_healthy) => "unhealthy",
-            Some(_) if on_probation => "probation",
-            Some(_) => "serving",
-            None if self.removed => "removed",
-            None => "refused",
-        };
-        let identity = serving.map(|serving| &serving.identity);
-        PluginListing {
-            name: name.to_owned(),
-            state,
-            generation: identity.map(|identity| identity.number),
-            version: identity.map(|identity| identity.version.clone()),
-            hash: identity.map(|identity| identity.hash.clone()),
-            build_id: identity.and_then(|identity| identity.build_id.clone()),
-            signed: serving.and_then(Generation::signature),
-            methods: serving
-                .into_iter()
-                .flat_map(|serving| &serving.methods)
-                .map(|method| method.name.clone())
-                .collect(),
-            healthy: health.as_ref().is_some_and(|health| health.is_healthy),
-            lost_threads: health.as_ref().map_or(0, |health| health.lost_threads),
-            held_threads: health.as_ref().map_or(0, |health| health.stalled_io_threads),
-            moved: health.map(|health| health.demoted_methods).unwrap_or_default(),
-            draining: self.draining.clone(),
-            retained: self.retained.clone(),
-            unloaded: self.unloaded,
-            deaths: deaths.iter().flat_map(|death| ran_at(death, name)).collect(),
-            refused: self.refused.clone(),
-        }
-    }
-}
-
-fn ran_at(death: &Crash, plugin: &str) -> impl Iterator<Item = CrashListing> {
-    death.ran.iter().filter(move |ran| ran.plugin == plugin).cloned().map(|ran| {
-        let CrashedCall { generation, method, id, hash, .. } = ran;
-        CrashListing { at: death.at, generation, method, id, hash }
-    })
 }

@@ -1,24 +1,89 @@
-//! What of a changed configuration waits for a restart, said by name.
+//! The parts of the configuration that take effect only when the host is started again.
 
-use crate::config::Config;
+use crate::config::{Config, Listener, Place};
 
-/// Logs each part that differs and does not take effect before the host is started again.
-pub(super) fn tell(before: &Config, after: &Config) {
-    let parts = [
-        ("[[listener]]", before.listeners.iter().map(what_waits).ne(after.listeners.iter().map(what_waits))),
-        ("[admin]", before.admin != after.admin),
-        ("plugins.directory", before.plugins.directory != after.plugins.directory),
-        ("[plugins.deaths]", before.plugins.deaths != after.plugins.deaths),
-        ("metrics.listen", before.metrics != after.metrics),
-        ("io.threads", before.io.threads != after.io.threads),
-        ("log.format", before.log.format != after.log.format),
-    ];
-    for (part, _) in parts.into_iter().filter(|(_, differs)| *differs) {
+/// Logs each part that differs and needs a restart.
+pub(super) fn warn(old: &Config, new: &Config) {
+    for part in changed_parts(old, new) {
         tracing::warn!("{part} has changed: that takes effect when the host is started again");
     }
 }
 
-fn what_waits(listener: &crate::config::Listener) -> crate::config::Listener {
-    // Who may connect is asked at each connection.
-    crate::config::Listener { allow: None, place: crate::config::Place::default(), ..listener.clone() }
+/// Returns the names of the parts that differ and need a restart.
+fn changed_parts(old: &Config, new: &Config) -> Vec<String> {
+    let listeners = |config: &Config| config.listeners.iter().map(fixed_part).collect::<Vec<_>>();
+    let crash = format!("[{}]", new.name_in_file("plugins.crash"));
+    let parts = [
+        ("[[listener]]", listeners(old) != listeners(new)),
+        ("[admin]", old.admin != new.admin),
+        ("plugins.directory", old.plugins.directory != new.plugins.directory),
+        (&crash, old.plugins.crash != new.plugins.crash),
+        ("metrics.listen", old.metrics != new.metrics),
+        ("io.threads", old.io.threads != new.io.threads),
+        ("log.format", old.log.format != new.log.format),
+    ];
+    parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part.to_owned()).collect()
+}
+
+/// Returns a listener without what takes effect at once: access is checked for each connection.
+fn fixed_part(listener: &Listener) -> Listener {
+    Listener { allow: None, place: Place::default(), ..listener.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{AdminConfig, Allow, Format, Level, MetricsEndpoint};
+
+    type Change = fn(&mut Config);
+
+    fn changed_by(change: impl FnOnce(&mut Config)) -> Vec<String> {
+        let old = Config { listeners: vec![Listener::at("run/a.sock")], ..Config::default() };
+        let mut new = old.clone();
+        change(&mut new);
+        changed_parts(&old, &new)
+    }
+
+    #[test]
+    fn names_the_parts_that_need_a_restart() {
+        let parts: [(&str, Change); 7] = [
+            ("[[listener]]", |config| config.listeners.push(Listener::at("run/b.sock"))),
+            ("[admin]", |config| config.admin = Some(AdminConfig::default())),
+            ("plugins.directory", |config| config.plugins.directory = "other".into()),
+            ("[plugins.crash]", |config| config.plugins.crash.most += 1),
+            ("metrics.listen", |config| {
+                config.metrics.listen = Some(MetricsEndpoint::Unix("run/metrics.sock".into()));
+            }),
+            ("io.threads", |config| config.io.threads += 1),
+            ("log.format", |config| config.log.format = Format::Json),
+        ];
+        for (part, change) in parts {
+            assert_eq!(changed_by(change), [part]);
+        }
+    }
+
+    #[test]
+    fn names_a_changed_listener_once_whatever_changed() {
+        assert_eq!(changed_by(|config| config.listeners[0].mode = 0o600), ["[[listener]]"]);
+        assert_eq!(changed_by(|config| config.listeners.clear()), ["[[listener]]"]);
+    }
+
+    #[test]
+    fn names_nothing_that_takes_effect_at_once() {
+        assert_eq!(changed_by(|_| ()), [""; 0]);
+        assert_eq!(
+            changed_by(|config| {
+                config.listeners[0].allow = Some(Arc::new(Allow::new([1], [])));
+                config.limits.connections += 1;
+                config.timeouts.request = Duration::from_secs(1);
+                config.io.spin = Duration::ZERO;
+                config.log.level = Level::Debug;
+                config.plugins.retained += 1;
+            }),
+            [""; 0]
+        );
+    }
 }

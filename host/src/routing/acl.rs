@@ -55,7 +55,7 @@ impl ListenerAcls {
     pub(crate) fn allows(&self, path: &Path, peer: Option<PeerIdentity>) -> bool {
         let allowed = self.allowed.load();
         let Some(allow) = allowed.get(path) else { return true };
-        peer.is_some_and(|peer| peer.uid == self.own_uid || allow.lets(peer.uid, peer.gid))
+        peer.is_some_and(|peer| peer.uid == self.own_uid || allow.allows(peer.uid, peer.gid))
     }
 
     /// Logs a connection that was denied, at most one per interval.

@@ -1,6 +1,5 @@
 //! The state that all connections of a host share.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,6 @@ use crate::crash_record::CrashRecord;
 use crate::limits::{BufferBudget, Permits};
 use crate::log::ShortDuration;
 use crate::metrics::Metrics;
-use crate::plugin::{HostInfo, PluginInfo};
 
 /// The part of the configuration that applies to every connection. A reload replaces it as a whole.
 #[derive(Debug)]
@@ -132,33 +130,6 @@ impl Dispatcher {
         self.in_flight.set_limit(limits.in_flight);
         self.budget.set_limit(limits.buffers);
         self.rules.store(Arc::new(rules));
-    }
-}
-
-impl HostInfo for Dispatcher {
-    fn counts(&self) -> BTreeMap<&'static str, u64> {
-        let gauges = [
-            ("connections_open", self.connections.held() as u64),
-            ("in_flight", self.in_flight.held() as u64),
-            ("buffered_bytes", self.budget.held()),
-            ("deaths", self.crash_record.deaths().len() as u64),
-            ("plugins_left_out", self.crash_record.left_out_count() as u64),
-        ];
-        let mut counts = self.metrics.snapshot().counts();
-        counts.extend(gauges);
-        counts
-    }
-
-    fn plugins(&self) -> Vec<PluginInfo> {
-        self.table.load().plugins()
-    }
-
-    fn unhealthy(&self) -> Vec<String> {
-        self.table.load().unhealthy()
-    }
-
-    fn methods(&self) -> Vec<String> {
-        self.table.load().method_names()
     }
 }
 

@@ -14,7 +14,7 @@ impl Dispatcher {
     /// Returns all metrics in the Prometheus text format.
     pub(crate) fn render_metrics(&self) -> String {
         let limits = &self.rules.load().limits;
-        let crashes = self.crash_record.deaths();
+        let crashes = self.crash_record.crashes();
         // The guard of the table is dropped at once, because the replacement of a table waits until
         // nothing holds the previous one.
         let plugins = self.table.load().generations().map(plugin_gauges).collect();
@@ -68,7 +68,7 @@ fn count_by_plugin(crashes: &[Crash]) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for crash in crashes {
         // A plugin that ran on several threads counts once.
-        let plugins: BTreeSet<_> = crash.ran.iter().map(|call| &call.plugin).collect();
+        let plugins: BTreeSet<_> = crash.calls.iter().map(|call| &call.plugin).collect();
         plugins.into_iter().for_each(|plugin| *counts.entry(plugin.clone()).or_default() += 1);
     }
     counts
@@ -82,5 +82,5 @@ fn crash_gauges(crash: &Crash) -> Vec<CrashGauge> {
         id: call.id.clone(),
         at: crash.at,
     };
-    crash.ran.iter().map(gauge).collect()
+    crash.calls.iter().map(gauge).collect()
 }

@@ -107,7 +107,7 @@ impl Requester {
     fn check(self, allow: Option<&Allow>) -> Result<(), RequestError> {
         let (Some(allow), Self::Client(peer)) = (allow, self) else { return Ok(()) };
         match peer {
-            Some(peer) if allow.lets(peer.uid, peer.gid) => Ok(()),
+            Some(peer) if allow.allows(peer.uid, peer.gid) => Ok(()),
             _ => Err(RequestError::PermissionDenied),
         }
     }

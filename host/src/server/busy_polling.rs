@@ -111,7 +111,7 @@ mod tests {
     fn on_a_thread<F: Future<Output = ()>>(length: Duration, then: impl FnOnce(Rc<ThreadContext>) -> F) {
         let mut config = Config::default();
         config.io.spin = length;
-        let crash_record = crate::crash_record::CrashRecord::open(&config.plugins.deaths).unwrap();
+        let crash_record = crate::crash_record::CrashRecord::open(&config.plugins.crash).unwrap();
         let thread = ThreadContext::new(
             Dispatcher::new(ConnectionRules::of(&config), crash_record),
             TimerQueue::default(),

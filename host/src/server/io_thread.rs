@@ -36,12 +36,12 @@ impl IoThread {
         // Without the runtime's own timer; the module `timer` states why.
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
         let timer = KernelTimer::new()?;
-        let slot = dispatcher.crash_record.seat();
-        let sampler = slot.as_ref().map(RecordSlot::watched);
+        let slot = dispatcher.crash_record.claim_slot();
+        let sampler = slot.as_ref().map(RecordSlot::sampler);
 
         let thread = Builder::new().name(format!("io:{number}")).spawn(move || {
             mark_io_thread();
-            RecordSlot::sit_down(slot);
+            RecordSlot::attach(slot);
 
             // The future of `block_on` is polled whenever any task of the thread wakes up. It
             // therefore only awaits the loop, which is a task of its own.

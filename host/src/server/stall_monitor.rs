@@ -100,12 +100,12 @@ impl StallMonitor {
     #[cold]
     fn report(&mut self, stalled: &StalledCall) {
         let StalledCall { thread, call, age, was_reported } = *stalled;
-        let number = call.what.generation();
-        let (plugin, method) = self.dispatcher.crash_record.names_of(call.what);
+        let number = call.code.generation();
+        let (plugin, method) = self.dispatcher.crash_record.names_of(call.code);
         let table = self.dispatcher.table.load();
         let generation = table.generation(number);
         // Code that no method declares, such as a callback, runs like an `inline` method.
-        let declared = generation.and_then(|generation| generation.declared_run(call.what.method()));
+        let declared = generation.and_then(|generation| generation.declared_run(call.code.method()));
         let run = declared.unwrap_or(Run::Inline).word();
 
         if !was_reported {
@@ -123,7 +123,7 @@ impl StallMonitor {
             return;
         }
 
-        if let Some(elsewhere) = generation.and_then(|generation| generation.demote(call.what.method())) {
+        if let Some(elsewhere) = generation.and_then(|generation| generation.demote(call.code.method())) {
             tracing::error!(
                 plugin,
                 generation = number,
@@ -155,7 +155,7 @@ fn sample_thread(
     limit: Duration,
     observed: &mut BTreeMap<u64, ObservedCall>,
 ) -> Option<StalledCall> {
-    let call = thread.sampler.as_ref()?.glance();
+    let call = thread.sampler.as_ref()?.sample();
     let now = Instant::now();
 
     if let Some(known) = observed.get_mut(&thread.number).filter(|known| known.call == call) {

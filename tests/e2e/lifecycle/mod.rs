@@ -1,6 +1,7 @@
 //! Start and shutdown: invalid configurations, socket files, and requests in flight when the host
 //! ends.
 
+mod config_aliases;
 mod configuration_faults;
 mod shutdown;
 mod socket_files;

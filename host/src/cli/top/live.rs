@@ -1,4 +1,4 @@
-//! The live screen: asks, draws, hears the keys; and leaves the terminal as it found it, however it ends.
+//! The live screen: polls the host, draws, reads keys, and restores the terminal however it ends.
 
 use std::io;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
@@ -11,121 +11,131 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::screen::Screen;
 use super::{ObservedHost, TopArgs};
 use crate::cli::error::CommandError;
-use crate::cli::stats_types::HostRates;
+use crate::cli::rates::HostRates;
 
-/// How often signals are looked at while nothing else happens.
-const HEED: Duration = Duration::from_millis(50);
+/// How often signals are polled while no key is pressed.
+const SIGNAL_POLL: Duration = Duration::from_millis(50);
 
-/// The terminal as it was, once this goes.
+/// Restores the terminal when dropped.
 struct TerminalGuard;
 
 impl Drop for TerminalGuard {
     fn drop(&mut self) {
-        // A terminal that has gone needs no restoring.
+        // A terminal that was closed needs no restoring.
         let _ = ratatui::try_restore();
     }
 }
 
-/// Ends that come from outside: signals that would otherwise end the process with the terminal as it is now.
-fn ends() -> io::Result<Receiver<()>> {
-    let (ended, ends) = channel();
+/// Returns a receiver of the signals that would otherwise end the process and leave the terminal in
+/// raw mode. They are caught from the return on.
+fn termination_signals() -> io::Result<Receiver<()>> {
+    let (sender, signals) = channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+
     thread::Builder::new().name("signals".into()).spawn(move || {
         runtime.block_on(async {
-            let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (
-                signal(SignalKind::terminate()),
-                signal(SignalKind::interrupt()),
-                signal(SignalKind::hangup()),
-            ) else {
+            let terminate = signal(SignalKind::terminate());
+            let interrupt = signal(SignalKind::interrupt());
+            let hangup = signal(SignalKind::hangup());
+            let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (terminate, interrupt, hangup)
+            else {
                 return;
             };
-            // The screen may have gone by itself.
-            let _ = ended.send(());
+
+            // The first message reports that the signals are caught.
+            let _ = sender.send(());
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
                 _ = hangup.recv() => {}
             }
-            let _ = ended.send(());
+            // The screen may have ended already.
+            let _ = sender.send(());
         });
     })?;
-    // Heard from here on.
-    ends.recv().map_err(|_| io::Error::other("signals cannot be heard"))?;
-    Ok(ends)
+
+    signals.recv().map_err(|_| io::Error::other("signals cannot be heard"))?;
+    Ok(signals)
 }
 
 /// Shows the host until a key or a signal ends it.
 ///
 /// # Errors
-/// There is no host at the start; the terminal cannot be had. A host that goes later is waited for.
-pub(super) fn show(watched: &ObservedHost, words: &TopArgs) -> Result<(), CommandError> {
-    let mut before = watched.look()?;
-    let ends = ends().map_err(CommandError::Output)?;
-    let mut screen = Screen { look: before.clone(), ..Screen::default() };
-    screen.pace = HostRates::between(&before.figures, &before.figures);
-    // From here on, whatever happens, and also what happens inside the next line: a panic restores it, too.
-    let _restored = TerminalGuard;
+///
+/// The host cannot be reached at the start, or the terminal cannot be used. A host that cannot be
+/// reached later is polled until it can be again.
+pub(super) fn show(host: &ObservedHost, args: &TopArgs) -> Result<(), CommandError> {
+    let mut before = host.sample()?;
+    let signals = termination_signals().map_err(CommandError::Output)?;
+    let mut screen = Screen { sample: before.clone(), ..Screen::default() };
+    screen.rates = HostRates::between(&before.stats, &before.stats);
+
+    // Before the terminal is changed, so that it is also restored if `try_init` panics.
+    let _guard = TerminalGuard;
     let mut terminal = ratatui::try_init().map_err(CommandError::Output)?;
-    let mut next = Instant::now() + words.interval;
-    let mut seen = 0;
+
+    let mut next = Instant::now() + args.interval;
+    let mut intervals = 0;
     loop {
         terminal.draw(|frame| frame.render_widget(&screen, frame.area())).map_err(CommandError::Output)?;
-        if words.count.is_some_and(|count| seen >= count) {
+        if args.count.is_some_and(|count| intervals >= count) {
             return Ok(());
         }
-        if hear(&mut screen, next, &ends).map_err(CommandError::Output)? {
+        if wait_for_input(&mut screen, next, &signals).map_err(CommandError::Output)? {
             return Ok(());
         }
         if Instant::now() < next {
             continue;
         }
-        next = Instant::now() + words.interval;
-        if screen.paused {
+
+        next = Instant::now() + args.interval;
+        if screen.is_paused {
             continue;
         }
-        match watched.look() {
+        match host.sample() {
             Ok(now) => {
-                screen.pace = HostRates::between(&before.figures, &now.figures);
-                screen.look = now.clone();
-                screen.trouble = None;
+                screen.rates = HostRates::between(&before.stats, &now.stats);
+                screen.sample = now.clone();
+                screen.error = None;
                 before = now;
             }
-            Err(failure) => screen.trouble = Some(failure.to_string()),
+            Err(failure) => screen.error = Some(failure.to_string()),
         }
-        seen += 1;
+        intervals += 1;
     }
 }
 
-/// Waits until something is to be drawn anew; `true` when it is to end.
-fn hear(screen: &mut Screen, until: Instant, ends: &Receiver<()>) -> io::Result<bool> {
+/// Waits until the screen is to be drawn again. Returns whether it is to end.
+fn wait_for_input(screen: &mut Screen, until: Instant, signals: &Receiver<()>) -> io::Result<bool> {
     loop {
-        match ends.try_recv() {
+        match signals.try_recv() {
             Ok(()) => return Ok(true),
-            Err(TryRecvError::Empty) => {}
-            // Without signals there are still keys.
-            Err(TryRecvError::Disconnected) => {}
+            // Without signals, there are still keys.
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
+
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Ok(false);
         }
-        if !event::poll(left.min(HEED))? {
+        if !event::poll(left.min(SIGNAL_POLL))? {
             continue;
         }
+
         match event::read()? {
-            Event::Key(key) if key.kind != KeyEventKind::Release => return Ok(pressed(screen, key)),
+            Event::Key(key) if key.kind != KeyEventKind::Release => return Ok(press(screen, key)),
             Event::Resize(..) => return Ok(false),
             _ => {}
         }
     }
 }
 
-/// Does what a key says; `true` when it ends the screen.
-fn pressed(screen: &mut Screen, key: KeyEvent) -> bool {
+/// Handles a key. Returns whether it ends the screen.
+fn press(screen: &mut Screen, key: KeyEvent) -> bool {
     match key.code {
         KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return true,
         KeyCode::Char('q') | KeyCode::Esc => return true,
-        KeyCode::Char('p') => screen.paused = !screen.paused,
+        KeyCode::Char('p') => screen.is_paused = !screen.is_paused,
         KeyCode::Char('s') => screen.sort = screen.sort.next(),
         _ => {}
     }

@@ -1,4 +1,5 @@
-//! `jackfield top`: a running host as a live screen; where there is no terminal, as a line of JSON at each interval.
+//! `jackfield top`: shows a running host live. Without a terminal, it prints a line of JSON for
+//! each interval.
 
 mod live;
 mod screen;
@@ -12,24 +13,27 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use jackfield::admin::{
+    CallerStats, HostStats, PluginStats, SlowLogReport, SlowRequest, StatsParams, method,
+};
 use jackfield::config::parse_duration;
 use jackfield_client::blocking::Client;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::admin_client::{OperatorArgs, client};
 use super::error::CommandError;
 use super::failed;
-use super::plugin_commands::{OperatorArgs, client};
-use super::stats_types::{ConnectionRow, HostRates, HostStats, PluginRow, SlowRequest, SlowRequests};
+use super::rates::HostRates;
 
-/// How many failed requests are shown.
-const FAILED: usize = 20;
+/// The most failed requests in one line of JSON.
+const FAILED_MAX: usize = 20;
 
 /// The words of `top`.
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
     #[command(flatten)]
-    operate: OperatorArgs,
+    operator: OperatorArgs,
     /// How often the host is asked
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     interval: Duration,
@@ -38,49 +42,52 @@ pub(crate) struct TopArgs {
     count: Option<u64>,
 }
 
-/// Shows the host until told to end.
-pub(crate) fn top(words: &TopArgs, config: Option<&Path>) -> ExitCode {
-    let watched = match client(&words.operate, config) {
+/// Shows the host until the user ends it.
+pub(crate) fn top(args: &TopArgs, config: Option<&Path>) -> ExitCode {
+    let host = match client(&args.operator, config) {
         Ok((client, socket)) => ObservedHost { client, socket },
         Err(failure) => return failed(failure.code(), &failure),
     };
-    let shown = if words.operate.json || !io::stdout().is_terminal() {
-        print_each(&watched, words)
+
+    let ended = if args.operator.json || !io::stdout().is_terminal() {
+        print_intervals(&host, args)
     } else {
-        live::show(&watched, words)
+        live::show(&host, args)
     };
-    match shown {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read it has seen enough.
+        // The reader of the output, such as `head`, has read enough.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => failed(failure.code(), &failure),
     }
 }
 
-/// The host that is looked at.
+/// The host that is shown.
 struct ObservedHost {
     client: Client,
     socket: PathBuf,
 }
 
 impl ObservedHost {
-    fn look(&self) -> Result<Sample, CommandError> {
+    fn sample(&self) -> Result<Sample, CommandError> {
         let failure = |error| CommandError::Call { socket: self.socket.clone(), error };
-        let figures = self.client.call("admin.stats", &json!({ "lengths": true })).map_err(failure)?;
-        let slowest: SlowRequests = self.client.call("admin.slowlog", &Value::Null).map_err(failure)?;
-        Ok(Sample { figures, failed: slowest.failed })
+
+        let stats = self.client.call(method::STATS, &StatsParams { lengths: true }).map_err(failure)?;
+        let slow_log: SlowLogReport = self.client.call(method::SLOW_LOG, &Value::Null).map_err(failure)?;
+        Ok(Sample { stats, failed: slow_log.failed })
     }
 }
 
-/// A host at one moment.
+/// The state of a host at one time.
 #[derive(Debug, Clone, Default)]
 struct Sample {
-    figures: HostStats,
-    /// The last one first.
+    stats: HostStats,
+
+    /// The failed requests, the most recent first.
     failed: Vec<SlowRequest>,
 }
 
-/// One interval, as JSON.
+/// One interval as JSON.
 #[derive(Serialize)]
 struct IntervalReport<'a> {
     at_ms: u64,
@@ -90,38 +97,49 @@ struct IntervalReport<'a> {
     in_flight: u64,
     async_in_flight: u64,
     #[serde(flatten)]
-    pace: HostRates,
-    callers: &'a [ConnectionRow],
-    plugins: &'a [PluginRow],
-    /// Requests that failed in this interval, the last one first.
+    rates: HostRates,
+    callers: &'a [CallerStats],
+    plugins: &'a [PluginStats],
+
+    /// The requests that failed in this interval, the most recent first.
     failed: Vec<&'a SlowRequest>,
 }
 
-fn print_each(watched: &ObservedHost, words: &TopArgs) -> Result<(), CommandError> {
-    let mut before = watched.look()?;
+impl<'a> IntervalReport<'a> {
+    fn between(before: &Sample, now: &'a Sample) -> Self {
+        let stats = &now.stats;
+        let is_new = |request: &&SlowRequest| request.at_ms > before.stats.at_ms;
+
+        Self {
+            at_ms: stats.at_ms,
+            pid: stats.pid,
+            uptime_ms: stats.uptime_ms,
+            connections: stats.connections,
+            in_flight: stats.in_flight,
+            async_in_flight: stats.async_in_flight,
+            rates: HostRates::between(&before.stats, stats),
+            callers: &stats.callers,
+            plugins: &stats.plugins,
+            failed: now.failed.iter().take_while(is_new).take(FAILED_MAX).collect(),
+        }
+    }
+}
+
+fn print_intervals(host: &ObservedHost, args: &TopArgs) -> Result<(), CommandError> {
+    let mut before = host.sample()?;
     let mut next = Instant::now();
     let mut printed = 0;
-    while words.count.is_none_or(|count| printed < count) {
-        next += words.interval;
+
+    while args.count.is_none_or(|count| printed < count) {
+        next += args.interval;
         thread::sleep(next.saturating_duration_since(Instant::now()));
-        let now = watched.look()?;
-        let figures = &now.figures;
-        let is_new = |entry: &&SlowRequest| entry.at_ms > before.figures.at_ms;
-        let snapshot = IntervalReport {
-            at_ms: figures.at_ms,
-            pid: figures.pid,
-            uptime_ms: figures.uptime_ms,
-            connections: figures.connections,
-            in_flight: figures.in_flight,
-            async_in_flight: figures.async_in_flight,
-            pace: HostRates::between(&before.figures, figures),
-            callers: &figures.callers,
-            plugins: &figures.plugins,
-            failed: now.failed.iter().take_while(is_new).take(FAILED).collect(),
-        };
-        let mut line = serde_json::to_vec(&snapshot).map_err(|error| CommandError::Output(error.into()))?;
+
+        let now = host.sample()?;
+        let report = IntervalReport::between(&before, &now);
+        let mut line = serde_json::to_vec(&report).map_err(|error| CommandError::Output(error.into()))?;
         line.push(b'\n');
-        // One write, flushed: whoever reads lines has a whole one.
+
+        // One write, flushed: the reader gets whole lines.
         let mut out = io::stdout().lock();
         out.write_all(&line).and_then(|()| out.flush()).map_err(CommandError::Output)?;
         before = now;

@@ -1,7 +1,8 @@
-//! What the live screen shows, drawn from what is known and nothing else.
+//! The contents of the live screen, as a widget.
 
 use std::time::Duration;
 
+use jackfield::admin::{CallerStats, PluginState, PluginStats, SlowRequest};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -9,10 +10,10 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table, Widget};
 
 use super::Sample;
-use crate::cli::stats_types::{HostRates, MethodRates, SlowRequest};
+use crate::cli::rates::{HostRates, MethodRates};
 use crate::cli::table::{cell, count, length, micros};
 
-/// By what the methods are sorted.
+/// The order of the methods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum SortOrder {
     /// The most requests first.
@@ -28,7 +29,7 @@ pub(super) enum SortOrder {
 }
 
 impl SortOrder {
-    /// The next one, as the key goes through them.
+    /// Returns the order that the sort key selects next.
     pub(super) fn next(self) -> Self {
         match self {
             Self::Rate => Self::Failures,
@@ -39,7 +40,7 @@ impl SortOrder {
         }
     }
 
-    fn word(self) -> &'static str {
+    fn label(self) -> &'static str {
         match self {
             Self::Rate => "requests",
             Self::Failures => "failures",
@@ -63,19 +64,24 @@ impl SortOrder {
     }
 }
 
-/// Everything that is on the screen.
+/// The state of the screen.
 #[derive(Default)]
 pub(super) struct Screen {
-    pub(super) look: Sample,
-    pub(super) pace: HostRates,
+    pub(super) sample: Sample,
+    pub(super) rates: HostRates,
     pub(super) sort: SortOrder,
-    pub(super) paused: bool,
-    /// Why nothing new is shown, if there is a reason.
-    pub(super) trouble: Option<String>,
+    pub(super) is_paused: bool,
+
+    /// Why the last sample failed, if it did.
+    pub(super) error: Option<String>,
 }
 
-/// A rate in three digits or so.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate to be read")]
+/// Returns a rate with about three digits.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate that is shown is small and not negative"
+)]
 fn rate(rate: f64) -> String {
     if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { count(rate.max(0.0) as u64) }
 }
@@ -90,28 +96,29 @@ fn head(cells: &[&'static str]) -> Row<'static> {
 
 impl Screen {
     fn summary(&self) -> Vec<Line<'static>> {
-        let (figures, pace) = (&self.look.figures, &self.pace);
-        let up = length(Duration::from_millis(figures.uptime_ms));
+        let stats = &self.sample.stats;
+        let rates = &self.rates;
+        let uptime = length(Duration::from_millis(stats.uptime_ms));
         let first = format!(
-            "jackfield {} · process {} · up {up} · {} connections · {} in flight ({} async)",
-            figures.version, figures.pid, figures.connections, figures.in_flight, figures.async_in_flight
+            "jackfield {} · process {} · up {uptime} · {} connections · {} in flight ({} async)",
+            stats.version, stats.pid, stats.connections, stats.in_flight, stats.async_in_flight
         );
         let second = format!(
             "{} requests/s · {} failed/s · {}B/s in · {}B/s out · {}B buffered",
-            rate(pace.requests_per_second),
-            rate(pace.failed_per_second),
-            rate(pace.bytes_in_per_second),
-            rate(pace.bytes_out_per_second),
-            count(figures.buffered_bytes)
+            rate(rates.requests_per_second),
+            rate(rates.failed_per_second),
+            rate(rates.bytes_in_per_second),
+            rate(rates.bytes_out_per_second),
+            count(stats.buffered_bytes)
         );
         vec![Line::raw(first), Line::raw(second)]
     }
 
     fn methods(&self) -> Table<'static> {
-        let mut methods = self.pace.methods.clone();
+        let mut methods = self.rates.methods.clone();
         self.sort.sort(&mut methods);
         let row = |method: MethodRates| {
-            let failing = method.failed_per_second > 0.0;
+            let is_failing = method.failed_per_second > 0.0;
             let cells = [
                 method.name,
                 rate(method.requests_per_second),
@@ -120,9 +127,10 @@ impl Screen {
                 cell(method.p50_us.map(micros)),
                 cell(method.p99_us.map(micros)),
             ];
-            let style = if failing { Style::default().fg(Color::Red) } else { Style::default() };
+            let style = if is_failing { Style::default().fg(Color::Red) } else { Style::default() };
             Row::new(cells).style(style)
         };
+
         let widths = [
             Constraint::Fill(1),
             Constraint::Length(8),
@@ -133,11 +141,11 @@ impl Screen {
         ];
         Table::new(methods.into_iter().map(row), widths)
             .header(head(&["METHOD", "REQ/S", "FAILED/S", "IN FLIGHT", "P50", "P99"]))
-            .block(titled(&format!("methods by {}", self.sort.word())))
+            .block(titled(&format!("methods by {}", self.sort.label())))
     }
 
     fn callers(&self) -> Table<'static> {
-        let row = |caller: &crate::cli::stats_types::ConnectionRow| {
+        let row = |caller: &CallerStats| {
             Row::new([
                 cell(caller.uid),
                 cell(caller.pid),
@@ -146,44 +154,45 @@ impl Screen {
             ])
         };
         let widths = [8, 8, 6, 9].map(Constraint::Length);
-        Table::new(self.look.figures.callers.iter().map(row), widths)
+        Table::new(self.sample.stats.callers.iter().map(row), widths)
             .header(head(&["UID", "PID", "CONNS", "IN FLIGHT"]))
             .block(titled("callers"))
     }
 
     fn plugins(&self) -> Table<'static> {
-        let row = |plugin: &crate::cli::stats_types::PluginRow| {
-            let sound = matches!(plugin.state.as_str(), "serving" | "probation");
-            let style = if sound { Style::default() } else { Style::default().fg(Color::Red) };
-            let more = match (plugin.draining, plugin.retained) {
+        let row = |plugin: &PluginStats| {
+            let is_sound = matches!(plugin.state, PluginState::Serving | PluginState::Probation);
+            let style = if is_sound { Style::default() } else { Style::default().fg(Color::Red) };
+            let retired = match (plugin.draining, plugin.retained) {
                 (0, 0) => String::new(),
                 (draining, retained) => format!("{draining} draining, {retained} retained"),
             };
-            let cells = [plugin.name.clone(), plugin.state.clone(), cell(plugin.generation), more];
+            let cells = [plugin.name.clone(), plugin.state.to_string(), cell(plugin.generation), retired];
             Row::new(cells).style(style)
         };
         let widths = [Constraint::Fill(2), Constraint::Length(9), Constraint::Length(4), Constraint::Fill(2)];
-        Table::new(self.look.figures.plugins.iter().map(row), widths)
+        Table::new(self.sample.stats.plugins.iter().map(row), widths)
             .header(head(&["PLUGIN", "STATE", "GEN", ""]))
             .block(titled("plugins"))
     }
 
     fn failed(&self) -> Table<'static> {
-        let now = self.look.figures.at_ms;
-        let row = |entry: &SlowRequest| {
+        let now = self.sample.stats.at_ms;
+        let row = |request: &SlowRequest| {
             Row::new(
                 [
-                    length(Duration::from_millis(now.saturating_sub(entry.at_ms))),
-                    entry.outcome.clone(),
-                    entry.method.clone(),
-                    micros(entry.queued_us + entry.ran_us),
-                    cell(entry.uid),
-                    cell(entry.pid),
-                    entry.id.clone(),
+                    length(Duration::from_millis(now.saturating_sub(request.at_ms))),
+                    request.outcome.clone(),
+                    request.method.clone(),
+                    micros(request.queued_us + request.ran_us),
+                    cell(request.uid),
+                    cell(request.pid),
+                    request.id.clone(),
                 ]
                 .map(Cell::from),
             )
         };
+
         let widths = [
             Constraint::Length(6),
             Constraint::Length(18),
@@ -193,15 +202,15 @@ impl Screen {
             Constraint::Length(8),
             Constraint::Fill(1),
         ];
-        Table::new(self.look.failed.iter().map(row), widths)
+        Table::new(self.sample.failed.iter().map(row), widths)
             .header(head(&["AGO", "OUTCOME", "METHOD", "TOOK", "UID", "PID", "ID"]))
             .block(titled("failed lately"))
     }
 
     fn last_line(&self) -> Line<'static> {
         let keys = "q ends · p pauses · s sorts";
-        match (&self.trouble, self.paused) {
-            (Some(trouble), _) => Line::styled(trouble.clone(), Style::default().fg(Color::Red)),
+        match (&self.error, self.is_paused) {
+            (Some(error), _) => Line::styled(error.clone(), Style::default().fg(Color::Red)),
             (None, true) => Line::raw(format!("paused · {keys}")),
             (None, false) => Line::raw(keys),
         }
@@ -220,6 +229,7 @@ impl Widget for &Screen {
         .areas(area);
         let [plugins, callers] =
             Layout::horizontal([Constraint::Fill(1), Constraint::Length(36)]).spacing(1).areas(middle);
+
         Paragraph::new(self.summary()).render(summary, buffer);
         Widget::render(self.methods(), methods, buffer);
         Widget::render(self.plugins(), plugins, buffer);

@@ -1,14 +1,15 @@
-//! The screen, drawn without a terminal and read line by line.
+//! Tests that draw the screen without a terminal and read it line by line.
 
+use jackfield::admin::HostStats;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::Widget as _;
 
 use super::Sample;
 use super::screen::{Screen, SortOrder};
-use crate::cli::stats_types::{HostRates, HostStats};
+use crate::cli::rates::HostRates;
 
-fn figures(uptime_ms: u64, requests: u64, failed: u64) -> HostStats {
+fn stats(uptime_ms: u64, requests: u64, failed: u64) -> HostStats {
     let method = |name: &str, accepted: u64, failed: u64, in_flight: u64, nanoseconds: u64| {
         serde_json::json!({
             "name": name, "accepted": accepted, "ok": accepted - failed, "failed": failed,
@@ -21,7 +22,8 @@ fn figures(uptime_ms: u64, requests: u64, failed: u64) -> HostStats {
             "retained": 0, "lost_threads": 0, "loaded": 1, "refused": 0, "rolled_back": 0,
         })
     };
-    let figures = serde_json::json!({
+
+    let stats = serde_json::json!({
         "version": "0.1.0", "pid": 42, "at_ms": 1_000_000 + uptime_ms, "uptime_ms": uptime_ms,
         "connections": 3, "in_flight": 5, "async_in_flight": 2, "buffered_bytes": 65536,
         "limits": { "connections": 4096, "in_flight": 16384, "buffers": 268_435_456u64 },
@@ -35,19 +37,19 @@ fn figures(uptime_ms: u64, requests: u64, failed: u64) -> HostStats {
         "more_callers": 0,
         "plugins": [plugin("device", "unhealthy", 1), plugin("hello", "serving", 0)],
     });
-    serde_json::from_value(figures).unwrap()
+    serde_json::from_value(stats).unwrap()
 }
 
 fn screen() -> Screen {
-    let now = figures(63_000, 2200, 30);
+    let now = stats(63_000, 2200, 30);
     let failed = serde_json::json!([{
         "at_ms": 1_060_000, "conn": 9, "id": "a-7", "method": "device.report", "plugin": "device",
         "generation": 7, "uid": 33, "pid": 1234, "queued_us": 200, "ran_us": 1300,
         "outcome": "deadline_exceeded",
     }]);
     Screen {
-        pace: HostRates::between(&figures(61_000, 200, 10), &now),
-        look: Sample { figures: now, failed: serde_json::from_value(failed).unwrap() },
+        rates: HostRates::between(&stats(61_000, 200, 10), &now),
+        sample: Sample { stats: now, failed: serde_json::from_value(failed).unwrap() },
         ..Screen::default()
     }
 }
@@ -61,7 +63,7 @@ fn drawn(screen: &Screen, width: u16, height: u16) -> Vec<String> {
 }
 
 #[test]
-fn everything_has_its_place() {
+fn shows_totals_methods_plugins_callers_and_failures() {
     let lines = drawn(&screen(), 80, 20);
     let rule =
         |title: &str, width: usize| format!(" {title} {}", "─".repeat(width - title.chars().count() - 2));
@@ -86,7 +88,7 @@ fn everything_has_its_place() {
 }
 
 #[test]
-fn methods_are_sorted_as_asked() {
+fn sorts_the_methods_by_the_selected_order() {
     let mut screen = screen();
     let mut seen = Vec::new();
     loop {
@@ -110,11 +112,11 @@ fn methods_are_sorted_as_asked() {
 }
 
 #[test]
-fn trouble_and_a_pause_are_told_and_no_size_is_too_small() {
+fn shows_a_pause_and_an_error_and_fits_any_size() {
     let mut screen = screen();
-    screen.paused = true;
+    screen.is_paused = true;
     assert!(drawn(&screen, 80, 20)[19].starts_with("paused · "));
-    screen.trouble = Some("no host at run/x.sock".to_owned());
+    screen.error = Some("no host at run/x.sock".to_owned());
     assert_eq!(drawn(&screen, 80, 20)[19], "no host at run/x.sock");
     for (width, height) in [(1, 1), (3, 2), (20, 5), (500, 200)] {
         drawn(&screen, width, height);

@@ -1,20 +1,20 @@
-//! Faulty inputs, one fault each, and the exact line for it.
+//! Faulty files with one fault each, and the exact line for it.
 
 use super::faults;
 
 #[test]
-fn a_fault_says_where_what_and_what_instead() {
+fn reports_place_problem_and_remedy_of_each_fault() {
     for (text, expected) in FAULTY {
         assert_eq!(faults(text), [*expected], "of {text:?}");
     }
 }
 
 #[test]
-fn a_path_is_measured_where_the_socket_is_bound() {
-    // "etc/" comes before it.
+fn limits_the_length_of_a_socket_path_after_it_is_joined() {
+    // The path is joined to "etc/".
     let fits = "s".repeat(103);
     assert_eq!(
-        super::sound(&format!("[[listener]]\nsocket = '{fits}'\n")).listeners[0].socket.as_os_str().len(),
+        super::valid(&format!("[[listener]]\nsocket = '{fits}'\n")).listeners[0].socket.as_os_str().len(),
         107
     );
     let line = &faults(&format!("[[listener]]\nsocket = '{fits}s'\n"))[0];
@@ -30,7 +30,7 @@ fn a_path_is_measured_where_the_socket_is_bound() {
 }
 
 #[test]
-fn a_name_is_measured() {
+fn limits_the_length_of_names() {
     let route = |method: &str| format!("[[route]]\nmethod = '{method}'\nplugin = 'p'\n");
     assert!(super::parse(&route(&"m".repeat(256))).is_ok());
     assert!(super::parse(&route(&format!("{}.*", "m".repeat(254)))).is_ok());
@@ -68,7 +68,7 @@ const FAULTY: &[(&str, &str)] = &[
     ("[metrics]\nlisten = './run/jackfield-admin.sock'", "2:10: metrics.listen is a socket of another kind too; give the metrics a socket of their own"),
     ("[metrics]\nlisten = 'run/'", "2:10: metrics.listen is a directory (\"etc/run/\"); name a file in it, such as \"run/jackfield.sock\""),
     ("[metric]", "1:2: unknown table \"metric\"; did you mean \"metrics\"? known here: admin, io, limits, listener, log, metrics, plugin, plugins, route, timeouts"),
-    ("[plugins]\nretain = 64", "2:1: unknown key \"retain\" in [plugins]; did you mean \"retained\"? known here: auto_route, deaths, directory, hand_over, probation, probe, retained, trusted_keys, watch"),
+    ("[plugins]\nretain = 64", "2:1: unknown key \"retain\" in [plugins]; did you mean \"retained\"? known here: auto_route, crash, directory, probation, probe, retained, state_transfer, trusted_keys, watch"),
     ("[plugins]\nretained = 1000", "2:12: plugins.retained = 1000 is out of range; write a whole number from 1 to 512, without quotes"),
     ("[plugins.probation]\nfailures = 0", "2:12: plugins.probation.failures = 0 is out of range; write a whole number from 1 to 1000000, without quotes"),
     ("[plugins]\ntrusted_keys = []", "2:16: plugins.trusted_keys names no key, so that no plugin could be loaded; write paths of minisign's public keys in quotes: [\"/etc/jackfield/plugins.pub\"], or leave the key out"),

@@ -1,4 +1,4 @@
-//! What nobody would write by hand: files too long, too deep, mutated, or not text at all.
+//! Files that nobody would write by hand: too long, too deeply nested, mutated, or not text.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Config, ConfigNotFound, FILE, faults, parse, shipped};
-use crate::config::{document, parse_duration, parse_size};
+use crate::config::{file, parse_duration, parse_size};
 
-/// A directory of its own for one test, gone at its end.
+/// A directory for one test, removed when it is dropped.
 struct TempDirectory(PathBuf);
 
 impl TempDirectory {
@@ -40,11 +40,11 @@ fn load(path: &Path) -> String {
 }
 
 #[test]
-fn what_cannot_be_read_is_a_fault_too() {
+fn reports_a_file_that_cannot_be_read_as_a_fault() {
     let directory = TempDirectory::new("unreadable");
     let absent = load(&directory.0.join("absent.toml"));
     assert!(absent.starts_with("1:1: cannot be read: No such file"), "{absent}");
-    assert!(load(&directory.0).starts_with("1:1: cannot be read: "), "a directory is no file");
+    assert!(load(&directory.0).starts_with("1:1: cannot be read: "), "a directory");
     let latin = directory.file("latin.toml", b"# \xc3\xa4\n# caf\xe9\n");
     assert_eq!(load(&latin), "2:6: byte 0xE9 is not UTF-8; save the file as UTF-8");
     let fits = directory.file("fits.toml", &vec![b'\n'; 4 << 20]);
@@ -54,15 +54,15 @@ fn what_cannot_be_read_is_a_fault_too() {
 }
 
 #[test]
-fn the_first_file_that_exists_is_found() {
+fn finds_the_first_file_that_exists() {
     let directory = TempDirectory::new("find");
     let absent = directory.0.join("absent.toml");
     let present = directory.file("present.toml", b"");
     assert_eq!(Config::find(Some(&present)), Ok(present.clone()));
-    assert_eq!(Config::find(Some(&absent)), Err(ConfigNotFound { looked: vec![absent.clone()] }));
+    assert_eq!(Config::find(Some(&absent)), Err(ConfigNotFound { paths: vec![absent.clone()] }));
     let other = directory.0.join("other.toml");
-    assert_eq!(document::first_existing([absent.as_path(), &present, &other]), Ok(present.clone()));
-    let neither = document::first_existing([absent.as_path(), &other]).expect_err("neither is there");
+    assert_eq!(file::first_existing([absent.as_path(), &present, &other]), Ok(present.clone()));
+    let neither = file::first_existing([absent.as_path(), &other]).expect_err("neither exists");
     let expected = format!(
         "no configuration file at {} or {}; name one with -c FILE",
         absent.display(),
@@ -71,14 +71,14 @@ fn the_first_file_that_exists_is_found() {
     assert_eq!(neither.to_string(), expected);
 }
 
-/// `depth` tables in one another, more than there are braces: each brace has 70 keys with dots between.
+/// Nested tables, more of them than braces: each brace contains 70 keys with dots between.
 fn deep(braces: usize) -> String {
     let dotted = format!("{}a = ", "a.".repeat(69));
     format!("{}1{}", format!("{{ {dotted}").repeat(braces), "}".repeat(braces))
 }
 
 #[test]
-fn depth_is_a_fault_and_no_overflow() {
+fn reports_deep_nesting_as_a_fault_without_overflowing_the_stack() {
     let brackets = "[".repeat(1 << 20);
     for text in [format!("a = {brackets}"), format!("a = {}", "{a=".repeat(1 << 18))] {
         assert!(faults(&text)[0].ends_with(": not TOML: nested too deep; nest at most 80 deep"));
@@ -91,7 +91,8 @@ fn depth_is_a_fault_and_no_overflow() {
         dotted.last().map(String::as_str),
         Some("4:1: not TOML: nested too deep; nest at most 80 deep")
     );
-    // Within the parser's limits, yet 5,500 tables deep; the second is dropped by the parser itself.
+    // 5,500 nested tables are within the limits of the parser, which drops the second of them
+    // itself.
     let doubled = format!("a = {0}\na = {0}\n", deep(79));
     assert_eq!(faults(&doubled).len(), 2);
     let settings = faults(&format!("[plugin.x.settings]\na = {}\n", deep(79)));
@@ -100,19 +101,19 @@ fn depth_is_a_fault_and_no_overflow() {
 }
 
 #[test]
-fn settings_as_deep_as_permitted_survive_the_way_through_json() {
+fn converts_settings_of_the_permitted_depth_to_json_and_back() {
     let nested =
         |depth: usize| format!("[plugin.x]\nsettings = {}1{}\n", "{ a = ".repeat(depth), "}".repeat(depth));
     let config = parse(&nested(64)).expect("64 deep is permitted");
     let text = config.plugin["x"].settings.to_string();
-    let back: serde_json::Value = serde_json::from_str(&text).expect("the plugin can read it");
-    assert_eq!(back, config.plugin["x"].settings);
+    let parsed: serde_json::Value = serde_json::from_str(&text).expect("the plugin can parse it");
+    assert_eq!(parsed, config.plugin["x"].settings);
     assert_eq!(faults(&nested(65)).len(), 1);
 }
 
 #[test]
-fn a_long_file_of_faults_is_refused_in_a_thousand_short_lines() {
-    // Quadratic work on any of these would take minutes, and the test would not seem to end.
+fn limits_the_number_and_the_length_of_faults() {
+    // With quadratic work on any of these, the test would take minutes.
     let digits = "9".repeat(500_000);
     let inputs: [(&str, String); 8] = [
         ("unknown tables", (0..20_000).map(|index| format!("[a{index}]\n")).collect()),
@@ -132,6 +133,7 @@ fn a_long_file_of_faults_is_refused_in_a_thousand_short_lines() {
         ),
         ("long key", format!("[limits]\n{} = 1\n", "in_flight".repeat(100_000))),
     ];
+
     for (name, text) in inputs {
         let found = faults(&text);
         assert!(!found.is_empty() && found.len() <= 1001, "{name}: {} faults", found.len());
@@ -142,8 +144,8 @@ fn a_long_file_of_faults_is_refused_in_a_thousand_short_lines() {
     }
 }
 
-/// Whatever the outcome, it is well formed: faults are sorted, within the text, and one line each.
-fn judge(text: &str) -> Result<(), TestCaseError> {
+/// Checks that all faults are sorted, lie within the text, and take one line each.
+fn check_faults(text: &str) -> Result<(), TestCaseError> {
     let Err(faults) = Config::parse(text, Path::new(FILE)) else { return Ok(()) };
     prop_assert!(!faults.0.is_empty());
     prop_assert!(faults.0.is_sorted_by_key(|fault| (fault.line, fault.column)));
@@ -154,73 +156,37 @@ fn judge(text: &str) -> Result<(), TestCaseError> {
         let line = lines.get(fault.line as usize - 1);
         let characters = line.map(|line| line.chars().count());
         prop_assert!(characters.is_some_and(|count| fault.column as usize <= count + 1), "{}", fault);
-        prop_assert!(!fault.what.is_empty() && !fault.instead.is_empty());
+        prop_assert!(!fault.problem.is_empty() && !fault.remedy.is_empty());
     }
     Ok(())
 }
 
-/// Pieces of which a file is made, and what disturbs it most.
-fn pieces() -> impl Strategy<Value = String> {
+/// Texts made of tokens, of which some are likely to disturb the parser.
+fn tokens() -> impl Strategy<Value = String> {
+    #[rustfmt::skip] // many tokens a line
     let fixed = prop::sample::select(vec![
-        "[",
-        "]",
-        "[[",
-        "]]",
-        "{",
-        "}",
-        "=",
-        ".",
-        ",",
-        "\n",
-        "\r\n",
-        "\r",
-        "'",
-        "\"",
-        "'''",
-        "\"\"\"",
-        "\\",
-        "#",
-        "0o",
-        "é",
-        "\u{0}",
-        "\u{feff}",
-        "listener",
-        "route",
-        "limits",
-        "plugin",
-        "log",
-        "settings",
-        "frame",
-        "method",
-        "'a'",
-        "\"30s\"",
-        "1",
-        "-1",
-        "inf",
-        "1e999",
-        "true",
-        "1979-05-27",
-        " ",
-        "\t",
+        "[", "]", "[[", "]]", "{", "}", "=", ".", ",", "\n", "\r\n", "\r", "'", "\"", "'''", "\"\"\"", "\\", "#",
+        "0o", "é", "\u{0}", "\u{feff}", "listener", "route", "limits", "plugin", "plugins", "deaths", "crash", "log",
+        "settings", "frame", "method", "'a'", "\"30s\"", "1", "-1", "inf", "1e999", "true", "1979-05-27", " ", "\t",
     ]);
     prop::collection::vec(prop_oneof![9 => fixed.prop_map(str::to_owned), 1 => any::<String>()], 0..60)
-        .prop_map(|pieces| pieces.concat())
+        .prop_map(|tokens| tokens.concat())
 }
 
 proptest! {
     #[test]
-    fn no_text_is_too_strange(text in any::<String>()) {
-        judge(&text)?;
+    fn survives_any_text(text in any::<String>()) {
+        check_faults(&text)?;
     }
 
     #[test]
-    fn no_heap_of_pieces_is_too_strange(text in pieces()) {
-        judge(&text)?;
+    fn survives_any_sequence_of_tokens(text in tokens()) {
+        check_faults(&text)?;
     }
 
     #[test]
-    fn no_mutation_of_a_sound_file_is_too_strange(
-        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..40, pieces()), 1..6)
+    fn survives_any_mutation_of_a_valid_file(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..40, tokens()), 1..6)
     ) {
         let mut text: Vec<char> = shipped().1.chars().collect();
         for (start, length, piece) in cuts {
@@ -228,11 +194,11 @@ proptest! {
             let end = (start + length).min(text.len());
             text.splice(start..end, piece.chars());
         }
-        judge(&text.into_iter().collect::<String>())?;
+        check_faults(&text.into_iter().collect::<String>())?;
     }
 
     #[test]
-    fn quantities_are_read_as_they_are_written(number in 0u64..=u64::MAX >> 42) {
+    fn parses_quantities(number in 0u64..=u64::MAX >> 42) {
         prop_assert_eq!(parse_duration(&format!("{number}h")), Ok(Duration::from_secs(number * 3600)));
         prop_assert_eq!(parse_duration(&format!("{number}ms")), Ok(Duration::from_millis(number)));
         prop_assert_eq!(parse_size(&format!("{number}GiB")), Ok(number << 30));
@@ -240,7 +206,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_size_is_written_as_reads_back(bytes in any::<u64>(), shift in 0u32..64) {
+    fn parses_the_sizes_that_it_writes(bytes in any::<u64>(), shift in 0u32..64) {
         let bytes = bytes >> shift << (shift / 2);
         prop_assert_eq!(parse_size(&crate::config::units::write_size(bytes)), Ok(bytes));
     }

@@ -1,5 +1,5 @@
-//! The dynamic table of an ELF file: the libraries it needs, what the loader would be told, and the root module's
-//! symbol, looked up as the loader does it.
+//! The dynamic table of an ELF file: flags, needed libraries, and the symbol of the root module,
+//! which is looked up in the same way as the dynamic loader does it.
 
 use jackfield_plugin_api::abi::root_symbol;
 use object::LittleEndian as Le;
@@ -11,19 +11,23 @@ use object::elf::{
 use object::read::ReadRef;
 
 use super::super::load_error::{LoadError, LoadErrorReason};
+use super::bounds::{malformed, truncated};
 use super::segments::Segments;
-use super::{malformed, truncated};
 
-/// The largest dynamic table that is read, in bytes (4,096 entries); libraries have some thirty.
+/// The largest dynamic table that is read, in bytes (4,096 entries). Libraries have about thirty
+/// entries.
 const TABLE_MAX: u64 = 64 << 10;
 /// The longest string that is read, in bytes.
 const STRING_MAX: u64 = 4096;
-/// How many symbols of one hash bucket are looked at; linkers aim at fewer than ten.
+/// The most symbols of one hash bucket that are compared. Linkers aim at fewer than ten.
 const CHAIN_MAX: u32 = 4096;
 
-/// What the dynamic table says.
+/// The parts of the dynamic table that the host uses.
 pub(super) struct DynamicSection {
+    /// The libraries that the dynamic loader will look for.
     pub(super) needed: Vec<String>,
+
+    /// Whether the dynamic loader would find the symbol of the root module.
     pub(super) exports_root: bool,
 }
 
@@ -33,6 +37,7 @@ struct Table<'a, 's, R> {
     entries: &'a [Dyn64<Le>],
 }
 
+/// Checks the dynamic table.
 pub(super) fn read<'a, R: ReadRef<'a>>(
     data: R,
     segments: &Segments<'a>,
@@ -41,6 +46,7 @@ pub(super) fn read<'a, R: ReadRef<'a>>(
     if length > TABLE_MAX {
         return Err(malformed(format_args!("a dynamic table of more than {} KiB", TABLE_MAX >> 10)));
     }
+
     let count = usize::try_from(length).unwrap_or(0) / size_of::<Dyn64<Le>>();
     let entries = data.read_slice_at(offset, count).map_err(|()| truncated("the dynamic table lies"))?;
     let table = Table { data, segments, entries };
@@ -49,17 +55,19 @@ pub(super) fn read<'a, R: ReadRef<'a>>(
 }
 
 impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
-    /// The values of the entries of one tag, up to the ending entry.
+    /// Returns the values of one tag, up to the entry that ends the table.
     fn values(&self, tag: DynamicTag) -> impl Iterator<Item = u64> {
         let entries = self.entries.iter().take_while(|entry| entry.d_tag.get(Le) != DT_NULL);
         entries.filter(move |entry| entry.d_tag.get(Le) == tag).map(|entry| entry.d_val.get(Le))
     }
 
+    /// Returns the value of one tag.
     fn value(&self, tag: DynamicTag) -> Option<u64> {
-        // glibc keeps the last one of a tag that stands there twice.
+        // glibc uses the last entry of a tag that occurs twice.
         self.values(tag).last()
     }
 
+    /// Refuses executables, relocations in code, and library search paths.
     fn check_flags(&self) -> Result<(), LoadError> {
         if self.value(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_PIE.0 != 0) {
             return Err(LoadError::new(
@@ -67,12 +75,14 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
                 "an executable; its crate-type must be \"cdylib\"",
             ));
         }
+
         let flags = self.value(DT_FLAGS).unwrap_or(0);
         if self.value(DT_TEXTREL).is_some() || flags & DF_TEXTREL.0 != 0 {
             let detail =
                 "the loader would have to write into its code; build all of it position-independent (-fPIC)";
             return Err(LoadError::new(LoadErrorReason::TextRelocations, detail));
         }
+
         for tag in [DT_RPATH, DT_RUNPATH] {
             if let Some(path) = self.value(tag) {
                 let detail = format!(
@@ -85,14 +95,14 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
         Ok(())
     }
 
-    /// The libraries that come with it, each of which runs constructors of its own.
+    /// Returns the needed libraries. Each of them runs its own constructors in the host.
     fn needed(&self) -> Result<Vec<String>, LoadError> {
         let mut needed = Vec::new();
         for tag in [DT_NEEDED, DT_AUXILIARY, DT_FILTER] {
             for name in self.values(tag) {
                 let name = self.string(name)?;
-                // A name without a slash is looked for in the system's directories. `$ORIGIN` and its kin are
-                // replaced by paths before that.
+                // The loader looks for a name without a slash in the directories of the system. It
+                // first replaces `$ORIGIN` and similar variables by paths.
                 if name.is_empty() || name.contains(['/', '$']) {
                     let detail = format!("it needs {name:?}; a library is named, never its path");
                     return Err(LoadError::new(LoadErrorReason::ForeignLibrary, detail));
@@ -103,7 +113,7 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
         Ok(needed)
     }
 
-    /// The string at `offset` of the string table.
+    /// Returns the string at `offset` of the string table.
     fn string(&self, offset: u64) -> Result<String, LoadError> {
         let text =
             self.string_bytes(offset).ok_or_else(|| malformed("a name that is not in the string table"))?;
@@ -111,50 +121,59 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
     }
 
     fn string_bytes(&self, offset: u64) -> Option<&'a [u8]> {
-        let (table, length) = (self.value(DT_STRTAB)?, self.value(DT_STRSZ)?);
+        let table = self.value(DT_STRTAB)?;
+        let length = self.value(DT_STRSZ)?;
         let start = self.segments.offset_of(table, length)?;
         let end = length.min(offset.checked_add(STRING_MAX)?);
         (offset < end).then(|| self.data.read_bytes_at_until(start + offset..start + end, 0).ok()).flatten()
     }
 
-    /// Four bytes at an address that the file gives.
+    /// Returns the 32-bit number at an address that the file gives.
     fn number(&self, address: Option<u64>) -> Option<u32> {
         let offset = self.segments.offset_of(address?, 4)?;
         self.data.read_bytes_at(offset, 4).ok()?.try_into().ok().map(u32::from_le_bytes)
     }
 
-    /// Whether `dlsym` would find the root module's symbol in this very file.
+    /// Returns whether `dlsym` would find the symbol of the root module in this file itself.
     fn exports_root(&self) -> Result<bool, LoadError> {
         let found = match (self.value(DT_GNU_HASH), self.value(DT_HASH)) {
-            (Some(table), _) => self.by_gnu_hash(table),
-            (None, Some(table)) => self.by_sysv_hash(table),
+            (Some(table), _) => self.find_by_gnu_hash(table),
+            (None, Some(table)) => self.find_by_sysv_hash(table),
             (None, None) => Some(false),
         };
         found.ok_or_else(|| malformed("the symbol hash table leads out of the file"))
     }
 
-    /// Table: buckets, first symbol, words of the bloom filter, shift; the filter; the buckets; the chains, whose
-    /// entries are hashes with the lowest bit set at the end of each chain.
-    fn by_gnu_hash(&self, table: u64) -> Option<bool> {
+    /// Looks the root symbol up in a GNU hash table; `None` if the table leads out of the file or
+    /// has an endless chain.
+    ///
+    /// The table contains the number of buckets, the first symbol, the number of 64-bit words of
+    /// the Bloom filter, and its shift; then the filter, the buckets, and the chains. The entries
+    /// of a chain are hashes, the last of them with its lowest bit set.
+    fn find_by_gnu_hash(&self, table: u64) -> Option<bool> {
         let hash = root_symbol()
             .to_bytes()
             .iter()
             .fold(5381_u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(u32::from(*byte)));
         let header = |word: u64| self.number(table.checked_add(word * 4));
-        let (buckets, first, words) = (header(0)?, header(1)?, header(2)?);
-        if buckets == 0 {
+        let bucket_count = header(0)?;
+        let first_symbol = header(1)?;
+        let filter_words = header(2)?;
+        if bucket_count == 0 {
             return Some(false);
         }
-        let bucket_table = table.checked_add(16 + u64::from(words) * 8)?;
-        let mut symbol = self.number(bucket_table.checked_add(u64::from(hash % buckets) * 4))?;
+
+        let bucket_table = table.checked_add(16 + u64::from(filter_words) * 8)?;
+        let mut symbol = self.number(bucket_table.checked_add(u64::from(hash % bucket_count) * 4))?;
         if symbol == 0 {
             return Some(false);
         }
-        let chain_table = bucket_table.checked_add(u64::from(buckets) * 4)?;
+
+        let chain_table = bucket_table.checked_add(u64::from(bucket_count) * 4)?;
         for _ in 0..CHAIN_MAX {
-            let link = u64::from(symbol.checked_sub(first)?);
+            let link = u64::from(symbol.checked_sub(first_symbol)?);
             let entry = self.number(chain_table.checked_add(link * 4))?;
-            if entry | 1 == hash | 1 && self.is_root(symbol)? {
+            if entry | 1 == hash | 1 && self.is_root_symbol(symbol)? {
                 return Some(true);
             }
             if entry & 1 == 1 {
@@ -165,37 +184,45 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
         None
     }
 
-    /// Table: number of buckets, number of chains; the buckets; the chains, each entry the next symbol.
-    fn by_sysv_hash(&self, table: u64) -> Option<bool> {
+    /// Looks the root symbol up in a System V hash table; `None` if the table leads out of the file
+    /// or has an endless chain.
+    ///
+    /// The table contains the number of buckets and of chains, the buckets, and the chains. Each
+    /// entry of a chain is the next symbol.
+    fn find_by_sysv_hash(&self, table: u64) -> Option<bool> {
         let hash = root_symbol().to_bytes().iter().fold(0_u32, |hash, byte| {
             let hash = (hash << 4).wrapping_add(u32::from(*byte));
             let high = hash & 0xf000_0000;
             (hash ^ (high >> 24)) & !high
         });
-        let buckets = self.number(Some(table))?;
-        if buckets == 0 {
+
+        let bucket_count = self.number(Some(table))?;
+        if bucket_count == 0 {
             return Some(false);
         }
         let entry = |index: u64| self.number(table.checked_add(8 + index * 4));
-        let mut symbol = entry(u64::from(hash % buckets))?;
+        let mut symbol = entry(u64::from(hash % bucket_count))?;
+
         for _ in 0..CHAIN_MAX {
             if symbol == 0 {
                 return Some(false);
             }
-            if self.is_root(symbol)? {
+            if self.is_root_symbol(symbol)? {
                 return Some(true);
             }
-            symbol = entry(u64::from(buckets) + u64::from(symbol))?;
+            symbol = entry(u64::from(bucket_count) + u64::from(symbol))?;
         }
         None
     }
 
-    /// Whether the symbol of this number is the root module's: defined here, and visible from outside.
-    fn is_root(&self, number: u32) -> Option<bool> {
+    /// Returns whether this symbol is the one of the root module, defined in this file and
+    /// exported.
+    fn is_root_symbol(&self, number: u32) -> Option<bool> {
         let size = size_of::<Sym64<Le>>() as u64;
         let address = self.value(DT_SYMTAB)?.checked_add(u64::from(number) * size)?;
         let symbol = self.data.read_at::<Sym64<Le>>(self.segments.offset_of(address, size)?).ok()?;
         let name = self.string_bytes(u64::from(symbol.st_name.get(Le)))?;
+
         Some(
             name == root_symbol().to_bytes()
                 && symbol.st_shndx.get(Le) != SHN_UNDEF

@@ -1,16 +1,16 @@
-//! The probing process from inside: it shields its report from the plugin, then opens, starts, stops and closes it.
+//! The probing process: it protects its report from the plugin, then opens, starts, stops and
+//! closes the plugin.
 
 use std::env;
 use std::fs;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::exit;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jackfield_plugin_api::abi::{HostCell, Instance, Root, StartFailure};
+use jackfield_plugin_api::abi::{HostCell, Instance, Root};
 use rustix::fs::{FileType, SealFlags, fcntl_get_seals, fstat};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
@@ -18,49 +18,36 @@ use rustix::stdio::{dup2_stdout, stderr, stdin, stdout};
 
 use super::super::library::OpenLibrary;
 use super::super::load_error::{LoadError, LoadErrorReason};
-use super::ARGUMENT;
-use super::report::{ProbeReport, ProbeRequest, ProbeStep};
+use super::report::{PROCESS_NAME, ProbeReport, ProbeRequest, ProbeStep, Reporter};
 use super::services::{self, ProbeServices};
 use super::state::ProcessState;
-use crate::sync::lock;
 
-/// The lowest number that the report's descriptor may get: out of the way of code that closes or reuses low ones.
+/// The lowest number for the descriptor of the report. It is out of reach of code that closes or
+/// reuses low numbers.
 const REPORT_FD_MIN: i32 = 100;
 
-/// How long a thread may take to be gone. Also one that was joined is there for a moment more.
-const LEAVING_MAX: Duration = Duration::from_millis(250);
-const LEAVING_STEP: Duration = Duration::from_millis(1);
+/// Time until a thread must have disappeared. Even a joined thread exists for a moment longer.
+const THREAD_EXIT_MAX: Duration = Duration::from_millis(250);
+const THREAD_EXIT_POLL: Duration = Duration::from_millis(1);
 
-/// Whether this process was started as a probe: by its name, and by what its stdin and stdout are, for anybody can
-/// choose a name.
-pub(super) fn is_asked_for() -> bool {
-    env::args_os().next().is_some_and(|name| name == ARGUMENT)
+/// Returns whether this process was started as a probe. Any process can be given the name, so the
+/// kinds of stdin and stdout are checked, too.
+pub(super) fn is_probe_process() -> bool {
+    env::args_os().next().is_some_and(|name| name == PROCESS_NAME)
         && fcntl_get_seals(stdin()).is_ok_and(|seals| seals.contains(SealFlags::WRITE))
         && fstat(stdout()).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
-/// The way back to the parent.
-#[derive(Clone)]
-pub(super) struct Reporter(Arc<Mutex<UnixStream>>);
-
-impl Reporter {
-    pub(super) fn send(&self, report: &ProbeReport) {
-        let Ok(line) = report.encode() else { return };
-        let mut socket = lock(&self.0);
-        // A parent that has gone has killed this process, or will in a moment.
-        let _ = socket.write_all(&line);
-    }
-}
-
 /// Probes, reports, and ends the process.
 pub(super) fn run() -> ! {
-    let Ok(mut socket) = shield() else { exit(1) };
+    let Ok(mut socket) = isolate_report() else { exit(1) };
     let Ok((request, settings)) = ProbeRequest::read(&mut socket) else { exit(1) };
-    // It may have died before the death signal was asked for.
+    // The host may have ended before the death signal was set.
     if getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs()) != Some(request.parent) {
         exit(1);
     }
-    let reporter = Reporter(Arc::new(Mutex::new(socket)));
+
+    let reporter = Reporter::new(socket);
     let report = match probe(&request, settings, &reporter) {
         Ok(()) => ProbeReport::Passed,
         Err(LoadError { reason, detail }) => {
@@ -71,13 +58,17 @@ pub(super) fn run() -> ! {
     exit(0)
 }
 
-/// Takes the report's socket away from where a plugin writes its prints to, and limits what a crash costs.
-fn shield() -> rustix::io::Result<UnixStream> {
+/// Moves the socket of the report away from stdout, to which the plugin may print, and limits the
+/// cost of a crash.
+fn isolate_report() -> rustix::io::Result<UnixStream> {
     let socket = UnixStream::from(fcntl_dupfd_cloexec(stdout(), REPORT_FD_MIN)?);
     dup2_stdout(stderr())?;
-    // Crashing is what a probe is for. 1, not 0: a core_pattern that is a pipe gets its dump at 0, too (core(5)).
+
+    // A crash of a probe is expected, and needs no core dump. The limit is 1 byte instead of 0: if
+    // core_pattern is a pipe, the kernel writes the dump even at 0 (core(5)).
     setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) })?;
-    // The parent's thread waits for the probe, so it does not end before its process does.
+    // The signal is sent when the parent thread ends. That thread waits for the probe, so it does
+    // not end before its process.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     Ok(socket)
 }
@@ -88,40 +79,50 @@ fn probe(request: &ProbeRequest, settings: Vec<u8>, reporter: &Reporter) -> Resu
         stdin().try_clone_to_owned().map_err(|error| LoadError::new(LoadErrorReason::NoResources, error))?;
     let before = ProcessState::now();
     let opened = OpenLibrary::open(copy)?;
+
     reporter.send(&ProbeReport::Step(ProbeStep::Checking));
     let root = opened.root(&request.manifest)?;
-    // As in the host: the plugin's code runs on a thread that is joined before the code is closed.
-    let on_thread = {
-        let reporter = reporter.clone();
-        thread::Builder::new()
-            .name("probe".into())
-            .spawn(move || start_and_stop(&root, &settings, &reporter, &before))
-    };
-    on_thread.map_err(|error| LoadError::new(LoadErrorReason::NoResources, error))?.join().unwrap_or_else(
-        |_| Err(LoadError::new(LoadErrorReason::ProbeFailed, "the probing thread panicked")),
-    )?;
+    start_and_stop_on_thread(root, settings, reporter.clone(), before)?;
+
     reporter.send(&ProbeReport::Step(ProbeStep::Closing));
-    match left_threads() {
+    match remaining_threads() {
         0 => {
-            // Whether all of it goes is not asked: code that stays is retained in the host, and that is allowed.
+            // The outcome does not matter: the host may retain code that stays mapped.
             let _ = opened.close();
         }
-        // Their code would be taken away under them.
-        left => reporter.send(&ProbeReport::LeftThreads(left)),
+        // Closing would unmap the code that these threads run.
+        count => reporter.send(&ProbeReport::RemainingThreads(count)),
     }
     Ok(())
 }
 
-/// How many threads there are beside this one and our own sleepers.
-fn left_threads() -> usize {
-    let deadline = Instant::now() + LEAVING_MAX;
+/// Runs [`start_and_stop`] on a thread that is joined before the code is closed, as in the host.
+fn start_and_stop_on_thread(
+    root: Root,
+    settings: Vec<u8>,
+    reporter: Reporter,
+    before: ProcessState,
+) -> Result<(), LoadError> {
+    let thread = thread::Builder::new()
+        .name("probe".into())
+        .spawn(move || start_and_stop(&root, &settings, &reporter, &before))
+        .map_err(|error| LoadError::new(LoadErrorReason::NoResources, error))?;
+
+    let panicked = || LoadError::new(LoadErrorReason::ProbeFailed, "the probing thread panicked");
+    thread.join().unwrap_or_else(|_| Err(panicked()))
+}
+
+/// Returns the number of threads that the plugin left behind: all but this one and those of the
+/// probe's own services.
+fn remaining_threads() -> usize {
+    let deadline = Instant::now() + THREAD_EXIT_MAX;
     loop {
         let threads = fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
-        let left = threads.saturating_sub(1 + services::sleepers());
-        if left == 0 || Instant::now() >= deadline {
-            return left;
+        let remaining = threads.saturating_sub(1 + services::sleep_threads());
+        if remaining == 0 || Instant::now() >= deadline {
+            return remaining;
         }
-        thread::sleep(LEAVING_STEP);
+        thread::sleep(THREAD_EXIT_POLL);
     }
 }
 
@@ -133,23 +134,27 @@ fn start_and_stop(
 ) -> Result<(), LoadError> {
     let host = HostCell::new(Arc::new(ProbeServices::new(reporter.clone())));
     reporter.send(&ProbeReport::Step(ProbeStep::Starting));
-    let instance = Instance::start(root, &host, settings).map_err(|failure| match failure {
-        StartFailure::Refused(why) => LoadError::new(LoadErrorReason::StartFailed, why),
-        StartFailure::Panicked(why) => LoadError::new(LoadErrorReason::StartPanicked, why),
-    })?;
+    let instance = Instance::start(root, &host, settings).map_err(LoadError::from)?;
+
     reporter.send(&ProbeReport::Step(ProbeStep::Testing));
     let tested =
         instance.self_test().map_err(|failure| LoadError::new(LoadErrorReason::SelfTestFailed, failure));
-    let tested = tested.and_then(|()| match before.changes(&ProcessState::now()).as_slice() {
-        [] => Ok(()),
-        changes => {
-            let detail = format!("it changed what belongs to the whole process: {}", changes.join(", "));
-            Err(LoadError::new(LoadErrorReason::ProcessStateChanged, detail))
-        }
-    });
+    let tested = tested.and_then(|()| check_process_state(before));
+
     reporter.send(&ProbeReport::Step(ProbeStep::Stopping));
     if let Err(text) = instance.stop() {
         reporter.send(&ProbeReport::StopPanicked(text));
     }
     tested
+}
+
+/// Checks that the plugin did not change state of the whole process.
+fn check_process_state(before: &ProcessState) -> Result<(), LoadError> {
+    match before.changes(&ProcessState::now()).as_slice() {
+        [] => Ok(()),
+        changes => {
+            let detail = format!("it changed what belongs to the whole process: {}", changes.join(", "));
+            Err(LoadError::new(LoadErrorReason::ProcessStateChanged, detail))
+        }
+    }
 }

@@ -1,7 +1,6 @@
-//! The probing process as its parent sees it: started, listened to until a deadline, killed with all it started,
-//! reaped.
+//! The probing process from the host's side: started, listened to until a deadline, killed with
+//! everything that it started, and reaped.
 
-use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -14,36 +13,46 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::super::StagedPlugin;
 use super::super::load_error::{LoadError, LoadErrorReason};
+use super::super::staged::StagedPlugin;
+use super::report::PROCESS_NAME;
 
-/// How much of what the plugin wrote to stdout and stderr is kept, in bytes: the end of it.
-const STDERR_KEPT: usize = 4 << 10;
-/// How long a killed process may take to go. It goes at once, but for disks that hang and frozen control groups.
-const DYING_MAX: Duration = Duration::from_secs(5);
+/// Bytes at the end of the plugin's output that are kept.
+const STDERR_MAX: usize = 4 << 10;
+
+/// Reads that empty a full pipe. A pipe holds 64 KiB.
+const STDERR_READS: usize = (64 << 10) / STDERR_MAX;
+
+/// Time until a killed process must have ended. It ends at once, except if a disk hangs or its
+/// control group is frozen.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How listening ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ListenEnd {
-    /// The listener has heard enough.
+    /// The listener needs no more bytes.
     Answered,
     /// The process has ended.
     Exited,
-    /// The deadline came first.
+    /// The deadline has passed.
     TimedOut,
 }
 
-/// What is left of a process.
+/// How a process ended, and what it wrote.
 pub(super) struct ProbeOutput {
-    /// The end of what it wrote, in one line.
+    /// The end of its output, in one line.
     pub(super) stderr: String,
     status: Option<ExitStatus>,
 }
 
+/// A running probing process. Dropping it kills the process.
 pub(super) struct ProbeProcess {
     child: Option<Child>,
-    /// Readable once the process has ended. Unlike its number, this never means another process.
+
+    /// Becomes readable when the process has ended. Unlike the process id, it never denotes another
+    /// process.
     pidfd: OwnedFd,
+
     group: Pid,
     socket: UnixStream,
     stderr: Option<ChildStderr>,
@@ -51,13 +60,13 @@ pub(super) struct ProbeProcess {
 }
 
 impl ProbeProcess {
-    /// Starts `program`: the staged copy is its stdin, `theirs` its stdout, a pipe its stderr.
+    /// Starts `program`. Its stdin is the staged copy, its stdout is `child_socket`, and its stderr
+    /// is a pipe.
     pub(super) fn spawn(
         program: &Path,
-        argument: OsString,
         staged: &StagedPlugin,
         socket: UnixStream,
-        theirs: UnixStream,
+        child_socket: UnixStream,
     ) -> Result<Self, LoadError> {
         let not_run = |error: io::Error| {
             let reason = match Errno::from_io_error(&error) {
@@ -70,19 +79,22 @@ impl ProbeProcess {
         };
         let copy = staged.as_fd().try_clone_to_owned().map_err(not_run)?;
         socket.set_nonblocking(true).map_err(not_run)?;
-        // The environment is not the plugin's, and LD_PRELOAD and LD_LIBRARY_PATH in it would add code to it.
+
+        // The environment is not for the plugin, and its LD_PRELOAD and LD_LIBRARY_PATH would add
+        // code to it.
         let mut child = Command::new(program)
-            .arg0(argument)
+            .arg0(PROCESS_NAME)
             .env_clear()
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::from(copy))
-            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(OwnedFd::from(child_socket)))
             .stderr(Stdio::piped())
             .spawn()
             .map_err(not_run)?;
+
         let stderr = child.stderr.take();
-        // It is not reaped yet, so the number is still its own.
+        // The process is not reaped yet, so the id still belongs to it.
         let group = Pid::from_child(&child);
         let opened = pidfd_open(group, PidfdFlags::empty()).and_then(|pidfd| {
             stderr.as_ref().map_or(Ok(()), |stderr| rustix::io::ioctl_fionbio(stderr, true))?;
@@ -98,43 +110,40 @@ impl ProbeProcess {
         }
     }
 
-    /// Sends `request` and hands what comes back to `hear` until that says `true`, the process ends, or `deadline`.
-    pub(super) fn attend(
+    /// Sends `request` and passes the answer to `receive`, until `receive` returns `true`, the
+    /// process ends, or `deadline` passes.
+    pub(super) fn exchange(
         &mut self,
         mut request: &[u8],
         deadline: Option<Instant>,
-        mut hear: impl FnMut(&[u8]) -> bool,
+        mut receive: impl FnMut(&[u8]) -> bool,
     ) -> io::Result<ListenEnd> {
-        let mut reporting = true;
+        let mut is_open = true;
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(ListenEnd::TimedOut);
             }
-            let ready = self.wait(left, reporting, !request.is_empty())?;
+
+            let ready = self.wait(left, is_open, !request.is_empty())?;
             if ready.stderr {
                 self.read_stderr();
             }
             if ready.socket_write {
-                match self.socket.write(request) {
-                    Ok(sent) => request = &request[sent..],
-                    Err(error) if is_passing(&error) => {}
-                    // It does not read any more: how it ends says why.
-                    Err(_) => request = &[],
-                }
+                request = self.write_request(request);
             }
-            // Once it has ended, what it had still to say is there in full.
-            while reporting && (ready.socket_read || ready.exited) {
+            // When the process has ended, the rest of its report can be read completely.
+            while is_open && (ready.socket_read || ready.exited) {
                 let mut buffer = [0; 4096];
                 match self.socket.read(&mut buffer) {
                     Ok(read) if read > 0 => {
-                        if hear(&buffer[..read]) {
+                        if receive(&buffer[..read]) {
                             return Ok(ListenEnd::Answered);
                         }
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Ok(_) | Err(_) => reporting = false,
+                    Ok(_) | Err(_) => is_open = false,
                 }
             }
             if ready.exited {
@@ -143,50 +152,63 @@ impl ProbeProcess {
         }
     }
 
-    fn wait(&self, left: Option<Duration>, reading: bool, writing: bool) -> io::Result<Ready> {
+    /// Writes a part of the request, and returns the rest.
+    fn write_request<'r>(&mut self, request: &'r [u8]) -> &'r [u8] {
+        match self.socket.write(request) {
+            Ok(sent) => &request[sent..],
+            Err(error) if is_transient(&error) => request,
+            // The process does not read any more. How it ends shows why.
+            Err(_) => &[],
+        }
+    }
+
+    /// Waits until a descriptor is ready, for at most `left`.
+    fn wait(&self, left: Option<Duration>, reads: bool, writes: bool) -> io::Result<Ready> {
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         let mut wanted = PollFlags::empty();
-        wanted.set(PollFlags::IN, reading);
-        wanted.set(PollFlags::OUT, writing);
-        let mut polled = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
-        // A side that has been closed is ready for ever: it is left out once that is known.
+        wanted.set(PollFlags::IN, reads);
+        wanted.set(PollFlags::OUT, writes);
+
+        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+        // A closed descriptor is always ready, so it is not polled after that is known.
         let socket = (!wanted.is_empty()).then(|| {
-            polled.push(PollFd::new(&self.socket, wanted));
-            polled.len() - 1
+            fds.push(PollFd::new(&self.socket, wanted));
+            fds.len() - 1
         });
         let stderr = self.stderr.as_ref().map(|stderr| {
-            polled.push(PollFd::new(stderr, PollFlags::IN));
-            polled.len() - 1
+            fds.push(PollFd::new(stderr, PollFlags::IN));
+            fds.len() - 1
         });
-        match poll(&mut polled, left.as_ref()) {
+        match poll(&mut fds, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let is = |index: Option<usize>, flags: PollFlags| {
-            index.is_some_and(|index| {
-                polled[index].revents().intersects(flags | PollFlags::HUP | PollFlags::ERR)
-            })
+
+        let is_ready = |index: Option<usize>, flags: PollFlags| {
+            let ended = PollFlags::HUP | PollFlags::ERR;
+            index.is_some_and(|index| fds[index].revents().intersects(flags | ended))
         };
         Ok(Ready {
-            exited: is(Some(0), PollFlags::IN),
-            socket_read: reading && is(socket, PollFlags::IN),
-            socket_write: writing && is(socket, PollFlags::OUT),
-            stderr: is(stderr, PollFlags::IN),
+            exited: is_ready(Some(0), PollFlags::IN),
+            socket_read: reads && is_ready(socket, PollFlags::IN),
+            socket_write: writes && is_ready(socket, PollFlags::OUT),
+            stderr: is_ready(stderr, PollFlags::IN),
         })
     }
 
-    /// Reads what is there, once: one that writes without end does not keep the parent from its deadline.
+    /// Reads output once, and returns whether there was any. A process that writes endlessly must
+    /// not keep the host from its deadline.
     fn read_stderr(&mut self) -> bool {
         let Some(stderr) = &mut self.stderr else { return false };
-        let mut buffer = [0; STDERR_KEPT];
+        let mut buffer = [0; STDERR_MAX];
         match stderr.read(&mut buffer) {
             Ok(read) if read > 0 => {
                 self.written.extend_from_slice(&buffer[..read]);
-                let surplus = self.written.len().saturating_sub(STDERR_KEPT);
+                let surplus = self.written.len().saturating_sub(STDERR_MAX);
                 self.written.drain(..surplus);
                 true
             }
-            Err(error) if is_passing(&error) => false,
+            Err(error) if is_transient(&error) => false,
             Ok(_) | Err(_) => {
                 self.stderr = None;
                 false
@@ -194,12 +216,12 @@ impl ProbeProcess {
         }
     }
 
-    /// Kills the process and everything in its group, and reaps it.
+    /// Kills the process and everything in its process group, and reaps it.
     pub(super) fn kill(mut self) -> ProbeOutput {
-        // Seen before the killing, which a process that has already ended does not notice.
+        // If the process has already ended, the signal does not change its status.
         let status = self.end();
-        // A pipe holds 64 KiB: more cannot be there, and one outside the group may still be writing.
-        for _ in 0..16 {
+        // The number of reads is bounded, because a process outside of the group may still write.
+        for _ in 0..STDERR_READS {
             if !self.read_stderr() {
                 break;
             }
@@ -207,17 +229,18 @@ impl ProbeProcess {
         ProbeOutput { stderr: one_line(&self.written), status }
     }
 
-    /// The status, unless the process does not die.
+    /// Kills and reaps the process. Returns its status, unless it does not end.
     fn end(&mut self) -> Option<ExitStatus> {
         let mut child = self.child.take()?;
-        // While it is not reaped its number, which is the group's, belongs to it.
+        // Before the process is reaped, its id, which is that of the group, belongs to it.
         let _ = kill_process_group(self.group, Signal::KILL);
         let _ = child.kill();
-        let deadline = Instant::now() + DYING_MAX;
+
+        let deadline = Instant::now() + KILL_TIMEOUT;
         while !self.has_ended(deadline.saturating_duration_since(Instant::now())) {
             if Instant::now() >= deadline {
                 tracing::error!(pid = child.id(), "a killed probing process does not end");
-                // It is reaped whenever it does, and until then waits where it holds nobody up.
+                // A separate thread reaps it whenever it ends.
                 let _ = std::thread::Builder::new().name("probe-reaper".into()).spawn(move || child.wait());
                 return None;
             }
@@ -225,10 +248,10 @@ impl ProbeProcess {
         child.wait().ok()
     }
 
-    fn has_ended(&self, within: Duration) -> bool {
-        let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        let within = Timespec::try_from(within).ok();
-        poll(&mut polled, within.as_ref()).is_ok_and(|ready| ready > 0)
+    fn has_ended(&self, timeout: Duration) -> bool {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let timeout = Timespec::try_from(timeout).ok();
+        poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0)
     }
 }
 
@@ -238,6 +261,7 @@ impl Drop for ProbeProcess {
     }
 }
 
+/// The descriptors that are ready.
 struct Ready {
     exited: bool,
     socket_read: bool,
@@ -245,7 +269,7 @@ struct Ready {
     stderr: bool,
 }
 
-fn is_passing(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
@@ -256,8 +280,8 @@ fn one_line(written: &[u8]) -> String {
 }
 
 impl ProbeOutput {
-    /// `signal 11 (SIGSEGV)`, or `exit code 0`.
-    pub(super) fn ended_how(&self) -> String {
+    /// Returns how the process ended, such as `signal 11 (SIGSEGV)` or `exit code 0`.
+    pub(super) fn describe_end(&self) -> String {
         let Some(status) = self.status else { return "an unknown end".to_owned() };
         match (status.signal(), status.code()) {
             (Some(signal), _) => match signal_name(signal) {
@@ -270,7 +294,8 @@ impl ProbeOutput {
     }
 }
 
-/// Signals that faults end in; their numbers are the same on x86_64 and aarch64 (signal(7)).
+/// Returns the names of signals by which processes usually crash. Their numbers are the same on
+/// x86_64 and aarch64 (signal(7)).
 fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {
         1 => "SIGHUP",

@@ -1,25 +1,34 @@
-//! What parent and probing process say to each other: one request, then a report of JSON lines.
+//! The messages between the host and the probing process: one request, then a report of JSON lines.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
 
 use jackfield_plugin_api::Manifest;
 use serde::{Deserialize, Serialize};
 
-/// The largest part of a request, in bytes. Settings come out of a configuration file.
+use crate::sync::lock;
+
+/// The name (`argv[0]`) of the probing process, by which the program knows that it is one.
+pub(super) const PROCESS_NAME: &str = "jackfield-probe";
+
+/// The largest part of a request, in bytes. The settings come from a configuration file.
 const PART_MAX: u32 = 16 << 20;
 
-/// What the parent asks for; the settings follow, as they are.
+/// The request of the host. The settings follow it as they are.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ProbeRequest {
-    /// The parent's process id, to notice that it has gone.
+    /// The process id of the host. The probing process ends if its parent is another process.
     pub(super) parent: u32,
-    /// The manifest in the file, which the running code must repeat.
+
+    /// The manifest in the file. The running code must have the same one.
     pub(super) manifest: Manifest,
 }
 
 impl ProbeRequest {
-    /// Two parts, each after its length as a little-endian u32: this as JSON, and the settings.
+    /// Encodes two parts, this request as JSON and the settings, each after its length as a
+    /// little-endian `u32`.
     pub(super) fn encode(&self, settings: &[u8]) -> io::Result<Vec<u8>> {
         let json = serde_json::to_vec(self)?;
         let mut bytes = Vec::with_capacity(json.len() + settings.len() + 8);
@@ -32,7 +41,7 @@ impl ProbeRequest {
         Ok(bytes)
     }
 
-    /// The request, and the settings.
+    /// Reads a request and its settings.
     pub(super) fn read(from: &mut impl Read) -> io::Result<(Self, Vec<u8>)> {
         let json = read_part(from)?;
         Ok((serde_json::from_slice(&json)?, read_part(from)?))
@@ -43,36 +52,37 @@ fn read_part(from: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
     let length = u32::from_le_bytes(length);
+
     let mut part = Vec::new();
     from.take(u64::from(length.min(PART_MAX))).read_to_end(&mut part)?;
     if part.len() == length as usize { Ok(part) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// How far the plugin has come.
+/// The steps of a probe, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ProbeStep {
-    /// The probing process is being set up; nothing of the plugin runs.
+    /// The probing process is set up; no code of the plugin runs.
     #[default]
-    Begun,
-    /// The dynamic loader opens it: its constructors run.
+    Setup,
+    /// The dynamic loader opens the plugin, and its constructors run.
     Opening,
-    /// Its ABI and manifest are compared.
+    /// The ABI and the manifest are compared.
     Checking,
-    /// Its `start` runs.
+    /// `start` runs.
     Starting,
-    /// Its `self_test` runs.
+    /// `self_test` runs.
     Testing,
-    /// Its `stop` runs, then its `Drop`.
+    /// `stop` runs, then `Drop`.
     Stopping,
-    /// The dynamic loader closes it: its destructors run.
+    /// The dynamic loader closes the plugin, and its destructors run.
     Closing,
 }
 
 impl fmt::Display for ProbeStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Begun => "the setup",
+            Self::Setup => "the setup",
             Self::Opening => "dlopen (its constructors)",
             Self::Checking => "the ABI check",
             Self::Starting => "start",
@@ -89,15 +99,21 @@ impl fmt::Display for ProbeStep {
 pub(super) enum ProbeReport {
     /// The next step begins.
     Step(ProbeStep),
-    /// A line of the plugin's log; the level is the number of [`jackfield_plugin_api::Level`].
+
+    /// The plugin logged a line. The level is the number of a [`jackfield_plugin_api::Level`].
     Log { level: u8, line: String },
-    /// This many threads of the plugin's ran on after its `stop`.
-    LeftThreads(usize),
+
+    /// This many threads of the plugin still ran after its `stop`.
+    RemainingThreads(usize),
+
     /// `stop` or `Drop` panicked.
     StopPanicked(String),
-    /// The end: refused for a [`Reason`](super::super::Reason), by its code.
+
+    /// The end: the plugin is refused, for the [`LoadErrorReason`](super::super::LoadErrorReason)
+    /// with this code.
     Refused { reason: String, detail: String },
-    /// The end: nothing to refuse it for.
+
+    /// The end: there is no reason to refuse the plugin.
     Passed,
 }
 
@@ -113,33 +129,52 @@ impl ProbeReport {
     }
 }
 
+/// Sends the report from the probing process to the host.
+#[derive(Clone)]
+pub(super) struct Reporter(Arc<Mutex<UnixStream>>);
+
+impl Reporter {
+    pub(super) fn new(socket: UnixStream) -> Self {
+        Self(Arc::new(Mutex::new(socket)))
+    }
+
+    pub(super) fn send(&self, report: &ProbeReport) {
+        let Ok(line) = report.encode() else { return };
+        let mut socket = lock(&self.0);
+        // If the host has ended, this process has been killed, or will be in a moment.
+        let _ = socket.write_all(&line);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_read_as_written_and_not_when_cut() {
+    fn decodes_the_request_that_it_encoded_and_rejects_every_truncation() {
         let json =
             r#"{"manifest":1,"api":"0.1.0","package":"p","version":"1.0.0","panic":"unwind","methods":[]}"#;
         let manifest = Manifest::parse(json.as_bytes()).unwrap();
         let bytes = ProbeRequest { parent: 7, manifest: manifest.clone() }.encode(b"{\"a\":1}").unwrap();
         let (request, settings) = ProbeRequest::read(&mut bytes.as_slice()).unwrap();
-        assert_eq!(
-            (request.parent, request.manifest, settings.as_slice()),
-            (7, manifest, b"{\"a\":1}".as_slice())
-        );
+        assert_eq!((request.parent, request.manifest), (7, manifest));
+        assert_eq!(settings, b"{\"a\":1}");
         for cut in 0..bytes.len() {
             assert!(ProbeRequest::read(&mut &bytes[..cut]).is_err(), "{cut}");
         }
     }
 
     #[test]
-    fn a_report_is_one_line_whatever_it_says() {
+    fn encodes_a_report_in_one_line_even_if_its_text_has_several() {
         let line = ProbeReport::Log { level: 3, line: "a\nb".into() }.encode().unwrap();
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert!(
             matches!(ProbeReport::decode(&line), Some(ProbeReport::Log { level: 3, line }) if line == "a\nb")
         );
+    }
+
+    #[test]
+    fn rejects_a_line_that_is_no_report() {
         assert!(ProbeReport::decode(b"hello\n").is_none());
     }
 }

@@ -1,4 +1,5 @@
-//! What a plugin is offered while it is probed: log, clock and sleeps are real, other methods are not there.
+//! The host services for a plugin during its probe. Log, clock and sleeps work; calls to other
+//! methods fail.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,24 +12,25 @@ use std::time::{Duration, Instant};
 use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture, Services, SleepFuture};
 use jackfield_plugin_api::{Error, Level};
 
-use super::child::Reporter;
-use super::report::ProbeReport;
+use super::report::{ProbeReport, Reporter};
 use crate::sync::lock;
 
-/// How many log lines are reported; a plugin that writes more is heard up to here.
+/// Log lines that are reported. Further lines of the plugin are dropped.
 const LINES_MAX: usize = 100;
 /// The longest log line that is reported, in bytes.
-const LINE_MAX: usize = 1024;
-/// PLUGIN_UNAVAILABLE of the protocol: there are no other plugins here.
+const LINE_LENGTH_MAX: usize = 1024;
+/// PLUGIN_UNAVAILABLE of the protocol: there are no other plugins during a probe.
 const PLUGIN_UNAVAILABLE: i64 = -32005;
 
-/// How many sleeps have a thread just now.
-static SLEEPERS: AtomicUsize = AtomicUsize::new(0);
+/// The number of sleeps that have a thread now.
+static SLEEP_THREADS: AtomicUsize = AtomicUsize::new(0);
 
-pub(super) fn sleepers() -> usize {
-    SLEEPERS.load(Ordering::Relaxed)
+/// Returns the number of threads that these services have started.
+pub(super) fn sleep_threads() -> usize {
+    SLEEP_THREADS.load(Ordering::Relaxed)
 }
 
+/// The services that a probed plugin gets.
 pub(super) struct ProbeServices {
     reporter: Reporter,
     began: Instant,
@@ -52,7 +54,7 @@ impl Services for ProbeServices {
 
     fn log(&self, level: Level, line: &str) {
         if self.lines.fetch_add(1, Ordering::Relaxed) < LINES_MAX {
-            let line = line[..line.floor_char_boundary(LINE_MAX)].to_owned();
+            let line = line[..line.floor_char_boundary(LINE_LENGTH_MAX)].to_owned();
             self.reporter.send(&ProbeReport::Log { level: level as u8, line });
         }
     }
@@ -63,7 +65,7 @@ impl Services for ProbeServices {
 
     fn sleep(&self, until: u64) -> SleepFuture {
         let left = Duration::from_nanos(until.saturating_sub(self.now()));
-        Box::pin(Sleep { until: Instant::now().checked_add(left), waker: Arc::default(), begun: false })
+        Box::pin(Sleep { until: Instant::now().checked_add(left), waker: Arc::default(), has_thread: false })
     }
 
     fn call(&self, _: &CallFacts<'_>, method: &str, _: &[u8], _: Option<Duration>) -> ReplyFuture {
@@ -76,12 +78,12 @@ impl Services for ProbeServices {
     }
 }
 
-/// A sleep with a thread of its own: a probe has few of them, and no runtime.
+/// A sleep with a thread of its own. A probe has few sleeps, and no runtime.
 struct Sleep {
-    /// `None` is further away than the clock reaches.
+    /// `None` is later than the clock can represent.
     until: Option<Instant>,
     waker: Arc<Mutex<Option<Waker>>>,
-    begun: bool,
+    has_thread: bool,
 }
 
 impl Future for Sleep {
@@ -93,17 +95,18 @@ impl Future for Sleep {
         if left.is_zero() {
             return Poll::Ready(());
         }
+
         *lock(&self.waker) = Some(cx.waker().clone());
-        if !self.begun {
-            self.begun = true;
+        if !self.has_thread {
+            self.has_thread = true;
             let waker = Arc::clone(&self.waker);
-            SLEEPERS.fetch_add(1, Ordering::Relaxed);
+            SLEEP_THREADS.fetch_add(1, Ordering::Relaxed);
             thread::spawn(move || {
                 thread::sleep(left);
                 if let Some(waker) = lock(&waker).take() {
                     waker.wake();
                 }
-                SLEEPERS.fetch_sub(1, Ordering::Relaxed);
+                SLEEP_THREADS.fetch_sub(1, Ordering::Relaxed);
             });
         }
         Poll::Pending
@@ -112,7 +115,7 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        // The waker is the plugin's: it must not be left with the thread when the plugin's code goes.
+        // The waker is code of the plugin. The thread must not hold it when that code is closed.
         lock(&self.waker).take();
     }
 }

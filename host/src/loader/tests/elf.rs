@@ -1,4 +1,4 @@
-//! ELF files and manifests, sound and faulty: each fault has its reason, and none a panic.
+//! Valid and faulty ELF files and manifests. Each fault has its reason, and none causes a panic.
 
 use std::fs;
 use std::io::Cursor;
@@ -6,24 +6,24 @@ use std::io::Cursor;
 use object::read::ReadCache;
 
 use super::super::elf;
-use super::super::inspection::inspect;
-use super::super::load_error::LoadErrorReason;
+use super::super::{LoadErrorReason, inspect};
 use super::Scratch;
 use super::image::{Hash, Image, MACHINE, R, W, X, manifest};
 
-/// What a file with these bytes would be refused for.
+/// The reason for which a file with these bytes is refused.
 fn refusal(bytes: &[u8]) -> Option<LoadErrorReason> {
     let scratch = Scratch::new();
     inspect(&scratch.file("p.so", bytes), &[]).err().map(|refused| refused.reason)
 }
 
-fn structural(bytes: &[u8]) -> Result<(), LoadErrorReason> {
+/// Checks only the ELF structure.
+fn check_structure(bytes: &[u8]) -> Result<(), LoadErrorReason> {
     let cache = ReadCache::new(Cursor::new(bytes));
     elf::read(&cache, bytes.len() as u64).map(|_| ()).map_err(|refused| refused.reason)
 }
 
 #[test]
-fn a_sound_file_says_what_it_is() {
+fn inspects_a_valid_file() {
     let scratch = Scratch::new();
     for hash in [Hash::Gnu, Hash::SysV] {
         let bytes = Image { hash, ..Image::default() }.bytes();
@@ -39,46 +39,47 @@ fn a_sound_file_says_what_it_is() {
 }
 
 #[test]
-fn each_fault_of_the_file_has_its_reason() {
-    let sound = Image::default;
+fn refuses_each_fault_of_the_file_for_its_reason() {
+    let valid = Image::default;
     let other_machine = if MACHINE == 62 { 183 } else { 62 };
     let faults: [(Image, LoadErrorReason); 21] = [
-        (Image { class: 1, ..sound() }, LoadErrorReason::ElfClass),
-        (Image { machine: other_machine, ..sound() }, LoadErrorReason::ElfMachine),
-        (Image { machine: 8, ..sound() }, LoadErrorReason::ElfMachine),
-        // ET_REL, ET_EXEC, and a position-independent executable: DF_1_PIE in DT_FLAGS_1.
-        (Image { kind: 1, ..sound() }, LoadErrorReason::ElfType),
-        (Image { kind: 2, ..sound() }, LoadErrorReason::ElfType),
-        (Image { flags: vec![(0x6fff_fffb, 0x0800_0000)], ..sound() }, LoadErrorReason::ElfType),
-        (Image { stack: Some(R | W | X), ..sound() }, LoadErrorReason::ExecutableStack),
-        (Image { stack: None, ..sound() }, LoadErrorReason::ExecutableStack),
-        (Image { load: R | W | X, ..sound() }, LoadErrorReason::WritableCode),
+        (Image { class: 1, ..valid() }, LoadErrorReason::ElfClass),
+        (Image { machine: other_machine, ..valid() }, LoadErrorReason::ElfMachine),
+        (Image { machine: 8, ..valid() }, LoadErrorReason::ElfMachine),
+        // ET_REL, ET_EXEC, and a position-independent executable (DF_1_PIE in DT_FLAGS_1).
+        (Image { kind: 1, ..valid() }, LoadErrorReason::ElfType),
+        (Image { kind: 2, ..valid() }, LoadErrorReason::ElfType),
+        (Image { flags: vec![(0x6fff_fffb, 0x0800_0000)], ..valid() }, LoadErrorReason::ElfType),
+        (Image { stack: Some(R | W | X), ..valid() }, LoadErrorReason::ExecutableStack),
+        (Image { stack: None, ..valid() }, LoadErrorReason::ExecutableStack),
+        (Image { load: R | W | X, ..valid() }, LoadErrorReason::WritableCode),
         // DT_TEXTREL, and DF_TEXTREL in DT_FLAGS.
-        (Image { flags: vec![(22, 0)], ..sound() }, LoadErrorReason::TextRelocations),
-        (Image { flags: vec![(30, 4)], ..sound() }, LoadErrorReason::TextRelocations),
+        (Image { flags: vec![(22, 0)], ..valid() }, LoadErrorReason::TextRelocations),
+        (Image { flags: vec![(30, 4)], ..valid() }, LoadErrorReason::TextRelocations),
         // DT_RPATH, DT_RUNPATH.
-        (Image { strings: vec![(15, "/opt/lib")], ..sound() }, LoadErrorReason::RunPath),
-        (Image { strings: vec![(29, "$ORIGIN")], ..sound() }, LoadErrorReason::RunPath),
-        (Image { needed: vec!["libc.so.6", "/tmp/evil.so"], ..sound() }, LoadErrorReason::ForeignLibrary),
-        (Image { needed: vec!["../evil.so"], ..sound() }, LoadErrorReason::ForeignLibrary),
-        (Image { needed: vec!["$LIB"], ..sound() }, LoadErrorReason::ForeignLibrary),
+        (Image { strings: vec![(15, "/opt/lib")], ..valid() }, LoadErrorReason::RunPath),
+        (Image { strings: vec![(29, "$ORIGIN")], ..valid() }, LoadErrorReason::RunPath),
+        (Image { needed: vec!["libc.so.6", "/tmp/evil.so"], ..valid() }, LoadErrorReason::ForeignLibrary),
+        (Image { needed: vec!["../evil.so"], ..valid() }, LoadErrorReason::ForeignLibrary),
+        (Image { needed: vec!["$LIB"], ..valid() }, LoadErrorReason::ForeignLibrary),
         // DT_AUXILIARY, DT_FILTER.
-        (Image { strings: vec![(0x7fff_fffd, "./evil.so")], ..sound() }, LoadErrorReason::ForeignLibrary),
-        (Image { strings: vec![(0x7fff_ffff, "./evil.so")], ..sound() }, LoadErrorReason::ForeignLibrary),
-        (Image { symbol: "another".into(), ..sound() }, LoadErrorReason::NoRootModule),
-        (Image { symbol: "another".into(), hash: Hash::SysV, ..sound() }, LoadErrorReason::NoRootModule),
-        (Image { defined: false, ..sound() }, LoadErrorReason::NoRootModule),
+        (Image { strings: vec![(0x7fff_fffd, "./evil.so")], ..valid() }, LoadErrorReason::ForeignLibrary),
+        (Image { strings: vec![(0x7fff_ffff, "./evil.so")], ..valid() }, LoadErrorReason::ForeignLibrary),
+        (Image { symbol: "another".into(), ..valid() }, LoadErrorReason::NoRootModule),
+        (Image { symbol: "another".into(), hash: Hash::SysV, ..valid() }, LoadErrorReason::NoRootModule),
+        (Image { defined: false, ..valid() }, LoadErrorReason::NoRootModule),
     ];
+
     for (at, (image, reason)) in faults.iter().enumerate() {
         assert_eq!(refusal(&image.bytes()), Some(*reason), "fault {at}");
     }
-    assert_eq!(refusal(&sound().bytes()), None, "without a fault it is accepted");
+    assert_eq!(refusal(&valid().bytes()), None, "the file without a fault");
     assert_eq!(refusal(b"#!/bin/sh\nexit 0\n"), Some(LoadErrorReason::NotElf));
     assert_eq!(refusal(b""), Some(LoadErrorReason::Empty));
 }
 
 #[test]
-fn each_fault_of_the_manifest_has_its_reason() {
+fn refuses_each_fault_of_the_manifest_for_its_reason() {
     let ours = jackfield_plugin_api::API_VERSION;
     let one = || manifest(ours, "unwind", &["a.b"]);
     for (manifests, reason) in [
@@ -98,12 +99,12 @@ fn each_fault_of_the_manifest_has_its_reason() {
 }
 
 #[test]
-fn every_truncation_is_refused() {
+fn refuses_a_file_at_every_truncation() {
     let bytes = Image::default().bytes();
-    assert_eq!(structural(&bytes), Ok(()));
+    assert_eq!(check_structure(&bytes), Ok(()));
     for length in 0..bytes.len() {
         assert_eq!(
-            structural(&bytes[..length]),
+            check_structure(&bytes[..length]),
             Err(LoadErrorReason::Truncated),
             "{length} of {} bytes",
             bytes.len()
@@ -112,16 +113,17 @@ fn every_truncation_is_refused() {
 }
 
 #[test]
-fn every_truncation_of_a_linked_file_is_refused() {
+fn refuses_a_linked_file_at_every_truncation() {
     let bytes = fs::read("/proc/self/exe").unwrap();
-    // Whole it is refused for being a program; that is looked at later than its length.
-    assert_eq!(structural(&bytes), Err(LoadErrorReason::ElfType));
-    // In steps of 64 bytes near both ends, where everything but code and symbols lies; in longer ones between.
+    // The complete file is refused as a program, which is checked after the length.
+    assert_eq!(check_structure(&bytes), Err(LoadErrorReason::ElfType));
+    // Steps of 64 bytes near both ends, where everything but code and symbols is, and longer steps
+    // in between.
     let ends = 256 << 10;
     let mut length = 0;
     while length < bytes.len() {
         assert_eq!(
-            structural(&bytes[..length]),
+            check_structure(&bytes[..length]),
             Err(LoadErrorReason::Truncated),
             "{length} of {} bytes",
             bytes.len()
@@ -131,14 +133,14 @@ fn every_truncation_of_a_linked_file_is_refused() {
 }
 
 #[test]
-fn no_byte_makes_the_checks_fail_otherwise_than_by_a_refusal() {
+fn survives_a_change_of_any_byte() {
     for hash in [Hash::Gnu, Hash::SysV] {
-        let sound = Image { hash, ..Image::default() }.bytes();
-        for at in 0..sound.len() {
-            for value in [0, 1, 0x7f, 0x80, 0xff, sound[at] ^ 0x10] {
-                let mut bytes = sound.clone();
+        let valid = Image { hash, ..Image::default() }.bytes();
+        for at in 0..valid.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff, valid[at] ^ 0x10] {
+                let mut bytes = valid.clone();
                 bytes[at] = value;
-                let _ = structural(&bytes);
+                let _ = check_structure(&bytes);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The directory and the files in it, by owner, mode and kind, and what staging makes of them.
+//! Which directories are opened and which files are staged, by owner, mode and kind.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -17,33 +17,34 @@ use super::super::{ContentHash, FILE_MAX, LoadErrorReason, PluginDirectory, insp
 use super::image::Image;
 use super::{Scratch, set_mode};
 
-/// A user that is neither root nor the one who runs the tests.
-const SOMEBODY: u32 = 54_321;
+/// A user that is neither root nor the one that runs the tests.
+const OTHER_USER: u32 = 54_321;
 
-fn staged(scratch: &Scratch, name: &str) -> Result<(), LoadErrorReason> {
+/// Stages a file, and checks that `stamp` and `stage` refuse it for the same reason.
+fn stage(scratch: &Scratch, name: &str) -> Result<(), LoadErrorReason> {
     let directory = PluginDirectory::open(&scratch.0).unwrap();
     let stamped = directory.stamp(OsStr::new(name)).map(|_| ()).map_err(|refused| refused.reason);
     let staged = directory.stage(OsStr::new(name), &[]).map(|_| ()).map_err(|refused| refused.reason);
     if let Err(reason) = stamped {
-        assert_eq!(staged, Err(reason), "both look at the same things");
+        assert_eq!(staged, Err(reason), "both make the same checks");
     }
     staged
 }
 
-fn opened(path: &Path) -> Result<(), LoadErrorReason> {
+fn open(path: &Path) -> Result<(), LoadErrorReason> {
     PluginDirectory::open(path).map(|_| ()).map_err(|refused| refused.reason)
 }
 
 fn is_root(test: &str) -> bool {
     let root = geteuid().is_root();
     if !root {
-        eprintln!("skipped, for it needs root: {test}");
+        eprintln!("skipped, because it needs root: {test}");
     }
     root
 }
 
 #[test]
-fn a_sound_file_is_staged_and_sealed() {
+fn stages_a_valid_file_as_a_sealed_copy() {
     let scratch = Scratch::new();
     let bytes = Image::default().bytes();
     let path = scratch.file("libp.so", &bytes);
@@ -52,7 +53,7 @@ fn a_sound_file_is_staged_and_sealed() {
     assert_eq!(staged.inspection, inspect(&path, &[]).unwrap());
     assert_eq!(staged.inspection.hash, ContentHash::of(&bytes));
 
-    // What becomes of the file does not matter to the copy.
+    // Changes of the file do not affect the copy.
     fs::write(&path, b"something else").unwrap();
     fs::remove_file(&path).unwrap();
     let copy = format!("/proc/self/fd/{}", staged.as_fd().as_raw_fd());
@@ -61,23 +62,23 @@ fn a_sound_file_is_staged_and_sealed() {
     let expected = format!("/memfd:jackfield:p:{} (deleted)", staged.inspection.hash.short());
     assert_eq!(name, Path::new(&expected));
 
-    // Not even root, with the very descriptor.
+    // Nobody can change the copy, not even root with the same descriptor.
     let mut own = File::from(staged.as_fd().try_clone_to_owned().unwrap());
     let written = own.write_all(b"x").map_err(|error| Errno::from_io_error(&error));
     assert_eq!(written, Err(Some(Errno::PERM)));
     let cut = own.set_len(1).map_err(|error| Errno::from_io_error(&error));
     assert_eq!(cut, Err(Some(Errno::PERM)));
-    let anew = OpenOptions::new().write(true).open(&copy).and_then(|mut file| file.write_all(b"x"));
-    assert_eq!(anew.map_err(|error| Errno::from_io_error(&error)), Err(Some(Errno::PERM)));
+    let reopened = OpenOptions::new().write(true).open(&copy).and_then(|mut file| file.write_all(b"x"));
+    assert_eq!(reopened.map_err(|error| Errno::from_io_error(&error)), Err(Some(Errno::PERM)));
     assert_eq!(fs::read(&copy).unwrap(), bytes);
 }
 
 #[test]
-fn only_a_file_that_others_cannot_change_is_staged() {
+fn refuses_a_file_that_others_can_change() {
     let scratch = Scratch::new();
     let bytes = Image::default().bytes();
     let path = scratch.file("p.so", &bytes);
-    assert_eq!(staged(&scratch, "p.so"), Ok(()), "without a fault it is staged");
+    assert_eq!(stage(&scratch, "p.so"), Ok(()), "the file without a fault");
     for (mode, reason) in [
         (0o664, LoadErrorReason::WritableByOthers),
         (0o646, LoadErrorReason::WritableByOthers),
@@ -85,22 +86,22 @@ fn only_a_file_that_others_cannot_change_is_staged() {
         (0o2755, LoadErrorReason::SetId),
     ] {
         set_mode(&path, mode);
-        assert_eq!(staged(&scratch, "p.so"), Err(reason), "{mode:o}");
+        assert_eq!(stage(&scratch, "p.so"), Err(reason), "{mode:o}");
     }
     set_mode(&path, 0o600);
-    assert_eq!(staged(&scratch, "p.so"), Ok(()));
+    assert_eq!(stage(&scratch, "p.so"), Ok(()));
     fs::hard_link(&path, scratch.0.join("second-name")).unwrap();
-    assert_eq!(staged(&scratch, "p.so"), Err(LoadErrorReason::HardLinked));
+    assert_eq!(stage(&scratch, "p.so"), Err(LoadErrorReason::HardLinked));
     fs::remove_file(scratch.0.join("second-name")).unwrap();
-    assert_eq!(staged(&scratch, "p.so"), Ok(()));
+    assert_eq!(stage(&scratch, "p.so"), Ok(()));
     if is_root("a file of another user's") {
-        chown(&path, Some(SOMEBODY), None).unwrap();
-        assert_eq!(staged(&scratch, "p.so"), Err(LoadErrorReason::WrongOwner));
+        chown(&path, Some(OTHER_USER), None).unwrap();
+        assert_eq!(stage(&scratch, "p.so"), Err(LoadErrorReason::WrongOwner));
     }
 }
 
 #[test]
-fn only_a_regular_file_is_staged_and_nothing_else_opened() {
+fn refuses_everything_but_regular_files_without_opening_it() {
     let scratch = Scratch::new();
     let bytes = Image::default().bytes();
     let target = scratch.file("target.so", &bytes);
@@ -109,8 +110,9 @@ fn only_a_regular_file_is_staged_and_nothing_else_opened() {
     fs::create_dir(scratch.0.join("directory.so")).unwrap();
     let _socket = UnixListener::bind(scratch.0.join("socket.so")).unwrap();
     let mode = Mode::from_raw_mode(0o644);
-    // Opened for reading without O_NONBLOCK, this one would hang the test.
+    // The test would hang if the FIFO were opened without O_NONBLOCK.
     mknodat(CWD, scratch.0.join("fifo.so"), FileType::Fifo, mode, 0).unwrap();
+
     for (name, reason) in [
         ("link.so", LoadErrorReason::Symlink),
         ("dangling.so", LoadErrorReason::Symlink),
@@ -123,50 +125,51 @@ fn only_a_regular_file_is_staged_and_nothing_else_opened() {
         ("/etc/passwd", LoadErrorReason::FileName),
         ("", LoadErrorReason::FileName),
     ] {
-        assert_eq!(staged(&scratch, name), Err(reason), "{name}");
+        assert_eq!(stage(&scratch, name), Err(reason), "{name}");
     }
+
     let inspected = inspect(&scratch.0.join("fifo.so"), &[]).map_err(|refused| refused.reason);
     assert_eq!(inspected, Err(LoadErrorReason::NotARegularFile));
     if is_root("a device") {
         let device = scratch.0.join("device.so");
-        // /dev/zero: without end, were it read.
+        // /dev/zero, which would be read endlessly.
         mknodat(CWD, &device, FileType::CharacterDevice, mode, makedev(1, 5)).unwrap();
-        assert_eq!(staged(&scratch, "device.so"), Err(LoadErrorReason::NotARegularFile));
+        assert_eq!(stage(&scratch, "device.so"), Err(LoadErrorReason::NotARegularFile));
     }
 }
 
 #[test]
-fn a_file_has_something_in_it_and_not_too_much() {
+fn refuses_empty_and_too_large_files() {
     let scratch = Scratch::new();
     scratch.file("empty.so", b"");
-    assert_eq!(staged(&scratch, "empty.so"), Err(LoadErrorReason::Empty));
+    assert_eq!(stage(&scratch, "empty.so"), Err(LoadErrorReason::Empty));
     let large = scratch.file("large.so", b"");
-    // Sparse: it takes no room.
+    // The file is sparse and takes no space.
     File::options().write(true).open(&large).unwrap().set_len(FILE_MAX + 1).unwrap();
-    assert_eq!(staged(&scratch, "large.so"), Err(LoadErrorReason::TooLarge));
+    assert_eq!(stage(&scratch, "large.so"), Err(LoadErrorReason::TooLarge));
 }
 
 #[test]
-fn half_a_copy_is_refused_at_every_length() {
+fn refuses_an_incomplete_copy_at_every_length() {
     let scratch = Scratch::new();
     let bytes = Image::default().bytes();
     for length in (1..bytes.len()).step_by(13) {
         scratch.file("p.so", &bytes[..length]);
-        assert_eq!(staged(&scratch, "p.so"), Err(LoadErrorReason::Truncated), "{length}");
+        assert_eq!(stage(&scratch, "p.so"), Err(LoadErrorReason::Truncated), "{length}");
     }
     scratch.file("p.so", &bytes);
-    assert_eq!(staged(&scratch, "p.so"), Ok(()));
+    assert_eq!(stage(&scratch, "p.so"), Ok(()));
 }
 
 #[test]
-fn plugin_files_are_listed_in_order_and_half_written_ones_left_out() {
+fn lists_plugin_files_in_order_without_temporary_ones() {
     let scratch = Scratch::new();
     for name in
         ["b.so", "a.so", ".a.so.Xy12", ".hidden.so", "~old.so", "#a.so", "a.so~", "a.so.tmp", "README"]
     {
         scratch.file(name, b"x");
     }
-    // Listed, to be refused by name: whoever put it there will want to know.
+    // A file with an invalid name is listed, so that the log reports it as refused.
     scratch.file("bad name.so", b"x");
     let directory = PluginDirectory::open(&scratch.0).unwrap();
     assert_eq!(directory.list().unwrap(), ["a.so", "b.so", "bad name.so"]);
@@ -175,42 +178,46 @@ fn plugin_files_are_listed_in_order_and_half_written_ones_left_out() {
 }
 
 #[test]
-fn only_a_directory_that_others_cannot_write_is_opened() {
+fn refuses_a_directory_that_others_can_write_to() {
     let scratch = Scratch::new();
-    let (parent, plugins) = (scratch.0.join("parent"), scratch.0.join("parent/plugins"));
+    let parent = scratch.0.join("parent");
+    let plugins = parent.join("plugins");
     fs::create_dir_all(&plugins).unwrap();
     set_mode(&parent, 0o755);
+
     for (mode, expected) in [
         (0o755, Ok(())),
         (0o700, Ok(())),
         (0o775, Err(LoadErrorReason::DirectoryWritable)),
         (0o757, Err(LoadErrorReason::DirectoryWritable)),
-        // Sticky or not: anybody could put a plugin there.
+        // Even in a sticky directory, every user could add a plugin.
         (0o1777, Err(LoadErrorReason::DirectoryWritable)),
     ] {
         set_mode(&plugins, mode);
-        assert_eq!(opened(&plugins), expected, "{mode:o}");
+        assert_eq!(open(&plugins), expected, "{mode:o}");
     }
+
     set_mode(&plugins, 0o755);
     set_mode(&parent, 0o777);
-    assert_eq!(opened(&plugins), Err(LoadErrorReason::DirectoryWritable));
+    assert_eq!(open(&plugins), Err(LoadErrorReason::DirectoryWritable));
     set_mode(&parent, 0o1777);
-    // As /tmp, if it is root's.
+    // Like /tmp, if it belongs to root.
     let sticky = if geteuid().is_root() { Ok(()) } else { Err(LoadErrorReason::DirectoryWritable) };
-    assert_eq!(opened(&plugins), sticky);
+    assert_eq!(open(&plugins), sticky);
     set_mode(&parent, 0o755);
-    assert_eq!(opened(&plugins), Ok(()));
-    assert_eq!(opened(&scratch.0.join("missing")), Err(LoadErrorReason::NotFound));
-    assert_eq!(opened(&scratch.file("file", b"x")), Err(LoadErrorReason::NotADirectory));
+    assert_eq!(open(&plugins), Ok(()));
+
+    assert_eq!(open(&scratch.0.join("missing")), Err(LoadErrorReason::NotFound));
+    assert_eq!(open(&scratch.file("file", b"x")), Err(LoadErrorReason::NotADirectory));
     if is_root("a directory of another user's, and one inside it") {
-        chown(&parent, Some(SOMEBODY), None).unwrap();
-        assert_eq!(opened(&parent), Err(LoadErrorReason::WrongOwner));
-        assert_eq!(opened(&plugins), Err(LoadErrorReason::WrongOwner));
+        chown(&parent, Some(OTHER_USER), None).unwrap();
+        assert_eq!(open(&parent), Err(LoadErrorReason::WrongOwner));
+        assert_eq!(open(&plugins), Err(LoadErrorReason::WrongOwner));
     }
 }
 
 #[test]
-fn a_path_may_lead_through_links_that_are_as_safe_as_directories() {
+fn follows_symbolic_links_that_others_cannot_change() {
     let scratch = Scratch::new();
     let (plugins, shared) = (scratch.0.join("plugins"), scratch.0.join("shared"));
     for directory in [&plugins, &shared] {
@@ -222,21 +229,21 @@ fn a_path_may_lead_through_links_that_are_as_safe_as_directories() {
     symlink("../relative", shared.join("up")).unwrap();
     symlink("loop", scratch.0.join("loop")).unwrap();
     for name in ["relative", "absolute", "shared/up", "shared/../plugins"] {
-        assert_eq!(opened(&scratch.0.join(name)), Ok(()), "{name}");
+        assert_eq!(open(&scratch.0.join(name)), Ok(()), "{name}");
     }
-    assert_eq!(opened(&scratch.0.join("loop")), Err(LoadErrorReason::Symlink));
-    // The link itself is safe, but not the directory that it stands in.
+    assert_eq!(open(&scratch.0.join("loop")), Err(LoadErrorReason::Symlink));
+    // The link is safe, but not the directory that contains it.
     set_mode(&shared, 0o777);
-    assert_eq!(opened(&shared.join("up")), Err(LoadErrorReason::DirectoryWritable));
+    assert_eq!(open(&shared.join("up")), Err(LoadErrorReason::DirectoryWritable));
     set_mode(&shared, 0o755);
     if is_root("a link of another user's") {
-        std::os::unix::fs::lchown(scratch.0.join("relative"), Some(SOMEBODY), None).unwrap();
-        assert_eq!(opened(&scratch.0.join("relative")), Err(LoadErrorReason::WrongOwner));
+        std::os::unix::fs::lchown(scratch.0.join("relative"), Some(OTHER_USER), None).unwrap();
+        assert_eq!(open(&scratch.0.join("relative")), Err(LoadErrorReason::WrongOwner));
     }
 }
 
 #[test]
-fn a_directory_that_was_replaced_is_noticed() {
+fn notices_that_the_directory_was_replaced() {
     let scratch = Scratch::new();
     let plugins = scratch.0.join("plugins");
     fs::create_dir(&plugins).unwrap();
@@ -247,5 +254,5 @@ fn a_directory_that_was_replaced_is_noticed() {
     assert!(!directory.is_current());
     fs::create_dir(&plugins).unwrap();
     assert!(!directory.is_current());
-    assert_eq!(directory.list().unwrap(), Vec::<std::ffi::OsString>::new(), "it is still the one opened");
+    assert_eq!(directory.list().unwrap(), Vec::<std::ffi::OsString>::new(), "the opened directory is listed");
 }

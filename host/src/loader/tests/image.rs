@@ -1,4 +1,4 @@
-//! A shared library of a few hundred bytes, written by hand, with or without a fault.
+//! Makes shared libraries of a few hundred bytes, with or without a fault.
 
 use jackfield_plugin_api::abi::root_symbol;
 use jackfield_plugin_api::manifest::{NOTE_OWNER, NOTE_OWNER_LEN, NOTE_TYPE};
@@ -22,7 +22,7 @@ pub(super) enum Hash {
     SysV,
 }
 
-/// What goes into the file. The default is a sound plugin.
+/// The content of the file. The default is a valid plugin.
 #[derive(Clone)]
 pub(super) struct Image {
     pub(super) class: u8,
@@ -31,9 +31,9 @@ pub(super) struct Image {
     pub(super) load: u32,
     pub(super) stack: Option<u32>,
     pub(super) needed: Vec<&'static str>,
-    /// Entries of the dynamic table whose value is a string.
+    /// Entries of the dynamic table with a string as value.
     pub(super) strings: Vec<(u64, &'static str)>,
-    /// Further entries.
+    /// Further entries of the dynamic table.
     pub(super) flags: Vec<(u64, u64)>,
     pub(super) symbol: String,
     pub(super) defined: bool,
@@ -80,7 +80,7 @@ fn note(kind: u32, owner: &[u8], owner_len: u32, text: &[u8]) -> Vec<u8> {
     note
 }
 
-/// Both tables have one bucket, and symbol 1 in it.
+/// Returns a hash table with one bucket that contains symbol 1.
 fn hash_table(style: Hash, symbol: &str) -> Vec<u8> {
     let words: Vec<u32> = match style {
         Hash::SysV => vec![1, 2, 1, 0, 0],
@@ -93,8 +93,8 @@ fn hash_table(style: Hash, symbol: &str) -> Vec<u8> {
 }
 
 impl Image {
-    /// Header, program headers, notes, strings, symbols, hash table, dynamic table, one section header: addresses
-    /// are offsets, and one segment loads it all.
+    /// Returns the file: header, program headers, notes, strings, symbols, hash table, dynamic
+    /// table, and one section header. Addresses are offsets, and one segment loads everything.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut names = vec![0];
         let mut name = |text: &str| {

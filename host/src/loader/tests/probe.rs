@@ -1,4 +1,5 @@
-//! Programs that are no probe, or a bad one: each is refused in words, in time, and is gone afterwards.
+//! Programs that are no probe or a faulty one. The prober refuses each with a reason and in time,
+//! and ends its process.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,7 +10,7 @@ use super::super::{LoadError, LoadErrorReason, PluginDirectory, Prober, StagedPl
 use super::image::Image;
 use super::{Scratch, set_mode};
 
-/// More than any of the programs takes that are to end by themselves.
+/// Longer than the run time of every program that ends without being killed.
 const LONG: Duration = Duration::from_secs(30);
 
 fn stage(scratch: &Scratch) -> StagedPlugin {
@@ -17,16 +18,18 @@ fn stage(scratch: &Scratch) -> StagedPlugin {
     PluginDirectory::open(&scratch.0).unwrap().stage(OsStr::new("p.so"), &[]).unwrap()
 }
 
-/// A shell script, ready to be a program.
-fn program(scratch: &Scratch, script: &str) -> Prober {
+/// Returns a prober that runs a shell script.
+fn prober(scratch: &Scratch, script: &str) -> Prober {
     let program = scratch.file("program", format!("#!/bin/sh\n{script}\n").as_bytes());
     set_mode(&program, 0o755);
     Prober::program(program)
 }
 
-/// Probes with `prober`. A process that another test starts at the wrong moment may hold the script open for writing
-/// until it has become another program, and a file that is being written cannot be run.
-fn outcome(
+/// Probes with `prober`.
+///
+/// A process that another test starts at the same time may hold the script open for writing until
+/// it executes its program, and a file that is open for writing cannot be executed.
+fn probe_with(
     prober: &Prober,
     staged: &StagedPlugin,
     settings: &[u8],
@@ -40,15 +43,15 @@ fn outcome(
     }
 }
 
-/// What a plugin is refused for when `script` is the program.
+/// Returns the refusal of a plugin when `script` is the program.
 fn probe(script: &str, settings: &[u8], limit: Duration) -> LoadError {
     let scratch = Scratch::new();
     let staged = stage(&scratch);
-    outcome(&program(&scratch, script), &staged, settings, limit).unwrap_err()
+    probe_with(&prober(&scratch, script), &staged, settings, limit).unwrap_err()
 }
 
-/// Whether the process of this number has ended (a zombie has).
-fn is_gone(pid: &str) -> bool {
+/// Returns whether the process with this id has ended. A zombie has ended.
+fn has_ended(pid: &str) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
         .and_then(|stat| stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().starts_with('Z')))
@@ -56,7 +59,7 @@ fn is_gone(pid: &str) -> bool {
 }
 
 #[test]
-fn a_program_that_is_no_probe_is_told_from_a_plugin_that_crashes() {
+fn distinguishes_a_program_that_is_no_probe_from_a_plugin_that_crashes() {
     let refused = probe("echo words on stderr >&2; exit 3", b"{}", LONG);
     assert_eq!(refused.reason, LoadErrorReason::ProbeFailed);
     assert!(
@@ -72,7 +75,7 @@ fn a_program_that_is_no_probe_is_told_from_a_plugin_that_crashes() {
 }
 
 #[test]
-fn the_step_reached_is_told() {
+fn reports_the_step_that_failed() {
     let refused = probe(r#"echo '{"step":"opening"}'; kill -ABRT $$"#, b"{}", LONG);
     assert_eq!(refused.reason, LoadErrorReason::ProbeCrashed);
     assert!(refused.detail.contains("signal 6 (SIGABRT) in dlopen"), "{refused}");
@@ -84,18 +87,18 @@ fn the_step_reached_is_told() {
 }
 
 #[test]
-fn a_verdict_is_taken_at_its_word_and_does_not_wait_for_the_end() {
+fn does_not_wait_for_the_end_of_the_process_after_its_verdict() {
     let scratch = Scratch::new();
     let staged = stage(&scratch);
-    let prober = program(&scratch, "echo '\"passed\"'; exec sleep 600");
+    let prober = prober(&scratch, "echo '\"passed\"'; exec sleep 600");
     let began = Instant::now();
-    outcome(&prober, &staged, b"{}", LONG).unwrap();
+    probe_with(&prober, &staged, b"{}", LONG).unwrap();
     assert!(began.elapsed() < LONG);
 }
 
 #[test]
-fn a_report_that_is_none_is_refused() {
-    // As `cat` of the copy would give, and a plugin that found the socket.
+fn refuses_an_invalid_report() {
+    // Reports as from `cat`, which prints the copy, and from a plugin that found the socket.
     for script in ["echo hello", "cat", "while :; do echo '{}'; done", "head -c 3000000 /dev/zero; sleep 600"]
     {
         let refused = probe(script, b"{}", LONG);
@@ -105,7 +108,7 @@ fn a_report_that_is_none_is_refused() {
 }
 
 #[test]
-fn one_that_hangs_is_cut_with_all_it_started() {
+fn kills_a_process_that_hangs_with_everything_it_started() {
     let scratch = Scratch::new();
     let pids = scratch.0.join("pids");
     let script = format!("sleep 600 & echo $$ $! > {}; wait", pids.display());
@@ -118,23 +121,23 @@ fn one_that_hangs_is_cut_with_all_it_started() {
     let pids: Vec<&str> = pids.split_whitespace().collect();
     assert_eq!(pids.len(), 2);
     assert!(!Path::new("/proc").join(pids[0]).exists(), "reaped");
-    // The other is reaped by whoever adopted it: only its end is ours.
-    let patience = Instant::now() + LONG;
-    while !is_gone(pids[1]) {
-        assert!(Instant::now() < patience, "process {} lives", pids[1]);
+    // The process that adopted the other one reaps it; the prober only ends it.
+    let deadline = Instant::now() + LONG;
+    while !has_ended(pids[1]) {
+        assert!(Instant::now() < deadline, "process {} lives", pids[1]);
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[test]
-fn one_that_does_not_read_or_writes_without_end_is_cut_too() {
+fn kills_a_process_that_does_not_read_or_writes_endlessly() {
     let limit = Duration::from_millis(500);
-    // Settings that no socket holds, and nobody reads.
+    // Settings that fit into no socket buffer, and that the process does not read.
     let settings = vec![b' '; 8 << 20];
     assert_eq!(probe("exec sleep 600", &settings, limit).reason, LoadErrorReason::ProbeTimedOut);
     let refused = probe("while :; do echo noise >&2; done", b"{}", limit);
     assert_eq!(refused.reason, LoadErrorReason::ProbeTimedOut);
     assert!(refused.detail.len() < 8 << 10, "{} bytes", refused.detail.len());
-    // Both streams closed: the parent must not spin, nor take it for the end.
+    // The host must neither spin nor mistake closed streams for the end of the process.
     assert_eq!(probe("exec 1>&- 2>&-; exec sleep 600", b"{}", limit).reason, LoadErrorReason::ProbeTimedOut);
 }

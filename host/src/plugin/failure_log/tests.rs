@@ -9,7 +9,7 @@ use jackfield_plugin_api::abi::RequestId;
 
 use super::super::test_support::memory_crash_record;
 use super::*;
-use crate::crash_record::{GenerationNames, LifecyclePhase, RecordSlot, running};
+use crate::crash_record::{GenerationNames, LifecyclePhase, RecordSlot, run_recorded};
 use crate::sync::lock;
 
 const LOG: FailureLog<'_> = FailureLog { plugin: "p", generation: 7 };
@@ -52,8 +52,8 @@ fn logged(test: impl FnOnce(&CrashRecord) + Send) -> String {
             let record = memory_crash_record();
             let methods = vec!["p.a".to_owned(), "p.b".to_owned()];
             let names = GenerationNames { plugin: "p".to_owned(), hash: String::new(), methods };
-            let _known = record.know(LOG.generation, names);
-            RecordSlot::sit_down(record.seat());
+            let _known = record.register(LOG.generation, names);
+            RecordSlot::attach(record.claim_slot());
             tracing::subscriber::with_default(subscriber, || test(&record));
         });
     });
@@ -76,7 +76,7 @@ fn code() -> RunningCode {
 
 /// Logs a panic as its hook and then as the end of its call.
 fn panic_in_call(record: &CrashRecord, facts: &CallFacts<'_>) {
-    running(code(), facts.id.known(), || {
+    run_recorded(code(), facts.id.known(), || {
         assert!(LOG.log_with_request("panicked at src/lib.rs:6:5: no\nway", record));
     });
     LOG.log_panic_at_end(METHOD, facts, "no\nway");
@@ -106,7 +106,7 @@ fn logs_the_end_as_well_if_the_line_lacks_the_id() {
     assert_eq!(other.id.text(), "at the end");
     // The crash record has no id, because it was generated during the call.
     let lines = logged(|record| {
-        running(code(), None, || LOG.log_with_request("panicked at a.rs:1:2: why", record));
+        run_recorded(code(), None, || LOG.log_with_request("panicked at a.rs:1:2: why", record));
         LOG.log_panic_at_end(METHOD, &other, "why");
     });
     assert_eq!(lines.lines().count(), 2, "{lines}");
@@ -117,7 +117,7 @@ fn logs_the_end_as_well_if_the_line_lacks_the_id() {
 fn logs_the_end_of_a_panic_that_has_no_line() {
     let lines = logged(|record| {
         // The plugin has caught this one.
-        running(code(), Some("1"), || LOG.log_with_request("panicked at a.rs:1:2: one", record));
+        run_recorded(code(), Some("1"), || LOG.log_with_request("panicked at a.rs:1:2: one", record));
         LOG.log_panic_at_end(METHOD, &facts(Some("1")), "two");
         LOG.log_panic_at_end(METHOD, &facts(Some("1")), "two");
     });
@@ -129,7 +129,7 @@ fn logs_the_end_of_a_panic_that_has_no_line() {
 fn logs_each_of_several_panics_of_a_call_once() {
     let lines = logged(|record| {
         for line in ["panicked at a.rs:1:2: one", "panicked at a.rs:3:4: two"] {
-            running(code(), Some("1"), || LOG.log_with_request(line, record));
+            run_recorded(code(), Some("1"), || LOG.log_with_request(line, record));
         }
         LOG.log_panic_at_end(METHOD, &facts(Some("1")), "one");
     });
@@ -138,9 +138,9 @@ fn logs_each_of_several_panics_of_a_call_once() {
 
 #[test]
 fn names_the_lifecycle_phase_of_a_panic_outside_of_calls() {
-    let stop = LifecyclePhase::Stop.of(LOG.generation);
+    let stop = LifecyclePhase::Stop.in_generation(LOG.generation);
     let lines = logged(|record| {
-        running(stop, None, || LOG.log_with_request("panicked at a.rs:1:2: why", record));
+        run_recorded(stop, None, || LOG.log_with_request("panicked at a.rs:1:2: why", record));
         assert!(was_panic_logged(stop, "why") && !was_panic_logged(stop, "why"));
     });
     assert!(lines.starts_with("plugin p: generation 7 panicked in stop at a.rs:1:2: why "), "{lines}");
@@ -150,7 +150,7 @@ fn names_the_lifecycle_phase_of_a_panic_outside_of_calls() {
 fn adds_method_and_request_to_an_internal_error() {
     let lines = logged(|record| {
         for id in [Some("id-1"), None] {
-            running(code(), id, || LOG.log_with_request("internal error: no such file", record));
+            run_recorded(code(), id, || LOG.log_with_request("internal error: no such file", record));
         }
     });
     let (with_id, without_id) = lines.split_once('\n').unwrap();
@@ -162,8 +162,8 @@ fn adds_method_and_request_to_an_internal_error() {
 fn leaves_other_lines_and_other_threads_to_the_caller() {
     let lines = logged(|record| {
         assert!(!LOG.log_with_request("panicked at a.rs:1:2: why", record));
-        running(code(), None, || assert!(!LOG.log_with_request("a line", record)));
-        running(RunningCode::new(8, 1), None, || {
+        run_recorded(code(), None, || assert!(!LOG.log_with_request("a line", record)));
+        run_recorded(RunningCode::new(8, 1), None, || {
             assert!(!LOG.log_with_request("panicked at a.rs:1:2: why", record));
         });
     });

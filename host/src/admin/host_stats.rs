@@ -1,0 +1,123 @@
+//! The reply of `admin.stats`: the counters and gauges of a running host.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::plugin_status::PluginState;
+
+/// The counters and gauges of a host. Counters start with the host.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct HostStats {
+    /// The version of the host.
+    pub version: String,
+    /// The process of the host.
+    pub pid: u32,
+    /// The time of this reply, in milliseconds since 1970 by the clock of the host.
+    pub at_ms: u64,
+    /// The time since the start of the host, in milliseconds.
+    pub uptime_ms: u64,
+    /// Open connections, without those of operators.
+    pub connections: u64,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Async requests among them.
+    pub async_in_flight: u64,
+    /// Bytes that all connections together buffer.
+    pub buffered_bytes: u64,
+    /// The configured limits.
+    pub limits: LimitStats,
+    /// The counters of `system.info` by name.
+    pub counts: BTreeMap<String, u64>,
+    /// Ended requests by outcome, without outcomes that did not occur.
+    pub outcomes: BTreeMap<String, u64>,
+    /// Rejected connections and requests by reason, without reasons that did not occur.
+    pub rejected: BTreeMap<String, u64>,
+    /// The methods that were requested, by name.
+    pub methods: Vec<MethodStats>,
+    /// The peers of open connections, those with the most requests in flight first; at most 100.
+    pub callers: Vec<CallerStats>,
+    /// Peers that `callers` leaves out.
+    pub more_callers: u64,
+    /// The plugins, by name.
+    pub plugins: Vec<PluginStats>,
+}
+
+/// The limits that [`HostStats`] are to be compared with.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct LimitStats {
+    /// `limits.connections`.
+    pub connections: u64,
+    /// `limits.in_flight`.
+    pub in_flight: u64,
+    /// `limits.buffers`, in bytes.
+    pub buffers: u64,
+}
+
+/// The requests of one method.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct MethodStats {
+    /// The method, or a name in parentheses for requests that are not counted by name.
+    pub name: String,
+    /// Requests accepted.
+    pub accepted: u64,
+    /// Requests answered with a result.
+    pub ok: u64,
+    /// Requests that ended in any other way.
+    pub failed: u64,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Median of the time from acceptance to reply, over the requests that began to run, in
+    /// microseconds. Like the other percentiles it is at most an eighth too long.
+    pub p50_us: Option<u64>,
+    /// The 90th percentile.
+    pub p90_us: Option<u64>,
+    /// The 99th percentile.
+    pub p99_us: Option<u64>,
+    /// The mean.
+    pub mean_us: Option<u64>,
+    /// The latency histogram since the start of the host: pairs of the upper bound of a bucket in
+    /// nanoseconds and the number of requests in it. Empty unless it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lengths: Vec<(u64, u64)>,
+}
+
+/// The open connections of one peer process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallerStats {
+    /// The user of the process; `None` where the kernel did not report the peer.
+    pub uid: Option<u32>,
+    /// The group of the process.
+    pub gid: Option<u32>,
+    /// The process.
+    pub pid: Option<u32>,
+    /// Its open connections.
+    pub connections: u64,
+    /// Its requests in flight.
+    pub in_flight: u64,
+}
+
+/// The generations of one plugin, and the loads of its files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PluginStats {
+    /// The plugin.
+    pub name: String,
+    /// The generation that serves.
+    pub generation: Option<u64>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Whether it serves: `serving`, `probation`, `unhealthy` or `gone`.
+    pub state: PluginState,
+    /// Retired generations with calls in flight.
+    pub draining: u64,
+    /// Generations whose code could not be unloaded.
+    pub retained: u64,
+    /// Threads that run calls past their deadline.
+    pub lost_threads: u64,
+    /// Files and settings that were loaded.
+    pub loaded: u64,
+    /// Files that were refused.
+    pub refused: u64,
+    /// Automatic rollbacks.
+    pub rolled_back: u64,
+}

@@ -1,0 +1,117 @@
+//! The built-in plugin `admin`, which only the admin socket reaches.
+
+use std::sync::{Arc, Weak};
+
+use jackfield_plugin_api::{Error, Methods};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
+use super::requests::{NoParams, ReloadParams, RollbackParams, StatsParams, method};
+use super::{ADMIN, HostStats, PluginReloadResult, PluginStatus, SlowLogReport, collect};
+use crate::plugin::BuiltInPlugin;
+use crate::reload::{CommandReply, CommandSender, ReloadCommand};
+use crate::routing::Dispatcher;
+
+/// The error code of `admin.reload` when nothing was applied. It is in the range of a plugin's own
+/// codes, because the fault is in the files of the operator.
+const NOTHING_APPLIED: i64 = 78;
+
+/// A request of an operator to apply the configuration file and the plugin directory.
+///
+/// The operator waits for [`ReloadRequest::answer`].
+#[derive(Debug)]
+pub struct ReloadRequest(oneshot::Sender<Result<(), Vec<String>>>);
+
+impl ReloadRequest {
+    /// Answers the operator: everything was applied, or nothing, for these reasons.
+    pub fn answer(self, outcome: Result<(), Vec<String>>) {
+        // The operator may have given up waiting.
+        let _ = self.0.send(outcome);
+    }
+}
+
+/// The plugin `admin`.
+pub(crate) struct AdminPlugin {
+    commands: CommandSender,
+
+    /// Where the counters are; dropped when the host ends.
+    dispatcher: Weak<Dispatcher>,
+
+    /// Carries reload requests to the program; `None` if the program did not ask for them.
+    reload_requests: Option<UnboundedSender<ReloadRequest>>,
+}
+
+impl AdminPlugin {
+    /// Returns the plugin; `commands` lead to the plugin owner.
+    pub(crate) fn plugin(
+        commands: CommandSender,
+        dispatcher: Weak<Dispatcher>,
+        reload_requests: Option<UnboundedSender<ReloadRequest>>,
+    ) -> BuiltInPlugin {
+        let methods = Methods::new()
+            .asynchronous(method::RELOAD, Self::reload_all)
+            .asynchronous(method::STATS, Self::stats)
+            .asynchronous(method::SLOW_LOG, Self::slow_log)
+            .asynchronous(method::PLUGIN_LIST, Self::list_plugins)
+            .asynchronous(method::PLUGIN_RELOAD, Self::reload_plugins)
+            .asynchronous(method::PLUGIN_ROLLBACK, Self::roll_back_plugin);
+
+        BuiltInPlugin::new(ADMIN, Self { commands, dispatcher, reload_requests }, methods)
+    }
+
+    async fn reload_all(self: Arc<Self>, params: Option<NoParams>) -> Result<bool, Error> {
+        let NoParams {} = params.unwrap_or_default();
+        let Some(requests) = &self.reload_requests else {
+            return Err(Error::internal("this program does not read its configuration anew"));
+        };
+
+        let (reply, outcome) = oneshot::channel();
+        requests.send(ReloadRequest(reply)).map_err(|_| host_ends())?;
+
+        match outcome.await {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(reasons)) => Err(Error::new(NOTHING_APPLIED, reasons.join("\n"))),
+            Err(_) => Err(host_ends()),
+        }
+    }
+
+    /// Reads the counters without the plugin owner, which may be busy with one plugin for seconds.
+    async fn stats(self: Arc<Self>, params: Option<StatsParams>) -> Result<HostStats, Error> {
+        let params = params.unwrap_or_default();
+        Ok(collect::host_stats(&*self.dispatcher()?, &params))
+    }
+
+    async fn slow_log(self: Arc<Self>, params: Option<NoParams>) -> Result<SlowLogReport, Error> {
+        let NoParams {} = params.unwrap_or_default();
+        Ok(collect::slow_log(&*self.dispatcher()?))
+    }
+
+    async fn list_plugins(self: Arc<Self>, params: Option<NoParams>) -> Result<Vec<PluginStatus>, Error> {
+        let NoParams {} = params.unwrap_or_default();
+        self.ask(ReloadCommand::List).await
+    }
+
+    async fn reload_plugins(
+        self: Arc<Self>,
+        params: Option<ReloadParams>,
+    ) -> Result<Vec<PluginReloadResult>, Error> {
+        let ReloadParams { name } = params.unwrap_or_default();
+        self.ask(|reply| ReloadCommand::Reload(name, reply)).await
+    }
+
+    async fn roll_back_plugin(self: Arc<Self>, params: RollbackParams) -> Result<PluginReloadResult, Error> {
+        self.ask(|reply| ReloadCommand::RollBack(params.name, reply)).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(CommandReply<T>) -> ReloadCommand) -> Result<T, Error> {
+        self.commands.ask(command).await.map_err(|_| host_ends())
+    }
+
+    fn dispatcher(&self) -> Result<Arc<Dispatcher>, Error> {
+        self.dispatcher.upgrade().ok_or_else(host_ends)
+    }
+}
+
+fn host_ends() -> Error {
+    Error::internal("the host ends")
+}

@@ -1,0 +1,50 @@
+//! The methods of the admin API and their parameters.
+
+use serde::{Deserialize, Serialize};
+
+/// The names of the methods.
+pub mod method {
+    /// Applies the configuration file and the plugin directory. Replies `true`.
+    pub const RELOAD: &str = "admin.reload";
+    /// Replies with [`HostStats`](super::super::HostStats).
+    pub const STATS: &str = "admin.stats";
+    /// Replies with a [`SlowLogReport`](super::super::SlowLogReport).
+    pub const SLOW_LOG: &str = "admin.slowlog";
+    /// Replies with a list of [`PluginStatus`](super::super::PluginStatus).
+    pub const PLUGIN_LIST: &str = "admin.plugin.list";
+    /// Replies with a list of [`PluginReloadResult`](super::super::PluginReloadResult).
+    pub const PLUGIN_RELOAD: &str = "admin.plugin.reload";
+    /// Replies with a [`PluginReloadResult`](super::super::PluginReloadResult).
+    pub const PLUGIN_ROLLBACK: &str = "admin.plugin.rollback";
+}
+
+/// The parameters of a method that takes none: `null`, or an empty object.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
+
+/// The parameters of [`method::STATS`].
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatsParams {
+    /// Whether the reply contains the latency histograms of the methods.
+    #[serde(default)]
+    pub lengths: bool,
+}
+
+/// The parameters of [`method::PLUGIN_RELOAD`].
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadParams {
+    /// The plugin; `None` reloads all plugins.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// The parameters of [`method::PLUGIN_ROLLBACK`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackParams {
+    /// The plugin.
+    pub name: String,
+}

@@ -1,0 +1,82 @@
+//! Calls the admin API of a running host, and prints its replies as text or JSON.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use jackfield_client::blocking::Client;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::error::CommandError;
+use super::{failed, load};
+
+/// The time-out of a call. A reload probes plugins first, for which the host gives each of them
+/// `plugins.probe`, by default 10 s.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where the host is, and how to print.
+#[derive(Debug, Args)]
+pub(crate) struct OperatorArgs {
+    /// The host's socket for operators [default: the configuration's]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Returns a client of the admin socket, and the path of the socket. Connects with the first call.
+///
+/// # Errors
+///
+/// The configuration cannot be used, or has no admin socket.
+pub(super) fn client(args: &OperatorArgs, config: Option<&Path>) -> Result<(Client, PathBuf), CommandError> {
+    let socket = match &args.socket {
+        Some(socket) => socket.clone(),
+        None => load(config)?.admin.ok_or(CommandError::NoAdmin)?.socket,
+    };
+    let client = Client::builder(&socket).connect_timeout(Duration::ZERO).timeout(TIMEOUT).build();
+    Ok((client, socket))
+}
+
+/// Calls a method of the admin API.
+///
+/// # Errors
+///
+/// As for [`client`], and every error of the call.
+pub(super) fn call<R: DeserializeOwned>(
+    args: &OperatorArgs,
+    config: Option<&Path>,
+    method: &str,
+    params: &impl Serialize,
+) -> Result<R, CommandError> {
+    let (client, socket) = client(args, config)?;
+    client.call(method, params).map_err(|error| CommandError::Call { socket, error })
+}
+
+/// Prints a reply: as it came, or as the text of `render`, which also returns the exit code.
+pub(super) fn print<T: DeserializeOwned>(
+    reply: Result<Value, CommandError>,
+    as_json: bool,
+    render: impl FnOnce(T) -> (String, ExitCode),
+) -> ExitCode {
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(failure) => return failed(failure.code(), &failure),
+    };
+
+    let json = format!("{reply}\n");
+    let (text, code) = match serde_json::from_value(reply) {
+        Ok(reply) => render(reply),
+        Err(error) => return failed(1, &format_args!("the host answers in another way: {error}")),
+    };
+
+    match io::stdout().write_all(if as_json { json.as_bytes() } else { text.as_bytes() }) {
+        Ok(()) => code,
+        Err(error) => failed(CommandError::Output(error).code(), &"standard output cannot be written"),
+    }
+}

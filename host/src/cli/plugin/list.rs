@@ -1,0 +1,108 @@
+//! `jackfield plugin list`: prints the plugins of a running host.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+use jackfield::admin::{CrashedMethod, PluginStatus, Refusal, RetainedGeneration, method};
+use serde_json::Value;
+
+use super::short_hash;
+use crate::cli::admin_client::{OperatorArgs, call, print};
+use crate::cli::table::{cell, table};
+
+const HEAD: [&str; 10] = [
+    "PLUGIN",
+    "STATE",
+    "GENERATION",
+    "VERSION",
+    "HASH",
+    "METHODS",
+    "DRAINING",
+    "RETAINED",
+    "UNLOADED",
+    "SIGNED BY",
+];
+
+/// The words of `plugin list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Prints every plugin.
+pub(crate) fn list(args: &ListArgs, config: Option<&Path>) -> ExitCode {
+    let reply = call(&args.operator, config, method::PLUGIN_LIST, &Value::Null);
+    print(reply, args.operator.json, |plugins: Vec<PluginStatus>| (render(&plugins), ExitCode::SUCCESS))
+}
+
+/// Returns a table of the plugins, followed by a line for each problem.
+fn render(plugins: &[PluginStatus]) -> String {
+    let mut text = table(&HEAD, plugins.iter().map(row));
+    for plugin in plugins {
+        let name = &plugin.name;
+        for RetainedGeneration { generation, reason } in &plugin.retained {
+            text += &format!("{name}: generation {generation} is retained: {reason}\n");
+        }
+        for CrashedMethod { generation, method, id, .. } in &plugin.deaths {
+            text += &format!(
+                "{name}: when the host died, generation {generation} ran {method} for the request {id:?}\n"
+            );
+        }
+        if let Some(Refusal { reason, detail }) = &plugin.refused {
+            text += &format!("{name}: the newest file is refused: {reason}: {detail}\n");
+        }
+    }
+    text
+}
+
+fn row(plugin: &PluginStatus) -> Vec<String> {
+    vec![
+        plugin.name.clone(),
+        plugin.state.to_string(),
+        cell(plugin.generation),
+        cell(plugin.version.as_ref()),
+        short_hash(plugin.hash.as_ref()).to_owned(),
+        plugin.methods.len().to_string(),
+        plugin.draining.len().to_string(),
+        plugin.retained.len().to_string(),
+        plugin.unloaded.to_string(),
+        cell(plugin.signed.as_ref().map(|signature| &signature.key)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn prints_a_row_for_each_plugin_and_a_line_for_each_problem() {
+        let plugin = json!({
+            "name": "device", "state": "probation", "generation": 7, "version": "0.1.0",
+            "hash": "0123456789abcdef", "build_id": null, "signed": { "key": "00AA", "at": 1 },
+            "methods": ["device.list"], "healthy": true, "lost_threads": 0, "held_threads": 0,
+            "moved": [], "draining": [5, 6], "retained": [{ "generation": 3, "reason": "why" }],
+            "unloaded": 2,
+            "deaths": [{ "at": 1, "generation": 4, "method": "m", "id": "i", "hash": "h" }],
+            "refused": { "reason": "not-elf", "detail": "no library" },
+        });
+        let plugins: Vec<PluginStatus> = serde_json::from_value(json!([plugin])).unwrap();
+
+        let text = render(&plugins);
+
+        let lines: Vec<_> = text.lines().collect();
+        let cells: Vec<_> = lines[1].split_whitespace().collect();
+        assert_eq!(cells, ["device", "probation", "7", "0.1.0", "0123456789ab", "1", "2", "1", "2", "00AA"]);
+        assert_eq!(
+            lines[2..],
+            [
+                "device: generation 3 is retained: why",
+                "device: when the host died, generation 4 ran m for the request \"i\"",
+                "device: the newest file is refused: not-elf: no library",
+            ]
+        );
+    }
+}

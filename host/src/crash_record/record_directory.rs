@@ -1,0 +1,216 @@
+//! The record directory: opened, locked for one host, and its files.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::Errno;
+
+use super::layout::{RECORD_SIZE, RECORD_WORDS};
+use super::mapping::MappedWords;
+
+/// A file of the record directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RecordFile {
+    /// The mapped record.
+    Running,
+    /// The names of plugins and methods.
+    Names,
+    /// The output of the process.
+    Output,
+    /// The crash log, which survives a regular end.
+    CrashLog,
+}
+
+impl RecordFile {
+    /// Returns the path of this file in a record directory.
+    pub(super) fn path_in(self, directory: &Path) -> PathBuf {
+        directory.join(match self {
+            Self::Running => "running",
+            Self::Names => "names.json",
+            Self::Output => "output",
+            Self::CrashLog => "deaths.json",
+        })
+    }
+}
+
+/// A record directory that belongs to this host for as long as the value lives.
+pub(super) struct RecordDirectory {
+    path: PathBuf,
+
+    /// The file `running`. It holds the lock.
+    running: File,
+}
+
+impl RecordDirectory {
+    /// Opens the directory and creates it if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be created or others may write to it, or another host has locked it.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        if fs::metadata(path)?.mode() & 0o022 != 0 {
+            return Err(io::Error::other("others may write to the directory"));
+        }
+
+        // NONBLOCK: opening a FIFO must not wait for another process.
+        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
+        let running = options.open(RecordFile::Running.path_in(path))?;
+
+        if !running.metadata()?.is_file() {
+            return Err(io::Error::other("running is no regular file"));
+        }
+        running.try_lock().map_err(|_| io::Error::other("another host keeps its record there"))?;
+        Ok(Self { path: path.to_owned(), running })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn path_of(&self, file: RecordFile) -> PathBuf {
+        file.path_in(&self.path)
+    }
+
+    /// Returns the record of the previous host. A file that is longer than a record is cut to one
+    /// byte more, which shows that it is not one.
+    pub(super) fn read_record(&mut self) -> io::Result<Vec<u8>> {
+        let mut record = Vec::new();
+        (&mut self.running).take(RECORD_SIZE as u64 + 1).read_to_end(&mut record)?;
+        Ok(record)
+    }
+
+    /// Replaces the record and the names of the previous host by empty ones, and maps the record.
+    pub(super) fn create_record(&mut self) -> io::Result<MappedWords> {
+        let size = RECORD_SIZE as u64;
+        self.running.set_len(0)?;
+        self.running.set_len(size)?;
+        // A store into a page for which a full disk has no room would raise SIGBUS during a call.
+        match fallocate(&self.running, FallocateFlags::empty(), 0, size) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.running.write_all(&vec![0; RECORD_SIZE])?,
+            allocated => allocated?,
+        }
+
+        replace_file(&self.path_of(RecordFile::Names), b"{}")?;
+        MappedWords::of_file(&self.running, RECORD_WORDS)
+    }
+
+    /// Creates an empty file for the output of the process.
+    pub(super) fn create_output(&self) -> io::Result<File> {
+        let path = self.path_of(RecordFile::Output);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        File::options().read(true).append(true).create_new(true).mode(0o600).open(path)
+    }
+
+    /// Removes all files but the crash log, after a regular end.
+    pub(super) fn remove_record(&self) {
+        for file in [RecordFile::Running, RecordFile::Names, RecordFile::Output] {
+            // A record that cannot be removed itself says that the end was regular.
+            let _ = fs::remove_file(self.path_of(file));
+        }
+    }
+}
+
+/// Replaces a file as a whole, so that no reader finds an incomplete one.
+pub(super) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, content)?;
+    fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    /// Runs `test` with the path of a record directory that does not exist yet.
+    fn in_scratch(name: &str, test: impl FnOnce(&Path)) {
+        let scratch = std::env::temp_dir().join(format!("jackfield-record-{name}-{}", std::process::id()));
+        fs::create_dir(&scratch).unwrap();
+        test(&scratch.join("a/record"));
+        fs::remove_dir_all(&scratch).unwrap();
+    }
+
+    fn open_error(path: &Path) -> String {
+        RecordDirectory::open(path).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn creates_a_directory_that_only_its_owner_may_use() {
+        in_scratch("create", |path| {
+            RecordDirectory::open(path).unwrap();
+            assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o700);
+        });
+    }
+
+    #[test]
+    fn belongs_to_one_host_at_a_time() {
+        in_scratch("lock", |path| {
+            let first = RecordDirectory::open(path).unwrap();
+            assert_eq!(open_error(path), "another host keeps its record there");
+            drop(first);
+            RecordDirectory::open(path).unwrap();
+        });
+    }
+
+    #[test]
+    fn refuses_a_directory_that_others_may_write_to_and_a_record_that_is_no_file() {
+        in_scratch("refuse", |path| {
+            fs::create_dir_all(path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o770)).unwrap();
+            assert_eq!(open_error(path), "others may write to the directory");
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", path.join("running")).unwrap();
+            assert!(RecordDirectory::open(path).is_err(), "a symbolic link");
+            fs::remove_file(path.join("running")).unwrap();
+            let socket = std::os::unix::net::UnixListener::bind(path.join("running")).unwrap();
+            assert!(RecordDirectory::open(path).is_err(), "a socket");
+            drop(socket);
+        });
+    }
+
+    #[test]
+    fn reads_the_previous_record_and_replaces_it_by_an_empty_one() {
+        in_scratch("replace", |path| {
+            let mut directory = RecordDirectory::open(path).unwrap();
+            assert_eq!(directory.read_record().unwrap(), b"");
+            let words = directory.create_record().unwrap();
+            words[1].store(7, Ordering::Relaxed);
+            drop((words, directory));
+
+            let mut directory = RecordDirectory::open(path).unwrap();
+            let record = directory.read_record().unwrap();
+            assert_eq!((record.len(), &record[8..16]), (RECORD_SIZE, &7_u64.to_ne_bytes()[..]));
+            let words = directory.create_record().unwrap();
+            assert!(
+                words.len() == RECORD_WORDS && words.iter().all(|word| word.load(Ordering::Relaxed) == 0)
+            );
+            assert_eq!(fs::read(directory.path_of(RecordFile::Names)).unwrap(), b"{}");
+        });
+    }
+
+    #[test]
+    fn keeps_only_the_crash_log_after_a_regular_end() {
+        in_scratch("end", |path| {
+            let mut directory = RecordDirectory::open(path).unwrap();
+            directory.create_record().unwrap();
+            directory.create_output().unwrap();
+            directory.create_output().unwrap();
+            fs::write(directory.path_of(RecordFile::CrashLog), "{}").unwrap();
+            directory.remove_record();
+            let left: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(left, ["deaths.json"]);
+        });
+    }
+}

@@ -1,0 +1,255 @@
+//! Acts on the files of the plugin directory: loads new content, and ends what was removed.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use super::directory_scan::{CompleteFiles, FileChange, ScanResult, is_signature_pending};
+use super::load_checks::LoadCheckError;
+use super::owner::PluginOwner;
+use super::refusal::{is_in_motion, is_transient};
+use super::transaction::{Candidate, Purpose};
+use crate::admin::{PluginReloadOutcome, PluginReloadResult};
+use crate::failpoint;
+use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin, plugin_name};
+
+/// The origin of a request to load a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LoadTrigger {
+    /// A scan found a change. Content that was acted on is not loaded again.
+    Scan,
+    /// An operator. Every content is loaded, and a quarantine is cleared.
+    Operator,
+}
+
+/// How the load of a file ended.
+#[derive(Debug, PartialEq)]
+pub(super) enum LoadOutcome {
+    /// The content serves already, or was rolled back from.
+    Unchanged,
+    /// The file, or its signature, is being written. It is read again by the next scan; nothing
+    /// is logged.
+    Incomplete,
+    /// The content serves.
+    Published,
+    /// The content does not serve, and the previous generation does.
+    Refused(LoadError),
+}
+
+impl PluginOwner {
+    /// Loads the files of the directory for the start of the host. Refused files are logged.
+    pub(crate) fn load_all(&mut self) {
+        self.scan.open_current();
+        self.scan_directory(CompleteFiles::All);
+        self.publish(None);
+        self.dispatcher.table.load().warn_about_dead_routes(&self.config.routes);
+    }
+
+    /// Scans the directory and acts on every change. Returns whether to scan again soon.
+    pub(super) fn scan_directory(&mut self, complete: CompleteFiles<'_>) -> bool {
+        let now = self.now();
+        let ScanResult { changes, is_unsettled } = self.scan.scan(complete, now);
+
+        let mut is_rescan_due = is_unsettled;
+        for change in changes {
+            match change {
+                FileChange::Removed(file) => self.remove_file(&file),
+                FileChange::Unusable(file, refused) => {
+                    self.scan.files.refuse(&file, None, refused.clone());
+                    self.report_refused(&file, &refused);
+                }
+                FileChange::Changed(file) => {
+                    let outcome = self.load_file(&file, LoadTrigger::Scan);
+                    let is_retried = match outcome {
+                        LoadOutcome::Incomplete => true,
+                        LoadOutcome::Refused(refused) => is_transient(refused.reason),
+                        LoadOutcome::Unchanged | LoadOutcome::Published => false,
+                    };
+                    is_rescan_due |= is_retried || self.scan.files.is_pending(&file);
+                }
+            }
+        }
+        is_rescan_due
+    }
+
+    /// Loads the file of one plugin, or of all, for an operator.
+    pub(super) fn reload(&mut self, name: Option<&str>) -> Vec<PluginReloadResult> {
+        self.scan.open_current();
+        let listed = self.scan.directory().map_or_else(|| Ok(Vec::new()), |directory| directory.list());
+        let mut files = listed.unwrap_or_default();
+        if let Some(name) = name {
+            files.retain(|file| plugin_name(file).as_deref() == Some(name));
+            if files.is_empty() {
+                let detail = format!("there is no file of a plugin {name:?} in the plugin directory");
+                let refused = LoadError::new(LoadErrorReason::NoSuchPlugin, detail);
+                return vec![self.reload_result(name, Some(&refused))];
+            }
+        }
+
+        let mut results = Vec::with_capacity(files.len());
+        for file in files {
+            let outcome = self.load_file(&file, LoadTrigger::Operator);
+            results.push(self.result_of(&file, &outcome));
+        }
+        results
+    }
+
+    fn result_of(&self, file: &OsString, outcome: &LoadOutcome) -> PluginReloadResult {
+        let refused = match outcome {
+            LoadOutcome::Refused(refused) => Some(refused),
+            LoadOutcome::Unchanged | LoadOutcome::Incomplete | LoadOutcome::Published => None,
+        };
+        match self.slot_name(file) {
+            Some(name) => self.reload_result(&name, refused),
+            // The plugin of this name serves from another file, or the name is none. The result is
+            // about the file, not about what serves.
+            None => PluginReloadResult {
+                plugin: plugin_name(file).unwrap_or_else(|| file.display().to_string()),
+                outcome: PluginReloadOutcome::Refused,
+                generation: None,
+                hash: None,
+                build_id: None,
+                refused: refused.map(Into::into),
+            },
+        }
+    }
+
+    /// Forgets every refusal, so that the next scan loads the files again.
+    pub(super) fn retry_refused(&mut self) {
+        for file in self.scan.files.names().cloned().collect::<Vec<_>>() {
+            let mut slots = self.slots.values();
+            let serves = slots.any(|slot| slot.file() == Some(&file) && slot.refused.is_none());
+            if !serves {
+                self.scan.files.retry(&file);
+            }
+        }
+    }
+
+    /// Loads the content of a file, if it is new or an operator asks for it.
+    pub(super) fn load_file(&mut self, file: &OsString, trigger: LoadTrigger) -> LoadOutcome {
+        // The stamp is taken before the file is read: a change during the read is found later.
+        let stamp = self.scan.directory().and_then(|directory| directory.stamp(file).ok());
+        let staged = match self.stage(file) {
+            Ok(staged) => staged,
+            Err(refused) => return self.staging_failed(file, stamp, refused, trigger),
+        };
+
+        let hash = staged.inspection.hash;
+        // The file may have been touched only, or written again with the same content.
+        let is_known = self.scan.files.content(file) == Some(hash);
+        self.scan.files.settle(file, staged.stamp, hash);
+        if trigger == LoadTrigger::Scan && (is_known || self.settles(file, &hash.to_string())) {
+            return LoadOutcome::Unchanged;
+        }
+
+        self.name_conflicts.remove(file);
+        let loaded = self.check_quarantine(&hash.to_string(), trigger);
+        match loaded.and_then(|()| self.load_staged(staged, file)) {
+            Ok(()) => LoadOutcome::Published,
+            Err(refused) => self.load_failed(file, refused),
+        }
+    }
+
+    fn stage(&self, file: &OsString) -> Result<StagedPlugin, LoadError> {
+        failpoint::pass("stage")?;
+        match self.scan.directory() {
+            Some(directory) => directory.stage(file, &self.config.plugins.trusted_keys),
+            None => Err(LoadError::new(LoadErrorReason::NotFound, "the plugin directory is not there")),
+        }
+    }
+
+    fn staging_failed(
+        &mut self,
+        file: &OsString,
+        stamp: Option<FileStamp>,
+        refused: LoadError,
+        trigger: LoadTrigger,
+    ) -> LoadOutcome {
+        let reason = refused.reason;
+        let is_incomplete = is_in_motion(reason) || is_signature_pending(reason, stamp, self.now());
+        if trigger == LoadTrigger::Scan && is_incomplete {
+            // A copy is under way. Its content is unknown, so there is nothing to report.
+            tracing::debug!(file = %file.display(), "to be read once more: {refused}");
+            self.scan.files.read_again(file);
+            return LoadOutcome::Incomplete;
+        }
+
+        if reason.is_transient() {
+            self.scan.files.retry(file);
+        } else {
+            self.scan.files.refuse(file, stamp, refused.clone());
+        }
+        self.report_refused(file, &refused);
+        LoadOutcome::Refused(refused)
+    }
+
+    fn load_staged(&mut self, staged: StagedPlugin, file: &OsString) -> Result<(), LoadError> {
+        let config = Arc::clone(&self.config);
+        let candidate = Candidate { staged, file: file.clone(), purpose: Purpose::LoadFile };
+        let prepared = self.prepare(candidate, &config)?;
+        self.commit_one(prepared)
+    }
+
+    fn load_failed(&mut self, file: &OsString, refused: LoadError) -> LoadOutcome {
+        let reason = refused.reason;
+        if reason == LoadErrorReason::StateTransferBusy {
+            // Each attempt holds calls for up to `hand_over`: at most a fifth of the time.
+            let not_before = self.now().monotonic + self.config.plugins.state_transfer * 4;
+            self.scan.files.retry_after(file, not_before);
+        } else if reason.is_transient() {
+            self.scan.files.retry(file);
+        } else if matches!(reason, LoadErrorReason::NameTaken | LoadErrorReason::MethodTaken) {
+            self.name_conflicts.insert(file.clone());
+        }
+
+        self.report_refused(file, &refused);
+        LoadOutcome::Refused(refused)
+    }
+
+    /// Returns whether the file has returned to content that serves, or that was rolled back from.
+    fn settles(&mut self, file: &OsString, hash: &str) -> bool {
+        let slot = self.slots.values_mut().find(|slot| slot.file() == Some(file));
+        slot.is_some_and(|slot| slot.settles(hash))
+    }
+
+    /// Checks whether this content is quarantined. An operator clears the quarantine.
+    fn check_quarantine(&self, hash: &str, trigger: LoadTrigger) -> Result<(), LoadError> {
+        let record = &self.dispatcher.crash_record;
+        let Some(quarantined) = record.quarantined(hash) else { return Ok(()) };
+
+        if trigger == LoadTrigger::Operator {
+            record.clear(hash);
+            let (plugin, deaths) = (quarantined.plugin, quarantined.crashes);
+            tracing::warn!(plugin, hash, deaths, "let in again by hand, though the host died while it ran");
+            return Ok(());
+        }
+        Err(LoadCheckError::Quarantined { content: quarantined, window: record.limits().window }.into())
+    }
+
+    /// Ends the plugin that was loaded from a removed file.
+    fn remove_file(&mut self, file: &OsString) {
+        self.name_conflicts.remove(file);
+        let Some((name, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.file() == Some(file)) else {
+            self.forget_refusal(file);
+            return;
+        };
+
+        if let Some(removed) = slot.remove() {
+            let generation = removed.identity.number;
+            tracing::info!(plugin = name, generation, "removed: its file has gone");
+            self.publish(None);
+            self.retire(removed);
+        }
+        self.retry_name_conflicts();
+    }
+
+    /// Forgets why a removed file was refused, from which nothing was loaded.
+    ///
+    /// The slot stays if an earlier file of the same name left generations that are still counted.
+    fn forget_refusal(&mut self, file: &OsString) {
+        let slot = plugin_name(file).and_then(|name| self.slots.get_mut(&name));
+        if let Some(slot) = slot.filter(|slot| slot.file().is_none()) {
+            slot.refused = None;
+        }
+        self.slots.retain(|_, slot| !slot.is_blank());
+    }
+}

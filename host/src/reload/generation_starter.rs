@@ -1,0 +1,88 @@
+//! Turns staged plugin files into generations: the steps of a reload that run plugin code.
+
+use std::io;
+
+use crate::config::Config;
+use crate::failpoint;
+use crate::loader::{KeptImage, LoadError, Prober, StagedPlugin};
+use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation};
+
+/// Probes and starts plugins. Unit tests replace it, because a real start needs a probe process and
+/// a shared library.
+pub(super) trait GenerationStarter: Send {
+    /// Loads and starts the plugin in a process of its own. Blocks for at most `plugins.probe`.
+    ///
+    /// # Errors
+    ///
+    /// The plugin failed there.
+    fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError>;
+
+    /// Loads and starts the plugin in this process. Blocks for at most `plugins.probe`.
+    ///
+    /// # Errors
+    ///
+    /// The plugin failed here; its code is unloaded again if that is safe.
+    fn start(
+        &mut self,
+        staged: StagedPlugin,
+        config: &Config,
+        probation: Option<Probation>,
+    ) -> Result<Generation, GenerationLoadError>;
+
+    /// Starts a built-in plugin.
+    ///
+    /// # Errors
+    ///
+    /// Its threads could not be started.
+    fn start_built_in(&mut self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation>;
+
+    /// Returns the number of the generation that is started next.
+    fn next_number(&self) -> u64;
+
+    /// Returns the content of a generation, to be staged again; `None` for a built-in plugin.
+    ///
+    /// # Errors
+    ///
+    /// The process has no descriptor left for it.
+    fn image(&self, generation: &Generation) -> Option<Result<KeptImage, LoadError>> {
+        generation.kept_image()
+    }
+}
+
+/// Probes plugins in processes of this program, and loads them into this one.
+pub(super) struct ProbingStarter {
+    prober: Prober,
+    factory: GenerationFactory,
+}
+
+impl ProbingStarter {
+    pub(super) fn new(prober: Prober, factory: GenerationFactory) -> Self {
+        Self { prober, factory }
+    }
+}
+
+impl GenerationStarter for ProbingStarter {
+    fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError> {
+        failpoint::pass("probe")?;
+        let own = config.plugin.get(&staged.inspection.name);
+        let settings = own.map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
+        self.prober.probe(staged, settings.as_bytes(), config.plugins.probe)
+    }
+
+    fn start(
+        &mut self,
+        staged: StagedPlugin,
+        config: &Config,
+        probation: Option<Probation>,
+    ) -> Result<Generation, GenerationLoadError> {
+        self.factory.start(staged, config, probation, config.plugins.probe)
+    }
+
+    fn start_built_in(&mut self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
+        self.factory.start_built_in(plugin, config)
+    }
+
+    fn next_number(&self) -> u64 {
+        self.factory.next_number()
+    }
+}

@@ -1,0 +1,189 @@
+//! The checks of a staged file before it is probed: names, signature, and room for a generation.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jackfield_plugin_api::abi::keys::are_left;
+use jackfield_plugin_api::manifest::DeclaredMethod;
+
+use super::owner::PluginOwner;
+use super::plugin_slot::PluginSlot;
+use crate::config::{Config, KeyId};
+use crate::crash_record::Quarantined;
+use crate::loader::{LoadError, LoadErrorReason, VerifiedSignature};
+
+/// The most generations of one plugin that may drain at the same time.
+pub(super) const DRAINING_MAX: usize = 8;
+
+/// Keys for thread-local values (`pthread_key_create`) that must be left for one more generation.
+/// It needs far fewer, but a process that needs a key and finds none aborts.
+const SPARE_THREAD_KEYS: usize = 64;
+
+/// Why a staged file must not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadCheckError {
+    #[error("the program has a plugin named {0:?}")]
+    BuiltInName(String),
+
+    #[error("the file {} is the plugin {plugin:?} already", .file.display())]
+    NameTaken { plugin: String, file: OsString },
+
+    #[error("the method {method:?} belongs to the plugin {plugin:?}")]
+    MethodTaken { method: String, plugin: Arc<str> },
+
+    #[error("it was loaded when no key was trusted")]
+    Unsigned,
+
+    #[error("it is signed with the key {0}, which is trusted no more")]
+    KeyNotTrusted(KeyId),
+
+    #[error(
+        "it was signed at {signed}, before the one that serves or served last ({served}); sign it anew, \
+         if it is meant"
+    )]
+    OlderThanServing { signed: u64, served: u64 },
+
+    #[error("{0} generations of it still answer their last requests; it is tried again")]
+    TooManyDraining(usize),
+
+    #[error("{0} generations could not be unloaded, as many as plugins.retained allows; restart the host")]
+    TooManyRetained(usize),
+
+    #[error(
+        "less than {} keys for thread-local values are left in the process; restart the host",
+        SPARE_THREAD_KEYS
+    )]
+    NoThreadKeys,
+
+    #[error(
+        "the host died {} times within {window:?} while it ran, the last time in {}; it is loaded again \
+         when its file changes, or by `jackfield plugin reload {}`",
+        .content.crashes, .content.method, .content.plugin
+    )]
+    Quarantined { content: Quarantined, window: Duration },
+}
+
+impl LoadCheckError {
+    fn reason(&self) -> LoadErrorReason {
+        match self {
+            Self::BuiltInName(_) | Self::NameTaken { .. } => LoadErrorReason::NameTaken,
+            Self::MethodTaken { .. } => LoadErrorReason::MethodTaken,
+            Self::Unsigned => LoadErrorReason::Unsigned,
+            Self::KeyNotTrusted(_) => LoadErrorReason::UnknownKey,
+            Self::OlderThanServing { .. } => LoadErrorReason::OlderThanServing,
+            Self::TooManyDraining(_) => LoadErrorReason::TooManyDraining,
+            Self::TooManyRetained(_) => LoadErrorReason::TooManyRetained,
+            Self::NoThreadKeys => LoadErrorReason::NoThreadKeys,
+            Self::Quarantined { .. } => LoadErrorReason::TooManyCrashes,
+        }
+    }
+}
+
+impl From<LoadCheckError> for LoadError {
+    fn from(error: LoadCheckError) -> Self {
+        Self::new(error.reason(), error)
+    }
+}
+
+impl PluginOwner {
+    /// Checks that no other plugin has the name or one of the methods. The plugin that has a name
+    /// keeps it.
+    pub(super) fn check_names(
+        &self,
+        name: &str,
+        file: &OsString,
+        methods: &[DeclaredMethod],
+    ) -> Result<(), LoadCheckError> {
+        if self.built_in_names.contains(name) {
+            return Err(LoadCheckError::BuiltInName(name.to_owned()));
+        }
+
+        let serving_file = self.slots.get(name).and_then(PluginSlot::file);
+        if let Some(other) = serving_file.filter(|other| *other != file) {
+            return Err(LoadCheckError::NameTaken { plugin: name.to_owned(), file: other.clone() });
+        }
+
+        for other in self.serving().filter(|other| *other.identity.plugin != *name) {
+            let is_taken =
+                |method: &&DeclaredMethod| other.methods.iter().any(|have| have.name == method.name);
+            if let Some(method) = methods.iter().find(is_taken) {
+                return Err(LoadCheckError::MethodTaken {
+                    method: method.name.clone(),
+                    plugin: Arc::clone(&other.identity.plugin),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the key and the age of a signature, where keys are trusted.
+    ///
+    /// Content whose key is not trusted any more does not start again, not even from a kept image.
+    /// With `forbids_older`, nor does content that is older than what serves: only a rollback may
+    /// return to it.
+    pub(super) fn check_signature(
+        &self,
+        name: &str,
+        signature: Option<VerifiedSignature>,
+        config: &Config,
+        forbids_older: bool,
+    ) -> Result<(), LoadCheckError> {
+        let keys = &config.plugins.trusted_keys;
+        if keys.is_empty() {
+            return Ok(());
+        }
+
+        let signature = signature.ok_or(LoadCheckError::Unsigned)?;
+        if keys.iter().all(|key| key.id != signature.key) {
+            return Err(LoadCheckError::KeyNotTrusted(signature.key));
+        }
+
+        let served = self.slots.get(name).and_then(PluginSlot::signed_at).unwrap_or(0);
+        if forbids_older && signature.at < served {
+            return Err(LoadCheckError::OlderThanServing { signed: signature.at, served });
+        }
+        Ok(())
+    }
+
+    /// Checks that the plugin, and the process, may have one more generation.
+    pub(super) fn check_room(&self, name: &str, config: &Config) -> Result<(), LoadCheckError> {
+        let draining = self.slots.get(name).map_or(0, |slot| slot.draining.len());
+        if draining >= DRAINING_MAX {
+            return Err(LoadCheckError::TooManyDraining(draining));
+        }
+
+        let retained: usize = self.slots.values().map(|slot| slot.retained.len()).sum();
+        if retained >= config.plugins.retained {
+            return Err(LoadCheckError::TooManyRetained(retained));
+        }
+
+        if !are_left(SPARE_THREAD_KEYS) {
+            return Err(LoadCheckError::NoThreadKeys);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_reason_of_a_quarantine_name_the_remedy() {
+        let content = Quarantined {
+            plugin: "device".to_owned(),
+            hash: "00".to_owned(),
+            crashes: 3,
+            method: "device.list".to_owned(),
+        };
+        let error =
+            LoadError::from(LoadCheckError::Quarantined { content, window: Duration::from_secs(600) });
+
+        assert_eq!(
+            error.to_string(),
+            "too-many-deaths: the host died 3 times within 600s while it ran, the last time in device.list; \
+             it is loaded again when its file changes, or by `jackfield plugin reload device`"
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! The thread of the plugin owner: executes commands and scans the directory periodically.
+
+use std::ffi::OsString;
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::command::{CommandReply, CommandSender, ReloadCommand};
+use super::directory_scan::CompleteFiles;
+use super::directory_watcher::DirectoryWatcher;
+use super::owner::PluginOwner;
+use crate::clock::Time;
+
+/// The interval of periodic scans. They catch what the watcher misses, which has to take effect
+/// within 5 s.
+const SCAN_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The time until a scan is repeated that found a file incomplete or missing.
+const RESCAN_DELAY: Duration = Duration::from_millis(200);
+
+/// A handle of the thread.
+pub(crate) struct Reloader {
+    commands: CommandSender,
+    thread: JoinHandle<()>,
+}
+
+impl Reloader {
+    /// Starts the thread with plugins that may serve already.
+    ///
+    /// # Errors
+    ///
+    /// The thread could not be started.
+    pub(crate) fn start(owner: PluginOwner, commands: Receiver<ReloadCommand>) -> io::Result<Self> {
+        let sender = owner.commands.clone();
+        let thread =
+            Builder::new().name("plugins".into()).spawn(move || OwnerLoop::new(owner, commands).run())?;
+        Ok(Self { commands: sender, thread })
+    }
+
+    /// Retires every generation within `limit`, then ends the thread. Blocks.
+    pub(crate) fn stop(self, limit: Duration) {
+        self.commands.send(ReloadCommand::Stop(Instant::now() + limit));
+        // Nothing on the thread panics. If it did, the process would still have to end.
+        let _ = self.thread.join();
+    }
+}
+
+struct OwnerLoop {
+    owner: PluginOwner,
+    commands: Receiver<ReloadCommand>,
+    watcher: DirectoryWatcher,
+    next_scan: Instant,
+
+    /// A command that was received while scan commands were merged.
+    received: Option<ReloadCommand>,
+}
+
+impl OwnerLoop {
+    fn new(owner: PluginOwner, commands: Receiver<ReloadCommand>) -> Self {
+        let mut watcher = DirectoryWatcher::new(owner.commands.clone());
+        watcher.follow(owner.watched_directory());
+
+        // Soon, to find what was put into the directory after the first scan and before the watch.
+        let next_scan = Instant::now() + RESCAN_DELAY;
+        Self { owner, commands, watcher, next_scan, received: None }
+    }
+
+    fn run(mut self) {
+        loop {
+            // Before the next command: a scan must not be put off, however many commands arrive.
+            if self.received.is_none() && Instant::now() >= self.next_scan {
+                self.scan_periodically();
+            }
+
+            let is_rescan_due = match self.next_command() {
+                Ok(ReloadCommand::Stop(deadline)) => {
+                    drop(self.watcher);
+                    self.owner.retire_all(&self.commands, deadline);
+                    return;
+                }
+                Ok(ReloadCommand::Scan { complete }) => {
+                    let complete = self.merge_scans(complete);
+                    self.owner.scan_directory(CompleteFiles::Named(&complete))
+                }
+                Ok(command) => self.owner.execute(command),
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+
+            self.owner.report_counts();
+            if is_rescan_due {
+                self.next_scan = self.next_scan.min(Instant::now() + RESCAN_DELAY);
+            }
+        }
+    }
+
+    fn scan_periodically(&mut self) {
+        self.owner.retry_rollbacks();
+        self.owner.dispatcher.metrics.slow_log.remove_expired(Time::now());
+
+        self.owner.scan.open_current();
+        self.watcher.follow(self.owner.watched_directory());
+        let is_rescan_due = self.owner.is_watching() && self.owner.scan_directory(CompleteFiles::Named(&[]));
+
+        self.next_scan = Instant::now() + if is_rescan_due { RESCAN_DELAY } else { SCAN_INTERVAL };
+    }
+
+    fn next_command(&mut self) -> Result<ReloadCommand, RecvTimeoutError> {
+        match self.received.take() {
+            Some(command) => Ok(command),
+            None => self.commands.recv_timeout(self.next_scan.saturating_duration_since(Instant::now())),
+        }
+    }
+
+    /// Merges the scan commands that follow, so that one scan serves them all. Returns the files
+    /// that are complete.
+    fn merge_scans(&mut self, mut complete: Vec<OsString>) -> Vec<OsString> {
+        loop {
+            match self.commands.try_recv() {
+                Ok(ReloadCommand::Scan { complete: more }) => complete.extend(more),
+                other => {
+                    self.received = other.ok();
+                    return complete;
+                }
+            }
+        }
+    }
+}
+
+impl PluginOwner {
+    /// Executes a command. Returns whether the directory is to be scanned again soon.
+    pub(super) fn execute(&mut self, command: ReloadCommand) -> bool {
+        match command {
+            ReloadCommand::Scan { complete } => self.scan_directory(CompleteFiles::Named(&complete)),
+            ReloadCommand::ScanAll(reply) => {
+                self.retry_refused();
+                self.scan.open_current();
+                let is_rescan_due = self.scan_directory(CompleteFiles::All);
+                answer(reply, ());
+                is_rescan_due
+            }
+
+            ReloadCommand::Reload(name, reply) => {
+                answer(reply, self.reload(name.as_deref()));
+                false
+            }
+            ReloadCommand::RollBack(name, reply) => {
+                answer(reply, self.roll_back(&name));
+                false
+            }
+            ReloadCommand::List(reply) => {
+                answer(reply, self.list());
+                false
+            }
+            ReloadCommand::Configure(config, reply) => {
+                answer(reply, self.configure(config));
+                true
+            }
+
+            ReloadCommand::ProbationEnded { plugin, generation, verdict } => {
+                self.probation_ended(&plugin, generation, verdict);
+                false
+            }
+            ReloadCommand::Retired { plugin, generation, outcome } => {
+                self.retired(&plugin, generation, &outcome)
+            }
+            // The loop ends before it gets here.
+            ReloadCommand::Stop(_) => false,
+        }
+    }
+}
+
+fn answer<T>(reply: CommandReply<T>, value: T) {
+    // The receiver may have given up waiting.
+    let _ = reply.send(value);
+}

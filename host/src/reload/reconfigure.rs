@@ -1,0 +1,124 @@
+//! Applies a new configuration while the host serves: everything that depends on it, or nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::owner::PluginOwner;
+use super::plugin_slot::PluginSlot;
+use super::restart_required;
+use super::transaction::{Candidate, PreparedGeneration, Purpose};
+use crate::config::{Config, Place, PluginConfig};
+use crate::loader::{LoadError, LoadErrorReason, plugin_name};
+use crate::routing::ConnectionRules;
+
+/// A plugin that cannot be started with its new settings.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin.{plugin}: {refused}")]
+struct SettingsError {
+    plugin: String,
+    refused: LoadError,
+}
+
+impl PluginOwner {
+    /// Applies a configuration.
+    ///
+    /// # Errors
+    ///
+    /// Every plugin that cannot be started with its new settings. Nothing has changed.
+    pub(super) fn configure(&mut self, config: Arc<Config>) -> Result<(), Vec<String>> {
+        let old = Arc::clone(&self.config);
+        let changed = changed_plugins(&old, &config);
+        let prepared = self.prepare_all(&changed, &config).map_err(to_strings)?;
+
+        restart_required::warn(&old, &config);
+        let new: Vec<_> =
+            prepared.iter().map(|new| (new.name.clone(), Arc::clone(&new.generation))).collect();
+        // Before the commit, which builds the routing table of them. The permits of removed routes
+        // are kept by the calls that hold them.
+        self.permits.update(&config.routes);
+        if let Err(error) = self.commit(prepared, Arc::clone(&config)) {
+            self.permits.update(&old.routes);
+            return Err(to_strings(vec![SettingsError { plugin: error.plugin, refused: error.refused }]));
+        }
+
+        self.dispatcher.set_rules(ConnectionRules::of(&config));
+        self.dispatcher.acls.set(&config.listeners);
+        self.retry_with_settings(&changed, config.plugins.retained > old.plugins.retained);
+        if config.plugins.trusted_keys != old.plugins.trusted_keys {
+            // A refused file may be trusted now, and a loaded one may not be any more, which is
+            // reported. What serves serves on.
+            self.scan.files.retry_all();
+        }
+        for (name, generation) in new {
+            self.report_loaded(&name, &generation);
+        }
+        Ok(())
+    }
+
+    /// Prepares a generation with the new settings for each changed plugin that serves.
+    fn prepare_all(
+        &mut self,
+        changed: &BTreeSet<String>,
+        config: &Config,
+    ) -> Result<Vec<PreparedGeneration>, Vec<SettingsError>> {
+        let mut prepared = Vec::new();
+        let mut errors = Vec::new();
+        for name in changed {
+            match self.prepare_with_settings(name, config) {
+                Some(Ok(new)) => prepared.push(new),
+                Some(Err(refused)) => errors.push(SettingsError { plugin: name.clone(), refused }),
+                None => {}
+            }
+        }
+
+        if errors.is_empty() {
+            return Ok(prepared);
+        }
+        prepared.into_iter().for_each(|new| self.retire(new.generation));
+        Err(errors)
+    }
+
+    fn prepare_with_settings(
+        &mut self,
+        name: &str,
+        config: &Config,
+    ) -> Option<Result<PreparedGeneration, LoadError>> {
+        let serving = self.slots.get(name).and_then(PluginSlot::serving)?;
+        let image = self.starter.image(&serving.generation)?;
+        let file = serving.file.clone();
+
+        let staged = image.and_then(|image| image.staged());
+        Some(staged.and_then(|staged| {
+            self.prepare(Candidate { staged, file, purpose: Purpose::ApplySettings }, config)
+        }))
+    }
+
+    /// Has the next scan load the files that may have been refused because of the old settings.
+    fn retry_with_settings(&mut self, changed: &BTreeSet<String>, may_retain_more: bool) {
+        for file in self.scan.files.names().cloned().collect::<Vec<_>>() {
+            let Some(name) = plugin_name(&file) else { continue };
+            let Some(refused) = self.slots.get(&name).and_then(|slot| slot.refused.as_ref()) else {
+                continue;
+            };
+            let has_room = may_retain_more && refused.reason == LoadErrorReason::TooManyRetained;
+            if has_room || changed.contains(&name) {
+                self.scan.files.retry(&file);
+            }
+        }
+    }
+}
+
+/// Returns the plugins that have to be started again for a new configuration: their settings, or
+/// their threads, queue or circuit breaker, differ.
+fn changed_plugins(old: &Config, new: &Config) -> BTreeSet<String> {
+    let settings = |config: &Config, name: &String| {
+        let settings = config.plugin.get(name).cloned().unwrap_or_default();
+        PluginConfig { place: Place::default(), ..settings }
+    };
+    let all = old.plugin.keys().chain(new.plugin.keys());
+    all.filter(|name| settings(old, name) != settings(new, name)).cloned().collect()
+}
+
+fn to_strings(errors: Vec<SettingsError>) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,56 @@
+//! The threads that retire generations: one for each, because its last calls may take long.
+
+use std::sync::Arc;
+use std::thread::Builder;
+use std::time::Instant;
+
+use super::command::{CommandSender, ReloadCommand};
+use crate::crash_record::RecordSlot;
+use crate::plugin::{EndDeadline, Generation, IoThreadReplacer, RetentionReason, RetirementOutcome};
+
+/// Starts the threads that retire generations.
+pub(super) struct RetirementThreads {
+    commands: CommandSender,
+    io: Arc<dyn IoThreadReplacer>,
+
+    /// Set when the host shuts down: what has not ended by then is retained.
+    deadline: EndDeadline,
+}
+
+impl RetirementThreads {
+    pub(super) fn new(commands: CommandSender, io: Arc<dyn IoThreadReplacer>) -> Self {
+        Self { commands, io, deadline: EndDeadline::default() }
+    }
+
+    /// Retires a generation. [`ReloadCommand::Retired`] is sent when it has ended.
+    pub(super) fn start(&self, generation: Arc<Generation>) {
+        let plugin = Arc::clone(&generation.identity.plugin);
+        let number = generation.identity.number;
+        let report = {
+            let (commands, plugin) = (self.commands.clone(), Arc::clone(&plugin));
+            move |outcome| {
+                commands.send(ReloadCommand::Retired { plugin, generation: number, outcome });
+            }
+        };
+
+        let io = Arc::clone(&self.io);
+        let deadline = self.deadline.clone();
+        let record_slot = generation.crash_record().claim_slot();
+        let report_failure = report.clone();
+        let thread = Builder::new().name("retire".into()).spawn(move || {
+            RecordSlot::attach(record_slot);
+            report(Generation::retire(generation, &deadline, &*io));
+        });
+
+        if let Err(error) = thread {
+            // The generation was dropped with the closure: nothing of it was ended and its code
+            // stays, which is sound.
+            report_failure(RetirementOutcome::Retained(RetentionReason::NoRetirementThread(error)));
+        }
+    }
+
+    /// Sets when the retirements of a shutdown have to end.
+    pub(super) fn set_deadline(&self, deadline: Instant) {
+        self.deadline.set(deadline);
+    }
+}

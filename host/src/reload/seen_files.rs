@@ -1,0 +1,108 @@
+//! The last known state of each plugin file, so that each content is acted on once.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::time::Instant;
+
+use crate::loader::{ContentHash, FileStamp, LoadError};
+
+/// The state of one file.
+#[derive(Debug, Clone)]
+enum SeenFile {
+    /// The content was acted on: it serves, or was refused after it was read.
+    Settled { stamp: FileStamp, hash: ContentHash },
+    /// The file could not be read, because it was being written. `hash` is the content that was
+    /// acted on before.
+    Incomplete { hash: Option<ContentHash> },
+    /// The file is loaded again by the next scan, or by the first one after `not_before`.
+    Retry { not_before: Option<Instant> },
+    /// The file was refused before its content was known. Without a stamp it is compared by the
+    /// error only.
+    Refused { stamp: Option<FileStamp>, refused: LoadError },
+}
+
+/// The files of the plugin directory that were seen.
+#[derive(Debug, Default)]
+pub(super) struct SeenFiles(BTreeMap<OsString, SeenFile>);
+
+impl SeenFiles {
+    /// Returns the names of all files.
+    pub(super) fn names(&self) -> impl Iterator<Item = &OsString> {
+        self.0.keys()
+    }
+
+    /// Returns the content of the file that was acted on last.
+    pub(super) fn content(&self, file: &OsStr) -> Option<ContentHash> {
+        match self.0.get(file)? {
+            SeenFile::Settled { hash, .. } => Some(*hash),
+            SeenFile::Incomplete { hash } => *hash,
+            SeenFile::Retry { .. } | SeenFile::Refused { .. } => None,
+        }
+    }
+
+    /// Returns whether a file with this stamp was acted on and has certainly not changed since.
+    pub(super) fn is_unchanged(&self, file: &OsStr, stamp: &FileStamp) -> bool {
+        match self.0.get(file) {
+            Some(SeenFile::Settled { stamp: seen, .. } | SeenFile::Refused { stamp: Some(seen), .. }) => {
+                stamp.is_unchanged_since(seen)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns whether the file was refused with exactly this error.
+    pub(super) fn is_refused_with(&self, file: &OsStr, error: &LoadError) -> bool {
+        matches!(self.0.get(file), Some(SeenFile::Refused { refused, .. }) if refused == error)
+    }
+
+    /// Returns whether a retry of the file has to wait.
+    pub(super) fn is_retried_later(&self, file: &OsStr, now: Instant) -> bool {
+        matches!(self.0.get(file), Some(SeenFile::Retry { not_before: Some(until) }) if now < *until)
+    }
+
+    /// Returns whether the next scan loads the file, even if it does not change.
+    pub(super) fn is_pending(&self, file: &OsStr) -> bool {
+        matches!(self.0.get(file), Some(SeenFile::Incomplete { .. } | SeenFile::Retry { not_before: None }))
+    }
+
+    /// Records that this content of the file was acted on.
+    pub(super) fn settle(&mut self, file: &OsStr, stamp: FileStamp, hash: ContentHash) {
+        self.set(file, SeenFile::Settled { stamp, hash });
+    }
+
+    /// Records that the file is being written. The content that was acted on before stays known,
+    /// so that a file that is only touched is not loaded again.
+    pub(super) fn read_again(&mut self, file: &OsStr) {
+        let hash = self.content(file);
+        self.set(file, SeenFile::Incomplete { hash });
+    }
+
+    /// Records that the file was refused, as `stamp` describes it.
+    pub(super) fn refuse(&mut self, file: &OsStr, stamp: Option<FileStamp>, refused: LoadError) {
+        self.set(file, SeenFile::Refused { stamp, refused });
+    }
+
+    /// Has the next scan load the file, whatever its content.
+    pub(super) fn retry(&mut self, file: &OsStr) {
+        self.set(file, SeenFile::Retry { not_before: None });
+    }
+
+    /// Has the first scan after `not_before` load the file.
+    pub(super) fn retry_after(&mut self, file: &OsStr, not_before: Instant) {
+        self.set(file, SeenFile::Retry { not_before: Some(not_before) });
+    }
+
+    /// Has the next scan load every file.
+    pub(super) fn retry_all(&mut self) {
+        self.0.values_mut().for_each(|seen| *seen = SeenFile::Retry { not_before: None });
+    }
+
+    /// Forgets a file that was removed.
+    pub(super) fn forget(&mut self, file: &OsStr) {
+        self.0.remove(file);
+    }
+
+    fn set(&mut self, file: &OsStr, seen: SeenFile) {
+        self.0.insert(file.to_owned(), seen);
+    }
+}

@@ -1,0 +1,109 @@
+//! The plugins as the admin API and the metrics report them.
+
+use super::owner::PluginOwner;
+use super::plugin_slot::{PluginSlot, SlotState};
+use crate::admin::{CrashedMethod, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus};
+use crate::crash_record::Crash;
+use crate::loader::LoadError;
+use crate::metrics::GenerationCounts;
+use crate::plugin::Generation;
+
+impl PluginOwner {
+    /// Returns the plugins that have files, by name.
+    pub(super) fn list(&self) -> Vec<PluginStatus> {
+        let crashes = self.dispatcher.crash_record.crashes();
+        self.slots.iter().map(|(name, slot)| slot.status(name, &crashes)).collect()
+    }
+
+    /// Returns the result of a reload or rollback of the plugin: what serves now, and why it is not
+    /// what was requested.
+    pub(super) fn reload_result(&self, name: &str, refused: Option<&LoadError>) -> PluginReloadResult {
+        let identity = self.slots.get(name).and_then(PluginSlot::generation).map(|serving| &serving.identity);
+
+        PluginReloadResult {
+            plugin: name.to_owned(),
+            outcome: match refused {
+                Some(_) => PluginReloadOutcome::Refused,
+                None => PluginReloadOutcome::Published,
+            },
+            generation: identity.map(|identity| identity.number),
+            hash: identity.map(|identity| identity.hash.clone()),
+            build_id: identity.and_then(|identity| identity.build_id.clone()),
+            refused: refused.map(Into::into),
+        }
+    }
+
+    /// Updates the metrics of all plugins.
+    pub(super) fn report_counts(&self) {
+        let slots = self.slots.iter().map(|(name, slot)| (name.as_str(), slot.counts()));
+        let built_in = self.built_in.iter().map(|generation| {
+            let serving = Some(generation.identity.number);
+            (&*generation.identity.plugin, GenerationCounts { serving, ..GenerationCounts::default() })
+        });
+        self.dispatcher.metrics.plugins.set_generations(built_in.chain(slots));
+    }
+}
+
+impl PluginSlot {
+    fn is_on_probation(&self) -> bool {
+        let probation = self.generation().and_then(|serving| serving.probation.as_ref());
+        probation.is_some_and(|probation| !probation.is_over())
+    }
+
+    fn counts(&self) -> GenerationCounts {
+        GenerationCounts {
+            serving: self.generation().map(|serving| serving.identity.number),
+            on_probation: self.is_on_probation(),
+            draining: self.draining.len() as u64,
+            retained: self.retained.len() as u64,
+        }
+    }
+
+    fn status(&self, name: &str, crashes: &[Crash]) -> PluginStatus {
+        let generation = self.generation().map(AsRef::as_ref);
+        let identity = generation.map(|generation| &generation.identity);
+        let methods = generation.into_iter().flat_map(|generation| &generation.methods);
+        let health = generation.map(Generation::health);
+        let is_healthy = health.as_ref().is_some_and(|health| health.is_healthy);
+
+        let state = match self.state() {
+            SlotState::Serving(_) if !is_healthy => PluginState::Unhealthy,
+            SlotState::Serving(_) if self.is_on_probation() => PluginState::Probation,
+            SlotState::Serving(_) => PluginState::Serving,
+            SlotState::Removed => PluginState::Removed,
+            SlotState::NeverServed => PluginState::Refused,
+        };
+
+        PluginStatus {
+            name: name.to_owned(),
+            state,
+            generation: identity.map(|identity| identity.number),
+            version: identity.map(|identity| identity.version.clone()),
+            hash: identity.map(|identity| identity.hash.clone()),
+            build_id: identity.and_then(|identity| identity.build_id.clone()),
+            signed: generation.and_then(Generation::signature).map(Into::into),
+            methods: methods.map(|method| method.name.clone()).collect(),
+            healthy: is_healthy,
+            lost_threads: health.as_ref().map_or(0, |health| health.lost_threads),
+            held_threads: health.as_ref().map_or(0, |health| health.stalled_io_threads),
+            moved: health.map(|health| health.demoted_methods).unwrap_or_default(),
+            draining: self.draining.clone(),
+            retained: self.retained.clone(),
+            unloaded: self.unloaded,
+            deaths: crashes.iter().flat_map(|crash| crashed_methods(crash, name)).collect(),
+            refused: self.refused.as_ref().map(Into::into),
+        }
+    }
+}
+
+/// Returns the calls of a plugin that were running in a crash.
+fn crashed_methods(crash: &Crash, plugin: &str) -> impl Iterator<Item = CrashedMethod> {
+    let calls = crash.calls.iter().filter(move |call| call.plugin == plugin);
+    calls.map(|call| CrashedMethod {
+        at: crash.at,
+        generation: call.generation,
+        method: call.method.clone(),
+        id: call.id.clone(),
+        hash: call.hash.clone(),
+    })
+}

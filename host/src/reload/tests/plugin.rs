@@ -1,0 +1,252 @@
+//! Invented contents of plugin files, and a starter that makes generations of them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use jackfield_plugin_api::abi::{Instance, Root};
+use jackfield_plugin_api::manifest::{DeclaredMethod, Manifest, PanicStrategy};
+use jackfield_plugin_api::{Error, Exported, Host, Methods, Plugin, Run};
+use serde::{Deserialize, Serialize};
+
+use super::error;
+use crate::config::Config;
+use crate::crash_record::LifecyclePhase;
+use crate::loader::{
+    ContentHash, FileStamp, Inspection, KeptImage, LoadError, LoadErrorReason, StagedPlugin, plugin_name,
+};
+use crate::plugin::{
+    BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation, RetentionReason,
+};
+use crate::reload::generation_starter::GenerationStarter;
+use crate::sync::lock;
+
+/// The content of a plugin file.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    /// Tells contents apart; the hash is made of it.
+    name: String,
+    methods: Vec<DeclaredMethod>,
+    state: Option<u32>,
+    behaviour: Behaviour,
+
+    /// How the probe fails.
+    probe_error: Option<LoadErrorReason>,
+
+    /// How the start in the host fails.
+    start_error: Option<LoadErrorReason>,
+
+    /// Whether a failed start leaves its code in the process.
+    is_retained: bool,
+}
+
+/// The behaviour of an instance, which gets it as its settings.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Behaviour {
+    count: u64,
+    fails_to_export: bool,
+    fails_to_import: bool,
+}
+
+impl Content {
+    /// Returns content with one method of its name.
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            methods: Vec::new(),
+            state: None,
+            behaviour: Behaviour::default(),
+            probe_error: None,
+            start_error: None,
+            is_retained: false,
+        }
+    }
+
+    pub(super) fn with_method(mut self, method: &str) -> Self {
+        self.methods.push(DeclaredMethod { name: method.to_owned(), run: Run::Blocking });
+        self
+    }
+
+    /// Returns content whose state can be transferred: a count.
+    pub(super) fn with_count(mut self, count: u64) -> Self {
+        self.state = TestPlugin::STATE;
+        self.behaviour.count = count;
+        self
+    }
+
+    pub(super) fn failing_to_export(mut self) -> Self {
+        self.behaviour.fails_to_export = true;
+        self
+    }
+
+    pub(super) fn failing_to_import(mut self) -> Self {
+        self.behaviour.fails_to_import = true;
+        self
+    }
+
+    pub(super) fn failing_in_probe(mut self, reason: LoadErrorReason) -> Self {
+        self.probe_error = Some(reason);
+        self
+    }
+
+    pub(super) fn failing_to_start(mut self) -> Self {
+        self.start_error = Some(LoadErrorReason::StartFailed);
+        self
+    }
+
+    /// Returns content whose start in the host does not return.
+    pub(super) fn hanging_in_start(mut self) -> Self {
+        self.start_error = Some(LoadErrorReason::StartTimedOut);
+        self.is_retained = true;
+        self
+    }
+
+    pub(super) fn hash(&self) -> ContentHash {
+        ContentHash::of(self.name.as_bytes())
+    }
+
+    pub(super) fn stage(&self, file: &OsStr, stamp: FileStamp) -> Result<StagedPlugin, LoadError> {
+        let inspection = Inspection {
+            file: file.into(),
+            name: plugin_name(file).ok_or_else(|| error(LoadErrorReason::FileName))?,
+            hash: self.hash(),
+            size: 0,
+            signed: None,
+            build_id: None,
+            manifest: Manifest {
+                manifest: 1,
+                api: "0.1.0".to_owned(),
+                package: self.name.clone(),
+                version: "0.1.0".to_owned(),
+                panic: PanicStrategy::Unwind,
+                state: self.state,
+                methods: self.methods.clone(),
+            },
+            needed: Vec::new(),
+        };
+        StagedPlugin::without_code(inspection, stamp)
+    }
+}
+
+/// The contents that can be started, by hash.
+#[derive(Clone, Default)]
+pub(super) struct Contents(Arc<Mutex<BTreeMap<ContentHash, Content>>>);
+
+impl Contents {
+    /// Adds a content, or replaces how it behaves.
+    pub(super) fn add(&self, content: &Content) {
+        lock(&self.0).insert(content.hash(), content.clone());
+    }
+
+    fn get(&self, hash: ContentHash) -> Content {
+        lock(&self.0)[&hash].clone()
+    }
+}
+
+/// The plugin behind every invented content.
+struct TestPlugin {
+    count: AtomicU64,
+    behaviour: Behaviour,
+}
+
+impl Plugin for TestPlugin {
+    const STATE: Option<u32> = Some(1);
+
+    fn start(host: &Host) -> Result<Self, Error> {
+        let behaviour: Behaviour = host.settings()?;
+        Ok(Self { count: AtomicU64::new(behaviour.count), behaviour })
+    }
+
+    fn export_state(&self) -> Result<Vec<u8>, Error> {
+        if self.behaviour.fails_to_export {
+            return Err(Error::internal("the test keeps its count"));
+        }
+        Ok(self.count.load(Ordering::SeqCst).to_be_bytes().to_vec())
+    }
+
+    fn import_state(&self, _schema: u32, state: &[u8]) -> Result<(), Error> {
+        if self.behaviour.fails_to_import {
+            return Err(Error::internal("the test takes no count"));
+        }
+        let state = state.try_into().map_err(|_| Error::internal("the state is no count"))?;
+        self.count.store(u64::from_be_bytes(state), Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl Exported for TestPlugin {
+    const MANIFEST: &'static str = "";
+
+    fn methods() -> Methods<Self> {
+        Methods::new()
+    }
+}
+
+/// Returns the count of a generation that exports it.
+pub(super) fn count_of(generation: &Generation) -> u64 {
+    let state = generation.run_phase(LifecyclePhase::ExportState, Instance::hand_over).expect("a state");
+    u64::from_be_bytes(state.try_into().expect("a count"))
+}
+
+/// Makes generations of invented contents.
+pub(super) struct TestStarter {
+    factory: GenerationFactory,
+    contents: Contents,
+    images: BTreeMap<u64, KeptImage>,
+}
+
+impl TestStarter {
+    pub(super) fn new(factory: GenerationFactory, contents: Contents) -> Self {
+        Self { factory, contents, images: BTreeMap::new() }
+    }
+}
+
+impl GenerationStarter for TestStarter {
+    fn probe(&self, staged: &StagedPlugin, _config: &Config) -> Result<(), LoadError> {
+        let content = self.contents.get(staged.inspection.hash);
+        content.probe_error.map_or(Ok(()), |reason| Err(error(reason)))
+    }
+
+    fn start(
+        &mut self,
+        staged: StagedPlugin,
+        config: &Config,
+        probation: Option<Probation>,
+    ) -> Result<Generation, GenerationLoadError> {
+        let content = self.contents.get(staged.inspection.hash);
+        let name = staged.inspection.name.clone();
+        let settings = config.plugin.get(&name).map(|own| own.settings.clone()).unwrap_or_default();
+        let asked_to_fail = (settings["fail"] == true).then_some(LoadErrorReason::StartFailed);
+
+        let behaviour = serde_json::to_vec(&content.behaviour).unwrap();
+        let plugin = BuiltInPlugin::with_instance(name, content.methods, move |host| {
+            Instance::start(&Root::linked::<TestPlugin>(), host, &behaviour).expect("an instance")
+        });
+        let mut generation = self.factory.start_built_in(plugin, config).expect("its threads");
+        if let Some(reason) = content.start_error.or(asked_to_fail) {
+            let retained = content.is_retained.then_some(RetentionReason::StartNotDone);
+            return Err(GenerationLoadError { error: error(reason), retained });
+        }
+
+        self.images.insert(generation.identity.number, staged.image()?);
+        generation.identity.hash = staged.inspection.hash.to_string();
+        generation.state_schema = content.state;
+        generation.probation = probation;
+        Ok(generation)
+    }
+
+    fn start_built_in(&mut self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
+        self.factory.start_built_in(plugin, config)
+    }
+
+    fn next_number(&self) -> u64 {
+        self.factory.next_number()
+    }
+
+    fn image(&self, generation: &Generation) -> Option<Result<KeptImage, LoadError>> {
+        let image = self.images.get(&generation.identity.number)?;
+        Some(image.staged().and_then(|staged| staged.image()))
+    }
+}

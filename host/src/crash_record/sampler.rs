@@ -93,3 +93,37 @@ pub(crate) struct RunningRequest {
     /// Whether the id is longer than that.
     pub(crate) is_id_cut: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::SLOT_WORDS;
+    use super::*;
+
+    /// Returns what a thread runs whose slot has this sequence number and an id of this length.
+    fn request(sequence: u64, id_length: usize) -> Option<RunningRequest> {
+        let words = Arc::new(MappedWords::in_memory(SLOT_WORDS).unwrap());
+        words[SLOT_CODE].store(RunningCode::new(7, 1).word(), Ordering::Relaxed);
+        words[SLOT_ID_LENGTH].store(id_length as u64, Ordering::Relaxed);
+        let kept = SLOT_ID..SLOT_ID + ID_MAX / WORD;
+        kept.for_each(|index| words[index].store(u64::from_le_bytes(*b"abcdefgh"), Ordering::Relaxed));
+        words[SLOT_SEQUENCE].store(sequence, Ordering::Relaxed);
+        SlotSampler::new(&words, 0).running_request()
+    }
+
+    #[test]
+    fn reads_the_request_of_running_code() {
+        let code = RunningCode::new(7, 1);
+        let longest = "abcdefgh".repeat(ID_MAX / WORD);
+        for (length, id, is_id_cut) in
+            [(0, "", false), (3, "abc", false), (ID_MAX, &*longest, false), (ID_MAX + 1, &*longest, true)]
+        {
+            let expected = RunningRequest { code, id: id.to_owned(), is_id_cut };
+            assert_eq!(request(1, length), Some(expected), "{length}");
+        }
+    }
+
+    #[test]
+    fn reads_no_request_between_calls() {
+        assert_eq!(request(2, 3), None);
+    }
+}

@@ -187,7 +187,6 @@ fn increment_sequence(words: &[AtomicU64; SLOT_WORDS]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sampler::RunningRequest;
     use super::*;
 
     fn outer() -> RunningCode {
@@ -295,27 +294,6 @@ mod tests {
             assert_eq!((first, first.code), (again, outer()));
             run_recorded(outer(), None, || assert_ne!(sampler.sample(), first, "another call"));
             assert_eq!(running(words), None);
-        });
-    }
-
-    #[test]
-    fn reads_the_request_that_its_thread_runs() {
-        assert!(own_slot().is_none());
-        on_recorded_thread(|_| {
-            let request = || own_slot().and_then(|slot| slot.running_request());
-            assert_eq!(request(), None);
-
-            let longest = "y".repeat(ID_MAX);
-            let too_long = format!("{longest}z");
-            for (id, kept, is_id_cut) in [
-                (Some("id-1"), "id-1", false),
-                (None, "", false),
-                (Some(longest.as_str()), longest.as_str(), false),
-                (Some(too_long.as_str()), longest.as_str(), true),
-            ] {
-                let expected = RunningRequest { code: outer(), id: kept.to_owned(), is_id_cut };
-                assert_eq!(run_recorded(outer(), id, request), Some(expected));
-            }
         });
     }
 

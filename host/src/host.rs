@@ -29,10 +29,10 @@ pub enum StartError {
     #[error("{0}")]
     Bind(#[from] BindError),
     /// The system provides no thread, reactor or crash record.
-    #[error("the host's threads could not be started: {0}")]
+    #[error("the host cannot start: {0}")]
     Threads(#[from] io::Error),
     /// The embedding program gave a plugin a name that is taken or reserved.
-    #[error("no plugin of the program can be named {0:?}")]
+    #[error("the plugin name {0:?} is taken or reserved")]
     Name(String),
 }
 
@@ -189,8 +189,12 @@ fn host_info(dispatcher: &Arc<Dispatcher>) -> Weak<dyn HostInfo> {
 /// Captures the output of this process; a failure is logged, because the host can serve without it.
 fn capture_output(crash_record: &Arc<CrashRecord>, dispatcher: &Dispatcher) -> Option<OutputCapture> {
     let capture = OutputCapture::begin(crash_record, Arc::clone(&dispatcher.metrics));
-    let report =
-        |error| tracing::error!(%error, "what plugins write to stdout and stderr stays out of the log");
+    let report = |error| {
+        tracing::error!(
+            %error,
+            "cannot capture the output of plugins: {error}; their stdout and stderr stay out of the log"
+        );
+    };
     capture.map_err(report).ok()
 }
 
@@ -317,7 +321,7 @@ impl Host {
     pub async fn ended(&mut self) -> io::Result<()> {
         match (&mut self.ended).await {
             Ok(result) => result,
-            Err(_) => Err(io::Error::other("the host's control thread ended by itself")),
+            Err(_) => Err(io::Error::other("the control thread of the host ended unexpectedly")),
         }
     }
 }

@@ -48,7 +48,7 @@ fn comments_open_with_their_subject() {
                 let rest = comment.text.strip_prefix(*opening);
                 rest.is_some_and(|rest| rest.starts_with(|c: char| !c.is_alphanumeric() && c != '_'))
             };
-            if OPENINGS.iter().any(|opening| opens_with(opening)) {
+            if OPENINGS.iter().any(opens_with) {
                 places.push(format!("{}:{}: {}", file.path, comment.line, comment.text));
             }
         }

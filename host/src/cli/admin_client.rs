@@ -11,20 +11,22 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::error::CommandError;
-use super::{failed, load};
+use super::command_error::CommandError;
+use super::config_file::load_config;
+use super::exit_code::{self, fail};
 
 /// The time-out of a call. A reload probes plugins first, for which the host gives each of them
 /// `plugins.probe`, by default 10 s.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where the host is, and how to print.
+/// The arguments of all commands that use the admin socket.
 #[derive(Debug, Args)]
 pub(crate) struct OperatorArgs {
-    /// The host's socket for operators [default: the configuration's]
+    /// Admin socket of the host [default: `admin.socket` of the configuration]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Print JSON
+
+    /// Print the reply of the host as JSON
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -37,7 +39,7 @@ pub(crate) struct OperatorArgs {
 pub(super) fn client(args: &OperatorArgs, config: Option<&Path>) -> Result<(Client, PathBuf), CommandError> {
     let socket = match &args.socket {
         Some(socket) => socket.clone(),
-        None => load(config)?.admin.ok_or(CommandError::NoAdmin)?.socket,
+        None => load_config(config)?.admin.ok_or(CommandError::NoAdmin)?.socket,
     };
     let client = Client::builder(&socket).connect_timeout(Duration::ZERO).timeout(TIMEOUT).build();
     Ok((client, socket))
@@ -66,17 +68,24 @@ pub(super) fn print<T: DeserializeOwned>(
 ) -> ExitCode {
     let reply = match reply {
         Ok(reply) => reply,
-        Err(failure) => return failed(failure.code(), &failure),
+        Err(failure) => return fail(failure.exit_code(), &failure),
     };
 
     let json = format!("{reply}\n");
     let (text, code) = match serde_json::from_value(reply) {
         Ok(reply) => render(reply),
-        Err(error) => return failed(1, &format_args!("the host answers in another way: {error}")),
+        Err(error) => {
+            let error =
+                format_args!("cannot read the reply of the host: {error}; use the program of its version");
+            return fail(exit_code::FAILURE, &error);
+        }
     };
 
     match io::stdout().write_all(if as_json { json.as_bytes() } else { text.as_bytes() }) {
         Ok(()) => code,
-        Err(error) => failed(CommandError::Output(error).code(), &"standard output cannot be written"),
+        Err(error) => {
+            let error = CommandError::Output(error);
+            fail(error.exit_code(), &error)
+        }
     }
 }

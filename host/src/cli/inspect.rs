@@ -1,39 +1,44 @@
-//! `jackfield plugin inspect`: what a plugin's file says of itself, read without running any of it.
+//! `jackfield plugin inspect`: prints the facts about a plugin file, without running its code.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use jackfield::config::TrustedKey;
-use jackfield::loader::{self, Inspection, VerifiedSignature};
+use jackfield::loader::{self, Inspection, LoadError, VerifiedSignature};
 
-use super::{CONFIGURATION, UnusableConfig, failed, fault};
+use super::config_file::{ConfigError, load_config};
+use super::exit_code::{CONFIGURATION, FAILURE, fail};
 
-/// The words of `plugin inspect`.
+/// The arguments of `jackfield plugin inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// The plugin's file
+    /// Plugin file
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Prints the manifest, and who signed the file; exit code 1 with the reason when the file would be refused.
-pub(crate) fn inspect(words: &InspectArgs, config: Option<&Path>) -> ExitCode {
+/// Prints the manifest and the signer of the file. If the file would be refused, prints the reason;
+/// the exit code is then 1.
+pub(crate) fn inspect(args: &InspectArgs, config: Option<&Path>) -> ExitCode {
     let keys = match trusted_keys(config) {
         Ok(keys) => keys,
-        Err(unusable) => return failed(CONFIGURATION, &unusable),
+        Err(error) => return fail(CONFIGURATION, &error),
     };
-    let inspection = match loader::inspect(&words.file, &keys) {
+
+    let inspection = match loader::inspect(&args.file, &keys) {
         Ok(inspection) => inspection,
-        Err(refused) if words.json => {
-            return failed(1, &serde_json::json!({ "file": words.file, "refused": refused }));
+        Err(refused) if args.json => {
+            return fail(FAILURE, &serde_json::json!({ "file": args.file, "refused": refused }));
         }
-        Err(refused) => return failed(1, &fault(&words.file, &refused)),
+        Err(refused) => return fail(FAILURE, &refusal_line(&args.file, &refused)),
     };
-    if words.json {
+
+    if args.json {
         println!("{}", serde_json::to_value(&inspection).unwrap_or_default());
     } else {
         print_table(&inspection, &keys);
@@ -41,26 +46,22 @@ pub(crate) fn inspect(words: &InspectArgs, config: Option<&Path>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The keys that the configuration trusts. Without a configuration there are none: a file can be looked at where no host
-/// is installed, too.
-fn trusted_keys(config: Option<&Path>) -> Result<Vec<TrustedKey>, UnusableConfig> {
-    match super::load(config) {
+/// Returns the keys that the configuration trusts. Without a configuration there are none, so that
+/// a file can also be inspected where no host is installed.
+fn trusted_keys(config: Option<&Path>) -> Result<Vec<TrustedKey>, ConfigError> {
+    match load_config(config) {
         Ok(config) => Ok(config.plugins.trusted_keys),
-        Err(UnusableConfig::NotFound(_)) if config.is_none() => Ok(Vec::new()),
-        Err(unusable) => Err(unusable),
+        Err(ConfigError::NotFound(_)) if config.is_none() => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 
-fn signer(inspection: &Inspection, keys: &[TrustedKey]) -> String {
-    match (inspection.signed, loader::claimed_key(&inspection.file)) {
-        (Some(VerifiedSignature { key, at }), _) => {
-            let file = keys.iter().find(|trusted| trusted.id == key).map(|trusted| trusted.file.display());
-            let file = file.map_or_else(String::new, |file| format!(" ({file})"));
-            format!("with key {key}{file}, timestamp {at}")
-        }
-        (None, Some(key)) => format!("with key {key}, not verified: the configuration trusts no key"),
-        (None, None) => "no".to_owned(),
-    }
+/// Returns the line `FILE: REASON: DETAIL` about a refused file. A detail that begins with the file
+/// does not repeat it.
+pub(super) fn refusal_line(file: &Path, refused: &LoadError) -> String {
+    let file = file.display().to_string();
+    let detail = refused.detail.strip_prefix(&format!("{file}: ")).unwrap_or(&refused.detail);
+    format!("{file}: {}: {detail}", refused.reason)
 }
 
 fn print_table(inspection: &Inspection, keys: &[TrustedKey]) {
@@ -73,8 +74,21 @@ fn print_table(inspection: &Inspection, keys: &[TrustedKey]) {
     println!("size      {size} bytes");
     println!("signed    {}", signer(inspection, keys));
     println!("needs     {}", needed.join(", "));
+
     let width = manifest.methods.iter().map(|method| method.name.len()).max().unwrap_or(0);
     for method in &manifest.methods {
         println!("method    {:width$}  {}", method.name, method.run.word());
+    }
+}
+
+fn signer(inspection: &Inspection, keys: &[TrustedKey]) -> String {
+    match (inspection.signed, loader::claimed_key(&inspection.file)) {
+        (Some(VerifiedSignature { key, at }), _) => {
+            let file = keys.iter().find(|trusted| trusted.id == key).map(|trusted| trusted.file.display());
+            let file = file.map_or_else(String::new, |file| format!(" ({file})"));
+            format!("with key {key}{file}, timestamp {at}")
+        }
+        (None, Some(key)) => format!("with key {key}, not verified: plugins.trusted_keys is not set"),
+        (None, None) => "no".to_owned(),
     }
 }

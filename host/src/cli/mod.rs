@@ -1,32 +1,32 @@
-//! The command line: its words, and one file for what each command does.
+//! The command line: its arguments, and one file for each command.
 
 mod admin_client;
 mod bench;
-mod build;
 mod call;
 mod check;
+mod command_error;
+mod config_file;
 mod config_watcher;
 mod dev;
-mod error;
+mod exit_code;
 mod inspect;
 mod pages;
 mod plugin;
+mod plugin_build;
 mod rates;
 mod readiness;
 mod reload;
 mod sd_notify;
 mod serve;
+mod signals;
 mod slow_log;
 mod stats;
 mod table;
 mod top;
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use jackfield::config::{Config, ConfigNotFound, Faults};
-use jackfield::loader::LoadError;
 
 pub(crate) use bench::{BenchArgs, bench};
 pub(crate) use call::{CallArgs, call};
@@ -44,89 +44,74 @@ pub(crate) use slow_log::{SlowLogArgs, slowlog};
 pub(crate) use stats::{StatsArgs, stats};
 pub(crate) use top::{TopArgs, top};
 
-/// sysexits.h, `EX_UNAVAILABLE`: there is no host to ask.
-const UNAVAILABLE: u8 = 69;
-/// sysexits.h, `EX_OSERR`: the system would not let the host start.
-const SYSTEM: u8 = 71;
-/// sysexits.h, `EX_CONFIG`: the configuration is at fault.
-const CONFIGURATION: u8 = 78;
-
-/// A host that answers requests over Unix sockets with methods that live in plugins.
+/// A host that answers requests over Unix sockets with methods from plugins.
 #[derive(Debug, Parser)]
 #[command(name = "jackfield", version, disable_help_subcommand = true)]
 pub(crate) struct Cli {
-    /// The configuration [default: ./config.toml, else /etc/jackfield/config.toml]
+    /// Configuration file [default: ./config.toml if it exists, else /etc/jackfield/config.toml]
     #[arg(short, long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
 
-/// What is to be done; serving, if nothing is said.
+/// The commands. Without one, the program serves.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the host (also what a bare `jackfield` does)
+    /// Run the host; `jackfield` without a command does the same
     Serve,
-    /// Read the configuration and every plugin's manifest, bind nothing, print every fault
+
+    /// Check the configuration and all plugin files, and print every fault; bind no socket, run no
+    /// plugin code
     Check,
-    /// Send one request, and print its result as JSON
+
+    /// Send one request and print its result as JSON
     Call(CallArgs),
-    /// Put a load on a host, check every reply, print rates and latencies
+
+    /// Generate load on a host, check every reply, and print rates and latencies
     Bench(BenchArgs),
-    /// Have the running host read its configuration and its plugins anew, and wait until it has
+
+    /// Reload the configuration and the plugins of a running host, and wait until they are applied
     Reload(ReloadArgs),
-    /// Print what a running host counts
+
+    /// Print the counters of a running host: connections, requests, methods, callers, plugins
     Stats(StatsArgs),
+
     /// Show a running host live: rates, latencies, callers, plugins, failures
     Top(TopArgs),
-    /// Print the slowest requests of a running host and those that failed, lately
+
+    /// Print the slowest requests of the last ten minutes, and the last failed ones, of a running
+    /// host
     #[command(name = "slowlog")]
     SlowLog(SlowLogArgs),
-    /// Build the plugin crates in the plugin directory, serve, and do so again whenever a source changes
+
+    /// Build the plugin crates in the plugin directory and serve; build a crate again whenever its
+    /// source changes
     Dev,
-    /// Write the manual pages and the shells' completions, for packages
+
+    /// Write the manual pages and the shell completions, for packages
     #[command(hide = true)]
     Pages(PagesArgs),
-    /// Look at plugins, and change them
+
+    /// Inspect, list, reload and roll back plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
 }
 
-/// What is to be done with plugins.
+/// The commands of `jackfield plugin`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// Print what a plugin's file says of itself; nothing of it is run
+    /// Print the manifest and the signer of a plugin file, without running its code
     Inspect(InspectArgs),
-    /// Print the plugins of a running host
+
+    /// List the plugins of a running host
     List(ListArgs),
-    /// Load a plugin's file again, or all; what cannot be loaded is refused, and what serves serves on
+
+    /// Load the file of a plugin again, or the files of all plugins; the current generation of a
+    /// refused file serves on
     Reload(ReloadPluginArgs),
-    /// Put the content that served before back
+
+    /// Roll a plugin back to the content of its previous generation
     Rollback(RollbackArgs),
-}
-
-/// Why there is no configuration to work with.
-#[derive(Debug, thiserror::Error)]
-enum UnusableConfig {
-    #[error("{0}")]
-    NotFound(#[from] ConfigNotFound),
-    #[error("{0}")]
-    Faults(#[from] Faults),
-}
-
-fn load(file: Option<&Path>) -> Result<Config, UnusableConfig> {
-    Ok(Config::load(&Config::find(file)?)?)
-}
-
-/// One line about a file: `FILE: REASON: WORDS`. Words that begin with the file already do so once.
-fn fault(file: &Path, refused: &LoadError) -> String {
-    let file = file.display().to_string();
-    let detail = refused.detail.strip_prefix(&format!("{file}: ")).unwrap_or(&refused.detail);
-    format!("{file}: {}: {detail}", refused.reason)
-}
-
-/// Prints what went wrong and gives the exit code that says so.
-fn failed(code: u8, what: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("{what}");
-    ExitCode::from(code)
 }

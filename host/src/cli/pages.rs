@@ -1,4 +1,5 @@
-//! The manual pages and the shells' completions, made of the very words that the program reads.
+//! `jackfield pages`: writes the manual pages and the shell completions, generated from the
+//! definition of the command line.
 
 use std::fs;
 use std::io;
@@ -8,27 +9,30 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
-use super::{Cli, SYSTEM, failed};
+use super::Cli;
+use super::exit_code::{SYSTEM, fail};
 
-/// The words of `pages`.
+/// The arguments of `jackfield pages`.
 #[derive(Debug, Args)]
 pub(crate) struct PagesArgs {
-    /// The directory to write them into
+    /// Directory to write into; it is created if it is missing
     directory: PathBuf,
 }
 
-/// Writes `man/*.1` and `completions/*` below the directory.
-pub(crate) fn pages(words: &PagesArgs) -> ExitCode {
-    match write(&words.directory) {
+/// Writes `man/*.1` and `completions/*` into the directory.
+pub(crate) fn pages(args: &PagesArgs) -> ExitCode {
+    match write(&args.directory) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(SYSTEM, &format_args!("{}: {error}", words.directory.display())),
+        Err(error) => fail(SYSTEM, &format_args!("{}: {error}", args.directory.display())),
     }
 }
 
 fn write(directory: &Path) -> io::Result<()> {
-    let (man, completions) = (directory.join("man"), directory.join("completions"));
+    let man = directory.join("man");
+    let completions = directory.join("completions");
     fs::create_dir_all(&man)?;
     fs::create_dir_all(&completions)?;
+
     clap_mangen::generate_to(Cli::command(), &man)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut Cli::command(), "jackfield", &completions)?;

@@ -1,147 +1,185 @@
-//! The thread that says, for as long as it is true, that the host answers: ready, and then alive.
+//! Reports to the service manager that the host is ready, and then that it is alive, for as long as
+//! its health check passes.
 //!
-//! A thread of its own, so that it finds out what a client would: a main thread that is well says nothing about the
-//! threads that serve. Where nobody listens there is no such thread.
+//! The reports come from a thread of their own, which uses the host as a client would: that the
+//! main thread runs proves nothing about the I/O threads. Without a notify socket there is no such
+//! thread.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use jackfield::{HealthCheck, Host, Status};
 
-use super::sd_notify::{SdNotify, watchdog};
+use super::sd_notify::{SdNotify, watchdog_timeout};
 
-/// How often the status is told.
-const OFTEN: Duration = Duration::from_secs(5);
-/// How long the host may take to answer itself before it is ready; it is asked again and again.
-const FIRST_ANSWER: Duration = Duration::from_secs(1);
-/// How soon it is asked again when it did not answer.
-const AGAIN: Duration = Duration::from_millis(20);
+/// Time between two reports, if the watchdog does not need them more often.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The one who tells the supervisor how the host is.
+/// Time-out of one health check before the host is ready.
+const START_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time before a failed health check, or a failed notification, is repeated at start.
+const START_RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Sends the notifications of the host's states.
 pub(super) struct ReadinessReporter {
     notifier: Arc<SdNotify>,
-    /// Gone, the thread ends.
+
+    /// Dropping it ends the thread.
     thread: Option<Sender<()>>,
-    /// Held while something is told that must not be mixed with the thread's words.
-    silence: Arc<Mutex<bool>>,
+
+    /// Whether the host is stopping. The thread holds this lock while it reports, so that it
+    /// reports nothing after `STOPPING=1`.
+    is_stopping: Arc<Mutex<bool>>,
 }
 
-/// The thread's own.
+/// The state of the thread.
 struct ReporterThread<S> {
     notifier: Arc<SdNotify>,
     health_check: Arc<HealthCheck>,
     status: S,
-    silence: Arc<Mutex<bool>>,
+    is_stopping: Arc<Mutex<bool>>,
 }
 
 impl ReadinessReporter {
-    /// Begins to ask the host, and says `READY=1` when it answers.
+    /// Starts the health checks, and reports `READY=1` when one has passed.
     ///
     /// # Errors
-    /// There is no thread to be had.
+    ///
+    /// The thread cannot be started.
     pub(super) fn start(notifier: SdNotify, host: &Host) -> std::io::Result<Self> {
         let notifier = Arc::new(notifier);
-        let silence: Arc<Mutex<bool>> = Arc::default();
-        let thread = if notifier.is_heard() {
-            let watch = ReporterThread {
+        let is_stopping: Arc<Mutex<bool>> = Arc::default();
+
+        let thread = if notifier.is_connected() {
+            let reporter = ReporterThread {
                 notifier: Arc::clone(&notifier),
                 health_check: host.health_check(),
                 status: host.status(),
-                silence: Arc::clone(&silence),
+                is_stopping: Arc::clone(&is_stopping),
             };
             let (end, ended) = channel();
-            thread::Builder::new().name("keeper".into()).spawn(move || watch.run(&ended))?;
+            thread::Builder::new().name("readiness".into()).spawn(move || reporter.run(&ended))?;
             Some(end)
         } else {
             None
         };
-        Ok(Self { notifier, thread, silence })
+        Ok(Self { notifier, thread, is_stopping })
     }
 
     pub(super) fn reloading(&self) {
-        self.notifier.reloading();
+        self.notifier.notify_reloading();
     }
 
     pub(super) fn reloaded(&self) {
-        self.notifier.say(&["READY=1"]);
+        self.notifier.notify(&["READY=1"]);
     }
 
-    /// The host stops, and may take `limit` for that.
+    /// Reports that the host stops, which may take up to `limit`.
     pub(super) fn stopping(&mut self, limit: Duration) {
         self.thread = None;
-        *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.is_stopping) = true;
+
         let limit = format!("EXTEND_TIMEOUT_USEC={}", limit.as_micros());
-        self.notifier.say(&["STOPPING=1", &limit, "STATUS=answering what is in flight"]);
+        self.notifier.notify(&["STOPPING=1", &limit, "STATUS=stopping: finishing the requests in flight"]);
     }
 }
 
 impl<S: Fn() -> Option<Status>> ReporterThread<S> {
     fn run(self, ended: &Receiver<()>) {
-        let mut complained = false;
-        // Looked up before the host is asked, which is a connection, too.
-        let mut status = (self.status)();
-        while let Err(error) = self.health_check.check(FIRST_ANSWER) {
-            if !std::mem::replace(&mut complained, true) {
-                tracing::warn!(%error, "not ready yet");
-            }
-            if ended.recv_timeout(AGAIN) != Err(RecvTimeoutError::Timeout) {
-                return;
-            }
+        if self.report_ready(ended).is_some() {
+            self.report_health(ended);
         }
-        while !self.tell(&["READY=1"], status) {
-            if ended.recv_timeout(AGAIN) != Err(RecvTimeoutError::Timeout) {
-                return;
+    }
+
+    /// Reports `READY=1` once a health check has passed. Returns `None` if the reporter ends first.
+    fn report_ready(&self, ended: &Receiver<()>) -> Option<()> {
+        let mut is_logged = false;
+        // Before the health check, whose connection would be counted.
+        let status = (self.status)();
+
+        while let Err(error) = self.health_check.check(START_CHECK_TIMEOUT) {
+            if !std::mem::replace(&mut is_logged, true) {
+                tracing::warn!(
+                    %error,
+                    "health check failed at start: {error}; readiness is not reported to systemd yet"
+                );
             }
+            wait(ended, START_RETRY_INTERVAL)?;
         }
-        let watchdog = watchdog();
-        // Fed at half the time that it allows or more often; an answer that takes longer than a quarter is none, so
-        // that a late one is still in time.
-        let period = watchdog.map_or(OFTEN, |limit| OFTEN.min(limit / 2));
-        let patience = watchdog.map_or(OFTEN, |limit| limit / 4);
-        let mut fails = false;
-        loop {
-            let wait = if fails { period / 4 } else { period };
-            if ended.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+        while !self.report(&["READY=1"], status) {
+            wait(ended, START_RETRY_INTERVAL)?;
+        }
+        Some(())
+    }
+
+    /// Reports the status and, while the health check passes, `WATCHDOG=1`, until the reporter
+    /// ends.
+    fn report_health(&self, ended: &Receiver<()>) {
+        let watchdog = watchdog_timeout();
+        // A check that takes longer than a quarter of the watchdog's time-out fails, so that even
+        // the report after a slow check arrives in time.
+        let period = watchdog.map_or(REPORT_INTERVAL, |limit| REPORT_INTERVAL.min(limit / 2));
+        let check_timeout = watchdog.map_or(REPORT_INTERVAL, |limit| limit / 4);
+        let mut is_failing = false;
+
+        while wait(ended, if is_failing { period / 4 } else { period }).is_some() {
+            let status = (self.status)();
+            let checked = watchdog.map_or(Ok(()), |_| self.health_check.check(check_timeout));
+            if self.is_stopping() {
                 return;
             }
-            status = (self.status)();
-            let beat = watchdog.map_or(Ok(()), |_| self.health_check.check(patience));
-            if self.is_silenced() {
-                return;
-            }
-            match beat {
+
+            match checked {
                 Ok(()) => {
-                    if std::mem::take(&mut fails) {
-                        tracing::info!("the host answers itself again");
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!("health check passed again; watchdog reports resume");
                     }
-                    self.tell(if watchdog.is_some() { &["WATCHDOG=1"] } else { &[] }, status);
+                    self.report(if watchdog.is_some() { &["WATCHDOG=1"] } else { &[] }, status);
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut fails, true) {
-                        tracing::error!(%error, "the host does not answer itself; the watchdog is not fed");
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::error!(
+                            %error,
+                            "health check failed: {error}; watchdog reports stop, \
+                             and systemd restarts the host unless it recovers"
+                        );
                     }
                 }
             }
         }
     }
 
-    fn is_silenced(&self) -> bool {
-        *self.silence.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_stopping(&self) -> bool {
+        *lock(&self.is_stopping)
     }
 
-    /// Tells this, and how the host is; nothing once it stops. `false` when it was not heard.
-    fn tell(&self, assignments: &[&str], status: Option<Status>) -> bool {
-        let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Status { connections, in_flight, plugins, unhealthy }) = status.filter(|_| !*silence) else {
+    /// Sends the assignments and the status, unless the host is stopping. Returns `false` if the
+    /// service manager did not receive them.
+    fn report(&self, assignments: &[&str], status: Option<Status>) -> bool {
+        let is_stopping = lock(&self.is_stopping);
+        let Some(Status { connections, in_flight, plugins, unhealthy }) = status.filter(|_| !*is_stopping)
+        else {
             return true;
         };
+
         let mut status =
             format!("STATUS={connections} connections, {in_flight} in flight, {plugins} plugins");
         if unhealthy > 0 {
             status += &format!(", {unhealthy} of them unhealthy");
         }
-        self.notifier.say(&[assignments, &[&status]].concat())
+        self.notifier.notify(&[assignments, &[&status]].concat())
     }
+}
+
+/// Waits for `timeout`. Returns `None` at once if the reporter ends.
+fn wait(ended: &Receiver<()>, timeout: Duration) -> Option<()> {
+    (ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout)).then_some(())
+}
+
+/// Locks also after a panic: the value is a flag, so it is always consistent.
+fn lock(flag: &Mutex<bool>) -> MutexGuard<'_, bool> {
+    flag.lock().unwrap_or_else(PoisonError::into_inner)
 }

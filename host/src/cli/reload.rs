@@ -8,9 +8,9 @@ use jackfield::admin::method;
 use serde_json::Value;
 
 use super::admin_client::{OperatorArgs, call};
-use super::failed;
+use super::exit_code::fail;
 
-/// The words of `reload`.
+/// The arguments of `jackfield reload`.
 #[derive(Debug, Args)]
 pub(crate) struct ReloadArgs {
     #[command(flatten)]
@@ -22,6 +22,6 @@ pub(crate) struct ReloadArgs {
 pub(crate) fn reload(args: &ReloadArgs, file: Option<&Path>) -> ExitCode {
     match call::<Value>(&args.operator, file, method::RELOAD, &Value::Null) {
         Ok(_) => ExitCode::SUCCESS,
-        Err(failure) => failed(failure.code(), &failure),
+        Err(failure) => fail(failure.exit_code(), &failure),
     }
 }

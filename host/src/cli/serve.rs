@@ -1,220 +1,201 @@
-//! `jackfield serve`: runs the host until a signal ends it.
+//! `jackfield serve`: runs the host until a signal stops it.
 
 use std::io;
 use std::path::Path;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use jackfield::log::Logging;
-use jackfield::{Builder, Host, Inherited, ProbeEntry, ReloadRequest, Reloads};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use jackfield::config::Config;
+use jackfield::log::{Counted, LogError, Logging};
+use jackfield::{Builder, Host, InheritError, Inherited, ProbeEntry, ReloadRequest, Reloads, StartError};
 
+use super::config_file::{ConfigError, load_config};
 use super::config_watcher::{ConfigWatcher, ReadConfig};
+use super::exit_code::{self, fail};
 use super::readiness::ReadinessReporter;
 use super::sd_notify::SdNotify;
-use super::{CONFIGURATION, SYSTEM, failed, load};
+use super::signals::{SignalAction, Signals};
 
-/// What stopping may take besides the drain: last words, and plugins that stop.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// Time that the supervisor grants for a shutdown in addition to the drain time-out: for goodbye
+/// frames, and for plugins to stop.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
 
-/// Runs the host. SIGTERM and SIGINT drain it; a second one cuts.
+/// Runs the host. SIGTERM or SIGINT drains it; a second one ends it at once.
 pub(crate) fn serve(file: Option<&Path>, entry: &ProbeEntry) -> ExitCode {
     run(file, entry, true)
 }
 
-/// Runs the host; what plugins print goes to the log, or stays where it is.
-pub(super) fn run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> ExitCode {
-    // While there is one thread.
-    let inherited = Inherited::from_environment();
-    let config = match load(file) {
-        Ok(config) => config,
-        Err(unusable) => return failed(CONFIGURATION, &unusable),
-    };
-    let logging = match jackfield::log::start(&config.log) {
-        Ok(logging) => logging,
-        Err(error) => return failed(CONFIGURATION, &error),
-    };
+/// The reason why the host did not start, or ended with an error.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Log(#[from] LogError),
+    #[error("{0}")]
+    Inherit(#[from] InheritError),
+    #[error("{0}")]
+    Start(#[from] StartError),
+    #[error("the host cannot start: {0}")]
+    System(io::Error),
+    #[error("the host ended: {0}")]
+    Ended(io::Error),
+}
+
+impl ServeError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Log(_) => exit_code::CONFIGURATION,
+            Self::Inherit(_) | Self::Start(_) | Self::System(_) | Self::Ended(_) => exit_code::SYSTEM,
+        }
+    }
+}
+
+fn warn_about_deprecated_keys(config: &Config) {
+    let file = config.file.as_deref().unwrap_or(Path::new("the configuration")).display();
     for key in &config.deprecated {
-        let file = config.file.as_deref().unwrap_or(Path::new("the configuration")).display();
         tracing::warn!("{file}: {} is deprecated: rename it to {}", key.deprecated, key.name);
     }
-    let inherited = match inherited {
-        Ok(inherited) => inherited,
-        Err(error) => return failed(SYSTEM, &error),
-    };
-    // The runtime waits for signals and nothing else; requests have threads of their own.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(SYSTEM, &error),
-    };
-    // Signals are watched before there is anything to drain.
-    let _inside = runtime.enter();
-    let signals = match Signals::watch() {
-        Ok(signals) => signals,
-        Err(error) => return failed(SYSTEM, &error),
-    };
+}
+
+/// Runs the host. `captures_output` tells whether the output of plugins goes to the log or to the
+/// stdout and stderr of this process.
+pub(super) fn run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> ExitCode {
+    match try_run(file, entry, captures_output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error.exit_code(), &error),
+    }
+}
+
+fn try_run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> Result<(), ServeError> {
+    // First, while the process has only one thread.
+    let inherited = Inherited::from_environment();
+
+    let config = load_config(file)?;
+    let logging = jackfield::log::start(&config.log)?;
+    warn_about_deprecated_keys(&config);
+    let inherited = inherited?;
+
+    // This runtime only waits for signals and files. Requests are served on other threads.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(ServeError::System)?;
+    let _context = runtime.enter();
+    // Before the host starts, so that a signal during the start stops it afterwards.
+    let signals = Signals::watch().map_err(ServeError::System)?;
+    let watcher = ConfigWatcher::start(&config);
     let sockets: Vec<_> =
         config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
-    let follower = ConfigWatcher::start(&config);
-    let (builder, reloads) = Builder::new(config, entry).inherit(inherited).reloads();
-    let builder = if captures_output {
-        // The host's own words are not to be taken for a plugin's.
-        std::panic::set_hook(Box::new(|panic| {
-            let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            tracing::error!(place, "the host panicked: {}", panic.payload_as_str().unwrap_or("no text"));
-        }));
-        builder.capture_output(&logging)
-    } else {
-        builder
-    };
-    let host = match builder.start() {
-        Ok(host) => host,
-        Err(error) => return failed(SYSTEM, &error),
-    };
-    let keeper = match ReadinessReporter::start(SdNotify::from_environment(), &host) {
-        Ok(keeper) => keeper,
-        Err(error) => return failed(SYSTEM, &error),
-    };
+
+    let (mut builder, reloads) = Builder::new(config, entry).inherit(inherited).reloads();
+    if captures_output {
+        log_panics();
+        builder = builder.capture_output(&logging);
+    }
+    let host = builder.start()?;
+    let readiness =
+        ReadinessReporter::start(SdNotify::from_environment(), &host).map_err(ServeError::System)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
         "ready on {}",
         sockets.join(", ")
     );
-    let floods = logging.clone();
-    runtime.spawn(async move { floods.report_drops().await });
-    let at_last = logging.clone();
-    let running = RunningHost { host, follower, logging, keeper };
-    let ended = runtime.block_on(running.until_ended(signals, reloads));
-    at_last.report_drops_now();
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(SYSTEM, &error),
-    }
+
+    let drops = logging.clone();
+    runtime.spawn(async move { drops.report_drops().await });
+    let running = RunningHost { host, watcher, logging: logging.clone(), readiness };
+    let ended = runtime.block_on(running.run(signals, reloads));
+    logging.report_drops_now();
+    ended.map_err(ServeError::Ended)
 }
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-    /// Whether a hang-up came while something else was being done.
-    hung_up: bool,
+/// Logs panics of the host. The default hook writes to stderr, which is captured as the output of
+/// plugins.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = panic.payload_as_str().unwrap_or("no text");
+        tracing::error!(place, "the host panicked at {place}: {text}; please report this");
+    }));
 }
 
-impl Signals {
-    fn watch() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-            hung_up: false,
-        })
-    }
-
-    async fn next(&mut self) -> SignalAction {
-        if std::mem::take(&mut self.hung_up) {
-            return SignalAction::HangUp;
-        }
-        tokio::select! {
-            _ = self.terminate.recv() => SignalAction::End("SIGTERM"),
-            _ = self.interrupt.recv() => SignalAction::End("SIGINT"),
-            _ = self.hang_up.recv() => SignalAction::HangUp,
-        }
-    }
-}
-
-impl Signals {
-    /// Does `work`, which may take as long as a plugin takes to start, unless a signal to end comes: then its name.
-    async fn unless_ended<T>(&mut self, work: impl Future<Output = T>) -> Result<T, &'static str> {
-        let mut work = pin!(work);
-        let mut hung_up = false;
-        loop {
-            tokio::select! {
-                done = &mut work => {
-                    // It may be about what changed after it was looked at: it is obeyed once this is done.
-                    self.hung_up = hung_up;
-                    return Ok(done);
-                }
-                heard = self.next() => match heard {
-                    SignalAction::End(name) => return Err(name),
-                    SignalAction::HangUp => hung_up = true,
-                },
-            }
-        }
-    }
-}
-
-/// What a signal asks for.
-enum SignalAction {
-    End(&'static str),
-    HangUp,
-}
-
-/// A host that serves, and what goes with it.
+/// A host that serves, with the parts that the program adds to it.
 struct RunningHost {
     host: Host,
-    follower: ConfigWatcher,
+    watcher: ConfigWatcher,
     logging: Logging,
-    keeper: ReadinessReporter,
+    readiness: ReadinessReporter,
 }
 
-/// What there is to do while it serves.
+/// An event while the host serves.
 enum ServeEvent {
     Ended(io::Result<()>),
     Signal(SignalAction),
-    Asked(ReloadRequest),
+    ReloadRequested(ReloadRequest),
     FileChanged(Box<ReadConfig>),
 }
 
 impl RunningHost {
-    async fn until_ended(mut self, mut signals: Signals, mut reloads: Reloads) -> io::Result<()> {
-        let name = loop {
+    /// Handles events until a signal stops the host, and then waits for its end.
+    async fn run(mut self, mut signals: Signals, mut reloads: Reloads) -> io::Result<()> {
+        let signal = loop {
             let event = tokio::select! {
                 ended = self.host.ended() => ServeEvent::Ended(ended),
-                heard = signals.next() => ServeEvent::Signal(heard),
-                asked = reloads.next() => ServeEvent::Asked(asked),
-                read = self.follower.changed() => ServeEvent::FileChanged(Box::new(read)),
+                action = signals.next() => ServeEvent::Signal(action),
+                request = reloads.next() => ServeEvent::ReloadRequested(request),
+                read = self.watcher.changed() => ServeEvent::FileChanged(Box::new(read)),
             };
-            let done = match event {
+
+            let handled = match event {
                 ServeEvent::Ended(ended) => return ended,
-                ServeEvent::Signal(SignalAction::End(name)) => break name,
-                ServeEvent::Signal(SignalAction::HangUp) => {
-                    tracing::info!("SIGHUP: reading the configuration and the plugin directory anew");
-                    // How it went is in the log, which is where a signal is answered.
-                    signals.unless_ended(self.read_anew()).await.map(drop)
+                ServeEvent::Signal(SignalAction::Stop(name)) => break name,
+                ServeEvent::Signal(SignalAction::Reload) => {
+                    tracing::info!("reload requested by SIGHUP");
+                    // The sender of a signal finds the outcome in the log.
+                    signals.unless_stopped(self.reload()).await.map(drop)
                 }
-                ServeEvent::Asked(asked) => {
-                    tracing::info!("an operator: reading the configuration and the plugin directory anew");
-                    signals.unless_ended(self.read_anew()).await.map(|applied| asked.answer(applied))
+                ServeEvent::ReloadRequested(request) => {
+                    tracing::info!("reload requested by an operator");
+                    signals.unless_stopped(self.reload()).await.map(|outcome| request.answer(outcome))
                 }
                 ServeEvent::FileChanged(read) => {
-                    let apply = self.follower.apply(*read, &self.host, &self.logging);
-                    signals.unless_ended(apply).await.map(drop)
+                    let apply = self.watcher.apply(*read, &self.host, &self.logging);
+                    signals.unless_stopped(apply).await.map(drop)
                 }
             };
-            if let Err(name) = done {
+            if let Err(name) = handled {
                 break name;
             }
         };
-        tracing::info!("{name}: answering what is in flight; once more ends at once");
-        self.keeper.stopping(self.follower.drain_timeout() + FAREWELL);
+        self.stop(signal, signals).await
+    }
+
+    /// Drains the host; a second signal ends it at once.
+    async fn stop(mut self, signal: &'static str, mut signals: Signals) -> io::Result<()> {
+        let in_flight = self.host.status()().map_or(0, |status| status.in_flight);
+        let requests = Counted(in_flight, "request");
+        tracing::info!("stopping on {signal}: finishing {requests} (signal again to stop now)");
+        self.readiness.stopping(self.watcher.drain_timeout() + STOP_MARGIN);
         self.host.begin_stop();
-        match signals.unless_ended(self.host.ended()).await {
+
+        match signals.unless_stopped(self.host.ended()).await {
             Ok(ended) => return ended,
-            Err(name) => tracing::warn!("{name}: ending at once"),
+            Err(name) => {
+                tracing::warn!("stopping now on {name}: requests in flight are answered DEADLINE_EXCEEDED")
+            }
         }
         self.host.cut();
         self.host.ended().await
     }
 
-    /// Reads the configuration and the plugin directory anew; when it returns, what can be applied is.
-    async fn read_anew(&mut self) -> Result<(), Vec<String>> {
-        self.keeper.reloading();
-        let read = self.follower.read();
-        let applied = self.follower.apply(read, &self.host, &self.logging).await;
+    /// Reads the configuration and scans the plugin directory. Returns when everything that can be
+    /// applied is applied.
+    async fn reload(&mut self) -> Result<(), Vec<String>> {
+        self.readiness.reloading();
+        let read = self.watcher.read();
+        let outcome = self.watcher.apply(read, &self.host, &self.logging).await;
         self.host.rescan_plugins().await;
-        self.keeper.reloaded();
-        applied
+        self.readiness.reloaded();
+        outcome
     }
 }

@@ -9,12 +9,12 @@ use jackfield::admin::{SlowLogReport, SlowRequest, method};
 use serde_json::Value;
 
 use super::admin_client::{OperatorArgs, call, print};
-use super::table::{cell, length, micros, table};
+use super::table::{format_cell, format_duration, format_micros, format_table};
 
 const HEAD: [&str; 11] =
     ["AGO", "METHOD", "OUTCOME", "QUEUED", "RAN", "PLUGIN", "GENERATION", "UID", "PID", "CONN", "ID"];
 
-/// The words of `slowlog`.
+/// The arguments of `jackfield slowlog`.
 #[derive(Debug, Args)]
 pub(crate) struct SlowLogArgs {
     #[command(flatten)]
@@ -28,11 +28,12 @@ pub(crate) fn slowlog(args: &SlowLogArgs, config: Option<&Path>) -> ExitCode {
 }
 
 fn render(report: &SlowLogReport, now_ms: u64) -> String {
-    let rows = |requests: &[SlowRequest]| table(&HEAD, requests.iter().map(|request| row(request, now_ms)));
+    let rows =
+        |requests: &[SlowRequest]| format_table(&HEAD, requests.iter().map(|request| row(request, now_ms)));
     let mut text = format!("the slowest of the last ten minutes\n{}\n", rows(&report.slow));
     text += &format!("the last that failed\n{}", rows(&report.failed));
     if report.missed > 0 {
-        text += &format!("\n{} more were not kept: others were just being kept or shown\n", report.missed);
+        text += &format!("\n{} more were not kept, because the list was in use\n", report.missed);
     }
     text
 }
@@ -41,15 +42,15 @@ fn render(report: &SlowLogReport, now_ms: u64) -> String {
 fn row(request: &SlowRequest, now_ms: u64) -> Vec<String> {
     let or_dash = |text: &String| if text.is_empty() { "-".to_owned() } else { text.clone() };
     vec![
-        length(Duration::from_millis(now_ms.saturating_sub(request.at_ms))),
+        format_duration(Duration::from_millis(now_ms.saturating_sub(request.at_ms))),
         or_dash(&request.method),
         request.outcome.clone(),
-        micros(request.queued_us),
-        micros(request.ran_us),
-        cell(request.plugin.as_ref()),
-        cell(request.generation),
-        cell(request.uid),
-        cell(request.pid),
+        format_micros(request.queued_us),
+        format_micros(request.ran_us),
+        format_cell(request.plugin.as_ref()),
+        format_cell(request.generation),
+        format_cell(request.uid),
+        format_cell(request.pid),
         request.conn.to_string(),
         or_dash(&request.id),
     ]

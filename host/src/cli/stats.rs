@@ -10,7 +10,7 @@ use jackfield::admin::{CallerStats, HostStats, MethodStats, PluginStats, method}
 use serde_json::Value;
 
 use super::admin_client::{OperatorArgs, call, print};
-use super::table::{cell, count, length, micros, table};
+use super::table::{format_cell, format_count, format_duration, format_micros, format_table};
 
 const METHOD_HEAD: [&str; 8] = ["METHOD", "REQUESTS", "OK", "FAILED", "IN FLIGHT", "P50", "P90", "P99"];
 const CALLER_HEAD: [&str; 5] = ["UID", "GID", "PID", "CONNECTIONS", "IN FLIGHT"];
@@ -27,7 +27,7 @@ const PLUGIN_HEAD: [&str; 10] = [
     "ROLLED BACK",
 ];
 
-/// The words of `stats`.
+/// The arguments of `jackfield stats`.
 #[derive(Debug, Args)]
 pub(crate) struct StatsArgs {
     #[command(flatten)]
@@ -44,21 +44,21 @@ fn render(stats: &HostStats) -> String {
     let mut text = render_totals(stats);
 
     text += "\n";
-    text += &table(&METHOD_HEAD, stats.methods.iter().map(method_row));
+    text += &format_table(&METHOD_HEAD, stats.methods.iter().map(method_row));
 
     text += "\n";
-    text += &table(&CALLER_HEAD, stats.callers.iter().map(caller_row));
+    text += &format_table(&CALLER_HEAD, stats.callers.iter().map(caller_row));
     if stats.more_callers > 0 {
         text += &format!("and {} more\n", stats.more_callers);
     }
 
     text += "\n";
-    text + &table(&PLUGIN_HEAD, stats.plugins.iter().map(plugin_row))
+    text + &format_table(&PLUGIN_HEAD, stats.plugins.iter().map(plugin_row))
 }
 
 fn render_totals(stats: &HostStats) -> String {
     let HostStats { version, pid, connections, in_flight, async_in_flight, limits, .. } = stats;
-    let uptime = length(Duration::from_millis(stats.uptime_ms));
+    let uptime = format_duration(Duration::from_millis(stats.uptime_ms));
     let number = |name: &str| stats.counts.get(name).copied().unwrap_or(0);
 
     let lines = [
@@ -88,12 +88,13 @@ fn named_counts(counts: &BTreeMap<String, u64>) -> String {
 
 fn method_row(method: &MethodStats) -> Vec<String> {
     let counts = [method.accepted, method.ok, method.failed, method.in_flight].map(|count| count.to_string());
-    let latencies = [method.p50_us, method.p90_us, method.p99_us].map(|latency| cell(latency.map(micros)));
+    let latencies =
+        [method.p50_us, method.p90_us, method.p99_us].map(|latency| format_cell(latency.map(format_micros)));
     [vec![method.name.clone()], counts.to_vec(), latencies.to_vec()].concat()
 }
 
 fn caller_row(caller: &CallerStats) -> Vec<String> {
-    let identity = [caller.uid, caller.gid, caller.pid].map(cell);
+    let identity = [caller.uid, caller.gid, caller.pid].map(format_cell);
     let counts = [caller.connections, caller.in_flight].map(|count| count.to_string());
     [identity.to_vec(), counts.to_vec()].concat()
 }
@@ -102,8 +103,8 @@ fn plugin_row(plugin: &PluginStats) -> Vec<String> {
     let identity = [
         plugin.name.clone(),
         plugin.state.to_string(),
-        cell(plugin.generation),
-        cell(plugin.version.as_ref()),
+        format_cell(plugin.generation),
+        format_cell(plugin.version.as_ref()),
     ];
     let counts = [
         plugin.draining,
@@ -113,7 +114,7 @@ fn plugin_row(plugin: &PluginStats) -> Vec<String> {
         plugin.refused,
         plugin.rolled_back,
     ];
-    [identity.to_vec(), counts.map(count).to_vec()].concat()
+    [identity.to_vec(), counts.map(format_count).to_vec()].concat()
 }
 
 #[cfg(test)]

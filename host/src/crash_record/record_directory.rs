@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::fs::{CWD, FallocateFlags, OFlags, RenameFlags, fallocate, renameat_with};
 use rustix::io::Errno;
 
 use super::layout::{RECORD_SIZE, RECORD_WORDS};
@@ -121,10 +121,20 @@ impl RecordDirectory {
 }
 
 /// Replaces a file as a whole, so that no reader finds an incomplete one.
+///
+/// The two files exchange their names, and the old one is removed. A plain `rename(2)` onto an
+/// existing file makes ext4 write the new content to disk first (`auto_da_alloc`, ext4(5)). On a
+/// busy disk that takes seconds, during which the plugin owner could carry out no command. The
+/// record has to outlive the process, not the machine, so it needs no write to disk.
 pub(super) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, content)?;
-    fs::rename(&new, path)
+
+    match renameat_with(CWD, &new, CWD, path, RenameFlags::EXCHANGE) {
+        Ok(()) => fs::remove_file(&new),
+        // There is no file to replace yet, or the file system cannot exchange names.
+        Err(_) => fs::rename(&new, path),
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +150,21 @@ mod tests {
         fs::create_dir(&scratch).unwrap();
         test(&scratch.join("a/record"));
         fs::remove_dir_all(&scratch).unwrap();
+    }
+
+    #[test]
+    fn replaces_a_file_and_leaves_no_other() {
+        in_scratch("replace", |path| {
+            fs::create_dir_all(path).unwrap();
+            let file = path.join("names.json");
+
+            for content in ["first", "second", "a third one"] {
+                replace_file(&file, content.as_bytes()).unwrap();
+
+                assert_eq!(fs::read_to_string(&file).unwrap(), content);
+                assert_eq!(fs::read_dir(path).unwrap().count(), 1);
+            }
+        });
     }
 
     fn open_error(path: &Path) -> String {

@@ -1,5 +1,6 @@
 //! The log of the process: format, destination and level, with every value sanitized first.
 
+mod display;
 mod nonblocking_writer;
 mod rate_limit;
 mod sanitize;
@@ -14,6 +15,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer as _, Registry, fmt, registry, reload};
 
+pub use self::display::{Counted, ShortDuration};
 pub(crate) use self::rate_limit::{OF_PLUGINS, dropped};
 pub(crate) use self::sanitize::printable;
 pub(crate) use self::short_duration::ShortDuration;
@@ -27,12 +29,10 @@ use crate::config::{Format, Level, Log};
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// `format = "journald"`, and the journal cannot be reached.
-    #[error(
-        "the journal cannot be reached: {0}; is systemd-journald running? else set [log] format = \"text\""
-    )]
+    #[error("cannot connect to the journal: {0}; start systemd-journald, or set log.format = \"text\"")]
     Journal(#[source] std::io::Error),
     /// The descriptor of stderr cannot be duplicated.
-    #[error("the log: {0}")]
+    #[error("cannot duplicate stderr for the log: {0}")]
     Descriptor(#[source] std::io::Error),
     /// The program has already installed a `tracing` subscriber.
     #[error("{0}")]

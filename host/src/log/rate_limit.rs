@@ -15,6 +15,7 @@ use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata};
 
+use super::display::Counted;
 use crate::clock::Time;
 use crate::sync::lock;
 
@@ -152,7 +153,8 @@ impl RateLimiter {
             return;
         }
         let here = UNREAD_HERE.get();
-        tracing::warn!(dropped, "lines were not written: whoever reads the log had stopped reading");
+        let lines = Counted(dropped, "log line");
+        tracing::warn!(dropped, "{lines} dropped: the log reader stalled");
 
         // If this line itself was dropped, the number is reported again later. Lines that other
         // threads lost meanwhile are part of the next report.
@@ -178,14 +180,17 @@ impl RateLimiter {
 
         // Outside of the lock, because these lines are counted, too.
         for (LineKind { plugin, .. }, dropped, metadata) in dropped_kinds {
+            let of_plugin = plugin.as_deref().map_or(String::new(), |plugin| format!(" for plugin {plugin}"));
             let plugin = plugin.as_deref().unwrap_or("none");
-            let (module, line) = (metadata.target(), metadata.line().unwrap_or(0));
+            let module = metadata.target();
+            let line = metadata.line().unwrap_or(0);
+            let lines = Counted(dropped, "log line");
             tracing::warn!(
                 plugin,
                 module,
                 line,
                 dropped,
-                "more than {MOST_LINES} lines of one kind in a second: the rest was not written"
+                "{lines} dropped: more than {MOST_LINES} in a second from {module}:{line}{of_plugin}"
             );
         }
     }

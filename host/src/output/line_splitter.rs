@@ -7,8 +7,8 @@ pub(super) const LINE_MAX: usize = 4 * 1024;
 
 /// Lines, and bytes in them, that are logged in each [`WINDOW`]. The rest is counted and dropped. A
 /// terminal or the journal accepts that much beside everything else.
-const MOST_LINES: usize = 200;
-const MOST_BYTES: usize = 128 * 1024;
+pub(super) const MOST_LINES: usize = 200;
+pub(super) const MOST_BYTES: usize = 128 * 1024;
 
 /// Time over which lines are counted together.
 pub(super) const WINDOW: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use rustix::fs::{FallocateFlags, fallocate, inotify};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdout};
 
-use self::line_splitter::{DroppedOutput, LineSplitter, WINDOW};
+use self::line_splitter::{DroppedOutput, LineSplitter, MOST_BYTES, MOST_LINES, WINDOW};
 use crate::crash_record::{CrashRecord, OutputAttribution};
 use crate::log::printable;
 use crate::metrics::Metrics;
@@ -120,7 +120,11 @@ impl OutputReader {
         loop {
             let is_end = self.wait();
             if let Err(error) = self.read() {
-                tracing::error!(%error, "what plugins write to stdout and stderr cannot be read any more");
+                tracing::error!(
+                    %error,
+                    "cannot read the output of plugins: {error}; \
+                     their stdout and stderr stay out of the log until a restart"
+                );
                 return;
             }
 
@@ -217,7 +221,8 @@ impl OutputReader {
             target: "jackfield::output",
             lines,
             bytes,
-            "more was written to stdout and stderr than goes to the log: dropped"
+            "{bytes} bytes of plugin output dropped: more than {MOST_LINES} lines or {} KiB in a second",
+            MOST_BYTES / 1024
         );
     }
 }

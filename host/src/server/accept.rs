@@ -60,7 +60,16 @@ impl Acceptor {
                 Err(error) => {
                     if !is_failing {
                         let socket = self.bound.path().display();
-                        tracing::error!(%socket, %error, "connections cannot be accepted; trying again");
+                        let remedy = if is_out_of_descriptors(&error) {
+                            "; raise LimitNOFILE= or lower limits.connections"
+                        } else {
+                            ""
+                        };
+                        tracing::error!(
+                            %socket,
+                            %error,
+                            "{socket}: cannot accept connections: {error}; retrying{remedy}"
+                        );
                     }
                     is_failing = true;
                     tokio::time::sleep(RETRY_INTERVAL).await;
@@ -152,6 +161,10 @@ fn reject(mut stream: &UnixStream, manner: ListenerOptions, error: &RequestError
     // The empty buffer of a new socket has room for the frame. If the client is gone, it needs
     // none.
     let _ = stream.write_all(&frame);
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Returns whether an accept failed because of its connection or a signal, so that the socket

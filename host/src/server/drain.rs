@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::io_command::IoThreadCommand;
 use super::io_thread::{IoThread, send_to_all};
 use super::io_threads::IoThreads;
+use crate::log::Counted;
 use crate::routing::Dispatcher;
 
 /// Interval between two checks whether the threads have ended.
@@ -41,14 +42,20 @@ pub(super) async fn drain(
 ) {
     let in_flight = dispatcher.in_flight.held();
     let connections = dispatcher.connections.held();
-    tracing::info!(connections, in_flight, "draining");
+    tracing::debug!(
+        connections,
+        in_flight,
+        "draining: {}, {} in flight",
+        Counted(connections, "connection"),
+        Counted(in_flight, "request")
+    );
     let threads = io_threads.drain();
     let timeout = dispatcher.rules.load().timeouts.drain;
 
     let why_interrupted = tokio::select! {
         () = all_ended(&threads) => None,
-        () = tokio::time::sleep(timeout) => Some("the drain time-out has passed"),
-        _ = shutdown.wait_for(|stage| *stage == ShutdownStage::Cut) => Some("told to end at once"),
+        () = tokio::time::sleep(timeout) => Some("drain time-out"),
+        _ = shutdown.wait_for(|stage| *stage == ShutdownStage::Cut) => Some("stop at once requested"),
     };
     let unfinished = dispatcher.in_flight.held();
 
@@ -69,11 +76,22 @@ pub(super) async fn drain(
 
     if !blocked.is_empty() {
         let threads = blocked.len();
-        tracing::error!(threads, "I/O threads are held up by inline methods, and left");
+        tracing::error!(
+            threads,
+            "{} blocked by inline methods and left behind",
+            Counted(threads, "I/O thread")
+        );
     }
     match why_interrupted {
-        None => tracing::info!("drained"),
-        Some(why) => tracing::warn!(why, unfinished, connections_cut = cut, "ended before all was done"),
+        None => tracing::info!("all requests answered"),
+        Some(why) => tracing::warn!(
+            why,
+            unfinished,
+            connections_cut = cut,
+            "stopped with {} and {} cut short ({why})",
+            Counted(unfinished, "request"),
+            Counted(cut, "connection")
+        ),
     }
 }
 

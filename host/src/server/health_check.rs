@@ -35,12 +35,10 @@ pub enum HealthCheckError {
         answer: String,
     },
     /// Every socket is inherited, and the host's own user may connect to none of them.
-    #[error(
-        "none of the sockets can be reached by the host itself; give its user the right to connect to one"
-    )]
+    #[error("the host cannot connect to any of its sockets; allow its user to connect to one of them")]
     NoSocket,
     /// An I/O thread does not respond.
-    #[error("a thread that serves connections is held up; some clients are not answered")]
+    #[error("an I/O thread does not respond; its clients get no answers")]
     Thread,
     /// The host has ended.
     #[error("the host has ended")]
@@ -118,7 +116,12 @@ impl HealthCheck {
     fn report_unreachable(&self, socket: &CheckedSocket, error: &io::Error) {
         if lock(&self.unreachable).insert(socket.path.clone()) {
             let socket = socket.path.display();
-            tracing::error!(%socket, %error, "the host cannot reach this inherited socket, and cannot say whether clients can");
+            tracing::error!(
+                %socket,
+                %error,
+                "{socket}: the host cannot connect to this inherited socket: {error}; the health check leaves it \
+                 out (if clients cannot connect either, restart its .socket unit)"
+            );
         }
     }
 }

@@ -84,7 +84,7 @@ impl HttpEndpoint {
             EndpointSocket::Unix(bound) => serve_unix(*bound, &dispatcher).await,
         };
         if let Err(error) = served {
-            tracing::error!(%error, "the metrics cannot be served");
+            tracing::error!(%error, "the metrics endpoint failed: {error}; metrics are unavailable until a restart");
         }
     }
 }

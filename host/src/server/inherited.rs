@@ -25,7 +25,7 @@ const FIRST_DESCRIPTOR: usize = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {
     /// A variable of the environment has no valid value.
-    #[error("{variable}={value:?} in the environment is no number of sockets up to {MOST_SOCKETS}")]
+    #[error("{variable}={value:?} in the environment is not a number of sockets up to {MOST_SOCKETS}")]
     Environment {
         /// The variable.
         variable: &'static str,

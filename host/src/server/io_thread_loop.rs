@@ -62,11 +62,17 @@ impl IoThreadLoop {
                         // A panic of a connection's task is a fault of the host. Its notifier stays
                         // in the slab.
                         self.load.fetch_sub(1, Ordering::Relaxed);
-                        tracing::error!(%error, "a connection's task ended by itself");
+                        tracing::error!(
+                            %error,
+                            "a connection's task panicked: {error}; its client was disconnected, please report this"
+                        );
                     }
                 },
                 ended = &mut timer => {
-                    tracing::error!(?ended, "the timer of an I/O thread ended by itself");
+                    tracing::error!(
+                        ?ended,
+                        "the timer of an I/O thread ended: {ended:?}; its connections are closed, please report this"
+                    );
                     break self.connections.len();
                 }
             }
@@ -150,7 +156,7 @@ impl IoThreadLoop {
         let AcceptedConnection { number, stream, manner, peer, permit } = accepted;
         let handle = ConnectionHandle::new(&self.thread.dispatcher.metrics.open_connections, number, peer);
         let (uid, pid) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
-        tracing::debug!(conn = number, uid, pid, "accepted");
+        tracing::debug!(conn = number, uid, pid, "connection {number} accepted");
 
         let stream = tokio::net::UnixStream::from_std(stream);
         self.serve(
@@ -163,7 +169,7 @@ impl IoThreadLoop {
             Ok(connection) => connection,
             Err(error) => {
                 self.load.fetch_sub(1, Ordering::Relaxed);
-                tracing::error!(%error, "a connection could not be watched");
+                tracing::error!(%error, "a connection cannot be served: {error}; it is closed");
                 return;
             }
         };

@@ -157,7 +157,7 @@ impl IoThreads {
         let new = match set.start(1, &self.dispatcher) {
             Ok(mut new) => new.swap_remove(0),
             Err(error) => {
-                tracing::error!(%error, "there is no new I/O thread to be had");
+                tracing::error!(%error, "cannot start an I/O thread in place of stalled I/O thread {number}: {error}");
                 return false;
             }
         };
@@ -189,7 +189,11 @@ impl IoThreads {
             (Ok(new), Some(me)) => (new, me),
             (Ok(_), None) => return Err(count),
             (Err(error), _) => {
-                tracing::error!(%error, "there are no new I/O threads to be had");
+                tracing::error!(
+                    %error,
+                    "cannot start new I/O threads: {error}; \
+                     the old ones serve on, and code that ran on them cannot be unloaded"
+                );
                 return Err(count);
             }
         };

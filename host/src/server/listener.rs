@@ -46,11 +46,11 @@ impl BoundSocket {
 
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-            .map_err(|error| system_error(path, "make a socket")(error.into()))?;
-        let address =
-            SocketAddrUnix::new(path).map_err(|error| system_error(path, "name a socket")(error.into()))?;
+            .map_err(|error| system_error(path, "create a socket")(error.into()))?;
+        let address = SocketAddrUnix::new(path)
+            .map_err(|error| system_error(path, "use it as a socket path")(error.into()))?;
         rustix::net::bind(&fd, &address).map_err(|error| system_error(path, "bind")(error.into()))?;
-        let inode = fs::symlink_metadata(path).map_err(system_error(path, "look at"))?.ino();
+        let inode = fs::symlink_metadata(path).map_err(system_error(path, "inspect"))?.ino();
 
         // From here on, dropping `bound` after a failure removes the name.
         let bound = Self {

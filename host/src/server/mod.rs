@@ -75,7 +75,8 @@ impl SocketClaims {
         for socket in inherited.left() {
             tracing::error!(
                 socket,
-                "inherited, but no listener of the configuration: nobody will be answered there"
+                "systemd passed socket {socket}, but no [[listener]] has its path or name; \
+                 clients there get no answer"
             );
         }
         Ok(Self(sources))

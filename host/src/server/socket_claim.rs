@@ -41,7 +41,7 @@ pub enum BindError {
         owner: u32,
     },
     /// The group of the configuration does not exist on this machine.
-    #[error("{socket}: there is no group {group:?}")]
+    #[error("{socket}: there is no group {group:?}; set the group of this [[listener]] to an existing one")]
     NoSuchGroup {
         /// The path of the socket.
         socket: PathBuf,
@@ -88,7 +88,7 @@ impl SocketClaim {
         let socket = &listener.socket;
         let group = listener.group.as_deref().map(|name| find_group(socket, name)).transpose()?;
         if let Some(directory) = socket.parent().filter(|path| !path.as_os_str().is_empty()) {
-            fs::create_dir_all(directory).map_err(system_error(directory, "make the directory"))?;
+            fs::create_dir_all(directory).map_err(system_error(directory, "create the directory"))?;
         }
 
         let mut lock_path = socket.clone().into_os_string();
@@ -113,7 +113,7 @@ impl SocketClaim {
         let found = match fs::symlink_metadata(path) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(system_error(path, "look at")(error)),
+            Err(error) => return Err(system_error(path, "inspect")(error)),
         };
 
         let kind = found.file_type();
@@ -149,7 +149,7 @@ impl Drop for SocketClaim {
 
 fn find_group(socket: &Path, name: &str) -> Result<Group, BindError> {
     let found =
-        Group::from_name(name).map_err(|error| system_error(socket, "look its group up")(error.into()))?;
+        Group::from_name(name).map_err(|error| system_error(socket, "look up its group")(error.into()))?;
     found.ok_or_else(|| BindError::NoSuchGroup { socket: socket.to_owned(), group: name.to_owned() })
 }
 
@@ -172,7 +172,7 @@ fn take_lock(socket: &Path, lock_path: &Path) -> Result<File, BindError> {
 
         // The previous holder removes the file when it ends. A lock on a file without a name
         // protects nothing, so the locked file must be the one that has the name now.
-        let ours = file.metadata().map_err(system_error(lock_path, "look at the lock"))?;
+        let ours = file.metadata().map_err(system_error(lock_path, "inspect the lock"))?;
         let is_named = |named: fs::Metadata| named.ino() == ours.ino() && named.dev() == ours.dev();
         if fs::metadata(lock_path).is_ok_and(is_named) {
             return Ok(file);

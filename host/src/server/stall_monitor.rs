@@ -17,6 +17,7 @@ use jackfield_plugin_api::Run;
 use super::io_thread::IoThread;
 use super::io_threads::IoThreads;
 use crate::crash_record::RunningCall;
+use crate::log::ShortDuration;
 use crate::plugin::Generation;
 use crate::routing::Dispatcher;
 
@@ -100,13 +101,15 @@ impl StallMonitor {
     #[cold]
     fn report(&mut self, stalled: &StalledCall) {
         let StalledCall { thread, call, age, was_reported } = *stalled;
+        let age = ShortDuration(age);
         let number = call.code.generation();
         let (plugin, method) = self.dispatcher.crash_record.names_of(call.code);
         let table = self.dispatcher.table.load();
         let generation = table.generation(number);
         // Code that no method declares, such as a callback, runs like an `inline` method.
         let declared = generation.and_then(|generation| generation.declared_run(call.code.method()));
-        let run = declared.unwrap_or(Run::Inline).word();
+        let declared = declared.unwrap_or(Run::Inline);
+        let run = declared.word();
 
         if !was_reported {
             if let (Some(generation), Some(observed)) = (generation, self.observed.get_mut(&thread)) {
@@ -118,27 +121,29 @@ impl StallMonitor {
                 generation = number,
                 method,
                 thread,
-                "{run}, and holds an I/O thread, for {age:?} by now"
+                "{method} ({run}, plugin {plugin}) has blocked I/O thread {thread} for {age}; \
+                 clients of that thread get no answers"
             );
             return;
         }
 
-        if let Some(elsewhere) = generation.and_then(|generation| generation.demote(call.code.method())) {
-            tracing::error!(
-                plugin,
-                generation = number,
-                method,
-                "{run}, and too slow for that: {elsewhere} from now on"
-            );
-        }
+        let is_demoted = generation.is_some_and(|generation| generation.demote(call.code.method()).is_some());
+        let demotion = match declared {
+            _ if !is_demoted => String::new(),
+            Run::Async => "; it is no longer polled on I/O threads".to_owned(),
+            Run::Inline | Run::Blocking => format!("; it now runs on {plugin}'s own threads"),
+        };
         let replaced = self.threads.replace_stalled(thread);
+        let replacement =
+            if replaced { "another thread took its place" } else { "no thread could take its place" };
         tracing::error!(
             plugin,
             generation = number,
             method,
             thread,
             replaced,
-            "{run}, and holds an I/O thread, for {age:?} by now: the thread's connections are not served meanwhile"
+            "{method} ({run}, plugin {plugin}) has blocked I/O thread {thread} for {age}{demotion}; {replacement}; \
+             clients of the blocked thread get no answers"
         );
     }
 }

@@ -132,7 +132,7 @@ fn shows_a_request_and_serves_until_ctrl_c_even_in_an_old_run_directory() {
 
         let log = run.logged.text();
         assert!(
-            log.contains("drained") && !log.contains("ending at once"),
+            log.contains("all requests answered") && !log.contains("stopping now"),
             "one Ctrl-C is one signal: {log}"
         );
         assert!(!socket.exists());

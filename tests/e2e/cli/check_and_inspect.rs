@@ -33,12 +33,12 @@ fn prints_the_number_of_plugins_and_methods() {
 
     let finished = jackfield(scratch.path(), &["check"]);
     assert_eq!((finished.code, finished.stderr.as_str()), (0, ""));
-    assert_eq!(finished.stdout, "./config.toml: no fault; 2 plugins with 5 methods\n");
+    assert_eq!(finished.stdout, "./config.toml: no faults; 2 plugins with 5 methods\n");
 
     // With a path and from another directory: paths in the file are relative to it.
     let file = scratch.join("config.toml");
     let finished = jackfield(Path::new("/"), &["check".as_ref(), "-c".as_ref(), file.as_os_str()]);
-    assert_eq!(finished.stdout, format!("{}: no fault; 2 plugins with 5 methods\n", file.display()));
+    assert_eq!(finished.stdout, format!("{}: no faults; 2 plugins with 5 methods\n", file.display()));
 
     assert!(!scratch.join("run").exists(), "nothing is bound");
 }
@@ -68,8 +68,10 @@ enabled = false
     assert_eq!(
         lines,
         [
-            "./config.toml:5:1: note: the plugin \"device\" has no method \"device.status.set\"",
-            "./config.toml:8:1: note: the route later.* leads to the plugin \"later\", which is not there",
+            "./config.toml:5:1: note: route device.status.set: plugin \"device\" has no such method; \
+             requests are answered METHOD_NOT_FOUND",
+            "./config.toml:8:1: note: route later.*: there is no plugin \"later\"; \
+             requests are answered PLUGIN_UNAVAILABLE",
         ]
     );
 }

@@ -78,7 +78,7 @@ fn serves_saved_sources_and_keeps_the_old_code_if_a_build_fails() {
 
     save(&file, &source("two"));
     log.wait_for("the error of the compiler", |line| line.contains("cannot find value `two`"));
-    log.wait_for("the effect", |line| line.contains("the code before serves on"));
+    log.wait_for("the effect", |line| line.contains("the plugin file is unchanged"));
     assert_eq!(greeting().as_deref(), Some("two"));
 
     save(&file, &source("\"three\""));

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::support::HostProcess;
 
 /// Configuration without quarantine.
-const NO_QUARANTINE: &str = "[plugins.deaths]\nmost = 0\n";
+const NO_QUARANTINE: &str = "[plugins.crash]\nmost = 0\n";
 
 /// Crashes the host in a method of the fixture `dies` and asserts that the client's connection is
 /// closed without a reply.

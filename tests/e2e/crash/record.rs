@@ -70,7 +70,7 @@ fn reports_and_ignores_an_invalid_record() {
 
 #[test]
 fn serves_without_a_record_if_its_directory_is_unusable() {
-    let builder = HostProcess::builder().plugin("dies").config("[plugins.deaths]\nrecord = \"taken\"");
+    let builder = HostProcess::builder().plugin("dies").config("[plugins.crash]\nrecord = \"taken\"");
     fs::write(builder.directory().join("taken"), "a file where a directory should be").unwrap();
     let mut host = builder.start();
     assert!(host.log_contains("no record can be kept"), "{}", host.log());
@@ -102,7 +102,7 @@ fn rejects_a_record_directory_that_others_can_write() {
 fn keeps_the_record_of_one_host_from_another() {
     let first = HostProcess::with(&["dies"]);
     let record = first.path("run/recorder");
-    let config = format!("[plugins.deaths]\nrecord = {record:?}");
+    let config = format!("[plugins.crash]\nrecord = {record:?}");
 
     let second = HostProcess::builder().config(&config).start();
 

@@ -120,7 +120,7 @@ fn accepts_the_default_configuration() {
 
     let checked = jackfield(host.directory(), &["check"]);
     assert_eq!((checked.code, checked.stderr.as_str()), (0, ""), "{checked:?}");
-    assert_eq!(checked.stdout, "./config.toml: no fault; 3 plugins with 7 methods\n");
+    assert_eq!(checked.stdout, "./config.toml: no faults; 3 plugins with 7 methods\n");
 
     assert!(
         !host.log_lines().iter().any(|line| line.contains("WARN") || line.contains("ERROR")),

@@ -38,7 +38,7 @@ fn answers_requests_in_flight_after_sigterm_and_sigint() {
         let mut peer = with_calls_in_flight(&host, &latch);
 
         host.signal(signal);
-        host.wait_for_log("draining");
+        host.wait_for_log("stopping on SIG");
         wait_until("no further client can connect", || is_refused(&host));
         // A connection without requests in flight is closed at once.
         idle.expect_close();
@@ -88,7 +88,7 @@ fn answers_requests_in_flight_after_sigterm_and_sigint() {
 
         let ended = host.wait();
         assert_eq!(ended.code(), Some(0), "{signal:?}");
-        assert!(host.log_contains("drained"), "{}", host.log());
+        assert!(host.log_contains("all requests answered"), "{}", host.log());
     }
 }
 
@@ -128,7 +128,7 @@ fn ends_at_once_after_a_second_signal() {
         wait_until("the request is in flight", || host.count("in_flight") == 1);
 
         host.signal(signals[0]);
-        host.wait_for_log("draining");
+        host.wait_for_log("stopping on SIG");
         assert!(host.is_running());
 
         host.signal(signals[1]);
@@ -136,7 +136,7 @@ fn ends_at_once_after_a_second_signal() {
         assert_eq!(host.wait().code(), Some(0));
         assert!(began.elapsed() < Duration::from_secs(10), "the shutdown took {:?}", began.elapsed());
 
-        assert!(host.log_contains("told to end at once"), "{}", host.log());
+        assert!(host.log_contains("cut short (stop at once requested)"), "{}", host.log());
         assert_answered(&mut peer);
     }
 }
@@ -154,7 +154,7 @@ fn ends_after_the_drain_timeout() {
     host.signal(Signal::TERM);
     // The blocking thread cannot be ended, but it does not keep the process running.
     assert_eq!(host.wait().code(), Some(0));
-    assert!(host.log_contains("the drain time-out has passed"), "{}", host.log());
+    assert!(host.log_contains("2 requests and 0 connections cut short (drain time-out)"), "{}", host.log());
 
     let frames = peer.receive_until_close();
     let mut kinds: Vec<_> = frames.iter().map(|frame| (frame.kind, frame.code())).collect();

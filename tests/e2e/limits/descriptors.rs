@@ -32,7 +32,7 @@ fn serves_and_recovers_without_free_descriptors() {
         .map(|_| UnixStream::connect(host.socket()).expect("the accept queue has room"))
         .collect();
 
-    host.wait_for_log("connections cannot be accepted");
+    host.wait_for_log("raise LimitNOFILE= or lower limits.connections");
     let served = connections(host.pid());
     assert!((1..MORE + WAITING).contains(&served), "{served} are served");
 
@@ -52,7 +52,8 @@ fn serves_and_recovers_without_free_descriptors() {
     let took = cpu_time(host.pid()) - before;
     assert!(took < MOST, "{took:?} of processor in a second, for {pings} pings");
 
-    let complaints = host.log_lines().iter().filter(|line| line.contains("cannot be accepted")).count();
+    let complaints =
+        host.log_lines().iter().filter(|line| line.contains("cannot accept connections")).count();
     assert_eq!(complaints, 1, "one line, not one per attempt");
     // Each connection that is closed makes room for a waiting one: in the end all of them are
     // served.

@@ -156,7 +156,7 @@ fn warns_about_a_missing_directory() {
 
     let check = jackfield(host.directory(), &["check"]);
     assert_eq!(check.code, 0, "{check:?}");
-    assert!(check.stderr.contains("./nowhere: there is no such directory"), "{check:?}");
+    assert!(check.stderr.contains("./nowhere: note: there is no such directory"), "{check:?}");
 }
 
 #[test]

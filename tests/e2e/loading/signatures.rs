@@ -137,7 +137,7 @@ fn ignores_signatures_without_a_trusted_key() {
     signer.sign_file(&file, NOW);
 
     let inspected = jackfield(host.directory(), &["plugin", "inspect", "plugins/libdevice.so"]);
-    let line = format!("signed    with key {}, not verified: the configuration trusts no key", signer.id());
+    let line = format!("signed    with key {}, not verified: plugins.trusted_keys is not set", signer.id());
     assert!(inspected.code == 0 && inspected.stdout.contains(&line), "{inspected:?}");
 
     put_signature(&file, "rubbish");

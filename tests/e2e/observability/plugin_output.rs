@@ -88,7 +88,7 @@ fn limits_the_logged_output_of_a_plugin() {
     });
 
     wait_until("all output is read", || host.count("output_dropped") > 20 << 20);
-    host.wait_for_log("more was written to stdout and stderr than goes to the log: dropped");
+    host.wait_for_log("of plugin output dropped: more than 200 lines or 128 KiB in a second");
     let lines = output(&host, "zzzz");
     assert!(!lines.is_empty() && lines.len() < 5_000, "{} of 22,528 lines", lines.len());
 
@@ -116,7 +116,7 @@ fn logs_the_output_before_a_crash() {
 
 #[test]
 fn logs_output_without_a_crash_record() {
-    let builder = HostProcess::builder().plugin("prints").config("[plugins.deaths]\nrecord = \"taken\"");
+    let builder = HostProcess::builder().plugin("prints").config("[plugins.crash]\nrecord = \"taken\"");
     std::fs::write(builder.directory().join("taken"), "a file where a directory should be").unwrap();
     let host = builder.start();
 

@@ -170,7 +170,7 @@ fn shuts_down_despite_an_endless_inline_method() {
 
     host.signal(Signal::TERM);
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
-    assert!(host.log_contains("held up by inline methods"), "{}", host.log());
+    assert!(host.log_contains("1 I/O thread blocked by inline methods and left behind"), "{}", host.log());
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn shuts_down_during_a_slow_configuration_change() {
     wait_until("the probe hangs", || has_child(host.pid()));
 
     host.signal(Signal::TERM);
-    host.wait_for_log("draining");
+    host.wait_for_log("stopping on SIGTERM");
     assert!(
         !host.log_contains("probe-timed-out"),
         "the signal is processed before the probe ends: {}",

@@ -137,7 +137,7 @@ fn counts_and_limits_retained_generations() {
 
     // A higher limit in the configuration permits further loads.
     fs::write(host.path("config.toml"), "[plugins]\nwatch = false\nretained = 8").expect("the configuration");
-    host.wait_for_log("the configuration has changed");
+    host.wait_for_log("config.toml applied");
 
     assert_eq!(operator.reload("other")["outcome"], "published");
 }

@@ -81,9 +81,9 @@ fn revokes_inline_polling_of_slow_methods() {
 
     // Ten times `timeouts.inline`, plus the interval of the check that detects it.
     assert!(is_io(&polled_inline(&mut peer, "block", 1000)[1]));
-    let line = host.wait_for_log("async, and holds an I/O thread, for ");
+    let line = host.wait_for_log("prompts.run (async, plugin prompts) has blocked I/O thread ");
     assert!(line.contains("method=\"prompts.run\""), "{line}");
-    host.wait_for_log("it is polled on its plugin's own thread alone from now on");
+    host.wait_for_log("it is no longer polled on I/O threads");
 
     for _ in 0..10 {
         call_many(&mut peer);

@@ -24,7 +24,7 @@ pub(super) fn recovers_from_crashes(machine: &Machine) {
     // The plugin must not be quarantined. The crashes are attributed nevertheless.
     let path = "/etc/jackfield/config.toml";
     let shipped = std::fs::read_to_string(machine.path(path)).expect("the configuration");
-    machine.write(path, &shipped.replace("[plugins.deaths]\n", "[plugins.deaths]\nmost = 0\n"));
+    machine.write(path, &shipped.replace("[plugins.crash]\n", "[plugins.crash]\nmost = 0\n"));
     machine.run_successfully(&["systemctl", "restart", "jackfield.service"]);
 
     let clients = ContinuousClients::start(&machine.path(SOCKET), 2);

@@ -81,7 +81,7 @@ fn notifies_the_watchdog_only_while_requests_succeed() {
     let mut held = supervisor.peer();
     held.send_sync("crash.hold", &Value::Null);
 
-    host.log.wait_for("the complaint", |line| line.contains("the watchdog is not fed"));
+    host.log.wait_for("the failed health check", |line| line.contains("watchdog reports stop"));
     while supervisor.next_notification(Duration::from_millis(1)).is_some() {}
     assert_eq!(supervisor.next_notification(Duration::from_secs(2)), None, "five times the limit");
     drop(host);

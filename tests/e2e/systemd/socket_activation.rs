@@ -98,7 +98,7 @@ fn finds_sockets_by_name_and_reports_unknown_ones() {
     host.terminate();
 
     let host = supervisor.start_with(vec![OwnedFd::from(supervisor.bind("run/other.sock"))], "other");
-    let line = host.log.wait_for("the socket", |line| line.contains("no listener of the configuration"));
+    let line = host.log.wait_for("the socket", |line| line.contains("no [[listener]] has its path or name"));
     assert!(line.contains("other.sock"), "{line}");
     supervisor.wait_for_notification("READY=1");
     supervisor.peer().assert_usable();
@@ -125,7 +125,7 @@ fn refuses_descriptors_that_are_not_listening_sockets() {
     command.env("LISTEN_FDS", "4000000000");
     let mut host = SupervisedHost::spawn(command);
     assert_eq!(host.wait(), EX_OSERR);
-    assert!(host.log.text().contains("is no number of sockets"), "{}", host.log.text());
+    assert!(host.log.text().contains("is not a number of sockets"), "{}", host.log.text());
 
     // Sockets for another process are ignored.
     let mut command = supervisor.command(&[]);

@@ -1,4 +1,4 @@
-//! What a run came to, in words and as JSON.
+//! The report of a run, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,10 +8,11 @@ use std::path::Path;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::drive::RunResult;
-use super::{BenchArgs, Plan};
+use super::args::BenchArgs;
+use super::driver::RunResult;
+use super::plan::LoadPlan;
 
-/// Everything that is told of a run. Names are those of `--json`.
+/// The report of a run. The names of its fields are the members that `--json` prints.
 #[derive(Debug, Serialize)]
 pub(super) struct BenchReport {
     socket: String,
@@ -19,13 +20,15 @@ pub(super) struct BenchReport {
     mode: &'static str,
     connections: u32,
     window: u32,
-    /// Requests a second that were due; absent in a closed loop.
+
+    /// Requests per second that were due; absent in a closed loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<f64>,
     seconds: f64,
     requests_per_second: f64,
     sent: u64,
     results: u64,
+
     /// Error replies by their code.
     errors: BTreeMap<i64, u64>,
     lost: u64,
@@ -35,7 +38,8 @@ pub(super) struct BenchReport {
     faults: Vec<String>,
     bytes_in: u64,
     bytes_out: u64,
-    /// Microseconds, of every reply.
+
+    /// Latencies of all replies, in microseconds.
     latency_us: Latency,
 }
 
@@ -54,9 +58,8 @@ impl Latency {
     fn of(latencies: &Histogram<u64>) -> Self {
         let micros = |nanos: u64| nanos as f64 / 1e3;
         let at = |quantile| micros(latencies.value_at_quantile(quantile));
-        let any = !latencies.is_empty();
         Self {
-            min: if any { micros(latencies.min()) } else { 0.0 },
+            min: micros(latencies.min()),
             mean: latencies.mean() / 1e3,
             p50: at(0.5),
             p90: at(0.9),
@@ -68,16 +71,17 @@ impl Latency {
 }
 
 impl BenchReport {
-    pub(super) fn new(words: &BenchArgs, socket: &Path, plan: &Plan, run: RunResult) -> Self {
-        let RunResult { tally, elapsed } = run;
+    pub(super) fn new(args: &BenchArgs, socket: &Path, plan: &LoadPlan, result: RunResult) -> Self {
+        let RunResult { tally, elapsed } = result;
         let seconds = elapsed.as_secs_f64();
+
         Self {
             socket: socket.display().to_string(),
-            method: words.method.clone(),
-            mode: if words.is_async { "async" } else { "sync" },
+            method: args.method.clone(),
+            mode: if args.is_async { "async" } else { "sync" },
             connections: plan.connections,
             window: plan.window,
-            rate: words.rate,
+            rate: args.rate,
             seconds,
             requests_per_second: tally.answered() as f64 / seconds.max(f64::MIN_POSITIVE),
             sent: tally.sent,
@@ -94,8 +98,8 @@ impl BenchReport {
         }
     }
 
-    /// Whether every request had its one reply, and not every reply was an error.
-    pub(super) fn is_good(&self) -> bool {
+    /// Returns whether every request got exactly one reply, and not every reply was an error.
+    pub(super) fn is_success(&self) -> bool {
         let all_errors = self.results == 0 && !self.errors.is_empty();
         self.lost + self.unanswered + self.wrong == 0 && !all_errors
     }
@@ -114,9 +118,12 @@ impl BenchReport {
 
     fn text(&self) -> String {
         let mut text = String::new();
+
         let Self { mode, method, connections, window, .. } = self;
-        let due = self.rate.map_or(String::new(), |rate| format!(", {rate} due a second"));
-        let _ = writeln!(text, "{mode} {method}, {connections} connections, {window} in flight on each{due}");
+        let rate = self.rate.map_or(String::new(), |rate| format!(", {rate} due per second"));
+        let _ =
+            writeln!(text, "{mode} {method}, {connections} connections, {window} in flight on each{rate}");
+
         let _ = writeln!(
             text,
             "  {:.0} requests/s: {} answered in {:.2} s",
@@ -129,17 +136,18 @@ impl BenchReport {
             text,
             "  latency in us: min {min:.1}, mean {mean:.1}, p50 {p50:.1}, p90 {p90:.1}, p99 {p99:.1}, p999 {p999:.1}, max {max:.1}"
         );
+
         for (code, count) in &self.errors {
             let _ = writeln!(text, "  error {code}: {count}");
         }
-        let faults = [
-            (self.lost, "lost with their connection"),
-            (self.unanswered, "never answered"),
-            (self.unsent, "due and not sent: no room"),
-            (self.wrong, "frames that nobody asked for"),
+        let counts = [
+            (self.lost, "lost: their connection ended"),
+            (self.unanswered, "not answered"),
+            (self.unsent, "due and not sent: every connection had its window full"),
+            (self.wrong, "wrong or unexpected frames"),
         ];
-        for (count, what) in faults.iter().filter(|(count, _)| *count > 0) {
-            let _ = writeln!(text, "  {count} {what}");
+        for (count, meaning) in counts.iter().filter(|(count, _)| *count > 0) {
+            let _ = writeln!(text, "  {count} {meaning}");
         }
         for fault in &self.faults {
             let _ = writeln!(text, "  {fault}");

@@ -1,32 +1,43 @@
-//! What a run counts: replies by their outcome, latencies, and whatever was not as it should be.
+//! The counts of a run: replies by outcome, latencies, and faults.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::{CreationError, Histogram};
 
-/// Latencies are kept in nanoseconds, to three digits; a longer one counts as this.
-const LONGEST: u64 = 3_600_000_000_000;
-/// Faults that are told in words; the others are only counted.
-const TOLD: usize = 5;
+/// Upper bound of the histogram, in nanoseconds: one hour. A longer latency counts as this.
+const MAX_LATENCY: u64 = 3_600_000_000_000;
+
+/// Significant digits of a latency in the histogram.
+const DIGITS: u8 = 3;
+
+/// Number of faults that are reported as text. Further ones are only counted.
+const MAX_FAULTS: usize = 5;
 
 /// The counts of a run.
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) sent: u64,
     pub(super) results: u64,
+
     /// Error replies by their code.
     pub(super) errors: BTreeMap<i64, u64>,
+
     /// Requests whose connection ended before their reply.
     pub(super) lost: u64,
-    /// Requests that nobody answered in time.
+
+    /// Requests that were not answered in time.
     pub(super) unanswered: u64,
-    /// Requests that were due and never sent: there was no room for them.
+
+    /// Requests that were due and never sent, because no connection had room.
     pub(super) unsent: u64,
-    /// Frames that answer nothing that was asked, or not in the way it was asked.
+
+    /// Frames that answer no request, or not in the way in which it was sent.
     pub(super) wrong: u64,
-    /// The first faults in words.
+
+    /// The first faults as text.
     pub(super) faults: Vec<String>,
+
     pub(super) latencies: Histogram<u64>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -34,7 +45,8 @@ pub(super) struct Tally {
 
 impl Tally {
     /// # Errors
-    /// The histogram's bounds are none.
+    ///
+    /// The bounds of the histogram are invalid.
     pub(super) fn new() -> Result<Self, CreationError> {
         Ok(Self {
             sent: 0,
@@ -45,39 +57,39 @@ impl Tally {
             unsent: 0,
             wrong: 0,
             faults: Vec::new(),
-            latencies: Histogram::new_with_bounds(1, LONGEST, 3)?,
+            latencies: Histogram::new_with_bounds(1, MAX_LATENCY, DIGITS)?,
             bytes_in: 0,
             bytes_out: 0,
         })
     }
 
-    /// Replies of both kinds.
+    /// Returns the number of replies, results and errors.
     pub(super) fn answered(&self) -> u64 {
         self.results + self.errors.values().sum::<u64>()
     }
 
-    pub(super) fn took(&mut self, latency: Duration) {
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(LONGEST);
-        self.latencies.saturating_record(nanos.clamp(1, LONGEST));
+    pub(super) fn record_latency(&mut self, latency: Duration) {
+        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(MAX_LATENCY);
+        self.latencies.saturating_record(nanos.clamp(1, MAX_LATENCY));
     }
 
-    /// A frame that should not be there.
+    /// Counts a frame that is wrong or unexpected.
     #[cold]
-    pub(super) fn wrong(&mut self, what: impl FnOnce() -> String) {
+    pub(super) fn count_wrong(&mut self, fault: impl FnOnce() -> String) {
         self.wrong += 1;
-        self.tell(what);
+        self.keep_fault(fault);
     }
 
-    /// A connection that ended with so many requests in flight.
+    /// Counts the requests in flight of a connection that ended.
     #[cold]
-    pub(super) fn lost(&mut self, in_flight: u64, what: impl FnOnce() -> String) {
+    pub(super) fn count_lost(&mut self, in_flight: u64, fault: impl FnOnce() -> String) {
         self.lost += in_flight;
-        self.tell(what);
+        self.keep_fault(fault);
     }
 
-    fn tell(&mut self, what: impl FnOnce() -> String) {
-        if self.faults.len() < TOLD {
-            self.faults.push(what());
+    fn keep_fault(&mut self, fault: impl FnOnce() -> String) {
+        if self.faults.len() < MAX_FAULTS {
+            self.faults.push(fault());
         }
     }
 }

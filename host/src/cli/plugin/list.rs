@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::short_hash;
 use crate::cli::admin_client::{OperatorArgs, call, print};
-use crate::cli::table::{cell, table};
+use crate::cli::table::{format_cell, format_table};
 
 const HEAD: [&str; 10] = [
     "PLUGIN",
@@ -24,7 +24,7 @@ const HEAD: [&str; 10] = [
     "SIGNED BY",
 ];
 
-/// The words of `plugin list`.
+/// The arguments of `jackfield plugin list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(crate) fn list(args: &ListArgs, config: Option<&Path>) -> ExitCode {
 
 /// Returns a table of the plugins, followed by a line for each problem.
 fn render(plugins: &[PluginStatus]) -> String {
-    let mut text = table(&HEAD, plugins.iter().map(row));
+    let mut text = format_table(&HEAD, plugins.iter().map(row));
     for plugin in plugins {
         let name = &plugin.name;
         for RetainedGeneration { generation, reason } in &plugin.retained {
@@ -47,7 +47,7 @@ fn render(plugins: &[PluginStatus]) -> String {
         }
         for CrashedMethod { generation, method, id, .. } in &plugin.deaths {
             text += &format!(
-                "{name}: when the host died, generation {generation} ran {method} for the request {id:?}\n"
+                "{name}: generation {generation} ran {method} when the host crashed, request {id:?}\n"
             );
         }
         if let Some(Refusal { reason, detail }) = &plugin.refused {
@@ -61,14 +61,14 @@ fn row(plugin: &PluginStatus) -> Vec<String> {
     vec![
         plugin.name.clone(),
         plugin.state.to_string(),
-        cell(plugin.generation),
-        cell(plugin.version.as_ref()),
+        format_cell(plugin.generation),
+        format_cell(plugin.version.as_ref()),
         short_hash(plugin.hash.as_ref()).to_owned(),
         plugin.methods.len().to_string(),
         plugin.draining.len().to_string(),
         plugin.retained.len().to_string(),
         plugin.unloaded.to_string(),
-        cell(plugin.signed.as_ref().map(|signature| &signature.key)),
+        format_cell(plugin.signed.as_ref().map(|signature| &signature.key)),
     ]
 }
 
@@ -100,7 +100,7 @@ mod tests {
             lines[2..],
             [
                 "device: generation 3 is retained: why",
-                "device: when the host died, generation 4 ran m for the request \"i\"",
+                "device: generation 4 ran m when the host crashed, request \"i\"",
                 "device: the newest file is refused: not-elf: no library",
             ]
         );

@@ -9,11 +9,12 @@ use jackfield::admin::{PluginReloadResult, Refusal, ReloadParams, method};
 use super::short_hash;
 use crate::cli::admin_client::{OperatorArgs, call, print};
 
-/// The words of `plugin reload`.
+/// The arguments of `jackfield plugin reload`.
 #[derive(Debug, Args)]
 pub(crate) struct ReloadPluginArgs {
-    /// The plugin; all of them if it is not said
+    /// Name of the plugin [default: all plugins]
     name: Option<String>,
+
     #[command(flatten)]
     operator: OperatorArgs,
 }

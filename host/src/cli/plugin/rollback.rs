@@ -9,11 +9,12 @@ use jackfield::admin::{PluginReloadResult, RollbackParams, method};
 use super::reload::render;
 use crate::cli::admin_client::{OperatorArgs, call, print};
 
-/// The words of `plugin rollback`.
+/// The arguments of `jackfield plugin rollback`.
 #[derive(Debug, Args)]
 pub(crate) struct RollbackArgs {
-    /// The plugin
+    /// Name of the plugin
     name: String,
+
     #[command(flatten)]
     operator: OperatorArgs,
 }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::screen::Screen;
 use super::{ObservedHost, TopArgs};
-use crate::cli::error::CommandError;
+use crate::cli::command_error::CommandError;
 use crate::cli::rates::HostRates;
 
 /// How often signals are polled while no key is pressed.
@@ -54,7 +54,7 @@ fn termination_signals() -> io::Result<Receiver<()>> {
         });
     })?;
 
-    signals.recv().map_err(|_| io::Error::other("signals cannot be heard"))?;
+    signals.recv().map_err(|_| io::Error::other("cannot watch signals"))?;
     Ok(signals)
 }
 

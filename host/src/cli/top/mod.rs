@@ -22,22 +22,25 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::admin_client::{OperatorArgs, client};
-use super::error::CommandError;
-use super::failed;
+use super::command_error::CommandError;
+use super::exit_code::fail;
 use super::rates::HostRates;
 
 /// The most failed requests in one line of JSON.
 const FAILED_MAX: usize = 20;
 
-/// The words of `top`.
+/// The arguments of `jackfield top`.
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
     #[command(flatten)]
     operator: OperatorArgs,
-    /// How often the host is asked
+
+    /// Time between two samples, such as 500ms or 5s
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     interval: Duration,
-    /// End after so many intervals [default: when you press q, or never without a terminal]
+
+    /// Number of intervals to show [default: until q is pressed; without a terminal, until a
+    /// signal]
     #[arg(long, value_name = "N")]
     count: Option<u64>,
 }
@@ -46,7 +49,7 @@ pub(crate) struct TopArgs {
 pub(crate) fn top(args: &TopArgs, config: Option<&Path>) -> ExitCode {
     let host = match client(&args.operator, config) {
         Ok((client, socket)) => ObservedHost { client, socket },
-        Err(failure) => return failed(failure.code(), &failure),
+        Err(failure) => return fail(failure.exit_code(), &failure),
     };
 
     let ended = if args.operator.json || !io::stdout().is_terminal() {
@@ -58,7 +61,7 @@ pub(crate) fn top(args: &TopArgs, config: Option<&Path>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of the output, such as `head`, has read enough.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(failure) => failed(failure.code(), &failure),
+        Err(failure) => fail(failure.exit_code(), &failure),
     }
 }
 

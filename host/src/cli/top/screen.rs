@@ -11,7 +11,7 @@ use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table, Widget};
 
 use super::Sample;
 use crate::cli::rates::{HostRates, MethodRates};
-use crate::cli::table::{cell, count, length, micros};
+use crate::cli::table::{format_cell, format_count, format_duration, format_micros};
 
 /// The order of the methods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(super) struct Screen {
     reason = "a rate that is shown is small and not negative"
 )]
 fn rate(rate: f64) -> String {
-    if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { count(rate.max(0.0) as u64) }
+    if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { format_count(rate.max(0.0) as u64) }
 }
 
 fn titled(title: &str) -> Block<'static> {
@@ -98,7 +98,7 @@ impl Screen {
     fn summary(&self) -> Vec<Line<'static>> {
         let stats = &self.sample.stats;
         let rates = &self.rates;
-        let uptime = length(Duration::from_millis(stats.uptime_ms));
+        let uptime = format_duration(Duration::from_millis(stats.uptime_ms));
         let first = format!(
             "jackfield {} · process {} · up {uptime} · {} connections · {} in flight ({} async)",
             stats.version, stats.pid, stats.connections, stats.in_flight, stats.async_in_flight
@@ -109,7 +109,7 @@ impl Screen {
             rate(rates.failed_per_second),
             rate(rates.bytes_in_per_second),
             rate(rates.bytes_out_per_second),
-            count(stats.buffered_bytes)
+            format_count(stats.buffered_bytes)
         );
         vec![Line::raw(first), Line::raw(second)]
     }
@@ -124,8 +124,8 @@ impl Screen {
                 rate(method.requests_per_second),
                 rate(method.failed_per_second),
                 method.in_flight.to_string(),
-                cell(method.p50_us.map(micros)),
-                cell(method.p99_us.map(micros)),
+                format_cell(method.p50_us.map(format_micros)),
+                format_cell(method.p99_us.map(format_micros)),
             ];
             let style = if is_failing { Style::default().fg(Color::Red) } else { Style::default() };
             Row::new(cells).style(style)
@@ -147,8 +147,8 @@ impl Screen {
     fn callers(&self) -> Table<'static> {
         let row = |caller: &CallerStats| {
             Row::new([
-                cell(caller.uid),
-                cell(caller.pid),
+                format_cell(caller.uid),
+                format_cell(caller.pid),
                 caller.connections.to_string(),
                 caller.in_flight.to_string(),
             ])
@@ -167,7 +167,8 @@ impl Screen {
                 (0, 0) => String::new(),
                 (draining, retained) => format!("{draining} draining, {retained} retained"),
             };
-            let cells = [plugin.name.clone(), plugin.state.to_string(), cell(plugin.generation), retired];
+            let cells =
+                [plugin.name.clone(), plugin.state.to_string(), format_cell(plugin.generation), retired];
             Row::new(cells).style(style)
         };
         let widths = [Constraint::Fill(2), Constraint::Length(9), Constraint::Length(4), Constraint::Fill(2)];
@@ -181,12 +182,12 @@ impl Screen {
         let row = |request: &SlowRequest| {
             Row::new(
                 [
-                    length(Duration::from_millis(now.saturating_sub(request.at_ms))),
+                    format_duration(Duration::from_millis(now.saturating_sub(request.at_ms))),
                     request.outcome.clone(),
                     request.method.clone(),
-                    micros(request.queued_us + request.ran_us),
-                    cell(request.uid),
-                    cell(request.pid),
+                    format_micros(request.queued_us + request.ran_us),
+                    format_cell(request.uid),
+                    format_cell(request.pid),
                     request.id.clone(),
                 ]
                 .map(Cell::from),

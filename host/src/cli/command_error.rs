@@ -1,0 +1,136 @@
+//! The reasons why a command has no result, with their messages and exit codes.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use jackfield_client::{Error, RemoteError};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::config_file::ConfigError;
+use super::exit_code;
+
+/// The reason why there is no result. Each has an exit code.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommandError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error(
+        "no [[listener]] of the configuration has binary framing; pass --socket or set framing = \"binary\""
+    )]
+    NoListener,
+    #[error("the configuration has no admin socket; pass --socket or set admin.socket")]
+    NoAdmin,
+    #[error("PARAMS: cannot read standard input: {0}")]
+    Stdin(io::Error),
+    #[error("PARAMS: not JSON: {0}")]
+    Params(serde_json::Error),
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+    #[error("{}", FailedConnect(.socket, .source))]
+    Connect { socket: PathBuf, source: io::Error },
+    #[error("{}", FailedCall(.socket, .error))]
+    Call { socket: PathBuf, error: Error },
+}
+
+impl CommandError {
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::NoListener | Self::NoAdmin => exit_code::CONFIGURATION,
+            Self::Stdin(_) | Self::Params(_) => exit_code::USAGE,
+            Self::Output(_) => exit_code::INPUT_OUTPUT,
+            Self::Connect { .. } => exit_code::UNAVAILABLE,
+            Self::Call { error, .. } => match error {
+                Error::Remote(_) | Error::GoingAway(_) => exit_code::FAILURE,
+                Error::Encode(_) => exit_code::USAGE,
+                Error::Timeout { .. } => exit_code::TIMED_OUT,
+                Error::Protocol(_) | Error::Decode(_) => exit_code::PROTOCOL,
+                _ => exit_code::UNAVAILABLE,
+            },
+        }
+    }
+}
+
+/// A failed connect in one line, with the remedy where it is known.
+struct FailedConnect<'a>(&'a Path, &'a io::Error);
+
+impl fmt::Display for FailedConnect<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FailedConnect(socket, error) = *self;
+        let socket = socket.display();
+
+        match error.kind() {
+            ErrorKind::PermissionDenied => write!(
+                f,
+                "may not connect to {socket}: permission denied; run as root or as the user of the host, \
+                 for the packaged service jackfield"
+            ),
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                write!(f, "no host at {socket}: {error}; start the host, or pass --socket or --config")
+            }
+            _ => write!(f, "cannot connect to {socket}: {error}"),
+        }
+    }
+}
+
+/// A failed call in one line. An error reply is shown as the JSON that it is.
+struct FailedCall<'a>(&'a Path, &'a Error);
+
+impl fmt::Display for FailedCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FailedCall(socket, error) = *self;
+        let path = socket.display();
+
+        match error {
+            Error::Remote(remote) | Error::GoingAway(remote) => {
+                f.write_str(&serde_json::to_string(&ErrorMember::from(remote)).map_err(|_| fmt::Error)?)
+            }
+            Error::Connect { source, .. } => FailedConnect(socket, source).fmt(f),
+            Error::Timeout { sent: true, .. } => {
+                write!(f, "{path}: {error}; the host may still execute the request")
+            }
+            Error::ConnectionLost { sent: true, .. } => {
+                write!(f, "{path}: {error}; the host may have executed the request")
+            }
+            _ => write!(f, "{path}: {error}"),
+        }
+    }
+}
+
+/// The `error` member of a reply.
+#[derive(Serialize)]
+struct ErrorMember<'a> {
+    code: i64,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+}
+
+impl<'a> From<&'a RemoteError> for ErrorMember<'a> {
+    fn from(remote: &'a RemoteError) -> Self {
+        ErrorMember { code: remote.code, message: &remote.message, data: remote.data.as_deref() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_a_missing_host_and_a_missing_permission_with_their_remedies() {
+        let message = |kind: ErrorKind| {
+            CommandError::Connect { socket: "run/a.sock".into(), source: kind.into() }.to_string()
+        };
+
+        assert_eq!(
+            message(ErrorKind::NotFound),
+            "no host at run/a.sock: entity not found; start the host, or pass --socket or --config"
+        );
+        assert_eq!(
+            message(ErrorKind::PermissionDenied),
+            "may not connect to run/a.sock: permission denied; run as root or as the user of the host, \
+             for the packaged service jackfield"
+        );
+    }
+}

@@ -4,7 +4,6 @@ mod display;
 mod nonblocking_writer;
 mod rate_limit;
 mod sanitize;
-mod short_duration;
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -18,7 +17,6 @@ use tracing_subscriber::{Layer as _, Registry, fmt, registry, reload};
 pub use self::display::{Counted, ShortDuration};
 pub(crate) use self::rate_limit::{OF_PLUGINS, dropped};
 pub(crate) use self::sanitize::printable;
-pub(crate) use self::short_duration::ShortDuration;
 
 use self::nonblocking_writer::NonblockingWriter;
 use self::rate_limit::RateLimiter;

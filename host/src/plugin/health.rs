@@ -128,7 +128,7 @@ impl Generation {
             );
             return;
         }
-        if self.demote(method).is_some() {
+        if self.demote(method) {
             tracing::error!(
                 plugin,
                 generation = number,
@@ -139,15 +139,13 @@ impl Generation {
         }
     }
 
-    /// Makes a method run on the generation's own threads alone from now on. Returns how it runs
-    /// then, for the log; `None` if nothing changes, because it does so already or cannot.
-    pub(crate) fn demote(&self, method: u32) -> Option<&'static str> {
-        match self.declared_run(method)? {
-            Run::Inline => self.demote_inline(method).then_some("it is blocking"),
-            Run::Async => {
-                self.inline_polling.forbid(method).then_some("it is polled on its plugin's own thread alone")
-            }
-            Run::Blocking => None,
+    /// Makes a method run on the generation's own threads alone from now on. Returns `false` if
+    /// nothing changes, because it does so already or cannot.
+    pub(crate) fn demote(&self, method: u32) -> bool {
+        match self.declared_run(method) {
+            Some(Run::Inline) => self.demote_inline(method),
+            Some(Run::Async) => self.inline_polling.forbid(method),
+            Some(Run::Blocking) | None => false,
         }
     }
 
@@ -263,7 +261,7 @@ mod tests {
 
         assert_eq!(generation.effective_run(INLINE, Run::Inline), Run::Blocking);
         assert_eq!(generation.effective_run(ASYNC, Run::Async), Run::Async);
-        assert_eq!(generation.demote(INLINE), None);
+        assert!(!generation.demote(INLINE));
         let health = generation.health();
         assert_eq!((health.demoted_methods, health.is_healthy), (vec!["t.inline".to_owned()], true));
     }
@@ -273,9 +271,9 @@ mod tests {
         let generation = generation();
         (0..64).for_each(|_| generation.record_first_poll(ASYNC, true, Duration::ZERO));
         assert!(generation.allows_inline_polling(ASYNC));
-        assert!(generation.demote(ASYNC).is_some() && generation.demote(ASYNC).is_none());
+        assert!(generation.demote(ASYNC) && !generation.demote(ASYNC));
         assert!(!generation.allows_inline_polling(ASYNC));
-        assert_eq!(generation.demote(7), None);
+        assert!(!generation.demote(7));
     }
 
     #[test]

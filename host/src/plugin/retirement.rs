@@ -18,7 +18,7 @@ use super::generation::{Generation, GenerationId};
 use super::plugin_thread::{JoinedRunError, run_joined};
 use crate::crash_record::{CrashRecord, LifecyclePhase, run_recorded};
 use crate::loader::{CloseOutcome, LoadedLibrary};
-use crate::log::printable;
+use crate::log::{Counted, printable};
 
 /// Time that threads without work and an instance have to end, unless the host itself ends.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -88,17 +88,16 @@ pub(crate) enum RetentionReason {
 impl fmt::Display for RetentionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CallsRunning(1) => f.write_str("1 call still runs"),
-            Self::CallsRunning(count) => write!(f, "{count} calls still run"),
-            Self::ThreadsRunning(1) => f.write_str("1 of its threads still runs"),
-            Self::ThreadsRunning(count) => write!(f, "{count} of its threads still run"),
-            Self::IoThreadsRunning(1) => f.write_str("1 I/O thread that may run its code did not end"),
+            Self::CallsRunning(count) => write!(f, "{} did not end", Counted(*count, "call")),
+            Self::ThreadsRunning(count) => {
+                write!(f, "{} of the plugin did not end", Counted(*count, "thread"))
+            }
             Self::IoThreadsRunning(count) => {
-                write!(f, "{count} I/O threads that may run its code did not end")
+                write!(f, "{} that may run its code did not end", Counted(*count, "I/O thread"))
             }
             Self::StopNotDone(error) => write!(f, "stop failed: {error}"),
-            Self::StartNotDone => f.write_str("start has not returned"),
-            Self::StartThreadRunning => f.write_str("a thread of the generation still runs"),
+            Self::StartNotDone => f.write_str("start did not return"),
+            Self::StartThreadRunning => f.write_str("a thread of the plugin did not end"),
             Self::NoRetirementThread(error) => {
                 write!(f, "cannot start a thread for its retirement: {error}")
             }
@@ -260,6 +259,6 @@ mod tests {
 
         let outcome = Generation::retire(generation, &deadline, &NoIoThreads);
         let RetirementOutcome::Retained(reason) = outcome else { panic!("{outcome:?}") };
-        assert_eq!(reason.to_string(), "2 calls still run");
+        assert_eq!(reason.to_string(), "2 calls did not end");
     }
 }

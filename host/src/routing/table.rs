@@ -224,11 +224,20 @@ impl RoutingTable {
     /// Warns the operator about routes that lead to no method.
     pub(crate) fn warn_about_dead_routes(&self, routes: &[Route]) {
         for route in routes.iter().filter(|route| route.enabled) {
-            let name = route.method.name();
-            if !self.has_plugin(&route.plugin) {
-                tracing::warn!(route = %route.method, plugin = route.plugin, "a route to a plugin that is not there");
-            } else if matches!(route.method, Pattern::Exact(_)) && !self.methods.contains_key(name) {
-                tracing::warn!(method = name, plugin = route.plugin, "a route to a method its plugin lacks");
+            let Route { method: pattern, plugin, .. } = route;
+            let name = pattern.name();
+            if !self.has_plugin(plugin) {
+                tracing::warn!(
+                    route = %pattern,
+                    plugin,
+                    "route {pattern}: no plugin {plugin} is loaded; requests are answered PLUGIN_UNAVAILABLE"
+                );
+            } else if matches!(pattern, Pattern::Exact(_)) && !self.methods.contains_key(name) {
+                tracing::warn!(
+                    method = name,
+                    plugin,
+                    "route {name}: plugin {plugin} has no such method; requests are answered METHOD_NOT_FOUND"
+                );
             }
         }
     }

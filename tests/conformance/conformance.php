@@ -114,7 +114,7 @@ function same(mixed $expected, mixed $received, string $what): void
     $checked++;
 }
 
-/** Parses a reply and checks its envelope: the expected id or none, and either a result or an error. */
+/** Parses a reply and checks its envelope: the id, if expected, and either a result or an error. */
 function document(string $payload, ?string $id, string $what): array
 {
     $reply = json_decode($payload, true, 512, JSON_THROW_ON_ERROR);

@@ -44,7 +44,8 @@ fn imports(directory: &str) -> BTreeMap<String, BTreeSet<String>> {
         if name == "main.rs" || name.split('/').any(|part| part == "tests" || part == "tests.rs") {
             continue;
         }
-        let source = code(&file.text);
+        // A visibility such as `pub(in crate::connection)` is not an import.
+        let source = code(&file.text).replace("(in crate::", "(in ");
         let product = source.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
         let module = module_of(&name);
         modules.files.insert(module.clone(), name.clone());

@@ -16,7 +16,9 @@
 //! connection ends at once if writing fails, if the peer hangs up, or if a time limit of the
 //! connection passes.
 
-/// Why a connection ended.
+use std::fmt;
+
+/// The reason why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseReason {
     /// The peer closed the connection, or every request was answered and no more can come.
@@ -27,6 +29,17 @@ pub(super) enum CloseReason {
     Cut(&'static str),
     /// The peer closed the connection while requests were in flight.
     Vanished,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("no more requests"),
+            Self::Idle => f.write_str("idle for longer than timeouts.idle"),
+            Self::Cut(why) => f.write_str(why),
+            Self::Vanished => f.write_str("the client is gone, with requests in flight"),
+        }
+    }
 }
 
 /// How far a connection has come towards its end.

@@ -16,7 +16,9 @@ pub(super) fn accepted(connection: u64, generation: &Generation, method: u32, fa
         method = generation.method_name(method),
         plugin = &*generation.identity.plugin,
         generation = generation.identity.number,
-        "accepted"
+        "request {} accepted: {}",
+        printable(facts.id.text()),
+        generation.method_name(method)
     );
 }
 
@@ -31,7 +33,9 @@ pub(super) fn answered(connection: u64, call: &FinishedCall<'_>, outcome: ReplyO
         queue = ?call.queued(now),
         run = ?call.ran(now),
         ended = ?outcome,
-        "answered"
+        "request {} answered: {}",
+        printable(call.facts.id.text()),
+        describe(outcome)
     );
 }
 
@@ -39,9 +43,22 @@ pub(super) fn answered(connection: u64, call: &FinishedCall<'_>, outcome: ReplyO
 pub(super) fn rejected(connection: u64, id: Option<&str>, error: &RequestError, outcome: ReplyOutcome) {
     tracing::debug!(
         conn = connection,
-        id = &*printable(id.unwrap_or("none").trim_matches('"')),
+        id = &*printable(bare(id)),
         ended = ?outcome,
-        "refused: {}",
+        "request {} rejected: {}",
+        printable(bare(id)),
         printable(&error.message())
     );
+}
+
+/// Returns the text of an id, which is a JSON token.
+fn bare(id: Option<&str>) -> &str {
+    id.unwrap_or("none").trim_matches('"')
+}
+
+fn describe(outcome: ReplyOutcome) -> String {
+    match outcome {
+        ReplyOutcome::Result => "result".to_owned(),
+        ReplyOutcome::Error(code) => format!("error {code}"),
+    }
 }

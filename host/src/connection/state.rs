@@ -81,7 +81,8 @@ impl ConnectionState {
     /// Counts a connection that the host ends before its peer does, and returns the reason.
     pub(super) fn cut(&self, turn: &Turn<'_>, why: &'static str) -> CloseReason {
         turn.thread.dispatcher.metrics.counters.connections_cut.add(1);
-        tracing::debug!(conn = self.identity().number, why, "cut");
+        let conn = self.identity().number;
+        tracing::debug!(conn, why, "connection {conn} closed by the host: {why}");
         CloseReason::Cut(why)
     }
 

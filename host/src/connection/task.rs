@@ -123,7 +123,8 @@ impl Connection {
         turn.end();
 
         let Some(reason) = closed else { return Poll::Pending };
-        tracing::debug!(conn = state.identity().number, farewell = ?reason, "closed");
+        let conn = state.identity().number;
+        tracing::debug!(conn, farewell = ?reason, "connection {conn} closed: {reason}");
         Poll::Ready(ConnectionEnd::Closed)
     }
 
@@ -135,8 +136,12 @@ impl Connection {
         let stream = match self.stream.as_fd().try_clone_to_owned() {
             Ok(descriptor) => StdUnixStream::from(descriptor),
             Err(error) => {
-                let number = self.state.as_ref().map(|state| state.identity().number);
-                tracing::error!(conn = number, %error, "a connection could not be moved");
+                let conn = self.state.as_ref()?.identity().number;
+                tracing::error!(
+                    conn,
+                    %error,
+                    "connection {conn} cannot move to its new I/O thread: {error}; it stays on the old one"
+                );
                 return None;
             }
         };

@@ -87,7 +87,7 @@ impl ConnectionState {
 
         match self.outbox.flush(stream, &mut cx, &mut turn.buffers.out, turn.now) {
             Ok(0) if is_adding && turn.thread.dispatcher.budget.is_spent() => {
-                Err(self.cut(turn, "it does not read, and the bytes that may be buffered are all held"))
+                Err(self.cut(turn, "the peer does not read, and limits.buffers is used up"))
             }
             Ok(0) => Ok(()),
             Ok(sent) => {

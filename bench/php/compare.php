@@ -92,7 +92,7 @@ $concurrent = [
     },
 ];
 
-/** @var array<string, list<array{float, float}>> $results calls per second and median (us) by case */
+/** @var array<string, list<array{float, float}>> $results calls/s and median (us), by case */
 $results = [];
 for ($round = -1; $round < $rounds; $round++) {
     foreach ($sequential + $concurrent as $name => $run) {

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use jackfield_protocol::{EnvelopeError, Kind, Request};
 
 use super::pipeline::RequestPipeline;
-use super::reply::Rejection;
 use super::turn::Turn;
 use crate::limits::{Permit, Permits};
 use crate::routing::{
-    ExhaustedResource, RequestError, Requester, RouteTarget, RoutingTable, StateTransferGate,
+    CountedError, ExhaustedResource, RequestError, Requester, RouteTarget, RoutingTable, StateTransferGate,
 };
 
 /// By what the requests of one decoding pass are admitted.
@@ -43,9 +42,9 @@ impl<'t> Admission<'t> {
         pipeline: &RequestPipeline,
         request: &Request<'_>,
         kind: Kind,
-    ) -> Result<Admitted<'t>, Rejection> {
+    ) -> Result<Admitted<'t>, CountedError> {
         self.check_connection(turn, pipeline, request, kind)
-            .map_err(|error| Rejection { error, counted: self.table.counted(&request.method) })?;
+            .map_err(|error| CountedError { error, counted: self.table.counted(&request.method) })?;
 
         let target = self.find(turn, pipeline, request)?;
         if let Some(gate) = &target.held {
@@ -53,7 +52,7 @@ impl<'t> Admission<'t> {
         }
 
         let route_permit =
-            enter(turn, target).map_err(|error| Rejection { error, counted: target.counted })?;
+            enter(turn, target).map_err(|error| CountedError { error, counted: target.counted })?;
         Ok(Admitted::Execute { target, route_permit })
     }
 
@@ -95,17 +94,17 @@ impl<'t> Admission<'t> {
         turn: &Turn<'_>,
         pipeline: &RequestPipeline,
         request: &Request<'_>,
-    ) -> Result<&'t RouteTarget, Rejection> {
+    ) -> Result<&'t RouteTarget, CountedError> {
         let identity = &pipeline.identity;
         let found = self.table.find(&request.method, Requester::Client(identity.peer));
 
         if let Err(unreachable) = &found
-            && matches!(unreachable.failure, RequestError::PermissionDenied)
+            && matches!(unreachable.error, RequestError::PermissionDenied)
         {
             let acls = &turn.thread.dispatcher.acls;
             acls.log_denied_request(identity.number, &request.method, identity.peer);
         }
-        found.map_err(Rejection::from)
+        found
     }
 }
 

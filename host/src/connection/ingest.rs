@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::Poll;
 
-use jackfield_protocol::{Header, Kind, Refusal, Request, Version, write_heartbeat};
+use jackfield_protocol::{FrameError, Header, Kind, Request, Version, write_heartbeat};
 use tokio::net::UnixStream;
 use tokio_util::io::poll_read_buf;
 
@@ -11,12 +11,12 @@ use super::admission::{Admission, Admitted};
 use super::execution::AdmittedRequest;
 use super::framing::{Frame, FrameEvent, READ_SIZE};
 use super::phase::Phase;
-use super::reply::{Rejection, count_rejection};
+use super::reply::count_rejection;
 use super::state::ConnectionState;
 use super::turn::Turn;
 use crate::clock::Time;
 use crate::metrics::ThreadTotal;
-use crate::routing::{ExhaustedResource, RequestError};
+use crate::routing::{CountedError, ExhaustedResource, RequestError};
 
 /// Most frames of a read that counts as activity for busy polling. With more frames in one read,
 /// the cost of waking the thread is shared by so many that staying awake does not pay.
@@ -204,7 +204,7 @@ impl ConnectionState {
             Err(rejected) => {
                 let id = rejected.id.map(|id| id.as_json());
                 let reply = self.identity().reply_context(version, kind, id);
-                let rejection = Rejection::of_unreadable(RequestError::Envelope(rejected.error));
+                let rejection = CountedError::of_unreadable(RequestError::Envelope(rejected.error));
                 return self.requests.reject(turn, reply, "", &rejection);
             }
         };
@@ -240,10 +240,10 @@ impl ConnectionState {
     }
 
     /// Answers a frame that the framer refuses.
-    fn refuse_frame(&mut self, turn: &mut Turn<'_>, refusal: Refusal, is_fatal: bool) {
+    fn refuse_frame(&mut self, turn: &mut Turn<'_>, refusal: FrameError, is_fatal: bool) {
         let version = match refusal {
-            Refusal::TooLarge { version, .. } => version,
-            Refusal::UnsupportedVersion { .. } => Version::V1_0,
+            FrameError::TooLarge { version, .. } => version,
+            FrameError::UnsupportedVersion { .. } => Version::V1_0,
         };
         let error = RequestError::Refused(refusal);
 
@@ -298,7 +298,7 @@ impl ConnectionState {
             kind => return self.handle_control_frame(turn, header.version, kind),
         };
         let reply = self.identity().reply_context(header.version, kind, None);
-        self.requests.reject(turn, reply, "", &Rejection::of_unreadable(error));
+        self.requests.reject(turn, reply, "", &CountedError::of_unreadable(error));
     }
 
     /// Reports an error to the peer, and closes the connection once it is written.

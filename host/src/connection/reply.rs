@@ -7,28 +7,8 @@ use super::pipeline::RequestPipeline;
 use super::request_key::RequestKey;
 use super::turn::Turn;
 use super::{request_log, slow_log};
-use crate::metrics::{MethodId, Outcome, RequestKind, ThreadTotal};
-use crate::routing::{ReplyContext, ReplyOutcome, RequestError, RouteError};
-
-/// Why a request was rejected.
-pub(super) struct Rejection {
-    pub(super) error: RequestError,
-    /// Name under which the metrics count the request.
-    pub(super) counted: MethodId,
-}
-
-impl Rejection {
-    /// Rejects a request whose method is unknown, because it could not be read.
-    pub(super) fn of_unreadable(error: RequestError) -> Self {
-        Self { error, counted: MethodId::UNKNOWN }
-    }
-}
-
-impl From<RouteError> for Rejection {
-    fn from(unreachable: RouteError) -> Self {
-        Self { error: unreachable.failure, counted: unreachable.counted }
-    }
-}
+use crate::metrics::{Outcome, RequestKind, ThreadTotal};
+use crate::routing::{CountedError, ReplyContext, ReplyOutcome, RequestError};
 
 fn outcome_of(outcome: ReplyOutcome) -> Outcome {
     match outcome {
@@ -73,9 +53,9 @@ impl RequestPipeline {
         turn: &mut Turn<'_>,
         mut context: ReplyContext<'_>,
         method: &str,
-        rejection: &Rejection,
+        rejection: &CountedError,
     ) {
-        let Rejection { error, counted } = rejection;
+        let CountedError { error, counted } = rejection;
         let kind = RequestKind::of_reply(context.kind);
         turn.thread.cells.count_accepted(*counted, kind);
 
@@ -100,7 +80,7 @@ impl RequestPipeline {
     pub(super) fn report_error(&mut self, turn: &mut Turn<'_>, version: Version, error: RequestError) {
         if self.identity.options.framing == Framing::Line {
             let context = self.identity.reply_context(version, Kind::Sync, None);
-            self.reject(turn, context, "", &Rejection::of_unreadable(error));
+            self.reject(turn, context, "", &CountedError::of_unreadable(error));
             return;
         }
 

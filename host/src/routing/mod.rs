@@ -22,5 +22,5 @@ pub(crate) use inline_runner::{InlineRunner, mark_io_thread};
 pub(crate) use reply::{ReplyContext, ReplyOutcome};
 pub(crate) use request_error::{ExhaustedResource, RequestError};
 pub(crate) use route_permits::RoutePermits;
-pub(crate) use table::{Requester, RouteError, RouteTarget, RoutingTable};
+pub(crate) use table::{CountedError, Requester, RouteTarget, RoutingTable};
 pub(crate) use table_builder::{HeldPlugins, TableBuilder};

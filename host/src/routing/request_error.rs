@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use jackfield_plugin_api::Error;
-use jackfield_protocol::{Code, EnvelopeError, Kind, Refusal, Version};
+use jackfield_protocol::{Code, EnvelopeError, FrameError, Kind, Version};
 use serde_json::json;
 
 use crate::log::ShortDuration;
@@ -61,7 +61,7 @@ pub(crate) enum RequestError {
     Envelope(EnvelopeError),
 
     /// The frame was not read.
-    Refused(Refusal),
+    Refused(FrameError),
 
     /// The id is already in flight on this connection.
     DuplicateId,
@@ -156,8 +156,8 @@ impl RequestError {
     pub(crate) fn rejection(&self) -> Option<RejectionReason> {
         Some(match self {
             Self::Envelope(_) | Self::DuplicateId | Self::ServerKind(_) => RejectionReason::Invalid,
-            Self::Refused(Refusal::TooLarge { .. }) => RejectionReason::TooLarge,
-            Self::Refused(Refusal::UnsupportedVersion { .. }) => RejectionReason::Version,
+            Self::Refused(FrameError::TooLarge { .. }) => RejectionReason::TooLarge,
+            Self::Refused(FrameError::UnsupportedVersion { .. }) => RejectionReason::Version,
             Self::MethodNotFound(_) => RejectionReason::MethodNotFound,
             Self::PermissionDenied => RejectionReason::Denied,
             Self::Overloaded(ExhaustedResource::Connections) => RejectionReason::Connections,
@@ -240,10 +240,10 @@ impl RequestError {
                 json!({ "plugin": plugin, "retry_after_ms": millis(*retry_after) })
             }
             Self::GoingAway => json!({ "retry_after_ms": millis(RETRY_GOING_AWAY) }),
-            Self::ResultTooLarge(limit) | Self::Refused(Refusal::TooLarge { limit, .. }) => {
+            Self::ResultTooLarge(limit) | Self::Refused(FrameError::TooLarge { limit, .. }) => {
                 json!({ "limit": limit })
             }
-            Self::Refused(Refusal::UnsupportedVersion { .. }) => {
+            Self::Refused(FrameError::UnsupportedVersion { .. }) => {
                 json!({ "supported": Version::ALL.iter().map(ToString::to_string).collect::<Vec<_>>() })
             }
             // The data of a plugin is passed on unchanged, if it is JSON.

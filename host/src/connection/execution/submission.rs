@@ -9,14 +9,13 @@ use super::admitted::{AcceptedCall, AdmittedRequest};
 use crate::clock::Time;
 use crate::connection::mailbox::MailboxSink;
 use crate::connection::pipeline::{AcceptedRequest, RequestPipeline};
-use crate::connection::reply::Rejection;
 use crate::connection::request_key::RequestKey;
 use crate::connection::request_log;
 use crate::connection::turn::Turn;
 use crate::limits::Permit;
 use crate::metrics::RequestKind;
 use crate::plugin::{PluginCall, SuspendedCall};
-use crate::routing::{ExhaustedResource, RequestError};
+use crate::routing::{CountedError, ExhaustedResource, RequestError};
 
 impl RequestPipeline {
     /// Starts a request on a thread of its generation, or puts it into the sync queue.
@@ -55,7 +54,7 @@ impl RequestPipeline {
         let permit = permits.take();
         if permit.is_none() {
             let error = RequestError::Overloaded(ExhaustedResource::InFlight);
-            let rejection = Rejection { error, counted: admitted.target.counted };
+            let rejection = CountedError { error, counted: admitted.target.counted };
             self.reject(turn, admitted.reply, &admitted.request.method, &rejection);
         }
         permit

@@ -50,7 +50,7 @@ impl BinaryFramer {
 
 #[cfg(test)]
 mod tests {
-    use jackfield_protocol::{Kind, Refusal, Version};
+    use jackfield_protocol::{FrameError, Kind, Version};
 
     use super::*;
 
@@ -83,7 +83,8 @@ mod tests {
         let mut framer = framer();
         let bytes = frame(LIMIT + 1, b"");
         let refused = framer.next(&bytes);
-        let FrameEvent::Refused { refusal: Refusal::TooLarge { limit, .. }, is_fatal: false, .. } = refused
+        let FrameEvent::Refused { refusal: FrameError::TooLarge { limit, .. }, is_fatal: false, .. } =
+            refused
         else {
             panic!("{refused:?}")
         };

@@ -1,6 +1,6 @@
 //! The findings of a framer at the front of the bytes that have arrived.
 
-use jackfield_protocol::{Kind, Refusal, Version};
+use jackfield_protocol::{FrameError, Kind, Version};
 
 /// Upper bound for one read, in bytes. 64 KiB holds about 600 small requests; larger reads fall out
 /// of the cache.
@@ -32,7 +32,7 @@ pub(in crate::connection) enum FrameEvent<'a> {
     },
     /// The frame is refused.
     Refused {
-        refusal: Refusal,
+        refusal: FrameError,
         /// Whether the frames behind it cannot be found, so that the connection has to close.
         is_fatal: bool,
         consumed: usize,

@@ -1,6 +1,6 @@
 //! The line framing: one JSON document per line.
 
-use jackfield_protocol::{FrameLimit, Kind, LineDecoder, LineStep, Refusal, Version};
+use jackfield_protocol::{FrameError, FrameLimit, Kind, LineDecoder, LineStep, Version};
 
 use super::frame_event::{Frame, FrameEvent, READ_SIZE};
 
@@ -22,7 +22,8 @@ impl LineFramer {
             LineStep::Discard { consumed } => FrameEvent::Discard { consumed },
             LineStep::TooLong { limit, fatal, consumed } => {
                 let length = limit.saturating_add(1);
-                let refusal = Refusal::TooLarge { kind: Kind::Sync, version: Version::V1_0, length, limit };
+                let refusal =
+                    FrameError::TooLarge { kind: Kind::Sync, version: Version::V1_0, length, limit };
                 FrameEvent::Refused { refusal, is_fatal: fatal, consumed }
             }
         }
@@ -67,7 +68,7 @@ mod tests {
         assert_eq!(framer.next(b"long line"), FrameEvent::Discard { consumed: 9 });
         assert!(framer.is_discarding());
 
-        let refusal = Refusal::TooLarge { kind: Kind::Sync, version: Version::V1_0, length: 4, limit: 3 };
+        let refusal = FrameError::TooLarge { kind: Kind::Sync, version: Version::V1_0, length: 4, limit: 3 };
         let refused = FrameEvent::Refused { refusal, is_fatal: false, consumed: 2 };
         assert_eq!(framer.next(b"e\n{}\n"), refused);
         assert!(!framer.is_discarding());

@@ -106,6 +106,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --all --check --manifest-path bench/peers/Cargo.toml
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) test --package jackfield-tests --test style --quiet
 
 clean:
 	$(CARGO) clean

@@ -31,8 +31,8 @@ $async = Client::connect($servers->host, new Options(timeout: 60.0));
 $redis = $servers->redis;
 $update = ['deviceId' => 'dev_123', 'status' => 'online'];
 
-// The minimum cost of any client in PHP, either sleeping or polling until the reply arrives: one write
-// of a prepared frame, and one read whose bytes are not decoded.
+// The minimum cost of any client in PHP, either sleeping or polling until the reply arrives: one
+// write of a prepared frame, and one read whose bytes are not decoded.
 $bare = stream_socket_client($servers->host);
 $bareNonblocking = stream_socket_client($servers->host);
 $bare !== false && $bareNonblocking !== false || throw new \RuntimeException("cannot connect to {$servers->host}");
@@ -92,7 +92,7 @@ $concurrent = [
     },
 ];
 
-/** @var array<string, list<array{float, float}>> $results calls per second and median in us, by case */
+/** @var array<string, list<array{float, float}>> $results calls/s and median (us), by case */
 $results = [];
 for ($round = -1; $round < $rounds; $round++) {
     foreach ($sequential + $concurrent as $name => $run) {

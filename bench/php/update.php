@@ -1,7 +1,8 @@
 <?php
 
 /**
- * The script that php-fpm runs for the comparison: receives params and returns the status of a device.
+ * The script that php-fpm runs for the comparison: receives params and returns the status of a
+ * device.
  *
  * It keeps no state, as usual in PHP.
  */

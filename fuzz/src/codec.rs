@@ -1,7 +1,7 @@
 //! The frame decoder: any pieces of a stream yield the same frames and refusals at the same
 //! offsets.
 
-use jackfield_protocol::{Decoder, FrameBuffer, HEADER_LEN, Header, Refusal, Step, Version};
+use jackfield_protocol::{Decoder, FrameBuffer, HEADER_LEN, Header, FrameError, Step, Version};
 
 use crate::pieces::Stream;
 
@@ -13,7 +13,7 @@ enum Event {
         at: usize,
     },
     Refused {
-        refusal: Refusal,
+        refusal: FrameError,
         at: usize,
     },
     /// A frame that the reader skipped.

@@ -12,7 +12,7 @@ mod image;
 
 use image::{Hash, Image, R, W, X, manifest};
 
-/// The name of the seed's file, and its bytes.
+/// The file name and the bytes of one initial input.
 pub type Seed = (String, Vec<u8>);
 
 fn root() -> PathBuf {

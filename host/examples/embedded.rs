@@ -1,11 +1,12 @@
-//! A program with a host inside: a turnstile whose own methods answer on a socket, next to the methods of plugins.
+//! A program that embeds a host: a turnstile whose own methods are answered on a socket, next to
+//! the methods of plugins.
 //!
 //! ```sh
 //! cargo run --example embedded -- run/turnstile.sock plugins
 //! jackfield call --socket run/turnstile.sock turnstile.enter
 //! ```
 //!
-//! It ends when its stdin does (Ctrl-D), after every request that is in flight has been answered.
+//! The program ends when stdin does (Ctrl-D), after every request in flight has been answered.
 
 use std::io::{Read as _, stdin};
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use jackfield::{Builder, Context, Error, Methods};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-/// What the program's methods share.
+/// The state that the methods of the program share.
 #[derive(Default)]
 struct Turnstile {
     entered: AtomicU64,
@@ -37,24 +38,24 @@ struct Welcome {
 }
 
 impl Turnstile {
-    /// Microseconds of work: inline.
+    /// Counts a visitor. Takes microseconds, so it is `inline`.
     fn enter(&self, (): ()) -> Result<u64, Error> {
         Ok(self.entered.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// Asks a plugin and waits for it: blocking. A method's errors are passed on by `?`.
+    /// Calls a plugin and waits for its result, so it is `blocking`. Errors are passed on with `?`.
     fn welcome(&self, visitor: Visitor, cx: &Context<'_>) -> Result<Welcome, Error> {
         let greeting = cx.call_wait("hello.greet", &serde_json::json!({ "name": visitor.name }))?;
         Ok(Welcome { greeting, number: self.enter(())? })
     }
 }
 
-/// Ready when stdin has ended.
+/// Waits until stdin has ended.
 async fn stdin_ended() {
     let (ended, waiting) = oneshot::channel::<()>();
-    // A thread of its own: reading stdin cannot be given up, and nobody joins it at the end of the program.
+    // On a thread of its own, because a read of stdin cannot be cancelled. Nobody joins the thread.
     thread::spawn(move || {
-        // Whether it ended or failed, nothing more will come.
+        // An error is an end as well.
         let _ = stdin().read_to_end(&mut Vec::new());
         drop(ended);
     });

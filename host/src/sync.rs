@@ -1,8 +1,9 @@
 //! Locking without poisoning.
 //!
-//! A mutex is poisoned when a thread panics while it holds the lock. The host runs plugin code that may panic, but never
-//! under its own locks, and each critical section leaves its data consistent at every point where it could panic. The
-//! data behind a poisoned lock is therefore valid, and a panic must not spread to every thread that shares the lock.
+//! A mutex is poisoned when a thread panics while it holds the lock. The host runs plugin code that
+//! may panic, but never under its own locks, and each critical section leaves its data consistent
+//! at every point where it could panic. The data behind a poisoned lock is therefore valid, and a
+//! panic must not spread to every thread that shares the lock.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +18,8 @@ pub(crate) fn wait<'a, T>(changed: &Condvar, guard: MutexGuard<'a, T>) -> MutexG
     changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until `changed` is notified or `timeout` has passed, also when a thread panicked while it held the lock.
+/// Waits until `changed` is notified or `timeout` has passed, also when a thread panicked while it
+/// held the lock.
 pub(crate) fn wait_timeout<'a, T>(
     changed: &Condvar,
     guard: MutexGuard<'a, T>,

@@ -51,7 +51,11 @@ pub trait Begun: Send {
 
 fn write_result(result: &impl Serialize, out: &mut Out<'_>) -> Result<(), Error> {
     serde_json::to_writer(out, result).map_err(|error| {
-        if error.is_io() { Error::internal("the result is too large for a reply") } else { error.into() }
+        if error.is_io() {
+            Error::internal("the result does not fit in a frame (limits.frame)")
+        } else {
+            error.into()
+        }
     })
 }
 

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::abi::{CallHandle, HostHandle};
+use crate::failure_text::INTERNAL_ERROR_LINE;
 
 /// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,7 +120,7 @@ impl Host {
     /// Logs the detail of a method's error, and returns the error as the client may see it.
     pub(crate) fn log_detail(&self, mut error: Error) -> Error {
         if let Some(detail) = error.take_detail() {
-            self.log(Level::Error, format_args!("{}: {detail}", error.message()));
+            self.log(Level::Error, format_args!("{INTERNAL_ERROR_LINE}{detail}"));
         }
         error.without_reserved_code()
     }

@@ -53,6 +53,7 @@ pub mod abi;
 mod api_version;
 mod error;
 mod export;
+mod failure_text;
 mod handler;
 mod host;
 pub mod manifest;

@@ -1,6 +1,9 @@
 //! The panic hook of a loaded plugin: it reports panics, with their place in the source, in the
 //! host's log.
 //!
+//! The hook does not know which call panicked. The host adds method and request to the line, and
+//! does not log the panic again when the call ends.
+//!
 //! A loaded plugin has its own copy of std, and therefore its own panic hook. The default hook
 //! writes to stderr and calls `thread::current()`. Code that is to be unloaded must not call that
 //! on threads that outlive it, because it leaves a thread-local value behind.
@@ -9,6 +12,7 @@ use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::failure_text::{NOT_TEXT, PANIC_LINE};
 use crate::{Host, Level};
 
 /// Bytes of a panic's text that are logged.
@@ -30,14 +34,13 @@ pub(crate) fn install(host: &Host) {
 
     *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(host.clone());
     panic::set_hook(Box::new(|panic| {
-        let text = panic
-            .payload_as_str()
-            .map_or("a payload that is not text", |text| &text[..text.floor_char_boundary(TEXT_MAX)]);
+        let text =
+            panic.payload_as_str().map_or(NOT_TEXT, |text| &text[..text.floor_char_boundary(TEXT_MAX)]);
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
 
         let host = LOG.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(host) = host {
-            host.log(Level::Error, format_args!("panicked at {place}: {text}"));
+            host.log(Level::Error, format_args!("{PANIC_LINE}{place}: {text}"));
         }
     }));
 }

@@ -24,7 +24,7 @@ pub(crate) fn read<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
 
 /// Checks the UTF-8 of the whole document, which costs less than checking every string in it.
 fn as_text(document: &[u8]) -> Result<&str, Error> {
-    std::str::from_utf8(document).map_err(|_| Error::invalid_params("", "they are not UTF-8"))
+    std::str::from_utf8(document).map_err(|_| Error::invalid_params("", "not UTF-8"))
 }
 
 fn is_empty_array(document: &str) -> bool {
@@ -42,7 +42,7 @@ fn explain<P: DeserializeOwned>(document: &str) -> Error {
 fn find_fault<P: DeserializeOwned>(document: &str) -> (String, String) {
     let mut json = Deserializer::from_str(document);
     let Err(fault) = serde_path_to_error::deserialize::<_, P>(&mut json) else {
-        return (String::new(), "they do not fit".to_owned());
+        return (String::new(), "the value does not fit".to_owned());
     };
 
     let path = fault.path().to_string();

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::codec::{Decoder, FrameLimit, Refusal, Step};
+use crate::codec::{Decoder, FrameError, FrameLimit, Step};
 use crate::header::Header;
 use crate::limits::HEADER_LEN;
 
@@ -29,14 +29,14 @@ pub struct Frame {
 /// let frame = buffer.next()?.expect("a heartbeat is seven bytes");
 /// assert_eq!(frame.header.kind, Kind::Heartbeat);
 /// assert_eq!(buffer.next()?, None);
-/// # Ok::<(), jackfield_protocol::Refusal>(())
+/// # Ok::<(), jackfield_protocol::FrameError>(())
 /// ```
 #[derive(Debug)]
 pub struct FrameBuffer {
     decoder: Decoder,
     bytes: BytesMut,
     /// The fatal refusal that ended the stream.
-    fatal_refusal: Option<Refusal>,
+    fatal_refusal: Option<FrameError>,
 }
 
 impl FrameBuffer {
@@ -74,14 +74,14 @@ impl FrameBuffer {
     ///
     /// # Errors
     ///
-    /// A header was refused. If [`Refusal::is_fatal`] is false, the refused payload is discarded as
+    /// A header was refused. If [`FrameError::is_fatal`] is false, the refused payload is discarded as
     /// it arrives and later frames follow. Otherwise every later call returns the same refusal, and
     /// the buffer holds no bytes.
     #[expect(
         clippy::should_implement_trait,
         reason = "not an iterator: None means not yet, and more may follow"
     )]
-    pub fn next(&mut self) -> Result<Option<Frame>, Refusal> {
+    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
             if let Some(refusal) = self.fatal_refusal {
                 self.bytes = BytesMut::new();

@@ -48,7 +48,7 @@ impl Default for FrameLimit {
 /// The reason why a header was refused. It is reported to the peer in one frame of kind `03`
 /// (protocol section 1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum FrameError {
     /// The announced payload is over the limit.
     #[error("a payload of {length} bytes is over the limit of {limit} bytes")]
     TooLarge {
@@ -69,13 +69,13 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
+impl FrameError {
     /// Returns the error code to report to the peer.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Refusal::TooLarge { .. } => Code::FrameTooLarge,
-            Refusal::UnsupportedVersion { .. } => Code::UnsupportedVersion,
+            FrameError::TooLarge { .. } => Code::FrameTooLarge,
+            FrameError::UnsupportedVersion { .. } => Code::UnsupportedVersion,
         }
     }
 
@@ -84,10 +84,10 @@ impl Refusal {
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         match *self {
-            Refusal::TooLarge { length, limit, .. } => {
+            FrameError::TooLarge { length, limit, .. } => {
                 u64::from(length) > FrameLimit::new(limit).discardable()
             }
-            Refusal::UnsupportedVersion { .. } => true,
+            FrameError::UnsupportedVersion { .. } => true,
         }
     }
 }
@@ -120,7 +120,7 @@ pub enum Step<'a> {
     /// The header at the front was refused.
     Refused {
         /// The reason, which is also what to report to the peer.
-        refusal: Refusal,
+        refusal: FrameError,
         /// If `false`, the payload will be discarded and the connection stays usable. If `true`,
         /// close the connection; all further input is discarded.
         fatal: bool,
@@ -191,13 +191,13 @@ impl Decoder {
         let header = match Header::decode(bytes) {
             Ok(header) => header,
             Err(UnsupportedVersion { version }) => {
-                return self.refuse(Refusal::UnsupportedVersion { version });
+                return self.refuse(FrameError::UnsupportedVersion { version });
             }
         };
 
         let Header { version, kind, length } = header;
         if length > self.limit.bytes() {
-            return self.refuse(Refusal::TooLarge { kind, version, length, limit: self.limit.bytes() });
+            return self.refuse(FrameError::TooLarge { kind, version, length, limit: self.limit.bytes() });
         }
 
         match rest.get(..length as usize) {
@@ -206,10 +206,10 @@ impl Decoder {
         }
     }
 
-    fn refuse<'a>(&mut self, refusal: Refusal) -> Step<'a> {
+    fn refuse<'a>(&mut self, refusal: FrameError) -> Step<'a> {
         let fatal = refusal.is_fatal();
         match refusal {
-            Refusal::TooLarge { length, .. } if !fatal => self.discard(u64::from(length)),
+            FrameError::TooLarge { length, .. } if !fatal => self.discard(u64::from(length)),
             _ => self.state = State::Finished,
         }
         Step::Refused { refusal, fatal, consumed: HEADER_LEN }

@@ -24,7 +24,7 @@ const ESCAPE_LEN: usize = 6;
 /// assert_eq!(request.method, "device.report");
 /// assert_eq!(request.id.map(|id| id.as_json()), Some("\"7f\""));
 /// assert_eq!(request.params.map(|params| params.get()), Some(r#"{"deviceId":"dev_123"}"#));
-/// # Ok::<(), jackfield_protocol::Rejected<'static>>(())
+/// # Ok::<(), jackfield_protocol::InvalidRequest<'static>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
@@ -49,12 +49,12 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// The payload is not a request: [`Rejected`] holds the reason, and the id to reply to if one
+    /// The payload is not a request: [`InvalidRequest`] holds the reason, and the id to reply to if one
     /// can be read.
-    pub fn parse(payload: &'a [u8]) -> Result<Request<'a>, Rejected<'a>> {
+    pub fn parse(payload: &'a [u8]) -> Result<Request<'a>, InvalidRequest<'a>> {
         let mut members = Members::new(["id", "method", "params", "timestamp"]);
         let request = members.read(payload).and_then(|()| Request::interpret(members.values));
-        request.map_err(|error| Rejected { id: members.id, error })
+        request.map_err(|error| InvalidRequest { id: members.id, error })
     }
 
     fn interpret(
@@ -97,7 +97,7 @@ fn read_method(value: Json<'_>) -> Result<Cow<'_, str>, EnvelopeError> {
 /// A payload that is not an acceptable request, with the id that its sender recognizes it by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{error}")]
-pub struct Rejected<'a> {
+pub struct InvalidRequest<'a> {
     /// The first acceptable id.
     ///
     /// If the payload is JSON, it is known even if another member is faulty. If the payload is not

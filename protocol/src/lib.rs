@@ -20,8 +20,8 @@ mod write;
 
 pub use buffer::{Frame, FrameBuffer};
 pub use code::{Code, Retry, is_reserved};
-pub use codec::{Decoder, FrameLimit, Refusal, Step};
-pub use envelope::{Rejected, Request};
+pub use codec::{Decoder, FrameError, FrameLimit, Step};
+pub use envelope::{InvalidRequest, Request};
 pub use envelope_error::EnvelopeError;
 pub use header::{Header, Kind, UnsupportedVersion, Version};
 pub use id::Id;

@@ -1,12 +1,13 @@
 <?php
 
 /**
- * A conformance check that shares no code with the project. It packs the seven bytes of each header itself and checks
- * every byte that a running host with the device plugin sends.
+ * A conformance check that shares no code with the project. It packs the seven bytes of each header
+ * itself and checks every byte that a running host with the device plugin sends.
  *
  *   php conformance.php /path/of/the.sock
  *
- * Exit code 0: every check held. 1: a check failed, and the last line on stderr names it. 2: the check could not run.
+ * Exit code 0: every check held. 1: a check failed, and the last line on stderr names it. 2: the
+ * check could not run.
  */
 
 declare(strict_types=1);
@@ -113,7 +114,7 @@ function same(mixed $expected, mixed $received, string $what): void
     $checked++;
 }
 
-/** Parses a reply and checks its envelope: the expected id or none, and either a result or an error. */
+/** Parses a reply and checks its envelope: the id, if expected, and either a result or an error. */
 function document(string $payload, ?string $id, string $what): array
 {
     $reply = json_decode($payload, true, 512, JSON_THROW_ON_ERROR);
@@ -214,14 +215,16 @@ $scenes = [
         same('online', sendAndReceive($wire, update('php_error', 'online'), 'after errors')['result']['status'], 'after errors');
     },
     'PHP\'s way of writing JSON' => static function (Wire $wire): void {
-        // json_encode escapes slashes and everything beyond ASCII. The reply must have the same meaning.
+        // json_encode escapes slashes and everything beyond ASCII. The reply must have the same
+        // meaning.
         $device = "Gerät/№ 7 \u{1F600}";
         same($device, sendAndReceive($wire, update($device, 'online'), 'a name')['result']['deviceId'], 'a name');
         $params = ['text' => str_repeat("ü\n\"\\", 100_000), 'empty' => new stdClass(), 'list' => [], 'float' => 0.1];
         $echoed = sendAndReceive($wire, ['method' => 'system.echo', 'params' => $params], 'a long echo')['result'];
         same($params['text'], $echoed['text'], 'a text of 500,000 bytes');
         same([[], [], 0.1], [$echoed['empty'], $echoed['list'], $echoed['float']], 'small values');
-        // PHP encodes an array without keys as `[]`. A method without required params must accept it.
+        // PHP encodes an array without keys as `[]`. A method without required params must accept
+        // it.
         same(true, isset(sendAndReceive($wire, ['method' => 'device.list', 'params' => []], '[] as params')['result']['total']), '[] as params');
     },
     'a request in pieces, and several in one' => static function (Wire $wire): void {
@@ -244,8 +247,8 @@ $scenes = [
         $wire->write($report);
         // The report waits for the next update. Sync and async requests overtake it.
         same('pong', sendAndReceive($wire, ['method' => 'system.ping'], 'a ping past a report')['result'], 'a ping past a report');
-        // An async method starts at any time, possibly after an update that was sent after it. So updates are repeated
-        // until the report receives one.
+        // An async method starts at any time, possibly after an update that was sent after it. So
+        // updates are repeated until the report receives one.
         for ($answered = []; !isset($answered[$reportId]);) {
             [$frame, $updateId] = asyncFrame('device.status.update', ['deviceId' => 'php_async', 'status' => 'busy']);
             $wire->write($frame);
@@ -293,7 +296,8 @@ if ($argc !== 2) {
 }
 $scene = 'connecting';
 try {
-    // All scenes share one connection, as in a pool, so that data that one scene leaves behind fails the next one.
+    // All scenes share one connection, as in a pool, so that data that one scene leaves behind
+    // fails the next one.
     $wire = new Wire($argv[1]);
     foreach ($scenes as $scene => $play) {
         $play($wire);

@@ -1,7 +1,8 @@
 //! Imports between the files of a crate run one way.
 //!
-//! A file imports another if a `use` or a path in its code leads there, re-exports followed. Declaring a child module and
-//! re-exporting its items is not an import: a folder's `mod.rs` does both.
+//! A file imports another if a `use` or a path in its code leads there, re-exports followed.
+//! Declaring a child module and re-exporting its items is not an import: a folder's `mod.rs` does
+//! both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +44,8 @@ fn imports(directory: &str) -> BTreeMap<String, BTreeSet<String>> {
         if name == "main.rs" || name.split('/').any(|part| part == "tests" || part == "tests.rs") {
             continue;
         }
-        let source = code(&file.text);
+        // A visibility such as `pub(in crate::connection)` is not an import.
+        let source = code(&file.text).replace("(in crate::", "(in ");
         let product = source.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
         let module = module_of(&name);
         modules.files.insert(module.clone(), name.clone());

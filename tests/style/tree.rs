@@ -1,4 +1,5 @@
-//! The project's own source files, and their text taken apart into code, comments and string literals.
+//! The project's own source files, and their text taken apart into code, comments and string
+//! literals.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::backoff;
-use crate::connection::{Answer, Connection, Failure};
+use crate::connection::{Answer, AttemptError, Connection};
 use crate::error::{EncodeError, Error, Phase};
 use crate::options::after;
 use crate::pool::Pool;
@@ -68,7 +68,7 @@ pub(crate) enum NextStep {
 
 impl Call {
     /// Decides the next step after the outcome of a try.
-    pub(crate) fn settle(&mut self, outcome: Result<Answer, Failure>) -> NextStep {
+    pub(crate) fn settle(&mut self, outcome: Result<Answer, AttemptError>) -> NextStep {
         let failure = match outcome {
             Ok(Answer::Result(result)) => {
                 self.pool.reset_failures();
@@ -99,8 +99,8 @@ impl Call {
     /// A request that may have run is sent again only if it is idempotent, and only if the
     /// connection was lost or the host sent a delay, as a host that is shutting down does. Any
     /// other error reply is final.
-    fn retry_delay(&mut self, failure: &Failure) -> Option<Duration> {
-        if matches!(failure, Failure::Lost { sent: false, .. }) {
+    fn retry_delay(&mut self, failure: &AttemptError) -> Option<Duration> {
+        if matches!(failure, AttemptError::Lost { sent: false, .. }) {
             return Some(Duration::ZERO);
         }
 
@@ -110,8 +110,8 @@ impl Call {
         }
 
         match failure {
-            Failure::Lost { .. } if self.idempotent => Some(Duration::ZERO),
-            Failure::Remote(remote) => {
+            AttemptError::Lost { .. } if self.idempotent => Some(Duration::ZERO),
+            AttemptError::Remote(remote) => {
                 let is_invited = self.idempotent && remote.retry_after().is_some();
                 (remote.was_never_started() || is_invited)
                     .then(|| backoff::delay(self.tries).max(remote.retry_after().unwrap_or_default()))
@@ -146,14 +146,14 @@ pub(crate) fn decode<R: DeserializeOwned>(result: &[u8]) -> Result<R, Error> {
     serde_json::from_slice(result).map_err(Error::Decode)
 }
 
-fn error(failure: Failure) -> Error {
+fn error(failure: AttemptError) -> Error {
     match failure {
-        Failure::Lost { sent, errno } => {
+        AttemptError::Lost { sent, errno } => {
             Error::ConnectionLost { sent, source: errno.map(Into::into), then: None }
         }
-        Failure::Protocol(error) => Error::Protocol(error),
-        Failure::Remote(remote) => remote.into(),
-        Failure::ClientClosed { sent } => Error::Closed { sent },
+        AttemptError::Protocol(error) => Error::Protocol(error),
+        AttemptError::Remote(remote) => remote.into(),
+        AttemptError::ClientClosed { sent } => Error::Closed { sent },
     }
 }
 
@@ -173,13 +173,13 @@ mod tests {
         Prepared::new(&pool, frame, None, idempotent).begin().unwrap()
     }
 
-    fn lost(sent: bool) -> Result<Answer, Failure> {
-        Err(Failure::Lost { sent, errno: None })
+    fn lost(sent: bool) -> Result<Answer, AttemptError> {
+        Err(AttemptError::Lost { sent, errno: None })
     }
 
-    fn refused(code: Code, data: Option<&str>) -> Result<Answer, Failure> {
+    fn refused(code: Code, data: Option<&str>) -> Result<Answer, AttemptError> {
         let data = data.map(|json| serde_json::value::RawValue::from_string(json.to_owned()).unwrap());
-        Err(Failure::Remote(RemoteError { code: code.as_i64(), message: "no".into(), data }))
+        Err(AttemptError::Remote(RemoteError { code: code.as_i64(), message: "no".into(), data }))
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jackfield_protocol::{Code, InvalidReply, Json, Kind, Refusal, Retry};
+use jackfield_protocol::{Code, FrameError, InvalidReply, Json, Kind, Retry};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -233,7 +233,7 @@ impl From<jackfield_protocol::RemoteError<'_>> for RemoteError {
 pub enum ProtocolError {
     /// A header that cannot be accepted.
     #[error("{0}")]
-    Header(#[from] Refusal),
+    Header(#[from] FrameError),
     /// A payload that is not a valid reply.
     #[error("{0}")]
     Reply(#[from] InvalidReply),

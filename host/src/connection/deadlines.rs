@@ -1,168 +1,151 @@
-//! What ends a request or a connection: deadlines, slow frames, a peer that does not read or has gone, idleness.
+//! Time limits: of requests, of incomplete frames, of writes, and of idle connections.
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use jackfield_protocol::Version;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{Shutdown, shutdown};
 
-use super::{CloseReason, Connection, TurnBuffers};
+use super::finished_request::FinishedRequest;
+use super::phase::CloseReason;
+use super::pipeline::RequestPipeline;
+use super::state::ConnectionState;
+use super::turn::Turn;
 use crate::clock::Time;
-use crate::metrics::ThreadTotal;
 use crate::routing::RequestError;
 
-/// The slowest that a frame may come after its first seconds, in bytes a second. A body that is long gets time for
-/// its size; one that trickles is cut: 64 KiB/s is far below what any local peer writes.
-const SLOWEST: u64 = 64 * 1024;
+/// How often a connection is checked for a hang-up while it is owed replies and not read from:
+/// nothing reports meanwhile that its peer has gone.
+const HANG_UP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often a connection is looked at that is owed replies and not read from: nothing tells when its peer goes.
-const LOOK: Duration = Duration::from_millis(250);
-
-impl Connection {
-    /// Takes the replies that other threads left.
-    pub(super) fn take_delivered(&mut self, buffers: &mut TurnBuffers, now: Time) {
-        let mut delivered = std::mem::take(&mut buffers.delivered);
-        self.mailbox.take(&mut delivered, self.flights.len());
-        delivered.drain(|reply, frame| {
-            // Also one whose timer has not fired yet: a method that waits for another until their common deadline
-            // fails just then, and the client must be told of the deadline, not of that failure.
-            let in_time = self.flights.get(reply.key).is_some_and(|flight| flight.deadline > now);
-            let Some(flight) = in_time.then(|| self.flights.remove(reply.key)).flatten() else {
-                // Its deadline was answered or is about to be, and that is its one reply.
-                self.thread.cells.add(ThreadTotal::LateResults, 1);
-                return;
-            };
-            buffers.out.extend_from_slice(frame);
-            self.ran(&flight, reply.ended, now);
-            if self.flights.running == Some(reply.key) {
-                self.flights.running = None;
-            }
-        });
-        buffers.delivered = delivered;
-    }
-
-    /// Answers every request whose deadline has passed, and ends a connection whose frame is overdue.
-    pub(super) fn expire(&mut self, out: &mut Vec<u8>, now: Time) {
-        // Time in which nothing is read is not the peer's.
-        if self.frame_begun.is_some() && !self.takes_requests(out) {
-            self.frame_begun = Some((now, 0));
-        }
-        if self.closing.is_none() && self.frame_due().is_some_and(|at| at <= now) {
-            let failure = RequestError::SlowFrame(self.rules.timeouts.frame);
-            self.refuse_and_close(out, Version::V1_0, &failure, "a frame came too slowly");
-        }
-        for key in self.flights.expired(now) {
-            if self.flights.expire_waiting(key) {
+impl RequestPipeline {
+    /// Answers every request whose deadline has passed.
+    fn expire(&mut self, turn: &mut Turn<'_>) {
+        for key in self.in_flight.expired(turn.now) {
+            if let Some(queued) = self.in_flight.expire_queued(key) {
+                queued.call.cancel();
                 continue;
             }
-            let Some(flight) = self.flights.remove(key) else { continue };
-            // What the host's own end cuts short is no fault of the plugin's.
-            if !self.thread.hurrying.get() {
-                flight.call.generation.record_timeout();
+            let Some(entry) = self.in_flight.remove(key) else { continue };
+            let call = &entry.request.call;
+
+            // If the end of the host has cut the time short, the plugin is not at fault.
+            if !turn.thread.is_hurrying.get() {
+                call.generation.record_timeout();
             }
-            flight.call.cancel();
-            let asked = self.asked(flight.version, flight.kind, flight.id.as_deref());
-            let ended = asked.fail(out, &self.too_late(flight.timeout));
-            self.ran(&flight, ended, now);
-            if self.flights.running == Some(key) {
-                self.flights.running = None;
-            }
+            call.cancel();
+
+            let error = turn.deadline_error(entry.timeout);
+            let outcome = self.reply_context(&entry).fail(&mut turn.buffers.out, &error);
+            self.finish(turn, &FinishedRequest::of_entry(&entry, Some(&error)), outcome);
         }
     }
+}
 
-    /// Whether a limit of time has passed that ends the connection.
-    fn overdue(&mut self, now: Time) -> Option<CloseReason> {
-        let timeouts = &self.rules.timeouts;
-        if self.outbox.gives_up(timeouts.write).is_some_and(|at| at <= now) {
-            return Some(self.cut("the peer does not read"));
+impl ConnectionState {
+    /// Answers every request whose deadline has passed, and begins to close a connection whose
+    /// frame is overdue.
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
+        if self.reader.has_partial_frame() && !self.accepts_requests(turn) {
+            self.reader.restart_frame_time(turn.now);
         }
-        self.idle_until().is_some_and(|until| until <= now).then_some(CloseReason::Idle)
+
+        let timeout = turn.rules.timeouts.frame;
+        let frame_deadline = self.reader.frame_deadline(timeout);
+        if !self.phase.is_closing() && frame_deadline.is_some_and(|at| at <= turn.now) {
+            let error = RequestError::SlowFrame(timeout);
+            self.close_with_error(turn, Version::V1_0, error, "a frame came too slowly");
+        }
+
+        self.requests.expire(turn);
     }
 
-    /// When a connection on which nothing is going on has been idle for too long.
-    fn idle_until(&self) -> Option<Time> {
-        let idle = self.flights.is_empty()
-            && self.outbox.is_empty()
-            && self.frame_begun.is_none()
-            && self.waits.is_none();
-        idle.then(|| self.last_active.after(self.rules.timeouts.idle))
+    /// Returns why the connection ends if one of its own time limits has passed.
+    pub(super) fn overdue(&self, turn: &Turn<'_>) -> Option<CloseReason> {
+        let write_deadline = self.outbox.deadline(turn.rules.timeouts.write);
+        if write_deadline.is_some_and(|at| at <= turn.now) {
+            return Some(self.cut(turn, "the peer does not read"));
+        }
+        self.idle_deadline(turn).is_some_and(|at| at <= turn.now).then_some(CloseReason::Idle)
     }
 
-    fn frame_due(&self) -> Option<Time> {
-        let (begun, bytes) = self.frame_begun?;
-        let for_its_size = Duration::from_millis(bytes.saturating_mul(1000) / SLOWEST);
-        Some(begun.after(self.rules.timeouts.frame).after(for_its_size))
+    /// Returns when the connection must act, if nothing happens before.
+    pub(super) fn next_deadline(&self, turn: &Turn<'_>) -> Time {
+        let timeouts = &turn.rules.timeouts;
+        let deadlines = Deadlines {
+            request: self.requests.in_flight.earliest_deadline(),
+            frame: self.reader.frame_deadline(timeouts.frame),
+            write: self.outbox.deadline(timeouts.write),
+            hang_up: self.cannot_notice_hang_up(turn).then(|| turn.now.after(HANG_UP_INTERVAL)),
+            idle: self.idle_deadline(turn),
+        };
+        deadlines.earliest()
     }
 
-    /// When the connection must look at the clock again, if nothing happens before.
-    pub(super) fn next_instant(&self, now: Time) -> Time {
-        let timeouts = &self.rules.timeouts;
-        let look = self.is_deaf().then(|| now.after(LOOK));
-        let given_up = self.outbox.gives_up(timeouts.write);
-        [self.flights.earliest(), self.frame_due(), given_up, look, self.idle_until()]
+    /// Returns when a connection on which nothing is going on has been idle for too long.
+    fn idle_deadline(&self, turn: &Turn<'_>) -> Option<Time> {
+        let is_idle =
+            self.has_nothing_to_send() && !self.reader.has_partial_frame() && !self.reader.is_gated();
+        is_idle.then(|| self.last_active.after(turn.rules.timeouts.idle))
+    }
+
+    /// Returns whether replies are owed and nothing is read, so that no read reports the peer's
+    /// end.
+    pub(super) fn cannot_notice_hang_up(&self, turn: &Turn<'_>) -> bool {
+        if self.requests.in_flight.is_empty() {
+            return false;
+        }
+        let is_reading = self.phase.is_open() && self.accepts_requests(turn);
+        !is_reading
+    }
+}
+
+/// When a connection must act by itself; `None` where nothing is due.
+#[derive(Debug, Default, Clone, Copy)]
+struct Deadlines {
+    /// The first deadline of a request in flight.
+    request: Option<Time>,
+    /// An incomplete frame must be complete.
+    frame: Option<Time>,
+    /// The peer must have accepted a byte.
+    write: Option<Time>,
+    /// The socket is checked for a hang-up.
+    hang_up: Option<Time>,
+    /// The connection has been idle for too long.
+    idle: Option<Time>,
+}
+
+impl Deadlines {
+    fn earliest(&self) -> Time {
+        [self.request, self.frame, self.write, self.hang_up, self.idle]
             .into_iter()
             .flatten()
             .min()
             .unwrap_or(Time::NEVER)
     }
+}
 
-    /// Why a request has no result in time: the host's end may have cut its time short.
-    pub(super) fn too_late(&self, timeout: Duration) -> RequestError {
-        if self.thread.hurrying.get() {
-            RequestError::CutShort(timeout)
-        } else {
-            RequestError::DeadlineExceeded(timeout)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_acts_while_nothing_is_due() {
+        assert_eq!(Deadlines::default().earliest(), Time::NEVER);
+    }
+
+    #[test]
+    fn acts_at_the_earliest_of_all_deadlines() {
+        let [first, second, third] =
+            [1, 2, 3].map(|seconds| Some(Time::now().after(Duration::from_secs(seconds))));
+        let none = Deadlines::default();
+
+        for (deadlines, earliest) in [
+            (Deadlines { request: first, frame: second, ..none }, first),
+            (Deadlines { frame: first, write: third, ..none }, first),
+            (Deadlines { write: second, hang_up: third, ..none }, second),
+            (Deadlines { hang_up: first, idle: second, ..none }, first),
+            (Deadlines { request: third, idle: second, ..none }, second),
+        ] {
+            assert_eq!(Some(deadlines.earliest()), earliest, "{deadlines:?}");
         }
-    }
-
-    /// Whether the connection has come to its end, by itself, by its peer or by the clock.
-    pub(super) fn is_over(&mut self, now: Time) -> Option<CloseReason> {
-        let silent = self.flights.is_empty() && self.outbox.is_empty();
-        if silent {
-            if let Some(farewell) = self.closing {
-                return Some(farewell);
-            }
-            let answered = self.manner.close_after_reply && self.replied;
-            let nothing_to_come = self.read_closed && self.inbox.is_empty();
-            if answered || nothing_to_come {
-                return Some(CloseReason::Done);
-            }
-            // What the peer sent before is answered, also when the reactor has not told of it yet. And nothing may
-            // come between looking and closing: what it sends from here on fails with it, what it sent is read, and
-            // behind that is an end.
-            if self.thread.draining.get()
-                && self.inbox.is_empty()
-                && !self.has_unread()
-                && shutdown(&self.stream, Shutdown::Read).is_err()
-            {
-                return Some(CloseReason::Done);
-            }
-        } else if self.is_deaf() && self.has_hung_up() {
-            return Some(self.lost());
-        }
-        self.overdue(now)
-    }
-
-    /// Whether requests are owed a reply and nothing is read, so that no read will tell of the peer's end.
-    fn is_deaf(&self) -> bool {
-        !self.flights.is_empty() && (self.read_closed || !self.takes_requests(&[]))
-    }
-
-    /// Whether the peer has closed both ways: one that closed its writing side still gets every reply.
-    fn has_hung_up(&self) -> bool {
-        self.polled().contains(PollFlags::HUP)
-    }
-
-    /// Whether there is something to read, if only the end.
-    fn has_unread(&self) -> bool {
-        !self.read_closed && self.polled().contains(PollFlags::IN)
-    }
-
-    /// What the system says of the socket just now.
-    fn polled(&self) -> PollFlags {
-        let mut polled = [PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN)];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut polled, Some(&at_once)).map_or(PollFlags::empty(), |_| polled[0].revents())
     }
 }

@@ -1,264 +1,246 @@
-//! What a connection owes: its requests in flight by key, and the lane in which sync requests wait for their turn.
+//! The requests in flight of one connection: by key, by id, and by deadline.
 //!
-//! Sync requests of one connection run one after another, so that replies leave in the order of the requests and a
-//! request sees what the one before it did. Async requests pass the lane by.
+//! The table does not know what a request is, only when it expires and whether it waits in the sync
+//! queue. Every accepted request is an entry until it is answered, and only
+//! [`InFlightTable::remove`] takes an entry out: a request whose entry is missing has had its
+//! reply.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashSet;
-use jackfield_plugin_api::Run;
-use jackfield_protocol::{Kind, Version};
 use slab::Slab;
 
+use super::request_key::RequestKey;
+use super::sync_queue::{SyncQueue, SyncQueueEntry};
 use crate::clock::Time;
-use crate::limits::Permit;
-use crate::metrics::{MethodId, Outcome, RequestKind, ThreadCells};
-use crate::plugin::PluginCall;
 
-/// Names one request in flight. The epoch tells a late reply from one for a newer request in the same place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RequestKey {
-    place: usize,
+/// A request that was accepted and not answered yet.
+pub(super) struct InFlightEntry<T> {
     epoch: u64,
+    /// The JSON token of its id, shared by everything that needs it.
+    pub(super) id: Option<Arc<str>>,
+    pub(super) deadline: Time,
+    /// The time from acceptance to `deadline`.
+    pub(super) timeout: Duration,
+    /// Bytes of memory that it holds.
+    bytes: usize,
+    queued: QueueState,
+    pub(super) request: T,
 }
 
-#[cfg(test)]
-impl RequestKey {
-    pub(super) fn of(place: usize) -> Self {
-        Self { place, epoch: 0 }
+/// Whether an entry waits in the sync queue.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum QueueState {
+    NotQueued,
+    Queued,
+    /// Its deadline passed in the queue. It never starts; its reply waits for the previous ones.
+    Expired,
+}
+
+impl<T> InFlightEntry<T> {
+    /// Returns whether the deadline has passed at `now`, or passed while the request was queued.
+    pub(super) fn is_expired(&self, now: Time) -> bool {
+        self.queued == QueueState::Expired || self.deadline <= now
     }
-}
-
-/// A request that was accepted and not yet answered.
-pub(super) struct InFlightRequest {
-    epoch: u64,
-    pub(super) version: Version,
-    /// The reply's kind.
-    pub(super) kind: Kind,
-    /// Its JSON token; the same text serves everybody who needs it.
-    pub(super) id: Option<Arc<str>>,
-    /// What it is counted under.
-    pub(super) counted: MethodId,
-    pub(super) accepted: Time,
-    pub(super) deadline: Time,
-    pub(super) timeout: Duration,
-    pub(super) call: Arc<PluginCall>,
-    pub(super) run: Run,
-    /// Bytes of params that it holds.
-    pub(super) held: usize,
-    /// Whether it waits in the lane for its turn.
-    waits: bool,
-    /// Whether its deadline passed while it waited in the lane.
-    pub(super) expired: bool,
-    pub(super) _permit: Permit,
-}
-
-/// A request that is about to become a flight.
-pub(super) struct AcceptedRequest {
-    pub(super) version: Version,
-    pub(super) kind: Kind,
-    pub(super) id: Option<Arc<str>>,
-    pub(super) counted: MethodId,
-    pub(super) accepted: Time,
-    pub(super) deadline: Time,
-    pub(super) timeout: Duration,
-    pub(super) run: Run,
-}
-
-/// A sync request's place in the order of replies.
-pub(super) enum SyncQueueEntry {
-    /// A reply that is ready.
-    Reply(Vec<u8>),
-    /// A call that is to be started.
-    Call(RequestKey),
 }
 
 /// The requests in flight of one connection.
-#[derive(Default)]
-pub(super) struct InFlightTable {
-    flights: Slab<InFlightRequest>,
+pub(super) struct InFlightTable<T> {
+    entries: Slab<InFlightEntry<T>>,
     ids: HashSet<Arc<str>>,
     next_epoch: u64,
-    /// The sync request that runs now.
-    pub(super) running: Option<RequestKey>,
-    lane: VecDeque<SyncQueueEntry>,
-    /// Replies among the turns of the lane.
-    ready: usize,
-    /// Bytes of params of all of them.
-    pub(super) held: usize,
+    sync_queue: SyncQueue,
+    /// Bytes of memory that the entries hold.
+    bytes: usize,
     /// No deadline is earlier than this.
-    earliest: Option<Time>,
+    earliest_deadline: Option<Time>,
 }
 
-impl InFlightTable {
+impl<T> Default for InFlightTable<T> {
+    fn default() -> Self {
+        Self {
+            entries: Slab::new(),
+            ids: HashSet::new(),
+            next_epoch: 0,
+            sync_queue: SyncQueue::default(),
+            bytes: 0,
+            earliest_deadline: None,
+        }
+    }
+}
+
+impl<T> InFlightTable<T> {
+    /// Returns the number of requests, those included whose reply waits in the sync queue.
     pub(super) fn len(&self) -> usize {
-        self.flights.len() + self.ready
+        self.entries.len() + self.sync_queue.replies()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.flights.is_empty() && self.lane.is_empty()
+        self.entries.is_empty() && self.sync_queue.is_empty()
     }
 
-    /// Whether a sync request must wait for its turn.
-    pub(super) fn lane_is_busy(&self) -> bool {
-        self.running.is_some() || !self.lane.is_empty()
+    /// Returns the bytes of memory that the requests hold.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    /// Puts a sync request's turn behind the others.
-    pub(super) fn queue(&mut self, turn: SyncQueueEntry) {
-        match turn {
-            SyncQueueEntry::Reply(_) => self.ready += 1,
-            SyncQueueEntry::Call(key) => self.set_waits(key, true),
-        }
-        self.lane.push_back(turn);
-    }
-
-    /// The next turn, if no sync request runs.
-    pub(super) fn next_turn(&mut self) -> Option<SyncQueueEntry> {
-        if self.running.is_some() {
-            return None;
-        }
-        let turn = self.lane.pop_front()?;
-        match turn {
-            SyncQueueEntry::Reply(_) => self.ready -= 1,
-            SyncQueueEntry::Call(key) => self.set_waits(key, false),
-        }
-        Some(turn)
-    }
-
-    /// Whether a sync request could have its turn now.
-    pub(super) fn has_turn(&self) -> bool {
-        self.running.is_none() && !self.lane.is_empty()
-    }
-
-    fn set_waits(&mut self, key: RequestKey, waits: bool) {
-        if let Some(flight) = self.get_mut(key) {
-            flight.waits = waits;
-        }
-    }
-
-    /// Whether this id, as written, is in flight.
-    pub(super) fn has_id(&self, id: &str) -> bool {
+    /// Returns whether a request with this id, compared as JSON token, is in flight.
+    pub(super) fn contains_id(&self, id: &str) -> bool {
         !self.ids.is_empty() && self.ids.contains(id)
     }
 
-    /// The key that the next flight will have: its call must know it before there is a flight.
+    /// Returns the key of the next entry. A call needs to know it before its entry exists.
     pub(super) fn next_key(&self) -> RequestKey {
-        RequestKey { place: self.flights.vacant_key(), epoch: self.next_epoch }
+        RequestKey { place: self.entries.vacant_key(), epoch: self.next_epoch }
     }
 
-    /// Adds a flight under [`InFlightTable::next_key`].
-    pub(super) fn add(
+    /// Adds an entry under [`InFlightTable::next_key`]. `bytes` is the memory that it holds.
+    pub(super) fn insert(
         &mut self,
-        request: AcceptedRequest,
-        call: Arc<PluginCall>,
-        permit: Permit,
+        id: Option<Arc<str>>,
+        deadline: Time,
+        timeout: Duration,
+        bytes: usize,
+        request: T,
     ) -> RequestKey {
-        let AcceptedRequest { version, kind, id, counted, accepted, deadline, timeout, run } = request;
         let key = self.next_key();
         self.next_epoch += 1;
+        self.bytes += bytes;
+
         if let Some(id) = &id {
             self.ids.insert(Arc::clone(id));
         }
-        let held = call.params.len();
-        self.held += held;
-        if self.earliest.is_none_or(|earliest| deadline < earliest) {
-            self.earliest = Some(deadline);
+        if self.earliest_deadline.is_none_or(|earliest| deadline < earliest) {
+            self.earliest_deadline = Some(deadline);
         }
-        let epoch = key.epoch;
-        self.flights.insert(InFlightRequest {
-            epoch,
-            version,
-            kind,
-            id,
-            counted,
-            accepted,
-            deadline,
-            timeout,
-            call,
-            run,
-            held,
-            waits: false,
-            expired: false,
-            _permit: permit,
-        });
+
+        let (epoch, queued) = (key.epoch, QueueState::NotQueued);
+        self.entries.insert(InFlightEntry { epoch, id, deadline, timeout, bytes, queued, request });
         key
     }
 
-    pub(super) fn get(&self, key: RequestKey) -> Option<&InFlightRequest> {
-        self.flights.get(key.place).filter(|flight| flight.epoch == key.epoch)
+    pub(super) fn get(&self, key: RequestKey) -> Option<&InFlightEntry<T>> {
+        self.entries.get(key.place).filter(|entry| entry.epoch == key.epoch)
     }
 
-    fn get_mut(&mut self, key: RequestKey) -> Option<&mut InFlightRequest> {
-        self.flights.get_mut(key.place).filter(|flight| flight.epoch == key.epoch)
+    fn get_mut(&mut self, key: RequestKey) -> Option<&mut InFlightEntry<T>> {
+        self.entries.get_mut(key.place).filter(|entry| entry.epoch == key.epoch)
     }
 
-    /// Takes a flight out: it is answered, or given up.
-    pub(super) fn remove(&mut self, key: RequestKey) -> Option<InFlightRequest> {
+    /// Removes an entry, because its request is answered. If it was the running sync request, the
+    /// next one of the queue may run.
+    pub(super) fn remove(&mut self, key: RequestKey) -> Option<InFlightEntry<T>> {
         self.get(key)?;
-        let flight = self.flights.remove(key.place);
-        self.held -= flight.held;
-        if let Some(id) = &flight.id {
+        let entry = self.entries.remove(key.place);
+
+        self.bytes -= entry.bytes;
+        self.sync_queue.release(key);
+        if let Some(id) = &entry.id {
             self.ids.remove(id);
         }
-        if self.flights.is_empty() {
-            self.earliest = None;
+        if self.entries.is_empty() {
+            self.earliest_deadline = None;
         }
-        Some(flight)
+
+        Some(entry)
     }
 
-    /// An instant before which no deadline passes.
-    pub(super) fn earliest(&self) -> Option<Time> {
-        self.earliest
+    /// Returns an instant before which no deadline passes.
+    pub(super) fn earliest_deadline(&self) -> Option<Time> {
+        self.earliest_deadline
     }
 
-    /// Brings every deadline forward to `now`: the host ends, and nobody waits any longer.
-    pub(super) fn hurry(&mut self, now: Time) {
-        for (_, flight) in &mut self.flights {
-            if flight.deadline > now {
-                // What its client is told is the time that it really had.
-                flight.timeout = flight.timeout.saturating_sub(flight.deadline.since(now));
-                flight.deadline = now;
-                self.earliest = Some(now);
+    /// Brings every deadline forward to `now`, because the host ends.
+    pub(super) fn expire_all(&mut self, now: Time) {
+        for (_, entry) in &mut self.entries {
+            if entry.deadline > now {
+                // The error reply states the time that the request really had.
+                entry.timeout = entry.timeout.saturating_sub(entry.deadline.since(now));
+                entry.deadline = now;
+                self.earliest_deadline = Some(now);
             }
         }
     }
 
-    /// The keys of those whose deadline has passed. Looks through all of them, at most once per timer.
+    /// Returns the keys of the requests whose deadline has passed, without those that
+    /// [`InFlightTable::expire_queued`] has marked. It visits every entry, at most once per timer.
     pub(super) fn expired(&mut self, now: Time) -> Vec<RequestKey> {
-        if self.earliest.is_none_or(|earliest| earliest > now) {
+        if self.earliest_deadline.is_none_or(|earliest| earliest > now) {
             return Vec::new();
         }
-        let live = || self.flights.iter().filter(|(_, flight)| !flight.expired);
+
+        let live = || self.entries.iter().filter(|(_, entry)| entry.queued != QueueState::Expired);
         let expired = live()
-            .filter(|(_, flight)| flight.deadline <= now)
-            .map(|(place, flight)| RequestKey { place, epoch: flight.epoch })
+            .filter(|(_, entry)| entry.deadline <= now)
+            .map(|(place, entry)| RequestKey { place, epoch: entry.epoch })
             .collect();
-        self.earliest = live().map(|(_, flight)| flight.deadline).filter(|deadline| *deadline > now).min();
+
+        self.earliest_deadline = live().map(|(_, entry)| entry.deadline).filter(|at| *at > now).min();
         expired
     }
 
-    /// Marks a request if it waits in the lane: it never starts, and is told so in its turn. Whether it does wait.
-    pub(super) fn expire_waiting(&mut self, key: RequestKey) -> bool {
-        let Some(flight) = self.get_mut(key).filter(|flight| flight.waits) else { return false };
-        flight.expired = true;
-        flight.call.cancel();
-        true
+    /// Marks a request as expired if it waits in the sync queue, and returns it. It stays in the
+    /// queue, because its reply must not overtake the previous ones.
+    pub(super) fn expire_queued(&mut self, key: RequestKey) -> Option<&T> {
+        let entry = self.get_mut(key).filter(|entry| entry.queued == QueueState::Queued)?;
+        entry.queued = QueueState::Expired;
+        Some(&entry.request)
     }
 
-    /// Gives everything up: nobody is there to be told.
-    pub(super) fn abandon(&mut self, cells: &ThreadCells) {
-        for flight in self.flights.drain() {
-            flight.call.cancel();
-            cells.count_ended(flight.counted, RequestKind::of_reply(flight.kind), Outcome::ABANDONED);
-        }
+    /// Removes everything and passes each request to `abandon`: the peer has gone, nothing is
+    /// answered.
+    pub(super) fn abandon(&mut self, abandon: impl FnMut(T)) {
+        self.entries.drain().map(|entry| entry.request).for_each(abandon);
         self.ids.clear();
-        self.lane.clear();
-        self.ready = 0;
-        self.running = None;
-        self.held = 0;
-        self.earliest = None;
+        self.sync_queue.clear();
+        self.bytes = 0;
+        self.earliest_deadline = None;
     }
 }
+
+/// The sync queue.
+impl<T> InFlightTable<T> {
+    /// Returns whether a further sync request must wait in the queue.
+    pub(super) fn is_sync_busy(&self) -> bool {
+        self.sync_queue.is_busy()
+    }
+
+    /// Returns whether [`InFlightTable::next_queued`] would return an entry.
+    pub(super) fn has_next_queued(&self) -> bool {
+        self.sync_queue.has_next()
+    }
+
+    /// Puts the reply to a rejected sync request behind the requests that wait.
+    pub(super) fn queue_reply(&mut self, frame: Vec<u8>) {
+        self.sync_queue.push(SyncQueueEntry::Reply(frame));
+    }
+
+    /// Puts a sync request behind the requests that wait.
+    pub(super) fn queue_call(&mut self, key: RequestKey) {
+        if let Some(entry) = self.get_mut(key) {
+            entry.queued = QueueState::Queued;
+        }
+        self.sync_queue.push(SyncQueueEntry::Call(key));
+    }
+
+    /// Takes the next entry from the queue, unless a sync request is running.
+    pub(super) fn next_queued(&mut self) -> Option<SyncQueueEntry> {
+        let next = self.sync_queue.pop()?;
+        if let SyncQueueEntry::Call(key) = next
+            && let Some(entry) = self.get_mut(key)
+            && entry.queued == QueueState::Queued
+        {
+            entry.queued = QueueState::NotQueued;
+        }
+        Some(next)
+    }
+
+    /// Marks a sync request as running. It runs until it is removed.
+    pub(super) fn set_running(&mut self, key: RequestKey) {
+        self.sync_queue.set_running(key);
+    }
+}
+
+#[cfg(test)]
+mod tests;

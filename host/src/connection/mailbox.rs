@@ -1,60 +1,67 @@
-//! Where other threads leave the replies of a connection, finished frames, and wake its task once for all of them.
+//! The mailbox of a connection: where other threads leave finished reply frames.
+//!
+//! The first reply wakes the connection's task. Those that follow before it runs are found with it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 use jackfield_plugin_api::abi::CallEnd;
 use jackfield_protocol::{Framing, Kind, ReplyHead, Version};
 
-use super::in_flight::RequestKey;
+use super::request_key::RequestKey;
+use crate::metrics::Metrics;
 use crate::plugin::ReplySink;
-use crate::routing::{Dispatcher, ReplyContext, ReplyOutcome};
+use crate::routing::{ReplyContext, ReplyOutcome};
 use crate::sync::lock;
 
-/// A frame up to this many bytes is copied to the others that wait: that costs less than memory of its own that one
-/// thread takes and another gives back.
-const SMALL: usize = 16 * 1024;
+/// Largest frame, in bytes, that is copied to the frames that wait. Copying costs less than memory
+/// of its own, which one thread allocates and another one frees.
+const SMALL_FRAME: usize = 16 * 1024;
 
-/// What a connection may keep that is owed nothing, in bytes and in replies: little beside what it is itself, and enough
-/// for one that asks one thing at a time.
-const KEPT: (usize, usize) = (512, 4);
+/// Capacity, in bytes, that the mailbox of a connection without requests in flight may keep. It is
+/// little compared with the connection itself, and enough for a client with one request at a time.
+const KEPT_BYTES: usize = 512;
+
+/// As [`KEPT_BYTES`], in replies.
+const KEPT_REPLIES: usize = 4;
 
 /// A reply on its way to its connection.
 pub(super) struct DeliveredReply {
     pub(super) key: RequestKey,
     frame: ReplyFrame,
-    pub(super) ended: ReplyOutcome,
+    pub(super) outcome: ReplyOutcome,
 }
 
 enum ReplyFrame {
-    /// So many bytes, behind those of the small ones before it.
+    /// Length of the frame, which follows the previous small ones.
     Small(usize),
     Large(Vec<u8>),
 }
 
-/// Replies in the order in which they came.
+/// Replies in the order of their arrival.
 #[derive(Default)]
 pub(super) struct ReplyBatch {
     replies: Vec<DeliveredReply>,
-    /// The small frames.
-    small: Vec<u8>,
+    /// The small frames, one after another.
+    small_frames: Vec<u8>,
 }
 
 impl ReplyBatch {
-    fn add(&mut self, key: RequestKey, frame: &mut Vec<u8>, ended: ReplyOutcome) {
-        let frame = if frame.len() <= SMALL {
-            self.small.extend_from_slice(frame);
+    fn push(&mut self, key: RequestKey, frame: &mut Vec<u8>, outcome: ReplyOutcome) {
+        let frame = if frame.len() <= SMALL_FRAME {
+            self.small_frames.extend_from_slice(frame);
             ReplyFrame::Small(frame.len())
         } else {
             ReplyFrame::Large(std::mem::take(frame))
         };
-        self.replies.push(DeliveredReply { key, frame, ended });
+        self.replies.push(DeliveredReply { key, frame, outcome });
     }
 
-    /// Gives every reply and its frame, and forgets them.
+    /// Passes every reply and its frame to `each`, and removes them.
     pub(super) fn drain(&mut self, mut each: impl FnMut(&DeliveredReply, &[u8])) {
-        let mut rest = &*self.small;
+        let mut rest = &*self.small_frames;
         for reply in &self.replies {
             match &reply.frame {
                 ReplyFrame::Small(length) => {
@@ -65,76 +72,88 @@ impl ReplyBatch {
                 ReplyFrame::Large(frame) => each(reply, frame),
             }
         }
+
         self.replies.clear();
-        self.small.clear();
-        self.small.shrink_to(4 * SMALL);
+        self.small_frames.clear();
+        self.small_frames.shrink_to(4 * SMALL_FRAME);
     }
 
-    fn is_kept(&self) -> bool {
-        self.small.capacity() <= KEPT.0 && self.replies.capacity() <= KEPT.1
+    /// Returns whether the capacity is small enough to be kept by an idle connection.
+    fn is_small(&self) -> bool {
+        self.small_frames.capacity() <= KEPT_BYTES && self.replies.capacity() <= KEPT_REPLIES
     }
 }
 
 /// The replies that wait for their connection's task.
 pub(super) struct Mailbox {
-    /// `None` once the connection has gone.
+    /// `None` once the connection is closed.
     delivered: Mutex<Option<ReplyBatch>>,
-    filled: AtomicBool,
-    pub(super) waker: AtomicWaker,
-    dispatcher: Arc<Dispatcher>,
+    is_filled: AtomicBool,
+    waker: AtomicWaker,
+    metrics: Arc<Metrics>,
 }
 
 impl Mailbox {
-    pub(super) fn new(dispatcher: &Arc<Dispatcher>) -> Arc<Self> {
+    pub(super) fn new(metrics: &Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             delivered: Mutex::new(Some(ReplyBatch::default())),
-            filled: AtomicBool::new(false),
+            is_filled: AtomicBool::new(false),
             waker: AtomicWaker::new(),
-            dispatcher: Arc::clone(dispatcher),
+            metrics: Arc::clone(metrics),
         })
     }
 
-    /// Takes no more: what is here, and what still comes, is too late.
-    pub(super) fn close(&self) {
-        let left = lock(&self.delivered).take().unwrap_or_default();
-        self.dispatcher.metrics.counters.late_results.add(left.replies.len() as u64);
+    /// Sets the task that a reply wakes.
+    pub(super) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
     }
 
-    fn deliver(&self, key: RequestKey, frame: &mut Vec<u8>, ended: ReplyOutcome) {
+    /// Wakes the connection's task.
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Closes the mailbox. Replies that are in it, and those that still come, are late results.
+    pub(super) fn close(&self) {
+        let left = lock(&self.delivered).take().unwrap_or_default();
+        self.metrics.counters.late_results.add(left.replies.len() as u64);
+    }
+
+    fn deliver(&self, key: RequestKey, frame: &mut Vec<u8>, outcome: ReplyOutcome) {
         match &mut *lock(&self.delivered) {
-            Some(waiting) => waiting.add(key, frame, ended),
+            Some(waiting) => waiting.push(key, frame, outcome),
             None => {
-                self.dispatcher.metrics.counters.late_results.add(1);
+                self.metrics.counters.late_results.add(1);
                 return;
             }
         }
-        // The first one wakes; what comes before the task runs is found with it.
-        if !self.filled.swap(true, Ordering::AcqRel) {
+
+        if !self.is_filled.swap(true, Ordering::AcqRel) {
             self.waker.wake();
         }
     }
 
-    /// Whether there are any.
+    /// Returns whether replies wait.
     pub(super) fn is_filled(&self) -> bool {
-        self.filled.load(Ordering::Relaxed)
+        self.is_filled.load(Ordering::Relaxed)
     }
 
-    /// Puts what was delivered into `taken`, which must be empty; `owed` are the replies that there are to be, with
-    /// those. Its memory is left here for those that are still to come.
-    pub(super) fn take(&self, taken: &mut ReplyBatch, owed: usize) {
+    /// Moves the replies into `taken`, which must be empty, and keeps its memory for later replies,
+    /// unless none are expected. `in_flight` is the number of requests in flight.
+    pub(super) fn take(&self, taken: &mut ReplyBatch, in_flight: usize) {
         if self.is_filled()
-            && self.filled.swap(false, Ordering::AcqRel)
+            && self.is_filled.swap(false, Ordering::AcqRel)
             && let Some(waiting) = &mut *lock(&self.delivered)
         {
             std::mem::swap(waiting, taken);
-            if taken.replies.len() >= owed && !waiting.is_kept() {
+            if taken.replies.len() >= in_flight && !waiting.is_small() {
                 *waiting = ReplyBatch::default();
             }
         }
     }
 }
 
-/// How one request of a connection is answered from another thread.
+/// Writes the reply to one request on another thread and delivers it to the connection's mailbox.
 pub(super) struct MailboxSink {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) key: RequestKey,
@@ -143,65 +162,119 @@ pub(super) struct MailboxSink {
     pub(super) kind: Kind,
     pub(super) id: Option<Arc<str>>,
     pub(super) plugin: Arc<str>,
-    /// The largest payload of a reply, in bytes.
+    /// Largest payload of a reply, in bytes.
     pub(super) limit: u32,
 }
 
 impl MailboxSink {
-    fn asked(&self) -> ReplyContext<'_> {
+    fn reply_context(&self) -> ReplyContext<'_> {
         ReplyContext { framing: self.framing, version: self.version, kind: self.kind, id: self.id.as_deref() }
     }
 }
 
 impl ReplySink for MailboxSink {
     fn open(&self, out: &mut Vec<u8>) -> Option<ReplyHead> {
-        Some(self.asked().open(out))
+        Some(self.reply_context().open(out))
     }
 
     fn close(&self, head: Option<ReplyHead>, out: &mut Vec<u8>, end: CallEnd) {
-        let asked = self.asked();
-        let head = head.unwrap_or_else(|| asked.open(out));
-        let ended = asked.close(head, out, end, &self.plugin, self.limit);
-        self.mailbox.deliver(self.key, out, ended);
+        let context = self.reply_context();
+        let head = head.unwrap_or_else(|| context.open(out));
+
+        let outcome = context.close(head, out, end, &self.plugin, self.limit);
+        self.mailbox.deliver(self.key, out, outcome);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
     use super::*;
 
+    fn key(place: usize) -> RequestKey {
+        RequestKey { place, epoch: 0 }
+    }
+
+    #[derive(Default)]
+    struct CountedWakes(AtomicUsize);
+
+    impl Wake for CountedWakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     #[test]
-    fn replies_are_given_back_in_order_each_with_its_frame() {
-        let sizes = [0, 1, SMALL, SMALL + 1, 7, 3 * SMALL, 0, 200];
-        let mut delivery = ReplyBatch::default();
+    fn returns_replies_in_order_each_with_its_own_frame() {
+        let sizes = [0, 1, SMALL_FRAME, SMALL_FRAME + 1, 7, 3 * SMALL_FRAME, 0, 200];
+        let mut batch = ReplyBatch::default();
         for round in 0..2u8 {
             for (place, size) in sizes.into_iter().enumerate() {
                 let mut frame = vec![u8::try_from(place).unwrap() + round; size];
-                delivery.add(
-                    RequestKey::of(place),
-                    &mut frame,
-                    ReplyOutcome::Error(place.try_into().unwrap()),
-                );
+                batch.push(key(place), &mut frame, ReplyOutcome::Error(place.try_into().unwrap()));
             }
+
             let mut seen = Vec::new();
-            delivery.drain(|reply, frame| {
-                let ReplyOutcome::Error(place) = reply.ended else { panic!("{:?}", reply.ended) };
+            batch.drain(|reply, frame| {
+                let ReplyOutcome::Error(place) = reply.outcome else { panic!("{:?}", reply.outcome) };
                 let place = usize::try_from(place).unwrap();
-                assert_eq!((reply.key, frame.len()), (RequestKey::of(place), sizes[place]));
+                assert_eq!((reply.key, frame.len()), (key(place), sizes[place]));
                 assert!(frame.iter().all(|byte| usize::from(*byte) == place + usize::from(round)));
                 seen.push(place);
             });
             assert!(seen.into_iter().eq(0..sizes.len()));
         }
-        delivery.drain(|_, _| panic!("one was given twice"));
+        batch.drain(|_, _| panic!("a reply was returned twice"));
     }
 
     #[test]
-    fn little_is_kept_by_one_that_is_owed_nothing() {
-        let mut delivery = ReplyBatch::default();
-        delivery.add(RequestKey::of(0), &mut vec![0; 300], ReplyOutcome::Result);
-        assert!(delivery.is_kept());
-        (0..10).for_each(|_| delivery.add(RequestKey::of(0), &mut vec![0; 300], ReplyOutcome::Result));
-        assert!(!delivery.is_kept());
+    fn keeps_only_little_memory_while_nothing_is_in_flight() {
+        let mut batch = ReplyBatch::default();
+        batch.push(key(0), &mut vec![0; 300], ReplyOutcome::Result);
+        assert!(batch.is_small());
+        (0..10).for_each(|_| batch.push(key(0), &mut vec![0; 300], ReplyOutcome::Result));
+        assert!(!batch.is_small());
+
+        let mailbox = Mailbox::new(&Arc::default());
+        mailbox.deliver(key(0), &mut vec![1], ReplyOutcome::Result);
+        batch.drain(|_, _| {});
+        mailbox.take(&mut batch, 1);
+        assert!(lock(&mailbox.delivered).as_ref().is_some_and(ReplyBatch::is_small));
+    }
+
+    #[test]
+    fn wakes_once_for_replies_that_are_taken_together() {
+        let wakes = Arc::<CountedWakes>::default();
+        let mailbox = Mailbox::new(&Arc::default());
+        mailbox.register(&Waker::from(Arc::clone(&wakes)));
+        mailbox.deliver(key(1), &mut vec![1], ReplyOutcome::Result);
+        mailbox.deliver(key(2), &mut vec![2], ReplyOutcome::Result);
+        assert!(mailbox.is_filled());
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+
+        let (mut batch, mut taken) = (ReplyBatch::default(), Vec::new());
+        mailbox.take(&mut batch, 2);
+        batch.drain(|reply, frame| taken.push((reply.key, frame.to_vec())));
+        assert_eq!(taken, [(key(1), vec![1]), (key(2), vec![2])]);
+        assert!(!mailbox.is_filled());
+
+        mailbox.register(&Waker::from(Arc::clone(&wakes)));
+        mailbox.deliver(key(3), &mut vec![3], ReplyOutcome::Result);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn counts_replies_as_late_once_it_is_closed() {
+        let metrics = Arc::<Metrics>::default();
+        let mailbox = Mailbox::new(&metrics);
+        mailbox.deliver(key(1), &mut vec![1], ReplyOutcome::Result);
+        mailbox.close();
+        assert_eq!(metrics.counters.late_results.read(), 1);
+
+        mailbox.deliver(key(2), &mut vec![2], ReplyOutcome::Result);
+        mailbox.close();
+        assert_eq!(metrics.counters.late_results.read(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! Replies that could not be written at once, and whether the peer reads at all.
+//! Replies that the peer has not accepted yet, and whether it reads at all.
 
 use std::io;
 use std::pin::Pin;
@@ -6,24 +6,25 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::AsyncWrite;
-use tokio::net::UnixStream;
 
 use crate::clock::Time;
 
-/// While more than this waits for the peer, no further request of it is read: 256 KiB, a little over what a Unix
-/// socket buffers by itself (net.core.wmem_default, 208 KiB).
+/// Bytes that may wait for the peer before no further request of it is read. 256 KiB is a little
+/// more than what a Unix socket buffers by itself (`net.core.wmem_default`, 208 KiB).
 pub(super) const HIGH_WATER: usize = 256 * 1024;
 
-/// Bytes for a peer that did not take them yet.
+/// Bytes that the peer has not accepted yet.
 #[derive(Default)]
 pub(super) struct Outbox {
     pending: Vec<u8>,
+    /// Bytes of `pending` that were written.
     written: usize,
-    /// Since when nothing could be written.
-    stalled: Option<Time>,
+    /// When the last byte was written, if bytes wait since then.
+    stalled_since: Option<Time>,
 }
 
 impl Outbox {
+    /// Returns how many bytes wait.
     pub(super) fn len(&self) -> usize {
         self.pending.len() - self.written
     }
@@ -32,78 +33,73 @@ impl Outbox {
         self.pending.is_empty()
     }
 
-    /// Bytes of memory held.
-    pub(super) fn held(&self) -> usize {
+    /// Returns the bytes of memory that are held.
+    pub(super) fn capacity(&self) -> usize {
         self.pending.capacity()
     }
 
-    /// When the peer is given up, if nothing moves until then.
-    pub(super) fn gives_up(&self, timeout: Duration) -> Option<Time> {
-        self.stalled.map(|since| since.after(timeout))
+    /// Returns when the peer is given up, if it accepts nothing until then.
+    pub(super) fn deadline(&self, timeout: Duration) -> Option<Time> {
+        self.stalled_since.map(|since| since.after(timeout))
     }
 
-    /// Writes what waits, then `fresh`; keeps the rest. Returns how many bytes went out.
-    pub(super) fn flush(
+    /// Writes the bytes that wait and then `fresh`, keeps the rest, and returns how many bytes were
+    /// written. `fresh` is empty afterwards.
+    ///
+    /// # Errors
+    ///
+    /// The peer cannot be written to any more.
+    pub(super) fn flush<W: AsyncWrite + Unpin>(
         &mut self,
-        stream: &mut UnixStream,
+        stream: &mut W,
         cx: &mut Context<'_>,
         fresh: &mut Vec<u8>,
         now: Time,
     ) -> io::Result<usize> {
-        let mut sent = 0;
         if !self.pending.is_empty() {
             self.pending.append(fresh);
-            while self.written < self.pending.len() {
-                match Pin::new(&mut *stream).poll_write(cx, &self.pending[self.written..]) {
-                    Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                    Poll::Ready(Ok(count)) => {
-                        self.written += count;
-                        sent += count;
-                    }
-                    Poll::Ready(Err(error)) => return Err(error),
-                    Poll::Pending => break,
-                }
-            }
+            let sent = write_available(stream, cx, &self.pending[self.written..])?;
+            self.written += sent;
             self.settle(sent > 0, now);
             return Ok(sent);
         }
-        while sent < fresh.len() {
-            match Pin::new(&mut *stream).poll_write(cx, &fresh[sent..]) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(count)) => sent += count,
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => {
-                    self.keep(fresh, sent);
-                    self.settle(true, now);
-                    break;
-                }
-            }
+
+        let sent = write_available(stream, cx, fresh)?;
+        if sent < fresh.len() {
+            self.keep(fresh, sent);
+            self.settle(true, now);
         }
         fresh.clear();
         Ok(sent)
     }
 
-    /// Keeps what was not sent. A large rest is kept where it is: copying it costs more than a new buffer for the thread,
-    /// and giving back what is behind it moves nothing.
+    /// Keeps the bytes of `fresh` that were not sent. A large rest stays where it is and the thread
+    /// gets a new buffer: this costs less than a copy, and the allocator returns the unused end of
+    /// the buffer without moving anything.
     fn keep(&mut self, fresh: &mut Vec<u8>, sent: usize) {
         if fresh.len() - sent > HIGH_WATER {
-            (self.pending, self.written) = (std::mem::take(fresh), sent);
+            self.pending = std::mem::take(fresh);
             self.pending.shrink_to_fit();
+            self.written = sent;
         } else {
             self.pending.extend_from_slice(&fresh[sent..]);
         }
     }
 
-    /// After a write: forgets what went out, and notes since when the peer takes nothing.
-    fn settle(&mut self, moved: bool, now: Time) {
+    /// Updates the state after a write: releases what was written, and notes since when nothing
+    /// was.
+    fn settle(&mut self, has_moved: bool, now: Time) {
         if self.written == self.pending.len() {
             *self = Self::default();
             return;
         }
-        if moved || self.stalled.is_none() {
-            self.stalled = Some(now);
+
+        if has_moved || self.stalled_since.is_none() {
+            self.stalled_since = Some(now);
         }
-        // What was written is dropped once it is by far the larger part, so that moving the rest costs a third of it in all.
+
+        // Written bytes are removed once they are by far the larger part: moving the rest then
+        // costs at most a third of what was written.
         if self.written > self.pending.len() / 4 * 3 {
             self.pending.drain(..self.written);
             self.written = 0;
@@ -112,50 +108,142 @@ impl Outbox {
     }
 }
 
+/// Writes as much of `bytes` as the stream accepts, and returns how many bytes that were.
+fn write_available<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> io::Result<usize> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match Pin::new(&mut *stream).poll_write(cx, &bytes[sent..]) {
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(count)) => sent += count,
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => break,
+        }
+    }
+    Ok(sent)
+}
+
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
 
     use super::*;
 
-    /// Replies of these sizes, each told from the others, to a peer that reads so many bytes after each.
-    async fn through(sizes: &[usize], taken: usize) {
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
+    /// Capacity of the peer below, in bytes: as much as a socket buffers.
+    const BUFFER: usize = 208 * 1024;
+
+    /// A peer in memory: it accepts bytes as far as its buffer has room.
+    #[derive(Default)]
+    struct Peer {
+        buffered: usize,
+        received: Vec<u8>,
+        is_closed: bool,
+    }
+
+    impl Peer {
+        fn read(&mut self, count: usize) {
+            self.buffered = self.buffered.saturating_sub(count);
+        }
+    }
+
+    impl AsyncWrite for Peer {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = bytes.len().min(BUFFER - self.buffered);
+            if self.is_closed {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            if count == 0 {
+                return Poll::Pending;
+            }
+            self.buffered += count;
+            self.received.extend_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn flush(outbox: &mut Outbox, peer: &mut Peer, fresh: &mut Vec<u8>, now: Time) -> usize {
         let mut cx = Context::from_waker(Waker::noop());
-        let (mut outbox, mut fresh) = (Outbox::default(), Vec::new());
-        let (mut expected, mut came) = (Vec::new(), Vec::new());
-        let mut piece = vec![0; taken];
-        let mut read = |came: &mut Vec<u8>| match theirs.try_read(&mut piece) {
-            Ok(count) => came.extend_from_slice(&piece[..count]),
-            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
-        };
+        let sent = outbox.flush(peer, &mut cx, fresh, now).unwrap();
+        assert!(fresh.is_empty(), "what was not sent is kept");
+        sent
+    }
+
+    /// Sends replies of these sizes, each different from the others, to a peer that reads `reads`
+    /// bytes after each of them.
+    fn send(sizes: &[usize], reads: usize) {
+        let now = Time::now();
+        let (mut outbox, mut peer, mut fresh) = (Outbox::default(), Peer::default(), Vec::new());
+        let mut expected = Vec::new();
+
         for (number, size) in sizes.iter().enumerate() {
             let reply: Vec<u8> = (0..*size).map(|at| (number * 31 + at / 7).to_le_bytes()[0]).collect();
             expected.extend_from_slice(&reply);
             fresh.extend_from_slice(&reply);
-            outbox.flush(&mut ours, &mut cx, &mut fresh, Time::now()).unwrap();
-            assert!(fresh.is_empty(), "what was not sent is kept");
-            read(&mut came);
+            flush(&mut outbox, &mut peer, &mut fresh, now);
+            peer.read(reads);
         }
-        while came.len() < expected.len() {
-            tokio::select! {
-                readable = theirs.readable() => readable.map(|()| read(&mut came)).unwrap(),
-                writable = ours.writable(), if !outbox.is_empty() => writable.unwrap(),
-            }
-            outbox.flush(&mut ours, &mut cx, &mut fresh, Time::now()).unwrap();
+
+        while peer.received.len() < expected.len() {
+            peer.read(reads);
+            flush(&mut outbox, &mut peer, &mut fresh, now);
             // Four times what waits, and what a vector grows by.
-            assert!(outbox.held() <= 8 * outbox.len().max(HIGH_WATER));
+            assert!(outbox.capacity() <= 8 * outbox.len().max(HIGH_WATER));
         }
-        assert!(came == expected, "whole and in order");
-        assert!(outbox.is_empty() && outbox.held() == 0);
+        assert!(peer.received == expected, "whole and in order");
+        assert!(outbox.is_empty() && outbox.capacity() == 0);
     }
 
-    #[tokio::test]
-    async fn replies_arrive_whole_and_in_order_however_the_peer_reads() {
-        for taken in [999, 64 * 1024, 1 << 20] {
-            through(&[1 << 20], taken).await;
-            through(&[10, 300_000, 1, 70_000, 5, 65_536, 65_537, 400_000, 3], taken).await;
-            through(&[5000; 300], taken).await;
+    #[test]
+    fn delivers_replies_whole_and_in_order_however_the_peer_reads() {
+        for reads in [999, 64 * 1024, 1 << 20] {
+            send(&[1 << 20], reads);
+            send(&[10, 300_000, 1, 70_000, 5, 65_536, 65_537, 400_000, 3], reads);
+            send(&[5000; 300], reads);
         }
+    }
+
+    #[test]
+    fn extends_the_deadline_with_each_byte_that_the_peer_accepts() {
+        let timeout = Duration::from_secs(1);
+        let start = Time::now();
+        let [second, third] = [1, 2].map(|steps| start.after(steps * timeout));
+        let (mut outbox, mut peer) = (Outbox::default(), Peer::default());
+        assert_eq!(outbox.deadline(timeout), None);
+
+        flush(&mut outbox, &mut peer, &mut vec![0; BUFFER + 10], start);
+        assert_eq!((outbox.len(), outbox.deadline(timeout)), (10, Some(second)));
+        assert_eq!(flush(&mut outbox, &mut peer, &mut vec![0; 10], second), 0);
+        assert_eq!((outbox.len(), outbox.deadline(timeout)), (20, Some(second)));
+
+        peer.read(5);
+        assert_eq!(flush(&mut outbox, &mut peer, &mut Vec::new(), second), 5);
+        assert_eq!(outbox.deadline(timeout), Some(third));
+        peer.read(BUFFER);
+        assert_eq!(flush(&mut outbox, &mut peer, &mut Vec::new(), third), 15);
+        assert_eq!(outbox.deadline(timeout), None);
+    }
+
+    #[test]
+    fn reports_a_peer_that_cannot_be_written_to() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut peer = Peer { is_closed: true, ..Peer::default() };
+        let mut outbox = Outbox::default();
+        assert!(outbox.flush(&mut peer, &mut cx, &mut vec![1], Time::now()).is_err());
+        assert_eq!(outbox.flush(&mut peer, &mut cx, &mut Vec::new(), Time::now()).ok(), Some(0));
     }
 }

@@ -1,75 +1,64 @@
-//! What the log says of single requests at `debug`: one id can be followed from its frame to its reply.
-
-use std::time::Duration;
+//! Log messages about single requests at level `debug`. One id can be followed from frame to reply.
 
 use jackfield_plugin_api::abi::CallFacts;
 
-use super::Connection;
-use super::in_flight::InFlightRequest;
+use super::finished_request::FinishedCall;
 use crate::clock::Time;
 use crate::log::printable;
-use crate::routing::{ReplyOutcome, RequestError, RouteTarget};
+use crate::plugin::Generation;
+use crate::routing::{ReplyOutcome, RequestError};
 
-impl Connection {
-    /// A request that goes elsewhere was accepted.
-    pub(super) fn tell_accepted(&self, target: &RouteTarget, facts: &CallFacts<'_>) {
-        tracing::debug!(
-            conn = self.number,
-            id = &*printable(facts.id.text()),
-            method = target.generation.method_name(target.method),
-            plugin = &*target.generation.identity.plugin,
-            generation = target.generation.identity.number,
-            "accepted"
-        );
-    }
+/// Logs that a request was accepted that runs on another thread.
+pub(super) fn accepted(connection: u64, generation: &Generation, method: u32, facts: &CallFacts<'_>) {
+    tracing::debug!(
+        conn = connection,
+        id = &*printable(facts.id.text()),
+        method = generation.method_name(method),
+        plugin = &*generation.identity.plugin,
+        generation = generation.identity.number,
+        "request {} accepted: {}",
+        printable(facts.id.text()),
+        generation.method_name(method)
+    );
+}
 
-    /// A request that was run here, in so long, was answered.
-    pub(super) fn tell_ran_here(
-        &self,
-        target: &RouteTarget,
-        facts: &CallFacts<'_>,
-        run: Duration,
-        ended: ReplyOutcome,
-    ) {
-        tracing::debug!(
-            conn = self.number,
-            id = &*printable(facts.id.text()),
-            method = target.generation.method_name(target.method),
-            plugin = &*target.generation.identity.plugin,
-            generation = target.generation.identity.number,
-            queue = ?Duration::ZERO,
-            ?run,
-            ?ended,
-            "answered"
-        );
-    }
+/// Logs that an accepted request was answered.
+pub(super) fn answered(connection: u64, call: &FinishedCall<'_>, outcome: ReplyOutcome, now: Time) {
+    tracing::debug!(
+        conn = connection,
+        id = &*printable(call.facts.id.text()),
+        method = call.generation.method_name(call.method),
+        plugin = &*call.generation.identity.plugin,
+        generation = call.generation.identity.number,
+        queue = ?call.queued(now),
+        run = ?call.ran(now),
+        ended = ?outcome,
+        "request {} answered: {}",
+        printable(call.facts.id.text()),
+        describe(outcome)
+    );
+}
 
-    /// A request that was in flight was answered.
-    pub(super) fn tell_answered(&self, flight: &InFlightRequest, ended: ReplyOutcome, now: Time) {
-        let call = &flight.call;
-        // One that was never begun has waited all of its time.
-        let begun = call.started_at().unwrap_or(now);
-        tracing::debug!(
-            conn = self.number,
-            id = &*printable(call.facts.id.text()),
-            method = call.generation.method_name(call.method),
-            plugin = &*call.generation.identity.plugin,
-            generation = call.generation.identity.number,
-            queue = ?begun.since(flight.accepted),
-            run = ?now.since(begun),
-            ?ended,
-            "answered"
-        );
-    }
+/// Logs that a request was rejected. `id` is its JSON token, if it has one.
+pub(super) fn rejected(connection: u64, id: Option<&str>, error: &RequestError, outcome: ReplyOutcome) {
+    tracing::debug!(
+        conn = connection,
+        id = &*printable(bare(id)),
+        ended = ?outcome,
+        "request {} rejected: {}",
+        printable(bare(id)),
+        printable(&error.message())
+    );
+}
 
-    /// A request was refused; `id` is its JSON token, if it has one.
-    pub(super) fn tell_refused(&self, id: Option<&str>, failure: &RequestError, ended: ReplyOutcome) {
-        tracing::debug!(
-            conn = self.number,
-            id = &*printable(id.unwrap_or("none").trim_matches('"')),
-            ?ended,
-            "refused: {}",
-            printable(&failure.message())
-        );
+/// Returns the text of an id, which is a JSON token.
+fn bare(id: Option<&str>) -> &str {
+    id.unwrap_or("none").trim_matches('"')
+}
+
+fn describe(outcome: ReplyOutcome) -> String {
+    match outcome {
+        ReplyOutcome::Result => "result".to_owned(),
+        ReplyOutcome::Error(code) => format!("error {code}"),
     }
 }

@@ -1,68 +1,52 @@
-//! Requests that were slow or failed are kept for operators; what was fast and succeeded costs a comparison.
+//! Entries of the slow log. A request that was fast and succeeded costs one comparison.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::Connection;
-use super::in_flight::InFlightRequest;
-use super::refusal::outcome_of;
-use crate::clock::Time;
-use crate::metrics::{SlowLogEntry, printable_excerpt};
-use crate::plugin::Generation;
-use crate::routing::ReplyOutcome;
+use super::finished_request::{FinishedRequest, Progress};
+use super::identity::ConnectionIdentity;
+use super::turn::Turn;
+use crate::metrics::{Outcome, SlowLogEntry, printable_excerpt};
 
-/// A request that was answered, as far as it is known.
-pub(super) struct AnsweredRequest<'a> {
-    pub(super) id: &'a str,
-    pub(super) method: &'a str,
-    /// What ran it, if anything did.
-    pub(super) generation: Option<&'a Generation>,
-    pub(super) queued: Duration,
-    pub(super) ran: Duration,
+/// Adds a request to the slow log if it failed or was slow. `total` is the time from acceptance to
+/// reply. Requests of operators are left out: they are not what operators look for.
+#[inline]
+pub(super) fn record(
+    turn: &Turn<'_>,
+    identity: &ConnectionIdentity,
+    request: &FinishedRequest<'_>,
+    outcome: Outcome,
+    total: Duration,
+) {
+    let is_notable = outcome != Outcome::OK || turn.thread.dispatcher.metrics.slow_log.is_slow(total);
+    if is_notable && !identity.options.admin {
+        add(turn, identity, request, outcome);
+    }
 }
 
-impl Connection {
-    /// Whether a request is to be kept that was answered so long after it was accepted.
-    pub(super) fn is_notable(&self, ended: ReplyOutcome, length: Duration) -> bool {
-        // What operators ask is not what they look for.
-        !self.manner.admin
-            && (ended != ReplyOutcome::Result || self.thread.dispatcher.metrics.slow_log.is_slow(length))
-    }
-
-    /// Keeps a request.
-    #[cold]
-    pub(super) fn note(&self, answered: &AnsweredRequest<'_>, ended: ReplyOutcome, now: Time) {
-        let identity = answered.generation.map(|generation| &generation.identity);
-        self.thread.dispatcher.metrics.slow_log.record(SlowLogEntry {
-            at: SystemTime::now(),
-            time: now,
-            connection: self.number,
-            peer: self.peer,
-            id: printable_excerpt(answered.id),
-            method: printable_excerpt(answered.method),
-            ran_by: identity.map(|identity| (Arc::clone(&identity.plugin), identity.number)),
-            queued: answered.queued,
-            ran: answered.ran,
-            outcome: outcome_of(ended),
-        });
-    }
-
-    /// Keeps a request that was in flight, if it is to be kept.
-    pub(super) fn note_flight(&self, flight: &InFlightRequest, ended: ReplyOutcome, now: Time) {
-        let length = now.since(flight.accepted);
-        if !self.is_notable(ended, length) {
-            return;
+#[cold]
+fn add(turn: &Turn<'_>, identity: &ConnectionIdentity, request: &FinishedRequest<'_>, outcome: Outcome) {
+    let call = request.call();
+    let (id, method) = match &request.progress {
+        Progress::Rejected { id, method, .. } => (id.unwrap_or("").trim_matches('"'), *method),
+        Progress::NotStarted { call, .. } | Progress::Ran(call) => {
+            (call.facts.id.text(), call.generation.method_name(call.method))
         }
-        let call = &flight.call;
-        // One that was not begun has waited for all of its time.
-        let queued = call.started_at().map_or(length, |began| began.since(flight.accepted));
-        let answered = AnsweredRequest {
-            id: call.facts.id.text(),
-            method: call.generation.method_name(call.method),
-            generation: Some(&call.generation),
-            queued,
-            ran: length.saturating_sub(queued),
-        };
-        self.note(&answered, ended, now);
-    }
+    };
+
+    turn.thread.dispatcher.metrics.slow_log.record(SlowLogEntry {
+        at: SystemTime::now(),
+        time: turn.now,
+        connection: identity.number,
+        peer: identity.peer,
+        id: printable_excerpt(id),
+        method: printable_excerpt(method),
+        ran_by: call.map(|call| {
+            let identity = &call.generation.identity;
+            (Arc::clone(&identity.plugin), identity.number)
+        }),
+        queued: call.map_or(Duration::ZERO, |call| call.queued(turn.now)),
+        ran: call.map_or(Duration::ZERO, |call| call.ran(turn.now)),
+        outcome,
+    });
 }

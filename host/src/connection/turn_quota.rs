@@ -1,45 +1,47 @@
-//! How much of its thread one turn of a connection may take, before the thread's other connections have theirs.
+//! The share of its thread that one turn of a connection may take before the other connections run.
 
 use std::time::Duration;
 
 use crate::clock::Time;
 
-/// Frames of one turn: about what one read of small requests holds, so that a client in good order seldom leaves any.
-/// A frame may be seven bytes, of which a read holds nine thousand.
+/// Frames per turn. One read of small requests holds about as many, so that a well-behaved client
+/// seldom leaves a frame for the next turn. The bound is needed because a frame may have only seven
+/// bytes, of which one read holds nine thousand.
 const FRAMES: u32 = 512;
 
-/// How long a turn runs inline methods: long beside the few microseconds that a turn costs by itself, short beside
-/// what a client notices. A method that takes longer has the turn for itself.
+/// Time for which a turn runs inline methods. It is long compared with the few microseconds that a
+/// turn costs by itself, and too short to be noticed by a client. A method that takes longer is the
+/// last of its turn.
 const LENGTH: Duration = Duration::from_micros(500);
 
-/// What is left of a turn.
+/// The rest of a turn.
 #[derive(Debug)]
 pub(super) struct TurnQuota {
-    frames: u32,
+    frames_left: u32,
     until: Time,
-    used_up: bool,
+    is_used_up: bool,
 }
 
 impl TurnQuota {
-    /// A whole turn, from `now` on.
+    /// Creates the quota of a turn that begins at `now`.
     pub(super) fn new(now: Time) -> Self {
-        Self { frames: FRAMES, until: now.after(LENGTH), used_up: false }
+        Self { frames_left: FRAMES, until: now.after(LENGTH), is_used_up: false }
     }
 
-    /// Takes one frame, or one request of the lane, that was done with at `now`.
+    /// Takes one frame, or one request of the sync queue, that was handled at `now`.
     pub(super) fn take(&mut self, now: Time) {
-        self.frames = self.frames.saturating_sub(1);
-        self.used_up = self.frames == 0 || now >= self.until;
+        self.frames_left = self.frames_left.saturating_sub(1);
+        self.is_used_up = self.frames_left == 0 || now >= self.until;
     }
 
-    /// How many frames may still be taken.
-    pub(super) fn frames(&self) -> u32 {
-        self.frames
+    /// Returns how many frames may still be taken.
+    pub(super) fn frames_left(&self) -> u32 {
+        self.frames_left
     }
 
-    /// Whether what is left must wait for the next turn.
+    /// Returns whether everything that is left must wait for the next turn.
     pub(super) fn is_used_up(&self) -> bool {
-        self.used_up
+        self.is_used_up
     }
 }
 
@@ -48,16 +50,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_ends_by_frames_or_by_time() {
+    fn is_used_up_by_the_last_frame() {
         let now = Time::now();
         let mut quota = TurnQuota::new(now);
-        (1..FRAMES).for_each(|_| quota.take(now));
+        for left in (1..FRAMES).rev() {
+            quota.take(now);
+            assert_eq!(quota.frames_left(), left);
+        }
         assert!(!quota.is_used_up());
+
         quota.take(now);
         assert!(quota.is_used_up());
+        quota.take(now);
+        assert_eq!(quota.frames_left(), 0);
+    }
+
+    #[test]
+    fn is_used_up_by_a_frame_that_ends_after_the_length_of_a_turn() {
+        let now = Time::now();
         let mut quota = TurnQuota::new(now);
         quota.take(now.after(LENGTH / 2));
         assert!(!quota.is_used_up());
+
         quota.take(now.after(LENGTH));
         assert!(quota.is_used_up());
     }

@@ -68,6 +68,12 @@ impl RecordSlot {
     }
 }
 
+/// Returns a reader of the slot of the current thread; `None` if it has none.
+pub(crate) fn own_slot() -> Option<SlotSampler> {
+    // A thread that ends may run plugin code after its slot was dropped.
+    OWN_SLOT.try_with(|own| own.get().map(RecordSlot::sampler)).ok().flatten()
+}
+
 impl Drop for RecordSlot {
     fn drop(&mut self) {
         // A plugin that calls `exit` makes this thread drop its thread-locals while plugin code

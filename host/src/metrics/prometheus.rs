@@ -148,7 +148,7 @@ pub(crate) fn render_page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String
 
 fn write_requests(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
     let by_kind = || snapshot.methods.iter().flat_map(|m| RequestKind::ALL.map(|kind| (m, kind)));
-    let mut ended = page.counter("ipc_requests_total", "Requests that ended, by how.");
+    let mut ended = page.counter("ipc_requests_total", "Requests that ended, by outcome.");
     for (method, kind) in by_kind() {
         for outcome in Outcome::all().filter(|outcome| method.ended(kind, *outcome) > 0) {
             let labels = [("kind", kind.label()), ("method", &*method.name), ("outcome", &*outcome.label())];
@@ -179,7 +179,7 @@ fn write_durations(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
     let mut seconds = page.family(
         "ipc_request_seconds",
         "histogram",
-        "From acceptance to reply, of requests that were begun.",
+        "Seconds from acceptance to reply, for requests that were begun.",
     );
     for method in snapshot.methods.iter().filter(|method| method.seconds.count() > 0) {
         write_duration(&mut seconds, method);
@@ -199,12 +199,12 @@ fn write_duration(seconds: &mut Family<'_>, method: &MethodCounts) {
 
 fn write_rejections(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
     let mut rejected =
-        page.counter("ipc_rejected_total", "What was turned away before it was begun, by why.");
+        page.counter("ipc_rejected_total", "Connections, requests and frames that were rejected, by reason.");
     for reason in RejectionReason::ALL {
         rejected.sample(&[("reason", reason.label())], snapshot.rejected(*reason));
     }
     let dropped = snapshot.counters["late_results"];
-    page.counter("ipc_late_results_total", "Results dropped: too late, or their client had gone.")
+    page.counter("ipc_late_results_total", "Results dropped as late, or because their client had gone.")
         .sample(&[], dropped);
 }
 
@@ -212,8 +212,9 @@ fn write_connections(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges:
     page.gauge("ipc_connections", "Connections open.").sample(&[], gauges.open_connections);
     page.counter("ipc_connections_total", "Connections accepted.")
         .sample(&[], snapshot.counters["connections"]);
-    page.counter("ipc_connections_cut_total", "Connections ended by the host for what their peer did.")
+    page.counter("ipc_connections_cut_total", "Connections closed by the host because of their peer.")
         .sample(&[], snapshot.counters["connections_cut"]);
+
     let mut bytes = page.counter("ipc_bytes_total", "Bytes read from clients, and written to them.");
     for (direction, total) in [("in", ThreadTotal::BytesIn), ("out", ThreadTotal::BytesOut)] {
         bytes.sample(&[("direction", direction)], snapshot.total(total));
@@ -221,21 +222,21 @@ fn write_connections(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges:
     page.counter("ipc_heartbeats_total", "Heartbeats answered.")
         .sample(&[], snapshot.total(ThreadTotal::Heartbeats));
     page.gauge("ipc_buffered_bytes", "Bytes held in memory for clients.").sample(&[], gauges.buffered_bytes);
-    let mut limits = page.gauge("ipc_limit", "What [limits] allows.");
+    let mut limits = page.gauge("ipc_limit", "Limits of the configuration, by key.");
     for (name, most) in &gauges.limits {
         limits.sample(&[("limit", name)], most);
     }
 }
 
 fn write_generations(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
-    let mut generation = page.gauge("ipc_plugin_generation", "The generation that serves.");
+    let mut generation = page.gauge("ipc_plugin_generation", "Number of the generation that serves.");
     for (name, counts) in &snapshot.plugins {
         if let Some(serving) = counts.generations.serving {
             generation.sample(&[("plugin", name)], serving);
         }
     }
 
-    let mut generations = page.gauge("ipc_plugin_generations", "Generations in memory, by what they do.");
+    let mut generations = page.gauge("ipc_plugin_generations", "Generations in memory, by state.");
     for (name, counts) in &snapshot.plugins {
         let GenerationCounts { serving, on_probation, draining, retained } = counts.generations;
         let serving = u64::from(serving.is_some());
@@ -247,8 +248,7 @@ fn write_generations(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
         }
     }
 
-    let mut reloads =
-        page.counter("ipc_plugin_reloads_total", "Attempts to load a plugin, by how they ended.");
+    let mut reloads = page.counter("ipc_plugin_reloads_total", "Attempts to load a plugin, by outcome.");
     for (name, counts) in &snapshot.plugins {
         for outcome in ReloadOutcome::ALL {
             let labels = [("plugin", name.as_str()), ("outcome", outcome.label())];
@@ -258,12 +258,14 @@ fn write_generations(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
 }
 
 fn write_plugin_health(page: &mut MetricsPage, gauges: &Gauges) {
-    let mut healthy = page
-        .gauge("ipc_plugin_healthy", "1 while its calls are begun and none holds up an I/O thread, else 0.");
+    let mut healthy = page.gauge(
+        "ipc_plugin_healthy",
+        "1 while calls of the plugin are admitted and none blocks an I/O thread, otherwise 0.",
+    );
     for plugin in &gauges.plugins {
         healthy.sample(&[("plugin", &plugin.name)], u8::from(plugin.is_healthy));
     }
-    let mut lost = page.gauge("ipc_plugin_lost_threads", "Threads lost to calls that do not end.");
+    let mut lost = page.gauge("ipc_plugin_lost_threads", "Threads that run calls past their deadline.");
     for plugin in &gauges.plugins {
         lost.sample(&[("plugin", &plugin.name)], plugin.lost_threads);
     }
@@ -293,12 +295,12 @@ fn write_crashes(page: &mut MetricsPage, gauges: &Gauges) {
 fn write_host(page: &mut MetricsPage, gauges: &Gauges) {
     page.counter(
         "ipc_log_dropped_total",
-        "Log lines that were counted and not written: too many, or nobody read them.",
+        "Log lines dropped, because of the rate limit or because the log reader stalled.",
     )
     .sample(&[], gauges.log_dropped);
     let uptime = Seconds(gauges.uptime.as_nanos());
-    page.gauge("ipc_uptime_seconds", "Since the host started.").sample(&[], uptime);
-    page.gauge("ipc_build_info", "1; the version is in the label.")
+    page.gauge("ipc_uptime_seconds", "Seconds since the host started.").sample(&[], uptime);
+    page.gauge("ipc_build_info", "Always 1; the version is in the label.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
 }
 

@@ -218,9 +218,15 @@ impl<G: CallTarget> AsyncExecutor<G> {
             let spawned = self.spawner.spawn("async", move || run(&queue));
             let log = |error: &std::io::Error| {
                 let ThreadSpawner { plugin, generation, .. } = &self.spawner;
-                tracing::error!(plugin = &**plugin, generation, %error, "no thread for async methods");
+                tracing::error!(
+                    plugin = &**plugin,
+                    generation,
+                    %error,
+                    "plugin {plugin}: cannot start its thread for async methods: {error}; \
+                     async calls are answered OVERLOADED until it can be started"
+                );
             };
-            spawned.inspect_err(log).ok()
+            spawned.inspect_err(log).ok().map(|(thread, _)| thread)
         })
     }
 

@@ -14,6 +14,8 @@ use super::call::{Call, CallTarget};
 use super::plugin_thread::{ThreadSpawner, join_until};
 use super::pool_state::{NextStep, PoolHealth, PoolState, SubmitError};
 use crate::clock::Time;
+use crate::crash_record::RunningRequest;
+use crate::log::printable;
 use crate::sync::{lock, wait};
 
 /// The blocking threads of one generation.
@@ -36,8 +38,8 @@ impl<G: CallTarget> PoolShared<G> {
         let pool = Arc::clone(self);
 
         match self.spawner.spawn(&number.to_string(), move || pool.serve(number)) {
-            Ok(handle) => {
-                state.handles.push(handle);
+            Ok(started) => {
+                state.add_handle(number, started);
                 Ok(())
             }
             Err(error) => {
@@ -64,7 +66,12 @@ impl<G: CallTarget> PoolShared<G> {
         if state.end_call(number) {
             let ThreadSpawner { plugin, generation, .. } = &self.spawner;
             let lost = state.lost();
-            tracing::info!(plugin = &**plugin, generation, lost, "a thread that was lost has come back");
+            tracing::info!(
+                plugin = &**plugin,
+                generation,
+                lost,
+                "plugin {plugin}: a stuck thread has returned, {lost} still stuck"
+            );
         }
 
         loop {
@@ -86,26 +93,44 @@ impl<G: CallTarget> PoolShared<G> {
         let ThreadSpawner { plugin, generation, .. } = &self.spawner;
         let plugin = &**plugin;
 
-        for _ in 0..found {
+        for call in found {
             let lost = state.lost();
+            let call = self.describe(call.as_ref());
             if !state.may_replace(self.spare_threads) {
                 tracing::error!(
                     plugin,
                     generation,
                     lost,
-                    "a thread is lost to a call that does not end, and is not replaced"
+                    "plugin {plugin}: {call} runs past its deadline; thread not replaced \
+                     (all plugin.{plugin}.spare_threads are in use), {lost} stuck"
                 );
             } else if let Err(error) = self.start_thread(&mut state) {
-                tracing::error!(plugin, generation, lost, %error, "a lost thread cannot be replaced");
+                tracing::error!(
+                    plugin,
+                    generation,
+                    lost,
+                    %error,
+                    "plugin {plugin}: {call} runs past its deadline; cannot replace its thread: {error}; \
+                     {lost} stuck"
+                );
             } else {
                 tracing::warn!(
                     plugin,
                     generation,
                     lost,
-                    "a thread is lost to a call that does not end; another takes its place"
+                    "plugin {plugin}: {call} runs past its deadline; thread replaced, {lost} stuck"
                 );
             }
         }
+    }
+
+    /// Returns method and request of a call for the log, as far as they are known.
+    fn describe(&self, call: Option<&RunningRequest>) -> String {
+        let Some(RunningRequest { code, id, is_id_cut }) = call else { return "a call".to_owned() };
+
+        let (_, method) = self.spawner.crash_record.names_of(*code);
+        let rest = if *is_id_cut { "..." } else { "" };
+        if id.is_empty() { method } else { format!("{method} (request {}{rest})", printable(id)) }
     }
 }
 
@@ -182,7 +207,7 @@ impl<G: CallTarget> BlockingPool<G> {
     /// before `until`.
     pub(super) fn join(self, until: Instant) -> usize {
         self.close();
-        let handles = std::mem::take(&mut lock(&self.0.state).handles);
+        let handles = lock(&self.0.state).take_handles();
         join_until(handles, until)
     }
 }

@@ -43,8 +43,15 @@ const MAX_OPEN: Duration = Duration::from_secs(30);
 /// The change of state that an outcome caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BreakerChange {
-    /// The breaker opened for this time.
-    Opened(Duration),
+    /// The breaker opened for this time, after failures within the window.
+    Opened {
+        open: Duration,
+        failures: u32,
+        window: Duration,
+    },
+
+    /// The breaker opened for this time once more, because the trial call failed.
+    Reopened(Duration),
 
     Closed,
 }
@@ -159,7 +166,7 @@ impl CircuitBreaker {
 
         let mut history = lock(&self.history);
         match self.state() {
-            BreakerState::HalfOpen if failed => Some(self.open(&mut history, now)),
+            BreakerState::HalfOpen if failed => Some(BreakerChange::Reopened(self.open(&mut history, now))),
             BreakerState::HalfOpen => {
                 *history = History::default();
                 self.enter(BreakerState::Quiet, Time(0));
@@ -184,14 +191,17 @@ impl CircuitBreaker {
         // calling.
         let is_majority = history.failures.saturating_mul(2) >= calls;
         let opens = history.failures >= self.limits.failures && is_majority;
-        opens.then(|| self.open(history, now))
+        let failures = history.failures;
+        let window = self.limits.window;
+        opens.then(|| BreakerChange::Opened { open: self.open(history, now), failures, window })
     }
 
-    fn open(&self, history: &mut History, now: Time) -> BreakerChange {
+    /// Opens the breaker, and returns for how long.
+    fn open(&self, history: &mut History, now: Time) -> Duration {
         let doubled = (history.open * 2).min(MAX_OPEN);
         history.open = if history.open.is_zero() { self.limits.open } else { doubled };
         self.enter(BreakerState::Open, now.after(history.open));
-        BreakerChange::Opened(history.open)
+        history.open
     }
 }
 
@@ -202,10 +212,13 @@ mod tests {
     const LIMITS: BreakerConfig =
         BreakerConfig { failures: 3, window: Duration::from_secs(10), open: Duration::from_secs(1) };
 
+    const OPENED: BreakerChange =
+        BreakerChange::Opened { open: LIMITS.open, failures: LIMITS.failures, window: LIMITS.window };
+
     fn opened() -> CircuitBreaker {
         let breaker = CircuitBreaker::new(LIMITS);
         assert_eq!([breaker.count(true), breaker.count(true)], [None, None]);
-        assert_eq!(breaker.count(true), Some(BreakerChange::Opened(LIMITS.open)));
+        assert_eq!(breaker.count(true), Some(OPENED));
         breaker
     }
 
@@ -242,7 +255,7 @@ mod tests {
         assert_eq!([breaker.judge(true, start), breaker.judge(true, start)], [None, None]);
         let later = start.after(LIMITS.window);
         assert_eq!([breaker.judge(true, later), breaker.judge(true, later)], [None, None]);
-        assert_eq!(breaker.judge(true, later), Some(BreakerChange::Opened(LIMITS.open)));
+        assert_eq!(breaker.judge(true, later), Some(OPENED));
     }
 
     #[test]
@@ -272,7 +285,7 @@ mod tests {
         let mut open = LIMITS.open;
         for _ in 0..10 {
             open = (open * 2).min(MAX_OPEN);
-            assert_eq!(breaker.judge(true, now), Some(BreakerChange::Opened(open)));
+            assert_eq!(breaker.judge(true, now), Some(BreakerChange::Reopened(open)));
             assert_eq!(breaker.admit(now), Err(open));
             now = now.after(open);
             assert_eq!(breaker.admit(now), Ok(()));
@@ -283,12 +296,12 @@ mod tests {
     #[test]
     fn starts_with_the_configured_open_time_after_it_was_closed() {
         let (breaker, now) = half_open();
-        assert_eq!(breaker.judge(true, now), Some(BreakerChange::Opened(LIMITS.open * 2)));
+        assert_eq!(breaker.judge(true, now), Some(BreakerChange::Reopened(LIMITS.open * 2)));
         let now = now.after(LIMITS.open * 2);
         assert_eq!(breaker.admit(now), Ok(()));
         assert_eq!(breaker.judge(false, now), Some(BreakerChange::Closed));
         let changes = [now; 3].map(|now| breaker.judge(true, now));
-        assert_eq!(changes, [None, None, Some(BreakerChange::Opened(LIMITS.open))]);
+        assert_eq!(changes, [None, None, Some(OPENED)]);
     }
 
     #[test]

@@ -25,10 +25,10 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, PluginFuture};
 
 use super::call::CallTarget;
+use super::failure_log::FailureLog;
 use super::generation::{Generation, GenerationId, PluginCall};
 use super::pool_state::SubmitError;
 use crate::crash_record::{RunningCode, run_recorded};
-use crate::log::printable;
 
 /// A call that was started by [`Generation::poll_first`] and has not ended. Only
 /// [`Generation::resume`] continues it.
@@ -144,14 +144,8 @@ impl CallTarget for Generation {
 
         if let CallEnd::Panicked(text) = end {
             let GenerationId { plugin, number, .. } = &self.identity;
-            tracing::error!(
-                id = &*printable(facts.id.text()),
-                method = self.method_name(method),
-                plugin = &**plugin,
-                generation = number,
-                "a method panicked: {}",
-                printable(text)
-            );
+            let failures = FailureLog { plugin, generation: *number };
+            failures.log_panic_at_end((method, self.method_name(method)), facts, text);
         }
     }
 

@@ -102,7 +102,7 @@ impl GenerationFactory {
         // The threads come before the code: without threads, there is no code to close.
         let prepared = self.prepare(identity, inspection.manifest.methods, &own, config);
         let (parts, host) = prepared.map_err(|error| {
-            let detail = format_args!("its threads could not be started: {error}");
+            let detail = format_args!("cannot start its threads: {error}");
             LoadError::new(LoadErrorReason::NoResources, detail)
         })?;
 
@@ -160,6 +160,7 @@ impl GenerationFactory {
         let services = HostServices {
             plugin: Arc::clone(&identity.plugin),
             generation: identity.number,
+            crash_record: Arc::clone(&self.crash_record),
             async_executor: Arc::clone(&async_executor),
             nested_caller: self.nested_caller.clone(),
         };

@@ -11,6 +11,7 @@ use super::blocking_pool::BlockingPool;
 use super::circuit_breaker::BreakerChange;
 use super::generation::{Generation, GenerationId};
 use crate::clock::Time;
+use crate::log::ShortDuration;
 
 /// The health of a generation at one moment.
 #[derive(Debug, Clone)]
@@ -51,22 +52,38 @@ impl Generation {
 
     /// Counts the end of a call for the circuit breaker, and logs when the breaker opens or closes.
     pub(super) fn count_for_breaker(&self, failed: bool) {
-        let GenerationId { plugin, number, .. } = &self.identity;
+        if let Some(change) = self.breaker.count(failed) {
+            self.log_breaker_change(change);
+        }
+    }
 
-        match self.breaker.count(failed) {
-            None => {}
-            Some(BreakerChange::Opened(length)) => {
+    #[cold]
+    fn log_breaker_change(&self, change: BreakerChange) {
+        let GenerationId { plugin, number: generation, .. } = &self.identity;
+        let plugin = &**plugin;
+
+        match change {
+            BreakerChange::Opened { open, failures, window } => {
+                let (open, window) = (ShortDuration(open), ShortDuration(window));
                 tracing::error!(
-                    plugin = &**plugin,
-                    generation = number,
-                    "it fails too often: refused for {length:?}"
+                    plugin,
+                    generation,
+                    "plugin {plugin}: circuit breaker opened for {open}: {failures} failures in {window}"
                 );
             }
-            Some(BreakerChange::Closed) => {
+            BreakerChange::Reopened(open) => {
+                let open = ShortDuration(open);
+                tracing::error!(
+                    plugin,
+                    generation,
+                    "plugin {plugin}: circuit breaker opened again for {open}: the trial call failed"
+                );
+            }
+            BreakerChange::Closed => {
                 tracing::info!(
-                    plugin = &**plugin,
-                    generation = number,
-                    "it answers again: no longer refused"
+                    plugin,
+                    generation,
+                    "plugin {plugin}: circuit breaker closed: the trial call succeeded"
                 );
             }
         }
@@ -99,34 +116,36 @@ impl Generation {
         let plugin = &**plugin;
         let name = self.method_name(method);
 
+        let length = ShortDuration(length);
+
         if !self.inline_demotion.record_overrun(method, Time::now()) {
             tracing::warn!(
                 plugin,
                 generation = number,
                 method = name,
-                "inline, and held an I/O thread for {length:?}"
+                "plugin {plugin}: {name} is inline but ran {length}, longer than timeouts.inline; \
+                 declare the method blocking or async if this repeats"
             );
             return;
         }
-        if let Some(elsewhere) = self.demote(method) {
+        if self.demote(method) {
             tracing::error!(
                 plugin,
                 generation = number,
                 method = name,
-                "inline, and held I/O threads again and again, {length:?} just now: {elsewhere} from now on"
+                "plugin {plugin}: {name} now runs on the plugin's own threads: as an inline method it \
+                 blocked I/O threads repeatedly, {length} the last time"
             );
         }
     }
 
-    /// Makes a method run on the generation's own threads alone from now on. Returns how it runs
-    /// then, for the log; `None` if nothing changes, because it does so already or cannot.
-    pub(crate) fn demote(&self, method: u32) -> Option<&'static str> {
-        match self.declared_run(method)? {
-            Run::Inline => self.demote_inline(method).then_some("it is blocking"),
-            Run::Async => {
-                self.inline_polling.forbid(method).then_some("it is polled on its plugin's own thread alone")
-            }
-            Run::Blocking => None,
+    /// Makes a method run on the generation's own threads alone from now on. Returns `false` if
+    /// nothing changes, because it does so already or cannot.
+    pub(crate) fn demote(&self, method: u32) -> bool {
+        match self.declared_run(method) {
+            Some(Run::Inline) => self.demote_inline(method),
+            Some(Run::Async) => self.inline_polling.forbid(method),
+            Some(Run::Blocking) | None => false,
         }
     }
 
@@ -140,7 +159,14 @@ impl Generation {
             let GenerationId { plugin, number, .. } = &self.identity;
             let plugin = &**plugin;
             let method = self.method_name(method);
-            tracing::error!(plugin, generation = number, method, %error, "no threads for a slow inline method");
+            tracing::error!(
+                plugin,
+                generation = number,
+                method,
+                %error,
+                "plugin {plugin}: cannot start threads for {method}: {error}; \
+                 the method stays inline and blocks I/O threads"
+            );
             return false;
         }
         self.inline_demotion.demote(method);
@@ -160,9 +186,17 @@ impl Generation {
     /// Returns why clients should use another host; `None` if the generation is healthy.
     pub(crate) fn unhealthy_reason(&self) -> Option<&'static str> {
         if !self.breaker.is_closed() {
-            return Some("it fails too often and is refused for a while");
+            return Some("the circuit breaker is open because too many calls failed");
         }
-        (!self.health().is_healthy).then_some("all of its threads are lost to calls that do not end")
+
+        let health = self.health();
+        if health.is_healthy {
+            None
+        } else if health.stalled_io_threads > 0 {
+            Some("a method blocks an I/O thread")
+        } else {
+            Some("every thread is stuck in a call past its deadline")
+        }
     }
 
     /// Returns what operators need to know: lost threads, stalls, demoted methods.
@@ -227,7 +261,7 @@ mod tests {
 
         assert_eq!(generation.effective_run(INLINE, Run::Inline), Run::Blocking);
         assert_eq!(generation.effective_run(ASYNC, Run::Async), Run::Async);
-        assert_eq!(generation.demote(INLINE), None);
+        assert!(!generation.demote(INLINE));
         let health = generation.health();
         assert_eq!((health.demoted_methods, health.is_healthy), (vec!["t.inline".to_owned()], true));
     }
@@ -237,9 +271,9 @@ mod tests {
         let generation = generation();
         (0..64).for_each(|_| generation.record_first_poll(ASYNC, true, Duration::ZERO));
         assert!(generation.allows_inline_polling(ASYNC));
-        assert!(generation.demote(ASYNC).is_some() && generation.demote(ASYNC).is_none());
+        assert!(generation.demote(ASYNC) && !generation.demote(ASYNC));
         assert!(!generation.allows_inline_polling(ASYNC));
-        assert_eq!(generation.demote(7), None);
+        assert!(!generation.demote(7));
     }
 
     #[test]

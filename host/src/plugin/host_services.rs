@@ -6,9 +6,10 @@ use std::time::Duration;
 use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture, Services, SleepFuture};
 use jackfield_plugin_api::{Error, Level};
 
+use super::failure_log::FailureLog;
 use super::generation::GenerationExecutor;
 use crate::clock::Time;
-use crate::crash_record::run_paused;
+use crate::crash_record::{CrashRecord, run_paused};
 use crate::log::{OF_PLUGINS, printable};
 
 /// Carries calls of one plugin to the methods of another. The dispatcher implements it.
@@ -36,13 +37,15 @@ pub(crate) trait NestedCaller: Send + Sync + 'static {
     ) -> CallReply;
 }
 
-/// Upper bound for a line that a plugin logs, in bytes. Longer lines are cut.
-const MAX_LINE: usize = 8 * 1024;
+/// Upper bound for a line that a plugin logs, in bytes. Longer lines are cut. With the name of the
+/// plugin, which has at most 64 bytes, it is below the 8 KiB at which the log cuts every value.
+const MAX_LINE: usize = 8 * 1024 - 128;
 
 /// The services for one generation.
 pub(super) struct HostServices {
     pub(super) plugin: Arc<str>,
     pub(super) generation: u64,
+    pub(super) crash_record: Arc<CrashRecord>,
     pub(super) async_executor: Arc<GenerationExecutor>,
     pub(super) nested_caller: Weak<dyn NestedCaller>,
 }
@@ -51,7 +54,7 @@ impl HostServices {
     fn nested_caller(&self) -> Result<Arc<dyn NestedCaller>, Error> {
         self.nested_caller
             .upgrade()
-            .ok_or_else(|| Error::internal("no other method can be called: the host ends"))
+            .ok_or_else(|| Error::internal("no method can be called: the host is shutting down"))
     }
 }
 
@@ -66,19 +69,26 @@ impl Services for HostServices {
         }
     }
 
+    /// Logs a line with the name of the plugin, because a reader of the journal sees the message
+    /// alone.
     fn log(&self, level: Level, line: &str) {
         let plugin = &*self.plugin;
         let generation = self.generation;
+        let line = &line[..line.floor_char_boundary(MAX_LINE)];
+
+        let failures = FailureLog { plugin, generation };
+        if level == Level::Error && failures.log_with_request(line, &self.crash_record) {
+            return;
+        }
         // A plugin may log what a client sent. Control characters must not reach a terminal,
         // whatever subscriber is installed.
-        let line = printable(&line[..line.floor_char_boundary(MAX_LINE)]);
-
+        let line = printable(line);
         match level {
-            Level::Error => tracing::error!(target: OF_PLUGINS, plugin, generation, "{line}"),
-            Level::Warn => tracing::warn!(target: OF_PLUGINS, plugin, generation, "{line}"),
-            Level::Info => tracing::info!(target: OF_PLUGINS, plugin, generation, "{line}"),
-            Level::Debug => tracing::debug!(target: OF_PLUGINS, plugin, generation, "{line}"),
-            Level::Trace => tracing::trace!(target: OF_PLUGINS, plugin, generation, "{line}"),
+            Level::Error => tracing::error!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
+            Level::Warn => tracing::warn!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
+            Level::Info => tracing::info!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
+            Level::Debug => tracing::debug!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
+            Level::Trace => tracing::trace!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
         }
     }
 

@@ -11,10 +11,14 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::crash_record::{CrashRecord, RecordSlot};
+use crate::crash_record::{CrashRecord, RecordSlot, SlotSampler};
+use crate::log::ShortDuration;
 
 /// Linux shows this many bytes of a thread's name.
 const MAX_NAME: usize = 15;
+
+/// A thread that was started, and the reader of its slot in the crash record, if it has one.
+pub(super) type StartedThread = (JoinHandle<()>, Option<SlotSampler>);
 
 /// Starts the threads of one generation.
 pub(super) struct ThreadSpawner {
@@ -24,7 +28,8 @@ pub(super) struct ThreadSpawner {
 }
 
 impl ThreadSpawner {
-    /// Starts a thread named `PLUGIN:SUFFIX` with a slot in the crash record.
+    /// Starts a thread named `PLUGIN:SUFFIX` with a slot in the crash record. Returns a reader of
+    /// the slot as well; `None` if there is no free slot.
     ///
     /// # Errors
     ///
@@ -33,13 +38,15 @@ impl ThreadSpawner {
         &self,
         suffix: &str,
         work: impl FnOnce() + Send + 'static,
-    ) -> io::Result<JoinHandle<()>> {
+    ) -> io::Result<StartedThread> {
         let slot = self.crash_record.claim_slot();
+        let sampler = slot.as_ref().map(RecordSlot::sampler);
 
-        Builder::new().name(thread_name(&self.plugin, suffix)).spawn(move || {
+        let thread = Builder::new().name(thread_name(&self.plugin, suffix)).spawn(move || {
             RecordSlot::attach(slot);
             work();
-        })
+        })?;
+        Ok((thread, sampler))
     }
 }
 
@@ -75,15 +82,15 @@ pub(super) fn join_until(mut threads: Vec<JoinHandle<()>>, until: Instant) -> us
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JoinedRunError {
     /// The system cannot start another thread.
-    #[error("no thread to run it on: {0}")]
+    #[error("cannot start a thread: {0}")]
     NoThread(io::Error),
 
     /// The thread continues to run, with everything that was passed to it.
-    #[error("not done within {0:?}")]
+    #[error("the plugin did not return within {}", ShortDuration(*.0))]
     TimedOut(Duration),
 
     /// The thread panicked outside of plugin code: panics of a plugin do not leave its code.
-    #[error("its thread ended by itself")]
+    #[error("the thread panicked outside of plugin code")]
     Ended,
 }
 

@@ -10,7 +10,10 @@ use std::thread::JoinHandle;
 use slab::Slab;
 
 use super::call::{Call, CallTarget};
+use super::plugin_thread::StartedThread;
+use super::pool_thread::PoolThread;
 use crate::clock::Time;
+use crate::crash_record::RunningRequest;
 use crate::timer::TICK;
 
 /// Why a generation did not accept a call.
@@ -32,16 +35,6 @@ pub(super) struct PoolHealth {
 
     /// Whether any thread is left that is not lost.
     pub(super) has_threads: bool,
-}
-
-/// The activity of one thread.
-#[derive(Default)]
-struct PoolThread {
-    /// The deadline of the call that the thread runs, if it runs one.
-    deadline: Option<Time>,
-
-    /// Whether that call has run past its deadline.
-    is_lost: bool,
 }
 
 /// The next step of a thread that has no call.
@@ -79,7 +72,7 @@ pub(super) struct PoolState<G: CallTarget> {
     /// The number of threads that the pool should have, not counting lost ones.
     wanted: usize,
 
-    pub(super) handles: Vec<JoinHandle<()>>,
+    handles: Vec<JoinHandle<()>>,
 }
 
 impl<G: CallTarget> PoolState<G> {
@@ -147,6 +140,12 @@ impl<G: CallTarget> PoolState<G> {
         self.threads.insert(PoolThread::default())
     }
 
+    /// Adds the handle of a thread that was started, and the reader of its slot.
+    pub(super) fn add_handle(&mut self, number: usize, (handle, sampler): StartedThread) {
+        self.threads[number].set_sampler(sampler);
+        self.handles.push(handle);
+    }
+
     /// Removes a thread that could not be started.
     pub(super) fn remove_thread(&mut self, number: usize) {
         self.threads.remove(number);
@@ -167,14 +166,13 @@ impl<G: CallTarget> PoolState<G> {
         self.threads.len() < self.wanted + spare
     }
 
-    /// Marks the threads as lost whose call has run past its deadline, and returns their number.
-    pub(super) fn mark_lost(&mut self, now: Time) -> usize {
-        let is_overdue = |thread: &&mut PoolThread| {
-            !thread.is_lost && thread.deadline.is_some_and(|deadline| deadline <= now)
-        };
-        let overdue = self.threads.iter_mut().map(|(_, thread)| thread).filter(is_overdue);
-        let found = overdue.map(|thread| thread.is_lost = true).count();
-        self.lost += found;
+    /// Marks the threads as lost whose call has run past its deadline. Returns what each of them
+    /// runs, as far as the crash record knows.
+    pub(super) fn mark_lost(&mut self, now: Time) -> Vec<Option<RunningRequest>> {
+        let threads = self.threads.iter_mut().map(|(_, thread)| thread);
+        let overdue = threads.filter(|thread| thread.is_overdue(now));
+        let found: Vec<_> = overdue.map(PoolThread::mark_lost).collect();
+        self.lost += found.len();
         found
     }
 
@@ -193,11 +191,11 @@ impl<G: CallTarget> PoolState<G> {
 
     /// Notes that a thread has ended its call, and returns whether the thread had been lost.
     pub(super) fn end_call(&mut self, number: usize) -> bool {
-        let ended = std::mem::take(&mut self.threads[number]);
-        if ended.is_lost {
+        let was_lost = self.threads[number].end_call();
+        if was_lost {
             self.lost -= 1;
         }
-        ended.is_lost
+        was_lost
     }
 
     /// Decides what a thread does next. A thread that is to end is removed.
@@ -209,7 +207,7 @@ impl<G: CallTarget> PoolState<G> {
         }
         match self.queue.pop_front() {
             Some(call) => {
-                self.threads[number].deadline = Some(Time(call.facts.deadline));
+                self.threads[number].begin_call(Time(call.facts.deadline));
                 NextStep::Run(call)
             }
             None => NextStep::Wait,
@@ -225,6 +223,11 @@ impl<G: CallTarget> PoolState<G> {
         // A thread that woke up without a notification takes away that of another thread, which
         // then finds a call or waits again.
         self.notified = self.notified.saturating_sub(1);
+    }
+
+    /// Takes the handles of all threads that were started.
+    pub(super) fn take_handles(&mut self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.handles)
     }
 
     /// Discards the queue. The threads end after the calls that they run.
@@ -311,8 +314,8 @@ mod tests {
         let deadline = Time::now();
         state.enqueue(&mut calls(1, deadline).into_iter()).unwrap();
         drop(run_next(&mut state, 0));
-        assert_eq!(state.mark_lost(Time(deadline.0 - 1)), 0);
-        assert_eq!([state.mark_lost(deadline), state.mark_lost(deadline)], [1, 0]);
+        assert_eq!(state.mark_lost(Time(deadline.0 - 1)).len(), 0);
+        assert_eq!([state.mark_lost(deadline).len(), state.mark_lost(deadline).len()], [1, 0]);
 
         assert!(!state.has_threads());
         assert_eq!(state.enqueue(&mut calls(1, deadline).into_iter()), Err(SubmitError::ThreadsLost));

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::Instance;
 
+use super::failure_log::was_panic_logged;
 use super::generation::{Generation, GenerationId};
 use super::plugin_thread::{JoinedRunError, run_joined};
 use crate::crash_record::{CrashRecord, LifecyclePhase, run_recorded};
 use crate::loader::{CloseOutcome, LoadedLibrary};
-use crate::log::printable;
+use crate::log::{Counted, printable};
 
 /// Time that threads without work and an instance have to end, unless the host itself ends.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -87,15 +88,19 @@ pub(crate) enum RetentionReason {
 impl fmt::Display for RetentionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CallsRunning(count) => write!(f, "{count} calls have not ended"),
-            Self::ThreadsRunning(count) => write!(f, "{count} of its threads have not ended"),
-            Self::IoThreadsRunning(count) => {
-                write!(f, "{count} I/O threads that ran its code have not ended")
+            Self::CallsRunning(count) => write!(f, "{} did not end", Counted(*count, "call")),
+            Self::ThreadsRunning(count) => {
+                write!(f, "{} of the plugin did not end", Counted(*count, "thread"))
             }
-            Self::StopNotDone(error) => write!(f, "its stop: {error}"),
-            Self::StartNotDone => f.write_str("its start has not ended"),
-            Self::StartThreadRunning => f.write_str("a thread of it has not ended"),
-            Self::NoRetirementThread(error) => write!(f, "no thread to end it on: {error}"),
+            Self::IoThreadsRunning(count) => {
+                write!(f, "{} that may run its code did not end", Counted(*count, "I/O thread"))
+            }
+            Self::StopNotDone(error) => write!(f, "stop failed: {error}"),
+            Self::StartNotDone => f.write_str("start did not return"),
+            Self::StartThreadRunning => f.write_str("a thread of the plugin did not end"),
+            Self::NoRetirementThread(error) => {
+                write!(f, "cannot start a thread for its retirement: {error}")
+            }
             Self::NotClosed(reason) => f.write_str(reason),
         }
     }
@@ -189,11 +194,17 @@ fn stop(
     let GenerationId { plugin, number, .. } = identity;
     let code = LifecyclePhase::Stop.in_generation(*number);
 
-    let stopped =
-        run_joined("stop", crash_record, limit, move || run_recorded(code, None, || instance.stop()))?;
-    if let Err(text) = stopped {
+    let panic = run_joined("stop", crash_record, limit, move || {
+        let stopped = run_recorded(code, None, || instance.stop());
+        stopped.err().filter(|text| !was_panic_logged(code, text))
+    })?;
+    if let Some(text) = panic {
         let (plugin, text) = (&**plugin, printable(&text));
-        tracing::error!(plugin, generation = number, "stop panicked: {text}");
+        tracing::error!(
+            plugin,
+            generation = number,
+            "plugin {plugin}: generation {number} panicked in stop: {text}"
+        );
     }
     Ok(())
 }
@@ -248,6 +259,6 @@ mod tests {
 
         let outcome = Generation::retire(generation, &deadline, &NoIoThreads);
         let RetirementOutcome::Retained(reason) = outcome else { panic!("{outcome:?}") };
-        assert_eq!(reason.to_string(), "2 calls have not ended");
+        assert_eq!(reason.to_string(), "2 calls did not end");
     }
 }

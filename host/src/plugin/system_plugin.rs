@@ -94,6 +94,6 @@ impl SystemPlugin {
     }
 
     fn host(&self) -> Result<Arc<dyn HostInfo>, Error> {
-        self.host.upgrade().ok_or_else(|| Error::internal("the host ends"))
+        self.host.upgrade().ok_or_else(|| Error::internal("the host is shutting down"))
     }
 }

@@ -1,6 +1,7 @@
 //! Access control by listener: which users may connect to which socket. Replaced with the
 //! configuration.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,7 +63,16 @@ impl ListenerAcls {
         if let Some(refused) = self.connections.take_due(self.started) {
             let (uid, gid, pid) = numbers(peer);
             let socket = path.display();
-            tracing::warn!(%socket, uid, gid, pid, refused, "a connection is refused: its user is not allowed");
+            let user = UserName(uid);
+            tracing::warn!(
+                %socket,
+                uid,
+                gid,
+                pid,
+                refused,
+                "{socket}: connection of {user} rejected: not in allow of the listener \
+                 ({refused} since the last report)"
+            );
         }
     }
 
@@ -71,6 +81,7 @@ impl ListenerAcls {
         if let Some(refused) = self.requests.take_due(self.started) {
             let (uid, gid, pid) = numbers(peer);
             let method = &*printable(method);
+            let user = UserName(uid);
             tracing::warn!(
                 conn,
                 method,
@@ -78,7 +89,8 @@ impl ListenerAcls {
                 gid,
                 pid,
                 refused,
-                "a request is refused: its user is not allowed"
+                "{method}: request of {user} rejected: not in allow of the route \
+                 ({refused} since the last report)"
             );
         }
     }
@@ -87,6 +99,18 @@ impl ListenerAcls {
 /// Returns the peer's uid, gid and pid as log fields. Fields that are `None` are not written.
 fn numbers(peer: Option<PeerIdentity>) -> (Option<u32>, Option<u32>, Option<u32>) {
     (peer.map(|peer| peer.uid), peer.map(|peer| peer.gid), peer.map(|peer| peer.pid))
+}
+
+/// The user of a peer in a message.
+struct UserName(Option<u32>);
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(uid) => write!(f, "uid {uid}"),
+            None => f.write_str("an unknown user"),
+        }
+    }
 }
 
 /// A warning that is logged at most once per interval, with the number of events since the last

@@ -13,6 +13,7 @@ use crate::clock::Time;
 use crate::config::{Config, Io, Limits, Timeouts, half_of_the_cores};
 use crate::crash_record::CrashRecord;
 use crate::limits::{BufferBudget, Permits};
+use crate::log::ShortDuration;
 use crate::metrics::Metrics;
 
 /// The part of the configuration that applies to every connection. A reload replaces it as a whole.
@@ -110,7 +111,9 @@ impl Dispatcher {
         while Arc::strong_count(&previous) > 1 {
             if Instant::now() >= deadline {
                 tracing::warn!(
-                    "a thread that serves connections has been held up for {PUBLISH_LIMIT:?} by an inline method"
+                    "an inline method has blocked an I/O thread for {}; \
+                     requests on that thread may still use the previous routes",
+                    ShortDuration(PUBLISH_LIMIT)
                 );
                 return false;
             }

@@ -29,8 +29,10 @@ impl PhaseCell {
     pub(super) fn unready_reason(&self) -> Option<&'static str> {
         match self.0.load(Ordering::Acquire) {
             phase if phase == HostPhase::Serving as u8 => None,
-            phase if phase == HostPhase::Draining as u8 => Some("draining: the host ends"),
-            _ => Some("starting: plugins are being loaded"),
+            phase if phase == HostPhase::Draining as u8 => {
+                Some("the host is draining: it answers requests in flight and accepts no new ones")
+            }
+            _ => Some("the host is starting: plugins are being loaded"),
         }
     }
 }
@@ -42,10 +44,10 @@ mod tests {
     #[test]
     fn is_ready_only_while_serving() {
         let phase = PhaseCell::default();
-        assert!(phase.unready_reason().is_some_and(|reason| reason.starts_with("starting")));
+        assert!(phase.unready_reason().is_some_and(|reason| reason.starts_with("the host is starting")));
         phase.enter(HostPhase::Serving);
         assert_eq!(phase.unready_reason(), None);
         phase.enter(HostPhase::Draining);
-        assert!(phase.unready_reason().is_some_and(|reason| reason.starts_with("draining")));
+        assert!(phase.unready_reason().is_some_and(|reason| reason.starts_with("the host is draining")));
     }
 }

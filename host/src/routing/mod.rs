@@ -16,11 +16,11 @@ mod table;
 mod table_builder;
 
 pub(crate) use dispatcher::{ConnectionRules, Dispatcher};
-pub(crate) use gate::GateOpened;
+pub(crate) use gate::{GateOpened, StateTransferGate};
 pub(crate) use host_phase::HostPhase;
 pub(crate) use inline_runner::{InlineRunner, mark_io_thread};
 pub(crate) use reply::{ReplyContext, ReplyOutcome};
 pub(crate) use request_error::{ExhaustedResource, RequestError};
 pub(crate) use route_permits::RoutePermits;
-pub(crate) use table::{Requester, RouteError, RouteTarget, RoutingTable};
+pub(crate) use table::{CountedError, Requester, RouteTarget, RoutingTable};
 pub(crate) use table_builder::{HeldPlugins, TableBuilder};

@@ -46,7 +46,7 @@ impl Dispatcher {
         let unhealthy = |generation: &Arc<Generation>| {
             let reason = generation.unhealthy_reason()?;
             let identity = &generation.identity;
-            Some(format!("plugin {}, generation {}: {reason}", identity.plugin, identity.number))
+            Some(format!("plugin {}: generation {}: {reason}", identity.plugin, identity.number))
         };
         let mut reasons: Vec<_> = phase.into_iter().collect();
         reasons.extend(self.table.load().generations().filter_map(unhealthy));

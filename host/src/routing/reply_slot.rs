@@ -163,6 +163,6 @@ mod tests {
         let error = into_reply(failed, Vec::new(), "p").unwrap_err();
         assert_eq!((error.code(), error.message()), (7, "no"));
         let error = into_reply(CallEnd::Panicked("secret".to_owned()), Vec::new(), "p").unwrap_err();
-        assert_eq!(error.message(), "the plugin p panicked in this call");
+        assert_eq!(error.message(), "plugin p panicked in this call");
     }
 }

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use jackfield_plugin_api::Error;
-use jackfield_protocol::{Code, EnvelopeError, Kind, Refusal, Version};
+use jackfield_protocol::{Code, EnvelopeError, FrameError, Kind, Version};
 use serde_json::json;
 
+use crate::log::ShortDuration;
 use crate::metrics::RejectionReason;
 use crate::plugin::SubmitError;
 
@@ -44,11 +45,11 @@ pub(crate) enum ExhaustedResource {
 impl ExhaustedResource {
     fn text(self) -> &'static str {
         match self {
-            Self::Connections => "too many connections",
-            Self::InFlight => "too many requests are in flight",
-            Self::Route => "the route is at its max_in_flight",
-            Self::Queue => "the plugin's queue is full",
-            Self::Buffers => "the bytes that may be buffered are all held",
+            Self::Connections => "too many connections (limits.connections)",
+            Self::InFlight => "too many requests are in flight (limits.in_flight)",
+            Self::Route => "too many requests of this route are in flight (max_in_flight)",
+            Self::Queue => "the queue of the plugin is full (plugin.NAME.queue)",
+            Self::Buffers => "the host has no buffer space left (limits.buffers)",
         }
     }
 }
@@ -60,7 +61,7 @@ pub(crate) enum RequestError {
     Envelope(EnvelopeError),
 
     /// The frame was not read.
-    Refused(Refusal),
+    Refused(FrameError),
 
     /// The id is already in flight on this connection.
     DuplicateId,
@@ -155,8 +156,8 @@ impl RequestError {
     pub(crate) fn rejection(&self) -> Option<RejectionReason> {
         Some(match self {
             Self::Envelope(_) | Self::DuplicateId | Self::ServerKind(_) => RejectionReason::Invalid,
-            Self::Refused(Refusal::TooLarge { .. }) => RejectionReason::TooLarge,
-            Self::Refused(Refusal::UnsupportedVersion { .. }) => RejectionReason::Version,
+            Self::Refused(FrameError::TooLarge { .. }) => RejectionReason::TooLarge,
+            Self::Refused(FrameError::UnsupportedVersion { .. }) => RejectionReason::Version,
             Self::MethodNotFound(_) => RejectionReason::MethodNotFound,
             Self::PermissionDenied => RejectionReason::Denied,
             Self::Overloaded(ExhaustedResource::Connections) => RejectionReason::Connections,
@@ -182,24 +183,39 @@ impl RequestError {
         match self {
             Self::Envelope(error) => error.to_string().into(),
             Self::Refused(refusal) => refusal.to_string().into(),
-            Self::DuplicateId => "this id is in flight on this connection already".into(),
-            Self::ServerKind(kind) => format!("{kind} is a kind that only a server sends").into(),
+            Self::DuplicateId => "a request with this id is in flight on this connection already".into(),
+            Self::ServerKind(kind) => format!("only the host sends frames of this kind ({kind})").into(),
+
             Self::MethodNotFound(method) => format!("method not found: {method}").into(),
             // Neither the users that are allowed nor the user of the client: the log has them.
             Self::PermissionDenied => "permission denied".into(),
-            Self::DeadlineExceeded(timeout) => format!("no result within {timeout:?}").into(),
-            Self::CutShort(timeout) => format!("no result within {timeout:?}, and the host ends").into(),
-            Self::Overloaded(resource) => format!("overloaded: {}", resource.text()).into(),
-            Self::PluginPanicked(plugin) => format!("the plugin {plugin} panicked in this call").into(),
-            Self::PluginUnavailable { plugin, .. } => format!("the plugin {plugin} is not available").into(),
-            Self::GoingAway => "the host is going away".into(),
-            Self::ResultTooLarge(limit) => format!("the result does not fit a frame of {limit} bytes").into(),
-            Self::SlowFrame(timeout) => {
-                format!("a frame was not complete within {timeout:?} and the time for its size").into()
+            Self::DeadlineExceeded(Duration::ZERO) => "the deadline had passed before the call".into(),
+            Self::DeadlineExceeded(timeout) => {
+                format!("the request had no result within {}", ShortDuration(*timeout)).into()
             }
-            Self::TooDeep(limit) => format!("methods called one another more than {limit} deep").into(),
+            Self::CutShort(timeout) => {
+                let timeout = ShortDuration(*timeout);
+                format!("the host is shutting down, and the request had no result yet (time-out {timeout})")
+                    .into()
+            }
+            Self::Overloaded(resource) => format!("overloaded: {}", resource.text()).into(),
+
+            Self::PluginPanicked(plugin) => format!("plugin {plugin} panicked in this call").into(),
+            Self::PluginUnavailable { plugin, retry_after } => {
+                format!("plugin {plugin} is unavailable; retry in {}", ShortDuration(*retry_after)).into()
+            }
+            Self::GoingAway => "the host is shutting down; retry on a new connection".into(),
+            Self::ResultTooLarge(limit) => {
+                format!("the result does not fit in a frame of {limit} bytes (limits.frame)").into()
+            }
+            Self::SlowFrame(timeout) => {
+                let timeout = ShortDuration(*timeout);
+                format!("the frame was not complete within {timeout} and 1 s per 64 KiB (timeouts.frame)")
+                    .into()
+            }
+            Self::TooDeep(limit) => format!("methods call one another more than {limit} deep").into(),
             Self::WouldWait(method) => {
-                format!("{method} must be waited for, and the caller may not wait").into()
+                format!("{method} is not inline, and an inline or async method may not wait for it").into()
             }
             Self::Plugin { message, .. } => {
                 Cow::Borrowed(&message[..message.floor_char_boundary(MAX_MESSAGE)])
@@ -224,10 +240,10 @@ impl RequestError {
                 json!({ "plugin": plugin, "retry_after_ms": millis(*retry_after) })
             }
             Self::GoingAway => json!({ "retry_after_ms": millis(RETRY_GOING_AWAY) }),
-            Self::ResultTooLarge(limit) | Self::Refused(Refusal::TooLarge { limit, .. }) => {
+            Self::ResultTooLarge(limit) | Self::Refused(FrameError::TooLarge { limit, .. }) => {
                 json!({ "limit": limit })
             }
-            Self::Refused(Refusal::UnsupportedVersion { .. }) => {
+            Self::Refused(FrameError::UnsupportedVersion { .. }) => {
                 json!({ "supported": Version::ALL.iter().map(ToString::to_string).collect::<Vec<_>>() })
             }
             // The data of a plugin is passed on unchanged, if it is JSON.
@@ -282,6 +298,18 @@ mod tests {
     fn drops_data_of_a_plugin_that_is_not_json() {
         assert_eq!(plugin_error(7, "", Some("{\"a\": 1}")).data().as_deref(), Some("{\"a\": 1}"));
         assert_eq!(plugin_error(7, "", Some("{")).data(), None);
+    }
+
+    #[test]
+    fn names_the_limit_and_the_time_in_the_message() {
+        let error = RequestError::not_submitted(SubmitError::QueueFull, "p");
+        assert_eq!(error.message(), "overloaded: the queue of the plugin is full (plugin.NAME.queue)");
+        let error = RequestError::unavailable("p");
+        assert_eq!(error.message(), "plugin p is unavailable; retry in 1 s");
+        let error = RequestError::DeadlineExceeded(Duration::from_millis(20));
+        assert_eq!(error.message(), "the request had no result within 20 ms");
+        let error = RequestError::DeadlineExceeded(Duration::ZERO);
+        assert_eq!(error.message(), "the deadline had passed before the call");
     }
 
     #[test]

@@ -63,17 +63,23 @@ pub(super) enum TableEntry {
     },
 }
 
-/// Why no request can reach a method: a [`RequestError`], and the number that the request is
-/// counted under.
+/// Why a request is rejected, and the number under which the metrics count it.
 #[derive(Debug)]
-pub(crate) struct RouteError {
-    pub(crate) failure: RequestError,
+pub(crate) struct CountedError {
+    pub(crate) error: RequestError,
     pub(crate) counted: MethodId,
 }
 
-impl From<RouteError> for RequestError {
-    fn from(error: RouteError) -> Self {
-        error.failure
+impl CountedError {
+    /// Rejects a request whose method is unknown, because it could not be read.
+    pub(crate) fn of_unreadable(error: RequestError) -> Self {
+        Self { error, counted: MethodId::UNKNOWN }
+    }
+}
+
+impl From<CountedError> for RequestError {
+    fn from(rejected: CountedError) -> Self {
+        rejected.error
     }
 }
 
@@ -153,10 +159,10 @@ impl RoutingTable {
     /// # Errors
     ///
     /// The method is unknown, its plugin is missing, or `requester` is not allowed to call it.
-    pub(crate) fn find(&self, method: &str, requester: Requester) -> Result<&RouteTarget, RouteError> {
+    pub(crate) fn find(&self, method: &str, requester: Requester) -> Result<&RouteTarget, CountedError> {
         let not_found = || RequestError::MethodNotFound(method.to_owned());
 
-        let (failure, counted) = match self.methods.get(method) {
+        let (error, counted) = match self.methods.get(method) {
             Some(TableEntry::Open(target)) => match requester.check(target.allow.as_deref()) {
                 Ok(()) => return Ok(target),
                 Err(denied) => (denied, target.counted),
@@ -169,7 +175,7 @@ impl RoutingTable {
                 None => (not_found(), MethodId::UNKNOWN),
             },
         };
-        Err(RouteError { failure, counted })
+        Err(CountedError { error, counted })
     }
 
     /// Returns the number that requests for `method` are counted under, however they end.
@@ -224,11 +230,20 @@ impl RoutingTable {
     /// Warns the operator about routes that lead to no method.
     pub(crate) fn warn_about_dead_routes(&self, routes: &[Route]) {
         for route in routes.iter().filter(|route| route.enabled) {
-            let name = route.method.name();
-            if !self.has_plugin(&route.plugin) {
-                tracing::warn!(route = %route.method, plugin = route.plugin, "a route to a plugin that is not there");
-            } else if matches!(route.method, Pattern::Exact(_)) && !self.methods.contains_key(name) {
-                tracing::warn!(method = name, plugin = route.plugin, "a route to a method its plugin lacks");
+            let Route { method: pattern, plugin, .. } = route;
+            let name = pattern.name();
+            if !self.has_plugin(plugin) {
+                tracing::warn!(
+                    route = %pattern,
+                    plugin,
+                    "route {pattern}: no plugin {plugin} is loaded; requests are answered PLUGIN_UNAVAILABLE"
+                );
+            } else if matches!(pattern, Pattern::Exact(_)) && !self.methods.contains_key(name) {
+                tracing::warn!(
+                    method = name,
+                    plugin,
+                    "route {name}: plugin {plugin} has no such method; requests are answered METHOD_NOT_FOUND"
+                );
             }
         }
     }

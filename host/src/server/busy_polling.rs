@@ -38,7 +38,7 @@ const PREEMPTION_CHECK: Duration = Duration::from_millis(1);
 pub(super) async fn poll_busily(thread: Rc<ThreadContext>) {
     let mut rest = 1;
     loop {
-        thread.stir.after(rest).await;
+        thread.activity.wait_for(rest).await;
 
         let length = thread.dispatcher.rules.load().io.spin;
         let found = match thread.dispatcher.busy_polling.take() {
@@ -55,7 +55,7 @@ pub(super) async fn poll_busily(thread: Rc<ThreadContext>) {
 /// gain anything.
 async fn poll_for(thread: &ThreadContext, length: Duration) -> u64 {
     let preemptions_before = preemptions();
-    let begin = thread.stir.count();
+    let begin = thread.activity.count();
     let mut now = Time::now();
     let mut until = now.after(length);
     let mut next_check = now.after(PREEMPTION_CHECK);
@@ -68,10 +68,10 @@ async fn poll_for(thread: &ThreadContext, length: Duration) -> u64 {
         tokio::task::yield_now().await;
         now = Time::now();
 
-        if thread.stir.count() == count {
+        if thread.activity.count() == count {
             vain_polls += 1;
         } else {
-            count = thread.stir.count();
+            count = thread.activity.count();
             until = now.after(length);
             let finds = count - judged_from;
             if finds >= JUDGED_FINDS {
@@ -128,7 +128,7 @@ mod tests {
     async fn rest(thread: &ThreadContext) -> u64 {
         loop {
             yield_now().await;
-            if let Some(rest) = thread.stir.awaited() {
+            if let Some(rest) = thread.activity.awaited() {
                 return rest;
             }
         }
@@ -139,11 +139,11 @@ mod tests {
         on_a_thread(Duration::from_micros(50), |thread| async move {
             for rests in [1, 2, 4, 8] {
                 assert_eq!(rest(&thread).await, rests);
-                (0..rests).for_each(|_| thread.stir.note());
+                (0..rests).for_each(|_| thread.activity.note());
             }
             for _ in 0..20 {
                 let rests = rest(&thread).await;
-                (0..rests).for_each(|_| thread.stir.note());
+                (0..rests).for_each(|_| thread.activity.note());
             }
             assert_eq!(rest(&thread).await, LONGEST_REST);
         });
@@ -157,11 +157,11 @@ mod tests {
             loop {
                 // If the kernel takes the core away, this round ends early and the next one counts.
                 let rests = rest(&thread).await;
-                (0..rests).for_each(|_| thread.stir.note());
+                (0..rests).for_each(|_| thread.activity.note());
                 for _ in 0..USEFUL_FINDS {
                     yield_now().await;
                     yield_now().await;
-                    thread.stir.note();
+                    thread.activity.note();
                 }
                 if rest(&thread).await == 1 {
                     break;
@@ -173,10 +173,10 @@ mod tests {
     /// Returns whether the thread polls after its rest.
     async fn polls_after_rest(thread: &ThreadContext) -> bool {
         let rests = rest(thread).await;
-        (0..rests).for_each(|_| thread.stir.note());
+        (0..rests).for_each(|_| thread.activity.note());
         yield_now().await;
         yield_now().await;
-        thread.stir.awaited().is_none()
+        thread.activity.awaited().is_none()
     }
 
     /// Longer than any of these tests takes.
@@ -200,8 +200,8 @@ mod tests {
             let busy = tokio::task::spawn_local(async move {
                 let mut rested = 0;
                 for _ in 0..100 * JUDGED_FINDS {
-                    rested += u64::from(thread.stir.awaited().is_some());
-                    thread.stir.note();
+                    rested += u64::from(thread.activity.awaited().is_some());
+                    thread.activity.note();
                     yield_now().await;
                 }
                 rested

@@ -43,7 +43,7 @@ impl IoThreadLoop {
         mut commands: UnboundedReceiver<IoThreadCommand>,
         timer: KernelTimer,
     ) -> usize {
-        let mut timer = tokio::task::spawn_local(self.thread.wakes.clone().run(timer));
+        let mut timer = tokio::task::spawn_local(self.thread.timers.clone().run(timer));
         let polling = tokio::task::spawn_local(poll_busily(Rc::clone(&self.thread)));
 
         let cut = loop {
@@ -87,7 +87,7 @@ impl IoThreadLoop {
 
     /// Returns whether the thread ends once its last connection has ended.
     fn is_ending(&self) -> bool {
-        self.thread.draining.get() || self.successors.is_some()
+        self.thread.is_draining.get() || self.successors.is_some()
     }
 
     /// Forwards the commands that were sent before their senders knew that this thread leaves.
@@ -98,7 +98,7 @@ impl IoThreadLoop {
         while let Some(command) = commands.recv().await {
             // If the successors have ended, the host ends, and the connection is cut like theirs.
             if let Err(IoThreadCommand::Resume(migrating)) = successors.send(command) {
-                migrating.lose(&self.thread);
+                migrating.cut(&self.thread);
             }
         }
     }
@@ -113,7 +113,7 @@ impl IoThreadLoop {
             // The successors have ended, so the host is ending: this thread serves its connections
             // to their end.
             self.successors = None;
-            self.thread.leaving.set(false);
+            self.thread.is_leaving.set(false);
             self.carry_out(command);
         }
     }
@@ -122,7 +122,7 @@ impl IoThreadLoop {
         match command {
             IoThreadCommand::Serve(accepted) => self.serve_accepted(accepted),
             IoThreadCommand::Resume(migrating) => {
-                self.serve(Connection::unpack(*migrating, &self.thread));
+                self.serve(Connection::resume(*migrating, &self.thread));
             }
             IoThreadCommand::Run(call) => call.claim_and_run(),
 
@@ -132,15 +132,15 @@ impl IoThreadLoop {
             }
             IoThreadCommand::Leave(successors) => {
                 self.successors = Some(successors);
-                self.thread.leaving.set(true);
+                self.thread.is_leaving.set(true);
                 self.notify_all();
             }
             IoThreadCommand::Drain => {
-                self.thread.draining.set(true);
+                self.thread.is_draining.set(true);
                 self.notify_all();
             }
             IoThreadCommand::Hurry => {
-                self.thread.hurrying.set(true);
+                self.thread.is_hurrying.set(true);
                 self.notify_all();
             }
             // `run` ends the loop for it.
@@ -149,7 +149,7 @@ impl IoThreadLoop {
     }
 
     fn notify_all(&self) {
-        self.notifiers.iter().for_each(|(_, notifier)| notifier.poke());
+        self.notifiers.iter().for_each(|(_, notifier)| notifier.notify());
     }
 
     fn serve_accepted(&mut self, accepted: AcceptedConnection) {
@@ -174,17 +174,19 @@ impl IoThreadLoop {
             }
         };
 
-        let key = self.notifiers.insert(connection.poker());
+        let key = self.notifiers.insert(connection.notifier());
         self.connections.spawn_local(async move { (key, connection.serve().await) });
     }
 
     fn remove(&mut self, (key, end): EndedConnection) {
         drop(self.notifiers.remove(key));
         match end {
-            ConnectionEnd::Closed(_) => {
+            ConnectionEnd::Closed => {
                 self.load.fetch_sub(1, Ordering::Relaxed);
             }
-            ConnectionEnd::Moves(migrating) => self.carry_out_or_forward(IoThreadCommand::Resume(migrating)),
+            ConnectionEnd::Migrates(migrating) => {
+                self.carry_out_or_forward(IoThreadCommand::Resume(migrating))
+            }
         }
     }
 }

@@ -127,7 +127,7 @@ impl StallMonitor {
             return;
         }
 
-        let is_demoted = generation.is_some_and(|generation| generation.demote(call.code.method()).is_some());
+        let is_demoted = generation.is_some_and(|generation| generation.demote(call.code.method()));
         let demotion = match declared {
             _ if !is_demoted => String::new(),
             Run::Async => "; it is no longer polled on I/O threads".to_owned(),

@@ -84,6 +84,12 @@ impl<'a> RequestId<'a> {
         self.given.as_ref().map(Given::text).or_else(|| self.generated.get().map(String::as_str))
     }
 
+    /// Makes `id` the id of a request without one, unless another was generated already. Returns
+    /// whether `id` is the id of the request from now on.
+    pub fn adopt(&self, id: String) -> bool {
+        self.given.is_none() && self.generated.set(id).is_ok()
+    }
+
     /// Returns the same id without borrowed data.
     #[must_use]
     pub fn to_owned(&self) -> RequestId<'static> {
@@ -115,5 +121,13 @@ mod tests {
         assert_eq!((id.known(), id.to_owned().known()), (None, None));
         assert_eq!(id.text(), "generated");
         assert_eq!((id.known(), id.to_owned().known()), (Some("generated"), Some("generated")));
+    }
+
+    #[test]
+    fn adopts_an_id_only_if_there_is_none() {
+        let id = RequestId::new(None, || "generated".to_owned());
+        assert!(id.adopt("adopted".to_owned()) && !id.adopt("other".to_owned()));
+        assert_eq!(id.text(), "adopted");
+        assert!(!RequestId::new(Some("7".into()), never).adopt("adopted".to_owned()));
     }
 }

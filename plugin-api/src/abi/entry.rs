@@ -87,13 +87,17 @@ unsafe extern "C" fn start_local(
     outcome: *mut RawOutcome,
 ) {
     // SAFETY: by the host's guarantees for `start`.
-    unsafe { catch_panics(out, outcome, |_| Err(Error::internal("the program starts this plugin itself"))) }
+    unsafe {
+        catch_panics(out, outcome, |_| {
+            Err(Error::internal("a built-in plugin is started by the program itself"))
+        })
+    }
 }
 
 unsafe extern "C" fn refuse_local(_instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome) {
     // SAFETY: by the host's guarantees for these functions.
     unsafe {
-        catch_panics(out, outcome, |_| Err(Error::internal("a plugin of the program cannot be replaced")));
+        catch_panics(out, outcome, |_| Err(Error::internal("a built-in plugin cannot be replaced")));
     }
 }
 

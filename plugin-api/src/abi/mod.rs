@@ -30,6 +30,8 @@ pub use services::{CallReply, HostCell, ReplyFuture, Services, SleepFuture};
 pub use sink::Out;
 pub use types::{PluginRoot, PluginRootRef, Status};
 
+pub use crate::failure_text::{INTERNAL_ERROR_LINE, PANIC_LINE};
+
 /// Items that the export macro needs by path; not for authors.
 #[doc(hidden)]
 pub mod export {

@@ -158,7 +158,10 @@ fn write_reply(out: &mut Out<'_>, reply: CallReply) -> RawOutcome {
     let start = out.len();
     match reply {
         Ok(result) if out.push(&result) => RawOutcome::DONE,
-        Ok(_) => out.fail(start, &Error::internal("the result of the called method is too large")),
+        Ok(_) => out.fail(
+            start,
+            &Error::internal("the result of the called method does not fit in the buffer of the caller"),
+        ),
         Err(error) => out.fail(start, &error),
     }
 }

@@ -3,13 +3,15 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::failure_text::NOT_TEXT;
+
 /// Returns the text of a panic, and drops its payload without a second panic.
 pub(super) fn panic_text(payload: Box<dyn Any + Send>) -> String {
     let text = payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic whose payload is not text".to_owned());
+        .unwrap_or_else(|| NOT_TEXT.to_owned());
 
     // If the `Drop` of the payload panics, the payload of that panic is leaked: dropping it could
     // panic again, without end.
@@ -39,6 +41,6 @@ mod tests {
 
     #[test]
     fn survives_a_payload_that_panics_when_dropped() {
-        assert_eq!(panic_text(Box::new(PanicsWhenDropped)), "a panic whose payload is not text");
+        assert_eq!(panic_text(Box::new(PanicsWhenDropped)), NOT_TEXT);
     }
 }

@@ -1,7 +1,7 @@
 //! The buffer that owns its bytes: frames outlive it, and its memory follows the received bytes and
 //! never an announced length.
 
-use jackfield_protocol::{FrameBuffer, FrameLimit, Header, Kind, Refusal, Version};
+use jackfield_protocol::{FrameBuffer, FrameError, FrameLimit, Header, Kind, Version};
 
 const SYNC: Header = Header { version: Version::V1_0, kind: Kind::Sync, length: 0 };
 
@@ -61,7 +61,7 @@ fn holds_no_bytes_of_a_refused_payload() {
     let measured = allocation_counter::measure(|| {
         let mut buffer = FrameBuffer::new(FrameLimit::new(LIMIT));
         buffer.push(&Header { length: 4 * LIMIT, ..SYNC }.encode());
-        assert!(matches!(buffer.next(), Err(Refusal::TooLarge { .. })));
+        assert!(matches!(buffer.next(), Err(FrameError::TooLarge { .. })));
         for _ in 0..4 * LIMIT / 1024 {
             buffer.push(&[b'x'; 1024]);
             assert_eq!((buffer.next(), buffer.buffered()), (Ok(None), 0));
@@ -76,7 +76,7 @@ fn holds_no_bytes_of_a_refused_payload() {
 fn repeats_a_fatal_refusal_and_holds_nothing() {
     let mut buffer = FrameBuffer::new(FrameLimit::default());
     buffer.push(b"HTTP/1.1 400 Bad Request\r\n");
-    let refusal = Refusal::UnsupportedVersion { version: 0x4854 };
+    let refusal = FrameError::UnsupportedVersion { version: 0x4854 };
     assert_eq!(buffer.next(), Err(refusal));
     buffer.push(&frame(b"{}"));
     assert_eq!(buffer.next(), Err(refusal));

@@ -1,6 +1,6 @@
 //! The states of the frame decoder: limits, discarding, skipping, and the end of the stream.
 
-use jackfield_protocol::{Code, Decoder, FrameLimit, Header, Kind, Refusal, Step, Version};
+use jackfield_protocol::{Code, Decoder, FrameError, FrameLimit, Header, Kind, Step, Version};
 
 fn header(length: u32) -> Header {
     Header { version: Version::V1_0, kind: Kind::Sync, length }
@@ -66,7 +66,7 @@ fn accepts_payloads_up_to_and_including_the_limit() {
 fn discards_payloads_up_to_four_times_the_limit() {
     for (length, fatal) in [(11, false), (40, false), (41, true), (u32::MAX, true)] {
         let mut decoder = Decoder::new(FrameLimit::new(10));
-        let refusal = Refusal::TooLarge { kind: Kind::Sync, version: Version::V1_0, length, limit: 10 };
+        let refusal = FrameError::TooLarge { kind: Kind::Sync, version: Version::V1_0, length, limit: 10 };
         assert_eq!(decoder.step(&header(length).encode()), Step::Refused { refusal, fatal, consumed: 7 });
         assert_eq!(refusal.is_fatal(), fatal);
         assert_eq!((decoder.is_discarding(), decoder.is_finished()), (!fatal, fatal));
@@ -89,7 +89,7 @@ fn decodes_the_frame_after_a_discarded_payload() {
 #[test]
 fn discards_everything_after_an_unknown_framing() {
     let mut decoder = Decoder::new(FrameLimit::default());
-    let refusal = Refusal::UnsupportedVersion { version: 0x0200 };
+    let refusal = FrameError::UnsupportedVersion { version: 0x0200 };
     assert_eq!(decoder.step(&[2, 0, 1, 0, 0, 0, 0]), Step::Refused { refusal, fatal: true, consumed: 7 });
     assert_eq!(decoder.step(&frame(2)), Step::Discard { consumed: 9 }, "even a valid frame is discarded");
     assert_eq!(decoder.step(&[]), Step::Incomplete { needed: 1 });
@@ -126,10 +126,10 @@ fn applies_a_new_limit_from_the_next_header_on() {
 
 #[test]
 fn reports_the_length_the_limit_and_the_versions() {
-    let refusal = Refusal::TooLarge { kind: Kind::Sync, version: Version::V1_0, length: 11, limit: 10 };
+    let refusal = FrameError::TooLarge { kind: Kind::Sync, version: Version::V1_0, length: 11, limit: 10 };
     assert_eq!(refusal.to_string(), "a payload of 11 bytes is over the limit of 10 bytes");
     assert_eq!(refusal.code(), Code::FrameTooLarge);
-    let refusal = Refusal::UnsupportedVersion { version: 0x4745 };
+    let refusal = FrameError::UnsupportedVersion { version: 0x4745 };
     assert_eq!(
         refusal.to_string(),
         "version 0x4745 is not supported; supported are 1.0 (0x0100) and 1.1 (0x0101)"

@@ -1,7 +1,7 @@
 //! The same frames are decoded however a stream is split into reads, and the harness detects it if
 //! they are not.
 
-use jackfield_protocol::{Decoder, Frame, FrameBuffer, FrameLimit, Header, Refusal, Step};
+use jackfield_protocol::{Decoder, Frame, FrameBuffer, FrameError, FrameLimit, Header, Step};
 
 use crate::vector::{self, Vector};
 
@@ -9,7 +9,7 @@ use crate::vector::{self, Vector};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
     Frame(Header, Vec<u8>),
-    Refused(Refusal),
+    Refused(FrameError),
 }
 
 /// One step of a decoder over the unconsumed bytes.
@@ -80,12 +80,12 @@ fn expected(vector: &Vector) -> Option<Event> {
         "incomplete" => None,
         _ if vector.get("kind").is_none() => {
             let version = u16::from_str_radix(vector.head("version").trim_start_matches("0x"), 16).unwrap();
-            Some(Event::Refused(Refusal::UnsupportedVersion { version }))
+            Some(Event::Refused(FrameError::UnsupportedVersion { version }))
         }
         _ => {
             let Header { version, kind, length } = header();
             let limit = FrameLimit::default().bytes();
-            Some(Event::Refused(Refusal::TooLarge { kind, version, length, limit }))
+            Some(Event::Refused(FrameError::TooLarge { kind, version, length, limit }))
         }
     }
 }

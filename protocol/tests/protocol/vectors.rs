@@ -2,7 +2,7 @@
 //! written.
 
 use jackfield_protocol::{
-    Decoder, FrameLimit, Framing, Header, Id, Json, Kind, Outcome, Refusal, Reply, Request, Step, Version,
+    Decoder, FrameError, FrameLimit, Framing, Header, Id, Json, Kind, Outcome, Reply, Request, Step, Version,
     begin_result, write_error, write_heartbeat, write_request,
 };
 use serde_json::value::RawValue;
@@ -103,11 +103,11 @@ fn decodes_headers_as_stated() {
                 assert_eq!(fatal, vector.head("fatal") == "yes", "{name}");
                 assert_eq!(refusal.code().as_i64(), vector.number::<i64>("code"), "{name}");
                 match refusal {
-                    Refusal::TooLarge { kind, version, length, limit } => {
+                    FrameError::TooLarge { kind, version, length, limit } => {
                         check_header(&vector, version, kind, length);
                         assert_eq!(limit, 16 * 1024 * 1024);
                     }
-                    Refusal::UnsupportedVersion { version } => {
+                    FrameError::UnsupportedVersion { version } => {
                         assert_eq!(format!("0x{version:04x}"), vector.head("version"), "{name}");
                     }
                 }

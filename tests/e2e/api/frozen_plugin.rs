@@ -62,6 +62,8 @@ fn assert_every_call_works(file: &Path) {
 
     peer.call("frozen.panic", &json!("on purpose")).error(PLUGIN_PANICKED);
     assert_eq!(peer.result("frozen.add", &json!(0)), 42, "a panic keeps the instance");
+    let line = host.wait_for_log("frozen: frozen.panic panicked at ");
+    assert!(line.contains(": on purpose (request "), "{line}");
     drop(peer);
 
     host.terminate();

@@ -75,7 +75,9 @@ fn logs_lines_of_plugins_with_their_origin_and_sanitized() {
 
     for level in ["error", "warn", "info", "debug"] {
         let line = host.wait_for_log(&format!("a line at {level}"));
-        for part in [level.to_uppercase().as_str(), "jackfield::plugin", "plugin=\"services\"", &generation] {
+        let message = format!("services: a line at {level}");
+        for part in [&level.to_uppercase(), "jackfield::plugin", &message, "plugin=\"services\"", &generation]
+        {
             assert!(line.contains(part), "{part:?} in {line}");
         }
     }
@@ -110,7 +112,7 @@ fn logs_lines_of_plugins_as_json() {
 
     let line: Value = serde_json::from_str(&line).expect("a line is a document");
     assert_eq!(line["level"], "WARN");
-    assert_eq!(line["message"], "say \"it\"\\n");
+    assert_eq!(line["message"], "services: say \"it\"\\n");
     assert_eq!(line["plugin"], "services");
     assert!(line["generation"].is_u64(), "{line}");
 }

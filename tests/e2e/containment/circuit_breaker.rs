@@ -34,5 +34,6 @@ fn opens_after_too_many_failures_and_doubles_its_open_time() {
     });
     let refused = peer.call("vice.panic", &Value::Null).error(PLUGIN_UNAVAILABLE);
     assert!(refused["data"]["retry_after_ms"].as_u64().is_some_and(|ms| ms > 3000), "{refused}");
-    host.wait_for_log("it fails too often: refused for 6s");
+    host.wait_for_log("plugin panics: circuit breaker opened for 3 s: 5 failures in 60 s");
+    host.wait_for_log("plugin panics: circuit breaker opened again for 6 s: the trial call failed");
 }

@@ -15,7 +15,8 @@ fn demotes_a_slow_inline_method_and_lists_it() {
         assert_eq!(peer.result("counts.inline", &json!({ "ms": 20 })), number);
     }
 
-    host.wait_for_log("it is blocking from now on");
+    host.wait_for_log("plugin counts: counts.inline is inline but ran ");
+    host.wait_for_log("plugin counts: counts.inline now runs on the plugin's own threads");
     assert!(plugin_row(&host, "counts")["moved"].as_array().unwrap().contains(&json!("counts.inline")));
 
     // The method runs on a thread of its plugin now, so another request of the connection overtakes

@@ -24,6 +24,8 @@ fn replaces_lost_threads_up_to_the_limit() {
     let refused = blocking(&mut peer).error(PLUGIN_UNAVAILABLE);
     assert!(refused["data"]["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{refused}");
     let second = plugin_row(&host, "counts");
+    host.wait_for_log("plugin counts: counts.held runs past its deadline; thread replaced, 1 stuck");
+    host.wait_for_log("plugin counts: counts.held runs past its deadline; thread not replaced");
     assert_eq!((&second["state"], &second["lost_threads"]), (&json!("unhealthy"), &json!(2)));
 
     // A method that needs no thread and the other plugins are served.
@@ -32,6 +34,7 @@ fn replaces_lost_threads_up_to_the_limit() {
 
     // The threads return, and the plugin has as many as before, not more.
     peer.result("counts.release", &Value::Null);
+    host.wait_for_log("plugin counts: a stuck thread has returned, 0 still stuck");
     wait_until("the plugin is healthy again", || plugin_row(&host, "counts")["state"] == "serving");
     wait_until("no thread is lost", || plugin_row(&host, "counts")["lost_threads"] == 0);
     assert!(blocking(&mut peer).code().is_none());

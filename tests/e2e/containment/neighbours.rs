@@ -125,7 +125,7 @@ fn serves_neighbours_during_an_endless_loop() {
         neighbour.join().expect("the neighbour was served");
     });
 
-    host.wait_for_log("a thread that was lost has come back");
+    host.wait_for_log("plugin greedy: a stuck thread has returned, 0 still stuck");
     wait_until("the late result is counted", || host.count("late_results") == 1);
     assert_settles_within(host.pid(), &before, KEPT_KIB);
 }

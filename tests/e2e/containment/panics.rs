@@ -76,21 +76,23 @@ fn answers_logs_and_counts_each_panic_once() {
             peer.assert_usable();
             expected += 2;
 
-            let is_logged = |line: &&String| {
-                line.contains("a method panicked")
-                    && line.contains(&format!("method=\"{method}\""))
-                    && line.contains(text)
-            };
+            // With its place in the source, which the plugin knows, and the request, which the host
+            // knows.
+            let message = format!("{plugin}: {method} panicked at ");
+            let is_logged = |line: &&String| line.contains(&message) && line.contains(text);
 
             wait_until("each panic is logged", || host.log_lines().iter().filter(is_logged).count() == 2);
             let line = host.log_lines().iter().find(|line| is_logged(line)).cloned().unwrap_or_default();
 
-            for field in [&format!("plugin=\"{plugin}\""), "generation=", "id="] {
-                assert!(line.contains(field), "{field} in {line}");
+            let method = format!("method=\"{method}\"");
+            let plugin = format!("plugin=\"{plugin}\"");
+            for part in [".rs:", " (request ", &method, &plugin, "generation=", "id="] {
+                assert!(line.contains(part), "{part} in {line}");
             }
         }
     }
 
+    assert!(!host.log_contains(" panicked: "), "a panic is logged twice: {}", host.log());
     assert_eq!(host.count("panics"), expected);
     let longest = host.log_lines().iter().map(String::len).max();
 
@@ -105,7 +107,8 @@ fn answers_once_if_a_future_panics_when_dropped() {
 
     // A future that is dropped at its deadline: the client receives DEADLINE_EXCEEDED.
     peer.call("around.cancelled", &json!({})).error(DEADLINE_EXCEEDED);
-    host.wait_for_log("the fixture panics when its future is dropped");
+    let line = host.wait_for_log("the fixture panics when its future is dropped");
+    assert!(line.contains("panics_around: around.cancelled panicked at "), "{line}");
 
     // A future that is ready, and whose result panics when it is dropped inside the call.
     let reply = peer.call("around.ended", &json!({}));
@@ -123,6 +126,8 @@ fn answers_once_if_a_future_panics_when_dropped() {
     // A panic on a thread that the plugin created does not concern the host.
     assert_eq!(peer.result("around.thread", &json!({})), true);
     peer.assert_usable();
+    let line = host.wait_for_log("a thread of the fixture panics");
+    assert!(line.contains("panics_around: panicked at "), "{line}");
 }
 
 #[test]
@@ -194,7 +199,7 @@ fn shuts_down_successfully_if_stop_or_drop_panics() {
         [("drop_panics", "the fixture panics in drop"), ("stop_panics", "the fixture panics in stop")]
     {
         let is_logged = |line: &String| {
-            line.contains("stop panicked")
+            line.contains(" panicked in stop at ")
                 && line.contains(&format!("plugin=\"{plugin}\""))
                 && line.contains(text)
         };
@@ -210,7 +215,8 @@ fn reveals_no_internals_in_other_errors() {
     // The message of the system contains the path. It is logged, but not sent to the client.
     let error = peer.call("errors.read", &json!({ "path": "/nowhere/secret" })).error(INTERNAL_ERROR);
     assert_eq!(error["message"], "internal error");
-    assert!(host.wait_for_log("/nowhere/secret").contains("plugin=\"errors\""));
+    let line = host.wait_for_log("/nowhere/secret");
+    assert!(line.contains("errors: errors.read failed: ") && line.contains("plugin=\"errors\""), "{line}");
 
     let replies = [
         peer.call("errors.read", &json!({ "path": 1 })),

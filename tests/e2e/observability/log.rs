@@ -84,7 +84,8 @@ fn logs_each_step_of_a_request_at_debug() {
         wait_until("each step is logged", || lines_of_id().len() == reported.len());
 
         for (line, reported) in lines_of_id().iter().zip(&reported) {
-            assert_eq!(line["message"], *reported, "{line}");
+            let message = line["message"].as_str().unwrap();
+            assert!(message.starts_with(&format!("request {id} {reported}: ")), "{line}");
             assert_eq!((&line["method"], &line["plugin"]), (&json!(method), &json!("counts")), "{line}");
             assert!(line["generation"].is_u64() && line["conn"].is_u64(), "{line}");
             connections.insert(line["conn"].as_u64());
@@ -101,7 +102,10 @@ fn logs_each_step_of_a_request_at_debug() {
     send(&mut peer, SYNC, "refused-1", "no.such");
     peer.receive().error(METHOD_NOT_FOUND);
     let line = host.wait_for_log("refused-1");
-    assert!(line.contains("refused: method not found: no.such") && line.contains("-32601"), "{line}");
+    assert!(
+        line.contains("request refused-1 rejected: method not found: no.such") && line.contains("-32601"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -129,7 +133,7 @@ fn logs_queue_time_and_run_time_separately() {
 /// Waits for the line about the reply to the same request.
 fn wait_for_reply_line(host: &HostProcess, line: &str) -> Value {
     let line: Value = serde_json::from_str(line).unwrap();
-    let wanted = format!("\"message\":\"answered\",\"conn\":{},\"id\":\"second\"", line["conn"]);
+    let wanted = format!("\"message\":\"request second answered: result\",\"conn\":{}", line["conn"]);
     serde_json::from_str(&host.wait_for_log(&wanted)).unwrap()
 }
 

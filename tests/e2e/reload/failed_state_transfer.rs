@@ -50,7 +50,7 @@ fn keeps_serving_if_the_export_fails() {
         ("refuse", "the fixture keeps its count"),
         ("panic", "the fixture panics in hand_over"),
         ("large", "too large"),
-        ("slow", "not done within"),
+        ("slow", "the plugin did not return within"),
     ] {
         peer.result("counter.vice", &json!(fault));
         assert_refused_and_counting(&host, &mut peer, "hand-over-failed", explanation);
@@ -74,7 +74,7 @@ fn keeps_serving_if_the_import_fails() {
     for (fault, explanation) in [
         ("1", "the fixture takes no count"),
         ("2", "the fixture panics in take_over"),
-        ("3", "not done within"),
+        ("3", "the plugin did not return within"),
     ] {
         Image::of("counter_v2").with("TAKE-OVER-", fault).put(&host, FILE);
         assert_refused_and_counting(&host, &mut peer, "take-over-failed", explanation);

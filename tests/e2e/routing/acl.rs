@@ -130,10 +130,15 @@ fn rejects_connections_of_users_that_a_listener_does_not_allow() {
     let received: Value = serde_json::from_str(&received).expect("one line");
     assert_eq!(received["error"]["code"], PERMISSION_DENIED);
 
-    let line = host.wait_for_log("a connection is refused");
+    let line = host.wait_for_log("rejected: not in allow of the listener");
     assert!(line.contains("WARN") && line.contains(&format!("uid={THIRD_USER}")), "{line}");
+    assert!(line.contains(&format!(".sock: connection of uid {THIRD_USER} rejected")), "{line}");
     wait_until("all are counted", || host.count("connections_denied") == 5);
-    let received = host.log_lines().iter().filter(|line| line.contains("a connection is refused")).count();
+    let received = host
+        .log_lines()
+        .iter()
+        .filter(|line| line.contains("rejected: not in allow of the listener"))
+        .count();
     assert!(received < 5, "repeated rejections are not logged one by one");
 }
 
@@ -207,8 +212,9 @@ fn rejects_requests_of_users_that_a_route_does_not_allow() {
         answered("results").zip(answered("errors")).map(|(results, errors)| results + errors)
     });
 
-    let line = host.wait_for_log("a request is refused");
+    let line = host.wait_for_log("rejected: not in allow of the route");
     assert!(line.contains("WARN") && line.contains("method=\"device.status.update\""), "{line}");
+    assert!(line.contains(" device.status.update: request of uid "), "{line}");
 
     if is_root("the user that the route allows") {
         let mut peer = connect_as(&host.socket(), OTHER_USER, THIRD_USER);

@@ -173,8 +173,9 @@ pub(super) fn logs_errors_with_fields(machine: &Machine) {
         peer.receive().code() == Some(PLUGIN_PANICKED)
     });
 
-    let matches_fields =
-        |entry: &Value| entry["MESSAGE"].as_str().is_some_and(|text| text.starts_with("a method panicked: "));
+    let matches_fields = |entry: &Value| {
+        entry["MESSAGE"].as_str().is_some_and(|text| text.starts_with("panics: vice.panic panicked at "))
+    };
     wait_until("the panic is in the journal", || entries().iter().any(matches_fields));
     let found = entries().into_iter().find(matches_fields).expect("the entry or file exists");
     assert_eq!(found["JACKFIELD_PLUGIN"], "panics", "{found}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use super::lease::Lease;
-use crate::connection::{Answer, CloseReason, Connection, Failure};
+use crate::connection::{Answer, AttemptError, CloseReason, Connection};
 use crate::error::{Error, Phase};
 use crate::id::Key;
 use crate::options::Mode;
@@ -50,7 +50,7 @@ impl PendingReply {
     }
 
     /// Returns the outcome once; until it is known, registers the waker.
-    pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Result<Answer, Failure>> {
+    pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Result<Answer, AttemptError>> {
         let mut in_flight = self.connection.in_flight();
         let polled = in_flight.poll(self.key, waker);
         let is_drained = polled.is_ready() && in_flight.is_draining && in_flight.callers() == 0;

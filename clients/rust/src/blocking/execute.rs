@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::acquire::{Acquired, HEARTBEAT_TIMEOUT, Lease, PendingReply, Waiter};
 use crate::call::{Call, NextStep, Prepared};
-use crate::connection::{Answer, CloseReason, Connection, Failure, Received};
+use crate::connection::{Answer, AttemptError, CloseReason, Connection, Received};
 use crate::error::Error;
 
 struct Unpark(Thread);
@@ -84,7 +84,11 @@ fn send(call: &mut Call, waker: &Waker) -> Result<PendingReply, Error> {
 /// # Errors
 ///
 /// The deadline passed.
-fn wait(pending: PendingReply, deadline: Instant, waker: &Waker) -> Result<Result<Answer, Failure>, Error> {
+fn wait(
+    pending: PendingReply,
+    deadline: Instant,
+    waker: &Waker,
+) -> Result<Result<Answer, AttemptError>, Error> {
     let (outcome, lease) = exchange(pending, deadline, waker);
     if let Some(lease) = lease {
         lease.release();
@@ -97,7 +101,7 @@ fn exchange(
     mut pending: PendingReply,
     deadline: Instant,
     waker: &Waker,
-) -> (Result<Result<Answer, Failure>, Error>, Option<Lease>) {
+) -> (Result<Result<Answer, AttemptError>, Error>, Option<Lease>) {
     let connection = Arc::clone(pending.connection());
     let _handoff = ReaderHandoff(&connection);
 

@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep, sleep_until, timeout_at};
 
 use crate::acquire::{Acquired, HEARTBEAT_TIMEOUT, Lease, PendingReply, Waiter};
 use crate::call::{Call, NextStep, Prepared};
-use crate::connection::{Answer, Failure};
+use crate::connection::{Answer, AttemptError};
 use crate::error::Error;
 
 /// Makes a call, with all its tries.
@@ -95,7 +95,7 @@ async fn probe(lease: Lease, deadline: Instant) -> Option<Lease> {
 async fn wait(
     mut pending: PendingReply,
     mut deadline: Pin<&mut Sleep>,
-) -> Result<Result<Answer, Failure>, Error> {
+) -> Result<Result<Answer, AttemptError>, Error> {
     let outcome = poll_fn(|context| {
         if let Poll::Ready(outcome) = pending.poll(context.waker()) {
             return Poll::Ready(Some(outcome));

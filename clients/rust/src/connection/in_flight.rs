@@ -18,7 +18,7 @@ use bytes::Bytes;
 use jackfield_protocol::{Code, Frame, Kind, Outcome, Reply};
 
 use super::outbox::Outbox;
-use super::outcome::{Answer, CloseReason, Failure};
+use super::outcome::{Answer, AttemptError, CloseReason};
 use crate::counters::Counters;
 use crate::error::{ProtocolError, RemoteError};
 use crate::id::{Key, KeyMap, KeySet};
@@ -35,7 +35,7 @@ struct Entry {
     /// Value of [`InFlightTable::reads`] when the request was queued.
     reads_before: u64,
     waker: Option<Waker>,
-    outcome: Option<Result<Answer, Failure>>,
+    outcome: Option<Result<Answer, AttemptError>>,
 }
 
 /// The state of a request at the time its caller gave up.
@@ -90,9 +90,9 @@ impl InFlightTable {
     }
 
     /// Returns the outcome of a request once; until it is known, registers the waker.
-    pub(crate) fn poll(&mut self, key: Key, waker: &Waker) -> Poll<Result<Answer, Failure>> {
+    pub(crate) fn poll(&mut self, key: Key, waker: &Waker) -> Poll<Result<Answer, AttemptError>> {
         let Some(entry) = self.entries.get_mut(&key) else {
-            return Poll::Ready(Err(Failure::ClientClosed { sent: true }));
+            return Poll::Ready(Err(AttemptError::ClientClosed { sent: true }));
         };
         if let Some(outcome) = entry.outcome.take() {
             self.entries.remove(&key);
@@ -274,13 +274,14 @@ impl InFlightTable {
         let keys: Vec<Key> = too_large.map(|(key, _)| *key).collect();
 
         for key in keys {
-            self.settle(key, Err(Failure::Remote(remote.clone())));
+            self.settle(key, Err(AttemptError::Remote(remote.clone())));
         }
     }
 
-    fn settle(&mut self, key: Key, outcome: Result<Answer, Failure>) {
+    fn settle(&mut self, key: Key, outcome: Result<Answer, AttemptError>) {
         self.has_answered = true;
-        if matches!(&outcome, Err(Failure::Remote(remote)) if remote.known_code() == Some(Code::GoingAway)) {
+        if matches!(&outcome, Err(AttemptError::Remote(remote)) if remote.known_code() == Some(Code::GoingAway))
+        {
             self.is_draining = true;
         }
 
@@ -294,10 +295,10 @@ impl InFlightTable {
     }
 }
 
-fn outcome(payload: &Bytes, outcome: Outcome<'_>) -> Result<Answer, Failure> {
+fn outcome(payload: &Bytes, outcome: Outcome<'_>) -> Result<Answer, AttemptError> {
     match outcome {
         Outcome::Result(result) => Ok(Answer::Result(payload.slice_ref(result.get().as_bytes()))),
-        Outcome::Error(error) => Err(Failure::Remote(error.into())),
+        Outcome::Error(error) => Err(AttemptError::Remote(error.into())),
     }
 }
 

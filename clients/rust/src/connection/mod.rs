@@ -19,7 +19,7 @@ use crate::request_frame::RequestFrame;
 use crate::socket::{Peeked, Socket};
 
 pub(crate) use in_flight::{Abandoned, InFlightTable};
-pub(crate) use outcome::{Answer, CloseReason, Failure};
+pub(crate) use outcome::{Answer, AttemptError, CloseReason};
 
 /// Upper bound of one read in bytes.
 const READ: usize = 64 * 1024;

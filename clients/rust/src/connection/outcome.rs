@@ -16,7 +16,7 @@ pub(crate) enum Answer {
 
 /// Why a request has no answer.
 #[derive(Clone, Debug)]
-pub(crate) enum Failure {
+pub(crate) enum AttemptError {
     /// The connection was lost. `sent` is whether the kernel had accepted the whole request before.
     Lost { sent: bool, errno: Option<Errno> },
     /// The peer violated the protocol.
@@ -46,13 +46,13 @@ impl CloseReason {
     /// An error of the host for the connection applies to every request. After a violation of the
     /// protocol, a request that was not sent counts as merely lost, so that it is sent again
     /// elsewhere.
-    pub(super) fn failure(&self, sent: bool) -> Failure {
+    pub(super) fn failure(&self, sent: bool) -> AttemptError {
         match self {
-            CloseReason::Remote(remote) => Failure::Remote(remote.clone()),
-            CloseReason::ClientClosed => Failure::ClientClosed { sent },
-            CloseReason::Protocol(error) if sent => Failure::Protocol(*error),
-            CloseReason::Protocol(_) => Failure::Lost { sent, errno: None },
-            CloseReason::Lost(errno) => Failure::Lost { sent, errno: *errno },
+            CloseReason::Remote(remote) => AttemptError::Remote(remote.clone()),
+            CloseReason::ClientClosed => AttemptError::ClientClosed { sent },
+            CloseReason::Protocol(error) if sent => AttemptError::Protocol(*error),
+            CloseReason::Protocol(_) => AttemptError::Lost { sent, errno: None },
+            CloseReason::Lost(errno) => AttemptError::Lost { sent, errno: *errno },
         }
     }
 }

@@ -120,7 +120,7 @@ fn counts_the_code_that_a_failed_start_leaves_in_the_process() {
     fixture.put(FILE, &hangs);
 
     let retained = fixture.status(PLUGIN).retained;
-    assert_eq!((retained.len(), retained[0].reason.as_str()), (1, "its start has not ended"));
+    assert_eq!((retained.len(), retained[0].reason.as_str()), (1, "start did not return"));
     assert_eq!(fixture.count("generations_retained"), 1);
 }
 

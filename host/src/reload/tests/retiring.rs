@@ -25,7 +25,7 @@ fn lists_a_retained_generation_with_its_reason() {
     assert_eq!((status.draining.len(), status.unloaded), (0, 0));
     assert_eq!(
         (status.retained[0].generation, &*status.retained[0].reason),
-        (retired, "2 calls have not ended")
+        (retired, "2 calls did not end")
     );
     assert_eq!(fixture.count("generations_retained"), 1);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jackfield_plugin_api::{Error, Methods, Run};
 
 use super::super::request_error::RequestError;
-use super::super::table::{Requester, RouteError};
+use super::super::table::{CountedError, Requester};
 use super::*;
 use crate::config::Allow;
 use crate::metrics::PeerIdentity;
@@ -253,7 +253,7 @@ fn counts_requests_by_the_methods_that_routes_name() {
     for method in ["x.a", "unknown"] {
         assert_eq!(table.counted(method), MethodId::UNKNOWN);
     }
-    let Err(RouteError { counted, .. }) = table.find("y.z", GUEST) else { panic!("the plugin is missing") };
+    let Err(CountedError { counted, .. }) = table.find("y.z", GUEST) else { panic!("the plugin is missing") };
     assert_eq!(counted, source.method_names.intern("y.z"));
 }
 

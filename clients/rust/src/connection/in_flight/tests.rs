@@ -33,7 +33,7 @@ impl Fixture {
         key
     }
 
-    fn poll(&mut self, key: Key) -> Poll<Result<Answer, Failure>> {
+    fn poll(&mut self, key: Key) -> Poll<Result<Answer, AttemptError>> {
         let waker = Waker::from(Arc::clone(&self.wakes));
         self.table.poll(key, &waker)
     }
@@ -96,7 +96,7 @@ fn returns_an_outcome_only_once() {
     let key = fixture.begin(RequestKind::Async);
     fixture.accept(Kind::AsyncResponse, &reply_to(key, "1")).unwrap();
     fixture.result_of(key);
-    assert!(matches!(fixture.poll(key), Poll::Ready(Err(Failure::ClientClosed { sent: true }))));
+    assert!(matches!(fixture.poll(key), Poll::Ready(Err(AttemptError::ClientClosed { sent: true }))));
 }
 
 #[test]
@@ -181,7 +181,9 @@ fn accepts_an_error_without_an_id_as_the_sync_reply() {
     let mut fixture = Fixture::default();
     let key = fixture.begin(RequestKind::Sync);
     fixture.accept(Kind::Sync, r#"{"error":{"code":-32600,"message":"bad id"}}"#).unwrap();
-    assert!(matches!(fixture.poll(key), Poll::Ready(Err(Failure::Remote(remote))) if remote.code == -32600));
+    assert!(
+        matches!(fixture.poll(key), Poll::Ready(Err(AttemptError::Remote(remote))) if remote.code == -32600)
+    );
 }
 
 #[test]
@@ -219,7 +221,7 @@ fn fails_only_the_requests_above_the_frame_limit_of_the_host() {
     fixture.table.begin(large, RequestKind::Async, &[0; HEADER_LEN + 11]);
 
     fixture.accept(Kind::Error, &error(Code::FrameTooLarge, r#"{"limit":10}"#)).unwrap();
-    assert!(matches!(fixture.poll(large), Poll::Ready(Err(Failure::Remote(_)))));
+    assert!(matches!(fixture.poll(large), Poll::Ready(Err(AttemptError::Remote(_)))));
     assert!(fixture.poll(small).is_pending());
 }
 
@@ -234,11 +236,14 @@ fn passes_the_first_close_reason_to_every_request() {
     fixture.table.close(CloseReason::Protocol(ProtocolError::OtherId));
     fixture.table.close(CloseReason::ClientClosed);
     assert_eq!(fixture.wake_count(), 2);
-    assert!(matches!(fixture.poll(sent), Poll::Ready(Err(Failure::Protocol(ProtocolError::OtherId)))));
-    assert!(matches!(fixture.poll(unsent), Poll::Ready(Err(Failure::Lost { sent: false, errno: None }))));
+    assert!(matches!(fixture.poll(sent), Poll::Ready(Err(AttemptError::Protocol(ProtocolError::OtherId)))));
+    assert!(matches!(
+        fixture.poll(unsent),
+        Poll::Ready(Err(AttemptError::Lost { sent: false, errno: None }))
+    ));
 
     let late = fixture.begin(RequestKind::Async);
-    assert!(matches!(fixture.poll(late), Poll::Ready(Err(Failure::Lost { sent: false, .. }))));
+    assert!(matches!(fixture.poll(late), Poll::Ready(Err(AttemptError::Lost { sent: false, .. }))));
 }
 
 #[test]

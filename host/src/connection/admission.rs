@@ -1,0 +1,121 @@
+//! Admission: decides between decoding a request and running it whether it is accepted.
+
+use std::sync::Arc;
+
+use jackfield_protocol::{EnvelopeError, Kind, Request};
+
+use super::pipeline::RequestPipeline;
+use super::turn::Turn;
+use crate::limits::{Permit, Permits};
+use crate::routing::{
+    CountedError, ExhaustedResource, RequestError, Requester, RouteTarget, RoutingTable, StateTransferGate,
+};
+
+/// By what the requests of one decoding pass are admitted.
+pub(super) struct Admission<'t> {
+    table: &'t RoutingTable,
+    /// Whether the connection buffers bytes of its peer.
+    holds_buffers: bool,
+}
+
+/// The continuation of a request that is not rejected.
+pub(super) enum Admitted<'t> {
+    /// It is executed. The permit is that of its route, if the route has a limit.
+    Execute { target: &'t RouteTarget, route_permit: Option<Permit> },
+    /// It waits where it is until the gate opens, and is then admitted once more.
+    Wait(&'t Arc<StateTransferGate>),
+}
+
+impl<'t> Admission<'t> {
+    pub(super) fn new(table: &'t RoutingTable, holds_buffers: bool) -> Self {
+        Self { table, holds_buffers }
+    }
+
+    /// Returns how a request continues. `kind` is the kind of its reply.
+    ///
+    /// # Errors
+    ///
+    /// The request is rejected.
+    pub(super) fn admit(
+        &self,
+        turn: &Turn<'_>,
+        pipeline: &RequestPipeline,
+        request: &Request<'_>,
+        kind: Kind,
+    ) -> Result<Admitted<'t>, CountedError> {
+        self.check_connection(turn, pipeline, request, kind)
+            .map_err(|error| CountedError { error, counted: self.table.counted(&request.method) })?;
+
+        let target = self.find(turn, pipeline, request)?;
+        if let Some(gate) = &target.held {
+            return Ok(Admitted::Wait(gate));
+        }
+
+        let route_permit =
+            enter(turn, target).map_err(|error| CountedError { error, counted: target.counted })?;
+        Ok(Admitted::Execute { target, route_permit })
+    }
+
+    /// Checks everything that does not depend on the method.
+    fn check_connection(
+        &self,
+        turn: &Turn<'_>,
+        pipeline: &RequestPipeline,
+        request: &Request<'_>,
+        kind: Kind,
+    ) -> Result<(), RequestError> {
+        match request.id {
+            Some(id) if pipeline.in_flight.contains_id(id.as_json()) => {
+                return Err(RequestError::DuplicateId);
+            }
+            None if kind == Kind::AsyncResponse => {
+                return Err(RequestError::Envelope(EnvelopeError::IdMissing));
+            }
+            _ => {}
+        }
+        if turn.thread.is_draining.get() {
+            return Err(RequestError::GoingAway);
+        }
+
+        // A connection that holds nothing may send one request at a time although the budget is
+        // spent: clients that spent it by not reading must not silence those that read.
+        if turn.thread.dispatcher.budget.is_spent()
+            && !pipeline.identity.options.admin
+            && (self.holds_buffers || !pipeline.in_flight.is_empty())
+        {
+            return Err(RequestError::Overloaded(ExhaustedResource::Buffers));
+        }
+        Ok(())
+    }
+
+    /// Returns the target of the route, if the client may use it.
+    fn find(
+        &self,
+        turn: &Turn<'_>,
+        pipeline: &RequestPipeline,
+        request: &Request<'_>,
+    ) -> Result<&'t RouteTarget, CountedError> {
+        let identity = &pipeline.identity;
+        let found = self.table.find(&request.method, Requester::Client(identity.peer));
+
+        if let Err(unreachable) = &found
+            && matches!(unreachable.error, RequestError::PermissionDenied)
+        {
+            let acls = &turn.thread.dispatcher.acls;
+            acls.log_denied_request(identity.number, &request.method, identity.peer);
+        }
+        found
+    }
+}
+
+/// Asks the generation and the route for the right to begin a call, and returns the permit of the
+/// route, if it has a limit.
+fn enter(turn: &Turn<'_>, target: &RouteTarget) -> Result<Option<Permit>, RequestError> {
+    target.generation.admit(turn.now).map_err(|retry_after| {
+        let plugin = target.generation.identity.plugin.to_string();
+        RequestError::PluginUnavailable { plugin, retry_after }
+    })?;
+
+    let Some(permits) = &target.permits else { return Ok(None) };
+    Permits::take(permits).map(Some).ok_or(RequestError::Overloaded(ExhaustedResource::Route))
+}

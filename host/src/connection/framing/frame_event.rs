@@ -1,0 +1,40 @@
+//! The findings of a framer at the front of the bytes that have arrived.
+
+use jackfield_protocol::{FrameError, Kind, Version};
+
+/// Upper bound for one read, in bytes. 64 KiB holds about 600 small requests; larger reads fall out
+/// of the cache.
+pub(in crate::connection) const READ_SIZE: usize = 64 * 1024;
+
+/// A whole frame. A line counts as a sync frame of version 1.0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::connection) struct Frame<'a> {
+    pub(in crate::connection) version: Version,
+    pub(in crate::connection) kind: Kind,
+    pub(in crate::connection) payload: &'a [u8],
+}
+
+/// The bytes at the front of the input. `consumed` is how many of them the event covers.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::connection) enum FrameEvent<'a> {
+    Frame {
+        frame: Frame<'a>,
+        consumed: usize,
+    },
+    /// The frame is not complete; nothing is consumed.
+    Incomplete {
+        /// Bytes of the whole frame, as the peer claims.
+        needed: u64,
+    },
+    /// The bytes belong to a refused frame, or to none.
+    Discard {
+        consumed: usize,
+    },
+    /// The frame is refused.
+    Refused {
+        refusal: FrameError,
+        /// Whether the frames behind it cannot be found, so that the connection has to close.
+        is_fatal: bool,
+        consumed: usize,
+    },
+}

@@ -1,0 +1,38 @@
+//! The identity of a connection: its number, its peer, and the listener that accepted it.
+
+use jackfield_protocol::{Framing, Kind, Version};
+
+use crate::metrics::PeerIdentity;
+use crate::routing::ReplyContext;
+
+/// The options of a listener that apply to each of its connections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListenerOptions {
+    pub(crate) framing: Framing,
+    /// Whether a connection ends after its first reply.
+    pub(crate) close_after_reply: bool,
+    /// Whether the listener is the admin socket, which reaches the methods for operators.
+    pub(crate) admin: bool,
+}
+
+/// The properties of a connection that never change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ConnectionIdentity {
+    /// The number that logs show.
+    pub(super) number: u64,
+    /// `None` if the kernel did not report the peer.
+    pub(super) peer: Option<PeerIdentity>,
+    pub(super) options: ListenerOptions,
+}
+
+impl ConnectionIdentity {
+    /// Returns how a reply of kind `kind` is written. `id` is the JSON token of the request's id.
+    pub(super) fn reply_context<'a>(
+        &self,
+        version: Version,
+        kind: Kind,
+        id: Option<&'a str>,
+    ) -> ReplyContext<'a> {
+        ReplyContext { framing: self.options.framing, version, kind, id }
+    }
+}

@@ -1,0 +1,316 @@
+//! Ingest: reads bytes, decodes every whole frame of them, and passes the requests on.
+
+use std::pin::Pin;
+use std::task::Poll;
+
+use jackfield_protocol::{FrameError, Header, Kind, Request, Version, write_heartbeat};
+use tokio::net::UnixStream;
+use tokio_util::io::poll_read_buf;
+
+use super::admission::{Admission, Admitted};
+use super::execution::AdmittedRequest;
+use super::framing::{Frame, FrameEvent, READ_SIZE};
+use super::phase::Phase;
+use super::reply::count_rejection;
+use super::state::ConnectionState;
+use super::turn::Turn;
+use crate::clock::Time;
+use crate::metrics::ThreadTotal;
+use crate::routing::{CountedError, ExhaustedResource, RequestError};
+
+/// Most frames of a read that counts as activity for busy polling. With more frames in one read,
+/// the cost of waking the thread is shared by so many that staying awake does not pay.
+const FEW_FRAMES: u32 = 4;
+
+impl ConnectionState {
+    /// Decodes what is in the inbox, or else reads. Returns whether there was progress.
+    pub(super) fn ingest(&mut self, stream: &mut UnixStream, turn: &mut Turn<'_>) -> bool {
+        if self.phase.is_closing() || turn.quota.is_used_up() {
+            return false;
+        }
+        if !self.reader.inbox.is_empty() && self.accepts_requests(turn) && self.decode_inbox(turn) {
+            return true;
+        }
+        self.phase.is_open() && self.accepts_requests(turn) && self.read(stream, turn)
+    }
+
+    /// Reads once and decodes what has arrived. Returns whether anything has, the end included.
+    fn read(&mut self, stream: &mut UnixStream, turn: &mut Turn<'_>) -> bool {
+        let missing = self.reader.missing();
+        // Seven bytes that announce a large frame get no memory of their own. It grows with what
+        // arrives.
+        let is_large = self.reader.inbox.len() >= READ_SIZE && missing > READ_SIZE as u64;
+        if is_large && !self.reserve_inbox(turn, missing) {
+            return true;
+        }
+
+        let mut cx = turn.context();
+        let target = if is_large { &mut self.reader.inbox } else { &mut turn.buffers.input };
+        if !is_large {
+            target.clear();
+            target.reserve(READ_SIZE);
+        }
+        let count = match poll_read_buf(Pin::new(stream), &mut cx, target) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(count)) => count,
+            // The peer has reset the connection. It reads no reply either.
+            Poll::Ready(Err(_)) => {
+                self.phase = Phase::Closing(self.lost());
+                self.requests.abandon(&turn.thread.cells);
+                return true;
+            }
+        };
+
+        if count == 0 {
+            self.phase = Phase::ReadClosed;
+            // A frame that its sender has not finished is no request: it must not run, and nobody
+            // waits for a reply.
+            self.reader.clear();
+            return true;
+        }
+        self.take_read(turn, count, is_large);
+        true
+    }
+
+    /// Decodes `count` bytes that have just been read.
+    fn take_read(&mut self, turn: &mut Turn<'_>, count: usize, is_in_inbox: bool) {
+        turn.now = Time::now();
+        self.last_active = turn.now;
+        turn.thread.cells.add(ThreadTotal::BytesIn, count as u64);
+        self.reader.count_received(count);
+
+        let frames_before = turn.quota.frames_left();
+        if self.reader.inbox.is_empty() {
+            let input = std::mem::take(&mut turn.buffers.input);
+            let consumed = self.decode(turn, &input);
+            self.reader.inbox.extend_from_slice(&input[consumed..]);
+            turn.buffers.input = input;
+        } else {
+            if !is_in_inbox {
+                self.reader.inbox.extend_from_slice(&turn.buffers.input);
+            }
+            self.decode_inbox(turn);
+        }
+
+        if frames_before - turn.quota.frames_left() <= FEW_FRAMES {
+            turn.thread.activity.note();
+        }
+    }
+
+    /// Returns whether another round would find nothing but an empty socket, as after nearly every
+    /// request that arrives alone. The task is then woken when the peer sends more.
+    pub(super) fn awaits_peer(&self, stream: &UnixStream, turn: &Turn<'_>) -> bool {
+        // Bytes in the inbox may be requests for which there is room now.
+        self.reader.inbox.is_empty()
+            && self.phase.is_open()
+            && !turn.quota.is_used_up()
+            && !self.requests.mailbox.is_filled()
+            && !self.requests.in_flight.has_next_queued()
+            && self.accepts_requests(turn)
+            && stream.poll_read_ready(&mut turn.context()).is_pending()
+    }
+
+    /// Decodes what is in the inbox. Returns whether there was progress.
+    fn decode_inbox(&mut self, turn: &mut Turn<'_>) -> bool {
+        let inbox = std::mem::take(&mut self.reader.inbox);
+        // The memory of the frame is released here, so that its request is not rejected for holding
+        // it.
+        self.buffer_share.set(self.buffered_bytes());
+
+        let consumed = self.decode(turn, &inbox);
+        if self.phase.is_closing() {
+            return true;
+        }
+        self.reader.keep_rest(inbox, consumed);
+        consumed > 0 || self.reader.is_gated()
+    }
+
+    /// Takes every whole frame of `input`, as far as requests are accepted and the quota lasts.
+    /// Returns how many bytes were consumed.
+    fn decode(&mut self, turn: &mut Turn<'_>, input: &[u8]) -> usize {
+        let dispatcher = &turn.thread.dispatcher;
+        let routes = if self.identity().options.admin { &dispatcher.admin_table } else { &dispatcher.table };
+        // Loaded after the read: a request that was sent after a reload was acknowledged must never
+        // see the previous table.
+        let table = routes.load();
+        let admission = Admission::new(&table, self.buffer_share.is_held() || !self.outbox.is_empty());
+
+        let mut at = 0;
+        while at < input.len() && self.accepts_requests(turn) && !turn.quota.is_used_up() {
+            match self.reader.framer.next(&input[at..]) {
+                FrameEvent::Frame { frame, consumed } => {
+                    self.reader.clear_partial_frame();
+                    self.handle_frame(turn, &admission, frame);
+                    if self.reader.is_gated() {
+                        // It is decoded once more when its plugin can take it.
+                        return at;
+                    }
+                    at += consumed;
+                    turn.quota.take(turn.now);
+                }
+                FrameEvent::Discard { consumed } => {
+                    at += consumed;
+                    if !self.reader.framer.is_discarding() {
+                        self.reader.clear_partial_frame();
+                    }
+                }
+                FrameEvent::Refused { refusal, is_fatal, consumed } => {
+                    at += consumed;
+                    self.refuse_frame(turn, refusal, is_fatal);
+                    if is_fatal {
+                        return input.len();
+                    }
+                    turn.quota.take(turn.now);
+                }
+                FrameEvent::Incomplete { needed } => {
+                    self.reader.set_partial_frame(turn.now, input.len() - at, needed);
+                    return at;
+                }
+            }
+        }
+
+        if at == input.len() && self.reader.framer.is_discarding() {
+            self.reader.set_partial_frame(turn.now, 0, 0);
+        } else {
+            self.reader.clear_partial_frame();
+        }
+        at
+    }
+
+    fn handle_frame(&mut self, turn: &mut Turn<'_>, admission: &Admission<'_>, frame: Frame<'_>) {
+        let Frame { version, kind, payload } = frame;
+        match kind {
+            Kind::Sync => self.handle_request(turn, admission, version, Kind::Sync, payload),
+            Kind::AsyncRequest => {
+                self.handle_request(turn, admission, version, Kind::AsyncResponse, payload);
+            }
+            Kind::Heartbeat | Kind::Error | Kind::AsyncResponse | Kind::Other(_) => {
+                self.handle_control_frame(turn, version, kind);
+            }
+        }
+    }
+
+    /// Handles a frame that contains a request. `kind` is the kind of its reply.
+    fn handle_request(
+        &mut self,
+        turn: &mut Turn<'_>,
+        admission: &Admission<'_>,
+        version: Version,
+        kind: Kind,
+        payload: &[u8],
+    ) {
+        let request = match Request::parse(payload) {
+            Ok(request) => request,
+            Err(rejected) => {
+                let id = rejected.id.map(|id| id.as_json());
+                let reply = self.identity().reply_context(version, kind, id);
+                let rejection = CountedError::of_unreadable(RequestError::Envelope(rejected.error));
+                return self.requests.reject(turn, reply, "", &rejection);
+            }
+        };
+        let reply = self.identity().reply_context(version, kind, request.id.map(|id| id.as_json()));
+
+        match admission.admit(turn, &self.requests, &request, kind) {
+            Ok(Admitted::Execute { target, route_permit }) => {
+                let admitted = AdmittedRequest { target, request: &request, reply };
+                self.requests.execute(turn, &admitted, route_permit);
+            }
+            Ok(Admitted::Wait(gate)) => self.reader.wait_at(gate),
+            Err(rejection) => self.requests.reject(turn, reply, &request.method, &rejection),
+        }
+    }
+
+    /// Handles a frame that contains no request. Its payload is not decoded.
+    fn handle_control_frame(&mut self, turn: &mut Turn<'_>, version: Version, kind: Kind) {
+        let cells = &turn.thread.cells;
+        match kind {
+            Kind::Sync | Kind::AsyncRequest => {}
+            Kind::Heartbeat => {
+                cells.add(ThreadTotal::Heartbeats, 1);
+                write_heartbeat(&mut turn.buffers.out, version);
+            }
+            Kind::Error | Kind::AsyncResponse => {
+                let error = RequestError::ServerKind(kind);
+                count_rejection(turn, &error);
+                self.identity().reply_context(version, Kind::Error, None).fail(&mut turn.buffers.out, &error);
+            }
+            // A kind of a later version is no error (protocol section 1).
+            Kind::Other(_) => cells.add(ThreadTotal::UnknownKinds, 1),
+        }
+    }
+
+    /// Answers a frame that the framer refuses.
+    fn refuse_frame(&mut self, turn: &mut Turn<'_>, refusal: FrameError, is_fatal: bool) {
+        let version = match refusal {
+            FrameError::TooLarge { version, .. } => version,
+            FrameError::UnsupportedVersion { .. } => Version::V1_0,
+        };
+        let error = RequestError::Refused(refusal);
+
+        if is_fatal {
+            self.close_with_error(turn, version, error, "its framing cannot be followed");
+        } else {
+            self.requests.report_error(turn, version, error);
+        }
+    }
+
+    /// Makes room in the inbox for more of a large frame: never more than what has already arrived,
+    /// whatever the peer announces. Returns `false` if the buffer budget has no room and the frame
+    /// is refused.
+    fn reserve_inbox(&mut self, turn: &mut Turn<'_>, missing: u64) -> bool {
+        let inbox = &self.reader.inbox;
+        let (len, capacity) = (inbox.len(), inbox.capacity());
+        let room = usize::try_from(missing).unwrap_or(usize::MAX).min(len);
+        // A little spare room would only allow a little read.
+        if capacity - len >= room.min(READ_SIZE) {
+            return true;
+        }
+
+        let others = self.buffered_bytes() - capacity as u64;
+        if self.buffer_share.try_set(others + (len + room) as u64) {
+            self.reader.inbox.reserve(room);
+            return true;
+        }
+        self.skip_frame(turn);
+        false
+    }
+
+    /// Skips the frame in the inbox, because there is no memory for it, and answers it.
+    fn skip_frame(&mut self, turn: &mut Turn<'_>) {
+        let error = RequestError::Overloaded(ExhaustedResource::Buffers);
+        let inbox = std::mem::take(&mut self.reader.inbox);
+        let Some(header) = self.reader.framer.skip_frame(&inbox) else {
+            return self.close_with_error(turn, Version::V1_0, error, "there was no memory for its line");
+        };
+
+        self.reader.clear_partial_frame();
+        if self.reader.framer.is_discarding() {
+            self.reader.set_partial_frame(turn.now, 0, 0);
+        }
+        self.refuse_unread(turn, header, error);
+    }
+
+    /// Answers a frame whose payload is not read, so that its id stays unknown.
+    fn refuse_unread(&mut self, turn: &mut Turn<'_>, header: Header, error: RequestError) {
+        let kind = match header.kind {
+            Kind::Sync => Kind::Sync,
+            Kind::AsyncRequest => Kind::AsyncResponse,
+            kind => return self.handle_control_frame(turn, header.version, kind),
+        };
+        let reply = self.identity().reply_context(header.version, kind, None);
+        self.requests.reject(turn, reply, "", &CountedError::of_unreadable(error));
+    }
+
+    /// Reports an error to the peer, and closes the connection once it is written.
+    pub(super) fn close_with_error(
+        &mut self,
+        turn: &mut Turn<'_>,
+        version: Version,
+        error: RequestError,
+        why: &'static str,
+    ) {
+        self.requests.report_error(turn, version, error);
+        self.reader.clear();
+        self.phase = Phase::Closing(self.cut(turn, why));
+    }
+}

@@ -1,0 +1,131 @@
+//! The replies of a connection: every one is written, counted and logged here.
+
+use jackfield_protocol::{Framing, Kind, Version};
+
+use super::finished_request::{FinishedRequest, Progress};
+use super::pipeline::RequestPipeline;
+use super::request_key::RequestKey;
+use super::turn::Turn;
+use super::{request_log, slow_log};
+use crate::metrics::{Outcome, RequestKind, ThreadTotal};
+use crate::routing::{CountedError, ReplyContext, ReplyOutcome, RequestError};
+
+fn outcome_of(outcome: ReplyOutcome) -> Outcome {
+    match outcome {
+        ReplyOutcome::Result => Outcome::OK,
+        ReplyOutcome::Error(code) => Outcome::of_code(code),
+    }
+}
+
+impl RequestPipeline {
+    /// Counts and logs a request whose reply was made, and adds it to the slow log if it failed or
+    /// was slow. It is counted before the reply is written to the socket: a client that has a reply
+    /// finds it in the metrics.
+    #[inline]
+    pub(super) fn finish(&self, turn: &mut Turn<'_>, request: &FinishedRequest<'_>, outcome: ReplyOutcome) {
+        let cells = &turn.thread.cells;
+        let connection = self.identity.number;
+        let total = request.call().map_or_else(Default::default, |call| call.total(turn.now));
+
+        match &request.progress {
+            Progress::Ran(call) => {
+                cells.count_run(request.counted, total);
+                request_log::answered(connection, call, outcome, turn.now);
+            }
+            Progress::NotStarted { error, .. } => count_rejection(turn, error),
+            Progress::Rejected { id, error, .. } => {
+                count_rejection(turn, error);
+                request_log::rejected(connection, *id, error, outcome);
+            }
+        }
+
+        let outcome = outcome_of(outcome);
+        turn.replies += 1;
+        cells.count_ended(request.counted, request.kind, outcome);
+        slow_log::record(turn, &self.identity, request, outcome, total);
+    }
+
+    /// Answers a request that was not accepted: a sync one after the previous ones, an async one at
+    /// once. An async request without an id cannot be named; it is answered by an error
+    /// notification.
+    pub(super) fn reject(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut context: ReplyContext<'_>,
+        method: &str,
+        rejection: &CountedError,
+    ) {
+        let CountedError { error, counted } = rejection;
+        let kind = RequestKind::of_reply(context.kind);
+        turn.thread.cells.count_accepted(*counted, kind);
+
+        if context.kind == Kind::AsyncResponse && context.id.is_none() {
+            context.kind = Kind::Error;
+        }
+        let outcome = if context.kind == Kind::Sync && self.in_flight.is_sync_busy() {
+            let mut reply = Vec::new();
+            let outcome = context.fail(&mut reply, error);
+            self.in_flight.queue_reply(reply);
+            outcome
+        } else {
+            context.fail(&mut turn.buffers.out, error)
+        };
+
+        let progress = Progress::Rejected { id: context.id, method, error };
+        self.finish(turn, &FinishedRequest { counted: *counted, kind, progress }, outcome);
+    }
+
+    /// Reports an error that belongs to no request. In the line framing there is one kind of reply,
+    /// and every line has one reply, which leaves after the previous ones.
+    pub(super) fn report_error(&mut self, turn: &mut Turn<'_>, version: Version, error: RequestError) {
+        if self.identity.options.framing == Framing::Line {
+            let context = self.identity.reply_context(version, Kind::Sync, None);
+            self.reject(turn, context, "", &CountedError::of_unreadable(error));
+            return;
+        }
+
+        count_rejection(turn, &error);
+        self.identity.reply_context(version, Kind::Error, None).fail(&mut turn.buffers.out, &error);
+        turn.replies += 1;
+    }
+
+    /// Answers a request in flight with an error.
+    pub(super) fn fail(&mut self, turn: &mut Turn<'_>, key: RequestKey, error: &RequestError) {
+        let Some(entry) = self.in_flight.remove(key) else { return };
+
+        let outcome = self.reply_context(&entry).fail(&mut turn.buffers.out, error);
+        self.finish(turn, &FinishedRequest::of_entry(&entry, Some(error)), outcome);
+    }
+
+    /// Takes the replies that other threads left.
+    pub(super) fn take_delivered(&mut self, turn: &mut Turn<'_>) {
+        if !self.mailbox.is_filled() {
+            return;
+        }
+        let mut delivered = std::mem::take(&mut turn.buffers.delivered);
+        self.mailbox.take(&mut delivered, self.in_flight.len());
+
+        delivered.drain(|reply, frame| {
+            // A reply after the deadline is late even if the timer has not fired yet. A method that
+            // waits for another one until their common deadline fails at that moment, and the
+            // client must learn of the deadline and not of this consequence.
+            let is_in_time = self.in_flight.get(reply.key).is_some_and(|entry| entry.deadline > turn.now);
+            let Some(entry) = is_in_time.then(|| self.in_flight.remove(reply.key)).flatten() else {
+                turn.thread.cells.add(ThreadTotal::LateResults, 1);
+                return;
+            };
+
+            turn.buffers.out.extend_from_slice(frame);
+            self.finish(turn, &FinishedRequest::of_entry(&entry, None), reply.outcome);
+        });
+
+        turn.buffers.delivered = delivered;
+    }
+}
+
+/// Counts an error if it rejects something before code of a plugin ran for it.
+pub(super) fn count_rejection(turn: &Turn<'_>, error: &RequestError) {
+    if let Some(reason) = error.rejection() {
+        turn.thread.cells.count_rejected(reason);
+    }
+}

@@ -47,9 +47,7 @@ pub(super) fn examine(bytes: &[u8], names: &Path) -> PostMortem {
     }
     if words[HEADER_VERSION] != LAYOUT_VERSION {
         let version = words[HEADER_VERSION];
-        return PostMortem::Unreadable(format!(
-            "it has layout {version}, but this host reads layout {LAYOUT_VERSION}"
-        ));
+        return PostMortem::Unreadable(format!("its layout is {version} instead of {LAYOUT_VERSION}"));
     }
     if words[HEADER_SERVING] != 1 {
         return PostMortem::NoCrash;

@@ -106,6 +106,7 @@ fn log_crashed_calls(calls: &[CrashedCall]) {
 
 fn log_verdict(verdict: &QuarantineVerdict, limits: &CrashConfig) {
     let window = ShortDuration(limits.window);
+
     match verdict {
         QuarantineVerdict::Quarantined(Quarantined { plugin, hash, crashes: deaths, method }) => {
             let crashes = Counted(*deaths, "crash");
@@ -125,8 +126,8 @@ fn log_verdict(verdict: &QuarantineVerdict, limits: &CrashConfig) {
             let crashes = Counted(limits.most, "crash");
             tracing::error!(
                 plugins,
-                "cannot tell which of the plugins {shown} causes crashes: they were running together in {crashes} \
-                 within {window}; all of them stay loaded"
+                "cannot tell which of the plugins {shown} causes crashes: each was running in at least {crashes} \
+                 within {window}, always beside another; all of them stay loaded"
             );
         }
     }

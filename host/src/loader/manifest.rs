@@ -49,7 +49,8 @@ fn check_build(manifest: &Manifest) -> Result<(), LoadError> {
         return Err(LoadError::new(LoadErrorReason::ApiVersion, detail));
     }
     if manifest.panic == PanicStrategy::Abort {
-        let detail = "the file was built with panic = \"abort\", so a panic would end the host; build it with \"unwind\"";
+        let detail =
+            "the file was built with panic = \"abort\", so a panic would end the host; use \"unwind\"";
         return Err(LoadError::new(LoadErrorReason::PanicAbort, detail));
     }
     Ok(())

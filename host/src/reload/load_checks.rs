@@ -49,7 +49,7 @@ pub(super) enum LoadCheckError {
     )]
     OlderThanServing { signed: u64, served: u64 },
 
-    #[error("{} of the plugin still drain; the file is loaded when one of them has ended", Counted(*.0, "generation"))]
+    #[error("{} of the plugin still drain, as many as may; wait until one of them has ended", Counted(*.0, "generation"))]
     TooManyDraining(usize),
 
     #[error("plugins.retained is reached: {} could not be unloaded; restart the host", Counted(*.0, "generation"))]

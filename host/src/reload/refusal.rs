@@ -48,7 +48,9 @@ impl PluginOwner {
         }
         match self.slots.get(plugin).and_then(PluginSlot::generation) {
             Some(serving) => format!("generation {} still serves", serving.identity.number),
-            None => "the plugin is unavailable".to_owned(),
+            None if self.slots.contains_key(plugin) => "the plugin is unavailable".to_owned(),
+            // The name of the file is not that of a plugin.
+            None => "no plugin is loaded from it".to_owned(),
         }
     }
 

@@ -57,7 +57,8 @@ impl Drop for HeldCalls {
 enum TransferError {
     /// An inline method that was found in the previous table may still change the state.
     #[error(
-        "an inline method blocks an I/O thread and may still change the state; find the method in the log, its author must declare it blocking or async"
+        "an inline method blocks an I/O thread and may still change the state; the log names the method, which must \
+         be declared blocking or async"
     )]
     IoThreadBlocked,
 

@@ -32,7 +32,7 @@ fn reports_and_ignores_an_invalid_record() {
         ("bytes instead of", |bytes| bytes.truncate(bytes.len() / 2)),
         ("bytes instead of", |bytes| bytes.resize(bytes.len() * 3, 0xff)),
         ("does not begin like a crash record", |bytes| bytes.fill(0xa5)),
-        ("it has layout 165", |bytes| bytes[8] = 165),
+        ("its layout is 165", |bytes| bytes[8] = 165),
     ];
     for (reason, corrupt) in corruptions {
         crash_in(&host, "dies.inline", "x", "abort");

@@ -78,7 +78,7 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
 
         let flags = self.value(DT_FLAGS).unwrap_or(0);
         if self.value(DT_TEXTREL).is_some() || flags & DF_TEXTREL.0 != 0 {
-            let detail = "the dynamic loader would have to modify the code; build all of it as position-independent (-fPIC)";
+            let detail = "the dynamic loader would have to modify the code; build all of it with -fPIC";
             return Err(LoadError::new(LoadErrorReason::TextRelocations, detail));
         }
 

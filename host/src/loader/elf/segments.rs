@@ -62,7 +62,7 @@ impl<'a> Segments<'a> {
         // Without the header, glibc uses the default of the processor, which is an executable
         // stack.
         if stack.is_none_or(|stack| has(stack, PF_X)) {
-            let detail = "the file requires an executable stack, which would make all stacks of the process executable; \
+            let detail = "the file requires executable stacks, which all threads of the process would get; \
                           link it with -z noexecstack";
             return Err(LoadError::new(LoadErrorReason::ExecutableStack, detail));
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::pieces::input;
 
-#[path = "../../host/src/load/tests/image.rs"]
+#[path = "../../host/src/loader/tests/image.rs"]
 #[allow(dead_code, reason = "the host's own tests use all of it")]
 mod image;
 

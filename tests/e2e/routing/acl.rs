@@ -274,7 +274,7 @@ fn applies_changed_allow_lists_at_runtime() {
     let reload = ["reload", "--socket", "run/jackfield-admin.sock"];
     let reloaded = crate::support::program::jackfield(host.directory(), &reload);
     assert_eq!(reloaded.code, 1, "{reloaded:?}");
-    assert!(reloaded.stderr.contains("config.toml:4:16: route.allow.users: the user "), "{reloaded:?}");
+    assert!(reloaded.stderr.contains("config.toml:4:16: listener.allow.users: the user "), "{reloaded:?}");
 
     assert_eq!(early.result("hello.greet", &greeting), "hello, Ada");
 }

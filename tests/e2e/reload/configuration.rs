@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{FILE, Image, NAME, Operator, number, with_first};
+use super::{Operator, number, with_first};
 use crate::support::peer::{DEADLINE_EXCEEDED, METHOD_NOT_FOUND, PLUGIN_UNAVAILABLE};
 use crate::support::wait::wait_for;
 use crate::support::{HostProcess, wait_until};
@@ -123,20 +123,6 @@ fn applies_new_settings_of_a_plugin_or_nothing() {
     assert_eq!(peer.result("numbered.slow", &json!(400)), 1, "nothing of the configuration is applied");
     let row = operator.wait_until_unloaded();
     assert_eq!((&row["generation"], &row["hash"].is_string()), (&json!(before + 1), &true), "{row}");
-}
-
-#[test]
-fn retries_a_failed_plugin_with_new_settings() {
-    let builder = HostProcess::builder().config("[plugin.subject.settings]\nfail = true");
-    super::put(&builder.directory().join("plugins"), &Image::numbered(1).0, FILE);
-    let host = builder.start();
-
-    let mut operator = Operator::connect(&host);
-    assert_eq!(operator.row(NAME)["refused"]["reason"], "start-failed");
-
-    apply(&host, "[plugin.subject.settings]\nfail = false");
-    operator.wait_until("the plugin serves", |row| row["state"] == "serving");
-    assert_eq!(number(&mut host.peer()), 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{FILE, Image, NAME, Operator};
+use super::{FILE, Image, Operator};
 use crate::support::footprint::{Footprint, assert_settles, connections};
 use crate::support::{HostProcess, wait_until};
 
@@ -87,47 +87,4 @@ fn keeps_serving_and_releases_everything_after_each_failure() {
     operator.reload_published();
     assert_eq!(peer.result("counter.layout", &Value::Null), 2);
     assert_eq!(peer.result("counter.get", &Value::Null), count, "the count is transferred");
-}
-
-#[test]
-fn retries_a_load_after_a_transient_failure() {
-    let (host, failpoint) = with_counter("");
-    let mut operator = Operator::connect(&host);
-
-    fs::write(&failpoint, "started").expect("the failure is planted");
-    super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
-
-    operator.wait_until("the file is refused", |row| row["refused"]["reason"] == "planted");
-    fs::remove_file(&failpoint).expect("the failpoint is removed");
-
-    operator.wait_until("the plugin serves", |row| row["refused"].is_null());
-    assert_eq!(host.peer().result("counter.layout", &Value::Null), 2);
-
-    let refusals = host.log_lines().into_iter().filter(|line| line.contains("reason=\"planted\""));
-    assert_eq!(
-        refusals.count(),
-        1,
-        "the refusal is logged once, although the load is retried: {}",
-        host.log()
-    );
-}
-
-#[test]
-fn rolls_back_after_failed_attempts() {
-    let (host, failpoint) = with_counter("[plugins]\nwatch = false");
-    let mut operator = Operator::connect(&host);
-    super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
-    operator.reload_published();
-
-    for step in STEPS.iter().filter(|step| **step != "stage") {
-        fs::write(&failpoint, step).expect("the failure is planted");
-        let verdict = operator.roll_back(NAME);
-        assert_eq!(verdict["refused"]["reason"], "planted", "{step}: {verdict}");
-        assert_eq!(host.peer().result("counter.layout", &Value::Null), 2, "{step}");
-    }
-
-    fs::remove_file(&failpoint).expect("the failpoint is removed");
-    assert_eq!(operator.roll_back(NAME)["outcome"], "published");
-    assert_eq!(host.peer().result("counter.layout", &Value::Null), 1);
-    operator.wait_until_unloaded();
 }

@@ -139,39 +139,6 @@ fn ignores_temporary_files() {
 }
 
 #[test]
-fn ignores_a_file_with_the_same_content() {
-    let host = with_first("");
-    let (mut operator, file) = (Operator::connect(&host), in_plugins(&host, FILE));
-    let before = operator.generation();
-    let source = host.path("again.so");
-
-    for round in 0..4 {
-        write(&source, &Image::numbered(1).0);
-        match round {
-            0 => run("cp", &source, &file),
-            1 => run("mv", &source, &file),
-            2 => assert!(Command::new("touch").arg(&file).status().expect("touch runs").success()),
-            // Not even if another content was refused in between.
-            _ => {
-                fs::write(&file, "no plugin").expect("the file is written over");
-                operator.wait_until("the file is refused", |row| row["refused"].is_object());
-                run("mv", &source, &file);
-            }
-        }
-
-        wait_for_directory_scan(&host, &mut operator);
-        let row = operator.row(super::NAME);
-
-        assert_eq!(
-            (&row["generation"], &row["unloaded"]),
-            (&before.into(), &0.into()),
-            "round {round}: {row}"
-        );
-        assert!(row["refused"].is_null(), "round {round}: {row}");
-    }
-}
-
-#[test]
 fn keeps_serving_when_the_loaded_file_is_damaged() {
     let host = with_first("");
     let (mut operator, file) = (Operator::connect(&host), in_plugins(&host, FILE));

@@ -73,34 +73,6 @@ fn rolls_back_a_generation_whose_first_calls_fail() {
 }
 
 #[test]
-fn does_not_reload_rolled_back_content() {
-    let config = CONFIG.replace("watch = false", "watch = true");
-    let host = with_first(&config);
-    let mut operator = Operator::connect(&host);
-
-    Image::numbered(2).with("BEHAVIOUR-", "2").put(&host, FILE);
-    operator.wait_until("the generation is on probation", |row| row["state"] == "probation");
-
-    let mut peer = host.peer();
-    for _ in 0..3 {
-        peer.call("numbered.inline", &Value::Null).error(INTERNAL_ERROR);
-    }
-
-    operator.wait_until("the previous content is back", |row| row["state"] == "serving");
-    let row = operator.wait_until_unloaded();
-
-    // A file with the same content is not loaded again.
-    Image::numbered(2).with("BEHAVIOUR-", "2").put(&host, FILE);
-    super::put(&host.path("plugins"), &Image::of("hello").0, "libzz.so");
-    wait_until("the last file serves", || !operator.row("zz")["generation"].is_null());
-    assert_eq!(operator.row(NAME), row);
-
-    // Another content is loaded.
-    Image::numbered(3).put(&host, FILE);
-    super::wait_until_number(&host, 3);
-}
-
-#[test]
 fn ends_the_probation_after_successful_calls() {
     let host = with_first(CONFIG);
     let mut operator = Operator::connect(&host);
@@ -119,24 +91,6 @@ fn ends_the_probation_after_successful_calls() {
     let row = operator.wait_until("the probation is over", |row| row["state"] == "serving");
     assert_eq!((&row["generation"], &row["hash"]), (&passing["generation"], &passing["hash"]));
     host.wait_for_log("passed its probation of 10 calls");
-}
-
-#[test]
-fn keeps_the_first_content_without_probation() {
-    let builder = HostProcess::builder().config(CONFIG);
-    let image = Image::numbered(1).with("BEHAVIOUR-", "2");
-    super::put(&builder.directory().join("plugins"), &image.0, FILE);
-    let host = builder.start();
-
-    let mut peer = host.peer();
-    for _ in 0..12 {
-        peer.call("numbered.inline", &Value::Null).error(INTERNAL_ERROR);
-    }
-
-    let mut operator = Operator::connect(&host);
-    assert_eq!(operator.row(NAME)["state"], "serving");
-    assert_eq!(operator.roll_back(NAME)["refused"]["reason"], "nothing-to-roll-back");
-    assert_eq!(peer.result("numbered.later", &json!(0)), 1);
 }
 
 #[test]

@@ -167,33 +167,3 @@ fn releases_all_resources_of_refused_content() {
         assert_settles(host.pid(), &before);
     }
 }
-
-#[test]
-fn gives_a_method_to_the_first_plugin_until_it_is_removed() {
-    let host = HostProcess::with(&["device"]);
-    let mut operator = Operator::connect(&host);
-    put(&host.path("plugins"), &Image::of("claims_device").0, FILE);
-    operator.wait_until("the second plugin is refused", |row| row["refused"]["reason"] == "method-taken");
-
-    let update = json!({ "deviceId": "a", "status": "online" });
-    assert_eq!(host.peer().result("device.status.update", &update)["sequence"], 1);
-
-    // Reloads of the owner do not change that, and the refusal is logged once.
-    for _ in 0..3 {
-        assert_eq!(operator.reload("device")["outcome"], "published");
-        assert_eq!(operator.reload(NAME)["refused"]["reason"], "method-taken");
-    }
-    assert_eq!(host.peer().result("device.status.update", &update)["sequence"], 2);
-    let refusals = host.log_lines().into_iter().filter(|line| line.contains("method-taken"));
-    assert_eq!(refusals.count(), 1, "{}", host.log());
-
-    fs::remove_file(host.path("plugins/libdevice.so")).expect("the owner's file");
-    operator.wait_until("the second plugin has the method", |row| row["state"] == "serving");
-    assert_eq!(host.peer().result("device.status.get", &Value::Null), 0);
-
-    // When the first plugin returns, it is the second one.
-    put(&host.path("plugins"), &Image::of("device").0, "libdevice.so");
-    wait_until("the other plugin is refused", || {
-        operator.row("device")["refused"]["reason"] == "method-taken"
-    });
-}

@@ -13,7 +13,7 @@ use crate::support::HostProcess;
 /// Configuration without quarantine.
 const NO_QUARANTINE: &str = "[plugins.crash]\nmost = 0\n";
 
-/// Crashes the host in a method of the fixture `dies` and asserts that the client's connection is
+/// Crashes the host in a method of the fixture `crashes_host` and asserts that the client's connection is
 /// closed without a reply.
 fn crash_in(host: &HostProcess, method: &str, id: &str, how: &str) {
     let mut peer = host.peer();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{FILE, Image, NAME, Operator};
-use crate::support::footprint::{Footprint, assert_settles, connections};
+use crate::support::footprint::{Footprint, assert_released, connections};
 use crate::support::{HostProcess, wait_until};
 
 /// The steps of a load, in their order.
@@ -80,7 +80,7 @@ fn keeps_serving_and_releases_everything_after_each_failure() {
 
         let row = operator.wait_until_unloaded();
         assert_eq!((&row["state"], &row["generation"]), (&json!("serving"), &json!(generation)), "{row}");
-        assert_settles(host.pid(), &before);
+        assert_released(host.pid(), &before);
     }
 
     fs::remove_file(&failpoint).expect("the failpoint is removed");

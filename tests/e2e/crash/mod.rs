@@ -13,8 +13,8 @@ use crate::support::HostProcess;
 /// Configuration without quarantine.
 const NO_QUARANTINE: &str = "[plugins.crash]\nmost = 0\n";
 
-/// Crashes the host in a method of the fixture `crashes_host` and asserts that the client's connection is
-/// closed without a reply.
+/// Crashes the host in a method of the fixture `crashes_host` and asserts that the client's
+/// connection is closed without a reply.
 fn crash_in(host: &HostProcess, method: &str, id: &str, how: &str) {
     let mut peer = host.peer();
     peer.send_async(id, method, &json!({ "how": how }));

@@ -106,7 +106,8 @@ fn serves_clients_despite_misbehaving_scrapers() {
         host.peer().assert_usable();
         drop(slow);
 
-        // The connections that send nothing stay open, but their time-out passes after a few seconds.
+        // The connections that send nothing stay open, but their time-out passes after a few
+        // seconds.
         wait_until("a connection is accepted again", || {
             try_get(&address, "/healthz").is_ok_and(|response| response.status == 200)
         });

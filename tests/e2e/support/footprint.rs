@@ -110,8 +110,8 @@ pub(crate) fn assert_released_within(pid: u32, before: &Footprint, extra_kib: us
     assert_released(pid, &Footprint { resident: before.resident + extra_kib, ..*before });
 }
 
-/// Repeats `round` until one of six rounds releases all that it took, except for `extra_kib` KiB, and
-/// fails if none does.
+/// Repeats `round` until one of six rounds releases all that it took, except for `extra_kib` KiB,
+/// and fails if none does.
 ///
 /// The memory that an allocator keeps grows only when a peak exceeds all previous ones, which
 /// depends on chance. A leak grows in each round.

@@ -4,7 +4,7 @@ use super::assert_at_most;
 use super::tree::{Piece, pieces, rust_files_below};
 
 /// Places where messages for operators, authors and callers are written.
-const CRATES: [&str; 4] = ["host/src", "plugin-api/src", "protocol/src", "clients/rust/src"];
+pub(crate) const CRATES: [&str; 4] = ["host/src", "plugin-api/src", "protocol/src", "clients/rust/src"];
 
 /// Ends of the code before a string literal that is a message.
 const LOGGING: [&str; 5] = ["error!(", "warn!(", "info!(", "debug!(", "#[error("];

@@ -1,7 +1,8 @@
 //! How comments and documents are written.
 
 use super::assert_at_most;
-use super::tree::{comments, files};
+use super::messages::CRATES;
+use super::tree::{Piece, comments, files, pieces, rust_files_below};
 
 /// The widest that a comment line may be, in characters.
 const WIDEST: usize = 100;
@@ -34,6 +35,10 @@ const REPLACED: [&str; 22] = [
     "of late",
     "by and by",
 ];
+
+/// Words that messages replace, too, but that a comment may use.
+const REPLACED_IN_MESSAGES: [&str; 7] =
+    ["cannot be told", "cannot tell", "left out", "died", "by itself", "by hand", "has gone"];
 
 /// Phrases about how the project came about instead of what it is.
 const ORIGINS: [&str; 4] = ["the user's design", "the user's go server", "as asked for", "the seed"];
@@ -94,6 +99,27 @@ fn prose_uses_the_words_of_the_glossary() {
         }
     }
     assert_at_most(0, &places, "prose uses standard terms; docs/glossary.md has them");
+}
+
+#[test]
+fn messages_use_the_words_of_the_glossary() {
+    let mut places = Vec::new();
+    for file in CRATES.iter().flat_map(|directory| rust_files_below(directory)) {
+        let product_code = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+        for piece in pieces(product_code) {
+            let Piece::Text(text) = piece else { continue };
+            // A literal may continue on the next line after a backslash.
+            let joined: String = text.split("\\\n").map(str::trim_start).collect();
+            let lower = joined.to_lowercase();
+
+            for word in REPLACED.iter().chain(&REPLACED_IN_MESSAGES) {
+                if contains_words(&lower, word) {
+                    places.push(format!("{}: {word:?} in {text:?}", file.path));
+                }
+            }
+        }
+    }
+    assert_at_most(0, &places, "a message uses standard terms; docs/glossary.md has them");
 }
 
 /// Returns whether `text` contains `words` and no longer word around them.

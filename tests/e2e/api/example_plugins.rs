@@ -162,10 +162,10 @@ fn reports_the_next_update() {
     // pending.
     peer.call("device.report", &json!({ "deviceId": "d", "withinMs": 1 })).error(NOTHING_REPORTED);
 
-    let mut gone = host.peer();
-    gone.send_sync("device.report", &json!({ "deviceId": "d" }));
+    let mut leaving = host.peer();
+    leaving.send_sync("device.report", &json!({ "deviceId": "d" }));
     wait_until("the request waits", || host.count("in_flight") == 1);
-    drop(gone);
+    drop(leaving);
     wait_until("the request is abandoned", || host.count("in_flight") == 0);
 
     peer.assert_usable();

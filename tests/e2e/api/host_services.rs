@@ -177,7 +177,7 @@ fn lets_methods_call_methods_of_any_kind() {
 
         let missing = peer.call(caller, &call_of("no.such", Value::Null)).error(INTERNAL_ERROR);
         assert_reports_code(&missing, METHOD_NOT_FOUND);
-        let panicked = peer.call(caller, &call_of("vice.panic", json!({}))).error(INTERNAL_ERROR);
+        let panicked = peer.call(caller, &call_of("panics.panic", json!({}))).error(INTERNAL_ERROR);
         assert_reports_code(&panicked, PLUGIN_PANICKED);
         let invalid = peer.call(caller, &call_of("device.status.get", json!({}))).error(INVALID_PARAMS);
         assert_eq!(invalid["data"]["field"], "deviceId");
@@ -249,7 +249,7 @@ fn applies_the_earlier_deadline_to_a_nested_call() {
     }
 
     // The inner call is dropped at its own deadline, and also when that of its caller passes.
-    let error = peer.call("calls.chain", &call_of("sleep.deaf", Value::Null)).error(INTERNAL_ERROR);
+    let error = peer.call("calls.chain", &call_of("sleep.forever", Value::Null)).error(INTERNAL_ERROR);
     assert_reports_code(&error, DEADLINE_EXCEEDED);
     wait_until("the inner call is dropped", || peer.result("sleep.dropped", &Value::Null) == 1);
 
@@ -258,7 +258,7 @@ fn applies_the_earlier_deadline_to_a_nested_call() {
     let mut peer = host.peer();
     wait_until("the inner call is dropped", || {
         // Repeated, because on a busy machine the deadline may pass before the inner call starts.
-        peer.call("calls.chain", &call_of("sleep.deaf", Value::Null)).error(DEADLINE_EXCEEDED);
+        peer.call("calls.chain", &call_of("sleep.forever", Value::Null)).error(DEADLINE_EXCEEDED);
         peer.result("sleep.dropped", &Value::Null).as_u64() >= Some(1)
     });
 }

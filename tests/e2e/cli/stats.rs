@@ -102,7 +102,7 @@ fn keeps_slow_and_failed_requests_with_caller_and_times() {
     peer.receive_all(2);
 
     peer.call("sleep.async", &json!({ "ms": 5000 })).error(DEADLINE_EXCEEDED);
-    peer.send_async("panicking", "vice.panic", &json!({}));
+    peer.send_async("panicking", "panics.panic", &json!({}));
     peer.receive().error(PLUGIN_PANICKED);
 
     // Escape sequences in an id or in a method name do not reach the terminal.
@@ -129,8 +129,8 @@ fn keeps_slow_and_failed_requests_with_caller_and_times() {
     assert!(of(second, "queued_us") > of(second, "ran_us"), "{second}");
 
     for entry in [first, second] {
-        let who = (&entry["uid"], &entry["pid"]);
-        assert_eq!(who, (&json!(rustix::process::geteuid().as_raw()), &json!(std::process::id())));
+        let caller = (&entry["uid"], &entry["pid"]);
+        assert_eq!(caller, (&json!(rustix::process::geteuid().as_raw()), &json!(std::process::id())));
         assert_eq!((&entry["method"], &entry["plugin"]), (&json!("sleep.blocking"), &json!("sleeps")));
         assert!(
             entry["generation"].is_u64() && entry["outcome"] == "ok" && entry["conn"].is_u64(),
@@ -182,8 +182,8 @@ fn serves_clients_while_operators_do_not_read_or_are_killed() {
     let admin = host.path("run/jackfield-admin.sock");
 
     // Each one requests far more than its socket buffer holds and reads none of it.
-    let mut silent: Vec<_> = (0..20).map(|_| Peer::connect(&admin)).collect();
-    for peer in &mut silent {
+    let mut not_reading: Vec<_> = (0..20).map(|_| Peer::connect(&admin)).collect();
+    for peer in &mut not_reading {
         for number in 0..100 {
             peer.send_async(&number.to_string(), "admin.stats", &json!({ "lengths": true }));
             peer.send_async(&format!("s{number}"), "admin.slowlog", &Value::Null);
@@ -206,7 +206,7 @@ fn serves_clients_while_operators_do_not_read_or_are_killed() {
     watching.kill().expect("the command is killed");
     watching.wait().expect("the command has ended");
 
-    drop(silent);
+    drop(not_reading);
     wait_until("the requests of the operators are abandoned", || {
         let stats = json_of(&host, "stats");
         let ours = stats["callers"].as_array().into_iter().flatten();

@@ -58,7 +58,7 @@ fn passes_against_the_real_host() {
 }
 
 #[test]
-fn detects_each_planted_fault() {
+fn detects_each_injected_fault() {
     /// Changes a frame, and returns whether it did.
     type Fault = fn(&mut Frame) -> bool;
 
@@ -107,15 +107,15 @@ fn detects_each_planted_fault() {
     // A host that closes the connection without a reply is detected. A proxy that changes nothing
     // is not.
     let scratch = Scratch::new();
-    let silent = scratch.join("silent.sock");
-    let listener = UnixListener::bind(&silent).expect("a socket");
+    let closing_socket = scratch.join("closes.sock");
+    let listener = UnixListener::bind(&closing_socket).expect("a socket");
     thread::scope(|scope| {
         scope.spawn(|| drop(listener.accept()));
-        assert_eq!(check_conformance(&silent).code, 1);
+        assert_eq!(check_conformance(&closing_socket).code, 1);
     });
 
-    let honest = check_through_faulty_proxy(&host, |_| false);
-    assert_eq!(honest.code, 0, "{honest:?}");
+    let unchanged = check_through_faulty_proxy(&host, |_| false);
+    assert_eq!(unchanged.code, 0, "{unchanged:?}");
 }
 
 #[test]

@@ -13,13 +13,13 @@ fn opens_after_too_many_failures_and_doubles_its_open_time() {
     let mut peer = host.peer();
 
     for _ in 0..5 {
-        peer.call("vice.panic", &Value::Null).error(PLUGIN_PANICKED);
+        peer.call("panics.panic", &Value::Null).error(PLUGIN_PANICKED);
     }
 
     // The breaker rejects the call at once and without calling the plugin.
     let panics = host.count("panics");
 
-    let refused = peer.call("vice.panic_inline", &Value::Null).error(PLUGIN_UNAVAILABLE);
+    let refused = peer.call("panics.panic_inline", &Value::Null).error(PLUGIN_UNAVAILABLE);
     assert!(
         refused["data"]["retry_after_ms"].as_u64().is_some_and(|ms| (1..=3000).contains(&ms)),
         "{refused}"
@@ -30,9 +30,9 @@ fn opens_after_too_many_failures_and_doubles_its_open_time() {
 
     // After the open time one trial call is admitted. It fails, and the open time doubles.
     wait_until("a trial call is admitted", || {
-        peer.call("vice.panic", &Value::Null).code() == Some(PLUGIN_PANICKED)
+        peer.call("panics.panic", &Value::Null).code() == Some(PLUGIN_PANICKED)
     });
-    let refused = peer.call("vice.panic", &Value::Null).error(PLUGIN_UNAVAILABLE);
+    let refused = peer.call("panics.panic", &Value::Null).error(PLUGIN_UNAVAILABLE);
     assert!(refused["data"]["retry_after_ms"].as_u64().is_some_and(|ms| ms > 3000), "{refused}");
     host.wait_for_log("plugin panics: circuit breaker opened for 3 s: 5 failures in 60 s");
     host.wait_for_log("plugin panics: circuit breaker opened again for 6 s: the trial call failed");

@@ -1,4 +1,4 @@
-//! Each kind of misbehaviour beside a neighbour under constant load: each request of the neighbour
+//! Each kind of misbehaviour next to a neighbour under constant load: each request of the neighbour
 //! has exactly one result, and the host holds no more resources afterwards than before.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::accounting::ReplyAccounting;
 use crate::support::background::SetOnDrop;
-use crate::support::footprint::{assert_settles_within, idle_footprint};
+use crate::support::footprint::{assert_released_within, idle_footprint};
 use crate::support::peer::{DEADLINE_EXCEEDED, INTERNAL_ERROR, PLUGIN_PANICKED};
 use crate::support::{HostProcess, wait_until};
 
@@ -18,7 +18,7 @@ const KEPT_KIB: usize = 4096;
 const METHODS: [&str; 3] = ["fixture.echo", "fixture.echo_blocking", "fixture.echo_async"];
 
 /// Runs `misbehave` twice: first alone, so that everything that is created on first use exists,
-/// then beside a neighbour.
+/// then next to a neighbour.
 fn assert_neighbour_is_served(host: &HostProcess, misbehave: impl Fn(&mut ReplyAccounting)) {
     misbehave(&mut ReplyAccounting::default());
     load(host, &AtomicBool::new(true));
@@ -38,7 +38,7 @@ fn assert_neighbour_is_served(host: &HostProcess, misbehave: impl Fn(&mut ReplyA
     });
 
     wait_until("nothing is in flight", || host.count("in_flight") == 0);
-    assert_settles_within(host.pid(), &before, KEPT_KIB);
+    assert_released_within(host.pid(), &before, KEPT_KIB);
 }
 
 /// Sends requests of each execution mode until `is_over` is set, and asserts that each has its
@@ -84,7 +84,7 @@ fn serves_neighbours_during_panics() {
 
     assert_neighbour_is_served(&host, |accounting| {
         for way in ["panic", "panic_inline", "panic_async", "panic_payload", "panic_long", "panic_drop"] {
-            let code = send_one(&host, accounting, way, &format!("vice.{way}"), &Value::Null);
+            let code = send_one(&host, accounting, way, &format!("panics.{way}"), &Value::Null);
             assert_eq!(code, Some(PLUGIN_PANICKED), "{way}");
         }
     });
@@ -127,7 +127,7 @@ fn serves_neighbours_during_an_endless_loop() {
 
     host.wait_for_log("plugin greedy: a stuck thread has returned, 0 still stuck");
     wait_until("the late result is counted", || host.count("late_results") == 1);
-    assert_settles_within(host.pid(), &before, KEPT_KIB);
+    assert_released_within(host.pid(), &before, KEPT_KIB);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn serves_neighbours_of_clients_that_disconnect() {
         for peer in &mut peers {
             // Two of the calls run and the others wait for a thread. The future never completes.
             peer.send_async("blocking", "sleep.blocking_until", &latch.params());
-            peer.send_async("deaf", "sleep.deaf", &Value::Null);
+            peer.send_async("endless", "sleep.forever", &Value::Null);
         }
 
         wait_until("the calls are accepted", || abandoned_and_waiting(&host) >= round * 40);
@@ -213,10 +213,10 @@ fn serves_neighbours_during_panics_in_nested_calls() {
         HostProcess::builder().plugin("panics").plugin("calls").plugin("echoes").config(config).start();
     assert_neighbour_is_served(&host, |accounting| {
         for (caller, called) in [
-            ("calls.chain", "vice.panic_async"),
-            ("calls.chain", "vice.panic_inline"),
-            ("calls.wait", "vice.panic"),
-            ("calls.inline", "vice.panic_inline"),
+            ("calls.chain", "panics.panic_async"),
+            ("calls.chain", "panics.panic_inline"),
+            ("calls.wait", "panics.panic"),
+            ("calls.inline", "panics.panic_inline"),
         ] {
             let id = format!("{caller}-{called}");
             // The caller receives the error and forwards it as its own: a plugin must not return

@@ -13,12 +13,12 @@ use crate::support::{Frame, HostProcess, wait_until};
 
 /// The methods that panic in their body, with the text of the panic.
 const PANICS: [(&str, &str); 6] = [
-    ("vice.panic", "the fixture panics"),
-    ("vice.panic_inline", "the fixture panics inline"),
-    ("vice.panic_async", "the fixture panics in a future"),
-    ("vice.panic_payload", "not text"),
-    ("vice.panic_long", "long long long"),
-    ("vice.panic_drop", "not text"),
+    ("panics.panic", "the fixture panics"),
+    ("panics.panic_inline", "the fixture panics inline"),
+    ("panics.panic_async", "the fixture panics in a future"),
+    ("panics.panic_payload", "not text"),
+    ("panics.panic_long", "long long long"),
+    ("panics.panic_drop", "not text"),
 ];
 
 /// The methods that panic before or after their body.
@@ -115,10 +115,10 @@ fn answers_once_if_a_future_panics_when_dropped() {
     assert!(matches!(reply.code(), None | Some(PLUGIN_PANICKED)), "{reply:?}");
 
     // A future that is abandoned by its client.
-    let mut gone = host.peer();
-    gone.send_async("gone", "around.cancelled", &json!({}));
+    let mut leaving = host.peer();
+    leaving.send_async("leaving", "around.cancelled", &json!({}));
     wait_until("the request is accepted", || host.count("in_flight") == 1);
-    drop(gone);
+    drop(leaving);
 
     let drops = || host.log().matches("the fixture panics when its future is dropped").count();
     wait_until("the abandoned future is dropped, too", || drops() >= 2);
@@ -223,7 +223,7 @@ fn reveals_no_internals_in_other_errors() {
         peer.call("device.status.update", &json!({ "deviceId": 7 })),
         peer.call("device.status.update", &json!([])),
         peer.call("no.such.method", &Value::Null),
-        peer.call("vice.panic", &Value::Null),
+        peer.call("panics.panic", &Value::Null),
     ];
 
     let mut codes = BTreeSet::new();

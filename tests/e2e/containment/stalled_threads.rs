@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::accounting::ReplyAccounting;
 use crate::support::admin::plugin_row;
-use crate::support::footprint::{Footprint, assert_settles, connections, idle_footprint};
+use crate::support::footprint::{Footprint, assert_released, connections, idle_footprint};
 use crate::support::peer::DEADLINE_EXCEEDED;
 use crate::support::threads::threads;
 use crate::support::{HostProcess, wait_until};
@@ -106,7 +106,7 @@ fn migrates_connections_of_a_thread_that_returns_late() {
     idle_footprint(host.pid());
     // The two threads of the plugin for blocking methods exist from now on, with their stacks.
     let expected = Footprint { threads: before.threads + 2, mappings: before.mappings + 8, ..before };
-    assert_settles(host.pid(), &expected);
+    assert_released(host.pid(), &expected);
 }
 
 /// Returns the footprint of the host without the `open` connections of this test.

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{ATTRIBUTED, NO_QUARANTINE, assert_attributed, crash_in};
 use crate::support::accounting::ReplyAccounting;
 use crate::support::admin::plugin_row;
-use crate::support::footprint::{assert_settles_within, idle_footprint};
+use crate::support::footprint::{assert_released_within, idle_footprint};
 use crate::support::http::address;
 use crate::support::scrape::Scrape;
 use crate::support::threads::threads;
@@ -38,7 +38,8 @@ const CRASHES: [(&str, i32); 14] = [
 fn assert_each_crash_is_attributed(method: &str) {
     use std::os::unix::process::ExitStatusExt as _;
 
-    let mut host = HostProcess::builder().plugin("dies").plugin("echoes").config(NO_QUARANTINE).start();
+    let mut host =
+        HostProcess::builder().plugin("crashes_host").plugin("echoes").config(NO_QUARANTINE).start();
 
     // This host runs the same calls as each of its successors will.
     let mut peer = host.peer();
@@ -46,7 +47,7 @@ fn assert_each_crash_is_attributed(method: &str) {
         peer.result(method, &json!({ "how": "not" }));
     }
     drop(peer);
-    plugin_row(&host, "dies");
+    plugin_row(&host, "crashes_host");
 
     let before = idle_footprint(host.pid());
 
@@ -67,9 +68,9 @@ fn assert_each_crash_is_attributed(method: &str) {
         };
         assert!(as_expected, "{cause} in {method} ended with {ended}");
 
-        let hash = plugin_row(&host, "dies")["hash"].as_str().unwrap().to_owned();
+        let hash = plugin_row(&host, "crashes_host")["hash"].as_str().unwrap().to_owned();
         let fields = [
-            "plugin=\"dies\"".to_owned(),
+            "plugin=\"crashes_host\"".to_owned(),
             "generation=".to_owned(),
             format!("method=\"{method}\""),
             format!("id=\"{cause}-7\""),
@@ -80,7 +81,7 @@ fn assert_each_crash_is_attributed(method: &str) {
         assert_attributed(&host, &fields.each_ref().map(String::as_str));
         assert_eq!(host.log().matches(ATTRIBUTED).count(), 1, "{}", host.log());
 
-        let deaths = plugin_row(&host, "dies")["deaths"].as_array().unwrap().clone();
+        let deaths = plugin_row(&host, "crashes_host")["deaths"].as_array().unwrap().clone();
         let last = deaths.last().unwrap();
         assert_eq!((&last["method"], &last["id"]), (&json!(method), &json!(format!("{cause}-7"))));
         assert_eq!(host.count("deaths"), deaths.len() as u64);
@@ -92,27 +93,27 @@ fn assert_each_crash_is_attributed(method: &str) {
         assert_eq!((accounting.check(), accounting.count(None)), (Ok(()), 2));
         assert!(host.peer().call(method, &json!({ "how": "not" })).code().is_none(), "the new host serves");
         drop(neighbour);
-        assert_settles_within(host.pid(), &before, TOLERANCE_KIB);
+        assert_released_within(host.pid(), &before, TOLERANCE_KIB);
     }
 }
 
 #[test]
 fn reports_the_plugin_of_a_crash_in_metrics() {
     let config = format!("{NO_QUARANTINE}[metrics]\nlisten = \"127.0.0.1:0\"\n");
-    let mut host = HostProcess::builder().plugin("dies").config(&config).start();
+    let mut host = HostProcess::builder().plugin("crashes_host").config(&config).start();
 
     assert_eq!(Scrape::of(&address(&host)).sum("ipc_plugin_deaths"), 0);
 
-    crash_in(&host, "dies.blocking", "in\"the metrics", "abort");
+    crash_in(&host, "crashes_host.blocking", "in\"the metrics", "abort");
     host.restart_ready();
 
-    let (row, scrape) = (plugin_row(&host, "dies"), Scrape::of(&address(&host)));
-    assert_eq!(scrape.value("ipc_plugin_deaths", &[("plugin", "dies")]), 1);
+    let (row, scrape) = (plugin_row(&host, "crashes_host"), Scrape::of(&address(&host)));
+    assert_eq!(scrape.value("ipc_plugin_deaths", &[("plugin", "crashes_host")]), 1);
     let last = &row["deaths"][0];
     let labels = [
-        ("plugin", "dies"),
+        ("plugin", "crashes_host"),
         ("generation", &last["generation"].to_string()),
-        ("method", "dies.blocking"),
+        ("method", "crashes_host.blocking"),
         ("id", "in\"the metrics"),
     ];
     assert_eq!(json!(scrape.value("ipc_last_death_timestamp_seconds", &labels)), last["at"]);
@@ -120,26 +121,26 @@ fn reports_the_plugin_of_a_crash_in_metrics() {
 
 #[test]
 fn attributes_crashes_in_an_inline_method() {
-    assert_each_crash_is_attributed("dies.inline");
+    assert_each_crash_is_attributed("crashes_host.inline");
 }
 
 #[test]
 fn attributes_crashes_in_a_blocking_method() {
-    assert_each_crash_is_attributed("dies.blocking");
+    assert_each_crash_is_attributed("crashes_host.blocking");
 }
 
 #[test]
 fn attributes_crashes_in_an_async_method() {
-    assert_each_crash_is_attributed("dies.async");
+    assert_each_crash_is_attributed("crashes_host.async");
 }
 
 #[test]
 fn attributes_a_crash_to_running_methods_only() {
-    let config = format!("{NO_QUARANTINE}[plugin.dies]\nthreads = 1\n");
-    let mut host = HostProcess::builder().plugin("dies").plugin("sleeps").config(&config).start();
+    let config = format!("{NO_QUARANTINE}[plugin.crashes_host]\nthreads = 1\n");
+    let mut host = HostProcess::builder().plugin("crashes_host").plugin("sleeps").config(&config).start();
 
     let mut peer = host.peer();
-    peer.send_async("ended", "dies.blocking", &json!({ "how": "not" }));
+    peer.send_async("ended", "crashes_host.blocking", &json!({ "how": "not" }));
     peer.receive();
 
     // A future that waits is not polled, so it does not run.
@@ -154,7 +155,7 @@ fn attributes_a_crash_to_running_methods_only() {
     wait_until("the call runs", || host.peer().result("sleep.running", &json!(null)) == 1);
 
     let long = "x".repeat(100);
-    crash_in(&host, "dies.blocking", &long, "abort");
+    crash_in(&host, "crashes_host.blocking", &long, "abort");
     peer.expect_close();
 
     host.restart_ready();
@@ -166,20 +167,23 @@ fn attributes_a_crash_to_running_methods_only() {
     let of =
         |plugin: &str| attributed.iter().find(|line| line.contains(&format!("plugin=\"{plugin}\""))).unwrap();
     assert!(of("sleeps").contains("method=\"sleep.blocking\"") && of("sleeps").contains("id=\"beside\""));
-    assert!(of("dies").contains("beside=1"), "{attributed:?}");
-    assert!(of("dies").contains("; 1 other call ran at the same time"), "{attributed:?}");
+    assert!(of("crashes_host").contains("beside=1"), "{attributed:?}");
+    assert!(of("crashes_host").contains("; 1 other call ran at the same time"), "{attributed:?}");
     assert!(
-        of("dies").contains(&format!("id=\"{}\"", &long[..64])),
+        of("crashes_host").contains(&format!("id=\"{}\"", &long[..64])),
         "an id is cut at 64 bytes: {attributed:?}"
     );
 }
 
 #[test]
 fn attributes_a_crash_to_the_innermost_nested_call() {
-    let mut host = HostProcess::builder().plugin("dies").plugin("calls").config(NO_QUARANTINE).start();
-    for (caller, called) in
-        [("calls.inline", "dies.inline"), ("calls.wait", "dies.blocking"), ("calls.chain", "dies.async")]
-    {
+    let mut host =
+        HostProcess::builder().plugin("crashes_host").plugin("calls").config(NO_QUARANTINE).start();
+    for (caller, called) in [
+        ("calls.inline", "crashes_host.inline"),
+        ("calls.wait", "crashes_host.blocking"),
+        ("calls.chain", "crashes_host.async"),
+    ] {
         let mut peer = host.peer();
         let params = json!({ "method": called, "params": { "how": "abort" } });
         peer.send_async(caller, caller, &params);
@@ -193,7 +197,7 @@ fn attributes_a_crash_to_the_innermost_nested_call() {
             let mut attributed = host.log_lines().into_iter().filter(|line| line.contains(ATTRIBUTED));
             attributed.any(|line| fields.iter().all(|field| line.contains(field)))
         };
-        assert!(is_named("dies", called), "{}", host.log());
+        assert!(is_named("crashes_host", called), "{}", host.log());
         // A method that waits for another one does not run, except that an async caller may not
         // wait yet.
         assert!(!is_named("calls", caller) || caller == "calls.chain", "{}", host.log());
@@ -202,7 +206,7 @@ fn attributes_a_crash_to_the_innermost_nested_call() {
 
 #[test]
 fn attributes_no_plugin_if_none_ran() {
-    let mut host = HostProcess::with(&["dies"]);
+    let mut host = HostProcess::with(&["crashes_host"]);
     host.peer().assert_usable();
 
     host.signal(rustix::process::Signal::KILL);

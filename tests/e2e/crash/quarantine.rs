@@ -14,12 +14,12 @@ use crate::support::{HostProcess, wait_until};
 /// Crashes the host as often as the default limit, and asserts that the plugin is quarantined.
 fn quarantine(host: &mut HostProcess) {
     for number in 1..=3 {
-        assert_eq!(plugin_row(host, "dies")["state"], "serving", "before crash {number}");
-        crash_in(host, "dies.inline", "x", "null");
+        assert_eq!(plugin_row(host, "crashes_host")["state"], "serving", "before crash {number}");
+        crash_in(host, "crashes_host.inline", "x", "null");
         host.restart_ready();
     }
 
-    let refused = plugin_row(host, "dies");
+    let refused = plugin_row(host, "crashes_host");
     assert_eq!(
         (&refused["state"], &refused["refused"]["reason"]),
         (&json!("refused"), &json!("too-many-deaths"))
@@ -27,42 +27,42 @@ fn quarantine(host: &mut HostProcess) {
 
     assert_eq!(refused["deaths"].as_array().map(Vec::len), Some(3));
     let message = "libdies.so refused (too-many-deaths): the plugin was running in 3 crashes of the host within \
-                   10 min, last in dies.inline";
+                   10 min, last in crashes_host.inline";
     assert!(host.log_contains(message), "{}", host.log());
     assert_eq!(host.count("plugins_left_out"), 1);
 }
 
 #[test]
 fn quarantines_a_plugin_until_its_file_changes() {
-    let route = "[[route]]\nmethod = \"dies.inline\"\nplugin = \"dies\"";
-    let mut host = HostProcess::builder().plugin("dies").plugin("echoes").config(route).start();
+    let route = "[[route]]\nmethod = \"crashes_host.inline\"\nplugin = \"crashes_host\"";
+    let mut host = HostProcess::builder().plugin("crashes_host").plugin("echoes").config(route).start();
     quarantine(&mut host);
 
     let mut peer = host.peer();
 
     assert_eq!(peer.result("fixture.echo", &json!(1)), 1);
-    peer.call("dies.inline", &json!({ "how": "not" })).error(PLUGIN_UNAVAILABLE);
-    peer.call("dies.blocking", &json!({ "how": "not" })).error(METHOD_NOT_FOUND);
+    peer.call("crashes_host.inline", &json!({ "how": "not" })).error(PLUGIN_UNAVAILABLE);
+    peer.call("crashes_host.blocking", &json!({ "how": "not" })).error(METHOD_NOT_FOUND);
     drop(peer);
 
     // Neither a shutdown nor a directory scan ends the quarantine.
     host.terminate();
     host.restart_ready();
 
-    assert_eq!(plugin_row(&host, "dies")["refused"]["reason"], "too-many-deaths");
+    assert_eq!(plugin_row(&host, "crashes_host")["refused"]["reason"], "too-many-deaths");
     let reloaded = jackfield(host.directory(), &["reload"]);
     assert_eq!(reloaded.code, 0, "{reloaded:?}");
-    assert_eq!(plugin_row(&host, "dies")["refused"]["reason"], "too-many-deaths");
+    assert_eq!(plugin_row(&host, "crashes_host")["refused"]["reason"], "too-many-deaths");
     assert_eq!(host.log().matches("refused (too-many-deaths)").count(), 1, "reported once: {}", host.log());
 
     // Other content under the same name serves. The quarantined content is refused again.
-    install(artifacts().library("sleeps"), &host.path("plugins/libdies.so"));
-    wait_until("the new content serves", || plugin_row(&host, "dies")["state"] == "serving");
+    install(artifacts().library("sleeps"), &host.path("plugins/libcrashes_host.so"));
+    wait_until("the new content serves", || plugin_row(&host, "crashes_host")["state"] == "serving");
     assert_eq!(host.peer().result("sleep.running", &json!(null)), 0);
 
-    install(artifacts().library("dies"), &host.path("plugins/libdies.so"));
+    install(artifacts().library("crashes_host"), &host.path("plugins/libcrashes_host.so"));
     wait_until("the quarantined content is refused", || {
-        plugin_row(&host, "dies")["refused"]["reason"] == "too-many-deaths"
+        plugin_row(&host, "crashes_host")["refused"]["reason"] == "too-many-deaths"
     });
     assert_eq!(
         host.peer().result("sleep.running", &json!(null)),
@@ -73,7 +73,7 @@ fn quarantines_a_plugin_until_its_file_changes() {
 
 #[test]
 fn clears_the_quarantine_by_a_reload_of_the_plugin() {
-    let mut host = HostProcess::with(&["dies"]);
+    let mut host = HostProcess::with(&["crashes_host"]);
     quarantine(&mut host);
 
     let listed = jackfield(host.directory(), &["plugin", "list"]);
@@ -82,20 +82,20 @@ fn clears_the_quarantine_by_a_reload_of_the_plugin() {
 
     let checked = jackfield(host.directory(), &["check"]);
     assert_eq!(checked.code, 0, "{checked:?}");
-    assert!(checked.stderr.contains("note: plugin \"dies\" is quarantined"), "{checked:?}");
+    assert!(checked.stderr.contains("note: plugin \"crashes_host\" is quarantined"), "{checked:?}");
 
-    let reloaded = jackfield(host.directory(), &["plugin", "reload", "dies"]);
+    let reloaded = jackfield(host.directory(), &["plugin", "reload", "crashes_host"]);
     assert_eq!(reloaded.code, 0, "{reloaded:?}");
 
-    assert_eq!(host.peer().result("dies.inline", &json!({ "how": "not" })), json!(null));
+    assert_eq!(host.peer().result("crashes_host.inline", &json!({ "how": "not" })), json!(null));
     assert_eq!((host.count("deaths"), host.count("plugins_left_out")), (0, 0));
 
     // The count starts again: two crashes are below the limit.
     for _ in 0..2 {
-        crash_in(&host, "dies.inline", "x", "abort");
+        crash_in(&host, "crashes_host.inline", "x", "abort");
         host.restart_ready();
     }
-    assert_eq!(plugin_row(&host, "dies")["state"], "serving");
+    assert_eq!(plugin_row(&host, "crashes_host")["state"], "serving");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::support::{HostProcess, Peer};
 
 #[test]
 fn removes_the_record_at_shutdown() {
-    let mut host = HostProcess::with(&["dies"]);
+    let mut host = HostProcess::with(&["crashes_host"]);
     assert!(host.path("run/recorder/running").exists() && host.path("run/recorder/names.json").exists());
 
     host.terminate();
@@ -23,7 +23,7 @@ fn removes_the_record_at_shutdown() {
 
 #[test]
 fn reports_and_ignores_an_invalid_record() {
-    let mut host = HostProcess::with(&["dies"]);
+    let mut host = HostProcess::with(&["crashes_host"]);
     let record = host.path("run/recorder/running");
     let size = fs::metadata(&record).unwrap().len();
 
@@ -35,7 +35,7 @@ fn reports_and_ignores_an_invalid_record() {
         ("its layout is 165", |bytes| bytes[8] = 165),
     ];
     for (reason, corrupt) in corruptions {
-        crash_in(&host, "dies.inline", "x", "abort");
+        crash_in(&host, "crashes_host.inline", "x", "abort");
         host.wait();
 
         let mut bytes = fs::read(&record).unwrap();
@@ -52,7 +52,7 @@ fn reports_and_ignores_an_invalid_record() {
     }
 
     // Impossible record slots and invalid name and crash files: the readable part is reported.
-    crash_in(&host, "dies.inline", "x", "abort");
+    crash_in(&host, "crashes_host.inline", "x", "abort");
     host.wait();
 
     let mut bytes = fs::read(&record).unwrap();
@@ -65,12 +65,12 @@ fn reports_and_ignores_an_invalid_record() {
 
     assert!(host.log_contains("what ran in the crash is reported without names"), "{}", host.log());
     assert!(host.log_contains("earlier crashes are forgotten"));
-    assert_eq!(plugin_row(&host, "dies")["state"], "serving");
+    assert_eq!(plugin_row(&host, "crashes_host")["state"], "serving");
 }
 
 #[test]
 fn serves_without_a_record_if_its_directory_is_unusable() {
-    let builder = HostProcess::builder().plugin("dies").config("[plugins.crash]\nrecord = \"taken\"");
+    let builder = HostProcess::builder().plugin("crashes_host").config("[plugins.crash]\nrecord = \"taken\"");
     fs::write(builder.directory().join("taken"), "a file where a directory should be").unwrap();
     let mut host = builder.start();
     assert!(host.log_contains("cannot write the crash record in "), "{}", host.log());
@@ -78,7 +78,7 @@ fn serves_without_a_record_if_its_directory_is_unusable() {
 
     host.peer().assert_usable();
 
-    crash_in(&host, "dies.inline", "x", "abort");
+    crash_in(&host, "crashes_host.inline", "x", "abort");
     host.restart_ready();
 
     assert!(!host.log_contains("previous host"));
@@ -87,7 +87,7 @@ fn serves_without_a_record_if_its_directory_is_unusable() {
 #[test]
 fn rejects_a_record_directory_that_others_can_write() {
     use std::os::unix::fs::PermissionsExt;
-    let builder = HostProcess::builder().plugin("dies");
+    let builder = HostProcess::builder().plugin("crashes_host");
     let directory = builder.directory().join("run/recorder");
     fs::create_dir_all(&directory).unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
@@ -101,7 +101,7 @@ fn rejects_a_record_directory_that_others_can_write() {
 
 #[test]
 fn keeps_the_record_of_one_host_from_another() {
-    let first = HostProcess::with(&["dies"]);
+    let first = HostProcess::with(&["crashes_host"]);
     let record = first.path("run/recorder");
     let config = format!("[plugins.crash]\nrecord = {record:?}");
 

@@ -11,10 +11,10 @@ use crate::support::accounting::ReplyAccounting;
 use crate::support::peer::{ASYNC_RESPONSE, DEADLINE_EXCEEDED, GOING_AWAY, SYNC};
 use crate::support::{HostProcess, Latch, Peer, wait_until};
 
-/// Number of connections in the queue of a host that receives the signal to end.
+/// Number of connections in the accept queue of the host when it receives SIGTERM.
 const QUEUED_CONNECTIONS: usize = 400;
 
-fn is_refused(host: &HostProcess) -> bool {
+fn refuses_connections(host: &HostProcess) -> bool {
     UnixStream::connect(host.socket()).is_err()
 }
 
@@ -39,7 +39,7 @@ fn answers_requests_in_flight_after_sigterm_and_sigint() {
 
         host.signal(signal);
         host.wait_for_log("stopping on SIG");
-        wait_until("no further client can connect", || is_refused(&host));
+        wait_until("no further client can connect", || refuses_connections(&host));
         // A connection without requests in flight is closed at once.
         idle.expect_close();
 
@@ -124,7 +124,7 @@ fn ends_at_once_after_a_second_signal() {
             .start();
 
         let mut peer = host.peer();
-        peer.send_async("endless", "sleep.deaf", &Value::Null);
+        peer.send_async("endless", "sleep.forever", &Value::Null);
         wait_until("the request is in flight", || host.count("in_flight") == 1);
 
         host.signal(signals[0]);
@@ -147,7 +147,7 @@ fn ends_after_the_drain_timeout() {
     let mut host = HostProcess::builder().plugin("sleeps").config(config).start();
 
     let mut peer = host.peer();
-    peer.send_async("endless", "sleep.deaf", &Value::Null);
+    peer.send_async("endless", "sleep.forever", &Value::Null);
     peer.send_sync("sleep.blocking", &json!({ "ms": 600_000 }));
     wait_until("both requests are in flight", || host.count("in_flight") == 2);
 

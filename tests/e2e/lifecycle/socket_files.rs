@@ -213,14 +213,14 @@ fn applies_the_configured_mode_and_group() {
 
     let mut host = HostProcess::builder().config(&config).start();
 
-    let facts = |name: &str| {
-        let facts = fs::symlink_metadata(host.path(name)).expect("the socket exists");
-        (facts.permissions().mode() & 0o7777, facts.gid())
+    let mode_and_group = |name: &str| {
+        let metadata = fs::symlink_metadata(host.path(name)).expect("the socket exists");
+        (metadata.permissions().mode() & 0o7777, metadata.gid())
     };
 
-    assert_eq!(facts("run/a.sock").0, 0o660, "the default is independent of the umask");
-    assert_eq!(facts("run/b.sock").0, 0o600);
-    assert_eq!(facts("run/deep/er/c.sock"), (0o666, gid));
+    assert_eq!(mode_and_group("run/a.sock").0, 0o660, "the default is independent of the umask");
+    assert_eq!(mode_and_group("run/b.sock").0, 0o600);
+    assert_eq!(mode_and_group("run/deep/er/c.sock"), (0o666, gid));
 
     for socket in ["run/a.sock", "run/b.sock", "run/deep/er/c.sock"] {
         Peer::connect(&host.path(socket)).assert_usable();

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::json;
 
-use crate::support::footprint::{assert_settles, idle_footprint};
+use crate::support::footprint::{assert_released, idle_footprint};
 use crate::support::peer::{ERROR, HEARTBEAT, OVERLOADED, SYNC, V1_0, frame};
 use crate::support::{CEILING, HostProcess, Peer, wait_until};
 
@@ -78,15 +78,15 @@ fn admits_a_connection_after_another_is_closed() {
         drop(peers.remove(round % LIMIT));
 
         // The host may not have noticed the disconnection yet.
-        let mut newcomer = None;
+        let mut admitted = None;
         wait_until("there is room again", || {
             let mut peer = host.peer();
             let _ = peer.try_send(frame(V1_0, HEARTBEAT, ""));
             let served = peer.receive().kind != ERROR;
-            newcomer = served.then_some(peer);
+            admitted = served.then_some(peer);
             served
         });
-        peers.extend(newcomer);
+        peers.extend(admitted);
 
         peers.iter_mut().for_each(Peer::assert_usable);
     }
@@ -112,6 +112,6 @@ fn releases_all_resources_of_rejected_connections() {
     }
 
     drop(peers);
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
     host.peer().assert_usable();
 }

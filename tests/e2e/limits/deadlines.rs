@@ -37,7 +37,7 @@ fn expect_deadline(reply: &Frame, kind: u8, id: &str, timeout_ms: u64) {
 #[test]
 fn answers_at_once_after_the_deadline() {
     let host = host("200ms", "");
-    for method in ["sleep.blocking_until", "sleep.async_until", "sleep.deaf"] {
+    for method in ["sleep.blocking_until", "sleep.async_until", "sleep.forever"] {
         let (mut peer, latch) = (host.peer(), host.latch(method));
 
         let begun = Instant::now();
@@ -76,7 +76,7 @@ fn drops_and_counts_late_results() {
     }
 
     // The ids are free again. A late result of an old request is not taken for that of a new one.
-    peer.send_async("1", "sleep.deaf", &Value::Null);
+    peer.send_async("1", "sleep.forever", &Value::Null);
     let reply = peer.receive();
     expect_deadline(&reply, ASYNC_RESPONSE, "1", 100);
 
@@ -108,7 +108,7 @@ fn cancels_async_methods_at_the_deadline() {
     for number in 0..REQUESTS {
         let id = number.to_string();
         accounting.record_request(&id);
-        peer.send_async(&id, "sleep.deaf", &Value::Null);
+        peer.send_async(&id, "sleep.forever", &Value::Null);
     }
 
     peer.receive_all(REQUESTS).iter().for_each(|reply| accounting.record_reply(reply));
@@ -130,10 +130,10 @@ fn cancels_async_methods_at_the_deadline() {
 fn signals_cancellation_to_a_blocking_method() {
     let host = host("150ms", "");
     let mut peer = host.peer();
-    peer.send_async("told", "services.until_cancelled", &Value::Null);
+    peer.send_async("cancelled", "services.until_cancelled", &Value::Null);
 
-    expect_deadline(&peer.receive(), ASYNC_RESPONSE, "told", 150);
-    host.wait_for_log("the call told was cancelled");
+    expect_deadline(&peer.receive(), ASYNC_RESPONSE, "cancelled", 150);
+    host.wait_for_log("the call cancelled was cancelled");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn answers_every_request_of_an_expired_sync_queue() {
 
     for number in 0..WAITING {
         let id = number.to_string();
-        peer.send_frame(V1_0, SYNC, envelope_with(&id, "sleep.deaf", &Value::Null));
+        peer.send_frame(V1_0, SYNC, envelope_with(&id, "sleep.forever", &Value::Null));
     }
 
     for (number, reply) in peer.receive_all(WAITING).iter().enumerate() {
@@ -237,7 +237,7 @@ fn applies_the_default_timeout_of_30_seconds() {
     let begun = Instant::now();
     sync.send_frame(V1_0, SYNC, envelope_with("s", "sleep.blocking", &json!({ "ms": 35_000 })));
     asynchronous.send_async("a", "sleep.blocking", &json!({ "ms": 35_000 }));
-    cancelled.send_async("c", "sleep.deaf", &Value::Null);
+    cancelled.send_async("c", "sleep.forever", &Value::Null);
 
     let peers = [
         (&mut sync, SYNC, "s"),

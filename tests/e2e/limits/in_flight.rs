@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::support::accounting::ReplyAccounting;
-use crate::support::footprint::{assert_settles, idle_footprint};
+use crate::support::footprint::{assert_released, idle_footprint};
 use crate::support::peer::{
     ASYNC_REQUEST, HEARTBEAT, OVERLOADED, SYNC, V1_0, V1_1, envelope, envelope_with, frame,
 };
@@ -118,7 +118,7 @@ fn notices_a_disconnection_while_a_connection_is_not_read() {
     let round = |observer: &mut Peer, wanted: u64| {
         let mut peer = host.peer();
         for number in 0..10 {
-            peer.send_async(&number.to_string(), "sleep.deaf", &Value::Null);
+            peer.send_async(&number.to_string(), "sleep.forever", &Value::Null);
         }
         wait_until("the connection is at its limit", || host.count("in_flight") == 3);
         drop(peer);
@@ -135,7 +135,7 @@ fn notices_a_disconnection_while_a_connection_is_not_read() {
     round(&mut observer, 6);
     round(&mut observer, 9);
     drop(observer);
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Limits of connections, requests, memory, descriptors and time. Exceeding one is answered with
-//! its error code, counted, and affects nobody else.
+//! its error code, counted, and affects no other client.
 
 mod buffers;
 mod busy_polling;

@@ -1,4 +1,4 @@
-//! Time limits of connections: slow headers and bodies, replies that are not read, idle
+//! Time limits of connections: slow headers and payloads, replies that are not read, idle
 //! connections, and clients that are slow within the limits.
 
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::footprint::{
-    assert_settles, assert_settles_within, connections, cpu_time, idle_footprint,
+    assert_released, assert_released_within, connections, cpu_time, idle_footprint,
 };
 use crate::support::peer::{
     ASYNC_REQUEST, DEADLINE_EXCEEDED, ERROR, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame,
@@ -83,11 +83,11 @@ fn closes_connections_with_slow_headers() {
 
     assert_eq!(host.count("connections_cut"), CLIENTS as u64);
     drop((peers, observer));
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 }
 
 #[test]
-fn gives_a_body_time_in_proportion_to_its_size() {
+fn gives_a_payload_time_in_proportion_to_its_size() {
     let host = host("frame = \"500ms\"");
 
     // 5 KiB per second: bytes arrive all the time, but the connection is closed.
@@ -95,12 +95,12 @@ fn gives_a_body_time_in_proportion_to_its_size() {
     trickling.send(header(V1_0, SYNC, 1 << 20));
     let begun = Instant::now();
     while trickling.try_send([b' '; 100]).is_ok() {
-        assert!(begun.elapsed() < CEILING, "a body of 5 KiB per second is never cut");
+        assert!(begun.elapsed() < CEILING, "a payload of 5 KiB per second is never cut");
         std::thread::sleep(Duration::from_millis(20));
     }
     expect_too_slow(&mut trickling, 500);
 
-    // About 500 KiB per second, for longer than the time-out: a large body is given time in
+    // About 500 KiB per second, for longer than the time-out: a large payload is given time in
     // proportion.
     let whole = frame(V1_0, SYNC, envelope("system.echo", &json!("x".repeat(1 << 20))));
 
@@ -113,7 +113,7 @@ fn gives_a_body_time_in_proportion_to_its_size() {
 }
 
 #[test]
-fn closes_a_connection_whose_discarded_body_is_slow() {
+fn closes_a_connection_whose_discarded_payload_is_slow() {
     let config = "[limits]\nframe = \"4KiB\"\n[timeouts]\nframe = \"300ms\"";
     let host = HostProcess::builder().config(config).start();
 
@@ -122,7 +122,7 @@ fn closes_a_connection_whose_discarded_body_is_slow() {
     peer.receive().error(-32007);
     expect_too_slow(&mut peer, 300);
 
-    // If a discarded body arrives in time, the next frame has its own time.
+    // If a discarded payload arrives in time, the next frame has its own time.
     let mut peer = host.peer();
     peer.send(frame(V1_0, SYNC, vec![b'x'; 8192]));
     peer.receive().error(-32007);
@@ -137,10 +137,10 @@ fn closes_a_connection_that_does_not_read() {
         let params = json!({ "bytes": 1_000_000 });
         frame(V1_1, ASYNC_REQUEST, envelope_with(id, "fixture.large", &params))
     };
-    let deaf = frame(V1_1, ASYNC_REQUEST, envelope_with("3", "sleep.deaf", &Value::Null));
+    let endless = frame(V1_1, ASYNC_REQUEST, envelope_with("3", "sleep.forever", &Value::Null));
     let round = |number: u64| {
         let mut peer = host.peer();
-        peer.send([large("1"), large("2"), deaf.clone()].concat());
+        peer.send([large("1"), large("2"), endless.clone()].concat());
         wait_until("the connection is closed", || host.count("connections_cut") == number);
 
         // The requests of the connection end with it.
@@ -154,7 +154,7 @@ fn closes_a_connection_that_does_not_read() {
     (4..=9).for_each(round);
 
     // Six times 2 MB were not read, and are not kept.
-    assert_settles_within(host.pid(), &before, 6 * 1024);
+    assert_released_within(host.pid(), &before, 6 * 1024);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn uses_no_processor_time_while_waiting() {
 
     // A future that never completes, of a client that has half-closed its connection.
     let mut half = host.peer();
-    half.send_async("1", "sleep.deaf", &Value::Null);
+    half.send_async("1", "sleep.forever", &Value::Null);
     half.half_close();
 
     let before = cpu_time(host.pid());

@@ -33,7 +33,7 @@ const CONFIG: &str = r#"
     [plugin.counts]
     threads = 4
     [[route]]
-    method = "sleep.deaf"
+    method = "sleep.forever"
     plugin = "sleeps"
     timeout = "30ms"
     [[route]]
@@ -65,7 +65,7 @@ fn sync_round(client: &mut CountingClient, round: u64) {
     call(client, "errors.fail", &json!({ "code": 7, "message": "m" }), "errors.fail");
     call(client, "errors.fail", &json!([]), "errors.fail");
     call(client, &format!("no.such.m{round}"), &Value::Null, UNKNOWN);
-    call(client, "vice.panic", &Value::Null, "vice.panic");
+    call(client, "panics.panic", &Value::Null, "panics.panic");
     client.send(&frame(V1_0, SYNC, "{"), &[sync_request(UNKNOWN)]);
     client.receive(Some(sync_request(UNKNOWN)));
     client.send(&frame(V1_0, 2, ""), &[]);
@@ -87,8 +87,8 @@ fn async_round(client: &mut CountingClient, round: u64) {
         send("system.echo", &json!({}), "system.echo");
         send("fixture.echo_async", &json!({}), "fixture.echo_async");
         send("sleep.async", &json!({ "ms": 2 }), "sleep.async");
-        send("sleep.deaf", &Value::Null, "sleep.deaf");
-        send("vice.panic_async", &Value::Null, "vice.panic_async");
+        send("sleep.forever", &Value::Null, "sleep.forever");
+        send("panics.panic_async", &Value::Null, "panics.panic_async");
         send("counts.blocking", &json!({ "ms": 1 }), "counts.blocking");
         send("counts.blocking", &json!({ "ms": 1 }), "counts.blocking");
         send("no.such", &Value::Null, UNKNOWN);
@@ -206,7 +206,7 @@ fn assert_check_detects_differences(scrape: &Scrape, counts: &SharedCounts) {
     assert!(check_equal(scrape, &lost).is_err(), "a request that was not accepted");
 
     let mut unsent = counts_now.clone();
-    *unsent.sent.get_mut(&async_request("sleep.deaf")).unwrap() -= 1;
+    *unsent.sent.get_mut(&async_request("sleep.forever")).unwrap() -= 1;
     assert!(check(&counts_now, scrape, &unsent).is_err(), "a request that was accepted and not sent");
 
     let mut more = counts_now.clone();
@@ -214,8 +214,9 @@ fn assert_check_detects_differences(scrape: &Scrape, counts: &SharedCounts) {
     assert!(check(&more, scrape, &counts_now).is_err(), "a reply that is not counted");
 
     let mut other = counts_now.clone();
-    let late = other.answered.remove(&(async_request("sleep.deaf"), "deadline_exceeded".to_owned())).unwrap();
-    other.answered.insert((async_request("sleep.deaf"), "ok".to_owned()), late);
+    let late =
+        other.answered.remove(&(async_request("sleep.forever"), "deadline_exceeded".to_owned())).unwrap();
+    other.answered.insert((async_request("sleep.forever"), "ok".to_owned()), late);
     assert!(check_equal(scrape, &other).is_err(), "another outcome");
 
     let (labels, _) = scrape.all("ipc_requests_accepted_total").next().unwrap();
@@ -257,11 +258,11 @@ fn counts_pending_and_timed_out_async_requests_exactly() {
 
         let mut client = counts.client(&host);
         for number in 0..5 {
-            send(&mut client, &format!("late-{number}"), "sleep.deaf", &Value::Null);
+            send(&mut client, &format!("late-{number}"), "sleep.forever", &Value::Null);
         }
 
         for _ in 0..5 {
-            client.receive(Some(async_request("sleep.deaf")));
+            client.receive(Some(async_request("sleep.forever")));
         }
 
         wait_until("all requests but the late ones are pending", || {

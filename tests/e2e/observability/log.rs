@@ -49,7 +49,7 @@ fn logs_nothing_about_requests_at_info() {
 
     // A client that disconnects with a request in flight is not logged, either.
     let mut leaving = host.peer();
-    send(&mut leaving, ASYNC_REQUEST, "leaving", "sleep.deaf");
+    send(&mut leaving, ASYNC_REQUEST, "leaving", "sleep.forever");
     wait_until("the request is in flight", || host.count("in_flight") == 1);
     drop(leaving);
     wait_until("the request is abandoned", || host.count("abandoned") == 1);
@@ -164,7 +164,7 @@ fn sanitizes_and_truncates_text_of_clients_and_plugins() {
 
         send(&mut peer, ASYNC_REQUEST, &format!("id {HOSTILE}"), "services.settings");
         send(&mut peer, ASYNC_REQUEST, "unknown", &format!("no.such.{HOSTILE}"));
-        send(&mut peer, ASYNC_REQUEST, &format!("panic {HOSTILE}"), "vice.panic_long");
+        send(&mut peer, ASYNC_REQUEST, &format!("panic {HOSTILE}"), "panics.panic_long");
         peer.receive_all(3);
         peer.result("services.log", &json!({ "level": "warn", "line": format!("plugin {HOSTILE}{long}") }));
 

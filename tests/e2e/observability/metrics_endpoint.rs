@@ -1,4 +1,4 @@
-//! The metrics endpoint: its HTTP responses, and slow, silent or disconnected scrapers and
+//! The metrics endpoint: its HTTP responses, and slow, idle or disconnected scrapers and
 //! operators.
 
 use std::io::{Read, Write};
@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use crate::support::footprint::{Footprint, assert_settles, idle_footprint};
+use crate::support::footprint::{Footprint, assert_released, idle_footprint};
 use crate::support::http::{address, get, request, try_get, try_get_unix};
 use crate::support::program::jackfield;
 use crate::support::scrape::Scrape;
@@ -76,7 +76,7 @@ fn request_without_reading(address: &str) -> TcpStream {
 }
 
 #[test]
-fn serves_clients_beside_misbehaving_scrapers() {
+fn serves_clients_despite_misbehaving_scrapers() {
     let host = super::host(&["echoes"], "");
     let address = address(&host);
 
@@ -89,14 +89,14 @@ fn serves_clients_beside_misbehaving_scrapers() {
 
     let mut peer = host.peer();
     for _ in 0..3 {
-        let mut silent: Vec<_> = (0..30).map(|_| TcpStream::connect(&address).unwrap()).collect();
-        let trickling = silent.iter_mut().take(10);
+        let mut waiting: Vec<_> = (0..30).map(|_| TcpStream::connect(&address).unwrap()).collect();
+        let trickling = waiting.iter_mut().take(10);
         trickling.for_each(|stream| drop(stream.write_all(b"GET /metr")));
         let slow: Vec<_> = (0..10).map(|_| request_without_reading(&address)).collect();
 
-        // Connections beyond the limit are closed, and nobody else is affected.
+        // Connections beyond the limit are closed, and no other client is affected.
         wait_until("a connection is rejected", || {
-            silent.iter_mut().any(|stream| {
+            waiting.iter_mut().any(|stream| {
                 stream.set_nonblocking(true).unwrap();
                 matches!(stream.read(&mut [0]), Ok(0))
             })
@@ -106,7 +106,8 @@ fn serves_clients_beside_misbehaving_scrapers() {
         host.peer().assert_usable();
         drop(slow);
 
-        // The silent connections stay open, but their time-out passes after a few seconds.
+        // The connections that send nothing stay open, but their time-out passes after a few
+        // seconds.
         wait_until("a connection is accepted again", || {
             try_get(&address, "/healthz").is_ok_and(|response| response.status == 200)
         });
@@ -121,7 +122,7 @@ fn serves_clients_beside_misbehaving_scrapers() {
         try_get(&address, "/healthz").is_ok_and(|response| response.status == 200)
     });
 
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 }
 
 #[test]
@@ -153,5 +154,5 @@ fn serves_clients_after_operators_disconnect() {
     send_and_disconnect("admin.plugin.list", &Value::Null, &mut peer);
     let before = Footprint::of(host.pid());
     send_and_disconnect("admin.plugin.list", &Value::Null, &mut peer);
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 }

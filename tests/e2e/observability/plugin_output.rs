@@ -7,7 +7,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::support::accounting::ReplyAccounting;
-use crate::support::footprint::{assert_settles_within, idle_footprint};
+use crate::support::footprint::{assert_released_within, idle_footprint};
 use crate::support::{HostProcess, Peer, wait_until};
 
 /// Returns the logged lines of output that contain this text.
@@ -44,7 +44,7 @@ fn names_no_plugin_while_several_run() {
     let host = HostProcess::with(&["prints", "sleeps"]);
     let mut peer = host.peer();
 
-    peer.send_async("beside", "sleep.blocking", &json!({ "ms": 60_000 }));
+    peer.send_async("running", "sleep.blocking", &json!({ "ms": 60_000 }));
     wait_until("the other method runs", || host.peer().result("sleep.running", &Value::Null) == 1);
 
     host.peer().result("prints.line_blocking", &json!("by one of two\n"));
@@ -94,7 +94,7 @@ fn limits_the_logged_output_of_a_plugin() {
 
     let file = host.path("run/recorder/output");
     wait_until("the file is small again", || std::fs::metadata(&file).unwrap().blocks() * 512 < 1 << 20);
-    assert_settles_within(host.pid(), &before, 2048);
+    assert_released_within(host.pid(), &before, 2048);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn is_not_ready_while_draining() {
     let address = address(&host);
     let mut peer = host.peer();
 
-    peer.send_sync("sleep.deaf", &Value::Null);
+    peer.send_sync("sleep.forever", &Value::Null);
     wait_until("the request is in flight", || Scrape::of(&address).value("ipc_in_flight", &[]) == 1);
     host.signal(Signal::TERM);
 
@@ -60,7 +60,7 @@ fn is_not_ready_while_a_circuit_breaker_is_open() {
 
     let mut peer = host.peer();
     wait_until("the circuit breaker is open", || {
-        peer.call("vice.panic_inline", &Value::Null).code() == Some(PLUGIN_UNAVAILABLE)
+        peer.call("panics.panic_inline", &Value::Null).code() == Some(PLUGIN_UNAVAILABLE)
     });
 
     let response = get(&address, "/readyz");

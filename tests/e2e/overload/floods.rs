@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::accounting::ReplyAccounting;
 use crate::support::background::BackgroundThread;
-use crate::support::footprint::{assert_settles, assert_settles_within, cpu_time, idle_footprint};
+use crate::support::footprint::{assert_released, assert_released_within, cpu_time, idle_footprint};
 use crate::support::neighbour::assert_slowdown_bounded;
 use crate::support::peer::{HEARTBEAT, PARSE_ERROR, SYNC, V1_0, V1_1, envelope, frame, take_frame};
 use crate::support::random::SeededRandom;
@@ -137,7 +137,7 @@ fn survives_garbage_without_leaks_or_delays() {
     for what in ["errors", "connections_cut", "unknown_kinds"] {
         assert!(counts[what].as_u64() > Some(0), "each kind of garbage was sent: {what} in {counts}");
     }
-    assert_settles_within(host.pid(), &before, 2048);
+    assert_released_within(host.pid(), &before, 2048);
 
     wait_until("nothing is buffered or in flight", || {
         (host.count("buffered_bytes"), host.count("in_flight")) == (0, 0)
@@ -220,7 +220,7 @@ fn answers_heartbeats_at_less_cost_than_requests() {
     println!("{count} heartbeats: {beats:?} of processor; as many pings: {pings:?}");
     assert!(beats <= pings, "heartbeats cost {beats:?}, requests {pings:?}");
     assert!(host.count("heartbeats") >= count as u64);
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 
     let flood_with = |one: Vec<u8>| {
         let socket = host.socket();
@@ -268,5 +268,5 @@ fn answers_thousands_of_requests_in_flight() {
 
     let before = idle_footprint(host.pid());
     round(2);
-    assert_settles_within(host.pid(), &before, 2048);
+    assert_released_within(host.pid(), &before, 2048);
 }

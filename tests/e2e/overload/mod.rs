@@ -2,7 +2,7 @@
 //! others only a little. With `--nocapture` the costs are printed.
 
 mod floods;
-mod large_bodies;
+mod large_payloads;
 mod passed_descriptors;
 mod saturated_plugin;
 mod unresponsive_clients;

@@ -12,7 +12,7 @@ use rustix::pipe::pipe;
 use serde_json::{Value, json};
 
 use super::allow_descriptors;
-use crate::support::footprint::{Footprint, assert_settles, idle_footprint};
+use crate::support::footprint::{Footprint, assert_released, idle_footprint};
 use crate::support::peer::{ASYNC_REQUEST, SYNC, V1_0, V1_1, envelope, envelope_with, frame, header};
 use crate::support::{HostProcess, Peer, wait_until};
 
@@ -53,7 +53,7 @@ fn closes_passed_descriptors_when_their_bytes_are_read() {
         let (reader, writer) = pipe().expect("a pipe");
         let descriptors = vec![writer.as_fd(); MAX_DESCRIPTORS];
 
-        // Attached to a header, to a body and to a complete frame.
+        // Attached to a header, to a payload and to a complete frame.
         let cut = [3, 20, ping.len()][round % 3];
         send_with_descriptors(peer.stream(), &ping[..cut], &descriptors);
 
@@ -68,7 +68,7 @@ fn closes_passed_descriptors_when_their_bytes_are_read() {
     assert_eq!(open, before.descriptors + peers.len(), "only the connections themselves are open");
 
     drop(peers);
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 }
 
 #[test]
@@ -79,8 +79,8 @@ fn closes_passed_descriptors_with_an_unread_connection() {
 
     let round = || {
         let peer = host.peer();
-        let deaf = frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.deaf", &Value::Null));
-        send_with_descriptors(peer.stream(), &deaf, &[writer.as_fd()]);
+        let endless = frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.forever", &Value::Null));
+        send_with_descriptors(peer.stream(), &endless, &[writer.as_fd()]);
         // The connection is at its limit, so these bytes stay in the socket.
         for _ in 0..5 {
             send_with_descriptors(peer.stream(), &header(V1_0, SYNC, 10), &[writer.as_fd(); 20]);
@@ -98,7 +98,7 @@ fn closes_passed_descriptors_with_an_unread_connection() {
     drop(writer);
     expect_closed(reader);
 
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 }
 
 #[test]
@@ -109,12 +109,12 @@ fn releases_cycles_of_passed_sockets() {
     let host = HostProcess::builder().plugin("sleeps").config(config).start();
 
     let round = || {
-        let deaf = frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.deaf", &json!(null)));
+        let endless = frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.forever", &json!(null)));
         let before = host.count("requests");
 
         for _ in 0..CYCLES {
             let mut peer: Peer = host.peer();
-            peer.send(&deaf);
+            peer.send(&endless);
             // The end of the client is in a queue that only its own other end could read.
             send_with_descriptors(
                 peer.stream(),
@@ -133,6 +133,6 @@ fn releases_cycles_of_passed_sockets() {
     let before = idle_footprint(host.pid());
     round();
 
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
     host.peer().assert_usable();
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::accounting::ReplyAccounting;
 use crate::support::background::BackgroundThread;
-use crate::support::footprint::{assert_settles_within, idle_footprint};
+use crate::support::footprint::{assert_released_within, idle_footprint};
 use crate::support::neighbour::{assert_neighbour_unaffected_by, p99};
 use crate::support::peer::{ASYNC_REQUEST, OVERLOADED, V1_1, envelope_with, frame};
 use crate::support::{HostProcess, Peer, wait_until};
@@ -140,7 +140,7 @@ fn keeps_its_throughput_under_ten_times_its_capacity() {
     );
 
     wait_until("nothing is in flight", || host.count("in_flight") == 0);
-    assert_settles_within(host.pid(), &before, 1024);
+    assert_released_within(host.pid(), &before, 1024);
 }
 
 #[test]

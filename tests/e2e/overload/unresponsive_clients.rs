@@ -1,4 +1,4 @@
-//! Many unresponsive clients: they announce bodies without sending, request without reading, send
+//! Many unresponsive clients: they announce payloads without sending, request without reading, send
 //! slowly, or are idle.
 
 use std::collections::BTreeSet;
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use super::{allow_descriptors, cost, wait_until_open};
 use crate::support::admin;
-use crate::support::footprint::{assert_settles, assert_settles_within, connections, idle_footprint};
+use crate::support::footprint::{assert_released, assert_released_within, connections, idle_footprint};
 use crate::support::neighbour::assert_neighbour_unaffected;
 use crate::support::peer::{DEADLINE_EXCEEDED, ERROR, FRAME_TOO_LARGE, OVERLOADED, SYNC, V1_0, header};
 use crate::support::{CEILING, HostProcess, Peer, wait_until};
 
 #[test]
-fn limits_the_memory_of_announced_bodies() {
+fn limits_the_memory_of_announced_payloads() {
     const CLIENTS: usize = 1000;
     /// Permitted memory per client, in KiB.
     const MOST: usize = 64;
@@ -47,7 +47,7 @@ fn limits_the_memory_of_announced_bodies() {
 
     assert_neighbour_unaffected(&host, "1,000 announcements of 4 GiB", gather_and_wait);
 
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn rejects_announcements_beyond_the_frame_limit() {
     let before = idle_footprint(host.pid());
     round();
 
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 }
 
 /// Replies that each client requests without reading. They exceed the buffer of a socket.
@@ -139,7 +139,7 @@ fn limits_the_memory_of_clients_that_do_not_read() {
     drop(crowd);
 
     wait_until("nothing is buffered", || host.count("buffered_bytes") == 0);
-    assert_settles_within(host.pid(), &before, BUDGET / 2);
+    assert_released_within(host.pid(), &before, BUDGET / 2);
 
     // The clients that use up the budget do not prevent others from receiving replies.
     assert_neighbour_unaffected(&host, "1,000 clients that do not read", || {
@@ -221,7 +221,7 @@ fn closes_connections_that_send_a_byte_per_second() {
     }
     assert_eq!(host.count("connections_cut") - cut, CLIENTS as u64, "the host closes each connection");
 
-    assert_settles_within(host.pid(), &before, 1024);
+    assert_released_within(host.pid(), &before, 1024);
     assert_neighbour_unaffected(&host, "2,000 clients that send a byte per second", || {
         SlowSenders::start(&host, CLIENTS, second)
     });
@@ -266,6 +266,6 @@ fn limits_the_memory_of_idle_connections() {
     }
 
     drop((crowd, accepted, operators));
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
     host.peer().assert_usable();
 }

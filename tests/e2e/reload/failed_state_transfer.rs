@@ -52,12 +52,12 @@ fn keeps_serving_if_the_export_fails() {
         ("large", "too large"),
         ("slow", "the plugin did not return within"),
     ] {
-        peer.result("counter.vice", &json!(fault));
+        peer.result("counter.set_fault", &json!(fault));
         assert_refused_and_counting(&host, &mut peer, "hand-over-failed", explanation);
     }
 
     // Without a fault the state is transferred, including everything that was added meanwhile.
-    peer.result("counter.vice", &json!(""));
+    peer.result("counter.set_fault", &json!(""));
     let count = peer.result("counter.get", &Value::Null);
     Operator::connect(&host).reload_published();
     assert_eq!(peer.result("counter.layout", &Value::Null), 2);

@@ -80,7 +80,7 @@ fn keeps_serving_and_releases_everything_after_each_failure() {
 
         let row = operator.wait_until_unloaded();
         assert_eq!((&row["state"], &row["generation"]), (&json!("serving"), &json!(generation)), "{row}");
-        assert_settles(host.pid(), &before);
+        assert_released(host.pid(), &before);
     }
 
     fs::remove_file(&failpoint).expect("the failpoint is removed");

@@ -1,12 +1,13 @@
 //! Successive generations of one plugin: each answers with its own number, and is reported with its
 //! own identity.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::{FILE, Image, NAME, Operator, in_plugins, number, with_first};
-use crate::support::footprint::{Footprint, assert_settles, connections};
+use crate::support::footprint::{Footprint, assert_released, connections};
 use crate::support::program::jackfield;
 use crate::support::{HostProcess, wait_until};
 
@@ -50,7 +51,7 @@ fn answers_with_the_number_of_each_of_many_versions() {
 
     let row = operator.wait_until_unloaded();
     assert_eq!(row["unloaded"], VERSIONS - 1, "{row}");
-    assert_settles(host.pid(), &before.expect("the footprint was taken"));
+    assert_released(host.pid(), &before.expect("the footprint was taken"));
 }
 
 /// Returns the footprint of the host when only the connections of this test are open.
@@ -63,7 +64,7 @@ fn footprint_with_our_connections(host: &HostProcess) -> Footprint {
 fn reports_hash_and_build_id_of_the_loaded_file() {
     let host = with_first("[plugins]\nwatch = false");
     let mut operator = Operator::connect(&host);
-    let mut seen = Vec::new();
+    let mut hashes = BTreeSet::new();
 
     for version in 2..5 {
         Image::numbered(version).put(&host, FILE);
@@ -89,11 +90,10 @@ fn reports_hash_and_build_id_of_the_loaded_file() {
         let listed = info["plugins"].as_array().into_iter().flatten();
         let reported: Vec<_> = listed.filter(|plugin| plugin["name"] == NAME).collect();
         assert_eq!((&reported[0]["generation"], &reported[0]["hash"]), (generation, &row["hash"]), "{info}");
-        seen.push(hash.to_owned());
+        hashes.insert(hash.to_owned());
     }
 
-    seen.dedup();
-    assert_eq!(seen.len(), 3, "each content has its own hash");
+    assert_eq!(hashes.len(), 3, "each content has its own hash");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 
 use super::{FILE, Image, NAME, Operator, in_plugins, number, put, wait_until_number, with_first, write};
-use crate::support::footprint::{assert_settles, idle_footprint};
+use crate::support::footprint::{assert_released, idle_footprint};
 use crate::support::{HostProcess, wait_until};
 
 /// Fixtures that are refused, with the reason.
@@ -164,6 +164,6 @@ fn releases_all_resources_of_refused_content() {
 
         assert_eq!(number(&mut host.peer()), 1);
         wait_until("all connections are closed", || crate::support::footprint::connections(host.pid()) == 0);
-        assert_settles(host.pid(), &before);
+        assert_released(host.pid(), &before);
     }
 }

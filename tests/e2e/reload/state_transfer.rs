@@ -138,7 +138,7 @@ fn with_slow_counter() -> HostProcess {
     super::put(&builder.directory().join("plugins"), &Image::of("counter_v1").0, FILE);
     let host = builder.start();
 
-    host.peer().result("counter.vice", &json!("pause"));
+    host.peer().result("counter.set_fault", &json!("pause"));
     host
 }
 

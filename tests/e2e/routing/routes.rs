@@ -37,7 +37,7 @@ fn applies_the_longest_match() {
         peer.call(disabled, &json!({ "deviceId": "d" })).error(METHOD_NOT_FOUND);
     }
 
-    let error = peer.call("sleep.deaf", &Value::Null).error(DEADLINE_EXCEEDED);
+    let error = peer.call("sleep.forever", &Value::Null).error(DEADLINE_EXCEEDED);
     assert_eq!(error["data"], json!({ "timeout_ms": 50 }));
     assert_eq!(peer.result("sleep.async", &json!({ "ms": 200 })), 200);
 
@@ -156,7 +156,7 @@ fn counts_a_late_call_against_the_limit_until_it_ends() {
 
     peer.call("sleep.blocking_until", &latch.params()).error(DEADLINE_EXCEEDED);
 
-    // The request was answered, but the call still runs: another call would run beside it.
+    // The request was answered, but the call still runs: another call would run at the same time.
     assert_eq!(peer.result("sleep.running", &Value::Null), 1);
     peer.call("sleep.blocking_until", &open.params()).error(OVERLOADED);
 

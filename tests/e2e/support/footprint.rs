@@ -91,41 +91,45 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
 /// # Errors
 ///
 /// The footprint at the end of `ceiling`, if it still exceeds `before`.
-pub(crate) fn settles(pid: u32, before: &Footprint, ceiling: Duration) -> Result<(), Footprint> {
+pub(crate) fn wait_until_released(pid: u32, before: &Footprint, ceiling: Duration) -> Result<(), Footprint> {
     let back = poll_within(ceiling, || Footprint::of(pid).is_back_to(before).then_some(()));
     back.ok_or_else(|| Footprint::of(pid))
 }
 
 /// Waits until the process holds no more than before, and fails if it does not.
 #[track_caller]
-pub(crate) fn assert_settles(pid: u32, before: &Footprint) {
-    if let Err(after) = settles(pid, before, CEILING) {
+pub(crate) fn assert_released(pid: u32, before: &Footprint) {
+    if let Err(after) = wait_until_released(pid, before, CEILING) {
         panic!("something leaks: before {before:?}, after {after:?}");
     }
 }
 
-/// As [`assert_settles`], but allows `more` KiB of memory in addition.
+/// As [`assert_released`], but allows `extra_kib` KiB of memory in addition.
 #[track_caller]
-pub(crate) fn assert_settles_within(pid: u32, before: &Footprint, more: usize) {
-    assert_settles(pid, &Footprint { resident: before.resident + more, ..*before });
+pub(crate) fn assert_released_within(pid: u32, before: &Footprint, extra_kib: usize) {
+    assert_released(pid, &Footprint { resident: before.resident + extra_kib, ..*before });
 }
 
-/// Repeats `round` until one of six rounds releases all that it took, except for `more` KiB, and
-/// fails if none does.
+/// Repeats `round` until one of six rounds releases all that it took, except for `extra_kib` KiB,
+/// and fails if none does.
 ///
 /// The memory that an allocator keeps grows only when a peak exceeds all previous ones, which
 /// depends on chance. A leak grows in each round.
 #[track_caller]
-pub(crate) fn assert_levels_off(pid: u32, more: usize, mut round: impl FnMut()) {
+pub(crate) fn assert_levels_off(pid: u32, extra_kib: usize, mut round: impl FnMut()) {
     const ROUNDS: usize = 6;
-    const SETTLING: Duration = Duration::from_secs(5);
+    const ROUND_CEILING: Duration = Duration::from_secs(5);
 
     let mut grown = Vec::new();
 
     for _ in 0..ROUNDS {
         let before = idle_footprint(pid);
         round();
-        match settles(pid, &Footprint { resident: before.resident + more, ..before }, SETTLING) {
+        match wait_until_released(
+            pid,
+            &Footprint { resident: before.resident + extra_kib, ..before },
+            ROUND_CEILING,
+        ) {
             Ok(()) => return,
             Err(after) => grown.push((before, after)),
         }
@@ -138,7 +142,7 @@ mod tests {
     use super::*;
     use crate::support::HostProcess;
 
-    /// Time for which a planted leak is observed. It must not disappear by itself.
+    /// Time for which an injected leak is observed. It must not disappear in that time.
     const WATCHED: Duration = Duration::from_millis(300);
 
     #[test]
@@ -150,25 +154,25 @@ mod tests {
         let mut kept = host.peer();
         kept.assert_usable();
 
-        let leaking = settles(host.pid(), &before, WATCHED).unwrap_err();
+        let leaking = wait_until_released(host.pid(), &before, WATCHED).unwrap_err();
         assert_eq!(leaking.descriptors, before.descriptors + 1, "an open connection holds one descriptor");
 
         drop(kept);
-        assert_settles(host.pid(), &before);
+        assert_released(host.pid(), &before);
     }
 
     #[test]
     fn compares_each_resource() {
         let before = Footprint { descriptors: 20, threads: 5, mappings: 200, resident: 10_000 };
         assert!(before.is_back_to(&before));
-        let more = |change: fn(&mut Footprint)| {
+        let is_released_after = |change: fn(&mut Footprint)| {
             let mut after = before;
             change(&mut after);
             after.is_back_to(&before)
         };
-        assert!(!more(|after| after.descriptors += 1));
-        assert!(!more(|after| after.threads += 1));
-        assert!(!more(|after| after.mappings += 21));
-        assert!(!more(|after| after.resident += 1225));
+        assert!(!is_released_after(|after| after.descriptors += 1));
+        assert!(!is_released_after(|after| after.threads += 1));
+        assert!(!is_released_after(|after| after.mappings += 21));
+        assert!(!is_released_after(|after| after.resident += 1225));
     }
 }

@@ -43,27 +43,27 @@ impl Measure {
         p99(took.collect())
     }
 
-    /// Compares the p99 of `peer` beside the load of `calm` with its p99 beside the load of
-    /// `gather`, and returns the lowest ratio of all rounds. The first ratio within the limit ends
-    /// the comparison.
+    /// Divides the p99 of `peer` under the load of `gather` by its p99 under the load of
+    /// `gather_baseline`, and returns the lowest ratio of all rounds. The first ratio within the
+    /// limit ends the comparison.
     fn least_ratio<A, C>(
         self,
         peer: &mut Peer,
         mut request: impl FnMut(&mut Peer),
-        mut calm: impl FnMut() -> A,
+        mut gather_baseline: impl FnMut() -> A,
         mut gather: impl FnMut() -> C,
     ) -> f64 {
         let mut least = f64::INFINITY;
         for _ in 0..self.rounds {
-            let others = calm();
-            let without = self.p99(peer, &mut request);
-            drop(others);
+            let baseline = gather_baseline();
+            let p99_at_baseline = self.p99(peer, &mut request);
+            drop(baseline);
 
             let crowd = gather();
-            let beside = self.p99(peer, &mut request);
+            let p99_with_crowd = self.p99(peer, &mut request);
             drop(crowd);
 
-            least = least.min(beside.as_secs_f64() / without.as_secs_f64());
+            least = least.min(p99_with_crowd.as_secs_f64() / p99_at_baseline.as_secs_f64());
             if least <= self.most {
                 break;
             }
@@ -98,17 +98,17 @@ pub(crate) fn assert_neighbour_unaffected_by<C>(
     WHOLE.report_and_assert(what, WHOLE.least_ratio(&mut peer, request, || (), gather));
 }
 
-/// Asserts that the p99 of a neighbour is at most 50 % higher beside the load of `gather` than
-/// beside the load of `orderly`, which behaves well and sends as much. For loads that keep a
+/// Asserts that the p99 of a neighbour is at most 50 % higher under the load of `gather` than under
+/// the load of `gather_baseline`, whose clients behave well and send as much. For loads that keep a
 /// processor busy: on a small machine these cost the neighbours something in any case.
 #[track_caller]
 pub(crate) fn assert_slowdown_bounded<A, C>(
     host: &HostProcess,
     what: &str,
-    orderly: impl FnMut() -> A,
+    gather_baseline: impl FnMut() -> A,
     gather: impl FnMut() -> C,
 ) {
-    assert_slowdown_at_most(host, what, MOST, orderly, gather);
+    assert_slowdown_at_most(host, what, MOST, gather_baseline, gather);
 }
 
 /// As [`assert_slowdown_bounded`], with `most` instead of 1.5 as the permitted factor.
@@ -117,12 +117,15 @@ pub(crate) fn assert_slowdown_at_most<A, C>(
     host: &HostProcess,
     what: &str,
     most: f64,
-    orderly: impl FnMut() -> A,
+    gather_baseline: impl FnMut() -> A,
     gather: impl FnMut() -> C,
 ) {
     let mut peer = host.peer();
     let measure = Measure { most, ..WHOLE };
-    measure.report_and_assert(what, measure.least_ratio(&mut peer, Peer::assert_usable, orderly, gather));
+    measure.report_and_assert(
+        what,
+        measure.least_ratio(&mut peer, Peer::assert_usable, gather_baseline, gather),
+    );
 }
 
 #[cfg(test)]
@@ -136,7 +139,7 @@ mod tests {
         let host = HostProcess::with(&[]);
         let is_slow = Cell::new(false);
 
-        // A host whose requests take three times as long beside a crowd.
+        // A host whose requests take three times as long while a crowd is connected.
         let request = |peer: &mut Peer| {
             let begun = Instant::now();
             peer.assert_usable();

@@ -274,9 +274,11 @@ impl Peer {
         loop {
             match self.receive_within(CEILING) {
                 Ok(Some(frame)) => frames.push(frame),
-                Ok(None) => panic!("the host did not close within {CEILING:?}; came: {frames:?}"),
+                Ok(None) => panic!("the host did not close within {CEILING:?}; received: {frames:?}"),
                 Err(0) => return frames,
-                Err(left) => panic!("the host closed after {left} bytes of a frame; before: {frames:?}"),
+                Err(left) => {
+                    panic!("the host closed after {left} bytes of a frame; received before: {frames:?}")
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::continuous_clients::ContinuousClients;
 use super::machine::{Machine, SOCKET, missing};
 use super::skipped;
-use super::supervisor::facts;
+use super::supervisor::socket_file_metadata;
 use crate::support::build::{artifacts, root};
 use crate::support::program::{finish, jackfield};
 use crate::support::scratch::Scratch;
@@ -65,7 +65,7 @@ fn installs_replaces_and_removes_the_debian_package() {
 
     wait_until("the service is ready", || machine.property("ActiveState") == "active");
     machine.peer().result("device.list", &json!({}));
-    let before = facts(&machine.path(SOCKET));
+    let before = socket_file_metadata(&machine.path(SOCKET));
     for unit in ["jackfield.service", "jackfield.socket", "jackfield-admin.socket"] {
         assert_eq!(machine.run_successfully(&["systemctl", "is-enabled", unit]).trim(), "enabled");
     }
@@ -84,7 +84,7 @@ fn installs_replaces_and_removes_the_debian_package() {
     let tally = clients.stop();
     assert_eq!((tally.refused, tally.lost), (0, 0), "{tally:?}");
 
-    assert_eq!(facts(&machine.path(SOCKET)), before, "the socket was not replaced");
+    assert_eq!(socket_file_metadata(&machine.path(SOCKET)), before, "the socket was not replaced");
     assert!(config(&machine).ends_with("# ours\n"));
 
     machine.run_successfully(&["dpkg", "--remove", "jackfield"]);

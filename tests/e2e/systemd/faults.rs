@@ -169,17 +169,17 @@ pub(super) fn logs_errors_with_fields(machine: &Machine) {
 
     // The method does not exist until the plugin is loaded.
     wait_until("a method panics", || {
-        peer.send_async("a\nMESSAGE=forged\u{1b}b", "vice.panic", &Value::Null);
+        peer.send_async("a\nMESSAGE=forged\u{1b}b", "panics.panic", &Value::Null);
         peer.receive().code() == Some(PLUGIN_PANICKED)
     });
 
     let matches_fields = |entry: &Value| {
-        entry["MESSAGE"].as_str().is_some_and(|text| text.starts_with("panics: vice.panic panicked at "))
+        entry["MESSAGE"].as_str().is_some_and(|text| text.starts_with("panics: panics.panic panicked at "))
     };
     wait_until("the panic is in the journal", || entries().iter().any(matches_fields));
     let found = entries().into_iter().find(matches_fields).expect("the entry or file exists");
     assert_eq!(found["JACKFIELD_PLUGIN"], "panics", "{found}");
-    assert_eq!(found["JACKFIELD_METHOD"], "vice.panic", "{found}");
+    assert_eq!(found["JACKFIELD_METHOD"], "panics.panic", "{found}");
 
     assert!(
         found["JACKFIELD_GENERATION"].as_str().is_some_and(|number| number.parse::<u64>().is_ok()),

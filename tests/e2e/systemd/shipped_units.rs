@@ -11,7 +11,7 @@ use super::continuous_clients::ContinuousClients;
 use super::faults;
 use super::machine::{ADMIN, Machine, SOCKET, missing};
 use super::skipped;
-use super::supervisor::facts;
+use super::supervisor::socket_file_metadata;
 use crate::support::{Peer, wait_until};
 
 /// Highest permitted exposure level of `systemd-analyze security`, times ten.
@@ -42,7 +42,7 @@ fn serves_with_the_shipped_units_under_systemd() {
 
     let machine = Machine::with_installed(&["device", "hello", "journal"]);
     machine.run_successfully(&["systemctl", "enable", "--now", "jackfield.socket", "jackfield-admin.socket"]);
-    let before = [SOCKET, ADMIN].map(|socket| facts(&machine.path(socket)));
+    let before = [SOCKET, ADMIN].map(|socket| socket_file_metadata(&machine.path(socket)));
 
     let steps: [Step; 13] = [
         ("the units are valid and restrict the service", verifies_the_units),
@@ -67,7 +67,11 @@ fn serves_with_the_shipped_units_under_systemd() {
         eprintln!("    {:?}", began.elapsed());
     }
 
-    assert_eq!([SOCKET, ADMIN].map(|socket| facts(&machine.path(socket))), before, "no socket was replaced");
+    assert_eq!(
+        [SOCKET, ADMIN].map(|socket| socket_file_metadata(&machine.path(socket))),
+        before,
+        "no socket was replaced"
+    );
 }
 
 fn verifies_the_units(machine: &Machine) {

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixDatagram;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::supervisor::{SupervisedHost, Supervisor, facts};
+use super::supervisor::{SupervisedHost, Supervisor, socket_file_metadata};
 use crate::support::Peer;
 
 /// `EX_OSERR`: the host cannot start because of the system.
@@ -23,7 +23,7 @@ fn serves_an_inherited_socket_without_changing_it() {
     let listener = supervisor.bind("run/jackfield.sock");
     let path = supervisor.path("run/jackfield.sock");
     fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("a mode that the host never sets");
-    let before = facts(&path);
+    let before = socket_file_metadata(&path);
 
     for _ in 0..3 {
         // This client waits in the accept queue before the host starts.
@@ -49,7 +49,7 @@ fn serves_an_inherited_socket_without_changing_it() {
 
         host.signal(Signal::TERM);
         assert_eq!(host.wait(), 0);
-        assert_eq!(facts(&path), before, "the socket file is unchanged");
+        assert_eq!(socket_file_metadata(&path), before, "the socket file is unchanged");
     }
 
     drop(listener);
@@ -159,12 +159,12 @@ fn starts_on_the_first_connection_to_systemd_socket_activate() {
     ]));
 
     host.log.wait_for("the socket", |line| line.starts_with("Listening on"));
-    let before = facts(&path);
+    let before = socket_file_metadata(&path);
 
     supervisor.peer().assert_usable();
     supervisor.wait_for_notification("READY=1");
 
     host.signal(Signal::TERM);
     assert_eq!(host.wait(), 0, "{}", host.log.text());
-    assert_eq!(facts(&path), before);
+    assert_eq!(socket_file_metadata(&path), before);
 }

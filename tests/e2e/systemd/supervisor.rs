@@ -175,9 +175,9 @@ impl Drop for SupervisedHost {
     }
 }
 
-/// Returns inode, mode and owner of a socket file.
-pub(super) fn facts(path: &Path) -> (u64, u32, u32, u32) {
+/// Returns inode, mode, owner and group of a socket file.
+pub(super) fn socket_file_metadata(path: &Path) -> (u64, u32, u32, u32) {
     use std::os::unix::fs::MetadataExt;
-    let facts = std::fs::symlink_metadata(path).expect("the socket exists");
-    (facts.ino(), facts.mode(), facts.uid(), facts.gid())
+    let metadata = std::fs::symlink_metadata(path).expect("the socket exists");
+    (metadata.ino(), metadata.mode(), metadata.uid(), metadata.gid())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::accounting::{Fault, ReplyAccounting};
-use crate::support::footprint::{assert_settles, idle_footprint, resident_kib};
+use crate::support::footprint::{assert_released, idle_footprint, resident_kib};
 use crate::support::peer::{ASYNC_REQUEST, SYNC, V1_0, V1_1, envelope, envelope_with, frame};
 use crate::support::{CEILING, Frame, HostProcess, Peer, wait_until};
 
@@ -49,7 +49,7 @@ fn answers_many_requests_in_flight_on_one_connection() {
     round();
     let before = idle_footprint(host.pid());
     (0..3).for_each(|_| round());
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 
     let counts = host.info()["counts"].clone();
     let requests = counts["requests"].as_u64().unwrap();

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::footprint::{assert_settles, idle_footprint};
+use crate::support::footprint::{assert_released, idle_footprint};
 use crate::support::peer::{
     ASYNC_REQUEST, ASYNC_RESPONSE, ERROR, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame, header,
 };
@@ -99,7 +99,7 @@ fn closes_after_one_reply_if_configured() {
 fn with_endless_futures(host: &HostProcess, count: usize) -> Peer {
     let mut peer = host.peer();
     for number in 0..count {
-        peer.send_async(&number.to_string(), "sleep.deaf", &Value::Null);
+        peer.send_async(&number.to_string(), "sleep.forever", &Value::Null);
     }
 
     // The async thread polls the futures in turn: this one is the last.
@@ -143,7 +143,7 @@ fn releases_all_resources_of_disconnected_clients() {
     let round = |count: usize| {
         for number in 0..count {
             let mut peer = host.peer();
-            peer.send_async("1", "sleep.deaf", &Value::Null);
+            peer.send_async("1", "sleep.forever", &Value::Null);
             peer.send_sync("fixture.echo_blocking", &json!(number));
             peer.send_async("2", "fixture.large", &json!({ "bytes": 100_000 }));
             if number % 3 > 0 {
@@ -161,5 +161,5 @@ fn releases_all_resources_of_disconnected_clients() {
     let before = idle_footprint(host.pid());
     round(300);
 
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 }

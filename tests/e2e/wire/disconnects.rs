@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::json;
 
-use crate::support::footprint::{assert_settles_within, idle_footprint};
+use crate::support::footprint::{assert_released_within, idle_footprint};
 use crate::support::peer::{
     ASYNC_REQUEST, HEARTBEAT, SYNC, V1_0, V1_1, envelope, envelope_with, frame, header,
 };
@@ -49,13 +49,13 @@ fn connect_and_disconnect(host: &HostProcess, round: usize) {
         }
         // With a request in flight.
         6 => {
-            peer.send_frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.deaf", &json!(null)));
+            peer.send_frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.forever", &json!(null)));
             peer.heartbeat();
             assert_eq!(peer.receive().kind, HEARTBEAT);
         }
         // With unread data, which resets the connection.
         _ => {
-            peer.send_frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.deaf", &json!(null)));
+            peer.send_frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.forever", &json!(null)));
             peer.heartbeat();
             let mut polled = [rustix::event::PollFd::new(peer.stream(), rustix::event::PollFlags::IN)];
             rustix::event::poll(&mut polled, None).expect("the heartbeat's answer");
@@ -80,7 +80,7 @@ fn releases_all_resources_of_clients_that_disconnect_anywhere() {
     wait_until("each abandoned request is counted", || host.count("abandoned") >= endless);
     wait_until("nothing is in flight", || host.count("in_flight") == 0);
 
-    assert_settles_within(host.pid(), &before, KEPT_KIB);
+    assert_released_within(host.pid(), &before, KEPT_KIB);
     wait_until("nothing is buffered", || host.count("buffered_bytes") == 0);
     host.peer().assert_usable();
 }
@@ -108,7 +108,7 @@ fn releases_all_resources_of_clients_that_only_connect() {
 
     // The number of simultaneous connections depends on chance, too. A leak per connection would be
     // larger in a soak run.
-    assert_settles_within(host.pid(), &before, 4 * KEPT_KIB);
+    assert_released_within(host.pid(), &before, 4 * KEPT_KIB);
     host.peer().assert_usable();
 }
 

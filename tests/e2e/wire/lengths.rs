@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::footprint::{assert_settles, idle_footprint, resident_kib};
+use crate::support::footprint::{assert_released, idle_footprint, resident_kib};
 use crate::support::peer::{
     ASYNC_REQUEST, ERROR, FRAME_TOO_LARGE, HEARTBEAT, INTERNAL_ERROR, PARSE_ERROR, SYNC, V1_0, V1_1, frame,
     header,
@@ -147,7 +147,7 @@ fn uses_no_memory_for_announcements() {
 
     host.peer().assert_usable();
     drop(peers);
-    assert_settles(host.pid(), &before);
+    assert_released(host.pid(), &before);
 }
 
 /// Opens connections that announced 4 GiB and sent a few bytes, and waits until the host has read

@@ -186,20 +186,20 @@ fn is_continued(vector: &Vector) -> bool {
 struct ReadCounter {
     peer: Peer,
     request: Vec<u8>,
-    asked: u64,
+    requests_sent: u64,
 }
 
 impl ReadCounter {
     fn new(host: &HostProcess) -> Self {
         let request = frame(V1_0, SYNC, envelope("system.info", &Value::Null));
-        Self { peer: host.peer(), request, asked: 0 }
+        Self { peer: host.peer(), request, requests_sent: 0 }
     }
 
     fn read(&mut self) -> u64 {
         self.peer.send(&self.request);
         let info = self.peer.receive().result();
-        self.asked += 1;
-        let own = self.asked * self.request.len() as u64;
+        self.requests_sent += 1;
+        let own = self.requests_sent * self.request.len() as u64;
         info["counts"]["bytes_in"].as_u64().unwrap() - own
     }
 

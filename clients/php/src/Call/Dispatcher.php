@@ -78,7 +78,7 @@ final class Dispatcher
 
         if ($connection !== null && $connection->lastReceivedAt <= $call->assignedAt) {
             // No byte has arrived since the call was assigned: the peer may never answer again.
-            $connection->isDraining = true;
+            $connection->acceptsNoCalls = true;
             if ($connection->inFlight === []) {
                 $this->discard($connection);
             }
@@ -243,7 +243,7 @@ final class Dispatcher
     {
         foreach ($this->connections as $connection) {
             if (
-                !$connection->isDraining
+                !$connection->acceptsNoCalls
                 && $connection->heartbeatDeadline === null
                 && count($connection->inFlight) + count($connection->withdrawn)
                     < $this->options->maxInFlightPerConnection
@@ -307,7 +307,7 @@ final class Dispatcher
 
         if ($isLast || !$open) {
             $this->handleLoss($connection, null);
-        } elseif ($connection->isDraining && $connection->inFlight === []) {
+        } elseif ($connection->acceptsNoCalls && $connection->inFlight === []) {
             $this->discard($connection);
         } else {
             if ($awaitedHeartbeat && $connection->heartbeatDeadline === null) {

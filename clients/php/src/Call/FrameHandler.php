@@ -55,7 +55,7 @@ final class FrameHandler
 
             unset($connection->inFlight[$id]);
             $connection->hasServed = true;
-            $connection->isDraining = $connection->isDraining
+            $connection->acceptsNoCalls = $connection->acceptsNoCalls
                 || isset($reply['error']) && Envelope::isGoingAway($reply);
             $this->outcomes->handleReply($call, $reply);
         } elseif ($kind === Header::HEARTBEAT) {
@@ -73,7 +73,7 @@ final class FrameHandler
     private function handleNotification(Connection $connection, ErrorNotification $notification): void
     {
         if ($notification->isGoingAway()) {
-            $connection->isDraining = true;
+            $connection->acceptsNoCalls = true;
 
             return;
         }

@@ -139,7 +139,8 @@ final class OutcomeHandler
     }
 
     /**
-     * Returns the failure to report: after an earlier try that may have run, none is safe to retry.
+     * Returns the failure to report. If an earlier try may have run, the failure is reported as not
+     * retryable.
      */
     private static function finalFailure(Call $call, JackfieldException $failure): JackfieldException
     {

@@ -96,7 +96,7 @@ final class Connection extends SyncChannel
     {
         $idleTime = $this->idleSince === 0 ? null : $now - $this->idleSince;
         if (
-            $this->isDraining
+            $this->acceptsNoCalls
             || !$this->reader->isEmpty()
             || $idleTime !== null && $idleTime > $this->idleTimeout
             || !$this->transport->begin()

@@ -98,7 +98,7 @@ final class Pool
     public function release(Connection $connection): void
     {
         unset($this->busy[$connection->key]);
-        if ($connection->isDraining) {
+        if ($connection->acceptsNoCalls) {
             $connection->close();
 
             return;

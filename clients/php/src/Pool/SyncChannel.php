@@ -30,8 +30,11 @@ abstract class SyncChannel
     /** Holds the received bytes. */
     public readonly FrameReader $reader;
 
-    /** Whether no further call starts here: the host is going away, or has stopped answering. */
-    public bool $isDraining = false;
+    /**
+     * Whether no further call starts on this connection: the host announced its shutdown, or did
+     * not send a byte between the start of a call and its deadline.
+     */
+    public bool $acceptsNoCalls = false;
 
     private readonly ?BusyPoller $poller;
 
@@ -68,7 +71,7 @@ abstract class SyncChannel
                         throw new ProtocolException("$method: the peer sent a reply with the id of another request");
                     }
                     if (isset($reply['error']) && Envelope::isGoingAway($reply)) {
-                        $this->isDraining = true;
+                        $this->acceptsNoCalls = true;
                     }
 
                     return $reply;
@@ -105,7 +108,10 @@ abstract class SyncChannel
     }
 
     /**
-     * Handles a frame that is not the expected reply: an error notification, or a frame to ignore.
+     * Handles a frame that is not the expected reply.
+     *
+     * An error notification may end the exchange, an async request is a violation of the protocol,
+     * and any other frame is ignored.
      *
      * @param int $length payload length of the request in flight, in bytes
      *
@@ -116,7 +122,7 @@ abstract class SyncChannel
         if ($this->reader->kind === Header::ERROR) {
             $notification = ErrorNotification::parse($this->reader->payload);
             if ($notification->isGoingAway()) {
-                $this->isDraining = true;
+                $this->acceptsNoCalls = true;
             } elseif ($notification->concerns($length)) {
                 throw $notification->error;
             }
@@ -125,7 +131,14 @@ abstract class SyncChannel
         }
     }
 
-    /** @param string $subject the method, or `heartbeat`; for error messages */
+    /**
+     * Writes a complete frame, and reads what arrives meanwhile.
+     *
+     * @param int    $deadline an instant of hrtime(true), in nanoseconds
+     * @param string $subject  the method, or `heartbeat`; for error messages
+     *
+     * @throws JackfieldException if the frame was not written completely
+     */
     private function write(string $frame, int $deadline, string $subject): void
     {
         $length = strlen($frame);
@@ -136,7 +149,7 @@ abstract class SyncChannel
             if ($written === null) {
                 $this->throwPendingError();
                 throw new ConnectionLostException(
-                    "$subject: the connection was closed before the request was sent",
+                    "$subject: the connection was closed before the frame was sent",
                     false
                 );
             }
@@ -149,7 +162,7 @@ abstract class SyncChannel
             if (!$this->transport->wait(true, $deadline)) {
                 // The connection is closed with an incomplete request, which the host never starts.
                 throw new TimeoutException(
-                    "$subject: the deadline passed while the request was being written",
+                    "$subject: the deadline passed while the frame was being written",
                     TimeoutException::WRITE,
                     false
                 );

@@ -71,7 +71,7 @@ final class ReadmeTest extends TestCase
         self::assertSame($printed, $output);
     }
 
-    public function testTableOfExceptionsIsComplete(): void
+    public function testReadmeNamesEachException(): void
     {
         $readme = (string) file_get_contents(self::README);
         foreach (glob(dirname(self::README) . '/src/Exception/*.php') ?: [] as $file) {

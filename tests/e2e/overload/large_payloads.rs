@@ -1,4 +1,4 @@
-//! Many large bodies: all at once, slower than permitted, and together larger than the buffer
+//! Many large payloads: all at once, slower than permitted, and together larger than the buffer
 //! budget.
 
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{allow_descriptors, cost};
-use crate::support::footprint::{assert_settles_within, idle_footprint, resident_kib};
+use crate::support::footprint::{assert_released_within, idle_footprint, resident_kib};
 use crate::support::neighbour::assert_neighbour_unaffected;
 use crate::support::peer::{DEADLINE_EXCEEDED, ERROR, OVERLOADED, SYNC, V1_0, envelope, frame, header};
 use crate::support::{CEILING, HostProcess, IO_THREADS, Peer, wait_until};
@@ -14,7 +14,7 @@ use crate::support::{CEILING, HostProcess, IO_THREADS, Peer, wait_until};
 const MIB: usize = 1 << 20;
 
 #[test]
-fn keeps_many_large_bodies_within_the_budget() {
+fn keeps_many_large_payloads_within_the_budget() {
     const CLIENTS: usize = 1000;
     /// The value of `limits.buffers`, in MiB.
     const BUDGET: usize = 64;
@@ -65,7 +65,7 @@ fn keeps_many_large_bodies_within_the_budget() {
         assert!(served >= BUDGET / 2 && refused > 0, "{served} served, {refused} refused");
 
         println!(
-            "1,000 bodies of 1 MiB: {served} served, {refused} refused, {} KiB at most",
+            "1,000 payloads of 1 MiB: {served} served, {refused} refused, {} KiB at most",
             highest - before
         );
         highest
@@ -82,11 +82,11 @@ fn keeps_many_large_bodies_within_the_budget() {
     let grown = highest.saturating_sub(before.resident);
     assert!(grown <= BUDGET * 1024 * 11 / 10 + 4096, "{grown} KiB with a budget of {BUDGET} MiB");
 
-    assert_settles_within(host.pid(), &before, BUDGET * 1024 / 4);
+    assert_released_within(host.pid(), &before, BUDGET * 1024 / 4);
 }
 
 #[test]
-fn keeps_many_partial_bodies_within_the_budget() {
+fn keeps_many_partial_payloads_within_the_budget() {
     const CLIENTS: usize = 1000;
     /// The value of `limits.buffers`, in MiB.
     const BUDGET: usize = 32;
@@ -94,17 +94,17 @@ fn keeps_many_partial_bodies_within_the_budget() {
     let config = "[limits]\nframe = \"32MiB\"\nbuffers = \"32MiB\"\n[timeouts]\nframe = \"10m\"";
     let host = HostProcess::builder().config(config).start();
 
-    let body = vec![b' '; 300 * 1024];
+    let payload = vec![b' '; 300 * 1024];
 
     let gather = || {
         let mut crowd: Vec<Peer> = (0..CLIENTS).map(|_| host.peer()).collect();
         for peer in &mut crowd {
             peer.send(header(V1_0, SYNC, 32 << 20));
-            peer.send(&body);
+            peer.send(&payload);
         }
         crowd
     };
-    let sent = (CLIENTS * (body.len() + 7)) as u64;
+    let sent = (CLIENTS * (payload.len() + 7)) as u64;
 
     let before = host.count("bytes_in");
     for round in 1..=3 {
@@ -121,11 +121,11 @@ fn keeps_many_partial_bodies_within_the_budget() {
     assert!(grown <= BUDGET * 1024 * 11 / 10 + 4096, "{grown} KiB with a budget of {BUDGET} MiB");
 
     drop(crowd);
-    assert_settles_within(host.pid(), &before, BUDGET * 1024 / 4);
+    assert_released_within(host.pid(), &before, BUDGET * 1024 / 4);
 }
 
 #[test]
-fn closes_connections_with_slow_bodies() {
+fn closes_connections_with_slow_payloads() {
     const CLIENTS: usize = 300;
     const ALL: u64 = CLIENTS as u64;
     let host = HostProcess::builder().config("[timeouts]\nframe = \"1s\"").start();
@@ -163,7 +163,7 @@ fn closes_connections_with_slow_bodies() {
     }
 
     drop(crowd);
-    assert_settles_within(host.pid(), &before, 1024);
+    assert_released_within(host.pid(), &before, 1024);
 
-    assert_neighbour_unaffected(&host, "300 slow bodies", gather);
+    assert_neighbour_unaffected(&host, "300 slow payloads", gather);
 }

@@ -58,14 +58,14 @@ fn keeps_serving_and_releases_everything_after_each_failure() {
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
     // The first failures allocate stacks and arenas that the later ones reuse.
     for step in STEPS {
-        fs::write(&failpoint, step).expect("the failure is planted");
+        fs::write(&failpoint, step).expect("the failure is injected");
         operator.reload_refused("planted");
     }
     operator.wait_until_unloaded();
 
     let before = footprint_with_our_connections(&host, 2);
     for step in STEPS {
-        fs::write(&failpoint, step).expect("the failure is planted");
+        fs::write(&failpoint, step).expect("the failure is injected");
         for _ in 0..3 {
             let verdict = operator.reload_refused("planted");
             assert_eq!(verdict["generation"], generation, "{step}: {verdict}");
@@ -94,7 +94,7 @@ fn retries_a_load_after_a_transient_failure() {
     let (host, failpoint) = with_counter("");
     let mut operator = Operator::connect(&host);
 
-    fs::write(&failpoint, "started").expect("the failure is planted");
+    fs::write(&failpoint, "started").expect("the failure is injected");
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
 
     operator.wait_until("the file is refused", |row| row["refused"]["reason"] == "planted");
@@ -120,7 +120,7 @@ fn rolls_back_after_failed_attempts() {
     operator.reload_published();
 
     for step in STEPS.iter().filter(|step| **step != "stage") {
-        fs::write(&failpoint, step).expect("the failure is planted");
+        fs::write(&failpoint, step).expect("the failure is injected");
         let verdict = operator.roll_back(NAME);
         assert_eq!(verdict["refused"]["reason"], "planted", "{step}: {verdict}");
         assert_eq!(host.peer().result("counter.layout", &Value::Null), 2, "{step}");

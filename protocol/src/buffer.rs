@@ -74,9 +74,9 @@ impl FrameBuffer {
     ///
     /// # Errors
     ///
-    /// A header was refused. If [`FrameError::is_fatal`] is false, the refused payload is discarded as
-    /// it arrives and later frames follow. Otherwise every later call returns the same refusal, and
-    /// the buffer holds no bytes.
+    /// A header was refused. If [`FrameError::is_fatal`] is false, the refused payload is discarded
+    /// as it arrives and later frames follow. Otherwise every later call returns the same refusal,
+    /// and the buffer holds no bytes.
     #[expect(
         clippy::should_implement_trait,
         reason = "not an iterator: None means not yet, and more may follow"

@@ -49,8 +49,8 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// The payload is not a request: [`InvalidRequest`] holds the reason, and the id to reply to if one
-    /// can be read.
+    /// The payload is not a request: [`InvalidRequest`] holds the reason, and the id to reply to if
+    /// one can be read.
     pub fn parse(payload: &'a [u8]) -> Result<Request<'a>, InvalidRequest<'a>> {
         let mut members = Members::new(["id", "method", "params", "timestamp"]);
         let request = members.read(payload).and_then(|()| Request::interpret(members.values));

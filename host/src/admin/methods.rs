@@ -62,16 +62,16 @@ impl AdminPlugin {
     async fn reload_all(self: Arc<Self>, params: Option<NoParams>) -> Result<bool, Error> {
         let NoParams {} = params.unwrap_or_default();
         let Some(requests) = &self.reload_requests else {
-            return Err(Error::internal("this program does not read its configuration anew"));
+            return Err(Error::internal("this program cannot reload its configuration"));
         };
 
         let (reply, outcome) = oneshot::channel();
-        requests.send(ReloadRequest(reply)).map_err(|_| host_ends())?;
+        requests.send(ReloadRequest(reply)).map_err(|_| host_stops())?;
 
         match outcome.await {
             Ok(Ok(())) => Ok(true),
             Ok(Err(reasons)) => Err(Error::new(NOTHING_APPLIED, reasons.join("\n"))),
-            Err(_) => Err(host_ends()),
+            Err(_) => Err(host_stops()),
         }
     }
 
@@ -104,14 +104,14 @@ impl AdminPlugin {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(CommandReply<T>) -> ReloadCommand) -> Result<T, Error> {
-        self.commands.ask(command).await.map_err(|_| host_ends())
+        self.commands.ask(command).await.map_err(|_| host_stops())
     }
 
     fn dispatcher(&self) -> Result<Arc<Dispatcher>, Error> {
-        self.dispatcher.upgrade().ok_or_else(host_ends)
+        self.dispatcher.upgrade().ok_or_else(host_stops)
     }
 }
 
-fn host_ends() -> Error {
-    Error::internal("the host ends")
+fn host_stops() -> Error {
+    Error::internal("the host is stopping")
 }

@@ -59,9 +59,7 @@ fn trusted_keys(config: Option<&Path>) -> Result<Vec<TrustedKey>, ConfigError> {
 /// Returns the line `FILE: REASON: DETAIL` about a refused file. A detail that begins with the file
 /// does not repeat it.
 pub(super) fn refusal_line(file: &Path, refused: &LoadError) -> String {
-    let file = file.display().to_string();
-    let detail = refused.detail.strip_prefix(&format!("{file}: ")).unwrap_or(&refused.detail);
-    format!("{file}: {}: {detail}", refused.reason)
+    format!("{}: {}: {}", file.display(), refused.reason, refused.detail_about(file))
 }
 
 fn print_table(inspection: &Inspection, keys: &[TrustedKey]) {

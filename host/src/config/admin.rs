@@ -39,8 +39,8 @@ pub(super) fn read(section: Section<'_>, directory: &Path, listeners: &[Listener
     if listeners.iter().any(|other| listener::normalized(&other.socket) == socket) {
         section.fault(
             section.offset_of("socket"),
-            "admin.socket is a listener's socket too".to_owned(),
-            "give the operators a socket of their own".to_owned(),
+            "admin.socket is also the socket of a listener".to_owned(),
+            "write another path".to_owned(),
         );
     }
     section.close();

@@ -56,13 +56,13 @@ fn parse_entry<'d>(value: &'d DeValue<'d>) -> Option<Entry<'d>> {
 
 /// Reads the key `allow` of a listener or a route. Without the key, nobody is excluded.
 pub(super) fn read(section: &Section<'_>) -> Option<Arc<Allow>> {
-    const REMEDY: &str = "write names in quotes, or numbers: [\"www-data\", 1000]";
+    const REMEDY: &str = "write names in quotes, or numbers from 0 to 4294967295: [\"www-data\", 1000]";
     let allow = section.optional_section("allow")?;
     let users = allow.list("users", REMEDY, parse_entry);
     let groups = allow.list("groups", REMEDY, parse_entry);
     if let (Some([]), Some([])) = (users.as_deref(), groups.as_deref()) {
-        let remedy = "name users or groups that may, or leave the key out".to_owned();
-        allow.fault(allow.offset(), "allow lets nobody in".to_owned(), remedy);
+        let remedy = "write users or groups, or remove the key".to_owned();
+        allow.fault(allow.offset(), format!("{} permits nobody", section.label("allow")), remedy);
     }
 
     let mut uids = Vec::new();
@@ -120,15 +120,18 @@ fn found_or_fault<T>(
     name: &str,
     result: nix::Result<Option<T>>,
 ) -> Option<T> {
+    let (label, shown) = (allow.label(&format!("{kind}s")), quoted(name));
     let (problem, remedy) = match result {
         Ok(Some(found)) => return Some(found),
         Ok(None) => (
-            format!("there is no {kind} {} here", quoted(name)),
-            format!("name a {kind} that there is, or write a number without quotes"),
+            format!("{label}: the {kind} {shown} does not exist"),
+            format!("write the name of an existing {kind}, or a number without quotes"),
         ),
         Err(error) => (
-            format!("the {kind} {} cannot be looked up: {error}", quoted(name)),
-            format!("write the {kind}'s number without quotes, or mend the system's name service"),
+            format!("{label}: the {kind} {shown} cannot be looked up: {error}"),
+            format!(
+                "write the number of the {kind} without quotes, or repair the name service of the system"
+            ),
         ),
     };
     allow.fault(offset, problem, remedy);

@@ -97,8 +97,8 @@ impl<'t> Document<'t> {
         let Some((last, ..)) = faults.iter().max() else { return Ok(config) };
 
         if self.is_full.get() {
-            let problem = format!("there are more than these {FAULTS_MAX} faults");
-            faults.push((*last, problem, "correct these first, or name a configuration file".to_owned()));
+            let problem = format!("there are more than {FAULTS_MAX} faults");
+            faults.push((*last, problem, "correct these first, or pass a configuration file".to_owned()));
         }
         faults.sort_by_key(|(place, ..)| *place);
 

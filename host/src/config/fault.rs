@@ -69,7 +69,7 @@ impl<'a> IntoIterator for &'a Faults {
 
 /// There is no configuration file at any of the searched paths.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no configuration file at {}; name one with -c FILE", or_list(.paths))]
+#[error("no configuration file at {}; pass one with -c FILE", or_list(.paths))]
 pub struct ConfigNotFound {
     /// The searched paths, in order.
     pub paths: Vec<PathBuf>,

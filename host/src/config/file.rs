@@ -25,7 +25,7 @@ const PARSER_STACK: usize = 64 << 20;
 /// One fault: the file cannot be read, is longer than [`FILE_MAX`], or is not UTF-8.
 pub(super) fn read(path: &Path) -> Result<String, Faults> {
     let unreadable = |error: io::Error| {
-        let remedy = "name a file that this user may read".to_owned();
+        let remedy = "pass a file that this user can read".to_owned();
         Faults::whole(path, format!("cannot be read: {error}"), remedy)
     };
     let mut bytes = Vec::new();
@@ -33,7 +33,7 @@ pub(super) fn read(path: &Path) -> Result<String, Faults> {
     file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_MAX {
         let problem = format!("is longer than {}", write_size(FILE_MAX));
-        return Err(Faults::whole(path, problem, "name a configuration file".to_owned()));
+        return Err(Faults::whole(path, problem, "pass a configuration file".to_owned()));
     }
 
     String::from_utf8(bytes).map_err(|error| {
@@ -73,9 +73,11 @@ pub(super) fn on_deep_stack<T: Send>(
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
             Err(error) => {
-                let problem =
-                    format!("cannot be parsed: no thread with {PARSER_STACK} bytes of stack: {error}");
-                let remedy = "allow this process one more thread and 64MiB of address space".to_owned();
+                let problem = format!(
+                    "cannot be parsed: cannot start a thread with {} MiB of stack: {error}",
+                    PARSER_STACK >> 20
+                );
+                let remedy = "raise TasksMax= or the limit of the address space".to_owned();
                 Err(Faults::whole(file, problem, remedy))
             }
         }

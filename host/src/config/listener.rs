@@ -100,7 +100,7 @@ pub(super) fn read(root: &Section<'_>, directory: &Path) -> Vec<Listener> {
             Entry::Occupied(first) => section.fault(
                 section.offset_of("socket"),
                 format!("the listener in line {} has the same socket", first.get()),
-                "give each listener a socket of its own".to_owned(),
+                "write another path".to_owned(),
             ),
         }
         section.close();
@@ -129,7 +129,7 @@ fn read_one(section: &Section<'_>, directory: &Path) -> Listener {
 
     let group = section.string("group");
     if group == Some("") {
-        let remedy = "name a group, or leave the key out".to_owned();
+        let remedy = "write the name of a group, or remove the key".to_owned();
         section.fault(section.offset_of("group"), "listener.group is empty".to_owned(), remedy);
     }
 
@@ -151,13 +151,13 @@ pub(super) fn check_socket(socket: &Path) -> Option<(String, String)> {
     if bytes.len() > LONGEST_SOCKET_PATH {
         let problem = format!("is {} bytes long ({})", bytes.len(), quoted(&socket.to_string_lossy()));
         let remedy = format!(
-            "write a path that, from the root or the working directory, has at most {LONGEST_SOCKET_PATH} bytes"
+            "write a path that has at most {LONGEST_SOCKET_PATH} bytes from the root or the working directory"
         );
         return Some((problem, remedy));
     }
     if socket.file_name().is_none() || bytes.ends_with(b"/") {
         let problem = format!("is a directory ({})", quoted(&socket.to_string_lossy()));
-        return Some((problem, "name a file in it, such as \"run/jackfield.sock\"".to_owned()));
+        return Some((problem, "write the path of a file, such as \"run/jackfield.sock\"".to_owned()));
     }
     None
 }
@@ -187,13 +187,16 @@ fn parse_mode(section: &Section<'_>, text: &str) -> u32 {
     let problem = match u32::from_str_radix(text, 8) {
         Ok(mode) if is_octal && mode <= 0o777 && mode & 0o222 != 0 => return mode,
         Ok(mode) if is_octal && mode <= 0o777 => {
-            format!("listener.mode {} lets nobody write, and so nobody connect", quoted(text))
+            format!(
+                "listener.mode {} gives nobody write permission, which clients need to connect",
+                quoted(text)
+            )
         }
         _ if is_octal => format!("listener.mode {} is more than \"0777\"", quoted(text)),
         _ => format!("listener.mode {} is not an octal number", quoted(text)),
     };
 
-    let remedy = "write permission bits up to \"0777\", such as \"0660\"".to_owned();
+    let remedy = "write an octal number up to \"0777\", such as \"0660\"".to_owned();
     section.fault(section.offset_of("mode"), problem, remedy);
     Listener::default().mode
 }

@@ -25,8 +25,8 @@ pub enum MetricsEndpoint {
     Unix(PathBuf),
 }
 
-const REMEDY: &str = "write an address of this machine with a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\", \
-                      or a socket's path, such as \"run/metrics.sock\"";
+const REMEDY: &str = "write a loopback address with a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\", \
+                      or the path of a socket, such as \"run/metrics.sock\"";
 
 /// Reads the section. `others` are the sockets of the listeners and of the operators.
 pub(super) fn read(section: Section<'_>, directory: &Path, others: &[&Path]) -> MetricsConfig {
@@ -54,7 +54,7 @@ fn parse_endpoint(
         return None;
     }
     if !text.contains('/') || text.contains('\0') || text.contains("://") {
-        fault(format!("metrics.listen {} is no address", quoted(text)), REMEDY);
+        fault(format!("metrics.listen {} is not an address", quoted(text)), REMEDY);
         return None;
     }
 
@@ -63,8 +63,8 @@ fn parse_endpoint(
         fault(format!("metrics.listen {problem}"), &remedy);
     }
     if others.iter().any(|other| listener::normalized(other) == listener::normalized(&path)) {
-        let problem = "metrics.listen is a socket of another kind too".to_owned();
-        fault(problem, "give the metrics a socket of their own");
+        let problem = "metrics.listen is also the socket of a listener or the admin socket".to_owned();
+        fault(problem, "write another path");
     }
     Some(MetricsEndpoint::Unix(path))
 }

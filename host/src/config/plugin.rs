@@ -117,7 +117,7 @@ fn read_breaker(section: Section<'_>) -> BreakerConfig {
 pub(super) fn check_name(section: &Section<'_>, offset: usize, name: &str) {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(is_plain) {
-        let problem = format!("{} is not a plugin's name", quoted(name));
+        let problem = format!("{} is not a plugin name", quoted(name));
         let remedy = format!("write 1 to {NAME_MAX} letters, digits, _ and -");
         section.fault(offset, problem, remedy);
     }

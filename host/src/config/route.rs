@@ -122,23 +122,23 @@ pub enum InvalidPattern {
 
     /// It is a `*` alone. The methods of plugins are reachable without a route, so a route for all
     /// methods has no use.
-    #[error("is for every method there is")]
+    #[error("matches every method")]
     Everything,
 
     /// It has a `*` that is not the last segment.
-    #[error("has a * that is not its last segment")]
+    #[error("contains a * that is not its last segment")]
     Star,
 
     /// It has a dot at the start, at the end, or after another dot.
-    #[error("has an empty segment")]
+    #[error("contains an empty segment")]
     EmptySegment,
 
     /// A segment contains something other than A-Z, a-z, 0-9, `_` and `-`.
-    #[error("has {0:?}, which no method has")]
+    #[error("contains {0:?}, which method names must not contain")]
     Character(char),
 
     /// Its first segment is `system`.
-    #[error("is for methods of the host's own")]
+    #[error("is reserved for the host")]
     Reserved,
 }
 
@@ -149,10 +149,10 @@ impl InvalidPattern {
             InvalidPattern::Everything | InvalidPattern::Star => {
                 "write a full name, or a prefix ending in .* such as \"device.*\""
             }
-            InvalidPattern::Reserved => "choose names that do not begin with system",
+            InvalidPattern::Reserved => "write a name that does not begin with system",
             _ => {
-                "write up to 256 bytes of segments with single dots between, each of letters, digits, _ and -, \
-                 such as \"device.status\" or \"device.*\""
+                "write segments of letters, digits, _ and -, separated by dots, at most 256 bytes, such as \
+                 \"device.status\" or \"device.*\""
             }
         }
     }
@@ -206,7 +206,7 @@ pub(super) fn read(root: &Section<'_>) -> Vec<Route> {
                     let method = quoted(&route.method.to_string());
                     section.fault(
                         section.offset_of("method"),
-                        format!("the route in line {first} has the method {method} too"),
+                        format!("the route in line {first} has the same method {method}"),
                         "keep one of them".to_owned(),
                     );
                 }

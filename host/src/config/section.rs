@@ -86,7 +86,7 @@ impl<'d> Section<'d> {
             let kind = if value.get_ref().is_table() { "table" } else { "key" };
             let place = if self.header.is_empty() { String::new() } else { format!(" in {}", self.header) };
             let problem = format!("unknown {kind} {}{place}", quoted(name));
-            let remedy = format!("{}known here: {}", did_you_mean(name, &read), read.join(", "));
+            let remedy = format!("{}the known keys are {}", did_you_mean(name, &read), read.join(", "));
             self.fault(key.span().start, problem, remedy);
         }
     }
@@ -99,7 +99,7 @@ impl<'d> Section<'d> {
         };
         let Alias { deprecated, name } = alias;
         let line = self.document.place(current.span().start).line;
-        let problem = format!("{deprecated} is the deprecated name of {name}, which line {line} sets too");
+        let problem = format!("{deprecated} is the deprecated name of {name}, which line {line} also sets");
         self.fault(offset, problem, format!("keep {name} and remove {deprecated}"));
     }
 
@@ -191,14 +191,14 @@ impl<'d> Section<'d> {
     pub(super) fn each_of(&self, key: &'static str) -> Option<Vec<Section<'d>>> {
         let value = self.get(key)?;
         let label = self.label(key);
-        let remedy = || format!("write [[{label}]], once for each");
+        let remedy = || format!("write [[{label}]], once for each {label}");
         let Some(items) = value.get_ref().as_array() else {
             self.wrong_type(key, value, remedy());
             return Some(Vec::new());
         };
         if items.is_empty() {
             let problem = format!("{label} is an empty array");
-            self.fault(value.span().start, problem, format!("{}, or leave the key out", remedy()));
+            self.fault(value.span().start, problem, format!("{}, or remove the key", remedy()));
         }
 
         let mut sections = Vec::new();

@@ -37,21 +37,22 @@ fn json(section: &Section<'_>, value: &Spanned<DeValue<'_>>, depth: usize) -> Op
             Some(number) => Some(Value::Number(number)),
             None => fault(
                 format!("{} does not fit into 64 bits", shortened(&written.to_string())),
-                "write a smaller number, or a string the plugin can take apart",
+                "write a smaller number, or a string",
             ),
         },
         DeValue::Float(written) => match written.as_str().parse::<f64>().ok().and_then(Number::from_f64) {
             Some(number) => Some(Value::Number(number)),
             None => {
                 let number = shortened(written.as_str());
-                let problem = format!("{number} is no number in JSON, in which settings reach the plugin");
+                let problem =
+                    format!("{number} cannot be represented in JSON, the format of plugin settings");
                 fault(problem, "write a finite number, or a string")
             }
         },
         DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
         DeValue::Datetime(written) => Some(Value::String(written.to_string())),
         DeValue::Array(_) | DeValue::Table(_) if depth == 0 => fault(
-            format!("settings are nested more than {DEPTH_MAX} deep"),
+            format!("settings are nested more than {DEPTH_MAX} levels deep"),
             "flatten them, or put them into a file that the plugin reads",
         ),
         DeValue::Array(items) => {

@@ -100,11 +100,11 @@ fn explain(error: &Error, text: &str, positions: &Positions<'_>) -> SyntaxError 
     let remedy = match message {
         "duplicate key" => "keep one of them".to_owned(),
         NO_VALUE => "write key = value".to_owned(),
-        _ if is_too_deep => format!("nest at most {DEPTH_MAX} deep"),
+        _ if is_too_deep => format!("nest at most {DEPTH_MAX} levels deep"),
         _ => expected_instead(message, expected, text, positions.line_of(offset), offset),
     };
-    let problem = if is_too_deep { "nested too deep" } else { message };
-    SyntaxError { offset, problem: format!("not TOML: {problem}"), remedy }
+    let problem = if is_too_deep { "nested too deeply" } else { message };
+    SyntaxError { offset, problem: format!("invalid TOML: {problem}"), remedy }
 }
 
 /// Returns what to write instead of the text at `offset`, which is in `line`.
@@ -117,11 +117,11 @@ fn expected_instead(
 ) -> String {
     let column = offset - line.start;
     match (unquoted_value(&text[line], column), expected) {
-        (Some(word), _) => format!("write {} with the quotes, if that is meant", quoted(word)),
-        (None, _) if message == UNQUOTED => "write a value here, strings in quotes".to_owned(),
+        (Some(word), _) => format!("write {}, with quotes", quoted(word)),
+        (None, _) if message == UNQUOTED => "write a value, strings in quotes".to_owned(),
         (None, Some("nothing")) => "remove it".to_owned(),
         (None, Some(expected)) => format!("write {expected} here"),
-        (None, None) => "see https://toml.io/en/v1.1.0 for what may stand here".to_owned(),
+        (None, None) => "see https://toml.io/en/v1.1.0 for the syntax".to_owned(),
     }
 }
 

@@ -148,7 +148,7 @@ fn known_keys() -> Vec<Vec<String>> {
     let text = "[[listener]]\nx=1\nallow={users=[0],x=1}\n[limits]\nx=1\n[timeouts]\nx=1\n[io]\nx=1\n[plugins]\nx=1\n[plugins.probation]\nx=1\n[plugins.crash]\nx=1\n[admin]\nx=1\n[plugin.p]\nx=1\n[plugin.p.breaker]\nx=1\n\
                 [[route]]\nmethod='m'\nplugin='p'\nx=1\n[metrics]\nx=1\n[log]\nx=1\n";
     let keys = |line: &String| {
-        let (_, known) = line.split_once("known here: ").expect("a fault of an unknown key");
+        let (_, known) = line.split_once("the known keys are ").expect("a fault of an unknown key");
         known
             .split(", ")
             .filter(|key| !["settings", "probation", "crash", "breaker", "users", "groups"].contains(key))
@@ -308,16 +308,16 @@ fn reports_all_faults_in_order() {
     let text = "[log]\nlevel = 'warning'\nhue = 1\n[limits]\nframe = 1024\nconnections\nin_flight = 0\n\
                 [timeouts]\nidle = 5m # unquoted\n[[route]]\nmethod = 'a..b'\nplugin = 'x y'\n";
     let expected = [
-        "2:9: log.level \"warning\" is not known; did you mean \"warn\"? \
+        "2:9: log.level \"warning\" is not valid; did you mean \"warn\"? \
          write one of \"error\", \"warn\", \"info\", \"debug\", \"trace\"",
-        "3:1: unknown key \"hue\" in [log]; known here: format, level",
-        "5:9: limits.frame is a bare number; write a size with its unit, in quotes, such as \"1KiB\"",
-        "6:12: not TOML: key with no value; write key = value",
-        "7:13: limits.in_flight = 0 is out of range; write a whole number from 1 to 1000000, without quotes",
-        "9:8: not TOML: string values must be quoted; write \"5m\" with the quotes, if that is meant",
-        "11:10: route.method \"a..b\" has an empty segment; write up to 256 bytes of segments with single dots \
-         between, each of letters, digits, _ and -, such as \"device.status\" or \"device.*\"",
-        "12:10: \"x y\" is not a plugin's name; write 1 to 64 letters, digits, _ and -",
+        "3:1: unknown key \"hue\" in [log]; the known keys are format, level",
+        "5:9: limits.frame is an integer; write a size with its unit, in quotes, such as \"1KiB\"",
+        "6:12: invalid TOML: key with no value; write key = value",
+        "7:13: limits.in_flight = 0 is out of range; write an integer from 1 to 1000000, without quotes",
+        "9:8: invalid TOML: string values must be quoted; write \"5m\", with quotes",
+        "11:10: route.method \"a..b\" contains an empty segment; write segments of letters, digits, _ and -, \
+         separated by dots, at most 256 bytes, such as \"device.status\" or \"device.*\"",
+        "12:10: \"x y\" is not a plugin name; write 1 to 64 letters, digits, _ and -",
     ];
     assert_eq!(faults(text), expected);
 }

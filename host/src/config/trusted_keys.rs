@@ -64,12 +64,16 @@ pub struct TrustedKey {
 
 /// Reads the keys. A key that cannot be read is a fault, and is left out.
 pub(super) fn read(section: &Section<'_>, directory: &Path) -> Vec<TrustedKey> {
-    let remedy = "write paths of minisign's public keys in quotes: [\"/etc/jackfield/plugins.pub\"]";
+    let remedy = "write paths of public keys of minisign in quotes: [\"/etc/jackfield/plugins.pub\"]";
     let files = section.list("trusted_keys", remedy, parse_path);
     let is_set = section.offset_of("trusted_keys") != section.offset();
     if files.as_ref().is_some_and(Vec::is_empty) && is_set {
-        let problem = "plugins.trusted_keys names no key, so that no plugin could be loaded".to_owned();
-        section.fault(section.offset_of("trusted_keys"), problem, format!("{remedy}, or leave the key out"));
+        let problem = "plugins.trusted_keys is empty, so no plugin could be loaded".to_owned();
+        section.fault(
+            section.offset_of("trusted_keys"),
+            problem,
+            format!("{remedy}, or remove plugins.trusted_keys"),
+        );
     }
 
     let mut keys: Vec<TrustedKey> = Vec::new();
@@ -77,12 +81,12 @@ pub(super) fn read(section: &Section<'_>, directory: &Path) -> Vec<TrustedKey> {
         let path = directory.join(file);
         match read_one(&path) {
             Ok(key) if keys.iter().any(|other| other.id == key.id) => {
-                let problem = format!("the key {} is named twice", key.id);
+                let problem = format!("plugins.trusted_keys contains the key {} twice", key.id);
                 section.fault(offset, problem, "keep one of them".to_owned());
             }
             Ok(key) => keys.push(key),
             Err((problem, remedy)) => {
-                let problem = format!("the key {} {problem}", quoted(&path.to_string_lossy()));
+                let problem = format!("the trusted key {} {problem}", quoted(&path.to_string_lossy()));
                 section.fault(offset, problem, remedy.to_owned());
             }
         }
@@ -99,20 +103,20 @@ fn parse_path<'d>(value: &'d DeValue<'d>) -> Option<&'d str> {
 
 /// Reads one key. The error is the problem and its remedy.
 fn read_one(path: &Path) -> Result<TrustedKey, (String, &'static str)> {
-    const REMEDY: &str = "name the file that `minisign -G` wrote as the public key";
+    const REMEDY: &str = "write the path of a public key that `minisign -G` created";
     let unreadable = |error: std::io::Error| (format!("cannot be read: {error}"), REMEDY);
 
     // The type is checked first, because opening a FIFO would wait for a writer.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(("is no regular file".to_owned(), REMEDY));
+        return Err(("is not a regular file".to_owned(), REMEDY));
     }
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     let own_user = rustix::process::geteuid().as_raw();
     if metadata.mode() & 0o022 != 0 || ![0, own_user].contains(&metadata.uid()) {
         let mode = metadata.mode() & 0o7777;
-        let problem = format!("could be changed by others (mode {mode:04o}, user {})", metadata.uid());
-        return Err((problem, "give it to root or to the host's user, and chmod go-w"));
+        let problem = format!("can be changed by other users (mode {mode:04o}, owner {})", metadata.uid());
+        return Err((problem, "change its owner to root or the user of the host, and run chmod go-w"));
     }
 
     let mut text = String::new();
@@ -120,6 +124,6 @@ fn read_one(path: &Path) -> Result<TrustedKey, (String, &'static str)> {
     let id = text.lines().nth(1).and_then(KeyId::of_line);
     match (PublicKey::decode(&text), id) {
         (Ok(key), Some(id)) => Ok(TrustedKey { file: path.to_owned(), id, key }),
-        _ => Err(("is no public key of minisign's".to_owned(), REMEDY)),
+        _ => Err(("is not a public key of minisign".to_owned(), REMEDY)),
     }
 }

@@ -49,7 +49,7 @@ pub enum InvalidQuantity {
 ///
 /// The text is not a duration.
 pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
-    let remedy = "a whole number and one of the units us, ms, s, m and h, such as \"30s\"";
+    let remedy = "an integer and one of the units us, ms, s, m and h, such as \"30s\"";
     parse(text, &DURATIONS, "duration", remedy).map(Duration::from_micros)
 }
 
@@ -60,7 +60,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
 ///
 /// The text is not a size.
 pub fn parse_size(text: &str) -> Result<u64, InvalidQuantity> {
-    let remedy = "a whole number and one of the units B, KiB, MiB and GiB, such as \"16MiB\"";
+    let remedy = "an integer and one of the units B, KiB, MiB and GiB, such as \"16MiB\"";
     parse(text, &SIZES, "size", remedy)
 }
 

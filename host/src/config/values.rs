@@ -29,7 +29,7 @@ impl<'d> Section<'d> {
         let read = items.iter().map(|value| match item(value.get_ref()) {
             Some(read) => Some((value.span().start, read)),
             None => {
-                let problem = format!("{} has {} in it", self.label(key), a_type(value.get_ref()));
+                let problem = format!("{} contains {}", self.label(key), a_type(value.get_ref()));
                 self.fault(value.span().start, problem, remedy.to_owned());
                 None
             }
@@ -79,7 +79,7 @@ impl<'d> Section<'d> {
         };
         let path = match self.string(key) {
             Some("") => fault("is empty"),
-            Some(text) if text.contains('\0') => fault("has a NUL byte in it"),
+            Some(text) if text.contains('\0') => fault("contains a NUL byte"),
             path => path,
         };
         directory.join(path.map_or(default, Path::new))
@@ -96,7 +96,7 @@ impl<'d> Section<'d> {
             return *choice;
         }
 
-        let problem = format!("{} {} is not known", self.label(key), quoted(text));
+        let problem = format!("{} {} is not valid", self.label(key), quoted(text));
         let remedy = format!("{}write one of {all}", did_you_mean(text, &names));
         self.fault(self.offset_of(key), problem, remedy);
         default
@@ -114,8 +114,7 @@ impl<'d> Section<'d> {
 
     pub(super) fn optional_count(&self, key: &'static str, range: RangeInclusive<usize>) -> Option<usize> {
         let value = self.get(key)?;
-        let remedy =
-            || format!("write a whole number from {} to {}, without quotes", range.start(), range.end());
+        let remedy = || format!("write an integer from {} to {}, without quotes", range.start(), range.end());
         let Some(written) = value.get_ref().as_integer() else {
             self.wrong_type(key, value, remedy());
             return None;

@@ -48,9 +48,9 @@ fn nearest<'w>(written: &str, words: &[&'w str]) -> Option<&'w str> {
 pub(super) fn a_type(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a bare number",
-        DeValue::Float(_) => "a bare number with a fraction",
-        DeValue::Boolean(_) => "true or false",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a floating-point number",
+        DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date or time",
         DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",

@@ -89,7 +89,9 @@ impl CrashLog {
     pub(super) fn read(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
             Ok(metadata) if metadata.len() <= SIZE_MAX => Ok(serde_json::from_slice(&fs::read(path)?)?),
-            Ok(metadata) => Err(io::Error::other(format!("it has {} bytes", metadata.len()))),
+            Ok(metadata) => {
+                Err(io::Error::other(format!("it has {} bytes, more than {SIZE_MAX}", metadata.len())))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error),
         }

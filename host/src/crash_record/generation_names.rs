@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record_directory::replace_file;
 use super::running_code::{RunningCode, method_name};
+use crate::log::printable;
 
 /// The largest file that is read, in bytes. The names of a thousand generations take far less.
 const SIZE_MAX: u64 = 16 << 20;
@@ -44,7 +45,12 @@ impl NameTable {
             .and_then(|_| serde_json::from_slice(&text).map_err(|error| error.to_string()));
 
         parsed.unwrap_or_else(|error| {
-            tracing::warn!(file = %path.display(), "the names of what ran cannot be read: {error}");
+            let file = path.display().to_string();
+            let (shown, error) = (printable(&file), printable(&error));
+            tracing::warn!(
+                %file,
+                "cannot read {shown}: {error}; what ran in the crash is reported without names"
+            );
             Self::default()
         })
     }

@@ -38,16 +38,16 @@ pub(super) fn examine(bytes: &[u8], names: &Path) -> PostMortem {
         return PostMortem::NoCrash;
     }
     if bytes.len() != RECORD_SIZE {
-        return PostMortem::Unreadable(format!("it has {} bytes, not {RECORD_SIZE}", bytes.len()));
+        return PostMortem::Unreadable(format!("it has {} bytes instead of {RECORD_SIZE}", bytes.len()));
     }
 
     let words: Vec<u64> = bytes.as_chunks::<WORD>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect();
     if words[HEADER_MAGIC] != MAGIC {
-        return PostMortem::Unreadable("it does not begin as a record does".to_owned());
+        return PostMortem::Unreadable("it does not begin like a crash record".to_owned());
     }
     if words[HEADER_VERSION] != LAYOUT_VERSION {
         let version = words[HEADER_VERSION];
-        return PostMortem::Unreadable(format!("its layout is {version}, this host's is {LAYOUT_VERSION}"));
+        return PostMortem::Unreadable(format!("its layout is {version} instead of {LAYOUT_VERSION}"));
     }
     if words[HEADER_SERVING] != 1 {
         return PostMortem::NoCrash;
@@ -186,9 +186,9 @@ mod tests {
     fn rejects_a_record_of_another_length() {
         let whole = bytes(&record());
         for length in [1, WORD, whole.len() / 2, whole.len() - WORD, whole.len() - 1] {
-            assert!(unreadable(&whole[..length]).contains("bytes, not"), "{length}");
+            assert!(unreadable(&whole[..length]).contains("bytes instead of"), "{length}");
         }
-        assert!(unreadable(&[whole, vec![0; 8]].concat()).contains("bytes, not"));
+        assert!(unreadable(&[whole, vec![0; 8]].concat()).contains("bytes instead of"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::post_mortem::{self, PostMortem};
 use super::quarantine::{self, QuarantineVerdict};
 use super::record_directory::{RecordDirectory, RecordFile};
 use crate::config::CrashConfig;
+use crate::log::{Counted, ShortDuration, printable};
 
 /// Returns the hashes of the contents that a host with these limits does not load, as far as its
 /// crash log can be read.
@@ -29,7 +30,7 @@ pub(super) fn examine(directory: &mut RecordDirectory, limits: &CrashConfig) -> 
 
     if matches!(post_mortem, PostMortem::Crashed(_)) {
         for line in post_mortem::unlogged_output(&record, &directory.path_of(RecordFile::Output)) {
-            tracing::error!("the host before wrote as it died: {line}");
+            tracing::error!("last output of the previous host: {line}");
         }
     }
     Ok(update_crash_log(directory.path(), &post_mortem, limits))
@@ -38,7 +39,13 @@ pub(super) fn examine(directory: &mut RecordDirectory, limits: &CrashConfig) -> 
 fn update_crash_log(directory: &Path, post_mortem: &PostMortem, limits: &CrashConfig) -> CrashLog {
     let path = RecordFile::CrashLog.path_in(directory);
     let mut log = CrashLog::read(&path).unwrap_or_else(|error| {
-        tracing::error!(file = %path.display(), %error, "the deaths of late cannot be read, and are forgotten");
+        let file = path.display().to_string();
+        let shown = printable(&file);
+        tracing::error!(
+            %file,
+            %error,
+            "cannot read the crash log {shown}: {error}; earlier crashes are forgotten"
+        );
         CrashLog::default()
     });
     log.expire(limits.window, now());
@@ -49,11 +56,17 @@ fn update_crash_log(directory: &Path, post_mortem: &PostMortem, limits: &CrashCo
     match post_mortem {
         PostMortem::NoCrash => {}
         PostMortem::Unreadable(why) => {
-            let directory = directory.display();
-            tracing::error!(%directory, "the record of the host before cannot be read, and is ignored: {why}");
+            let directory = directory.display().to_string();
+            let shown = printable(&directory);
+            tracing::error!(
+                %directory,
+                "the crash record in {shown} is unreadable: {why}; what the previous host ran is unknown"
+            );
         }
         PostMortem::Crashed(calls) if calls.is_empty() => {
-            tracing::error!("the host before died; no thread of it ran a plugin's code");
+            tracing::error!(
+                "the previous host ended without shutdown (crash or kill -9); no plugin code was running"
+            );
         }
         PostMortem::Crashed(calls) => {
             log_crashed_calls(calls);
@@ -72,28 +85,49 @@ fn update_crash_log(directory: &Path, post_mortem: &PostMortem, limits: &CrashCo
 fn log_crashed_calls(calls: &[CrashedCall]) {
     for CrashedCall { plugin, generation, method, id, hash } in calls {
         let beside = calls.len() - 1;
-        tracing::error!(plugin, generation, method, id, hash, beside, "the host before died while this ran");
+        let request = if id.is_empty() { String::new() } else { format!(" (request {})", printable(id)) };
+        let others = match beside {
+            0 => String::new(),
+            beside => format!("; {} ran at the same time", Counted(beside, "other call")),
+        };
+
+        let (shown_plugin, shown_method) = (printable(plugin), printable(method));
+        tracing::error!(
+            plugin,
+            generation,
+            method,
+            id,
+            hash,
+            beside,
+            "the previous host crashed while plugin {shown_plugin} ran {shown_method}{request}{others}"
+        );
     }
 }
 
 fn log_verdict(verdict: &QuarantineVerdict, limits: &CrashConfig) {
-    let window = limits.window;
+    let window = ShortDuration(limits.window);
+
     match verdict {
         QuarantineVerdict::Quarantined(Quarantined { plugin, hash, crashes: deaths, method }) => {
+            let crashes = Counted(*deaths, "crash");
+            let shown = printable(plugin);
             tracing::error!(
                 plugin,
                 hash,
                 deaths,
                 method,
-                "it ran in each of {deaths} deaths within {window:?}, and nothing else did: it is left out"
+                "plugin {shown} quarantined: it was running in {crashes} within {window}, and no other plugin in all \
+                 of them; replace its file or run \"jackfield plugin reload {shown}\""
             );
         }
         QuarantineVerdict::Undecided(plugins) => {
             let plugins = plugins.join(", ");
-            let most = limits.most;
+            let shown = printable(&plugins);
+            let crashes = Counted(limits.most, "crash");
             tracing::error!(
                 plugins,
-                "each of these ran in {most} deaths or more within {window:?}, and which of them is at fault cannot be told"
+                "cannot tell which of the plugins {shown} causes crashes: each was running in at least {crashes} \
+                 within {window}, always beside another; all of them stay loaded"
             );
         }
     }
@@ -103,6 +137,12 @@ fn log_verdict(verdict: &QuarantineVerdict, limits: &CrashConfig) {
 pub(super) fn write_crash_log(directory: &Path, log: &CrashLog) {
     let path = RecordFile::CrashLog.path_in(directory);
     if let Err(error) = log.write(&path) {
-        tracing::error!(file = %path.display(), %error, "the deaths of late cannot be remembered");
+        let file = path.display().to_string();
+        let shown = printable(&file);
+        tracing::error!(
+            %file,
+            %error,
+            "cannot write the crash log {shown}: {error}; the next host does not know of this change"
+        );
     }
 }

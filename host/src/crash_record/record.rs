@@ -21,6 +21,7 @@ use super::running_code::RunningCode;
 use super::sampler::RunningCall;
 use super::slot::{FreeSlots, RecordSlot};
 use crate::config::CrashConfig;
+use crate::log::printable;
 use crate::sync::lock;
 
 /// The crash record of one host.
@@ -67,8 +68,14 @@ impl CrashRecord {
     pub(crate) fn open(limits: &CrashConfig) -> io::Result<Arc<Self>> {
         let kept = limits.record.as_ref().and_then(|path| {
             let log_error = |error: &io::Error| {
-                let directory = path.display();
-                tracing::error!(%directory, %error, "no record can be kept: if the host dies, the next one will not know what ran");
+                let directory = path.display().to_string();
+                let shown = printable(&directory);
+                tracing::error!(
+                    %directory,
+                    %error,
+                    "cannot write the crash record in {shown}: {error}; after a crash the next host cannot report \
+                     what ran (see plugins.crash.record)"
+                );
             };
             open_in_directory(path, limits).inspect_err(log_error).ok()
         });
@@ -143,7 +150,13 @@ impl CrashRecord {
         if let Some(directory) = &self.directory {
             let path = directory.path_of(RecordFile::Names);
             if let Err(error) = table.write(&path) {
-                tracing::error!(file = %path.display(), %error, "if the host dies, what ran will have no names");
+                let file = path.display().to_string();
+                let shown = printable(&file);
+                tracing::error!(
+                    %file,
+                    %error,
+                    "cannot write {shown}: {error}; after a crash, plugins appear without names"
+                );
             }
         }
         RegisteredGeneration { record: Arc::clone(self), number }

@@ -51,9 +51,15 @@ impl RecordDirectory {
     ///
     /// The directory cannot be created or others may write to it, or another host has locked it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        if fs::metadata(path)?.mode() & 0o022 != 0 {
-            return Err(io::Error::other("others may write to the directory"));
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| not_created(path, error))?;
+        let mode = fs::metadata(path)?.mode() & 0o7777;
+        if mode & 0o022 != 0 {
+            let problem = format!("its group or others can write to it (mode {mode:04o}); run chmod go-w");
+            return Err(io::Error::other(problem));
         }
 
         // NONBLOCK: opening a FIFO must not wait for another process.
@@ -64,9 +70,9 @@ impl RecordDirectory {
         let running = options.open(RecordFile::Running.path_in(path))?;
 
         if !running.metadata()?.is_file() {
-            return Err(io::Error::other("running is no regular file"));
+            return Err(io::Error::other("the file \"running\" in it is not a regular file"));
         }
-        running.try_lock().map_err(|_| io::Error::other("another host keeps its record there"))?;
+        running.try_lock().map_err(|_| io::Error::other("another host uses it"))?;
         Ok(Self { path: path.to_owned(), running })
     }
 
@@ -117,6 +123,15 @@ impl RecordDirectory {
             // A record that cannot be removed itself says that the end was regular.
             let _ = fs::remove_file(self.path_of(file));
         }
+    }
+}
+
+/// Returns the error for a directory that cannot be created, which names a file that is in the way.
+fn not_created(path: &Path, error: io::Error) -> io::Error {
+    let is_file = |path: &&Path| fs::metadata(path).is_ok_and(|metadata| !metadata.is_dir());
+    match path.ancestors().find(is_file) {
+        Some(file) => io::Error::other(format!("the file {} is in the way", file.display())),
+        None => error,
     }
 }
 
@@ -180,10 +195,19 @@ mod tests {
     }
 
     #[test]
+    fn names_a_file_that_is_in_the_way() {
+        in_scratch("blocked", |path| {
+            let file = path.parent().unwrap();
+            fs::write(file, "").unwrap();
+            assert_eq!(open_error(path), format!("the file {} is in the way", file.display()));
+        });
+    }
+
+    #[test]
     fn belongs_to_one_host_at_a_time() {
         in_scratch("lock", |path| {
             let first = RecordDirectory::open(path).unwrap();
-            assert_eq!(open_error(path), "another host keeps its record there");
+            assert_eq!(open_error(path), "another host uses it");
             drop(first);
             RecordDirectory::open(path).unwrap();
         });
@@ -194,7 +218,7 @@ mod tests {
         in_scratch("refuse", |path| {
             fs::create_dir_all(path).unwrap();
             fs::set_permissions(path, fs::Permissions::from_mode(0o770)).unwrap();
-            assert_eq!(open_error(path), "others may write to the directory");
+            assert_eq!(open_error(path), "its group or others can write to it (mode 0770); run chmod go-w");
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
             std::os::unix::fs::symlink("/dev/zero", path.join("running")).unwrap();
             assert!(RecordDirectory::open(path).is_err(), "a symbolic link");

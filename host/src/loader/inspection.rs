@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use jackfield_plugin_api::Manifest;
+use jackfield_plugin_api::abi::root_symbol;
 use object::read::ReadCache;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open};
 use serde::Serialize;
@@ -59,7 +60,7 @@ pub fn inspect(file: &Path, keys: &[TrustedKey]) -> Result<Inspection, LoadError
         .map_err(|error| safe_path::refused_opening(file, error))?;
     let stat = fstat(&opened).map_err(|error| safe_path::refused_opening(file, error))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(LoadError::new(LoadErrorReason::NotARegularFile, safe_path::kind_of(stat.st_mode)));
+        return Err(LoadError::new(LoadErrorReason::NotARegularFile, safe_path::not_regular(stat.st_mode)));
     }
     if u64::try_from(stat.st_size).is_ok_and(|size| size > FILE_MAX) {
         return Err(too_large());
@@ -117,7 +118,8 @@ pub(super) fn examine(file: File, size: u64) -> Result<ImageSummary, LoadError> 
     let summary = elf::read(&cache, size)?;
     let manifest = manifest::read(&summary.manifests)?;
     if !summary.exports_root {
-        let detail = "the file has a manifest, but does not export the root module's symbol";
+        let symbol = root_symbol().to_string_lossy();
+        let detail = format!("the file has a manifest but does not export {symbol}; link it so that it does");
         return Err(LoadError::new(LoadErrorReason::NoRootModule, detail));
     }
 

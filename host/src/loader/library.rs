@@ -18,6 +18,7 @@ use super::inspection::Inspection;
 use super::load_error::{LoadError, LoadErrorReason};
 use super::memory_map::{self, FileIdentity};
 use super::staged::{KeptImage, StagedPlugin};
+use crate::log::printable;
 
 /// The code of a plugin, open in this process.
 ///
@@ -64,7 +65,7 @@ impl LoadedLibrary {
     /// No descriptor is left.
     pub fn keep_image(&self) -> Result<KeptImage, LoadError> {
         let Some((_, memfd, _)) = &self.opened.0 else {
-            return Err(LoadError::new(LoadErrorReason::NoRootModule, "the library is closed"));
+            return Err(LoadError::new(LoadErrorReason::NoRootModule, "the library is already closed"));
         };
         KeptImage::new(memfd.as_fd(), &self.inspection, self.stamp, self.stays_loaded)
     }
@@ -81,7 +82,7 @@ impl LoadedLibrary {
         // threads.
         if self.stays_loaded {
             return CloseOutcome::Retained(
-                "threads of it run on after its stop, as the probe has found".to_owned(),
+                "threads of the plugin run on after stop, as the probe found".to_owned(),
             );
         }
 
@@ -123,7 +124,11 @@ impl StagedPlugin {
                 // The host made no instance and started no thread, so the code can be closed. If it
                 // stays mapped, it is harmless.
                 if let CloseOutcome::Retained(why) = opened.close() {
-                    tracing::warn!(plugin = inspection.name, "refused code stays mapped: {why}");
+                    let (plugin, shown) = (&inspection.name, printable(&why));
+                    tracing::warn!(
+                        plugin,
+                        "plugin {plugin}: refused code could not be unloaded ({shown}); restart when convenient"
+                    );
                 }
                 Err(refused)
             }
@@ -150,8 +155,13 @@ impl OpenLibrary {
         // SAFETY: Constructors are as trusted as all other code of the plugin. The file came from a
         // directory to which only root and the host's user can write, its structure was checked,
         // and a probe has run it.
-        let library = unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL) }
-            .map_err(|error| LoadError::new(LoadErrorReason::LoadFailed, loader_message(&error)))?;
+        let library = unsafe { Library::open(Some(&name), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
+            let message = loader_message(&error);
+            // The name is that of the copy, which tells the operator nothing.
+            let message = message.strip_prefix(&format!("{name}: ")).unwrap_or(&message);
+            let detail = format!("the dynamic loader cannot open the file: {message}");
+            LoadError::new(LoadErrorReason::LoadFailed, detail)
+        })?;
         Ok(Self(Some((library, memfd, identity))))
     }
 
@@ -159,12 +169,15 @@ impl OpenLibrary {
     /// this host's ABI, and has the manifest of its file.
     pub(super) fn root(&self, manifest: &Manifest) -> Result<Root, LoadError> {
         let Some((library, _, identity)) = &self.0 else {
-            return Err(LoadError::new(LoadErrorReason::NoRootModule, "the library is closed"));
+            return Err(LoadError::new(LoadErrorReason::NoRootModule, "the library is already closed"));
         };
 
         // SAFETY: Only the address of the symbol is used; `from_symbol` checks what it points to.
         let symbol = unsafe { library.get::<*const c_void>(root_symbol()) }
-            .map_err(|error| LoadError::new(LoadErrorReason::NoRootModule, loader_message(&error)))?
+            .map_err(|error| {
+                let detail = format!("the dynamic loader finds no root module: {}", loader_message(&error));
+                LoadError::new(LoadErrorReason::NoRootModule, detail)
+            })?
             .as_raw_ptr()
             .cast_const();
         // Checked before any of it is called: a needed library can export the same symbol.
@@ -187,8 +200,10 @@ impl OpenLibrary {
         // manifest as the file.
         match Manifest::parse(&root.manifest()) {
             Ok(running) if running == *manifest => Ok(root),
-            Ok(_) => Err(manifest_mismatch("its code gives another manifest than its file")),
-            Err(error) => Err(manifest_mismatch(&error.to_string())),
+            Ok(_) => Err(manifest_mismatch(
+                "the code returns another manifest than the file contains; build the file again",
+            )),
+            Err(error) => Err(manifest_mismatch(&format!("the code returns an invalid manifest: {error}"))),
         }
     }
 
@@ -201,10 +216,10 @@ impl OpenLibrary {
         let why = match (closed, memory_map::is_mapped(identity)) {
             (Ok(()), Ok(false)) => return CloseOutcome::Unloaded,
             (Err(error), _) => error,
-            (_, Err(error)) => format!("/proc/self/maps cannot be read: {error}"),
+            (_, Err(error)) => format!("cannot read /proc/self/maps: {error}"),
             (Ok(()), Ok(true)) => {
-                "it started a thread that is not joined, keeps a thread-local with a destructor on \
-                                   a living thread, or is linked so that it cannot be unloaded"
+                "it started a thread that was not joined, has a thread-local value with a destructor on a living \
+                 thread, or was linked so that it cannot be unloaded"
                     .to_owned()
             }
         };
@@ -229,14 +244,16 @@ fn prove_origin(address: usize, identity: FileIdentity) -> Result<(), LoadError>
     match memory_map::file_at(address).map_err(|error| unproven(&error))? {
         Some(found) if found == identity => Ok(()),
         _ => {
-            let detail = "the dynamic loader gave code of another file: one that is loaded has the same name";
+            let detail = "the dynamic loader returned code of another file: one with the same name is loaded, or a \
+                          required library is a plugin, too; do not link plugins against each other";
             Err(LoadError::new(LoadErrorReason::StaleCode, detail))
         }
     }
 }
 
 fn unproven(error: &std::io::Error) -> LoadError {
-    LoadError::new(LoadErrorReason::StaleCode, format_args!("whose code it is cannot be told: {error}"))
+    let detail = format_args!("cannot determine to which file the loaded code belongs: {error}");
+    LoadError::new(LoadErrorReason::StaleCode, detail)
 }
 
 fn manifest_mismatch(why: &str) -> LoadError {

@@ -1,9 +1,14 @@
 //! Why a plugin file is not loaded: one reason for each cause, and a text for the operator.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use jackfield_plugin_api::abi::StartFailure;
+use rustix::io::Errno;
 use serde::{Serialize, Serializer};
+
+use crate::log::printable;
 
 /// The refusal of a plugin file. The current generation, if there is one, continues to serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -18,16 +23,43 @@ pub struct LoadError {
 }
 
 impl LoadError {
+    /// Returns an error whose detail is made printable: it may contain text of the plugin, of its
+    /// file, and of the dynamic loader.
     pub(crate) fn new(reason: LoadErrorReason, detail: impl fmt::Display) -> Self {
-        Self { reason, detail: detail.to_string() }
+        Self { reason, detail: printable(&detail.to_string()).into_owned() }
+    }
+
+    /// Returns an error of the system, with the remedy if the system has run out of something.
+    /// `failed` says what could not be done.
+    pub(super) fn of_system(reason: LoadErrorReason, failed: impl fmt::Display, error: &io::Error) -> Self {
+        let remedy = match Errno::from_io_error(error) {
+            Some(Errno::MFILE) => "; raise LimitNOFILE=",
+            Some(Errno::NFILE) => "; raise fs.file-max",
+            Some(Errno::AGAIN) => "; raise TasksMax=",
+            Some(Errno::NOMEM | Errno::NOSPC) => "; raise MemoryMax=",
+            _ => "",
+        };
+        Self::new(reason, format_args!("{failed}: {error}{remedy}"))
+    }
+
+    /// Returns the detail for a message that names `file` before it. A path of the file at the
+    /// beginning of the detail is removed.
+    #[must_use]
+    pub fn detail_about(&self, file: &Path) -> &str {
+        let rest = self.detail.strip_prefix(&*file.to_string_lossy());
+        rest.and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&self.detail)
     }
 }
 
 impl From<StartFailure> for LoadError {
     fn from(failure: StartFailure) -> Self {
         match failure {
-            StartFailure::Refused(why) => Self::new(LoadErrorReason::StartFailed, why),
-            StartFailure::Panicked(why) => Self::new(LoadErrorReason::StartPanicked, why),
+            StartFailure::Refused(why) => {
+                Self::new(LoadErrorReason::StartFailed, format_args!("start returned an error: {why}"))
+            }
+            StartFailure::Panicked(why) => {
+                Self::new(LoadErrorReason::StartPanicked, format_args!("start panicked: {why}"))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use jackfield_plugin_api::manifest::{ManifestError, PanicStrategy, is_method_name};
+use jackfield_plugin_api::manifest::{PanicStrategy, is_method_name};
 use jackfield_plugin_api::{API_VERSION, Manifest};
 
 use super::load_error::{LoadError, LoadErrorReason};
@@ -15,22 +15,23 @@ const SHOWN_MAX: usize = 80;
 pub(super) fn read(notes: &[&[u8]]) -> Result<Manifest, LoadError> {
     let json = match notes {
         [] => {
-            let detail = "the file has no Jackfield manifest: it exports no plugin with `export_plugin!`";
+            let detail =
+                "the file has no Jackfield manifest, so it is not a plugin; export one with export_plugin!";
             return Err(LoadError::new(LoadErrorReason::NoManifest, detail));
         }
         [json] => json,
         // Two plugins were linked into one file. Only one of them could have the symbol of the root
         // module.
         several => {
-            return Err(invalid(format!("the file has {} manifests; a file is one plugin", several.len())));
+            return Err(invalid(format!(
+                "the file has {} manifests; link each plugin into a file of its own",
+                several.len()
+            )));
         }
     };
 
     let manifest = Manifest::parse(json).map_err(|error| {
-        let detail = match error {
-            ManifestError::Unreadable(why) => why,
-            ManifestError::Layout(_) => error.to_string(),
-        };
+        let detail = format_args!("{error}; build the file with plugin API {API_VERSION}");
         LoadError::new(LoadErrorReason::ManifestUnreadable, detail)
     })?;
     check_build(&manifest)?;
@@ -42,14 +43,14 @@ pub(super) fn read(notes: &[&[u8]]) -> Result<Manifest, LoadError> {
 fn check_build(manifest: &Manifest) -> Result<(), LoadError> {
     if !manifest.fits_this_api() {
         let detail = format!(
-            "built against plugin API {}, this host speaks {API_VERSION}; build it against that one",
+            "the file was built with plugin API {}, but this host requires {API_VERSION}; build it with that version",
             manifest.api
         );
         return Err(LoadError::new(LoadErrorReason::ApiVersion, detail));
     }
     if manifest.panic == PanicStrategy::Abort {
         let detail =
-            "built with panic = \"abort\": a panic of it would end the host; build it with \"unwind\"";
+            "the file was built with panic = \"abort\", so a panic would end the host; use \"unwind\"";
         return Err(LoadError::new(LoadErrorReason::PanicAbort, detail));
     }
     Ok(())
@@ -62,13 +63,17 @@ fn check_methods(manifest: &Manifest) -> Result<(), LoadError> {
         let name = &method.name;
         if !is_method_name(name) {
             let shown = &name[..name.floor_char_boundary(SHOWN_MAX)];
-            return Err(invalid(format!("{shown:?} is no method name")));
+            return Err(invalid(format!(
+                "{shown:?} is not a method name; write segments of letters, digits, _ and -, separated by dots"
+            )));
         }
         if name.split('.').next() == Some(RESERVED) {
-            return Err(invalid(format!("{name:?}: names that begin with {RESERVED} are the host's own")));
+            return Err(invalid(format!(
+                "the method name {name:?} begins with {RESERVED}, which is reserved for the host; rename it"
+            )));
         }
         if !names.insert(name) {
-            return Err(invalid(format!("the method {name} is declared twice")));
+            return Err(invalid(format!("the method {name:?} is declared twice; rename one of them")));
         }
     }
     Ok(())

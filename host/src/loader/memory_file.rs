@@ -29,10 +29,12 @@ pub(super) fn seal(file: &mut File) -> Result<(), LoadError> {
     // SEAL prevents that the other seals are removed or changed.
     fcntl_add_seals(&*file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
         .map_err(|error| no_resources(&error.into()))?;
-    file.rewind().map_err(|error| LoadError::new(LoadErrorReason::Unreadable, error))
+    file.rewind().map_err(|error| {
+        LoadError::of_system(LoadErrorReason::Unreadable, "cannot read the copy of the file", &error)
+    })
 }
 
 /// Returns the error for a memory file that could not be created or written.
 pub(super) fn no_resources(error: &io::Error) -> LoadError {
-    LoadError::new(LoadErrorReason::NoResources, format_args!("no memory file for the copy: {error}"))
+    LoadError::of_system(LoadErrorReason::NoResources, "cannot copy the file into memory", error)
 }

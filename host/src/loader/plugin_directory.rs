@@ -151,7 +151,10 @@ impl PluginDirectory {
 fn changed_while_read(path: &Path) -> LoadError {
     LoadError::new(
         LoadErrorReason::ChangedWhileRead,
-        format_args!("{}: it is still being written; rename finished files into place", path.display()),
+        format_args!(
+            "{}: the file is being written; write it under another name and rename it into place",
+            path.display()
+        ),
     )
 }
 
@@ -164,27 +167,36 @@ fn check_file(path: &Path, stat: &Stat) -> Result<(), LoadError> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
         FileType::Symlink => {
-            return refuse(LoadErrorReason::Symlink, "a symbolic link; put the file itself there".to_owned());
+            return refuse(
+                LoadErrorReason::Symlink,
+                "the file is a symbolic link; install the file itself".to_owned(),
+            );
         }
-        _ => return refuse(LoadErrorReason::NotARegularFile, safe_path::kind_of(stat.st_mode).to_owned()),
+        _ => return refuse(LoadErrorReason::NotARegularFile, safe_path::not_regular(stat.st_mode)),
     }
 
     if !safe_path::has_trusted_owner(stat) {
         return Err(safe_path::wrong_owner(path, path.file_name().unwrap_or_default(), stat));
     }
     if safe_path::is_writable_by_others(stat) {
-        return refuse(LoadErrorReason::WritableByOthers, format!("mode {mode:04o}; chmod go-w"));
+        return refuse(
+            LoadErrorReason::WritableByOthers,
+            format!("its group or others can write to the file (mode {mode:04o}); run chmod go-w"),
+        );
     }
     if mode & SET_ID != 0 {
-        return refuse(LoadErrorReason::SetId, format!("mode {mode:04o}; chmod ug-s"));
+        return refuse(
+            LoadErrorReason::SetId,
+            format!("the file has the set-user-ID or set-group-ID bit (mode {mode:04o}); run chmod ug-s"),
+        );
     }
     if stat.st_nlink > 1 {
-        let detail = format!("it has {} names; copy it instead", stat.st_nlink);
+        let detail = format!("the file has {} names (hard links); install a copy instead", stat.st_nlink);
         return refuse(LoadErrorReason::HardLinked, detail);
     }
 
     match u64::try_from(stat.st_size).unwrap_or(0) {
-        0 => refuse(LoadErrorReason::Empty, "the file has no content".to_owned()),
+        0 => refuse(LoadErrorReason::Empty, "the file is empty; install it again".to_owned()),
         size if size > FILE_MAX => refuse(LoadErrorReason::TooLarge, too_large().detail),
         _ => Ok(()),
     }

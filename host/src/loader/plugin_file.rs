@@ -39,7 +39,7 @@ pub(super) fn required_name(file_name: &OsStr) -> Result<String, LoadError> {
     plugin_name(file_name).ok_or_else(|| {
         let shown = String::from_utf8_lossy(file_name.as_bytes());
         let detail = format!(
-            "{shown:?} is not NAME.so with a name of 1 to {NAME_MAX} letters, digits, '_' and '-'; rename it"
+            "the file name {shown:?} is not NAME.so with a NAME of 1 to {NAME_MAX} letters, digits, _ and -; rename it"
         );
         LoadError::new(LoadErrorReason::FileName, detail)
     })
@@ -62,7 +62,13 @@ pub(super) fn read_content(
             Ok(0) => break,
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(LoadError::new(LoadErrorReason::Unreadable, error)),
+            Err(error) => {
+                return Err(LoadError::of_system(
+                    LoadErrorReason::Unreadable,
+                    "cannot read the file",
+                    &error,
+                ));
+            }
         };
         size += read as u64;
         if size > FILE_MAX {
@@ -72,7 +78,7 @@ pub(super) fn read_content(
     }
 
     if size < FILE_MIN {
-        Err(LoadError::new(LoadErrorReason::Empty, "the file has no content"))
+        Err(LoadError::new(LoadErrorReason::Empty, "the file is empty; install it again"))
     } else {
         Ok(size)
     }
@@ -80,5 +86,6 @@ pub(super) fn read_content(
 
 /// Returns the error for a file of more than [`FILE_MAX`] bytes.
 pub(super) fn too_large() -> LoadError {
-    LoadError::new(LoadErrorReason::TooLarge, format_args!("a plugin's file may have {} MiB", FILE_MAX >> 20))
+    let detail = format_args!("the file is larger than {} MiB; strip its debug information", FILE_MAX >> 20);
+    LoadError::new(LoadErrorReason::TooLarge, detail)
 }

@@ -35,11 +35,16 @@ pub(super) fn refused_opening(path: &Path, error: Errno) -> LoadError {
         Errno::NXIO | Errno::NODEV => LoadErrorReason::NotARegularFile,
         _ => LoadErrorReason::Unreadable,
     };
-    LoadError::new(reason, format_args!("{}: {error}", path.display()))
+    LoadError::of_system(reason, format_args!("{}: cannot open it", path.display()), &error.into())
+}
+
+/// Returns the detail for a file that is not a regular one.
+pub(super) fn not_regular(mode: u32) -> String {
+    format!("the file is {}; install a regular file", kind_of(mode))
 }
 
 /// Returns the type of a file in words.
-pub(super) fn kind_of(mode: u32) -> &'static str {
+fn kind_of(mode: u32) -> &'static str {
     match FileType::from_raw_mode(mode) {
         FileType::RegularFile => "a regular file",
         FileType::Directory => "a directory",
@@ -144,7 +149,7 @@ fn check_directory(
         position == StepPosition::Ancestor && stat.st_mode & STICKY != 0 && stat.st_uid == 0;
     if is_writable_by_others(&stat) && !protects_entries {
         let detail = format!(
-            "{}: the directory {:?} on its way has mode {:04o}: others could put files there; chmod go-w",
+            "{}: the directory {:?} on this path has mode {:04o}, so other users could install plugins; run chmod go-w",
             path.display(),
             step.as_bytes().escape_ascii().to_string(),
             stat.st_mode & 0o7777
@@ -157,7 +162,7 @@ fn check_directory(
 /// Returns the error for a file or directory of another user.
 pub(super) fn wrong_owner(path: &Path, name: &OsStr, stat: &Stat) -> LoadError {
     let detail = format!(
-        "{}: {:?} belongs to user {}, neither root nor the user that the host runs as ({})",
+        "{}: {:?} belongs to user {}; change its owner to root or to the user of the host ({})",
         path.display(),
         name.as_bytes().escape_ascii().to_string(),
         stat.st_uid,

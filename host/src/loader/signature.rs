@@ -83,22 +83,26 @@ pub(super) fn verify(
     let text = read(directory, file_name)?;
     let unreadable = |why: &dyn Display| {
         let name = shown(&signature_name(file_name));
-        let detail = format!("{name} is no whole signature of minisign's: {why}");
+        let detail = format!("{name} is not a complete minisign signature: {why}");
         LoadError::new(LoadErrorReason::SignatureUnreadable, detail)
     };
 
-    let signature = Signature::decode(&text).map_err(|error| unreadable(&error))?;
-    let id = key_id(&text).ok_or_else(|| unreadable(&"it names no key"))?;
+    let signature = Signature::decode(&text).map_err(|error| unreadable(&sign_again(&error)))?;
+    let id = key_id(&text).ok_or_else(|| unreadable(&sign_again(&"it has no key id")))?;
     let Some(trusted) = keys.iter().find(|key| key.id == id) else {
-        let detail = format!("it is signed with the key {id}, which is none of plugins.trusted_keys");
+        let detail = format!(
+            "the file is signed with key {id}, which is not in plugins.trusted_keys; sign it with a trusted key"
+        );
         return Err(LoadError::new(LoadErrorReason::UnknownKey, detail));
     };
 
     let mut verifier = trusted.key.verify_stream(&signature).map_err(|error| match error {
-        Error::UnsupportedLegacyMode => unreadable(&"it is of the old kind; sign without -l"),
-        error => unreadable(&error),
+        Error::UnsupportedLegacyMode => unreadable(&"it has the legacy format; sign the file without -l"),
+        error => unreadable(&sign_again(&error)),
     })?;
-    content.rewind().map_err(|error| LoadError::new(LoadErrorReason::Unreadable, error))?;
+    content.rewind().map_err(|error| {
+        LoadError::of_system(LoadErrorReason::Unreadable, "cannot read the copy of the file", &error)
+    })?;
     read_content(content, |part| {
         verifier.update(part);
         Ok(())
@@ -123,16 +127,17 @@ fn check_comment(
     // The comment of a bad signature proves nothing, but it may explain the mistake.
     if let Some(file) = comment.other_file(plugin) {
         let detail =
-            format!("its signature is that of {}; sign {} itself", shown(OsStr::new(file)), shown(file_name));
+            format!("the signature belongs to {}; sign {} itself", shown(OsStr::new(file)), shown(file_name));
         return Err(LoadError::new(LoadErrorReason::SignatureOfAnother, detail));
     }
     if !is_good {
-        let detail = format!("its content is not what the key {id} signed; sign it again after each change");
+        let detail =
+            format!("the content differs from what key {id} signed; sign the file again after each change");
         return Err(LoadError::new(LoadErrorReason::SignatureMismatch, detail));
     }
     comment.timestamp.ok_or_else(|| {
         let detail =
-            "the trusted comment has no timestamp:N, by which newer is told from older; sign without -t";
+            "the signature has no timestamp, which the host needs to refuse older files; sign the file without -t";
         LoadError::new(LoadErrorReason::SignatureUndated, detail)
     })
 }
@@ -153,21 +158,27 @@ fn key_id(signature: &str) -> Option<KeyId> {
 fn read(directory: impl AsFd, file_name: &OsStr) -> Result<String, LoadError> {
     let name = signature_name(file_name);
     let unreadable = |why: &dyn Display| {
-        LoadError::new(LoadErrorReason::SignatureUnreadable, format_args!("{}: {why}", shown(&name)))
+        LoadError::new(
+            LoadErrorReason::SignatureUnreadable,
+            format_args!("cannot read {}: {why}", shown(&name)),
+        )
     };
 
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let opened = openat(directory, &name, flags, Mode::empty()).map_err(|error| match error {
         Errno::NOENT => {
-            let detail =
-                format!("there is no {} beside it; sign it: minisign -Sm {}", shown(&name), shown(file_name));
+            let detail = format!(
+                "{} is missing; sign the file with \"minisign -Sm {}\"",
+                shown(&name),
+                shown(file_name)
+            );
             LoadError::new(LoadErrorReason::Unsigned, detail)
         }
         error => unreadable(&error),
     })?;
     let stat = fstat(&opened).map_err(|error| unreadable(&error))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(unreadable(&"it is no regular file"));
+        return Err(unreadable(&"it is not a regular file"));
     }
 
     let mut text = Vec::new();
@@ -177,6 +188,11 @@ fn read(directory: impl AsFd, file_name: &OsStr) -> Result<String, LoadError> {
         return Err(unreadable(&format_args!("it is longer than {} KiB", SIZE_MAX >> 10)));
     }
     String::from_utf8(text).map_err(|error| unreadable(&error))
+}
+
+/// Returns why a signature file is invalid, with the remedy.
+fn sign_again(why: &dyn Display) -> String {
+    format!("{why}; sign the file again")
 }
 
 /// Returns the last component of a name, shortened and printable. The name is untrusted input.

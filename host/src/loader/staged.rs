@@ -53,14 +53,18 @@ impl StagedPlugin {
         let hash = ContentHash::of_hasher(&hasher);
 
         let mut copy = memory_file::create(&name, &hash)?;
-        file.rewind().map_err(|error| LoadError::new(LoadErrorReason::Unreadable, error))?;
+        file.rewind().map_err(|error| {
+            LoadError::of_system(LoadErrorReason::Unreadable, "cannot read the file", &error)
+        })?;
         hasher.reset();
         let size = read_content(file, |part| {
             hasher.update(part);
             copy.write_all(part).map_err(|error| no_resources(&error))
         })?;
         if ContentHash::of_hasher(&hasher) != hash {
-            return Err(LoadError::new(LoadErrorReason::ChangedWhileRead, "two readings gave two contents"));
+            let detail =
+                "the file changed while it was read; write it under another name and rename it into place";
+            return Err(LoadError::new(LoadErrorReason::ChangedWhileRead, detail));
         }
 
         memory_file::seal(&mut copy)?;
@@ -129,7 +133,7 @@ impl KeptImage {
             let sent = sendfile(&copy, &self.memfd, Some(&mut offset), left)
                 .map_err(|error| no_resources(&error.into()))?;
             if sent == 0 {
-                return Err(LoadError::new(LoadErrorReason::Unreadable, "the copy is shorter than it was"));
+                return Err(LoadError::new(LoadErrorReason::Unreadable, "the kept copy is incomplete"));
             }
         }
 

@@ -46,14 +46,18 @@ impl fmt::Display for ShortDuration {
     }
 }
 
-/// A number and a regular English noun, in the singular for 1: `1 request`, `3 requests`.
+/// A number and a regular English noun, in the singular for 1: `1 request`, `3 crashes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted<N>(pub N, pub &'static str);
 
 impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for Counted<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(number, noun) = self;
-        write!(f, "{number} {noun}{}", if *number == N::from(1) { "" } else { "s" })
+        if *number == N::from(1) {
+            return write!(f, "{number} {noun}");
+        }
+        let ending = if noun.ends_with("sh") { "es" } else { "s" };
+        write!(f, "{number} {noun}{ending}")
     }
 }
 
@@ -106,5 +110,6 @@ mod tests {
     fn uses_the_singular_for_one_only() {
         let shown = [0_u64, 1, 2].map(|number| Counted(number, "request").to_string());
         assert_eq!(shown, ["0 requests", "1 request", "2 requests"]);
+        assert_eq!([1_u64, 2].map(|number| Counted(number, "crash").to_string()), ["1 crash", "2 crashes"]);
     }
 }

@@ -48,6 +48,13 @@ pub(crate) struct GenerationId {
     pub(crate) version: String,
 }
 
+impl GenerationId {
+    /// Returns the first 12 digits of the hash, as in `plugin list`; empty for a built-in plugin.
+    pub(crate) fn short_hash(&self) -> &str {
+        self.hash.get(..12).unwrap_or(&self.hash)
+    }
+}
+
 /// One loaded copy of one plugin.
 pub(crate) struct Generation {
     pub(crate) identity: GenerationId,

@@ -56,6 +56,11 @@ impl Probation {
         Self { limits, remaining, failures: AtomicU32::new(0), on_verdict }
     }
 
+    /// Returns the length of the probation, in calls.
+    pub(crate) fn length(&self) -> u32 {
+        self.limits.calls
+    }
+
     /// Returns whether the probation is over, and calls are no longer counted.
     pub(crate) fn is_over(&self) -> bool {
         self.remaining.load(Ordering::Relaxed) == 0

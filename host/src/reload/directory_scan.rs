@@ -12,6 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 use super::seen_files::SeenFiles;
 use crate::config::TrustedKey;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, PluginDirectory, StagedPlugin};
+use crate::log::printable;
+
+/// The interval of periodic scans. They catch what the watcher misses, which has to take effect
+/// within 5 s.
+pub(super) const SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a file must not have changed to count as complete. A copy that pauses for longer is
 /// still caught by the checks of its content.
@@ -295,12 +300,22 @@ impl DirectoryScan {
             return;
         }
 
-        let directory = self.path.display();
+        let directory = self.path.display().to_string();
+        let shown = printable(&directory);
         if refused.reason == LoadErrorReason::NotFound {
-            tracing::warn!(%directory, "there is no such directory: no plugin is loaded from it");
+            tracing::warn!(
+                %directory,
+                "plugin directory {shown} does not exist; no plugins are loaded from it (create it or set \
+                 plugins.directory)"
+            );
         } else {
             let reason = refused.reason.code();
-            tracing::error!(%directory, reason, "no plugin is loaded from the directory: {refused}");
+            let detail = refused.detail_about(&self.path);
+            tracing::error!(
+                %directory,
+                reason,
+                "plugin directory {shown} refused ({reason}): {detail}; no plugins are loaded from it"
+            );
         }
         self.fault = Some(refused);
     }

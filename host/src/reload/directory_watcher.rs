@@ -7,6 +7,8 @@ use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::command::{CommandSender, ReloadCommand};
+use super::directory_scan::SCAN_INTERVAL;
+use crate::log::{ShortDuration, printable};
 
 /// Watches one directory at a time.
 pub(super) struct DirectoryWatcher {
@@ -41,8 +43,12 @@ impl DirectoryWatcher {
         self.watcher = match watch(path, self.commands.clone()) {
             Ok(watcher) => Some(watcher),
             Err(error) => {
-                let directory = path.display();
-                tracing::warn!(%directory, "it cannot be watched, and is looked at now and then: {error}");
+                let directory = path.display().to_string();
+                let (shown, interval) = (printable(&directory), ShortDuration(SCAN_INTERVAL));
+                tracing::warn!(
+                    %directory,
+                    "plugin directory {shown} cannot be watched: {error}; it is scanned every {interval}"
+                );
                 None
             }
         };

@@ -11,6 +11,7 @@ use super::transaction::{Candidate, Purpose};
 use crate::admin::{PluginReloadOutcome, PluginReloadResult};
 use crate::failpoint;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin, plugin_name};
+use crate::log::{Counted, printable};
 
 /// The origin of a request to load a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +80,8 @@ impl PluginOwner {
         if let Some(name) = name {
             files.retain(|file| plugin_name(file).as_deref() == Some(name));
             if files.is_empty() {
-                let detail = format!("there is no file of a plugin {name:?} in the plugin directory");
+                let directory = self.scan.path().display();
+                let detail = format!("the directory {directory} has no file of a plugin {name:?}");
                 let refused = LoadError::new(LoadErrorReason::NoSuchPlugin, detail);
                 return vec![self.reload_result(name, Some(&refused))];
             }
@@ -153,7 +155,11 @@ impl PluginOwner {
         failpoint::pass("stage")?;
         match self.scan.directory() {
             Some(directory) => directory.stage(file, &self.config.plugins.trusted_keys),
-            None => Err(LoadError::new(LoadErrorReason::NotFound, "the plugin directory is not there")),
+            None => {
+                let directory = self.scan.path().display();
+                let detail = format!("the directory {directory} is missing or was refused; see the log");
+                Err(LoadError::new(LoadErrorReason::NotFound, detail))
+            }
         }
     }
 
@@ -168,7 +174,9 @@ impl PluginOwner {
         let is_incomplete = is_in_motion(reason) || is_signature_pending(reason, stamp, self.now());
         if trigger == LoadTrigger::Scan && is_incomplete {
             // A copy is under way. Its content is unknown, so there is nothing to report.
-            tracing::debug!(file = %file.display(), "to be read once more: {refused}");
+            let name = file.display().to_string();
+            let shown = printable(&name);
+            tracing::debug!(file = %name, "{shown} may be incomplete and is read again: {refused}");
             self.scan.files.read_again(file);
             return LoadOutcome::Incomplete;
         }
@@ -219,7 +227,13 @@ impl PluginOwner {
         if trigger == LoadTrigger::Operator {
             record.clear(hash);
             let (plugin, deaths) = (quarantined.plugin, quarantined.crashes);
-            tracing::warn!(plugin, hash, deaths, "let in again by hand, though the host died while it ran");
+            let crashes = Counted(deaths, "crash");
+            tracing::warn!(
+                plugin,
+                hash,
+                deaths,
+                "plugin {plugin}: quarantine cleared by command, although content {hash} was running in {crashes}"
+            );
             return Ok(());
         }
         Err(LoadCheckError::Quarantined { content: quarantined, window: record.limits().window }.into())
@@ -235,7 +249,13 @@ impl PluginOwner {
 
         if let Some(removed) = slot.remove() {
             let generation = removed.identity.number;
-            tracing::info!(plugin = name, generation, "removed: its file has gone");
+            let path = self.scan.path().join(file).display().to_string();
+            let path = printable(&path);
+            tracing::info!(
+                plugin = name,
+                generation,
+                "plugin {name}: {path} removed, generation {generation} no longer serves"
+            );
             self.publish(None);
             self.retire(removed);
         }

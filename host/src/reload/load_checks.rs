@@ -12,6 +12,7 @@ use super::plugin_slot::PluginSlot;
 use crate::config::{Config, KeyId};
 use crate::crash_record::Quarantined;
 use crate::loader::{LoadError, LoadErrorReason, VerifiedSignature};
+use crate::log::{Counted, ShortDuration};
 
 /// The most generations of one plugin that may drain at the same time.
 pub(super) const DRAINING_MAX: usize = 8;
@@ -23,43 +24,47 @@ const SPARE_THREAD_KEYS: usize = 64;
 /// Why a staged file must not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadCheckError {
-    #[error("the program has a plugin named {0:?}")]
+    #[error("{0:?} is the name of a built-in plugin; rename the file")]
     BuiltInName(String),
 
-    #[error("the file {} is the plugin {plugin:?} already", .file.display())]
+    #[error("the plugin {plugin:?} is already loaded from {}; rename or remove one of the files", .file.display())]
     NameTaken { plugin: String, file: OsString },
 
-    #[error("the method {method:?} belongs to the plugin {plugin:?}")]
+    #[error("the method {method:?} already belongs to the plugin {plugin:?}; rename it in one of them")]
     MethodTaken { method: String, plugin: Arc<str> },
 
-    #[error("it was loaded when no key was trusted")]
+    #[error(
+        "the content was loaded before keys were trusted, so its signature is unknown; install a signed file"
+    )]
     Unsigned,
 
-    #[error("it is signed with the key {0}, which is trusted no more")]
+    #[error(
+        "the content is signed with key {0}, which is no longer in plugins.trusted_keys; sign it with a trusted key"
+    )]
     KeyNotTrusted(KeyId),
 
     #[error(
-        "it was signed at {signed}, before the one that serves or served last ({served}); sign it anew, \
-         if it is meant"
+        "the signature has the timestamp {signed}, older than {served} of the content that serves or served last; \
+         sign the file again if it is to be loaded"
     )]
     OlderThanServing { signed: u64, served: u64 },
 
-    #[error("{0} generations of it still answer their last requests; it is tried again")]
+    #[error("{} of the plugin still drain, as many as may; wait until one of them has ended", Counted(*.0, "generation"))]
     TooManyDraining(usize),
 
-    #[error("{0} generations could not be unloaded, as many as plugins.retained allows; restart the host")]
+    #[error("plugins.retained is reached: {} could not be unloaded; restart the host", Counted(*.0, "generation"))]
     TooManyRetained(usize),
 
     #[error(
-        "less than {} keys for thread-local values are left in the process; restart the host",
+        "the process has fewer than {} keys for thread-local values left; restart the host",
         SPARE_THREAD_KEYS
     )]
     NoThreadKeys,
 
     #[error(
-        "the host died {} times within {window:?} while it ran, the last time in {}; it is loaded again \
-         when its file changes, or by `jackfield plugin reload {}`",
-        .content.crashes, .content.method, .content.plugin
+        "the plugin was running in {} of the host within {}, last in {}; replace its file or run \
+         \"jackfield plugin reload {}\"",
+        Counted(.content.crashes, "crash"), ShortDuration(*.window), .content.method, .content.plugin
     )]
     Quarantined { content: Quarantined, window: Duration },
 }
@@ -170,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_reason_of_a_quarantine_name_the_remedy() {
+    fn names_the_remedy_of_a_quarantine() {
         let content = Quarantined {
             plugin: "device".to_owned(),
             hash: "00".to_owned(),
@@ -182,8 +187,8 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "too-many-deaths: the host died 3 times within 600s while it ran, the last time in device.list; \
-             it is loaded again when its file changes, or by `jackfield plugin reload device`"
+            "too-many-deaths: the plugin was running in 3 crashes of the host within 10 min, last in device.list; \
+             replace its file or run \"jackfield plugin reload device\""
         );
     }
 }

@@ -14,6 +14,7 @@ use super::retirement_threads::RetirementThreads;
 use crate::admin::ADMIN;
 use crate::config::Config;
 use crate::loader::Prober;
+use crate::log::printable;
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationId, IoThreadReplacer};
 use crate::routing::{Dispatcher, HeldPlugins, RoutePermits, TableBuilder};
@@ -143,10 +144,11 @@ impl PluginOwner {
         is_published
     }
 
-    /// Logs and counts a generation that serves from now on.
-    pub(super) fn report_loaded(&mut self, name: &str, generation: &Generation) {
-        let GenerationId { number, hash, version, build_id, .. } = &generation.identity;
-        let short_hash = &hash[..hash.len().min(12)];
+    /// Logs and counts a generation that serves from now on. The message ends with `note`.
+    pub(super) fn report_loaded(&mut self, name: &str, generation: &Generation, note: &str) {
+        let GenerationId { number, version, build_id, .. } = &generation.identity;
+        let short_hash = generation.identity.short_hash();
+        let shown_version = printable(version);
 
         tracing::info!(
             plugin = name,
@@ -155,7 +157,7 @@ impl PluginOwner {
             hash = short_hash,
             build_id = build_id.as_deref().unwrap_or("none"),
             methods = generation.methods.len(),
-            "loaded"
+            "plugin {name}: generation {number} ({shown_version}, {short_hash}) now serves{note}"
         );
         self.dispatcher.metrics.counters.plugins_loaded.add(1);
         self.dispatcher.metrics.plugins.count_reload(name, ReloadOutcome::Loaded);

@@ -7,14 +7,10 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::command::{CommandReply, CommandSender, ReloadCommand};
-use super::directory_scan::CompleteFiles;
+use super::directory_scan::{CompleteFiles, SCAN_INTERVAL};
 use super::directory_watcher::DirectoryWatcher;
 use super::owner::PluginOwner;
 use crate::clock::Time;
-
-/// The interval of periodic scans. They catch what the watcher misses, which has to take effect
-/// within 5 s.
-const SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The time until a scan is repeated that found a file incomplete or missing.
 const RESCAN_DELAY: Duration = Duration::from_millis(200);

@@ -13,7 +13,7 @@ use crate::routing::ConnectionRules;
 
 /// A plugin that cannot be started with its new settings.
 #[derive(Debug, thiserror::Error)]
-#[error("plugin.{plugin}: {refused}")]
+#[error("plugin.{plugin}: cannot run with its new settings ({}): {}", .refused.reason, .refused.detail)]
 struct SettingsError {
     plugin: String,
     refused: LoadError,
@@ -50,7 +50,7 @@ impl PluginOwner {
             self.scan.files.retry_all();
         }
         for (name, generation) in new {
-            self.report_loaded(&name, &generation);
+            self.report_loaded(&name, &generation, " with its new settings");
         }
         Ok(())
     }

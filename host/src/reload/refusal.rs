@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use super::owner::PluginOwner;
 use super::plugin_slot::PluginSlot;
 use crate::loader::{LoadError, LoadErrorReason, plugin_name};
+use crate::log::printable;
 use crate::metrics::ReloadOutcome;
 
 impl PluginOwner {
@@ -17,15 +18,39 @@ impl PluginOwner {
             // The file has no slot of its own, so that nothing remembers the refusal.
             let shown = plugin_name(file).unwrap_or_else(|| file.display().to_string());
             self.count_refused(&shown);
-            log_refused(&shown, file, refused);
+            self.log_refused(&shown, file, refused);
             return;
         };
 
         let slot = self.slots.entry(name.clone()).or_default();
         if slot.refused.as_ref() != Some(refused) {
             slot.refused = Some(refused.clone());
-            log_refused(&name, file, refused);
+            self.log_refused(&name, file, refused);
             self.count_refused(&name);
+        }
+    }
+
+    fn log_refused(&self, plugin: &str, file: &OsStr, refused: &LoadError) {
+        let path = self.scan.path().join(file);
+        let detail = refused.detail_about(&path);
+        let path = path.display().to_string();
+        let (shown, path) = (printable(plugin), printable(&path));
+
+        let (file, reason) = (file.display(), refused.reason.code());
+        let effect = self.effect_of_refusal(plugin);
+        tracing::error!(plugin, %file, reason, "plugin {shown}: {path} refused ({reason}): {detail}; {effect}");
+    }
+
+    /// Returns the effect of a refused file or a failed rollback on the plugin.
+    pub(super) fn effect_of_refusal(&self, plugin: &str) -> String {
+        if self.built_in_names.contains(plugin) {
+            return "the built-in plugin still serves".to_owned();
+        }
+        match self.slots.get(plugin).and_then(PluginSlot::generation) {
+            Some(serving) => format!("generation {} still serves", serving.identity.number),
+            None if self.slots.contains_key(plugin) => "the plugin is unavailable".to_owned(),
+            // The name of the file is not that of a plugin.
+            None => "no plugin is loaded from it".to_owned(),
         }
     }
 
@@ -51,9 +76,4 @@ pub(super) fn is_transient(reason: LoadErrorReason) -> bool {
 /// Returns whether a file that is just being written or renamed fails for this reason.
 pub(super) fn is_in_motion(reason: LoadErrorReason) -> bool {
     matches!(reason, LoadErrorReason::ChangedWhileRead | LoadErrorReason::NotFound)
-}
-
-fn log_refused(plugin: &str, file: &OsStr, refused: &LoadError) {
-    let (file, reason) = (file.display(), refused.reason.code());
-    tracing::error!(plugin, %file, reason, "not loaded: {refused}");
 }

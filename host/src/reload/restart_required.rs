@@ -5,7 +5,7 @@ use crate::config::{Config, Listener, Place};
 /// Logs each part that differs and needs a restart.
 pub(super) fn warn(old: &Config, new: &Config) {
     for part in changed_parts(old, new) {
-        tracing::warn!("{part} has changed: that takes effect when the host is started again");
+        tracing::warn!("{part} changed; restart the host to apply it");
     }
 }
 

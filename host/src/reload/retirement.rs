@@ -8,7 +8,8 @@ use super::command::ReloadCommand;
 use super::owner::PluginOwner;
 use super::plugin_slot::PluginSlot;
 use crate::loader::LoadErrorReason;
-use crate::plugin::{Generation, GenerationId, RetirementOutcome};
+use crate::log::printable;
+use crate::plugin::{Generation, GenerationId, RetentionReason, RetirementOutcome};
 use crate::routing::RoutingTable;
 
 /// How long after the deadline of a shutdown the reports of retirements are waited for. The
@@ -28,16 +29,23 @@ impl PluginOwner {
         let counters = &self.dispatcher.metrics.counters;
         match outcome {
             RetirementOutcome::Unloaded if self.built_in_names.contains(plugin) => {
-                tracing::debug!(plugin, generation, "ended");
+                tracing::debug!(
+                    plugin,
+                    generation,
+                    "built-in plugin {plugin}: generation {generation} ended"
+                );
             }
             RetirementOutcome::Unloaded => {
                 counters.generations_unloaded.add(1);
-                tracing::info!(plugin, generation, "unloaded");
+                tracing::info!(
+                    plugin,
+                    generation,
+                    "plugin {plugin}: generation {generation} removed from memory"
+                );
             }
             RetirementOutcome::Retained(reason) => {
                 counters.generations_retained.add(1);
-                let reason = reason.to_string();
-                tracing::warn!(plugin, generation, reason, "retained: its code stays in the process");
+                self.log_retained(plugin, generation, reason);
             }
         }
 
@@ -45,6 +53,27 @@ impl PluginOwner {
         slot.retired(generation, outcome);
         // A file that was refused because too many generations drained may be loaded now.
         slot.refused.as_ref().is_some_and(|refused| refused.reason == LoadErrorReason::TooManyDraining)
+    }
+
+    /// Logs that the code of a generation stays in the process.
+    fn log_retained(&self, plugin: &str, generation: u64, reason: &RetentionReason) {
+        let reason = reason.to_string();
+        let shown = printable(&reason);
+        if self.retirement.is_stopping() {
+            tracing::warn!(
+                plugin,
+                generation,
+                reason,
+                "plugin {plugin}: generation {generation} was still in memory when the host ended ({shown})"
+            );
+        } else {
+            tracing::warn!(
+                plugin,
+                generation,
+                reason,
+                "plugin {plugin}: generation {generation} could not be unloaded ({shown}); restart when convenient"
+            );
+        }
     }
 
     /// Retires every generation by `deadline`. Blocks until they have ended, or have been given up.

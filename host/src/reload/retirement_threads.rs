@@ -15,11 +15,14 @@ pub(super) struct RetirementThreads {
 
     /// Set when the host shuts down: what has not ended by then is retained.
     deadline: EndDeadline,
+
+    /// Whether the host shuts down.
+    is_stopping: bool,
 }
 
 impl RetirementThreads {
     pub(super) fn new(commands: CommandSender, io: Arc<dyn IoThreadReplacer>) -> Self {
-        Self { commands, io, deadline: EndDeadline::default() }
+        Self { commands, io, deadline: EndDeadline::default(), is_stopping: false }
     }
 
     /// Retires a generation. [`ReloadCommand::Retired`] is sent when it has ended.
@@ -50,7 +53,13 @@ impl RetirementThreads {
     }
 
     /// Sets when the retirements of a shutdown have to end.
-    pub(super) fn set_deadline(&self, deadline: Instant) {
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline.set(deadline);
+        self.is_stopping = true;
+    }
+
+    /// Returns whether the host shuts down.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping
     }
 }

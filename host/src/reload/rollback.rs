@@ -7,15 +7,19 @@ use super::plugin_slot::{PluginSlot, RollbackRetry, ServingPlugin};
 use super::transaction::{Candidate, Purpose};
 use crate::admin::PluginReloadResult;
 use crate::loader::{KeptImage, LoadError, LoadErrorReason};
+use crate::log::Counted;
 use crate::metrics::ReloadOutcome;
-use crate::plugin::{ProbationFailure, ProbationVerdict};
+use crate::plugin::{Probation, ProbationFailure, ProbationVerdict};
 
 /// Why there is nothing to roll back.
 #[derive(Debug, thiserror::Error)]
 enum RollbackError {
-    #[error("no plugin {0:?} serves")]
+    #[error("no plugin {0:?} serves; \"jackfield plugin list\" lists the plugins")]
     NotServing(String),
-    #[error("no content of the plugin {0:?} served before, or it has been gone back to")]
+    #[error(
+        "the plugin {0:?} has no previous content: none served before, or the host has rolled it back already; \
+         install the file that is to serve"
+    )]
     NoPreviousContent(String),
 }
 
@@ -37,12 +41,15 @@ impl PluginOwner {
         }
 
         match self.restore_previous(name, Purpose::RollBackByOperator, None) {
-            Ok(()) => {
-                tracing::info!(plugin = name, "rolled back by hand");
-                self.reload_result(name, None)
-            }
+            Ok(()) => self.reload_result(name, None),
             Err(refused) => {
-                tracing::error!(plugin = name, reason = refused.reason.code(), "not rolled back: {refused}");
+                let (reason, detail) = (refused.reason.code(), &refused.detail);
+                let effect = self.effect_of_refusal(name);
+                tracing::error!(
+                    plugin = name,
+                    reason,
+                    "plugin {name}: rollback by command failed ({reason}): {detail}; {effect}"
+                );
                 self.reload_result(name, Some(&refused))
             }
         }
@@ -56,36 +63,64 @@ impl PluginOwner {
             return;
         }
         let ProbationVerdict::Failed(reason) = verdict else {
-            tracing::info!(plugin, generation, "its probation is over");
+            let calls = serving.generation.probation.as_ref().map_or(0, Probation::length);
+            let calls = Counted(calls, "call");
+            tracing::info!(
+                plugin,
+                generation,
+                "plugin {plugin}: generation {generation} passed its probation of {calls}"
+            );
             return;
         };
         if serving.previous.is_none() {
-            tracing::error!(plugin, generation, "{reason}, and there is nothing to go back to");
+            tracing::error!(
+                plugin,
+                generation,
+                "plugin {plugin}: generation {generation} failed its probation ({reason}) but continues to serve, \
+                 because there is no previous content; install a corrected file"
+            );
             return;
         }
 
-        tracing::error!(plugin, generation, "{reason}: the content before comes back");
-        let detail = format!("generation {generation}: {reason}");
+        let detail = format!(
+            "generation {generation} failed its probation ({reason}) and was rolled back; install a corrected file"
+        );
         let failure = LoadError::new(LoadErrorReason::ProbationFailed, detail);
         match self.restore_previous(plugin, Purpose::RollBackAfterProbation, Some(failure)) {
             Ok(()) => {
                 let metrics = &self.dispatcher.metrics;
                 metrics.counters.plugins_rolled_back.add(1);
                 metrics.plugins.count_reload(plugin, ReloadOutcome::RolledBack);
+                self.log_rolled_back(plugin, generation, reason);
             }
             Err(refused) => {
-                let code = refused.reason.code();
+                let is_retried = refused.reason.is_transient();
+                if is_retried {
+                    self.retry_rollback_later(plugin, generation, reason);
+                }
+
+                let (code, detail) = (refused.reason.code(), &refused.detail);
+                let remedy = if is_retried { "the host tries again" } else { "install a corrected file" };
                 tracing::error!(
                     plugin,
                     generation,
                     reason = code,
-                    "not rolled back, it serves on: {refused}"
+                    "plugin {plugin}: generation {generation} failed its probation ({reason}) but continues to \
+                     serve, because the rollback failed ({code}): {detail}; {remedy}"
                 );
-                if refused.reason.is_transient() {
-                    self.retry_rollback_later(plugin, generation, reason);
-                }
             }
         }
+    }
+
+    fn log_rolled_back(&self, plugin: &str, failed: u64, reason: ProbationFailure) {
+        let serving = self.slots.get(plugin).and_then(PluginSlot::generation);
+        let hash = serving.map_or("?", |serving| serving.identity.short_hash());
+        tracing::error!(
+            plugin,
+            generation = failed,
+            hash,
+            "plugin {plugin}: generation {failed} rolled back to {hash}: {reason}"
+        );
     }
 
     /// Tries the automatic rollbacks again that are due.

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::crash_record::LifecyclePhase;
 use crate::failpoint;
 use crate::loader::{LoadError, LoadErrorReason};
+use crate::log::Counted;
 use crate::plugin::{Generation, JoinedRunError, run_joined};
 use crate::routing::HeldPlugins;
 
@@ -55,16 +56,19 @@ impl Drop for HeldCalls {
 #[derive(Debug, thiserror::Error)]
 enum TransferError {
     /// An inline method that was found in the previous table may still change the state.
-    #[error("an inline method holds up a thread that serves connections")]
+    #[error(
+        "an inline method blocks an I/O thread and may still change the state; the log names the method, which must \
+         be declared blocking or async"
+    )]
     IoThreadBlocked,
 
-    #[error("{count} calls have not ended within {key}; the state cannot be taken from under them")]
+    #[error("{} did not end within {key}, so the state could not be exported; raise {key}", Counted(*.count, "call"))]
     CallsInFlight { count: usize, key: &'static str },
 
-    #[error("{0}")]
+    #[error("the previous generation did not export its state: {0}")]
     Export(PhaseError),
 
-    #[error("{0}")]
+    #[error("the new generation did not import the state: {0}")]
     Import(PhaseError),
 }
 

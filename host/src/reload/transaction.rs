@@ -19,6 +19,7 @@ use crate::admin::RetainedGeneration;
 use crate::config::Config;
 use crate::failpoint;
 use crate::loader::{KeptImage, LoadError, StagedPlugin};
+use crate::log::printable;
 use crate::plugin::{Generation, GenerationLoadError, Probation};
 
 /// Why a generation is replaced.
@@ -119,7 +120,14 @@ impl PluginOwner {
         if let Some(reason) = retained {
             let generation = self.starter.next_number() - 1;
             let reason = reason.to_string();
-            tracing::warn!(plugin = name, generation, reason, "refused code stays in the process");
+            let shown = printable(&reason);
+            tracing::warn!(
+                plugin = name,
+                generation,
+                reason,
+                "plugin {name}: code of the refused generation {generation} could not be unloaded ({shown}); \
+                 restart when convenient"
+            );
 
             self.dispatcher.metrics.counters.generations_retained.add(1);
             let slot = self.slots.entry(name).or_default();
@@ -136,11 +144,24 @@ impl PluginOwner {
     pub(super) fn commit_one(&mut self, prepared: PreparedGeneration) -> Result<(), LoadError> {
         let name = prepared.name.clone();
         let generation = Arc::clone(&prepared.generation);
+        let note = self.note_on_rollback(&prepared);
 
         let config = Arc::clone(&self.config);
         self.commit(vec![prepared], config).map_err(|error| error.refused)?;
-        self.report_loaded(&name, &generation);
+        self.report_loaded(&name, &generation, &note);
         Ok(())
+    }
+
+    /// Returns what the log says in addition about a generation that serves after a rollback by
+    /// command.
+    fn note_on_rollback(&self, prepared: &PreparedGeneration) -> String {
+        let replaced = self.slots.get(&prepared.name).and_then(PluginSlot::generation);
+        match replaced.filter(|_| prepared.purpose == Purpose::RollBackByOperator) {
+            Some(replaced) => {
+                format!(", rolled back by command from generation {}", replaced.identity.number)
+            }
+            None => String::new(),
+        }
     }
 
     /// Has prepared generations serve with `config`, all with one swap.
@@ -169,6 +190,7 @@ impl PluginOwner {
             return Err(error);
         }
 
+        self.warn_about_discarded_states(&prepared);
         self.config = config;
         let mut replaced = Vec::new();
         for (new, image) in prepared.into_iter().zip(images) {
@@ -198,14 +220,7 @@ impl PluginOwner {
         let mut pairs = Vec::new();
         for new in prepared {
             let Some(previous) = self.slots.get(&new.name).and_then(PluginSlot::generation) else { continue };
-            if previous.state_schema.is_none() {
-                continue;
-            }
-            if new.generation.state_schema.is_none() {
-                tracing::warn!(
-                    plugin = new.name,
-                    "it takes no state: what the generation before knew is lost"
-                );
+            if previous.state_schema.is_none() || new.generation.state_schema.is_none() {
                 continue;
             }
             pairs.push(TransferPair {
@@ -215,6 +230,25 @@ impl PluginOwner {
             });
         }
         pairs
+    }
+
+    /// Logs which of the generations that are about to be replaced have a state that their
+    /// successors do not accept.
+    fn warn_about_discarded_states(&self, prepared: &[PreparedGeneration]) {
+        for new in prepared.iter().filter(|new| new.generation.state_schema.is_none()) {
+            let previous = self.slots.get(&new.name).and_then(PluginSlot::generation);
+            let Some(previous) = previous.filter(|previous| previous.state_schema.is_some()) else {
+                continue;
+            };
+
+            let name = &new.name;
+            let (generation, old) = (new.generation.identity.number, previous.identity.number);
+            tracing::warn!(
+                plugin = name,
+                generation,
+                "plugin {name}: generation {generation} accepts no state; the state of generation {old} is discarded"
+            );
+        }
     }
 }
 

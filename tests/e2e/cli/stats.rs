@@ -120,7 +120,8 @@ fn keeps_slow_and_failed_requests_with_caller_and_times() {
     // Either of the two may be the slower one.
     let took = |entry: &Value| of(entry, "queued_us") + of(entry, "ran_us");
     let slow_rows = slow.as_array().expect("rows");
-    // The log is sorted by nanoseconds, and each of the two durations is rounded down to microseconds.
+    // The log is sorted by nanoseconds, and each of the two durations is rounded down to
+    // microseconds.
     let in_order = |one: &Value, next: &Value| took(one) + 1 >= took(next);
     assert!(slow_rows.is_sorted_by(in_order), "the slowest first: {slow}");
     assert!(slow_rows[..2].contains(first) && slow_rows[..2].contains(second), "{slow}");

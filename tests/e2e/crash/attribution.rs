@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{NO_QUARANTINE, assert_attributed, crash_in};
+use super::{ATTRIBUTED, NO_QUARANTINE, assert_attributed, crash_in};
 use crate::support::accounting::ReplyAccounting;
 use crate::support::admin::plugin_row;
 use crate::support::footprint::{assert_settles_within, idle_footprint};
@@ -78,7 +78,7 @@ fn assert_each_crash_is_attributed(method: &str) {
         ];
 
         assert_attributed(&host, &fields.each_ref().map(String::as_str));
-        assert_eq!(host.log().matches("died while this ran").count(), 1, "{}", host.log());
+        assert_eq!(host.log().matches(ATTRIBUTED).count(), 1, "{}", host.log());
 
         let deaths = plugin_row(&host, "dies")["deaths"].as_array().unwrap().clone();
         let last = deaths.last().unwrap();
@@ -160,14 +160,14 @@ fn attributes_a_crash_to_running_methods_only() {
     host.restart_ready();
     host.wait_for_log("ready on");
 
-    let attributed: Vec<_> =
-        host.log_lines().into_iter().filter(|line| line.contains("died while this ran")).collect();
+    let attributed: Vec<_> = host.log_lines().into_iter().filter(|line| line.contains(ATTRIBUTED)).collect();
     assert_eq!(attributed.len(), 2, "{attributed:?}");
 
     let of =
         |plugin: &str| attributed.iter().find(|line| line.contains(&format!("plugin=\"{plugin}\""))).unwrap();
     assert!(of("sleeps").contains("method=\"sleep.blocking\"") && of("sleeps").contains("id=\"beside\""));
     assert!(of("dies").contains("beside=1"), "{attributed:?}");
+    assert!(of("dies").contains("; 1 other call ran at the same time"), "{attributed:?}");
     assert!(
         of("dies").contains(&format!("id=\"{}\"", &long[..64])),
         "an id is cut at 64 bytes: {attributed:?}"
@@ -190,8 +190,7 @@ fn attributes_a_crash_to_the_innermost_nested_call() {
         let is_named = |plugin: &str, method: &str| {
             let fields =
                 [format!("plugin=\"{plugin}\""), format!("method=\"{method}\""), format!("id=\"{caller}\"")];
-            let mut attributed =
-                host.log_lines().into_iter().filter(|line| line.contains("died while this ran"));
+            let mut attributed = host.log_lines().into_iter().filter(|line| line.contains(ATTRIBUTED));
             attributed.any(|line| fields.iter().all(|field| line.contains(field)))
         };
         assert!(is_named("dies", called), "{}", host.log());
@@ -209,7 +208,8 @@ fn attributes_no_plugin_if_none_ran() {
     host.signal(rustix::process::Signal::KILL);
     host.restart_ready();
 
-    assert!(host.log_contains("the host before died; no thread of it ran a plugin's code"), "{}", host.log());
-    assert!(!host.log_contains("died while this ran"));
+    let message = "the previous host ended without shutdown (crash or kill -9); no plugin code was running";
+    assert!(host.log_contains(message), "{}", host.log());
+    assert!(!host.log_contains(ATTRIBUTED));
     assert_eq!(host.count("deaths"), 0);
 }

@@ -13,6 +13,9 @@ use crate::support::HostProcess;
 /// Configuration without quarantine.
 const NO_QUARANTINE: &str = "[plugins.crash]\nmost = 0\n";
 
+/// Part of the log line about a call that ran in a crash.
+const ATTRIBUTED: &str = "the previous host crashed while plugin ";
+
 /// Crashes the host in a method of the fixture `dies` and asserts that the client's connection is
 /// closed without a reply.
 fn crash_in(host: &HostProcess, method: &str, id: &str, how: &str) {
@@ -25,7 +28,7 @@ fn crash_in(host: &HostProcess, method: &str, id: &str, how: &str) {
 /// it.
 #[track_caller]
 fn assert_attributed(host: &HostProcess, fields: &[&str]) -> String {
-    let line = host.wait_for_log("the host before died while this ran");
+    let line = host.wait_for_log(ATTRIBUTED);
     for field in fields {
         assert!(line.contains(field), "{field} in {line}");
     }

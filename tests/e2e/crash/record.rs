@@ -18,7 +18,7 @@ fn removes_the_record_at_shutdown() {
 
     host.restart_ready();
 
-    assert!(!host.log_contains("the host before"), "{}", host.log());
+    assert!(!host.log_contains("previous host"), "{}", host.log());
 }
 
 #[test]
@@ -29,9 +29,9 @@ fn reports_and_ignores_an_invalid_record() {
 
     type Corruption = fn(&mut Vec<u8>);
     let corruptions: [(&str, Corruption); 4] = [
-        ("bytes, not", |bytes| bytes.truncate(bytes.len() / 2)),
-        ("bytes, not", |bytes| bytes.resize(bytes.len() * 3, 0xff)),
-        ("does not begin as a record does", |bytes| bytes.fill(0xa5)),
+        ("bytes instead of", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("bytes instead of", |bytes| bytes.resize(bytes.len() * 3, 0xff)),
+        ("does not begin like a crash record", |bytes| bytes.fill(0xa5)),
         ("its layout is 165", |bytes| bytes[8] = 165),
     ];
     for (reason, corrupt) in corruptions {
@@ -45,7 +45,7 @@ fn reports_and_ignores_an_invalid_record() {
 
         host.restart_ready();
 
-        let line = host.wait_for_log("the record of the host before cannot be read, and is ignored");
+        let line = host.wait_for_log("what the previous host ran is unknown");
         assert!(line.contains(reason), "{reason:?} in {line}");
         assert_eq!(host.count("deaths"), 0);
         assert_eq!(fs::metadata(&record).unwrap().len(), size);
@@ -63,8 +63,8 @@ fn reports_and_ignores_an_invalid_record() {
 
     host.restart_ready();
 
-    assert!(host.log_contains("the names of what ran cannot be read"), "{}", host.log());
-    assert!(host.log_contains("the deaths of late cannot be read, and are forgotten"));
+    assert!(host.log_contains("what ran in the crash is reported without names"), "{}", host.log());
+    assert!(host.log_contains("earlier crashes are forgotten"));
     assert_eq!(plugin_row(&host, "dies")["state"], "serving");
 }
 
@@ -73,14 +73,15 @@ fn serves_without_a_record_if_its_directory_is_unusable() {
     let builder = HostProcess::builder().plugin("dies").config("[plugins.crash]\nrecord = \"taken\"");
     fs::write(builder.directory().join("taken"), "a file where a directory should be").unwrap();
     let mut host = builder.start();
-    assert!(host.log_contains("no record can be kept"), "{}", host.log());
+    assert!(host.log_contains("cannot write the crash record in "), "{}", host.log());
+    assert!(host.log_contains("/taken is in the way"), "{}", host.log());
 
     host.peer().assert_usable();
 
     crash_in(&host, "dies.inline", "x", "abort");
     host.restart_ready();
 
-    assert!(!host.log_contains("the host before"));
+    assert!(!host.log_contains("previous host"));
 }
 
 #[test]
@@ -93,8 +94,8 @@ fn rejects_a_record_directory_that_others_can_write() {
 
     let host = builder.start();
 
-    assert!(host.log_contains("no record can be kept"), "{}", host.log());
-    assert!(host.log_contains("others may write to the directory"), "{}", host.log());
+    assert!(host.log_contains("cannot write the crash record in "), "{}", host.log());
+    assert!(host.log_contains("its group or others can write to it (mode 0777)"), "{}", host.log());
     assert!(fs::read_dir(&directory).unwrap().next().is_none());
 }
 
@@ -106,7 +107,7 @@ fn keeps_the_record_of_one_host_from_another() {
 
     let second = HostProcess::builder().config(&config).start();
 
-    assert!(second.log_contains("another host keeps its record there"), "{}", second.log());
+    assert!(second.log_contains("another host uses it"), "{}", second.log());
     Peer::connect(&second.socket()).assert_usable();
 
     drop(second);

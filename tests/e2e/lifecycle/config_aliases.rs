@@ -21,9 +21,9 @@ const BOTH: &str =
 
 /// The faults of [`BOTH`].
 const FAULTS: [&str; 2] = [
-    "2:1: plugins.hand_over is the deprecated name of plugins.state_transfer, which line 3 sets too; \
+    "2:1: plugins.hand_over is the deprecated name of plugins.state_transfer, which line 3 also sets; \
      keep plugins.state_transfer and remove plugins.hand_over",
-    "4:10: plugins.deaths is the deprecated name of plugins.crash, which line 5 sets too; \
+    "4:10: plugins.deaths is the deprecated name of plugins.crash, which line 5 also sets; \
      keep plugins.crash and remove plugins.deaths",
 ];
 

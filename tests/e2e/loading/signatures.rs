@@ -161,7 +161,7 @@ fn rejects_keys_that_cannot_be_trusted() {
     let checked = jackfield(scratch.path(), &["check"]);
     assert_eq!(checked.code, 78, "{checked:?}");
     assert!(
-        checked.stderr.starts_with("./config.toml:2:84: plugins.trusted_keys has a bare number in it; "),
+        checked.stderr.starts_with("./config.toml:2:84: plugins.trusted_keys contains an integer; "),
         "{checked:?}"
     );
 
@@ -170,10 +170,10 @@ fn rejects_keys_that_cannot_be_trusted() {
     let faults: Vec<_> = checked.stderr.lines().map(|line| line.split("; ").next().unwrap_or(line)).collect();
 
     let expected = [
-        "./config.toml:2:29: the key \"./nowhere.pub\" cannot be read: No such file or directory (os error 2)".to_owned(),
-        "./config.toml:2:44: the key \"./rubbish.pub\" is no public key of minisign's".to_owned(),
-        format!("./config.toml:2:59: the key \"./open.pub\" could be changed by others (mode 0664, user {})", rustix::process::geteuid().as_raw()),
-        format!("./config.toml:2:71: the key {} is named twice", signer.id()),
+        "./config.toml:2:29: the trusted key \"./nowhere.pub\" cannot be read: No such file or directory (os error 2)".to_owned(),
+        "./config.toml:2:44: the trusted key \"./rubbish.pub\" is not a public key of minisign".to_owned(),
+        format!("./config.toml:2:59: the trusted key \"./open.pub\" can be changed by other users (mode 0664, owner {})", rustix::process::geteuid().as_raw()),
+        format!("./config.toml:2:71: plugins.trusted_keys contains the key {} twice", signer.id()),
     ];
     assert_eq!(faults, expected);
 }

@@ -63,7 +63,7 @@ fn warns_that_a_new_address_requires_a_restart() {
     let before = address(&host);
 
     host.scratch().write("config.toml", "[metrics]\nlisten = \"127.0.0.1:1\"\n");
-    host.wait_for_log("metrics.listen has changed: that takes effect when the host is started again");
+    host.wait_for_log("metrics.listen changed; restart the host to apply it");
 
     assert_eq!(get(&before, "/healthz").status, 200);
 }

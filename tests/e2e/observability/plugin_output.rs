@@ -24,7 +24,7 @@ fn logs_output_with_the_name_of_the_plugin() {
     let line = host.wait_for_log("jackfield::output: the fixture prints. ");
     assert!(line.contains(" INFO ") && line.contains("plugin=\"prints\""), "{line}");
 
-    let probed = host.wait_for_log("jackfield::output: in the probe: ");
+    let probed = host.wait_for_log("jackfield::output: plugin prints: output in the probe: ");
     assert!(probed.contains("plugin=\"prints\"") && probed.len() < 8 * 1024, "{probed}");
 
     let mut peer = host.peer();
@@ -110,7 +110,7 @@ fn logs_the_output_before_a_crash() {
     host.restart_ready();
 
     let last_words = "the last words of the fixture";
-    let after = host.log_contains(&format!("the host before wrote as it died: {last_words}"));
+    let after = host.log_contains(&format!("last output of the previous host: {last_words}"));
     assert!(before.contains(last_words) || after, "{before}\n--\n{}", host.log());
 }
 

@@ -96,7 +96,7 @@ fn refuses_a_state_transfer_during_a_long_call() {
     slow.send_async("slow", "counter.add_slowly", &json!(4000));
     wait_until("the request is in flight", || host.count("in_flight") == 1);
 
-    assert_refused_and_counting(&host, &mut peer, "hand-over-busy", "1 calls");
+    assert_refused_and_counting(&host, &mut peer, "hand-over-busy", "1 call did not end");
     assert_eq!(slow.receive().result(), 6, "the call was counted by the previous generation");
 
     Operator::connect(&host).reload_published();

@@ -58,7 +58,7 @@ fn rolls_back_a_generation_whose_first_calls_fail() {
 
         let lines = host.log_lines();
         let generation = format!("generation={}", failing["generation"]);
-        let lines_of_rollback = lines.iter().filter(|line| line.contains("the content before comes back"));
+        let lines_of_rollback = lines.iter().filter(|line| line.contains(" rolled back to "));
         let lines_of_rollback: Vec<_> = lines_of_rollback.collect();
         assert!(
             matches!(lines_of_rollback[..], [line] if line.contains(&generation)),
@@ -118,7 +118,7 @@ fn ends_the_probation_after_successful_calls() {
 
     let row = operator.wait_until("the probation is over", |row| row["state"] == "serving");
     assert_eq!((&row["generation"], &row["hash"]), (&passing["generation"], &passing["hash"]));
-    host.wait_for_log("its probation is over");
+    host.wait_for_log("passed its probation of 10 calls");
 }
 
 #[test]
@@ -160,6 +160,8 @@ fn rolls_back_and_forth_by_command() {
         let row = operator.row(NAME);
         assert_eq!((&row["hash"], &row["build_id"]), (&content["hash"], &content["build_id"]), "{row}");
         assert_eq!((&row["generation"], &row["state"]), (&verdict["generation"], &json!("serving")), "{row}");
+        let line = host.wait_for_log(&format!("generation {} (", row["generation"]));
+        assert!(line.contains(") now serves, rolled back by command from generation "), "{line}");
     }
 
     operator.wait_until_unloaded();
@@ -182,7 +184,7 @@ fn rolls_back_a_generation_after_its_hanging_calls_end() {
     }
     peer.receive_all(3).iter().for_each(|frame| drop(frame.error(DEADLINE_EXCEEDED)));
 
-    host.wait_for_log("not rolled back, it serves on");
+    host.wait_for_log("continues to serve, because the rollback failed (hand-over-busy)");
     wait_until("the previous layout is back", || {
         let reply = peer.call("counter.layout", &Value::Null);
         reply.code().is_none() && reply.result() == 1

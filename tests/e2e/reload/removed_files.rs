@@ -16,6 +16,11 @@ const RESCAN_BOUND: Duration = Duration::from_secs(5);
 /// A file that returns within this time does not count as removed.
 const GRACE: Duration = Duration::from_millis(100);
 
+/// Part of the message about a removed file.
+const REMOVED: &str = " no longer serves";
+/// Part of the message about a missing plugin directory.
+const NO_DIRECTORY: &str = "plugins does not exist; no plugins are loaded from it";
+
 const ROUTE: &str = "[[route]]\nmethod = \"numbered.*\"\nplugin = \"subject\"";
 
 #[test]
@@ -76,7 +81,7 @@ fn ignores_a_file_that_is_missing_for_a_moment() {
         is_quick &= began.elapsed() < GRACE;
         wait_until_number(&host, wanted.into());
     }
-    assert!(!is_quick || !host.log_contains("its file has gone"), "{}", host.log());
+    assert!(!is_quick || !host.log_contains(REMOVED), "{}", host.log());
 }
 
 /// Returns the inodes of the directories that the host watches.
@@ -131,7 +136,7 @@ fn keeps_serving_without_the_directory_and_watches_a_new_one() {
     for _ in 0..3 {
         host.signal(Signal::HUP);
     }
-    host.wait_for_log("there is no such directory");
+    host.wait_for_log(NO_DIRECTORY);
     assert_eq!(number(&mut host.peer()), 1);
 
     let began = Instant::now();
@@ -141,7 +146,7 @@ fn keeps_serving_without_the_directory_and_watches_a_new_one() {
     assert!(began.elapsed() < RESCAN_BOUND, "{:?}", began.elapsed());
     assert_watched(&host);
 
-    let complaints = host.log_lines().into_iter().filter(|line| line.contains("there is no such directory"));
+    let complaints = host.log_lines().into_iter().filter(|line| line.contains(NO_DIRECTORY));
     assert_eq!(complaints.count(), 1, "{}", host.log());
     assert!(!host.log_contains("cannot be watched"), "{}", host.log());
 }
@@ -163,7 +168,7 @@ fn scans_an_unwatched_directory_on_sighup() {
     // The renamed file is the same plugin under the other permitted file name. One signal suffices.
     fs::rename(in_plugins(&host, FILE), in_plugins(&host, "subject.so")).expect("the file is renamed");
     host.signal(Signal::HUP);
-    host.wait_for_log("its file has gone");
+    host.wait_for_log(REMOVED);
 
     let mut operator = Operator::connect(&host);
     operator.wait_until("the plugin serves under its other file name", |row| {

@@ -127,7 +127,7 @@ fn transfers_state_between_layouts() {
     Image::numbered(7).put(&host, FILE);
 
     operator.reload_published();
-    host.wait_for_log("what the generation before knew is lost");
+    host.wait_for_log(" accepts no state; the state of generation ");
 }
 
 /// Starts a host with a counter whose export takes long enough for calls to arrive meanwhile.

@@ -68,7 +68,11 @@ pub(super) fn recovers_from_crashes(machine: &Machine) {
     let entries = machine.run_successfully(&args);
     let entries = entries.lines().map(|line| serde_json::from_str::<Value>(line).expect("an entry"));
     let mut attributed: Vec<_> = entries
-        .filter(|entry| entry["MESSAGE"] == "the host before died while this ran")
+        .filter(|entry| {
+            let message = entry["MESSAGE"].as_str();
+            message
+                .is_some_and(|text| text.starts_with("the previous host crashed while plugin crashes ran "))
+        })
         .filter(|entry| entry["JACKFIELD_PLUGIN"] == "crashes" && entry["JACKFIELD_GENERATION"].is_string())
         .filter_map(|entry| entry["JACKFIELD_METHOD"].as_str().map(str::to_owned))
         .collect();

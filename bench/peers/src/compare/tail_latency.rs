@@ -186,7 +186,9 @@ fn install_versions(
 ///
 /// Fewer than half of the installed versions were loaded.
 fn count_reloads(log: &str, installed: u32) -> io::Result<u32> {
-    let loads = log.lines().filter(|line| line.contains(": loaded plugin=\"copy000\""));
+    let is_load =
+        |line: &&str| line.contains(": plugin copy000: generation ") && line.contains(" now serves");
+    let loads = log.lines().filter(is_load);
     // The first load is that of the start.
     let reloads = u32::try_from(loads.count().saturating_sub(1)).unwrap_or(u32::MAX);
     if reloads * 2 < installed {

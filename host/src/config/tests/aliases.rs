@@ -53,9 +53,9 @@ fn refuses_both_names_of_a_key() {
     let both =
         "[plugins]\nhand_over = '1s'\nstate_transfer = '1s'\n[plugins.crash]\n[plugins.deaths]\nmost = 1\n";
     let expected = [
-        "2:1: plugins.hand_over is the deprecated name of plugins.state_transfer, which line 3 sets too; \
+        "2:1: plugins.hand_over is the deprecated name of plugins.state_transfer, which line 3 also sets; \
          keep plugins.state_transfer and remove plugins.hand_over",
-        "5:10: plugins.deaths is the deprecated name of plugins.crash, which line 4 sets too; \
+        "5:10: plugins.deaths is the deprecated name of plugins.crash, which line 4 also sets; \
          keep plugins.crash and remove plugins.deaths",
     ];
     assert_eq!(faults(both), expected);
@@ -68,22 +68,22 @@ fn refuses_both_names_of_a_key() {
 #[test]
 fn names_the_key_that_the_file_uses_in_faults() {
     let cases = [
-        ("deaths = 1", "2:10: plugins.deaths is a bare number; write a table, [plugins.deaths]"),
+        ("deaths = 1", "2:10: plugins.deaths is an integer; write a table, [plugins.deaths]"),
         (
             "hand_over = 1",
-            "2:13: plugins.hand_over is a bare number; write a duration with its unit, in quotes, such as \"1s\"",
+            "2:13: plugins.hand_over is an integer; write a duration with its unit, in quotes, such as \"1s\"",
         ),
         (
             "deaths.most = 65",
-            "2:15: plugins.deaths.most = 65 is out of range; write a whole number from 0 to 64, without quotes",
+            "2:15: plugins.deaths.most = 65 is out of range; write an integer from 0 to 64, without quotes",
         ),
         (
             "deaths.least = 1",
-            "2:8: unknown key \"least\" in [plugins.deaths]; known here: most, record, window",
+            "2:8: unknown key \"least\" in [plugins.deaths]; the known keys are most, record, window",
         ),
         (
             "crash.most = 65",
-            "2:14: plugins.crash.most = 65 is out of range; write a whole number from 0 to 64, without quotes",
+            "2:14: plugins.crash.most = 65 is out of range; write an integer from 0 to 64, without quotes",
         ),
     ];
     for (line, expected) in cases {
@@ -101,7 +101,7 @@ fn returns_the_name_that_the_file_uses() {
 
 #[test]
 fn suggests_only_current_names() {
-    let known = "known here: auto_route, crash, directory, probation, probe, retained, state_transfer, trusted_keys, watch";
+    let known = "the known keys are auto_route, crash, directory, probation, probe, retained, state_transfer, trusted_keys, watch";
     assert_eq!(faults("[plugins]\ndeath = 1"), [format!("2:1: unknown key \"death\" in [plugins]; {known}")]);
 }
 

@@ -50,7 +50,7 @@ fn reports_a_file_that_cannot_be_read_as_a_fault() {
     let fits = directory.file("fits.toml", &vec![b'\n'; 4 << 20]);
     assert!(Config::load(&fits).is_ok());
     let long = directory.file("long.toml", &vec![b'\n'; (4 << 20) + 1]);
-    assert_eq!(load(&long), "1:1: is longer than 4MiB; name a configuration file");
+    assert_eq!(load(&long), "1:1: is longer than 4MiB; pass a configuration file");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn finds_the_first_file_that_exists() {
     assert_eq!(file::first_existing([absent.as_path(), &present, &other]), Ok(present.clone()));
     let neither = file::first_existing([absent.as_path(), &other]).expect_err("neither exists");
     let expected = format!(
-        "no configuration file at {} or {}; name one with -c FILE",
+        "no configuration file at {} or {}; pass one with -c FILE",
         absent.display(),
         other.display()
     );
@@ -81,7 +81,7 @@ fn deep(braces: usize) -> String {
 fn reports_deep_nesting_as_a_fault_without_overflowing_the_stack() {
     let brackets = "[".repeat(1 << 20);
     for text in [format!("a = {brackets}"), format!("a = {}", "{a=".repeat(1 << 18))] {
-        assert!(faults(&text)[0].ends_with(": not TOML: nested too deep; nest at most 80 deep"));
+        assert!(faults(&text)[0].ends_with(": invalid TOML: nested too deeply; nest at most 80 levels deep"));
     }
     for text in [brackets, "a.".repeat(1 << 19), format!("\n[{}a]", "a.".repeat(1 << 19))] {
         assert!(!faults(&text).is_empty());
@@ -89,7 +89,7 @@ fn reports_deep_nesting_as_a_fault_without_overflowing_the_stack() {
     let dotted = faults(&format!("# {}\n\nx = 1\n[{}a]\n", ".".repeat(99), "a.".repeat(99)));
     assert_eq!(
         dotted.last().map(String::as_str),
-        Some("4:1: not TOML: nested too deep; nest at most 80 deep")
+        Some("4:1: invalid TOML: nested too deeply; nest at most 80 levels deep")
     );
     // 5,500 nested tables are within the limits of the parser, which drops the second of them
     // itself.
@@ -97,7 +97,10 @@ fn reports_deep_nesting_as_a_fault_without_overflowing_the_stack() {
     assert_eq!(faults(&doubled).len(), 2);
     let settings = faults(&format!("[plugin.x.settings]\na = {}\n", deep(79)));
     assert_eq!(settings.len(), 1);
-    assert!(settings[0].contains("settings are nested more than 64 deep; flatten them"), "{settings:?}");
+    assert!(
+        settings[0].contains("settings are nested more than 64 levels deep; flatten them"),
+        "{settings:?}"
+    );
 }
 
 #[test]
@@ -139,7 +142,7 @@ fn limits_the_number_and_the_length_of_faults() {
         assert!(!found.is_empty() && found.len() <= 1001, "{name}: {} faults", found.len());
         assert!(found.iter().all(|line| line.len() < 500), "{name}: a line as long as the file");
         if found.len() == 1001 {
-            assert!(found[1000].contains("there are more than these 1000 faults"), "{name}");
+            assert!(found[1000].contains("there are more than 1000 faults"), "{name}");
         }
     }
 }

@@ -11,11 +11,11 @@ pub(super) fn is_within(offset: u64, length: u64, size: u64) -> bool {
 pub(super) fn truncated(part: &str) -> LoadError {
     LoadError::new(
         LoadErrorReason::Truncated,
-        format_args!("{part} beyond the end of the file; was it copied whole?"),
+        format_args!("{part} beyond the end of the file; install it again"),
     )
 }
 
 /// Returns the error for tables that contradict themselves.
 pub(super) fn malformed(detail: impl std::fmt::Display) -> LoadError {
-    LoadError::new(LoadErrorReason::Malformed, detail)
+    LoadError::new(LoadErrorReason::Malformed, format_args!("{detail}; build the file again"))
 }

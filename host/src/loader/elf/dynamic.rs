@@ -44,7 +44,7 @@ pub(super) fn read<'a, R: ReadRef<'a>>(
 ) -> Result<DynamicSection, LoadError> {
     let (offset, length) = segments.dynamic()?;
     if length > TABLE_MAX {
-        return Err(malformed(format_args!("a dynamic table of more than {} KiB", TABLE_MAX >> 10)));
+        return Err(malformed(format_args!("the dynamic table is larger than {} KiB", TABLE_MAX >> 10)));
     }
 
     let count = usize::try_from(length).unwrap_or(0) / size_of::<Dyn64<Le>>();
@@ -72,21 +72,20 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
         if self.value(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_PIE.0 != 0) {
             return Err(LoadError::new(
                 LoadErrorReason::ElfType,
-                "an executable; its crate-type must be \"cdylib\"",
+                "the file is an executable; set crate-type = [\"cdylib\"]",
             ));
         }
 
         let flags = self.value(DT_FLAGS).unwrap_or(0);
         if self.value(DT_TEXTREL).is_some() || flags & DF_TEXTREL.0 != 0 {
-            let detail =
-                "the loader would have to write into its code; build all of it position-independent (-fPIC)";
+            let detail = "the dynamic loader would have to modify the code; build all of it with -fPIC";
             return Err(LoadError::new(LoadErrorReason::TextRelocations, detail));
         }
 
         for tag in [DT_RPATH, DT_RUNPATH] {
             if let Some(path) = self.value(tag) {
                 let detail = format!(
-                    "it says itself where its libraries are ({:?}); link it without an rpath",
+                    "the file sets a search path for libraries ({:?}); link it without -rpath",
                     self.string(path)?
                 );
                 return Err(LoadError::new(LoadErrorReason::RunPath, detail));
@@ -104,7 +103,8 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
                 // The loader looks for a name without a slash in the directories of the system. It
                 // first replaces `$ORIGIN` and similar variables by paths.
                 if name.is_empty() || name.contains(['/', '$']) {
-                    let detail = format!("it needs {name:?}; a library is named, never its path");
+                    let detail =
+                        format!("the file requires the library {name:?} by its path; link it by its name");
                     return Err(LoadError::new(LoadErrorReason::ForeignLibrary, detail));
                 }
                 needed.push(name);
@@ -116,7 +116,7 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
     /// Returns the string at `offset` of the string table.
     fn string(&self, offset: u64) -> Result<String, LoadError> {
         let text =
-            self.string_bytes(offset).ok_or_else(|| malformed("a name that is not in the string table"))?;
+            self.string_bytes(offset).ok_or_else(|| malformed("a name lies outside of the string table"))?;
         Ok(String::from_utf8_lossy(text).into_owned())
     }
 
@@ -141,7 +141,7 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
             (None, Some(table)) => self.find_by_sysv_hash(table),
             (None, None) => Some(false),
         };
-        found.ok_or_else(|| malformed("the symbol hash table leads out of the file"))
+        found.ok_or_else(|| malformed("the symbol hash table refers beyond the end of the file"))
     }
 
     /// Looks the root symbol up in a GNU hash table; `None` if the table leads out of the file or

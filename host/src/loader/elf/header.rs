@@ -18,27 +18,38 @@ const MACHINE: Machine = EM_AARCH64;
 
 /// Returns the file header, after it was checked to be that of a shared library for this host.
 pub(super) fn file_header<'a, R: ReadRef<'a>>(data: R, size: u64) -> Result<&'a FileHeader64<Le>, LoadError> {
-    let magic = data.read_bytes_at(0, size.min(ELFMAG.len() as u64)).map_err(|()| truncated("the header"))?;
+    let magic =
+        data.read_bytes_at(0, size.min(ELFMAG.len() as u64)).map_err(|()| truncated("the header lies"))?;
     if !ELFMAG.starts_with(magic) {
-        return Err(LoadError::new(LoadErrorReason::NotElf, "the file does not begin as an ELF file does"));
+        return Err(LoadError::new(
+            LoadErrorReason::NotElf,
+            "the file is not an ELF file; install the shared library of a plugin",
+        ));
     }
 
     // These two bytes decide how the rest of the header is read.
-    let layout = data.read_bytes_at(4, 2).map_err(|()| truncated("the header"))?;
+    let layout = data.read_bytes_at(4, 2).map_err(|()| truncated("the header lies"))?;
     if layout != [ELFCLASS64.0, ELFDATA2LSB.0] {
-        return Err(LoadError::new(LoadErrorReason::ElfClass, "not a 64-bit little-endian file"));
+        return Err(LoadError::new(
+            LoadErrorReason::ElfClass,
+            "the file is not a 64-bit little-endian ELF file; build it for this machine",
+        ));
     }
 
-    let header = data.read_at::<FileHeader64<Le>>(0).map_err(|()| truncated("the header"))?;
+    let header = data.read_at::<FileHeader64<Le>>(0).map_err(|()| truncated("the header lies"))?;
     let machine = header.e_machine.get(Le);
     if machine != MACHINE {
-        let detail = format!("built for {}, this host is {}", machine_name(machine), machine_name(MACHINE));
+        let detail = format!(
+            "the file was built for {}, but this host runs on {}; build it for the latter",
+            machine_name(machine),
+            machine_name(MACHINE)
+        );
         return Err(LoadError::new(LoadErrorReason::ElfMachine, detail));
     }
     if header.e_type.get(Le) != ET_DYN {
         return Err(LoadError::new(
             LoadErrorReason::ElfType,
-            "not a shared library; its crate-type must be \"cdylib\"",
+            "the file is not a shared library; set crate-type = [\"cdylib\"]",
         ));
     }
     Ok(header)
@@ -63,7 +74,9 @@ pub(super) fn program_headers<'a, R: ReadRef<'a>>(
     let entry_size = size_of::<ProgramHeader64<Le>>();
     // A library has about ten headers. PN_XNUM says that the real count is in a section header.
     if count == 0 || count == PN_XNUM || usize::from(header.e_phentsize.get(Le)) != entry_size {
-        return Err(malformed("no program headers, or of another size than 64-bit files have"));
+        return Err(malformed(
+            "the file has no program headers, or they do not have the size of those of 64-bit files",
+        ));
     }
 
     is_within(offset, u64::from(count) * entry_size as u64, size)
@@ -88,7 +101,9 @@ pub(super) fn check_sections<'a, R: ReadRef<'a>>(
         return Ok(());
     }
     if count == 0 || usize::from(header.e_shentsize.get(Le)) != entry_size {
-        return Err(malformed("section headers of another size than 64-bit files have, or too many"));
+        return Err(malformed(
+            "the section headers do not have the size of those of 64-bit files, or there are too many",
+        ));
     }
     if !is_within(offset, u64::from(count) * entry_size as u64, size) {
         return Err(truncated("the section headers lie"));

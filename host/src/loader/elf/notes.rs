@@ -27,9 +27,11 @@ impl<'a> Notes<'a> {
     /// Adds the notes of one note segment.
     pub(super) fn add_segment(&mut self, align: u64, segment: &'a [u8]) -> Result<(), LoadError> {
         let mut notes = NoteIterator::<FileHeader64<Le>>::new(Le, align, segment)
-            .map_err(|error| malformed(format_args!("a note segment: {error}")))?;
+            .map_err(|error| malformed(format_args!("a note segment is invalid: {error}")))?;
 
-        while let Some(note) = notes.next().map_err(|error| malformed(format_args!("a note: {error}")))? {
+        while let Some(note) =
+            notes.next().map_err(|error| malformed(format_args!("a note is invalid: {error}")))?
+        {
             match note.name() {
                 name if name == manifest_owner() && note.n_type(Le) == NoteType(NOTE_TYPE) => {
                     self.manifests.push(note.desc());

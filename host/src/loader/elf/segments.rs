@@ -49,10 +49,10 @@ impl<'a> Segments<'a> {
             let ascends = end.is_none_or(|end| end <= start);
             end = start.checked_add(segment.p_memsz.get(Le));
             if !fits || !ascends || end.is_none() {
-                return Err(malformed("the loaded segments overlap, or are not in ascending order"));
+                return Err(malformed("the loaded segments overlap or are not in ascending order"));
             }
         }
-        if end.is_none() { Err(malformed("nothing of the file is to be loaded")) } else { Ok(()) }
+        if end.is_none() { Err(malformed("the file has no segment to load")) } else { Ok(()) }
     }
 
     /// Checks that the stack would not be executable and code not writable.
@@ -62,14 +62,14 @@ impl<'a> Segments<'a> {
         // Without the header, glibc uses the default of the processor, which is an executable
         // stack.
         if stack.is_none_or(|stack| has(stack, PF_X)) {
-            let detail = "it asks for executable stacks, and all stacks of the process would become so; link it with \
-                          -z noexecstack";
+            let detail = "the file requires executable stacks, which all threads of the process would get; \
+                          link it with -z noexecstack";
             return Err(LoadError::new(LoadErrorReason::ExecutableStack, detail));
         }
         if self.of(PT_LOAD).any(|segment| has(segment, PF_W) && has(segment, PF_X)) {
             return Err(LoadError::new(
                 LoadErrorReason::WritableCode,
-                "a segment is both writable and executable",
+                "a segment is both writable and executable; link the file without -N",
             ));
         }
         Ok(())
@@ -99,14 +99,14 @@ impl<'a> Segments<'a> {
         let (Some(table), None) = (tables.next(), tables.next()) else {
             return Err(LoadError::new(
                 LoadErrorReason::ElfType,
-                "not a shared library: it has no dynamic table",
+                "the file is not a shared library, because it has no dynamic table; set crate-type = [\"cdylib\"]",
             ));
         };
 
         let offset = table.p_offset.get(Le);
         let length = table.p_filesz.get(Le);
         if self.offset_of(table.p_vaddr.get(Le), length) != Some(offset) {
-            return Err(malformed("the dynamic table is not loaded from where the file has it"));
+            return Err(malformed("the dynamic table in memory is not the one in the file"));
         }
         Ok((offset, length))
     }
@@ -117,7 +117,7 @@ impl<'a> Segments<'a> {
             .map(|segment| {
                 let length = segment.p_filesz.get(Le);
                 if length > NOTES_MAX {
-                    return Err(malformed(format_args!("notes of more than {} MiB", NOTES_MAX >> 20)));
+                    return Err(malformed(format_args!("the notes are larger than {} MiB", NOTES_MAX >> 20)));
                 }
                 let notes = data.read_bytes_at(segment.p_offset.get(Le), length);
                 notes.map(|notes| (segment.p_align.get(Le), notes)).map_err(|()| truncated("a note lies"))

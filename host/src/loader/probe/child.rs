@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::exit;
@@ -40,8 +41,9 @@ pub(super) fn is_probe_process() -> bool {
 
 /// Probes, reports, and ends the process.
 pub(super) fn run() -> ! {
-    let Ok(mut socket) = isolate_report() else { exit(1) };
-    let Ok((request, settings)) = ProbeRequest::read(&mut socket) else { exit(1) };
+    let mut socket = isolate_report().unwrap_or_else(|error| give_up("isolate its report", &error.into()));
+    let (request, settings) =
+        ProbeRequest::read(&mut socket).unwrap_or_else(|error| give_up("read its request", &error));
     // The host may have ended before the death signal was set.
     if getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs()) != Some(request.parent) {
         exit(1);
@@ -56,6 +58,12 @@ pub(super) fn run() -> ! {
     };
     reporter.send(&report);
     exit(0)
+}
+
+/// Ends a probe that cannot report. The host adds stderr to the error that it logs.
+fn give_up(failed: &str, error: &io::Error) -> ! {
+    let _ = writeln!(io::stderr(), "the probe cannot {failed}: {error}");
+    exit(1)
 }
 
 /// Moves the socket of the report away from stdout, to which the plugin may print, and limits the
@@ -75,8 +83,9 @@ fn isolate_report() -> rustix::io::Result<UnixStream> {
 
 fn probe(request: &ProbeRequest, settings: Vec<u8>, reporter: &Reporter) -> Result<(), LoadError> {
     reporter.send(&ProbeReport::Step(ProbeStep::Opening));
-    let copy: OwnedFd =
-        stdin().try_clone_to_owned().map_err(|error| LoadError::new(LoadErrorReason::NoResources, error))?;
+    let copy: OwnedFd = stdin()
+        .try_clone_to_owned()
+        .map_err(|error| no_resources("cannot duplicate a descriptor", &error))?;
     let before = ProcessState::now();
     let opened = OpenLibrary::open(copy)?;
 
@@ -106,10 +115,17 @@ fn start_and_stop_on_thread(
     let thread = thread::Builder::new()
         .name("probe".into())
         .spawn(move || start_and_stop(&root, &settings, &reporter, &before))
-        .map_err(|error| LoadError::new(LoadErrorReason::NoResources, error))?;
+        .map_err(|error| no_resources("cannot start a thread", &error))?;
 
-    let panicked = || LoadError::new(LoadErrorReason::ProbeFailed, "the probing thread panicked");
+    let panicked = || {
+        LoadError::new(LoadErrorReason::ProbeFailed, "the thread of the probe panicked; please report this")
+    };
     thread.join().unwrap_or_else(|_| Err(panicked()))
+}
+
+fn no_resources(failed: &str, error: &io::Error) -> LoadError {
+    let failed = format_args!("the probe process {failed}");
+    LoadError::of_system(LoadErrorReason::NoResources, failed, error)
 }
 
 /// Returns the number of threads that the plugin left behind: all but this one and those of the
@@ -137,8 +153,9 @@ fn start_and_stop(
     let instance = Instance::start(root, &host, settings).map_err(LoadError::from)?;
 
     reporter.send(&ProbeReport::Step(ProbeStep::Testing));
-    let tested =
-        instance.self_test().map_err(|failure| LoadError::new(LoadErrorReason::SelfTestFailed, failure));
+    let tested = instance.self_test().map_err(|failure| {
+        LoadError::new(LoadErrorReason::SelfTestFailed, format_args!("self_test failed: {failure}"))
+    });
     let tested = tested.and_then(|()| check_process_state(before));
 
     reporter.send(&ProbeReport::Step(ProbeStep::Stopping));
@@ -153,7 +170,8 @@ fn check_process_state(before: &ProcessState) -> Result<(), LoadError> {
     match before.changes(&ProcessState::now()).as_slice() {
         [] => Ok(()),
         changes => {
-            let detail = format!("it changed what belongs to the whole process: {}", changes.join(", "));
+            let detail =
+                format!("the plugin changed state of the whole process: {}; it must not", changes.join(", "));
             Err(LoadError::new(LoadErrorReason::ProcessStateChanged, detail))
         }
     }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::load_error::{LoadError, LoadErrorReason};
 use super::staged::StagedPlugin;
+use crate::log::{ShortDuration, printable};
 use process::{ListenEnd, ProbeOutput, ProbeProcess};
 use progress::ProbeProgress;
 use report::{ProbeRequest, ProbeStep};
@@ -92,13 +93,20 @@ impl Prober {
         if progress.remaining_threads > 0 {
             staged.keep_loaded();
         }
-        tracing::debug!(plugin, elapsed = ?began.elapsed(), step = %progress.step, "probed");
+        let elapsed = began.elapsed();
+        let shown = ShortDuration(elapsed);
+        tracing::debug!(plugin, ?elapsed, step = %progress.step, "plugin {plugin}: probed in {shown}");
 
         match verdict(&mut progress, end, &output, limit) {
             Ok(()) => {
                 // Logged like all output of plugins, but here the plugin is known with certainty.
                 if !output.stderr.is_empty() {
-                    tracing::info!(target: "jackfield::output", plugin, "in the probe: {}", output.stderr);
+                    let text = printable(&output.stderr);
+                    tracing::info!(
+                        target: "jackfield::output",
+                        plugin,
+                        "plugin {plugin}: output in the probe: {text}"
+                    );
                 }
                 Ok(())
             }
@@ -126,20 +134,21 @@ fn verdict(
                 ProbeStep::Setup => LoadErrorReason::ProbeFailed,
                 _ => LoadErrorReason::ProbeCrashed,
             };
-            LoadError::new(reason, format_args!("{} in {step}", output.describe_end()))
+            let detail = format_args!("the probe process ended with {} in {step}", output.describe_end());
+            LoadError::new(reason, detail)
         }
         Ok(ListenEnd::TimedOut) => {
-            let detail = format!("not through within {limit:?}: it was in {step}");
+            let limit = ShortDuration(limit);
+            let detail = format!("the probe did not end within plugins.probe ({limit}); it was in {step}");
             LoadError::new(LoadErrorReason::ProbeTimedOut, detail)
         }
-        Ok(ListenEnd::Answered) => LoadError::new(LoadErrorReason::ProbeFailed, "it answered nothing"),
+        Ok(ListenEnd::Answered) => {
+            LoadError::new(LoadErrorReason::ProbeFailed, "the probe process reported no verdict")
+        }
         Err(error) => failed(&error),
     })
 }
 
 fn failed(error: &io::Error) -> LoadError {
-    LoadError::new(
-        LoadErrorReason::ProbeFailed,
-        format_args!("the probing process could not be run: {error}"),
-    )
+    LoadError::of_system(LoadErrorReason::ProbeFailed, "cannot run the probe process", error)
 }

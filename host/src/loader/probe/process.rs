@@ -75,7 +75,11 @@ impl ProbeProcess {
                 }
                 _ => LoadErrorReason::ProbeFailed,
             };
-            LoadError::new(reason, format_args!("{} could not be run: {error}", program.display()))
+            LoadError::of_system(
+                reason,
+                format_args!("cannot run the probe process {}", program.display()),
+                &error,
+            )
         };
         let copy = staged.as_fd().try_clone_to_owned().map_err(not_run)?;
         socket.set_nonblocking(true).map_err(not_run)?;
@@ -239,7 +243,11 @@ impl ProbeProcess {
         let deadline = Instant::now() + KILL_TIMEOUT;
         while !self.has_ended(deadline.saturating_duration_since(Instant::now())) {
             if Instant::now() >= deadline {
-                tracing::error!(pid = child.id(), "a killed probing process does not end");
+                let pid = child.id();
+                tracing::error!(
+                    pid,
+                    "probe process {pid} does not end after SIGKILL; the host no longer waits for it"
+                );
                 // A separate thread reaps it whenever it ends.
                 let _ = std::thread::Builder::new().name("probe-reaper".into()).spawn(move || child.wait());
                 return None;
@@ -282,14 +290,14 @@ fn one_line(written: &[u8]) -> String {
 impl ProbeOutput {
     /// Returns how the process ended, such as `signal 11 (SIGSEGV)` or `exit code 0`.
     pub(super) fn describe_end(&self) -> String {
-        let Some(status) = self.status else { return "an unknown end".to_owned() };
+        let Some(status) = self.status else { return "an unknown status".to_owned() };
         match (status.signal(), status.code()) {
             (Some(signal), _) => match signal_name(signal) {
                 Some(name) => format!("signal {signal} ({name})"),
                 None => format!("signal {signal}"),
             },
             (None, Some(code)) => format!("exit code {code}"),
-            (None, None) => "an unknown end".to_owned(),
+            (None, None) => "an unknown status".to_owned(),
         }
     }
 }

@@ -4,6 +4,7 @@ use jackfield_plugin_api::Level;
 
 use super::super::load_error::{LoadError, LoadErrorReason};
 use super::report::{ProbeReport, ProbeStep};
+use crate::log::{Counted, printable};
 
 /// The largest report that is read, in bytes. The limits of the child keep it far below.
 const REPORT_MAX: usize = 1 << 20;
@@ -42,12 +43,12 @@ impl ProbeProgress {
             let line: Vec<u8> = self.pending.drain(..=end).collect();
             match ProbeReport::decode(&line) {
                 Some(report) => self.apply(report),
-                None => self.reject("its report cannot be read"),
+                None => self.reject("the report of the probe process is invalid"),
             }
         }
 
         if self.length > REPORT_MAX {
-            self.reject("its report has no end");
+            self.reject("the report of the probe process is too long");
         }
         self.verdict.is_some()
     }
@@ -64,7 +65,7 @@ impl ProbeProgress {
             ProbeReport::StopPanicked(text) => self.stop_panic = Some(text),
             ProbeReport::Refused { reason, detail } => {
                 let reason = LoadErrorReason::from_code(&reason).unwrap_or(LoadErrorReason::ProbeFailed);
-                self.verdict.get_or_insert(Err(LoadError { reason, detail }));
+                self.verdict.get_or_insert_with(|| Err(LoadError::new(reason, detail)));
             }
             ProbeReport::Passed => {
                 self.verdict.get_or_insert(Ok(()));
@@ -76,17 +77,20 @@ impl ProbeProgress {
     /// that is loaded writes them again.
     pub(super) fn log(&self, plugin: &str) {
         for (_, line) in &self.log {
-            tracing::debug!(plugin, "probe: {line}");
+            let line = printable(line);
+            tracing::debug!(plugin, "plugin {plugin}: log in the probe: {line}");
         }
         if let Some(text) = &self.stop_panic {
-            tracing::warn!(plugin, "its stop panicked in the probe: {text}");
+            let text = printable(text);
+            tracing::warn!(plugin, "plugin {plugin}: stop panicked in the probe: {text}");
         }
         if self.remaining_threads > 0 {
             let threads = self.remaining_threads;
+            let shown = Counted(threads, "thread");
             tracing::warn!(
                 plugin,
                 threads,
-                "threads of it ran on after its stop: its code will never be unloaded"
+                "plugin {plugin} leaves {shown} running after stop; it cannot be unloaded (join them in stop)"
             );
         }
     }
@@ -94,12 +98,12 @@ impl ProbeProgress {
     /// Adds the last error that the plugin logged, and its output, to a refusal.
     pub(super) fn explain(&self, mut refused: LoadError, output: &str) -> LoadError {
         if let Some((_, line)) = self.log.iter().rev().find(|(level, _)| *level == Level::Error as u8) {
-            refused.detail.push_str("; it logged: ");
-            refused.detail.push_str(line);
+            refused.detail.push_str("; last error in its log: ");
+            refused.detail.push_str(&printable(line));
         }
         if !output.is_empty() {
-            refused.detail.push_str("; it wrote: ");
-            refused.detail.push_str(output);
+            refused.detail.push_str("; output: ");
+            refused.detail.push_str(&printable(output));
         }
         refused
     }
@@ -145,6 +149,6 @@ mod tests {
             progress.apply(ProbeReport::Log { level: level as u8, line: line.to_owned() });
         }
         let refused = progress.explain(LoadError::new(LoadErrorReason::StartFailed, "no"), "output");
-        assert_eq!(refused.detail, "no; it logged: last; it wrote: output");
+        assert_eq!(refused.detail, "no; last error in its log: last; output: output");
     }
 }

@@ -34,7 +34,8 @@ impl ProbeRequest {
         let mut bytes = Vec::with_capacity(json.len() + settings.len() + 8);
         for part in [json.as_slice(), settings] {
             let length = u32::try_from(part.len()).ok().filter(|length| *length <= PART_MAX);
-            let length = length.ok_or_else(|| io::Error::other("the settings are too large"))?;
+            let length =
+                length.ok_or_else(|| io::Error::other("the settings of the plugin are too large"))?;
             bytes.extend_from_slice(&length.to_le_bytes());
             bytes.extend_from_slice(part);
         }
@@ -82,13 +83,13 @@ pub(super) enum ProbeStep {
 impl fmt::Display for ProbeStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Setup => "the setup",
-            Self::Opening => "dlopen (its constructors)",
+            Self::Setup => "its setup",
+            Self::Opening => "dlopen (the constructors of the plugin)",
             Self::Checking => "the ABI check",
             Self::Starting => "start",
             Self::Testing => "self_test",
             Self::Stopping => "stop",
-            Self::Closing => "dlclose (its destructors)",
+            Self::Closing => "dlclose (the destructors of the plugin)",
         })
     }
 }

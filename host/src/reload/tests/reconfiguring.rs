@@ -65,7 +65,7 @@ fn applies_nothing_when_a_plugin_does_not_start_with_its_settings() {
     new.plugin.entry("another".to_owned()).or_default().settings = json!({ "word": "two" });
     let errors = fixture.owner.configure(Arc::new(new)).unwrap_err();
 
-    assert_eq!(errors, ["plugin.device: start-failed: a test says so"]);
+    assert_eq!(errors, ["plugin.device: cannot run with its new settings (start-failed): a test says so"]);
     assert_eq!([PLUGIN, "another"].map(|plugin| fixture.status(plugin).generation), generations);
     assert_eq!(fixture.owner.config.plugin["another"].settings, json!({}));
     assert_ne!(fixture.owner.dispatcher.rules.load().limits.connections, 7);
@@ -82,7 +82,9 @@ fn applies_nothing_when_a_state_is_not_transferred() {
 
     let errors = fixture.owner.configure(Arc::new(config(json!({ "word": "two" })))).unwrap_err();
 
-    assert_eq!(errors, ["plugin.device: take-over-failed: the test takes no count"]);
+    let expected = "plugin.device: cannot run with its new settings (take-over-failed): the new generation did not \
+                    import the state: the test takes no count";
+    assert_eq!(errors, [expected]);
     assert_eq!(fixture.status(PLUGIN).generation, first);
     assert_eq!(fixture.owner.config.plugin[PLUGIN].settings, json!({}));
 }

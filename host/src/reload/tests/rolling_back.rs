@@ -117,7 +117,11 @@ fn rolls_back_a_generation_that_fails_its_probation() {
     fixture.assert_refused(PLUGIN, LoadErrorReason::ProbationFailed);
     assert_eq!(
         status.refused.unwrap().detail,
-        format!("generation {}: 3 of its first 10 calls failed", failed.generation.unwrap())
+        format!(
+            "generation {} failed its probation (3 of its first 10 calls failed) and was rolled back; \
+             install a corrected file",
+            failed.generation.unwrap()
+        )
     );
     assert_eq!(fixture.count("plugins_rolled_back"), 1);
     assert_result(&fixture.owner.roll_back(PLUGIN), Some(LoadErrorReason::NothingToRollBack));

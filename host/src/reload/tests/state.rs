@@ -45,7 +45,10 @@ fn serves_the_previous_generation_when_it_does_not_export_its_state() {
 
     fixture.assert_serves(PLUGIN, &one);
     fixture.assert_refused(PLUGIN, LoadErrorReason::StateExportFailed);
-    assert_eq!(fixture.status(PLUGIN).refused.unwrap().detail, "the test keeps its count");
+    assert_eq!(
+        fixture.status(PLUGIN).refused.unwrap().detail,
+        "the previous generation did not export its state: the test keeps its count"
+    );
     assert_not_held(&fixture, "device.list");
     fixture.settle();
     assert_eq!(fixture.status(PLUGIN).unloaded, 1, "the new generation was retired");
@@ -60,7 +63,10 @@ fn serves_the_previous_generation_when_the_new_one_does_not_import_the_state() {
 
     fixture.assert_serves(PLUGIN, &one);
     fixture.assert_refused(PLUGIN, LoadErrorReason::StateImportFailed);
-    assert_eq!(fixture.status(PLUGIN).refused.unwrap().detail, "the test takes no count");
+    assert_eq!(
+        fixture.status(PLUGIN).refused.unwrap().detail,
+        "the new generation did not import the state: the test takes no count"
+    );
     assert_eq!(count_of(&fixture.generation(PLUGIN)), 3);
     assert_not_held(&fixture, "device.list");
 }

@@ -1,4 +1,4 @@
-//! Planted failures: in a build for tests, any step of a reload can be made to fail.
+//! Injected failures: in a build for tests, any step of a reload can be made to fail.
 //!
 //! The steps, in their order: `stage`, `names`, `room`, `probe`, `threads`, `load`, `start`,
 //! `started`; during a state transfer, then `hold`, `held`, `hand-over`, `take-over` and `publish`.
@@ -11,14 +11,14 @@ use crate::loader::LoadError;
 ///
 /// # Errors
 ///
-/// The planted failure.
+/// The injected failure.
 #[cfg(feature = "failpoints")]
 pub(crate) fn pass(step: &str) -> Result<(), LoadError> {
-    let planted = std::env::var_os("JACKFIELD_FAIL_AT").and_then(|file| std::fs::read_to_string(file).ok());
-    if planted.is_some_and(|planted| planted.trim() == step) {
+    let injected = std::env::var_os("JACKFIELD_FAIL_AT").and_then(|file| std::fs::read_to_string(file).ok());
+    if injected.is_some_and(|injected| injected.trim() == step) {
         return Err(LoadError::new(
             crate::loader::LoadErrorReason::Injected,
-            format_args!("a test planted a failure at {step}"),
+            format_args!("a test injected a failure at {step}"),
         ));
     }
     Ok(())

@@ -8,14 +8,15 @@ pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 ///
 /// While the major version is 0, the minor version identifies the series; afterwards the major
 /// version does.
-pub(crate) fn is_same_series(theirs: &str, ours: &str) -> bool {
+pub(crate) fn is_same_series(plugin_version: &str, host_version: &str) -> bool {
     let series = |version: &str| {
         let mut parts = version.split('.').map(str::to_owned);
         (parts.next(), parts.next())
     };
-    let (theirs, ours) = (series(theirs), series(ours));
+    let (plugin_major, plugin_minor) = series(plugin_version);
+    let (host_major, host_minor) = series(host_version);
 
-    theirs.0 == ours.0 && (ours.0.as_deref() != Some("0") || theirs.1 == ours.1)
+    plugin_major == host_major && (host_major.as_deref() != Some("0") || plugin_minor == host_minor)
 }
 
 #[cfg(test)]

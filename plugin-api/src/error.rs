@@ -68,7 +68,7 @@ impl Error {
         Self::with_any_code(INTERNAL_ERROR, message.into())
     }
 
-    /// Adds data for the client. Data that cannot be written as JSON is left out.
+    /// Adds data for the client. Data that cannot be written as JSON is omitted.
     #[must_use]
     pub fn with_data(mut self, data: &impl Serialize) -> Self {
         self.0.data = serde_json::to_string(data).ok();

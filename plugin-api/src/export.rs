@@ -59,7 +59,7 @@ macro_rules! export_plugin {
             impl $crate::Exported for $plugin {
                 const MANIFEST: &'static str = match ::core::str::from_utf8(&TEXT) {
                     Ok(text) => text,
-                    Err(_) => panic!("the manifest is UTF-8"),
+                    Err(_) => panic!("the manifest is not UTF-8"),
                 };
 
                 fn methods() -> $crate::Methods<Self> {

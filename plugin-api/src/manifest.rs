@@ -28,7 +28,7 @@ pub enum Run {
 }
 
 impl Run {
-    /// Returns the name of the way, as in the manifest.
+    /// Returns the name of the execution mode, as in the manifest.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -15,11 +15,11 @@ use std::sync::{Mutex, PoisonError};
 use crate::failure_text::{NOT_TEXT, PANIC_LINE};
 use crate::{Host, Level};
 
-/// Bytes of a panic's text that are logged.
-const TEXT_MAX: usize = 1024;
+/// Upper bound for the logged panic text, in bytes.
+const MAX_TEXT: usize = 1024;
 
 static IS_LOADED: AtomicBool = AtomicBool::new(false);
-static LOG: Mutex<Option<Host>> = Mutex::new(None);
+static HOST: Mutex<Option<Host>> = Mutex::new(None);
 
 /// Records that this code was loaded by a host, so that std and its hook belong to the plugin.
 pub(crate) fn mark_as_loaded() {
@@ -32,13 +32,13 @@ pub(crate) fn install(host: &Host) {
         return;
     }
 
-    *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(host.clone());
+    *HOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(host.clone());
     panic::set_hook(Box::new(|panic| {
         let text =
-            panic.payload_as_str().map_or(NOT_TEXT, |text| &text[..text.floor_char_boundary(TEXT_MAX)]);
+            panic.payload_as_str().map_or(NOT_TEXT, |text| &text[..text.floor_char_boundary(MAX_TEXT)]);
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
 
-        let host = LOG.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let host = HOST.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(host) = host {
             host.log(Level::Error, format_args!("{PANIC_LINE}{place}: {text}"));
         }
@@ -49,6 +49,6 @@ pub(crate) fn install(host: &Host) {
 pub(crate) fn remove() {
     if IS_LOADED.load(Ordering::Relaxed) {
         drop(panic::take_hook());
-        LOG.lock().unwrap_or_else(PoisonError::into_inner).take();
+        HOST.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }

@@ -16,9 +16,9 @@ pub(crate) fn read<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
     match serde_json::from_str(document) {
         Ok(params) => Ok(params),
         Err(_) if is_missing || is_empty_array(document) => {
-            serde_json::from_str("{}").map_err(|_| explain::<P>("{}"))
+            serde_json::from_str("{}").map_err(|_| describe_fault::<P>("{}"))
         }
-        Err(_) => Err(explain::<P>(document)),
+        Err(_) => Err(describe_fault::<P>(document)),
     }
 }
 
@@ -33,7 +33,7 @@ fn is_empty_array(document: &str) -> bool {
 }
 
 /// Parses the document again and tracks the path. It is slower, so it runs only after a failure.
-fn explain<P: DeserializeOwned>(document: &str) -> Error {
+fn describe_fault<P: DeserializeOwned>(document: &str) -> Error {
     let (field, reason) = find_fault::<P>(document);
     Error::invalid_params(&field, &reason)
 }
@@ -42,7 +42,7 @@ fn explain<P: DeserializeOwned>(document: &str) -> Error {
 fn find_fault<P: DeserializeOwned>(document: &str) -> (String, String) {
     let mut json = Deserializer::from_str(document);
     let Err(fault) = serde_path_to_error::deserialize::<_, P>(&mut json) else {
-        return (String::new(), "the value does not fit".to_owned());
+        return (String::new(), "the value does not have the expected type".to_owned());
     };
 
     let path = fault.path().to_string();

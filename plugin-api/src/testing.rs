@@ -19,7 +19,7 @@ use crate::abi::{CallFacts, HostCell, Instance, RequestId, Root, StartFailure};
 use crate::{Error, Exported, Level, Methods, Run};
 
 pub use running::Running;
-use running::{REPLY_MAX, read_end};
+use running::{MAX_REPLY, read_end};
 use test_host::{METHOD_NOT_FOUND, TestHost};
 
 /// The deadline of every call: 30 s on the clock of the test, the default time-out of the host.
@@ -76,7 +76,7 @@ impl<S: Exported> Harness<S> {
         }
 
         let mut out = Vec::new();
-        let end = self.running()?.call(number, &self.facts(), params.as_bytes(), &mut out, REPLY_MAX);
+        let end = self.running()?.call(number, &self.facts(), params.as_bytes(), &mut out, MAX_REPLY);
         read_end(end, &out)
     }
 

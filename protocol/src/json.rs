@@ -16,7 +16,7 @@ pub struct Json<'a> {
 impl<'a> Json<'a> {
     /// Wraps a text that a parser has checked.
     ///
-    /// `text` must be one JSON value without white space around it, and `has_backslash` must tell
+    /// `text` must be one JSON value without white space around it, and `has_backslash` must be
     /// whether it contains a backslash.
     pub(crate) fn from_checked(text: &'a str, has_backslash: bool) -> Json<'a> {
         Json { text, has_backslash }

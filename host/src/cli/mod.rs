@@ -108,8 +108,8 @@ pub(crate) enum PluginCommand {
     /// List the plugins of a running host
     List(ListArgs),
 
-    /// Load the file of a plugin again, or the files of all plugins; the current generation of a
-    /// refused file serves on
+    /// Load the file of a plugin again, or the files of all plugins; if a file is refused, the
+    /// current generation continues to serve
     Reload(ReloadPluginArgs),
 
     /// Roll a plugin back to the content of its previous generation

@@ -58,8 +58,8 @@ fn warn_about_deprecated_keys(config: &Config) {
     }
 }
 
-/// Runs the host. `captures_output` tells whether the output of plugins goes to the log or to the
-/// stdout and stderr of this process.
+/// Runs the host. The output of plugins goes to the log if `captures_output` is set, otherwise to
+/// the stdout and stderr of this process.
 pub(super) fn run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> ExitCode {
     match try_run(file, entry, captures_output) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! The signals that a serving host obeys: SIGTERM and SIGINT stop it, SIGHUP reloads it.
+//! The signals that a serving host handles: SIGTERM and SIGINT stop it, SIGHUP reloads it.
 
 use std::io;
 use std::pin::pin;

@@ -59,15 +59,15 @@ impl ConnectionState {
     }
 
     /// Returns why the connection ends if one of its own time limits has passed.
-    pub(super) fn overdue(&self, turn: &Turn<'_>) -> Option<CloseReason> {
+    pub(super) fn expired_time_limit(&self, turn: &Turn<'_>) -> Option<CloseReason> {
         let write_deadline = self.outbox.deadline(turn.rules.timeouts.write);
         if write_deadline.is_some_and(|at| at <= turn.now) {
-            return Some(self.cut(turn, "the peer does not read"));
+            return Some(self.close_by_host(turn, "the peer does not read"));
         }
         self.idle_deadline(turn).is_some_and(|at| at <= turn.now).then_some(CloseReason::Idle)
     }
 
-    /// Returns when the connection must act, if nothing happens before.
+    /// Returns when the connection needs a turn, if nothing happens before.
     pub(super) fn next_deadline(&self, turn: &Turn<'_>) -> Time {
         let timeouts = &turn.rules.timeouts;
         let deadlines = Deadlines {
@@ -98,7 +98,7 @@ impl ConnectionState {
     }
 }
 
-/// When a connection must act by itself; `None` where nothing is due.
+/// When a connection needs a turn although nothing happens; `None` where nothing is due.
 #[derive(Debug, Default, Clone, Copy)]
 struct Deadlines {
     /// The first deadline of a request in flight.

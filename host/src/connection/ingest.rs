@@ -55,7 +55,7 @@ impl ConnectionState {
             Poll::Ready(Ok(count)) => count,
             // The peer has reset the connection. It reads no reply either.
             Poll::Ready(Err(_)) => {
-                self.phase = Phase::Closing(self.lost());
+                self.phase = Phase::Closing(self.reason_after_io_error());
                 self.requests.abandon(&turn.thread.cells);
                 return true;
             }
@@ -154,9 +154,9 @@ impl ConnectionState {
                         self.reader.clear_partial_frame();
                     }
                 }
-                FrameEvent::Refused { refusal, is_fatal, consumed } => {
+                FrameEvent::Rejected { error, is_fatal, consumed } => {
                     at += consumed;
-                    self.refuse_frame(turn, refusal, is_fatal);
+                    self.reject_frame(turn, error, is_fatal);
                     if is_fatal {
                         return input.len();
                     }
@@ -239,13 +239,13 @@ impl ConnectionState {
         }
     }
 
-    /// Answers a frame that the framer refuses.
-    fn refuse_frame(&mut self, turn: &mut Turn<'_>, refusal: FrameError, is_fatal: bool) {
-        let version = match refusal {
+    /// Answers a frame that the framer rejects.
+    fn reject_frame(&mut self, turn: &mut Turn<'_>, error: FrameError, is_fatal: bool) {
+        let version = match error {
             FrameError::TooLarge { version, .. } => version,
             FrameError::UnsupportedVersion { .. } => Version::V1_0,
         };
-        let error = RequestError::Refused(refusal);
+        let error = RequestError::Rejected(error);
 
         if is_fatal {
             self.close_with_error(turn, version, error, "its framing cannot be followed");
@@ -256,7 +256,7 @@ impl ConnectionState {
 
     /// Makes room in the inbox for more of a large frame: never more than what has already arrived,
     /// whatever the peer announces. Returns `false` if the buffer budget has no room and the frame
-    /// is refused.
+    /// is rejected.
     fn reserve_inbox(&mut self, turn: &mut Turn<'_>, missing: u64) -> bool {
         let inbox = &self.reader.inbox;
         let (len, capacity) = (inbox.len(), inbox.capacity());
@@ -287,11 +287,11 @@ impl ConnectionState {
         if self.reader.framer.is_discarding() {
             self.reader.set_partial_frame(turn.now, 0, 0);
         }
-        self.refuse_unread(turn, header, error);
+        self.reject_unread(turn, header, error);
     }
 
     /// Answers a frame whose payload is not read, so that its id stays unknown.
-    fn refuse_unread(&mut self, turn: &mut Turn<'_>, header: Header, error: RequestError) {
+    fn reject_unread(&mut self, turn: &mut Turn<'_>, header: Header, error: RequestError) {
         let kind = match header.kind {
             Kind::Sync => Kind::Sync,
             Kind::AsyncRequest => Kind::AsyncResponse,
@@ -311,6 +311,6 @@ impl ConnectionState {
     ) {
         self.requests.report_error(turn, version, error);
         self.reader.clear();
-        self.phase = Phase::Closing(self.cut(turn, why));
+        self.phase = Phase::Closing(self.close_by_host(turn, why));
     }
 }

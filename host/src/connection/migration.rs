@@ -16,6 +16,6 @@ pub(crate) struct MigratingConnection {
 impl MigratingConnection {
     /// Ends the connection, because no thread can continue with it. `thread` is the current one.
     pub(crate) fn cut(mut self, thread: &ThreadContext) {
-        self.state.cut_off(thread);
+        self.state.close_unserved(thread);
     }
 }

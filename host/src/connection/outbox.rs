@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 use crate::clock::Time;
 
 /// Bytes that may wait for the peer before no further request of it is read. 256 KiB is a little
-/// more than what a Unix socket buffers by itself (`net.core.wmem_default`, 208 KiB).
+/// more than what a Unix socket buffers on its own (`net.core.wmem_default`, 208 KiB).
 pub(super) const HIGH_WATER: usize = 256 * 1024;
 
 /// Bytes that the peer has not accepted yet.

@@ -28,7 +28,7 @@ pub(super) enum CloseReason {
     /// A frame or a write made no progress, or the framing cannot be trusted.
     Cut(&'static str),
     /// The peer closed the connection while requests were in flight.
-    Vanished,
+    Abandoned,
 }
 
 impl fmt::Display for CloseReason {
@@ -37,7 +37,7 @@ impl fmt::Display for CloseReason {
             Self::Done => f.write_str("no more requests"),
             Self::Idle => f.write_str("idle for longer than timeouts.idle"),
             Self::Cut(why) => f.write_str(why),
-            Self::Vanished => f.write_str("the client is gone, with requests in flight"),
+            Self::Abandoned => f.write_str("the client closed the connection with requests in flight"),
         }
     }
 }

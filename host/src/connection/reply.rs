@@ -98,7 +98,7 @@ impl RequestPipeline {
     }
 
     /// Takes the replies that other threads left.
-    pub(super) fn take_delivered(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn take_replies(&mut self, turn: &mut Turn<'_>) {
         if !self.mailbox.is_filled() {
             return;
         }

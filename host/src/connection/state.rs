@@ -79,21 +79,21 @@ impl ConnectionState {
     }
 
     /// Counts a connection that the host ends before its peer does, and returns the reason.
-    pub(super) fn cut(&self, turn: &Turn<'_>, why: &'static str) -> CloseReason {
+    pub(super) fn close_by_host(&self, turn: &Turn<'_>, why: &'static str) -> CloseReason {
         turn.thread.dispatcher.metrics.counters.connections_cut.add(1);
         let conn = self.identity().number;
         tracing::debug!(conn, why, "connection {conn} closed by the host: {why}");
         CloseReason::Cut(why)
     }
 
-    /// Ends the connection without a word to its peer, because it cannot be served on any thread.
-    pub(super) fn cut_off(&mut self, thread: &ThreadContext) {
+    /// Ends the connection without a notification, because it cannot be served on any thread.
+    pub(super) fn close_unserved(&mut self, thread: &ThreadContext) {
         self.requests.close(&thread.cells);
         thread.dispatcher.metrics.counters.connections_cut.add(1);
     }
 
     /// Returns why the connection ends if its peer can no longer be read from or written to.
-    pub(super) fn lost(&self) -> CloseReason {
-        if self.requests.in_flight.is_empty() { CloseReason::Done } else { CloseReason::Vanished }
+    pub(super) fn reason_after_io_error(&self) -> CloseReason {
+        if self.requests.in_flight.is_empty() { CloseReason::Done } else { CloseReason::Abandoned }
     }
 }

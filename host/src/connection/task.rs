@@ -73,7 +73,7 @@ impl Connection {
         match UnixStream::from_std(stream) {
             Ok(stream) => Ok(Self::on_thread(state, stream, thread)),
             Err(error) => {
-                state.cut_off(thread);
+                state.close_unserved(thread);
                 Err(error)
             }
         }

@@ -30,7 +30,7 @@ impl ConnectionState {
     pub(super) fn run_turn(&mut self, stream: &mut UnixStream, turn: &mut Turn<'_>) -> Option<CloseReason> {
         for round in 0..ROUNDS {
             if round > 0 && self.requests.mailbox.is_filled() {
-                // Replies that have arrived since the turn began are not as old as the turn.
+                // The clock is read again, because replies may have arrived after the turn began.
                 turn.now = Time::now();
             }
 
@@ -51,9 +51,9 @@ impl ConnectionState {
         if self.reader.is_gated() {
             self.reader.poll_gate(&mut turn.context());
         }
-        self.requests.take_delivered(turn);
+        self.requests.take_replies(turn);
         self.expire(turn);
-        // Requests behind the one that has just ended, and those that the previous turn left.
+        // Run sync requests whose predecessor has ended, and those that the previous turn left.
         self.requests.run_sync_queue(turn);
 
         let was_full = !self.accepts_requests(turn);
@@ -66,8 +66,8 @@ impl ConnectionState {
             return RoundEnd::Closed(reason);
         }
 
-        // If there was no room for a request and there is now, nothing else wakes this task for the
-        // bytes that wait.
+        // The bytes of a request that found no room wait in the inbox. Nothing wakes this task for
+        // them when there is room again, so the turn continues.
         let has_room_again = was_full && self.accepts_requests(turn);
         let may_continue = has_progress || has_room_again || self.requests.in_flight.has_next_queued();
         if !may_continue || self.awaits_peer(stream, turn) {
@@ -80,14 +80,15 @@ impl ConnectionState {
     ///
     /// # Errors
     ///
-    /// The connection ends: the peer has gone, or it does not read while memory is short.
+    /// Returns why the connection ends: writing failed, or the peer does not read while the buffer
+    /// budget is used up.
     fn flush(&mut self, stream: &mut UnixStream, turn: &mut Turn<'_>) -> Result<(), CloseReason> {
         let mut cx = turn.context();
         let is_adding = !self.outbox.is_empty() && !turn.buffers.out.is_empty();
 
         match self.outbox.flush(stream, &mut cx, &mut turn.buffers.out, turn.now) {
             Ok(0) if is_adding && turn.thread.dispatcher.budget.is_spent() => {
-                Err(self.cut(turn, "the peer does not read, and limits.buffers is used up"))
+                Err(self.close_by_host(turn, "the peer does not read, and limits.buffers is used up"))
             }
             Ok(0) => Ok(()),
             Ok(sent) => {
@@ -95,11 +96,12 @@ impl ConnectionState {
                 self.last_active = turn.now;
                 Ok(())
             }
-            Err(_) => Err(self.lost()),
+            Err(_) => Err(self.reason_after_io_error()),
         }
     }
 
-    /// Returns why the connection ends now: by itself, by its peer or by the clock.
+    /// Returns why the connection ends now, if it does: it is finished, its peer has hung up, or
+    /// one of its time limits has passed.
     fn close_reason(&mut self, stream: &UnixStream, turn: &Turn<'_>) -> Option<CloseReason> {
         if self.identity().options.close_after_reply && turn.replies > 0 {
             self.phase.finish();
@@ -110,22 +112,23 @@ impl ConnectionState {
             match self.phase {
                 Phase::Closing(reason) => return Some(reason),
                 Phase::ReadClosed => return Some(CloseReason::Done),
-                Phase::Open if is_draining && is_drained(stream) => return Some(CloseReason::Done),
+                Phase::Open if is_draining && close_reading_or_end(stream) => return Some(CloseReason::Done),
                 Phase::Open => {}
             }
         } else if self.cannot_notice_hang_up(turn) && socket::has_hung_up(stream) {
-            return Some(self.lost());
+            return Some(self.reason_after_io_error());
         }
-        self.overdue(turn)
+        self.expired_time_limit(turn)
     }
 }
 
-/// Returns whether a connection without anything to send can end because its thread drains.
+/// Closes the reading direction of a connection that has nothing to send and whose thread drains.
+/// Returns whether the connection has to end now, because reading cannot be closed.
 ///
-/// Requests that the peer has sent are answered even if the reactor has not reported them yet.
-/// Reading is closed first, so that nothing can arrive between this check and the end: what the
-/// peer sends from here on fails at the peer, what it sent before is read, followed by an end of
-/// the stream. The connection ends here only if reading cannot be closed.
-fn is_drained(stream: &UnixStream) -> bool {
+/// Bytes that have arrived are read and answered first, even if the reactor has not reported them
+/// yet. Once reading is closed, no request can get lost between this check and the end: later
+/// writes of the peer fail at the peer, and the next read returns the bytes that arrived before,
+/// followed by the end of the stream, which ends the connection.
+fn close_reading_or_end(stream: &UnixStream) -> bool {
     !socket::has_unread(stream) && !socket::close_reading(stream)
 }

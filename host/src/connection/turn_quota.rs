@@ -10,8 +10,8 @@ use crate::clock::Time;
 const FRAMES: u32 = 512;
 
 /// Time for which a turn runs inline methods. It is long compared with the few microseconds that a
-/// turn costs by itself, and too short to be noticed by a client. A method that takes longer is the
-/// last of its turn.
+/// turn costs without them, and too short to be noticed by a client. A method that takes longer is
+/// the last of its turn.
 const LENGTH: Duration = Duration::from_micros(500);
 
 /// The rest of a turn.

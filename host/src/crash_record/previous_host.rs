@@ -126,8 +126,8 @@ fn log_verdict(verdict: &QuarantineVerdict, limits: &CrashConfig) {
             let crashes = Counted(limits.most, "crash");
             tracing::error!(
                 plugins,
-                "cannot tell which of the plugins {shown} causes crashes: each was running in at least {crashes} \
-                 within {window}, always beside another; all of them stay loaded"
+                "cannot determine which of the plugins {shown} causes crashes: each was running in at least {crashes} \
+                 within {window}, always with another one; all of them stay loaded"
             );
         }
     }

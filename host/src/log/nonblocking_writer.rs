@@ -4,31 +4,47 @@
 //! write would stop every connection of the thread. This writer therefore drops and counts lines
 //! while the reader is stalled:
 //!
-//! - The first line that finds the descriptor full waits for [`GRACE`]. This absorbs bursts that
-//!   are faster than the reader.
+//! - The first line that finds the descriptor full waits, for at most [`GRACE`] in total. This
+//!   absorbs bursts that are faster than the reader.
 //! - Later lines are dropped without waiting, until the descriptor becomes writable again.
 //! - A line is written completely or not at all. If the descriptor fills up in the middle of a
 //!   line, the remainder is kept and written before the next line.
 //!
-//! There is no queue: every line that was not dropped has reached the descriptor, even if the
-//! process crashes.
+//! There is no queue: if the process crashes, every line that was not dropped has reached the
+//! descriptor, except for the remainder of at most one line.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::rate_limit::RateLimiter;
 
-/// Time that the first line of a stall waits for the descriptor to become writable. 50 ms is below
-/// what a client notices and above the scheduling delay of a healthy reader.
-const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-
-const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+/// Time that the first line of a stall waits for the descriptor to become writable, as the sum of
+/// all its waits. 50 ms is below what a client notices and above the scheduling delay of a healthy
+/// reader.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// Bytes per `write(2)`. A pipe that polls as writable accepts this many without blocking
 /// (`PIPE_BUF`, pipe(7)).
 const CHUNK: usize = 4096;
+
+/// The waits of one line. Its deadline is set by the first of them, so that a line that need not
+/// wait reads no clock.
+#[derive(Default)]
+struct LineWait {
+    deadline: Option<Instant>,
+}
+
+impl LineWait {
+    /// Returns the part of [`GRACE`] that is left.
+    fn remaining(&mut self) -> Duration {
+        let now = Instant::now();
+        self.deadline.get_or_insert(now + GRACE).saturating_duration_since(now)
+    }
+}
 
 /// Writes log lines to a pipe, socket or file without blocking.
 pub(super) struct NonblockingWriter {
@@ -45,14 +61,27 @@ impl NonblockingWriter {
         Self { file, unfinished: Vec::new(), is_stalled: false, limiter }
     }
 
-    /// Waits until the descriptor is writable, for at most [`GRACE`], and returns whether it is.
+    /// Waits until the descriptor is writable, for at most the remaining time of the line, and
+    /// returns whether it is. While the descriptor is stalled, it does not wait.
     ///
-    /// Errors of `poll(2)` count as writable, so that the following `write(2)` reports them.
-    fn wait_writable(&mut self) -> bool {
-        let timeout = if self.is_stalled { &NO_WAIT } else { &GRACE };
-        let mut fds = [PollFd::new(&self.file, PollFlags::OUT)];
+    /// A signal does not end the wait, because the following `write(2)` could block. Other errors
+    /// of `poll(2)` count as writable, so that `write(2)` reports them.
+    fn wait_writable(&mut self, line_wait: &mut LineWait) -> bool {
+        let may_wait = !self.is_stalled;
+        let mut timeout = Duration::ZERO;
 
-        self.is_stalled = matches!(poll(&mut fds, Some(timeout)), Ok(0));
+        self.is_stalled = loop {
+            let mut fds = [PollFd::new(&self.file, PollFlags::OUT)];
+            let limit = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
+            if !matches!(poll(&mut fds, Some(&limit)), Ok(0) | Err(Errno::INTR)) {
+                break false;
+            }
+
+            timeout = if may_wait { line_wait.remaining() } else { Duration::ZERO };
+            if timeout.is_zero() {
+                break true;
+            }
+        };
         !self.is_stalled
     }
 
@@ -61,10 +90,10 @@ impl NonblockingWriter {
     /// # Errors
     ///
     /// Errors of `write(2)` other than `EINTR` and `EAGAIN`.
-    fn write_available(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn write_available(&mut self, bytes: &[u8], line_wait: &mut LineWait) -> io::Result<usize> {
         let mut written = 0;
 
-        while written < bytes.len() && self.wait_writable() {
+        while written < bytes.len() && self.wait_writable(line_wait) {
             let end = bytes.len().min(written + CHUNK);
 
             match self.file.write(&bytes[written..end]) {
@@ -86,16 +115,17 @@ impl NonblockingWriter {
 impl Write for NonblockingWriter {
     /// Accepts a whole line, and writes or drops it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut line_wait = LineWait::default();
         let unfinished = std::mem::take(&mut self.unfinished);
-        let written = self.write_available(&unfinished)?;
+        let written = self.write_available(&unfinished, &mut line_wait)?;
         if written < unfinished.len() {
             self.unfinished = unfinished[written..].to_vec();
-            self.limiter.count_unread();
+            self.limiter.count_stall_drop();
             return Ok(line.len());
         }
 
-        match self.write_available(line)? {
-            0 => self.limiter.count_unread(),
+        match self.write_available(line, &mut line_wait)? {
+            0 => self.limiter.count_stall_drop(),
             written => self.unfinished = line[written..].to_vec(),
         }
         Ok(line.len())
@@ -143,13 +173,13 @@ mod tests {
         for letter in ["a", "b", "c", "d", "e", "f"] {
             writer.write_all(line(letter, CHUNK).as_bytes()).unwrap();
         }
-        assert_eq!(limiter.unread_lines(), 2);
+        assert_eq!(limiter.stall_dropped_lines(), 2);
         let received = read(&mut reader, 4 * CHUNK);
         assert!(received == ["a", "b", "c", "d"].map(|letter| line(letter, CHUNK)).concat());
         writer.write_all(line("g", CHUNK).as_bytes()).unwrap();
         drop(writer);
         assert!(read_all(&mut reader) == line("g", CHUNK));
-        assert_eq!(limiter.unread_lines(), 2);
+        assert_eq!(limiter.stall_dropped_lines(), 2);
     }
 
     #[test]
@@ -158,16 +188,38 @@ mod tests {
         let long = line("x", 3 * CHUNK + 1);
         writer.write_all(long.as_bytes()).unwrap();
         writer.write_all(b"no room\n").unwrap();
-        assert_eq!(limiter.unread_lines(), 1);
+        assert_eq!(limiter.stall_dropped_lines(), 1);
         let mut received = read(&mut reader, CHUNK);
         writer.write_all(b"still none\n").unwrap();
-        assert_eq!(limiter.unread_lines(), 2);
+        assert_eq!(limiter.stall_dropped_lines(), 2);
         received += &read(&mut reader, 2 * CHUNK);
         writer.write_all(b"after it\n").unwrap();
         drop(writer);
         received += &read_all(&mut reader);
         assert!(received == long + "after it\n");
-        assert_eq!(limiter.unread_lines(), 2);
+        assert_eq!(limiter.stall_dropped_lines(), 2);
+    }
+
+    #[test]
+    fn waits_no_longer_than_the_grace_period_for_all_chunks_of_a_line() {
+        const CHUNKS: usize = 40;
+        let (mut reader, mut writer, _) = pipe(1);
+
+        // Each chunk alone becomes writable within the grace period.
+        let slow_reader = std::thread::spawn(move || {
+            let mut chunk = [0; CHUNK];
+            while reader.read(&mut chunk).unwrap() > 0 {
+                std::thread::sleep(GRACE / 2);
+            }
+        });
+        let started = Instant::now();
+        writer.write_all(line("x", CHUNKS * CHUNK).as_bytes()).unwrap();
+        let elapsed = started.elapsed();
+
+        assert!(elapsed >= GRACE && elapsed < 10 * GRACE, "{elapsed:?}");
+        assert!(!writer.unfinished.is_empty() && writer.is_stalled);
+        drop(writer);
+        slow_reader.join().unwrap();
     }
 
     #[test]
@@ -175,6 +227,6 @@ mod tests {
         let (reader, mut writer, limiter) = pipe(1);
         drop(reader);
         let error = writer.write_all(b"a line\n").unwrap_err();
-        assert_eq!((error.kind(), limiter.unread_lines()), (io::ErrorKind::BrokenPipe, 0));
+        assert_eq!((error.kind(), limiter.stall_dropped_lines()), (io::ErrorKind::BrokenPipe, 0));
     }
 }

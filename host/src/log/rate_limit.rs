@@ -1,4 +1,4 @@
-//! Limits the log to [`MOST_LINES`] lines of one kind in a second.
+//! Limits the log to [`MAX_LINES`] lines of one kind in a second.
 //!
 //! Further lines are counted and dropped, and one line reports how many they were. Lines that were
 //! dropped because the reader of the log has stalled are counted and reported here, too.
@@ -21,11 +21,11 @@ use crate::sync::lock;
 
 /// Lines in a second from one place in the program and one plugin. Far more than anybody reads, and
 /// far fewer than what slows down a disk or the journal.
-const MOST_LINES: u32 = 500;
+const MAX_LINES: u32 = 500;
 
 /// Kinds of lines that are counted apart. Beyond it, kinds without a line in this second are
 /// removed.
-const MOST_KINDS: usize = 1024;
+const MAX_KINDS: usize = 1024;
 
 /// Time over which lines are counted together.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// Lines of this thread that were dropped because the reader has stalled.
-    static UNREAD_HERE: Cell<u64> = const { Cell::new(0) };
+    static STALL_DROPS_HERE: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Returns how many lines this process has dropped, because of the limit or of a stalled reader.
@@ -63,9 +63,9 @@ struct RecentLines {
 struct Shared {
     kinds: Mutex<HashMap<LineKind, RecentLines>>,
     /// Lines that were dropped because the reader has stalled.
-    unread: AtomicU64,
-    /// The part of `unread` that was reported.
-    unread_reported: AtomicU64,
+    stall_drops: AtomicU64,
+    /// The part of `stall_drops` that was reported.
+    stall_drops_reported: AtomicU64,
     /// Notified when a line is dropped.
     drops: Notify,
 }
@@ -112,9 +112,9 @@ impl RateLimiter {
 
     fn count(&self, kind: LineKind, metadata: &'static Metadata<'static>, now: Time) -> bool {
         let mut kinds = lock(&self.0.kinds);
-        if kinds.len() >= MOST_KINDS && !kinds.contains_key(&kind) {
+        if kinds.len() >= MAX_KINDS && !kinds.contains_key(&kind) {
             kinds.retain(|_, recent| recent.dropped > 0 || now.since(recent.window_start) < WINDOW);
-            if kinds.len() >= MOST_KINDS {
+            if kinds.len() >= MAX_KINDS {
                 // So many kinds in one second also exceed what a log can take.
                 DROPPED.fetch_add(1, Ordering::Relaxed);
                 return false;
@@ -128,7 +128,7 @@ impl RateLimiter {
             recent.count = 0;
         }
         recent.count = recent.count.saturating_add(1);
-        if recent.count <= MOST_LINES {
+        if recent.count <= MAX_LINES {
             return true;
         }
         recent.dropped += 1;
@@ -139,39 +139,39 @@ impl RateLimiter {
     }
 
     /// Counts a line that was dropped because the reader of the log has stalled.
-    pub(super) fn count_unread(&self) {
-        self.0.unread.fetch_add(1, Ordering::Relaxed);
-        UNREAD_HERE.set(UNREAD_HERE.get() + 1);
+    pub(super) fn count_stall_drop(&self) {
+        self.0.stall_drops.fetch_add(1, Ordering::Relaxed);
+        STALL_DROPS_HERE.set(STALL_DROPS_HERE.get() + 1);
         DROPPED.fetch_add(1, Ordering::Relaxed);
         self.0.drops.notify_one();
     }
 
-    fn report_unread(&self) {
-        let unread = self.0.unread.load(Ordering::Relaxed);
-        let dropped = unread - self.0.unread_reported.load(Ordering::Relaxed);
+    fn report_stall_drops(&self) {
+        let drops = self.0.stall_drops.load(Ordering::Relaxed);
+        let dropped = drops - self.0.stall_drops_reported.load(Ordering::Relaxed);
         if dropped == 0 {
             return;
         }
-        let here = UNREAD_HERE.get();
+        let here = STALL_DROPS_HERE.get();
         let lines = Counted(dropped, "log line");
         tracing::warn!(dropped, "{lines} dropped: the log reader stalled");
 
         // If this line itself was dropped, the number is reported again later. Lines that other
         // threads lost meanwhile are part of the next report.
-        if UNREAD_HERE.get() == here {
-            self.0.unread_reported.store(unread, Ordering::Relaxed);
+        if STALL_DROPS_HERE.get() == here {
+            self.0.stall_drops_reported.store(drops, Ordering::Relaxed);
         }
     }
 
     #[cfg(test)]
-    pub(super) fn unread_lines(&self) -> u64 {
-        self.0.unread.load(Ordering::Relaxed)
+    pub(super) fn stall_dropped_lines(&self) -> u64 {
+        self.0.stall_drops.load(Ordering::Relaxed)
     }
 
-    /// Logs one line for each kind with dropped lines since the last report, and one for unread
-    /// lines.
+    /// Logs one line for each kind with dropped lines since the last report, and one
+    /// for lines that were dropped because the reader has stalled.
     pub(super) fn report(&self) {
-        self.report_unread();
+        self.report_stall_drops();
 
         let mut dropped_kinds = Vec::new();
         for (kind, recent) in lock(&self.0.kinds).iter_mut().filter(|(_, recent)| recent.dropped > 0) {
@@ -190,7 +190,7 @@ impl RateLimiter {
                 module,
                 line,
                 dropped,
-                "{lines} dropped: more than {MOST_LINES} in a second from {module}:{line}{of_plugin}"
+                "{lines} dropped: more than {MAX_LINES} in a second from {module}:{line}{of_plugin}"
             );
         }
     }
@@ -225,7 +225,7 @@ mod tests {
         let written = |plugin: &str, lines: u32, now: Time| {
             (0..lines).filter(|_| limiter.count(kind(plugin), metadata, now)).count()
         };
-        assert_eq!(written("a", MOST_LINES + 7, start), MOST_LINES as usize);
+        assert_eq!(written("a", MAX_LINES + 7, start), MAX_LINES as usize);
         assert_eq!(written("b", 10, start), 10, "lines of another plugin are counted apart");
         let later = start.after(WINDOW);
         assert_eq!(written("a", 3, later), 3);
@@ -233,35 +233,41 @@ mod tests {
         assert!(dropped() >= 7);
         limiter.report();
         assert_eq!(lock(&limiter.0.kinds)[&kind("a")].dropped, 0, "reported once");
-        for number in 0..MOST_KINDS {
+        for number in 0..MAX_KINDS {
             written(&number.to_string(), 1, later.after(WINDOW));
         }
-        assert!(lock(&limiter.0.kinds).len() <= MOST_KINDS);
+        assert!(lock(&limiter.0.kinds).len() <= MAX_KINDS);
     }
 
     #[test]
-    fn reports_each_unread_line_once_also_if_others_are_lost_meanwhile() {
+    fn reports_each_stall_drop_once_even_if_others_follow_meanwhile() {
         let limiter = RateLimiter::default();
-        (0..5).for_each(|_| limiter.count_unread());
+        (0..5).for_each(|_| limiter.count_stall_drop());
         let other = limiter.clone();
         // The report is written, and another thread loses a line meanwhile.
         let meanwhile = move || {
             let other = other.clone();
-            std::thread::spawn(move || other.count_unread()).join().unwrap();
+            std::thread::spawn(move || other.count_stall_drop()).join().unwrap();
             std::io::sink()
         };
         let subscriber = tracing_subscriber::fmt().with_writer(meanwhile).finish();
-        tracing::subscriber::with_default(subscriber, || limiter.report_unread());
-        assert_eq!((limiter.unread_lines(), limiter.0.unread_reported.load(Ordering::Relaxed)), (6, 5));
+        tracing::subscriber::with_default(subscriber, || limiter.report_stall_drops());
+        assert_eq!(
+            (limiter.stall_dropped_lines(), limiter.0.stall_drops_reported.load(Ordering::Relaxed)),
+            (6, 5)
+        );
 
         // The report itself is lost.
         let own = limiter.clone();
         let in_vain = move || {
-            own.count_unread();
+            own.count_stall_drop();
             std::io::sink()
         };
         let subscriber = tracing_subscriber::fmt().with_writer(in_vain).finish();
-        tracing::subscriber::with_default(subscriber, || limiter.report_unread());
-        assert_eq!((limiter.unread_lines(), limiter.0.unread_reported.load(Ordering::Relaxed)), (7, 5));
+        tracing::subscriber::with_default(subscriber, || limiter.report_stall_drops());
+        assert_eq!(
+            (limiter.stall_dropped_lines(), limiter.0.stall_drops_reported.load(Ordering::Relaxed)),
+            (7, 5)
+        );
     }
 }

@@ -12,12 +12,12 @@ use tracing_subscriber::layer::Context;
 
 use super::rate_limit::RateLimiter;
 
-/// The longest value of a line, in bytes. A longer one is cut, and the line says so. A line has few
-/// values, so that this also limits lines.
-const LONGEST: usize = 8 * 1024;
+/// Upper bound for a value of a line, in bytes. A longer one is cut, and the line says so. A line
+/// has few values, so that this also limits lines.
+const MAX_VALUE_BYTES: usize = 8 * 1024;
 
-/// The most values of a line (the limit of `tracing`).
-const MOST_VALUES: usize = 32;
+/// Upper bound for the number of values of a line (the limit of `tracing`).
+const MAX_VALUES: usize = 32;
 
 /// Returns whether a character controls a terminal or the direction of text instead of being shown.
 fn is_control(c: char) -> bool {
@@ -37,7 +37,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown.text)
 }
 
-/// A text under construction, escaped and cut at [`LONGEST`] bytes.
+/// A text under construction, escaped and cut at [`MAX_VALUE_BYTES`] bytes.
 #[derive(Default)]
 struct EscapedText {
     text: String,
@@ -70,7 +70,7 @@ impl EscapedText {
 impl fmt::Write for EscapedText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for (at, c) in text.char_indices() {
-            if self.text.len() >= LONGEST {
+            if self.text.len() >= MAX_VALUE_BYTES {
                 self.cut_bytes += text.len() - at;
                 break;
             }
@@ -149,7 +149,7 @@ impl<S: Subscriber, L: Layer<S>> Layer<S> for SanitizingLayer<L> {
             .collect();
 
         let Some((first, _)) = values.0.first() else { return };
-        let mut all: [(&Field, Option<&dyn Value>); MOST_VALUES] = [(first, None); MOST_VALUES];
+        let mut all: [(&Field, Option<&dyn Value>); MAX_VALUES] = [(first, None); MAX_VALUES];
         for ((place, (field, value)), shown) in all.iter_mut().zip(&values.0).zip(&shown) {
             let value: Option<&dyn Value> = match value {
                 SanitizedValue::Text(text) => Some(text),
@@ -180,11 +180,15 @@ mod tests {
 
     #[test]
     fn cuts_long_values_and_says_so() {
-        let whole = "é".repeat(LONGEST / 2);
+        let whole = "é".repeat(MAX_VALUE_BYTES / 2);
         assert_eq!(EscapedText::of_text(&whole), whole);
         let cut = EscapedText::of_text(&format!("{whole}{}", "x".repeat(1000)));
         assert_eq!(cut, format!("{whole}... (1000 bytes more)"));
         let controls = EscapedText::of(display("\n".repeat(1 << 20)));
-        assert!(controls.len() < LONGEST + 100 && controls.ends_with(" bytes more)"), "{}", controls.len());
+        assert!(
+            controls.len() < MAX_VALUE_BYTES + 100 && controls.ends_with(" bytes more)"),
+            "{}",
+            controls.len()
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that one host counts, in one value that its threads share.
+//! The counters of one host, shared by its threads.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::plugin_metrics::PluginMetrics;
 use super::slow_log::SlowLog;
 use super::thread_cells::{ShardPool, ThreadCells};
 
-/// Everything that one host counts. [`Metrics::snapshot`] reads it.
+/// The counters of one host, shared by its threads. [`Metrics::snapshot`] reads it.
 #[derive(Default)]
 pub(crate) struct Metrics {
     /// The methods that are counted by name.
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_never_more_ended_than_accepted_requests_while_threads_count() {
+    fn never_counts_more_ended_than_accepted_requests() {
         let metrics = Metrics::default();
         let methods = ["a", "b"].map(|name| metrics.method_names.intern(name));
         let stop = AtomicBool::new(false);

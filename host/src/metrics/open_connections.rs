@@ -46,7 +46,8 @@ pub(crate) struct ConnectionStats {
 pub(crate) struct OpenConnections(Mutex<Slab<Arc<OpenConnection>>>);
 
 impl OpenConnections {
-    pub(super) fn all(&self) -> Vec<ConnectionStats> {
+    /// Returns the state of every open connection.
+    pub(super) fn snapshot(&self) -> Vec<ConnectionStats> {
         let stats = |open: &OpenConnection| ConnectionStats {
             connection: open.number,
             peer: open.peer,
@@ -56,8 +57,8 @@ impl OpenConnections {
     }
 }
 
-/// A connection's entry among the open ones, which is removed when the last clone is dropped. At
-/// most one clone is in use at a time.
+/// Registers one connection; dropping the last clone removes it. At most one clone is in use at a
+/// time.
 #[derive(Clone)]
 pub(crate) struct ConnectionHandle(Arc<ConnectionEntry>);
 
@@ -107,8 +108,8 @@ mod tests {
         drop(other);
 
         let listed = ConnectionStats { connection: 7, peer: Some(peer), in_flight: 5 };
-        assert_eq!(all.all(), [listed]);
+        assert_eq!(all.snapshot(), [listed]);
         drop(one);
-        assert_eq!(all.all(), []);
+        assert_eq!(all.snapshot(), []);
     }
 }

@@ -128,7 +128,7 @@ impl MetricsSnapshot {
         Self {
             at: Time::now(),
             methods,
-            callers: metrics.open_connections.all(),
+            callers: metrics.open_connections.snapshot(),
             plugins: metrics.plugins.all(),
             rejected,
             totals,

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 /// The longest line that is logged, in bytes. A longer one is cut into several.
-pub(super) const LINE_MAX: usize = 4 * 1024;
+pub(super) const MAX_LINE_BYTES: usize = 4 * 1024;
 
 /// Lines, and bytes in them, that are logged in each [`WINDOW`]. The rest is counted and dropped. A
-/// terminal or the journal accepts that much beside everything else.
-pub(super) const MOST_LINES: usize = 200;
-pub(super) const MOST_BYTES: usize = 128 * 1024;
+/// terminal or the journal accepts that much in addition to everything else.
+pub(super) const MAX_LINES: usize = 200;
+pub(super) const MAX_BYTES: usize = 128 * 1024;
 
 /// Time over which lines are counted together.
 pub(super) const WINDOW: Duration = Duration::from_secs(1);
@@ -38,14 +38,14 @@ impl LineSplitter {
     /// without its newline.
     pub(super) fn take(&mut self, mut bytes: &[u8], now: Instant, mut log: impl FnMut(&str)) {
         while !bytes.is_empty() {
-            let room = LINE_MAX - self.pending.len();
+            let room = MAX_LINE_BYTES - self.pending.len();
             let (part, ends) = match bytes.iter().take(room).position(|byte| *byte == b'\n') {
                 Some(end) => (end, 1),
                 None => (bytes.len().min(room), 0),
             };
             self.pending.extend_from_slice(&bytes[..part]);
             bytes = &bytes[part + ends..];
-            if ends == 1 || self.pending.len() >= LINE_MAX {
+            if ends == 1 || self.pending.len() >= MAX_LINE_BYTES {
                 self.end_line(now, &mut log);
             }
         }
@@ -63,7 +63,7 @@ impl LineSplitter {
         let text = text.trim_end();
         if !text.is_empty() {
             self.open_window(now);
-            if self.lines < MOST_LINES && self.bytes + text.len() <= MOST_BYTES {
+            if self.lines < MAX_LINES && self.bytes + text.len() <= MAX_BYTES {
                 self.lines += 1;
                 self.bytes += text.len();
                 log(text);
@@ -117,8 +117,8 @@ mod tests {
         assert_eq!(lines(&mut all, b"a\n\nb", now), ["a"]);
         assert!(all.is_pending());
         assert_eq!(lines(&mut all, b"c\r\n\xff\n", now), ["bc", "\u{fffd}"]);
-        let long = vec![b'x'; LINE_MAX + 10];
-        assert_eq!(lines(&mut all, &long, now), ["x".repeat(LINE_MAX)]);
+        let long = vec![b'x'; MAX_LINE_BYTES + 10];
+        assert_eq!(lines(&mut all, &long, now), ["x".repeat(MAX_LINE_BYTES)]);
         let mut rest = Vec::new();
         all.end_line(now, |line| rest.push(line.to_owned()));
         assert_eq!(rest, ["x".repeat(10)]);
@@ -129,14 +129,18 @@ mod tests {
     fn counts_output_beyond_the_limit_until_the_window_is_over() {
         let now = Instant::now();
         let mut all = LineSplitter::new(now);
-        assert_eq!(lines(&mut all, "line\n".repeat(MOST_LINES + 7).as_bytes(), now).len(), MOST_LINES);
+        assert_eq!(lines(&mut all, "line\n".repeat(MAX_LINES + 7).as_bytes(), now).len(), MAX_LINES);
         assert_eq!(all.take_dropped(now, false), None, "the window is not over");
         let later = now + WINDOW;
         assert_eq!(all.take_dropped(later, false), Some(DroppedOutput { lines: 7, bytes: 28 }));
         assert_eq!(all.take_dropped(later, false), None);
-        let long = format!("{}\n", "y".repeat(LINE_MAX - 1));
+        let long = format!("{}\n", "y".repeat(MAX_LINE_BYTES - 1));
         let logged = lines(&mut all, long.repeat(100).as_bytes(), later);
-        assert!(logged.len() < 100 && logged.len() * LINE_MAX <= MOST_BYTES + LINE_MAX, "{}", logged.len());
+        assert!(
+            logged.len() < 100 && logged.len() * MAX_LINE_BYTES <= MAX_BYTES + MAX_LINE_BYTES,
+            "{}",
+            logged.len()
+        );
         assert!(all.has_dropped());
     }
 }

@@ -20,7 +20,7 @@ use rustix::fs::{FallocateFlags, fallocate, inotify};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdout};
 
-use self::line_splitter::{DroppedOutput, LineSplitter, MOST_BYTES, MOST_LINES, WINDOW};
+use self::line_splitter::{DroppedOutput, LineSplitter, MAX_BYTES, MAX_LINES, WINDOW};
 use crate::crash_record::{CrashRecord, OutputAttribution};
 use crate::log::printable;
 use crate::metrics::Metrics;
@@ -29,11 +29,11 @@ use crate::metrics::Metrics;
 const CHUNK: usize = 64 * 1024;
 
 /// Reads in a row. It bounds the end of the host while a plugin keeps writing.
-const MOST_ROUNDS: usize = 64;
+const MAX_ROUNDS: usize = 64;
 
 /// Bytes that the reader may be behind. If it is further behind, the bytes between are dropped
 /// unread.
-const MOST_BEHIND: u64 = 1 << 20;
+const MAX_BEHIND: u64 = 1 << 20;
 
 /// Time without further output after which an unfinished line is logged.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -171,12 +171,12 @@ impl OutputReader {
         }
     }
 
-    /// Reads and logs the new output, in at most [`MOST_ROUNDS`] rounds.
+    /// Reads and logs the new output, in at most [`MAX_ROUNDS`] rounds.
     fn read(&mut self) -> io::Result<()> {
         let mut buffer = [0; CHUNK];
-        for round in 0..MOST_ROUNDS {
+        for round in 0..MAX_ROUNDS {
             let behind = self.file.metadata()?.len().saturating_sub(self.read_to);
-            if behind > MOST_BEHIND {
+            if behind > MAX_BEHIND {
                 let skipped = behind - CHUNK as u64;
                 self.lines.drop_bytes(skipped, 0);
                 self.read_to += skipped;
@@ -221,8 +221,8 @@ impl OutputReader {
             target: "jackfield::output",
             lines,
             bytes,
-            "{bytes} bytes of plugin output dropped: more than {MOST_LINES} lines or {} KiB in a second",
-            MOST_BYTES / 1024
+            "{bytes} bytes of plugin output dropped: more than {MAX_LINES} lines or {} KiB in a second",
+            MAX_BYTES / 1024
         );
     }
 }

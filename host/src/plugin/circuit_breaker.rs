@@ -152,7 +152,7 @@ impl CircuitBreaker {
                 self.calls.fetch_add(1, Ordering::Relaxed);
                 None
             }
-            // Calls that were in flight when the breaker opened tell nothing new.
+            // Calls that were in flight when the breaker opened give no new information.
             BreakerState::Open => None,
             _ => self.judge(failed, Time::now()),
         }

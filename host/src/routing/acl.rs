@@ -60,7 +60,7 @@ impl ListenerAcls {
 
     /// Logs a connection that was denied, at most one per interval.
     pub(crate) fn log_denied_connection(&self, path: &Path, peer: Option<PeerIdentity>) {
-        if let Some(refused) = self.connections.take_due(self.started) {
+        if let Some(rejected) = self.connections.take_due(self.started) {
             let (uid, gid, pid) = numbers(peer);
             let socket = path.display();
             let user = UserName(uid);
@@ -69,16 +69,16 @@ impl ListenerAcls {
                 uid,
                 gid,
                 pid,
-                refused,
+                refused = rejected,
                 "{socket}: connection of {user} rejected: not in allow of the listener \
-                 ({refused} since the last report)"
+                 ({rejected} since the last report)"
             );
         }
     }
 
     /// Logs a request that was denied, at most one per interval. A route knows the method.
     pub(crate) fn log_denied_request(&self, conn: u64, method: &str, peer: Option<PeerIdentity>) {
-        if let Some(refused) = self.requests.take_due(self.started) {
+        if let Some(rejected) = self.requests.take_due(self.started) {
             let (uid, gid, pid) = numbers(peer);
             let method = &*printable(method);
             let user = UserName(uid);
@@ -88,9 +88,9 @@ impl ListenerAcls {
                 uid,
                 gid,
                 pid,
-                refused,
+                refused = rejected,
                 "{method}: request of {user} rejected: not in allow of the route \
-                 ({refused} since the last report)"
+                 ({rejected} since the last report)"
             );
         }
     }

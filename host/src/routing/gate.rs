@@ -1,5 +1,6 @@
 //! The gate that holds the calls of a plugin while its state is transferred from one generation to
-//! the next. That takes milliseconds, and is always bounded.
+//! the next. The time limits of the transfer bound the wait; a nested call waits at most until its
+//! deadline.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn forgets_a_future_that_is_dropped() {
+    fn removes_the_waker_of_a_dropped_future() {
         let gate = Arc::<StateTransferGate>::default();
         let mut cx = Context::from_waker(Waker::noop());
         let mut opened = Box::pin(GateOpened::of(&gate));

@@ -60,8 +60,8 @@ pub(crate) enum RequestError {
     /// The payload is not a request.
     Envelope(EnvelopeError),
 
-    /// The frame was not read.
-    Refused(FrameError),
+    /// The payload of the frame was not read.
+    Rejected(FrameError),
 
     /// The id is already in flight on this connection.
     DuplicateId,
@@ -132,7 +132,7 @@ impl RequestError {
     pub(crate) fn code(&self) -> i64 {
         match self {
             Self::Envelope(error) => error.code().as_i64(),
-            Self::Refused(refusal) => refusal.code().as_i64(),
+            Self::Rejected(error) => error.code().as_i64(),
             Self::DuplicateId | Self::ServerKind(_) => Code::InvalidRequest.as_i64(),
             Self::MethodNotFound(_) => Code::MethodNotFound.as_i64(),
             Self::PermissionDenied => Code::PermissionDenied.as_i64(),
@@ -156,8 +156,8 @@ impl RequestError {
     pub(crate) fn rejection(&self) -> Option<RejectionReason> {
         Some(match self {
             Self::Envelope(_) | Self::DuplicateId | Self::ServerKind(_) => RejectionReason::Invalid,
-            Self::Refused(FrameError::TooLarge { .. }) => RejectionReason::TooLarge,
-            Self::Refused(FrameError::UnsupportedVersion { .. }) => RejectionReason::Version,
+            Self::Rejected(FrameError::TooLarge { .. }) => RejectionReason::TooLarge,
+            Self::Rejected(FrameError::UnsupportedVersion { .. }) => RejectionReason::Version,
             Self::MethodNotFound(_) => RejectionReason::MethodNotFound,
             Self::PermissionDenied => RejectionReason::Denied,
             Self::Overloaded(ExhaustedResource::Connections) => RejectionReason::Connections,
@@ -182,7 +182,7 @@ impl RequestError {
     pub(crate) fn message(&self) -> Cow<'_, str> {
         match self {
             Self::Envelope(error) => error.to_string().into(),
-            Self::Refused(refusal) => refusal.to_string().into(),
+            Self::Rejected(error) => error.to_string().into(),
             Self::DuplicateId => "a request with this id is in flight on this connection already".into(),
             Self::ServerKind(kind) => format!("only the host sends frames of this kind ({kind})").into(),
 
@@ -240,10 +240,10 @@ impl RequestError {
                 json!({ "plugin": plugin, "retry_after_ms": millis(*retry_after) })
             }
             Self::GoingAway => json!({ "retry_after_ms": millis(RETRY_GOING_AWAY) }),
-            Self::ResultTooLarge(limit) | Self::Refused(FrameError::TooLarge { limit, .. }) => {
+            Self::ResultTooLarge(limit) | Self::Rejected(FrameError::TooLarge { limit, .. }) => {
                 json!({ "limit": limit })
             }
-            Self::Refused(FrameError::UnsupportedVersion { .. }) => {
+            Self::Rejected(FrameError::UnsupportedVersion { .. }) => {
                 json!({ "supported": Version::ALL.iter().map(ToString::to_string).collect::<Vec<_>>() })
             }
             // The data of a plugin is passed on unchanged, if it is JSON.

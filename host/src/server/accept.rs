@@ -88,7 +88,7 @@ impl Acceptor {
         self.bound.unlink();
 
         let queue = async {
-            // The first failed accept ends the queue; a connection that cannot be taken over does
+            // The first failed accept ends the queue; a connection that cannot be served does
             // not.
             while let Ok((stream, _)) = self.listener.accept().await {
                 if let Ok((stream, peer)) = into_std(stream) {

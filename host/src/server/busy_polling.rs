@@ -7,7 +7,7 @@
 //!
 //! - If polling found requests, the thread polls again after the next one.
 //! - Otherwise it lets a number of requests pass without polling, which doubles each time up to
-//!   [`LONGEST_REST`]. Polling also counts as useless if the kernel took the core away meanwhile,
+//!   [`MAX_REST`]. Polling also counts as useless if the kernel took the core away meanwhile,
 //!   or if the thread is so busy that it would not have slept.
 //! - At most half of the cores poll at any time, because the clients need some, too.
 
@@ -20,7 +20,7 @@ use crate::clock::Time;
 use crate::connection::ThreadContext;
 
 /// The most requests that pass without polling before it is tried again.
-const LONGEST_REST: u64 = 4096;
+const MAX_REST: u64 = 4096;
 
 /// Requests that polling must have found to be repeated at once. A single one can be chance.
 const USEFUL_FINDS: u64 = 4;
@@ -45,7 +45,7 @@ pub(super) async fn poll_busily(thread: Rc<ThreadContext>) {
             Some(_permit) if !length.is_zero() => poll_for(&thread, length).await,
             _ => 0,
         };
-        rest = if found >= USEFUL_FINDS { 1 } else { (rest * 2).min(LONGEST_REST) };
+        rest = if found >= USEFUL_FINDS { 1 } else { (rest * 2).min(MAX_REST) };
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
     use crate::routing::{ConnectionRules, Dispatcher};
     use crate::timer::TimerQueue;
 
-    /// Runs busy polling of `length` on this thread beside `then`.
+    /// Runs busy polling of `length` on this thread, concurrently with `then`.
     fn on_a_thread<F: Future<Output = ()>>(length: Duration, then: impl FnOnce(Rc<ThreadContext>) -> F) {
         let mut config = Config::default();
         config.io.spin = length;
@@ -145,7 +145,7 @@ mod tests {
                 let rests = rest(&thread).await;
                 (0..rests).for_each(|_| thread.activity.note());
             }
-            assert_eq!(rest(&thread).await, LONGEST_REST);
+            assert_eq!(rest(&thread).await, MAX_REST);
         });
     }
 

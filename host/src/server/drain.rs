@@ -78,7 +78,7 @@ pub(super) async fn drain(
         let threads = blocked.len();
         tracing::error!(
             threads,
-            "{} blocked by inline methods and left behind",
+            "{} still blocked by inline methods; their clients get no answer",
             Counted(threads, "I/O thread")
         );
     }

@@ -119,8 +119,8 @@ impl HealthCheck {
             tracing::error!(
                 %socket,
                 %error,
-                "{socket}: the host cannot connect to this inherited socket: {error}; the health check leaves it \
-                 out (if clients cannot connect either, restart its .socket unit)"
+                "{socket}: the host cannot connect to this inherited socket: {error}; the health check skips \
+                 it (if clients cannot connect either, restart its .socket unit)"
             );
         }
     }

@@ -1,7 +1,7 @@
 //! The HTTP endpoint for monitoring: `/metrics`, `/healthz`, `/readyz`.
 //!
 //! It runs on the control thread, apart from all requests. Each connection has one request and at
-//! most [`TIME_LIMIT`], and only [`MOST_CONNECTIONS`] exist at a time, so that a slow or silent
+//! most [`TIME_LIMIT`], and only [`MAX_CONNECTIONS`] exist at a time, so that a slow or silent
 //! client harms nobody.
 
 use std::convert::Infallible;
@@ -30,7 +30,7 @@ use crate::routing::Dispatcher;
 
 /// The most connections at a time: enough for two Prometheus servers and a few operators. Further
 /// ones are closed.
-const MOST_CONNECTIONS: usize = 16;
+const MAX_CONNECTIONS: usize = 16;
 
 /// Time for a request and its response. A metrics page has some hundred kilobytes and travels over
 /// loopback.
@@ -38,7 +38,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Upper bound for the head of a request, in bytes. A scraper sends a few hundred; hyper requires
 /// at least 8 KiB.
-const MOST_HEAD_BYTES: usize = 8 * 1024;
+const MAX_HEAD_BYTES: usize = 8 * 1024;
 
 /// Pause after a failed accept, usually for want of a descriptor.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
@@ -91,7 +91,7 @@ impl HttpEndpoint {
 
 async fn serve_tcp(listener: StdTcpListener, dispatcher: &Arc<Dispatcher>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => serve_connection(stream, &slots, dispatcher),
@@ -102,7 +102,7 @@ async fn serve_tcp(listener: StdTcpListener, dispatcher: &Arc<Dispatcher>) -> io
 
 async fn serve_unix(mut bound: BoundSocket, dispatcher: &Arc<Dispatcher>) -> io::Result<()> {
     let listener = UnixListener::from_std(bound.take_listener()?)?;
-    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => serve_connection(stream, &slots, dispatcher),
@@ -126,7 +126,7 @@ where
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .keep_alive(false)
-            .max_buf_size(MOST_HEAD_BYTES)
+            .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), answer);
 
         // Every failure here is the client's: it closed the connection, was too slow, or does not

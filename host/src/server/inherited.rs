@@ -16,7 +16,7 @@ use rustix::net::{SocketAddrUnix, getsockname, sockopt};
 
 /// The most sockets that are accepted. The number comes from outside, and no configuration has more
 /// listeners.
-const MOST_SOCKETS: usize = 1024;
+const MAX_SOCKETS: usize = 1024;
 
 /// The first descriptor that is passed (`SD_LISTEN_FDS_START`).
 const FIRST_DESCRIPTOR: usize = 3;
@@ -25,7 +25,7 @@ const FIRST_DESCRIPTOR: usize = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {
     /// A variable of the environment has no valid value.
-    #[error("{variable}={value:?} in the environment is not a number of sockets up to {MOST_SOCKETS}")]
+    #[error("{variable}={value:?} in the environment is not a number of sockets up to {MAX_SOCKETS}")]
     Environment {
         /// The variable.
         variable: &'static str,
@@ -72,7 +72,7 @@ impl Inherited {
         let is_for_us = env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
         let Some(count) = env::var_os("LISTEN_FDS").filter(|_| is_for_us) else { return Ok(Self::default()) };
         let count = count.to_string_lossy().into_owned();
-        if count.parse::<usize>().map_or(true, |count| count > MOST_SOCKETS) {
+        if count.parse::<usize>().map_or(true, |count| count > MAX_SOCKETS) {
             return Err(InheritError::Environment { variable: "LISTEN_FDS", value: count });
         }
 

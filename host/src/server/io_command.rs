@@ -60,7 +60,7 @@ impl IoThreadCommand {
     }
 }
 
-/// The I/O threads that take over from one that is being replaced.
+/// The I/O threads to which the connections of a thread migrate while it is being replaced.
 pub(super) trait Successors: Send + Sync {
     /// Sends `command` to one of the threads.
     ///

@@ -27,7 +27,7 @@ pub(super) struct IoThreadLoop {
     load: Arc<AtomicUsize>,
     connections: JoinSet<EndedConnection>,
     notifiers: Slab<ConnectionNotifier>,
-    /// The threads that take over, once this one leaves.
+    /// The threads to which the connections migrate, once this one leaves.
     successors: Option<Arc<dyn Successors>>,
 }
 

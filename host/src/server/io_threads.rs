@@ -1,9 +1,9 @@
 //! The set of I/O threads, which can be replaced while the host serves.
 //!
-//! `inline` methods run on I/O threads. Code that ran on a living thread cannot be unloaded: its
-//! thread-local values are dropped when the thread ends, by destructors that would no longer be
-//! mapped. Before such code is closed, new I/O threads therefore take over all connections, and the
-//! old threads end and are joined.
+//! `inline` methods run on I/O threads. Code that ran on a thread cannot be unloaded while the
+//! thread runs: its thread-local values are dropped when the thread ends, by destructors that would
+//! no longer be mapped. Before such code is closed, all connections therefore migrate to new I/O
+//! threads, and the old threads end and are joined.
 
 use std::io;
 use std::sync::{Arc, Mutex, Weak, mpsc};
@@ -192,7 +192,7 @@ impl IoThreads {
                 tracing::error!(
                     %error,
                     "cannot start new I/O threads: {error}; \
-                     the old ones serve on, and code that ran on them cannot be unloaded"
+                     the old threads continue to serve, and code that ran on them cannot be unloaded"
                 );
                 return Err(count);
             }

@@ -26,8 +26,8 @@ use crate::routing::Dispatcher;
 const REPORT_FACTOR: u32 = 10;
 
 /// Bounds of the sampling interval, which is half of `timeouts.inline` within them.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(5);
-const LONGEST_INTERVAL: Duration = Duration::from_millis(250);
+const MIN_INTERVAL: Duration = Duration::from_millis(5);
+const MAX_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A call that ran on a thread at the last sample.
 struct ObservedCall {
@@ -74,7 +74,7 @@ impl StallMonitor {
     pub(super) async fn run(mut self) {
         loop {
             let limit = self.dispatcher.rules.load().timeouts.inline;
-            tokio::time::sleep((limit / 2).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)).await;
+            tokio::time::sleep((limit / 2).clamp(MIN_INTERVAL, MAX_INTERVAL)).await;
             self.sample(limit);
         }
     }

@@ -1,5 +1,7 @@
-//! The plugin's handles to the host and to a running call. They keep what they refer to alive, and
-//! have safe methods.
+//! The plugin's handles to the host and to a running call, with safe methods.
+//!
+//! [`HostHandle`] and a retained [`CallHandle`] hold a reference count; a borrowed `CallHandle` is
+//! valid only during the call.
 
 use std::borrow::Cow;
 use std::ffi::c_void;
@@ -12,7 +14,7 @@ use crate::Error;
 
 /// The largest reply of another method that a plugin accepts, in bytes: the largest payload of the
 /// protocol (4 GiB - 1).
-const REPLY_MAX: usize = u32::MAX as usize;
+const MAX_REPLY: usize = u32::MAX as usize;
 
 /// A counted handle to the host, so that a thread that outlives the plugin never calls into freed
 /// memory.
@@ -27,7 +29,7 @@ unsafe impl Send for HostHandle {}
 unsafe impl Sync for HostHandle {}
 
 impl HostHandle {
-    /// Adds a holder of the host.
+    /// Increments the reference count of the host.
     ///
     /// # Safety
     ///
@@ -48,17 +50,20 @@ impl HostHandle {
         unsafe { self.table.log()(self.host, level, Slice::of(line.as_bytes())) }
     }
 
+    /// Returns the time in nanoseconds of the host's monotonic clock.
     pub(crate) fn now(&self) -> u64 {
         // SAFETY: the handle is held.
         unsafe { self.table.now()(self.host) }
     }
 
+    /// Returns a future that is ready at `until`, in nanoseconds of the host's monotonic clock.
     pub(crate) fn sleep(&self, until: u64) -> Fetch {
         // SAFETY: the handle is held, and the result is a future of the host.
         let future = unsafe { Imported::new(self.table.sleep()(self.host, until)) };
         Fetch::new(future, 0)
     }
 
+    /// Calls another method. `timeout` is in nanoseconds; 0 stands for no time-out of its own.
     pub(crate) fn call(&self, parent: &CallHandle, method: &str, params: &[u8], timeout: u64) -> Fetch {
         let method = Slice::of(method.as_bytes());
         let params = Slice::of(params);
@@ -66,9 +71,10 @@ impl HostHandle {
         // future of the host.
         let future =
             unsafe { Imported::new(self.table.call()(self.host, parent.call, method, params, timeout)) };
-        Fetch::new(future, REPLY_MAX)
+        Fetch::new(future, MAX_REPLY)
     }
 
+    /// As [`HostHandle::call`], but blocks this thread until the method has replied.
     pub(crate) fn call_wait(
         &self,
         parent: &CallHandle,
@@ -79,7 +85,7 @@ impl HostHandle {
         let method = Slice::of(method.as_bytes());
         let params = Slice::of(params);
         let mut buffer = Vec::new();
-        let written = lend(&mut buffer, REPLY_MAX, |out, outcome| {
+        let written = lend(&mut buffer, MAX_REPLY, |out, outcome| {
             // SAFETY: as in `call`; sink and outcome are valid during the call.
             unsafe {
                 self.table.call_wait()(self.host, parent.call, method, params, timeout, out, outcome);
@@ -98,7 +104,7 @@ impl Clone for HostHandle {
 
 impl Drop for HostHandle {
     fn drop(&mut self) {
-        // SAFETY: each holder releases once.
+        // SAFETY: the reference was counted once, in `retain`.
         unsafe { self.table.release()(self.host) }
     }
 }
@@ -125,7 +131,7 @@ impl CallHandle {
         Self { table: host.table, call, is_retained: false }
     }
 
-    /// Adds a holder of the call.
+    /// Increments the reference count of the call.
     ///
     /// # Safety
     ///
@@ -136,6 +142,7 @@ impl CallHandle {
         Self { table: host.table, call, is_retained: true }
     }
 
+    /// Returns the deadline in nanoseconds of the host's monotonic clock.
     pub(crate) fn deadline(&self) -> u64 {
         // SAFETY: the call lives as long as the handle.
         unsafe { self.table.call_deadline()(self.call) }

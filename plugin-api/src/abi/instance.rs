@@ -15,8 +15,8 @@ use super::sink::lend;
 use super::types::{PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice};
 use crate::{Host, Methods, STATE_MAX};
 
-/// The longest error accepted from a lifecycle phase of a plugin, in bytes.
-const REPORT_MAX: usize = 64 * 1024;
+/// Upper bound for an error accepted from a lifecycle phase of a plugin, in bytes.
+const MAX_REPORT: usize = 64 * 1024;
 
 /// The reason why an instance did not start, or failed in another lifecycle phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Instance {
     pub fn start(root: &Root, host: &Arc<HostCell>, settings: &[u8]) -> Result<Self, StartFailure> {
         let mut instance = std::ptr::null();
         let mut buffer = Vec::new();
-        let written = lend(&mut buffer, REPORT_MAX, |out, outcome| {
+        let written = lend(&mut buffer, MAX_REPORT, |out, outcome| {
             // SAFETY: the function belongs to the plugin, every pointer is valid during the call,
             // and the plugin retains `host`.
             unsafe {
@@ -114,7 +114,7 @@ impl Instance {
     ) -> Result<PluginFuture, CallEnd> {
         let mut future = MaybeUninit::<RawForeignFuture>::uninit();
         let mut buffer = Vec::new();
-        let written = lend(&mut buffer, REPORT_MAX, |out, outcome| {
+        let written = lend(&mut buffer, MAX_REPORT, |out, outcome| {
             let call = Arc::as_ptr(facts).cast::<c_void>();
             let params = Slice::of(params);
             // SAFETY: as in `call`; the plugin retains `facts` as long as it needs it.
@@ -191,7 +191,7 @@ impl Instance {
 
     fn run_phase(&self, body: impl FnOnce(*mut Sink, *mut RawOutcome)) -> Result<(), StartFailure> {
         let mut buffer = Vec::new();
-        let written = lend(&mut buffer, REPORT_MAX, body);
+        let written = lend(&mut buffer, MAX_REPORT, body);
         into_result(CallEnd::read(&written, &mut buffer))
     }
 
@@ -203,7 +203,7 @@ impl Instance {
     /// The text of a panic. The instance is removed in any case.
     pub fn stop(self) -> Result<(), String> {
         let mut buffer = Vec::new();
-        let written = lend(&mut buffer, REPORT_MAX, |out, outcome| {
+        let written = lend(&mut buffer, MAX_REPORT, |out, outcome| {
             // SAFETY: as in `call`; the instance is stopped once, because `self` is consumed.
             unsafe { self.root.stop()(self.instance, out, outcome) }
         });

@@ -49,12 +49,12 @@ pub struct ThreadKeys(Vec<u32>);
 
 impl ThreadKeys {
     /// Room for more keys than any version of the standard library allocates.
-    const MOST: usize = 8;
+    const MAX_KEYS: usize = 8;
 
     pub(super) fn query(own_keys: unsafe extern "C" fn(*mut u32, usize) -> usize) -> Self {
-        let mut keys = vec![0; Self::MOST];
-        // SAFETY: there is room for `MOST` numbers.
-        let count = unsafe { own_keys(keys.as_mut_ptr(), Self::MOST) };
+        let mut keys = vec![0; Self::MAX_KEYS];
+        // SAFETY: there is room for `MAX_KEYS` numbers.
+        let count = unsafe { own_keys(keys.as_mut_ptr(), Self::MAX_KEYS) };
         keys.truncate(count);
         Self(keys)
     }

@@ -76,12 +76,12 @@ impl Root {
         let header = unsafe { std::mem::transmute::<*const c_void, AbiHeaderRef>(symbol) };
         let header = header.upgrade().map_err(|error| RootError::Header(one_line(&error)))?;
 
-        let theirs = header.version_strings();
-        let ours = PluginRootRef::VERSION_STRINGS;
-        if !is_same_series(theirs.version.as_str(), ours.version.as_str()) {
+        let plugin_version = header.version_strings().version;
+        let host_version = PluginRootRef::VERSION_STRINGS.version;
+        if !is_same_series(plugin_version.as_str(), host_version.as_str()) {
             return Err(RootError::Version {
-                plugin: theirs.version.as_str().to_owned(),
-                host: ours.version.as_str(),
+                plugin: plugin_version.as_str().to_owned(),
+                host: host_version.as_str(),
             });
         }
 
@@ -129,9 +129,9 @@ impl Root {
 
 /// Formats an error of abi_stable, which may have many lines, in one line of at most 400 bytes.
 fn one_line(error: &dyn std::fmt::Display) -> String {
-    const LENGTH_MAX: usize = 400;
+    const MAX_LENGTH: usize = 400;
     let mut text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-    text.truncate(text.floor_char_boundary(LENGTH_MAX));
+    text.truncate(text.floor_char_boundary(MAX_LENGTH));
     text
 }
 

@@ -111,7 +111,7 @@ unsafe extern "C" fn retain(host: *const c_void) {
 }
 
 unsafe extern "C" fn release(host: *const c_void) {
-    // SAFETY: as above; this holder was retained.
+    // SAFETY: as above; this reference was retained.
     unsafe { Arc::decrement_strong_count(host.cast::<HostCell>()) }
 }
 
@@ -227,7 +227,7 @@ unsafe extern "C" fn call_retain(call: *const c_void) {
 }
 
 unsafe extern "C" fn call_release(call: *const c_void) {
-    // SAFETY: as above; this holder was retained.
+    // SAFETY: as above; this reference was retained.
     unsafe { Arc::decrement_strong_count(call.cast::<CallFacts<'static>>()) }
 }
 

@@ -67,9 +67,9 @@ impl<'a> Out<'a> {
     /// Removes the bytes after `start` and writes the text of a panic, at most 1024 bytes of it,
     /// because the text goes to the log.
     pub(super) fn panicked(&mut self, start: usize, text: &str) -> RawOutcome {
-        const TEXT_MAX: usize = 1024;
+        const MAX_TEXT: usize = 1024;
         self.truncate(start);
-        let end = text.floor_char_boundary(TEXT_MAX);
+        let end = text.floor_char_boundary(MAX_TEXT);
         self.push(&text.as_bytes()[..end]);
         RawOutcome::PANICKED
     }

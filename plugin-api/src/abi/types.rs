@@ -96,9 +96,9 @@ pub struct RawForeignFuture {
 #[sabi(kind(Prefix(prefix_ref = HostTableRef)))]
 #[sabi(missing_field(panic))]
 pub struct HostTable {
-    /// Adds a holder of `host`.
+    /// Increments the reference count of the host.
     pub retain: unsafe extern "C" fn(host: *const c_void),
-    /// Removes a holder of `host`.
+    /// Decrements the reference count of the host.
     pub release: unsafe extern "C" fn(host: *const c_void),
     /// Returns whether a line at `level` would be written.
     pub log_enabled: unsafe extern "C" fn(host: *const c_void, level: u8) -> bool,
@@ -117,7 +117,8 @@ pub struct HostTable {
         params: Slice,
         timeout: u64,
     ) -> RawForeignFuture,
-    /// Calls another method and blocks this thread until it has replied.
+    /// Calls another method and blocks this thread until it has replied. `timeout` is as for
+    /// `call`.
     pub call_wait: unsafe extern "C" fn(
         host: *const c_void,
         parent: *const c_void,
@@ -127,9 +128,9 @@ pub struct HostTable {
         out: *mut Sink,
         outcome: *mut RawOutcome,
     ),
-    /// Adds a holder of `call`.
+    /// Increments the reference count of `call`.
     pub call_retain: unsafe extern "C" fn(call: *const c_void),
-    /// Removes a holder of `call`.
+    /// Decrements the reference count of `call`.
     pub call_release: unsafe extern "C" fn(call: *const c_void),
     /// Returns the deadline of `call`, in nanoseconds of the monotonic clock.
     pub call_deadline: unsafe extern "C" fn(call: *const c_void) -> u64,

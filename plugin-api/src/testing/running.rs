@@ -12,10 +12,10 @@ use crate::{Error, INTERNAL_ERROR};
 
 /// Real time that a call may wait for a wake-up by something other than a sleep, before the test
 /// fails. 30 s is far above the time that a thread of a plugin under test needs.
-const WAKE_UP_MAX: Duration = Duration::from_secs(30);
+const MAX_WAKE_UP: Duration = Duration::from_secs(30);
 
 /// The largest result, in bytes: 16 MiB, the default frame limit of the protocol.
-pub(super) const REPLY_MAX: usize = 16 << 20;
+pub(super) const MAX_REPLY: usize = 16 << 20;
 
 /// Converts the end of a call. `out` holds the JSON of a result.
 pub(super) fn read_end(end: CallEnd, out: &[u8]) -> Result<Value, Error> {
@@ -57,7 +57,7 @@ impl Running {
     /// Polls the method once. Returns `None` if it is not ready.
     pub fn poll(&mut self) -> Option<Result<Value, Error>> {
         let mut out = Vec::new();
-        match self.future.poll(&Waker::from(Arc::clone(&self.woken)), &mut out, REPLY_MAX) {
+        match self.future.poll(&Waker::from(Arc::clone(&self.woken)), &mut out, MAX_REPLY) {
             Poll::Pending => None,
             Poll::Ready(end) => Some(read_end(end, &out)),
         }
@@ -91,7 +91,7 @@ impl Running {
             let (woken, _) = self
                 .woken
                 .changed
-                .wait_timeout_while(lock(&self.woken.is_set), WAKE_UP_MAX, |is_set| !*is_set)
+                .wait_timeout_while(lock(&self.woken.is_set), MAX_WAKE_UP, |is_set| !*is_set)
                 .unwrap_or_else(PoisonError::into_inner);
             assert!(*woken, "the method waits for an event that does not occur");
         }

@@ -26,7 +26,7 @@ fn quarantine(host: &mut HostProcess) {
     );
 
     assert_eq!(refused["deaths"].as_array().map(Vec::len), Some(3));
-    let message = "libdies.so refused (too-many-deaths): the plugin was running in 3 crashes of the host within \
+    let message = "libcrashes_host.so refused (too-many-deaths): the plugin was running in 3 crashes of the host within \
                    10 min, last in crashes_host.inline";
     assert!(host.log_contains(message), "{}", host.log());
     assert_eq!(host.count("plugins_left_out"), 1);

@@ -129,7 +129,7 @@ fn matches_a_message_with_the_entry_that_names_its_values() {
     assert!(is_described(message, "plugin NAME: circuit breaker opened for TIME: N failures in TIME"));
     assert!(!is_described(message, "plugin NAME: circuit breaker closed"));
 
-    let constant = "{dropped} log lines dropped: more than {MOST_LINES} in a second from {module}:{line}";
+    let constant = "{dropped} log lines dropped: more than {MAX_LINES} in a second from {module}:{line}";
     assert!(is_described(constant, "N log lines dropped: more than 500 in a second from MODULE:LINE"));
     assert!(!is_described(constant, "N log lines dropped: the log reader stalled"));
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{FILE, Image, Operator};
-use crate::support::footprint::{Footprint, assert_settles, connections};
+use crate::support::footprint::{Footprint, assert_released, connections};
 use crate::support::{HostProcess, wait_until};
 
 /// The steps of a load, in their order.
@@ -58,14 +58,14 @@ fn keeps_serving_and_releases_everything_after_each_failure() {
     super::put(&host.path("plugins"), &Image::of("counter_v2").0, FILE);
     // The first failures allocate stacks and arenas that the later ones reuse.
     for step in STEPS {
-        fs::write(&failpoint, step).expect("the failure is planted");
+        fs::write(&failpoint, step).expect("the failure is injected");
         operator.reload_refused("planted");
     }
     operator.wait_until_unloaded();
 
     let before = footprint_with_our_connections(&host, 2);
     for step in STEPS {
-        fs::write(&failpoint, step).expect("the failure is planted");
+        fs::write(&failpoint, step).expect("the failure is injected");
         for _ in 0..3 {
             let verdict = operator.reload_refused("planted");
             assert_eq!(verdict["generation"], generation, "{step}: {verdict}");

@@ -71,7 +71,8 @@ impl Driver {
         Poll::Ready(())
     }
 
-    /// Runs an operation that returns whether the socket is still ready, and tells the runtime.
+    /// Runs an operation that returns whether the socket is still ready, and reports it to the
+    /// runtime.
     fn run(&self, interest: Interest, operation: impl FnOnce() -> bool) {
         let operation = || if operation() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) };
         // The only error is the one above, which is meant for the runtime.

@@ -162,7 +162,7 @@ impl BenchConnection {
                 Step::Incomplete { .. } => break,
                 Step::Discard { consumed } => at += consumed,
                 Step::Refused { refusal, .. } => {
-                    tally.count_wrong(|| format!("invalid frame: {refusal}"));
+                    tally.count_unexpected(|| format!("invalid frame: {refusal}"));
                     self.close(tally, "invalid frame");
                     return Vec::new();
                 }
@@ -176,11 +176,11 @@ impl BenchConnection {
     fn count_reply(&mut self, payload: &[u8], template: &RequestTemplate, tally: &mut Tally, now: Instant) {
         let reply = match Reply::parse(payload) {
             Ok(reply) => reply,
-            Err(invalid) => return tally.count_wrong(|| format!("invalid reply: {invalid}")),
+            Err(invalid) => return tally.count_unexpected(|| format!("invalid reply: {invalid}")),
         };
         let tag = reply.id.and_then(|id| RequestTag::parse(&id.text()));
         let Some(request) = tag.and_then(|tag| self.take_request(tag)) else {
-            return tally.count_wrong(|| match reply.id {
+            return tally.count_unexpected(|| match reply.id {
                 Some(id) => format!("reply to {}, which is unknown or already answered", id.as_json()),
                 None => "reply without an id".to_owned(),
             });
@@ -188,7 +188,7 @@ impl BenchConnection {
 
         self.free_slots.push(request.tag.slot());
         if !template.is_async() && self.last_answered.replace(request.tag) > Some(request.tag) {
-            tally.count_wrong(|| "sync reply out of order".to_owned());
+            tally.count_unexpected(|| "sync reply out of order".to_owned());
         }
         match reply.outcome {
             Outcome::Result(_) => tally.results += 1,
@@ -234,5 +234,5 @@ fn count_other_frame(kind: Kind, payload: &[u8], tally: &mut Tally) {
         let shown = String::from_utf8_lossy(shown).into_owned();
         return tally.count_lost(0, || format!("error frame from the host: {shown}"));
     }
-    tally.count_wrong(|| format!("unexpected frame of kind {:02x}", kind.wire()));
+    tally.count_unexpected(|| format!("unexpected frame of kind {:02x}", kind.wire()));
 }

@@ -91,7 +91,7 @@ impl BenchReport {
             lost: tally.lost,
             unanswered: tally.unanswered,
             unsent: tally.unsent,
-            wrong: tally.wrong,
+            wrong: tally.unexpected,
             faults: tally.faults,
             bytes_in: tally.bytes_in,
             bytes_out: tally.bytes_out,

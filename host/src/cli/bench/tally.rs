@@ -32,8 +32,8 @@ pub(super) struct Tally {
     /// Requests that were due and never sent, because no connection had room.
     pub(super) unsent: u64,
 
-    /// Frames that answer no request, or not in the way in which it was sent.
-    pub(super) wrong: u64,
+    /// Frames that match no request, or have another kind or version than its reply must have.
+    pub(super) unexpected: u64,
 
     /// The first faults as text.
     pub(super) faults: Vec<String>,
@@ -44,6 +44,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Creates a tally without any counts.
+    ///
     /// # Errors
     ///
     /// The bounds of the histogram are invalid.
@@ -55,7 +57,7 @@ impl Tally {
             lost: 0,
             unanswered: 0,
             unsent: 0,
-            wrong: 0,
+            unexpected: 0,
             faults: Vec::new(),
             latencies: Histogram::new_with_bounds(1, MAX_LATENCY, DIGITS)?,
             bytes_in: 0,
@@ -73,21 +75,21 @@ impl Tally {
         self.latencies.saturating_record(nanos.clamp(1, MAX_LATENCY));
     }
 
-    /// Counts a frame that is wrong or unexpected.
+    /// Counts a frame that is no valid reply to a request in flight.
     #[cold]
-    pub(super) fn count_wrong(&mut self, fault: impl FnOnce() -> String) {
-        self.wrong += 1;
-        self.keep_fault(fault);
+    pub(super) fn count_unexpected(&mut self, fault: impl FnOnce() -> String) {
+        self.unexpected += 1;
+        self.record_fault(fault);
     }
 
     /// Counts the requests in flight of a connection that ended.
     #[cold]
     pub(super) fn count_lost(&mut self, in_flight: u64, fault: impl FnOnce() -> String) {
         self.lost += in_flight;
-        self.keep_fault(fault);
+        self.record_fault(fault);
     }
 
-    fn keep_fault(&mut self, fault: impl FnOnce() -> String) {
+    fn record_fault(&mut self, fault: impl FnOnce() -> String) {
         if self.faults.len() < MAX_FAULTS {
             self.faults.push(fault());
         }

@@ -27,7 +27,7 @@ use super::exit_code::fail;
 use super::rates::HostRates;
 
 /// The most failed requests in one line of JSON.
-const FAILED_MAX: usize = 20;
+const MAX_FAILED: usize = 20;
 
 /// The arguments of `jackfield top`.
 #[derive(Debug, Args)]
@@ -123,7 +123,7 @@ impl<'a> IntervalReport<'a> {
             rates: HostRates::between(&before.stats, stats),
             callers: &stats.callers,
             plugins: &stats.plugins,
-            failed: now.failed.iter().take_while(is_new).take(FAILED_MAX).collect(),
+            failed: now.failed.iter().take_while(is_new).take(MAX_FAILED).collect(),
         }
     }
 }

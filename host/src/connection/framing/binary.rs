@@ -22,7 +22,7 @@ impl BinaryFramer {
             Step::Incomplete { needed } => FrameEvent::Incomplete { needed },
             Step::Discard { consumed } => FrameEvent::Discard { consumed },
             Step::Refused { refusal, fatal, consumed } => {
-                FrameEvent::Refused { refusal, is_fatal: fatal, consumed }
+                FrameEvent::Rejected { error: refusal, is_fatal: fatal, consumed }
             }
         }
     }
@@ -82,11 +82,11 @@ mod tests {
     fn discards_the_payload_of_a_frame_longer_than_the_limit() {
         let mut framer = framer();
         let bytes = frame(LIMIT + 1, b"");
-        let refused = framer.next(&bytes);
-        let FrameEvent::Refused { refusal: FrameError::TooLarge { limit, .. }, is_fatal: false, .. } =
-            refused
+        let rejected = framer.next(&bytes);
+        let FrameEvent::Rejected { error: FrameError::TooLarge { limit, .. }, is_fatal: false, .. } =
+            rejected
         else {
-            panic!("{refused:?}")
+            panic!("{rejected:?}")
         };
         assert_eq!(limit, LIMIT);
 

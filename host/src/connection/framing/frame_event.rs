@@ -1,4 +1,4 @@
-//! The findings of a framer at the front of the bytes that have arrived.
+//! The events that a framer returns.
 
 use jackfield_protocol::{FrameError, Kind, Version};
 
@@ -14,7 +14,7 @@ pub(in crate::connection) struct Frame<'a> {
     pub(in crate::connection) payload: &'a [u8],
 }
 
-/// The bytes at the front of the input. `consumed` is how many of them the event covers.
+/// The next event at the front of the input; `consumed` bytes belong to it.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::connection) enum FrameEvent<'a> {
     Frame {
@@ -26,13 +26,13 @@ pub(in crate::connection) enum FrameEvent<'a> {
         /// Bytes of the whole frame, as the peer claims.
         needed: u64,
     },
-    /// The bytes belong to a refused frame, or to none.
+    /// The bytes belong to a rejected frame, or to none.
     Discard {
         consumed: usize,
     },
-    /// The frame is refused.
-    Refused {
-        refusal: FrameError,
+    /// The frame is rejected.
+    Rejected {
+        error: FrameError,
         /// Whether the frames behind it cannot be found, so that the connection has to close.
         is_fatal: bool,
         consumed: usize,

@@ -30,7 +30,7 @@ impl Framer {
         }
     }
 
-    /// Returns whether the next bytes belong to a refused frame.
+    /// Returns whether the next bytes belong to a rejected frame.
     pub(in crate::connection) fn is_discarding(&self) -> bool {
         match self {
             Self::Binary(framer) => framer.is_discarding(),

@@ -22,9 +22,8 @@ impl LineFramer {
             LineStep::Discard { consumed } => FrameEvent::Discard { consumed },
             LineStep::TooLong { limit, fatal, consumed } => {
                 let length = limit.saturating_add(1);
-                let refusal =
-                    FrameError::TooLarge { kind: Kind::Sync, version: Version::V1_0, length, limit };
-                FrameEvent::Refused { refusal, is_fatal: fatal, consumed }
+                let error = FrameError::TooLarge { kind: Kind::Sync, version: Version::V1_0, length, limit };
+                FrameEvent::Rejected { error, is_fatal: fatal, consumed }
             }
         }
     }
@@ -63,14 +62,14 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_line_longer_than_the_limit() {
+    fn rejects_a_line_longer_than_the_limit() {
         let mut framer = LineFramer::new(FrameLimit::new(3));
         assert_eq!(framer.next(b"long line"), FrameEvent::Discard { consumed: 9 });
         assert!(framer.is_discarding());
 
-        let refusal = FrameError::TooLarge { kind: Kind::Sync, version: Version::V1_0, length: 4, limit: 3 };
-        let refused = FrameEvent::Refused { refusal, is_fatal: false, consumed: 2 };
-        assert_eq!(framer.next(b"e\n{}\n"), refused);
+        let error = FrameError::TooLarge { kind: Kind::Sync, version: Version::V1_0, length: 4, limit: 3 };
+        let rejected = FrameEvent::Rejected { error, is_fatal: false, consumed: 2 };
+        assert_eq!(framer.next(b"e\n{}\n"), rejected);
         assert!(!framer.is_discarding());
     }
 }

@@ -15,8 +15,8 @@ const HEARTBEAT: u64 = 2;
 
 /// Returns the path of the server, which the first caller builds.
 ///
-/// It is built at run time. Cargo tells only a program's own package its path, and a build script
-/// cannot build it, because the target directory is locked while it runs.
+/// It is built at run time. Cargo passes its path only to the program's own package, and a build
+/// script cannot build it, because the target directory is locked while it runs.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {

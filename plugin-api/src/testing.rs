@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::abi::{CallFacts, HostCell, Instance, RequestId, Root, StartFailure};
+use crate::abi::{CallFacts, HostCell, Instance, LifecycleError, RequestId, Root};
 use crate::{Error, Exported, Level, Methods, Run};
 
 pub use running::Running;
@@ -39,7 +39,7 @@ impl<S: Exported> Harness<S> {
     /// # Errors
     ///
     /// `start` returned an error or panicked.
-    pub fn start(settings: impl Into<Value>) -> Result<Self, StartFailure> {
+    pub fn start(settings: impl Into<Value>) -> Result<Self, LifecycleError> {
         let host = Arc::new(TestHost::default());
         let cell = HostCell::new(host.services());
         let settings = settings.into().to_string();
@@ -107,7 +107,7 @@ impl<S: Exported> Harness<S> {
     /// # Errors
     ///
     /// `self_test` returned an error or panicked.
-    pub fn self_test(&self) -> Result<(), StartFailure> {
+    pub fn self_test(&self) -> Result<(), LifecycleError> {
         self.running()?.self_test()
     }
 
@@ -117,8 +117,8 @@ impl<S: Exported> Harness<S> {
     ///
     /// The plugin does not set [`Plugin::STATE`](crate::Plugin::STATE), or `export_state` returned
     /// an error or panicked.
-    pub fn export_state(&self) -> Result<(u32, Vec<u8>), StartFailure> {
-        let no_state = || StartFailure::Refused("the plugin does not set STATE".to_owned());
+    pub fn export_state(&self) -> Result<(u32, Vec<u8>), LifecycleError> {
+        let no_state = || LifecycleError::Refused("the plugin does not set STATE".to_owned());
         let schema = S::STATE.ok_or_else(no_state)?;
         Ok((schema, self.running()?.export_state()?))
     }
@@ -128,7 +128,7 @@ impl<S: Exported> Harness<S> {
     /// # Errors
     ///
     /// `import_state` returned an error or panicked.
-    pub fn import_state(&self, schema: u32, state: &[u8]) -> Result<(), StartFailure> {
+    pub fn import_state(&self, schema: u32, state: &[u8]) -> Result<(), LifecycleError> {
         self.running()?.import_state(schema, state)
     }
 
@@ -138,7 +138,7 @@ impl<S: Exported> Harness<S> {
     ///
     /// As for [`Harness::export_state`].
     #[deprecated(since = "0.1.0", note = "use `export_state`")]
-    pub fn hand_over(&self) -> Result<(u32, Vec<u8>), StartFailure> {
+    pub fn hand_over(&self) -> Result<(u32, Vec<u8>), LifecycleError> {
         self.export_state()
     }
 
@@ -148,12 +148,12 @@ impl<S: Exported> Harness<S> {
     ///
     /// As for [`Harness::import_state`].
     #[deprecated(since = "0.1.0", note = "use `import_state`")]
-    pub fn take_over(&self, schema: u32, state: &[u8]) -> Result<(), StartFailure> {
+    pub fn take_over(&self, schema: u32, state: &[u8]) -> Result<(), LifecycleError> {
         self.import_state(schema, state)
     }
 
-    fn running(&self) -> Result<&Instance, StartFailure> {
-        self.instance.as_ref().ok_or_else(|| StartFailure::Refused("the plugin was stopped".to_owned()))
+    fn running(&self) -> Result<&Instance, LifecycleError> {
+        self.instance.as_ref().ok_or_else(|| LifecycleError::Refused("the plugin was stopped".to_owned()))
     }
 
     /// Stops the plugin.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use jackfield_plugin_api::abi::StartFailure;
+use jackfield_plugin_api::abi::LifecycleError;
 use rustix::io::Errno;
 use serde::{Serialize, Serializer};
 
@@ -51,13 +51,13 @@ impl LoadError {
     }
 }
 
-impl From<StartFailure> for LoadError {
-    fn from(failure: StartFailure) -> Self {
+impl From<LifecycleError> for LoadError {
+    fn from(failure: LifecycleError) -> Self {
         match failure {
-            StartFailure::Refused(why) => {
+            LifecycleError::Refused(why) => {
                 Self::new(LoadErrorReason::StartFailed, format_args!("start returned an error: {why}"))
             }
-            StartFailure::Panicked(why) => {
+            LifecycleError::Panicked(why) => {
                 Self::new(LoadErrorReason::StartPanicked, format_args!("start panicked: {why}"))
             }
         }

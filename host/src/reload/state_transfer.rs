@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jackfield_plugin_api::abi::{Instance, StartFailure};
+use jackfield_plugin_api::abi::{Instance, LifecycleError};
 
 use super::owner::PluginOwner;
 use crate::config::Config;
@@ -76,7 +76,7 @@ enum TransferError {
 #[derive(Debug, thiserror::Error)]
 enum PhaseError {
     #[error(transparent)]
-    Plugin(#[from] StartFailure),
+    Plugin(#[from] LifecycleError),
     #[error(transparent)]
     Thread(#[from] JoinedRunError),
 }
@@ -134,14 +134,14 @@ fn transfer(previous: &Arc<Generation>, new: &Arc<Generation>, config: &Config) 
     let schema = previous.state_schema.unwrap_or(0);
     let exporter = Arc::clone(previous);
     let exported = run_joined("hand-over", previous.crash_record(), limit, move || {
-        exporter.run_phase(LifecyclePhase::ExportState, Instance::hand_over)
+        exporter.run_phase(LifecyclePhase::ExportState, Instance::export_state)
     });
     let state = flatten(exported).map_err(TransferError::Export)?;
     failpoint::pass("hand-over")?;
 
     let importer = Arc::clone(new);
     let imported = run_joined("take-over", new.crash_record(), limit, move || {
-        importer.run_phase(LifecyclePhase::ImportState, |instance| instance.take_over(schema, &state))
+        importer.run_phase(LifecyclePhase::ImportState, |instance| instance.import_state(schema, &state))
     });
     flatten(imported).map_err(TransferError::Import)?;
     failpoint::pass("take-over")
@@ -165,7 +165,7 @@ fn wait_for_calls(generation: &Generation, config: &Config) -> Result<(), Transf
     }
 }
 
-fn flatten<T>(run: Result<Result<T, StartFailure>, JoinedRunError>) -> Result<T, PhaseError> {
+fn flatten<T>(run: Result<Result<T, LifecycleError>, JoinedRunError>) -> Result<T, PhaseError> {
     Ok(run??)
 }
 

@@ -20,14 +20,14 @@ const MAX_REPORT: usize = 64 * 1024;
 
 /// The reason why an instance did not start, or failed in another lifecycle phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StartFailure {
+pub enum LifecycleError {
     /// The plugin returned an error with this message.
     Refused(String),
     /// The plugin panicked with this text.
     Panicked(String),
 }
 
-impl std::fmt::Display for StartFailure {
+impl std::fmt::Display for LifecycleError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Refused(why) => f.write_str(why),
@@ -36,7 +36,11 @@ impl std::fmt::Display for StartFailure {
     }
 }
 
-impl std::error::Error for StartFailure {}
+impl std::error::Error for LifecycleError {}
+
+/// The old name of [`LifecycleError`].
+#[deprecated(since = "0.1.0", note = "use `LifecycleError`")]
+pub type StartFailure = LifecycleError;
 
 /// A running instance of a plugin.
 ///
@@ -58,7 +62,7 @@ impl Instance {
     /// # Errors
     ///
     /// The plugin returned an error or panicked.
-    pub fn start(root: &Root, host: &Arc<HostCell>, settings: &[u8]) -> Result<Self, StartFailure> {
+    pub fn start(root: &Root, host: &Arc<HostCell>, settings: &[u8]) -> Result<Self, LifecycleError> {
         let mut instance = std::ptr::null();
         let mut buffer = Vec::new();
         let written = lend(&mut buffer, MAX_REPORT, |out, outcome| {
@@ -135,7 +139,7 @@ impl Instance {
     /// # Errors
     ///
     /// The plugin returned an error or panicked.
-    pub fn self_test(&self) -> Result<(), StartFailure> {
+    pub fn self_test(&self) -> Result<(), LifecycleError> {
         self.run_phase(|out, outcome| {
             // SAFETY: as in `call`.
             unsafe { self.root.self_test()(self.instance, out, outcome) }
@@ -150,7 +154,7 @@ impl Instance {
     /// # Errors
     ///
     /// The plugin returned an error, panicked, or exported more than [`STATE_MAX`] bytes.
-    pub fn export_state(&self) -> Result<Vec<u8>, StartFailure> {
+    pub fn export_state(&self) -> Result<Vec<u8>, LifecycleError> {
         let mut state = Vec::new();
         let written = lend(&mut state, STATE_MAX, |out, outcome| {
             // SAFETY: as in `call`.
@@ -164,32 +168,14 @@ impl Instance {
     /// # Errors
     ///
     /// The plugin returned an error or panicked.
-    pub fn import_state(&self, schema: u32, state: &[u8]) -> Result<(), StartFailure> {
+    pub fn import_state(&self, schema: u32, state: &[u8]) -> Result<(), LifecycleError> {
         self.run_phase(|out, outcome| {
             // SAFETY: as in `call`.
             unsafe { self.root.take_over()(self.instance, schema, Slice::of(state), out, outcome) }
         })
     }
 
-    /// The old name of [`Instance::export_state`].
-    ///
-    /// # Errors
-    ///
-    /// As for [`Instance::export_state`].
-    pub fn hand_over(&self) -> Result<Vec<u8>, StartFailure> {
-        self.export_state()
-    }
-
-    /// The old name of [`Instance::import_state`].
-    ///
-    /// # Errors
-    ///
-    /// As for [`Instance::import_state`].
-    pub fn take_over(&self, schema: u32, state: &[u8]) -> Result<(), StartFailure> {
-        self.import_state(schema, state)
-    }
-
-    fn run_phase(&self, body: impl FnOnce(*mut Sink, *mut RawOutcome)) -> Result<(), StartFailure> {
+    fn run_phase(&self, body: impl FnOnce(*mut Sink, *mut RawOutcome)) -> Result<(), LifecycleError> {
         let mut buffer = Vec::new();
         let written = lend(&mut buffer, MAX_REPORT, body);
         into_result(CallEnd::read(&written, &mut buffer))
@@ -215,10 +201,10 @@ impl Instance {
     }
 }
 
-fn into_result(end: CallEnd) -> Result<(), StartFailure> {
+fn into_result(end: CallEnd) -> Result<(), LifecycleError> {
     match end {
         CallEnd::Done => Ok(()),
-        CallEnd::Failed { message, .. } => Err(StartFailure::Refused(message)),
-        CallEnd::Panicked(text) => Err(StartFailure::Panicked(text)),
+        CallEnd::Failed { message, .. } => Err(LifecycleError::Refused(message)),
+        CallEnd::Panicked(text) => Err(LifecycleError::Panicked(text)),
     }
 }

@@ -24,7 +24,9 @@ pub use call_facts::{CallFacts, RequestId};
 pub use entry::Entry;
 pub use future::{Fetch, PluginFuture};
 pub(crate) use handles::{CallHandle, HostHandle};
-pub use instance::{Instance, StartFailure};
+#[allow(deprecated, reason = "an alias until version 1.0")]
+pub use instance::StartFailure;
+pub use instance::{Instance, LifecycleError};
 pub use root::{ROOT_SYMBOL, Root, RootError, root_symbol};
 pub use services::{CallReply, HostCell, ReplyFuture, Services, SleepFuture};
 pub use sink::Out;

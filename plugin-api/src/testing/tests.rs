@@ -123,7 +123,7 @@ fn transfers_the_state_of_a_plugin_that_implements_the_old_names() {
     old.import_state(1, b"8").unwrap();
     assert_eq!(old.export_state().unwrap(), (1, b"8".to_vec()));
     assert!(
-        matches!(old.import_state(3, b"9"), Err(StartFailure::Refused(why)) if why == "unknown layout 3")
+        matches!(old.import_state(3, b"9"), Err(LifecycleError::Refused(why)) if why == "unknown layout 3")
     );
 }
 

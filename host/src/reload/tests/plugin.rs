@@ -186,7 +186,7 @@ impl Exported for TestPlugin {
 
 /// Returns the count of a generation that exports it.
 pub(super) fn count_of(generation: &Generation) -> u64 {
-    let state = generation.run_phase(LifecyclePhase::ExportState, Instance::hand_over).expect("a state");
+    let state = generation.run_phase(LifecyclePhase::ExportState, Instance::export_state).expect("a state");
     u64::from_be_bytes(state.try_into().expect("a count"))
 }
 

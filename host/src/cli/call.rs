@@ -40,8 +40,8 @@ pub(crate) struct CallArgs {
     #[arg(long = "async")]
     is_async: bool,
 
-    /// Time for the whole call, such as 250ms or 5s [default: 5s]. If passed, a host that does not
-    /// run yet is waited for
+    /// Time for the whole call, such as 250ms or 5s [default: 5s]. If this option is
+    /// passed, wait for a host that is not running yet
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
 }

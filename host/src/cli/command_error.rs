@@ -28,6 +28,8 @@ pub(super) enum CommandError {
     Params(serde_json::Error),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
+    #[error("{0}")]
+    Signals(io::Error),
     #[error("{}", FailedConnect(.socket, .source))]
     Connect { socket: PathBuf, source: io::Error },
     #[error("{}", FailedCall(.socket, .error))]
@@ -40,6 +42,7 @@ impl CommandError {
             Self::Config(_) | Self::NoListener | Self::NoAdmin => exit_code::CONFIGURATION,
             Self::Stdin(_) | Self::Params(_) => exit_code::USAGE,
             Self::Output(_) => exit_code::INPUT_OUTPUT,
+            Self::Signals(_) => exit_code::SYSTEM,
             Self::Connect { .. } => exit_code::UNAVAILABLE,
             Self::Call { error, .. } => match error {
                 Error::Remote(_) | Error::GoingAway(_) => exit_code::FAILURE,

@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::Cli;
-use super::exit_code::{SYSTEM, fail};
+use super::exit_code::{INPUT_OUTPUT, fail};
 
 /// The arguments of `jackfield pages`.
 #[derive(Debug, Args)]
@@ -23,7 +23,13 @@ pub(crate) struct PagesArgs {
 pub(crate) fn pages(args: &PagesArgs) -> ExitCode {
     match write(&args.directory) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(SYSTEM, &format_args!("{}: {error}", args.directory.display())),
+        Err(error) => fail(
+            INPUT_OUTPUT,
+            &format_args!(
+                "cannot write the manual pages and completions to {}: {error}",
+                args.directory.display()
+            ),
+        ),
     }
 }
 

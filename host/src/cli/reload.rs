@@ -17,8 +17,8 @@ pub(crate) struct ReloadArgs {
     operator: OperatorArgs,
 }
 
-/// Waits until everything is applied. The exit code is 1, and the reasons are printed, if nothing
-/// is.
+/// Waits until the reload is complete. If the configuration was not applied, prints the reasons and
+/// returns exit code 1.
 pub(crate) fn reload(args: &ReloadArgs, file: Option<&Path>) -> ExitCode {
     match call::<Value>(&args.operator, file, method::RELOAD, &Value::Null) {
         Ok(_) => ExitCode::SUCCESS,

@@ -30,10 +30,11 @@ pub(crate) fn slowlog(args: &SlowLogArgs, config: Option<&Path>) -> ExitCode {
 fn render(report: &SlowLogReport, now_ms: u64) -> String {
     let rows =
         |requests: &[SlowRequest]| format_table(&HEAD, requests.iter().map(|request| row(request, now_ms)));
-    let mut text = format!("the slowest of the last ten minutes\n{}\n", rows(&report.slow));
-    text += &format!("the last that failed\n{}", rows(&report.failed));
+    let mut text = format!("slowest successful requests of the last ten minutes\n{}\n", rows(&report.slow));
+    text += &format!("latest failed requests of the last ten minutes\n{}", rows(&report.failed));
     if report.missed > 0 {
-        text += &format!("\n{} more were not kept, because the list was in use\n", report.missed);
+        text +=
+            &format!("\n{} more requests were not recorded: another thread held the list\n", report.missed);
     }
     text
 }

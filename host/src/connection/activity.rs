@@ -1,4 +1,5 @@
-//! A count of the reads of an I/O thread. Busy polling keeps the thread awake while it grows.
+//! Counts the reads of an I/O thread that brought few frames. Busy polling keeps the thread awake
+//! while the count grows.
 
 use std::cell::Cell;
 use std::future::poll_fn;

@@ -18,8 +18,8 @@ use crate::clock::Time;
 use crate::metrics::ThreadTotal;
 use crate::routing::{CountedError, ExhaustedResource, RequestError};
 
-/// Most frames of a read that counts as activity for busy polling. With more frames in one read,
-/// the cost of waking the thread is shared by so many that staying awake does not pay.
+/// Maximum number of frames in a read that counts as activity for busy polling. Larger reads share
+/// the cost of waking the thread among more frames, so that staying awake does not pay off.
 const FEW_FRAMES: u32 = 4;
 
 impl ConnectionState {
@@ -37,8 +37,7 @@ impl ConnectionState {
     /// Reads once and decodes what has arrived. Returns whether anything has, the end included.
     fn read(&mut self, stream: &mut UnixStream, turn: &mut Turn<'_>) -> bool {
         let missing = self.reader.missing();
-        // Seven bytes that announce a large frame get no memory of their own. It grows with what
-        // arrives.
+        // An announced length allocates nothing. The inbox grows only with bytes that have arrived.
         let is_large = self.reader.inbox.len() >= READ_SIZE && missing > READ_SIZE as u64;
         if is_large && !self.reserve_inbox(turn, missing) {
             return true;
@@ -142,7 +141,7 @@ impl ConnectionState {
                     self.reader.clear_partial_frame();
                     self.handle_frame(turn, &admission, frame);
                     if self.reader.is_gated() {
-                        // It is decoded once more when its plugin can take it.
+                        // The frame is decoded again when the gate of its plugin opens.
                         return at;
                     }
                     at += consumed;
@@ -261,7 +260,7 @@ impl ConnectionState {
         let inbox = &self.reader.inbox;
         let (len, capacity) = (inbox.len(), inbox.capacity());
         let room = usize::try_from(missing).unwrap_or(usize::MAX).min(len);
-        // A little spare room would only allow a little read.
+        // With little spare capacity, the next read would be small.
         if capacity - len >= room.min(READ_SIZE) {
             return true;
         }
@@ -290,7 +289,7 @@ impl ConnectionState {
         self.reject_unread(turn, header, error);
     }
 
-    /// Answers a frame whose payload is not read, so that its id stays unknown.
+    /// Answers a frame whose payload is not read. The reply has no id, because it is unknown.
     fn reject_unread(&mut self, turn: &mut Turn<'_>, header: Header, error: RequestError) {
         let kind = match header.kind {
             Kind::Sync => Kind::Sync,

@@ -128,8 +128,10 @@ impl Connection {
         Poll::Ready(ConnectionEnd::Closed)
     }
 
-    /// Takes everything out that continues on another thread. If there is no descriptor for the
-    /// moment of the move, the connection stays for as long as it lasts, and its thread ends later.
+    /// Takes the parts of the connection that continue on another thread.
+    ///
+    /// Returns `None` if the descriptor cannot be duplicated. The connection then stays on this
+    /// thread, which ends only after the connection.
     fn start_migration(&mut self) -> Option<MigratingConnection> {
         // A second descriptor is needed because the reactor returns the first one only by closing
         // it.

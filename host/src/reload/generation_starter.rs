@@ -10,11 +10,12 @@ use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoad
 /// Probes and starts plugins. Unit tests replace it, because a real start needs a probe process and
 /// a shared library.
 pub(super) trait GenerationStarter: Send {
-    /// Loads and starts the plugin in a process of its own. Blocks for at most `plugins.probe`.
+    /// Loads, starts, self-tests and stops the plugin in a separate process. Blocks for at most
+    /// `plugins.probe`.
     ///
     /// # Errors
     ///
-    /// The plugin failed there.
+    /// The plugin failed there, or the probe process could not run.
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError>;
 
     /// Loads and starts the plugin in this process. Blocks for at most `plugins.probe`.

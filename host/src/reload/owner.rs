@@ -164,7 +164,8 @@ impl PluginOwner {
         self.retry_name_conflicts();
     }
 
-    /// Has the next scan load the files that were refused because of another plugin's names.
+    /// Marks the files that were refused because of another plugin's names, so that the next scan
+    /// loads them.
     pub(super) fn retry_name_conflicts(&mut self) {
         for file in std::mem::take(&mut self.name_conflicts) {
             self.scan.files.retry(&file);

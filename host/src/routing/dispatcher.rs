@@ -100,10 +100,11 @@ impl Dispatcher {
         })
     }
 
-    /// Replaces the routing table, and waits until no request is looked up in the previous table
-    /// any more. After that, a client that learns of the change finds it in effect. Blocks.
+    /// Replaces the routing table, and waits until no thread uses the previous one. Blocks.
     ///
-    /// Returns `false` if a thread still uses the previous table after a second.
+    /// Returns `true` if every request that is sent from now on uses `table`. Returns `false` if a
+    /// thread still uses the previous table after a second: it may run requests with it that it has
+    /// already read.
     pub(crate) fn publish(&self, table: &Arc<RoutingTable>) -> bool {
         let previous = self.table.swap(Arc::clone(table));
         let deadline = Instant::now() + PUBLISH_LIMIT;

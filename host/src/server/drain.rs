@@ -55,7 +55,7 @@ pub(super) async fn drain(
     let why_interrupted = tokio::select! {
         () = all_ended(&threads) => None,
         () = tokio::time::sleep(timeout) => Some("drain time-out"),
-        _ = shutdown.wait_for(|stage| *stage == ShutdownStage::Cut) => Some("stop at once requested"),
+        _ = shutdown.wait_for(|stage| *stage == ShutdownStage::Cut) => Some("second signal"),
     };
     let unfinished = dispatcher.in_flight.held();
 

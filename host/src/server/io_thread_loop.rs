@@ -169,7 +169,10 @@ impl IoThreadLoop {
             Ok(connection) => connection,
             Err(error) => {
                 self.load.fetch_sub(1, Ordering::Relaxed);
-                tracing::error!(%error, "a connection cannot be served: {error}; it is closed");
+                tracing::error!(%error,
+                    "a connection cannot be registered with its I/O thread: {error}; it is closed \
+                     (raise LimitNOFILE= if descriptors ran out)"
+                );
                 return;
             }
         };

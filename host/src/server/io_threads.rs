@@ -139,14 +139,18 @@ impl IoThreads {
         set.current.iter().chain(&set.leaving).for_each(&mut inspect);
     }
 
-    /// Starts a new thread in the place of thread `number`, which is stalled, and returns whether
-    /// it did.
+    /// Starts a new thread in the place of thread `number`, which is stalled, unless it was replaced
+    /// already. Returns whether another thread serves in its place.
     ///
     /// The stalled thread moves its connections to the others when it responds again. A thread is
     /// not replaced while as many threads as serve are stalled already, so that a method cannot use
     /// up the machine's threads.
     pub(super) fn replace_stalled(&self, number: u64) -> bool {
         let mut set = lock(&self.set);
+        if set.leaving.iter().any(|thread| thread.number == number) {
+            return true;
+        }
+
         let stalled = set.leaving.iter().filter(|thread| thread.commands.is_stalled()).count();
         let place = set.current.iter().position(|thread| thread.number == number);
         let (Some(place), Some(me)) = (place, self.me.upgrade()) else { return false };

@@ -131,7 +131,7 @@ impl StallMonitor {
         let demotion = match declared {
             _ if !is_demoted => String::new(),
             Run::Async => "; it is no longer polled on I/O threads".to_owned(),
-            Run::Inline | Run::Blocking => format!("; it now runs on {plugin}'s own threads"),
+            Run::Inline | Run::Blocking => format!("; later calls run on the threads of plugin {plugin}"),
         };
         let replaced = self.threads.replace_stalled(thread);
         let replacement =

@@ -196,7 +196,7 @@ fn ends_successfully_when_stopped_before_it_is_ready() {
     let scratch = clone();
     let mut run = Run::start(&scratch);
 
-    run.logged.wait_for("a plugin", |line| line.contains("loaded "));
+    run.logged.wait_for("a plugin", |line| line.contains(" now serves"));
     run.ctrl_c();
     assert_eq!(run.wait(), Some(0));
     assert!(!scratch.join("clone/run/jackfield.sock").exists());

@@ -39,7 +39,7 @@ fn replaces_a_stalled_thread_and_demotes_the_method() {
     assert!(line.contains("replaced=true"), "{line}");
 
     assert!(line.contains("method=\"crash.hold\""), "{line}");
-    assert!(line.contains("it now runs on crashes's own threads"), "{line}");
+    assert!(line.contains("later calls run on the threads of plugin crashes"), "{line}");
 
     wait_until("another thread takes over", || io_threads(&host) == threads + 1);
 
@@ -70,6 +70,7 @@ fn replaces_a_stalled_thread_and_demotes_the_method() {
         host.log().matches("clients of the blocked thread").count() == 2
     });
     assert_eq!(host.log().matches("has blocked I/O thread").count(), 3, "{}", host.log());
+    assert_eq!(host.log().matches("another thread took its place").count(), 2, "{}", host.log());
 }
 
 #[test]

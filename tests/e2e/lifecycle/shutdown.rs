@@ -136,7 +136,7 @@ fn ends_at_once_after_a_second_signal() {
         assert_eq!(host.wait().code(), Some(0));
         assert!(began.elapsed() < Duration::from_secs(10), "the shutdown took {:?}", began.elapsed());
 
-        assert!(host.log_contains("cut short (stop at once requested)"), "{}", host.log());
+        assert!(host.log_contains("cut short (second signal)"), "{}", host.log());
         assert_answered(&mut peer);
     }
 }

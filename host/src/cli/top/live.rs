@@ -66,7 +66,7 @@ fn termination_signals() -> io::Result<Receiver<()>> {
 /// reached later is polled until it can be again.
 pub(super) fn show(host: &ObservedHost, args: &TopArgs) -> Result<(), CommandError> {
     let mut before = host.sample()?;
-    let signals = termination_signals().map_err(CommandError::Output)?;
+    let signals = termination_signals().map_err(CommandError::Signals)?;
     let mut screen = Screen { sample: before.clone(), ..Screen::default() };
     screen.rates = HostRates::between(&before.stats, &before.stats);
 

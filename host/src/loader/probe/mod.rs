@@ -59,8 +59,8 @@ impl Prober {
         Self { program: program.into() }
     }
 
-    /// Opens, starts, stops and closes a staged plugin in a separate process, with `settings`,
-    /// which is a JSON object.
+    /// Opens, starts, self-tests, stops and closes a staged plugin in a separate process, with
+    /// `settings`, which is a JSON object.
     ///
     /// The process has an empty environment, the working directory `/`, and a process group of its
     /// own, which has ended when this returns. Blocks for at most `limit`, and for the time that it
@@ -68,8 +68,8 @@ impl Prober {
     ///
     /// # Errors
     ///
-    /// The plugin could not be opened, its ABI or manifest is different, its `start` failed or
-    /// panicked, it ended the process, or it was not finished within `limit`.
+    /// The plugin could not be opened, its ABI or manifest is different, its `start` or
+    /// self-test failed or panicked, it ended the process, or it was not finished within `limit`.
     ///
     /// A `stop` that panics is logged and is not an error, because the host contains such a panic,
     /// too. Threads that still run after `stop` are not an error either, but the plugin is then

@@ -32,16 +32,17 @@
 //! assert_eq!(hello.call("hello.greet", json!({"name": "Ada"})).unwrap(), "hello, Ada");
 //! ```
 //!
-//! A method runs in one of three ways. The macro takes the way before the name of the method:
+//! Each method has one of three run modes, which the macro takes before its name:
 //!
-//! | way | where it runs | for |
+//! | mode | runs on | for |
 //! |---|---|---|
 //! | `blocking` (default) | a thread of the plugin | waiting: files, databases, long computations |
 //! | `inline` | the I/O thread of the connection | microseconds of work that never waits |
-//! | `async` | a future on the async thread of the plugin | many calls that wait for something |
+//! | `async` | the async thread of the plugin | many calls that wait for something |
 //!
-//! `threads` and `queue` of `[plugin.NAME]` limit the `blocking` calls. The future of an `async`
-//! method is dropped when nobody waits for it any more.
+//! `threads` and `queue` of `[plugin.NAME]` limit the `blocking` calls. The first poll of an
+//! `async` method may run on an I/O thread, so it must not block. The future of an `async` method
+//! is dropped when its client closes the connection or its deadline passes.
 //!
 //! Rules for loaded code:
 //!

@@ -25,13 +25,13 @@ final class Uuid
     /** Length of an id, in bytes. */
     public const LENGTH = 36;
 
-    /** Digit 19 by random digit: its two upper bits hold the variant. */
+    /** Digit at offset 19 by the random digit there: its two upper bits hold the variant. */
     private const VARIANT = [
         '0' => '8', '1' => '9', '2' => 'a', '3' => 'b', '4' => '8', '5' => '9', '6' => 'a', '7' => 'b',
         '8' => '8', '9' => '9', 'a' => 'a', 'b' => 'b', 'c' => '8', 'd' => '9', 'e' => 'a', 'f' => 'b',
     ];
 
-    /** @var list<string> random digits of future ids, 36 each, including those at the dashes */
+    /** @var list<string> random digits of the next ids, 36 each; v4() overwrites five of them */
     private static array $digits = [];
 
     /**

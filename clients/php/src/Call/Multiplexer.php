@@ -43,10 +43,10 @@ final class Multiplexer
      */
     private array $pending = [];
 
-    /** Latest deadline since no call was pending. */
+    /** Latest deadline of the calls submitted since `pending` was last empty. */
     private int $latestDeadline = 0;
 
-    /** Calls whose deadline is before that of an earlier call; null until there is one. */
+    /** Calls with an earlier deadline than one submitted before them; null until the first one. */
     private ?TimerHeap $outOfOrder = null;
 
     /** Calls ended since the multiplexer was created. */
@@ -283,7 +283,7 @@ final class Multiplexer
     }
 
     /**
-     * Enqueues the callbacks of a call; the next tick() runs them.
+     * Enqueues the callbacks of a call; the next tick(), cancel() or close() runs them.
      *
      * @param list<\Closure(): void> $callbacks
      */
@@ -295,7 +295,8 @@ final class Multiplexer
     }
 
     /**
-     * Ends the pending calls if the process has forked since: the parent awaits their replies.
+     * Ends the pending calls if the process was forked after they were submitted: their replies
+     * belong to the parent process.
      */
     public function abandonCallsOfParent(): void
     {

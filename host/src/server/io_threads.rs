@@ -139,8 +139,8 @@ impl IoThreads {
         set.current.iter().chain(&set.leaving).for_each(&mut inspect);
     }
 
-    /// Starts a new thread in the place of thread `number`, which is stalled, unless it was replaced
-    /// already. Returns whether another thread serves in its place.
+    /// Starts a new thread in the place of thread `number`, which is stalled, unless it was
+    /// replaced already. Returns whether another thread serves in its place.
     ///
     /// The stalled thread moves its connections to the others when it responds again. A thread is
     /// not replaced while as many threads as serve are stalled already, so that a method cannot use

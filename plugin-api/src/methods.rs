@@ -41,7 +41,7 @@ impl<S: 'static> Methods<S> {
         self.add_direct(name, Run::Blocking, method)
     }
 
-    /// Adds a method that is a future, polled on the async thread of its generation.
+    /// Adds a method that returns a future. The async thread of its generation polls the future.
     #[must_use]
     pub fn asynchronous<Form>(mut self, name: impl Into<String>, method: impl Asynchronous<S, Form>) -> Self {
         let body = Body::Future(Box::new(move |plugin: &Arc<S>, params: &[u8], cx: Context<'static>| {

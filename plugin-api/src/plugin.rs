@@ -55,8 +55,8 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         self.hand_over()
     }
 
-    /// Imports the state of the other instance. Called once, after `start` and before the first
-    /// call.
+    /// Imports the state of another instance. The host calls it once, after `start` and before the
+    /// first call.
     ///
     /// `schema` is the [`Plugin::STATE`] of the *other* instance, which may be older or, after a
     /// rollback, newer.
@@ -92,7 +92,7 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         )))
     }
 
-    /// Ends everything that the plugin has begun; its threads must be joined here. Called when no
+    /// Ends everything that the plugin has begun, and joins its threads. The host calls it when no
     /// call is running.
     fn stop(&self) {}
 }

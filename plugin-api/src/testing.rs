@@ -57,8 +57,8 @@ impl<S: Exported> Harness<S> {
         self.host.set_answer(method, Box::new(answer));
     }
 
-    /// Calls `method` to its end. If an `async` method waits for a sleep, the clock moves to its
-    /// end.
+    /// Calls `method` to its end. If an `async` method waits for a sleep, the clock moves to the
+    /// end of the sleep.
     ///
     /// # Errors
     ///
@@ -84,13 +84,13 @@ impl<S: Exported> Harness<S> {
     ///
     /// # Errors
     ///
-    /// The params do not fit, or the method does not exist or is not `async`.
+    /// The params do not fit the method, or the method does not exist or is not `async`.
     pub fn begin(&self, method: &str, params: impl Into<Value>) -> Result<Running, Error> {
         let (number, _) = self.find(method)?;
         self.begin_numbered(number, &params.into().to_string())
     }
 
-    /// Moves the clock forward, and wakes the sleeps that end.
+    /// Moves the clock forward, and wakes the sleeps that are over then.
     pub fn advance(&self, by: Duration) {
         let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         self.host.advance_to(self.host.now().saturating_add(by));

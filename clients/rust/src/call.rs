@@ -79,7 +79,7 @@ impl Call {
         };
 
         let delay = self.retry_delay(&failure);
-        let error = error(failure);
+        let error = to_error(failure);
         match delay.filter(|delay| after(Instant::now(), *delay) < self.deadline) {
             None => NextStep::Failed(self.fail(error)),
             Some(delay) => {
@@ -93,7 +93,7 @@ impl Call {
     /// Returns the delay until the request is sent again; `None` if it is not.
     ///
     /// A request that the host did not start is always sent again. A connection that was dead
-    /// before the request was sent does not count as a try. A host that refuses a request sends the
+    /// before the request was sent does not count as a try. A host that rejects a request sends the
     /// delay.
     ///
     /// A request that may have run is sent again only if it is idempotent, and only if the
@@ -112,8 +112,8 @@ impl Call {
         match failure {
             AttemptError::Lost { .. } if self.idempotent => Some(Duration::ZERO),
             AttemptError::Remote(remote) => {
-                let is_invited = self.idempotent && remote.retry_after().is_some();
-                (remote.was_never_started() || is_invited)
+                let asks_for_retry = self.idempotent && remote.retry_after().is_some();
+                (remote.was_never_started() || asks_for_retry)
                     .then(|| backoff::delay(self.tries).max(remote.retry_after().unwrap_or_default()))
             }
             _ => None,
@@ -146,7 +146,7 @@ pub(crate) fn decode<R: DeserializeOwned>(result: &[u8]) -> Result<R, Error> {
     serde_json::from_slice(result).map_err(Error::Decode)
 }
 
-fn error(failure: AttemptError) -> Error {
+fn to_error(failure: AttemptError) -> Error {
     match failure {
         AttemptError::Lost { sent, errno } => {
             Error::ConnectionLost { sent, source: errno.map(Into::into), then: None }
@@ -177,13 +177,13 @@ mod tests {
         Err(AttemptError::Lost { sent, errno: None })
     }
 
-    fn refused(code: Code, data: Option<&str>) -> Result<Answer, AttemptError> {
+    fn rejected(code: Code, data: Option<&str>) -> Result<Answer, AttemptError> {
         let data = data.map(|json| serde_json::value::RawValue::from_string(json.to_owned()).unwrap());
         Err(AttemptError::Remote(RemoteError { code: code.as_i64(), message: "no".into(), data }))
     }
 
     #[test]
-    fn sends_a_request_that_was_never_sent_again_without_counting_a_try() {
+    fn retries_an_unsent_request_without_counting_a_try() {
         let mut call = call(false);
         for _ in 0..10 {
             assert!(matches!(call.settle(lost(false)), NextStep::Retry(Duration::ZERO)));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_a_request_that_may_have_run_again_only_if_it_is_idempotent() {
+    fn retries_a_request_that_may_have_run_only_if_it_is_idempotent() {
         let once = call(false).settle(lost(true));
         assert!(matches!(once, NextStep::Failed(Error::ConnectionLost { sent: true, .. })), "{once:?}");
 
@@ -206,19 +206,19 @@ mod tests {
     #[test]
     fn waits_as_long_as_the_host_asks_for() {
         let asked = r#"{"retry_after_ms":250}"#;
-        let step = call(false).settle(refused(Code::Overloaded, Some(asked)));
+        let step = call(false).settle(rejected(Code::Overloaded, Some(asked)));
         assert!(matches!(step, NextStep::Retry(delay) if delay == Duration::from_millis(250)), "{step:?}");
 
-        let step = call(false).settle(refused(Code::Overloaded, Some(r#"{"retry_after_ms":60000}"#)));
+        let step = call(false).settle(rejected(Code::Overloaded, Some(r#"{"retry_after_ms":60000}"#)));
         assert!(matches!(step, NextStep::Failed(Error::Remote(_))), "beyond the deadline: {step:?}");
     }
 
     #[test]
-    fn repeats_an_error_reply_only_if_the_host_invites_an_idempotent_call() {
-        let invited = || refused(Code::DeadlineExceeded, Some(r#"{"retry_after_ms":1}"#));
-        assert!(matches!(call(false).settle(invited()), NextStep::Failed(_)));
-        assert!(matches!(call(true).settle(invited()), NextStep::Retry(_)));
-        assert!(matches!(call(true).settle(refused(Code::DeadlineExceeded, None)), NextStep::Failed(_)));
+    fn retries_after_an_error_reply_only_an_idempotent_call_with_a_delay_from_the_host() {
+        let with_delay = || rejected(Code::DeadlineExceeded, Some(r#"{"retry_after_ms":1}"#));
+        assert!(matches!(call(false).settle(with_delay()), NextStep::Failed(_)));
+        assert!(matches!(call(true).settle(with_delay()), NextStep::Retry(_)));
+        assert!(matches!(call(true).settle(rejected(Code::DeadlineExceeded, None)), NextStep::Failed(_)));
     }
 
     #[test]

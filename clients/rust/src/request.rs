@@ -1,4 +1,4 @@
-//! A call to be made, by either client.
+//! A call with its own settings, for the async and the blocking client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +28,14 @@ impl<'a, C, P: Serialize + ?Sized> Request<'a, C, P> {
         Request { client, method, params, timeout: None, idempotent: false, mode }
     }
 
-    /// Sets the time-out of this call as a whole: connect, write, wait and read.
+    /// Sets the time-out of this call as a whole: connect, write, wait and read. Default: the
+    /// client's time-out.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Declares whether executing the request twice is harmless.
+    /// Declares whether executing the request twice is harmless. Default: false.
     ///
     /// An idempotent request is sent again if its connection is lost.
     pub fn idempotent(mut self, idempotent: bool) -> Self {
@@ -42,7 +43,7 @@ impl<'a, C, P: Serialize + ?Sized> Request<'a, C, P> {
         self
     }
 
-    /// Sets how this call uses the wire.
+    /// Sets whether this call shares its connection with other calls. Default: the client's mode.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self

@@ -11,7 +11,7 @@ use super::plugin_status::PluginState;
 pub struct HostStats {
     /// The version of the host.
     pub version: String,
-    /// The process of the host.
+    /// The process ID of the host.
     pub pid: u32,
     /// The time of this reply, in milliseconds since 1970 by the clock of the host.
     pub at_ms: u64,
@@ -21,7 +21,7 @@ pub struct HostStats {
     pub connections: u64,
     /// Requests in flight.
     pub in_flight: u64,
-    /// Async requests among them.
+    /// Async requests in flight.
     pub async_in_flight: u64,
     /// Bytes that all connections together buffer.
     pub buffered_bytes: u64,
@@ -37,13 +37,13 @@ pub struct HostStats {
     pub methods: Vec<MethodStats>,
     /// The peers of open connections, those with the most requests in flight first; at most 100.
     pub callers: Vec<CallerStats>,
-    /// Peers that `callers` leaves out.
+    /// Number of peers that `callers` leaves out.
     pub more_callers: u64,
-    /// The plugins, by name.
+    /// The plugins, in the order of their names.
     pub plugins: Vec<PluginStats>,
 }
 
-/// The limits that [`HostStats`] are to be compared with.
+/// The configured limits of the gauges in [`HostStats`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LimitStats {
     /// `limits.connections`.
@@ -70,11 +70,11 @@ pub struct MethodStats {
     /// Median of the time from acceptance to reply, over the requests that began to run, in
     /// microseconds. Like the other percentiles it is at most an eighth too long.
     pub p50_us: Option<u64>,
-    /// The 90th percentile.
+    /// The 90th percentile of that time, in microseconds.
     pub p90_us: Option<u64>,
-    /// The 99th percentile.
+    /// The 99th percentile of that time, in microseconds.
     pub p99_us: Option<u64>,
-    /// The mean.
+    /// The mean of that time, in microseconds.
     pub mean_us: Option<u64>,
     /// The latency histogram since the start of the host: pairs of the upper bound of a bucket in
     /// nanoseconds and the number of requests in it. Empty unless it was asked for.
@@ -85,11 +85,11 @@ pub struct MethodStats {
 /// The open connections of one peer process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CallerStats {
-    /// The user of the process; `None` where the kernel did not report the peer.
+    /// The user ID of the process; `None` if the kernel did not report the peer.
     pub uid: Option<u32>,
-    /// The group of the process.
+    /// The group ID of the process.
     pub gid: Option<u32>,
-    /// The process.
+    /// The process ID.
     pub pid: Option<u32>,
     /// Its open connections.
     pub connections: u64,
@@ -100,24 +100,24 @@ pub struct CallerStats {
 /// The generations of one plugin, and the loads of its files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PluginStats {
-    /// The plugin.
+    /// The name of the plugin.
     pub name: String,
-    /// The generation that serves.
+    /// The number of the generation that serves.
     pub generation: Option<u64>,
-    /// Its version.
+    /// The version of that generation.
     pub version: Option<String>,
     /// Whether it serves: `serving`, `probation`, `unhealthy` or `gone`.
     pub state: PluginState,
-    /// Retired generations with calls in flight.
+    /// Number of retired generations with calls in flight.
     pub draining: u64,
-    /// Generations whose code could not be unloaded.
+    /// Number of generations whose code could not be unloaded.
     pub retained: u64,
-    /// Threads that run calls past their deadline.
+    /// Number of threads that run calls past their deadline.
     pub lost_threads: u64,
-    /// Files and settings that were loaded.
+    /// Number of loads of a file or of settings.
     pub loaded: u64,
-    /// Files that were refused.
+    /// Number of refused files.
     pub refused: u64,
-    /// Automatic rollbacks.
+    /// Number of automatic rollbacks.
     pub rolled_back: u64,
 }

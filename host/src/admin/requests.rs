@@ -36,7 +36,7 @@ pub struct StatsParams {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReloadParams {
-    /// The plugin; `None` reloads all plugins.
+    /// The name of the plugin; `None` reloads all plugins.
     #[serde(default)]
     pub name: Option<String>,
 }
@@ -45,6 +45,6 @@ pub struct ReloadParams {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackParams {
-    /// The plugin.
+    /// The name of the plugin.
     pub name: String,
 }

@@ -1,9 +1,9 @@
 //! Reports to the service manager that the host is ready, and then that it is alive, for as long as
 //! its health check passes.
 //!
-//! The reports come from a thread of their own, which uses the host as a client would: that the
-//! main thread runs proves nothing about the I/O threads. Without a notify socket there is no such
-//! thread.
+//! The reports come from a thread of their own, which uses the host as a client would. A report of
+//! the main thread would not prove that the I/O threads work. Without a notify socket there is no
+//! such thread.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ const START_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time before a failed health check, or a failed notification, is repeated at start.
 const START_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Sends the notifications of the host's states.
+/// Reports the states of the host to systemd.
 pub(super) struct ReadinessReporter {
     notifier: Arc<SdNotify>,
 
@@ -69,16 +69,16 @@ impl ReadinessReporter {
         Ok(Self { notifier, thread, is_stopping })
     }
 
-    pub(super) fn reloading(&self) {
+    pub(super) fn report_reloading(&self) {
         self.notifier.notify_reloading();
     }
 
-    pub(super) fn reloaded(&self) {
+    pub(super) fn report_reloaded(&self) {
         self.notifier.notify(&["READY=1"]);
     }
 
     /// Reports that the host stops, which may take up to `limit`.
-    pub(super) fn stopping(&mut self, limit: Duration) {
+    pub(super) fn report_stopping(&mut self, limit: Duration) {
         self.thread = None;
         *lock(&self.is_stopping) = true;
 
@@ -97,7 +97,8 @@ impl<S: Fn() -> Option<Status>> ReporterThread<S> {
     /// Reports `READY=1` once a health check has passed. Returns `None` if the reporter ends first.
     fn report_ready(&self, ended: &Receiver<()>) -> Option<()> {
         let mut is_logged = false;
-        // Before the health check, whose connection would be counted.
+        // The status is read before the health check, so that the connection of the check is not
+        // counted.
         let status = (self.status)();
 
         while let Err(error) = self.health_check.check(START_CHECK_TIMEOUT) {
@@ -179,7 +180,7 @@ fn wait(ended: &Receiver<()>, timeout: Duration) -> Option<()> {
     (ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout)).then_some(())
 }
 
-/// Locks also after a panic: the value is a flag, so it is always consistent.
+/// Locks the flag, also after a thread panicked with the lock: a flag is always consistent.
 fn lock(flag: &Mutex<bool>) -> MutexGuard<'_, bool> {
     flag.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -175,7 +175,7 @@ impl RunningHost {
         let in_flight = self.host.status()().map_or(0, |status| status.in_flight);
         let requests = Counted(in_flight, "request");
         tracing::info!("stopping on {signal}: finishing {requests} (signal again to stop now)");
-        self.readiness.stopping(self.watcher.drain_timeout() + STOP_MARGIN);
+        self.readiness.report_stopping(self.watcher.drain_timeout() + STOP_MARGIN);
         self.host.begin_stop();
 
         match signals.unless_stopped(self.host.ended()).await {
@@ -191,11 +191,11 @@ impl RunningHost {
     /// Reads the configuration and scans the plugin directory. Returns when everything that can be
     /// applied is applied.
     async fn reload(&mut self) -> Result<(), Vec<String>> {
-        self.readiness.reloading();
+        self.readiness.report_reloading();
         let read = self.watcher.read();
         let outcome = self.watcher.apply(read, &self.host, &self.logging).await;
         self.host.rescan_plugins().await;
-        self.readiness.reloaded();
+        self.readiness.report_reloaded();
         outcome
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the record that a previous host left.
+//! Reads the crash record of the previous host.
 //!
 //! The files are untrusted input: another process may have written to them, and a crash can leave
 //! anything. Every number is checked, and text is made printable.
@@ -16,23 +16,24 @@ use super::layout::{
 use super::running_code::RunningCode;
 use crate::log::printable;
 
-/// Bytes at the end of the output that are logged, if the previous host had no time to log them.
+/// Maximum number of bytes at the end of the output that are logged, if the previous host had no
+/// time to log them.
 const LAST_OUTPUT_MAX: u64 = 8 * 1024;
 
 /// How a previous host ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PostMortem {
-    /// There was none, or it ended regularly.
+    /// There was no previous host, or it ended regularly.
     NoCrash,
 
-    /// It crashed while this plugin code ran on its threads.
+    /// The previous host crashed while this plugin code ran on its threads.
     Crashed(Vec<CrashedCall>),
 
     /// The file is not a record that this host can read, for this reason.
     Unreadable(String),
 }
 
-/// Examines the content of the file `running`; the file `names` names what its numbers stand for.
+/// Examines the content of the file `running`. The file `names` maps its numbers to names.
 pub(super) fn examine(bytes: &[u8], names: &Path) -> PostMortem {
     if bytes.is_empty() {
         return PostMortem::NoCrash;
@@ -130,7 +131,7 @@ mod tests {
         std::env::temp_dir().join(format!("jackfield-post-mortem-{name}-{}", std::process::id()))
     }
 
-    /// The reason why this is no record.
+    /// Returns the reason why these bytes are not a record.
     #[track_caller]
     fn unreadable(bytes: &[u8]) -> String {
         match examine(bytes, missing()) {
@@ -217,30 +218,30 @@ mod tests {
     fn logs_the_end_of_the_output_from_the_recorded_offset() {
         let output = scratch_file("output");
         fs::write(&output, "logged\nnot yet\n\n\u{1b}[31m red\r\n").unwrap();
-        let from = |offset: u64| {
+        let output_from = |offset: u64| {
             let mut words = record();
             words[HEADER_OUTPUT] = offset;
             unlogged_output(&bytes(&words), &output)
         };
-        assert_eq!(from(7), ["not yet", "\\u{1b}[31m red"]);
-        assert_eq!(from(1 << 40), [""; 0], "an offset beyond the end");
-        assert_eq!(from(u64::MAX), [""; 0]);
+        assert_eq!(output_from(7), ["not yet", "\\u{1b}[31m red"]);
+        assert_eq!(output_from(1 << 40), [""; 0], "an offset beyond the end");
+        assert_eq!(output_from(u64::MAX), [""; 0]);
 
         fs::write(&output, "x".repeat(100_000)).unwrap();
-        assert_eq!(from(0), ["x".repeat(8 * 1024)]);
+        assert_eq!(output_from(0), ["x".repeat(8 * 1024)]);
         fs::remove_file(&output).unwrap();
-        assert_eq!(from(0), [""; 0], "a missing file");
+        assert_eq!(output_from(0), [""; 0], "a missing file");
     }
 
     proptest! {
         #[test]
-        fn survives_damage_at_any_place(
-            damage in prop::collection::vec((0..RECORD_WORDS, any::<u64>()), 1..40),
+        fn reads_a_damaged_record_without_a_panic(
+            changes in prop::collection::vec((0..RECORD_WORDS, any::<u64>()), 1..40),
             length in 0..=RECORD_SIZE + 8
         ) {
             let mut words = record();
-            for (place, word) in damage {
-                words[place] = word;
+            for (index, word) in changes {
+                words[index] = word;
             }
             let mut bytes = bytes(&words);
             bytes.resize(length, 0xff);

@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{fstat, major, minor};
 
-/// A file as `/proc/self/maps` identifies it: by device and inode. The path that is shown there is
-/// the name of a memory file, which proves nothing.
+/// A file as `/proc/self/maps` identifies it: by device and inode. The path that is shown there
+/// does not identify a memory file, because several can have the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileIdentity {
     device: (u32, u32),
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parses_a_line_whatever_its_path_is() {
+    fn parses_a_line_with_spaces_in_its_path() {
         let line = "7f2c4a400000-7f2c4a422000 r-xp 00001000 fd:0a 12345  /memfd:jackfield:a b:c (deleted)";
         let mapping = parse(line).unwrap();
         assert_eq!((mapping.start, mapping.end), (0x7f2c_4a40_0000, 0x7f2c_4a42_2000));

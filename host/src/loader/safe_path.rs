@@ -1,6 +1,6 @@
 //! Opens directories by paths that no other user can redirect.
 //!
-//! The path is opened step by step, and every step is refused that another user could change.
+//! The path is opened step by step. A step that another user could change is refused.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 
 use super::load_error::{LoadError, LoadErrorReason};
 
-/// Symbolic links that a path may lead through, the limit of Linux (path_resolution(7)).
+/// Maximum number of symbolic links on a path, the limit of Linux (path_resolution(7)).
 const LINKS_MAX: u32 = 40;
 
 const GROUP_AND_OTHERS_WRITE: u32 = 0o022;
@@ -70,8 +70,8 @@ pub(super) fn is_writable_by_others(stat: &Stat) -> bool {
 
 /// Opens the directory at `path`, relative to the working directory.
 ///
-/// Every directory on the path is checked, and every symbolic link is followed by hand, so that
-/// nobody but the owner of the directory and root can redirect the path.
+/// Every directory on the path is checked, and every symbolic link is resolved here instead of in
+/// the kernel, so that nobody but the owner of the directory and root can redirect the path.
 pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, LoadError> {
     let refused = |error| refused_opening(path, error);
     let absolute = std::path::absolute(path).map_err(|error| {

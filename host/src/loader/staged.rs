@@ -19,7 +19,7 @@ use super::signature::VerifiedSignature;
 /// A plugin file that is copied and inspected, but not opened.
 #[derive(Debug)]
 pub struct StagedPlugin {
-    /// The declarations of the copy.
+    /// The result of the inspection of the copy.
     pub inspection: Inspection,
 
     /// The metadata of the file before it was copied.
@@ -76,8 +76,8 @@ impl StagedPlugin {
         Ok(Self { inspection, stamp, memfd, stays_loaded: AtomicBool::new(false) })
     }
 
-    /// Prevents that its code is ever unloaded, because the probe found threads that still run it
-    /// after `stop`.
+    /// Excludes the code from unloading, because the probe found threads that still run it after
+    /// `stop`.
     pub(super) fn keep_loaded(&self) {
         self.stays_loaded.store(true, Ordering::Relaxed);
     }

@@ -62,7 +62,8 @@ counters! {
     connections,
     /// Connections refused because the limit was reached.
     connections_refused,
-    /// Connections cut: a slow frame, a peer that does not read, a framing that cannot be trusted.
+    /// Connections that the host closed because of a slow frame, a peer that does not read, or a
+    /// framing error.
     connections_cut,
     /// Connections refused because their user is not allowed.
     connections_denied,
@@ -76,7 +77,7 @@ counters! {
     plugins_rolled_back,
     /// Generations whose code has left the process.
     generations_unloaded,
-    /// Generations whose code could not be taken out of the process.
+    /// Generations whose code stays in the process, because closing it would not be safe.
     generations_retained,
     /// Bytes written to stdout and stderr that did not reach the log because there were too many.
     output_dropped,

@@ -9,7 +9,7 @@ use super::plugin_metrics::PluginMetrics;
 use super::slow_log::SlowLog;
 use super::thread_cells::{ShardPool, ThreadCells};
 
-/// The counters of one host, shared by its threads. [`Metrics::snapshot`] reads it.
+/// The counters of one host, shared by its threads. [`Metrics::snapshot`] reads them.
 #[derive(Default)]
 pub(crate) struct Metrics {
     /// The methods that are counted by name.
@@ -30,7 +30,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Returns cells for one thread, which holds them for as long as it counts.
+    /// Returns the cells of one thread, which keeps them for as long as it counts.
     pub(crate) fn cells(&self) -> ThreadCells {
         ThreadCells::new(&self.shards)
     }
@@ -47,7 +47,7 @@ mod tests {
 
     const ROUNDS: u64 = 200_000;
 
-    /// Every 16th request ends on another thread, as when its connection has migrated.
+    /// Every 16th request ends on another thread, like a request whose connection has migrated.
     const MIGRATES_EVERY: u64 = 16;
 
     fn accept_and_end(metrics: &Metrics, methods: [MethodId; 2], migrated: &SyncSender<MethodId>) {

@@ -21,8 +21,9 @@ pub(super) fn is_io_thread() -> bool {
 
 /// Runs `inline` methods for threads that are not I/O threads.
 ///
-/// Code that was run must be able to leave the process, so only threads that can be joined may run
-/// it: those of its own generation, and the I/O threads, which are replaced for that purpose.
+/// The code of a generation can be unloaded only after every thread that ran it has been joined.
+/// Only threads that can be joined may therefore run it: those of the generation, and the I/O
+/// threads, which are replaced for that purpose.
 pub(crate) trait InlineRunner: Send + Sync {
     /// Runs the call on an I/O thread soon. Returns `false` if the host is shutting down.
     fn run_inline(&self, call: Arc<PluginCall>) -> bool;

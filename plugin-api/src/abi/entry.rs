@@ -112,7 +112,7 @@ unsafe extern "C" fn import_local(
     unsafe { refuse_local(instance, out, outcome) }
 }
 
-/// Called only by a host, once it has opened the plugin file.
+/// Returns the root module. Only a host calls it, after it has opened the plugin file.
 #[doc(hidden)]
 pub extern "C" fn constructor<S: Exported>() -> RootModuleResult {
     panic_hook::mark_as_loaded();

@@ -51,7 +51,8 @@ pub struct Instance {
     instance: *const c_void,
 }
 
-// SAFETY: it points to a `RunningPlugin<S>` with `S: Send + Sync`, which the export macro requires.
+// SAFETY: `instance` points to a `RunningPlugin<S>` with `S: Send + Sync`, which the export macro
+// requires.
 unsafe impl Send for Instance {}
 // SAFETY: as above.
 unsafe impl Sync for Instance {}
@@ -186,7 +187,7 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// The text of a panic. The instance is removed in any case.
+    /// The plugin panicked; the error is the text of the panic. The instance is freed in any case.
     pub fn stop(self) -> Result<(), String> {
         let mut buffer = Vec::new();
         let written = lend(&mut buffer, MAX_REPORT, |out, outcome| {

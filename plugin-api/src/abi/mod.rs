@@ -34,7 +34,7 @@ pub use types::{PluginRoot, PluginRootRef, Status};
 
 pub use crate::failure_text::{INTERNAL_ERROR_LINE, PANIC_LINE};
 
-/// Items that the export macro needs by path; not for authors.
+/// Items that the export macro needs by path. Plugin authors do not use them.
 #[doc(hidden)]
 pub mod export {
     pub use super::entry::constructor;

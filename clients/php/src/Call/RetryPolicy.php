@@ -17,10 +17,10 @@ use Jackfield\Pool\Backoff;
  * A request that the host did not start is always retried:
  *
  * - A connection that was closed before the request was sent does not count as a try.
- * - A host that refuses a request states how long to wait.
+ * - A host that rejects a request states how long to wait.
  *
  * A request that may have run is retried only if the caller declared it idempotent, and only if the
- * connection was lost or the host asked for a retry, as a host does that is shutting down. Any
+ * connection was lost or the host asked for a retry, as a host that is shutting down does. Any
  * other error of the host is final.
  *
  * @internal
@@ -59,7 +59,8 @@ final class RetryPolicy
     }
 
     /**
-     * Returns the failure of a request that may have run: an earlier try was sent and lost.
+     * Returns the failure of a request that may have run, because the connection of an earlier try
+     * was lost after the request was sent.
      *
      * @param JackfieldException $failure the failure of the last try
      */

@@ -7,7 +7,7 @@ namespace Jackfield\Exception;
 /**
  * Thrown when every connection was in use, or too many calls were queued already.
  *
- * The request never left this process.
+ * The request was not sent.
  */
 final class PoolFullException extends \RuntimeException implements JackfieldException
 {

@@ -31,7 +31,7 @@ final class UnixAddress
     /** Errors of connect(2) on Linux after which a later attempt may succeed. */
     private const TRANSIENT = [self::ENOENT, self::EINTR, self::EAGAIN, self::ECONNRESET, self::ECONNREFUSED];
 
-    /** Remedies by error number. */
+    /** Hints for the text of an exception, by error number of connect(2). */
     private const HINTS = [
         self::ENOENT => ' (check that the host is running and listens on this path)',
         self::EAGAIN => ' (the backlog of the listener is full)',
@@ -48,7 +48,8 @@ final class UnixAddress
      *
      * @param string $address `unix:///path`, or a path alone
      *
-     * @throws InvalidRequestException if it is neither
+     * @throws InvalidRequestException if the address is neither, or the path has more than
+     *                                 MAX_PATH_BYTES
      */
     public static function parse(string $address): self
     {
@@ -71,6 +72,8 @@ final class UnixAddress
      * Opens a stream to `$path`.
      *
      * A Unix socket connects immediately or fails immediately, so this does not wait.
+     *
+     * @param int $flags the STREAM_CLIENT_* flags of the stream
      *
      * @return resource
      *

@@ -7,7 +7,9 @@ namespace Jackfield\Transport;
 use Jackfield\Exception\InvalidRequestException;
 
 /**
- * Connects to a Unix socket. PHP closes the connection at the end of the request at the latest.
+ * Connects to a Unix socket.
+ *
+ * PHP closes the connection when the script ends, unless it was closed before.
  */
 final class UnixConnector implements Connector
 {
@@ -16,7 +18,7 @@ final class UnixConnector implements Connector
     /**
      * @param string $address `unix:///path`, or a path alone
      *
-     * @throws InvalidRequestException if it is neither
+     * @throws InvalidRequestException if it is neither, or the path has more than 107 bytes
      */
     public function __construct(string $address)
     {

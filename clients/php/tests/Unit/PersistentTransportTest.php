@@ -13,7 +13,7 @@ use Jackfield\Transport\PersistentTransport;
 /**
  * Tests the clean marker of persistent sockets within one process.
  *
- * PHP keeps a socket after its owner has left it, as between two requests.
+ * PHP keeps a socket open after its owner has left it, as it does between two PHP requests.
  */
 final class PersistentTransportTest extends TestCase
 {
@@ -47,7 +47,7 @@ final class PersistentTransportTest extends TestCase
     }
 
     /** @return iterable<string, array{\Closure(PersistentTransport, resource): void}> */
-    public static function leftovers(): iterable
+    public static function uncleanUses(): iterable
     {
         yield 'before the first byte' => [static function (PersistentTransport $t): void {
             $t->write('x');
@@ -96,7 +96,7 @@ final class PersistentTransportTest extends TestCase
     }
 
     /**
-     * @dataProvider leftovers
+     * @dataProvider uncleanUses
      *
      * @param \Closure(PersistentTransport, resource): void $leave
      */

@@ -7,12 +7,12 @@ use crate::connection::Connection;
 use crate::options::{Mode, after};
 use crate::pool::Pool;
 
-/// A call that looks for a connection. Dropping it leaves the wait queue.
+/// A call that looks for a connection. Dropping it removes the call from the wait queue.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pool: Arc<Pool<Connection>>,
     pub(super) mode: Mode,
-    /// The position in the wait queue, once the call had to wait.
+    /// The position in the wait queue; `None` as long as the call has not had to wait.
     pub(super) ticket: Option<u64>,
     /// Attempts to connect are not repeated after this instant.
     pub(super) connect_until: Instant,

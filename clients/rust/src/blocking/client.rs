@@ -18,7 +18,7 @@ use crate::pool::Pool;
 use crate::request::Request;
 use crate::request_frame::RequestFrame;
 
-/// A client for threads. Clones are cheap and share their connections.
+/// A client whose calls block the calling thread. Clones are cheap and share their connections.
 ///
 /// The client starts no thread and no runtime: the calling threads do all the work. By default each
 /// call has a connection to itself ([`Mode::Exclusive`]), which is fastest for one call at a time.
@@ -36,18 +36,18 @@ pub struct BlockingClient {
 impl BlockingClient {
     /// Returns a client of the host at `path`, after the host has answered a heartbeat.
     ///
-    /// The path is that of a socket, with or without `unix://`.
+    /// `path` is the path of a socket, with or without `unix://`.
     ///
     /// # Errors
     ///
-    /// No connection could be made, or the heartbeat was not answered in time.
+    /// No connection could be made, or the heartbeat was not answered within the client's time-out.
     pub fn connect(path: impl AsRef<Path>) -> Result<BlockingClient, Error> {
         let client = BlockingClient::builder(path).build();
         client.ping()?;
         Ok(client)
     }
 
-    /// Returns the settings of a client of the host at `path`.
+    /// Returns the default settings of a client of the host at `path`.
     pub fn builder(path: impl AsRef<Path>) -> Builder<BlockingClient> {
         Builder::new(path.as_ref()).mode(Mode::Exclusive)
     }
@@ -77,7 +77,7 @@ impl BlockingClient {
     ///
     /// # Errors
     ///
-    /// No connection could be made, or the heartbeat was not answered in time.
+    /// No connection could be made, or the heartbeat was not answered within the client's time-out.
     pub fn ping(&self) -> Result<Duration, Error> {
         let began = Instant::now();
         let frame = RequestFrame::heartbeat(self.pool.options.mode);

@@ -36,7 +36,7 @@ async fn send(call: &mut Call, mut deadline: Pin<&mut Sleep>) -> Result<PendingR
     let mut waiter = Waiter::new(&call.pool, call.frame.mode(), Instant::now());
 
     loop {
-        // The timer has a resolution of one millisecond and fires late by up to one.
+        // The timer has a resolution of one millisecond and fires up to one millisecond late.
         if Instant::now() >= call.deadline {
             return Err(call.pool.no_connection_error());
         }
@@ -45,7 +45,7 @@ async fn send(call: &mut Call, mut deadline: Pin<&mut Sleep>) -> Result<PendingR
             Acquired::Sent(pending) => return Ok(pending),
             Acquired::Stale(lease) => {
                 let deadline = call.deadline.min(Instant::now() + HEARTBEAT_TIMEOUT);
-                if let Some(lease) = probe(lease, deadline).await {
+                if let Some(lease) = check_connection(lease, deadline).await {
                     return Ok(call.pool.send_on(lease, &mut call.frame));
                 }
             }
@@ -80,7 +80,7 @@ async fn acquire(call: &mut Call, waiter: &mut Waiter, mut deadline: Pin<&mut Sl
 }
 
 /// Sends a heartbeat on a leased connection, and returns the lease if it is answered.
-async fn probe(lease: Lease, deadline: Instant) -> Option<Lease> {
+async fn check_connection(lease: Lease, deadline: Instant) -> Option<Lease> {
     let mut pending = PendingReply::heartbeat(lease);
     let outcome = timeout_at(deadline.into(), poll_fn(|context| pending.poll(context.waker()))).await;
     outcome.ok()?.ok()?;

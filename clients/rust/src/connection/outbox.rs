@@ -1,4 +1,4 @@
-//! The bytes that the kernel has not yet accepted, and how much of each request it has.
+//! The bytes that the kernel has not yet accepted, and which requests it has accepted completely.
 
 use rustix::io::Errno;
 
@@ -7,8 +7,8 @@ use crate::socket::Socket;
 /// Number of sent bytes at which the unsent ones are moved to the front. 64 KiB keep this rare.
 const COMPACT_AT: usize = 64 * 1024;
 
-/// Capacity in bytes that an empty buffer keeps. What grew beyond it is freed.
-const KEEP: usize = 256 * 1024;
+/// Capacity in bytes that an empty buffer keeps. Capacity beyond it is freed.
+const KEPT_CAPACITY: usize = 256 * 1024;
 
 /// A queue of bytes to be sent. Positions count from the first byte of the connection.
 #[derive(Debug, Default)]
@@ -51,12 +51,12 @@ impl Outbox {
         }
 
         self.bytes.clear();
-        self.bytes.shrink_to(KEEP);
+        self.bytes.shrink_to(KEPT_CAPACITY);
         self.consumed = 0;
         Ok(())
     }
 
-    /// Notes that the kernel has accepted this many further bytes.
+    /// Records that the kernel has accepted `accepted` further bytes.
     pub(super) fn consume(&mut self, accepted: usize) {
         self.consumed += accepted;
         self.sent += accepted as u64;
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_which_requests_the_kernel_has_completely() {
+    fn tells_which_requests_the_kernel_has_accepted_completely() {
         let mut outbox = Outbox::default();
         let first = outbox.push(b"abc");
         let second = outbox.push(b"de");

@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::json;
 
 use crate::support::calls::{Settings, runtime};
-use crate::support::{CEILING, Call, ClientKind, ScratchDirectory, Server, wait_until};
+use crate::support::{Call, ClientKind, ScratchDirectory, Server, WAIT_LIMIT, wait_until};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -22,7 +22,7 @@ const SHORT: Duration = Duration::from_millis(200);
 fn fails_at_its_deadline(client: ClientKind, socket: &Path) -> ErrorKind {
     let call = Call::echo(Mode::Multiplexed, json!(1)).timeout(SHORT);
     let outcome = client.perform_one(socket, Settings::default(), &call);
-    assert!(outcome.took >= SHORT && outcome.took < CEILING, "{outcome:?}");
+    assert!(outcome.took >= SHORT && outcome.took < WAIT_LIMIT, "{outcome:?}");
 
     let error = outcome.result.unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
@@ -41,7 +41,7 @@ fn a_missing_socket_and_one_without_a_listener_are_tried_until_the_deadline() {
     }
 }
 
-/// Returns a listener. The kernel accepts one connection more than the backlog.
+/// Returns a listener with this backlog. The kernel queues one connection more than that.
 fn listen(path: &Path, backlog: i32) -> UnixListener {
     let listener =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
@@ -57,7 +57,7 @@ fn a_full_backlog_is_tried_until_it_has_room() {
         let scratch = ScratchDirectory::new();
         let socket = scratch.join("full.sock");
         let listener = listen(&socket, 0);
-        // The client fills the backlog, because a blocking connect(2) would wait here.
+        // This client fills the backlog. A blocking connect(2) of the test would wait here instead.
         let filler = blocking::Client::builder(&socket).timeout(SHORT).build();
         assert!(matches!(filler.ping(), Err(Error::Timeout { .. })));
         assert_eq!(fails_at_its_deadline(client, &socket), ErrorKind::WouldBlock);
@@ -66,7 +66,8 @@ fn a_full_backlog_is_tried_until_it_has_room() {
         thread::scope(|scope| {
             let call = scope.spawn(|| client.perform_one(&socket, Settings::default(), &call));
 
-            // Connections that gave up are still in the backlog. Only the last one sends a request.
+            // Connections whose caller gave up are still in the backlog. Only the last one sends a
+            // request.
             let mut peer = None;
             let mut header = [0; 7];
             wait_until("the call comes through", || {
@@ -85,7 +86,7 @@ fn a_full_backlog_is_tried_until_it_has_room() {
 }
 
 #[test]
-fn an_error_that_no_later_attempt_avoids_is_reported_immediately() {
+fn a_permanent_connect_error_is_reported_immediately() {
     let scratch = ScratchDirectory::new();
     fs::write(scratch.join("file"), "").unwrap();
     let below_a_file = scratch.join("file").join("host.sock");
@@ -105,7 +106,7 @@ fn an_error_that_no_later_attempt_avoids_is_reported_immediately() {
 }
 
 #[test]
-fn attempts_to_connect_back_off_together() {
+fn all_callers_share_the_delays_between_connect_attempts() {
     let scratch = ScratchDirectory::new();
     let client =
         blocking::Client::builder(scratch.join("none.sock")).timeout(Duration::from_millis(400)).build();
@@ -114,8 +115,8 @@ fn attempts_to_connect_back_off_together() {
             scope.spawn(|| client.ping().unwrap_err());
         }
     });
-    // The delays are 1, 2, 4, … 64, 100, 100, 100 ms, each up to a half shorter, for all callers
-    // together.
+    // All callers together wait 1, 2, 4, … 64, 100, 100, 100 ms, and each delay is shortened at
+    // random by up to a half.
     let failures = client.stats().connect_failures;
     assert!((3..=20).contains(&failures), "{failures} attempts");
 }
@@ -143,7 +144,7 @@ fn a_host_that_starts_late_is_reached() {
         let call = Call::echo(Mode::Multiplexed, json!("early"));
         thread::scope(|scope| {
             let outcome = scope.spawn(|| client.perform_one(&socket, Settings::default(), &call));
-            // Failed attempts leave no trace to wait for, so the test gives them some time.
+            // The test cannot observe failed attempts, so it gives them some time.
             thread::sleep(Duration::from_millis(30));
             let server = Server::play_at(&socket, &json!([[{"serve": "fifo"}]]));
             assert_eq!(outcome.join().unwrap().result.unwrap().get(), "\"early\"");
@@ -157,11 +158,11 @@ fn connect_sends_a_heartbeat() {
     let server = Server::play(&json!([[{"serve": "fifo"}]]));
     let address = format!("unix://{}", server.socket.display());
     let client = blocking::Client::connect(&address).unwrap();
-    assert!(client.ping().unwrap() < CEILING);
+    assert!(client.ping().unwrap() < WAIT_LIMIT);
 
     runtime().block_on(async {
         let client = Client::connect(&address).await.unwrap();
-        assert!(client.ping().await.unwrap() < CEILING);
+        assert!(client.ping().await.unwrap() < WAIT_LIMIT);
         client.close();
     });
     client.close();

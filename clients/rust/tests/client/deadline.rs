@@ -9,7 +9,7 @@ use jackfield_client::{Client, Error, Mode, Phase, blocking};
 use serde_json::{Value, json};
 
 use crate::support::calls::{Settings, runtime};
-use crate::support::{CEILING, Call, ClientKind, Outcome, ScratchDirectory, Server};
+use crate::support::{Call, ClientKind, Outcome, ScratchDirectory, Server, WAIT_LIMIT};
 
 const SHORT: Duration = Duration::from_millis(200);
 const MODES: [Mode; 2] = [Mode::Multiplexed, Mode::Exclusive];
@@ -17,7 +17,7 @@ const MODES: [Mode; 2] = [Mode::Multiplexed, Mode::Exclusive];
 /// Returns the phase of a call that timed out, and whether its request may have arrived.
 #[track_caller]
 fn timed_out(Outcome { result, took }: Outcome) -> (Phase, bool) {
-    assert!(took >= SHORT && took < CEILING, "{took:?}");
+    assert!(took >= SHORT && took < WAIT_LIMIT, "{took:?}");
     match result.unwrap_err() {
         Error::Timeout { phase, sent } => (phase, sent),
         error => panic!("{error:?}"),

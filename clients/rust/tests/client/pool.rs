@@ -22,16 +22,16 @@ fn a_hundred_threads_share_twenty_sockets() {
     let server = Server::play(&json!([[{"serve": "fifo"}]]));
     let client = client(&server);
     let answered = AtomicUsize::new(0);
-    let most = AtomicUsize::new(0);
+    let most_connections = AtomicUsize::new(0);
     thread::scope(|scope| {
         for caller in 0..100 {
-            let (client, answered, most) = (&client, &answered, &most);
+            let (client, answered, most_connections) = (&client, &answered, &most_connections);
             scope.spawn(move || {
                 for round in 0..20 {
                     let echo: [i32; 2] = client.call("system.echo", &[caller, round]).unwrap();
                     assert_eq!(echo, [caller, round]);
                     answered.fetch_add(1, Ordering::Relaxed);
-                    most.fetch_max(client.stats().connections, Ordering::Relaxed);
+                    most_connections.fetch_max(client.stats().connections, Ordering::Relaxed);
                 }
             });
         }
@@ -39,7 +39,7 @@ fn a_hundred_threads_share_twenty_sockets() {
 
     let Stats { connections, idle, waiting, connects, .. } = client.stats();
     assert_eq!(answered.into_inner(), 2_000);
-    assert!(most.into_inner() <= 20 && connects <= 20, "{connects} connections were made");
+    assert!(most_connections.into_inner() <= 20 && connects <= 20, "{connects} connections were made");
     assert_eq!((idle, waiting), (connections, 0));
     client.close();
     assert!(server.finish().connections().len() <= 20);
@@ -48,10 +48,10 @@ fn a_hundred_threads_share_twenty_sockets() {
 #[test]
 fn a_hundred_tasks_share_twenty_sockets() {
     let server = Server::play(&json!([[{"serve": "fifo"}]]));
-    let (answered, most) = runtime().block_on(async {
+    let (answered, most_connections) = runtime().block_on(async {
         let client = Client::builder(&server.socket).timeout(LONG).mode(Mode::Exclusive).build();
         let mut callers = JoinSet::new();
-        let mut most = 0;
+        let mut most_connections = 0;
         for caller in 0..100 {
             let client = client.clone();
             callers.spawn(async move {
@@ -64,13 +64,13 @@ fn a_hundred_tasks_share_twenty_sockets() {
         }
         let mut answered = 0;
         while let Some(seen) = callers.join_next().await {
-            most = most.max(seen.unwrap());
+            most_connections = most_connections.max(seen.unwrap());
             answered += 1;
         }
         client.close();
-        (answered, most)
+        (answered, most_connections)
     });
-    assert_eq!((answered, most), (100, 20), "all calls are answered, and the limit is reached");
+    assert_eq!((answered, most_connections), (100, 20), "all calls are answered, and the limit is reached");
     assert_eq!(server.finish().connections().len(), 20);
 }
 

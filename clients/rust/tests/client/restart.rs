@@ -7,7 +7,7 @@ use jackfield_client::{Client, Error};
 use serde_json::{Value, json};
 
 use crate::support::calls::runtime;
-use crate::support::{CEILING, ScratchDirectory, Server, yield_until};
+use crate::support::{ScratchDirectory, Server, WAIT_LIMIT, yield_until};
 
 /// Number of idempotent calls, and of others.
 const CALLS: usize = 400;
@@ -33,7 +33,7 @@ fn idempotent_calls_all_succeed_and_others_are_sent_once() {
             .map(|n| {
                 let params = json!({ "n": n });
                 let call = client.request("system.echo", &params).idempotent(n % 2 == 0);
-                tokio::spawn(call.timeout(CEILING).send::<Value>())
+                tokio::spawn(call.timeout(WAIT_LIMIT).send::<Value>())
             })
             .collect();
         yield_until("two calls are answered on each connection", || {

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn fails_with_the_reason_and_what_serves_instead() {
+    fn fails_with_the_reason_and_the_generation_that_still_serves() {
         let (text, code) = rendered(json!({
             "plugin": "device", "outcome": "refused", "generation": null, "hash": null,
             "build_id": null, "refused": { "reason": "not-elf", "detail": "no library" },

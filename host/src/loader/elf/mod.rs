@@ -1,4 +1,4 @@
-//! The structure of an ELF file, checked before the dynamic loader may see it.
+//! The structure of an ELF file, checked before the dynamic loader reads it.
 //!
 //! The dynamic loader trusts its input. A table that lies beyond the end of the file raises SIGBUS
 //! inside `dlopen` instead of an error, and the file decides what runs before any code of the host:

@@ -8,4 +8,4 @@ pub(crate) mod wait;
 pub(crate) use calls::{Call, ClientKind, Outcome};
 pub(crate) use scratch::ScratchDirectory;
 pub(crate) use server::Server;
-pub(crate) use wait::{CEILING, wait_until, yield_until};
+pub(crate) use wait::{WAIT_LIMIT, wait_until, yield_until};

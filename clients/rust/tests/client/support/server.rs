@@ -13,10 +13,10 @@ use super::scratch::ScratchDirectory;
 /// The kind of a heartbeat. All other frames of a client are requests.
 const HEARTBEAT: u64 = 2;
 
-/// Returns the path of the server, which the first caller builds.
+/// Returns the path of the scripted server. The first call builds it.
 ///
-/// It is built at run time. Cargo passes its path only to the program's own package, and a build
-/// script cannot build it, because the target directory is locked while it runs.
+/// The server is built at run time. Cargo passes the path of a program only to tests of its own
+/// package, and a build script cannot build it, because Cargo locks the target directory meanwhile.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -66,7 +66,7 @@ impl Server {
         server
     }
 
-    /// Starts a server like [`Server::play`], on a socket of the test.
+    /// Starts a server like [`Server::play`], on the socket path that the test passes.
     pub(crate) fn play_at(socket: &Path, connections: &Value) -> Server {
         let script = socket.with_extension("json");
         fs::write(&script, json!({ "server": { "connections": connections } }).to_string())
@@ -74,7 +74,8 @@ impl Server {
         Server::start(&script, socket, &[])
     }
 
-    /// Starts a server that plays a row of the behaviour table.
+    /// Starts a server that plays a row of the behaviour table, with these values for its
+    /// variables.
     pub(crate) fn play_row(script: &Path, variables: &[(String, i64)]) -> Server {
         let scratch = ScratchDirectory::new();
         let mut server = Server::start(script, &scratch.join("host.sock"), variables);

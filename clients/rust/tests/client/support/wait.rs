@@ -1,30 +1,35 @@
-//! Waiting for a condition, with a ceiling. Tests wait in no other way.
+//! Waiting for a condition, with a time limit.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// Far longer than a busy machine takes, so that reaching it is a failure.
-pub(crate) const CEILING: Duration = Duration::from_secs(30);
+/// The time limit of every wait. It is far longer than a busy machine takes, so that reaching it is
+/// a failure.
+pub(crate) const WAIT_LIMIT: Duration = Duration::from_secs(30);
 
-/// Waits until `holds` returns true, in a thread.
+/// Blocks this thread until `holds` returns true.
 ///
 /// # Panics
 ///
-/// If it does not within [`CEILING`].
+/// `holds` does not return true within [`WAIT_LIMIT`].
 #[track_caller]
 pub(crate) fn wait_until(condition: impl Display, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + CEILING;
+    let end = Instant::now() + WAIT_LIMIT;
     while !holds() {
-        assert!(Instant::now() < end, "not within {CEILING:?}: {condition}");
+        assert!(Instant::now() < end, "not within {WAIT_LIMIT:?}: {condition}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Waits until `holds` returns true, in async code. Other tasks of the runtime continue meanwhile.
+/// Waits in async code until `holds` returns true. Other tasks of the runtime continue meanwhile.
+///
+/// # Panics
+///
+/// `holds` does not return true within [`WAIT_LIMIT`].
 pub(crate) async fn yield_until(condition: impl Display, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + CEILING;
+    let end = Instant::now() + WAIT_LIMIT;
     while !holds() {
-        assert!(Instant::now() < end, "not within {CEILING:?}: {condition}");
+        assert!(Instant::now() < end, "not within {WAIT_LIMIT:?}: {condition}");
         tokio::task::yield_now().await;
     }
 }

@@ -1,4 +1,4 @@
-//! End-to-end tests: each starts the program with plugins that it really loads, and uses it over
+//! End-to-end tests: each starts the real program, which loads real plugin files, and uses it over
 //! sockets.
 //!
 //! Each subject is a directory. `support` builds and starts the program, speaks the protocol

@@ -1,6 +1,6 @@
-//! `scripts/instructions`: it takes the cost of a request from the difference of two runs and fails
-//! if that cost has changed. The counter and the program are fakes here; the real ones run in `make
-//! instructions`.
+//! `scripts/instructions`: it computes the cost of a request from the difference of two runs and
+//! fails if that cost has changed. Valgrind and the program are fakes here; the real ones run in
+//! `make instructions`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,8 +18,8 @@ echo 0 >"$SERVED.new" && mv "$SERVED.new" "$SERVED"
 while :; do sleep 0.01; done
 "#;
 
-/// A fake of the program that adds the value of `--count` to the number of served requests, if
-/// there is a host.
+/// A fake of the program that adds the value of `--count` to the number of served requests. It
+/// fails if no fake host runs, which it recognizes by the file `$SERVED`.
 const JACKFIELD: &str = r#"#!/bin/sh
 [ -f "$SERVED" ] || exit 69
 echo $(($(cat "$SERVED") + $5)) >"$SERVED.new" && mv "$SERVED.new" "$SERVED"
@@ -27,6 +27,7 @@ echo $(($(cat "$SERVED") + $5)) >"$SERVED.new" && mv "$SERVED.new" "$SERVED"
 
 const RUSTC: &str = "#!/bin/sh\necho rustc 1.2.3\n";
 
+/// A directory with a copy of the script and the fakes that it runs.
 struct Fakes(Scratch);
 
 impl Fakes {
@@ -36,11 +37,13 @@ impl Fakes {
             scratch.directory(directory);
         }
 
-        fs::copy(root().join("scripts/instructions"), scratch.join("scripts/instructions")).expect("a copy");
+        fs::copy(root().join("scripts/instructions"), scratch.join("scripts/instructions"))
+            .expect("the script is copied");
         for (name, text) in [("valgrind", VALGRIND), ("jackfield", JACKFIELD), ("rustc", RUSTC)] {
             let file = format!("programs/{name}");
             scratch.write(&file, text);
-            fs::set_permissions(scratch.join(&file), fs::Permissions::from_mode(0o755)).expect("a program");
+            fs::set_permissions(scratch.join(&file), fs::Permissions::from_mode(0o755))
+                .expect("the fake becomes executable");
         }
         Self(scratch)
     }
@@ -48,7 +51,7 @@ impl Fakes {
     /// Runs the script with a cost of `each` instructions per request.
     fn run(&self, mode: &str, each: u32) -> Finished {
         let programs = self.0.join("programs");
-        let path = std::env::var("PATH").expect("a path");
+        let path = std::env::var("PATH").expect("PATH is set");
 
         let mut command = Command::new("sh");
         command.arg(self.0.join("scripts/instructions")).arg(&programs).arg(mode);
@@ -58,7 +61,7 @@ impl Fakes {
     }
 
     fn recorded(&self) -> String {
-        fs::read_to_string(self.0.join("bench/instructions.txt")).expect("the number")
+        fs::read_to_string(self.0.join("bench/instructions.txt")).expect("the recorded number is readable")
     }
 }
 

@@ -13,8 +13,8 @@ use crate::support::peer::Peer;
 use crate::support::scratch::Scratch;
 use crate::support::wait::{wait_for, wait_until};
 
-/// Returns the manifest of a crate in the plugin directory. It is a workspace and is built like the
-/// fixtures.
+/// Returns the manifest of a crate in the plugin directory. The crate is its own workspace, and is
+/// built like the fixtures.
 fn manifest() -> String {
     format!(
         "[package]\nname = \"greet\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n[lib]\n\
@@ -77,8 +77,10 @@ fn serves_saved_sources_and_keeps_the_old_code_if_a_build_fails() {
     wait_until("the saved source is served", || greeting().as_deref() == Some("two"));
 
     save(&file, &source("two"));
-    log.wait_for("the error of the compiler", |line| line.contains("cannot find value `two`"));
-    log.wait_for("the effect", |line| line.contains("the plugin file is unchanged"));
+    log.wait_for("the error message of the compiler", |line| line.contains("cannot find value `two`"));
+    log.wait_for("the message that the plugin file is unchanged", |line| {
+        line.contains("the plugin file is unchanged")
+    });
     assert_eq!(greeting().as_deref(), Some("two"));
 
     save(&file, &source("\"three\""));
@@ -87,7 +89,7 @@ fn serves_saved_sources_and_keeps_the_old_code_if_a_build_fails() {
     drop(peer);
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
-    let ended = wait_for("the host's end", || child.try_wait().unwrap());
+    let ended = wait_for("the end of the host", || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(0));
 }
 

@@ -52,16 +52,16 @@ fn lists_reloads_and_rolls_back_plugins() {
     let names: Vec<_> =
         all.as_array().unwrap().iter().map(|verdict| verdict["plugin"].as_str().unwrap()).collect();
     assert_eq!(names, ["device", "versioned"]);
-    assert_eq!(peer.result("version.get", &Value::Null), 2, "the file's content");
+    assert_eq!(peer.result("version.get", &Value::Null), 2, "a reload loads the content of the file");
 }
 
 #[test]
 fn fails_with_a_reason_for_a_refused_plugin() {
     let host = HostProcess::builder().plugin_as("good_v1", "versioned.so").start();
 
-    let unknown = plugin(&host, &["rollback", "versioned"]);
-    assert_eq!(unknown.code, 1);
-    assert!(unknown.stdout.contains("nothing-to-roll-back"), "{}", unknown.stdout);
+    let not_rolled_back = plugin(&host, &["rollback", "versioned"]);
+    assert_eq!(not_rolled_back.code, 1);
+    assert!(not_rolled_back.stdout.contains("nothing-to-roll-back"), "{}", not_rolled_back.stdout);
     assert_eq!(plugin(&host, &["reload", "nobody"]).code, 1);
 
     host.scratch().write("plugins/versioned.so", "no library");

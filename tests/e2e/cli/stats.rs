@@ -24,7 +24,7 @@ fn run(host: &HostProcess, args: &[&str]) -> Finished {
 fn json_of(host: &HostProcess, command: &str) -> Value {
     let finished = run(host, &[command, "--json"]);
     assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{finished:?}");
-    serde_json::from_str(&finished.stdout).expect("JSON")
+    serde_json::from_str(&finished.stdout).expect("the output is JSON")
 }
 
 /// Returns the row with this member from a list.
@@ -62,13 +62,13 @@ fn shows_counts_of_methods_callers_and_plugins() {
 
     // The connections of operators are counted separately.
     assert_eq!((&stats["pid"], &stats["connections"]), (&json!(host.pid()), &json!(1)));
-    let (us, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
 
-    let ours = stats["callers"].as_array().into_iter().flatten();
-    let ours = ours.filter(|row| row["pid"] == std::process::id()).collect::<Vec<_>>();
+    let own_rows = stats["callers"].as_array().into_iter().flatten();
+    let own_rows = own_rows.filter(|row| row["pid"] == std::process::id()).collect::<Vec<_>>();
     let expected =
-        json!({ "uid": us, "gid": group, "pid": std::process::id(), "connections": 1, "in_flight": 0 });
-    assert_eq!(ours, [&expected]);
+        json!({ "uid": user, "gid": group, "pid": std::process::id(), "connections": 1, "in_flight": 0 });
+    assert_eq!(own_rows, [&expected]);
 
     let plugin = row(&stats["plugins"], "name", "hello");
     assert_eq!((&plugin["state"], &plugin["loaded"]), (&json!("serving"), &json!(1)));
@@ -95,10 +95,10 @@ fn keeps_slow_and_failed_requests_with_caller_and_times() {
     let mut peer = host.peer();
 
     // There is one thread: the second call, sent together with the first, waits for it.
-    let nap = |id: &str, ms: u64| {
+    let sleep_request = |id: &str, ms: u64| {
         frame(V1_1, ASYNC_REQUEST, envelope_with(id, "sleep.blocking", &json!({ "ms": ms })))
     };
-    peer.send([nap("first", 200), nap("second", 0)].concat());
+    peer.send([sleep_request("first", 200), sleep_request("second", 0)].concat());
     peer.receive_all(2);
 
     peer.call("sleep.async", &json!({ "ms": 5000 })).error(DEADLINE_EXCEEDED);
@@ -116,17 +116,22 @@ fn keeps_slow_and_failed_requests_with_caller_and_times() {
     let (slow, failed) = (&log["slow"], &log["failed"]);
     let (first, second) = (row(slow, "id", "first"), row(slow, "id", "second"));
 
-    let of = |entry: &Value, name: &str| entry[name].as_u64().unwrap_or_else(|| panic!("{name} of {entry}"));
-    // Either of the two may be the slower one.
-    let took = |entry: &Value| of(entry, "queued_us") + of(entry, "ran_us");
+    let microseconds =
+        |entry: &Value, name: &str| entry[name].as_u64().unwrap_or_else(|| panic!("{name} of {entry}"));
+    let took = |entry: &Value| microseconds(entry, "queued_us") + microseconds(entry, "ran_us");
     let slow_rows = slow.as_array().expect("rows");
     // The log is sorted by nanoseconds, and each of the two durations is rounded down to
     // microseconds.
     let in_order = |one: &Value, next: &Value| took(one) + 1 >= took(next);
-    assert!(slow_rows.is_sorted_by(in_order), "the slowest first: {slow}");
+    assert!(slow_rows.is_sorted_by(in_order), "the slowest one is first: {slow}");
+    // Either of the two may be the slower one.
     assert!(slow_rows[..2].contains(first) && slow_rows[..2].contains(second), "{slow}");
-    assert!(of(first, "ran_us") >= 200_000 && of(first, "ran_us") > of(first, "queued_us"), "{first}");
-    assert!(of(second, "queued_us") > of(second, "ran_us"), "{second}");
+    assert!(
+        microseconds(first, "ran_us") >= 200_000
+            && microseconds(first, "ran_us") > microseconds(first, "queued_us"),
+        "{first}"
+    );
+    assert!(microseconds(second, "queued_us") > microseconds(second, "ran_us"), "{second}");
 
     for entry in [first, second] {
         let caller = (&entry["uid"], &entry["pid"]);
@@ -140,12 +145,16 @@ fn keeps_slow_and_failed_requests_with_caller_and_times() {
     row(slow, "method", "hello.greet");
     let outcomes: Vec<_> =
         failed.as_array().into_iter().flatten().map(|entry| entry["outcome"].clone()).collect();
-    assert_eq!(outcomes, ["method_not_found", "plugin_panicked", "deadline_exceeded"], "the last one first");
+    assert_eq!(
+        outcomes,
+        ["method_not_found", "plugin_panicked", "deadline_exceeded"],
+        "the newest one is first"
+    );
     assert_eq!(row(failed, "outcome", "plugin_panicked")["plugin"], "panics");
 
     // The deadline counts from the acceptance, and the time in the queue depends on the machine.
     let late = row(failed, "outcome", "deadline_exceeded");
-    assert!(of(late, "queued_us") + of(late, "ran_us") >= 50_000, "{late}");
+    assert!(microseconds(late, "queued_us") + microseconds(late, "ran_us") >= 50_000, "{late}");
     let unknown = row(failed, "outcome", "method_not_found");
     assert_eq!((&unknown["plugin"], &unknown["generation"]), (&Value::Null, &Value::Null));
 
@@ -181,7 +190,7 @@ fn serves_clients_while_operators_do_not_read_or_are_killed() {
     let host = HostProcess::builder().plugin("hello").start();
     let admin = host.path("run/jackfield-admin.sock");
 
-    // Each one requests far more than its socket buffer holds and reads none of it.
+    // Each operator requests far more than its socket buffer holds and reads none of it.
     let mut not_reading: Vec<_> = (0..20).map(|_| Peer::connect(&admin)).collect();
     for peer in &mut not_reading {
         for number in 0..100 {
@@ -190,7 +199,7 @@ fn serves_clients_while_operators_do_not_read_or_are_killed() {
         }
     }
 
-    let mut watching = Command::new(&artifacts().program)
+    let mut top = Command::new(&artifacts().program)
         .args(["top", "--json", "--interval", "1ms"])
         .current_dir(host.directory())
         .stdout(Stdio::piped())
@@ -203,15 +212,15 @@ fn serves_clients_while_operators_do_not_read_or_are_killed() {
     }
 
     assert_eq!(run(&host, &["stats"]).code, 0, "another operator is answered");
-    watching.kill().expect("the command is killed");
-    watching.wait().expect("the command has ended");
+    top.kill().expect("the command is killed");
+    top.wait().expect("the command has ended");
 
     drop(not_reading);
     wait_until("the requests of the operators are abandoned", || {
         let stats = json_of(&host, "stats");
-        let ours = stats["callers"].as_array().into_iter().flatten();
-        let ours = ours.filter(|row| row["pid"] == std::process::id()).collect::<Vec<_>>();
-        ours.iter().all(|row| row["connections"] == 1) && stats["in_flight"] == 1
+        let own_rows = stats["callers"].as_array().into_iter().flatten();
+        let own_rows = own_rows.filter(|row| row["pid"] == std::process::id()).collect::<Vec<_>>();
+        own_rows.iter().all(|row| row["connections"] == 1) && stats["in_flight"] == 1
     });
 
     for _ in 0..100 {

@@ -1,5 +1,4 @@
-//! Requests as encoded by the PHP client, by the Rust client and by this test: 10,000 of them are
-//! identical.
+//! Random requests: the PHP client, the Rust client and this test encode each of them identically.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -17,6 +16,7 @@ use crate::support::program::finish;
 use crate::support::random::SeededRandom;
 use crate::support::scratch::Scratch;
 
+/// Number of random requests, including those with empty params, which the test leaves out.
 const REQUESTS: usize = 10_000;
 
 /// Uses the encoder of the PHP client. Each input line is a request as an array, each output line a
@@ -79,8 +79,6 @@ fn value(random: &mut SeededRandom, depth: usize) -> Value {
 
 fn object(random: &mut SeededRandom, depth: usize) -> Value {
     let members: Map<_, _> = (0..random.below(5)).map(|_| (text(random, 8), value(random, depth))).collect();
-    // An empty PHP array can be either a list or an object. The tests of the PHP client cover its
-    // encoding.
     Value::Object(members)
 }
 
@@ -91,7 +89,7 @@ fn answer(mut stream: &UnixStream, received: &mpsc::Sender<Vec<u8>>) {
 
     while stream.read_exact(&mut header).is_ok() {
         let mut payload = vec![0; u32::from_be_bytes(header[3..].try_into().unwrap()) as usize];
-        stream.read_exact(&mut payload).expect("a whole frame");
+        stream.read_exact(&mut payload).expect("the frame is complete");
         if header[2] != ASYNC_REQUEST {
             stream.write_all(&header).expect("the client reads");
             continue;
@@ -103,14 +101,15 @@ fn answer(mut stream: &UnixStream, received: &mpsc::Sender<Vec<u8>>) {
     }
 }
 
-/// Returns the frames that the Rust client sends for the requests. It assigns the ids.
+/// Returns the frames that the Rust client sends for the requests. The client assigns the
+/// ids.
 fn frames_of_rust_client(requests: &[(String, Value)]) -> Vec<Vec<u8>> {
     let scratch = Scratch::new();
     let socket = scratch.join("host.sock");
-    let listener = UnixListener::bind(&socket).expect("a socket");
+    let listener = UnixListener::bind(&socket).expect("the socket is bound");
     let (received, frames) = mpsc::channel();
 
-    // The thread ends with the process, because nothing arrives afterwards.
+    // The thread waits for further connections until the process ends.
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let received = received.clone();
@@ -118,7 +117,7 @@ fn frames_of_rust_client(requests: &[(String, Value)]) -> Vec<Vec<u8>> {
         }
     });
 
-    let client = blocking::Client::connect(&socket).expect("the request is answered");
+    let client = blocking::Client::connect(&socket).expect("the client connects");
     let written = requests.iter().map(|(method, params)| {
         client
             .request(method, params)
@@ -142,6 +141,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
 #[test]
 fn encodes_requests_identically_in_php_and_rust() {
     let mut random = SeededRandom::new(0x2545_f491_4f6c_dd1d);
+    // Empty params are left out, because an empty PHP array can be either a list or an object. The
+    // tests of the PHP client cover its encoding.
     let requests: Vec<_> = (0..REQUESTS)
         .map(|number| (format!("m{number}.{}", text(&mut random, 6)), object(&mut random, 3)))
         .filter(|(_, params)| *params != json!({}))
@@ -155,7 +156,7 @@ fn encodes_requests_identically_in_php_and_rust() {
         let id = serde_json::from_slice::<Value>(&written[7..]).unwrap()["id"].clone();
         let payload = format!(r#"{{"id":{id},"method":{},"params":{params}}}"#, json!(method));
         let expected = frame(V1_1, ASYNC_REQUEST, payload);
-        assert_eq!(*written, expected, "by the Rust client, for {method:?} of {params}");
+        assert_eq!(*written, expected, "the Rust client encodes {method:?} with {params}");
         wanted.push(hexadecimal(&expected));
 
         let _ = writeln!(lines, "{}", json!([id, method, params]));
@@ -172,6 +173,6 @@ fn encodes_requests_identically_in_php_and_rust() {
     assert!(wanted.len() > REQUESTS / 2);
 
     for (at, (found, wanted)) in frames_of_php.iter().zip(&wanted).enumerate() {
-        assert_eq!(found, wanted, "by the PHP client, for {:?}", requests[at]);
+        assert_eq!(found, wanted, "the PHP client encodes {:?}", requests[at]);
     }
 }

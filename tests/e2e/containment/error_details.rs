@@ -10,7 +10,7 @@ use crate::support::peer::{
 use crate::support::user::OTHER_USER;
 use crate::support::{HostProcess, Peer};
 
-/// Asserts that an error contains nothing that only the host can know.
+/// Asserts that an error contains no path, address, source file or system error of the host.
 #[track_caller]
 fn assert_reveals_nothing(host: &HostProcess, error: &Value) {
     let text = error.to_string();

@@ -21,8 +21,8 @@ fn replaces_lost_threads_up_to_the_limit() {
     assert_eq!((&first["lost_threads"], &first["healthy"]), (&json!(1), &json!(true)));
 
     peer.call("counts.held", &Value::Null).error(DEADLINE_EXCEEDED);
-    let refused = blocking(&mut peer).error(PLUGIN_UNAVAILABLE);
-    assert!(refused["data"]["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{refused}");
+    let rejected = blocking(&mut peer).error(PLUGIN_UNAVAILABLE);
+    assert!(rejected["data"]["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{rejected}");
     let second = plugin_row(&host, "counts");
     host.wait_for_log("plugin counts: counts.held runs past its deadline; thread replaced, 1 stuck");
     host.wait_for_log("plugin counts: counts.held runs past its deadline; thread not replaced");
@@ -45,7 +45,7 @@ fn replaces_lost_threads_up_to_the_limit() {
 }
 
 #[test]
-fn brings_new_threads_with_a_reload_and_lists_the_lost_ones() {
+fn starts_new_threads_on_reload_and_lists_the_draining_generation() {
     let config = "[plugin.counts]\nthreads = 1\nspare_threads = 0\nbreaker = { failures = 0 }\n\
         [[route]]\nmethod = \"counts.held\"\nplugin = \"counts\"\ntimeout = \"100ms\"";
     let host = HostProcess::builder().plugin("counts").config(config).start();

@@ -75,7 +75,7 @@ fn replaces_a_stalled_thread_and_demotes_the_method() {
 
 #[test]
 fn migrates_connections_of_a_thread_that_returns_late() {
-    // The call takes too long for its I/O thread, but less than its time-out.
+    // The call takes longer than `timeouts.inline`, but ends before the time-out of its request.
     let host = HostProcess::builder().plugin("counts").plugin("echoes").config(CONFIG).start();
 
     let (mut held, mut other) = (host.peer(), host.peer());
@@ -85,7 +85,7 @@ fn migrates_connections_of_a_thread_that_returns_late() {
     assert_eq!(plugin_row(&host, "counts")["state"], "serving");
     let (threads, before) = (io_threads(&host), footprint_without(&host, 1));
 
-    // Long enough to be noticed on a busy machine, too.
+    // Two seconds are long enough for the host to detect the stall on a busy machine, too.
     held.send_async("held", "counts.inline", &json!({ "ms": 2000 }));
     held.send_async("behind", "fixture.echo", &json!(1));
 

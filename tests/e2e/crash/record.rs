@@ -111,5 +111,5 @@ fn keeps_the_record_of_one_host_from_another() {
     Peer::connect(&second.socket()).assert_usable();
 
     drop(second);
-    assert!(record.join("running").exists(), "the first one's is left alone");
+    assert!(record.join("running").exists(), "the record of the first host still exists");
 }

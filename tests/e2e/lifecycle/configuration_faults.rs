@@ -26,7 +26,7 @@ plugin = "device"
 "#;
 
 /// Returns the positions of the faults as `line:column`.
-fn places(text: &str) -> Vec<String> {
+fn positions(text: &str) -> Vec<String> {
     let lines = (1..).zip(text.lines());
     lines.filter_map(|(number, line)| Some(format!("{number}:{}", line.rsplit_once("# ")?.1))).collect()
 }
@@ -49,15 +49,16 @@ fn reports_every_fault_with_line_and_column() {
     let file = directory.join("config.toml");
     assert_eq!(served, checked.stderr.trim_end().replace("./config.toml", &file.display().to_string()));
 
-    let starts: Vec<_> = places(FAULTY).into_iter().map(|place| format!("./config.toml:{place}: ")).collect();
-    assert_eq!(starts.len(), 6);
+    let prefixes: Vec<_> =
+        positions(FAULTY).into_iter().map(|position| format!("./config.toml:{position}: ")).collect();
+    assert_eq!(prefixes.len(), 6);
 
     let lines: Vec<_> = checked.stderr.lines().collect();
-    assert_eq!(lines.len(), starts.len(), "{checked:#?}");
+    assert_eq!(lines.len(), prefixes.len(), "{checked:#?}");
 
-    for (line, start) in lines.iter().zip(&starts) {
-        assert!(line.starts_with(start), "{start:?} in {line:?}");
-        assert!(line.contains("; "), "the remedy is in {line:?}");
+    for (line, prefix) in lines.iter().zip(&prefixes) {
+        assert!(line.starts_with(prefix), "{prefix:?} in {line:?}");
+        assert!(line.contains("; "), "the line contains a remedy: {line:?}");
     }
 }
 
@@ -73,7 +74,7 @@ fn rejects_a_socket_path_longer_than_the_limit() {
         "{log}"
     );
 
-    // A path of exactly the maximum length.
+    // A path of exactly the maximum length is accepted.
     let builder = HostProcess::builder();
     let remaining = 107 - builder.directory().as_os_str().len() - 1;
     let name = format!("{}.sock", "n".repeat(remaining - 5));
@@ -104,7 +105,7 @@ fn lists_the_searched_paths_if_no_configuration_is_found() {
     assert_eq!(finished.code, EX_CONFIG);
     assert!(finished.stderr.contains("nowhere.toml"), "{finished:?}");
 
-    // A path that exists but is not a readable configuration.
+    // A directory and a file that is not UTF-8 exist, but are not readable configurations.
     scratch.directory("nowhere.toml");
     assert_eq!(jackfield(scratch.path(), &["check", "-c", "nowhere.toml"]).code, EX_CONFIG);
     scratch.write("latin.toml", b"# caf\xe9\n");
@@ -115,7 +116,8 @@ fn lists_the_searched_paths_if_no_configuration_is_found() {
 #[test]
 fn accepts_the_default_configuration() {
     let builder = HostProcess::builder().plugin("device").plugin("hello").plugin("journal");
-    let config = fs::read_to_string(root().join("config.toml")).expect("the default configuration");
+    let config =
+        fs::read_to_string(root().join("config.toml")).expect("the default configuration is readable");
     let host = builder.config(&config).start();
 
     let checked = jackfield(host.directory(), &["check"]);

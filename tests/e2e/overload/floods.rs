@@ -1,5 +1,5 @@
-//! Floods: garbage of each kind, heartbeats, and thousands of requests in flight. `make soak` runs
-//! them with gigabytes and millions.
+//! Floods: garbage of each kind, heartbeats, and thousands of requests in flight. `make soak` sends
+//! 4 GiB of garbage, 1,000,000 heartbeats and 10,000 requests.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -24,18 +24,20 @@ const PIECES: usize = 16;
 /// Returns a piece of garbage of this kind.
 fn piece(random: &mut SeededRandom, kind_of_garbage: usize) -> Vec<u8> {
     match kind_of_garbage {
-        // 0 and 2: random bytes, 1: random payloads in frames, 3: requests with wrong bits, 4:
-        // headers alone.
+        // Random bytes: kind 0 for binary frames, kind 2 for line framing.
         0 | 2 => random.bytes(PIECE),
+        // A frame with a random payload.
         1 => frame(V1_0, SYNC, random.bytes(PIECE - 7)),
+        // Requests with inverted bits.
         3 => {
-            let mut whole = frame(V1_1, SYNC, envelope("system.echo", &json!("x".repeat(500)))).repeat(60);
+            let mut requests = frame(V1_1, SYNC, envelope("system.echo", &json!("x".repeat(500)))).repeat(60);
             for _ in 0..30 {
-                let (at, bit) = (random.below(whole.len()), random.below(8));
-                whole[at] ^= 1 << bit;
+                let (at, bit) = (random.below(requests.len()), random.below(8));
+                requests[at] ^= 1 << bit;
             }
-            whole
+            requests
         }
+        // Headers without payloads.
         _ => {
             let mut headers = random.bytes(PIECE / 7 * 7);
             for header in headers.chunks_mut(7) {
@@ -71,27 +73,27 @@ fn send(stream: &UnixStream, mut piece: &[u8], stopped: &AtomicBool) -> bool {
     true
 }
 
-/// Opens connections with each kind of garbage in turn until `most` bytes are sent or `stopped` is
-/// set. Without `random` it sends valid requests.
-fn flood(host: &HostProcess, random: Option<&mut SeededRandom>, most: u64, stopped: &AtomicBool) -> u64 {
+/// Opens connections with each kind of garbage in turn until `max_bytes` bytes are sent or
+/// `stopped` is set. Without `random` it sends valid requests.
+fn flood(host: &HostProcess, random: Option<&mut SeededRandom>, max_bytes: u64, stopped: &AtomicBool) -> u64 {
     let (binary, lines) = (host.socket(), host.path("run/lines.sock"));
-    flood_at(&binary, &lines, random, most, stopped)
+    flood_at(&binary, &lines, random, max_bytes, stopped)
 }
 
 fn flood_at(
     binary: &std::path::Path,
     lines: &std::path::Path,
     mut random: Option<&mut SeededRandom>,
-    most: u64,
+    max_bytes: u64,
     stopped: &AtomicBool,
 ) -> u64 {
     let valid = frame(V1_0, SYNC, envelope("system.echo", &json!("x".repeat(500)))).repeat(60);
     let (mut sent, mut kind_of_garbage) = (0, 0);
-    while sent < most && !stopped.load(Ordering::Relaxed) {
+    while sent < max_bytes && !stopped.load(Ordering::Relaxed) {
         kind_of_garbage = (kind_of_garbage + 1) % KINDS_OF_GARBAGE;
         let socket = if kind_of_garbage == 2 && random.is_some() { lines } else { binary };
         let Ok(stream) = UnixStream::connect(socket) else { continue };
-        stream.set_nonblocking(true).expect("a socket that does not block");
+        stream.set_nonblocking(true).expect("the socket becomes non-blocking");
         for _ in 0..PIECES {
             let piece =
                 random.as_deref_mut().map_or_else(|| valid.clone(), |random| piece(random, kind_of_garbage));
@@ -121,7 +123,7 @@ fn host() -> HostProcess {
 
 #[test]
 fn survives_garbage_without_leaks_or_delays() {
-    let most = if is_soak() { 4 << 30 } else { 32 << 20 };
+    let max_bytes = if is_soak() { 4 << 30 } else { 32 << 20 };
     let host = host();
     let (mut random, never_stopped) = (SeededRandom::new(0x9e37_79b9_7f4a_7c15), AtomicBool::new(false));
 
@@ -129,13 +131,13 @@ fn survives_garbage_without_leaks_or_delays() {
     flood(&host, Some(&mut random), 8 << 20, &never_stopped);
     let before = idle_footprint(host.pid());
 
-    let sent = flood(&host, Some(&mut random), most, &never_stopped);
-    assert!(sent >= most);
+    let sent = flood(&host, Some(&mut random), max_bytes, &never_stopped);
+    assert!(sent >= max_bytes);
 
     let counts = host.info()["counts"].clone();
     println!("{sent} bytes of garbage: {counts}");
-    for what in ["errors", "connections_cut", "unknown_kinds"] {
-        assert!(counts[what].as_u64() > Some(0), "each kind of garbage was sent: {what} in {counts}");
+    for count in ["errors", "connections_cut", "unknown_kinds"] {
+        assert!(counts[count].as_u64() > Some(0), "each kind of garbage was sent: {count} in {counts}");
     }
     assert_released_within(host.pid(), &before, 2048);
 
@@ -151,7 +153,7 @@ fn answers_each_frame_of_garbage() {
     let (mut peer, mut random) = (host.peer(), SeededRandom::new(7));
     for round in 0..200 {
         let mut payload = random.bytes(1 + round);
-        // No white space and no digit: such a payload cannot become JSON, whatever follows.
+        // A payload that begins with `#` is never JSON.
         payload[0] = b'#';
 
         peer.send_frame(V1_0, SYNC, payload);
@@ -164,18 +166,18 @@ fn answers_each_frame_of_garbage() {
 /// Sends the same frame `count` times as fast as possible, and counts the frames of this kind that
 /// return.
 fn send_repeatedly(host: &HostProcess, one: &[u8], count: usize, kind: u8) -> usize {
-    const AT_ONCE: usize = 2000;
+    const BATCH: usize = 2000;
 
     let peer = host.peer();
     let stream = peer.stream();
     stream.set_read_timeout(Some(CEILING)).unwrap();
-    let (batch, mut answered) = (one.repeat(AT_ONCE), 0);
+    let (batch, mut answered) = (one.repeat(BATCH), 0);
 
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut writer = stream;
-            for _ in 0..count / AT_ONCE {
-                writer.write_all(&batch).expect("the host reads what it answers");
+            for _ in 0..count / BATCH {
+                writer.write_all(&batch).expect("the host reads the frames");
             }
         });
 
@@ -211,13 +213,13 @@ fn answers_heartbeats_at_less_cost_than_requests() {
 
     let before = idle_footprint(host.pid());
     let spent = |one: &[u8], kind| {
-        let begun = cpu_time(host.pid());
+        let began = cpu_time(host.pid());
         assert_eq!(send_repeatedly(&host, one, count, kind), count);
-        cpu_time(host.pid()) - begun
+        cpu_time(host.pid()) - began
     };
     let (beats, pings) = (spent(&beat, HEARTBEAT), spent(&ping, SYNC));
 
-    println!("{count} heartbeats: {beats:?} of processor; as many pings: {pings:?}");
+    println!("{count} heartbeats: {beats:?} of processor time; as many pings: {pings:?}");
     assert!(beats <= pings, "heartbeats cost {beats:?}, requests {pings:?}");
     assert!(host.count("heartbeats") >= count as u64);
     assert_released(host.pid(), &before);
@@ -225,8 +227,8 @@ fn answers_heartbeats_at_less_cost_than_requests() {
     let flood_with = |one: Vec<u8>| {
         let socket = host.socket();
         BackgroundThread::start(move |stopped| {
-            let stream = UnixStream::connect(socket).expect("the host takes connections");
-            stream.set_nonblocking(true).expect("a socket that does not block");
+            let stream = UnixStream::connect(socket).expect("the host accepts connections");
+            stream.set_nonblocking(true).expect("the socket becomes non-blocking");
             let batch = one.repeat(PIECE / one.len());
             while !stopped.load(Ordering::Relaxed) && send(&stream, &batch, stopped) {}
         })
@@ -243,25 +245,26 @@ fn answers_heartbeats_at_less_cost_than_requests() {
 #[test]
 fn answers_thousands_of_requests_in_flight() {
     let requests = if is_soak() { 10_000 } else { 1_000 };
-    const EACH: usize = 500;
+    const REQUESTS_PER_CONNECTION: usize = 500;
     let host = HostProcess::with(&["sleeps"]);
     let round = |round: u64| {
-        let mut crowd: Vec<_> =
-            (0..requests / EACH).map(|_| (host.peer(), ReplyAccounting::default())).collect();
-        for (peer, accounting) in &mut crowd {
-            for number in 0..EACH {
+        let mut clients: Vec<_> = (0..requests / REQUESTS_PER_CONNECTION)
+            .map(|_| (host.peer(), ReplyAccounting::default()))
+            .collect();
+        for (peer, accounting) in &mut clients {
+            for number in 0..REQUESTS_PER_CONNECTION {
                 let id = number.to_string();
                 accounting.record_request(&id);
                 peer.send_async(&id, "sleep.held", &json!(round));
             }
         }
 
-        wait_until("all are in flight", || host.count("in_flight") == requests as u64);
+        wait_until("all requests are in flight", || host.count("in_flight") == requests as u64);
         host.peer().result("sleep.release", &json!(round));
 
-        for (peer, accounting) in &mut crowd {
-            peer.receive_all(EACH).iter().for_each(|reply| accounting.record_reply(reply));
-            assert_eq!((accounting.check(), accounting.count(None)), (Ok(()), EACH));
+        for (peer, accounting) in &mut clients {
+            peer.receive_all(REQUESTS_PER_CONNECTION).iter().for_each(|reply| accounting.record_reply(reply));
+            assert_eq!((accounting.check(), accounting.count(None)), (Ok(()), REQUESTS_PER_CONNECTION));
         }
     };
     round(1);

@@ -29,12 +29,12 @@ fn send_with_descriptors(stream: &UnixStream, bytes: &[u8], descriptors: &[Borro
     assert_eq!(sent, Ok(bytes.len()));
 }
 
-/// Asserts that all copies of the writing end of this pipe are closed.
+/// Asserts that all copies of the writing end of the pipe of `reader` are closed.
 #[track_caller]
-fn expect_closed(end: OwnedFd) {
+fn expect_closed(reader: OwnedFd) {
     // Reading blocks until the last writer is closed.
     let mut remaining = Vec::new();
-    File::from(end).read_to_end(&mut remaining).expect("the end of the pipe");
+    File::from(reader).read_to_end(&mut remaining).expect("the pipe is readable");
     assert!(remaining.is_empty());
 }
 
@@ -50,10 +50,10 @@ fn closes_passed_descriptors_when_their_bytes_are_read() {
 
     for round in 0..50 {
         let peer = &mut peers[round % 2];
-        let (reader, writer) = pipe().expect("a pipe");
+        let (reader, writer) = pipe().expect("the pipe is created");
         let descriptors = vec![writer.as_fd(); MAX_DESCRIPTORS];
 
-        // Attached to a header, to a payload and to a complete frame.
+        // They are attached to part of a header, to part of a payload, or to a complete frame.
         let cut = [3, 20, ping.len()][round % 3];
         send_with_descriptors(peer.stream(), &ping[..cut], &descriptors);
 
@@ -72,15 +72,15 @@ fn closes_passed_descriptors_when_their_bytes_are_read() {
 }
 
 #[test]
-fn closes_passed_descriptors_with_an_unread_connection() {
+fn closes_passed_descriptors_of_unread_bytes_with_the_connection() {
     let config = "[limits]\nin_flight_per_connection = 1\n[timeouts]\nrequest = \"10m\"";
     let host = HostProcess::builder().plugin("sleeps").config(config).start();
-    let (reader, writer) = pipe().expect("a pipe");
+    let (reader, writer) = pipe().expect("the pipe is created");
 
     let round = || {
         let peer = host.peer();
-        let endless = frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.forever", &Value::Null));
-        send_with_descriptors(peer.stream(), &endless, &[writer.as_fd()]);
+        let request = frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.forever", &Value::Null));
+        send_with_descriptors(peer.stream(), &request, &[writer.as_fd()]);
         // The connection is at its limit, so these bytes stay in the socket.
         for _ in 0..5 {
             send_with_descriptors(peer.stream(), &header(V1_0, SYNC, 10), &[writer.as_fd(); 20]);
@@ -109,13 +109,14 @@ fn releases_cycles_of_passed_sockets() {
     let host = HostProcess::builder().plugin("sleeps").config(config).start();
 
     let round = || {
-        let endless = frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.forever", &json!(null)));
+        let request = frame(V1_1, ASYNC_REQUEST, envelope_with("1", "sleep.forever", &json!(null)));
         let before = host.count("requests");
 
         for _ in 0..CYCLES {
             let mut peer: Peer = host.peer();
-            peer.send(&endless);
-            // The end of the client is in a queue that only its own other end could read.
+            peer.send(&request);
+            // The client passes its own socket. That socket then waits in the receive queue of the
+            // host's end, so it stays open until the host's end reads or closes.
             send_with_descriptors(
                 peer.stream(),
                 &header(V1_0, SYNC, 10),

@@ -36,7 +36,8 @@ const START_FAULTS: [(&str, &str); 5] = [
 /// that others take.
 const PROBE: &str = "[plugins]\nwatch = false\nprobe = \"4s\"\n";
 
-/// Settings of [`NAME`], which `numbered` ignores and `start_faults` obeys.
+/// Returns settings of the plugin [`NAME`] that select the fault of the fixture `start_faults`. The
+/// fixture `numbered` ignores them.
 fn start_fault(fault: &str) -> String {
     format!("[plugin.{NAME}.settings]\nfault = \"{fault}\"\n")
 }
@@ -85,11 +86,11 @@ fn keeps_serving_when_content_is_refused() {
         assert_refused(&host, &mut operator, reason);
     }
 
-    // A script, and an object for another machine.
+    // The next files are a script and an object for another machine.
     write(&in_plugins(&host, FILE), b"#!/bin/sh\nexit 0\n");
     assert_refused(&host, &mut operator, "not-elf");
     let mut foreign = Image::numbered(2).0;
-    // e_machine: MIPS.
+    // The byte of e_machine; 8 is MIPS.
     foreign[18] = 8;
     put(&host.path("plugins"), &foreign, FILE);
     assert_refused(&host, &mut operator, "elf-machine");
@@ -117,11 +118,12 @@ fn keeps_serving_when_a_file_is_refused() {
     let elsewhere = host.path("elsewhere.so");
     write(&elsewhere, &Image::numbered(2).0);
     let kinds: [(&str, &dyn Fn()); 6] = [
-        ("symlink", &|| std::os::unix::fs::symlink(&elsewhere, &file).expect("a link")),
-        ("hard-linked", &|| fs::hard_link(&elsewhere, &file).expect("another name")),
-        ("not-a-regular-file", &|| fs::create_dir(&file).expect("a directory")),
+        ("symlink", &|| std::os::unix::fs::symlink(&elsewhere, &file).expect("the link is created")),
+        ("hard-linked", &|| fs::hard_link(&elsewhere, &file).expect("the hard link is created")),
+        ("not-a-regular-file", &|| fs::create_dir(&file).expect("the directory is created")),
         ("not-a-regular-file", &|| {
-            let path = CString::new(file.to_str().expect("a path")).expect("no NUL");
+            let path =
+                CString::new(file.to_str().expect("the path is UTF-8")).expect("the path contains no NUL");
             rustix::fs::mknodat(
                 rustix::fs::CWD,
                 path,
@@ -129,17 +131,17 @@ fn keeps_serving_when_a_file_is_refused() {
                 rustix::fs::Mode::from_raw_mode(0o644),
                 0,
             )
-            .expect("a FIFO");
+            .expect("the FIFO is created");
         }),
         ("writable-by-others", &|| {
             write(&file, &Image::numbered(2).0);
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("its mode");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("the mode is set");
         }),
         ("empty", &|| write(&file, b"")),
     ];
-    for (reason, make) in kinds {
-        fs::remove_file(&file).or_else(|_| fs::remove_dir(&file)).expect("the previous file");
-        make();
+    for (reason, create) in kinds {
+        fs::remove_file(&file).or_else(|_| fs::remove_dir(&file)).expect("the previous file is removed");
+        create();
 
         assert_refused(&host, &mut operator, reason);
     }
@@ -149,8 +151,8 @@ fn keeps_serving_when_a_file_is_refused() {
 fn releases_all_resources_of_refused_content() {
     for fault in ["error", "panic", "abort"] {
         let host = with_first(&format!("[plugins]\nwatch = false\n{}", start_fault(fault)));
-        // Everything that the host creates for the first request of an operator exists from here
-        // on.
+        // The first request of an operator creates resources that the host keeps, so it is sent
+        // before the footprint is taken.
         Operator::connect(&host).list();
         let before = idle_footprint(host.pid());
 

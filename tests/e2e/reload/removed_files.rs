@@ -34,7 +34,7 @@ fn completes_calls_in_flight_of_a_removed_plugin() {
         peer.send_async("last", "numbered.slow_until", &latch.params());
         wait_until("the request is in flight", || host.count("in_flight") == 1);
 
-        fs::remove_file(in_plugins(&host, FILE)).expect("the plugin is there");
+        fs::remove_file(in_plugins(&host, FILE)).expect("the plugin file is removed");
 
         let row = operator.wait_until("the plugin is removed", |row| row["state"] == "removed");
         assert_eq!(row["draining"], json!([draining_generation(&row)]), "{row}");
@@ -56,7 +56,7 @@ fn completes_calls_in_flight_of_a_removed_plugin() {
     }
 }
 
-/// Returns the draining generation.
+/// Returns the first draining generation of a row of the plugin list, or 0.
 fn draining_generation(row: &Value) -> u64 {
     row["draining"][0].as_u64().unwrap_or_default()
 }
@@ -65,28 +65,29 @@ fn draining_generation(row: &Value) -> u64 {
 fn ignores_a_file_that_is_missing_for_a_moment() {
     let host = with_first("");
     let mut peer = host.peer();
+    // A file that a busy machine writes back after `GRACE` may count as removed.
     let mut is_quick = true;
 
-    for wanted in 2..12 {
+    for version in 2..12 {
         let began = Instant::now();
-        fs::remove_file(in_plugins(&host, FILE)).expect("the plugin is there");
+        fs::remove_file(in_plugins(&host, FILE)).expect("the plugin file is removed");
         // Each of these writes causes a directory scan that misses the file.
         for noise in ["a.txt", "b.txt", "a.txt", "c.txt"] {
-            fs::write(in_plugins(&host, noise), "noise").expect("another file");
+            fs::write(in_plugins(&host, noise), "noise").expect("another file is written");
             let reply = peer.call("numbered.inline", &Value::Null);
             assert!(!is_quick || began.elapsed() > GRACE || reply.code().is_none(), "{reply:?}");
         }
 
-        Image::numbered(wanted).put(&host, FILE);
+        Image::numbered(version).put(&host, FILE);
         is_quick &= began.elapsed() < GRACE;
-        wait_until_number(&host, wanted.into());
+        wait_until_number(&host, version.into());
     }
     assert!(!is_quick || !host.log_contains(REMOVED), "{}", host.log());
 }
 
 /// Returns the inodes of the directories that the host watches.
 fn watched_inodes(host: &HostProcess) -> Vec<u64> {
-    let entries = fs::read_dir(format!("/proc/{}/fdinfo", host.pid())).expect("a living process").flatten();
+    let entries = fs::read_dir(format!("/proc/{}/fdinfo", host.pid())).expect("the host runs").flatten();
     let texts = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
     let inode = |line: &str| {
         let inode = line.strip_prefix("inotify ")?.split(' ').find_map(|word| word.strip_prefix("ino:"))?;
@@ -98,28 +99,28 @@ fn watched_inodes(host: &HostProcess) -> Vec<u64> {
 /// Waits until the host watches the plugin directory.
 #[track_caller]
 fn assert_watched(host: &HostProcess) {
-    let inode = fs::metadata(host.path("plugins")).expect("the directory").ino();
+    let inode = fs::metadata(host.path("plugins")).expect("the directory exists").ino();
     wait_until("the directory is watched", || watched_inodes(host).contains(&inode));
 }
 
 #[test]
 fn watches_a_directory_that_replaces_another() {
     let mut host = with_first("");
-    for wanted in 2..5 {
-        let new = host.scratch().directory(&format!("plugins.{wanted}"));
-        super::put(&new, &Image::numbered(wanted).0, FILE);
+    for version in 2..5 {
+        let new = host.scratch().directory(&format!("plugins.{version}"));
+        super::put(&new, &Image::numbered(version).0, FILE);
 
         let began = Instant::now();
-        fs::rename(host.path("plugins"), host.path(&format!("old.{wanted}")))
+        fs::rename(host.path("plugins"), host.path(&format!("old.{version}")))
             .expect("the old directory is renamed");
         fs::rename(new, host.path("plugins")).expect("the new directory is renamed");
 
-        if wanted == 4 {
+        if version == 4 {
             // A scan caused by a signal must not prevent the new directory from being watched.
             host.signal(Signal::HUP);
         }
 
-        wait_until_number(&host, wanted.into());
+        wait_until_number(&host, version.into());
         assert!(began.elapsed() < RESCAN_BOUND, "{:?}", began.elapsed());
         assert_watched(&host);
     }
@@ -132,7 +133,7 @@ fn keeps_serving_without_the_directory_and_watches_a_new_one() {
     // The host logs that it is ready before it watches the directory.
     assert_watched(&host);
 
-    fs::remove_dir_all(host.path("plugins")).expect("the directory is there");
+    fs::remove_dir_all(host.path("plugins")).expect("the directory is removed");
     for _ in 0..3 {
         host.signal(Signal::HUP);
     }
@@ -146,8 +147,8 @@ fn keeps_serving_without_the_directory_and_watches_a_new_one() {
     assert!(began.elapsed() < RESCAN_BOUND, "{:?}", began.elapsed());
     assert_watched(&host);
 
-    let complaints = host.log_lines().into_iter().filter(|line| line.contains(NO_DIRECTORY));
-    assert_eq!(complaints.count(), 1, "{}", host.log());
+    let warnings = host.log_lines().into_iter().filter(|line| line.contains(NO_DIRECTORY));
+    assert_eq!(warnings.count(), 1, "{}", host.log());
     assert!(!host.log_contains("cannot be watched"), "{}", host.log());
 }
 
@@ -158,7 +159,8 @@ fn scans_an_unwatched_directory_on_sighup() {
 
     Image::numbered(2).put(&host, FILE);
     assert!(
-        !watched_inodes(&host).contains(&fs::metadata(host.path("plugins")).expect("the directory").ino())
+        !watched_inodes(&host)
+            .contains(&fs::metadata(host.path("plugins")).expect("the directory exists").ino())
     );
     assert_eq!(number(&mut peer), 1);
 
@@ -176,7 +178,7 @@ fn scans_an_unwatched_directory_on_sighup() {
     });
     wait_until_number(&host, 2);
 
-    // A scan by command retries a refused file, whatever the reason was.
+    // A scan on SIGHUP refuses invalid content, and the current generation continues to serve.
     fs::write(in_plugins(&host, "subject.so"), "no plugin").expect("the file is overwritten");
     host.signal(Signal::HUP);
     operator.wait_until("the file is refused", |row| row["refused"].is_object());

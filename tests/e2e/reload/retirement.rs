@@ -71,7 +71,7 @@ fn limits_the_number_of_draining_generations() {
     assert_eq!(row["draining"].as_array().map(Vec::len), Some(MAX_DRAINING as usize), "{row}");
 
     Image::numbered(99).put(&host, FILE);
-    let refused = operator.wait_until("one more is refused", |row| row["refused"].is_object());
+    let refused = operator.wait_until("one more generation is refused", |row| row["refused"].is_object());
     assert_eq!(refused["refused"]["reason"], "too-many-draining", "{refused}");
     assert_eq!(operator.reload_refused("too-many-draining")["generation"], refused["generation"]);
     assert_eq!(
@@ -83,13 +83,13 @@ fn limits_the_number_of_draining_generations() {
     latch.open();
     for _ in 0..sent {
         let frame = peer.receive();
-        let id = frame.id().expect("an id");
+        let id = frame.id().expect("the reply has an id");
         assert_eq!(Some(frame.result().to_string().as_str()), id.split('-').next(), "{frame:?}");
         accounting.record_reply(&frame);
     }
 
     accounting.check().expect("each request is answered once");
-    // The host retries without being asked.
+    // The host retries the refused file without a command.
     wait_until_number(&host, 99);
     assert_eq!(operator.wait_until_unloaded()["refused"], Value::Null);
 }
@@ -105,7 +105,7 @@ fn handles_signals_during_a_reload() {
         wait_until("the request is in flight", || host.count("in_flight") == 1);
         Image::numbered(2).put(&host, FILE);
 
-        // At a different moment of the reload each time.
+        // The last signal arrives at a different moment of the reload in each round.
         let end = Instant::now() + Duration::from_millis(u64::from(round) * 10);
         while Instant::now() < end {
             for signal in [Signal::HUP, Signal::PIPE, Signal::HUP] {
@@ -127,7 +127,7 @@ fn handles_signals_during_a_reload() {
 }
 
 #[test]
-fn shuts_down_after_the_threads_that_ran_the_code() {
+fn keeps_the_code_loaded_until_the_threads_that_ran_it_end() {
     // The methods leave thread-local values on the I/O threads. These are dropped at the end of the
     // threads by code that must still be loaded.
     for round in 0..6 {
@@ -141,7 +141,7 @@ fn shuts_down_after_the_threads_that_ran_the_code() {
         }
 
         if round % 2 == 0 {
-            fs::remove_file(in_plugins(&host, FILE)).expect("the plugin is there");
+            fs::remove_file(in_plugins(&host, FILE)).expect("the plugin file is removed");
             host.signal(Signal::HUP);
         } else {
             operator.reload_published();
@@ -159,7 +159,7 @@ fn shuts_down_despite_an_endless_inline_method() {
     peer.assert_usable();
 
     peer.send_async("endless", "counter.add_and_hold_up", &json!(600_000));
-    // Of two connections at least one is on the stalled thread, because there are two I/O threads.
+    // At least one of two connections is on the stalled thread, because there are two I/O threads.
     let mut others: Vec<_> = (0..2).map(|_| host.peer()).collect();
     wait_until("an I/O thread is stalled", || {
         others.iter_mut().any(|other| {

@@ -17,7 +17,7 @@ use crate::support::{CEILING, is_soak, wait_until};
 const REQUESTS: u64 = 200_000;
 /// Interval between two reloads.
 const RELOAD_INTERVAL: Duration = Duration::from_millis(100);
-/// Number of sync clients, and of async clients.
+/// Number of sync clients, and also of async clients.
 const CLIENTS: usize = 3;
 
 fn requests() -> u64 {
@@ -49,7 +49,7 @@ fn loses_no_request_during_reloads() {
         version += 1;
 
         shared.newest.store(version, Ordering::SeqCst);
-        Image::numbered(u32::try_from(version).expect("fewer reloads than that")).put(&host, FILE);
+        Image::numbered(u32::try_from(version).expect("the number of reloads fits 32 bits")).put(&host, FILE);
         let began = Instant::now();
 
         operator.reload_published();
@@ -104,7 +104,7 @@ fn loses_no_request_while_files_are_replaced() {
         wait_until("the new code answers", || super::number(&mut peer) == u64::from(version));
         reloads.push(began.elapsed());
 
-        // One reply of the new code does not acknowledge it. The list does.
+        // A reply of the new code does not show that the reload is complete. The plugin list does.
         operator.generation();
         shared.acknowledged.store(version.into(), Ordering::SeqCst);
     }

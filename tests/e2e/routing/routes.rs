@@ -65,8 +65,8 @@ fn serves_only_routed_methods_without_auto_route() {
     }
 
     // The methods of the host are always available.
-    for own in ["system.ping", "system.info", "system.methods"] {
-        peer.result(own, &Value::Null);
+    for method in ["system.ping", "system.info", "system.methods"] {
+        peer.result(method, &Value::Null);
     }
     assert_eq!(peer.result("system.echo", &json!([])), json!([]));
 }
@@ -137,7 +137,7 @@ fn rejects_calls_beyond_the_limit_of_a_route() {
     assert_eq!(answered, ["1", "2"]);
 
     assert_eq!(peer.result("sleep.async", &json!({ "ms": 0 })), 0);
-    wait_until("each refusal is counted", || host.count("overloaded") == 4);
+    wait_until("each rejection is counted", || host.count("overloaded") == 4);
 }
 
 #[test]
@@ -151,20 +151,20 @@ fn counts_a_late_call_against_the_limit_until_it_ends() {
     "#;
     let host = HostProcess::builder().plugin("sleeps").config(config).start();
     let mut peer = host.peer();
-    let (latch, open) = (host.latch("runs"), host.latch("open"));
-    open.open();
+    let (latch, opened) = (host.latch("runs"), host.latch("open"));
+    opened.open();
 
     peer.call("sleep.blocking_until", &latch.params()).error(DEADLINE_EXCEEDED);
 
     // The request was answered, but the call still runs: another call would run at the same time.
     assert_eq!(peer.result("sleep.running", &Value::Null), 1);
-    peer.call("sleep.blocking_until", &open.params()).error(OVERLOADED);
+    peer.call("sleep.blocking_until", &opened.params()).error(OVERLOADED);
 
     latch.open();
 
     wait_until("the call has ended", || host.count("late_results") == 1);
     // The permit is released shortly after the late result was dropped.
     wait_until("the permit is released", || {
-        peer.call("sleep.blocking_until", &open.params()).code().is_none()
+        peer.call("sleep.blocking_until", &opened.params()).code().is_none()
     });
 }

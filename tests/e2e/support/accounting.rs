@@ -57,7 +57,7 @@ impl ReplyAccounting {
         }
     }
 
-    /// Returns the faults if any request does not have exactly one reply.
+    /// Returns all recorded faults and the requests without a reply as an error.
     pub(crate) fn check(&self) -> Result<(), Vec<Fault>> {
         let lost = self.answers.iter().filter(|(_, answers)| answers.is_empty());
         let faults: Vec<_> =

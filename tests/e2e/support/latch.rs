@@ -1,8 +1,8 @@
-//! A latch that methods of fixtures wait for: a method whose name ends with `_until` runs until it
-//! is opened.
+//! A latch that methods of fixtures wait for: a method whose name ends with `_until` runs until the
+//! latch is opened.
 //!
-//! So a test decides how long a call is in flight by what it has observed, and not by a length of
-//! time that a busy machine may use up for something else.
+//! A test can thus keep a call in flight until it has observed an event. A fixed length of time
+//! could be too short on a busy machine.
 
 use std::fs;
 use std::path::PathBuf;

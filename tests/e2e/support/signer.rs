@@ -22,7 +22,12 @@ impl Signer {
     /// Returns the key number, which minisign shows at the end of the first line.
     pub(crate) fn id(&self) -> String {
         let public = self.public();
-        public.lines().next().and_then(|line| line.rsplit(' ').next()).expect("a comment").to_owned()
+        public
+            .lines()
+            .next()
+            .and_then(|line| line.rsplit(' ').next())
+            .expect("the first line is not empty")
+            .to_owned()
     }
 
     /// Returns a signature of `content` with this trusted comment.
@@ -31,7 +36,8 @@ impl Signer {
         signed.expect("a signature").to_string()
     }
 
-    /// Returns the signature that `minisign -Sm FILE` would make at this second of the Unix time.
+    /// Returns the signature that `minisign -Sm FILE` would make at the Unix time `at`, in
+    /// seconds.
     pub(crate) fn sign(&self, content: &[u8], file: &str, at: u64) -> String {
         self.sign_as(content, &format!("timestamp:{at}\tfile:{file}\thashed"))
     }
@@ -39,8 +45,8 @@ impl Signer {
     /// Writes the signature of a file beside that file.
     #[track_caller]
     pub(crate) fn sign_file(&self, file: &Path, at: u64) {
-        let content = fs::read(file).expect("the file");
-        let name = file.file_name().and_then(|name| name.to_str()).expect("its name");
+        let content = fs::read(file).expect("the file is readable");
+        let name = file.file_name().and_then(|name| name.to_str()).expect("the file name is UTF-8");
         put_signature(file, &self.sign(&content, name, at));
     }
 }

@@ -1,5 +1,5 @@
-//! Many requests in flight: each is answered exactly once. A client that does not read is not read
-//! from.
+//! Many requests in flight: each is answered exactly once. The host does not read from a client
+//! that does not read.
 
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
@@ -72,7 +72,7 @@ fn answers_many_requests_that_wait_at_the_same_time() {
         peer.send_async(&id, "sleep.held", &json!(1));
     }
 
-    wait_until("all are in flight", || host.count("in_flight") == REQUESTS as u64);
+    wait_until("all requests are in flight", || host.count("in_flight") == REQUESTS as u64);
     host.peer().result("sleep.release", &json!(1));
 
     peer.receive_all(REQUESTS).iter().for_each(|reply| accounting.record_reply(reply));
@@ -111,11 +111,11 @@ fn detects_a_lost_and_a_duplicate_reply() {
     replies.iter().for_each(|reply| complete.record_reply(reply));
     assert_eq!(complete.check(), Ok(()));
 
-    // The same replies from a host that loses one and sends another one twice.
+    // The replies are recorded as if the host had lost one and sent another one twice.
     let mut faulty = send(&mut peer, 0..100);
 
     let replies = peer.receive_all(100);
-    let (lost, doubled) = (replies[17].id().unwrap(), replies[63].id().unwrap());
+    let (lost, duplicate) = (replies[17].id().unwrap(), replies[63].id().unwrap());
 
     replies
         .iter()
@@ -123,13 +123,13 @@ fn detects_a_lost_and_a_duplicate_reply() {
         .for_each(|reply: &Frame| faulty.record_reply(reply));
     faulty.record_reply(&replies[63]);
 
-    assert_eq!(faulty.check(), Err(vec![Fault::Duplicate(doubled), Fault::Lost(lost)]));
+    assert_eq!(faulty.check(), Err(vec![Fault::Duplicate(duplicate), Fault::Lost(lost)]));
 }
 
 #[test]
 fn does_not_read_from_a_client_that_does_not_read() {
-    /// Size of the params, and so of the results. 64 MiB are offered in total.
-    const EACH: usize = 64 * 1024;
+    /// Size of the params, and so of the results. The 1000 requests have 62.5 MiB in total.
+    const PARAMS_SIZE: usize = 64 * 1024;
     let host = HostProcess::with(&["echoes"]);
     host.peer().assert_usable();
     let before = resident_kib(host.pid());
@@ -137,7 +137,7 @@ fn does_not_read_from_a_client_that_does_not_read() {
     let peer = host.peer();
     let mut stream = peer.stream();
     stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-    let params = json!("x".repeat(EACH));
+    let params = json!("x".repeat(PARAMS_SIZE));
     let (mut bytes, mut sent) = (Vec::new(), 0);
 
     'full: for number in 0..1000 {
@@ -159,7 +159,8 @@ fn does_not_read_from_a_client_that_does_not_read() {
     let grown = resident_kib(host.pid()).saturating_sub(before);
     assert!(grown < 16 * 1024, "{grown} KiB were buffered for a client that does not read");
 
-    // Others are served meanwhile, and the accepted requests are answered once the client reads.
+    // Other clients are served meanwhile, and the accepted requests are answered once the client
+    // reads.
     host.peer().assert_usable();
     let mut peer = Peer::from_stream(stream.try_clone().unwrap());
     for number in 0..sent {

@@ -47,7 +47,7 @@ fn accepts_lengths_up_to_the_limit() {
         reply.error(PARSE_ERROR);
     }
 
-    // The longest request with a reply that fits, and the longest request of all.
+    // The longest requests. Their replies are shorter, so they are within the limit as well.
     peer.send_frame(V1_0, SYNC, request_of_length(LIMIT - 1));
     peer.receive().result();
     peer.send_frame(V1_0, SYNC, request_of_length(LIMIT));

@@ -40,6 +40,8 @@ mod routing;
 mod server;
 mod sync;
 mod timer;
+#[cfg(test)]
+mod wake_count;
 
 pub use admin::ReloadRequest;
 pub use crash_record::quarantined;

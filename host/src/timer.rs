@@ -198,24 +198,14 @@ impl Drop for TimerEntry {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
 
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::wake_count::WakeCount;
 
     /// An entry, and the number of times that it was woken.
-    fn entry(queue: &TimerQueue, owner: u64, time: Time) -> (TimerEntry, Arc<Count>) {
+    fn entry(queue: &TimerQueue, owner: u64, time: Time) -> (TimerEntry, Arc<WakeCount>) {
         let mut entry = TimerEntry::new(queue, owner);
-        let count = Arc::<Count>::default();
+        let count = Arc::<WakeCount>::default();
         entry.set(time, &Waker::from(Arc::clone(&count)));
         (entry, count)
     }
@@ -245,12 +235,12 @@ mod tests {
 
         queue.wake_due(at);
         entry.clear_if_due(at);
-        assert_eq!((count.0.load(Ordering::Relaxed), entry.tick), (0, Some(2)));
+        assert_eq!((count.get(), entry.tick), (0, Some(2)));
 
         let end_of_tick = Time(2 * nanoseconds(TICK));
         queue.wake_due(end_of_tick);
         entry.clear_if_due(end_of_tick);
-        assert_eq!((count.0.load(Ordering::Relaxed), entry.tick), (1, None));
+        assert_eq!((count.get(), entry.tick), (1, None));
     }
 
     #[test]
@@ -273,6 +263,6 @@ mod tests {
         drop(one);
 
         queue.wake_due(Time(nanoseconds(TICK)));
-        assert_eq!([&count, &other_count].map(|count| count.0.load(Ordering::Relaxed)), [0, 1]);
+        assert_eq!([&count, &other_count].map(|count| count.get()), [0, 1]);
     }
 }

@@ -188,22 +188,12 @@ impl ReplySink for MailboxSink {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
 
     use super::*;
+    use crate::wake_count::WakeCount;
 
     fn key(place: usize) -> RequestKey {
         RequestKey { place, epoch: 0 }
-    }
-
-    #[derive(Default)]
-    struct CountedWakes(AtomicUsize);
-
-    impl Wake for CountedWakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
     #[test]
@@ -246,13 +236,13 @@ mod tests {
 
     #[test]
     fn wakes_once_for_replies_that_are_taken_together() {
-        let wakes = Arc::<CountedWakes>::default();
+        let wakes = Arc::<WakeCount>::default();
         let mailbox = Mailbox::new(&Arc::default());
         mailbox.register(&Waker::from(Arc::clone(&wakes)));
         mailbox.deliver(key(1), &mut vec![1], ReplyOutcome::Result);
         mailbox.deliver(key(2), &mut vec![2], ReplyOutcome::Result);
         assert!(mailbox.is_filled());
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(wakes.get(), 1);
 
         let (mut batch, mut taken) = (ReplyBatch::default(), Vec::new());
         mailbox.take(&mut batch, 2);
@@ -262,7 +252,7 @@ mod tests {
 
         mailbox.register(&Waker::from(Arc::clone(&wakes)));
         mailbox.deliver(key(3), &mut vec![3], ReplyOutcome::Result);
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
+        assert_eq!(wakes.get(), 2);
     }
 
     #[test]

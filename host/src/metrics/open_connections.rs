@@ -57,12 +57,8 @@ impl OpenConnections {
     }
 }
 
-/// Registers one connection; dropping the last clone removes it. At most one clone is in use at a
-/// time.
-#[derive(Clone)]
-pub(crate) struct ConnectionHandle(Arc<ConnectionEntry>);
-
-struct ConnectionEntry {
+/// Registers one connection until it is dropped.
+pub(crate) struct ConnectionHandle {
     open: Arc<OpenConnection>,
     index: usize,
     all: Arc<OpenConnections>,
@@ -73,22 +69,22 @@ impl ConnectionHandle {
     pub(crate) fn new(all: &Arc<OpenConnections>, number: u64, peer: Option<PeerIdentity>) -> Self {
         let open = Arc::new(OpenConnection { number, peer, in_flight: CounterCell::default() });
         let index = lock(&all.0).insert(Arc::clone(&open));
-        Self(Arc::new(ConnectionEntry { open, index, all: Arc::clone(all) }))
+        Self { open, index, all: Arc::clone(all) }
     }
 
     /// Returns the peer; `None` if the kernel did not identify it.
     pub(crate) fn peer(&self) -> Option<PeerIdentity> {
-        self.0.open.peer
+        self.open.peer
     }
 
     /// Sets the number of requests in flight. Only the thread that serves the connection may call
     /// this.
     pub(crate) fn set_in_flight(&self, count: usize) {
-        self.0.open.in_flight.set(count as u64);
+        self.open.in_flight.set(count as u64);
     }
 }
 
-impl Drop for ConnectionEntry {
+impl Drop for ConnectionHandle {
     fn drop(&mut self) {
         lock(&self.all.0).remove(self.index);
     }

@@ -90,21 +90,11 @@ impl Drop for GateOpened {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
     use std::thread;
     use std::time::Instant;
 
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::wake_count::WakeCount;
 
     fn waiting(gate: &StateTransferGate) -> usize {
         lock(&gate.state).waiting.len()
@@ -113,7 +103,7 @@ mod tests {
     #[test]
     fn wakes_a_waiting_future_once_it_is_open() {
         let gate = Arc::<StateTransferGate>::default();
-        let count = Arc::<Count>::default();
+        let count = Arc::<WakeCount>::default();
         let waker = Waker::from(Arc::clone(&count));
         let mut cx = Context::from_waker(&waker);
         let mut opened = pin!(GateOpened::of(&gate));
@@ -123,7 +113,7 @@ mod tests {
         }
 
         gate.open();
-        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert_eq!(count.get(), 1);
         assert!(opened.as_mut().poll(&mut cx).is_ready());
         assert!(pin!(GateOpened::of(&gate)).poll(&mut cx).is_ready());
     }

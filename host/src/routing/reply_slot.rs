@@ -100,20 +100,10 @@ pub(super) fn into_reply(end: CallEnd, out: Vec<u8>, plugin: &str) -> CallReply 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
     use std::thread;
 
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::wake_count::WakeCount;
 
     fn sink() -> (Arc<ReplySlot>, SlotSink) {
         let slot = Arc::<ReplySlot>::default();
@@ -123,12 +113,12 @@ mod tests {
     #[test]
     fn wakes_the_last_waker_when_the_reply_arrives() {
         let (slot, sink) = sink();
-        let count = Arc::<Count>::default();
+        let count = Arc::<WakeCount>::default();
         assert!(slot.poll(Waker::noop()).is_none());
         assert!(slot.poll(&Waker::from(Arc::clone(&count))).is_none());
 
         sink.close(None, &mut b"1".to_vec(), CallEnd::Done);
-        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert_eq!(count.get(), 1);
         assert_eq!(slot.poll(Waker::noop()).unwrap().unwrap(), b"1");
         assert!(!slot.abandon(), "the reply was taken");
     }
@@ -148,12 +138,12 @@ mod tests {
     #[test]
     fn never_calls_the_waker_after_it_was_abandoned() {
         let (slot, sink) = sink();
-        let count = Arc::<Count>::default();
+        let count = Arc::<WakeCount>::default();
         assert!(slot.poll(&Waker::from(Arc::clone(&count))).is_none());
         assert!(slot.abandon());
 
         sink.close(None, &mut Vec::new(), CallEnd::Done);
-        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        assert_eq!(count.get(), 0);
         assert!(!slot.abandon(), "the reply has arrived");
     }
 

@@ -5,9 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::thread::JoinHandle;
 
 use crate::clock::Time;
+use crate::host_thread::HostThread;
 use crate::sync::{lock, wait, wait_timeout};
 
 struct ReadyState<T> {
@@ -22,7 +22,7 @@ struct ReadyState<T> {
     /// Whether the thread sleeps, and has not been notified yet.
     is_waiting: bool,
 
-    thread: Option<JoinHandle<()>>,
+    thread: Option<HostThread>,
 }
 
 /// The ready tasks and the timers of one executor thread.
@@ -48,7 +48,7 @@ impl<T> Default for ReadyQueue<T> {
 impl<T> ReadyQueue<T> {
     /// Ensures that there is a thread, started with `spawn` if necessary, and returns whether there
     /// is. A closed queue gets none.
-    pub(super) fn ensure_thread(&self, spawn: impl FnOnce() -> Option<JoinHandle<()>>) -> bool {
+    pub(super) fn ensure_thread(&self, spawn: impl FnOnce() -> Option<HostThread>) -> bool {
         let mut state = lock(&self.state);
         if state.is_closed {
             return false;
@@ -110,7 +110,7 @@ impl<T> ReadyQueue<T> {
     }
 
     /// Closes the queue and returns the thread, which ends after its current batch.
-    pub(super) fn close(&self) -> Option<JoinHandle<()>> {
+    pub(super) fn close(&self) -> Option<HostThread> {
         let mut state = lock(&self.state);
         state.is_closed = true;
         let thread = state.thread.take();
@@ -248,9 +248,9 @@ mod tests {
     fn starts_one_thread_and_none_once_closed() {
         let queue = Queue::default();
         assert!(!queue.ensure_thread(|| None));
-        assert!(queue.ensure_thread(|| Some(thread::spawn(|| ()))));
+        assert!(queue.ensure_thread(|| HostThread::spawn("a", || ()).ok()));
         assert!(queue.ensure_thread(|| panic!("a thread was started already")));
-        queue.close().unwrap().join().unwrap();
+        assert!(queue.close().is_some());
         assert!(!queue.ensure_thread(|| panic!("the queue is closed")));
     }
 

@@ -93,6 +93,8 @@ impl<T> ReadyQueue<T> {
                 drop(state);
                 due.into_values().for_each(Waker::wake);
                 state = lock(&self.state);
+                // The queue may have been closed meanwhile, and then nothing notifies this thread.
+                continue;
             }
             if !state.ready.is_empty() {
                 std::mem::swap(&mut state.ready, batch);
@@ -183,7 +185,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
     use std::thread;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -266,6 +268,27 @@ mod tests {
         assert_eq!(next(&queue), Some(vec![7]));
         assert!(Time::now() >= until);
         assert!(sleep.as_mut().poll(&mut Context::from_waker(&task)).is_ready());
+    }
+
+    #[test]
+    fn ends_when_it_is_closed_while_it_wakes_timers() {
+        struct ClosesQueue(Arc<Queue>);
+        impl Wake for ClosesQueue {
+            fn wake(self: Arc<Self>) {
+                assert!(self.0.close().is_none());
+            }
+        }
+        let queue = Arc::<Queue>::default();
+        let mut sleep = pin!(ExecutorSleep::new(&queue, Time::now().after(Duration::from_millis(20))));
+        let task = Waker::from(Arc::new(ClosesQueue(Arc::clone(&queue))));
+        assert!(sleep.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
+
+        let waits = HostThread::spawn("a", {
+            let queue = Arc::clone(&queue);
+            move || next(&queue)
+        });
+        let ended = waits.unwrap().join_before(Instant::now() + Duration::from_secs(30));
+        assert!(matches!(ended, Ok(Ok(None))), "the thread waits for a closed queue");
     }
 
     #[test]

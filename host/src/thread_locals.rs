@@ -6,13 +6,15 @@
 //! while it serves would wait for that code, without a limit if the code hangs.
 //!
 //! Each thread of the host therefore uses all of them once before it serves. The end-to-end test
-//! `containment::loader_lock` finds thread-locals that are missing here.
+//! `containment::thread_locals` finds thread-locals that are missing here.
 
 use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::task::LocalSet;
 use tracing::Dispatch;
+use uuid::Uuid;
 
 use crate::{crash_record, log};
 
@@ -32,8 +34,13 @@ pub fn touch() {
     let (_sender, receiver) = mpsc::sync_channel::<()>(0);
     let _ = receiver.recv_timeout(Duration::ZERO);
 
-    // The context of tokio.
+    // The context of tokio, and that of its local tasks, which a thread uses to wake a task of an
+    // I/O thread.
     let _ = tokio::runtime::Handle::try_current();
+    drop(LocalSet::new());
+
+    // The random numbers of request ids.
+    let _ = Uuid::new_v4();
 
     // The default dispatcher of tracing, which is consulted as long as a thread of the process has
     // a dispatcher of its own.

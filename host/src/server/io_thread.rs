@@ -70,6 +70,8 @@ impl IoThread {
                 ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
             });
             cut_here.store(ended, Ordering::Release);
+            // The thread runs no blocking tasks of tokio, for which dropping the runtime would wait.
+            runtime.shutdown_background();
         })?;
 
         Ok(Self { number, commands, sampler, cut, thread })

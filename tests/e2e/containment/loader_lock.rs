@@ -65,7 +65,7 @@ fn routes_no_connection_to_an_io_thread_that_cannot_start_yet() {
 
     let mut held = host.peer();
     held.send_async("held", "counts.inline", &json!({ "ms": 1000 }));
-    host.wait_for_log("another thread takes its place");
+    host.wait_for_log("replaced=true");
 
     // Only the old thread can serve: the new one waits for the constructor.
     assert_eq!(held.receive().id().as_deref(), Some("held"));

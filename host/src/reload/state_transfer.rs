@@ -15,8 +15,9 @@ use crate::crash_record::LifecyclePhase;
 use crate::failpoint;
 use crate::loader::{LoadError, LoadErrorReason};
 use crate::log::Counted;
-use crate::plugin::{Generation, JoinedRunError, run_joined};
+use crate::plugin::{Generation, JoinedRunError, run_joined_unless};
 use crate::routing::HeldPlugins;
+use crate::shutdown::Shutdown;
 
 /// How often the calls in flight are counted that a transfer waits for.
 const POLL_INTERVAL: Duration = Duration::from_micros(100);
@@ -65,6 +66,9 @@ enum TransferError {
     #[error("{} did not end within {key}, so the state could not be exported; raise {key}", Counted(*.count, "call"))]
     CallsInFlight { count: usize, key: &'static str },
 
+    #[error("the host ends, so the state stays where it is")]
+    HostEnds,
+
     #[error("the previous generation did not export its state: {0}")]
     Export(PhaseError),
 
@@ -84,6 +88,9 @@ enum PhaseError {
 impl From<TransferError> for LoadError {
     fn from(error: TransferError) -> Self {
         let reason = match error {
+            TransferError::HostEnds
+            | TransferError::Export(PhaseError::Thread(JoinedRunError::GivenUp))
+            | TransferError::Import(PhaseError::Thread(JoinedRunError::GivenUp)) => LoadErrorReason::HostEnds,
             TransferError::IoThreadBlocked | TransferError::CallsInFlight { .. } => {
                 LoadErrorReason::StateTransferBusy
             }
@@ -118,29 +125,41 @@ impl PluginOwner {
         }
 
         for TransferPair { plugin, previous, new } in pairs {
-            transfer(&previous, &new, config).map_err(|refused| CommitError { plugin, refused })?;
+            transfer(&previous, &new, config, &self.shutdown)
+                .map_err(|refused| CommitError { plugin, refused })?;
         }
         Ok(())
     }
 }
 
 /// Exports the state of `previous` and imports it into `new`, each within `plugins.state_transfer`.
-fn transfer(previous: &Arc<Generation>, new: &Arc<Generation>, config: &Config) -> Result<(), LoadError> {
+///
+/// Once the shutdown has begun, neither begins.
+fn transfer(
+    previous: &Arc<Generation>,
+    new: &Arc<Generation>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<(), LoadError> {
+    let gives_up = || shutdown.gives_steps_up();
     let limit = config.plugins.state_transfer;
     failpoint::pass("hold")?;
-    wait_for_calls(previous, config)?;
+    wait_for_calls(previous, config, shutdown)?;
     failpoint::pass("held")?;
 
     let schema = previous.state_schema.unwrap_or(0);
     let exporter = Arc::clone(previous);
-    let exported = run_joined("hand-over", previous.crash_record(), limit, move || {
+    let exported = run_joined_unless(&gives_up, "hand-over", previous.crash_record(), limit, move || {
         exporter.run_phase(LifecyclePhase::ExportState, Instance::export_state)
     });
     let state = flatten(exported).map_err(TransferError::Export)?;
     failpoint::pass("hand-over")?;
+    if shutdown.has_begun() {
+        return Err(TransferError::HostEnds.into());
+    }
 
     let importer = Arc::clone(new);
-    let imported = run_joined("take-over", new.crash_record(), limit, move || {
+    let imported = run_joined_unless(&gives_up, "take-over", new.crash_record(), limit, move || {
         importer.run_phase(LifecyclePhase::ImportState, |instance| instance.import_state(schema, &state))
     });
     flatten(imported).map_err(TransferError::Import)?;
@@ -150,9 +169,16 @@ fn transfer(previous: &Arc<Generation>, new: &Arc<Generation>, config: &Config) 
 /// Waits until no call of the generation's own threads is left.
 ///
 /// I/O threads run none by now: the table in which they found the method is not used any more.
-fn wait_for_calls(generation: &Generation, config: &Config) -> Result<(), TransferError> {
+fn wait_for_calls(
+    generation: &Generation,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<(), TransferError> {
     let deadline = Instant::now() + config.plugins.state_transfer;
     loop {
+        if shutdown.has_begun() {
+            return Err(TransferError::HostEnds);
+        }
         let count = generation.direct_calls();
         if count == 0 {
             return Ok(());

@@ -19,7 +19,7 @@ use super::state_transfer::{CommitError, HeldCalls, TransferPair};
 use crate::admin::RetainedGeneration;
 use crate::config::Config;
 use crate::failpoint;
-use crate::loader::{KeptImage, LoadError, StagedPlugin};
+use crate::loader::{KeptImage, LoadError, LoadErrorReason, StagedPlugin};
 use crate::log::printable;
 use crate::plugin::{Generation, GenerationLoadError, Probation};
 
@@ -176,13 +176,22 @@ impl PluginOwner {
         if let Some(reason) = retained {
             let reason = reason.to_string();
             let shown = printable(&reason);
-            tracing::warn!(
-                plugin = name,
-                generation,
-                reason,
-                "plugin {name}: code of the refused generation {generation} could not be unloaded ({shown}); \
-                 restart when convenient"
-            );
+            if error.reason == LoadErrorReason::HostEnds {
+                tracing::info!(
+                    plugin = name,
+                    generation,
+                    reason,
+                    "plugin {name}: generation {generation} still started when the host ended ({shown})"
+                );
+            } else {
+                tracing::warn!(
+                    plugin = name,
+                    generation,
+                    reason,
+                    "plugin {name}: code of the refused generation {generation} could not be unloaded ({shown}); \
+                     restart when convenient"
+                );
+            }
 
             self.dispatcher.metrics.counters.generations_retained.add(1);
             let slot = self.slots.entry(name).or_default();
@@ -235,10 +244,10 @@ impl PluginOwner {
         // in which the calls at the gate find their method.
         let pairs = self.transfers(&prepared);
         let held = HeldCalls::of(&pairs);
-        let transferred = match &held {
+        let transferred = self.check_commit(&prepared).and_then(|()| match &held {
             Some(held) => self.transfer_states(pairs, held, &config),
             None => Ok(()),
-        };
+        });
         if let Err(error) = transferred.and_then(|()| check_publish(&prepared)) {
             self.publish(None);
             prepared.into_iter().for_each(|new| self.retire(new.generation));
@@ -259,6 +268,12 @@ impl PluginOwner {
         self.publish(None);
         replaced.into_iter().for_each(|previous| self.retire(previous));
         Ok(())
+    }
+
+    /// Checks that a commit may still begin.
+    fn check_commit(&self, prepared: &[PreparedGeneration]) -> Result<(), CommitError> {
+        let Some(first) = prepared.first() else { return Ok(()) };
+        self.check_not_ending().map_err(|refused| CommitError { plugin: first.name.clone(), refused })
     }
 
     /// Returns the content that `new` replaces, if it can be rolled back to. Without a descriptor

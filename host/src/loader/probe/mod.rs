@@ -75,6 +75,26 @@ impl Prober {
     /// too. Threads that still run after `stop` are not an error either, but the plugin is then
     /// retained when it is closed.
     pub fn probe(&self, staged: &StagedPlugin, settings: &[u8], limit: Duration) -> Result<(), LoadError> {
+        self.probe_unless(&|| false, staged, settings, limit)
+    }
+
+    /// As [`Prober::probe`], but gives up when `is_cancelled` returns `true`. It is asked before
+    /// the process is started, and then every 20 ms.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prober::probe`], or the probe was cancelled, for which the reason is
+    /// [`LoadErrorReason::HostEnds`].
+    pub fn probe_unless(
+        &self,
+        is_cancelled: &dyn Fn() -> bool,
+        staged: &StagedPlugin,
+        settings: &[u8],
+        limit: Duration,
+    ) -> Result<(), LoadError> {
+        if is_cancelled() {
+            return Err(LoadError::host_ends());
+        }
         let plugin = &staged.inspection.name;
         let began = Instant::now();
         let (socket, child_socket) = UnixStream::pair().map_err(|error| failed(&error))?;
@@ -86,7 +106,7 @@ impl Prober {
         let mut progress = ProbeProgress::default();
         // A deadline that the clock cannot represent is no deadline.
         let deadline = began.checked_add(limit);
-        let end = process.exchange(&request, deadline, |bytes| progress.receive(bytes));
+        let end = process.exchange(&request, deadline, is_cancelled, |bytes| progress.receive(bytes));
         let output = process.kill();
 
         progress.log(plugin);
@@ -142,6 +162,7 @@ fn verdict(
             let detail = format!("the probe did not end within plugins.probe ({limit}); it was in {step}");
             LoadError::new(LoadErrorReason::ProbeTimedOut, detail)
         }
+        Ok(ListenEnd::Cancelled) => LoadError::host_ends(),
         Ok(ListenEnd::Answered) => {
             LoadError::new(LoadErrorReason::ProbeFailed, "the probe process reported no verdict")
         }

@@ -39,6 +39,7 @@ mod reload;
 mod routing;
 mod server;
 mod shutdown;
+mod starting_host;
 mod sync;
 mod timer;
 #[cfg(test)]
@@ -49,4 +50,6 @@ pub use crash_record::quarantined;
 pub use host::{Builder, Host, Reloads, StartError, Status};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use loader::{ProbeEntry, enter};
+pub use reload::StartProgress;
 pub use server::{BindError, HealthCheck, HealthCheckError, InheritError, Inherited};
+pub use starting_host::StartingHost;

@@ -20,7 +20,7 @@ use super::retirement::RetentionReason;
 use crate::config::{Config, PluginConfig};
 use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, run_recorded};
 use crate::failpoint;
-use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadedLibrary, StagedPlugin};
+use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadPermit, LoadedLibrary, StagedPlugin};
 
 /// Time that the threads of an instance that did not start have to end. They have no work.
 const JOIN_LIMIT: Duration = Duration::from_secs(1);
@@ -78,7 +78,8 @@ impl GenerationFactory {
     }
 
     /// Loads the code of a staged plugin and starts an instance of it, as the generation `number`.
-    /// Blocks for at most `limit`, or until `gives_up` returns `true`.
+    /// Blocks for at most `limit` after other plugins were opened, or until `gives_up` returns
+    /// `true`.
     ///
     /// # Errors
     ///
@@ -97,6 +98,7 @@ impl GenerationFactory {
         let mut identity = identify(number, &inspection.name, &inspection.manifest.version);
         identity.hash = inspection.hash.to_string();
         identity.build_id = inspection.build_id;
+        let permit = LoadPermit::wait(limit, gives_up)?;
         failpoint::pass("threads")?;
 
         // The threads come before the code: without threads, there is no code to close.
@@ -108,7 +110,7 @@ impl GenerationFactory {
 
         let settings = own.settings.to_string();
         let started = run_joined_unless(gives_up, "start", &self.crash_record, limit, move || {
-            start_instance(staged, number, &host, settings.as_bytes())
+            start_instance(staged, permit, number, &host, settings.as_bytes())
         });
         match started {
             Ok(Ok((library, Ok(instance)))) => {
@@ -194,6 +196,7 @@ fn start_blocking_pool(
 /// returned in any case, so that it can be closed on another thread.
 fn start_instance(
     staged: StagedPlugin,
+    permit: LoadPermit,
     generation: u64,
     host: &Arc<HostCell>,
     settings: &[u8],
@@ -201,6 +204,7 @@ fn start_instance(
     let code = LifecyclePhase::Start.in_generation(generation);
     failpoint::pass("load")?;
     let library = run_recorded(code, None, || staged.load())?;
+    drop(permit);
 
     let instance = failpoint::pass("start").and_then(|()| {
         let start = || Instance::start(&library.root, host, settings);

@@ -37,14 +37,6 @@ pub(super) enum LoadOutcome {
 }
 
 impl PluginOwner {
-    /// Loads the files of the directory for the start of the host. Refused files are logged.
-    pub(crate) fn load_all(&mut self) {
-        self.scan.open_current();
-        self.scan_directory(CompleteFiles::All);
-        self.publish(None);
-        self.dispatcher.table.load().warn_about_dead_routes(&self.config.routes);
-    }
-
     /// Scans the directory and acts on every change. Returns whether to scan again soon.
     pub(super) fn scan_directory(&mut self, complete: CompleteFiles<'_>) -> bool {
         let now = self.now();
@@ -55,24 +47,33 @@ impl PluginOwner {
             if self.shutdown.has_begun() {
                 return false;
             }
-            match change {
-                FileChange::Removed(file) => self.remove_file(&file),
-                FileChange::Unusable(file, refused) => {
-                    self.scan.files.refuse(&file, None, refused.clone());
-                    self.report_refused(&file, &refused);
-                }
-                FileChange::Changed(file) => {
-                    let outcome = self.load_file(&file, LoadTrigger::Scan);
-                    let is_retried = match outcome {
-                        LoadOutcome::Incomplete => true,
-                        LoadOutcome::Refused(refused) => is_transient(refused.reason),
-                        LoadOutcome::Unchanged | LoadOutcome::Published => false,
-                    };
-                    is_rescan_due |= is_retried || self.scan.files.is_pending(&file);
-                }
-            }
+            is_rescan_due |= self.apply_change(change);
         }
         is_rescan_due
+    }
+
+    /// Acts on a change. Returns whether to scan again soon.
+    pub(super) fn apply_change(&mut self, change: FileChange) -> bool {
+        match change {
+            FileChange::Removed(file) => {
+                self.remove_file(&file);
+                false
+            }
+            FileChange::Unusable(file, refused) => {
+                self.scan.files.refuse(&file, None, refused.clone());
+                self.report_refused(&file, &refused);
+                false
+            }
+            FileChange::Changed(file) => {
+                let outcome = self.load_file(&file, LoadTrigger::Scan);
+                let is_retried = match outcome {
+                    LoadOutcome::Incomplete => true,
+                    LoadOutcome::Refused(refused) => is_transient(refused.reason),
+                    LoadOutcome::Unchanged | LoadOutcome::Published => false,
+                };
+                is_retried || self.scan.files.is_pending(&file)
+            }
+        }
     }
 
     /// Loads the file of one plugin, or of all, for an operator.
@@ -131,15 +132,32 @@ impl PluginOwner {
 
     /// Loads the content of a file, if it is new or an operator asks for it.
     pub(super) fn load_file(&mut self, file: &OsString, trigger: LoadTrigger) -> LoadOutcome {
-        if let Err(refused) = self.check_not_ending() {
-            return LoadOutcome::Refused(refused);
+        match self.begin_load(file, trigger) {
+            Ok(staged) => {
+                let loaded = self.load_staged(staged, file);
+                self.end_load(file, loaded)
+            }
+            Err(outcome) => outcome,
         }
+    }
+
+    /// Stages the content of a file, if it is to be loaded.
+    ///
+    /// # Errors
+    ///
+    /// The outcome, if it is not.
+    pub(super) fn begin_load(
+        &mut self,
+        file: &OsString,
+        trigger: LoadTrigger,
+    ) -> Result<StagedPlugin, LoadOutcome> {
+        self.check_not_ending().map_err(LoadOutcome::Refused)?;
 
         // The stamp is taken before the file is read: a change during the read is found later.
         let stamp = self.scan.directory().and_then(|directory| directory.stamp(file).ok());
         let staged = match self.stage(file) {
             Ok(staged) => staged,
-            Err(refused) => return self.staging_failed(file, stamp, refused, trigger),
+            Err(refused) => return Err(self.staging_failed(file, stamp, refused, trigger)),
         };
 
         let hash = staged.inspection.hash;
@@ -147,12 +165,19 @@ impl PluginOwner {
         let is_known = self.scan.files.content(file) == Some(hash);
         self.scan.files.settle(file, staged.stamp, hash);
         if trigger == LoadTrigger::Scan && (is_known || self.settles(file, &hash.to_string())) {
-            return LoadOutcome::Unchanged;
+            return Err(LoadOutcome::Unchanged);
         }
 
         self.name_conflicts.remove(file);
-        let loaded = self.check_quarantine(&hash.to_string(), trigger);
-        match loaded.and_then(|()| self.load_staged(staged, file)) {
+        match self.check_quarantine(&hash.to_string(), trigger) {
+            Ok(()) => Ok(staged),
+            Err(refused) => Err(self.load_failed(file, refused)),
+        }
+    }
+
+    /// Records the end of a load that [`PluginOwner::begin_load`] began.
+    pub(super) fn end_load(&mut self, file: &OsString, loaded: Result<(), LoadError>) -> LoadOutcome {
+        match loaded {
             Ok(()) => LoadOutcome::Published,
             Err(refused) => self.load_failed(file, refused),
         }

@@ -45,7 +45,8 @@
 //! # Files
 //!
 //! `owner` has the state, `owner_loop` the thread and its commands. `directory_scan` and
-//! `seen_files` find changed files, and `file_load` acts on them. `transaction` replaces
+//! `seen_files` find changed files, `file_load` acts on them, and `parallel_start` on all of them
+//! when the host starts. `transaction` replaces
 //! generations, with `load_checks`, `generation_starter` and `state_transfer`. `rollback`,
 //! `retirement` and `reconfigure` are the other reasons for a change.
 
@@ -57,6 +58,7 @@ mod generation_starter;
 mod load_checks;
 mod owner;
 mod owner_loop;
+mod parallel_start;
 mod plugin_slot;
 mod reconfigure;
 mod refusal;
@@ -74,3 +76,5 @@ mod transaction;
 pub(crate) use command::{CommandReply, CommandSender, ReloadCommand};
 pub(crate) use owner::PluginOwner;
 pub(crate) use owner_loop::Reloader;
+pub(crate) use parallel_start::ReportProgress;
+pub use parallel_start::StartProgress;

@@ -12,6 +12,7 @@ mod reconfiguring;
 mod retiring;
 mod rolling_back;
 mod scanning;
+mod starting;
 mod state;
 
 use std::ffi::OsString;

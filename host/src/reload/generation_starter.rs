@@ -8,8 +8,8 @@ use crate::loader::{KeptImage, LoadError, Prober, StagedPlugin};
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation};
 use crate::shutdown::Shutdown;
 
-/// Probes and starts plugins, several at a time. Unit tests replace it, because a real start needs a
-/// probe process and a shared library.
+/// Probes and starts plugins, several at a time. Unit tests replace it, because a real start needs
+/// a probe process and a shared library.
 pub(super) trait GenerationStarter: Send + Sync {
     /// Loads, starts, self-tests and stops the plugin in a separate process. Blocks for at most
     /// `plugins.probe`.

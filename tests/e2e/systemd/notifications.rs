@@ -82,7 +82,8 @@ fn notifies_a_signal_during_the_start() {
     let supervisor = Supervisor::new("", &[]);
     let marks = Marks::below(supervisor.scratch.path());
     install(artifacts().library("starts_slowly"), &supervisor.path("plugins/slow.so"));
-    supervisor.scratch.write("config.toml", marks.settings("slow", &["go"]));
+    let config = format!("[plugins]\nprobe = \"10m\"\n{}", marks.settings("slow", &["go"]));
+    supervisor.scratch.write("config.toml", config);
     let mut host = supervisor.start();
     marks.wait_for("slow.probe");
 

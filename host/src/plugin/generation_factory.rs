@@ -21,6 +21,7 @@ use crate::config::{Config, PluginConfig};
 use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, run_recorded};
 use crate::failpoint;
 use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadPermit, LoadedLibrary, StagedPlugin};
+use crate::shutdown::Shutdown;
 
 /// Time that the threads of an instance that did not start have to end. They have no work.
 const JOIN_LIMIT: Duration = Duration::from_secs(1);
@@ -78,8 +79,8 @@ impl GenerationFactory {
     }
 
     /// Loads the code of a staged plugin and starts an instance of it, as the generation `number`.
-    /// Blocks for at most `limit` after other plugins were opened, or until `gives_up` returns
-    /// `true`.
+    /// Blocks for at most `limit` after other plugins were opened, or until the shutdown
+    /// gives the step up.
     ///
     /// # Errors
     ///
@@ -91,14 +92,14 @@ impl GenerationFactory {
         config: &Config,
         probation: Option<Probation>,
         limit: Duration,
-        gives_up: &dyn Fn() -> bool,
+        shutdown: &Shutdown,
     ) -> Result<Generation, GenerationLoadError> {
         let inspection = staged.inspection.clone();
         let own = config.plugin.get(&inspection.name).cloned().unwrap_or_default();
         let mut identity = identify(number, &inspection.name, &inspection.manifest.version);
         identity.hash = inspection.hash.to_string();
         identity.build_id = inspection.build_id;
-        let permit = LoadPermit::wait(limit, gives_up)?;
+        let permit = LoadPermit::wait(limit, &|| shutdown.has_begun())?;
         failpoint::pass("threads")?;
 
         // The threads come before the code: without threads, there is no code to close.
@@ -109,7 +110,8 @@ impl GenerationFactory {
         })?;
 
         let settings = own.settings.to_string();
-        let started = run_joined_unless(gives_up, "start", &self.crash_record, limit, move || {
+        let gives_up = || shutdown.gives_steps_up();
+        let started = run_joined_unless(&gives_up, "start", &self.crash_record, limit, move || {
             start_instance(staged, permit, number, &host, settings.as_bytes())
         });
         match started {

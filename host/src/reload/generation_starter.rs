@@ -87,8 +87,7 @@ impl GenerationStarter for ProbingStarter {
         if self.shutdown.has_begun() {
             return Err(LoadError::host_ends().into());
         }
-        let gives_up = || self.shutdown.gives_steps_up();
-        self.factory.start(staged, number, config, probation, config.plugins.probe, &gives_up)
+        self.factory.start(staged, number, config, probation, config.plugins.probe, &self.shutdown)
     }
 
     fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {

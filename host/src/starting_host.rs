@@ -114,3 +114,49 @@ impl Drop for StartingHost {
         self.begin_stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::{Config, Listener, PluginsConfig};
+
+    /// Returns a builder for a host in a directory that no other test uses, and the directory.
+    fn builder(name: &str) -> (Builder, PathBuf) {
+        let directory =
+            std::env::temp_dir().join(format!("jackfield-starting-{name}-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+
+        let config = Config {
+            listeners: vec![Listener::at(directory.join("host.sock"))],
+            admin: None,
+            plugins: PluginsConfig { directory: directory.join("plugins"), ..PluginsConfig::default() },
+            ..Config::default()
+        };
+        (Builder::new(config, &crate::enter()), directory)
+    }
+
+    fn block_on<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+    }
+
+    #[test]
+    fn leaves_nothing_behind_when_it_is_stopped_before_it_has_started() {
+        let (builder, directory) = builder("stopped");
+        builder.shutdown().begin();
+
+        let mut starting = builder.start_in_background().unwrap();
+
+        assert!(matches!(block_on(starting.started()), Err(StartError::Stopped)));
+        // Fails if a socket, a lock or the record is left.
+        std::fs::remove_dir(directory).unwrap();
+    }
+
+    #[test]
+    fn runs_until_the_shutdown_whenever_that_completes() {
+        let (builder, directory) = builder("run");
+        block_on(builder.run(async {})).unwrap();
+        std::fs::remove_dir(directory).unwrap();
+    }
+}

@@ -8,8 +8,10 @@
 //!
 //! The outcome is that of loading one file after another. Of two files that claim the same plugin
 //! name or method, the second waits until it is known whether the first one serves. Numbers of
-//! generations follow the order of the files. While the host serves, changed files are loaded one
-//! after another, so that reloads leave processors to requests.
+//! generations follow the order of the files. After a crash in which several plugins were starting,
+//! one starts after another, so that the next crash shows which of them is at fault. While the host
+//! serves, changed files are loaded one after another, so that reloads leave processors to
+//! requests.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +23,7 @@ use super::directory_scan::{CompleteFiles, FileChange};
 use super::file_load::LoadTrigger;
 use super::owner::PluginOwner;
 use super::transaction::{Candidate, Purpose};
+use crate::crash_record::Crash;
 use crate::loader::LoadError;
 use crate::sync::lock;
 
@@ -122,15 +125,17 @@ impl PluginOwner {
             let checked = owner.check(&candidate, &config);
             (candidate, checked)
         });
-        let probed = in_parallel(checked, |candidate| {
+        let probed = in_parallel(MAX_AT_A_TIME, checked, |candidate| {
             let probed = starter.probe(&candidate.staged, &config);
             steps.report(false);
             (candidate, probed)
         });
         let probed = self.without_refused(probed, steps, |_, probed| probed);
 
+        let crashes = self.dispatcher.crash_record.crashes();
+        let at_a_time = if crashes.iter().any(Crash::is_of_parallel_starts) { 1 } else { MAX_AT_A_TIME };
         let numbered = probed.into_iter().map(|candidate| self.number(candidate, &config)).collect();
-        let started = in_parallel(numbered, |numbered| {
+        let started = in_parallel(at_a_time, numbered, |numbered| {
             let started = numbered.start(&*starter, &config);
             steps.report(true);
             started
@@ -179,10 +184,10 @@ fn separate(candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Candidate>) {
     })
 }
 
-/// Applies `work` to every item, on up to [`MAX_AT_A_TIME`] threads, and returns the results in the
+/// Applies `work` to every item, to up to `at_a_time` at a time, and returns the results in the
 /// order of the items.
-fn in_parallel<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let helpers = items.len().min(MAX_AT_A_TIME).saturating_sub(1);
+fn in_parallel<T: Send, R: Send>(at_a_time: usize, items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let helpers = items.len().min(at_a_time).saturating_sub(1);
     let results = Mutex::new(Vec::with_capacity(items.len()));
     let queue = Mutex::new(items.into_iter().enumerate());
     let next = || lock(&queue).next();
@@ -218,7 +223,7 @@ mod tests {
     fn works_on_several_items_at_a_time() {
         let begun = AtomicUsize::new(0);
 
-        let have_met = in_parallel(vec![(); MAX_AT_A_TIME], |()| {
+        let have_met = in_parallel(MAX_AT_A_TIME, vec![(); MAX_AT_A_TIME], |()| {
             begun.fetch_add(1, Ordering::SeqCst);
             let deadline = Instant::now() + LIMIT;
             while begun.load(Ordering::SeqCst) < MAX_AT_A_TIME && Instant::now() < deadline {
@@ -233,7 +238,23 @@ mod tests {
     #[test]
     fn returns_the_results_in_the_order_of_the_items() {
         let items: Vec<_> = (0..100).collect();
-        assert_eq!(in_parallel(items.clone(), |item| item), items);
-        assert!(in_parallel(Vec::<u8>::new(), |item| item).is_empty());
+        for at_a_time in [1, MAX_AT_A_TIME] {
+            assert_eq!(in_parallel(at_a_time, items.clone(), |item| item), items);
+        }
+        assert!(in_parallel(MAX_AT_A_TIME, Vec::<u8>::new(), |item| item).is_empty());
+    }
+
+    #[test]
+    fn works_on_one_item_after_another() {
+        let running = AtomicUsize::new(0);
+
+        let numbers = in_parallel(1, vec![(); 100], |()| {
+            let number = running.fetch_add(1, Ordering::SeqCst);
+            thread::yield_now();
+            running.fetch_sub(1, Ordering::SeqCst);
+            number
+        });
+
+        assert_eq!(numbers, [0; 100]);
     }
 }

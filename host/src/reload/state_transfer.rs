@@ -152,7 +152,7 @@ fn transfer(
     let exported = run_joined_unless(&gives_up, "hand-over", previous.crash_record(), limit, move || {
         exporter.run_phase(LifecyclePhase::ExportState, Instance::export_state)
     });
-    let state = flatten(exported).map_err(TransferError::Export)?;
+    let state = flatten(exported, previous).map_err(TransferError::Export)?;
     failpoint::pass("hand-over")?;
     if shutdown.has_begun() {
         return Err(TransferError::HostEnds.into());
@@ -162,7 +162,7 @@ fn transfer(
     let imported = run_joined_unless(&gives_up, "take-over", new.crash_record(), limit, move || {
         importer.run_phase(LifecyclePhase::ImportState, |instance| instance.import_state(schema, &state))
     });
-    flatten(imported).map_err(TransferError::Import)?;
+    flatten(imported, new).map_err(TransferError::Import)?;
     failpoint::pass("take-over")
 }
 
@@ -191,7 +191,14 @@ fn wait_for_calls(
     }
 }
 
-fn flatten<T>(run: Result<Result<T, LifecycleError>, JoinedRunError>) -> Result<T, PhaseError> {
+/// Returns the result of a phase of `generation`, and records a thread that did not end.
+fn flatten<T>(
+    run: Result<Result<T, LifecycleError>, JoinedRunError>,
+    generation: &Generation,
+) -> Result<T, PhaseError> {
+    if matches!(run, Err(JoinedRunError::ThreadRunning(_))) {
+        generation.record_unended_thread();
+    }
     Ok(run??)
 }
 

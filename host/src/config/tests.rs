@@ -98,10 +98,12 @@ fn has_the_documented_defaults() {
         (None, PathBuf::from("run/jackfield-admin.sock"))
     );
     assert_eq!((config.log.level, config.log.format), (Level::Info, Format::Text));
-    let PluginConfig { threads, spare_threads, breaker, queue, settings, .. } = PluginConfig::default();
+    let PluginConfig { threads, spare_threads, breaker, queue, replace, settings, .. } =
+        PluginConfig::default();
     let BreakerConfig { failures, window, open } = breaker;
     assert_eq!((spare_threads, failures, window.as_secs(), open.as_secs()), (2, 20, 10, 1));
     assert_eq!((threads, queue, settings), (2, 1024, json!({})));
+    assert_eq!(replace, ReplacePolicy::StartFirst);
     assert!(config.routes.is_empty() && config.plugin.is_empty() && config.file.is_none());
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::config::Config;
+use crate::config::{Config, ReplacePolicy};
 use crate::failpoint;
 use crate::loader::{KeptImage, LoadError, Prober, StagedPlugin};
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation};
@@ -10,15 +10,16 @@ use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoad
 /// Probes and starts plugins. Unit tests replace it, because a real start needs a probe process and
 /// a shared library.
 pub(super) trait GenerationStarter: Send {
-    /// Loads, starts, self-tests and stops the plugin in a separate process. Blocks for at most
-    /// `plugins.probe`.
+    /// Loads, starts, self-tests and stops the plugin in a separate process. A stop-first plugin is
+    /// only loaded there. Blocks for at most `plugins.probe`.
     ///
     /// # Errors
     ///
     /// The plugin failed there, or the probe process could not run.
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError>;
 
-    /// Loads and starts the plugin in this process. Blocks for at most `plugins.probe`.
+    /// Loads and starts the plugin in this process. A stop-first plugin is self-tested as well,
+    /// because the probe did not do that. Blocks for at most `plugins.probe`.
     ///
     /// # Errors
     ///
@@ -66,6 +67,9 @@ impl GenerationStarter for ProbingStarter {
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError> {
         failpoint::pass("probe")?;
         let own = config.plugin.get(&staged.inspection.name);
+        if own.is_some_and(|own| own.replace == ReplacePolicy::StopFirst) {
+            return self.prober.probe_code(staged, config.plugins.probe);
+        }
         let settings = own.map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
         self.prober.probe(staged, settings.as_bytes(), config.plugins.probe)
     }

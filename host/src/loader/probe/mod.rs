@@ -23,7 +23,7 @@ use crate::log::{ShortDuration, printable};
 use environment::ProbeEnvironment;
 use process::{ListenEnd, ProbeOutput, ProbeProcess};
 use progress::ProbeProgress;
-use report::{ProbeRequest, ProbeStep};
+use report::{ProbeDepth, ProbeRequest, ProbeStep};
 
 /// Proof that the program called [`enter`], and can therefore be started as a probing process.
 #[derive(Debug)]
@@ -81,11 +81,31 @@ impl Prober {
     /// too. Threads that still run after `stop` are not an error either, but the plugin is then
     /// retained when it is closed.
     pub fn probe(&self, staged: &StagedPlugin, settings: &[u8], limit: Duration) -> Result<(), LoadError> {
+        self.probe_to(ProbeDepth::Start, staged, settings, limit)
+    }
+
+    /// Opens, checks and closes a staged plugin in a separate process, as [`Prober::probe`] does,
+    /// but does not start it. It is for plugins of which only one instance can run at a time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Prober::probe`], except for those of `start` and the self-test.
+    pub fn probe_code(&self, staged: &StagedPlugin, limit: Duration) -> Result<(), LoadError> {
+        self.probe_to(ProbeDepth::Code, staged, b"{}", limit)
+    }
+
+    fn probe_to(
+        &self,
+        depth: ProbeDepth,
+        staged: &StagedPlugin,
+        settings: &[u8],
+        limit: Duration,
+    ) -> Result<(), LoadError> {
         let plugin = &staged.inspection.name;
         let began = Instant::now();
         let (socket, child_socket) = UnixStream::pair().map_err(|error| failed(&error))?;
         let manifest = staged.inspection.manifest.clone();
-        let request = ProbeRequest { parent: std::process::id(), manifest };
+        let request = ProbeRequest { parent: std::process::id(), manifest, depth };
         let request = request.encode(settings).map_err(|error| failed(&error))?;
 
         let mut process =

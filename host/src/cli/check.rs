@@ -87,12 +87,12 @@ impl AcceptedPlugins {
         let name = &inspection.name;
         if name == RESERVED || self.plugins.contains_key(name) {
             let detail = format!("another plugin is named {name:?} already; rename the file");
-            return Err(LoadError { reason: LoadErrorReason::NameTaken, detail });
+            return Err(LoadError::new(LoadErrorReason::NameTaken, detail));
         }
         let methods = || inspection.manifest.methods.iter().map(|method| &method.name);
         if let Some((method, owner)) = methods().find_map(|method| self.owners.get_key_value(method)) {
             let detail = format!("the method {method:?} belongs to the plugin {owner:?}");
-            return Err(LoadError { reason: LoadErrorReason::MethodTaken, detail });
+            return Err(LoadError::new(LoadErrorReason::MethodTaken, detail));
         }
 
         self.owners.extend(methods().map(|method| (method.clone(), name.clone())));

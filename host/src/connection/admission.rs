@@ -112,8 +112,7 @@ impl<'t> Admission<'t> {
 /// route, if it has a limit.
 fn enter(turn: &Turn<'_>, target: &RouteTarget) -> Result<Option<Permit>, RequestError> {
     target.generation.admit(turn.now).map_err(|retry_after| {
-        let plugin = target.generation.identity.plugin.to_string();
-        RequestError::PluginUnavailable { plugin, retry_after }
+        RequestError::unavailable_for(&target.generation.identity.plugin, retry_after)
     })?;
 
     let Some(permits) = &target.permits else { return Ok(None) };

@@ -120,7 +120,8 @@ pub(super) fn examine(file: File, size: u64) -> Result<ImageSummary, LoadError> 
     if !summary.exports_root {
         let symbol = root_symbol().to_string_lossy();
         let detail = format!("the file has a manifest but does not export {symbol}; link it so that it does");
-        return Err(LoadError::new(LoadErrorReason::NoRootModule, detail));
+        let refused = LoadError::new(LoadErrorReason::NoRootModule, detail);
+        return Err(refused.with_methods(&manifest.methods));
     }
 
     Ok(ImageSummary { build_id: summary.build_id, manifest, needed: summary.needed })

@@ -144,10 +144,11 @@ impl PluginOwner {
         }
 
         self.name_conflicts.remove(file);
+        let declared = staged.inspection.manifest.methods.clone();
         let loaded = self.check_quarantine(&hash.to_string(), trigger);
         match loaded.and_then(|()| self.load_staged(staged, file)) {
             Ok(()) => LoadOutcome::Published,
-            Err(refused) => self.load_failed(file, refused),
+            Err(refused) => self.load_failed(file, refused.with_methods(&declared)),
         }
     }
 
@@ -216,7 +217,11 @@ impl PluginOwner {
     /// Returns whether the file has returned to content that serves, or that was rolled back from.
     fn settles(&mut self, file: &OsString, hash: &str) -> bool {
         let slot = self.slots.values_mut().find(|slot| slot.file() == Some(file));
-        slot.is_some_and(|slot| slot.settles(hash))
+        let settles = slot.is_some_and(|slot| slot.settles(hash));
+
+        // A refusal of other content may be over.
+        self.publish_refusals();
+        settles
     }
 
     /// Checks whether this content is quarantined. An operator clears the quarantine.
@@ -271,5 +276,6 @@ impl PluginOwner {
             slot.refused = None;
         }
         self.slots.retain(|_, slot| !slot.is_blank());
+        self.publish_refusals();
     }
 }

@@ -17,7 +17,7 @@ use crate::loader::Prober;
 use crate::log::printable;
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationId, IoThreadReplacer};
-use crate::routing::{Dispatcher, HeldPlugins, RoutePermits, TableBuilder};
+use crate::routing::{Dispatcher, HeldPlugins, RoutePermits, TableBuilder, UnavailablePlugin};
 
 /// The plugins of one host.
 pub(crate) struct PluginOwner {
@@ -137,11 +137,33 @@ impl PluginOwner {
             held,
             method_names: &self.dispatcher.metrics.method_names,
         };
-        let table = builder.build(routed.cloned().collect());
+        let table = builder.build(routed.cloned().collect(), self.unavailable());
 
         let is_published = self.dispatcher.publish(&Arc::new(table));
         self.report_counts();
         is_published
+    }
+
+    /// Publishes the methods of refused contents, if they are not those of the last table.
+    pub(super) fn publish_refusals(&self) {
+        let is_published = *self.dispatcher.table.load().unavailable() == *self.unavailable();
+        if !is_published {
+            self.publish(None);
+        }
+    }
+
+    /// Returns the refused contents whose methods are known.
+    fn unavailable(&self) -> Vec<UnavailablePlugin> {
+        let unavailable = |(name, slot): (&String, &PluginSlot)| {
+            let refused = slot.refused.as_ref().filter(|refused| !refused.methods.is_empty())?;
+            Some(UnavailablePlugin {
+                plugin: name.clone(),
+                reason: refused.reason.code(),
+                retry_after: refused.retry_after,
+                methods: refused.methods.clone(),
+            })
+        };
+        self.slots.iter().filter_map(unavailable).collect()
     }
 
     /// Logs and counts a generation that serves from now on. The message ends with `note`.

@@ -85,7 +85,8 @@ impl PluginOwner {
         let detail = format!(
             "generation {generation} failed its probation ({reason}) and was rolled back; install a corrected file"
         );
-        let failure = LoadError::new(LoadErrorReason::ProbationFailed, detail);
+        let failure = LoadError::new(LoadErrorReason::ProbationFailed, detail)
+            .with_methods(&serving.generation.methods);
         match self.restore_previous(plugin, Purpose::RollBackAfterProbation, Some(failure)) {
             Ok(()) => {
                 let metrics = &self.dispatcher.metrics;
@@ -171,6 +172,7 @@ impl PluginOwner {
         if let Some(slot) = self.slots.get_mut(name) {
             slot.rolled_back(from, failure);
         }
+        self.publish_refusals();
         Ok(())
     }
 }

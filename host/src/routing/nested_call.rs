@@ -88,8 +88,7 @@ impl NestedCall<'_> {
 /// limit.
 fn admit(target: &RouteTarget, now: Time) -> Result<Option<Permit>, RequestError> {
     if let Err(retry_after) = target.generation.admit(now) {
-        let plugin = target.generation.identity.plugin.to_string();
-        return Err(RequestError::PluginUnavailable { plugin, retry_after });
+        return Err(RequestError::unavailable_for(&target.generation.identity.plugin, retry_after));
     }
     match &target.permits {
         Some(permits) => Ok(Some(permits.take().ok_or(RequestError::Overloaded(ExhaustedResource::Route))?)),

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::gate::StateTransferGate;
 use super::request_error::RequestError;
+use super::unavailable::{UnavailablePlugin, UnavailableTarget};
 use crate::config::{Allow, Pattern, Route};
 use crate::limits::Permits;
 use crate::metrics::{MethodId, PeerIdentity};
@@ -54,8 +55,8 @@ impl RouteTarget {
 pub(super) enum TableEntry {
     Open(RouteTarget),
 
-    /// The plugin of the route is missing.
-    Unavailable(AbsentPlugin),
+    /// The plugin of the route is missing, or the content with this method was refused.
+    Unavailable(Box<UnavailableTarget>),
 
     /// The route is disabled.
     Closed {
@@ -83,22 +84,6 @@ impl From<CountedError> for RequestError {
     }
 }
 
-/// The missing plugin of a route.
-pub(super) struct AbsentPlugin {
-    plugin: String,
-
-    /// The clients that may learn that the plugin is missing.
-    allow: Option<Arc<Allow>>,
-
-    counted: MethodId,
-}
-
-impl AbsentPlugin {
-    pub(super) fn of(route: &Route, counted: MethodId) -> Self {
-        Self { plugin: route.plugin.clone(), allow: route.allow.clone(), counted }
-    }
-}
-
 /// The origin of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Requester {
@@ -118,11 +103,11 @@ impl Requester {
         }
     }
 
-    /// Returns the error for a missing plugin. A requester that the route does not allow does not
-    /// learn that the plugin is missing.
-    fn error_for(self, absent: &AbsentPlugin) -> RequestError {
-        match self.check(absent.allow.as_deref()) {
-            Ok(()) => RequestError::unavailable(&absent.plugin),
+    /// Returns the error for an unavailable method. A requester that the route does not allow does
+    /// not learn that it is unavailable.
+    fn error_for(self, unavailable: &UnavailableTarget) -> RequestError {
+        match self.check(unavailable.allow.as_deref()) {
+            Ok(()) => unavailable.error(),
             Err(denied) => denied,
         }
     }
@@ -135,7 +120,10 @@ pub(crate) struct RoutingTable {
     pub(super) methods: FxHashMap<Box<str>, TableEntry>,
 
     /// Prefix routes whose plugin is missing, by prefix.
-    pub(super) absent: FxHashMap<Box<str>, AbsentPlugin>,
+    pub(super) absent: FxHashMap<Box<str>, UnavailableTarget>,
+
+    /// The refused contents whose methods are unavailable.
+    pub(super) unavailable: Vec<UnavailablePlugin>,
 
     pub(super) generations: Vec<Arc<Generation>>,
 }
@@ -151,14 +139,19 @@ pub(super) fn parents(method: &str) -> impl Iterator<Item = &str> {
 impl RoutingTable {
     /// Returns a table without any route.
     pub(crate) fn empty() -> Self {
-        Self { methods: FxHashMap::default(), absent: FxHashMap::default(), generations: Vec::new() }
+        Self {
+            methods: FxHashMap::default(),
+            absent: FxHashMap::default(),
+            unavailable: Vec::new(),
+            generations: Vec::new(),
+        }
     }
 
     /// Returns where a request for `method` goes.
     ///
     /// # Errors
     ///
-    /// The method is unknown, its plugin is missing, or `requester` is not allowed to call it.
+    /// The method is unknown or unavailable, or `requester` is not allowed to call it.
     pub(crate) fn find(&self, method: &str, requester: Requester) -> Result<&RouteTarget, CountedError> {
         let not_found = || RequestError::MethodNotFound(method.to_owned());
 
@@ -167,7 +160,7 @@ impl RoutingTable {
                 Ok(()) => return Ok(target),
                 Err(denied) => (denied, target.counted),
             },
-            Some(TableEntry::Unavailable(absent)) => (requester.error_for(absent), absent.counted),
+            Some(TableEntry::Unavailable(target)) => (requester.error_for(target), target.counted),
             Some(TableEntry::Closed { counted }) => (not_found(), *counted),
             // A prefix route knows the prefix alone. A client could send any number of names.
             None => match parents(method).find_map(|parent| self.absent.get(parent)) {
@@ -198,6 +191,11 @@ impl RoutingTable {
     /// Iterates over the generations that serve, one for each plugin.
     pub(crate) fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
         self.generations.iter()
+    }
+
+    /// Returns the refused contents whose methods are unavailable.
+    pub(crate) fn unavailable(&self) -> &[UnavailablePlugin] {
+        &self.unavailable
     }
 
     /// Returns the names of the plugins that serve and are not healthy.

@@ -8,7 +8,8 @@ use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::gate::StateTransferGate;
 use super::route_permits::RoutePermits;
-use super::table::{AbsentPlugin, RouteTarget, RoutingTable, TableEntry, parents};
+use super::table::{RouteTarget, RoutingTable, TableEntry, parents};
+use super::unavailable::{UnavailablePlugin, UnavailableTarget};
 use crate::config::{Config, Pattern, Route};
 use crate::metrics::{MethodId, MethodNames};
 use crate::plugin::{Generation, SystemPlugin};
@@ -48,14 +49,28 @@ impl RoutingTable {
             held: None,
             method_names,
         };
-        builder.build(plugins)
+        builder.build(plugins, Vec::new())
     }
+}
+
+/// How requests reach a method of a plugin.
+enum MethodAccess<'a> {
+    /// By this route, or without one.
+    Open(Option<&'a Route>),
+    /// The route is disabled.
+    Closed,
+    /// Not at all: a route gives the name to another plugin, or a route is missing that is needed.
+    NoRoute,
 }
 
 impl TableBuilder<'_> {
     /// Resolves the configured routes over the methods of `serving`, one generation for each
-    /// plugin.
-    pub(crate) fn build(&self, serving: Vec<Arc<Generation>>) -> RoutingTable {
+    /// plugin, and of refused contents. The latter take no name that another plugin serves.
+    pub(crate) fn build(
+        &self,
+        serving: Vec<Arc<Generation>>,
+        unavailable: Vec<UnavailablePlugin>,
+    ) -> RoutingTable {
         let patterns = PatternIndex::new(&self.config.routes);
         let mut table = RoutingTable::empty();
 
@@ -67,6 +82,8 @@ impl TableBuilder<'_> {
             }
         }
         table.generations = serving;
+        table.unavailable = unavailable;
+        self.add_unavailable(&mut table, &patterns);
 
         for route in &self.config.routes {
             if !table.has_plugin(&route.plugin) {
@@ -74,6 +91,20 @@ impl TableBuilder<'_> {
             }
         }
         table
+    }
+
+    fn access<'r>(&self, plugin: &str, method: &str, patterns: &PatternIndex<'r>) -> MethodAccess<'r> {
+        let route = if plugin == SystemPlugin::NAME { None } else { patterns.longest(method) };
+
+        match route {
+            Some(route) if !route.enabled => MethodAccess::Closed,
+            // The operator has given the name to another plugin.
+            Some(route) if route.plugin != plugin => MethodAccess::NoRoute,
+            None if !self.config.plugins.auto_route && !self.built_in.contains(plugin) => {
+                MethodAccess::NoRoute
+            }
+            route => MethodAccess::Open(route),
+        }
     }
 
     /// Returns the entry for a method of a plugin that serves; `None` if no request reaches it.
@@ -85,17 +116,13 @@ impl TableBuilder<'_> {
         patterns: &PatternIndex<'_>,
     ) -> Option<TableEntry> {
         let plugin = &*generation.identity.plugin;
-        let route = if plugin == SystemPlugin::NAME { None } else { patterns.longest(&method.name) };
-
-        match route {
-            Some(route) if !route.enabled => {
+        let route = match self.access(plugin, &method.name, patterns) {
+            MethodAccess::Open(route) => route,
+            MethodAccess::Closed => {
                 return Some(TableEntry::Closed { counted: self.method_names.intern(&method.name) });
             }
-            // The operator has given the name to another plugin.
-            Some(route) if route.plugin != plugin => return None,
-            None if !self.config.plugins.auto_route && !self.built_in.contains(plugin) => return None,
-            _ => {}
-        }
+            MethodAccess::NoRoute => return None,
+        };
 
         Some(TableEntry::Open(RouteTarget {
             generation: Arc::clone(generation),
@@ -109,13 +136,38 @@ impl TableBuilder<'_> {
         }))
     }
 
+    /// Adds the methods of refused contents, as far as no plugin serves them.
+    fn add_unavailable(&self, table: &mut RoutingTable, patterns: &PatternIndex<'_>) {
+        let RoutingTable { methods, unavailable, .. } = table;
+        for refused in &*unavailable {
+            for method in &refused.methods {
+                if methods.contains_key(method.as_str()) {
+                    continue;
+                }
+
+                let counted = || self.method_names.intern(method);
+                let entry =
+                    match self.access(&refused.plugin, method, patterns) {
+                        MethodAccess::Open(route) => TableEntry::Unavailable(Box::new(
+                            UnavailableTarget::new(&refused.plugin, route, Some(refused), counted()),
+                        )),
+                        MethodAccess::Closed => TableEntry::Closed { counted: counted() },
+                        MethodAccess::NoRoute => continue,
+                    };
+                methods.insert(method.as_str().into(), entry);
+            }
+        }
+    }
+
     /// Adds a route whose plugin is missing, so that requests get an error that says so.
     fn add_absent(&self, table: &mut RoutingTable, route: &Route) {
         let name: Box<str> = route.method.name().into();
+        let refused = table.unavailable.iter().find(|refused| refused.plugin == route.plugin);
+        let target = |counted| UnavailableTarget::new(&route.plugin, Some(route), refused, counted);
 
         match &route.method {
             Pattern::Exact(_) if route.enabled => {
-                let absent = AbsentPlugin::of(route, self.method_names.intern(&name));
+                let absent = Box::new(target(self.method_names.intern(&name)));
                 table.methods.insert(name, TableEntry::Unavailable(absent));
             }
             Pattern::Exact(_) => {
@@ -123,7 +175,8 @@ impl TableBuilder<'_> {
                 table.methods.insert(name, TableEntry::Closed { counted });
             }
             Pattern::Prefix(_) if route.enabled => {
-                table.absent.insert(name, AbsentPlugin::of(route, MethodId::UNKNOWN));
+                let absent = target(MethodId::UNKNOWN);
+                table.absent.insert(name, absent);
             }
             Pattern::Prefix(_) => {}
         }

@@ -52,7 +52,7 @@ pub(super) fn run() -> ! {
     let reporter = Reporter::new(socket);
     let report = match probe(&request, settings, &reporter) {
         Ok(()) => ProbeReport::Passed,
-        Err(LoadError { reason, detail }) => {
+        Err(LoadError { reason, detail, .. }) => {
             ProbeReport::Refused { reason: reason.code().to_owned(), detail }
         }
     };

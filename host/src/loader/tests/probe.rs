@@ -83,7 +83,7 @@ fn reports_the_step_that_failed() {
     assert_eq!(refused.reason, LoadErrorReason::ProbeCrashed);
     assert!(refused.detail.contains("exit code 0 in start"), "{refused}");
     let refused = probe(r#"echo '{"refused":{"reason":"start-failed","detail":"no luck"}}'"#, b"{}", LONG);
-    assert_eq!(refused, LoadError { reason: LoadErrorReason::StartFailed, detail: "no luck".into() });
+    assert_eq!(refused, LoadError::new(LoadErrorReason::StartFailed, "no luck"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod retiring;
 mod rolling_back;
 mod scanning;
 mod state;
+mod unavailable;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -172,6 +173,22 @@ impl Fixture {
     fn execute_next(&mut self) -> bool {
         let command = self.commands.recv_timeout(LIMIT).expect("a command");
         self.owner.execute(command)
+    }
+
+    /// Fails the probation of what serves, as the calls of its generation do.
+    fn fail_probation(&mut self, plugin: &str) {
+        let generation = self.generation(plugin);
+        (0..self.owner.config.plugins.probation.failures).for_each(|_| generation.record_timeout());
+        drop(generation);
+
+        loop {
+            let command = self.commands.recv_timeout(LIMIT).expect("the end of the probation");
+            let is_over = matches!(command, ReloadCommand::ProbationEnded { .. });
+            self.owner.execute(command);
+            if is_over {
+                return;
+            }
+        }
     }
 
     fn count(&self, name: &str) -> u64 {

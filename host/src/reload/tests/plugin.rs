@@ -103,6 +103,11 @@ impl Content {
         self
     }
 
+    /// Returns the methods that the content declares.
+    pub(super) fn declared(&self) -> Vec<DeclaredMethod> {
+        self.methods.clone()
+    }
+
     pub(super) fn hash(&self) -> ContentHash {
         ContentHash::of(self.name.as_bytes())
     }

@@ -24,14 +24,6 @@ fn replaced(one: &Content, two: &Content) -> Fixture {
     fixture
 }
 
-/// Fails the probation of what serves, as the calls of its generation do.
-fn fail_probation(fixture: &mut Fixture) {
-    let generation = fixture.generation(PLUGIN);
-    (0..3).for_each(|_| generation.record_timeout());
-    drop(generation);
-    fixture.execute_next();
-}
-
 /// Returns the verdict of a failed probation.
 fn failure() -> ProbationVerdict {
     let fixture = replaced(&Content::new("one"), &Content::new("two"));
@@ -109,7 +101,7 @@ fn rolls_back_a_generation_that_fails_its_probation() {
     let failed = fixture.status(PLUGIN);
     assert_eq!(failed.state, PluginState::Probation);
 
-    fail_probation(&mut fixture);
+    fixture.fail_probation(PLUGIN);
 
     fixture.assert_serves(PLUGIN, &one);
     let status = fixture.status(PLUGIN);
@@ -131,7 +123,7 @@ fn rolls_back_a_generation_that_fails_its_probation() {
 fn does_not_load_failed_content_again_but_other_content() {
     let (one, two, three) = (Content::new("one"), Content::new("two"), Content::new("three"));
     let mut fixture = replaced(&one, &two);
-    fail_probation(&mut fixture);
+    fixture.fail_probation(PLUGIN);
     fixture.settle();
     let rolled_back = fixture.status(PLUGIN);
 
@@ -186,7 +178,7 @@ fn retries_an_automatic_rollback_that_failed_for_the_moment() {
     let (one, two) = (Content::new("one"), Content::new("two"));
     let mut fixture = replaced(&one, &two);
     fixture.contents.add(&one.clone().failing_in_probe(LoadErrorReason::ProbeFailed));
-    fail_probation(&mut fixture);
+    fixture.fail_probation(PLUGIN);
     fixture.assert_serves(PLUGIN, &two);
     fixture.contents.add(&one);
 
@@ -204,7 +196,7 @@ fn does_not_retry_an_automatic_rollback_that_cannot_succeed() {
     let (one, two) = (Content::new("one"), Content::new("two"));
     let mut fixture = replaced(&one, &two);
     fixture.contents.add(&one.clone().failing_in_probe(LoadErrorReason::ProbeCrashed));
-    fail_probation(&mut fixture);
+    fixture.fail_probation(PLUGIN);
     fixture.contents.add(&one);
 
     fixture.clock.advance(fixture.owner.config.plugins.state_transfer * 4);

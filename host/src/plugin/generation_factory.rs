@@ -1,6 +1,7 @@
 //! The factory of generations: numbers them, starts their threads and their instance.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -24,9 +25,9 @@ use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadedLibrary, Sta
 /// Time that the threads of an instance that did not start have to end. They have no work.
 const JOIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Makes generations and numbers them.
+/// Makes generations and numbers them. Several threads may start generations at a time.
 pub(crate) struct GenerationFactory {
-    next: u64,
+    next: AtomicU64,
     nested_caller: Weak<dyn NestedCaller>,
     crash_record: Arc<CrashRecord>,
 }
@@ -53,12 +54,12 @@ impl GenerationFactory {
     /// Creates a factory. The generations call methods of other plugins through `nested_caller`,
     /// and their code is recorded in `crash_record` while it runs.
     pub(crate) fn new(nested_caller: Weak<dyn NestedCaller>, crash_record: Arc<CrashRecord>) -> Self {
-        Self { next: 1, nested_caller, crash_record }
+        Self { next: AtomicU64::new(1), nested_caller, crash_record }
     }
 
-    /// Returns the number that the next generation will have.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next
+    /// Returns a number that no other generation has.
+    pub(crate) fn reserve_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Starts a built-in plugin.
@@ -66,13 +67,9 @@ impl GenerationFactory {
     /// # Errors
     ///
     /// The system cannot start its threads.
-    pub(crate) fn start_built_in(
-        &mut self,
-        plugin: BuiltInPlugin,
-        config: &Config,
-    ) -> io::Result<Generation> {
+    pub(crate) fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
         let BuiltInPlugin { name, methods, make_instance } = plugin;
-        let identity = self.identify(&name, env!("CARGO_PKG_VERSION"));
+        let identity = identify(self.reserve_number(), &name, env!("CARGO_PKG_VERSION"));
         let own = config.plugin.get(&name).cloned().unwrap_or_default();
 
         let (parts, host) = self.prepare(identity, methods, &own, config)?;
@@ -80,22 +77,24 @@ impl GenerationFactory {
         Ok(Generation::new(parts, instance))
     }
 
-    /// Loads the code of a staged plugin and starts an instance of it, within `limit`. An instance
-    /// of a stop-first plugin is self-tested, because the probe has not started it. Blocks.
+    /// Loads the code of a staged plugin and starts an instance of it, as the generation `number`.
+    /// An instance of a stop-first plugin is self-tested, because the probe has not started it.
+    /// Blocks for at most `limit`.
     ///
     /// # Errors
     ///
     /// Why the loader or the plugin refused. The code is closed again if it can be.
     pub(crate) fn start(
-        &mut self,
+        &self,
         staged: StagedPlugin,
+        number: u64,
         config: &Config,
         probation: Option<Probation>,
         limit: Duration,
     ) -> Result<Generation, GenerationLoadError> {
         let inspection = staged.inspection.clone();
         let own = config.plugin.get(&inspection.name).cloned().unwrap_or_default();
-        let mut identity = self.identify(&inspection.name, &inspection.manifest.version);
+        let mut identity = identify(number, &inspection.name, &inspection.manifest.version);
         identity.hash = inspection.hash.to_string();
         identity.build_id = inspection.build_id;
         failpoint::pass("threads")?;
@@ -107,7 +106,6 @@ impl GenerationFactory {
             LoadError::new(LoadErrorReason::NoResources, detail)
         })?;
 
-        let number = parts.identity.number;
         let settings = own.settings.to_string();
         let is_untested = own.replace == ReplacePolicy::StopFirst;
         let started = run_joined("start", &self.crash_record, limit, move || {
@@ -125,18 +123,6 @@ impl GenerationFactory {
             Ok(Ok((library, Err(error)))) => Err(abandon(parts, Some(library), error)),
             Ok(Err(error)) => Err(abandon(parts, None, error)),
             Err(error) => Err(abandon_start(parts, error)),
-        }
-    }
-
-    fn identify(&mut self, name: &str, version: &str) -> GenerationId {
-        let number = self.next;
-        self.next += 1;
-        GenerationId {
-            plugin: name.into(),
-            number,
-            hash: String::new(),
-            build_id: None,
-            version: version.to_owned(),
         }
     }
 
@@ -182,6 +168,16 @@ impl GenerationFactory {
             reply_limit: usize::try_from(config.limits.frame).unwrap_or(usize::MAX),
         };
         Ok((parts, HostCell::new(Arc::new(services))))
+    }
+}
+
+fn identify(number: u64, name: &str, version: &str) -> GenerationId {
+    GenerationId {
+        plugin: name.into(),
+        number,
+        hash: String::new(),
+        build_id: None,
+        version: version.to_owned(),
     }
 }
 

@@ -7,9 +7,9 @@ use crate::failpoint;
 use crate::loader::{KeptImage, LoadError, Prober, StagedPlugin};
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation};
 
-/// Probes and starts plugins. Unit tests replace it, because a real start needs a probe process and
-/// a shared library.
-pub(super) trait GenerationStarter: Send {
+/// Probes and starts plugins, several at a time. Unit tests replace it, because a real start needs a
+/// probe process and a shared library.
+pub(super) trait GenerationStarter: Send + Sync {
     /// Loads, starts, self-tests and stops the plugin in a separate process. A stop-first plugin is
     /// only loaded there. Blocks for at most `plugins.probe`.
     ///
@@ -18,15 +18,17 @@ pub(super) trait GenerationStarter: Send {
     /// The plugin failed there, or the probe process could not run.
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError>;
 
-    /// Loads and starts the plugin in this process. A stop-first plugin is self-tested as well,
+    /// Loads and starts the plugin in this process, as the generation `number`, which
+    /// [`GenerationStarter::reserve_number`] returned. A stop-first plugin is self-tested as well,
     /// because the probe did not do that. Blocks for at most `plugins.probe`.
     ///
     /// # Errors
     ///
     /// The plugin failed here; its code is unloaded again if that is safe.
     fn start(
-        &mut self,
+        &self,
         staged: StagedPlugin,
+        number: u64,
         config: &Config,
         probation: Option<Probation>,
     ) -> Result<Generation, GenerationLoadError>;
@@ -36,10 +38,10 @@ pub(super) trait GenerationStarter: Send {
     /// # Errors
     ///
     /// Its threads could not be started.
-    fn start_built_in(&mut self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation>;
+    fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation>;
 
-    /// Returns the number of the generation that is started next.
-    fn next_number(&self) -> u64;
+    /// Returns the number for one generation.
+    fn reserve_number(&self) -> u64;
 
     /// Returns the content of a generation, to be staged again; `None` for a built-in plugin.
     ///
@@ -75,19 +77,20 @@ impl GenerationStarter for ProbingStarter {
     }
 
     fn start(
-        &mut self,
+        &self,
         staged: StagedPlugin,
+        number: u64,
         config: &Config,
         probation: Option<Probation>,
     ) -> Result<Generation, GenerationLoadError> {
-        self.factory.start(staged, config, probation, config.plugins.probe)
+        self.factory.start(staged, number, config, probation, config.plugins.probe)
     }
 
-    fn start_built_in(&mut self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
+    fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
         self.factory.start_built_in(plugin, config)
     }
 
-    fn next_number(&self) -> u64 {
-        self.factory.next_number()
+    fn reserve_number(&self) -> u64 {
+        self.factory.reserve_number()
     }
 }

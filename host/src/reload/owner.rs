@@ -27,7 +27,7 @@ pub(crate) struct PluginOwner {
 
     /// Reads the time; unit tests replace it.
     pub(super) clock: Box<dyn Fn() -> ScanTime + Send>,
-    pub(super) starter: Box<dyn GenerationStarter>,
+    pub(super) starter: Arc<dyn GenerationStarter>,
     pub(super) scan: DirectoryScan,
     pub(super) retirement: RetirementThreads,
 
@@ -59,7 +59,7 @@ impl PluginOwner {
         commands: &CommandSender,
         io: Arc<dyn IoThreadReplacer>,
     ) -> Self {
-        let starter = Box::new(ProbingStarter::new(prober, factory));
+        let starter = Arc::new(ProbingStarter::new(prober, factory));
         let scan = DirectoryScan::new(config.plugins.directory.clone());
         Self::with_parts(config, starter, scan, dispatcher, commands, io)
     }
@@ -67,7 +67,7 @@ impl PluginOwner {
     /// As [`PluginOwner::new`], with another way to start generations and to scan for files.
     pub(super) fn with_parts(
         config: Config,
-        starter: Box<dyn GenerationStarter>,
+        starter: Arc<dyn GenerationStarter>,
         scan: DirectoryScan,
         dispatcher: &Arc<Dispatcher>,
         commands: &CommandSender,

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use super::command::ReloadCommand;
+use super::generation_starter::GenerationStarter;
 use super::owner::PluginOwner;
 use super::plugin_slot::{PluginSlot, ReplacedContent};
 use super::state_transfer::{CommitError, HeldCalls, TransferPair};
@@ -54,6 +55,33 @@ pub(super) struct Candidate {
     pub(super) purpose: Purpose,
 }
 
+/// A probed candidate with the number of its generation.
+pub(super) struct NumberedCandidate {
+    candidate: Candidate,
+    number: u64,
+    probation: Option<Probation>,
+}
+
+/// A candidate after the attempt to start it.
+pub(super) struct StartedCandidate {
+    name: String,
+    number: u64,
+    file: OsString,
+    purpose: Purpose,
+    outcome: Result<Generation, GenerationLoadError>,
+}
+
+impl NumberedCandidate {
+    /// Loads and starts the candidate. It needs nothing of the owner, so that several can start at
+    /// a time.
+    pub(super) fn start(self, starter: &dyn GenerationStarter, config: &Config) -> StartedCandidate {
+        let Self { candidate: Candidate { staged, file, purpose }, number, probation } = self;
+        let name = staged.inspection.name.clone();
+        let outcome = starter.start(staged, number, config, probation);
+        StartedCandidate { name, number, file, purpose, outcome }
+    }
+}
+
 /// A generation that is started and does not serve yet.
 pub(super) struct PreparedGeneration {
     pub(super) name: String,
@@ -73,22 +101,51 @@ impl PluginOwner {
         candidate: Candidate,
         config: &Config,
     ) -> Result<PreparedGeneration, LoadError> {
+        self.check(&candidate, config)?;
+        self.starter.probe(&candidate.staged, config)?;
+
+        let started = self.number(candidate, config).start(&*self.starter, config);
+        self.started(started)
+    }
+
+    /// Checks a candidate before any of its code runs.
+    ///
+    /// # Errors
+    ///
+    /// Why it must not serve.
+    pub(super) fn check(&self, candidate: &Candidate, config: &Config) -> Result<(), LoadError> {
         let Candidate { staged, file, purpose } = candidate;
         let inspection = &staged.inspection;
-        let name = inspection.name.clone();
+        let name = &inspection.name;
 
         failpoint::pass("names")?;
-        self.check_names(&name, &file, &inspection.manifest.methods)?;
-        self.check_signature(&name, inspection.signed, config, purpose == Purpose::LoadFile)?;
+        self.check_names(name, file, &inspection.manifest.methods)?;
+        self.check_signature(name, inspection.signed, config, *purpose == Purpose::LoadFile)?;
         failpoint::pass("room")?;
-        self.check_room(&name, config)?;
-        self.starter.probe(&staged, config)?;
+        Ok(self.check_room(name, config)?)
+    }
 
-        let probation = purpose.has_probation().then(|| self.probation(&name, config)).flatten();
-        let generation = match self.starter.start(staged, config, probation) {
+    /// Numbers a probed candidate, so that it can be started.
+    pub(super) fn number(&self, candidate: Candidate, config: &Config) -> NumberedCandidate {
+        let number = self.starter.reserve_number();
+        let has_probation = candidate.purpose.has_probation();
+        let name = &candidate.staged.inspection.name;
+        let probation = has_probation.then(|| self.probation(name, number, config)).flatten();
+        NumberedCandidate { candidate, number, probation }
+    }
+
+    /// Records the outcome of a start.
+    ///
+    /// # Errors
+    ///
+    /// The error of the start. The code may stay in the process, which is recorded.
+    pub(super) fn started(&mut self, started: StartedCandidate) -> Result<PreparedGeneration, LoadError> {
+        let StartedCandidate { name, number, file, purpose, outcome } = started;
+        let generation = match outcome {
             Ok(generation) => Arc::new(generation),
-            Err(failure) => return Err(self.start_failed(name, failure)),
+            Err(failure) => return Err(self.start_failed(name, number, failure)),
         };
+
         if let Err(planted) = failpoint::pass("started") {
             self.retire(generation);
             return Err(planted);
@@ -96,9 +153,9 @@ impl PluginOwner {
         Ok(PreparedGeneration { name, generation, file, purpose })
     }
 
-    /// Returns the probation of the next generation, if the configuration has one and there is
-    /// content to roll back to.
-    fn probation(&self, name: &str, config: &Config) -> Option<Probation> {
+    /// Returns the probation of a generation, if the configuration has one and there is content to
+    /// roll back to.
+    fn probation(&self, name: &str, generation: u64, config: &Config) -> Option<Probation> {
         let limits = config.plugins.probation;
         self.slots.get(name)?.serving()?;
         if limits.calls == 0 {
@@ -107,7 +164,6 @@ impl PluginOwner {
 
         let commands = self.commands.clone();
         let plugin = name.to_owned();
-        let generation = self.starter.next_number();
         let report = Box::new(move |verdict| {
             commands.send(ReloadCommand::ProbationEnded { plugin: plugin.clone(), generation, verdict });
         });
@@ -115,10 +171,9 @@ impl PluginOwner {
     }
 
     /// Records a generation that could not be started and whose code may stay in the process.
-    fn start_failed(&mut self, name: String, failure: GenerationLoadError) -> LoadError {
+    fn start_failed(&mut self, name: String, generation: u64, failure: GenerationLoadError) -> LoadError {
         let GenerationLoadError { error, retained } = failure;
         if let Some(reason) = retained {
-            let generation = self.starter.next_number() - 1;
             let reason = reason.to_string();
             let shown = printable(&reason);
             tracing::warn!(

@@ -94,7 +94,7 @@ impl Fixture {
         let (sender, commands) = CommandSender::channel();
         let mut owner = PluginOwner::with_parts(
             config,
-            Box::new(starter),
+            Arc::new(starter),
             scan,
             &dispatcher,
             &sender,

@@ -199,12 +199,12 @@ pub(super) fn count_of(generation: &Generation) -> u64 {
 pub(super) struct TestStarter {
     factory: GenerationFactory,
     contents: Contents,
-    images: BTreeMap<u64, KeptImage>,
+    images: Mutex<BTreeMap<u64, KeptImage>>,
 }
 
 impl TestStarter {
     pub(super) fn new(factory: GenerationFactory, contents: Contents) -> Self {
-        Self { factory, contents, images: BTreeMap::new() }
+        Self { factory, contents, images: Mutex::default() }
     }
 }
 
@@ -215,8 +215,9 @@ impl GenerationStarter for TestStarter {
     }
 
     fn start(
-        &mut self,
+        &self,
         staged: StagedPlugin,
+        number: u64,
         config: &Config,
         probation: Option<Probation>,
     ) -> Result<Generation, GenerationLoadError> {
@@ -235,23 +236,25 @@ impl GenerationStarter for TestStarter {
             return Err(GenerationLoadError { error: error(reason), retained });
         }
 
-        self.images.insert(generation.identity.number, staged.image()?);
+        generation.identity.number = number;
+        lock(&self.images).insert(number, staged.image()?);
         generation.identity.hash = staged.inspection.hash.to_string();
         generation.state_schema = content.state;
         generation.probation = probation;
         Ok(generation)
     }
 
-    fn start_built_in(&mut self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
+    fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
         self.factory.start_built_in(plugin, config)
     }
 
-    fn next_number(&self) -> u64 {
-        self.factory.next_number()
+    fn reserve_number(&self) -> u64 {
+        self.factory.reserve_number()
     }
 
     fn image(&self, generation: &Generation) -> Option<Result<KeptImage, LoadError>> {
-        let image = self.images.get(&generation.identity.number)?;
+        let images = lock(&self.images);
+        let image = images.get(&generation.identity.number)?;
         Some(image.staged().and_then(|staged| staged.image()))
     }
 }

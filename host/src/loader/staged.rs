@@ -116,6 +116,11 @@ impl KeptImage {
         Ok(Self { inspection: inspection.clone(), stamp, memfd, stays_loaded })
     }
 
+    /// Returns the names of the methods that the content declares.
+    pub(crate) fn method_names(&self) -> Vec<String> {
+        self.inspection.manifest.methods.iter().map(|method| method.name.clone()).collect()
+    }
+
     /// Stages the content again, in another memory file: a memory file that was opened once must
     /// not be opened again. Takes milliseconds.
     ///

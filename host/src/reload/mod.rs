@@ -50,10 +50,13 @@
 //! `retirement` and `reconfigure` are the other reasons for a change.
 
 mod command;
+mod commit;
 mod directory_scan;
 mod directory_watcher;
+mod exported_state;
 mod file_load;
 mod generation_starter;
+mod hold_limit;
 mod load_checks;
 mod owner;
 mod owner_loop;
@@ -66,7 +69,9 @@ mod retirement_threads;
 mod rollback;
 mod seen_files;
 mod slot_report;
+mod start_retry;
 mod state_transfer;
+mod stop_first;
 #[cfg(test)]
 mod tests;
 mod transaction;

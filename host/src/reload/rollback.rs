@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::owner::PluginOwner;
-use super::plugin_slot::{PluginSlot, RollbackRetry, ServingPlugin};
+use super::plugin_slot::{PluginSlot, RollbackRetry};
 use super::transaction::{Candidate, Purpose};
 use crate::admin::PluginReloadResult;
 use crate::loader::{KeptImage, LoadError, LoadErrorReason};
@@ -145,11 +145,10 @@ impl PluginOwner {
         }
     }
 
-    fn previous_content(&self, name: &str) -> Result<(&ServingPlugin, &KeptImage), RollbackError> {
-        let serving = self.slots.get(name).and_then(PluginSlot::serving);
-        let serving = serving.ok_or_else(|| RollbackError::NotServing(name.to_owned()))?;
-        let previous = serving.previous.as_deref();
-        Ok((serving, previous.ok_or_else(|| RollbackError::NoPreviousContent(name.to_owned()))?))
+    fn previous_content(&self, name: &str) -> Result<(&PluginSlot, &KeptImage), RollbackError> {
+        let slot = self.slots.get(name).filter(|slot| slot.file().is_some());
+        let slot = slot.ok_or_else(|| RollbackError::NotServing(name.to_owned()))?;
+        Ok((slot, slot.previous().ok_or_else(|| RollbackError::NoPreviousContent(name.to_owned()))?))
     }
 
     /// Replaces what serves by the previous content. `failure` is why, unless an operator asks.
@@ -161,9 +160,10 @@ impl PluginOwner {
         purpose: Purpose,
         failure: Option<LoadError>,
     ) -> Result<(), LoadError> {
-        let (serving, previous) = self.previous_content(name)?;
-        let from = serving.generation.identity.hash.clone();
-        let candidate = Candidate { staged: previous.staged()?, file: serving.file.clone(), purpose };
+        let (slot, previous) = self.previous_content(name)?;
+        let from = slot.hash().unwrap_or_default().to_owned();
+        let file = slot.file().cloned().unwrap_or_default();
+        let candidate = Candidate { staged: previous.staged()?, file, purpose };
 
         let config = Arc::clone(&self.config);
         let prepared = self.prepare(candidate, &config)?;

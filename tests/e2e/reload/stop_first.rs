@@ -180,7 +180,7 @@ fn rolls_back_and_applies_settings_in_the_same_order() {
 
     // The lock stays the same, so the new settings cannot be tried beside the old ones.
     let before = peer.result("exclusive.port", &Value::Null);
-    host.scratch().write("config.toml", &format!("{GENEROUS}{}", exclusive("stop-first")));
+    host.scratch().write("config.toml", format!("{GENEROUS}{}", exclusive("stop-first")));
     wait_until("the new settings are applied", || peer.result("exclusive.port", &Value::Null) != before);
     assert_serves(&mut peer, 1, 4);
 

@@ -13,13 +13,14 @@ use super::plugin_slot::PluginSlot;
 use super::retirement_threads::RetirementThreads;
 use crate::admin::ADMIN;
 use crate::config::Config;
-use crate::loader::Prober;
+use crate::loader::{LoadError, Prober};
 use crate::log::printable;
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationId, IoThreadReplacer};
 use crate::routing::{
     CallHold, Dispatcher, HeldPlugins, RoutePermits, RoutingTable, TableBuilder, UnavailablePlugin,
 };
+use crate::shutdown::Shutdown;
 
 /// The plugins of one host.
 pub(crate) struct PluginOwner {
@@ -32,6 +33,9 @@ pub(crate) struct PluginOwner {
     pub(super) starter: Arc<dyn GenerationStarter>,
     pub(super) scan: DirectoryScan,
     pub(super) retirement: RetirementThreads,
+
+    /// Asked before each step of a reload.
+    pub(super) shutdown: Shutdown,
 
     /// The generations of built-in plugins. They are never replaced.
     pub(super) built_in: Vec<Arc<Generation>>,
@@ -60,10 +64,12 @@ impl PluginOwner {
         dispatcher: &Arc<Dispatcher>,
         commands: &CommandSender,
         io: Arc<dyn IoThreadReplacer>,
+        shutdown: &Shutdown,
     ) -> Self {
-        let starter = Arc::new(ProbingStarter::new(prober, factory));
+        let starter = Arc::new(ProbingStarter::new(prober, factory, shutdown.clone()));
         let scan = DirectoryScan::new(config.plugins.directory.clone());
-        Self::with_parts(config, starter, scan, dispatcher, commands, io)
+        let owner = Self::with_parts(config, starter, scan, dispatcher, commands, io);
+        Self { shutdown: shutdown.clone(), ..owner }
     }
 
     /// As [`PluginOwner::new`], with another way to start generations and to scan for files.
@@ -86,6 +92,7 @@ impl PluginOwner {
             starter,
             scan,
             retirement: RetirementThreads::new(commands.clone(), io),
+            shutdown: Shutdown::default(),
             built_in: Vec::new(),
             built_in_names: BTreeSet::new(),
             slots: BTreeMap::new(),
@@ -108,6 +115,15 @@ impl PluginOwner {
 
     pub(super) fn now(&self) -> ScanTime {
         (self.clock)()
+    }
+
+    /// Checks, before a step of a reload, that the host does not end.
+    ///
+    /// # Errors
+    ///
+    /// The host ends. The refusal is neither logged nor counted, because no plugin is at fault.
+    pub(super) fn check_not_ending(&self) -> Result<(), LoadError> {
+        if self.shutdown.has_begun() { Err(LoadError::host_ends()) } else { Ok(()) }
     }
 
     /// Returns the generations that serve, built-in ones included.

@@ -42,6 +42,9 @@ impl PluginOwner {
 
         match self.restore_previous(name, Purpose::RollBackByOperator, None) {
             Ok(()) => self.reload_result(name, None),
+            Err(refused) if refused.reason == LoadErrorReason::HostEnds => {
+                self.reload_result(name, Some(&refused))
+            }
             Err(refused) => {
                 let (reason, detail) = (refused.reason.code(), &refused.detail);
                 let effect = self.effect_of_refusal(name);
@@ -94,6 +97,7 @@ impl PluginOwner {
                 metrics.plugins.count_reload(plugin, ReloadOutcome::RolledBack);
                 self.log_rolled_back(plugin, generation, reason);
             }
+            Err(refused) if refused.reason == LoadErrorReason::HostEnds => {}
             Err(refused) => {
                 let is_retried = refused.reason.is_transient();
                 if is_retried {

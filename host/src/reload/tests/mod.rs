@@ -5,6 +5,7 @@
 //! tables, generations and their retirement are the real ones.
 
 mod directory;
+mod ending;
 mod loading;
 mod plugin;
 mod reconfiguring;

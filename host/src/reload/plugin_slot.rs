@@ -63,18 +63,8 @@ pub(super) struct ServingPlugin {
     /// The content that served before, if it can be rolled back to.
     pub(super) previous: Option<Box<KeptImage>>,
 
-    /// The content that was rolled back from; a scan does not load it again.
-    rolled_back_from: Option<RolledBackContent>,
-
     /// A rollback that failed for a transient reason and is tried again.
     pub(super) rollback_retry: Option<RollbackRetry>,
-}
-
-struct RolledBackContent {
-    hash: String,
-
-    /// Why it was rolled back; `None` if an operator did it.
-    reason: Option<LoadError>,
 }
 
 /// An automatic rollback to be tried again.
@@ -138,8 +128,8 @@ impl PluginSlot {
 
     /// Has `new` serve, loaded from `file`. Returns the previous generation.
     ///
-    /// A generation with the content of the previous one leaves as it is what can be rolled back to
-    /// and what was rolled back from, unless `replaced` discards it.
+    /// A generation with the content of the previous one leaves as it is what can be rolled back to,
+    /// unless `replaced` discards it.
     pub(super) fn serve(
         &mut self,
         new: Arc<Generation>,
@@ -156,13 +146,11 @@ impl PluginSlot {
             ReplacedContent::Keep(_) if is_restart => old.as_mut().and_then(|old| old.previous.take()),
             ReplacedContent::Keep(image) => image,
         };
-        let rolled_back_from = old.as_mut().and_then(|old| old.rolled_back_from.take());
 
         self.state = SlotState::Serving(Box::new(ServingPlugin {
             generation: new,
             file,
             previous,
-            rolled_back_from: rolled_back_from.filter(|_| is_restart),
             rollback_retry: None,
         }));
         old.map(|old| old.generation)
@@ -181,31 +169,14 @@ impl PluginSlot {
         }
     }
 
-    /// Returns whether a scan has nothing to do about this content: it serves, or was rolled back
-    /// from. If so, a refusal of other content in the meantime is over.
+    /// Returns whether a scan has nothing to do about this content, because it serves. If so, a
+    /// refusal of other content in the meantime is over.
     pub(super) fn settles(&mut self, hash: &str) -> bool {
-        let SlotState::Serving(serving) = &self.state else { return false };
-        if serving.generation.identity.hash == hash {
+        let serves = self.generation().is_some_and(|serving| serving.identity.hash == hash);
+        if serves {
             self.refused = None;
-            return true;
         }
-
-        match &serving.rolled_back_from {
-            Some(content) if content.hash == hash => {
-                self.refused.clone_from(&content.reason);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Records that the content `hash` was rolled back from; `reason` is `None` if an operator did
-    /// it.
-    pub(super) fn rolled_back(&mut self, hash: String, reason: Option<LoadError>) {
-        self.refused.clone_from(&reason);
-        if let Some(serving) = self.serving_mut() {
-            serving.rolled_back_from = Some(RolledBackContent { hash, reason });
-        }
+        serves
     }
 
     /// Returns whether the slot has nothing to report.

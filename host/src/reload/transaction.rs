@@ -34,6 +34,8 @@ pub(super) enum Purpose {
     RollBackByOperator,
     /// The content failed its probation. It must not be returned to.
     RollBackAfterProbation,
+    /// A decision is against the content of the file, and nothing serves.
+    RestoreKept,
 }
 
 impl Purpose {

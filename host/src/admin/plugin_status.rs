@@ -102,6 +102,9 @@ pub enum PluginState {
     Probation,
     /// A generation serves, but not all of its methods do at the moment.
     Unhealthy,
+    /// No generation serves. The last one was stopped, and none could be started after it; the host
+    /// tries again.
+    Unavailable,
     /// No generation serves, because the file was refused.
     Refused,
     /// No generation serves, because the file was removed.
@@ -119,6 +122,7 @@ impl fmt::Display for PluginState {
             Self::Serving => "serving",
             Self::Probation => "probation",
             Self::Unhealthy => "unhealthy",
+            Self::Unavailable => "unavailable",
             Self::Refused => "refused",
             Self::Removed => "removed",
             Self::Gone => "gone",
@@ -246,6 +250,7 @@ mod tests {
             PluginState::Serving,
             PluginState::Probation,
             PluginState::Unhealthy,
+            PluginState::Unavailable,
             PluginState::Refused,
             PluginState::Removed,
             PluginState::Gone,

@@ -185,6 +185,12 @@ impl Config {
         deprecated.map_or(name, |key| key.deprecated)
     }
 
+    /// Returns the order in which the generations of a plugin stop and start.
+    #[must_use]
+    pub fn replace_policy(&self, plugin: &str) -> ReplacePolicy {
+        self.plugin.get(plugin).map(|own| own.replace).unwrap_or_default()
+    }
+
     fn read(root: Section<'_>, file: &Path) -> Config {
         let directory = file.parent().unwrap_or(Path::new(""));
         let listeners = listener::read(&root, directory);

@@ -8,7 +8,8 @@ use super::pipeline::RequestPipeline;
 use super::turn::Turn;
 use crate::limits::{Permit, Permits};
 use crate::routing::{
-    CountedError, ExhaustedResource, RequestError, Requester, RouteTarget, RoutingTable, StateTransferGate,
+    CountedError, ExhaustedResource, Found, RequestError, Requester, RouteTarget, RoutingTable,
+    StateTransferGate,
 };
 
 /// By what the requests of one decoding pass are admitted.
@@ -46,10 +47,10 @@ impl<'t> Admission<'t> {
         self.check_connection(turn, pipeline, request, kind)
             .map_err(|error| CountedError { error, counted: self.table.counted(&request.method) })?;
 
-        let target = self.find(turn, pipeline, request)?;
-        if let Some(gate) = &target.held {
-            return Ok(Admitted::Wait(gate));
-        }
+        let target = match self.find(turn, pipeline, request)? {
+            Found::Open(target) => target,
+            Found::Held(held) => return Ok(Admitted::Wait(&held.gate)),
+        };
 
         let route_permit =
             enter(turn, target).map_err(|error| CountedError { error, counted: target.counted })?;
@@ -88,13 +89,13 @@ impl<'t> Admission<'t> {
         Ok(())
     }
 
-    /// Returns the target of the route, if the client may use it.
+    /// Returns where the request goes, if the client may call the method.
     fn find(
         &self,
         turn: &Turn<'_>,
         pipeline: &RequestPipeline,
         request: &Request<'_>,
-    ) -> Result<&'t RouteTarget, CountedError> {
+    ) -> Result<Found<'t>, CountedError> {
         let identity = &pipeline.identity;
         let found = self.table.find(&request.method, Requester::Client(identity.peer));
 

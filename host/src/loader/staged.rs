@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jackfield_plugin_api::manifest::DeclaredMethod;
 use rustix::fs::sendfile;
 
 use super::content_hash::ContentHash;
@@ -147,6 +148,16 @@ impl KeptImage {
             }
         }
         Ok(())
+    }
+
+    /// Returns the methods that the content declares.
+    pub(crate) fn declared(&self) -> &[DeclaredMethod] {
+        &self.inspection.manifest.methods
+    }
+
+    /// Returns the names of the methods that the content declares.
+    pub(crate) fn method_names(&self) -> Vec<String> {
+        self.declared().iter().map(|method| method.name.clone()).collect()
     }
 
     /// Stages the content again, in another memory file: a memory file that was opened once must

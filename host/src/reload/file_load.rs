@@ -11,6 +11,7 @@ use super::load_checks::LoadCheckError;
 use super::owner::PluginOwner;
 use super::refusal::{is_in_motion, is_transient};
 use crate::admin::{PluginReloadOutcome, PluginReloadResult};
+use crate::config::ReplacePolicy;
 use crate::failpoint;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin, plugin_name};
 use crate::log::{Counted, printable};
@@ -226,8 +227,11 @@ impl PluginOwner {
 
     fn load_failed(&mut self, file: &OsString, refused: LoadError) -> LoadOutcome {
         let reason = refused.reason;
-        if reason == LoadErrorReason::StateTransferBusy {
-            // Each attempt holds calls for up to `hand_over`: at most a fifth of the time.
+        let name = plugin_name(file).unwrap_or_default();
+        let stops_first = self.config.replace_policy(&name) == ReplacePolicy::StopFirst;
+        if reason == LoadErrorReason::StateTransferBusy || (stops_first && reason.is_transient()) {
+            // Each attempt holds calls for up to `hand_over`, and may stop the plugin: at most a
+            // fifth of the time.
             let not_before = self.now().monotonic + self.config.plugins.state_transfer * 4;
             self.scan.files.retry_after(file, not_before);
         } else if reason.is_transient() {
@@ -278,8 +282,8 @@ impl PluginOwner {
             return;
         };
 
-        if let Some(removed) = slot.remove() {
-            let generation = removed.identity.number;
+        if let Some(generation) = slot.number() {
+            let removed = slot.remove();
             let path = self.scan.path().join(file).display().to_string();
             let path = printable(&path);
             tracing::info!(
@@ -288,7 +292,7 @@ impl PluginOwner {
                 "plugin {name}: {path} removed, generation {generation} no longer serves"
             );
             self.publish(None);
-            self.retire(removed);
+            removed.into_iter().for_each(|removed| self.retire(removed));
         }
         self.retry_name_conflicts();
     }

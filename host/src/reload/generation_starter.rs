@@ -68,10 +68,11 @@ impl ProbingStarter {
 impl GenerationStarter for ProbingStarter {
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError> {
         failpoint::pass("probe")?;
-        let own = config.plugin.get(&staged.inspection.name);
-        if own.is_some_and(|own| own.replace == ReplacePolicy::StopFirst) {
+        let name = &staged.inspection.name;
+        if config.replace_policy(name) == ReplacePolicy::StopFirst {
             return self.prober.probe_code(staged, config.plugins.probe);
         }
+        let own = config.plugin.get(name);
         let settings = own.map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
         self.prober.probe(staged, settings.as_bytes(), config.plugins.probe)
     }

@@ -51,11 +51,14 @@
 //! decided, also in the next host.
 
 mod command;
+mod commit;
 mod decided;
 mod directory_scan;
 mod directory_watcher;
+mod exported_state;
 mod file_load;
 mod generation_starter;
+mod hold_limit;
 mod load_checks;
 mod owner;
 mod owner_loop;
@@ -68,7 +71,9 @@ mod retirement_threads;
 mod rollback;
 mod seen_files;
 mod slot_report;
+mod start_retry;
 mod state_transfer;
+mod stop_first;
 #[cfg(test)]
 mod tests;
 mod transaction;

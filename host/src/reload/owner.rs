@@ -18,7 +18,9 @@ use crate::loader::Prober;
 use crate::log::printable;
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationId, IoThreadReplacer};
-use crate::routing::{Dispatcher, HeldPlugins, RoutePermits, TableBuilder, UnavailablePlugin};
+use crate::routing::{
+    CallHold, Dispatcher, HeldPlugins, RoutePermits, RoutingTable, TableBuilder, UnavailablePlugin,
+};
 
 /// The plugins of one host.
 pub(crate) struct PluginOwner {
@@ -136,42 +138,46 @@ impl PluginOwner {
     ///
     /// Returns `false` if a thread may still use the previous table.
     pub(super) fn publish(&self, held: Option<&HeldPlugins>) -> bool {
+        let table = self.table(held.map_or(CallHold::None, CallHold::AtGate));
+        let is_published = self.dispatcher.publish(&Arc::new(table));
+        self.report_counts();
+        is_published
+    }
+
+    /// Returns the routing table for what serves now.
+    pub(super) fn table(&self, hold: CallHold<'_>) -> RoutingTable {
         // The admin socket has a table of its own, and no other socket reaches these methods.
         let routed = self.serving().filter(|generation| *generation.identity.plugin != *ADMIN);
         let builder = TableBuilder {
             config: &self.config,
             built_in: &self.built_in_names,
             permits: &self.permits,
-            held,
+            hold,
             method_names: &self.dispatcher.metrics.method_names,
         };
-        let table = builder.build(routed.cloned().collect(), self.unavailable());
-
-        let is_published = self.dispatcher.publish(&Arc::new(table));
-        self.report_counts();
-        is_published
+        builder.build(routed.cloned().collect(), self.unavailable(hold))
     }
 
     /// Publishes the methods of refused contents, if they are not those of the last table.
     pub(super) fn publish_refusals(&self) {
-        let is_published = *self.dispatcher.table.load().unavailable() == *self.unavailable();
+        let is_published = *self.dispatcher.table.load().unavailable() == *self.unavailable(CallHold::None);
         if !is_published {
             self.publish(None);
         }
     }
 
-    /// Returns the refused contents whose methods are known.
-    fn unavailable(&self) -> Vec<UnavailablePlugin> {
-        let unavailable = |(name, slot): (&String, &PluginSlot)| {
-            let refused = slot.refused.as_ref().filter(|refused| !refused.methods.is_empty())?;
-            Some(UnavailablePlugin {
-                plugin: name.clone(),
-                reason: refused.reason.code(),
-                retry_after: refused.retry_after,
-                methods: refused.methods.clone(),
-            })
-        };
-        self.slots.iter().filter_map(unavailable).collect()
+    /// Returns the contents that were stopped or refused and whose methods are known.
+    fn unavailable(&self, hold: CallHold<'_>) -> Vec<UnavailablePlugin> {
+        let is_waited_for = matches!(hold, CallHold::AtGate(_));
+        let slots = self.slots.iter();
+        slots.flat_map(|(name, slot)| slot.unavailable(name, is_waited_for)).collect()
+    }
+
+    /// As [`PluginOwner::report_loaded`], for the generation of the plugin that serves.
+    pub(super) fn report_serving(&mut self, name: &str, note: &str) {
+        if let Some(generation) = self.slots.get(name).and_then(PluginSlot::generation).cloned() {
+            self.report_loaded(name, &generation, note);
+        }
     }
 
     /// Logs and counts a generation that serves from now on. The message ends with `note`.

@@ -93,6 +93,7 @@ impl OwnerLoop {
 
     fn scan_periodically(&mut self) {
         self.owner.retry_rollbacks();
+        self.owner.retry_starts();
         self.owner.dispatcher.metrics.slow_log.remove_expired(Time::now());
 
         self.owner.scan.open_current();

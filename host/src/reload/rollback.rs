@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::owner::PluginOwner;
-use super::plugin_slot::{PluginSlot, RollbackRetry, ServingPlugin};
+use super::plugin_slot::{PluginSlot, RollbackRetry};
 use super::transaction::{Candidate, Purpose};
 use crate::admin::PluginReloadResult;
 use crate::decisions::{Decider, Decision};
@@ -141,11 +141,10 @@ impl PluginOwner {
         }
     }
 
-    fn previous_content(&self, name: &str) -> Result<(&ServingPlugin, &KeptImage), RollbackError> {
-        let serving = self.slots.get(name).and_then(PluginSlot::serving);
-        let serving = serving.ok_or_else(|| RollbackError::NotServing(name.to_owned()))?;
-        let previous = serving.previous.as_deref();
-        Ok((serving, previous.ok_or_else(|| RollbackError::NoPreviousContent(name.to_owned()))?))
+    fn previous_content(&self, name: &str) -> Result<(&PluginSlot, &KeptImage), RollbackError> {
+        let slot = self.slots.get(name).filter(|slot| slot.file().is_some());
+        let slot = slot.ok_or_else(|| RollbackError::NotServing(name.to_owned()))?;
+        Ok((slot, slot.previous().ok_or_else(|| RollbackError::NoPreviousContent(name.to_owned()))?))
     }
 
     /// Replaces what serves by the previous content, and decides against what served. `failure` is
@@ -158,25 +157,25 @@ impl PluginOwner {
         by: Decider,
         failure: Option<ProbationFailure>,
     ) -> Result<(), LoadError> {
-        let (serving, previous) = self.previous_content(name)?;
-        let replaced = Arc::clone(&serving.generation);
+        let (slot, previous) = self.previous_content(name)?;
+        let from = slot.hash().unwrap_or_default().to_owned();
+        let (number, declared) = (slot.number().unwrap_or_default(), slot.methods().to_vec());
+        let file = slot.file().cloned().unwrap_or_default();
         let purpose = match by {
             Decider::Host => Purpose::RollBackAfterProbation,
             Decider::Operator { .. } => Purpose::RollBackByOperator,
         };
-        let candidate = Candidate { staged: previous.staged()?, file: serving.file.clone(), purpose };
+        let candidate = Candidate { staged: previous.staged()?, file, purpose };
 
         let config = Arc::clone(&self.config);
         let prepared = self.prepare(candidate, &config)?;
         self.commit_one(prepared)?;
 
-        let number = replaced.identity.number;
         let why = match failure {
             Some(reason) => format!("generation {number} failed its probation ({reason})"),
             None => format!("by command, from generation {number}"),
         };
-        let decision = Decision::now(replaced.identity.hash.clone(), by, why);
-        self.decide(name, decision, &replaced.methods);
+        self.decide(name, Decision::now(from, by, why), &declared);
         Ok(())
     }
 }

@@ -40,9 +40,6 @@ pub(crate) struct RouteTarget {
     /// The clients that may call the method, if the route restricts them. [`RoutingTable::find`]
     /// checks it.
     pub(crate) allow: Option<Arc<Allow>>,
-
-    /// Calls wait until this gate opens, because the generation's state is being transferred.
-    pub(crate) held: Option<Arc<StateTransferGate>>,
 }
 
 impl RouteTarget {
@@ -52,8 +49,34 @@ impl RouteTarget {
     }
 }
 
+/// A method whose calls wait while its plugin is being replaced.
+pub(crate) struct HeldTarget {
+    /// Calls look the method up again once this gate is open.
+    pub(crate) gate: Arc<StateTransferGate>,
+
+    /// The method in the previous generation, until that is stopped. Only nested calls of the
+    /// plugin itself still go there, because its running calls must end.
+    pub(crate) previous: Option<RouteTarget>,
+
+    /// Whether the replacement waits for the end of `async` calls, too.
+    pub(crate) awaits_async: bool,
+
+    pub(crate) plugin: String,
+    pub(super) allow: Option<Arc<Allow>>,
+    pub(super) counted: MethodId,
+}
+
+/// Where the requests for a method go at the moment.
+pub(crate) enum Found<'t> {
+    Open(&'t RouteTarget),
+    Held(&'t HeldTarget),
+}
+
 pub(super) enum TableEntry {
     Open(RouteTarget),
+
+    /// The plugin is being replaced.
+    Held(Box<HeldTarget>),
 
     /// The plugin of the route is missing, or the content with this method was refused.
     Unavailable(Box<UnavailableTarget>),
@@ -152,13 +175,17 @@ impl RoutingTable {
     /// # Errors
     ///
     /// The method is unknown or unavailable, or `requester` is not allowed to call it.
-    pub(crate) fn find(&self, method: &str, requester: Requester) -> Result<&RouteTarget, CountedError> {
+    pub(crate) fn find(&self, method: &str, requester: Requester) -> Result<Found<'_>, CountedError> {
         let not_found = || RequestError::MethodNotFound(method.to_owned());
 
         let (error, counted) = match self.methods.get(method) {
             Some(TableEntry::Open(target)) => match requester.check(target.allow.as_deref()) {
-                Ok(()) => return Ok(target),
+                Ok(()) => return Ok(Found::Open(target)),
                 Err(denied) => (denied, target.counted),
+            },
+            Some(TableEntry::Held(held)) => match requester.check(held.allow.as_deref()) {
+                Ok(()) => return Ok(Found::Held(held)),
+                Err(denied) => (denied, held.counted),
             },
             Some(TableEntry::Unavailable(target)) => (requester.error_for(target), target.counted),
             Some(TableEntry::Closed { counted }) => (not_found(), *counted),
@@ -174,7 +201,8 @@ impl RoutingTable {
     /// Returns the number that requests for `method` are counted under, however they end.
     pub(crate) fn counted(&self, method: &str) -> MethodId {
         match self.find(method, Requester::Plugin) {
-            Ok(target) => target.counted,
+            Ok(Found::Open(target)) => target.counted,
+            Ok(Found::Held(held)) => held.counted,
             Err(error) => error.counted,
         }
     }
@@ -186,6 +214,17 @@ impl RoutingTable {
     /// Returns the generation with this number, if it serves.
     pub(crate) fn generation(&self, number: u64) -> Option<&Arc<Generation>> {
         self.generations.iter().find(|generation| generation.identity.number == number)
+    }
+
+    /// Returns how often the table refers to a generation.
+    pub(crate) fn references_to(&self, generation: &Arc<Generation>) -> usize {
+        let targets = self.methods.values().filter_map(|entry| match entry {
+            TableEntry::Open(target) => Some(target),
+            TableEntry::Held(held) => held.previous.as_ref(),
+            TableEntry::Unavailable(_) | TableEntry::Closed { .. } => None,
+        });
+        let routed = targets.map(|target| &target.generation);
+        routed.chain(&self.generations).filter(|other| Arc::ptr_eq(other, generation)).count()
     }
 
     /// Iterates over the generations that serve, one for each plugin.
@@ -206,8 +245,9 @@ impl RoutingTable {
 
     /// Returns every method that a request can reach, sorted.
     pub(crate) fn method_names(&self) -> Vec<String> {
-        let open = self.methods.iter().filter(|(_, entry)| matches!(entry, TableEntry::Open(_)));
-        let names: BTreeSet<_> = open.map(|(name, _)| name.to_string()).collect();
+        let is_reachable = |entry: &TableEntry| matches!(entry, TableEntry::Open(_) | TableEntry::Held(_));
+        let reachable = self.methods.iter().filter(|(_, entry)| is_reachable(entry));
+        let names: BTreeSet<_> = reachable.map(|(name, _)| name.to_string()).collect();
         names.into_iter().collect()
     }
 

@@ -8,23 +8,34 @@ use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::gate::StateTransferGate;
 use super::route_permits::RoutePermits;
-use super::table::{RouteTarget, RoutingTable, TableEntry, parents};
+use super::table::{HeldTarget, RouteTarget, RoutingTable, TableEntry, parents};
 use super::unavailable::{UnavailablePlugin, UnavailableTarget};
 use crate::config::{Config, Pattern, Route};
 use crate::metrics::{MethodId, MethodNames};
 use crate::plugin::{Generation, SystemPlugin};
 
-/// Plugins whose calls are held while their state is transferred, and the gate that the calls wait
-/// for.
+/// Plugins that are being replaced, and the gate that their calls wait for.
+#[derive(Default)]
 pub(crate) struct HeldPlugins {
     pub(crate) plugins: BTreeSet<String>,
+
+    /// Those of them that are stopped before their successors start.
+    pub(crate) stopping: BTreeSet<String>,
+
     pub(crate) gate: Arc<StateTransferGate>,
 }
 
-impl HeldPlugins {
-    fn gate_of(&self, plugin: &str) -> Option<&Arc<StateTransferGate>> {
-        self.plugins.contains(plugin).then_some(&self.gate)
-    }
+/// What becomes of the calls of plugins that are being replaced.
+#[derive(Clone, Copy)]
+pub(crate) enum CallHold<'a> {
+    /// No plugin is being replaced.
+    None,
+
+    /// They wait at the gate.
+    AtGate(&'a HeldPlugins),
+
+    /// They have waited for as long as they may, and are answered PLUGIN_UNAVAILABLE.
+    Over(&'a HeldPlugins),
 }
 
 /// Everything that a routing table is built from, the generations excepted.
@@ -35,7 +46,7 @@ pub(crate) struct TableBuilder<'a> {
     pub(crate) built_in: &'a BTreeSet<String>,
 
     pub(crate) permits: &'a RoutePermits,
-    pub(crate) held: Option<&'a HeldPlugins>,
+    pub(crate) hold: CallHold<'a>,
     pub(crate) method_names: &'a MethodNames,
 }
 
@@ -46,10 +57,29 @@ impl RoutingTable {
             config: &Config::default(),
             built_in: &BTreeSet::new(),
             permits: &RoutePermits::default(),
-            held: None,
+            hold: CallHold::None,
             method_names,
         };
         builder.build(plugins, Vec::new())
+    }
+}
+
+impl HeldTarget {
+    fn new(
+        held: &HeldPlugins,
+        plugin: &str,
+        route: Option<&Route>,
+        counted: MethodId,
+        previous: Option<RouteTarget>,
+    ) -> Self {
+        Self {
+            gate: Arc::clone(&held.gate),
+            previous,
+            awaits_async: held.stopping.contains(plugin),
+            plugin: plugin.to_owned(),
+            allow: route.and_then(|route| route.allow.clone()),
+            counted,
+        }
     }
 }
 
@@ -124,7 +154,7 @@ impl TableBuilder<'_> {
             MethodAccess::NoRoute => return None,
         };
 
-        Some(TableEntry::Open(RouteTarget {
+        let target = RouteTarget {
             generation: Arc::clone(generation),
             method: number,
             counted: self.method_names.intern(&method.name),
@@ -132,8 +162,34 @@ impl TableBuilder<'_> {
             timeout: route.and_then(|route| route.timeout).unwrap_or(self.config.timeouts.request),
             permits: route.and_then(|route| self.permits.of(route)),
             allow: route.and_then(|route| route.allow.clone()),
-            held: self.held.and_then(|held| held.gate_of(plugin)).cloned(),
-        }))
+        };
+        Some(match self.hold {
+            CallHold::AtGate(held) if held.plugins.contains(plugin) => {
+                TableEntry::Held(Box::new(HeldTarget::new(held, plugin, route, target.counted, Some(target))))
+            }
+            CallHold::Over(held) if held.plugins.contains(plugin) => {
+                TableEntry::Unavailable(Box::new(UnavailableTarget::new(plugin, route, None, target.counted)))
+            }
+            CallHold::None | CallHold::AtGate(_) | CallHold::Over(_) => TableEntry::Open(target),
+        })
+    }
+
+    /// Returns the entry for a method that no generation serves.
+    fn unserved(
+        &self,
+        unavailable: &UnavailablePlugin,
+        route: Option<&Route>,
+        counted: MethodId,
+    ) -> TableEntry {
+        let plugin = &*unavailable.plugin;
+        match self.hold {
+            CallHold::AtGate(held) if held.stopping.contains(plugin) => {
+                TableEntry::Held(Box::new(HeldTarget::new(held, plugin, route, counted, None)))
+            }
+            CallHold::None | CallHold::AtGate(_) | CallHold::Over(_) => TableEntry::Unavailable(Box::new(
+                UnavailableTarget::new(plugin, route, Some(unavailable), counted),
+            )),
+        }
     }
 
     /// Adds the methods of refused contents, as far as no plugin serves them.
@@ -146,14 +202,11 @@ impl TableBuilder<'_> {
                 }
 
                 let counted = || self.method_names.intern(method);
-                let entry =
-                    match self.access(&refused.plugin, method, patterns) {
-                        MethodAccess::Open(route) => TableEntry::Unavailable(Box::new(
-                            UnavailableTarget::new(&refused.plugin, route, Some(refused), counted()),
-                        )),
-                        MethodAccess::Closed => TableEntry::Closed { counted: counted() },
-                        MethodAccess::NoRoute => continue,
-                    };
+                let entry = match self.access(&refused.plugin, method, patterns) {
+                    MethodAccess::Open(route) => self.unserved(refused, route, counted()),
+                    MethodAccess::Closed => TableEntry::Closed { counted: counted() },
+                    MethodAccess::NoRoute => continue,
+                };
                 methods.insert(method.as_str().into(), entry);
             }
         }
@@ -166,6 +219,8 @@ impl TableBuilder<'_> {
         let target = |counted| UnavailableTarget::new(&route.plugin, Some(route), refused, counted);
 
         match &route.method {
+            // The calls of the method wait.
+            Pattern::Exact(_) if matches!(table.methods.get(&name), Some(TableEntry::Held(_))) => {}
             Pattern::Exact(_) if route.enabled => {
                 let absent = Box::new(target(self.method_names.intern(&name)));
                 table.methods.insert(name, TableEntry::Unavailable(absent));

@@ -11,7 +11,7 @@ use super::request_error::{RETRY_UNAVAILABLE, RequestError};
 use crate::config::{Allow, Route};
 use crate::metrics::MethodId;
 
-/// The content of a plugin that was refused although it is trusted, and its methods.
+/// The content of a plugin that was refused although it is trusted, or was stopped, and its methods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnavailablePlugin {
     pub(crate) plugin: String,
@@ -23,6 +23,9 @@ pub(crate) struct UnavailablePlugin {
     pub(crate) retry_after: Option<Duration>,
 
     pub(crate) methods: Vec<String>,
+
+    /// Whether the plugin has served and could not be started again.
+    pub(crate) is_down: bool,
 }
 
 /// The entry of a routing table for a method, or for a prefix route, that no generation serves.

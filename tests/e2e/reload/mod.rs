@@ -2,7 +2,7 @@
 //!
 //! - Files: `new_files`, `removed_files`, `refused_files`, `signatures`.
 //! - Generations: `generations`, `retirement`, `probation`, `decisions`, `unloading`, `state_transfer`,
-//!   `failed_state_transfer`.
+//!   `failed_state_transfer`, `stop_first`.
 //! - The configuration file: `configuration`.
 //! - Failures of single steps: `failpoints`. Everything at once: `under_load`, with the clients of
 //!   `traffic`.
@@ -21,6 +21,7 @@ mod removed_files;
 mod retirement;
 mod signatures;
 mod state_transfer;
+mod stop_first;
 mod traffic;
 mod under_load;
 mod unloading;

@@ -13,6 +13,7 @@ mod retiring;
 mod rolling_back;
 mod scanning;
 mod state;
+mod stop_first;
 mod unavailable;
 
 use std::ffi::OsString;

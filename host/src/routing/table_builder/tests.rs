@@ -6,7 +6,7 @@ use std::time::Duration;
 use jackfield_plugin_api::{Error, Methods, Run};
 
 use super::super::request_error::RequestError;
-use super::super::table::{CountedError, Requester};
+use super::super::table::{CountedError, Found, Requester};
 use super::*;
 use crate::config::Allow;
 use crate::metrics::PeerIdentity;
@@ -60,20 +60,37 @@ impl Source {
             reason: "probe-crashed",
             retry_after: None,
             methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+            is_down: false,
         });
     }
 
     fn build(&self, serving: &[&Arc<Generation>]) -> RoutingTable {
         let Self { config, built_in, permits, held, method_names, unavailable } = self;
-        let builder = TableBuilder { config, built_in, permits, held: held.as_ref(), method_names };
+        let hold = held.as_ref().map_or(CallHold::None, CallHold::AtGate);
+        let builder = TableBuilder { config, built_in, permits, hold, method_names };
         let serving = serving.iter().map(|generation| Arc::clone(generation)).collect();
         builder.build(serving, unavailable.clone())
     }
 }
 
 /// Returns the plugin that answers a method.
+fn target_of<'t>(table: &'t RoutingTable, method: &str, requester: Requester) -> &'t RouteTarget {
+    match table.find(method, requester) {
+        Ok(Found::Open(target)) => target,
+        Ok(Found::Held(_)) => panic!("{method} is held"),
+        Err(CountedError { error, .. }) => panic!("{method}: {error:?}"),
+    }
+}
+
+fn held_in<'t>(table: &'t RoutingTable, method: &str) -> Option<&'t HeldTarget> {
+    match table.find(method, GUEST) {
+        Ok(Found::Held(held)) => Some(held),
+        _ => None,
+    }
+}
+
 fn plugin_of<'t>(table: &'t RoutingTable, method: &str) -> &'t str {
-    &table.find(method, STRANGER).unwrap().generation.identity.plugin
+    &target_of(table, method, STRANGER).generation.identity.plugin
 }
 
 fn error_of(table: &RoutingTable, method: &str, requester: Requester) -> RequestError {
@@ -86,10 +103,10 @@ fn routes_the_methods_of_a_plugin_without_a_route() {
     let source = Source::default();
     let table = source.build(&[&device]);
 
-    let target = table.find("device.set", STRANGER).unwrap();
+    let target = target_of(&table, "device.set", STRANGER);
     assert_eq!((target.method, target.run()), (1, Run::Inline));
     assert_eq!(target.timeout, source.config.timeouts.request);
-    assert!(target.permits.is_none() && target.allow.is_none() && target.held.is_none());
+    assert!(target.permits.is_none() && target.allow.is_none());
     assert_eq!(table.method_names(), ["device.get", "device.set"]);
     assert!(matches!(error_of(&table, "device.del", STRANGER), RequestError::MethodNotFound(_)));
 }
@@ -127,7 +144,7 @@ fn prefers_an_exact_route_to_every_prefix() {
 
     for routes in [vec![exact.clone(), prefix.clone()], vec![prefix, exact]] {
         let table = Source::with_routes(routes).build(&[&device]);
-        let timeouts = ["a.b.c", "a.b.d"].map(|method| table.find(method, GUEST).unwrap().timeout);
+        let timeouts = ["a.b.c", "a.b.d"].map(|method| target_of(&table, method, GUEST).timeout);
         assert_eq!(timeouts.map(|timeout| timeout.as_secs()), [1, 2]);
     }
 }
@@ -281,7 +298,7 @@ fn keeps_counting_held_permits_in_the_next_table() {
     let device = plugin("device", &["device.get", "device.set"]);
     let limited = |limit| Route { max_in_flight: Some(limit), ..route("device.*", "device") };
     let permits_of = |table: &RoutingTable, method: &str| {
-        Arc::clone(table.find(method, GUEST).unwrap().permits.as_ref().unwrap())
+        Arc::clone(target_of(table, method, GUEST).permits.as_ref().unwrap())
     };
     let mut source = Source::with_routes(vec![limited(2)]);
     let first = source.build(&[&device]);
@@ -300,11 +317,47 @@ fn keeps_counting_held_permits_in_the_next_table() {
 fn holds_the_methods_of_a_plugin_whose_state_is_transferred() {
     let device = plugin("device", &["device.get"]);
     let other = plugin("other", &["other.get"]);
-    let held = HeldPlugins { plugins: ["device".to_owned()].into(), gate: Arc::default() };
+    let held = HeldPlugins { plugins: ["device".to_owned()].into(), ..HeldPlugins::default() };
     let table = Source { held: Some(held), ..Source::default() }.build(&[&device, &other]);
 
-    let is_held = |method| table.find(method, GUEST).unwrap().held.is_some();
-    assert!(is_held("device.get") && !is_held("other.get"));
+    let held = held_in(&table, "device.get").unwrap();
+    assert!(held.previous.is_some() && !held.awaits_async);
+    assert!(held_in(&table, "other.get").is_none());
+    assert_eq!(table.references_to(&device), 2, "the generation and one method");
+}
+
+#[test]
+fn holds_the_methods_of_a_plugin_that_is_stopped_for_those_who_may_call_them() {
+    let private = Route { allow: Some(Arc::new(Allow::new([7], []))), ..route("device.get", "device") };
+    let mut source = Source::with_routes(vec![private]);
+    source.refuse("device", &["device.get", "device.set"]);
+    let plugins = BTreeSet::from(["device".to_owned()]);
+    source.held = Some(HeldPlugins { plugins: plugins.clone(), stopping: plugins, ..HeldPlugins::default() });
+    let table = source.build(&[]);
+
+    assert!(held_in(&table, "device.set").unwrap().previous.is_none());
+    assert!(matches!(error_of(&table, "device.get", STRANGER), RequestError::PermissionDenied));
+    assert!(matches!(table.find("device.get", Requester::Plugin), Ok(Found::Held(_))));
+    assert_eq!(table.method_names(), ["device.get", "device.set"]);
+}
+
+#[test]
+fn answers_unavailable_once_calls_were_held_for_too_long() {
+    let (device, other) = (plugin("device", &["device.get"]), plugin("other", &["other.get"]));
+    let mut source = Source::default();
+    source.refuse("stopped", &["stopped.get"]);
+    let plugins = BTreeSet::from(["device".to_owned(), "stopped".to_owned()]);
+    let held = HeldPlugins { plugins: plugins.clone(), stopping: plugins, ..HeldPlugins::default() };
+    let Source { config, built_in, permits, method_names, unavailable, .. } = &source;
+    let hold = CallHold::Over(&held);
+    let builder = TableBuilder { config, built_in, permits, hold, method_names };
+    let table = builder.build(vec![device, other], unavailable.clone());
+
+    for method in ["device.get", "stopped.get"] {
+        let data = error_of(&table, method, STRANGER).data().unwrap();
+        assert!(data.contains("\"retry_after_ms\":1000"), "{method}: {data}");
+    }
+    assert_eq!(plugin_of(&table, "other.get"), "other");
 }
 
 #[test]

@@ -248,6 +248,8 @@ reasons! {
     NoThreadKeys = "no-thread-keys",
     /// Its first calls failed too often, and the plugin was rolled back.
     ProbationFailed = "probation-failed",
+    /// An operator rolled the plugin back from this content. Another content can be loaded.
+    RolledBack = "rolled-back",
     /// The content is quarantined: it ran in too many crashes. Another content can be loaded.
     TooManyCrashes = "too-many-deaths",
     /// There is no previous content to roll back to.

@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use jackfield_plugin_api::manifest::DeclaredMethod;
+
+use super::decided::SelectedContent;
 use super::directory_scan::{CompleteFiles, FileChange, ScanResult, is_signature_pending};
 use super::load_checks::LoadCheckError;
 use super::owner::PluginOwner;
 use super::refusal::{is_in_motion, is_transient};
-use super::transaction::{Candidate, Purpose};
 use crate::admin::{PluginReloadOutcome, PluginReloadResult};
 use crate::config::ReplacePolicy;
 use crate::failpoint;
@@ -19,14 +21,17 @@ use crate::log::{Counted, printable};
 pub(super) enum LoadTrigger {
     /// A scan found a change. Content that was acted on is not loaded again.
     Scan,
-    /// An operator. Every content is loaded, and a quarantine is cleared.
-    Operator,
+    /// An operator reloads all plugins. Every content is loaded, unless a decision is against it,
+    /// and a quarantine is cleared.
+    OperatorForAll,
+    /// An operator reloads one plugin by its name, which also clears a decision.
+    OperatorForOne,
 }
 
 /// How the load of a file ended.
 #[derive(Debug, PartialEq)]
 pub(super) enum LoadOutcome {
-    /// The content serves already, or was rolled back from.
+    /// The content serves already, or a decision is against it.
     Unchanged,
     /// The file, or its signature, is being written. It is read again by the next scan; nothing
     /// is logged.
@@ -91,9 +96,13 @@ impl PluginOwner {
             }
         }
 
+        let trigger = match name {
+            Some(_) => LoadTrigger::OperatorForOne,
+            None => LoadTrigger::OperatorForAll,
+        };
         let mut results = Vec::with_capacity(files.len());
         for file in files {
-            let outcome = self.load_file(&file, LoadTrigger::Operator);
+            let outcome = self.load_file(&file, trigger);
             results.push(self.result_of(&file, &outcome));
         }
         results
@@ -153,11 +162,35 @@ impl PluginOwner {
 
         self.name_conflicts.remove(file);
         let declared = staged.inspection.manifest.methods.clone();
-        let loaded = self.check_quarantine(&hash.to_string(), trigger);
-        match loaded.and_then(|()| self.load_staged(staged, file)) {
-            Ok(()) => LoadOutcome::Published,
-            Err(refused) => self.load_failed(file, refused.with_methods(&declared)),
+        match self.select_content(staged, file, trigger) {
+            Ok(selected) => self.load_selected(selected, file, &declared, trigger),
+            Err(outcome) => outcome,
         }
+    }
+
+    /// Loads the content that was selected for a file whose own content declares these methods.
+    fn load_selected(
+        &mut self,
+        selected: SelectedContent,
+        file: &OsString,
+        declared: &[DeclaredMethod],
+        trigger: LoadTrigger,
+    ) -> LoadOutcome {
+        let SelectedContent { candidate, refused } = selected;
+        let inspection = &candidate.staged.inspection;
+        let (name, hash) = (inspection.name.clone(), inspection.hash.to_string());
+
+        let config = Arc::clone(&self.config);
+        let checked = self.check_quarantine(&hash, trigger);
+        let prepared = checked.and_then(|()| self.prepare(candidate, &config));
+        if let Err(error) = prepared.and_then(|prepared| self.commit_one(prepared)) {
+            return self.load_failed(file, error.with_methods(declared));
+        }
+
+        if let Some(decision) = refused {
+            self.set_rejected(&name, &decision, declared);
+        }
+        LoadOutcome::Published
     }
 
     fn stage(&self, file: &OsString) -> Result<StagedPlugin, LoadError> {
@@ -199,13 +232,6 @@ impl PluginOwner {
         LoadOutcome::Refused(refused)
     }
 
-    fn load_staged(&mut self, staged: StagedPlugin, file: &OsString) -> Result<(), LoadError> {
-        let config = Arc::clone(&self.config);
-        let candidate = Candidate { staged, file: file.clone(), purpose: Purpose::LoadFile };
-        let prepared = self.prepare(candidate, &config)?;
-        self.commit_one(prepared)
-    }
-
     fn load_failed(&mut self, file: &OsString, refused: LoadError) -> LoadOutcome {
         let reason = refused.reason;
         let name = plugin_name(file).unwrap_or_default();
@@ -225,7 +251,7 @@ impl PluginOwner {
         LoadOutcome::Refused(refused)
     }
 
-    /// Returns whether the file has returned to content that serves, or that was rolled back from.
+    /// Returns whether the file has returned to content that serves.
     fn settles(&mut self, file: &OsString, hash: &str) -> bool {
         let slot = self.slots.values_mut().find(|slot| slot.file() == Some(file));
         let settles = slot.is_some_and(|slot| slot.settles(hash));
@@ -240,7 +266,7 @@ impl PluginOwner {
         let record = &self.dispatcher.crash_record;
         let Some(quarantined) = record.quarantined(hash) else { return Ok(()) };
 
-        if trigger == LoadTrigger::Operator {
+        if trigger != LoadTrigger::Scan {
             record.clear(hash);
             let (plugin, deaths) = (quarantined.plugin, quarantined.crashes);
             let crashes = Counted(deaths, "crash");

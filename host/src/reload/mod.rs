@@ -47,10 +47,12 @@
 //! `owner` has the state, `owner_loop` the thread and its commands. `directory_scan` and
 //! `seen_files` find changed files, and `file_load` acts on them. `transaction` replaces
 //! generations, with `load_checks`, `generation_starter` and `state_transfer`. `rollback`,
-//! `retirement` and `reconfigure` are the other reasons for a change.
+//! `retirement` and `reconfigure` are the other reasons for a change. `decided` applies what rollbacks
+//! decided, also in the next host.
 
 mod command;
 mod commit;
+mod decided;
 mod directory_scan;
 mod directory_watcher;
 mod exported_state;

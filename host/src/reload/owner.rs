@@ -13,6 +13,7 @@ use super::plugin_slot::PluginSlot;
 use super::retirement_threads::RetirementThreads;
 use crate::admin::ADMIN;
 use crate::config::Config;
+use crate::decisions::DecisionStore;
 use crate::loader::{LoadError, Prober};
 use crate::log::printable;
 use crate::metrics::ReloadOutcome;
@@ -32,6 +33,9 @@ pub(crate) struct PluginOwner {
     pub(super) clock: Box<dyn Fn() -> ScanTime + Send>,
     pub(super) starter: Arc<dyn GenerationStarter>,
     pub(super) scan: DirectoryScan,
+
+    /// The contents that were rolled back and do not serve again.
+    pub(super) decisions: DecisionStore,
     pub(super) retirement: RetirementThreads,
 
     /// Asked before each step of a reload.
@@ -68,15 +72,18 @@ impl PluginOwner {
     ) -> Self {
         let starter = Arc::new(ProbingStarter::new(prober, factory, shutdown.clone()));
         let scan = DirectoryScan::new(config.plugins.directory.clone());
-        let owner = Self::with_parts(config, starter, scan, dispatcher, commands, io);
+        let decisions = DecisionStore::open(config.plugins.state.as_deref());
+        let owner = Self::with_parts(config, starter, scan, decisions, dispatcher, commands, io);
         Self { shutdown: shutdown.clone(), ..owner }
     }
 
-    /// As [`PluginOwner::new`], with another way to start generations and to scan for files.
+    /// As [`PluginOwner::new`], with another way to start generations, to scan for files and to keep
+    /// decisions.
     pub(super) fn with_parts(
         config: Config,
         starter: Arc<dyn GenerationStarter>,
         scan: DirectoryScan,
+        decisions: DecisionStore,
         dispatcher: &Arc<Dispatcher>,
         commands: &CommandSender,
         io: Arc<dyn IoThreadReplacer>,
@@ -91,6 +98,7 @@ impl PluginOwner {
             clock: Box::new(ScanTime::now),
             starter,
             scan,
+            decisions,
             retirement: RetirementThreads::new(commands.clone(), io),
             shutdown: Shutdown::default(),
             built_in: Vec::new(),

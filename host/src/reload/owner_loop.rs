@@ -148,8 +148,8 @@ impl PluginOwner {
                 answer(reply, self.reload(name.as_deref()));
                 false
             }
-            ReloadCommand::RollBack(name, reply) => {
-                answer(reply, self.roll_back(&name));
+            ReloadCommand::RollBack { plugin, by, reply } => {
+                answer(reply, self.roll_back(&plugin, by));
                 false
             }
             ReloadCommand::List(reply) => {

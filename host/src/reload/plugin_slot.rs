@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jackfield_plugin_api::manifest::DeclaredMethod;
+
 use super::exported_state::ExportedState;
 use crate::admin::RetainedGeneration;
 use crate::loader::{KeptImage, LoadError};
@@ -70,18 +72,8 @@ pub(super) struct ServingPlugin {
     /// The content that served before, if it can be rolled back to.
     pub(super) previous: Option<Box<KeptImage>>,
 
-    /// The content that was rolled back from; a scan does not load it again.
-    rolled_back_from: Option<RolledBackContent>,
-
     /// A rollback that failed for a transient reason and is tried again.
     pub(super) rollback_retry: Option<RollbackRetry>,
-}
-
-struct RolledBackContent {
-    hash: String,
-
-    /// Why it was rolled back; `None` if an operator did it.
-    reason: Option<LoadError>,
 }
 
 /// An automatic rollback to be tried again.
@@ -110,7 +102,6 @@ pub(super) struct StoppedPlugin {
     /// As in [`ServingPlugin`].
     pub(super) file: OsString,
     previous: Option<Box<KeptImage>>,
-    rolled_back_from: Option<RolledBackContent>,
     rollback_retry: Option<RollbackRetry>,
 
     /// The state that the generation exported, which the next generation imports.
@@ -199,6 +190,12 @@ impl PluginSlot {
         self.generation().map(|generation| generation.identity.number).or(stopped)
     }
 
+    /// Returns the methods of the content that serves, or served until it was stopped.
+    pub(super) fn methods(&self) -> &[DeclaredMethod] {
+        let stopped = self.stopped().map(|stopped| stopped.content.declared());
+        self.generation().map(|generation| &*generation.methods).or(stopped).unwrap_or_default()
+    }
+
     /// Returns the content that can be rolled back to.
     pub(super) fn previous(&self) -> Option<&KeptImage> {
         let stopped = self.stopped().and_then(|stopped| stopped.previous.as_deref());
@@ -223,8 +220,8 @@ impl PluginSlot {
 
     /// Has `new` serve, loaded from `file`. Returns the previous generation, unless it was stopped.
     ///
-    /// A generation with the content of the previous one leaves as it is what can be rolled back to
-    /// and what was rolled back from, unless `replaced` discards it.
+    /// A generation with the content of the previous one leaves as it is what can be rolled back to,
+    /// unless `replaced` discards it.
     pub(super) fn serve(
         &mut self,
         new: Arc<Generation>,
@@ -235,12 +232,12 @@ impl PluginSlot {
         self.signed_at = new.signature().map(|signed| signed.at).or(self.signed_at);
         self.refused = None;
 
-        let (generation, content, previous, rolled_back_from) =
-            match std::mem::replace(&mut self.state, SlotState::NeverServed) {
-                SlotState::Serving(old) => (Some(old.generation), None, old.previous, old.rolled_back_from),
-                SlotState::Stopped(old) => (None, Some(old.content), old.previous, old.rolled_back_from),
-                SlotState::NeverServed | SlotState::Removed => (None, None, None, None),
-            };
+        let (generation, content, previous) = match std::mem::replace(&mut self.state, SlotState::NeverServed)
+        {
+            SlotState::Serving(old) => (Some(old.generation), None, old.previous),
+            SlotState::Stopped(old) => (None, Some(old.content), old.previous),
+            SlotState::NeverServed | SlotState::Removed => (None, None, None),
+        };
         let previous = match replaced {
             ReplacedContent::Discard => None,
             ReplacedContent::Keep(_) if is_restart => previous,
@@ -251,7 +248,6 @@ impl PluginSlot {
             generation: new,
             file,
             previous,
-            rolled_back_from: rolled_back_from.filter(|_| is_restart),
             rollback_retry: None,
         }));
         generation
@@ -278,7 +274,6 @@ impl PluginSlot {
             hash: old.generation.identity.hash.clone(),
             file: old.file,
             previous: old.previous,
-            rolled_back_from: old.rolled_back_from,
             rollback_retry: old.rollback_retry,
             state,
             is_on_probation: probation.is_some_and(|probation| !probation.is_over()),
@@ -294,7 +289,6 @@ impl PluginSlot {
                 generation,
                 file: old.file,
                 previous: old.previous,
-                rolled_back_from: old.rolled_back_from,
                 rollback_retry: old.rollback_retry,
             })),
             state => state,
@@ -311,35 +305,14 @@ impl PluginSlot {
         }
     }
 
-    /// Returns whether a scan has nothing to do about this content: it serves, or was rolled back
-    /// from. If so, a refusal of other content in the meantime is over.
+    /// Returns whether a scan has nothing to do about this content, because it serves. If so, a
+    /// refusal of other content in the meantime is over.
     pub(super) fn settles(&mut self, hash: &str) -> bool {
-        if self.hash() == Some(hash) {
+        let serves = self.hash() == Some(hash);
+        if serves {
             self.refused = None;
-            return true;
         }
-
-        let rolled_back_from = match &self.state {
-            SlotState::Serving(serving) => &serving.rolled_back_from,
-            SlotState::Stopped(stopped) => &stopped.rolled_back_from,
-            SlotState::NeverServed | SlotState::Removed => return false,
-        };
-        match rolled_back_from {
-            Some(content) if content.hash == hash => {
-                self.refused.clone_from(&content.reason);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Records that the content `hash` was rolled back from; `reason` is `None` if an operator did
-    /// it.
-    pub(super) fn rolled_back(&mut self, hash: String, reason: Option<LoadError>) {
-        self.refused.clone_from(&reason);
-        if let Some(serving) = self.serving_mut() {
-            serving.rolled_back_from = Some(RolledBackContent { hash, reason });
-        }
+        serves
     }
 
     /// Returns whether the slot has nothing to report.

@@ -17,7 +17,14 @@ impl PluginOwner {
     /// Returns the plugins that have files, by name.
     pub(super) fn list(&self) -> Vec<PluginStatus> {
         let crashes = self.dispatcher.crash_record.crashes();
-        self.slots.iter().map(|(name, slot)| slot.status(name, &crashes)).collect()
+        let status = |(name, slot): (&String, &PluginSlot)| {
+            let decisions = self.decisions.of(name);
+            PluginStatus {
+                decisions: decisions.iter().map(Into::into).collect(),
+                ..slot.status(name, &crashes)
+            }
+        };
+        self.slots.iter().map(status).collect()
     }
 
     /// Returns the result of a reload or rollback of the plugin: what serves now, and why it is not
@@ -99,6 +106,7 @@ impl PluginSlot {
             unloaded: self.unloaded,
             deaths: crashes.iter().flat_map(|crash| crashed_methods(crash, name)).collect(),
             refused: self.refused.as_ref().or(failure).map(Into::into),
+            decisions: Vec::new(),
         }
     }
 

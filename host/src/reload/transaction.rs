@@ -30,6 +30,8 @@ pub(super) enum Purpose {
     RollBackByOperator,
     /// The content failed its probation. It must not be returned to.
     RollBackAfterProbation,
+    /// A decision is against the content of the file, and nothing serves.
+    RestoreKept,
     /// The content was stopped, and its successor did not start.
     StartAgain,
 }
@@ -184,7 +186,7 @@ impl PluginOwner {
         let is_due = match purpose {
             Purpose::LoadFile | Purpose::ApplySettings => slot.file().is_some(),
             Purpose::StartAgain => slot.stopped().is_some_and(|stopped| stopped.is_on_probation),
-            Purpose::RollBackByOperator | Purpose::RollBackAfterProbation => false,
+            Purpose::RollBackByOperator | Purpose::RollBackAfterProbation | Purpose::RestoreKept => false,
         };
         if !is_due || limits.calls == 0 {
             return None;

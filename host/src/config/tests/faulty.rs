@@ -68,7 +68,7 @@ const FAULTY: &[(&str, &str)] = &[
     ("[metrics]\nlisten = './run/jackfield-admin.sock'", "2:10: metrics.listen is also the socket of a listener or the admin socket; write another path"),
     ("[metrics]\nlisten = 'run/'", "2:10: metrics.listen is a directory (\"etc/run/\"); write the path of a file, such as \"run/jackfield.sock\""),
     ("[metric]", "1:2: unknown table \"metric\"; did you mean \"metrics\"? the known keys are admin, io, limits, listener, log, metrics, plugin, plugins, route, timeouts"),
-    ("[plugins]\nretain = 64", "2:1: unknown key \"retain\" in [plugins]; did you mean \"retained\"? the known keys are auto_route, crash, directory, probation, probe, retained, state_transfer, trusted_keys, watch"),
+    ("[plugins]\nretain = 64", "2:1: unknown key \"retain\" in [plugins]; did you mean \"retained\"? the known keys are auto_route, crash, directory, probation, probe, retained, state, state_transfer, trusted_keys, watch"),
     ("[plugins]\nretained = 1000", "2:12: plugins.retained = 1000 is out of range; write an integer from 1 to 512, without quotes"),
     ("[plugins.probation]\nfailures = 0", "2:12: plugins.probation.failures = 0 is out of range; write an integer from 1 to 1000000, without quotes"),
     ("[plugins]\ntrusted_keys = []", "2:16: plugins.trusted_keys is empty, so no plugin could be loaded; write paths of public keys of minisign in quotes: [\"/etc/jackfield/plugins.pub\"], or remove plugins.trusted_keys"),

@@ -4,6 +4,7 @@
 //! starter that makes generations of [`TestPlugin`] instead of loading code. Dispatcher, routing
 //! tables, generations and their retirement are the real ones.
 
+mod decided;
 mod directory;
 mod ending;
 mod loading;
@@ -29,6 +30,7 @@ use super::directory_scan::{CompleteFiles, DirectoryScan, ScanTime};
 use super::owner::PluginOwner;
 use crate::admin::{PluginReloadResult, PluginStatus};
 use crate::config::Config;
+use crate::decisions::test_support::MemoryState;
 use crate::loader::{LoadError, LoadErrorReason};
 use crate::plugin::test_support::memory_crash_record;
 use crate::plugin::{Generation, GenerationFactory, IoThreadReplacer, NestedCaller};
@@ -82,6 +84,11 @@ impl Fixture {
     }
 
     fn with_config(config: Config) -> Self {
+        Self::with_state(config, &MemoryState::default())
+    }
+
+    /// Returns a fixture whose decisions are kept in `state`.
+    fn with_state(config: Config, state: &MemoryState) -> Self {
         let clock = TestClock::new();
         let contents = Contents::default();
         let directory = InventedDirectory::new(contents.clone(), clock.clone());
@@ -98,6 +105,7 @@ impl Fixture {
             config,
             Arc::new(starter),
             scan,
+            state.open(),
             &dispatcher,
             &sender,
             Arc::new(NoIoThreads),

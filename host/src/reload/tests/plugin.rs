@@ -151,6 +151,7 @@ impl Content {
             hash: self.hash(),
             size: 0,
             signed: None,
+            signature_text: None,
             build_id: None,
             manifest: Manifest {
                 manifest: 1,

@@ -12,12 +12,14 @@ use super::plugin::{Content, count_of};
 use super::{Fixture, LIMIT, assert_result};
 use crate::admin::PluginState;
 use crate::config::{Config, ReplacePolicy};
+use crate::decisions::Decider;
 use crate::loader::LoadErrorReason;
 use crate::routing::{RequestError, Requester};
 
 const FILE: &str = "libdevice.so";
 const PLUGIN: &str = "device";
 const METHOD: &str = "device.list";
+const OPERATOR: Decider = Decider::Operator { uid: None };
 
 /// Returns contents of one plugin that need the same resource.
 fn contents<const N: usize>(names: [&str; N]) -> [Content; N] {
@@ -135,7 +137,7 @@ fn starts_the_previous_content_again_with_its_state_when_the_new_one_fails() {
     let generation = fixture.status(PLUGIN).generation;
     fixture.scan_complete(FILE);
     assert_eq!(fixture.status(PLUGIN).generation, generation);
-    assert_result(&fixture.owner.roll_back(PLUGIN), Some(LoadErrorReason::NothingToRollBack));
+    assert_result(&fixture.owner.roll_back(PLUGIN, OPERATOR), Some(LoadErrorReason::NothingToRollBack));
 }
 
 #[test]
@@ -226,7 +228,7 @@ fn loads_a_corrected_file_with_the_state_while_the_plugin_is_unavailable() {
     fixture.assert_counts(&three, 3);
     assert!(fixture.status(PLUGIN).refused.is_none());
     fixture.contents.add(&one);
-    assert_result(&fixture.owner.roll_back(PLUGIN), None);
+    assert_result(&fixture.owner.roll_back(PLUGIN, OPERATOR), None);
     fixture.assert_counts(&one, 3);
 }
 
@@ -257,12 +259,12 @@ fn rolls_back_and_forward_by_command() {
     fixture.put(FILE, &two);
 
     for expected in [&one, &two] {
-        assert_result(&fixture.owner.roll_back(PLUGIN), None);
+        assert_result(&fixture.owner.roll_back(PLUGIN, OPERATOR), None);
         fixture.assert_counts(expected, 3);
     }
 
     fixture.contents.add(&one.failing_to_start());
-    assert_result(&fixture.owner.roll_back(PLUGIN), Some(LoadErrorReason::StartFailed));
+    assert_result(&fixture.owner.roll_back(PLUGIN, OPERATOR), Some(LoadErrorReason::StartFailed));
     fixture.assert_counts(&two, 3);
 }
 

@@ -11,7 +11,7 @@ const FILE: &str = "libdevice.so";
 impl Fixture {
     /// Returns the reason that calls of the method are answered with; `None` if it is unknown.
     #[track_caller]
-    fn reason_of(&self, method: &str) -> Option<&'static str> {
+    pub(super) fn reason_of(&self, method: &str) -> Option<&'static str> {
         let table = self.owner.dispatcher.table.load();
         match table.find(method, Requester::Plugin).err().map(RequestError::from) {
             Some(RequestError::PluginUnavailable { reason, .. }) => reason,

@@ -4,21 +4,45 @@
 //! exceeds the limit, the calls that wait, and those that follow, are answered PLUGIN_UNAVAILABLE
 //! until the replacement has ended. The step itself goes on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::{self, Builder};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::log::ShortDuration;
 use crate::routing::{Dispatcher, RoutingTable, StateTransferGate};
+use crate::sync::lock;
 
-/// Ends the hold of calls when a step takes too long.
-pub(super) struct HoldLimit {
+/// How long the thread sleeps at a time while no step runs. A change wakes it.
+const IDLE_WAIT: Duration = Duration::from_secs(3600);
+
+/// How the calls of the plugins are held.
+///
+/// ```text
+/// Starting ──► Idle ◄──► Step
+///    │          │         │ the limit has passed
+///    │          ▼         ▼
+///    └───────► Over ◄─────┘
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HoldState {
+    /// The thread does not watch yet.
+    Starting,
+
+    /// No step runs.
+    Idle,
+
+    /// A step runs, for which calls are held until this instant.
+    Step(Instant),
+
+    /// Calls are not held any more.
+    Over,
+}
+
+struct Hold {
     dispatcher: Arc<Dispatcher>,
 
-    /// The table that answers the held calls.
-    over: Arc<RoutingTable>,
+    /// The table that rejects the calls.
+    rejecting: Arc<RoutingTable>,
 
     gate: Arc<StateTransferGate>,
     limit: Duration,
@@ -26,63 +50,170 @@ pub(super) struct HoldLimit {
     /// The plugins whose calls are held, for the log.
     plugins: String,
 
-    is_over: AtomicBool,
+    state: Mutex<HoldState>,
+    changed: Condvar,
+}
+
+/// Ends the hold of calls when a step takes too long.
+pub(super) struct HoldLimit {
+    hold: Arc<Hold>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl HoldLimit {
+    /// Starts a thread that watches the steps, and waits until it does.
+    ///
+    /// The thread must use its thread-locals before the first step: a constructor of a plugin that
+    /// runs in a step keeps other threads from using one for the first time.
     pub(super) fn new(
         dispatcher: &Arc<Dispatcher>,
-        over: RoutingTable,
+        rejecting: RoutingTable,
         gate: &Arc<StateTransferGate>,
         limit: Duration,
         plugins: String,
     ) -> Self {
-        Self {
+        let hold = Arc::new(Hold {
             dispatcher: Arc::clone(dispatcher),
-            over: Arc::new(over),
+            rejecting: Arc::new(rejecting),
             gate: Arc::clone(gate),
             limit,
             plugins,
-            is_over: AtomicBool::new(false),
+            state: Mutex::new(HoldState::Starting),
+            changed: Condvar::new(),
+        });
+
+        let watched = Arc::clone(&hold);
+        let thread = Builder::new().name("hold-limit".into()).spawn(move || watched.watch()).ok();
+        if thread.is_none() {
+            // Without a thread nothing would bound the wait.
+            hold.release(&mut lock(&hold.state));
         }
+        let is_starting = |state: &mut HoldState| *state == HoldState::Starting;
+        drop(hold.changed.wait_while(lock(&hold.state), is_starting));
+        Self { hold, thread }
     }
 
     /// Runs one step on this thread, and ends the hold if the step takes longer than the limit.
     pub(super) fn run<T>(&self, step: impl FnOnce() -> T) -> T {
-        if self.is_over.load(Ordering::Relaxed) {
-            return step();
+        self.hold.change(HoldState::Idle, HoldState::Step(Instant::now() + self.hold.limit));
+        let result = step();
+        self.hold.end_step();
+        result
+    }
+}
+
+impl Drop for HoldLimit {
+    fn drop(&mut self) {
+        self.hold.set(HoldState::Over);
+        if let Some(thread) = self.thread.take() {
+            // The thread runs no code of a plugin, so it ends soon.
+            let _ = thread.join();
         }
+    }
+}
 
-        let (has_ended, end) = mpsc::channel::<()>();
-        thread::scope(|scope| {
-            let watch = move || {
-                if end.recv_timeout(self.limit) == Err(RecvTimeoutError::Timeout) {
-                    self.release();
-                }
+impl Hold {
+    /// Watches the steps until the hold is over.
+    fn watch(&self) {
+        drop(self.dispatcher.table.load());
+        self.change(HoldState::Starting, HoldState::Idle);
+
+        let mut state = lock(&self.state);
+        loop {
+            let left = match *state {
+                HoldState::Over => return,
+                HoldState::Starting | HoldState::Idle => IDLE_WAIT,
+                HoldState::Step(until) => until.saturating_duration_since(Instant::now()),
             };
-            let watching = Builder::new().name("hold-limit".into()).spawn_scoped(scope, watch);
-            if watching.is_err() {
-                // Without a thread nothing would bound the wait.
-                self.release();
+            if left.is_zero() {
+                return self.release(&mut state);
             }
-
-            let result = step();
-            drop(has_ended);
-            result
-        })
+            let waited = self.changed.wait_timeout(state, left);
+            // Nothing panics while it holds the lock.
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
-    fn release(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
+    fn set(&self, new: HoldState) {
+        *lock(&self.state) = new;
+        self.changed.notify_all();
+    }
+
+    /// Changes the state, if it is `from`.
+    fn change(&self, from: HoldState, to: HoldState) {
+        let mut state = lock(&self.state);
+        if *state == from {
+            *state = to;
+            self.changed.notify_all();
+        }
+    }
+
+    fn end_step(&self) {
+        let mut state = lock(&self.state);
+        if matches!(*state, HoldState::Step(_)) {
+            *state = HoldState::Idle;
+        }
+    }
+
+    /// Ends the hold. The caller has the lock, so that no step ends meanwhile.
+    fn release(&self, state: &mut HoldState) {
+        *state = HoldState::Over;
+        // The table first: calls look their method up again when the gate opens.
+        self.dispatcher.publish(&self.rejecting);
+        self.gate.open();
+
         let (plugins, limit) = (&self.plugins, ShortDuration(self.limit));
         tracing::warn!(
             plugin = %plugins,
             "plugin {plugins}: its replacement takes longer than {limit}; its calls are answered PLUGIN_UNAVAILABLE \
              until it serves again"
         );
+    }
+}
 
-        // The table first: calls look their method up again when the gate opens.
-        self.dispatcher.publish(&self.over);
-        self.gate.open();
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    use std::thread;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::plugin::test_support::memory_crash_record;
+    use crate::routing::{ConnectionRules, GateOpened};
+
+    fn hold(limit: Duration) -> (HoldLimit, Arc<StateTransferGate>) {
+        let dispatcher = Dispatcher::new(ConnectionRules::of(&Config::default()), memory_crash_record());
+        let gate = Arc::default();
+        (HoldLimit::new(&dispatcher, RoutingTable::empty(), &gate, limit, "device".to_owned()), gate)
+    }
+
+    fn is_open(gate: &Arc<StateTransferGate>) -> bool {
+        pin!(GateOpened::of(gate)).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn opens_the_gate_while_a_step_exceeds_the_limit() {
+        let (limit, gate) = hold(Duration::from_millis(1));
+
+        let was_opened = limit.run(|| {
+            while !is_open(&gate) {
+                thread::yield_now();
+            }
+            true
+        });
+
+        assert!(was_opened);
+        assert!(limit.run(|| is_open(&gate)), "it stays open for further steps");
+    }
+
+    #[test]
+    fn leaves_the_gate_closed_between_and_after_short_steps() {
+        let (limit, gate) = hold(Duration::from_secs(3600));
+        for _ in 0..3 {
+            assert!(!limit.run(|| is_open(&gate)));
+        }
+        drop(limit);
+        assert!(!is_open(&gate));
     }
 }

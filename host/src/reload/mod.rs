@@ -37,6 +37,9 @@
 //!                                                         unloaded       retained
 //! ```
 //!
+//! A stop-first plugin takes another way: it is probed without a start, and it is started during
+//! the commit, after the previous generation was stopped (`stop_first`).
+//!
 //! A failure up to the swap changes nothing: the previous generation serves on. A rollback is a
 //! reload of the previous content, so it makes a new generation. Content that ran in too many
 //! crashes is quarantined: it is not loaded until its file changes or an operator reloads it. A
@@ -45,10 +48,10 @@
 //! # Files
 //!
 //! `owner` has the state, `owner_loop` the thread and its commands. `directory_scan` and
-//! `seen_files` find changed files, and `file_load` acts on them. `transaction` replaces
-//! generations, with `load_checks`, `generation_starter` and `state_transfer`. `rollback`,
-//! `retirement` and `reconfigure` are the other reasons for a change. `decided` applies what rollbacks
-//! decided, also in the next host.
+//! `seen_files` find changed files, and `file_load` acts on them. `transaction` prepares
+//! generations, with `load_checks` and `generation_starter`. `commit` has them serve, with
+//! `state_transfer` and `stop_first`. `rollback`, `start_retry`, `retirement` and `reconfigure` are
+//! the other reasons for a change. `decided` applies what rollbacks decided, also in the next host.
 
 mod command;
 mod commit;

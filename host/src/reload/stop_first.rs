@@ -36,7 +36,7 @@ use crate::shutdown::Shutdown;
 /// How often the references to a generation are counted that is to be stopped.
 const POLL_INTERVAL: Duration = Duration::from_micros(100);
 
-/// What is kept of a generation that is about to be stopped.
+/// The content and the state of a generation that is about to be stopped.
 type KeptOfGeneration = (Box<KeptImage>, Option<Arc<ExportedState>>);
 
 impl PluginOwner {
@@ -190,7 +190,7 @@ impl PluginOwner {
 
         match self.retirement.stop(generation) {
             Ok(stopped) => self.retirement.close(stopped),
-            // What it holds may not be released. The start of the successor shows that.
+            // It may still hold its resource. The start of the successor shows that.
             Err(reason) => {
                 self.retired(&plugin, number, &RetirementOutcome::Retained(reason));
             }

@@ -25,7 +25,7 @@ pub(crate) struct HeldPlugins {
     pub(crate) gate: Arc<StateTransferGate>,
 }
 
-/// What becomes of the calls of plugins that are being replaced.
+/// The treatment of calls of plugins that are being replaced.
 #[derive(Clone, Copy)]
 pub(crate) enum CallHold<'a> {
     /// No plugin is being replaced.

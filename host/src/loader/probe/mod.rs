@@ -85,8 +85,8 @@ impl Prober {
         self.probe_unless(&|| false, ProbeDepth::Start, staged, settings, limit)
     }
 
-    /// As [`Prober::probe`] as far as `depth` says, but gives up when `is_cancelled` returns `true`.
-    /// It is asked before the process is started, and then every 20 ms.
+    /// As [`Prober::probe`] as far as `depth` says, but gives up when `is_cancelled` returns
+    /// `true`. It is asked before the process is started, and then every 20 ms.
     ///
     /// # Errors
     ///

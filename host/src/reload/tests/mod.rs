@@ -13,6 +13,7 @@ mod reconfiguring;
 mod retiring;
 mod rolling_back;
 mod scanning;
+mod start_retry;
 mod state;
 mod stop_first;
 mod unavailable;

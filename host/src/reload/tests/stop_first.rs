@@ -16,19 +16,19 @@ use crate::decisions::Decider;
 use crate::loader::LoadErrorReason;
 use crate::routing::{RequestError, Requester};
 
-const FILE: &str = "libdevice.so";
-const PLUGIN: &str = "device";
-const METHOD: &str = "device.list";
-const OPERATOR: Decider = Decider::Operator { uid: None };
+pub(super) const FILE: &str = "libdevice.so";
+pub(super) const PLUGIN: &str = "device";
+pub(super) const METHOD: &str = "device.list";
+pub(super) const OPERATOR: Decider = Decider::Operator { uid: None };
 
 /// Returns contents of one plugin that need the same resource.
-fn contents<const N: usize>(names: [&str; N]) -> [Content; N] {
+pub(super) fn contents<const N: usize>(names: [&str; N]) -> [Content; N] {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let resource = NEXT.fetch_add(1, Ordering::Relaxed);
     names.map(|name| Content::new(name).with_method(METHOD).with_count(0).with_resource(resource))
 }
 
-fn config(replace: ReplacePolicy) -> Config {
+pub(super) fn config(replace: ReplacePolicy) -> Config {
     let mut config = Config::default();
     config.plugins.probation.calls = 10;
     config.plugins.probation.failures = 3;
@@ -38,7 +38,7 @@ fn config(replace: ReplacePolicy) -> Config {
 }
 
 /// Returns a fixture in which `content` serves, with a count of 3.
-fn serving(content: &Content) -> Fixture {
+pub(super) fn serving(content: &Content) -> Fixture {
     let mut fixture = Fixture::with_config(config(ReplacePolicy::StopFirst));
     fixture.put(FILE, &content.clone().with_count(3));
     fixture.contents.add(content);
@@ -47,26 +47,11 @@ fn serving(content: &Content) -> Fixture {
 }
 
 impl Fixture {
-    /// Asserts that calls are answered PLUGIN_UNAVAILABLE with this reason.
-    #[track_caller]
-    fn assert_unavailable(&self, reason: &str) {
-        let table = self.owner.dispatcher.table.load();
-        let Some(error) = table.find(METHOD, Requester::Plugin).err() else { panic!("it serves") };
-        let data = RequestError::from(error).data().expect("data");
-        assert!(data.contains(reason) && data.contains("retry_after_ms"), "{data}");
-        assert_eq!(self.status(PLUGIN).state, PluginState::Unavailable);
-    }
-
     /// Asserts that this content serves, and with which count.
     #[track_caller]
-    fn assert_counts(&self, content: &Content, count: u64) {
+    pub(super) fn assert_counts(&self, content: &Content, count: u64) {
         self.assert_serves(PLUGIN, content);
         assert_eq!(count_of(&self.generation(PLUGIN)), count);
-    }
-
-    fn advance(&mut self, by: Duration) {
-        self.clock.advance(by);
-        self.owner.retry_starts();
     }
 }
 
@@ -177,82 +162,6 @@ fn does_not_stop_a_plugin_whose_calls_have_not_ended() {
 }
 
 #[test]
-fn tries_again_with_increasing_pauses_while_no_content_starts() {
-    let [one, two] = contents(["one", "two"]);
-    let mut fixture = serving(&one);
-    fixture.contents.add(&one.clone().failing_to_start());
-
-    fixture.put(FILE, &two.failing_to_start());
-    fixture.assert_unavailable("start-failed");
-    fixture.assert_refused(PLUGIN, LoadErrorReason::StartFailed);
-    assert!(fixture.owner.dispatcher.check_readiness().unwrap_err().contains("plugin device"));
-
-    // The attempts are due after 1 s, 3 s and 7 s.
-    fixture.advance(Duration::from_secs(1));
-    fixture.assert_unavailable("start-failed");
-    fixture.contents.add(&one);
-    fixture.advance(Duration::from_millis(1900));
-    fixture.assert_unavailable("start-failed");
-    fixture.advance(Duration::from_millis(100));
-
-    fixture.assert_counts(&one, 3);
-    fixture.assert_refused(PLUGIN, LoadErrorReason::StartFailed);
-}
-
-#[test]
-fn bounds_the_pause_between_two_attempts() {
-    let [one, two] = contents(["one", "two"]);
-    let mut fixture = serving(&one);
-    fixture.contents.add(&one.clone().failing_to_start());
-    fixture.put(FILE, &two.failing_to_start());
-    for _ in 0..20 {
-        fixture.advance(Duration::from_secs(60));
-    }
-
-    fixture.contents.add(&one);
-    fixture.advance(Duration::from_secs(60));
-
-    fixture.assert_counts(&one, 3);
-}
-
-#[test]
-fn loads_a_corrected_file_with_the_state_while_the_plugin_is_unavailable() {
-    let [one, two, three] = contents(["one", "two", "three"]);
-    let mut fixture = serving(&one);
-    fixture.contents.add(&one.clone().failing_to_start());
-    fixture.put(FILE, &two.failing_to_start());
-    fixture.assert_unavailable("start-failed");
-
-    fixture.put(FILE, &three);
-
-    fixture.assert_counts(&three, 3);
-    assert!(fixture.status(PLUGIN).refused.is_none());
-    fixture.contents.add(&one);
-    assert_result(&fixture.owner.roll_back(PLUGIN, OPERATOR), None);
-    fixture.assert_counts(&one, 3);
-}
-
-#[test]
-fn keeps_the_names_of_an_unavailable_plugin_until_its_file_is_removed() {
-    let [one, two] = contents(["one", "two"]);
-    let mut fixture = serving(&one);
-    fixture.contents.add(&one.clone().failing_to_start());
-    fixture.put(FILE, &two.failing_to_start());
-
-    let other = Content::new("other").with_method(METHOD);
-    fixture.put("libother.so", &other);
-    fixture.assert_refused("other", LoadErrorReason::MethodTaken);
-    fixture.assert_unavailable("start-failed");
-
-    fixture.remove(FILE);
-    assert_eq!(fixture.status(PLUGIN).state, PluginState::Removed);
-    fixture.scan_complete("libother.so");
-    fixture.assert_serves("other", &other);
-    fixture.advance(Duration::from_secs(60));
-    assert!(!fixture.is_routed(PLUGIN));
-}
-
-#[test]
 fn rolls_back_and_forward_by_command() {
     let [one, two] = contents(["one", "two"]);
     let mut fixture = serving(&one);
@@ -345,21 +254,6 @@ fn restores_every_plugin_of_a_configuration_when_one_of_them_does_not_start() {
     fixture.owner.configure(Arc::new(with_words("three", false))).unwrap();
     fixture.assert_serves(PLUGIN, &one);
     fixture.assert_serves("other", &other);
-}
-
-#[test]
-fn applies_settings_that_let_an_unavailable_plugin_start() {
-    let [one, two] = contents(["one", "two"]);
-    let mut fixture = serving(&one);
-    fixture.contents.add(&one.clone().failing_to_start());
-    fixture.put(FILE, &two.failing_to_start());
-    fixture.contents.add(&one);
-
-    let mut changed = config(ReplacePolicy::StopFirst);
-    changed.plugin.get_mut(PLUGIN).unwrap().settings = json!({ "word": "two" });
-    fixture.owner.configure(Arc::new(changed)).unwrap();
-
-    fixture.assert_counts(&one, 3);
 }
 
 #[test]

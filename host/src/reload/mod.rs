@@ -47,8 +47,8 @@
 //! `owner` has the state, `owner_loop` the thread and its commands. `directory_scan` and
 //! `seen_files` find changed files, and `file_load` acts on them. `transaction` replaces
 //! generations, with `load_checks`, `generation_starter` and `state_transfer`. `rollback`,
-//! `retirement` and `reconfigure` are the other reasons for a change. `decided` applies what rollbacks
-//! decided, also in the next host.
+//! `retirement` and `reconfigure` are the other reasons for a change. `decided` applies what
+//! rollbacks decided, also in the next host.
 
 mod command;
 mod commit;
@@ -60,6 +60,7 @@ mod file_load;
 mod generation_starter;
 mod hold_limit;
 mod load_checks;
+mod load_outcome;
 mod owner;
 mod owner_loop;
 mod plugin_slot;

@@ -71,8 +71,8 @@ impl PluginOwner {
         Self::with_parts(config, starter, scan, decisions, dispatcher, commands, io)
     }
 
-    /// As [`PluginOwner::new`], with another way to start generations, to scan for files and to keep
-    /// decisions.
+    /// As [`PluginOwner::new`], with another way to start generations, to scan for files and to
+    /// keep decisions.
     pub(super) fn with_parts(
         config: Config,
         starter: Arc<dyn GenerationStarter>,

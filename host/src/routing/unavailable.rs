@@ -11,7 +11,8 @@ use super::request_error::{RETRY_UNAVAILABLE, RequestError};
 use crate::config::{Allow, Route};
 use crate::metrics::MethodId;
 
-/// The content of a plugin that was refused although it is trusted, or was stopped, and its methods.
+/// The content of a plugin that was refused although it is trusted, or was stopped, and its
+/// methods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnavailablePlugin {
     pub(crate) plugin: String,

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use jackfield_plugin_api::Methods;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::admin::{ADMIN, AdminPlugin, ReloadRequest};
 use crate::config::Config;
@@ -20,7 +20,8 @@ use crate::output::OutputCapture;
 use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin};
 use crate::reload::{CommandSender, PluginOwner, ReloadCommand, Reloader};
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
-use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, ShutdownStage, SocketClaims};
+use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, SocketClaims};
+use crate::shutdown::Shutdown;
 
 /// The reason why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +141,9 @@ impl Builder {
         let factory = GenerationFactory::new(caller, Arc::clone(&crash_record));
         let (commands, received) = CommandSender::channel();
         let replacer = server.io_thread_replacer();
-        let mut plugins = PluginOwner::new(config, prober, factory, &dispatcher, &commands, replacer);
+        let shutdown = Shutdown::default();
+        let mut plugins =
+            PluginOwner::new(config, prober, factory, &dispatcher, &commands, replacer, &shutdown);
         let system = plugins.add_built_in(SystemPlugin::plugin(host_info(&dispatcher)))?;
         let admin = AdminPlugin::plugin(commands.clone(), Arc::downgrade(&dispatcher), reloads);
         let admin = plugins.add_built_in(admin)?;
@@ -163,7 +166,7 @@ impl Builder {
         let info = host_info(&dispatcher);
         let reloader = Reloader::start(plugins, received)?;
 
-        let (shutdown, stages) = watch::channel(ShutdownStage::Serve);
+        let stages = shutdown.subscribe();
         let (done, ended) = oneshot::channel();
         control.serve(ServeParts { server, sockets, reloader, output, shutdown: stages, done });
         Ok(Host { shutdown, ended, commands, health_check, info })
@@ -230,7 +233,7 @@ pub struct Host {
     commands: CommandSender,
     health_check: Arc<HealthCheck>,
     info: Weak<dyn HostInfo>,
-    shutdown: watch::Sender<ShutdownStage>,
+    shutdown: Shutdown,
     ended: oneshot::Receiver<io::Result<()>>,
 }
 
@@ -248,9 +251,7 @@ impl Host {
 
     /// Begins the drain and returns at once; [`Host::ended`] waits for its end.
     pub fn begin_stop(&self) {
-        self.shutdown.send_if_modified(|stage| {
-            std::mem::replace(stage, (*stage).max(ShutdownStage::Drain)) == ShutdownStage::Serve
-        });
+        self.shutdown.begin();
     }
 
     /// Scans the whole plugin directory, retries refused files, and returns when each loadable
@@ -310,7 +311,7 @@ impl Host {
 
     /// Ends the host at once. Requests in flight are answered DEADLINE_EXCEEDED.
     pub fn cut(&self) {
-        self.shutdown.send_replace(ShutdownStage::Cut);
+        self.shutdown.cut();
     }
 
     /// Waits until the host has ended.
@@ -323,5 +324,11 @@ impl Host {
             Ok(result) => result,
             Err(_) => Err(io::Error::other("the control thread of the host ended unexpectedly")),
         }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.shutdown.begin();
     }
 }

@@ -39,6 +39,7 @@ mod plugin;
 mod reload;
 mod routing;
 mod server;
+mod shutdown;
 mod sync;
 mod timer;
 #[cfg(test)]

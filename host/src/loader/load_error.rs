@@ -68,6 +68,11 @@ impl LoadError {
         Self::new(reason, format_args!("{failed}: {error}{remedy}"))
     }
 
+    /// Returns the refusal of whatever would be loaded while the host ends.
+    pub(crate) fn host_ends() -> Self {
+        Self::new(LoadErrorReason::HostEnds, "the host ends and loads nothing more")
+    }
+
     /// Returns the detail for a message that names `file` before it. A path of the file at the
     /// beginning of the detail is removed.
     #[must_use]
@@ -251,6 +256,8 @@ reasons! {
     NothingToRollBack = "nothing-to-roll-back",
     /// There is no such plugin, or no file of it.
     NoSuchPlugin = "no-such-plugin",
+    /// The host ends. The cause is not in the file.
+    HostEnds = "host-ends",
     /// A test injected this failure.
     Injected = "planted",
 }
@@ -277,6 +284,7 @@ impl LoadErrorReason {
                 | Self::ProbeFailed
                 | Self::StateTransferBusy
                 | Self::TooManyDraining
+                | Self::HostEnds
                 | Self::Injected
         )
     }

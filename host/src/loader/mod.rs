@@ -39,7 +39,7 @@ pub use library::{CloseOutcome, LoadedLibrary};
 pub use load_error::{LoadError, LoadErrorReason};
 pub use plugin_directory::PluginDirectory;
 pub use plugin_file::{FILE_MAX, FILE_MIN, plugin_name};
-pub use probe::{ProbeEntry, Prober, enter};
+pub use probe::{ProbeDepth, ProbeEntry, Prober, enter};
 pub use signature::VerifiedSignature;
 pub use staged::{KeptImage, StagedPlugin};
 

@@ -14,7 +14,7 @@ use super::blocking_pool::BlockingPool;
 use super::built_in::BuiltInPlugin;
 use super::generation::{Generation, GenerationExecutor, GenerationId, GenerationParts};
 use super::host_services::{HostServices, NestedCaller};
-use super::plugin_thread::{JoinedRunError, ThreadSpawner, run_joined};
+use super::plugin_thread::{JoinedRunError, ThreadSpawner, run_joined_unless};
 use super::probation::Probation;
 use super::retirement::RetentionReason;
 use crate::config::{Config, PluginConfig, ReplacePolicy};
@@ -79,7 +79,7 @@ impl GenerationFactory {
 
     /// Loads the code of a staged plugin and starts an instance of it, as the generation `number`.
     /// An instance of a stop-first plugin is self-tested, because the probe has not started it.
-    /// Blocks for at most `limit`.
+    /// Blocks for at most `limit`, or until `gives_up` returns `true`.
     ///
     /// # Errors
     ///
@@ -91,6 +91,7 @@ impl GenerationFactory {
         config: &Config,
         probation: Option<Probation>,
         limit: Duration,
+        gives_up: &dyn Fn() -> bool,
     ) -> Result<Generation, GenerationLoadError> {
         let inspection = staged.inspection.clone();
         let own = config.plugin.get(&inspection.name).cloned().unwrap_or_default();
@@ -108,7 +109,7 @@ impl GenerationFactory {
 
         let settings = own.settings.to_string();
         let is_untested = own.replace == ReplacePolicy::StopFirst;
-        let started = run_joined("start", &self.crash_record, limit, move || {
+        let started = run_joined_unless(gives_up, "start", &self.crash_record, limit, move || {
             let (library, instance) = start_instance(staged, number, &host, settings.as_bytes())?;
             let tested = match instance {
                 Ok(instance) if is_untested => test_instance(instance, number),
@@ -247,13 +248,15 @@ fn abandon(parts: GenerationParts, library: Option<LoadedLibrary>, error: LoadEr
 fn abandon_start(parts: GenerationParts, error: JoinedRunError) -> GenerationLoadError {
     join_threads(&parts.async_executor, parts.blocking_pool);
 
-    if !matches!(error, JoinedRunError::TimedOut(_)) {
-        return LoadError::new(LoadErrorReason::NoResources, error).into();
-    }
+    let reason = match error {
+        JoinedRunError::TimedOut(_) => LoadErrorReason::StartTimedOut,
+        JoinedRunError::GivenUp => LoadErrorReason::HostEnds,
+        _ => return LoadError::new(LoadErrorReason::NoResources, error).into(),
+    };
     // The start continues, so it may still crash the process: the crash record keeps its names.
     std::mem::forget(parts.registration);
     GenerationLoadError {
-        error: LoadError::new(LoadErrorReason::StartTimedOut, error),
+        error: LoadError::new(reason, error),
         retained: Some(RetentionReason::StartNotDone),
     }
 }

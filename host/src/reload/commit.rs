@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::owner::PluginOwner;
 use super::plugin_slot::{PluginSlot, ReplacedContent};
-use super::state_transfer::{CommitError, HeldCalls, TransferPair, import, transfer_states};
+use super::state_transfer::{CommitError, HeldCalls, TransferPair, import};
 use super::transaction::{PreparedGeneration, PreparedStart, Purpose};
 use crate::config::Config;
 use crate::failpoint;
@@ -66,7 +66,8 @@ impl PluginOwner {
         // in which the calls at the gate find their method.
         let pairs = self.transfers(&prepared);
         let held = HeldCalls::of(&pairs, &prepared);
-        if let Err(error) = self.make_ready(&mut prepared, pairs, held.as_ref(), &config) {
+        let ready = self.make_ready(&mut prepared, pairs, held.as_ref(), &config);
+        if let Err(error) = ready {
             self.publish(None);
             for new in prepared {
                 if let PreparedStart::Started(generation) = new.start {
@@ -93,6 +94,12 @@ impl PluginOwner {
         Ok(())
     }
 
+    /// Checks that a commit may still begin.
+    fn check_commit(&self, prepared: &[PreparedGeneration]) -> Result<(), CommitError> {
+        let Some(first) = prepared.first() else { return Ok(()) };
+        self.check_not_ending().map_err(|refused| CommitError { plugin: first.name.clone(), refused })
+    }
+
     /// Transfers states, and starts what is not started yet. Afterwards every prepared generation
     /// is started and has the state that it takes.
     fn make_ready(
@@ -102,10 +109,11 @@ impl PluginOwner {
         held: Option<&HeldCalls>,
         config: &Config,
     ) -> Result<(), CommitError> {
+        self.check_commit(prepared)?;
         if let Some(held) = held {
             self.hold(held)?;
         }
-        transfer_states(pairs, config)?;
+        self.transfer_states(pairs, config)?;
         for new in prepared.iter() {
             let imported = new.generation().map_or(Ok(()), |new| self.import_saved(new, config));
             imported.map_err(|refused| CommitError { plugin: new.name.clone(), refused })?;
@@ -124,7 +132,7 @@ impl PluginOwner {
         let slot = self.slots.get(&*new.identity.plugin);
         let saved = slot.and_then(PluginSlot::stopped).and_then(|stopped| stopped.state.as_ref());
         match saved.filter(|_| new.state_schema.is_some()) {
-            Some(state) => import(new, state, config),
+            Some(state) => import(new, state, config, &self.shutdown),
             None => Ok(()),
         }
     }

@@ -33,6 +33,9 @@ impl PluginOwner {
 
         let mut is_rescan_due = is_unsettled;
         for change in changes {
+            if self.shutdown.has_begun() {
+                return false;
+            }
             match change {
                 FileChange::Removed(file) => self.remove_file(&file),
                 FileChange::Unusable(file, refused) => {
@@ -113,6 +116,10 @@ impl PluginOwner {
 
     /// Loads the content of a file, if it is new or an operator asks for it.
     pub(super) fn load_file(&mut self, file: &OsString, trigger: LoadTrigger) -> LoadOutcome {
+        if let Err(refused) = self.check_not_ending() {
+            return LoadOutcome::Refused(refused);
+        }
+
         // The stamp is taken before the file is read: a change during the read is found later.
         let stamp = self.scan.directory().and_then(|directory| directory.stamp(file).ok());
         let staged = match self.stage(file) {

@@ -4,8 +4,9 @@ use std::io;
 
 use crate::config::{Config, ReplacePolicy};
 use crate::failpoint;
-use crate::loader::{KeptImage, LoadError, Prober, StagedPlugin};
+use crate::loader::{KeptImage, LoadError, ProbeDepth, Prober, StagedPlugin};
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation};
+use crate::shutdown::Shutdown;
 
 /// Probes and starts plugins, several at a time. Unit tests replace it, because a real start needs a
 /// probe process and a shared library.
@@ -15,7 +16,7 @@ pub(super) trait GenerationStarter: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The plugin failed there, or the probe process could not run.
+    /// The plugin failed there, the probe process could not run, or the host ends.
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError>;
 
     /// Loads and starts the plugin in this process, as the generation `number`, which
@@ -24,7 +25,7 @@ pub(super) trait GenerationStarter: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The plugin failed here; its code is unloaded again if that is safe.
+    /// The plugin failed here, or the host ends; its code is unloaded again if that is safe.
     fn start(
         &self,
         staged: StagedPlugin,
@@ -57,11 +58,14 @@ pub(super) trait GenerationStarter: Send + Sync {
 pub(super) struct ProbingStarter {
     prober: Prober,
     factory: GenerationFactory,
+
+    /// Ends running probes, and keeps further ones from beginning.
+    shutdown: Shutdown,
 }
 
 impl ProbingStarter {
-    pub(super) fn new(prober: Prober, factory: GenerationFactory) -> Self {
-        Self { prober, factory }
+    pub(super) fn new(prober: Prober, factory: GenerationFactory, shutdown: Shutdown) -> Self {
+        Self { prober, factory, shutdown }
     }
 }
 
@@ -69,12 +73,14 @@ impl GenerationStarter for ProbingStarter {
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError> {
         failpoint::pass("probe")?;
         let name = &staged.inspection.name;
-        if config.replace_policy(name) == ReplacePolicy::StopFirst {
-            return self.prober.probe_code(staged, config.plugins.probe);
-        }
+        let depth = match config.replace_policy(name) {
+            ReplacePolicy::StartFirst => ProbeDepth::Start,
+            ReplacePolicy::StopFirst => ProbeDepth::Code,
+        };
         let own = config.plugin.get(name);
         let settings = own.map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
-        self.prober.probe(staged, settings.as_bytes(), config.plugins.probe)
+        let is_cancelled = || self.shutdown.has_begun();
+        self.prober.probe_unless(&is_cancelled, depth, staged, settings.as_bytes(), config.plugins.probe)
     }
 
     fn start(
@@ -84,7 +90,11 @@ impl GenerationStarter for ProbingStarter {
         config: &Config,
         probation: Option<Probation>,
     ) -> Result<Generation, GenerationLoadError> {
-        self.factory.start(staged, number, config, probation, config.plugins.probe)
+        if self.shutdown.has_begun() {
+            return Err(LoadError::host_ends().into());
+        }
+        let gives_up = || self.shutdown.gives_steps_up();
+        self.factory.start(staged, number, config, probation, config.plugins.probe, &gives_up)
     }
 
     fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {

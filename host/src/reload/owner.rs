@@ -14,13 +14,14 @@ use super::retirement_threads::RetirementThreads;
 use crate::admin::ADMIN;
 use crate::config::Config;
 use crate::decisions::DecisionStore;
-use crate::loader::Prober;
+use crate::loader::{LoadError, Prober};
 use crate::log::printable;
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationId, IoThreadReplacer};
 use crate::routing::{
     CallHold, Dispatcher, HeldPlugins, RoutePermits, RoutingTable, TableBuilder, UnavailablePlugin,
 };
+use crate::shutdown::Shutdown;
 
 /// The plugins of one host.
 pub(crate) struct PluginOwner {
@@ -36,6 +37,9 @@ pub(crate) struct PluginOwner {
     /// The contents that were rolled back and do not serve again.
     pub(super) decisions: DecisionStore,
     pub(super) retirement: RetirementThreads,
+
+    /// Asked before each step of a reload.
+    pub(super) shutdown: Shutdown,
 
     /// The generations of built-in plugins. They are never replaced.
     pub(super) built_in: Vec<Arc<Generation>>,
@@ -64,11 +68,13 @@ impl PluginOwner {
         dispatcher: &Arc<Dispatcher>,
         commands: &CommandSender,
         io: Arc<dyn IoThreadReplacer>,
+        shutdown: &Shutdown,
     ) -> Self {
-        let starter = Arc::new(ProbingStarter::new(prober, factory));
+        let starter = Arc::new(ProbingStarter::new(prober, factory, shutdown.clone()));
         let scan = DirectoryScan::new(config.plugins.directory.clone());
         let decisions = DecisionStore::open(config.plugins.state.as_deref());
-        Self::with_parts(config, starter, scan, decisions, dispatcher, commands, io)
+        let owner = Self::with_parts(config, starter, scan, decisions, dispatcher, commands, io);
+        Self { shutdown: shutdown.clone(), ..owner }
     }
 
     /// As [`PluginOwner::new`], with another way to start generations, to scan for files and to
@@ -94,6 +100,7 @@ impl PluginOwner {
             scan,
             decisions,
             retirement: RetirementThreads::new(commands.clone(), io),
+            shutdown: Shutdown::default(),
             built_in: Vec::new(),
             built_in_names: BTreeSet::new(),
             slots: BTreeMap::new(),
@@ -116,6 +123,15 @@ impl PluginOwner {
 
     pub(super) fn now(&self) -> ScanTime {
         (self.clock)()
+    }
+
+    /// Checks, before a step of a reload, that the host does not end.
+    ///
+    /// # Errors
+    ///
+    /// The host ends. The refusal is neither logged nor counted, because no plugin is at fault.
+    pub(super) fn check_not_ending(&self) -> Result<(), LoadError> {
+        if self.shutdown.has_begun() { Err(LoadError::host_ends()) } else { Ok(()) }
     }
 
     /// Returns the generations that serve, built-in ones included.

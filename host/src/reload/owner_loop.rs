@@ -65,7 +65,8 @@ impl OwnerLoop {
     fn run(mut self) {
         loop {
             // Before the next command: a scan must not be put off, however many commands arrive.
-            if self.received.is_none() && Instant::now() >= self.next_scan {
+            let is_ending = self.owner.shutdown.has_begun();
+            if self.received.is_none() && Instant::now() >= self.next_scan && !is_ending {
                 self.scan_periodically();
             }
 
@@ -75,6 +76,7 @@ impl OwnerLoop {
                     self.owner.retire_all(&self.commands, deadline);
                     return;
                 }
+                Ok(command) if self.owner.shutdown.has_begun() => self.owner.execute_while_ending(command),
                 Ok(ReloadCommand::Scan { complete }) => {
                     let complete = self.merge_scans(complete);
                     self.owner.scan_directory(CompleteFiles::Named(&complete))
@@ -106,6 +108,10 @@ impl OwnerLoop {
     fn next_command(&mut self) -> Result<ReloadCommand, RecvTimeoutError> {
         match self.received.take() {
             Some(command) => Ok(command),
+            // Only commands are awaited, because the directory is not scanned any more.
+            None if self.owner.shutdown.has_begun() => {
+                self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            }
             None => self.commands.recv_timeout(self.next_scan.saturating_duration_since(Instant::now())),
         }
     }
@@ -164,6 +170,15 @@ impl PluginOwner {
             }
             // The loop ends before it gets here.
             ReloadCommand::Stop(_) => false,
+        }
+    }
+
+    /// Executes a command that changes nothing, and drops any other: a host that ends begins no
+    /// reload. Whoever waits for the reply is notified that there is none.
+    pub(super) fn execute_while_ending(&mut self, command: ReloadCommand) -> bool {
+        match command {
+            ReloadCommand::List(_) | ReloadCommand::Retired { .. } => self.execute(command),
+            _ => false,
         }
     }
 }

@@ -15,6 +15,10 @@ impl PluginOwner {
     /// A file that is retried (a copy is under way, or a generation still drains) is thus reported
     /// once, however often it fails.
     pub(super) fn report_refused(&mut self, file: &OsStr, refused: &LoadError) {
+        if refused.reason == LoadErrorReason::HostEnds {
+            // The plugin is not at fault.
+            return;
+        }
         let Some(name) = self.slot_name(file) else {
             // The file has no slot of its own, so that nothing remembers the refusal.
             let shown = plugin_name(file).unwrap_or_else(|| file.display().to_string());

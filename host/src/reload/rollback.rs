@@ -43,6 +43,9 @@ impl PluginOwner {
 
         match self.restore_previous(name, by, None) {
             Ok(()) => self.reload_result(name, None),
+            Err(refused) if refused.reason == LoadErrorReason::HostEnds => {
+                self.reload_result(name, Some(&refused))
+            }
             Err(refused) => {
                 let (reason, detail) = (refused.reason.code(), &refused.detail);
                 let effect = self.effect_of_refusal(name);
@@ -90,6 +93,9 @@ impl PluginOwner {
                 metrics.plugins.count_reload(plugin, ReloadOutcome::RolledBack);
                 self.log_rolled_back(plugin, generation, reason);
             }
+            Err(refused) if refused.reason == LoadErrorReason::HostEnds => {}
+            // Nothing serves any more, which was logged.
+            Err(_) if self.slots.get(plugin).is_some_and(|slot| slot.stopped().is_some()) => {}
             Err(refused) => {
                 let is_retried = refused.reason.is_transient();
                 if is_retried {

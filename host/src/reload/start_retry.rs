@@ -20,6 +20,9 @@ impl PluginOwner {
     ///
     /// The first failure is logged as an error. Further ones are not news.
     pub(super) fn start_later(&mut self, plugin: &str, failure: LoadError) {
+        if failure.reason == LoadErrorReason::HostEnds {
+            return;
+        }
         let now = self.now().monotonic;
         let Some(stopped) = self.slots.get_mut(plugin).and_then(PluginSlot::stopped_mut) else { return };
         let last_pause = stopped.retry.as_ref().map(|retry| retry.pause);

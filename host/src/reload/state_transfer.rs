@@ -18,8 +18,9 @@ use crate::crash_record::LifecyclePhase;
 use crate::failpoint;
 use crate::loader::{LoadError, LoadErrorReason};
 use crate::log::Counted;
-use crate::plugin::{Generation, JoinedRunError, run_joined};
+use crate::plugin::{Generation, JoinedRunError, run_joined_unless};
 use crate::routing::HeldPlugins;
+use crate::shutdown::Shutdown;
 
 /// How often the calls in flight are counted that a transfer waits for.
 const POLL_INTERVAL: Duration = Duration::from_micros(100);
@@ -78,6 +79,9 @@ pub(super) enum TransferError {
     #[error("{} did not end within {key}, so the plugin could not be replaced; raise {key}", Counted(*.count, "call"))]
     CallsInFlight { count: usize, key: &'static str },
 
+    #[error("the host ends, so the state stays where it is")]
+    HostEnds,
+
     #[error("the previous generation did not export its state: {0}")]
     Export(PhaseError),
 
@@ -103,6 +107,9 @@ pub(super) enum PhaseError {
 impl From<TransferError> for LoadError {
     fn from(error: TransferError) -> Self {
         let reason = match error {
+            TransferError::HostEnds
+            | TransferError::Export(PhaseError::Thread(JoinedRunError::GivenUp))
+            | TransferError::Import(PhaseError::Thread(JoinedRunError::GivenUp)) => LoadErrorReason::HostEnds,
             TransferError::IoThreadBlocked | TransferError::CallsInFlight { .. } => {
                 LoadErrorReason::StateTransferBusy
             }
@@ -129,55 +136,75 @@ impl PluginOwner {
             refused: TransferError::IoThreadBlocked.into(),
         })
     }
-}
 
-/// Transfers the states of `pairs`, whose calls are held.
-///
-/// Blocks for at most three times `plugins.state_transfer` for each: for the calls in flight, the
-/// export and the import.
-///
-/// # Errors
-///
-/// The first transfer that failed.
-pub(super) fn transfer_states(pairs: Vec<TransferPair>, config: &Config) -> Result<(), CommitError> {
-    for TransferPair { plugin, previous, new } in pairs {
-        transfer(&previous, &new, config).map_err(|refused| CommitError { plugin, refused })?;
+    /// Transfers the states of `pairs`, whose calls are held.
+    ///
+    /// Blocks for at most three times `plugins.state_transfer` for each: for the calls in flight,
+    /// the export and the import.
+    ///
+    /// # Errors
+    ///
+    /// The first transfer that failed.
+    pub(super) fn transfer_states(
+        &self,
+        pairs: Vec<TransferPair>,
+        config: &Config,
+    ) -> Result<(), CommitError> {
+        for TransferPair { plugin, previous, new } in pairs {
+            transfer(&previous, &new, config, &self.shutdown)
+                .map_err(|refused| CommitError { plugin, refused })?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-fn transfer(previous: &Arc<Generation>, new: &Arc<Generation>, config: &Config) -> Result<(), LoadError> {
+fn transfer(
+    previous: &Arc<Generation>,
+    new: &Arc<Generation>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<(), LoadError> {
     failpoint::pass("hold")?;
-    wait_for_calls(previous, config)?;
+    wait_for_calls(previous, config, shutdown)?;
     failpoint::pass("held")?;
 
     let schema = previous.state_schema.unwrap_or(0);
-    let bytes = export(previous, config)?;
+    let bytes = export(previous, config, shutdown)?;
     failpoint::pass("hand-over")?;
 
-    import(new, &Arc::new(ExportedState { schema, bytes }), config)?;
+    import(new, &Arc::new(ExportedState { schema, bytes }), config, shutdown)?;
     failpoint::pass("take-over")
 }
 
 /// Exports the state of a generation within `plugins.state_transfer`.
-pub(super) fn export(previous: &Arc<Generation>, config: &Config) -> Result<Vec<u8>, TransferError> {
+pub(super) fn export(
+    previous: &Arc<Generation>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<Vec<u8>, TransferError> {
     let exporter = Arc::clone(previous);
-    let limit = config.plugins.state_transfer;
-    let exported = run_joined("hand-over", previous.crash_record(), limit, move || {
+    let (gives_up, limit) = (|| shutdown.gives_steps_up(), config.plugins.state_transfer);
+    let exported = run_joined_unless(&gives_up, "hand-over", previous.crash_record(), limit, move || {
         exporter.run_phase(LifecyclePhase::ExportState, Instance::export_state)
     });
     flatten(exported).map_err(TransferError::Export)
 }
 
-/// Imports a state into a generation within `plugins.state_transfer`.
+/// Imports a state into a generation within `plugins.state_transfer`. Once the shutdown has begun,
+/// it does not begin.
 pub(super) fn import(
     new: &Arc<Generation>,
     state: &Arc<ExportedState>,
     config: &Config,
+    shutdown: &Shutdown,
 ) -> Result<(), LoadError> {
+    if shutdown.has_begun() {
+        return Err(TransferError::HostEnds.into());
+    }
+
     let (importer, state) = (Arc::clone(new), Arc::clone(state));
-    let limit = config.plugins.state_transfer;
-    let imported = run_joined("take-over", new.crash_record(), limit, move || {
+    let (gives_up, limit) = (|| shutdown.gives_steps_up(), config.plugins.state_transfer);
+    let imported = run_joined_unless(&gives_up, "take-over", new.crash_record(), limit, move || {
         let ExportedState { schema, bytes } = &*state;
         importer.run_phase(LifecyclePhase::ImportState, |instance| instance.import_state(*schema, bytes))
     });
@@ -187,9 +214,16 @@ pub(super) fn import(
 /// Waits until no call of the generation's own threads is left.
 ///
 /// I/O threads run none by now: the table in which they found the method is not used any more.
-pub(super) fn wait_for_calls(generation: &Generation, config: &Config) -> Result<(), TransferError> {
+pub(super) fn wait_for_calls(
+    generation: &Generation,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<(), TransferError> {
     let deadline = Instant::now() + config.plugins.state_transfer;
     loop {
+        if shutdown.has_begun() {
+            return Err(TransferError::HostEnds);
+        }
         let count = generation.direct_calls();
         if count == 0 {
             return Ok(());

@@ -31,6 +31,7 @@ use crate::config::Config;
 use crate::loader::{KeptImage, LoadError, LoadErrorReason};
 use crate::plugin::{Generation, GenerationId, RetirementOutcome};
 use crate::routing::CallHold;
+use crate::shutdown::Shutdown;
 
 /// How often the references to a generation are counted that is to be stopped.
 const POLL_INTERVAL: Duration = Duration::from_micros(100);
@@ -112,8 +113,11 @@ impl PluginOwner {
             shared.extend(self.slots.get_mut(plugin).and_then(|slot| slot.stop(image, state)));
         }
         let is_unused = self.publish(Some(held.plugins()));
-        let owned =
-            if is_unused { own_all(shared, config) } else { Err((shared, TransferError::IoThreadBlocked)) };
+        let owned = if is_unused {
+            own_all(shared, config, &self.shutdown)
+        } else {
+            Err((shared, TransferError::IoThreadBlocked))
+        };
 
         owned.map_err(|(shared, error)| {
             for generation in shared {
@@ -135,14 +139,14 @@ impl PluginOwner {
         let generation = self.slots.get(plugin).and_then(PluginSlot::generation).ok_or_else(no_plugin)?;
         let image = self.starter.image(generation).ok_or_else(no_plugin)??;
 
-        wait_for_calls(generation, config)?;
+        wait_for_calls(generation, config, &self.shutdown)?;
         let idle = self.wait_for_references(generation, config);
         let Some(schema) = generation.state_schema else {
             idle?;
             return Ok((Box::new(image), None));
         };
 
-        let bytes = export(generation, config)?;
+        let bytes = export(generation, config, &self.shutdown)?;
         if idle.is_err() {
             self.wait_for_references(generation, config)?;
         }
@@ -163,6 +167,9 @@ impl PluginOwner {
             let count = Arc::strong_count(generation).saturating_sub(known);
             if count == 0 {
                 return Ok(());
+            }
+            if self.shutdown.has_begun() {
+                return Err(TransferError::HostEnds);
             }
             if Instant::now() >= deadline {
                 return Err(TransferError::calls_in_flight(count, config));
@@ -279,29 +286,38 @@ impl PluginOwner {
 fn own_all(
     shared: Vec<Arc<Generation>>,
     config: &Config,
+    shutdown: &Shutdown,
 ) -> Result<Vec<Generation>, (Vec<Arc<Generation>>, TransferError)> {
     let deadline = Instant::now() + config.plugins.state_transfer;
     let mut owned = Vec::new();
     let mut left = shared.into_iter();
 
     while let Some(generation) = left.next() {
-        match own(generation, deadline) {
+        match own(generation, deadline, shutdown) {
             Ok(generation) => owned.push(generation),
             Err(generation) => {
                 let count = Arc::strong_count(&generation) - 1;
+                let error = match shutdown.has_begun() {
+                    true => TransferError::HostEnds,
+                    false => TransferError::calls_in_flight(count, config),
+                };
                 let shared = owned.into_iter().map(Arc::new).chain([generation]).chain(left).collect();
-                return Err((shared, TransferError::calls_in_flight(count, config)));
+                return Err((shared, error));
             }
         }
     }
     Ok(owned)
 }
 
-fn own(mut generation: Arc<Generation>, deadline: Instant) -> Result<Generation, Arc<Generation>> {
+fn own(
+    mut generation: Arc<Generation>,
+    deadline: Instant,
+    shutdown: &Shutdown,
+) -> Result<Generation, Arc<Generation>> {
     loop {
         generation = match Arc::try_unwrap(generation) {
             Ok(generation) => return Ok(generation),
-            Err(shared) if Instant::now() >= deadline => return Err(shared),
+            Err(shared) if Instant::now() >= deadline || shutdown.has_begun() => return Err(shared),
             Err(shared) => shared,
         };
         thread::sleep(POLL_INTERVAL);

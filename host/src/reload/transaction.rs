@@ -206,13 +206,22 @@ impl PluginOwner {
         if let Some(reason) = retained {
             let reason = reason.to_string();
             let shown = printable(&reason);
-            tracing::warn!(
-                plugin = name,
-                generation,
-                reason,
-                "plugin {name}: code of the refused generation {generation} could not be unloaded ({shown}); \
-                 restart when convenient"
-            );
+            if error.reason == LoadErrorReason::HostEnds {
+                tracing::info!(
+                    plugin = name,
+                    generation,
+                    reason,
+                    "plugin {name}: generation {generation} still started when the host ended ({shown})"
+                );
+            } else {
+                tracing::warn!(
+                    plugin = name,
+                    generation,
+                    reason,
+                    "plugin {name}: code of the refused generation {generation} could not be unloaded ({shown}); \
+                     restart when convenient"
+                );
+            }
 
             self.dispatcher.metrics.counters.generations_retained.add(1);
             let slot = self.slots.entry(name).or_default();

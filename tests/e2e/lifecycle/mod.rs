@@ -4,6 +4,7 @@
 mod config_aliases;
 mod configuration_faults;
 mod shutdown;
+mod shutdown_during_reload;
 mod socket_files;
 
 use crate::support::HostBuilder;

@@ -23,7 +23,8 @@ use crate::log::{ShortDuration, printable};
 use environment::ProbeEnvironment;
 use process::{ListenEnd, ProbeOutput, ProbeProcess};
 use progress::ProbeProgress;
-use report::{ProbeDepth, ProbeRequest, ProbeStep};
+pub use report::ProbeDepth;
+use report::{ProbeRequest, ProbeStep};
 
 /// Proof that the program called [`enter`], and can therefore be started as a probing process.
 #[derive(Debug)]
@@ -81,26 +82,27 @@ impl Prober {
     /// too. Threads that still run after `stop` are not an error either, but the plugin is then
     /// retained when it is closed.
     pub fn probe(&self, staged: &StagedPlugin, settings: &[u8], limit: Duration) -> Result<(), LoadError> {
-        self.probe_to(ProbeDepth::Start, staged, settings, limit)
+        self.probe_unless(&|| false, ProbeDepth::Start, staged, settings, limit)
     }
 
-    /// Opens, checks and closes a staged plugin in a separate process, as [`Prober::probe`] does,
-    /// but does not start it. It is for plugins of which only one instance can run at a time.
+    /// As [`Prober::probe`] as far as `depth` says, but gives up when `is_cancelled` returns `true`.
+    /// It is asked before the process is started, and then every 20 ms.
     ///
     /// # Errors
     ///
-    /// As for [`Prober::probe`], except for those of `start` and the self-test.
-    pub fn probe_code(&self, staged: &StagedPlugin, limit: Duration) -> Result<(), LoadError> {
-        self.probe_to(ProbeDepth::Code, staged, b"{}", limit)
-    }
-
-    fn probe_to(
+    /// As [`Prober::probe`], or the probe was cancelled, for which the reason is
+    /// [`LoadErrorReason::HostEnds`].
+    pub fn probe_unless(
         &self,
+        is_cancelled: &dyn Fn() -> bool,
         depth: ProbeDepth,
         staged: &StagedPlugin,
         settings: &[u8],
         limit: Duration,
     ) -> Result<(), LoadError> {
+        if is_cancelled() {
+            return Err(LoadError::host_ends());
+        }
         let plugin = &staged.inspection.name;
         let began = Instant::now();
         let (socket, child_socket) = UnixStream::pair().map_err(|error| failed(&error))?;
@@ -113,7 +115,7 @@ impl Prober {
         let mut progress = ProbeProgress::default();
         // A deadline that the clock cannot represent is no deadline.
         let deadline = began.checked_add(limit);
-        let end = process.exchange(&request, deadline, |bytes| progress.receive(bytes));
+        let end = process.exchange(&request, deadline, is_cancelled, |bytes| progress.receive(bytes));
         let output = process.kill();
 
         progress.log(plugin);
@@ -169,6 +171,7 @@ fn verdict(
             let detail = format!("the probe did not end within plugins.probe ({limit}); it was in {step}");
             LoadError::new(LoadErrorReason::ProbeTimedOut, detail)
         }
+        Ok(ListenEnd::Cancelled) => LoadError::host_ends(),
         Ok(ListenEnd::Answered) => {
             LoadError::new(LoadErrorReason::ProbeFailed, "the probe process reported no verdict")
         }

@@ -28,6 +28,9 @@ const STDERR_READS: usize = (64 << 10) / STDERR_MAX;
 /// control group is frozen.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Interval at which a waiting host checks whether the probe is cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(20);
+
 /// How listening ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ListenEnd {
@@ -37,6 +40,8 @@ pub(super) enum ListenEnd {
     Exited,
     /// The deadline has passed.
     TimedOut,
+    /// The probe was cancelled.
+    Cancelled,
 }
 
 /// How a process ended, and what it wrote.
@@ -117,11 +122,12 @@ impl ProbeProcess {
     }
 
     /// Sends `request` and passes the answer to `receive`, until `receive` returns `true`, the
-    /// process ends, or `deadline` passes.
+    /// process ends, `deadline` passes, or `is_cancelled` returns `true`.
     pub(super) fn exchange(
         &mut self,
         mut request: &[u8],
         deadline: Option<Instant>,
+        is_cancelled: &dyn Fn() -> bool,
         mut receive: impl FnMut(&[u8]) -> bool,
     ) -> io::Result<ListenEnd> {
         let mut is_open = true;
@@ -130,8 +136,12 @@ impl ProbeProcess {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(ListenEnd::TimedOut);
             }
+            if is_cancelled() {
+                return Ok(ListenEnd::Cancelled);
+            }
 
-            let ready = self.wait(left, is_open, !request.is_empty())?;
+            let wait = left.map_or(CANCEL_POLL, |left| left.min(CANCEL_POLL));
+            let ready = self.wait(wait, is_open, !request.is_empty())?;
             if ready.stderr {
                 self.read_stderr();
             }
@@ -168,9 +178,9 @@ impl ProbeProcess {
         }
     }
 
-    /// Waits until a descriptor is ready, for at most `left`.
-    fn wait(&self, left: Option<Duration>, reads: bool, writes: bool) -> io::Result<Ready> {
-        let left = left.and_then(|left| Timespec::try_from(left).ok());
+    /// Waits until a descriptor is ready, for at most `limit`.
+    fn wait(&self, limit: Duration, reads: bool, writes: bool) -> io::Result<Ready> {
+        let limit = Timespec::try_from(limit).ok();
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::IN, reads);
         wanted.set(PollFlags::OUT, writes);
@@ -185,7 +195,7 @@ impl ProbeProcess {
             fds.push(PollFd::new(stderr, PollFlags::IN));
             fds.len() - 1
         });
-        match poll(&mut fds, left.as_ref()) {
+        match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

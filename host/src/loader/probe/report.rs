@@ -19,12 +19,13 @@ const PART_MAX: u32 = 16 << 20;
 /// How far a probe goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum ProbeDepth {
+pub enum ProbeDepth {
     /// The plugin is opened, checked, started, self-tested, stopped and closed.
     Start,
 
     /// The plugin is opened, checked and closed. Its constructors and destructors run, and its
-    /// manifest is read, but `start` does not run.
+    /// manifest is read, but `start` does not run. It is for plugins of which only one instance can
+    /// run at a time.
     Code,
 }
 

@@ -6,6 +6,7 @@
 
 mod decided;
 mod directory;
+mod ending;
 mod loading;
 mod plugin;
 mod reconfiguring;

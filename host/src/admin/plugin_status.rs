@@ -64,14 +64,14 @@ pub struct DecisionStatus {
     pub hash: String,
     /// The code of the reason: `probation-failed` or `rolled-back`.
     pub reason: String,
-    /// Who made it: `host` or `operator`.
+    /// The one who made it: `host` or `operator`.
     pub by: String,
     /// The user of the operator, if it is certain.
     #[serde(default)]
     pub uid: Option<u32>,
     /// When it was made, in seconds since 1970.
     pub at: u64,
-    /// What happened.
+    /// The event that led to it.
     pub detail: String,
 }
 

@@ -272,7 +272,7 @@ format = "journald"
         max_in_flight: Some(3),
         enabled: false,
         allow: Some(Arc::new(Allow::new([], [0]))),
-        place: Place { line: 34, column: 1 },
+        place: Place { line: 35, column: 1 },
         ..Route::to(Pattern::Exact("a.b".to_owned()), "a-1_B")
     };
     assert_eq!(config.routes, [route]);

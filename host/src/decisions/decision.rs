@@ -11,7 +11,7 @@ use crate::loader::{LoadError, LoadErrorReason};
 /// The longest explanation that is kept, in bytes.
 const MAX_WHY: usize = 512;
 
-/// Who made a decision.
+/// The one who made a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "lowercase")]
 pub(crate) enum Decider {
@@ -46,7 +46,7 @@ pub(crate) struct Decision {
     /// When it was made, in seconds since 1970.
     pub(crate) at: u64,
 
-    /// What happened, as a sentence without its final stop.
+    /// The event that led to it, as a sentence without its final stop.
     pub(crate) why: String,
 }
 

@@ -26,7 +26,7 @@ pub(super) enum DecisionLogError {
     #[error(transparent)]
     Json(#[from] serde_json::Error),
 
-    #[error("it has version {0}, and this host reads version {VERSION}")]
+    #[error("the file has version {0}, and this host reads version {VERSION}")]
     Version(u32),
 
     #[error("{0:?} is not the name of a plugin")]
@@ -215,7 +215,7 @@ mod tests {
         assert!(refused(r#"{"version": 1}"#).contains("plugins"));
         assert_eq!(
             refused(r#"{"version": 2, "anything": 1}"#),
-            "it has version 2, and this host reads version 1"
+            "the file has version 2, and this host reads version 1"
         );
         for name in ["../x", "", "a b"] {
             let json =

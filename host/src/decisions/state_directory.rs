@@ -52,10 +52,10 @@ enum ReadError {
     #[error(transparent)]
     Log(#[from] DecisionLogError),
 
-    #[error("it is not a regular file")]
+    #[error("the file is not a regular file")]
     NotAFile,
 
-    #[error("it has more than {} MiB", SIZE_MAX >> 20)]
+    #[error("the file has more than {} MiB", SIZE_MAX >> 20)]
     TooLarge,
 }
 
@@ -104,8 +104,8 @@ impl StateDirectory {
 
         let aside = self.path.join(UNREADABLE);
         let outcome = match fs::rename(&path, &aside) {
-            Ok(()) => format!("it is now {}", printable(&aside.display().to_string())),
-            Err(error) => format!("it cannot be moved aside: {error}"),
+            Ok(()) => format!("the file is now {}", printable(&aside.display().to_string())),
+            Err(error) => format!("the file cannot be moved aside: {error}"),
         };
         let file = path.display().to_string();
         let shown = printable(&file);

@@ -15,7 +15,7 @@ use crate::loader::KeptImage;
 use crate::log::printable;
 use crate::sync::lock;
 
-/// What is to be written.
+/// The changes that are to be written.
 #[derive(Default)]
 struct PendingState {
     log: Option<Vec<u8>>,

@@ -1,12 +1,13 @@
 //! Applies decisions against plugin contents: content that was rolled back is not loaded, also by
 //! the next host, and the content that served instead is.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::file_load::{LoadOutcome, LoadTrigger};
+use super::load_outcome::{LoadOutcome, LoadTrigger};
 use super::owner::PluginOwner;
 use super::plugin_slot::PluginSlot;
 use super::transaction::{Candidate, Purpose};
@@ -20,6 +21,15 @@ pub(super) struct SelectedContent {
 
     /// Why the content of the file itself is not loaded, if it is another one.
     pub(super) refused: Option<Decision>,
+}
+
+/// The words of a message about a file whose content a decision is against.
+struct RejectedFile<'d> {
+    path: String,
+    short_hash: &'d str,
+    by: Decider,
+    age: ShortDuration,
+    why: Cow<'d, str>,
 }
 
 impl PluginOwner {
@@ -92,9 +102,14 @@ impl PluginOwner {
         match decision.by {
             Decider::Host => self.report_refused(file, &refused),
             Decider::Operator { .. } => {
+                let RejectedFile { path, short_hash, by, age, why } = self.rejected_file(file, decision);
                 let effect = self.effect_of_refusal(name);
-                let finding = self.finding(file, decision);
-                tracing::info!(plugin = name, hash = decision.hash, "plugin {name}: {finding}; {effect}");
+                tracing::info!(
+                    plugin = name,
+                    hash = decision.hash,
+                    "plugin {name}: {path} not loaded, because {by} rolled back its content {short_hash} {age} ago \
+                     ({why}); {effect}"
+                );
                 self.set_rejected(name, decision, declared);
             }
         }
@@ -116,15 +131,16 @@ impl PluginOwner {
     ) -> Result<SelectedContent, LoadOutcome> {
         let missing = match self.decisions.stage_kept(name, &self.config.plugins.trusted_keys) {
             Some(Ok(kept)) => {
-                let (hash, by, at) = (&decision.hash, decision.by, decision.at);
+                let RejectedFile { path, short_hash, by, age, why } = self.rejected_file(file, &decision);
+                let (hash, at) = (&decision.hash, decision.at);
                 let kept_hash = kept.inspection.hash.short();
-                let finding = self.finding(file, &decision);
                 tracing::warn!(
                     plugin = name,
                     hash,
                     %by,
                     at,
-                    "plugin {name}: {finding}; loading the kept content {kept_hash} instead"
+                    "plugin {name}: {path} not loaded, because {by} rolled back its content {short_hash} {age} ago \
+                     ({why}); loading the kept content {kept_hash} instead"
                 );
 
                 let candidate = Candidate { staged: kept, file: file.clone(), purpose: Purpose::RestoreKept };
@@ -143,13 +159,16 @@ impl PluginOwner {
         Err(LoadOutcome::Refused(refused))
     }
 
-    /// Returns what a scan found about a file whose content a decision is against.
-    fn finding(&self, file: &OsStr, decision: &Decision) -> String {
+    /// Returns the words of a message about a file whose content a decision is against.
+    fn rejected_file<'d>(&self, file: &OsStr, decision: &'d Decision) -> RejectedFile<'d> {
         let path = self.scan.path().join(file).display().to_string();
-        let (path, why) = (printable(&path), printable(&decision.why));
-        let Decision { hash, by, at, .. } = decision;
-        let age = ShortDuration(age_of(*at));
-        format!("{path} not loaded, because {by} rolled back its content {} {age} ago ({why})", short(hash))
+        RejectedFile {
+            path: printable(&path).into_owned(),
+            short_hash: short(&decision.hash),
+            by: decision.by,
+            age: ShortDuration(age_of(decision.at)),
+            why: printable(&decision.why),
+        }
     }
 
     /// Lists the plugin with the refusal of a content, if the host decided against it. An operator

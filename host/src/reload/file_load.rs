@@ -8,6 +8,7 @@ use jackfield_plugin_api::manifest::DeclaredMethod;
 use super::decided::SelectedContent;
 use super::directory_scan::{CompleteFiles, FileChange, ScanResult, is_signature_pending};
 use super::load_checks::LoadCheckError;
+use super::load_outcome::{LoadOutcome, LoadTrigger};
 use super::owner::PluginOwner;
 use super::refusal::{is_in_motion, is_transient};
 use crate::admin::{PluginReloadOutcome, PluginReloadResult};
@@ -15,32 +16,6 @@ use crate::config::ReplacePolicy;
 use crate::failpoint;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin, plugin_name};
 use crate::log::{Counted, printable};
-
-/// The origin of a request to load a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LoadTrigger {
-    /// A scan found a change. Content that was acted on is not loaded again.
-    Scan,
-    /// An operator reloads all plugins. Every content is loaded, unless a decision is against it,
-    /// and a quarantine is cleared.
-    OperatorForAll,
-    /// An operator reloads one plugin by its name, which also clears a decision.
-    OperatorForOne,
-}
-
-/// How the load of a file ended.
-#[derive(Debug, PartialEq)]
-pub(super) enum LoadOutcome {
-    /// The content serves already, or a decision is against it.
-    Unchanged,
-    /// The file, or its signature, is being written. It is read again by the next scan; nothing
-    /// is logged.
-    Incomplete,
-    /// The content serves.
-    Published,
-    /// The content does not serve, and the previous generation does.
-    Refused(LoadError),
-}
 
 impl PluginOwner {
     /// Loads the files of the directory for the start of the host. Refused files are logged.

@@ -63,6 +63,7 @@ mod file_load;
 mod generation_starter;
 mod hold_limit;
 mod load_checks;
+mod load_outcome;
 mod owner;
 mod owner_loop;
 mod plugin_slot;

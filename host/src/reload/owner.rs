@@ -77,8 +77,8 @@ impl PluginOwner {
         Self { shutdown: shutdown.clone(), ..owner }
     }
 
-    /// As [`PluginOwner::new`], with another way to start generations, to scan for files and to keep
-    /// decisions.
+    /// As [`PluginOwner::new`], with another way to start generations, to scan for files and to
+    /// keep decisions.
     pub(super) fn with_parts(
         config: Config,
         starter: Arc<dyn GenerationStarter>,

@@ -220,8 +220,8 @@ impl PluginSlot {
 
     /// Has `new` serve, loaded from `file`. Returns the previous generation, unless it was stopped.
     ///
-    /// A generation with the content of the previous one leaves as it is what can be rolled back to,
-    /// unless `replaced` discards it.
+    /// A generation with the content of the previous one leaves as it is what can be rolled back
+    /// to, unless `replaced` discards it.
     pub(super) fn serve(
         &mut self,
         new: Arc<Generation>,

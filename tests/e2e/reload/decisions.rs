@@ -149,7 +149,7 @@ fn serves_without_the_decisions_that_it_cannot_read_or_keep() {
     host.restart_ready();
 
     assert_eq!(number(&mut host.peer()), 2);
-    host.wait_for_log("it has version 99, and this host reads version 1; it is now ");
+    host.wait_for_log("the file has version 99, and this host reads version 1; the file is now ");
     assert!(host.path("run/state/decisions.json.unreadable").exists());
 
     host.terminate();

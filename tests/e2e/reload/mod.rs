@@ -1,8 +1,8 @@
 //! Reloads: plugin files, signatures, settings and the configuration change while the host serves.
 //!
 //! - Files: `new_files`, `removed_files`, `refused_files`, `signatures`.
-//! - Generations: `generations`, `retirement`, `probation`, `decisions`, `unloading`, `state_transfer`,
-//!   `failed_state_transfer`, `stop_first`.
+//! - Generations: `generations`, `retirement`, `probation`, `decisions`, `unloading`,
+//!   `state_transfer`, `failed_state_transfer`, `stop_first`.
 //! - The configuration file: `configuration`.
 //! - Failures of single steps: `failpoints`. Everything at once: `under_load`, with the clients of
 //!   `traffic`.

@@ -27,6 +27,7 @@ pub mod config;
 mod connection;
 mod control;
 mod crash_record;
+mod decisions;
 mod failpoint;
 mod host;
 mod host_thread;
@@ -49,6 +50,7 @@ mod wake_count;
 
 pub use admin::ReloadRequest;
 pub use crash_record::quarantined;
+pub use decisions::rejected_contents;
 pub use host::{Builder, Host, Reloads, StartError, Status};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use loader::{ProbeEntry, enter};

@@ -41,7 +41,7 @@ pub use load_error::{LoadError, LoadErrorReason};
 pub(crate) use load_permit::LoadPermit;
 pub use plugin_directory::PluginDirectory;
 pub use plugin_file::{FILE_MAX, FILE_MIN, plugin_name};
-pub use probe::{ProbeEntry, Prober, enter};
+pub use probe::{ProbeDepth, ProbeEntry, Prober, enter};
 pub use signature::VerifiedSignature;
 pub use staged::{KeptImage, StagedPlugin};
 

@@ -17,7 +17,7 @@ use super::host_services::{HostServices, NestedCaller};
 use super::plugin_thread::{JoinedRunError, ThreadSpawner, run_joined_unless};
 use super::probation::Probation;
 use super::retirement::RetentionReason;
-use crate::config::{Config, PluginConfig};
+use crate::config::{Config, PluginConfig, ReplacePolicy};
 use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, run_recorded};
 use crate::failpoint;
 use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadPermit, LoadedLibrary, StagedPlugin};
@@ -79,8 +79,9 @@ impl GenerationFactory {
     }
 
     /// Loads the code of a staged plugin and starts an instance of it, as the generation `number`.
-    /// Blocks for at most `limit` after other plugins were opened, or until the shutdown
-    /// gives the step up.
+    /// An instance of a stop-first plugin is self-tested, because the probe has not started it.
+    /// Blocks for at most `limit` after other plugins were opened, or until the shutdown gives the
+    /// step up.
     ///
     /// # Errors
     ///
@@ -110,9 +111,15 @@ impl GenerationFactory {
         })?;
 
         let settings = own.settings.to_string();
+        let is_untested = own.replace == ReplacePolicy::StopFirst;
         let gives_up = || shutdown.gives_steps_up();
         let started = run_joined_unless(&gives_up, "start", &self.crash_record, limit, move || {
-            start_instance(staged, permit, number, &host, settings.as_bytes())
+            let (library, instance) = start_instance(staged, permit, number, &host, settings.as_bytes())?;
+            let tested = match instance {
+                Ok(instance) if is_untested => test_instance(instance, number),
+                started => started,
+            };
+            Ok((library, tested))
         });
         match started {
             Ok(Ok((library, Ok(instance)))) => {
@@ -213,6 +220,17 @@ fn start_instance(
         run_recorded(code, None, start).map_err(LoadError::from)
     });
     Ok((library, instance))
+}
+
+/// Runs the self-test of an instance on the joined thread that started it. An instance that fails
+/// is stopped.
+fn test_instance(instance: Instance, generation: u64) -> Result<Instance, LoadError> {
+    let code = LifecyclePhase::Start.in_generation(generation);
+    let Err(failure) = run_recorded(code, None, || instance.self_test()) else { return Ok(instance) };
+
+    // A panic of `stop` changes nothing: the instance is freed, and the plugin is refused.
+    let _ = run_recorded(LifecyclePhase::Stop.in_generation(generation), None, || instance.stop());
+    Err(LoadError::new(LoadErrorReason::SelfTestFailed, format_args!("self_test failed: {failure}")))
 }
 
 /// Ends what was prepared for an instance that did not start, and closes its code.

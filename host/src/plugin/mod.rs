@@ -38,5 +38,7 @@ pub(crate) use host_services::NestedCaller;
 pub(crate) use plugin_thread::{JoinedRunError, run_joined_unless};
 pub(crate) use pool_state::SubmitError;
 pub(crate) use probation::{Probation, ProbationFailure, ProbationVerdict};
-pub(crate) use retirement::{EndDeadline, IoThreadReplacer, RetentionReason, RetirementOutcome};
+pub(crate) use retirement::{
+    EndDeadline, IoThreadReplacer, RetentionReason, RetirementOutcome, StoppedGeneration,
+};
 pub(crate) use system_plugin::{HostInfo, PluginInfo, SystemPlugin};

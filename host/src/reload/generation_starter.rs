@@ -2,17 +2,17 @@
 
 use std::io;
 
-use crate::config::Config;
+use crate::config::{Config, ReplacePolicy};
 use crate::failpoint;
-use crate::loader::{KeptImage, LoadError, Prober, StagedPlugin};
+use crate::loader::{KeptImage, LoadError, ProbeDepth, Prober, StagedPlugin};
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation};
 use crate::shutdown::Shutdown;
 
 /// Probes and starts plugins, several at a time. Unit tests replace it, because a real start needs
 /// a probe process and a shared library.
 pub(super) trait GenerationStarter: Send + Sync {
-    /// Loads, starts, self-tests and stops the plugin in a separate process. Blocks for at most
-    /// `plugins.probe`.
+    /// Loads, starts, self-tests and stops the plugin in a separate process. A stop-first plugin is
+    /// only loaded there. Blocks for at most `plugins.probe`.
     ///
     /// # Errors
     ///
@@ -20,7 +20,8 @@ pub(super) trait GenerationStarter: Send + Sync {
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError>;
 
     /// Loads and starts the plugin in this process, as the generation `number`, which
-    /// [`GenerationStarter::reserve_number`] returned. Blocks for at most `plugins.probe`.
+    /// [`GenerationStarter::reserve_number`] returned. A stop-first plugin is self-tested as well,
+    /// because the probe did not do that. Blocks for at most `plugins.probe`.
     ///
     /// # Errors
     ///
@@ -71,10 +72,15 @@ impl ProbingStarter {
 impl GenerationStarter for ProbingStarter {
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError> {
         failpoint::pass("probe")?;
-        let own = config.plugin.get(&staged.inspection.name);
+        let name = &staged.inspection.name;
+        let depth = match config.replace_policy(name) {
+            ReplacePolicy::StartFirst => ProbeDepth::Start,
+            ReplacePolicy::StopFirst => ProbeDepth::Code,
+        };
+        let own = config.plugin.get(name);
         let settings = own.map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
         let is_cancelled = || self.shutdown.has_begun();
-        self.prober.probe_unless(&is_cancelled, staged, settings.as_bytes(), config.plugins.probe)
+        self.prober.probe_unless(&is_cancelled, depth, staged, settings.as_bytes(), config.plugins.probe)
     }
 
     fn start(

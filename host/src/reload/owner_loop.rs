@@ -111,6 +111,7 @@ impl OwnerLoop {
 
     fn scan_periodically(&mut self) {
         self.owner.retry_rollbacks();
+        self.owner.retry_starts();
         self.owner.dispatcher.metrics.slow_log.remove_expired(Time::now());
 
         self.owner.scan.open_current();
@@ -163,8 +164,8 @@ impl PluginOwner {
                 answer(reply, self.reload(name.as_deref()));
                 false
             }
-            ReloadCommand::RollBack(name, reply) => {
-                answer(reply, self.roll_back(&name));
+            ReloadCommand::RollBack { plugin, by, reply } => {
+                answer(reply, self.roll_back(&plugin, by));
                 false
             }
             ReloadCommand::List(reply) => {

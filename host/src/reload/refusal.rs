@@ -9,7 +9,8 @@ use crate::log::printable;
 use crate::metrics::ReloadOutcome;
 
 impl PluginOwner {
-    /// Logs and counts a refusal, unless it is the one that the plugin is listed with already.
+    /// Logs and counts a refusal, unless it is the one that the plugin is listed with already, and
+    /// publishes the methods of the refused content.
     ///
     /// A file that is retried (a copy is under way, or a generation still drains) is thus reported
     /// once, however often it fails.
@@ -31,6 +32,7 @@ impl PluginOwner {
             slot.refused = Some(refused.clone());
             self.log_refused(&name, file, refused);
             self.count_refused(&name);
+            self.publish_refusals();
         }
     }
 

@@ -1,12 +1,10 @@
-//! Replaces generations as a transaction: prepared, then committed by one swap, or not at all.
+//! Prepares generations, the first part of a transaction; `commit` is the second part.
 //!
-//! 1. **Prepare.** The names are free and there is room for a generation. The probe process has
-//!    run the plugin, and it is loaded and started here. The previous generation is not involved.
-//! 2. **Commit.** If state is transferred, new calls are held, running calls are waited for, and
-//!    the state is exported and imported. Then the routing table is swapped, and the previous
-//!    generation retires.
+//! The names are free and there is room for a generation. The probe process has run the plugin, and
+//! it is loaded and started here. The previous generation is not involved.
 //!
-//! A failure before the swap leaves everything as it was.
+//! A stop-first plugin whose previous generation serves is not started: its code was checked in the
+//! probe process, and it starts during the commit.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -14,12 +12,10 @@ use std::sync::Arc;
 use super::command::ReloadCommand;
 use super::generation_starter::GenerationStarter;
 use super::owner::PluginOwner;
-use super::plugin_slot::{PluginSlot, ReplacedContent};
-use super::state_transfer::{CommitError, HeldCalls, TransferPair};
 use crate::admin::RetainedGeneration;
-use crate::config::Config;
+use crate::config::{Config, ReplacePolicy};
 use crate::failpoint;
-use crate::loader::{KeptImage, LoadError, LoadErrorReason, StagedPlugin};
+use crate::loader::{LoadError, LoadErrorReason, StagedPlugin};
 use crate::log::printable;
 use crate::plugin::{Generation, GenerationLoadError, Probation};
 
@@ -34,14 +30,14 @@ pub(super) enum Purpose {
     RollBackByOperator,
     /// The content failed its probation. It must not be returned to.
     RollBackAfterProbation,
+    /// A decision is against the content of the file, and nothing serves.
+    RestoreKept,
+    /// The content was stopped, and its successor did not start.
+    StartAgain,
 }
 
 impl Purpose {
-    fn has_probation(self) -> bool {
-        matches!(self, Self::LoadFile | Self::ApplySettings)
-    }
-
-    fn keeps_replaced_content(self) -> bool {
+    pub(super) fn keeps_replaced_content(self) -> bool {
         self != Self::RollBackAfterProbation
     }
 }
@@ -89,16 +85,35 @@ impl StartedCandidate {
     }
 }
 
-/// A generation that is started and does not serve yet.
+/// A candidate that may serve, and does not serve yet.
 pub(super) struct PreparedGeneration {
     pub(super) name: String,
-    pub(super) generation: Arc<Generation>,
-    file: OsString,
-    purpose: Purpose,
+    pub(super) file: OsString,
+    pub(super) purpose: Purpose,
+    pub(super) start: PreparedStart,
+}
+
+/// Whether a prepared candidate is started.
+pub(super) enum PreparedStart {
+    Started(Arc<Generation>),
+
+    /// It starts after the previous generation was stopped. `None` once that has failed.
+    AfterStop(Option<Box<StagedPlugin>>),
+}
+
+impl PreparedGeneration {
+    /// Returns the generation, if it is started.
+    pub(super) fn generation(&self) -> Option<&Arc<Generation>> {
+        match &self.start {
+            PreparedStart::Started(generation) => Some(generation),
+            PreparedStart::AfterStop(_) => None,
+        }
+    }
 }
 
 impl PluginOwner {
-    /// Checks, probes and starts a candidate.
+    /// Checks, probes and starts a candidate. A stop-first one whose previous generation serves is
+    /// not started.
     ///
     /// # Errors
     ///
@@ -109,10 +124,21 @@ impl PluginOwner {
         config: &Config,
     ) -> Result<PreparedGeneration, LoadError> {
         self.check(&candidate, config)?;
-        self.starter.probe(&candidate.staged, config)?;
+        let name = candidate.staged.inspection.name.clone();
+        let is_replacement = self.slots.get(&name).is_some_and(|slot| slot.serving().is_some());
+        let starts_first = config.replace_policy(&name) == ReplacePolicy::StartFirst;
+        let explain =
+            |refused| if is_replacement && starts_first { with_remedy(refused, &name) } else { refused };
+
+        self.starter.probe(&candidate.staged, config).map_err(explain)?;
+        if is_replacement && !starts_first {
+            let Candidate { staged, file, purpose } = candidate;
+            let start = PreparedStart::AfterStop(Some(Box::new(staged)));
+            return Ok(PreparedGeneration { name, file, purpose, start });
+        }
 
         let started = self.number(candidate, config).start(&*self.starter, config);
-        self.started(started)
+        self.started(started).map_err(explain)
     }
 
     /// Checks a candidate before any of its code runs.
@@ -135,9 +161,8 @@ impl PluginOwner {
     /// Numbers a probed candidate, so that it can be started.
     pub(super) fn number(&self, candidate: Candidate, config: &Config) -> NumberedCandidate {
         let number = self.starter.reserve_number();
-        let has_probation = candidate.purpose.has_probation();
         let name = &candidate.staged.inspection.name;
-        let probation = has_probation.then(|| self.probation(name, number, config)).flatten();
+        let probation = self.probation(name, number, candidate.purpose, config);
         NumberedCandidate { candidate, number, probation }
     }
 
@@ -157,15 +182,20 @@ impl PluginOwner {
             self.retire(generation);
             return Err(planted);
         }
-        Ok(PreparedGeneration { name, generation, file, purpose })
+        Ok(PreparedGeneration { name, file, purpose, start: PreparedStart::Started(generation) })
     }
 
     /// Returns the probation of a generation, if the configuration has one and there is content to
     /// roll back to.
-    fn probation(&self, name: &str, generation: u64, config: &Config) -> Option<Probation> {
+    fn probation(&self, name: &str, generation: u64, purpose: Purpose, config: &Config) -> Option<Probation> {
         let limits = config.plugins.probation;
-        self.slots.get(name)?.serving()?;
-        if limits.calls == 0 {
+        let slot = self.slots.get(name)?;
+        let is_due = match purpose {
+            Purpose::LoadFile | Purpose::ApplySettings => slot.file().is_some(),
+            Purpose::StartAgain => slot.stopped().is_some_and(|stopped| stopped.is_on_probation),
+            Purpose::RollBackByOperator | Purpose::RollBackAfterProbation | Purpose::RestoreKept => false,
+        };
+        if !is_due || limits.calls == 0 {
             return None;
         }
 
@@ -206,132 +236,24 @@ impl PluginOwner {
         }
         error
     }
-
-    /// Commits one generation and reports it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`PluginOwner::commit`].
-    pub(super) fn commit_one(&mut self, prepared: PreparedGeneration) -> Result<(), LoadError> {
-        let name = prepared.name.clone();
-        let generation = Arc::clone(&prepared.generation);
-        let note = self.note_on_rollback(&prepared);
-
-        let config = Arc::clone(&self.config);
-        self.commit(vec![prepared], config).map_err(|error| error.refused)?;
-        self.report_loaded(&name, &generation, &note);
-        Ok(())
-    }
-
-    /// Returns what the log says in addition about a generation that serves after a rollback by
-    /// command.
-    fn note_on_rollback(&self, prepared: &PreparedGeneration) -> String {
-        let replaced = self.slots.get(&prepared.name).and_then(PluginSlot::generation);
-        match replaced.filter(|_| prepared.purpose == Purpose::RollBackByOperator) {
-            Some(replaced) => {
-                format!(", rolled back by command from generation {}", replaced.identity.number)
-            }
-            None => String::new(),
-        }
-    }
-
-    /// Has prepared generations serve with `config`, all with one swap.
-    ///
-    /// # Errors
-    ///
-    /// The prepared generations are retired, and everything serves as before.
-    pub(super) fn commit(
-        &mut self,
-        prepared: Vec<PreparedGeneration>,
-        config: Arc<Config>,
-    ) -> Result<(), CommitError> {
-        let images: Vec<_> = prepared.iter().map(|new| self.replaced_image(new)).collect();
-
-        // The gate opens when this is dropped, whatever happens: by then the table is published
-        // in which the calls at the gate find their method.
-        let pairs = self.transfers(&prepared);
-        let held = HeldCalls::of(&pairs);
-        let transferred = self.check_commit(&prepared).and_then(|()| match &held {
-            Some(held) => self.transfer_states(pairs, held, &config),
-            None => Ok(()),
-        });
-        if let Err(error) = transferred.and_then(|()| check_publish(&prepared)) {
-            self.publish(None);
-            prepared.into_iter().for_each(|new| self.retire(new.generation));
-            return Err(error);
-        }
-
-        self.warn_about_discarded_states(&prepared);
-        self.config = config;
-        let mut replaced = Vec::new();
-        for (new, image) in prepared.into_iter().zip(images) {
-            let content = match new.purpose.keeps_replaced_content() {
-                true => ReplacedContent::Keep(image),
-                false => ReplacedContent::Discard,
-            };
-            let slot = self.slots.entry(new.name).or_default();
-            replaced.extend(slot.serve(new.generation, new.file, content));
-        }
-        self.publish(None);
-        replaced.into_iter().for_each(|previous| self.retire(previous));
-        Ok(())
-    }
-
-    /// Checks that a commit may still begin.
-    fn check_commit(&self, prepared: &[PreparedGeneration]) -> Result<(), CommitError> {
-        let Some(first) = prepared.first() else { return Ok(()) };
-        self.check_not_ending().map_err(|refused| CommitError { plugin: first.name.clone(), refused })
-    }
-
-    /// Returns the content that `new` replaces, if it can be rolled back to. Without a descriptor
-    /// for it, it cannot.
-    fn replaced_image(&self, new: &PreparedGeneration) -> Option<Box<KeptImage>> {
-        let slot = self.slots.get(&new.name)?;
-        let is_kept = new.purpose.keeps_replaced_content() && !slot.is_restart(&new.generation);
-        let previous = slot.generation().filter(|_| is_kept)?;
-        self.starter.image(previous)?.ok().map(Box::new)
-    }
-
-    /// Returns the generations between which state is transferred.
-    fn transfers(&self, prepared: &[PreparedGeneration]) -> Vec<TransferPair> {
-        let mut pairs = Vec::new();
-        for new in prepared {
-            let Some(previous) = self.slots.get(&new.name).and_then(PluginSlot::generation) else { continue };
-            if previous.state_schema.is_none() || new.generation.state_schema.is_none() {
-                continue;
-            }
-            pairs.push(TransferPair {
-                plugin: new.name.clone(),
-                previous: Arc::clone(previous),
-                new: Arc::clone(&new.generation),
-            });
-        }
-        pairs
-    }
-
-    /// Logs which of the generations that are about to be replaced have a state that their
-    /// successors do not accept.
-    fn warn_about_discarded_states(&self, prepared: &[PreparedGeneration]) {
-        for new in prepared.iter().filter(|new| new.generation.state_schema.is_none()) {
-            let previous = self.slots.get(&new.name).and_then(PluginSlot::generation);
-            let Some(previous) = previous.filter(|previous| previous.state_schema.is_some()) else {
-                continue;
-            };
-
-            let name = &new.name;
-            let (generation, old) = (new.generation.identity.number, previous.identity.number);
-            tracing::warn!(
-                plugin = name,
-                generation,
-                "plugin {name}: generation {generation} accepts no state; the state of generation {old} is discarded"
-            );
-        }
-    }
 }
 
-fn check_publish(prepared: &[PreparedGeneration]) -> Result<(), CommitError> {
-    failpoint::pass("publish").map_err(|refused| CommitError {
-        plugin: prepared.first().map(|new| new.name.clone()).unwrap_or_default(),
-        refused,
-    })
+/// Adds the remedy to the refusal of content that could not start beside the generation that
+/// serves, as far as that can be the cause.
+fn with_remedy(mut refused: LoadError, plugin: &str) -> LoadError {
+    let may_be_exclusive = matches!(
+        refused.reason,
+        LoadErrorReason::StartFailed
+            | LoadErrorReason::StartPanicked
+            | LoadErrorReason::StartTimedOut
+            | LoadErrorReason::ProbeTimedOut
+    );
+    if may_be_exclusive {
+        let remedy = format!(
+            "; if it needs a resource that only one instance can have (a lock, a port, a database), set \
+             plugin.{plugin}.replace = \"stop-first\""
+        );
+        refused.detail.push_str(&remedy);
+    }
+    refused
 }

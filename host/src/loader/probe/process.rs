@@ -15,6 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::super::load_error::{LoadError, LoadErrorReason};
 use super::super::staged::StagedPlugin;
+use super::environment::ProbeEnvironment;
 use super::report::PROCESS_NAME;
 
 /// Bytes at the end of the plugin's output that are kept.
@@ -69,6 +70,7 @@ impl ProbeProcess {
     /// is a pipe.
     pub(super) fn spawn(
         program: &Path,
+        environment: &ProbeEnvironment,
         staged: &StagedPlugin,
         socket: UnixStream,
         child_socket: UnixStream,
@@ -89,12 +91,12 @@ impl ProbeProcess {
         let copy = staged.as_fd().try_clone_to_owned().map_err(not_run)?;
         socket.set_nonblocking(true).map_err(not_run)?;
 
-        // The environment is not for the plugin, and its LD_PRELOAD and LD_LIBRARY_PATH would add
-        // code to it.
+        // `start` reads files and variables in the probe as in the host, so the process inherits
+        // the working directory and has the environment of the host.
         let mut child = Command::new(program)
             .arg0(PROCESS_NAME)
             .env_clear()
-            .current_dir("/")
+            .envs(environment.variables())
             .process_group(0)
             .stdin(Stdio::from(copy))
             .stdout(Stdio::from(OwnedFd::from(child_socket)))

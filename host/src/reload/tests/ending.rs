@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::plugin::Content;
 use super::{Fixture, assert_result};
+use crate::decisions::Decider;
 use crate::loader::{LoadError, LoadErrorReason};
 use crate::reload::command::ReloadCommand;
 use crate::reload::transaction::{Candidate, PreparedGeneration, Purpose};
@@ -68,7 +69,7 @@ fn rolls_nothing_back() {
     fixture.put(FILE, &two);
     fixture.owner.shutdown.begin();
 
-    let result = fixture.owner.roll_back(PLUGIN);
+    let result = fixture.owner.roll_back(PLUGIN, Decider::Operator { uid: None });
 
     assert_result(&result, Some(LoadErrorReason::HostEnds));
     fixture.assert_serves(PLUGIN, &two);

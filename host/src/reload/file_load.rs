@@ -19,7 +19,7 @@ use crate::failpoint;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin, plugin_name};
 use crate::log::{Counted, printable};
 
-/// What is known of the content of a file itself while it, or another one, is loaded.
+/// The content of a file itself, while it or another one is loaded.
 pub(super) struct OwnContent {
     /// The methods that it declares.
     declared: Vec<DeclaredMethod>,

@@ -28,7 +28,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
-pub(crate) use self::drain::ShutdownStage;
 pub use self::health_check::{HealthCheck, HealthCheckError};
 pub(crate) use self::http_endpoint::HttpEndpoint;
 pub use self::inherited::{InheritError, Inherited};
@@ -40,6 +39,7 @@ use self::stall_monitor::StallMonitor;
 use crate::config::{AdminConfig, Listener};
 use crate::plugin::IoThreadReplacer;
 use crate::routing::{Dispatcher, HostPhase, InlineRunner};
+use crate::shutdown::ShutdownStage;
 
 /// How a listener gets its socket.
 enum SocketSource {

@@ -32,7 +32,7 @@ impl IoThread {
     ///
     /// The system provides no thread, reactor or timer.
     pub(super) fn start(number: u64, dispatcher: Arc<Dispatcher>) -> io::Result<Self> {
-        let (commands, received, connections) = IoThreadSender::channel();
+        let (commands, received) = IoThreadSender::channel();
         // Without the runtime's own timer; the module `timer` states why.
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
         let timer = KernelTimer::new()?;
@@ -46,7 +46,7 @@ impl IoThread {
             // The future of `block_on` is polled whenever any task of the thread wakes up. It
             // therefore only awaits the loop, which is a task of its own.
             LocalSet::new().block_on(&runtime, async move {
-                let serving = IoThreadLoop::new(dispatcher, connections).run(received, timer);
+                let serving = IoThreadLoop::new(dispatcher, &received).run(received.commands, timer);
                 let ended = tokio::task::spawn_local(serving).await;
                 ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
             })

@@ -4,6 +4,7 @@
 //! compares scrapes with these counts under load.
 
 mod exact_metrics;
+mod journald;
 mod log;
 mod metrics_endpoint;
 mod packaged_monitoring;

@@ -182,6 +182,7 @@ impl OutputReader {
         if !self.redirection.lead_to(&next) {
             return;
         }
+        self.storage.report_place();
         // The next round reports a file that cannot be read.
         let _ = self.read();
 

@@ -79,7 +79,11 @@ impl OutputStorage {
         let in_directory = storage.create_in_directory(StoragePlace::RecordDirectory);
         let file = match in_directory {
             Some(file) => file,
-            None => storage.move_to_memory()?,
+            None => {
+                let file = storage.move_to_memory()?;
+                storage.report_place();
+                file
+            }
         };
         Ok((storage, file))
     }
@@ -98,13 +102,11 @@ impl OutputStorage {
     /// to go to from now on, if it is another one.
     pub(super) fn next_file(&mut self, current: &File) -> Option<File> {
         match self.place {
-            StoragePlace::Memory => self.create_in_directory(StoragePlace::Memory).inspect(|_| {
+            StoragePlace::Memory => {
+                let file = self.create_in_directory(StoragePlace::Memory)?;
                 self.place = StoragePlace::RecordDirectory;
-                tracing::info!(
-                    target: "jackfield::output",
-                    "the output of plugins is kept in the record directory again"
-                );
-            }),
+                Some(file)
+            }
             StoragePlace::RecordDirectory => {
                 let room = self.room();
                 let has_room = room.is_some_and(|room| room.next_place(self.place) == self.place);
@@ -133,8 +135,19 @@ impl OutputStorage {
         let file = memfd_create("jackfield:output", MemfdFlags::CLOEXEC)?;
         fcntl_setfl(&file, OFlags::APPEND)?;
         self.place = StoragePlace::Memory;
+        Ok(File::from(file))
+    }
 
-        if let Some(directory) = self.record.directory() {
+    /// Logs where the output goes from now on, and removes the file to which it does not go any
+    /// more.
+    pub(super) fn report_place(&self) {
+        let Some(directory) = self.record.directory() else { return };
+        if self.is_in_directory() {
+            tracing::info!(
+                target: "jackfield::output",
+                "the output of plugins is kept in the record directory again"
+            );
+        } else {
             // Its rest is read through the open descriptor. The next host must not take it for the
             // last output.
             self.record.remove_output();
@@ -149,7 +162,6 @@ impl OutputStorage {
                  stays in memory, and after a crash the next host cannot log the last of it"
             );
         }
-        Ok(File::from(file))
     }
 
     /// Returns the room of the record directory; `None` if there is no directory, or the system

@@ -130,7 +130,7 @@ fn runs_nested_inline_calls_of_abandoned_requests_after_sigterm() {
         "calls.wait",
         &json!({ "method": "services.log", "params": line, "after": latch.params() }),
     );
-    wait_until("the request is in flight", || host.count("in_flight") == 1);
+    wait_until("the method runs", || host.peer().result("calls.waiting", &Value::Null) == 1);
     drop(peer);
     wait_until("the request is abandoned", || host.count("abandoned") == 1);
 

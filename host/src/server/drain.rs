@@ -71,7 +71,7 @@ pub(super) async fn drain(
     let blocked = threads.iter().filter(|thread| !thread.has_returned()).count();
     let cut = threads.iter().map(IoThread::connections_cut).sum::<usize>();
     let _ = tokio::time::timeout(LAST_REPLIES, returned_have_ended(&threads)).await;
-    io_threads.give_back(threads);
+    io_threads.take_back(threads);
 
     if blocked > 0 {
         tracing::error!(

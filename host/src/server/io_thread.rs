@@ -70,7 +70,7 @@ impl IoThread {
                 ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
             });
             cut_here.store(ended, Ordering::Release);
-            // The thread runs no blocking tasks of tokio, for which dropping the runtime would wait.
+            // There are no blocking tasks of tokio, for which dropping the runtime would wait.
             runtime.shutdown_background();
         })?;
 

@@ -16,6 +16,7 @@ mod inherited;
 mod io_command;
 mod io_thread;
 mod io_thread_loop;
+mod io_thread_start;
 mod io_threads;
 mod io_work;
 mod listener;

@@ -42,6 +42,10 @@ pub struct Inspection {
 
     /// The libraries that the dynamic loader will look for, in the order of the file.
     pub needed: Vec<String>,
+
+    /// The size of its static thread-local storage in bytes, of which a process can load only a
+    /// few; `None` if it has none. Linked libraries are not examined.
+    pub static_tls: Option<u64>,
 }
 
 /// Inspects `file` without running any of its code.
@@ -92,6 +96,7 @@ pub(super) struct ImageSummary {
     build_id: Option<String>,
     manifest: Manifest,
     needed: Vec<String>,
+    static_tls: Option<u64>,
 }
 
 impl ImageSummary {
@@ -104,8 +109,8 @@ impl ImageSummary {
         size: u64,
         signed: Option<VerifiedSignature>,
     ) -> Inspection {
-        let Self { build_id, manifest, needed } = self;
-        Inspection { file, name, hash, size, signed, build_id, manifest, needed }
+        let Self { build_id, manifest, needed, static_tls } = self;
+        Inspection { file, name, hash, size, signed, build_id, manifest, needed, static_tls }
     }
 }
 
@@ -123,5 +128,6 @@ pub(super) fn examine(file: File, size: u64) -> Result<ImageSummary, LoadError> 
         return Err(LoadError::new(LoadErrorReason::NoRootModule, detail));
     }
 
-    Ok(ImageSummary { build_id: summary.build_id, manifest, needed: summary.needed })
+    let elf::ElfSummary { build_id, needed, static_tls, .. } = summary;
+    Ok(ImageSummary { build_id, manifest, needed, static_tls })
 }

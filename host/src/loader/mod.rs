@@ -31,6 +31,7 @@ mod probe;
 mod safe_path;
 mod signature;
 mod staged;
+mod static_tls;
 
 pub use content_hash::ContentHash;
 pub use file_stamp::FileStamp;

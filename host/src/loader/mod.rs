@@ -18,6 +18,7 @@
 
 mod content_hash;
 mod elf;
+mod environment_memory;
 mod file_stamp;
 mod inspection;
 mod library;
@@ -28,7 +29,11 @@ mod memory_map;
 mod plugin_directory;
 mod plugin_file;
 mod probe;
+mod process_guard;
+mod process_state;
 mod safe_path;
+mod signal_name;
+mod signal_state;
 mod signature;
 mod staged;
 mod static_tls;
@@ -41,6 +46,8 @@ pub use load_error::{LoadError, LoadErrorReason};
 pub use plugin_directory::PluginDirectory;
 pub use plugin_file::{FILE_MAX, FILE_MIN, plugin_name};
 pub use probe::{ProbeEntry, Prober, enter};
+pub(crate) use process_guard::{ProcessGuard, StateChanges};
+pub(crate) use signal_state::SignalMask;
 pub use signature::VerifiedSignature;
 pub use staged::{KeptImage, StagedPlugin};
 

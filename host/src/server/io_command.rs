@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::connection::{ListenerOptions, MigratingConnection};
 use crate::limits::Permit;
+use crate::loader::SignalMask;
 use crate::metrics::PeerIdentity;
 use crate::plugin::PluginCall;
 
@@ -32,6 +33,9 @@ pub(super) enum IoThreadCommand {
 
     /// Confirm that commands are received; the health check waits for it.
     Confirm(mpsc::Sender<()>),
+
+    /// Restore the signal mask of the thread, which a plugin has changed.
+    RestoreSignalMask(SignalMask),
 
     /// Run an `inline` method for a thread that must not run it.
     Run(Arc<PluginCall>),

@@ -125,6 +125,7 @@ impl IoThreadLoop {
                 self.serve(Connection::resume(*migrating, &self.thread));
             }
             IoThreadCommand::Run(call) => call.claim_and_run(),
+            IoThreadCommand::RestoreSignalMask(mask) => mask.apply(),
 
             IoThreadCommand::Confirm(confirmed) => {
                 // The receiver is missing if the health check has given up waiting.

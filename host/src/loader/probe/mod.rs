@@ -10,7 +10,6 @@ mod process;
 mod progress;
 mod report;
 mod services;
-mod state;
 
 use std::io;
 use std::os::unix::net::UnixStream;

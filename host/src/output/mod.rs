@@ -22,7 +22,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdout};
 
 use self::line_splitter::{DroppedOutput, LineSplitter, MAX_BYTES, MAX_LINES, WINDOW};
 use self::storage::OutputStorage;
-use crate::crash_record::{CrashRecord, OutputAttribution};
+use crate::crash_record::{CrashRecord, PluginAttribution};
 use crate::host_thread::HostThread;
 use crate::log::{ShortDuration, printable};
 use crate::metrics::Metrics;
@@ -99,7 +99,7 @@ impl OutputCapture {
             watch,
             is_notified: false,
             end: end.try_clone()?,
-            attribution: OutputAttribution::new(Arc::clone(crash_record)),
+            attribution: PluginAttribution::new(Arc::clone(crash_record)),
             lines: LineSplitter::new(Instant::now()),
             metrics,
             read_to: 0,
@@ -137,7 +137,7 @@ struct OutputReader {
     /// Whether the kernel reports that the file grows.
     is_notified: bool,
     end: OwnedFd,
-    attribution: OutputAttribution,
+    attribution: PluginAttribution,
     lines: LineSplitter,
     metrics: Arc<Metrics>,
     /// Position up to which the file was read.

@@ -7,12 +7,16 @@ use std::sync::mpsc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::io_work::{IoThreadWork, WorkQueue};
+use crate::loader::SignalMask;
 
 /// A command to one I/O thread. No other thread can carry it out, and a thread that has ended needs
 /// none.
 pub(super) enum IoThreadCommand {
     /// Confirm that commands are received; the health check waits for it.
     Confirm(mpsc::Sender<()>),
+
+    /// Restore the signal mask of the thread, which a plugin has changed.
+    RestoreSignalMask(SignalMask),
 
     /// Move every connection to the threads that serve from now on, then end.
     Leave(Arc<dyn Successors>),

@@ -77,6 +77,11 @@ impl IoThread {
         Ok(Self { number, commands, sampler, cut, thread })
     }
 
+    /// Returns the thread id; `None` if the thread has not started, or procfs cannot be read.
+    pub(super) fn tid(&self) -> Option<u32> {
+        self.thread.tid()
+    }
+
     /// Returns whether the thread serves no connection any more.
     pub(super) fn has_returned(&self) -> bool {
         self.thread.has_returned()

@@ -155,6 +155,7 @@ impl IoThreadLoop {
 
     fn carry_out(&mut self, command: IoThreadCommand) {
         match command {
+            IoThreadCommand::RestoreSignalMask(mask) => mask.apply(),
             IoThreadCommand::Confirm(confirmed) => {
                 // The receiver is missing if the health check has given up waiting.
                 let _ = confirmed.send(());

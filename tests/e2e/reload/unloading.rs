@@ -38,6 +38,30 @@ fn footprint(host: &HostProcess, operator: &mut Operator, ours: usize) -> Footpr
 }
 
 #[test]
+fn refuses_the_seventh_load_with_static_tls_and_no_other_plugin() {
+    let builder = HostProcess::builder().config("[plugins]\nwatch = false").plugin("device");
+    let host = builder.plugin_as("static_tls", FILE).start();
+    let mut operator = Operator::connect(&host);
+    for load in 2..=6 {
+        operator.reload_published();
+        operator.wait_until_unloaded();
+        assert!(host.log_contains(&format!("load {load} of at most 6")), "{}", host.log());
+    }
+
+    operator.reload_refused("static-tls-exhausted");
+
+    assert_eq!(host.peer().result("static_tls.get", &Value::Null), 0);
+    // Also another plugin that has static TLS, but none that has not.
+    let other = Image::of("static_tls").with_name_of_method("static_tls.get", "static_tls.put");
+    put(&host.path("plugins"), &other.0, "libother.so");
+    assert_eq!(operator.reload("other")["refused"]["reason"], "static-tls-exhausted");
+    assert_eq!(operator.reload("device")["outcome"], "published");
+    let refusals =
+        host.log_lines().into_iter().filter(|line| line.contains("reason=\"static-tls-exhausted\""));
+    assert_eq!(refusals.count(), 2, "{}", host.log());
+}
+
+#[test]
 fn unloads_code_that_uses_threads_without_leaks() {
     let reloads = if is_soak() { 10_000 } else { RELOADS };
     let host = with_image(&Image::of("uses_threads"), "[plugins]\nwatch = false");

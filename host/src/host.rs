@@ -1,7 +1,6 @@
 //! A host as a value: built from a configuration, run until a future completes.
 
 use std::collections::BTreeSet;
-use std::future::Future;
 use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -18,7 +17,7 @@ use crate::loader::{ProbeEntry, Prober};
 use crate::log::Logging;
 use crate::output::OutputCapture;
 use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin};
-use crate::reload::{CommandSender, PluginOwner, ReloadCommand, Reloader};
+use crate::reload::{CommandSender, PluginOwner, ReloadCommand, Reloader, ReportProgress, StartProgress};
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
 use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, SocketClaims};
 use crate::shutdown::Shutdown;
@@ -32,6 +31,9 @@ pub enum StartError {
     /// The system provides no thread, reactor or crash record.
     #[error("the host cannot start: {0}")]
     Threads(#[from] io::Error),
+    /// The host was stopped before it had started.
+    #[error("the host was stopped before it had started")]
+    Stopped,
     /// The embedding program gave a plugin a name that is taken or reserved.
     #[error("the plugin name {0:?} is taken or reserved")]
     Name(String),
@@ -46,6 +48,8 @@ pub struct Builder {
     inherited: Inherited,
     reloads: Option<UnboundedSender<ReloadRequest>>,
     captures_output: bool,
+    progress: Box<ReportProgress>,
+    shutdown: Shutdown,
 }
 
 impl Builder {
@@ -63,6 +67,8 @@ impl Builder {
             inherited: Inherited::default(),
             reloads: None,
             captures_output: false,
+            progress: Box::new(|_| ()),
+            shutdown: Shutdown::default(),
         }
     }
 
@@ -113,17 +119,32 @@ impl Builder {
         (self, Reloads(received))
     }
 
+    /// Has `report` called while plugins start, from any thread: at the beginning, and after each
+    /// step of a plugin.
+    #[must_use]
+    pub fn report_progress(mut self, report: impl Fn(StartProgress) + Send + Sync + 'static) -> Self {
+        self.progress = Box::new(report);
+        self
+    }
+
+    /// Returns the shutdown of the host that is built.
+    pub(crate) fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
     /// Claims the sockets, loads the plugins and binds the sockets. Requests are answered when it
     /// returns.
     ///
-    /// Blocks while the plugins start. A plugin that cannot be loaded is reported in the log and is
-    /// not an error here: the other plugins serve.
+    /// Blocks while the plugins start; [`Builder::start_in_background`] does not. A plugin that
+    /// cannot be loaded is reported in the log and is not an error here: the other plugins serve.
     ///
     /// # Errors
     ///
     /// A socket cannot be bound, or the system provides no threads. Nothing is left behind.
     pub fn start(self) -> Result<Host, StartError> {
-        let Self { config, prober, built_in, inherited, reloads, captures_output, .. } = self;
+        let Self {
+            config, prober, built_in, inherited, reloads, captures_output, progress, shutdown, ..
+        } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let crash_record = CrashRecord::open(&config.plugins.crash)?;
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
@@ -141,7 +162,6 @@ impl Builder {
         let factory = GenerationFactory::new(caller, Arc::clone(&crash_record));
         let (commands, received) = CommandSender::channel();
         let replacer = server.io_thread_replacer();
-        let shutdown = Shutdown::default();
         let mut plugins =
             PluginOwner::new(config, prober, factory, &dispatcher, &commands, replacer, &shutdown);
         let system = plugins.add_built_in(SystemPlugin::plugin(host_info(&dispatcher)))?;
@@ -150,16 +170,18 @@ impl Builder {
         for plugin in built_in {
             plugins.add_built_in(plugin)?;
         }
-        plugins.load_all();
+        plugins.load_all(&*progress);
         let admin_table = RoutingTable::of_built_in(vec![system, admin], &dispatcher.metrics.method_names);
         dispatcher.admin_table.store(Arc::new(admin_table));
 
-        let sockets = match claims.bind() {
+        let is_stopped = shutdown.has_begun();
+        let bound = if is_stopped { Err(StartError::Stopped) } else { claims.bind().map_err(Into::into) };
+        let sockets = match bound {
             Ok(sockets) => sockets,
             Err(error) => {
                 plugins.retire_all(&received, Instant::now() + RETIRE_LIMIT);
                 crash_record.close();
-                return Err(error.into());
+                return Err(error);
             }
         };
         let health_check = Arc::new(server.health_check(&sockets));
@@ -170,18 +192,6 @@ impl Builder {
         let (done, ended) = oneshot::channel();
         control.serve(ServeParts { server, sockets, reloader, output, shutdown: stages, done });
         Ok(Host { shutdown, ended, commands, health_check, info })
-    }
-
-    /// Starts the host, serves until `shutdown` completes, drains, and ends.
-    ///
-    /// # Errors
-    ///
-    /// As [`Builder::start`].
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-        let host = self.start()?;
-        shutdown.await;
-        host.stop().await?;
-        Ok(())
     }
 }
 

@@ -40,6 +40,7 @@ mod reload;
 mod routing;
 mod server;
 mod shutdown;
+mod starting_host;
 mod sync;
 mod timer;
 #[cfg(test)]
@@ -51,4 +52,6 @@ pub use decisions::rejected_contents;
 pub use host::{Builder, Host, Reloads, StartError, Status};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use loader::{ProbeEntry, enter};
+pub use reload::StartProgress;
 pub use server::{BindError, HealthCheck, HealthCheckError, InheritError, Inherited};
+pub use starting_host::StartingHost;

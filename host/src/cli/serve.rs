@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use jackfield::config::Config;
 use jackfield::log::{Counted, LogError, Logging};
-use jackfield::{Builder, Host, InheritError, Inherited, ProbeEntry, ReloadRequest, Reloads, StartError};
+use jackfield::{
+    Builder, Host, InheritError, Inherited, ProbeEntry, ReloadRequest, Reloads, StartError, StartingHost,
+};
 
 use super::config_file::{ConfigError, load_config};
 use super::config_watcher::{ConfigWatcher, ReadConfig};
@@ -80,8 +82,8 @@ fn try_run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> Re
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ServeError::System)?;
     let _context = runtime.enter();
-    // Before the host starts, so that a signal during the start stops it afterwards.
-    let signals = Signals::watch().map_err(ServeError::System)?;
+    // Before the host starts, so that a signal during the start stops it.
+    let mut signals = Signals::watch().map_err(ServeError::System)?;
     let watcher = ConfigWatcher::start(&config);
     let sockets: Vec<_> =
         config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
@@ -91,9 +93,17 @@ fn try_run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> Re
         log_panics();
         builder = builder.capture_output(&logging);
     }
-    let host = builder.start()?;
-    let readiness =
-        ReadinessReporter::start(SdNotify::from_environment(), &host).map_err(ServeError::System)?;
+    let mut readiness = ReadinessReporter::new(SdNotify::from_environment());
+    let mut starting = builder.report_progress(readiness.progress()).start_in_background()?;
+    let host = match runtime.block_on(signals.unless_stopped(starting.started())) {
+        Ok(started) => started?,
+        Err(signal) => {
+            runtime.block_on(stop_start(starting, signal, signals, readiness))?;
+            logging.report_drops_now();
+            return Ok(());
+        }
+    };
+    readiness.watch(&host).map_err(ServeError::System)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
@@ -107,6 +117,25 @@ fn try_run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> Re
     let ended = runtime.block_on(running.run(signals, reloads));
     logging.report_drops_now();
     ended.map_err(ServeError::Ended)
+}
+
+/// Stops a host that starts; a second signal gives up the plugins that are starting.
+async fn stop_start(
+    mut starting: StartingHost,
+    signal: &'static str,
+    mut signals: Signals,
+    mut readiness: ReadinessReporter,
+) -> Result<(), StartError> {
+    tracing::info!("stopping on {signal}: the host has not started yet (signal again to stop now)");
+    readiness.report_stopping(STOP_MARGIN);
+    starting.begin_stop();
+
+    match signals.unless_stopped(starting.ended()).await {
+        Ok(ended) => return ended,
+        Err(name) => tracing::warn!("stopping now on {name}: plugins that are starting are left behind"),
+    }
+    starting.cut();
+    starting.ended().await
 }
 
 /// Logs panics of the host. The default hook writes to stderr, which is captured as the output of

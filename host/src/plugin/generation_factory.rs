@@ -20,7 +20,8 @@ use super::retirement::RetentionReason;
 use crate::config::{Config, PluginConfig, ReplacePolicy};
 use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, run_recorded};
 use crate::failpoint;
-use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadedLibrary, StagedPlugin};
+use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadPermit, LoadedLibrary, StagedPlugin};
+use crate::shutdown::Shutdown;
 
 /// Time that the threads of an instance that did not start have to end. They have no work.
 const JOIN_LIMIT: Duration = Duration::from_secs(1);
@@ -79,7 +80,8 @@ impl GenerationFactory {
 
     /// Loads the code of a staged plugin and starts an instance of it, as the generation `number`.
     /// An instance of a stop-first plugin is self-tested, because the probe has not started it.
-    /// Blocks for at most `limit`, or until `gives_up` returns `true`.
+    /// Blocks for at most `limit` after other plugins were opened, or until the shutdown gives the
+    /// step up.
     ///
     /// # Errors
     ///
@@ -91,13 +93,14 @@ impl GenerationFactory {
         config: &Config,
         probation: Option<Probation>,
         limit: Duration,
-        gives_up: &dyn Fn() -> bool,
+        shutdown: &Shutdown,
     ) -> Result<Generation, GenerationLoadError> {
         let inspection = staged.inspection.clone();
         let own = config.plugin.get(&inspection.name).cloned().unwrap_or_default();
         let mut identity = identify(number, &inspection.name, &inspection.manifest.version);
         identity.hash = inspection.hash.to_string();
         identity.build_id = inspection.build_id;
+        let permit = LoadPermit::wait(limit, &|| shutdown.has_begun())?;
         failpoint::pass("threads")?;
 
         // The threads come before the code: without threads, there is no code to close.
@@ -109,8 +112,9 @@ impl GenerationFactory {
 
         let settings = own.settings.to_string();
         let is_untested = own.replace == ReplacePolicy::StopFirst;
-        let started = run_joined_unless(gives_up, "start", &self.crash_record, limit, move || {
-            let (library, instance) = start_instance(staged, number, &host, settings.as_bytes())?;
+        let gives_up = || shutdown.gives_steps_up();
+        let started = run_joined_unless(&gives_up, "start", &self.crash_record, limit, move || {
+            let (library, instance) = start_instance(staged, permit, number, &host, settings.as_bytes())?;
             let tested = match instance {
                 Ok(instance) if is_untested => test_instance(instance, number),
                 started => started,
@@ -201,6 +205,7 @@ fn start_blocking_pool(
 /// returned in any case, so that it can be closed on another thread.
 fn start_instance(
     staged: StagedPlugin,
+    permit: LoadPermit,
     generation: u64,
     host: &Arc<HostCell>,
     settings: &[u8],
@@ -208,6 +213,7 @@ fn start_instance(
     let code = LifecyclePhase::Start.in_generation(generation);
     failpoint::pass("load")?;
     let library = run_recorded(code, None, || staged.load())?;
+    drop(permit);
 
     let instance = failpoint::pass("start").and_then(|()| {
         let start = || Instance::start(&library.root, host, settings);

@@ -3,14 +3,13 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use jackfield_plugin_api::manifest::DeclaredMethod;
-
 use super::decided::SelectedContent;
 use super::directory_scan::{CompleteFiles, FileChange, ScanResult, is_signature_pending};
 use super::load_checks::LoadCheckError;
-use super::load_outcome::{LoadOutcome, LoadTrigger};
+use super::load_outcome::{LoadOutcome, LoadTrigger, LoadingFile};
 use super::owner::PluginOwner;
 use super::refusal::{is_in_motion, is_transient};
+use super::transaction::Candidate;
 use crate::admin::{PluginReloadOutcome, PluginReloadResult};
 use crate::config::ReplacePolicy;
 use crate::failpoint;
@@ -18,14 +17,6 @@ use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin, plugin_
 use crate::log::{Counted, printable};
 
 impl PluginOwner {
-    /// Loads the files of the directory for the start of the host. Refused files are logged.
-    pub(crate) fn load_all(&mut self) {
-        self.scan.open_current();
-        self.scan_directory(CompleteFiles::All);
-        self.publish(None);
-        self.dispatcher.table.load().warn_about_dead_routes(&self.config.routes);
-    }
-
     /// Scans the directory and acts on every change. Returns whether to scan again soon.
     pub(super) fn scan_directory(&mut self, complete: CompleteFiles<'_>) -> bool {
         let now = self.now();
@@ -36,24 +27,33 @@ impl PluginOwner {
             if self.shutdown.has_begun() {
                 return false;
             }
-            match change {
-                FileChange::Removed(file) => self.remove_file(&file),
-                FileChange::Unusable(file, refused) => {
-                    self.scan.files.refuse(&file, None, refused.clone());
-                    self.report_refused(&file, &refused);
-                }
-                FileChange::Changed(file) => {
-                    let outcome = self.load_file(&file, LoadTrigger::Scan);
-                    let is_retried = match outcome {
-                        LoadOutcome::Incomplete => true,
-                        LoadOutcome::Refused(refused) => is_transient(refused.reason),
-                        LoadOutcome::Unchanged | LoadOutcome::Published => false,
-                    };
-                    is_rescan_due |= is_retried || self.scan.files.is_pending(&file);
-                }
-            }
+            is_rescan_due |= self.apply_change(change);
         }
         is_rescan_due
+    }
+
+    /// Acts on a change. Returns whether to scan again soon.
+    pub(super) fn apply_change(&mut self, change: FileChange) -> bool {
+        match change {
+            FileChange::Removed(file) => {
+                self.remove_file(&file);
+                false
+            }
+            FileChange::Unusable(file, refused) => {
+                self.scan.files.refuse(&file, None, refused.clone());
+                self.report_refused(&file, &refused);
+                false
+            }
+            FileChange::Changed(file) => {
+                let outcome = self.load_file(&file, LoadTrigger::Scan);
+                let is_retried = match outcome {
+                    LoadOutcome::Incomplete => true,
+                    LoadOutcome::Refused(refused) => is_transient(refused.reason),
+                    LoadOutcome::Unchanged | LoadOutcome::Published => false,
+                };
+                is_retried || self.scan.files.is_pending(&file)
+            }
+        }
     }
 
     /// Loads the file of one plugin, or of all, for an operator.
@@ -116,15 +116,34 @@ impl PluginOwner {
 
     /// Loads the content of a file, if it is new or an operator asks for it.
     pub(super) fn load_file(&mut self, file: &OsString, trigger: LoadTrigger) -> LoadOutcome {
-        if let Err(refused) = self.check_not_ending() {
-            return LoadOutcome::Refused(refused);
+        match self.begin_load(file, trigger) {
+            Ok(candidate) => {
+                let config = Arc::clone(&self.config);
+                let prepared = self.prepare(candidate, &config);
+                let loaded = prepared.and_then(|prepared| self.commit_one(prepared));
+                self.end_load(file, loaded)
+            }
+            Err(outcome) => outcome,
         }
+    }
+
+    /// Stages the content of a file, or the kept one in its place, if it is to be loaded.
+    ///
+    /// # Errors
+    ///
+    /// The outcome, if it is not.
+    pub(super) fn begin_load(
+        &mut self,
+        file: &OsString,
+        trigger: LoadTrigger,
+    ) -> Result<Candidate, LoadOutcome> {
+        self.check_not_ending().map_err(LoadOutcome::Refused)?;
 
         // The stamp is taken before the file is read: a change during the read is found later.
         let stamp = self.scan.directory().and_then(|directory| directory.stamp(file).ok());
         let staged = match self.stage(file) {
             Ok(staged) => staged,
-            Err(refused) => return self.staging_failed(file, stamp, refused, trigger),
+            Err(refused) => return Err(self.staging_failed(file, stamp, refused, trigger)),
         };
 
         let hash = staged.inspection.hash;
@@ -132,38 +151,29 @@ impl PluginOwner {
         let is_known = self.scan.files.content(file) == Some(hash);
         self.scan.files.settle(file, staged.stamp, hash);
         if trigger == LoadTrigger::Scan && (is_known || self.settles(file, &hash.to_string())) {
-            return LoadOutcome::Unchanged;
+            return Err(LoadOutcome::Unchanged);
         }
 
         self.name_conflicts.remove(file);
         let declared = staged.inspection.manifest.methods.clone();
-        match self.select_content(staged, file, trigger) {
-            Ok(selected) => self.load_selected(selected, file, &declared, trigger),
-            Err(outcome) => outcome,
+        let SelectedContent { candidate, refused } = self.select_content(staged, file, trigger)?;
+        self.loading.insert(file.clone(), LoadingFile { declared, refused });
+
+        match self.check_quarantine(&candidate.staged.inspection.hash.to_string(), trigger) {
+            Ok(()) => Ok(candidate),
+            Err(refused) => Err(self.end_load(file, Err(refused))),
         }
     }
 
-    /// Loads the content that was selected for a file whose own content declares these methods.
-    fn load_selected(
-        &mut self,
-        selected: SelectedContent,
-        file: &OsString,
-        declared: &[DeclaredMethod],
-        trigger: LoadTrigger,
-    ) -> LoadOutcome {
-        let SelectedContent { candidate, refused } = selected;
-        let inspection = &candidate.staged.inspection;
-        let (name, hash) = (inspection.name.clone(), inspection.hash.to_string());
-
-        let config = Arc::clone(&self.config);
-        let checked = self.check_quarantine(&hash, trigger);
-        let prepared = checked.and_then(|()| self.prepare(candidate, &config));
-        if let Err(error) = prepared.and_then(|prepared| self.commit_one(prepared)) {
-            return self.load_failed(file, error.with_methods(declared));
+    /// Records the end of a load that [`PluginOwner::begin_load`] began.
+    pub(super) fn end_load(&mut self, file: &OsString, loaded: Result<(), LoadError>) -> LoadOutcome {
+        let LoadingFile { declared, refused } = self.loading.remove(file).unwrap_or_default();
+        if let Err(error) = loaded {
+            return self.load_failed(file, error.with_methods(&declared));
         }
 
-        if let Some(decision) = refused {
-            self.set_rejected(&name, &decision, declared);
+        if let (Some(decision), Some(name)) = (refused, plugin_name(file)) {
+            self.set_rejected(&name, &decision, &declared);
         }
         LoadOutcome::Published
     }

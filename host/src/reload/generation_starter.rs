@@ -8,8 +8,8 @@ use crate::loader::{KeptImage, LoadError, ProbeDepth, Prober, StagedPlugin};
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation};
 use crate::shutdown::Shutdown;
 
-/// Probes and starts plugins, several at a time. Unit tests replace it, because a real start needs a
-/// probe process and a shared library.
+/// Probes and starts plugins, several at a time. Unit tests replace it, because a real start needs
+/// a probe process and a shared library.
 pub(super) trait GenerationStarter: Send + Sync {
     /// Loads, starts, self-tests and stops the plugin in a separate process. A stop-first plugin is
     /// only loaded there. Blocks for at most `plugins.probe`.
@@ -93,8 +93,7 @@ impl GenerationStarter for ProbingStarter {
         if self.shutdown.has_begun() {
             return Err(LoadError::host_ends().into());
         }
-        let gives_up = || self.shutdown.gives_steps_up();
-        self.factory.start(staged, number, config, probation, config.plugins.probe, &gives_up)
+        self.factory.start(staged, number, config, probation, config.plugins.probe, &self.shutdown)
     }
 
     fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {

@@ -48,10 +48,11 @@
 //! # Files
 //!
 //! `owner` has the state, `owner_loop` the thread and its commands. `directory_scan` and
-//! `seen_files` find changed files, and `file_load` acts on them. `transaction` prepares
-//! generations, with `load_checks` and `generation_starter`. `commit` has them serve, with
-//! `state_transfer` and `stop_first`. `rollback`, `start_retry`, `retirement` and `reconfigure` are
-//! the other reasons for a change. `decided` applies what rollbacks decided, also in the next host.
+//! `seen_files` find changed files, `file_load` acts on them, and `parallel_start` on all of them
+//! when the host starts. `transaction` prepares generations, with `load_checks` and
+//! `generation_starter`. `commit` has them serve, with `state_transfer` and `stop_first`.
+//! `rollback`, `start_retry`, `retirement` and `reconfigure` are the other reasons for a change.
+//! `decided` applies what rollbacks decided, also in the next host.
 
 mod command;
 mod commit;
@@ -66,6 +67,7 @@ mod load_checks;
 mod load_outcome;
 mod owner;
 mod owner_loop;
+mod parallel_start;
 mod plugin_slot;
 mod reconfigure;
 mod refusal;
@@ -85,3 +87,5 @@ mod transaction;
 pub(crate) use command::{CommandReply, CommandSender, ReloadCommand};
 pub(crate) use owner::PluginOwner;
 pub(crate) use owner_loop::Reloader;
+pub(crate) use parallel_start::ReportProgress;
+pub use parallel_start::StartProgress;

@@ -174,7 +174,7 @@ impl PluginOwner {
     }
 
     /// Executes a command that changes nothing, and drops any other: a host that ends begins no
-    /// reload. Whoever waits for the reply is notified that there is none.
+    /// reload. The sender of a dropped command finds its reply channel closed.
     pub(super) fn execute_while_ending(&mut self, command: ReloadCommand) -> bool {
         match command {
             ReloadCommand::List(_) | ReloadCommand::Retired { .. } => self.execute(command),

@@ -78,6 +78,13 @@ impl NumberedCandidate {
     }
 }
 
+impl StartedCandidate {
+    /// Returns the file that the candidate was loaded from.
+    pub(super) fn file(&self) -> &OsString {
+        &self.file
+    }
+}
+
 /// A candidate that may serve, and does not serve yet.
 pub(super) struct PreparedGeneration {
     pub(super) name: String,

@@ -6,6 +6,7 @@ mod configuration_faults;
 mod shutdown;
 mod shutdown_during_reload;
 mod socket_files;
+mod start;
 
 use crate::support::HostBuilder;
 use crate::support::HostProcess;

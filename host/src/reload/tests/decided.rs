@@ -46,7 +46,7 @@ fn loads_the_kept_content_in_the_next_host_after_a_rollback_by_command() {
     assert_eq!(state.kept(), [PLUGIN]);
 
     let mut next = next_host(&state, &two);
-    next.owner.load_all();
+    next.owner.load_all(&|_| ());
 
     next.assert_serves(PLUGIN, &one);
     let status = next.status(PLUGIN);
@@ -64,7 +64,7 @@ fn loads_the_kept_content_in_the_next_host_after_a_failed_probation() {
     replaced(&state).fail_probation(PLUGIN);
 
     let mut next = next_host(&state, &two);
-    next.owner.load_all();
+    next.owner.load_all(&|_| ());
 
     next.assert_serves(PLUGIN, &one);
     next.assert_refused(PLUGIN, LoadErrorReason::ProbationFailed);
@@ -81,7 +81,7 @@ fn serves_the_content_again_after_a_reload_by_name() {
     let state = MemoryState::default();
     replaced(&state).owner.roll_back(PLUGIN, OPERATOR);
     let mut next = next_host(&state, &two);
-    next.owner.load_all();
+    next.owner.load_all(&|_| ());
 
     // A reload of all plugins clears nothing.
     assert_result(&next.owner.reload(None)[0], Some(LoadErrorReason::RolledBack));
@@ -93,7 +93,7 @@ fn serves_the_content_again_after_a_reload_by_name() {
     assert_eq!(state.kept(), [""; 0], "nothing is to be returned to");
 
     let mut third = next_host(&state, &two);
-    third.owner.load_all();
+    third.owner.load_all(&|_| ());
     third.assert_serves(PLUGIN, &two);
 }
 
@@ -105,7 +105,7 @@ fn matches_no_other_content_and_no_other_plugin() {
     replaced(&state).owner.roll_back(PLUGIN, OPERATOR);
 
     let mut next = next_host(&state, &three);
-    next.owner.load_all();
+    next.owner.load_all(&|_| ());
     next.assert_serves(PLUGIN, &three);
 
     next.remove(FILE);
@@ -127,7 +127,7 @@ fn keeps_the_content_that_served_last_when_rolled_back_content_returns() {
 
     let mut next = next_host(&state, &two);
     next.contents.add(&three);
-    next.owner.load_all();
+    next.owner.load_all(&|_| ());
     next.assert_serves(PLUGIN, &three);
 }
 
@@ -152,7 +152,7 @@ fn refuses_the_content_if_there_is_nothing_to_return_to() {
     state.lose_kept();
 
     let mut next = next_host(&state, &two);
-    next.owner.load_all();
+    next.owner.load_all(&|_| ());
 
     next.assert_refused(PLUGIN, LoadErrorReason::RolledBack);
     assert_eq!(next.reason_of("device.get"), Some("rolled-back"));
@@ -170,7 +170,7 @@ fn reports_why_the_kept_content_does_not_start() {
     let mut next = next_host(&state, &two);
     next.contents.add(&one.clone().failing_in_probe(LoadErrorReason::ProbeFailed));
 
-    next.owner.load_all();
+    next.owner.load_all(&|_| ());
     next.assert_refused(PLUGIN, LoadErrorReason::ProbeFailed);
 
     // The reason is transient, so the host tries again.
@@ -189,7 +189,7 @@ fn follows_an_operator_who_rolls_forward_again() {
     fixture.assert_serves(PLUGIN, &two);
 
     let mut next = next_host(&state, &two);
-    next.owner.load_all();
+    next.owner.load_all(&|_| ());
 
     next.assert_serves(PLUGIN, &two);
 }

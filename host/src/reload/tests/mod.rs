@@ -14,6 +14,7 @@ mod retiring;
 mod rolling_back;
 mod scanning;
 mod start_retry;
+mod starting;
 mod state;
 mod stop_first;
 mod unavailable;

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, Builder};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use super::transaction::Candidate;
 use crate::crash_record::Crash;
 use crate::loader::LoadError;
 use crate::sync::lock;
+use crate::thread_locals;
 
 /// Upper bound for plugins that are probed or started at the same time. A start mostly waits for
 /// files, databases or the network. But `plugins.probe` goes on while starts compete for the
@@ -199,10 +200,23 @@ fn in_parallel<T: Send, R: Send>(at_a_time: usize, items: Vec<T>, work: impl Fn(
     };
 
     thread::scope(|scope| {
+        // No work begins before all threads have touched their thread-locals. A thread that did
+        // that while a plugin is opened would wait for the plugin's constructors.
+        let not_begun = lock(&queue);
+        let (not_ready, all_ready) = mpsc::channel::<()>();
         for _ in 0..helpers {
+            let not_ready = not_ready.clone();
             // This thread works, too, so everything is done even if the system provides no other.
-            let _ = Builder::new().name("load".into()).spawn_scoped(scope, run);
+            let _ = Builder::new().name("load".into()).spawn_scoped(scope, move || {
+                thread_locals::touch();
+                drop(not_ready);
+                run();
+            });
         }
+        drop(not_ready);
+        // Fails once every thread has dropped its sender.
+        let _ = all_ready.recv();
+        drop(not_begun);
         run();
     });
     let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

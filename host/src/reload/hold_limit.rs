@@ -63,9 +63,9 @@ pub(super) struct HoldLimit {
 impl HoldLimit {
     /// Starts a thread that watches the steps, and waits until it does.
     ///
-    /// A [`HostThread`] touches its thread-locals first, and has to do that before the first step: a
-    /// constructor of a plugin that runs in a step keeps other threads from using one for the first
-    /// time.
+    /// A [`HostThread`] touches its thread-locals first, and has to do that before the first step:
+    /// a constructor of a plugin that runs in a step keeps other threads from using one for the
+    /// first time.
     pub(super) fn new(
         dispatcher: &Arc<Dispatcher>,
         rejecting: RoutingTable,

@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 
 use super::io_command::{IoThreadCommand, IoThreadSender, Successors};
 use super::io_thread::{IoThread, send_to_all};
+use super::io_work::IoThreadWork;
 use crate::plugin::{IoThreadReplacer, PluginCall};
 use crate::routing::{Dispatcher, InlineRunner};
 use crate::sync::lock;
@@ -180,7 +181,9 @@ impl IoThreads {
     /// Sends [`IoThreadCommand::Drain`] to all threads and returns them; no thread is replaced from
     /// now on.
     ///
-    /// The caller gives them back to [`IoThreads::give_back`] at the end of the drain.
+    /// The threads run until the caller finishes or cuts them: those that are being replaced still
+    /// move their connections to the others, and calls in flight may call `inline` methods. The
+    /// caller passes the threads to [`IoThreads::give_back`] at the end of the drain.
     pub(super) fn drain(&self) -> Vec<IoThread> {
         let mut set = lock(&self.set);
         set.is_ending = true;
@@ -260,8 +263,7 @@ impl IoThreads {
         let old = std::mem::replace(&mut set.current[place], new);
         self.senders.store(senders_of(&set.current));
 
-        // A thread that has ended has no connection to move.
-        let _ = old.commands.send(IoThreadCommand::Leave(me));
+        old.commands.leave_to(&(me as Arc<dyn Successors>));
         set.leaving.push(old);
     }
 
@@ -305,31 +307,32 @@ impl IoThreads {
         self.senders.store(senders_of(&new));
         let old = std::mem::replace(&mut set.current, new);
 
-        send_to_all(&old, || IoThreadCommand::Leave(Arc::clone(&me) as Arc<dyn Successors>));
+        let successors = me as Arc<dyn Successors>;
+        old.iter().for_each(|thread| thread.commands.leave_to(&successors));
         set.leaving.extend(old);
         Ok(first_new)
     }
 }
 
 impl Successors for IoThreads {
-    /// Sends `command` to the thread with the fewest connections; a stalled thread is chosen only
-    /// if all are stalled.
-    fn send(&self, mut command: IoThreadCommand) -> Result<(), IoThreadCommand> {
+    /// Sends `work` to the thread with the fewest connections; a stalled thread is chosen only if
+    /// all are stalled.
+    fn send(&self, mut work: IoThreadWork) -> Result<(), IoThreadWork> {
         loop {
             let senders = self.senders.load();
-            let least_loaded =
-                senders.iter().min_by_key(|sender| (sender.is_stalled(), sender.connections()));
-            let Some(least_loaded) = least_loaded else { return Err(command) };
+            let open = senders.iter().filter(|sender| sender.is_open());
+            let least_loaded = open.min_by_key(|sender| (sender.is_stalled(), sender.connections()));
 
-            match least_loaded.send(command) {
-                Ok(()) => return Ok(()),
-                Err(unsent) => command = unsent,
-            }
-
-            // The thread ended after `senders` was loaded: either it was replaced, or the host
-            // ends.
-            if Arc::ptr_eq(&senders, &self.senders.load()) {
-                return Err(command);
+            match least_loaded {
+                Some(sender) => match sender.send_work(work) {
+                    Ok(()) => return Ok(()),
+                    // The thread ended, or is being replaced, since it was chosen.
+                    Err(unsent) => work = unsent,
+                },
+                // The threads ended after `senders` was loaded: either they were replaced, or the
+                // host ends.
+                None if Arc::ptr_eq(&senders, &self.senders.load()) => return Err(work),
+                None => {}
             }
         }
     }
@@ -366,6 +369,9 @@ impl IoThreadReplacer for IoThreads {
 
 impl InlineRunner for IoThreads {
     fn run_inline(&self, call: Arc<PluginCall>) -> bool {
-        self.send(IoThreadCommand::Run(call)).is_ok()
+        self.send(IoThreadWork::Run(call)).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ mod io_command;
 mod io_thread;
 mod io_thread_loop;
 mod io_threads;
+mod io_work;
 mod listener;
 mod socket_claim;
 mod stall_monitor;

@@ -21,6 +21,7 @@ use crate::reload::{CommandSender, PluginOwner, ReloadCommand, Reloader, ReportP
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
 use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, SocketClaims};
 use crate::shutdown::Shutdown;
+use crate::thread_locals;
 
 /// The reason why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +143,7 @@ impl Builder {
     ///
     /// A socket cannot be bound, or the system provides no threads. Nothing is left behind.
     pub fn start(self) -> Result<Host, StartError> {
+        thread_locals::touch();
         let Self {
             config, prober, built_in, inherited, reloads, captures_output, progress, shutdown, ..
         } = self;

@@ -2,11 +2,11 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::thread;
 
 use tokio::sync::oneshot;
 
 use crate::host::{Builder, Host, StartError};
+use crate::host_thread::HostThread;
 use crate::shutdown::Shutdown;
 
 /// A host that starts. Dropping it stops the start.
@@ -30,7 +30,8 @@ impl Builder {
             // If nothing waits for the host any more, it is dropped, which ends it.
             let _ = sender.send(self.start());
         };
-        thread::Builder::new().name("starting".into()).spawn(start)?;
+        // Nothing joins the thread: it ends after it has handed over the host.
+        HostThread::spawn("starting", start)?;
         Ok(StartingHost { started, shutdown: Some(shutdown) })
     }
 

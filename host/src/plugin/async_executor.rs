@@ -17,10 +17,11 @@ use jackfield_protocol::ReplyHead;
 use slab::Slab;
 
 use super::call::{Call, CallTarget};
-use super::plugin_thread::{ThreadSpawner, join_until};
+use super::plugin_thread::ThreadSpawner;
 use super::ready_queue::{ExecutorSleep, ReadyQueue};
 use crate::clock::Time;
 use crate::crash_record::{RunningCode, run_recorded};
+use crate::host_thread::join_all_before;
 use crate::sync::lock;
 
 /// Capacity of a new output buffer, in bytes: enough for a small reply.
@@ -234,7 +235,7 @@ impl<G: CallTarget> AsyncExecutor<G> {
     /// not end before `until`.
     pub(super) fn join(&self, until: Instant) -> usize {
         let thread = self.queue.close();
-        join_until(thread.into_iter().collect(), until)
+        join_all_before(thread, until)
     }
 }
 

@@ -250,21 +250,24 @@ fn abandon(parts: GenerationParts, library: Option<LoadedLibrary>, error: LoadEr
     GenerationLoadError { error, retained }
 }
 
-/// Ends what was prepared for an instance whose start has not returned a result.
+/// Ends what was prepared for an instance whose start has not returned a result, or whose thread
+/// has not ended.
 fn abandon_start(parts: GenerationParts, error: JoinedRunError) -> GenerationLoadError {
     join_threads(&parts.async_executor, parts.blocking_pool);
 
-    let reason = match error {
-        JoinedRunError::TimedOut(_) => LoadErrorReason::StartTimedOut,
-        JoinedRunError::GivenUp => LoadErrorReason::HostEnds,
-        _ => return LoadError::new(LoadErrorReason::NoResources, error).into(),
+    let (reason, retained) = match error {
+        JoinedRunError::TimedOut(_) => (LoadErrorReason::StartTimedOut, RetentionReason::StartNotDone),
+        JoinedRunError::GivenUp => (LoadErrorReason::HostEnds, RetentionReason::StartNotDone),
+        JoinedRunError::ThreadRunning(_) => {
+            (LoadErrorReason::StartTimedOut, RetentionReason::StartThreadRunning)
+        }
+        JoinedRunError::NoThread(_) | JoinedRunError::Ended => {
+            return LoadError::new(LoadErrorReason::NoResources, error).into();
+        }
     };
-    // The start continues, so it may still crash the process: the crash record keeps its names.
+    // The thread continues, so it may still crash the process: the crash record keeps its names.
     std::mem::forget(parts.registration);
-    GenerationLoadError {
-        error: LoadError::new(reason, error),
-        retained: Some(RetentionReason::StartNotDone),
-    }
+    GenerationLoadError { error: LoadError::new(reason, error), retained: Some(retained) }
 }
 
 /// Returns the number of threads that have not ended.

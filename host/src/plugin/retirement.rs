@@ -142,9 +142,11 @@ impl Generation {
     /// A thread did not end, or the instance did not stop. The code stays in the process.
     pub(crate) fn stop_now(self, deadline: &EndDeadline) -> Result<StoppedGeneration, RetentionReason> {
         let Self { identity, methods, instance, inline_polling, library, registration, .. } = self;
+        let unended = self.unended_threads.into_inner();
 
         let step = deadline.of_step();
-        let running = self.async_executor.join(step) + self.blocking_pool.map_or(0, |pool| pool.join(step));
+        let running =
+            unended + self.async_executor.join(step) + self.blocking_pool.map_or(0, |pool| pool.join(step));
         if running > 0 {
             std::mem::forget((instance, library, registration));
             return Err(RetentionReason::ThreadsRunning(running));

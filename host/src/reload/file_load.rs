@@ -3,18 +3,30 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use jackfield_plugin_api::manifest::DeclaredMethod;
+
 use super::decided::SelectedContent;
 use super::directory_scan::{CompleteFiles, FileChange, ScanResult, is_signature_pending};
 use super::load_checks::LoadCheckError;
-use super::load_outcome::{LoadOutcome, LoadTrigger, LoadingFile};
+use super::load_outcome::{LoadOutcome, LoadTrigger};
 use super::owner::PluginOwner;
 use super::refusal::{is_in_motion, is_transient};
 use super::transaction::Candidate;
 use crate::admin::{PluginReloadOutcome, PluginReloadResult};
 use crate::config::ReplacePolicy;
+use crate::decisions::Decision;
 use crate::failpoint;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin, plugin_name};
 use crate::log::{Counted, printable};
+
+/// The content of a file itself, while it or another one is loaded.
+pub(super) struct OwnContent {
+    /// The methods that it declares.
+    declared: Vec<DeclaredMethod>,
+
+    /// Why it is not the one that is loaded.
+    refused: Option<Decision>,
+}
 
 impl PluginOwner {
     /// Scans the directory and acts on every change. Returns whether to scan again soon.
@@ -116,27 +128,27 @@ impl PluginOwner {
 
     /// Loads the content of a file, if it is new or an operator asks for it.
     pub(super) fn load_file(&mut self, file: &OsString, trigger: LoadTrigger) -> LoadOutcome {
-        match self.begin_load(file, trigger) {
-            Ok(candidate) => {
-                let config = Arc::clone(&self.config);
-                let prepared = self.prepare(candidate, &config);
-                let loaded = prepared.and_then(|prepared| self.commit_one(prepared));
-                self.end_load(file, loaded)
-            }
-            Err(outcome) => outcome,
-        }
+        let (candidate, own) = match self.begin_load(file, trigger) {
+            Ok(begun) => begun,
+            Err(outcome) => return outcome,
+        };
+
+        let config = Arc::clone(&self.config);
+        let prepared = self.prepare(candidate, &config);
+        let loaded = prepared.and_then(|prepared| self.commit_one(prepared));
+        self.end_load(file, own, loaded)
     }
 
-    /// Stages the content of a file, or the kept one in its place, if it is to be loaded.
+    /// Stages the content of a file and selects the content to load for it.
     ///
     /// # Errors
     ///
-    /// The outcome, if it is not.
+    /// The outcome, if nothing is to be loaded.
     pub(super) fn begin_load(
         &mut self,
         file: &OsString,
         trigger: LoadTrigger,
-    ) -> Result<Candidate, LoadOutcome> {
+    ) -> Result<(Candidate, OwnContent), LoadOutcome> {
         self.check_not_ending().map_err(LoadOutcome::Refused)?;
 
         // The stamp is taken before the file is read: a change during the read is found later.
@@ -157,23 +169,28 @@ impl PluginOwner {
         self.name_conflicts.remove(file);
         let declared = staged.inspection.manifest.methods.clone();
         let SelectedContent { candidate, refused } = self.select_content(staged, file, trigger)?;
-        self.loading.insert(file.clone(), LoadingFile { declared, refused });
+        let own = OwnContent { declared, refused };
 
         match self.check_quarantine(&candidate.staged.inspection.hash.to_string(), trigger) {
-            Ok(()) => Ok(candidate),
-            Err(refused) => Err(self.end_load(file, Err(refused))),
+            Ok(()) => Ok((candidate, own)),
+            Err(refused) => Err(self.end_load(file, own, Err(refused))),
         }
     }
 
     /// Records the end of a load that [`PluginOwner::begin_load`] began.
-    pub(super) fn end_load(&mut self, file: &OsString, loaded: Result<(), LoadError>) -> LoadOutcome {
-        let LoadingFile { declared, refused } = self.loading.remove(file).unwrap_or_default();
+    pub(super) fn end_load(
+        &mut self,
+        file: &OsString,
+        own: OwnContent,
+        loaded: Result<(), LoadError>,
+    ) -> LoadOutcome {
+        let OwnContent { declared, refused } = own;
         if let Err(error) = loaded {
             return self.load_failed(file, error.with_methods(&declared));
         }
 
-        if let (Some(decision), Some(name)) = (refused, plugin_name(file)) {
-            self.set_rejected(&name, &decision, &declared);
+        if let Some(decision) = refused {
+            self.set_rejected(&plugin_name(file).unwrap_or_default(), &decision, &declared);
         }
         LoadOutcome::Published
     }

@@ -1,8 +1,5 @@
 //! Why a file is loaded, and how that ended.
 
-use jackfield_plugin_api::manifest::DeclaredMethod;
-
-use crate::decisions::Decision;
 use crate::loader::LoadError;
 
 /// The origin of a request to load a file.
@@ -29,14 +26,4 @@ pub(super) enum LoadOutcome {
     Published,
     /// The content does not serve, and the previous generation does.
     Refused(LoadError),
-}
-
-/// A file between the beginning and the end of its load.
-#[derive(Default)]
-pub(super) struct LoadingFile {
-    /// The methods that the content of the file declares.
-    pub(super) declared: Vec<DeclaredMethod>,
-
-    /// Why the kept content is loaded instead, if it is.
-    pub(super) refused: Option<Decision>,
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::command::CommandSender;
 use super::directory_scan::{DirectoryScan, ScanTime};
 use super::generation_starter::{GenerationStarter, ProbingStarter};
-use super::load_outcome::LoadingFile;
 use super::plugin_slot::PluginSlot;
 use super::retirement_threads::RetirementThreads;
 use crate::admin::ADMIN;
@@ -57,9 +56,6 @@ pub(crate) struct PluginOwner {
     /// Files that were refused because another plugin has their name or one of their methods. They
     /// are loaded again when a name may have become free.
     pub(super) name_conflicts: BTreeSet<OsString>,
-
-    /// The files that are being loaded.
-    pub(super) loading: BTreeMap<OsString, LoadingFile>,
 }
 
 impl PluginOwner {
@@ -110,7 +106,6 @@ impl PluginOwner {
             slots: BTreeMap::new(),
             permits,
             name_conflicts: BTreeSet::new(),
-            loading: BTreeMap::new(),
         }
     }
 

@@ -15,17 +15,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, Builder};
 use std::time::Duration;
 
 use super::directory_scan::{CompleteFiles, FileChange};
+use super::file_load::OwnContent;
 use super::load_outcome::LoadTrigger;
 use super::owner::PluginOwner;
 use super::transaction::Candidate;
 use crate::crash_record::Crash;
 use crate::loader::LoadError;
 use crate::sync::lock;
+use crate::thread_locals;
 
 /// Upper bound for plugins that are probed or started at the same time. A start mostly waits for
 /// files, databases or the network. But `plugins.probe` goes on while starts compete for the
@@ -50,6 +52,9 @@ pub struct StartProgress {
 
 /// Reports the progress of a start, from any thread.
 pub(crate) type ReportProgress = dyn Fn(StartProgress) + Send + Sync;
+
+/// A load that has begun.
+type Load = (Candidate, OwnContent);
 
 /// Counts the files of a start.
 struct StepCounter<'r> {
@@ -100,66 +105,66 @@ impl PluginOwner {
     }
 
     /// Stages every file of the directory that may be loaded.
-    fn stage_all(&mut self) -> Vec<Candidate> {
+    fn stage_all(&mut self) -> Vec<Load> {
         self.scan.open_current();
         let changes = self.scan.scan(CompleteFiles::All, self.now()).changes;
 
-        let mut candidates = Vec::new();
+        let mut loads = Vec::new();
         for change in changes {
             let FileChange::Changed(file) = change else {
                 self.apply_change(change);
                 continue;
             };
-            if let Ok(candidate) = self.begin_load(&file, LoadTrigger::Scan) {
-                candidates.push(candidate);
-            }
+            loads.extend(self.begin_load(&file, LoadTrigger::Scan));
         }
-        candidates
+        loads
     }
 
     /// Loads candidates that do not depend on each other.
-    fn load_together(&mut self, candidates: Vec<Candidate>, steps: &StepCounter<'_>) {
+    fn load_together(&mut self, loads: Vec<Load>, steps: &StepCounter<'_>) {
         let (config, starter) = (Arc::clone(&self.config), Arc::clone(&self.starter));
+        let crashes = self.dispatcher.crash_record.crashes();
+        let is_serial = crashes.iter().any(Crash::is_of_parallel_starts);
+        let starts_at_a_time = if is_serial { 1 } else { MAX_AT_A_TIME };
 
-        let checked = self.without_refused(candidates, steps, |owner, candidate| {
-            let checked = owner.check(&candidate, &config);
-            (candidate, checked)
+        let checked = self.without_refused(loads, steps, |owner, load| {
+            let checked = owner.check(&load.0, &config);
+            (load, checked)
         });
-        let probed = in_parallel(MAX_AT_A_TIME, checked, |candidate| {
-            let probed = starter.probe(&candidate.staged, &config);
+        let probed = in_parallel(MAX_AT_A_TIME, checked, |load| {
+            let probed = starter.probe(&load.0.staged, &config);
             steps.report(false);
-            (candidate, probed)
+            (load, probed)
         });
         let probed = self.without_refused(probed, steps, |_, probed| probed);
 
-        let crashes = self.dispatcher.crash_record.crashes();
-        let at_a_time = if crashes.iter().any(Crash::is_of_parallel_starts) { 1 } else { MAX_AT_A_TIME };
-        let numbered = probed.into_iter().map(|candidate| self.number(candidate, &config)).collect();
-        let started = in_parallel(at_a_time, numbered, |numbered| {
+        let number = |(candidate, own)| (self.number(candidate, &config), own);
+        let numbered = probed.into_iter().map(number).collect();
+        let started = in_parallel(starts_at_a_time, numbered, |(numbered, own)| {
             let started = numbered.start(&*starter, &config);
             steps.report(true);
-            started
+            (started, own)
         });
-        for started in started {
+        for (started, own) in started {
             let file = started.file().clone();
             let loaded = self.started(started).and_then(|prepared| self.commit_one(prepared));
-            self.end_load(&file, loaded);
+            self.end_load(&file, own, loaded);
         }
     }
 
-    /// Returns the candidates that pass `check`, and reports the others.
+    /// Returns the loads that pass `check`, and reports the others.
     fn without_refused<T>(
         &mut self,
         items: Vec<T>,
         steps: &StepCounter<'_>,
-        check: impl Fn(&Self, T) -> (Candidate, Result<(), LoadError>),
-    ) -> Vec<Candidate> {
+        check: impl Fn(&Self, T) -> (Load, Result<(), LoadError>),
+    ) -> Vec<Load> {
         let mut passed = Vec::with_capacity(items.len());
         for item in items {
             match check(self, item) {
-                (candidate, Ok(())) => passed.push(candidate),
-                (candidate, Err(refused)) => {
-                    self.end_load(&candidate.file, Err(refused));
+                (load, Ok(())) => passed.push(load),
+                ((candidate, own), Err(refused)) => {
+                    self.end_load(&candidate.file, own, Err(refused));
                     steps.report(true);
                 }
             }
@@ -170,11 +175,11 @@ impl PluginOwner {
 
 /// Separates the candidates, in the order of their files, from those that claim the plugin name or
 /// a method of an earlier one.
-fn separate(candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Candidate>) {
+fn separate(loads: Vec<Load>) -> (Vec<Load>, Vec<Load>) {
     let mut names = BTreeSet::new();
     let mut methods = BTreeSet::new();
 
-    candidates.into_iter().partition(|candidate| {
+    loads.into_iter().partition(|(candidate, _)| {
         let inspection = &candidate.staged.inspection;
         let mut is_independent = names.insert(inspection.name.clone());
         for method in &inspection.manifest.methods {
@@ -199,10 +204,23 @@ fn in_parallel<T: Send, R: Send>(at_a_time: usize, items: Vec<T>, work: impl Fn(
     };
 
     thread::scope(|scope| {
+        // No work begins before all threads have touched their thread-locals. A thread that did
+        // that while a plugin is opened would wait for the plugin's constructors.
+        let not_begun = lock(&queue);
+        let (not_ready, all_ready) = mpsc::channel::<()>();
         for _ in 0..helpers {
+            let not_ready = not_ready.clone();
             // This thread works, too, so everything is done even if the system provides no other.
-            let _ = Builder::new().name("load".into()).spawn_scoped(scope, run);
+            let _ = Builder::new().name("load".into()).spawn_scoped(scope, move || {
+                thread_locals::touch();
+                drop(not_ready);
+                run();
+            });
         }
+        drop(not_ready);
+        // Fails once every thread has dropped its sender.
+        let _ = all_ready.recv();
+        drop(not_begun);
         run();
     });
     let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -1,14 +1,14 @@
 //! The threads that retire generations: one for each, because its last calls may take long.
 
 use std::sync::Arc;
-use std::thread::Builder;
 use std::time::Instant;
 
 use super::command::{CommandSender, ReloadCommand};
 use crate::crash_record::RecordSlot;
+use crate::host_thread::HostThread;
 use crate::plugin::{
     EndDeadline, Generation, GenerationId, IoThreadReplacer, RetentionReason, RetirementOutcome,
-    StoppedGeneration,
+    StoppedGeneration, touch_thread_locals,
 };
 
 /// Starts the threads that retire generations.
@@ -58,8 +58,9 @@ impl RetirementThreads {
         let io = Arc::clone(&self.io);
         let deadline = self.deadline.clone();
         let report_failure = report.clone();
-        let thread = Builder::new().name("retire".into()).spawn(move || {
+        let thread = HostThread::spawn("retire", move || {
             RecordSlot::attach(slot);
+            touch_thread_locals();
             report(end(&deadline, &*io));
         });
 

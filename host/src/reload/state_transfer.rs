@@ -187,7 +187,7 @@ pub(super) fn export(
     let exported = run_joined_unless(&gives_up, "hand-over", previous.crash_record(), limit, move || {
         exporter.run_phase(LifecyclePhase::ExportState, Instance::export_state)
     });
-    flatten(exported).map_err(TransferError::Export)
+    flatten(exported, previous).map_err(TransferError::Export)
 }
 
 /// Imports a state into a generation within `plugins.state_transfer`. Once the shutdown has begun,
@@ -208,7 +208,7 @@ pub(super) fn import(
         let ExportedState { schema, bytes } = &*state;
         importer.run_phase(LifecyclePhase::ImportState, |instance| instance.import_state(*schema, bytes))
     });
-    Ok(flatten(imported).map_err(TransferError::Import)?)
+    Ok(flatten(imported, new).map_err(TransferError::Import)?)
 }
 
 /// Waits until no call of the generation's own threads is left.
@@ -235,7 +235,14 @@ pub(super) fn wait_for_calls(
     }
 }
 
-fn flatten<T>(run: Result<Result<T, LifecycleError>, JoinedRunError>) -> Result<T, PhaseError> {
+/// Returns the result of a phase of `generation`, and records a thread that did not end.
+fn flatten<T>(
+    run: Result<Result<T, LifecycleError>, JoinedRunError>,
+    generation: &Generation,
+) -> Result<T, PhaseError> {
+    if matches!(run, Err(JoinedRunError::ThreadRunning(_))) {
+        generation.record_unended_thread();
+    }
     Ok(run??)
 }
 

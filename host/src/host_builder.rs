@@ -173,6 +173,7 @@ impl Builder {
         } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let crash_record = CrashRecord::open(&config.plugins.crash)?;
+        let unstarted = UnstartedHost(Some(Arc::clone(&crash_record)));
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
         dispatcher.acls.set(&config.listeners);
 
@@ -208,7 +209,6 @@ impl Builder {
             Ok(sockets) => sockets,
             Err(error) => {
                 plugins.retire_all(&received, Instant::now() + RETIRE_LIMIT);
-                crash_record.close();
                 return Err(error);
             }
         };
@@ -218,8 +218,28 @@ impl Builder {
 
         let stages = shutdown.subscribe();
         let (done, ended) = oneshot::channel();
+        unstarted.has_started();
         control.serve(ServeParts { server, sockets, reloader, output, shutdown: stages, done });
         Ok(Host { shutdown, ended, commands, health_check, info })
+    }
+}
+
+/// The crash record of a host that starts. Dropping it closes the record: a start that fails, for
+/// whatever reason, is no crash.
+struct UnstartedHost(Option<Arc<CrashRecord>>);
+
+impl UnstartedHost {
+    /// Leaves the record open, because the control thread closes it when the host ends.
+    fn has_started(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for UnstartedHost {
+    fn drop(&mut self) {
+        if let Some(crash_record) = &self.0 {
+            crash_record.close();
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! The program `jackfield`: parses its arguments, runs the command, and ends with its exit code.
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic when the reader has ended")]
 
 mod cli;
 

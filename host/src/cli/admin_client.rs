@@ -1,6 +1,5 @@
 //! Calls the admin API of a running host, and prints its replies as text or JSON.
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use serde_json::Value;
 use super::command_error::CommandError;
 use super::config_file::load_config;
 use super::exit_code::{self, fail};
+use super::output::print_text;
 
 /// The time-out of a call. A reload probes plugins first, for which the host gives each of them
 /// `plugins.probe`, by default 10 s.
@@ -81,11 +81,5 @@ pub(super) fn print<T: DeserializeOwned>(
         }
     };
 
-    match io::stdout().write_all(if as_json { json.as_bytes() } else { text.as_bytes() }) {
-        Ok(()) => code,
-        Err(error) => {
-            let error = CommandError::Output(error);
-            fail(error.exit_code(), &error)
-        }
-    }
+    print_text(if as_json { &json } else { &text }, code)
 }

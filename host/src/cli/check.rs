@@ -11,6 +11,7 @@ use jackfield::loader::{Inspection, LoadError, LoadErrorReason, PluginDirectory}
 use super::config_file::load_config;
 use super::exit_code::{CONFIGURATION, fail};
 use super::inspect::refusal_line;
+use super::output::{print_message, print_text};
 
 /// Prints every fault. The exit code is 78 if there is one.
 pub(crate) fn check(file: Option<&Path>) -> ExitCode {
@@ -21,7 +22,7 @@ pub(crate) fn check(file: Option<&Path>) -> ExitCode {
 
     let (plugins, faults) = inspect_plugins(&config);
     for fault in &faults {
-        eprintln!("{fault}");
+        print_message(fault);
     }
     if !faults.is_empty() {
         return ExitCode::from(CONFIGURATION);
@@ -33,8 +34,8 @@ pub(crate) fn check(file: Option<&Path>) -> ExitCode {
     note_rolled_back(&config, &plugins);
 
     let methods: usize = plugins.values().map(|plugin| plugin.manifest.methods.len()).sum();
-    println!("{}: no faults; {} plugins with {methods} methods", name_of(&config), plugins.len());
-    ExitCode::SUCCESS
+    let (file, count) = (name_of(&config), plugins.len());
+    print_text(&format!("{file}: no faults; {count} plugins with {methods} methods\n"), ExitCode::SUCCESS)
 }
 
 fn name_of(config: &Config) -> std::path::Display<'_> {
@@ -53,9 +54,9 @@ fn inspect_plugins(config: &Config) -> (BTreeMap<String, Inspection>, Vec<String
         Ok(listed) => listed,
         Err(refused) if refused.reason == LoadErrorReason::NotFound => {
             let path = path.display();
-            eprintln!(
+            print_message(format_args!(
                 "{path}: note: there is no such directory; no plugins are loaded (see plugins.directory)"
-            );
+            ));
             return (accepted.plugins, faults);
         }
         Err(refused) => {
@@ -106,7 +107,7 @@ impl AcceptedPlugins {
 fn warn_about_deprecated_keys(config: &Config) {
     let file = name_of(config);
     for key in &config.deprecated {
-        eprintln!("{file}:{}:{}: warning: {key}", key.place.line, key.place.column);
+        print_message(format_args!("{file}:{}:{}: warning: {key}", key.place.line, key.place.column));
     }
 }
 
@@ -117,10 +118,10 @@ fn note_quarantined(config: &Config, plugins: &BTreeMap<String, Inspection>) {
 
     for plugin in plugins.values().filter(|plugin| quarantined.contains(&plugin.hash.to_string())) {
         let (file, name) = (plugin.file.display(), &plugin.name);
-        eprintln!(
+        print_message(format_args!(
             "{file}: note: plugin {name:?} is quarantined: it was running in too many crashes of the host; \
              replace the file, or run \"jackfield plugin reload {name}\""
-        );
+        ));
     }
 }
 
@@ -132,10 +133,10 @@ fn note_rolled_back(config: &Config, plugins: &BTreeMap<String, Inspection>) {
     for plugin in plugins.values() {
         let (file, name) = (plugin.file.display(), &plugin.name);
         if rejected.contains(&(name.clone(), plugin.hash.to_string())) {
-            eprintln!(
+            print_message(format_args!(
                 "{file}: note: the content of plugin {name:?} was rolled back and is not loaded; replace the file, or \
                  run \"jackfield plugin reload {name}\""
-            );
+            ));
         }
     }
 }
@@ -151,18 +152,18 @@ fn note_unresolved_routes(config: &Config, plugins: &BTreeMap<String, Inspection
 
         match (plugins.get(name), &route.method) {
             (None, pattern) => {
-                eprintln!(
+                print_message(format_args!(
                     "{place}: note: route {pattern}: there is no plugin {name:?}; \
                      requests are answered PLUGIN_UNAVAILABLE"
-                );
+                ));
             }
             (Some(plugin), Pattern::Exact(method))
                 if !plugin.manifest.methods.iter().any(|declared| declared.name == *method) =>
             {
-                eprintln!(
+                print_message(format_args!(
                     "{place}: note: route {method}: plugin {name:?} has no such method; \
                      requests are answered METHOD_NOT_FOUND"
-                );
+                ));
             }
             (Some(_), _) => {}
         }

@@ -10,10 +10,13 @@ mod config_watcher;
 mod dev;
 mod end_limit;
 mod exit_code;
+mod init;
 mod inspect;
+mod output;
 mod pages;
 mod plugin;
 mod plugin_build;
+mod plugin_sources;
 mod rates;
 mod readiness;
 mod reload;
@@ -88,7 +91,7 @@ pub(crate) enum Command {
     SlowLog(SlowLogArgs),
 
     /// Build the plugin crates in the plugin directory and serve; build a crate again whenever its
-    /// source changes
+    /// source, or that of a crate that it depends on by path, changes
     Dev,
 
     /// Write the manual pages and the shell completions, for packages

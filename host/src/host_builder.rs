@@ -9,7 +9,7 @@ use jackfield_plugin_api::Methods;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use crate::admin::{ADMIN, AdminPlugin, ReloadRequest};
+use crate::admin::{AdminPlugin, ReloadRequest, is_own_plugin};
 use crate::config::Config;
 use crate::control::{ControlThread, RETIRE_LIMIT, ServeParts};
 use crate::crash_record::CrashRecord;
@@ -88,7 +88,7 @@ impl Builder {
         state: S,
         methods: Methods<S>,
     ) -> Result<Self, StartError> {
-        if name == SystemPlugin::NAME || name == ADMIN || !self.names.insert(name.to_owned()) {
+        if is_own_plugin(name) || !self.names.insert(name.to_owned()) {
             return Err(StartError::Name(name.to_owned()));
         }
         self.built_in.push(BuiltInPlugin::new(name, state, methods));

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::command_error::CommandError;
+use super::command_error::{CommandError, InSentences};
 use super::config_file::load_config;
 use super::exit_code::{self, fail};
 use super::output::print_text;
@@ -60,6 +60,14 @@ pub(super) fn call<R: DeserializeOwned>(
     client.call(method, params).map_err(|error| CommandError::Call { socket, error })
 }
 
+/// Prints the failure of a call, as sentences or as the JSON of the error reply.
+pub(super) fn fail_call(failure: &CommandError, as_json: bool) -> ExitCode {
+    if as_json {
+        return fail(failure.exit_code(), failure);
+    }
+    fail(failure.exit_code(), &InSentences(failure))
+}
+
 /// Prints a reply: as it came, or as the text of `render`, which also returns the exit code.
 pub(super) fn print<T: DeserializeOwned>(
     reply: Result<Value, CommandError>,
@@ -68,7 +76,7 @@ pub(super) fn print<T: DeserializeOwned>(
 ) -> ExitCode {
     let reply = match reply {
         Ok(reply) => reply,
-        Err(failure) => return fail(failure.exit_code(), &failure),
+        Err(failure) => return fail_call(&failure, as_json),
     };
 
     let json = format!("{reply}\n");

@@ -6,6 +6,7 @@ mod call;
 mod check;
 mod command_error;
 mod config_file;
+mod config_page;
 mod config_watcher;
 mod dev;
 mod end_limit;
@@ -34,7 +35,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, bench};
 pub(crate) use call::{CallArgs, call};
-pub(crate) use check::check;
+pub(crate) use check::{CheckArgs, check};
 pub(crate) use dev::dev;
 pub(crate) use inspect::{InspectArgs, inspect};
 pub(crate) use pages::{PagesArgs, pages};
@@ -66,9 +67,9 @@ pub(crate) enum Command {
     /// Run the host; `jackfield` without a command does the same
     Serve,
 
-    /// Check the configuration and all plugin files, and print every fault; bind no socket, run no
-    /// plugin code
-    Check,
+    /// Check the configuration and all plugin files, and print every fault; bind no socket, and run
+    /// no plugin code unless --probe is passed
+    Check(CheckArgs),
 
     /// Send one request and print its result as JSON
     Call(CallArgs),

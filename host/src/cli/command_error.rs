@@ -55,7 +55,8 @@ impl CommandError {
     }
 }
 
-/// A failure in sentences, for an operator who did not pass `--json`: an error reply is its message.
+/// A failure in sentences, for an operator who did not pass `--json`: of an error reply, the
+/// message.
 pub(super) struct InSentences<'a>(pub(super) &'a CommandError);
 
 impl fmt::Display for InSentences<'_> {

@@ -1,8 +1,8 @@
 //! Process 1 of a container: starts the host as its child, forwards signals, and reaps processes.
 //!
-//! The kernel makes process 1 the parent of every process whose own parent has ended, and its end is
-//! kept as a zombie until process 1 reaps it. The host itself must not reap any process that it does
-//! not know: it may have been started by a plugin that waits for its exit status. So the host runs as
+//! The kernel makes process 1 the parent of every process whose own parent has ended, and keeps a
+//! zombie of each until process 1 reaps it. The host itself must not reap a process that it does
+//! not know: a plugin may have started it, and may wait for its exit status. So the host runs as
 //! the only child that process 1 has started.
 //!
 //! ```text

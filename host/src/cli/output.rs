@@ -1,7 +1,8 @@
 //! Writes the output and the messages of a command.
 //!
-//! `println!` and `eprintln!` panic when the reader of a pipe has ended (`jackfield check | head -1`).
-//! The commands therefore write with these functions; `main.rs` denies the macros.
+//! `println!` and `eprintln!` panic when the reader of a pipe has ended, as in
+//! `jackfield check | head -1`. The commands therefore write with these functions; `main.rs` denies
+//! the macros.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};

@@ -21,8 +21,8 @@ const MAX_SOCKETS: usize = 1024;
 /// The first descriptor that is passed (`SD_LISTEN_FDS_START`).
 const FIRST_DESCRIPTOR: usize = 3;
 
-/// The variable by which process 1 of a container passes the sockets that it was passed on to the host,
-/// whose process id it cannot put into `LISTEN_PID`.
+/// The variable by which process 1 of a container announces to the host, its child, that the
+/// sockets that it was passed are for the host. It cannot put the id of the host into `LISTEN_PID`.
 pub const LISTEN_FDS_PASSED_ON: &str = "JACKFIELD_LISTEN_FDS_PASSED_ON";
 
 /// The reason why passed sockets cannot be served.

@@ -13,8 +13,8 @@ const EX_IOERR: i32 = 74;
 /// `EX_CONFIG`: the configuration or a plugin is invalid.
 const EX_CONFIG: i32 = 78;
 
-/// Runs `jackfield` in a directory. Returns the outcome without a reader of its standard output, and
-/// the exit code without a reader of its standard error.
+/// Runs `jackfield` in a directory. Returns the outcome without a reader of its standard output,
+/// and the exit code without a reader of its standard error.
 fn without_reader(scratch: &Scratch, args: &[&str]) -> (Finished, i32) {
     let command = || {
         let mut command = Command::new(&artifacts().program);

@@ -49,8 +49,8 @@ struct Dev {
 }
 
 impl Dev {
-    /// Starts it in a directory to which `prepare` adds further files. `dependency` is a line for the
-    /// manifest of the crate.
+    /// Starts it in a directory to which `prepare` adds further files. `dependency` is a line for
+    /// the manifest of the crate.
     fn start(dependency: &str, source: &str, prepare: impl FnOnce(&Scratch)) -> Self {
         let artifacts = artifacts();
         let scratch = Scratch::new();

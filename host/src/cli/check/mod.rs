@@ -2,9 +2,9 @@
 //! binding a socket or, unless `--probe` is passed, running plugin code.
 
 mod notes;
+mod place;
 mod plugin_files;
 
-use std::fmt::{self, Display};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,11 +12,13 @@ use clap::Args;
 use jackfield::ProbeEntry;
 use jackfield::config::{Config, Place};
 use jackfield::loader::Prober;
+use jackfield::log::Counted;
 use nix::unistd::Group;
 
 use super::config_file::load_config;
 use super::exit_code::{CONFIGURATION, fail};
 use super::output::{print_message, print_text};
+use place::{AtPlace, name_of};
 use plugin_files::inspect_plugins;
 
 /// The arguments of `jackfield check`.
@@ -47,8 +49,9 @@ pub(crate) fn check(args: &CheckArgs, file: Option<&Path>, entry: &ProbeEntry) -
 
     notes::print_all(&config, &plugins);
     let methods: usize = plugins.values().map(|plugin| plugin.manifest.methods.len()).sum();
-    let (file, count) = (name_of(&config), plugins.len());
-    print_text(&format!("{file}: no faults; {count} plugins with {methods} methods\n"), ExitCode::SUCCESS)
+    let (file, plugins, methods) =
+        (name_of(&config), Counted(plugins.len(), "plugin"), Counted(methods, "method"));
+    print_text(&format!("{file}: no faults; {plugins} with {methods}\n"), ExitCode::SUCCESS)
 }
 
 /// Returns a fault for each listener whose group does not exist. The host looks the group up when
@@ -70,18 +73,4 @@ fn missing_groups(config: &Config) -> Vec<String> {
     };
     let listeners = config.listeners.iter();
     listeners.filter_map(|listener| fault(listener.place, listener.group.as_deref()?)).collect()
-}
-
-fn name_of(config: &Config) -> std::path::Display<'_> {
-    config.file.as_deref().unwrap_or(Path::new("the configuration")).display()
-}
-
-/// A place in the file of the configuration, as `FILE:LINE:COLUMN`.
-struct AtPlace<'a>(&'a Config, Place);
-
-impl Display for AtPlace<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { line, column } = self.1;
-        write!(f, "{}:{line}:{column}", name_of(self.0))
-    }
 }

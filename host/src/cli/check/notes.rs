@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jackfield::config::{Config, Pattern, Route};
 use jackfield::loader::Inspection;
 
-use super::AtPlace;
+use super::place::AtPlace;
 use crate::cli::output::print_message;
 
 /// Prints all notes.

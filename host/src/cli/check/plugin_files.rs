@@ -7,7 +7,7 @@ use jackfield::loader::{
     Inspection, LoadError, LoadErrorReason, PluginDirectory, ProbeDepth, Prober, StagedPlugin,
 };
 
-use super::AtPlace;
+use super::place::AtPlace;
 use crate::cli::inspect::refusal_line;
 use crate::cli::output::print_message;
 

@@ -106,6 +106,14 @@ impl Host {
         Duration::from_nanos(self.0.handle.now())
     }
 
+    /// Returns the result of the service that only later hosts have.
+    #[cfg(feature = "__grown_abi")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn later_service(&self) -> Option<u64> {
+        self.0.handle.later_service()
+    }
+
     /// Returns a future that is ready after `length`.
     ///
     /// The timer is coarse: the future may be a few milliseconds late, but is never early.

@@ -52,6 +52,8 @@ impl<S: Exported + Plugin> Entry<S> {
         take_over: import_state::<S>,
         thread_keys: own_keys,
         stop: stop::<S>,
+        #[cfg(feature = "__grown_abi")]
+        later_entry,
     });
     pub(super) const ROOT: PluginRootRef = PluginRootRef(Self::META.static_as_prefix());
 }
@@ -70,8 +72,15 @@ impl<S: Send + Sync + 'static> LocalEntry<S> {
         take_over: import_local,
         thread_keys: own_keys,
         stop: stop::<S>,
+        #[cfg(feature = "__grown_abi")]
+        later_entry,
     });
     pub(super) const ROOT: PluginRootRef = PluginRootRef(Self::META.static_as_prefix());
+}
+
+#[cfg(feature = "__grown_abi")]
+extern "C" fn later_entry() -> u64 {
+    7
 }
 
 extern "C" fn no_manifest() -> Slice {

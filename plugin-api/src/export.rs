@@ -25,7 +25,8 @@ macro_rules! __root_symbol {
 /// ```
 ///
 /// The last parameter of a function may be a [`Context`](crate::Context): `&Context<'_>`, or
-/// `Context<'static>` for `async`. Method names are checked at compile time.
+/// `Context<'static>` for `async`. A function without params accepts a call without params, and
+/// `null`, `[]` and `{}`. Method names are checked at compile time.
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ident { $($list:tt)* }) => {

@@ -126,11 +126,12 @@ impl Host {
     }
 
     /// Logs the detail of a method's error, and returns the error as the client may see it.
-    pub(crate) fn log_detail(&self, mut error: Error) -> Error {
+    pub(crate) fn log_detail(&self, error: Error) -> Error {
+        let mut error = error.without_reserved_code();
         if let Some(detail) = error.take_detail() {
             self.log(Level::Error, format_args!("{INTERNAL_ERROR_LINE}{detail}"));
         }
-        error.without_reserved_code()
+        error
     }
 }
 

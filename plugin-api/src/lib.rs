@@ -44,6 +44,8 @@
 //! `async` method may run on an I/O thread, so it must not block. The future of an `async` method
 //! is dropped when its client closes the connection or its deadline passes.
 //!
+//! A function without params is `fn f(&self)` or `fn f(&self, cx: &Context<'_>)`.
+//!
 //! Rules for loaded code:
 //!
 //! - No thread of the plugin may outlive [`Plugin::stop`].
@@ -71,6 +73,9 @@ pub use host::{Context, Host, Level};
 pub use manifest::{Manifest, Run};
 pub use methods::Methods;
 pub use plugin::{Exported, Plugin, STATE_MAX};
+
+/// The crate that params, results and the harness use, for authors who need no other version of it.
+pub use serde_json;
 
 /// The items that the source of a plugin needs in scope.
 pub mod prelude {

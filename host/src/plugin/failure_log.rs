@@ -103,7 +103,7 @@ impl FailureLog<'_> {
             (FailureLine::Panic(line), None) => self.log_panic(line, &method, request),
             (FailureLine::InternalError(_), Some(_)) => return false,
             (FailureLine::InternalError(detail), None) => {
-                self.log_internal_error(detail, &method, &request);
+                self.log_failure(detail, &method, Some(&*request.id).filter(|id| !id.is_empty()));
             }
         }
         true
@@ -142,18 +142,18 @@ impl FailureLog<'_> {
         remember(LoggedPanic { code, line: line.to_owned(), id: LoggedId::Known });
     }
 
-    fn log_internal_error(&self, detail: &str, method: &str, request: &RunningRequest) {
+    /// Logs why a call failed.
+    pub(super) fn log_failure(&self, detail: &str, method: &str, id: Option<&str>) {
         let Self { plugin, generation } = *self;
-        let has_id = !request.id.is_empty();
-        let id = if has_id { printable(&request.id) } else { "without id".into() };
+        let shown_id = id.map_or("without id".into(), printable);
         let detail = printable(detail);
 
         tracing::error!(
-            id = has_id.then_some(&*id),
+            id = id.is_some().then_some(&*shown_id),
             method,
             plugin,
             generation,
-            "{plugin}: {method} failed: {detail} (request {id})"
+            "{plugin}: {method} failed: {detail} (request {shown_id})"
         );
     }
 

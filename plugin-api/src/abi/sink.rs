@@ -29,6 +29,11 @@ impl<'a> Out<'a> {
         self.0.len
     }
 
+    /// Returns how many bytes can be appended.
+    pub(crate) fn room(&self) -> usize {
+        self.0.limit - self.0.len
+    }
+
     /// Removes the bytes after `len`.
     pub(super) fn truncate(&mut self, len: usize) {
         self.0.len = self.0.len.min(len);

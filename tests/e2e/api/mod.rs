@@ -5,3 +5,4 @@ mod example_plugins;
 mod frozen_plugin;
 mod grown_abi;
 mod host_services;
+mod methods;

@@ -16,7 +16,7 @@ use crate::plugin::test_support::start_built_in;
 const GUEST: Requester = Requester::Client(Some(PeerIdentity { uid: 7, gid: 7, pid: 1 }));
 const STRANGER: Requester = Requester::Client(Some(PeerIdentity { uid: 8, gid: 8, pid: 1 }));
 
-fn ok(_: &(), (): ()) -> Result<(), Error> {
+fn ok(_: &()) -> Result<(), Error> {
     Ok(())
 }
 

@@ -72,11 +72,16 @@ impl Host {
         crate::params::read_settings(&self.0.settings)
     }
 
+    /// Returns whether a line at `level` would be written, for lines that are expensive to make.
+    #[must_use]
+    pub fn is_enabled(&self, level: Level) -> bool {
+        self.0.handle.log_enabled(level as u8)
+    }
+
     /// Writes a line to the host's log. The host adds the name and the generation of the plugin.
     pub fn log(&self, level: Level, line: impl Display) {
-        let number = level as u8;
-        if self.0.handle.log_enabled(number) {
-            self.0.handle.log(number, &line.to_string());
+        if self.is_enabled(level) {
+            self.0.handle.log(level as u8, &line.to_string());
         }
     }
 

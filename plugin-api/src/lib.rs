@@ -46,6 +46,9 @@
 //!
 //! A function without params is `fn f(&self)` or `fn f(&self, cx: &Context<'_>)`.
 //!
+//! The cargo features `log` and `tracing` write what the macros of these crates report to the host's
+//! log.
+//!
 //! Rules for loaded code:
 //!
 //! - No thread of the plugin may outlive [`Plugin::stop`].
@@ -54,11 +57,13 @@
 
 pub mod abi;
 mod api_version;
+mod attached_host;
 mod error;
 mod export;
 mod failure_text;
 mod handler;
 mod host;
+mod log_bridge;
 pub mod manifest;
 mod methods;
 mod panic_hook;

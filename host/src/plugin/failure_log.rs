@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use jackfield_plugin_api::abi::{CallFacts, INTERNAL_ERROR_LINE, PANIC_LINE};
 
 use crate::crash_record::{CrashRecord, RunningCode, RunningRequest, own_slot};
+use crate::loader::backtrace;
 use crate::log::printable;
 
 thread_local! {
@@ -120,7 +121,9 @@ impl FailureLog<'_> {
             (request.id, LoggedId::Known)
         };
 
-        let (id, place_and_text) = (printable(&id), printable(line));
+        let id = printable(&id);
+        let line_with_backtrace = backtrace::append_to(line);
+        let place_and_text = printable(&line_with_backtrace);
         tracing::error!(
             id = &*id,
             method,
@@ -133,7 +136,8 @@ impl FailureLog<'_> {
 
     fn log_panic_in_phase(&self, line: &str, phase: &str, code: RunningCode) {
         let Self { plugin, generation } = *self;
-        let place_and_text = printable(line);
+        let line_with_backtrace = backtrace::append_to(line);
+        let place_and_text = printable(&line_with_backtrace);
         tracing::error!(
             plugin,
             generation,

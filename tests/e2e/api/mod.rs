@@ -5,4 +5,5 @@ mod example_plugins;
 mod frozen_plugin;
 mod grown_abi;
 mod host_services;
+mod log_bridges;
 mod methods;

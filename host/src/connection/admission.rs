@@ -8,7 +8,8 @@ use super::pipeline::RequestPipeline;
 use super::turn::Turn;
 use crate::limits::{Permit, Permits};
 use crate::routing::{
-    CountedError, ExhaustedResource, RequestError, Requester, RouteTarget, RoutingTable, StateTransferGate,
+    CountedError, ExhaustedResource, Found, RequestError, Requester, RouteTarget, RoutingTable,
+    StateTransferGate,
 };
 
 /// By what the requests of one decoding pass are admitted.
@@ -46,10 +47,10 @@ impl<'t> Admission<'t> {
         self.check_connection(turn, pipeline, request, kind)
             .map_err(|error| CountedError { error, counted: self.table.counted(&request.method) })?;
 
-        let target = self.find(turn, pipeline, request)?;
-        if let Some(gate) = &target.held {
-            return Ok(Admitted::Wait(gate));
-        }
+        let target = match self.find(turn, pipeline, request)? {
+            Found::Open(target) => target,
+            Found::Held(held) => return Ok(Admitted::Wait(&held.gate)),
+        };
 
         let route_permit =
             enter(turn, target).map_err(|error| CountedError { error, counted: target.counted })?;
@@ -88,13 +89,13 @@ impl<'t> Admission<'t> {
         Ok(())
     }
 
-    /// Returns the target of the route, if the client may use it.
+    /// Returns where the request goes, if the client may call the method.
     fn find(
         &self,
         turn: &Turn<'_>,
         pipeline: &RequestPipeline,
         request: &Request<'_>,
-    ) -> Result<&'t RouteTarget, CountedError> {
+    ) -> Result<Found<'t>, CountedError> {
         let identity = &pipeline.identity;
         let found = self.table.find(&request.method, Requester::Client(identity.peer));
 
@@ -112,8 +113,7 @@ impl<'t> Admission<'t> {
 /// route, if it has a limit.
 fn enter(turn: &Turn<'_>, target: &RouteTarget) -> Result<Option<Permit>, RequestError> {
     target.generation.admit(turn.now).map_err(|retry_after| {
-        let plugin = target.generation.identity.plugin.to_string();
-        RequestError::PluginUnavailable { plugin, retry_after }
+        RequestError::unavailable_for(&target.generation.identity.plugin, retry_after)
     })?;
 
     let Some(permits) = &target.permits else { return Ok(None) };

@@ -17,10 +17,11 @@ use jackfield_protocol::ReplyHead;
 use slab::Slab;
 
 use super::call::{Call, CallTarget};
-use super::plugin_thread::{ThreadSpawner, join_until};
+use super::plugin_thread::ThreadSpawner;
 use super::ready_queue::{ExecutorSleep, ReadyQueue};
 use crate::clock::Time;
 use crate::crash_record::{RunningCode, run_recorded};
+use crate::host_thread::join_all_before;
 use crate::sync::lock;
 
 /// Capacity of a new output buffer, in bytes: enough for a small reply.
@@ -149,7 +150,8 @@ fn start<G: CallTarget>(call: Arc<Call<G>>) -> TaskStage<G> {
     }
 }
 
-/// The async thread of one generation. It is started by the first task or timer.
+/// The async thread of one generation. It is started with the generation, or else by the first task
+/// or timer.
 pub(crate) struct AsyncExecutor<G: CallTarget> {
     spawner: ThreadSpawner,
     queue: Arc<ReadyQueue<Task<G>>>,
@@ -212,7 +214,11 @@ impl<G: CallTarget> AsyncExecutor<G> {
         ExecutorSleep::new(&self.queue, until)
     }
 
-    fn ensure_thread(&self) -> bool {
+    /// Starts the thread if it does not run yet, and returns whether it does.
+    ///
+    /// A thread that starts may have to wait while another plugin is loaded. A generation with
+    /// `async` methods therefore starts it before its first call.
+    pub(super) fn ensure_thread(&self) -> bool {
         self.queue.ensure_thread(|| {
             let queue = Arc::clone(&self.queue);
             let spawned = self.spawner.spawn("async", move || run(&queue));
@@ -234,7 +240,7 @@ impl<G: CallTarget> AsyncExecutor<G> {
     /// not end before `until`.
     pub(super) fn join(&self, until: Instant) -> usize {
         let thread = self.queue.close();
-        join_until(thread.into_iter().collect(), until)
+        join_all_before(thread, until)
     }
 }
 

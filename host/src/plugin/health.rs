@@ -41,6 +41,13 @@ impl Generation {
         }
     }
 
+    /// Returns the number of `inline` and `blocking` calls that wait for a thread or run on one,
+    /// except those that run past their deadline.
+    pub(crate) fn unfinished_calls(&self) -> usize {
+        let lost = self.blocking_pool.as_ref().map_or(0, |pool| pool.health().lost_threads);
+        self.direct_calls().saturating_sub(lost)
+    }
+
     /// Admits one call.
     ///
     /// # Errors

@@ -5,9 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::thread::JoinHandle;
 
 use crate::clock::Time;
+use crate::host_thread::HostThread;
 use crate::sync::{lock, wait, wait_timeout};
 
 struct ReadyState<T> {
@@ -22,7 +22,7 @@ struct ReadyState<T> {
     /// Whether the thread sleeps, and has not been notified yet.
     is_waiting: bool,
 
-    thread: Option<JoinHandle<()>>,
+    thread: Option<HostThread>,
 }
 
 /// The ready tasks and the timers of one executor thread.
@@ -48,7 +48,7 @@ impl<T> Default for ReadyQueue<T> {
 impl<T> ReadyQueue<T> {
     /// Ensures that there is a thread, started with `spawn` if necessary, and returns whether there
     /// is. A closed queue gets none.
-    pub(super) fn ensure_thread(&self, spawn: impl FnOnce() -> Option<JoinHandle<()>>) -> bool {
+    pub(super) fn ensure_thread(&self, spawn: impl FnOnce() -> Option<HostThread>) -> bool {
         let mut state = lock(&self.state);
         if state.is_closed {
             return false;
@@ -93,6 +93,8 @@ impl<T> ReadyQueue<T> {
                 drop(state);
                 due.into_values().for_each(Waker::wake);
                 state = lock(&self.state);
+                // The queue may have been closed meanwhile, and then nothing notifies this thread.
+                continue;
             }
             if !state.ready.is_empty() {
                 std::mem::swap(&mut state.ready, batch);
@@ -110,7 +112,7 @@ impl<T> ReadyQueue<T> {
     }
 
     /// Closes the queue and returns the thread, which ends after its current batch.
-    pub(super) fn close(&self) -> Option<JoinHandle<()>> {
+    pub(super) fn close(&self) -> Option<HostThread> {
         let mut state = lock(&self.state);
         state.is_closed = true;
         let thread = state.thread.take();
@@ -183,7 +185,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
     use std::thread;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -248,9 +250,9 @@ mod tests {
     fn starts_one_thread_and_none_once_closed() {
         let queue = Queue::default();
         assert!(!queue.ensure_thread(|| None));
-        assert!(queue.ensure_thread(|| Some(thread::spawn(|| ()))));
+        assert!(queue.ensure_thread(|| HostThread::spawn("a", || ()).ok()));
         assert!(queue.ensure_thread(|| panic!("a thread was started already")));
-        queue.close().unwrap().join().unwrap();
+        assert!(queue.close().is_some());
         assert!(!queue.ensure_thread(|| panic!("the queue is closed")));
     }
 
@@ -266,6 +268,27 @@ mod tests {
         assert_eq!(next(&queue), Some(vec![7]));
         assert!(Time::now() >= until);
         assert!(sleep.as_mut().poll(&mut Context::from_waker(&task)).is_ready());
+    }
+
+    #[test]
+    fn ends_when_it_is_closed_while_it_wakes_timers() {
+        struct ClosesQueue(Arc<Queue>);
+        impl Wake for ClosesQueue {
+            fn wake(self: Arc<Self>) {
+                assert!(self.0.close().is_none());
+            }
+        }
+        let queue = Arc::<Queue>::default();
+        let mut sleep = pin!(ExecutorSleep::new(&queue, Time::now().after(Duration::from_millis(20))));
+        let task = Waker::from(Arc::new(ClosesQueue(Arc::clone(&queue))));
+        assert!(sleep.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
+
+        let waits = HostThread::spawn("a", {
+            let queue = Arc::clone(&queue);
+            move || next(&queue)
+        });
+        let ended = waits.unwrap().join_before(Instant::now() + Duration::from_secs(30));
+        assert!(matches!(ended, Ok(Ok(None))), "the thread waits for a closed queue");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) fn memory_crash_record() -> Arc<CrashRecord> {
 
 /// Starts the only generation of a built-in plugin, which cannot make nested calls.
 pub(crate) fn start_built_in(plugin: BuiltInPlugin, config: &Config) -> Arc<Generation> {
-    let mut factory = GenerationFactory::new(Weak::<NoNestedCaller>::new(), memory_crash_record());
+    let factory = GenerationFactory::new(Weak::<NoNestedCaller>::new(), memory_crash_record());
     Arc::new(factory.start_built_in(plugin, config).unwrap())
 }
 
@@ -127,10 +127,10 @@ impl ReplySink for ChannelSink {
 }
 
 /// Receives the output and the end of a call.
-pub(super) type CallEnds = mpsc::Receiver<(Vec<u8>, CallEnd)>;
+pub(crate) type CallEnds = mpsc::Receiver<(Vec<u8>, CallEnd)>;
 
 /// Creates a call, and the receiver of its output and its end.
-pub(super) fn call_of<G: CallTarget>(
+pub(crate) fn call_of<G: CallTarget>(
     target: &Arc<G>,
     method: u32,
     run: Run,

@@ -46,8 +46,8 @@
 //!
 //! A function without params is `fn f(&self)` or `fn f(&self, cx: &Context<'_>)`.
 //!
-//! The cargo features `log` and `tracing` write what the macros of these crates report to the host's
-//! log.
+//! The cargo features `log` and `tracing` write what the macros of these crates report to the log
+//! of the host.
 //!
 //! Rules for loaded code:
 //!

@@ -41,6 +41,9 @@ const OF_PANICS: [&str; 3] = ["__rustc::rust_begin_unwind", "std::panicking::", 
 /// The functions of a plugin that call the author's: those of the API, and the start of a thread.
 const CALLERS: [&str; 2] = ["jackfield_plugin_api::", "std::sys::backtrace::__rust_begin_short_backtrace"];
 
+/// The API implements these traits for the functions of authors. They implement its other traits.
+const METHOD_TRAITS: &str = " as jackfield_plugin_api::handler::";
+
 static IS_WANTED: LazyLock<bool> =
     LazyLock::new(|| std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0"));
 
@@ -149,12 +152,14 @@ impl Frame {
     fn is_of(&self, functions: &[&str]) -> bool {
         // The functions of types and traits are written as `<TYPE>::NAME` and
         // `<TYPE as TRAIT>::NAME`.
-        self.function.as_ref().is_some_and(|function| {
-            let path = function.trim_start_matches('<');
-            functions
-                .iter()
-                .any(|start| path.starts_with(start) || function.contains(&format!(" as {start}")))
-        })
+        let path = self.function.as_ref().map(|function| function.trim_start_matches('<'));
+        path.is_some_and(|path| functions.iter().any(|start| path.starts_with(start)))
+    }
+
+    /// Returns whether the function has called the author's, or a function that has.
+    fn is_caller(&self) -> bool {
+        let is_method = |function: &String| function.contains(METHOD_TRAITS);
+        self.is_of(&CALLERS) || self.function.as_ref().is_some_and(is_method)
     }
 }
 
@@ -187,7 +192,7 @@ fn text_of(frames: &[Frame]) -> String {
     let of_author = frames[panicked.unwrap_or(0)..]
         .iter()
         .skip_while(|frame| frame.is_of(&OF_PANICS))
-        .take_while(|frame| !frame.is_of(&CALLERS))
+        .take_while(|frame| !frame.is_caller())
         .filter(|frame| !frame.is_of(&["core::ops::function::"]));
 
     let mut text = String::new();
@@ -239,11 +244,15 @@ mod tests {
     fn ends_at_the_start_of_a_thread() {
         let frames = frames(&[
             "core::panicking::panic",
+            "<weather::Weather as jackfield_plugin_api::plugin::Plugin>::stop",
             "weather::poll",
             "std::sys::backtrace::__rust_begin_short_backtrace",
             "core::ops::function::FnOnce::call_once",
         ]);
-        assert_eq!(text_of(&frames), "weather::poll (0x11)");
+        assert_eq!(
+            text_of(&frames),
+            "<weather::Weather as jackfield_plugin_api::plugin::Plugin>::stop (0x11) < weather::poll (0x12)"
+        );
     }
 
     #[test]

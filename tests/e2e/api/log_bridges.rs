@@ -88,6 +88,18 @@ fn adds_the_backtrace_to_the_line_of_a_panic_if_it_is_wanted() {
 }
 
 #[test]
+fn adds_the_backtrace_of_a_panic_in_the_probe() {
+    let config = "[plugin.start_faults.settings]\nfault = \"panic\"";
+    let builder = HostProcess::builder().plugin("start_faults").config(config);
+
+    let host = builder.variable("RUST_BACKTRACE", "1").start();
+
+    let line = host.wait_for_log("start_faults.rs:");
+    let (_, calls) = line.split_once("; backtrace: ").unwrap_or_else(|| panic!("no backtrace in {line}"));
+    assert!(calls.contains("Plugin>::start (0x"), "{line}");
+}
+
+#[test]
 fn has_no_backtrace_if_none_is_wanted() {
     let host = HostProcess::builder().plugin("panics").variable("RUST_BACKTRACE", "0").start();
 

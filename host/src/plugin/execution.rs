@@ -21,12 +21,12 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, PluginFuture};
+use jackfield_plugin_api::{INTERNAL_ERROR, Run, is_reserved};
 
 use super::call::CallTarget;
 use super::failure_log::FailureLog;
-use super::generation::{Generation, GenerationId, PluginCall};
+use super::generation::{Generation, PluginCall};
 use super::pool_state::SubmitError;
 use crate::crash_record::{RunningCode, run_recorded};
 
@@ -89,6 +89,15 @@ impl Generation {
         if self.async_executor.resume(call, suspended.0) { Ok(()) } else { Err(SubmitError::QueueFull) }
     }
 
+    /// Logs why a call of a method failed.
+    pub(crate) fn log_failure(&self, method: u32, facts: &CallFacts<'_>, detail: &str) {
+        self.failure_log().log_failure(detail, self.method_name(method), Some(facts.id.text()));
+    }
+
+    fn failure_log(&self) -> FailureLog<'_> {
+        FailureLog { plugin: &self.identity.plugin, generation: self.identity.number }
+    }
+
     /// Submits calls to the threads that run their methods. All of them must run in the way `run`.
     ///
     /// # Errors
@@ -142,10 +151,17 @@ impl CallTarget for Generation {
         }
         self.count_for_breaker(matches!(end, CallEnd::Panicked(_)));
 
-        if let CallEnd::Panicked(text) = end {
-            let GenerationId { plugin, number, .. } = &self.identity;
-            let failures = FailureLog { plugin, generation: *number };
-            failures.log_panic_at_end((method, self.method_name(method)), facts, text);
+        match end {
+            CallEnd::Panicked(text) => {
+                self.failure_log().log_panic_at_end((method, self.method_name(method)), facts, text);
+            }
+            // The plugin API replaces such a code itself, and logs that.
+            CallEnd::Failed { code, message, .. } if is_reserved(*code) => {
+                let detail =
+                    format!("{message} (the code {code} is reserved, so the reply has {INTERNAL_ERROR})");
+                self.log_failure(method, facts, &detail);
+            }
+            CallEnd::Failed { .. } | CallEnd::Done => {}
         }
     }
 
@@ -213,7 +229,7 @@ mod tests {
             self.add_one(number)
         }
 
-        async fn never_ready(self: Arc<Self>, (): ()) -> Result<(), Error> {
+        async fn never_ready(self: Arc<Self>) -> Result<(), Error> {
             self.ran_on.send(thread::current().id()).unwrap();
             let _reports = ReportOnDrop(self.ran_on.clone());
             std::future::pending().await

@@ -244,11 +244,11 @@ mod tests {
     struct Nothing;
 
     impl Nothing {
-        fn inline(&self, (): ()) -> Result<(), Error> {
+        fn inline(&self) -> Result<(), Error> {
             Ok(())
         }
 
-        async fn asynchronous(self: std::sync::Arc<Self>, (): ()) -> Result<(), Error> {
+        async fn asynchronous(self: std::sync::Arc<Self>) -> Result<(), Error> {
             Ok(())
         }
     }

@@ -270,7 +270,7 @@ mod tests {
     }
 
     fn generation() -> Arc<Generation> {
-        let methods = Methods::new().blocking("t.nothing", |_: &(), (): ()| Ok::<_, Error>(()));
+        let methods = Methods::new().blocking("t.nothing", |_: &()| Ok::<_, Error>(()));
         start_built_in(BuiltInPlugin::new("t", (), methods), &Config::default())
     }
 

@@ -17,6 +17,7 @@
 //!
 //! This file and the executors do not know the generation. They use it through [`CallTarget`].
 
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -26,6 +27,7 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, PluginFuture};
 use jackfield_protocol::ReplyHead;
 
+use super::circuit_breaker::TrialPermit;
 use crate::clock::Time;
 use crate::crash_record::RunningCode;
 use crate::limits::Permit;
@@ -76,6 +78,27 @@ pub(crate) trait CallTarget: Send + Sync + 'static {
     fn remove_direct_call(&self);
 }
 
+/// The permits that a call holds until its method has ended, not only until the reply.
+#[derive(Default)]
+pub(crate) struct CallPermits {
+    /// `None` if its route has no limit.
+    _route: Option<Permit>,
+
+    /// `None` if it is no trial call of the circuit breaker.
+    trial: Option<TrialPermit>,
+}
+
+impl CallPermits {
+    pub(crate) fn new(route: Option<Permit>, trial: Option<TrialPermit>) -> Self {
+        Self { _route: route, trial }
+    }
+
+    /// Returns the number of the trial, for the facts of the call.
+    pub(crate) fn trial_number(&self) -> Option<NonZeroU64> {
+        self.trial.as_ref().map(TrialPermit::number)
+    }
+}
+
 /// Bytes of capacity that a thread's output buffer keeps for the next call.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
@@ -94,8 +117,7 @@ pub(crate) struct Call<G: CallTarget, A: ?Sized = dyn ReplySink> {
     pub(crate) method: u32,
     pub(crate) params: Box<[u8]>,
 
-    /// The permit of the route, held until the method has ended, not only until the reply.
-    _permit: Option<Permit>,
+    permits: CallPermits,
 
     state: AtomicU8,
 
@@ -116,7 +138,7 @@ impl<G: CallTarget, A: ReplySink> Call<G, A> {
         method: u32,
         params: &[u8],
         sink: A,
-        permit: Option<Permit>,
+        permits: CallPermits,
     ) -> Arc<Self> {
         if facts.run != Run::Async {
             generation.add_direct_call();
@@ -127,7 +149,7 @@ impl<G: CallTarget, A: ReplySink> Call<G, A> {
             generation,
             method,
             params: params.into(),
-            _permit: permit,
+            permits,
             state: AtomicU8::new(CallState::Waiting as u8),
             started_at: AtomicU64::new(0),
             task: OnceLock::new(),
@@ -159,7 +181,7 @@ impl<G: CallTarget> Call<G> {
     pub(super) fn claim(&self) -> bool {
         let now = Time::now();
         if now.0 >= self.facts.deadline {
-            self.state.store(CallState::Over as u8, Ordering::Release);
+            self.end();
             return false;
         }
         self.mark_started(now);
@@ -182,10 +204,26 @@ impl<G: CallTarget> Call<G> {
     /// discarded.
     pub(crate) fn cancel(&self) {
         self.facts.cancelled.store(true, Ordering::Relaxed);
-        self.state.store(CallState::Over as u8, Ordering::Release);
+        self.end();
         if let Some(task) = self.task.get() {
             task.wake_by_ref();
         }
+    }
+
+    /// Ends the call. If it has not started, it will not be a trial call of the circuit breaker.
+    fn end(&self) {
+        let previous = self.state.swap(CallState::Over as u8, Ordering::AcqRel);
+        if previous == CallState::Waiting as u8
+            && let Some(trial) = &self.permits.trial
+        {
+            trial.release();
+        }
+    }
+
+    /// Returns the trial of the circuit breaker that the call decides; `None` if it has not
+    /// started.
+    pub(crate) fn decided_trial(&self) -> Option<NonZeroU64> {
+        self.facts.trial.filter(|_| self.started_at().is_some())
     }
 
     /// Returns whether the call was cancelled, or waited past its deadline.
@@ -216,7 +254,7 @@ impl<G: CallTarget, A: ?Sized> Drop for Call<G, A> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_support::{FakeTarget, fake_call};
+    use super::super::test_support::{FakeTarget, fake_call, fake_trial_call};
     use super::*;
 
     #[test]
@@ -242,6 +280,30 @@ mod tests {
         call.claim_and_run();
         assert!(call.is_over() && call.facts.cancelled.load(Ordering::Relaxed));
         assert!(ends.try_recv().is_err());
+    }
+
+    #[test]
+    fn releases_the_trial_of_the_circuit_breaker_if_it_never_starts() {
+        let (breaker, cancelled) = fake_trial_call(Time::NEVER);
+        assert!(breaker.admit(Time::now()).is_err());
+        cancelled.cancel();
+        let next = breaker.admit(Time::now());
+        assert!(next.is_ok_and(|trial| trial.is_some()) && cancelled.decided_trial().is_none());
+
+        let (breaker, expired) = fake_trial_call(Time(1));
+        assert!(!expired.claim());
+        assert!(breaker.admit(Time::now()).is_ok_and(|trial| trial.is_some()));
+    }
+
+    #[test]
+    fn keeps_the_trial_of_the_circuit_breaker_while_it_runs() {
+        let (breaker, call) = fake_trial_call(Time::NEVER);
+        assert!(call.claim());
+        call.cancel();
+        assert!(breaker.admit(Time::now()).is_err() && call.decided_trial() == call.facts.trial);
+
+        drop(call);
+        assert!(breaker.admit(Time::now()).is_ok_and(|trial| trial.is_some()));
     }
 
     #[test]

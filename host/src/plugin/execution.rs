@@ -28,6 +28,7 @@ use super::call::CallTarget;
 use super::failure_log::FailureLog;
 use super::generation::{Generation, GenerationId, PluginCall};
 use super::pool_state::SubmitError;
+use crate::clock::Time;
 use crate::crash_record::{RunningCode, run_recorded};
 
 /// A call that was started by [`Generation::poll_first`] and has not ended. Only
@@ -140,7 +141,8 @@ impl CallTarget for Generation {
         if let Some(probation) = &self.probation {
             probation.count(end);
         }
-        self.count_for_breaker(matches!(end, CallEnd::Panicked(_)));
+        let is_late = facts.trial.is_some() && Time::now().0 > facts.deadline;
+        self.count_for_breaker(is_late || matches!(end, CallEnd::Panicked(_)), facts.trial);
 
         if let CallEnd::Panicked(text) = end {
             let GenerationId { plugin, number, .. } = &self.identity;
@@ -170,7 +172,6 @@ mod tests {
     use super::super::test_support::{CallEnds, call_facts, call_of, start_built_in};
     use super::super::{BuiltInPlugin, Generation};
     use super::*;
-    use crate::clock::Time;
     use crate::config::Config;
 
     const INLINE: u32 = 0;

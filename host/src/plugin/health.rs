@@ -1,6 +1,7 @@
 //! The health of a generation: how its failures and its slow methods affect whether and how its
 //! methods run.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::blocking_pool::BlockingPool;
-use super::circuit_breaker::BreakerChange;
+use super::circuit_breaker::{BreakerChange, TrialPermit};
 use super::generation::{Generation, GenerationId};
 use crate::clock::Time;
 use crate::log::ShortDuration;
@@ -30,29 +31,30 @@ pub(crate) struct GenerationHealth {
 }
 
 impl Generation {
-    /// Records that a call was answered DEADLINE_EXCEEDED.
-    pub(crate) fn record_timeout(&self) {
+    /// Records that a call was answered DEADLINE_EXCEEDED. `trial` is the trial of the circuit
+    /// breaker that it decides, if it is a trial call and has run.
+    pub(crate) fn record_timeout(&self, trial: Option<NonZeroU64>) {
         if let Some(probation) = &self.probation {
             probation.count_timeout();
         }
-        self.count_for_breaker(true);
+        self.count_for_breaker(true, trial);
         if let Some(pool) = &self.blocking_pool {
             pool.replace_lost();
         }
     }
 
-    /// Admits one call.
+    /// Admits one call, and returns its permit if it is the trial call of the circuit breaker.
     ///
     /// # Errors
     ///
     /// The time until the next call can be admitted, if the circuit breaker rejects this one.
-    pub(crate) fn admit(&self, now: Time) -> Result<(), Duration> {
+    pub(crate) fn admit(&self, now: Time) -> Result<Option<TrialPermit>, Duration> {
         self.breaker.admit(now)
     }
 
     /// Counts the end of a call for the circuit breaker, and logs when the breaker opens or closes.
-    pub(super) fn count_for_breaker(&self, failed: bool) {
-        if let Some(change) = self.breaker.count(failed) {
+    pub(super) fn count_for_breaker(&self, failed: bool, trial: Option<NonZeroU64>) {
+        if let Some(change) = self.breaker.count(failed, trial) {
             self.log_breaker_change(change);
         }
     }
@@ -289,7 +291,7 @@ mod tests {
     fn is_unhealthy_while_its_circuit_breaker_is_open() {
         let generation = generation();
         let failures = Config::default().plugin.get("t").cloned().unwrap_or_default().breaker.failures;
-        (0..failures).for_each(|_| generation.record_timeout());
+        (0..failures).for_each(|_| generation.record_timeout(None));
         assert!(generation.admit(Time::now()).is_err());
         assert!(!generation.health().is_healthy && generation.unhealthy_reason().is_some());
     }

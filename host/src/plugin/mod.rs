@@ -29,7 +29,7 @@ mod system_plugin;
 pub(crate) mod test_support;
 
 pub(crate) use built_in::BuiltInPlugin;
-pub(crate) use call::ReplySink;
+pub(crate) use call::{CallPermits, ReplySink};
 pub(crate) use execution::SuspendedCall;
 pub(crate) use generation::{Generation, GenerationExecutor, GenerationId, PluginCall};
 pub(crate) use generation_factory::{GenerationFactory, GenerationLoadError};

@@ -8,11 +8,12 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, CallReply, PluginFuture, ReplyFuture, RequestId};
 use jackfield_protocol::ReplyHead;
 
-use super::call::{Call, CallTarget, ReplySink};
+use super::call::{Call, CallPermits, CallTarget, ReplySink};
+use super::circuit_breaker::CircuitBreaker;
 use super::generation::GenerationExecutor;
 use super::{BuiltInPlugin, Generation, GenerationFactory, NestedCaller};
 use crate::clock::Time;
-use crate::config::{Config, CrashConfig};
+use crate::config::{BreakerConfig, Config, CrashConfig};
 use crate::crash_record::{CrashRecord, RunningCode};
 
 /// Returns a crash record that no file keeps.
@@ -139,7 +140,21 @@ pub(super) fn call_of<G: CallTarget>(
 ) -> (Arc<Call<G>>, CallEnds) {
     let (sender, ends) = mpsc::channel();
     let facts = Arc::new(call_facts(run, deadline));
-    (Call::new(facts, Arc::clone(target), method, params, ChannelSink(sender), None), ends)
+    (Call::new(facts, Arc::clone(target), method, params, ChannelSink(sender), CallPermits::default()), ends)
+}
+
+/// Creates a `blocking` call that is the trial call of a circuit breaker whose open time was zero.
+pub(super) fn fake_trial_call(deadline: Time) -> (Arc<CircuitBreaker>, Arc<Call<FakeTarget>>) {
+    let open = Duration::ZERO;
+    let limits = BreakerConfig { failures: 1, window: Duration::from_secs(10), open };
+    let breaker = Arc::new(CircuitBreaker::new(limits));
+    assert!(breaker.count(true, None).is_some());
+    let permits = CallPermits::new(None, breaker.admit(Time::now()).unwrap());
+
+    let trial = permits.trial_number();
+    let facts = Arc::new(CallFacts { trial, ..call_facts(Run::Blocking, deadline) });
+    let sink = ChannelSink(mpsc::channel().0);
+    (breaker, Call::new(facts, FakeTarget::doing_nothing(), 0, b"", sink, permits))
 }
 
 /// Returns the facts of a call that no client has made.
@@ -149,6 +164,7 @@ pub(super) fn call_facts(run: Run, deadline: Time) -> CallFacts<'static> {
         id: RequestId::new(None, String::new),
         depth: 0,
         run,
+        trial: None,
         cancelled: AtomicBool::new(false),
     }
 }

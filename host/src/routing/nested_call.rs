@@ -18,8 +18,7 @@ use super::reply_slot::{ReplySlot, SlotSink, into_reply};
 use super::request_error::{ExhaustedResource, RequestError};
 use super::table::{Requester, RouteTarget};
 use crate::clock::Time;
-use crate::limits::Permit;
-use crate::plugin::{GenerationExecutor, NestedCaller, PluginCall};
+use crate::plugin::{CallPermits, GenerationExecutor, NestedCaller, PluginCall};
 
 /// Upper bound for the depth of nested calls. It ends a cycle long before a stack or a queue is
 /// full.
@@ -30,6 +29,17 @@ struct PendingCall {
     slot: Arc<ReplySlot>,
     call: Arc<PluginCall>,
     timeout: Duration,
+}
+
+impl PendingCall {
+    /// Returns the error that the caller gets at the deadline. A late trial call of a circuit
+    /// breaker has failed.
+    fn expire(&self) -> CallReply {
+        if let Some(trial) = self.call.decided_trial() {
+            self.call.generation.record_timeout(Some(trial));
+        }
+        Err(RequestError::DeadlineExceeded(self.timeout).into())
+    }
 }
 
 impl Drop for PendingCall {
@@ -84,17 +94,17 @@ impl NestedCall<'_> {
     }
 }
 
-/// Admits a call to its generation and its route. Returns the permit of the route, if it has a
-/// limit.
-fn admit(target: &RouteTarget, now: Time) -> Result<Option<Permit>, RequestError> {
-    if let Err(retry_after) = target.generation.admit(now) {
+/// Admits a call to its generation and its route.
+fn admit(target: &RouteTarget, now: Time) -> Result<CallPermits, RequestError> {
+    let trial = target.generation.admit(now).map_err(|retry_after| {
         let plugin = target.generation.identity.plugin.to_string();
-        return Err(RequestError::PluginUnavailable { plugin, retry_after });
-    }
-    match &target.permits {
-        Some(permits) => Ok(Some(permits.take().ok_or(RequestError::Overloaded(ExhaustedResource::Route))?)),
-        None => Ok(None),
-    }
+        RequestError::PluginUnavailable { plugin, retry_after }
+    })?;
+    let route = match &target.permits {
+        Some(permits) => Some(permits.take().ok_or(RequestError::Overloaded(ExhaustedResource::Route))?),
+        None => None,
+    };
+    Ok(CallPermits::new(route, trial))
 }
 
 impl Dispatcher {
@@ -119,12 +129,13 @@ impl Dispatcher {
 
         let now = Time::now();
         let deadline = nested.deadline(target, now)?;
-        let permit = admit(target, now)?;
+        let permits = admit(target, now)?;
         let facts = CallFacts {
             deadline: deadline.0,
             id: parent.id.to_owned(),
             depth: parent.depth + 1,
             run,
+            trial: permits.trial_number(),
             cancelled: AtomicBool::new(false),
         };
         let plugin = target.generation.identity.plugin.to_string();
@@ -138,7 +149,7 @@ impl Dispatcher {
         let sink = SlotSink { slot: Arc::clone(&slot), plugin };
         let generation = Arc::clone(&target.generation);
         let call: Arc<PluginCall> =
-            PluginCall::new(Arc::new(facts), generation, target.method, nested.params, sink, permit);
+            PluginCall::new(Arc::new(facts), generation, target.method, nested.params, sink, permits);
         self.submit_nested(&call, run)?;
         Ok(StartedCall::Pending(PendingCall { slot, call, timeout: deadline.since(now) }))
     }
@@ -177,7 +188,7 @@ impl Future for NestedCallFuture {
             return Poll::Ready(reply);
         }
         if self.deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(RequestError::DeadlineExceeded(self.pending.timeout).into()));
+            return Poll::Ready(self.pending.expire());
         }
         Poll::Pending
     }
@@ -210,6 +221,7 @@ impl NestedCaller for Dispatcher {
             id: parent.id.to_owned(),
             depth: parent.depth,
             run: parent.run,
+            trial: None,
             cancelled: AtomicBool::new(false),
         };
         Box::pin(async move {
@@ -244,6 +256,6 @@ impl NestedCaller for Dispatcher {
         };
 
         let reply = pending.slot.wait(pending.timeout);
-        reply.unwrap_or_else(|| Err(RequestError::DeadlineExceeded(pending.timeout).into()))
+        reply.unwrap_or_else(|| pending.expire())
     }
 }

@@ -27,7 +27,7 @@ fn replaced(one: &Content, two: &Content) -> Fixture {
 /// Fails the probation of what serves, as the calls of its generation do.
 fn fail_probation(fixture: &mut Fixture) {
     let generation = fixture.generation(PLUGIN);
-    (0..3).for_each(|_| generation.record_timeout());
+    (0..3).for_each(|_| generation.record_timeout(None));
     drop(generation);
     fixture.execute_next();
 }
@@ -36,7 +36,7 @@ fn fail_probation(fixture: &mut Fixture) {
 fn failure() -> ProbationVerdict {
     let fixture = replaced(&Content::new("one"), &Content::new("two"));
     let generation = fixture.generation(PLUGIN);
-    (0..3).for_each(|_| generation.record_timeout());
+    (0..3).for_each(|_| generation.record_timeout(None));
 
     match fixture.commands.recv_timeout(LIMIT) {
         Ok(ReloadCommand::ProbationEnded { verdict, .. }) => verdict,

@@ -3,7 +3,8 @@
 //! Futures of a plugin are started, polled and dropped on this thread, so that its code runs only
 //! on threads that are joined when the generation retires. The exception is the first poll under
 //! inline polling, which I/O threads make; they are replaced before the code is closed. Cancelling
-//! a call wakes its task, which then drops the future.
+//! a call wakes its task, which then drops the future. Wakers of the plugin also run on this thread
+//! alone: other threads wake them through a [`WakerRelay`].
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,10 +18,12 @@ use jackfield_protocol::ReplyHead;
 use slab::Slab;
 
 use super::call::{Call, CallTarget};
+use super::executor_sleep::ExecutorSleep;
 use super::plugin_thread::{ThreadSpawner, join_until};
-use super::ready_queue::{ExecutorSleep, ReadyQueue};
+use super::ready_queue::ReadyQueue;
+use super::waker_relay::WakerRelay;
 use crate::clock::Time;
-use crate::crash_record::{RunningCode, run_recorded};
+use crate::crash_record::{LifecyclePhase, RunningCode, run_recorded};
 use crate::sync::lock;
 
 /// Capacity of a new output buffer, in bytes: enough for a small reply.
@@ -209,13 +212,25 @@ impl<G: CallTarget> AsyncExecutor<G> {
     /// Returns a future that is ready at `until`.
     pub(crate) fn sleep(&self, until: Time) -> impl Future<Output = ()> + Send + use<G> {
         self.ensure_thread();
+        self.timer(until)
+    }
+
+    /// Returns a future that is ready at `until`, for a caller that has a relay.
+    pub(crate) fn timer(&self, until: Time) -> impl Future<Output = ()> + Send + use<G> {
         ExecutorSleep::new(&self.queue, until)
+    }
+
+    /// Returns a relay for a future of the host that the plugin polls; `None` if there is no thread
+    /// that calls the wakers of the plugin.
+    pub(crate) fn relay(&self) -> Option<WakerRelay> {
+        self.ensure_thread().then(|| WakerRelay::new(Arc::clone(&self.queue) as _))
     }
 
     fn ensure_thread(&self) -> bool {
         self.queue.ensure_thread(|| {
             let queue = Arc::clone(&self.queue);
-            let spawned = self.spawner.spawn("async", move || run(&queue));
+            let wake = LifecyclePhase::Wake.in_generation(self.spawner.generation);
+            let spawned = self.spawner.spawn("async", move || run(&queue, wake));
             let log = |error: &std::io::Error| {
                 let ThreadSpawner { plugin, generation, .. } = &self.spawner;
                 tracing::error!(
@@ -239,11 +254,13 @@ impl<G: CallTarget> AsyncExecutor<G> {
 }
 
 /// Runs tasks on this thread until the queue is closed, and then drops the futures that are left.
-fn run<G: CallTarget>(queue: &ReadyQueue<Task<G>>) {
+/// `wake` is the entry that the crash record has while a waker of the plugin runs.
+fn run<G: CallTarget>(queue: &ReadyQueue<Task<G>>, wake: RunningCode) {
     let mut live: Slab<Arc<Task<G>>> = Slab::new();
     let mut batch = VecDeque::new();
 
-    while queue.next_batch(&mut batch).is_some() {
+    let wake_recorded = |waker: Waker| run_recorded(wake, None, || waker.wake());
+    while queue.next_batch(&mut batch, wake_recorded).is_some() {
         for task in batch.drain(..) {
             // A swap, not a store: this poll must see everything that a waker did before it found
             // the task still queued.
@@ -262,5 +279,7 @@ fn run<G: CallTarget>(queue: &ReadyQueue<Task<G>>) {
     }
 
     live.into_iter().for_each(|(_, task)| task.discard());
-    queue.take_remaining().iter().for_each(|task| task.discard());
+    let (tasks, wakers) = queue.take_remaining();
+    tasks.iter().for_each(|task| task.discard());
+    run_recorded(wake, None, || drop(wakers));
 }

@@ -11,6 +11,7 @@ mod built_in;
 mod call;
 mod circuit_breaker;
 mod execution;
+mod executor_sleep;
 mod failure_log;
 mod generation;
 mod generation_factory;
@@ -27,6 +28,7 @@ mod retirement;
 mod system_plugin;
 #[cfg(test)]
 pub(crate) mod test_support;
+mod waker_relay;
 
 pub(crate) use built_in::BuiltInPlugin;
 pub(crate) use call::{CallPermits, ReplySink};
@@ -39,3 +41,4 @@ pub(crate) use pool_state::SubmitError;
 pub(crate) use probation::{Probation, ProbationFailure, ProbationVerdict};
 pub(crate) use retirement::{EndDeadline, IoThreadReplacer, RetentionReason, RetirementOutcome};
 pub(crate) use system_plugin::{HostInfo, PluginInfo, SystemPlugin};
+pub(crate) use waker_relay::WakerRelay;

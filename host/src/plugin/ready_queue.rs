@@ -1,12 +1,11 @@
-//! The queue that the thread of an async executor waits on: ready tasks, and timers.
+//! The queue that the thread of an async executor waits on: ready tasks, timers, and wakers.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::Waker;
 use std::thread::JoinHandle;
 
+use super::waker_relay::WakerQueue;
 use crate::clock::Time;
 use crate::sync::{lock, wait, wait_timeout};
 
@@ -17,6 +16,9 @@ struct ReadyState<T> {
     timers: BTreeMap<(u64, u64), Waker>,
     last_timer: u64,
 
+    /// Wakers of the plugin that other threads want to wake.
+    woken: Vec<Waker>,
+
     is_closed: bool,
 
     /// Whether the thread sleeps, and has not been notified yet.
@@ -25,7 +27,7 @@ struct ReadyState<T> {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The ready tasks and the timers of one executor thread.
+/// The ready tasks, the timers and the woken wakers of one executor thread.
 pub(super) struct ReadyQueue<T> {
     state: Mutex<ReadyState<T>>,
     changed: Condvar,
@@ -37,6 +39,7 @@ impl<T> Default for ReadyQueue<T> {
             ready: VecDeque::new(),
             timers: BTreeMap::new(),
             last_timer: 0,
+            woken: Vec::new(),
             is_closed: false,
             is_waiting: false,
             thread: None,
@@ -66,18 +69,13 @@ impl<T> ReadyQueue<T> {
             return;
         }
         state.ready.extend(tasks);
-        // One notification is enough: the thread finds everything that is added before it runs.
-        let notify = std::mem::take(&mut state.is_waiting);
-        drop(state);
-
-        if notify {
-            self.changed.notify_one();
-        }
+        self.notify(state, true);
     }
 
-    /// Waits for ready tasks and swaps them into `batch`, which must be empty. Wakes due timers in
-    /// the meantime. Returns `None` once the queue is closed.
-    pub(super) fn next_batch(&self, batch: &mut VecDeque<Arc<T>>) -> Option<()> {
+    /// Waits for ready tasks and swaps them into `batch`, which must be empty. Passes the wakers of
+    /// due timers and those that other threads want to wake to `wake` in the meantime. Returns
+    /// `None` once the queue is closed.
+    pub(super) fn next_batch(&self, batch: &mut VecDeque<Arc<T>>, mut wake: impl FnMut(Waker)) -> Option<()> {
         let mut state = lock(&self.state);
 
         loop {
@@ -88,11 +86,16 @@ impl<T> ReadyQueue<T> {
             let now = Time::now().0;
             let later = state.timers.split_off(&(now + 1, 0));
             let due = std::mem::replace(&mut state.timers, later);
-            if !due.is_empty() {
-                // A waker pushes its task, which takes the lock.
+            if !due.is_empty() || !state.woken.is_empty() {
+                let woken = std::mem::take(&mut state.woken);
+                // A waker is code of the plugin, and pushes its task, which takes the lock.
                 drop(state);
-                due.into_values().for_each(Waker::wake);
+                due.into_values().chain(woken).for_each(&mut wake);
                 state = lock(&self.state);
+                if state.ready.is_empty() {
+                    // Other threads may have added wakers meanwhile.
+                    continue;
+                }
             }
             if !state.ready.is_empty() {
                 std::mem::swap(&mut state.ready, batch);
@@ -120,72 +123,72 @@ impl<T> ReadyQueue<T> {
         thread
     }
 
-    /// Returns the tasks that are left in a closed queue.
-    pub(super) fn take_remaining(&self) -> VecDeque<Arc<T>> {
-        std::mem::take(&mut lock(&self.state).ready)
+    /// Returns the tasks and the wakers that are left in a closed queue. No more can come.
+    pub(super) fn take_remaining(&self) -> (VecDeque<Arc<T>>, Vec<Waker>) {
+        let mut state = lock(&self.state);
+        (std::mem::take(&mut state.ready), std::mem::take(&mut state.woken))
     }
-}
 
-/// A future that is ready at an instant. The executor thread wakes it.
-pub(super) struct ExecutorSleep<T> {
-    queue: Arc<ReadyQueue<T>>,
-    until: Time,
-    key: Option<u64>,
-}
-
-impl<T> ExecutorSleep<T> {
-    pub(super) fn new(queue: &Arc<ReadyQueue<T>>, until: Time) -> Self {
-        Self { queue: Arc::clone(queue), until, key: None }
-    }
-}
-
-impl<T> Future for ExecutorSleep<T> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if Time::now() >= self.until {
-            return Poll::Ready(());
-        }
-
-        let queue = Arc::clone(&self.queue);
-        let mut state = lock(&queue.state);
-        let key = self.key.unwrap_or_else(|| {
+    /// Sets the timer with this number, or a new one, to wake `waker` at `until`. Returns its
+    /// number.
+    pub(super) fn set_timer(&self, until: Time, number: Option<u64>, waker: &Waker) -> u64 {
+        // Cloned and dropped without the lock, because both may be code of the plugin.
+        let waker = waker.clone();
+        let mut state = lock(&self.state);
+        let number = number.unwrap_or_else(|| {
             state.last_timer += 1;
             state.last_timer
         });
-        self.key = Some(key);
 
-        let is_first = state.timers.first_key_value().is_none_or(|(&(until, _), _)| self.until.0 < until);
-        state.timers.insert((self.until.0, key), cx.waker().clone());
+        let is_first = state.timers.first_key_value().is_none_or(|(&(first, _), _)| until.0 < first);
+        let previous = state.timers.insert((until.0, number), waker);
         // The thread sleeps until the timer that was first before.
-        let notify = is_first && std::mem::take(&mut state.is_waiting);
+        self.notify(state, is_first);
+        drop(previous);
+        number
+    }
+
+    /// Removes a timer, if it has not fired.
+    pub(super) fn remove_timer(&self, until: Time, number: u64) {
+        let waker = lock(&self.state).timers.remove(&(until.0, number));
+        // Dropped after the lock: a waker may drop a task, which drops its timers.
+        drop(waker);
+    }
+
+    /// Releases the lock, and wakes the thread if `is_needed` and it sleeps. One notification is
+    /// enough: the thread finds everything that is added before it runs.
+    fn notify(&self, mut state: MutexGuard<'_, ReadyState<T>>, is_needed: bool) {
+        let notify = is_needed && std::mem::take(&mut state.is_waiting);
         drop(state);
+
         if notify {
-            queue.changed.notify_one();
+            self.changed.notify_one();
         }
-        Poll::Pending
+    }
+
+    #[cfg(test)]
+    pub(super) fn timers(&self) -> usize {
+        lock(&self.state).timers.len()
     }
 }
 
-impl<T> Drop for ExecutorSleep<T> {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            // Dropped after the lock: a waker may drop a task, which drops its timers.
-            let waker = lock(&self.queue.state).timers.remove(&(self.until.0, key));
-            drop(waker);
+impl<T: Send + Sync> WakerQueue for ReadyQueue<T> {
+    fn push_waker(&self, waker: &mut Option<Waker>) {
+        let mut state = lock(&self.state);
+        if !state.is_closed {
+            state.woken.extend(waker.take());
+            self.notify(state, true);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
     use std::thread;
-    use std::time::Duration;
 
     use super::*;
+    use crate::wake_count::WakeCount;
 
     type Queue = ReadyQueue<u32>;
 
@@ -195,21 +198,7 @@ mod tests {
 
     fn next(queue: &Queue) -> Option<Vec<u32>> {
         let mut batch = VecDeque::new();
-        queue.next_batch(&mut batch).map(|()| batch.iter().map(|task| **task).collect())
-    }
-
-    /// Pushes task 7 when it is woken.
-    struct PushesSeven(Arc<Queue>, AtomicUsize);
-
-    impl Wake for PushesSeven {
-        fn wake(self: Arc<Self>) {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            push(&self.0, [7]);
-        }
-    }
-
-    fn pushes_seven(queue: &Arc<Queue>) -> Arc<PushesSeven> {
-        Arc::new(PushesSeven(Arc::clone(queue), AtomicUsize::new(0)))
+        queue.next_batch(&mut batch, Waker::wake).map(|()| batch.iter().map(|task| **task).collect())
     }
 
     #[test]
@@ -241,7 +230,7 @@ mod tests {
         assert!(queue.close().is_none());
         push(&queue, [2]);
         assert_eq!(next(&queue), None);
-        assert_eq!(queue.take_remaining().iter().map(|task| **task).collect::<Vec<_>>(), [1]);
+        assert_eq!(queue.take_remaining().0.iter().map(|task| **task).collect::<Vec<_>>(), [1]);
     }
 
     #[test]
@@ -255,32 +244,43 @@ mod tests {
     }
 
     #[test]
-    fn wakes_a_timer_when_it_is_due() {
+    fn returns_the_wakers_that_other_threads_want_to_wake() {
         let queue = Arc::<Queue>::default();
-        let waker = pushes_seven(&queue);
-        let until = Time::now().after(Duration::from_millis(20));
-        let mut sleep = pin!(ExecutorSleep::new(&queue, until));
-        let task = Waker::from(Arc::clone(&waker));
-        assert!(sleep.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
+        let count = Arc::<WakeCount>::default();
+        queue.push_waker(&mut Some(Waker::from(Arc::clone(&count))));
+        assert_eq!(count.get(), 0);
+        push(&queue, [1]);
+        assert_eq!(next(&queue), Some(vec![1]));
+        assert_eq!(count.get(), 1);
 
-        assert_eq!(next(&queue), Some(vec![7]));
-        assert!(Time::now() >= until);
-        assert!(sleep.as_mut().poll(&mut Context::from_waker(&task)).is_ready());
+        queue.push_waker(&mut Some(Waker::from(Arc::clone(&count))));
+        queue.close();
+        let mut late = Some(Waker::noop().clone());
+        queue.push_waker(&mut late);
+        assert!(late.is_some(), "a closed queue took a waker");
+        assert_eq!((queue.take_remaining().1.len(), count.get()), (1, 1));
+    }
+
+    /// A waker that uses the queue when it is dropped, as one of a plugin may.
+    struct UsesQueue(Arc<Queue>);
+
+    impl Wake for UsesQueue {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for UsesQueue {
+        fn drop(&mut self) {
+            self.0.remove_timer(Time::NEVER, 0);
+        }
     }
 
     #[test]
-    fn keeps_one_timer_for_a_sleep_that_is_polled_again_and_none_once_it_is_dropped() {
+    fn drops_a_replaced_waker_without_its_lock() {
         let queue = Arc::<Queue>::default();
-        let waker = pushes_seven(&queue);
-        {
-            let mut sleep = pin!(ExecutorSleep::new(&queue, Time::NEVER));
-            let task = Waker::from(Arc::clone(&waker));
-            for _ in 0..2 {
-                assert!(sleep.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
-                assert_eq!(lock(&queue.state).timers.len(), 1);
-            }
-        }
-        assert!(lock(&queue.state).timers.is_empty());
-        assert_eq!(waker.1.load(Ordering::Relaxed), 0);
+        let waker = || Waker::from(Arc::new(UsesQueue(Arc::clone(&queue))));
+        let timer = queue.set_timer(Time::NEVER, None, &waker());
+        queue.set_timer(Time::NEVER, Some(timer), &waker());
+        queue.remove_timer(Time::NEVER, timer);
+        assert_eq!(queue.timers(), 0);
     }
 }

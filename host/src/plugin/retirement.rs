@@ -137,7 +137,7 @@ impl Generation {
         let Self { identity, methods, instance, inline_polling, library, registration, .. } = self;
 
         let step = deadline.of_step();
-        let running = self.async_executor.join(step) + self.blocking_pool.map_or(0, |pool| pool.join(step));
+        let running = self.blocking_pool.map_or(0, |pool| pool.join(step));
         if running > 0 {
             std::mem::forget((instance, library, registration));
             return Err(RetentionReason::ThreadsRunning(running));
@@ -147,6 +147,14 @@ impl Generation {
         if let Err(error) = stop(instance, &identity, registration.crash_record(), limit) {
             std::mem::forget((library, registration));
             return Err(RetentionReason::StopNotDone(error));
+        }
+
+        // After `stop`, which may wait for a thread of the plugin: the async thread wakes it when
+        // its sleep or its nested call has ended.
+        let running = self.async_executor.join(deadline.of_step());
+        if running > 0 {
+            std::mem::forget((library, registration));
+            return Err(RetentionReason::ThreadsRunning(running));
         }
 
         let Some(library) = library else { return Ok(()) };

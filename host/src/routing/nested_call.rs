@@ -1,7 +1,7 @@
 //! Calls from one plugin to the methods of another, through the same routes, deadlines and queues
 //! as the requests of a client.
 
-use std::future::Future;
+use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -18,7 +18,7 @@ use super::reply_slot::{ReplySlot, SlotSink, into_reply};
 use super::request_error::{ExhaustedResource, RequestError};
 use super::table::{Requester, RouteTarget};
 use crate::clock::Time;
-use crate::plugin::{CallPermits, GenerationExecutor, NestedCaller, PluginCall};
+use crate::plugin::{CallPermits, GenerationExecutor, NestedCaller, PluginCall, WakerRelay};
 
 /// Upper bound for the depth of nested calls. It ends a cycle long before a stack or a queue is
 /// full.
@@ -154,6 +154,37 @@ impl Dispatcher {
         Ok(StartedCall::Pending(PendingCall { slot, call, timeout: deadline.since(now) }))
     }
 
+    /// Starts a call when `gate` is open.
+    fn call_once_open(
+        &self,
+        gate: &Arc<StateTransferGate>,
+        relay: WakerRelay,
+        nested: &NestedCall<'_>,
+        timers: &Arc<GenerationExecutor>,
+    ) -> ReplyFuture {
+        // State transfers are rare, so it does not matter that everything borrowed is copied here.
+        let NestedCall { plugin, parent, method, params, timeout, .. } = *nested;
+        let (plugin, method, params) = (plugin.to_owned(), method.to_owned(), params.to_owned());
+        let timers = Arc::clone(timers);
+        let weak_self = self.weak_self.clone();
+        let parent = CallFacts {
+            deadline: parent.deadline,
+            id: parent.id.to_owned(),
+            depth: parent.depth,
+            run: parent.run,
+            trial: None,
+            cancelled: AtomicBool::new(false),
+        };
+
+        let mut opened = GateOpened::of(gate);
+        Box::pin(async move {
+            poll_fn(|cx| relay.poll(cx, |cx| Pin::new(&mut opened).poll(cx))).await;
+            drop(relay);
+            let dispatcher = weak_self.upgrade().ok_or(RequestError::GoingAway)?;
+            dispatcher.call(&plugin, &parent, &method, &params, timeout, &timers).await
+        })
+    }
+
     fn submit_nested(&self, call: &Arc<PluginCall>, run: Run) -> Result<(), RequestError> {
         if run == Run::Inline {
             let runner = self.inline_runner.get().and_then(Weak::upgrade);
@@ -171,12 +202,15 @@ impl Dispatcher {
 struct NestedCallFuture {
     pending: PendingCall,
     deadline: Pin<Box<dyn Future<Output = ()> + Send>>,
+
+    /// Wakes the calling plugin.
+    relay: WakerRelay,
 }
 
 impl NestedCallFuture {
-    fn new(pending: PendingCall, timers: &GenerationExecutor) -> Self {
-        let deadline = Box::pin(timers.sleep(Time(pending.call.facts.deadline)));
-        Self { pending, deadline }
+    fn new(pending: PendingCall, timers: &GenerationExecutor, relay: WakerRelay) -> Self {
+        let deadline = Box::pin(timers.timer(Time(pending.call.facts.deadline)));
+        Self { pending, deadline, relay }
     }
 }
 
@@ -184,13 +218,18 @@ impl Future for NestedCallFuture {
     type Output = CallReply;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallReply> {
-        if let Some(reply) = self.pending.slot.poll(cx.waker()) {
+        let Self { pending, deadline, relay } = &mut *self;
+        // A reply that is there needs no waker, and cloning one of a plugin is not cheap.
+        if let Some(reply) = pending.slot.take() {
             return Poll::Ready(reply);
         }
-        if self.deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(self.pending.expire());
-        }
-        Poll::Pending
+
+        relay.poll(cx, |cx| {
+            if let Some(reply) = pending.slot.poll(cx.waker()) {
+                return Poll::Ready(reply);
+            }
+            deadline.as_mut().poll(cx).map(|()| pending.expire())
+        })
     }
 }
 
@@ -205,30 +244,22 @@ impl NestedCaller for Dispatcher {
         timers: &Arc<GenerationExecutor>,
     ) -> ReplyFuture {
         let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: false };
-        let gate = match self.start_nested(&nested) {
-            Ok(StartedCall::Answered(reply)) => return Box::pin(std::future::ready(reply)),
-            Ok(StartedCall::Pending(pending)) => return Box::pin(NestedCallFuture::new(pending, timers)),
-            Err(error) => return Box::pin(std::future::ready(Err(error.into()))),
-            Ok(StartedCall::Held(gate)) => gate,
-        };
+        let failed = |error: RequestError| -> ReplyFuture { Box::pin(ready(Err(error.into()))) };
+        // Without the calling plugin's async thread, nothing could wake it.
+        let no_thread = RequestError::Overloaded(ExhaustedResource::Queue);
 
-        // State transfers are rare, so it does not matter that everything borrowed is copied here.
-        let (plugin, method, params) = (plugin.to_owned(), method.to_owned(), params.to_owned());
-        let timers = Arc::clone(timers);
-        let weak_self = self.weak_self.clone();
-        let parent = CallFacts {
-            deadline: parent.deadline,
-            id: parent.id.to_owned(),
-            depth: parent.depth,
-            run: parent.run,
-            trial: None,
-            cancelled: AtomicBool::new(false),
-        };
-        Box::pin(async move {
-            GateOpened::of(&gate).await;
-            let dispatcher = weak_self.upgrade().ok_or(RequestError::GoingAway)?;
-            dispatcher.call(&plugin, &parent, &method, &params, timeout, &timers).await
-        })
+        match self.start_nested(&nested) {
+            Ok(StartedCall::Answered(reply)) => Box::pin(ready(reply)),
+            Ok(StartedCall::Pending(pending)) => match timers.relay() {
+                Some(relay) => Box::pin(NestedCallFuture::new(pending, timers, relay)),
+                None => failed(no_thread),
+            },
+            Ok(StartedCall::Held(gate)) => match timers.relay() {
+                Some(relay) => self.call_once_open(&gate, relay, &nested, timers),
+                None => failed(no_thread),
+            },
+            Err(error) => failed(error),
+        }
     }
 
     fn call_wait(

@@ -21,6 +21,7 @@ use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, Sy
 use crate::reload::{CommandSender, PluginOwner, ReloadCommand, Reloader};
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
 use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, ShutdownStage, SocketClaims};
+use crate::thread_locals;
 
 /// The reason why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +123,7 @@ impl Builder {
     ///
     /// A socket cannot be bound, or the system provides no threads. Nothing is left behind.
     pub fn start(self) -> Result<Host, StartError> {
+        thread_locals::touch();
         let Self { config, prober, built_in, inherited, reloads, captures_output, .. } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let crash_record = CrashRecord::open(&config.plugins.crash)?;

@@ -5,14 +5,16 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use jackfield::Host;
-use jackfield::config::Config;
+use jackfield::config::{Config, Faults};
 use jackfield::log::{Counted, Logging};
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 
 /// Time without changes before the file is read: it may be written in more than one step.
 const REST: Duration = Duration::from_millis(200);
@@ -131,7 +133,7 @@ impl ConfigWatcher {
                 rest = left;
                 continue;
             }
-            let read = self.read();
+            let read = self.read().await;
             if FileFingerprint::of(&self.file) != fingerprint {
                 rest = REST;
                 continue;
@@ -143,9 +145,24 @@ impl ConfigWatcher {
         }
     }
 
-    /// Reads the file now.
-    pub(super) fn read(&self) -> ReadConfig {
-        Config::load(&self.file).map_err(|faults| faults.to_string().lines().map(str::to_owned).collect())
+    /// Reads the file now, on a thread of its own.
+    ///
+    /// The caller handles the signals meanwhile: the thread may have to wait for a plugin that is
+    /// loaded or unloaded, like every thread that starts.
+    pub(super) async fn read(&self) -> ReadConfig {
+        let (sender, read) = oneshot::channel();
+        let file = self.file.clone();
+        let load = move || {
+            let faults = |faults: Faults| faults.to_string().lines().map(str::to_owned).collect();
+            // The receiver is missing if a signal ends the host.
+            let _ = sender.send(Config::load(&file).map_err(faults));
+        };
+
+        let shown = self.file.display();
+        if let Err(error) = thread::Builder::new().name("config-read".into()).spawn(load) {
+            return Err(vec![format!("{shown}: cannot be read: cannot start a thread: {error}")]);
+        }
+        read.await.unwrap_or_else(|_| Err(vec![format!("{shown}: cannot be read: its thread panicked")]))
     }
 
     /// Returns the fault of an empty file. It is a valid configuration, but also what remains of a

@@ -3,6 +3,9 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+/// The host ended because of a signal.
+pub(super) const SUCCESS: u8 = 0;
+
 /// The command was carried out with a negative result: an error reply, a refused file, a faulty
 /// load.
 pub(super) const FAILURE: u8 = 1;
@@ -19,7 +22,7 @@ pub(super) const SYSTEM: u8 = 71;
 /// `EX_IOERR`: the output cannot be written.
 pub(super) const INPUT_OUTPUT: u8 = 74;
 
-/// `EX_TEMPFAIL`: the time-out has passed.
+/// `EX_TEMPFAIL`: the time-out has passed, also that for the end of a host.
 pub(super) const TIMED_OUT: u8 = 75;
 
 /// `EX_PROTOCOL`: the peer at the socket does not speak the protocol.

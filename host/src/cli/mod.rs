@@ -8,6 +8,7 @@ mod command_error;
 mod config_file;
 mod config_watcher;
 mod dev;
+mod end_limit;
 mod exit_code;
 mod inspect;
 mod pages;

@@ -89,6 +89,8 @@ impl ReadinessReporter {
 
 impl<S: Fn() -> Option<Status>> ReporterThread<S> {
     fn run(self, ended: &Receiver<()>) {
+        // Loading a plugin must not delay the reports.
+        jackfield::touch_thread_locals();
         if self.report_ready(ended).is_some() {
             self.report_health(ended);
         }

@@ -11,6 +11,7 @@ use jackfield::{Builder, Host, InheritError, Inherited, ProbeEntry, ReloadReques
 
 use super::config_file::{ConfigError, load_config};
 use super::config_watcher::{ConfigWatcher, ReadConfig};
+use super::end_limit::EndLimit;
 use super::exit_code::{self, fail};
 use super::readiness::ReadinessReporter;
 use super::sd_notify::SdNotify;
@@ -19,6 +20,10 @@ use super::signals::{SignalAction, Signals};
 /// Time that the supervisor grants for a shutdown in addition to the drain time-out: for goodbye
 /// frames, and for plugins to stop.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
+
+/// Time in addition to the drain time-out after which the process is ended by force. A regular end
+/// takes less than 9 s more than the drain, and the exit handlers of the process 1 s.
+const END_MARGIN: Duration = Duration::from_secs(9);
 
 /// Runs the host. SIGTERM or SIGINT drains it; a second one ends it at once.
 pub(crate) fn serve(file: Option<&Path>, entry: &ProbeEntry) -> ExitCode {
@@ -61,25 +66,43 @@ fn warn_about_deprecated_keys(config: &Config) {
 /// Runs the host. The output of plugins goes to the log if `captures_output` is set, otherwise to
 /// the stdout and stderr of this process.
 pub(super) fn run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> ExitCode {
-    match try_run(file, entry, captures_output) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(error.exit_code(), &error),
-    }
+    let end_limit = match EndLimit::start() {
+        Ok(end_limit) => end_limit,
+        Err(error) => return fail(exit_code::SYSTEM, &ServeError::System(error)),
+    };
+
+    let code = match try_run(file, entry, captures_output, &end_limit) {
+        Ok(()) => exit_code::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            error.exit_code()
+        }
+    };
+    tracing::debug!("shutdown: the process ends with exit code {code}");
+    end_limit.set_for_exit(code);
+    ExitCode::from(code)
 }
 
-fn try_run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> Result<(), ServeError> {
+fn try_run(
+    file: Option<&Path>,
+    entry: &ProbeEntry,
+    captures_output: bool,
+    end_limit: &EndLimit,
+) -> Result<(), ServeError> {
     // First, while the process has only one thread.
     let inherited = Inherited::from_environment();
 
     let config = load_config(file)?;
     let logging = jackfield::log::start(&config.log)?;
+    // This thread handles the signals, so it must not wait for a plugin.
+    jackfield::touch_thread_locals();
     warn_about_deprecated_keys(&config);
     let inherited = inherited?;
 
     // This runtime only waits for signals and files. Requests are served on other threads.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ServeError::System)?;
-    let _context = runtime.enter();
+    let context = runtime.enter();
     // Before the host starts, so that a signal during the start stops it afterwards.
     let signals = Signals::watch().map_err(ServeError::System)?;
     let watcher = ConfigWatcher::start(&config);
@@ -103,9 +126,12 @@ fn try_run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> Re
 
     let drops = logging.clone();
     runtime.spawn(async move { drops.report_drops().await });
-    let running = RunningHost { host, watcher, logging: logging.clone(), readiness };
+    let running = RunningHost { host, watcher, logging: logging.clone(), readiness, end_limit };
     let ended = runtime.block_on(running.run(signals, reloads));
     logging.report_drops_now();
+    drop(context);
+    // There are no blocking tasks, for which dropping the runtime would wait.
+    runtime.shutdown_background();
     ended.map_err(ServeError::Ended)
 }
 
@@ -120,11 +146,12 @@ fn log_panics() {
 }
 
 /// A host that serves, with the parts that the program adds to it.
-struct RunningHost {
+struct RunningHost<'a> {
     host: Host,
     watcher: ConfigWatcher,
     logging: Logging,
     readiness: ReadinessReporter,
+    end_limit: &'a EndLimit,
 }
 
 /// An event while the host serves.
@@ -135,7 +162,7 @@ enum ServeEvent {
     FileChanged(Box<ReadConfig>),
 }
 
-impl RunningHost {
+impl RunningHost<'_> {
     /// Handles events until a signal stops the host, and then waits for its end.
     async fn run(mut self, mut signals: Signals, mut reloads: Reloads) -> io::Result<()> {
         let signal = loop {
@@ -176,11 +203,13 @@ impl RunningHost {
         let requests = Counted(in_flight, "request");
         tracing::info!("stopping on {signal}: finishing {requests} (signal again to stop now)");
         self.readiness.report_stopping(self.watcher.drain_timeout() + STOP_MARGIN);
+        self.end_limit.set_for_host(self.watcher.drain_timeout() + END_MARGIN, signal);
         self.host.begin_stop();
 
         match signals.unless_stopped(self.host.ended()).await {
             Ok(ended) => return ended,
             Err(name) => {
+                self.end_limit.set_for_host(END_MARGIN, name);
                 tracing::warn!("stopping now on {name}: requests in flight are answered DEADLINE_EXCEEDED")
             }
         }
@@ -192,7 +221,7 @@ impl RunningHost {
     /// applied is applied.
     async fn reload(&mut self) -> Result<(), Vec<String>> {
         self.readiness.report_reloading();
-        let read = self.watcher.read();
+        let read = self.watcher.read().await;
         let outcome = self.watcher.apply(read, &self.host, &self.logging).await;
         self.host.rescan_plugins().await;
         self.readiness.report_reloaded();

@@ -34,4 +34,4 @@ pub use previous_host::quarantined;
 pub(crate) use record::{CrashRecord, RegisteredGeneration};
 pub(crate) use running_code::{LifecyclePhase, RunningCode};
 pub(crate) use sampler::{RunningCall, RunningRequest, SlotSampler};
-pub(crate) use slot::{RecordSlot, own_slot, run_paused, run_recorded};
+pub(crate) use slot::{RecordSlot, own_slot, run_paused, run_recorded, touch_thread_local};

@@ -7,7 +7,7 @@
 use std::ffi::c_void;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
-use std::thread;
+use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::abi::{Root, RootError, root_symbol};
@@ -18,7 +18,12 @@ use super::inspection::Inspection;
 use super::load_error::{LoadError, LoadErrorReason};
 use super::memory_map::{self, FileIdentity};
 use super::staged::{KeptImage, StagedPlugin};
+use crate::host_thread::HostThread;
 use crate::log::printable;
+
+/// Time for a thread to ask code for its keys. It is long, because the thread cannot start while
+/// other code is loaded or unloaded.
+const KEYS_LIMIT: Duration = Duration::from_secs(15);
 
 /// The code of a plugin, open in this process.
 ///
@@ -89,8 +94,17 @@ impl LoadedLibrary {
         let root = self.root;
         // If no thread can be started to ask for the keys, the keys are lost. The host notices when
         // few keys are left.
-        let thread = thread::Builder::new().name("keys".into()).spawn(move || root.thread_keys());
-        let keys = thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        let keys = match HostThread::spawn("keys", move || root.thread_keys()) {
+            Ok(thread) => match thread.join_before(Instant::now() + KEYS_LIMIT) {
+                Ok(keys) => keys.unwrap_or_default(),
+                Err(_) => {
+                    return CloseOutcome::Retained(
+                        "the thread that asks for its keys did not end".to_owned(),
+                    );
+                }
+            },
+            Err(_) => Default::default(),
+        };
 
         let outcome = self.opened.close();
         if outcome == CloseOutcome::Unloaded {

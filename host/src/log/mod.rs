@@ -4,6 +4,7 @@ mod display;
 mod nonblocking_writer;
 mod rate_limit;
 mod sanitize;
+mod thread_buffer;
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -17,6 +18,7 @@ use tracing_subscriber::{Layer as _, Registry, fmt, registry, reload};
 pub use self::display::{Counted, ShortDuration};
 pub(crate) use self::rate_limit::{OF_PLUGINS, dropped};
 pub(crate) use self::sanitize::printable;
+pub(crate) use self::thread_buffer::touch_thread_locals;
 
 use self::nonblocking_writer::NonblockingWriter;
 use self::rate_limit::RateLimiter;

@@ -12,7 +12,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -22,7 +21,8 @@ use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdout};
 
 use self::line_splitter::{DroppedOutput, LineSplitter, MAX_BYTES, MAX_LINES, WINDOW};
 use crate::crash_record::{CrashRecord, OutputAttribution};
-use crate::log::printable;
+use crate::host_thread::HostThread;
+use crate::log::{ShortDuration, printable};
 use crate::metrics::Metrics;
 
 /// Bytes per read, and the unit in which read pages are returned to the file system.
@@ -38,6 +38,9 @@ const MAX_BEHIND: u64 = 1 << 20;
 /// Time without further output after which an unfinished line is logged.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Time for the last output to be logged when the capture ends.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
 /// Polling interval where the kernel does not report that the file grows.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -45,7 +48,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) struct OutputCapture {
     original: [OwnedFd; 2],
     end: OwnedFd,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<HostThread>,
 }
 
 impl OutputCapture {
@@ -76,7 +79,7 @@ impl OutputCapture {
             read_to: 0,
             returned_to: 0,
         };
-        let thread = Builder::new().name("output".into()).spawn(move || reader.run())?;
+        let thread = HostThread::spawn("output", move || reader.run())?;
 
         // From here on, dropping `capture` after a failure restores both descriptors.
         let capture = Self { original, end, thread: Some(thread) };
@@ -92,9 +95,10 @@ impl Drop for OutputCapture {
         let _ = dup2_stdout(&self.original[0]);
         let _ = dup2_stderr(&self.original[1]);
         let _ = rustix::io::write(&self.end, &1_u64.to_ne_bytes());
-        if let Some(thread) = self.thread.take() {
-            // The thread reads the rest of the file, then ends.
-            let _ = thread.join();
+        // The thread reads the rest of the file, then ends. It may have to wait for the log.
+        let until = Instant::now() + END_LIMIT;
+        if self.thread.take().is_some_and(|thread| thread.join_before(until).is_err()) {
+            tracing::warn!("the last output of plugins was not logged within {}", ShortDuration(END_LIMIT));
         }
     }
 }

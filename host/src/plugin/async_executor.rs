@@ -19,11 +19,12 @@ use slab::Slab;
 
 use super::call::{Call, CallTarget};
 use super::executor_sleep::ExecutorSleep;
-use super::plugin_thread::{ThreadSpawner, join_until};
+use super::plugin_thread::ThreadSpawner;
 use super::ready_queue::ReadyQueue;
 use super::waker_relay::WakerRelay;
 use crate::clock::Time;
 use crate::crash_record::{LifecyclePhase, RunningCode, run_recorded};
+use crate::host_thread::join_all_before;
 use crate::sync::lock;
 
 /// Capacity of a new output buffer, in bytes: enough for a small reply.
@@ -249,7 +250,7 @@ impl<G: CallTarget> AsyncExecutor<G> {
     /// not end before `until`.
     pub(super) fn join(&self, until: Instant) -> usize {
         let thread = self.queue.close();
-        join_until(thread.into_iter().collect(), until)
+        join_all_before(thread, until)
     }
 }
 

@@ -11,10 +11,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use super::call::{Call, CallTarget};
-use super::plugin_thread::{ThreadSpawner, join_until};
+use super::plugin_thread::ThreadSpawner;
 use super::pool_state::{NextStep, PoolHealth, PoolState, SubmitError};
 use crate::clock::Time;
 use crate::crash_record::RunningRequest;
+use crate::host_thread::join_all_before;
 use crate::log::printable;
 use crate::sync::{lock, wait};
 
@@ -208,7 +209,7 @@ impl<G: CallTarget> BlockingPool<G> {
     pub(super) fn join(self, until: Instant) -> usize {
         self.close();
         let handles = lock(&self.0.state).take_handles();
-        join_until(handles, until)
+        join_all_before(handles, until)
     }
 }
 

@@ -69,6 +69,12 @@ fn phase_name(method: &str) -> Option<&str> {
     method.strip_prefix('(')?.strip_suffix(')')
 }
 
+/// Touches the thread-local in which a thread remembers its panics. The module
+/// [`thread_locals`](crate::thread_locals) states why.
+pub(crate) fn touch_thread_locals() {
+    LOGGED_PANICS.with(|_| ());
+}
+
 /// Returns whether this thread has logged the panic of `code` with this text.
 pub(super) fn was_panic_logged(code: RunningCode, text: &str) -> bool {
     take_logged(code, text).is_some()

@@ -229,18 +229,23 @@ fn abandon(parts: GenerationParts, library: Option<LoadedLibrary>, error: LoadEr
     GenerationLoadError { error, retained }
 }
 
-/// Ends what was prepared for an instance whose start has not returned a result.
+/// Ends what was prepared for an instance whose start has not returned a result, or whose thread
+/// has not ended.
 fn abandon_start(parts: GenerationParts, error: JoinedRunError) -> GenerationLoadError {
     join_threads(&parts.async_executor, parts.blocking_pool);
 
-    if !matches!(error, JoinedRunError::TimedOut(_)) {
-        return LoadError::new(LoadErrorReason::NoResources, error).into();
-    }
-    // The start continues, so it may still crash the process: the crash record keeps its names.
+    let retained = match error {
+        JoinedRunError::TimedOut(_) => RetentionReason::StartNotDone,
+        JoinedRunError::ThreadRunning(_) => RetentionReason::StartThreadRunning,
+        JoinedRunError::NoThread(_) | JoinedRunError::Ended => {
+            return LoadError::new(LoadErrorReason::NoResources, error).into();
+        }
+    };
+    // The thread continues, so it may still crash the process: the crash record keeps its names.
     std::mem::forget(parts.registration);
     GenerationLoadError {
         error: LoadError::new(LoadErrorReason::StartTimedOut, error),
-        retained: Some(RetentionReason::StartNotDone),
+        retained: Some(retained),
     }
 }
 

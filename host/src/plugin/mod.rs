@@ -33,6 +33,7 @@ mod waker_relay;
 pub(crate) use built_in::BuiltInPlugin;
 pub(crate) use call::{CallPermits, ReplySink};
 pub(crate) use execution::SuspendedCall;
+pub(crate) use failure_log::touch_thread_locals;
 pub(crate) use generation::{Generation, GenerationExecutor, GenerationId, PluginCall};
 pub(crate) use generation_factory::{GenerationFactory, GenerationLoadError};
 pub(crate) use host_services::NestedCaller;

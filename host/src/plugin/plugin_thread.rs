@@ -8,17 +8,21 @@
 
 use std::io;
 use std::sync::{Arc, mpsc};
-use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::failure_log::touch_thread_locals;
 use crate::crash_record::{CrashRecord, RecordSlot, SlotSampler};
+use crate::host_thread::HostThread;
 use crate::log::ShortDuration;
 
 /// Linux shows this many bytes of a thread's name.
 const MAX_NAME: usize = 15;
 
+/// Time that a joined thread has to end after it has returned its result, at least.
+const END_LIMIT: Duration = Duration::from_millis(500);
+
 /// A thread that was started, and the reader of its slot in the crash record, if it has one.
-pub(super) type StartedThread = (JoinHandle<()>, Option<SlotSampler>);
+pub(super) type StartedThread = (HostThread, Option<SlotSampler>);
 
 /// Starts the threads of one generation.
 pub(super) struct ThreadSpawner {
@@ -42,8 +46,9 @@ impl ThreadSpawner {
         let slot = self.crash_record.claim_slot();
         let sampler = slot.as_ref().map(RecordSlot::sampler);
 
-        let thread = Builder::new().name(thread_name(&self.plugin, suffix)).spawn(move || {
+        let thread = HostThread::spawn(&thread_name(&self.plugin, suffix), move || {
             RecordSlot::attach(slot);
+            touch_thread_locals();
             work();
         })?;
         Ok((thread, sampler))
@@ -54,27 +59,6 @@ impl ThreadSpawner {
 fn thread_name(plugin: &str, suffix: &str) -> String {
     let room = MAX_NAME.saturating_sub(suffix.len() + 1);
     format!("{}:{suffix}", &plugin[..plugin.floor_char_boundary(room)])
-}
-
-/// Joins the threads that end before `until` and returns the number of the others, which continue
-/// to run.
-pub(super) fn join_until(mut threads: Vec<JoinHandle<()>>, until: Instant) -> usize {
-    let mut pause = Duration::from_micros(50);
-
-    loop {
-        let (ended, running): (Vec<_>, Vec<_>) = threads.into_iter().partition(JoinHandle::is_finished);
-        for thread in ended {
-            // The threads do not panic: panics of a plugin do not leave its code.
-            let _ = thread.join();
-        }
-        if running.is_empty() || Instant::now() >= until {
-            return running.len();
-        }
-
-        threads = running;
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(5));
-    }
 }
 
 /// Why a joined thread returned no result. Its text ends up in the
@@ -89,38 +73,47 @@ pub(crate) enum JoinedRunError {
     #[error("the plugin did not return within {}", ShortDuration(*.0))]
     TimedOut(Duration),
 
+    /// The plugin returned, but its thread continues to run destructors of thread-local values.
+    #[error("the plugin returned, but its thread did not end within {}", ShortDuration(*.0))]
+    ThreadRunning(Duration),
+
     /// The thread panicked outside of plugin code: panics of a plugin do not leave its code.
     #[error("the thread panicked outside of plugin code")]
     Ended,
 }
 
 /// Runs `work` on a joined thread with a slot in the crash record, and returns its result after the
-/// thread has been joined. Blocks for at most `limit`.
+/// thread has been joined. Blocks for at most `limit`, and for half a second while the thread ends.
 ///
 /// # Errors
 ///
-/// See [`JoinedRunError`].
+/// See [`JoinedRunError`]. A result whose thread does not end is leaked: it may hold code of the
+/// plugin.
 pub(crate) fn run_joined<T: Send + 'static>(
     name: &str,
     crash_record: &CrashRecord,
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinedRunError> {
+    let until = Instant::now() + limit;
     let (sender, result) = mpsc::sync_channel(1);
     let slot = crash_record.claim_slot();
     let run = move || {
         RecordSlot::attach(slot);
+        touch_thread_locals();
         // After the limit nothing receives the result, and it is dropped on this thread.
         let _ = sender.send(work());
     };
-    let thread = Builder::new().name(name.to_owned()).spawn(run).map_err(JoinedRunError::NoThread)?;
+    let thread = HostThread::spawn(name, run).map_err(JoinedRunError::NoThread)?;
 
     match result.recv_timeout(limit) {
-        Ok(result) => {
-            // The thread has nothing left to do, so this does not block.
-            let _ = thread.join();
-            Ok(result)
-        }
+        Ok(result) => match thread.join_before(until.max(Instant::now() + END_LIMIT)) {
+            Ok(_) => Ok(result),
+            Err(_) => {
+                std::mem::forget(result);
+                Err(JoinedRunError::ThreadRunning(limit))
+            }
+        },
         Err(mpsc::RecvTimeoutError::Timeout) => Err(JoinedRunError::TimedOut(limit)),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(JoinedRunError::Ended),
     }
@@ -128,6 +121,8 @@ pub(crate) fn run_joined<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::super::test_support::memory_crash_record;
     use super::*;
 
@@ -147,17 +142,27 @@ mod tests {
     }
 
     #[test]
-    fn counts_the_threads_that_do_not_end_in_time() {
-        let (resume, hangs) = mpsc::channel::<()>();
-        let running = thread::spawn(move || {
-            let _ = hangs.recv();
-        });
-        let ended = thread::spawn(|| ());
-        while !ended.is_finished() {
-            thread::yield_now();
+    fn leaves_a_joined_thread_whose_destructor_blocks() {
+        thread_local! {
+            static BLOCKS: RefCell<Option<BlocksWhenDropped>> = const { RefCell::new(None) };
+        }
+        struct BlocksWhenDropped(mpsc::Receiver<()>);
+        impl Drop for BlocksWhenDropped {
+            fn drop(&mut self) {
+                let _ = self.0.recv();
+            }
         }
 
-        assert_eq!(join_until(vec![running, ended], Instant::now()), 1);
+        let crash_record = memory_crash_record();
+        let (resume, blocks) = mpsc::channel();
+        let returned = run_joined("a", &crash_record, Duration::from_millis(1), move || {
+            BLOCKS.set(Some(BlocksWhenDropped(blocks)));
+        });
+        // The limit is so short that a busy machine may not even run the thread within it.
+        assert!(
+            matches!(returned, Err(JoinedRunError::ThreadRunning(_) | JoinedRunError::TimedOut(_))),
+            "{returned:?}"
+        );
         drop(resume);
     }
 

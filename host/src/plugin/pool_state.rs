@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use slab::Slab;
 
@@ -14,6 +13,7 @@ use super::plugin_thread::StartedThread;
 use super::pool_thread::PoolThread;
 use crate::clock::Time;
 use crate::crash_record::RunningRequest;
+use crate::host_thread::HostThread;
 use crate::timer::TICK;
 
 /// Why a generation did not accept a call.
@@ -72,7 +72,7 @@ pub(super) struct PoolState<G: CallTarget> {
     /// The number of threads that the pool should have, not counting lost ones.
     wanted: usize,
 
-    handles: Vec<JoinHandle<()>>,
+    handles: Vec<HostThread>,
 }
 
 impl<G: CallTarget> PoolState<G> {
@@ -226,7 +226,7 @@ impl<G: CallTarget> PoolState<G> {
     }
 
     /// Takes the handles of all threads that were started.
-    pub(super) fn take_handles(&mut self) -> Vec<JoinHandle<()>> {
+    pub(super) fn take_handles(&mut self) -> Vec<HostThread> {
         std::mem::take(&mut self.handles)
     }
 

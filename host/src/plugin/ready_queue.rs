@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::Waker;
-use std::thread::JoinHandle;
 
 use super::waker_relay::WakerQueue;
 use crate::clock::Time;
+use crate::host_thread::HostThread;
 use crate::sync::{lock, wait, wait_timeout};
 
 struct ReadyState<T> {
@@ -24,7 +24,7 @@ struct ReadyState<T> {
     /// Whether the thread sleeps, and has not been notified yet.
     is_waiting: bool,
 
-    thread: Option<JoinHandle<()>>,
+    thread: Option<HostThread>,
 }
 
 /// The ready tasks, the timers and the woken wakers of one executor thread.
@@ -51,7 +51,7 @@ impl<T> Default for ReadyQueue<T> {
 impl<T> ReadyQueue<T> {
     /// Ensures that there is a thread, started with `spawn` if necessary, and returns whether there
     /// is. A closed queue gets none.
-    pub(super) fn ensure_thread(&self, spawn: impl FnOnce() -> Option<JoinHandle<()>>) -> bool {
+    pub(super) fn ensure_thread(&self, spawn: impl FnOnce() -> Option<HostThread>) -> bool {
         let mut state = lock(&self.state);
         if state.is_closed {
             return false;
@@ -93,7 +93,7 @@ impl<T> ReadyQueue<T> {
                 due.into_values().chain(woken).for_each(&mut wake);
                 state = lock(&self.state);
                 if state.ready.is_empty() {
-                    // Other threads may have added wakers meanwhile.
+                    // The queue may have been closed meanwhile, or got more wakers.
                     continue;
                 }
             }
@@ -113,7 +113,7 @@ impl<T> ReadyQueue<T> {
     }
 
     /// Closes the queue and returns the thread, which ends after its current batch.
-    pub(super) fn close(&self) -> Option<JoinHandle<()>> {
+    pub(super) fn close(&self) -> Option<HostThread> {
         let mut state = lock(&self.state);
         state.is_closed = true;
         let thread = state.thread.take();
@@ -186,6 +186,7 @@ impl<T: Send + Sync> WakerQueue for ReadyQueue<T> {
 mod tests {
     use std::task::Wake;
     use std::thread;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::wake_count::WakeCount;
@@ -237,9 +238,9 @@ mod tests {
     fn starts_one_thread_and_none_once_closed() {
         let queue = Queue::default();
         assert!(!queue.ensure_thread(|| None));
-        assert!(queue.ensure_thread(|| Some(thread::spawn(|| ()))));
+        assert!(queue.ensure_thread(|| HostThread::spawn("a", || ()).ok()));
         assert!(queue.ensure_thread(|| panic!("a thread was started already")));
-        queue.close().unwrap().join().unwrap();
+        assert!(queue.close().is_some());
         assert!(!queue.ensure_thread(|| panic!("the queue is closed")));
     }
 
@@ -272,6 +273,26 @@ mod tests {
         fn drop(&mut self) {
             self.0.remove_timer(Time::NEVER, 0);
         }
+    }
+
+    #[test]
+    fn ends_when_it_is_closed_while_it_wakes_timers() {
+        struct ClosesQueue(Arc<Queue>);
+        impl Wake for ClosesQueue {
+            fn wake(self: Arc<Self>) {
+                assert!(self.0.close().is_none());
+            }
+        }
+        let queue = Arc::<Queue>::default();
+        let due = Time::now().after(Duration::from_millis(20));
+        queue.set_timer(due, None, &Waker::from(Arc::new(ClosesQueue(Arc::clone(&queue)))));
+
+        let waits = HostThread::spawn("a", {
+            let queue = Arc::clone(&queue);
+            move || next(&queue)
+        });
+        let ended = waits.unwrap().join_before(Instant::now() + Duration::from_secs(30));
+        assert!(matches!(ended, Ok(Ok(None))), "the thread waits for a closed queue");
     }
 
     #[test]

@@ -135,9 +135,10 @@ impl Generation {
     /// Ends a generation that has no calls left.
     fn end(self, deadline: &EndDeadline, io_threads: &dyn IoThreadReplacer) -> Result<(), RetentionReason> {
         let Self { identity, methods, instance, inline_polling, library, registration, .. } = self;
+        let unended = self.unended_threads.into_inner();
 
         let step = deadline.of_step();
-        let running = self.blocking_pool.map_or(0, |pool| pool.join(step));
+        let running = unended + self.blocking_pool.map_or(0, |pool| pool.join(step));
         if running > 0 {
             std::mem::forget((instance, library, registration));
             return Err(RetentionReason::ThreadsRunning(running));

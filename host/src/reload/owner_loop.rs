@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::command::{CommandReply, CommandSender, ReloadCommand};
@@ -11,14 +10,20 @@ use super::directory_scan::{CompleteFiles, SCAN_INTERVAL};
 use super::directory_watcher::DirectoryWatcher;
 use super::owner::PluginOwner;
 use crate::clock::Time;
+use crate::host_thread::HostThread;
+use crate::log::ShortDuration;
 
 /// The time until a scan is repeated that found a file incomplete or missing.
 const RESCAN_DELAY: Duration = Duration::from_millis(200);
 
+/// How long after the deadline of a shutdown the thread is waited for. It is longer than the time
+/// for which the thread itself waits for the last reports of retirements.
+const STOP_GRACE: Duration = Duration::from_millis(1500);
+
 /// A handle of the thread.
 pub(crate) struct Reloader {
     commands: CommandSender,
-    thread: JoinHandle<()>,
+    thread: HostThread,
 }
 
 impl Reloader {
@@ -29,16 +34,27 @@ impl Reloader {
     /// The thread could not be started.
     pub(crate) fn start(owner: PluginOwner, commands: Receiver<ReloadCommand>) -> io::Result<Self> {
         let sender = owner.commands.clone();
-        let thread =
-            Builder::new().name("plugins".into()).spawn(move || OwnerLoop::new(owner, commands).run())?;
+        let thread = HostThread::spawn("plugins", move || OwnerLoop::new(owner, commands).run())?;
         Ok(Self { commands: sender, thread })
     }
 
-    /// Retires every generation within `limit`, then ends the thread. Blocks.
+    /// Retires every generation within `limit`, then ends the thread. Blocks for at most `limit`
+    /// and [`STOP_GRACE`].
+    ///
+    /// Code of a plugin can keep the thread: the thread loads and closes code itself, and may wait
+    /// for the lock of the dynamic loader, which other threads hold while they do the same. The
+    /// thread is then left.
     pub(crate) fn stop(self, limit: Duration) {
-        self.commands.send(ReloadCommand::Stop(Instant::now() + limit));
-        // Nothing on the thread panics. If it did, the process would still have to end.
-        let _ = self.thread.join();
+        let deadline = Instant::now() + limit;
+        self.commands.send(ReloadCommand::Stop(deadline));
+
+        // A panic of the thread was logged when it happened, and the process still has to end.
+        if self.thread.join_before(deadline + STOP_GRACE).is_err() {
+            tracing::warn!(
+                "the thread that loads and unloads plugins did not end within {}; the host ends without it",
+                ShortDuration(limit + STOP_GRACE)
+            );
+        }
     }
 }
 

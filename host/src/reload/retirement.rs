@@ -14,7 +14,7 @@ use crate::routing::RoutingTable;
 
 /// How long after the deadline of a shutdown the reports of retirements are waited for. The
 /// retirement threads give up at the deadline, and report that.
-const REPORT_GRACE: Duration = Duration::from_secs(2);
+const REPORT_GRACE: Duration = Duration::from_secs(1);
 
 impl PluginOwner {
     /// Retires a generation that does not serve any more, or never did.

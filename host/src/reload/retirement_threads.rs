@@ -1,12 +1,14 @@
 //! The threads that retire generations: one for each, because its last calls may take long.
 
 use std::sync::Arc;
-use std::thread::Builder;
 use std::time::Instant;
 
 use super::command::{CommandSender, ReloadCommand};
 use crate::crash_record::RecordSlot;
-use crate::plugin::{EndDeadline, Generation, IoThreadReplacer, RetentionReason, RetirementOutcome};
+use crate::host_thread::HostThread;
+use crate::plugin::{
+    EndDeadline, Generation, IoThreadReplacer, RetentionReason, RetirementOutcome, touch_thread_locals,
+};
 
 /// Starts the threads that retire generations.
 pub(super) struct RetirementThreads {
@@ -40,8 +42,9 @@ impl RetirementThreads {
         let deadline = self.deadline.clone();
         let record_slot = generation.crash_record().claim_slot();
         let report_failure = report.clone();
-        let thread = Builder::new().name("retire".into()).spawn(move || {
+        let thread = HostThread::spawn("retire", move || {
             RecordSlot::attach(record_slot);
+            touch_thread_locals();
             report(Generation::retire(generation, &deadline, &*io));
         });
 

@@ -136,14 +136,14 @@ fn transfer(previous: &Arc<Generation>, new: &Arc<Generation>, config: &Config) 
     let exported = run_joined("hand-over", previous.crash_record(), limit, move || {
         exporter.run_phase(LifecyclePhase::ExportState, Instance::export_state)
     });
-    let state = flatten(exported).map_err(TransferError::Export)?;
+    let state = flatten(exported, previous).map_err(TransferError::Export)?;
     failpoint::pass("hand-over")?;
 
     let importer = Arc::clone(new);
     let imported = run_joined("take-over", new.crash_record(), limit, move || {
         importer.run_phase(LifecyclePhase::ImportState, |instance| instance.import_state(schema, &state))
     });
-    flatten(imported).map_err(TransferError::Import)?;
+    flatten(imported, new).map_err(TransferError::Import)?;
     failpoint::pass("take-over")
 }
 
@@ -165,7 +165,14 @@ fn wait_for_calls(generation: &Generation, config: &Config) -> Result<(), Transf
     }
 }
 
-fn flatten<T>(run: Result<Result<T, LifecycleError>, JoinedRunError>) -> Result<T, PhaseError> {
+/// Returns the result of a phase of `generation`, and records a thread that did not end.
+fn flatten<T>(
+    run: Result<Result<T, LifecycleError>, JoinedRunError>,
+    generation: &Generation,
+) -> Result<T, PhaseError> {
+    if matches!(run, Err(JoinedRunError::ThreadRunning(_))) {
+        generation.record_unended_thread();
+    }
     Ok(run??)
 }
 

@@ -1,7 +1,7 @@
 //! The end of the I/O threads: requests in flight are answered, within the drain time-out.
 //!
 //! ```text
-//! Drain ──► all threads ended ──────────────────────────────────────► joined
+//! Drain ──► all threads returned ───────────────────────────────────► joined
 //!   │                                                                   ▲
 //!   └─ time-out or second signal ──► Hurry ──► (500 ms) ──► Cut ──► (500 ms)
 //! ```
@@ -16,7 +16,7 @@ use super::io_threads::IoThreads;
 use crate::log::Counted;
 use crate::routing::Dispatcher;
 
-/// Interval between two checks whether the threads have ended.
+/// Interval between two checks whether the threads have returned.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Time for the last replies of an interrupted drain to leave the host. A peer that reads receives
@@ -53,7 +53,7 @@ pub(super) async fn drain(
     let timeout = dispatcher.rules.load().timeouts.drain;
 
     let why_interrupted = tokio::select! {
-        () = all_ended(&threads) => None,
+        () = all_returned(&threads) => None,
         () = tokio::time::sleep(timeout) => Some("drain time-out"),
         _ = shutdown.wait_for(|stage| *stage == ShutdownStage::Cut) => Some("second signal"),
     };
@@ -62,24 +62,23 @@ pub(super) async fn drain(
     if why_interrupted.is_some() {
         // Every request has one reply: those without a result are answered that their time is over.
         send_to_all(&threads, || IoThreadCommand::Hurry);
-        let _ = tokio::time::timeout(LAST_REPLIES, all_ended(&threads)).await;
+        let _ = tokio::time::timeout(LAST_REPLIES, all_returned(&threads)).await;
     }
     send_to_all(&threads, || IoThreadCommand::Cut);
-    let _ = tokio::time::timeout(LAST_REPLIES, all_ended(&threads)).await;
+    let _ = tokio::time::timeout(LAST_REPLIES, all_returned(&threads)).await;
 
-    // A thread that an `inline` method blocks cannot be ended. It must not keep the host from
-    // ending.
-    let (ended, blocked): (Vec<_>, Vec<_>) = threads.into_iter().partition(IoThread::has_ended);
-    let ended_count = ended.len();
-    let cut = ended.into_iter().map(IoThread::join).sum::<usize>();
-    io_threads.confirm_joined(ended_count);
+    // A thread that an `inline` method blocks cannot be ended, and one that has returned may still
+    // run destructors of plugins. Neither must keep the host from ending.
+    let blocked = threads.iter().filter(|thread| !thread.has_returned()).count();
+    let cut = threads.iter().map(IoThread::connections_cut).sum::<usize>();
+    let _ = tokio::time::timeout(LAST_REPLIES, returned_have_ended(&threads)).await;
+    io_threads.give_back(threads);
 
-    if !blocked.is_empty() {
-        let threads = blocked.len();
+    if blocked > 0 {
         tracing::error!(
-            threads,
+            threads = blocked,
             "{} still blocked by inline methods; their clients get no answer",
-            Counted(threads, "I/O thread")
+            Counted(blocked, "I/O thread")
         );
     }
     match why_interrupted {
@@ -95,8 +94,15 @@ pub(super) async fn drain(
     }
 }
 
-async fn all_ended(threads: &[IoThread]) {
-    while !threads.iter().all(IoThread::has_ended) {
+async fn all_returned(threads: &[IoThread]) {
+    while !threads.iter().all(IoThread::has_returned) {
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Waits until the threads have left the process, apart from those that are blocked.
+async fn returned_have_ended(threads: &[IoThread]) {
+    while !threads.iter().all(|thread| !thread.has_returned() || thread.has_ended()) {
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -3,7 +3,10 @@
 mod circuit_breaker;
 mod error_details;
 mod inline_demotion;
+mod loader_lock;
 mod lost_threads;
 mod neighbours;
 mod panics;
 mod stalled_threads;
+mod thread_ends;
+mod thread_locals;

@@ -16,7 +16,8 @@ use super::line_peer::LinePeer;
 use super::log::Log;
 use super::peer::Peer;
 use super::scratch::Scratch;
-use super::wait::{poll_within, wait_for};
+use super::stacks::stacks;
+use super::wait::{CEILING, poll_within};
 
 /// Environment variable that marks the processes of one host, including its children.
 const MARK: &str = "JACKFIELD_TEST_HOST";
@@ -230,7 +231,9 @@ impl HostProcess {
             return ended;
         }
 
-        let ended = wait_for("the host ends", || self.child.try_wait().expect("our child"));
+        let Some(ended) = poll_within(CEILING, || self.child.try_wait().expect("our child")) else {
+            panic!("the host does not end:\n{}", stacks(self.pid()));
+        };
         self.status = Some(ended);
         self.log.wait_for_end();
         ended
@@ -270,7 +273,7 @@ impl HostProcess {
         }
 
         let mut ended = self.child.try_wait().expect("our child");
-        for grace in [SHUTDOWN_GRACE, super::CEILING] {
+        for grace in [SHUTDOWN_GRACE, CEILING] {
             if ended.is_none() {
                 self.signal(Signal::TERM);
                 ended = poll_within(grace, || self.child.try_wait().expect("our child"));
@@ -278,6 +281,7 @@ impl HostProcess {
         }
 
         if ended.is_none() {
+            eprintln!("--- a host that does not end ---\n{}", stacks(self.pid()));
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -328,7 +332,7 @@ impl Drop for HostProcess {
             self.log.text()
         );
 
-        let processes = poll_within(super::CEILING, || self.processes().is_empty().then_some(()));
+        let processes = poll_within(CEILING, || self.processes().is_empty().then_some(()));
         assert!(processes.is_some(), "processes remain: {:?}", self.processes());
         assert!(self.was_killed || self.leftovers().is_empty(), "files remain: {:?}", self.leftovers());
     }

@@ -87,7 +87,7 @@ impl Generation {
     ///
     /// There is no such thread. The call has been dropped.
     pub(crate) fn resume(&self, call: &Arc<PluginCall>, suspended: SuspendedCall) -> Result<(), SubmitError> {
-        if self.async_executor.resume(call, suspended.0) { Ok(()) } else { Err(SubmitError::QueueFull) }
+        self.async_executor.resume(call, suspended.0)
     }
 
     /// Submits calls to the threads that run their methods. All of them must run in the way `run`.
@@ -101,8 +101,7 @@ impl Generation {
         calls: &mut impl ExactSizeIterator<Item = Arc<PluginCall>>,
     ) -> Result<(), SubmitError> {
         match (run, &self.blocking_pool) {
-            (Run::Async, _) if self.async_executor.submit(calls) => Ok(()),
-            (Run::Async, _) => Err(SubmitError::QueueFull),
+            (Run::Async, _) => self.async_executor.submit(calls),
             (_, Some(pool)) => pool.submit(calls),
             // Only a generation with nothing but `async` methods has no pool.
             (_, None) => Err(SubmitError::QueueFull),
@@ -134,6 +133,18 @@ impl CallTarget for Generation {
 
     fn record_first_poll(&self, method: u32, is_ready: bool, length: Duration) {
         Generation::record_first_poll(self, method, is_ready, length);
+    }
+
+    fn method_name(&self, method: u32) -> &str {
+        Generation::method_name(self, method)
+    }
+
+    fn record_abandoned_timeout(&self, facts: &CallFacts<'_>) {
+        // The time-out of a nested call is the choice of its caller, and says little about the
+        // method. Still it decides a trial.
+        if facts.depth == 0 || facts.trial.is_some() {
+            self.count_timeout(facts.trial);
+        }
     }
 
     /// Counts the end for the probation and the circuit breaker, and logs a panic.

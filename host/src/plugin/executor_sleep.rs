@@ -51,6 +51,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::host_thread::HostThread;
 
     type Queue = ReadyQueue<u32>;
 
@@ -66,6 +67,8 @@ mod tests {
     #[test]
     fn is_woken_when_it_is_due() {
         let queue = Arc::<Queue>::default();
+        // The test does the work of this thread.
+        queue.ensure_thread(|_| HostThread::spawn("a", || ())).unwrap();
         let until = Time::now().after(Duration::from_millis(20));
         let mut sleep = pin!(ExecutorSleep::new(&queue, until));
         let task = Waker::from(Arc::new(PushesSeven(Arc::clone(&queue))));

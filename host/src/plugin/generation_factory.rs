@@ -148,7 +148,7 @@ impl GenerationFactory {
             crash_record: Arc::clone(&self.crash_record),
         };
         let blocking_pool = start_blocking_pool(spawner(), &methods, own)?;
-        let async_executor = Arc::new(AsyncExecutor::new(spawner()));
+        let async_executor = Arc::new(AsyncExecutor::new(spawner(), own.spare_threads));
 
         let names = GenerationNames {
             plugin: identity.plugin.to_string(),

@@ -34,13 +34,27 @@ impl Generation {
     /// Records that a call was answered DEADLINE_EXCEEDED. `trial` is the trial of the circuit
     /// breaker that it decides, if it is a trial call and has run.
     pub(crate) fn record_timeout(&self, trial: Option<NonZeroU64>) {
+        self.count_timeout(trial);
+        if let Some(pool) = &self.blocking_pool {
+            pool.replace_lost();
+        }
+    }
+
+    /// Counts a time-out for the probation and the circuit breaker.
+    pub(super) fn count_timeout(&self, trial: Option<NonZeroU64>) {
         if let Some(probation) = &self.probation {
             probation.count_timeout();
         }
         self.count_for_breaker(true, trial);
+    }
+
+    /// Finds the threads that run calls past their deadline, replaces and reports them. To be
+    /// called periodically: nobody may wait for a call any more.
+    pub(crate) fn supervise_calls(&self) {
         if let Some(pool) = &self.blocking_pool {
             pool.replace_lost();
         }
+        self.async_executor.replace_lost();
     }
 
     /// Admits one call, and returns its permit if it is the trial call of the circuit breaker.
@@ -196,15 +210,18 @@ impl Generation {
             None
         } else if health.stalled_io_threads > 0 {
             Some("a method blocks an I/O thread")
-        } else {
+        } else if self.async_executor.health().has_thread {
             Some("every thread is stuck in a call past its deadline")
+        } else {
+            Some("the thread for async methods is stuck in a call past its deadline")
         }
     }
 
     /// Returns what operators need to know: lost threads, stalls, demoted methods.
     pub(crate) fn health(&self) -> GenerationHealth {
         let pool = self.blocking_pool.as_ref().map(BlockingPool::health);
-        let lost_threads = pool.map_or(0, |pool| pool.lost_threads);
+        let executor = self.async_executor.health();
+        let lost_threads = pool.map_or(0, |pool| pool.lost_threads) + executor.lost_threads;
         let has_threads = pool.is_none_or(|pool| pool.has_threads);
         let is_blocking = |(number, method): (u32, &DeclaredMethod)| {
             self.effective_run(number, method.run) == Run::Blocking
@@ -216,6 +233,7 @@ impl Generation {
         GenerationHealth {
             is_healthy: self.breaker.is_closed()
                 && (has_threads || !needs_threads)
+                && executor.has_thread
                 && stalled_io_threads == 0,
             lost_threads,
             stalled_io_threads,

@@ -6,12 +6,14 @@
 //! generations.
 
 mod async_executor;
+mod async_task;
 mod blocking_pool;
 mod built_in;
 mod call;
 mod circuit_breaker;
 mod execution;
 mod executor_sleep;
+mod executor_thread;
 mod failure_log;
 mod generation;
 mod generation_factory;
@@ -19,6 +21,7 @@ mod health;
 mod host_services;
 mod inline_demotion;
 mod inline_polling;
+mod lost_call;
 mod plugin_thread;
 mod pool_state;
 mod pool_thread;
@@ -31,7 +34,7 @@ pub(crate) mod test_support;
 mod waker_relay;
 
 pub(crate) use built_in::BuiltInPlugin;
-pub(crate) use call::{CallPermits, ReplySink};
+pub(crate) use call::{CallPermits, Caller, ReplySink};
 pub(crate) use execution::SuspendedCall;
 pub(crate) use failure_log::touch_thread_locals;
 pub(crate) use generation::{Generation, GenerationExecutor, GenerationId, PluginCall};

@@ -1,9 +1,13 @@
 //! The queue that the thread of an async executor waits on: ready tasks, timers, and wakers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::Waker;
 
+use super::executor_thread::{ExecutorThread, PollObservation, ThreadInCharge};
+use super::lost_call::Replacement;
+use super::pool_state::SubmitError;
 use super::waker_relay::WakerQueue;
 use crate::clock::Time;
 use crate::host_thread::HostThread;
@@ -24,7 +28,42 @@ struct ReadyState<T> {
     /// Whether the thread sleeps, and has not been notified yet.
     is_waiting: bool,
 
-    thread: Option<HostThread>,
+    /// `None` if there is no thread, or none could be started in the place of a lost one.
+    in_charge: Option<ThreadInCharge<T>>,
+
+    /// The number of threads that were started.
+    started: u32,
+
+    /// Lost threads that have not returned.
+    lost: usize,
+
+    handles: Vec<HostThread>,
+}
+
+/// The threads of an async executor at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ExecutorHealth {
+    pub(super) lost_threads: usize,
+
+    /// Whether a thread polls tasks, or would be started for one.
+    pub(super) has_thread: bool,
+}
+
+/// The result of [`ReadyQueue::observe`].
+pub(super) enum Observation<F> {
+    Nothing,
+
+    /// A thread was found to be lost.
+    Lost {
+        found: F,
+        replacement: Replacement,
+        lost: usize,
+    },
+
+    /// A lost thread that was not replaced has returned.
+    Returned {
+        lost: usize,
+    },
 }
 
 /// The ready tasks, the timers and the woken wakers of one executor thread.
@@ -42,24 +81,112 @@ impl<T> Default for ReadyQueue<T> {
             woken: Vec::new(),
             is_closed: false,
             is_waiting: false,
-            thread: None,
+            in_charge: None,
+            started: 0,
+            lost: 0,
+            handles: Vec::new(),
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 }
 
+impl<T> ReadyState<T> {
+    /// Starts a thread that is in charge from now on.
+    fn start_thread(
+        &mut self,
+        spawn: impl FnOnce(ExecutorThread) -> io::Result<HostThread>,
+    ) -> io::Result<()> {
+        self.in_charge = None;
+        self.started += 1;
+        let in_charge = ThreadInCharge::new(self.started);
+
+        self.handles.push(spawn(in_charge.thread())?);
+        self.in_charge = Some(in_charge);
+        Ok(())
+    }
+
+    /// Starts a thread in the place of a lost one, unless `spare` others are replaced already.
+    /// Returns `None` if the thread is not lost any more.
+    fn replace(
+        &mut self,
+        spare: usize,
+        spawn: impl FnOnce(ExecutorThread) -> io::Result<HostThread>,
+    ) -> Option<Replacement> {
+        let in_charge = self.in_charge.as_mut()?;
+        if self.lost >= spare {
+            in_charge.set_lost();
+            return Some(Replacement::NoSpareThread);
+        }
+
+        let mut tasks = in_charge.take_over()?;
+        tasks.append(&mut self.ready);
+        self.ready = tasks;
+        Some(match self.start_thread(spawn) {
+            Ok(()) => Replacement::Replaced,
+            Err(error) => Replacement::Failed(error),
+        })
+    }
+}
+
 impl<T> ReadyQueue<T> {
-    /// Ensures that there is a thread, started with `spawn` if necessary, and returns whether there
-    /// is. A closed queue gets none.
-    pub(super) fn ensure_thread(&self, spawn: impl FnOnce() -> Option<HostThread>) -> bool {
+    /// Ensures that there is a thread, started with `spawn` if necessary. A closed queue gets none.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread, or only one that is lost.
+    pub(super) fn ensure_thread(
+        &self,
+        spawn: impl FnOnce(ExecutorThread) -> io::Result<HostThread>,
+    ) -> Result<(), SubmitError> {
         let mut state = lock(&self.state);
-        if state.is_closed {
-            return false;
+        match &state.in_charge {
+            _ if state.is_closed => Err(SubmitError::QueueFull),
+            Some(in_charge) if in_charge.is_lost() => Err(SubmitError::ThreadsLost),
+            Some(_) => Ok(()),
+            None => state.start_thread(spawn).map_err(|_| SubmitError::QueueFull),
         }
-        if state.thread.is_none() {
-            state.thread = spawn();
+    }
+
+    /// Finds out whether the thread is lost, because it polls a task for which `overdue` returns
+    /// something, and did so when this was called before. If so, starts another thread with
+    /// `spawn`, up to `spare` of them.
+    pub(super) fn observe<F>(
+        &self,
+        spare: usize,
+        overdue: impl FnOnce(&T) -> Option<F>,
+        spawn: impl FnOnce(ExecutorThread) -> io::Result<HostThread>,
+    ) -> Observation<F> {
+        let mut state = lock(&self.state);
+        let Some(in_charge) = &mut state.in_charge else { return Observation::Nothing };
+
+        match in_charge.observe(overdue) {
+            PollObservation::Nothing => Observation::Nothing,
+            PollObservation::Returned => {
+                state.lost -= 1;
+                Observation::Returned { lost: state.lost }
+            }
+            PollObservation::Stuck(found) => match state.replace(spare, spawn) {
+                Some(replacement) => {
+                    state.lost += 1;
+                    Observation::Lost { found, replacement, lost: state.lost }
+                }
+                None => Observation::Nothing,
+            },
         }
-        state.thread.is_some()
+    }
+
+    /// Notes that a lost thread that was replaced ends. Returns how many others are lost, and
+    /// whether the queue is closed.
+    pub(super) fn end_lost(&self) -> (usize, bool) {
+        let mut state = lock(&self.state);
+        state.lost -= 1;
+        (state.lost, state.is_closed)
+    }
+
+    pub(super) fn health(&self) -> ExecutorHealth {
+        let state = lock(&self.state);
+        let has_thread = !state.in_charge.as_ref().is_some_and(ThreadInCharge::is_lost);
+        ExecutorHealth { lost_threads: state.lost, has_thread }
     }
 
     /// Adds ready tasks. A closed queue drops them.
@@ -72,11 +199,14 @@ impl<T> ReadyQueue<T> {
         self.notify(state, true);
     }
 
-    /// Waits for ready tasks and swaps them into `batch`, which must be empty. Passes the wakers of
+    /// Waits for ready tasks and moves them into `batch`, which must be empty. Passes the wakers of
     /// due timers and those that other threads want to wake to `wake` in the meantime. Returns
-    /// `None` once the queue is closed.
+    /// `None` once the queue is closed. Only the thread in charge calls this.
     pub(super) fn next_batch(&self, batch: &mut VecDeque<Arc<T>>, mut wake: impl FnMut(Waker)) -> Option<()> {
         let mut state = lock(&self.state);
+        if let Some(in_charge) = &mut state.in_charge {
+            in_charge.end_batch();
+        }
 
         loop {
             if state.is_closed {
@@ -98,7 +228,8 @@ impl<T> ReadyQueue<T> {
                 }
             }
             if !state.ready.is_empty() {
-                std::mem::swap(&mut state.ready, batch);
+                let ReadyState { ready, in_charge, .. } = &mut *state;
+                in_charge.as_mut()?.begin_batch(ready, batch);
                 return Some(());
             }
 
@@ -112,15 +243,15 @@ impl<T> ReadyQueue<T> {
         }
     }
 
-    /// Closes the queue and returns the thread, which ends after its current batch.
-    pub(super) fn close(&self) -> Option<HostThread> {
+    /// Closes the queue and returns the threads, which end after their current batch.
+    pub(super) fn close(&self) -> Vec<HostThread> {
         let mut state = lock(&self.state);
         state.is_closed = true;
-        let thread = state.thread.take();
+        let threads = std::mem::take(&mut state.handles);
         drop(state);
 
         self.changed.notify_all();
-        thread
+        threads
     }
 
     /// Returns the tasks and the wakers that are left in a closed queue. No more can come.
@@ -183,125 +314,4 @@ impl<T: Send + Sync> WakerQueue for ReadyQueue<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Wake;
-    use std::thread;
-    use std::time::{Duration, Instant};
-
-    use super::*;
-    use crate::wake_count::WakeCount;
-
-    type Queue = ReadyQueue<u32>;
-
-    fn push(queue: &Queue, tasks: impl IntoIterator<Item = u32>) {
-        queue.push(tasks.into_iter().map(Arc::new));
-    }
-
-    fn next(queue: &Queue) -> Option<Vec<u32>> {
-        let mut batch = VecDeque::new();
-        queue.next_batch(&mut batch, Waker::wake).map(|()| batch.iter().map(|task| **task).collect())
-    }
-
-    #[test]
-    fn returns_all_ready_tasks_in_order() {
-        let queue = Queue::default();
-        push(&queue, [1, 2]);
-        push(&queue, [3]);
-        assert_eq!(next(&queue), Some(vec![1, 2, 3]));
-    }
-
-    #[test]
-    fn wakes_the_waiting_thread_for_a_task() {
-        let queue = Arc::<Queue>::default();
-        let waits = thread::spawn({
-            let queue = Arc::clone(&queue);
-            move || next(&queue)
-        });
-        while !lock(&queue.state).is_waiting {
-            thread::yield_now();
-        }
-        push(&queue, [1]);
-        assert_eq!(waits.join().unwrap(), Some(vec![1]));
-    }
-
-    #[test]
-    fn ends_when_closed_and_keeps_the_remaining_tasks_for_the_caller() {
-        let queue = Queue::default();
-        push(&queue, [1]);
-        assert!(queue.close().is_none());
-        push(&queue, [2]);
-        assert_eq!(next(&queue), None);
-        assert_eq!(queue.take_remaining().0.iter().map(|task| **task).collect::<Vec<_>>(), [1]);
-    }
-
-    #[test]
-    fn starts_one_thread_and_none_once_closed() {
-        let queue = Queue::default();
-        assert!(!queue.ensure_thread(|| None));
-        assert!(queue.ensure_thread(|| HostThread::spawn("a", || ()).ok()));
-        assert!(queue.ensure_thread(|| panic!("a thread was started already")));
-        assert!(queue.close().is_some());
-        assert!(!queue.ensure_thread(|| panic!("the queue is closed")));
-    }
-
-    #[test]
-    fn returns_the_wakers_that_other_threads_want_to_wake() {
-        let queue = Arc::<Queue>::default();
-        let count = Arc::<WakeCount>::default();
-        queue.push_waker(&mut Some(Waker::from(Arc::clone(&count))));
-        assert_eq!(count.get(), 0);
-        push(&queue, [1]);
-        assert_eq!(next(&queue), Some(vec![1]));
-        assert_eq!(count.get(), 1);
-
-        queue.push_waker(&mut Some(Waker::from(Arc::clone(&count))));
-        queue.close();
-        let mut late = Some(Waker::noop().clone());
-        queue.push_waker(&mut late);
-        assert!(late.is_some(), "a closed queue took a waker");
-        assert_eq!((queue.take_remaining().1.len(), count.get()), (1, 1));
-    }
-
-    /// A waker that uses the queue when it is dropped, as one of a plugin may.
-    struct UsesQueue(Arc<Queue>);
-
-    impl Wake for UsesQueue {
-        fn wake(self: Arc<Self>) {}
-    }
-
-    impl Drop for UsesQueue {
-        fn drop(&mut self) {
-            self.0.remove_timer(Time::NEVER, 0);
-        }
-    }
-
-    #[test]
-    fn ends_when_it_is_closed_while_it_wakes_timers() {
-        struct ClosesQueue(Arc<Queue>);
-        impl Wake for ClosesQueue {
-            fn wake(self: Arc<Self>) {
-                assert!(self.0.close().is_none());
-            }
-        }
-        let queue = Arc::<Queue>::default();
-        let due = Time::now().after(Duration::from_millis(20));
-        queue.set_timer(due, None, &Waker::from(Arc::new(ClosesQueue(Arc::clone(&queue)))));
-
-        let waits = HostThread::spawn("a", {
-            let queue = Arc::clone(&queue);
-            move || next(&queue)
-        });
-        let ended = waits.unwrap().join_before(Instant::now() + Duration::from_secs(30));
-        assert!(matches!(ended, Ok(Ok(None))), "the thread waits for a closed queue");
-    }
-
-    #[test]
-    fn drops_a_replaced_waker_without_its_lock() {
-        let queue = Arc::<Queue>::default();
-        let waker = || Waker::from(Arc::new(UsesQueue(Arc::clone(&queue))));
-        let timer = queue.set_timer(Time::NEVER, None, &waker());
-        queue.set_timer(Time::NEVER, Some(timer), &waker());
-        queue.remove_timer(Time::NEVER, timer);
-        assert_eq!(queue.timers(), 0);
-    }
-}
+mod tests;

@@ -18,7 +18,7 @@ use super::reply_slot::{ReplySlot, SlotSink, into_reply};
 use super::request_error::{ExhaustedResource, RequestError};
 use super::table::{Requester, RouteTarget};
 use crate::clock::Time;
-use crate::plugin::{CallPermits, GenerationExecutor, NestedCaller, PluginCall, WakerRelay};
+use crate::plugin::{CallPermits, Caller, GenerationExecutor, NestedCaller, PluginCall, WakerRelay};
 
 /// Upper bound for the depth of nested calls. It ends a cycle long before a stack or a queue is
 /// full.
@@ -45,7 +45,7 @@ impl PendingCall {
 impl Drop for PendingCall {
     fn drop(&mut self) {
         if self.slot.abandon() {
-            self.call.cancel();
+            self.call.abandon();
         }
     }
 }
@@ -61,7 +61,7 @@ enum StartedCall {
 /// A call that one plugin asks for.
 struct NestedCall<'a> {
     /// The calling plugin.
-    plugin: &'a str,
+    plugin: &'a Arc<str>,
 
     parent: &'a CallFacts<'a>,
     method: &'a str,
@@ -78,7 +78,7 @@ impl NestedCall<'_> {
     /// A state transfer waits for the running calls of its plugin, so their nested calls must not
     /// wait for the transfer. It does not wait for `async` calls, whose changes would be lost now.
     fn gate<'t>(&self, target: &'t RouteTarget) -> Option<&'t Arc<StateTransferGate>> {
-        let is_own_plugin = *target.generation.identity.plugin == *self.plugin;
+        let is_own_plugin = target.generation.identity.plugin == *self.plugin;
         let is_awaited_by_transfer = is_own_plugin && self.parent.run != Run::Async;
         target.held.as_ref().filter(|_| !is_awaited_by_transfer)
     }
@@ -148,8 +148,9 @@ impl Dispatcher {
         let slot = Arc::new(ReplySlot::default());
         let sink = SlotSink { slot: Arc::clone(&slot), plugin };
         let generation = Arc::clone(&target.generation);
+        let caller = Caller::Plugin(Arc::clone(nested.plugin));
         let call: Arc<PluginCall> =
-            PluginCall::new(Arc::new(facts), generation, target.method, nested.params, sink, permits);
+            PluginCall::new(Arc::new(facts), generation, target.method, nested.params, sink, permits, caller);
         self.submit_nested(&call, run)?;
         Ok(StartedCall::Pending(PendingCall { slot, call, timeout: deadline.since(now) }))
     }
@@ -164,7 +165,7 @@ impl Dispatcher {
     ) -> ReplyFuture {
         // State transfers are rare, so it does not matter that everything borrowed is copied here.
         let NestedCall { plugin, parent, method, params, timeout, .. } = *nested;
-        let (plugin, method, params) = (plugin.to_owned(), method.to_owned(), params.to_owned());
+        let (plugin, method, params) = (Arc::clone(plugin), method.to_owned(), params.to_owned());
         let timers = Arc::clone(timers);
         let weak_self = self.weak_self.clone();
         let parent = CallFacts {
@@ -236,7 +237,7 @@ impl Future for NestedCallFuture {
 impl NestedCaller for Dispatcher {
     fn call(
         &self,
-        plugin: &str,
+        plugin: &Arc<str>,
         parent: &CallFacts<'_>,
         method: &str,
         params: &[u8],
@@ -264,7 +265,7 @@ impl NestedCaller for Dispatcher {
 
     fn call_wait(
         &self,
-        plugin: &str,
+        plugin: &Arc<str>,
         parent: &CallFacts<'_>,
         method: &str,
         params: &[u8],

@@ -9,6 +9,7 @@
 mod accept;
 mod blocking_request;
 mod busy_polling;
+mod call_supervisor;
 mod drain;
 mod health_check;
 mod http_endpoint;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
+use self::call_supervisor::supervise_calls;
 pub(crate) use self::drain::ShutdownStage;
 pub use self::health_check::{HealthCheck, HealthCheckError};
 pub(crate) use self::http_endpoint::HttpEndpoint;
@@ -155,6 +157,7 @@ impl Server {
             tasks.spawn(async move { acceptor.run().await });
         }
         tasks.spawn(StallMonitor::new(&self.threads, &self.dispatcher).run());
+        tasks.spawn(supervise_calls(Arc::clone(&self.dispatcher)));
         self.dispatcher.phase.enter(HostPhase::Serving);
 
         // A dropped sender also ends the host.

@@ -93,7 +93,8 @@ impl RequestPipeline {
             limit: turn.rules.limits.frame,
         };
         let generation = Arc::clone(&target.generation);
-        let call = PluginCall::new(facts, generation, target.method, params, sink, permits);
+        let call =
+            PluginCall::new(facts, generation, target.method, params, sink, permits, self.identity.caller());
 
         let request = AcceptedRequest {
             version: reply.version,

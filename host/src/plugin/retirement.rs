@@ -144,6 +144,7 @@ impl Generation {
         let running = unended + self.blocking_pool.map_or(0, |pool| pool.join(step));
         if running > 0 {
             std::mem::forget((instance, library, registration));
+            let running = running + self.async_executor.join(deadline.of_step());
             return Err(RetentionReason::ThreadsRunning(running));
         }
 

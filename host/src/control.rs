@@ -18,7 +18,8 @@ use crate::host_thread::HostThread;
 use crate::output::OutputCapture;
 use crate::reload::Reloader;
 use crate::routing::Dispatcher;
-use crate::server::{HttpEndpoint, ListeningSockets, Server, ShutdownStage};
+use crate::server::{HttpEndpoint, ListeningSockets, Server};
+use crate::shutdown::ShutdownStage;
 
 /// Time for the plugins to stop after the last request was answered.
 pub(crate) const RETIRE_LIMIT: Duration = Duration::from_secs(5);

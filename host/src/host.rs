@@ -1,14 +1,13 @@
 //! A host as a value: built from a configuration, run until a future completes.
 
 use std::collections::BTreeSet;
-use std::future::Future;
 use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use jackfield_plugin_api::Methods;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::admin::{ADMIN, AdminPlugin, ReloadRequest};
 use crate::config::Config;
@@ -18,9 +17,10 @@ use crate::loader::{ProbeEntry, Prober};
 use crate::log::Logging;
 use crate::output::OutputCapture;
 use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin};
-use crate::reload::{CommandSender, PluginOwner, ReloadCommand, Reloader};
+use crate::reload::{CommandSender, PluginOwner, ReloadCommand, Reloader, ReportProgress, StartProgress};
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
-use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, ShutdownStage, SocketClaims};
+use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, SocketClaims};
+use crate::shutdown::Shutdown;
 use crate::thread_locals;
 
 /// The reason why a host did not start.
@@ -32,6 +32,9 @@ pub enum StartError {
     /// The system provides no thread, reactor or crash record.
     #[error("the host cannot start: {0}")]
     Threads(#[from] io::Error),
+    /// The host was stopped before it had started.
+    #[error("the host was stopped before it had started")]
+    Stopped,
     /// The embedding program gave a plugin a name that is taken or reserved.
     #[error("the plugin name {0:?} is taken or reserved")]
     Name(String),
@@ -46,6 +49,8 @@ pub struct Builder {
     inherited: Inherited,
     reloads: Option<UnboundedSender<ReloadRequest>>,
     captures_output: bool,
+    progress: Box<ReportProgress>,
+    shutdown: Shutdown,
 }
 
 impl Builder {
@@ -63,6 +68,8 @@ impl Builder {
             inherited: Inherited::default(),
             reloads: None,
             captures_output: false,
+            progress: Box::new(|_| ()),
+            shutdown: Shutdown::default(),
         }
     }
 
@@ -113,18 +120,33 @@ impl Builder {
         (self, Reloads(received))
     }
 
+    /// Has `report` called while plugins start, from any thread: at the beginning, and after each
+    /// step of a plugin.
+    #[must_use]
+    pub fn report_progress(mut self, report: impl Fn(StartProgress) + Send + Sync + 'static) -> Self {
+        self.progress = Box::new(report);
+        self
+    }
+
+    /// Returns the shutdown of the host that is built.
+    pub(crate) fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
     /// Claims the sockets, loads the plugins and binds the sockets. Requests are answered when it
     /// returns.
     ///
-    /// Blocks while the plugins start. A plugin that cannot be loaded is reported in the log and is
-    /// not an error here: the other plugins serve.
+    /// Blocks while the plugins start; [`Builder::start_in_background`] does not. A plugin that
+    /// cannot be loaded is reported in the log and is not an error here: the other plugins serve.
     ///
     /// # Errors
     ///
     /// A socket cannot be bound, or the system provides no threads. Nothing is left behind.
     pub fn start(self) -> Result<Host, StartError> {
         thread_locals::touch();
-        let Self { config, prober, built_in, inherited, reloads, captures_output, .. } = self;
+        let Self {
+            config, prober, built_in, inherited, reloads, captures_output, progress, shutdown, ..
+        } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let crash_record = CrashRecord::open(&config.plugins.crash)?;
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
@@ -142,45 +164,36 @@ impl Builder {
         let factory = GenerationFactory::new(caller, Arc::clone(&crash_record));
         let (commands, received) = CommandSender::channel();
         let replacer = server.io_thread_replacer();
-        let mut plugins = PluginOwner::new(config, prober, factory, &dispatcher, &commands, replacer);
+        let mut plugins =
+            PluginOwner::new(config, prober, factory, &dispatcher, &commands, replacer, &shutdown);
         let system = plugins.add_built_in(SystemPlugin::plugin(host_info(&dispatcher)))?;
         let admin = AdminPlugin::plugin(commands.clone(), Arc::downgrade(&dispatcher), reloads);
         let admin = plugins.add_built_in(admin)?;
         for plugin in built_in {
             plugins.add_built_in(plugin)?;
         }
-        plugins.load_all();
+        plugins.load_all(&*progress);
         let admin_table = RoutingTable::of_built_in(vec![system, admin], &dispatcher.metrics.method_names);
         dispatcher.admin_table.store(Arc::new(admin_table));
 
-        let sockets = match claims.bind() {
+        let is_stopped = shutdown.has_begun();
+        let bound = if is_stopped { Err(StartError::Stopped) } else { claims.bind().map_err(Into::into) };
+        let sockets = match bound {
             Ok(sockets) => sockets,
             Err(error) => {
                 plugins.retire_all(&received, Instant::now() + RETIRE_LIMIT);
                 crash_record.close();
-                return Err(error.into());
+                return Err(error);
             }
         };
         let health_check = Arc::new(server.health_check(&sockets));
         let info = host_info(&dispatcher);
         let reloader = Reloader::start(plugins, received)?;
 
-        let (shutdown, stages) = watch::channel(ShutdownStage::Serve);
+        let stages = shutdown.subscribe();
         let (done, ended) = oneshot::channel();
         control.serve(ServeParts { server, sockets, reloader, output, shutdown: stages, done });
         Ok(Host { shutdown, ended, commands, health_check, info })
-    }
-
-    /// Starts the host, serves until `shutdown` completes, drains, and ends.
-    ///
-    /// # Errors
-    ///
-    /// As [`Builder::start`].
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-        let host = self.start()?;
-        shutdown.await;
-        host.stop().await?;
-        Ok(())
     }
 }
 
@@ -232,7 +245,7 @@ pub struct Host {
     commands: CommandSender,
     health_check: Arc<HealthCheck>,
     info: Weak<dyn HostInfo>,
-    shutdown: watch::Sender<ShutdownStage>,
+    shutdown: Shutdown,
     ended: oneshot::Receiver<io::Result<()>>,
 }
 
@@ -250,9 +263,7 @@ impl Host {
 
     /// Begins the drain and returns at once; [`Host::ended`] waits for its end.
     pub fn begin_stop(&self) {
-        self.shutdown.send_if_modified(|stage| {
-            std::mem::replace(stage, (*stage).max(ShutdownStage::Drain)) == ShutdownStage::Serve
-        });
+        self.shutdown.begin();
     }
 
     /// Scans the whole plugin directory, retries refused files, and returns when each loadable
@@ -312,7 +323,7 @@ impl Host {
 
     /// Ends the host at once. Requests in flight are answered DEADLINE_EXCEEDED.
     pub fn cut(&self) {
-        self.shutdown.send_replace(ShutdownStage::Cut);
+        self.shutdown.cut();
     }
 
     /// Waits until the host has ended.
@@ -325,5 +336,11 @@ impl Host {
             Ok(result) => result,
             Err(_) => Err(io::Error::other("the control thread of the host ended unexpectedly")),
         }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.shutdown.begin();
     }
 }

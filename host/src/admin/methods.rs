@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::requests::{NoParams, ReloadParams, RollbackParams, StatsParams, method};
 use super::{ADMIN, HostStats, PluginReloadResult, PluginStatus, SlowLogReport, collect};
+use crate::decisions::Decider;
 use crate::plugin::BuiltInPlugin;
 use crate::reload::{CommandReply, CommandSender, ReloadCommand};
 use crate::routing::Dispatcher;
@@ -100,7 +101,9 @@ impl AdminPlugin {
     }
 
     async fn roll_back_plugin(self: Arc<Self>, params: RollbackParams) -> Result<PluginReloadResult, Error> {
-        self.ask(|reply| ReloadCommand::RollBack(params.name, reply)).await
+        let uid = self.dispatcher()?.metrics.open_connections.operator();
+        let by = Decider::Operator { uid };
+        self.ask(|reply| ReloadCommand::RollBack { plugin: params.name, by, reply }).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(CommandReply<T>) -> ReloadCommand) -> Result<T, Error> {

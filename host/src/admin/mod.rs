@@ -16,8 +16,8 @@ pub use host_stats::{CallerStats, HostStats, LimitStats, MethodStats, PluginStat
 pub(crate) use methods::AdminPlugin;
 pub use methods::ReloadRequest;
 pub use plugin_status::{
-    CrashedMethod, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus, Refusal,
-    RetainedGeneration, SignatureStatus,
+    CrashedMethod, DecisionStatus, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus,
+    Refusal, RetainedGeneration, SignatureStatus,
 };
 pub use requests::{NoParams, ReloadParams, RollbackParams, StatsParams, method};
 pub use slow_log::{SlowLogReport, SlowRequest};
@@ -65,10 +65,12 @@ mod tests {
             "signed": { "key": "k", "at": 1 }, "retained": [{ "generation": 1, "reason": "r" }],
             "deaths": [{ "at": 1, "generation": 1, "method": "m", "id": "i", "hash": "h" }],
             "refused": { "reason": "r", "detail": "d" },
+            "decisions": [{ "hash": "h", "reason": "r", "by": "host", "at": 1, "detail": "d" }],
         }));
         let expected = "name state generation version hash build_id signed key at methods healthy \
                         lost_threads held_threads moved draining retained generation reason unloaded \
-                        deaths at generation method id hash refused reason detail";
+                        deaths at generation method id hash refused reason detail \
+                        decisions hash reason by uid at detail";
         assert_eq!(members(&status).join(" "), expected);
 
         let without = PluginStatus { refused: None, ..status };

@@ -30,6 +30,7 @@ pub(crate) fn check(file: Option<&Path>) -> ExitCode {
     warn_about_deprecated_keys(&config);
     note_unresolved_routes(&config, &plugins);
     note_quarantined(&config, &plugins);
+    note_rolled_back(&config, &plugins);
 
     let methods: usize = plugins.values().map(|plugin| plugin.manifest.methods.len()).sum();
     println!("{}: no faults; {} plugins with {methods} methods", name_of(&config), plugins.len());
@@ -87,12 +88,12 @@ impl AcceptedPlugins {
         let name = &inspection.name;
         if name == RESERVED || self.plugins.contains_key(name) {
             let detail = format!("another plugin is named {name:?} already; rename the file");
-            return Err(LoadError { reason: LoadErrorReason::NameTaken, detail });
+            return Err(LoadError::new(LoadErrorReason::NameTaken, detail));
         }
         let methods = || inspection.manifest.methods.iter().map(|method| &method.name);
         if let Some((method, owner)) = methods().find_map(|method| self.owners.get_key_value(method)) {
             let detail = format!("the method {method:?} belongs to the plugin {owner:?}");
-            return Err(LoadError { reason: LoadErrorReason::MethodTaken, detail });
+            return Err(LoadError::new(LoadErrorReason::MethodTaken, detail));
         }
 
         self.owners.extend(methods().map(|method| (method.clone(), name.clone())));
@@ -120,6 +121,22 @@ fn note_quarantined(config: &Config, plugins: &BTreeMap<String, Inspection>) {
             "{file}: note: plugin {name:?} is quarantined: it was running in too many crashes of the host; \
              replace the file, or run \"jackfield plugin reload {name}\""
         );
+    }
+}
+
+/// Prints which plugins have files with contents that were rolled back, so that the host would load
+/// the kept contents instead.
+fn note_rolled_back(config: &Config, plugins: &BTreeMap<String, Inspection>) {
+    let rejected = jackfield::rejected_contents(&config.plugins);
+
+    for plugin in plugins.values() {
+        let (file, name) = (plugin.file.display(), &plugin.name);
+        if rejected.contains(&(name.clone(), plugin.hash.to_string())) {
+            eprintln!(
+                "{file}: note: the content of plugin {name:?} was rolled back and is not loaded; replace the file, or \
+                 run \"jackfield plugin reload {name}\""
+            );
+        }
     }
 }
 

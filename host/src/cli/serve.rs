@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use jackfield::config::Config;
 use jackfield::log::{Counted, LogError, Logging};
-use jackfield::{Builder, Host, InheritError, Inherited, ProbeEntry, ReloadRequest, Reloads, StartError};
+use jackfield::{
+    Builder, Host, InheritError, Inherited, ProbeEntry, ReloadRequest, Reloads, StartError, StartingHost,
+};
 
 use super::config_file::{ConfigError, load_config};
 use super::config_watcher::{ConfigWatcher, ReadConfig};
@@ -103,8 +105,8 @@ fn try_run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ServeError::System)?;
     let context = runtime.enter();
-    // Before the host starts, so that a signal during the start stops it afterwards.
-    let signals = Signals::watch().map_err(ServeError::System)?;
+    // Before the host starts, so that a signal during the start stops it.
+    let mut signals = Signals::watch().map_err(ServeError::System)?;
     let watcher = ConfigWatcher::start(&config);
     let sockets: Vec<_> =
         config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
@@ -114,9 +116,18 @@ fn try_run(
         log_panics();
         builder = builder.capture_output(&logging);
     }
-    let host = builder.start()?;
-    let readiness =
-        ReadinessReporter::start(SdNotify::from_environment(), &host).map_err(ServeError::System)?;
+    let mut readiness = ReadinessReporter::new(SdNotify::from_environment());
+    let mut starting = builder.report_progress(readiness.progress()).start_in_background()?;
+    let host = match runtime.block_on(signals.unless_stopped(starting.started())) {
+        Ok(started) => started?,
+        Err(signal) => {
+            let stopped = stop_start(starting, signal, signals, readiness, end_limit);
+            let ended = runtime.block_on(stopped);
+            logging.report_drops_now();
+            return Ok(ended?);
+        }
+    };
+    readiness.watch(&host).map_err(ServeError::System)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
@@ -133,6 +144,27 @@ fn try_run(
     // There are no blocking tasks, for which dropping the runtime would wait.
     runtime.shutdown_background();
     ended.map_err(ServeError::Ended)
+}
+
+/// Stops a host that starts; a second signal gives up the plugins that are starting.
+async fn stop_start(
+    mut starting: StartingHost,
+    signal: &'static str,
+    mut signals: Signals,
+    mut readiness: ReadinessReporter,
+    end_limit: &EndLimit,
+) -> Result<(), StartError> {
+    tracing::info!("stopping on {signal}: the host has not started yet (signal again to stop now)");
+    readiness.report_stopping(STOP_MARGIN);
+    end_limit.set_for_host(STOP_MARGIN, signal);
+    starting.begin_stop();
+
+    match signals.unless_stopped(starting.ended()).await {
+        Ok(ended) => return ended,
+        Err(name) => tracing::warn!("stopping now on {name}: plugins that are starting are left behind"),
+    }
+    starting.cut();
+    starting.ended().await
 }
 
 /// Logs panics of the host. The default hook writes to stderr, which is captured as the output of

@@ -45,7 +45,7 @@ pub use limits::{Limits, Timeouts};
 pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
 pub use metrics::{MetricsConfig, MetricsEndpoint};
-pub use plugin::{BreakerConfig, PluginConfig};
+pub use plugin::{BreakerConfig, PluginConfig, ReplacePolicy};
 pub use plugins::{CrashConfig, PluginsConfig, ProbationConfig};
 pub use position::Place;
 pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
@@ -183,6 +183,12 @@ impl Config {
     pub fn name_in_file(&self, name: &'static str) -> &'static str {
         let deprecated = self.deprecated.iter().find(|key| key.name == name);
         deprecated.map_or(name, |key| key.deprecated)
+    }
+
+    /// Returns the order in which the generations of a plugin stop and start.
+    #[must_use]
+    pub fn replace_policy(&self, plugin: &str) -> ReplacePolicy {
+        self.plugin.get(plugin).map(|own| own.replace).unwrap_or_default()
     }
 
     fn read(root: Section<'_>, file: &Path) -> Config {

@@ -48,6 +48,7 @@ fn reads_an_empty_file_as_the_defaults_relative_to_its_directory() {
         listeners: vec![Listener::at("etc/run/jackfield.sock")],
         plugins: PluginsConfig {
             directory: PathBuf::from("etc/plugins"),
+            state: Some(PathBuf::from("etc/run/state")),
             crash: CrashConfig { record: Some(PathBuf::from("etc/run/recorder")), ..CrashConfig::default() },
             ..PluginsConfig::default()
         },
@@ -78,6 +79,7 @@ fn has_the_documented_defaults() {
 
     let PluginsConfig {
         directory,
+        state,
         auto_route,
         watch,
         retained,
@@ -87,6 +89,7 @@ fn has_the_documented_defaults() {
         probation,
         crash,
     } = config.plugins;
+    assert_eq!(state, None);
     assert_eq!((crash.record, crash.most, crash.window.as_secs()), (None, 3, 600));
     assert_eq!(trusted_keys, []);
     assert_eq!((directory.as_path(), auto_route, watch, retained), (Path::new("plugins"), true, true, 64));
@@ -98,10 +101,12 @@ fn has_the_documented_defaults() {
         (None, PathBuf::from("run/jackfield-admin.sock"))
     );
     assert_eq!((config.log.level, config.log.format), (Level::Info, Format::Text));
-    let PluginConfig { threads, spare_threads, breaker, queue, settings, .. } = PluginConfig::default();
+    let PluginConfig { threads, spare_threads, breaker, queue, replace, settings, .. } =
+        PluginConfig::default();
     let BreakerConfig { failures, window, open } = breaker;
     assert_eq!((spare_threads, failures, window.as_secs(), open.as_secs()), (2, 20, 10, 1));
     assert_eq!((threads, queue, settings), (2, 1024, json!({})));
+    assert_eq!(replace, ReplacePolicy::StartFirst);
     assert!(config.routes.is_empty() && config.plugin.is_empty() && config.file.is_none());
 }
 
@@ -190,6 +195,7 @@ threads = 7
 spin = "0us"
 [plugins]
 directory = "/usr/lib/jackfield"
+state = "/var/lib/x"
 auto_route = false
 crash = { record = "/run/x", most = 64, window = "1h" }
 [plugin.a-1_B]
@@ -244,6 +250,7 @@ format = "journald"
         config.plugins,
         PluginsConfig {
             directory: "/usr/lib/jackfield".into(),
+            state: Some("/var/lib/x".into()),
             auto_route: false,
             crash: CrashConfig { record: Some("/run/x".into()), most: 64, window: Duration::from_secs(3600) },
             ..PluginsConfig::default()
@@ -256,7 +263,7 @@ format = "journald"
         threads: 256,
         queue: 1,
         settings,
-        place: Place { line: 30, column: 1 },
+        place: Place { line: 31, column: 1 },
         ..PluginConfig::default()
     };
     assert_eq!(config.plugin, [("a-1_B".to_owned(), plugin)].into());
@@ -265,7 +272,7 @@ format = "journald"
         max_in_flight: Some(3),
         enabled: false,
         allow: Some(Arc::new(Allow::new([], [0]))),
-        place: Place { line: 34, column: 1 },
+        place: Place { line: 35, column: 1 },
         ..Route::to(Pattern::Exact("a.b".to_owned()), "a-1_B")
     };
     assert_eq!(config.routes, [route]);

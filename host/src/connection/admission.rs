@@ -9,7 +9,8 @@ use super::turn::Turn;
 use crate::limits::Permits;
 use crate::plugin::CallPermits;
 use crate::routing::{
-    CountedError, ExhaustedResource, RequestError, Requester, RouteTarget, RoutingTable, StateTransferGate,
+    CountedError, ExhaustedResource, Found, RequestError, Requester, RouteTarget, RoutingTable,
+    StateTransferGate,
 };
 
 /// By what the requests of one decoding pass are admitted.
@@ -47,10 +48,10 @@ impl<'t> Admission<'t> {
         self.check_connection(turn, pipeline, request, kind)
             .map_err(|error| CountedError { error, counted: self.table.counted(&request.method) })?;
 
-        let target = self.find(turn, pipeline, request)?;
-        if let Some(gate) = &target.held {
-            return Ok(Admitted::Wait(gate));
-        }
+        let target = match self.find(turn, pipeline, request)? {
+            Found::Open(target) => target,
+            Found::Held(held) => return Ok(Admitted::Wait(&held.gate)),
+        };
 
         let permits = enter(turn, target).map_err(|error| CountedError { error, counted: target.counted })?;
         Ok(Admitted::Execute { target, permits })
@@ -88,13 +89,13 @@ impl<'t> Admission<'t> {
         Ok(())
     }
 
-    /// Returns the target of the route, if the client may use it.
+    /// Returns where the request goes, if the client may call the method.
     fn find(
         &self,
         turn: &Turn<'_>,
         pipeline: &RequestPipeline,
         request: &Request<'_>,
-    ) -> Result<&'t RouteTarget, CountedError> {
+    ) -> Result<Found<'t>, CountedError> {
         let identity = &pipeline.identity;
         let found = self.table.find(&request.method, Requester::Client(identity.peer));
 
@@ -111,8 +112,7 @@ impl<'t> Admission<'t> {
 /// Asks the generation and the route for the right to begin a call.
 fn enter(turn: &Turn<'_>, target: &RouteTarget) -> Result<CallPermits, RequestError> {
     let trial = target.generation.admit(turn.now).map_err(|retry_after| {
-        let plugin = target.generation.identity.plugin.to_string();
-        RequestError::PluginUnavailable { plugin, retry_after }
+        RequestError::unavailable_for(&target.generation.identity.plugin, retry_after)
     })?;
 
     let Some(permits) = &target.permits else { return Ok(CallPermits::new(None, trial)) };

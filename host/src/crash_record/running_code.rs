@@ -64,7 +64,7 @@ impl LifecyclePhase {
 
     /// Returns the name for logs, metrics and `plugin list`. The parentheses distinguish it from
     /// the name of a method.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Start => "(start)",
             Self::Stop => "(stop)",

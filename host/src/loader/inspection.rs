@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::abi::root_symbol;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use super::content_hash::ContentHash;
 use super::load_error::{LoadError, LoadErrorReason};
 use super::plugin_file::{FILE_MAX, read_content, required_name, too_large};
-use super::signature::{self, VerifiedSignature};
+use super::signature::{self, SignatureFile, VerifiedSignature};
 use super::{elf, manifest, safe_path};
 use crate::config::{KeyId, TrustedKey};
 
@@ -33,6 +34,10 @@ pub struct Inspection {
 
     /// The signature; `None` if no key is trusted, and therefore no signature was verified.
     pub signed: Option<VerifiedSignature>,
+
+    /// The content of the verified signature file.
+    #[serde(skip)]
+    pub(crate) signature_text: Option<Arc<str>>,
 
     /// The build id of the linker in hex, if the file has one.
     pub build_id: Option<String>,
@@ -102,10 +107,12 @@ impl ImageSummary {
         name: String,
         hash: ContentHash,
         size: u64,
-        signed: Option<VerifiedSignature>,
+        signature: Option<SignatureFile>,
     ) -> Inspection {
         let Self { build_id, manifest, needed } = self;
-        Inspection { file, name, hash, size, signed, build_id, manifest, needed }
+        let (signed, signature_text) =
+            signature.map(|signature| (signature.verified, signature.text)).unzip();
+        Inspection { file, name, hash, size, signed, signature_text, build_id, manifest, needed }
     }
 }
 
@@ -120,7 +127,8 @@ pub(super) fn examine(file: File, size: u64) -> Result<ImageSummary, LoadError> 
     if !summary.exports_root {
         let symbol = root_symbol().to_string_lossy();
         let detail = format!("the file has a manifest but does not export {symbol}; link it so that it does");
-        return Err(LoadError::new(LoadErrorReason::NoRootModule, detail));
+        let refused = LoadError::new(LoadErrorReason::NoRootModule, detail);
+        return Err(refused.with_methods(&manifest.methods));
     }
 
     Ok(ImageSummary { build_id: summary.build_id, manifest, needed: summary.needed })

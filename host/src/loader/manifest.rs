@@ -34,8 +34,15 @@ pub(super) fn read(notes: &[&[u8]]) -> Result<Manifest, LoadError> {
         let detail = format_args!("{error}; build the file with plugin API {API_VERSION}");
         LoadError::new(LoadErrorReason::ManifestUnreadable, detail)
     })?;
-    check_build(&manifest)?;
-    check_methods(&manifest)?;
+
+    // The methods of a plugin that was built for another API stay known, so that their callers
+    // learn why the plugin is unavailable.
+    let methods = check_methods(&manifest);
+    check_build(&manifest).map_err(|refused| match methods {
+        Ok(()) => refused.with_methods(&manifest.methods),
+        Err(_) => refused,
+    })?;
+    methods?;
     Ok(manifest)
 }
 

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use minisign_verify::{Error, Signature};
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
@@ -38,6 +39,13 @@ pub struct VerifiedSignature {
     /// The time of the signature in seconds since 1970, by the clock of the signer: `timestamp:` in
     /// the trusted comment.
     pub at: u64,
+}
+
+/// A verified signature, and the content of its file, so that a copy of the plugin file can be kept
+/// with it.
+pub(super) struct SignatureFile {
+    pub(super) verified: VerifiedSignature,
+    pub(super) text: Arc<str>,
 }
 
 /// The trusted comment of a signature as `minisign -S` writes it: `timestamp:N`, `file:NAME` and
@@ -79,7 +87,7 @@ pub(super) fn verify(
     plugin: &str,
     content: &mut File,
     keys: &[TrustedKey],
-) -> Result<VerifiedSignature, LoadError> {
+) -> Result<SignatureFile, LoadError> {
     let text = read(directory, file_name)?;
     let unreadable = |why: &dyn Display| {
         let name = shown(&signature_name(file_name));
@@ -110,7 +118,7 @@ pub(super) fn verify(
     let is_good = verifier.finalize().is_ok();
 
     let timestamp = check_comment(signature.trusted_comment(), file_name, plugin, id, is_good)?;
-    Ok(VerifiedSignature { key: id, at: timestamp })
+    Ok(SignatureFile { verified: VerifiedSignature { key: id, at: timestamp }, text: text.into() })
 }
 
 /// Checks the trusted comment of a signature, and returns its timestamp. `is_good` is whether the

@@ -40,9 +40,11 @@ pub(crate) use failure_log::touch_thread_locals;
 pub(crate) use generation::{Generation, GenerationExecutor, GenerationId, PluginCall};
 pub(crate) use generation_factory::{GenerationFactory, GenerationLoadError};
 pub(crate) use host_services::NestedCaller;
-pub(crate) use plugin_thread::{JoinedRunError, run_joined};
+pub(crate) use plugin_thread::{JoinedRunError, run_joined_unless};
 pub(crate) use pool_state::SubmitError;
 pub(crate) use probation::{Probation, ProbationFailure, ProbationVerdict};
-pub(crate) use retirement::{EndDeadline, IoThreadReplacer, RetentionReason, RetirementOutcome};
+pub(crate) use retirement::{
+    EndDeadline, IoThreadReplacer, RetentionReason, RetirementOutcome, StoppedGeneration,
+};
 pub(crate) use system_plugin::{HostInfo, PluginInfo, SystemPlugin};
 pub(crate) use waker_relay::WakerRelay;

@@ -18,6 +18,9 @@ use crate::log::ShortDuration;
 /// Linux shows this many bytes of a thread's name.
 const MAX_NAME: usize = 15;
 
+/// Interval at which a thread that waits for a joined one checks whether to give up.
+const GIVE_UP_POLL: Duration = Duration::from_millis(20);
+
 /// Time that a joined thread has to end after it has returned its result, at least.
 const END_LIMIT: Duration = Duration::from_millis(500);
 
@@ -62,6 +65,10 @@ pub(crate) enum JoinedRunError {
     #[error("the plugin did not return within {}", ShortDuration(*.0))]
     TimedOut(Duration),
 
+    /// As [`JoinedRunError::TimedOut`], but the limit was not reached: the host ends.
+    #[error("the plugin had not returned when the host ended")]
+    GivenUp,
+
     /// The plugin returned, but its thread continues to run destructors of thread-local values.
     #[error("the plugin returned, but its thread did not end within {}", ShortDuration(*.0))]
     ThreadRunning(Duration),
@@ -84,6 +91,21 @@ pub(crate) fn run_joined<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinedRunError> {
+    run_joined_unless(&|| false, name, crash_record, limit, work)
+}
+
+/// As [`run_joined`], but returns [`JoinedRunError::GivenUp`] soon after `gives_up` returns `true`.
+///
+/// # Errors
+///
+/// See [`JoinedRunError`].
+pub(crate) fn run_joined_unless<T: Send + 'static>(
+    gives_up: &dyn Fn() -> bool,
+    name: &str,
+    crash_record: &CrashRecord,
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinedRunError> {
     let until = Instant::now() + limit;
     let (sender, result) = mpsc::sync_channel(1);
     let slot = crash_record.claim_slot();
@@ -95,16 +117,52 @@ pub(crate) fn run_joined<T: Send + 'static>(
     };
     let thread = HostThread::spawn(name, run).map_err(JoinedRunError::NoThread)?;
 
-    match result.recv_timeout(limit) {
-        Ok(result) => match thread.join_before(until.max(Instant::now() + END_LIMIT)) {
-            Ok(_) => Ok(result),
-            Err(_) => {
-                std::mem::forget(result);
-                Err(JoinedRunError::ThreadRunning(limit))
+    let result = receive_unless(gives_up, &result, limit)?;
+    let until = until.max(Instant::now() + END_LIMIT);
+    match join_unless(gives_up, thread, until, limit) {
+        Ok(()) => Ok(result),
+        Err(error) => {
+            std::mem::forget(result);
+            Err(error)
+        }
+    }
+}
+
+/// Waits for a result, and asks `gives_up` meanwhile.
+fn receive_unless<T>(
+    gives_up: &dyn Fn() -> bool,
+    result: &mpsc::Receiver<T>,
+    limit: Duration,
+) -> Result<T, JoinedRunError> {
+    let began = Instant::now();
+    loop {
+        let left = limit.saturating_sub(began.elapsed());
+        match result.recv_timeout(left.min(GIVE_UP_POLL)) {
+            Ok(result) => return Ok(result),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(JoinedRunError::Ended),
+            Err(mpsc::RecvTimeoutError::Timeout) if gives_up() => return Err(JoinedRunError::GivenUp),
+            Err(mpsc::RecvTimeoutError::Timeout) if left.is_zero() => {
+                return Err(JoinedRunError::TimedOut(limit));
             }
-        },
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(JoinedRunError::TimedOut(limit)),
-        Err(mpsc::RecvTimeoutError::Disconnected) => Err(JoinedRunError::Ended),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// Joins a thread that has returned its result, and asks `gives_up` meanwhile.
+fn join_unless(
+    gives_up: &dyn Fn() -> bool,
+    mut thread: HostThread,
+    until: Instant,
+    limit: Duration,
+) -> Result<(), JoinedRunError> {
+    loop {
+        match thread.join_before(until.min(Instant::now() + GIVE_UP_POLL)) {
+            Ok(_) => return Ok(()),
+            Err(_) if gives_up() => return Err(JoinedRunError::GivenUp),
+            Err(_) if Instant::now() >= until => return Err(JoinedRunError::ThreadRunning(limit)),
+            Err(running) => thread = running,
+        }
     }
 }
 
@@ -127,6 +185,16 @@ mod tests {
         let (resume, hangs) = mpsc::channel::<()>();
         let hung = run_joined("a", &crash_record, Duration::from_millis(1), move || hangs.recv());
         assert!(matches!(hung, Err(JoinedRunError::TimedOut(_))));
+        drop(resume);
+    }
+
+    #[test]
+    fn gives_a_joined_thread_up_before_its_limit() {
+        let crash_record = memory_crash_record();
+        let (resume, hangs) = mpsc::channel::<()>();
+        let limit = Duration::from_secs(3600);
+        let hung = run_joined_unless(&|| true, "a", &crash_record, limit, move || hangs.recv());
+        assert!(matches!(hung, Err(JoinedRunError::GivenUp)));
         drop(resume);
     }
 

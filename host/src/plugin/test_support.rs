@@ -23,7 +23,7 @@ pub(crate) fn memory_crash_record() -> Arc<CrashRecord> {
 
 /// Starts the only generation of a built-in plugin, which cannot make nested calls.
 pub(crate) fn start_built_in(plugin: BuiltInPlugin, config: &Config) -> Arc<Generation> {
-    let mut factory = GenerationFactory::new(Weak::<NoNestedCaller>::new(), memory_crash_record());
+    let factory = GenerationFactory::new(Weak::<NoNestedCaller>::new(), memory_crash_record());
     Arc::new(factory.start_built_in(plugin, config).unwrap())
 }
 

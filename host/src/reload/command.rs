@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::{PluginReloadResult, PluginStatus};
 use crate::config::Config;
+use crate::decisions::Decider;
 use crate::plugin::{ProbationVerdict, RetirementOutcome};
 
 /// Takes the reply to a command.
@@ -24,7 +25,7 @@ pub(crate) enum ReloadCommand {
     /// Load the file of one plugin, or of all, even if its content serves already or was refused.
     Reload(Option<String>, CommandReply<Vec<PluginReloadResult>>),
     /// Return to the previous content of a plugin.
-    RollBack(String, CommandReply<PluginReloadResult>),
+    RollBack { plugin: String, by: Decider, reply: CommandReply<PluginReloadResult> },
     /// List the plugins.
     List(CommandReply<Vec<PluginStatus>>),
     /// The probation of a generation ended.

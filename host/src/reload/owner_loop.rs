@@ -81,7 +81,8 @@ impl OwnerLoop {
     fn run(mut self) {
         loop {
             // Before the next command: a scan must not be put off, however many commands arrive.
-            if self.received.is_none() && Instant::now() >= self.next_scan {
+            let is_ending = self.owner.shutdown.has_begun();
+            if self.received.is_none() && Instant::now() >= self.next_scan && !is_ending {
                 self.scan_periodically();
             }
 
@@ -91,6 +92,7 @@ impl OwnerLoop {
                     self.owner.retire_all(&self.commands, deadline);
                     return;
                 }
+                Ok(command) if self.owner.shutdown.has_begun() => self.owner.execute_while_ending(command),
                 Ok(ReloadCommand::Scan { complete }) => {
                     let complete = self.merge_scans(complete);
                     self.owner.scan_directory(CompleteFiles::Named(&complete))
@@ -109,6 +111,7 @@ impl OwnerLoop {
 
     fn scan_periodically(&mut self) {
         self.owner.retry_rollbacks();
+        self.owner.retry_starts();
         self.owner.dispatcher.metrics.slow_log.remove_expired(Time::now());
 
         self.owner.scan.open_current();
@@ -121,6 +124,10 @@ impl OwnerLoop {
     fn next_command(&mut self) -> Result<ReloadCommand, RecvTimeoutError> {
         match self.received.take() {
             Some(command) => Ok(command),
+            // Only commands are awaited, because the directory is not scanned any more.
+            None if self.owner.shutdown.has_begun() => {
+                self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            }
             None => self.commands.recv_timeout(self.next_scan.saturating_duration_since(Instant::now())),
         }
     }
@@ -157,8 +164,8 @@ impl PluginOwner {
                 answer(reply, self.reload(name.as_deref()));
                 false
             }
-            ReloadCommand::RollBack(name, reply) => {
-                answer(reply, self.roll_back(&name));
+            ReloadCommand::RollBack { plugin, by, reply } => {
+                answer(reply, self.roll_back(&plugin, by));
                 false
             }
             ReloadCommand::List(reply) => {
@@ -179,6 +186,15 @@ impl PluginOwner {
             }
             // The loop ends before it gets here.
             ReloadCommand::Stop(_) => false,
+        }
+    }
+
+    /// Executes a command that changes nothing, and drops any other: a host that ends begins no
+    /// reload. The sender of a dropped command finds its reply channel closed.
+    pub(super) fn execute_while_ending(&mut self, command: ReloadCommand) -> bool {
+        match command {
+            ReloadCommand::List(_) | ReloadCommand::Retired { .. } => self.execute(command),
+            _ => false,
         }
     }
 }

@@ -9,11 +9,16 @@ use crate::log::printable;
 use crate::metrics::ReloadOutcome;
 
 impl PluginOwner {
-    /// Logs and counts a refusal, unless it is the one that the plugin is listed with already.
+    /// Logs and counts a refusal, unless it is the one that the plugin is listed with already, and
+    /// publishes the methods of the refused content.
     ///
     /// A file that is retried (a copy is under way, or a generation still drains) is thus reported
     /// once, however often it fails.
     pub(super) fn report_refused(&mut self, file: &OsStr, refused: &LoadError) {
+        if refused.reason == LoadErrorReason::HostEnds {
+            // The plugin is not at fault.
+            return;
+        }
         let Some(name) = self.slot_name(file) else {
             // The file has no slot of its own, so that nothing remembers the refusal.
             let shown = plugin_name(file).unwrap_or_else(|| file.display().to_string());
@@ -27,6 +32,7 @@ impl PluginOwner {
             slot.refused = Some(refused.clone());
             self.log_refused(&name, file, refused);
             self.count_refused(&name);
+            self.publish_refusals();
         }
     }
 

@@ -14,6 +14,7 @@ mod request_error;
 mod route_permits;
 mod table;
 mod table_builder;
+mod unavailable;
 
 pub(crate) use dispatcher::{ConnectionRules, Dispatcher};
 pub(crate) use gate::{GateOpened, StateTransferGate};
@@ -22,5 +23,6 @@ pub(crate) use inline_runner::{InlineRunner, mark_io_thread};
 pub(crate) use reply::{ReplyContext, ReplyOutcome};
 pub(crate) use request_error::{ExhaustedResource, RequestError};
 pub(crate) use route_permits::RoutePermits;
-pub(crate) use table::{CountedError, Requester, RouteTarget, RoutingTable};
-pub(crate) use table_builder::{HeldPlugins, TableBuilder};
+pub(crate) use table::{CountedError, Found, Requester, RouteTarget, RoutingTable};
+pub(crate) use table_builder::{CallHold, HeldPlugins, TableBuilder};
+pub(crate) use unavailable::UnavailablePlugin;

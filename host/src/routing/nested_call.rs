@@ -16,7 +16,7 @@ use super::gate::{GateOpened, StateTransferGate};
 use super::inline_runner::is_io_thread;
 use super::reply_slot::{ReplySlot, SlotSink, into_reply};
 use super::request_error::{ExhaustedResource, RequestError};
-use super::table::{Requester, RouteTarget};
+use super::table::{Found, HeldTarget, Requester, RouteTarget};
 use crate::clock::Time;
 use crate::plugin::{CallPermits, Caller, GenerationExecutor, NestedCaller, PluginCall, WakerRelay};
 
@@ -54,7 +54,7 @@ enum StartedCall {
     Answered(CallReply),
     Pending(PendingCall),
 
-    /// The state of the called plugin is being transferred: start again when this gate is open.
+    /// The called plugin is being replaced: start again when this gate is open.
     Held(Arc<StateTransferGate>),
 }
 
@@ -73,14 +73,15 @@ struct NestedCall<'a> {
 }
 
 impl NestedCall<'_> {
-    /// Returns the gate that the call must wait for, if there is one.
+    /// Returns where the call goes although its plugin is being replaced; `None` if it must wait.
     ///
-    /// A state transfer waits for the running calls of its plugin, so their nested calls must not
-    /// wait for the transfer. It does not wait for `async` calls, whose changes would be lost now.
-    fn gate<'t>(&self, target: &'t RouteTarget) -> Option<&'t Arc<StateTransferGate>> {
-        let is_own_plugin = target.generation.identity.plugin == *self.plugin;
-        let is_awaited_by_transfer = is_own_plugin && self.parent.run != Run::Async;
-        target.held.as_ref().filter(|_| !is_awaited_by_transfer)
+    /// A replacement waits for the running calls of its plugin, so their nested calls must not wait
+    /// for the replacement. If the previous generation is not stopped, it does not wait for `async`
+    /// calls, whose changes would be lost now.
+    fn target_in<'t>(&self, held: &'t HeldTarget) -> Option<&'t RouteTarget> {
+        let is_own_plugin = *held.plugin == **self.plugin;
+        let is_awaited = is_own_plugin && (held.awaits_async || self.parent.run != Run::Async);
+        held.previous.as_ref().filter(|_| is_awaited)
     }
 
     /// Returns the deadline: that of the caller, or an earlier one.
@@ -97,8 +98,7 @@ impl NestedCall<'_> {
 /// Admits a call to its generation and its route.
 fn admit(target: &RouteTarget, now: Time) -> Result<CallPermits, RequestError> {
     let trial = target.generation.admit(now).map_err(|retry_after| {
-        let plugin = target.generation.identity.plugin.to_string();
-        RequestError::PluginUnavailable { plugin, retry_after }
+        RequestError::unavailable_for(&target.generation.identity.plugin, retry_after)
     })?;
     let route = match &target.permits {
         Some(permits) => Some(permits.take().ok_or(RequestError::Overloaded(ExhaustedResource::Route))?),
@@ -115,13 +115,16 @@ impl Dispatcher {
         }
 
         let table = self.table.load();
-        let target = table.find(nested.method, Requester::Plugin)?;
-        if let Some(gate) = nested.gate(target) {
-            if nested.is_waiting && !parent.may_wait() {
-                return Err(RequestError::unavailable(&target.generation.identity.plugin));
-            }
-            return Ok(StartedCall::Held(Arc::clone(gate)));
-        }
+        let target = match table.find(nested.method, Requester::Plugin)? {
+            Found::Open(target) => target,
+            Found::Held(held) => match nested.target_in(held) {
+                Some(target) => target,
+                None if nested.is_waiting && !parent.may_wait() => {
+                    return Err(RequestError::unavailable(&held.plugin));
+                }
+                None => return Ok(StartedCall::Held(Arc::clone(&held.gate))),
+            },
+        };
         let run = target.run();
         if nested.is_waiting && run != Run::Inline && !parent.may_wait() {
             return Err(RequestError::WouldWait(nested.method.to_owned()));

@@ -18,7 +18,7 @@ const RETRY_OVERLOADED: Duration = Duration::from_millis(100);
 
 /// Suggested delay before a request for a missing plugin is sent again: about as long as the last
 /// step of a build or a copy.
-const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
+pub(super) const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 
 /// Suggested delay before a request is sent to a host that is shutting down: about as long as a
 /// restart.
@@ -89,6 +89,9 @@ pub(crate) enum RequestError {
     PluginUnavailable {
         plugin: String,
         retry_after: Duration,
+
+        /// Why the plugin, or its content with this method, was refused, as one word.
+        reason: Option<&'static str>,
     },
 
     /// The host is shutting down.
@@ -117,7 +120,12 @@ pub(crate) enum RequestError {
 impl RequestError {
     /// Returns the error for a plugin that is missing or has no thread left.
     pub(crate) fn unavailable(plugin: &str) -> Self {
-        Self::PluginUnavailable { plugin: plugin.to_owned(), retry_after: RETRY_UNAVAILABLE }
+        Self::unavailable_for(plugin, RETRY_UNAVAILABLE)
+    }
+
+    /// Returns the error for a plugin whose circuit breaker is open for this time.
+    pub(crate) fn unavailable_for(plugin: &str, retry_after: Duration) -> Self {
+        Self::PluginUnavailable { plugin: plugin.to_owned(), retry_after, reason: None }
     }
 
     /// Returns the error for a call that a generation did not accept.
@@ -201,8 +209,16 @@ impl RequestError {
             Self::Overloaded(resource) => format!("overloaded: {}", resource.text()).into(),
 
             Self::PluginPanicked(plugin) => format!("plugin {plugin} panicked in this call").into(),
-            Self::PluginUnavailable { plugin, retry_after } => {
-                format!("plugin {plugin} is unavailable; retry in {}", ShortDuration(*retry_after)).into()
+            Self::PluginUnavailable { plugin, retry_after, reason } => {
+                let retry_after = ShortDuration(*retry_after);
+                match reason {
+                    None => format!("plugin {plugin} is unavailable; retry in {retry_after}"),
+                    Some(reason) => format!(
+                        "plugin {plugin} does not serve this method at the moment ({reason}); \
+                         retry in {retry_after}"
+                    ),
+                }
+                .into()
             }
             Self::GoingAway => "the host is shutting down; retry on a new connection".into(),
             Self::ResultTooLarge(limit) => {
@@ -236,8 +252,11 @@ impl RequestError {
             }
             Self::Overloaded(_) => json!({ "retry_after_ms": millis(RETRY_OVERLOADED) }),
             Self::PluginPanicked(plugin) => json!({ "plugin": plugin }),
-            Self::PluginUnavailable { plugin, retry_after } => {
+            Self::PluginUnavailable { plugin, retry_after, reason: None } => {
                 json!({ "plugin": plugin, "retry_after_ms": millis(*retry_after) })
+            }
+            Self::PluginUnavailable { plugin, retry_after, reason: Some(reason) } => {
+                json!({ "plugin": plugin, "reason": reason, "retry_after_ms": millis(*retry_after) })
             }
             Self::GoingAway => json!({ "retry_after_ms": millis(RETRY_GOING_AWAY) }),
             Self::ResultTooLarge(limit) | Self::Rejected(FrameError::TooLarge { limit, .. }) => {

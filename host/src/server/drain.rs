@@ -15,6 +15,7 @@ use super::io_thread::{IoThread, send_to_all};
 use super::io_threads::IoThreads;
 use crate::log::Counted;
 use crate::routing::Dispatcher;
+use crate::shutdown::ShutdownStage;
 
 /// Interval between two checks whether the threads have returned.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
@@ -22,17 +23,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// Time for the last replies of an interrupted drain to leave the host. A peer that reads receives
 /// them at once.
 const LAST_REPLIES: Duration = Duration::from_millis(500);
-
-/// How far the shutdown of a host has come. Each stage includes the previous ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum ShutdownStage {
-    /// No shutdown.
-    Serve,
-    /// Answer what is in flight, within the drain time-out.
-    Drain,
-    /// End now.
-    Cut,
-}
 
 /// Drains all I/O threads and joins them; a thread that a plugin blocks is left.
 pub(super) async fn drain(

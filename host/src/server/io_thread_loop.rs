@@ -154,7 +154,8 @@ impl IoThreadLoop {
 
     fn serve_accepted(&mut self, accepted: AcceptedConnection) {
         let AcceptedConnection { number, stream, manner, peer, permit } = accepted;
-        let handle = ConnectionHandle::new(&self.thread.dispatcher.metrics.open_connections, number, peer);
+        let open = &self.thread.dispatcher.metrics.open_connections;
+        let handle = ConnectionHandle::new(open, number, peer, manner.admin);
         let (uid, pid) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
         tracing::debug!(conn = number, uid, pid, "connection {number} accepted");
 

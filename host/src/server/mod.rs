@@ -30,7 +30,6 @@ use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
 use self::call_supervisor::supervise_calls;
-pub(crate) use self::drain::ShutdownStage;
 pub use self::health_check::{HealthCheck, HealthCheckError};
 pub(crate) use self::http_endpoint::HttpEndpoint;
 pub use self::inherited::{InheritError, Inherited};
@@ -42,6 +41,7 @@ use self::stall_monitor::StallMonitor;
 use crate::config::{AdminConfig, Listener};
 use crate::plugin::IoThreadReplacer;
 use crate::routing::{Dispatcher, HostPhase, InlineRunner};
+use crate::shutdown::ShutdownStage;
 
 /// How a listener gets its socket.
 enum SocketSource {

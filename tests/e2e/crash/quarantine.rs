@@ -7,7 +7,7 @@ use super::{assert_attributed, crash_in};
 use crate::support::admin::plugin_row;
 use crate::support::build::artifacts;
 use crate::support::host::install;
-use crate::support::peer::{METHOD_NOT_FOUND, PLUGIN_UNAVAILABLE};
+use crate::support::peer::PLUGIN_UNAVAILABLE;
 use crate::support::program::jackfield;
 use crate::support::{HostProcess, wait_until};
 
@@ -41,8 +41,11 @@ fn quarantines_a_plugin_until_its_file_changes() {
     let mut peer = host.peer();
 
     assert_eq!(peer.result("fixture.echo", &json!(1)), 1);
-    peer.call("crashes_host.inline", &json!({ "how": "not" })).error(PLUGIN_UNAVAILABLE);
-    peer.call("crashes_host.blocking", &json!({ "how": "not" })).error(METHOD_NOT_FOUND);
+    // With and without a route.
+    for method in ["crashes_host.inline", "crashes_host.blocking"] {
+        let error = peer.call(method, &json!({ "how": "not" })).error(PLUGIN_UNAVAILABLE);
+        assert_eq!(error["data"]["reason"], "too-many-deaths", "{error}");
+    }
     drop(peer);
 
     // Neither a shutdown nor a directory scan ends the quarantine.

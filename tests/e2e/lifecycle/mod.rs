@@ -4,7 +4,9 @@
 mod config_aliases;
 mod configuration_faults;
 mod shutdown;
+mod shutdown_during_reload;
 mod socket_files;
+mod start;
 
 use crate::support::HostBuilder;
 use crate::support::HostProcess;

@@ -22,6 +22,7 @@ pub(crate) mod random;
 pub(crate) mod scrape;
 pub(crate) mod scratch;
 pub(crate) mod signer;
+pub(crate) mod slow_start;
 pub(crate) mod stacks;
 pub(crate) mod threads;
 pub(crate) mod user;

@@ -19,7 +19,7 @@ use rustix::stdio::{dup2_stdout, stderr, stdin, stdout};
 
 use super::super::library::OpenLibrary;
 use super::super::load_error::{LoadError, LoadErrorReason};
-use super::report::{PROCESS_NAME, ProbeReport, ProbeRequest, ProbeStep, Reporter};
+use super::report::{PROCESS_NAME, ProbeDepth, ProbeReport, ProbeRequest, ProbeStep, Reporter};
 use super::services::{self, ProbeServices};
 use super::state::ProcessState;
 
@@ -52,7 +52,7 @@ pub(super) fn run() -> ! {
     let reporter = Reporter::new(socket);
     let report = match probe(&request, settings, &reporter) {
         Ok(()) => ProbeReport::Passed,
-        Err(LoadError { reason, detail }) => {
+        Err(LoadError { reason, detail, .. }) => {
             ProbeReport::Refused { reason: reason.code().to_owned(), detail }
         }
     };
@@ -91,7 +91,10 @@ fn probe(request: &ProbeRequest, settings: Vec<u8>, reporter: &Reporter) -> Resu
 
     reporter.send(&ProbeReport::Step(ProbeStep::Checking));
     let root = opened.root(&request.manifest)?;
-    start_and_stop_on_thread(root, settings, reporter.clone(), before)?;
+    match request.depth {
+        ProbeDepth::Start => start_and_stop_on_thread(root, settings, reporter.clone(), before)?,
+        ProbeDepth::Code => check_process_state(&before)?,
+    }
 
     reporter.send(&ProbeReport::Step(ProbeStep::Closing));
     match remaining_threads() {

@@ -13,7 +13,7 @@ use crate::admin::{ADMIN, AdminPlugin, ReloadRequest};
 use crate::config::Config;
 use crate::control::{ControlThread, RETIRE_LIMIT, ServeParts};
 use crate::crash_record::CrashRecord;
-use crate::loader::{ProbeEntry, Prober};
+use crate::loader::{ProbeEntry, Prober, ProcessGuard};
 use crate::log::Logging;
 use crate::output::OutputCapture;
 use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin};
@@ -51,6 +51,7 @@ pub struct Builder {
     captures_output: bool,
     progress: Box<ReportProgress>,
     shutdown: Shutdown,
+    guards_process_state: bool,
 }
 
 impl Builder {
@@ -70,6 +71,7 @@ impl Builder {
             captures_output: false,
             progress: Box::new(|_| ()),
             shutdown: Shutdown::default(),
+            guards_process_state: false,
         }
     }
 
@@ -109,6 +111,18 @@ impl Builder {
         self
     }
 
+    /// Checks every few seconds, while the host serves, whether signal handlers, signal masks of
+    /// I/O threads, the working directory, the umask, the environment, resource limits or
+    /// descriptors differ from those when [`Builder::start`] was called. The first four are
+    /// restored, and all differences are logged.
+    ///
+    /// It is for programs that change none of these themselves while the host runs.
+    #[must_use]
+    pub fn guard_process_state(mut self) -> Self {
+        self.guards_process_state = true;
+        self
+    }
+
     /// Lets operators request a reload of the configuration with `admin.reload`. The requests are
     /// received from [`Reloads`].
     ///
@@ -145,7 +159,16 @@ impl Builder {
     pub fn start(self) -> Result<Host, StartError> {
         thread_locals::touch();
         let Self {
-            config, prober, built_in, inherited, reloads, captures_output, progress, shutdown, ..
+            config,
+            prober,
+            built_in,
+            inherited,
+            reloads,
+            captures_output,
+            guards_process_state,
+            progress,
+            shutdown,
+            ..
         } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let crash_record = CrashRecord::open(&config.plugins.crash)?;
@@ -155,9 +178,11 @@ impl Builder {
         // Before any code of a plugin runs, and until the last of it has ended.
         let output = captures_output.then(|| capture_output(&crash_record, &dispatcher)).flatten();
 
+        let guard = guards_process_state.then(ProcessGuard::begin);
+
         let endpoint = config.metrics.listen.as_ref().map(HttpEndpoint::bind).transpose()?;
         let control = ControlThread::start(endpoint, Arc::clone(&dispatcher))?;
-        let server = Server::start(config.io.threads, &dispatcher)?;
+        let server = Server::start(config.io.threads, &dispatcher, guard)?;
 
         let caller: Weak<dyn NestedCaller> =
             Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn NestedCaller>));

@@ -72,6 +72,11 @@ fn print_table(inspection: &Inspection, keys: &[TrustedKey]) {
     println!("size      {size} bytes");
     println!("signed    {}", signer(inspection, keys));
     println!("needs     {}", needed.join(", "));
+    if let Some(bytes) = inspection.static_tls {
+        println!(
+            "tls       static, {bytes} bytes: a host can load it only a few times until it is restarted"
+        );
+    }
 
     let width = manifest.methods.iter().map(|method| method.name.len()).max().unwrap_or(0);
     for method in &manifest.methods {

@@ -18,6 +18,7 @@ use super::inspection::Inspection;
 use super::load_error::{LoadError, LoadErrorReason};
 use super::memory_map::{self, FileIdentity};
 use super::staged::{KeptImage, StagedPlugin};
+use super::static_tls;
 use crate::host_thread::HostThread;
 use crate::log::printable;
 
@@ -124,10 +125,12 @@ impl StagedPlugin {
     ///
     /// # Errors
     ///
-    /// The dynamic loader or the ABI check refuses it, or the running code is not the code of the
-    /// copy. Nothing stays loaded, as far as the dynamic loader unloads it.
+    /// The process has no static thread-local storage left for it, the dynamic loader or the ABI
+    /// check refuses it, or the running code is not the code of the copy. Nothing stays loaded, as
+    /// far as the dynamic loader unloads it.
     pub fn load(self) -> Result<LoadedLibrary, LoadError> {
         let Self { inspection, stamp, memfd, stays_loaded } = self;
+        static_tls::count_load(&inspection)?;
         let opened = OpenLibrary::open(memfd)?;
 
         match opened.root(&inspection.manifest) {

@@ -33,7 +33,8 @@ use crate::clock::Time;
 use crate::crash_record::{LifecyclePhase, RunningCode, run_recorded};
 use crate::host_thread::{HostThread, join_all_before};
 
-/// The async thread of one generation. It is started by the first task or timer.
+/// The async thread of one generation. It is started with the generation, or else by the first task
+/// or timer.
 pub(crate) struct AsyncExecutor<G: CallTarget> {
     spawner: Arc<ThreadSpawner>,
 
@@ -97,7 +98,15 @@ impl<G: CallTarget> AsyncExecutor<G> {
         self.ensure_thread().ok().map(|()| WakerRelay::new(Arc::clone(&self.queue) as _))
     }
 
-    fn ensure_thread(&self) -> Result<(), SubmitError> {
+    /// Starts the thread if it does not run yet.
+    ///
+    /// A thread that starts may have to wait while another plugin is loaded. A generation with
+    /// `async` methods therefore starts it before its first call.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread, or only one that is lost.
+    pub(super) fn ensure_thread(&self) -> Result<(), SubmitError> {
         self.queue.ensure_thread(|thread| {
             let log = |error: &std::io::Error| {
                 let ThreadSpawner { plugin, generation, .. } = &*self.spawner;

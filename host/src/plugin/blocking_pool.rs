@@ -83,6 +83,8 @@ impl<G: CallTarget> PoolShared<G> {
     fn replace_lost(self: &Arc<Self>) -> Vec<LostCall<G>> {
         let mut found = Vec::new();
         let mut state = lock(&self.state);
+        // While every thread is lost, nothing else removes the calls of clients that have gone.
+        state.sweep(Time::now());
 
         while let Some(call) = state.mark_lost(Time::now()) {
             let replacement = if !state.may_replace(self.spare_threads) {

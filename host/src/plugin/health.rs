@@ -57,6 +57,13 @@ impl Generation {
         self.async_executor.replace_lost();
     }
 
+    /// Returns the number of `inline` and `blocking` calls that wait for a thread or run on one,
+    /// except those that run past their deadline.
+    pub(crate) fn unfinished_calls(&self) -> usize {
+        let lost = self.blocking_pool.as_ref().map_or(0, |pool| pool.health().lost_threads);
+        self.direct_calls().saturating_sub(lost)
+    }
+
     /// Admits one call, and returns its permit if it is the trial call of the circuit breaker.
     ///
     /// # Errors

@@ -118,7 +118,7 @@ impl<G: CallTarget> PoolState<G> {
     /// Removes cancelled calls from the queue, at most once per tick. Deadlines pass once per tick;
     /// sweeping more often would make each rejection of an overloaded plugin as expensive as its
     /// queue is long.
-    fn sweep(&mut self, now: Time) {
+    pub(super) fn sweep(&mut self, now: Time) {
         if now.since(self.swept) >= TICK {
             self.swept = now;
             self.queue.retain(|call| !call.is_over());

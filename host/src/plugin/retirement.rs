@@ -27,9 +27,6 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// ms that a drain may take.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Interval at which the running calls of a retiring generation are supervised.
-const SUPERVISION_INTERVAL: Duration = Duration::from_millis(250);
-
 /// The instant by which every retirement must end. It is set when the host itself ends.
 #[derive(Clone, Default)]
 pub(crate) struct EndDeadline(Arc<OnceLock<Instant>>);
@@ -223,12 +220,7 @@ fn wait_until_unshared(
     mut generation: Arc<Generation>,
     deadline: &EndDeadline,
 ) -> Result<Generation, RetentionReason> {
-    let mut supervised = Instant::now();
     loop {
-        if supervised.elapsed() >= SUPERVISION_INTERVAL {
-            supervised = Instant::now();
-            generation.supervise_calls();
-        }
         match Arc::try_unwrap(generation) {
             Ok(generation) => return Ok(generation),
             Err(shared) if deadline.has_passed() => {

@@ -145,10 +145,10 @@ impl ReplySink for ChannelSink {
 }
 
 /// Receives the output and the end of a call.
-pub(super) type CallEnds = mpsc::Receiver<(Vec<u8>, CallEnd)>;
+pub(crate) type CallEnds = mpsc::Receiver<(Vec<u8>, CallEnd)>;
 
 /// Creates a call, and the receiver of its output and its end.
-pub(super) fn call_of<G: CallTarget>(
+pub(crate) fn call_of<G: CallTarget>(
     target: &Arc<G>,
     method: u32,
     run: Run,

@@ -165,6 +165,18 @@ fn prints_the_facts_about_a_plugin_file() {
 }
 
 #[test]
+fn prints_the_static_tls_of_a_plugin_file() {
+    let file = artifacts().library("static_tls").to_str().expect("UTF-8");
+
+    let table = jackfield(Path::new("/"), &["plugin", "inspect", file]);
+    let document = jackfield(Path::new("/"), &["plugin", "inspect", file, "--json"]);
+
+    let document: Value = serde_json::from_str(&document.stdout).expect("JSON");
+    let bytes = document["static_tls"].as_u64().expect("a size");
+    assert!(table.stdout.contains(&format!("\ntls       static, {bytes} bytes")), "{table:?}");
+}
+
+#[test]
 fn reports_refused_files_as_text_and_json() {
     let scratch = Scratch::new();
     scratch.write("libtext.so", "no library");

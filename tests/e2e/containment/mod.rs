@@ -8,6 +8,7 @@ mod loader_lock;
 mod lost_threads;
 mod neighbours;
 mod panics;
+mod process_state;
 mod stalled_threads;
 mod thread_ends;
 mod thread_locals;

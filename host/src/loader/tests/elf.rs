@@ -39,6 +39,24 @@ fn inspects_a_valid_file() {
 }
 
 #[test]
+fn finds_static_tls_only_in_files_with_thread_local_variables_of_their_own() {
+    // DF_STATIC_TLS in DT_FLAGS, alone and with DF_BIND_NOW.
+    for (flags, tls, expected) in [
+        (vec![(30, 0x10)], Some(100), Some(104)),
+        (vec![(30, 0x18)], Some(8), Some(8)),
+        (vec![(30, 0x10)], None, None),
+        (vec![(30, 0x08)], Some(100), None),
+        (vec![], Some(100), None),
+        (vec![(30, 0x10)], Some(u64::MAX), Some(u64::MAX)),
+    ] {
+        let scratch = Scratch::new();
+        let bytes = Image { flags, tls, ..Image::default() }.bytes();
+        let inspection = inspect(&scratch.file("p.so", &bytes), &[]).unwrap();
+        assert_eq!(inspection.static_tls, expected, "{tls:?}");
+    }
+}
+
+#[test]
 fn refuses_each_fault_of_the_file_for_its_reason() {
     let valid = Image::default;
     let other_machine = if MACHINE == 62 { 183 } else { 62 };

@@ -163,6 +163,7 @@ impl Content {
                 methods: self.methods.clone(),
             },
             needed: Vec::new(),
+            static_tls: None,
         };
         StagedPlugin::without_code(inspection, stamp)
     }

@@ -36,7 +36,8 @@ pub struct StatsParams {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReloadParams {
-    /// The name of the plugin; `None` reloads all plugins.
+    /// The name of the plugin; `None` reloads all plugins. Only with a name, content is loaded that
+    /// was rolled back.
     #[serde(default)]
     pub name: Option<String>,
 }

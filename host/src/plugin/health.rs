@@ -12,7 +12,7 @@ use super::blocking_pool::BlockingPool;
 use super::circuit_breaker::{BreakerChange, TrialPermit};
 use super::generation::{Generation, GenerationId};
 use crate::clock::Time;
-use crate::log::ShortDuration;
+use crate::log::{Counted, ShortDuration};
 
 /// The health of a generation at one moment.
 #[derive(Debug, Clone)]
@@ -91,7 +91,8 @@ impl Generation {
                 tracing::error!(
                     plugin,
                     generation,
-                    "plugin {plugin}: circuit breaker opened for {open}: {failures} failures in {window}"
+                    "plugin {plugin}: circuit breaker opened for {open}: {} in {window}",
+                    Counted(failures, "failure")
                 );
             }
             BreakerChange::Reopened(open) => {

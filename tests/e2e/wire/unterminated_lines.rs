@@ -51,7 +51,7 @@ fn runs_a_last_line_without_a_newline_at_a_half_close_if_configured() {
 }
 
 #[test]
-fn never_runs_an_unterminated_line_of_a_client_that_has_gone() {
+fn never_runs_an_unterminated_line_of_a_disconnected_client() {
     let host = host_with_lines("run_unterminated = true").start();
     let open = || host.info()["connections_open"].as_u64();
     let before = open();

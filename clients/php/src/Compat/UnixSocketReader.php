@@ -50,8 +50,8 @@ class UnixSocketReader
      *
      * @param array<string, mixed>|object $message `method`, and optionally `params` and `id`
      *
-     * @return array<string, mixed> `['result' => …]`, or `['error' => ['code' => …, 'message' => …]]`,
-     *                              with the `id` of the message if it has one
+     * @return array<string, mixed> `['result' => …]`, or `['error' => ['code' => …, …]]`, with the
+     *                              `id` of the message if it has one
      *
      * @throws JackfieldException if there is no reply: a \RuntimeException, or an
      *                            \InvalidArgumentException if the message cannot be sent

@@ -1,6 +1,6 @@
 <?php
 
-// Call sites of a class that packs frames itself. The test replaces only the `use` line and the path.
+// Call sites of a class that packs frames itself. The test replaces the `use` line and the path.
 
 use Develop\Reader\UnixSocketReader;
 

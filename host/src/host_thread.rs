@@ -90,6 +90,11 @@ impl<T: Send + 'static> HostThread<T> {
         Ok(Self { handle, task })
     }
 
+    /// Returns the thread id; `None` if the thread has not started, or procfs cannot be read.
+    pub(crate) fn tid(&self) -> Option<u32> {
+        self.task.get().copied().flatten().map(|task| task.tid)
+    }
+
     /// Returns whether the function of the thread has returned. The thread may still drop its
     /// thread-local values, which takes as long as the destructors of plugins do.
     pub(crate) fn has_returned(&self) -> bool {

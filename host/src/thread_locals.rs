@@ -5,6 +5,9 @@
 //! plugin run in `dlopen`, and destructors in `dlclose`. A thread that used one for the first time
 //! while it serves would wait for that code, without a limit if the code hangs.
 //!
+//! It can make other threads wait as well: tokio marks a task as woken before it uses a
+//! thread-local to schedule it, so that no other thread schedules the task meanwhile.
+//!
 //! Each thread of the host therefore uses all of them once before it serves. The end-to-end test
 //! `containment::thread_locals` finds thread-locals that are missing here.
 

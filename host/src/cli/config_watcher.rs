@@ -87,6 +87,9 @@ impl ConfigWatcher {
         let file = config.file.clone().unwrap_or_default();
 
         let watcher = watch(&file, move |change| {
+            // The thread is one of `notify`. If it waited for a plugin while it wakes the receiver,
+            // nothing else could wake the receiver meanwhile.
+            jackfield::touch_thread_locals();
             // The receiver is missing when the host ends.
             let _ = sender.send(change);
         });
@@ -153,6 +156,7 @@ impl ConfigWatcher {
         let (sender, read) = oneshot::channel();
         let file = self.file.clone();
         let load = move || {
+            jackfield::touch_thread_locals();
             let faults = |faults: Faults| faults.to_string().lines().map(str::to_owned).collect();
             // The receiver is missing if a signal ends the host.
             let _ = sender.send(Config::load(&file).map_err(faults));

@@ -14,6 +14,7 @@
 //! Only the program does this. The library is embedded in programs that do not end with their host.
 #![allow(unsafe_code, reason = "only `_exit` ends a process whose exit handlers or threads are blocked")]
 
+use std::fs;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -50,6 +51,7 @@ impl StepLimit {
         match self.step {
             EndStep::Host(signal) => {
                 tracing::error!(
+                    threads = threads(),
                     "the host did not end within {limit} after {signal}; \
                      the process ends now with exit code {TIMED_OUT}, please report this"
                 );
@@ -63,6 +65,16 @@ impl StepLimit {
             }
         }
     }
+}
+
+/// Returns the threads of this process, and in which function of the kernel each of them waits.
+fn threads() -> String {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let described = tasks.map(|task| {
+        let read = |file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        format!("{} ({})", read("comm").trim(), read("wchan"))
+    });
+    described.collect::<Vec<_>>().join(", ")
 }
 
 #[derive(Default)]
@@ -162,6 +174,20 @@ mod tests {
         let waits = thread::spawn(move || shared.wait_until_passed());
         limit.set_for_host(Duration::ZERO, "SIGINT");
         assert_eq!(waits.join().unwrap().step, EndStep::Host("SIGINT"));
+    }
+
+    #[test]
+    fn lists_the_threads_of_the_process() {
+        let (end, waits) = std::sync::mpsc::channel::<()>();
+        let thread = thread::Builder::new().name("listed".into()).spawn(move || {
+            let _ = waits.recv();
+        });
+        // A thread names itself when it starts.
+        while !threads().contains("listed (") {
+            thread::yield_now();
+        }
+        drop(end);
+        thread.unwrap().join().unwrap();
     }
 
     #[test]

@@ -67,11 +67,17 @@ fn print_table(inspection: &Inspection, keys: &[TrustedKey]) {
     println!("plugin    {name}");
     println!("package   {} {}", manifest.package, manifest.version);
     println!("api       {}", manifest.api);
+    println!("host API  {} or later", manifest.min_host());
     println!("hash      {hash}");
     println!("build id  {}", build_id.as_deref().unwrap_or("none"));
     println!("size      {size} bytes");
     println!("signed    {}", signer(inspection, keys));
     println!("needs     {}", needed.join(", "));
+    if let Some(bytes) = inspection.static_tls {
+        println!(
+            "tls       static, {bytes} bytes: a host can load it only a few times until it is restarted"
+        );
+    }
 
     let width = manifest.methods.iter().map(|method| method.name.len()).max().unwrap_or(0);
     for method in &manifest.methods {

@@ -111,7 +111,8 @@ fn try_run(
     let sockets: Vec<_> =
         config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
 
-    let (mut builder, reloads) = Builder::new(config, entry).inherit(inherited).reloads();
+    let (mut builder, reloads) =
+        Builder::new(config, entry).inherit(inherited).guard_process_state().reloads();
     if captures_output {
         log_panics();
         builder = builder.capture_output(&logging);

@@ -17,7 +17,7 @@ mod crash_log;
 mod generation_names;
 mod layout;
 mod mapping;
-mod output_attribution;
+mod plugin_attribution;
 mod post_mortem;
 mod previous_host;
 mod quarantine;
@@ -29,7 +29,7 @@ mod slot;
 
 pub(crate) use crash_log::{Crash, CrashedCall, Quarantined};
 pub(crate) use generation_names::GenerationNames;
-pub(crate) use output_attribution::OutputAttribution;
+pub(crate) use plugin_attribution::PluginAttribution;
 pub use previous_host::quarantined;
 pub(crate) use record::{CrashRecord, RegisteredGeneration};
 pub(crate) use running_code::{LifecyclePhase, RunningCode};

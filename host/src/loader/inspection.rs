@@ -47,6 +47,10 @@ pub struct Inspection {
 
     /// The libraries that the dynamic loader will look for, in the order of the file.
     pub needed: Vec<String>,
+
+    /// The size of its static thread-local storage in bytes, of which a process can load only a
+    /// few; `None` if it has none. Linked libraries are not examined.
+    pub static_tls: Option<u64>,
 }
 
 /// Inspects `file` without running any of its code.
@@ -97,6 +101,7 @@ pub(super) struct ImageSummary {
     build_id: Option<String>,
     manifest: Manifest,
     needed: Vec<String>,
+    static_tls: Option<u64>,
 }
 
 impl ImageSummary {
@@ -109,10 +114,10 @@ impl ImageSummary {
         size: u64,
         signature: Option<SignatureFile>,
     ) -> Inspection {
-        let Self { build_id, manifest, needed } = self;
+        let Self { build_id, manifest, needed, static_tls } = self;
         let (signed, signature_text) =
             signature.map(|signature| (signature.verified, signature.text)).unzip();
-        Inspection { file, name, hash, size, signed, signature_text, build_id, manifest, needed }
+        Inspection { file, name, hash, size, signed, signature_text, build_id, manifest, needed, static_tls }
     }
 }
 
@@ -131,5 +136,6 @@ pub(super) fn examine(file: File, size: u64) -> Result<ImageSummary, LoadError> 
         return Err(refused.with_methods(&manifest.methods));
     }
 
-    Ok(ImageSummary { build_id: summary.build_id, manifest, needed: summary.needed })
+    let elf::ElfSummary { build_id, needed, static_tls, .. } = summary;
+    Ok(ImageSummary { build_id, manifest, needed, static_tls })
 }

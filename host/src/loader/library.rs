@@ -13,11 +13,13 @@ use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::abi::{Root, RootError, root_symbol};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
+use super::backtrace;
 use super::file_stamp::FileStamp;
 use super::inspection::Inspection;
 use super::load_error::{LoadError, LoadErrorReason};
 use super::memory_map::{self, FileIdentity};
 use super::staged::{KeptImage, StagedPlugin};
+use super::static_tls;
 use crate::host_thread::HostThread;
 use crate::log::printable;
 
@@ -124,10 +126,12 @@ impl StagedPlugin {
     ///
     /// # Errors
     ///
-    /// The dynamic loader or the ABI check refuses it, or the running code is not the code of the
-    /// copy. Nothing stays loaded, as far as the dynamic loader unloads it.
+    /// The process has no static thread-local storage left for it, the dynamic loader or the ABI
+    /// check refuses it, or the running code is not the code of the copy. Nothing stays loaded, as
+    /// far as the dynamic loader unloads it.
     pub fn load(self) -> Result<LoadedLibrary, LoadError> {
         let Self { inspection, stamp, memfd, stays_loaded } = self;
+        static_tls::count_load(&inspection)?;
         let opened = OpenLibrary::open(memfd)?;
 
         match opened.root(&inspection.manifest) {
@@ -182,7 +186,7 @@ impl OpenLibrary {
     /// Returns the root module, after it was proved that the code is that of the memory file, has
     /// this host's ABI, and has the manifest of its file.
     pub(super) fn root(&self, manifest: &Manifest) -> Result<Root, LoadError> {
-        let Some((library, _, identity)) = &self.0 else {
+        let Some((library, memfd, identity)) = &self.0 else {
             return Err(LoadError::new(LoadErrorReason::NoRootModule, "the library is already closed"));
         };
 
@@ -209,6 +213,7 @@ impl OpenLibrary {
             LoadError::new(reason, error)
         })?;
         prove_origin(root.code_address(), *identity)?;
+        backtrace::register(*identity, memfd).map_err(|error| unproven(&error))?;
 
         // Calls name a method by its number in the manifest, so the running code must have the same
         // manifest as the file.
@@ -224,6 +229,7 @@ impl OpenLibrary {
     /// Closes the library, and checks whether it was unmapped.
     pub(super) fn close(mut self) -> CloseOutcome {
         let Some((library, memfd, identity)) = self.0.take() else { return CloseOutcome::Unloaded };
+        backtrace::unregister(identity);
 
         // `dlclose` returns 0 even if it unmaps nothing, so the mappings are checked.
         let closed = library.close().map_err(|error| loader_message(&error));

@@ -246,6 +246,9 @@ reasons! {
     /// The process has so few keys for thread-local values left that another plugin could crash it.
     /// The host must be restarted.
     NoThreadKeys = "no-thread-keys",
+    /// The process has loaded as many files with static thread-local storage as it can. The host
+    /// must be restarted.
+    StaticTlsExhausted = "static-tls-exhausted",
     /// Its first calls failed too often, and the plugin was rolled back.
     ProbationFailed = "probation-failed",
     /// An operator rolled the plugin back from this content. Another content can be loaded.

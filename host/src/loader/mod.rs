@@ -16,8 +16,10 @@
 //! Every refusal is a [`LoadError`]: one [`LoadErrorReason`] for each cause, and a text for the
 //! operator. The module supports Linux with glibc, on x86_64 and aarch64.
 
+pub(crate) mod backtrace;
 mod content_hash;
 mod elf;
+mod environment_memory;
 mod file_stamp;
 mod inspection;
 mod library;
@@ -29,9 +31,14 @@ mod memory_map;
 mod plugin_directory;
 mod plugin_file;
 mod probe;
+mod process_guard;
+mod process_state;
 mod safe_path;
+mod signal_name;
+mod signal_state;
 mod signature;
 mod staged;
+mod static_tls;
 
 pub use content_hash::ContentHash;
 pub use file_stamp::FileStamp;
@@ -42,6 +49,8 @@ pub(crate) use load_permit::LoadPermit;
 pub use plugin_directory::PluginDirectory;
 pub use plugin_file::{FILE_MAX, FILE_MIN, plugin_name};
 pub use probe::{ProbeDepth, ProbeEntry, Prober, enter};
+pub(crate) use process_guard::{ProcessGuard, StateChanges};
+pub(crate) use signal_state::SignalMask;
 pub use signature::VerifiedSignature;
 pub use staged::{KeptImage, StagedPlugin};
 

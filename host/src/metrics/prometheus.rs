@@ -142,7 +142,7 @@ pub(crate) fn render_page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String
     write_generations(&mut page, snapshot);
     write_plugin_health(&mut page, gauges);
     write_crashes(&mut page, gauges);
-    write_host(&mut page, gauges);
+    write_host(&mut page, snapshot, gauges);
     page.0
 }
 
@@ -292,7 +292,9 @@ fn write_crashes(page: &mut MetricsPage, gauges: &Gauges) {
     }
 }
 
-fn write_host(page: &mut MetricsPage, gauges: &Gauges) {
+fn write_host(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges: &Gauges) {
+    page.counter("ipc_process_state_changes_total", "Changes of the state of the process by plugins.")
+        .sample(&[], snapshot.counters["process_state_changes"]);
     page.counter(
         "ipc_log_dropped_total",
         "Log lines dropped, because of the rate limit or because the log reader stalled.",

@@ -5,9 +5,9 @@
 //! until the replacement has ended. The step itself goes on.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::host_thread::HostThread;
 use crate::log::ShortDuration;
 use crate::routing::{Dispatcher, RoutingTable, StateTransferGate};
 use crate::sync::lock;
@@ -57,14 +57,15 @@ struct Hold {
 /// Ends the hold of calls when a step takes too long.
 pub(super) struct HoldLimit {
     hold: Arc<Hold>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<HostThread>,
 }
 
 impl HoldLimit {
     /// Starts a thread that watches the steps, and waits until it does.
     ///
-    /// The thread must use its thread-locals before the first step: a constructor of a plugin that
-    /// runs in a step keeps other threads from using one for the first time.
+    /// A [`HostThread`] touches its thread-locals first, and has to do that before the first step:
+    /// a constructor of a plugin that runs in a step keeps other threads from using one for the
+    /// first time.
     pub(super) fn new(
         dispatcher: &Arc<Dispatcher>,
         rejecting: RoutingTable,
@@ -83,7 +84,7 @@ impl HoldLimit {
         });
 
         let watched = Arc::clone(&hold);
-        let thread = Builder::new().name("hold-limit".into()).spawn(move || watched.watch()).ok();
+        let thread = HostThread::spawn("hold-limit", move || watched.watch()).ok();
         if thread.is_none() {
             // Without a thread nothing would bound the wait.
             hold.release(&mut lock(&hold.state));
@@ -106,8 +107,8 @@ impl Drop for HoldLimit {
     fn drop(&mut self) {
         self.hold.set(HoldState::Over);
         if let Some(thread) = self.thread.take() {
-            // The thread runs no code of a plugin, so it ends soon.
-            let _ = thread.join();
+            // The thread runs no code of a plugin, so it ends soon. If it does not, it is left.
+            let _ = thread.join_before(Instant::now() + self.hold.limit);
         }
     }
 }
@@ -115,7 +116,6 @@ impl Drop for HoldLimit {
 impl Hold {
     /// Watches the steps until the hold is over.
     fn watch(&self) {
-        drop(self.dispatcher.table.load());
         self.change(HoldState::Starting, HoldState::Idle);
 
         let mut state = lock(&self.state);

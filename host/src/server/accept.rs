@@ -11,8 +11,9 @@ use rustix::io::Errno;
 use tokio::net::UnixListener;
 use tokio::net::unix::UCred;
 
-use super::io_command::{AcceptedConnection, IoThreadCommand, Successors as _};
+use super::io_command::Successors as _;
 use super::io_threads::IoThreads;
+use super::io_work::{AcceptedConnection, IoThreadWork};
 use super::listener::BoundSocket;
 use crate::metrics::PeerIdentity;
 use crate::routing::{Dispatcher, ExhaustedResource, ReplyContext, RequestError};
@@ -136,8 +137,9 @@ impl Acceptor {
         counters.connections.add(1);
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         let accepted = AcceptedConnection { number, stream, manner: manner.clone(), peer, permit };
-        // If the host has ended, the connection is dropped, which closes it.
-        let _ = self.threads.send(IoThreadCommand::Serve(accepted));
+        // The I/O threads end after the acceptors. If all of them have ended nevertheless, the
+        // connection is dropped, which closes it.
+        let _ = self.threads.send(IoThreadWork::Serve(accepted));
     }
 }
 

@@ -45,7 +45,7 @@ impl IoThread {
         dispatcher: Arc<Dispatcher>,
         report_running: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
-        let (commands, received, connections) = IoThreadSender::channel();
+        let (commands, received) = IoThreadSender::channel();
         // Without the runtime's own timer; the module `timer` states why.
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
         let timer = KernelTimer::new()?;
@@ -64,17 +64,22 @@ impl IoThread {
             let ended = LocalSet::new().block_on(&runtime, async move {
                 let serving = async move {
                     report_running();
-                    IoThreadLoop::new(dispatcher, connections).run(received, timer).await
+                    IoThreadLoop::new(dispatcher, &received).run(received.commands, timer).await
                 };
                 let ended = tokio::task::spawn_local(serving).await;
                 ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
             });
             cut_here.store(ended, Ordering::Release);
-            // The thread runs no blocking tasks of tokio, for which dropping the runtime would wait.
+            // There are no blocking tasks of tokio, for which dropping the runtime would wait.
             runtime.shutdown_background();
         })?;
 
         Ok(Self { number, commands, sampler, cut, thread })
+    }
+
+    /// Returns the thread id; `None` if the thread has not started, or procfs cannot be read.
+    pub(super) fn tid(&self) -> Option<u32> {
+        self.thread.tid()
     }
 
     /// Returns whether the thread serves no connection any more.

@@ -13,6 +13,7 @@
 //! loaded or unloaded, and a destructor of a plugin can keep a leaving one for ever.
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ use arc_swap::ArcSwap;
 
 use super::io_command::{IoThreadCommand, IoThreadSender, Successors};
 use super::io_thread::{IoThread, send_to_all};
+use super::io_thread_start::StartingThreads;
+use super::io_work::IoThreadWork;
 use crate::plugin::{IoThreadReplacer, PluginCall};
 use crate::routing::{Dispatcher, InlineRunner};
 use crate::sync::lock;
@@ -28,12 +31,6 @@ use crate::sync::lock;
 /// waits for them.
 const MIN_POLL: Duration = Duration::from_micros(200);
 const MAX_POLL: Duration = Duration::from_millis(5);
-
-/// Time in which new threads must run, longer than `plugins.probe` usually permits a constructor.
-const START_LIMIT: Duration = Duration::from_secs(15);
-
-/// Interval between two checks whether the host ends while it waits for new threads.
-const START_POLL: Duration = Duration::from_millis(50);
 
 /// The I/O threads of a host.
 pub(super) struct IoThreads {
@@ -53,7 +50,7 @@ struct ThreadSet {
     starting: Vec<(u64, IoThread)>,
     /// Threads that were replaced and have not ended yet. A blocking method can keep one for long.
     leaving: Vec<IoThread>,
-    /// Number of threads that [`IoThreads::drain`] returned and that were not given back yet.
+    /// Number of threads that [`IoThreads::drain`] returned, until they are taken back.
     draining: usize,
     /// Whether the host ends, so that no thread is replaced any more.
     is_ending: bool,
@@ -63,47 +60,16 @@ struct ThreadSet {
 }
 
 impl ThreadSet {
-    fn take_number(&mut self) -> u64 {
-        self.next_number += 1;
-        self.next_number - 1
+    /// Returns the numbers of the next `count` threads.
+    fn take_numbers(&mut self, count: usize) -> Range<u64> {
+        let first = self.next_number;
+        self.next_number += count as u64;
+        first..self.next_number
     }
 
     /// Returns the place of the current thread with this number.
     fn place_of(&self, number: u64) -> Option<usize> {
         self.current.iter().position(|thread| thread.number == number)
-    }
-}
-
-/// Threads that were started together and have not all reported that they run.
-struct StartingThreads {
-    threads: Vec<IoThread>,
-    reports: mpsc::Receiver<()>,
-}
-
-impl StartingThreads {
-    /// Waits until all threads run, and returns them. While it waits, `may_wait` is asked
-    /// repeatedly whether it shall go on; it does for at most [`START_LIMIT`].
-    ///
-    /// # Errors
-    ///
-    /// A thread does not run in time. All of them end as soon as they run.
-    fn wait(self, may_wait: impl Fn() -> bool) -> io::Result<Vec<IoThread>> {
-        let Self { threads, reports } = self;
-        let until = Instant::now() + START_LIMIT;
-        let mut missing = threads.len();
-
-        while missing > 0 {
-            match reports.recv_timeout(START_POLL) {
-                Ok(()) => missing -= 1,
-                Err(mpsc::RecvTimeoutError::Timeout) if may_wait() && Instant::now() < until => {}
-                Err(_) => {
-                    return Err(io::Error::other(
-                        "a plugin that is loaded or unloaded meanwhile delays them",
-                    ));
-                }
-            }
-        }
-        Ok(threads)
     }
 }
 
@@ -124,25 +90,12 @@ impl IoThreads {
             dispatcher: Arc::clone(dispatcher),
             me: me.clone(),
         });
-        let starting = threads.begin_start(&mut lock(&threads.set), count)?;
-        let current = starting.wait(|| true)?;
+        let numbers = lock(&threads.set).take_numbers(count);
+        let current = StartingThreads::begin(numbers, dispatcher)?.wait(|| true)?;
 
         threads.senders.store(senders_of(&current));
         lock(&threads.set).current = current;
         Ok(threads)
-    }
-
-    fn begin_start(&self, set: &mut ThreadSet, count: usize) -> io::Result<StartingThreads> {
-        let (report, reports) = mpsc::channel();
-        let start = |_| {
-            let report = report.clone();
-            let report_running = move || {
-                // The receiver is missing if nothing waits for the thread any more.
-                let _ = report.send(());
-            };
-            IoThread::start(set.take_number(), Arc::clone(&self.dispatcher), report_running)
-        };
-        Ok(StartingThreads { threads: (0..count).map(start).collect::<io::Result<_>>()?, reports })
     }
 
     /// Joins the replaced threads that have ended.
@@ -180,7 +133,9 @@ impl IoThreads {
     /// Sends [`IoThreadCommand::Drain`] to all threads and returns them; no thread is replaced from
     /// now on.
     ///
-    /// The caller gives them back to [`IoThreads::give_back`] at the end of the drain.
+    /// The threads run until the caller finishes or cuts them: those that are being replaced still
+    /// move their connections to the others, and calls in flight may call `inline` methods. The
+    /// caller passes the threads to [`IoThreads::take_back`] at the end of the drain.
     pub(super) fn drain(&self) -> Vec<IoThread> {
         let mut set = lock(&self.set);
         set.is_ending = true;
@@ -196,7 +151,7 @@ impl IoThreads {
 
     /// Joins those threads of the drain that have ended. Code that the others may have run cannot
     /// be closed until they have ended, too.
-    pub(super) fn give_back(&self, drained: Vec<IoThread>) {
+    pub(super) fn take_back(&self, drained: Vec<IoThread>) {
         let mut set = lock(&self.set);
         set.draining = 0;
         set.leaving.extend(drained);
@@ -232,7 +187,7 @@ impl IoThreads {
 
         // The new thread itself takes the place once it runs: the caller is the control thread,
         // which must not wait for it.
-        let new_number = set.take_number();
+        let new_number = set.take_numbers(1).start;
         let me = Weak::clone(&self.me);
         let take_place = move || {
             if let Some(me) = me.upgrade() {
@@ -260,8 +215,7 @@ impl IoThreads {
         let old = std::mem::replace(&mut set.current[place], new);
         self.senders.store(senders_of(&set.current));
 
-        // A thread that has ended has no connection to move.
-        let _ = old.commands.send(IoThreadCommand::Leave(me));
+        old.commands.leave_to(&(me as Arc<dyn Successors>));
         set.leaving.push(old);
     }
 
@@ -279,10 +233,11 @@ impl IoThreads {
         if set.is_ending {
             return Ok(first_new);
         }
-        let starting = self.begin_start(&mut set, count);
+        let numbers = set.take_numbers(count);
         drop(set);
 
         let may_wait = || !lock(&self.set).is_ending;
+        let starting = StartingThreads::begin(numbers, &self.dispatcher);
         let new = starting.and_then(|starting| starting.wait(may_wait));
         let mut set = lock(&self.set);
         // Either the host ends, or a concurrent retirement has replaced the threads already.
@@ -305,31 +260,32 @@ impl IoThreads {
         self.senders.store(senders_of(&new));
         let old = std::mem::replace(&mut set.current, new);
 
-        send_to_all(&old, || IoThreadCommand::Leave(Arc::clone(&me) as Arc<dyn Successors>));
+        let successors = me as Arc<dyn Successors>;
+        old.iter().for_each(|thread| thread.commands.leave_to(&successors));
         set.leaving.extend(old);
         Ok(first_new)
     }
 }
 
 impl Successors for IoThreads {
-    /// Sends `command` to the thread with the fewest connections; a stalled thread is chosen only
-    /// if all are stalled.
-    fn send(&self, mut command: IoThreadCommand) -> Result<(), IoThreadCommand> {
+    /// Sends `work` to the thread with the fewest connections; a stalled thread is chosen only if
+    /// all are stalled.
+    fn send(&self, mut work: IoThreadWork) -> Result<(), IoThreadWork> {
         loop {
             let senders = self.senders.load();
-            let least_loaded =
-                senders.iter().min_by_key(|sender| (sender.is_stalled(), sender.connections()));
-            let Some(least_loaded) = least_loaded else { return Err(command) };
+            let open = senders.iter().filter(|sender| sender.is_open());
+            let least_loaded = open.min_by_key(|sender| (sender.is_stalled(), sender.connections()));
 
-            match least_loaded.send(command) {
-                Ok(()) => return Ok(()),
-                Err(unsent) => command = unsent,
-            }
-
-            // The thread ended after `senders` was loaded: either it was replaced, or the host
-            // ends.
-            if Arc::ptr_eq(&senders, &self.senders.load()) {
-                return Err(command);
+            match least_loaded {
+                Some(sender) => match sender.send_work(work) {
+                    Ok(()) => return Ok(()),
+                    // The thread ended, or is being replaced, since it was chosen.
+                    Err(unsent) => work = unsent,
+                },
+                // The threads ended after `senders` was loaded: either they were replaced, or the
+                // host ends.
+                None if Arc::ptr_eq(&senders, &self.senders.load()) => return Err(work),
+                None => {}
             }
         }
     }
@@ -366,6 +322,9 @@ impl IoThreadReplacer for IoThreads {
 
 impl InlineRunner for IoThreads {
     fn run_inline(&self, call: Arc<PluginCall>) -> bool {
-        self.send(IoThreadCommand::Run(call)).is_ok()
+        self.send(IoThreadWork::Run(call)).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

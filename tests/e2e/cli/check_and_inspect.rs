@@ -147,10 +147,12 @@ fn prints_the_facts_about_a_plugin_file() {
     // The table contains the same facts, one per line.
     let version = manifest["version"].as_str().expect("text");
     let api = manifest["api"].as_str().expect("text");
+    let min_host = manifest["min_host"].as_str().expect("text");
     let lines = [
         "plugin    device".to_owned(),
         format!("package   jackfield-plugin-device {version}"),
         format!("api       {api}"),
+        format!("host API  {min_host} or later"),
         format!("hash      {hash}"),
         format!("build id  {build_id}"),
         format!("size      {size} bytes"),
@@ -162,6 +164,18 @@ fn prints_the_facts_about_a_plugin_file() {
     let methods: Vec<_> =
         printed[lines.len() + 1..].iter().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
     assert_eq!(methods, expected.map(|(name, run)| vec!["method", name, run]));
+}
+
+#[test]
+fn prints_the_static_tls_of_a_plugin_file() {
+    let file = artifacts().library("static_tls").to_str().expect("UTF-8");
+
+    let table = jackfield(Path::new("/"), &["plugin", "inspect", file]);
+    let document = jackfield(Path::new("/"), &["plugin", "inspect", file, "--json"]);
+
+    let document: Value = serde_json::from_str(&document.stdout).expect("JSON");
+    let bytes = document["static_tls"].as_u64().expect("a size");
+    assert!(table.stdout.contains(&format!("\ntls       static, {bytes} bytes")), "{table:?}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::support::admin::plugin_row;
 use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::http::{address, get};
+use crate::support::peer::PLUGIN_PANICKED;
 use crate::support::{HostProcess, IO_THREADS, wait_until};
 
 const CONFIG: &str = "[metrics]\nlisten = \"127.0.0.1:0\"\n[timeouts]\ndrain = \"1s\"";
@@ -45,7 +46,8 @@ fn answers_calls_that_log_while_a_constructor_runs() {
 
     // The first lines of the I/O threads: nothing has logged on them so far.
     assert_logging_calls_are_answered(&host, "first");
-    before.call("panics.panic_inline", &Value::Null).error(crate::support::peer::PLUGIN_PANICKED);
+    before.result("services.sleep", &json!({ "ms": 1 }));
+    before.call("panics.panic_inline", &Value::Null).error(PLUGIN_PANICKED);
     assert_eq!(get(&metrics, "/healthz").status, 200);
     assert_eq!(get(&metrics, "/metrics").status, 200);
 
@@ -57,14 +59,13 @@ fn answers_calls_that_log_while_a_constructor_runs() {
 #[test]
 fn routes_no_connection_to_an_io_thread_that_cannot_start_yet() {
     // The call blocks its I/O thread, which is replaced while the constructor runs.
-    let config = format!("{CONFIG}\n[io]\nthreads = 1\n[timeouts.x]").replace("\n[timeouts.x]", "");
-    let config = config.replace("drain = \"1s\"", "drain = \"1s\"\ninline = \"20ms\"");
+    let config = format!("{CONFIG}\ninline = \"20ms\"\n[io]\nthreads = 1");
     let host = HostProcess::builder().plugin("sleeps").plugin("counts").config(&config).start();
     hold_loader_lock(&host);
 
     let mut held = host.peer();
     held.send_async("held", "counts.inline", &json!({ "ms": 1000 }));
-    host.wait_for_log("another thread takes its place");
+    host.wait_for_log("replaced=true");
 
     // Only the old thread can serve: the new one waits for the constructor.
     assert_eq!(held.receive().id().as_deref(), Some("held"));

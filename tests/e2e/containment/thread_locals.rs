@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::admin::{self, plugin_row};
 use crate::support::http::{address, get};
+use crate::support::peer::{DEADLINE_EXCEEDED, METHOD_NOT_FOUND, PLUGIN_PANICKED};
 use crate::support::program::finish;
 use crate::support::{HostProcess, Peer, wait_until};
 
@@ -54,7 +55,7 @@ fn send_requests(host: &HostProcess) {
         }
     }
     for method in ["panics.panic", "panics.panic_inline", "panics.panic_async"] {
-        peer.call(method, &Value::Null).error(crate::support::peer::PLUGIN_PANICKED);
+        peer.call(method, &Value::Null).error(PLUGIN_PANICKED);
     }
     for level in ["error", "warn", "info", "debug", "trace"] {
         peer.result("services.log", &json!({ "level": level, "line": "a line" }));
@@ -64,8 +65,8 @@ fn send_requests(host: &HostProcess) {
     peer.call("ready_at_once.run", &json!({ "panic": true }));
 
     peer.call("errors.fail", &json!({ "code": -32603, "message": "m", "data": null }));
-    peer.call("no.such", &Value::Null).error(crate::support::peer::METHOD_NOT_FOUND);
-    peer.call("sleep.blocking", &json!({ "ms": 150 })).error(crate::support::peer::DEADLINE_EXCEEDED);
+    peer.call("no.such", &Value::Null).error(METHOD_NOT_FOUND);
+    peer.call("sleep.blocking", &json!({ "ms": 150 })).error(DEADLINE_EXCEEDED);
     peer.send_async("abandoned", "sleep.forever", &Value::Null);
     drop(peer);
 

@@ -126,6 +126,11 @@ fn starts_the_previous_content_with_its_state_when_the_new_one_does_not_start() 
     assert_serves(&mut peer, 1, 2);
     host.wait_for_log("now serves: the previous content, started again");
     assert!(host.log_contains("refused (start-failed): start returned an error: the fixture does not start"));
+
+    // The self-test runs in the host, because the probe does not start the plugin.
+    image(2).with("START-", "4").put(&host, FILE);
+    operator.reload_refused("self-test-failed");
+    assert_serves(&mut peer, 1, 3);
     operator.wait_until_unloaded();
 }
 
@@ -216,4 +221,19 @@ fn answers_an_unterminated_line_that_waits_for_the_replacement() {
         result == 2
     });
     assert_eq!(operator.0.receive().result()[0]["outcome"], "published");
+}
+
+#[test]
+fn retains_code_whose_thread_outlives_the_stop_although_no_probe_has_seen_it() {
+    let config = format!("{GENEROUS}{}", exclusive("stop-first"));
+    let host = with_image(&image(1).with("START-", "5"), &config);
+    let (mut operator, mut peer) = (Operator::connect(&host), host.peer());
+    let first = operator.generation();
+    image(2).put(&host, FILE);
+
+    operator.reload_published();
+
+    let row = operator.wait_until("nothing drains", |row| row["draining"] == json!([]));
+    assert_eq!((&row["retained"][0]["generation"], &row["unloaded"]), (&json!(first), &json!(0)), "{row}");
+    assert_serves(&mut peer, 2, 1);
 }

@@ -14,6 +14,7 @@ pub(crate) mod http;
 pub(crate) mod latch;
 pub(crate) mod line_peer;
 pub(crate) mod log;
+mod mounts;
 pub(crate) mod neighbour;
 pub(crate) mod peer;
 pub(crate) mod program;

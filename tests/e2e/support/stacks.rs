@@ -1,4 +1,4 @@
-//! What the threads of a process do, for the report of a process that hangs.
+//! The stacks of all threads of a process, for the report of a process that hangs.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -10,7 +10,6 @@ mod process;
 mod progress;
 mod report;
 mod services;
-mod state;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -19,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::load_error::{LoadError, LoadErrorReason};
 use super::staged::StagedPlugin;
+use super::static_tls;
 use crate::log::{ShortDuration, printable};
 use environment::ProbeEnvironment;
 use process::{ListenEnd, ProbeOutput, ProbeProcess};
@@ -75,7 +75,8 @@ impl Prober {
     ///
     /// # Errors
     ///
-    /// The plugin could not be opened, its ABI or manifest is different, its `start` or
+    /// The host has no static thread-local storage left for the plugin. Or, in the process, the
+    /// plugin could not be opened, its ABI or manifest is different, its `start` or
     /// self-test failed or panicked, it ended the process, or it was not finished within `limit`.
     ///
     /// A `stop` that panics is logged and is not an error, because the host contains such a panic,
@@ -103,6 +104,9 @@ impl Prober {
         if is_cancelled() {
             return Err(LoadError::host_ends());
         }
+        // Loading it would be refused as well, after a probe for nothing.
+        static_tls::check(&staged.inspection)?;
+
         let plugin = &staged.inspection.name;
         let began = Instant::now();
         let (socket, child_socket) = UnixStream::pair().map_err(|error| failed(&error))?;

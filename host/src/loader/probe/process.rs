@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::super::load_error::{LoadError, LoadErrorReason};
+use super::super::signal_name::SignalNumber;
 use super::super::staged::StagedPlugin;
 use super::environment::ProbeEnvironment;
 use super::report::PROCESS_NAME;
@@ -304,36 +305,9 @@ impl ProbeOutput {
     pub(super) fn describe_end(&self) -> String {
         let Some(status) = self.status else { return "an unknown status".to_owned() };
         match (status.signal(), status.code()) {
-            (Some(signal), _) => match signal_name(signal) {
-                Some(name) => format!("signal {signal} ({name})"),
-                None => format!("signal {signal}"),
-            },
+            (Some(signal), _) => SignalNumber(signal).to_string(),
             (None, Some(code)) => format!("exit code {code}"),
             (None, None) => "an unknown status".to_owned(),
         }
     }
-}
-
-/// Returns the names of signals by which processes usually crash. Their numbers are the same on
-/// x86_64 and aarch64 (signal(7)).
-fn signal_name(signal: i32) -> Option<&'static str> {
-    Some(match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        5 => "SIGTRAP",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        31 => "SIGSYS",
-        _ => return None,
-    })
 }

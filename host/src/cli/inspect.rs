@@ -70,6 +70,7 @@ fn facts(inspection: &Inspection, keys: &[TrustedKey]) -> String {
         format!("plugin    {name}"),
         format!("package   {} {}", manifest.package, manifest.version),
         format!("api       {}", manifest.api),
+        format!("host API  {} or later", manifest.min_host()),
         format!("hash      {hash}"),
         format!("build id  {}", build_id.as_deref().unwrap_or("none")),
         format!("size      {size} bytes"),

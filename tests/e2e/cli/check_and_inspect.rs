@@ -93,6 +93,22 @@ fn notes_a_section_for_a_plugin_that_does_not_exist() {
 }
 
 #[test]
+fn notes_a_listener_for_a_method_that_does_not_exist() {
+    let listener = |socket: &str, method: &str| {
+        format!("[[listener]]\nsocket = \"{socket}\"\nframing = \"line\"\nmethod = \"{method}\"\n")
+    };
+    let methods =
+        [listener("run/a", "device.list"), listener("run/b", "system.echo"), listener("run/c", "no.such")];
+    let scratch = directory_with(&methods.concat(), &["device"]);
+
+    let finished = jackfield(scratch.path(), &["check"]);
+
+    let expected = "./config.toml:9:1: note: listener.method: no plugin has the method no.such; every line is answered \
+                    with an error\n";
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, expected));
+}
+
+#[test]
 fn finds_users_and_groups_that_do_not_exist() {
     let config = "[[listener]]\nsocket = \"run/a.sock\"\ngroup = \"no-such-group\"\n";
     let scratch = directory_with(config, &[]);
@@ -222,10 +238,12 @@ fn prints_the_facts_about_a_plugin_file() {
     // The table contains the same facts, one per line.
     let version = manifest["version"].as_str().expect("text");
     let api = manifest["api"].as_str().expect("text");
+    let min_host = manifest["min_host"].as_str().expect("text");
     let lines = [
         "plugin    device".to_owned(),
         format!("package   jackfield-plugin-device {version}"),
         format!("api       {api}"),
+        format!("host API  {min_host} or later"),
         format!("hash      {hash}"),
         format!("build id  {build_id}"),
         format!("size      {size} bytes"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jackfield::config::{Config, Pattern, Route};
+use jackfield::config::{Config, Pattern, RESERVED, Route};
 use jackfield::loader::Inspection;
 
 use super::place::AtPlace;
@@ -13,6 +13,7 @@ pub(super) fn print_all(config: &Config, plugins: &BTreeMap<String, Inspection>)
     warn_about_deprecated_keys(config);
     note_unused_sections(config, plugins);
     note_unresolved_routes(config, plugins);
+    note_missing_methods(config, plugins);
     note_quarantined(config, plugins);
     note_rolled_back(config, plugins);
 }
@@ -58,6 +59,25 @@ fn note_unresolved_routes(config: &Config, plugins: &BTreeMap<String, Inspection
         print_message(format_args!(
             "{place}: note: route {pattern}: plugin {name:?} {missing}; requests are answered METHOD_NOT_FOUND"
         ));
+    }
+}
+
+/// Prints which listeners pass their lines to a method that no plugin has.
+fn note_missing_methods(config: &Config, plugins: &BTreeMap<String, Inspection>) {
+    let has = |method: &str| {
+        let mut declared = plugins.values().flat_map(|plugin| &plugin.manifest.methods);
+        declared.any(|other| other.name == method)
+    };
+
+    for listener in &config.listeners {
+        let Some(method) = &listener.line.method else { continue };
+        let is_built_in = method.split('.').next() == Some(RESERVED);
+        if !is_built_in && !has(method) {
+            let place = AtPlace(config, listener.place);
+            print_message(format_args!(
+                "{place}: note: listener.method: no plugin has the method {method}; every line is answered with an error"
+            ));
+        }
     }
 }
 

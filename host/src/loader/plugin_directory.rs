@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Dir, FileType, Stat, fstat};
+use rustix::fs::{AtFlags, Dir, FileType, Stat, fstat, statat};
 use rustix::io::Errno;
 
 use super::file_stamp::FileStamp;
@@ -155,21 +155,27 @@ impl PluginDirectory {
 
     fn signature_stamp(&self, file_name: &OsStr) -> Option<FileStamp> {
         let name = signature::signature_name(file_name);
-        FileStamp::of(&ResolvedEntry::of(self.fd.as_fd(), &self.path.join(&name), &name).ok()?.stat)
+        // Most files have none, and there may be many of them.
+        let stat = statat(&self.fd, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => FileStamp::of(&self.entry(&name).ok()?.stat),
+            _ => FileStamp::of(&stat),
+        }
     }
 
     fn open_signature(&self, name: &OsStr) -> Result<OwnedFd, LoadError> {
-        let path = self.path.join(name);
-        let entry = ResolvedEntry::of(self.fd.as_fd(), &path, name)?;
-        entry.open().map_err(|error| safe_path::refused_opening(&path, error))
+        self.entry(name)?.open().map_err(|error| safe_path::refused_opening(&self.path.join(name), error))
     }
 
     /// Returns the file behind an entry that may be a plugin file.
     fn checked_entry(&self, file_name: &OsStr) -> Result<ResolvedEntry<'_>, LoadError> {
-        let path = self.path.join(file_name);
-        let entry = ResolvedEntry::of(self.fd.as_fd(), &path, file_name)?;
-        check_file(&path, &entry.stat)?;
+        let entry = self.entry(file_name)?;
+        check_file(&self.path.join(file_name), &entry.stat)?;
         Ok(entry)
+    }
+
+    fn entry(&self, name: &OsStr) -> Result<ResolvedEntry<'_>, LoadError> {
+        ResolvedEntry::of(self.fd.as_fd(), &self.path.join(name), name)
     }
 }
 

@@ -296,7 +296,7 @@ fn follows_a_configuration_that_is_reached_through_links() {
     let host = with_first(&format!("{route}true"));
     let write = |directory: &str, is_enabled: bool| {
         host.scratch().directory(directory);
-        host.scratch().write(&format!("{directory}/config.toml"), &format!("{route}{is_enabled}\n"));
+        host.scratch().write(&format!("{directory}/config.toml"), format!("{route}{is_enabled}\n"));
     };
 
     // The layout of a ConfigMap mount. A change replaces the link `..data`.

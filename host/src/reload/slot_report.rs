@@ -50,6 +50,8 @@ impl PluginOwner {
     /// Updates the metrics of all plugins but the host's own.
     pub(super) fn report_counts(&self) {
         let slots = self.slots.iter().map(|(name, slot)| (name.as_str(), slot.counts()));
+        // Plugins whose files were refused have no generations. There may be many of them.
+        let slots = slots.filter(|(_, counts)| *counts != GenerationCounts::default());
         let embedded = self.built_in.iter().map(|generation| &generation.identity);
         let built_in = embedded.filter(|identity| !is_own_plugin(&identity.plugin)).map(|identity| {
             let serving = Some(identity.number);

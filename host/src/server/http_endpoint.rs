@@ -19,11 +19,12 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::listener::BoundSocket;
 use super::socket_claim::{BindError, SocketClaim};
+use super::watched_listener::WatchedListener;
 use crate::config;
 use crate::metrics;
 use crate::routing::Dispatcher;
@@ -100,12 +101,12 @@ async fn serve_tcp(listener: StdTcpListener, dispatcher: &Arc<Dispatcher>) -> io
     }
 }
 
-async fn serve_unix(mut bound: BoundSocket, dispatcher: &Arc<Dispatcher>) -> io::Result<()> {
-    let listener = UnixListener::from_std(bound.take_listener()?)?;
+async fn serve_unix(bound: BoundSocket, dispatcher: &Arc<Dispatcher>) -> io::Result<()> {
+    let mut listener = WatchedListener::new(bound)?;
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => serve_connection(stream, &slots, dispatcher),
+            Ok(stream) => serve_connection(stream, &slots, dispatcher),
             Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
         }
     }

@@ -128,7 +128,7 @@ impl InheritedSocket {
     }
 
     /// Returns the path that the socket is bound to; `None` for a socket without a file.
-    fn path(&self) -> Option<PathBuf> {
+    pub(super) fn path(&self) -> Option<PathBuf> {
         let bytes = self.address.path_bytes()?;
         let path = std::ffi::OsStr::from_bytes(bytes);
         (!path.is_empty()).then(|| PathBuf::from(path))

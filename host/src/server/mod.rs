@@ -21,8 +21,10 @@ mod io_threads;
 mod io_work;
 mod listener;
 mod socket_claim;
+mod socket_file;
 mod stall_monitor;
 mod state_monitor;
+mod watched_listener;
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -161,14 +163,12 @@ impl Server {
     ) -> io::Result<()> {
         let acceptor = |bound| Acceptor::new(bound, Arc::clone(&self.dispatcher), Arc::clone(&self.threads));
         let acceptors = sockets.0.into_iter().map(acceptor).collect::<io::Result<Vec<_>>>()?;
-        let acceptors: Vec<_> = acceptors.into_iter().map(Arc::new).collect();
 
-        let mut tasks: JoinSet<()> = JoinSet::new();
-        for acceptor in &acceptors {
-            let acceptor = Arc::clone(acceptor);
-            tasks.spawn(async move { acceptor.run().await });
+        let mut accepting = JoinSet::new();
+        for acceptor in acceptors {
+            accepting.spawn(acceptor.run(shutdown.clone()));
         }
-        tasks.spawn(StallMonitor::new(&self.threads, &self.dispatcher).run());
+        let stall_monitor = tokio::spawn(StallMonitor::new(&self.threads, &self.dispatcher).run());
         self.dispatcher.phase.enter(HostPhase::Serving);
         if let Some(monitor) = self.state_monitor {
             // Until the runtime ends: a second signal must reach a host that drains, too.
@@ -179,9 +179,12 @@ impl Server {
         let _ = shutdown.wait_for(|stage| *stage > ShutdownStage::Serve).await;
 
         self.dispatcher.phase.enter(HostPhase::Draining);
-        tasks.shutdown().await;
-        for acceptor in acceptors.into_iter().filter_map(Arc::into_inner) {
-            acceptor.close().await;
+        stall_monitor.abort();
+        let _ = stall_monitor.await;
+        while let Some(ended) = accepting.join_next().await {
+            if let Ok(acceptor) = ended {
+                acceptor.close();
+            }
         }
         drain::drain(&self.threads, &self.dispatcher, shutdown).await;
         Ok(())

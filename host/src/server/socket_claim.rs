@@ -3,11 +3,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Group;
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::config::Listener;
 
@@ -74,7 +75,7 @@ pub(super) struct SocketClaim {
     /// Whether this is the admin socket.
     pub(super) admin: bool,
     lock_path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl SocketClaim {
@@ -87,20 +88,33 @@ impl SocketClaim {
     pub(super) fn take(listener: &Listener, admin: bool) -> Result<Self, BindError> {
         let socket = &listener.socket;
         let group = listener.group.as_deref().map(|name| find_group(socket, name)).transpose()?;
-        if let Some(directory) = socket.parent().filter(|path| !path.as_os_str().is_empty()) {
-            fs::create_dir_all(directory).map_err(system_error(directory, "create the directory"))?;
-        }
+        create_directory(socket)?;
 
         let mut lock_path = socket.clone().into_os_string();
         lock_path.push(".lock");
         let lock_path = PathBuf::from(lock_path);
         let lock = take_lock(socket, &lock_path)?;
-        let claim = Self { listener: listener.clone(), group, admin, lock_path, _lock: lock };
+        let claim = Self { listener: listener.clone(), group, admin, lock_path, lock };
 
         // The name is checked again when the socket is bound. Checking it now reports a conflict
         // before plugins load.
         claim.has_dead_socket()?;
         Ok(claim)
+    }
+
+    /// Takes the lock again if its file was removed or replaced, and creates the directory if it was
+    /// removed.
+    ///
+    /// # Errors
+    ///
+    /// The name is in use, or a system call failed.
+    pub(super) fn renew(&mut self) -> Result<(), BindError> {
+        let socket = &self.listener.socket;
+        create_directory(socket)?;
+        if !has_name(&self.lock, &self.lock_path) {
+            self.lock = take_lock(socket, &self.lock_path)?;
+        }
+        Ok(())
     }
 
     /// Returns whether the name belongs to a dead socket of this user.
@@ -127,8 +141,10 @@ impl SocketClaim {
             return Err(BindError::NotASocket { socket: path.clone(), what });
         }
 
-        match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+        match try_connect(path) {
+            Err(Errno::CONNREFUSED) => {}
+            // It was removed by now.
+            Err(Errno::NOENT) => return Ok(false),
             // A full backlog, a missing permission and a connection all show that a process
             // listens.
             _ => return Err(BindError::InUse { socket: path.clone() }),
@@ -142,9 +158,34 @@ impl SocketClaim {
 
 impl Drop for SocketClaim {
     fn drop(&mut self) {
-        // The lock is still held, so no other process can have claimed the name with this file.
-        let _ = fs::remove_file(&self.lock_path);
+        // The lock is still held, so no other process can have claimed the name with this file. If
+        // the file is another one, it belongs to another process.
+        if has_name(&self.lock, &self.lock_path) {
+            let _ = fs::remove_file(&self.lock_path);
+        }
     }
+}
+
+fn create_directory(socket: &Path) -> Result<(), BindError> {
+    match socket.parent().filter(|path| !path.as_os_str().is_empty()) {
+        Some(directory) => {
+            fs::create_dir_all(directory).map_err(system_error(directory, "create the directory"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Connects to a socket, without waiting for room in its queue.
+fn try_connect(path: &Path) -> Result<(), Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)
+}
+
+/// Returns whether the path leads to this open file.
+fn has_name(file: &File, path: &Path) -> bool {
+    let Ok(open) = file.metadata() else { return false };
+    fs::symlink_metadata(path).is_ok_and(|named| named.ino() == open.ino() && named.dev() == open.dev())
 }
 
 fn find_group(socket: &Path, name: &str) -> Result<Group, BindError> {
@@ -172,9 +213,7 @@ fn take_lock(socket: &Path, lock_path: &Path) -> Result<File, BindError> {
 
         // The previous holder removes the file when it ends. A lock on a file without a name
         // protects nothing, so the locked file must be the one that has the name now.
-        let ours = file.metadata().map_err(system_error(lock_path, "inspect the lock"))?;
-        let is_named = |named: fs::Metadata| named.ino() == ours.ino() && named.dev() == ours.dev();
-        if fs::metadata(lock_path).is_ok_and(is_named) {
+        if has_name(&file, lock_path) {
             return Ok(file);
         }
     }

@@ -173,7 +173,7 @@ impl Builder {
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let crash_record = CrashRecord::open(&config.plugins.crash)?;
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
-        dispatcher.acls.set(&config.listeners);
+        dispatcher.acls.set(&config.listeners, config.admin.as_ref());
 
         // Before any code of a plugin runs, and until the last of it has ended.
         let output = captures_output.then(|| capture_output(&crash_record, &dispatcher)).flatten();

@@ -119,7 +119,7 @@ impl ConnectionAdmission {
         // one.
         if !self.dispatcher.acls.allows(bound.path(), peer) {
             counters.connections_denied.add(1);
-            self.dispatcher.acls.log_denied_connection(bound.path(), peer);
+            self.dispatcher.acls.log_denied_connection(bound.path(), manner.admin, peer);
             reject(&stream, manner, &RequestError::PermissionDenied);
             return;
         }

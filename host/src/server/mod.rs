@@ -21,6 +21,7 @@ mod io_threads;
 mod io_work;
 mod listener;
 mod socket_claim;
+mod socket_directory;
 mod socket_file;
 mod stall_monitor;
 mod state_monitor;

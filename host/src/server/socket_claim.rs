@@ -10,6 +10,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use super::socket_directory::{self, UnsafeDirectory};
 use crate::config::Listener;
 
 /// The reason why a socket could not be bound.
@@ -49,6 +50,17 @@ pub enum BindError {
         /// The name of the group.
         group: String,
     },
+    /// Another user could put another socket into the place of the admin socket.
+    #[error(
+        "{socket}: other users could replace the admin socket, so it is not bound: {directory}, or set admin.socket \
+         to a path in another directory"
+    )]
+    UnsafeDirectory {
+        /// The path of the socket.
+        socket: PathBuf,
+        /// The reason.
+        directory: UnsafeDirectory,
+    },
     /// A system call failed.
     #[error("{path}: cannot {what}: {source}")]
     System {
@@ -84,11 +96,13 @@ impl SocketClaim {
     ///
     /// # Errors
     ///
-    /// The name is in use, or belongs to something that this host must not remove.
+    /// The name is in use, or belongs to something that this host must not remove, or another user
+    /// could replace the admin socket.
     pub(super) fn take(listener: &Listener, admin: bool) -> Result<Self, BindError> {
         let socket = &listener.socket;
         let group = listener.group.as_deref().map(|name| find_group(socket, name)).transpose()?;
-        create_directory(socket)?;
+        socket_directory::create(socket)?;
+        socket_directory::check(socket, admin)?;
 
         let mut lock_path = socket.clone().into_os_string();
         lock_path.push(".lock");
@@ -110,7 +124,7 @@ impl SocketClaim {
     /// The name is in use, or a system call failed.
     pub(super) fn renew(&mut self) -> Result<(), BindError> {
         let socket = &self.listener.socket;
-        create_directory(socket)?;
+        socket_directory::create(socket)?;
         if !has_name(&self.lock, &self.lock_path) {
             self.lock = take_lock(socket, &self.lock_path)?;
         }
@@ -163,15 +177,6 @@ impl Drop for SocketClaim {
         if has_name(&self.lock, &self.lock_path) {
             let _ = fs::remove_file(&self.lock_path);
         }
-    }
-}
-
-fn create_directory(socket: &Path) -> Result<(), BindError> {
-    match socket.parent().filter(|path| !path.as_os_str().is_empty()) {
-        Some(directory) => {
-            fs::create_dir_all(directory).map_err(system_error(directory, "create the directory"))
-        }
-        None => Ok(()),
     }
 }
 

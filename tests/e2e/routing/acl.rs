@@ -80,6 +80,39 @@ fn restricts_the_admin_socket_to_the_user_of_the_host() {
 }
 
 #[test]
+fn admits_only_root_the_own_user_and_listed_users_to_the_admin_socket() {
+    if !is_root("other users at the admin socket") {
+        return;
+    }
+    let host = traversable().start();
+    let admin = host.path("run/jackfield-admin.sock");
+    // As a drop-in of the socket unit or an operator may do.
+    fs::set_permissions(&admin, Permissions::from_mode(0o666)).expect("its mode");
+    let is_served = |mut peer: Peer| peer.result("admin.plugin.list", &Value::Null).is_array();
+
+    assert_rejected(connect_as(&admin, OTHER_USER, 0));
+    assert!(is_served(connect_as(&admin, 0, OTHER_USER)));
+    let line = host.wait_for_log("not allowed on the admin socket");
+    assert!(line.contains("WARN") && line.contains(&format!("connection of uid {OTHER_USER}")), "{line}");
+
+    drop(host);
+
+    let config = |uid: u32| format!("[admin]\nallow = {{ users = [{uid}] }}\n[io]\nthreads = 2\n");
+    let host = traversable().config(&config(OTHER_USER)).start();
+    let admin = host.path("run/jackfield-admin.sock");
+    assert!(is_served(connect_as(&admin, OTHER_USER, THIRD_USER)));
+    assert!(is_served(connect_as(&admin, 0, 0)));
+    assert_rejected(connect_as(&admin, THIRD_USER, OTHER_USER));
+
+    host.scratch().write("config.toml", config(THIRD_USER));
+    let reloaded = crate::support::program::jackfield(host.directory(), &["reload"]);
+    assert_eq!(reloaded.code, 0, "{reloaded:?}");
+    assert!(is_served(connect_as(&admin, THIRD_USER, THIRD_USER)));
+    assert_rejected(connect_as(&admin, OTHER_USER, OTHER_USER));
+    assert!(!host.log_contains("[admin] changed"), "the change needs no restart");
+}
+
+#[test]
 fn rejects_connections_of_users_that_a_listener_does_not_allow() {
     if !is_root("a listener's list") {
         return;

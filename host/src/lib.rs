@@ -43,6 +43,7 @@ mod server;
 mod shutdown;
 mod starting_host;
 mod sync;
+mod system_failure;
 mod thread_locals;
 mod timer;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub use host::{Builder, Host, Reloads, StartError, Status};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use loader::{ProbeEntry, enter};
 pub use reload::StartProgress;
-pub use server::{BindError, HealthCheck, HealthCheckError, InheritError, Inherited};
+pub use server::{BindError, BindFault, HealthCheck, HealthCheckError, InheritError, Inherited};
 pub use starting_host::StartingHost;
+pub use system_failure::{WatchFailure, WithRemedy};
 pub use thread_locals::touch as touch_thread_locals;

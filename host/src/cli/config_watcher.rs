@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use jackfield::Host;
 use jackfield::config::{Config, Faults};
 use jackfield::log::{Counted, Logging};
+use jackfield::{Host, WatchFailure, WithRemedy};
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -94,6 +94,7 @@ impl ConfigWatcher {
             let _ = sender.send(change);
         });
         if let Err(error) = &watcher {
+            let error = WatchFailure(error);
             let file = file.display();
             tracing::warn!(
                 %file,
@@ -164,7 +165,10 @@ impl ConfigWatcher {
 
         let shown = self.file.display();
         if let Err(error) = thread::Builder::new().name("config-read".into()).spawn(load) {
-            return Err(vec![format!("{shown}: cannot be read: cannot start a thread: {error}")]);
+            return Err(vec![format!(
+                "{shown}: cannot be read: cannot start a thread: {}",
+                WithRemedy(&error)
+            )]);
         }
         read.await.unwrap_or_else(|_| Err(vec![format!("{shown}: cannot be read: its thread panicked")]))
     }

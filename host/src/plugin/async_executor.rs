@@ -23,6 +23,7 @@ use crate::clock::Time;
 use crate::crash_record::{RunningCode, run_recorded};
 use crate::host_thread::join_all_before;
 use crate::sync::lock;
+use crate::system_failure::WithRemedy;
 
 /// Capacity of a new output buffer, in bytes: enough for a small reply.
 const OUT_CAPACITY: usize = 256;
@@ -223,6 +224,7 @@ impl<G: CallTarget> AsyncExecutor<G> {
             let queue = Arc::clone(&self.queue);
             let spawned = self.spawner.spawn("async", move || run(&queue));
             let log = |error: &std::io::Error| {
+                let error = WithRemedy(error);
                 let ThreadSpawner { plugin, generation, .. } = &self.spawner;
                 tracing::error!(
                     plugin = &**plugin,

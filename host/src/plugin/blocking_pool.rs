@@ -18,6 +18,7 @@ use crate::crash_record::RunningRequest;
 use crate::host_thread::join_all_before;
 use crate::log::printable;
 use crate::sync::{lock, wait};
+use crate::system_failure::WithRemedy;
 
 /// The blocking threads of one generation.
 pub(super) struct BlockingPool<G: CallTarget>(Arc<PoolShared<G>>);
@@ -106,6 +107,7 @@ impl<G: CallTarget> PoolShared<G> {
                      (all plugin.{plugin}.spare_threads are in use), {lost} stuck"
                 );
             } else if let Err(error) = self.start_thread(&mut state) {
+                let error = WithRemedy(&error);
                 tracing::error!(
                     plugin,
                     generation,

@@ -12,6 +12,7 @@ use super::circuit_breaker::BreakerChange;
 use super::generation::{Generation, GenerationId};
 use crate::clock::Time;
 use crate::log::ShortDuration;
+use crate::system_failure::WithRemedy;
 
 /// The health of a generation at one moment.
 #[derive(Debug, Clone)]
@@ -166,6 +167,7 @@ impl Generation {
             let GenerationId { plugin, number, .. } = &self.identity;
             let plugin = &**plugin;
             let method = self.method_name(method);
+            let error = WithRemedy(&error);
             tracing::error!(
                 plugin,
                 generation = number,

@@ -263,7 +263,8 @@ impl DirectoryScan {
             return;
         }
 
-        let is_retried_later = !complete.are_all() && self.files.is_retried_later(&file, now.monotonic);
+        let is_retried_later =
+            !complete.are_all() && self.files.is_retried_later(&file, *stamp, now.monotonic);
         let is_complete = complete.contains(&file) || stamp.is_unchanged_for(QUIET, now.wall);
         if is_retried_later || !is_complete {
             result.is_unsettled = true;

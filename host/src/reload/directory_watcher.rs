@@ -9,6 +9,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use super::command::{CommandSender, ReloadCommand};
 use super::directory_scan::SCAN_INTERVAL;
 use crate::log::{ShortDuration, printable};
+use crate::system_failure::WatchFailure;
 
 /// Watches one directory at a time.
 pub(super) struct DirectoryWatcher {
@@ -43,6 +44,7 @@ impl DirectoryWatcher {
         self.watcher = match watch(path, self.commands.clone()) {
             Ok(watcher) => Some(watcher),
             Err(error) => {
+                let error = WatchFailure(&error);
                 let directory = path.display().to_string();
                 let (shown, interval) = (printable(&directory), ShortDuration(SCAN_INTERVAL));
                 tracing::warn!(

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
@@ -189,6 +190,7 @@ impl PluginOwner {
             return self.load_failed(file, error.with_methods(&declared));
         }
 
+        self.shortages.forget(file);
         if let Some(decision) = refused {
             self.set_rejected(&plugin_name(file).unwrap_or_default(), &decision, &declared);
         }
@@ -225,9 +227,12 @@ impl PluginOwner {
             return LoadOutcome::Incomplete;
         }
 
-        if reason.is_transient() {
+        if refused.is_shortage() {
+            self.retry_after_shortage(file, stamp, Duration::ZERO);
+        } else if reason.is_transient() {
             self.scan.files.retry(file);
         } else {
+            self.shortages.forget(file);
             self.scan.files.refuse(file, stamp, refused.clone());
         }
         self.report_refused(file, &refused);
@@ -238,11 +243,19 @@ impl PluginOwner {
         let reason = refused.reason;
         let name = plugin_name(file).unwrap_or_default();
         let stops_first = self.config.replace_policy(&name) == ReplacePolicy::StopFirst;
+        // Each attempt may hold calls for up to `state_transfer`, and may stop the plugin: at most a
+        // fifth of the time.
+        let pause_of_calls = self.config.plugins.state_transfer * 4;
+
+        if refused.is_shortage() {
+            self.retry_after_shortage(file, None, if stops_first { pause_of_calls } else { Duration::ZERO });
+            self.report_refused(file, &refused);
+            return LoadOutcome::Refused(refused);
+        }
+
+        self.shortages.forget(file);
         if reason == LoadErrorReason::StateTransferBusy || (stops_first && reason.is_transient()) {
-            // Each attempt holds calls for up to `hand_over`, and may stop the plugin: at most a
-            // fifth of the time.
-            let not_before = self.now().monotonic + self.config.plugins.state_transfer * 4;
-            self.scan.files.retry_after(file, not_before);
+            self.scan.files.retry_after(file, self.now().monotonic + pause_of_calls);
         } else if reason.is_transient() {
             self.scan.files.retry(file);
         } else if matches!(reason, LoadErrorReason::NameTaken | LoadErrorReason::MethodTaken) {
@@ -286,6 +299,7 @@ impl PluginOwner {
     /// Ends the plugin that was loaded from a removed file.
     fn remove_file(&mut self, file: &OsString) {
         self.name_conflicts.remove(file);
+        self.shortages.forget(file);
         let Some((name, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.file() == Some(file)) else {
             self.forget_refusal(file);
             return;

@@ -43,7 +43,10 @@ impl PluginOwner {
         let (shown, path) = (printable(plugin), printable(&path));
 
         let (file, reason) = (file.display(), refused.reason.code());
-        let effect = self.effect_of_refusal(plugin);
+        let mut effect = self.effect_of_refusal(plugin);
+        if refused.is_shortage() {
+            effect.push_str(", and the host tries again");
+        }
         tracing::error!(plugin, %file, reason, "plugin {shown}: {path} refused ({reason}): {detail}; {effect}");
     }
 

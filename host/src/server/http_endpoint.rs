@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::listener::BoundSocket;
-use super::socket_claim::{BindError, SocketClaim};
+use super::socket_claim::{BindError, BindFault, SocketClaim};
 use super::watched_listener::WatchedListener;
 use crate::config;
 use crate::metrics;
@@ -60,6 +60,10 @@ impl HttpEndpoint {
     ///
     /// The address or the name of the socket is in use or not permitted.
     pub(crate) fn bind(at: &config::MetricsEndpoint) -> Result<Self, BindError> {
+        Self::try_bind(at).map_err(|fault| BindError { key: "metrics.listen", fault })
+    }
+
+    fn try_bind(at: &config::MetricsEndpoint) -> Result<Self, BindFault> {
         let address = match at {
             config::MetricsEndpoint::Tcp(address) => address,
             config::MetricsEndpoint::Unix(path) => {
@@ -70,7 +74,7 @@ impl HttpEndpoint {
         };
 
         let failed =
-            |source| BindError::System { path: PathBuf::from(address.to_string()), what: "bind", source };
+            |source| BindFault::System { path: PathBuf::from(address.to_string()), what: "bind", source };
         let listener = StdTcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

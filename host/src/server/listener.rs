@@ -10,7 +10,7 @@ use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::inherited::InheritedSocket;
-use super::socket_claim::{BindError, SocketClaim, system_error};
+use super::socket_claim::{BindFault, SocketClaim, system_error};
 use super::socket_file::{SocketFile, SocketFileLoss};
 use crate::config::{self, Listener};
 use crate::connection::ListenerOptions;
@@ -42,7 +42,7 @@ impl BoundSocket {
     /// # Errors
     ///
     /// The name is in use, or a system call failed. The name is free again afterwards.
-    pub(super) fn bind(claim: SocketClaim) -> Result<Self, BindError> {
+    pub(super) fn bind(claim: SocketClaim) -> Result<Self, BindFault> {
         let (socket, address, file) = listen_at(&claim)?;
         Ok(Self {
             socket: Some(socket),
@@ -58,7 +58,7 @@ impl BoundSocket {
     /// # Errors
     ///
     /// As [`BoundSocket::bind`], or the host has not bound the name.
-    pub(super) fn bind_again(&mut self) -> Result<UnixListener, BindError> {
+    pub(super) fn bind_again(&mut self) -> Result<UnixListener, BindFault> {
         match &mut self.name {
             SocketName::Claimed { claim, file } => {
                 claim.renew()?;
@@ -67,7 +67,7 @@ impl BoundSocket {
                 Ok(socket)
             }
             SocketName::Inherited { .. } | SocketName::None => {
-                Err(BindError::InUse { socket: self.listener.socket.clone() })
+                Err(BindFault::InUse { socket: self.listener.socket.clone() })
             }
         }
     }
@@ -149,7 +149,7 @@ impl Drop for BoundSocket {
 /// # Errors
 ///
 /// The name is in use, or a system call failed. The name is free again afterwards.
-fn listen_at(claim: &SocketClaim) -> Result<(UnixListener, SocketAddrUnix, SocketFile), BindError> {
+fn listen_at(claim: &SocketClaim) -> Result<(UnixListener, SocketAddrUnix, SocketFile), BindFault> {
     let Listener { socket: path, mode, .. } = &claim.listener;
     if claim.has_dead_socket()? {
         fs::remove_file(path).map_err(system_error(path, "remove the dead socket"))?;
@@ -167,12 +167,14 @@ fn listen_at(claim: &SocketClaim) -> Result<(UnixListener, SocketAddrUnix, Socke
         .map_err(|error| system_error(path, "set the mode")(error.into()))?;
     rustix::net::bind(&fd, &address).map_err(|error| system_error(path, "bind")(error.into()))?;
 
+    let removed = || system_error(path, "find the socket file")(io::ErrorKind::NotFound.into());
+    let file = SocketFile::at(path).ok_or_else(removed)?;
     // Nobody can connect before `listen(2)`, so mode and group hold from the first connection on.
-    let file = SocketFile::set_permissions(path, claim.group.as_ref(), *mode)?;
-    // The kernel reduces the backlog to net.core.somaxconn, the largest that is allowed.
-    rustix::net::listen(&fd, i32::MAX).map_err(|error| {
-        file.remove(path);
-        system_error(path, "listen")(error.into())
-    })?;
+    let permitted = file.set_permissions(path, claim.group.as_ref(), *mode);
+    let listening = permitted.and_then(|()| {
+        // The kernel reduces the backlog to net.core.somaxconn, the largest that is allowed.
+        rustix::net::listen(&fd, i32::MAX).map_err(|error| system_error(path, "listen")(error.into()))
+    });
+    listening.inspect_err(|_| file.remove(path))?;
     Ok((UnixListener::from(fd), address, file))
 }

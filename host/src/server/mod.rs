@@ -39,8 +39,8 @@ pub(crate) use self::http_endpoint::HttpEndpoint;
 pub use self::inherited::{InheritError, Inherited};
 use self::io_threads::IoThreads;
 use self::listener::BoundSocket;
-pub use self::socket_claim::BindError;
 use self::socket_claim::SocketClaim;
+pub use self::socket_claim::{BindError, BindFault};
 use self::stall_monitor::StallMonitor;
 use self::state_monitor::StateMonitor;
 use crate::config::{AdminConfig, Listener};
@@ -55,6 +55,11 @@ enum SocketSource {
     Claimed(SocketClaim),
     /// The service manager bound it before this process started.
     Inherited { socket: inherited::InheritedSocket, listener: Listener, admin: bool },
+}
+
+/// Returns a function that adds the configuration key of a socket to the reason why it was not bound.
+fn not_bound(admin: bool) -> impl FnOnce(BindFault) -> BindError {
+    move |fault| BindError { key: if admin { "admin.socket" } else { "listener.socket" }, fault }
 }
 
 /// The names of all sockets, claimed before plugins are loaded, so that a name in use is reported
@@ -72,11 +77,15 @@ impl SocketClaims {
         admin: Option<&AdminConfig>,
         mut inherited: Inherited,
     ) -> Result<Self, BindError> {
+        inherited.report_ignored();
         let public = listeners.iter().map(|listener| (listener.clone(), false));
         let all = public.chain(admin.map(|admin| (admin.listener(), true)));
         let source = |(listener, admin): (Listener, bool)| match inherited.take(&listener.socket) {
             Some(socket) => Ok(SocketSource::Inherited { socket, listener, admin }),
-            None => SocketClaim::take(&listener, admin).map(SocketSource::Claimed),
+            None => {
+                let claim = SocketClaim::take(&listener, admin).map_err(not_bound(admin));
+                claim.map(SocketSource::Claimed)
+            }
         };
         let sources = all.map(source).collect::<Result<_, _>>()?;
 
@@ -97,7 +106,10 @@ impl SocketClaims {
     /// A socket that cannot be bound; those that were bound before it are closed again.
     pub(crate) fn bind(self) -> Result<ListeningSockets, BindError> {
         let bind = |source| match source {
-            SocketSource::Claimed(claim) => BoundSocket::bind(claim),
+            SocketSource::Claimed(claim) => {
+                let admin = claim.admin;
+                BoundSocket::bind(claim).map_err(not_bound(admin))
+            }
             SocketSource::Inherited { socket, listener, admin } => {
                 Ok(BoundSocket::inherited(socket, listener, admin))
             }

@@ -12,10 +12,21 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::socket_directory::{self, UnsafeDirectory};
 use crate::config::Listener;
+use crate::system_failure::WithRemedy;
+
+/// The socket that could not be bound, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{fault} (see {key})")]
+pub struct BindError {
+    /// The configuration key of the socket.
+    pub key: &'static str,
+    /// The reason.
+    pub fault: BindFault,
+}
 
 /// The reason why a socket could not be bound.
 #[derive(Debug, thiserror::Error)]
-pub enum BindError {
+pub enum BindFault {
     /// Another process holds the lock of the socket, or answers on it.
     #[error("{socket}: in use by another process; stop it, or choose another socket")]
     InUse {
@@ -42,6 +53,19 @@ pub enum BindError {
         /// The owner's uid.
         owner: u32,
     },
+    /// The lock file belongs to another user, and this one may not open it.
+    #[error(
+        "{lock}: the lock file belongs to user {owner}, and the host runs as user {user}; remove it if no host uses \
+         it, or run the host as that user"
+    )]
+    ForeignLock {
+        /// The path of the lock file.
+        lock: PathBuf,
+        /// The owner's uid.
+        owner: u32,
+        /// The uid of the host.
+        user: u32,
+    },
     /// The group of the configuration does not exist on this machine.
     #[error("{socket}: there is no group {group:?}; set the group of this [[listener]] to an existing one")]
     NoSuchGroup {
@@ -52,8 +76,8 @@ pub enum BindError {
     },
     /// Another user could put another socket into the place of the admin socket.
     #[error(
-        "{socket}: other users could replace the admin socket, so it is not bound: {directory}, or set admin.socket \
-         to a path in another directory"
+        "{socket}: other users could replace the admin socket, so it is not bound: {directory}, or choose a \
+         path in another directory"
     )]
     UnsafeDirectory {
         /// The path of the socket.
@@ -62,7 +86,7 @@ pub enum BindError {
         directory: UnsafeDirectory,
     },
     /// A system call failed.
-    #[error("{path}: cannot {what}: {source}")]
+    #[error("{path}: cannot {what}: {}", WithRemedy(source))]
     System {
         /// The path concerned.
         path: PathBuf,
@@ -73,10 +97,10 @@ pub enum BindError {
     },
 }
 
-/// Returns a function that turns a failed system call into a [`BindError`].
-pub(super) fn system_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> BindError {
+/// Returns a function that turns a failed system call into a [`BindFault`].
+pub(super) fn system_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> BindFault {
     let path = path.to_owned();
-    move |source| BindError::System { path, what, source }
+    move |source| BindFault::System { path, what, source }
 }
 
 /// The claim to a socket's name: an advisory lock on the file `SOCKET.lock`, which is removed with
@@ -98,7 +122,7 @@ impl SocketClaim {
     ///
     /// The name is in use, or belongs to something that this host must not remove, or another user
     /// could replace the admin socket.
-    pub(super) fn take(listener: &Listener, admin: bool) -> Result<Self, BindError> {
+    pub(super) fn take(listener: &Listener, admin: bool) -> Result<Self, BindFault> {
         let socket = &listener.socket;
         let group = listener.group.as_deref().map(|name| find_group(socket, name)).transpose()?;
         socket_directory::create(socket)?;
@@ -122,7 +146,7 @@ impl SocketClaim {
     /// # Errors
     ///
     /// The name is in use, or a system call failed.
-    pub(super) fn renew(&mut self) -> Result<(), BindError> {
+    pub(super) fn renew(&mut self) -> Result<(), BindFault> {
         let socket = &self.listener.socket;
         socket_directory::create(socket)?;
         if !has_name(&self.lock, &self.lock_path) {
@@ -136,7 +160,7 @@ impl SocketClaim {
     /// # Errors
     ///
     /// The name belongs to anything else.
-    pub(super) fn has_dead_socket(&self) -> Result<bool, BindError> {
+    pub(super) fn has_dead_socket(&self) -> Result<bool, BindFault> {
         let path = &self.listener.socket;
         let found = match fs::symlink_metadata(path) {
             Ok(found) => found,
@@ -152,7 +176,7 @@ impl SocketClaim {
                 () if kind.is_file() => "regular file",
                 () => "special file",
             };
-            return Err(BindError::NotASocket { socket: path.clone(), what });
+            return Err(BindFault::NotASocket { socket: path.clone(), what });
         }
 
         match try_connect(path) {
@@ -161,10 +185,10 @@ impl SocketClaim {
             Err(Errno::NOENT) => return Ok(false),
             // A full backlog, a missing permission and a connection all show that a process
             // listens.
-            _ => return Err(BindError::InUse { socket: path.clone() }),
+            _ => return Err(BindFault::InUse { socket: path.clone() }),
         }
         if found.uid() != rustix::process::geteuid().as_raw() {
-            return Err(BindError::Foreign { socket: path.clone(), owner: found.uid() });
+            return Err(BindFault::Foreign { socket: path.clone(), owner: found.uid() });
         }
         Ok(true)
     }
@@ -193,13 +217,25 @@ fn has_name(file: &File, path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|named| named.ino() == open.ino() && named.dev() == open.dev())
 }
 
-fn find_group(socket: &Path, name: &str) -> Result<Group, BindError> {
+fn find_group(socket: &Path, name: &str) -> Result<Group, BindFault> {
     let found =
         Group::from_name(name).map_err(|error| system_error(socket, "look up its group")(error.into()))?;
-    found.ok_or_else(|| BindError::NoSuchGroup { socket: socket.to_owned(), group: name.to_owned() })
+    found.ok_or_else(|| BindFault::NoSuchGroup { socket: socket.to_owned(), group: name.to_owned() })
 }
 
-fn take_lock(socket: &Path, lock_path: &Path) -> Result<File, BindError> {
+/// Returns the error for a lock file that cannot be opened. The usual cause is that a host of another
+/// user has left it, for example one that root started by hand.
+fn not_opened(lock_path: &Path, error: io::Error) -> BindFault {
+    let user = rustix::process::geteuid().as_raw();
+    match fs::symlink_metadata(lock_path) {
+        Ok(found) if error.kind() == io::ErrorKind::PermissionDenied && found.uid() != user => {
+            BindFault::ForeignLock { lock: lock_path.to_owned(), owner: found.uid(), user }
+        }
+        _ => system_error(lock_path, "open the lock")(error),
+    }
+}
+
+fn take_lock(socket: &Path, lock_path: &Path) -> Result<File, BindFault> {
     loop {
         let file = OpenOptions::new()
             .create(true)
@@ -208,11 +244,11 @@ fn take_lock(socket: &Path, lock_path: &Path) -> Result<File, BindError> {
             .mode(0o600)
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(lock_path)
-            .map_err(system_error(lock_path, "open the lock"))?;
+            .map_err(|error| not_opened(lock_path, error))?;
 
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(BindError::InUse { socket: socket.to_owned() }),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(BindFault::InUse { socket: socket.to_owned() }),
             Err(error) => return Err(system_error(lock_path, "lock")(error.into())),
         }
 

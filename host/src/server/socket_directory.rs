@@ -11,12 +11,11 @@
 //! often writable for all.
 
 use std::fmt;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use super::socket_claim::{BindError, system_error};
+use super::socket_claim::{BindFault, system_error};
 use crate::loader::{UnsafeStep, unsafe_steps};
+use crate::system_failure::create_directory;
 
 /// The mode of a directory that the host creates, whatever the umask.
 const CREATED_MODE: u32 = 0o755;
@@ -45,13 +44,9 @@ impl fmt::Display for UnsafeDirectory {
 /// # Errors
 ///
 /// It cannot be created.
-pub(super) fn create(socket: &Path) -> Result<(), BindError> {
+pub(super) fn create(socket: &Path) -> Result<(), BindFault> {
     let directory = directory_of(socket);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(CREATED_MODE)
-        .create(directory)
-        .map_err(system_error(directory, "create the directory"))
+    create_directory(directory, CREATED_MODE).map_err(system_error(directory, "create the directory"))
 }
 
 /// Checks that no other user can replace the socket, and logs a warning if one can.
@@ -59,7 +54,7 @@ pub(super) fn create(socket: &Path) -> Result<(), BindError> {
 /// # Errors
 ///
 /// Another user could replace the admin socket.
-pub(super) fn check(socket: &Path, admin: bool) -> Result<(), BindError> {
+pub(super) fn check(socket: &Path, admin: bool) -> Result<(), BindFault> {
     // If the path cannot be examined, binding reports why.
     let mut steps = unsafe_steps(directory_of(socket)).unwrap_or_default();
     let last = steps.pop_if(|step| step.is_last);
@@ -68,7 +63,7 @@ pub(super) fn check(socket: &Path, admin: bool) -> Result<(), BindError> {
 
     let directory = UnsafeDirectory(step);
     if is_refused {
-        return Err(BindError::UnsafeDirectory { socket: socket.to_owned(), directory });
+        return Err(BindFault::UnsafeDirectory { socket: socket.to_owned(), directory });
     }
     let socket = socket.display();
     tracing::warn!(%socket, "{socket}: other users could replace this socket: {directory}");

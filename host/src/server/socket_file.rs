@@ -11,7 +11,7 @@ use nix::unistd::Group;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, chownat, fstat, lstat, open};
 use rustix::io::Errno;
 
-use super::socket_claim::{BindError, system_error};
+use super::socket_claim::{BindFault, system_error};
 
 const PERMISSIONS: u32 = 0o777;
 
@@ -71,35 +71,35 @@ impl SocketFile {
         }
     }
 
-    /// Sets the group and the mode of a socket file that this process has just bound.
+    /// Sets the group and the mode of the file.
     ///
     /// # Errors
     ///
-    /// The path leads to something else by now, or a system call failed.
-    pub(super) fn set_permissions(path: &Path, group: Option<&Group>, mode: u32) -> Result<Self, BindError> {
+    /// The path leads to another file by now, or a system call failed.
+    pub(super) fn set_permissions(
+        self,
+        path: &Path,
+        group: Option<&Group>,
+        mode: u32,
+    ) -> Result<(), BindFault> {
         let file = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
             .map_err(|error| system_error(path, "open the socket file")(error.into()))?;
         let stat =
             fstat(&file).map_err(|error| system_error(path, "inspect the socket file")(error.into()))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-            return Err(BindError::InUse { socket: path.to_owned() });
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Socket || Self::of(&stat) != self {
+            return Err(BindFault::InUse { socket: path.to_owned() });
         }
 
-        let bound = Self::of(&stat);
-        let set = || {
-            if let Some(group) = group {
-                let gid = rustix::fs::Gid::from_raw(group.gid.as_raw());
-                chownat(&file, "", None, Some(gid), AtFlags::EMPTY_PATH)
-                    .map_err(|error| system_error(path, "set the group")(error.into()))?;
-            }
-            // Only what the umask removed is missing.
-            if stat.st_mode & PERMISSIONS != mode {
-                set_mode(&file, mode).map_err(system_error(path, "set the mode"))?;
-            }
-            Ok(())
-        };
-        set().inspect_err(|_| bound.remove(path))?;
-        Ok(bound)
+        if let Some(group) = group {
+            let gid = rustix::fs::Gid::from_raw(group.gid.as_raw());
+            chownat(&file, "", None, Some(gid), AtFlags::EMPTY_PATH)
+                .map_err(|error| system_error(path, "set the group")(error.into()))?;
+        }
+        // Only what the umask removed is missing.
+        if stat.st_mode & PERMISSIONS != mode {
+            set_mode(&file, mode).map_err(system_error(path, "set the mode"))?;
+        }
+        Ok(())
     }
 }
 
@@ -141,7 +141,8 @@ mod tests {
         fs::set_permissions(&precious, Permissions::from_mode(0o600)).unwrap();
         symlink(&precious, &path).unwrap();
 
-        assert!(SocketFile::set_permissions(&path, None, 0o666).is_err());
+        let link = SocketFile::at(&path).unwrap();
+        assert!(link.set_permissions(&path, None, 0o666).is_err());
 
         assert_eq!(fs::metadata(&precious).unwrap().mode() & 0o777, 0o600);
         assert!(fs::symlink_metadata(&path).unwrap().is_symlink(), "the link is left alone");
@@ -152,7 +153,9 @@ mod tests {
         let scratch = Scratch::new("loss");
         let path = scratch.0.join("x.sock");
         let _socket = UnixListener::bind(&path).unwrap();
-        let file = SocketFile::set_permissions(&path, None, 0o660).unwrap();
+        let file = SocketFile::at(&path).unwrap();
+        file.set_permissions(&path, None, 0o620).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o620);
         assert_eq!(file.loss(&path), None);
 
         fs::rename(&path, scratch.0.join("away.sock")).unwrap();
@@ -161,6 +164,7 @@ mod tests {
         fs::write(&path, "").unwrap();
         let other = SocketFile::at(&path).unwrap();
         assert_eq!(file.loss(&path), Some(SocketFileLoss::Replaced(other)));
+        assert!(file.set_permissions(&path, None, 0o666).is_err());
         file.remove(&path);
         assert!(path.exists(), "a file of others is not removed");
 

@@ -19,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::listener::BoundSocket;
-use super::socket_claim::BindError;
+use super::socket_claim::BindFault;
 use super::socket_file::SocketFileLoss;
 use crate::log::ShortDuration;
 
@@ -126,12 +126,12 @@ impl WatchedListener {
         })
     }
 
-    fn bind_again(&mut self) -> Result<(), BindError> {
+    fn bind_again(&mut self) -> Result<(), BindFault> {
         let socket = self.bound.bind_again()?;
         let listener = UnixListener::from_std(socket).map_err(|source| {
             self.bound.unlink();
             let path = self.bound.path().to_owned();
-            BindError::System { path, what: "watch the socket", source }
+            BindFault::System { path, what: "watch the socket", source }
         })?;
 
         let previous = std::mem::replace(&mut self.listener, listener);
@@ -152,7 +152,7 @@ impl WatchedListener {
 
     /// Logs a failure, unless it is the one that was logged last.
     #[cold]
-    fn report_failure(&mut self, loss: SocketFileLoss, error: &BindError) {
+    fn report_failure(&mut self, loss: SocketFileLoss, error: &BindFault) {
         let (socket, verb) = (self.bound.path().display(), loss.verb());
         let text = error.to_string();
         let is_news = self.failed.as_ref().is_none_or(|failed| failed.error != text);

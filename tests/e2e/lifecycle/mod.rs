@@ -8,6 +8,7 @@ mod shutdown;
 mod shutdown_during_reload;
 mod socket_files;
 mod start;
+mod start_faults;
 
 use crate::support::HostBuilder;
 use crate::support::HostProcess;

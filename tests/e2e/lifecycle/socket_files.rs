@@ -288,18 +288,12 @@ fn warns_about_sockets_that_others_could_replace() {
 
 #[test]
 fn creates_directories_that_only_their_owner_can_change() {
-    let scratch = Scratch::new();
-    scratch.directory("plugins");
-    scratch.write("config.toml", "[[listener]]\nsocket = \"a/b/x.sock\"\nmode = \"0620\"");
+    let config = "[[listener]]\nsocket = \"a/b/x.sock\"\nmode = \"0620\"";
+    let host = HostProcess::builder().config(config).shell("umask 000").start();
 
-    let mut host = Instance::start_with_umask(scratch.path(), "000");
-    host.log.wait_for("ready", |line| line.contains("ready on "));
-
-    let mode =
-        |name: &str| fs::metadata(scratch.join(name)).expect("it exists").permissions().mode() & 0o7777;
+    let mode = |name: &str| fs::metadata(host.path(name)).expect("it exists").permissions().mode() & 0o7777;
     assert_eq!((mode("a"), mode("a/b"), mode("run")), (0o755, 0o755, 0o755));
     assert_eq!(mode("a/b/x.sock"), 0o620);
-    assert_eq!(host.terminate(), Some(0));
 }
 
 /// A host in an existing directory, so that several hosts can compete for one socket.
@@ -312,16 +306,7 @@ struct Instance {
 
 impl Instance {
     fn start(directory: &Path) -> Self {
-        Self::spawn(directory, Command::new(&artifacts().program))
-    }
-
-    fn start_with_umask(directory: &Path, umask: &str) -> Self {
-        let mut command = Command::new("sh");
-        command.args(["-c", "umask \"$1\"; exec \"$2\"", "sh", umask]).arg(&artifacts().program);
-        Self::spawn(directory, command)
-    }
-
-    fn spawn(directory: &Path, mut command: Command) -> Self {
+        let mut command = Command::new(&artifacts().program);
         // Without arguments the program serves with the configuration in the current directory.
         command.current_dir(directory);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -14,7 +14,7 @@ use super::build::artifacts;
 use super::latch::Latch;
 use super::line_peer::LinePeer;
 use super::log::Log;
-use super::mounts::in_namespace;
+use super::mounts::{after_script, in_namespace};
 use super::peer::Peer;
 use super::scratch::Scratch;
 use super::stacks::stacks;
@@ -37,6 +37,7 @@ pub(crate) struct HostBuilder {
     config: String,
     variables: Vec<(String, String)>,
     mounts: Option<String>,
+    shell: Option<String>,
 }
 
 impl HostBuilder {
@@ -72,6 +73,12 @@ impl HostBuilder {
         self
     }
 
+    /// Runs this shell script first, in the process of the host, for example to set a limit.
+    pub(crate) fn shell(mut self, script: &str) -> Self {
+        self.shell = Some(script.to_owned());
+        self
+    }
+
     /// Returns the directory of the host, so that the test can add files.
     pub(crate) fn directory(&self) -> &Path {
         self.scratch.path()
@@ -87,19 +94,27 @@ impl HostBuilder {
 
     /// Starts the host without waiting.
     pub(crate) fn spawn(self) -> HostProcess {
-        let Self { scratch, mut config, variables, mounts } = self;
+        let Self { scratch, mut config, variables, mounts, shell } = self;
         if !config.contains("[io]") {
             config.push_str(&format!("\n[io]\nthreads = {IO_THREADS}\n"));
         }
 
         scratch.write("config.toml", &config);
-        let (child, log) = spawn(&scratch, &variables, mounts.as_deref());
-        HostProcess { child, log, scratch, variables, mounts, status: None, was_killed: false }
+        let (child, log) = spawn(&scratch, &variables, mounts.as_deref(), shell.as_deref());
+        HostProcess { child, log, scratch, variables, mounts, shell, status: None, was_killed: false }
     }
 }
 
-fn spawn(scratch: &Scratch, variables: &[(String, String)], mounts: Option<&str>) -> (Child, Log) {
-    let mut command = in_namespace(&artifacts().program, mounts);
+fn spawn(
+    scratch: &Scratch,
+    variables: &[(String, String)],
+    mounts: Option<&str>,
+    shell: Option<&str>,
+) -> (Child, Log) {
+    let mut command = match shell {
+        Some(script) => after_script(&artifacts().program, script),
+        None => in_namespace(&artifacts().program, mounts),
+    };
     command.args(["serve", "-c"]).arg(scratch.join("config.toml")).current_dir(scratch.path());
 
     command.env(MARK, scratch.path()).env_remove("RUST_BACKTRACE");
@@ -128,6 +143,7 @@ pub(crate) struct HostProcess {
     scratch: Scratch,
     variables: Vec<(String, String)>,
     mounts: Option<String>,
+    shell: Option<String>,
     status: Option<ExitStatus>,
     /// Whether it was ended in a way that prevents it from cleaning up.
     was_killed: bool,
@@ -137,7 +153,7 @@ impl HostProcess {
     pub(crate) fn builder() -> HostBuilder {
         let scratch = Scratch::new();
         scratch.directory("plugins");
-        HostBuilder { scratch, config: String::new(), variables: Vec::new(), mounts: None }
+        HostBuilder { scratch, config: String::new(), variables: Vec::new(), mounts: None, shell: None }
     }
 
     /// Starts a host with these plugins and the default configuration.
@@ -254,7 +270,8 @@ impl HostProcess {
     #[track_caller]
     pub(crate) fn restart(&mut self) -> ExitStatus {
         let ended = self.wait();
-        (self.child, self.log) = spawn(&self.scratch, &self.variables, self.mounts.as_deref());
+        (self.child, self.log) =
+            spawn(&self.scratch, &self.variables, self.mounts.as_deref(), self.shell.as_deref());
         (self.status, self.was_killed) = (None, false);
         ended
     }

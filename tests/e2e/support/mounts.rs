@@ -1,4 +1,5 @@
-//! Hosts in a mount namespace of their own, in which a test replaces directories or file systems.
+//! Hosts that start after a shell script, for example in a mount namespace of their own, in which a
+//! test replaces directories or file systems.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,5 +12,12 @@ pub(super) fn in_namespace(program: &Path, script: Option<&str>) -> Command {
     // Each program replaces the previous one, so that the process is `program` in the end.
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", &format!("set -e; {script}; exec \"$0\" \"$@\"")]).arg(program);
+    command
+}
+
+/// Returns the command that runs a shell script and then `program` in the same process.
+pub(super) fn after_script(program: &Path, script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("set -e; {script}; exec \"$0\" \"$@\"")]).arg(program);
     command
 }

@@ -1,5 +1,7 @@
 //! Tests of loading files: what serves afterwards, what is reported, and what is tried again.
 
+use std::time::Duration;
+
 use super::plugin::Content;
 use super::{Fixture, assert_result};
 use crate::admin::PluginState;
@@ -131,16 +133,64 @@ fn reports_a_refusal_once_and_retries_a_transient_one() {
     let scarce = two.clone().failing_in_probe(LoadErrorReason::ProbeFailed);
 
     assert!(fixture.put(FILE, &scarce), "another scan is due");
-    for _ in 0..3 {
+    for pause in [1, 2, 4] {
+        fixture.clock.advance(Duration::from_secs(pause));
         assert!(fixture.scan_complete(FILE));
     }
     assert_eq!(fixture.count("plugins_refused"), 1);
     fixture.assert_refused(PLUGIN, LoadErrorReason::ProbeFailed);
 
     fixture.contents.add(&two);
+    assert!(fixture.scan_complete(FILE), "the pauses increase");
+    fixture.assert_refused(PLUGIN, LoadErrorReason::ProbeFailed);
+
+    fixture.clock.advance(Duration::from_secs(8));
     assert!(!fixture.scan_complete(FILE));
     fixture.assert_serves(PLUGIN, &two);
     assert_eq!(fixture.status(PLUGIN).refused, None);
+}
+
+#[test]
+fn retries_a_shortage_also_if_the_directory_is_not_watched() {
+    let one = Content::new("one");
+    let mut fixture = Fixture::new();
+    fixture.put(FILE, &one.clone().failing_in_probe(LoadErrorReason::NoResources));
+    fixture.contents.add(&one);
+
+    fixture.owner.retry_shortages();
+    fixture.assert_refused(PLUGIN, LoadErrorReason::NoResources);
+
+    fixture.clock.advance(Duration::from_secs(1));
+    fixture.owner.retry_shortages();
+    fixture.assert_serves(PLUGIN, &one);
+}
+
+#[test]
+fn loads_changed_content_at_once_although_a_shortage_is_retried_later() {
+    let (one, two) = (Content::new("one"), Content::new("two"));
+    let mut fixture = Fixture::new();
+    fixture.put(FILE, &one.failing_in_probe(LoadErrorReason::NoResources));
+
+    fixture.put(FILE, &two);
+
+    fixture.assert_serves(PLUGIN, &two);
+}
+
+#[test]
+fn does_not_retry_a_refusal_that_no_shortage_has_caused() {
+    let one = Content::new("one");
+    let mut fixture = Fixture::new();
+    fixture.put(FILE, &one.clone().failing_in_probe(LoadErrorReason::NoResources));
+    fixture.contents.add(&one.clone().failing_in_probe(LoadErrorReason::StartFailed));
+    fixture.clock.advance(Duration::from_secs(1));
+    fixture.owner.retry_shortages();
+    fixture.contents.add(&one);
+
+    fixture.clock.advance(Duration::from_secs(600));
+    fixture.owner.retry_shortages();
+    assert!(!fixture.scan());
+
+    fixture.assert_refused(PLUGIN, LoadErrorReason::StartFailed);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::pin::pin;
 
 use tokio::sync::oneshot;
 
-use crate::host::{Builder, Host, StartError};
+use crate::host::Host;
+use crate::host_builder::{Builder, StartError};
 use crate::host_thread::HostThread;
 use crate::shutdown::Shutdown;
 

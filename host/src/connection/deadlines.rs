@@ -29,7 +29,7 @@ impl RequestPipeline {
 
             // If the end of the host has cut the time short, the plugin is not at fault.
             if !turn.thread.is_hurrying.get() {
-                call.generation.record_timeout();
+                call.generation.record_timeout(call.decided_trial());
             }
             call.cancel();
 

@@ -3,6 +3,7 @@
 use jackfield_protocol::{Framing, Kind, Version};
 
 use crate::metrics::PeerIdentity;
+use crate::plugin::Caller;
 use crate::routing::ReplyContext;
 
 /// The options of a listener that apply to each of its connections.
@@ -26,6 +27,11 @@ pub(super) struct ConnectionIdentity {
 }
 
 impl ConnectionIdentity {
+    /// Returns the peer as the caller of a method.
+    pub(super) fn caller(&self) -> Caller {
+        Caller::Client { connection: self.number, peer: self.peer }
+    }
+
     /// Returns how a reply of kind `kind` is written. `id` is the JSON token of the request's id.
     pub(super) fn reply_context<'a>(
         &self,

@@ -210,9 +210,10 @@ impl ConnectionState {
         let reply = self.identity().reply_context(version, kind, request.id.map(|id| id.as_json()));
 
         match admission.admit(turn, &self.requests, &request, kind) {
-            Ok(Admitted::Execute { target, route_permit }) => {
-                let admitted = AdmittedRequest { target, request: &request, reply };
-                self.requests.execute(turn, &admitted, route_permit);
+            Ok(Admitted::Execute { target, permits }) => {
+                let trial = permits.trial_number();
+                let admitted = AdmittedRequest { target, request: &request, reply, trial };
+                self.requests.execute(turn, &admitted, permits);
             }
             Ok(Admitted::Wait(gate)) => self.reader.wait_at(gate),
             Err(rejection) => self.requests.reject(turn, reply, &request.method, &rejection),

@@ -13,6 +13,9 @@ use crate::sync::lock;
 struct MemoryFiles {
     log: Option<Vec<u8>>,
     kept: BTreeMap<String, KeptImage>,
+
+    /// Why the kept contents cannot be staged.
+    error: Option<LoadErrorReason>,
 }
 
 /// The files of a state directory.
@@ -31,9 +34,9 @@ impl MemoryState {
         lock(&self.0).kept.keys().cloned().collect()
     }
 
-    /// Loses the kept contents.
-    pub(crate) fn lose_kept(&self) {
-        lock(&self.0).kept.clear();
+    /// Makes the staging of kept contents fail, until `None` is set.
+    pub(crate) fn set_staging_error(&self, reason: Option<LoadErrorReason>) {
+        lock(&self.0).error = reason;
     }
 }
 
@@ -51,9 +54,10 @@ impl StateFiles for MemoryState {
     }
 
     fn stage(&self, plugin: &str, _keys: &[TrustedKey]) -> Result<StagedPlugin, LoadError> {
-        match lock(&self.0).kept.get(plugin) {
-            Some(image) => image.staged(),
-            None => Err(LoadError::new(LoadErrorReason::NotFound, "a test lost it")),
+        let files = lock(&self.0);
+        match (files.error, files.kept.get(plugin)) {
+            (None, Some(image)) => image.staged(),
+            (error, _) => Err(LoadError::new(error.unwrap_or(LoadErrorReason::NotFound), "a test says so")),
         }
     }
 

@@ -147,6 +147,9 @@ impl PluginOwner {
                 return Ok(SelectedContent { candidate, refused: Some(decision) });
             }
             Some(Err(error)) => {
+                if error.reason.is_transient() {
+                    self.scan.files.retry(file);
+                }
                 format!("the kept content is refused, too ({}): {}", error.reason.code(), error.detail)
             }
             None => "there is no kept content to return to".to_owned(),

@@ -52,7 +52,11 @@ fn lists_reloads_and_rolls_back_plugins() {
     let names: Vec<_> =
         all.as_array().unwrap().iter().map(|verdict| verdict["plugin"].as_str().unwrap()).collect();
     assert_eq!(names, ["device", "versioned"]);
-    assert_eq!(peer.result("version.get", &Value::Null), 2, "a reload loads the content of the file");
+    assert_eq!(all[1]["refused"]["reason"], "rolled-back", "{all}");
+    assert_eq!(peer.result("version.get", &Value::Null), 1);
+
+    assert_eq!(plugin(&host, &["reload", "versioned"]).code, 0);
+    assert_eq!(peer.result("version.get", &Value::Null), 2, "a reload by name loads the content of the file");
 }
 
 #[test]

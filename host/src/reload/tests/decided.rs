@@ -149,7 +149,7 @@ fn refuses_the_content_if_there_is_nothing_to_return_to() {
     let (_, two) = contents();
     let state = MemoryState::default();
     replaced(&state).owner.roll_back(PLUGIN, OPERATOR);
-    state.lose_kept();
+    state.set_staging_error(Some(LoadErrorReason::UnknownKey));
 
     let mut next = next_host(&state, &two);
     next.owner.load_all(&|_| ());
@@ -158,8 +158,24 @@ fn refuses_the_content_if_there_is_nothing_to_return_to() {
     assert_eq!(next.reason_of("device.get"), Some("rolled-back"));
     let detail = next.status(PLUGIN).refused.unwrap().detail;
     let end = "install another file or run \"jackfield plugin reload device\"; the kept content is refused, too \
-               (not-found): a test lost it";
+               (unknown-key): a test says so";
     assert!(detail.starts_with("uid 7 rolled it back (by command, ") && detail.ends_with(end), "{detail}");
+}
+
+#[test]
+fn tries_again_to_return_to_the_kept_content_if_the_cause_is_transient() {
+    let (one, two) = contents();
+    let state = MemoryState::default();
+    replaced(&state).owner.roll_back(PLUGIN, OPERATOR);
+    state.set_staging_error(Some(LoadErrorReason::NoResources));
+    let mut next = next_host(&state, &two);
+    next.owner.load_all(&|_| ());
+    next.assert_refused(PLUGIN, LoadErrorReason::RolledBack);
+
+    state.set_staging_error(None);
+    next.scan_complete(FILE);
+
+    next.assert_serves(PLUGIN, &one);
 }
 
 #[test]

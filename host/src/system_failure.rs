@@ -10,7 +10,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 
-/// What the system says if it has run out of something, and what to do then. Other programs and
+/// The texts of the system if it has run out of something, and the remedies. Other programs and
 /// libraries pass on these texts without the number of the error.
 const SHORTAGES: [(&str, &str); 4] = [
     ("Too many open files in system", "; raise fs.file-max"),
@@ -55,7 +55,7 @@ impl fmt::Display for WatchFailure<'_> {
             notify::ErrorKind::MaxFilesWatch => {
                 f.write_str("no inotify watch is left for its user; raise fs.inotify.max_user_watches")
             }
-            // The same error means that the process has no descriptor left, or the user no instance.
+            // The error is the same if the process has no descriptor left or the user no instance.
             notify::ErrorKind::Io(error)
                 if Errno::from_io_error(error) == Some(Errno::MFILE) && !has_free_instance() =>
             {

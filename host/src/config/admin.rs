@@ -1,4 +1,5 @@
-//! `[admin]`: the socket for operators, which root, the host's own user and those of `allow` may use.
+//! `[admin]`: the socket for operators, which root, the host's own user and those of `allow` may
+//! use.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +31,8 @@ impl Default for AdminConfig {
 }
 
 impl AdminConfig {
-    /// Returns the socket as a listener with binary framing and a list of root and those of `allow`.
+    /// Returns the socket as a listener with binary framing and a list of root and those of
+    /// `allow`.
     ///
     /// Its mode is 0600. With `allow` it is 0666, because only the list knows these users.
     #[must_use]

@@ -331,29 +331,3 @@ impl LoadErrorReason {
         Self::ALL.iter().copied().find(|reason| reason.code() == code)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_shortages_in_what_the_loader_and_plugins_report() {
-        let shortages = [
-            (LoadErrorReason::NoResources, "cannot copy the file into memory"),
-            (LoadErrorReason::LoadFailed, "libssl.so.3: cannot open shared object file: Too many open files"),
-            (LoadErrorReason::StartFailed, "start returned an error: Cannot allocate memory (os error 12)"),
-            (LoadErrorReason::StartPanicked, "failed to spawn thread: Resource temporarily unavailable"),
-        ];
-        for (reason, detail) in shortages {
-            assert!(LoadError::new(reason, detail).is_shortage(), "{reason}: {detail}");
-        }
-
-        let others = [
-            (LoadErrorReason::StartFailed, "start returned an error: no database"),
-            (LoadErrorReason::NotElf, "Cannot allocate memory"),
-        ];
-        for (reason, detail) in others {
-            assert!(!LoadError::new(reason, detail).is_shortage(), "{reason}: {detail}");
-        }
-    }
-}

@@ -73,7 +73,10 @@ pub(super) fn is_writable_by_others(stat: &Stat) -> bool {
 #[derive(Debug)]
 pub(crate) struct UnsafeStep {
     name: OsString,
-    stat: Stat,
+    owner: u32,
+
+    /// The permission bits, those with special meaning included.
+    mode: u32,
 
     /// Whether the path ends here.
     pub(crate) is_last: bool,
@@ -99,19 +102,26 @@ impl UnsafeStep {
         let protects_entries = position == StepPosition::Ancestor && is_sticky && stat.st_uid == 0;
         let is_unsafe = !has_trusted_owner || (is_writable && !protects_entries);
         let is_last = position == StepPosition::Last;
-        is_unsafe.then(|| Self { name: name.to_owned(), stat, is_last, is_writable, is_sticky })
+        is_unsafe.then(|| Self {
+            name: name.to_owned(),
+            owner: stat.st_uid,
+            mode: stat.st_mode & 0o7777,
+            is_last,
+            is_writable,
+            is_sticky,
+        })
     }
 
     /// Returns the refusal of a plugin directory with this path.
     fn refused(&self, path: &Path) -> LoadError {
         if !self.is_writable {
-            return wrong_owner(path, &self.name, &self.stat);
+            return wrong_owner(path, &self.name, self.owner);
         }
         let detail = format!(
             "{}: the directory {:?} on this path has mode {:04o}, so other users could install plugins; run chmod go-w",
             path.display(),
             self.name.as_bytes().escape_ascii().to_string(),
-            self.stat.st_mode & 0o7777
+            self.mode
         );
         LoadError::new(LoadErrorReason::DirectoryWritable, detail)
     }
@@ -121,9 +131,9 @@ impl fmt::Display for UnsafeStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name.as_bytes().escape_ascii().to_string();
         if self.is_writable {
-            write!(f, "the directory {name:?} has mode {:04o}", self.stat.st_mode & 0o7777)
+            write!(f, "the directory {name:?} has mode {:04o}", self.mode)
         } else {
-            write!(f, "{name:?} belongs to user {}", self.stat.st_uid)
+            write!(f, "{name:?} belongs to user {}", self.owner)
         }
     }
 }
@@ -213,12 +223,12 @@ enum StepPosition {
 }
 
 /// Returns the error for a file or directory of another user.
-pub(super) fn wrong_owner(path: &Path, name: &OsStr, stat: &Stat) -> LoadError {
+pub(super) fn wrong_owner(path: &Path, name: &OsStr, owner: u32) -> LoadError {
     let detail = format!(
         "{}: {:?} belongs to user {}; change its owner to root or to the user of the host ({})",
         path.display(),
         name.as_bytes().escape_ascii().to_string(),
-        stat.st_uid,
+        owner,
         geteuid().as_raw()
     );
     LoadError::new(LoadErrorReason::WrongOwner, detail)

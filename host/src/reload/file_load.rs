@@ -116,6 +116,21 @@ impl PluginOwner {
         }
     }
 
+    /// Has a file loaded again, but not before `min_pause` has passed, or when it changes. `stamp`
+    /// describes the file if it could not be read.
+    fn retry_after_shortage(&mut self, file: &OsString, stamp: Option<FileStamp>, min_pause: Duration) {
+        let now = self.now().monotonic;
+        let not_before = self.shortages.failed(file, now, min_pause);
+        self.scan.files.retry_unchanged_after(file, stamp, not_before);
+    }
+
+    /// Loads the files again that were refused for a shortage and are due, where no scan does.
+    pub(super) fn retry_shortages(&mut self) {
+        for file in self.shortages.due(self.now().monotonic) {
+            self.load_file(&file, LoadTrigger::Scan);
+        }
+    }
+
     /// Forgets every refusal, so that the next scan loads the files again.
     pub(super) fn retry_refused(&mut self) {
         for file in self.scan.files.names().cloned().collect::<Vec<_>>() {
@@ -243,8 +258,8 @@ impl PluginOwner {
         let reason = refused.reason;
         let name = plugin_name(file).unwrap_or_default();
         let stops_first = self.config.replace_policy(&name) == ReplacePolicy::StopFirst;
-        // Each attempt may hold calls for up to `state_transfer`, and may stop the plugin: at most a
-        // fifth of the time.
+        // Each attempt may hold calls for up to `state_transfer`, and may stop the plugin: at most
+        // a fifth of the time.
         let pause_of_calls = self.config.plugins.state_transfer * 4;
 
         if refused.is_shortage() {

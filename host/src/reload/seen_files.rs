@@ -14,8 +14,8 @@ enum SeenFile {
     /// The file could not be read, because it was being written. `hash` is the content that was
     /// acted on before.
     Incomplete { hash: Option<ContentHash> },
-    /// The file is loaded again by the next scan, or by the first one after `not_before`. If it does
-    /// not have `stamp` any more, it does not wait.
+    /// The file is loaded again by the next scan, or by the first one after `not_before`. If it
+    /// does not have `stamp` any more, it does not wait.
     Retry { not_before: Option<Instant>, stamp: Option<FileStamp> },
     /// The file was refused before its content was known. Without a stamp it is compared by the
     /// error only.
@@ -101,8 +101,8 @@ impl SeenFiles {
         self.set(file, SeenFile::Retry { not_before: Some(not_before), stamp: None });
     }
 
-    /// As [`SeenFiles::retry_after`], but the next scan loads the file if it changes before. `stamp`
-    /// describes what failed; without it, what was acted on last did.
+    /// As [`SeenFiles::retry_after`], but the next scan loads the file if it changes before.
+    /// `stamp` describes what failed; without it, what was acted on last did.
     pub(super) fn retry_unchanged_after(
         &mut self,
         file: &OsStr,

@@ -5,10 +5,6 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
-use super::load_outcome::LoadTrigger;
-use super::owner::PluginOwner;
-use crate::loader::FileStamp;
-
 /// The pause before the first attempt. Each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -29,7 +25,7 @@ pub(super) struct ShortageRetries(BTreeMap<OsString, ShortageRetry>);
 impl ShortageRetries {
     /// Records that a file failed at `now`, and returns when it is loaded again, which is not
     /// before `min_pause` has passed.
-    fn failed(&mut self, file: &OsStr, now: Instant, min_pause: Duration) -> Instant {
+    pub(super) fn failed(&mut self, file: &OsStr, now: Instant, min_pause: Duration) -> Instant {
         let last = self.0.get(file).map(|retry| retry.pause);
         let pause = last.map_or(FIRST_PAUSE, |pause| (pause * 2).min(MAX_PAUSE)).max(min_pause);
         let at = now + pause;
@@ -42,31 +38,10 @@ impl ShortageRetries {
         self.0.remove(file);
     }
 
-    fn due(&self, now: Instant) -> Vec<OsString> {
+    /// Returns the files that are to be loaded again.
+    pub(super) fn due(&self, now: Instant) -> Vec<OsString> {
         let due = self.0.iter().filter(|(_, retry)| now >= retry.at);
         due.map(|(file, _)| file.clone()).collect()
-    }
-}
-
-impl PluginOwner {
-    /// Has a file loaded again, but not before `min_pause` has passed, or when it changes. `stamp`
-    /// describes the file if it could not be read.
-    pub(super) fn retry_after_shortage(
-        &mut self,
-        file: &OsStr,
-        stamp: Option<FileStamp>,
-        min_pause: Duration,
-    ) {
-        let now = self.now().monotonic;
-        let not_before = self.shortages.failed(file, now, min_pause);
-        self.scan.files.retry_unchanged_after(file, stamp, not_before);
-    }
-
-    /// Loads the files again that are due, where no scan does.
-    pub(super) fn retry_shortages(&mut self) {
-        for file in self.shortages.due(self.now().monotonic) {
-            self.load_file(&file, LoadTrigger::Scan);
-        }
     }
 }
 

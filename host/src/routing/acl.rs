@@ -41,9 +41,11 @@ impl ListenerAcls {
         }
     }
 
-    /// Replaces the lists by those of `listeners` and of the admin socket. Open connections stay open.
+    /// Replaces the lists by those of `listeners` and of the admin socket. Open connections stay
+    /// open.
     ///
-    /// A socket that is in the configuration no longer is served until a restart, and keeps its list.
+    /// A socket that is in the configuration no longer is served until a restart, and keeps its
+    /// list.
     pub(crate) fn set(&self, listeners: &[Listener], admin: Option<&AdminConfig>) {
         let mut allowed = FxHashMap::clone(&self.allowed.load());
         let admin = admin.map(AdminConfig::listener);

@@ -22,8 +22,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::bind_error::{BindError, BindFault};
 use super::listener::BoundSocket;
-use super::socket_claim::{BindError, BindFault, SocketClaim};
+use super::socket_claim::SocketClaim;
 use super::watched_listener::WatchedListener;
 use crate::config;
 use crate::metrics;

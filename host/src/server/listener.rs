@@ -9,8 +9,9 @@ use jackfield_protocol::Framing;
 use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use super::bind_error::{BindFault, system_error};
 use super::inherited::InheritedSocket;
-use super::socket_claim::{BindFault, SocketClaim, system_error};
+use super::socket_claim::SocketClaim;
 use super::socket_file::{SocketFile, SocketFileLoss};
 use crate::config::{self, Listener};
 use crate::connection::ListenerOptions;

@@ -7,6 +7,7 @@
 //! ```
 
 mod accept;
+mod bind_error;
 mod blocking_request;
 mod busy_polling;
 mod call_supervisor;
@@ -35,6 +36,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
+pub use self::bind_error::{BindError, BindFault};
 use self::call_supervisor::supervise_calls;
 pub use self::health_check::{HealthCheck, HealthCheckError};
 pub(crate) use self::http_endpoint::HttpEndpoint;
@@ -42,7 +44,6 @@ pub use self::inherited::{InheritError, Inherited};
 use self::io_threads::IoThreads;
 use self::listener::BoundSocket;
 use self::socket_claim::SocketClaim;
-pub use self::socket_claim::{BindError, BindFault};
 use self::stall_monitor::StallMonitor;
 use self::state_monitor::StateMonitor;
 use crate::config::{AdminConfig, Listener};
@@ -59,7 +60,7 @@ enum SocketSource {
     Inherited { socket: inherited::InheritedSocket, listener: Listener, admin: bool },
 }
 
-/// Returns a function that adds the configuration key of a socket to the reason why it was not bound.
+/// Returns a function that adds the configuration key to the reason why a socket was not bound.
 fn not_bound(admin: bool) -> impl FnOnce(BindFault) -> BindError {
     move |fault| BindError { key: if admin { "admin.socket" } else { "listener.socket" }, fault }
 }

@@ -10,98 +10,9 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::socket_directory::{self, UnsafeDirectory};
+use super::bind_error::{BindFault, system_error};
+use super::socket_directory;
 use crate::config::Listener;
-use crate::system_failure::WithRemedy;
-
-/// The socket that could not be bound, and why.
-#[derive(Debug, thiserror::Error)]
-#[error("{fault} (see {key})")]
-pub struct BindError {
-    /// The configuration key of the socket.
-    pub key: &'static str,
-    /// The reason.
-    pub fault: BindFault,
-}
-
-/// The reason why a socket could not be bound.
-#[derive(Debug, thiserror::Error)]
-pub enum BindFault {
-    /// Another process holds the lock of the socket, or answers on it.
-    #[error("{socket}: in use by another process; stop it, or choose another socket")]
-    InUse {
-        /// The path of the socket.
-        socket: PathBuf,
-    },
-    /// The name belongs to something that is not a socket.
-    #[error(
-        "{socket}: there is a {what} by this name; it is left alone: remove it, or choose another socket"
-    )]
-    NotASocket {
-        /// The path of the socket.
-        socket: PathBuf,
-        /// The kind of file that has the name.
-        what: &'static str,
-    },
-    /// The name belongs to a dead socket of another user.
-    #[error(
-        "{socket}: a dead socket of user {owner} has this name; it is left alone: remove it, or run as that user"
-    )]
-    Foreign {
-        /// The path of the socket.
-        socket: PathBuf,
-        /// The owner's uid.
-        owner: u32,
-    },
-    /// The lock file belongs to another user, and this one may not open it.
-    #[error(
-        "{lock}: the lock file belongs to user {owner}, and the host runs as user {user}; remove it if no host uses \
-         it, or run the host as that user"
-    )]
-    ForeignLock {
-        /// The path of the lock file.
-        lock: PathBuf,
-        /// The owner's uid.
-        owner: u32,
-        /// The uid of the host.
-        user: u32,
-    },
-    /// The group of the configuration does not exist on this machine.
-    #[error("{socket}: there is no group {group:?}; set the group of this [[listener]] to an existing one")]
-    NoSuchGroup {
-        /// The path of the socket.
-        socket: PathBuf,
-        /// The name of the group.
-        group: String,
-    },
-    /// Another user could put another socket into the place of the admin socket.
-    #[error(
-        "{socket}: other users could replace the admin socket, so it is not bound: {directory}, or choose a \
-         path in another directory"
-    )]
-    UnsafeDirectory {
-        /// The path of the socket.
-        socket: PathBuf,
-        /// The reason.
-        directory: UnsafeDirectory,
-    },
-    /// A system call failed.
-    #[error("{path}: cannot {what}: {}", WithRemedy(source))]
-    System {
-        /// The path concerned.
-        path: PathBuf,
-        /// The failed action.
-        what: &'static str,
-        /// The system's reason.
-        source: io::Error,
-    },
-}
-
-/// Returns a function that turns a failed system call into a [`BindFault`].
-pub(super) fn system_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> BindFault {
-    let path = path.to_owned();
-    move |source| BindFault::System { path, what, source }
-}
 
 /// The claim to a socket's name: an advisory lock on the file `SOCKET.lock`, which is removed with
 /// the claim.
@@ -140,8 +51,8 @@ impl SocketClaim {
         Ok(claim)
     }
 
-    /// Takes the lock again if its file was removed or replaced, and creates the directory if it was
-    /// removed.
+    /// Takes the lock again if its file was removed or replaced, and creates the directory if it
+    /// was removed.
     ///
     /// # Errors
     ///
@@ -223,8 +134,8 @@ fn find_group(socket: &Path, name: &str) -> Result<Group, BindFault> {
     found.ok_or_else(|| BindFault::NoSuchGroup { socket: socket.to_owned(), group: name.to_owned() })
 }
 
-/// Returns the error for a lock file that cannot be opened. The usual cause is that a host of another
-/// user has left it, for example one that root started by hand.
+/// Returns the error for a lock file that cannot be opened. The usual cause is that a host of
+/// another user has left it, for example one that root started by hand.
 fn not_opened(lock_path: &Path, error: io::Error) -> BindFault {
     let user = rustix::process::geteuid().as_raw();
     match fs::symlink_metadata(lock_path) {

@@ -10,34 +10,14 @@
 //! Only warnings, where a host may depend on such a directory: a volume that containers share is
 //! often writable for all.
 
-use std::fmt;
 use std::path::Path;
 
-use super::socket_claim::{BindFault, system_error};
-use crate::loader::{UnsafeStep, unsafe_steps};
+use super::bind_error::{BindFault, UnsafeDirectory, system_error};
+use crate::loader::unsafe_steps;
 use crate::system_failure::create_directory;
 
 /// The mode of a directory that the host creates, whatever the umask.
 const CREATED_MODE: u32 = 0o755;
-
-/// What is unsafe about a directory, and what to do about it.
-#[derive(Debug)]
-pub struct UnsafeDirectory(UnsafeStep);
-
-impl fmt::Display for UnsafeDirectory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let UnsafeDirectory(step) = self;
-        write!(f, "{step}; ")?;
-        match step {
-            UnsafeStep { is_writable: false, .. } => {
-                let user = rustix::process::geteuid().as_raw();
-                write!(f, "change its owner to root or to the user of the host ({user})")
-            }
-            UnsafeStep { is_sticky: true, .. } => f.write_str("use a directory that belongs to the host"),
-            UnsafeStep { .. } => f.write_str("run chmod go-w on it"),
-        }
-    }
-}
 
 /// Creates the directory of a socket if it is missing.
 ///

@@ -1,5 +1,5 @@
-//! The file of a bound socket: recognized by device and inode, and changed only through a descriptor
-//! of the file itself, because its path may lead to another file by then.
+//! The file of a bound socket: recognized by device and inode, and changed only through a
+//! descriptor of the file itself, because its path may lead to another file by then.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -11,7 +11,7 @@ use nix::unistd::Group;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, chownat, fstat, lstat, open};
 use rustix::io::Errno;
 
-use super::socket_claim::{BindFault, system_error};
+use super::bind_error::{BindFault, system_error};
 
 const PERMISSIONS: u32 = 0o777;
 
@@ -23,7 +23,7 @@ pub(super) struct SocketFile {
     inode: u64,
 }
 
-/// What happened to the file of a socket.
+/// A reason why no client can reach a socket by its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SocketFileLoss {
     Removed,

@@ -1,5 +1,5 @@
-//! A listening socket whose file is watched: if the file is removed or replaced, no client can reach
-//! the socket any more, so it is bound again.
+//! A listening socket whose file is watched: if the file is removed or replaced, no client can
+//! reach the socket any more, so it is bound again.
 //!
 //! ```text
 //!            file removed or replaced
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::bind_error::BindFault;
 use super::listener::BoundSocket;
-use super::socket_claim::BindFault;
 use super::socket_file::SocketFileLoss;
 use crate::log::ShortDuration;
 

@@ -15,6 +15,7 @@ use crate::support::build::artifacts;
 use crate::support::log::Log;
 use crate::support::program::jackfield;
 use crate::support::scratch::Scratch;
+use crate::support::start_script::StartScript;
 use crate::support::user::OTHER_USER;
 use crate::support::{HostProcess, Peer, wait_until};
 
@@ -289,7 +290,7 @@ fn warns_about_sockets_that_others_could_replace() {
 #[test]
 fn creates_directories_that_only_their_owner_can_change() {
     let config = "[[listener]]\nsocket = \"a/b/x.sock\"\nmode = \"0620\"";
-    let host = HostProcess::builder().config(config).shell("umask 000").start();
+    let host = HostProcess::builder().config(config).script(StartScript::in_process("umask 000")).start();
 
     let mode = |name: &str| fs::metadata(host.path(name)).expect("it exists").permissions().mode() & 0o7777;
     assert_eq!((mode("a"), mode("a/b"), mode("run")), (0o755, 0o755, 0o755));

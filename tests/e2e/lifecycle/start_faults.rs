@@ -1,5 +1,5 @@
-//! What the host reports if the system, or what is in its directories, keeps it from a complete
-//! start: each message names the key or setting concerned, and what to do.
+//! Faults of the system or of directories that keep a host from a complete start: each message
+//! names the key or setting concerned, and the remedy.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -9,14 +9,16 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use super::{EX_OSERR, refused_start};
 use crate::support::admin::plugin_row;
 use crate::support::http::address;
+use crate::support::start_script::StartScript;
 use crate::support::user::{OTHER_USER, acting_as, is_root};
 use crate::support::{HostBuilder, HostProcess, wait_until};
 
-/// Descriptor limits, of which the lowest lets no host start and the highest lets its plugins start.
+/// Descriptor limits: with the lowest one, no host starts, and with the highest one, its plugins
+/// do.
 const DESCRIPTOR_LIMITS: std::ops::Range<u64> = 12..120;
 
 fn limited(descriptors: u64) -> HostBuilder {
-    HostProcess::builder().shell(&format!("ulimit -S -n {descriptors}"))
+    HostProcess::builder().script(StartScript::in_process(&format!("ulimit -S -n {descriptors}")))
 }
 
 /// Waits until the host serves, and returns `true`, or until it has failed to start.
@@ -82,7 +84,7 @@ fn names_the_limit_of_inotify_instances_and_captures_output_without_one() {
         return;
     }
 
-    let host = HostProcess::builder().plugin("prints").shell(script).start();
+    let host = HostProcess::builder().plugin("prints").script(StartScript::in_process(script)).start();
 
     for beginning in ["config.toml cannot be watched", "plugins cannot be watched"] {
         let line = host.wait_for_log(beginning);

@@ -17,7 +17,7 @@ use crate::support::user::{OTHER_USER, THIRD_USER, acting_as, is_root};
 use crate::support::{HostBuilder, HostProcess, Peer, wait_until};
 
 /// Returns a host whose directory other users can traverse.
-fn traversable() -> HostBuilder {
+pub(super) fn traversable() -> HostBuilder {
     let builder = HostProcess::builder();
     fs::set_permissions(builder.directory(), Permissions::from_mode(0o711)).expect("its mode");
     builder
@@ -25,13 +25,13 @@ fn traversable() -> HostBuilder {
 
 /// Opens a connection as this user; afterwards the test uses it as any user.
 #[track_caller]
-fn connect_as(socket: &Path, uid: u32, gid: u32) -> Peer {
+pub(super) fn connect_as(socket: &Path, uid: u32, gid: u32) -> Peer {
     acting_as(uid, gid, || Peer::connect(socket))
 }
 
 /// Asserts that a listener rejects a connection with one frame and closes it.
 #[track_caller]
-fn assert_rejected(mut peer: Peer) {
+pub(super) fn assert_rejected(mut peer: Peer) {
     let received = peer.receive_until_close();
     let [notice] = &received[..] else { panic!("one notice, not {received:?}") };
     assert_eq!((notice.version, notice.kind), (V1_0, ERROR), "{notice:?}");
@@ -53,63 +53,6 @@ fn applies_the_mode_and_group_of_the_socket() {
     let refused = acting_as(THIRD_USER, THIRD_USER, || UnixStream::connect(host.socket()));
     assert_eq!(refused.map(|_| ()).map_err(|error| error.kind()), Err(ErrorKind::PermissionDenied));
     host.peer().assert_usable();
-}
-
-#[test]
-fn restricts_the_admin_socket_to_the_user_of_the_host() {
-    let host = traversable().config("[[listener]]\nmode = \"0666\"\nsocket = \"run/jackfield.sock\"").start();
-
-    let admin = host.path("run/jackfield-admin.sock");
-    assert_eq!(fs::metadata(&admin).expect("the socket").permissions().mode() & 0o777, 0o600);
-
-    // The methods are not reachable on a socket that everyone may connect to, whatever routes and
-    // plugins declare.
-    let mut peer = host.peer();
-    for method in ["admin.plugin.list", "admin.plugin.reload", "admin.plugin.rollback", "admin.reload"] {
-        peer.call(method, &Value::Null).error(METHOD_NOT_FOUND);
-    }
-
-    let methods = peer.result("system.methods", &Value::Null).to_string();
-    assert!(!methods.contains("admin"), "{methods}");
-    assert!(Peer::connect(&admin).result("admin.plugin.list", &Value::Null).is_array());
-
-    if is_root("another user at the operators' socket") {
-        let refused = acting_as(OTHER_USER, OTHER_USER, || UnixStream::connect(&admin));
-        assert_eq!(refused.map(|_| ()).map_err(|error| error.kind()), Err(ErrorKind::PermissionDenied));
-    }
-}
-
-#[test]
-fn admits_only_root_the_own_user_and_listed_users_to_the_admin_socket() {
-    if !is_root("other users at the admin socket") {
-        return;
-    }
-    let host = traversable().start();
-    let admin = host.path("run/jackfield-admin.sock");
-    // As a drop-in of the socket unit or an operator may do.
-    fs::set_permissions(&admin, Permissions::from_mode(0o666)).expect("its mode");
-    let is_served = |mut peer: Peer| peer.result("admin.plugin.list", &Value::Null).is_array();
-
-    assert_rejected(connect_as(&admin, OTHER_USER, 0));
-    assert!(is_served(connect_as(&admin, 0, OTHER_USER)));
-    let line = host.wait_for_log("not allowed on the admin socket");
-    assert!(line.contains("WARN") && line.contains(&format!("connection of uid {OTHER_USER}")), "{line}");
-
-    drop(host);
-
-    let config = |uid: u32| format!("[admin]\nallow = {{ users = [{uid}] }}\n[io]\nthreads = 2\n");
-    let host = traversable().config(&config(OTHER_USER)).start();
-    let admin = host.path("run/jackfield-admin.sock");
-    assert!(is_served(connect_as(&admin, OTHER_USER, THIRD_USER)));
-    assert!(is_served(connect_as(&admin, 0, 0)));
-    assert_rejected(connect_as(&admin, THIRD_USER, OTHER_USER));
-
-    host.scratch().write("config.toml", config(THIRD_USER));
-    let reloaded = crate::support::program::jackfield(host.directory(), &["reload"]);
-    assert_eq!(reloaded.code, 0, "{reloaded:?}");
-    assert!(is_served(connect_as(&admin, THIRD_USER, THIRD_USER)));
-    assert_rejected(connect_as(&admin, OTHER_USER, OTHER_USER));
-    assert!(!host.log_contains("[admin] changed"), "the change needs no restart");
 }
 
 #[test]

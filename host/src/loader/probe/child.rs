@@ -26,8 +26,8 @@ use super::report::{PROCESS_NAME, ProbeDepth, ProbeReport, ProbeRequest, ProbeSt
 use super::services::{self, ProbeServices};
 use crate::system_failure::WithRemedy;
 
-/// The lowest number for the descriptor of the report, where the process may have as many. It is out
-/// of reach of code that closes or reuses low numbers.
+/// The lowest number for the descriptor of the report, where the process may have as many. It is
+/// out of reach of code that closes or reuses low numbers.
 const REPORT_FD_MIN: i32 = 100;
 
 /// Time until a thread must have disappeared. Even a joined thread exists for a moment longer.

@@ -26,7 +26,7 @@ use progress::ProbeProgress;
 pub use report::ProbeDepth;
 use report::{ProbeRequest, ProbeStep};
 
-/// What to do if the probing process ends before it has received its request. Its output follows.
+/// The remedy if the probing process ends before it has received its request. Its output follows.
 const SETUP_REMEDY: &str =
     "the plugin is not at fault: check LimitNOFILE=, TasksMax= and MemoryMax= of the host";
 

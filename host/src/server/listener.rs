@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jackfield_protocol::Framing;
 use rustix::fs::{Mode, fchmod};
@@ -33,7 +34,7 @@ pub(super) struct BoundSocket {
     /// The address that clients connect to.
     pub(super) address: SocketAddrUnix,
     listener: Listener,
-    admin: bool,
+    options: ListenerOptions,
     name: SocketName,
 }
 
@@ -48,8 +49,8 @@ impl BoundSocket {
         Ok(Self {
             socket: Some(socket),
             address,
+            options: options_of(&claim.listener, claim.admin),
             listener: claim.listener.clone(),
-            admin: claim.admin,
             name: SocketName::Claimed { claim, file },
         })
     }
@@ -82,7 +83,8 @@ impl BoundSocket {
             None => SocketName::None,
         };
         let InheritedSocket { address, listener: socket, .. } = socket;
-        Self { socket: Some(socket), address, listener, admin, name }
+        let options = options_of(&listener, admin);
+        Self { socket: Some(socket), address, listener, options, name }
     }
 
     /// Takes the socket itself out.
@@ -95,19 +97,8 @@ impl BoundSocket {
     }
 
     /// Returns what the connections of this socket need to know about it.
-    pub(super) fn options(&self) -> ListenerOptions {
-        ListenerOptions {
-            framing: self.framing(),
-            close_after_reply: self.listener.close_after_reply,
-            admin: self.admin,
-        }
-    }
-
-    pub(super) fn framing(&self) -> Framing {
-        match self.listener.framing {
-            config::Framing::Binary => Framing::Binary,
-            config::Framing::Line => Framing::Line,
-        }
+    pub(super) fn options(&self) -> &ListenerOptions {
+        &self.options
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -178,4 +169,13 @@ fn listen_at(claim: &SocketClaim) -> Result<(UnixListener, SocketAddrUnix, Socke
     });
     listening.inspect_err(|_| file.remove(path))?;
     Ok((UnixListener::from(fd), address, file))
+}
+
+fn options_of(listener: &Listener, admin: bool) -> ListenerOptions {
+    let framing = match listener.framing {
+        config::Framing::Binary => Framing::Binary,
+        config::Framing::Line => Framing::Line,
+    };
+    let line = Arc::new(listener.line.clone());
+    ListenerOptions { framing, line, close_after_reply: listener.close_after_reply, admin }
 }

@@ -10,8 +10,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::peer::{
-    ASYNC_REQUEST, ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, PERMISSION_DENIED, PLUGIN_UNAVAILABLE, SYNC,
-    V1_0, V1_1, envelope_with, frame,
+    ASYNC_REQUEST, ERROR, INVALID_PARAMS, PERMISSION_DENIED, PLUGIN_UNAVAILABLE, SYNC, V1_0, V1_1,
+    envelope_with, frame,
 };
 use crate::support::user::{OTHER_USER, THIRD_USER, acting_as, is_root};
 use crate::support::{HostBuilder, HostProcess, Peer, wait_until};

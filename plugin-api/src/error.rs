@@ -119,6 +119,8 @@ impl Error {
     }
 
     /// Creates the error for a result of more than `limit` bytes.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn result_too_large(limit: usize) -> Self {
         #[derive(Serialize)]
         struct Data {

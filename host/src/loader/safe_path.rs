@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
 
@@ -16,13 +16,13 @@ use rustix::process::geteuid;
 use super::load_error::{LoadError, LoadErrorReason};
 
 /// Maximum number of symbolic links on a path, the limit of Linux (path_resolution(7)).
-const LINKS_MAX: u32 = 40;
+pub(super) const LINKS_MAX: u32 = 40;
 
 const GROUP_AND_OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
 /// Flags for the directories of a path: they are only opened to reach the next one.
-const STEP_FLAGS: OFlags =
+pub(super) const STEP_FLAGS: OFlags =
     OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Returns the error for a file that the system did not open or read.
@@ -207,7 +207,20 @@ fn walk(
     Ok(directory)
 }
 
-fn steps_of(path: &Path) -> VecDeque<OsString> {
+/// Returns the target of a symbolic link that has a trusted owner.
+pub(super) fn read_link(
+    directory: impl AsFd,
+    path: &Path,
+    step: &OsStr,
+    stat: &Stat,
+) -> Result<OsString, LoadError> {
+    refuse_unsafe(path, step, *stat, StepPosition::Ancestor)?;
+    let target = readlinkat(directory, step, Vec::new()).map_err(|error| refused_opening(path, error))?;
+    Ok(OsString::from_vec(target.into_bytes()))
+}
+
+/// Returns the components of a path, without the root of an absolute one.
+pub(super) fn steps_of(path: &Path) -> VecDeque<OsString> {
     let step = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some(OsString::from("..")),
@@ -217,9 +230,24 @@ fn steps_of(path: &Path) -> VecDeque<OsString> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum StepPosition {
+pub(super) enum StepPosition {
     Ancestor,
     Last,
+}
+
+/// Checks that no other user can change the entries of a directory that the path leads through.
+pub(super) fn check_directory(
+    directory: impl AsFd,
+    path: &Path,
+    step: &OsStr,
+    position: StepPosition,
+) -> Result<(), LoadError> {
+    let stat = fstat(directory).map_err(|error| refused_opening(path, error))?;
+    refuse_unsafe(path, step, stat, position)
+}
+
+fn refuse_unsafe(path: &Path, step: &OsStr, stat: Stat, position: StepPosition) -> Result<(), LoadError> {
+    UnsafeStep::find(step, stat, position).map_or(Ok(()), |found| Err(found.refused(path)))
 }
 
 /// Returns the error for a file or directory of another user.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::decided::SelectedContent;
-use super::directory_scan::{CompleteFiles, FileChange, ScanResult, is_signature_pending};
+use super::directory_scan::{CompleteFiles, FileChange, ScanResult};
 use super::load_checks::LoadCheckError;
 use super::load_outcome::{LoadOutcome, LoadTrigger};
 use super::owner::PluginOwner;
-use super::refusal::{is_in_motion, is_transient};
+use super::plugin_slot::PluginSlot;
+use super::refusal::{is_in_motion, is_signature_pending, is_transient};
 use super::transaction::Candidate;
 use crate::admin::{PluginReloadOutcome, PluginReloadResult};
 use crate::config::ReplacePolicy;
@@ -116,14 +117,6 @@ impl PluginOwner {
         }
     }
 
-    /// Has a file loaded again, but not before `min_pause` has passed, or when it changes. `stamp`
-    /// describes the file if it could not be read.
-    fn retry_after_shortage(&mut self, file: &OsString, stamp: Option<FileStamp>, min_pause: Duration) {
-        let now = self.now().monotonic;
-        let not_before = self.shortages.failed(file, now, min_pause);
-        self.scan.files.retry_unchanged_after(file, stamp, not_before);
-    }
-
     /// Loads the files again that were refused for a shortage and are due, where no scan does.
     pub(super) fn retry_shortages(&mut self) {
         for file in self.shortages.due(self.now().monotonic) {
@@ -134,8 +127,7 @@ impl PluginOwner {
     /// Forgets every refusal, so that the next scan loads the files again.
     pub(super) fn retry_refused(&mut self) {
         for file in self.scan.files.names().cloned().collect::<Vec<_>>() {
-            let mut slots = self.slots.values();
-            let serves = slots.any(|slot| slot.file() == Some(&file) && slot.refused.is_none());
+            let serves = self.slot_of(&file).is_some_and(|slot| slot.refused.is_none());
             if !serves {
                 self.scan.files.retry(&file);
             }
@@ -243,11 +235,11 @@ impl PluginOwner {
         }
 
         if refused.is_shortage() {
-            self.retry_after_shortage(file, stamp, Duration::ZERO);
+            let now = self.now().monotonic;
+            self.shortages.retry_later(&mut self.scan.files, file, stamp, now, Duration::ZERO);
         } else if reason.is_transient() {
             self.scan.files.retry(file);
         } else {
-            self.shortages.forget(file);
             self.scan.files.refuse(file, stamp, refused.clone());
         }
         self.report_refused(file, &refused);
@@ -261,16 +253,13 @@ impl PluginOwner {
         // Each attempt may hold calls for up to `state_transfer`, and may stop the plugin: at most
         // a fifth of the time.
         let pause_of_calls = self.config.plugins.state_transfer * 4;
+        let now = self.now().monotonic;
 
         if refused.is_shortage() {
-            self.retry_after_shortage(file, None, if stops_first { pause_of_calls } else { Duration::ZERO });
-            self.report_refused(file, &refused);
-            return LoadOutcome::Refused(refused);
-        }
-
-        self.shortages.forget(file);
-        if reason == LoadErrorReason::StateTransferBusy || (stops_first && reason.is_transient()) {
-            self.scan.files.retry_after(file, self.now().monotonic + pause_of_calls);
+            let min_pause = if stops_first { pause_of_calls } else { Duration::ZERO };
+            self.shortages.retry_later(&mut self.scan.files, file, None, now, min_pause);
+        } else if reason == LoadErrorReason::StateTransferBusy || (stops_first && reason.is_transient()) {
+            self.scan.files.retry_after(file, now + pause_of_calls);
         } else if reason.is_transient() {
             self.scan.files.retry(file);
         } else if matches!(reason, LoadErrorReason::NameTaken | LoadErrorReason::MethodTaken) {
@@ -281,10 +270,15 @@ impl PluginOwner {
         LoadOutcome::Refused(refused)
     }
 
+    /// Returns the slot of the plugin that was loaded from this file.
+    fn slot_of(&mut self, file: &OsString) -> Option<&mut PluginSlot> {
+        let slot = self.slots.get_mut(&plugin_name(file)?)?;
+        (slot.file() == Some(file)).then_some(slot)
+    }
+
     /// Returns whether the file has returned to content that serves.
     fn settles(&mut self, file: &OsString, hash: &str) -> bool {
-        let slot = self.slots.values_mut().find(|slot| slot.file() == Some(file));
-        let settles = slot.is_some_and(|slot| slot.settles(hash));
+        let settles = self.slot_of(file).is_some_and(|slot| slot.settles(hash));
 
         // A refusal of other content may be over.
         self.publish_refusals();
@@ -315,8 +309,9 @@ impl PluginOwner {
     fn remove_file(&mut self, file: &OsString) {
         self.name_conflicts.remove(file);
         self.shortages.forget(file);
-        let Some((name, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.file() == Some(file)) else {
-            self.forget_refusal(file);
+        let name = plugin_name(file).unwrap_or_default();
+        let Some(slot) = self.slot_of(file) else {
+            self.forget_refusal(&name);
             return;
         };
 
@@ -338,12 +333,15 @@ impl PluginOwner {
     /// Forgets why a removed file was refused, from which nothing was loaded.
     ///
     /// The slot stays if an earlier file of the same name left generations that are still counted.
-    fn forget_refusal(&mut self, file: &OsString) {
-        let slot = plugin_name(file).and_then(|name| self.slots.get_mut(&name));
-        if let Some(slot) = slot.filter(|slot| slot.file().is_none()) {
-            slot.refused = None;
+    fn forget_refusal(&mut self, name: &str) {
+        let Some(slot) = self.slots.get_mut(name).filter(|slot| slot.file().is_none()) else { return };
+
+        let forgotten = slot.refused.take();
+        if slot.is_blank() {
+            self.slots.remove(name);
         }
-        self.slots.retain(|_, slot| !slot.is_blank());
-        self.publish_refusals();
+        if forgotten.is_some_and(|refused| !refused.methods.is_empty()) {
+            self.publish_refusals();
+        }
     }
 }

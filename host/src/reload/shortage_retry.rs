@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
+use super::seen_files::SeenFiles;
+use crate::loader::FileStamp;
+
 /// The pause before the first attempt. Each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -23,9 +26,23 @@ struct ShortageRetry {
 pub(super) struct ShortageRetries(BTreeMap<OsString, ShortageRetry>);
 
 impl ShortageRetries {
+    /// Has a file loaded again that failed at `now`, after a pause of at least `min_pause` or when
+    /// it changes. `stamp` describes the file if it could not be read.
+    pub(super) fn retry_later(
+        &mut self,
+        files: &mut SeenFiles,
+        file: &OsStr,
+        stamp: Option<FileStamp>,
+        now: Instant,
+        min_pause: Duration,
+    ) {
+        let not_before = self.failed(file, now, min_pause);
+        files.retry_unchanged_after(file, stamp, not_before);
+    }
+
     /// Records that a file failed at `now`, and returns when it is loaded again, which is not
     /// before `min_pause` has passed.
-    pub(super) fn failed(&mut self, file: &OsStr, now: Instant, min_pause: Duration) -> Instant {
+    fn failed(&mut self, file: &OsStr, now: Instant, min_pause: Duration) -> Instant {
         let last = self.0.get(file).map(|retry| retry.pause);
         let pause = last.map_or(FIRST_PAUSE, |pause| (pause * 2).min(MAX_PAUSE)).max(min_pause);
         let at = now + pause;

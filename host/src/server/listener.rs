@@ -21,11 +21,11 @@ use crate::connection::ListenerOptions;
 enum SocketName {
     /// This host bound the name.
     Claimed { claim: SocketClaim, file: SocketFile },
-    /// Another process bound the name, and it belongs to that process. The file is `None` if it did
-    /// not exist when this host took the socket.
-    Inherited { path: PathBuf, file: Option<SocketFile> },
-    /// Another process bound an address that is not a path.
-    None,
+    /// Another process bound the name, and it belongs to that process.
+    Inherited { path: PathBuf, file: SocketFile },
+    /// Another process bound an address that is not a path, or that leads nowhere in this mount
+    /// namespace.
+    Unknown,
 }
 
 /// A bound socket. Dropping it removes its file, if this host created the file.
@@ -68,7 +68,7 @@ impl BoundSocket {
                 *file = bound;
                 Ok(socket)
             }
-            SocketName::Inherited { .. } | SocketName::None => {
+            SocketName::Inherited { .. } | SocketName::Unknown => {
                 Err(BindFault::InUse { socket: self.listener.socket.clone() })
             }
         }
@@ -78,9 +78,10 @@ impl BoundSocket {
     ///
     /// Its mode, owner and name stay as they are.
     pub(super) fn inherited(socket: InheritedSocket, listener: Listener, admin: bool) -> Self {
-        let name = match socket.path() {
-            Some(path) => SocketName::Inherited { file: SocketFile::at(&path), path },
-            None => SocketName::None,
+        let found = socket.path().and_then(|path| Some((SocketFile::at(&path)?, path)));
+        let name = match found {
+            Some((file, path)) => SocketName::Inherited { path, file },
+            None => SocketName::Unknown,
         };
         let InheritedSocket { address, listener: socket, .. } = socket;
         let options = options_of(&listener, admin);
@@ -115,9 +116,8 @@ impl BoundSocket {
     pub(super) fn loss(&self) -> Option<SocketFileLoss> {
         match &self.name {
             SocketName::Claimed { file, .. } => file.loss(self.path()),
-            SocketName::Inherited { path, file: Some(file) } => file.loss(path),
-            SocketName::Inherited { file: None, .. } => Some(SocketFileLoss::Removed),
-            SocketName::None => None,
+            SocketName::Inherited { path, file } => file.loss(path),
+            SocketName::Unknown => None,
         }
     }
 

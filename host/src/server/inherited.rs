@@ -21,6 +21,10 @@ const MAX_SOCKETS: usize = 1024;
 /// The first descriptor that is passed (`SD_LISTEN_FDS_START`).
 const FIRST_DESCRIPTOR: usize = 3;
 
+/// The variable by which process 1 of a container announces to the host, its child, that the
+/// sockets that it was passed are for the host. It cannot put the id of the host into `LISTEN_PID`.
+pub const LISTEN_FDS_PASSED_ON: &str = "JACKFIELD_LISTEN_FDS_PASSED_ON";
+
 /// The reason why passed sockets cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {
@@ -84,7 +88,11 @@ impl Inherited {
         let count = count.to_string_lossy().into_owned();
         let own_pid = std::process::id();
         let pid = env::var_os("LISTEN_PID").map(|pid| pid.to_string_lossy().into_owned());
-        if pid.as_ref().is_none_or(|pid| *pid != own_pid.to_string()) {
+        let is_for_us = match &pid {
+            Some(pid) => *pid == own_pid.to_string(),
+            None => env::var_os(LISTEN_FDS_PASSED_ON).is_some(),
+        };
+        if !is_for_us {
             let pid = pid.map_or_else(|| "not set".to_owned(), |pid| format!("{pid:?}"));
             let ignored = format!("LISTEN_FDS={count:?}, but LISTEN_PID is {pid} and not {own_pid}");
             return Ok(Self { sockets: Vec::new(), ignored: Some(ignored) });

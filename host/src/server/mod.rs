@@ -40,7 +40,7 @@ pub use self::bind_error::{BindError, BindFault};
 use self::call_supervisor::supervise_calls;
 pub use self::health_check::{HealthCheck, HealthCheckError};
 pub(crate) use self::http_endpoint::HttpEndpoint;
-pub use self::inherited::{InheritError, Inherited};
+pub use self::inherited::{InheritError, Inherited, LISTEN_FDS_PASSED_ON};
 use self::io_threads::IoThreads;
 use self::listener::BoundSocket;
 use self::socket_claim::SocketClaim;

@@ -255,10 +255,12 @@ mod tests {
             assert_eq!(directory.read(), DecisionLog::default());
             directory.write_log(b"{}").unwrap();
             fs::write(path.join(".decisions.json.new"), "left by a crash").unwrap();
-            directory.write_log(&log().to_json().unwrap()).unwrap();
+            // Made once, because it contains the time in seconds.
+            let log = log();
+            directory.write_log(&log.to_json().unwrap()).unwrap();
             drop(directory);
 
-            assert_eq!(StateDirectory::open(path).unwrap().read(), log());
+            assert_eq!(StateDirectory::open(path).unwrap().read(), log);
             assert_eq!(entries(path), [DECISIONS, KEPT]);
             let plugins = PluginsConfig { state: Some(path.to_owned()), ..PluginsConfig::default() };
             assert_eq!(rejected_contents(&plugins), [("device".to_owned(), "00".to_owned())]);

@@ -79,9 +79,10 @@ final class Client
     public function call(string $method, mixed $params = null, ?float $timeout = null, bool $idempotent = false): mixed
     {
         $deadline = $this->deadline($timeout);
+        $id = Uuid::v4();
         $this->multiplexer->abandonCallsOfParent();
         if ($this->multiplexer->isIdle() && !($this->options->fibers && \Fiber::getCurrent() !== null)) {
-            return $this->syncCaller->call($method, $params, $deadline, $idempotent);
+            return $this->syncCaller->call($id, $method, $params, $deadline, $idempotent);
         }
 
         // Async calls are in flight. An async call lets them continue while this method waits.
@@ -211,7 +212,7 @@ final class Client
     public function ping(?float $timeout = null): float
     {
         $deadline = $this->deadline($timeout);
-        $this->multiplexer->abandonCallsOfParent();
+        $this->leaveParent();
 
         while ($this->pool->isFull() && hrtime(true) < $deadline) {
             // Async calls use all connections. Wait until the calls of one connection have ended.
@@ -248,6 +249,8 @@ final class Client
      */
     public function pending(): int
     {
+        $this->leaveParent();
+
         return $this->multiplexer->pending();
     }
 
@@ -261,6 +264,8 @@ final class Client
      */
     public function streams(): array
     {
+        $this->leaveParent();
+
         return $this->multiplexer->streams();
     }
 
@@ -269,6 +274,7 @@ final class Client
      */
     public function secondsUntilDue(): ?float
     {
+        $this->leaveParent();
         $due = $this->multiplexer->nextDue();
 
         return $due === null ? null : max(0, $due - hrtime(true)) / 1e9;
@@ -281,6 +287,8 @@ final class Client
      */
     public function connections(): array
     {
+        $this->leaveParent();
+
         return $this->pool->counts();
     }
 
@@ -291,6 +299,7 @@ final class Client
     {
         if (!$this->isClosed) {
             $this->isClosed = true;
+            $this->leaveParent();
             $this->multiplexer->close();
             $this->pool->close();
         }
@@ -299,6 +308,13 @@ final class Client
     public function __destruct()
     {
         $this->close();
+    }
+
+    /** Ends the calls and connections of the parent if this process was forked meanwhile. */
+    private function leaveParent(): void
+    {
+        Process::id();
+        $this->multiplexer->abandonCallsOfParent();
     }
 
     private function deadline(?float $timeout): int

@@ -11,6 +11,7 @@ use Jackfield\Future;
 use Jackfield\Log;
 use Jackfield\Options;
 use Jackfield\Pool\Pool;
+use Jackfield\Process;
 use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\Header;
@@ -79,9 +80,8 @@ final class Multiplexer
         bool $idempotent,
         ?int $timestamp = null,
     ): Future {
-        $this->abandonCallsOfParent();
-
         $id = Uuid::v4();
+        $this->abandonCallsOfParent();
         $payload = Envelope::request($id, $method, $params, $timestamp);
         $frame = Header::ASYNC_PREFIX . pack('N', strlen($payload)) . $payload;
         $now = hrtime(true);
@@ -176,6 +176,7 @@ final class Multiplexer
      */
     public function tick(int $until): int
     {
+        Process::id();
         $this->abandonCallsOfParent();
         $before = $this->endedCalls;
 
@@ -297,6 +298,8 @@ final class Multiplexer
     /**
      * Ends the pending calls if the process was forked after they were submitted: their replies
      * belong to the parent process.
+     *
+     * Process::lastId() has to be up to date.
      */
     public function abandonCallsOfParent(): void
     {

@@ -12,7 +12,6 @@ use Jackfield\Log;
 use Jackfield\Options;
 use Jackfield\Pool\Connection;
 use Jackfield\Pool\Pool;
-use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\Header;
 
@@ -38,14 +37,14 @@ final class SyncCaller
     /**
      * Calls a method and returns its result.
      *
+     * @param string $id    id of the request
      * @param int $deadline an instant of hrtime(true), in nanoseconds, for all tries together
      *
      * @throws JackfieldException if the call fails
      */
-    public function call(string $method, mixed $params, int $deadline, bool $idempotent): mixed
+    public function call(string $id, string $method, mixed $params, int $deadline, bool $idempotent): mixed
     {
         $started = $this->log->isEnabled ? hrtime(true) : 0;
-        $id = Uuid::v4();
         $payload = Envelope::request($id, $method, $params);
         $frame = Header::SYNC_PREFIX . pack('N', strlen($payload)) . $payload;
 

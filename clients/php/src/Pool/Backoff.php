@@ -25,6 +25,7 @@ final class Backoff
     {
         $delay = min(self::MAX_NANOS, self::BASE_NANOS << min($failures - 1, 10));
 
-        return intdiv($delay, 2) + mt_rand(0, intdiv($delay, 2));
+        // Not mt_rand(), whose state is the same in all children of a process.
+        return intdiv($delay, 2) + random_int(0, intdiv($delay, 2));
     }
 }

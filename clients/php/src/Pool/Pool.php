@@ -7,10 +7,10 @@ namespace Jackfield\Pool;
 use Jackfield\Exception\ConnectException;
 use Jackfield\Log;
 use Jackfield\Options;
+use Jackfield\Process;
 use Jackfield\Transport\Connector;
-use Jackfield\Uuid;
 
-use function array_pop, array_shift, count, function_exists, getmypid, hrtime;
+use function array_pop, array_shift, count, hrtime;
 
 /**
  * The connections of one client.
@@ -39,8 +39,8 @@ final class Pool
 
     private ?ConnectException $connectFailure = null;
 
-    /** Process that made the connections; null if this PHP cannot fork. */
-    private ?int $process;
+    /** Process that made the connections. */
+    private int $process;
 
     /** Idle time after which a connection is closed, in nanoseconds. */
     private readonly int $idleTimeout;
@@ -50,7 +50,7 @@ final class Pool
         private readonly Options $options,
         private readonly Log $log,
     ) {
-        $this->process = function_exists('pcntl_fork') ? getmypid() : null;
+        $this->process = Process::id();
         $this->idleTimeout = (int) ($options->idleTimeout * 1e9);
     }
 
@@ -181,16 +181,17 @@ final class Pool
      * A child must not use the sockets of its parent. Closing the child's copies does not affect
      * the parent.
      *
+     * Process::lastId() has to be up to date.
+     *
      * @return bool whether the process has forked
      */
     public function resetAfterFork(): bool
     {
-        if ($this->process === null || $this->process === getmypid()) {
+        if ($this->process === Process::lastId()) {
             return false;
         }
 
-        $this->process = getmypid();
-        Uuid::discardDigits();
+        $this->process = Process::lastId();
         foreach ([...$this->idle, ...$this->busy] as $connection) {
             $connection->close();
         }
@@ -205,10 +206,6 @@ final class Pool
      */
     public function close(): void
     {
-        if ($this->resetAfterFork()) {
-            return;
-        }
-
         foreach ($this->idle as $connection) {
             $connection->leave();
         }

@@ -48,13 +48,11 @@ final class Client
     public static function connect(string $address, ?Options $options = null): self
     {
         $options ??= new Options();
+        $connector = $options->persistent
+            ? new PersistentConnector($address, $options->maxConnections)
+            : new UnixConnector($address);
 
-        return new self(
-            $options->persistent
-                ? new PersistentConnector($address, $options->maxConnections)
-                : new UnixConnector($address),
-            $options
-        );
+        return new self($connector, $options);
     }
 
     /**
@@ -62,7 +60,9 @@ final class Client
      */
     public static function over(Connector $connector, ?Options $options = null): self
     {
-        return new self($connector, $options ?? new Options());
+        $options ??= new Options();
+
+        return new self($connector, $options);
     }
 
     /**
@@ -139,13 +139,9 @@ final class Client
             );
         }
 
-        $future = $this->multiplexer->submit(
-            $method,
-            $message['params'] ?? null,
-            $this->deadline($timeout),
-            false,
-            $timestamp
-        );
+        $params = $message['params'] ?? null;
+        $deadline = $this->deadline($timeout);
+        $future = $this->multiplexer->submit($method, $params, $deadline, false, $timestamp);
         $id = $future->ownedBy($this)->id();
         $future->then(
             static fn (mixed $result): mixed => $callback(['id' => $id, 'result' => $result]),
@@ -171,30 +167,41 @@ final class Client
     {
         $deadline = $this->deadline($timeout);
         $futures = [];
-        $outcomes = array_fill_keys(array_keys($calls), null);
+        $keys = array_keys($calls);
+        $outcomes = array_fill_keys($keys, null);
 
-        $this->multiplexer->cork(function () use ($calls, $deadline, $idempotent, &$futures, &$outcomes): void {
+        foreach ($calls as $key => $call) {
+            if (!is_array($call) || !is_string($call[0] ?? null)) {
+                throw new InvalidRequestException("batch(): the call with the key \"$key\" is not [method, params]");
+            }
+        }
+
+        try {
             foreach ($calls as $key => $call) {
-                if (!is_array($call) || !is_string($call[0] ?? null)) {
-                    throw new InvalidRequestException(
-                        "batch(): the call with the key \"$key\" is not [method, params]"
-                    );
-                }
                 try {
                     $this->multiplexer->awaitQueueSpace($deadline);
-                    $futures[$key] = $this->multiplexer->submit($call[0], $call[1] ?? null, $deadline, $idempotent);
+                    $params = $call[1] ?? null;
+                    $futures[$key] = $this->multiplexer
+                        ->submit($call[0], $params, $deadline, $idempotent, isCorked: true);
                 } catch (JackfieldException $failure) {
                     $outcomes[$key] = $failure;
                 }
             }
-        });
+            $this->multiplexer->flush();
 
-        foreach ($futures as $key => $future) {
-            try {
-                $outcomes[$key] = $future->await();
-            } catch (JackfieldException $failure) {
-                $outcomes[$key] = $failure;
+            foreach ($futures as $key => $future) {
+                try {
+                    $outcomes[$key] = $future->await();
+                } catch (JackfieldException $failure) {
+                    $outcomes[$key] = $failure;
+                }
             }
+        } catch (\Throwable $thrown) {
+            // A signal handler of the program has thrown. Nobody waits for the results.
+            foreach ($futures as $future) {
+                $future->cancel();
+            }
+            throw $thrown;
         }
 
         return $outcomes;
@@ -231,7 +238,9 @@ final class Client
      */
     public function tick(float $timeout = 0.0): int
     {
-        return $this->multiplexer->tick(hrtime(true) + (int) ($timeout * 1e9));
+        $until = hrtime(true) + (int) ($timeout * 1e9);
+
+        return $this->multiplexer->tick($until);
     }
 
     /**
@@ -276,8 +285,9 @@ final class Client
     {
         $this->leaveParent();
         $due = $this->multiplexer->nextDue();
+        $now = hrtime(true);
 
-        return $due === null ? null : max(0, $due - hrtime(true)) / 1e9;
+        return $due === null ? null : max(0, $due - $now) / 1e9;
     }
 
     /**

@@ -6,7 +6,7 @@ namespace Jackfield;
 
 use Psr\Log\LoggerInterface;
 
-use function error_log, hrtime, round;
+use function error_log, function_exists, hrtime, pcntl_async_signals, pcntl_signal_dispatch, round;
 
 /**
  * Logs calls, retries and failures through the PSR-3 logger of Options::$logger, if there is one.
@@ -20,9 +20,12 @@ final class Log
     /** Whether there is a logger. Without one, callers skip timing and context. */
     public readonly bool $isEnabled;
 
+    private readonly bool $canDeferSignals;
+
     public function __construct(private readonly ?LoggerInterface $logger)
     {
         $this->isEnabled = $logger !== null;
+        $this->canDeferSignals = $logger !== null && function_exists('pcntl_async_signals');
     }
 
     public function asyncSent(string $id, string $method): void
@@ -112,11 +115,38 @@ final class Log
     /** @param array<string, mixed> $context */
     private function write(string $level, string $message, array $context): void
     {
+        if ($this->logger === null) {
+            return;
+        }
+        if (!$this->canDeferSignals || !pcntl_async_signals()) {
+            $this->writeNow($level, $message, $context);
+
+            return;
+        }
+
+        // A signal handler of the program runs afterwards. Its exception would otherwise be taken
+        // for one of the logger.
         try {
-            $this->logger?->log($level, $message, $context);
+            pcntl_async_signals(false);
+        } catch (\Throwable $thrown) {
+            // The signal handler ran when the call returned.
+            pcntl_async_signals(true);
+            throw $thrown;
+        }
+        $this->writeNow($level, $message, $context);
+        pcntl_async_signals(true);
+        pcntl_signal_dispatch();
+    }
+
+    /** @param array<string, mixed> $context */
+    private function writeNow(string $level, string $message, array $context): void
+    {
+        try {
+            $this->logger->log($level, $message, $context);
         } catch (\Throwable $exception) {
             // A logger that fails must not fail the call.
-            error_log("jackfield: the logger of the option logger threw an exception: {$exception->getMessage()}");
+            $message = $exception->getMessage();
+            error_log("jackfield: the logger of the option logger threw an exception: $message");
         }
     }
 
@@ -125,6 +155,8 @@ final class Log
      */
     private static function millisecondsSince(int $started): float
     {
-        return round((hrtime(true) - $started) / 1e6, 3);
+        $now = hrtime(true);
+
+        return round(($now - $started) / 1e6, 3);
     }
 }

@@ -64,7 +64,9 @@ final class Uuid
 
     private static function fetchDigits(): string
     {
-        self::$digits = str_split(bin2hex(random_bytes(self::BATCH * self::LENGTH / 2)), self::LENGTH);
+        $digits = random_bytes(self::BATCH * self::LENGTH / 2);
+        $digits = bin2hex($digits);
+        self::$digits = str_split($digits, self::LENGTH);
 
         return array_pop(self::$digits);
     }

@@ -56,10 +56,9 @@ final class Dispatcher
      */
     public function withdraw(Call $call): bool
     {
+        $this->queue->remove($call);
         $connection = $call->connection;
         if ($connection === null) {
-            $this->queue->remove($call);
-
             return $call->mayHaveStarted;
         }
 
@@ -73,7 +72,8 @@ final class Dispatcher
     public function expire(Call $call): JackfieldException
     {
         $connection = $call->connection;
-        $failure = $this->outcomes->deadlineFailure($call, $connection?->hasSent($call));
+        $sent = $connection?->hasSent($call);
+        $failure = $this->outcomes->deadlineFailure($call, $sent);
         $this->withdraw($call);
 
         if ($connection !== null && $connection->lastReceivedAt <= $call->assignedAt) {
@@ -108,10 +108,10 @@ final class Dispatcher
                 break;
             }
 
+            // In this order, because a signal handler may throw at the begin of each method: the call
+            // is always in the queue or in flight, and head() skips a call that is both.
+            $connection->enqueue($call, $now);
             $this->queue->remove($call);
-            $call->connection = $connection;
-            $call->assignedAt = $now;
-            $connection->enqueue($call);
             if ($connection->unsentBytes >= self::MAX_UNSENT_BYTES) {
                 $this->flush($connection);
             }
@@ -125,7 +125,8 @@ final class Dispatcher
             // The host had closed an idle connection: its calls go to the next one now. The
             // recursion ends, because each round closes a connection, and the backoff delays new
             // connections that are closed immediately.
-            $this->send(hrtime(true));
+            $now = hrtime(true);
+            $this->send($now);
         }
     }
 
@@ -145,11 +146,14 @@ final class Dispatcher
             }
         }
 
-        $remaining = max(0, $until - hrtime(true));
+        $now = hrtime(true);
+        $remaining = max(0, $until - $now);
         if ($read !== []) {
             StreamTransport::select($read, $write, $remaining);
         } elseif ($remaining > 0) {
-            usleep(min(intdiv($remaining + 999, 1_000), self::MAX_SLEEP_MICROS));
+            $micros = intdiv($remaining + 999, 1_000);
+            $micros = min($micros, self::MAX_SLEEP_MICROS);
+            usleep($micros);
         }
 
         foreach ($write as $key => $_) {
@@ -260,10 +264,13 @@ final class Dispatcher
     {
         $first = null;
         foreach ($this->connections as $connection) {
-            $first = min($first ?? PHP_INT_MAX, $connection->heartbeatDeadline ?? PHP_INT_MAX);
+            $deadline = $connection->heartbeatDeadline;
+            if ($deadline !== null && ($first === null || $deadline < $first)) {
+                $first = $deadline;
+            }
         }
 
-        return $first === PHP_INT_MAX ? null : $first;
+        return $first;
     }
 
     /**
@@ -273,8 +280,13 @@ final class Dispatcher
      */
     private function flush(Connection $connection): bool
     {
-        if ($connection->flush()) {
-            return true;
+        try {
+            if ($connection->flush()) {
+                return true;
+            }
+        } catch (\Throwable $thrown) {
+            $this->handleInterruption($connection, $thrown);
+            throw $thrown;
         }
 
         // The peer reads no more, but the bytes that it sent before it closed can still be read.
@@ -294,7 +306,8 @@ final class Dispatcher
         try {
             do {
                 $before = $connection->receivedBytes;
-                $open = $connection->receive(hrtime(true));
+                $now = hrtime(true);
+                $open = $connection->receive($now);
                 while ($connection->reader->next()) {
                     $this->frames->handle($connection, $connection->reader->kind, $connection->reader->payload);
                 }
@@ -303,6 +316,9 @@ final class Dispatcher
             $this->handleLoss($connection, $reason);
 
             return;
+        } catch (\Throwable $thrown) {
+            $this->handleInterruption($connection, $thrown);
+            throw $thrown;
         }
 
         if ($isLast || !$open) {
@@ -312,7 +328,8 @@ final class Dispatcher
         } else {
             if ($awaitedHeartbeat && $connection->heartbeatDeadline === null) {
                 // The calls that waited for the heartbeat are sent before the connection is idle.
-                $this->send(hrtime(true));
+                $now = hrtime(true);
+                $this->send($now);
             }
             $this->releaseIfIdle($connection);
         }
@@ -322,7 +339,12 @@ final class Dispatcher
     {
         if (isset($this->connections[$connection->key]) && $connection->isIdle()) {
             unset($this->connections[$connection->key]);
-            $this->pool->release($connection);
+            try {
+                $this->pool->release($connection);
+            } catch (\Throwable $thrown) {
+                $this->pool->discard($connection);
+                throw $thrown;
+            }
         }
     }
 
@@ -338,9 +360,20 @@ final class Dispatcher
         $this->outcomes->handleConnectionLoss($connection, $reason);
     }
 
+    /**
+     * Closes a connection on which a signal handler of the program has thrown an exception.
+     *
+     * How many bytes were written or read last is unknown.
+     */
+    private function handleInterruption(Connection $connection, \Throwable $thrown): void
+    {
+        $this->discard($connection);
+        $this->outcomes->handleConnectionLoss($connection, $thrown);
+    }
+
     private function discard(Connection $connection): void
     {
-        unset($this->connections[$connection->key]);
         $this->pool->discard($connection);
+        unset($this->connections[$connection->key]);
     }
 }

@@ -53,20 +53,22 @@ final class FrameHandler
                 return;
             }
 
-            unset($connection->inFlight[$id]);
             $connection->hasServed = true;
             $connection->acceptsNoCalls = $connection->acceptsNoCalls
                 || isset($reply['error']) && Envelope::isGoingAway($reply);
+            // The call stays in flight until it is handled, because a signal handler may throw.
             $this->outcomes->handleReply($call, $reply);
+            unset($connection->inFlight[$id]);
         } elseif ($kind === Header::HEARTBEAT) {
             $connection->heartbeatDeadline = null;
         } elseif ($kind === Header::ERROR) {
             $this->handleNotification($connection, ErrorNotification::parse($payload));
         } elseif ($kind === Header::SYNC || $kind === Header::ASYNC_REQUEST) {
-            throw new ProtocolException(sprintf(
+            $message = sprintf(
                 'the peer sent a frame of kind %02x on a connection of async calls, which awaits none of this kind',
                 $kind
-            ));
+            );
+            throw new ProtocolException($message);
         }
     }
 
@@ -83,8 +85,8 @@ final class FrameHandler
 
         foreach ($connection->inFlight as $id => $call) {
             if ($notification->concerns(strlen($call->frame) - Header::LENGTH)) {
-                unset($connection->inFlight[$id]);
                 $this->outcomes->handleFailure($call, $notification->error);
+                unset($connection->inFlight[$id]);
             }
         }
     }

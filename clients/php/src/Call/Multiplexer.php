@@ -29,12 +29,12 @@ use function count, current, hrtime, max, min, pack, strlen;
  */
 final class Multiplexer
 {
-    /** Maximum number of calls that cork() collects before it sends them. */
+    /** Number of calls submitted with `$isCorked` that are sent without flush(). */
     private const MAX_CORKED = 256;
 
     private readonly Dispatcher $dispatcher;
 
-    /** @var \SplQueue<array{string, \Closure(): void}> call ids and callbacks that are due */
+    /** @var \SplQueue<\Closure(): void> callbacks that are due */
     private \SplQueue $callbacks;
 
     /**
@@ -53,9 +53,6 @@ final class Multiplexer
     /** Calls ended since the multiplexer was created. */
     private int $endedCalls = 0;
 
-    /** Nesting of cork(). While positive, new calls are collected and not sent. */
-    private int $corks = 0;
-
     public function __construct(
         private readonly Pool $pool,
         private readonly Options $options,
@@ -70,6 +67,8 @@ final class Multiplexer
      *
      * @param int      $deadline  an instant of hrtime(true), in nanoseconds
      * @param int|null $timestamp `timestamp` member of the request, in seconds
+     * @param bool     $isCorked  whether the call may wait for flush(), so that few writes send many
+     *                            calls
      *
      * @throws JackfieldException if the request cannot be encoded, or if too many calls are queued
      */
@@ -79,6 +78,7 @@ final class Multiplexer
         int $deadline,
         bool $idempotent,
         ?int $timestamp = null,
+        bool $isCorked = false,
     ): Future {
         $id = Uuid::v4();
         $this->abandonCallsOfParent();
@@ -95,48 +95,31 @@ final class Multiplexer
             $this->outOfOrder->add($deadline, $call, count($this->pending));
         }
         $this->pending[$id] = $call;
-        if ($this->log->isEnabled) {
-            $this->log->asyncSent($id, $method);
-        }
 
-        $queue = $this->dispatcher->queue;
-        $queue->add($call);
-        $waiting = $queue->count();
-        if ($this->corks === 0 || $waiting >= self::MAX_CORKED) {
-            $this->dispatcher->send($now);
-            $waiting = $queue->count();
-        }
-
-        if ($waiting > $this->options->maxQueued && !$call->hasEnded()) {
-            $failure = new PoolFullException(
-                "$method: {$this->options->maxQueued} calls already wait for a connection"
-                . ' (raise the option maxQueued, or await results before calling again)'
-            );
-            $this->dispatcher->withdraw($call);
-            $this->end($call, null, $failure);
-            throw $failure;
-        }
-
-        while ($queue->bytes > $this->options->maxUnsentBytes && !$call->hasEnded()) {
-            $this->tick($call->deadline);
+        try {
+            $this->start($call, $now, $isCorked);
+        } catch (\Throwable $thrown) {
+            // The caller gets no future. An exception of a signal handler may come at any point.
+            if (!$call->hasEnded()) {
+                $sent = $this->dispatcher->withdraw($call);
+                $failure = $thrown instanceof JackfieldException
+                    ? $thrown
+                    : new CancelledException("$method: an exception ended the submission", $sent);
+                $this->end($call, null, $failure);
+            }
+            throw $thrown;
         }
 
         return $future;
     }
 
     /**
-     * Runs a function and collects the calls that it submits, so that few writes send them.
+     * Sends the calls that were submitted with `$isCorked`.
      */
-    public function cork(\Closure $submit): mixed
+    public function flush(): void
     {
-        $this->corks++;
-        try {
-            return $submit();
-        } finally {
-            if (--$this->corks === 0) {
-                $this->dispatcher->send(hrtime(true));
-            }
-        }
+        $now = hrtime(true);
+        $this->dispatcher->send($now);
     }
 
     /**
@@ -187,9 +170,12 @@ final class Multiplexer
         if (!$this->callbacks->isEmpty()) {
             $until = 0;
         }
-        $this->dispatcher->exchange(min($until, $this->nextDue() ?? $until));
+        $due = $this->nextDue() ?? $until;
+        $until = min($until, $due);
+        $this->dispatcher->exchange($until);
 
-        $this->expireDue(hrtime(true));
+        $now = hrtime(true);
+        $this->expireDue($now);
         $this->runCallbacks();
 
         return $this->endedCalls - $before;
@@ -202,9 +188,7 @@ final class Multiplexer
     {
         $fiber = $this->options->fibers ? \Fiber::getCurrent() : null;
         if ($fiber !== null) {
-            $future->whenDone(static function () use ($fiber): void {
-                $fiber->resume();
-            });
+            $this->resumeWhenDone($fiber, $future);
             \Fiber::suspend();
 
             return;
@@ -270,6 +254,10 @@ final class Multiplexer
      */
     public function end(Call $call, mixed $result, ?JackfieldException $failure): void
     {
+        // First, because a signal handler may throw: the call then stays pending and ends later.
+        $call->future?->settle($result, $failure);
+
+        $call->future = null;
         $call->connection = null;
         $call->frame = '';
         unset($this->pending[$call->id]);
@@ -277,21 +265,17 @@ final class Multiplexer
         if ($this->log->isEnabled) {
             $this->log->asyncEnded($call->id, $call->method, $call->started, $failure);
         }
-
-        $future = $call->future;
-        $call->future = null;
-        $future?->settle($result, $failure);
     }
 
     /**
      * Enqueues the callbacks of a call; the next tick(), cancel() or close() runs them.
      *
-     * @param list<\Closure(): void> $callbacks
+     * @param list<\Closure(): void> $callbacks callbacks for which a second run is harmless
      */
-    public function enqueueCallbacks(string $id, array $callbacks): void
+    public function enqueueCallbacks(array $callbacks): void
     {
         foreach ($callbacks as $callback) {
-            $this->callbacks->enqueue([$id, $callback]);
+            $this->callbacks->enqueue($callback);
         }
     }
 
@@ -312,6 +296,33 @@ final class Multiplexer
                     true
                 ));
             }
+        }
+    }
+
+    /** Enqueues a call and sends it if a connection takes it; waits if too much is buffered. */
+    private function start(Call $call, int $now, bool $isCorked): void
+    {
+        if ($this->log->isEnabled) {
+            $this->log->asyncSent($call->id, $call->method);
+        }
+
+        $queue = $this->dispatcher->queue;
+        $queue->add($call);
+        $waiting = $queue->count();
+        if (!$isCorked || $waiting >= self::MAX_CORKED) {
+            $this->dispatcher->send($now);
+            $waiting = $queue->count();
+        }
+
+        if ($waiting > $this->options->maxQueued && !$call->hasEnded()) {
+            throw new PoolFullException(
+                "{$call->method}: {$this->options->maxQueued} calls already wait for a connection"
+                . ' (raise the option maxQueued, or await results before calling again)'
+            );
+        }
+
+        while ($queue->bytes > $this->options->maxUnsentBytes && !$call->hasEnded()) {
+            $this->tick($call->deadline);
         }
     }
 
@@ -338,14 +349,51 @@ final class Multiplexer
             : $outOfOrder;
     }
 
+    private function resumeWhenDone(\Fiber $fiber, Future $future): void
+    {
+        $isResumed = false;
+        $future->whenDone(function () use ($fiber, $future, &$isResumed): void {
+            if ($isResumed) {
+                return;
+            }
+
+            $isResumed = true;
+            try {
+                $fiber->resume();
+            } catch (\Throwable $thrown) {
+                if (!self::hasThrown($fiber)) {
+                    // A signal handler of the program has thrown outside of the fiber.
+                    throw $thrown;
+                }
+                $this->log->callbackThrew($future->id(), $thrown);
+            }
+        });
+    }
+
+    private static function hasThrown(\Fiber $fiber): bool
+    {
+        if (!$fiber->isTerminated()) {
+            return false;
+        }
+
+        try {
+            $fiber->getReturn();
+        } catch (\FiberError) {
+            return true;
+        }
+
+        return false;
+    }
+
     private function runCallbacks(): void
     {
         while (!$this->callbacks->isEmpty()) {
-            [$id, $callback] = $this->callbacks->dequeue();
-            try {
-                $callback();
-            } catch (\Throwable $thrown) {
-                $this->log->callbackThrew($id, $thrown);
+            // It stays in the queue while it runs, because a signal handler may throw before it
+            // begins. A callback may run callbacks, too.
+            $callback = $this->callbacks->bottom();
+            $callback();
+            if (!$this->callbacks->isEmpty() && $this->callbacks->bottom() === $callback) {
+                $this->callbacks->dequeue();
             }
         }
     }

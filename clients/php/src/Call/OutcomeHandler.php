@@ -15,7 +15,7 @@ use Jackfield\Pool\Connection;
 use Jackfield\Pool\Pool;
 use Jackfield\Wire\Envelope;
 
-use function array_key_exists, hrtime;
+use function array_key_exists, get_class, hrtime;
 
 /**
  * Ends or retries async calls after a reply, the loss of a connection, or a deadline.
@@ -54,30 +54,38 @@ final class OutcomeHandler
     /**
      * Handles the calls in flight on a connection that was lost.
      *
-     * @param JackfieldException|null $reason the error that ended the connection; null if the peer
-     *                                        closed it without an error
+     * @param \Throwable|null $reason the error that ended the connection, or the exception of a
+     *                                signal handler because of which the client closed it; null if
+     *                                the peer closed it without an error
      */
-    public function handleConnectionLoss(Connection $connection, ?JackfieldException $reason): void
+    public function handleConnectionLoss(Connection $connection, ?\Throwable $reason): void
     {
-        $calls = $connection->inFlight;
-        $connection->inFlight = [];
+        $interruption = $reason instanceof JackfieldException ? null : $reason;
+        $because = $interruption === null ? '' : ', because ' . get_class($interruption)
+            . " was thrown while the client used it: {$interruption->getMessage()}";
 
-        foreach ($calls as $call) {
+        foreach ($connection->inFlight as $call) {
+            if ($call->connection !== $connection) {
+                // Its reply was handled when the exception was thrown.
+                continue;
+            }
+
             $sent = $connection->hasSent($call);
             $call->tries += $sent ? 1 : 0;
 
             // An error that the host sent for the connection applies to every call. Any other
             // reason applies only to calls that were sent.
-            $failure = $reason !== null && ($sent || $reason instanceof RemoteException)
+            $when = $sent ? 'before the reply arrived' : 'before the request was sent';
+            $failure = $reason instanceof JackfieldException && ($sent || $reason instanceof RemoteException)
                 ? $reason
                 : new ConnectionLostException(
-                    $sent
-                        ? "{$call->method}: the connection was closed before the reply arrived"
-                        : "{$call->method}: the connection was closed before the request was sent",
-                    $sent
+                    "{$call->method}: the connection was closed $when$because",
+                    $sent,
+                    $interruption
                 );
             $this->handleFailure($call, $failure);
         }
+        $connection->inFlight = [];
     }
 
     /**
@@ -85,6 +93,13 @@ final class OutcomeHandler
      */
     public function handleFailure(Call $call, JackfieldException $failure): void
     {
+        if ($call->future === null || $call->future->isDone()) {
+            // A signal handler has thrown when the call had ended already.
+            $this->multiplexer->end($call, null, null);
+
+            return;
+        }
+
         $delay = $this->retryPolicy->delay($failure, $call->tries, $call->idempotent, $call->deadline);
         if ($delay === null) {
             $this->multiplexer->end($call, null, self::finalFailure($call, $failure));
@@ -99,7 +114,8 @@ final class OutcomeHandler
         if ($delay === 0) {
             $this->queue->add($call);
         } else {
-            $this->queue->addDelayed($call, hrtime(true) + $delay, $this->multiplexer->pending());
+            $at = hrtime(true) + $delay;
+            $this->queue->addDelayed($call, $at, $this->multiplexer->pending());
         }
     }
 

@@ -28,8 +28,10 @@ final class Queue
 
     public function add(Call $call): void
     {
-        $this->waiting[$call->id] = $call;
-        $this->bytes += strlen($call->frame);
+        if (!isset($this->waiting[$call->id])) {
+            $this->waiting[$call->id] = $call;
+            $this->bytes += strlen($call->frame);
+        }
     }
 
     /**
@@ -46,6 +48,8 @@ final class Queue
 
     /**
      * Returns the first waiting call without removing it, or null if no call waits.
+     *
+     * A call that is in flight or has ended is removed: a signal handler threw before it was.
      */
     public function head(int $now): ?Call
     {
@@ -53,7 +57,14 @@ final class Queue
             $this->add($call);
         }
 
-        return current($this->waiting) ?: null;
+        while (($call = current($this->waiting)) !== false) {
+            if ($call->connection === null && $call->future !== null) {
+                return $call;
+            }
+            $this->remove($call);
+        }
+
+        return null;
     }
 
     /**

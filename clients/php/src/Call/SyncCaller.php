@@ -74,20 +74,29 @@ final class SyncCaller
     public function ping(int $deadline): float
     {
         while (true) {
-            $connection = $this->acquireConnection($deadline, 'heartbeat');
-            $started = hrtime(true);
+            $connection = null;
             try {
+                $connection = $this->acquireConnection($deadline, 'heartbeat');
+                $started = hrtime(true);
                 $connection->heartbeat($deadline);
                 $seconds = (hrtime(true) - $started) / 1e9;
                 $this->pool->release($connection);
 
                 return $seconds;
             } catch (JackfieldException $failure) {
+                if ($connection === null) {
+                    throw $failure;
+                }
                 // The host may just have closed an idle connection. Another heartbeat is harmless.
                 $this->discard($connection, true);
                 if (!$failure instanceof ConnectionLostException || hrtime(true) >= $deadline) {
                     throw $failure;
                 }
+            } catch (\Throwable $thrown) {
+                if ($connection !== null) {
+                    $this->pool->discard($connection);
+                }
+                throw $thrown;
             }
         }
     }
@@ -129,6 +138,13 @@ final class SyncCaller
                 $mayHaveStarted = $mayHaveStarted || !$failure->isRetryable();
                 $this->log->retrying($id, $method, $tries, $failure);
                 self::sleep($delay);
+            } catch (\Throwable $thrown) {
+                // A signal handler of the program has thrown, such as the time-out of a job. Nobody
+                // waits for the reply any more.
+                if ($connection !== null) {
+                    $this->pool->discard($connection);
+                }
+                throw $thrown;
             }
         }
     }
@@ -185,7 +201,8 @@ final class SyncCaller
     private static function sleep(int $nanos): void
     {
         if ($nanos > 0) {
-            usleep(intdiv($nanos + 999, 1_000));
+            $micros = intdiv($nanos + 999, 1_000);
+            usleep($micros);
         }
     }
 }

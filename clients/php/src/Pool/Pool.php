@@ -28,8 +28,11 @@ final class Pool
      */
     private array $idle = [];
 
-    /** @var array<int, Connection> connections in use, by key */
-    private array $busy = [];
+    /**
+     * @var \WeakMap<Connection, true> connections in use. A connection that its user has lost,
+     *                                 because a signal handler threw, counts no longer
+     */
+    private \WeakMap $busy;
 
     /** Consecutive failures to connect. */
     private int $failures = 0;
@@ -50,6 +53,7 @@ final class Pool
         private readonly Options $options,
         private readonly Log $log,
     ) {
+        $this->busy = new \WeakMap();
         $this->process = Process::id();
         $this->idleTimeout = (int) ($options->idleTimeout * 1e9);
     }
@@ -69,8 +73,10 @@ final class Pool
     public function acquire(int $now, ?int $deadline): ?Connection
     {
         while (($connection = array_pop($this->idle)) !== null) {
-            if ($connection->activate($now, $deadline)) {
-                return $this->busy[$connection->key] = $connection;
+            if (self::activate($connection, $now, $deadline)) {
+                $this->busy[$connection] = true;
+
+                return $connection;
             }
             $connection->close();
         }
@@ -80,8 +86,10 @@ final class Pool
             if ($connection === null) {
                 break;
             }
-            if ($connection->activate($now, $deadline)) {
-                return $this->busy[$connection->key] = $connection;
+            if (self::activate($connection, $now, $deadline)) {
+                $this->busy[$connection] = true;
+
+                return $connection;
             }
 
             // A persistent socket of an earlier request that the host has closed since. Closing it
@@ -97,7 +105,7 @@ final class Pool
      */
     public function release(Connection $connection): void
     {
-        unset($this->busy[$connection->key]);
+        unset($this->busy[$connection]);
         if ($connection->acceptsNoCalls) {
             $connection->close();
 
@@ -119,8 +127,13 @@ final class Pool
      */
     public function discard(Connection $connection): void
     {
-        unset($this->busy[$connection->key]);
-        $connection->close();
+        unset($this->busy[$connection]);
+        try {
+            $connection->close();
+        } catch (\Throwable $thrown) {
+            $connection->close();
+            throw $thrown;
+        }
     }
 
     /**
@@ -192,11 +205,11 @@ final class Pool
         }
 
         $this->process = Process::lastId();
-        foreach ([...$this->idle, ...$this->busy] as $connection) {
+        foreach ($this->idle as $connection) {
             $connection->close();
         }
         $this->idle = [];
-        $this->busy = [];
+        $this->closeBusy();
 
         return true;
     }
@@ -209,11 +222,27 @@ final class Pool
         foreach ($this->idle as $connection) {
             $connection->leave();
         }
-        foreach ($this->busy as $connection) {
+        $this->idle = [];
+        $this->closeBusy();
+    }
+
+    private function closeBusy(): void
+    {
+        foreach ($this->busy as $connection => $_) {
             $connection->close();
         }
-        $this->idle = [];
-        $this->busy = [];
+        $this->busy = new \WeakMap();
+    }
+
+    private static function activate(Connection $connection, int $now, ?int $deadline): bool
+    {
+        try {
+            return $connection->activate($now, $deadline);
+        } catch (\Throwable $thrown) {
+            // Only a signal handler of the program throws here.
+            $connection->close();
+            throw $thrown;
+        }
     }
 
     private function connect(int $now): ?Connection

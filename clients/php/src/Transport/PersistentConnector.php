@@ -70,8 +70,14 @@ final class PersistentConnector implements Connector
                     }
                 });
                 self::$slotsInUse[$path] = true;
-                if ($transport->isClean()) {
-                    return $transport;
+                try {
+                    if ($transport->isClean()) {
+                        return $transport;
+                    }
+                } catch (\Throwable $thrown) {
+                    // Only a signal handler of the program throws here.
+                    $transport->close();
+                    throw $thrown;
                 }
                 $transport->close();
             } while (true);

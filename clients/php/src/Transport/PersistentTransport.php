@@ -86,7 +86,8 @@ final class PersistentTransport extends StreamTransport
 
     public function begin(): bool
     {
-        return stream_set_chunk_size($this->stream, self::NO_MARKER) === $this->marker();
+        return is_resource($this->stream)
+            && stream_set_chunk_size($this->stream, self::NO_MARKER) === $this->marker();
     }
 
     public function end(): void

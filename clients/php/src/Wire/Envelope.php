@@ -65,11 +65,8 @@ final class Envelope
                 $params = $params === [] ? '{}' : json_encode($params, self::ENCODE_FLAGS, self::MAX_DEPTH - 1);
                 $payload = "{\"id\":\"$id\",\"method\":$name,\"params\":$params";
             } catch (\JsonException $cause) {
-                throw new InvalidRequestException(
-                    "$method: cannot encode the params as JSON: {$cause->getMessage()}",
-                    0,
-                    $cause
-                );
+                $reason = $cause->getMessage();
+                throw new InvalidRequestException("$method: cannot encode the params as JSON: $reason", 0, $cause);
             }
         }
 
@@ -111,11 +108,10 @@ final class Envelope
             $reply = get_object_vars($reply);
         }
         if (!is_array($reply)) {
-            throw new ProtocolException(
-                json_last_error() === JSON_ERROR_NONE
-                    ? 'the peer sent a reply that is not a JSON object'
-                    : 'the peer sent a reply that is not valid JSON: ' . json_last_error_msg()
-            );
+            $message = json_last_error() === JSON_ERROR_NONE
+                ? 'the peer sent a reply that is not a JSON object'
+                : 'the peer sent a reply that is not valid JSON: ' . json_last_error_msg();
+            throw new ProtocolException($message);
         }
 
         if (!isset($reply['error'])) {
@@ -159,7 +155,9 @@ final class Envelope
             return new ProtocolException('the peer sent an error without a code and a message');
         }
 
-        return RemoteException::from($error['code'], $error['message'], $error['data'] ?? null);
+        $data = $error['data'] ?? null;
+
+        return RemoteException::from($error['code'], $error['message'], $data);
     }
 
     private static function encodeMethod(string $method): string

@@ -26,7 +26,8 @@ final class Options
      * @param int $maxUnsentBytes bytes of async requests to buffer for a host that does not read,
      *                            before callAsync() waits: 1 or more
      * @param int $maxFrameBytes maximum size of a reply, in bytes: 1 to 4 GiB - 1; the default is
-     *                           also the host's default
+     *                           also the host's default. A larger reply fails its call; if it is
+     *                           more than four times as large, the connection is closed
      * @param int $maxTries how often one request may be sent: 1 to 10. It is sent again only if the
      *                      host certainly did not start it, or if the call is idempotent
      * @param float $healthCheckAfter idle time of a socket after which it must answer a heartbeat

@@ -308,8 +308,9 @@ final class Dispatcher
                 $before = $connection->receivedBytes;
                 $now = hrtime(true);
                 $open = $connection->receive($now);
-                while ($connection->reader->next()) {
-                    $this->frames->handle($connection, $connection->reader->kind, $connection->reader->payload);
+                $reader = $connection->reader;
+                while ($reader->next()) {
+                    $this->frames->handle($connection, $reader->kind, $reader->payload, $reader->refusedBytes);
                 }
             } while ($isLast && $open && $connection->receivedBytes > $before);
         } catch (JackfieldException $reason) {

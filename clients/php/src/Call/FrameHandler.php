@@ -33,16 +33,27 @@ final class FrameHandler
     /**
      * Handles one frame.
      *
+     * A reply that cannot be read fails its own call, if its id can be found.
+     *
      * Kinds of later protocol versions, and heartbeat answers that are not waited for, are ignored.
+     *
+     * @param int $refusedBytes see FrameReader
      *
      * @throws JackfieldException if the connection has to be closed
      */
-    public function handle(Connection $connection, int $kind, string $payload): void
+    public function handle(Connection $connection, int $kind, string $payload, int $refusedBytes): void
     {
         if ($kind === Header::ASYNC_RESPONSE) {
-            $id = substr($payload, Envelope::ID_OFFSET, Uuid::LENGTH);
-            $expectedId = isset($connection->inFlight[$id]) ? $id : null;
-            $reply = Envelope::reply($payload, $this->options->associative, $expectedId);
+            if ($refusedBytes === 0) {
+                $id = substr($payload, Envelope::ID_OFFSET, Uuid::LENGTH);
+                $expectedId = isset($connection->inFlight[$id]) ? $id : null;
+                $reply = Envelope::reply($payload, $this->options->associative, $expectedId);
+            } else {
+                $reply = Envelope::tooLarge($payload, $refusedBytes, $this->options->maxFrameBytes);
+                if (!isset($reply['id'])) {
+                    throw $reply['error'];
+                }
+            }
 
             $id = is_string($reply['id'] ?? null) ? $reply['id'] : '';
             $call = $connection->inFlight[$id] ?? null;

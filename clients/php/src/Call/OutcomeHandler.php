@@ -45,7 +45,8 @@ final class OutcomeHandler
     {
         if (array_key_exists('error', $reply)) {
             $call->tries++;
-            $this->handleFailure($call, Envelope::error($reply['error']));
+            $failure = Envelope::error($reply['error'], $call->method);
+            $this->handleFailure($call, $failure);
         } else {
             $this->multiplexer->end($call, $reply['result'], null);
         }

@@ -118,7 +118,7 @@ final class SyncCaller
                 if (!array_key_exists('error', $reply)) {
                     return $reply['result'];
                 }
-                throw Envelope::error($reply['error']);
+                throw Envelope::error($reply['error'], $method);
             } catch (JackfieldException $failure) {
                 $unsent = $failure instanceof ConnectionLostException && !$failure->sent;
                 if ($connection !== null) {

@@ -63,7 +63,13 @@ abstract class SyncChannel
         while (true) {
             while ($this->reader->next()) {
                 if ($this->reader->kind === Header::SYNC) {
-                    $reply = Envelope::reply($this->reader->payload, $this->options->associative, $id);
+                    $reply = $this->reader->refusedBytes === 0
+                        ? Envelope::reply($this->reader->payload, $this->options->associative, $id)
+                        : Envelope::tooLarge(
+                            $this->reader->payload,
+                            $this->reader->refusedBytes,
+                            $this->options->maxFrameBytes
+                        );
 
                     // An error without an id answers a request whose id the host could not read.
                     // Replies to sync requests arrive in order, so it answers this request.

@@ -58,6 +58,10 @@ final class FrameHandler
             $id = is_string($reply['id'] ?? null) ? $reply['id'] : '';
             $call = $connection->inFlight[$id] ?? null;
             if ($call === null) {
+                $error = $reply['error'] ?? null;
+                if ($error instanceof ProtocolException && !isset($connection->withdrawn[$id])) {
+                    throw $error;
+                }
                 $this->log->unmatchedReply($id, isset($connection->withdrawn[$id]));
                 unset($connection->withdrawn[$id]);
 

@@ -69,7 +69,8 @@ final class Client
      * Calls a method and waits for its result.
      *
      * @param mixed      $params     a value that json_encode() accepts; null sends no params; an
-     *                               empty array is sent as an empty object
+     *                               empty array is sent as an empty object, but a nested one as an
+     *                               empty list: cast arrays that are maps, `(object) $map`
      * @param float|null $timeout    seconds for the whole call, 0 to 86,400; null: the option
      * @param bool       $idempotent whether running the request twice is harmless; it may then be
      *                               sent again after a connection was lost
@@ -307,17 +308,22 @@ final class Client
      */
     public function close(): void
     {
-        if (!$this->isClosed) {
-            $this->isClosed = true;
-            $this->leaveParent();
-            $this->multiplexer->close();
-            $this->pool->close();
-        }
+        $this->end(false);
     }
 
     public function __destruct()
     {
-        $this->close();
+        $this->end(true);
+    }
+
+    private function end(bool $inDestructor): void
+    {
+        if (!$this->isClosed) {
+            $this->isClosed = true;
+            $this->leaveParent();
+            $this->multiplexer->close($inDestructor);
+            $this->pool->close();
+        }
     }
 
     /** Ends the calls and connections of the parent if this process was forked meanwhile. */

@@ -15,6 +15,9 @@ use function hrtime;
  */
 final class Options
 {
+    /** @internal flags of json_encode() */
+    public readonly int $encodeFlags;
+
     /**
      * @param float $timeout time-out of a call (connect, write, wait, read) that passes none, in
      *                       seconds: 0.001 to 86,400
@@ -44,6 +47,9 @@ final class Options
      *                    (never) to 0.01. 0.00005 saves the wake-up latency if a method answers
      *                    within 50 us and a core is free, and costs at most 50 us of one core
      *
+     * @param bool $preserveZeroFraction whether a float without a fraction is sent as `3.0`; otherwise
+     *                                   as `3`, which a method may read as an integer
+     *
      * @throws InvalidRequestException if a value is out of range
      */
     public function __construct(
@@ -61,6 +67,7 @@ final class Options
         public readonly bool $fibers = false,
         public readonly ?LoggerInterface $logger = null,
         public readonly float $spin = 0.0,
+        public readonly bool $preserveZeroFraction = false,
     ) {
         self::checkRange('timeout', $timeout, 0.001, 86_400.0);
         self::checkRange('maxConnections', $maxConnections, 1, 1_000);
@@ -72,6 +79,7 @@ final class Options
         self::checkRange('healthCheckAfter', $healthCheckAfter, 0.0, 86_400.0);
         self::checkRange('spin', $spin, 0.0, 0.01);
         self::checkRange('idleTimeout', $idleTimeout, 0.0, 86_400.0);
+        $this->encodeFlags = $preserveZeroFraction ? JSON_PRESERVE_ZERO_FRACTION : 0;
     }
 
     /**

@@ -50,6 +50,9 @@ final class Multiplexer
     /** Calls with an earlier deadline than one submitted before them; null until the first one. */
     private ?TimerHeap $outOfOrder = null;
 
+    /** Whether the client is being destroyed. */
+    private bool $isDestroyed = false;
+
     /** Calls ended since the multiplexer was created. */
     private int $endedCalls = 0;
 
@@ -82,7 +85,7 @@ final class Multiplexer
     ): Future {
         $id = Uuid::v4();
         $this->abandonCallsOfParent();
-        $payload = Envelope::request($id, $method, $params, $timestamp);
+        $payload = Envelope::request($id, $method, $params, $timestamp, $this->options->encodeFlags);
         $frame = Header::ASYNC_PREFIX . pack('N', strlen($payload)) . $payload;
         $now = hrtime(true);
         $call = new Call($id, $method, $frame, $deadline, $idempotent, $now, $this);
@@ -237,9 +240,13 @@ final class Multiplexer
 
     /**
      * Ends every call because the client is being closed.
+     *
+     * @param bool $inDestructor whether a destructor calls this. No fiber is resumed then: PHP may
+     *                           not switch fibers in a destructor, and this fiber is being destroyed
      */
-    public function close(): void
+    public function close(bool $inDestructor = false): void
     {
+        $this->isDestroyed = $inDestructor;
         foreach ($this->pending as $call) {
             $sent = $this->dispatcher->withdraw($call);
             $this->end($call, null, new CancelledException("{$call->method}: the client was closed", $sent));
@@ -353,7 +360,7 @@ final class Multiplexer
     {
         $isResumed = false;
         $future->whenDone(function () use ($fiber, $future, &$isResumed): void {
-            if ($isResumed) {
+            if ($isResumed || $this->isDestroyed) {
                 return;
             }
 

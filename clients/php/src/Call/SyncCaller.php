@@ -45,7 +45,7 @@ final class SyncCaller
     public function call(string $id, string $method, mixed $params, int $deadline, bool $idempotent): mixed
     {
         $started = $this->log->isEnabled ? hrtime(true) : 0;
-        $payload = Envelope::request($id, $method, $params);
+        $payload = Envelope::request($id, $method, $params, null, $this->options->encodeFlags);
         $frame = Header::SYNC_PREFIX . pack('N', strlen($payload)) . $payload;
 
         try {

@@ -30,7 +30,7 @@ final class Envelope
     public const MAX_DEPTH = 128;
 
     private const ENCODE_FLAGS = JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE
-        | JSON_UNESCAPED_LINE_TERMINATORS | JSON_PRESERVE_ZERO_FRACTION;
+        | JSON_UNESCAPED_LINE_TERMINATORS;
 
     /**
      * Maximum nesting of a reply, in levels as json_decode() counts them.
@@ -61,10 +61,17 @@ final class Envelope
      * Params that are null are left out. An empty array is encoded as an empty object, because
      * methods take named members.
      *
+     * @param int $flags JSON_PRESERVE_ZERO_FRACTION or 0
+     *
      * @throws InvalidRequestException if the method name or the params cannot be sent
      */
-    public static function request(string $id, string $method, mixed $params, ?int $timestamp = null): string
-    {
+    public static function request(
+        string $id,
+        string $method,
+        mixed $params,
+        ?int $timestamp = null,
+        int $flags = 0,
+    ): string {
         $name = self::$encodedMethods[$method] ?? self::encodeMethod($method);
 
         if ($params === null) {
@@ -72,7 +79,7 @@ final class Envelope
         } else {
             try {
                 // The envelope itself is one level.
-                $params = $params === [] ? '{}' : json_encode($params, self::ENCODE_FLAGS, self::MAX_DEPTH - 1);
+                $params = $params === [] ? '{}' : json_encode($params, self::ENCODE_FLAGS | $flags, self::MAX_DEPTH - 1);
                 $payload = "{\"id\":\"$id\",\"method\":$name,\"params\":$params";
             } catch (\JsonException $cause) {
                 $reason = $cause->getMessage();

@@ -122,7 +122,8 @@ final class SourceTest extends TestCase
         $text = (string) file_get_contents(self::PACKAGE . '/composer.json');
         $composer = json_decode($text, true, 64, JSON_THROW_ON_ERROR);
         self::assertSame('jackfield/client', $composer['name']);
-        self::assertSame(['php' => '>=8.1', 'ext-json' => '*'], $composer['require']);
+        // Frame lengths, clock readings and integers in results need 64 bits.
+        self::assertSame(['php' => '>=8.1', 'php-64bit' => '*', 'ext-json' => '*'], $composer['require']);
         self::assertSame(['Jackfield\\' => 'src/'], $composer['autoload']['psr-4']);
         foreach (self::sources() as $name => [$file]) {
             if ($name !== 'autoload.php') {

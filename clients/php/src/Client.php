@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Jackfield;
 
+use Jackfield\Call\Batch;
 use Jackfield\Call\Multiplexer;
 use Jackfield\Call\SyncCaller;
 use Jackfield\Exception\CancelledException;
@@ -15,7 +16,7 @@ use Jackfield\Transport\Connector;
 use Jackfield\Transport\PersistentConnector;
 use Jackfield\Transport\UnixConnector;
 
-use function array_fill_keys, array_keys, hrtime, is_array, is_int, is_string, max;
+use function array_values, hrtime, is_int, is_string, max;
 
 /**
  * A client of one Jackfield host.
@@ -79,15 +80,16 @@ final class Client
      */
     public function call(string $method, mixed $params = null, ?float $timeout = null, bool $idempotent = false): mixed
     {
-        $deadline = $this->deadline($timeout);
+        $started = hrtime(true);
+        $deadline = $this->deadline($timeout, $started);
         $id = Uuid::v4();
         $this->multiplexer->abandonCallsOfParent();
         if ($this->multiplexer->isIdle() && !($this->options->fibers && \Fiber::getCurrent() !== null)) {
-            return $this->syncCaller->call($id, $method, $params, $deadline, $idempotent);
+            return $this->syncCaller->call($id, $method, $params, $started, $deadline, $idempotent);
         }
 
         // Async calls are in flight. An async call lets them continue while this method waits.
-        return $this->multiplexer->submit($method, $params, $deadline, $idempotent)->await();
+        return $this->multiplexer->submit($method, $params, $started, $deadline, $idempotent)->await();
     }
 
     /**
@@ -109,7 +111,10 @@ final class Client
         ?float $timeout = null,
         bool $idempotent = false,
     ): Future {
-        return $this->multiplexer->submit($method, $params, $this->deadline($timeout), $idempotent)->ownedBy($this);
+        $started = hrtime(true);
+        $deadline = $this->deadline($timeout, $started);
+
+        return $this->multiplexer->submit($method, $params, $started, $deadline, $idempotent)->ownedBy($this);
     }
 
     /**
@@ -141,8 +146,9 @@ final class Client
         }
 
         $params = $message['params'] ?? null;
-        $deadline = $this->deadline($timeout);
-        $future = $this->multiplexer->submit($method, $params, $deadline, false, $timestamp);
+        $started = hrtime(true);
+        $deadline = $this->deadline($timeout, $started);
+        $future = $this->multiplexer->submit($method, $params, $started, $deadline, false, $timestamp);
         $id = $future->ownedBy($this)->id();
         $future->then(
             static fn (mixed $result): mixed => $callback(['id' => $id, 'result' => $result]),
@@ -166,46 +172,11 @@ final class Client
      */
     public function batch(array $calls, ?float $timeout = null, bool $idempotent = false): array
     {
-        $deadline = $this->deadline($timeout);
-        $futures = [];
-        $keys = array_keys($calls);
-        $outcomes = array_fill_keys($keys, null);
+        $started = hrtime(true);
+        $deadline = $this->deadline($timeout, $started);
+        $batch = new Batch($this->multiplexer, $calls);
 
-        foreach ($calls as $key => $call) {
-            if (!is_array($call) || !is_string($call[0] ?? null)) {
-                throw new InvalidRequestException("batch(): the call with the key \"$key\" is not [method, params]");
-            }
-        }
-
-        try {
-            foreach ($calls as $key => $call) {
-                try {
-                    $this->multiplexer->awaitQueueSpace($deadline);
-                    $params = $call[1] ?? null;
-                    $futures[$key] = $this->multiplexer
-                        ->submit($call[0], $params, $deadline, $idempotent, isCorked: true);
-                } catch (JackfieldException $failure) {
-                    $outcomes[$key] = $failure;
-                }
-            }
-            $this->multiplexer->flush();
-
-            foreach ($futures as $key => $future) {
-                try {
-                    $outcomes[$key] = $future->await();
-                } catch (JackfieldException $failure) {
-                    $outcomes[$key] = $failure;
-                }
-            }
-        } catch (\Throwable $thrown) {
-            // A signal handler of the program has thrown. Nobody waits for the results.
-            foreach ($futures as $future) {
-                $future->cancel();
-            }
-            throw $thrown;
-        }
-
-        return $outcomes;
+        return $batch->run($started, $deadline, $idempotent);
     }
 
     /**
@@ -219,7 +190,8 @@ final class Client
      */
     public function ping(?float $timeout = null): float
     {
-        $deadline = $this->deadline($timeout);
+        $started = hrtime(true);
+        $deadline = $this->deadline($timeout, $started);
         $this->leaveParent();
 
         while ($this->pool->isFull() && hrtime(true) < $deadline) {
@@ -227,7 +199,7 @@ final class Client
             $this->multiplexer->tick($deadline);
         }
 
-        return $this->syncCaller->ping($deadline);
+        return $this->syncCaller->ping($started, $deadline);
     }
 
     /**
@@ -276,7 +248,9 @@ final class Client
     {
         $this->leaveParent();
 
-        return $this->multiplexer->streams();
+        ['read' => $read, 'write' => $write] = $this->multiplexer->streams();
+
+        return ['read' => array_values($read), 'write' => array_values($write)];
     }
 
     /**
@@ -333,13 +307,13 @@ final class Client
         $this->multiplexer->abandonCallsOfParent();
     }
 
-    private function deadline(?float $timeout): int
+    private function deadline(?float $timeout, int $started): int
     {
         if ($this->isClosed) {
             throw new CancelledException('the client is closed (create a new one with Client::connect())', false);
         }
 
-        return $this->options->deadline($timeout);
+        return $this->options->deadline($timeout, $started);
     }
 
     /** @return array<string, mixed> the reply for the callback of sendAsync() */

@@ -187,7 +187,7 @@ final class Future
         if ($this->callbacks !== []) {
             if ($this->call !== null) {
                 // Running the callbacks later does not delay other calls that end at the same time.
-                $this->multiplexer->enqueueCallbacks($this->callbacks);
+                $this->multiplexer->callbacks->enqueue($this->callbacks);
             } else {
                 foreach ($this->callbacks as $callback) {
                     $callback();

@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Jackfield;
 
+use Jackfield\Exception\ConnectException;
+use Jackfield\Exception\ConnectionLostException;
 use Psr\Log\LoggerInterface;
 
 use function error_log, function_exists, hrtime, pcntl_async_signals, pcntl_signal_dispatch, round;
@@ -20,7 +22,16 @@ final class Log
     /** Whether there is a logger. Without one, callers skip timing and context. */
     public readonly bool $isEnabled;
 
+    /** Time between two lines about calls that fail because the host is down, in nanoseconds. */
+    private const LIMIT_INTERVAL = 1_000_000_000;
+
     private readonly bool $canDeferSignals;
+
+    /** @var array<string, array{until: int, suppressed: int}> limits by kind of failure */
+    private array $limits = [];
+
+    /** Lines that were suppressed before the one that is about to be written. */
+    private int $suppressed = 0;
 
     public function __construct(private readonly ?LoggerInterface $logger)
     {
@@ -36,6 +47,10 @@ final class Log
     /** @param int $started when the call began, as hrtime(true) */
     public function asyncEnded(string $id, string $method, int $started, ?\Throwable $failure): void
     {
+        if ($this->isSuppressed($failure)) {
+            return;
+        }
+
         $context = [
             'async_request_id' => $id,
             'method' => $method,
@@ -53,6 +68,10 @@ final class Log
     /** @param int $started when the call began, as hrtime(true) */
     public function syncEnded(string $id, string $method, int $started, ?\Throwable $failure): void
     {
+        if ($this->isSuppressed($failure)) {
+            return;
+        }
+
         $context = ['id' => $id, 'method' => $method, 'duration_ms' => self::millisecondsSince($started)];
         $failure === null
             ? $this->write('debug', '{method}: request answered after {duration_ms} ms', $context)
@@ -63,17 +82,26 @@ final class Log
             );
     }
 
-    public function connectFailed(string $address, \Throwable $failure, int $attempt): void
+    /**
+     * Logs the first of several failures to connect.
+     *
+     * @param int $connectTimeout how long each call tries again, in nanoseconds
+     */
+    public function connectFailed(string $address, \Throwable $failure, int $connectTimeout): void
     {
-        $this->write('notice', 'cannot connect to {address}: attempt {attempt} failed', [
+        $this->write('notice', 'cannot connect to {address}: calls try again for {connect_timeout_ms} ms', [
             'address' => $address,
-            'attempt' => $attempt,
+            'connect_timeout_ms' => $connectTimeout / 1e6,
             'exception' => $failure,
         ]);
     }
 
     public function retrying(string $id, string $method, int $tries, \Throwable $failure): void
     {
+        if ($this->isSuppressed($failure)) {
+            return;
+        }
+
         $this->write('notice', '{method}: request {id} failed and is sent again', [
             'id' => $id,
             'method' => $method,
@@ -112,11 +140,46 @@ final class Log
         );
     }
 
+    /**
+     * Returns whether a failure is one of many that a host that is down causes.
+     *
+     * One a second is logged for each kind; the next line has the number of the others in the
+     * member `suppressed` of its context.
+     */
+    private function isSuppressed(?\Throwable $failure): bool
+    {
+        $kind = match (true) {
+            $failure instanceof ConnectException => 'connect',
+            $failure instanceof ConnectionLostException && !$failure->sent => 'lost',
+            default => null,
+        };
+        if ($kind === null || !$this->isEnabled) {
+            return false;
+        }
+
+        $now = hrtime(true);
+        $limit = $this->limits[$kind] ?? ['until' => 0, 'suppressed' => 0];
+        if ($now < $limit['until']) {
+            $this->limits[$kind]['suppressed'] = $limit['suppressed'] + 1;
+
+            return true;
+        }
+
+        $this->suppressed = $limit['suppressed'];
+        $this->limits[$kind] = ['until' => $now + self::LIMIT_INTERVAL, 'suppressed' => 0];
+
+        return false;
+    }
+
     /** @param array<string, mixed> $context */
     private function write(string $level, string $message, array $context): void
     {
         if ($this->logger === null) {
             return;
+        }
+        if ($this->suppressed > 0) {
+            $context['suppressed'] = $this->suppressed;
+            $this->suppressed = 0;
         }
         if (!$this->canDeferSignals || !pcntl_async_signals()) {
             $this->writeNow($level, $message, $context);

@@ -47,6 +47,10 @@ final class Options
      *                    (never) to 0.01. 0.00005 saves the wake-up latency if a method answers
      *                    within 50 us and a core is free, and costs at most 50 us of one core
      *
+     * @param float $connectTimeout how long a call waits for a host that cannot be reached, in seconds: 0
+     *                              (one attempt) to 86,400; never longer than its time-out. After
+     *                              two calls in a row have waited in vain, the calls of this
+     *                              process do not wait, except for one a second
      * @param bool $preserveZeroFraction whether a float without a fraction is sent as `3.0`; otherwise
      *                                   as `3`, which a method may read as an integer
      *
@@ -68,6 +72,7 @@ final class Options
         public readonly ?LoggerInterface $logger = null,
         public readonly float $spin = 0.0,
         public readonly bool $preserveZeroFraction = false,
+        public readonly float $connectTimeout = 1.0,
     ) {
         self::checkRange('timeout', $timeout, 0.001, 86_400.0);
         self::checkRange('maxConnections', $maxConnections, 1, 1_000);
@@ -79,6 +84,7 @@ final class Options
         self::checkRange('healthCheckAfter', $healthCheckAfter, 0.0, 86_400.0);
         self::checkRange('spin', $spin, 0.0, 0.01);
         self::checkRange('idleTimeout', $idleTimeout, 0.0, 86_400.0);
+        self::checkRange('connectTimeout', $connectTimeout, 0.0, 86_400.0);
         $this->encodeFlags = $preserveZeroFraction ? JSON_PRESERVE_ZERO_FRACTION : 0;
     }
 
@@ -86,12 +92,13 @@ final class Options
      * Returns the deadline of a call that begins now.
      *
      * @param float|null $timeout seconds, 0 to 86,400; null uses the time-out of the client
+     * @param int|null   $started when the call began, as hrtime(true); null: now
      *
      * @return int an instant of hrtime(true), in nanoseconds
      *
      * @throws InvalidRequestException if the time-out is out of range
      */
-    public function deadline(?float $timeout): int
+    public function deadline(?float $timeout, ?int $started = null): int
     {
         if ($timeout === null) {
             $timeout = $this->timeout;
@@ -99,7 +106,7 @@ final class Options
             self::checkRange('timeout', $timeout, 0.0, 86_400.0);
         }
 
-        return hrtime(true) + (int) ($timeout * 1e9);
+        return ($started ?? hrtime(true)) + (int) ($timeout * 1e9);
     }
 
     private static function checkRange(string $name, int|float $value, int|float $min, int|float $max): void

@@ -10,9 +10,8 @@ use Jackfield\Log;
 use Jackfield\Options;
 use Jackfield\Pool\Connection;
 use Jackfield\Pool\Pool;
-use Jackfield\Transport\StreamTransport;
 
-use function count, hrtime, intdiv, max, min, usleep;
+use function hrtime, min;
 
 /**
  * Assigns async calls to the connections that they share, and writes and reads these connections.
@@ -28,24 +27,23 @@ final class Dispatcher
      */
     private const MAX_UNSENT_BYTES = 262_144;
 
-    /** Maximum duration of one sleep without connections, in microseconds; callers wait again. */
-    private const MAX_SLEEP_MICROS = 1_000_000;
-
     public readonly Queue $queue;
     private readonly OutcomeHandler $outcomes;
     private readonly FrameHandler $frames;
 
-    /** @var array<int, Connection> connections in use, by key */
-    private array $connections = [];
+    private readonly ActiveConnections $active;
+    private readonly HostWait $hostWait;
 
     public function __construct(
         private readonly Pool $pool,
-        private readonly Options $options,
+        Options $options,
         Log $log,
         private readonly Multiplexer $multiplexer,
     ) {
         $this->queue = new Queue();
+        $this->active = new ActiveConnections($options->maxInFlightPerConnection);
         $this->outcomes = new OutcomeHandler($this->queue, $pool, $multiplexer, $log, $options);
+        $this->hostWait = new HostWait($this->queue, $this->active, $pool, $this->outcomes, $multiplexer);
         $this->frames = new FrameHandler($this->outcomes, $options, $log);
     }
 
@@ -72,6 +70,9 @@ final class Dispatcher
     public function expire(Call $call): JackfieldException
     {
         $connection = $call->connection;
+        if ($connection === null && $this->hostWait->isHostDown()) {
+            $this->pool->recordWait($call->started);
+        }
         $sent = $connection?->hasSent($call);
         $failure = $this->outcomes->deadlineFailure($call, $sent);
         $this->withdraw($call);
@@ -90,7 +91,7 @@ final class Dispatcher
     /** Assigns queued calls to connections and sends the bytes that can be sent without waiting. */
     public function send(int $now): void
     {
-        foreach ($this->connections as $connection) {
+        foreach ($this->active->all as $connection) {
             if ($connection->heartbeatDeadline !== null && $connection->heartbeatDeadline <= $now) {
                 $this->discard($connection);
             }
@@ -99,9 +100,8 @@ final class Dispatcher
         while (($call = $this->queue->head($now)) !== null) {
             try {
                 $connection = $this->selectConnection($now);
-            } catch (ConnectException $failure) {
-                $this->queue->remove($call);
-                $this->multiplexer->end($call, null, $failure);
+            } catch (ConnectException) {
+                $this->hostWait->end($call);
                 continue;
             }
             if ($connection === null) {
@@ -118,7 +118,7 @@ final class Dispatcher
         }
 
         $lost = false;
-        foreach ($this->connections as $connection) {
+        foreach ($this->active->all as $connection) {
             $lost = $connection->unsentBytes > 0 && !$this->flush($connection) || $lost;
         }
         if ($lost && $this->queue->count() > 0) {
@@ -127,6 +127,8 @@ final class Dispatcher
             // connections that are closed immediately.
             $now = hrtime(true);
             $this->send($now);
+        } else {
+            $this->hostWait->endDue($now);
         }
     }
 
@@ -137,31 +139,14 @@ final class Dispatcher
      */
     public function exchange(int $until): void
     {
-        $read = [];
-        $write = [];
-        foreach ($this->connections as $key => $connection) {
-            $read[$key] = $connection->stream();
-            if ($connection->unsentBytes > 0) {
-                $write[$key] = $read[$key];
-            }
-        }
-
-        $now = hrtime(true);
-        $remaining = max(0, $until - $now);
-        if ($read !== []) {
-            StreamTransport::select($read, $write, $remaining);
-        } elseif ($remaining > 0) {
-            $micros = intdiv($remaining + 999, 1_000);
-            $micros = min($micros, self::MAX_SLEEP_MICROS);
-            usleep($micros);
-        }
+        ['read' => $read, 'write' => $write] = $this->active->wait($until);
 
         foreach ($write as $key => $_) {
-            $this->flush($this->connections[$key]);
+            $this->flush($this->active->all[$key]);
         }
         foreach ($read as $key => $_) {
-            if (isset($this->connections[$key])) {
-                $this->receive($this->connections[$key]);
+            if (isset($this->active->all[$key])) {
+                $this->receive($this->active->all[$key]);
             }
         }
     }
@@ -169,63 +154,53 @@ final class Dispatcher
     /** Returns whether no connection is in use, not even for the reply to a withdrawn call. */
     public function isIdle(): bool
     {
-        return $this->connections === [];
+        return $this->active->all === [];
     }
 
     /** Returns when a retry, a connect or a heartbeat time-out is due, as hrtime(true), or null. */
     public function nextDue(): ?int
     {
         $delayed = $this->queue->nextDue();
-        $next = $this->heartbeatDeadline();
+        $next = $this->active->heartbeatDeadline();
         if (
             $next === null && $this->queue->count() > 0
-            && !$this->pool->isFull() && $this->connectionWithCapacity() === null
+            && !$this->pool->isFull() && $this->active->withCapacity() === null
         ) {
             $next = $this->pool->nextConnectAt();
+            $limit = $this->hostWait->nextDue() ?? $next;
+            $next = min($next, $limit);
         }
 
         return $delayed === null || $next === null ? $delayed ?? $next : min($next, $delayed);
     }
 
-    /**
-     * Returns the streams to wait for.
-     *
-     * @return array{read: list<resource>, write: list<resource>}
-     */
+    /** @return array{read: array<int, resource>, write: array<int, resource>} */
     public function streams(): array
     {
-        $streams = ['read' => [], 'write' => []];
-        foreach ($this->connections as $connection) {
-            $streams['read'][] = $connection->stream();
-            if ($connection->unsentBytes > 0) {
-                $streams['write'][] = $connection->stream();
-            }
-        }
-
-        return $streams;
+        return $this->active->streams();
     }
 
     /** Forgets all calls and connections. The pool closes the connections that it still holds. */
     public function reset(): void
     {
-        $this->connections = [];
+        $this->active->all = [];
         $this->queue->clear();
     }
 
     /** Returns the connection for the next call; null if the call has to wait. */
     private function selectConnection(int $now): ?Connection
     {
-        $connection = $this->connectionWithCapacity();
+        $connection = $this->active->withCapacity();
         if ($connection !== null) {
             return $connection->unsentBytes < self::MAX_UNSENT_BYTES ? $connection : null;
         }
-        if ($this->heartbeatDeadline() !== null) {
+        if ($this->active->heartbeatDeadline() !== null) {
             return null;
         }
 
         if ($this->pool->isFull()) {
             // A connection that only waits for replies to withdrawn calls is replaced by a new one.
-            foreach ($this->connections as $connection) {
+            foreach ($this->active->all as $connection) {
                 if ($connection->inFlight === []) {
                     $this->discard($connection);
                     break;
@@ -237,40 +212,9 @@ final class Dispatcher
         if ($connection === null) {
             return null;
         }
-        $this->connections[$connection->key] = $connection;
+        $this->active->all[$connection->key] = $connection;
 
         return $connection->heartbeatDeadline === null ? $connection : null;
-    }
-
-    /** Returns the first connection that takes more calls. Further ones are used if it is full. */
-    private function connectionWithCapacity(): ?Connection
-    {
-        foreach ($this->connections as $connection) {
-            if (
-                !$connection->acceptsNoCalls
-                && $connection->heartbeatDeadline === null
-                && count($connection->inFlight) + count($connection->withdrawn)
-                    < $this->options->maxInFlightPerConnection
-            ) {
-                return $connection;
-            }
-        }
-
-        return null;
-    }
-
-    /** Returns when the first heartbeat in flight times out, as hrtime(true); null if none is. */
-    private function heartbeatDeadline(): ?int
-    {
-        $first = null;
-        foreach ($this->connections as $connection) {
-            $deadline = $connection->heartbeatDeadline;
-            if ($deadline !== null && ($first === null || $deadline < $first)) {
-                $first = $deadline;
-            }
-        }
-
-        return $first;
     }
 
     /**
@@ -338,8 +282,8 @@ final class Dispatcher
 
     private function releaseIfIdle(Connection $connection): void
     {
-        if (isset($this->connections[$connection->key]) && $connection->isIdle()) {
-            unset($this->connections[$connection->key]);
+        if (isset($this->active->all[$connection->key]) && $connection->isIdle()) {
+            unset($this->active->all[$connection->key]);
             try {
                 $this->pool->release($connection);
             } catch (\Throwable $thrown) {
@@ -375,6 +319,6 @@ final class Dispatcher
     private function discard(Connection $connection): void
     {
         $this->pool->discard($connection);
-        unset($this->connections[$connection->key]);
+        unset($this->active->all[$connection->key]);
     }
 }

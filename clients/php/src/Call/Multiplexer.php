@@ -34,8 +34,7 @@ final class Multiplexer
 
     private readonly Dispatcher $dispatcher;
 
-    /** @var \SplQueue<\Closure(): void> callbacks that are due */
-    private \SplQueue $callbacks;
+    public readonly Callbacks $callbacks;
 
     /**
      * @var array<string, Call> calls without an outcome by id, in the order of submission, which is
@@ -50,9 +49,6 @@ final class Multiplexer
     /** Calls with an earlier deadline than one submitted before them; null until the first one. */
     private ?TimerHeap $outOfOrder = null;
 
-    /** Whether the client is being destroyed. */
-    private bool $isDestroyed = false;
-
     /** Calls ended since the multiplexer was created. */
     private int $endedCalls = 0;
 
@@ -61,13 +57,14 @@ final class Multiplexer
         private readonly Options $options,
         public readonly Log $log,
     ) {
-        $this->callbacks = new \SplQueue();
+        $this->callbacks = new Callbacks($log);
         $this->dispatcher = new Dispatcher($pool, $options, $log, $this);
     }
 
     /**
      * Submits a call.
      *
+     * @param int      $started   when the call began, as hrtime(true)
      * @param int      $deadline  an instant of hrtime(true), in nanoseconds
      * @param int|null $timestamp `timestamp` member of the request, in seconds
      * @param bool     $isCorked  whether the call may wait for flush(), so that few writes send many
@@ -78,6 +75,7 @@ final class Multiplexer
     public function submit(
         string $method,
         mixed $params,
+        int $started,
         int $deadline,
         bool $idempotent,
         ?int $timestamp = null,
@@ -87,8 +85,7 @@ final class Multiplexer
         $this->abandonCallsOfParent();
         $payload = Envelope::request($id, $method, $params, $timestamp, $this->options->encodeFlags);
         $frame = Header::ASYNC_PREFIX . pack('N', strlen($payload)) . $payload;
-        $now = hrtime(true);
-        $call = new Call($id, $method, $frame, $deadline, $idempotent, $now, $this);
+        $call = new Call($id, $method, $frame, $deadline, $idempotent, $started, $this);
         $future = $call->future;
 
         if ($deadline >= $this->latestDeadline || $this->pending === []) {
@@ -100,7 +97,7 @@ final class Multiplexer
         $this->pending[$id] = $call;
 
         try {
-            $this->start($call, $now, $isCorked);
+            $this->start($call, $isCorked);
         } catch (\Throwable $thrown) {
             // The caller gets no future. An exception of a signal handler may come at any point.
             if (!$call->hasEnded()) {
@@ -148,7 +145,7 @@ final class Multiplexer
 
         $sent = $this->dispatcher->withdraw($call);
         $this->end($call, null, new CancelledException("{$call->method}: the call was cancelled", $sent));
-        $this->runCallbacks();
+        $this->callbacks->run();
 
         return true;
     }
@@ -170,7 +167,7 @@ final class Multiplexer
         $this->expireDue($now);
         $this->dispatcher->send($now);
 
-        if (!$this->callbacks->isEmpty()) {
+        if (!$this->callbacks->isEmpty() || $this->endedCalls > $before) {
             $until = 0;
         }
         $due = $this->nextDue() ?? $until;
@@ -179,7 +176,7 @@ final class Multiplexer
 
         $now = hrtime(true);
         $this->expireDue($now);
-        $this->runCallbacks();
+        $this->callbacks->run();
 
         return $this->endedCalls - $before;
     }
@@ -191,8 +188,7 @@ final class Multiplexer
     {
         $fiber = $this->options->fibers ? \Fiber::getCurrent() : null;
         if ($fiber !== null) {
-            $this->resumeWhenDone($fiber, $future);
-            \Fiber::suspend();
+            $this->callbacks->suspend($fiber, $future);
 
             return;
         }
@@ -241,19 +237,18 @@ final class Multiplexer
     /**
      * Ends every call because the client is being closed.
      *
-     * @param bool $inDestructor whether a destructor calls this. No fiber is resumed then: PHP may
-     *                           not switch fibers in a destructor, and this fiber is being destroyed
+     * @param bool $inDestructor whether a destructor calls this; no fiber is resumed then
      */
     public function close(bool $inDestructor = false): void
     {
-        $this->isDestroyed = $inDestructor;
+        $this->callbacks->isDestroyed = $inDestructor;
         foreach ($this->pending as $call) {
             $sent = $this->dispatcher->withdraw($call);
             $this->end($call, null, new CancelledException("{$call->method}: the client was closed", $sent));
         }
 
         $this->dispatcher->reset();
-        $this->runCallbacks();
+        $this->callbacks->run();
     }
 
     /**
@@ -271,18 +266,6 @@ final class Multiplexer
         $this->endedCalls++;
         if ($this->log->isEnabled) {
             $this->log->asyncEnded($call->id, $call->method, $call->started, $failure);
-        }
-    }
-
-    /**
-     * Enqueues the callbacks of a call; the next tick(), cancel() or close() runs them.
-     *
-     * @param list<\Closure(): void> $callbacks callbacks for which a second run is harmless
-     */
-    public function enqueueCallbacks(array $callbacks): void
-    {
-        foreach ($callbacks as $callback) {
-            $this->callbacks->enqueue($callback);
         }
     }
 
@@ -307,7 +290,7 @@ final class Multiplexer
     }
 
     /** Enqueues a call and sends it if a connection takes it; waits if too much is buffered. */
-    private function start(Call $call, int $now, bool $isCorked): void
+    private function start(Call $call, bool $isCorked): void
     {
         if ($this->log->isEnabled) {
             $this->log->asyncSent($call->id, $call->method);
@@ -317,6 +300,7 @@ final class Multiplexer
         $queue->add($call);
         $waiting = $queue->count();
         if (!$isCorked || $waiting >= self::MAX_CORKED) {
+            $now = hrtime(true);
             $this->dispatcher->send($now);
             $waiting = $queue->count();
         }
@@ -354,54 +338,5 @@ final class Multiplexer
         return $first === null || $outOfOrder === null || $first->deadline <= $outOfOrder->deadline
             ? $first
             : $outOfOrder;
-    }
-
-    private function resumeWhenDone(\Fiber $fiber, Future $future): void
-    {
-        $isResumed = false;
-        $future->whenDone(function () use ($fiber, $future, &$isResumed): void {
-            if ($isResumed || $this->isDestroyed) {
-                return;
-            }
-
-            $isResumed = true;
-            try {
-                $fiber->resume();
-            } catch (\Throwable $thrown) {
-                if (!self::hasThrown($fiber)) {
-                    // A signal handler of the program has thrown outside of the fiber.
-                    throw $thrown;
-                }
-                $this->log->callbackThrew($future->id(), $thrown);
-            }
-        });
-    }
-
-    private static function hasThrown(\Fiber $fiber): bool
-    {
-        if (!$fiber->isTerminated()) {
-            return false;
-        }
-
-        try {
-            $fiber->getReturn();
-        } catch (\FiberError) {
-            return true;
-        }
-
-        return false;
-    }
-
-    private function runCallbacks(): void
-    {
-        while (!$this->callbacks->isEmpty()) {
-            // It stays in the queue while it runs, because a signal handler may throw before it
-            // begins. A callback may run callbacks, too.
-            $callback = $this->callbacks->bottom();
-            $callback();
-            if (!$this->callbacks->isEmpty() && $this->callbacks->bottom() === $callback) {
-                $this->callbacks->dequeue();
-            }
-        }
     }
 }

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Jackfield\Call;
 
+use Jackfield\Duration;
 use Jackfield\Exception\ConnectionLostException;
 use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\PoolFullException;
@@ -24,6 +25,9 @@ use function array_key_exists, get_class, hrtime;
  */
 final class OutcomeHandler
 {
+    /** Phases of TimeoutException of a request that was not sent, and of one that was. */
+    private const PHASES = [TimeoutException::WRITE, TimeoutException::WAIT];
+
     private readonly RetryPolicy $retryPolicy;
 
     public function __construct(
@@ -127,30 +131,43 @@ final class OutcomeHandler
      */
     public function deadlineFailure(Call $call, ?bool $sent): JackfieldException
     {
-        $failure = match (true) {
-            $sent === true => new TimeoutException(
-                "{$call->method}: the deadline passed before the reply arrived",
-                TimeoutException::WAIT,
-                true
-            ),
-            // The frame stays in the output of the connection, from which a part cannot be removed.
-            // The host may therefore receive it later.
-            $sent === false => new TimeoutException(
-                "{$call->method}: the deadline passed while the request was being written",
-                TimeoutException::WRITE,
-                true
-            ),
-            $this->pool->connectFailure() !== null => $this->pool->connectFailure(),
-            $this->pool->isFull() => new PoolFullException(
-                "{$call->method}: the deadline passed before a connection had capacity for the request"
-                . ' (raise the option maxConnections or maxInFlightPerConnection)'
-            ),
-            default => new TimeoutException(
-                "{$call->method}: the deadline passed before the request was sent",
-                TimeoutException::WRITE,
-                false
-            ),
+        if ($sent === null && $this->pool->isHostDown()) {
+            return $this->connectFailure($call);
+        }
+        if ($sent === null && $this->pool->isFull()) {
+            $duration = Duration::ofCall($call->started, $call->deadline);
+            $failure = new PoolFullException(
+                "{$call->method}: the deadline passed before a connection had capacity for the request ($duration;"
+                . ' raise the option maxConnections or maxInFlightPerConnection)'
+            );
+
+            return self::finalFailure($call, $failure);
+        }
+
+        // Of a frame that is being written, the rest stays in the output of the connection, from
+        // which it cannot be removed. The host may therefore receive it later.
+        $text = match ($sent) {
+            true => 'before the reply arrived',
+            false => 'while the request was being written',
+            null => 'before the request was sent',
         };
+        $failure = TimeoutException::of(
+            "{$call->method}: the deadline passed $text",
+            $call->started,
+            $call->deadline,
+            self::PHASES[(int) $sent],
+            $sent !== null
+        );
+
+        return self::finalFailure($call, $failure);
+    }
+
+    /**
+     * Returns the failure of a call for which no connection could be made.
+     */
+    public function connectFailure(Call $call): JackfieldException
+    {
+        $failure = $this->pool->connectFailure($call->method, $call->started, $call->deadline);
 
         return self::finalFailure($call, $failure);
     }

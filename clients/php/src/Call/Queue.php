@@ -16,6 +16,9 @@ final class Queue
     /** Bytes of the frames of the waiting calls. */
     public int $bytes = 0;
 
+    /** @var list<Call> calls for which nobody has checked whether the host is down */
+    public array $undecided = [];
+
     /**
      * @var array<string, Call> waiting calls by id, in the order of arrival. The internal pointer
      *                          stays at the first call, because only unset() moves it. Searching
@@ -30,6 +33,7 @@ final class Queue
     {
         if (!isset($this->waiting[$call->id])) {
             $this->waiting[$call->id] = $call;
+            $this->undecided[] = $call;
             $this->bytes += strlen($call->frame);
         }
     }
@@ -99,6 +103,7 @@ final class Queue
     public function clear(): void
     {
         $this->waiting = [];
+        $this->undecided = [];
         $this->bytes = 0;
         $this->delayed = null;
     }

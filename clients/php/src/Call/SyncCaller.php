@@ -15,7 +15,7 @@ use Jackfield\Pool\Pool;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\Header;
 
-use function array_key_exists, hrtime, intdiv, max, pack, strlen, usleep;
+use function array_key_exists, hrtime, intdiv, min, pack, strlen, usleep;
 
 /**
  * Makes sync calls: each uses a connection exclusively for one exchange.
@@ -38,18 +38,24 @@ final class SyncCaller
      * Calls a method and returns its result.
      *
      * @param string $id    id of the request
+     * @param int $started  when the call began, as hrtime(true)
      * @param int $deadline an instant of hrtime(true), in nanoseconds, for all tries together
      *
      * @throws JackfieldException if the call fails
      */
-    public function call(string $id, string $method, mixed $params, int $deadline, bool $idempotent): mixed
-    {
-        $started = $this->log->isEnabled ? hrtime(true) : 0;
+    public function call(
+        string $id,
+        string $method,
+        mixed $params,
+        int $started,
+        int $deadline,
+        bool $idempotent,
+    ): mixed {
         $payload = Envelope::request($id, $method, $params, null, $this->options->encodeFlags);
         $frame = Header::SYNC_PREFIX . pack('N', strlen($payload)) . $payload;
 
         try {
-            $result = $this->callWithRetries($frame, $id, $method, $deadline, $idempotent);
+            $result = $this->callWithRetries($frame, $id, $method, $started, $deadline, $idempotent);
         } catch (JackfieldException $failure) {
             if ($this->log->isEnabled) {
                 $this->log->syncEnded($id, $method, $started, $failure);
@@ -71,15 +77,15 @@ final class SyncCaller
      *
      * @throws JackfieldException if no answer arrives before the deadline
      */
-    public function ping(int $deadline): float
+    public function ping(int $started, int $deadline): float
     {
         while (true) {
             $connection = null;
             try {
-                $connection = $this->acquireConnection($deadline, 'heartbeat');
-                $started = hrtime(true);
-                $connection->heartbeat($deadline);
-                $seconds = (hrtime(true) - $started) / 1e9;
+                $connection = $this->acquireConnection($started, $deadline, 'heartbeat');
+                $sent = hrtime(true);
+                $connection->heartbeat($started, $deadline);
+                $seconds = (hrtime(true) - $sent) / 1e9;
                 $this->pool->release($connection);
 
                 return $seconds;
@@ -101,16 +107,22 @@ final class SyncCaller
         }
     }
 
-    private function callWithRetries(string $frame, string $id, string $method, int $deadline, bool $idempotent): mixed
-    {
+    private function callWithRetries(
+        string $frame,
+        string $id,
+        string $method,
+        int $started,
+        int $deadline,
+        bool $idempotent,
+    ): mixed {
         $tries = 0;
         $mayHaveStarted = false;
 
         while (true) {
             $connection = null;
             try {
-                $connection = $this->acquireConnection($deadline, $method);
-                $reply = $connection->exchange($frame, $id, $method, $deadline);
+                $connection = $this->acquireConnection($started, $deadline, $method);
+                $reply = $connection->exchange($frame, $id, $method, $started, $deadline);
                 $this->pool->release($connection);
                 $connection = null;
                 $tries++;
@@ -163,17 +175,26 @@ final class SyncCaller
     }
 
     /**
-     * Returns a connection for one exchange. Connecting is retried until the deadline.
+     * Returns a connection for one exchange.
      *
+     * Connecting is retried for Options::$connectTimeout. If the host closes new connections
+     * immediately, it is retried until the deadline.
+     *
+     * @param int    $started when the call began, as hrtime(true)
      * @param string $subject the method, or `heartbeat`; for error messages
      *
      * @throws ConnectException|PoolFullException
      */
-    private function acquireConnection(int $deadline, string $subject): Connection
+    private function acquireConnection(int $started, int $deadline, string $subject): Connection
     {
+        $mayWait = null;
         while (true) {
             $now = hrtime(true);
-            $connection = $this->pool->acquire($now, $deadline);
+            try {
+                $connection = $this->pool->acquire($now, $deadline);
+            } catch (ConnectException) {
+                throw $this->pool->connectFailure($subject, $started, $deadline);
+            }
             if ($connection !== null) {
                 return $connection;
             }
@@ -185,14 +206,20 @@ final class SyncCaller
                 );
             }
 
-            $next = max($this->pool->nextConnectAt(), $now);
-            if ($next >= $deadline) {
-                self::sleep($deadline - $now);
-                throw $this->pool->connectFailure() ?? new ConnectException(
-                    "cannot connect to {$this->pool->address()}: the host closes every new connection immediately",
-                    0,
-                    true
-                );
+            $limit = $deadline;
+            if ($this->pool->isHostDown()) {
+                $mayWait ??= $this->pool->mayWaitForHost($now);
+                $connectDeadline = $mayWait ? $this->pool->connectDeadline($started) : $now;
+                $limit = min($deadline, $connectDeadline);
+            }
+
+            $next = $this->pool->nextConnectAt();
+            if ($next >= $limit) {
+                self::sleep($limit - $now);
+                if ($mayWait === true) {
+                    $this->pool->recordWait($started);
+                }
+                throw $this->pool->connectFailure($subject, $started, $deadline);
             }
             self::sleep($next - $now);
         }

@@ -113,7 +113,7 @@ final class Connection extends SyncChannel
         if ($deadline !== null) {
             $deadline = min($deadline, $now + self::HEARTBEAT_TIMEOUT);
 
-            return $this->answersHeartbeat($deadline);
+            return $this->answersHeartbeat($now, $deadline);
         }
 
         $this->output .= Header::HEARTBEAT_FRAME;
@@ -244,10 +244,10 @@ final class Connection extends SyncChannel
         $this->transport->leave();
     }
 
-    private function answersHeartbeat(int $deadline): bool
+    private function answersHeartbeat(int $now, int $deadline): bool
     {
         try {
-            $this->heartbeat($deadline);
+            $this->heartbeat($now, $deadline);
         } catch (JackfieldException) {
             return false;
         }

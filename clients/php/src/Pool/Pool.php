@@ -4,11 +4,13 @@ declare(strict_types=1);
 
 namespace Jackfield\Pool;
 
+use Jackfield\Duration;
 use Jackfield\Exception\ConnectException;
 use Jackfield\Log;
 use Jackfield\Options;
 use Jackfield\Process;
 use Jackfield\Transport\Connector;
+use Jackfield\Transport\Outage;
 
 use function array_pop, array_shift, count, hrtime;
 
@@ -40,7 +42,16 @@ final class Pool
     /** Earliest instant of the next attempt to connect, as hrtime(true). */
     private int $nextConnectAt = 0;
 
+    /** Failure of the last attempt to connect; null if it succeeded. */
     private ?ConnectException $connectFailure = null;
+
+    /** When the first of the last failed attempts was made, as hrtime(true). */
+    private int $failingSince = 0;
+
+    private readonly Outage $outage;
+
+    /** Time for which a call waits for a host that is down, in nanoseconds. */
+    private readonly int $connectTimeout;
 
     /** Process that made the connections. */
     private int $process;
@@ -54,6 +65,8 @@ final class Pool
         private readonly Log $log,
     ) {
         $this->busy = new \WeakMap();
+        $this->outage = new Outage($connector->address());
+        $this->connectTimeout = (int) ($options->connectTimeout * 1e9);
         $this->process = Process::id();
         $this->idleTimeout = (int) ($options->idleTimeout * 1e9);
     }
@@ -163,19 +176,68 @@ final class Pool
     }
 
     /**
-     * Returns the failure of the last attempt to connect, or null if it succeeded.
+     * Returns whether the last attempt to connect failed.
      */
-    public function connectFailure(): ?ConnectException
+    public function isHostDown(): bool
     {
-        return $this->connectFailure;
+        return $this->connectFailure !== null;
     }
 
     /**
-     * Returns the address of the host, for error messages.
+     * Returns whether a call that has found the host down may wait for it.
+     *
+     * The answer is for one call, or for calls that are made together.
      */
-    public function address(): string
+    public function mayWaitForHost(int $now): bool
     {
-        return $this->connector->address();
+        return $this->outage->mayWait($now);
+    }
+
+    /**
+     * Returns until when a call waits for a host that is down, as hrtime(true).
+     *
+     * @param int $started when the call began, as hrtime(true)
+     */
+    public function connectDeadline(int $started): int
+    {
+        return ($started > $this->failingSince ? $started : $this->failingSince) + $this->connectTimeout;
+    }
+
+    /**
+     * Records that a call has waited in vain for a host that is down.
+     *
+     * @param int $started when the call began, as hrtime(true)
+     */
+    public function recordWait(int $started): void
+    {
+        $now = hrtime(true);
+        $since = $started > $this->failingSince ? $started : $this->failingSince;
+        $this->outage->recordWait($since, $now);
+    }
+
+    /**
+     * Returns the exception of a call for which no connection could be made.
+     *
+     * @param string $subject  the method, or `heartbeat`
+     * @param int    $started  when the call began, as hrtime(true)
+     * @param int    $deadline an instant of hrtime(true), in nanoseconds
+     */
+    public function connectFailure(string $subject, int $started, int $deadline): ConnectException
+    {
+        $cause = $this->connectFailure;
+        $reason = $cause?->getMessage()
+            ?? "cannot connect to {$this->connector->address()}: the host closes every new connection immediately";
+        $code = $cause?->getCode() ?? 0;
+        $isTransient = $cause?->isRetryable() ?? true;
+        $duration = Duration::ofCall($started, $deadline);
+        $limit = Duration::text($this->connectTimeout);
+
+        return new ConnectException(
+            "$subject: $reason ($duration, connectTimeout $limit)",
+            $code,
+            $isTransient,
+            $cause
+        );
     }
 
     /**
@@ -250,9 +312,12 @@ final class Pool
         try {
             $connection = new Connection($this->connector->connect(), $this->options, $now);
         } catch (ConnectException $failure) {
+            if ($this->connectFailure === null) {
+                $this->failingSince = $now;
+                $this->log->connectFailed($this->connector->address(), $failure, $this->connectTimeout);
+            }
             $this->connectFailure = $failure;
             $this->recordConnectFailure();
-            $this->log->connectFailed($this->connector->address(), $failure, $this->failures);
             if (!$failure->isRetryable()) {
                 throw $failure;
             }
@@ -261,6 +326,7 @@ final class Pool
         }
 
         $this->connectFailure = null;
+        $this->outage->clear();
 
         return $connection;
     }

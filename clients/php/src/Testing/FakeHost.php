@@ -114,7 +114,7 @@ final class FakeHost implements Connector
 
     public function address(): string
     {
-        return 'fake host';
+        return 'fake host ' . spl_object_id($this);
     }
 
     /**

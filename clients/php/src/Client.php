@@ -31,9 +31,13 @@ final class Client
     private readonly Multiplexer $multiplexer;
     private bool $isClosed = false;
 
+    /** Time-out of a call that passes none, in nanoseconds. */
+    private readonly int $timeout;
+
     private function __construct(Connector $connector, private readonly Options $options)
     {
         $log = new Log($options->logger);
+        $this->timeout = (int) ($options->timeout * 1e9);
         $this->pool = new Pool($connector, $options, $log);
         $this->syncCaller = new SyncCaller($this->pool, $options, $log);
         $this->multiplexer = new Multiplexer($this->pool, $options, $log);
@@ -81,9 +85,13 @@ final class Client
     public function call(string $method, mixed $params = null, ?float $timeout = null, bool $idempotent = false): mixed
     {
         $started = hrtime(true);
-        $deadline = $this->deadline($timeout, $started);
+        $deadline = $timeout === null && !$this->isClosed
+            ? $started + $this->timeout
+            : $this->deadline($timeout, $started);
         $id = Uuid::v4();
-        $this->multiplexer->abandonCallsOfParent();
+        if ($this->pool->process !== Process::$last) {
+            $this->multiplexer->abandonCallsOfParent();
+        }
         if ($this->multiplexer->isIdle() && !($this->options->fibers && \Fiber::getCurrent() !== null)) {
             return $this->syncCaller->call($id, $method, $params, $started, $deadline, $idempotent);
         }
@@ -303,8 +311,9 @@ final class Client
     /** Ends the calls and connections of the parent if this process was forked meanwhile. */
     private function leaveParent(): void
     {
-        Process::id();
-        $this->multiplexer->abandonCallsOfParent();
+        if ($this->pool->process !== Process::id()) {
+            $this->multiplexer->abandonCallsOfParent();
+        }
     }
 
     private function deadline(?float $timeout, int $started): int

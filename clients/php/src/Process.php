@@ -19,7 +19,13 @@ final class Process
 {
     private static ?bool $canFork = null;
 
-    private static int $id = 0;
+    /**
+     * The last return value of id(), for which no system call is needed.
+     *
+     * A method that is called several times within one call of a client reads this. The client has
+     * called id() when the call began.
+     */
+    public static int $last = 0;
 
     /**
      * Returns the id of this process; always 0 if this PHP cannot fork.
@@ -28,17 +34,6 @@ final class Process
      */
     public static function id(): int
     {
-        return (self::$canFork ??= function_exists('pcntl_fork')) ? self::$id = (int) getmypid() : 0;
-    }
-
-    /**
-     * Returns what id() returned last, without a system call.
-     *
-     * A method that is called several times within one call of a client uses this: the client has
-     * called id() when the call began.
-     */
-    public static function lastId(): int
-    {
-        return self::$id;
+        return (self::$canFork ??= function_exists('pcntl_fork')) ? self::$last = (int) getmypid() : 0;
     }
 }

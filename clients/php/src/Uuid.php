@@ -41,7 +41,7 @@ final class Uuid
     /**
      * Returns a new id as lower-case text of 36 bytes.
      *
-     * Process::lastId() is up to date afterwards.
+     * Process::$last is up to date afterwards.
      */
     public static function v4(): string
     {

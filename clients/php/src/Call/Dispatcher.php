@@ -254,7 +254,7 @@ final class Dispatcher
                 $open = $connection->receive($now);
                 $reader = $connection->reader;
                 while ($reader->next()) {
-                    $this->frames->handle($connection, $reader->kind, $reader->payload, $reader->refusedBytes);
+                    $this->frames->handle($connection, $reader);
                 }
             } while ($isLast && $open && $connection->receivedBytes > $before);
         } catch (JackfieldException $reason) {

@@ -12,6 +12,7 @@ use Jackfield\Pool\Connection;
 use Jackfield\Pool\ErrorNotification;
 use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
+use Jackfield\Wire\FrameReader;
 use Jackfield\Wire\Header;
 
 use function is_string, sprintf, strlen, substr;
@@ -37,19 +38,19 @@ final class FrameHandler
      *
      * Kinds of later protocol versions, and heartbeat answers that are not waited for, are ignored.
      *
-     * @param int $refusedBytes see FrameReader
-     *
      * @throws JackfieldException if the connection has to be closed
      */
-    public function handle(Connection $connection, int $kind, string $payload, int $refusedBytes): void
+    public function handle(Connection $connection, FrameReader $reader): void
     {
+        $kind = $reader->kind;
+        $payload = $reader->payload;
         if ($kind === Header::ASYNC_RESPONSE) {
-            if ($refusedBytes === 0) {
+            if ($reader->refusedBytes === 0) {
                 $id = substr($payload, Envelope::ID_OFFSET, Uuid::LENGTH);
                 $expectedId = isset($connection->inFlight[$id]) ? $id : null;
                 $reply = Envelope::reply($payload, $this->options->associative, $expectedId);
             } else {
-                $reply = Envelope::tooLarge($payload, $refusedBytes, $this->options->maxFrameBytes);
+                $reply = Envelope::tooLarge($payload, $reader->refusedBytes, $this->options->maxFrameBytes);
                 if (!isset($reply['id'])) {
                     throw $reply['error'];
                 }

@@ -82,7 +82,9 @@ final class Multiplexer
         bool $isCorked = false,
     ): Future {
         $id = Uuid::v4();
-        $this->abandonCallsOfParent();
+        if ($this->pool->process !== Process::$last) {
+            $this->abandonCallsOfParent();
+        }
         $payload = Envelope::request($id, $method, $params, $timestamp, $this->options->encodeFlags);
         $frame = Header::ASYNC_PREFIX . pack('N', strlen($payload)) . $payload;
         $call = new Call($id, $method, $frame, $deadline, $idempotent, $started, $this);
@@ -97,7 +99,29 @@ final class Multiplexer
         $this->pending[$id] = $call;
 
         try {
-            $this->start($call, $isCorked);
+            if ($this->log->isEnabled) {
+                $this->log->asyncSent($call->id, $call->method);
+            }
+
+            $queue = $this->dispatcher->queue;
+            $queue->add($call);
+            $waiting = $queue->count();
+            if (!$isCorked || $waiting >= self::MAX_CORKED) {
+                $now = hrtime(true);
+                $this->dispatcher->send($now);
+                $waiting = $queue->count();
+            }
+
+            if ($waiting > $this->options->maxQueued && !$call->hasEnded()) {
+                throw new PoolFullException(
+                    "{$call->method}: {$this->options->maxQueued} calls already wait for a connection"
+                    . ' (raise the option maxQueued, or await results before calling again)'
+                );
+            }
+
+            while ($queue->bytes > $this->options->maxUnsentBytes && !$call->hasEnded()) {
+                $this->tick($call->deadline);
+            }
         } catch (\Throwable $thrown) {
             // The caller gets no future. An exception of a signal handler may come at any point.
             if (!$call->hasEnded()) {
@@ -159,8 +183,9 @@ final class Multiplexer
      */
     public function tick(int $until): int
     {
-        Process::id();
-        $this->abandonCallsOfParent();
+        if ($this->pool->process !== Process::id()) {
+            $this->abandonCallsOfParent();
+        }
         $before = $this->endedCalls;
 
         $now = hrtime(true);
@@ -270,50 +295,19 @@ final class Multiplexer
     }
 
     /**
-     * Ends the pending calls if the process was forked after they were submitted: their replies
-     * belong to the parent process.
-     *
-     * Process::lastId() has to be up to date.
+     * Ends the pending calls because the process was forked after they were submitted: their
+     * replies belong to the parent process.
      */
     public function abandonCallsOfParent(): void
     {
-        if ($this->pool->resetAfterFork()) {
-            $this->dispatcher->reset();
-            foreach ($this->pending as $call) {
-                $call->connection = null;
-                $this->end($call, null, new CancelledException(
-                    "{$call->method}: the call was made before fork() and belongs to the parent process",
-                    true
-                ));
-            }
-        }
-    }
-
-    /** Enqueues a call and sends it if a connection takes it; waits if too much is buffered. */
-    private function start(Call $call, bool $isCorked): void
-    {
-        if ($this->log->isEnabled) {
-            $this->log->asyncSent($call->id, $call->method);
-        }
-
-        $queue = $this->dispatcher->queue;
-        $queue->add($call);
-        $waiting = $queue->count();
-        if (!$isCorked || $waiting >= self::MAX_CORKED) {
-            $now = hrtime(true);
-            $this->dispatcher->send($now);
-            $waiting = $queue->count();
-        }
-
-        if ($waiting > $this->options->maxQueued && !$call->hasEnded()) {
-            throw new PoolFullException(
-                "{$call->method}: {$this->options->maxQueued} calls already wait for a connection"
-                . ' (raise the option maxQueued, or await results before calling again)'
-            );
-        }
-
-        while ($queue->bytes > $this->options->maxUnsentBytes && !$call->hasEnded()) {
-            $this->tick($call->deadline);
+        $this->pool->resetAfterFork();
+        $this->dispatcher->reset();
+        foreach ($this->pending as $call) {
+            $call->connection = null;
+            $this->end($call, null, new CancelledException(
+                "{$call->method}: the call was made before fork() and belongs to the parent process",
+                true
+            ));
         }
     }
 

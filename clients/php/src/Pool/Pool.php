@@ -53,8 +53,8 @@ final class Pool
     /** Time for which a call waits for a host that is down, in nanoseconds. */
     private readonly int $connectTimeout;
 
-    /** Process that made the connections. */
-    private int $process;
+    /** Process that made the connections. It differs from Process::$last after a fork. */
+    public int $process;
 
     /** Idle time after which a connection is closed, in nanoseconds. */
     private readonly int $idleTimeout;
@@ -251,29 +251,19 @@ final class Pool
     }
 
     /**
-     * Closes all connections if the process has forked since they were made.
+     * Closes all connections because the process has forked since they were made.
      *
      * A child must not use the sockets of its parent. Closing the child's copies does not affect
      * the parent.
-     *
-     * Process::lastId() has to be up to date.
-     *
-     * @return bool whether the process has forked
      */
-    public function resetAfterFork(): bool
+    public function resetAfterFork(): void
     {
-        if ($this->process === Process::lastId()) {
-            return false;
-        }
-
-        $this->process = Process::lastId();
+        $this->process = Process::$last;
         foreach ($this->idle as $connection) {
             $connection->close();
         }
         $this->idle = [];
         $this->closeBusy();
-
-        return true;
     }
 
     /**

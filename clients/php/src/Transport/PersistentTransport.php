@@ -118,6 +118,6 @@ final class PersistentTransport extends StreamTransport
     private function marker(): int
     {
         return self::MARKER_BIT
-            | (ftell($this->stream) + Process::lastId() * self::PROCESS_FACTOR & self::MASK);
+            | (ftell($this->stream) + Process::$last * self::PROCESS_FACTOR & self::MASK);
     }
 }

@@ -32,9 +32,12 @@ class StreamTransport implements Transport
     /** Pause after a failed stream_select(), in microseconds. */
     private const FAILED_SELECT_PAUSE_MICROS = 200;
 
+    private readonly \Closure $handler;
+
     /** @param resource $stream a connected stream; it is made non-blocking and unbuffered */
     public function __construct(protected $stream)
     {
+        $this->handler = Warnings::handler();
         stream_set_blocking($stream, false);
 
         // Neither stream_select() nor a later owner of the socket would see bytes in PHP's buffers.
@@ -52,10 +55,10 @@ class StreamTransport implements Transport
             return null;
         }
 
-        $handler = Warnings::handler();
+        $handler = $this->handler;
         $isSet = true;
         try {
-            Warnings::$outer = set_error_handler($handler);
+            set_error_handler($handler);
             $written = fwrite($this->stream, $bytes);
             $isSet = false;
             restore_error_handler();

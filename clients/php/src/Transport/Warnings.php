@@ -39,7 +39,10 @@ use function str_starts_with;
  */
 final class Warnings
 {
-    /** @var callable|null the error handler of the program, to which other warnings are passed */
+    /**
+     * @var callable|null the error handler of the program, to which other warnings are passed. It is
+     *                    set where signal handlers run most often
+     */
     public static mixed $outer = null;
 
     private static ?\Closure $handler = null;

@@ -28,6 +28,8 @@ final class FrameReader
      */
     private const CHUNK = 65_536;
 
+    private const REFUSING = -1;
+
     /** Bytes of a refused payload that are kept. They hold the id if the peer writes it first. */
     private const HEAD = 1_024;
 
@@ -49,7 +51,11 @@ final class FrameReader
     /** Payload bytes of the frame whose header has been read; -1 if no header has been read. */
     private int $announced = -1;
 
-    /** Bytes that a large frame still lacks. While positive, push() collects chunks. */
+    /**
+     * Bytes that a large frame still lacks. While positive, push() collects chunks.
+     *
+     * It is REFUSING while the payload of a refused frame is dropped, and until the next frame.
+     */
     private int $missing = 0;
 
     /** @var list<string> */
@@ -57,8 +63,8 @@ final class FrameReader
 
     private string $chunk = '';
 
-    /** Payload bytes of a refused frame that have not arrived; -1 if no frame is being refused. */
-    private int $toDiscard = -1;
+    /** Payload bytes of a refused frame that have not arrived. */
+    private int $toDiscard = 0;
 
     /** Head of the refused payload. */
     private string $head = '';
@@ -78,12 +84,13 @@ final class FrameReader
      */
     public function push(string $bytes): void
     {
-        if ($this->toDiscard > 0) {
-            $bytes = $this->discard($bytes);
-        }
-
         if ($this->missing === 0) {
             $this->buffer .= $bytes;
+
+            return;
+        }
+        if ($this->missing === self::REFUSING) {
+            $this->buffer .= $this->discard($bytes);
 
             return;
         }
@@ -113,11 +120,8 @@ final class FrameReader
      */
     public function next(): bool
     {
-        if ($this->missing > 0) {
-            return false;
-        }
-        if ($this->toDiscard >= 0) {
-            return $this->finishRefused();
+        if ($this->missing !== 0 && $this->lacksBytes()) {
+            return $this->refusedBytes > 0;
         }
 
         $available = strlen($this->buffer) - $this->offset;
@@ -155,7 +159,6 @@ final class FrameReader
         }
 
         $this->payload = substr($this->buffer, $this->offset + Header::LENGTH, $length);
-        $this->refusedBytes = 0;
         if ($available === $frameLength) {
             $this->buffer = '';
             $this->offset = 0;
@@ -175,7 +178,8 @@ final class FrameReader
      */
     public function isEmpty(): bool
     {
-        return $this->buffer === '' && $this->missing === 0 && $this->toDiscard < 0;
+        return $this->buffer === ''
+            && ($this->missing === 0 || $this->missing === self::REFUSING && $this->refusedBytes > 0);
     }
 
     /** Starts to drop the payload of the frame at the offset. */
@@ -193,9 +197,10 @@ final class FrameReader
         $this->head = '';
         $this->discarded = $length;
         $this->toDiscard = $length;
+        $this->missing = self::REFUSING;
         $this->buffer = $this->discard($received);
 
-        return $this->finishRefused();
+        return $this->lacksBytes() && $this->refusedBytes > 0;
     }
 
     /** Drops received bytes of the refused payload and returns those that follow it. */
@@ -208,16 +213,24 @@ final class FrameReader
         return substr($bytes, strlen($part));
     }
 
-    /** Moves to the refused frame if all of it has arrived. */
-    private function finishRefused(): bool
+    /**
+     * Returns whether next() cannot look for a header: a large frame is incomplete, or a refused
+     * frame is. A refused frame that has become complete is the next frame.
+     */
+    private function lacksBytes(): bool
     {
-        if ($this->toDiscard > 0) {
+        if ($this->missing === self::REFUSING && $this->refusedBytes > 0) {
+            // The refused frame was the previous one.
+            $this->refusedBytes = 0;
+            $this->missing = 0;
+
             return false;
         }
 
-        $this->toDiscard = -1;
-        $this->payload = $this->head;
-        $this->refusedBytes = $this->discarded;
+        if ($this->missing === self::REFUSING && $this->toDiscard === 0) {
+            $this->payload = $this->head;
+            $this->refusedBytes = $this->discarded;
+        }
 
         return true;
     }

@@ -122,6 +122,10 @@ final class SourceTest extends TestCase
         $text = (string) file_get_contents(self::PACKAGE . '/composer.json');
         $composer = json_decode($text, true, 64, JSON_THROW_ON_ERROR);
         self::assertSame('jackfield/client', $composer['name']);
+        // A version without a suffix is stable, so that no stability flag is needed.
+        $cargo = (string) file_get_contents(self::PACKAGE . '/../../Cargo.toml');
+        self::assertSame(1, preg_match('/^version = "(\d+\.\d+\.\d+)"$/m', $cargo, $match));
+        self::assertSame($match[1], $composer['version'] ?? null, 'the version of the workspace');
         // Frame lengths, clock readings and integers in results need 64 bits.
         self::assertSame(['php' => '>=8.1', 'php-64bit' => '*', 'ext-json' => '*'], $composer['require']);
         self::assertSame(['Jackfield\\' => 'src/'], $composer['autoload']['psr-4']);

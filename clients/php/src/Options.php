@@ -46,13 +46,12 @@ final class Options
      * @param float $spin how long a sync call polls for its reply before it sleeps, in seconds: 0
      *                    (never) to 0.01. 0.00005 saves the wake-up latency if a method answers
      *                    within 50 us and a core is free, and costs at most 50 us of one core
-     *
-     * @param float $connectTimeout how long a call waits for a host that cannot be reached, in seconds: 0
-     *                              (one attempt) to 86,400; never longer than its time-out. After
-     *                              two calls in a row have waited in vain, the calls of this
-     *                              process do not wait, except for one a second
-     * @param bool $preserveZeroFraction whether a float without a fraction is sent as `3.0`; otherwise
-     *                                   as `3`, which a method may read as an integer
+     * @param float $connectTimeout how long a call waits for a host that cannot be reached, in
+     *                              seconds: 0 (one attempt) to 86,400; never longer than its
+     *                              time-out. After two calls in a row have waited in vain, the
+     *                              calls of this process do not wait, except for one a second
+     * @param bool $preserveZeroFraction whether a float without a fraction is sent as `3.0`;
+     *                                   otherwise as `3`, which a method may read as an integer
      *
      * @throws InvalidRequestException if a value is out of range
      */

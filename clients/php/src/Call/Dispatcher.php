@@ -108,8 +108,8 @@ final class Dispatcher
                 break;
             }
 
-            // In this order, because a signal handler may throw at the begin of each method: the call
-            // is always in the queue or in flight, and head() skips a call that is both.
+            // In this order, because a signal handler may throw at the begin of each method: the
+            // call is always in the queue or in flight, and head() skips a call that is both.
             $connection->enqueue($call, $now);
             $this->queue->remove($call);
             if ($connection->unsentBytes >= self::MAX_UNSENT_BYTES) {

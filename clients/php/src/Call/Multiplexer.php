@@ -67,8 +67,8 @@ final class Multiplexer
      * @param int      $started   when the call began, as hrtime(true)
      * @param int      $deadline  an instant of hrtime(true), in nanoseconds
      * @param int|null $timestamp `timestamp` member of the request, in seconds
-     * @param bool     $isCorked  whether the call may wait for flush(), so that few writes send many
-     *                            calls
+     * @param bool     $isCorked  whether the call may wait for flush(), so that few writes send
+     *                            many calls
      *
      * @throws JackfieldException if the request cannot be encoded, or if too many calls are queued
      */

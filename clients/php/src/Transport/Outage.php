@@ -24,7 +24,8 @@ use function fclose, intdiv, md5, restore_error_handler, set_error_handler, stre
  * PHP resets static variables after each request of php-fpm. The state therefore also lives in the
  * chunk size of a persistent stream, as the marker of a PersistentTransport does: a UDP socket that
  * never sends, because no other persistent stream can be opened without a peer. It exists only
- * after a call has waited in vain. Its address contains the process, so that a child starts anew.
+ * after a call has waited in vain. Its address contains the process, so that a child begins in the
+ * state `up`.
  *
  * @internal
  */

@@ -32,16 +32,16 @@ use function str_starts_with;
  * jumps. In this order, the error handler is restored exactly once. A `finally` block would not do:
  * PHP runs it a second time, or not at all, if a signal handler throws at the jump at its end.
  *
- * PHP has no error handler while this one runs: warnings of a signal handler that runs inside it are
- * logged as by default.
+ * PHP has no error handler while this one runs: warnings of a signal handler that runs inside it
+ * are logged as by default.
  *
  * @internal
  */
 final class Warnings
 {
     /**
-     * @var callable|null the error handler of the program, to which other warnings are passed. It is
-     *                    set where signal handlers run most often
+     * @var callable|null the error handler of the program, to which other warnings are passed. It
+     *                    is set where signal handlers run most often
      */
     public static mixed $outer = null;
 

@@ -96,8 +96,8 @@ final class Envelope
      * The member `error` is present only if it is the outcome. Integers beyond 64 bits become
      * strings of their digits, so that no integer is rounded.
      *
-     * If only the call of this reply has to fail, because the id is known, the member `error` is the
-     * exception.
+     * If only the call of this reply has to fail, because the id is known, the member `error` is
+     * the exception.
      *
      * @param string|null $id id of the request that this reply most likely answers; enables a
      *                        decoder that skips the envelope

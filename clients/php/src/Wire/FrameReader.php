@@ -33,7 +33,7 @@ final class FrameReader
     /** Bytes of a refused payload that are kept. They hold the id if the peer writes it first. */
     private const HEAD = 1_024;
 
-    /** Factor of the limit up to which a refused payload is read and dropped (protocol, section 1). */
+    /** Factor of the limit up to which a payload is read and dropped (protocol, section 1). */
     private const DISCARD_FACTOR = 4;
 
     /** Kind of the frame that next() found. */

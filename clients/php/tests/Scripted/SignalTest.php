@@ -18,8 +18,8 @@ use Jackfield\Tests\Support\Wait;
  * Tests that an exception of an asynchronous signal handler reaches the program from any point of
  * the client, and that it leaves the client usable.
  *
- * While the signal handler may throw, no code of PHPUnit runs: PHP crashes if a handler throws during
- * the evaluation of some arguments (SourceTest), which PHPUnit does not avoid.
+ * While the signal handler may throw, no code of PHPUnit runs: PHP crashes if a handler throws
+ * during the evaluation of some arguments (SourceTest), which PHPUnit does not avoid.
  */
 final class SignalTest extends TestCase
 {
@@ -143,7 +143,8 @@ final class SignalTest extends TestCase
 
     /**
      * A time-out may end the connection of other async calls. They fail with the reason, each
-     * callback runs once, and no reply is mixed up. A time-out in a callback belongs to the callback.
+     * callback runs once, and no reply is mixed up. A time-out in a callback belongs to the
+     * callback.
      */
     public function testOtherCallsInFlightSucceedOrReportTheInterruption(): void
     {

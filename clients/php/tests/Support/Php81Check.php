@@ -88,8 +88,8 @@ final class Php81Check
     }
 
     /**
-     * Returns the calls of built-in functions and the conditional expressions in arguments of calls,
-     * with their lines.
+     * Returns the calls of built-in functions and the conditional expressions in arguments of
+     * calls, with their lines.
      *
      * Functions that PHP compiles to an instruction, such as strlen(), are no calls.
      *

@@ -89,7 +89,7 @@ final class OutageTest extends TestCase
         self::assertSame(SIGTERM, pcntl_wtermsig($status));
     }
 
-    /** Makes a call that waits in vain for one second if it may wait, and returns whether it did. */
+    /** Waits in vain for one second if a call may wait, and returns whether it may. */
     private function wait(): bool
     {
         $started = $this->now;

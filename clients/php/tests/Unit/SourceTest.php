@@ -50,9 +50,9 @@ final class SourceTest extends TestCase
     }
 
     /**
-     * A signal handler may throw when a built-in function returns, and at a jump. If the function or
-     * the jump belongs to an argument of another call, PHP (8.2, for example) then frees an argument
-     * that was not passed yet, and crashes some time later.
+     * A signal handler may throw when a built-in function returns, and at a jump. If the function
+     * or the jump belongs to an argument of another call, PHP (8.2, for example) then frees an
+     * argument that was not passed yet, and crashes some time later.
      *
      * @dataProvider sources
      */

@@ -10,18 +10,22 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
+use crate::host_thread::HostThread;
 use crate::output::OutputCapture;
 use crate::reload::Reloader;
 use crate::routing::Dispatcher;
-use crate::server::{HttpEndpoint, ListeningSockets, Server, ShutdownStage};
+use crate::server::{HttpEndpoint, ListeningSockets, Server};
+use crate::shutdown::ShutdownStage;
 
 /// Time for the plugins to stop after the last request was answered.
 pub(crate) const RETIRE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Time for the thread to end if the host does not start.
+const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// The parts of a started host, which the control thread owns from then on.
 pub(crate) struct ServeParts {
@@ -37,7 +41,7 @@ pub(crate) struct ServeParts {
 /// The control thread of a host that is starting. Dropping it ends the thread.
 pub(crate) struct ControlThread {
     parts: Option<oneshot::Sender<ServeParts>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<HostThread>,
 }
 
 impl ControlThread {
@@ -51,7 +55,7 @@ impl ControlThread {
         let runtime = RuntimeGuard::new()?;
         let (parts, received) = oneshot::channel();
         let run = move || run(runtime, endpoint, dispatcher, received);
-        let thread = Builder::new().name("control".into()).spawn(run)?;
+        let thread = HostThread::spawn("control", run)?;
         Ok(Self { parts: Some(parts), thread: Some(thread) })
     }
 
@@ -69,8 +73,8 @@ impl Drop for ControlThread {
     fn drop(&mut self) {
         self.parts = None;
         if let Some(thread) = self.thread.take() {
-            // The thread does not panic. If it did, it would have ended, too.
-            let _ = thread.join();
+            // The thread only answers requests of the endpoint, so it ends at once.
+            let _ = thread.join_before(Instant::now() + END_LIMIT);
         }
     }
 }
@@ -94,10 +98,15 @@ fn run(
     drop(dispatcher);
 
     if let Some((result, reloader, output, done)) = served.flatten() {
+        // Each of these steps ends within a limit, whatever plugins do.
+        tracing::debug!("shutdown: retiring the plugins");
         reloader.stop(RETIRE_LIMIT);
+        tracing::debug!("shutdown: reading the last output of plugins");
         // After the last code of a plugin has run, so that its output is still logged.
         drop(output);
+        tracing::debug!("shutdown: closing the crash record");
         crash_record.close();
+        tracing::debug!("shutdown: the host has ended");
         // The receiver is missing if the host was dropped.
         let _ = done.send(result);
     }

@@ -1,205 +1,20 @@
-//! A host as a value: built from a configuration, run until a future completes.
+//! A running host.
 
-use std::collections::BTreeSet;
-use std::future::Future;
 use std::io;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
-use jackfield_plugin_api::Methods;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 
-use crate::admin::{ADMIN, AdminPlugin, ReloadRequest};
+use crate::admin::{ReloadRequest, is_own_plugin};
 use crate::config::Config;
-use crate::control::{ControlThread, RETIRE_LIMIT, ServeParts};
-use crate::crash_record::CrashRecord;
-use crate::loader::{ProbeEntry, Prober};
-use crate::log::Logging;
-use crate::output::OutputCapture;
-use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin};
-use crate::reload::{CommandSender, PluginOwner, ReloadCommand, Reloader};
-use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
-use crate::server::{BindError, HealthCheck, HttpEndpoint, Inherited, Server, ShutdownStage, SocketClaims};
-
-/// The reason why a host did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A socket could not be bound.
-    #[error("{0}")]
-    Bind(#[from] BindError),
-    /// The system provides no thread, reactor or crash record.
-    #[error("the host cannot start: {0}")]
-    Threads(#[from] io::Error),
-    /// The embedding program gave a plugin a name that is taken or reserved.
-    #[error("the plugin name {0:?} is taken or reserved")]
-    Name(String),
-}
-
-/// A host that has not started: its configuration, and what the embedding program adds to it.
-pub struct Builder {
-    config: Config,
-    prober: Prober,
-    built_in: Vec<BuiltInPlugin>,
-    names: BTreeSet<String>,
-    inherited: Inherited,
-    reloads: Option<UnboundedSender<ReloadRequest>>,
-    captures_output: bool,
-}
-
-impl Builder {
-    /// Returns a builder for a host with `config`.
-    ///
-    /// `entry` proves that the program called [`enter`](crate::enter) first: plugins are probed in
-    /// a separate process, which is this program, started once more.
-    #[must_use]
-    pub fn new(config: Config, entry: &ProbeEntry) -> Self {
-        Self {
-            config,
-            prober: Prober::this_program(entry),
-            built_in: Vec::new(),
-            names: BTreeSet::new(),
-            inherited: Inherited::default(),
-            reloads: None,
-            captures_output: false,
-        }
-    }
-
-    /// Adds methods of the embedding program as the plugin `name`. `[plugin.NAME]` and `[[route]]`
-    /// apply to it as to any other plugin.
-    ///
-    /// # Errors
-    ///
-    /// The name is taken, or is `system` or `admin`.
-    pub fn plugin<S: Send + Sync + 'static>(
-        mut self,
-        name: &str,
-        state: S,
-        methods: Methods<S>,
-    ) -> Result<Self, StartError> {
-        if name == SystemPlugin::NAME || name == ADMIN || !self.names.insert(name.to_owned()) {
-            return Err(StartError::Name(name.to_owned()));
-        }
-        self.built_in.push(BuiltInPlugin::new(name, state, methods));
-        Ok(self)
-    }
-
-    /// Serves these sockets instead of binding new ones, where they belong to a listener or are the
-    /// admin socket.
-    #[must_use]
-    pub fn inherit(mut self, inherited: Inherited) -> Self {
-        self.inherited = inherited;
-        self
-    }
-
-    /// Redirects stdout and stderr of this process into the log while the host runs, with the name
-    /// of the plugin that wrote each line where that is known. `_log` proves that the log itself
-    /// uses another descriptor.
-    #[must_use]
-    pub fn capture_output(mut self, _log: &Logging) -> Self {
-        self.captures_output = true;
-        self
-    }
-
-    /// Lets operators request a reload of the configuration with `admin.reload`. The requests are
-    /// received from [`Reloads`].
-    ///
-    /// Without this call, `admin.reload` answers that the program does not support it.
-    #[must_use]
-    pub fn reloads(mut self) -> (Self, Reloads) {
-        let (requests, received) = unbounded_channel();
-        self.reloads = Some(requests);
-        (self, Reloads(received))
-    }
-
-    /// Claims the sockets, loads the plugins and binds the sockets. Requests are answered when it
-    /// returns.
-    ///
-    /// Blocks while the plugins start. A plugin that cannot be loaded is reported in the log and is
-    /// not an error here: the other plugins serve.
-    ///
-    /// # Errors
-    ///
-    /// A socket cannot be bound, or the system provides no threads. Nothing is left behind.
-    pub fn start(self) -> Result<Host, StartError> {
-        let Self { config, prober, built_in, inherited, reloads, captures_output, .. } = self;
-        let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let crash_record = CrashRecord::open(&config.plugins.crash)?;
-        let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
-        dispatcher.acls.set(&config.listeners);
-
-        // Before any code of a plugin runs, and until the last of it has ended.
-        let output = captures_output.then(|| capture_output(&crash_record, &dispatcher)).flatten();
-
-        let endpoint = config.metrics.listen.as_ref().map(HttpEndpoint::bind).transpose()?;
-        let control = ControlThread::start(endpoint, Arc::clone(&dispatcher))?;
-        let server = Server::start(config.io.threads, &dispatcher)?;
-
-        let caller: Weak<dyn NestedCaller> =
-            Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn NestedCaller>));
-        let factory = GenerationFactory::new(caller, Arc::clone(&crash_record));
-        let (commands, received) = CommandSender::channel();
-        let replacer = server.io_thread_replacer();
-        let mut plugins = PluginOwner::new(config, prober, factory, &dispatcher, &commands, replacer);
-        let system = plugins.add_built_in(SystemPlugin::plugin(host_info(&dispatcher)))?;
-        let admin = AdminPlugin::plugin(commands.clone(), Arc::downgrade(&dispatcher), reloads);
-        let admin = plugins.add_built_in(admin)?;
-        for plugin in built_in {
-            plugins.add_built_in(plugin)?;
-        }
-        plugins.load_all();
-        let admin_table = RoutingTable::of_built_in(vec![system, admin], &dispatcher.metrics.method_names);
-        dispatcher.admin_table.store(Arc::new(admin_table));
-
-        let sockets = match claims.bind() {
-            Ok(sockets) => sockets,
-            Err(error) => {
-                plugins.retire_all(&received, Instant::now() + RETIRE_LIMIT);
-                crash_record.close();
-                return Err(error.into());
-            }
-        };
-        let health_check = Arc::new(server.health_check(&sockets));
-        let info = host_info(&dispatcher);
-        let reloader = Reloader::start(plugins, received)?;
-
-        let (shutdown, stages) = watch::channel(ShutdownStage::Serve);
-        let (done, ended) = oneshot::channel();
-        control.serve(ServeParts { server, sockets, reloader, output, shutdown: stages, done });
-        Ok(Host { shutdown, ended, commands, health_check, info })
-    }
-
-    /// Starts the host, serves until `shutdown` completes, drains, and ends.
-    ///
-    /// # Errors
-    ///
-    /// As [`Builder::start`].
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-        let host = self.start()?;
-        shutdown.await;
-        host.stop().await?;
-        Ok(())
-    }
-}
-
-fn host_info(dispatcher: &Arc<Dispatcher>) -> Weak<dyn HostInfo> {
-    Arc::downgrade(&(Arc::clone(dispatcher) as Arc<dyn HostInfo>))
-}
-
-/// Captures the output of this process; a failure is logged, because the host can serve without it.
-fn capture_output(crash_record: &Arc<CrashRecord>, dispatcher: &Dispatcher) -> Option<OutputCapture> {
-    let capture = OutputCapture::begin(crash_record, Arc::clone(&dispatcher.metrics));
-    let report = |error| {
-        tracing::error!(
-            %error,
-            "cannot capture the output of plugins: {error}; their stdout and stderr stay out of the log"
-        );
-    };
-    capture.map_err(report).ok()
-}
+use crate::plugin::HostInfo;
+use crate::reload::{CommandSender, ReloadCommand};
+use crate::server::HealthCheck;
+use crate::shutdown::Shutdown;
 
 /// Receives the operators' requests to reload the configuration.
-pub struct Reloads(UnboundedReceiver<ReloadRequest>);
+pub struct Reloads(pub(crate) UnboundedReceiver<ReloadRequest>);
 
 impl Reloads {
     /// Waits for the next request. Never completes once the host has ended.
@@ -218,20 +33,20 @@ pub struct Status {
     pub connections: u64,
     /// Requests that were accepted and not yet answered.
     pub in_flight: u64,
-    /// Plugins that serve, built-in ones included.
+    /// Plugins that serve, without the host's own (`system` and `admin`).
     pub plugins: usize,
-    /// Plugins among them whose circuit breaker is open, that have no free thread, or that block an
+    /// Plugins whose circuit breaker is open, that have no free thread, or that block an
     /// I/O thread.
     pub unhealthy: usize,
 }
 
 /// A running host. Dropping it begins the drain.
 pub struct Host {
-    commands: CommandSender,
-    health_check: Arc<HealthCheck>,
-    info: Weak<dyn HostInfo>,
-    shutdown: watch::Sender<ShutdownStage>,
-    ended: oneshot::Receiver<io::Result<()>>,
+    pub(crate) commands: CommandSender,
+    pub(crate) health_check: Arc<HealthCheck>,
+    pub(crate) info: Weak<dyn HostInfo>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) ended: oneshot::Receiver<io::Result<()>>,
 }
 
 impl Host {
@@ -248,9 +63,7 @@ impl Host {
 
     /// Begins the drain and returns at once; [`Host::ended`] waits for its end.
     pub fn begin_stop(&self) {
-        self.shutdown.send_if_modified(|stage| {
-            std::mem::replace(stage, (*stage).max(ShutdownStage::Drain)) == ShutdownStage::Serve
-        });
+        self.shutdown.begin();
     }
 
     /// Scans the whole plugin directory, retries refused files, and returns when each loadable
@@ -278,7 +91,7 @@ impl Host {
             Some(Status {
                 connections: count("connections_open"),
                 in_flight: count("in_flight"),
-                plugins: info.plugins().len(),
+                plugins: info.plugins().iter().filter(|plugin| !is_own_plugin(&plugin.name)).count(),
                 unhealthy: info.unhealthy().len(),
             })
         }
@@ -310,7 +123,7 @@ impl Host {
 
     /// Ends the host at once. Requests in flight are answered DEADLINE_EXCEEDED.
     pub fn cut(&self) {
-        self.shutdown.send_replace(ShutdownStage::Cut);
+        self.shutdown.cut();
     }
 
     /// Waits until the host has ended.
@@ -323,5 +136,11 @@ impl Host {
             Ok(result) => result,
             Err(_) => Err(io::Error::other("the control thread of the host ended unexpectedly")),
         }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.shutdown.begin();
     }
 }

@@ -208,6 +208,18 @@ impl RemoteError {
         Some(Duration::from_millis(wait.retry_after_ms))
     }
 
+    /// Returns the reason as one word, such as `probe-crashed`, if the host sent one: with
+    /// PLUGIN_UNAVAILABLE, why the plugin was refused.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Reason {
+            reason: String,
+        }
+        let reason: Reason = serde_json::from_str(self.data.as_ref()?.get()).ok()?;
+        Some(reason.reason)
+    }
+
     /// Returns the frame limit in a FRAME_TOO_LARGE error, in bytes of payload.
     pub(crate) fn frame_limit(&self) -> Option<u64> {
         #[derive(Deserialize)]
@@ -313,6 +325,20 @@ mod tests {
             late.to_string(),
             "the deadline passed while the request was being written (`timeout` sets it)"
         );
+    }
+
+    #[test]
+    fn returns_the_reason_of_an_error_reply_if_the_host_sent_one() {
+        let reason_in = |data: &str| {
+            let data = Some(serde_json::from_str(data).unwrap());
+            RemoteError { code: -32005, message: String::new(), data }.reason()
+        };
+
+        let reason = reason_in(r#"{"plugin":"device","reason":"probe-crashed","retry_after_ms":1000}"#);
+        assert_eq!(reason.as_deref(), Some("probe-crashed"));
+        for data in ["null", "1", r#"{"plugin":"device"}"#, r#"{"reason":1}"#] {
+            assert_eq!(reason_in(data), None, "{data}");
+        }
     }
 
     #[test]

@@ -6,15 +6,16 @@ use jackfield_plugin_api::{Error, Methods};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::requests::{NoParams, ReloadParams, RollbackParams, StatsParams, method};
+use super::requests::{ReloadParams, RollbackParams, StatsParams, method};
 use super::{ADMIN, HostStats, PluginReloadResult, PluginStatus, SlowLogReport, collect};
+use crate::decisions::Decider;
 use crate::plugin::BuiltInPlugin;
 use crate::reload::{CommandReply, CommandSender, ReloadCommand};
 use crate::routing::Dispatcher;
 
 /// The error code of `admin.reload` when nothing was applied. It is in the range of a plugin's own
 /// codes, because the fault is in the files of the operator.
-const NOTHING_APPLIED: i64 = 78;
+pub const NOTHING_APPLIED: i64 = 78;
 
 /// A request of an operator to apply the configuration file and the plugin directory.
 ///
@@ -59,8 +60,7 @@ impl AdminPlugin {
         BuiltInPlugin::new(ADMIN, Self { commands, dispatcher, reload_requests }, methods)
     }
 
-    async fn reload_all(self: Arc<Self>, params: Option<NoParams>) -> Result<bool, Error> {
-        let NoParams {} = params.unwrap_or_default();
+    async fn reload_all(self: Arc<Self>) -> Result<bool, Error> {
         let Some(requests) = &self.reload_requests else {
             return Err(Error::internal("this program cannot reload its configuration"));
         };
@@ -81,13 +81,11 @@ impl AdminPlugin {
         Ok(collect::host_stats(&*self.dispatcher()?, &params))
     }
 
-    async fn slow_log(self: Arc<Self>, params: Option<NoParams>) -> Result<SlowLogReport, Error> {
-        let NoParams {} = params.unwrap_or_default();
+    async fn slow_log(self: Arc<Self>) -> Result<SlowLogReport, Error> {
         Ok(collect::slow_log(&*self.dispatcher()?))
     }
 
-    async fn list_plugins(self: Arc<Self>, params: Option<NoParams>) -> Result<Vec<PluginStatus>, Error> {
-        let NoParams {} = params.unwrap_or_default();
+    async fn list_plugins(self: Arc<Self>) -> Result<Vec<PluginStatus>, Error> {
         self.ask(ReloadCommand::List).await
     }
 
@@ -100,7 +98,9 @@ impl AdminPlugin {
     }
 
     async fn roll_back_plugin(self: Arc<Self>, params: RollbackParams) -> Result<PluginReloadResult, Error> {
-        self.ask(|reply| ReloadCommand::RollBack(params.name, reply)).await
+        let uid = self.dispatcher()?.metrics.open_connections.operator();
+        let by = Decider::Operator { uid };
+        self.ask(|reply| ReloadCommand::RollBack { plugin: params.name, by, reply }).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(CommandReply<T>) -> ReloadCommand) -> Result<T, Error> {

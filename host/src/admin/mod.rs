@@ -14,16 +14,23 @@ mod slow_log;
 
 pub use host_stats::{CallerStats, HostStats, LimitStats, MethodStats, PluginStats};
 pub(crate) use methods::AdminPlugin;
-pub use methods::ReloadRequest;
+pub use methods::{NOTHING_APPLIED, ReloadRequest};
 pub use plugin_status::{
-    CrashedMethod, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus, Refusal,
-    RetainedGeneration, SignatureStatus,
+    CrashedMethod, DecisionStatus, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus,
+    Refusal, RetainedGeneration, SignatureStatus,
 };
-pub use requests::{NoParams, ReloadParams, RollbackParams, StatsParams, method};
+pub use requests::{ReloadParams, RollbackParams, StatsParams, method};
 pub use slow_log::{SlowLogReport, SlowRequest};
+
+use crate::plugin::SystemPlugin;
 
 /// The name of the built-in plugin with these methods. Neither a file nor a route may use it.
 pub(crate) const ADMIN: &str = "admin";
+
+/// Returns whether a plugin is one of the host's own. They always exist and are not counted.
+pub(crate) fn is_own_plugin(name: &str) -> bool {
+    name == SystemPlugin::NAME || name == ADMIN
+}
 
 #[cfg(test)]
 mod tests {
@@ -65,10 +72,12 @@ mod tests {
             "signed": { "key": "k", "at": 1 }, "retained": [{ "generation": 1, "reason": "r" }],
             "deaths": [{ "at": 1, "generation": 1, "method": "m", "id": "i", "hash": "h" }],
             "refused": { "reason": "r", "detail": "d" },
+            "decisions": [{ "hash": "h", "reason": "r", "by": "host", "at": 1, "detail": "d" }],
         }));
         let expected = "name state generation version hash build_id signed key at methods healthy \
                         lost_threads held_threads moved draining retained generation reason unloaded \
-                        deaths at generation method id hash refused reason detail";
+                        deaths at generation method id hash refused reason detail \
+                        decisions hash reason by uid at detail";
         assert_eq!(members(&status).join(" "), expected);
 
         let without = PluginStatus { refused: None, ..status };

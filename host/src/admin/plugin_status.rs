@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decisions::{Decider, Decision};
 use crate::loader::{LoadError, VerifiedSignature};
 
 /// One plugin.
@@ -51,6 +52,44 @@ pub struct PluginStatus {
     /// Why the newest content does not serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
+    /// The contents that are not loaded because they were rolled back, oldest first.
+    #[serde(default)]
+    pub decisions: Vec<DecisionStatus>,
+}
+
+/// A decision against a content of a plugin.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DecisionStatus {
+    /// The hash of the content.
+    pub hash: String,
+    /// The code of the reason: `probation-failed` or `rolled-back`.
+    pub reason: String,
+    /// The one who made it: `host` or `operator`.
+    pub by: String,
+    /// The user of the operator, if it is certain.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// When it was made, in seconds since 1970.
+    pub at: u64,
+    /// The event that led to it.
+    pub detail: String,
+}
+
+impl From<&Decision> for DecisionStatus {
+    fn from(decision: &Decision) -> Self {
+        let (by, uid) = match decision.by {
+            Decider::Host => ("host", None),
+            Decider::Operator { uid } => ("operator", uid),
+        };
+        Self {
+            hash: decision.hash.clone(),
+            reason: decision.reason().code().to_owned(),
+            by: by.to_owned(),
+            uid,
+            at: decision.at,
+            detail: decision.why.clone(),
+        }
+    }
 }
 
 /// Whether a plugin serves.
@@ -63,6 +102,9 @@ pub enum PluginState {
     Probation,
     /// A generation serves, but not all of its methods do at the moment.
     Unhealthy,
+    /// No generation serves. The last one was stopped, and none could be started after it; the host
+    /// tries again.
+    Unavailable,
     /// No generation serves, because the file was refused.
     Refused,
     /// No generation serves, because the file was removed.
@@ -80,6 +122,7 @@ impl fmt::Display for PluginState {
             Self::Serving => "serving",
             Self::Probation => "probation",
             Self::Unhealthy => "unhealthy",
+            Self::Unavailable => "unavailable",
             Self::Refused => "refused",
             Self::Removed => "removed",
             Self::Gone => "gone",
@@ -207,6 +250,7 @@ mod tests {
             PluginState::Serving,
             PluginState::Probation,
             PluginState::Unhealthy,
+            PluginState::Unavailable,
             PluginState::Refused,
             PluginState::Removed,
             PluginState::Gone,

@@ -1,7 +1,11 @@
 //! The exit codes of the commands, as in sysexits.h where it has a fitting one.
 
 use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+/// The host ended because of a signal.
+pub(super) const SUCCESS: u8 = 0;
 
 /// The command was carried out with a negative result: an error reply, a refused file, a faulty
 /// load.
@@ -19,7 +23,7 @@ pub(super) const SYSTEM: u8 = 71;
 /// `EX_IOERR`: the output cannot be written.
 pub(super) const INPUT_OUTPUT: u8 = 74;
 
-/// `EX_TEMPFAIL`: the time-out has passed.
+/// `EX_TEMPFAIL`: the time-out has passed, also that for the end of a host.
 pub(super) const TIMED_OUT: u8 = 75;
 
 /// `EX_PROTOCOL`: the peer at the socket does not speak the protocol.
@@ -30,6 +34,7 @@ pub(super) const CONFIGURATION: u8 = 78;
 
 /// Prints `error` on stderr and returns `code` as the exit code of the program.
 pub(super) fn fail(code: u8, error: &dyn Display) -> ExitCode {
-    eprintln!("{error}");
+    // A failed write changes nothing: the exit code reports the failure, too.
+    let _ = writeln!(io::stderr(), "{error}");
     ExitCode::from(code)
 }

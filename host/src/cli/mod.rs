@@ -5,14 +5,20 @@ mod bench;
 mod call;
 mod check;
 mod command_error;
+mod config_changes;
 mod config_file;
+mod config_page;
 mod config_watcher;
 mod dev;
+mod end_limit;
 mod exit_code;
+mod init;
 mod inspect;
+mod output;
 mod pages;
 mod plugin;
 mod plugin_build;
+mod plugin_sources;
 mod rates;
 mod readiness;
 mod reload;
@@ -30,7 +36,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, bench};
 pub(crate) use call::{CallArgs, call};
-pub(crate) use check::check;
+pub(crate) use check::{CheckArgs, check};
 pub(crate) use dev::dev;
 pub(crate) use inspect::{InspectArgs, inspect};
 pub(crate) use pages::{PagesArgs, pages};
@@ -47,6 +53,7 @@ pub(crate) use top::{TopArgs, top};
 /// A host that answers requests over Unix sockets with methods from plugins.
 #[derive(Debug, Parser)]
 #[command(name = "jackfield", version, disable_help_subcommand = true)]
+#[command(after_help = "The configuration keys are described in jackfield-config(5) and in config.toml.")]
 pub(crate) struct Cli {
     /// Configuration file [default: ./config.toml if it exists, else /etc/jackfield/config.toml]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -62,9 +69,9 @@ pub(crate) enum Command {
     /// Run the host; `jackfield` without a command does the same
     Serve,
 
-    /// Check the configuration and all plugin files, and print every fault; bind no socket, run no
-    /// plugin code
-    Check,
+    /// Check the configuration and all plugin files, and print every fault; bind no socket, and run
+    /// no plugin code unless --probe is passed
+    Check(CheckArgs),
 
     /// Send one request and print its result as JSON
     Call(CallArgs),
@@ -87,7 +94,7 @@ pub(crate) enum Command {
     SlowLog(SlowLogArgs),
 
     /// Build the plugin crates in the plugin directory and serve; build a crate again whenever its
-    /// source changes
+    /// source, or that of a crate that it depends on by path, changes
     Dev,
 
     /// Write the manual pages and the shell completions, for packages

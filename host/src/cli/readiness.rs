@@ -1,5 +1,5 @@
-//! Reports to the service manager that the host is ready, and then that it is alive, for as long as
-//! its health check passes.
+//! Reports to the service manager that the host makes progress and is ready, and then that it is
+//! alive, for as long as its health check passes.
 //!
 //! The reports come from a thread of their own, which uses the host as a client would. A report of
 //! the main thread would not prove that the I/O threads work. Without a notify socket there is no
@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use jackfield::{HealthCheck, Host, Status};
+use jackfield::log::Counted;
+use jackfield::{HealthCheck, Host, StartProgress, Status};
 
 use super::sd_notify::{SdNotify, watchdog_timeout};
 
@@ -44,29 +45,44 @@ struct ReporterThread<S> {
 }
 
 impl ReadinessReporter {
+    /// Returns a reporter for a host that starts.
+    pub(super) fn new(notifier: SdNotify) -> Self {
+        Self { notifier: Arc::new(notifier), thread: None, is_stopping: Arc::default() }
+    }
+
+    /// Returns a function that reports the progress of the start. The service manager extends the
+    /// time-out of the start with each report, and so only as long as there is progress.
+    pub(super) fn progress(&self) -> impl Fn(StartProgress) + Send + Sync + 'static {
+        let notifier = Arc::clone(&self.notifier);
+        let is_stopping = Arc::clone(&self.is_stopping);
+
+        move |StartProgress { finished, total, next_within }| {
+            let is_stopping = lock(&is_stopping);
+            if !*is_stopping {
+                let status = format!("STATUS=starting: {finished} of {total} plugins");
+                notifier.notify(&[&extend_timeout(next_within), &status]);
+            }
+        }
+    }
+
     /// Starts the health checks, and reports `READY=1` when one has passed.
     ///
     /// # Errors
     ///
     /// The thread cannot be started.
-    pub(super) fn start(notifier: SdNotify, host: &Host) -> std::io::Result<Self> {
-        let notifier = Arc::new(notifier);
-        let is_stopping: Arc<Mutex<bool>> = Arc::default();
-
-        let thread = if notifier.is_connected() {
+    pub(super) fn watch(&mut self, host: &Host) -> std::io::Result<()> {
+        if self.notifier.is_connected() {
             let reporter = ReporterThread {
-                notifier: Arc::clone(&notifier),
+                notifier: Arc::clone(&self.notifier),
                 health_check: host.health_check(),
                 status: host.status(),
-                is_stopping: Arc::clone(&is_stopping),
+                is_stopping: Arc::clone(&self.is_stopping),
             };
             let (end, ended) = channel();
             thread::Builder::new().name("readiness".into()).spawn(move || reporter.run(&ended))?;
-            Some(end)
-        } else {
-            None
-        };
-        Ok(Self { notifier, thread, is_stopping })
+            self.thread = Some(end);
+        }
+        Ok(())
     }
 
     pub(super) fn report_reloading(&self) {
@@ -82,13 +98,15 @@ impl ReadinessReporter {
         self.thread = None;
         *lock(&self.is_stopping) = true;
 
-        let limit = format!("EXTEND_TIMEOUT_USEC={}", limit.as_micros());
-        self.notifier.notify(&["STOPPING=1", &limit, "STATUS=stopping: finishing the requests in flight"]);
+        let status = "STATUS=stopping: finishing the requests in flight";
+        self.notifier.notify(&["STOPPING=1", &extend_timeout(limit), status]);
     }
 }
 
 impl<S: Fn() -> Option<Status>> ReporterThread<S> {
     fn run(self, ended: &Receiver<()>) {
+        // Loading a plugin must not delay the reports.
+        jackfield::touch_thread_locals();
         if self.report_ready(ended).is_some() {
             self.report_health(ended);
         }
@@ -166,13 +184,20 @@ impl<S: Fn() -> Option<Status>> ReporterThread<S> {
             return true;
         };
 
-        let mut status =
-            format!("STATUS={connections} connections, {in_flight} in flight, {plugins} plugins");
+        let mut status = format!(
+            "STATUS={connections} connections, {in_flight} in flight, {}",
+            Counted(plugins, "plugin")
+        );
         if unhealthy > 0 {
             status += &format!(", {unhealthy} of them unhealthy");
         }
         self.notifier.notify(&[assignments, &[&status]].concat())
     }
+}
+
+/// Returns the assignment that extends the time-out of the current state to `limit` from now.
+fn extend_timeout(limit: Duration) -> String {
+    format!("EXTEND_TIMEOUT_USEC={}", limit.as_micros())
 }
 
 /// Waits for `timeout`. Returns `None` at once if the reporter ends.

@@ -7,11 +7,16 @@ use std::time::Duration;
 
 use jackfield::config::Config;
 use jackfield::log::{Counted, LogError, Logging};
-use jackfield::{Builder, Host, InheritError, Inherited, ProbeEntry, ReloadRequest, Reloads, StartError};
+use jackfield::{
+    Builder, Host, InheritError, Inherited, ProbeEntry, ReloadRequest, Reloads, StartError, StartingHost,
+};
 
 use super::config_file::{ConfigError, load_config};
 use super::config_watcher::{ConfigWatcher, ReadConfig};
+use super::end_limit::EndLimit;
 use super::exit_code::{self, fail};
+use super::init;
+use super::output::print_message;
 use super::readiness::ReadinessReporter;
 use super::sd_notify::SdNotify;
 use super::signals::{SignalAction, Signals};
@@ -20,9 +25,13 @@ use super::signals::{SignalAction, Signals};
 /// frames, and for plugins to stop.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
+/// Time in addition to the drain time-out after which the process is ended by force. A regular end
+/// takes less than 9 s more than the drain, and the exit handlers of the process 1 s.
+const END_MARGIN: Duration = Duration::from_secs(9);
+
 /// Runs the host. SIGTERM or SIGINT drains it; a second one ends it at once.
 pub(crate) fn serve(file: Option<&Path>, entry: &ProbeEntry) -> ExitCode {
-    run(file, entry, true)
+    init::run_as_init().unwrap_or_else(|| run(file, entry, true))
 }
 
 /// The reason why the host did not start, or ended with an error.
@@ -61,39 +70,71 @@ fn warn_about_deprecated_keys(config: &Config) {
 /// Runs the host. The output of plugins goes to the log if `captures_output` is set, otherwise to
 /// the stdout and stderr of this process.
 pub(super) fn run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> ExitCode {
-    match try_run(file, entry, captures_output) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(error.exit_code(), &error),
-    }
+    let end_limit = match EndLimit::start() {
+        Ok(end_limit) => end_limit,
+        Err(error) => return fail(exit_code::SYSTEM, &ServeError::System(error)),
+    };
+
+    let code = match try_run(file, entry, captures_output, &end_limit) {
+        Ok(()) => exit_code::SUCCESS,
+        Err(error) => {
+            print_message(&error);
+            error.exit_code()
+        }
+    };
+    tracing::debug!("shutdown: the process ends with exit code {code}");
+    end_limit.set_for_exit(code);
+    ExitCode::from(code)
 }
 
-fn try_run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> Result<(), ServeError> {
+fn try_run(
+    file: Option<&Path>,
+    entry: &ProbeEntry,
+    captures_output: bool,
+    end_limit: &EndLimit,
+) -> Result<(), ServeError> {
     // First, while the process has only one thread.
     let inherited = Inherited::from_environment();
 
     let config = load_config(file)?;
     let logging = jackfield::log::start(&config.log)?;
+    // This thread handles the signals, so it must not wait for a plugin.
+    jackfield::touch_thread_locals();
     warn_about_deprecated_keys(&config);
     let inherited = inherited?;
 
     // This runtime only waits for signals and files. Requests are served on other threads.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ServeError::System)?;
-    let _context = runtime.enter();
-    // Before the host starts, so that a signal during the start stops it afterwards.
-    let signals = Signals::watch().map_err(ServeError::System)?;
+    let context = runtime.enter();
+    // Before the host starts, so that a signal during the start stops it.
+    let mut signals = Signals::watch().map_err(ServeError::System)?;
     let watcher = ConfigWatcher::start(&config);
     let sockets: Vec<_> =
         config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
 
-    let (mut builder, reloads) = Builder::new(config, entry).inherit(inherited).reloads();
+    let (mut builder, reloads) =
+        Builder::new(config, entry).inherit(inherited).guard_process_state().reloads();
     if captures_output {
         log_panics();
         builder = builder.capture_output(&logging);
     }
-    let host = builder.start()?;
-    let readiness =
-        ReadinessReporter::start(SdNotify::from_environment(), &host).map_err(ServeError::System)?;
+    let mut readiness = ReadinessReporter::new(SdNotify::from_environment());
+    let mut starting = builder.report_progress(readiness.progress()).start_in_background()?;
+    let host = match runtime.block_on(signals.unless_stopped(starting.started())) {
+        Ok(started) => started?,
+        Err(signal) => {
+            let stopped = stop_start(starting, signal, signals, readiness, end_limit);
+            let ended = runtime.block_on(stopped);
+            logging.report_drops_now();
+            return Ok(ended?);
+        }
+    };
+    if let Err(error) = readiness.watch(&host) {
+        // Without its end, the next host would report a crash of this one.
+        let _ = runtime.block_on(host.stop());
+        return Err(ServeError::System(error));
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
@@ -103,10 +144,34 @@ fn try_run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> Re
 
     let drops = logging.clone();
     runtime.spawn(async move { drops.report_drops().await });
-    let running = RunningHost { host, watcher, logging: logging.clone(), readiness };
+    let running = RunningHost { host, watcher, logging: logging.clone(), readiness, end_limit };
     let ended = runtime.block_on(running.run(signals, reloads));
     logging.report_drops_now();
+    drop(context);
+    // There are no blocking tasks, for which dropping the runtime would wait.
+    runtime.shutdown_background();
     ended.map_err(ServeError::Ended)
+}
+
+/// Stops a host that starts; a second signal gives up the plugins that are starting.
+async fn stop_start(
+    mut starting: StartingHost,
+    signal: &'static str,
+    mut signals: Signals,
+    mut readiness: ReadinessReporter,
+    end_limit: &EndLimit,
+) -> Result<(), StartError> {
+    tracing::info!("stopping on {signal}: the host has not started yet (signal again to stop now)");
+    readiness.report_stopping(STOP_MARGIN);
+    end_limit.set_for_host(STOP_MARGIN, signal);
+    starting.begin_stop();
+
+    match signals.unless_stopped(starting.ended()).await {
+        Ok(ended) => return ended,
+        Err(name) => tracing::warn!("stopping now on {name}: plugins that are starting are left behind"),
+    }
+    starting.cut();
+    starting.ended().await
 }
 
 /// Logs panics of the host. The default hook writes to stderr, which is captured as the output of
@@ -120,11 +185,12 @@ fn log_panics() {
 }
 
 /// A host that serves, with the parts that the program adds to it.
-struct RunningHost {
+struct RunningHost<'a> {
     host: Host,
     watcher: ConfigWatcher,
     logging: Logging,
     readiness: ReadinessReporter,
+    end_limit: &'a EndLimit,
 }
 
 /// An event while the host serves.
@@ -135,7 +201,7 @@ enum ServeEvent {
     FileChanged(Box<ReadConfig>),
 }
 
-impl RunningHost {
+impl RunningHost<'_> {
     /// Handles events until a signal stops the host, and then waits for its end.
     async fn run(mut self, mut signals: Signals, mut reloads: Reloads) -> io::Result<()> {
         let signal = loop {
@@ -176,11 +242,13 @@ impl RunningHost {
         let requests = Counted(in_flight, "request");
         tracing::info!("stopping on {signal}: finishing {requests} (signal again to stop now)");
         self.readiness.report_stopping(self.watcher.drain_timeout() + STOP_MARGIN);
+        self.end_limit.set_for_host(self.watcher.drain_timeout() + END_MARGIN, signal);
         self.host.begin_stop();
 
         match signals.unless_stopped(self.host.ended()).await {
             Ok(ended) => return ended,
             Err(name) => {
+                self.end_limit.set_for_host(END_MARGIN, name);
                 tracing::warn!("stopping now on {name}: requests in flight are answered DEADLINE_EXCEEDED")
             }
         }
@@ -192,7 +260,7 @@ impl RunningHost {
     /// applied is applied.
     async fn reload(&mut self) -> Result<(), Vec<String>> {
         self.readiness.report_reloading();
-        let read = self.watcher.read();
+        let read = self.watcher.read().await;
         let outcome = self.watcher.apply(read, &self.host, &self.logging).await;
         self.host.rescan_plugins().await;
         self.readiness.report_reloaded();

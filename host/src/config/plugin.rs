@@ -28,6 +28,9 @@ pub struct PluginConfig {
     /// Calls that may wait for a thread, 1 to 1,000,000. Further calls are rejected. Default 1,024.
     pub queue: usize,
 
+    /// The order of stop and start when its generation is replaced. Default start-first.
+    pub replace: ReplacePolicy,
+
     /// Passed to the plugin as it is. It is always a JSON object, nested at most 64 deep. Dates and
     /// times of TOML become strings. Default `{}`.
     pub settings: Value,
@@ -43,11 +46,29 @@ impl Default for PluginConfig {
             spare_threads: 2,
             breaker: BreakerConfig::default(),
             queue: 1024,
+            replace: ReplacePolicy::default(),
             settings: Value::Object(Map::new()),
             place: Place::default(),
         }
     }
 }
+
+/// The order in which a new generation starts and the previous one stops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReplacePolicy {
+    /// `"start-first"`: the new generation starts while the previous one serves. The probe starts
+    /// the plugin as well.
+    #[default]
+    StartFirst,
+
+    /// `"stop-first"`: the previous generation stops before the new one starts, for plugins that
+    /// hold a resource which only one instance can have: a lock, a port, an embedded database. The
+    /// probe only opens and checks the code.
+    StopFirst,
+}
+
+const POLICIES: [(&str, ReplacePolicy); 2] =
+    [("start-first", ReplacePolicy::StartFirst), ("stop-first", ReplacePolicy::StopFirst)];
 
 /// The circuit breaker of a plugin that panics or does not answer in time. While it is open, all
 /// calls are rejected with PLUGIN_UNAVAILABLE; then one trial call decides.
@@ -96,6 +117,7 @@ fn read_one(section: Section<'_>) -> PluginConfig {
         spare_threads: section.count("spare_threads", 0..=*THREADS.end(), default.spare_threads),
         breaker: read_breaker(section.section("breaker")),
         queue: section.count("queue", COUNT, default.queue),
+        replace: section.choice("replace", &POLICIES, default.replace),
         place: section.place(),
     };
     section.close();

@@ -15,6 +15,14 @@ pub struct PluginsConfig {
     /// of the file. The directory need not exist. Default `plugins`.
     pub directory: PathBuf,
 
+    /// The directory that decisions about plugin contents are kept in from host to host, together
+    /// with the content to return to. A path from a file is joined to the directory of the file.
+    /// The directory is created if it is missing, and is checked like [`PluginsConfig::directory`].
+    ///
+    /// `None` keeps the decisions in the process: they end with it. It is the default for a host
+    /// that is embedded in another program; the default of a file is `run/state`.
+    pub state: Option<PathBuf>,
+
     /// Whether the methods that a plugin declares are reachable without a route. Default yes.
     pub auto_route: bool,
 
@@ -50,6 +58,7 @@ impl Default for PluginsConfig {
     fn default() -> PluginsConfig {
         PluginsConfig {
             directory: PathBuf::from("plugins"),
+            state: None,
             auto_route: true,
             watch: true,
             retained: 64,
@@ -117,6 +126,7 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> PluginsConfig {
     let default = PluginsConfig::default();
     let plugins = PluginsConfig {
         directory: section.path("directory", directory, &default.directory),
+        state: Some(section.path("state", directory, Path::new("run/state"))),
         auto_route: section.boolean("auto_route", default.auto_route),
         watch: section.boolean("watch", default.watch),
         retained: section.count("retained", RETAINED, default.retained),

@@ -6,9 +6,11 @@ use jackfield_protocol::{EnvelopeError, Kind, Request};
 
 use super::pipeline::RequestPipeline;
 use super::turn::Turn;
-use crate::limits::{Permit, Permits};
+use crate::limits::Permits;
+use crate::plugin::CallPermits;
 use crate::routing::{
-    CountedError, ExhaustedResource, RequestError, Requester, RouteTarget, RoutingTable, StateTransferGate,
+    CountedError, ExhaustedResource, Found, RequestError, Requester, RouteTarget, RoutingTable,
+    StateTransferGate,
 };
 
 /// By what the requests of one decoding pass are admitted.
@@ -20,8 +22,8 @@ pub(super) struct Admission<'t> {
 
 /// The continuation of a request that is not rejected.
 pub(super) enum Admitted<'t> {
-    /// It is executed. The permit is that of its route, if the route has a limit.
-    Execute { target: &'t RouteTarget, route_permit: Option<Permit> },
+    /// It is executed.
+    Execute { target: &'t RouteTarget, permits: CallPermits },
     /// It waits where it is until the gate opens, and is then admitted once more.
     Wait(&'t Arc<StateTransferGate>),
 }
@@ -46,14 +48,13 @@ impl<'t> Admission<'t> {
         self.check_connection(turn, pipeline, request, kind)
             .map_err(|error| CountedError { error, counted: self.table.counted(&request.method) })?;
 
-        let target = self.find(turn, pipeline, request)?;
-        if let Some(gate) = &target.held {
-            return Ok(Admitted::Wait(gate));
-        }
+        let target = match self.find(turn, pipeline, request)? {
+            Found::Open(target) => target,
+            Found::Held(held) => return Ok(Admitted::Wait(&held.gate)),
+        };
 
-        let route_permit =
-            enter(turn, target).map_err(|error| CountedError { error, counted: target.counted })?;
-        Ok(Admitted::Execute { target, route_permit })
+        let permits = enter(turn, target).map_err(|error| CountedError { error, counted: target.counted })?;
+        Ok(Admitted::Execute { target, permits })
     }
 
     /// Checks everything that does not depend on the method.
@@ -88,13 +89,13 @@ impl<'t> Admission<'t> {
         Ok(())
     }
 
-    /// Returns the target of the route, if the client may use it.
+    /// Returns where the request goes, if the client may call the method.
     fn find(
         &self,
         turn: &Turn<'_>,
         pipeline: &RequestPipeline,
         request: &Request<'_>,
-    ) -> Result<&'t RouteTarget, CountedError> {
+    ) -> Result<Found<'t>, CountedError> {
         let identity = &pipeline.identity;
         let found = self.table.find(&request.method, Requester::Client(identity.peer));
 
@@ -108,14 +109,13 @@ impl<'t> Admission<'t> {
     }
 }
 
-/// Asks the generation and the route for the right to begin a call, and returns the permit of the
-/// route, if it has a limit.
-fn enter(turn: &Turn<'_>, target: &RouteTarget) -> Result<Option<Permit>, RequestError> {
-    target.generation.admit(turn.now).map_err(|retry_after| {
-        let plugin = target.generation.identity.plugin.to_string();
-        RequestError::PluginUnavailable { plugin, retry_after }
+/// Asks the generation and the route for the right to begin a call.
+fn enter(turn: &Turn<'_>, target: &RouteTarget) -> Result<CallPermits, RequestError> {
+    let trial = target.generation.admit(turn.now).map_err(|retry_after| {
+        RequestError::unavailable_for(&target.generation.identity.plugin, retry_after)
     })?;
 
-    let Some(permits) = &target.permits else { return Ok(None) };
-    Permits::take(permits).map(Some).ok_or(RequestError::Overloaded(ExhaustedResource::Route))
+    let Some(permits) = &target.permits else { return Ok(CallPermits::new(None, trial)) };
+    let route = Permits::take(permits).ok_or(RequestError::Overloaded(ExhaustedResource::Route))?;
+    Ok(CallPermits::new(Some(route), trial))
 }

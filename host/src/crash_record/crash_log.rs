@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::record_directory::replace_file;
+use super::running_code::LifecyclePhase;
 
 /// Crashes and quarantined contents that are kept. Older ones add no information.
 pub(super) const ENTRIES_MAX: usize = 64;
@@ -47,6 +48,13 @@ impl Crash {
     /// Returns whether this content ran.
     pub(super) fn involves(&self, hash: &str) -> bool {
         self.calls.iter().any(|call| call.hash == hash)
+    }
+
+    /// Returns whether several plugins were starting, so that the crash does not show which of them
+    /// caused it.
+    pub(crate) fn is_of_parallel_starts(&self) -> bool {
+        let is_start = |call: &&CrashedCall| call.method == LifecyclePhase::Start.name();
+        self.calls.iter().filter(is_start).count() > 1
     }
 }
 
@@ -199,6 +207,23 @@ mod tests {
 
         fs::remove_file(&path).unwrap();
         assert_eq!(written, serde_json::from_str::<serde_json::Value>(text).unwrap());
+    }
+
+    #[test]
+    fn distinguishes_a_crash_of_parallel_starts() {
+        let crash = |methods: &[&str]| {
+            let call = |method: &&str| CrashedCall {
+                plugin: "p".to_owned(),
+                generation: 1,
+                method: (*method).to_owned(),
+                id: String::new(),
+                hash: "a".to_owned(),
+            };
+            Crash { at: 0, calls: methods.iter().map(call).collect() }
+        };
+
+        assert!(crash(&["(start)", "p.m", "(start)"]).is_of_parallel_starts());
+        assert!(!crash(&["(start)", "p.m", "(stop)"]).is_of_parallel_starts());
     }
 
     #[test]

@@ -6,8 +6,6 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
-
 use super::crash_log::{Crash, CrashLog, Quarantined};
 use super::generation_names::{GenerationNames, NameTable};
 use super::layout::{
@@ -112,18 +110,26 @@ impl CrashRecord {
         self.directory.is_some()
     }
 
-    /// Creates the file for the output of the process, in the record directory or in memory.
+    /// Returns the record directory; `None` if the record ends with the process.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.directory.as_ref().map(RecordDirectory::path)
+    }
+
+    /// Creates an empty file for the output of the process in the record directory; `None` if there
+    /// is no directory.
     ///
     /// # Errors
     ///
     /// The file cannot be created.
-    pub(crate) fn create_output(&self) -> io::Result<File> {
+    pub(crate) fn create_output(&self) -> io::Result<Option<File>> {
+        self.directory.as_ref().map(RecordDirectory::create_output).transpose()
+    }
+
+    /// Removes the file for the output from the record directory.
+    pub(crate) fn remove_output(&self) {
         if let Some(directory) = &self.directory {
-            return directory.create_output();
+            directory.remove(RecordFile::Output);
         }
-        let file = memfd_create("jackfield:output", MemfdFlags::CLOEXEC)?;
-        fcntl_setfl(&file, OFlags::APPEND)?;
-        Ok(File::from(file))
     }
 
     /// Records that the output up to this offset is in the log. After a crash, the next host logs

@@ -1,8 +1,8 @@
 //! The record directory: opened, locked for one host, and its files.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FallocateFlags, OFlags, RenameFlags, fallocate, renameat_with};
@@ -93,13 +93,23 @@ impl RecordDirectory {
     }
 
     /// Replaces the record and the names of the previous host by empty ones, and maps the record.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for them. The record is empty then, as after a regular end.
     pub(super) fn create_record(&mut self) -> io::Result<MappedWords> {
+        self.try_create_record().inspect_err(|_| {
+            // If this fails, too, the next host reports an unreadable record.
+            let _ = self.running.set_len(0);
+        })
+    }
+
+    fn try_create_record(&self) -> io::Result<MappedWords> {
         let size = RECORD_SIZE as u64;
         self.running.set_len(0)?;
         self.running.set_len(size)?;
-        // A store into a page for which a full disk has no room would raise SIGBUS during a call.
         match fallocate(&self.running, FallocateFlags::empty(), 0, size) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.running.write_all(&vec![0; RECORD_SIZE])?,
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => fill(&self.running)?,
             allocated => allocated?,
         }
 
@@ -121,9 +131,21 @@ impl RecordDirectory {
     pub(super) fn remove_record(&self) {
         for file in [RecordFile::Running, RecordFile::Names, RecordFile::Output] {
             // A record that cannot be removed itself says that the end was regular.
-            let _ = fs::remove_file(self.path_of(file));
+            self.remove(file);
         }
     }
+
+    /// Removes a file, if it exists.
+    pub(super) fn remove(&self, file: RecordFile) {
+        let _ = fs::remove_file(self.path_of(file));
+    }
+}
+
+/// Writes each byte of the record, where room cannot be reserved in another way. A store into a
+/// page for which a full disk has no room would raise SIGBUS during a call.
+fn fill(running: &File) -> io::Result<()> {
+    // Not at the position of the descriptor, which is behind the record of the previous host.
+    running.write_all_at(&vec![0; RECORD_SIZE], 0)
 }
 
 /// Returns the error for a directory that cannot be created, which names a file that is in the way.
@@ -143,7 +165,11 @@ fn not_created(path: &Path, error: io::Error) -> io::Error {
 /// record has to outlive the process, not the machine, so it needs no write to disk.
 pub(super) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    fs::write(&new, content)?;
+    if let Err(error) = fs::write(&new, content) {
+        // Part of a file would take room that may be wanted elsewhere.
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
 
     match renameat_with(CWD, &new, CWD, path, RenameFlags::EXCHANGE) {
         Ok(()) => fs::remove_file(&new),
@@ -246,6 +272,34 @@ mod tests {
                 words.len() == RECORD_WORDS && words.iter().all(|word| word.load(Ordering::Relaxed) == 0)
             );
             assert_eq!(fs::read(directory.path_of(RecordFile::Names)).unwrap(), b"{}");
+        });
+    }
+
+    #[test]
+    fn fills_the_record_from_its_start_if_room_cannot_be_reserved() {
+        in_scratch("fill", |path| {
+            let mut directory = RecordDirectory::open(path).unwrap();
+            directory.create_record().unwrap();
+            assert_eq!(directory.read_record().unwrap().len(), RECORD_SIZE);
+            directory.running.set_len(0).unwrap();
+
+            fill(&directory.running).unwrap();
+
+            let filled = directory.running.metadata().unwrap();
+            assert_eq!(filled.len(), RECORD_SIZE as u64);
+            assert!(filled.blocks() * 512 >= filled.len(), "no page is missing");
+        });
+    }
+
+    #[test]
+    fn leaves_an_empty_record_if_there_is_no_room_for_its_names() {
+        in_scratch("no-room", |path| {
+            let mut directory = RecordDirectory::open(path).unwrap();
+            let blocked = directory.path_of(RecordFile::Names).with_extension("new");
+            fs::create_dir(&blocked).unwrap();
+
+            assert!(directory.create_record().is_err());
+            assert_eq!(directory.running.metadata().unwrap().len(), 0, "the next host finds no crash");
         });
     }
 

@@ -74,6 +74,11 @@ pub(crate) fn own_slot() -> Option<SlotSampler> {
     OWN_SLOT.try_with(|own| own.get().map(RecordSlot::sampler)).ok().flatten()
 }
 
+/// Touches the thread-local in which a thread keeps its slot.
+pub(crate) fn touch_thread_local() {
+    let _ = own_slot();
+}
+
 impl Drop for RecordSlot {
     fn drop(&mut self) {
         // A plugin that calls `exit` makes this thread drop its thread-locals while plugin code

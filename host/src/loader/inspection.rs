@@ -2,17 +2,18 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::abi::root_symbol;
 use object::read::ReadCache;
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use serde::Serialize;
 
 use super::content_hash::ContentHash;
 use super::load_error::{LoadError, LoadErrorReason};
 use super::plugin_file::{FILE_MAX, read_content, required_name, too_large};
-use super::signature::{self, VerifiedSignature};
+use super::signature::{self, SignatureFile, VerifiedSignature};
 use super::{elf, manifest, safe_path};
 use crate::config::{KeyId, TrustedKey};
 
@@ -34,6 +35,10 @@ pub struct Inspection {
     /// The signature; `None` if no key is trusted, and therefore no signature was verified.
     pub signed: Option<VerifiedSignature>,
 
+    /// The content of the verified signature file.
+    #[serde(skip)]
+    pub(crate) signature_text: Option<Arc<str>>,
+
     /// The build id of the linker in hex, if the file has one.
     pub build_id: Option<String>,
 
@@ -42,6 +47,10 @@ pub struct Inspection {
 
     /// The libraries that the dynamic loader will look for, in the order of the file.
     pub needed: Vec<String>,
+
+    /// The size of its static thread-local storage in bytes, of which a process can load only a
+    /// few; `None` if it has none. Linked libraries are not examined.
+    pub static_tls: Option<u64>,
 }
 
 /// Inspects `file` without running any of its code.
@@ -76,7 +85,7 @@ pub fn inspect(file: &Path, keys: &[TrustedKey]) -> Result<Inspection, LoadError
 
     let signed = match keys {
         [] => None,
-        keys => Some(signature::verify(CWD, file.as_os_str(), &name, &mut opened, keys)?),
+        keys => Some(signature::verify(signature::open, file.as_os_str(), &name, &mut opened, keys)?),
     };
     examine(opened, size).map(|image| image.inspection(file.to_owned(), name, hash, size, signed))
 }
@@ -84,7 +93,7 @@ pub fn inspect(file: &Path, keys: &[TrustedKey]) -> Result<Inspection, LoadError
 /// Returns the key that the signature of `file` claims to be made with. The claim is not verified.
 #[must_use]
 pub fn claimed_key(file: &Path) -> Option<KeyId> {
-    signature::claimed_key(CWD, file.as_os_str())
+    signature::claimed_key(file)
 }
 
 /// The declarations in the content of a plugin file.
@@ -92,6 +101,7 @@ pub(super) struct ImageSummary {
     build_id: Option<String>,
     manifest: Manifest,
     needed: Vec<String>,
+    static_tls: Option<u64>,
 }
 
 impl ImageSummary {
@@ -102,10 +112,12 @@ impl ImageSummary {
         name: String,
         hash: ContentHash,
         size: u64,
-        signed: Option<VerifiedSignature>,
+        signature: Option<SignatureFile>,
     ) -> Inspection {
-        let Self { build_id, manifest, needed } = self;
-        Inspection { file, name, hash, size, signed, build_id, manifest, needed }
+        let Self { build_id, manifest, needed, static_tls } = self;
+        let (signed, signature_text) =
+            signature.map(|signature| (signature.verified, signature.text)).unzip();
+        Inspection { file, name, hash, size, signed, signature_text, build_id, manifest, needed, static_tls }
     }
 }
 
@@ -120,8 +132,10 @@ pub(super) fn examine(file: File, size: u64) -> Result<ImageSummary, LoadError> 
     if !summary.exports_root {
         let symbol = root_symbol().to_string_lossy();
         let detail = format!("the file has a manifest but does not export {symbol}; link it so that it does");
-        return Err(LoadError::new(LoadErrorReason::NoRootModule, detail));
+        let refused = LoadError::new(LoadErrorReason::NoRootModule, detail);
+        return Err(refused.with_methods(&manifest.methods));
     }
 
-    Ok(ImageSummary { build_id: summary.build_id, manifest, needed: summary.needed })
+    let elf::ElfSummary { build_id, needed, static_tls, .. } = summary;
+    Ok(ImageSummary { build_id, manifest, needed, static_tls })
 }

@@ -7,18 +7,25 @@
 use std::ffi::c_void;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
-use std::thread;
+use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::abi::{Root, RootError, root_symbol};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
+use super::backtrace;
 use super::file_stamp::FileStamp;
 use super::inspection::Inspection;
 use super::load_error::{LoadError, LoadErrorReason};
 use super::memory_map::{self, FileIdentity};
 use super::staged::{KeptImage, StagedPlugin};
+use super::static_tls;
+use crate::host_thread::HostThread;
 use crate::log::printable;
+
+/// Time for a thread to ask code for its keys. It is long, because the thread cannot start while
+/// other code is loaded or unloaded.
+const KEYS_LIMIT: Duration = Duration::from_secs(15);
 
 /// The code of a plugin, open in this process.
 ///
@@ -89,8 +96,17 @@ impl LoadedLibrary {
         let root = self.root;
         // If no thread can be started to ask for the keys, the keys are lost. The host notices when
         // few keys are left.
-        let thread = thread::Builder::new().name("keys".into()).spawn(move || root.thread_keys());
-        let keys = thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        let keys = match HostThread::spawn("keys", move || root.thread_keys()) {
+            Ok(thread) => match thread.join_before(Instant::now() + KEYS_LIMIT) {
+                Ok(keys) => keys.unwrap_or_default(),
+                Err(_) => {
+                    return CloseOutcome::Retained(
+                        "the thread that asks for its keys did not end".to_owned(),
+                    );
+                }
+            },
+            Err(_) => Default::default(),
+        };
 
         let outcome = self.opened.close();
         if outcome == CloseOutcome::Unloaded {
@@ -110,10 +126,12 @@ impl StagedPlugin {
     ///
     /// # Errors
     ///
-    /// The dynamic loader or the ABI check refuses it, or the running code is not the code of the
-    /// copy. Nothing stays loaded, as far as the dynamic loader unloads it.
+    /// The process has no static thread-local storage left for it, the dynamic loader or the ABI
+    /// check refuses it, or the running code is not the code of the copy. Nothing stays loaded, as
+    /// far as the dynamic loader unloads it.
     pub fn load(self) -> Result<LoadedLibrary, LoadError> {
         let Self { inspection, stamp, memfd, stays_loaded } = self;
+        static_tls::count_load(&inspection)?;
         let opened = OpenLibrary::open(memfd)?;
 
         match opened.root(&inspection.manifest) {
@@ -168,7 +186,7 @@ impl OpenLibrary {
     /// Returns the root module, after it was proved that the code is that of the memory file, has
     /// this host's ABI, and has the manifest of its file.
     pub(super) fn root(&self, manifest: &Manifest) -> Result<Root, LoadError> {
-        let Some((library, _, identity)) = &self.0 else {
+        let Some((library, memfd, identity)) = &self.0 else {
             return Err(LoadError::new(LoadErrorReason::NoRootModule, "the library is already closed"));
         };
 
@@ -195,6 +213,7 @@ impl OpenLibrary {
             LoadError::new(reason, error)
         })?;
         prove_origin(root.code_address(), *identity)?;
+        backtrace::register(*identity, memfd).map_err(|error| unproven(&error))?;
 
         // Calls name a method by its number in the manifest, so the running code must have the same
         // manifest as the file.
@@ -210,6 +229,7 @@ impl OpenLibrary {
     /// Closes the library, and checks whether it was unmapped.
     pub(super) fn close(mut self) -> CloseOutcome {
         let Some((library, memfd, identity)) = self.0.take() else { return CloseOutcome::Unloaded };
+        backtrace::unregister(identity);
 
         // `dlclose` returns 0 even if it unmaps nothing, so the mappings are checked.
         let closed = library.close().map_err(|error| loader_message(&error));

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use jackfield_plugin_api::abi::LifecycleError;
+use jackfield_plugin_api::manifest::DeclaredMethod;
 use rustix::io::Errno;
 use serde::{Serialize, Serializer};
 
@@ -20,13 +22,37 @@ pub struct LoadError {
     /// The finding and, if there is one, the remedy. The text may contain paths, so it is for the
     /// operator and never sent to a client.
     pub detail: String,
+
+    /// The methods that the refused content declares. Empty unless the file passed the checks of
+    /// its owner, mode and signature and its manifest was read: no other file makes a method known.
+    #[serde(skip)]
+    pub(crate) methods: Vec<String>,
+
+    /// When a call of these methods may be sent again, if the host knows that better than by its
+    /// default.
+    #[serde(skip)]
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl LoadError {
     /// Returns an error whose detail is made printable: it may contain text of the plugin, of its
     /// file, and of the dynamic loader.
-    pub(crate) fn new(reason: LoadErrorReason, detail: impl fmt::Display) -> Self {
-        Self { reason, detail: printable(&detail.to_string()).into_owned() }
+    #[must_use]
+    pub fn new(reason: LoadErrorReason, detail: impl fmt::Display) -> Self {
+        let detail = printable(&detail.to_string()).into_owned();
+        Self { reason, detail, methods: Vec::new(), retry_after: None }
+    }
+
+    /// Adds the methods that the refused content declares. While the refusal stands and no plugin
+    /// serves them, calls are answered PLUGIN_UNAVAILABLE with the reason.
+    ///
+    /// A file whose signature or name is the fault makes no method known.
+    #[must_use]
+    pub(crate) fn with_methods(mut self, declared: &[DeclaredMethod]) -> Self {
+        if self.reason.permits_unavailable_methods() {
+            self.methods = declared.iter().map(|method| method.name.clone()).collect();
+        }
+        self
     }
 
     /// Returns an error of the system, with the remedy if the system has run out of something.
@@ -40,6 +66,11 @@ impl LoadError {
             _ => "",
         };
         Self::new(reason, format_args!("{failed}: {error}{remedy}"))
+    }
+
+    /// Returns the refusal of whatever would be loaded while the host ends.
+    pub(crate) fn host_ends() -> Self {
+        Self::new(LoadErrorReason::HostEnds, "the host ends and loads nothing more")
     }
 
     /// Returns the detail for a message that names `file` before it. A path of the file at the
@@ -96,7 +127,7 @@ reasons! {
     NotFound = "not-found",
     /// The system does not permit opening or reading it.
     Unreadable = "unreadable",
-    /// The file is a symbolic link.
+    /// The file is a symbolic link that leads out of the plugin directory, or to nothing.
     Symlink = "symlink",
     /// The file is a directory, FIFO, socket or device.
     NotARegularFile = "not-a-regular-file",
@@ -215,14 +246,21 @@ reasons! {
     /// The process has so few keys for thread-local values left that another plugin could crash it.
     /// The host must be restarted.
     NoThreadKeys = "no-thread-keys",
+    /// The process has loaded as many files with static thread-local storage as it can. The host
+    /// must be restarted.
+    StaticTlsExhausted = "static-tls-exhausted",
     /// Its first calls failed too often, and the plugin was rolled back.
     ProbationFailed = "probation-failed",
+    /// An operator rolled the plugin back from this content. Another content can be loaded.
+    RolledBack = "rolled-back",
     /// The content is quarantined: it ran in too many crashes. Another content can be loaded.
     TooManyCrashes = "too-many-deaths",
     /// There is no previous content to roll back to.
     NothingToRollBack = "nothing-to-roll-back",
     /// There is no such plugin, or no file of it.
     NoSuchPlugin = "no-such-plugin",
+    /// The host ends. The cause is not in the file.
+    HostEnds = "host-ends",
     /// A test injected this failure.
     Injected = "planted",
 }
@@ -249,8 +287,15 @@ impl LoadErrorReason {
                 | Self::ProbeFailed
                 | Self::StateTransferBusy
                 | Self::TooManyDraining
+                | Self::HostEnds
                 | Self::Injected
         )
+    }
+
+    /// Returns whether content that is refused for this reason may still make its methods known:
+    /// the content is trusted, and the name of the plugin is its own.
+    fn permits_unavailable_methods(self) -> bool {
+        !self.is_in_signature() && !matches!(self, Self::OlderThanServing | Self::NameTaken)
     }
 
     /// Returns whether the cause is in the signature. The signature is a separate file, which may

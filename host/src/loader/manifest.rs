@@ -34,8 +34,15 @@ pub(super) fn read(notes: &[&[u8]]) -> Result<Manifest, LoadError> {
         let detail = format_args!("{error}; build the file with plugin API {API_VERSION}");
         LoadError::new(LoadErrorReason::ManifestUnreadable, detail)
     })?;
-    check_build(&manifest)?;
-    check_methods(&manifest)?;
+
+    // The methods of a plugin that was built for another API stay known, so that their callers
+    // learn why the plugin is unavailable.
+    let methods = check_methods(&manifest);
+    check_build(&manifest).map_err(|refused| match methods {
+        Ok(()) => refused.with_methods(&manifest.methods),
+        Err(_) => refused,
+    })?;
+    methods?;
     Ok(manifest)
 }
 
@@ -45,6 +52,14 @@ fn check_build(manifest: &Manifest) -> Result<(), LoadError> {
         let detail = format!(
             "the file was built with plugin API {}, but this host requires {API_VERSION}; build it with that version",
             manifest.api
+        );
+        return Err(LoadError::new(LoadErrorReason::ApiVersion, detail));
+    }
+    if !manifest.is_supported() {
+        let detail = format!(
+            "the file requires a host with plugin API {} or later, but this host has {API_VERSION}; install a newer \
+             host, or an older version of the plugin",
+            manifest.min_host()
         );
         return Err(LoadError::new(LoadErrorReason::ApiVersion, detail));
     }

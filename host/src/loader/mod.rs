@@ -16,30 +16,43 @@
 //! Every refusal is a [`LoadError`]: one [`LoadErrorReason`] for each cause, and a text for the
 //! operator. The module supports Linux with glibc, on x86_64 and aarch64.
 
+pub(crate) mod backtrace;
 mod content_hash;
 mod elf;
+mod environment_memory;
 mod file_stamp;
 mod inspection;
 mod library;
 mod load_error;
+mod load_permit;
 mod manifest;
 mod memory_file;
 mod memory_map;
 mod plugin_directory;
 mod plugin_file;
 mod probe;
+mod process_guard;
+mod process_state;
+mod resolved_entry;
 mod safe_path;
+mod signal_name;
+mod signal_state;
 mod signature;
 mod staged;
+mod static_tls;
 
 pub use content_hash::ContentHash;
 pub use file_stamp::FileStamp;
 pub use inspection::{Inspection, claimed_key, inspect};
 pub use library::{CloseOutcome, LoadedLibrary};
 pub use load_error::{LoadError, LoadErrorReason};
+pub(crate) use load_permit::LoadPermit;
 pub use plugin_directory::PluginDirectory;
 pub use plugin_file::{FILE_MAX, FILE_MIN, plugin_name};
-pub use probe::{ProbeEntry, Prober, enter};
+pub use probe::{ProbeDepth, ProbeEntry, Prober, enter};
+pub(crate) use process_guard::{ProcessGuard, StateChanges};
+pub(crate) use signal_state::SignalMask;
+pub(crate) use signature::SUFFIX as SIGNATURE_SUFFIX;
 pub use signature::VerifiedSignature;
 pub use staged::{KeptImage, StagedPlugin};
 

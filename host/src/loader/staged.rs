@@ -1,11 +1,12 @@
 //! Plugin files that are staged: copied into sealed memory and inspected, but not opened.
 
 use std::fs::File;
-use std::io::{Seek as _, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jackfield_plugin_api::manifest::DeclaredMethod;
 use rustix::fs::sendfile;
 
 use super::content_hash::ContentHash;
@@ -14,7 +15,7 @@ use super::inspection::{self, Inspection};
 use super::load_error::{LoadError, LoadErrorReason};
 use super::memory_file::{self, no_resources};
 use super::plugin_file::read_content;
-use super::signature::VerifiedSignature;
+use super::signature::SignatureFile;
 
 /// A plugin file that is copied and inspected, but not opened.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl StagedPlugin {
         path: &Path,
         name: String,
         stamp: FileStamp,
-        verify: impl FnOnce(&str, &mut File) -> Result<Option<VerifiedSignature>, LoadError>,
+        verify: impl FnOnce(&str, &mut File) -> Result<Option<SignatureFile>, LoadError>,
     ) -> Result<Self, LoadError> {
         let mut hasher = blake3::Hasher::new();
         read_content(file, |part| {
@@ -116,6 +117,49 @@ impl KeptImage {
         Ok(Self { inspection: inspection.clone(), stamp, memfd, stays_loaded })
     }
 
+    /// Returns the name of the plugin.
+    pub(crate) fn name(&self) -> &str {
+        &self.inspection.name
+    }
+
+    /// Returns the hash of the content.
+    pub(crate) fn hash(&self) -> ContentHash {
+        self.inspection.hash
+    }
+
+    /// Returns the content of the signature file that was verified for the content.
+    pub(crate) fn signature_text(&self) -> Option<&str> {
+        self.inspection.signature_text.as_deref()
+    }
+
+    /// Writes the content to `file`, from its current position on.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub(crate) fn copy_to(&self, file: &File) -> io::Result<()> {
+        let size = self.inspection.size;
+        let mut offset = 0;
+        while offset < size {
+            let left = usize::try_from(size - offset).unwrap_or(usize::MAX);
+            // Read at an explicit offset: the file position is shared with other descriptors.
+            if sendfile(file, &self.memfd, Some(&mut offset), left)? == 0 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the kept copy is incomplete"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the methods that the content declares.
+    pub(crate) fn declared(&self) -> &[DeclaredMethod] {
+        &self.inspection.manifest.methods
+    }
+
+    /// Returns the names of the methods that the content declares.
+    pub(crate) fn method_names(&self) -> Vec<String> {
+        self.declared().iter().map(|method| method.name.clone()).collect()
+    }
+
     /// Stages the content again, in another memory file: a memory file that was opened once must
     /// not be opened again. Takes milliseconds.
     ///
@@ -125,17 +169,10 @@ impl KeptImage {
     pub fn staged(&self) -> Result<StagedPlugin, LoadError> {
         let Self { inspection, stamp, .. } = self;
         let mut copy = memory_file::create(&inspection.name, &inspection.hash)?;
-
-        let mut offset = 0;
-        while offset < inspection.size {
-            let left = usize::try_from(inspection.size - offset).unwrap_or(usize::MAX);
-            // Read at an explicit offset: the file position is shared with other descriptors.
-            let sent = sendfile(&copy, &self.memfd, Some(&mut offset), left)
-                .map_err(|error| no_resources(&error.into()))?;
-            if sent == 0 {
-                return Err(LoadError::new(LoadErrorReason::Unreadable, "the kept copy is incomplete"));
-            }
-        }
+        self.copy_to(&copy).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => LoadError::new(LoadErrorReason::Unreadable, error),
+            _ => no_resources(&error),
+        })?;
 
         memory_file::seal(&mut copy)?;
         let stays_loaded = AtomicBool::new(self.stays_loaded);

@@ -1,9 +1,11 @@
 //! The log of the process: format, destination and level, with every value sanitized first.
 
 mod display;
+mod journal;
 mod nonblocking_writer;
 mod rate_limit;
 mod sanitize;
+mod thread_buffer;
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -17,7 +19,9 @@ use tracing_subscriber::{Layer as _, Registry, fmt, registry, reload};
 pub use self::display::{Counted, ShortDuration};
 pub(crate) use self::rate_limit::{OF_PLUGINS, dropped};
 pub(crate) use self::sanitize::printable;
+pub(crate) use self::thread_buffer::touch_thread_locals;
 
+use self::journal::JournalLayer;
 use self::nonblocking_writer::NonblockingWriter;
 use self::rate_limit::RateLimiter;
 use self::sanitize::SanitizingLayer;
@@ -91,16 +95,18 @@ pub fn start(log: &Log) -> Result<Logging, LogError> {
         copy.map(|copy| Mutex::new(NonblockingWriter::new(File::from(copy), limiter.clone())))
     };
 
+    // Errors of the writer are counted. Reporting them with `eprintln!` would panic if stderr is
+    // closed, too.
     let layer = match log.format {
         Format::Text => {
             let colours = rustix::termios::isatty(std::io::stderr());
-            fmt::layer().with_writer(stderr()?).with_ansi(colours).boxed()
+            fmt::layer().with_writer(stderr()?).with_ansi(colours).log_internal_errors(false).boxed()
         }
-        Format::Json => fmt::layer().json().flatten_event(true).with_writer(stderr()?).boxed(),
-        Format::Journald => {
-            let journal = tracing_journald::layer().map_err(LogError::Journal)?;
-            journal.with_field_prefix(Some("JACKFIELD".into())).boxed()
+        Format::Json => {
+            let layer = fmt::layer().json().flatten_event(true).log_internal_errors(false);
+            layer.with_writer(stderr()?).boxed()
         }
+        Format::Journald => JournalLayer::connect(limiter.clone()).map_err(LogError::Journal)?.boxed(),
     };
 
     let (filter, level) = reload::Layer::new(filter_of(log.level));

@@ -25,7 +25,7 @@ use super::rate_limit::RateLimiter;
 /// Time that the first line of a stall waits for the descriptor to become writable, as the sum of
 /// all its waits. 50 ms is below what a client notices and above the scheduling delay of a healthy
 /// reader.
-const GRACE: Duration = Duration::from_millis(50);
+pub(super) const GRACE: Duration = Duration::from_millis(50);
 
 /// Bytes per `write(2)`. A pipe that polls as writable accepts this many without blocking
 /// (`PIPE_BUF`, pipe(7)).
@@ -114,7 +114,22 @@ impl NonblockingWriter {
 
 impl Write for NonblockingWriter {
     /// Accepts a whole line, and writes or drops it.
+    ///
+    /// # Errors
+    ///
+    /// As [`NonblockingWriter::write_available`]. The line is dropped and counted.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let written = self.write_or_drop(line);
+        written.inspect_err(|_| self.limiter.count_stall_drop())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl NonblockingWriter {
+    fn write_or_drop(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut line_wait = LineWait::default();
         let unfinished = std::mem::take(&mut self.unfinished);
         let written = self.write_available(&unfinished, &mut line_wait)?;
@@ -129,10 +144,6 @@ impl Write for NonblockingWriter {
             written => self.unfinished = line[written..].to_vec(),
         }
         Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -223,10 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn reports_a_closed_pipe_without_waiting() {
+    fn reports_and_counts_a_closed_pipe_without_waiting() {
         let (reader, mut writer, limiter) = pipe(1);
         drop(reader);
         let error = writer.write_all(b"a line\n").unwrap_err();
-        assert_eq!((error.kind(), limiter.stall_dropped_lines()), (io::ErrorKind::BrokenPipe, 0));
+        assert_eq!((error.kind(), limiter.stall_dropped_lines()), (io::ErrorKind::BrokenPipe, 1));
     }
 }

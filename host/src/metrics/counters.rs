@@ -79,6 +79,8 @@ counters! {
     generations_unloaded,
     /// Generations whose code stays in the process, because closing it would not be safe.
     generations_retained,
+    /// Changes of the state of the whole process that plugins made while the host served.
+    process_state_changes,
     /// Bytes written to stdout and stderr that did not reach the log because there were too many.
     output_dropped,
 }

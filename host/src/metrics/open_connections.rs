@@ -26,6 +26,7 @@ struct OpenConnection {
     /// The number that logs show.
     number: u64,
     peer: Option<PeerIdentity>,
+    is_operator: bool,
     in_flight: CounterCell,
 }
 
@@ -55,6 +56,18 @@ impl OpenConnections {
         };
         lock(&self.0).iter().map(|(_, open)| stats(open)).collect()
     }
+
+    /// Returns the user of the operators that are connected, if it is the same one for all.
+    ///
+    /// A method does not know its caller. If several users are connected to the admin socket, the
+    /// user of a request is therefore not certain.
+    pub(crate) fn operator(&self) -> Option<u32> {
+        let open = lock(&self.0);
+        let mut operators = open.iter().filter(|(_, open)| open.is_operator);
+        let uid = |(_, open): (usize, &Arc<OpenConnection>)| open.peer.map(|peer| peer.uid);
+        let first = operators.next().and_then(uid)?;
+        operators.all(|other| uid(other) == Some(first)).then_some(first)
+    }
 }
 
 /// Registers one connection until it is dropped.
@@ -65,9 +78,14 @@ pub(crate) struct ConnectionHandle {
 }
 
 impl ConnectionHandle {
-    /// Adds a connection to the open ones.
-    pub(crate) fn new(all: &Arc<OpenConnections>, number: u64, peer: Option<PeerIdentity>) -> Self {
-        let open = Arc::new(OpenConnection { number, peer, in_flight: CounterCell::default() });
+    /// Adds a connection to the open ones. `is_operator` is whether it leads to the admin socket.
+    pub(crate) fn new(
+        all: &Arc<OpenConnections>,
+        number: u64,
+        peer: Option<PeerIdentity>,
+        is_operator: bool,
+    ) -> Self {
+        let open = Arc::new(OpenConnection { number, peer, is_operator, in_flight: CounterCell::default() });
         let index = lock(&all.0).insert(Arc::clone(&open));
         Self { open, index, all: Arc::clone(all) }
     }
@@ -98,8 +116,8 @@ mod tests {
     fn lists_a_connection_until_its_handle_is_dropped() {
         let all = Arc::<OpenConnections>::default();
         let peer = PeerIdentity { pid: 1, uid: 2, gid: 3 };
-        let one = ConnectionHandle::new(&all, 7, Some(peer));
-        let other = ConnectionHandle::new(&all, 8, None);
+        let one = ConnectionHandle::new(&all, 7, Some(peer), false);
+        let other = ConnectionHandle::new(&all, 8, None, false);
         one.set_in_flight(5);
         drop(other);
 
@@ -107,5 +125,23 @@ mod tests {
         assert_eq!(all.snapshot(), [listed]);
         drop(one);
         assert_eq!(all.snapshot(), []);
+    }
+
+    #[test]
+    fn knows_the_operator_only_if_all_that_are_connected_are_the_same_user() {
+        let all = Arc::<OpenConnections>::default();
+        let user = |uid| Some(PeerIdentity { pid: 1, uid, gid: 3 });
+        let _client = ConnectionHandle::new(&all, 1, user(9), false);
+        assert_eq!(all.operator(), None);
+
+        let _one = ConnectionHandle::new(&all, 2, user(0), true);
+        let _same = ConnectionHandle::new(&all, 3, user(0), true);
+        assert_eq!(all.operator(), Some(0));
+
+        let other = ConnectionHandle::new(&all, 4, user(7), true);
+        assert_eq!(all.operator(), None);
+        drop(other);
+        let _unknown = ConnectionHandle::new(&all, 5, None, true);
+        assert_eq!(all.operator(), None);
     }
 }

@@ -3,16 +3,16 @@
 //! Both descriptors lead to a file that a thread reads while it grows. It is a file and not a pipe,
 //! so that no writer ever waits for the reader, and so that the last output of a crashing process
 //! is kept for the next host. Pages that were read are returned to the file system at once, which
-//! keeps the file small.
+//! keeps the file small. Writing to the file does not fail (`storage.rs`).
 
 mod line_splitter;
+mod storage;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -21,9 +21,12 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdout};
 
 use self::line_splitter::{DroppedOutput, LineSplitter, MAX_BYTES, MAX_LINES, WINDOW};
-use crate::crash_record::{CrashRecord, OutputAttribution};
-use crate::log::printable;
+use self::storage::OutputStorage;
+use crate::crash_record::{CrashRecord, PluginAttribution};
+use crate::host_thread::HostThread;
+use crate::log::{ShortDuration, printable};
 use crate::metrics::Metrics;
+use crate::sync::lock;
 
 /// Bytes per read, and the unit in which read pages are returned to the file system.
 const CHUNK: usize = 64 * 1024;
@@ -38,14 +41,42 @@ const MAX_BEHIND: u64 = 1 << 20;
 /// Time without further output after which an unfinished line is logged.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Time for the last output to be logged when the capture ends.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
 /// Polling interval where the kernel does not report that the file grows.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Interval between two looks at the room of the record directory, also without any output.
+const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Leads stdout and stderr of the process to a file, until it is restored.
+struct Redirection {
+    original: [OwnedFd; 2],
+    is_restored: Mutex<bool>,
+}
+
+impl Redirection {
+    /// Leads both descriptors to `file`. Returns `false` if they were restored, or the system
+    /// cannot do it.
+    fn lead_to(&self, file: &File) -> bool {
+        let is_restored = lock(&self.is_restored);
+        !*is_restored && dup2_stdout(file).and_then(|()| dup2_stderr(file)).is_ok()
+    }
+
+    fn restore(&self) {
+        *lock(&self.is_restored) = true;
+        // This cannot fail, because both descriptors are open.
+        let _ = dup2_stdout(&self.original[0]);
+        let _ = dup2_stderr(&self.original[1]);
+    }
+}
+
 /// Redirects stdout and stderr of this process into the log. Dropping it restores both.
 pub(crate) struct OutputCapture {
-    original: [OwnedFd; 2],
+    redirection: Arc<Redirection>,
     end: OwnedFd,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<HostThread>,
 }
 
 impl OutputCapture {
@@ -56,30 +87,29 @@ impl OutputCapture {
     ///
     /// The system provides no file, thread or descriptor. Nothing is changed then.
     pub(crate) fn begin(crash_record: &Arc<CrashRecord>, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let file = crash_record.create_output()?;
+        let (storage, file) = OutputStorage::open(crash_record)?;
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-        // inotify accepts a watch on a memory file, but never reports anything about it.
-        let is_notified = crash_record.is_persistent()
-            && inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).is_ok();
-
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
         let original = [fcntl_dupfd_cloexec(stdout(), 3)?, fcntl_dupfd_cloexec(stderr(), 3)?];
-        let reader = OutputReader {
+        let redirection = Arc::new(Redirection { original, is_restored: Mutex::default() });
+        let mut reader = OutputReader {
             file: file.try_clone()?,
+            storage,
+            redirection: Arc::clone(&redirection),
             watch,
-            is_notified,
+            is_notified: false,
             end: end.try_clone()?,
-            attribution: OutputAttribution::new(Arc::clone(crash_record)),
+            attribution: PluginAttribution::new(Arc::clone(crash_record)),
             lines: LineSplitter::new(Instant::now()),
             metrics,
             read_to: 0,
             returned_to: 0,
         };
-        let thread = Builder::new().name("output".into()).spawn(move || reader.run())?;
+        reader.watch_file();
+        let thread = HostThread::spawn("output", move || reader.run())?;
 
         // From here on, dropping `capture` after a failure restores both descriptors.
-        let capture = Self { original, end, thread: Some(thread) };
+        let capture = Self { redirection, end, thread: Some(thread) };
         dup2_stdout(&file)?;
         dup2_stderr(&file)?;
         Ok(capture)
@@ -88,13 +118,12 @@ impl OutputCapture {
 
 impl Drop for OutputCapture {
     fn drop(&mut self) {
-        // This cannot fail, because both descriptors are open.
-        let _ = dup2_stdout(&self.original[0]);
-        let _ = dup2_stderr(&self.original[1]);
+        self.redirection.restore();
         let _ = rustix::io::write(&self.end, &1_u64.to_ne_bytes());
-        if let Some(thread) = self.thread.take() {
-            // The thread reads the rest of the file, then ends.
-            let _ = thread.join();
+        // The thread reads the rest of the file, then ends. It may have to wait for the log.
+        let until = Instant::now() + END_LIMIT;
+        if self.thread.take().is_some_and(|thread| thread.join_before(until).is_err()) {
+            tracing::warn!("the last output of plugins was not logged within {}", ShortDuration(END_LIMIT));
         }
     }
 }
@@ -102,11 +131,13 @@ impl Drop for OutputCapture {
 /// The state of the thread `output`.
 struct OutputReader {
     file: File,
+    storage: OutputStorage,
+    redirection: Arc<Redirection>,
     watch: OwnedFd,
     /// Whether the kernel reports that the file grows.
     is_notified: bool,
     end: OwnedFd,
-    attribution: OutputAttribution,
+    attribution: PluginAttribution,
     lines: LineSplitter,
     metrics: Arc<Metrics>,
     /// Position up to which the file was read.
@@ -136,14 +167,43 @@ impl OutputReader {
                 self.end_line();
                 return;
             }
+            if let Some(next) = self.storage.next_file(&self.file) {
+                self.move_to(next);
+            }
         }
+    }
+
+    /// Asks the kernel to report that the file grows.
+    fn watch_file(&mut self) {
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.file));
+        // inotify accepts a watch on a memory file, but never reports anything about it.
+        self.is_notified = self.storage.is_in_directory()
+            && inotify::add_watch(&self.watch, path, inotify::WatchFlags::MODIFY).is_ok();
+    }
+
+    /// Captures into another file, and reads the rest of the current one.
+    fn move_to(&mut self, next: File) {
+        if !self.redirection.lead_to(&next) {
+            return;
+        }
+        self.storage.report_place();
+        // The next round reports a file that cannot be read.
+        let _ = self.read();
+
+        self.file = next;
+        (self.read_to, self.returned_to) = (0, 0);
+        self.attribution.set_logged(0);
+        self.watch_file();
     }
 
     /// Waits until there may be output to read or to report, and returns whether the capture ends.
     fn wait(&mut self) -> bool {
         // The last round may have left output unread, whose notifications were already taken.
         let is_behind = self.read_to < self.file.metadata().map_or(0, |metadata| metadata.len());
-        let mut limit = (!self.is_notified || is_behind).then_some(POLL_INTERVAL);
+        let mut limit = self.storage.can_move().then_some(ROOM_INTERVAL);
+        if !self.is_notified || is_behind {
+            limit = Some(POLL_INTERVAL);
+        }
         if self.lines.has_dropped() {
             limit = Some(WINDOW);
         }

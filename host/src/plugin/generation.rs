@@ -68,7 +68,7 @@ pub(crate) struct Generation {
     pub(super) blocking_threads: usize,
 
     pub(super) async_executor: Arc<GenerationExecutor>,
-    pub(super) breaker: CircuitBreaker,
+    pub(super) breaker: Arc<CircuitBreaker>,
     pub(super) inline_demotion: InlineDemotion,
     pub(super) inline_polling: InlinePollPolicy,
 
@@ -80,6 +80,9 @@ pub(crate) struct Generation {
 
     /// See [`Generation::direct_calls`].
     pub(super) direct_calls: AtomicUsize,
+
+    /// Joined threads of the generation that have not ended.
+    pub(super) unended_threads: AtomicUsize,
 
     /// `None` for built-in plugins, and for plugins that are loaded when the host starts.
     pub(crate) probation: Option<Probation>,
@@ -118,12 +121,13 @@ impl Generation {
             blocking_pool: parts.blocking_pool,
             blocking_threads: parts.blocking_threads,
             async_executor: parts.async_executor,
-            breaker: CircuitBreaker::new(parts.breaker),
+            breaker: Arc::new(CircuitBreaker::new(parts.breaker)),
             inline_demotion: InlineDemotion::new(methods),
             inline_polling: InlinePollPolicy::new(methods),
             stalled_io_threads: AtomicUsize::new(0),
             reply_limit: parts.reply_limit,
             direct_calls: AtomicUsize::new(0),
+            unended_threads: AtomicUsize::new(0),
             probation: None,
             state_schema: None,
             library: None,
@@ -150,6 +154,12 @@ impl Generation {
     /// Runs a lifecycle phase of the instance on this thread, which must be a joined thread.
     pub(crate) fn run_phase<T>(&self, phase: LifecyclePhase, work: impl FnOnce(&Instance) -> T) -> T {
         run_recorded(phase.in_generation(self.identity.number), None, || work(&self.instance))
+    }
+
+    /// Records that a joined thread which ran code of the generation has not ended. The code stays
+    /// in the process.
+    pub(crate) fn record_unended_thread(&self) {
+        self.unended_threads.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the crash record in which the generation's threads have slots.

@@ -1,6 +1,7 @@
 //! The factory of generations: numbers them, starts their threads and their instance.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,20 +14,21 @@ use super::blocking_pool::BlockingPool;
 use super::built_in::BuiltInPlugin;
 use super::generation::{Generation, GenerationExecutor, GenerationId, GenerationParts};
 use super::host_services::{HostServices, NestedCaller};
-use super::plugin_thread::{JoinedRunError, ThreadSpawner, run_joined};
+use super::plugin_thread::{JoinedRunError, ThreadSpawner, run_joined_unless};
 use super::probation::Probation;
 use super::retirement::RetentionReason;
-use crate::config::{Config, PluginConfig};
+use crate::config::{Config, PluginConfig, ReplacePolicy};
 use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, run_recorded};
 use crate::failpoint;
-use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadedLibrary, StagedPlugin};
+use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadPermit, LoadedLibrary, StagedPlugin};
+use crate::shutdown::Shutdown;
 
 /// Time that the threads of an instance that did not start have to end. They have no work.
 const JOIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Makes generations and numbers them.
+/// Makes generations and numbers them. Several threads may start generations at a time.
 pub(crate) struct GenerationFactory {
-    next: u64,
+    next: AtomicU64,
     nested_caller: Weak<dyn NestedCaller>,
     crash_record: Arc<CrashRecord>,
 }
@@ -53,12 +55,12 @@ impl GenerationFactory {
     /// Creates a factory. The generations call methods of other plugins through `nested_caller`,
     /// and their code is recorded in `crash_record` while it runs.
     pub(crate) fn new(nested_caller: Weak<dyn NestedCaller>, crash_record: Arc<CrashRecord>) -> Self {
-        Self { next: 1, nested_caller, crash_record }
+        Self { next: AtomicU64::new(1), nested_caller, crash_record }
     }
 
-    /// Returns the number that the next generation will have.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next
+    /// Returns a number that no other generation has.
+    pub(crate) fn reserve_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Starts a built-in plugin.
@@ -66,13 +68,9 @@ impl GenerationFactory {
     /// # Errors
     ///
     /// The system cannot start its threads.
-    pub(crate) fn start_built_in(
-        &mut self,
-        plugin: BuiltInPlugin,
-        config: &Config,
-    ) -> io::Result<Generation> {
+    pub(crate) fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
         let BuiltInPlugin { name, methods, make_instance } = plugin;
-        let identity = self.identify(&name, env!("CARGO_PKG_VERSION"));
+        let identity = identify(self.reserve_number(), &name, env!("CARGO_PKG_VERSION"));
         let own = config.plugin.get(&name).cloned().unwrap_or_default();
 
         let (parts, host) = self.prepare(identity, methods, &own, config)?;
@@ -80,23 +78,29 @@ impl GenerationFactory {
         Ok(Generation::new(parts, instance))
     }
 
-    /// Loads the code of a staged plugin and starts an instance of it, within `limit`. Blocks.
+    /// Loads the code of a staged plugin and starts an instance of it, as the generation `number`.
+    /// An instance of a stop-first plugin is self-tested, because the probe has not started it.
+    /// Blocks for at most `limit` after other plugins were opened, or until the shutdown gives the
+    /// step up.
     ///
     /// # Errors
     ///
     /// Why the loader or the plugin refused. The code is closed again if it can be.
     pub(crate) fn start(
-        &mut self,
+        &self,
         staged: StagedPlugin,
+        number: u64,
         config: &Config,
         probation: Option<Probation>,
         limit: Duration,
+        shutdown: &Shutdown,
     ) -> Result<Generation, GenerationLoadError> {
         let inspection = staged.inspection.clone();
         let own = config.plugin.get(&inspection.name).cloned().unwrap_or_default();
-        let mut identity = self.identify(&inspection.name, &inspection.manifest.version);
+        let mut identity = identify(number, &inspection.name, &inspection.manifest.version);
         identity.hash = inspection.hash.to_string();
         identity.build_id = inspection.build_id;
+        let permit = LoadPermit::wait(limit, &|| shutdown.has_begun())?;
         failpoint::pass("threads")?;
 
         // The threads come before the code: without threads, there is no code to close.
@@ -106,10 +110,16 @@ impl GenerationFactory {
             LoadError::new(LoadErrorReason::NoResources, detail)
         })?;
 
-        let number = parts.identity.number;
         let settings = own.settings.to_string();
-        let started = run_joined("start", &self.crash_record, limit, move || {
-            start_instance(staged, number, &host, settings.as_bytes())
+        let is_untested = own.replace == ReplacePolicy::StopFirst;
+        let gives_up = || shutdown.gives_steps_up();
+        let started = run_joined_unless(&gives_up, "start", &self.crash_record, limit, move || {
+            let (library, instance) = start_instance(staged, permit, number, &host, settings.as_bytes())?;
+            let tested = match instance {
+                Ok(instance) if is_untested => test_instance(instance, number),
+                started => started,
+            };
+            Ok((library, tested))
         });
         match started {
             Ok(Ok((library, Ok(instance)))) => {
@@ -118,18 +128,6 @@ impl GenerationFactory {
             Ok(Ok((library, Err(error)))) => Err(abandon(parts, Some(library), error)),
             Ok(Err(error)) => Err(abandon(parts, None, error)),
             Err(error) => Err(abandon_start(parts, error)),
-        }
-    }
-
-    fn identify(&mut self, name: &str, version: &str) -> GenerationId {
-        let number = self.next;
-        self.next += 1;
-        GenerationId {
-            plugin: name.into(),
-            number,
-            hash: String::new(),
-            build_id: None,
-            version: version.to_owned(),
         }
     }
 
@@ -148,7 +146,11 @@ impl GenerationFactory {
             crash_record: Arc::clone(&self.crash_record),
         };
         let blocking_pool = start_blocking_pool(spawner(), &methods, own)?;
-        let async_executor = Arc::new(AsyncExecutor::new(spawner()));
+        let async_executor = Arc::new(AsyncExecutor::new(spawner(), own.spare_threads));
+        if methods.iter().any(|method| method.run == Run::Async) {
+            // A failure is logged, and the first call tries again.
+            let _ = async_executor.ensure_thread();
+        }
 
         let names = GenerationNames {
             plugin: identity.plugin.to_string(),
@@ -178,6 +180,16 @@ impl GenerationFactory {
     }
 }
 
+fn identify(number: u64, name: &str, version: &str) -> GenerationId {
+    GenerationId {
+        plugin: name.into(),
+        number,
+        hash: String::new(),
+        build_id: None,
+        version: version.to_owned(),
+    }
+}
+
 /// Starts the pool for `blocking` methods, if there can be such methods.
 fn start_blocking_pool(
     spawner: ThreadSpawner,
@@ -197,6 +209,7 @@ fn start_blocking_pool(
 /// returned in any case, so that it can be closed on another thread.
 fn start_instance(
     staged: StagedPlugin,
+    permit: LoadPermit,
     generation: u64,
     host: &Arc<HostCell>,
     settings: &[u8],
@@ -204,12 +217,24 @@ fn start_instance(
     let code = LifecyclePhase::Start.in_generation(generation);
     failpoint::pass("load")?;
     let library = run_recorded(code, None, || staged.load())?;
+    drop(permit);
 
     let instance = failpoint::pass("start").and_then(|()| {
         let start = || Instance::start(&library.root, host, settings);
         run_recorded(code, None, start).map_err(LoadError::from)
     });
     Ok((library, instance))
+}
+
+/// Runs the self-test of an instance on the joined thread that started it. An instance that fails
+/// is stopped.
+fn test_instance(instance: Instance, generation: u64) -> Result<Instance, LoadError> {
+    let code = LifecyclePhase::Start.in_generation(generation);
+    let Err(failure) = run_recorded(code, None, || instance.self_test()) else { return Ok(instance) };
+
+    // A panic of `stop` changes nothing: the instance is freed, and the plugin is refused.
+    let _ = run_recorded(LifecyclePhase::Stop.in_generation(generation), None, || instance.stop());
+    Err(LoadError::new(LoadErrorReason::SelfTestFailed, format_args!("self_test failed: {failure}")))
 }
 
 /// Ends what was prepared for an instance that did not start, and closes its code.
@@ -229,19 +254,24 @@ fn abandon(parts: GenerationParts, library: Option<LoadedLibrary>, error: LoadEr
     GenerationLoadError { error, retained }
 }
 
-/// Ends what was prepared for an instance whose start has not returned a result.
+/// Ends what was prepared for an instance whose start has not returned a result, or whose thread
+/// has not ended.
 fn abandon_start(parts: GenerationParts, error: JoinedRunError) -> GenerationLoadError {
     join_threads(&parts.async_executor, parts.blocking_pool);
 
-    if !matches!(error, JoinedRunError::TimedOut(_)) {
-        return LoadError::new(LoadErrorReason::NoResources, error).into();
-    }
-    // The start continues, so it may still crash the process: the crash record keeps its names.
+    let (reason, retained) = match error {
+        JoinedRunError::TimedOut(_) => (LoadErrorReason::StartTimedOut, RetentionReason::StartNotDone),
+        JoinedRunError::GivenUp => (LoadErrorReason::HostEnds, RetentionReason::StartNotDone),
+        JoinedRunError::ThreadRunning(_) => {
+            (LoadErrorReason::StartTimedOut, RetentionReason::StartThreadRunning)
+        }
+        JoinedRunError::NoThread(_) | JoinedRunError::Ended => {
+            return LoadError::new(LoadErrorReason::NoResources, error).into();
+        }
+    };
+    // The thread continues, so it may still crash the process: the crash record keeps its names.
     std::mem::forget(parts.registration);
-    GenerationLoadError {
-        error: LoadError::new(LoadErrorReason::StartTimedOut, error),
-        retained: Some(RetentionReason::StartNotDone),
-    }
+    GenerationLoadError { error: LoadError::new(reason, error), retained: Some(retained) }
 }
 
 /// Returns the number of threads that have not ended.

@@ -8,17 +8,21 @@
 
 use std::io;
 use std::sync::{Arc, mpsc};
-use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::crash_record::{CrashRecord, RecordSlot, SlotSampler};
+use super::failure_log::touch_thread_locals;
+use crate::crash_record::{CrashRecord, RecordSlot};
+use crate::host_thread::HostThread;
 use crate::log::ShortDuration;
 
 /// Linux shows this many bytes of a thread's name.
 const MAX_NAME: usize = 15;
 
-/// A thread that was started, and the reader of its slot in the crash record, if it has one.
-pub(super) type StartedThread = (JoinHandle<()>, Option<SlotSampler>);
+/// Interval at which a thread that waits for a joined one checks whether to give up.
+const GIVE_UP_POLL: Duration = Duration::from_millis(20);
+
+/// Time that a joined thread has to end after it has returned its result, at least.
+const END_LIMIT: Duration = Duration::from_millis(500);
 
 /// Starts the threads of one generation.
 pub(super) struct ThreadSpawner {
@@ -28,25 +32,18 @@ pub(super) struct ThreadSpawner {
 }
 
 impl ThreadSpawner {
-    /// Starts a thread named `PLUGIN:SUFFIX` with a slot in the crash record. Returns a reader of
-    /// the slot as well; `None` if there is no free slot.
+    /// Starts a thread named `PLUGIN:SUFFIX`, with a slot in the crash record if one is free.
     ///
     /// # Errors
     ///
     /// The system cannot start another thread.
-    pub(super) fn spawn(
-        &self,
-        suffix: &str,
-        work: impl FnOnce() + Send + 'static,
-    ) -> io::Result<StartedThread> {
+    pub(super) fn spawn(&self, suffix: &str, work: impl FnOnce() + Send + 'static) -> io::Result<HostThread> {
         let slot = self.crash_record.claim_slot();
-        let sampler = slot.as_ref().map(RecordSlot::sampler);
-
-        let thread = Builder::new().name(thread_name(&self.plugin, suffix)).spawn(move || {
+        HostThread::spawn(&thread_name(&self.plugin, suffix), move || {
             RecordSlot::attach(slot);
+            touch_thread_locals();
             work();
-        })?;
-        Ok((thread, sampler))
+        })
     }
 }
 
@@ -54,27 +51,6 @@ impl ThreadSpawner {
 fn thread_name(plugin: &str, suffix: &str) -> String {
     let room = MAX_NAME.saturating_sub(suffix.len() + 1);
     format!("{}:{suffix}", &plugin[..plugin.floor_char_boundary(room)])
-}
-
-/// Joins the threads that end before `until` and returns the number of the others, which continue
-/// to run.
-pub(super) fn join_until(mut threads: Vec<JoinHandle<()>>, until: Instant) -> usize {
-    let mut pause = Duration::from_micros(50);
-
-    loop {
-        let (ended, running): (Vec<_>, Vec<_>) = threads.into_iter().partition(JoinHandle::is_finished);
-        for thread in ended {
-            // The threads do not panic: panics of a plugin do not leave its code.
-            let _ = thread.join();
-        }
-        if running.is_empty() || Instant::now() >= until {
-            return running.len();
-        }
-
-        threads = running;
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(5));
-    }
 }
 
 /// Why a joined thread returned no result. Its text ends up in the
@@ -89,45 +65,111 @@ pub(crate) enum JoinedRunError {
     #[error("the plugin did not return within {}", ShortDuration(*.0))]
     TimedOut(Duration),
 
+    /// As [`JoinedRunError::TimedOut`], but the limit was not reached: the host ends.
+    #[error("the plugin had not returned when the host ended")]
+    GivenUp,
+
+    /// The plugin returned, but its thread continues to run destructors of thread-local values.
+    #[error("the plugin returned, but its thread did not end within {}", ShortDuration(*.0))]
+    ThreadRunning(Duration),
+
     /// The thread panicked outside of plugin code: panics of a plugin do not leave its code.
     #[error("the thread panicked outside of plugin code")]
     Ended,
 }
 
 /// Runs `work` on a joined thread with a slot in the crash record, and returns its result after the
-/// thread has been joined. Blocks for at most `limit`.
+/// thread has been joined. Blocks for at most `limit`, and for half a second while the thread ends.
 ///
 /// # Errors
 ///
-/// See [`JoinedRunError`].
+/// See [`JoinedRunError`]. A result whose thread does not end is leaked: it may hold code of the
+/// plugin.
 pub(crate) fn run_joined<T: Send + 'static>(
     name: &str,
     crash_record: &CrashRecord,
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinedRunError> {
+    run_joined_unless(&|| false, name, crash_record, limit, work)
+}
+
+/// As [`run_joined`], but returns [`JoinedRunError::GivenUp`] soon after `gives_up` returns `true`.
+///
+/// # Errors
+///
+/// See [`JoinedRunError`].
+pub(crate) fn run_joined_unless<T: Send + 'static>(
+    gives_up: &dyn Fn() -> bool,
+    name: &str,
+    crash_record: &CrashRecord,
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinedRunError> {
+    let until = Instant::now() + limit;
     let (sender, result) = mpsc::sync_channel(1);
     let slot = crash_record.claim_slot();
     let run = move || {
         RecordSlot::attach(slot);
+        touch_thread_locals();
         // After the limit nothing receives the result, and it is dropped on this thread.
         let _ = sender.send(work());
     };
-    let thread = Builder::new().name(name.to_owned()).spawn(run).map_err(JoinedRunError::NoThread)?;
+    let thread = HostThread::spawn(name, run).map_err(JoinedRunError::NoThread)?;
 
-    match result.recv_timeout(limit) {
-        Ok(result) => {
-            // The thread has nothing left to do, so this does not block.
-            let _ = thread.join();
-            Ok(result)
+    let result = receive_unless(gives_up, &result, limit)?;
+    let until = until.max(Instant::now() + END_LIMIT);
+    match join_unless(gives_up, thread, until, limit) {
+        Ok(()) => Ok(result),
+        Err(error) => {
+            std::mem::forget(result);
+            Err(error)
         }
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(JoinedRunError::TimedOut(limit)),
-        Err(mpsc::RecvTimeoutError::Disconnected) => Err(JoinedRunError::Ended),
+    }
+}
+
+/// Waits for a result, and asks `gives_up` meanwhile.
+fn receive_unless<T>(
+    gives_up: &dyn Fn() -> bool,
+    result: &mpsc::Receiver<T>,
+    limit: Duration,
+) -> Result<T, JoinedRunError> {
+    let began = Instant::now();
+    loop {
+        let left = limit.saturating_sub(began.elapsed());
+        match result.recv_timeout(left.min(GIVE_UP_POLL)) {
+            Ok(result) => return Ok(result),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(JoinedRunError::Ended),
+            Err(mpsc::RecvTimeoutError::Timeout) if gives_up() => return Err(JoinedRunError::GivenUp),
+            Err(mpsc::RecvTimeoutError::Timeout) if left.is_zero() => {
+                return Err(JoinedRunError::TimedOut(limit));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// Joins a thread that has returned its result, and asks `gives_up` meanwhile.
+fn join_unless(
+    gives_up: &dyn Fn() -> bool,
+    mut thread: HostThread,
+    until: Instant,
+    limit: Duration,
+) -> Result<(), JoinedRunError> {
+    loop {
+        match thread.join_before(until.min(Instant::now() + GIVE_UP_POLL)) {
+            Ok(_) => return Ok(()),
+            Err(_) if gives_up() => return Err(JoinedRunError::GivenUp),
+            Err(_) if Instant::now() >= until => return Err(JoinedRunError::ThreadRunning(limit)),
+            Err(running) => thread = running,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::super::test_support::memory_crash_record;
     use super::*;
 
@@ -147,17 +189,37 @@ mod tests {
     }
 
     #[test]
-    fn counts_the_threads_that_do_not_end_in_time() {
+    fn gives_a_joined_thread_up_before_its_limit() {
+        let crash_record = memory_crash_record();
         let (resume, hangs) = mpsc::channel::<()>();
-        let running = thread::spawn(move || {
-            let _ = hangs.recv();
-        });
-        let ended = thread::spawn(|| ());
-        while !ended.is_finished() {
-            thread::yield_now();
+        let limit = Duration::from_secs(3600);
+        let hung = run_joined_unless(&|| true, "a", &crash_record, limit, move || hangs.recv());
+        assert!(matches!(hung, Err(JoinedRunError::GivenUp)));
+        drop(resume);
+    }
+
+    #[test]
+    fn leaves_a_joined_thread_whose_destructor_blocks() {
+        thread_local! {
+            static BLOCKS: RefCell<Option<BlocksWhenDropped>> = const { RefCell::new(None) };
+        }
+        struct BlocksWhenDropped(mpsc::Receiver<()>);
+        impl Drop for BlocksWhenDropped {
+            fn drop(&mut self) {
+                let _ = self.0.recv();
+            }
         }
 
-        assert_eq!(join_until(vec![running, ended], Instant::now()), 1);
+        let crash_record = memory_crash_record();
+        let (resume, blocks) = mpsc::channel();
+        let returned = run_joined("a", &crash_record, Duration::from_millis(1), move || {
+            BLOCKS.set(Some(BlocksWhenDropped(blocks)));
+        });
+        // The limit is so short that a busy machine may not even run the thread within it.
+        assert!(
+            matches!(returned, Err(JoinedRunError::ThreadRunning(_) | JoinedRunError::TimedOut(_))),
+            "{returned:?}"
+        );
         drop(resume);
     }
 

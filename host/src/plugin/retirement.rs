@@ -16,7 +16,7 @@ use jackfield_plugin_api::abi::Instance;
 use super::failure_log::was_panic_logged;
 use super::generation::{Generation, GenerationId};
 use super::plugin_thread::{JoinedRunError, run_joined};
-use crate::crash_record::{CrashRecord, LifecyclePhase, run_recorded};
+use crate::crash_record::{CrashRecord, LifecyclePhase, RegisteredGeneration, run_recorded};
 use crate::loader::{CloseOutcome, LoadedLibrary};
 use crate::log::{Counted, printable};
 
@@ -123,23 +123,32 @@ impl Generation {
         deadline: &EndDeadline,
         io_threads: &dyn IoThreadReplacer,
     ) -> RetirementOutcome {
-        let ended = wait_until_unshared(generation, deadline)
-            .and_then(|generation| generation.end(deadline, io_threads));
+        let stopped =
+            wait_until_unshared(generation, deadline).and_then(|generation| generation.stop_now(deadline));
 
-        match ended {
-            Ok(()) => RetirementOutcome::Unloaded,
+        match stopped {
+            Ok(stopped) => stopped.close(deadline, io_threads),
             Err(reason) => RetirementOutcome::Retained(reason),
         }
     }
 
-    /// Ends a generation that has no calls left.
-    fn end(self, deadline: &EndDeadline, io_threads: &dyn IoThreadReplacer) -> Result<(), RetentionReason> {
+    /// Joins the threads of a generation that has no calls left, and stops its instance. Blocks.
+    ///
+    /// Everything that the instance held is released when this returns `Ok`; its code is still in
+    /// the process.
+    ///
+    /// # Errors
+    ///
+    /// A thread did not end, or the instance did not stop. The code stays in the process.
+    pub(crate) fn stop_now(self, deadline: &EndDeadline) -> Result<StoppedGeneration, RetentionReason> {
         let Self { identity, methods, instance, inline_polling, library, registration, .. } = self;
+        let unended = self.unended_threads.into_inner();
 
         let step = deadline.of_step();
-        let running = self.async_executor.join(step) + self.blocking_pool.map_or(0, |pool| pool.join(step));
+        let running = unended + self.blocking_pool.map_or(0, |pool| pool.join(step));
         if running > 0 {
             std::mem::forget((instance, library, registration));
+            let running = running + self.async_executor.join(deadline.of_step());
             return Err(RetentionReason::ThreadsRunning(running));
         }
 
@@ -149,17 +158,59 @@ impl Generation {
             return Err(RetentionReason::StopNotDone(error));
         }
 
-        let Some(library) = library else { return Ok(()) };
+        // After `stop`, which may wait for a thread of the plugin: the async thread wakes it when
+        // its sleep or its nested call has ended.
+        let running = self.async_executor.join(deadline.of_step());
+        if running > 0 {
+            std::mem::forget((library, registration));
+            return Err(RetentionReason::ThreadsRunning(running));
+        }
+
         // Asked only now, because the threads that were just joined record the polls.
         let has_inline_methods = methods.iter().any(|method| method.run == Run::Inline);
-        if has_inline_methods || inline_polling.has_ever_allowed() {
+        let ran_on_io_threads = has_inline_methods || inline_polling.has_ever_allowed();
+        Ok(StoppedGeneration { identity, ran_on_io_threads, library, registration })
+    }
+}
+
+/// A generation without threads and without an instance. Only its code is left.
+pub(crate) struct StoppedGeneration {
+    pub(crate) identity: GenerationId,
+
+    /// Whether I/O threads may have run its code.
+    ran_on_io_threads: bool,
+
+    library: Option<LoadedLibrary>,
+    registration: RegisteredGeneration,
+}
+
+impl StoppedGeneration {
+    /// Returns the crash record that has the names of the generation.
+    pub(crate) fn crash_record(&self) -> &CrashRecord {
+        self.registration.crash_record()
+    }
+
+    /// Closes the code. Blocks until no I/O thread is left that may have run it.
+    pub(crate) fn close(
+        self,
+        deadline: &EndDeadline,
+        io_threads: &dyn IoThreadReplacer,
+    ) -> RetirementOutcome {
+        let Self { identity, ran_on_io_threads, library, registration } = self;
+        let Some(library) = library else { return RetirementOutcome::Unloaded };
+
+        if ran_on_io_threads {
             let running = io_threads.replace_all(deadline.of_step());
             if running > 0 {
                 std::mem::forget((library, registration));
-                return Err(RetentionReason::IoThreadsRunning(running));
+                return RetirementOutcome::Retained(RetentionReason::IoThreadsRunning(running));
             }
         }
-        close(library, identity.number)
+        let closing = LifecyclePhase::Close.in_generation(identity.number);
+        match run_recorded(closing, None, || library.close()) {
+            CloseOutcome::Unloaded => RetirementOutcome::Unloaded,
+            CloseOutcome::Retained(reason) => RetirementOutcome::Retained(RetentionReason::NotClosed(reason)),
+        }
     }
 }
 
@@ -209,13 +260,6 @@ fn stop(
     Ok(())
 }
 
-fn close(library: LoadedLibrary, generation: u64) -> Result<(), RetentionReason> {
-    match run_recorded(LifecyclePhase::Close.in_generation(generation), None, || library.close()) {
-        CloseOutcome::Unloaded => Ok(()),
-        CloseOutcome::Retained(reason) => Err(RetentionReason::NotClosed(reason)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use jackfield_plugin_api::{Error, Methods};
@@ -234,7 +278,7 @@ mod tests {
     }
 
     fn generation() -> Arc<Generation> {
-        let methods = Methods::new().blocking("t.nothing", |_: &(), (): ()| Ok::<_, Error>(()));
+        let methods = Methods::new().blocking("t.nothing", |_: &()| Ok::<_, Error>(()));
         start_built_in(BuiltInPlugin::new("t", (), methods), &Config::default())
     }
 

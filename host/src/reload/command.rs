@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::admin::{PluginReloadResult, PluginStatus};
 use crate::config::Config;
+use crate::decisions::Decider;
 use crate::plugin::{ProbationVerdict, RetirementOutcome};
 
 /// Takes the reply to a command.
@@ -16,7 +17,8 @@ pub(crate) type CommandReply<T> = oneshot::Sender<T>;
 
 /// One command to the plugin owner.
 pub(crate) enum ReloadCommand {
-    /// Scan the directory, because something in it may have changed. The named files are complete.
+    /// Scan the directory, because something in it may have changed. The named files have changed
+    /// and are complete; without names, every file may have changed.
     Scan { complete: Vec<OsString> },
     /// Scan the directory, take every file as complete and retry the refused ones. Replies when
     /// that is done.
@@ -24,7 +26,7 @@ pub(crate) enum ReloadCommand {
     /// Load the file of one plugin, or of all, even if its content serves already or was refused.
     Reload(Option<String>, CommandReply<Vec<PluginReloadResult>>),
     /// Return to the previous content of a plugin.
-    RollBack(String, CommandReply<PluginReloadResult>),
+    RollBack { plugin: String, by: Decider, reply: CommandReply<PluginReloadResult> },
     /// List the plugins.
     List(CommandReply<Vec<PluginStatus>>),
     /// The probation of a generation ended.

@@ -3,48 +3,33 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use super::directory_scan::{CompleteFiles, FileChange, ScanResult, is_signature_pending};
+use jackfield_plugin_api::manifest::DeclaredMethod;
+
+use super::decided::SelectedContent;
+use super::directory_scan::{CompleteFiles, FileChange, ScanResult};
 use super::load_checks::LoadCheckError;
+use super::load_outcome::{LoadOutcome, LoadTrigger};
 use super::owner::PluginOwner;
-use super::refusal::{is_in_motion, is_transient};
-use super::transaction::{Candidate, Purpose};
+use super::plugin_slot::PluginSlot;
+use super::refusal::{is_in_motion, is_signature_pending, is_transient};
+use super::transaction::Candidate;
 use crate::admin::{PluginReloadOutcome, PluginReloadResult};
+use crate::config::ReplacePolicy;
+use crate::decisions::Decision;
 use crate::failpoint;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin, plugin_name};
 use crate::log::{Counted, printable};
 
-/// The origin of a request to load a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LoadTrigger {
-    /// A scan found a change. Content that was acted on is not loaded again.
-    Scan,
-    /// An operator. Every content is loaded, and a quarantine is cleared.
-    Operator,
-}
+/// The content of a file itself, while it or another one is loaded.
+pub(super) struct OwnContent {
+    /// The methods that it declares.
+    declared: Vec<DeclaredMethod>,
 
-/// How the load of a file ended.
-#[derive(Debug, PartialEq)]
-pub(super) enum LoadOutcome {
-    /// The content serves already, or was rolled back from.
-    Unchanged,
-    /// The file, or its signature, is being written. It is read again by the next scan; nothing
-    /// is logged.
-    Incomplete,
-    /// The content serves.
-    Published,
-    /// The content does not serve, and the previous generation does.
-    Refused(LoadError),
+    /// Why it is not the one that is loaded.
+    refused: Option<Decision>,
 }
 
 impl PluginOwner {
-    /// Loads the files of the directory for the start of the host. Refused files are logged.
-    pub(crate) fn load_all(&mut self) {
-        self.scan.open_current();
-        self.scan_directory(CompleteFiles::All);
-        self.publish(None);
-        self.dispatcher.table.load().warn_about_dead_routes(&self.config.routes);
-    }
-
     /// Scans the directory and acts on every change. Returns whether to scan again soon.
     pub(super) fn scan_directory(&mut self, complete: CompleteFiles<'_>) -> bool {
         let now = self.now();
@@ -52,24 +37,36 @@ impl PluginOwner {
 
         let mut is_rescan_due = is_unsettled;
         for change in changes {
-            match change {
-                FileChange::Removed(file) => self.remove_file(&file),
-                FileChange::Unusable(file, refused) => {
-                    self.scan.files.refuse(&file, None, refused.clone());
-                    self.report_refused(&file, &refused);
-                }
-                FileChange::Changed(file) => {
-                    let outcome = self.load_file(&file, LoadTrigger::Scan);
-                    let is_retried = match outcome {
-                        LoadOutcome::Incomplete => true,
-                        LoadOutcome::Refused(refused) => is_transient(refused.reason),
-                        LoadOutcome::Unchanged | LoadOutcome::Published => false,
-                    };
-                    is_rescan_due |= is_retried || self.scan.files.is_pending(&file);
-                }
+            if self.shutdown.has_begun() {
+                return false;
             }
+            is_rescan_due |= self.apply_change(change);
         }
         is_rescan_due
+    }
+
+    /// Acts on a change. Returns whether to scan again soon.
+    pub(super) fn apply_change(&mut self, change: FileChange) -> bool {
+        match change {
+            FileChange::Removed(file) => {
+                self.remove_file(&file);
+                false
+            }
+            FileChange::Unusable(file, refused) => {
+                self.scan.files.refuse(&file, None, refused.clone());
+                self.report_refused(&file, &refused);
+                false
+            }
+            FileChange::Changed(file) => {
+                let outcome = self.load_file(&file, LoadTrigger::Scan);
+                let is_retried = match outcome {
+                    LoadOutcome::Incomplete => true,
+                    LoadOutcome::Refused(refused) => is_transient(refused.reason),
+                    LoadOutcome::Unchanged | LoadOutcome::Published => false,
+                };
+                is_retried || self.scan.files.is_pending(&file)
+            }
+        }
     }
 
     /// Loads the file of one plugin, or of all, for an operator.
@@ -87,9 +84,13 @@ impl PluginOwner {
             }
         }
 
+        let trigger = match name {
+            Some(_) => LoadTrigger::OperatorForOne,
+            None => LoadTrigger::OperatorForAll,
+        };
         let mut results = Vec::with_capacity(files.len());
         for file in files {
-            let outcome = self.load_file(&file, LoadTrigger::Operator);
+            let outcome = self.load_file(&file, trigger);
             results.push(self.result_of(&file, &outcome));
         }
         results
@@ -118,8 +119,7 @@ impl PluginOwner {
     /// Forgets every refusal, so that the next scan loads the files again.
     pub(super) fn retry_refused(&mut self) {
         for file in self.scan.files.names().cloned().collect::<Vec<_>>() {
-            let mut slots = self.slots.values();
-            let serves = slots.any(|slot| slot.file() == Some(&file) && slot.refused.is_none());
+            let serves = self.slot_of(&file).is_some_and(|slot| slot.refused.is_none());
             if !serves {
                 self.scan.files.retry(&file);
             }
@@ -128,11 +128,34 @@ impl PluginOwner {
 
     /// Loads the content of a file, if it is new or an operator asks for it.
     pub(super) fn load_file(&mut self, file: &OsString, trigger: LoadTrigger) -> LoadOutcome {
+        let (candidate, own) = match self.begin_load(file, trigger) {
+            Ok(begun) => begun,
+            Err(outcome) => return outcome,
+        };
+
+        let config = Arc::clone(&self.config);
+        let prepared = self.prepare(candidate, &config);
+        let loaded = prepared.and_then(|prepared| self.commit_one(prepared));
+        self.end_load(file, own, loaded)
+    }
+
+    /// Stages the content of a file and selects the content to load for it.
+    ///
+    /// # Errors
+    ///
+    /// The outcome, if nothing is to be loaded.
+    pub(super) fn begin_load(
+        &mut self,
+        file: &OsString,
+        trigger: LoadTrigger,
+    ) -> Result<(Candidate, OwnContent), LoadOutcome> {
+        self.check_not_ending().map_err(LoadOutcome::Refused)?;
+
         // The stamp is taken before the file is read: a change during the read is found later.
         let stamp = self.scan.directory().and_then(|directory| directory.stamp(file).ok());
         let staged = match self.stage(file) {
             Ok(staged) => staged,
-            Err(refused) => return self.staging_failed(file, stamp, refused, trigger),
+            Err(refused) => return Err(self.staging_failed(file, stamp, refused, trigger)),
         };
 
         let hash = staged.inspection.hash;
@@ -140,15 +163,36 @@ impl PluginOwner {
         let is_known = self.scan.files.content(file) == Some(hash);
         self.scan.files.settle(file, staged.stamp, hash);
         if trigger == LoadTrigger::Scan && (is_known || self.settles(file, &hash.to_string())) {
-            return LoadOutcome::Unchanged;
+            return Err(LoadOutcome::Unchanged);
         }
 
         self.name_conflicts.remove(file);
-        let loaded = self.check_quarantine(&hash.to_string(), trigger);
-        match loaded.and_then(|()| self.load_staged(staged, file)) {
-            Ok(()) => LoadOutcome::Published,
-            Err(refused) => self.load_failed(file, refused),
+        let declared = staged.inspection.manifest.methods.clone();
+        let SelectedContent { candidate, refused } = self.select_content(staged, file, trigger)?;
+        let own = OwnContent { declared, refused };
+
+        match self.check_quarantine(&candidate.staged.inspection.hash.to_string(), trigger) {
+            Ok(()) => Ok((candidate, own)),
+            Err(refused) => Err(self.end_load(file, own, Err(refused))),
         }
+    }
+
+    /// Records the end of a load that [`PluginOwner::begin_load`] began.
+    pub(super) fn end_load(
+        &mut self,
+        file: &OsString,
+        own: OwnContent,
+        loaded: Result<(), LoadError>,
+    ) -> LoadOutcome {
+        let OwnContent { declared, refused } = own;
+        if let Err(error) = loaded {
+            return self.load_failed(file, error.with_methods(&declared));
+        }
+
+        if let Some(decision) = refused {
+            self.set_rejected(&plugin_name(file).unwrap_or_default(), &decision, &declared);
+        }
+        LoadOutcome::Published
     }
 
     fn stage(&self, file: &OsString) -> Result<StagedPlugin, LoadError> {
@@ -190,17 +234,13 @@ impl PluginOwner {
         LoadOutcome::Refused(refused)
     }
 
-    fn load_staged(&mut self, staged: StagedPlugin, file: &OsString) -> Result<(), LoadError> {
-        let config = Arc::clone(&self.config);
-        let candidate = Candidate { staged, file: file.clone(), purpose: Purpose::LoadFile };
-        let prepared = self.prepare(candidate, &config)?;
-        self.commit_one(prepared)
-    }
-
     fn load_failed(&mut self, file: &OsString, refused: LoadError) -> LoadOutcome {
         let reason = refused.reason;
-        if reason == LoadErrorReason::StateTransferBusy {
-            // Each attempt holds calls for up to `hand_over`: at most a fifth of the time.
+        let name = plugin_name(file).unwrap_or_default();
+        let stops_first = self.config.replace_policy(&name) == ReplacePolicy::StopFirst;
+        if reason == LoadErrorReason::StateTransferBusy || (stops_first && reason.is_transient()) {
+            // Each attempt holds calls for up to `hand_over`, and may stop the plugin: at most a
+            // fifth of the time.
             let not_before = self.now().monotonic + self.config.plugins.state_transfer * 4;
             self.scan.files.retry_after(file, not_before);
         } else if reason.is_transient() {
@@ -213,10 +253,19 @@ impl PluginOwner {
         LoadOutcome::Refused(refused)
     }
 
-    /// Returns whether the file has returned to content that serves, or that was rolled back from.
+    /// Returns the slot of the plugin that was loaded from this file.
+    fn slot_of(&mut self, file: &OsString) -> Option<&mut PluginSlot> {
+        let slot = self.slots.get_mut(&plugin_name(file)?)?;
+        (slot.file() == Some(file)).then_some(slot)
+    }
+
+    /// Returns whether the file has returned to content that serves.
     fn settles(&mut self, file: &OsString, hash: &str) -> bool {
-        let slot = self.slots.values_mut().find(|slot| slot.file() == Some(file));
-        slot.is_some_and(|slot| slot.settles(hash))
+        let settles = self.slot_of(file).is_some_and(|slot| slot.settles(hash));
+
+        // A refusal of other content may be over.
+        self.publish_refusals();
+        settles
     }
 
     /// Checks whether this content is quarantined. An operator clears the quarantine.
@@ -224,7 +273,7 @@ impl PluginOwner {
         let record = &self.dispatcher.crash_record;
         let Some(quarantined) = record.quarantined(hash) else { return Ok(()) };
 
-        if trigger == LoadTrigger::Operator {
+        if trigger != LoadTrigger::Scan {
             record.clear(hash);
             let (plugin, deaths) = (quarantined.plugin, quarantined.crashes);
             let crashes = Counted(deaths, "crash");
@@ -242,13 +291,14 @@ impl PluginOwner {
     /// Ends the plugin that was loaded from a removed file.
     fn remove_file(&mut self, file: &OsString) {
         self.name_conflicts.remove(file);
-        let Some((name, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.file() == Some(file)) else {
-            self.forget_refusal(file);
+        let name = plugin_name(file).unwrap_or_default();
+        let Some(slot) = self.slot_of(file) else {
+            self.forget_refusal(&name);
             return;
         };
 
-        if let Some(removed) = slot.remove() {
-            let generation = removed.identity.number;
+        if let Some(generation) = slot.number() {
+            let removed = slot.remove();
             let path = self.scan.path().join(file).display().to_string();
             let path = printable(&path);
             tracing::info!(
@@ -257,7 +307,7 @@ impl PluginOwner {
                 "plugin {name}: {path} removed, generation {generation} no longer serves"
             );
             self.publish(None);
-            self.retire(removed);
+            removed.into_iter().for_each(|removed| self.retire(removed));
         }
         self.retry_name_conflicts();
     }
@@ -265,11 +315,15 @@ impl PluginOwner {
     /// Forgets why a removed file was refused, from which nothing was loaded.
     ///
     /// The slot stays if an earlier file of the same name left generations that are still counted.
-    fn forget_refusal(&mut self, file: &OsString) {
-        let slot = plugin_name(file).and_then(|name| self.slots.get_mut(&name));
-        if let Some(slot) = slot.filter(|slot| slot.file().is_none()) {
-            slot.refused = None;
+    fn forget_refusal(&mut self, name: &str) {
+        let Some(slot) = self.slots.get_mut(name).filter(|slot| slot.file().is_none()) else { return };
+
+        let forgotten = slot.refused.take();
+        if slot.is_blank() {
+            self.slots.remove(name);
         }
-        self.slots.retain(|_, slot| !slot.is_blank());
+        if forgotten.is_some_and(|refused| !refused.methods.is_empty()) {
+            self.publish_refusals();
+        }
     }
 }

@@ -2,30 +2,34 @@
 
 use std::io;
 
-use crate::config::Config;
+use crate::config::{Config, ReplacePolicy};
 use crate::failpoint;
-use crate::loader::{KeptImage, LoadError, Prober, StagedPlugin};
+use crate::loader::{KeptImage, LoadError, ProbeDepth, Prober, StagedPlugin};
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation};
+use crate::shutdown::Shutdown;
 
-/// Probes and starts plugins. Unit tests replace it, because a real start needs a probe process and
-/// a shared library.
-pub(super) trait GenerationStarter: Send {
-    /// Loads, starts, self-tests and stops the plugin in a separate process. Blocks for at most
-    /// `plugins.probe`.
+/// Probes and starts plugins, several at a time. Unit tests replace it, because a real start needs
+/// a probe process and a shared library.
+pub(super) trait GenerationStarter: Send + Sync {
+    /// Loads, starts, self-tests and stops the plugin in a separate process. A stop-first plugin is
+    /// only loaded there. Blocks for at most `plugins.probe`.
     ///
     /// # Errors
     ///
-    /// The plugin failed there, or the probe process could not run.
+    /// The plugin failed there, the probe process could not run, or the host ends.
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError>;
 
-    /// Loads and starts the plugin in this process. Blocks for at most `plugins.probe`.
+    /// Loads and starts the plugin in this process, as the generation `number`, which
+    /// [`GenerationStarter::reserve_number`] returned. A stop-first plugin is self-tested as well,
+    /// because the probe did not do that. Blocks for at most `plugins.probe`.
     ///
     /// # Errors
     ///
-    /// The plugin failed here; its code is unloaded again if that is safe.
+    /// The plugin failed here, or the host ends; its code is unloaded again if that is safe.
     fn start(
-        &mut self,
+        &self,
         staged: StagedPlugin,
+        number: u64,
         config: &Config,
         probation: Option<Probation>,
     ) -> Result<Generation, GenerationLoadError>;
@@ -35,10 +39,10 @@ pub(super) trait GenerationStarter: Send {
     /// # Errors
     ///
     /// Its threads could not be started.
-    fn start_built_in(&mut self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation>;
+    fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation>;
 
-    /// Returns the number of the generation that is started next.
-    fn next_number(&self) -> u64;
+    /// Returns the number for one generation.
+    fn reserve_number(&self) -> u64;
 
     /// Returns the content of a generation, to be staged again; `None` for a built-in plugin.
     ///
@@ -54,36 +58,49 @@ pub(super) trait GenerationStarter: Send {
 pub(super) struct ProbingStarter {
     prober: Prober,
     factory: GenerationFactory,
+
+    /// Ends running probes, and keeps further ones from beginning.
+    shutdown: Shutdown,
 }
 
 impl ProbingStarter {
-    pub(super) fn new(prober: Prober, factory: GenerationFactory) -> Self {
-        Self { prober, factory }
+    pub(super) fn new(prober: Prober, factory: GenerationFactory, shutdown: Shutdown) -> Self {
+        Self { prober, factory, shutdown }
     }
 }
 
 impl GenerationStarter for ProbingStarter {
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError> {
         failpoint::pass("probe")?;
-        let own = config.plugin.get(&staged.inspection.name);
+        let name = &staged.inspection.name;
+        let depth = match config.replace_policy(name) {
+            ReplacePolicy::StartFirst => ProbeDepth::Start,
+            ReplacePolicy::StopFirst => ProbeDepth::Code,
+        };
+        let own = config.plugin.get(name);
         let settings = own.map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
-        self.prober.probe(staged, settings.as_bytes(), config.plugins.probe)
+        let is_cancelled = || self.shutdown.has_begun();
+        self.prober.probe_unless(&is_cancelled, depth, staged, settings.as_bytes(), config.plugins.probe)
     }
 
     fn start(
-        &mut self,
+        &self,
         staged: StagedPlugin,
+        number: u64,
         config: &Config,
         probation: Option<Probation>,
     ) -> Result<Generation, GenerationLoadError> {
-        self.factory.start(staged, config, probation, config.plugins.probe)
+        if self.shutdown.has_begun() {
+            return Err(LoadError::host_ends().into());
+        }
+        self.factory.start(staged, number, config, probation, config.plugins.probe, &self.shutdown)
     }
 
-    fn start_built_in(&mut self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
+    fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
         self.factory.start_built_in(plugin, config)
     }
 
-    fn next_number(&self) -> u64 {
-        self.factory.next_number()
+    fn reserve_number(&self) -> u64 {
+        self.factory.reserve_number()
     }
 }

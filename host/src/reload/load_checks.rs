@@ -119,6 +119,21 @@ impl PluginOwner {
                 });
             }
         }
+        self.check_names_of_stopped(name, methods)
+    }
+
+    /// Checks that no method belongs to a plugin that is stopped and is to be started again.
+    fn check_names_of_stopped(&self, name: &str, methods: &[DeclaredMethod]) -> Result<(), LoadCheckError> {
+        for (plugin, slot) in self.slots.iter().filter(|(plugin, _)| *plugin != name) {
+            let Some(stopped) = slot.stopped() else { continue };
+            let taken = stopped.content.method_names();
+            if let Some(method) = methods.iter().find(|method| taken.contains(&method.name)) {
+                return Err(LoadCheckError::MethodTaken {
+                    method: method.name.clone(),
+                    plugin: plugin.as_str().into(),
+                });
+            }
+        }
         Ok(())
     }
 

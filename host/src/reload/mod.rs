@@ -37,6 +37,9 @@
 //!                                                         unloaded       retained
 //! ```
 //!
+//! A stop-first plugin takes another way: it is probed without a start, and it is started during
+//! the commit, after the previous generation was stopped (`stop_first`).
+//!
 //! A failure up to the swap changes nothing: the previous generation serves on. A rollback is a
 //! reload of the previous content, so it makes a new generation. Content that ran in too many
 //! crashes is quarantined: it is not loaded until its file changes or an operator reloads it. A
@@ -44,19 +47,29 @@
 //!
 //! # Files
 //!
-//! `owner` has the state, `owner_loop` the thread and its commands. `directory_scan` and
-//! `seen_files` find changed files, and `file_load` acts on them. `transaction` replaces
-//! generations, with `load_checks`, `generation_starter` and `state_transfer`. `rollback`,
-//! `retirement` and `reconfigure` are the other reasons for a change.
+//! `owner` has the state, `owner_loop` the thread and its commands. `directory_scan`, `listing` and
+//! `seen_files` find changed files, `file_load` acts on them, and `parallel_start` on all of them
+//! when the host starts. `transaction` prepares generations, with `load_checks` and
+//! `generation_starter`. `commit` has them serve, with `state_transfer` and `stop_first`.
+//! `rollback`, `start_retry`, `retirement` and `reconfigure` are the other reasons for a change.
+//! `decided` applies what rollbacks decided, also in the next host.
 
 mod command;
+mod commit;
+mod decided;
 mod directory_scan;
 mod directory_watcher;
+mod exported_state;
 mod file_load;
 mod generation_starter;
+mod hold_limit;
+mod listing;
 mod load_checks;
+mod load_outcome;
 mod owner;
 mod owner_loop;
+mod parallel_start;
+mod plugin_files;
 mod plugin_slot;
 mod reconfigure;
 mod refusal;
@@ -66,7 +79,9 @@ mod retirement_threads;
 mod rollback;
 mod seen_files;
 mod slot_report;
+mod start_retry;
 mod state_transfer;
+mod stop_first;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -74,3 +89,5 @@ mod transaction;
 pub(crate) use command::{CommandReply, CommandSender, ReloadCommand};
 pub(crate) use owner::PluginOwner;
 pub(crate) use owner_loop::Reloader;
+pub(crate) use parallel_start::ReportProgress;
+pub use parallel_start::StartProgress;

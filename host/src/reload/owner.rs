@@ -13,11 +13,15 @@ use super::plugin_slot::PluginSlot;
 use super::retirement_threads::RetirementThreads;
 use crate::admin::ADMIN;
 use crate::config::Config;
-use crate::loader::Prober;
+use crate::decisions::DecisionStore;
+use crate::loader::{LoadError, Prober};
 use crate::log::printable;
 use crate::metrics::ReloadOutcome;
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationId, IoThreadReplacer};
-use crate::routing::{Dispatcher, HeldPlugins, RoutePermits, TableBuilder};
+use crate::routing::{
+    CallHold, Dispatcher, HeldPlugins, RoutePermits, RoutingTable, TableBuilder, UnavailablePlugin,
+};
+use crate::shutdown::Shutdown;
 
 /// The plugins of one host.
 pub(crate) struct PluginOwner {
@@ -27,9 +31,15 @@ pub(crate) struct PluginOwner {
 
     /// Reads the time; unit tests replace it.
     pub(super) clock: Box<dyn Fn() -> ScanTime + Send>,
-    pub(super) starter: Box<dyn GenerationStarter>,
+    pub(super) starter: Arc<dyn GenerationStarter>,
     pub(super) scan: DirectoryScan,
+
+    /// The contents that were rolled back and do not serve again.
+    pub(super) decisions: DecisionStore,
     pub(super) retirement: RetirementThreads,
+
+    /// Asked before each step of a reload.
+    pub(super) shutdown: Shutdown,
 
     /// The generations of built-in plugins. They are never replaced.
     pub(super) built_in: Vec<Arc<Generation>>,
@@ -58,17 +68,22 @@ impl PluginOwner {
         dispatcher: &Arc<Dispatcher>,
         commands: &CommandSender,
         io: Arc<dyn IoThreadReplacer>,
+        shutdown: &Shutdown,
     ) -> Self {
-        let starter = Box::new(ProbingStarter::new(prober, factory));
+        let starter = Arc::new(ProbingStarter::new(prober, factory, shutdown.clone()));
         let scan = DirectoryScan::new(config.plugins.directory.clone());
-        Self::with_parts(config, starter, scan, dispatcher, commands, io)
+        let decisions = DecisionStore::open(config.plugins.state.as_deref());
+        let owner = Self::with_parts(config, starter, scan, decisions, dispatcher, commands, io);
+        Self { shutdown: shutdown.clone(), ..owner }
     }
 
-    /// As [`PluginOwner::new`], with another way to start generations and to scan for files.
+    /// As [`PluginOwner::new`], with another way to start generations, to scan for files and to
+    /// keep decisions.
     pub(super) fn with_parts(
         config: Config,
-        starter: Box<dyn GenerationStarter>,
+        starter: Arc<dyn GenerationStarter>,
         scan: DirectoryScan,
+        decisions: DecisionStore,
         dispatcher: &Arc<Dispatcher>,
         commands: &CommandSender,
         io: Arc<dyn IoThreadReplacer>,
@@ -83,7 +98,9 @@ impl PluginOwner {
             clock: Box::new(ScanTime::now),
             starter,
             scan,
+            decisions,
             retirement: RetirementThreads::new(commands.clone(), io),
+            shutdown: Shutdown::default(),
             built_in: Vec::new(),
             built_in_names: BTreeSet::new(),
             slots: BTreeMap::new(),
@@ -108,6 +125,15 @@ impl PluginOwner {
         (self.clock)()
     }
 
+    /// Checks, before a step of a reload, that the host does not end.
+    ///
+    /// # Errors
+    ///
+    /// The host ends. The refusal is neither logged nor counted, because no plugin is at fault.
+    pub(super) fn check_not_ending(&self) -> Result<(), LoadError> {
+        if self.shutdown.has_begun() { Err(LoadError::host_ends()) } else { Ok(()) }
+    }
+
     /// Returns the generations that serve, built-in ones included.
     pub(super) fn serving(&self) -> impl Iterator<Item = &Arc<Generation>> {
         self.built_in.iter().chain(self.slots.values().filter_map(PluginSlot::generation))
@@ -128,20 +154,46 @@ impl PluginOwner {
     ///
     /// Returns `false` if a thread may still use the previous table.
     pub(super) fn publish(&self, held: Option<&HeldPlugins>) -> bool {
+        let table = self.table(held.map_or(CallHold::None, CallHold::AtGate));
+        let is_published = self.dispatcher.publish(&Arc::new(table));
+        self.report_counts();
+        is_published
+    }
+
+    /// Returns the routing table for what serves now.
+    pub(super) fn table(&self, hold: CallHold<'_>) -> RoutingTable {
         // The admin socket has a table of its own, and no other socket reaches these methods.
         let routed = self.serving().filter(|generation| *generation.identity.plugin != *ADMIN);
         let builder = TableBuilder {
             config: &self.config,
             built_in: &self.built_in_names,
             permits: &self.permits,
-            held,
+            hold,
             method_names: &self.dispatcher.metrics.method_names,
         };
-        let table = builder.build(routed.cloned().collect());
+        builder.build(routed.cloned().collect(), self.unavailable(hold))
+    }
 
-        let is_published = self.dispatcher.publish(&Arc::new(table));
-        self.report_counts();
-        is_published
+    /// Publishes the methods of refused contents, if they are not those of the last table.
+    pub(super) fn publish_refusals(&self) {
+        let is_published = *self.dispatcher.table.load().unavailable() == *self.unavailable(CallHold::None);
+        if !is_published {
+            self.publish(None);
+        }
+    }
+
+    /// Returns the contents that were stopped or refused and whose methods are known.
+    fn unavailable(&self, hold: CallHold<'_>) -> Vec<UnavailablePlugin> {
+        let is_waited_for = matches!(hold, CallHold::AtGate(_));
+        let slots = self.slots.iter();
+        slots.flat_map(|(name, slot)| slot.unavailable(name, is_waited_for)).collect()
+    }
+
+    /// As [`PluginOwner::report_loaded`], for the generation of the plugin that serves.
+    pub(super) fn report_serving(&mut self, name: &str, note: &str) {
+        if let Some(generation) = self.slots.get(name).and_then(PluginSlot::generation).cloned() {
+            self.report_loaded(name, &generation, note);
+        }
     }
 
     /// Logs and counts a generation that serves from now on. The message ends with `note`.

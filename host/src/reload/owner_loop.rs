@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::command::{CommandReply, CommandSender, ReloadCommand};
@@ -11,14 +10,20 @@ use super::directory_scan::{CompleteFiles, SCAN_INTERVAL};
 use super::directory_watcher::DirectoryWatcher;
 use super::owner::PluginOwner;
 use crate::clock::Time;
+use crate::host_thread::HostThread;
+use crate::log::ShortDuration;
 
 /// The time until a scan is repeated that found a file incomplete or missing.
 const RESCAN_DELAY: Duration = Duration::from_millis(200);
 
+/// How long after the deadline of a shutdown the thread is waited for. It is longer than the time
+/// for which the thread itself waits for the last reports of retirements.
+const STOP_GRACE: Duration = Duration::from_millis(1500);
+
 /// A handle of the thread.
 pub(crate) struct Reloader {
     commands: CommandSender,
-    thread: JoinHandle<()>,
+    thread: HostThread,
 }
 
 impl Reloader {
@@ -29,16 +34,29 @@ impl Reloader {
     /// The thread could not be started.
     pub(crate) fn start(owner: PluginOwner, commands: Receiver<ReloadCommand>) -> io::Result<Self> {
         let sender = owner.commands.clone();
-        let thread =
-            Builder::new().name("plugins".into()).spawn(move || OwnerLoop::new(owner, commands).run())?;
+        // The directory is watched when this returns.
+        let owner_loop = OwnerLoop::new(owner, commands);
+        let thread = HostThread::spawn("plugins", move || owner_loop.run())?;
         Ok(Self { commands: sender, thread })
     }
 
-    /// Retires every generation within `limit`, then ends the thread. Blocks.
+    /// Retires every generation within `limit`, then ends the thread. Blocks for at most `limit`
+    /// and [`STOP_GRACE`].
+    ///
+    /// Code of a plugin can keep the thread: the thread loads and closes code itself, and may wait
+    /// for the lock of the dynamic loader, which other threads hold while they do the same. The
+    /// thread is then left.
     pub(crate) fn stop(self, limit: Duration) {
-        self.commands.send(ReloadCommand::Stop(Instant::now() + limit));
-        // Nothing on the thread panics. If it did, the process would still have to end.
-        let _ = self.thread.join();
+        let deadline = Instant::now() + limit;
+        self.commands.send(ReloadCommand::Stop(deadline));
+
+        // A panic of the thread was logged when it happened, and the process still has to end.
+        if self.thread.join_before(deadline + STOP_GRACE).is_err() {
+            tracing::warn!(
+                "the thread that loads and unloads plugins did not end within {}; the host ends without it",
+                ShortDuration(limit + STOP_GRACE)
+            );
+        }
     }
 }
 
@@ -65,7 +83,8 @@ impl OwnerLoop {
     fn run(mut self) {
         loop {
             // Before the next command: a scan must not be put off, however many commands arrive.
-            if self.received.is_none() && Instant::now() >= self.next_scan {
+            let is_ending = self.owner.shutdown.has_begun();
+            if self.received.is_none() && Instant::now() >= self.next_scan && !is_ending {
                 self.scan_periodically();
             }
 
@@ -75,6 +94,7 @@ impl OwnerLoop {
                     self.owner.retire_all(&self.commands, deadline);
                     return;
                 }
+                Ok(command) if self.owner.shutdown.has_begun() => self.owner.execute_while_ending(command),
                 Ok(ReloadCommand::Scan { complete }) => {
                     let complete = self.merge_scans(complete);
                     self.owner.scan_directory(CompleteFiles::Named(&complete))
@@ -93,6 +113,7 @@ impl OwnerLoop {
 
     fn scan_periodically(&mut self) {
         self.owner.retry_rollbacks();
+        self.owner.retry_starts();
         self.owner.dispatcher.metrics.slow_log.remove_expired(Time::now());
 
         self.owner.scan.open_current();
@@ -105,16 +126,28 @@ impl OwnerLoop {
     fn next_command(&mut self) -> Result<ReloadCommand, RecvTimeoutError> {
         match self.received.take() {
             Some(command) => Ok(command),
+            // Only commands are awaited, because the directory is not scanned any more.
+            None if self.owner.shutdown.has_begun() => {
+                self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            }
             None => self.commands.recv_timeout(self.next_scan.saturating_duration_since(Instant::now())),
         }
     }
 
     /// Merges the scan commands that follow, so that one scan serves them all. Returns the files
     /// that are complete.
-    fn merge_scans(&mut self, mut complete: Vec<OsString>) -> Vec<OsString> {
+    fn merge_scans(&mut self, first: Vec<OsString>) -> Vec<OsString> {
+        let mut complete = Vec::new();
+        let mut next = Ok(ReloadCommand::Scan { complete: first });
         loop {
-            match self.commands.try_recv() {
-                Ok(ReloadCommand::Scan { complete: more }) => complete.extend(more),
+            match next {
+                Ok(ReloadCommand::Scan { complete: named }) => {
+                    if named.is_empty() {
+                        self.owner.scan.examine_all();
+                    }
+                    complete.extend(named);
+                    next = self.commands.try_recv();
+                }
                 other => {
                     self.received = other.ok();
                     return complete;
@@ -128,7 +161,8 @@ impl PluginOwner {
     /// Executes a command. Returns whether the directory is to be scanned again soon.
     pub(super) fn execute(&mut self, command: ReloadCommand) -> bool {
         match command {
-            ReloadCommand::Scan { complete } => self.scan_directory(CompleteFiles::Named(&complete)),
+            // The loop handles these itself.
+            ReloadCommand::Scan { .. } => false,
             ReloadCommand::ScanAll(reply) => {
                 self.retry_refused();
                 self.scan.open_current();
@@ -141,8 +175,8 @@ impl PluginOwner {
                 answer(reply, self.reload(name.as_deref()));
                 false
             }
-            ReloadCommand::RollBack(name, reply) => {
-                answer(reply, self.roll_back(&name));
+            ReloadCommand::RollBack { plugin, by, reply } => {
+                answer(reply, self.roll_back(&plugin, by));
                 false
             }
             ReloadCommand::List(reply) => {
@@ -163,6 +197,15 @@ impl PluginOwner {
             }
             // The loop ends before it gets here.
             ReloadCommand::Stop(_) => false,
+        }
+    }
+
+    /// Executes a command that changes nothing, and drops any other: a host that ends begins no
+    /// reload. The sender of a dropped command finds its reply channel closed.
+    pub(super) fn execute_while_ending(&mut self, command: ReloadCommand) -> bool {
+        match command {
+            ReloadCommand::List(_) | ReloadCommand::Retired { .. } => self.execute(command),
+            _ => false,
         }
     }
 }

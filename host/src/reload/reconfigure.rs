@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::owner::PluginOwner;
-use super::plugin_slot::PluginSlot;
 use super::restart_required;
-use super::transaction::{Candidate, PreparedGeneration, Purpose};
-use crate::config::{Config, Place, PluginConfig};
+use super::transaction::{Candidate, PreparedGeneration, PreparedStart, Purpose};
+use crate::config::{Config, Place, PluginConfig, ReplacePolicy};
 use crate::loader::{LoadError, LoadErrorReason, plugin_name};
 use crate::routing::ConnectionRules;
 
@@ -31,8 +30,7 @@ impl PluginOwner {
         let prepared = self.prepare_all(&changed, &config).map_err(to_strings)?;
 
         restart_required::warn(&old, &config);
-        let new: Vec<_> =
-            prepared.iter().map(|new| (new.name.clone(), Arc::clone(&new.generation))).collect();
+        let names: Vec<_> = prepared.iter().map(|new| new.name.clone()).collect();
         // Before the commit, which builds the routing table of them. The permits of removed routes
         // are kept by the calls that hold them.
         self.permits.update(&config.routes);
@@ -49,8 +47,8 @@ impl PluginOwner {
             // reported. What serves serves on.
             self.scan.files.retry_all();
         }
-        for (name, generation) in new {
-            self.report_loaded(&name, &generation, " with its new settings");
+        for name in names {
+            self.report_serving(&name, " with its new settings");
         }
         Ok(())
     }
@@ -74,7 +72,11 @@ impl PluginOwner {
         if errors.is_empty() {
             return Ok(prepared);
         }
-        prepared.into_iter().for_each(|new| self.retire(new.generation));
+        for new in prepared {
+            if let PreparedStart::Started(generation) = new.start {
+                self.retire(generation);
+            }
+        }
         Err(errors)
     }
 
@@ -83,11 +85,14 @@ impl PluginOwner {
         name: &str,
         config: &Config,
     ) -> Option<Result<PreparedGeneration, LoadError>> {
-        let serving = self.slots.get(name).and_then(PluginSlot::serving)?;
-        let image = self.starter.image(&serving.generation)?;
-        let file = serving.file.clone();
+        let slot = self.slots.get(name)?;
+        let file = slot.file()?.clone();
+        let staged = match (slot.generation(), slot.stopped()) {
+            (Some(generation), _) => self.starter.image(generation)?.and_then(|image| image.staged()),
+            (None, Some(stopped)) => stopped.content.staged(),
+            (None, None) => return None,
+        };
 
-        let staged = image.and_then(|image| image.staged());
         Some(staged.and_then(|staged| {
             self.prepare(Candidate { staged, file, purpose: Purpose::ApplySettings }, config)
         }))
@@ -109,11 +114,12 @@ impl PluginOwner {
 }
 
 /// Returns the plugins that have to be started again for a new configuration: their settings, or
-/// their threads, queue or circuit breaker, differ.
+/// their threads, queue or circuit breaker, differ. Their replace policy applies to the next
+/// replacement.
 fn changed_plugins(old: &Config, new: &Config) -> BTreeSet<String> {
     let settings = |config: &Config, name: &String| {
         let settings = config.plugin.get(name).cloned().unwrap_or_default();
-        PluginConfig { place: Place::default(), ..settings }
+        PluginConfig { place: Place::default(), replace: ReplacePolicy::default(), ..settings }
     };
     let all = old.plugin.keys().chain(new.plugin.keys());
     all.filter(|name| settings(old, name) != settings(new, name)).cloned().collect()

@@ -17,6 +17,7 @@ fn changed_parts(old: &Config, new: &Config) -> Vec<String> {
         ("[[listener]]", listeners(old) != listeners(new)),
         ("[admin]", old.admin != new.admin),
         ("plugins.directory", old.plugins.directory != new.plugins.directory),
+        ("plugins.state", old.plugins.state != new.plugins.state),
         (&crash, old.plugins.crash != new.plugins.crash),
         ("metrics.listen", old.metrics != new.metrics),
         ("io.threads", old.io.threads != new.io.threads),
@@ -49,10 +50,11 @@ mod tests {
 
     #[test]
     fn names_the_parts_that_need_a_restart() {
-        let parts: [(&str, Change); 7] = [
+        let parts: [(&str, Change); 8] = [
             ("[[listener]]", |config| config.listeners.push(Listener::at("run/b.sock"))),
             ("[admin]", |config| config.admin = Some(AdminConfig::default())),
             ("plugins.directory", |config| config.plugins.directory = "other".into()),
+            ("plugins.state", |config| config.plugins.state = Some("other".into())),
             ("[plugins.crash]", |config| config.plugins.crash.most += 1),
             ("metrics.listen", |config| {
                 config.metrics.listen = Some(MetricsEndpoint::Unix("run/metrics.sock".into()));

@@ -14,7 +14,11 @@ use crate::routing::RoutingTable;
 
 /// How long after the deadline of a shutdown the reports of retirements are waited for. The
 /// retirement threads give up at the deadline, and report that.
-const REPORT_GRACE: Duration = Duration::from_secs(2);
+const REPORT_GRACE: Duration = Duration::from_secs(1);
+
+/// How long the end of the host waits until the last decisions are on the disk. They are a few
+/// kilobytes, and there are none unless a plugin was rolled back a moment ago.
+const STATE_GRACE: Duration = Duration::from_secs(2);
 
 impl PluginOwner {
     /// Retires a generation that does not serve any more, or never did.
@@ -94,8 +98,9 @@ impl PluginOwner {
                 }
                 // Nothing else is done any more. The receivers of replies find the channel closed.
                 Ok(_) => {}
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        self.decisions.flush(Instant::now() + STATE_GRACE);
     }
 }

@@ -1,12 +1,15 @@
 //! The threads that retire generations: one for each, because its last calls may take long.
 
 use std::sync::Arc;
-use std::thread::Builder;
 use std::time::Instant;
 
 use super::command::{CommandSender, ReloadCommand};
 use crate::crash_record::RecordSlot;
-use crate::plugin::{EndDeadline, Generation, IoThreadReplacer, RetentionReason, RetirementOutcome};
+use crate::host_thread::HostThread;
+use crate::plugin::{
+    EndDeadline, Generation, GenerationId, IoThreadReplacer, RetentionReason, RetirementOutcome,
+    StoppedGeneration, touch_thread_locals,
+};
 
 /// Starts the threads that retire generations.
 pub(super) struct RetirementThreads {
@@ -27,22 +30,38 @@ impl RetirementThreads {
 
     /// Retires a generation. [`ReloadCommand::Retired`] is sent when it has ended.
     pub(super) fn start(&self, generation: Arc<Generation>) {
-        let plugin = Arc::clone(&generation.identity.plugin);
-        let number = generation.identity.number;
+        let identity = generation.identity.clone();
+        let slot = generation.crash_record().claim_slot();
+        self.spawn(&identity, slot, move |deadline, io| Generation::retire(generation, deadline, io));
+    }
+
+    /// Closes the code of a generation that was stopped. [`ReloadCommand::Retired`] is sent when
+    /// that has ended.
+    pub(super) fn close(&self, stopped: StoppedGeneration) {
+        let identity = stopped.identity.clone();
+        let slot = stopped.crash_record().claim_slot();
+        self.spawn(&identity, slot, move |deadline, io| stopped.close(deadline, io));
+    }
+
+    fn spawn(
+        &self,
+        identity: &GenerationId,
+        slot: Option<RecordSlot>,
+        end: impl FnOnce(&EndDeadline, &dyn IoThreadReplacer) -> RetirementOutcome + Send + 'static,
+    ) {
         let report = {
-            let (commands, plugin) = (self.commands.clone(), Arc::clone(&plugin));
-            move |outcome| {
-                commands.send(ReloadCommand::Retired { plugin, generation: number, outcome });
-            }
+            let (commands, plugin) = (self.commands.clone(), Arc::clone(&identity.plugin));
+            let generation = identity.number;
+            move |outcome| commands.send(ReloadCommand::Retired { plugin, generation, outcome })
         };
 
         let io = Arc::clone(&self.io);
         let deadline = self.deadline.clone();
-        let record_slot = generation.crash_record().claim_slot();
         let report_failure = report.clone();
-        let thread = Builder::new().name("retire".into()).spawn(move || {
-            RecordSlot::attach(record_slot);
-            report(Generation::retire(generation, &deadline, &*io));
+        let thread = HostThread::spawn("retire", move || {
+            RecordSlot::attach(slot);
+            touch_thread_locals();
+            report(end(&deadline, &*io));
         });
 
         if let Err(error) = thread {
@@ -50,6 +69,12 @@ impl RetirementThreads {
             // stays, which is sound.
             report_failure(RetirementOutcome::Retained(RetentionReason::NoRetirementThread(error)));
         }
+    }
+
+    /// Stops a generation without calls on this thread. Blocks; the limits are those of a
+    /// retirement.
+    pub(super) fn stop(&self, generation: Generation) -> Result<StoppedGeneration, RetentionReason> {
+        generation.stop_now(&self.deadline)
     }
 
     /// Sets when the retirements of a shutdown have to end.

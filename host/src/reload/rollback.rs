@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::owner::PluginOwner;
-use super::plugin_slot::{PluginSlot, RollbackRetry, ServingPlugin};
+use super::plugin_slot::{PluginSlot, RollbackRetry};
 use super::transaction::{Candidate, Purpose};
 use crate::admin::PluginReloadResult;
+use crate::decisions::{Decider, Decision};
 use crate::loader::{KeptImage, LoadError, LoadErrorReason};
 use crate::log::Counted;
 use crate::metrics::ReloadOutcome;
@@ -35,13 +36,16 @@ impl From<RollbackError> for LoadError {
 
 impl PluginOwner {
     /// Rolls a plugin back for an operator, who may roll forward again in the same way.
-    pub(super) fn roll_back(&mut self, name: &str) -> PluginReloadResult {
+    pub(super) fn roll_back(&mut self, name: &str, by: Decider) -> PluginReloadResult {
         if let Err(error) = self.previous_content(name) {
             return self.reload_result(name, Some(&error.into()));
         }
 
-        match self.restore_previous(name, Purpose::RollBackByOperator, None) {
+        match self.restore_previous(name, by, None) {
             Ok(()) => self.reload_result(name, None),
+            Err(refused) if refused.reason == LoadErrorReason::HostEnds => {
+                self.reload_result(name, Some(&refused))
+            }
             Err(refused) => {
                 let (reason, detail) = (refused.reason.code(), &refused.detail);
                 let effect = self.effect_of_refusal(name);
@@ -82,17 +86,16 @@ impl PluginOwner {
             return;
         }
 
-        let detail = format!(
-            "generation {generation} failed its probation ({reason}) and was rolled back; install a corrected file"
-        );
-        let failure = LoadError::new(LoadErrorReason::ProbationFailed, detail);
-        match self.restore_previous(plugin, Purpose::RollBackAfterProbation, Some(failure)) {
+        match self.restore_previous(plugin, Decider::Host, Some(reason)) {
             Ok(()) => {
                 let metrics = &self.dispatcher.metrics;
                 metrics.counters.plugins_rolled_back.add(1);
                 metrics.plugins.count_reload(plugin, ReloadOutcome::RolledBack);
                 self.log_rolled_back(plugin, generation, reason);
             }
+            Err(refused) if refused.reason == LoadErrorReason::HostEnds => {}
+            // Nothing serves any more, which was logged.
+            Err(_) if self.slots.get(plugin).is_some_and(|slot| slot.stopped().is_some()) => {}
             Err(refused) => {
                 let is_retried = refused.reason.is_transient();
                 if is_retried {
@@ -144,33 +147,41 @@ impl PluginOwner {
         }
     }
 
-    fn previous_content(&self, name: &str) -> Result<(&ServingPlugin, &KeptImage), RollbackError> {
-        let serving = self.slots.get(name).and_then(PluginSlot::serving);
-        let serving = serving.ok_or_else(|| RollbackError::NotServing(name.to_owned()))?;
-        let previous = serving.previous.as_deref();
-        Ok((serving, previous.ok_or_else(|| RollbackError::NoPreviousContent(name.to_owned()))?))
+    fn previous_content(&self, name: &str) -> Result<(&PluginSlot, &KeptImage), RollbackError> {
+        let slot = self.slots.get(name).filter(|slot| slot.file().is_some());
+        let slot = slot.ok_or_else(|| RollbackError::NotServing(name.to_owned()))?;
+        Ok((slot, slot.previous().ok_or_else(|| RollbackError::NoPreviousContent(name.to_owned()))?))
     }
 
-    /// Replaces what serves by the previous content. `failure` is why, unless an operator asks.
+    /// Replaces what serves by the previous content, and decides against what served. `failure` is
+    /// why, unless an operator asks.
     ///
     /// The image of the previous content is copied, so that a failed rollback can be tried again.
     fn restore_previous(
         &mut self,
         name: &str,
-        purpose: Purpose,
-        failure: Option<LoadError>,
+        by: Decider,
+        failure: Option<ProbationFailure>,
     ) -> Result<(), LoadError> {
-        let (serving, previous) = self.previous_content(name)?;
-        let from = serving.generation.identity.hash.clone();
-        let candidate = Candidate { staged: previous.staged()?, file: serving.file.clone(), purpose };
+        let (slot, previous) = self.previous_content(name)?;
+        let from = slot.hash().unwrap_or_default().to_owned();
+        let (number, declared) = (slot.number().unwrap_or_default(), slot.methods().to_vec());
+        let file = slot.file().cloned().unwrap_or_default();
+        let purpose = match by {
+            Decider::Host => Purpose::RollBackAfterProbation,
+            Decider::Operator { .. } => Purpose::RollBackByOperator,
+        };
+        let candidate = Candidate { staged: previous.staged()?, file, purpose };
 
         let config = Arc::clone(&self.config);
         let prepared = self.prepare(candidate, &config)?;
         self.commit_one(prepared)?;
 
-        if let Some(slot) = self.slots.get_mut(name) {
-            slot.rolled_back(from, failure);
-        }
+        let why = match failure {
+            Some(reason) => format!("generation {number} failed its probation ({reason})"),
+            None => format!("by command, from generation {number}"),
+        };
+        self.decide(name, Decision::now(from, by, why), &declared);
         Ok(())
     }
 }

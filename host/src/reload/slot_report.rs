@@ -2,17 +2,31 @@
 
 use super::owner::PluginOwner;
 use super::plugin_slot::{PluginSlot, SlotState};
-use crate::admin::{CrashedMethod, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus};
+use crate::admin::{
+    CrashedMethod, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus, is_own_plugin,
+};
 use crate::crash_record::Crash;
 use crate::loader::LoadError;
 use crate::metrics::GenerationCounts;
 use crate::plugin::Generation;
+use crate::routing::UnavailablePlugin;
+
+/// The reason that calls are answered with while a plugin is stopped and the next start has not
+/// failed yet.
+const STARTING: &str = "starting";
 
 impl PluginOwner {
     /// Returns the plugins that have files, by name.
     pub(super) fn list(&self) -> Vec<PluginStatus> {
         let crashes = self.dispatcher.crash_record.crashes();
-        self.slots.iter().map(|(name, slot)| slot.status(name, &crashes)).collect()
+        let status = |(name, slot): (&String, &PluginSlot)| {
+            let decisions = self.decisions.of(name);
+            PluginStatus {
+                decisions: decisions.iter().map(Into::into).collect(),
+                ..slot.status(name, &crashes)
+            }
+        };
+        self.slots.iter().map(status).collect()
     }
 
     /// Returns the result of a reload or rollback of the plugin: what serves now, and why it is not
@@ -33,12 +47,15 @@ impl PluginOwner {
         }
     }
 
-    /// Updates the metrics of all plugins.
+    /// Updates the metrics of all plugins but the host's own.
     pub(super) fn report_counts(&self) {
         let slots = self.slots.iter().map(|(name, slot)| (name.as_str(), slot.counts()));
-        let built_in = self.built_in.iter().map(|generation| {
-            let serving = Some(generation.identity.number);
-            (&*generation.identity.plugin, GenerationCounts { serving, ..GenerationCounts::default() })
+        // Plugins whose files were refused have no generations. There may be many of them.
+        let slots = slots.filter(|(_, counts)| *counts != GenerationCounts::default());
+        let embedded = self.built_in.iter().map(|generation| &generation.identity);
+        let built_in = embedded.filter(|identity| !is_own_plugin(&identity.plugin)).map(|identity| {
+            let serving = Some(identity.number);
+            (&*identity.plugin, GenerationCounts { serving, ..GenerationCounts::default() })
         });
         self.dispatcher.metrics.plugins.set_generations(built_in.chain(slots));
     }
@@ -66,10 +83,12 @@ impl PluginSlot {
         let health = generation.map(Generation::health);
         let is_healthy = health.as_ref().is_some_and(|health| health.is_healthy);
 
+        let failure = self.stopped().and_then(|stopped| Some(&stopped.retry.as_ref()?.failure));
         let state = match self.state() {
             SlotState::Serving(_) if !is_healthy => PluginState::Unhealthy,
             SlotState::Serving(_) if self.is_on_probation() => PluginState::Probation,
             SlotState::Serving(_) => PluginState::Serving,
+            SlotState::Stopped(_) => PluginState::Unavailable,
             SlotState::Removed => PluginState::Removed,
             SlotState::NeverServed => PluginState::Refused,
         };
@@ -91,8 +110,35 @@ impl PluginSlot {
             retained: self.retained.clone(),
             unloaded: self.unloaded,
             deaths: crashes.iter().flat_map(|crash| crashed_methods(crash, name)).collect(),
-            refused: self.refused.as_ref().map(Into::into),
+            refused: self.refused.as_ref().or(failure).map(Into::into),
+            decisions: Vec::new(),
         }
+    }
+
+    /// Returns the contents of the plugin whose methods are known although they do not serve: the
+    /// one that was stopped, and the one that was refused. `is_waited_for` says whether calls wait
+    /// for the next start.
+    pub(super) fn unavailable(
+        &self,
+        plugin: &str,
+        is_waited_for: bool,
+    ) -> impl Iterator<Item = UnavailablePlugin> {
+        let stopped = self.stopped().map(|stopped| UnavailablePlugin {
+            plugin: plugin.to_owned(),
+            reason: stopped.retry.as_ref().map_or(STARTING, |retry| retry.failure.reason.code()),
+            retry_after: None,
+            methods: stopped.content.method_names(),
+            is_down: !is_waited_for,
+        });
+        let refused = self.refused.as_ref().filter(|refused| !refused.methods.is_empty());
+        let refused = refused.map(|refused| UnavailablePlugin {
+            plugin: plugin.to_owned(),
+            reason: refused.reason.code(),
+            retry_after: refused.retry_after,
+            methods: refused.methods.clone(),
+            is_down: false,
+        });
+        stopped.into_iter().chain(refused)
     }
 }
 

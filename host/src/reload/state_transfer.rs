@@ -3,20 +3,24 @@
 //! Calls that arrive meanwhile wait at a gate, for a bounded time. They are run by the generation
 //! that serves when the gate opens: the new one, or the previous one if the transfer failed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::abi::{Instance, LifecycleError};
 
+use super::exported_state::ExportedState;
 use super::owner::PluginOwner;
+use super::transaction::PreparedGeneration;
 use crate::config::Config;
 use crate::crash_record::LifecyclePhase;
 use crate::failpoint;
 use crate::loader::{LoadError, LoadErrorReason};
 use crate::log::Counted;
-use crate::plugin::{Generation, JoinedRunError, run_joined};
+use crate::plugin::{Generation, JoinedRunError, run_joined_unless};
 use crate::routing::HeldPlugins;
+use crate::shutdown::Shutdown;
 
 /// How often the calls in flight are counted that a transfer waits for.
 const POLL_INTERVAL: Duration = Duration::from_micros(100);
@@ -39,10 +43,20 @@ pub(super) struct TransferPair {
 pub(super) struct HeldCalls(HeldPlugins);
 
 impl HeldCalls {
-    /// Returns the held calls of these transfers, or `None` if there are no transfers.
-    pub(super) fn of(pairs: &[TransferPair]) -> Option<Self> {
-        let plugins = pairs.iter().map(|pair| pair.plugin.clone()).collect();
-        (!pairs.is_empty()).then(|| Self(HeldPlugins { plugins, gate: Arc::default() }))
+    /// Returns the held calls of these transfers, and of the plugins that are stopped before
+    /// prepared contents start; `None` if no calls have to be held.
+    pub(super) fn of(pairs: &[TransferPair], prepared: &[PreparedGeneration]) -> Option<Self> {
+        let stopping = prepared.iter().filter(|new| new.generation().is_none());
+        let stopping: BTreeSet<_> = stopping.map(|new| new.name.clone()).collect();
+
+        let transferring = pairs.iter().map(|pair| pair.plugin.clone());
+        let plugins: BTreeSet<_> = transferring.chain(stopping.iter().cloned()).collect();
+        let is_needed = !plugins.is_empty();
+        is_needed.then(|| Self(HeldPlugins { plugins, stopping, gate: Arc::default() }))
+    }
+
+    pub(super) fn plugins(&self) -> &HeldPlugins {
+        &self.0
     }
 }
 
@@ -54,7 +68,7 @@ impl Drop for HeldCalls {
 
 /// Why a state was not transferred.
 #[derive(Debug, thiserror::Error)]
-enum TransferError {
+pub(super) enum TransferError {
     /// An inline method that was found in the previous table may still change the state.
     #[error(
         "an inline method blocks an I/O thread and may still change the state; the log names the method, which must \
@@ -62,8 +76,11 @@ enum TransferError {
     )]
     IoThreadBlocked,
 
-    #[error("{} did not end within {key}, so the state could not be exported; raise {key}", Counted(*.count, "call"))]
+    #[error("{} did not end within {key}, so the plugin could not be replaced; raise {key}", Counted(*.count, "call"))]
     CallsInFlight { count: usize, key: &'static str },
+
+    #[error("the host ends, so the state stays where it is")]
+    HostEnds,
 
     #[error("the previous generation did not export its state: {0}")]
     Export(PhaseError),
@@ -72,9 +89,15 @@ enum TransferError {
     Import(PhaseError),
 }
 
+impl TransferError {
+    pub(super) fn calls_in_flight(count: usize, config: &Config) -> Self {
+        Self::CallsInFlight { count, key: config.name_in_file("plugins.state_transfer") }
+    }
+}
+
 /// Why a lifecycle phase of a plugin failed.
 #[derive(Debug, thiserror::Error)]
-enum PhaseError {
+pub(super) enum PhaseError {
     #[error(transparent)]
     Plugin(#[from] LifecycleError),
     #[error(transparent)]
@@ -84,6 +107,9 @@ enum PhaseError {
 impl From<TransferError> for LoadError {
     fn from(error: TransferError) -> Self {
         let reason = match error {
+            TransferError::HostEnds
+            | TransferError::Export(PhaseError::Thread(JoinedRunError::GivenUp))
+            | TransferError::Import(PhaseError::Thread(JoinedRunError::GivenUp)) => LoadErrorReason::HostEnds,
             TransferError::IoThreadBlocked | TransferError::CallsInFlight { .. } => {
                 LoadErrorReason::StateTransferBusy
             }
@@ -95,77 +121,128 @@ impl From<TransferError> for LoadError {
 }
 
 impl PluginOwner {
-    /// Transfers the states of `pairs`, whose calls are `held` from now on.
+    /// Holds calls from now on.
+    ///
+    /// # Errors
+    ///
+    /// A thread may still run calls. The routing table that holds the calls is published.
+    pub(super) fn hold(&self, held: &HeldCalls) -> Result<(), CommitError> {
+        let HeldCalls(held) = held;
+        if self.publish(Some(held)) {
+            return Ok(());
+        }
+        Err(CommitError {
+            plugin: held.plugins.first().cloned().unwrap_or_default(),
+            refused: TransferError::IoThreadBlocked.into(),
+        })
+    }
+
+    /// Transfers the states of `pairs`, whose calls are held.
     ///
     /// Blocks for at most three times `plugins.state_transfer` for each: for the calls in flight,
     /// the export and the import.
     ///
     /// # Errors
     ///
-    /// The first transfer that failed. The routing table that holds the calls is still published.
+    /// The first transfer that failed.
     pub(super) fn transfer_states(
         &self,
         pairs: Vec<TransferPair>,
-        held: &HeldCalls,
         config: &Config,
     ) -> Result<(), CommitError> {
-        let HeldCalls(held) = held;
-        if !self.publish(Some(held)) {
-            return Err(CommitError {
-                plugin: held.plugins.first().cloned().unwrap_or_default(),
-                refused: TransferError::IoThreadBlocked.into(),
-            });
-        }
-
         for TransferPair { plugin, previous, new } in pairs {
-            transfer(&previous, &new, config).map_err(|refused| CommitError { plugin, refused })?;
+            transfer(&previous, &new, config, &self.shutdown)
+                .map_err(|refused| CommitError { plugin, refused })?;
         }
         Ok(())
     }
 }
 
-/// Exports the state of `previous` and imports it into `new`, each within `plugins.state_transfer`.
-fn transfer(previous: &Arc<Generation>, new: &Arc<Generation>, config: &Config) -> Result<(), LoadError> {
-    let limit = config.plugins.state_transfer;
+fn transfer(
+    previous: &Arc<Generation>,
+    new: &Arc<Generation>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<(), LoadError> {
     failpoint::pass("hold")?;
-    wait_for_calls(previous, config)?;
+    wait_for_calls(previous, config, shutdown)?;
     failpoint::pass("held")?;
 
     let schema = previous.state_schema.unwrap_or(0);
-    let exporter = Arc::clone(previous);
-    let exported = run_joined("hand-over", previous.crash_record(), limit, move || {
-        exporter.run_phase(LifecyclePhase::ExportState, Instance::export_state)
-    });
-    let state = flatten(exported).map_err(TransferError::Export)?;
+    let bytes = export(previous, config, shutdown)?;
     failpoint::pass("hand-over")?;
 
-    let importer = Arc::clone(new);
-    let imported = run_joined("take-over", new.crash_record(), limit, move || {
-        importer.run_phase(LifecyclePhase::ImportState, |instance| instance.import_state(schema, &state))
-    });
-    flatten(imported).map_err(TransferError::Import)?;
+    import(new, &Arc::new(ExportedState { schema, bytes }), config, shutdown)?;
     failpoint::pass("take-over")
+}
+
+/// Exports the state of a generation within `plugins.state_transfer`.
+pub(super) fn export(
+    previous: &Arc<Generation>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<Vec<u8>, TransferError> {
+    let exporter = Arc::clone(previous);
+    let (gives_up, limit) = (|| shutdown.gives_steps_up(), config.plugins.state_transfer);
+    let exported = run_joined_unless(&gives_up, "hand-over", previous.crash_record(), limit, move || {
+        exporter.run_phase(LifecyclePhase::ExportState, Instance::export_state)
+    });
+    flatten(exported, previous).map_err(TransferError::Export)
+}
+
+/// Imports a state into a generation within `plugins.state_transfer`. Once the shutdown has begun,
+/// it does not begin.
+pub(super) fn import(
+    new: &Arc<Generation>,
+    state: &Arc<ExportedState>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<(), LoadError> {
+    if shutdown.has_begun() {
+        return Err(TransferError::HostEnds.into());
+    }
+
+    let (importer, state) = (Arc::clone(new), Arc::clone(state));
+    let (gives_up, limit) = (|| shutdown.gives_steps_up(), config.plugins.state_transfer);
+    let imported = run_joined_unless(&gives_up, "take-over", new.crash_record(), limit, move || {
+        let ExportedState { schema, bytes } = &*state;
+        importer.run_phase(LifecyclePhase::ImportState, |instance| instance.import_state(*schema, bytes))
+    });
+    Ok(flatten(imported, new).map_err(TransferError::Import)?)
 }
 
 /// Waits until no call of the generation's own threads is left.
 ///
 /// I/O threads run none by now: the table in which they found the method is not used any more.
-fn wait_for_calls(generation: &Generation, config: &Config) -> Result<(), TransferError> {
+pub(super) fn wait_for_calls(
+    generation: &Generation,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<(), TransferError> {
     let deadline = Instant::now() + config.plugins.state_transfer;
     loop {
+        if shutdown.has_begun() {
+            return Err(TransferError::HostEnds);
+        }
         let count = generation.direct_calls();
         if count == 0 {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            let key = config.name_in_file("plugins.state_transfer");
-            return Err(TransferError::CallsInFlight { count, key });
+            return Err(TransferError::calls_in_flight(count, config));
         }
         thread::sleep(POLL_INTERVAL);
     }
 }
 
-fn flatten<T>(run: Result<Result<T, LifecycleError>, JoinedRunError>) -> Result<T, PhaseError> {
+/// Returns the result of a phase of `generation`, and records a thread that did not end.
+fn flatten<T>(
+    run: Result<Result<T, LifecycleError>, JoinedRunError>,
+    generation: &Generation,
+) -> Result<T, PhaseError> {
+    if matches!(run, Err(JoinedRunError::ThreadRunning(_))) {
+        generation.record_unended_thread();
+    }
     Ok(run??)
 }
 
@@ -186,7 +263,7 @@ mod tests {
         let generation = start_built_in(BuiltInPlugin::new("a", (), Methods::new()), &Config::default());
         let pair =
             TransferPair { plugin: "a".to_owned(), previous: Arc::clone(&generation), new: generation };
-        let held = HeldCalls::of(&[pair]).unwrap();
+        let held = HeldCalls::of(&[pair], &[]).unwrap();
         let mut released = pin!(GateOpened::of(&held.0.gate));
         let mut context = Context::from_waker(Waker::noop());
         assert!(held.0.plugins.contains("a"));
@@ -195,6 +272,6 @@ mod tests {
         drop(held);
 
         assert!(released.as_mut().poll(&mut context).is_ready());
-        assert!(HeldCalls::of(&[]).is_none());
+        assert!(HeldCalls::of(&[], &[]).is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! The state that all connections of a host share.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,8 @@ use crate::crash_record::CrashRecord;
 use crate::limits::{BufferBudget, Permits};
 use crate::log::ShortDuration;
 use crate::metrics::Metrics;
+use crate::plugin::Generation;
+use crate::sync::lock;
 
 /// The part of the configuration that applies to every connection. A reload replaces it as a whole.
 #[derive(Debug)]
@@ -37,6 +39,9 @@ pub(crate) struct Dispatcher {
 
     /// The methods that only operators reach.
     pub(crate) admin_table: ArcSwap<RoutingTable>,
+
+    /// Generations that served before the current table, as long as their calls run.
+    replaced: Mutex<Vec<Weak<Generation>>>,
 
     /// The I/O threads, once they run.
     pub(crate) inline_runner: OnceLock<Weak<dyn InlineRunner>>,
@@ -83,6 +88,7 @@ impl Dispatcher {
         Arc::new_cyclic(|weak_self| Self {
             table: ArcSwap::from_pointee(RoutingTable::empty()),
             admin_table: ArcSwap::from_pointee(RoutingTable::empty()),
+            replaced: Mutex::default(),
             inline_runner: OnceLock::new(),
             weak_self: weak_self.clone(),
             connections: Permits::new(limits.connections),
@@ -106,7 +112,14 @@ impl Dispatcher {
     /// thread still uses the previous table after a second: it may run requests with it that it has
     /// already read.
     pub(crate) fn publish(&self, table: &Arc<RoutingTable>) -> bool {
+        // Locked first, so that `unfinished_calls` finds each generation in one of both places.
+        let mut replaced = lock(&self.replaced);
         let previous = self.table.swap(Arc::clone(table));
+        let is_replaced = |old: &&Arc<Generation>| table.generation(old.identity.number).is_none();
+        replaced.retain(|generation| generation.strong_count() > 0);
+        replaced.extend(previous.generations().filter(is_replaced).map(Arc::downgrade));
+        drop(replaced);
+
         let deadline = Instant::now() + PUBLISH_LIMIT;
 
         while Arc::strong_count(&previous) > 1 {
@@ -121,6 +134,29 @@ impl Dispatcher {
             std::thread::sleep(PUBLISH_POLL);
         }
         true
+    }
+
+    /// Returns the number of `inline` and `blocking` calls of all generations that wait for a
+    /// thread or run on one, except those that run past their deadline.
+    ///
+    /// Such a call may call any other method. Calls that run on the I/O thread of their connection
+    /// are not among them, and neither are `async` calls, which end with their requests.
+    pub(crate) fn unfinished_calls(&self) -> usize {
+        self.generations().iter().map(|generation| generation.unfinished_calls()).sum()
+    }
+
+    /// Finds the calls of all generations that run past their deadlines, replaces the threads that
+    /// they block, and reports them. To be called periodically.
+    pub(crate) fn supervise_calls(&self) {
+        self.generations().iter().for_each(|generation| generation.supervise_calls());
+    }
+
+    /// Returns the generations that serve, and the retired ones that still have holders.
+    fn generations(&self) -> Vec<Arc<Generation>> {
+        let replaced = lock(&self.replaced);
+        let mut generations: Vec<_> = self.table.load().generations().map(Arc::clone).collect();
+        generations.extend(replaced.iter().filter_map(Weak::upgrade));
+        generations
     }
 
     /// Replaces the limits and time-outs. Whatever was accepted under the previous ones stays

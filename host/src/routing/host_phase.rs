@@ -25,6 +25,11 @@ impl PhaseCell {
         self.0.store(phase as u8, Ordering::Release);
     }
 
+    /// Returns whether the host has started and does not drain.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.0.load(Ordering::Acquire) == HostPhase::Serving as u8
+    }
+
     /// Returns why clients should use another host in this phase; `None` while it serves.
     pub(super) fn unready_reason(&self) -> Option<&'static str> {
         match self.0.load(Ordering::Acquire) {
@@ -45,9 +50,12 @@ mod tests {
     fn is_ready_only_while_serving() {
         let phase = PhaseCell::default();
         assert!(phase.unready_reason().is_some_and(|reason| reason.starts_with("the host is starting")));
+        assert!(!phase.is_serving());
         phase.enter(HostPhase::Serving);
         assert_eq!(phase.unready_reason(), None);
+        assert!(phase.is_serving());
         phase.enter(HostPhase::Draining);
+        assert!(!phase.is_serving());
         assert!(phase.unready_reason().is_some_and(|reason| reason.starts_with("the host is draining")));
     }
 }

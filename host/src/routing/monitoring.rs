@@ -49,7 +49,12 @@ impl Dispatcher {
             Some(format!("plugin {}: generation {}: {reason}", identity.plugin, identity.number))
         };
         let mut reasons: Vec<_> = phase.into_iter().collect();
-        reasons.extend(self.table.load().generations().filter_map(unhealthy));
+        let table = self.table.load();
+        reasons.extend(table.generations().filter_map(unhealthy));
+        let down = table.unavailable().iter().filter(|plugin| plugin.is_down);
+        reasons.extend(
+            down.map(|down| format!("plugin {}: it cannot be started ({})", down.plugin, down.reason)),
+        );
         if reasons.is_empty() { Ok(()) } else { Err(reasons.join("\n")) }
     }
 }

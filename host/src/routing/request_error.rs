@@ -8,6 +8,7 @@ use jackfield_plugin_api::Error;
 use jackfield_protocol::{Code, EnvelopeError, FrameError, Kind, Version};
 use serde_json::json;
 
+use super::line_error::LineError;
 use crate::log::ShortDuration;
 use crate::metrics::RejectionReason;
 use crate::plugin::SubmitError;
@@ -18,7 +19,7 @@ const RETRY_OVERLOADED: Duration = Duration::from_millis(100);
 
 /// Suggested delay before a request for a missing plugin is sent again: about as long as the last
 /// step of a build or a copy.
-const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
+pub(super) const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
 
 /// Suggested delay before a request is sent to a host that is shutting down: about as long as a
 /// restart.
@@ -63,6 +64,9 @@ pub(crate) enum RequestError {
     /// The payload of the frame was not read.
     Rejected(FrameError),
 
+    /// A line was rejected.
+    Line(LineError),
+
     /// The id is already in flight on this connection.
     DuplicateId,
 
@@ -89,6 +93,9 @@ pub(crate) enum RequestError {
     PluginUnavailable {
         plugin: String,
         retry_after: Duration,
+
+        /// Why the plugin, or its content with this method, was refused, as one word.
+        reason: Option<&'static str>,
     },
 
     /// The host is shutting down.
@@ -117,7 +124,12 @@ pub(crate) enum RequestError {
 impl RequestError {
     /// Returns the error for a plugin that is missing or has no thread left.
     pub(crate) fn unavailable(plugin: &str) -> Self {
-        Self::PluginUnavailable { plugin: plugin.to_owned(), retry_after: RETRY_UNAVAILABLE }
+        Self::unavailable_for(plugin, RETRY_UNAVAILABLE)
+    }
+
+    /// Returns the error for a plugin whose circuit breaker is open for this time.
+    pub(crate) fn unavailable_for(plugin: &str, retry_after: Duration) -> Self {
+        Self::PluginUnavailable { plugin: plugin.to_owned(), retry_after, reason: None }
     }
 
     /// Returns the error for a call that a generation did not accept.
@@ -133,6 +145,7 @@ impl RequestError {
         match self {
             Self::Envelope(error) => error.code().as_i64(),
             Self::Rejected(error) => error.code().as_i64(),
+            Self::Line(error) => error.code().as_i64(),
             Self::DuplicateId | Self::ServerKind(_) => Code::InvalidRequest.as_i64(),
             Self::MethodNotFound(_) => Code::MethodNotFound.as_i64(),
             Self::PermissionDenied => Code::PermissionDenied.as_i64(),
@@ -158,6 +171,7 @@ impl RequestError {
             Self::Envelope(_) | Self::DuplicateId | Self::ServerKind(_) => RejectionReason::Invalid,
             Self::Rejected(FrameError::TooLarge { .. }) => RejectionReason::TooLarge,
             Self::Rejected(FrameError::UnsupportedVersion { .. }) => RejectionReason::Version,
+            Self::Line(error) => error.rejection(),
             Self::MethodNotFound(_) => RejectionReason::MethodNotFound,
             Self::PermissionDenied => RejectionReason::Denied,
             Self::Overloaded(ExhaustedResource::Connections) => RejectionReason::Connections,
@@ -183,6 +197,7 @@ impl RequestError {
         match self {
             Self::Envelope(error) => error.to_string().into(),
             Self::Rejected(error) => error.to_string().into(),
+            Self::Line(error) => error.to_string().into(),
             Self::DuplicateId => "a request with this id is in flight on this connection already".into(),
             Self::ServerKind(kind) => format!("only the host sends frames of this kind ({kind})").into(),
 
@@ -201,8 +216,16 @@ impl RequestError {
             Self::Overloaded(resource) => format!("overloaded: {}", resource.text()).into(),
 
             Self::PluginPanicked(plugin) => format!("plugin {plugin} panicked in this call").into(),
-            Self::PluginUnavailable { plugin, retry_after } => {
-                format!("plugin {plugin} is unavailable; retry in {}", ShortDuration(*retry_after)).into()
+            Self::PluginUnavailable { plugin, retry_after, reason } => {
+                let retry_after = ShortDuration(*retry_after);
+                match reason {
+                    None => format!("plugin {plugin} is unavailable; retry in {retry_after}"),
+                    Some(reason) => format!(
+                        "plugin {plugin} does not serve this method at the moment ({reason}); \
+                         retry in {retry_after}"
+                    ),
+                }
+                .into()
             }
             Self::GoingAway => "the host is shutting down; retry on a new connection".into(),
             Self::ResultTooLarge(limit) => {
@@ -236,10 +259,14 @@ impl RequestError {
             }
             Self::Overloaded(_) => json!({ "retry_after_ms": millis(RETRY_OVERLOADED) }),
             Self::PluginPanicked(plugin) => json!({ "plugin": plugin }),
-            Self::PluginUnavailable { plugin, retry_after } => {
+            Self::PluginUnavailable { plugin, retry_after, reason: None } => {
                 json!({ "plugin": plugin, "retry_after_ms": millis(*retry_after) })
             }
+            Self::PluginUnavailable { plugin, retry_after, reason: Some(reason) } => {
+                json!({ "plugin": plugin, "reason": reason, "retry_after_ms": millis(*retry_after) })
+            }
             Self::GoingAway => json!({ "retry_after_ms": millis(RETRY_GOING_AWAY) }),
+            Self::Line(error) => error.data()?,
             Self::ResultTooLarge(limit) | Self::Rejected(FrameError::TooLarge { limit, .. }) => {
                 json!({ "limit": limit })
             }

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::gate::StateTransferGate;
 use super::request_error::RequestError;
+use super::unavailable::{UnavailablePlugin, UnavailableTarget};
 use crate::config::{Allow, Pattern, Route};
 use crate::limits::Permits;
 use crate::metrics::{MethodId, PeerIdentity};
@@ -39,9 +40,6 @@ pub(crate) struct RouteTarget {
     /// The clients that may call the method, if the route restricts them. [`RoutingTable::find`]
     /// checks it.
     pub(crate) allow: Option<Arc<Allow>>,
-
-    /// Calls wait until this gate opens, because the generation's state is being transferred.
-    pub(crate) held: Option<Arc<StateTransferGate>>,
 }
 
 impl RouteTarget {
@@ -51,11 +49,37 @@ impl RouteTarget {
     }
 }
 
+/// A method whose calls wait while its plugin is being replaced.
+pub(crate) struct HeldTarget {
+    /// Calls look the method up again once this gate is open.
+    pub(crate) gate: Arc<StateTransferGate>,
+
+    /// The method in the previous generation, until that is stopped. Only nested calls of the
+    /// plugin itself still go there, because its running calls must end.
+    pub(crate) previous: Option<RouteTarget>,
+
+    /// Whether the replacement waits for the end of `async` calls, too.
+    pub(crate) awaits_async: bool,
+
+    pub(crate) plugin: String,
+    pub(super) allow: Option<Arc<Allow>>,
+    pub(super) counted: MethodId,
+}
+
+/// Where the requests for a method go at the moment.
+pub(crate) enum Found<'t> {
+    Open(&'t RouteTarget),
+    Held(&'t HeldTarget),
+}
+
 pub(super) enum TableEntry {
     Open(RouteTarget),
 
-    /// The plugin of the route is missing.
-    Unavailable(AbsentPlugin),
+    /// The plugin is being replaced.
+    Held(Box<HeldTarget>),
+
+    /// The plugin of the route is missing, or the content with this method was refused.
+    Unavailable(Box<UnavailableTarget>),
 
     /// The route is disabled.
     Closed {
@@ -83,22 +107,6 @@ impl From<CountedError> for RequestError {
     }
 }
 
-/// The missing plugin of a route.
-pub(super) struct AbsentPlugin {
-    plugin: String,
-
-    /// The clients that may learn that the plugin is missing.
-    allow: Option<Arc<Allow>>,
-
-    counted: MethodId,
-}
-
-impl AbsentPlugin {
-    pub(super) fn of(route: &Route, counted: MethodId) -> Self {
-        Self { plugin: route.plugin.clone(), allow: route.allow.clone(), counted }
-    }
-}
-
 /// The origin of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Requester {
@@ -118,11 +126,11 @@ impl Requester {
         }
     }
 
-    /// Returns the error for a missing plugin. A requester that the route does not allow does not
-    /// learn that the plugin is missing.
-    fn error_for(self, absent: &AbsentPlugin) -> RequestError {
-        match self.check(absent.allow.as_deref()) {
-            Ok(()) => RequestError::unavailable(&absent.plugin),
+    /// Returns the error for an unavailable method. A requester that the route does not allow does
+    /// not learn that it is unavailable.
+    fn error_for(self, unavailable: &UnavailableTarget) -> RequestError {
+        match self.check(unavailable.allow.as_deref()) {
+            Ok(()) => unavailable.error(),
             Err(denied) => denied,
         }
     }
@@ -135,7 +143,10 @@ pub(crate) struct RoutingTable {
     pub(super) methods: FxHashMap<Box<str>, TableEntry>,
 
     /// Prefix routes whose plugin is missing, by prefix.
-    pub(super) absent: FxHashMap<Box<str>, AbsentPlugin>,
+    pub(super) absent: FxHashMap<Box<str>, UnavailableTarget>,
+
+    /// The refused contents whose methods are unavailable.
+    pub(super) unavailable: Vec<UnavailablePlugin>,
 
     pub(super) generations: Vec<Arc<Generation>>,
 }
@@ -151,23 +162,32 @@ pub(super) fn parents(method: &str) -> impl Iterator<Item = &str> {
 impl RoutingTable {
     /// Returns a table without any route.
     pub(crate) fn empty() -> Self {
-        Self { methods: FxHashMap::default(), absent: FxHashMap::default(), generations: Vec::new() }
+        Self {
+            methods: FxHashMap::default(),
+            absent: FxHashMap::default(),
+            unavailable: Vec::new(),
+            generations: Vec::new(),
+        }
     }
 
     /// Returns where a request for `method` goes.
     ///
     /// # Errors
     ///
-    /// The method is unknown, its plugin is missing, or `requester` is not allowed to call it.
-    pub(crate) fn find(&self, method: &str, requester: Requester) -> Result<&RouteTarget, CountedError> {
+    /// The method is unknown or unavailable, or `requester` is not allowed to call it.
+    pub(crate) fn find(&self, method: &str, requester: Requester) -> Result<Found<'_>, CountedError> {
         let not_found = || RequestError::MethodNotFound(method.to_owned());
 
         let (error, counted) = match self.methods.get(method) {
             Some(TableEntry::Open(target)) => match requester.check(target.allow.as_deref()) {
-                Ok(()) => return Ok(target),
+                Ok(()) => return Ok(Found::Open(target)),
                 Err(denied) => (denied, target.counted),
             },
-            Some(TableEntry::Unavailable(absent)) => (requester.error_for(absent), absent.counted),
+            Some(TableEntry::Held(held)) => match requester.check(held.allow.as_deref()) {
+                Ok(()) => return Ok(Found::Held(held)),
+                Err(denied) => (denied, held.counted),
+            },
+            Some(TableEntry::Unavailable(target)) => (requester.error_for(target), target.counted),
             Some(TableEntry::Closed { counted }) => (not_found(), *counted),
             // A prefix route knows the prefix alone. A client could send any number of names.
             None => match parents(method).find_map(|parent| self.absent.get(parent)) {
@@ -181,7 +201,8 @@ impl RoutingTable {
     /// Returns the number that requests for `method` are counted under, however they end.
     pub(crate) fn counted(&self, method: &str) -> MethodId {
         match self.find(method, Requester::Plugin) {
-            Ok(target) => target.counted,
+            Ok(Found::Open(target)) => target.counted,
+            Ok(Found::Held(held)) => held.counted,
             Err(error) => error.counted,
         }
     }
@@ -195,9 +216,25 @@ impl RoutingTable {
         self.generations.iter().find(|generation| generation.identity.number == number)
     }
 
+    /// Returns how often the table refers to a generation.
+    pub(crate) fn references_to(&self, generation: &Arc<Generation>) -> usize {
+        let targets = self.methods.values().filter_map(|entry| match entry {
+            TableEntry::Open(target) => Some(target),
+            TableEntry::Held(held) => held.previous.as_ref(),
+            TableEntry::Unavailable(_) | TableEntry::Closed { .. } => None,
+        });
+        let routed = targets.map(|target| &target.generation);
+        routed.chain(&self.generations).filter(|other| Arc::ptr_eq(other, generation)).count()
+    }
+
     /// Iterates over the generations that serve, one for each plugin.
     pub(crate) fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
         self.generations.iter()
+    }
+
+    /// Returns the refused contents whose methods are unavailable.
+    pub(crate) fn unavailable(&self) -> &[UnavailablePlugin] {
+        &self.unavailable
     }
 
     /// Returns the names of the plugins that serve and are not healthy.
@@ -208,8 +245,9 @@ impl RoutingTable {
 
     /// Returns every method that a request can reach, sorted.
     pub(crate) fn method_names(&self) -> Vec<String> {
-        let open = self.methods.iter().filter(|(_, entry)| matches!(entry, TableEntry::Open(_)));
-        let names: BTreeSet<_> = open.map(|(name, _)| name.to_string()).collect();
+        let is_reachable = |entry: &TableEntry| matches!(entry, TableEntry::Open(_) | TableEntry::Held(_));
+        let reachable = self.methods.iter().filter(|(_, entry)| is_reachable(entry));
+        let names: BTreeSet<_> = reachable.map(|(name, _)| name.to_string()).collect();
         names.into_iter().collect()
     }
 

@@ -1,5 +1,7 @@
-//! The main task of an I/O thread: receives commands, owns the tasks of the thread's connections.
+//! The main task of an I/O thread: receives commands and work, owns the tasks of the thread's
+//! connections.
 
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,8 +12,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::busy_polling::poll_busily;
-use super::io_command::{AcceptedConnection, IoThreadCommand, Successors};
-use crate::connection::{Connection, ConnectionEnd, ConnectionNotifier, ThreadContext};
+use super::io_command::{IoThreadCommand, IoThreadReceiver, Successors};
+use super::io_work::{AcceptedConnection, IoThreadWork, WorkQueue};
+use crate::connection::{Connection, ConnectionEnd, ConnectionNotifier, MigratingConnection, ThreadContext};
 use crate::metrics::ConnectionHandle;
 use crate::routing::Dispatcher;
 use crate::timer::KernelTimer;
@@ -27,14 +30,24 @@ pub(super) struct IoThreadLoop {
     load: Arc<AtomicUsize>,
     connections: JoinSet<EndedConnection>,
     notifiers: Slab<ConnectionNotifier>,
+    work: Arc<WorkQueue<IoThreadWork>>,
+    /// Whether the thread ends once no connection is left.
+    is_finishing: bool,
     /// The threads to which the connections migrate, once this one leaves.
     successors: Option<Arc<dyn Successors>>,
 }
 
 impl IoThreadLoop {
-    pub(super) fn new(dispatcher: Arc<Dispatcher>, load: Arc<AtomicUsize>) -> Self {
-        let thread = ThreadContext::new(dispatcher, TimerQueue::default());
-        Self { thread, load, connections: JoinSet::new(), notifiers: Slab::new(), successors: None }
+    pub(super) fn new(dispatcher: Arc<Dispatcher>, receiver: &IoThreadReceiver) -> Self {
+        Self {
+            thread: ThreadContext::new(dispatcher, TimerQueue::default()),
+            load: Arc::clone(&receiver.connections),
+            connections: JoinSet::new(),
+            notifiers: Slab::new(),
+            work: Arc::clone(&receiver.work),
+            is_finishing: false,
+            successors: None,
+        }
     }
 
     /// Serves until the thread is to end, and returns how many connections were cut.
@@ -54,8 +67,9 @@ impl IoThreadLoop {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(IoThreadCommand::Cut) | None => break self.connections.len(),
-                    Some(command) => self.carry_out_or_forward(command),
+                    Some(command) => self.carry_out(command),
                 },
+                work = poll_fn(|cx| self.work.poll_next(cx)) => self.do_work(work),
                 Some(ended) = self.connections.join_next() => match ended {
                     Ok(ended) => self.remove(ended),
                     Err(error) => {
@@ -80,52 +94,68 @@ impl IoThreadLoop {
 
         timer.abort();
         polling.abort();
+        while let Some(Ok(ended)) = self.connections.try_join_next() {
+            // It may have left for another thread.
+            self.remove(ended);
+        }
         self.connections.shutdown().await;
-        self.forward_remaining(commands).await;
-        cut
+        cut + self.end_queues(commands)
     }
 
     /// Returns whether the thread ends once its last connection has ended.
     fn is_ending(&self) -> bool {
-        self.thread.is_draining.get() || self.successors.is_some()
+        self.is_finishing || self.successors.is_some()
     }
 
-    /// Forwards the commands that were sent before their senders knew that this thread leaves.
-    async fn forward_remaining(&self, mut commands: UnboundedReceiver<IoThreadCommand>) {
+    /// Handles what was sent to this thread and not received yet. Nothing can be sent any more when
+    /// it returns. Returns how many connections were cut.
+    fn end_queues(&self, mut commands: UnboundedReceiver<IoThreadCommand>) -> usize {
         commands.close();
-        let Some(successors) = &self.successors else { return };
-
-        while let Some(command) = commands.recv().await {
-            // If the successors have ended, the host ends, and the connection is cut like theirs.
-            if let Err(IoThreadCommand::Resume(migrating)) = successors.send(command) {
-                migrating.cut(&self.thread);
+        while let Ok(command) = commands.try_recv() {
+            if let IoThreadCommand::Confirm(confirmed) = command {
+                let _ = confirmed.send(());
             }
+        }
+
+        let mut left = Vec::new();
+        self.work.close_into(|work| {
+            left.push(work);
+            Ok(())
+        });
+        left.into_iter().map(|work| self.do_last_work(work)).sum()
+    }
+
+    /// Passes `work` to the successors. If there are none, runs the call or cuts the connection.
+    /// Returns how many connections were cut.
+    fn do_last_work(&self, work: IoThreadWork) -> usize {
+        match self.offer_to_successors(work) {
+            None => 0,
+            Some(IoThreadWork::Run(call)) => {
+                call.claim_and_run();
+                0
+            }
+            Some(IoThreadWork::Resume(migrating)) => {
+                migrating.cut(&self.thread);
+                1
+            }
+            // No request of it was read. Dropping it closes it.
+            Some(IoThreadWork::Serve(_)) => 1,
         }
     }
 
-    /// Carries out `command`, or forwards it if this thread leaves and another one can do it.
-    fn carry_out_or_forward(&mut self, command: IoThreadCommand) {
-        let Some(successors) = self.successors.as_ref().filter(|_| command.is_for_any_thread()) else {
-            return self.carry_out(command);
-        };
-
-        if let Err(command) = successors.send(command) {
-            // The successors have ended, so the host is ending: this thread serves its connections
-            // to their end.
-            self.successors = None;
-            self.thread.is_leaving.set(false);
-            self.carry_out(command);
+    fn do_work(&mut self, work: IoThreadWork) {
+        match work {
+            IoThreadWork::Serve(accepted) => self.serve_accepted(accepted),
+            IoThreadWork::Resume(migrating) => {
+                self.serve(Connection::resume(*migrating, &self.thread));
+            }
+            IoThreadWork::Run(call) => call.claim_and_run(),
         }
     }
 
     fn carry_out(&mut self, command: IoThreadCommand) {
         match command {
-            IoThreadCommand::Serve(accepted) => self.serve_accepted(accepted),
-            IoThreadCommand::Resume(migrating) => {
-                self.serve(Connection::resume(*migrating, &self.thread));
-            }
-            IoThreadCommand::Run(call) => call.claim_and_run(),
-
+            IoThreadCommand::RestoreSignalMask(mask) => mask.apply(),
             IoThreadCommand::Confirm(confirmed) => {
                 // The receiver is missing if the health check has given up waiting.
                 let _ = confirmed.send(());
@@ -143,6 +173,7 @@ impl IoThreadLoop {
                 self.thread.is_hurrying.set(true);
                 self.notify_all();
             }
+            IoThreadCommand::Finish => self.is_finishing = true,
             // `run` ends the loop for it.
             IoThreadCommand::Cut => {}
         }
@@ -154,7 +185,8 @@ impl IoThreadLoop {
 
     fn serve_accepted(&mut self, accepted: AcceptedConnection) {
         let AcceptedConnection { number, stream, manner, peer, permit } = accepted;
-        let handle = ConnectionHandle::new(&self.thread.dispatcher.metrics.open_connections, number, peer);
+        let open = &self.thread.dispatcher.metrics.open_connections;
+        let handle = ConnectionHandle::new(open, number, peer, manner.admin);
         let (uid, pid) = (peer.map(|peer| peer.uid), peer.map(|peer| peer.pid));
         tracing::debug!(conn = number, uid, pid, "connection {number} accepted");
 
@@ -187,9 +219,26 @@ impl IoThreadLoop {
             ConnectionEnd::Closed => {
                 self.load.fetch_sub(1, Ordering::Relaxed);
             }
-            ConnectionEnd::Migrates(migrating) => {
-                self.carry_out_or_forward(IoThreadCommand::Resume(migrating))
-            }
+            ConnectionEnd::Migrates(migrating) => self.pass_on(migrating),
+        }
+    }
+
+    /// Sends `work` to the successors, and returns it if there are none left.
+    fn offer_to_successors(&self, work: IoThreadWork) -> Option<IoThreadWork> {
+        match &self.successors {
+            Some(successors) => successors.send(work).err(),
+            None => Some(work),
+        }
+    }
+
+    /// Moves a connection to the successors.
+    fn pass_on(&mut self, migrating: Box<MigratingConnection>) {
+        if let Some(work) = self.offer_to_successors(IoThreadWork::Resume(migrating)) {
+            // The successors have ended, so the host is ending: this thread serves its connections
+            // to their end.
+            self.successors = None;
+            self.thread.is_leaving.set(false);
+            self.do_work(work);
         }
     }
 }

@@ -4,8 +4,16 @@
 //! thread runs: its thread-local values are dropped when the thread ends, by destructors that would
 //! no longer be mapped. Before such code is closed, all connections therefore migrate to new I/O
 //! threads, and the old threads end and are joined.
+//!
+//! ```text
+//! starting ──(reports that it runs)──► current ──(replaced)──► leaving ──(ended)──► joined
+//! ```
+//!
+//! Connections are routed to the current threads alone. A thread cannot start while a plugin is
+//! loaded or unloaded, and a destructor of a plugin can keep a leaving one for ever.
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::{Duration, Instant};
 
@@ -13,13 +21,16 @@ use arc_swap::ArcSwap;
 
 use super::io_command::{IoThreadCommand, IoThreadSender, Successors};
 use super::io_thread::{IoThread, send_to_all};
+use super::io_thread_start::StartingThreads;
+use super::io_work::IoThreadWork;
 use crate::plugin::{IoThreadReplacer, PluginCall};
 use crate::routing::{Dispatcher, InlineRunner};
 use crate::sync::lock;
 
-/// Interval between two checks whether the replaced threads have ended. A retirement waits for
-/// them.
-const POLL_INTERVAL: Duration = Duration::from_micros(200);
+/// Bounds of the interval between two checks whether the replaced threads have ended. A retirement
+/// waits for them.
+const MIN_POLL: Duration = Duration::from_micros(200);
+const MAX_POLL: Duration = Duration::from_millis(5);
 
 /// The I/O threads of a host.
 pub(super) struct IoThreads {
@@ -30,13 +41,16 @@ pub(super) struct IoThreads {
     me: Weak<Self>,
 }
 
-/// The threads by their state.
+/// The threads by their state. No thread is joined under the lock of the set.
+#[derive(Default)]
 struct ThreadSet {
     /// Threads that serve; none once the host ends.
     current: Vec<IoThread>,
+    /// Threads that start in the place of a stalled one, with the number of that one.
+    starting: Vec<(u64, IoThread)>,
     /// Threads that were replaced and have not ended yet. A blocking method can keep one for long.
     leaving: Vec<IoThread>,
-    /// Number of threads that [`IoThreads::drain`] returned and that are not joined yet.
+    /// Number of threads that [`IoThreads::drain`] returned, until they are taken back.
     draining: usize,
     /// Whether the host ends, so that no thread is replaced any more.
     is_ending: bool,
@@ -46,17 +60,16 @@ struct ThreadSet {
 }
 
 impl ThreadSet {
-    fn start(&mut self, count: usize, dispatcher: &Arc<Dispatcher>) -> io::Result<Vec<IoThread>> {
+    /// Returns the numbers of the next `count` threads.
+    fn take_numbers(&mut self, count: usize) -> Range<u64> {
         let first = self.next_number;
         self.next_number += count as u64;
-        (first..self.next_number).map(|number| IoThread::start(number, Arc::clone(dispatcher))).collect()
+        first..self.next_number
     }
 
-    /// Joins the replaced threads that have ended.
-    fn join_ended(&mut self) {
-        for thread in self.leaving.extract_if(.., |thread| thread.has_ended()) {
-            thread.join();
-        }
+    /// Returns the place of the current thread with this number.
+    fn place_of(&self, number: u64) -> Option<usize> {
+        self.current.iter().position(|thread| thread.number == number)
     }
 }
 
@@ -65,27 +78,32 @@ fn senders_of(threads: &[IoThread]) -> Arc<Vec<IoThreadSender>> {
 }
 
 impl IoThreads {
-    /// Starts `count` I/O threads.
+    /// Starts `count` I/O threads and waits until they run.
     ///
     /// # Errors
     ///
     /// The system provides no thread, reactor or timer.
     pub(super) fn start(count: usize, dispatcher: &Arc<Dispatcher>) -> io::Result<Arc<Self>> {
-        let mut set = ThreadSet {
-            current: Vec::new(),
-            leaving: Vec::new(),
-            draining: 0,
-            is_ending: false,
-            next_number: 0,
-        };
-        set.current = set.start(count, dispatcher)?;
-
-        Ok(Arc::new_cyclic(|me| Self {
-            senders: ArcSwap::new(senders_of(&set.current)),
-            set: Mutex::new(set),
+        let threads = Arc::new_cyclic(|me| Self {
+            senders: ArcSwap::default(),
+            set: Mutex::default(),
             dispatcher: Arc::clone(dispatcher),
             me: me.clone(),
-        }))
+        });
+        let numbers = lock(&threads.set).take_numbers(count);
+        let current = StartingThreads::begin(numbers, dispatcher)?.wait(|| true)?;
+
+        threads.senders.store(senders_of(&current));
+        lock(&threads.set).current = current;
+        Ok(threads)
+    }
+
+    /// Joins the replaced threads that have ended.
+    fn join_ended(&self) {
+        let mut set = lock(&self.set);
+        let ended: Vec<_> = set.leaving.extract_if(.., |thread| thread.has_ended()).collect();
+        drop(set);
+        ended.into_iter().for_each(IoThread::join);
     }
 
     /// Returns whether each I/O thread responds within `limit`. Blocks.
@@ -115,10 +133,14 @@ impl IoThreads {
     /// Sends [`IoThreadCommand::Drain`] to all threads and returns them; no thread is replaced from
     /// now on.
     ///
-    /// The caller joins the threads and reports that with [`IoThreads::confirm_joined`].
+    /// The threads run until the caller finishes or cuts them: those that are being replaced still
+    /// move their connections to the others, and calls in flight may call `inline` methods. The
+    /// caller passes the threads to [`IoThreads::take_back`] at the end of the drain.
     pub(super) fn drain(&self) -> Vec<IoThread> {
         let mut set = lock(&self.set);
         set.is_ending = true;
+        // Those that have not reported yet end as soon as they run.
+        set.starting.clear();
         let mut all = std::mem::take(&mut set.current);
         all.append(&mut set.leaving);
         set.draining = all.len();
@@ -127,60 +149,83 @@ impl IoThreads {
         all
     }
 
-    /// Records that `count` of the threads that [`IoThreads::drain`] returned have been joined.
-    pub(super) fn confirm_joined(&self, count: usize) {
-        lock(&self.set).draining -= count;
+    /// Joins those threads of the drain that have ended. Code that the others may have run cannot
+    /// be closed until they have ended, too.
+    pub(super) fn take_back(&self, drained: Vec<IoThread>) {
+        let mut set = lock(&self.set);
+        set.draining = 0;
+        set.leaving.extend(drained);
+        drop(set);
+        self.join_ended();
     }
 
-    /// Calls `inspect` for each thread, those that are being replaced included.
+    /// Calls `inspect` for each thread that serves or served, those that are being replaced
+    /// included.
     pub(super) fn for_each(&self, mut inspect: impl FnMut(&IoThread)) {
-        let mut set = lock(&self.set);
-        set.join_ended();
+        self.join_ended();
+        let set = lock(&self.set);
         set.current.iter().chain(&set.leaving).for_each(&mut inspect);
     }
 
-    /// Starts a new thread in the place of thread `number`, which is stalled, unless it was
-    /// replaced already. Returns whether another thread serves in its place.
+    /// Starts a new thread for the place of thread `number`, which is stalled, unless it is being
+    /// replaced already. Returns whether another thread takes its place.
     ///
     /// The stalled thread moves its connections to the others when it responds again. A thread is
     /// not replaced while as many threads as serve are stalled already, so that a method cannot use
     /// up the machine's threads.
     pub(super) fn replace_stalled(&self, number: u64) -> bool {
         let mut set = lock(&self.set);
-        if set.leaving.iter().any(|thread| thread.number == number) {
+        let is_leaving = set.leaving.iter().any(|thread| thread.number == number);
+        if is_leaving || set.starting.iter().any(|(replaced, _)| *replaced == number) {
             return true;
         }
 
         let stalled = set.leaving.iter().filter(|thread| thread.commands.is_stalled()).count();
-        let place = set.current.iter().position(|thread| thread.number == number);
-        let (Some(place), Some(me)) = (place, self.me.upgrade()) else { return false };
-        if stalled >= set.current.len() {
+        if set.place_of(number).is_none() || stalled + set.starting.len() >= set.current.len() {
             return false;
         }
 
-        let new = match set.start(1, &self.dispatcher) {
-            Ok(mut new) => new.swap_remove(0),
+        // The new thread itself takes the place once it runs: the caller is the control thread,
+        // which must not wait for it.
+        let new_number = set.take_numbers(1).start;
+        let me = Weak::clone(&self.me);
+        let take_place = move || {
+            if let Some(me) = me.upgrade() {
+                me.take_place(new_number);
+            }
+        };
+        match IoThread::start(new_number, Arc::clone(&self.dispatcher), take_place) {
+            Ok(new) => set.starting.push((number, new)),
             Err(error) => {
                 tracing::error!(%error, "cannot start an I/O thread in place of stalled I/O thread {number}: {error}");
                 return false;
             }
-        };
-        let old = std::mem::replace(&mut set.current[place], new);
-        self.senders.store(senders_of(&set.current));
-
-        // A thread that has ended has no connection to move.
-        let _ = old.commands.send(IoThreadCommand::Leave(me));
-        set.leaving.push(old);
+        }
         true
     }
 
-    /// Starts new threads in the place of all current ones and returns the number of the first new
-    /// thread.
+    /// Routes connections to the starting thread `new_number`, which calls this, instead of the
+    /// stalled one. If that one was replaced meanwhile, or the host ends, the new one ends.
+    fn take_place(&self, new_number: u64) {
+        let mut set = lock(&self.set);
+        let starting = set.starting.extract_if(.., |(_, thread)| thread.number == new_number).next();
+        let Some((number, new)) = starting else { return };
+        let (Some(place), Some(me)) = (set.place_of(number), self.me.upgrade()) else { return };
+
+        let old = std::mem::replace(&mut set.current[place], new);
+        self.senders.store(senders_of(&set.current));
+
+        old.commands.leave_to(&(me as Arc<dyn Successors>));
+        set.leaving.push(old);
+    }
+
+    /// Starts new threads in the place of all current ones, and routes connections to them once
+    /// they run. Returns the number of the first new thread. Blocks.
     ///
     /// # Errors
     ///
-    /// Returns the number of current threads if no new ones can be started; the current ones
-    /// continue to serve.
+    /// Returns the number of current threads if the new ones cannot be started or do not run; the
+    /// current ones continue to serve.
     fn replace_all(&self) -> Result<u64, usize> {
         let mut set = lock(&self.set);
         let first_new = set.next_number;
@@ -188,8 +233,19 @@ impl IoThreads {
         if set.is_ending {
             return Ok(first_new);
         }
+        let numbers = set.take_numbers(count);
+        drop(set);
 
-        let (new, me) = match (set.start(count, &self.dispatcher), self.me.upgrade()) {
+        let may_wait = || !lock(&self.set).is_ending;
+        let starting = StartingThreads::begin(numbers, &self.dispatcher);
+        let new = starting.and_then(|starting| starting.wait(may_wait));
+        let mut set = lock(&self.set);
+        // Either the host ends, or a concurrent retirement has replaced the threads already.
+        if set.current.iter().all(|thread| thread.number >= first_new) {
+            return Ok(first_new);
+        }
+
+        let (new, me) = match (new, self.me.upgrade()) {
             (Ok(new), Some(me)) => (new, me),
             (Ok(_), None) => return Err(count),
             (Err(error), _) => {
@@ -204,31 +260,32 @@ impl IoThreads {
         self.senders.store(senders_of(&new));
         let old = std::mem::replace(&mut set.current, new);
 
-        send_to_all(&old, || IoThreadCommand::Leave(Arc::clone(&me) as Arc<dyn Successors>));
+        let successors = me as Arc<dyn Successors>;
+        old.iter().for_each(|thread| thread.commands.leave_to(&successors));
         set.leaving.extend(old);
         Ok(first_new)
     }
 }
 
 impl Successors for IoThreads {
-    /// Sends `command` to the thread with the fewest connections; a stalled thread is chosen only
-    /// if all are stalled.
-    fn send(&self, mut command: IoThreadCommand) -> Result<(), IoThreadCommand> {
+    /// Sends `work` to the thread with the fewest connections; a stalled thread is chosen only if
+    /// all are stalled.
+    fn send(&self, mut work: IoThreadWork) -> Result<(), IoThreadWork> {
         loop {
             let senders = self.senders.load();
-            let least_loaded =
-                senders.iter().min_by_key(|sender| (sender.is_stalled(), sender.connections()));
-            let Some(least_loaded) = least_loaded else { return Err(command) };
+            let open = senders.iter().filter(|sender| sender.is_open());
+            let least_loaded = open.min_by_key(|sender| (sender.is_stalled(), sender.connections()));
 
-            match least_loaded.send(command) {
-                Ok(()) => return Ok(()),
-                Err(unsent) => command = unsent,
-            }
-
-            // The thread ended after `senders` was loaded: either it was replaced, or the host
-            // ends.
-            if Arc::ptr_eq(&senders, &self.senders.load()) {
-                return Err(command);
+            match least_loaded {
+                Some(sender) => match sender.send_work(work) {
+                    Ok(()) => return Ok(()),
+                    // The thread ended, or is being replaced, since it was chosen.
+                    Err(unsent) => work = unsent,
+                },
+                // The threads ended after `senders` was loaded: either they were replaced, or the
+                // host ends.
+                None if Arc::ptr_eq(&senders, &self.senders.load()) => return Err(work),
+                None => {}
             }
         }
     }
@@ -236,14 +293,18 @@ impl Successors for IoThreads {
 
 impl IoThreadReplacer for IoThreads {
     fn replace_all(&self, until: Instant) -> usize {
+        let limit = until.saturating_duration_since(Instant::now());
         let first_new = match self.replace_all() {
             Ok(first_new) => first_new,
             Err(left) => return left,
         };
+        // The old threads have their time even if the new ones were slow to start.
+        let until = if lock(&self.set).is_ending { until } else { Instant::now() + limit };
+        let mut pause = MIN_POLL;
 
         loop {
-            let mut set = lock(&self.set);
-            set.join_ended();
+            self.join_ended();
+            let set = lock(&self.set);
             // This includes threads whose earlier replacement timed out: they may have run the same
             // code.
             let leaving = set.leaving.iter().filter(|thread| thread.number < first_new).count();
@@ -253,13 +314,17 @@ impl IoThreadReplacer for IoThreads {
             if left == 0 || Instant::now() >= until {
                 return left;
             }
-            std::thread::sleep(POLL_INTERVAL);
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(MAX_POLL);
         }
     }
 }
 
 impl InlineRunner for IoThreads {
     fn run_inline(&self, call: Arc<PluginCall>) -> bool {
-        self.send(IoThreadCommand::Run(call)).is_ok()
+        self.send(IoThreadWork::Run(call)).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 mod accept;
 mod blocking_request;
 mod busy_polling;
+mod call_supervisor;
 mod drain;
 mod health_check;
 mod http_endpoint;
@@ -16,10 +17,13 @@ mod inherited;
 mod io_command;
 mod io_thread;
 mod io_thread_loop;
+mod io_thread_start;
 mod io_threads;
+mod io_work;
 mod listener;
 mod socket_claim;
 mod stall_monitor;
+mod state_monitor;
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -28,18 +32,21 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
-pub(crate) use self::drain::ShutdownStage;
+use self::call_supervisor::supervise_calls;
 pub use self::health_check::{HealthCheck, HealthCheckError};
 pub(crate) use self::http_endpoint::HttpEndpoint;
-pub use self::inherited::{InheritError, Inherited};
+pub use self::inherited::{InheritError, Inherited, LISTEN_FDS_PASSED_ON};
 use self::io_threads::IoThreads;
 use self::listener::BoundSocket;
 pub use self::socket_claim::BindError;
 use self::socket_claim::SocketClaim;
 use self::stall_monitor::StallMonitor;
+use self::state_monitor::StateMonitor;
 use crate::config::{AdminConfig, Listener};
+use crate::loader::ProcessGuard;
 use crate::plugin::IoThreadReplacer;
 use crate::routing::{Dispatcher, HostPhase, InlineRunner};
+use crate::shutdown::ShutdownStage;
 
 /// How a listener gets its socket.
 enum SocketSource {
@@ -105,22 +112,31 @@ pub(crate) struct ListeningSockets(Vec<BoundSocket>);
 pub(crate) struct Server {
     threads: Arc<IoThreads>,
     dispatcher: Arc<Dispatcher>,
+
+    /// `None` if the embedding program may change the state of its process.
+    state_monitor: Option<StateMonitor>,
 }
 
 impl Server {
     /// Starts `threads` I/O threads, which also run `inline` methods for other threads from now on.
+    /// With `guard`, the state of the process is monitored while sockets are served.
     ///
     /// # Errors
     ///
     /// The system provides no thread, reactor or timer.
-    pub(crate) fn start(threads: usize, dispatcher: &Arc<Dispatcher>) -> io::Result<Self> {
+    pub(crate) fn start(
+        threads: usize,
+        dispatcher: &Arc<Dispatcher>,
+        guard: Option<ProcessGuard>,
+    ) -> io::Result<Self> {
         let threads = IoThreads::start(threads, dispatcher)?;
         let inline_runner: Weak<dyn InlineRunner> =
             Arc::downgrade(&(Arc::clone(&threads) as Arc<dyn InlineRunner>));
 
         // A dispatcher has one server, so the cell is empty.
         let _ = dispatcher.inline_runner.set(inline_runner);
-        Ok(Self { threads, dispatcher: Arc::clone(dispatcher) })
+        let state_monitor = guard.map(|guard| StateMonitor::new(guard, &threads, dispatcher));
+        Ok(Self { threads, dispatcher: Arc::clone(dispatcher), state_monitor })
     }
 
     /// Returns the I/O threads as those need them who unload code.
@@ -155,7 +171,13 @@ impl Server {
             tasks.spawn(async move { acceptor.run().await });
         }
         tasks.spawn(StallMonitor::new(&self.threads, &self.dispatcher).run());
+        // Until the runtime ends: a drain does not wait for calls that run past their deadlines.
+        tokio::spawn(supervise_calls(Arc::clone(&self.dispatcher)));
         self.dispatcher.phase.enter(HostPhase::Serving);
+        if let Some(monitor) = self.state_monitor {
+            // Until the runtime ends: a second signal must reach a host that drains, too.
+            tokio::spawn(monitor.run());
+        }
 
         // A dropped sender also ends the host.
         let _ = shutdown.wait_for(|stage| *stage > ShutdownStage::Serve).await;

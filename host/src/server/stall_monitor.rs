@@ -135,7 +135,7 @@ impl StallMonitor {
         };
         let replaced = self.threads.replace_stalled(thread);
         let replacement =
-            if replaced { "another thread took its place" } else { "no thread could take its place" };
+            if replaced { "another thread takes its place" } else { "no thread could take its place" };
         tracing::error!(
             plugin,
             generation = number,

@@ -13,7 +13,9 @@ use crate::support::log::Log;
 use crate::support::peer::{DEADLINE_EXCEEDED, INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::support::program::finish;
 use crate::support::scratch::Scratch;
-use crate::support::{Peer, wait_until};
+use crate::support::stacks::stacks;
+use crate::support::wait::poll_within;
+use crate::support::{CEILING, Peer, wait_until};
 
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -65,15 +67,11 @@ impl Embedded {
     }
 
     fn wait(&mut self) -> ExitStatus {
-        let mut ended = None;
-
-        wait_until("the process ends", || {
-            ended = self.child.try_wait().expect("our child");
-            ended.is_some()
-        });
-
+        let Some(ended) = poll_within(CEILING, || self.child.try_wait().expect("our child")) else {
+            panic!("the process does not end:\n{}", stacks(self.child.id()));
+        };
         self.log.wait_for_end();
-        ended.expect("the process has ended")
+        ended
     }
 }
 

@@ -52,7 +52,11 @@ fn lists_reloads_and_rolls_back_plugins() {
     let names: Vec<_> =
         all.as_array().unwrap().iter().map(|verdict| verdict["plugin"].as_str().unwrap()).collect();
     assert_eq!(names, ["device", "versioned"]);
-    assert_eq!(peer.result("version.get", &Value::Null), 2, "a reload loads the content of the file");
+    assert_eq!(all[1]["refused"]["reason"], "rolled-back", "{all}");
+    assert_eq!(peer.result("version.get", &Value::Null), 1);
+
+    assert_eq!(plugin(&host, &["reload", "versioned"]).code, 0);
+    assert_eq!(peer.result("version.get", &Value::Null), 2, "a reload by name loads the content of the file");
 }
 
 #[test]
@@ -62,7 +66,9 @@ fn fails_with_a_reason_for_a_refused_plugin() {
     let not_rolled_back = plugin(&host, &["rollback", "versioned"]);
     assert_eq!(not_rolled_back.code, 1);
     assert!(not_rolled_back.stdout.contains("nothing-to-roll-back"), "{}", not_rolled_back.stdout);
-    assert_eq!(plugin(&host, &["reload", "nobody"]).code, 1);
+    let unknown = plugin(&host, &["reload", "nobody"]);
+    assert_eq!(unknown.code, 1);
+    assert!(!unknown.stderr.contains('{'), "sentences and no JSON: {unknown:?}");
 
     host.scratch().write("plugins/versioned.so", "no library");
     wait_until("the refusal is listed", || {

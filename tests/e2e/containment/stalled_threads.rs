@@ -35,7 +35,7 @@ fn replaces_a_stalled_thread_and_demotes_the_method() {
         assert!(line.contains(field), "{field} in {line}");
     }
 
-    let line = host.wait_for_log("another thread took its place");
+    let line = host.wait_for_log("another thread takes its place");
     assert!(line.contains("replaced=true"), "{line}");
 
     assert!(line.contains("method=\"crash.hold\""), "{line}");
@@ -70,7 +70,7 @@ fn replaces_a_stalled_thread_and_demotes_the_method() {
         host.log().matches("clients of the blocked thread").count() == 2
     });
     assert_eq!(host.log().matches("has blocked I/O thread").count(), 3, "{}", host.log());
-    assert_eq!(host.log().matches("another thread took its place").count(), 2, "{}", host.log());
+    assert_eq!(host.log().matches("another thread takes its place").count(), 2, "{}", host.log());
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn migrates_connections_of_a_thread_that_returns_late() {
     held.send_async("held", "counts.inline", &json!({ "ms": 2000 }));
     held.send_async("behind", "fixture.echo", &json!(1));
 
-    host.wait_for_log("another thread took its place");
+    host.wait_for_log("another thread takes its place");
     assert_eq!(plugin_row(&host, "counts")["held_threads"], 1);
 
     let replies = held.receive_all(2);

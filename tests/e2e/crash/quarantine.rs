@@ -1,13 +1,13 @@
 //! The quarantine of plugins after too many crashes: by content, until the file changes or an
 //! operator clears it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{assert_attributed, crash_in};
-use crate::support::admin::plugin_row;
+use crate::support::admin::{self, plugin_row};
 use crate::support::build::artifacts;
 use crate::support::host::install;
-use crate::support::peer::{METHOD_NOT_FOUND, PLUGIN_UNAVAILABLE};
+use crate::support::peer::PLUGIN_UNAVAILABLE;
 use crate::support::program::jackfield;
 use crate::support::{HostProcess, wait_until};
 
@@ -30,6 +30,11 @@ fn quarantine(host: &mut HostProcess) {
                    10 min, last in crashes_host.inline";
     assert!(host.log_contains(message), "{}", host.log());
     assert_eq!(host.count("plugins_left_out"), 1);
+
+    let stats = admin::connect(host).result("admin.stats", &Value::Null);
+    let rows = stats["plugins"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == "crashes_host").expect("a row of the plugin");
+    assert_eq!((&row["state"], &row["quarantined"]), (&json!("gone"), &json!(true)), "as `top` shows it");
 }
 
 #[test]
@@ -41,8 +46,11 @@ fn quarantines_a_plugin_until_its_file_changes() {
     let mut peer = host.peer();
 
     assert_eq!(peer.result("fixture.echo", &json!(1)), 1);
-    peer.call("crashes_host.inline", &json!({ "how": "not" })).error(PLUGIN_UNAVAILABLE);
-    peer.call("crashes_host.blocking", &json!({ "how": "not" })).error(METHOD_NOT_FOUND);
+    // With and without a route.
+    for method in ["crashes_host.inline", "crashes_host.blocking"] {
+        let error = peer.call(method, &json!({ "how": "not" })).error(PLUGIN_UNAVAILABLE);
+        assert_eq!(error["data"]["reason"], "too-many-deaths", "{error}");
+    }
     drop(peer);
 
     // Neither a shutdown nor a directory scan ends the quarantine.

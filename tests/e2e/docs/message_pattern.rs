@@ -145,7 +145,7 @@ fn matches_an_entry_for_one_of_the_values_of_a_placeholder() {
     assert!(is_described(message, "plugin NAME: FILE refused (REASON): DETAIL; generation N still serves"));
     assert!(is_described(message, "plugin NAME: FILE refused (REASON): DETAIL; the plugin is unavailable"));
 
-    let replaced = "{method} has blocked I/O thread {thread} for {age}; another thread took its place";
+    let replaced = "{method} has blocked I/O thread {thread} for {age}; another thread takes its place";
     assert!(!is_described(
         replaced,
         "METHOD has blocked I/O thread N for TIME; no thread could take its place"

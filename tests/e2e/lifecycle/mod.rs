@@ -3,8 +3,11 @@
 
 mod config_aliases;
 mod configuration_faults;
+mod first_process;
 mod shutdown;
+mod shutdown_during_reload;
 mod socket_files;
+mod start;
 
 use crate::support::HostBuilder;
 use crate::support::HostProcess;

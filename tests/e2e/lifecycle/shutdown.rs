@@ -92,6 +92,57 @@ fn answers_requests_in_flight_after_sigterm_and_sigint() {
     }
 }
 
+/// Configuration with more I/O threads than these tests have connections in flight.
+const FOUR_IO_THREADS: &str = "[io]\nthreads = 4";
+
+#[test]
+fn runs_nested_inline_calls_of_requests_in_flight_after_sigterm() {
+    let plugins = HostProcess::builder().plugin("calls").plugin("sleeps");
+    let mut host = plugins.config(FOUR_IO_THREADS).start();
+    let latch = host.latch("nested");
+    let nested = json!({ "method": "sleep.running", "after": latch.params() });
+
+    let mut peer = host.peer();
+    peer.send_sync("calls.wait", &nested);
+    peer.send_async("chain", "calls.chain", &nested);
+    wait_until("both requests are in flight", || host.count("in_flight") == 2);
+
+    host.signal(Signal::TERM);
+    host.wait_for_log("stopping on SIG");
+    wait_until("no further client can connect", || refuses_connections(&host));
+    latch.open();
+
+    let replies = peer.receive_until_close();
+    let results: Vec<_> = replies.iter().map(|reply| (reply.code(), reply.text())).collect();
+    assert!(replies.len() == 2 && replies.iter().all(|reply| reply.code().is_none()), "{results:?}");
+    assert_eq!(host.wait().code(), Some(0));
+}
+
+#[test]
+fn runs_nested_inline_calls_of_abandoned_requests_after_sigterm() {
+    let plugins = HostProcess::builder().plugin("calls").plugin("services");
+    let mut host = plugins.config(FOUR_IO_THREADS).start();
+    let latch = host.latch("nested");
+    let line = json!({ "level": "info", "line": "the nested call ran" });
+
+    let mut peer = host.peer();
+    peer.send_sync(
+        "calls.wait",
+        &json!({ "method": "services.log", "params": line, "after": latch.params() }),
+    );
+    wait_until("the method runs", || host.peer().result("calls.waiting", &Value::Null) == 1);
+    drop(peer);
+    wait_until("the request is abandoned", || host.count("abandoned") == 1);
+
+    host.signal(Signal::TERM);
+    host.wait_for_log("stopping on SIG");
+    wait_until("no further client can connect", || refuses_connections(&host));
+    latch.open();
+
+    assert_eq!(host.wait().code(), Some(0));
+    assert!(host.log_contains("the nested call ran"), "{}", host.log());
+}
+
 #[test]
 fn answers_or_rejects_clients_in_the_accept_queue() {
     let mut host = HostProcess::with(&["device"]);

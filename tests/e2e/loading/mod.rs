@@ -2,7 +2,7 @@
 //!
 //! The reason is in the content (`file_content`, `linked_libraries`, `truncated_files`), in owner,
 //! mode or kind (`file_permissions`), in the signature (`signatures`), or in what the code does
-//! when it is first loaded (`probe`).
+//! when it is first loaded (`probe`). Clients learn the reason, too (`unavailable_methods`).
 
 mod elf;
 mod file_content;
@@ -11,6 +11,7 @@ mod linked_libraries;
 mod probe;
 mod signatures;
 mod truncated_files;
+mod unavailable_methods;
 
 use std::path::Path;
 

@@ -1,14 +1,23 @@
 //! Files whose fault shows only when they are loaded: a separate process, the probe, loads them
 //! first and contains it.
 
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::{Value, json};
 
 use super::{assert_only_neighbour, assert_refused, methods, plugins, with_neighbour};
 use crate::support::HostBuilder;
+use crate::support::build::{artifacts, root};
+use crate::support::host::install;
+use crate::support::log::Log;
 use crate::support::program::jackfield;
+use crate::support::scratch::Scratch;
+use crate::support::user::OTHER_USER;
 use crate::support::{CEILING, HostProcess, wait_until};
 
 /// Fixtures with the reason of their refusal and a part of its explanation.
@@ -55,6 +64,69 @@ fn contains_faults_in_the_probe() {
     let pid = line.split("left process ").nth(1).and_then(|rest| rest.split(' ').next());
     let process = format!("/proc/{}", pid.expect("a process id"));
     wait_until("the process that the probe started ends with it", || !Path::new(&process).exists());
+}
+
+#[test]
+fn gives_the_probe_the_working_directory_and_the_environment_of_the_host() {
+    let builder = with_start_fault(with_neighbour(), "surroundings");
+    let input = builder.directory().join("relative");
+    std::fs::create_dir(&input).expect("a directory");
+    std::fs::write(input.join("input.txt"), "").expect("a file");
+    // A journal that the probe would create below `/`, if it ran there.
+    let journal = format!("jackfield-journal-{}", std::process::id());
+    let config = format!("[plugin.journal.settings]\ndirectory = \"{journal}\"");
+
+    let host = builder
+        .plugin("journal")
+        .config(&config)
+        .variable("DATABASE_URL", "postgres://localhost")
+        .variable("LD_LIBRARY_PATH", "/nowhere")
+        .variable("GLIBC_TUNABLES", "glibc.rtld.optional_static_tls=512")
+        .variable("LISTEN_FDNAMES", "none")
+        .variable("WATCHDOG_USEC", "600000000")
+        .start();
+
+    assert_eq!(plugins(&host), ["device", "journal", "start_surroundings", "system"]);
+    assert!(host.path(&journal).is_dir(), "the journal is in the host's directory");
+    assert!(!Path::new("/").join(&journal).exists(), "the probe left a directory below /");
+}
+
+#[test]
+fn loads_the_shipped_configuration_for_an_ordinary_user() {
+    let scratch = Scratch::new();
+    let directory = scratch.path();
+    let config = std::fs::read_to_string(root().join("config.toml")).expect("the shipped configuration");
+    // A name that nothing else has created below `/`.
+    let journal = format!("run/journal-{}", std::process::id());
+    let config = config.replace("\"run/journal\"", &format!("{journal:?}"));
+    // The program and the plugins are copied, because the other user may not reach the target
+    // directory.
+    scratch.write("config.toml", config);
+    scratch.directory("plugins");
+    for plugin in ["device", "journal", "hello"] {
+        install(artifacts().library(plugin), &directory.join(format!("plugins/lib{plugin}.so")));
+    }
+    let program = directory.join("jackfield");
+    std::fs::copy(&artifacts().program, &program).expect("the program is copied");
+
+    let mut command = Command::new(&program);
+    command.arg("serve").current_dir(directory);
+    if geteuid().is_root() {
+        chown(directory, Some(OTHER_USER), Some(OTHER_USER)).expect("another owner");
+        command.uid(OTHER_USER).gid(OTHER_USER);
+    }
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut host = command.spawn().expect("the host starts");
+    let mut log = Log::follow(host.stderr.take().expect("a pipe"));
+    log.wait_for("\"ready on\"", |line| line.contains("ready on "));
+
+    let pid = Pid::from_child(&host);
+    kill_process(pid, Signal::TERM).expect("the signal is sent");
+    let ended = host.wait().expect("our child");
+    log.wait_for_end();
+    assert!(ended.success(), "{ended}: {}", log.text());
+    assert!(!log.text().contains("refused"), "{}", log.text());
+    assert!(directory.join(&journal).is_dir(), "{}", log.text());
 }
 
 #[test]

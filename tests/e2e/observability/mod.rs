@@ -4,6 +4,8 @@
 //! compares scrapes with these counts under load.
 
 mod exact_metrics;
+mod full_record_directory;
+mod journald;
 mod log;
 mod metrics_endpoint;
 mod packaged_monitoring;

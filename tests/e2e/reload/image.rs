@@ -37,6 +37,18 @@ impl Image {
         self.overwritten(&positions, digits.as_bytes())
     }
 
+    /// Returns the image with another name of the same length for a method, in the manifest and in
+    /// the code.
+    #[track_caller]
+    pub(super) fn with_name_of_method(self, name: &str, other: &str) -> Self {
+        assert_eq!(name.len(), other.len());
+        let bytes = &self.0;
+        let positions: Vec<_> =
+            (0..bytes.len() - name.len()).filter(|at| bytes[*at..].starts_with(name.as_bytes())).collect();
+        assert!(!positions.is_empty(), "no method {name}");
+        self.overwritten(&positions, other.as_bytes())
+    }
+
     /// Returns the positions of the digits behind the mark.
     #[track_caller]
     pub(super) fn positions(&self, mark: &str, digits: usize) -> Vec<usize> {

@@ -1,17 +1,19 @@
 //! Reloads: plugin files, signatures, settings and the configuration change while the host serves.
 //!
-//! - Files: `new_files`, `removed_files`, `refused_files`, `signatures`.
-//! - Generations: `generations`, `retirement`, `probation`, `unloading`, `state_transfer`,
-//!   `failed_state_transfer`.
+//! - Files: `new_files`, `removed_files`, `refused_files`, `linked_files`, `signatures`.
+//! - Generations: `generations`, `retirement`, `probation`, `decisions`, `unloading`,
+//!   `state_transfer`, `failed_state_transfer`, `stop_first`.
 //! - The configuration file: `configuration`.
 //! - Failures of single steps: `failpoints`. Everything at once: `under_load`, with the clients of
 //!   `traffic`.
 
 mod configuration;
+mod decisions;
 mod failed_state_transfer;
 mod failpoints;
 mod generations;
 mod image;
+mod linked_files;
 mod new_files;
 mod operator;
 mod probation;
@@ -20,6 +22,7 @@ mod removed_files;
 mod retirement;
 mod signatures;
 mod state_transfer;
+mod stop_first;
 mod traffic;
 mod under_load;
 mod unloading;

@@ -1,6 +1,7 @@
 //! Unloading: a retired generation releases everything, or it is retained, counted, and limited.
 
 use std::fs;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -9,11 +10,14 @@ use super::{FILE, Image, NAME, Operator, put, with_image};
 use crate::support::build::artifacts;
 use crate::support::footprint::{Footprint, connections, resident_kib};
 use crate::support::host::install;
+use crate::support::threads::threads;
 use crate::support::wait::poll_within;
 use crate::support::{CEILING, HostProcess, Peer, is_soak, wait_until};
 
 /// Reloads of the fixture that uses threads in each permitted way.
 const RELOADS: usize = 300;
+/// Connections that migrate while the host ends.
+const MIGRATING_CONNECTIONS: usize = 360;
 /// Permitted growth of resident memory by 300 or 10,000 reloads, in KiB. The allocator keeps a few
 /// arenas.
 const SLACK: usize = 12 * 1024;
@@ -31,6 +35,30 @@ fn footprint(host: &HostProcess, operator: &mut Operator, ours: usize) -> Footpr
     operator.wait_until_unloaded();
     wait_until("only our connections are open", || connections(host.pid()) == ours);
     Footprint::of(host.pid())
+}
+
+#[test]
+fn refuses_the_seventh_load_with_static_tls_and_no_other_plugin() {
+    let builder = HostProcess::builder().config("[plugins]\nwatch = false").plugin("device");
+    let host = builder.plugin_as("static_tls", FILE).start();
+    let mut operator = Operator::connect(&host);
+    for load in 2..=6 {
+        operator.reload_published();
+        operator.wait_until_unloaded();
+        assert!(host.log_contains(&format!("load {load} of at most 6")), "{}", host.log());
+    }
+
+    operator.reload_refused("static-tls-exhausted");
+
+    assert_eq!(host.peer().result("static_tls.get", &Value::Null), 0);
+    // Also another plugin that has static TLS, but none that has not.
+    let other = Image::of("static_tls").with_name_of_method("static_tls.get", "static_tls.put");
+    put(&host.path("plugins"), &other.0, "libother.so");
+    assert_eq!(operator.reload("other")["refused"]["reason"], "static-tls-exhausted");
+    assert_eq!(operator.reload("device")["outcome"], "published");
+    let refusals =
+        host.log_lines().into_iter().filter(|line| line.contains("reason=\"static-tls-exhausted\""));
+    assert_eq!(refusals.count(), 2, "{}", host.log());
 }
 
 #[test]
@@ -181,4 +209,45 @@ fn migrates_connections_without_losing_requests() {
 
     operator.wait_until_unloaded();
     assert!(resident_kib(host.pid()) > 0);
+}
+
+/// Returns whether the host has an I/O thread that it did not have at its start.
+fn has_new_io_thread(pid: u32) -> bool {
+    let is_new = |name: &str| name.strip_prefix("io:").is_some_and(|number| number.parse() != Ok(0));
+    threads(pid).iter().any(|thread| is_new(&thread.name))
+}
+
+#[test]
+fn answers_every_request_in_flight_if_the_host_ends_while_connections_migrate() {
+    for round in 0..if is_soak() { 500 } else { 25 } {
+        let builder =
+            HostProcess::builder().plugin("sleeps").config("[plugins]\nwatch = false\n[io]\nthreads = 1");
+        put(&builder.directory().join("plugins"), &Image::of("uses_threads").0, FILE);
+        let mut host = builder.start();
+        let latch = host.latch("slow");
+        let mut peers: Vec<_> = (0..MIGRATING_CONNECTIONS).map(|_| host.peer()).collect();
+        for peer in &mut peers {
+            peer.send_async("slow", "sleep.async_until", &latch.params());
+        }
+        wait_until("all requests are in flight", || host.count("in_flight") == MIGRATING_CONNECTIONS as u64);
+
+        let mut operator = Operator::connect(&host);
+        operator.0.send_sync("admin.plugin.reload", &json!({ "name": NAME }));
+        // Without a pause between two looks, because the connections migrate within milliseconds.
+        let until = Instant::now() + CEILING;
+        while !has_new_io_thread(host.pid()) {
+            assert!(Instant::now() < until, "the I/O thread is not replaced: {}", host.log());
+        }
+        host.signal(Signal::TERM);
+        host.wait_for_log("stopping on SIG");
+        latch.open();
+
+        let answered = |peer: &mut Peer| {
+            let frames = peer.receive_until_close();
+            frames.len() == 1 && frames[0].code().is_none()
+        };
+        let lost = peers.iter_mut().map(answered).filter(|answered| !answered).count();
+        assert_eq!(lost, 0, "requests without a result in round {round}: {}", host.log());
+        assert_eq!(host.wait().code(), Some(0));
+    }
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,9 +14,11 @@ use super::build::artifacts;
 use super::latch::Latch;
 use super::line_peer::LinePeer;
 use super::log::Log;
+use super::mounts::in_namespace;
 use super::peer::Peer;
 use super::scratch::Scratch;
-use super::wait::{poll_within, wait_for};
+use super::stacks::stacks;
+use super::wait::{CEILING, poll_within};
 
 /// Environment variable that marks the processes of one host, including its children.
 const MARK: &str = "JACKFIELD_TEST_HOST";
@@ -34,6 +36,7 @@ pub(crate) struct HostBuilder {
     scratch: Scratch,
     config: String,
     variables: Vec<(String, String)>,
+    mounts: Option<String>,
 }
 
 impl HostBuilder {
@@ -62,6 +65,13 @@ impl HostBuilder {
         self
     }
 
+    /// Starts the host in a mount namespace of its own, after this shell script has changed the
+    /// mounts there. The script runs in the directory of the host and requires root.
+    pub(crate) fn mounts(mut self, script: &str) -> Self {
+        self.mounts = Some(script.to_owned());
+        self
+    }
+
     /// Returns the directory of the host, so that the test can add files.
     pub(crate) fn directory(&self) -> &Path {
         self.scratch.path()
@@ -77,19 +87,19 @@ impl HostBuilder {
 
     /// Starts the host without waiting.
     pub(crate) fn spawn(self) -> HostProcess {
-        let Self { scratch, mut config, variables } = self;
+        let Self { scratch, mut config, variables, mounts } = self;
         if !config.contains("[io]") {
             config.push_str(&format!("\n[io]\nthreads = {IO_THREADS}\n"));
         }
 
         scratch.write("config.toml", &config);
-        let (child, log) = spawn(&scratch, &variables);
-        HostProcess { child, log, scratch, variables, status: None, was_killed: false }
+        let (child, log) = spawn(&scratch, &variables, mounts.as_deref());
+        HostProcess { child, log, scratch, variables, mounts, status: None, was_killed: false }
     }
 }
 
-fn spawn(scratch: &Scratch, variables: &[(String, String)]) -> (Child, Log) {
-    let mut command = Command::new(&artifacts().program);
+fn spawn(scratch: &Scratch, variables: &[(String, String)], mounts: Option<&str>) -> (Child, Log) {
+    let mut command = in_namespace(&artifacts().program, mounts);
     command.args(["serve", "-c"]).arg(scratch.join("config.toml")).current_dir(scratch.path());
 
     command.env(MARK, scratch.path()).env_remove("RUST_BACKTRACE");
@@ -117,6 +127,7 @@ pub(crate) struct HostProcess {
     log: Log,
     scratch: Scratch,
     variables: Vec<(String, String)>,
+    mounts: Option<String>,
     status: Option<ExitStatus>,
     /// Whether it was ended in a way that prevents it from cleaning up.
     was_killed: bool,
@@ -126,7 +137,7 @@ impl HostProcess {
     pub(crate) fn builder() -> HostBuilder {
         let scratch = Scratch::new();
         scratch.directory("plugins");
-        HostBuilder { scratch, config: String::new(), variables: Vec::new() }
+        HostBuilder { scratch, config: String::new(), variables: Vec::new(), mounts: None }
     }
 
     /// Starts a host with these plugins and the default configuration.
@@ -230,7 +241,9 @@ impl HostProcess {
             return ended;
         }
 
-        let ended = wait_for("the host ends", || self.child.try_wait().expect("our child"));
+        let Some(ended) = poll_within(CEILING, || self.child.try_wait().expect("our child")) else {
+            panic!("the host does not end:\n{}", stacks(self.pid()));
+        };
         self.status = Some(ended);
         self.log.wait_for_end();
         ended
@@ -241,7 +254,7 @@ impl HostProcess {
     #[track_caller]
     pub(crate) fn restart(&mut self) -> ExitStatus {
         let ended = self.wait();
-        (self.child, self.log) = spawn(&self.scratch, &self.variables);
+        (self.child, self.log) = spawn(&self.scratch, &self.variables, self.mounts.as_deref());
         (self.status, self.was_killed) = (None, false);
         ended
     }
@@ -270,7 +283,7 @@ impl HostProcess {
         }
 
         let mut ended = self.child.try_wait().expect("our child");
-        for grace in [SHUTDOWN_GRACE, super::CEILING] {
+        for grace in [SHUTDOWN_GRACE, CEILING] {
             if ended.is_none() {
                 self.signal(Signal::TERM);
                 ended = poll_within(grace, || self.child.try_wait().expect("our child"));
@@ -278,6 +291,7 @@ impl HostProcess {
         }
 
         if ended.is_none() {
+            eprintln!("--- a host that does not end ---\n{}", stacks(self.pid()));
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -328,7 +342,7 @@ impl Drop for HostProcess {
             self.log.text()
         );
 
-        let processes = poll_within(super::CEILING, || self.processes().is_empty().then_some(()));
+        let processes = poll_within(CEILING, || self.processes().is_empty().then_some(()));
         assert!(processes.is_some(), "processes remain: {:?}", self.processes());
         assert!(self.was_killed || self.leftovers().is_empty(), "files remain: {:?}", self.leftovers());
     }

@@ -6,7 +6,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::supervisor::{SupervisedHost, Supervisor};
+use crate::support::build::artifacts;
+use crate::support::host::install;
 use crate::support::peer::{SYNC, V1_0, envelope, frame};
+use crate::support::slow_start::Marks;
 use crate::support::{CEILING, Peer, wait_until};
 
 /// Number of starts. Requests must succeed after each READY=1.
@@ -33,12 +36,77 @@ fn notifies_readiness_when_requests_succeed() {
     let host = supervisor.start();
     let (notification, _) = supervisor.wait_for_notification("READY=1");
     assert!(
-        notification.lines().any(|line| line == "STATUS=0 connections, 0 in flight, 2 plugins"),
+        notification.lines().any(|line| line == "STATUS=0 connections, 0 in flight, 1 plugin"),
         "{notification}"
     );
 
     supervisor.peer().result("device.status.update", &json!({ "deviceId": "d", "status": "online" }));
     host.terminate();
+}
+
+#[test]
+fn notifies_readiness_without_running_the_method_of_a_listener() {
+    let config =
+        "[[listener]]\n[[listener]]\nsocket = \"run/t.sock\"\nframing = \"line\"\nmethod = \"counts.inline\"";
+    let supervisor = Supervisor::new(config, &["counts"]);
+    let host = supervisor.start();
+
+    supervisor.wait_for_notification("READY=1");
+
+    assert_eq!(supervisor.peer().result("counts.begun", &Value::Null), 0);
+    let counts = &supervisor.peer().result("system.info", &Value::Null)["counts"];
+    assert_eq!(counts["errors"], 0, "no check was answered with an error: {counts}");
+    host.terminate();
+}
+
+#[test]
+fn extends_the_timeout_of_the_start_while_plugins_start() {
+    let supervisor = Supervisor::new("", &[]);
+    let marks = Marks::below(supervisor.scratch.path());
+    let plugin = |name: &str| supervisor.path(&format!("plugins/{name}.so"));
+    install(artifacts().library("starts_slowly"), &plugin("slow"));
+    install(artifacts().library("device"), &plugin("device"));
+    let config = format!("[plugins]\nprobe = \"1m\"\n{}", marks.settings("slow", &["go"]));
+    supervisor.scratch.write("config.toml", config);
+    let is_extended = |notification: &String| {
+        // The probe and 10 s.
+        notification.lines().any(|line| line == "EXTEND_TIMEOUT_USEC=70000000")
+    };
+
+    let host = supervisor.start();
+
+    // The beginning, and the probe of the other plugin. Without progress there are no more.
+    for _ in 0..2 {
+        let notification = supervisor.next_notification(CEILING).expect("a notification");
+        assert!(is_extended(&notification), "{notification}");
+        assert!(notification.contains("STATUS=starting: 0 of 2 plugins"), "{notification}");
+    }
+    marks.wait_for("slow.probe");
+    assert_eq!(supervisor.next_notification(Duration::from_millis(500)), None);
+
+    marks.set("go.probe");
+    marks.set("go.host");
+    let (_, before) = supervisor.wait_for_notification("READY=1");
+    assert_eq!(before.len(), 3, "the probe of the slow plugin, and both starts: {before:?}");
+    assert!(before.iter().all(is_extended), "{before:?}");
+    host.terminate();
+}
+
+#[test]
+fn notifies_a_signal_during_the_start() {
+    let supervisor = Supervisor::new("", &[]);
+    let marks = Marks::below(supervisor.scratch.path());
+    install(artifacts().library("starts_slowly"), &supervisor.path("plugins/slow.so"));
+    let config = format!("[plugins]\nprobe = \"10m\"\n{}", marks.settings("slow", &["go"]));
+    supervisor.scratch.write("config.toml", config);
+    let mut host = supervisor.start();
+    marks.wait_for("slow.probe");
+
+    host.signal(Signal::TERM);
+
+    supervisor.wait_for_notification("STOPPING=1");
+    assert_eq!(host.wait(), 0, "{}", host.log.text());
+    assert_eq!(supervisor.next_notification(Duration::from_millis(1)), None, "STOPPING=1 is the last one");
 }
 
 #[test]

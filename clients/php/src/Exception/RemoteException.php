@@ -50,10 +50,27 @@ class RemoteException extends \RuntimeException implements JackfieldException
      */
     public function retryAfterMs(): ?int
     {
-        $data = is_object($this->data) ? get_object_vars($this->data) : $this->data;
-        $after = is_array($data) ? ($data['retry_after_ms'] ?? null) : null;
+        $after = $this->member('retry_after_ms');
 
         return is_int($after) && $after >= 0 ? $after : null;
+    }
+
+    /**
+     * Returns the reason as one word, such as `probe-crashed`, if the host sent one: with
+     * PLUGIN_UNAVAILABLE, why the plugin was refused. Otherwise returns null.
+     */
+    public function reason(): ?string
+    {
+        $reason = $this->member('reason');
+
+        return is_string($reason) ? $reason : null;
+    }
+
+    private function member(string $name): mixed
+    {
+        $data = is_object($this->data) ? get_object_vars($this->data) : $this->data;
+
+        return is_array($data) ? ($data[$name] ?? null) : null;
     }
 
     public function isRetryable(): bool

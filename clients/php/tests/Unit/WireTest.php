@@ -250,6 +250,18 @@ final class WireTest extends TestCase
         self::assertNull(Code::name(42));
     }
 
+    public function testReturnsTheReasonOfAnErrorIfTheHostSentOne(): void
+    {
+        $data = ['plugin' => 'device', 'reason' => 'probe-crashed', 'retry_after_ms' => 1000];
+        foreach ([$data, (object) $data] as $sent) {
+            self::assertSame('probe-crashed', RemoteException::from(Code::PLUGIN_UNAVAILABLE, '', $sent)->reason());
+        }
+
+        foreach ([null, 'text', ['reason' => 1], ['plugin' => 'device']] as $sent) {
+            self::assertNull(RemoteException::from(Code::PLUGIN_UNAVAILABLE, '', $sent)->reason());
+        }
+    }
+
     public function testKnowsTheCodesOfRequestsThatNeverStarted(): void
     {
         $safe = array_filter(range(-32_800, -32_000), Code::neverStarted(...));

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use jackfield::admin::{CrashedMethod, PluginStatus, Refusal, RetainedGeneration, method};
+use jackfield::admin::{CrashedMethod, DecisionStatus, PluginStatus, Refusal, RetainedGeneration, method};
+use jackfield::log::ShortDuration;
 use serde_json::Value;
 
 use super::short_hash;
@@ -53,8 +55,23 @@ fn render(plugins: &[PluginStatus]) -> String {
         if let Some(Refusal { reason, detail }) = &plugin.refused {
             text += &format!("{name}: the newest file is refused: {reason}: {detail}\n");
         }
+        for decision in &plugin.decisions {
+            text += &decision_line(name, decision);
+        }
     }
     text
+}
+
+fn decision_line(name: &str, decision: &DecisionStatus) -> String {
+    let DecisionStatus { hash, by, uid, at, detail, .. } = decision;
+    let by = uid.map_or_else(|| by.clone(), |uid| format!("uid {uid}"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let age = ShortDuration(Duration::from_secs(now.saturating_sub(*at)));
+    format!(
+        "{name}: content {} is not loaded: rolled back by {by} {age} ago: {detail}; \
+         \"jackfield plugin reload {name}\" loads it\n",
+        short_hash(Some(hash))
+    )
 }
 
 fn row(plugin: &PluginStatus) -> Vec<String> {
@@ -88,6 +105,11 @@ mod tests {
             "unloaded": 2,
             "deaths": [{ "at": 1, "generation": 4, "method": "m", "id": "i", "hash": "h" }],
             "refused": { "reason": "not-elf", "detail": "no library" },
+            "decisions": [
+                { "hash": "ba9876543210ffff", "reason": "rolled-back", "by": "operator", "uid": 7,
+                  "at": u64::MAX, "detail": "by command, from generation 6" },
+                { "hash": "00", "reason": "probation-failed", "by": "host", "at": u64::MAX, "detail": "d" },
+            ],
         });
         let plugins: Vec<PluginStatus> = serde_json::from_value(json!([plugin])).unwrap();
 
@@ -102,6 +124,10 @@ mod tests {
                 "device: generation 3 is retained: why",
                 "device: generation 4 ran m when the host crashed, request \"i\"",
                 "device: the newest file is refused: not-elf: no library",
+                "device: content ba9876543210 is not loaded: rolled back by uid 7 0 s ago: by command, from \
+                 generation 6; \"jackfield plugin reload device\" loads it",
+                "device: content 00 is not loaded: rolled back by host 0 s ago: d; \"jackfield plugin reload \
+                 device\" loads it",
             ]
         );
     }

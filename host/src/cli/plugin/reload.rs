@@ -12,7 +12,7 @@ use crate::cli::admin_client::{OperatorArgs, call, print};
 /// The arguments of `jackfield plugin reload`.
 #[derive(Debug, Args)]
 pub(crate) struct ReloadPluginArgs {
-    /// Name of the plugin [default: all plugins]
+    /// Name of the plugin; required to load content that was rolled back [default: all plugins]
     name: Option<String>,
 
     #[command(flatten)]

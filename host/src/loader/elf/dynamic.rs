@@ -4,9 +4,9 @@
 use jackfield_plugin_api::abi::root_symbol;
 use object::LittleEndian as Le;
 use object::elf::{
-    DF_1_PIE, DF_TEXTREL, DT_AUXILIARY, DT_FILTER, DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_NEEDED,
-    DT_NULL, DT_RPATH, DT_RUNPATH, DT_STRSZ, DT_STRTAB, DT_SYMTAB, DT_TEXTREL, Dyn64, DynamicTag, SHN_UNDEF,
-    STB_GLOBAL, STB_GNU_UNIQUE, STB_WEAK, STV_DEFAULT, STV_PROTECTED, Sym64,
+    DF_1_PIE, DF_STATIC_TLS, DF_TEXTREL, DT_AUXILIARY, DT_FILTER, DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH,
+    DT_NEEDED, DT_NULL, DT_RPATH, DT_RUNPATH, DT_STRSZ, DT_STRTAB, DT_SYMTAB, DT_TEXTREL, Dyn64, DynamicTag,
+    SHN_UNDEF, STB_GLOBAL, STB_GNU_UNIQUE, STB_WEAK, STV_DEFAULT, STV_PROTECTED, Sym64,
 };
 use object::read::ReadRef;
 
@@ -29,6 +29,9 @@ pub(super) struct DynamicSection {
 
     /// Whether the dynamic loader would find the symbol of the root module.
     pub(super) exports_root: bool,
+
+    /// Whether code reaches thread-local variables at a fixed distance from the thread pointer.
+    pub(super) has_static_tls: bool,
 }
 
 struct Table<'a, 's, R> {
@@ -50,8 +53,12 @@ pub(super) fn read<'a, R: ReadRef<'a>>(
     let count = usize::try_from(length).unwrap_or(0) / size_of::<Dyn64<Le>>();
     let entries = data.read_slice_at(offset, count).map_err(|()| truncated("the dynamic table lies"))?;
     let table = Table { data, segments, entries };
-    table.check_flags()?;
-    Ok(DynamicSection { needed: table.needed()?, exports_root: table.exports_root()? })
+    let flags = table.check_flags()?;
+    Ok(DynamicSection {
+        needed: table.needed()?,
+        exports_root: table.exports_root()?,
+        has_static_tls: flags & DF_STATIC_TLS.0 != 0,
+    })
 }
 
 impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
@@ -67,8 +74,8 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
         self.values(tag).last()
     }
 
-    /// Refuses executables, relocations in code, and library search paths.
-    fn check_flags(&self) -> Result<(), LoadError> {
+    /// Refuses executables, relocations in code, and library search paths. Returns `DT_FLAGS`.
+    fn check_flags(&self) -> Result<u64, LoadError> {
         if self.value(DT_FLAGS_1).is_some_and(|flags| flags & DF_1_PIE.0 != 0) {
             return Err(LoadError::new(
                 LoadErrorReason::ElfType,
@@ -91,7 +98,7 @@ impl<'a, R: ReadRef<'a>> Table<'a, '_, R> {
                 return Err(LoadError::new(LoadErrorReason::RunPath, detail));
             }
         }
-        Ok(())
+        Ok(flags)
     }
 
     /// Returns the needed libraries. Each of them runs its own constructors in the host.

@@ -14,6 +14,7 @@ mod segments;
 use object::read::ReadRef;
 
 use super::load_error::LoadError;
+use dynamic::DynamicSection;
 use notes::Notes;
 use segments::Segments;
 
@@ -31,6 +32,9 @@ pub(super) struct ElfSummary<'a> {
 
     /// Whether the dynamic loader would find the symbol of the root module.
     pub(super) exports_root: bool,
+
+    /// The size of its static thread-local storage in bytes; `None` if it has none.
+    pub(super) static_tls: Option<u64>,
 }
 
 /// Checks the file of `size` bytes behind `data`.
@@ -51,5 +55,8 @@ pub(super) fn read<'a, R: ReadRef<'a>>(data: R, size: u64) -> Result<ElfSummary<
     }
 
     let Notes { build_id, manifests } = notes;
-    Ok(ElfSummary { build_id, manifests, needed: dynamic.needed, exports_root: dynamic.exports_root })
+    // Without variables of its own, the file only uses those of libraries such as libc.
+    let static_tls = Some(segments.tls_size()).filter(|size| dynamic.has_static_tls && *size > 0);
+    let DynamicSection { needed, exports_root, .. } = dynamic;
+    Ok(ElfSummary { build_id, manifests, needed, exports_root, static_tls })
 }

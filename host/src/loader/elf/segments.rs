@@ -3,7 +3,8 @@
 
 use object::LittleEndian as Le;
 use object::elf::{
-    PF_W, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_LOAD, PT_NOTE, ProgramFlags, ProgramHeader64, ProgramType,
+    PF_W, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_LOAD, PT_NOTE, PT_TLS, ProgramFlags, ProgramHeader64,
+    ProgramType,
 };
 use object::read::ReadRef;
 
@@ -109,6 +110,15 @@ impl<'a> Segments<'a> {
             return Err(malformed("the dynamic table in memory is not the one in the file"));
         }
         Ok((offset, length))
+    }
+
+    /// Returns the size of the thread-local variables in bytes, 0 if there are none.
+    pub(super) fn tls_size(&self) -> u64 {
+        let size = |segment: &ProgramHeader64<Le>| {
+            let align = segment.p_align.get(Le).max(1);
+            segment.p_memsz.get(Le).checked_next_multiple_of(align).unwrap_or(u64::MAX)
+        };
+        self.of(PT_TLS).map(size).max().unwrap_or(0)
     }
 
     /// Returns the alignment and the bytes of every note segment.

@@ -19,9 +19,9 @@ use rustix::stdio::{dup2_stdout, stderr, stdin, stdout};
 
 use super::super::library::OpenLibrary;
 use super::super::load_error::{LoadError, LoadErrorReason};
-use super::report::{PROCESS_NAME, ProbeReport, ProbeRequest, ProbeStep, Reporter};
+use super::super::process_state::ProcessState;
+use super::report::{PROCESS_NAME, ProbeDepth, ProbeReport, ProbeRequest, ProbeStep, Reporter};
 use super::services::{self, ProbeServices};
-use super::state::ProcessState;
 
 /// The lowest number for the descriptor of the report. It is out of reach of code that closes or
 /// reuses low numbers.
@@ -52,7 +52,7 @@ pub(super) fn run() -> ! {
     let reporter = Reporter::new(socket);
     let report = match probe(&request, settings, &reporter) {
         Ok(()) => ProbeReport::Passed,
-        Err(LoadError { reason, detail }) => {
+        Err(LoadError { reason, detail, .. }) => {
             ProbeReport::Refused { reason: reason.code().to_owned(), detail }
         }
     };
@@ -86,12 +86,15 @@ fn probe(request: &ProbeRequest, settings: Vec<u8>, reporter: &Reporter) -> Resu
     let copy: OwnedFd = stdin()
         .try_clone_to_owned()
         .map_err(|error| no_resources("cannot duplicate a descriptor", &error))?;
-    let before = ProcessState::now();
+    let before = ProcessState::in_probe();
     let opened = OpenLibrary::open(copy)?;
 
     reporter.send(&ProbeReport::Step(ProbeStep::Checking));
     let root = opened.root(&request.manifest)?;
-    start_and_stop_on_thread(root, settings, reporter.clone(), before)?;
+    match request.depth {
+        ProbeDepth::Start => start_and_stop_on_thread(root, settings, reporter.clone(), before)?,
+        ProbeDepth::Code => check_process_state(&before)?,
+    }
 
     reporter.send(&ProbeReport::Step(ProbeStep::Closing));
     match remaining_threads() {
@@ -167,7 +170,7 @@ fn start_and_stop(
 
 /// Checks that the plugin did not change state of the whole process.
 fn check_process_state(before: &ProcessState) -> Result<(), LoadError> {
-    match before.changes(&ProcessState::now()).as_slice() {
+    match before.changes(&ProcessState::in_probe()).as_slice() {
         [] => Ok(()),
         changes => {
             let detail =

@@ -5,11 +5,11 @@
 //! is killed and the process is reaped before the host continues.
 
 mod child;
+mod environment;
 mod process;
 mod progress;
 mod report;
 mod services;
-mod state;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -18,9 +18,12 @@ use std::time::{Duration, Instant};
 
 use super::load_error::{LoadError, LoadErrorReason};
 use super::staged::StagedPlugin;
+use super::static_tls;
 use crate::log::{ShortDuration, printable};
+use environment::ProbeEnvironment;
 use process::{ListenEnd, ProbeOutput, ProbeProcess};
 use progress::ProbeProgress;
+pub use report::ProbeDepth;
 use report::{ProbeRequest, ProbeStep};
 
 /// Proof that the program called [`enter`], and can therefore be started as a probing process.
@@ -42,51 +45,81 @@ pub fn enter() -> ProbeEntry {
 #[derive(Debug, Clone)]
 pub struct Prober {
     program: PathBuf,
+    environment: ProbeEnvironment,
 }
 
 impl Prober {
     /// Starts this program as the probing process. It remains the same program when its file is
     /// replaced.
+    ///
+    /// Probes get the environment that this process has now. Call it before plugins are loaded.
     #[must_use]
     pub fn this_program(_: &ProbeEntry) -> Self {
-        Self { program: PathBuf::from("/proc/self/exe") }
+        Self::program("/proc/self/exe")
     }
 
     /// Starts `program` as the probing process. Its `main` must begin with [`enter`]. It is for
     /// programs that embed the host and cannot change their own `main`, such as tests.
     #[must_use]
     pub fn program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        Self { program: program.into(), environment: ProbeEnvironment::of_host() }
     }
 
     /// Opens, starts, self-tests, stops and closes a staged plugin in a separate process, with
     /// `settings`, which is a JSON object.
     ///
-    /// The process has an empty environment, the working directory `/`, and a process group of its
-    /// own, which has ended when this returns. Blocks for at most `limit`, and for the time that it
+    /// The process has the working directory of this process, its environment without the variables
+    /// of the dynamic loader and the supervisor, and a process group of its own, which has ended
+    /// when this returns. Blocks for at most `limit`, and for the time that it
     /// takes to kill the process.
     ///
     /// # Errors
     ///
-    /// The plugin could not be opened, its ABI or manifest is different, its `start` or
+    /// The host has no static thread-local storage left for the plugin. Or, in the process, the
+    /// plugin could not be opened, its ABI or manifest is different, its `start` or
     /// self-test failed or panicked, it ended the process, or it was not finished within `limit`.
     ///
     /// A `stop` that panics is logged and is not an error, because the host contains such a panic,
     /// too. Threads that still run after `stop` are not an error either, but the plugin is then
     /// retained when it is closed.
     pub fn probe(&self, staged: &StagedPlugin, settings: &[u8], limit: Duration) -> Result<(), LoadError> {
+        self.probe_unless(&|| false, ProbeDepth::Start, staged, settings, limit)
+    }
+
+    /// As [`Prober::probe`] as far as `depth` says, but gives up when `is_cancelled` returns
+    /// `true`. It is asked before the process is started, and then every 20 ms.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prober::probe`], or the probe was cancelled, for which the reason is
+    /// [`LoadErrorReason::HostEnds`].
+    pub fn probe_unless(
+        &self,
+        is_cancelled: &dyn Fn() -> bool,
+        depth: ProbeDepth,
+        staged: &StagedPlugin,
+        settings: &[u8],
+        limit: Duration,
+    ) -> Result<(), LoadError> {
+        if is_cancelled() {
+            return Err(LoadError::host_ends());
+        }
+        // Loading it would be refused as well, after a probe for nothing.
+        static_tls::check(&staged.inspection)?;
+
         let plugin = &staged.inspection.name;
         let began = Instant::now();
         let (socket, child_socket) = UnixStream::pair().map_err(|error| failed(&error))?;
         let manifest = staged.inspection.manifest.clone();
-        let request = ProbeRequest { parent: std::process::id(), manifest };
+        let request = ProbeRequest { parent: std::process::id(), manifest, depth };
         let request = request.encode(settings).map_err(|error| failed(&error))?;
 
-        let mut process = ProbeProcess::spawn(&self.program, staged, socket, child_socket)?;
+        let mut process =
+            ProbeProcess::spawn(&self.program, &self.environment, staged, socket, child_socket)?;
         let mut progress = ProbeProgress::default();
         // A deadline that the clock cannot represent is no deadline.
         let deadline = began.checked_add(limit);
-        let end = process.exchange(&request, deadline, |bytes| progress.receive(bytes));
+        let end = process.exchange(&request, deadline, is_cancelled, |bytes| progress.receive(bytes));
         let output = process.kill();
 
         progress.log(plugin);
@@ -142,6 +175,7 @@ fn verdict(
             let detail = format!("the probe did not end within plugins.probe ({limit}); it was in {step}");
             LoadError::new(LoadErrorReason::ProbeTimedOut, detail)
         }
+        Ok(ListenEnd::Cancelled) => LoadError::host_ends(),
         Ok(ListenEnd::Answered) => {
             LoadError::new(LoadErrorReason::ProbeFailed, "the probe process reported no verdict")
         }

@@ -14,7 +14,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::super::load_error::{LoadError, LoadErrorReason};
+use super::super::signal_name::SignalNumber;
 use super::super::staged::StagedPlugin;
+use super::environment::ProbeEnvironment;
 use super::report::PROCESS_NAME;
 
 /// Bytes at the end of the plugin's output that are kept.
@@ -27,6 +29,9 @@ const STDERR_READS: usize = (64 << 10) / STDERR_MAX;
 /// control group is frozen.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Interval at which a waiting host checks whether the probe is cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(20);
+
 /// How listening ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ListenEnd {
@@ -36,6 +41,8 @@ pub(super) enum ListenEnd {
     Exited,
     /// The deadline has passed.
     TimedOut,
+    /// The probe was cancelled.
+    Cancelled,
 }
 
 /// How a process ended, and what it wrote.
@@ -64,6 +71,7 @@ impl ProbeProcess {
     /// is a pipe.
     pub(super) fn spawn(
         program: &Path,
+        environment: &ProbeEnvironment,
         staged: &StagedPlugin,
         socket: UnixStream,
         child_socket: UnixStream,
@@ -84,12 +92,12 @@ impl ProbeProcess {
         let copy = staged.as_fd().try_clone_to_owned().map_err(not_run)?;
         socket.set_nonblocking(true).map_err(not_run)?;
 
-        // The environment is not for the plugin, and its LD_PRELOAD and LD_LIBRARY_PATH would add
-        // code to it.
+        // `start` reads files and variables in the probe as in the host, so the process inherits
+        // the working directory and has the environment of the host.
         let mut child = Command::new(program)
             .arg0(PROCESS_NAME)
             .env_clear()
-            .current_dir("/")
+            .envs(environment.variables())
             .process_group(0)
             .stdin(Stdio::from(copy))
             .stdout(Stdio::from(OwnedFd::from(child_socket)))
@@ -115,11 +123,12 @@ impl ProbeProcess {
     }
 
     /// Sends `request` and passes the answer to `receive`, until `receive` returns `true`, the
-    /// process ends, or `deadline` passes.
+    /// process ends, `deadline` passes, or `is_cancelled` returns `true`.
     pub(super) fn exchange(
         &mut self,
         mut request: &[u8],
         deadline: Option<Instant>,
+        is_cancelled: &dyn Fn() -> bool,
         mut receive: impl FnMut(&[u8]) -> bool,
     ) -> io::Result<ListenEnd> {
         let mut is_open = true;
@@ -128,8 +137,12 @@ impl ProbeProcess {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(ListenEnd::TimedOut);
             }
+            if is_cancelled() {
+                return Ok(ListenEnd::Cancelled);
+            }
 
-            let ready = self.wait(left, is_open, !request.is_empty())?;
+            let wait = left.map_or(CANCEL_POLL, |left| left.min(CANCEL_POLL));
+            let ready = self.wait(wait, is_open, !request.is_empty())?;
             if ready.stderr {
                 self.read_stderr();
             }
@@ -166,9 +179,9 @@ impl ProbeProcess {
         }
     }
 
-    /// Waits until a descriptor is ready, for at most `left`.
-    fn wait(&self, left: Option<Duration>, reads: bool, writes: bool) -> io::Result<Ready> {
-        let left = left.and_then(|left| Timespec::try_from(left).ok());
+    /// Waits until a descriptor is ready, for at most `limit`.
+    fn wait(&self, limit: Duration, reads: bool, writes: bool) -> io::Result<Ready> {
+        let limit = Timespec::try_from(limit).ok();
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::IN, reads);
         wanted.set(PollFlags::OUT, writes);
@@ -183,7 +196,7 @@ impl ProbeProcess {
             fds.push(PollFd::new(stderr, PollFlags::IN));
             fds.len() - 1
         });
-        match poll(&mut fds, left.as_ref()) {
+        match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -292,36 +305,9 @@ impl ProbeOutput {
     pub(super) fn describe_end(&self) -> String {
         let Some(status) = self.status else { return "an unknown status".to_owned() };
         match (status.signal(), status.code()) {
-            (Some(signal), _) => match signal_name(signal) {
-                Some(name) => format!("signal {signal} ({name})"),
-                None => format!("signal {signal}"),
-            },
+            (Some(signal), _) => SignalNumber(signal).to_string(),
             (None, Some(code)) => format!("exit code {code}"),
             (None, None) => "an unknown status".to_owned(),
         }
     }
-}
-
-/// Returns the names of signals by which processes usually crash. Their numbers are the same on
-/// x86_64 and aarch64 (signal(7)).
-fn signal_name(signal: i32) -> Option<&'static str> {
-    Some(match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        5 => "SIGTRAP",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        31 => "SIGSYS",
-        _ => return None,
-    })
 }

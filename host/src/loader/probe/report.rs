@@ -16,6 +16,19 @@ pub(super) const PROCESS_NAME: &str = "jackfield-probe";
 /// The largest part of a request, in bytes. The settings come from a configuration file.
 const PART_MAX: u32 = 16 << 20;
 
+/// How far a probe goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeDepth {
+    /// The plugin is opened, checked, started, self-tested, stopped and closed.
+    Start,
+
+    /// The plugin is opened, checked and closed. Its constructors and destructors run, and its
+    /// manifest is read, but `start` does not run. It is for plugins of which only one instance can
+    /// run at a time.
+    Code,
+}
+
 /// The request of the host. The settings follow it as they are.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ProbeRequest {
@@ -24,6 +37,9 @@ pub(super) struct ProbeRequest {
 
     /// The manifest in the file. The running code must have the same one.
     pub(super) manifest: Manifest,
+
+    /// Whether the plugin is started.
+    pub(super) depth: ProbeDepth,
 }
 
 impl ProbeRequest {
@@ -156,9 +172,10 @@ mod tests {
         let json =
             r#"{"manifest":1,"api":"0.1.0","package":"p","version":"1.0.0","panic":"unwind","methods":[]}"#;
         let manifest = Manifest::parse(json.as_bytes()).unwrap();
-        let bytes = ProbeRequest { parent: 7, manifest: manifest.clone() }.encode(b"{\"a\":1}").unwrap();
+        let request = ProbeRequest { parent: 7, manifest: manifest.clone(), depth: ProbeDepth::Code };
+        let bytes = request.encode(b"{\"a\":1}").unwrap();
         let (request, settings) = ProbeRequest::read(&mut bytes.as_slice()).unwrap();
-        assert_eq!((request.parent, request.manifest), (7, manifest));
+        assert_eq!((request.parent, request.manifest, request.depth), (7, manifest, ProbeDepth::Code));
         assert_eq!(settings, b"{\"a\":1}");
         for cut in 0..bytes.len() {
             assert!(ProbeRequest::read(&mut &bytes[..cut]).is_err(), "{cut}");

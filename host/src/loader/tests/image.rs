@@ -6,6 +6,7 @@ use jackfield_plugin_api::manifest::{NOTE_OWNER, NOTE_OWNER_LEN, NOTE_TYPE};
 pub(super) const PT_LOAD: u32 = 1;
 pub(super) const PT_DYNAMIC: u32 = 2;
 pub(super) const PT_NOTE: u32 = 4;
+pub(super) const PT_TLS: u32 = 7;
 pub(super) const PT_GNU_STACK: u32 = 0x6474_e551;
 pub(super) const R: u32 = 4;
 pub(super) const W: u32 = 2;
@@ -35,6 +36,8 @@ pub(super) struct Image {
     pub(super) strings: Vec<(u64, &'static str)>,
     /// Further entries of the dynamic table.
     pub(super) flags: Vec<(u64, u64)>,
+    /// The size of the thread-local variables in memory.
+    pub(super) tls: Option<u64>,
     pub(super) symbol: String,
     pub(super) defined: bool,
     pub(super) hash: Hash,
@@ -61,6 +64,7 @@ impl Default for Image {
             needed: vec!["libc.so.6"],
             strings: Vec::new(),
             flags: Vec::new(),
+            tls: None,
             symbol: root_symbol().to_str().unwrap().to_owned(),
             defined: true,
             hash: Hash::Gnu,
@@ -106,7 +110,7 @@ impl Image {
         let mut dynamic: Vec<(u64, u64)> = self.needed.iter().map(|needed| (1, name(needed))).collect();
         dynamic.extend(self.strings.iter().map(|(tag, text)| (*tag, name(text))));
         dynamic.extend(&self.flags);
-        let headers = 3 + u64::from(self.stack.is_some());
+        let headers = 3 + u64::from(self.stack.is_some()) + u64::from(self.tls.is_some());
         let mut notes = note(3, b"GNU\0", 4, &[0xab, 0xcd, 0xef, 0x01]);
         for manifest in &self.manifests {
             notes.extend(note(NOTE_TYPE, &NOTE_OWNER, NOTE_OWNER_LEN, manifest.as_bytes()));
@@ -148,13 +152,17 @@ impl Image {
         }
         let mut header = |kind: u32, flags: u32, at: u64, length: u64, align: u64| {
             file.extend([kind, flags].into_iter().flat_map(u32::to_le_bytes));
-            file.extend([at, at, at, length, length, align].into_iter().flat_map(u64::to_le_bytes));
+            let memory = if kind == PT_TLS { self.tls.unwrap_or(0) } else { length };
+            file.extend([at, at, at, length, memory, align].into_iter().flat_map(u64::to_le_bytes));
         };
         header(PT_LOAD, self.load, 0, size, 4096);
         header(PT_NOTE, R, notes_at, notes.len() as u64, 4);
         header(PT_DYNAMIC, R | W, dynamic_at, dynamic.len() as u64 * 16, 8);
         if let Some(stack) = self.stack {
             header(PT_GNU_STACK, stack, 0, 0, 16);
+        }
+        if self.tls.is_some() {
+            header(PT_TLS, R, 0, 0, 8);
         }
         for (at, part) in [(notes_at, &notes), (names_at, &names), (symbols_at, &symbols), (hash_at, &hash)] {
             file.resize(usize::try_from(at).unwrap(), 0);

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::super::{LoadError, LoadErrorReason, PluginDirectory, Prober, StagedPlugin};
+use super::super::{LoadError, LoadErrorReason, PluginDirectory, ProbeDepth, Prober, StagedPlugin};
 use super::image::Image;
 use super::{Scratch, set_mode};
 
@@ -83,7 +83,7 @@ fn reports_the_step_that_failed() {
     assert_eq!(refused.reason, LoadErrorReason::ProbeCrashed);
     assert!(refused.detail.contains("exit code 0 in start"), "{refused}");
     let refused = probe(r#"echo '{"refused":{"reason":"start-failed","detail":"no luck"}}'"#, b"{}", LONG);
-    assert_eq!(refused, LoadError { reason: LoadErrorReason::StartFailed, detail: "no luck".into() });
+    assert_eq!(refused, LoadError::new(LoadErrorReason::StartFailed, "no luck"));
 }
 
 #[test]
@@ -140,4 +140,33 @@ fn kills_a_process_that_does_not_read_or_writes_endlessly() {
     assert!(refused.detail.len() < 8 << 10, "{} bytes", refused.detail.len());
     // The host must neither spin nor mistake closed streams for the end of the process.
     assert_eq!(probe("exec 1>&- 2>&-; exec sleep 600", b"{}", limit).reason, LoadErrorReason::ProbeTimedOut);
+}
+
+#[test]
+fn ends_a_process_whose_probe_is_cancelled() {
+    let scratch = Scratch::new();
+    let started = scratch.0.join("started");
+    let prober =
+        prober(&scratch, &format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", started.display()));
+    let is_cancelled = || started.exists();
+
+    let cancelled = loop {
+        match prober.probe_unless(
+            &is_cancelled,
+            ProbeDepth::Start,
+            &stage(&scratch),
+            b"{}",
+            Duration::from_secs(3600),
+        ) {
+            Err(refused) if refused.detail.contains("Text file busy") => std::thread::yield_now(),
+            outcome => break outcome,
+        }
+    };
+
+    assert_eq!(cancelled, Err(LoadError::host_ends()));
+    let pid = fs::read_to_string(&started).unwrap();
+    assert!(!Path::new("/proc").join(pid.trim()).exists(), "reaped");
+
+    let again = prober.probe_unless(&is_cancelled, ProbeDepth::Start, &stage(&scratch), b"{}", LONG);
+    assert_eq!(again, Err(LoadError::host_ends()), "no process is started");
 }

@@ -4,14 +4,21 @@
 //! starter that makes generations of [`TestPlugin`] instead of loading code. Dispatcher, routing
 //! tables, generations and their retirement are the real ones.
 
+mod decided;
 mod directory;
+mod ending;
+mod large_directory;
 mod loading;
 mod plugin;
 mod reconfiguring;
 mod retiring;
 mod rolling_back;
 mod scanning;
+mod start_retry;
+mod starting;
 mod state;
+mod stop_first;
+mod unavailable;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -26,6 +33,7 @@ use super::directory_scan::{CompleteFiles, DirectoryScan, ScanTime};
 use super::owner::PluginOwner;
 use crate::admin::{PluginReloadResult, PluginStatus};
 use crate::config::Config;
+use crate::decisions::test_support::MemoryState;
 use crate::loader::{LoadError, LoadErrorReason};
 use crate::plugin::test_support::memory_crash_record;
 use crate::plugin::{Generation, GenerationFactory, IoThreadReplacer, NestedCaller};
@@ -79,6 +87,11 @@ impl Fixture {
     }
 
     fn with_config(config: Config) -> Self {
+        Self::with_state(config, &MemoryState::default())
+    }
+
+    /// Returns a fixture whose decisions are kept in `state`.
+    fn with_state(config: Config, state: &MemoryState) -> Self {
         let clock = TestClock::new();
         let contents = Contents::default();
         let directory = InventedDirectory::new(contents.clone(), clock.clone());
@@ -93,8 +106,9 @@ impl Fixture {
         let (sender, commands) = CommandSender::channel();
         let mut owner = PluginOwner::with_parts(
             config,
-            Box::new(starter),
+            Arc::new(starter),
             scan,
+            state.open(),
             &dispatcher,
             &sender,
             Arc::new(NoIoThreads),
@@ -172,6 +186,22 @@ impl Fixture {
     fn execute_next(&mut self) -> bool {
         let command = self.commands.recv_timeout(LIMIT).expect("a command");
         self.owner.execute(command)
+    }
+
+    /// Fails the probation of what serves, as the calls of its generation do.
+    fn fail_probation(&mut self, plugin: &str) {
+        let generation = self.generation(plugin);
+        (0..self.owner.config.plugins.probation.failures).for_each(|_| generation.record_timeout(None));
+        drop(generation);
+
+        loop {
+            let command = self.commands.recv_timeout(LIMIT).expect("the end of the probation");
+            let is_over = matches!(command, ReloadCommand::ProbationEnded { .. });
+            self.owner.execute(command);
+            if is_over {
+                return;
+            }
+        }
     }
 
     fn count(&self, name: &str) -> u64 {

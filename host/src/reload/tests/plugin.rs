@@ -1,10 +1,10 @@
 //! Invented contents of plugin files, and a starter that makes generations of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 use jackfield_plugin_api::abi::{Instance, Root};
 use jackfield_plugin_api::manifest::{DeclaredMethod, Manifest, PanicStrategy};
@@ -12,7 +12,7 @@ use jackfield_plugin_api::{Error, Exported, Host, Methods, Plugin, Run};
 use serde::{Deserialize, Serialize};
 
 use super::error;
-use crate::config::Config;
+use crate::config::{Config, ReplacePolicy};
 use crate::crash_record::LifecyclePhase;
 use crate::loader::{
     ContentHash, FileStamp, Inspection, KeptImage, LoadError, LoadErrorReason, StagedPlugin, plugin_name,
@@ -40,6 +40,9 @@ pub(super) struct Content {
 
     /// Whether a failed start leaves its code in the process.
     is_retained: bool,
+
+    /// The start in the host waits here, and a test with it.
+    start_barrier: Option<Arc<Barrier>>,
 }
 
 /// The behaviour of an instance, which gets it as its settings.
@@ -48,7 +51,13 @@ struct Behaviour {
     count: u64,
     fails_to_export: bool,
     fails_to_import: bool,
+
+    /// The resource that the instance has for itself.
+    resource: Option<u64>,
 }
+
+/// The resources that instances have at the moment.
+static RESOURCES: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
 impl Content {
     /// Returns content with one method of its name.
@@ -61,6 +70,7 @@ impl Content {
             probe_error: None,
             start_error: None,
             is_retained: false,
+            start_barrier: None,
         }
     }
 
@@ -86,6 +96,28 @@ impl Content {
         self
     }
 
+    /// Returns content that starts only if no other instance has this resource.
+    pub(super) fn with_resource(mut self, resource: u64) -> Self {
+        self.behaviour.resource = Some(resource);
+        self
+    }
+
+    /// Returns content whose start in the host waits until a test waits at the barrier, too.
+    pub(super) fn starting_at(mut self, barrier: &Arc<Barrier>) -> Self {
+        self.start_barrier = Some(Arc::clone(barrier));
+        self
+    }
+
+    /// Returns an error if an instance could not start at the moment.
+    fn check_resource(&self) -> Result<(), LoadError> {
+        match self.behaviour.resource {
+            Some(resource) if lock(&RESOURCES).contains(&resource) => {
+                Err(error(LoadErrorReason::StartFailed))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn failing_in_probe(mut self, reason: LoadErrorReason) -> Self {
         self.probe_error = Some(reason);
         self
@@ -103,6 +135,11 @@ impl Content {
         self
     }
 
+    /// Returns the methods that the content declares.
+    pub(super) fn declared(&self) -> Vec<DeclaredMethod> {
+        self.methods.clone()
+    }
+
     pub(super) fn hash(&self) -> ContentHash {
         ContentHash::of(self.name.as_bytes())
     }
@@ -114,10 +151,12 @@ impl Content {
             hash: self.hash(),
             size: 0,
             signed: None,
+            signature_text: None,
             build_id: None,
             manifest: Manifest {
                 manifest: 1,
                 api: "0.1.0".to_owned(),
+                min_host: None,
                 package: self.name.clone(),
                 version: "0.1.0".to_owned(),
                 panic: PanicStrategy::Unwind,
@@ -125,6 +164,7 @@ impl Content {
                 methods: self.methods.clone(),
             },
             needed: Vec::new(),
+            static_tls: None,
         };
         StagedPlugin::without_code(inspection, stamp)
     }
@@ -156,6 +196,7 @@ impl Plugin for TestPlugin {
 
     fn start(host: &Host) -> Result<Self, Error> {
         let behaviour: Behaviour = host.settings()?;
+        lock(&RESOURCES).extend(behaviour.resource);
         Ok(Self { count: AtomicU64::new(behaviour.count), behaviour })
     }
 
@@ -173,6 +214,14 @@ impl Plugin for TestPlugin {
         let state = state.try_into().map_err(|_| Error::internal("the state is no count"))?;
         self.count.store(u64::from_be_bytes(state), Ordering::SeqCst);
         Ok(())
+    }
+}
+
+impl Drop for TestPlugin {
+    fn drop(&mut self) {
+        if let Some(resource) = self.behaviour.resource {
+            lock(&RESOURCES).remove(&resource);
+        }
     }
 }
 
@@ -194,24 +243,31 @@ pub(super) fn count_of(generation: &Generation) -> u64 {
 pub(super) struct TestStarter {
     factory: GenerationFactory,
     contents: Contents,
-    images: BTreeMap<u64, KeptImage>,
+    images: Mutex<BTreeMap<u64, KeptImage>>,
 }
 
 impl TestStarter {
     pub(super) fn new(factory: GenerationFactory, contents: Contents) -> Self {
-        Self { factory, contents, images: BTreeMap::new() }
+        Self { factory, contents, images: Mutex::default() }
     }
 }
 
 impl GenerationStarter for TestStarter {
-    fn probe(&self, staged: &StagedPlugin, _config: &Config) -> Result<(), LoadError> {
+    fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError> {
         let content = self.contents.get(staged.inspection.hash);
-        content.probe_error.map_or(Ok(()), |reason| Err(error(reason)))
+        if let Some(reason) = content.probe_error {
+            return Err(error(reason));
+        }
+        match config.replace_policy(&staged.inspection.name) {
+            ReplacePolicy::StartFirst => content.check_resource(),
+            ReplacePolicy::StopFirst => Ok(()),
+        }
     }
 
     fn start(
-        &mut self,
+        &self,
         staged: StagedPlugin,
+        number: u64,
         config: &Config,
         probation: Option<Probation>,
     ) -> Result<Generation, GenerationLoadError> {
@@ -219,34 +275,39 @@ impl GenerationStarter for TestStarter {
         let name = staged.inspection.name.clone();
         let settings = config.plugin.get(&name).map(|own| own.settings.clone()).unwrap_or_default();
         let asked_to_fail = (settings["fail"] == true).then_some(LoadErrorReason::StartFailed);
+        if let Some(barrier) = &content.start_barrier {
+            barrier.wait();
+        }
+        content.check_resource()?;
+        if let Some(reason) = content.start_error.or(asked_to_fail) {
+            let retained = content.is_retained.then_some(RetentionReason::StartNotDone);
+            return Err(GenerationLoadError { error: error(reason), retained });
+        }
 
         let behaviour = serde_json::to_vec(&content.behaviour).unwrap();
         let plugin = BuiltInPlugin::with_instance(name, content.methods, move |host| {
             Instance::start(&Root::linked::<TestPlugin>(), host, &behaviour).expect("an instance")
         });
         let mut generation = self.factory.start_built_in(plugin, config).expect("its threads");
-        if let Some(reason) = content.start_error.or(asked_to_fail) {
-            let retained = content.is_retained.then_some(RetentionReason::StartNotDone);
-            return Err(GenerationLoadError { error: error(reason), retained });
-        }
-
-        self.images.insert(generation.identity.number, staged.image()?);
+        generation.identity.number = number;
+        lock(&self.images).insert(number, staged.image()?);
         generation.identity.hash = staged.inspection.hash.to_string();
         generation.state_schema = content.state;
         generation.probation = probation;
         Ok(generation)
     }
 
-    fn start_built_in(&mut self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
+    fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {
         self.factory.start_built_in(plugin, config)
     }
 
-    fn next_number(&self) -> u64 {
-        self.factory.next_number()
+    fn reserve_number(&self) -> u64 {
+        self.factory.reserve_number()
     }
 
     fn image(&self, generation: &Generation) -> Option<Result<KeptImage, LoadError>> {
-        let image = self.images.get(&generation.identity.number)?;
+        let images = lock(&self.images);
+        let image = images.get(&generation.identity.number)?;
         Some(image.staged().and_then(|staged| staged.image()))
     }
 }

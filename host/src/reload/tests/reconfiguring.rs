@@ -65,7 +65,9 @@ fn applies_nothing_when_a_plugin_does_not_start_with_its_settings() {
     new.plugin.entry("another".to_owned()).or_default().settings = json!({ "word": "two" });
     let errors = fixture.owner.configure(Arc::new(new)).unwrap_err();
 
-    assert_eq!(errors, ["plugin.device: cannot run with its new settings (start-failed): a test says so"]);
+    let expected =
+        "plugin.device: cannot run with its new settings (start-failed): a test says so; if it needs";
+    assert!(errors.len() == 1 && errors[0].starts_with(expected), "{errors:?}");
     assert_eq!([PLUGIN, "another"].map(|plugin| fixture.status(plugin).generation), generations);
     assert_eq!(fixture.owner.config.plugin["another"].settings, json!({}));
     assert_ne!(fixture.owner.dispatcher.rules.load().limits.connections, 7);

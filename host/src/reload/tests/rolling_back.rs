@@ -4,12 +4,14 @@ use super::plugin::Content;
 use super::{Fixture, LIMIT, assert_result};
 use crate::admin::PluginState;
 use crate::config::Config;
+use crate::decisions::Decider;
 use crate::loader::LoadErrorReason;
 use crate::plugin::ProbationVerdict;
 use crate::reload::ReloadCommand;
 
 const FILE: &str = "libdevice.so";
 const PLUGIN: &str = "device";
+const OPERATOR: Decider = Decider::Operator { uid: Some(7) };
 
 /// Returns a fixture in which the second content has replaced the first.
 fn replaced(one: &Content, two: &Content) -> Fixture {
@@ -24,19 +26,11 @@ fn replaced(one: &Content, two: &Content) -> Fixture {
     fixture
 }
 
-/// Fails the probation of what serves, as the calls of its generation do.
-fn fail_probation(fixture: &mut Fixture) {
-    let generation = fixture.generation(PLUGIN);
-    (0..3).for_each(|_| generation.record_timeout());
-    drop(generation);
-    fixture.execute_next();
-}
-
 /// Returns the verdict of a failed probation.
 fn failure() -> ProbationVerdict {
     let fixture = replaced(&Content::new("one"), &Content::new("two"));
     let generation = fixture.generation(PLUGIN);
-    (0..3).for_each(|_| generation.record_timeout());
+    (0..3).for_each(|_| generation.record_timeout(None));
 
     match fixture.commands.recv_timeout(LIMIT) {
         Ok(ReloadCommand::ProbationEnded { verdict, .. }) => verdict,
@@ -50,7 +44,7 @@ fn returns_to_the_previous_content_and_forward_again_for_an_operator() {
     let mut fixture = replaced(&one, &two);
 
     for expected in [&one, &two, &one] {
-        let result = fixture.owner.roll_back(PLUGIN);
+        let result = fixture.owner.roll_back(PLUGIN, OPERATOR);
 
         assert_result(&result, None);
         assert_eq!(result.hash, Some(expected.hash().to_string()));
@@ -67,11 +61,11 @@ fn refuses_to_roll_back_without_previous_content() {
     // The same content again is not previous content.
     fixture.owner.reload(Some(PLUGIN));
 
-    let result = fixture.owner.roll_back(PLUGIN);
+    let result = fixture.owner.roll_back(PLUGIN, OPERATOR);
 
     assert_result(&result, Some(LoadErrorReason::NothingToRollBack));
     fixture.assert_serves(PLUGIN, &one);
-    assert_result(&fixture.owner.roll_back("nobody"), Some(LoadErrorReason::NoSuchPlugin));
+    assert_result(&fixture.owner.roll_back("nobody", OPERATOR), Some(LoadErrorReason::NoSuchPlugin));
 }
 
 #[test]
@@ -80,11 +74,11 @@ fn rolls_back_again_after_a_rollback_that_failed() {
     let mut fixture = replaced(&one, &two);
     fixture.contents.add(&one.clone().failing_in_probe(LoadErrorReason::ProbeFailed));
 
-    assert_result(&fixture.owner.roll_back(PLUGIN), Some(LoadErrorReason::ProbeFailed));
+    assert_result(&fixture.owner.roll_back(PLUGIN, OPERATOR), Some(LoadErrorReason::ProbeFailed));
     fixture.assert_serves(PLUGIN, &two);
 
     fixture.contents.add(&one);
-    assert_result(&fixture.owner.roll_back(PLUGIN), None);
+    assert_result(&fixture.owner.roll_back(PLUGIN, OPERATOR), None);
     fixture.assert_serves(PLUGIN, &one);
 }
 
@@ -92,7 +86,7 @@ fn rolls_back_again_after_a_rollback_that_failed() {
 fn does_not_load_content_again_that_an_operator_rolled_back_from() {
     let (one, two) = (Content::new("one"), Content::new("two"));
     let mut fixture = replaced(&one, &two);
-    fixture.owner.roll_back(PLUGIN);
+    fixture.owner.roll_back(PLUGIN, OPERATOR);
 
     fixture.put(FILE, &two);
     fixture.assert_serves(PLUGIN, &one);
@@ -109,7 +103,7 @@ fn rolls_back_a_generation_that_fails_its_probation() {
     let failed = fixture.status(PLUGIN);
     assert_eq!(failed.state, PluginState::Probation);
 
-    fail_probation(&mut fixture);
+    fixture.fail_probation(PLUGIN);
 
     fixture.assert_serves(PLUGIN, &one);
     let status = fixture.status(PLUGIN);
@@ -124,14 +118,14 @@ fn rolls_back_a_generation_that_fails_its_probation() {
         )
     );
     assert_eq!(fixture.count("plugins_rolled_back"), 1);
-    assert_result(&fixture.owner.roll_back(PLUGIN), Some(LoadErrorReason::NothingToRollBack));
+    assert_result(&fixture.owner.roll_back(PLUGIN, OPERATOR), Some(LoadErrorReason::NothingToRollBack));
 }
 
 #[test]
 fn does_not_load_failed_content_again_but_other_content() {
     let (one, two, three) = (Content::new("one"), Content::new("two"), Content::new("three"));
     let mut fixture = replaced(&one, &two);
-    fail_probation(&mut fixture);
+    fixture.fail_probation(PLUGIN);
     fixture.settle();
     let rolled_back = fixture.status(PLUGIN);
 
@@ -145,15 +139,15 @@ fn does_not_load_failed_content_again_but_other_content() {
 }
 
 #[test]
-fn loads_rolled_back_content_again_after_other_content() {
+fn does_not_load_rolled_back_content_again_after_other_content() {
     let (one, two, three) = (Content::new("one"), Content::new("two"), Content::new("three"));
     let mut fixture = replaced(&one, &two);
-    fixture.owner.roll_back(PLUGIN);
+    fixture.owner.roll_back(PLUGIN, OPERATOR);
     fixture.put(FILE, &three);
 
     fixture.put(FILE, &two);
 
-    fixture.assert_serves(PLUGIN, &two);
+    fixture.assert_serves(PLUGIN, &three);
 }
 
 #[test]
@@ -186,7 +180,7 @@ fn retries_an_automatic_rollback_that_failed_for_the_moment() {
     let (one, two) = (Content::new("one"), Content::new("two"));
     let mut fixture = replaced(&one, &two);
     fixture.contents.add(&one.clone().failing_in_probe(LoadErrorReason::ProbeFailed));
-    fail_probation(&mut fixture);
+    fixture.fail_probation(PLUGIN);
     fixture.assert_serves(PLUGIN, &two);
     fixture.contents.add(&one);
 
@@ -204,13 +198,13 @@ fn does_not_retry_an_automatic_rollback_that_cannot_succeed() {
     let (one, two) = (Content::new("one"), Content::new("two"));
     let mut fixture = replaced(&one, &two);
     fixture.contents.add(&one.clone().failing_in_probe(LoadErrorReason::ProbeCrashed));
-    fail_probation(&mut fixture);
+    fixture.fail_probation(PLUGIN);
     fixture.contents.add(&one);
 
     fixture.clock.advance(fixture.owner.config.plugins.state_transfer * 4);
     fixture.owner.retry_rollbacks();
 
     fixture.assert_serves(PLUGIN, &two);
-    assert_result(&fixture.owner.roll_back(PLUGIN), None);
+    assert_result(&fixture.owner.roll_back(PLUGIN, OPERATOR), None);
     fixture.assert_serves(PLUGIN, &one);
 }

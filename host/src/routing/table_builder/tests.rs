@@ -6,17 +6,20 @@ use std::time::Duration;
 use jackfield_plugin_api::{Error, Methods, Run};
 
 use super::super::request_error::RequestError;
-use super::super::table::{CountedError, Requester};
+use super::super::table::{CountedError, Found, Requester};
 use super::*;
 use crate::config::Allow;
 use crate::metrics::PeerIdentity;
 use crate::plugin::BuiltInPlugin;
 use crate::plugin::test_support::start_built_in;
 
+mod held;
+mod unavailable;
+
 const GUEST: Requester = Requester::Client(Some(PeerIdentity { uid: 7, gid: 7, pid: 1 }));
 const STRANGER: Requester = Requester::Client(Some(PeerIdentity { uid: 8, gid: 8, pid: 1 }));
 
-fn ok(_: &(), (): ()) -> Result<(), Error> {
+fn ok(_: &()) -> Result<(), Error> {
     Ok(())
 }
 
@@ -38,6 +41,7 @@ struct Source {
     permits: RoutePermits,
     held: Option<HeldPlugins>,
     method_names: MethodNames,
+    unavailable: Vec<UnavailablePlugin>,
 }
 
 impl Source {
@@ -52,16 +56,37 @@ impl Source {
         self.config.routes = routes;
     }
 
+    /// Adds content of `plugin` with these methods that was refused as `probe-crashed`.
+    fn refuse(&mut self, plugin: &str, methods: &[&str]) {
+        self.unavailable.push(UnavailablePlugin {
+            plugin: plugin.to_owned(),
+            reason: "probe-crashed",
+            retry_after: None,
+            methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+            is_down: false,
+        });
+    }
+
     fn build(&self, serving: &[&Arc<Generation>]) -> RoutingTable {
-        let Self { config, built_in, permits, held, method_names } = self;
-        let builder = TableBuilder { config, built_in, permits, held: held.as_ref(), method_names };
-        builder.build(serving.iter().map(|generation| Arc::clone(generation)).collect())
+        let Self { config, built_in, permits, held, method_names, unavailable } = self;
+        let hold = held.as_ref().map_or(CallHold::None, CallHold::AtGate);
+        let builder = TableBuilder { config, built_in, permits, hold, method_names };
+        let serving = serving.iter().map(|generation| Arc::clone(generation)).collect();
+        builder.build(serving, unavailable.clone())
     }
 }
 
 /// Returns the plugin that answers a method.
+fn target_of<'t>(table: &'t RoutingTable, method: &str, requester: Requester) -> &'t RouteTarget {
+    match table.find(method, requester) {
+        Ok(Found::Open(target)) => target,
+        Ok(Found::Held(_)) => panic!("{method} is held"),
+        Err(CountedError { error, .. }) => panic!("{method}: {error:?}"),
+    }
+}
+
 fn plugin_of<'t>(table: &'t RoutingTable, method: &str) -> &'t str {
-    &table.find(method, STRANGER).unwrap().generation.identity.plugin
+    &target_of(table, method, STRANGER).generation.identity.plugin
 }
 
 fn error_of(table: &RoutingTable, method: &str, requester: Requester) -> RequestError {
@@ -74,10 +99,10 @@ fn routes_the_methods_of_a_plugin_without_a_route() {
     let source = Source::default();
     let table = source.build(&[&device]);
 
-    let target = table.find("device.set", STRANGER).unwrap();
+    let target = target_of(&table, "device.set", STRANGER);
     assert_eq!((target.method, target.run()), (1, Run::Inline));
     assert_eq!(target.timeout, source.config.timeouts.request);
-    assert!(target.permits.is_none() && target.allow.is_none() && target.held.is_none());
+    assert!(target.permits.is_none() && target.allow.is_none());
     assert_eq!(table.method_names(), ["device.get", "device.set"]);
     assert!(matches!(error_of(&table, "device.del", STRANGER), RequestError::MethodNotFound(_)));
 }
@@ -115,7 +140,7 @@ fn prefers_an_exact_route_to_every_prefix() {
 
     for routes in [vec![exact.clone(), prefix.clone()], vec![prefix, exact]] {
         let table = Source::with_routes(routes).build(&[&device]);
-        let timeouts = ["a.b.c", "a.b.d"].map(|method| table.find(method, GUEST).unwrap().timeout);
+        let timeouts = ["a.b.c", "a.b.d"].map(|method| target_of(&table, method, GUEST).timeout);
         assert_eq!(timeouts.map(|timeout| timeout.as_secs()), [1, 2]);
     }
 }
@@ -192,7 +217,7 @@ fn keeps_counting_held_permits_in_the_next_table() {
     let device = plugin("device", &["device.get", "device.set"]);
     let limited = |limit| Route { max_in_flight: Some(limit), ..route("device.*", "device") };
     let permits_of = |table: &RoutingTable, method: &str| {
-        Arc::clone(table.find(method, GUEST).unwrap().permits.as_ref().unwrap())
+        Arc::clone(target_of(table, method, GUEST).permits.as_ref().unwrap())
     };
     let mut source = Source::with_routes(vec![limited(2)]);
     let first = source.build(&[&device]);
@@ -205,17 +230,6 @@ fn keeps_counting_held_permits_in_the_next_table() {
     assert!(permits_of(&second, "device.set").take().is_none(), "both methods share the route's permits");
     drop(held);
     assert!(permits_of(&second, "device.set").take().is_some());
-}
-
-#[test]
-fn holds_the_methods_of_a_plugin_whose_state_is_transferred() {
-    let device = plugin("device", &["device.get"]);
-    let other = plugin("other", &["other.get"]);
-    let held = HeldPlugins { plugins: ["device".to_owned()].into(), gate: Arc::default() };
-    let table = Source { held: Some(held), ..Source::default() }.build(&[&device, &other]);
-
-    let is_held = |method| table.find(method, GUEST).unwrap().held.is_some();
-    assert!(is_held("device.get") && !is_held("other.get"));
 }
 
 #[test]

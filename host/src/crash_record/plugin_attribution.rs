@@ -1,8 +1,9 @@
-//! Attributes output on stdout and stderr to a plugin.
+//! Attributes effects on the whole process to a plugin: output on stdout and stderr, and changed
+//! state.
 //!
-//! Descriptors belong to the whole process, so the kernel does not tell who wrote. If exactly one
-//! plugin ran since the previous update, the output is attributed to it. Threads that a plugin
-//! starts itself have no record slot; their output is attributed to the plugin that ran meanwhile.
+//! Such effects do not show who caused them. If exactly one plugin ran since the previous update,
+//! they are attributed to it. Threads that a plugin starts itself have no record slot; their
+//! effects are attributed to the plugin that ran meanwhile.
 
 use std::sync::Arc;
 
@@ -10,27 +11,27 @@ use super::layout::SLOT_COUNT;
 use super::record::CrashRecord;
 use crate::sync::lock;
 
-/// Stands for a writer that cannot be determined.
+/// Stands for a plugin that cannot be determined.
 const UNKNOWN: &str = "?";
 
-/// Determines which plugin may have written the output that is being read.
-pub(crate) struct OutputAttribution {
+/// Determines which plugins ran in a period.
+pub(crate) struct PluginAttribution {
     record: Arc<CrashRecord>,
 
     /// The sequence number of each slot at the last update.
     sequences: Vec<u64>,
 
-    /// The plugins that may have written the output that is being read.
+    /// The plugins that may have run in the period.
     candidates: Vec<String>,
 }
 
-impl OutputAttribution {
+impl PluginAttribution {
     pub(crate) fn new(record: Arc<CrashRecord>) -> Self {
         Self { record, sequences: vec![0; SLOT_COUNT], candidates: Vec::new() }
     }
 
-    /// Determines the plugin that may have written since the last update, and returns its name or
-    /// `?`. With `keeps_candidates`, the output may also have been written before the last update.
+    /// Determines which plugins may have run since the last update, and returns the name if it is
+    /// one, otherwise `?`. With `keeps_candidates`, the period began before the last update.
     pub(crate) fn update(&mut self, keeps_candidates: bool) -> &str {
         if !keeps_candidates {
             self.candidates.clear();
@@ -62,6 +63,11 @@ impl OutputAttribution {
         self.candidates.sort();
         self.candidates.dedup();
         self.current()
+    }
+
+    /// Returns the names of all plugins that may have run.
+    pub(crate) fn candidates(&self) -> &[String] {
+        &self.candidates
     }
 
     /// Returns the result of the last update.
@@ -106,7 +112,7 @@ mod tests {
         let _a = record.register(1, names("a", "1"));
         let _b = record.register(2, names("b", "2"));
         let _program = record.register(3, names("system", ""));
-        let mut attribution = OutputAttribution::new(Arc::clone(&record));
+        let mut attribution = PluginAttribution::new(Arc::clone(&record));
         assert_eq!(attribution.update(false), "?", "nothing ran");
 
         run(&record, &[1]);
@@ -129,10 +135,11 @@ mod tests {
         let record = CrashRecord::open(&CrashConfig::default()).unwrap();
         let _a = record.register(1, names("a", "1"));
         let b = record.register(2, names("b", "2"));
-        let mut attribution = OutputAttribution::new(Arc::clone(&record));
+        let mut attribution = PluginAttribution::new(Arc::clone(&record));
 
         run(&record, &[2, 1]);
         assert_eq!(attribution.update(false), "?");
+        assert_eq!(attribution.candidates(), ["a", "b"]);
         drop(b);
         run(&record, &[1, 1]);
         assert_eq!(attribution.update(false), "a", "it is the only plugin");

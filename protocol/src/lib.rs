@@ -18,7 +18,7 @@ mod reply;
 mod scan;
 mod write;
 
-pub use buffer::{Frame, FrameBuffer};
+pub use buffer::{Frame, FrameBuffer, Received, RefusedFrame};
 pub use code::{Code, Retry, is_reserved};
 pub use codec::{Decoder, FrameError, FrameLimit, Step};
 pub use envelope::{InvalidRequest, Request};

@@ -106,6 +106,20 @@ impl<'a> Reply<'a> {
     }
 }
 
+impl<'a> Id<'a> {
+    /// Finds the id of a reply that [`Reply::parse`] refuses, or of which only the head is known.
+    ///
+    /// Returns the first acceptable id that is complete and precedes the fault; a payload that is
+    /// only nested too deep is searched to its end.
+    #[must_use]
+    pub fn find_in_reply(payload: &'a [u8]) -> Option<Id<'a>> {
+        let mut members = Members::new(["id", "result", "error"]);
+        // An error does not matter: the payload is refused anyway.
+        let _ = members.read(payload);
+        members.id
+    }
+}
+
 fn is_null(value: Json<'_>) -> bool {
     value.get() == "null"
 }

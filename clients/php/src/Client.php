@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Jackfield;
 
+use Jackfield\Call\Batch;
 use Jackfield\Call\Multiplexer;
 use Jackfield\Call\SyncCaller;
 use Jackfield\Exception\CancelledException;
@@ -15,7 +16,7 @@ use Jackfield\Transport\Connector;
 use Jackfield\Transport\PersistentConnector;
 use Jackfield\Transport\UnixConnector;
 
-use function array_fill_keys, array_keys, hrtime, is_array, is_int, is_string, max;
+use function array_values, hrtime, is_int, is_string, max;
 
 /**
  * A client of one Jackfield host.
@@ -30,9 +31,13 @@ final class Client
     private readonly Multiplexer $multiplexer;
     private bool $isClosed = false;
 
+    /** Time-out of a call that passes none, in nanoseconds. */
+    private readonly int $timeout;
+
     private function __construct(Connector $connector, private readonly Options $options)
     {
         $log = new Log($options->logger);
+        $this->timeout = (int) ($options->timeout * 1e9);
         $this->pool = new Pool($connector, $options, $log);
         $this->syncCaller = new SyncCaller($this->pool, $options, $log);
         $this->multiplexer = new Multiplexer($this->pool, $options, $log);
@@ -48,13 +53,11 @@ final class Client
     public static function connect(string $address, ?Options $options = null): self
     {
         $options ??= new Options();
+        $connector = $options->persistent
+            ? new PersistentConnector($address, $options->maxConnections)
+            : new UnixConnector($address);
 
-        return new self(
-            $options->persistent
-                ? new PersistentConnector($address, $options->maxConnections)
-                : new UnixConnector($address),
-            $options
-        );
+        return new self($connector, $options);
     }
 
     /**
@@ -62,14 +65,17 @@ final class Client
      */
     public static function over(Connector $connector, ?Options $options = null): self
     {
-        return new self($connector, $options ?? new Options());
+        $options ??= new Options();
+
+        return new self($connector, $options);
     }
 
     /**
      * Calls a method and waits for its result.
      *
      * @param mixed      $params     a value that json_encode() accepts; null sends no params; an
-     *                               empty array is sent as an empty object
+     *                               empty array is sent as an empty object, but a nested one as an
+     *                               empty list: cast arrays that are maps, `(object) $map`
      * @param float|null $timeout    seconds for the whole call, 0 to 86,400; null: the option
      * @param bool       $idempotent whether running the request twice is harmless; it may then be
      *                               sent again after a connection was lost
@@ -78,14 +84,20 @@ final class Client
      */
     public function call(string $method, mixed $params = null, ?float $timeout = null, bool $idempotent = false): mixed
     {
-        $deadline = $this->deadline($timeout);
-        $this->multiplexer->abandonCallsOfParent();
+        $started = hrtime(true);
+        $deadline = $timeout === null && !$this->isClosed
+            ? $started + $this->timeout
+            : $this->deadline($timeout, $started);
+        $id = Uuid::v4();
+        if ($this->pool->process !== Process::$last) {
+            $this->multiplexer->abandonCallsOfParent();
+        }
         if ($this->multiplexer->isIdle() && !($this->options->fibers && \Fiber::getCurrent() !== null)) {
-            return $this->syncCaller->call($method, $params, $deadline, $idempotent);
+            return $this->syncCaller->call($id, $method, $params, $started, $deadline, $idempotent);
         }
 
         // Async calls are in flight. An async call lets them continue while this method waits.
-        return $this->multiplexer->submit($method, $params, $deadline, $idempotent)->await();
+        return $this->multiplexer->submit($method, $params, $started, $deadline, $idempotent)->await();
     }
 
     /**
@@ -107,7 +119,10 @@ final class Client
         ?float $timeout = null,
         bool $idempotent = false,
     ): Future {
-        return $this->multiplexer->submit($method, $params, $this->deadline($timeout), $idempotent)->ownedBy($this);
+        $started = hrtime(true);
+        $deadline = $this->deadline($timeout, $started);
+
+        return $this->multiplexer->submit($method, $params, $started, $deadline, $idempotent)->ownedBy($this);
     }
 
     /**
@@ -138,13 +153,10 @@ final class Client
             );
         }
 
-        $future = $this->multiplexer->submit(
-            $method,
-            $message['params'] ?? null,
-            $this->deadline($timeout),
-            false,
-            $timestamp
-        );
+        $params = $message['params'] ?? null;
+        $started = hrtime(true);
+        $deadline = $this->deadline($timeout, $started);
+        $future = $this->multiplexer->submit($method, $params, $started, $deadline, false, $timestamp);
         $id = $future->ownedBy($this)->id();
         $future->then(
             static fn (mixed $result): mixed => $callback(['id' => $id, 'result' => $result]),
@@ -168,35 +180,11 @@ final class Client
      */
     public function batch(array $calls, ?float $timeout = null, bool $idempotent = false): array
     {
-        $deadline = $this->deadline($timeout);
-        $futures = [];
-        $outcomes = array_fill_keys(array_keys($calls), null);
+        $started = hrtime(true);
+        $deadline = $this->deadline($timeout, $started);
+        $batch = new Batch($this->multiplexer, $calls);
 
-        $this->multiplexer->cork(function () use ($calls, $deadline, $idempotent, &$futures, &$outcomes): void {
-            foreach ($calls as $key => $call) {
-                if (!is_array($call) || !is_string($call[0] ?? null)) {
-                    throw new InvalidRequestException(
-                        "batch(): the call with the key \"$key\" is not [method, params]"
-                    );
-                }
-                try {
-                    $this->multiplexer->awaitQueueSpace($deadline);
-                    $futures[$key] = $this->multiplexer->submit($call[0], $call[1] ?? null, $deadline, $idempotent);
-                } catch (JackfieldException $failure) {
-                    $outcomes[$key] = $failure;
-                }
-            }
-        });
-
-        foreach ($futures as $key => $future) {
-            try {
-                $outcomes[$key] = $future->await();
-            } catch (JackfieldException $failure) {
-                $outcomes[$key] = $failure;
-            }
-        }
-
-        return $outcomes;
+        return $batch->run($started, $deadline, $idempotent);
     }
 
     /**
@@ -210,15 +198,16 @@ final class Client
      */
     public function ping(?float $timeout = null): float
     {
-        $deadline = $this->deadline($timeout);
-        $this->multiplexer->abandonCallsOfParent();
+        $started = hrtime(true);
+        $deadline = $this->deadline($timeout, $started);
+        $this->leaveParent();
 
         while ($this->pool->isFull() && hrtime(true) < $deadline) {
             // Async calls use all connections. Wait until the calls of one connection have ended.
             $this->multiplexer->tick($deadline);
         }
 
-        return $this->syncCaller->ping($deadline);
+        return $this->syncCaller->ping($started, $deadline);
     }
 
     /**
@@ -230,7 +219,9 @@ final class Client
      */
     public function tick(float $timeout = 0.0): int
     {
-        return $this->multiplexer->tick(hrtime(true) + (int) ($timeout * 1e9));
+        $until = hrtime(true) + (int) ($timeout * 1e9);
+
+        return $this->multiplexer->tick($until);
     }
 
     /**
@@ -248,6 +239,8 @@ final class Client
      */
     public function pending(): int
     {
+        $this->leaveParent();
+
         return $this->multiplexer->pending();
     }
 
@@ -261,7 +254,11 @@ final class Client
      */
     public function streams(): array
     {
-        return $this->multiplexer->streams();
+        $this->leaveParent();
+
+        ['read' => $read, 'write' => $write] = $this->multiplexer->streams();
+
+        return ['read' => array_values($read), 'write' => array_values($write)];
     }
 
     /**
@@ -269,9 +266,11 @@ final class Client
      */
     public function secondsUntilDue(): ?float
     {
+        $this->leaveParent();
         $due = $this->multiplexer->nextDue();
+        $now = hrtime(true);
 
-        return $due === null ? null : max(0, $due - hrtime(true)) / 1e9;
+        return $due === null ? null : max(0, $due - $now) / 1e9;
     }
 
     /**
@@ -281,6 +280,8 @@ final class Client
      */
     public function connections(): array
     {
+        $this->leaveParent();
+
         return $this->pool->counts();
     }
 
@@ -289,25 +290,39 @@ final class Client
      */
     public function close(): void
     {
-        if (!$this->isClosed) {
-            $this->isClosed = true;
-            $this->multiplexer->close();
-            $this->pool->close();
-        }
+        $this->end(false);
     }
 
     public function __destruct()
     {
-        $this->close();
+        $this->end(true);
     }
 
-    private function deadline(?float $timeout): int
+    private function end(bool $inDestructor): void
+    {
+        if (!$this->isClosed) {
+            $this->isClosed = true;
+            $this->leaveParent();
+            $this->multiplexer->close($inDestructor);
+            $this->pool->close();
+        }
+    }
+
+    /** Ends the calls and connections of the parent if this process was forked meanwhile. */
+    private function leaveParent(): void
+    {
+        if ($this->pool->process !== Process::id()) {
+            $this->multiplexer->abandonCallsOfParent();
+        }
+    }
+
+    private function deadline(?float $timeout, int $started): int
     {
         if ($this->isClosed) {
             throw new CancelledException('the client is closed (create a new one with Client::connect())', false);
         }
 
-        return $this->options->deadline($timeout);
+        return $this->options->deadline($timeout, $started);
     }
 
     /** @return array<string, mixed> the reply for the callback of sendAsync() */

@@ -92,8 +92,9 @@ final class Future
     public function then(?callable $onResult, ?callable $onFailure = null): self
     {
         $next = new self($this->multiplexer, null, $this->id);
+        $isBegun = false;
 
-        $this->whenDone(function () use ($next, $onResult, $onFailure): void {
+        $this->whenDone(function () use ($next, $onResult, $onFailure, &$isBegun): void {
             $callback = $this->failure === null ? $onResult : $onFailure;
             $this->isUnreported = false;
             if ($callback === null) {
@@ -101,9 +102,14 @@ final class Future
 
                 return;
             }
+            if ($isBegun) {
+                return;
+            }
 
+            $isBegun = true;
             try {
-                $outcome = $callback($this->failure ?? $this->result);
+                $argument = $this->failure ?? $this->result;
+                $outcome = $callback($argument);
             } catch (\Throwable $thrown) {
                 $next->isUnreported = true;
                 $next->settle(null, $thrown);
@@ -138,7 +144,7 @@ final class Future
      *
      * @internal
      *
-     * @param \Closure(): void $callback
+     * @param \Closure(): void $callback a function for which a second call is harmless
      */
     public function whenDone(\Closure $callback): void
     {
@@ -164,31 +170,32 @@ final class Future
     /**
      * Sets the outcome and runs, or enqueues, the callbacks.
      *
+     * If a signal handler threw during an earlier call, that outcome stays, and the callbacks are
+     * run or enqueued now.
+     *
      * @internal
      */
     public function settle(mixed $result, ?\Throwable $failure): void
     {
-        $this->done = true;
-        $this->result = $result;
-        $this->failure = $failure;
-        $this->owner = null;
-        $wasCall = $this->call !== null;
-        $this->call = null;
-
-        if ($this->callbacks === []) {
-            return;
+        if (!$this->done) {
+            $this->done = true;
+            $this->result = $result;
+            $this->failure = $failure;
+            $this->owner = null;
         }
 
-        $callbacks = $this->callbacks;
-        $this->callbacks = [];
-        if ($wasCall) {
-            // Running the callbacks later does not delay other calls that end at the same time.
-            $this->multiplexer->enqueueCallbacks($this->id, $callbacks);
-        } else {
-            foreach ($callbacks as $callback) {
-                $callback();
+        if ($this->callbacks !== []) {
+            if ($this->call !== null) {
+                // Running the callbacks later does not delay other calls that end at the same time.
+                $this->multiplexer->callbacks->enqueue($this->callbacks);
+            } else {
+                foreach ($this->callbacks as $callback) {
+                    $callback();
+                }
             }
+            $this->callbacks = [];
         }
+        $this->call = null;
     }
 
     public function __destruct()

@@ -4,9 +4,11 @@ declare(strict_types=1);
 
 namespace Jackfield;
 
+use Jackfield\Exception\ConnectException;
+use Jackfield\Exception\ConnectionLostException;
 use Psr\Log\LoggerInterface;
 
-use function error_log, hrtime, round;
+use function error_log, function_exists, hrtime, pcntl_async_signals, pcntl_signal_dispatch, round;
 
 /**
  * Logs calls, retries and failures through the PSR-3 logger of Options::$logger, if there is one.
@@ -20,9 +22,21 @@ final class Log
     /** Whether there is a logger. Without one, callers skip timing and context. */
     public readonly bool $isEnabled;
 
+    /** Time between two lines about calls that fail because the host is down, in nanoseconds. */
+    private const LIMIT_INTERVAL = 1_000_000_000;
+
+    private readonly bool $canDeferSignals;
+
+    /** @var array<string, array{until: int, suppressed: int}> limits by kind of failure */
+    private array $limits = [];
+
+    /** Lines that were suppressed before the one that is about to be written. */
+    private int $suppressed = 0;
+
     public function __construct(private readonly ?LoggerInterface $logger)
     {
         $this->isEnabled = $logger !== null;
+        $this->canDeferSignals = $logger !== null && function_exists('pcntl_async_signals');
     }
 
     public function asyncSent(string $id, string $method): void
@@ -33,6 +47,10 @@ final class Log
     /** @param int $started when the call began, as hrtime(true) */
     public function asyncEnded(string $id, string $method, int $started, ?\Throwable $failure): void
     {
+        if ($this->isSuppressed($failure)) {
+            return;
+        }
+
         $context = [
             'async_request_id' => $id,
             'method' => $method,
@@ -50,6 +68,10 @@ final class Log
     /** @param int $started when the call began, as hrtime(true) */
     public function syncEnded(string $id, string $method, int $started, ?\Throwable $failure): void
     {
+        if ($this->isSuppressed($failure)) {
+            return;
+        }
+
         $context = ['id' => $id, 'method' => $method, 'duration_ms' => self::millisecondsSince($started)];
         $failure === null
             ? $this->write('debug', '{method}: request answered after {duration_ms} ms', $context)
@@ -60,17 +82,26 @@ final class Log
             );
     }
 
-    public function connectFailed(string $address, \Throwable $failure, int $attempt): void
+    /**
+     * Logs the first of several failures to connect.
+     *
+     * @param int $connectTimeout how long each call tries again, in nanoseconds
+     */
+    public function connectFailed(string $address, \Throwable $failure, int $connectTimeout): void
     {
-        $this->write('notice', 'cannot connect to {address}: attempt {attempt} failed', [
+        $this->write('notice', 'cannot connect to {address}: calls try again for {connect_timeout_ms} ms', [
             'address' => $address,
-            'attempt' => $attempt,
+            'connect_timeout_ms' => $connectTimeout / 1e6,
             'exception' => $failure,
         ]);
     }
 
     public function retrying(string $id, string $method, int $tries, \Throwable $failure): void
     {
+        if ($this->isSuppressed($failure)) {
+            return;
+        }
+
         $this->write('notice', '{method}: request {id} failed and is sent again', [
             'id' => $id,
             'method' => $method,
@@ -109,14 +140,76 @@ final class Log
         );
     }
 
+    /**
+     * Returns whether a failure is one of many that a host that is down causes.
+     *
+     * One a second is logged for each kind; the next line has the number of the others in the
+     * member `suppressed` of its context.
+     */
+    private function isSuppressed(?\Throwable $failure): bool
+    {
+        $kind = match (true) {
+            $failure instanceof ConnectException => 'connect',
+            $failure instanceof ConnectionLostException && !$failure->sent => 'lost',
+            default => null,
+        };
+        if ($kind === null || !$this->isEnabled) {
+            return false;
+        }
+
+        $now = hrtime(true);
+        $limit = $this->limits[$kind] ?? ['until' => 0, 'suppressed' => 0];
+        if ($now < $limit['until']) {
+            $this->limits[$kind]['suppressed'] = $limit['suppressed'] + 1;
+
+            return true;
+        }
+
+        $this->suppressed = $limit['suppressed'];
+        $this->limits[$kind] = ['until' => $now + self::LIMIT_INTERVAL, 'suppressed' => 0];
+
+        return false;
+    }
+
     /** @param array<string, mixed> $context */
     private function write(string $level, string $message, array $context): void
     {
+        if ($this->logger === null) {
+            return;
+        }
+        if ($this->suppressed > 0) {
+            $context['suppressed'] = $this->suppressed;
+            $this->suppressed = 0;
+        }
+        if (!$this->canDeferSignals || !pcntl_async_signals()) {
+            $this->writeNow($level, $message, $context);
+
+            return;
+        }
+
+        // A signal handler of the program runs afterwards. Its exception would otherwise be taken
+        // for one of the logger.
         try {
-            $this->logger?->log($level, $message, $context);
+            pcntl_async_signals(false);
+        } catch (\Throwable $thrown) {
+            // The signal handler ran when the call returned.
+            pcntl_async_signals(true);
+            throw $thrown;
+        }
+        $this->writeNow($level, $message, $context);
+        pcntl_async_signals(true);
+        pcntl_signal_dispatch();
+    }
+
+    /** @param array<string, mixed> $context */
+    private function writeNow(string $level, string $message, array $context): void
+    {
+        try {
+            $this->logger->log($level, $message, $context);
         } catch (\Throwable $exception) {
             // A logger that fails must not fail the call.
-            error_log("jackfield: the logger of the option logger threw an exception: {$exception->getMessage()}");
+            $message = $exception->getMessage();
+            error_log("jackfield: the logger of the option logger threw an exception: $message");
         }
     }
 
@@ -125,6 +218,8 @@ final class Log
      */
     private static function millisecondsSince(int $started): float
     {
-        return round((hrtime(true) - $started) / 1e6, 3);
+        $now = hrtime(true);
+
+        return round(($now - $started) / 1e6, 3);
     }
 }

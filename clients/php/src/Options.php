@@ -15,6 +15,9 @@ use function hrtime;
  */
 final class Options
 {
+    /** @internal flags of json_encode() */
+    public readonly int $encodeFlags;
+
     /**
      * @param float $timeout time-out of a call (connect, write, wait, read) that passes none, in
      *                       seconds: 0.001 to 86,400
@@ -26,7 +29,8 @@ final class Options
      * @param int $maxUnsentBytes bytes of async requests to buffer for a host that does not read,
      *                            before callAsync() waits: 1 or more
      * @param int $maxFrameBytes maximum size of a reply, in bytes: 1 to 4 GiB - 1; the default is
-     *                           also the host's default
+     *                           also the host's default. A larger reply fails its call; if it is
+     *                           more than four times as large, the connection is closed
      * @param int $maxTries how often one request may be sent: 1 to 10. It is sent again only if the
      *                      host certainly did not start it, or if the call is idempotent
      * @param float $healthCheckAfter idle time of a socket after which it must answer a heartbeat
@@ -42,6 +46,12 @@ final class Options
      * @param float $spin how long a sync call polls for its reply before it sleeps, in seconds: 0
      *                    (never) to 0.01. 0.00005 saves the wake-up latency if a method answers
      *                    within 50 us and a core is free, and costs at most 50 us of one core
+     * @param float $connectTimeout how long a call waits for a host that cannot be reached, in
+     *                              seconds: 0 (one attempt) to 86,400; never longer than its
+     *                              time-out. After two calls in a row have waited in vain, the
+     *                              calls of this process do not wait, except for one a second
+     * @param bool $preserveZeroFraction whether a float without a fraction is sent as `3.0`;
+     *                                   otherwise as `3`, which a method may read as an integer
      *
      * @throws InvalidRequestException if a value is out of range
      */
@@ -60,6 +70,8 @@ final class Options
         public readonly bool $fibers = false,
         public readonly ?LoggerInterface $logger = null,
         public readonly float $spin = 0.0,
+        public readonly bool $preserveZeroFraction = false,
+        public readonly float $connectTimeout = 1.0,
     ) {
         self::checkRange('timeout', $timeout, 0.001, 86_400.0);
         self::checkRange('maxConnections', $maxConnections, 1, 1_000);
@@ -71,18 +83,21 @@ final class Options
         self::checkRange('healthCheckAfter', $healthCheckAfter, 0.0, 86_400.0);
         self::checkRange('spin', $spin, 0.0, 0.01);
         self::checkRange('idleTimeout', $idleTimeout, 0.0, 86_400.0);
+        self::checkRange('connectTimeout', $connectTimeout, 0.0, 86_400.0);
+        $this->encodeFlags = $preserveZeroFraction ? JSON_PRESERVE_ZERO_FRACTION : 0;
     }
 
     /**
      * Returns the deadline of a call that begins now.
      *
      * @param float|null $timeout seconds, 0 to 86,400; null uses the time-out of the client
+     * @param int|null   $started when the call began, as hrtime(true); null: now
      *
      * @return int an instant of hrtime(true), in nanoseconds
      *
      * @throws InvalidRequestException if the time-out is out of range
      */
-    public function deadline(?float $timeout): int
+    public function deadline(?float $timeout, ?int $started = null): int
     {
         if ($timeout === null) {
             $timeout = $this->timeout;
@@ -90,7 +105,7 @@ final class Options
             self::checkRange('timeout', $timeout, 0.0, 86_400.0);
         }
 
-        return hrtime(true) + (int) ($timeout * 1e9);
+        return ($started ?? hrtime(true)) + (int) ($timeout * 1e9);
     }
 
     private static function checkRange(string $name, int|float $value, int|float $min, int|float $max): void

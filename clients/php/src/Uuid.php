@@ -9,7 +9,8 @@ use function array_pop, bin2hex, random_bytes, str_split;
 /**
  * Generates request ids: UUIDs of version 4 (RFC 9562, section 5.4).
  *
- * The random numbers are the kernel's.
+ * The random numbers are the kernel's. Those that a process has fetched are never used by its
+ * children.
  *
  * @internal
  */
@@ -34,11 +35,22 @@ final class Uuid
     /** @var list<string> random digits of the next ids, 36 each; v4() overwrites five of them */
     private static array $digits = [];
 
+    /** Process that fetched the digits. */
+    private static int $process = 0;
+
     /**
      * Returns a new id as lower-case text of 36 bytes.
+     *
+     * Process::$last is up to date afterwards.
      */
     public static function v4(): string
     {
+        $process = Process::id();
+        if (self::$process !== $process) {
+            self::$process = $process;
+            self::$digits = [];
+        }
+
         $id = array_pop(self::$digits) ?? self::fetchDigits();
         $id[8] = '-';
         $id[13] = '-';
@@ -50,19 +62,11 @@ final class Uuid
         return $id;
     }
 
-    /**
-     * Discards the fetched random digits.
-     *
-     * After a fork, parent and child would otherwise generate the same ids.
-     */
-    public static function discardDigits(): void
-    {
-        self::$digits = [];
-    }
-
     private static function fetchDigits(): string
     {
-        self::$digits = str_split(bin2hex(random_bytes(self::BATCH * self::LENGTH / 2)), self::LENGTH);
+        $digits = random_bytes(self::BATCH * self::LENGTH / 2);
+        $digits = bin2hex($digits);
+        self::$digits = str_split($digits, self::LENGTH);
 
         return array_pop(self::$digits);
     }

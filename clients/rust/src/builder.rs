@@ -74,7 +74,9 @@ impl<C> Builder<C> {
 
     /// Sets the largest reply that the client accepts, in bytes of payload.
     ///
-    /// Default 16 MiB, which is also the default of a host.
+    /// Default 16 MiB, which is also the default of a host. A larger reply fails its own call. A
+    /// reply of more than four times the limit, or without its id in its first 1,024 bytes, ends
+    /// the connection.
     pub fn frame_limit(mut self, bytes: u32) -> Self {
         self.options.frame_limit = FrameLimit::new(bytes);
         self

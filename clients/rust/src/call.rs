@@ -152,6 +152,7 @@ fn to_error(failure: AttemptError) -> Error {
             Error::ConnectionLost { sent, source: errno.map(Into::into), then: None }
         }
         AttemptError::Protocol(error) => Error::Protocol(error),
+        AttemptError::Unreadable(error) => Error::UnreadableReply(error),
         AttemptError::Remote(remote) => remote.into(),
         AttemptError::ClientClosed { sent } => Error::Closed { sent },
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jackfield_protocol::{Code, FrameError, InvalidReply, Json, Kind, Retry};
+use jackfield_protocol::{Code, FrameError, InvalidReply, Json, Kind, Retry, limits};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -46,9 +46,15 @@ pub enum Error {
     },
     /// The peer violated the protocol.
     ///
-    /// The connection is closed; whether the request was executed is unknown.
+    /// Whether the request was executed is unknown. The connection is closed, unless it was a reply
+    /// with an id: then only its own call fails.
     #[error("the peer violated the protocol: {0} (is it a Jackfield listener with binary framing?)")]
     Protocol(#[from] ProtocolError),
+    /// The reply is valid, but this client does not read it. The request was executed.
+    ///
+    /// Other calls on the connection continue.
+    #[error("{0}")]
+    UnreadableReply(#[from] UnreadableReply),
     /// The host or a plugin answered with an error.
     #[error(transparent)]
     Remote(RemoteError),
@@ -98,7 +104,7 @@ impl Error {
             }
             Error::Remote(remote) | Error::GoingAway(remote) => remote.was_never_started(),
             Error::PoolFull { .. } => true,
-            Error::Protocol(_) | Error::Encode(_) | Error::Decode(_) => false,
+            Error::Protocol(_) | Error::UnreadableReply(_) | Error::Encode(_) | Error::Decode(_) => false,
         }
     }
 
@@ -255,6 +261,23 @@ pub enum ProtocolError {
     /// A kind that only a client sends, or a sync reply without a request.
     #[error("an unexpected frame of kind {0}")]
     UnexpectedKind(Kind),
+}
+
+/// Why a valid reply cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnreadableReply {
+    /// The payload is over the limit.
+    #[error("the reply has {length} bytes, but the limit is {limit} bytes (`frame_limit` sets it)")]
+    TooLarge {
+        /// The length of the payload in bytes.
+        length: u32,
+        /// The limit in bytes.
+        limit: u32,
+    },
+    /// Arrays and objects are nested too deep.
+    #[error("the reply is nested deeper than {} levels, and this client reads no more", limits::DEPTH_MAX)]
+    TooDeep,
 }
 
 /// Why a request cannot be encoded.

@@ -26,6 +26,6 @@ mod socket;
 pub use builder::Builder;
 pub use client::Client;
 pub use counters::Stats;
-pub use error::{EncodeError, Error, Phase, ProtocolError, RemoteError};
+pub use error::{EncodeError, Error, Phase, ProtocolError, RemoteError, UnreadableReply};
 pub use options::Mode;
 pub use request::Request;

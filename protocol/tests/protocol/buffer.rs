@@ -1,7 +1,7 @@
 //! The buffer that owns its bytes: frames outlive it, and its memory follows the received bytes and
 //! never an announced length.
 
-use jackfield_protocol::{FrameBuffer, FrameError, FrameLimit, Header, Kind, Version};
+use jackfield_protocol::{FrameBuffer, FrameError, FrameLimit, Header, Kind, Received, Version};
 
 const SYNC: Header = Header { version: Version::V1_0, kind: Kind::Sync, length: 0 };
 
@@ -31,6 +31,31 @@ fn accepts_bytes_appended_in_place() {
     buffer.buffer_mut().extend_from_slice(b"}");
     assert_eq!(buffer.next().unwrap().unwrap().payload, &b"{}"[..]);
     assert_eq!(buffer.buffered(), 0);
+}
+
+#[test]
+fn yields_the_head_of_a_frame_over_the_limit_in_any_division() {
+    let large = [b'x'; 3_000];
+    let bytes = [frame(b"before"), frame(&large), frame(b"abcde"), frame(b"after")].concat();
+
+    for piece in [1, 7, 1_000, 1_040, bytes.len()] {
+        let mut buffer = FrameBuffer::new(FrameLimit::new(1_000));
+        let mut found = Vec::new();
+        for part in bytes.chunks(piece) {
+            buffer.push(part);
+            while let Some(received) = buffer.next_received().unwrap() {
+                found.push(match received {
+                    Received::Frame(frame) => (frame.payload.to_vec(), None),
+                    Received::Refused(refused) => (refused.head, Some(refused.length)),
+                });
+            }
+        }
+
+        let expected: [(&[u8], _); 4] =
+            [(b"before", None), (&large[..1_024], Some(3_000)), (b"abcde", None), (b"after", None)];
+        assert!(found.iter().map(|(head, length)| (&head[..], *length)).eq(expected), "pieces of {piece}");
+        assert_eq!(buffer.buffered(), 0);
+    }
 }
 
 /// The header announces 4 GiB - 1, which is within the limit. Only received bytes may cost memory.

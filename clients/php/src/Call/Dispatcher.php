@@ -10,9 +10,8 @@ use Jackfield\Log;
 use Jackfield\Options;
 use Jackfield\Pool\Connection;
 use Jackfield\Pool\Pool;
-use Jackfield\Transport\StreamTransport;
 
-use function count, hrtime, intdiv, max, min, usleep;
+use function hrtime, min;
 
 /**
  * Assigns async calls to the connections that they share, and writes and reads these connections.
@@ -28,24 +27,23 @@ final class Dispatcher
      */
     private const MAX_UNSENT_BYTES = 262_144;
 
-    /** Maximum duration of one sleep without connections, in microseconds; callers wait again. */
-    private const MAX_SLEEP_MICROS = 1_000_000;
-
     public readonly Queue $queue;
     private readonly OutcomeHandler $outcomes;
     private readonly FrameHandler $frames;
 
-    /** @var array<int, Connection> connections in use, by key */
-    private array $connections = [];
+    private readonly ActiveConnections $active;
+    private readonly HostWait $hostWait;
 
     public function __construct(
         private readonly Pool $pool,
-        private readonly Options $options,
+        Options $options,
         Log $log,
         private readonly Multiplexer $multiplexer,
     ) {
         $this->queue = new Queue();
+        $this->active = new ActiveConnections($options->maxInFlightPerConnection);
         $this->outcomes = new OutcomeHandler($this->queue, $pool, $multiplexer, $log, $options);
+        $this->hostWait = new HostWait($this->queue, $this->active, $pool, $this->outcomes, $multiplexer);
         $this->frames = new FrameHandler($this->outcomes, $options, $log);
     }
 
@@ -56,10 +54,9 @@ final class Dispatcher
      */
     public function withdraw(Call $call): bool
     {
+        $this->queue->remove($call);
         $connection = $call->connection;
         if ($connection === null) {
-            $this->queue->remove($call);
-
             return $call->mayHaveStarted;
         }
 
@@ -73,7 +70,11 @@ final class Dispatcher
     public function expire(Call $call): JackfieldException
     {
         $connection = $call->connection;
-        $failure = $this->outcomes->deadlineFailure($call, $connection?->hasSent($call));
+        if ($connection === null && $this->hostWait->isHostDown()) {
+            $this->pool->recordWait($call->started);
+        }
+        $sent = $connection?->hasSent($call);
+        $failure = $this->outcomes->deadlineFailure($call, $sent);
         $this->withdraw($call);
 
         if ($connection !== null && $connection->lastReceivedAt <= $call->assignedAt) {
@@ -90,7 +91,7 @@ final class Dispatcher
     /** Assigns queued calls to connections and sends the bytes that can be sent without waiting. */
     public function send(int $now): void
     {
-        foreach ($this->connections as $connection) {
+        foreach ($this->active->all as $connection) {
             if ($connection->heartbeatDeadline !== null && $connection->heartbeatDeadline <= $now) {
                 $this->discard($connection);
             }
@@ -99,33 +100,35 @@ final class Dispatcher
         while (($call = $this->queue->head($now)) !== null) {
             try {
                 $connection = $this->selectConnection($now);
-            } catch (ConnectException $failure) {
-                $this->queue->remove($call);
-                $this->multiplexer->end($call, null, $failure);
+            } catch (ConnectException) {
+                $this->hostWait->end($call);
                 continue;
             }
             if ($connection === null) {
                 break;
             }
 
+            // In this order, because a signal handler may throw at the begin of each method: the
+            // call is always in the queue or in flight, and head() skips a call that is both.
+            $connection->enqueue($call, $now);
             $this->queue->remove($call);
-            $call->connection = $connection;
-            $call->assignedAt = $now;
-            $connection->enqueue($call);
             if ($connection->unsentBytes >= self::MAX_UNSENT_BYTES) {
                 $this->flush($connection);
             }
         }
 
         $lost = false;
-        foreach ($this->connections as $connection) {
+        foreach ($this->active->all as $connection) {
             $lost = $connection->unsentBytes > 0 && !$this->flush($connection) || $lost;
         }
         if ($lost && $this->queue->count() > 0) {
             // The host had closed an idle connection: its calls go to the next one now. The
             // recursion ends, because each round closes a connection, and the backoff delays new
             // connections that are closed immediately.
-            $this->send(hrtime(true));
+            $now = hrtime(true);
+            $this->send($now);
+        } else {
+            $this->hostWait->endDue($now);
         }
     }
 
@@ -136,28 +139,14 @@ final class Dispatcher
      */
     public function exchange(int $until): void
     {
-        $read = [];
-        $write = [];
-        foreach ($this->connections as $key => $connection) {
-            $read[$key] = $connection->stream();
-            if ($connection->unsentBytes > 0) {
-                $write[$key] = $read[$key];
-            }
-        }
-
-        $remaining = max(0, $until - hrtime(true));
-        if ($read !== []) {
-            StreamTransport::select($read, $write, $remaining);
-        } elseif ($remaining > 0) {
-            usleep(min(intdiv($remaining + 999, 1_000), self::MAX_SLEEP_MICROS));
-        }
+        ['read' => $read, 'write' => $write] = $this->active->wait($until);
 
         foreach ($write as $key => $_) {
-            $this->flush($this->connections[$key]);
+            $this->flush($this->active->all[$key]);
         }
         foreach ($read as $key => $_) {
-            if (isset($this->connections[$key])) {
-                $this->receive($this->connections[$key]);
+            if (isset($this->active->all[$key])) {
+                $this->receive($this->active->all[$key]);
             }
         }
     }
@@ -165,63 +154,53 @@ final class Dispatcher
     /** Returns whether no connection is in use, not even for the reply to a withdrawn call. */
     public function isIdle(): bool
     {
-        return $this->connections === [];
+        return $this->active->all === [];
     }
 
     /** Returns when a retry, a connect or a heartbeat time-out is due, as hrtime(true), or null. */
     public function nextDue(): ?int
     {
         $delayed = $this->queue->nextDue();
-        $next = $this->heartbeatDeadline();
+        $next = $this->active->heartbeatDeadline();
         if (
             $next === null && $this->queue->count() > 0
-            && !$this->pool->isFull() && $this->connectionWithCapacity() === null
+            && !$this->pool->isFull() && $this->active->withCapacity() === null
         ) {
             $next = $this->pool->nextConnectAt();
+            $limit = $this->hostWait->nextDue() ?? $next;
+            $next = min($next, $limit);
         }
 
         return $delayed === null || $next === null ? $delayed ?? $next : min($next, $delayed);
     }
 
-    /**
-     * Returns the streams to wait for.
-     *
-     * @return array{read: list<resource>, write: list<resource>}
-     */
+    /** @return array{read: array<int, resource>, write: array<int, resource>} */
     public function streams(): array
     {
-        $streams = ['read' => [], 'write' => []];
-        foreach ($this->connections as $connection) {
-            $streams['read'][] = $connection->stream();
-            if ($connection->unsentBytes > 0) {
-                $streams['write'][] = $connection->stream();
-            }
-        }
-
-        return $streams;
+        return $this->active->streams();
     }
 
     /** Forgets all calls and connections. The pool closes the connections that it still holds. */
     public function reset(): void
     {
-        $this->connections = [];
+        $this->active->all = [];
         $this->queue->clear();
     }
 
     /** Returns the connection for the next call; null if the call has to wait. */
     private function selectConnection(int $now): ?Connection
     {
-        $connection = $this->connectionWithCapacity();
+        $connection = $this->active->withCapacity();
         if ($connection !== null) {
             return $connection->unsentBytes < self::MAX_UNSENT_BYTES ? $connection : null;
         }
-        if ($this->heartbeatDeadline() !== null) {
+        if ($this->active->heartbeatDeadline() !== null) {
             return null;
         }
 
         if ($this->pool->isFull()) {
             // A connection that only waits for replies to withdrawn calls is replaced by a new one.
-            foreach ($this->connections as $connection) {
+            foreach ($this->active->all as $connection) {
                 if ($connection->inFlight === []) {
                     $this->discard($connection);
                     break;
@@ -233,37 +212,9 @@ final class Dispatcher
         if ($connection === null) {
             return null;
         }
-        $this->connections[$connection->key] = $connection;
+        $this->active->all[$connection->key] = $connection;
 
         return $connection->heartbeatDeadline === null ? $connection : null;
-    }
-
-    /** Returns the first connection that takes more calls. Further ones are used if it is full. */
-    private function connectionWithCapacity(): ?Connection
-    {
-        foreach ($this->connections as $connection) {
-            if (
-                !$connection->acceptsNoCalls
-                && $connection->heartbeatDeadline === null
-                && count($connection->inFlight) + count($connection->withdrawn)
-                    < $this->options->maxInFlightPerConnection
-            ) {
-                return $connection;
-            }
-        }
-
-        return null;
-    }
-
-    /** Returns when the first heartbeat in flight times out, as hrtime(true); null if none is. */
-    private function heartbeatDeadline(): ?int
-    {
-        $first = null;
-        foreach ($this->connections as $connection) {
-            $first = min($first ?? PHP_INT_MAX, $connection->heartbeatDeadline ?? PHP_INT_MAX);
-        }
-
-        return $first === PHP_INT_MAX ? null : $first;
     }
 
     /**
@@ -273,8 +224,13 @@ final class Dispatcher
      */
     private function flush(Connection $connection): bool
     {
-        if ($connection->flush()) {
-            return true;
+        try {
+            if ($connection->flush()) {
+                return true;
+            }
+        } catch (\Throwable $thrown) {
+            $this->handleInterruption($connection, $thrown);
+            throw $thrown;
         }
 
         // The peer reads no more, but the bytes that it sent before it closed can still be read.
@@ -294,15 +250,20 @@ final class Dispatcher
         try {
             do {
                 $before = $connection->receivedBytes;
-                $open = $connection->receive(hrtime(true));
-                while ($connection->reader->next()) {
-                    $this->frames->handle($connection, $connection->reader->kind, $connection->reader->payload);
+                $now = hrtime(true);
+                $open = $connection->receive($now);
+                $reader = $connection->reader;
+                while ($reader->next()) {
+                    $this->frames->handle($connection, $reader);
                 }
             } while ($isLast && $open && $connection->receivedBytes > $before);
         } catch (JackfieldException $reason) {
             $this->handleLoss($connection, $reason);
 
             return;
+        } catch (\Throwable $thrown) {
+            $this->handleInterruption($connection, $thrown);
+            throw $thrown;
         }
 
         if ($isLast || !$open) {
@@ -312,7 +273,8 @@ final class Dispatcher
         } else {
             if ($awaitedHeartbeat && $connection->heartbeatDeadline === null) {
                 // The calls that waited for the heartbeat are sent before the connection is idle.
-                $this->send(hrtime(true));
+                $now = hrtime(true);
+                $this->send($now);
             }
             $this->releaseIfIdle($connection);
         }
@@ -320,9 +282,14 @@ final class Dispatcher
 
     private function releaseIfIdle(Connection $connection): void
     {
-        if (isset($this->connections[$connection->key]) && $connection->isIdle()) {
-            unset($this->connections[$connection->key]);
-            $this->pool->release($connection);
+        if (isset($this->active->all[$connection->key]) && $connection->isIdle()) {
+            unset($this->active->all[$connection->key]);
+            try {
+                $this->pool->release($connection);
+            } catch (\Throwable $thrown) {
+                $this->pool->discard($connection);
+                throw $thrown;
+            }
         }
     }
 
@@ -338,9 +305,20 @@ final class Dispatcher
         $this->outcomes->handleConnectionLoss($connection, $reason);
     }
 
+    /**
+     * Closes a connection on which a signal handler of the program has thrown an exception.
+     *
+     * How many bytes were written or read last is unknown.
+     */
+    private function handleInterruption(Connection $connection, \Throwable $thrown): void
+    {
+        $this->discard($connection);
+        $this->outcomes->handleConnectionLoss($connection, $thrown);
+    }
+
     private function discard(Connection $connection): void
     {
-        unset($this->connections[$connection->key]);
         $this->pool->discard($connection);
+        unset($this->active->all[$connection->key]);
     }
 }

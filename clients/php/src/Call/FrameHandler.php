@@ -12,6 +12,7 @@ use Jackfield\Pool\Connection;
 use Jackfield\Pool\ErrorNotification;
 use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
+use Jackfield\Wire\FrameReader;
 use Jackfield\Wire\Header;
 
 use function is_string, sprintf, strlen, substr;
@@ -33,40 +34,57 @@ final class FrameHandler
     /**
      * Handles one frame.
      *
+     * A reply that cannot be read fails its own call, if its id can be found.
+     *
      * Kinds of later protocol versions, and heartbeat answers that are not waited for, are ignored.
      *
      * @throws JackfieldException if the connection has to be closed
      */
-    public function handle(Connection $connection, int $kind, string $payload): void
+    public function handle(Connection $connection, FrameReader $reader): void
     {
+        $kind = $reader->kind;
+        $payload = $reader->payload;
         if ($kind === Header::ASYNC_RESPONSE) {
-            $id = substr($payload, Envelope::ID_OFFSET, Uuid::LENGTH);
-            $expectedId = isset($connection->inFlight[$id]) ? $id : null;
-            $reply = Envelope::reply($payload, $this->options->associative, $expectedId);
+            if ($reader->refusedBytes === 0) {
+                $id = substr($payload, Envelope::ID_OFFSET, Uuid::LENGTH);
+                $expectedId = isset($connection->inFlight[$id]) ? $id : null;
+                $reply = Envelope::reply($payload, $this->options->associative, $expectedId);
+            } else {
+                $reply = Envelope::tooLarge($payload, $reader->refusedBytes, $this->options->maxFrameBytes);
+                if (!isset($reply['id'])) {
+                    throw $reply['error'];
+                }
+            }
 
             $id = is_string($reply['id'] ?? null) ? $reply['id'] : '';
             $call = $connection->inFlight[$id] ?? null;
             if ($call === null) {
+                $error = $reply['error'] ?? null;
+                if ($error instanceof ProtocolException && !isset($connection->withdrawn[$id])) {
+                    throw $error;
+                }
                 $this->log->unmatchedReply($id, isset($connection->withdrawn[$id]));
                 unset($connection->withdrawn[$id]);
 
                 return;
             }
 
-            unset($connection->inFlight[$id]);
             $connection->hasServed = true;
             $connection->acceptsNoCalls = $connection->acceptsNoCalls
                 || isset($reply['error']) && Envelope::isGoingAway($reply);
+            // The call stays in flight until it is handled, because a signal handler may throw.
             $this->outcomes->handleReply($call, $reply);
+            unset($connection->inFlight[$id]);
         } elseif ($kind === Header::HEARTBEAT) {
             $connection->heartbeatDeadline = null;
         } elseif ($kind === Header::ERROR) {
             $this->handleNotification($connection, ErrorNotification::parse($payload));
         } elseif ($kind === Header::SYNC || $kind === Header::ASYNC_REQUEST) {
-            throw new ProtocolException(sprintf(
+            $message = sprintf(
                 'the peer sent a frame of kind %02x on a connection of async calls, which awaits none of this kind',
                 $kind
-            ));
+            );
+            throw new ProtocolException($message);
         }
     }
 
@@ -83,8 +101,8 @@ final class FrameHandler
 
         foreach ($connection->inFlight as $id => $call) {
             if ($notification->concerns(strlen($call->frame) - Header::LENGTH)) {
-                unset($connection->inFlight[$id]);
                 $this->outcomes->handleFailure($call, $notification->error);
+                unset($connection->inFlight[$id]);
             }
         }
     }

@@ -11,6 +11,7 @@ use Jackfield\Future;
 use Jackfield\Log;
 use Jackfield\Options;
 use Jackfield\Pool\Pool;
+use Jackfield\Process;
 use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\Header;
@@ -28,13 +29,12 @@ use function count, current, hrtime, max, min, pack, strlen;
  */
 final class Multiplexer
 {
-    /** Maximum number of calls that cork() collects before it sends them. */
+    /** Number of calls submitted with `$isCorked` that are sent without flush(). */
     private const MAX_CORKED = 256;
 
     private readonly Dispatcher $dispatcher;
 
-    /** @var \SplQueue<array{string, \Closure(): void}> call ids and callbacks that are due */
-    private \SplQueue $callbacks;
+    public readonly Callbacks $callbacks;
 
     /**
      * @var array<string, Call> calls without an outcome by id, in the order of submission, which is
@@ -52,40 +52,42 @@ final class Multiplexer
     /** Calls ended since the multiplexer was created. */
     private int $endedCalls = 0;
 
-    /** Nesting of cork(). While positive, new calls are collected and not sent. */
-    private int $corks = 0;
-
     public function __construct(
         private readonly Pool $pool,
         private readonly Options $options,
         public readonly Log $log,
     ) {
-        $this->callbacks = new \SplQueue();
+        $this->callbacks = new Callbacks($log);
         $this->dispatcher = new Dispatcher($pool, $options, $log, $this);
     }
 
     /**
      * Submits a call.
      *
+     * @param int      $started   when the call began, as hrtime(true)
      * @param int      $deadline  an instant of hrtime(true), in nanoseconds
      * @param int|null $timestamp `timestamp` member of the request, in seconds
+     * @param bool     $isCorked  whether the call may wait for flush(), so that few writes send
+     *                            many calls
      *
      * @throws JackfieldException if the request cannot be encoded, or if too many calls are queued
      */
     public function submit(
         string $method,
         mixed $params,
+        int $started,
         int $deadline,
         bool $idempotent,
         ?int $timestamp = null,
+        bool $isCorked = false,
     ): Future {
-        $this->abandonCallsOfParent();
-
         $id = Uuid::v4();
-        $payload = Envelope::request($id, $method, $params, $timestamp);
+        if ($this->pool->process !== Process::$last) {
+            $this->abandonCallsOfParent();
+        }
+        $payload = Envelope::request($id, $method, $params, $timestamp, $this->options->encodeFlags);
         $frame = Header::ASYNC_PREFIX . pack('N', strlen($payload)) . $payload;
-        $now = hrtime(true);
-        $call = new Call($id, $method, $frame, $deadline, $idempotent, $now, $this);
+        $call = new Call($id, $method, $frame, $deadline, $idempotent, $started, $this);
         $future = $call->future;
 
         if ($deadline >= $this->latestDeadline || $this->pending === []) {
@@ -95,48 +97,53 @@ final class Multiplexer
             $this->outOfOrder->add($deadline, $call, count($this->pending));
         }
         $this->pending[$id] = $call;
-        if ($this->log->isEnabled) {
-            $this->log->asyncSent($id, $method);
-        }
 
-        $queue = $this->dispatcher->queue;
-        $queue->add($call);
-        $waiting = $queue->count();
-        if ($this->corks === 0 || $waiting >= self::MAX_CORKED) {
-            $this->dispatcher->send($now);
+        try {
+            if ($this->log->isEnabled) {
+                $this->log->asyncSent($call->id, $call->method);
+            }
+
+            $queue = $this->dispatcher->queue;
+            $queue->add($call);
             $waiting = $queue->count();
-        }
+            if (!$isCorked || $waiting >= self::MAX_CORKED) {
+                $now = hrtime(true);
+                $this->dispatcher->send($now);
+                $waiting = $queue->count();
+            }
 
-        if ($waiting > $this->options->maxQueued && !$call->hasEnded()) {
-            $failure = new PoolFullException(
-                "$method: {$this->options->maxQueued} calls already wait for a connection"
-                . ' (raise the option maxQueued, or await results before calling again)'
-            );
-            $this->dispatcher->withdraw($call);
-            $this->end($call, null, $failure);
-            throw $failure;
-        }
+            if ($waiting > $this->options->maxQueued && !$call->hasEnded()) {
+                throw new PoolFullException(
+                    "{$call->method}: {$this->options->maxQueued} calls already wait for a connection"
+                    . ' (raise the option maxQueued, or await results before calling again)'
+                );
+            }
 
-        while ($queue->bytes > $this->options->maxUnsentBytes && !$call->hasEnded()) {
-            $this->tick($call->deadline);
+            while ($queue->bytes > $this->options->maxUnsentBytes && !$call->hasEnded()) {
+                $this->tick($call->deadline);
+            }
+        } catch (\Throwable $thrown) {
+            // The caller gets no future. An exception of a signal handler may come at any point.
+            if (!$call->hasEnded()) {
+                $sent = $this->dispatcher->withdraw($call);
+                $failure = $thrown instanceof JackfieldException
+                    ? $thrown
+                    : new CancelledException("$method: an exception ended the submission", $sent);
+                $this->end($call, null, $failure);
+            }
+            throw $thrown;
         }
 
         return $future;
     }
 
     /**
-     * Runs a function and collects the calls that it submits, so that few writes send them.
+     * Sends the calls that were submitted with `$isCorked`.
      */
-    public function cork(\Closure $submit): mixed
+    public function flush(): void
     {
-        $this->corks++;
-        try {
-            return $submit();
-        } finally {
-            if (--$this->corks === 0) {
-                $this->dispatcher->send(hrtime(true));
-            }
-        }
+        $now = hrtime(true);
+        $this->dispatcher->send($now);
     }
 
     /**
@@ -162,7 +169,7 @@ final class Multiplexer
 
         $sent = $this->dispatcher->withdraw($call);
         $this->end($call, null, new CancelledException("{$call->method}: the call was cancelled", $sent));
-        $this->runCallbacks();
+        $this->callbacks->run();
 
         return true;
     }
@@ -176,20 +183,25 @@ final class Multiplexer
      */
     public function tick(int $until): int
     {
-        $this->abandonCallsOfParent();
+        if ($this->pool->process !== Process::id()) {
+            $this->abandonCallsOfParent();
+        }
         $before = $this->endedCalls;
 
         $now = hrtime(true);
         $this->expireDue($now);
         $this->dispatcher->send($now);
 
-        if (!$this->callbacks->isEmpty()) {
+        if (!$this->callbacks->isEmpty() || $this->endedCalls > $before) {
             $until = 0;
         }
-        $this->dispatcher->exchange(min($until, $this->nextDue() ?? $until));
+        $due = $this->nextDue() ?? $until;
+        $until = min($until, $due);
+        $this->dispatcher->exchange($until);
 
-        $this->expireDue(hrtime(true));
-        $this->runCallbacks();
+        $now = hrtime(true);
+        $this->expireDue($now);
+        $this->callbacks->run();
 
         return $this->endedCalls - $before;
     }
@@ -201,10 +213,7 @@ final class Multiplexer
     {
         $fiber = $this->options->fibers ? \Fiber::getCurrent() : null;
         if ($fiber !== null) {
-            $future->whenDone(static function () use ($fiber): void {
-                $fiber->resume();
-            });
-            \Fiber::suspend();
+            $this->callbacks->suspend($fiber, $future);
 
             return;
         }
@@ -252,16 +261,19 @@ final class Multiplexer
 
     /**
      * Ends every call because the client is being closed.
+     *
+     * @param bool $inDestructor whether a destructor calls this; no fiber is resumed then
      */
-    public function close(): void
+    public function close(bool $inDestructor = false): void
     {
+        $this->callbacks->isDestroyed = $inDestructor;
         foreach ($this->pending as $call) {
             $sent = $this->dispatcher->withdraw($call);
             $this->end($call, null, new CancelledException("{$call->method}: the client was closed", $sent));
         }
 
         $this->dispatcher->reset();
-        $this->runCallbacks();
+        $this->callbacks->run();
     }
 
     /**
@@ -269,6 +281,10 @@ final class Multiplexer
      */
     public function end(Call $call, mixed $result, ?JackfieldException $failure): void
     {
+        // First, because a signal handler may throw: the call then stays pending and ends later.
+        $call->future?->settle($result, $failure);
+
+        $call->future = null;
         $call->connection = null;
         $call->frame = '';
         unset($this->pending[$call->id]);
@@ -276,39 +292,22 @@ final class Multiplexer
         if ($this->log->isEnabled) {
             $this->log->asyncEnded($call->id, $call->method, $call->started, $failure);
         }
-
-        $future = $call->future;
-        $call->future = null;
-        $future?->settle($result, $failure);
     }
 
     /**
-     * Enqueues the callbacks of a call; the next tick(), cancel() or close() runs them.
-     *
-     * @param list<\Closure(): void> $callbacks
-     */
-    public function enqueueCallbacks(string $id, array $callbacks): void
-    {
-        foreach ($callbacks as $callback) {
-            $this->callbacks->enqueue([$id, $callback]);
-        }
-    }
-
-    /**
-     * Ends the pending calls if the process was forked after they were submitted: their replies
-     * belong to the parent process.
+     * Ends the pending calls because the process was forked after they were submitted: their
+     * replies belong to the parent process.
      */
     public function abandonCallsOfParent(): void
     {
-        if ($this->pool->resetAfterFork()) {
-            $this->dispatcher->reset();
-            foreach ($this->pending as $call) {
-                $call->connection = null;
-                $this->end($call, null, new CancelledException(
-                    "{$call->method}: the call was made before fork() and belongs to the parent process",
-                    true
-                ));
-            }
+        $this->pool->resetAfterFork();
+        $this->dispatcher->reset();
+        foreach ($this->pending as $call) {
+            $call->connection = null;
+            $this->end($call, null, new CancelledException(
+                "{$call->method}: the call was made before fork() and belongs to the parent process",
+                true
+            ));
         }
     }
 
@@ -333,17 +332,5 @@ final class Multiplexer
         return $first === null || $outOfOrder === null || $first->deadline <= $outOfOrder->deadline
             ? $first
             : $outOfOrder;
-    }
-
-    private function runCallbacks(): void
-    {
-        while (!$this->callbacks->isEmpty()) {
-            [$id, $callback] = $this->callbacks->dequeue();
-            try {
-                $callback();
-            } catch (\Throwable $thrown) {
-                $this->log->callbackThrew($id, $thrown);
-            }
-        }
     }
 }

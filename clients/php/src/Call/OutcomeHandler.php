@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Jackfield\Call;
 
+use Jackfield\Duration;
 use Jackfield\Exception\ConnectionLostException;
 use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\PoolFullException;
@@ -15,7 +16,7 @@ use Jackfield\Pool\Connection;
 use Jackfield\Pool\Pool;
 use Jackfield\Wire\Envelope;
 
-use function array_key_exists, hrtime;
+use function array_key_exists, get_class, hrtime;
 
 /**
  * Ends or retries async calls after a reply, the loss of a connection, or a deadline.
@@ -24,6 +25,9 @@ use function array_key_exists, hrtime;
  */
 final class OutcomeHandler
 {
+    /** Phases of TimeoutException of a request that was not sent, and of one that was. */
+    private const PHASES = [TimeoutException::WRITE, TimeoutException::WAIT];
+
     private readonly RetryPolicy $retryPolicy;
 
     public function __construct(
@@ -45,7 +49,8 @@ final class OutcomeHandler
     {
         if (array_key_exists('error', $reply)) {
             $call->tries++;
-            $this->handleFailure($call, Envelope::error($reply['error']));
+            $failure = Envelope::error($reply['error'], $call->method);
+            $this->handleFailure($call, $failure);
         } else {
             $this->multiplexer->end($call, $reply['result'], null);
         }
@@ -54,30 +59,38 @@ final class OutcomeHandler
     /**
      * Handles the calls in flight on a connection that was lost.
      *
-     * @param JackfieldException|null $reason the error that ended the connection; null if the peer
-     *                                        closed it without an error
+     * @param \Throwable|null $reason the error that ended the connection, or the exception of a
+     *                                signal handler because of which the client closed it; null if
+     *                                the peer closed it without an error
      */
-    public function handleConnectionLoss(Connection $connection, ?JackfieldException $reason): void
+    public function handleConnectionLoss(Connection $connection, ?\Throwable $reason): void
     {
-        $calls = $connection->inFlight;
-        $connection->inFlight = [];
+        $interruption = $reason instanceof JackfieldException ? null : $reason;
+        $because = $interruption === null ? '' : ', because ' . get_class($interruption)
+            . " was thrown while the client used it: {$interruption->getMessage()}";
 
-        foreach ($calls as $call) {
+        foreach ($connection->inFlight as $call) {
+            if ($call->connection !== $connection) {
+                // Its reply was handled when the exception was thrown.
+                continue;
+            }
+
             $sent = $connection->hasSent($call);
             $call->tries += $sent ? 1 : 0;
 
             // An error that the host sent for the connection applies to every call. Any other
             // reason applies only to calls that were sent.
-            $failure = $reason !== null && ($sent || $reason instanceof RemoteException)
+            $when = $sent ? 'before the reply arrived' : 'before the request was sent';
+            $failure = $reason instanceof JackfieldException && ($sent || $reason instanceof RemoteException)
                 ? $reason
                 : new ConnectionLostException(
-                    $sent
-                        ? "{$call->method}: the connection was closed before the reply arrived"
-                        : "{$call->method}: the connection was closed before the request was sent",
-                    $sent
+                    "{$call->method}: the connection was closed $when$because",
+                    $sent,
+                    $interruption
                 );
             $this->handleFailure($call, $failure);
         }
+        $connection->inFlight = [];
     }
 
     /**
@@ -85,6 +98,13 @@ final class OutcomeHandler
      */
     public function handleFailure(Call $call, JackfieldException $failure): void
     {
+        if ($call->future === null || $call->future->isDone()) {
+            // A signal handler has thrown when the call had ended already.
+            $this->multiplexer->end($call, null, null);
+
+            return;
+        }
+
         $delay = $this->retryPolicy->delay($failure, $call->tries, $call->idempotent, $call->deadline);
         if ($delay === null) {
             $this->multiplexer->end($call, null, self::finalFailure($call, $failure));
@@ -99,7 +119,8 @@ final class OutcomeHandler
         if ($delay === 0) {
             $this->queue->add($call);
         } else {
-            $this->queue->addDelayed($call, hrtime(true) + $delay, $this->multiplexer->pending());
+            $at = hrtime(true) + $delay;
+            $this->queue->addDelayed($call, $at, $this->multiplexer->pending());
         }
     }
 
@@ -110,30 +131,43 @@ final class OutcomeHandler
      */
     public function deadlineFailure(Call $call, ?bool $sent): JackfieldException
     {
-        $failure = match (true) {
-            $sent === true => new TimeoutException(
-                "{$call->method}: the deadline passed before the reply arrived",
-                TimeoutException::WAIT,
-                true
-            ),
-            // The frame stays in the output of the connection, from which a part cannot be removed.
-            // The host may therefore receive it later.
-            $sent === false => new TimeoutException(
-                "{$call->method}: the deadline passed while the request was being written",
-                TimeoutException::WRITE,
-                true
-            ),
-            $this->pool->connectFailure() !== null => $this->pool->connectFailure(),
-            $this->pool->isFull() => new PoolFullException(
-                "{$call->method}: the deadline passed before a connection had capacity for the request"
-                . ' (raise the option maxConnections or maxInFlightPerConnection)'
-            ),
-            default => new TimeoutException(
-                "{$call->method}: the deadline passed before the request was sent",
-                TimeoutException::WRITE,
-                false
-            ),
+        if ($sent === null && $this->pool->isHostDown()) {
+            return $this->connectFailure($call);
+        }
+        if ($sent === null && $this->pool->isFull()) {
+            $duration = Duration::ofCall($call->started, $call->deadline);
+            $failure = new PoolFullException(
+                "{$call->method}: the deadline passed before a connection had capacity for the request ($duration;"
+                . ' raise the option maxConnections or maxInFlightPerConnection)'
+            );
+
+            return self::finalFailure($call, $failure);
+        }
+
+        // Of a frame that is being written, the rest stays in the output of the connection, from
+        // which it cannot be removed. The host may therefore receive it later.
+        $text = match ($sent) {
+            true => 'before the reply arrived',
+            false => 'while the request was being written',
+            null => 'before the request was sent',
         };
+        $failure = TimeoutException::of(
+            "{$call->method}: the deadline passed $text",
+            $call->started,
+            $call->deadline,
+            self::PHASES[(int) $sent],
+            $sent !== null
+        );
+
+        return self::finalFailure($call, $failure);
+    }
+
+    /**
+     * Returns the failure of a call for which no connection could be made.
+     */
+    public function connectFailure(Call $call): JackfieldException
+    {
+        $failure = $this->pool->connectFailure($call->method, $call->started, $call->deadline);
 
         return self::finalFailure($call, $failure);
     }

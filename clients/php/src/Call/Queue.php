@@ -16,6 +16,9 @@ final class Queue
     /** Bytes of the frames of the waiting calls. */
     public int $bytes = 0;
 
+    /** @var list<Call> calls for which nobody has checked whether the host is down */
+    public array $undecided = [];
+
     /**
      * @var array<string, Call> waiting calls by id, in the order of arrival. The internal pointer
      *                          stays at the first call, because only unset() moves it. Searching
@@ -28,8 +31,11 @@ final class Queue
 
     public function add(Call $call): void
     {
-        $this->waiting[$call->id] = $call;
-        $this->bytes += strlen($call->frame);
+        if (!isset($this->waiting[$call->id])) {
+            $this->waiting[$call->id] = $call;
+            $this->undecided[] = $call;
+            $this->bytes += strlen($call->frame);
+        }
     }
 
     /**
@@ -46,6 +52,8 @@ final class Queue
 
     /**
      * Returns the first waiting call without removing it, or null if no call waits.
+     *
+     * A call that is in flight or has ended is removed: a signal handler threw before it was.
      */
     public function head(int $now): ?Call
     {
@@ -53,7 +61,14 @@ final class Queue
             $this->add($call);
         }
 
-        return current($this->waiting) ?: null;
+        while (($call = current($this->waiting)) !== false) {
+            if ($call->connection === null && $call->future !== null) {
+                return $call;
+            }
+            $this->remove($call);
+        }
+
+        return null;
     }
 
     /**
@@ -88,6 +103,7 @@ final class Queue
     public function clear(): void
     {
         $this->waiting = [];
+        $this->undecided = [];
         $this->bytes = 0;
         $this->delayed = null;
     }

@@ -51,11 +51,20 @@ final class RetryPolicy
             $failure instanceof GoingAwayException => 0,
             $failure instanceof RemoteException
                 && ($failure->isRetryable() || ($idempotent && $failure->retryAfterMs() !== null))
-                => max(Backoff::nanos($tries), ($failure->retryAfterMs() ?? 0) * 1_000_000),
+                => self::refusalDelay($failure, $tries),
             default => null,
         };
 
         return $delay !== null && hrtime(true) + $delay < $deadline ? $delay : null;
+    }
+
+    /** Returns the delay that the host asks for, but at least the backoff. */
+    private static function refusalDelay(RemoteException $failure, int $tries): int
+    {
+        $asked = ($failure->retryAfterMs() ?? 0) * 1_000_000;
+        $backoff = Backoff::nanos($tries);
+
+        return max($backoff, $asked);
     }
 
     /**
@@ -66,9 +75,10 @@ final class RetryPolicy
      */
     public static function lostEarlier(string $method, JackfieldException $failure): ConnectionLostException
     {
+        $reason = $failure->getMessage();
+
         return new ConnectionLostException(
-            "$method: the connection was closed before the reply arrived, and the retry failed: "
-                . $failure->getMessage(),
+            "$method: the connection was closed before the reply arrived, and the retry failed: $reason",
             true
         );
     }

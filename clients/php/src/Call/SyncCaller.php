@@ -12,11 +12,10 @@ use Jackfield\Log;
 use Jackfield\Options;
 use Jackfield\Pool\Connection;
 use Jackfield\Pool\Pool;
-use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\Header;
 
-use function array_key_exists, hrtime, intdiv, max, pack, strlen, usleep;
+use function array_key_exists, hrtime, intdiv, min, pack, strlen, usleep;
 
 /**
  * Makes sync calls: each uses a connection exclusively for one exchange.
@@ -38,19 +37,25 @@ final class SyncCaller
     /**
      * Calls a method and returns its result.
      *
+     * @param string $id    id of the request
+     * @param int $started  when the call began, as hrtime(true)
      * @param int $deadline an instant of hrtime(true), in nanoseconds, for all tries together
      *
      * @throws JackfieldException if the call fails
      */
-    public function call(string $method, mixed $params, int $deadline, bool $idempotent): mixed
-    {
-        $started = $this->log->isEnabled ? hrtime(true) : 0;
-        $id = Uuid::v4();
-        $payload = Envelope::request($id, $method, $params);
+    public function call(
+        string $id,
+        string $method,
+        mixed $params,
+        int $started,
+        int $deadline,
+        bool $idempotent,
+    ): mixed {
+        $payload = Envelope::request($id, $method, $params, null, $this->options->encodeFlags);
         $frame = Header::SYNC_PREFIX . pack('N', strlen($payload)) . $payload;
 
         try {
-            $result = $this->callWithRetries($frame, $id, $method, $deadline, $idempotent);
+            $result = $this->callWithRetries($frame, $id, $method, $started, $deadline, $idempotent);
         } catch (JackfieldException $failure) {
             if ($this->log->isEnabled) {
                 $this->log->syncEnded($id, $method, $started, $failure);
@@ -72,37 +77,52 @@ final class SyncCaller
      *
      * @throws JackfieldException if no answer arrives before the deadline
      */
-    public function ping(int $deadline): float
+    public function ping(int $started, int $deadline): float
     {
         while (true) {
-            $connection = $this->acquireConnection($deadline, 'heartbeat');
-            $started = hrtime(true);
+            $connection = null;
             try {
-                $connection->heartbeat($deadline);
-                $seconds = (hrtime(true) - $started) / 1e9;
+                $connection = $this->acquireConnection($started, $deadline, 'heartbeat');
+                $sent = hrtime(true);
+                $connection->heartbeat($started, $deadline);
+                $seconds = (hrtime(true) - $sent) / 1e9;
                 $this->pool->release($connection);
 
                 return $seconds;
             } catch (JackfieldException $failure) {
+                if ($connection === null) {
+                    throw $failure;
+                }
                 // The host may just have closed an idle connection. Another heartbeat is harmless.
                 $this->discard($connection, true);
                 if (!$failure instanceof ConnectionLostException || hrtime(true) >= $deadline) {
                     throw $failure;
                 }
+            } catch (\Throwable $thrown) {
+                if ($connection !== null) {
+                    $this->pool->discard($connection);
+                }
+                throw $thrown;
             }
         }
     }
 
-    private function callWithRetries(string $frame, string $id, string $method, int $deadline, bool $idempotent): mixed
-    {
+    private function callWithRetries(
+        string $frame,
+        string $id,
+        string $method,
+        int $started,
+        int $deadline,
+        bool $idempotent,
+    ): mixed {
         $tries = 0;
         $mayHaveStarted = false;
 
         while (true) {
             $connection = null;
             try {
-                $connection = $this->acquireConnection($deadline, $method);
-                $reply = $connection->exchange($frame, $id, $method, $deadline);
+                $connection = $this->acquireConnection($started, $deadline, $method);
+                $reply = $connection->exchange($frame, $id, $method, $started, $deadline);
                 $this->pool->release($connection);
                 $connection = null;
                 $tries++;
@@ -110,7 +130,7 @@ final class SyncCaller
                 if (!array_key_exists('error', $reply)) {
                     return $reply['result'];
                 }
-                throw Envelope::error($reply['error']);
+                throw Envelope::error($reply['error'], $method);
             } catch (JackfieldException $failure) {
                 $unsent = $failure instanceof ConnectionLostException && !$failure->sent;
                 if ($connection !== null) {
@@ -130,6 +150,13 @@ final class SyncCaller
                 $mayHaveStarted = $mayHaveStarted || !$failure->isRetryable();
                 $this->log->retrying($id, $method, $tries, $failure);
                 self::sleep($delay);
+            } catch (\Throwable $thrown) {
+                // A signal handler of the program has thrown, such as the time-out of a job. Nobody
+                // waits for the reply any more.
+                if ($connection !== null) {
+                    $this->pool->discard($connection);
+                }
+                throw $thrown;
             }
         }
     }
@@ -148,17 +175,26 @@ final class SyncCaller
     }
 
     /**
-     * Returns a connection for one exchange. Connecting is retried until the deadline.
+     * Returns a connection for one exchange.
      *
+     * Connecting is retried for Options::$connectTimeout. If the host closes new connections
+     * immediately, it is retried until the deadline.
+     *
+     * @param int    $started when the call began, as hrtime(true)
      * @param string $subject the method, or `heartbeat`; for error messages
      *
      * @throws ConnectException|PoolFullException
      */
-    private function acquireConnection(int $deadline, string $subject): Connection
+    private function acquireConnection(int $started, int $deadline, string $subject): Connection
     {
+        $mayWait = null;
         while (true) {
             $now = hrtime(true);
-            $connection = $this->pool->acquire($now, $deadline);
+            try {
+                $connection = $this->pool->acquire($now, $deadline);
+            } catch (ConnectException) {
+                throw $this->pool->connectFailure($subject, $started, $deadline);
+            }
             if ($connection !== null) {
                 return $connection;
             }
@@ -170,14 +206,20 @@ final class SyncCaller
                 );
             }
 
-            $next = max($this->pool->nextConnectAt(), $now);
-            if ($next >= $deadline) {
-                self::sleep($deadline - $now);
-                throw $this->pool->connectFailure() ?? new ConnectException(
-                    "cannot connect to {$this->pool->address()}: the host closes every new connection immediately",
-                    0,
-                    true
-                );
+            $limit = $deadline;
+            if ($this->pool->isHostDown()) {
+                $mayWait ??= $this->pool->mayWaitForHost($now);
+                $connectDeadline = $mayWait ? $this->pool->connectDeadline($started) : $now;
+                $limit = min($deadline, $connectDeadline);
+            }
+
+            $next = $this->pool->nextConnectAt();
+            if ($next >= $limit) {
+                self::sleep($limit - $now);
+                if ($mayWait === true) {
+                    $this->pool->recordWait($started);
+                }
+                throw $this->pool->connectFailure($subject, $started, $deadline);
             }
             self::sleep($next - $now);
         }
@@ -186,7 +228,8 @@ final class SyncCaller
     private static function sleep(int $nanos): void
     {
         if ($nanos > 0) {
-            usleep(intdiv($nanos + 999, 1_000));
+            $micros = intdiv($nanos + 999, 1_000);
+            usleep($micros);
         }
     }
 }

@@ -15,9 +15,13 @@ final class ConnectException extends \RuntimeException implements JackfieldExcep
      *                        no listener or no socket yet. False if, for example, a permission is
      *                        missing.
      */
-    public function __construct(string $message, int $code, private readonly bool $transient)
-    {
-        parent::__construct($message, $code);
+    public function __construct(
+        string $message,
+        int $code,
+        private readonly bool $transient,
+        ?\Throwable $previous = null,
+    ) {
+        parent::__construct($message, $code, $previous);
     }
 
     public function isRetryable(): bool

@@ -13,9 +13,9 @@ final class ConnectionLostException extends \RuntimeException implements Jackfie
      * @param bool $sent whether the complete request was written to the socket. A host never starts
      *                   an incomplete request
      */
-    public function __construct(string $message, public readonly bool $sent)
+    public function __construct(string $message, public readonly bool $sent, ?\Throwable $previous = null)
     {
-        parent::__construct($message);
+        parent::__construct($message, 0, $previous);
     }
 
     public function isRetryable(): bool

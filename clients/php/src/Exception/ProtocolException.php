@@ -7,9 +7,10 @@ namespace Jackfield\Exception;
 /**
  * Thrown when the peer violated the protocol.
  *
- * The connection is closed. The outcome of the request is unknown.
+ * The outcome of the request is unknown. If the reply that violated the protocol has an id, only
+ * the call with this id fails; otherwise the connection is closed.
  */
-final class ProtocolException extends \RuntimeException implements JackfieldException
+class ProtocolException extends \RuntimeException implements JackfieldException
 {
     public function isRetryable(): bool
     {

@@ -42,7 +42,7 @@ class RemoteException extends \RuntimeException implements JackfieldException
      */
     public function name(): ?string
     {
-        return Code::name($this->getCode());
+        return Code::name($this->code);
     }
 
     /**
@@ -75,6 +75,6 @@ class RemoteException extends \RuntimeException implements JackfieldException
 
     public function isRetryable(): bool
     {
-        return Code::neverStarted($this->getCode());
+        return Code::neverStarted($this->code);
     }
 }

@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Jackfield\Exception;
 
+use Jackfield\Duration;
+
 /**
  * Thrown when the deadline of a call passed.
  *
@@ -29,6 +31,21 @@ final class TimeoutException extends \RuntimeException implements JackfieldExcep
     public function __construct(string $message, public readonly string $phase, public readonly bool $sent)
     {
         parent::__construct($message);
+    }
+
+    /**
+     * Creates an exception whose message ends with the time-out and the time that the call took.
+     *
+     * @internal
+     *
+     * @param int $started  when the call began, as hrtime(true)
+     * @param int $deadline an instant of hrtime(true), in nanoseconds
+     */
+    public static function of(string $message, int $started, int $deadline, string $phase, bool $sent): self
+    {
+        $duration = Duration::ofCall($started, $deadline);
+
+        return new self("$message ($duration)", $phase, $sent);
     }
 
     public function isRetryable(): bool

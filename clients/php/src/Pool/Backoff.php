@@ -23,8 +23,11 @@ final class Backoff
      */
     public static function nanos(int $failures): int
     {
-        $delay = min(self::MAX_NANOS, self::BASE_NANOS << min($failures - 1, 10));
+        $doublings = min($failures - 1, 10);
+        $delay = min(self::MAX_NANOS, self::BASE_NANOS << $doublings);
+        $half = intdiv($delay, 2);
 
-        return intdiv($delay, 2) + mt_rand(0, intdiv($delay, 2));
+        // Not mt_rand(), whose state is the same in all children of a process.
+        return $half + random_int(0, $half);
     }
 }

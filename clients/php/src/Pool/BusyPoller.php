@@ -45,7 +45,8 @@ final class BusyPoller
             return false;
         }
 
-        $end = min($deadline, hrtime(true) + $this->nanos);
+        $end = hrtime(true) + $this->nanos;
+        $end = min($deadline, $end);
         do {
             if (!$transport->isQuiet()) {
                 $this->misses = 0;

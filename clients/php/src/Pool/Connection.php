@@ -111,7 +111,9 @@ final class Connection extends SyncChannel
             return true;
         }
         if ($deadline !== null) {
-            return $this->answersHeartbeat(min($deadline, $now + self::HEARTBEAT_TIMEOUT));
+            $deadline = min($deadline, $now + self::HEARTBEAT_TIMEOUT);
+
+            return $this->answersHeartbeat($now, $deadline);
         }
 
         $this->output .= Header::HEARTBEAT_FRAME;
@@ -142,9 +144,14 @@ final class Connection extends SyncChannel
 
     /**
      * Appends the frame of a call to the output. flush() sends it.
+     *
+     * No signal handler can run inside this method, because it calls nothing: a call has a
+     * connection if and only if it is in flight there.
      */
-    public function enqueue(Call $call): void
+    public function enqueue(Call $call, int $now): void
     {
+        $call->connection = $this;
+        $call->assignedAt = $now;
         $this->output .= $call->frame;
         $this->unsentBytes += strlen($call->frame);
         $call->endOffset = $this->sentBytes + $this->unsentBytes;
@@ -237,10 +244,10 @@ final class Connection extends SyncChannel
         $this->transport->leave();
     }
 
-    private function answersHeartbeat(int $deadline): bool
+    private function answersHeartbeat(int $now, int $deadline): bool
     {
         try {
-            $this->heartbeat($deadline);
+            $this->heartbeat($now, $deadline);
         } catch (JackfieldException) {
             return false;
         }

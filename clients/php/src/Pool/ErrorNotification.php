@@ -31,7 +31,10 @@ final class ErrorNotification
             return new self($error);
         }
 
-        return new self(Envelope::error($reply['error'] ?? null));
+        $error = $reply['error'] ?? null;
+        $error = Envelope::error($error);
+
+        return new self($error);
     }
 
     /**

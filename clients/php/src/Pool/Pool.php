@@ -4,13 +4,15 @@ declare(strict_types=1);
 
 namespace Jackfield\Pool;
 
+use Jackfield\Duration;
 use Jackfield\Exception\ConnectException;
 use Jackfield\Log;
 use Jackfield\Options;
+use Jackfield\Process;
 use Jackfield\Transport\Connector;
-use Jackfield\Uuid;
+use Jackfield\Transport\Outage;
 
-use function array_pop, array_shift, count, function_exists, getmypid, hrtime;
+use function array_pop, array_shift, count, hrtime;
 
 /**
  * The connections of one client.
@@ -28,8 +30,11 @@ final class Pool
      */
     private array $idle = [];
 
-    /** @var array<int, Connection> connections in use, by key */
-    private array $busy = [];
+    /**
+     * @var \WeakMap<Connection, true> connections in use. A connection that its user has lost,
+     *                                 because a signal handler threw, counts no longer
+     */
+    private \WeakMap $busy;
 
     /** Consecutive failures to connect. */
     private int $failures = 0;
@@ -37,10 +42,19 @@ final class Pool
     /** Earliest instant of the next attempt to connect, as hrtime(true). */
     private int $nextConnectAt = 0;
 
+    /** Failure of the last attempt to connect; null if it succeeded. */
     private ?ConnectException $connectFailure = null;
 
-    /** Process that made the connections; null if this PHP cannot fork. */
-    private ?int $process;
+    /** When the first of the last failed attempts was made, as hrtime(true). */
+    private int $failingSince = 0;
+
+    private readonly Outage $outage;
+
+    /** Time for which a call waits for a host that is down, in nanoseconds. */
+    private readonly int $connectTimeout;
+
+    /** Process that made the connections. It differs from Process::$last after a fork. */
+    public int $process;
 
     /** Idle time after which a connection is closed, in nanoseconds. */
     private readonly int $idleTimeout;
@@ -50,7 +64,10 @@ final class Pool
         private readonly Options $options,
         private readonly Log $log,
     ) {
-        $this->process = function_exists('pcntl_fork') ? getmypid() : null;
+        $this->busy = new \WeakMap();
+        $this->outage = new Outage($connector->address());
+        $this->connectTimeout = (int) ($options->connectTimeout * 1e9);
+        $this->process = Process::id();
         $this->idleTimeout = (int) ($options->idleTimeout * 1e9);
     }
 
@@ -69,8 +86,10 @@ final class Pool
     public function acquire(int $now, ?int $deadline): ?Connection
     {
         while (($connection = array_pop($this->idle)) !== null) {
-            if ($connection->activate($now, $deadline)) {
-                return $this->busy[$connection->key] = $connection;
+            if (self::activate($connection, $now, $deadline)) {
+                $this->busy[$connection] = true;
+
+                return $connection;
             }
             $connection->close();
         }
@@ -80,8 +99,10 @@ final class Pool
             if ($connection === null) {
                 break;
             }
-            if ($connection->activate($now, $deadline)) {
-                return $this->busy[$connection->key] = $connection;
+            if (self::activate($connection, $now, $deadline)) {
+                $this->busy[$connection] = true;
+
+                return $connection;
             }
 
             // A persistent socket of an earlier request that the host has closed since. Closing it
@@ -97,7 +118,7 @@ final class Pool
      */
     public function release(Connection $connection): void
     {
-        unset($this->busy[$connection->key]);
+        unset($this->busy[$connection]);
         if ($connection->acceptsNoCalls) {
             $connection->close();
 
@@ -119,8 +140,13 @@ final class Pool
      */
     public function discard(Connection $connection): void
     {
-        unset($this->busy[$connection->key]);
-        $connection->close();
+        unset($this->busy[$connection]);
+        try {
+            $connection->close();
+        } catch (\Throwable $thrown) {
+            $connection->close();
+            throw $thrown;
+        }
     }
 
     /**
@@ -150,19 +176,68 @@ final class Pool
     }
 
     /**
-     * Returns the failure of the last attempt to connect, or null if it succeeded.
+     * Returns whether the last attempt to connect failed.
      */
-    public function connectFailure(): ?ConnectException
+    public function isHostDown(): bool
     {
-        return $this->connectFailure;
+        return $this->connectFailure !== null;
     }
 
     /**
-     * Returns the address of the host, for error messages.
+     * Returns whether a call that has found the host down may wait for it.
+     *
+     * The answer is for one call, or for calls that are made together.
      */
-    public function address(): string
+    public function mayWaitForHost(int $now): bool
     {
-        return $this->connector->address();
+        return $this->outage->mayWait($now);
+    }
+
+    /**
+     * Returns until when a call waits for a host that is down, as hrtime(true).
+     *
+     * @param int $started when the call began, as hrtime(true)
+     */
+    public function connectDeadline(int $started): int
+    {
+        return ($started > $this->failingSince ? $started : $this->failingSince) + $this->connectTimeout;
+    }
+
+    /**
+     * Records that a call has waited in vain for a host that is down.
+     *
+     * @param int $started when the call began, as hrtime(true)
+     */
+    public function recordWait(int $started): void
+    {
+        $now = hrtime(true);
+        $since = $started > $this->failingSince ? $started : $this->failingSince;
+        $this->outage->recordWait($since, $now);
+    }
+
+    /**
+     * Returns the exception of a call for which no connection could be made.
+     *
+     * @param string $subject  the method, or `heartbeat`
+     * @param int    $started  when the call began, as hrtime(true)
+     * @param int    $deadline an instant of hrtime(true), in nanoseconds
+     */
+    public function connectFailure(string $subject, int $started, int $deadline): ConnectException
+    {
+        $cause = $this->connectFailure;
+        $reason = $cause?->getMessage()
+            ?? "cannot connect to {$this->connector->address()}: the host closes every new connection immediately";
+        $code = $cause?->getCode() ?? 0;
+        $isTransient = $cause?->isRetryable() ?? true;
+        $duration = Duration::ofCall($started, $deadline);
+        $limit = Duration::text($this->connectTimeout);
+
+        return new ConnectException(
+            "$subject: $reason ($duration, connectTimeout $limit)",
+            $code,
+            $isTransient,
+            $cause
+        );
     }
 
     /**
@@ -176,28 +251,19 @@ final class Pool
     }
 
     /**
-     * Closes all connections if the process has forked since they were made.
+     * Closes all connections because the process has forked since they were made.
      *
      * A child must not use the sockets of its parent. Closing the child's copies does not affect
      * the parent.
-     *
-     * @return bool whether the process has forked
      */
-    public function resetAfterFork(): bool
+    public function resetAfterFork(): void
     {
-        if ($this->process === null || $this->process === getmypid()) {
-            return false;
-        }
-
-        $this->process = getmypid();
-        Uuid::discardDigits();
-        foreach ([...$this->idle, ...$this->busy] as $connection) {
+        $this->process = Process::$last;
+        foreach ($this->idle as $connection) {
             $connection->close();
         }
         $this->idle = [];
-        $this->busy = [];
-
-        return true;
+        $this->closeBusy();
     }
 
     /**
@@ -205,18 +271,30 @@ final class Pool
      */
     public function close(): void
     {
-        if ($this->resetAfterFork()) {
-            return;
-        }
-
         foreach ($this->idle as $connection) {
             $connection->leave();
         }
-        foreach ($this->busy as $connection) {
+        $this->idle = [];
+        $this->closeBusy();
+    }
+
+    private function closeBusy(): void
+    {
+        foreach ($this->busy as $connection => $_) {
             $connection->close();
         }
-        $this->idle = [];
-        $this->busy = [];
+        $this->busy = new \WeakMap();
+    }
+
+    private static function activate(Connection $connection, int $now, ?int $deadline): bool
+    {
+        try {
+            return $connection->activate($now, $deadline);
+        } catch (\Throwable $thrown) {
+            // Only a signal handler of the program throws here.
+            $connection->close();
+            throw $thrown;
+        }
     }
 
     private function connect(int $now): ?Connection
@@ -224,9 +302,12 @@ final class Pool
         try {
             $connection = new Connection($this->connector->connect(), $this->options, $now);
         } catch (ConnectException $failure) {
+            if ($this->connectFailure === null) {
+                $this->failingSince = $now;
+                $this->log->connectFailed($this->connector->address(), $failure, $this->connectTimeout);
+            }
             $this->connectFailure = $failure;
             $this->recordConnectFailure();
-            $this->log->connectFailed($this->connector->address(), $failure, $this->failures);
             if (!$failure->isRetryable()) {
                 throw $failure;
             }
@@ -235,6 +316,7 @@ final class Pool
         }
 
         $this->connectFailure = null;
+        $this->outage->clear();
 
         return $connection;
     }

@@ -50,20 +50,27 @@ abstract class SyncChannel
      * @param string $frame    complete frame of the request
      * @param string $id       id in the request
      * @param string $method   method of the request, for error messages
+     * @param int    $started  when the call began, as hrtime(true)
      * @param int    $deadline an instant of hrtime(true), in nanoseconds
      *
      * @return array{result?: mixed, error?: mixed}
      *
      * @throws JackfieldException if no reply was received
      */
-    public function exchange(string $frame, string $id, string $method, int $deadline): array
+    public function exchange(string $frame, string $id, string $method, int $started, int $deadline): array
     {
-        $this->write($frame, $deadline, $method);
+        $this->write($frame, $started, $deadline, $method);
 
         while (true) {
             while ($this->reader->next()) {
                 if ($this->reader->kind === Header::SYNC) {
-                    $reply = Envelope::reply($this->reader->payload, $this->options->associative, $id);
+                    $reply = $this->reader->refusedBytes === 0
+                        ? Envelope::reply($this->reader->payload, $this->options->associative, $id)
+                        : Envelope::tooLarge(
+                            $this->reader->payload,
+                            $this->reader->refusedBytes,
+                            $this->options->maxFrameBytes
+                        );
 
                     // An error without an id answers a request whose id the host could not read.
                     // Replies to sync requests arrive in order, so it answers this request.
@@ -80,20 +87,21 @@ abstract class SyncChannel
                 $this->handleOtherFrame(strlen($frame) - Header::LENGTH);
             }
 
-            $this->receiveMore($deadline, $method);
+            $this->receiveMore($started, $deadline, $method);
         }
     }
 
     /**
      * Sends a heartbeat and waits for the answer.
      *
+     * @param int $started  when the call began, as hrtime(true)
      * @param int $deadline an instant of hrtime(true), in nanoseconds
      *
      * @throws JackfieldException if no answer was received
      */
-    public function heartbeat(int $deadline): void
+    public function heartbeat(int $started, int $deadline): void
     {
-        $this->write(Header::HEARTBEAT_FRAME, $deadline, 'heartbeat');
+        $this->write(Header::HEARTBEAT_FRAME, $started, $deadline, 'heartbeat');
 
         while (true) {
             while ($this->reader->next()) {
@@ -103,7 +111,7 @@ abstract class SyncChannel
                 $this->handleOtherFrame(0);
             }
 
-            $this->receiveMore($deadline, 'heartbeat');
+            $this->receiveMore($started, $deadline, 'heartbeat');
         }
     }
 
@@ -139,7 +147,7 @@ abstract class SyncChannel
      *
      * @throws JackfieldException if the frame was not written completely
      */
-    private function write(string $frame, int $deadline, string $subject): void
+    private function write(string $frame, int $started, int $deadline, string $subject): void
     {
         $length = strlen($frame);
         $offset = 0;
@@ -161,8 +169,10 @@ abstract class SyncChannel
 
             if (!$this->transport->wait(true, $deadline)) {
                 // The connection is closed with an incomplete request, which the host never starts.
-                throw new TimeoutException(
+                throw TimeoutException::of(
                     "$subject: the deadline passed while the frame was being written",
+                    $started,
+                    $deadline,
                     TimeoutException::WRITE,
                     false
                 );
@@ -182,17 +192,21 @@ abstract class SyncChannel
      *
      * @param string $subject the method, or `heartbeat`; for error messages
      */
-    private function receiveMore(int $deadline, string $subject): void
+    private function receiveMore(int $started, int $deadline, string $subject): void
     {
         if ($this->poller?->poll($this->transport, $deadline) !== true && !$this->transport->wait(false, $deadline)) {
             throw $this->reader->isEmpty()
-                ? new TimeoutException(
+                ? TimeoutException::of(
                     "$subject: the deadline passed before the reply arrived",
+                    $started,
+                    $deadline,
                     TimeoutException::WAIT,
                     true
                 )
-                : new TimeoutException(
+                : TimeoutException::of(
                     "$subject: the deadline passed when only a part of the reply had arrived",
+                    $started,
+                    $deadline,
                     TimeoutException::READ,
                     true
                 );

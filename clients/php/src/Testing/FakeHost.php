@@ -114,7 +114,7 @@ final class FakeHost implements Connector
 
     public function address(): string
     {
-        return 'fake host';
+        return 'fake host ' . spl_object_id($this);
     }
 
     /**
@@ -150,9 +150,9 @@ final class FakeHost implements Connector
             }
         }
 
-        return Header::frame(
-            $kind === Header::ASYNC_REQUEST ? Header::ASYNC_RESPONSE : Header::SYNC,
-            json_encode($reply, JSON_THROW_ON_ERROR | JSON_PRESERVE_ZERO_FRACTION)
-        );
+        $kind = $kind === Header::ASYNC_REQUEST ? Header::ASYNC_RESPONSE : Header::SYNC;
+        $payload = json_encode($reply, JSON_THROW_ON_ERROR | JSON_PRESERVE_ZERO_FRACTION);
+
+        return Header::frame($kind, $payload);
     }
 }

@@ -73,7 +73,8 @@ final class FakeTransport extends StreamTransport
     private function flush(): void
     {
         if ($this->hostEnd !== null && $this->unsent !== '') {
-            $this->unsent = substr($this->unsent, (int) fwrite($this->hostEnd, $this->unsent));
+            $sent = (int) fwrite($this->hostEnd, $this->unsent);
+            $this->unsent = substr($this->unsent, $sent);
         }
     }
 }

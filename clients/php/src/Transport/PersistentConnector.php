@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Jackfield\Transport;
 
 use Jackfield\Exception\InvalidRequestException;
+use Jackfield\Process;
 
 /**
  * Connects over persistent sockets, which PHP keeps across the requests of one worker process.
@@ -17,6 +18,9 @@ final class PersistentConnector implements Connector
 {
     /** @var array<string, true> paths of the slots in use by this request; a slot has one owner */
     private static array $slotsInUse = [];
+
+    /** Process to which the slots belong. */
+    private static int $process = 0;
 
     private readonly UnixAddress $unix;
 
@@ -40,6 +44,13 @@ final class PersistentConnector implements Connector
 
     public function connect(): Transport
     {
+        $process = Process::id();
+        if (self::$process !== $process) {
+            // The slots of the parent process. Its sockets are recognized by their marker.
+            self::$process = $process;
+            self::$slotsInUse = [];
+        }
+
         for ($slot = 0; $slot < $this->slots; $slot++) {
             $path = $this->slotPath($slot);
             if ($path === null) {
@@ -49,16 +60,24 @@ final class PersistentConnector implements Connector
                 continue;
             }
 
-            // A socket that its last owner did not leave clean is closed, and the slot is
-            // connected again.
+            // A socket that its last owner did not leave clean, or that belongs to the parent
+            // process, is closed, and the slot is connected again.
             do {
                 $stream = $this->unix->open($path, STREAM_CLIENT_CONNECT | STREAM_CLIENT_PERSISTENT);
-                $transport = new PersistentTransport($stream, static function () use ($path): void {
-                    unset(self::$slotsInUse[$path]);
+                $transport = new PersistentTransport($stream, static function () use ($path, $process): void {
+                    if (self::$process === $process) {
+                        unset(self::$slotsInUse[$path]);
+                    }
                 });
                 self::$slotsInUse[$path] = true;
-                if ($transport->isClean()) {
-                    return $transport;
+                try {
+                    if ($transport->isClean()) {
+                        return $transport;
+                    }
+                } catch (\Throwable $thrown) {
+                    // Only a signal handler of the program throws here.
+                    $transport->close();
+                    throw $thrown;
                 }
                 $transport->close();
             } while (true);

@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Jackfield\Transport;
 
+use Jackfield\Process;
+
 /**
  * A socket that outlives the request, with a marker that shows whether the next owner may use it.
  *
@@ -20,22 +22,35 @@ namespace Jackfield\Transport;
  * end() writes the position into the chunk size: the stream is clean at this position, no reply is
  * outstanding and no byte is unread. begin() clears the marker before the first byte of an
  * exchange. A socket is clean if the marker matches the current position and no byte waits to be
- * read, or if no byte was ever transferred. A request that is terminated between begin() and end()
- * leaves no marker. Code that uses the socket without this class leaves a marker that does not
- * match the position. In both cases the socket is closed and never used again.
+ * read, or if it is new. A request that is terminated between begin() and end() leaves no marker.
+ * Code that uses the socket without this class leaves a marker that does not match the position. In
+ * both cases the socket is closed and never used again.
+ *
+ * The marker also contains the id of the process. A child inherits the sockets of its parent with
+ * their markers; these do not match in the child, which closes its copies without a read or write.
  *
  * @internal
  */
 final class PersistentTransport extends StreamTransport
 {
-    /** Chunk size of a stream without a marker: PHP's default. */
-    private const NO_MARKER = 8_192;
+    /** Chunk size of a new stream: PHP's default. */
+    private const NEW = 8_192;
+
+    /** Chunk size of a stream without a marker: not that of a new one. */
+    private const NO_MARKER = 8_193;
 
     /** Bit set in every marker. No default and no ordinary chunk size has it. */
     private const MARKER_BIT = 0x40000000;
 
-    /** Bits of the position that a marker holds. */
-    private const POSITION_MASK = 0x3FFFFFFF;
+    /** Bits of position and process that a marker holds. */
+    private const MASK = 0x3FFFFFFF;
+
+    /**
+     * Factor of the process id in a marker.
+     *
+     * It is odd, so that two processes never have the same marker at the same position.
+     */
+    private const PROCESS_FACTOR = 0x9E3779B1;
 
     /**
      * @param resource         $stream   a persistent stream
@@ -47,13 +62,15 @@ final class PersistentTransport extends StreamTransport
     }
 
     /**
-     * Returns whether the socket is new, or was left clean and has not been used since.
+     * Returns whether the socket is new, or was left clean by this process and has not been used
+     * since.
      */
     public function isClean(): bool
     {
         $position = ftell($this->stream);
         $marker = stream_set_chunk_size($this->stream, self::NO_MARKER);
-        if ($position !== 0 && $marker !== (self::MARKER_BIT | ($position & self::POSITION_MASK))) {
+        $isNew = $position === 0 && $marker === self::NEW;
+        if (!$isNew && $marker !== $this->marker()) {
             return false;
         }
 
@@ -69,13 +86,13 @@ final class PersistentTransport extends StreamTransport
 
     public function begin(): bool
     {
-        return stream_set_chunk_size($this->stream, self::NO_MARKER)
-            === (self::MARKER_BIT | (ftell($this->stream) & self::POSITION_MASK));
+        return is_resource($this->stream)
+            && stream_set_chunk_size($this->stream, self::NO_MARKER) === $this->marker();
     }
 
     public function end(): void
     {
-        stream_set_chunk_size($this->stream, self::MARKER_BIT | (ftell($this->stream) & self::POSITION_MASK));
+        stream_set_chunk_size($this->stream, $this->marker());
     }
 
     public function hasHistory(): bool
@@ -96,5 +113,11 @@ final class PersistentTransport extends StreamTransport
     public function leave(): void
     {
         ($this->freeSlot)();
+    }
+
+    private function marker(): int
+    {
+        return self::MARKER_BIT
+            | (ftell($this->stream) + Process::$last * self::PROCESS_FACTOR & self::MASK);
     }
 }

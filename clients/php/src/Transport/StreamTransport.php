@@ -4,12 +4,15 @@ declare(strict_types=1);
 
 namespace Jackfield\Transport;
 
-use function count, fclose, fread, fwrite, hrtime, intdiv, is_resource, min, stream_get_meta_data, stream_select;
-use function stream_set_blocking, stream_set_read_buffer, stream_set_write_buffer, stream_socket_recvfrom, strlen;
-use function substr, usleep;
+use function array_filter, count, fclose, fread, fwrite, hrtime, intdiv, is_resource, min, restore_error_handler;
+use function set_error_handler, stream_get_meta_data, stream_select, stream_set_blocking, stream_set_read_buffer;
+use function stream_set_write_buffer, stream_socket_recvfrom, strlen, substr, usleep;
 
 /**
  * A non-blocking Unix socket, as a stream of the PHP core.
+ *
+ * A stream that other code has closed counts as closed by the peer. An exception that a signal
+ * handler throws passes through every method; the connection is then in an unknown state.
  */
 class StreamTransport implements Transport
 {
@@ -29,9 +32,12 @@ class StreamTransport implements Transport
     /** Pause after a failed stream_select(), in microseconds. */
     private const FAILED_SELECT_PAUSE_MICROS = 200;
 
+    private readonly \Closure $handler;
+
     /** @param resource $stream a connected stream; it is made non-blocking and unbuffered */
     public function __construct(protected $stream)
     {
+        $this->handler = Warnings::handler();
         stream_set_blocking($stream, false);
 
         // Neither stream_select() nor a later owner of the socket would see bytes in PHP's buffers.
@@ -45,11 +51,22 @@ class StreamTransport implements Transport
             $bytes = substr($bytes, $offset, self::WRITE_BYTES);
         }
 
-        try {
-            $written = @fwrite($this->stream, $bytes);
-        } catch (\Throwable) {
-            // An error handler may throw even for silenced notices: the write itself failed.
+        if (!is_resource($this->stream)) {
             return null;
+        }
+
+        $handler = $this->handler;
+        $isSet = true;
+        try {
+            set_error_handler($handler);
+            $written = fwrite($this->stream, $bytes);
+            $isSet = false;
+            restore_error_handler();
+        } catch (\Throwable $thrown) {
+            if ($isSet) {
+                restore_error_handler();
+            }
+            throw $thrown;
         }
 
         return $written === false ? null : $written;
@@ -57,11 +74,12 @@ class StreamTransport implements Transport
 
     public function read(): ?string
     {
-        try {
-            $bytes = @fread($this->stream, self::READ_BYTES);
-        } catch (\Throwable) {
+        if (!is_resource($this->stream)) {
             return null;
         }
+
+        // Reading a socket raises no warning.
+        $bytes = fread($this->stream, self::READ_BYTES);
 
         if ($bytes === '' || $bytes === false) {
             // Not feof(), which may wait for data.
@@ -74,7 +92,7 @@ class StreamTransport implements Transport
     public function isQuiet(): bool
     {
         // False means "no data yet". An error counts as no data, too: the next write reports it.
-        return @stream_socket_recvfrom($this->stream, 1, STREAM_PEEK) === false;
+        return is_resource($this->stream) && stream_socket_recvfrom($this->stream, 1, STREAM_PEEK) === false;
     }
 
     public function wait(bool $orWrite, int $deadline): bool
@@ -115,16 +133,29 @@ class StreamTransport implements Transport
         // kernel's clock is, too.
         $micros = $nanos < self::MAX_SELECT_MICROS * 1_000 ? intdiv($nanos + 999, 1_000) : self::MAX_SELECT_MICROS;
 
+        $seconds = intdiv($micros, 1_000_000);
         $except = null;
+        $handler = Warnings::handler();
+        $isSet = true;
         try {
-            $ready = @stream_select($read, $write, $except, intdiv($micros, 1_000_000), $micros % 1_000_000);
-        } catch (\Throwable) {
-            // An error handler may throw even for silenced warnings.
+            Warnings::$outer = set_error_handler($handler);
+            $ready = stream_select($read, $write, $except, $seconds, $micros % 1_000_000);
+            $isSet = false;
+            restore_error_handler();
+        } catch (\Throwable $thrown) {
+            if ($isSet) {
+                restore_error_handler();
+            }
+            if (!$thrown instanceof \TypeError || array_filter($read, is_resource(...)) === $read) {
+                throw $thrown;
+            }
+            // Other code has closed a stream, which the next read reports.
             $ready = false;
         }
 
         if ($ready === false) {
-            usleep(min($micros, self::FAILED_SELECT_PAUSE_MICROS));
+            $pause = min($micros, self::FAILED_SELECT_PAUSE_MICROS);
+            usleep($pause);
 
             return count($read);
         }

@@ -83,19 +83,26 @@ final class UnixAddress
     {
         $code = 0;
         $text = '';
+        $handler = Warnings::handler();
+        $isSet = true;
         try {
+            Warnings::$outer = set_error_handler($handler);
             // The time-out only matters for a connect(2) in progress, which does not occur for Unix
             // sockets on Linux.
-            $stream = @stream_socket_client('unix://' . $path, $code, $text, 1.0, $flags);
-        } catch (\Throwable) {
-            // An error handler may throw for silenced warnings. The code has been set nevertheless.
-            $stream = false;
+            $stream = stream_socket_client('unix://' . $path, $code, $text, 1.0, $flags);
+            $isSet = false;
+            restore_error_handler();
+        } catch (\Throwable $thrown) {
+            if ($isSet) {
+                restore_error_handler();
+            }
+            throw $thrown;
         }
 
         if ($stream === false) {
-            $reason = $text !== '' ? $text : 'unknown error';
+            $reason = ($text !== '' ? $text : 'unknown error') . (self::HINTS[$code] ?? '');
             throw new ConnectException(
-                "cannot connect to unix://{$this->path}: $reason" . (self::HINTS[$code] ?? ''),
+                "cannot connect to unix://{$this->path}: $reason",
                 $code,
                 in_array($code, self::TRANSIENT, true)
             );

@@ -7,6 +7,7 @@ namespace Jackfield\Wire;
 use Jackfield\Exception\InvalidRequestException;
 use Jackfield\Exception\ProtocolException;
 use Jackfield\Exception\RemoteException;
+use Jackfield\Exception\UnreadableReplyException;
 
 use function array_key_exists, count, get_object_vars, is_array, is_float, is_infinite, is_int, is_object;
 use function is_string, json_decode, json_encode, json_last_error, json_last_error_msg, preg_match;
@@ -29,7 +30,7 @@ final class Envelope
     public const MAX_DEPTH = 128;
 
     private const ENCODE_FLAGS = JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE
-        | JSON_UNESCAPED_LINE_TERMINATORS | JSON_PRESERVE_ZERO_FRACTION;
+        | JSON_UNESCAPED_LINE_TERMINATORS;
 
     /**
      * Maximum nesting of a reply, in levels as json_decode() counts them.
@@ -38,6 +39,15 @@ final class Envelope
      * because the host may nest deeper than it accepts.
      */
     private const DECODE_DEPTH = 512;
+
+    /** Errors of json_decode() for valid JSON that PHP cannot hold, and what they mean. */
+    private const UNREADABLE = [
+        JSON_ERROR_DEPTH => 'the reply is nested deeper than ' . self::DECODE_DEPTH
+            . ' levels, and this client reads no more',
+        JSON_ERROR_INVALID_PROPERTY_NAME => 'the reply contains a member name that begins with a NUL byte,'
+            . ' which a PHP object cannot have (use the option associative)',
+        JSON_ERROR_UTF16 => 'the reply contains one half of a surrogate pair, which a PHP string cannot hold',
+    ];
 
     /** Number of encoded method names that are cached; a program calls few different methods. */
     private const METHOD_CACHE_SIZE = 256;
@@ -51,10 +61,17 @@ final class Envelope
      * Params that are null are left out. An empty array is encoded as an empty object, because
      * methods take named members.
      *
+     * @param int $flags JSON_PRESERVE_ZERO_FRACTION or 0
+     *
      * @throws InvalidRequestException if the method name or the params cannot be sent
      */
-    public static function request(string $id, string $method, mixed $params, ?int $timestamp = null): string
-    {
+    public static function request(
+        string $id,
+        string $method,
+        mixed $params,
+        ?int $timestamp = null,
+        int $flags = 0,
+    ): string {
         $name = self::$encodedMethods[$method] ?? self::encodeMethod($method);
 
         if ($params === null) {
@@ -62,14 +79,11 @@ final class Envelope
         } else {
             try {
                 // The envelope itself is one level.
-                $params = $params === [] ? '{}' : json_encode($params, self::ENCODE_FLAGS, self::MAX_DEPTH - 1);
+                $params = $params === [] ? '{}' : json_encode($params, self::ENCODE_FLAGS | $flags, self::MAX_DEPTH - 1);
                 $payload = "{\"id\":\"$id\",\"method\":$name,\"params\":$params";
             } catch (\JsonException $cause) {
-                throw new InvalidRequestException(
-                    "$method: cannot encode the params as JSON: {$cause->getMessage()}",
-                    0,
-                    $cause
-                );
+                $reason = $cause->getMessage();
+                throw new InvalidRequestException("$method: cannot encode the params as JSON: $reason", 0, $cause);
             }
         }
 
@@ -82,12 +96,15 @@ final class Envelope
      * The member `error` is present only if it is the outcome. Integers beyond 64 bits become
      * strings of their digits, so that no integer is rounded.
      *
+     * If only the call of this reply has to fail, because the id is known, the member `error` is
+     * the exception.
+     *
      * @param string|null $id id of the request that this reply most likely answers; enables a
      *                        decoder that skips the envelope
      *
      * @return array{id?: mixed, result?: mixed, error?: mixed}
      *
-     * @throws ProtocolException if the payload is not a reply
+     * @throws ProtocolException if the payload is not a reply, and its id is unknown
      */
     public static function reply(string $payload, bool $associative, ?string $id = null): array
     {
@@ -111,24 +128,39 @@ final class Envelope
             $reply = get_object_vars($reply);
         }
         if (!is_array($reply)) {
-            throw new ProtocolException(
-                json_last_error() === JSON_ERROR_NONE
-                    ? 'the peer sent a reply that is not a JSON object'
-                    : 'the peer sent a reply that is not valid JSON: ' . json_last_error_msg()
-            );
+            return self::undecodable($payload);
         }
 
         if (!isset($reply['error'])) {
             // Older servers write both members. A null next to the other member counts as absent.
             unset($reply['error']);
             if (!array_key_exists('result', $reply)) {
-                throw new ProtocolException('the peer sent a reply with neither a result nor an error');
+                return self::failed($reply, new ProtocolException(
+                    'the peer sent a reply with neither a result nor an error'
+                ));
             }
         } elseif (isset($reply['result'])) {
-            throw new ProtocolException('the peer sent a reply with both a result and an error');
+            return self::failed($reply, new ProtocolException('the peer sent a reply with both a result and an error'));
         }
 
         return self::rejectInfinity($payload, $reply);
+    }
+
+    /**
+     * Returns the reply for a payload that is larger than Options::$maxFrameBytes.
+     *
+     * @param string $head the first bytes of the payload
+     *
+     * @return array{id?: string, error: UnreadableReplyException}
+     */
+    public static function tooLarge(string $head, int $length, int $limit): array
+    {
+        $error = new UnreadableReplyException(
+            "the reply has $length bytes, but the limit is $limit bytes (raise the option maxFrameBytes)"
+        );
+        $id = IdFinder::find($head);
+
+        return $id === null ? ['error' => $error] : ['id' => $id, 'error' => $error];
     }
 
     /**
@@ -147,19 +179,69 @@ final class Envelope
 
     /**
      * Returns the exception for the `error` member of a reply.
+     *
+     * @param string $subject begin of the message if the peer did not send one: the method
      */
-    public static function error(mixed $error): RemoteException|ProtocolException
+    public static function error(mixed $error, string $subject = ''): RemoteException|ProtocolException
     {
+        $prefix = $subject === '' ? '' : "$subject: ";
         if ($error instanceof ProtocolException) {
-            return $error;
+            $message = $error->getMessage();
+
+            return $error instanceof UnreadableReplyException
+                ? new UnreadableReplyException($prefix . $message)
+                : new ProtocolException($prefix . $message);
         }
 
         $error = is_object($error) ? get_object_vars($error) : $error;
         if (!is_array($error) || !is_int($error['code'] ?? null) || !is_string($error['message'] ?? null)) {
-            return new ProtocolException('the peer sent an error without a code and a message');
+            return new ProtocolException($prefix . 'the peer sent an error without a code and a message');
         }
 
-        return RemoteException::from($error['code'], $error['message'], $error['data'] ?? null);
+        $data = $error['data'] ?? null;
+
+        return RemoteException::from($error['code'], $error['message'], $data);
+    }
+
+    /**
+     * Returns the reply for a payload that json_decode() does not read.
+     *
+     * @return array{id: string, error: ProtocolException}
+     *
+     * @throws ProtocolException if its id cannot be found
+     */
+    private static function undecodable(string $payload): array
+    {
+        $code = json_last_error();
+        $text = json_last_error_msg();
+        $error = match (true) {
+            $code === JSON_ERROR_NONE => new ProtocolException('the peer sent a reply that is not a JSON object'),
+            isset(self::UNREADABLE[$code]) => new UnreadableReplyException(self::UNREADABLE[$code]),
+            default => new ProtocolException("the peer sent a reply that is not valid JSON: $text"),
+        };
+
+        $id = IdFinder::find($payload);
+
+        return self::failed(['id' => $id], $error);
+    }
+
+    /**
+     * Returns a reply with which only its own call fails.
+     *
+     * @param array{id?: mixed} $reply
+     *
+     * @return array{id: string, error: ProtocolException}
+     *
+     * @throws ProtocolException if the id is unknown
+     */
+    private static function failed(array $reply, ProtocolException $error): array
+    {
+        $id = $reply['id'] ?? null;
+        if (!is_string($id)) {
+            throw $error;
+        }
+
+        return ['id' => $id, 'error' => $error];
     }
 
     private static function encodeMethod(string $method): string
@@ -197,7 +279,7 @@ final class Envelope
     private static function rejectInfinity(string $text, array $reply): array
     {
         if (preg_match('/\d[eE]\+?\d{3}|\d{309}/', $text) === 1 && self::containsInfinity($reply)) {
-            return ['id' => $reply['id'] ?? null, 'error' => new ProtocolException(
+            return ['id' => $reply['id'] ?? null, 'error' => new UnreadableReplyException(
                 'the reply contains a number that is too large for a float'
             )];
         }

@@ -28,11 +28,22 @@ final class FrameReader
      */
     private const CHUNK = 65_536;
 
+    private const REFUSING = -1;
+
+    /** Bytes of a refused payload that are kept. They hold the id if the peer writes it first. */
+    private const HEAD = 1_024;
+
+    /** Factor of the limit up to which a payload is read and dropped (protocol, section 1). */
+    private const DISCARD_FACTOR = 4;
+
     /** Kind of the frame that next() found. */
     public int $kind = 0;
 
-    /** Payload of the frame that next() found. */
+    /** Payload of the frame that next() found; only its head if `refusedBytes` is not 0. */
     public string $payload = '';
+
+    /** Length of the payload in bytes if it is above the limit; 0 for any other frame. */
+    public int $refusedBytes = 0;
 
     private string $buffer = '';
     private int $offset = 0;
@@ -40,13 +51,26 @@ final class FrameReader
     /** Payload bytes of the frame whose header has been read; -1 if no header has been read. */
     private int $announced = -1;
 
-    /** Bytes that a large frame still lacks. While positive, push() collects chunks. */
+    /**
+     * Bytes that a large frame still lacks. While positive, push() collects chunks.
+     *
+     * It is REFUSING while the payload of a refused frame is dropped, and until the next frame.
+     */
     private int $missing = 0;
 
     /** @var list<string> */
     private array $chunks = [];
 
     private string $chunk = '';
+
+    /** Payload bytes of a refused frame that have not arrived. */
+    private int $toDiscard = 0;
+
+    /** Head of the refused payload. */
+    private string $head = '';
+
+    /** Length of the payload that is being refused, in bytes. */
+    private int $discarded = 0;
 
     /** @param int $maxPayload largest payload that is accepted, in bytes */
     public function __construct(private readonly int $maxPayload)
@@ -62,6 +86,11 @@ final class FrameReader
     {
         if ($this->missing === 0) {
             $this->buffer .= $bytes;
+
+            return;
+        }
+        if ($this->missing === self::REFUSING) {
+            $this->buffer .= $this->discard($bytes);
 
             return;
         }
@@ -82,15 +111,17 @@ final class FrameReader
     /**
      * Moves to the next complete frame and sets `kind` and `payload`.
      *
+     * A payload above the limit is read and dropped, except for its head (`refusedBytes`).
+     *
      * @return bool false if bytes are missing
      *
-     * @throws ProtocolException for an unknown framing or a payload above the limit; the position
-     *                           of the next frame is then unknown
+     * @throws ProtocolException for an unknown framing or a payload above four times the limit; the
+     *                           position of the next frame is then unknown
      */
     public function next(): bool
     {
-        if ($this->missing > 0) {
-            return false;
+        if ($this->missing !== 0 && $this->lacksBytes()) {
+            return $this->refusedBytes > 0;
         }
 
         $available = strlen($this->buffer) - $this->offset;
@@ -110,10 +141,7 @@ final class FrameReader
             $this->kind = ord($this->buffer[$this->offset + 2]);
             $length = unpack('N', $this->buffer, $this->offset + 3)[1];
             if ($length > $this->maxPayload) {
-                throw new ProtocolException(
-                    "the peer announced a payload of $length bytes, but at most {$this->maxPayload} are accepted"
-                    . ' (raise the option maxFrameBytes)'
-                );
+                return $this->refuse($length);
             }
         }
 
@@ -150,6 +178,60 @@ final class FrameReader
      */
     public function isEmpty(): bool
     {
-        return $this->buffer === '' && $this->missing === 0;
+        return $this->buffer === ''
+            && ($this->missing === 0 || $this->missing === self::REFUSING && $this->refusedBytes > 0);
+    }
+
+    /** Starts to drop the payload of the frame at the offset. */
+    private function refuse(int $length): bool
+    {
+        if ($length > $this->maxPayload * self::DISCARD_FACTOR) {
+            throw new ProtocolException(
+                "a frame announces a payload of $length bytes, which is too large to be read and dropped: the limit is"
+                . " {$this->maxPayload} bytes (raise the option maxFrameBytes)"
+            );
+        }
+
+        $received = substr($this->buffer, $this->offset + Header::LENGTH);
+        $this->offset = 0;
+        $this->head = '';
+        $this->discarded = $length;
+        $this->toDiscard = $length;
+        $this->missing = self::REFUSING;
+        $this->buffer = $this->discard($received);
+
+        return $this->lacksBytes() && $this->refusedBytes > 0;
+    }
+
+    /** Drops received bytes of the refused payload and returns those that follow it. */
+    private function discard(string $bytes): string
+    {
+        $part = substr($bytes, 0, $this->toDiscard);
+        $this->head .= substr($part, 0, self::HEAD - strlen($this->head));
+        $this->toDiscard -= strlen($part);
+
+        return substr($bytes, strlen($part));
+    }
+
+    /**
+     * Returns whether next() cannot look for a header: a large frame is incomplete, or a refused
+     * frame is. A refused frame that has become complete is the next frame.
+     */
+    private function lacksBytes(): bool
+    {
+        if ($this->missing === self::REFUSING && $this->refusedBytes > 0) {
+            // The refused frame was the previous one.
+            $this->refusedBytes = 0;
+            $this->missing = 0;
+
+            return false;
+        }
+
+        if ($this->missing === self::REFUSING && $this->toDiscard === 0) {
+            $this->payload = $this->head;
+            $this->refusedBytes = $this->discarded;
+        }
+
+        return true;
     }
 }

@@ -6,7 +6,7 @@ namespace Jackfield\Wire;
 
 use Jackfield\Exception\ProtocolException;
 
-use function bin2hex, pack, sprintf, strlen, substr;
+use function bin2hex, pack, strlen, substr;
 
 /**
  * The seven bytes before every payload (protocol, section 1).
@@ -58,10 +58,12 @@ final class Header
      */
     public static function unknownFraming(string $bytes, int $offset): ProtocolException
     {
-        return new ProtocolException(sprintf(
-            'the peer does not speak the Jackfield protocol: a frame starts with the bytes %s'
-            . ' (check the address of the socket)',
-            bin2hex(substr($bytes, $offset, self::LENGTH))
-        ));
+        $start = substr($bytes, $offset, self::LENGTH);
+        $start = bin2hex($start);
+
+        return new ProtocolException(
+            "the peer does not speak the Jackfield protocol: a frame starts with the bytes $start"
+            . ' (check the address of the socket)'
+        );
     }
 }

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Jackfield\Tests\Scripted;
 
 use Jackfield\Client;
+use Jackfield\Duration;
 use Jackfield\Exception\ConnectException;
 use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\TimeoutException;
@@ -209,10 +210,13 @@ final class DeadlineTest extends TestCase
         $took = (hrtime(true) - $started) / 1e9;
         self::assertGreaterThanOrEqual($timeout - 0.001, $took);
         self::assertLessThan($timeout + self::TOLERANCE, $took);
+        $seconds = Duration::text((int) ($timeout * 1e9));
+        $pattern = '/\(after [0-9.]+ s, time-out ' . preg_quote($seconds) . '[,)]/';
+        self::assertMatchesRegularExpression($pattern, $failure->getMessage());
         self::assertStringStartsWith(
             $class === TimeoutException::class
                 ? 'm: the deadline passed'
-                : "cannot connect to unix://{$this->scratch->path('')}",
+                : "m: cannot connect to unix://{$this->scratch->path('')}",
             $failure->getMessage()
         );
 

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Jackfield\Tests\Scripted;
 
 use Jackfield\Exception\TimeoutException;
+use Jackfield\Tests\Support\MemoryLog;
 use Jackfield\Tests\Support\TestCase;
 
 /**
@@ -152,6 +153,28 @@ final class EventLoopTest extends TestCase
         $fiber->start();
         $client->run();
         self::assertSame('wait', $fiber->getReturn());
+    }
+
+    public function testNoFiberIsResumedFromADestructor(): void
+    {
+        $log = new MemoryLog();
+        $client = $this->client($this->play([[['silence' => true]]]), fibers: true, logger: $log);
+        $resumed = 0;
+        $run = static function () use ($client, &$resumed): void {
+            try {
+                $client->call('m', timeout: 20.0);
+            } catch (\Throwable) {
+                $resumed++;
+            }
+        };
+        (new \Fiber($run))->start();
+        (new \Fiber($run))->start();
+        unset($client, $run);
+        gc_collect_cycles();
+
+        self::assertSame(0, $resumed);
+        self::assertSame([], $log->with('the callback of request {async_request_id} threw an exception'));
+        self::assertCount(2, $log->with('{method}: async request failed after {duration_ms} ms'), 'they were cancelled');
     }
 
     public function testWorksWithMoreThan1024OpenFiles(): void

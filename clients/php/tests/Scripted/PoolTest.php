@@ -136,7 +136,7 @@ final class PoolTest extends TestCase
     public function testWaitsForAHostThatStartsLate(): void
     {
         $path = $this->scratch->path('late.sock');
-        $client = Client::connect("unix://$path", new Options(timeout: 20.0));
+        $client = Client::connect("unix://$path", new Options(timeout: 20.0, connectTimeout: 20.0));
         $future = $client->callAsync('system.echo', ['early']);
         $client->tick(0.05);
         self::assertFalse($future->isDone());

@@ -31,6 +31,24 @@ final class Php81Check
     private const CLASSES =
         '/^(Random\\\\|Uri\\\\|RoundingMode$|Date(Malformed|Invalid|Range|Object|Error|Exception)\w*$)/i';
 
+    /** Functions that PHP compiles to an instruction in a namespace that imports them. */
+    private const COMPILED = [
+        'strlen', 'count', 'in_array', 'array_key_exists', 'get_class', 'is_int', 'is_string', 'is_array', 'is_object',
+        'is_float', 'is_resource', 'ord', 'chr',
+    ];
+
+    /** Expressions that PHP compiles to a jump. */
+    private const CONDITIONALS = [
+        Node\Expr\Ternary::class, Node\Expr\BinaryOp\Coalesce::class, Node\Expr\BinaryOp\BooleanAnd::class,
+        Node\Expr\BinaryOp\BooleanOr::class, Node\Expr\Match_::class, Node\Expr\NullsafePropertyFetch::class,
+        Node\Expr\NullsafeMethodCall::class,
+    ];
+
+    /** Methods of built-in classes that the package calls. */
+    private const METHODS = [
+        'getMessage', 'getCode', 'getReturn', 'isTerminated', 'top', 'extract', 'insert', 'enqueue', 'dequeue', 'bottom',
+    ];
+
     /**
      * Returns the newer features in the code, with their lines.
      *
@@ -67,6 +85,51 @@ final class Php81Check
         }
 
         return array_values(array_unique($names));
+    }
+
+    /**
+     * Returns the calls of built-in functions and the conditional expressions in arguments of
+     * calls, with their lines.
+     *
+     * Functions that PHP compiles to an instruction, such as strlen(), are no calls.
+     *
+     * @return list<string>
+     */
+    public static function interruptibleArguments(string $code): array
+    {
+        $found = [];
+        $collect = static function (Node $node, bool $isArgument) use (&$collect, &$found): void {
+            $name = match (true) {
+                $node instanceof Node\Expr\FuncCall && $node->name instanceof Node\Name => $node->name->getLast(),
+                $node instanceof Node\Expr\MethodCall && $node->name instanceof Node\Identifier => $node->name->name,
+                default => '',
+            };
+            $isCompiled = in_array($name, self::COMPILED, true);
+            $isBuiltIn = $node instanceof Node\Expr\FuncCall && function_exists($name)
+                || in_array($name, self::METHODS, true);
+            if ($isArgument && $isBuiltIn && !$isCompiled) {
+                $found[] = "$name on line {$node->getStartLine()}";
+            } elseif ($isArgument && in_array($node::class, self::CONDITIONALS, true)) {
+                $found[] = "{$node->getType()} on line {$node->getStartLine()}";
+            }
+
+            foreach ($node->getSubNodeNames() as $part) {
+                foreach (is_array($node->$part) ? $node->$part : [$node->$part] as $child) {
+                    if ($child instanceof Node) {
+                        $collect($child, match (true) {
+                            $child instanceof Node\FunctionLike => false,
+                            $child instanceof Node\Arg => !$isCompiled,
+                            default => $isArgument,
+                        });
+                    }
+                }
+            }
+        };
+        foreach (self::parse($code) as $node) {
+            $collect($node, false);
+        }
+
+        return $found;
     }
 
     /** @return array<Node> */

@@ -29,8 +29,37 @@ final class EnvelopeTest extends TestCase
         self::assertSame('{"id":"i","method":"m","params":{}}', Envelope::request('i', 'm', new \stdClass()));
         self::assertSame('{"id":"i","method":"m","params":false}', Envelope::request('i', 'm', false));
         self::assertSame(
-            '{"id":"i","method":"größe/\"x\"","params":[1.0,"ü/"],"timestamp":1717324800}',
-            Envelope::request('i', 'größe/"x"', [1.0, 'ü/'], 1_717_324_800)
+            '{"id":"i","method":"größe/\"x\"","params":[1.5,"ü/"],"timestamp":1717324800}',
+            Envelope::request('i', 'größe/"x"', [1.5, 'ü/'], 1_717_324_800)
+        );
+    }
+
+    /**
+     * A method that takes integers refuses 3.0.
+     */
+    public function testSendsFloatsWithoutAFractionAsIntegersUnlessTheOptionForbidsIt(): void
+    {
+        $sent = [];
+        $host = (new FakeHost())->on('m', static function (mixed $params) use (&$sent): void {
+            $sent[] = $params;
+        });
+        $params = ['floor' => floor(3.7), 'round' => round(1e15), 'half' => 0.5];
+        $host->client()->call('m', $params);
+        $host->client()->callAsync('m', $params)->await();
+        $host->client(new Options(preserveZeroFraction: true))->call('m', $params);
+        $host->client(new Options(preserveZeroFraction: true))->callAsync('m', $params)->await();
+
+        $integers = ['floor' => 3, 'round' => 1_000_000_000_000_000, 'half' => 0.5];
+        $floats = ['floor' => 3.0, 'round' => 1e15, 'half' => 0.5];
+        self::assertSame([$integers, $integers, $floats, $floats], $sent);
+    }
+
+    public function testSendsACastArrayAlwaysAsAnObject(): void
+    {
+        $maps = ['empty' => (object) [], 'list' => (object) ['a', 'b'], 'map' => (object) ['k' => 1]];
+        self::assertSame(
+            '{"id":"i","method":"m","params":{"empty":{},"list":{"0":"a","1":"b"},"map":{"k":1}}}',
+            Envelope::request('i', 'm', $maps)
         );
     }
 

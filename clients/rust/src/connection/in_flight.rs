@@ -11,11 +11,13 @@
 //!
 //! Only async requests become abandoned. Others are removed, because their connection is closed.
 
+mod refused;
+
 use std::collections::VecDeque;
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
-use jackfield_protocol::{Code, Frame, Kind, Outcome, Reply};
+use jackfield_protocol::{Code, Frame, Id, Kind, Outcome, Reply};
 
 use super::outbox::Outbox;
 use super::outcome::{Answer, AttemptError, CloseReason};
@@ -207,25 +209,46 @@ impl InFlightTable {
     }
 
     fn accept_async(&mut self, payload: &Bytes, counters: &Counters) -> Result<(), ProtocolError> {
-        let reply = Reply::parse(payload)?;
-        let Some(key) = reply.id.and_then(Key::from_id) else {
+        match Reply::parse(payload) {
+            Ok(reply) => {
+                let outcome = outcome(payload, reply.outcome);
+                self.settle_async(reply.id.and_then(Key::from_id), outcome, counters);
+            }
+            // A reply that cannot be read fails its own request only.
+            Err(error) => {
+                let key = Id::find_in_reply(payload).and_then(Key::from_id);
+                let key = key.filter(|key| self.entries.contains_key(key) || self.abandoned.contains(key));
+                self.settle_async(Some(key.ok_or(error)?), Err(error.into()), counters);
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_async(&mut self, key: Option<Key>, outcome: Result<Answer, AttemptError>, counters: &Counters) {
+        let Some(key) = key else {
             counters.stray_frames.add_one();
-            return Ok(());
+            return;
         };
 
         if self.abandoned.remove(&key) {
             counters.late_replies.add_one();
         } else if self.entries.get(&key).is_some_and(|entry| entry.kind == RequestKind::Async) {
-            self.settle(key, outcome(payload, reply.outcome));
+            self.settle(key, outcome);
         } else {
             counters.stray_frames.add_one();
         }
-        Ok(())
     }
 
     fn accept_sync(&mut self, payload: &Bytes) -> Result<(), ProtocolError> {
         let key = self.sync.take().ok_or(ProtocolError::UnexpectedKind(Kind::Sync))?;
-        let reply = Reply::parse(payload)?;
+        let reply = match Reply::parse(payload) {
+            Ok(reply) => reply,
+            Err(error) if Id::find_in_reply(payload).and_then(Key::from_id) == Some(key) => {
+                self.settle(key, Err(error.into()));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
 
         // A host that cannot read the id of a request answers with an error without an id. Sync
         // replies come in order, so such an error belongs to the sync request in flight.

@@ -10,7 +10,7 @@ mod outcome;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 use std::task::Waker;
 
-use jackfield_protocol::{FrameBuffer, FrameLimit};
+use jackfield_protocol::{FrameBuffer, FrameLimit, Received as ReceivedFrame};
 use rustix::io::Errno;
 
 use crate::id::Key;
@@ -180,8 +180,16 @@ impl Connection {
 
         let mut in_flight = self.in_flight();
         in_flight.note_read();
-        while let Some(frame) = frames.next().map_err(|refusal| CloseReason::Protocol(refusal.into()))? {
-            in_flight.accept(&frame, &pool.counters)?;
+        while let Some(received) =
+            frames.next_received().map_err(|refusal| CloseReason::Protocol(refusal.into()))?
+        {
+            match received {
+                ReceivedFrame::Frame(frame) => in_flight.accept(&frame, &pool.counters)?,
+                ReceivedFrame::Refused(refused) => {
+                    let limit = pool.options.frame_limit.bytes();
+                    in_flight.accept_refused(&refused, limit, &pool.counters)?;
+                }
+            }
         }
         Ok(())
     }

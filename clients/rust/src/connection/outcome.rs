@@ -1,9 +1,10 @@
 //! The outcome of a request on one connection, and why a connection was closed.
 
 use bytes::Bytes;
+use jackfield_protocol::{EnvelopeError, InvalidReply};
 use rustix::io::Errno;
 
-use crate::error::{ProtocolError, RemoteError};
+use crate::error::{ProtocolError, RemoteError, UnreadableReply};
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
@@ -21,10 +22,24 @@ pub(crate) enum AttemptError {
     Lost { sent: bool, errno: Option<Errno> },
     /// The peer violated the protocol.
     Protocol(ProtocolError),
+    /// The reply is one that this client does not read.
+    Unreadable(UnreadableReply),
     /// An error reply to the request or to the connection.
     Remote(RemoteError),
     /// The client was closed.
     ClientClosed { sent: bool },
+}
+
+impl From<InvalidReply> for AttemptError {
+    /// Returns the failure of the one request whose reply cannot be read.
+    fn from(error: InvalidReply) -> AttemptError {
+        match error {
+            InvalidReply::Envelope(EnvelopeError::TooDeep { .. }) => {
+                AttemptError::Unreadable(UnreadableReply::TooDeep)
+            }
+            error => AttemptError::Protocol(error.into()),
+        }
+    }
 }
 
 /// Why a connection was closed.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
-use jackfield_protocol::{HEADER_LEN, Header, Version};
+use jackfield_protocol::{HEADER_LEN, Header, RefusedFrame, Version};
 
 use super::*;
+use crate::error::UnreadableReply;
 
 /// A waker that counts its wake-ups.
 #[derive(Default)]
@@ -255,4 +256,71 @@ fn wakes_one_caller_whose_outcome_is_unknown() {
 
     fixture.table.wake_one();
     assert_eq!(fixture.wake_count(), 2, "one for the reply, one for the caller that still waits");
+}
+
+#[test]
+fn fails_only_the_request_whose_reply_is_nested_too_deep() {
+    let mut fixture = Fixture::default();
+    let [deep, other] = [(); 2].map(|()| fixture.begin(RequestKind::Async));
+    let nested = format!("{}{}", "[".repeat(600), "]".repeat(600));
+
+    fixture.accept(Kind::AsyncResponse, &reply_to(deep, &nested)).unwrap();
+    fixture.accept(Kind::AsyncResponse, &reply_to(other, "1")).unwrap();
+
+    let failure = fixture.poll(deep);
+    assert!(
+        matches!(failure, Poll::Ready(Err(AttemptError::Unreadable(UnreadableReply::TooDeep)))),
+        "{failure:?}"
+    );
+    assert_eq!(fixture.result_of(other), "1");
+    assert!(!fixture.table.is_closed());
+}
+
+#[test]
+fn fails_only_the_request_whose_reply_violates_the_protocol() {
+    let mut fixture = Fixture::default();
+    let [bad, other] = [(); 2].map(|()| fixture.begin(RequestKind::Async));
+    let sync = fixture.begin(RequestKind::Sync);
+
+    fixture.accept(Kind::AsyncResponse, &reply_to(bad, "nonsense")).unwrap();
+    fixture.accept(Kind::Sync, &reply_to(sync, "nonsense")).unwrap();
+    fixture.accept(Kind::AsyncResponse, &reply_to(other, "1")).unwrap();
+
+    for key in [bad, sync] {
+        let failure = fixture.poll(key);
+        assert!(matches!(failure, Poll::Ready(Err(AttemptError::Protocol(_)))), "{failure:?}");
+    }
+    assert_eq!(fixture.result_of(other), "1");
+}
+
+#[test]
+fn fails_only_the_request_whose_reply_is_over_the_limit() {
+    let mut fixture = Fixture::default();
+    let large = fixture.begin(RequestKind::Async);
+    let other = fixture.begin(RequestKind::Async);
+    let sync = fixture.begin(RequestKind::Sync);
+    let head = reply_to(large, "[1]").into_bytes();
+    let refused = |kind, head: &[u8]| RefusedFrame { kind, length: 3_000, head: head.to_vec() };
+
+    let Fixture { table, counters, .. } = &mut fixture;
+    table.accept_refused(&refused(Kind::AsyncResponse, &head[..head.len() - 2]), 1_000, counters).unwrap();
+    table.accept_refused(&refused(Kind::Sync, b"{"), 1_000, counters).unwrap();
+    table.accept_refused(&refused(Kind::Other(9), b""), 1_000, counters).unwrap();
+    let unknown = table.accept_refused(&refused(Kind::AsyncResponse, b"{\"result\":1"), 1_000, counters);
+
+    for key in [large, sync] {
+        let failure = fixture.poll(key);
+        assert!(
+            matches!(
+                failure,
+                Poll::Ready(Err(AttemptError::Unreadable(UnreadableReply::TooLarge {
+                    length: 3_000,
+                    limit: 1_000
+                })))
+            ),
+            "{failure:?}"
+        );
+    }
+    assert!(fixture.poll(other).is_pending());
+    assert!(matches!(unknown, Err(CloseReason::Protocol(ProtocolError::Header(_)))), "{unknown:?}");
 }

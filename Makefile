@@ -15,11 +15,11 @@ FUZZ_RUNS ?= 100000
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: run test soak fuzz memory miri bench bench-flat bench-tail instructions build install deb lint deny clean help
+.PHONY: run test test-rust test-fuzz test-php soak fuzz memory miri bench bench-flat bench-tail instructions build install deb lint deny clean help
 
 help:
 	@echo "make run      build, install the example plugins in plugins/, serve, and show a request and its reply"
-	@echo "make test     run all tests"
+	@echo "make test     run all tests: test-rust, test-fuzz, test-php"
 	@echo "make soak     run long tests: 10,000 reloads, 2,000,000 requests, 4 GiB of invalid bytes, 10,000 clients that disconnect"
 	@echo "make fuzz     fuzz each reader of bytes from outside with FUZZ_RUNS=$(FUZZ_RUNS) inputs; needs a C++ compiler"
 	@echo "make bench    compare Jackfield with other servers, takes about six minutes; also bench-flat, bench-tail"
@@ -57,9 +57,16 @@ deny:
 test:
 	@scripts/need cc php phpunit php-fpm
 	@scripts/need --wanted systemd cargo-deb
-	$(CARGO) test --workspace
-	@# Runs the fuzz targets on their seeds. They are a workspace of their own.
+	@MAKE='$(MAKE)' scripts/keep-going test-rust test-fuzz test-php
+
+test-rust:
+	$(CARGO) test --workspace --no-fail-fast
+
+# Runs the fuzz targets on their seeds. They are a workspace of their own.
+test-fuzz:
 	$(CARGO) test --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)/fuzz --quiet
+
+test-php:
 	JACKFIELD_NO_SKIPS=1 clients/php/run-tests.sh
 
 soak:

@@ -54,4 +54,6 @@ fi
 
 [ "${JACKFIELD_NO_SKIPS:-0}" = 0 ] || set -- --fail-on-skipped "$@"
 cd "$here"
-exec phpunit --configuration phpunit.xml.dist "$@"
+# With default signal dispositions, because a shell ignores some signals in what a script starts in
+# the background, and everything that the tests start would inherit that.
+exec env --default-signal phpunit --configuration phpunit.xml.dist "$@"

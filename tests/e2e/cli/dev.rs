@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::support::build::{artifacts, root, target};
 use crate::support::log::Log;
 use crate::support::peer::Peer;
+use crate::support::program::command;
 use crate::support::scratch::Scratch;
 use crate::support::wait::{wait_for, wait_until};
 
@@ -54,7 +55,7 @@ fn serves_saved_sources_and_keeps_the_old_code_if_a_build_fails() {
     let file = scratch.write("plugins/greet/src/lib.rs", source("\"one\""));
     let config = scratch.write("config.toml", "");
 
-    let mut child = Command::new(&artifacts.program)
+    let mut child = command(&artifacts.program)
         .args(["dev", "-c"])
         .arg(config)
         .current_dir(scratch.path())

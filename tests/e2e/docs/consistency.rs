@@ -3,11 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::support::HostProcess;
 use crate::support::build::root;
-use crate::support::program::{finish, jackfield};
+use crate::support::program::{command, finish, jackfield};
 
 fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -129,7 +128,7 @@ fn shows_a_php_example_that_works() {
         )
         .replace("unix://run/jackfield.sock", &format!("unix://{}", host.socket().display()));
 
-    let finished = finish(Command::new("php").arg("-r").arg(script.trim_start_matches("<?php\n")));
+    let finished = finish(command("php").arg("-r").arg(script.trim_start_matches("<?php\n")));
     assert_eq!((finished.code, finished.stdout.as_str()), (0, "hello, Ada\n"), "{}", finished.stderr);
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::json;
 
@@ -11,7 +10,7 @@ use super::machine::{Machine, SOCKET, missing};
 use super::skipped;
 use super::supervisor::socket_file_metadata;
 use crate::support::build::{artifacts, root};
-use crate::support::program::{finish, jackfield};
+use crate::support::program::{command, finish, jackfield};
 use crate::support::scratch::Scratch;
 use crate::support::wait_until;
 
@@ -39,7 +38,7 @@ fn missing_for_package() -> Option<&'static str> {
 fn package(to: &Path) -> PathBuf {
     let built = artifacts().program.parent().expect("a directory");
 
-    let mut script = Command::new("sh");
+    let mut script = command("sh");
     script.arg(root().join("scripts/deb")).arg(built).arg(to).args(["device", "hello", "journal"]);
     let finished = finish(script.env_remove("CARGO_TARGET_DIR"));
 
@@ -114,7 +113,7 @@ fn installs_with_another_prefix() {
     let scratch = Scratch::new();
     let built = artifacts().program.parent().expect("a directory");
     let install = || {
-        let mut script = Command::new("sh");
+        let mut script = command("sh");
         script.arg(root().join("scripts/install")).arg(built).arg("hello");
         script.env("DESTDIR", scratch.path()).env("PREFIX", "/opt/jf").env("SYSCONFDIR", "/opt/jf/etc");
         let installed = finish(&mut script);

@@ -1,10 +1,10 @@
 //! Locking without poisoning.
 //!
 //! A mutex is poisoned when a thread panics while it holds the lock. The host runs plugin code that
-//! may panic. Under its own locks it runs only wakers of plugins, whose panics the ABI catches.
-//! Each critical section leaves its data consistent at every point where it could panic, so the
-//! data behind a poisoned lock is valid, and a panic must not spread to every thread that shares
-//! the lock.
+//! may panic, but not under its own locks, except that the async thread polls a future under the
+//! lock of its task; the ABI catches the panics of the future. Each critical section leaves its
+//! data consistent at every point where it could panic, so the data behind a poisoned lock is
+//! valid, and a panic must not spread to every thread that shares the lock.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -37,10 +37,18 @@ struct Parts {
 impl Error {
     /// Creates an error with a code outside -32768..=-32000 and a message for the client.
     ///
-    /// A reserved code (see [`is_reserved`]) is replaced by [`INTERNAL_ERROR`].
+    /// A reserved code (see [`is_reserved`]) is replaced by [`INTERNAL_ERROR`], which the log
+    /// reports when the method returns the error.
     pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
-        let code = if is_reserved(code) { INTERNAL_ERROR } else { code };
-        Self::with_any_code(code, message.into())
+        let mut error = Self::with_any_code(code, message.into());
+        if is_reserved(code) {
+            error.0.code = INTERNAL_ERROR;
+            error.0.detail = Some(format!(
+                "{} (the code {code} is reserved, so the reply has {INTERNAL_ERROR})",
+                error.0.message
+            ));
+        }
+        error
     }
 
     /// Creates an [`INVALID_PARAMS`] error that names the field and the reason. `field` is empty if
@@ -110,14 +118,31 @@ impl Error {
         self.0.detail.take()
     }
 
-    /// Replaces a reserved code by [`INTERNAL_ERROR`] and names it in the message.
+    /// Creates the error for a result of more than `limit` bytes.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn result_too_large(limit: usize) -> Self {
+        #[derive(Serialize)]
+        struct Data {
+            limit: usize,
+        }
+
+        let message = format!("the result does not fit in a frame of {limit} bytes (limits.frame)");
+        let mut error = Self::internal(message.clone()).with_data(&Data { limit });
+        error.0.detail = Some(message);
+        error
+    }
+
+    /// Replaces a reserved code by [`INTERNAL_ERROR`] and names it in the message and the log.
     ///
     /// A plugin that passes on the error of another method may have one; it must not answer with
     /// it.
     pub(crate) fn without_reserved_code(mut self) -> Self {
         if is_reserved(self.0.code) {
-            self.0.message = format!("a called method failed: {} ({})", self.0.message, self.0.code).into();
+            let message = format!("a called method failed: {} ({})", self.0.message, self.0.code);
             self.0.code = INTERNAL_ERROR;
+            self.0.detail.get_or_insert_with(|| message.clone());
+            self.0.message = message.into();
         }
         self
     }
@@ -166,7 +191,9 @@ mod tests {
 
     #[test]
     fn replaces_reserved_codes() {
-        assert_eq!(Error::new(-32001, "x").code(), INTERNAL_ERROR);
+        let mut replaced = Error::new(-32001, "x");
+        assert_eq!((replaced.code(), replaced.message()), (INTERNAL_ERROR, "x"));
+        assert!(replaced.take_detail().is_some_and(|detail| detail.starts_with("x (the code -32001 is ")));
         assert_eq!(Error::new(INVALID_PARAMS, "x").code(), INVALID_PARAMS);
         assert_eq!(Error::new(1001, "x").code(), 1001);
 
@@ -175,6 +202,7 @@ mod tests {
             (passed_on.code(), passed_on.message()),
             (INTERNAL_ERROR, "a called method failed: busy (-32002)")
         );
+        assert_eq!(passed_on.0.detail.as_deref(), Some(passed_on.message()));
     }
 
     #[test]

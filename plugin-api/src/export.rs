@@ -25,7 +25,8 @@ macro_rules! __root_symbol {
 /// ```
 ///
 /// The last parameter of a function may be a [`Context`](crate::Context): `&Context<'_>`, or
-/// `Context<'static>` for `async`. Method names are checked at compile time.
+/// `Context<'static>` for `async`. A function without params accepts a call without params, and
+/// `null`, `[]` and `{}`. Method names are checked at compile time.
 #[macro_export]
 macro_rules! export_plugin {
     ($plugin:ident { $($list:tt)* }) => {
@@ -52,9 +53,11 @@ macro_rules! export_plugin {
             const PACKAGE: &str = env!("CARGO_PKG_NAME");
             const VERSION: &str = env!("CARGO_PKG_VERSION");
             const METHODS: &[(&str, $crate::Run)] = &[$(($name, $crate::Run::$run)),*];
+            const MIN_HOST: &str = <$plugin as $crate::Plugin>::MIN_HOST;
             const STATE: Option<u32> = <$plugin as $crate::Plugin>::STATE;
-            const LEN: usize = $crate::manifest::length(PACKAGE, VERSION, PANIC, STATE, METHODS);
-            const TEXT: [u8; LEN] = $crate::manifest::bytes::<LEN>(PACKAGE, VERSION, PANIC, STATE, METHODS);
+            const LEN: usize = $crate::manifest::length(MIN_HOST, PACKAGE, VERSION, PANIC, STATE, METHODS);
+            const TEXT: [u8; LEN] =
+                $crate::manifest::bytes::<LEN>(MIN_HOST, PACKAGE, VERSION, PANIC, STATE, METHODS);
 
             impl $crate::Exported for $plugin {
                 const MANIFEST: &'static str = match ::core::str::from_utf8(&TEXT) {

@@ -1,6 +1,11 @@
-//! The functions that can be methods: with or without a context, direct or async.
+//! The functions that can be methods: with or without params and context, direct or async.
+//!
+//! The parameter `Form` of the traits contains the types of the function. It is different for each
+//! kind of function, so that one type can implement a trait for several kinds, and the compiler
+//! finds the right one.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -12,7 +17,7 @@ use crate::abi::Out;
 use crate::{Context, Error, params};
 
 /// A function that is an `inline` or `blocking` method:
-/// `fn(&S, P) -> Result<R, E>` or `fn(&S, P, &Context) -> Result<R, E>`.
+/// `fn(&S, P) -> Result<R, E>` or `fn(&S, P, &Context) -> Result<R, E>`, each also without `P`.
 pub trait Direct<S, Form>: Send + Sync + 'static {
     /// Reads the params, runs the function, and writes its result.
     ///
@@ -23,7 +28,7 @@ pub trait Direct<S, Form>: Send + Sync + 'static {
 }
 
 /// A function that is an `async` method: `async fn(Arc<S>, P) -> Result<R, E>` or `async fn(Arc<S>,
-/// P, Context<'static>) -> Result<R, E>`.
+/// P, Context<'static>) -> Result<R, E>`, each also without `P`.
 pub trait Asynchronous<S, Form>: Send + Sync + 'static {
     /// Reads the params and creates the future.
     ///
@@ -50,13 +55,9 @@ pub trait Begun: Send {
 }
 
 fn write_result(result: &impl Serialize, out: &mut Out<'_>) -> Result<(), Error> {
-    serde_json::to_writer(out, result).map_err(|error| {
-        if error.is_io() {
-            Error::internal("the result does not fit in a frame (limits.frame)")
-        } else {
-            error.into()
-        }
-    })
+    let limit = out.room();
+    serde_json::to_writer(out, result)
+        .map_err(|error| if error.is_io() { Error::result_too_large(limit) } else { error.into() })
 }
 
 impl<S, P, R, E, F> Direct<S, (P, R, E)> for F
@@ -75,6 +76,9 @@ where
 /// Marks functions that take a context.
 pub struct WithContext;
 
+/// Marks functions that take no params.
+pub struct WithoutParams<T>(PhantomData<T>);
+
 impl<S, P, R, E, F> Direct<S, (P, R, E, WithContext)> for F
 where
     F: Fn(&S, P, &Context<'_>) -> Result<R, E> + Send + Sync + 'static,
@@ -85,6 +89,30 @@ where
     fn run(&self, plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
         let result = self(plugin, params::read(params)?, cx).map_err(Into::into)?;
         write_result(&result, out)
+    }
+}
+
+impl<S, R, E, F> Direct<S, WithoutParams<(R, E)>> for F
+where
+    F: Fn(&S) -> Result<R, E> + Send + Sync + 'static,
+    R: Serialize,
+    E: Into<Error>,
+{
+    fn run(&self, plugin: &S, params: &[u8], _cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
+        params::expect_none(params)?;
+        write_result(&self(plugin).map_err(Into::into)?, out)
+    }
+}
+
+impl<S, R, E, F> Direct<S, WithoutParams<(R, E, WithContext)>> for F
+where
+    F: Fn(&S, &Context<'_>) -> Result<R, E> + Send + Sync + 'static,
+    R: Serialize,
+    E: Into<Error>,
+{
+    fn run(&self, plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
+        params::expect_none(params)?;
+        write_result(&self(plugin, cx).map_err(Into::into)?, out)
     }
 }
 
@@ -144,5 +172,41 @@ where
         cx: Context<'static>,
     ) -> Result<Pin<Box<dyn Begun>>, Error> {
         Ok(Box::pin(WriteWhenReady { future: self(Arc::clone(plugin), params::read(params)?, cx) }))
+    }
+}
+
+impl<S, R, E, F, T> Asynchronous<S, WithoutParams<(R, E)>> for F
+where
+    F: Fn(Arc<S>) -> T + Send + Sync + 'static,
+    T: Future<Output = Result<R, E>> + Send + 'static,
+    R: Serialize + 'static,
+    E: Into<Error> + 'static,
+{
+    fn begin(
+        &self,
+        plugin: &Arc<S>,
+        params: &[u8],
+        _cx: Context<'static>,
+    ) -> Result<Pin<Box<dyn Begun>>, Error> {
+        params::expect_none(params)?;
+        Ok(Box::pin(WriteWhenReady { future: self(Arc::clone(plugin)) }))
+    }
+}
+
+impl<S, R, E, F, T> Asynchronous<S, WithoutParams<(R, E, WithContext)>> for F
+where
+    F: Fn(Arc<S>, Context<'static>) -> T + Send + Sync + 'static,
+    T: Future<Output = Result<R, E>> + Send + 'static,
+    R: Serialize + 'static,
+    E: Into<Error> + 'static,
+{
+    fn begin(
+        &self,
+        plugin: &Arc<S>,
+        params: &[u8],
+        cx: Context<'static>,
+    ) -> Result<Pin<Box<dyn Begun>>, Error> {
+        params::expect_none(params)?;
+        Ok(Box::pin(WriteWhenReady { future: self(Arc::clone(plugin), cx) }))
     }
 }

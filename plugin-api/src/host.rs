@@ -72,11 +72,16 @@ impl Host {
         crate::params::read_settings(&self.0.settings)
     }
 
+    /// Returns whether a line at `level` would be written, for lines that are expensive to make.
+    #[must_use]
+    pub fn is_enabled(&self, level: Level) -> bool {
+        self.0.handle.log_enabled(level as u8)
+    }
+
     /// Writes a line to the host's log. The host adds the name and the generation of the plugin.
     pub fn log(&self, level: Level, line: impl Display) {
-        let number = level as u8;
-        if self.0.handle.log_enabled(number) {
-            self.0.handle.log(number, &line.to_string());
+        if self.is_enabled(level) {
+            self.0.handle.log(level as u8, &line.to_string());
         }
     }
 
@@ -106,6 +111,14 @@ impl Host {
         Duration::from_nanos(self.0.handle.now())
     }
 
+    /// Returns the result of the service that only later hosts have.
+    #[cfg(feature = "__grown_abi")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn later_service(&self) -> Option<u64> {
+        self.0.handle.later_service()
+    }
+
     /// Returns a future that is ready after `length`.
     ///
     /// The timer is coarse: the future may be a few milliseconds late, but is never early.
@@ -118,11 +131,12 @@ impl Host {
     }
 
     /// Logs the detail of a method's error, and returns the error as the client may see it.
-    pub(crate) fn log_detail(&self, mut error: Error) -> Error {
+    pub(crate) fn log_detail(&self, error: Error) -> Error {
+        let mut error = error.without_reserved_code();
         if let Some(detail) = error.take_detail() {
             self.log(Level::Error, format_args!("{INTERNAL_ERROR_LINE}{detail}"));
         }
-        error.without_reserved_code()
+        error
     }
 }
 

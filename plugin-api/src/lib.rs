@@ -44,6 +44,11 @@
 //! `async` method may run on an I/O thread, so it must not block. The future of an `async` method
 //! is dropped when its client closes the connection or its deadline passes.
 //!
+//! A function without params is `fn f(&self)` or `fn f(&self, cx: &Context<'_>)`.
+//!
+//! The cargo features `log` and `tracing` write what the macros of these crates report to the log
+//! of the host.
+//!
 //! Rules for loaded code:
 //!
 //! - No thread of the plugin may outlive [`Plugin::stop`].
@@ -52,11 +57,13 @@
 
 pub mod abi;
 mod api_version;
+mod attached_host;
 mod error;
 mod export;
 mod failure_text;
 mod handler;
 mod host;
+mod log_bridge;
 pub mod manifest;
 mod methods;
 mod panic_hook;
@@ -71,6 +78,9 @@ pub use host::{Context, Host, Level};
 pub use manifest::{Manifest, Run};
 pub use methods::Methods;
 pub use plugin::{Exported, Plugin, STATE_MAX};
+
+/// The crate that params, results and the harness use, for authors who need no other version of it.
+pub use serde_json;
 
 /// The items that the source of a plugin needs in scope.
 pub mod prelude {

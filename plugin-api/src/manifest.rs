@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api_version::is_same_series;
+use crate::api_version::{ApiVersion, FIRST_OF_SERIES};
 
 /// The owner name in the ELF note, with its final NUL, padded to a multiple of four bytes as ELF
 /// requires.
@@ -65,6 +65,9 @@ pub struct Manifest {
     pub manifest: u32,
     /// The version of the plugin API that the plugin was built against.
     pub api: String,
+    /// The oldest plugin API that a host must have for it, if it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_host: Option<String>,
     /// The name of its Cargo package.
     pub package: String,
     /// The version of its Cargo package.
@@ -100,11 +103,24 @@ impl Manifest {
         serde_json::from_slice(json).map_err(unreadable)
     }
 
-    /// Returns whether a host with this version of the crate can run the plugin: its API must be of
-    /// the same series (`0.MINOR`, or `MAJOR` from 1.0 on).
+    /// Returns whether the plugin was built with an API of the same series (`0.MINOR`, or `MAJOR`
+    /// from 1.0 on) as this version of the crate.
     #[must_use]
     pub fn fits_this_api(&self) -> bool {
-        is_same_series(&self.api, crate::API_VERSION)
+        ApiVersion::parse(&self.api).is_same_series(ApiVersion::CURRENT)
+    }
+
+    /// Returns the oldest plugin API that a host must have for the plugin.
+    #[must_use]
+    pub fn min_host(&self) -> &str {
+        self.min_host.as_deref().unwrap_or(FIRST_OF_SERIES)
+    }
+
+    /// Returns whether a host with this version of the crate has everything that the plugin
+    /// requires.
+    #[must_use]
+    pub fn is_supported(&self) -> bool {
+        self.fits_this_api() && ApiVersion::parse(self.min_host()).is_supported_by(ApiVersion::CURRENT)
     }
 }
 
@@ -180,15 +196,23 @@ impl<const ROOM: usize> Writer<ROOM> {
     }
 
     const fn manifest(
+        min_host: &str,
         package: &str,
         version: &str,
         panic: &str,
         state: Option<u32>,
         methods: &[(&str, Run)],
     ) -> Self {
+        assert!(
+            ApiVersion::parse(min_host).is_supported_by(ApiVersion::CURRENT),
+            "MIN_HOST is a version of this series of the plugin API, and not later than API_VERSION"
+        );
+
         let mut writer = Self { text: [0; ROOM], len: 0 }
             .put("{\"manifest\":1,\"api\":\"")
             .put(crate::API_VERSION)
+            .put("\",\"min_host\":\"")
+            .put(min_host)
             .put("\",\"package\":\"")
             .put(package)
             .put("\",\"version\":\"")
@@ -224,26 +248,28 @@ impl<const ROOM: usize> Writer<ROOM> {
 #[doc(hidden)]
 #[must_use]
 pub const fn length(
+    min_host: &str,
     package: &str,
     version: &str,
     panic: &str,
     state: Option<u32>,
     methods: &[(&str, Run)],
 ) -> usize {
-    Writer::<0>::manifest(package, version, panic, state, methods).len
+    Writer::<0>::manifest(min_host, package, version, panic, state, methods).len
 }
 
 /// Returns the bytes of the manifest. `LEN` must be the result of [`length`].
 #[doc(hidden)]
 #[must_use]
 pub const fn bytes<const LEN: usize>(
+    min_host: &str,
     package: &str,
     version: &str,
     panic: &str,
     state: Option<u32>,
     methods: &[(&str, Run)],
 ) -> [u8; LEN] {
-    Writer::<LEN>::manifest(package, version, panic, state, methods).text
+    Writer::<LEN>::manifest(min_host, package, version, panic, state, methods).text
 }
 
 /// Returns whether `name` is a valid method name: 1 to 256 bytes (the limit of protocol section 2),
@@ -271,12 +297,30 @@ mod tests {
     #[test]
     fn parses_the_manifest_that_it_writes() {
         const METHODS: &[(&str, Run)] = &[("a.b", Run::Inline), ("a.c", Run::Async)];
-        const LEN: usize = length("p", "1.2.3", "unwind", Some(1207), METHODS);
-        let manifest = Manifest::parse(&bytes::<LEN>("p", "1.2.3", "unwind", Some(1207), METHODS)).unwrap();
+        const LEN: usize = length("0.1.0", "p", "1.2.3", "unwind", Some(1207), METHODS);
+        let manifest =
+            Manifest::parse(&bytes::<LEN>("0.1.0", "p", "1.2.3", "unwind", Some(1207), METHODS)).unwrap();
         assert_eq!((manifest.package.as_str(), manifest.version.as_str()), ("p", "1.2.3"));
         assert_eq!((manifest.panic, manifest.state), (PanicStrategy::Unwind, Some(1207)));
         assert_eq!(manifest.methods[1], DeclaredMethod { name: "a.c".into(), run: Run::Async });
-        assert!(manifest.fits_this_api());
+        assert_eq!(manifest.min_host(), "0.1.0");
+        assert!(manifest.fits_this_api() && manifest.is_supported());
+    }
+
+    #[test]
+    fn supports_a_plugin_only_if_the_required_host_is_not_later() {
+        let manifest = |min_host: &str| {
+            let text = format!(
+                r#"{{"manifest":1,"api":"0.1.1000",{min_host}"package":"p","version":"1","panic":"unwind","methods":[]}}"#
+            );
+            Manifest::parse(text.as_bytes()).unwrap()
+        };
+        assert!(manifest("").is_supported(), "files of the first API name no host");
+        assert!(manifest(r#""min_host":"0.1.0","#).is_supported());
+        for later in ["0.1.1000", "0.2.0", "later"] {
+            let manifest = manifest(&format!(r#""min_host":"{later}","#));
+            assert!(manifest.fits_this_api() && !manifest.is_supported(), "{later}");
+        }
     }
 
     #[test]

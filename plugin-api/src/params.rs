@@ -22,6 +22,18 @@ pub(crate) fn read<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
     }
 }
 
+/// Checks that a call has no params: they are missing, `null`, or an empty array or object.
+pub(crate) fn expect_none(params: &[u8]) -> Result<(), Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields, expecting = "no params")]
+    struct NoParams {}
+
+    if params.trim_ascii() == b"null" {
+        return Ok(());
+    }
+    read::<NoParams>(params).map(|NoParams {}| ())
+}
+
 /// Checks the UTF-8 of the whole document, which costs less than checking every string in it.
 fn as_text(document: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(document).map_err(|_| Error::invalid_params("", "not UTF-8"))
@@ -128,5 +140,21 @@ mod tests {
         assert!(read::<Option<u32>>(b"").is_ok());
         assert!(read::<serde_json::Map<String, serde_json::Value>>(b" [ ] ").unwrap().is_empty());
         assert!(read::<Vec<u32>>(b"[]").unwrap().is_empty());
+    }
+
+    #[test]
+    fn expects_no_params_or_empty_ones() {
+        for none in ["", "null", " null\n", "[]", "[ ]", "{}", "{ }"] {
+            assert!(expect_none(none.as_bytes()).is_ok(), "{none:?}");
+        }
+        for (params, field) in [(r#"{"a":1}"#, "a"), ("[1]", ""), ("0", ""), ("\"null\"", ""), ("false", "")]
+        {
+            let error = expect_none(params.as_bytes()).unwrap_err();
+            assert_eq!(error.code(), crate::INVALID_PARAMS, "{params}");
+            let data: serde_json::Value = serde_json::from_str(error.data_json().unwrap()).unwrap();
+            assert_eq!(data["field"], field, "{params}: {data}");
+        }
+        let error = expect_none(b"7").unwrap_err();
+        assert_eq!(error.message(), "invalid params: invalid type: integer `7`, expected no params");
     }
 }

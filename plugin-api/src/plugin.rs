@@ -1,5 +1,6 @@
 //! The trait that an author implements, and the trait that the export macro implements.
 
+use crate::api_version::FIRST_OF_SERIES;
 use crate::{Error, Host, Methods};
 
 /// The largest state that an instance may export, in bytes: 64 MiB.
@@ -19,6 +20,14 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     ///
     /// An error prevents the load. Operators read its text.
     fn start(host: &Host) -> Result<Self, Error>;
+
+    /// The oldest plugin API that a host must have for this plugin. The manifest contains it, and
+    /// an older host refuses the file before it runs any of its code.
+    ///
+    /// By default, every host of the series is accepted: functions of this crate that a host may
+    /// lack report that. A plugin that cannot work without one of them sets the version that added
+    /// it.
+    const MIN_HOST: &'static str = FIRST_OF_SERIES;
 
     /// The layout version of the state that an instance exports when its file is replaced.
     ///

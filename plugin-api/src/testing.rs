@@ -179,6 +179,7 @@ impl<S: Exported> Harness<S> {
             id: RequestId::new(Some("test".into()), String::new),
             depth: 0,
             run: Run::Blocking,
+            trial: None,
             cancelled: AtomicBool::new(false),
         }
     }

@@ -6,7 +6,7 @@ use jackfield_plugin_api::{Error, Methods};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::requests::{NoParams, ReloadParams, RollbackParams, StatsParams, method};
+use super::requests::{ReloadParams, RollbackParams, StatsParams, method};
 use super::{ADMIN, HostStats, PluginReloadResult, PluginStatus, SlowLogReport, collect};
 use crate::decisions::Decider;
 use crate::plugin::BuiltInPlugin;
@@ -60,8 +60,7 @@ impl AdminPlugin {
         BuiltInPlugin::new(ADMIN, Self { commands, dispatcher, reload_requests }, methods)
     }
 
-    async fn reload_all(self: Arc<Self>, params: Option<NoParams>) -> Result<bool, Error> {
-        let NoParams {} = params.unwrap_or_default();
+    async fn reload_all(self: Arc<Self>) -> Result<bool, Error> {
         let Some(requests) = &self.reload_requests else {
             return Err(Error::internal("this program cannot reload its configuration"));
         };
@@ -82,13 +81,11 @@ impl AdminPlugin {
         Ok(collect::host_stats(&*self.dispatcher()?, &params))
     }
 
-    async fn slow_log(self: Arc<Self>, params: Option<NoParams>) -> Result<SlowLogReport, Error> {
-        let NoParams {} = params.unwrap_or_default();
+    async fn slow_log(self: Arc<Self>) -> Result<SlowLogReport, Error> {
         Ok(collect::slow_log(&*self.dispatcher()?))
     }
 
-    async fn list_plugins(self: Arc<Self>, params: Option<NoParams>) -> Result<Vec<PluginStatus>, Error> {
-        let NoParams {} = params.unwrap_or_default();
+    async fn list_plugins(self: Arc<Self>) -> Result<Vec<PluginStatus>, Error> {
         self.ask(ReloadCommand::List).await
     }
 

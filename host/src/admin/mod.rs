@@ -19,7 +19,7 @@ pub use plugin_status::{
     CrashedMethod, DecisionStatus, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus,
     Refusal, RetainedGeneration, SignatureStatus,
 };
-pub use requests::{NoParams, ReloadParams, RollbackParams, StatsParams, method};
+pub use requests::{ReloadParams, RollbackParams, StatsParams, method};
 pub use slow_log::{SlowLogReport, SlowRequest};
 
 /// The name of the built-in plugin with these methods. Neither a file nor a route may use it.

@@ -18,11 +18,6 @@ pub mod method {
     pub const PLUGIN_ROLLBACK: &str = "admin.plugin.rollback";
 }
 
-/// The parameters of a method that takes none: `null`, or an empty object.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NoParams {}
-
 /// The parameters of [`method::STATS`].
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use jackfield_client::{Error, RemoteError};
+use jackfield_client::{Error, ProtocolError, RemoteError};
+use jackfield_protocol::FrameError;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -90,6 +91,9 @@ impl fmt::Display for FailedCall<'_> {
                 f.write_str(&serde_json::to_string(&ErrorMember::from(remote)).map_err(|_| fmt::Error)?)
             }
             Error::Connect { source, .. } => FailedConnect(socket, source).fmt(f),
+            Error::Protocol(ProtocolError::Header(fault)) if is_line(fault) => {
+                write!(f, "{path}: {SPEAKS_LINES}")
+            }
             Error::Timeout { sent: true, .. } => {
                 write!(f, "{path}: {error}; the host may still execute the request")
             }
@@ -99,6 +103,16 @@ impl fmt::Display for FailedCall<'_> {
             _ => write!(f, "{path}: {error}"),
         }
     }
+}
+
+/// The fault of a socket whose replies are lines, with its remedy.
+pub(super) const SPEAKS_LINES: &str =
+    "this socket speaks lines (framing = \"line\"); pass --socket with a socket of binary framing";
+
+/// Returns whether a header that cannot be accepted is the beginning of a line: a reply in line
+/// framing begins with `{"`.
+pub(super) fn is_line(fault: &FrameError) -> bool {
+    matches!(fault, FrameError::UnsupportedVersion { version } if version.to_be_bytes() == *b"{\"")
 }
 
 /// The `error` member of a reply.
@@ -119,6 +133,18 @@ impl<'a> From<&'a RemoteError> for ErrorMember<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reports_a_socket_that_speaks_lines() {
+        let message = |version: &[u8; 2]| {
+            let fault = FrameError::UnsupportedVersion { version: u16::from_be_bytes(*version) };
+            let error = Error::Protocol(ProtocolError::Header(fault));
+            CommandError::Call { socket: "run/a.sock".into(), error }.to_string()
+        };
+
+        assert!(message(b"{\"").starts_with("run/a.sock: this socket speaks lines"));
+        assert!(message(b"HT").contains("violated the protocol"), "another peer");
+    }
 
     #[test]
     fn reports_a_missing_host_and_a_missing_permission_with_their_remedies() {

@@ -67,6 +67,7 @@ fn print_table(inspection: &Inspection, keys: &[TrustedKey]) {
     println!("plugin    {name}");
     println!("package   {} {}", manifest.package, manifest.version);
     println!("api       {}", manifest.api);
+    println!("host API  {} or later", manifest.min_host());
     println!("hash      {hash}");
     println!("build id  {}", build_id.as_deref().unwrap_or("none"));
     println!("size      {size} bytes");

@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::allow_list::{self, Allow};
+use super::limits::Timeouts;
+use super::line_options::{self, LineOptions};
 use super::position::Place;
 use super::section::Section;
 use super::wording::quoted;
@@ -35,6 +37,9 @@ pub struct Listener {
     /// Whether a connection is closed after its first reply, for clients that read to the end.
     /// Default no.
     pub close_after_reply: bool,
+
+    /// Options of line framing. A listener with binary framing has the default ones.
+    pub line: LineOptions,
 
     /// Restricts the users that the mode of the file permits; `None` permits all of them. The
     /// host's own user may always connect, because the host checks its own health over its sockets.
@@ -70,6 +75,7 @@ impl Listener {
             group: None,
             framing: Framing::default(),
             close_after_reply: false,
+            line: LineOptions::default(),
             allow: None,
             place: Place::default(),
         }
@@ -84,7 +90,7 @@ impl Listener {
 
 const FRAMINGS: [(&str, Framing); 2] = [("binary", Framing::Binary), ("line", Framing::Line)];
 
-pub(super) fn read(root: &Section<'_>, directory: &Path) -> Vec<Listener> {
+pub(super) fn read(root: &Section<'_>, directory: &Path, timeouts: &Timeouts) -> Vec<Listener> {
     let Some(sections) = root.each_of("listener") else {
         return vec![default_listener(root, directory)];
     };
@@ -92,7 +98,7 @@ pub(super) fn read(root: &Section<'_>, directory: &Path) -> Vec<Listener> {
     let mut listeners = Vec::new();
     let mut lines = HashMap::new();
     for section in sections {
-        let listener = read_one(&section, directory);
+        let listener = read_one(&section, directory, timeouts);
         match lines.entry(normalized(&listener.socket)) {
             Entry::Vacant(entry) => {
                 entry.insert(listener.place.line);
@@ -120,7 +126,7 @@ fn default_listener(root: &Section<'_>, directory: &Path) -> Listener {
     listener
 }
 
-fn read_one(section: &Section<'_>, directory: &Path) -> Listener {
+fn read_one(section: &Section<'_>, directory: &Path, timeouts: &Timeouts) -> Listener {
     let default = Listener::default();
     let socket = section.path("socket", directory, &default.socket);
     if let Some((problem, remedy)) = check_socket(&socket) {
@@ -134,12 +140,14 @@ fn read_one(section: &Section<'_>, directory: &Path) -> Listener {
     }
 
     let mode = section.string_or_else("mode", mode_in_quotes);
+    let framing = section.choice("framing", &FRAMINGS, default.framing);
     Listener {
         socket,
         mode: mode.map_or(default.mode, |text| parse_mode(section, text)),
         group: group.map(str::to_owned),
-        framing: section.choice("framing", &FRAMINGS, default.framing),
+        framing,
         close_after_reply: section.boolean("close_after_reply", default.close_after_reply),
+        line: line_options::read(section, framing == Framing::Line, timeouts),
         allow: allow_list::read(section),
         place: section.place(),
     }

@@ -14,6 +14,7 @@ mod fault;
 mod file;
 mod io;
 mod limits;
+mod line_options;
 mod listener;
 mod log;
 mod metrics;
@@ -42,6 +43,7 @@ pub use fault::{ConfigNotFound, Fault, Faults};
 pub use io::Io;
 pub(crate) use io::half_of_the_cores;
 pub use limits::{Limits, Timeouts};
+pub use line_options::LineOptions;
 pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
 pub use metrics::{MetricsConfig, MetricsEndpoint};
@@ -193,7 +195,8 @@ impl Config {
 
     fn read(root: Section<'_>, file: &Path) -> Config {
         let directory = file.parent().unwrap_or(Path::new(""));
-        let listeners = listener::read(&root, directory);
+        let timeouts = limits::read_timeouts(root.section("timeouts"));
+        let listeners = listener::read(&root, directory, &timeouts);
         let admin = admin::read(root.section("admin"), directory, &listeners);
         let sockets = listeners.iter().map(|listener| listener.socket.as_path());
         let sockets: Vec<_> = sockets.chain([admin.socket.as_path()]).collect();
@@ -206,7 +209,7 @@ impl Config {
             admin: Some(admin),
             listeners,
             limits: limits::read_limits(root.section("limits")),
-            timeouts: limits::read_timeouts(root.section("timeouts")),
+            timeouts,
             io: io::read(root.section("io")),
             plugins: plugins::read(root.section("plugins"), directory),
             plugin: plugin::read(root.section("plugin")),

@@ -6,7 +6,8 @@ use jackfield_protocol::{EnvelopeError, Kind, Request};
 
 use super::pipeline::RequestPipeline;
 use super::turn::Turn;
-use crate::limits::{Permit, Permits};
+use crate::limits::Permits;
+use crate::plugin::CallPermits;
 use crate::routing::{
     CountedError, ExhaustedResource, Found, RequestError, Requester, RouteTarget, RoutingTable,
     StateTransferGate,
@@ -21,8 +22,8 @@ pub(super) struct Admission<'t> {
 
 /// The continuation of a request that is not rejected.
 pub(super) enum Admitted<'t> {
-    /// It is executed. The permit is that of its route, if the route has a limit.
-    Execute { target: &'t RouteTarget, route_permit: Option<Permit> },
+    /// It is executed.
+    Execute { target: &'t RouteTarget, permits: CallPermits },
     /// It waits where it is until the gate opens, and is then admitted once more.
     Wait(&'t Arc<StateTransferGate>),
 }
@@ -52,9 +53,8 @@ impl<'t> Admission<'t> {
             Found::Held(held) => return Ok(Admitted::Wait(&held.gate)),
         };
 
-        let route_permit =
-            enter(turn, target).map_err(|error| CountedError { error, counted: target.counted })?;
-        Ok(Admitted::Execute { target, route_permit })
+        let permits = enter(turn, target).map_err(|error| CountedError { error, counted: target.counted })?;
+        Ok(Admitted::Execute { target, permits })
     }
 
     /// Checks everything that does not depend on the method.
@@ -109,13 +109,13 @@ impl<'t> Admission<'t> {
     }
 }
 
-/// Asks the generation and the route for the right to begin a call, and returns the permit of the
-/// route, if it has a limit.
-fn enter(turn: &Turn<'_>, target: &RouteTarget) -> Result<Option<Permit>, RequestError> {
-    target.generation.admit(turn.now).map_err(|retry_after| {
+/// Asks the generation and the route for the right to begin a call.
+fn enter(turn: &Turn<'_>, target: &RouteTarget) -> Result<CallPermits, RequestError> {
+    let trial = target.generation.admit(turn.now).map_err(|retry_after| {
         RequestError::unavailable_for(&target.generation.identity.plugin, retry_after)
     })?;
 
-    let Some(permits) = &target.permits else { return Ok(None) };
-    Permits::take(permits).map(Some).ok_or(RequestError::Overloaded(ExhaustedResource::Route))
+    let Some(permits) = &target.permits else { return Ok(CallPermits::new(None, trial)) };
+    let route = Permits::take(permits).ok_or(RequestError::Overloaded(ExhaustedResource::Route))?;
+    Ok(CallPermits::new(Some(route), trial))
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use jackfield_protocol::Version;
+use jackfield_protocol::{Framing, Version};
+use tokio::net::UnixStream;
 
 use super::finished_request::FinishedRequest;
 use super::phase::CloseReason;
@@ -10,7 +11,7 @@ use super::pipeline::RequestPipeline;
 use super::state::ConnectionState;
 use super::turn::Turn;
 use crate::clock::Time;
-use crate::routing::RequestError;
+use crate::routing::{LineError, RequestError};
 
 /// How often a connection is checked for a hang-up while it is owed replies and not read from:
 /// nothing reports meanwhile that its peer has gone.
@@ -29,7 +30,7 @@ impl RequestPipeline {
 
             // If the end of the host has cut the time short, the plugin is not at fault.
             if !turn.thread.is_hurrying.get() {
-                call.generation.record_timeout();
+                call.generation.record_timeout(call.decided_trial());
             }
             call.cancel();
 
@@ -41,21 +42,35 @@ impl RequestPipeline {
 }
 
 impl ConnectionState {
-    /// Answers every request whose deadline has passed, and begins to close a connection whose
-    /// frame is overdue.
-    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
-        if self.reader.has_partial_frame() && !self.accepts_requests(turn) {
+    /// Answers every request whose deadline has passed, and ends or rejects an incomplete frame
+    /// whose time has passed.
+    pub(super) fn expire(&mut self, stream: &UnixStream, turn: &mut Turn<'_>) {
+        if self.reader.has_partial_frame() {
+            self.expire_partial_frame(stream, turn);
+        }
+        self.requests.expire(turn);
+    }
+
+    /// Ends a line after a pause, and begins to close a connection whose frame is overdue.
+    fn expire_partial_frame(&mut self, stream: &UnixStream, turn: &mut Turn<'_>) {
+        if !self.accepts_requests(turn) {
             self.reader.restart_frame_time(turn.now);
+        }
+        if self.end_line_after_pause(stream, turn) {
+            return;
         }
 
         let timeout = turn.rules.timeouts.frame;
         let frame_deadline = self.reader.frame_deadline(timeout);
         if !self.phase.is_closing() && frame_deadline.is_some_and(|at| at <= turn.now) {
-            let error = RequestError::SlowFrame(timeout);
-            self.close_with_error(turn, Version::V1_0, error, "a frame came too slowly");
+            let (error, why) = match self.identity().options.framing {
+                Framing::Binary => (RequestError::SlowFrame(timeout), "a frame came too slowly"),
+                Framing::Line => {
+                    (RequestError::Line(LineError::Slow(timeout)), "a line had no newline in time")
+                }
+            };
+            self.close_with_error(turn, Version::V1_0, error, why);
         }
-
-        self.requests.expire(turn);
     }
 
     /// Returns why the connection ends if one of its own time limits has passed.
@@ -72,12 +87,18 @@ impl ConnectionState {
         let timeouts = &turn.rules.timeouts;
         let deadlines = Deadlines {
             request: self.requests.in_flight.earliest_deadline(),
-            frame: self.reader.frame_deadline(timeouts.frame),
+            frame: self.partial_frame_deadline(turn),
             write: self.outbox.deadline(timeouts.write),
             hang_up: self.cannot_notice_hang_up(turn).then(|| turn.now.after(HANG_UP_INTERVAL)),
             idle: self.idle_deadline(turn),
         };
         deadlines.earliest()
+    }
+
+    /// Returns when the frame that has begun must be complete, or ends by a pause.
+    fn partial_frame_deadline(&self, turn: &Turn<'_>) -> Option<Time> {
+        let deadline = self.reader.frame_deadline(turn.rules.timeouts.frame)?;
+        Some(self.pause_deadline(turn).map_or(deadline, |pause| pause.min(deadline)))
     }
 
     /// Returns when a connection on which nothing is going on has been idle for too long.
@@ -103,7 +124,7 @@ impl ConnectionState {
 struct Deadlines {
     /// The first deadline of a request in flight.
     request: Option<Time>,
-    /// An incomplete frame must be complete.
+    /// An incomplete frame must be complete, or ends by a pause.
     frame: Option<Time>,
     /// The peer must have accepted a byte.
     write: Option<Time>,

@@ -1,14 +1,20 @@
 //! The identity of a connection: its number, its peer, and the listener that accepted it.
 
+use std::sync::Arc;
+
 use jackfield_protocol::{Framing, Kind, Version};
 
+use crate::config::LineOptions;
 use crate::metrics::PeerIdentity;
+use crate::plugin::Caller;
 use crate::routing::ReplyContext;
 
 /// The options of a listener that apply to each of its connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct ListenerOptions {
     pub(crate) framing: Framing,
+    /// The options of line framing.
+    pub(crate) line: Arc<LineOptions>,
     /// Whether a connection ends after its first reply.
     pub(crate) close_after_reply: bool,
     /// Whether the listener is the admin socket, which reaches the methods for operators.
@@ -16,7 +22,7 @@ pub(crate) struct ListenerOptions {
 }
 
 /// The properties of a connection that never change.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct ConnectionIdentity {
     /// The number that logs show.
     pub(super) number: u64,
@@ -26,6 +32,11 @@ pub(super) struct ConnectionIdentity {
 }
 
 impl ConnectionIdentity {
+    /// Returns the peer as the caller of a method.
+    pub(super) fn caller(&self) -> Caller {
+        Caller::Client { connection: self.number, peer: self.peer }
+    }
+
     /// Returns how a reply of kind `kind` is written. `id` is the JSON token of the request's id.
     pub(super) fn reply_context<'a>(
         &self,

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::Poll;
 
-use jackfield_protocol::{FrameError, Header, Kind, Request, Version, write_heartbeat};
+use jackfield_protocol::{FrameError, Framing, Header, Kind, Request, Version, write_heartbeat};
 use tokio::net::UnixStream;
 use tokio_util::io::poll_read_buf;
 
@@ -16,7 +16,7 @@ use super::state::ConnectionState;
 use super::turn::Turn;
 use crate::clock::Time;
 use crate::metrics::ThreadTotal;
-use crate::routing::{CountedError, ExhaustedResource, RequestError};
+use crate::routing::{CountedError, ExhaustedResource, LineError, RequestError};
 
 /// Maximum number of frames in a read that counts as activity for busy polling. Larger reads share
 /// the cost of waking the thread among more frames, so that staying awake does not pay off.
@@ -49,7 +49,7 @@ impl ConnectionState {
             target.clear();
             target.reserve(READ_SIZE);
         }
-        let count = match poll_read_buf(Pin::new(stream), &mut cx, target) {
+        let count = match poll_read_buf(Pin::new(&mut *stream), &mut cx, target) {
             Poll::Pending => return false,
             Poll::Ready(Ok(count)) => count,
             // The peer has reset the connection. It reads no reply either.
@@ -61,10 +61,7 @@ impl ConnectionState {
         };
 
         if count == 0 {
-            self.phase = Phase::ReadClosed;
-            // A frame that its sender has not finished is no request: it must not run, and nobody
-            // waits for a reply.
-            self.reader.clear();
+            self.take_end(stream, turn);
             return true;
         }
         self.take_read(turn, count, is_large);
@@ -110,7 +107,7 @@ impl ConnectionState {
     }
 
     /// Decodes what is in the inbox. Returns whether there was progress.
-    fn decode_inbox(&mut self, turn: &mut Turn<'_>) -> bool {
+    pub(super) fn decode_inbox(&mut self, turn: &mut Turn<'_>) -> bool {
         let inbox = std::mem::take(&mut self.reader.inbox);
         // The memory of the frame is released here, so that its request is not rejected for holding
         // it.
@@ -146,6 +143,25 @@ impl ConnectionState {
                     }
                     at += consumed;
                     turn.quota.take(turn.now);
+                }
+                FrameEvent::Line { line, consumed } => {
+                    self.reader.clear_partial_frame();
+                    self.handle_line(turn, &admission, line);
+                    if self.reader.is_gated() {
+                        return at;
+                    }
+                    at += consumed;
+                    turn.quota.take(turn.now);
+                }
+                FrameEvent::BinaryFrame => {
+                    let why = "it sent a binary frame to a listener with line framing";
+                    self.close_with_error(
+                        turn,
+                        Version::V1_0,
+                        RequestError::Line(LineError::BinaryFrame),
+                        why,
+                    );
+                    return input.len();
                 }
                 FrameEvent::Discard { consumed } => {
                     at += consumed;
@@ -190,7 +206,7 @@ impl ConnectionState {
     }
 
     /// Handles a frame that contains a request. `kind` is the kind of its reply.
-    fn handle_request(
+    pub(super) fn handle_request(
         &mut self,
         turn: &mut Turn<'_>,
         admission: &Admission<'_>,
@@ -210,9 +226,10 @@ impl ConnectionState {
         let reply = self.identity().reply_context(version, kind, request.id.map(|id| id.as_json()));
 
         match admission.admit(turn, &self.requests, &request, kind) {
-            Ok(Admitted::Execute { target, route_permit }) => {
-                let admitted = AdmittedRequest { target, request: &request, reply };
-                self.requests.execute(turn, &admitted, route_permit);
+            Ok(Admitted::Execute { target, permits }) => {
+                let trial = permits.trial_number();
+                let admitted = AdmittedRequest { target, request: &request, reply, trial };
+                self.requests.execute(turn, &admitted, permits);
             }
             Ok(Admitted::Wait(gate)) => self.reader.wait_at(gate),
             Err(rejection) => self.requests.reject(turn, reply, &request.method, &rejection),
@@ -244,7 +261,16 @@ impl ConnectionState {
             FrameError::TooLarge { version, .. } => version,
             FrameError::UnsupportedVersion { .. } => Version::V1_0,
         };
-        let error = RequestError::Rejected(error);
+        let error = match error {
+            FrameError::TooLarge { limit, .. } if self.identity().options.framing == Framing::Line => {
+                RequestError::Line(if is_fatal {
+                    LineError::Endless(limit)
+                } else {
+                    LineError::TooLong(limit)
+                })
+            }
+            error => RequestError::Rejected(error),
+        };
 
         if is_fatal {
             self.close_with_error(turn, version, error, "its framing cannot be followed");

@@ -33,6 +33,7 @@ mod framing;
 mod identity;
 mod in_flight;
 mod ingest;
+mod line_end;
 mod mailbox;
 mod migration;
 mod outbox;

@@ -5,6 +5,7 @@
 //!     Open ───────────────────────────────────────► ReadClosed
 //!      │                                                 │
 //!      │ a frame is too slow or cannot be followed,      │
+//!      │ the peer closes its writing side in a line,     │
 //!      │ reading fails,                                  │ first reply with
 //!      │ first reply with `close_after_reply`            │ `close_after_reply`
 //!      ▼                                                 │
@@ -29,6 +30,8 @@ pub(super) enum CloseReason {
     Cut(&'static str),
     /// The peer closed the connection while requests were in flight.
     Abandoned,
+    /// The peer closed its writing side within a line, which was not run.
+    Unterminated,
 }
 
 impl fmt::Display for CloseReason {
@@ -38,6 +41,9 @@ impl fmt::Display for CloseReason {
             Self::Idle => f.write_str("idle for longer than timeouts.idle"),
             Self::Cut(why) => f.write_str(why),
             Self::Abandoned => f.write_str("the client closed the connection with requests in flight"),
+            Self::Unterminated => {
+                f.write_str("the last line had no newline and was not run (listener.run_unterminated)")
+            }
         }
     }
 }
@@ -47,8 +53,9 @@ impl fmt::Display for CloseReason {
 pub(super) enum Phase {
     /// Requests are read and answered.
     Open,
-    /// The peer will send no more. Requests in flight are answered. Nothing is left in the inbox:
-    /// bytes are only read when every whole frame in it has been decoded.
+    /// The peer will send no more. Requests in flight are answered. Nothing is left in the inbox,
+    /// because bytes are only read when every whole frame in it has been decoded. The exception is
+    /// a last line without a newline that waits at a gate.
     ReadClosed,
     /// Nothing more is read. The connection closes once everything is written.
     Closing(CloseReason),

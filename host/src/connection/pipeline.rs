@@ -47,10 +47,11 @@ impl RequestPipeline {
         self.identity.reply_context(version, kind, entry.id.as_deref())
     }
 
-    /// Cancels everything that is in flight, because the peer has gone.
+    /// Cancels everything that is in flight, because the peer has gone. Calls that run are
+    /// supervised by their generation until their deadlines.
     pub(super) fn abandon(&mut self, cells: &ThreadCells) {
         self.in_flight.abandon(|request| {
-            request.call.cancel();
+            request.call.abandon();
             cells.count_ended(request.counted, RequestKind::of_reply(request.kind), Outcome::ABANDONED);
         });
     }

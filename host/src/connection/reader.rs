@@ -111,6 +111,12 @@ impl Reader {
         }
     }
 
+    /// Ends the line that has begun.
+    pub(super) fn append_newline(&mut self) {
+        self.partial_frame = None;
+        self.inbox.extend_from_slice(b"\n");
+    }
+
     /// Discards everything that has arrived.
     pub(super) fn clear(&mut self) {
         self.inbox = BytesMut::new();

@@ -1,8 +1,9 @@
 //! The replies of a connection: every one is written, counted and logged here.
 
+use jackfield_plugin_api::INTERNAL_ERROR;
 use jackfield_protocol::{Framing, Kind, Version};
 
-use super::finished_request::{FinishedRequest, Progress};
+use super::finished_request::{FinishedCall, FinishedRequest, Progress};
 use super::pipeline::RequestPipeline;
 use super::request_key::RequestKey;
 use super::turn::Turn;
@@ -14,7 +15,14 @@ fn outcome_of(outcome: ReplyOutcome) -> Outcome {
     match outcome {
         ReplyOutcome::Result => Outcome::OK,
         ReplyOutcome::Error(code) => Outcome::of_code(code),
+        ReplyOutcome::ResultTooLarge => Outcome::of_code(INTERNAL_ERROR),
     }
+}
+
+#[cold]
+fn log_result_too_large(call: &FinishedCall<'_>, limit: u32) {
+    let detail = format!("the result and its envelope do not fit in a frame of {limit} bytes (limits.frame)");
+    call.generation.log_failure(call.method, call.facts, &detail);
 }
 
 impl RequestPipeline {
@@ -31,6 +39,9 @@ impl RequestPipeline {
             Progress::Ran(call) => {
                 cells.count_run(request.counted, total);
                 request_log::answered(connection, call, outcome, turn.now);
+                if outcome == ReplyOutcome::ResultTooLarge {
+                    log_result_too_large(call, turn.rules.limits.frame);
+                }
             }
             Progress::NotStarted { error, .. } => count_rejection(turn, error),
             Progress::Rejected { id, error, .. } => {

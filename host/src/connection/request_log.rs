@@ -1,5 +1,6 @@
 //! Log messages about single requests at level `debug`. One id can be followed from frame to reply.
 
+use jackfield_plugin_api::INTERNAL_ERROR;
 use jackfield_plugin_api::abi::CallFacts;
 
 use super::finished_request::FinishedCall;
@@ -60,5 +61,6 @@ fn describe(outcome: ReplyOutcome) -> String {
     match outcome {
         ReplyOutcome::Result => "result".to_owned(),
         ReplyOutcome::Error(code) => format!("error {code}"),
+        ReplyOutcome::ResultTooLarge => format!("error {INTERNAL_ERROR}"),
     }
 }

@@ -52,7 +52,7 @@ impl ConnectionState {
             self.reader.poll_gate(&mut turn.context());
         }
         self.requests.take_replies(turn);
-        self.expire(turn);
+        self.expire(stream, turn);
         // Run sync requests whose predecessor has ended, and those that the previous turn left.
         self.requests.run_sync_queue(turn);
 
@@ -111,9 +111,9 @@ impl ConnectionState {
             let is_draining = turn.thread.is_draining.get() && self.reader.inbox.is_empty();
             match self.phase {
                 Phase::Closing(reason) => return Some(reason),
-                Phase::ReadClosed => return Some(CloseReason::Done),
+                Phase::ReadClosed if self.reader.inbox.is_empty() => return Some(CloseReason::Done),
                 Phase::Open if is_draining && close_reading_or_end(stream) => return Some(CloseReason::Done),
-                Phase::Open => {}
+                Phase::Open | Phase::ReadClosed => {}
             }
         } else if self.cannot_notice_hang_up(turn) && socket::has_hung_up(stream) {
             return Some(self.reason_after_io_error());

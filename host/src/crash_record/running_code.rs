@@ -49,10 +49,13 @@ pub(crate) enum LifecyclePhase {
     ImportState = u32::MAX - 3,
     /// The code is closed.
     Close = u32::MAX - 4,
+    /// A waker of the plugin is called.
+    Wake = u32::MAX - 5,
 }
 
 impl LifecyclePhase {
-    const ALL: [Self; 5] = [Self::Start, Self::Stop, Self::ExportState, Self::ImportState, Self::Close];
+    const ALL: [Self; 6] =
+        [Self::Start, Self::Stop, Self::ExportState, Self::ImportState, Self::Close, Self::Wake];
 
     /// Returns this phase of a generation.
     pub(crate) fn in_generation(self, generation: u64) -> RunningCode {
@@ -68,6 +71,7 @@ impl LifecyclePhase {
             Self::ExportState => "(hand-over)",
             Self::ImportState => "(take-over)",
             Self::Close => "(close)",
+            Self::Wake => "(wake)",
         }
     }
 }

@@ -13,6 +13,7 @@ use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::abi::{Root, RootError, root_symbol};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
+use super::backtrace;
 use super::file_stamp::FileStamp;
 use super::inspection::Inspection;
 use super::load_error::{LoadError, LoadErrorReason};
@@ -185,7 +186,7 @@ impl OpenLibrary {
     /// Returns the root module, after it was proved that the code is that of the memory file, has
     /// this host's ABI, and has the manifest of its file.
     pub(super) fn root(&self, manifest: &Manifest) -> Result<Root, LoadError> {
-        let Some((library, _, identity)) = &self.0 else {
+        let Some((library, memfd, identity)) = &self.0 else {
             return Err(LoadError::new(LoadErrorReason::NoRootModule, "the library is already closed"));
         };
 
@@ -212,6 +213,7 @@ impl OpenLibrary {
             LoadError::new(reason, error)
         })?;
         prove_origin(root.code_address(), *identity)?;
+        backtrace::register(*identity, memfd).map_err(|error| unproven(&error))?;
 
         // Calls name a method by its number in the manifest, so the running code must have the same
         // manifest as the file.
@@ -227,6 +229,7 @@ impl OpenLibrary {
     /// Closes the library, and checks whether it was unmapped.
     pub(super) fn close(mut self) -> CloseOutcome {
         let Some((library, memfd, identity)) = self.0.take() else { return CloseOutcome::Unloaded };
+        backtrace::unregister(identity);
 
         // `dlclose` returns 0 even if it unmaps nothing, so the mappings are checked.
         let closed = library.close().map_err(|error| loader_message(&error));

@@ -55,6 +55,14 @@ fn check_build(manifest: &Manifest) -> Result<(), LoadError> {
         );
         return Err(LoadError::new(LoadErrorReason::ApiVersion, detail));
     }
+    if !manifest.is_supported() {
+        let detail = format!(
+            "the file requires a host with plugin API {} or later, but this host has {API_VERSION}; install a newer \
+             host, or an older version of the plugin",
+            manifest.min_host()
+        );
+        return Err(LoadError::new(LoadErrorReason::ApiVersion, detail));
+    }
     if manifest.panic == PanicStrategy::Abort {
         let detail =
             "the file was built with panic = \"abort\", so a panic would end the host; use \"unwind\"";

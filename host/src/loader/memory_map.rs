@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 
 use rustix::fs::{fstat, major, minor};
@@ -55,6 +56,14 @@ pub(super) fn file_at(address: usize) -> io::Result<Option<FileIdentity>> {
     let mappings = mappings()?;
     let found = mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&address));
     Ok(found.map(|mapping| mapping.file))
+}
+
+/// Returns the addresses from the first to the last mapping of `file`.
+pub(super) fn addresses_of(file: FileIdentity) -> io::Result<Option<Range<usize>>> {
+    let mappings = mappings()?;
+    let mut of_file = mappings.iter().filter(|mapping| mapping.file == file);
+    let Some(first) = of_file.next() else { return Ok(None) };
+    Ok(Some(first.start..of_file.next_back().unwrap_or(first).end))
 }
 
 /// Returns whether any part of `file` is mapped.

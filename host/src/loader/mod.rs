@@ -16,6 +16,7 @@
 //! Every refusal is a [`LoadError`]: one [`LoadErrorReason`] for each cause, and a text for the
 //! operator. The module supports Linux with glibc, on x86_64 and aarch64.
 
+pub(crate) mod backtrace;
 mod content_hash;
 mod elf;
 mod environment_memory;

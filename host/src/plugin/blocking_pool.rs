@@ -11,12 +11,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use super::call::{Call, CallTarget};
+use super::lost_call::{LostCall, Replacement, log_return};
 use super::plugin_thread::ThreadSpawner;
 use super::pool_state::{NextStep, PoolHealth, PoolState, SubmitError};
 use crate::clock::Time;
-use crate::crash_record::RunningRequest;
 use crate::host_thread::join_all_before;
-use crate::log::printable;
 use crate::sync::{lock, wait};
 
 /// The blocking threads of one generation.
@@ -39,8 +38,8 @@ impl<G: CallTarget> PoolShared<G> {
         let pool = Arc::clone(self);
 
         match self.spawner.spawn(&number.to_string(), move || pool.serve(number)) {
-            Ok(started) => {
-                state.add_handle(number, started);
+            Ok(thread) => {
+                state.add_handle(thread);
                 Ok(())
             }
             Err(error) => {
@@ -65,14 +64,7 @@ impl<G: CallTarget> PoolShared<G> {
     fn next_call(&self, number: usize) -> Option<Arc<Call<G>>> {
         let mut state = lock(&self.state);
         if state.end_call(number) {
-            let ThreadSpawner { plugin, generation, .. } = &self.spawner;
-            let lost = state.lost();
-            tracing::info!(
-                plugin = &**plugin,
-                generation,
-                lost,
-                "plugin {plugin}: a stuck thread has returned, {lost} still stuck"
-            );
+            log_return(&self.spawner, state.lost());
         }
 
         loop {
@@ -87,51 +79,24 @@ impl<G: CallTarget> PoolShared<G> {
         }
     }
 
-    /// Finds threads whose call has run past its deadline, and starts others in their place.
-    fn replace_lost(self: &Arc<Self>) {
+    /// Finds the threads whose call has run past its deadline, and starts others in their place.
+    fn replace_lost(self: &Arc<Self>) -> Vec<LostCall<G>> {
+        let mut found = Vec::new();
         let mut state = lock(&self.state);
-        let found = state.mark_lost(Time::now());
-        let ThreadSpawner { plugin, generation, .. } = &self.spawner;
-        let plugin = &**plugin;
+        // While every thread is lost, nothing else removes the calls of clients that have gone.
+        state.sweep(Time::now());
 
-        for call in found {
-            let lost = state.lost();
-            let call = self.describe(call.as_ref());
-            if !state.may_replace(self.spare_threads) {
-                tracing::error!(
-                    plugin,
-                    generation,
-                    lost,
-                    "plugin {plugin}: {call} runs past its deadline; thread not replaced \
-                     (all plugin.{plugin}.spare_threads are in use), {lost} stuck"
-                );
+        while let Some(call) = state.mark_lost(Time::now()) {
+            let replacement = if !state.may_replace(self.spare_threads) {
+                Replacement::NoSpareThread
             } else if let Err(error) = self.start_thread(&mut state) {
-                tracing::error!(
-                    plugin,
-                    generation,
-                    lost,
-                    %error,
-                    "plugin {plugin}: {call} runs past its deadline; cannot replace its thread: {error}; \
-                     {lost} stuck"
-                );
+                Replacement::Failed(error)
             } else {
-                tracing::warn!(
-                    plugin,
-                    generation,
-                    lost,
-                    "plugin {plugin}: {call} runs past its deadline; thread replaced, {lost} stuck"
-                );
-            }
+                Replacement::Replaced
+            };
+            found.push(LostCall { call, replacement, lost: state.lost() });
         }
-    }
-
-    /// Returns method and request of a call for the log, as far as they are known.
-    fn describe(&self, call: Option<&RunningRequest>) -> String {
-        let Some(RunningRequest { code, id, is_id_cut }) = call else { return "a call".to_owned() };
-
-        let (_, method) = self.spawner.crash_record.names_of(*code);
-        let rest = if *is_id_cut { "..." } else { "" };
-        if id.is_empty() { method } else { format!("{method} (request {}{rest})", printable(id)) }
+        found
     }
 }
 
@@ -190,9 +155,10 @@ impl<G: CallTarget> BlockingPool<G> {
         submitted
     }
 
-    /// Replaces lost threads. To be called when a deadline has passed.
+    /// Finds, replaces and reports lost threads. To be called when a deadline may have passed.
     pub(super) fn replace_lost(&self) {
-        self.0.replace_lost();
+        let found = self.0.replace_lost();
+        found.iter().for_each(|lost| lost.report(&self.0.spawner));
     }
 
     pub(super) fn health(&self) -> PoolHealth {
@@ -302,6 +268,32 @@ mod tests {
         while pool.health().lost_threads > 0 {
             std::thread::yield_now();
         }
+        assert_eq!(pool.join(Instant::now() + LIMIT), 0);
+    }
+
+    #[test]
+    fn loses_threads_only_to_abandoned_calls_that_run_past_their_deadline() {
+        let (target, has_started, resume) = blocking_target();
+        let pool = pool(1, 2, 1000);
+        let deadline = Time::now().after(Duration::from_millis(500));
+        let calls: Vec<_> = (0..1000).map(|_| fake_call(&target, deadline, b"").0).collect();
+        pool.submit(&mut calls.iter().cloned()).unwrap();
+        has_started.recv_timeout(LIMIT).unwrap();
+
+        calls.iter().for_each(|call| call.abandon());
+        pool.replace_lost();
+        let is_early = Time::now() < deadline;
+        assert_eq!(pool.health().lost_threads, usize::from(!is_early));
+        while pool.health().lost_threads < 1 {
+            pool.replace_lost();
+            std::thread::yield_now();
+        }
+        // The thread in its place finds nothing that it may run.
+        pool.replace_lost();
+        assert_eq!((pool.health().lost_threads, target.abandoned_timeouts()), (1, 1));
+        assert!(has_started.try_recv().is_err());
+
+        drop(resume);
         assert_eq!(pool.join(Instant::now() + LIMIT), 0);
     }
 

@@ -6,17 +6,20 @@
 //! have ended.
 //!
 //! ```text
-//!    Waiting ────── claim ─────► Running
-//!       │                           │
-//!    cancel, or the deadline      cancel
-//!    passed before the claim        │
-//!       └─────────► Over ◄──────────┘
+//!    Waiting ────── claim ─────► Running ──┬─ cancel ───► Cancelled
+//!       │                                  └─ abandon ──► Abandoned
+//!    cancel, abandon, or the deadline
+//!    passed before the claim
+//!       └─────────► Over
 //! ```
 //!
 //! A call that ends without being cancelled stays `Running`; nothing asks for its state any more.
+//! A method may continue to run although its call was cancelled or abandoned. It is supervised by
+//! its deadline nevertheless.
 //!
 //! This file and the executors do not know the generation. They use it through [`CallTarget`].
 
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -26,9 +29,11 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, PluginFuture};
 use jackfield_protocol::ReplyHead;
 
+use super::circuit_breaker::TrialPermit;
 use crate::clock::Time;
 use crate::crash_record::RunningCode;
 use crate::limits::Permit;
+use crate::metrics::PeerIdentity;
 
 /// Takes the result of a call: exactly once, or never if the call was cancelled first.
 pub(crate) trait ReplySink: Send + Sync + 'static {
@@ -66,6 +71,12 @@ pub(crate) trait CallTarget: Send + Sync + 'static {
     /// Records the first poll of an `async` method, and the time since its future was started.
     fn record_first_poll(&self, method: u32, is_ready: bool, length: Duration);
 
+    /// Returns the name of a method.
+    fn method_name(&self, method: u32) -> &str;
+
+    /// Records that a call whose caller has gone runs past its deadline.
+    fn record_abandoned_timeout(&self, facts: &CallFacts<'_>);
+
     /// Records the end of an `async` call.
     fn record_end(&self, method: u32, facts: &CallFacts<'_>, end: &CallEnd);
 
@@ -76,6 +87,27 @@ pub(crate) trait CallTarget: Send + Sync + 'static {
     fn remove_direct_call(&self);
 }
 
+/// The permits that a call holds until its method has ended, not only until the reply.
+#[derive(Default)]
+pub(crate) struct CallPermits {
+    /// `None` if its route has no limit.
+    _route: Option<Permit>,
+
+    /// `None` if it is no trial call of the circuit breaker.
+    trial: Option<TrialPermit>,
+}
+
+impl CallPermits {
+    pub(crate) fn new(route: Option<Permit>, trial: Option<TrialPermit>) -> Self {
+        Self { _route: route, trial }
+    }
+
+    /// Returns the number of the trial, for the facts of the call.
+    pub(crate) fn trial_number(&self) -> Option<NonZeroU64> {
+        self.trial.as_ref().map(TrialPermit::number)
+    }
+}
+
 /// Bytes of capacity that a thread's output buffer keeps for the next call.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
@@ -84,7 +116,37 @@ const KEPT_CAPACITY: usize = 64 * 1024;
 enum CallState {
     Waiting,
     Running,
+
+    /// It will not run.
     Over,
+
+    /// It has run, and its result is not wanted.
+    Cancelled,
+
+    /// As `Cancelled`, and the caller has gone before the deadline.
+    Abandoned,
+}
+
+/// The caller of a method, for logs.
+#[derive(Debug, Clone)]
+pub(crate) enum Caller {
+    /// A client. `peer` is `None` if the kernel did not report it.
+    Client { connection: u64, peer: Option<PeerIdentity> },
+
+    /// A plugin that makes a nested call.
+    Plugin(Arc<str>),
+}
+
+impl Caller {
+    /// Returns connection, uid and pid as log fields. Fields that are `None` are not written.
+    pub(super) fn numbers(&self) -> (Option<u64>, Option<u32>, Option<u32>) {
+        match self {
+            Self::Client { connection, peer } => {
+                (Some(*connection), peer.map(|peer| peer.uid), peer.map(|peer| peer.pid))
+            }
+            Self::Plugin(_) => (None, None, None),
+        }
+    }
 }
 
 /// A call of generation type `G`. The sink is a part of it, so that a call is one allocation.
@@ -94,8 +156,8 @@ pub(crate) struct Call<G: CallTarget, A: ?Sized = dyn ReplySink> {
     pub(crate) method: u32,
     pub(crate) params: Box<[u8]>,
 
-    /// The permit of the route, held until the method has ended, not only until the reply.
-    _permit: Option<Permit>,
+    pub(super) caller: Caller,
+    permits: CallPermits,
 
     state: AtomicU8,
 
@@ -116,7 +178,8 @@ impl<G: CallTarget, A: ReplySink> Call<G, A> {
         method: u32,
         params: &[u8],
         sink: A,
-        permit: Option<Permit>,
+        permits: CallPermits,
+        caller: Caller,
     ) -> Arc<Self> {
         if facts.run != Run::Async {
             generation.add_direct_call();
@@ -127,7 +190,8 @@ impl<G: CallTarget, A: ReplySink> Call<G, A> {
             generation,
             method,
             params: params.into(),
-            _permit: permit,
+            caller,
+            permits,
             state: AtomicU8::new(CallState::Waiting as u8),
             started_at: AtomicU64::new(0),
             task: OnceLock::new(),
@@ -159,7 +223,7 @@ impl<G: CallTarget> Call<G> {
     pub(super) fn claim(&self) -> bool {
         let now = Time::now();
         if now.0 >= self.facts.deadline {
-            self.state.store(CallState::Over as u8, Ordering::Release);
+            self.end(CallState::Cancelled);
             return false;
         }
         self.mark_started(now);
@@ -181,16 +245,63 @@ impl<G: CallTarget> Call<G> {
     /// starts, the future of an `async` call is dropped, and the result of any other call is
     /// discarded.
     pub(crate) fn cancel(&self) {
+        self.cancel_as(CallState::Cancelled);
+    }
+
+    /// Cancels the call, because its caller has gone before the deadline.
+    pub(crate) fn abandon(&self) {
+        self.cancel_as(CallState::Abandoned);
+    }
+
+    fn cancel_as(&self, state: CallState) {
         self.facts.cancelled.store(true, Ordering::Relaxed);
-        self.state.store(CallState::Over as u8, Ordering::Release);
+        self.end(state);
         if let Some(task) = self.task.get() {
             task.wake_by_ref();
         }
     }
 
+    /// Ends the call: in `state` if it has run, else as `Over`. Only the first end counts. A call
+    /// that has not run will not be a trial call of the circuit breaker.
+    fn end(&self, state: CallState) {
+        const WAITING: u8 = CallState::Waiting as u8;
+        const RUNNING: u8 = CallState::Running as u8;
+        let state = state as u8;
+        let next = |current| match current {
+            WAITING => Some(CallState::Over as u8),
+            RUNNING => Some(state),
+            _ => None,
+        };
+
+        let previous = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        if previous == Ok(WAITING)
+            && let Some(trial) = &self.permits.trial
+        {
+            trial.release();
+        }
+    }
+
+    /// Returns the trial of the circuit breaker that the call decides; `None` if it has not
+    /// started.
+    pub(crate) fn decided_trial(&self) -> Option<NonZeroU64> {
+        self.facts.trial.filter(|_| self.started_at().is_some())
+    }
+
     /// Returns whether the call was cancelled, or waited past its deadline.
     pub(super) fn is_over(&self) -> bool {
-        self.state.load(Ordering::Acquire) == CallState::Over as u8
+        self.state.load(Ordering::Acquire) >= CallState::Over as u8
+    }
+
+    /// Returns whether the caller has gone although the method runs.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.state.load(Ordering::Acquire) == CallState::Abandoned as u8
+    }
+
+    /// Returns whether the method was started and the deadline has passed.
+    pub(super) fn is_overdue(&self, now: Time) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        let was_claimed = state != CallState::Waiting as u8 && state != CallState::Over as u8;
+        was_claimed && now.0 >= self.facts.deadline
     }
 
     /// Sets the waker that [`Call::cancel`] uses.
@@ -215,43 +326,4 @@ impl<G: CallTarget, A: ?Sized> Drop for Call<G, A> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::test_support::{FakeTarget, fake_call};
-    use super::*;
-
-    #[test]
-    fn claims_a_call_once() {
-        let (call, _) = fake_call(&FakeTarget::doing_nothing(), Time::NEVER, b"");
-        assert!(call.started_at().is_none());
-        assert!(call.claim() && !call.claim());
-        assert!(call.started_at().is_some() && !call.is_over());
-    }
-
-    #[test]
-    fn does_not_run_a_call_that_waited_past_its_deadline() {
-        let (call, ends) = fake_call(&FakeTarget::doing_nothing(), Time(1), b"");
-        call.claim_and_run();
-        assert!(call.is_over() && call.started_at().is_none());
-        assert!(ends.try_recv().is_err());
-    }
-
-    #[test]
-    fn does_not_run_a_call_that_was_cancelled_while_it_waited() {
-        let (call, ends) = fake_call(&FakeTarget::doing_nothing(), Time::NEVER, b"");
-        call.cancel();
-        call.claim_and_run();
-        assert!(call.is_over() && call.facts.cancelled.load(Ordering::Relaxed));
-        assert!(ends.try_recv().is_err());
-    }
-
-    #[test]
-    fn counts_a_direct_call_from_its_creation_until_it_is_dropped() {
-        let target = FakeTarget::doing_nothing();
-        let (call, ends) = fake_call(&target, Time::NEVER, b"params");
-        assert_eq!(target.direct_calls(), 1);
-        call.claim_and_run();
-        assert_eq!(ends.try_recv(), Ok((b"params".to_vec(), CallEnd::Done)));
-        drop(call);
-        assert_eq!(target.direct_calls(), 0);
-    }
-}
+mod tests;

@@ -4,20 +4,25 @@
 //! ```text
 //!          a failure              too many failures
 //! Quiet ──────────────► Counting ───────────────────► Open ◄─────────────┐
-//!   ▲                    │    ▲                        │                  │
-//!   │                    └────┘                        │ open time over   │ the trial
-//!   │             a failure after the window:          ▼                  │ call failed
+//!   ▲                    │    ▲                        │                  │ the trial call
+//!   │                    └────┘                        │ open time over   │ failed, or was
+//!   │             a failure after the window:          ▼                  │ released
 //!   │             counting starts again             HalfOpen ─────────────┘
 //!   └──────────────────────────────────────────────────┘
 //!                 the trial call succeeded
 //! ```
 //!
 //! `Quiet` and `Counting` are closed: calls are admitted. While `Quiet`, nothing is counted, so
-//! that a healthy plugin pays one load per call. In `HalfOpen`, a trial call without an outcome is
-//! replaced by another one after [`TRIAL_LIMIT`].
+//! that a healthy plugin pays one load per call.
+//!
+//! In `HalfOpen`, only the outcome of the trial call changes the state: calls that were in flight
+//! when the breaker opened give no new information. A trial call that is rejected, expires or is
+//! cancelled before it has an outcome drops its [`TrialPermit`], and the next call is the trial. A
+//! trial call that runs for longer than [`TRIAL_LIMIT`] is replaced by another one.
 
-use std::sync::Mutex;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::clock::Time;
@@ -34,7 +39,7 @@ enum BreakerState {
     HalfOpen,
 }
 
-/// Time that a trial call may go without an outcome, for example because its client has gone.
+/// Time that a trial call may take. The time-out of its route may be much longer.
 const TRIAL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Upper bound for the open time, which doubles with each failed trial call.
@@ -79,6 +84,34 @@ struct History {
 
     /// The last open time; zero if the breaker has not opened since it was last closed.
     open: Duration,
+
+    /// The number of the last trial.
+    trial: Option<NonZeroU64>,
+}
+
+/// The right to be the trial call. If it is released or dropped before the trial is decided, the
+/// next call is the trial.
+pub(crate) struct TrialPermit {
+    breaker: Arc<CircuitBreaker>,
+    number: NonZeroU64,
+}
+
+impl TrialPermit {
+    /// Returns the number of the trial, by which the outcome of the call is recognised.
+    pub(crate) fn number(&self) -> NonZeroU64 {
+        self.number
+    }
+
+    /// Returns the right, because the call will not run. Only the first release has an effect.
+    pub(super) fn release(&self) {
+        self.breaker.release(self.number);
+    }
+}
+
+impl Drop for TrialPermit {
+    fn drop(&mut self) {
+        self.release();
+    }
 }
 
 impl CircuitBreaker {
@@ -115,28 +148,40 @@ impl CircuitBreaker {
         Time(self.until.load(Ordering::Relaxed))
     }
 
-    /// Admits one call. Costs one load while the breaker is closed.
+    /// Admits one call, and returns its permit if it is the trial call. Costs one load while the
+    /// breaker is closed.
     ///
     /// # Errors
     ///
     /// The time until the next call can be admitted.
-    pub(super) fn admit(&self, now: Time) -> Result<(), Duration> {
-        if self.is_closed() { Ok(()) } else { self.admit_trial(now) }
+    pub(super) fn admit(self: &Arc<Self>, now: Time) -> Result<Option<TrialPermit>, Duration> {
+        if self.is_closed() { Ok(None) } else { self.admit_trial(now) }
     }
 
     #[cold]
-    fn admit_trial(&self, now: Time) -> Result<(), Duration> {
-        let _history = lock(&self.history);
+    fn admit_trial(self: &Arc<Self>, now: Time) -> Result<Option<TrialPermit>, Duration> {
+        let mut history = lock(&self.history);
         if self.is_closed() {
             // Closed by another thread in the meantime.
-            return Ok(());
+            return Ok(None);
         }
         let until = self.until();
         if until > now {
             return Err(until.since(now));
         }
+
+        let number = history.trial.map_or(NonZeroU64::MIN, |last| last.saturating_add(1));
+        history.trial = Some(number);
         self.enter(BreakerState::HalfOpen, now.after(TRIAL_LIMIT));
-        Ok(())
+        Ok(Some(TrialPermit { breaker: Arc::clone(self), number }))
+    }
+
+    /// Ends a trial that has no outcome: the next call is admitted as another trial.
+    fn release(&self, trial: NonZeroU64) {
+        let history = lock(&self.history);
+        if self.state() == BreakerState::HalfOpen && history.trial == Some(trial) {
+            self.enter(BreakerState::Open, Time(0));
+        }
     }
 
     /// Returns whether calls are admitted without a trial.
@@ -144,8 +189,9 @@ impl CircuitBreaker {
         matches!(self.state(), BreakerState::Quiet | BreakerState::Counting)
     }
 
-    /// Counts the outcome of a call. Costs one load while nothing fails.
-    pub(super) fn count(&self, failed: bool) -> Option<BreakerChange> {
+    /// Counts the outcome of a call. `trial` is the number of its permit, if it is a trial call.
+    /// Costs one load while nothing fails.
+    pub(super) fn count(&self, failed: bool, trial: Option<NonZeroU64>) -> Option<BreakerChange> {
         match self.state() {
             BreakerState::Quiet if !failed => None,
             BreakerState::Counting if !failed => {
@@ -154,21 +200,22 @@ impl CircuitBreaker {
             }
             // Calls that were in flight when the breaker opened give no new information.
             BreakerState::Open => None,
-            _ => self.judge(failed, Time::now()),
+            _ => self.judge(failed, trial, Time::now()),
         }
     }
 
     #[cold]
-    fn judge(&self, failed: bool, now: Time) -> Option<BreakerChange> {
+    fn judge(&self, failed: bool, trial: Option<NonZeroU64>, now: Time) -> Option<BreakerChange> {
         if self.limits.failures == 0 {
             return None;
         }
 
         let mut history = lock(&self.history);
         match self.state() {
+            BreakerState::HalfOpen if trial != history.trial => None,
             BreakerState::HalfOpen if failed => Some(BreakerChange::Reopened(self.open(&mut history, now))),
             BreakerState::HalfOpen => {
-                *history = History::default();
+                *history = History { trial: history.trial, ..History::default() };
                 self.enter(BreakerState::Quiet, Time(0));
                 Some(BreakerChange::Closed)
             }
@@ -206,115 +253,4 @@ impl CircuitBreaker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: BreakerConfig =
-        BreakerConfig { failures: 3, window: Duration::from_secs(10), open: Duration::from_secs(1) };
-
-    const OPENED: BreakerChange =
-        BreakerChange::Opened { open: LIMITS.open, failures: LIMITS.failures, window: LIMITS.window };
-
-    fn opened() -> CircuitBreaker {
-        let breaker = CircuitBreaker::new(LIMITS);
-        assert_eq!([breaker.count(true), breaker.count(true)], [None, None]);
-        assert_eq!(breaker.count(true), Some(OPENED));
-        breaker
-    }
-
-    /// A breaker that has admitted a trial call, and the time of that.
-    fn half_open() -> (CircuitBreaker, Time) {
-        let breaker = opened();
-        let now = Time::now().after(LIMITS.open);
-        assert_eq!(breaker.admit(now), Ok(()));
-        (breaker, now)
-    }
-
-    #[test]
-    fn opens_when_enough_calls_fail() {
-        let breaker = opened();
-        assert!(!breaker.is_closed());
-        let wait = breaker.admit(Time::now()).unwrap_err();
-        assert!(wait <= LIMITS.open && !wait.is_zero());
-    }
-
-    #[test]
-    fn stays_closed_while_most_calls_succeed() {
-        let breaker = CircuitBreaker::new(LIMITS);
-        for _ in 0..100 {
-            let changes = [true, false, false].map(|failed| breaker.count(failed));
-            assert_eq!(changes, [None; 3]);
-        }
-        assert!(breaker.is_closed());
-    }
-
-    #[test]
-    fn forgets_failures_when_the_window_has_ended() {
-        let breaker = CircuitBreaker::new(LIMITS);
-        let start = Time::now();
-        assert_eq!([breaker.judge(true, start), breaker.judge(true, start)], [None, None]);
-        let later = start.after(LIMITS.window);
-        assert_eq!([breaker.judge(true, later), breaker.judge(true, later)], [None, None]);
-        assert_eq!(breaker.judge(true, later), Some(OPENED));
-    }
-
-    #[test]
-    fn ignores_calls_that_were_in_flight_when_it_opened() {
-        let breaker = opened();
-        assert_eq!([breaker.count(true), breaker.count(false)], [None, None]);
-        assert!(!breaker.is_closed());
-    }
-
-    #[test]
-    fn admits_one_trial_call_after_the_open_time() {
-        let (breaker, now) = half_open();
-        assert!(breaker.admit(now).is_err(), "a second call was admitted");
-    }
-
-    #[test]
-    fn closes_when_the_trial_call_succeeds() {
-        let (breaker, now) = half_open();
-        assert_eq!(breaker.count(false), Some(BreakerChange::Closed));
-        assert_eq!(breaker.admit(now), Ok(()));
-        assert!(breaker.is_closed());
-    }
-
-    #[test]
-    fn doubles_the_open_time_when_the_trial_call_fails() {
-        let (breaker, mut now) = half_open();
-        let mut open = LIMITS.open;
-        for _ in 0..10 {
-            open = (open * 2).min(MAX_OPEN);
-            assert_eq!(breaker.judge(true, now), Some(BreakerChange::Reopened(open)));
-            assert_eq!(breaker.admit(now), Err(open));
-            now = now.after(open);
-            assert_eq!(breaker.admit(now), Ok(()));
-        }
-        assert_eq!(open, MAX_OPEN);
-    }
-
-    #[test]
-    fn starts_with_the_configured_open_time_after_it_was_closed() {
-        let (breaker, now) = half_open();
-        assert_eq!(breaker.judge(true, now), Some(BreakerChange::Reopened(LIMITS.open * 2)));
-        let now = now.after(LIMITS.open * 2);
-        assert_eq!(breaker.admit(now), Ok(()));
-        assert_eq!(breaker.judge(false, now), Some(BreakerChange::Closed));
-        let changes = [now; 3].map(|now| breaker.judge(true, now));
-        assert_eq!(changes, [None, None, Some(OPENED)]);
-    }
-
-    #[test]
-    fn admits_another_trial_call_if_the_first_has_no_outcome() {
-        let (breaker, now) = half_open();
-        assert!(breaker.admit(now).is_err());
-        assert_eq!(breaker.admit(now.after(TRIAL_LIMIT)), Ok(()));
-    }
-
-    #[test]
-    fn never_opens_without_a_limit() {
-        let breaker = CircuitBreaker::new(BreakerConfig { failures: 0, ..LIMITS });
-        assert!((0..1000).all(|_| breaker.count(true).is_none()));
-        assert!(breaker.is_closed());
-    }
-}
+mod tests;

@@ -21,13 +21,14 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, PluginFuture};
+use jackfield_plugin_api::{INTERNAL_ERROR, Run, is_reserved};
 
 use super::call::CallTarget;
 use super::failure_log::FailureLog;
-use super::generation::{Generation, GenerationId, PluginCall};
+use super::generation::{Generation, PluginCall};
 use super::pool_state::SubmitError;
+use crate::clock::Time;
 use crate::crash_record::{RunningCode, run_recorded};
 
 /// A call that was started by [`Generation::poll_first`] and has not ended. Only
@@ -86,7 +87,16 @@ impl Generation {
     ///
     /// There is no such thread. The call has been dropped.
     pub(crate) fn resume(&self, call: &Arc<PluginCall>, suspended: SuspendedCall) -> Result<(), SubmitError> {
-        if self.async_executor.resume(call, suspended.0) { Ok(()) } else { Err(SubmitError::QueueFull) }
+        self.async_executor.resume(call, suspended.0)
+    }
+
+    /// Logs why a call of a method failed.
+    pub(crate) fn log_failure(&self, method: u32, facts: &CallFacts<'_>, detail: &str) {
+        self.failure_log().log_failure(detail, self.method_name(method), Some(facts.id.text()));
+    }
+
+    fn failure_log(&self) -> FailureLog<'_> {
+        FailureLog { plugin: &self.identity.plugin, generation: self.identity.number }
     }
 
     /// Submits calls to the threads that run their methods. All of them must run in the way `run`.
@@ -100,8 +110,7 @@ impl Generation {
         calls: &mut impl ExactSizeIterator<Item = Arc<PluginCall>>,
     ) -> Result<(), SubmitError> {
         match (run, &self.blocking_pool) {
-            (Run::Async, _) if self.async_executor.submit(calls) => Ok(()),
-            (Run::Async, _) => Err(SubmitError::QueueFull),
+            (Run::Async, _) => self.async_executor.submit(calls),
             (_, Some(pool)) => pool.submit(calls),
             // Only a generation with nothing but `async` methods has no pool.
             (_, None) => Err(SubmitError::QueueFull),
@@ -135,17 +144,37 @@ impl CallTarget for Generation {
         Generation::record_first_poll(self, method, is_ready, length);
     }
 
+    fn method_name(&self, method: u32) -> &str {
+        Generation::method_name(self, method)
+    }
+
+    fn record_abandoned_timeout(&self, facts: &CallFacts<'_>) {
+        // The time-out of a nested call is the choice of its caller, and says little about the
+        // method. Still it decides a trial.
+        if facts.depth == 0 || facts.trial.is_some() {
+            self.count_timeout(facts.trial);
+        }
+    }
+
     /// Counts the end for the probation and the circuit breaker, and logs a panic.
     fn record_end(&self, method: u32, facts: &CallFacts<'_>, end: &CallEnd) {
         if let Some(probation) = &self.probation {
             probation.count(end);
         }
-        self.count_for_breaker(matches!(end, CallEnd::Panicked(_)));
+        let is_late = facts.trial.is_some() && Time::now().0 > facts.deadline;
+        self.count_for_breaker(is_late || matches!(end, CallEnd::Panicked(_)), facts.trial);
 
-        if let CallEnd::Panicked(text) = end {
-            let GenerationId { plugin, number, .. } = &self.identity;
-            let failures = FailureLog { plugin, generation: *number };
-            failures.log_panic_at_end((method, self.method_name(method)), facts, text);
+        match end {
+            CallEnd::Panicked(text) => {
+                self.failure_log().log_panic_at_end((method, self.method_name(method)), facts, text);
+            }
+            // The plugin API replaces such a code itself, and logs that.
+            CallEnd::Failed { code, message, .. } if is_reserved(*code) => {
+                let detail =
+                    format!("{message} (the code {code} is reserved, so the reply has {INTERNAL_ERROR})");
+                self.log_failure(method, facts, &detail);
+            }
+            CallEnd::Failed { .. } | CallEnd::Done => {}
         }
     }
 
@@ -170,7 +199,6 @@ mod tests {
     use super::super::test_support::{CallEnds, call_facts, call_of, start_built_in};
     use super::super::{BuiltInPlugin, Generation};
     use super::*;
-    use crate::clock::Time;
     use crate::config::Config;
 
     const INLINE: u32 = 0;
@@ -213,7 +241,7 @@ mod tests {
             self.add_one(number)
         }
 
-        async fn never_ready(self: Arc<Self>, (): ()) -> Result<(), Error> {
+        async fn never_ready(self: Arc<Self>) -> Result<(), Error> {
             self.ran_on.send(thread::current().id()).unwrap();
             let _reports = ReportOnDrop(self.ran_on.clone());
             std::future::pending().await

@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use jackfield_plugin_api::abi::{CallFacts, INTERNAL_ERROR_LINE, PANIC_LINE};
 
 use crate::crash_record::{CrashRecord, RunningCode, RunningRequest, own_slot};
+use crate::loader::backtrace;
 use crate::log::printable;
 
 thread_local! {
@@ -109,7 +110,7 @@ impl FailureLog<'_> {
             (FailureLine::Panic(line), None) => self.log_panic(line, &method, request),
             (FailureLine::InternalError(_), Some(_)) => return false,
             (FailureLine::InternalError(detail), None) => {
-                self.log_internal_error(detail, &method, &request);
+                self.log_failure(detail, &method, Some(&*request.id).filter(|id| !id.is_empty()));
             }
         }
         true
@@ -126,7 +127,9 @@ impl FailureLog<'_> {
             (request.id, LoggedId::Known)
         };
 
-        let (id, place_and_text) = (printable(&id), printable(line));
+        let id = printable(&id);
+        let line_with_backtrace = backtrace::append_to(line);
+        let place_and_text = printable(&line_with_backtrace);
         tracing::error!(
             id = &*id,
             method,
@@ -139,7 +142,8 @@ impl FailureLog<'_> {
 
     fn log_panic_in_phase(&self, line: &str, phase: &str, code: RunningCode) {
         let Self { plugin, generation } = *self;
-        let place_and_text = printable(line);
+        let line_with_backtrace = backtrace::append_to(line);
+        let place_and_text = printable(&line_with_backtrace);
         tracing::error!(
             plugin,
             generation,
@@ -148,18 +152,18 @@ impl FailureLog<'_> {
         remember(LoggedPanic { code, line: line.to_owned(), id: LoggedId::Known });
     }
 
-    fn log_internal_error(&self, detail: &str, method: &str, request: &RunningRequest) {
+    /// Logs why a call failed.
+    pub(super) fn log_failure(&self, detail: &str, method: &str, id: Option<&str>) {
         let Self { plugin, generation } = *self;
-        let has_id = !request.id.is_empty();
-        let id = if has_id { printable(&request.id) } else { "without id".into() };
+        let shown_id = id.map_or("without id".into(), printable);
         let detail = printable(detail);
 
         tracing::error!(
-            id = has_id.then_some(&*id),
+            id = id.is_some().then_some(&*shown_id),
             method,
             plugin,
             generation,
-            "{plugin}: {method} failed: {detail} (request {id})"
+            "{plugin}: {method} failed: {detail} (request {shown_id})"
         );
     }
 

@@ -68,7 +68,7 @@ pub(crate) struct Generation {
     pub(super) blocking_threads: usize,
 
     pub(super) async_executor: Arc<GenerationExecutor>,
-    pub(super) breaker: CircuitBreaker,
+    pub(super) breaker: Arc<CircuitBreaker>,
     pub(super) inline_demotion: InlineDemotion,
     pub(super) inline_polling: InlinePollPolicy,
 
@@ -121,7 +121,7 @@ impl Generation {
             blocking_pool: parts.blocking_pool,
             blocking_threads: parts.blocking_threads,
             async_executor: parts.async_executor,
-            breaker: CircuitBreaker::new(parts.breaker),
+            breaker: Arc::new(CircuitBreaker::new(parts.breaker)),
             inline_demotion: InlineDemotion::new(methods),
             inline_polling: InlinePollPolicy::new(methods),
             stalled_io_threads: AtomicUsize::new(0),

@@ -146,10 +146,10 @@ impl GenerationFactory {
             crash_record: Arc::clone(&self.crash_record),
         };
         let blocking_pool = start_blocking_pool(spawner(), &methods, own)?;
-        let async_executor = Arc::new(AsyncExecutor::new(spawner()));
+        let async_executor = Arc::new(AsyncExecutor::new(spawner(), own.spare_threads));
         if methods.iter().any(|method| method.run == Run::Async) {
             // A failure is logged, and the first call tries again.
-            async_executor.ensure_thread();
+            let _ = async_executor.ensure_thread();
         }
 
         let names = GenerationNames {

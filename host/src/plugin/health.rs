@@ -1,6 +1,7 @@
 //! The health of a generation: how its failures and its slow methods affect whether and how its
 //! methods run.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::blocking_pool::BlockingPool;
-use super::circuit_breaker::BreakerChange;
+use super::circuit_breaker::{BreakerChange, TrialPermit};
 use super::generation::{Generation, GenerationId};
 use crate::clock::Time;
-use crate::log::ShortDuration;
+use crate::log::{Counted, ShortDuration};
 
 /// The health of a generation at one moment.
 #[derive(Debug, Clone)]
@@ -30,15 +31,30 @@ pub(crate) struct GenerationHealth {
 }
 
 impl Generation {
-    /// Records that a call was answered DEADLINE_EXCEEDED.
-    pub(crate) fn record_timeout(&self) {
-        if let Some(probation) = &self.probation {
-            probation.count_timeout();
-        }
-        self.count_for_breaker(true);
+    /// Records that a call was answered DEADLINE_EXCEEDED. `trial` is the trial of the circuit
+    /// breaker that it decides, if it is a trial call and has run.
+    pub(crate) fn record_timeout(&self, trial: Option<NonZeroU64>) {
+        self.count_timeout(trial);
         if let Some(pool) = &self.blocking_pool {
             pool.replace_lost();
         }
+    }
+
+    /// Counts a time-out for the probation and the circuit breaker.
+    pub(super) fn count_timeout(&self, trial: Option<NonZeroU64>) {
+        if let Some(probation) = &self.probation {
+            probation.count_timeout();
+        }
+        self.count_for_breaker(true, trial);
+    }
+
+    /// Finds the threads that run calls past their deadline, replaces and reports them. To be
+    /// called periodically: nobody may wait for a call any more.
+    pub(crate) fn supervise_calls(&self) {
+        if let Some(pool) = &self.blocking_pool {
+            pool.replace_lost();
+        }
+        self.async_executor.replace_lost();
     }
 
     /// Returns the number of `inline` and `blocking` calls that wait for a thread or run on one,
@@ -48,18 +64,18 @@ impl Generation {
         self.direct_calls().saturating_sub(lost)
     }
 
-    /// Admits one call.
+    /// Admits one call, and returns its permit if it is the trial call of the circuit breaker.
     ///
     /// # Errors
     ///
     /// The time until the next call can be admitted, if the circuit breaker rejects this one.
-    pub(crate) fn admit(&self, now: Time) -> Result<(), Duration> {
+    pub(crate) fn admit(&self, now: Time) -> Result<Option<TrialPermit>, Duration> {
         self.breaker.admit(now)
     }
 
     /// Counts the end of a call for the circuit breaker, and logs when the breaker opens or closes.
-    pub(super) fn count_for_breaker(&self, failed: bool) {
-        if let Some(change) = self.breaker.count(failed) {
+    pub(super) fn count_for_breaker(&self, failed: bool, trial: Option<NonZeroU64>) {
+        if let Some(change) = self.breaker.count(failed, trial) {
             self.log_breaker_change(change);
         }
     }
@@ -75,7 +91,8 @@ impl Generation {
                 tracing::error!(
                     plugin,
                     generation,
-                    "plugin {plugin}: circuit breaker opened for {open}: {failures} failures in {window}"
+                    "plugin {plugin}: circuit breaker opened for {open}: {} in {window}",
+                    Counted(failures, "failure")
                 );
             }
             BreakerChange::Reopened(open) => {
@@ -201,15 +218,18 @@ impl Generation {
             None
         } else if health.stalled_io_threads > 0 {
             Some("a method blocks an I/O thread")
-        } else {
+        } else if self.async_executor.health().has_thread {
             Some("every thread is stuck in a call past its deadline")
+        } else {
+            Some("the thread for async methods is stuck in a call past its deadline")
         }
     }
 
     /// Returns what operators need to know: lost threads, stalls, demoted methods.
     pub(crate) fn health(&self) -> GenerationHealth {
         let pool = self.blocking_pool.as_ref().map(BlockingPool::health);
-        let lost_threads = pool.map_or(0, |pool| pool.lost_threads);
+        let executor = self.async_executor.health();
+        let lost_threads = pool.map_or(0, |pool| pool.lost_threads) + executor.lost_threads;
         let has_threads = pool.is_none_or(|pool| pool.has_threads);
         let is_blocking = |(number, method): (u32, &DeclaredMethod)| {
             self.effective_run(number, method.run) == Run::Blocking
@@ -221,6 +241,7 @@ impl Generation {
         GenerationHealth {
             is_healthy: self.breaker.is_closed()
                 && (has_threads || !needs_threads)
+                && executor.has_thread
                 && stalled_io_threads == 0,
             lost_threads,
             stalled_io_threads,
@@ -244,11 +265,11 @@ mod tests {
     struct Nothing;
 
     impl Nothing {
-        fn inline(&self, (): ()) -> Result<(), Error> {
+        fn inline(&self) -> Result<(), Error> {
             Ok(())
         }
 
-        async fn asynchronous(self: std::sync::Arc<Self>, (): ()) -> Result<(), Error> {
+        async fn asynchronous(self: std::sync::Arc<Self>) -> Result<(), Error> {
             Ok(())
         }
     }
@@ -296,7 +317,7 @@ mod tests {
     fn is_unhealthy_while_its_circuit_breaker_is_open() {
         let generation = generation();
         let failures = Config::default().plugin.get("t").cloned().unwrap_or_default().breaker.failures;
-        (0..failures).for_each(|_| generation.record_timeout());
+        (0..failures).for_each(|_| generation.record_timeout(None));
         assert!(generation.admit(Time::now()).is_err());
         assert!(!generation.health().is_healthy && generation.unhealthy_reason().is_some());
     }

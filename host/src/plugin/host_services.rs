@@ -18,7 +18,7 @@ pub(crate) trait NestedCaller: Send + Sync + 'static {
     /// `timers` wakes it then.
     fn call(
         &self,
-        plugin: &str,
+        plugin: &Arc<str>,
         parent: &CallFacts<'_>,
         method: &str,
         params: &[u8],
@@ -29,7 +29,7 @@ pub(crate) trait NestedCaller: Send + Sync + 'static {
     /// Calls `method` for `plugin` and waits on this thread for the reply.
     fn call_wait(
         &self,
-        plugin: &str,
+        plugin: &Arc<str>,
         parent: &CallFacts<'_>,
         method: &str,
         params: &[u8],

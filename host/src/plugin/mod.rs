@@ -6,11 +6,14 @@
 //! generations.
 
 mod async_executor;
+mod async_task;
 mod blocking_pool;
 mod built_in;
 mod call;
 mod circuit_breaker;
 mod execution;
+mod executor_sleep;
+mod executor_thread;
 mod failure_log;
 mod generation;
 mod generation_factory;
@@ -18,6 +21,7 @@ mod health;
 mod host_services;
 mod inline_demotion;
 mod inline_polling;
+mod lost_call;
 mod plugin_thread;
 mod pool_state;
 mod pool_thread;
@@ -27,9 +31,10 @@ mod retirement;
 mod system_plugin;
 #[cfg(test)]
 pub(crate) mod test_support;
+mod waker_relay;
 
 pub(crate) use built_in::BuiltInPlugin;
-pub(crate) use call::ReplySink;
+pub(crate) use call::{CallPermits, Caller, ReplySink};
 pub(crate) use execution::SuspendedCall;
 pub(crate) use failure_log::touch_thread_locals;
 pub(crate) use generation::{Generation, GenerationExecutor, GenerationId, PluginCall};
@@ -42,3 +47,4 @@ pub(crate) use retirement::{
     EndDeadline, IoThreadReplacer, RetentionReason, RetirementOutcome, StoppedGeneration,
 };
 pub(crate) use system_plugin::{HostInfo, PluginInfo, SystemPlugin};
+pub(crate) use waker_relay::WakerRelay;

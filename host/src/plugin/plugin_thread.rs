@@ -11,7 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::failure_log::touch_thread_locals;
-use crate::crash_record::{CrashRecord, RecordSlot, SlotSampler};
+use crate::crash_record::{CrashRecord, RecordSlot};
 use crate::host_thread::HostThread;
 use crate::log::ShortDuration;
 
@@ -24,9 +24,6 @@ const GIVE_UP_POLL: Duration = Duration::from_millis(20);
 /// Time that a joined thread has to end after it has returned its result, at least.
 const END_LIMIT: Duration = Duration::from_millis(500);
 
-/// A thread that was started, and the reader of its slot in the crash record, if it has one.
-pub(super) type StartedThread = (HostThread, Option<SlotSampler>);
-
 /// Starts the threads of one generation.
 pub(super) struct ThreadSpawner {
     pub(super) plugin: Arc<str>,
@@ -35,26 +32,18 @@ pub(super) struct ThreadSpawner {
 }
 
 impl ThreadSpawner {
-    /// Starts a thread named `PLUGIN:SUFFIX` with a slot in the crash record. Returns a reader of
-    /// the slot as well; `None` if there is no free slot.
+    /// Starts a thread named `PLUGIN:SUFFIX`, with a slot in the crash record if one is free.
     ///
     /// # Errors
     ///
     /// The system cannot start another thread.
-    pub(super) fn spawn(
-        &self,
-        suffix: &str,
-        work: impl FnOnce() + Send + 'static,
-    ) -> io::Result<StartedThread> {
+    pub(super) fn spawn(&self, suffix: &str, work: impl FnOnce() + Send + 'static) -> io::Result<HostThread> {
         let slot = self.crash_record.claim_slot();
-        let sampler = slot.as_ref().map(RecordSlot::sampler);
-
-        let thread = HostThread::spawn(&thread_name(&self.plugin, suffix), move || {
+        HostThread::spawn(&thread_name(&self.plugin, suffix), move || {
             RecordSlot::attach(slot);
             touch_thread_locals();
             work();
-        })?;
-        Ok((thread, sampler))
+        })
     }
 }
 

@@ -9,10 +9,8 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::call::{Call, CallTarget};
-use super::plugin_thread::StartedThread;
 use super::pool_thread::PoolThread;
 use crate::clock::Time;
-use crate::crash_record::RunningRequest;
 use crate::host_thread::HostThread;
 use crate::timer::TICK;
 
@@ -64,7 +62,7 @@ pub(super) struct PoolState<G: CallTarget> {
     notified: usize,
 
     /// The threads that have not ended.
-    threads: Slab<PoolThread>,
+    threads: Slab<PoolThread<G>>,
 
     /// The number of lost threads among them.
     lost: usize,
@@ -120,7 +118,7 @@ impl<G: CallTarget> PoolState<G> {
     /// Removes cancelled calls from the queue, at most once per tick. Deadlines pass once per tick;
     /// sweeping more often would make each rejection of an overloaded plugin as expensive as its
     /// queue is long.
-    fn sweep(&mut self, now: Time) {
+    pub(super) fn sweep(&mut self, now: Time) {
         if now.since(self.swept) >= TICK {
             self.swept = now;
             self.queue.retain(|call| !call.is_over());
@@ -140,9 +138,8 @@ impl<G: CallTarget> PoolState<G> {
         self.threads.insert(PoolThread::default())
     }
 
-    /// Adds the handle of a thread that was started, and the reader of its slot.
-    pub(super) fn add_handle(&mut self, number: usize, (handle, sampler): StartedThread) {
-        self.threads[number].set_sampler(sampler);
+    /// Adds the handle of a thread that was started.
+    pub(super) fn add_handle(&mut self, handle: HostThread) {
         self.handles.push(handle);
     }
 
@@ -166,14 +163,12 @@ impl<G: CallTarget> PoolState<G> {
         self.threads.len() < self.wanted + spare
     }
 
-    /// Marks the threads as lost whose call has run past its deadline. Returns what each of them
-    /// runs, as far as the crash record knows.
-    pub(super) fn mark_lost(&mut self, now: Time) -> Vec<Option<RunningRequest>> {
-        let threads = self.threads.iter_mut().map(|(_, thread)| thread);
-        let overdue = threads.filter(|thread| thread.is_overdue(now));
-        let found: Vec<_> = overdue.map(PoolThread::mark_lost).collect();
-        self.lost += found.len();
-        found
+    /// Marks a thread as lost whose call has run past its deadline, and returns the call; `None` if
+    /// there is no such thread.
+    pub(super) fn mark_lost(&mut self, now: Time) -> Option<Arc<Call<G>>> {
+        let found = self.threads.iter_mut().find_map(|(_, thread)| thread.mark_lost(now))?;
+        self.lost += 1;
+        Some(found)
     }
 
     /// Returns the number of lost threads.
@@ -207,7 +202,7 @@ impl<G: CallTarget> PoolState<G> {
         }
         match self.queue.pop_front() {
             Some(call) => {
-                self.threads[number].begin_call(Time(call.facts.deadline));
+                self.threads[number].begin_call(&call);
                 NextStep::Run(call)
             }
             None => NextStep::Wait,
@@ -238,110 +233,4 @@ impl<G: CallTarget> PoolState<G> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::test_support::{FakeTarget, fake_call};
-    use super::*;
-
-    fn calls(count: usize, deadline: Time) -> Vec<Arc<Call<FakeTarget>>> {
-        let target = FakeTarget::doing_nothing();
-        (0..count).map(|_| fake_call(&target, deadline, b"").0).collect()
-    }
-
-    fn state(capacity: usize, threads: usize) -> PoolState<FakeTarget> {
-        let mut state = PoolState::new(capacity);
-        state.want(threads);
-        for _ in 0..threads {
-            state.add_thread();
-        }
-        state
-    }
-
-    fn run_next(state: &mut PoolState<FakeTarget>, number: usize) -> Arc<Call<FakeTarget>> {
-        match state.next_step(number) {
-            NextStep::Run(call) => call,
-            NextStep::Wait | NextStep::End => panic!("there is no call to run"),
-        }
-    }
-
-    #[test]
-    fn accepts_calls_up_to_the_capacity_and_leaves_the_others() {
-        let mut state = state(2, 1);
-        let mut all = calls(3, Time::NEVER).into_iter();
-        assert_eq!(state.enqueue(&mut all), Err(SubmitError::QueueFull));
-        assert_eq!((all.len(), state.queue.len()), (1, 2));
-    }
-
-    #[test]
-    fn hands_out_calls_in_the_order_of_submission() {
-        let mut state = state(3, 1);
-        let all = calls(3, Time::NEVER);
-        state.enqueue(&mut all.clone().into_iter()).unwrap();
-        assert!(all.iter().all(|call| Arc::ptr_eq(call, &run_next(&mut state, 0))));
-        assert!(matches!(state.next_step(0), NextStep::Wait));
-    }
-
-    #[test]
-    fn replaces_cancelled_calls_in_a_full_queue_once_per_tick() {
-        let mut state = state(2, 1);
-        let old = calls(2, Time::NEVER);
-        state.enqueue(&mut old.clone().into_iter()).unwrap();
-        old[0].cancel();
-
-        state.swept = Time::now();
-        state.sweep(state.swept);
-        assert_eq!(state.queue.len(), 2);
-        state.sweep(state.swept.after(TICK));
-        assert_eq!(state.queue.len(), 1);
-        assert!(Arc::ptr_eq(&old[1], &run_next(&mut state, 0)));
-    }
-
-    #[test]
-    fn notifies_each_waiting_thread_once() {
-        let mut state = state(9, 2);
-        state.begin_wait();
-        state.begin_wait();
-        state.enqueue(&mut calls(1, Time::NEVER).into_iter()).unwrap();
-        assert_eq!([state.take_notifications(), state.take_notifications()], [1, 0]);
-        state.enqueue(&mut calls(5, Time::NEVER).into_iter()).unwrap();
-        assert_eq!([state.take_notifications(), state.take_notifications()], [1, 0]);
-        state.end_wait();
-        assert_eq!(state.take_notifications(), 0, "the thread that woke up is busy");
-    }
-
-    #[test]
-    fn rejects_calls_when_every_thread_is_lost() {
-        let mut state = state(9, 1);
-        let deadline = Time::now();
-        state.enqueue(&mut calls(1, deadline).into_iter()).unwrap();
-        drop(run_next(&mut state, 0));
-        assert_eq!(state.mark_lost(Time(deadline.0 - 1)).len(), 0);
-        assert_eq!([state.mark_lost(deadline).len(), state.mark_lost(deadline).len()], [1, 0]);
-
-        assert!(!state.has_threads());
-        assert_eq!(state.enqueue(&mut calls(1, deadline).into_iter()), Err(SubmitError::ThreadsLost));
-        assert!(state.may_replace(1) && !state.may_replace(0));
-    }
-
-    #[test]
-    fn ends_the_superfluous_thread_after_a_lost_one_has_returned() {
-        let mut state = state(9, 1);
-        state.enqueue(&mut calls(1, Time(1)).into_iter()).unwrap();
-        drop(run_next(&mut state, 0));
-        state.mark_lost(Time::now());
-        let replacement = state.add_thread();
-        assert!(matches!(state.next_step(replacement), NextStep::Wait));
-
-        assert!(state.end_call(0), "the thread was not lost");
-        assert!(matches!(state.next_step(0), NextStep::End));
-        assert!(matches!(state.next_step(replacement), NextStep::Wait));
-        assert_eq!((state.lost(), state.needs_thread()), (0, false));
-    }
-
-    #[test]
-    fn discards_the_queue_and_ends_its_threads_when_closed() {
-        let mut state = state(9, 1);
-        state.enqueue(&mut calls(3, Time::NEVER).into_iter()).unwrap();
-        state.close();
-        assert!(matches!(state.next_step(0), NextStep::End));
-    }
-}
+mod tests;

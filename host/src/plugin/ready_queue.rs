@@ -1,11 +1,14 @@
-//! The queue that the thread of an async executor waits on: ready tasks, and timers.
+//! The queue that the thread of an async executor waits on: ready tasks, timers, and wakers.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::Waker;
 
+use super::executor_thread::{ExecutorThread, PollObservation, ThreadInCharge};
+use super::lost_call::Replacement;
+use super::pool_state::SubmitError;
+use super::waker_relay::WakerQueue;
 use crate::clock::Time;
 use crate::host_thread::HostThread;
 use crate::sync::{lock, wait, wait_timeout};
@@ -17,15 +20,53 @@ struct ReadyState<T> {
     timers: BTreeMap<(u64, u64), Waker>,
     last_timer: u64,
 
+    /// Wakers of the plugin that other threads want to wake.
+    woken: Vec<Waker>,
+
     is_closed: bool,
 
     /// Whether the thread sleeps, and has not been notified yet.
     is_waiting: bool,
 
-    thread: Option<HostThread>,
+    /// `None` if there is no thread, or none could be started in the place of a lost one.
+    in_charge: Option<ThreadInCharge<T>>,
+
+    /// The number of threads that were started.
+    started: u32,
+
+    /// Lost threads that have not returned.
+    lost: usize,
+
+    handles: Vec<HostThread>,
 }
 
-/// The ready tasks and the timers of one executor thread.
+/// The threads of an async executor at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ExecutorHealth {
+    pub(super) lost_threads: usize,
+
+    /// Whether a thread polls tasks, or would be started for one.
+    pub(super) has_thread: bool,
+}
+
+/// The result of [`ReadyQueue::observe`].
+pub(super) enum Observation<F> {
+    Nothing,
+
+    /// A thread was found to be lost.
+    Lost {
+        found: F,
+        replacement: Replacement,
+        lost: usize,
+    },
+
+    /// A lost thread that was not replaced has returned.
+    Returned {
+        lost: usize,
+    },
+}
+
+/// The ready tasks, the timers and the woken wakers of one executor thread.
 pub(super) struct ReadyQueue<T> {
     state: Mutex<ReadyState<T>>,
     changed: Condvar,
@@ -37,26 +78,115 @@ impl<T> Default for ReadyQueue<T> {
             ready: VecDeque::new(),
             timers: BTreeMap::new(),
             last_timer: 0,
+            woken: Vec::new(),
             is_closed: false,
             is_waiting: false,
-            thread: None,
+            in_charge: None,
+            started: 0,
+            lost: 0,
+            handles: Vec::new(),
         };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 }
 
+impl<T> ReadyState<T> {
+    /// Starts a thread that is in charge from now on.
+    fn start_thread(
+        &mut self,
+        spawn: impl FnOnce(ExecutorThread) -> io::Result<HostThread>,
+    ) -> io::Result<()> {
+        self.in_charge = None;
+        self.started += 1;
+        let in_charge = ThreadInCharge::new(self.started);
+
+        self.handles.push(spawn(in_charge.thread())?);
+        self.in_charge = Some(in_charge);
+        Ok(())
+    }
+
+    /// Starts a thread in the place of a lost one, unless `spare` others are replaced already.
+    /// Returns `None` if the thread is not lost any more.
+    fn replace(
+        &mut self,
+        spare: usize,
+        spawn: impl FnOnce(ExecutorThread) -> io::Result<HostThread>,
+    ) -> Option<Replacement> {
+        let in_charge = self.in_charge.as_mut()?;
+        if self.lost >= spare {
+            in_charge.set_lost();
+            return Some(Replacement::NoSpareThread);
+        }
+
+        let mut tasks = in_charge.take_over()?;
+        tasks.append(&mut self.ready);
+        self.ready = tasks;
+        Some(match self.start_thread(spawn) {
+            Ok(()) => Replacement::Replaced,
+            Err(error) => Replacement::Failed(error),
+        })
+    }
+}
+
 impl<T> ReadyQueue<T> {
-    /// Ensures that there is a thread, started with `spawn` if necessary, and returns whether there
-    /// is. A closed queue gets none.
-    pub(super) fn ensure_thread(&self, spawn: impl FnOnce() -> Option<HostThread>) -> bool {
+    /// Ensures that there is a thread, started with `spawn` if necessary. A closed queue gets none.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread, or only one that is lost.
+    pub(super) fn ensure_thread(
+        &self,
+        spawn: impl FnOnce(ExecutorThread) -> io::Result<HostThread>,
+    ) -> Result<(), SubmitError> {
         let mut state = lock(&self.state);
-        if state.is_closed {
-            return false;
+        match &state.in_charge {
+            _ if state.is_closed => Err(SubmitError::QueueFull),
+            Some(in_charge) if in_charge.is_lost() => Err(SubmitError::ThreadsLost),
+            Some(_) => Ok(()),
+            None => state.start_thread(spawn).map_err(|_| SubmitError::QueueFull),
         }
-        if state.thread.is_none() {
-            state.thread = spawn();
+    }
+
+    /// Finds out whether the thread is lost, because it polls a task for which `overdue` returns
+    /// something, and did so when this was called before. If so, starts another thread with
+    /// `spawn`, up to `spare` of them.
+    pub(super) fn observe<F>(
+        &self,
+        spare: usize,
+        overdue: impl FnOnce(&T) -> Option<F>,
+        spawn: impl FnOnce(ExecutorThread) -> io::Result<HostThread>,
+    ) -> Observation<F> {
+        let mut state = lock(&self.state);
+        let Some(in_charge) = &mut state.in_charge else { return Observation::Nothing };
+
+        match in_charge.observe(overdue) {
+            PollObservation::Nothing => Observation::Nothing,
+            PollObservation::Returned => {
+                state.lost -= 1;
+                Observation::Returned { lost: state.lost }
+            }
+            PollObservation::Stuck(found) => match state.replace(spare, spawn) {
+                Some(replacement) => {
+                    state.lost += 1;
+                    Observation::Lost { found, replacement, lost: state.lost }
+                }
+                None => Observation::Nothing,
+            },
         }
-        state.thread.is_some()
+    }
+
+    /// Notes that a lost thread that was replaced ends. Returns how many others are lost, and
+    /// whether the queue is closed.
+    pub(super) fn end_lost(&self) -> (usize, bool) {
+        let mut state = lock(&self.state);
+        state.lost -= 1;
+        (state.lost, state.is_closed)
+    }
+
+    pub(super) fn health(&self) -> ExecutorHealth {
+        let state = lock(&self.state);
+        let has_thread = !state.in_charge.as_ref().is_some_and(ThreadInCharge::is_lost);
+        ExecutorHealth { lost_threads: state.lost, has_thread }
     }
 
     /// Adds ready tasks. A closed queue drops them.
@@ -66,19 +196,17 @@ impl<T> ReadyQueue<T> {
             return;
         }
         state.ready.extend(tasks);
-        // One notification is enough: the thread finds everything that is added before it runs.
-        let notify = std::mem::take(&mut state.is_waiting);
-        drop(state);
-
-        if notify {
-            self.changed.notify_one();
-        }
+        self.notify(state, true);
     }
 
-    /// Waits for ready tasks and swaps them into `batch`, which must be empty. Wakes due timers in
-    /// the meantime. Returns `None` once the queue is closed.
-    pub(super) fn next_batch(&self, batch: &mut VecDeque<Arc<T>>) -> Option<()> {
+    /// Waits for ready tasks and moves them into `batch`, which must be empty. Passes the wakers of
+    /// due timers and those that other threads want to wake to `wake` in the meantime. Returns
+    /// `None` once the queue is closed. Only the thread in charge calls this.
+    pub(super) fn next_batch(&self, batch: &mut VecDeque<Arc<T>>, mut wake: impl FnMut(Waker)) -> Option<()> {
         let mut state = lock(&self.state);
+        if let Some(in_charge) = &mut state.in_charge {
+            in_charge.end_batch();
+        }
 
         loop {
             if state.is_closed {
@@ -88,16 +216,20 @@ impl<T> ReadyQueue<T> {
             let now = Time::now().0;
             let later = state.timers.split_off(&(now + 1, 0));
             let due = std::mem::replace(&mut state.timers, later);
-            if !due.is_empty() {
-                // A waker pushes its task, which takes the lock.
+            if !due.is_empty() || !state.woken.is_empty() {
+                let woken = std::mem::take(&mut state.woken);
+                // A waker is code of the plugin, and pushes its task, which takes the lock.
                 drop(state);
-                due.into_values().for_each(Waker::wake);
+                due.into_values().chain(woken).for_each(&mut wake);
                 state = lock(&self.state);
-                // The queue may have been closed meanwhile, and then nothing notifies this thread.
-                continue;
+                if state.ready.is_empty() {
+                    // The queue may have been closed meanwhile, or got more wakers.
+                    continue;
+                }
             }
             if !state.ready.is_empty() {
-                std::mem::swap(&mut state.ready, batch);
+                let ReadyState { ready, in_charge, .. } = &mut *state;
+                in_charge.as_mut()?.begin_batch(ready, batch);
                 return Some(());
             }
 
@@ -111,199 +243,75 @@ impl<T> ReadyQueue<T> {
         }
     }
 
-    /// Closes the queue and returns the thread, which ends after its current batch.
-    pub(super) fn close(&self) -> Option<HostThread> {
+    /// Closes the queue and returns the threads, which end after their current batch.
+    pub(super) fn close(&self) -> Vec<HostThread> {
         let mut state = lock(&self.state);
         state.is_closed = true;
-        let thread = state.thread.take();
+        let threads = std::mem::take(&mut state.handles);
         drop(state);
 
         self.changed.notify_all();
-        thread
+        threads
     }
 
-    /// Returns the tasks that are left in a closed queue.
-    pub(super) fn take_remaining(&self) -> VecDeque<Arc<T>> {
-        std::mem::take(&mut lock(&self.state).ready)
+    /// Returns the tasks and the wakers that are left in a closed queue. No more can come.
+    pub(super) fn take_remaining(&self) -> (VecDeque<Arc<T>>, Vec<Waker>) {
+        let mut state = lock(&self.state);
+        (std::mem::take(&mut state.ready), std::mem::take(&mut state.woken))
     }
-}
 
-/// A future that is ready at an instant. The executor thread wakes it.
-pub(super) struct ExecutorSleep<T> {
-    queue: Arc<ReadyQueue<T>>,
-    until: Time,
-    key: Option<u64>,
-}
-
-impl<T> ExecutorSleep<T> {
-    pub(super) fn new(queue: &Arc<ReadyQueue<T>>, until: Time) -> Self {
-        Self { queue: Arc::clone(queue), until, key: None }
-    }
-}
-
-impl<T> Future for ExecutorSleep<T> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if Time::now() >= self.until {
-            return Poll::Ready(());
-        }
-
-        let queue = Arc::clone(&self.queue);
-        let mut state = lock(&queue.state);
-        let key = self.key.unwrap_or_else(|| {
+    /// Sets the timer with this number, or a new one, to wake `waker` at `until`. Returns its
+    /// number.
+    pub(super) fn set_timer(&self, until: Time, number: Option<u64>, waker: &Waker) -> u64 {
+        // Cloned and dropped without the lock, because both may be code of the plugin.
+        let waker = waker.clone();
+        let mut state = lock(&self.state);
+        let number = number.unwrap_or_else(|| {
             state.last_timer += 1;
             state.last_timer
         });
-        self.key = Some(key);
 
-        let is_first = state.timers.first_key_value().is_none_or(|(&(until, _), _)| self.until.0 < until);
-        state.timers.insert((self.until.0, key), cx.waker().clone());
+        let is_first = state.timers.first_key_value().is_none_or(|(&(first, _), _)| until.0 < first);
+        let previous = state.timers.insert((until.0, number), waker);
         // The thread sleeps until the timer that was first before.
-        let notify = is_first && std::mem::take(&mut state.is_waiting);
+        self.notify(state, is_first);
+        drop(previous);
+        number
+    }
+
+    /// Removes a timer, if it has not fired.
+    pub(super) fn remove_timer(&self, until: Time, number: u64) {
+        let waker = lock(&self.state).timers.remove(&(until.0, number));
+        // Dropped after the lock: a waker may drop a task, which drops its timers.
+        drop(waker);
+    }
+
+    /// Releases the lock, and wakes the thread if `is_needed` and it sleeps. One notification is
+    /// enough: the thread finds everything that is added before it runs.
+    fn notify(&self, mut state: MutexGuard<'_, ReadyState<T>>, is_needed: bool) {
+        let notify = is_needed && std::mem::take(&mut state.is_waiting);
         drop(state);
+
         if notify {
-            queue.changed.notify_one();
+            self.changed.notify_one();
         }
-        Poll::Pending
+    }
+
+    #[cfg(test)]
+    pub(super) fn timers(&self) -> usize {
+        lock(&self.state).timers.len()
     }
 }
 
-impl<T> Drop for ExecutorSleep<T> {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            // Dropped after the lock: a waker may drop a task, which drops its timers.
-            let waker = lock(&self.queue.state).timers.remove(&(self.until.0, key));
-            drop(waker);
+impl<T: Send + Sync> WakerQueue for ReadyQueue<T> {
+    fn push_waker(&self, waker: &mut Option<Waker>) {
+        let mut state = lock(&self.state);
+        if !state.is_closed {
+            state.woken.extend(waker.take());
+            self.notify(state, true);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-    use std::thread;
-    use std::time::{Duration, Instant};
-
-    use super::*;
-
-    type Queue = ReadyQueue<u32>;
-
-    fn push(queue: &Queue, tasks: impl IntoIterator<Item = u32>) {
-        queue.push(tasks.into_iter().map(Arc::new));
-    }
-
-    fn next(queue: &Queue) -> Option<Vec<u32>> {
-        let mut batch = VecDeque::new();
-        queue.next_batch(&mut batch).map(|()| batch.iter().map(|task| **task).collect())
-    }
-
-    /// Pushes task 7 when it is woken.
-    struct PushesSeven(Arc<Queue>, AtomicUsize);
-
-    impl Wake for PushesSeven {
-        fn wake(self: Arc<Self>) {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            push(&self.0, [7]);
-        }
-    }
-
-    fn pushes_seven(queue: &Arc<Queue>) -> Arc<PushesSeven> {
-        Arc::new(PushesSeven(Arc::clone(queue), AtomicUsize::new(0)))
-    }
-
-    #[test]
-    fn returns_all_ready_tasks_in_order() {
-        let queue = Queue::default();
-        push(&queue, [1, 2]);
-        push(&queue, [3]);
-        assert_eq!(next(&queue), Some(vec![1, 2, 3]));
-    }
-
-    #[test]
-    fn wakes_the_waiting_thread_for_a_task() {
-        let queue = Arc::<Queue>::default();
-        let waits = thread::spawn({
-            let queue = Arc::clone(&queue);
-            move || next(&queue)
-        });
-        while !lock(&queue.state).is_waiting {
-            thread::yield_now();
-        }
-        push(&queue, [1]);
-        assert_eq!(waits.join().unwrap(), Some(vec![1]));
-    }
-
-    #[test]
-    fn ends_when_closed_and_keeps_the_remaining_tasks_for_the_caller() {
-        let queue = Queue::default();
-        push(&queue, [1]);
-        assert!(queue.close().is_none());
-        push(&queue, [2]);
-        assert_eq!(next(&queue), None);
-        assert_eq!(queue.take_remaining().iter().map(|task| **task).collect::<Vec<_>>(), [1]);
-    }
-
-    #[test]
-    fn starts_one_thread_and_none_once_closed() {
-        let queue = Queue::default();
-        assert!(!queue.ensure_thread(|| None));
-        assert!(queue.ensure_thread(|| HostThread::spawn("a", || ()).ok()));
-        assert!(queue.ensure_thread(|| panic!("a thread was started already")));
-        assert!(queue.close().is_some());
-        assert!(!queue.ensure_thread(|| panic!("the queue is closed")));
-    }
-
-    #[test]
-    fn wakes_a_timer_when_it_is_due() {
-        let queue = Arc::<Queue>::default();
-        let waker = pushes_seven(&queue);
-        let until = Time::now().after(Duration::from_millis(20));
-        let mut sleep = pin!(ExecutorSleep::new(&queue, until));
-        let task = Waker::from(Arc::clone(&waker));
-        assert!(sleep.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
-
-        assert_eq!(next(&queue), Some(vec![7]));
-        assert!(Time::now() >= until);
-        assert!(sleep.as_mut().poll(&mut Context::from_waker(&task)).is_ready());
-    }
-
-    #[test]
-    fn ends_when_it_is_closed_while_it_wakes_timers() {
-        struct ClosesQueue(Arc<Queue>);
-        impl Wake for ClosesQueue {
-            fn wake(self: Arc<Self>) {
-                assert!(self.0.close().is_none());
-            }
-        }
-        let queue = Arc::<Queue>::default();
-        let mut sleep = pin!(ExecutorSleep::new(&queue, Time::now().after(Duration::from_millis(20))));
-        let task = Waker::from(Arc::new(ClosesQueue(Arc::clone(&queue))));
-        assert!(sleep.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
-
-        let waits = HostThread::spawn("a", {
-            let queue = Arc::clone(&queue);
-            move || next(&queue)
-        });
-        let ended = waits.unwrap().join_before(Instant::now() + Duration::from_secs(30));
-        assert!(matches!(ended, Ok(Ok(None))), "the thread waits for a closed queue");
-    }
-
-    #[test]
-    fn keeps_one_timer_for_a_sleep_that_is_polled_again_and_none_once_it_is_dropped() {
-        let queue = Arc::<Queue>::default();
-        let waker = pushes_seven(&queue);
-        {
-            let mut sleep = pin!(ExecutorSleep::new(&queue, Time::NEVER));
-            let task = Waker::from(Arc::clone(&waker));
-            for _ in 0..2 {
-                assert!(sleep.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
-                assert_eq!(lock(&queue.state).timers.len(), 1);
-            }
-        }
-        assert!(lock(&queue.state).timers.is_empty());
-        assert_eq!(waker.1.load(Ordering::Relaxed), 0);
-    }
-}
+mod tests;

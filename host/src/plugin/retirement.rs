@@ -145,10 +145,10 @@ impl Generation {
         let unended = self.unended_threads.into_inner();
 
         let step = deadline.of_step();
-        let running =
-            unended + self.async_executor.join(step) + self.blocking_pool.map_or(0, |pool| pool.join(step));
+        let running = unended + self.blocking_pool.map_or(0, |pool| pool.join(step));
         if running > 0 {
             std::mem::forget((instance, library, registration));
+            let running = running + self.async_executor.join(deadline.of_step());
             return Err(RetentionReason::ThreadsRunning(running));
         }
 
@@ -156,6 +156,14 @@ impl Generation {
         if let Err(error) = stop(instance, &identity, registration.crash_record(), limit) {
             std::mem::forget((library, registration));
             return Err(RetentionReason::StopNotDone(error));
+        }
+
+        // After `stop`, which may wait for a thread of the plugin: the async thread wakes it when
+        // its sleep or its nested call has ended.
+        let running = self.async_executor.join(deadline.of_step());
+        if running > 0 {
+            std::mem::forget((library, registration));
+            return Err(RetentionReason::ThreadsRunning(running));
         }
 
         // Asked only now, because the threads that were just joined record the polls.
@@ -270,7 +278,7 @@ mod tests {
     }
 
     fn generation() -> Arc<Generation> {
-        let methods = Methods::new().blocking("t.nothing", |_: &(), (): ()| Ok::<_, Error>(()));
+        let methods = Methods::new().blocking("t.nothing", |_: &()| Ok::<_, Error>(()));
         start_built_in(BuiltInPlugin::new("t", (), methods), &Config::default())
     }
 

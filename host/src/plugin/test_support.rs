@@ -8,11 +8,12 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, CallReply, PluginFuture, ReplyFuture, RequestId};
 use jackfield_protocol::ReplyHead;
 
-use super::call::{Call, CallTarget, ReplySink};
+use super::call::{Call, CallPermits, CallTarget, Caller, ReplySink};
+use super::circuit_breaker::CircuitBreaker;
 use super::generation::GenerationExecutor;
 use super::{BuiltInPlugin, Generation, GenerationFactory, NestedCaller};
 use crate::clock::Time;
-use crate::config::{Config, CrashConfig};
+use crate::config::{BreakerConfig, Config, CrashConfig};
 use crate::crash_record::{CrashRecord, RunningCode};
 
 /// Returns a crash record that no file keeps.
@@ -31,7 +32,7 @@ struct NoNestedCaller;
 impl NestedCaller for NoNestedCaller {
     fn call(
         &self,
-        _plugin: &str,
+        _plugin: &Arc<str>,
         _parent: &CallFacts<'_>,
         _method: &str,
         _params: &[u8],
@@ -43,7 +44,7 @@ impl NestedCaller for NoNestedCaller {
 
     fn call_wait(
         &self,
-        _plugin: &str,
+        _plugin: &Arc<str>,
         _parent: &CallFacts<'_>,
         _method: &str,
         _params: &[u8],
@@ -59,11 +60,16 @@ type FakeMethod = Box<dyn Fn(&[u8]) + Send + Sync>;
 pub(super) struct FakeTarget {
     method: FakeMethod,
     direct_calls: AtomicUsize,
+    abandoned_timeouts: AtomicUsize,
 }
 
 impl FakeTarget {
     pub(super) fn new(method: impl Fn(&[u8]) + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { method: Box::new(method), direct_calls: AtomicUsize::new(0) })
+        Arc::new(Self {
+            method: Box::new(method),
+            direct_calls: AtomicUsize::new(0),
+            abandoned_timeouts: AtomicUsize::new(0),
+        })
     }
 
     pub(super) fn doing_nothing() -> Arc<Self> {
@@ -72,6 +78,10 @@ impl FakeTarget {
 
     pub(super) fn direct_calls(&self) -> usize {
         self.direct_calls.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn abandoned_timeouts(&self) -> usize {
+        self.abandoned_timeouts.load(Ordering::Relaxed)
     }
 }
 
@@ -100,6 +110,14 @@ impl CallTarget for FakeTarget {
     }
 
     fn record_first_poll(&self, _method: u32, _is_ready: bool, _length: Duration) {}
+
+    fn method_name(&self, _method: u32) -> &str {
+        "test.method"
+    }
+
+    fn record_abandoned_timeout(&self, _facts: &CallFacts<'_>) {
+        self.abandoned_timeouts.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn record_end(&self, _method: u32, _facts: &CallFacts<'_>, _end: &CallEnd) {}
 
@@ -139,7 +157,36 @@ pub(crate) fn call_of<G: CallTarget>(
 ) -> (Arc<Call<G>>, CallEnds) {
     let (sender, ends) = mpsc::channel();
     let facts = Arc::new(call_facts(run, deadline));
-    (Call::new(facts, Arc::clone(target), method, params, ChannelSink(sender), None), ends)
+    (
+        Call::new(
+            facts,
+            Arc::clone(target),
+            method,
+            params,
+            ChannelSink(sender),
+            CallPermits::default(),
+            client(),
+        ),
+        ends,
+    )
+}
+
+/// Creates a `blocking` call that is the trial call of a circuit breaker whose open time was zero.
+pub(super) fn fake_trial_call(deadline: Time) -> (Arc<CircuitBreaker>, Arc<Call<FakeTarget>>) {
+    let open = Duration::ZERO;
+    let limits = BreakerConfig { failures: 1, window: Duration::from_secs(10), open };
+    let breaker = Arc::new(CircuitBreaker::new(limits));
+    assert!(breaker.count(true, None).is_some());
+    let permits = CallPermits::new(None, breaker.admit(Time::now()).unwrap());
+
+    let trial = permits.trial_number();
+    let facts = Arc::new(CallFacts { trial, ..call_facts(Run::Blocking, deadline) });
+    let sink = ChannelSink(mpsc::channel().0);
+    (breaker, Call::new(facts, FakeTarget::doing_nothing(), 0, b"", sink, permits, client()))
+}
+
+fn client() -> Caller {
+    Caller::Client { connection: 1, peer: None }
 }
 
 /// Returns the facts of a call that no client has made.
@@ -149,6 +196,7 @@ pub(super) fn call_facts(run: Run, deadline: Time) -> CallFacts<'static> {
         id: RequestId::new(None, String::new),
         depth: 0,
         run,
+        trial: None,
         cancelled: AtomicBool::new(false),
     }
 }

@@ -34,7 +34,9 @@ impl Reloader {
     /// The thread could not be started.
     pub(crate) fn start(owner: PluginOwner, commands: Receiver<ReloadCommand>) -> io::Result<Self> {
         let sender = owner.commands.clone();
-        let thread = HostThread::spawn("plugins", move || OwnerLoop::new(owner, commands).run())?;
+        // The directory is watched when this returns.
+        let owner_loop = OwnerLoop::new(owner, commands);
+        let thread = HostThread::spawn("plugins", move || owner_loop.run())?;
         Ok(Self { commands: sender, thread })
     }
 

@@ -142,12 +142,21 @@ impl Dispatcher {
     /// Such a call may call any other method. Calls that run on the I/O thread of their connection
     /// are not among them, and neither are `async` calls, which end with their requests.
     pub(crate) fn unfinished_calls(&self) -> usize {
-        let replaced = lock(&self.replaced);
-        let table = self.table.load();
-        let serving = table.generations().map(|generation| generation.unfinished_calls());
-        let retiring = replaced.iter().filter_map(Weak::upgrade);
+        self.generations().iter().map(|generation| generation.unfinished_calls()).sum()
+    }
 
-        serving.sum::<usize>() + retiring.map(|generation| generation.unfinished_calls()).sum::<usize>()
+    /// Finds the calls of all generations that run past their deadlines, replaces the threads that
+    /// they block, and reports them. To be called periodically.
+    pub(crate) fn supervise_calls(&self) {
+        self.generations().iter().for_each(|generation| generation.supervise_calls());
+    }
+
+    /// Returns the generations that serve, and the retired ones that still have holders.
+    fn generations(&self) -> Vec<Arc<Generation>> {
+        let replaced = lock(&self.replaced);
+        let mut generations: Vec<_> = self.table.load().generations().map(Arc::clone).collect();
+        generations.extend(replaced.iter().filter_map(Weak::upgrade));
+        generations
     }
 
     /// Replaces the limits and time-outs. Whatever was accepted under the previous ones stays

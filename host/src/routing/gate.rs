@@ -30,10 +30,10 @@ impl StateTransferGate {
     pub(crate) fn open(&self) {
         let mut state = lock(&self.state);
         state.is_open = true;
-        // Woken under the lock: a waker may be plugin code, and the drop of its future must
-        // guarantee that it does not run any more.
-        state.waiting.drain().for_each(Waker::wake);
+        let waiting = std::mem::take(&mut state.waiting);
         drop(state);
+
+        waiting.into_iter().for_each(|(_, waker)| waker.wake());
         self.opened.notify_all();
     }
 
@@ -44,7 +44,7 @@ impl StateTransferGate {
     }
 }
 
-/// A future that is ready when a gate is open.
+/// A future that is ready when a gate is open. It must be polled with a waker of the host.
 pub(crate) struct GateOpened {
     gate: Arc<StateTransferGate>,
 
@@ -68,10 +68,16 @@ impl Future for GateOpened {
             self.index = None;
             return Poll::Ready(());
         }
-        match self.index {
-            Some(index) => state.waiting[index].clone_from(cx.waker()),
-            None => self.index = Some(state.waiting.insert(cx.waker().clone())),
-        }
+        let waker = cx.waker().clone();
+        let previous = match self.index {
+            Some(index) => Some(std::mem::replace(&mut state.waiting[index], waker)),
+            None => {
+                self.index = Some(state.waiting.insert(waker));
+                None
+            }
+        };
+        drop(state);
+        drop(previous);
         Poll::Pending
     }
 }
@@ -81,9 +87,9 @@ impl Drop for GateOpened {
         let Some(index) = self.index else { return };
         let mut state = lock(&self.gate.state);
         // Opening the gate has removed all wakers.
-        if !state.is_open {
-            state.waiting.remove(index);
-        }
+        let waker = if state.is_open { None } else { Some(state.waiting.remove(index)) };
+        drop(state);
+        drop(waker);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Calls from one plugin to the methods of another, through the same routes, deadlines and queues
 //! as the requests of a client.
 
-use std::future::Future;
+use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -18,8 +18,7 @@ use super::reply_slot::{ReplySlot, SlotSink, into_reply};
 use super::request_error::{ExhaustedResource, RequestError};
 use super::table::{Found, HeldTarget, Requester, RouteTarget};
 use crate::clock::Time;
-use crate::limits::Permit;
-use crate::plugin::{GenerationExecutor, NestedCaller, PluginCall};
+use crate::plugin::{CallPermits, Caller, GenerationExecutor, NestedCaller, PluginCall, WakerRelay};
 
 /// Upper bound for the depth of nested calls. It ends a cycle long before a stack or a queue is
 /// full.
@@ -32,10 +31,21 @@ struct PendingCall {
     timeout: Duration,
 }
 
+impl PendingCall {
+    /// Returns the error that the caller gets at the deadline. A late trial call of a circuit
+    /// breaker has failed.
+    fn expire(&self) -> CallReply {
+        if let Some(trial) = self.call.decided_trial() {
+            self.call.generation.record_timeout(Some(trial));
+        }
+        Err(RequestError::DeadlineExceeded(self.timeout).into())
+    }
+}
+
 impl Drop for PendingCall {
     fn drop(&mut self) {
         if self.slot.abandon() {
-            self.call.cancel();
+            self.call.abandon();
         }
     }
 }
@@ -51,7 +61,7 @@ enum StartedCall {
 /// A call that one plugin asks for.
 struct NestedCall<'a> {
     /// The calling plugin.
-    plugin: &'a str,
+    plugin: &'a Arc<str>,
 
     parent: &'a CallFacts<'a>,
     method: &'a str,
@@ -69,7 +79,7 @@ impl NestedCall<'_> {
     /// for the replacement. If the previous generation is not stopped, it does not wait for `async`
     /// calls, whose changes would be lost now.
     fn target_in<'t>(&self, held: &'t HeldTarget) -> Option<&'t RouteTarget> {
-        let is_own_plugin = *held.plugin == *self.plugin;
+        let is_own_plugin = *held.plugin == **self.plugin;
         let is_awaited = is_own_plugin && (held.awaits_async || self.parent.run != Run::Async);
         held.previous.as_ref().filter(|_| is_awaited)
     }
@@ -85,16 +95,16 @@ impl NestedCall<'_> {
     }
 }
 
-/// Admits a call to its generation and its route. Returns the permit of the route, if it has a
-/// limit.
-fn admit(target: &RouteTarget, now: Time) -> Result<Option<Permit>, RequestError> {
-    if let Err(retry_after) = target.generation.admit(now) {
-        return Err(RequestError::unavailable_for(&target.generation.identity.plugin, retry_after));
-    }
-    match &target.permits {
-        Some(permits) => Ok(Some(permits.take().ok_or(RequestError::Overloaded(ExhaustedResource::Route))?)),
-        None => Ok(None),
-    }
+/// Admits a call to its generation and its route.
+fn admit(target: &RouteTarget, now: Time) -> Result<CallPermits, RequestError> {
+    let trial = target.generation.admit(now).map_err(|retry_after| {
+        RequestError::unavailable_for(&target.generation.identity.plugin, retry_after)
+    })?;
+    let route = match &target.permits {
+        Some(permits) => Some(permits.take().ok_or(RequestError::Overloaded(ExhaustedResource::Route))?),
+        None => None,
+    };
+    Ok(CallPermits::new(route, trial))
 }
 
 impl Dispatcher {
@@ -122,12 +132,13 @@ impl Dispatcher {
 
         let now = Time::now();
         let deadline = nested.deadline(target, now)?;
-        let permit = admit(target, now)?;
+        let permits = admit(target, now)?;
         let facts = CallFacts {
             deadline: deadline.0,
             id: parent.id.to_owned(),
             depth: parent.depth + 1,
             run,
+            trial: permits.trial_number(),
             cancelled: AtomicBool::new(false),
         };
         let plugin = target.generation.identity.plugin.to_string();
@@ -140,10 +151,42 @@ impl Dispatcher {
         let slot = Arc::new(ReplySlot::default());
         let sink = SlotSink { slot: Arc::clone(&slot), plugin };
         let generation = Arc::clone(&target.generation);
+        let caller = Caller::Plugin(Arc::clone(nested.plugin));
         let call: Arc<PluginCall> =
-            PluginCall::new(Arc::new(facts), generation, target.method, nested.params, sink, permit);
+            PluginCall::new(Arc::new(facts), generation, target.method, nested.params, sink, permits, caller);
         self.submit_nested(&call, run)?;
         Ok(StartedCall::Pending(PendingCall { slot, call, timeout: deadline.since(now) }))
+    }
+
+    /// Starts a call when `gate` is open.
+    fn call_once_open(
+        &self,
+        gate: &Arc<StateTransferGate>,
+        relay: WakerRelay,
+        nested: &NestedCall<'_>,
+        timers: &Arc<GenerationExecutor>,
+    ) -> ReplyFuture {
+        // State transfers are rare, so it does not matter that everything borrowed is copied here.
+        let NestedCall { plugin, parent, method, params, timeout, .. } = *nested;
+        let (plugin, method, params) = (Arc::clone(plugin), method.to_owned(), params.to_owned());
+        let timers = Arc::clone(timers);
+        let weak_self = self.weak_self.clone();
+        let parent = CallFacts {
+            deadline: parent.deadline,
+            id: parent.id.to_owned(),
+            depth: parent.depth,
+            run: parent.run,
+            trial: None,
+            cancelled: AtomicBool::new(false),
+        };
+
+        let mut opened = GateOpened::of(gate);
+        Box::pin(async move {
+            poll_fn(|cx| relay.poll(cx, |cx| Pin::new(&mut opened).poll(cx))).await;
+            drop(relay);
+            let dispatcher = weak_self.upgrade().ok_or(RequestError::GoingAway)?;
+            dispatcher.call(&plugin, &parent, &method, &params, timeout, &timers).await
+        })
     }
 
     fn submit_nested(&self, call: &Arc<PluginCall>, run: Run) -> Result<(), RequestError> {
@@ -163,12 +206,15 @@ impl Dispatcher {
 struct NestedCallFuture {
     pending: PendingCall,
     deadline: Pin<Box<dyn Future<Output = ()> + Send>>,
+
+    /// Wakes the calling plugin.
+    relay: WakerRelay,
 }
 
 impl NestedCallFuture {
-    fn new(pending: PendingCall, timers: &GenerationExecutor) -> Self {
-        let deadline = Box::pin(timers.sleep(Time(pending.call.facts.deadline)));
-        Self { pending, deadline }
+    fn new(pending: PendingCall, timers: &GenerationExecutor, relay: WakerRelay) -> Self {
+        let deadline = Box::pin(timers.timer(Time(pending.call.facts.deadline)));
+        Self { pending, deadline, relay }
     }
 }
 
@@ -176,20 +222,25 @@ impl Future for NestedCallFuture {
     type Output = CallReply;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallReply> {
-        if let Some(reply) = self.pending.slot.poll(cx.waker()) {
+        let Self { pending, deadline, relay } = &mut *self;
+        // A reply that is there needs no waker, and cloning one of a plugin is not cheap.
+        if let Some(reply) = pending.slot.take() {
             return Poll::Ready(reply);
         }
-        if self.deadline.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(RequestError::DeadlineExceeded(self.pending.timeout).into()));
-        }
-        Poll::Pending
+
+        relay.poll(cx, |cx| {
+            if let Some(reply) = pending.slot.poll(cx.waker()) {
+                return Poll::Ready(reply);
+            }
+            deadline.as_mut().poll(cx).map(|()| pending.expire())
+        })
     }
 }
 
 impl NestedCaller for Dispatcher {
     fn call(
         &self,
-        plugin: &str,
+        plugin: &Arc<str>,
         parent: &CallFacts<'_>,
         method: &str,
         params: &[u8],
@@ -197,34 +248,27 @@ impl NestedCaller for Dispatcher {
         timers: &Arc<GenerationExecutor>,
     ) -> ReplyFuture {
         let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: false };
-        let gate = match self.start_nested(&nested) {
-            Ok(StartedCall::Answered(reply)) => return Box::pin(std::future::ready(reply)),
-            Ok(StartedCall::Pending(pending)) => return Box::pin(NestedCallFuture::new(pending, timers)),
-            Err(error) => return Box::pin(std::future::ready(Err(error.into()))),
-            Ok(StartedCall::Held(gate)) => gate,
-        };
+        let failed = |error: RequestError| -> ReplyFuture { Box::pin(ready(Err(error.into()))) };
+        // Without the calling plugin's async thread, nothing could wake it.
+        let no_thread = RequestError::Overloaded(ExhaustedResource::Queue);
 
-        // State transfers are rare, so it does not matter that everything borrowed is copied here.
-        let (plugin, method, params) = (plugin.to_owned(), method.to_owned(), params.to_owned());
-        let timers = Arc::clone(timers);
-        let weak_self = self.weak_self.clone();
-        let parent = CallFacts {
-            deadline: parent.deadline,
-            id: parent.id.to_owned(),
-            depth: parent.depth,
-            run: parent.run,
-            cancelled: AtomicBool::new(false),
-        };
-        Box::pin(async move {
-            GateOpened::of(&gate).await;
-            let dispatcher = weak_self.upgrade().ok_or(RequestError::GoingAway)?;
-            dispatcher.call(&plugin, &parent, &method, &params, timeout, &timers).await
-        })
+        match self.start_nested(&nested) {
+            Ok(StartedCall::Answered(reply)) => Box::pin(ready(reply)),
+            Ok(StartedCall::Pending(pending)) => match timers.relay() {
+                Some(relay) => Box::pin(NestedCallFuture::new(pending, timers, relay)),
+                None => failed(no_thread),
+            },
+            Ok(StartedCall::Held(gate)) => match timers.relay() {
+                Some(relay) => self.call_once_open(&gate, relay, &nested, timers),
+                None => failed(no_thread),
+            },
+            Err(error) => failed(error),
+        }
     }
 
     fn call_wait(
         &self,
-        plugin: &str,
+        plugin: &Arc<str>,
         parent: &CallFacts<'_>,
         method: &str,
         params: &[u8],
@@ -247,6 +291,6 @@ impl NestedCaller for Dispatcher {
         };
 
         let reply = pending.slot.wait(pending.timeout);
-        reply.unwrap_or_else(|| Err(RequestError::DeadlineExceeded(pending.timeout).into()))
+        reply.unwrap_or_else(|| pending.expire())
     }
 }

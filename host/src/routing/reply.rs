@@ -25,6 +25,10 @@ pub(crate) enum ReplyOutcome {
 
     /// An error with this code.
     Error(i64),
+
+    /// An internal error, because the result and its envelope are larger than a frame. A result
+    /// that is too large without its envelope is an error of the plugin, which reports it.
+    ResultTooLarge,
 }
 
 impl ReplyContext<'_> {
@@ -46,7 +50,10 @@ impl ReplyContext<'_> {
         let error = match end {
             CallEnd::Done => match head.finish_within(out, FrameLimit::new(limit)) {
                 Ok(()) => return ReplyOutcome::Result,
-                Err(too_large) => RequestError::ResultTooLarge(too_large.limit),
+                Err(too_large) => {
+                    self.fail(out, &RequestError::ResultTooLarge(too_large.limit));
+                    return ReplyOutcome::ResultTooLarge;
+                }
             },
             CallEnd::Failed { code, message, data } => {
                 head.abandon(out);

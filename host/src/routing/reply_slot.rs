@@ -32,24 +32,37 @@ impl ReplySlot {
     fn fill(&self, reply: CallReply) {
         let mut state = lock(&self.state);
         state.reply = Some(reply);
-        // Woken under the lock: the waker is code of the calling plugin, which may be unloaded once
-        // `abandon` has returned.
-        if let Some(waker) = state.waker.take() {
+        let waker = state.waker.take();
+        drop(state);
+
+        if let Some(waker) = waker {
             waker.wake();
         }
-        drop(state);
         self.filled.notify_one();
     }
 
-    /// Takes the reply if it has arrived. Otherwise `waker` is woken when it arrives.
+    /// Takes the reply if it has arrived.
+    pub(super) fn take(&self) -> Option<CallReply> {
+        let mut state = lock(&self.state);
+        let reply = state.reply.take();
+        state.is_taken |= reply.is_some();
+        reply
+    }
+
+    /// Takes the reply if it has arrived. Otherwise `waker`, which must be one of the host, is
+    /// woken when it arrives.
     pub(super) fn poll(&self, waker: &Waker) -> Option<CallReply> {
         let mut state = lock(&self.state);
         let reply = state.reply.take();
-        match &reply {
-            Some(_) => state.is_taken = true,
-            None => state.waker = Some(waker.clone()),
+        if reply.is_some() {
+            state.is_taken = true;
+            return reply;
         }
-        reply
+
+        let previous = state.waker.replace(waker.clone());
+        drop(state);
+        drop(previous);
+        None
     }
 
     /// Waits on this thread for the reply, at most for `timeout`, and takes it.
@@ -62,12 +75,15 @@ impl ReplySlot {
         reply
     }
 
-    /// Gives up waiting, and returns whether the reply has not arrived. The waker is not called any
-    /// more when this returns.
+    /// Gives up waiting, and returns whether the reply has not arrived.
     pub(super) fn abandon(&self) -> bool {
         let mut state = lock(&self.state);
-        state.waker = None;
-        !state.is_taken && state.reply.is_none()
+        let waker = state.waker.take();
+        let is_missing = !state.is_taken && state.reply.is_none();
+        drop(state);
+
+        drop(waker);
+        is_missing
     }
 }
 

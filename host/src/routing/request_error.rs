@@ -8,6 +8,7 @@ use jackfield_plugin_api::Error;
 use jackfield_protocol::{Code, EnvelopeError, FrameError, Kind, Version};
 use serde_json::json;
 
+use super::line_error::LineError;
 use crate::log::ShortDuration;
 use crate::metrics::RejectionReason;
 use crate::plugin::SubmitError;
@@ -62,6 +63,9 @@ pub(crate) enum RequestError {
 
     /// The payload of the frame was not read.
     Rejected(FrameError),
+
+    /// A line was rejected.
+    Line(LineError),
 
     /// The id is already in flight on this connection.
     DuplicateId,
@@ -141,6 +145,7 @@ impl RequestError {
         match self {
             Self::Envelope(error) => error.code().as_i64(),
             Self::Rejected(error) => error.code().as_i64(),
+            Self::Line(error) => error.code().as_i64(),
             Self::DuplicateId | Self::ServerKind(_) => Code::InvalidRequest.as_i64(),
             Self::MethodNotFound(_) => Code::MethodNotFound.as_i64(),
             Self::PermissionDenied => Code::PermissionDenied.as_i64(),
@@ -166,6 +171,7 @@ impl RequestError {
             Self::Envelope(_) | Self::DuplicateId | Self::ServerKind(_) => RejectionReason::Invalid,
             Self::Rejected(FrameError::TooLarge { .. }) => RejectionReason::TooLarge,
             Self::Rejected(FrameError::UnsupportedVersion { .. }) => RejectionReason::Version,
+            Self::Line(error) => error.rejection(),
             Self::MethodNotFound(_) => RejectionReason::MethodNotFound,
             Self::PermissionDenied => RejectionReason::Denied,
             Self::Overloaded(ExhaustedResource::Connections) => RejectionReason::Connections,
@@ -191,6 +197,7 @@ impl RequestError {
         match self {
             Self::Envelope(error) => error.to_string().into(),
             Self::Rejected(error) => error.to_string().into(),
+            Self::Line(error) => error.to_string().into(),
             Self::DuplicateId => "a request with this id is in flight on this connection already".into(),
             Self::ServerKind(kind) => format!("only the host sends frames of this kind ({kind})").into(),
 
@@ -259,6 +266,7 @@ impl RequestError {
                 json!({ "plugin": plugin, "reason": reason, "retry_after_ms": millis(*retry_after) })
             }
             Self::GoingAway => json!({ "retry_after_ms": millis(RETRY_GOING_AWAY) }),
+            Self::Line(error) => error.data()?,
             Self::ResultTooLarge(limit) | Self::Rejected(FrameError::TooLarge { limit, .. }) => {
                 json!({ "limit": limit })
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jackfield_protocol::{Kind, Version};
+use jackfield_protocol::{Framing, Kind, Version};
 use rustix::io::Errno;
 use tokio::net::UnixListener;
 use tokio::net::unix::UCred;
@@ -15,7 +15,6 @@ use super::io_command::Successors as _;
 use super::io_threads::IoThreads;
 use super::io_work::{AcceptedConnection, IoThreadWork};
 use super::listener::BoundSocket;
-use crate::connection::ListenerOptions;
 use crate::metrics::PeerIdentity;
 use crate::routing::{Dispatcher, ExhaustedResource, ReplyContext, RequestError};
 
@@ -123,7 +122,7 @@ impl Acceptor {
         if !self.dispatcher.acls.allows(self.bound.path(), peer) {
             counters.connections_denied.add(1);
             self.dispatcher.acls.log_denied_connection(self.bound.path(), peer);
-            reject(&stream, manner, &RequestError::PermissionDenied);
+            reject(&stream, manner.framing, &RequestError::PermissionDenied);
             return;
         }
 
@@ -131,13 +130,13 @@ impl Acceptor {
             if manner.admin { &self.dispatcher.admin_connections } else { &self.dispatcher.connections };
         let Some(permit) = permits.take() else {
             counters.connections_refused.add(1);
-            reject(&stream, manner, &RequestError::Overloaded(ExhaustedResource::Connections));
+            reject(&stream, manner.framing, &RequestError::Overloaded(ExhaustedResource::Connections));
             return;
         };
 
         counters.connections.add(1);
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-        let accepted = AcceptedConnection { number, stream, manner, peer, permit };
+        let accepted = AcceptedConnection { number, stream, manner: manner.clone(), peer, permit };
         // The I/O threads end after the acceptors. If all of them have ended nevertheless, the
         // connection is dropped, which closes it.
         let _ = self.threads.send(IoThreadWork::Serve(accepted));
@@ -154,10 +153,9 @@ fn into_std(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Option<Pe
 }
 
 /// Writes an error frame to a connection that is not served. Nothing that the client sent is read.
-fn reject(mut stream: &UnixStream, manner: ListenerOptions, error: &RequestError) {
+fn reject(mut stream: &UnixStream, framing: Framing, error: &RequestError) {
     let mut frame = Vec::new();
-    let context =
-        ReplyContext { framing: manner.framing, version: Version::V1_0, kind: Kind::Error, id: None };
+    let context = ReplyContext { framing, version: Version::V1_0, kind: Kind::Error, id: None };
     context.fail(&mut frame, error);
 
     // The empty buffer of a new socket has room for the frame. If the client is gone, it needs

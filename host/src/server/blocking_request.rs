@@ -1,4 +1,5 @@
-//! One blocking request to a socket of this host, for the health check.
+//! One blocking request to a socket of this host, or a connection without one, for the health
+//! check.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -8,7 +9,9 @@ use jackfield_protocol::{
     FrameBuffer, FrameLimit, Framing, InvalidReply, Kind, Reply, Version, write_request,
 };
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown, socket_with,
+};
 use serde_json::value::RawValue;
 
 /// The shortest time-out of a socket. Zero would mean that there is none.
@@ -48,28 +51,16 @@ pub(super) fn send_request(
     limit: Duration,
 ) -> io::Result<BlockingReply> {
     let until = Instant::now().checked_add(limit);
-    let left = || match until.map(|until| until.saturating_duration_since(Instant::now())) {
-        Some(Duration::ZERO) => Err(io::Error::from(io::ErrorKind::TimedOut)),
-        Some(left) => Ok(Some(left.max(SHORTEST_TIMEOUT))),
-        None => Ok(None),
-    };
-
-    let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // The time-out for sending also bounds `connect(2)`, which waits while the backlog is full
-    // (unix(7)).
-    set_socket_timeout(&fd, Timeout::Send, left()?)?;
-    connect(&fd, address).map_err(|error| as_timed_out(error.into()))?;
-
-    let mut stream = UnixStream::from(fd);
+    let mut stream = connect_until(address, until)?;
     let request = encode(framing, method, params)?;
-    stream.set_write_timeout(left()?)?;
+    stream.set_write_timeout(left(until)?)?;
     stream.write_all(&request).map_err(as_timed_out)?;
 
     let mut frames = FrameBuffer::new(FrameLimit::MAX);
     let mut line = Vec::new();
     let mut chunk = [0; 4096];
     loop {
-        stream.set_read_timeout(left()?)?;
+        stream.set_read_timeout(left(until)?)?;
         let read = match stream.read(&mut chunk) {
             Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
             Ok(read) => &chunk[..read],
@@ -93,6 +84,46 @@ pub(super) fn send_request(
                 }
             }
         }
+    }
+}
+
+/// Connects to `address`, closes the connection for writing, and waits until the peer closes it,
+/// too, within `limit` in all. Blocks.
+///
+/// # Errors
+///
+/// A failed system call. The kind is `TimedOut` if the connection did not end within `limit`.
+pub(super) fn wait_for_end(address: &SocketAddrUnix, limit: Duration) -> io::Result<()> {
+    let until = Instant::now().checked_add(limit);
+    let mut stream = connect_until(address, until)?;
+    shutdown(&stream, Shutdown::Write)?;
+
+    let mut chunk = [0; 4096];
+    loop {
+        stream.set_read_timeout(left(until)?)?;
+        match stream.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(as_timed_out(error)),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+fn connect_until(address: &SocketAddrUnix, until: Option<Instant>) -> io::Result<UnixStream> {
+    let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The time-out for sending also bounds `connect(2)`, which waits while the backlog is full
+    // (unix(7)).
+    set_socket_timeout(&fd, Timeout::Send, left(until)?)?;
+    connect(&fd, address).map_err(|error| as_timed_out(error.into()))?;
+    Ok(UnixStream::from(fd))
+}
+
+/// Returns the time-out of the next system call; `None` if there is no limit.
+fn left(until: Option<Instant>) -> io::Result<Option<Duration>> {
+    match until.map(|until| until.saturating_duration_since(Instant::now())) {
+        Some(Duration::ZERO) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        Some(left) => Ok(Some(left.max(SHORTEST_TIMEOUT))),
+        None => Ok(None),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use jackfield_protocol::{Code, Framing, Outcome};
 use rustix::net::SocketAddrUnix;
 
-use super::blocking_request::{BlockingReply, send_request};
+use super::blocking_request::{BlockingReply, send_request, wait_for_end};
 use super::io_threads::IoThreads;
 use super::listener::BoundSocket;
 use crate::sync::lock;
@@ -50,6 +50,8 @@ struct CheckedSocket {
     address: SocketAddrUnix,
     path: PathBuf,
     framing: Framing,
+    /// Whether every line that the socket receives runs a method of a plugin.
+    runs_each_line: bool,
     is_inherited: bool,
 }
 
@@ -66,7 +68,8 @@ impl HealthCheck {
         let checked = |bound: &BoundSocket| CheckedSocket {
             address: bound.address.clone(),
             path: bound.path().to_owned(),
-            framing: bound.framing(),
+            framing: bound.options().framing,
+            runs_each_line: bound.options().line.method.is_some(),
             is_inherited: bound.is_inherited(),
         };
         Self {
@@ -79,7 +82,9 @@ impl HealthCheck {
     /// Sends `system.ping` to every socket and waits until each I/O thread responds, within `limit`
     /// in all. Blocks.
     ///
-    /// A rejection for overload or missing permission counts as an answer. An inherited socket
+    /// A rejection for overload or missing permission counts as an answer. A socket on which every
+    /// line runs a method of a plugin is only closed for writing, and answers by the end of the
+    /// connection. An inherited socket
     /// whose file was removed, or that only other users can reach, is logged and left out: a
     /// restart would not change it.
     ///
@@ -92,11 +97,16 @@ impl HealthCheck {
 
         let mut answers = 0;
         for socket in &self.sockets {
-            match send_request(&socket.address, socket.framing, "system.ping", "null", left()) {
+            let replied = if socket.runs_each_line {
+                wait_for_end(&socket.address, left()).map(|()| None)
+            } else {
+                send_request(&socket.address, socket.framing, "system.ping", "null", left()).map(Some)
+            };
+            match replied {
                 Ok(reply) => {
                     let unexpected =
                         |answer| HealthCheckError::Answer { socket: socket.path.clone(), answer };
-                    expect_pong(&reply).map_err(unexpected)?;
+                    reply.as_ref().map_or(Ok(()), expect_pong).map_err(unexpected)?;
                     answers += 1;
                 }
                 Err(error) if socket.is_inherited && is_unreachable(&error) => {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use jackfield_protocol::Framing;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -27,7 +28,7 @@ pub(super) struct BoundSocket {
     /// The address that clients connect to.
     pub(super) address: SocketAddrUnix,
     listener: Listener,
-    admin: bool,
+    options: ListenerOptions,
     /// `None` for an inherited socket: its name belongs to the process that bound it.
     name: Option<BoundName>,
 }
@@ -56,8 +57,8 @@ impl BoundSocket {
         let bound = Self {
             socket: Some(UnixListener::from(fd)),
             address,
+            options: options_of(&claim.listener, claim.admin),
             listener: claim.listener.clone(),
-            admin: claim.admin,
             name: Some(BoundName { inode, claim }),
         };
         bound.listen()?;
@@ -69,7 +70,8 @@ impl BoundSocket {
     /// Its mode, owner and name stay as they are.
     pub(super) fn inherited(socket: InheritedSocket, listener: Listener, admin: bool) -> Self {
         let InheritedSocket { address, listener: socket, .. } = socket;
-        Self { socket: Some(socket), address, listener, admin, name: None }
+        let options = options_of(&listener, admin);
+        Self { socket: Some(socket), address, listener, options, name: None }
     }
 
     /// Sets the mode and the group of the socket, then listens.
@@ -102,19 +104,8 @@ impl BoundSocket {
     }
 
     /// Returns what the connections of this socket need to know about it.
-    pub(super) fn options(&self) -> ListenerOptions {
-        ListenerOptions {
-            framing: self.framing(),
-            close_after_reply: self.listener.close_after_reply,
-            admin: self.admin,
-        }
-    }
-
-    pub(super) fn framing(&self) -> Framing {
-        match self.listener.framing {
-            config::Framing::Binary => Framing::Binary,
-            config::Framing::Line => Framing::Line,
-        }
+    pub(super) fn options(&self) -> &ListenerOptions {
+        &self.options
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -144,4 +135,13 @@ impl Drop for BoundSocket {
     fn drop(&mut self) {
         self.unlink();
     }
+}
+
+fn options_of(listener: &Listener, admin: bool) -> ListenerOptions {
+    let framing = match listener.framing {
+        config::Framing::Binary => Framing::Binary,
+        config::Framing::Line => Framing::Line,
+    };
+    let line = Arc::new(listener.line.clone());
+    ListenerOptions { framing, line, close_after_reply: listener.close_after_reply, admin }
 }

@@ -9,6 +9,7 @@
 mod accept;
 mod blocking_request;
 mod busy_polling;
+mod call_supervisor;
 mod drain;
 mod health_check;
 mod http_endpoint;
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
+use self::call_supervisor::supervise_calls;
 pub use self::health_check::{HealthCheck, HealthCheckError};
 pub(crate) use self::http_endpoint::HttpEndpoint;
 pub use self::inherited::{InheritError, Inherited};
@@ -169,6 +171,8 @@ impl Server {
             tasks.spawn(async move { acceptor.run().await });
         }
         tasks.spawn(StallMonitor::new(&self.threads, &self.dispatcher).run());
+        // Until the runtime ends: a drain does not wait for calls that run past their deadlines.
+        tokio::spawn(supervise_calls(Arc::clone(&self.dispatcher)));
         self.dispatcher.phase.enter(HostPhase::Serving);
         if let Some(monitor) = self.state_monitor {
             // Until the runtime ends: a second signal must reach a host that drains, too.

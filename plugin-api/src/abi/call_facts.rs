@@ -1,6 +1,7 @@
 //! The facts about a running call that a plugin may query.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +18,8 @@ pub struct CallFacts<'a> {
     pub depth: u32,
     /// The way the method runs.
     pub run: Run,
+    /// The trial of the plugin's circuit breaker that this call decides, if it is a trial call.
+    pub trial: Option<NonZeroU64>,
     /// Set when nobody waits for the reply any more.
     pub cancelled: AtomicBool,
 }

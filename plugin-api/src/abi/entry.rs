@@ -21,7 +21,9 @@ use super::sink::Out;
 use super::types::{HostTableRef, PluginRoot, PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice};
 use super::unwind::panic_text;
 use crate::handler::Begun;
-use crate::{Context, Error, Exported, Host, Methods, Plugin, STATE_MAX, panic_hook};
+use crate::{
+    Context, Error, Exported, Host, Methods, Plugin, STATE_MAX, attached_host, log_bridge, panic_hook,
+};
 
 /// A running plugin: the author's value and its methods by number.
 pub(super) struct RunningPlugin<S> {
@@ -52,6 +54,8 @@ impl<S: Exported + Plugin> Entry<S> {
         take_over: import_state::<S>,
         thread_keys: own_keys,
         stop: stop::<S>,
+        #[cfg(feature = "__grown_abi")]
+        later_entry,
     });
     pub(super) const ROOT: PluginRootRef = PluginRootRef(Self::META.static_as_prefix());
 }
@@ -70,8 +74,15 @@ impl<S: Send + Sync + 'static> LocalEntry<S> {
         take_over: import_local,
         thread_keys: own_keys,
         stop: stop::<S>,
+        #[cfg(feature = "__grown_abi")]
+        later_entry,
     });
     pub(super) const ROOT: PluginRootRef = PluginRootRef(Self::META.static_as_prefix());
+}
+
+#[cfg(feature = "__grown_abi")]
+extern "C" fn later_entry() -> u64 {
+    7
 }
 
 extern "C" fn no_manifest() -> Slice {
@@ -115,7 +126,7 @@ unsafe extern "C" fn import_local(
 /// Returns the root module. Only a host calls it, after it has opened the plugin file.
 #[doc(hidden)]
 pub extern "C" fn constructor<S: Exported>() -> RootModuleResult {
-    panic_hook::mark_as_loaded();
+    attached_host::mark_as_loaded();
     // SAFETY: the prefix reference of `PluginRootRef`, erased as `LibHeader` requires.
     RResult::ROk(unsafe { Entry::<S>::ROOT.to_prefix_ref().cast() })
 }
@@ -161,7 +172,10 @@ unsafe extern "C" fn start<S: Exported + Plugin>(
     unsafe {
         catch_panics(out, outcome, |_| {
             let host = Host::new(HostHandle::retain(table, host), settings.bytes());
-            panic_hook::install(&host);
+            if attached_host::attach(&host) {
+                panic_hook::install();
+                log_bridge::install();
+            }
             let plugin = Arc::new(S::start(&host).map_err(Error::for_operator)?);
             *instance = RunningPlugin { plugin, methods: S::methods(), host, stop: S::stop }.into_raw();
             Ok(RawOutcome::DONE)
@@ -310,7 +324,9 @@ pub(super) unsafe extern "C" fn stop<S: Send + Sync + 'static>(
             let stopped = catch_unwind(AssertUnwindSafe(|| (running.stop)(&running.plugin)));
             // The instance is dropped even if `stop` panicked, and its `Drop` may panic, too.
             let dropped = catch_unwind(AssertUnwindSafe(move || drop(running)));
-            panic_hook::remove();
+            if attached_host::detach() {
+                panic_hook::remove();
+            }
 
             match stopped.and(dropped) {
                 Ok(()) => Ok(RawOutcome::DONE),

@@ -56,6 +56,13 @@ impl HostHandle {
         unsafe { self.table.now()(self.host) }
     }
 
+    /// Returns the result of the service that only later hosts have.
+    #[cfg(feature = "__grown_abi")]
+    pub(crate) fn later_service(&self) -> Option<u64> {
+        // SAFETY: the handle is held.
+        Some(unsafe { self.table.later_service()?(self.host) })
+    }
+
     /// Returns a future that is ready at `until`, in nanoseconds of the host's monotonic clock.
     pub(crate) fn sleep(&self, until: u64) -> Fetch {
         // SAFETY: the handle is held, and the result is a future of the host.

@@ -9,7 +9,7 @@ use abi_stable::library::{AbiHeaderRef, RootModule};
 use super::entry::Entry;
 use super::keys::ThreadKeys;
 use super::types::PluginRootRef;
-use crate::api_version::is_same_series;
+use crate::api_version::ApiVersion;
 use crate::{Exported, Plugin};
 
 /// The symbol under which a plugin exports its root module, with the final NUL that `dlsym` needs.
@@ -55,6 +55,11 @@ pub struct Root(pub(super) PluginRootRef);
 impl Root {
     /// Reads the root module at the address of [`ROOT_SYMBOL`].
     ///
+    /// Within a series, the tables of the later version have all fields of the earlier one.
+    /// abi_stable checks that one layout has all fields of another, so the layout of the earlier
+    /// version must be contained in that of the later one, whichever side has it. Each side checks
+    /// that a later field exists before it uses the field.
+    ///
     /// The layout check uses state of its own, which is dropped before this function returns: the
     /// process-wide maps of abi_stable would keep pointers into a library that may be closed.
     ///
@@ -78,7 +83,8 @@ impl Root {
 
         let plugin_version = header.version_strings().version;
         let host_version = PluginRootRef::VERSION_STRINGS.version;
-        if !is_same_series(plugin_version.as_str(), host_version.as_str()) {
+        let built_with = ApiVersion::parse(plugin_version.as_str());
+        if !built_with.is_same_series(ApiVersion::CURRENT) {
             return Err(RootError::Version {
                 plugin: plugin_version.as_str().to_owned(),
                 host: host_version.as_str(),
@@ -86,12 +92,16 @@ impl Root {
         }
 
         let layout = header.layout().ok_or_else(|| RootError::Layout("the layout is missing".into()))?;
+        let own_layout = <PluginRootRef as StableAbi>::LAYOUT;
+        let (earlier, later) =
+            if built_with <= ApiVersion::CURRENT { (layout, own_layout) } else { (own_layout, layout) };
         let globals = CheckingGlobals::new();
-        check_layout_compatibility_with_globals(<PluginRootRef as StableAbi>::LAYOUT, layout, &globals)
+        check_layout_compatibility_with_globals(earlier, later, &globals)
             .map_err(|error| RootError::Layout(one_line(&error)))?;
         drop(globals);
 
-        // SAFETY: the check above has shown that the layout is that of `PluginRootRef`.
+        // SAFETY: the check above has shown that the layout is that of `PluginRootRef`, up to
+        // fields after the prefix, which are checked when they are used.
         unsafe { header.unchecked_layout::<PluginRootRef>() }
             .map(Self)
             .map_err(|error| RootError::Constructor(one_line(&error)))
@@ -118,6 +128,13 @@ impl Root {
     #[must_use]
     pub fn thread_keys(&self) -> ThreadKeys {
         ThreadKeys::query(self.0.thread_keys())
+    }
+
+    /// Returns the result of the function that only later plugins have.
+    #[cfg(feature = "__grown_abi")]
+    #[must_use]
+    pub fn later_entry(&self) -> Option<u64> {
+        Some(self.0.later_entry()?())
     }
 
     /// Returns an address in the plugin's code, which identifies the mapping of the code.

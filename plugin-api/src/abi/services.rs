@@ -80,6 +80,8 @@ pub(super) const TABLE: HostTableRef = HostTableRef(
             call_deadline,
             call_cancelled,
             call_id,
+            #[cfg(feature = "__grown_abi")]
+            later_service,
         })
     }
     .static_as_prefix(),
@@ -130,6 +132,12 @@ unsafe extern "C" fn log(host: *const c_void, level: u8, line: Slice) {
 unsafe extern "C" fn now(host: *const c_void) -> u64 {
     // SAFETY: the plugin holds the handle.
     unsafe { services(host) }.now()
+}
+
+#[cfg(feature = "__grown_abi")]
+unsafe extern "C" fn later_service(host: *const c_void) -> u64 {
+    // SAFETY: the plugin holds the handle.
+    unsafe { now(host) }
 }
 
 /// A sleep of a plugin.

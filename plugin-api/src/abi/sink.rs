@@ -29,6 +29,11 @@ impl<'a> Out<'a> {
         self.0.len
     }
 
+    /// Returns how many bytes can be appended.
+    pub(crate) fn room(&self) -> usize {
+        self.0.limit - self.0.len
+    }
+
     /// Removes the bytes after `len`.
     pub(super) fn truncate(&mut self, len: usize) {
         self.0.len = self.0.len.min(len);
@@ -125,7 +130,7 @@ unsafe extern "C" fn reserve(sink: *mut Sink, additional: usize) -> bool {
     unsafe { buffer.set_len(sink.len) };
     buffer.reserve(additional);
     sink.ptr = buffer.as_mut_ptr();
-    sink.cap = buffer.capacity();
+    sink.cap = buffer.capacity().min(sink.limit);
     true
 }
 
@@ -136,12 +141,15 @@ pub(super) fn lend(
     body: impl FnOnce(*mut Sink, *mut RawOutcome),
 ) -> Written {
     let start = buffer.len();
+    let limit = start.saturating_add(limit);
     let mut outcome = RawOutcome::PANICKED;
     let mut sink = Sink {
         ptr: buffer.as_mut_ptr(),
         len: start,
-        cap: buffer.capacity(),
-        limit: start.saturating_add(limit),
+        // Capacity beyond the limit is not lent: the other side calls `reserve` only if it needs
+        // more than `cap`.
+        cap: buffer.capacity().min(limit),
+        limit,
         owner: std::ptr::from_mut(buffer).cast::<c_void>(),
         reserve,
     };
@@ -188,6 +196,29 @@ mod tests {
         });
         assert_eq!((written.status, written.start, buffer.len()), (Status::Done, 6, 1006));
         assert!(buffer.starts_with(b"before") && buffer.ends_with(b"xz"));
+    }
+
+    #[test]
+    fn does_not_fill_spare_capacity_beyond_the_limit() {
+        let mut buffer = Vec::with_capacity(4096);
+        for pushes in [&[11][..], &[10, 1], &[4, 4, 4]] {
+            buffer.clear();
+            let written = lend(&mut buffer, 10, |sink, outcome| {
+                // SAFETY: both pointers come from `lend` and are valid during the call.
+                let (mut out, outcome) = unsafe { (Out::borrow(sink), &mut *outcome) };
+                let fits = pushes.iter().all(|length| out.push(&vec![b'x'; *length]));
+                assert!(!fits, "{pushes:?} within a limit of 10 bytes");
+                *outcome = RawOutcome::DONE;
+            });
+            assert!(written.status == Status::Done && buffer.len() <= 10, "{pushes:?}");
+        }
+
+        // The capacity that `reserve` adds is not lent beyond the limit, either.
+        let (buffer, _) = lend_to(20, |out| {
+            assert!(out.push(&[b'x'; 12]) && !out.push(&[b'x'; 9]));
+            RawOutcome::DONE
+        });
+        assert_eq!(buffer.len(), 18);
     }
 
     #[test]

@@ -5,15 +5,23 @@
 //! plugin that was built before. The names therefore stay as they are, even where the rest of the
 //! code uses another term (`hand_over` is `export_state`, `take_over` is `import_state`).
 //!
-//! Both tables are prefix types: a later version may append fields after the last one. A host that
-//! is newer or older than a plugin uses the fields that both know.
+//! Both tables are prefix types. A later version of the API may append fields after the last one;
+//! no other type here can change within a series. How the tables grow:
+//!
+//! - A field that is appended is optional: its accessor returns `None` if the other side was built
+//!   without it, because of `missing_field(option)`. The fields up to `last_prefix_field` always
+//!   exist, so that attribute stays where it is.
+//! - The tables grow only together with the version of the API (a test has the list), so that of
+//!   two versions the later one has at least the fields of the earlier one in both tables. The
+//!   layout check relies on this: see [`Root::from_symbol`](super::Root::from_symbol).
 
 use std::ffi::c_void;
 
 use abi_stable::StableAbi;
 use abi_stable::library::RootModule;
-use abi_stable::package_version_strings;
 use abi_stable::sabi_types::VersionStrings;
+
+use crate::API_VERSION;
 
 /// Bytes that are lent for one call.
 #[repr(C)]
@@ -32,6 +40,7 @@ pub struct Slice {
 pub struct Sink {
     pub(super) ptr: *mut u8,
     pub(super) len: usize,
+    /// The lent capacity, at most `limit`.
     pub(super) cap: usize,
     /// The upper bound of `len`; `reserve` refuses to exceed it.
     pub(super) limit: usize,
@@ -94,7 +103,7 @@ pub struct RawForeignFuture {
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = HostTableRef)))]
-#[sabi(missing_field(panic))]
+#[sabi(missing_field(option))]
 pub struct HostTable {
     /// Increments the reference count of the host.
     pub retain: unsafe extern "C" fn(host: *const c_void),
@@ -139,13 +148,16 @@ pub struct HostTable {
     /// Returns the id of the request as text.
     #[sabi(last_prefix_field)]
     pub call_id: unsafe extern "C" fn(call: *const c_void) -> Slice,
+    /// Returns a number. Only in the test build whose tables have one more field.
+    #[cfg(feature = "__grown_abi")]
+    pub later_service: unsafe extern "C" fn(host: *const c_void) -> u64,
 }
 
 /// The functions that a plugin offers to the host.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = PluginRootRef)))]
-#[sabi(missing_field(panic))]
+#[sabi(missing_field(option))]
 pub struct PluginRoot {
     /// Returns the manifest as JSON, the same bytes as in the note of the file.
     pub manifest: extern "C" fn() -> Slice,
@@ -196,13 +208,16 @@ pub struct PluginRoot {
     /// Stops the instance and frees it. No other call may follow.
     #[sabi(last_prefix_field)]
     pub stop: unsafe extern "C" fn(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome),
+    /// Returns a number. Only in the test build whose tables have one more field.
+    #[cfg(feature = "__grown_abi")]
+    pub later_entry: extern "C" fn() -> u64,
 }
 
 impl RootModule for PluginRootRef {
     abi_stable::declare_root_module_statics! {PluginRootRef}
     const BASE_NAME: &'static str = "jackfield_plugin";
     const NAME: &'static str = "jackfield plugin";
-    const VERSION_STRINGS: VersionStrings = package_version_strings!();
+    const VERSION_STRINGS: VersionStrings = VersionStrings::new(API_VERSION);
 }
 
 impl Slice {
@@ -228,4 +243,35 @@ impl RawOutcome {
     pub(super) const DONE: Self = Self { status: Status::Done, code: 0, message_len: 0 };
     pub(super) const PENDING: Self = Self { status: Status::Pending, code: 0, message_len: 0 };
     pub(super) const PANICKED: Self = Self { status: Status::Panicked, code: 0, message_len: 0 };
+}
+
+#[cfg(test)]
+mod tests {
+    use abi_stable::prefix_type::PrefixTypeTrait;
+
+    use super::{HostTable, PluginRoot};
+    use crate::api_version::ApiVersion;
+
+    /// The versions of the API that changed the tables, with the number of fields of `HostTable`
+    /// and of `PluginRoot`.
+    const VERSIONS: &[(&str, usize, usize)] = &[
+        ("0.1.0", 13, 9),
+        #[cfg(feature = "__grown_abi")]
+        ("0.1.999", 14, 10),
+    ];
+
+    #[test]
+    fn grows_both_tables_only_with_the_version() {
+        let (version, host_fields, root_fields) = VERSIONS[VERSIONS.len() - 1];
+        let found =
+            (HostTable::PT_LAYOUT.get_field_names().count(), PluginRoot::PT_LAYOUT.get_field_names().count());
+        assert_eq!(found, (host_fields, root_fields), "raise the version of the API and add it to the list");
+        assert!(ApiVersion::parse(version) <= ApiVersion::CURRENT);
+
+        for pair in VERSIONS.windows(2) {
+            let [(earlier, ..), (later, ..)] = [pair[0], pair[1]];
+            assert!(ApiVersion::parse(earlier) < ApiVersion::parse(later), "{pair:?}");
+            assert!(pair[0].1 <= pair[1].1 && pair[0].2 <= pair[1].2, "a field was removed: {pair:?}");
+        }
+    }
 }

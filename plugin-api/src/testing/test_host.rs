@@ -96,11 +96,13 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Cloning a waker runs code of the plugin, so it happens without the lock.
+        let waker = cx.waker().clone();
         let mut state = lock(&self.host.state);
         if state.now >= self.until {
             return Poll::Ready(());
         }
-        state.sleeping.push((self.until, cx.waker().clone()));
+        state.sleeping.push((self.until, waker));
         Poll::Pending
     }
 }

@@ -187,6 +187,20 @@ fn lets_methods_call_methods_of_any_kind() {
 }
 
 #[test]
+fn wakes_a_plugin_on_its_own_async_thread_alone() {
+    let host = HostProcess::with(&["calls", "counts"]);
+    let mut peer = host.peer();
+
+    for called in ["counts.inline", "counts.blocking", "counts.async"] {
+        let params = call_of(called, json!({ "ms": 50 }));
+        let threads = peer.result("calls.waker_threads", &params);
+        let threads = threads.as_array().unwrap();
+        assert!(threads.len() > 1, "no waker was kept: {threads:?}");
+        assert!(threads.iter().all(|thread| thread == "calls:async"), "{called}: {threads:?}");
+    }
+}
+
+#[test]
 fn rejects_waiting_in_an_inline_method() {
     let host = HostProcess::with(&["calls", "echoes"]);
     let mut peer = host.peer();

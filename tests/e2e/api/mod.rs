@@ -3,4 +3,7 @@
 mod embedded_host;
 mod example_plugins;
 mod frozen_plugin;
+mod grown_abi;
 mod host_services;
+mod log_bridges;
+mod methods;

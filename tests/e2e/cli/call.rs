@@ -85,6 +85,32 @@ fn uses_the_given_socket_or_the_first_binary_listener() {
 }
 
 #[test]
+fn reports_that_a_socket_speaks_lines() {
+    let config = "[[listener]]\nsocket = \"run/lines.sock\"\nframing = \"line\"\n[timeouts]\nframe = \"24h\"";
+    let host = HostProcess::builder().config(config).start();
+    let commands: [&[&str]; 10] = [
+        &["call", "system.ping"],
+        &["call", "--async", "system.ping", "[1]"],
+        &["plugin", "list"],
+        &["plugin", "reload"],
+        &["plugin", "rollback", "device"],
+        &["reload"],
+        &["stats"],
+        &["slowlog"],
+        &["top", "--json"],
+        &["bench", "system.ping", "--count", "1"],
+    ];
+
+    for command in commands {
+        let finished = jackfield(host.directory(), &[command, &["--socket", "run/lines.sock"]].concat());
+
+        let output = format!("{}{}", finished.stdout, finished.stderr);
+        assert!(output.contains("this socket speaks lines"), "{command:?}: {finished:?}");
+        assert_ne!(finished.code, 0, "{command:?}: {finished:?}");
+    }
+}
+
+#[test]
 fn rejects_a_configuration_without_a_binary_listener() {
     let scratch = Scratch::new();
     scratch.write("config.toml", "[[listener]]\nsocket = \"lines.sock\"\nframing = \"line\"\n");

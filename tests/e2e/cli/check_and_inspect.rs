@@ -147,10 +147,12 @@ fn prints_the_facts_about_a_plugin_file() {
     // The table contains the same facts, one per line.
     let version = manifest["version"].as_str().expect("text");
     let api = manifest["api"].as_str().expect("text");
+    let min_host = manifest["min_host"].as_str().expect("text");
     let lines = [
         "plugin    device".to_owned(),
         format!("package   jackfield-plugin-device {version}"),
         format!("api       {api}"),
+        format!("host API  {min_host} or later"),
         format!("hash      {hash}"),
         format!("build id  {build_id}"),
         format!("size      {size} bytes"),

@@ -24,8 +24,9 @@ fn replaces_lost_threads_up_to_the_limit() {
     let rejected = blocking(&mut peer).error(PLUGIN_UNAVAILABLE);
     assert!(rejected["data"]["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{rejected}");
     let second = plugin_row(&host, "counts");
-    host.wait_for_log("plugin counts: counts.held runs past its deadline; thread replaced, 1 stuck");
-    host.wait_for_log("plugin counts: counts.held runs past its deadline; thread not replaced");
+    let replaced = host.wait_for_log("runs past its deadline; thread replaced, 1 stuck");
+    assert!(replaced.contains("plugin counts: counts.held (connection "), "{replaced}");
+    host.wait_for_log("runs past its deadline; thread not replaced");
     assert_eq!((&second["state"], &second["lost_threads"]), (&json!("unhealthy"), &json!(2)));
 
     // A method that needs no thread and the other plugins are served.

@@ -1,5 +1,6 @@
 //! Plugins that panic, fail repeatedly, block or never return, and the effect on everyone else.
 
+mod abandoned_calls;
 mod circuit_breaker;
 mod error_details;
 mod inline_demotion;

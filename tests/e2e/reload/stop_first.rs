@@ -201,6 +201,29 @@ fn rolls_back_and_applies_settings_in_the_same_order() {
 }
 
 #[test]
+fn answers_an_unterminated_line_that_waits_for_the_replacement() {
+    let listeners = "[[listener]]\nsocket = \"run/jackfield.sock\"\n[[listener]]\nsocket = \"run/lines.sock\"\n\
+                     framing = \"line\"\nrun_unterminated = true\n";
+    let config = format!("{listeners}{GENEROUS}{}", exclusive("stop-first"));
+    let (host, mut operator, _peer) = with_version_1(&config);
+    image(2).with("START-", "3").put(&host, FILE);
+    operator.0.send_sync("admin.plugin.reload", &json!({ "name": NAME }));
+
+    // One of the calls waits at the gate from the stop of the first version to the start of the
+    // second one.
+    wait_until("the second version answers", || {
+        let mut peer = host.line_peer("run/lines.sock");
+        peer.send("{\"method\":\"exclusive.version\"}");
+        peer.half_close();
+
+        let result = peer.json()["result"].take();
+        assert_eq!(peer.line(), None);
+        result == 2
+    });
+    assert_eq!(operator.0.receive().result()[0]["outcome"], "published");
+}
+
+#[test]
 fn retains_code_whose_thread_outlives_the_stop_although_no_probe_has_seen_it() {
     let config = format!("{GENEROUS}{}", exclusive("stop-first"));
     let host = with_image(&image(1).with("START-", "5"), &config);

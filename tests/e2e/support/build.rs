@@ -55,6 +55,17 @@ pub(crate) fn example_of(package: &str, name: &str) -> PathBuf {
     example.expect("cargo reports the path of the example").file
 }
 
+/// Builds two fixtures with a feature of their package, and returns their paths.
+pub(crate) fn fixtures_with_feature(feature: &str, names: [&str; 2]) -> [PathBuf; 2] {
+    let [first, second] = names;
+    let args = ["--features", feature, "--example", first, "--example", second];
+    let built = cargo(&root().join("tests/fixtures"), &target().join("fixtures"), &args);
+    names.map(|name| {
+        let fixture = built.iter().find(|built| built.kind == "example" && built.name == name);
+        fixture.expect("cargo reports the path of the fixture").file.clone()
+    })
+}
+
 /// Returns the root directory of the project.
 pub(crate) fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));

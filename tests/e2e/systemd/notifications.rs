@@ -45,6 +45,21 @@ fn notifies_readiness_when_requests_succeed() {
 }
 
 #[test]
+fn notifies_readiness_without_running_the_method_of_a_listener() {
+    let config =
+        "[[listener]]\n[[listener]]\nsocket = \"run/t.sock\"\nframing = \"line\"\nmethod = \"counts.inline\"";
+    let supervisor = Supervisor::new(config, &["counts"]);
+    let host = supervisor.start();
+
+    supervisor.wait_for_notification("READY=1");
+
+    assert_eq!(supervisor.peer().result("counts.begun", &Value::Null), 0);
+    let counts = &supervisor.peer().result("system.info", &Value::Null)["counts"];
+    assert_eq!(counts["errors"], 0, "no check was answered with an error: {counts}");
+    host.terminate();
+}
+
+#[test]
 fn extends_the_timeout_of_the_start_while_plugins_start() {
     let supervisor = Supervisor::new("", &[]);
     let marks = Marks::below(supervisor.scratch.path());

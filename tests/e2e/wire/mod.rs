@@ -9,5 +9,7 @@ mod envelope;
 mod kinds;
 mod lengths;
 mod line_framing;
+mod plain_text;
 mod reply_order;
+mod unterminated_lines;
 mod vectors;

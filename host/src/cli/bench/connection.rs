@@ -12,6 +12,7 @@ use rustix::net::{SendFlags, send};
 use super::plan::LoadPlan;
 use super::request_template::{RequestTag, RequestTemplate};
 use super::tally::Tally;
+use crate::cli::command_error::{SPEAKS_LINES, is_line};
 
 /// Upper bound for one read, in bytes.
 const READ_SIZE: usize = 256 * 1024;
@@ -162,7 +163,10 @@ impl BenchConnection {
                 Step::Incomplete { .. } => break,
                 Step::Discard { consumed } => at += consumed,
                 Step::Refused { refusal, .. } => {
-                    tally.count_unexpected(|| format!("invalid frame: {refusal}"));
+                    tally.count_unexpected(|| match is_line(&refusal) {
+                        true => SPEAKS_LINES.to_owned(),
+                        false => format!("invalid frame: {refusal}"),
+                    });
                     self.close(tally, "invalid frame");
                     return Vec::new();
                 }

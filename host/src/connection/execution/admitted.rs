@@ -1,6 +1,7 @@
 //! A request that was admitted, and what its call keeps of it.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,6 +11,7 @@ use jackfield_protocol::Request;
 
 use crate::clock::Time;
 use crate::limits::Permit;
+use crate::plugin::CallPermits;
 use crate::routing::{ReplyContext, RouteTarget};
 
 /// A request that was admitted, and where it runs.
@@ -18,6 +20,8 @@ pub(in crate::connection) struct AdmittedRequest<'r> {
     pub(in crate::connection) target: &'r RouteTarget,
     pub(in crate::connection) request: &'r Request<'r>,
     pub(in crate::connection) reply: ReplyContext<'r>,
+    /// The trial of the circuit breaker that it decides, if it is a trial call.
+    pub(in crate::connection) trial: Option<NonZeroU64>,
 }
 
 /// The part of an accepted request that is kept until it is answered from another thread.
@@ -27,7 +31,7 @@ pub(super) struct AcceptedCall {
     pub(super) id: Option<Arc<str>>,
     pub(super) facts: Arc<CallFacts<'static>>,
     pub(super) permit: Permit,
-    pub(super) route_permit: Option<Permit>,
+    pub(super) permits: CallPermits,
 }
 
 impl<'r> AdmittedRequest<'r> {
@@ -43,6 +47,7 @@ impl<'r> AdmittedRequest<'r> {
             id,
             depth: 0,
             run,
+            trial: self.trial,
             cancelled: AtomicBool::new(false),
         }
     }
@@ -54,13 +59,7 @@ impl<'r> AdmittedRequest<'r> {
     }
 
     /// Copies what must outlive the frame.
-    pub(super) fn accept(
-        &self,
-        run: Run,
-        now: Time,
-        permit: Permit,
-        route_permit: Option<Permit>,
-    ) -> AcceptedCall {
+    pub(super) fn accept(&self, run: Run, now: Time, permit: Permit, permits: CallPermits) -> AcceptedCall {
         let id = self.reply.id.map(Arc::from);
 
         let request_id = match (&id, self.request.id.map(|id| id.text())) {
@@ -70,7 +69,7 @@ impl<'r> AdmittedRequest<'r> {
         };
         let facts = Arc::new(self.facts(run, request_id, now));
 
-        AcceptedCall { accepted: now, id, facts, permit, route_permit }
+        AcceptedCall { accepted: now, id, facts, permit, permits }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::connection::pipeline::RequestPipeline;
 use crate::connection::request_key::RequestKey;
 use crate::connection::sync_queue::SyncQueueEntry;
 use crate::connection::turn::Turn;
-use crate::limits::Permit;
+use crate::plugin::CallPermits;
 
 impl RequestPipeline {
     /// Executes an admitted request. It is answered when this returns, or in flight.
@@ -18,7 +18,7 @@ impl RequestPipeline {
         &mut self,
         turn: &mut Turn<'_>,
         admitted: &AdmittedRequest<'_>,
-        route_permit: Option<Permit>,
+        permits: CallPermits,
     ) {
         let target = admitted.target;
         let must_wait = admitted.reply.kind == Kind::Sync && self.in_flight.is_sync_busy();
@@ -26,9 +26,9 @@ impl RequestPipeline {
         match target.run() {
             Run::Inline if !must_wait => self.run_inline(turn, admitted),
             Run::Async if !must_wait && target.generation.allows_inline_polling(target.method) => {
-                self.poll_first(turn, admitted, route_permit);
+                self.poll_first(turn, admitted, permits);
             }
-            run => self.start_or_queue(turn, admitted, run, route_permit),
+            run => self.start_or_queue(turn, admitted, run, permits),
         }
     }
 

@@ -12,9 +12,8 @@ use crate::clock::Time;
 use crate::connection::finished_request::{FinishedCall, FinishedRequest, Progress};
 use crate::connection::pipeline::RequestPipeline;
 use crate::connection::turn::Turn;
-use crate::limits::Permit;
 use crate::metrics::{RequestKind, ThreadTotal};
-use crate::plugin::Generation;
+use crate::plugin::{CallPermits, Generation};
 use crate::routing::{ReplyContext, ReplyOutcome, RequestError};
 
 /// A call on this thread.
@@ -48,7 +47,7 @@ impl LocalCall<'_> {
     fn close(&self, turn: &mut Turn<'_>, head: ReplyHead, end: CallEnd) -> ReplyOutcome {
         if turn.now.0 > self.facts.deadline {
             turn.thread.cells.add(ThreadTotal::LateResults, 1);
-            self.generation.record_timeout();
+            self.generation.record_timeout(self.facts.trial);
             head.abandon(&mut turn.buffers.out);
             return self.reply.fail(&mut turn.buffers.out, &RequestError::DeadlineExceeded(self.timeout));
         }
@@ -77,13 +76,13 @@ impl RequestPipeline {
         &mut self,
         turn: &mut Turn<'_>,
         admitted: &AdmittedRequest<'_>,
-        route_permit: Option<Permit>,
+        permits: CallPermits,
     ) {
         self.submit(turn);
         // The permit is taken before anything runs: a request that has begun is not rejected.
         let Some(permit) = self.take_permit(turn, admitted) else { return };
         let accepted = turn.now;
-        let accepted_call = admitted.accept(Run::Async, accepted, permit, route_permit);
+        let accepted_call = admitted.accept(Run::Async, accepted, permit, permits);
         self.count_accepted(turn, admitted);
 
         let facts = &accepted_call.facts;

@@ -14,7 +14,7 @@ use crate::connection::request_log;
 use crate::connection::turn::Turn;
 use crate::limits::Permit;
 use crate::metrics::RequestKind;
-use crate::plugin::{PluginCall, SuspendedCall};
+use crate::plugin::{CallPermits, PluginCall, SuspendedCall};
 use crate::routing::{CountedError, ExhaustedResource, RequestError};
 
 impl RequestPipeline {
@@ -24,10 +24,10 @@ impl RequestPipeline {
         turn: &mut Turn<'_>,
         admitted: &AdmittedRequest<'_>,
         run: Run,
-        route_permit: Option<Permit>,
+        permits: CallPermits,
     ) {
         let Some(permit) = self.take_permit(turn, admitted) else { return };
-        let call = admitted.accept(run, turn.now, permit, route_permit);
+        let call = admitted.accept(run, turn.now, permit, permits);
         self.count_accepted(turn, admitted);
         self.log_accepted(admitted, &call);
 
@@ -79,7 +79,7 @@ impl RequestPipeline {
         params: &[u8],
     ) -> RequestKey {
         let AdmittedRequest { target, reply, .. } = *admitted;
-        let AcceptedCall { accepted, id, facts, permit, route_permit } = call;
+        let AcceptedCall { accepted, id, facts, permit, permits } = call;
         let deadline = Time(facts.deadline);
 
         let sink = MailboxSink {
@@ -93,7 +93,8 @@ impl RequestPipeline {
             limit: turn.rules.limits.frame,
         };
         let generation = Arc::clone(&target.generation);
-        let call = PluginCall::new(facts, generation, target.method, params, sink, route_permit);
+        let call =
+            PluginCall::new(facts, generation, target.method, params, sink, permits, self.identity.caller());
 
         let request = AcceptedRequest {
             version: reply.version,

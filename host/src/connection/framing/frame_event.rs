@@ -6,7 +6,7 @@ use jackfield_protocol::{FrameError, Kind, Version};
 /// of the cache.
 pub(in crate::connection) const READ_SIZE: usize = 64 * 1024;
 
-/// A whole frame. A line counts as a sync frame of version 1.0.
+/// A whole frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::connection) struct Frame<'a> {
     pub(in crate::connection) version: Version,
@@ -21,6 +21,11 @@ pub(in crate::connection) enum FrameEvent<'a> {
         frame: Frame<'a>,
         consumed: usize,
     },
+    /// A line, without its ending. It is answered like a sync frame of version 1.0.
+    Line {
+        line: &'a [u8],
+        consumed: usize,
+    },
     /// The frame is not complete; nothing is consumed.
     Incomplete {
         /// Bytes of the whole frame, as the peer claims.
@@ -30,6 +35,8 @@ pub(in crate::connection) enum FrameEvent<'a> {
     Discard {
         consumed: usize,
     },
+    /// A binary frame begins where a line is expected. What follows it cannot be followed.
+    BinaryFrame,
     /// The frame is rejected.
     Rejected {
         error: FrameError,

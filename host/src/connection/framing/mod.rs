@@ -7,3 +7,4 @@ mod line;
 
 pub(super) use self::frame_event::{Frame, FrameEvent, READ_SIZE};
 pub(super) use self::framer::Framer;
+pub(super) use self::line::starts_binary_frame;

@@ -9,16 +9,22 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture, Services, SleepFuture};
+use jackfield_plugin_api::abi::{CallFacts, CallReply, PANIC_LINE, ReplyFuture, Services, SleepFuture};
 use jackfield_plugin_api::{Error, Level};
 
 use super::report::{ProbeReport, Reporter};
+use crate::loader::backtrace;
 use crate::sync::lock;
 
 /// Log lines that are reported. Further lines of the plugin are dropped.
 const LINES_MAX: usize = 100;
+/// Errors and warnings that are reported beyond [`LINES_MAX`]: the debug messages of a library must
+/// not hide why a plugin fails.
+const URGENT_LINES_MAX: usize = 50;
 /// The longest log line that is reported, in bytes.
 const LINE_LENGTH_MAX: usize = 1024;
+/// The longest line of a panic with its backtrace, in bytes.
+const PANIC_LENGTH_MAX: usize = 2048;
 /// PLUGIN_UNAVAILABLE of the protocol: there are no other plugins during a probe.
 const PLUGIN_UNAVAILABLE: i64 = -32005;
 
@@ -43,18 +49,28 @@ impl ProbeServices {
     }
 }
 
+fn lines_max(level: Level) -> usize {
+    if level <= Level::Warn { LINES_MAX + URGENT_LINES_MAX } else { LINES_MAX }
+}
+
 fn unavailable(method: &str) -> Error {
     Error::from_wire(PLUGIN_UNAVAILABLE, format!("{method} cannot be called while a plugin is probed"), None)
 }
 
 impl Services for ProbeServices {
     fn log_enabled(&self, level: Level) -> bool {
-        level <= Level::Debug && self.lines.load(Ordering::Relaxed) < LINES_MAX
+        level <= Level::Debug && self.lines.load(Ordering::Relaxed) < lines_max(level)
     }
 
     fn log(&self, level: Level, line: &str) {
-        if self.lines.fetch_add(1, Ordering::Relaxed) < LINES_MAX {
-            let line = line[..line.floor_char_boundary(LINE_LENGTH_MAX)].to_owned();
+        if self.lines.fetch_add(1, Ordering::Relaxed) < lines_max(level) {
+            let is_panic = level == Level::Error && line.starts_with(PANIC_LINE);
+            let (line, length_max) = if is_panic {
+                (backtrace::append_to(line), PANIC_LENGTH_MAX)
+            } else {
+                (line.into(), LINE_LENGTH_MAX)
+            };
+            let line = line[..line.floor_char_boundary(length_max)].to_owned();
             self.reporter.send(&ProbeReport::Log { level: level as u8, line });
         }
     }

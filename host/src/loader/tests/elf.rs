@@ -100,12 +100,15 @@ fn refuses_each_fault_of_the_file_for_its_reason() {
 fn refuses_each_fault_of_the_manifest_for_its_reason() {
     let ours = jackfield_plugin_api::API_VERSION;
     let one = || manifest(ours, "unwind", &["a.b"]);
+    let requiring =
+        |host: &str| one().replace("\"package\"", &format!("\"min_host\":\"{host}\",\"package\""));
     for (manifests, reason) in [
         (vec![], LoadErrorReason::NoManifest),
         (vec![one(), one()], LoadErrorReason::ManifestInvalid),
         (vec!["{".to_owned()], LoadErrorReason::ManifestUnreadable),
         (vec![one().replace("\"manifest\":1", "\"manifest\":2")], LoadErrorReason::ManifestUnreadable),
         (vec![manifest("9.9.0", "unwind", &[])], LoadErrorReason::ApiVersion),
+        (vec![requiring("0.1.1000")], LoadErrorReason::ApiVersion),
         (vec![manifest(ours, "abort", &[])], LoadErrorReason::PanicAbort),
         (vec![manifest(ours, "unwind", &["a.b", "a.c", "a.b"])], LoadErrorReason::ManifestInvalid),
         (vec![manifest(ours, "unwind", &["a..b"])], LoadErrorReason::ManifestInvalid),
@@ -113,6 +116,23 @@ fn refuses_each_fault_of_the_manifest_for_its_reason() {
     ] {
         let image = Image { manifests: manifests.clone(), ..Image::default() };
         assert_eq!(refusal(&image.bytes()), Some(reason), "{manifests:?}");
+    }
+}
+
+#[test]
+fn names_both_versions_if_the_plugin_api_does_not_fit() {
+    let ours = jackfield_plugin_api::API_VERSION;
+    let later_host =
+        manifest(ours, "unwind", &[]).replace("\"package\"", r#""min_host":"0.1.1000","package""#);
+    for (manifest, theirs) in [(manifest("0.0.9", "unwind", &[]), "0.0.9"), (later_host, "0.1.1000")] {
+        let scratch = Scratch::new();
+        let file = scratch.file("p.so", &Image { manifests: vec![manifest], ..Image::default() }.bytes());
+
+        let refused = inspect(&file, &[]).unwrap_err();
+
+        assert_eq!(refused.reason, LoadErrorReason::ApiVersion);
+        let detail = refused.to_string();
+        assert!(detail.contains(&format!("API {theirs}")) && detail.contains(ours), "{detail}");
     }
 }
 

@@ -66,6 +66,7 @@ fn facts(id: Option<&'static str>) -> CallFacts<'static> {
         id: RequestId::new(id.map(Into::into), || "at the end".to_owned()),
         depth: 0,
         run: Run::Blocking,
+        trial: None,
         cancelled: AtomicBool::new(false),
     }
 }

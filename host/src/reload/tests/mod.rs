@@ -190,7 +190,7 @@ impl Fixture {
     /// Fails the probation of what serves, as the calls of its generation do.
     fn fail_probation(&mut self, plugin: &str) {
         let generation = self.generation(plugin);
-        (0..self.owner.config.plugins.probation.failures).for_each(|_| generation.record_timeout());
+        (0..self.owner.config.plugins.probation.failures).for_each(|_| generation.record_timeout(None));
         drop(generation);
 
         loop {

@@ -156,6 +156,7 @@ impl Content {
             manifest: Manifest {
                 manifest: 1,
                 api: "0.1.0".to_owned(),
+                min_host: None,
                 package: self.name.clone(),
                 version: "0.1.0".to_owned(),
                 panic: PanicStrategy::Unwind,

@@ -30,7 +30,7 @@ fn replaced(one: &Content, two: &Content) -> Fixture {
 fn failure() -> ProbationVerdict {
     let fixture = replaced(&Content::new("one"), &Content::new("two"));
     let generation = fixture.generation(PLUGIN);
-    (0..3).for_each(|_| generation.record_timeout());
+    (0..3).for_each(|_| generation.record_timeout(None));
 
     match fixture.commands.recv_timeout(LIMIT) {
         Ok(ReloadCommand::ProbationEnded { verdict, .. }) => verdict,

@@ -19,7 +19,7 @@ mod unavailable;
 const GUEST: Requester = Requester::Client(Some(PeerIdentity { uid: 7, gid: 7, pid: 1 }));
 const STRANGER: Requester = Requester::Client(Some(PeerIdentity { uid: 8, gid: 8, pid: 1 }));
 
-fn ok(_: &(), (): ()) -> Result<(), Error> {
+fn ok(_: &()) -> Result<(), Error> {
     Ok(())
 }
 

@@ -15,6 +15,10 @@ FUZZ_RUNS ?= 100000
 PREFIX ?= /usr/local
 DESTDIR ?=
 
+# The build of `make run` and of the tests of PHP: without most optimizations, the live screen of
+# `jackfield top` and the manual pages. A release build takes more than twice as long.
+QUICK := --profile quick --no-default-features --features jackfield/cli
+
 .PHONY: run test test-rust test-fuzz test-php soak fuzz memory miri bench bench-flat bench-tail instructions build install deb lint deny clean help
 
 help:
@@ -36,9 +40,11 @@ build:
 	@scripts/need cc
 	$(CARGO) build --release --package jackfield $(PLUGINS:%=--package jackfield-plugin-%)
 
-run: build
-	@scripts/install-plugins $(TARGET)/release plugins $(PLUGINS)
-	@scripts/run $(TARGET)/release/jackfield $(CONFIG) plugins
+run:
+	@scripts/need cc
+	$(CARGO) build $(QUICK) --package jackfield $(PLUGINS:%=--package jackfield-plugin-%)
+	@scripts/install-plugins $(TARGET)/quick plugins $(PLUGINS)
+	@scripts/run $(TARGET)/quick/jackfield $(CONFIG) plugins
 
 install: build
 	DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install $(TARGET)/release $(PLUGINS)
@@ -113,6 +119,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --all --check --manifest-path bench/peers/Cargo.toml
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --package jackfield --no-default-features --features cli -- --deny warnings
 	$(CARGO) test --package jackfield-tests --test style --quiet
 
 clean:

@@ -11,6 +11,7 @@ mod dev;
 mod end_limit;
 mod exit_code;
 mod inspect;
+#[cfg(feature = "pages")]
 mod pages;
 mod plugin;
 mod plugin_build;
@@ -34,6 +35,7 @@ pub(crate) use call::{CallArgs, call};
 pub(crate) use check::check;
 pub(crate) use dev::dev;
 pub(crate) use inspect::{InspectArgs, inspect};
+#[cfg(feature = "pages")]
 pub(crate) use pages::{PagesArgs, pages};
 pub(crate) use plugin::{
     ListArgs, ReloadPluginArgs, RollbackArgs, list as list_plugins, reload as reload_plugins,
@@ -92,6 +94,7 @@ pub(crate) enum Command {
     Dev,
 
     /// Write the manual pages and the shell completions, for packages
+    #[cfg(feature = "pages")]
     #[command(hide = true)]
     Pages(PagesArgs),
 

@@ -12,9 +12,9 @@ pub(crate) const NOT_FOUND: i32 = 127;
 /// Returns a command that starts `program` with default signal dispositions and no blocked signal,
 /// whatever this process has inherited.
 ///
-/// POSIX shells ignore SIGINT and SIGQUIT in what a script starts in the background, `nohup` ignores
-/// SIGHUP, and a program inherits that. `env` replaces itself with the program, which therefore has
-/// the process id of the command. If the program is missing, the exit code is
+/// POSIX shells ignore SIGINT and SIGQUIT in what a script starts in the background, `nohup`
+/// ignores SIGHUP, and a program inherits that. `env` replaces itself with the program, which
+/// therefore has the process id of the command. If the program is missing, the exit code is
 /// [`NOT_FOUND`].
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     // With its path, because some tests set a PATH without `env`.

@@ -1,63 +1,42 @@
 //! Follows the configuration file while the host serves: a changed file is read, and applied as a
-//! whole or not at all.
+//! whole or not at all. `config_changes` notices the changes.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jackfield::Host;
 use jackfield::config::{Config, Faults};
 use jackfield::log::{Counted, Logging};
-use notify::event::{AccessKind, AccessMode, ModifyKind};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
+
+use super::config_changes::{ConfigChange, ConfigChanges, FileFingerprint};
 
 /// Time without changes before the file is read: it may be written in more than one step.
 const REST: Duration = Duration::from_millis(200);
+
+/// As [`REST`], if it is not known whether a process still writes the file.
+const FOUND_REST: Duration = Duration::from_secs(1);
 
 /// As [`REST`], while the file is empty, or is opened for writing and not closed. After this time
 /// it counts as complete.
 const UNFINISHED_REST: Duration = Duration::from_secs(5);
 
-/// A change of the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ConfigChange {
-    /// A process has begun to write the file and has not closed it yet.
-    Begun,
-    /// The file is complete, as far as can be known.
-    Done,
-}
-
 /// A configuration that was read, or the faults of the file.
 pub(super) type ReadConfig = Result<Config, Vec<String>>;
 
-/// Identifies one content of the file, as far as possible without reading it.
-#[derive(PartialEq)]
-struct FileFingerprint {
-    inode: u64,
-    length: u64,
-    modified: SystemTime,
-}
-
-impl FileFingerprint {
-    fn of(file: &Path) -> Option<Self> {
-        let metadata = fs::metadata(file).ok()?;
-        Some(Self { inode: metadata.ino(), length: metadata.len(), modified: metadata.modified().ok()? })
-    }
-
-    /// Returns the time for which the file must still not change before it is read.
-    fn remaining_rest(&self, last: ConfigChange) -> Option<Duration> {
-        let is_unfinished = last == ConfigChange::Begun || self.length == 0;
-        let rest = if is_unfinished { UNFINISHED_REST } else { REST };
-        // After the clock was set back, the time of the change may be in the future. It is then
-        // ignored.
-        let age = self.modified.elapsed().ok()?;
-        rest.checked_sub(age).filter(|left| !left.is_zero())
-    }
+/// Returns the time for which the file must still not change before it is read.
+fn remaining_rest(file: &FileFingerprint, last: ConfigChange) -> Option<Duration> {
+    let rest = match last {
+        ConfigChange::Begun => UNFINISHED_REST,
+        _ if file.length == 0 => UNFINISHED_REST,
+        ConfigChange::Found => FOUND_REST,
+        ConfigChange::Done => REST,
+    };
+    // After the clock was set back, the time of the change may be in the future. It is then
+    // ignored.
+    let age = file.modified.elapsed().ok()?;
+    rest.checked_sub(age).filter(|left| !left.is_zero())
 }
 
 /// Watches the configuration file and applies its changes.
@@ -70,69 +49,59 @@ pub(super) struct ConfigWatcher {
     /// The faults that were logged last, so that they are not logged again.
     refused: Option<Vec<String>>,
 
-    changes: UnboundedReceiver<ConfigChange>,
+    changes: ConfigChanges,
 
     /// The last change, if the file was not read since.
     unread_change: Option<ConfigChange>,
 
-    /// Dropping it ends the watch.
-    _watcher: Option<RecommendedWatcher>,
+    /// The last result of a read. A comparison that leads to the same one has no effect.
+    last_read: ReadConfig,
 }
 
 impl ConfigWatcher {
-    /// Watches the file that `config` was read from. If that is impossible, a reload must be
-    /// requested.
+    /// Watches the file that `config` was read from.
     pub(super) fn start(config: &Config) -> Self {
-        let (sender, changes) = unbounded_channel();
         let file = config.file.clone().unwrap_or_default();
-
-        let watcher = watch(&file, move |change| {
-            // The thread is one of `notify`. If it waited for a plugin while it wakes the receiver,
-            // nothing else could wake the receiver meanwhile.
-            jackfield::touch_thread_locals();
-            // The receiver is missing when the host ends.
-            let _ = sender.send(change);
-        });
-        if let Err(error) = &watcher {
-            let file = file.display();
-            tracing::warn!(
-                %file,
-                "{file} cannot be watched for changes: {error}; run \"jackfield reload\" after a change"
-            );
-        }
         Self {
+            changes: ConfigChanges::of(&file),
             file,
             applied: config.clone(),
             refused: None,
-            changes,
             unread_change: None,
-            _watcher: watcher.ok(),
+            last_read: Ok(config.clone()),
         }
     }
 
     /// Waits until the file may have changed and has not changed for [`REST`], and returns what was
     /// read. May be dropped at any time: the change is then reported by the next call.
     pub(super) async fn changed(&mut self) -> ReadConfig {
+        loop {
+            let (read, last) = self.read_after_change().await;
+            let is_known = last == ConfigChange::Found && read == self.last_read;
+            if !is_known {
+                return read;
+            }
+        }
+    }
+
+    /// Returns what was read after the next change, and the last change before that.
+    async fn read_after_change(&mut self) -> (ReadConfig, ConfigChange) {
         let mut last = match self.unread_change {
             Some(change) => change,
-            None => match self.changes.recv().await {
-                Some(change) => change,
-                // The file is not watched.
-                None => return std::future::pending().await,
-            },
+            None => self.changes.next().await,
         };
         let mut rest = REST;
 
         loop {
             self.unread_change = Some(last);
-            if let Ok(Some(change)) = tokio::time::timeout(rest, self.changes.recv()).await {
-                (last, rest) = (change, REST);
+            if let Ok(change) = tokio::time::timeout(rest, self.changes.next()).await {
+                (last, rest) = (last.and_then(change), REST);
                 continue;
             }
 
             // The file itself is examined as well: on a busy machine events arrive late.
             let fingerprint = FileFingerprint::of(&self.file);
-            if let Some(left) = fingerprint.as_ref().and_then(|found| found.remaining_rest(last)) {
+            if let Some(left) = fingerprint.as_ref().and_then(|found| remaining_rest(found, last)) {
                 rest = left;
                 continue;
             }
@@ -143,8 +112,8 @@ impl ConfigWatcher {
             }
 
             self.unread_change = None;
-            let is_empty = fingerprint.is_some_and(|found| found.length == 0);
-            return if is_empty { Err(self.empty_fault()) } else { read };
+            let is_emptied = fingerprint.is_some_and(|found| found.length == 0) && read != self.last_read;
+            return (if is_emptied { Err(self.empty_fault()) } else { read }, last);
         }
     }
 
@@ -195,6 +164,7 @@ impl ConfigWatcher {
         host: &Host,
         logging: &Logging,
     ) -> Result<(), Vec<String>> {
+        self.last_read = read.clone();
         let config = match read {
             Ok(config) => config,
             Err(reasons) => return self.refuse(reasons),
@@ -232,38 +202,5 @@ impl ConfigWatcher {
             self.refused = Some(reasons.clone());
         }
         Err(reasons)
-    }
-}
-
-/// Watches the directory of the file, because a new file may be renamed into its place.
-fn watch(file: &Path, changed: impl Fn(ConfigChange) + Send + 'static) -> notify::Result<RecommendedWatcher> {
-    let name = file.file_name().map(ToOwned::to_owned);
-    let directory = file.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let directory = directory.canonicalize().map_err(|error: io::Error| notify::Error::io(error))?;
-
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let change = match event {
-            Ok(event) if event.need_rescan() => Some(ConfigChange::Done),
-            Ok(event) => {
-                let is_ours = event.paths.iter().any(|path| path.file_name() == name.as_deref());
-                if is_ours { change_of(event.kind) } else { None }
-            }
-            Err(_) => Some(ConfigChange::Done),
-        };
-        change.into_iter().for_each(&changed);
-    })?;
-    watcher.watch(&directory, RecursiveMode::NonRecursive)?;
-    Ok(watcher)
-}
-
-/// Returns the change that an event on the file stands for; `None` if the file was only read.
-fn change_of(kind: EventKind) -> Option<ConfigChange> {
-    match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(ConfigChange::Done),
-        EventKind::Access(_) => None,
-        // A file that was created is still to be written. A link is complete, and read a little
-        // later than necessary.
-        EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => Some(ConfigChange::Begun),
-        _ => Some(ConfigChange::Done),
     }
 }

@@ -5,6 +5,7 @@ mod bench;
 mod call;
 mod check;
 mod command_error;
+mod config_changes;
 mod config_file;
 mod config_watcher;
 mod dev;

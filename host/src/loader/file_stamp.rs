@@ -6,7 +6,12 @@ use rustix::fs::Stat;
 
 /// Age of a change from which on a stamp proves that the file has not changed since. File systems
 /// record times in ticks (10 ms and less; 2 s on FAT), and two changes in one tick look like one.
-const SETTLING_TIME: Duration = Duration::from_secs(3);
+const SETTLING_SECONDS: i64 = 3;
+
+/// The largest difference between the clock of this machine and that of a file server. A change
+/// that lies further in the future was made before the clock was set back. Its file must not be
+/// read again and again until that time.
+const CLOCK_DIFFERENCE_SECONDS: i64 = 3600;
 
 /// The metadata of a plugin file and of its signature at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +21,8 @@ pub struct FileStamp {
     /// The metadata of the signature, if there is one.
     signature: Option<FileMetadata>,
 
-    /// Whether the last change of both was older than [`SETTLING_TIME`] when the stamp was taken.
+    /// Whether the last change of both was older than [`SETTLING_SECONDS`] when the stamp was
+    /// taken.
     is_settled: bool,
 }
 
@@ -45,13 +51,13 @@ impl FileStamp {
         let changed = (stat.st_ctime, stat.st_ctime_nsec);
         let now = since_epoch(SystemTime::now());
         let age = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_sub(changed.0);
+        let is_settled = !(-CLOCK_DIFFERENCE_SECONDS..=SETTLING_SECONDS).contains(&age);
         let own = FileMetadata {
             file: (stat.st_dev, stat.st_ino),
             size: u64::try_from(stat.st_size).unwrap_or(0),
             modified: (stat.st_mtime, stat.st_mtime_nsec),
             changed,
         };
-        let is_settled = age > i64::try_from(SETTLING_TIME.as_secs()).unwrap_or(i64::MAX);
 
         (stat.st_nlink > 0).then_some(Self { own, signature: None, is_settled })
     }
@@ -67,6 +73,13 @@ impl FileStamp {
     pub fn is_unchanged_for(&self, duration: Duration, now: SystemTime) -> bool {
         let is_unchanged = |metadata: &FileMetadata| metadata.is_unchanged_for(duration, now);
         is_unchanged(&self.own) && self.signature.as_ref().is_none_or(is_unchanged)
+    }
+
+    /// Returns whether the stamp proves that nothing has changed since, as long as it stays the
+    /// same.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.is_settled
     }
 
     /// Returns whether the file, without its signature, has the same metadata as `stat`.
@@ -101,7 +114,8 @@ impl FileStamp {
             modified: (0, 0),
             changed: (seconds, since.subsec_nanos().into()),
         };
-        let is_settled = now.duration_since(changed).is_ok_and(|age| age > SETTLING_TIME);
+        let settling_time = Duration::from_secs(SETTLING_SECONDS.unsigned_abs());
+        let is_settled = now.duration_since(changed).is_ok_and(|age| age > settling_time);
         Self { own, signature: None, is_settled }
     }
 }
@@ -143,6 +157,19 @@ mod tests {
         assert!(!is_unchanged(file, 159) && is_unchanged(file, 160));
         assert!(!is_unchanged(signed, 209) && is_unchanged(signed, 210));
         assert!(is_unchanged(file, 99), "the clock was set back");
+    }
+
+    #[test]
+    fn is_settled_if_the_last_change_is_old_or_was_made_before_the_clock_was_set_back() {
+        let now = i64::try_from(since_epoch(SystemTime::now()).as_secs()).unwrap();
+        let is_settled = |changed: i64| {
+            let mut stat = rustix::fs::stat("/").unwrap();
+            stat.st_ctime = changed;
+            FileStamp::of(&stat).unwrap().is_settled()
+        };
+
+        assert!(is_settled(now - 60) && is_settled(now + 2 * CLOCK_DIFFERENCE_SECONDS));
+        assert!(!is_settled(now) && !is_settled(now + CLOCK_DIFFERENCE_SECONDS / 2));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::abi::root_symbol;
 use object::read::ReadCache;
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, open};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use serde::Serialize;
 
 use super::content_hash::ContentHash;
@@ -85,7 +85,7 @@ pub fn inspect(file: &Path, keys: &[TrustedKey]) -> Result<Inspection, LoadError
 
     let signed = match keys {
         [] => None,
-        keys => Some(signature::verify(CWD, file.as_os_str(), &name, &mut opened, keys)?),
+        keys => Some(signature::verify(signature::open, file.as_os_str(), &name, &mut opened, keys)?),
     };
     examine(opened, size).map(|image| image.inspection(file.to_owned(), name, hash, size, signed))
 }
@@ -93,7 +93,7 @@ pub fn inspect(file: &Path, keys: &[TrustedKey]) -> Result<Inspection, LoadError
 /// Returns the key that the signature of `file` claims to be made with. The claim is not verified.
 #[must_use]
 pub fn claimed_key(file: &Path) -> Option<KeyId> {
-    signature::claimed_key(CWD, file.as_os_str())
+    signature::claimed_key(file)
 }
 
 /// The declarations in the content of a plugin file.

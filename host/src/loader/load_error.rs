@@ -127,7 +127,7 @@ reasons! {
     NotFound = "not-found",
     /// The system does not permit opening or reading it.
     Unreadable = "unreadable",
-    /// The file is a symbolic link.
+    /// The file is a symbolic link that leads out of the plugin directory, or to nothing.
     Symlink = "symlink",
     /// The file is a directory, FIFO, socket or device.
     NotARegularFile = "not-a-regular-file",

@@ -33,6 +33,7 @@ mod plugin_file;
 mod probe;
 mod process_guard;
 mod process_state;
+mod resolved_entry;
 mod safe_path;
 mod signal_name;
 mod signal_state;
@@ -51,6 +52,7 @@ pub use plugin_file::{FILE_MAX, FILE_MIN, plugin_name};
 pub use probe::{ProbeDepth, ProbeEntry, Prober, enter};
 pub(crate) use process_guard::{ProcessGuard, StateChanges};
 pub(crate) use signal_state::SignalMask;
+pub(crate) use signature::SUFFIX as SIGNATURE_SUFFIX;
 pub use signature::VerifiedSignature;
 pub use staged::{KeptImage, StagedPlugin};
 

@@ -2,15 +2,17 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Stat, fstat, statat};
+use rustix::io::Errno;
 
 use super::file_stamp::FileStamp;
 use super::load_error::{LoadError, LoadErrorReason};
 use super::plugin_file::{FILE_MAX, required_name, too_large};
+use super::resolved_entry::ResolvedEntry;
 use super::staged::StagedPlugin;
 use super::{safe_path, signature};
 use crate::config::TrustedKey;
@@ -83,6 +85,13 @@ impl PluginDirectory {
         Ok(names)
     }
 
+    /// Returns the metadata of the directory itself, which changes whenever a name is added,
+    /// removed or replaced. `None` if it cannot be read.
+    #[must_use]
+    pub fn own_stamp(&self) -> Option<FileStamp> {
+        FileStamp::of(&fstat(&self.fd).ok()?)
+    }
+
     /// Returns the metadata of a file. A scan uses it to find the files that must be staged again.
     ///
     /// # Errors
@@ -90,7 +99,8 @@ impl PluginDirectory {
     /// Those of [`PluginDirectory::stage`] that are found without opening the file.
     pub fn stamp(&self, file_name: &OsStr) -> Result<FileStamp, LoadError> {
         required_name(file_name)?;
-        let stamp = FileStamp::of(&self.checked_stat(file_name)?);
+        let entry = self.checked_entry(file_name)?;
+        let stamp = FileStamp::of(&entry.stat);
         let stamp = stamp.ok_or_else(|| changed_while_read(&self.path.join(file_name)))?;
         Ok(stamp.with_signature(self.signature_stamp(file_name)))
     }
@@ -101,19 +111,22 @@ impl PluginDirectory {
     ///
     /// # Errors
     ///
-    /// The file is not a regular file that belongs to root or the host's user and that only its
-    /// owner may write, has a second name (`nlink`) or a set-ID bit, is empty or larger than
-    /// [`FILE_MAX`], or changed while it was read; or [`inspect`](super::inspect)
-    /// would refuse its content with these `keys`.
+    /// The file, or the one that a symbolic link leads to, is not a regular file that belongs to
+    /// root or the host's user and that only its owner may write, has a second name (`nlink`) or a
+    /// set-ID bit, is empty or larger than [`FILE_MAX`], or changed while it was read; a link leads
+    /// out of the directory, or through a directory that another user could change; or
+    /// [`inspect`](super::inspect) would refuse its content with these `keys`.
     pub fn stage(&self, file_name: &OsStr, keys: &[TrustedKey]) -> Result<StagedPlugin, LoadError> {
         let name = required_name(file_name)?;
         let path = self.path.join(file_name);
         let refused = |error| safe_path::refused_opening(&path, error);
 
         // Checked before it is opened: opening a device or a FIFO can have side effects.
-        self.checked_stat(file_name)?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = openat(&self.fd, file_name, flags, Mode::empty()).map_err(refused)?;
+        let file = self.checked_entry(file_name)?.open().map_err(|error| match error {
+            // It was no link a moment ago.
+            Errno::LOOP => changed_while_read(&path),
+            error => refused(error),
+        })?;
         let before = fstat(&file).map_err(refused)?;
         check_file(&path, &before)?;
 
@@ -122,7 +135,10 @@ impl PluginDirectory {
         let stamp = stamp.with_signature(self.signature_stamp(file_name));
         let staged = StagedPlugin::copy(&mut file, &path, name, stamp, |plugin, copy| match keys {
             [] => Ok(None),
-            keys => signature::verify(&self.fd, file_name, plugin, copy, keys).map(Some),
+            keys => {
+                let open = |signature: &OsStr| self.open_signature(signature);
+                signature::verify(open, file_name, plugin, copy, keys).map(Some)
+            }
         });
 
         // Checked even after an error: an incomplete copy of a file is not a fault of the plugin.
@@ -130,21 +146,36 @@ impl PluginDirectory {
         if FileStamp::of(&after).is_none_or(|after| !after.has_same_metadata(&before)) {
             return Err(changed_while_read(&path));
         }
-        staged
+        // The signature may belong to another file, by which this one was replaced meanwhile.
+        staged.map_err(|error| match self.checked_entry(file_name) {
+            Ok(entry) if !stamp.has_same_metadata(&entry.stat) => changed_while_read(&path),
+            _ => error,
+        })
     }
 
     fn signature_stamp(&self, file_name: &OsStr) -> Option<FileStamp> {
         let name = signature::signature_name(file_name);
-        FileStamp::of(&statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?)
+        // Most files have none, and there may be many of them.
+        let stat = statat(&self.fd, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => FileStamp::of(&self.entry(&name).ok()?.stat),
+            _ => FileStamp::of(&stat),
+        }
     }
 
-    /// Returns the metadata of a file that may be a plugin file.
-    fn checked_stat(&self, file_name: &OsStr) -> Result<Stat, LoadError> {
-        let path = self.path.join(file_name);
-        let stat = statat(&self.fd, file_name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| safe_path::refused_opening(&path, error))?;
-        check_file(&path, &stat)?;
-        Ok(stat)
+    fn open_signature(&self, name: &OsStr) -> Result<OwnedFd, LoadError> {
+        self.entry(name)?.open().map_err(|error| safe_path::refused_opening(&self.path.join(name), error))
+    }
+
+    /// Returns the file behind an entry that may be a plugin file.
+    fn checked_entry(&self, file_name: &OsStr) -> Result<ResolvedEntry<'_>, LoadError> {
+        let entry = self.entry(file_name)?;
+        check_file(&self.path.join(file_name), &entry.stat)?;
+        Ok(entry)
+    }
+
+    fn entry(&self, name: &OsStr) -> Result<ResolvedEntry<'_>, LoadError> {
+        ResolvedEntry::of(self.fd.as_fd(), &self.path.join(name), name)
     }
 }
 
@@ -166,12 +197,6 @@ fn check_file(path: &Path, stat: &Stat) -> Result<(), LoadError> {
 
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
-        FileType::Symlink => {
-            return refuse(
-                LoadErrorReason::Symlink,
-                "the file is a symbolic link; install the file itself".to_owned(),
-            );
-        }
         _ => return refuse(LoadErrorReason::NotARegularFile, safe_path::not_regular(stat.st_mode)),
     }
 

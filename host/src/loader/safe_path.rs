@@ -15,13 +15,13 @@ use rustix::process::geteuid;
 use super::load_error::{LoadError, LoadErrorReason};
 
 /// Maximum number of symbolic links on a path, the limit of Linux (path_resolution(7)).
-const LINKS_MAX: u32 = 40;
+pub(super) const LINKS_MAX: u32 = 40;
 
 const GROUP_AND_OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
 /// Flags for the directories of a path: they are only opened to reach the next one.
-const STEP_FLAGS: OFlags =
+pub(super) const STEP_FLAGS: OFlags =
     OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Returns the error for a file that the system did not open or read.
@@ -108,7 +108,12 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, LoadError> {
 }
 
 /// Returns the target of a symbolic link that has a trusted owner.
-fn read_link(directory: &OwnedFd, path: &Path, step: &OsStr, stat: &Stat) -> Result<OsString, LoadError> {
+pub(super) fn read_link(
+    directory: impl AsFd,
+    path: &Path,
+    step: &OsStr,
+    stat: &Stat,
+) -> Result<OsString, LoadError> {
     if !has_trusted_owner(stat) {
         return Err(wrong_owner(path, step, stat));
     }
@@ -116,7 +121,8 @@ fn read_link(directory: &OwnedFd, path: &Path, step: &OsStr, stat: &Stat) -> Res
     Ok(OsString::from_vec(target.into_bytes()))
 }
 
-fn steps_of(path: &Path) -> VecDeque<OsString> {
+/// Returns the components of a path, without the root of an absolute one.
+pub(super) fn steps_of(path: &Path) -> VecDeque<OsString> {
     let step = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some(OsString::from("..")),
@@ -126,13 +132,13 @@ fn steps_of(path: &Path) -> VecDeque<OsString> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum StepPosition {
+pub(super) enum StepPosition {
     Ancestor,
     Last,
 }
 
 /// Checks that no other user can change the entries of a directory that the path leads through.
-fn check_directory(
+pub(super) fn check_directory(
     directory: impl AsFd,
     path: &Path,
     step: &OsStr,

@@ -7,21 +7,21 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use minisign_verify::{Error, Signature};
-use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
-use rustix::io::Errno;
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use serde::Serialize;
 
 use super::load_error::{LoadError, LoadErrorReason};
 use super::plugin_file::{plugin_name, read_content};
+use super::safe_path;
 use crate::config::{KeyId, TrustedKey};
 
 /// Suffix of a signature file, after the name of the plugin file.
-const SUFFIX: &str = ".minisig";
+pub(crate) const SUFFIX: &str = ".minisig";
 
 /// The largest signature file, in bytes. It has four lines, two of them comments, for which
 /// minisign allows 8 KiB and 1 KiB.
@@ -75,20 +75,20 @@ pub(super) fn signature_name(file_name: &OsStr) -> OsString {
     name
 }
 
-/// Verifies the signature of `content`, the content of the file `file_name` of `plugin` in
-/// `directory`. The content is read from its beginning to its end.
+/// Verifies the signature of `content`, the content of the file `file_name` of `plugin`. `open`
+/// opens the signature file with the given name. The content is read from its beginning to its end.
 ///
 /// # Errors
 ///
 /// There is no signature, or none of a trusted key that fits this content and this plugin.
 pub(super) fn verify(
-    directory: impl AsFd,
+    open: impl FnOnce(&OsStr) -> Result<OwnedFd, LoadError>,
     file_name: &OsStr,
     plugin: &str,
     content: &mut File,
     keys: &[TrustedKey],
 ) -> Result<SignatureFile, LoadError> {
-    let text = read(directory, file_name)?;
+    let text = read(open, file_name)?;
     let unreadable = |why: &dyn Display| {
         let name = shown(&signature_name(file_name));
         let detail = format!("{name} is not a complete minisign signature: {why}");
@@ -150,10 +150,17 @@ fn check_comment(
     })
 }
 
-/// Returns the id of the key that the signature of `file_name` claims to be made with. The claim is
+/// Returns the id of the key that the signature of `file` claims to be made with. The claim is
 /// not verified.
-pub(super) fn claimed_key(directory: impl AsFd, file_name: &OsStr) -> Option<KeyId> {
-    key_id(&read(directory, file_name).ok()?)
+pub(super) fn claimed_key(file: &Path) -> Option<KeyId> {
+    key_id(&read(open, file.as_os_str()).ok()?)
+}
+
+/// Opens a signature file by its path, like the plugin file also through symbolic links.
+pub(super) fn open(path: &OsStr) -> Result<OwnedFd, LoadError> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|error| safe_path::refused_opening(Path::new(path), error))
 }
 
 fn key_id(signature: &str) -> Option<KeyId> {
@@ -163,7 +170,10 @@ fn key_id(signature: &str) -> Option<KeyId> {
 /// Reads the signature file of `file_name`.
 ///
 /// Its owner and mode do not matter, because a signature proves itself.
-fn read(directory: impl AsFd, file_name: &OsStr) -> Result<String, LoadError> {
+fn read(
+    open: impl FnOnce(&OsStr) -> Result<OwnedFd, LoadError>,
+    file_name: &OsStr,
+) -> Result<String, LoadError> {
     let name = signature_name(file_name);
     let unreadable = |why: &dyn Display| {
         LoadError::new(
@@ -172,9 +182,8 @@ fn read(directory: impl AsFd, file_name: &OsStr) -> Result<String, LoadError> {
         )
     };
 
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = openat(directory, &name, flags, Mode::empty()).map_err(|error| match error {
-        Errno::NOENT => {
+    let opened = open(&name).map_err(|error| match error.reason {
+        LoadErrorReason::NotFound => {
             let detail = format!(
                 "{} is missing; sign the file with \"minisign -Sm {}\"",
                 shown(&name),
@@ -182,7 +191,7 @@ fn read(directory: impl AsFd, file_name: &OsStr) -> Result<String, LoadError> {
             );
             LoadError::new(LoadErrorReason::Unsigned, detail)
         }
-        error => unreadable(&error),
+        _ => unreadable(&error.detail_about(Path::new(&name))),
     })?;
     let stat = fstat(&opened).map_err(|error| unreadable(&error))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {

@@ -4,6 +4,7 @@
 mod elf;
 mod files;
 mod image;
+mod links;
 mod probe;
 
 use std::ffi::{OsStr, OsString};

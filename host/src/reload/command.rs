@@ -17,7 +17,8 @@ pub(crate) type CommandReply<T> = oneshot::Sender<T>;
 
 /// One command to the plugin owner.
 pub(crate) enum ReloadCommand {
-    /// Scan the directory, because something in it may have changed. The named files are complete.
+    /// Scan the directory, because something in it may have changed. The named files have changed
+    /// and are complete; without names, every file may have changed.
     Scan { complete: Vec<OsString> },
     /// Scan the directory, take every file as complete and retry the refused ones. Replies when
     /// that is done.

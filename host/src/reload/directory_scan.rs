@@ -3,15 +3,21 @@
 //! A file is acted on when it is complete: a watcher saw it closed or renamed into place, an
 //! operator asks for a scan, or it has not changed for [`QUIET`]. Until then the scan is
 //! *unsettled*, and is repeated soon.
+//!
+//! A scan without changes must cost little, however many files the directory has that are no
+//! plugins. It lists the directory only if names may have changed ([`Listing`]), and then examines
+//! every file. Otherwise it examines the files that were not refused, those that an event names,
+//! and the refused ones only if they are few ([`REFUSED_MAX`]).
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::listing::Listing;
+use super::plugin_files::{OpenDirectory, PluginFiles};
 use super::seen_files::SeenFiles;
-use crate::config::TrustedKey;
-use crate::loader::{FileStamp, LoadError, LoadErrorReason, PluginDirectory, StagedPlugin};
+use crate::loader::{FileStamp, LoadError, LoadErrorReason, PluginDirectory};
 use crate::log::printable;
 
 /// The interval of periodic scans. They catch what the watcher misses, which has to take effect
@@ -26,42 +32,10 @@ const QUIET: Duration = Duration::from_millis(300);
 /// a moment before they write it again.
 const REMOVED_AFTER: Duration = Duration::from_millis(150);
 
-/// How long a file and its signature must not have changed before a mismatch is reported. They are
-/// two files, and one of them arrives first.
-const SIGNATURE_GRACE: Duration = Duration::from_secs(1);
-
-/// The plugin directory, as far as reloads use it. Unit tests replace it.
-pub(super) trait PluginFiles: Send {
-    /// See [`PluginDirectory::is_current`].
-    fn is_current(&self) -> bool;
-    /// See [`PluginDirectory::list`].
-    fn list(&self) -> Result<Vec<OsString>, LoadError>;
-    /// See [`PluginDirectory::stamp`].
-    fn stamp(&self, file: &OsStr) -> Result<FileStamp, LoadError>;
-    /// See [`PluginDirectory::stage`].
-    fn stage(&self, file: &OsStr, keys: &[TrustedKey]) -> Result<StagedPlugin, LoadError>;
-}
-
-impl PluginFiles for PluginDirectory {
-    fn is_current(&self) -> bool {
-        self.is_current()
-    }
-
-    fn list(&self) -> Result<Vec<OsString>, LoadError> {
-        self.list()
-    }
-
-    fn stamp(&self, file: &OsStr) -> Result<FileStamp, LoadError> {
-        self.stamp(file)
-    }
-
-    fn stage(&self, file: &OsStr, keys: &[TrustedKey]) -> Result<StagedPlugin, LoadError> {
-        self.stage(file, keys)
-    }
-}
-
-/// Opens the plugin directory at a path.
-pub(super) type OpenDirectory = Box<dyn Fn(&Path) -> Result<Box<dyn PluginFiles>, LoadError> + Send>;
+/// The number of refused files up to which every scan examines them. If there are more, it takes
+/// up to [`EXAMINE_INTERVAL`](super::listing::EXAMINE_INTERVAL) to find a change that no event
+/// reports.
+const REFUSED_MAX: usize = 64;
 
 /// The time of a scan on both clocks: files are dated by the wall clock, waits are measured by the
 /// monotonic one.
@@ -90,6 +64,13 @@ pub(super) enum CompleteFiles<'a> {
 impl CompleteFiles<'_> {
     fn are_all(self) -> bool {
         matches!(self, Self::All)
+    }
+
+    fn named(&self) -> &[OsString] {
+        match self {
+            Self::Named(files) => files,
+            Self::All => &[],
+        }
     }
 
     fn contains(self, file: &OsString) -> bool {
@@ -133,6 +114,10 @@ pub(super) struct DirectoryScan {
     fault: Option<LoadError>,
 
     pub(super) files: SeenFiles,
+    listing: Listing,
+
+    /// Files that the last scan found incomplete, or that may not be unusable for long.
+    waiting: BTreeSet<OsString>,
 
     /// Files that are missing, and since when.
     missing_since: BTreeMap<OsString, Instant>,
@@ -157,6 +142,8 @@ impl DirectoryScan {
             opened_directories: 0,
             fault: None,
             files: SeenFiles::default(),
+            listing: Listing::default(),
+            waiting: BTreeSet::new(),
             missing_since: BTreeMap::new(),
             unusable_since: BTreeMap::new(),
         }
@@ -188,6 +175,7 @@ impl DirectoryScan {
         match (self.open)(&self.path) {
             Ok(directory) => {
                 self.directory = Some(directory);
+                self.listing = Listing::default();
                 self.opened_directories += 1;
                 self.fault = None;
             }
@@ -198,43 +186,75 @@ impl DirectoryScan {
         }
     }
 
-    /// Compares every file with what was seen of it.
+    /// Has the next scan list the directory and examine every file.
+    pub(super) fn examine_all(&mut self) {
+        self.listing.expire();
+    }
+
+    /// Compares the files that may have changed with what was seen of them.
     pub(super) fn scan(&mut self, complete: CompleteFiles<'_>, now: ScanTime) -> ScanResult {
         let mut result = ScanResult::default();
-        let files = match self.directory.as_ref().map(|directory| directory.list()) {
-            Some(Ok(files)) => files,
-            Some(Err(refused)) => {
+        if complete.are_all() {
+            self.examine_all();
+        }
+        let Some(directory) = &self.directory else { return result };
+        let is_listed = match self.listing.refresh(&**directory, now.monotonic) {
+            Ok(is_listed) => is_listed,
+            Err(refused) => {
                 self.log_fault(refused);
                 return result;
             }
-            None => return result,
         };
 
         // Removed files come first: a renamed file frees its plugin name and methods for the
         // file's new name.
-        self.find_removed(&files, complete, now, &mut result);
-        self.unusable_since.retain(|file, _| files.contains(file));
-
-        for file in files {
-            let Some(stamp) = self.directory.as_ref().map(|directory| directory.stamp(&file)) else { break };
-            match stamp {
-                Ok(stamp) => self.check_present(file, &stamp, complete, now, &mut result),
-                // The file was removed after the listing.
-                Err(refused) if refused.reason == LoadErrorReason::NotFound => result.is_unsettled = true,
-                Err(refused) => self.check_unusable(file, refused, complete, now, &mut result),
-            }
+        let names = std::mem::take(&mut self.listing.names);
+        let is_listed_in = |file: &OsString| names.binary_search(file).is_ok();
+        if is_listed || !self.missing_since.is_empty() {
+            self.find_removed(is_listed_in, complete, now, &mut result);
+            self.unusable_since.retain(|file, _| is_listed_in(file));
         }
+
+        let waiting = std::mem::take(&mut self.waiting);
+        if is_listed || self.files.refused_count() <= REFUSED_MAX {
+            names.iter().for_each(|file| self.examine(file, complete, now, &mut result));
+        } else {
+            let mut due = waiting;
+            due.extend(self.files.not_refused().chain(complete.named()).cloned());
+            due.retain(is_listed_in);
+            due.iter().for_each(|file| self.examine(file, complete, now, &mut result));
+        }
+        self.listing.names = names;
         result
     }
 
-    fn find_removed(
+    fn examine(
         &mut self,
-        files: &[OsString],
+        file: &OsString,
         complete: CompleteFiles<'_>,
         now: ScanTime,
         result: &mut ScanResult,
     ) {
-        let missing: Vec<_> = self.files.names().filter(|file| !files.contains(file)).cloned().collect();
+        let Some(stamp) = self.directory.as_ref().map(|directory| directory.stamp(file)) else { return };
+        match stamp {
+            Ok(stamp) => self.check_present(file, &stamp, complete, now, result),
+            Err(refused) if refused.reason == LoadErrorReason::NotFound => {
+                // The file was removed after the listing.
+                self.examine_all();
+                result.is_unsettled = true;
+            }
+            Err(refused) => self.check_unusable(file, refused, complete, now, result),
+        }
+    }
+
+    fn find_removed(
+        &mut self,
+        is_listed: impl Fn(&OsString) -> bool,
+        complete: CompleteFiles<'_>,
+        now: ScanTime,
+        result: &mut ScanResult,
+    ) {
+        let missing: BTreeSet<_> = self.files.names().filter(|file| !is_listed(file)).cloned().collect();
         self.missing_since.retain(|file, _| missing.contains(file));
 
         for file in missing {
@@ -252,46 +272,52 @@ impl DirectoryScan {
     /// Checks a file that may be a plugin file.
     fn check_present(
         &mut self,
-        file: OsString,
+        file: &OsString,
         stamp: &FileStamp,
         complete: CompleteFiles<'_>,
         now: ScanTime,
         result: &mut ScanResult,
     ) {
-        self.unusable_since.remove(&file);
-        if self.files.is_unchanged(&file, stamp) {
+        self.unusable_since.remove(file);
+        if self.files.is_unchanged(file, stamp) {
             return;
         }
 
-        let is_retried_later = !complete.are_all() && self.files.is_retried_later(&file, now.monotonic);
-        let is_complete = complete.contains(&file) || stamp.is_unchanged_for(QUIET, now.wall);
+        let is_retried_later = !complete.are_all() && self.files.is_retried_later(file, now.monotonic);
+        let is_complete = stamp.is_unchanged_for(QUIET, now.wall) || complete.contains(file);
         if is_retried_later || !is_complete {
+            self.waiting.insert(file.clone());
             result.is_unsettled = true;
         } else {
-            result.changes.push(FileChange::Changed(file));
+            result.changes.push(FileChange::Changed(file.clone()));
         }
     }
 
     /// Checks a file that cannot be a plugin file as it is.
     fn check_unusable(
         &mut self,
-        file: OsString,
+        file: &OsString,
         refused: LoadError,
         complete: CompleteFiles<'_>,
         now: ScanTime,
         result: &mut ScanResult,
     ) {
-        if self.files.is_refused_with(&file, &refused) {
+        if self.files.is_refused_with(file, &refused) {
             return;
         }
 
-        // A copy begins with an empty file, and the upgrade of a package with a second name.
-        let may_pass = matches!(refused.reason, LoadErrorReason::Empty | LoadErrorReason::HardLinked);
+        // A copy begins with an empty file, and the upgrade of a package with a second name. A link
+        // may be made before its target, and removed after it.
+        let may_pass = matches!(
+            refused.reason,
+            LoadErrorReason::Empty | LoadErrorReason::HardLinked | LoadErrorReason::Symlink
+        );
         let since = *self.unusable_since.entry(file.clone()).or_insert(now.monotonic);
         if may_pass && !complete.are_all() && now.monotonic.duration_since(since) < QUIET {
+            self.waiting.insert(file.clone());
             result.is_unsettled = true;
         } else {
-            result.changes.push(FileChange::Unusable(file, refused));
+            result.changes.push(FileChange::Unusable(file.clone(), refused));
         }
     }
 
@@ -319,9 +345,4 @@ impl DirectoryScan {
         }
         self.fault = Some(refused);
     }
-}
-
-/// Returns whether the signature of a file may still be on the way.
-pub(super) fn is_signature_pending(reason: LoadErrorReason, stamp: Option<FileStamp>, now: ScanTime) -> bool {
-    reason.is_in_signature() && stamp.is_none_or(|stamp| !stamp.is_unchanged_for(SIGNATURE_GRACE, now.wall))
 }

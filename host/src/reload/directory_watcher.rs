@@ -1,6 +1,7 @@
 //! Watches the plugin directory. An event is a hint to scan the directory and nothing more.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
@@ -8,6 +9,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::command::{CommandSender, ReloadCommand};
 use super::directory_scan::SCAN_INTERVAL;
+use crate::loader::SIGNATURE_SUFFIX;
 use crate::log::{ShortDuration, printable};
 
 /// Watches one directory at a time.
@@ -66,7 +68,8 @@ fn watch(directory: &Path, commands: CommandSender) -> notify::Result<Recommende
 }
 
 /// Returns the names of the files that an event shows to be complete, or `None` if the event is no
-/// reason to scan. A lost event and a request to rescan name no file, but are a reason.
+/// reason to scan. If the event does not show which plugin files have changed, it names none: every
+/// file is examined then.
 fn complete_files(event: notify::Result<Event>) -> Option<Vec<OsString>> {
     let Ok(event) = event else { return Some(Vec::new()) };
     if event.need_rescan() {
@@ -77,7 +80,10 @@ fn complete_files(event: notify::Result<Event>) -> Option<Vec<OsString>> {
         // The file was closed after writing, or renamed into place: its writer is done.
         EventKind::Access(AccessKind::Close(AccessMode::Write))
         | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => {
-            Some(event.paths.iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect())
+            let names = || event.paths.iter().filter_map(|path| path.file_name());
+            // A complete signature does not make its plugin file complete.
+            let is_signature = names().any(|name| name.as_bytes().ends_with(SIGNATURE_SUFFIX.as_bytes()));
+            Some(if is_signature { Vec::new() } else { names().map(ToOwned::to_owned).collect() })
         }
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_)) => None,
         EventKind::Any
@@ -105,6 +111,14 @@ mod tests {
 
         assert_eq!(complete_files(event(closed)), Some(vec!["a.so".into()]));
         assert_eq!(complete_files(event(renamed)), Some(vec!["a.so".into()]));
+    }
+
+    #[test]
+    fn names_no_file_when_a_signature_is_complete() {
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let signature = Event::new(closed).add_path("/plugins/a.so.minisig".into());
+
+        assert_eq!(complete_files(Ok(signature)), Some(vec![]));
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::decided::SelectedContent;
-use super::directory_scan::{CompleteFiles, FileChange, ScanResult, is_signature_pending};
+use super::directory_scan::{CompleteFiles, FileChange, ScanResult};
 use super::load_checks::LoadCheckError;
 use super::load_outcome::{LoadOutcome, LoadTrigger};
 use super::owner::PluginOwner;
-use super::refusal::{is_in_motion, is_transient};
+use super::plugin_slot::PluginSlot;
+use super::refusal::{is_in_motion, is_signature_pending, is_transient};
 use super::transaction::Candidate;
 use crate::admin::{PluginReloadOutcome, PluginReloadResult};
 use crate::config::ReplacePolicy;
@@ -118,8 +119,7 @@ impl PluginOwner {
     /// Forgets every refusal, so that the next scan loads the files again.
     pub(super) fn retry_refused(&mut self) {
         for file in self.scan.files.names().cloned().collect::<Vec<_>>() {
-            let mut slots = self.slots.values();
-            let serves = slots.any(|slot| slot.file() == Some(&file) && slot.refused.is_none());
+            let serves = self.slot_of(&file).is_some_and(|slot| slot.refused.is_none());
             if !serves {
                 self.scan.files.retry(&file);
             }
@@ -253,10 +253,15 @@ impl PluginOwner {
         LoadOutcome::Refused(refused)
     }
 
+    /// Returns the slot of the plugin that was loaded from this file.
+    fn slot_of(&mut self, file: &OsString) -> Option<&mut PluginSlot> {
+        let slot = self.slots.get_mut(&plugin_name(file)?)?;
+        (slot.file() == Some(file)).then_some(slot)
+    }
+
     /// Returns whether the file has returned to content that serves.
     fn settles(&mut self, file: &OsString, hash: &str) -> bool {
-        let slot = self.slots.values_mut().find(|slot| slot.file() == Some(file));
-        let settles = slot.is_some_and(|slot| slot.settles(hash));
+        let settles = self.slot_of(file).is_some_and(|slot| slot.settles(hash));
 
         // A refusal of other content may be over.
         self.publish_refusals();
@@ -286,8 +291,9 @@ impl PluginOwner {
     /// Ends the plugin that was loaded from a removed file.
     fn remove_file(&mut self, file: &OsString) {
         self.name_conflicts.remove(file);
-        let Some((name, slot)) = self.slots.iter_mut().find(|(_, slot)| slot.file() == Some(file)) else {
-            self.forget_refusal(file);
+        let name = plugin_name(file).unwrap_or_default();
+        let Some(slot) = self.slot_of(file) else {
+            self.forget_refusal(&name);
             return;
         };
 
@@ -309,12 +315,15 @@ impl PluginOwner {
     /// Forgets why a removed file was refused, from which nothing was loaded.
     ///
     /// The slot stays if an earlier file of the same name left generations that are still counted.
-    fn forget_refusal(&mut self, file: &OsString) {
-        let slot = plugin_name(file).and_then(|name| self.slots.get_mut(&name));
-        if let Some(slot) = slot.filter(|slot| slot.file().is_none()) {
-            slot.refused = None;
+    fn forget_refusal(&mut self, name: &str) {
+        let Some(slot) = self.slots.get_mut(name).filter(|slot| slot.file().is_none()) else { return };
+
+        let forgotten = slot.refused.take();
+        if slot.is_blank() {
+            self.slots.remove(name);
         }
-        self.slots.retain(|_, slot| !slot.is_blank());
-        self.publish_refusals();
+        if forgotten.is_some_and(|refused| !refused.methods.is_empty()) {
+            self.publish_refusals();
+        }
     }
 }

@@ -47,7 +47,7 @@
 //!
 //! # Files
 //!
-//! `owner` has the state, `owner_loop` the thread and its commands. `directory_scan` and
+//! `owner` has the state, `owner_loop` the thread and its commands. `directory_scan`, `listing` and
 //! `seen_files` find changed files, `file_load` acts on them, and `parallel_start` on all of them
 //! when the host starts. `transaction` prepares generations, with `load_checks` and
 //! `generation_starter`. `commit` has them serve, with `state_transfer` and `stop_first`.
@@ -63,11 +63,13 @@ mod exported_state;
 mod file_load;
 mod generation_starter;
 mod hold_limit;
+mod listing;
 mod load_checks;
 mod load_outcome;
 mod owner;
 mod owner_loop;
 mod parallel_start;
+mod plugin_files;
 mod plugin_slot;
 mod reconfigure;
 mod refusal;

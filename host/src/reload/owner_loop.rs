@@ -136,10 +136,18 @@ impl OwnerLoop {
 
     /// Merges the scan commands that follow, so that one scan serves them all. Returns the files
     /// that are complete.
-    fn merge_scans(&mut self, mut complete: Vec<OsString>) -> Vec<OsString> {
+    fn merge_scans(&mut self, first: Vec<OsString>) -> Vec<OsString> {
+        let mut complete = Vec::new();
+        let mut next = Ok(ReloadCommand::Scan { complete: first });
         loop {
-            match self.commands.try_recv() {
-                Ok(ReloadCommand::Scan { complete: more }) => complete.extend(more),
+            match next {
+                Ok(ReloadCommand::Scan { complete: named }) => {
+                    if named.is_empty() {
+                        self.owner.scan.examine_all();
+                    }
+                    complete.extend(named);
+                    next = self.commands.try_recv();
+                }
                 other => {
                     self.received = other.ok();
                     return complete;
@@ -153,7 +161,8 @@ impl PluginOwner {
     /// Executes a command. Returns whether the directory is to be scanned again soon.
     pub(super) fn execute(&mut self, command: ReloadCommand) -> bool {
         match command {
-            ReloadCommand::Scan { complete } => self.scan_directory(CompleteFiles::Named(&complete)),
+            // The loop handles these itself.
+            ReloadCommand::Scan { .. } => false,
             ReloadCommand::ScanAll(reply) => {
                 self.retry_refused();
                 self.scan.open_current();

@@ -1,12 +1,18 @@
 //! Reports refused files: each refusal is logged and counted once, and listed with its plugin.
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
+use super::directory_scan::ScanTime;
 use super::owner::PluginOwner;
 use super::plugin_slot::PluginSlot;
-use crate::loader::{LoadError, LoadErrorReason, plugin_name};
+use crate::loader::{FileStamp, LoadError, LoadErrorReason, plugin_name};
 use crate::log::printable;
 use crate::metrics::ReloadOutcome;
+
+/// How long a file and its signature must not have changed before a mismatch is reported. They are
+/// two files, and one of them arrives first.
+const SIGNATURE_GRACE: Duration = Duration::from_secs(1);
 
 impl PluginOwner {
     /// Logs and counts a refusal, unless it is the one that the plugin is listed with already, and
@@ -29,10 +35,13 @@ impl PluginOwner {
 
         let slot = self.slots.entry(name.clone()).or_default();
         if slot.refused.as_ref() != Some(refused) {
-            slot.refused = Some(refused.clone());
+            let previous = slot.refused.replace(refused.clone());
             self.log_refused(&name, file, refused);
             self.count_refused(&name);
-            self.publish_refusals();
+            // Most refused files make no method known. There may be many of them.
+            if previous.iter().chain([refused]).any(|refused| !refused.methods.is_empty()) {
+                self.publish_refusals();
+            }
         }
     }
 
@@ -79,7 +88,13 @@ pub(super) fn is_transient(reason: LoadErrorReason) -> bool {
     reason.is_transient() || is_in_motion(reason)
 }
 
-/// Returns whether a file that is just being written or renamed fails for this reason.
+/// Returns whether a file that is just being written or renamed fails for this reason, or one whose
+/// link leads to a directory that is just being replaced.
 pub(super) fn is_in_motion(reason: LoadErrorReason) -> bool {
-    matches!(reason, LoadErrorReason::ChangedWhileRead | LoadErrorReason::NotFound)
+    matches!(reason, LoadErrorReason::ChangedWhileRead | LoadErrorReason::NotFound | LoadErrorReason::Symlink)
+}
+
+/// Returns whether the signature of a file may still be on the way.
+pub(super) fn is_signature_pending(reason: LoadErrorReason, stamp: Option<FileStamp>, now: ScanTime) -> bool {
+    reason.is_in_signature() && stamp.is_none_or(|stamp| !stamp.is_unchanged_for(SIGNATURE_GRACE, now.wall))
 }

@@ -21,19 +21,45 @@ enum SeenFile {
     Refused { stamp: Option<FileStamp>, refused: LoadError },
 }
 
+impl SeenFile {
+    /// Returns whether the file was refused, and its stamp, if there is one, proves that it has
+    /// not changed.
+    fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused { stamp, .. } if stamp.is_none_or(|stamp| stamp.is_settled()))
+    }
+}
+
 /// The files of the plugin directory that were seen.
 #[derive(Debug, Default)]
-pub(super) struct SeenFiles(BTreeMap<OsString, SeenFile>);
+pub(super) struct SeenFiles {
+    /// Files that were refused before their content was known, and that certainly have not changed
+    /// if their metadata has not. There may be many of them.
+    refused: BTreeMap<OsString, SeenFile>,
+
+    /// All other files.
+    others: BTreeMap<OsString, SeenFile>,
+}
 
 impl SeenFiles {
-    /// Returns the names of all files.
+    /// Returns the names of all files, in no particular order.
     pub(super) fn names(&self) -> impl Iterator<Item = &OsString> {
-        self.0.keys()
+        self.refused.keys().chain(self.others.keys())
+    }
+
+    /// Returns the names of the files except for those that were refused and that certainly have
+    /// not changed if their metadata has not.
+    pub(super) fn not_refused(&self) -> impl Iterator<Item = &OsString> {
+        self.others.keys()
+    }
+
+    /// Returns the number of all other files.
+    pub(super) fn refused_count(&self) -> usize {
+        self.refused.len()
     }
 
     /// Returns the content of the file that was acted on last.
     pub(super) fn content(&self, file: &OsStr) -> Option<ContentHash> {
-        match self.0.get(file)? {
+        match self.get(file)? {
             SeenFile::Settled { hash, .. } => Some(*hash),
             SeenFile::Incomplete { hash } => *hash,
             SeenFile::Retry { .. } | SeenFile::Refused { .. } => None,
@@ -42,7 +68,7 @@ impl SeenFiles {
 
     /// Returns whether a file with this stamp was acted on and has certainly not changed since.
     pub(super) fn is_unchanged(&self, file: &OsStr, stamp: &FileStamp) -> bool {
-        match self.0.get(file) {
+        match self.get(file) {
             Some(SeenFile::Settled { stamp: seen, .. } | SeenFile::Refused { stamp: Some(seen), .. }) => {
                 stamp.is_unchanged_since(seen)
             }
@@ -52,17 +78,17 @@ impl SeenFiles {
 
     /// Returns whether the file was refused with exactly this error.
     pub(super) fn is_refused_with(&self, file: &OsStr, error: &LoadError) -> bool {
-        matches!(self.0.get(file), Some(SeenFile::Refused { refused, .. }) if refused == error)
+        matches!(self.get(file), Some(SeenFile::Refused { refused, .. }) if refused == error)
     }
 
     /// Returns whether a retry of the file has to wait.
     pub(super) fn is_retried_later(&self, file: &OsStr, now: Instant) -> bool {
-        matches!(self.0.get(file), Some(SeenFile::Retry { not_before: Some(until) }) if now < *until)
+        matches!(self.get(file), Some(SeenFile::Retry { not_before: Some(until) }) if now < *until)
     }
 
     /// Returns whether the next scan loads the file, even if it does not change.
     pub(super) fn is_pending(&self, file: &OsStr) -> bool {
-        matches!(self.0.get(file), Some(SeenFile::Incomplete { .. } | SeenFile::Retry { not_before: None }))
+        matches!(self.get(file), Some(SeenFile::Incomplete { .. } | SeenFile::Retry { not_before: None }))
     }
 
     /// Records that this content of the file was acted on.
@@ -94,15 +120,23 @@ impl SeenFiles {
 
     /// Has the next scan load every file.
     pub(super) fn retry_all(&mut self) {
-        self.0.values_mut().for_each(|seen| *seen = SeenFile::Retry { not_before: None });
+        self.others.append(&mut self.refused);
+        self.others.values_mut().for_each(|seen| *seen = SeenFile::Retry { not_before: None });
     }
 
     /// Forgets a file that was removed.
     pub(super) fn forget(&mut self, file: &OsStr) {
-        self.0.remove(file);
+        self.refused.remove(file);
+        self.others.remove(file);
+    }
+
+    fn get(&self, file: &OsStr) -> Option<&SeenFile> {
+        self.others.get(file).or_else(|| self.refused.get(file))
     }
 
     fn set(&mut self, file: &OsStr, seen: SeenFile) {
-        self.0.insert(file.to_owned(), seen);
+        self.forget(file);
+        let files = if seen.is_refused() { &mut self.refused } else { &mut self.others };
+        files.insert(file.to_owned(), seen);
     }
 }

@@ -48,6 +48,8 @@ impl PluginOwner {
     /// Updates the metrics of all plugins.
     pub(super) fn report_counts(&self) {
         let slots = self.slots.iter().map(|(name, slot)| (name.as_str(), slot.counts()));
+        // Plugins whose files were refused have no generations. There may be many of them.
+        let slots = slots.filter(|(_, counts)| *counts != GenerationCounts::default());
         let built_in = self.built_in.iter().map(|generation| {
             let serving = Some(generation.identity.number);
             (&*generation.identity.plugin, GenerationCounts { serving, ..GenerationCounts::default() })

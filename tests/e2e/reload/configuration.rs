@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -270,4 +271,59 @@ fn applies_configurations_atomically_under_load() {
     is_over.store(true, Ordering::Relaxed);
     let requests: u64 = clients.into_iter().map(|client| client.join().expect("every reply is valid")).sum();
     assert!(requests > 0);
+}
+
+/// Points the link at `path` to another target, by renaming a new link over it.
+fn link(host: &HostProcess, target: &str, path: &str) {
+    let new = host.path("new-link");
+    symlink(target, &new).expect("the link is created");
+    fs::rename(new, host.path(path)).expect("the link is renamed");
+}
+
+/// Waits until the route to the plugin is enabled, or disabled.
+#[track_caller]
+fn wait_until_routed(host: &HostProcess, is_routed: bool) {
+    let mut peer = host.peer();
+    let expected = (!is_routed).then_some(METHOD_NOT_FOUND);
+    wait_until("the configuration is applied", || {
+        peer.call("numbered.inline", &Value::Null).code() == expected
+    });
+}
+
+#[test]
+fn follows_a_configuration_that_is_reached_through_links() {
+    let route = "[[route]]\nmethod = \"numbered.inline\"\nplugin = \"subject\"\nenabled = ";
+    let host = with_first(&format!("{route}true"));
+    let write = |directory: &str, is_enabled: bool| {
+        host.scratch().directory(directory);
+        host.scratch().write(&format!("{directory}/config.toml"), format!("{route}{is_enabled}\n"));
+    };
+
+    // The layout of a ConfigMap mount. A change replaces the link `..data`.
+    write("..1", false);
+    link(&host, "..1", "..data");
+    link(&host, "..data/config.toml", "config.toml");
+    wait_until_routed(&host, false);
+
+    write("..2", true);
+    link(&host, "..2", "..data");
+    fs::remove_dir_all(host.path("..1")).expect("the previous directory is removed");
+    wait_until_routed(&host, true);
+
+    // A link to a shared file, whose directory reports no events to the host.
+    write("shared", false);
+    link(&host, "shared/config.toml", "config.toml");
+    wait_until_routed(&host, false);
+    write("shared", true);
+    wait_until_routed(&host, true);
+    write("shared.new", false);
+    fs::rename(host.path("shared.new/config.toml"), host.path("shared/config.toml")).expect("it is renamed");
+    wait_until_routed(&host, false);
+
+    // A link that leads nowhere is reported, and the configuration stays in effect.
+    fs::remove_file(host.path("shared/config.toml")).expect("the file is removed");
+    host.wait_for_log(NOT_APPLIED);
+    wait_until_routed(&host, false);
+    write("shared", true);
+    wait_until_routed(&host, true);
 }

@@ -1,6 +1,6 @@
 //! Reloads: plugin files, signatures, settings and the configuration change while the host serves.
 //!
-//! - Files: `new_files`, `removed_files`, `refused_files`, `signatures`.
+//! - Files: `new_files`, `removed_files`, `refused_files`, `linked_files`, `signatures`.
 //! - Generations: `generations`, `retirement`, `probation`, `decisions`, `unloading`,
 //!   `state_transfer`, `failed_state_transfer`, `stop_first`.
 //! - The configuration file: `configuration`.
@@ -13,6 +13,7 @@ mod failed_state_transfer;
 mod failpoints;
 mod generations;
 mod image;
+mod linked_files;
 mod new_files;
 mod operator;
 mod probation;

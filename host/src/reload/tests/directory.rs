@@ -10,7 +10,7 @@ use super::plugin::{Content, Contents};
 use super::{TestClock, error};
 use crate::config::TrustedKey;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin};
-use crate::reload::directory_scan::{OpenDirectory, PluginFiles};
+use crate::reload::plugin_files::{OpenDirectory, PluginFiles};
 use crate::sync::lock;
 
 /// One file.
@@ -37,6 +37,27 @@ struct State {
 
     /// A file that is listed although it was removed.
     ghost: Option<OsString>,
+
+    /// The number of changes of names, and the time of the last one.
+    names: u64,
+    names_changed: Option<SystemTime>,
+
+    costs: ScanCosts,
+}
+
+/// The numbers of operations on the directory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ScanCosts {
+    pub(super) listings: usize,
+    pub(super) examined: usize,
+    pub(super) read: usize,
+}
+
+impl State {
+    fn change_names(&mut self, now: SystemTime) {
+        self.names += 1;
+        self.names_changed = Some(now);
+    }
 }
 
 /// The directory, and everything that its path leads to later.
@@ -66,6 +87,9 @@ impl InventedDirectory {
         self.contents.add(content);
         let mut state = lock(&self.state);
         state.next_version += 1;
+        if !state.files.contains_key(OsStr::new(file)) {
+            state.change_names(self.clock.now().wall);
+        }
         let written = InventedFile {
             content: content.clone(),
             version: state.next_version,
@@ -79,11 +103,19 @@ impl InventedDirectory {
     pub(super) fn rename(&self, from: &str, to: &str) {
         let mut state = lock(&self.state);
         let file = state.files.remove(OsStr::new(from)).expect("the file exists");
+        state.change_names(self.clock.now().wall);
         state.files.insert(to.into(), file);
     }
 
     pub(super) fn remove(&self, file: &str) {
-        lock(&self.state).files.remove(OsStr::new(file)).expect("the file exists");
+        let mut state = lock(&self.state);
+        state.files.remove(OsStr::new(file)).expect("the file exists");
+        state.change_names(self.clock.now().wall);
+    }
+
+    /// Returns the numbers of operations since the last call.
+    pub(super) fn take_costs(&self) -> ScanCosts {
+        std::mem::take(&mut lock(&self.state).costs)
     }
 
     /// Removes a file that the next listings still contain.
@@ -133,12 +165,20 @@ impl PluginFiles for Opened {
         lock(&self.directory.state).directory == Some(self.number)
     }
 
-    fn list(&self) -> Result<Vec<OsString>, LoadError> {
+    fn own_stamp(&self) -> Option<FileStamp> {
         let state = lock(&self.directory.state);
+        let changed = state.names_changed.unwrap_or(SystemTime::UNIX_EPOCH);
+        Some(FileStamp::invented(state.names, changed, self.directory.clock.now().wall))
+    }
+
+    fn list(&self) -> Result<Vec<OsString>, LoadError> {
+        let mut state = lock(&self.directory.state);
+        state.costs.listings += 1;
         Ok(state.files.keys().chain(&state.ghost).cloned().collect())
     }
 
     fn stamp(&self, file: &OsStr) -> Result<FileStamp, LoadError> {
+        lock(&self.directory.state).costs.examined += 1;
         let file = self.directory.file(file)?;
         match &file.unusable {
             Some(unusable) => Err(unusable.clone()),
@@ -147,6 +187,7 @@ impl PluginFiles for Opened {
     }
 
     fn stage(&self, file: &OsStr, _keys: &[TrustedKey]) -> Result<StagedPlugin, LoadError> {
+        lock(&self.directory.state).costs.read += 1;
         let found = self.directory.file(file)?;
         match found.unusable.as_ref().or(found.unstageable.as_ref()) {
             Some(refused) => Err(refused.clone()),

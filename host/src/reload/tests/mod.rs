@@ -7,6 +7,7 @@
 mod decided;
 mod directory;
 mod ending;
+mod large_directory;
 mod loading;
 mod plugin;
 mod reconfiguring;

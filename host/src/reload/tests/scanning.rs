@@ -211,24 +211,26 @@ fn scans_again_when_a_file_is_removed_during_the_scan() {
 fn reports_an_unusable_file_once() {
     let mut scans = Scans::empty();
     scans.directory.write(FILE, &Content::new("one"));
-    scans.directory.make_unusable(FILE, LoadErrorReason::Symlink);
+    scans.directory.make_unusable(FILE, LoadErrorReason::NotARegularFile);
 
     let [FileChange::Unusable(file, refused)] = &scans.scan().changes[..] else { panic!("one change") };
-    assert_eq!((file.to_str(), refused.reason), (Some(FILE), LoadErrorReason::Symlink));
+    assert_eq!((file.to_str(), refused.reason), (Some(FILE), LoadErrorReason::NotARegularFile));
 
     scans.scan.files.refuse(file, None, refused.clone());
     assert_quiet(&scans.scan());
 }
 
 #[test]
-fn gives_an_empty_file_time_to_be_written() {
-    let mut scans = Scans::empty();
-    scans.directory.write(FILE, &Content::new("one"));
-    scans.directory.make_unusable(FILE, LoadErrorReason::Empty);
-    assert_unsettled(&scans.scan());
+fn gives_an_empty_file_and_a_link_without_target_time_to_be_complete() {
+    for reason in [LoadErrorReason::Empty, LoadErrorReason::Symlink] {
+        let mut scans = Scans::empty();
+        scans.directory.write(FILE, &Content::new("one"));
+        scans.directory.make_unusable(FILE, reason);
+        assert_unsettled(&scans.scan());
 
-    scans.clock.advance(LONG);
-    assert!(matches!(scans.scan().changes[..], [FileChange::Unusable(..)]));
+        scans.clock.advance(LONG);
+        assert!(matches!(scans.scan().changes[..], [FileChange::Unusable(..)]));
+    }
 }
 
 #[test]

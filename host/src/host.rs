@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
-use crate::admin::ReloadRequest;
+use crate::admin::{ReloadRequest, is_own_plugin};
 use crate::config::Config;
 use crate::plugin::HostInfo;
 use crate::reload::{CommandSender, ReloadCommand};
@@ -33,9 +33,9 @@ pub struct Status {
     pub connections: u64,
     /// Requests that were accepted and not yet answered.
     pub in_flight: u64,
-    /// Plugins that serve, built-in ones included.
+    /// Plugins that serve, without the host's own (`system` and `admin`).
     pub plugins: usize,
-    /// Plugins among them whose circuit breaker is open, that have no free thread, or that block an
+    /// Plugins whose circuit breaker is open, that have no free thread, or that block an
     /// I/O thread.
     pub unhealthy: usize,
 }
@@ -91,7 +91,7 @@ impl Host {
             Some(Status {
                 connections: count("connections_open"),
                 in_flight: count("in_flight"),
-                plugins: info.plugins().len(),
+                plugins: info.plugins().iter().filter(|plugin| !is_own_plugin(&plugin.name)).count(),
                 unhealthy: info.unhealthy().len(),
             })
         }

@@ -9,7 +9,7 @@ use jackfield_plugin_api::Methods;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use crate::admin::{ADMIN, AdminPlugin, ReloadRequest};
+use crate::admin::{AdminPlugin, ReloadRequest, is_own_plugin};
 use crate::config::Config;
 use crate::control::{ControlThread, RETIRE_LIMIT, ServeParts};
 use crate::crash_record::CrashRecord;
@@ -88,7 +88,7 @@ impl Builder {
         state: S,
         methods: Methods<S>,
     ) -> Result<Self, StartError> {
-        if name == SystemPlugin::NAME || name == ADMIN || !self.names.insert(name.to_owned()) {
+        if is_own_plugin(name) || !self.names.insert(name.to_owned()) {
             return Err(StartError::Name(name.to_owned()));
         }
         self.built_in.push(BuiltInPlugin::new(name, state, methods));
@@ -173,6 +173,7 @@ impl Builder {
         } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
         let crash_record = CrashRecord::open(&config.plugins.crash)?;
+        let unstarted = UnstartedHost(Some(Arc::clone(&crash_record)));
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
         dispatcher.acls.set(&config.listeners);
 
@@ -208,7 +209,6 @@ impl Builder {
             Ok(sockets) => sockets,
             Err(error) => {
                 plugins.retire_all(&received, Instant::now() + RETIRE_LIMIT);
-                crash_record.close();
                 return Err(error);
             }
         };
@@ -218,8 +218,28 @@ impl Builder {
 
         let stages = shutdown.subscribe();
         let (done, ended) = oneshot::channel();
+        unstarted.has_started();
         control.serve(ServeParts { server, sockets, reloader, output, shutdown: stages, done });
         Ok(Host { shutdown, ended, commands, health_check, info })
+    }
+}
+
+/// The crash record of a host that starts. Dropping it closes the record: a start that fails, for
+/// whatever reason, is no crash.
+struct UnstartedHost(Option<Arc<CrashRecord>>);
+
+impl UnstartedHost {
+    /// Leaves the record open, because the control thread closes it when the host ends.
+    fn has_started(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for UnstartedHost {
+    fn drop(&mut self) {
+        if let Some(crash_record) = &self.0 {
+            crash_record.close();
+        }
     }
 }
 

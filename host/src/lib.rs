@@ -57,6 +57,6 @@ pub use host_builder::{Builder, StartError};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use loader::{ProbeEntry, enter};
 pub use reload::StartProgress;
-pub use server::{BindError, HealthCheck, HealthCheckError, InheritError, Inherited};
+pub use server::{BindError, HealthCheck, HealthCheckError, InheritError, Inherited, LISTEN_FDS_PASSED_ON};
 pub use starting_host::StartingHost;
 pub use thread_locals::touch as touch_thread_locals;

@@ -1,4 +1,5 @@
 //! The program `jackfield`: parses its arguments, runs the command, and ends with its exit code.
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic when the reader has ended")]
 
 mod cli;
 
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
     match args.command.unwrap_or(cli::Command::Serve) {
         cli::Command::Serve => cli::serve(config, &entry),
         cli::Command::Dev => cli::dev(config, &entry),
-        cli::Command::Check => cli::check(config),
+        cli::Command::Check(check) => cli::check(&check, config, &entry),
         cli::Command::Call(call) => cli::call(&call, config),
         cli::Command::Bench(bench) => cli::bench(&bench, config),
         cli::Command::Reload(reload) => cli::reload(&reload, config),

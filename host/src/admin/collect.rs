@@ -2,7 +2,7 @@
 //! the counters of `system.info`.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +11,7 @@ use super::{
     StatsParams,
 };
 use crate::clock::Time;
+use crate::loader::LoadErrorReason;
 use crate::metrics::{
     MethodCounts, MetricsSnapshot, Outcome, PeerIdentity, PluginCounts, RejectionReason, RequestKind,
     SlowLogContents, SlowLogEntry,
@@ -21,6 +22,9 @@ use crate::routing::Dispatcher;
 /// The most peers that a reply contains. A reply must stay far below the frame limit however many
 /// processes are connected.
 const CALLERS_MAX: usize = 100;
+
+/// The reason of a plugin whose newest content was running in too many crashes.
+const QUARANTINED: &str = LoadErrorReason::TooManyCrashes.code();
 
 impl HostInfo for Dispatcher {
     fn counts(&self) -> BTreeMap<&'static str, u64> {
@@ -154,13 +158,15 @@ fn caller_stats(snapshot: &MetricsSnapshot) -> Vec<CallerStats> {
 fn plugin_stats(dispatcher: &Dispatcher, snapshot: &MetricsSnapshot) -> Vec<PluginStats> {
     // The table is released before the rows are made: a publish waits until no thread holds the
     // previous table.
-    let serving: BTreeMap<_, _> = {
+    let (serving, quarantined): (BTreeMap<_, _>, BTreeSet<_>) = {
         let table = dispatcher.table.load();
+        let quarantined = table.unavailable().iter().filter(|plugin| plugin.reason == QUARANTINED);
+        let quarantined = quarantined.map(|plugin| plugin.plugin.clone()).collect();
         let entry = |generation: &Arc<Generation>| {
             let identity = &generation.identity;
             (identity.plugin.to_string(), (generation.health(), identity.version.clone()))
         };
-        table.generations().map(entry).collect()
+        (table.generations().map(entry).collect(), quarantined)
     };
 
     let row = |(name, counts): (&String, &PluginCounts)| {
@@ -182,6 +188,8 @@ fn plugin_stats(dispatcher: &Dispatcher, snapshot: &MetricsSnapshot) -> Vec<Plug
             draining: generations.draining,
             retained: generations.retained,
             lost_threads: found.map_or(0, |(health, _)| health.lost_threads as u64),
+            held_threads: found.map_or(0, |(health, _)| health.stalled_io_threads as u64),
+            quarantined: quarantined.contains(name),
             loaded,
             refused,
             rolled_back,

@@ -114,6 +114,12 @@ pub struct PluginStats {
     pub retained: u64,
     /// Number of threads that run calls past their deadline.
     pub lost_threads: u64,
+    /// Number of I/O threads that its inline methods block at the moment.
+    #[serde(default)]
+    pub held_threads: u64,
+    /// Whether its newest content is not loaded because it was running in too many crashes.
+    #[serde(default)]
+    pub quarantined: bool,
     /// Number of loads of a file or of settings.
     pub loaded: u64,
     /// Number of refused files.

@@ -15,7 +15,7 @@ use crate::routing::Dispatcher;
 
 /// The error code of `admin.reload` when nothing was applied. It is in the range of a plugin's own
 /// codes, because the fault is in the files of the operator.
-const NOTHING_APPLIED: i64 = 78;
+pub const NOTHING_APPLIED: i64 = 78;
 
 /// A request of an operator to apply the configuration file and the plugin directory.
 ///

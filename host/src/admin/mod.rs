@@ -14,7 +14,7 @@ mod slow_log;
 
 pub use host_stats::{CallerStats, HostStats, LimitStats, MethodStats, PluginStats};
 pub(crate) use methods::AdminPlugin;
-pub use methods::ReloadRequest;
+pub use methods::{NOTHING_APPLIED, ReloadRequest};
 pub use plugin_status::{
     CrashedMethod, DecisionStatus, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus,
     Refusal, RetainedGeneration, SignatureStatus,
@@ -22,8 +22,15 @@ pub use plugin_status::{
 pub use requests::{ReloadParams, RollbackParams, StatsParams, method};
 pub use slow_log::{SlowLogReport, SlowRequest};
 
+use crate::plugin::SystemPlugin;
+
 /// The name of the built-in plugin with these methods. Neither a file nor a route may use it.
 pub(crate) const ADMIN: &str = "admin";
+
+/// Returns whether a plugin is one of the host's own. They always exist and are not counted.
+pub(crate) fn is_own_plugin(name: &str) -> bool {
+    name == SystemPlugin::NAME || name == ADMIN
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! Calls the admin API of a running host, and prints its replies as text or JSON.
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,9 +10,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::command_error::CommandError;
+use super::command_error::{CommandError, InSentences};
 use super::config_file::load_config;
 use super::exit_code::{self, fail};
+use super::output::print_text;
 
 /// The time-out of a call. A reload probes plugins first, for which the host gives each of them
 /// `plugins.probe`, by default 10 s.
@@ -60,6 +60,14 @@ pub(super) fn call<R: DeserializeOwned>(
     client.call(method, params).map_err(|error| CommandError::Call { socket, error })
 }
 
+/// Prints the failure of a call, as sentences or as the JSON of the error reply.
+pub(super) fn fail_call(failure: &CommandError, as_json: bool) -> ExitCode {
+    if as_json {
+        return fail(failure.exit_code(), failure);
+    }
+    fail(failure.exit_code(), &InSentences(failure))
+}
+
 /// Prints a reply: as it came, or as the text of `render`, which also returns the exit code.
 pub(super) fn print<T: DeserializeOwned>(
     reply: Result<Value, CommandError>,
@@ -68,7 +76,7 @@ pub(super) fn print<T: DeserializeOwned>(
 ) -> ExitCode {
     let reply = match reply {
         Ok(reply) => reply,
-        Err(failure) => return fail(failure.exit_code(), &failure),
+        Err(failure) => return fail_call(&failure, as_json),
     };
 
     let json = format!("{reply}\n");
@@ -81,11 +89,5 @@ pub(super) fn print<T: DeserializeOwned>(
         }
     };
 
-    match io::stdout().write_all(if as_json { json.as_bytes() } else { text.as_bytes() }) {
-        Ok(()) => code,
-        Err(error) => {
-            let error = CommandError::Output(error);
-            fail(error.exit_code(), &error)
-        }
-    }
+    print_text(if as_json { &json } else { &text }, code)
 }

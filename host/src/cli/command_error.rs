@@ -63,6 +63,21 @@ impl CommandError {
     }
 }
 
+/// A failure in sentences, for an operator who did not pass `--json`: of an error reply, the
+/// message.
+pub(super) struct InSentences<'a>(pub(super) &'a CommandError);
+
+impl fmt::Display for InSentences<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            CommandError::Call { error: Error::Remote(remote) | Error::GoingAway(remote), .. } => {
+                f.write_str(remote.message.trim_end())
+            }
+            other => other.fmt(f),
+        }
+    }
+}
+
 /// A failed connect in one line, with the remedy where it is known.
 struct FailedConnect<'a>(&'a Path, &'a io::Error);
 

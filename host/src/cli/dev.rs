@@ -1,29 +1,29 @@
 //! `jackfield dev`: builds and installs plugin crates whenever their sources change, while the host
 //! serves.
 
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jackfield::ProbeEntry;
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use jackfield::loader::PluginDirectory;
 
 use super::config_file::load_config;
 use super::exit_code::{CONFIGURATION, SYSTEM, fail};
+use super::inspect::refusal_line;
+use super::output::print_message;
 use super::plugin_build::{self, BuiltPlugin};
-use super::serve;
-
-/// Time without changes before a crate is built: an editor saves a file in more than one step.
-const REST: Duration = Duration::from_millis(100);
+use super::plugin_sources::PluginSources;
+use super::{init, serve};
 
 /// Builds and installs every plugin crate in the plugin directory, serves, and builds a crate again
-/// whenever its source changes. If a build fails, the errors are printed and the installed library
-/// stays.
+/// whenever its source, or that of a crate that it depends on by path, changes. If a build fails,
+/// the errors are printed and the installed library stays.
 pub(crate) fn dev(file: Option<&Path>, entry: &ProbeEntry) -> ExitCode {
+    if let Some(code) = init::run_as_init() {
+        return code;
+    }
     let directory = match load_config(file) {
         Ok(config) => config.plugins.directory,
         Err(error) => return fail(CONFIGURATION, &error),
@@ -41,19 +41,26 @@ pub(crate) fn dev(file: Option<&Path>, entry: &ProbeEntry) -> ExitCode {
         Ok(crates) => crates,
         Err(error) => return fail(SYSTEM, &format_args!("{}: {error}", directory.display())),
     };
+    // The host would refuse every plugin that is built, and say so in the log only.
+    if let Err(refused) = PluginDirectory::open(&directory) {
+        return fail(CONFIGURATION, &refusal_line(&directory, &refused));
+    }
 
     // Before the first build, so that a source that is saved during it is built next.
-    let (watcher, events) = match watch(&crates) {
-        Ok(watched) => watched,
+    let mut sources = match PluginSources::watch(crates) {
+        Ok(sources) => sources,
         Err(error) => return fail(SYSTEM, &format_args!("cannot watch the plugin sources: {error}")),
     };
-    for crate_directory in &crates {
-        rebuild(crate_directory, &directory);
+    for crate_directory in sources.crates() {
+        rebuild(&crate_directory, &directory, &mut sources);
     }
 
     let spawned = thread::Builder::new().name("dev".into()).spawn(move || {
-        rebuild_on_change(&events, &crates, &directory);
-        drop(watcher);
+        while let Some(changed) = sources.changed() {
+            for crate_directory in changed {
+                rebuild(&crate_directory, &directory, &mut sources);
+            }
+        }
     });
     if let Err(error) = spawned {
         return fail(SYSTEM, &format_args!("cannot start the build thread: {error}"));
@@ -62,82 +69,33 @@ pub(crate) fn dev(file: Option<&Path>, entry: &ProbeEntry) -> ExitCode {
     serve::run(file, entry, false)
 }
 
-type WatchEvent = notify::Result<Event>;
-
-fn watch(crates: &[PathBuf]) -> notify::Result<(RecommendedWatcher, Receiver<WatchEvent>)> {
-    let (sender, events) = channel();
-    let mut watcher = notify::recommended_watcher(move |event: WatchEvent| {
-        // The receiver is missing when the program ends.
-        let _ = sender.send(event);
-    })?;
-    crates.iter().try_for_each(|source| watcher.watch(source, RecursiveMode::Recursive))?;
-    Ok((watcher, events))
-}
-
-fn rebuild_on_change(events: &Receiver<WatchEvent>, crates: &[PathBuf], directory: &Path) {
-    while let Ok(event) = events.recv() {
-        let mut changed = BTreeSet::new();
-        add_changed(event, crates, &mut changed);
-        if changed.is_empty() {
-            continue;
-        }
-
-        loop {
-            match events.recv_timeout(REST) {
-                Ok(event) => add_changed(event, crates, &mut changed),
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-        for crate_directory in changed {
-            rebuild(&crate_directory, directory);
-        }
-    }
-}
-
-/// Adds the crates whose sources an event is about. After an error or a lost event, these are all.
-fn add_changed(event: WatchEvent, crates: &[PathBuf], changed: &mut BTreeSet<PathBuf>) {
-    let Ok(event) = event else {
-        changed.extend(crates.iter().cloned());
-        return;
-    };
-
-    if event.need_rescan() {
-        changed.extend(crates.iter().cloned());
-    }
-    if matches!(event.kind, EventKind::Access(_)) {
-        return;
-    }
-    for path in event.paths {
-        let owner = crates.iter().find(|source| path.starts_with(source));
-        if let Some(source) = owner.filter(|source| is_source(&path, source)) {
-            changed.insert(source.clone());
-        }
-    }
-}
-
-/// Returns whether a file is neither written by cargo nor a temporary file of an editor.
-fn is_source(path: &Path, crate_directory: &Path) -> bool {
-    let relative = path.strip_prefix(crate_directory).unwrap_or(path);
-    let is_temporary =
-        |part: &OsStr| part.to_str().is_some_and(|part| part.starts_with('.') || part.ends_with('~'));
-    !relative.starts_with("target") && !relative.iter().any(is_temporary) && !relative.ends_with("Cargo.lock")
-}
-
-fn rebuild(crate_directory: &Path, directory: &Path) {
+/// Builds and installs a crate, and watches the crates that it depends on by path.
+fn rebuild(crate_directory: &Path, directory: &Path, sources: &mut PluginSources) {
     let began = Instant::now();
-    let built = plugin_build::build(crate_directory);
+    let path = crate_directory.display();
+    watch_dependencies(crate_directory, sources);
 
+    let built = plugin_build::build(crate_directory);
     match built.and_then(|libraries| plugin_build::install(&libraries, directory)) {
         Ok(installed) => {
             let seconds = began.elapsed().as_secs_f32();
             for BuiltPlugin { name, .. } in installed {
-                eprintln!("dev: plugin {name} built and installed in {seconds:.1} s");
+                print_message(format_args!("dev: plugin {name} built and installed in {seconds:.1} s"));
             }
         }
-        Err(error) => {
-            let path = crate_directory.display();
-            eprintln!("dev: {path}: {error}; the plugin file is unchanged");
-        }
+        Err(error) => print_message(format_args!("dev: {path}: {error}; the plugin file is unchanged")),
+    }
+}
+
+/// Watches the crates that a crate depends on by path. The manifest may have changed since the last
+/// build. If it has a fault, the build prints that.
+fn watch_dependencies(crate_directory: &Path, sources: &mut PluginSources) {
+    let Some(dependencies) = plugin_build::path_dependencies(crate_directory) else { return };
+    if let Err(error) = sources.add_dependencies(crate_directory, dependencies) {
+        let path = crate_directory.display();
+        print_message(format_args!(
+            "dev: {path}: cannot watch a crate that it depends on: {error}; save a file of this crate after a \
+             change there"
+        ));
     }
 }

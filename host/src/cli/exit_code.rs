@@ -1,6 +1,7 @@
 //! The exit codes of the commands, as in sysexits.h where it has a fitting one.
 
 use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// The host ended because of a signal.
@@ -33,6 +34,7 @@ pub(super) const CONFIGURATION: u8 = 78;
 
 /// Prints `error` on stderr and returns `code` as the exit code of the program.
 pub(super) fn fail(code: u8, error: &dyn Display) -> ExitCode {
-    eprintln!("{error}");
+    // A failed write changes nothing: the exit code reports the failure, too.
+    let _ = writeln!(io::stderr(), "{error}");
     ExitCode::from(code)
 }

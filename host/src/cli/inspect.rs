@@ -9,6 +9,7 @@ use jackfield::loader::{self, Inspection, LoadError, VerifiedSignature};
 
 use super::config_file::{ConfigError, load_config};
 use super::exit_code::{CONFIGURATION, FAILURE, fail};
+use super::output::print_text;
 
 /// The arguments of `jackfield plugin inspect`.
 #[derive(Debug, Args)]
@@ -38,12 +39,12 @@ pub(crate) fn inspect(args: &InspectArgs, config: Option<&Path>) -> ExitCode {
         Err(refused) => return fail(FAILURE, &refusal_line(&args.file, &refused)),
     };
 
-    if args.json {
-        println!("{}", serde_json::to_value(&inspection).unwrap_or_default());
+    let text = if args.json {
+        format!("{}\n", serde_json::to_value(&inspection).unwrap_or_default())
     } else {
-        print_table(&inspection, &keys);
-    }
-    ExitCode::SUCCESS
+        facts(&inspection, &keys)
+    };
+    print_text(&text, ExitCode::SUCCESS)
 }
 
 /// Returns the keys that the configuration trusts. Without a configuration there are none, so that
@@ -62,27 +63,33 @@ pub(super) fn refusal_line(file: &Path, refused: &LoadError) -> String {
     format!("{}: {}: {}", file.display(), refused.reason, refused.detail_about(file))
 }
 
-fn print_table(inspection: &Inspection, keys: &[TrustedKey]) {
+/// Returns one line for each fact.
+fn facts(inspection: &Inspection, keys: &[TrustedKey]) -> String {
     let Inspection { name, hash, size, build_id, manifest, needed, .. } = inspection;
-    println!("plugin    {name}");
-    println!("package   {} {}", manifest.package, manifest.version);
-    println!("api       {}", manifest.api);
-    println!("host API  {} or later", manifest.min_host());
-    println!("hash      {hash}");
-    println!("build id  {}", build_id.as_deref().unwrap_or("none"));
-    println!("size      {size} bytes");
-    println!("signed    {}", signer(inspection, keys));
-    println!("needs     {}", needed.join(", "));
+    let mut lines = vec![
+        format!("plugin    {name}"),
+        format!("package   {} {}", manifest.package, manifest.version),
+        format!("api       {}", manifest.api),
+        format!("host API  {} or later", manifest.min_host()),
+        format!("hash      {hash}"),
+        format!("build id  {}", build_id.as_deref().unwrap_or("none")),
+        format!("size      {size} bytes"),
+        format!("signed    {}", signer(inspection, keys)),
+        format!("needs     {}", needed.join(", ")),
+    ];
     if let Some(bytes) = inspection.static_tls {
-        println!(
+        lines.push(format!(
             "tls       static, {bytes} bytes: a host can load it only a few times until it is restarted"
-        );
+        ));
     }
 
     let width = manifest.methods.iter().map(|method| method.name.len()).max().unwrap_or(0);
-    for method in &manifest.methods {
-        println!("method    {:width$}  {}", method.name, method.run.word());
-    }
+    let method_lines = manifest
+        .methods
+        .iter()
+        .map(|method| format!("method    {:width$}  {}", method.name, method.run.word()));
+    lines.extend(method_lines);
+    lines.join("\n") + "\n"
 }
 
 fn signer(inspection: &Inspection, keys: &[TrustedKey]) -> String {

@@ -7,15 +7,20 @@ mod check;
 mod command_error;
 mod config_changes;
 mod config_file;
+#[cfg(feature = "pages")]
+mod config_page;
 mod config_watcher;
 mod dev;
 mod end_limit;
 mod exit_code;
+mod init;
 mod inspect;
+mod output;
 #[cfg(feature = "pages")]
 mod pages;
 mod plugin;
 mod plugin_build;
+mod plugin_sources;
 mod rates;
 mod readiness;
 mod reload;
@@ -33,7 +38,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{BenchArgs, bench};
 pub(crate) use call::{CallArgs, call};
-pub(crate) use check::check;
+pub(crate) use check::{CheckArgs, check};
 pub(crate) use dev::dev;
 pub(crate) use inspect::{InspectArgs, inspect};
 #[cfg(feature = "pages")]
@@ -66,9 +71,9 @@ pub(crate) enum Command {
     /// Run the host; `jackfield` without a command does the same
     Serve,
 
-    /// Check the configuration and all plugin files, and print every fault; bind no socket, run no
-    /// plugin code
-    Check,
+    /// Check the configuration and all plugin files, and print every fault; bind no socket, and run
+    /// no plugin code unless --probe is passed
+    Check(CheckArgs),
 
     /// Send one request and print its result as JSON
     Call(CallArgs),
@@ -91,7 +96,7 @@ pub(crate) enum Command {
     SlowLog(SlowLogArgs),
 
     /// Build the plugin crates in the plugin directory and serve; build a crate again whenever its
-    /// source changes
+    /// source, or that of a crate that it depends on by path, changes
     Dev,
 
     /// Write the manual pages and the shell completions, for packages

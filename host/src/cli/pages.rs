@@ -1,5 +1,5 @@
 //! `jackfield pages`: writes the manual pages and the shell completions, generated from the
-//! definition of the command line.
+//! definition of the command line and from `config.toml`.
 
 use std::fs;
 use std::io;
@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::Cli;
+use super::config_page::config_page;
 use super::exit_code::{INPUT_OUTPUT, fail};
 
 /// The arguments of `jackfield pages`.
@@ -19,7 +20,7 @@ pub(crate) struct PagesArgs {
     directory: PathBuf,
 }
 
-/// Writes `man/*.1` and `completions/*` into the directory.
+/// Writes `man/*.1`, `man/*.5` and `completions/*` into the directory.
 pub(crate) fn pages(args: &PagesArgs) -> ExitCode {
     match write(&args.directory) {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,6 +41,7 @@ fn write(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(&completions)?;
 
     clap_mangen::generate_to(Cli::command(), &man)?;
+    fs::write(man.join("jackfield-config.5"), config_page())?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut Cli::command(), "jackfield", &completions)?;
     }

@@ -1,5 +1,6 @@
 //! Builds plugin crates with cargo, and installs their libraries in the plugin directory.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -44,9 +45,8 @@ pub(super) fn crates_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
 /// Builds a crate. Cargo prints its progress and the errors of the compiler on stderr.
 pub(super) fn build(crate_directory: &Path) -> Result<Vec<BuiltPlugin>, BuildError> {
     let manifest = crate_directory.join("Cargo.toml");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
 
-    let output = Command::new(cargo)
+    let output = cargo()
         .args(["build", "--lib", "--message-format=json-render-diagnostics", "--manifest-path"])
         .arg(&manifest)
         .stdin(Stdio::null())
@@ -65,6 +65,50 @@ pub(super) fn build(crate_directory: &Path) -> Result<Vec<BuiltPlugin>, BuildErr
     });
     let built: Vec<_> = artifacts.flat_map(|message| libraries_of(&message)).collect();
     if built.is_empty() { Err(BuildError::NoLibrary) } else { Ok(built) }
+}
+
+/// Returns the directories of the crates that a crate depends on by path, also indirectly. Returns
+/// `None` if cargo cannot determine them, for example because the manifest has a fault.
+pub(super) fn path_dependencies(crate_directory: &Path) -> Option<Vec<PathBuf>> {
+    let output = cargo()
+        .args(["metadata", "--format-version=1", "--quiet", "--manifest-path"])
+        .arg(crate_directory.join("Cargo.toml"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    path_dependencies_in(&serde_json::from_slice(&output.stdout).ok()?)
+}
+
+/// As [`path_dependencies`], from the output of `cargo metadata`.
+fn path_dependencies_in(metadata: &Value) -> Option<Vec<PathBuf>> {
+    let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
+    let nodes = list(&metadata["resolve"]["nodes"]);
+    let root = metadata["resolve"]["root"].as_str()?;
+
+    let mut reached = BTreeSet::new();
+    let mut waiting = vec![root.to_owned()];
+    while let Some(id) = waiting.pop() {
+        let node = nodes.iter().find(|node| node["id"] == id.as_str())?;
+        if reached.insert(id) {
+            let dependencies = list(&node["dependencies"]);
+            waiting.extend(dependencies.iter().filter_map(Value::as_str).map(str::to_owned));
+        }
+    }
+
+    let packages = list(&metadata["packages"]);
+    // A package from a registry or a repository has a source.
+    let local = packages.iter().filter(|package| {
+        package["source"].is_null()
+            && package["id"].as_str().is_some_and(|id| id != root && reached.contains(id))
+    });
+    let directory =
+        |package: &Value| Some(Path::new(package["manifest_path"].as_str()?).parent()?.to_owned());
+    Some(local.filter_map(directory).collect())
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 fn libraries_of(artifact: &Value) -> Vec<BuiltPlugin> {
@@ -97,4 +141,37 @@ fn install_one(library: &BuiltPlugin, directory: &Path) -> Result<BuiltPlugin, B
     fs::set_permissions(&temporary, Permissions::from_mode(0o644)).map_err(failed)?;
     fs::rename(&temporary, &place).map_err(failed)?;
     Ok(BuiltPlugin { name: name.clone(), file: place })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn finds_the_path_dependencies_of_one_member_of_a_workspace() {
+        let package = |id: &str, source: Option<&str>| json!({ "id": id, "source": source, "manifest_path": format!("/w/{id}/Cargo.toml") });
+        let metadata = json!({
+            "packages": [
+                package("plugin", None), package("near", None), package("far", None), package("other", None),
+                package("serde", Some("registry+https://example.com")),
+            ],
+            "resolve": {
+                "root": "plugin",
+                "nodes": [
+                    { "id": "plugin", "dependencies": ["near", "serde"] },
+                    { "id": "near", "dependencies": ["far", "serde"] },
+                    { "id": "far", "dependencies": [] },
+                    { "id": "other", "dependencies": ["far"] },
+                    { "id": "serde", "dependencies": [] },
+                ],
+            },
+        });
+
+        let found = path_dependencies_in(&metadata);
+
+        assert_eq!(found, Some(vec![PathBuf::from("/w/near"), PathBuf::from("/w/far")]));
+        assert_eq!(path_dependencies_in(&json!({})), None);
+    }
 }

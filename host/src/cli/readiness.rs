@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use jackfield::log::Counted;
 use jackfield::{HealthCheck, Host, StartProgress, Status};
 
 use super::sd_notify::{SdNotify, watchdog_timeout};
@@ -183,8 +184,10 @@ impl<S: Fn() -> Option<Status>> ReporterThread<S> {
             return true;
         };
 
-        let mut status =
-            format!("STATUS={connections} connections, {in_flight} in flight, {plugins} plugins");
+        let mut status = format!(
+            "STATUS={connections} connections, {in_flight} in flight, {}",
+            Counted(plugins, "plugin")
+        );
         if unhealthy > 0 {
             status += &format!(", {unhealthy} of them unhealthy");
         }

@@ -15,6 +15,8 @@ use super::config_file::{ConfigError, load_config};
 use super::config_watcher::{ConfigWatcher, ReadConfig};
 use super::end_limit::EndLimit;
 use super::exit_code::{self, fail};
+use super::init;
+use super::output::print_message;
 use super::readiness::ReadinessReporter;
 use super::sd_notify::SdNotify;
 use super::signals::{SignalAction, Signals};
@@ -29,7 +31,7 @@ const END_MARGIN: Duration = Duration::from_secs(9);
 
 /// Runs the host. SIGTERM or SIGINT drains it; a second one ends it at once.
 pub(crate) fn serve(file: Option<&Path>, entry: &ProbeEntry) -> ExitCode {
-    run(file, entry, true)
+    init::run_as_init().unwrap_or_else(|| run(file, entry, true))
 }
 
 /// The reason why the host did not start, or ended with an error.
@@ -76,7 +78,7 @@ pub(super) fn run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool
     let code = match try_run(file, entry, captures_output, &end_limit) {
         Ok(()) => exit_code::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            print_message(&error);
             error.exit_code()
         }
     };
@@ -128,7 +130,11 @@ fn try_run(
             return Ok(ended?);
         }
     };
-    readiness.watch(&host).map_err(ServeError::System)?;
+    if let Err(error) = readiness.watch(&host) {
+        // Without its end, the next host would report a crash of this one.
+        let _ = runtime.block_on(host.stop());
+        return Err(ServeError::System(error));
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),

@@ -99,10 +99,15 @@ fn caller_row(caller: &CallerStats) -> Vec<String> {
     [identity.to_vec(), counts.to_vec()].concat()
 }
 
+/// Returns the state of a plugin in one word.
+pub(super) fn plugin_state(plugin: &PluginStats) -> String {
+    if plugin.quarantined { "quarantined".to_owned() } else { plugin.state.to_string() }
+}
+
 fn plugin_row(plugin: &PluginStats) -> Vec<String> {
     let identity = [
         plugin.name.clone(),
-        plugin.state.to_string(),
+        plugin_state(plugin),
         format_cell(plugin.generation),
         format_cell(plugin.version.as_ref()),
     ];
@@ -160,6 +165,8 @@ mod tests {
                 draining: 1,
                 retained: 2,
                 lost_threads: 3,
+                held_threads: 0,
+                quarantined: true,
                 loaded: 4,
                 refused: 5,
                 rolled_back: 6,
@@ -183,8 +190,8 @@ UID  GID  PID  CONNECTIONS  IN FLIGHT
 33   34   -    2            5
 and 8 more
 
-PLUGIN  STATE  GENERATION  VERSION  DRAINING  RETAINED  LOST THREADS  LOADED  REFUSED  ROLLED BACK
-device  gone   -           -        1         2         3             4       5        6
+PLUGIN  STATE        GENERATION  VERSION  DRAINING  RETAINED  LOST THREADS  LOADED  REFUSED  ROLLED BACK
+device  quarantined  -           -        1         2         3             4       5        6
 ";
         assert_eq!(render(&stats), expected);
     }

@@ -4,10 +4,11 @@
 //! our counts would have to be copied into them for each scrape.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Write as _};
 
+use super::metrics_page::{Family, MetricsPage, Seconds};
 use super::outcome::{Outcome, RejectionReason, RequestKind};
 use super::plugin_metrics::{GenerationCounts, ReloadOutcome};
+use super::process_metrics::write_process;
 use super::snapshot::{MethodCounts, MetricsSnapshot};
 use super::thread_cells::ThreadTotal;
 
@@ -61,77 +62,6 @@ pub(crate) struct CrashGauge {
     pub(crate) at: u64,
 }
 
-/// The page under construction.
-#[derive(Default)]
-struct MetricsPage(String);
-
-impl MetricsPage {
-    /// Writes the head of a metric family. Its samples follow.
-    fn family(&mut self, name: &'static str, kind: &str, help: &str) -> Family<'_> {
-        // Writing into memory never fails.
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-        Family { page: &mut self.0, name }
-    }
-
-    fn counter(&mut self, name: &'static str, help: &str) -> Family<'_> {
-        self.family(name, "counter", help)
-    }
-
-    fn gauge(&mut self, name: &'static str, help: &str) -> Family<'_> {
-        self.family(name, "gauge", help)
-    }
-}
-
-/// A metric family under construction.
-struct Family<'p> {
-    page: &'p mut String,
-    name: &'static str,
-}
-
-impl Family<'_> {
-    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        self.suffixed("", labels, value);
-    }
-
-    fn suffixed(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
-        let _ = write!(self.page, "{}{suffix}", self.name);
-        for (index, (label, text)) in labels.iter().enumerate() {
-            let opening = if index == 0 { '{' } else { ',' };
-            let _ = write!(self.page, "{opening}{label}=\"{}\"", Escaped(text));
-        }
-        let closing = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.page, "{closing} {value}");
-    }
-}
-
-/// A label value with the characters escaped that the format requires.
-struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            '\\' => f.write_str("\\\\"),
-            '"' => f.write_str("\\\""),
-            '\n' => f.write_str("\\n"),
-            c => f.write_char(c),
-        })
-    }
-}
-
-/// Nanoseconds, written as seconds without rounding.
-struct Seconds(u128);
-
-impl Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = self.0 / 1_000_000_000;
-        let rest = self.0 % 1_000_000_000;
-        if rest == 0 {
-            return write!(f, "{whole}");
-        }
-        f.write_str(format!("{whole}.{rest:09}").trim_end_matches('0'))
-    }
-}
-
 /// Returns all metrics as one page.
 pub(crate) fn render_page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String {
     let mut page = MetricsPage::default();
@@ -143,6 +73,7 @@ pub(crate) fn render_page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String
     write_plugin_health(&mut page, gauges);
     write_crashes(&mut page, gauges);
     write_host(&mut page, snapshot, gauges);
+    write_process(&mut page);
     page.0
 }
 
@@ -312,14 +243,6 @@ mod tests {
 
     use super::super::Metrics;
     use super::*;
-
-    #[test]
-    fn escapes_labels_and_writes_seconds_without_rounding() {
-        assert_eq!(Escaped("a\"b\\c\nd").to_string(), "a\\\"b\\\\c\\nd");
-        let seconds = [0, 1024, 1_000_000_000, 68_719_476_736, 1_500_000_000];
-        let written = seconds.map(|nanos| Seconds(nanos).to_string());
-        assert_eq!(written, ["0", "0.000001024", "1", "68.719476736", "1.5"]);
-    }
 
     #[test]
     fn writes_a_request_in_every_family_that_counts_it() {

@@ -2,7 +2,9 @@
 
 use super::owner::PluginOwner;
 use super::plugin_slot::{PluginSlot, SlotState};
-use crate::admin::{CrashedMethod, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus};
+use crate::admin::{
+    CrashedMethod, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus, is_own_plugin,
+};
 use crate::crash_record::Crash;
 use crate::loader::LoadError;
 use crate::metrics::GenerationCounts;
@@ -45,14 +47,15 @@ impl PluginOwner {
         }
     }
 
-    /// Updates the metrics of all plugins.
+    /// Updates the metrics of all plugins but the host's own.
     pub(super) fn report_counts(&self) {
         let slots = self.slots.iter().map(|(name, slot)| (name.as_str(), slot.counts()));
         // Plugins whose files were refused have no generations. There may be many of them.
         let slots = slots.filter(|(_, counts)| *counts != GenerationCounts::default());
-        let built_in = self.built_in.iter().map(|generation| {
-            let serving = Some(generation.identity.number);
-            (&*generation.identity.plugin, GenerationCounts { serving, ..GenerationCounts::default() })
+        let embedded = self.built_in.iter().map(|generation| &generation.identity);
+        let built_in = embedded.filter(|identity| !is_own_plugin(&identity.plugin)).map(|identity| {
+            let serving = Some(identity.number);
+            (&*identity.plugin, GenerationCounts { serving, ..GenerationCounts::default() })
         });
         self.dispatcher.metrics.plugins.set_generations(built_in.chain(slots));
     }

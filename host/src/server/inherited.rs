@@ -21,6 +21,10 @@ const MAX_SOCKETS: usize = 1024;
 /// The first descriptor that is passed (`SD_LISTEN_FDS_START`).
 const FIRST_DESCRIPTOR: usize = 3;
 
+/// The variable by which process 1 of a container announces to the host, its child, that the
+/// sockets that it was passed are for the host. It cannot put the id of the host into `LISTEN_PID`.
+pub const LISTEN_FDS_PASSED_ON: &str = "JACKFIELD_LISTEN_FDS_PASSED_ON";
+
 /// The reason why passed sockets cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {
@@ -69,7 +73,10 @@ impl Inherited {
     pub fn from_environment() -> Result<Self, InheritError> {
         // `listenfd` accepts a missing LISTEN_PID. systemd always sets it, and variables that were
         // left from another process's environment announce nothing for this one.
-        let is_for_us = env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+        let is_for_us = match env::var("LISTEN_PID") {
+            Ok(pid) => pid == std::process::id().to_string(),
+            Err(_) => env::var_os(LISTEN_FDS_PASSED_ON).is_some(),
+        };
         let Some(count) = env::var_os("LISTEN_FDS").filter(|_| is_for_us) else { return Ok(Self::default()) };
         let count = count.to_string_lossy().into_owned();
         if count.parse::<usize>().map_or(true, |count| count > MAX_SOCKETS) {

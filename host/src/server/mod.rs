@@ -35,7 +35,7 @@ use self::accept::Acceptor;
 use self::call_supervisor::supervise_calls;
 pub use self::health_check::{HealthCheck, HealthCheckError};
 pub(crate) use self::http_endpoint::HttpEndpoint;
-pub use self::inherited::{InheritError, Inherited};
+pub use self::inherited::{InheritError, Inherited, LISTEN_FDS_PASSED_ON};
 use self::io_threads::IoThreads;
 use self::listener::BoundSocket;
 pub use self::socket_claim::BindError;

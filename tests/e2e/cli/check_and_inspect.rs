@@ -53,6 +53,9 @@ plugin = "device"
 method = "device.status.set"
 plugin = "device"
 [[route]]
+method = "devices.*"
+plugin = "device"
+[[route]]
 method = "later.*"
 plugin = "later"
 [[route]]
@@ -70,10 +73,98 @@ enabled = false
         [
             "./config.toml:5:1: note: route device.status.set: plugin \"device\" has no such method; \
              requests are answered METHOD_NOT_FOUND",
-            "./config.toml:8:1: note: route later.*: there is no plugin \"later\"; \
+            "./config.toml:8:1: note: route devices.*: plugin \"device\" has no method that it matches; \
+             requests are answered METHOD_NOT_FOUND",
+            "./config.toml:11:1: note: route later.*: there is no plugin \"later\"; \
              requests are answered PLUGIN_UNAVAILABLE",
         ]
     );
+}
+
+#[test]
+fn notes_a_section_for_a_plugin_that_does_not_exist() {
+    let scratch = directory_with("[plugin.device]\nqueue = 7\n[plugin.devise]\nqueue = 7\n", &["device"]);
+
+    let finished = jackfield(scratch.path(), &["check"]);
+
+    let expected = "./config.toml:3:1: note: [plugin.devise]: there is no plugin \"devise\"; the section has no \
+                    effect\n";
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, expected));
+}
+
+#[test]
+fn notes_a_listener_for_a_method_that_does_not_exist() {
+    let listener = |socket: &str, method: &str| {
+        format!("[[listener]]\nsocket = \"{socket}\"\nframing = \"line\"\nmethod = \"{method}\"\n")
+    };
+    let methods =
+        [listener("run/a", "device.list"), listener("run/b", "system.echo"), listener("run/c", "no.such")];
+    let scratch = directory_with(&methods.concat(), &["device"]);
+
+    let finished = jackfield(scratch.path(), &["check"]);
+
+    let expected = "./config.toml:9:1: note: listener.method: no plugin has the method no.such; every line is answered \
+                    with an error\n";
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, expected));
+}
+
+#[test]
+fn finds_users_and_groups_that_do_not_exist() {
+    let config = "[[listener]]\nsocket = \"run/a.sock\"\ngroup = \"no-such-group\"\n";
+    let scratch = directory_with(config, &[]);
+
+    let finished = jackfield(scratch.path(), &["check"]);
+
+    let expected = "./config.toml:1:1: listener.group: the group \"no-such-group\" does not exist; write the name of an \
+                    existing group\n";
+    assert_eq!((finished.code, finished.stderr.as_str()), (EX_CONFIG, expected));
+
+    scratch.write(
+        "config.toml",
+        "[[listener]]\nallow = { users = [\"no-such-user\"], groups = [\"no-such-group\"] }\n",
+    );
+    let finished = jackfield(scratch.path(), &["check"]);
+
+    assert_eq!(finished.code, EX_CONFIG);
+    for missing in ["the user \"no-such-user\" does not exist", "the group \"no-such-group\" does not exist"]
+    {
+        assert!(finished.stderr.contains(missing), "{finished:?}");
+    }
+}
+
+#[test]
+fn finds_settings_that_a_plugin_refuses_only_if_it_may_run_the_plugin() {
+    let config = "[plugin.device]\nsettings = { history = \"many\" }\n";
+    let scratch = directory_with(config, &["device", "hello"]);
+
+    let finished = jackfield(scratch.path(), &["check"]);
+    assert_eq!((finished.code, finished.stderr.as_str()), (0, ""));
+
+    let finished = jackfield(scratch.path(), &["check", "--probe"]);
+    assert_eq!((finished.code, finished.stdout.as_str()), (EX_CONFIG, ""), "{finished:?}");
+    let [fault] = &finished.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{finished:?}") };
+    assert!(fault.starts_with("./plugins/libdevice.so: start-failed: "), "{fault}");
+    assert!(
+        fault.contains("history") && fault.ends_with("; its settings are in ./config.toml:1:1"),
+        "{fault}"
+    );
+
+    scratch.write("config.toml", "[plugin.device.settings]\nhistory = 7\n");
+    let finished = jackfield(scratch.path(), &["check", "--probe"]);
+    assert_eq!(
+        (finished.code, finished.stdout.as_str()),
+        (0, "./config.toml: no faults; 2 plugins with 5 methods\n"),
+        "{finished:?}"
+    );
+
+    // A plugin that the host may be running is not started a second time.
+    scratch.write(
+        "config.toml",
+        "[plugin.device]\nreplace = \"stop-first\"\nsettings = { history = \"many\" }\n",
+    );
+    let finished = jackfield(scratch.path(), &["check", "--probe"]);
+    assert_eq!(finished.code, 0, "{finished:?}");
+    assert!(finished.stderr.contains("its settings are not checked"), "{finished:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bench;
 mod call;
 mod check_and_inspect;
+mod closed_output;
 mod dev;
 mod plugin_commands;
 mod stats;

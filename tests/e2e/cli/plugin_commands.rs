@@ -66,7 +66,9 @@ fn fails_with_a_reason_for_a_refused_plugin() {
     let not_rolled_back = plugin(&host, &["rollback", "versioned"]);
     assert_eq!(not_rolled_back.code, 1);
     assert!(not_rolled_back.stdout.contains("nothing-to-roll-back"), "{}", not_rolled_back.stdout);
-    assert_eq!(plugin(&host, &["reload", "nobody"]).code, 1);
+    let unknown = plugin(&host, &["reload", "nobody"]);
+    assert_eq!(unknown.code, 1);
+    assert!(!unknown.stderr.contains('{'), "sentences and no JSON: {unknown:?}");
 
     host.scratch().write("plugins/versioned.so", "no library");
     wait_until("the refusal is listed", || {

@@ -70,7 +70,7 @@ fn reacts_to_keys_and_restores_the_terminal() {
     let mut terminal = start();
 
     terminal.wait_for("jackfield");
-    terminal.wait_for("system");
+    terminal.wait_for("hello");
     host.peer().result("hello.greet", &json!({ "name": "Ada" }));
     terminal.wait_for("hello.greet");
 

@@ -3,6 +3,7 @@
 
 mod config_aliases;
 mod configuration_faults;
+mod first_process;
 mod shutdown;
 mod shutdown_during_reload;
 mod socket_files;

@@ -1,4 +1,7 @@
-//! The start: plugins start at the same time, and a signal ends a host that still starts.
+//! The start: plugins start at the same time, a signal ends a host that still starts, and a failed
+//! start is no crash.
+
+use std::net::TcpListener;
 
 use rustix::process::Signal;
 
@@ -82,4 +85,20 @@ fn ends_at_once_at_the_second_signal_while_a_plugin_starts_in_the_host() {
 
     assert_eq!(host.wait().code(), Some(0), "{}", host.log());
     assert!(host.log_contains("stopping now on SIGINT"), "{}", host.log());
+}
+
+#[test]
+fn does_not_report_a_failed_start_as_a_crash() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut host = HostProcess::builder().config(&format!("[metrics]\nlisten = \"{address}\"\n")).spawn();
+    assert_eq!(host.wait().code(), Some(super::EX_OSERR), "{}", host.log());
+    let record = host.path("run/recorder/running");
+    assert!(!record.exists(), "the record is closed");
+
+    drop(taken);
+    host.restart_ready();
+
+    assert!(!host.log_contains("previous host"), "{}", host.log());
+    assert_eq!(host.count("deaths"), 0);
 }

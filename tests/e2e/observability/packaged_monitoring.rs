@@ -10,7 +10,7 @@ use crate::support::http::address;
 use crate::support::scrape::Scrape;
 
 /// Metric names that documents, dashboards and users' scripts depend on.
-const STABLE_NAMES: [&str; 14] = [
+const STABLE_NAMES: [&str; 21] = [
     "ipc_async_pending",
     "ipc_async_timeout_total",
     "ipc_connections",
@@ -25,6 +25,13 @@ const STABLE_NAMES: [&str; 14] = [
     "ipc_plugin_generations",
     "ipc_plugin_healthy",
     "ipc_log_dropped_total",
+    "process_cpu_seconds_total",
+    "process_open_fds",
+    "process_max_fds",
+    "process_virtual_memory_bytes",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
 ];
 
 fn read(name: &str) -> String {
@@ -34,7 +41,9 @@ fn read(name: &str) -> String {
 /// Returns every word of a text that starts like a metric name.
 fn metric_names(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    words.filter(|word| word.starts_with("ipc_")).map(str::to_owned).collect()
+    let is_metric =
+        |word: &&str| word.starts_with("ipc_") || (word.starts_with("process_") && *word != "process_");
+    words.filter(is_metric).map(str::to_owned).collect()
 }
 
 /// Returns the metric families of a host that has had requests.

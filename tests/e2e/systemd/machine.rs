@@ -52,12 +52,13 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Boots a system with the files of `make install` and these plugins.
+    /// Boots a system with the files of `make install`, and these example plugins in the plugin
+    /// directory.
     pub(super) fn with_installed(plugins: &[&str]) -> Self {
         let built = artifacts().program.parent().expect("a directory").to_owned();
         let script = root().join("scripts/install");
         let line = format!(
-            "DESTDIR=$ROOT PREFIX=/usr {} {} {}",
+            "DESTDIR=$ROOT PREFIX=/usr {} {} {} && cd $ROOT/usr/lib/jackfield && cp examples/*.so plugins/",
             script.display(),
             built.display(),
             plugins.join(" ")

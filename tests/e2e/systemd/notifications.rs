@@ -36,7 +36,7 @@ fn notifies_readiness_when_requests_succeed() {
     let host = supervisor.start();
     let (notification, _) = supervisor.wait_for_notification("READY=1");
     assert!(
-        notification.lines().any(|line| line == "STATUS=0 connections, 0 in flight, 2 plugins"),
+        notification.lines().any(|line| line == "STATUS=0 connections, 0 in flight, 1 plugin"),
         "{notification}"
     );
 

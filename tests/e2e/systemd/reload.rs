@@ -74,6 +74,13 @@ fn returns_when_everything_is_applied_or_fails() {
     for fault in ["config.toml:2:", "config.toml:3:"] {
         assert!(finished.stderr.contains(fault), "every fault is reported: {finished:?}");
     }
+    let first = "the configuration was not applied, and the previous one stays in effect:";
+    assert_eq!(finished.stderr.lines().next(), Some(first), "{finished:?}");
+    assert_eq!(finished.stderr.lines().count(), 3, "one line for each fault: {finished:?}");
+    let admin = ["--socket", "run/jackfield-admin.sock", "--json"];
+    let as_json = jackfield(supervisor.scratch.path(), &[&["reload"][..], &admin].concat());
+    let reply: Value = serde_json::from_str(&as_json.stderr).expect("the error of the reply");
+    assert_eq!((as_json.code, &reply["code"]), (1, &Value::from(78)));
     assert!(is_routed(&supervisor), "the host continues with the previous configuration");
 
     // Without `--socket` the command reads the path from the configuration, so an invalid file is

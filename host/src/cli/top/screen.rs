@@ -11,6 +11,7 @@ use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table, Widget};
 
 use super::Sample;
 use crate::cli::rates::{HostRates, MethodRates};
+use crate::cli::stats::plugin_state;
 use crate::cli::table::{format_cell, format_count, format_duration, format_micros};
 
 /// The order of the methods.
@@ -161,19 +162,36 @@ impl Screen {
 
     fn plugins(&self) -> Table<'static> {
         let row = |plugin: &PluginStats| {
-            let is_sound = matches!(plugin.state, PluginState::Serving | PluginState::Probation);
+            // Threads that a call keeps: those of the plugin, and those of the connections.
+            let stuck = plugin.lost_threads + plugin.held_threads;
+            let is_sound =
+                matches!(plugin.state, PluginState::Serving | PluginState::Probation) && stuck == 0;
             let style = if is_sound { Style::default() } else { Style::default().fg(Color::Red) };
-            let retired = match (plugin.draining, plugin.retained) {
-                (0, 0) => String::new(),
-                (draining, retained) => format!("{draining} draining, {retained} retained"),
-            };
-            let cells =
-                [plugin.name.clone(), plugin.state.to_string(), format_cell(plugin.generation), retired];
+            let counts = [(plugin.retained, "retained"), (plugin.draining, "draining")];
+            let retired: Vec<_> = counts
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, state)| format!("{count} {state}"))
+                .collect();
+
+            let cells = [
+                plugin.name.clone(),
+                plugin_state(plugin),
+                format_cell(plugin.generation),
+                stuck.to_string(),
+                retired.join(", "),
+            ];
             Row::new(cells).style(style)
         };
-        let widths = [Constraint::Fill(2), Constraint::Length(9), Constraint::Length(4), Constraint::Fill(2)];
+        let widths = [
+            Constraint::Fill(1),
+            Constraint::Length(11),
+            Constraint::Length(4),
+            Constraint::Length(5),
+            Constraint::Fill(1),
+        ];
         Table::new(self.sample.stats.plugins.iter().map(row), widths)
-            .header(head(&["PLUGIN", "STATE", "GEN", ""]))
+            .header(head(&["PLUGIN", "STATE", "GEN", "STUCK", "RETIRED"]))
             .block(titled("plugins"))
     }
 

@@ -88,6 +88,25 @@ fn shows_totals_methods_plugins_callers_and_failures() {
 }
 
 #[test]
+fn shows_stuck_threads_and_retained_and_quarantined_plugins() {
+    let mut screen = screen();
+    let [device, hello] = &mut screen.sample.stats.plugins[..] else { panic!("two plugins") };
+    (device.lost_threads, device.held_threads, device.retained) = (2, 1, 4);
+    hello.quarantined = true;
+
+    let lines = drawn(&screen, 120, 20);
+
+    let row = |name: &str| {
+        let plugins = lines.iter().skip_while(|line| !line.contains("PLUGIN"));
+        let line = plugins.into_iter().find(|line| line.starts_with(name)).expect("a row of the plugin");
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let expected = ["device", "unhealthy", "7", "3", "4", "retained,", "1", "draining"];
+    assert_eq!(row("device")[..8], expected, "{lines:#?}");
+    assert_eq!(row("hello")[..4], ["hello", "quarantined", "7", "0"], "{lines:#?}");
+}
+
+#[test]
 fn sorts_the_methods_by_the_selected_order() {
     let mut screen = screen();
     let mut seen = Vec::new();

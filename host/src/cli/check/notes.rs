@@ -1,0 +1,112 @@
+//! Notes: what is no fault, because the host starts with it, but is probably not intended.
+
+use std::collections::BTreeMap;
+
+use jackfield::config::{Config, Pattern, RESERVED, Route};
+use jackfield::loader::Inspection;
+
+use super::place::AtPlace;
+use crate::cli::output::print_message;
+
+/// Prints all notes.
+pub(super) fn print_all(config: &Config, plugins: &BTreeMap<String, Inspection>) {
+    warn_about_deprecated_keys(config);
+    note_unused_sections(config, plugins);
+    note_unresolved_routes(config, plugins);
+    note_missing_methods(config, plugins);
+    note_quarantined(config, plugins);
+    note_rolled_back(config, plugins);
+}
+
+/// Prints the deprecated keys that the file sets. They are not faults: they work until version 1.0.
+fn warn_about_deprecated_keys(config: &Config) {
+    for key in &config.deprecated {
+        print_message(format_args!("{}: warning: {key}", AtPlace(config, key.place)));
+    }
+}
+
+/// Prints which sections `[plugin.NAME]` are for no plugin: a misspelled name has no effect.
+fn note_unused_sections(config: &Config, plugins: &BTreeMap<String, Inspection>) {
+    for (name, own) in config.plugin.iter().filter(|(name, _)| !plugins.contains_key(*name)) {
+        let place = AtPlace(config, own.place);
+        print_message(format_args!(
+            "{place}: note: [plugin.{name}]: there is no plugin {name:?}; the section has no effect"
+        ));
+    }
+}
+
+/// Prints which enabled routes lead to a missing plugin or method. This is not a fault, because a
+/// plugin file may be added while the host runs.
+fn note_unresolved_routes(config: &Config, plugins: &BTreeMap<String, Inspection>) {
+    for route in config.routes.iter().filter(|route| route.enabled) {
+        let Route { method: pattern, plugin: name, .. } = route;
+        let place = AtPlace(config, route.place);
+
+        let Some(plugin) = plugins.get(name) else {
+            print_message(format_args!(
+                "{place}: note: route {pattern}: there is no plugin {name:?}; requests are answered \
+                 PLUGIN_UNAVAILABLE"
+            ));
+            continue;
+        };
+        if plugin.manifest.methods.iter().any(|declared| pattern.matches(&declared.name)) {
+            continue;
+        }
+        let missing = match pattern {
+            Pattern::Exact(_) => "has no such method",
+            Pattern::Prefix(_) => "has no method that it matches",
+        };
+        print_message(format_args!(
+            "{place}: note: route {pattern}: plugin {name:?} {missing}; requests are answered METHOD_NOT_FOUND"
+        ));
+    }
+}
+
+/// Prints which listeners pass their lines to a method that no plugin has.
+fn note_missing_methods(config: &Config, plugins: &BTreeMap<String, Inspection>) {
+    let has = |method: &str| {
+        let mut declared = plugins.values().flat_map(|plugin| &plugin.manifest.methods);
+        declared.any(|other| other.name == method)
+    };
+
+    for listener in &config.listeners {
+        let Some(method) = &listener.line.method else { continue };
+        let is_built_in = method.split('.').next() == Some(RESERVED);
+        if !is_built_in && !has(method) {
+            let place = AtPlace(config, listener.place);
+            print_message(format_args!(
+                "{place}: note: listener.method: no plugin has the method {method}; every line is answered with an error"
+            ));
+        }
+    }
+}
+
+/// Prints which plugins the host would not load because they are quarantined. The files are not
+/// faulty in themselves.
+fn note_quarantined(config: &Config, plugins: &BTreeMap<String, Inspection>) {
+    let quarantined = jackfield::quarantined(&config.plugins.crash);
+
+    for plugin in plugins.values().filter(|plugin| quarantined.contains(&plugin.hash.to_string())) {
+        let (file, name) = (plugin.file.display(), &plugin.name);
+        print_message(format_args!(
+            "{file}: note: plugin {name:?} is quarantined: it was running in too many crashes of the host; \
+             replace the file, or run \"jackfield plugin reload {name}\""
+        ));
+    }
+}
+
+/// Prints which plugins have files with contents that were rolled back, so that the host would load
+/// the kept contents instead.
+fn note_rolled_back(config: &Config, plugins: &BTreeMap<String, Inspection>) {
+    let rejected = jackfield::rejected_contents(&config.plugins);
+
+    for plugin in plugins.values() {
+        let (file, name) = (plugin.file.display(), &plugin.name);
+        if rejected.contains(&(name.clone(), plugin.hash.to_string())) {
+            print_message(format_args!(
+                "{file}: note: the content of plugin {name:?} was rolled back and is not loaded; replace the file, or \
+                 run \"jackfield plugin reload {name}\""
+            ));
+        }
+    }
+}

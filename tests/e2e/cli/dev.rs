@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::build::{artifacts, root, target};
 use crate::support::log::Log;
 use crate::support::peer::Peer;
-use crate::support::program::{command};
+use crate::support::program::command;
 use crate::support::scratch::Scratch;
 use crate::support::wait::{wait_for, wait_until};
 

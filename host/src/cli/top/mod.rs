@@ -5,7 +5,8 @@
 mod live;
 #[cfg(feature = "top")]
 mod screen;
-#[cfg(all(test, feature = "top"))]
+#[cfg(test)]
+#[cfg(feature = "top")]
 mod tests;
 
 use std::io::{self, IsTerminal as _, Write as _};

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use jackfield::config::{Config, Listener, Pattern, PluginsConfig, Route};
-use jackfield::{Builder, Context, Error, Methods};
+use jackfield::{Builder, Context, Error, Methods, StartError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
     let ended = match (host, runtime) {
         (Ok(host), Ok(runtime)) => runtime.block_on(host.run(stdin_ended())),
         (Err(error), _) => Err(error),
-        (_, Err(error)) => Err(error.into()),
+        (_, Err(source)) => Err(StartError::System { what: "start a runtime", source }),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

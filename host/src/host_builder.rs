@@ -22,6 +22,7 @@ use crate::reload::{CommandSender, PluginOwner, Reloader, ReportProgress, StartP
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
 use crate::server::{BindError, HttpEndpoint, Inherited, Server, SocketClaims};
 use crate::shutdown::Shutdown;
+use crate::system_failure::WithRemedy;
 use crate::thread_locals;
 
 /// The reason why a host did not start.
@@ -30,15 +31,27 @@ pub enum StartError {
     /// A socket could not be bound.
     #[error("{0}")]
     Bind(#[from] BindError),
-    /// The system provides no thread, reactor or crash record.
-    #[error("the host cannot start: {0}")]
-    Threads(#[from] io::Error),
+    /// The system provides no thread, reactor or memory.
+    #[error("the host cannot start: cannot {what}: {}", WithRemedy(source))]
+    System {
+        /// The failed action.
+        what: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The host was stopped before it had started.
     #[error("the host was stopped before it had started")]
     Stopped,
     /// The embedding program gave a plugin a name that is taken or reserved.
     #[error("the plugin name {0:?} is taken or reserved")]
     Name(String),
+}
+
+impl StartError {
+    /// Returns a function that turns a failed system call into an error.
+    pub(crate) fn of_system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
 }
 
 /// A host that has not started: its configuration, and what the embedding program adds to it.
@@ -172,10 +185,11 @@ impl Builder {
             ..
         } = self;
         let claims = SocketClaims::take(&config.listeners, config.admin.as_ref(), inherited)?;
-        let crash_record = CrashRecord::open(&config.plugins.crash)?;
+        let crash_record = CrashRecord::open(&config.plugins.crash)
+            .map_err(StartError::of_system("map memory for the crash record"))?;
         let unstarted = UnstartedHost(Some(Arc::clone(&crash_record)));
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
-        dispatcher.acls.set(&config.listeners);
+        dispatcher.acls.set(&config.listeners, config.admin.as_ref());
 
         // Before any code of a plugin runs, and until the last of it has ended.
         let output = captures_output.then(|| capture_output(&crash_record, &dispatcher)).flatten();
@@ -183,8 +197,10 @@ impl Builder {
         let guard = guards_process_state.then(ProcessGuard::begin);
 
         let endpoint = config.metrics.listen.as_ref().map(HttpEndpoint::bind).transpose()?;
-        let control = ControlThread::start(endpoint, Arc::clone(&dispatcher))?;
-        let server = Server::start(config.io.threads, &dispatcher, guard)?;
+        let control = ControlThread::start(endpoint, Arc::clone(&dispatcher))
+            .map_err(StartError::of_system("start the control thread"))?;
+        let server = Server::start(config.io.threads, &dispatcher, guard)
+            .map_err(StartError::of_system("start the I/O threads of io.threads"))?;
 
         let caller: Weak<dyn NestedCaller> =
             Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn NestedCaller>));
@@ -193,11 +209,16 @@ impl Builder {
         let replacer = server.io_thread_replacer();
         let mut plugins =
             PluginOwner::new(config, prober, factory, &dispatcher, &commands, replacer, &shutdown);
-        let system = plugins.add_built_in(SystemPlugin::plugin(host_info(&dispatcher)))?;
+        let mut add_built_in = |plugin| {
+            plugins
+                .add_built_in(plugin)
+                .map_err(StartError::of_system("start the threads of a built-in plugin"))
+        };
+        let system = add_built_in(SystemPlugin::plugin(host_info(&dispatcher)))?;
         let admin = AdminPlugin::plugin(commands.clone(), Arc::downgrade(&dispatcher), reloads);
-        let admin = plugins.add_built_in(admin)?;
+        let admin = add_built_in(admin)?;
         for plugin in built_in {
-            plugins.add_built_in(plugin)?;
+            add_built_in(plugin)?;
         }
         plugins.load_all(&*progress);
         let admin_table = RoutingTable::of_built_in(vec![system, admin], &dispatcher.metrics.method_names);
@@ -214,7 +235,8 @@ impl Builder {
         };
         let health_check = Arc::new(server.health_check(&sockets));
         let info = host_info(&dispatcher);
-        let reloader = Reloader::start(plugins, received)?;
+        let reloader = Reloader::start(plugins, received)
+            .map_err(StartError::of_system("start the thread that loads plugins"))?;
 
         let stages = shutdown.subscribe();
         let (done, ended) = oneshot::channel();
@@ -250,7 +272,8 @@ fn host_info(dispatcher: &Arc<Dispatcher>) -> Weak<dyn HostInfo> {
 /// Captures the output of this process; a failure is logged, because the host can serve without it.
 fn capture_output(crash_record: &Arc<CrashRecord>, dispatcher: &Dispatcher) -> Option<OutputCapture> {
     let capture = OutputCapture::begin(crash_record, Arc::clone(&dispatcher.metrics));
-    let report = |error| {
+    let report = |error: io::Error| {
+        let error = WithRemedy(&error);
         tracing::error!(
             %error,
             "cannot capture the output of plugins: {error}; their stdout and stderr stay out of the log"

@@ -44,6 +44,7 @@ mod server;
 mod shutdown;
 mod starting_host;
 mod sync;
+mod system_failure;
 mod thread_locals;
 mod timer;
 #[cfg(test)]
@@ -57,6 +58,9 @@ pub use host_builder::{Builder, StartError};
 pub use jackfield_plugin_api::{Context, Error, Methods};
 pub use loader::{ProbeEntry, enter};
 pub use reload::StartProgress;
-pub use server::{BindError, HealthCheck, HealthCheckError, InheritError, Inherited, LISTEN_FDS_PASSED_ON};
+pub use server::{
+    BindError, BindFault, HealthCheck, HealthCheckError, InheritError, Inherited, LISTEN_FDS_PASSED_ON,
+};
 pub use starting_host::StartingHost;
+pub use system_failure::{WatchFailure, WithRemedy};
 pub use thread_locals::touch as touch_thread_locals;

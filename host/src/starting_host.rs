@@ -32,7 +32,7 @@ impl Builder {
             let _ = sender.send(self.start());
         };
         // Nothing joins the thread: it ends after it has handed over the host.
-        HostThread::spawn("starting", start)?;
+        HostThread::spawn("starting", start).map_err(StartError::of_system("start a thread"))?;
         Ok(StartingHost { started, shutdown: Some(shutdown) })
     }
 
@@ -51,7 +51,7 @@ impl Builder {
             () = &mut shutdown => return starting.stop().await,
         };
         shutdown.await;
-        host.stop().await?;
+        host.stop().await.map_err(StartError::of_system("serve its sockets"))?;
         Ok(())
     }
 }
@@ -67,7 +67,10 @@ impl StartingHost {
         let result = (&mut self.started).await;
         self.shutdown = None;
         result.unwrap_or_else(|_| {
-            Err(StartError::Threads(std::io::Error::other("the thread that starts it ended unexpectedly")))
+            Err(StartError::System {
+                what: "wait for its start",
+                source: std::io::Error::other("the thread that starts it ended unexpectedly"),
+            })
         })
     }
 
@@ -104,7 +107,7 @@ impl StartingHost {
     pub async fn ended(&mut self) -> Result<(), StartError> {
         match self.started().await {
             // It had started when it was stopped.
-            Ok(mut host) => Ok(host.ended().await?),
+            Ok(mut host) => host.ended().await.map_err(StartError::of_system("serve its sockets")),
             Err(StartError::Stopped) => Ok(()),
             Err(error) => Err(error),
         }

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use jackfield::log::ShortDuration;
+use jackfield::{WatchFailure, WithRemedy};
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -134,6 +135,7 @@ impl ConfigChanges {
 
         let started = compare_in_background(file.to_owned(), woken, Arc::clone(&sender));
         if let Err(error) = &started {
+            let error = WithRemedy(error);
             tracing::warn!(
                 file = %shown,
                 "{shown} cannot be compared at intervals: {error}; run \"jackfield reload\" after a change that \
@@ -142,7 +144,7 @@ impl ConfigChanges {
         }
         let watcher = watch(file, compare.clone(), sender);
         if let Err(error) = &watcher {
-            let interval = ShortDuration(COMPARE_INTERVAL);
+            let (error, interval) = (WatchFailure(error), ShortDuration(COMPARE_INTERVAL));
             tracing::warn!(
                 file = %shown,
                 "{shown} cannot be watched for changes: {error}; it is compared every {interval}"

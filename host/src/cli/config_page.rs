@@ -20,9 +20,8 @@ const FILES: &str = ".SH FILES
 .TP
 .I ./config.toml, /etc/jackfield/config.toml
 The files that are read if none is passed, in this order.
-.TP
-.I /usr/share/doc/jackfield/config.toml
-This page as a file that the host accepts.
+.PP
+The installed documents contain a config.toml with all of these keys, which the host accepts.
 .SH SEE ALSO
 .BR jackfield (1),
 .BR jackfield\\-check (1),
@@ -128,7 +127,8 @@ fn split_comment(line: &str) -> (String, String) {
 
 /// Returns text in which no character has a meaning for man(7).
 fn escaped(text: &str) -> String {
-    let escaped = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\*(Aq");
+    // A macro takes double quotes from around its arguments.
+    let escaped = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\*(Aq").replace('"', "\\(dq");
     if escaped.starts_with('.') { format!("\\&{escaped}") } else { escaped }
 }
 
@@ -227,8 +227,8 @@ mod tests {
 
     #[test]
     fn escapes_what_man_would_interpret() {
-        assert_eq!(escaped(".a-b\\c'd"), "\\&.a\\-b\\ec\\*(Aqd");
+        assert_eq!(escaped(".a-b\\c'd\"e"), "\\&.a\\-b\\ec\\*(Aqd\\(dqe");
         let page = config_page();
-        assert!(page.contains("\n.TP\n.B mode = \"0660\"\npermissions of the socket file"), "{page}");
+        assert!(page.contains("\n.TP\n.B mode = \\(dq0660\\(dq\npermissions of the socket file"), "{page}");
     }
 }

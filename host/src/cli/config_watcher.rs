@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use jackfield::Host;
 use jackfield::config::{Config, Faults};
 use jackfield::log::{Counted, Logging};
+use jackfield::{Host, WithRemedy};
 use tokio::sync::oneshot;
 
 use super::config_changes::{ConfigChange, ConfigChanges, FileFingerprint};
@@ -133,7 +133,10 @@ impl ConfigWatcher {
 
         let shown = self.file.display();
         if let Err(error) = thread::Builder::new().name("config-read".into()).spawn(load) {
-            return Err(vec![format!("{shown}: cannot be read: cannot start a thread: {error}")]);
+            return Err(vec![format!(
+                "{shown}: cannot be read: cannot start a thread: {}",
+                WithRemedy(&error)
+            )]);
         }
         read.await.unwrap_or_else(|_| Err(vec![format!("{shown}: cannot be read: its thread panicked")]))
     }

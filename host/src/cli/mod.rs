@@ -56,6 +56,7 @@ pub(crate) use top::{TopArgs, top};
 /// A host that answers requests over Unix sockets with methods from plugins.
 #[derive(Debug, Parser)]
 #[command(name = "jackfield", version, disable_help_subcommand = true)]
+#[command(after_help = "The configuration keys are described in jackfield-config(5) and in config.toml.")]
 pub(crate) struct Cli {
     /// Configuration file [default: ./config.toml if it exists, else /etc/jackfield/config.toml]
     #[arg(short, long, global = true, value_name = "FILE")]

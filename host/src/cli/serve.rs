@@ -9,6 +9,7 @@ use jackfield::config::Config;
 use jackfield::log::{Counted, LogError, Logging};
 use jackfield::{
     Builder, Host, InheritError, Inherited, ProbeEntry, ReloadRequest, Reloads, StartError, StartingHost,
+    WithRemedy,
 };
 
 use super::config_file::{ConfigError, load_config};
@@ -45,17 +46,22 @@ enum ServeError {
     Inherit(#[from] InheritError),
     #[error("{0}")]
     Start(#[from] StartError),
-    #[error("the host cannot start: {0}")]
-    System(io::Error),
-    #[error("the host ended: {0}")]
+    #[error("the host cannot start: cannot {what}: {}", WithRemedy(source))]
+    System { what: &'static str, source: io::Error },
+    #[error("the host ended: {}", WithRemedy(.0))]
     Ended(io::Error),
 }
 
 impl ServeError {
+    /// Returns a function that turns a failed system call into an error.
+    fn of_system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+
     fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Log(_) => exit_code::CONFIGURATION,
-            Self::Inherit(_) | Self::Start(_) | Self::System(_) | Self::Ended(_) => exit_code::SYSTEM,
+            Self::Inherit(_) | Self::Start(_) | Self::System { .. } | Self::Ended(_) => exit_code::SYSTEM,
         }
     }
 }
@@ -70,9 +76,9 @@ fn warn_about_deprecated_keys(config: &Config) {
 /// Runs the host. The output of plugins goes to the log if `captures_output` is set, otherwise to
 /// the stdout and stderr of this process.
 pub(super) fn run(file: Option<&Path>, entry: &ProbeEntry, captures_output: bool) -> ExitCode {
-    let end_limit = match EndLimit::start() {
+    let end_limit = match EndLimit::start().map_err(ServeError::of_system("start a thread")) {
         Ok(end_limit) => end_limit,
-        Err(error) => return fail(exit_code::SYSTEM, &ServeError::System(error)),
+        Err(error) => return fail(exit_code::SYSTEM, &error),
     };
 
     let code = match try_run(file, entry, captures_output, &end_limit) {
@@ -105,10 +111,10 @@ fn try_run(
 
     // This runtime only waits for signals and files. Requests are served on other threads.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(ServeError::System)?;
+    let runtime = runtime.map_err(ServeError::of_system("watch for signals"))?;
     let context = runtime.enter();
     // Before the host starts, so that a signal during the start stops it.
-    let mut signals = Signals::watch().map_err(ServeError::System)?;
+    let mut signals = Signals::watch().map_err(ServeError::of_system("watch for signals"))?;
     let watcher = ConfigWatcher::start(&config);
     let sockets: Vec<_> =
         config.listeners.iter().map(|listener| listener.socket.display().to_string()).collect();
@@ -133,7 +139,7 @@ fn try_run(
     if let Err(error) = readiness.watch(&host) {
         // Without its end, the next host would report a crash of this one.
         let _ = runtime.block_on(host.stop());
-        return Err(ServeError::System(error));
+        return Err(ServeError::of_system("start the thread that reports readiness")(error));
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -1,4 +1,4 @@
-//! `allow`: the users and groups that may use a listener or a route.
+//! `allow`: the users and groups that may use a listener, a route or the admin socket.
 
 use std::sync::Arc;
 
@@ -31,6 +31,12 @@ impl Allow {
         Allow { uids: sorted(uids.into_iter().collect()), gids: sorted(gids.into_iter().collect()) }
     }
 
+    /// Returns the set with this user in addition.
+    #[must_use]
+    pub(super) fn with_user(&self, uid: u32) -> Allow {
+        Allow::new(self.uids.iter().copied().chain([uid]), self.gids.iter().copied())
+    }
+
     /// Returns whether a process with this effective user and effective group is in the set.
     #[must_use]
     pub fn allows(&self, uid: u32, gid: u32) -> bool {
@@ -54,7 +60,7 @@ fn parse_entry<'d>(value: &'d DeValue<'d>) -> Option<Entry<'d>> {
     }
 }
 
-/// Reads the key `allow` of a listener or a route. Without the key, nobody is excluded.
+/// Reads the key `allow` of a section. Without the key, nobody is excluded.
 pub(super) fn read(section: &Section<'_>) -> Option<Arc<Allow>> {
     const REMEDY: &str = "write names in quotes, or numbers from 0 to 4294967295: [\"www-data\", 1000]";
     let allow = section.optional_section("allow")?;

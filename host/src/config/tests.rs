@@ -52,7 +52,7 @@ fn reads_an_empty_file_as_the_defaults_relative_to_its_directory() {
             crash: CrashConfig { record: Some(PathBuf::from("etc/run/recorder")), ..CrashConfig::default() },
             ..PluginsConfig::default()
         },
-        admin: Some(AdminConfig { socket: PathBuf::from("etc/run/jackfield-admin.sock") }),
+        admin: Some(AdminConfig { socket: PathBuf::from("etc/run/jackfield-admin.sock"), allow: None }),
         ..Config::default()
     };
     assert_eq!(config, expected);

@@ -21,6 +21,7 @@ use super::slot::{FreeSlots, RecordSlot};
 use crate::config::CrashConfig;
 use crate::log::printable;
 use crate::sync::lock;
+use crate::system_failure::WithRemedy;
 
 /// The crash record of one host.
 pub(crate) struct CrashRecord {
@@ -66,6 +67,7 @@ impl CrashRecord {
     pub(crate) fn open(limits: &CrashConfig) -> io::Result<Arc<Self>> {
         let kept = limits.record.as_ref().and_then(|path| {
             let log_error = |error: &io::Error| {
+                let error = WithRemedy(error);
                 let directory = path.display().to_string();
                 let shown = printable(&directory);
                 tracing::error!(

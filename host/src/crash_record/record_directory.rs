@@ -1,8 +1,8 @@
 //! The record directory: opened, locked for one host, and its files.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FallocateFlags, OFlags, RenameFlags, fallocate, renameat_with};
@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::layout::{RECORD_SIZE, RECORD_WORDS};
 use super::mapping::MappedWords;
+use crate::system_failure::create_directory;
 
 /// A file of the record directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +52,7 @@ impl RecordDirectory {
     ///
     /// The directory cannot be created or others may write to it, or another host has locked it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|error| not_created(path, error))?;
+        create_directory(path, 0o700)?;
         let mode = fs::metadata(path)?.mode() & 0o7777;
         if mode & 0o022 != 0 {
             let problem = format!("its group or others can write to it (mode {mode:04o}); run chmod go-w");
@@ -70,9 +67,11 @@ impl RecordDirectory {
         let running = options.open(RecordFile::Running.path_in(path))?;
 
         if !running.metadata()?.is_file() {
-            return Err(io::Error::other("the file \"running\" in it is not a regular file"));
+            return Err(io::Error::other("the file \"running\" in it is not a regular file; remove it"));
         }
-        running.try_lock().map_err(|_| io::Error::other("another host uses it"))?;
+        running
+            .try_lock()
+            .map_err(|_| io::Error::other("another host uses it; set a directory for each host"))?;
         Ok(Self { path: path.to_owned(), running })
     }
 
@@ -148,15 +147,6 @@ fn fill(running: &File) -> io::Result<()> {
     running.write_all_at(&vec![0; RECORD_SIZE], 0)
 }
 
-/// Returns the error for a directory that cannot be created, which names a file that is in the way.
-fn not_created(path: &Path, error: io::Error) -> io::Error {
-    let is_file = |path: &&Path| fs::metadata(path).is_ok_and(|metadata| !metadata.is_dir());
-    match path.ancestors().find(is_file) {
-        Some(file) => io::Error::other(format!("the file {} is in the way", file.display())),
-        None => error,
-    }
-}
-
 /// Replaces a file as a whole, so that no reader finds an incomplete one.
 ///
 /// The two files exchange their names, and the old one is removed. A plain `rename(2)` onto an
@@ -225,7 +215,7 @@ mod tests {
         in_scratch("blocked", |path| {
             let file = path.parent().unwrap();
             fs::write(file, "").unwrap();
-            assert_eq!(open_error(path), format!("the file {} is in the way", file.display()));
+            assert!(open_error(path).starts_with(&format!("the file {} is in the way; ", file.display())));
         });
     }
 
@@ -233,7 +223,7 @@ mod tests {
     fn belongs_to_one_host_at_a_time() {
         in_scratch("lock", |path| {
             let first = RecordDirectory::open(path).unwrap();
-            assert_eq!(open_error(path), "another host uses it");
+            assert!(open_error(path).starts_with("another host uses it; "));
             drop(first);
             RecordDirectory::open(path).unwrap();
         });

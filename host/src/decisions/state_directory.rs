@@ -1,9 +1,9 @@
 //! The state directory: opened and checked, and its files.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -12,6 +12,7 @@ use super::decision_log::{DecisionLog, DecisionLogError, kept_file_name};
 use crate::config::{PluginsConfig, TrustedKey};
 use crate::loader::{KeptImage, LoadError, PluginDirectory, StagedPlugin};
 use crate::log::printable;
+use crate::system_failure::{WithRemedy, create_directory};
 
 /// The file with the decisions.
 const DECISIONS: &str = "decisions.json";
@@ -30,16 +31,16 @@ const SIZE_MAX: u64 = 16 << 20;
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StateDirectoryError {
-    #[error("cannot create it: {0}")]
+    #[error("cannot create it: {}", WithRemedy(.0))]
     NotCreated(io::Error),
 
     #[error("{}", .0.detail)]
     Refused(LoadError),
 
-    #[error("cannot lock it: {0}")]
+    #[error("cannot lock it: {}", WithRemedy(.0))]
     NotLocked(io::Error),
 
-    #[error("another host uses it")]
+    #[error("another host uses it; set a directory for each host")]
     InUse,
 }
 
@@ -77,11 +78,7 @@ impl StateDirectory {
     ///
     /// The directory cannot be created, another user could change it, or another host uses it.
     pub(super) fn open(path: &Path) -> Result<Self, StateDirectoryError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path.join(KEPT))
-            .map_err(StateDirectoryError::NotCreated)?;
+        create_directory(&path.join(KEPT), 0o700).map_err(StateDirectoryError::NotCreated)?;
         let kept = PluginDirectory::open(&path.join(KEPT)).map_err(StateDirectoryError::Refused)?;
         // The directory itself is an ancestor there, which may be sticky.
         PluginDirectory::open(path).map_err(StateDirectoryError::Refused)?;
@@ -231,7 +228,7 @@ mod tests {
     /// Runs `test` with the path of a state directory that does not exist yet.
     fn in_scratch(name: &str, test: impl FnOnce(&Path)) {
         let scratch = std::env::temp_dir().join(format!("jackfield-state-{name}-{}", std::process::id()));
-        DirBuilder::new().mode(0o700).create(&scratch).unwrap();
+        create_directory(&scratch, 0o700).unwrap();
         test(&scratch.join("a/state"));
         fs::remove_dir_all(&scratch).unwrap();
     }
@@ -258,10 +255,12 @@ mod tests {
             assert_eq!(directory.read(), DecisionLog::default());
             directory.write_log(b"{}").unwrap();
             fs::write(path.join(".decisions.json.new"), "left by a crash").unwrap();
-            directory.write_log(&log().to_json().unwrap()).unwrap();
+            // Made once, because it contains the time in seconds.
+            let log = log();
+            directory.write_log(&log.to_json().unwrap()).unwrap();
             drop(directory);
 
-            assert_eq!(StateDirectory::open(path).unwrap().read(), log());
+            assert_eq!(StateDirectory::open(path).unwrap().read(), log);
             assert_eq!(entries(path), [DECISIONS, KEPT]);
             let plugins = PluginsConfig { state: Some(path.to_owned()), ..PluginsConfig::default() };
             assert_eq!(rejected_contents(&plugins), [("device".to_owned(), "00".to_owned())]);

@@ -87,6 +87,12 @@ impl FileStamp {
         Self::of(stat).is_some_and(|other| other.own == self.own)
     }
 
+    /// Returns whether the file and its signature have the same metadata as `other`.
+    #[must_use]
+    pub fn is_equal_to(&self, other: &Self) -> bool {
+        Self { is_settled: other.is_settled, ..*self } == *other
+    }
+
     /// Returns whether the file has certainly not changed since `earlier` was taken.
     ///
     /// If the file had changed shortly before `earlier` was taken, it may have changed again

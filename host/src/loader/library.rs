@@ -22,6 +22,7 @@ use super::staged::{KeptImage, StagedPlugin};
 use super::static_tls;
 use crate::host_thread::HostThread;
 use crate::log::printable;
+use crate::system_failure::remedy_of_text;
 
 /// Time for a thread to ask code for its keys. It is long, because the thread cannot start while
 /// other code is loaded or unloaded.
@@ -177,7 +178,8 @@ impl OpenLibrary {
             let message = loader_message(&error);
             // The name is that of the copy, which tells the operator nothing.
             let message = message.strip_prefix(&format!("{name}: ")).unwrap_or(&message);
-            let detail = format!("the dynamic loader cannot open the file: {message}");
+            let remedy = remedy_of_text(message).unwrap_or_default();
+            let detail = format!("the dynamic loader cannot open the file: {message}{remedy}");
             LoadError::new(LoadErrorReason::LoadFailed, detail)
         })?;
         Ok(Self(Some((library, memfd, identity))))

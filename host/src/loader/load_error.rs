@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use serde::{Serialize, Serializer};
 
 use crate::log::printable;
+use crate::system_failure::{WithRemedy, remedy_of_text};
 
 /// The refusal of a plugin file. The current generation, if there is one, continues to serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -58,14 +59,26 @@ impl LoadError {
     /// Returns an error of the system, with the remedy if the system has run out of something.
     /// `failed` says what could not be done.
     pub(super) fn of_system(reason: LoadErrorReason, failed: impl fmt::Display, error: &io::Error) -> Self {
-        let remedy = match Errno::from_io_error(error) {
-            Some(Errno::MFILE) => "; raise LimitNOFILE=",
-            Some(Errno::NFILE) => "; raise fs.file-max",
-            Some(Errno::AGAIN) => "; raise TasksMax=",
-            Some(Errno::NOMEM | Errno::NOSPC) => "; raise MemoryMax=",
-            _ => "",
-        };
-        Self::new(reason, format_args!("{failed}: {error}{remedy}"))
+        match Errno::from_io_error(error) {
+            // The files that the loader writes are in memory.
+            Some(Errno::NOSPC) => Self::new(reason, format_args!("{failed}: {error}; raise MemoryMax=")),
+            _ => Self::new(reason, format_args!("{failed}: {}", WithRemedy(error))),
+        }
+    }
+
+    /// Returns whether the same file may be loaded later, because the system had run out of
+    /// something.
+    pub(crate) fn is_shortage(&self) -> bool {
+        match self.reason {
+            LoadErrorReason::NoResources | LoadErrorReason::ProbeFailed => true,
+            // The dynamic loader and plugins pass on what the system said.
+            LoadErrorReason::LoadFailed
+            | LoadErrorReason::StartFailed
+            | LoadErrorReason::StartPanicked
+            | LoadErrorReason::SelfTestFailed
+            | LoadErrorReason::ProbeCrashed => remedy_of_text(&self.detail).is_some(),
+            _ => false,
+        }
     }
 
     /// Returns the refusal of whatever would be loaded while the host ends.

@@ -201,7 +201,7 @@ fn check_file(path: &Path, stat: &Stat) -> Result<(), LoadError> {
     }
 
     if !safe_path::has_trusted_owner(stat) {
-        return Err(safe_path::wrong_owner(path, path.file_name().unwrap_or_default(), stat));
+        return Err(safe_path::wrong_owner(path, path.file_name().unwrap_or_default(), stat.st_uid));
     }
     if safe_path::is_writable_by_others(stat) {
         return refuse(

@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{ContentHash, LoadErrorReason, plugin_name};
+use super::{ContentHash, LoadError, LoadErrorReason, plugin_name};
 
 /// A directory with mode 0755 for one test, removed when it is dropped.
 struct Scratch(PathBuf);
@@ -96,4 +96,25 @@ fn shows_a_hash_in_hex() {
     assert_eq!(hash.to_string(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
     assert_eq!(hash.short(), "af1349b9f5f9");
     assert_eq!(serde_json::to_string(&hash).unwrap(), format!("\"{hash}\""));
+}
+
+#[test]
+fn finds_shortages_in_what_the_loader_and_plugins_report() {
+    let shortages = [
+        (LoadErrorReason::NoResources, "cannot copy the file into memory"),
+        (LoadErrorReason::LoadFailed, "libssl.so.3: cannot open shared object file: Too many open files"),
+        (LoadErrorReason::StartFailed, "start returned an error: Cannot allocate memory (os error 12)"),
+        (LoadErrorReason::StartPanicked, "failed to spawn thread: Resource temporarily unavailable"),
+    ];
+    for (reason, detail) in shortages {
+        assert!(LoadError::new(reason, detail).is_shortage(), "{reason}: {detail}");
+    }
+
+    let others = [
+        (LoadErrorReason::StartFailed, "start returned an error: no database"),
+        (LoadErrorReason::NotElf, "Cannot allocate memory"),
+    ];
+    for (reason, detail) in others {
+        assert!(!LoadError::new(reason, detail).is_shortage(), "{reason}: {detail}");
+    }
 }

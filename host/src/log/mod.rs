@@ -26,6 +26,7 @@ use self::nonblocking_writer::NonblockingWriter;
 use self::rate_limit::RateLimiter;
 use self::sanitize::SanitizingLayer;
 use crate::config::{Format, Level, Log};
+use crate::system_failure::WithRemedy;
 
 /// The reason why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum LogError {
     #[error("cannot connect to the journal: {0}; start systemd-journald, or set log.format = \"text\"")]
     Journal(#[source] std::io::Error),
     /// The descriptor of stderr cannot be duplicated.
-    #[error("cannot duplicate stderr for the log: {0}")]
+    #[error("cannot duplicate stderr for the log: {}", WithRemedy(.0))]
     Descriptor(#[source] std::io::Error),
     /// The program has already installed a `tracing` subscriber.
     #[error("{0}")]

@@ -88,7 +88,8 @@ impl OutputCapture {
     /// The system provides no file, thread or descriptor. Nothing is changed then.
     pub(crate) fn begin(crash_record: &Arc<CrashRecord>, metrics: Arc<Metrics>) -> io::Result<Self> {
         let (storage, file) = OutputStorage::open(crash_record)?;
-        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        // Without an instance, of which each user has few, the file is polled.
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok();
         let end = eventfd(0, EventfdFlags::CLOEXEC)?;
         let original = [fcntl_dupfd_cloexec(stdout(), 3)?, fcntl_dupfd_cloexec(stderr(), 3)?];
         let redirection = Arc::new(Redirection { original, is_restored: Mutex::default() });
@@ -133,7 +134,8 @@ struct OutputReader {
     file: File,
     storage: OutputStorage,
     redirection: Arc<Redirection>,
-    watch: OwnedFd,
+    /// `None` if the system provides no inotify instance.
+    watch: Option<OwnedFd>,
     /// Whether the kernel reports that the file grows.
     is_notified: bool,
     end: OwnedFd,
@@ -177,8 +179,9 @@ impl OutputReader {
     fn watch_file(&mut self) {
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.file));
         // inotify accepts a watch on a memory file, but never reports anything about it.
-        self.is_notified = self.storage.is_in_directory()
-            && inotify::add_watch(&self.watch, path, inotify::WatchFlags::MODIFY).is_ok();
+        let watch = self.watch.as_ref().filter(|_| self.storage.is_in_directory());
+        self.is_notified =
+            watch.is_some_and(|watch| inotify::add_watch(watch, path, inotify::WatchFlags::MODIFY).is_ok());
     }
 
     /// Captures into another file, and reads the rest of the current one.
@@ -212,7 +215,9 @@ impl OutputReader {
         }
 
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        let mut polled = [PollFd::new(&self.end, PollFlags::IN), PollFd::new(&self.watch, PollFlags::IN)];
+        // Without an instance, the same descriptor is polled twice.
+        let watch = self.watch.as_ref().unwrap_or(&self.end);
+        let mut polled = [PollFd::new(&self.end, PollFlags::IN), PollFd::new(watch, PollFlags::IN)];
         match poll(&mut polled, limit.as_ref()) {
             Ok(0) => {
                 if self.lines.is_pending() {
@@ -224,7 +229,9 @@ impl OutputReader {
                 let is_end = !polled[0].revents().is_empty();
                 // The events say nothing that the file does not show; they are only consumed.
                 let mut events = [0; 4096];
-                while rustix::io::read(&self.watch, &mut events).is_ok_and(|read| read > 0) {}
+                if let Some(watch) = &self.watch {
+                    while rustix::io::read(watch, &mut events).is_ok_and(|read| read > 0) {}
+                }
                 is_end
             }
             Err(_) => false,

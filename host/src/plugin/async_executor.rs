@@ -32,6 +32,7 @@ use super::waker_relay::WakerRelay;
 use crate::clock::Time;
 use crate::crash_record::{LifecyclePhase, RunningCode, run_recorded};
 use crate::host_thread::{HostThread, join_all_before};
+use crate::system_failure::WithRemedy;
 
 /// The async thread of one generation. It is started with the generation, or else by the first task
 /// or timer.
@@ -109,6 +110,7 @@ impl<G: CallTarget> AsyncExecutor<G> {
     pub(super) fn ensure_thread(&self) -> Result<(), SubmitError> {
         self.queue.ensure_thread(|thread| {
             let log = |error: &std::io::Error| {
+                let error = WithRemedy(error);
                 let ThreadSpawner { plugin, generation, .. } = &*self.spawner;
                 tracing::error!(
                     plugin = &**plugin,

@@ -22,6 +22,7 @@ use crate::crash_record::{CrashRecord, GenerationNames, LifecyclePhase, run_reco
 use crate::failpoint;
 use crate::loader::{CloseOutcome, LoadError, LoadErrorReason, LoadPermit, LoadedLibrary, StagedPlugin};
 use crate::shutdown::Shutdown;
+use crate::system_failure::WithRemedy;
 
 /// Time that the threads of an instance that did not start have to end. They have no work.
 const JOIN_LIMIT: Duration = Duration::from_secs(1);
@@ -106,7 +107,7 @@ impl GenerationFactory {
         // The threads come before the code: without threads, there is no code to close.
         let prepared = self.prepare(identity, inspection.manifest.methods, &own, config);
         let (parts, host) = prepared.map_err(|error| {
-            let detail = format_args!("cannot start its threads: {error}");
+            let detail = format_args!("cannot start its threads: {}", WithRemedy(&error));
             LoadError::new(LoadErrorReason::NoResources, detail)
         })?;
 

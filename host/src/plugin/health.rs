@@ -13,6 +13,7 @@ use super::circuit_breaker::{BreakerChange, TrialPermit};
 use super::generation::{Generation, GenerationId};
 use crate::clock::Time;
 use crate::log::{Counted, ShortDuration};
+use crate::system_failure::WithRemedy;
 
 /// The health of a generation at one moment.
 #[derive(Debug, Clone)]
@@ -183,6 +184,7 @@ impl Generation {
             let GenerationId { plugin, number, .. } = &self.identity;
             let plugin = &**plugin;
             let method = self.method_name(method);
+            let error = WithRemedy(&error);
             tracing::error!(
                 plugin,
                 generation = number,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::call::{Call, CallTarget, Caller};
 use super::plugin_thread::ThreadSpawner;
 use crate::log::printable;
+use crate::system_failure::WithRemedy;
 
 /// The fate of a lost thread.
 pub(super) enum Replacement {
@@ -87,9 +88,10 @@ impl<G: CallTarget> LostCall<G> {
                 pid,
                 gone,
                 lost,
-                %error,
+                error = %WithRemedy(error),
                 "plugin {plugin}: {call} runs past its deadline; cannot replace its thread: {error}; \
-                 {lost} stuck"
+                 {lost} stuck",
+                error = WithRemedy(error)
             ),
         }
     }

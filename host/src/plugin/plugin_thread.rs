@@ -14,6 +14,7 @@ use super::failure_log::touch_thread_locals;
 use crate::crash_record::{CrashRecord, RecordSlot};
 use crate::host_thread::HostThread;
 use crate::log::ShortDuration;
+use crate::system_failure::WithRemedy;
 
 /// Linux shows this many bytes of a thread's name.
 const MAX_NAME: usize = 15;
@@ -58,7 +59,7 @@ fn thread_name(plugin: &str, suffix: &str) -> String {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JoinedRunError {
     /// The system cannot start another thread.
-    #[error("cannot start a thread: {0}")]
+    #[error("cannot start a thread: {}", WithRemedy(.0))]
     NoThread(io::Error),
 
     /// The thread continues to run, with everything that was passed to it.

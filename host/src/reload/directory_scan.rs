@@ -283,7 +283,8 @@ impl DirectoryScan {
             return;
         }
 
-        let is_retried_later = !complete.are_all() && self.files.is_retried_later(file, now.monotonic);
+        let is_retried_later =
+            !complete.are_all() && self.files.is_retried_later(file, *stamp, now.monotonic);
         let is_complete = stamp.is_unchanged_for(QUIET, now.wall) || complete.contains(file);
         if is_retried_later || !is_complete {
             self.waiting.insert(file.clone());

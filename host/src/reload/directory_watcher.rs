@@ -11,6 +11,7 @@ use super::command::{CommandSender, ReloadCommand};
 use super::directory_scan::SCAN_INTERVAL;
 use crate::loader::SIGNATURE_SUFFIX;
 use crate::log::{ShortDuration, printable};
+use crate::system_failure::WatchFailure;
 
 /// Watches one directory at a time.
 pub(super) struct DirectoryWatcher {
@@ -45,6 +46,7 @@ impl DirectoryWatcher {
         self.watcher = match watch(path, self.commands.clone()) {
             Ok(watcher) => Some(watcher),
             Err(error) => {
+                let error = WatchFailure(&error);
                 let directory = path.display().to_string();
                 let (shown, interval) = (printable(&directory), ShortDuration(SCAN_INTERVAL));
                 tracing::warn!(

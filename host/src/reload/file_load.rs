@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
@@ -116,6 +117,13 @@ impl PluginOwner {
         }
     }
 
+    /// Loads the files again that were refused for a shortage and are due, where no scan does.
+    pub(super) fn retry_shortages(&mut self) {
+        for file in self.shortages.due(self.now().monotonic) {
+            self.load_file(&file, LoadTrigger::Scan);
+        }
+    }
+
     /// Forgets every refusal, so that the next scan loads the files again.
     pub(super) fn retry_refused(&mut self) {
         for file in self.scan.files.names().cloned().collect::<Vec<_>>() {
@@ -189,6 +197,7 @@ impl PluginOwner {
             return self.load_failed(file, error.with_methods(&declared));
         }
 
+        self.shortages.forget(file);
         if let Some(decision) = refused {
             self.set_rejected(&plugin_name(file).unwrap_or_default(), &decision, &declared);
         }
@@ -225,7 +234,10 @@ impl PluginOwner {
             return LoadOutcome::Incomplete;
         }
 
-        if reason.is_transient() {
+        if refused.is_shortage() {
+            let now = self.now().monotonic;
+            self.shortages.retry_later(&mut self.scan.files, file, stamp, now, Duration::ZERO);
+        } else if reason.is_transient() {
             self.scan.files.retry(file);
         } else {
             self.scan.files.refuse(file, stamp, refused.clone());
@@ -238,11 +250,16 @@ impl PluginOwner {
         let reason = refused.reason;
         let name = plugin_name(file).unwrap_or_default();
         let stops_first = self.config.replace_policy(&name) == ReplacePolicy::StopFirst;
-        if reason == LoadErrorReason::StateTransferBusy || (stops_first && reason.is_transient()) {
-            // Each attempt holds calls for up to `hand_over`, and may stop the plugin: at most a
-            // fifth of the time.
-            let not_before = self.now().monotonic + self.config.plugins.state_transfer * 4;
-            self.scan.files.retry_after(file, not_before);
+        // Each attempt may hold calls for up to `state_transfer`, and may stop the plugin: at most
+        // a fifth of the time.
+        let pause_of_calls = self.config.plugins.state_transfer * 4;
+        let now = self.now().monotonic;
+
+        if refused.is_shortage() {
+            let min_pause = if stops_first { pause_of_calls } else { Duration::ZERO };
+            self.shortages.retry_later(&mut self.scan.files, file, None, now, min_pause);
+        } else if reason == LoadErrorReason::StateTransferBusy || (stops_first && reason.is_transient()) {
+            self.scan.files.retry_after(file, now + pause_of_calls);
         } else if reason.is_transient() {
             self.scan.files.retry(file);
         } else if matches!(reason, LoadErrorReason::NameTaken | LoadErrorReason::MethodTaken) {
@@ -291,6 +308,7 @@ impl PluginOwner {
     /// Ends the plugin that was loaded from a removed file.
     fn remove_file(&mut self, file: &OsString) {
         self.name_conflicts.remove(file);
+        self.shortages.forget(file);
         let name = plugin_name(file).unwrap_or_default();
         let Some(slot) = self.slot_of(file) else {
             self.forget_refusal(&name);

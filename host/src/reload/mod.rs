@@ -78,6 +78,7 @@ mod retirement;
 mod retirement_threads;
 mod rollback;
 mod seen_files;
+mod shortage_retry;
 mod slot_report;
 mod start_retry;
 mod state_transfer;

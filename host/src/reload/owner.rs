@@ -11,6 +11,7 @@ use super::directory_scan::{DirectoryScan, ScanTime};
 use super::generation_starter::{GenerationStarter, ProbingStarter};
 use super::plugin_slot::PluginSlot;
 use super::retirement_threads::RetirementThreads;
+use super::shortage_retry::ShortageRetries;
 use crate::admin::ADMIN;
 use crate::config::Config;
 use crate::decisions::DecisionStore;
@@ -56,6 +57,9 @@ pub(crate) struct PluginOwner {
     /// Files that were refused because another plugin has their name or one of their methods. They
     /// are loaded again when a name may have become free.
     pub(super) name_conflicts: BTreeSet<OsString>,
+
+    /// Files that were refused because the system had run out of something.
+    pub(super) shortages: ShortageRetries,
 }
 
 impl PluginOwner {
@@ -106,6 +110,7 @@ impl PluginOwner {
             slots: BTreeMap::new(),
             permits,
             name_conflicts: BTreeSet::new(),
+            shortages: ShortageRetries::default(),
         }
     }
 

@@ -118,7 +118,12 @@ impl OwnerLoop {
 
         self.owner.scan.open_current();
         self.watcher.follow(self.owner.watched_directory());
-        let is_rescan_due = self.owner.is_watching() && self.owner.scan_directory(CompleteFiles::Named(&[]));
+        let is_rescan_due = if self.owner.is_watching() {
+            self.owner.scan_directory(CompleteFiles::Named(&[]))
+        } else {
+            self.owner.retry_shortages();
+            false
+        };
 
         self.next_scan = Instant::now() + if is_rescan_due { RESCAN_DELAY } else { SCAN_INTERVAL };
     }

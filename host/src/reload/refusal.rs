@@ -21,6 +21,9 @@ impl PluginOwner {
     /// A file that is retried (a copy is under way, or a generation still drains) is thus reported
     /// once, however often it fails.
     pub(super) fn report_refused(&mut self, file: &OsStr, refused: &LoadError) {
+        if !refused.is_shortage() {
+            self.shortages.forget(file);
+        }
         if refused.reason == LoadErrorReason::HostEnds {
             // The plugin is not at fault.
             return;
@@ -52,7 +55,10 @@ impl PluginOwner {
         let (shown, path) = (printable(plugin), printable(&path));
 
         let (file, reason) = (file.display(), refused.reason.code());
-        let effect = self.effect_of_refusal(plugin);
+        let mut effect = self.effect_of_refusal(plugin);
+        if refused.is_shortage() {
+            effect.push_str(", and the host tries again");
+        }
         tracing::error!(plugin, %file, reason, "plugin {shown}: {path} refused ({reason}): {detail}; {effect}");
     }
 

@@ -1,6 +1,6 @@
 //! The parts of the configuration that take effect only when the host is started again.
 
-use crate::config::{Config, Listener, Place};
+use crate::config::{AdminConfig, Config, Listener, Place};
 
 /// Logs each part that differs and needs a restart.
 pub(super) fn warn(old: &Config, new: &Config) {
@@ -12,10 +12,12 @@ pub(super) fn warn(old: &Config, new: &Config) {
 /// Returns the names of the parts that differ and need a restart.
 fn changed_parts(old: &Config, new: &Config) -> Vec<String> {
     let listeners = |config: &Config| config.listeners.iter().map(fixed_part).collect::<Vec<_>>();
+    let admin =
+        |config: &Config| config.admin.as_ref().map(AdminConfig::listener).map(|admin| fixed_part(&admin));
     let crash = format!("[{}]", new.name_in_file("plugins.crash"));
     let parts = [
         ("[[listener]]", listeners(old) != listeners(new)),
-        ("[admin]", old.admin != new.admin),
+        ("[admin]", admin(old) != admin(new)),
         ("plugins.directory", old.plugins.directory != new.plugins.directory),
         ("plugins.state", old.plugins.state != new.plugins.state),
         (&crash, old.plugins.crash != new.plugins.crash),
@@ -37,7 +39,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{AdminConfig, Allow, Format, Level, MetricsEndpoint};
+    use crate::config::{Allow, Format, Level, MetricsEndpoint};
 
     type Change = fn(&mut Config);
 

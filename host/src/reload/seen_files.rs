@@ -14,8 +14,9 @@ enum SeenFile {
     /// The file could not be read, because it was being written. `hash` is the content that was
     /// acted on before.
     Incomplete { hash: Option<ContentHash> },
-    /// The file is loaded again by the next scan, or by the first one after `not_before`.
-    Retry { not_before: Option<Instant> },
+    /// The file is loaded again by the next scan, or by the first one after `not_before`. If it
+    /// does not have `stamp` any more, it does not wait.
+    Retry { not_before: Option<Instant>, stamp: Option<FileStamp> },
     /// The file was refused before its content was known. Without a stamp it is compared by the
     /// error only.
     Refused { stamp: Option<FileStamp>, refused: LoadError },
@@ -81,14 +82,19 @@ impl SeenFiles {
         matches!(self.get(file), Some(SeenFile::Refused { refused, .. }) if refused == error)
     }
 
-    /// Returns whether a retry of the file has to wait.
-    pub(super) fn is_retried_later(&self, file: &OsStr, now: Instant) -> bool {
-        matches!(self.get(file), Some(SeenFile::Retry { not_before: Some(until) }) if now < *until)
+    /// Returns whether a retry of the file, which has this stamp now, has to wait.
+    pub(super) fn is_retried_later(&self, file: &OsStr, now: FileStamp, at: Instant) -> bool {
+        match self.get(file) {
+            Some(SeenFile::Retry { not_before: Some(until), stamp }) => {
+                at < *until && stamp.is_none_or(|stamp| stamp.is_equal_to(&now))
+            }
+            _ => false,
+        }
     }
 
     /// Returns whether the next scan loads the file, even if it does not change.
     pub(super) fn is_pending(&self, file: &OsStr) -> bool {
-        matches!(self.get(file), Some(SeenFile::Incomplete { .. } | SeenFile::Retry { not_before: None }))
+        matches!(self.get(file), Some(SeenFile::Incomplete { .. } | SeenFile::Retry { not_before: None, .. }))
     }
 
     /// Records that this content of the file was acted on.
@@ -110,18 +116,33 @@ impl SeenFiles {
 
     /// Has the next scan load the file, whatever its content.
     pub(super) fn retry(&mut self, file: &OsStr) {
-        self.set(file, SeenFile::Retry { not_before: None });
+        self.set(file, SeenFile::Retry { not_before: None, stamp: None });
     }
 
     /// Has the first scan after `not_before` load the file.
     pub(super) fn retry_after(&mut self, file: &OsStr, not_before: Instant) {
-        self.set(file, SeenFile::Retry { not_before: Some(not_before) });
+        self.set(file, SeenFile::Retry { not_before: Some(not_before), stamp: None });
+    }
+
+    /// As [`SeenFiles::retry_after`], but the next scan loads the file if it changes before.
+    /// `stamp` describes what failed; without it, what was acted on last did.
+    pub(super) fn retry_unchanged_after(
+        &mut self,
+        file: &OsStr,
+        stamp: Option<FileStamp>,
+        not_before: Instant,
+    ) {
+        let settled = match self.get(file) {
+            Some(SeenFile::Settled { stamp, .. }) => Some(*stamp),
+            _ => None,
+        };
+        self.set(file, SeenFile::Retry { not_before: Some(not_before), stamp: stamp.or(settled) });
     }
 
     /// Has the next scan load every file.
     pub(super) fn retry_all(&mut self) {
         self.others.append(&mut self.refused);
-        self.others.values_mut().for_each(|seen| *seen = SeenFile::Retry { not_before: None });
+        self.others.values_mut().for_each(|seen| *seen = SeenFile::Retry { not_before: None, stamp: None });
     }
 
     /// Forgets a file that was removed.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 
-use crate::config::{Allow, Listener};
+use crate::config::{AdminConfig, Allow, Listener};
 use crate::log::printable;
 use crate::metrics::PeerIdentity;
 
@@ -41,12 +41,20 @@ impl ListenerAcls {
         }
     }
 
-    /// Replaces the lists by those of `listeners`. Open connections stay open.
-    pub(crate) fn set(&self, listeners: &[Listener]) {
-        let allowed = listeners
-            .iter()
-            .filter_map(|listener| Some((listener.socket.clone(), listener.allow.clone()?)))
-            .collect();
+    /// Replaces the lists by those of `listeners` and of the admin socket. Open connections stay
+    /// open.
+    ///
+    /// A socket that is in the configuration no longer is served until a restart, and keeps its
+    /// list.
+    pub(crate) fn set(&self, listeners: &[Listener], admin: Option<&AdminConfig>) {
+        let mut allowed = FxHashMap::clone(&self.allowed.load());
+        let admin = admin.map(AdminConfig::listener);
+        for listener in listeners.iter().chain(&admin) {
+            match listener.allow.clone() {
+                Some(allow) => allowed.insert(listener.socket.clone(), allow),
+                None => allowed.remove(&listener.socket),
+            };
+        }
         self.allowed.store(Arc::new(allowed));
     }
 
@@ -59,11 +67,22 @@ impl ListenerAcls {
     }
 
     /// Logs a connection that was denied, at most one per interval.
-    pub(crate) fn log_denied_connection(&self, path: &Path, peer: Option<PeerIdentity>) {
-        if let Some(rejected) = self.connections.take_due(self.started) {
-            let (uid, gid, pid) = numbers(peer);
-            let socket = path.display();
-            let user = UserName(uid);
+    pub(crate) fn log_denied_connection(&self, path: &Path, admin: bool, peer: Option<PeerIdentity>) {
+        let Some(rejected) = self.connections.take_due(self.started) else { return };
+        let (uid, gid, pid) = numbers(peer);
+        let socket = path.display();
+        let user = UserName(uid);
+        if admin {
+            tracing::warn!(
+                %socket,
+                uid,
+                gid,
+                pid,
+                refused = rejected,
+                "{socket}: connection of {user} rejected: not allowed on the admin socket, see admin.allow \
+                 ({rejected} since the last report)"
+            );
+        } else {
             tracing::warn!(
                 %socket,
                 uid,
@@ -154,7 +173,7 @@ mod tests {
     #[test]
     fn denies_a_stranger_on_a_socket_with_a_list_alone() {
         let acls = ListenerAcls::new();
-        acls.set(&[guarded("run/guarded.sock"), Listener::at("run/open.sock")]);
+        acls.set(&[guarded("run/guarded.sock"), Listener::at("run/open.sock")], None);
         for peer in [Some(STRANGER), None] {
             assert!(acls.allows(Path::new("run/open.sock"), peer));
             assert!(acls.allows(Path::new("run/unknown.sock"), peer));
@@ -165,7 +184,7 @@ mod tests {
     #[test]
     fn allows_listed_users_and_groups_and_the_host_itself() {
         let acls = ListenerAcls::new();
-        acls.set(&[guarded("run/guarded.sock")]);
+        acls.set(&[guarded("run/guarded.sock")], None);
         for peer in [
             PeerIdentity { uid: 7, ..STRANGER },
             PeerIdentity { gid: 8, ..STRANGER },
@@ -179,11 +198,36 @@ mod tests {
     fn replaces_the_lists_with_the_configuration() {
         let acls = ListenerAcls::new();
         let path = Path::new("run/guarded.sock");
-        acls.set(&[guarded("run/guarded.sock")]);
-        acls.set(&[Listener::at("run/guarded.sock")]);
+        acls.set(&[guarded("run/guarded.sock")], None);
+        acls.set(&[Listener::at("run/guarded.sock")], None);
         assert!(acls.allows(path, Some(STRANGER)));
-        acls.set(&[guarded("run/guarded.sock")]);
+        acls.set(&[guarded("run/guarded.sock")], None);
         assert!(!acls.allows(path, Some(STRANGER)));
+    }
+
+    #[test]
+    fn keeps_the_list_of_a_socket_that_is_served_until_a_restart() {
+        let acls = ListenerAcls::new();
+        acls.set(&[guarded("run/guarded.sock")], Some(&AdminConfig::default()));
+        acls.set(&[Listener::at("run/other.sock")], None);
+        for path in ["run/guarded.sock", "run/jackfield-admin.sock"] {
+            assert!(!acls.allows(Path::new(path), Some(STRANGER)), "{path}");
+        }
+    }
+
+    #[test]
+    fn allows_root_and_listed_users_on_the_admin_socket() {
+        let acls = ListenerAcls::new();
+        let path = Path::new("run/jackfield-admin.sock");
+        let of = |uid| Some(PeerIdentity { uid, ..STRANGER });
+        acls.set(&[], Some(&AdminConfig::default()));
+        assert!(acls.allows(path, of(0)) && acls.allows(path, of(acls.own_uid)));
+        assert!(!acls.allows(path, of(7)) && !acls.allows(path, None));
+
+        let allow = Some(Arc::new(Allow::new([7], [])));
+        acls.set(&[], Some(&AdminConfig { allow, ..AdminConfig::default() }));
+        assert!(acls.allows(path, of(0)) && acls.allows(path, of(7)));
+        assert!(!acls.allows(path, of(8)));
     }
 
     #[test]

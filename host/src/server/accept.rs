@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use jackfield_protocol::{Framing, Kind, Version};
 use rustix::io::Errno;
-use tokio::net::UnixListener;
 use tokio::net::unix::UCred;
+use tokio::sync::watch;
 
 use super::io_command::Successors as _;
 use super::io_threads::IoThreads;
 use super::io_work::{AcceptedConnection, IoThreadWork};
 use super::listener::BoundSocket;
+use super::watched_listener::WatchedListener;
 use crate::metrics::PeerIdentity;
 use crate::routing::{Dispatcher, ExhaustedResource, ReplyContext, RequestError};
+use crate::shutdown::ShutdownStage;
 
 /// Pause after a failed accept, usually for want of a descriptor. Connections end in the meantime.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
@@ -26,8 +28,12 @@ static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// Accepts from one socket.
 pub(super) struct Acceptor {
-    listener: UnixListener,
-    bound: BoundSocket,
+    socket: WatchedListener,
+    admission: ConnectionAdmission,
+}
+
+/// Admits the connections of a host.
+struct ConnectionAdmission {
     dispatcher: Arc<Dispatcher>,
     threads: Arc<IoThreads>,
 }
@@ -39,27 +45,37 @@ impl Acceptor {
     ///
     /// The reactor cannot watch the socket.
     pub(super) fn new(
-        mut bound: BoundSocket,
+        bound: BoundSocket,
         dispatcher: Arc<Dispatcher>,
         threads: Arc<IoThreads>,
     ) -> io::Result<Self> {
-        let listener = UnixListener::from_std(bound.take_listener()?)?;
-        Ok(Self { listener, bound, dispatcher, threads })
+        let socket = WatchedListener::new(bound)?;
+        Ok(Self { socket, admission: ConnectionAdmission { dispatcher, threads } })
+    }
+
+    /// Accepts connections until `shutdown` leaves [`ShutdownStage::Serve`], and returns itself.
+    pub(super) async fn run(mut self, mut shutdown: watch::Receiver<ShutdownStage>) -> Self {
+        tokio::select! {
+            () = self.accept_all() => {}
+            // A dropped sender also ends the host.
+            _ = shutdown.wait_for(|stage| *stage > ShutdownStage::Serve) => {}
+        }
+        self
     }
 
     /// Accepts connections and never returns.
-    pub(super) async fn run(&self) {
+    async fn accept_all(&mut self) {
         let mut is_failing = false;
         loop {
-            match self.accept().await {
+            match self.socket.accept().await.and_then(into_std) {
                 Ok((stream, peer)) => {
                     is_failing = false;
-                    self.admit(stream, peer);
+                    self.admission.admit(self.socket.bound(), stream, peer);
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     if !is_failing {
-                        let socket = self.bound.path().display();
+                        let socket = self.socket.bound().path().display();
                         let remedy = if is_out_of_descriptors(&error) {
                             "; raise LimitNOFILE= or lower limits.connections"
                         } else {
@@ -81,47 +97,28 @@ impl Acceptor {
     /// Removes the socket's name, then accepts and admits the connections that are queued.
     ///
     /// The queue of an inherited socket is left alone: the next host serves it.
-    pub(super) async fn close(self) {
-        if self.bound.is_inherited() {
-            return;
-        }
-        self.bound.unlink();
+    pub(super) fn close(self) {
+        let (bound, queued) = self.socket.close();
 
-        let queue = async {
-            // The first failed accept ends the queue; a connection that cannot be served does
-            // not.
-            while let Ok((stream, _)) = self.listener.accept().await {
-                if let Ok((stream, peer)) = into_std(stream) {
-                    self.admit(stream, peer);
-                }
+        // The first failed accept ends the queue; a connection that cannot be served does not.
+        for stream in queued {
+            if let Ok((stream, peer)) = into_std(stream) {
+                self.admission.admit(&bound, stream, peer);
             }
-        };
-        tokio::select! {
-            biased;
-            // Unconstrained, because tokio would make the task yield after some connections, and
-            // this yield would be taken for the end of the queue.
-            () = tokio::task::unconstrained(queue) => {}
-            // Polled only once the queue is empty.
-            () = std::future::ready(()) => {}
         }
     }
+}
 
-    /// Accepts one connection. The stream leaves this reactor, because it is served on an I/O
-    /// thread.
-    async fn accept(&self) -> io::Result<(UnixStream, Option<PeerIdentity>)> {
-        let (stream, _) = self.listener.accept().await?;
-        into_std(stream)
-    }
-
-    fn admit(&self, stream: UnixStream, peer: Option<PeerIdentity>) {
+impl ConnectionAdmission {
+    fn admit(&self, bound: &BoundSocket, stream: UnixStream, peer: Option<PeerIdentity>) {
         let counters = &self.dispatcher.metrics.counters;
-        let manner = self.bound.options();
+        let manner = bound.options();
 
         // Access comes before capacity: a user without access must not take the place of another
         // one.
-        if !self.dispatcher.acls.allows(self.bound.path(), peer) {
+        if !self.dispatcher.acls.allows(bound.path(), peer) {
             counters.connections_denied.add(1);
-            self.dispatcher.acls.log_denied_connection(self.bound.path(), peer);
+            self.dispatcher.acls.log_denied_connection(bound.path(), manner.admin, peer);
             reject(&stream, manner.framing, &RequestError::PermissionDenied);
             return;
         }

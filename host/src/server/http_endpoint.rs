@@ -19,11 +19,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::bind_error::{BindError, BindFault};
 use super::listener::BoundSocket;
-use super::socket_claim::{BindError, SocketClaim};
+use super::socket_claim::SocketClaim;
+use super::watched_listener::WatchedListener;
 use crate::config;
 use crate::metrics;
 use crate::routing::Dispatcher;
@@ -59,6 +61,10 @@ impl HttpEndpoint {
     ///
     /// The address or the name of the socket is in use or not permitted.
     pub(crate) fn bind(at: &config::MetricsEndpoint) -> Result<Self, BindError> {
+        Self::try_bind(at).map_err(|fault| BindError { key: "metrics.listen", fault })
+    }
+
+    fn try_bind(at: &config::MetricsEndpoint) -> Result<Self, BindFault> {
         let address = match at {
             config::MetricsEndpoint::Tcp(address) => address,
             config::MetricsEndpoint::Unix(path) => {
@@ -69,7 +75,7 @@ impl HttpEndpoint {
         };
 
         let failed =
-            |source| BindError::System { path: PathBuf::from(address.to_string()), what: "bind", source };
+            |source| BindFault::System { path: PathBuf::from(address.to_string()), what: "bind", source };
         let listener = StdTcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -100,12 +106,12 @@ async fn serve_tcp(listener: StdTcpListener, dispatcher: &Arc<Dispatcher>) -> io
     }
 }
 
-async fn serve_unix(mut bound: BoundSocket, dispatcher: &Arc<Dispatcher>) -> io::Result<()> {
-    let listener = UnixListener::from_std(bound.take_listener()?)?;
+async fn serve_unix(bound: BoundSocket, dispatcher: &Arc<Dispatcher>) -> io::Result<()> {
+    let mut listener = WatchedListener::new(bound)?;
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => serve_connection(stream, &slots, dispatcher),
+            Ok(stream) => serve_connection(stream, &slots, dispatcher),
             Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
         }
     }

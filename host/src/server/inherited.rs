@@ -29,7 +29,10 @@ pub const LISTEN_FDS_PASSED_ON: &str = "JACKFIELD_LISTEN_FDS_PASSED_ON";
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {
     /// A variable of the environment has no valid value.
-    #[error("{variable}={value:?} in the environment is not a number of sockets up to {MAX_SOCKETS}")]
+    #[error(
+        "{variable}={value:?} in the environment is not a number of sockets up to {MAX_SOCKETS}; correct it, or unset \
+         it to have the host bind its sockets"
+    )]
     Environment {
         /// The variable.
         variable: &'static str,
@@ -37,7 +40,10 @@ pub enum InheritError {
         value: String,
     },
     /// A descriptor is not a listening Unix socket.
-    #[error("the inherited socket {name:?} (descriptor {descriptor}) cannot be served: {source}")]
+    #[error(
+        "the inherited socket {name:?} (descriptor {descriptor}) cannot be served: {source}; its .socket unit must \
+         have ListenStream= with a path"
+    )]
     Unusable {
         /// Its name (`FileDescriptorName=`), or an empty string.
         name: String,
@@ -50,7 +56,12 @@ pub enum InheritError {
 
 /// The sockets that were passed to this process.
 #[derive(Debug, Default)]
-pub struct Inherited(Vec<InheritedSocket>);
+pub struct Inherited {
+    sockets: Vec<InheritedSocket>,
+
+    /// Which announcement of sockets is not for this process.
+    ignored: Option<String>,
+}
 
 /// One passed socket.
 #[derive(Debug)]
@@ -73,12 +84,19 @@ impl Inherited {
     pub fn from_environment() -> Result<Self, InheritError> {
         // `listenfd` accepts a missing LISTEN_PID. systemd always sets it, and variables that were
         // left from another process's environment announce nothing for this one.
-        let is_for_us = match env::var("LISTEN_PID") {
-            Ok(pid) => pid == std::process::id().to_string(),
-            Err(_) => env::var_os(LISTEN_FDS_PASSED_ON).is_some(),
-        };
-        let Some(count) = env::var_os("LISTEN_FDS").filter(|_| is_for_us) else { return Ok(Self::default()) };
+        let Some(count) = env::var_os("LISTEN_FDS") else { return Ok(Self::default()) };
         let count = count.to_string_lossy().into_owned();
+        let own_pid = std::process::id();
+        let pid = env::var_os("LISTEN_PID").map(|pid| pid.to_string_lossy().into_owned());
+        let is_for_us = match &pid {
+            Some(pid) => *pid == own_pid.to_string(),
+            None => env::var_os(LISTEN_FDS_PASSED_ON).is_some(),
+        };
+        if !is_for_us {
+            let pid = pid.map_or_else(|| "not set".to_owned(), |pid| format!("{pid:?}"));
+            let ignored = format!("LISTEN_FDS={count:?}, but LISTEN_PID is {pid} and not {own_pid}");
+            return Ok(Self { sockets: Vec::new(), ignored: Some(ignored) });
+        }
         if count.parse::<usize>().map_or(true, |count| count > MAX_SOCKETS) {
             return Err(InheritError::Environment { variable: "LISTEN_FDS", value: count });
         }
@@ -99,7 +117,17 @@ impl Inherited {
             let descriptor = index + FIRST_DESCRIPTOR;
             sockets.push(taken.map_err(|source| InheritError::Unusable { name, descriptor, source })?);
         }
-        Ok(Self(sockets))
+        Ok(Self { sockets, ignored: None })
+    }
+
+    /// Logs that sockets were announced for another process. They may be those of the listeners.
+    pub(super) fn report_ignored(&self) {
+        if let Some(announced) = &self.ignored {
+            tracing::warn!(
+                "the environment has {announced}: these sockets are for another process, and the host binds its \
+                 own (start the host with exec, or unset LISTEN_FDS)"
+            );
+        }
     }
 
     /// Takes the socket that is meant for `path`.
@@ -112,14 +140,17 @@ impl Inherited {
         let names = [path.file_name(), path.file_stem()].map(|name| name.and_then(|name| name.to_str()));
         let has_the_name = |socket: &InheritedSocket| names.contains(&Some(socket.name.as_str()));
 
-        let index =
-            self.0.iter().position(is_bound_there).or_else(|| self.0.iter().position(has_the_name))?;
-        Some(self.0.remove(index))
+        let index = self
+            .sockets
+            .iter()
+            .position(is_bound_there)
+            .or_else(|| self.sockets.iter().position(has_the_name))?;
+        Some(self.sockets.remove(index))
     }
 
     /// Returns a description of each socket that no listener took.
     pub(super) fn left(&self) -> Vec<String> {
-        self.0.iter().map(InheritedSocket::describe).collect()
+        self.sockets.iter().map(InheritedSocket::describe).collect()
     }
 }
 
@@ -135,7 +166,7 @@ impl InheritedSocket {
     }
 
     /// Returns the path that the socket is bound to; `None` for a socket without a file.
-    fn path(&self) -> Option<PathBuf> {
+    pub(super) fn path(&self) -> Option<PathBuf> {
         let bytes = self.address.path_bytes()?;
         let path = std::ffi::OsStr::from_bytes(bytes);
         (!path.is_empty()).then(|| PathBuf::from(path))

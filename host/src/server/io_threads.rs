@@ -26,6 +26,7 @@ use super::io_work::IoThreadWork;
 use crate::plugin::{IoThreadReplacer, PluginCall};
 use crate::routing::{Dispatcher, InlineRunner};
 use crate::sync::lock;
+use crate::system_failure::WithRemedy;
 
 /// Bounds of the interval between two checks whether the replaced threads have ended. A retirement
 /// waits for them.
@@ -197,6 +198,7 @@ impl IoThreads {
         match IoThread::start(new_number, Arc::clone(&self.dispatcher), take_place) {
             Ok(new) => set.starting.push((number, new)),
             Err(error) => {
+                let error = WithRemedy(&error);
                 tracing::error!(%error, "cannot start an I/O thread in place of stalled I/O thread {number}: {error}");
                 return false;
             }

@@ -7,6 +7,7 @@
 //! ```
 
 mod accept;
+mod bind_error;
 mod blocking_request;
 mod busy_polling;
 mod call_supervisor;
@@ -22,8 +23,11 @@ mod io_threads;
 mod io_work;
 mod listener;
 mod socket_claim;
+mod socket_directory;
+mod socket_file;
 mod stall_monitor;
 mod state_monitor;
+mod watched_listener;
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -32,13 +36,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::accept::Acceptor;
+pub use self::bind_error::{BindError, BindFault};
 use self::call_supervisor::supervise_calls;
 pub use self::health_check::{HealthCheck, HealthCheckError};
 pub(crate) use self::http_endpoint::HttpEndpoint;
 pub use self::inherited::{InheritError, Inherited, LISTEN_FDS_PASSED_ON};
 use self::io_threads::IoThreads;
 use self::listener::BoundSocket;
-pub use self::socket_claim::BindError;
 use self::socket_claim::SocketClaim;
 use self::stall_monitor::StallMonitor;
 use self::state_monitor::StateMonitor;
@@ -56,6 +60,11 @@ enum SocketSource {
     Inherited { socket: inherited::InheritedSocket, listener: Listener, admin: bool },
 }
 
+/// Returns a function that adds the configuration key to the reason why a socket was not bound.
+fn not_bound(admin: bool) -> impl FnOnce(BindFault) -> BindError {
+    move |fault| BindError { key: if admin { "admin.socket" } else { "listener.socket" }, fault }
+}
+
 /// The names of all sockets, claimed before plugins are loaded, so that a name in use is reported
 /// at once.
 pub(crate) struct SocketClaims(Vec<SocketSource>);
@@ -71,11 +80,15 @@ impl SocketClaims {
         admin: Option<&AdminConfig>,
         mut inherited: Inherited,
     ) -> Result<Self, BindError> {
+        inherited.report_ignored();
         let public = listeners.iter().map(|listener| (listener.clone(), false));
         let all = public.chain(admin.map(|admin| (admin.listener(), true)));
         let source = |(listener, admin): (Listener, bool)| match inherited.take(&listener.socket) {
             Some(socket) => Ok(SocketSource::Inherited { socket, listener, admin }),
-            None => SocketClaim::take(&listener, admin).map(SocketSource::Claimed),
+            None => {
+                let claim = SocketClaim::take(&listener, admin).map_err(not_bound(admin));
+                claim.map(SocketSource::Claimed)
+            }
         };
         let sources = all.map(source).collect::<Result<_, _>>()?;
 
@@ -96,7 +109,10 @@ impl SocketClaims {
     /// A socket that cannot be bound; those that were bound before it are closed again.
     pub(crate) fn bind(self) -> Result<ListeningSockets, BindError> {
         let bind = |source| match source {
-            SocketSource::Claimed(claim) => BoundSocket::bind(claim),
+            SocketSource::Claimed(claim) => {
+                let admin = claim.admin;
+                BoundSocket::bind(claim).map_err(not_bound(admin))
+            }
             SocketSource::Inherited { socket, listener, admin } => {
                 Ok(BoundSocket::inherited(socket, listener, admin))
             }
@@ -163,14 +179,12 @@ impl Server {
     ) -> io::Result<()> {
         let acceptor = |bound| Acceptor::new(bound, Arc::clone(&self.dispatcher), Arc::clone(&self.threads));
         let acceptors = sockets.0.into_iter().map(acceptor).collect::<io::Result<Vec<_>>>()?;
-        let acceptors: Vec<_> = acceptors.into_iter().map(Arc::new).collect();
 
-        let mut tasks: JoinSet<()> = JoinSet::new();
-        for acceptor in &acceptors {
-            let acceptor = Arc::clone(acceptor);
-            tasks.spawn(async move { acceptor.run().await });
+        let mut accepting = JoinSet::new();
+        for acceptor in acceptors {
+            accepting.spawn(acceptor.run(shutdown.clone()));
         }
-        tasks.spawn(StallMonitor::new(&self.threads, &self.dispatcher).run());
+        let stall_monitor = tokio::spawn(StallMonitor::new(&self.threads, &self.dispatcher).run());
         // Until the runtime ends: a drain does not wait for calls that run past their deadlines.
         tokio::spawn(supervise_calls(Arc::clone(&self.dispatcher)));
         self.dispatcher.phase.enter(HostPhase::Serving);
@@ -183,9 +197,12 @@ impl Server {
         let _ = shutdown.wait_for(|stage| *stage > ShutdownStage::Serve).await;
 
         self.dispatcher.phase.enter(HostPhase::Draining);
-        tasks.shutdown().await;
-        for acceptor in acceptors.into_iter().filter_map(Arc::into_inner) {
-            acceptor.close().await;
+        stall_monitor.abort();
+        let _ = stall_monitor.await;
+        while let Some(ended) = accepting.join_next().await {
+            if let Ok(acceptor) = ended {
+                acceptor.close();
+            }
         }
         drain::drain(&self.threads, &self.dispatcher, shutdown).await;
         Ok(())

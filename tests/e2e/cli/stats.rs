@@ -70,6 +70,7 @@ fn shows_counts_of_methods_callers_and_plugins() {
         json!({ "uid": user, "gid": group, "pid": std::process::id(), "connections": 1, "in_flight": 0 });
     assert_eq!(own_rows, [&expected]);
 
+    assert_eq!(stats["plugins"].as_array().map(Vec::len), Some(3), "without the host's own: {stats}");
     let plugin = row(&stats["plugins"], "name", "hello");
     assert_eq!((&plugin["state"], &plugin["loaded"]), (&json!("serving"), &json!(1)));
 

@@ -1,10 +1,10 @@
 //! The quarantine of plugins after too many crashes: by content, until the file changes or an
 //! operator clears it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{assert_attributed, crash_in};
-use crate::support::admin::plugin_row;
+use crate::support::admin::{self, plugin_row};
 use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::peer::PLUGIN_UNAVAILABLE;
@@ -30,6 +30,11 @@ fn quarantine(host: &mut HostProcess) {
                    10 min, last in crashes_host.inline";
     assert!(host.log_contains(message), "{}", host.log());
     assert_eq!(host.count("plugins_left_out"), 1);
+
+    let stats = admin::connect(host).result("admin.stats", &Value::Null);
+    let rows = stats["plugins"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == "crashes_host").expect("a row of the plugin");
+    assert_eq!((&row["state"], &row["quarantined"]), (&json!("gone"), &json!(true)), "as `top` shows it");
 }
 
 #[test]

@@ -74,7 +74,8 @@ fn serves_without_a_record_if_its_directory_is_unusable() {
     fs::write(builder.directory().join("taken"), "a file where a directory should be").unwrap();
     let mut host = builder.start();
     assert!(host.log_contains("cannot write the crash record in "), "{}", host.log());
-    assert!(host.log_contains("/taken is in the way"), "{}", host.log());
+    assert!(host.log_contains("/taken is in the way; remove it"), "{}", host.log());
+    assert!(host.log_contains("(see plugins.crash.record)"), "{}", host.log());
 
     host.peer().assert_usable();
 

@@ -2,6 +2,9 @@
 //! passes on signals and exit codes.
 
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixListener;
 use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -28,15 +31,30 @@ struct Container {
 
 impl Container {
     fn start() -> Self {
+        Self::with_passed_socket(None)
+    }
+
+    /// Starts a host that is passed a socket, which is bound to this path in its directory.
+    fn with_passed_socket(passed: Option<&str>) -> Self {
         let scratch = Scratch::new();
         scratch.directory("plugins");
         install(artifacts().library("device"), &scratch.join("plugins/device.so"));
         let config = scratch.write("config.toml", "");
 
-        let mut command = command("unshare");
-        command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+        // The supervisor passes sockets from descriptor 3 on.
+        let mut command = command("sh");
+        command.args([
+            "-c",
+            "exec 3<&0 </dev/null; exec unshare --pid --fork --mount-proc --kill-child \"$@\"",
+            "sh",
+        ]);
         command.arg(&artifacts().program).args(["serve", "-c"]).arg(config).current_dir(scratch.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        if let Some(socket) = passed {
+            fs::create_dir(scratch.join("run")).unwrap();
+            let listener = UnixListener::bind(scratch.join(socket)).unwrap();
+            command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1").stdin(OwnedFd::from(listener));
+        }
         let mut outer = command.spawn().unwrap();
 
         let log = Log::follow(outer.stderr.take().unwrap());
@@ -137,4 +155,20 @@ fn reloads_at_a_hang_up() {
     container.signal(Signal::HUP);
 
     container.log.wait_for("the reload", |line| line.contains("reload requested by SIGHUP"));
+}
+
+#[test]
+fn serves_a_socket_that_process_1_was_passed() {
+    if !is_root("the first process of a container") {
+        return;
+    }
+    let mut container = Container::with_passed_socket(Some("run/jackfield.sock"));
+    let socket = container.scratch.join("run/jackfield.sock");
+    let bound = fs::metadata(&socket).unwrap().ino();
+
+    Peer::connect(&socket).assert_usable();
+    container.signal(Signal::TERM);
+
+    assert_eq!(container.exit_code(), Some(0));
+    assert_eq!(fs::metadata(&socket).unwrap().ino(), bound, "the socket belongs to the supervisor");
 }

@@ -5,10 +5,12 @@ mod config_aliases;
 mod configuration_faults;
 mod container;
 mod first_process;
+mod lost_sockets;
 mod shutdown;
 mod shutdown_during_reload;
 mod socket_files;
 mod start;
+mod start_faults;
 
 use crate::support::HostBuilder;
 use crate::support::HostProcess;

@@ -15,6 +15,7 @@ use crate::support::build::artifacts;
 use crate::support::log::Log;
 use crate::support::program::{command, jackfield};
 use crate::support::scratch::Scratch;
+use crate::support::start_script::StartScript;
 use crate::support::user::OTHER_USER;
 use crate::support::{HostProcess, Peer, wait_until};
 
@@ -233,6 +234,67 @@ fn applies_the_configured_mode_and_group() {
     let (code, log) = refused_start(HostProcess::builder().config(unknown));
     assert_eq!(code, EX_OSERR);
     assert!(log.contains("there is no group \"no-such-group-here\""), "{log}");
+}
+
+#[test]
+fn refuses_an_admin_socket_in_a_directory_that_others_can_write() {
+    for mode in [0o777, 0o775] {
+        let builder = HostProcess::builder().config("[admin]\nsocket = \"shared/admin.sock\"");
+        let shared = builder.directory().join("shared");
+        fs::create_dir(&shared).expect("a directory");
+        fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).expect("its mode");
+
+        let (code, log) = refused_start(builder);
+
+        assert_eq!(code, EX_OSERR);
+        let expected = [
+            "shared/admin.sock: ",
+            "other users could replace the admin socket",
+            &format!("\"shared\" has mode {mode:04o}; run chmod go-w"),
+            "admin.socket",
+        ];
+        assert!(expected.iter().all(|part| log.contains(part)), "{log}");
+    }
+}
+
+#[test]
+fn warns_about_sockets_that_others_could_replace() {
+    let config = "[[listener]]\nsocket = \"shared/jackfield.sock\"\n\
+                  [admin]\nsocket = \"shared/own/admin.sock\"\n\
+                  [metrics]\nlisten = \"sticky/metrics.sock\"\n";
+    let builder = HostProcess::builder().config(config);
+    for (name, mode) in [("shared", 0o777), ("sticky", 0o1777)] {
+        let shared = builder.directory().join(name);
+        fs::create_dir(&shared).expect("a directory");
+        fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).expect("its mode");
+    }
+
+    let mut host = builder.start();
+
+    for (socket, directory) in [
+        ("shared/jackfield.sock", "\"shared\" has mode 0777"),
+        ("shared/own/admin.sock", "\"shared\" has mode 0777"),
+        ("sticky/metrics.sock", "\"sticky\" has mode 1777"),
+    ] {
+        let expected = format!("{}: other users could replace this socket: ", host.path(socket).display());
+        let line = host.wait_for_log(&expected);
+        assert!(line.contains("WARN") && line.contains(directory), "{line}");
+        assert!(fs::symlink_metadata(host.path(socket)).expect("the socket").file_type().is_socket());
+    }
+    host.terminate();
+
+    let host = HostProcess::builder().start();
+    assert!(!host.log_contains("could replace"), "{}", host.log());
+}
+
+#[test]
+fn creates_directories_that_only_their_owner_can_change() {
+    let config = "[[listener]]\nsocket = \"a/b/x.sock\"\nmode = \"0620\"";
+    let host = HostProcess::builder().config(config).script(StartScript::in_process("umask 000")).start();
+
+    let mode = |name: &str| fs::metadata(host.path(name)).expect("it exists").permissions().mode() & 0o7777;
+    assert_eq!((mode("a"), mode("a/b"), mode("run")), (0o755, 0o755, 0o755));
+    assert_eq!(mode("a/b/x.sock"), 0o620);
 }
 
 /// A host in an existing directory, so that several hosts can compete for one socket.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::support::start_script::StartScript;
 use crate::support::user::is_root;
 use crate::support::{HostProcess, wait_until};
 
@@ -18,7 +19,7 @@ fn host(kib: u32, filled: u32) -> Option<HostProcess> {
     let fill = format!("head -c {filled}k /dev/zero > run/recorder/filled");
     let mount =
         format!("mkdir -p run/recorder; mount -t tmpfs -o mode=700,size={kib}k tmpfs run/recorder; {fill}");
-    Some(HostProcess::builder().plugin("prints").mounts(&mount).start())
+    Some(HostProcess::builder().plugin("prints").script(StartScript::in_mount_namespace(&mount)).start())
 }
 
 /// Returns the path of a file in the record directory of the host, as other processes see it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::support::start_script::StartScript;
 use crate::support::user::is_root;
 use crate::support::{CEILING, HostProcess};
 
@@ -37,7 +38,7 @@ fn answers_requests_while_the_journal_does_not_read() {
     journal.set_read_timeout(Some(CEILING)).unwrap();
     let mount =
         "mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal; mount --bind journal /run/systemd/journal";
-    let mut host = builder.mounts(mount).spawn();
+    let mut host = builder.script(StartScript::in_mount_namespace(mount)).spawn();
     receive_until(&journal, "ready on ");
 
     // From here on, the journal does not read.

@@ -10,14 +10,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::peer::{
-    ASYNC_REQUEST, ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, PERMISSION_DENIED, PLUGIN_UNAVAILABLE, SYNC,
-    V1_0, V1_1, envelope_with, frame,
+    ASYNC_REQUEST, ERROR, INVALID_PARAMS, PERMISSION_DENIED, PLUGIN_UNAVAILABLE, SYNC, V1_0, V1_1,
+    envelope_with, frame,
 };
 use crate::support::user::{OTHER_USER, THIRD_USER, acting_as, is_root};
 use crate::support::{HostBuilder, HostProcess, Peer, wait_until};
 
 /// Returns a host whose directory other users can traverse.
-fn traversable() -> HostBuilder {
+pub(super) fn traversable() -> HostBuilder {
     let builder = HostProcess::builder();
     fs::set_permissions(builder.directory(), Permissions::from_mode(0o711)).expect("its mode");
     builder
@@ -25,13 +25,13 @@ fn traversable() -> HostBuilder {
 
 /// Opens a connection as this user; afterwards the test uses it as any user.
 #[track_caller]
-fn connect_as(socket: &Path, uid: u32, gid: u32) -> Peer {
+pub(super) fn connect_as(socket: &Path, uid: u32, gid: u32) -> Peer {
     acting_as(uid, gid, || Peer::connect(socket))
 }
 
 /// Asserts that a listener rejects a connection with one frame and closes it.
 #[track_caller]
-fn assert_rejected(mut peer: Peer) {
+pub(super) fn assert_rejected(mut peer: Peer) {
     let received = peer.receive_until_close();
     let [notice] = &received[..] else { panic!("one notice, not {received:?}") };
     assert_eq!((notice.version, notice.kind), (V1_0, ERROR), "{notice:?}");
@@ -53,30 +53,6 @@ fn applies_the_mode_and_group_of_the_socket() {
     let refused = acting_as(THIRD_USER, THIRD_USER, || UnixStream::connect(host.socket()));
     assert_eq!(refused.map(|_| ()).map_err(|error| error.kind()), Err(ErrorKind::PermissionDenied));
     host.peer().assert_usable();
-}
-
-#[test]
-fn restricts_the_admin_socket_to_the_user_of_the_host() {
-    let host = traversable().config("[[listener]]\nmode = \"0666\"\nsocket = \"run/jackfield.sock\"").start();
-
-    let admin = host.path("run/jackfield-admin.sock");
-    assert_eq!(fs::metadata(&admin).expect("the socket").permissions().mode() & 0o777, 0o600);
-
-    // The methods are not reachable on a socket that everyone may connect to, whatever routes and
-    // plugins declare.
-    let mut peer = host.peer();
-    for method in ["admin.plugin.list", "admin.plugin.reload", "admin.plugin.rollback", "admin.reload"] {
-        peer.call(method, &Value::Null).error(METHOD_NOT_FOUND);
-    }
-
-    let methods = peer.result("system.methods", &Value::Null).to_string();
-    assert!(!methods.contains("admin"), "{methods}");
-    assert!(Peer::connect(&admin).result("admin.plugin.list", &Value::Null).is_array());
-
-    if is_root("another user at the operators' socket") {
-        let refused = acting_as(OTHER_USER, OTHER_USER, || UnixStream::connect(&admin));
-        assert_eq!(refused.map(|_| ()).map_err(|error| error.kind()), Err(ErrorKind::PermissionDenied));
-    }
 }
 
 #[test]

@@ -2,5 +2,6 @@
 //! `async` method.
 
 mod acl;
+mod admin_socket;
 mod inline_polling;
 mod routes;

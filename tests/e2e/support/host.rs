@@ -14,10 +14,10 @@ use super::build::artifacts;
 use super::latch::Latch;
 use super::line_peer::LinePeer;
 use super::log::Log;
-use super::mounts::in_namespace;
 use super::peer::Peer;
 use super::scratch::Scratch;
 use super::stacks::stacks;
+use super::start_script::StartScript;
 use super::wait::{CEILING, poll_within};
 
 /// Environment variable that marks the processes of one host, including its children.
@@ -36,7 +36,7 @@ pub(crate) struct HostBuilder {
     scratch: Scratch,
     config: String,
     variables: Vec<(String, String)>,
-    mounts: Option<String>,
+    script: Option<StartScript>,
 }
 
 impl HostBuilder {
@@ -65,10 +65,9 @@ impl HostBuilder {
         self
     }
 
-    /// Starts the host in a mount namespace of its own, after this shell script has changed the
-    /// mounts there. The script runs in the directory of the host and requires root.
-    pub(crate) fn mounts(mut self, script: &str) -> Self {
-        self.mounts = Some(script.to_owned());
+    /// Runs this script before the host, in the directory of the host.
+    pub(crate) fn script(mut self, script: StartScript) -> Self {
+        self.script = Some(script);
         self
     }
 
@@ -87,19 +86,19 @@ impl HostBuilder {
 
     /// Starts the host without waiting.
     pub(crate) fn spawn(self) -> HostProcess {
-        let Self { scratch, mut config, variables, mounts } = self;
+        let Self { scratch, mut config, variables, script } = self;
         if !config.contains("[io]") {
             config.push_str(&format!("\n[io]\nthreads = {IO_THREADS}\n"));
         }
 
         scratch.write("config.toml", &config);
-        let (child, log) = spawn(&scratch, &variables, mounts.as_deref());
-        HostProcess { child, log, scratch, variables, mounts, status: None, was_killed: false }
+        let (child, log) = spawn(&scratch, &variables, script.as_ref());
+        HostProcess { child, log, scratch, variables, script, status: None, was_killed: false }
     }
 }
 
-fn spawn(scratch: &Scratch, variables: &[(String, String)], mounts: Option<&str>) -> (Child, Log) {
-    let mut command = in_namespace(&artifacts().program, mounts);
+fn spawn(scratch: &Scratch, variables: &[(String, String)], script: Option<&StartScript>) -> (Child, Log) {
+    let mut command = StartScript::command(script, &artifacts().program);
     command.args(["serve", "-c"]).arg(scratch.join("config.toml")).current_dir(scratch.path());
 
     command.env(MARK, scratch.path()).env_remove("RUST_BACKTRACE");
@@ -127,7 +126,7 @@ pub(crate) struct HostProcess {
     log: Log,
     scratch: Scratch,
     variables: Vec<(String, String)>,
-    mounts: Option<String>,
+    script: Option<StartScript>,
     status: Option<ExitStatus>,
     /// Whether it was ended in a way that prevents it from cleaning up.
     was_killed: bool,
@@ -137,7 +136,7 @@ impl HostProcess {
     pub(crate) fn builder() -> HostBuilder {
         let scratch = Scratch::new();
         scratch.directory("plugins");
-        HostBuilder { scratch, config: String::new(), variables: Vec::new(), mounts: None }
+        HostBuilder { scratch, config: String::new(), variables: Vec::new(), script: None }
     }
 
     /// Starts a host with these plugins and the default configuration.
@@ -254,7 +253,7 @@ impl HostProcess {
     #[track_caller]
     pub(crate) fn restart(&mut self) -> ExitStatus {
         let ended = self.wait();
-        (self.child, self.log) = spawn(&self.scratch, &self.variables, self.mounts.as_deref());
+        (self.child, self.log) = spawn(&self.scratch, &self.variables, self.script.as_ref());
         (self.status, self.was_killed) = (None, false);
         ended
     }

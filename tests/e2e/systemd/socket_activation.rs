@@ -80,6 +80,25 @@ fn leaves_the_accept_queue_to_the_next_host() {
 }
 
 #[test]
+fn reports_an_inherited_socket_whose_file_was_removed() {
+    let supervisor = Supervisor::new("", &[]);
+    let listener = supervisor.bind("run/jackfield.sock");
+    let host = supervisor.start_with(vec![listener.into()], "");
+    supervisor.wait_for_notification("READY=1");
+    let mut early = supervisor.peer();
+
+    fs::remove_file(supervisor.path("run/jackfield.sock")).expect("the socket file is removed");
+
+    let reported = "the file of this inherited socket was removed";
+    let line = host.log.wait_for("the loss", |line| line.contains(reported));
+    assert!(line.contains("ERROR") && line.contains("restart its .socket unit"), "{line}");
+    early.assert_usable();
+    let path = supervisor.path("run/jackfield.sock");
+    assert!(!path.exists(), "the name belongs to the process that bound it");
+    host.terminate();
+}
+
+#[test]
 fn finds_sockets_by_name_and_reports_unknown_ones() {
     let config =
         "[[listener]]\nsocket = \"run/jackfield.sock\"\n[admin]\nsocket = \"run/jackfield-admin.sock\"";

@@ -56,6 +56,8 @@ const FAULTY: &[(&str, &str)] = &[
     ("[[listener]]\nallow = { users = 'root' }", "2:19: listener.allow.users is a string; write names in quotes, or numbers from 0 to 4294967295: [\"www-data\", 1000]"),
     ("[[listener]]\nallow = {}", "2:9: listener.allow permits nobody; write users or groups, or remove the key"),
     ("[[listener]]\nallow = ['root']", "2:9: listener.allow is an array; write a table, [listener.allow]"),
+    ("[admin]\nallow = { users = ['no such user'] }", "2:20: admin.allow.users: the user \"no such user\" does not exist; write the name of an existing user, or a number without quotes"),
+    ("[admin]\nallow = {}", "2:9: admin.allow permits nobody; write users or groups, or remove the key"),
     ("[[route]]\nmethod = 'm'\nplugin = 'p'\nallow = { users = [], groups = [] }", "4:9: route.allow permits nobody; write users or groups, or remove the key"),
     ("[[route]]\nmethod = 'm'\nplugin = 'p'\nallow = { user = ['root'], groups = [0] }", "4:11: unknown key \"user\" in [route.allow]; did you mean \"users\"? the known keys are groups, users"),
     ("[admin]\nsocket = 'run/'", "2:10: admin.socket is a directory (\"etc/run/\"); write the path of a file, such as \"run/jackfield.sock\""),

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use jackfield_plugin_api::abi::{HostCell, Instance, Root};
 use rustix::fs::{FileType, SealFlags, fcntl_get_seals, fstat};
 use rustix::io::fcntl_dupfd_cloexec;
-use rustix::process::{Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
+use rustix::process::{
+    Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
+};
 use rustix::stdio::{dup2_stdout, stderr, stdin, stdout};
 
 use super::super::library::OpenLibrary;
@@ -22,9 +24,10 @@ use super::super::load_error::{LoadError, LoadErrorReason};
 use super::super::process_state::ProcessState;
 use super::report::{PROCESS_NAME, ProbeDepth, ProbeReport, ProbeRequest, ProbeStep, Reporter};
 use super::services::{self, ProbeServices};
+use crate::system_failure::WithRemedy;
 
-/// The lowest number for the descriptor of the report. It is out of reach of code that closes or
-/// reuses low numbers.
+/// The lowest number for the descriptor of the report, where the process may have as many. It is
+/// out of reach of code that closes or reuses low numbers.
 const REPORT_FD_MIN: i32 = 100;
 
 /// Time until a thread must have disappeared. Even a joined thread exists for a moment longer.
@@ -62,14 +65,14 @@ pub(super) fn run() -> ! {
 
 /// Ends a probe that cannot report. The host adds stderr to the error that it logs.
 fn give_up(failed: &str, error: &io::Error) -> ! {
-    let _ = writeln!(io::stderr(), "the probe cannot {failed}: {error}");
+    let _ = writeln!(io::stderr(), "cannot {failed}: {}", WithRemedy(error));
     exit(1)
 }
 
 /// Moves the socket of the report away from stdout, to which the plugin may print, and limits the
 /// cost of a crash.
 fn isolate_report() -> rustix::io::Result<UnixStream> {
-    let socket = UnixStream::from(fcntl_dupfd_cloexec(stdout(), REPORT_FD_MIN)?);
+    let socket = UnixStream::from(fcntl_dupfd_cloexec(stdout(), report_fd_min())?);
     dup2_stdout(stderr())?;
 
     // A crash of a probe is expected, and needs no core dump. The limit is 1 byte instead of 0: if
@@ -79,6 +82,13 @@ fn isolate_report() -> rustix::io::Result<UnixStream> {
     // not end before its process.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     Ok(socket)
+}
+
+/// Returns the lowest number for the descriptor of the report, which the limit of this process
+/// permits.
+fn report_fd_min() -> i32 {
+    let limit = getrlimit(Resource::Nofile).current.and_then(|limit| i32::try_from(limit).ok());
+    limit.map_or(REPORT_FD_MIN, |limit| REPORT_FD_MIN.min(limit / 2))
 }
 
 fn probe(request: &ProbeRequest, settings: Vec<u8>, reporter: &Reporter) -> Result<(), LoadError> {

@@ -26,6 +26,10 @@ use progress::ProbeProgress;
 pub use report::ProbeDepth;
 use report::{ProbeRequest, ProbeStep};
 
+/// The remedy if the probing process ends before it has received its request. Its output follows.
+const SETUP_REMEDY: &str =
+    "the plugin is not at fault: check LimitNOFILE=, TasksMax= and MemoryMax= of the host";
+
 /// Proof that the program called [`enter`], and can therefore be started as a probing process.
 #[derive(Debug)]
 pub struct ProbeEntry(());
@@ -163,12 +167,17 @@ fn verdict(
     Err(match end {
         Ok(ListenEnd::Exited) => {
             // No code of the plugin runs during the setup: the program itself is not a probe.
-            let reason = match step {
-                ProbeStep::Setup => LoadErrorReason::ProbeFailed,
-                _ => LoadErrorReason::ProbeCrashed,
-            };
-            let detail = format_args!("the probe process ended with {} in {step}", output.describe_end());
-            LoadError::new(reason, detail)
+            let end = output.describe_end();
+            match step {
+                ProbeStep::Setup => LoadError::new(
+                    LoadErrorReason::ProbeFailed,
+                    format_args!("the probe process failed in its setup ({end}); {SETUP_REMEDY}"),
+                ),
+                _ => LoadError::new(
+                    LoadErrorReason::ProbeCrashed,
+                    format_args!("the probe process ended with {end} in {step}"),
+                ),
+            }
         }
         Ok(ListenEnd::TimedOut) => {
             let limit = ShortDuration(limit);

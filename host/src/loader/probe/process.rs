@@ -18,6 +18,7 @@ use super::super::signal_name::SignalNumber;
 use super::super::staged::StagedPlugin;
 use super::environment::ProbeEnvironment;
 use super::report::PROCESS_NAME;
+use crate::system_failure::is_shortage;
 
 /// Bytes at the end of the plugin's output that are kept.
 const STDERR_MAX: usize = 4 << 10;
@@ -77,12 +78,9 @@ impl ProbeProcess {
         child_socket: UnixStream,
     ) -> Result<Self, LoadError> {
         let not_run = |error: io::Error| {
-            let reason = match Errno::from_io_error(&error) {
-                Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => {
-                    LoadErrorReason::NoResources
-                }
-                _ => LoadErrorReason::ProbeFailed,
-            };
+            let is_shortage = is_shortage(&error);
+            let reason =
+                if is_shortage { LoadErrorReason::NoResources } else { LoadErrorReason::ProbeFailed };
             LoadError::of_system(
                 reason,
                 format_args!("cannot run the probe process {}", program.display()),

@@ -66,6 +66,7 @@ fn distinguishes_a_program_that_is_no_probe_from_a_plugin_that_crashes() {
         refused.detail.contains("exit code 3") && refused.detail.contains("words on stderr"),
         "{refused}"
     );
+    assert!(refused.detail.contains("the plugin is not at fault: check LimitNOFILE="), "{refused}");
     let refused = probe("kill -SEGV $$", b"{}", LONG);
     assert_eq!(refused.reason, LoadErrorReason::ProbeFailed);
     assert!(refused.detail.contains("signal 11 (SIGSEGV)"), "{refused}");

@@ -191,6 +191,7 @@ fn reports_why_the_kept_content_does_not_start() {
 
     // The reason is transient, so the host tries again.
     next.contents.add(&one);
+    next.clock.advance(std::time::Duration::from_secs(1));
     next.scan_complete(FILE);
     next.assert_serves(PLUGIN, &one);
 }

@@ -1,5 +1,7 @@
 //! Tests of loading files: what serves afterwards, what is reported, and what is tried again.
 
+use std::time::Duration;
+
 use super::plugin::Content;
 use super::{Fixture, assert_result};
 use crate::admin::PluginState;
@@ -131,13 +133,18 @@ fn reports_a_refusal_once_and_retries_a_transient_one() {
     let scarce = two.clone().failing_in_probe(LoadErrorReason::ProbeFailed);
 
     assert!(fixture.put(FILE, &scarce), "another scan is due");
-    for _ in 0..3 {
+    for pause in [1, 2, 4] {
+        fixture.clock.advance(Duration::from_secs(pause));
         assert!(fixture.scan_complete(FILE));
     }
     assert_eq!(fixture.count("plugins_refused"), 1);
     fixture.assert_refused(PLUGIN, LoadErrorReason::ProbeFailed);
 
     fixture.contents.add(&two);
+    assert!(fixture.scan_complete(FILE), "the pauses increase");
+    fixture.assert_refused(PLUGIN, LoadErrorReason::ProbeFailed);
+
+    fixture.clock.advance(Duration::from_secs(8));
     assert!(!fixture.scan_complete(FILE));
     fixture.assert_serves(PLUGIN, &two);
     assert_eq!(fixture.status(PLUGIN).refused, None);

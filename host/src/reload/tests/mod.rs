@@ -14,6 +14,7 @@ mod reconfiguring;
 mod retiring;
 mod rolling_back;
 mod scanning;
+mod shortage;
 mod start_retry;
 mod starting;
 mod state;

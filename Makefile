@@ -15,11 +15,15 @@ FUZZ_RUNS ?= 100000
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: run test soak fuzz memory miri bench bench-flat bench-tail instructions build install deb lint deny clean help
+# The build of `make run` and of the tests of PHP: without most optimizations, the live screen of
+# `jackfield top` and the manual pages. A release build takes more than twice as long.
+QUICK := --profile quick --no-default-features --features jackfield/cli
+
+.PHONY: run test test-rust test-fuzz test-php soak fuzz memory miri bench bench-flat bench-tail instructions build install deb lint deny clean help
 
 help:
 	@echo "make run      build, install the example plugins in plugins/, serve, and show a request and its reply"
-	@echo "make test     run all tests"
+	@echo "make test     run all tests: test-rust, test-fuzz, test-php"
 	@echo "make soak     run long tests: 10,000 reloads, 2,000,000 requests, 4 GiB of invalid bytes, 10,000 clients that disconnect"
 	@echo "make fuzz     fuzz each reader of bytes from outside with FUZZ_RUNS=$(FUZZ_RUNS) inputs; needs a C++ compiler"
 	@echo "make bench    compare Jackfield with other servers, takes about six minutes; also bench-flat, bench-tail"
@@ -36,9 +40,11 @@ build:
 	@scripts/need cc
 	$(CARGO) build --release --package jackfield $(PLUGINS:%=--package jackfield-plugin-%)
 
-run: build
-	@scripts/install-plugins $(TARGET)/release plugins $(PLUGINS)
-	@scripts/run $(TARGET)/release/jackfield $(CONFIG) plugins
+run:
+	@scripts/need cc
+	$(CARGO) build $(QUICK) --package jackfield $(PLUGINS:%=--package jackfield-plugin-%)
+	@scripts/install-plugins $(TARGET)/quick plugins $(PLUGINS)
+	@scripts/run $(TARGET)/quick/jackfield $(CONFIG) plugins
 
 install: build
 	DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install $(TARGET)/release $(PLUGINS)
@@ -57,9 +63,16 @@ deny:
 test:
 	@scripts/need cc php phpunit php-fpm
 	@scripts/need --wanted systemd cargo-deb
-	$(CARGO) test --workspace
-	@# Runs the fuzz targets on their seeds. They are a workspace of their own.
+	@MAKE='$(MAKE)' scripts/keep-going test-rust test-fuzz test-php
+
+test-rust:
+	$(CARGO) test --workspace --no-fail-fast
+
+# Runs the fuzz targets on their seeds. They are a workspace of their own.
+test-fuzz:
 	$(CARGO) test --locked --manifest-path fuzz/Cargo.toml --target-dir $(TARGET)/fuzz --quiet
+
+test-php:
 	JACKFIELD_NO_SKIPS=1 clients/php/run-tests.sh
 
 soak:
@@ -106,6 +119,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --all --check --manifest-path bench/peers/Cargo.toml
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --package jackfield --no-default-features --features cli -- --deny warnings
 	$(CARGO) test --package jackfield-tests --test style --quiet
 
 clean:

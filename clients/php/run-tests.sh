@@ -34,13 +34,13 @@ done
 packages=
 [ -n "${JACKFIELD_SCRIPTED_SERVER:-}" ] || packages="--package scripted-server"
 [ -n "${JACKFIELD_BIN:-}" ] ||
-    packages="$packages --package jackfield --package jackfield-plugin-device --package jackfield-plugin-journal"
+    packages="$packages --no-default-features --features jackfield/cli --package jackfield --package jackfield-plugin-device --package jackfield-plugin-journal"
 if [ -n "$packages" ]; then
     # shellcheck disable=SC2086 # a list of arguments
-    "${CARGO:-cargo}" build --quiet --release --manifest-path "$root/Cargo.toml" $packages
+    "${CARGO:-cargo}" build --quiet --profile quick --manifest-path "$root/Cargo.toml" $packages
 fi
 
-built=$(absolute "${CARGO_TARGET_DIR:-$root/target}")/release
+built=$(absolute "${CARGO_TARGET_DIR:-$root/target}")/quick
 JACKFIELD_SCRIPTED_SERVER=$(absolute "${JACKFIELD_SCRIPTED_SERVER:-$built/scripted-server}")
 JACKFIELD_BIN=$(absolute "${JACKFIELD_BIN:-$built/jackfield}")
 export JACKFIELD_SCRIPTED_SERVER JACKFIELD_BIN
@@ -54,4 +54,6 @@ fi
 
 [ "${JACKFIELD_NO_SKIPS:-0}" = 0 ] || set -- --fail-on-skipped "$@"
 cd "$here"
-exec phpunit --configuration phpunit.xml.dist "$@"
+# With default signal dispositions, because a shell ignores some signals in what a script starts in
+# the background, and everything that the tests start would inherit that.
+exec env --default-signal phpunit --configuration phpunit.xml.dist "$@"

@@ -54,6 +54,21 @@ fn long_functions_have_blank_lines_between_their_phases() {
     assert_at_most(long * DENSE_PERCENT / 100, &dense, "phases of a function are separated by blank lines");
 }
 
+/// `support::program::command` sets the signal dispositions of what it starts.
+#[test]
+fn end_to_end_tests_start_programs_with_default_signal_dispositions() {
+    let is_checked = |path: &str| path.starts_with("tests/e2e/") && path != "tests/e2e/support/program.rs";
+    let mut places = Vec::new();
+    for file in files(&["rs"]).iter().filter(|file| is_checked(&file.path)) {
+        for (line, text) in (1..).zip(file.text.lines()) {
+            if text.contains("Command::new(") {
+                places.push(format!("{}:{line}", file.path));
+            }
+        }
+    }
+    assert_at_most(0, &places, "a test starts programs with `support::program::command`");
+}
+
 struct LongFunction {
     line: usize,
     has_blank_line: bool,

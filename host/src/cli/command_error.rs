@@ -29,6 +29,10 @@ pub(super) enum CommandError {
     Params(serde_json::Error),
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
+    #[cfg(not(feature = "top"))]
+    #[error("top: this program was built without the live screen; pass --json, or build it with make build")]
+    NoScreen,
+    #[cfg(feature = "top")]
     #[error("{0}")]
     Signals(io::Error),
     #[error("{}", FailedConnect(.socket, .source))]
@@ -42,7 +46,10 @@ impl CommandError {
         match self {
             Self::Config(_) | Self::NoListener | Self::NoAdmin => exit_code::CONFIGURATION,
             Self::Stdin(_) | Self::Params(_) => exit_code::USAGE,
+            #[cfg(not(feature = "top"))]
+            Self::NoScreen => exit_code::USAGE,
             Self::Output(_) => exit_code::INPUT_OUTPUT,
+            #[cfg(feature = "top")]
             Self::Signals(_) => exit_code::SYSTEM,
             Self::Connect { .. } => exit_code::UNAVAILABLE,
             Self::Call { error, .. } => match error {

@@ -7,6 +7,7 @@ mod check;
 mod command_error;
 mod config_changes;
 mod config_file;
+#[cfg(feature = "pages")]
 mod config_page;
 mod config_watcher;
 mod dev;
@@ -15,6 +16,7 @@ mod exit_code;
 mod init;
 mod inspect;
 mod output;
+#[cfg(feature = "pages")]
 mod pages;
 mod plugin;
 mod plugin_build;
@@ -39,6 +41,7 @@ pub(crate) use call::{CallArgs, call};
 pub(crate) use check::{CheckArgs, check};
 pub(crate) use dev::dev;
 pub(crate) use inspect::{InspectArgs, inspect};
+#[cfg(feature = "pages")]
 pub(crate) use pages::{PagesArgs, pages};
 pub(crate) use plugin::{
     ListArgs, ReloadPluginArgs, RollbackArgs, list as list_plugins, reload as reload_plugins,
@@ -98,6 +101,7 @@ pub(crate) enum Command {
     Dev,
 
     /// Write the manual pages and the shell completions, for packages
+    #[cfg(feature = "pages")]
     #[command(hide = true)]
     Pages(PagesArgs),
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::build::{artifacts, example};
 use crate::support::host::install;
 use crate::support::log::Log;
 use crate::support::peer::{DEADLINE_EXCEEDED, INVALID_PARAMS, METHOD_NOT_FOUND};
-use crate::support::program::finish;
+use crate::support::program::{command, finish};
 use crate::support::scratch::Scratch;
 use crate::support::stacks::stacks;
 use crate::support::wait::poll_within;
@@ -41,7 +41,7 @@ impl Embedded {
             install(artifacts().library(plugin), &directory.join(format!("lib{plugin}.so")));
         }
 
-        let mut command = Command::new(program());
+        let mut command = command(program());
         command.arg("turnstile.sock").arg("plugins").current_dir(scratch.path());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
@@ -142,11 +142,11 @@ fn reports_why_it_cannot_start() {
     let scratch = Scratch::new();
     scratch.write("turnstile.sock", "a file");
 
-    let mut command = Command::new(program());
-    command.args(["turnstile.sock", "plugins"]).current_dir(scratch.path()).stdin(Stdio::null());
-    let finished = finish(&mut command);
+    let mut occupied = command(program());
+    occupied.args(["turnstile.sock", "plugins"]).current_dir(scratch.path()).stdin(Stdio::null());
+    let finished = finish(&mut occupied);
 
     assert_eq!(finished.code, 1, "{finished:?}");
     assert!(finished.stderr.contains("there is a regular file by this name"), "{finished:?}");
-    assert_eq!(finish(Command::new(program()).stdin(Stdio::null())).code, 64);
+    assert_eq!(finish(command(program()).stdin(Stdio::null())).code, 64);
 }

@@ -5,7 +5,6 @@
 //! A plugin and a small host are built with it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use crate::support::HostProcess;
 use crate::support::build::{artifacts, fixtures_with_feature, root};
 use crate::support::host::install;
+use crate::support::program::command;
 
 /// Returns a plugin or program that was built with the later API.
 fn of_the_later_api(name: &'static str) -> PathBuf {
@@ -23,7 +23,7 @@ fn of_the_later_api(name: &'static str) -> PathBuf {
 
 /// Runs calls of `file` on the host of the later API and returns what it prints.
 fn run_on_later_host(file: &Path, calls: &[[&str; 3]]) -> String {
-    let output = Command::new(of_the_later_api("later_host")).arg(file).args(calls.as_flattened()).output();
+    let output = command(of_the_later_api("later_host")).arg(file).args(calls.as_flattened()).output();
     let output = output.expect("the later host runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));

@@ -1,16 +1,14 @@
 //! Hardening of the linked program and plugins, which makes memory errors harder to exploit.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::build::artifacts;
-use crate::support::program::finish;
+use crate::support::program::{command, finish};
 
 /// Returns the description of a file by `readelf`, which comes with every C compiler.
 fn readelf(file: &Path) -> String {
-    let finished = finish(
-        Command::new("readelf").args(["--file-header", "--segments", "--dynamic", "--wide"]).arg(file),
-    );
+    let finished =
+        finish(command("readelf").args(["--file-header", "--segments", "--dynamic", "--wide"]).arg(file));
     assert_eq!(finished.code, 0, "{}", finished.stderr);
     finished.stdout
 }
@@ -79,7 +77,7 @@ fn detects_a_program_without_hardening() {
 
     let link = |flags: &[&str]| {
         let file = scratch.join("linked");
-        let mut command = Command::new("cc");
+        let mut command = command("cc");
         let finished = finish(command.args(flags).arg("-o").arg(&file).arg(scratch.join("main.c")));
         assert_eq!(finished.code, 0, "{}", finished.stderr);
         std::panic::catch_unwind(|| assert_hardened(&file)).is_ok()

@@ -1,11 +1,12 @@
-//! `scripts/install-plugins` and `scripts/need`, which the Makefile calls.
+//! `scripts/install-plugins`, `scripts/need` and `scripts/keep-going`, which the Makefile calls.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use super::script;
-use crate::support::program::finish;
+use crate::support::build::root;
+use crate::support::program::{command, finish};
 use crate::support::scratch::Scratch;
 
 #[test]
@@ -80,4 +81,48 @@ fn reports_missing_programs_in_one_line() {
         (0, expected),
         "a missing optional program is not an error"
     );
+}
+
+#[test]
+fn makes_the_other_targets_after_one_has_failed_and_names_it() {
+    let scratch = Scratch::new();
+    scratch.write("Makefile", "one two:\n\t@exit 3\nthree:\n\t@echo made three\n");
+    let keep_going = |targets: &[&str]| {
+        let mut command = script("keep-going");
+        finish(command.args(targets).current_dir(scratch.path()).env_remove("MAKEFLAGS"))
+    };
+
+    let failed = keep_going(&["one", "two", "three"]);
+    assert_eq!((failed.code, failed.stdout.as_str()), (1, "made three\n"), "{failed:?}");
+    assert!(failed.stderr.ends_with("\nfailed: make one\nfailed: make two\n"), "{failed:?}");
+
+    let made = keep_going(&["three"]);
+    assert_eq!((made.code, made.stdout.as_str(), made.stderr.as_str()), (0, "made three\n", ""));
+}
+
+#[test]
+fn runs_the_tests_of_php_after_those_of_rust_have_failed() {
+    let scratch = Scratch::new();
+    let log = scratch.join("log");
+    scratch.directory("scripts");
+    scratch.directory("clients");
+    scratch.directory("clients/php");
+    for name in ["Makefile", "scripts/keep-going"] {
+        fs::copy(root().join(name), scratch.join(name)).expect("the file is copied");
+    }
+
+    for (name, code) in [("cargo", 101), ("clients/php/run-tests.sh", 0), ("scripts/need", 0)] {
+        let fake = format!("#!/bin/sh\necho {name} $1 >>{}\nexit {code}\n", log.display());
+        scratch.write(name, fake);
+        fs::set_permissions(scratch.join(name), fs::Permissions::from_mode(0o755)).expect("a mode");
+    }
+
+    let mut make = command("make");
+    make.arg("test").arg(format!("CARGO={}", scratch.join("cargo").display()));
+    let finished = finish(make.current_dir(scratch.path()).env_remove("MAKEFLAGS"));
+
+    assert_ne!(finished.code, 0, "{finished:?}");
+    assert!(finished.stderr.contains("failed: make test-rust\nfailed: make test-fuzz\n"), "{finished:?}");
+    let ran = fs::read_to_string(log).expect("the fakes have run");
+    assert!(ran.contains("clients/php/run-tests.sh"), "{ran}");
 }

@@ -4,10 +4,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use crate::support::build::root;
-use crate::support::program::{Finished, finish};
+use crate::support::program::{Finished, command, finish};
 use crate::support::scratch::Scratch;
 
 /// A fake of valgrind that counts 500,000 instructions for the start and `EACH` for each request.
@@ -53,7 +52,7 @@ impl Fakes {
         let programs = self.0.join("programs");
         let path = std::env::var("PATH").expect("PATH is set");
 
-        let mut command = Command::new("sh");
+        let mut command = command("sh");
         command.arg(self.0.join("scripts/instructions")).arg(&programs).arg(mode);
         command.env("PATH", format!("{}:{path}", programs.display())).env_remove("RUSTC");
         command.env("EACH", each.to_string()).env("SERVED", self.0.join("served"));

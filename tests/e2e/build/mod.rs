@@ -8,10 +8,11 @@ mod run_script;
 use std::process::Command;
 
 use crate::support::build::root;
+use crate::support::program::command;
 
 /// Returns a command that runs this file of `scripts/`.
 fn script(name: &str) -> Command {
-    let mut command = Command::new("sh");
+    let mut command = command("sh");
     command.arg(root().join("scripts").join(name));
     command
 }

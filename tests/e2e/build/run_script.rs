@@ -14,7 +14,7 @@ use super::script;
 use crate::support::build::{artifacts, root};
 use crate::support::host::install;
 use crate::support::log::Log;
-use crate::support::program::jackfield;
+use crate::support::program::{command, jackfield};
 use crate::support::scratch::Scratch;
 use crate::support::{HostProcess, wait_until};
 
@@ -121,7 +121,7 @@ fn shows_a_request_and_serves_until_ctrl_c_even_in_an_old_run_directory() {
         let shown = run.shown();
 
         // The command works as printed, in another shell in the same directory.
-        let mut shell = std::process::Command::new("sh");
+        let mut shell = command("sh");
         shell.args(["-c", shown.trim()]).current_dir(scratch.join("clone"));
         let again = crate::support::program::finish(&mut shell);
         assert_eq!(again.code, 0, "{again:?}");

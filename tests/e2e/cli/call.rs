@@ -3,14 +3,14 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::build::artifacts;
-use crate::support::program::{Finished, jackfield};
+use crate::support::program::{Finished, command, jackfield};
 use crate::support::scratch::Scratch;
 use crate::support::{CEILING, HostProcess, wait_until};
 
@@ -139,7 +139,7 @@ fn reads_params_from_stdin() {
 }
 
 fn start(directory: &Path, args: &[&str]) -> Child {
-    let mut command = Command::new(&artifacts().program);
+    let mut command = command(&artifacts().program);
     command.args(args).current_dir(directory);
     command
         .stdin(Stdio::piped())

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io::pipe;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::support::build::artifacts;
-use crate::support::program::{Finished, finish};
+use crate::support::program::{Finished, command, finish};
 use crate::support::scratch::Scratch;
 
 /// `EX_IOERR`: the output cannot be written.
@@ -17,7 +17,7 @@ const EX_CONFIG: i32 = 78;
 /// and the exit code without a reader of its standard error.
 fn without_reader(scratch: &Scratch, args: &[&str]) -> (Finished, i32) {
     let command = || {
-        let mut command = Command::new(&artifacts().program);
+        let mut command = command(&artifacts().program);
         command.args(args).current_dir(scratch.path());
         command
     };

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::support::build::{artifacts, root, target};
 use crate::support::log::Log;
 use crate::support::peer::Peer;
+use crate::support::program::command;
 use crate::support::scratch::Scratch;
 use crate::support::wait::{wait_for, wait_until};
 
@@ -63,7 +64,7 @@ impl Dev {
         let config = scratch.write("config.toml", "");
         prepare(&scratch);
 
-        let mut child = Command::new(&artifacts.program)
+        let mut child = command(&artifacts.program)
             .args(["dev", "-c"])
             .arg(config)
             .current_dir(scratch.path())

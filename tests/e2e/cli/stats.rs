@@ -1,7 +1,7 @@
 //! `jackfield stats` and `jackfield slowlog` against a running host.
 
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::support::peer::{
     ASYNC_REQUEST, DEADLINE_EXCEEDED, METHOD_NOT_FOUND, PERMISSION_DENIED, PLUGIN_PANICKED, V1_1,
     envelope_with, frame,
 };
-use crate::support::program::{Finished, jackfield};
+use crate::support::program::{Finished, command, jackfield};
 use crate::support::scratch::Scratch;
 use crate::support::user::OTHER_USER;
 use crate::support::{HostProcess, Peer, wait_until};
@@ -200,7 +200,7 @@ fn serves_clients_while_operators_do_not_read_or_are_killed() {
         }
     }
 
-    let mut top = Command::new(&artifacts().program)
+    let mut top = command(&artifacts().program)
         .args(["top", "--json", "--interval", "1ms"])
         .current_dir(host.directory())
         .stdout(Stdio::piped())

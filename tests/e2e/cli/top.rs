@@ -1,14 +1,14 @@
 //! `jackfield top` against a running host, with and without a terminal.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::build::artifacts;
 use crate::support::peer::METHOD_NOT_FOUND;
-use crate::support::program::jackfield;
+use crate::support::program::{command, jackfield};
 use crate::support::pseudo_terminal::PseudoTerminal;
 use crate::support::{HostProcess, wait_until};
 
@@ -27,7 +27,7 @@ fn prints_json_lines_without_a_terminal() {
     );
 
     // Without a count it prints one line after another and ends when its reader closes the pipe.
-    let mut child = Command::new(&artifacts().program)
+    let mut child = command(&artifacts().program)
         .args(["top", "--json", "--interval", "20ms"])
         .current_dir(host.directory())
         .stdout(Stdio::piped())

@@ -6,13 +6,12 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 
 use crate::support::HostProcess;
 use crate::support::build::root;
 use crate::support::peer::{ASYNC_RESPONSE, Frame, HEARTBEAT, SYNC, frame, take_frame};
-use crate::support::program::{Finished, finish};
+use crate::support::program::{Finished, NOT_FOUND, command, finish};
 use crate::support::scratch::Scratch;
 
 /// Number of scenes of the check.
@@ -25,13 +24,13 @@ const SCENES: usize = 9;
 /// If PHP is missing.
 #[track_caller]
 fn check_conformance(socket: &Path) -> Finished {
-    let mut php = Command::new("php");
+    let mut php = command("php");
 
     php.arg(root().join("tests/conformance/conformance.php")).arg(socket);
-    let found = Command::new("php").arg("--version").output();
-    assert!(found.is_ok(), "there is no php: install it with `apt-get install php-cli`");
+    let finished = finish(&mut php);
+    assert_ne!(finished.code, NOT_FOUND, "there is no php: install it with `apt-get install php-cli`");
 
-    finish(&mut php)
+    finished
 }
 
 #[test]
@@ -122,7 +121,7 @@ fn detects_each_injected_fault() {
 fn fails_without_a_host_or_an_argument() {
     let scratch = Scratch::new();
     assert_eq!(check_conformance(&scratch.join("nowhere.sock")).code, 1);
-    let finished = finish(Command::new("php").arg(root().join("tests/conformance/conformance.php")));
+    let finished = finish(command("php").arg(root().join("tests/conformance/conformance.php")));
     assert_eq!(finished.code, 2, "{finished:?}");
 }
 

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 
@@ -12,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::build::root;
 use crate::support::peer::{ASYNC_REQUEST, ASYNC_RESPONSE, V1_1, frame};
-use crate::support::program::finish;
+use crate::support::program::{command, finish};
 use crate::support::random::SeededRandom;
 use crate::support::scratch::Scratch;
 
@@ -164,7 +163,7 @@ fn encodes_requests_identically_in_php_and_rust() {
 
     let scratch = Scratch::new();
     scratch.write("requests", &lines);
-    let mut php = Command::new("php");
+    let mut php = command("php");
     let finished = finish(php.args(["-r", PHP, "--"]).arg(root()).arg(scratch.join("requests")));
     assert_eq!((finished.code, &*finished.stderr), (0, ""));
 

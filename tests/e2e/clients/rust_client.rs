@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use jackfield_client::{Client, Error, Mode, Stats, blocking};
@@ -12,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::build::{example_of, root};
-use crate::support::program::finish;
+use crate::support::program::{command, finish};
 use crate::support::scratch::Scratch;
 use crate::support::{CEILING, HostBuilder, HostProcess};
 
@@ -213,7 +212,7 @@ fn runs_the_examples_of_the_readme() {
 
         let host = HostProcess::with(&["device"]);
         let program = example_of("jackfield-client", name);
-        let finished = finish(Command::new(program).current_dir(host.directory()));
+        let finished = finish(command(program).current_dir(host.directory()));
 
         assert_eq!((finished.code, finished.stderr.as_str()), (0, ""), "{name}: {finished:?}");
         assert_same(printed, &finished.stdout, name);

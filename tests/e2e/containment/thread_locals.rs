@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::admin::{self, plugin_row};
 use crate::support::http::{address, get};
 use crate::support::peer::{DEADLINE_EXCEEDED, METHOD_NOT_FOUND, PLUGIN_PANICKED};
-use crate::support::program::finish;
+use crate::support::program::{command, finish};
 use crate::support::{HostProcess, Peer, wait_until};
 
 /// The library that reports the uses.
@@ -29,7 +28,7 @@ const CONFIG: &str = "[[listener]]\nsocket = \"run/jackfield.sock\"\n\
 
 /// Compiles the library into the directory of the host.
 fn compile(into: PathBuf) -> PathBuf {
-    let mut cc = Command::new("cc");
+    let mut cc = command("cc");
     cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&into).args([SOURCE, "-ldl"]);
     let finished = finish(&mut cc);
     assert_eq!(finished.code, 0, "{finished:?}");

@@ -3,11 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::support::HostProcess;
 use crate::support::build::root;
-use crate::support::program::{finish, jackfield};
+use crate::support::program::{command, finish, jackfield};
 
 fn read(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -129,7 +128,7 @@ fn shows_a_php_example_that_works() {
         )
         .replace("unix://run/jackfield.sock", &format!("unix://{}", host.socket().display()));
 
-    let finished = finish(Command::new("php").arg("-r").arg(script.trim_start_matches("<?php\n")));
+    let finished = finish(command("php").arg("-r").arg(script.trim_start_matches("<?php\n")));
     assert_eq!((finished.code, finished.stdout.as_str()), (0, "hello, Ada\n"), "{}", finished.stderr);
 }
 
@@ -168,4 +167,60 @@ fn names_existing_commands_only() {
 #[test]
 fn has_a_section_for_unreleased_changes() {
     assert!(read("CHANGELOG.md").contains("\n## Unreleased\n"));
+}
+
+#[test]
+fn names_the_required_version_of_rust() {
+    let manifest = read("Cargo.toml");
+    let version = manifest.split("rust-version = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+
+    assert!(read("README.md").contains(&format!("Rust {version} or newer")), "README.md, Rust {version}");
+    assert!(read("fuzz/Cargo.toml").contains(&format!("rust-version = \"{version}\"")));
+}
+
+/// Returns what `make TARGET` would run.
+fn recipe(target: &str) -> String {
+    let mut make = command("make");
+    let printed = finish(make.args(["-n", target]).current_dir(root()).env_remove("CARGO_TARGET_DIR"));
+    assert_eq!(printed.code, 0, "{printed:?}");
+    printed.stdout
+}
+
+#[test]
+fn builds_what_readme_names_and_for_make_run_without_what_takes_long() {
+    let run = recipe("run");
+    let readme = read("README.md");
+    let named: Vec<_> = blocks(&readme, "sh")
+        .iter()
+        .flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|line| line.starts_with("target/"))
+        .collect();
+    assert!(named.len() >= 3, "{named:?}");
+    for line in &named {
+        let program = line.split_whitespace().next().unwrap();
+        assert!(run.contains(&format!("scripts/run {program} ")), "{program} is not what this runs:\n{run}");
+    }
+
+    let build = run.lines().find(|line| line.contains("cargo build")).expect("make run builds");
+    assert!(build.contains(" --profile quick ") && !build.contains("--release"), "{build}");
+    let manifest = read("Cargo.toml");
+    let quick =
+        manifest.split("[profile.quick]\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    assert!(quick.contains("lto = \"off\"") && quick.contains("debug = false"), "{quick}");
+
+    // The features in the recipe leave out the dependencies that only other programs need.
+    let features = build.split_whitespace().skip_while(|word| !word.starts_with("--no-default"));
+    let features: Vec<_> = features.take_while(|word| *word != "--package").collect();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut tree = command(cargo);
+    tree.args(["tree", "--offline", "--prefix", "none", "--package", "jackfield"]).args(features);
+    let tree = finish(tree.args(["--edges", "normal,build"]).current_dir(root()));
+    assert_eq!(tree.code, 0, "{tree:?}");
+    for heavy in ["ratatui ", "clap_mangen ", "clap_complete "] {
+        assert!(!tree.stdout.lines().any(|line| line.starts_with(heavy)), "{heavy}is built for make run");
+    }
+
+    for target in ["install", "deb"] {
+        assert!(recipe(target).contains("build --release "), "{target}");
+    }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::log::Log;
 use crate::support::peer::Peer;
-use crate::support::program::finish;
+use crate::support::program::{command, finish};
 use crate::support::scratch::Scratch;
 use crate::support::user::is_root;
 use crate::support::wait::{wait_for, wait_until};
@@ -42,7 +42,7 @@ impl Container {
         let config = scratch.write("config.toml", "");
 
         // The supervisor passes sockets from descriptor 3 on.
-        let mut command = Command::new("sh");
+        let mut command = command("sh");
         command.args([
             "-c",
             "exec 3<&0 </dev/null; exec unshare --pid --fork --mount-proc --kill-child \"$@\"",
@@ -104,7 +104,7 @@ fn reaps_processes_whose_parents_have_ended() {
     let script = format!("(while ! [ -e {} ]; do sleep 0.02; done) & exit", latch.display());
     let first = container.first.to_string();
     let left = finish(
-        Command::new("nsenter")
+        command("nsenter")
             .args(["--target", &first, "--pid", "--", "sh", "-c", &script])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

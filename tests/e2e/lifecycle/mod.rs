@@ -1,8 +1,9 @@
-//! Start and shutdown: invalid configurations, socket files, and requests in flight when the host
-//! ends.
+//! Start and shutdown: invalid configurations, socket files, containers, and requests in flight
+//! when the host ends.
 
 mod config_aliases;
 mod configuration_faults;
+mod container;
 mod first_process;
 mod lost_sockets;
 mod shutdown;

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 
 use rustix::process::{Pid, Signal, getegid, geteuid, kill_process};
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, getegid, geteuid, kill_process};
 use super::{EX_OSERR, refused_start};
 use crate::support::build::artifacts;
 use crate::support::log::Log;
-use crate::support::program::jackfield;
+use crate::support::program::{command, jackfield};
 use crate::support::scratch::Scratch;
 use crate::support::start_script::StartScript;
 use crate::support::user::OTHER_USER;
@@ -307,7 +307,7 @@ struct Instance {
 
 impl Instance {
     fn start(directory: &Path) -> Self {
-        let mut command = Command::new(&artifacts().program);
+        let mut command = command(&artifacts().program);
         // Without arguments the program serves with the configuration in the current directory.
         command.current_dir(directory);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

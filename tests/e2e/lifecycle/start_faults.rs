@@ -9,6 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use super::{EX_OSERR, refused_start};
 use crate::support::admin::plugin_row;
 use crate::support::http::address;
+use crate::support::program::command;
 use crate::support::start_script::StartScript;
 use crate::support::user::{OTHER_USER, acting_as, is_root};
 use crate::support::{HostBuilder, HostProcess, wait_until};
@@ -78,7 +79,7 @@ fn names_the_owner_of_a_lock_file_of_another_user() {
 fn names_the_limit_of_inotify_instances_and_captures_output_without_one() {
     let script = "exec unshare -U -r sh -c 'echo 0 > /proc/sys/user/max_inotify_instances; \
                   exec \"$0\" \"$@\"' \"$0\" \"$@\"";
-    let probed = std::process::Command::new("unshare").args(["-U", "-r", "true"]).status();
+    let probed = command("unshare").args(["-U", "-r", "true"]).status();
     if !probed.is_ok_and(|status| status.success()) {
         eprintln!("skipped, because there are no user namespaces here");
         return;

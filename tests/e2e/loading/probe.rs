@@ -4,7 +4,7 @@
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
@@ -15,7 +15,7 @@ use crate::support::HostBuilder;
 use crate::support::build::{artifacts, root};
 use crate::support::host::install;
 use crate::support::log::Log;
-use crate::support::program::jackfield;
+use crate::support::program::{command, jackfield};
 use crate::support::scratch::Scratch;
 use crate::support::user::OTHER_USER;
 use crate::support::{CEILING, HostProcess, wait_until};
@@ -109,7 +109,7 @@ fn loads_the_shipped_configuration_for_an_ordinary_user() {
     let program = directory.join("jackfield");
     std::fs::copy(&artifacts().program, &program).expect("the program is copied");
 
-    let mut command = Command::new(&program);
+    let mut command = command(&program);
     command.arg("serve").current_dir(directory);
     if geteuid().is_root() {
         chown(directory, Some(OTHER_USER), Some(OTHER_USER)).expect("another owner");

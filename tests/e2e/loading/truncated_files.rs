@@ -3,7 +3,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
-use std::process::Command;
 
 use jackfield::loader::{LoadErrorReason, inspect};
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use super::{assert_inspected, assert_only_neighbour, assert_refused, with_neighbour};
 use crate::support::build::artifacts;
 use crate::support::host::install;
-use crate::support::program::finish;
+use crate::support::program::{command, finish};
 use crate::support::scratch::Scratch;
 use crate::support::{HostProcess, Peer};
 
@@ -25,7 +24,7 @@ const SAMPLE: usize = 24;
 fn stripped(scratch: &Scratch) -> PathBuf {
     let path = scratch.join("libhello.so");
     install(artifacts().library("hello"), &path);
-    let finished = finish(Command::new("strip").arg("--strip-all").arg(&path));
+    let finished = finish(command("strip").arg("--strip-all").arg(&path));
     assert_eq!(finished.code, 0, "{finished:?}");
     path
 }

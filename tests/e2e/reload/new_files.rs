@@ -5,10 +5,10 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 
 use super::{FILE, Image, Operator, in_plugins, number, put, wait_until_number, with_first, write};
 use crate::support::host::install;
+use crate::support::program::command;
 use crate::support::{HostProcess, wait_until};
 
 /// Number of copies that the host sees incomplete.
@@ -17,7 +17,7 @@ const SLOW_COPIES: u32 = 20;
 /// Runs a program with two paths.
 #[track_caller]
 fn run(program: &str, from: &Path, to: &Path) {
-    let done = Command::new(program).arg(from).arg(to).status().expect("the program runs");
+    let done = command(program).arg(from).arg(to).status().expect("the program runs");
     assert!(done.success(), "{program}: {done}");
 }
 

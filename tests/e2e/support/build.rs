@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use serde_json::Value;
+
+use super::program::command;
 
 /// Environment variable with the profile of the program and its plugins; `dev` if it is not set.
 const PROFILE: &str = "JACKFIELD_TEST_PROFILE";
@@ -136,7 +138,7 @@ struct Built {
 
 fn cargo(directory: &Path, target: &Path, args: &[&str]) -> Vec<Built> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = command(cargo)
         .arg("build")
         .args(args)
         .args(["--message-format=json-render-diagnostics", "--quiet"])

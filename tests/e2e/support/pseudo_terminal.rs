@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
+use super::program::command;
 use super::wait::{wait_for, wait_until};
 
 /// A pseudo-terminal of 100 columns and 30 rows, and the program in it.
@@ -44,7 +45,7 @@ impl PseudoTerminal {
         let before = tcgetattr(&line).expect("its attributes");
 
         let side = || line.try_clone().expect("another descriptor");
-        let child = Command::new(program)
+        let child = command(program)
             .args(args)
             .current_dir(directory)
             .env("TERM", "xterm")

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+
+use super::program::command;
 
 /// Seconds for gdb. It reads the symbols of the program first.
 const GDB_SECONDS: &str = "30";
@@ -30,7 +32,7 @@ pub(crate) fn stacks(pid: u32) -> String {
 }
 
 fn from_gdb(pid: u32) -> String {
-    let mut gdb = Command::new("timeout");
+    let mut gdb = command("timeout");
     gdb.args([GDB_SECONDS, "gdb", "-nx", "-batch", "-ex", "thread apply all bt 30", "-p"]);
     let output = gdb.arg(pid.to_string()).stdin(Stdio::null()).stderr(Stdio::null()).output();
 

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::program::command;
+
 /// A shell script that runs in the process of the host, before the program.
 pub(crate) struct StartScript {
     text: String,
@@ -25,10 +27,10 @@ impl StartScript {
 
     /// Returns the command that starts `program`, after the script if there is one.
     pub(super) fn command(script: Option<&Self>, program: &Path) -> Command {
-        let Some(Self { text, has_mount_namespace }) = script else { return Command::new(program) };
+        let Some(Self { text, has_mount_namespace }) = script else { return command(program) };
 
         // Each program replaces the previous one, so that the process is `program` in the end.
-        let mut command = Command::new(if *has_mount_namespace { "unshare" } else { "env" });
+        let mut command = command(if *has_mount_namespace { "unshare" } else { "env" });
         command.args(has_mount_namespace.then_some("--mount"));
         command.args(["sh", "-c", &format!("set -e; {text}; exec \"$0\" \"$@\"")]).arg(program);
         command

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
@@ -13,7 +12,7 @@ use super::machine::{Machine, SOCKET, missing};
 use super::skipped;
 use super::supervisor::socket_file_metadata;
 use crate::support::build::{artifacts, root};
-use crate::support::program::{finish, jackfield};
+use crate::support::program::{command, finish, jackfield};
 use crate::support::scratch::Scratch;
 use crate::support::wait_until;
 
@@ -51,7 +50,7 @@ fn package(to: &Path) -> PathBuf {
     let _building = BUILD.lock().unwrap_or_else(PoisonError::into_inner);
     let built = artifacts().program.parent().expect("a directory");
 
-    let mut script = Command::new("sh");
+    let mut script = command("sh");
     script.arg(root().join("scripts/deb")).arg(built).arg(to).args(["device", "hello", "journal"]);
     let finished = finish(script.env_remove("CARGO_TARGET_DIR"));
 
@@ -139,7 +138,7 @@ fn keeps_the_plugins_that_an_earlier_package_installed() {
     }
     let scratch = Scratch::new();
     fs::rename(package(scratch.path()), scratch.join("new.deb")).expect("the package");
-    let made = finish(Command::new("sh").args(["-c", MAKE_EARLIER, "sh"]).arg(scratch.path()));
+    let made = finish(command("sh").args(["-c", MAKE_EARLIER, "sh"]).arg(scratch.path()));
     assert_eq!(made.code, 0, "{made:?}");
     let copy = format!("cp {0}/new.deb {0}/old.deb $ROOT", scratch.path().display());
     let machine = Machine::boot(&["sh", "-c", &copy]);
@@ -174,7 +173,7 @@ fn installs_with_another_prefix() {
     let scratch = Scratch::new();
     let built = artifacts().program.parent().expect("a directory");
     let install = || {
-        let mut script = Command::new("sh");
+        let mut script = command("sh");
         script.arg(root().join("scripts/install")).arg(built).arg("hello");
         script.env("DESTDIR", scratch.path()).env("PREFIX", "/opt/jf").env("SYSCONFDIR", "/opt/jf/etc");
         let installed = finish(&mut script);

@@ -4,12 +4,12 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use crate::support::build::{artifacts, root};
 use crate::support::host::install;
 use crate::support::log::Log;
-use crate::support::program::{Finished, finish};
+use crate::support::program::{Finished, command, finish};
 use crate::support::scratch::Scratch;
 use crate::support::{Peer, wait::wait_for, wait_until};
 
@@ -69,7 +69,7 @@ impl Machine {
     /// Boots a system. `before` runs first, with the path of the new root in `$ROOT`.
     pub(super) fn boot(before: &[&str]) -> Self {
         let scratch = Scratch::new();
-        let mut command = Command::new("setpriv");
+        let mut command = command("setpriv");
 
         // The process is killed with the thread that started it, its PID 1 is killed with it, and
         // so is everything inside.
@@ -97,7 +97,7 @@ impl Machine {
 
     /// Runs a command inside and waits for its end.
     pub(super) fn run<A: AsRef<OsStr>>(&self, args: &[A]) -> Finished {
-        let mut command = Command::new("nsenter");
+        let mut command = command("nsenter");
         command.args(["--target", &self.init.to_string(), "--all", "--"]).args(args);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
         finish(&mut command)
@@ -191,7 +191,7 @@ impl Drop for Machine {
         wait_until("the system has ended", has_ended);
         self.console.wait_for_end();
 
-        let mut sweep = Command::new("unshare");
+        let mut sweep = command("unshare");
         let swept = finish(sweep.args(["--mount", "sh"]).arg(boot()).arg("--sweep").arg(self.scratch.path()));
         assert_eq!(swept.code, 0, "its control group remains: {swept:?}");
     }

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::build::artifacts;
 use crate::support::host::install;
 use crate::support::log::Log;
+use crate::support::program::command;
 use crate::support::scratch::Scratch;
 use crate::support::threads::threads;
 use crate::support::wait::wait_for;
@@ -62,7 +63,7 @@ impl Supervisor {
         let mut args = before.iter().map(ToString::to_string).collect::<Vec<_>>();
         args.extend([artifacts().program.display().to_string(), "serve".to_owned()]);
 
-        let mut command = Command::new(&args[0]);
+        let mut command = command(&args[0]);
         command.args(&args[1..]).current_dir(self.scratch.path());
         command.env("NOTIFY_SOCKET", self.path("notify")).env_remove("RUST_BACKTRACE");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

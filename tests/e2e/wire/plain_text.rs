@@ -1,14 +1,13 @@
 //! Plain text for a fixed method, and a one-shot client that sends it without a newline.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::json;
 
 use crate::support::HostProcess;
 use crate::support::build::root;
 use crate::support::peer::PARSE_ERROR;
-use crate::support::program::finish;
+use crate::support::program::{command, finish};
 
 /// The socket that the one-shot client connects to. It is replaced by that of the host.
 const ADDRESS: &str = "/tmp/odc_ws.sock";
@@ -59,7 +58,7 @@ fn serves_a_one_shot_php_client_that_sends_no_newline() {
         let script = host.path("one_shot.php");
         fs::write(&script, client).unwrap();
 
-        let finished = finish(Command::new("php").args(["-d", "display_errors=stderr"]).arg(&script));
+        let finished = finish(command("php").args(["-d", "display_errors=stderr"]).arg(&script));
 
         assert_eq!(finished.code, 0, "{finished:?}");
         let (sent, rest) = finished.stdout.split_once("</div>").unwrap();

@@ -1,9 +1,12 @@
 //! `jackfield top`: shows a running host live. Without a terminal, it prints a line of JSON for
 //! each interval.
 
+#[cfg(feature = "top")]
 mod live;
+#[cfg(feature = "top")]
 mod screen;
 #[cfg(test)]
+#[cfg(feature = "top")]
 mod tests;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -55,7 +58,7 @@ pub(crate) fn top(args: &TopArgs, config: Option<&Path>) -> ExitCode {
     let ended = if args.operator.json || !io::stdout().is_terminal() {
         print_intervals(&host, args)
     } else {
-        live::show(&host, args)
+        show(&host, args)
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,6 +66,15 @@ pub(crate) fn top(args: &TopArgs, config: Option<&Path>) -> ExitCode {
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => fail(failure.exit_code(), &failure),
     }
+}
+
+#[cfg(feature = "top")]
+use live::show;
+
+/// Stands for the live screen in a program that was built without it.
+#[cfg(not(feature = "top"))]
+fn show(_: &ObservedHost, _: &TopArgs) -> Result<(), CommandError> {
+    Err(CommandError::NoScreen)
 }
 
 /// The host that is shown.

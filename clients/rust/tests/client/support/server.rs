@@ -84,8 +84,9 @@ impl Server {
     }
 
     fn start(script: &Path, socket: &Path, variables: &[(String, i64)]) -> Server {
-        let mut command = Command::new(program());
-        command.arg(script).arg("--socket").arg(socket);
+        // With default signal dispositions, whatever the tests inherit.
+        let mut command = Command::new("/usr/bin/env");
+        command.arg("--default-signal").arg(program()).arg(script).arg("--socket").arg(socket);
         for (name, value) in variables {
             command.arg("--set").arg(format!("{name}={value}"));
         }

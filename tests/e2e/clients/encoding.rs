@@ -19,13 +19,14 @@ use crate::support::scratch::Scratch;
 const REQUESTS: usize = 10_000;
 
 /// Uses the encoder of the PHP client. Each input line is a request as an array, each output line a
-/// frame in hexadecimal.
+/// frame in hexadecimal. A float stays a float with the option `preserveZeroFraction`, as in Rust.
 const PHP: &str = r#"
 require $argv[1] . '/clients/php/autoload.php';
 use Jackfield\Wire\{Envelope, Header};
 foreach (file($argv[2]) as $line) {
     [$id, $method, $params] = json_decode($line, false, 512, JSON_THROW_ON_ERROR);
-    echo bin2hex(Header::frame(Header::ASYNC_REQUEST, Envelope::request($id, $method, $params))), "\n";
+    $payload = Envelope::request($id, $method, $params, null, JSON_PRESERVE_ZERO_FRACTION);
+    echo bin2hex(Header::frame(Header::ASYNC_REQUEST, $payload)), "\n";
 }
 "#;
 

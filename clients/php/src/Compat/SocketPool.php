@@ -6,6 +6,7 @@ namespace Jackfield\Compat;
 
 use Jackfield\Exception\ConnectException;
 use Jackfield\Exception\PoolFullException;
+use Jackfield\Transport\Warnings;
 
 use function array_pop, count, extension_loaded, getmypid, in_array, intdiv, restore_error_handler;
 use function set_error_handler, str_starts_with, substr;
@@ -90,14 +91,17 @@ final class SocketPool
         }
         $socket = socket_create(AF_UNIX, SOCK_STREAM, 0);
         if ($socket === false) {
-            throw new \RuntimeException('cannot create a socket: ' . socket_strerror(socket_last_error()));
+            $code = socket_last_error();
+            $reason = socket_strerror($code);
+            throw new \RuntimeException("cannot create a socket: $reason");
         }
 
         self::setTimeout($socket, SO_SNDTIMEO, self::CONNECT_TIMEOUT);
         if (!self::withoutWarnings(fn (): bool => socket_connect($socket, $this->path))) {
             $code = socket_last_error($socket);
+            $reason = socket_strerror($code);
             throw new ConnectException(
-                "cannot connect to {$this->path}: " . socket_strerror($code),
+                "cannot connect to {$this->path}: $reason",
                 $code,
                 in_array($code, self::TRANSIENT, true)
             );
@@ -135,10 +139,8 @@ final class SocketPool
     private static function setTimeout(\Socket $socket, int $option, float $seconds): void
     {
         $micros = (int) ($seconds * 1e6);
-        socket_set_option($socket, SOL_SOCKET, $option, [
-            'sec' => intdiv($micros, 1_000_000),
-            'usec' => $micros % 1_000_000,
-        ]);
+        $duration = ['sec' => intdiv($micros, 1_000_000), 'usec' => $micros % 1_000_000];
+        socket_set_option($socket, SOL_SOCKET, $option, $duration);
     }
 
     /**
@@ -150,11 +152,20 @@ final class SocketPool
      */
     private static function withoutWarnings(callable $function): mixed
     {
-        set_error_handler(static fn (): bool => true);
+        $handler = Warnings::handler();
+        $isSet = true;
         try {
-            return $function();
-        } finally {
+            Warnings::$outer = set_error_handler($handler);
+            $result = $function();
+            $isSet = false;
             restore_error_handler();
+        } catch (\Throwable $thrown) {
+            if ($isSet) {
+                restore_error_handler();
+            }
+            throw $thrown;
         }
+
+        return $result;
     }
 }

@@ -61,7 +61,8 @@ class UnixSocketReader
         $message = self::request($message);
 
         try {
-            $reply = ['result' => $this->client->call($message['method'], $message['params'] ?? null)];
+            $params = $message['params'] ?? null;
+            $reply = ['result' => $this->client->call($message['method'], $params)];
         } catch (RemoteException $error) {
             $reply = ['error' => ['code' => $error->getCode(), 'message' => $error->getMessage()]];
             if ($error->data() !== null) {

@@ -4,10 +4,10 @@ declare(strict_types=1);
 
 namespace Jackfield\Transport;
 
-use function str_starts_with;
+use function dirname, str_starts_with;
 
 /**
- * The error handler that silences the warnings of built-in functions in this directory.
+ * The error handler that silences the warnings of built-in functions in this package.
  *
  * The operator `@` does not keep an error handler of the program from throwing an exception for a
  * warning. To catch that exception would also catch what a signal handler of the program throws
@@ -47,10 +47,14 @@ final class Warnings
 
     private static ?\Closure $handler = null;
 
+    /** Directory of the sources of this package. */
+    private static ?string $package = null;
+
     public static function handler(): \Closure
     {
         return self::$handler ??= static function (int $level, string $text, string $file, int $line): bool {
-            if (str_starts_with($file, __DIR__ . '/')) {
+            self::$package ??= dirname(__DIR__) . '/';
+            if (str_starts_with($file, self::$package)) {
                 return true;
             }
 

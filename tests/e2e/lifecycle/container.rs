@@ -112,6 +112,12 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
+        // The change of the user has removed the signal that process 1 gets from the kernel when
+        // `unshare` ends. Process 1 takes all others of the container with it.
+        if matches!(self.outer.try_wait(), Ok(None)) {
+            let first = i32::try_from(self.first).ok().and_then(Pid::from_raw);
+            let _ = first.map(|first| kill_process(first, Signal::KILL));
+        }
         let _ = self.outer.kill();
         let _ = self.outer.wait();
         if std::thread::panicking() {

@@ -9,8 +9,8 @@
 //!       └────────── the poll has returned ───────┘
 //! ```
 //!
-//! The thread counts its polls with one atomic operation each, which also tells it that another
-//! thread has taken over. Everything else happens under the lock of the queue.
+//! The thread counts its polls with one atomic operation each. The result also shows whether
+//! another thread has taken over. Everything else happens under the lock of the queue.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

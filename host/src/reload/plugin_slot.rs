@@ -267,6 +267,7 @@ impl PluginSlot {
                 return None;
             }
         };
+
         let probation = old.generation.probation.as_ref();
         self.state = SlotState::Stopped(Box::new(StoppedPlugin {
             content,

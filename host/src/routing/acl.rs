@@ -72,6 +72,7 @@ impl ListenerAcls {
         let (uid, gid, pid) = numbers(peer);
         let socket = path.display();
         let user = UserName(uid);
+
         if admin {
             tracing::warn!(
                 %socket,

@@ -66,6 +66,7 @@ impl Acceptor {
     /// Accepts connections and never returns.
     async fn accept_all(&mut self) {
         let mut is_failing = false;
+
         loop {
             match self.socket.accept().await.and_then(into_std) {
                 Ok((stream, peer)) => {

@@ -8,8 +8,7 @@ use Jackfield\Exception\ConnectException;
 use Jackfield\Exception\PoolFullException;
 use Jackfield\Transport\Warnings;
 
-use function array_pop, count, extension_loaded, getmypid, in_array, intdiv, restore_error_handler;
-use function set_error_handler, str_starts_with, substr;
+use function array_pop, count, extension_loaded, getmypid, in_array, intdiv, str_starts_with, substr;
 
 /**
  * Connections that are lent to callers as sockets of the extension sockets.
@@ -97,7 +96,7 @@ final class SocketPool
         }
 
         self::setTimeout($socket, SO_SNDTIMEO, self::CONNECT_TIMEOUT);
-        if (!self::withoutWarnings(fn (): bool => socket_connect($socket, $this->path))) {
+        if (!Warnings::silenced(fn (): bool => socket_connect($socket, $this->path))) {
             $code = socket_last_error($socket);
             $reason = socket_strerror($code);
             throw new ConnectException(
@@ -119,7 +118,7 @@ final class SocketPool
     private static function isQuiet(\Socket $socket): bool
     {
         $bytes = '';
-        $count = self::withoutWarnings(
+        $count = Warnings::silenced(
             static fn (): int|false => socket_recv($socket, $bytes, 1, MSG_PEEK | MSG_DONTWAIT)
         );
 
@@ -141,31 +140,5 @@ final class SocketPool
         $micros = (int) ($seconds * 1e6);
         $duration = ['sec' => intdiv($micros, 1_000_000), 'usec' => $micros % 1_000_000];
         socket_set_option($socket, SOL_SOCKET, $option, $duration);
-    }
-
-    /**
-     * @template T
-     *
-     * @param callable(): T $function
-     *
-     * @return T
-     */
-    private static function withoutWarnings(callable $function): mixed
-    {
-        $handler = Warnings::handler();
-        $isSet = true;
-        try {
-            Warnings::$outer = set_error_handler($handler);
-            $result = $function();
-            $isSet = false;
-            restore_error_handler();
-        } catch (\Throwable $thrown) {
-            if ($isSet) {
-                restore_error_handler();
-            }
-            throw $thrown;
-        }
-
-        return $result;
     }
 }

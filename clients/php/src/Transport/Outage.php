@@ -6,7 +6,7 @@ namespace Jackfield\Transport;
 
 use Jackfield\Process;
 
-use function fclose, intdiv, md5, restore_error_handler, set_error_handler, stream_set_chunk_size, stream_socket_client;
+use function fclose, intdiv, md5, stream_set_chunk_size, stream_socket_client;
 
 /**
  * Decides whether a call that finds the host down may wait for it.
@@ -149,7 +149,10 @@ final class Outage
 
         // Without STREAM_CLIENT_CONNECT, a missing stream is created without a socket.
         $flags = STREAM_CLIENT_PERSISTENT | ($state === null || $state === 0 ? 0 : STREAM_CLIENT_CONNECT);
-        $stream = self::open("udp://127.0.0.1:9/jackfield-$key", $flags);
+        $address = "udp://127.0.0.1:9/jackfield-$key";
+        $stream = Warnings::silenced(
+            static fn () => stream_socket_client($address, $code, $text, 0.0, $flags),
+        );
         if ($stream === false) {
             return 0;
         }
@@ -164,25 +167,5 @@ final class Outage
         }
 
         return $isStored ? $previous & ~self::STORED : 0;
-    }
-
-    /** @return resource|false */
-    private static function open(string $address, int $flags)
-    {
-        $handler = Warnings::handler();
-        $isSet = true;
-        try {
-            Warnings::$outer = set_error_handler($handler);
-            $stream = stream_socket_client($address, $code, $text, 0.0, $flags);
-            $isSet = false;
-            restore_error_handler();
-        } catch (\Throwable $thrown) {
-            if ($isSet) {
-                restore_error_handler();
-            }
-            throw $thrown;
-        }
-
-        return $stream;
     }
 }

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Jackfield\Transport;
 
-use function dirname, str_starts_with;
+use function dirname, restore_error_handler, set_error_handler, str_starts_with;
 
 /**
  * The error handler that silences the warnings of built-in functions in this package.
@@ -62,5 +62,33 @@ final class Warnings
             return self::$outer !== null && self::$outer !== self::$handler
                 && (self::$outer)($level, $text, $file, $line) !== false;
         };
+    }
+
+    /**
+     * Runs a function with this handler. The paths of each request have the lines above instead.
+     *
+     * @template T
+     *
+     * @param callable(): T $function
+     *
+     * @return T
+     */
+    public static function silenced(callable $function): mixed
+    {
+        $handler = self::handler();
+        $isSet = true;
+        try {
+            self::$outer = set_error_handler($handler);
+            $result = $function();
+            $isSet = false;
+            restore_error_handler();
+        } catch (\Throwable $thrown) {
+            if ($isSet) {
+                restore_error_handler();
+            }
+            throw $thrown;
+        }
+
+        return $result;
     }
 }

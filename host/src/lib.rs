@@ -47,6 +47,7 @@ mod sync;
 mod system_failure;
 mod thread_locals;
 mod timer;
+mod worker;
 #[cfg(test)]
 mod wake_count;
 

@@ -29,6 +29,7 @@ mod trusted_keys;
 mod units;
 mod values;
 mod wording;
+mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ pub use position::Place;
 pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
 pub use trusted_keys::{KeyId, TrustedKey};
 pub use units::{InvalidQuantity, parse_duration, parse_size};
+pub use worker::{Isolation, SandboxConfig, WorkerConfig};
 
 use document::Document;
 use section::Section;

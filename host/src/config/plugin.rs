@@ -11,6 +11,7 @@ use super::position::Place;
 use super::section::Section;
 use super::settings;
 use super::wording::quoted;
+use super::worker::{Isolation, WorkerConfig};
 
 /// The options of a single plugin.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,12 @@ pub struct PluginConfig {
     /// The order of stop and start when its generation is replaced. Default start-first.
     pub replace: ReplacePolicy,
 
+    /// Where it runs. Default in-process.
+    pub isolation: Isolation,
+
+    /// The processes that run it if `isolation` is `worker`.
+    pub worker: WorkerConfig,
+
     /// Passed to the plugin as it is. It is always a JSON object, nested at most 64 deep. Dates and
     /// times of TOML become strings. Default `{}`.
     pub settings: Value,
@@ -47,6 +54,8 @@ impl Default for PluginConfig {
             breaker: BreakerConfig::default(),
             queue: 1024,
             replace: ReplacePolicy::default(),
+            isolation: Isolation::default(),
+            worker: WorkerConfig::default(),
             settings: Value::Object(Map::new()),
             place: Place::default(),
         }
@@ -118,6 +127,8 @@ fn read_one(section: Section<'_>) -> PluginConfig {
         breaker: read_breaker(section.section("breaker")),
         queue: section.count("queue", COUNT, default.queue),
         replace: section.choice("replace", &POLICIES, default.replace),
+        isolation: default.isolation,
+        worker: default.worker,
         place: section.place(),
     };
     section.close();

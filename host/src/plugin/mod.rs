@@ -32,6 +32,7 @@ mod system_plugin;
 #[cfg(test)]
 pub(crate) mod test_support;
 mod waker_relay;
+mod worker;
 
 pub(crate) use built_in::BuiltInPlugin;
 pub(crate) use call::{CallPermits, Caller, ReplySink};

@@ -45,7 +45,7 @@ impl Generation {
         params: &[u8],
         out: &mut Vec<u8>,
     ) -> CallEnd {
-        let end = run_recorded(self.running_code(method), facts.id.known(), || {
+        let end = run_recorded(self.running_code(method, facts), facts.id.known(), || {
             self.instance.call(method, facts, params, out, self.reply_limit)
         });
         self.record_end(method, facts, &end);
@@ -66,7 +66,7 @@ impl Generation {
         params: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<CallEnd, SuspendedCall> {
-        let end = run_recorded(self.running_code(method), facts.id.known(), || {
+        let end = run_recorded(self.running_code(method, facts), facts.id.known(), || {
             let mut future = match self.instance.begin(method, facts, params) {
                 Ok(future) => future,
                 Err(end) => return Ok(end),
@@ -119,7 +119,7 @@ impl Generation {
 }
 
 impl CallTarget for Generation {
-    fn running_code(&self, method: u32) -> RunningCode {
+    fn running_code(&self, method: u32, _facts: &CallFacts<'_>) -> RunningCode {
         RunningCode::new(self.identity.number, method)
     }
 

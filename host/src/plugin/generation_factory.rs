@@ -235,7 +235,7 @@ fn test_instance(instance: Instance, generation: u64) -> Result<Instance, LoadEr
 
     // A panic of `stop` changes nothing: the instance is freed, and the plugin is refused.
     let _ = run_recorded(LifecyclePhase::Stop.in_generation(generation), None, || instance.stop());
-    Err(LoadError::new(LoadErrorReason::SelfTestFailed, format_args!("self_test failed: {failure}")))
+    Err(LoadError::self_test_failed(&failure))
 }
 
 /// Ends what was prepared for an instance that did not start, and closes its code.

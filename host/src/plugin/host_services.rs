@@ -39,7 +39,7 @@ pub(crate) trait NestedCaller: Send + Sync + 'static {
 
 /// Upper bound for a line that a plugin logs, in bytes. Longer lines are cut. With the name of the
 /// plugin, which has at most 64 bytes, it is below the 8 KiB at which the log cuts every value.
-const MAX_LINE: usize = 8 * 1024 - 128;
+pub(super) const MAX_LINE: usize = 8 * 1024 - 128;
 
 /// The services for one generation.
 pub(super) struct HostServices {

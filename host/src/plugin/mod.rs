@@ -11,6 +11,7 @@ mod blocking_pool;
 mod built_in;
 mod call;
 mod circuit_breaker;
+mod deadline_error;
 mod execution;
 mod executor_sleep;
 mod executor_thread;
@@ -27,15 +28,18 @@ mod pool_state;
 mod pool_thread;
 mod probation;
 mod ready_queue;
+mod reply_slot;
 mod retirement;
 mod system_plugin;
 #[cfg(test)]
 pub(crate) mod test_support;
 mod waker_relay;
 mod worker;
+mod worker_process;
 
 pub(crate) use built_in::BuiltInPlugin;
 pub(crate) use call::{CallPermits, Caller, ReplySink};
+pub(crate) use deadline_error::{deadline_data, deadline_message};
 pub(crate) use execution::SuspendedCall;
 pub(crate) use failure_log::touch_thread_locals;
 pub(crate) use generation::{Generation, GenerationExecutor, GenerationId, PluginCall};
@@ -44,8 +48,10 @@ pub(crate) use host_services::NestedCaller;
 pub(crate) use plugin_thread::{JoinedRunError, run_joined_unless};
 pub(crate) use pool_state::SubmitError;
 pub(crate) use probation::{Probation, ProbationFailure, ProbationVerdict};
+pub(crate) use reply_slot::ReplySlot;
 pub(crate) use retirement::{
     EndDeadline, IoThreadReplacer, RetentionReason, RetirementOutcome, StoppedGeneration,
 };
 pub(crate) use system_plugin::{HostInfo, PluginInfo, SystemPlugin};
 pub(crate) use waker_relay::WakerRelay;
+pub(crate) use worker_process::enter as enter_worker;

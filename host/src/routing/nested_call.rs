@@ -14,11 +14,13 @@ use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture};
 use super::dispatcher::Dispatcher;
 use super::gate::{GateOpened, StateTransferGate};
 use super::inline_runner::is_io_thread;
-use super::reply_slot::{ReplySlot, SlotSink, into_reply};
+use super::reply_slot::{SlotSink, into_reply};
 use super::request_error::{ExhaustedResource, RequestError};
 use super::table::{Found, HeldTarget, Requester, RouteTarget};
 use crate::clock::Time;
-use crate::plugin::{CallPermits, Caller, GenerationExecutor, NestedCaller, PluginCall, WakerRelay};
+use crate::plugin::{
+    CallPermits, Caller, GenerationExecutor, NestedCaller, PluginCall, ReplySlot, WakerRelay,
+};
 
 /// Upper bound for the depth of nested calls. It ends a cycle long before a stack or a queue is
 /// full.

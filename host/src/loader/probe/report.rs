@@ -78,7 +78,7 @@ fn read_part(from: &mut impl Read) -> io::Result<Vec<u8>> {
 /// The steps of a probe, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum ProbeStep {
+pub(crate) enum ProbeStep {
     /// The probing process is set up; no code of the plugin runs.
     #[default]
     Setup,

@@ -19,8 +19,8 @@ use rustix::stdio::{dup2_stdout, stderr, stdin, stdout};
 
 use crate::system_failure::WithRemedy;
 
-/// The lowest number for the descriptor of the socket, where the process may have as many. It is out
-/// of reach of code that closes or reuses low numbers.
+/// The lowest number for the descriptor of the socket, where the process may have as many. It is
+/// out of reach of code that closes or reuses low numbers.
 const SOCKET_MIN: i32 = 100;
 
 /// Returns whether the host has started this process, under a name for which `is_name` returns
@@ -37,8 +37,8 @@ pub(crate) fn give_up(failed: &str, error: &io::Error) -> ! {
     exit(1)
 }
 
-/// Moves the socket to the host away from stdout, to which the plugin may print, and limits the cost
-/// of a crash.
+/// Moves the socket to the host away from stdout, to which the plugin may print, and limits the
+/// cost of a crash.
 ///
 /// # Errors
 ///

@@ -61,8 +61,9 @@ impl Prober {
         Self::program("/proc/self/exe")
     }
 
-    /// Starts `program` as the probing process. Its `main` must begin with [`enter`](crate::enter). It is for
-    /// programs that embed the host and cannot change their own `main`, such as tests.
+    /// Starts `program` as the probing process. Its `main` must begin with
+    /// [`enter`](crate::enter). It is for programs that embed the host and cannot change their own
+    /// `main`, such as tests.
     #[must_use]
     pub fn program(program: impl Into<PathBuf>) -> Self {
         Self { program: program.into(), environment: ProbeEnvironment::of_host() }

@@ -39,7 +39,7 @@ use std::sync::{Arc, mpsc};
 use rustix::process::{Signal, getpid, kill_process};
 
 use self::nested_calls::NestedCalls;
-use self::serve::{ChannelEnd, Server, read_spec};
+use self::serve::{ChannelEnd, WorkerServer, read_spec};
 use self::setup::Descriptors;
 use self::worker_channel::WorkerChannel;
 use crate::clock;
@@ -88,7 +88,7 @@ fn run() -> ! {
         refuse(&channel, &error);
     }
 
-    let mut server = Server::new(channel, nested, started, || exit(0));
+    let mut server = WorkerServer::new(channel, nested, started, || exit(0));
     end_process(&server.serve(&mut reader))
 }
 

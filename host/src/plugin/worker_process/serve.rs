@@ -59,12 +59,12 @@ fn receive(reader: &mut ChannelReader) -> Result<(), ChannelEnd> {
 }
 
 /// Serves the channel of a worker.
-pub(super) struct Server<E> {
+pub(super) struct WorkerServer<E> {
     channel: Arc<WorkerChannel>,
     calls: Arc<ReceivedCalls>,
     nested: Arc<NestedCalls>,
 
-    /// Brings the plugin before the host is told that it is ready.
+    /// Brings the plugin before `Ready` is sent.
     started: mpsc::Receiver<StartedPlugin>,
 
     /// `None` before it was needed, and once it stops.
@@ -78,7 +78,7 @@ pub(super) struct Server<E> {
     end_process: Option<E>,
 }
 
-impl<E: FnOnce() + Send + 'static> Server<E> {
+impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
     pub(super) fn new(
         channel: Arc<WorkerChannel>,
         nested: Arc<NestedCalls>,

@@ -32,7 +32,7 @@ pub(super) struct StartedPlugin {
     pub(super) executor: Arc<WorkerExecutor>,
 }
 
-/// What exists before the instance: the threads are named after the plugin, and in the crash
+/// The parts that exist before the instance. The threads are named after the plugin, and in the crash
 /// record of this process, which shows for which call a thread runs.
 pub(super) struct PluginThreads {
     plugin: Arc<str>,
@@ -96,13 +96,13 @@ pub(super) struct Starting {
     /// The memory file with the plugin.
     pub(super) plugin: OwnedFd,
 
-    /// What is enforced and what is not, as text.
+    /// The limits and rules that are enforced, and those that are not, as text.
     pub(super) enforced: String,
 
     pub(super) channel: Arc<WorkerChannel>,
     pub(super) nested: Arc<NestedCalls>,
 
-    /// Takes the plugin before the host is told about it.
+    /// Takes the plugin before `Ready` is sent.
     pub(super) started: mpsc::SyncSender<StartedPlugin>,
 }
 

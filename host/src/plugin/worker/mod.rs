@@ -2,6 +2,11 @@
 
 #![expect(dead_code, unused_variables, clippy::todo, reason = "being written")]
 
+mod dispatch_window;
+mod overdue_calls;
+mod recycling;
+mod restart_policy;
+
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 

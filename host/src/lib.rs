@@ -40,6 +40,7 @@ mod output;
 mod plugin;
 mod reload;
 mod routing;
+mod sealed_file;
 mod server;
 mod shutdown;
 mod starting_host;

@@ -17,9 +17,7 @@ use crate::host::{Host, Reloads};
 use crate::loader::{ProbeEntry, Prober, ProcessGuard};
 use crate::log::Logging;
 use crate::output::OutputCapture;
-use crate::plugin::{
-    BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin, WorkerProgram,
-};
+use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin, WorkerProgram};
 use crate::reload::{CommandSender, PluginOwner, Reloader, ReportProgress, StartProgress};
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
 use crate::server::{BindError, HttpEndpoint, Inherited, Server, SocketClaims};

@@ -42,6 +42,7 @@ mod plugin;
 mod process_group;
 mod reload;
 mod routing;
+mod sealed_file;
 mod server;
 mod shutdown;
 mod starting_host;

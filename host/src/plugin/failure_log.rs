@@ -118,7 +118,12 @@ impl FailureLog<'_> {
 
     /// Logs `line`, which a worker process has logged while it ran a call. Returns `false`, and logs
     /// nothing, if the line reports no failure.
-    pub(super) fn log_of_call(&self, line: &str, (number, method): (u32, &str), facts: &CallFacts<'_>) -> bool {
+    pub(super) fn log_of_call(
+        &self,
+        line: &str,
+        (number, method): (u32, &str),
+        facts: &CallFacts<'_>,
+    ) -> bool {
         let id = facts.id.text();
         match FailureLine::parse(line) {
             // The worker has added the backtrace; one of this thread would say nothing.

@@ -101,11 +101,7 @@ fn start_blocking_pool<G: CallTarget>(
 }
 
 impl<G: CallTarget> InProcess<G> {
-    pub(super) fn new(
-        threads: PluginThreads<G>,
-        instance: Instance,
-        library: Option<LoadedLibrary>,
-    ) -> Self {
+    pub(super) fn new(threads: PluginThreads<G>, instance: Instance, library: Option<LoadedLibrary>) -> Self {
         Self { instance, threads, unended_threads: AtomicUsize::new(0), library }
     }
 

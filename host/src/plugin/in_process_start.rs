@@ -177,7 +177,11 @@ fn test_instance(instance: Instance, generation: u64) -> Result<Instance, LoadEr
 }
 
 /// Ends what was prepared for an instance that did not start, and closes its code.
-fn abandon(prepared: PreparedInstance, library: Option<LoadedLibrary>, error: LoadError) -> GenerationLoadError {
+fn abandon(
+    prepared: PreparedInstance,
+    library: Option<LoadedLibrary>,
+    error: LoadError,
+) -> GenerationLoadError {
     let running = prepared.threads.join_unused();
 
     let retained = library.and_then(|library| {

@@ -53,8 +53,8 @@ mod system_plugin;
 pub(crate) mod test_support;
 mod waker_relay;
 mod worker;
-mod worker_start;
 mod worker_process;
+mod worker_start;
 
 pub(crate) use built_in::BuiltInPlugin;
 pub(crate) use call::{CallPermits, Caller, ReplySink};

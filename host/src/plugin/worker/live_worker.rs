@@ -226,7 +226,9 @@ impl MessagePart<'_> {
             Some(PhaseWaiter::Owner(waiter)) => {
                 let _ = waiter.send(result);
             }
-            Some(PhaseWaiter::Supervisor(phase)) => context.events.push(WorkerEvent::PhaseEnded(phase, result)),
+            Some(PhaseWaiter::Supervisor(phase)) => {
+                context.events.push(WorkerEvent::PhaseEnded(phase, result))
+            }
             None => return Err(WorkerFault::Unexpected("the end of a phase")),
         }
         Ok(())

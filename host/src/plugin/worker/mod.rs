@@ -96,10 +96,15 @@ impl WorkerPlugin {
         // Dropped with an error, it kills the processes and joins the thread.
         let plugin = Self { shared, image, restarts, supervisor: Some(thread) };
         // The supervisor has the same limit; it needs more time only to kill the processes.
-        receive(&first_start, limit.saturating_add(JOIN_LIMIT), gives_up).map_err(|failure| match failure {
-            WorkerPhaseError::GivenUp => LoadError::host_ends(),
-            other => LoadError::new(LoadErrorReason::ProbeFailed, format_args!("the worker processes: {other}")),
-        })??;
+        receive(&first_start, limit.saturating_add(JOIN_LIMIT), gives_up).map_err(
+            |failure| match failure {
+                WorkerPhaseError::GivenUp => LoadError::host_ends(),
+                other => LoadError::new(
+                    LoadErrorReason::ProbeFailed,
+                    format_args!("the worker processes: {other}"),
+                ),
+            },
+        )??;
         Ok(plugin)
     }
 

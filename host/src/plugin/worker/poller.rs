@@ -85,8 +85,7 @@ impl Poller {
         let mut flags = EventFlags::IN;
         flags.set(EventFlags::OUT, waits);
         // It is watched, so this cannot fail.
-        let _ =
-            epoll::modify(&self.epoll, &worker.process.socket, data(worker.id, Source::Channel), flags);
+        let _ = epoll::modify(&self.epoll, &worker.process.socket, data(worker.id, Source::Channel), flags);
     }
 
     /// Waits until something is ready, or until `until`, and returns what is.
@@ -97,7 +96,8 @@ impl Poller {
     pub(super) fn wait(&self, until: Time) -> io::Result<Vec<(LineId, Source)>> {
         let limit = (until != Time::NEVER).then(|| until.since(Time::now()));
         // A wait that ends just before the time would be followed by several more.
-        let limit = limit.map(|limit| if limit.is_zero() { limit } else { limit + Duration::from_micros(50) });
+        let limit =
+            limit.map(|limit| if limit.is_zero() { limit } else { limit + Duration::from_micros(50) });
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
 
         let mut events = [MaybeUninit::<Event>::uninit(); EVENTS];

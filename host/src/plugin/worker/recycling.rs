@@ -39,7 +39,7 @@ impl fmt::Display for RecycleReason {
     }
 }
 
-/// What one worker process has used since its start.
+/// The calls, the age and the memory of one worker process.
 #[derive(Debug)]
 pub(super) struct WorkerUsage {
     started: Time,

@@ -103,7 +103,9 @@ impl Supervisor {
         for event in context.events {
             match event {
                 WorkerEvent::Refused(error) => reason = EndReason::Refused(error),
-                WorkerEvent::PhaseEnded(_, result) if matches!(worker.state, WorkerState::Stopping { .. }) => {
+                WorkerEvent::PhaseEnded(_, result)
+                    if matches!(worker.state, WorkerState::Stopping { .. }) =>
+                {
                     self.stopped(result);
                 }
                 WorkerEvent::Ready(_) | WorkerEvent::PhaseEnded(..) => {}
@@ -269,7 +271,11 @@ impl Supervisor {
             other => other.to_string(),
         };
         let text = printable(&text);
-        tracing::error!(plugin, generation, "plugin {plugin}: generation {generation} panicked in stop: {text}");
+        tracing::error!(
+            plugin,
+            generation,
+            "plugin {plugin}: generation {generation} panicked in stop: {text}"
+        );
     }
 
     /// Ends everything, because the supervisor cannot wait for anything any more.

@@ -118,7 +118,7 @@ impl Supervisor {
             let schema = self.image.manifest().state.unwrap_or(0);
             worker.phase = Some(PhaseWaiter::Supervisor(CarriedPhase::Import));
             let message = HostMessage::Import { schema, state: &state };
-            worker.process.writer.queue(|out| out.push_host(&message));
+            worker.process.writer.queue_host(&message);
             return;
         }
         self.serve(id);
@@ -181,7 +181,8 @@ impl Supervisor {
 
         let plugin = &*self.options.identity.plugin;
         let generation = self.options.identity.number;
-        let pid = self.workers.iter().find(|worker| worker.id == id).map(|worker| worker.process.process.pid());
+        let pid =
+            self.workers.iter().find(|worker| worker.id == id).map(|worker| worker.process.process.pid());
         self.options.restarts.count(cause, &why);
         tracing::info!(plugin, generation, pid, "plugin {plugin}: its worker process is replaced: {why}");
         if self.is_exclusive() {

@@ -102,7 +102,8 @@ impl Fixture {
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&record));
         let calls: Arc<dyn NestedCaller> = Arc::clone(&dispatcher) as _;
         let calls: Weak<dyn NestedCaller> = Arc::downgrade(&calls);
-        let starter = TestStarter::new(GenerationFactory::new(calls, record, no_worker_program()), contents.clone());
+        let starter =
+            TestStarter::new(GenerationFactory::new(calls, record, no_worker_program()), contents.clone());
 
         let (sender, commands) = CommandSender::channel();
         let mut owner = PluginOwner::with_parts(

@@ -22,6 +22,7 @@ use super::probation::Probation;
 use crate::config::BreakerConfig;
 use crate::crash_record::{CrashRecord, LifecyclePhase, RegisteredGeneration, run_recorded};
 use crate::loader::{KeptImage, LoadError, LoadedLibrary, VerifiedSignature};
+use crate::worker::report::WorkerReport;
 
 /// A call of a generation of this host.
 pub(crate) type PluginCall<A = dyn ReplySink> = Call<Generation, A>;
@@ -149,6 +150,11 @@ impl Generation {
     /// Returns the content of the plugin file, for a later rollback; `None` for a built-in plugin.
     pub(crate) fn kept_image(&self) -> Option<Result<KeptImage, LoadError>> {
         self.library.as_ref().map(LoadedLibrary::keep_image)
+    }
+
+    /// Returns what is known about the workers that run the plugin; `None` if it runs in the host.
+    pub(crate) fn worker_report(&self) -> Option<WorkerReport> {
+        None
     }
 
     /// Runs a lifecycle phase of the instance on this thread, which must be a joined thread.

@@ -9,10 +9,18 @@ pub(super) const WORKER_HEAD: [&str; 6] =
 
 /// Returns where a plugin runs, and who decided that if it is not configured so.
 pub(super) fn isolation_cell(isolation: Option<&str>, decided_by: Option<&str>) -> String {
-    match (isolation, decided_by) {
-        (Some("worker"), Some("host")) => "worker (automatic)".to_owned(),
-        (Some("worker"), Some(_)) => "worker (by command)".to_owned(),
-        (isolation, _) => isolation.unwrap_or("-").to_owned(),
+    match isolation {
+        Some("worker") => with_decision("worker", decided_by),
+        isolation => isolation.unwrap_or("-").to_owned(),
+    }
+}
+
+/// Adds who decided that a plugin runs in a worker, if somebody did.
+pub(super) fn with_decision(text: &str, decided_by: Option<&str>) -> String {
+    match decided_by {
+        Some("host") => format!("{text} (automatic)"),
+        Some(_) => format!("{text} (by command)"),
+        None => text.to_owned(),
     }
 }
 

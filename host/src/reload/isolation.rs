@@ -113,7 +113,8 @@ impl PluginOwner {
         match self.restart_in(name, wanted) {
             Ok(()) => {
                 self.decide_isolation(name, &hash, is_off, by);
-                self.report_serving(name, ", by command");
+                let note = if is_off { ", moved out of its worker by command" } else { "" };
+                self.report_serving(name, note);
                 self.reload_result(name, None)
             }
             Err(refused) => {

@@ -4,7 +4,9 @@
 //!   `lifecycle`.
 //! - Faults: `faults` with `fault_kinds`, `restarts`, `stuck`, `orphans`.
 //! - Replacement: `switches` counts each request with `ledger`, `reload` repeats it many times.
+//! - Decisions: `automatic` after crashes of the host, `operation` by command.
 
+mod automatic;
 mod byte_equality;
 mod deterministic_methods;
 mod fault_kinds;
@@ -12,6 +14,7 @@ mod faults;
 mod ledger;
 mod lifecycle;
 mod nested;
+mod operation;
 mod orphans;
 mod random_params;
 mod reload;

@@ -13,7 +13,7 @@ use super::Sample;
 use crate::cli::rates::{HostRates, MethodRates};
 use crate::cli::stats::plugin_state;
 use crate::cli::table::{format_cell, format_count, format_duration, format_micros};
-use crate::cli::workers::{WORKER_HEAD, worker_row};
+use crate::cli::workers::{WORKER_HEAD, with_decision, worker_row};
 
 /// Upper bound for the lines about workers, with their title and head.
 const MAX_WORKER_LINES: u16 = 7;
@@ -201,10 +201,11 @@ impl Screen {
 
     /// Returns the plugins that run in workers, and the lines that they need.
     fn workers(&self) -> (Table<'static>, u16) {
-        let plugins = self.sample.stats.plugins.iter();
-        let rows: Vec<_> = plugins
-            .filter_map(|plugin| Some(Row::new(worker_row(&plugin.name, plugin.worker.as_ref()?))))
-            .collect();
+        let row = |plugin: &PluginStats| {
+            let name = with_decision(&plugin.name, plugin.isolated_by.as_deref());
+            Some(Row::new(worker_row(&name, plugin.worker.as_ref()?)))
+        };
+        let rows: Vec<_> = self.sample.stats.plugins.iter().filter_map(row).collect();
         let count = u16::try_from(rows.len()).unwrap_or(u16::MAX);
 
         let widths = [

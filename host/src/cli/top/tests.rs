@@ -114,13 +114,18 @@ fn shows_the_workers_of_plugins_that_have_any() {
         "processes": [{ "pid": 77, "resident_bytes": 5_200_000, "in_flight": 2 }],
         "restarts": { "crash": 3 }, "last_cause": "signal 11 (SIGSEGV)",
     });
-    screen.sample.stats.plugins[0].worker = Some(serde_json::from_value(workers).unwrap());
+    let device = &mut screen.sample.stats.plugins[0];
+    device.worker = Some(serde_json::from_value(workers).unwrap());
+    device.isolated_by = Some("host".to_owned());
 
     let lines = drawn(&screen, 120, 30);
 
     let at = lines.iter().position(|line| line.starts_with("WORKERS OF")).expect("a head");
     let cells: Vec<_> = lines[at + 1].split_whitespace().collect();
-    assert_eq!(cells, ["device", "77", "5.2MB", "2", "3", "crash", "signal", "11", "(SIGSEGV)"]);
+    assert_eq!(
+        cells,
+        ["device", "(automatic)", "77", "5.2MB", "2", "3", "crash", "signal", "11", "(SIGSEGV)"]
+    );
     assert!(lines[at + 2].contains("failed lately"), "{lines:#?}");
 }
 

@@ -57,7 +57,7 @@ mod worker;
 pub use admin::ReloadRequest;
 pub use child_process::enter;
 pub use crash_record::quarantined;
-pub use decisions::rejected_contents;
+pub use decisions::{is_isolated, rejected_contents};
 pub use host::{Host, Reloads, Status};
 pub use host_builder::{Builder, StartError};
 pub use jackfield_plugin_api::{Context, Error, Methods};

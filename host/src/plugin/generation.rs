@@ -169,7 +169,6 @@ impl Generation {
     }
 
     /// Returns the state of the worker processes; `None` if the plugin runs in this process.
-    #[allow(dead_code, reason = "the reports that show it are being written")]
     pub(crate) fn worker_report(&self) -> Option<WorkerReport> {
         self.runtime.worker_report()
     }

@@ -184,6 +184,10 @@ impl PluginOwner {
                 answer(reply, self.roll_back(&plugin, by));
                 false
             }
+            ReloadCommand::Isolate { plugin, is_off, by, reply } => {
+                answer(reply, self.isolate(&plugin, is_off, by));
+                false
+            }
             ReloadCommand::List(reply) => {
                 answer(reply, self.list());
                 false

@@ -1,5 +1,5 @@
-//! Each kind of fault, several times, beside plugins that are used all the time: only the calls that
-//! ran in the process of the fault fail, the process is replaced, and nothing is left behind.
+//! Each kind of fault, several times, beside plugins that are used all the time: only the calls
+//! that ran in the process of the fault fail, the process is replaced, and nothing is left behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};

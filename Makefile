@@ -24,7 +24,7 @@ QUICK := --profile quick --no-default-features --features jackfield/cli
 help:
 	@echo "make run      build, install the example plugins in plugins/, serve, and show a request and its reply"
 	@echo "make test     run all tests: test-rust, test-fuzz, test-php"
-	@echo "make soak     run long tests: 10,000 reloads, 2,000,000 requests, 4 GiB of invalid bytes, 10,000 clients that disconnect"
+	@echo "make soak     run long tests: 10,000 reloads, 2,000,000 requests, 4 GiB of invalid bytes, 10,000 clients that disconnect, 2,200 faults in workers"
 	@echo "make fuzz     fuzz each reader of bytes from outside with FUZZ_RUNS=$(FUZZ_RUNS) inputs; needs a C++ compiler"
 	@echo "make bench    compare Jackfield with other servers, takes about six minutes; also bench-flat, bench-tail"
 	@echo "make instructions   count instructions per request, and compare them with bench/instructions.txt"
@@ -77,7 +77,8 @@ test-php:
 
 soak:
 	JACKFIELD_SOAK=1 $(CARGO) test --package jackfield-tests --test e2e -- --nocapture --test-threads 1 \
-		reload::unloading::unloads reload::state_transfer::loses reload::under_load overload::floods wire::disconnects
+		reload::unloading::unloads reload::state_transfer::loses reload::under_load overload::floods wire::disconnects \
+		worker::faults worker::byte_equality::replies worker::reload worker::restarts::pauses
 
 # Miri finds undefined behaviour that works on real processors. It tests the protocol and the ABI,
 # from both sides through the tests of the plugins. Skipped are tests that count allocations, and

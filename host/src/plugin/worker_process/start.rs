@@ -32,8 +32,8 @@ pub(super) struct StartedPlugin {
     pub(super) executor: Arc<WorkerExecutor>,
 }
 
-/// The parts that exist before the instance. The threads are named after the plugin, and in the crash
-/// record of this process, which shows for which call a thread runs.
+/// The parts that exist before the instance. The threads are named after the plugin. The crash
+/// record of this process shows for which call a thread runs.
 pub(super) struct PluginThreads {
     plugin: Arc<str>,
     crash_record: Arc<CrashRecord>,

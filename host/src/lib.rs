@@ -39,6 +39,7 @@ pub mod log;
 mod metrics;
 mod output;
 mod plugin;
+mod process_group;
 mod reload;
 mod routing;
 mod server;

@@ -49,7 +49,7 @@ pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
 pub use metrics::{MetricsConfig, MetricsEndpoint};
 pub use plugin::{BreakerConfig, PluginConfig, ReplacePolicy};
-pub use plugins::{CrashConfig, PluginsConfig, ProbationConfig};
+pub use plugins::{CrashAction, CrashConfig, PluginsConfig, ProbationConfig};
 pub use position::Place;
 pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
 pub use trusted_keys::{KeyId, TrustedKey};

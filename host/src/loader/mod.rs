@@ -55,6 +55,7 @@ pub use probe::{ProbeDepth, ProbeEntry, Prober};
 pub(crate) use probe::{ProbeStep, enter};
 pub(crate) use process_guard::{ProcessGuard, StateChanges};
 pub(crate) use safe_path::{UnsafeStep, unsafe_steps};
+pub(crate) use signal_name::SignalNumber;
 pub(crate) use signal_state::SignalMask;
 pub(crate) use signature::SUFFIX as SIGNATURE_SUFFIX;
 pub use signature::VerifiedSignature;

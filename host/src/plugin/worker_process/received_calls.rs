@@ -79,6 +79,8 @@ impl ReplySink for EndSink {
                 MessageEnd::Failed { code: *code, message, data: data.as_deref() }
             }
             CallEnd::Panicked(text) => MessageEnd::Panicked(text),
+            // No call across the ABI ends like this.
+            CallEnd::Crashed(_) => MessageEnd::Cancelled,
         };
         self.calls.end(self.number, end);
     }

@@ -52,6 +52,7 @@ pub use plugin_file::{FILE_MAX, FILE_MIN, plugin_name};
 pub use probe::{ProbeDepth, ProbeEntry, Prober, enter};
 pub(crate) use process_guard::{ProcessGuard, StateChanges};
 pub(crate) use safe_path::{UnsafeStep, unsafe_steps};
+pub(crate) use signal_name::SignalNumber;
 pub(crate) use signal_state::SignalMask;
 pub(crate) use signature::SUFFIX as SIGNATURE_SUFFIX;
 pub use signature::VerifiedSignature;

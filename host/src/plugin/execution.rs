@@ -162,7 +162,8 @@ impl CallTarget for Generation {
             probation.count(end);
         }
         let is_late = facts.trial.is_some() && Time::now().0 > facts.deadline;
-        self.count_for_breaker(is_late || matches!(end, CallEnd::Panicked(_)), facts.trial);
+        let has_failed = matches!(end, CallEnd::Panicked(_) | CallEnd::Crashed(_));
+        self.count_for_breaker(is_late || has_failed, facts.trial);
 
         match end {
             CallEnd::Panicked(text) => {
@@ -174,7 +175,8 @@ impl CallTarget for Generation {
                     format!("{message} (the code {code} is reserved, so the reply has {INTERNAL_ERROR})");
                 self.log_failure(method, facts, &detail);
             }
-            CallEnd::Failed { .. } | CallEnd::Done => {}
+            // The end of a worker process is logged once, and not for each of its calls.
+            CallEnd::Failed { .. } | CallEnd::Done | CallEnd::Crashed(_) => {}
         }
     }
 

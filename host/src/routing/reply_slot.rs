@@ -111,12 +111,16 @@ pub(super) fn into_reply(end: CallEnd, out: Vec<u8>, plugin: &str) -> CallReply 
         CallEnd::Done => Ok(out),
         CallEnd::Failed { code, message, data } => Err(RequestError::Plugin { code, message, data }.into()),
         CallEnd::Panicked(_) => Err(RequestError::PluginPanicked(plugin.to_owned()).into()),
+        CallEnd::Crashed(end) => Err(RequestError::PluginCrashed { plugin: plugin.to_owned(), end }.into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::thread;
+
+    use jackfield_plugin_api::abi::ProcessEnd;
+    use jackfield_protocol::Code;
 
     use super::*;
     use crate::wake_count::WakeCount;
@@ -170,5 +174,8 @@ mod tests {
         assert_eq!((error.code(), error.message()), (7, "no"));
         let error = into_reply(CallEnd::Panicked("secret".to_owned()), Vec::new(), "p").unwrap_err();
         assert_eq!(error.message(), "plugin p panicked in this call");
+        let crashed = CallEnd::Crashed(ProcessEnd::ExitCode(1));
+        let error = into_reply(crashed, Vec::new(), "p").unwrap_err();
+        assert_eq!(error.code(), Code::PluginCrashed.as_i64());
     }
 }

@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use jackfield_plugin_api::Error;
+use jackfield_plugin_api::abi::ProcessEnd;
 use jackfield_protocol::{Code, EnvelopeError, FrameError, Kind, Version};
 use serde_json::json;
 
 use super::line_error::LineError;
+use crate::loader::SignalNumber;
 use crate::log::ShortDuration;
 use crate::metrics::RejectionReason;
 use crate::plugin::SubmitError;
@@ -89,6 +91,12 @@ pub(crate) enum RequestError {
     /// This plugin panicked.
     PluginPanicked(String),
 
+    /// The process that ran the method ended before the method did.
+    PluginCrashed {
+        plugin: String,
+        end: ProcessEnd,
+    },
+
     /// The plugin is missing, has no thread left, or its circuit breaker is open.
     PluginUnavailable {
         plugin: String,
@@ -154,6 +162,7 @@ impl RequestError {
             }
             Self::Overloaded(_) => Code::Overloaded.as_i64(),
             Self::PluginPanicked(_) => Code::PluginPanicked.as_i64(),
+            Self::PluginCrashed { .. } => Code::PluginCrashed.as_i64(),
             Self::PluginUnavailable { .. } => Code::PluginUnavailable.as_i64(),
             Self::GoingAway => Code::GoingAway.as_i64(),
             Self::ResultTooLarge(_) | Self::TooDeep(_) | Self::WouldWait(_) => Code::InternalError.as_i64(),
@@ -185,6 +194,7 @@ impl RequestError {
             Self::DeadlineExceeded(_)
             | Self::CutShort(_)
             | Self::PluginPanicked(_)
+            | Self::PluginCrashed { .. }
             | Self::ResultTooLarge(_)
             | Self::TooDeep(_)
             | Self::WouldWait(_)
@@ -216,6 +226,15 @@ impl RequestError {
             Self::Overloaded(resource) => format!("overloaded: {}", resource.text()).into(),
 
             Self::PluginPanicked(plugin) => format!("plugin {plugin} panicked in this call").into(),
+            Self::PluginCrashed { plugin, end } => {
+                let process = format_args!("the process of plugin {plugin} ended during this call");
+                match end {
+                    ProcessEnd::Signal(signal) => format!("{process}: {}", SignalNumber(*signal)),
+                    ProcessEnd::ExitCode(code) => format!("{process}: exit code {code}"),
+                    ProcessEnd::Unknown => process.to_string(),
+                }
+                .into()
+            }
             Self::PluginUnavailable { plugin, retry_after, reason } => {
                 let retry_after = ShortDuration(*retry_after);
                 match reason {
@@ -259,6 +278,17 @@ impl RequestError {
             }
             Self::Overloaded(_) => json!({ "retry_after_ms": millis(RETRY_OVERLOADED) }),
             Self::PluginPanicked(plugin) => json!({ "plugin": plugin }),
+            Self::PluginCrashed { plugin, end } => match end {
+                ProcessEnd::Signal(signal) => {
+                    let mut data = json!({ "plugin": plugin, "signal": signal });
+                    if let Some(name) = SignalNumber(*signal).name() {
+                        data["signal_name"] = name.into();
+                    }
+                    data
+                }
+                ProcessEnd::ExitCode(code) => json!({ "plugin": plugin, "exit_code": code }),
+                ProcessEnd::Unknown => json!({ "plugin": plugin }),
+            },
             Self::PluginUnavailable { plugin, retry_after, reason: None } => {
                 json!({ "plugin": plugin, "retry_after_ms": millis(*retry_after) })
             }
@@ -298,52 +328,4 @@ impl From<RequestError> for Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plugin_error(code: i64, message: &str, data: Option<&str>) -> RequestError {
-        RequestError::Plugin { code, message: message.to_owned(), data: data.map(str::to_owned) }
-    }
-
-    #[test]
-    fn passes_on_the_code_of_a_plugin_unless_the_protocol_reserves_it() {
-        assert_eq!(plugin_error(7, "", None).code(), 7);
-        let reserved = Code::Overloaded.as_i64();
-        assert_eq!(plugin_error(reserved, "", None).code(), Code::InternalError.as_i64());
-    }
-
-    #[test]
-    fn cuts_a_long_message_of_a_plugin_at_a_character() {
-        let message = "ü".repeat(MAX_MESSAGE);
-        let error = plugin_error(7, &message, None);
-        assert_eq!(error.message().len(), MAX_MESSAGE);
-        let error = plugin_error(7, &format!("x{message}"), None);
-        assert_eq!(error.message().len(), MAX_MESSAGE - 1);
-    }
-
-    #[test]
-    fn drops_data_of_a_plugin_that_is_not_json() {
-        assert_eq!(plugin_error(7, "", Some("{\"a\": 1}")).data().as_deref(), Some("{\"a\": 1}"));
-        assert_eq!(plugin_error(7, "", Some("{")).data(), None);
-    }
-
-    #[test]
-    fn names_the_limit_and_the_time_in_the_message() {
-        let error = RequestError::not_submitted(SubmitError::QueueFull, "p");
-        assert_eq!(error.message(), "overloaded: the queue of the plugin is full (plugin.NAME.queue)");
-        let error = RequestError::unavailable("p");
-        assert_eq!(error.message(), "plugin p is unavailable; retry in 1 s");
-        let error = RequestError::DeadlineExceeded(Duration::from_millis(20));
-        assert_eq!(error.message(), "the request had no result within 20 ms");
-        let error = RequestError::DeadlineExceeded(Duration::ZERO);
-        assert_eq!(error.message(), "the deadline had passed before the call");
-    }
-
-    #[test]
-    fn reports_when_to_retry() {
-        let error = RequestError::not_submitted(SubmitError::QueueFull, "p");
-        assert_eq!(error.data().as_deref(), Some(r#"{"retry_after_ms":100}"#));
-        let error = RequestError::not_submitted(SubmitError::ThreadsLost, "p");
-        assert_eq!(error.data().as_deref(), Some(r#"{"plugin":"p","retry_after_ms":1000}"#));
-    }
-}
+mod tests;

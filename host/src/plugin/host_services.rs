@@ -1,6 +1,7 @@
 //! The services of the host for one generation: log, clock, sleep, nested calls.
 
 use std::sync::{Arc, Weak};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture, Services, SleepFuture};
@@ -35,6 +36,31 @@ pub(crate) trait NestedCaller: Send + Sync + 'static {
         params: &[u8],
         timeout: Option<Duration>,
     ) -> CallReply;
+
+    /// Calls `method` for `plugin`, which runs in a worker process, without blocking. `waits` says
+    /// whether a thread of the worker waits for the reply, as in [`NestedCaller::call_wait`].
+    fn call_for_worker(
+        &self,
+        plugin: &Arc<str>,
+        parent: &CallFacts<'_>,
+        method: &str,
+        params: &[u8],
+        timeout: Option<Duration>,
+        waits: bool,
+    ) -> Box<dyn NestedReply>;
+}
+
+/// A nested call of a plugin in a worker process. Dropping it cancels the call.
+///
+/// It is polled by the host on behalf of the worker, so unlike the future of
+/// [`NestedCaller::call`] it needs neither a relay for the wakers of a plugin nor a timer.
+pub(crate) trait NestedReply: Send {
+    /// Returns the reply if it has arrived. Otherwise `waker`, which must be one of the host, is
+    /// woken when it arrives. A call that is polled at its deadline, or later, is ready.
+    fn poll(&mut self, waker: &Waker) -> Poll<CallReply>;
+
+    /// Returns when the call must be polled at the latest. A poll may change that.
+    fn deadline(&self) -> Time;
 }
 
 /// Upper bound for a line that a plugin logs, in bytes. Longer lines are cut. With the name of the

@@ -40,7 +40,7 @@ pub(crate) use execution::SuspendedCall;
 pub(crate) use failure_log::touch_thread_locals;
 pub(crate) use generation::{Generation, GenerationExecutor, GenerationId, PluginCall};
 pub(crate) use generation_factory::{GenerationFactory, GenerationLoadError};
-pub(crate) use host_services::NestedCaller;
+pub(crate) use host_services::{NestedCaller, NestedReply};
 pub(crate) use plugin_thread::{JoinedRunError, run_joined_unless};
 pub(crate) use pool_state::SubmitError;
 pub(crate) use probation::{Probation, ProbationFailure, ProbationVerdict};

@@ -11,7 +11,7 @@ use jackfield_protocol::ReplyHead;
 use super::call::{Call, CallPermits, CallTarget, Caller, ReplySink};
 use super::circuit_breaker::CircuitBreaker;
 use super::generation::GenerationExecutor;
-use super::{BuiltInPlugin, Generation, GenerationFactory, NestedCaller};
+use super::{BuiltInPlugin, Generation, GenerationFactory, NestedCaller, NestedReply};
 use crate::clock::Time;
 use crate::config::{BreakerConfig, Config, CrashConfig};
 use crate::crash_record::{CrashRecord, RunningCode};
@@ -50,6 +50,18 @@ impl NestedCaller for NoNestedCaller {
         _params: &[u8],
         _timeout: Option<Duration>,
     ) -> CallReply {
+        unreachable!("there is no nested caller")
+    }
+
+    fn call_for_worker(
+        &self,
+        _plugin: &Arc<str>,
+        _parent: &CallFacts<'_>,
+        _method: &str,
+        _params: &[u8],
+        _timeout: Option<Duration>,
+        _waits: bool,
+    ) -> Box<dyn NestedReply> {
         unreachable!("there is no nested caller")
     }
 }

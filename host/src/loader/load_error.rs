@@ -262,6 +262,8 @@ reasons! {
     /// The process has loaded as many files with static thread-local storage as it can. The host
     /// must be restarted.
     StaticTlsExhausted = "static-tls-exhausted",
+    /// It exports its state, but several worker processes are to run it.
+    TooManyWorkers = "too-many-workers",
     /// Its first calls failed too often, and the plugin was rolled back.
     ProbationFailed = "probation-failed",
     /// An operator rolled the plugin back from this content. Another content can be loaded.

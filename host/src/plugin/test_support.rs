@@ -11,23 +11,30 @@ use jackfield_protocol::ReplyHead;
 use super::call::{Call, CallPermits, CallTarget, Caller, ReplySink};
 use super::circuit_breaker::CircuitBreaker;
 use super::generation::GenerationExecutor;
-use super::{BuiltInPlugin, Generation, GenerationFactory, NestedCaller, NestedReply};
+use super::{BuiltInPlugin, Generation, GenerationFactory, NestedCaller, NestedReply, WorkerProgram};
 use crate::clock::Time;
 use crate::config::{BreakerConfig, Config, CrashConfig};
 use crate::crash_record::{CrashRecord, RunningCode};
+use crate::loader::Prober;
 
 /// Returns a crash record that no file keeps.
 pub(crate) fn memory_crash_record() -> Arc<CrashRecord> {
     CrashRecord::open(&CrashConfig::default()).unwrap()
 }
 
+/// Returns a program that does not exist.
+pub(crate) fn no_worker_program() -> WorkerProgram {
+    WorkerProgram::of(&Prober::program("/no/such/program"))
+}
+
 /// Starts the only generation of a built-in plugin, which cannot make nested calls.
 pub(crate) fn start_built_in(plugin: BuiltInPlugin, config: &Config) -> Arc<Generation> {
-    let factory = GenerationFactory::new(Weak::<NoNestedCaller>::new(), memory_crash_record());
+    let factory =
+        GenerationFactory::new(Weak::<NoNestedCaller>::new(), memory_crash_record(), no_worker_program());
     Arc::new(factory.start_built_in(plugin, config).unwrap())
 }
 
-struct NoNestedCaller;
+pub(super) struct NoNestedCaller;
 
 impl NestedCaller for NoNestedCaller {
     fn call(

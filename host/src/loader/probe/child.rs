@@ -96,14 +96,14 @@ fn probe(request: &ProbeRequest, settings: Vec<u8>, reporter: &Reporter) -> Resu
     let copy: OwnedFd = stdin()
         .try_clone_to_owned()
         .map_err(|error| no_resources("cannot duplicate a descriptor", &error))?;
-    let before = ProcessState::in_probe();
+    let before = (!request.may_change_process).then(ProcessState::in_probe);
     let opened = OpenLibrary::open(copy)?;
 
     reporter.send(&ProbeReport::Step(ProbeStep::Checking));
     let root = opened.root(&request.manifest)?;
     match request.depth {
         ProbeDepth::Start => start_and_stop_on_thread(root, settings, reporter.clone(), before)?,
-        ProbeDepth::Code => check_process_state(&before)?,
+        ProbeDepth::Code => check_process_state(before.as_ref())?,
     }
 
     reporter.send(&ProbeReport::Step(ProbeStep::Closing));
@@ -123,11 +123,11 @@ fn start_and_stop_on_thread(
     root: Root,
     settings: Vec<u8>,
     reporter: Reporter,
-    before: ProcessState,
+    before: Option<ProcessState>,
 ) -> Result<(), LoadError> {
     let thread = thread::Builder::new()
         .name("probe".into())
-        .spawn(move || start_and_stop(&root, &settings, &reporter, &before))
+        .spawn(move || start_and_stop(&root, &settings, &reporter, before.as_ref()))
         .map_err(|error| no_resources("cannot start a thread", &error))?;
 
     let panicked = || {
@@ -159,7 +159,7 @@ fn start_and_stop(
     root: &Root,
     settings: &[u8],
     reporter: &Reporter,
-    before: &ProcessState,
+    before: Option<&ProcessState>,
 ) -> Result<(), LoadError> {
     let host = HostCell::new(Arc::new(ProbeServices::new(reporter.clone())));
     reporter.send(&ProbeReport::Step(ProbeStep::Starting));
@@ -178,8 +178,9 @@ fn start_and_stop(
     tested
 }
 
-/// Checks that the plugin did not change state of the whole process.
-fn check_process_state(before: &ProcessState) -> Result<(), LoadError> {
+/// Checks that the plugin did not change state of the whole process, if it must not.
+fn check_process_state(before: Option<&ProcessState>) -> Result<(), LoadError> {
+    let Some(before) = before else { return Ok(()) };
     match before.changes(&ProcessState::in_probe()).as_slice() {
         [] => Ok(()),
         changes => {

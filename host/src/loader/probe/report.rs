@@ -40,6 +40,10 @@ pub(super) struct ProbeRequest {
 
     /// Whether the plugin is started.
     pub(super) depth: ProbeDepth,
+
+    /// Whether the plugin may change state of its whole process, because it will have one of its
+    /// own.
+    pub(super) may_change_process: bool,
 }
 
 impl ProbeRequest {
@@ -172,11 +176,16 @@ mod tests {
         let json =
             r#"{"manifest":1,"api":"0.1.0","package":"p","version":"1.0.0","panic":"unwind","methods":[]}"#;
         let manifest = Manifest::parse(json.as_bytes()).unwrap();
-        let request = ProbeRequest { parent: 7, manifest: manifest.clone(), depth: ProbeDepth::Code };
+        let request = ProbeRequest {
+            parent: 7,
+            manifest: manifest.clone(),
+            depth: ProbeDepth::Code,
+            may_change_process: true,
+        };
         let bytes = request.encode(b"{\"a\":1}").unwrap();
         let (request, settings) = ProbeRequest::read(&mut bytes.as_slice()).unwrap();
         assert_eq!((request.parent, request.manifest, request.depth), (7, manifest, ProbeDepth::Code));
-        assert_eq!(settings, b"{\"a\":1}");
+        assert_eq!((&*settings, request.may_change_process), (&b"{\"a\":1}"[..], true));
         for cut in 0..bytes.len() {
             assert!(ProbeRequest::read(&mut &bytes[..cut]).is_err(), "{cut}");
         }

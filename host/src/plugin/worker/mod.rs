@@ -2,6 +2,8 @@
 
 #![expect(dead_code, unused_variables, clippy::todo, reason = "being written")]
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -10,9 +12,10 @@ use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::generation::{GenerationId, PluginCall};
 use super::host_services::NestedCaller;
+use super::phase_error::WorkerPhaseError;
 use super::pool_state::SubmitError;
 use crate::config::PluginConfig;
-use crate::loader::{KeptImage, LoadError, StagedPlugin, VerifiedSignature};
+use crate::loader::{KeptImage, LoadError, Prober, StagedPlugin, VerifiedSignature};
 use crate::worker::report::{RestartCounters, WorkerReport};
 
 /// What the workers of a generation are started with.
@@ -29,21 +32,24 @@ pub(super) struct WorkerOptions {
 
 /// The program that is started as a worker, and its environment.
 #[derive(Debug, Clone)]
-pub(crate) struct WorkerProgram;
+pub(crate) struct WorkerProgram(Prober);
 
-/// Why a lifecycle phase failed in a worker. The texts are for operators.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WorkerPhaseError {
-    #[error("{0}")]
-    Refused(String),
-    #[error("it panicked: {0}")]
-    Panicked(String),
-    #[error("the worker process ended: {0}")]
-    Ended(String),
-    #[error("the worker process did not answer in time")]
-    TimedOut,
-    #[error("the host ends")]
-    GivenUp,
+impl WorkerProgram {
+    /// Returns the program that also probes plugins: it calls [`enter`](crate::loader::enter) first
+    /// in its `main`.
+    pub(crate) fn of(prober: &Prober) -> Self {
+        Self(prober.clone())
+    }
+
+    /// Returns the path of the program.
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Returns the variables of the environment that plugins may get.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.variables()
+    }
 }
 
 /// The workers of one generation.

@@ -46,7 +46,7 @@ impl Generation {
         out: &mut Vec<u8>,
     ) -> CallEnd {
         let Runtime::InProcess(own) = &self.runtime else { return not_in_process() };
-        let end = run_recorded(self.running_code(method), facts.id.known(), || {
+        let end = run_recorded(self.running_code(method, facts), facts.id.known(), || {
             own.instance.call(method, facts, params, out, self.reply_limit)
         });
         self.record_end(method, facts, &end);
@@ -68,7 +68,7 @@ impl Generation {
         out: &mut Vec<u8>,
     ) -> Result<CallEnd, SuspendedCall> {
         let Runtime::InProcess(own) = &self.runtime else { return Ok(not_in_process()) };
-        let end = run_recorded(self.running_code(method), facts.id.known(), || {
+        let end = run_recorded(self.running_code(method, facts), facts.id.known(), || {
             let mut future = match own.instance.begin(method, facts, params) {
                 Ok(future) => future,
                 Err(end) => return Ok(end),
@@ -123,7 +123,7 @@ impl Generation {
 }
 
 impl CallTarget for Generation {
-    fn running_code(&self, method: u32) -> RunningCode {
+    fn running_code(&self, method: u32, _facts: &CallFacts<'_>) -> RunningCode {
         RunningCode::new(self.identity.number, method)
     }
 

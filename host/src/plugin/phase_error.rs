@@ -29,6 +29,9 @@ pub(crate) enum WorkerPhaseError {
     Refused(String),
     #[error("the plugin panicked: {0}")]
     Panicked(String),
+    #[error("no worker process runs that could do it")]
+    NoWorker,
+
     #[error("the worker process ended: {0}")]
     Ended(String),
     #[error("the worker process did not answer in time")]

@@ -105,7 +105,7 @@ impl FakeTarget {
 }
 
 impl CallTarget for FakeTarget {
-    fn running_code(&self, method: u32) -> RunningCode {
+    fn running_code(&self, method: u32, _facts: &CallFacts<'_>) -> RunningCode {
         RunningCode::new(1, method)
     }
 

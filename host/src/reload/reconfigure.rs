@@ -62,7 +62,7 @@ impl PluginOwner {
         let mut prepared = Vec::new();
         let mut errors = Vec::new();
         for name in changed {
-            match self.prepare_with_settings(name, config) {
+            match self.prepare_again(name, Purpose::ApplySettings, config) {
                 Some(Ok(new)) => prepared.push(new),
                 Some(Err(refused)) => errors.push(SettingsError { plugin: name.clone(), refused }),
                 None => {}
@@ -80,9 +80,12 @@ impl PluginOwner {
         Err(errors)
     }
 
-    fn prepare_with_settings(
+    /// Prepares another generation with the content that serves, or served until it was stopped;
+    /// `None` if there is none.
+    pub(super) fn prepare_again(
         &mut self,
         name: &str,
+        purpose: Purpose,
         config: &Config,
     ) -> Option<Result<PreparedGeneration, LoadError>> {
         let slot = self.slots.get(name)?;
@@ -93,9 +96,7 @@ impl PluginOwner {
             (None, None) => return None,
         };
 
-        Some(staged.and_then(|staged| {
-            self.prepare(Candidate { staged, file, purpose: Purpose::ApplySettings }, config)
-        }))
+        Some(staged.and_then(|staged| self.prepare(Candidate { staged, file, purpose }, config)))
     }
 
     /// Has the next scan load the files that may have been refused because of the old settings.

@@ -12,11 +12,11 @@ use jackfield_plugin_api::abi::{CallFacts, CallReply};
 use super::dispatcher::Dispatcher;
 use super::gate::StateTransferGate;
 use super::inline_runner::is_io_thread;
-use super::reply_slot::{ReplySlot, SlotSink, into_reply};
+use super::reply_slot::{SlotSink, into_reply};
 use super::request_error::{ExhaustedResource, RequestError};
 use super::table::{Found, HeldTarget, Requester, RouteTarget};
 use crate::clock::Time;
-use crate::plugin::{CallPermits, Caller, PluginCall};
+use crate::plugin::{CallPermits, Caller, PluginCall, ReplySlot};
 
 /// Upper bound for the depth of nested calls. It ends a cycle long before a stack or a queue is
 /// full.

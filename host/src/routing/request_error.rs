@@ -13,7 +13,7 @@ use super::line_error::LineError;
 use crate::loader::SignalNumber;
 use crate::log::ShortDuration;
 use crate::metrics::RejectionReason;
-use crate::plugin::SubmitError;
+use crate::plugin::{SubmitError, deadline_data, deadline_message};
 
 /// Suggested delay before a request that was rejected for load is sent again: long enough for a
 /// full queue of short calls to empty.
@@ -214,10 +214,7 @@ impl RequestError {
             Self::MethodNotFound(method) => format!("method not found: {method}").into(),
             // Neither the users that are allowed nor the user of the client: the log has them.
             Self::PermissionDenied => "permission denied".into(),
-            Self::DeadlineExceeded(Duration::ZERO) => "the deadline had passed before the call".into(),
-            Self::DeadlineExceeded(timeout) => {
-                format!("the request had no result within {}", ShortDuration(*timeout)).into()
-            }
+            Self::DeadlineExceeded(timeout) => deadline_message(*timeout),
             Self::CutShort(timeout) => {
                 let timeout = ShortDuration(*timeout);
                 format!("the host is shutting down, and the request had no result yet (time-out {timeout})")
@@ -273,9 +270,7 @@ impl RequestError {
             Self::CutShort(timeout) => {
                 json!({ "timeout_ms": millis(*timeout), "retry_after_ms": millis(RETRY_GOING_AWAY) })
             }
-            Self::DeadlineExceeded(timeout) | Self::SlowFrame(timeout) => {
-                json!({ "timeout_ms": millis(*timeout) })
-            }
+            Self::DeadlineExceeded(timeout) | Self::SlowFrame(timeout) => deadline_data(*timeout),
             Self::Overloaded(_) => json!({ "retry_after_ms": millis(RETRY_OVERLOADED) }),
             Self::PluginPanicked(plugin) => json!({ "plugin": plugin }),
             Self::PluginCrashed { plugin, end } => match end {

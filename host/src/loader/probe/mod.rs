@@ -26,21 +26,20 @@ use environment::ProbeEnvironment;
 use process::{ListenEnd, ProbeOutput, ProbeProcess};
 use progress::ProbeProgress;
 pub use report::ProbeDepth;
-use report::{ProbeRequest, ProbeStep};
+use report::ProbeRequest;
+pub(crate) use report::ProbeStep;
 
 /// The remedy if the probing process ends before it has received its request. Its output follows.
 const SETUP_REMEDY: &str =
     "the plugin is not at fault: check LimitNOFILE=, TasksMax= and MemoryMax= of the host";
 
-/// Proof that the program called [`enter`], and can therefore be started as a probing process.
+/// Proof that the program called [`enter`](crate::enter), and can therefore be started as a probing
+/// process and as a worker process.
 #[derive(Debug)]
 pub struct ProbeEntry(());
 
 /// Runs the probe if this process was started as a probing process, and does not return then.
-///
-/// Call it first in `main`, before threads, sockets or a runtime exist.
-#[must_use]
-pub fn enter() -> ProbeEntry {
+pub(crate) fn enter() -> ProbeEntry {
     if child::is_probe_process() {
         child::run();
     }
@@ -67,8 +66,9 @@ impl Prober {
         Self::program("/proc/self/exe")
     }
 
-    /// Starts `program` as the probing process. Its `main` must begin with [`enter`]. It is for
-    /// programs that embed the host and cannot change their own `main`, such as tests.
+    /// Starts `program` as the probing process. Its `main` must begin with
+    /// [`enter`](crate::enter). It is for programs that embed the host and cannot change their own
+    /// `main`, such as tests.
     #[must_use]
     pub fn program(program: impl Into<PathBuf>) -> Self {
         let (program, environment) = (program.into(), ProbeEnvironment::of_host());

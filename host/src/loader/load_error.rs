@@ -58,7 +58,7 @@ impl LoadError {
 
     /// Returns an error of the system, with the remedy if the system has run out of something.
     /// `failed` says what could not be done.
-    pub(super) fn of_system(reason: LoadErrorReason, failed: impl fmt::Display, error: &io::Error) -> Self {
+    pub(crate) fn of_system(reason: LoadErrorReason, failed: impl fmt::Display, error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             // The files that the loader writes are in memory.
             Some(Errno::NOSPC) => Self::new(reason, format_args!("{failed}: {error}; raise MemoryMax=")),
@@ -215,6 +215,8 @@ reasons! {
     PanicAbort = "panic-abort",
     /// The file does not export the symbol of the root module.
     NoRootModule = "no-root-module",
+    /// It exports state, and `worker.count` is more than 1.
+    SeveralWorkers = "several-workers",
     // The probe and the load.
     /// Another plugin has the same name.
     NameTaken = "name-taken",
@@ -236,6 +238,8 @@ reasons! {
     ProbeTimedOut = "probe-timed-out",
     /// The probing process could not be run, or its report was invalid.
     ProbeFailed = "probe-failed",
+    /// Its sandbox is required, and the system cannot enforce all of it.
+    SandboxUnavailable = "sandbox-unavailable",
     /// The dynamic loader returned the code of an earlier file.
     StaleCode = "stale-code",
     /// It changed state of the whole process: working directory, environment, locale, signals,

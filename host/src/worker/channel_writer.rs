@@ -4,7 +4,7 @@
 //! meanwhile goes into its next system call.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{IoSlice, self};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};

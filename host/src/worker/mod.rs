@@ -7,8 +7,13 @@
 
 pub(crate) mod channel_reader;
 pub(crate) mod channel_writer;
+pub(crate) mod confinement;
+mod enforcement;
+mod landlock_rules;
+mod limits;
 pub(crate) mod message;
 mod message_fields;
 mod payload_file;
 pub(crate) mod report;
 pub(crate) mod spec;
+mod syscall_filter;

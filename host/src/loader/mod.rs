@@ -21,6 +21,7 @@ mod content_hash;
 mod elf;
 mod environment_memory;
 mod file_stamp;
+mod host_environment;
 mod inspection;
 mod library;
 mod load_error;
@@ -43,6 +44,7 @@ mod static_tls;
 
 pub use content_hash::ContentHash;
 pub use file_stamp::FileStamp;
+pub(crate) use host_environment::HostEnvironment;
 pub use inspection::{Inspection, claimed_key, inspect};
 pub use library::{CloseOutcome, LoadedLibrary};
 pub use load_error::{LoadError, LoadErrorReason};

@@ -5,7 +5,6 @@
 //! is killed and the process is reaped before the host continues.
 
 mod child;
-mod environment;
 mod process;
 mod progress;
 mod report;
@@ -16,11 +15,11 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::host_environment::HostEnvironment;
 use super::load_error::{LoadError, LoadErrorReason};
 use super::staged::StagedPlugin;
 use super::static_tls;
 use crate::log::{ShortDuration, printable};
-use environment::ProbeEnvironment;
 use process::{ListenEnd, ProbeOutput, ProbeProcess};
 use progress::ProbeProgress;
 pub use report::ProbeDepth;
@@ -49,7 +48,7 @@ pub fn enter() -> ProbeEntry {
 #[derive(Debug, Clone)]
 pub struct Prober {
     program: PathBuf,
-    environment: ProbeEnvironment,
+    environment: HostEnvironment,
 }
 
 impl Prober {
@@ -66,7 +65,7 @@ impl Prober {
     /// programs that embed the host and cannot change their own `main`, such as tests.
     #[must_use]
     pub fn program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), environment: ProbeEnvironment::of_host() }
+        Self { program: program.into(), environment: HostEnvironment::read() }
     }
 
     /// Opens, starts, self-tests, stops and closes a staged plugin in a separate process, with

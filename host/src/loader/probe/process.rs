@@ -13,10 +13,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use super::super::host_environment::HostEnvironment;
 use super::super::load_error::{LoadError, LoadErrorReason};
 use super::super::signal_name::SignalNumber;
 use super::super::staged::StagedPlugin;
-use super::environment::ProbeEnvironment;
 use super::report::PROCESS_NAME;
 use crate::system_failure::is_shortage;
 
@@ -72,7 +72,7 @@ impl ProbeProcess {
     /// is a pipe.
     pub(super) fn spawn(
         program: &Path,
-        environment: &ProbeEnvironment,
+        environment: &HostEnvironment,
         staged: &StagedPlugin,
         socket: UnixStream,
         child_socket: UnixStream,
@@ -95,7 +95,7 @@ impl ProbeProcess {
         let mut child = Command::new(program)
             .arg0(PROCESS_NAME)
             .env_clear()
-            .envs(environment.variables())
+            .envs(environment.passed_on(None))
             .process_group(0)
             .stdin(Stdio::from(copy))
             .stdout(Stdio::from(OwnedFd::from(child_socket)))

@@ -33,7 +33,10 @@ impl HostEnvironment {
 
     /// Returns the variables that a process gets: those that are listed, whatever they are, or all
     /// that are not meant for the host alone.
-    pub(crate) fn passed_on(&self, listed: Option<&[String]>) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    pub(crate) fn passed_on<'a>(
+        &'a self,
+        listed: Option<&'a [String]>,
+    ) -> impl Iterator<Item = (&'a OsStr, &'a OsStr)> {
         let variables = self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
         variables.filter(move |(name, _)| match listed {
             Some(listed) => listed.iter().any(|listed| *name == listed.as_str()),

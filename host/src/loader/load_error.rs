@@ -81,6 +81,11 @@ impl LoadError {
         }
     }
 
+    /// Returns the refusal of a plugin whose self-test failed.
+    pub(crate) fn self_test_failed(failure: &LifecycleError) -> Self {
+        Self::new(LoadErrorReason::SelfTestFailed, format_args!("self_test failed: {failure}"))
+    }
+
     /// Returns the refusal of whatever would be loaded while the host ends.
     pub(crate) fn host_ends() -> Self {
         Self::new(LoadErrorReason::HostEnds, "the host ends and loads nothing more")
@@ -266,6 +271,8 @@ reasons! {
     /// The process has loaded as many files with static thread-local storage as it can. The host
     /// must be restarted.
     StaticTlsExhausted = "static-tls-exhausted",
+    /// It exports its state, but several worker processes are to run it.
+    TooManyWorkers = "too-many-workers",
     /// Its first calls failed too often, and the plugin was rolled back.
     ProbationFailed = "probation-failed",
     /// An operator rolled the plugin back from this content. Another content can be loaded.

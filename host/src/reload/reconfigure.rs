@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::owner::PluginOwner;
 use super::restart_required;
 use super::transaction::{Candidate, PreparedGeneration, PreparedStart, Purpose};
-use crate::config::{Config, Place, PluginConfig, ReplacePolicy};
+use crate::config::{Config, Isolation, Place, PluginConfig, ReplacePolicy, WorkerConfig};
 use crate::loader::{LoadError, LoadErrorReason, plugin_name};
 use crate::routing::ConnectionRules;
 
@@ -114,12 +114,16 @@ impl PluginOwner {
 }
 
 /// Returns the plugins that have to be started again for a new configuration: their settings, or
-/// their threads, queue or circuit breaker, differ. Their replace policy applies to the next
-/// replacement.
+/// their threads, queue, circuit breaker or isolation, differ. Their replace policy applies to the
+/// next replacement, and the options of workers only to plugins that run in workers.
 fn changed_plugins(old: &Config, new: &Config) -> BTreeSet<String> {
     let settings = |config: &Config, name: &String| {
         let settings = config.plugin.get(name).cloned().unwrap_or_default();
-        PluginConfig { place: Place::default(), replace: ReplacePolicy::default(), ..settings }
+        let worker = match settings.isolation {
+            Isolation::InProcess => WorkerConfig::default(),
+            Isolation::Worker => settings.worker,
+        };
+        PluginConfig { place: Place::default(), replace: ReplacePolicy::default(), worker, ..settings }
     };
     let all = old.plugin.keys().chain(new.plugin.keys());
     all.filter(|name| settings(old, name) != settings(new, name)).cloned().collect()

@@ -1,0 +1,3 @@
+//! Plugins in worker processes.
+
+mod sandbox;

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    // First: this process may have been started to probe a plugin, and then does nothing else.
+    // First: this process may have been started to probe a plugin or as its worker process, and
+    // then does nothing else.
     let entry = jackfield::enter();
 
     let args = cli::Cli::parse();

@@ -61,7 +61,6 @@ mod commit;
 mod decided;
 mod directory_scan;
 mod directory_watcher;
-mod exported_state;
 mod file_load;
 mod generation_starter;
 mod hold_limit;

@@ -7,6 +7,7 @@
 
 pub(crate) mod channel_reader;
 pub(crate) mod channel_writer;
+pub(crate) mod confinement;
 pub(crate) mod message;
 mod message_fields;
 mod payload_file;

@@ -38,7 +38,7 @@ use crate::config::Config;
 use crate::crash_record::CrashRecord;
 use crate::decisions::test_support::MemoryState;
 use crate::loader::{LoadError, LoadErrorReason};
-use crate::plugin::test_support::memory_crash_record;
+use crate::plugin::test_support::{memory_crash_record, no_worker_program};
 use crate::plugin::{Generation, GenerationFactory, IoThreadReplacer, NestedCaller};
 use crate::routing::{ConnectionRules, Dispatcher};
 use crate::sync::lock;
@@ -108,7 +108,8 @@ impl Fixture {
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&record));
         let calls: Arc<dyn NestedCaller> = Arc::clone(&dispatcher) as _;
         let calls: Weak<dyn NestedCaller> = Arc::downgrade(&calls);
-        let starter = TestStarter::new(GenerationFactory::new(calls, record), contents.clone());
+        let starter =
+            TestStarter::new(GenerationFactory::new(calls, record, no_worker_program()), contents.clone());
 
         let (sender, commands) = CommandSender::channel();
         let mut owner = PluginOwner::with_parts(

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
 
 use jackfield_plugin_api::abi::{Instance, Root};
 use jackfield_plugin_api::manifest::{DeclaredMethod, Manifest, PanicStrategy};
@@ -13,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use super::error;
 use crate::config::{Config, Isolation, PluginConfig, ReplacePolicy};
-use crate::crash_record::LifecyclePhase;
 use crate::loader::{
     ContentHash, FileStamp, Inspection, KeptImage, LoadError, LoadErrorReason, StagedPlugin, plugin_name,
 };
@@ -258,8 +258,8 @@ impl Exported for TestPlugin {
 }
 
 /// Returns the count of a generation that exports it.
-pub(super) fn count_of(generation: &Generation) -> u64 {
-    let state = generation.run_phase(LifecyclePhase::ExportState, Instance::export_state).expect("a state");
+pub(super) fn count_of(generation: &Arc<Generation>) -> u64 {
+    let state = generation.export_state(Duration::from_secs(30), &|| false).expect("a state");
     u64::from_be_bytes(state.try_into().expect("a count"))
 }
 

@@ -54,9 +54,9 @@ impl PluginOwner {
         Ok(())
     }
 
-    /// Returns the plugins that have to be started again for a new configuration: their settings, or
-    /// their threads, queue, circuit breaker or isolation, differ. Their replace policy applies to
-    /// the next replacement, and the options of workers only to plugins that run in workers.
+    /// Returns the plugins that have to be started again for a new configuration: their settings,
+    /// threads, queue, circuit breaker or isolation differ. Their replace policy applies to the
+    /// next replacement. The options of workers apply only to plugins that run in workers.
     fn changed_plugins(&self, old: &Config, new: &Config) -> BTreeSet<String> {
         let settings = |config: &Config, name: &String| {
             let settings = config.plugin.get(name).cloned().unwrap_or_default();

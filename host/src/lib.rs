@@ -8,7 +8,8 @@
 //! use jackfield::{Builder, Methods};
 //!
 //! # async fn example() -> Result<(), jackfield::StartError> {
-//! // First in `main`: the host starts this program again to probe plugins and as their workers.
+//! // First in `main`, before threads and sockets exist: the host starts this program once more to
+//! // probe plugins and to run those of them that are isolated in worker processes.
 //! let entry = jackfield::enter();
 //!
 //! let config = Config { listeners: vec![Listener::at("run/app.sock")], ..Config::default() };
@@ -42,6 +43,7 @@ mod plugin;
 mod process_group;
 mod reload;
 mod routing;
+mod sealed_file;
 mod server;
 mod shutdown;
 mod starting_host;

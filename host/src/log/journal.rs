@@ -13,14 +13,13 @@
 //! Spans are not written: the host has none.
 
 use std::fmt::{Debug, Write as _};
-use std::fs::File;
 use std::io::{self, IoSlice, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -34,6 +33,7 @@ use tracing_subscriber::layer::Context;
 
 use super::nonblocking_writer::GRACE;
 use super::rate_limit::RateLimiter;
+use crate::sealed_file;
 
 /// The socket of the journal.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -96,11 +96,9 @@ impl JournalSocket {
     /// Sends a line that does not fit into a datagram. The journal reads it from a file that nobody
     /// can change any more.
     fn send_in_memory_file(&self, line: &[u8], flags: SendFlags) -> Result<(), Errno> {
-        let flags_of_file = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let mut file = File::from(memfd_create("jackfield:log", flags_of_file)?);
+        let mut file = sealed_file::create("jackfield:log")?;
         file.write_all(line).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
-        fcntl_add_seals(&file, seals)?;
+        sealed_file::seal(&file, Duration::ZERO)?;
 
         let descriptors = [file.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

@@ -3,33 +3,27 @@
 //! A thread queues messages and then flushes. One thread at a time writes; what others queue
 //! meanwhile goes into its next system call.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
-use jackfield_protocol::{Header, Kind, Version};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::channel_reader::DETACHED;
 use super::message::{HostMessage, WorkerMessage};
-use super::payload_file;
+use super::message_encode::ChannelMessage;
+use super::payload_file::PayloadFile;
+use super::send_queue::{Segment, SendQueue};
 use crate::sync::lock;
 
-/// Bodies of at least this many bytes travel in memory files. Copying fewer is cheaper than four
-/// system calls on either side.
-pub(crate) const DETACHED_MIN: usize = 64 << 10;
+/// Time until the next attempt when the kernel has no memory for a message.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(1);
 
-/// Bytes after which a segment is not extended.
-const SEGMENT_MAX: usize = 64 << 10;
-
-/// The length of a header.
-const HEADER: usize = 7;
-
-/// What a flush does when the socket takes no more bytes.
+/// The behaviour of a flush when the socket takes no more bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WhenFull {
     /// It returns [`Flushed::Blocked`].
@@ -49,122 +43,43 @@ pub(crate) enum Flushed {
     Closed,
 }
 
-/// Bytes that are sent in order. The file goes with the first of them.
-#[derive(Default)]
-struct Segment {
-    bytes: Vec<u8>,
-    sent: usize,
-    file: Option<OwnedFd>,
-}
-
-#[derive(Default)]
-struct Outbox {
-    segments: VecDeque<Segment>,
-    /// The buffer of a segment that was sent, for the next one.
-    spare: Vec<u8>,
-    is_writing: bool,
-    is_closed: bool,
-}
-
 /// The sending end of a channel.
 pub(crate) struct ChannelWriter {
     socket: Arc<OwnedFd>,
     when_full: WhenFull,
-    outbox: Mutex<Outbox>,
+    queue: Mutex<SendQueue>,
 }
 
-/// Takes messages for one channel.
-pub(crate) struct Outgoing<'a>(&'a mut Outbox);
+/// Takes messages for one channel. None of its methods makes a system call.
+pub(crate) struct Outgoing<'a>(&'a mut SendQueue);
 
 impl Outgoing<'_> {
+    /// Queues a message that carries its payload itself, however large it is.
     pub(crate) fn push_host(&mut self, message: &HostMessage<'_>) {
-        self.push(message.kind(), |out| message.encode(out));
+        self.0.push(message, None);
     }
 
+    /// Queues a message. `tail` is its params, state or result in a memory file, if it has one,
+    /// which the caller has made before it took any lock.
+    pub(crate) fn push_host_with(&mut self, message: &HostMessage<'_>, tail: Option<PayloadFile>) {
+        self.0.push(message, tail);
+    }
+
+    /// Queues a message that carries its payload itself, however large it is.
     pub(crate) fn push_worker(&mut self, message: &WorkerMessage<'_>) {
-        self.push(message.kind(), |out| message.encode(out));
-    }
-
-    fn push(&mut self, kind: u8, encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.0.is_closed {
-            return;
-        }
-        let bytes = self.0.open_segment();
-        let start = bytes.len();
-        bytes.extend_from_slice(&[0; HEADER]);
-        encode(bytes);
-        let length = bytes.len() - start - HEADER;
-
-        if length >= DETACHED_MIN && self.detach(kind, start) {
-            return;
-        }
-        write_header(&mut self.0.last().bytes[start..], kind, length);
-    }
-
-    /// Moves the body after `start` into a memory file. Returns `false` if that fails: the message
-    /// then stays as it is.
-    fn detach(&mut self, kind: u8, start: usize) -> bool {
-        let last = self.0.last();
-        let Ok(file) = payload_file::create(&last.bytes[start + HEADER..]) else { return false };
-        let length = last.bytes.len() - start - HEADER;
-        last.bytes.truncate(start);
-        last.bytes.shrink_to(SEGMENT_MAX);
-
-        let mut bytes = vec![0; HEADER];
-        bytes.extend_from_slice(&u64::try_from(length).unwrap_or(u64::MAX).to_be_bytes());
-        write_header(&mut bytes, kind | DETACHED, size_of::<u64>());
-        if start == 0 {
-            self.0.segments.pop_back();
-        }
-        self.0.segments.push_back(Segment { bytes, sent: 0, file: Some(file) });
-        true
-    }
-}
-
-fn write_header(at: &mut [u8], kind: u8, length: usize) {
-    let length = u32::try_from(length).unwrap_or(u32::MAX);
-    let header = Header { version: Version::HIGHEST, kind: Kind::from_wire(kind), length };
-    at[..HEADER].copy_from_slice(&header.encode());
-}
-
-impl Outbox {
-    /// Returns the bytes of the last segment, which can be extended.
-    fn open_segment(&mut self) -> &mut Vec<u8> {
-        let is_open = self
-            .segments
-            .back()
-            .is_some_and(|last| last.sent == 0 && last.bytes.len() < SEGMENT_MAX && last.file.is_none());
-        if !is_open {
-            let bytes = std::mem::take(&mut self.spare);
-            self.segments.push_back(Segment { bytes, ..Segment::default() });
-        }
-        &mut self.last().bytes
-    }
-
-    fn last(&mut self) -> &mut Segment {
-        if self.segments.is_empty() {
-            self.segments.push_back(Segment::default());
-        }
-        let last = self.segments.len() - 1;
-        &mut self.segments[last]
-    }
-
-    fn keep(&mut self, mut bytes: Vec<u8>) {
-        if bytes.capacity() > self.spare.capacity() && bytes.capacity() <= 2 * SEGMENT_MAX {
-            bytes.clear();
-            self.spare = bytes;
-        }
+        self.0.push(message, None);
     }
 }
 
 impl ChannelWriter {
+    /// Creates the sending end of `socket`.
     pub(crate) fn new(socket: Arc<OwnedFd>, when_full: WhenFull) -> Self {
-        Self { socket, when_full, outbox: Mutex::default() }
+        Self { socket, when_full, queue: Mutex::default() }
     }
 
-    /// Queues messages. They are sent by the next flush.
+    /// Queues messages. They are sent by the next flush. Blocks only while another thread queues.
     pub(crate) fn queue(&self, messages: impl FnOnce(&mut Outgoing<'_>)) {
-        messages(&mut Outgoing(&mut lock(&self.outbox)));
+        messages(&mut Outgoing(&mut lock(&self.queue)));
     }
 
     /// Queues messages and flushes.
@@ -173,63 +88,71 @@ impl ChannelWriter {
         self.flush()
     }
 
+    /// Queues a message. A large payload is copied into a memory file first, so that I/O threads
+    /// must not call it; see [`PayloadFile::of`].
+    pub(crate) fn queue_host(&self, message: &HostMessage<'_>) {
+        self.queue_any(message);
+    }
+
+    /// Queues a message and flushes. A large payload is copied into a memory file first.
+    pub(crate) fn send_worker(&self, message: &WorkerMessage<'_>) -> Flushed {
+        self.queue_any(message);
+        self.flush()
+    }
+
+    fn queue_any(&self, message: &impl ChannelMessage) {
+        let tail = PayloadFile::of(message.tail());
+        lock(&self.queue).push(message, tail);
+    }
+
     /// Returns the number of bytes that are queued.
     pub(crate) fn queued(&self) -> usize {
-        lock(&self.outbox).segments.iter().map(|segment| segment.bytes.len() - segment.sent).sum()
+        lock(&self.queue).queued()
     }
 
     /// Writes everything that is queued, unless another thread does so.
+    ///
+    /// If it returns [`Flushed::Blocked`], the caller must see to it that some thread flushes once
+    /// the socket can be written: others have relied on this one.
     pub(crate) fn flush(&self) -> Flushed {
-        let mut outbox = lock(&self.outbox);
-        if outbox.is_closed {
+        let mut queue = lock(&self.queue);
+        if queue.is_closed() {
             return Flushed::Closed;
         }
-        if outbox.is_writing {
-            return Flushed::All;
-        }
-        outbox.is_writing = true;
 
-        loop {
-            let Some(mut segment) = outbox.segments.pop_front() else {
-                outbox.is_writing = false;
-                return Flushed::All;
-            };
-            drop(outbox);
+        while let Some(mut segment) = queue.begin_write() {
+            drop(queue);
             let written = self.write(&mut segment);
-            outbox = lock(&self.outbox);
+            queue = lock(&self.queue);
 
             match written {
-                Flushed::All => outbox.keep(segment.bytes),
+                Flushed::All => queue.end_write(segment),
                 Flushed::Blocked => {
-                    outbox.segments.push_front(segment);
-                    outbox.is_writing = false;
+                    queue.pause_write(segment);
                     return Flushed::Blocked;
                 }
                 Flushed::Closed => {
-                    outbox.is_writing = false;
-                    outbox.is_closed = true;
-                    outbox.segments.clear();
+                    queue.close();
                     return Flushed::Closed;
                 }
             }
         }
+        Flushed::All
     }
 
     /// Writes a segment, as far as the socket takes it.
     fn write(&self, segment: &mut Segment) -> Flushed {
-        while segment.sent < segment.bytes.len() {
+        while !segment.rest().is_empty() {
             match self.write_some(segment) {
-                Ok(sent) => {
-                    segment.sent += sent;
-                    segment.file = None;
-                }
+                Ok(sent) => segment.advance(sent),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if self.when_full == WhenFull::Return => return Flushed::Blocked,
-                Err(Errno::AGAIN) => wait_until_writable(&self.socket),
-                // Too many descriptors are in flight in sockets of this user; some are received soon.
-                Err(Errno::TOOMANYREFS | Errno::NOBUFS) if self.when_full == WhenFull::Return => {
+                Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) if self.when_full == WhenFull::Return => {
                     return Flushed::Blocked;
                 }
+                Err(Errno::AGAIN) => wait_until_writable(&self.socket),
+                Err(Errno::NOBUFS | Errno::NOMEM) => thread::sleep(SHORTAGE_PAUSE),
+                // Too many descriptors are in flight in the sockets of this user.
+                Err(Errno::TOOMANYREFS) if segment.attach().is_ok() => {}
                 Err(_) => return Flushed::Closed,
             }
         }
@@ -238,8 +161,8 @@ impl ChannelWriter {
 
     fn write_some(&self, segment: &Segment) -> rustix::io::Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let rest = &segment.bytes[segment.sent..];
-        let Some(file) = &segment.file else { return rustix::net::send(&*self.socket, rest, flags) };
+        let rest = segment.rest();
+        let Some(file) = segment.file() else { return rustix::net::send(&*self.socket, rest, flags) };
 
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -254,7 +177,5 @@ fn wait_until_writable(socket: &OwnedFd) {
     let _: rustix::io::Result<usize> = poll(&mut [PollFd::new(socket, PollFlags::OUT)], None);
 }
 
-/// Returns the error of a channel whose other end is closed.
-pub(crate) fn closed() -> io::Error {
-    io::ErrorKind::BrokenPipe.into()
-}
+#[cfg(test)]
+mod tests;

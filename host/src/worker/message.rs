@@ -14,21 +14,22 @@
 //!   │◄────────────────────────────── Log ───│ at any time
 //! ```
 //!
-//! The worker is not trusted: [`WorkerMessage::decode`] accepts nothing but well-formed messages, and
-//! the host checks every number in them.
+//! A message is a head of a few numbers and names, and a tail: its params, result or text. A large
+//! tail may travel in a memory file ([`PayloadFile`](super::payload_file::PayloadFile)).
+//!
+//! The worker is not trusted: [`WorkerMessage::decode`] accepts nothing but well-formed messages.
+//! It accepts any number and any text in them, and any bytes as JSON: the host checks those.
 
 use jackfield_plugin_api::Run;
 
-use super::message_fields::{Fields, put_bytes};
-
-/// Why the body of a frame is no message.
+/// Why the payload of a frame is no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidMessage {
     #[error("no message has the kind 0x{0:02x}")]
     Kind(u8),
     #[error("a field is truncated")]
     Truncated,
-    #[error("there are bytes after the last field")]
+    #[error("a message has bytes after its last field")]
     Surplus,
     #[error("a field has an invalid value")]
     Value,
@@ -124,8 +125,8 @@ pub(crate) enum WorkerMessage<'a> {
     Refused { reason: &'a str, detail: &'a str },
     /// The instance is started and tested. The text says what is enforced, and what is not.
     Ready { enforced: &'a str },
-    /// A line for the log. `level` is the number of a [`jackfield_plugin_api::Level`]; `call` is the
-    /// call that runs on the thread that logs, or 0.
+    /// A line for the log. `level` is the number of a [`jackfield_plugin_api::Level`]; `call` is
+    /// the call that runs on the thread that logs, or 0.
     Log { level: u8, call: CallNumber, line: &'a str },
     /// The end of a call.
     End { call: CallNumber, end: MessageEnd<'a> },
@@ -147,202 +148,16 @@ pub(crate) enum WorkerMessage<'a> {
     PhaseEnd(MessageEnd<'a>),
 }
 
-const DONE: u8 = 0;
-const FAILED: u8 = 1;
-const PANICKED: u8 = 2;
-const CANCELLED: u8 = 3;
-
-impl<'a> MessageEnd<'a> {
-    fn encode(self, out: &mut Vec<u8>) {
-        match self {
-            Self::Done(result) => {
-                out.push(DONE);
-                out.extend_from_slice(result);
-            }
-            Self::Failed { code, message, data } => {
-                out.push(FAILED);
-                out.extend_from_slice(&code.to_be_bytes());
-                put_bytes(out, message.as_bytes());
-                out.push(u8::from(data.is_some()));
-                out.extend_from_slice(data.unwrap_or_default().as_bytes());
-            }
-            Self::Panicked(text) => {
-                out.push(PANICKED);
-                out.extend_from_slice(text.as_bytes());
-            }
-            Self::Cancelled => out.push(CANCELLED),
-        }
-    }
-
-    fn decode(mut fields: Fields<'a>) -> Result<Self, InvalidMessage> {
-        match fields.byte()? {
-            DONE => Ok(Self::Done(fields.rest())),
-            FAILED => {
-                let code = fields.u64()?.cast_signed();
-                let message = fields.text()?;
-                let has_data = fields.flag()?;
-                let data = fields.rest_text()?;
-                if !has_data && !data.is_empty() {
-                    return Err(InvalidMessage::Surplus);
-                }
-                Ok(Self::Failed { code, message, data: has_data.then_some(data) })
-            }
-            PANICKED => Ok(Self::Panicked(fields.rest_text()?)),
-            CANCELLED => fields.end().map(|()| Self::Cancelled),
-            _ => Err(InvalidMessage::Value),
-        }
-    }
+/// The byte that each [`MessageEnd`] begins with.
+pub(super) mod end_tag {
+    pub(in super::super) const DONE: u8 = 0;
+    pub(in super::super) const FAILED: u8 = 1;
+    pub(in super::super) const PANICKED: u8 = 2;
+    pub(in super::super) const CANCELLED: u8 = 3;
 }
 
-const BLOCKING: u8 = 1;
-const ASYNC: u8 = 2;
-
-impl<'a> HostMessage<'a> {
-    pub(crate) fn kind(&self) -> u8 {
-        match self {
-            Self::Start(_) => kind::START,
-            Self::Call(_) => kind::CALL,
-            Self::Cancel(_) => kind::CANCEL,
-            Self::Reply { .. } => kind::REPLY,
-            Self::Export => kind::EXPORT,
-            Self::Import { .. } => kind::IMPORT,
-            Self::Stop => kind::STOP,
-        }
-    }
-
-    /// Appends the body of the message, without a header.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        match *self {
-            Self::Start(spec) => out.extend_from_slice(spec),
-            Self::Call(CallMessage { call, method, run, depth, deadline, id, params }) => {
-                out.extend_from_slice(&call.to_be_bytes());
-                out.extend_from_slice(&method.to_be_bytes());
-                out.push(if run == Run::Async { ASYNC } else { BLOCKING });
-                out.extend_from_slice(&depth.to_be_bytes());
-                out.extend_from_slice(&deadline.to_be_bytes());
-                put_bytes(out, id.as_bytes());
-                out.extend_from_slice(params);
-            }
-            Self::Cancel(call) => out.extend_from_slice(&call.to_be_bytes()),
-            Self::Reply { nested, end } => {
-                out.extend_from_slice(&nested.to_be_bytes());
-                end.encode(out);
-            }
-            Self::Export | Self::Stop => {}
-            Self::Import { schema, state } => {
-                out.extend_from_slice(&schema.to_be_bytes());
-                out.extend_from_slice(state);
-            }
-        }
-    }
-
-    /// Reads the body of a frame of this kind.
-    ///
-    /// # Errors
-    ///
-    /// It is no message to a worker.
-    pub(crate) fn decode(kind: u8, body: &'a [u8]) -> Result<Self, InvalidMessage> {
-        let mut fields = Fields::of(body);
-        match kind {
-            kind::START => Ok(Self::Start(body)),
-            kind::CALL => {
-                let (call, method) = (fields.u64()?, fields.u32()?);
-                let run = match fields.byte()? {
-                    BLOCKING => Run::Blocking,
-                    ASYNC => Run::Async,
-                    _ => return Err(InvalidMessage::Value),
-                };
-                let (depth, deadline, id) = (fields.u32()?, fields.u64()?, fields.text()?);
-                let params = fields.rest();
-                Ok(Self::Call(CallMessage { call, method, run, depth, deadline, id, params }))
-            }
-            kind::CANCEL => {
-                let call = fields.u64()?;
-                fields.end().map(|()| Self::Cancel(call))
-            }
-            kind::REPLY => Ok(Self::Reply { nested: fields.u64()?, end: MessageEnd::decode(fields)? }),
-            kind::EXPORT => fields.end().map(|()| Self::Export),
-            kind::IMPORT => Ok(Self::Import { schema: fields.u32()?, state: fields.rest() }),
-            kind::STOP => fields.end().map(|()| Self::Stop),
-            other => Err(InvalidMessage::Kind(other)),
-        }
-    }
-}
-
-impl<'a> WorkerMessage<'a> {
-    pub(crate) fn kind(&self) -> u8 {
-        match self {
-            Self::Step(_) => kind::STEP,
-            Self::Refused { .. } => kind::REFUSED,
-            Self::Ready { .. } => kind::READY,
-            Self::Log { .. } => kind::LOG,
-            Self::End { .. } => kind::END,
-            Self::Nested { .. } => kind::NESTED,
-            Self::NestedCancelled(_) => kind::NESTED_CANCELLED,
-            Self::PhaseEnd(_) => kind::PHASE_END,
-        }
-    }
-
-    /// Appends the body of the message, without a header.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        match *self {
-            Self::Step(step) => out.extend_from_slice(step.as_bytes()),
-            Self::Refused { reason, detail } => {
-                put_bytes(out, reason.as_bytes());
-                out.extend_from_slice(detail.as_bytes());
-            }
-            Self::Ready { enforced } => out.extend_from_slice(enforced.as_bytes()),
-            Self::Log { level, call, line } => {
-                out.push(level);
-                out.extend_from_slice(&call.to_be_bytes());
-                out.extend_from_slice(line.as_bytes());
-            }
-            Self::End { call, end } => {
-                out.extend_from_slice(&call.to_be_bytes());
-                end.encode(out);
-            }
-            Self::Nested { nested, parent, waits, timeout, method, params } => {
-                out.extend_from_slice(&nested.to_be_bytes());
-                out.extend_from_slice(&parent.to_be_bytes());
-                out.push(u8::from(waits));
-                out.extend_from_slice(&timeout.to_be_bytes());
-                put_bytes(out, method.as_bytes());
-                out.extend_from_slice(params);
-            }
-            Self::NestedCancelled(nested) => out.extend_from_slice(&nested.to_be_bytes()),
-            Self::PhaseEnd(end) => end.encode(out),
-        }
-    }
-
-    /// Reads the body of a frame of this kind.
-    ///
-    /// # Errors
-    ///
-    /// It is no message of a worker.
-    pub(crate) fn decode(kind: u8, body: &'a [u8]) -> Result<Self, InvalidMessage> {
-        let mut fields = Fields::of(body);
-        match kind {
-            kind::STEP => Ok(Self::Step(fields.rest_text()?)),
-            kind::REFUSED => Ok(Self::Refused { reason: fields.text()?, detail: fields.rest_text()? }),
-            kind::READY => Ok(Self::Ready { enforced: fields.rest_text()? }),
-            kind::LOG => {
-                Ok(Self::Log { level: fields.byte()?, call: fields.u64()?, line: fields.rest_text()? })
-            }
-            kind::END => Ok(Self::End { call: fields.u64()?, end: MessageEnd::decode(fields)? }),
-            kind::NESTED => Ok(Self::Nested {
-                nested: fields.u64()?,
-                parent: fields.u64()?,
-                waits: fields.flag()?,
-                timeout: fields.u64()?,
-                method: fields.text()?,
-                params: fields.rest(),
-            }),
-            kind::NESTED_CANCELLED => {
-                let nested = fields.u64()?;
-                fields.end().map(|()| Self::NestedCancelled(nested))
-            }
-            kind::PHASE_END => Ok(Self::PhaseEnd(MessageEnd::decode(fields)?)),
-            other => Err(InvalidMessage::Kind(other)),
-        }
-    }
+/// The byte that stands for a [`Run`].
+pub(super) mod run_tag {
+    pub(in super::super) const BLOCKING: u8 = 1;
+    pub(in super::super) const ASYNC: u8 = 2;
 }

@@ -3,12 +3,12 @@
 
 use super::message::InvalidMessage;
 
-/// The fields of a message that are left to be read.
+/// The fields that are left to be read.
 pub(super) struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    pub(super) fn of(body: &'a [u8]) -> Self {
-        Self(body)
+    pub(super) fn of(payload: &'a [u8]) -> Self {
+        Self(payload)
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], InvalidMessage> {
@@ -41,15 +41,10 @@ impl<'a> Fields<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// Reads bytes after their length.
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], InvalidMessage> {
-        let length = usize::try_from(self.u32()?).map_err(|_| InvalidMessage::Truncated)?;
-        self.take(length)
-    }
-
     /// Reads text after its length.
     pub(super) fn text(&mut self) -> Result<&'a str, InvalidMessage> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| InvalidMessage::Value)
+        let length = usize::try_from(self.u32()?).map_err(|_| InvalidMessage::Truncated)?;
+        std::str::from_utf8(self.take(length)?).map_err(|_| InvalidMessage::Value)
     }
 
     /// Returns everything that is left.
@@ -66,12 +61,4 @@ impl<'a> Fields<'a> {
     pub(super) fn end(self) -> Result<(), InvalidMessage> {
         if self.0.is_empty() { Ok(()) } else { Err(InvalidMessage::Surplus) }
     }
-}
-
-/// Appends bytes after their length.
-pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    // A longer field would make the message longer than any message may be.
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(bytes);
 }

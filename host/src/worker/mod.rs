@@ -1,15 +1,21 @@
-//! What a host and a worker process share: messages, the channel that carries them, and the
-//! specification of the process.
+//! The common part of a host and its worker processes: messages, the channel that carries them, and
+//! the specification of a process.
 //!
 //! A worker is a process of this program that runs one plugin, so that a crash of the plugin ends
 //! the worker instead of the host. Both ends of the channel are in `plugin`: `plugin/worker` is the
 //! end of the host, `plugin/worker_process` the process itself.
 
 pub(crate) mod channel_reader;
+#[cfg(test)]
+mod channel_test_support;
 pub(crate) mod channel_writer;
 pub(crate) mod confinement;
+mod frame_splitter;
 pub(crate) mod message;
+mod message_decode;
+pub(crate) mod message_encode;
 mod message_fields;
-mod payload_file;
+pub(crate) mod payload_file;
 pub(crate) mod report;
+mod send_queue;
 pub(crate) mod spec;

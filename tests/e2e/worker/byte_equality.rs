@@ -11,7 +11,7 @@ use crate::support::random::SeededRandom;
 use crate::support::{Frame, HostProcess, Peer, is_soak};
 
 /// Requests for each method, in a normal run and in a soak run.
-const REQUESTS: usize = 400;
+const REQUESTS: usize = 500;
 const SOAK_REQUESTS: usize = 10_000;
 
 /// Requests that are sent together, and the bytes after which no further one is sent: a host does
@@ -75,8 +75,8 @@ fn without_time(text: &[u8], member: Option<&str>) -> Vec<u8> {
     all.into_bytes()
 }
 
-/// Returns the id of a reply and the text after it. A reply can contain a surrogate without its pair,
-/// which the parser of this test refuses.
+/// Returns the id of a reply and the text after it. A reply can contain a surrogate without its
+/// pair, which the parser of this test refuses.
 #[track_caller]
 fn parts(reply: &Frame) -> (&str, &str) {
     let after_mark = reply.text().strip_prefix("{\"id\":\"").and_then(|text| text.split_once('"'));

@@ -1,5 +1,5 @@
-//! The methods of the example plugins and fixtures whose replies depend on nothing but the requests,
-//! or on the time in one member alone.
+//! The methods of the example plugins and fixtures whose replies depend on nothing but the
+//! requests, or on the time in one member alone.
 
 /// A method, and what its params are like.
 pub(super) struct Deterministic {
@@ -47,7 +47,7 @@ const ECHO: &[&str] = &["$v", "[$v,$v]", "$s"];
 const NOTHING: &[&str] = &["null", "$v"];
 const AT_ONCE: &[&str] = &["{\"ms\":0}"];
 
-pub(super) const METHODS: [Deterministic; 58] = [
+pub(super) const METHODS: [Deterministic; 56] = [
     method("hello.greet", &["{\"name\":$s}"]),
     method("device.status.update", &["{\"deviceId\":$id,\"status\":$status}"]),
     timed("device.status.get", &["{\"deviceId\":$id,\"history\":$bool}", "{\"deviceId\":$id}"], "at"),
@@ -92,8 +92,6 @@ pub(super) const METHODS: [Deterministic; 58] = [
     method("numbered.inline", NOTHING),
     method("numbered.blocking", NOTHING),
     method("numbered.settings", NOTHING),
-    method("numbered.slow", &["0"]),
-    method("numbered.later", &["0"]),
     method("services.settings", NOTHING),
     method("services.log", &["{\"level\":\"debug\",\"line\":$s}"]),
     timed("services.call", NOTHING, "remainingMs"),

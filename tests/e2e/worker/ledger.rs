@@ -27,8 +27,7 @@ const WINDOW: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) sent: u64,
-    /// Replies by error code; `None` for results.
-    pub(super) answered: BTreeMap<Option<i64>, u64>,
+    pub(super) answered: Replies,
     pub(super) executed: u64,
 }
 
@@ -46,9 +45,12 @@ impl Counts {
     }
 }
 
+/// The replies by error code; `None` for results.
+type Replies = BTreeMap<Option<i64>, u64>;
+
 /// Clients that send requests until they are stopped.
 pub(super) struct Ledger {
-    clients: Vec<BackgroundThread<(u64, BTreeMap<Option<i64>, u64>)>>,
+    clients: Vec<BackgroundThread<(u64, Replies)>>,
     executions: PathBuf,
     executed_before: u64,
 }
@@ -108,7 +110,7 @@ impl Ledger {
 
 /// Sends requests until `is_over`, or until the host closes the connection, and waits for their
 /// replies. Returns the number of requests, and that of the replies by code.
-fn send_until(mut peer: Peer, client: usize, is_over: &AtomicBool) -> (u64, BTreeMap<Option<i64>, u64>) {
+fn send_until(mut peer: Peer, client: usize, is_over: &AtomicBool) -> (u64, Replies) {
     let methods = ["count", "count_blocking", "count_async"];
     let (mut accounting, mut answered) = (ReplyAccounting::default(), BTreeMap::new());
     let (mut sent, mut open) = (0_u64, 0);

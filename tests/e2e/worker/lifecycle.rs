@@ -9,6 +9,7 @@ use super::{Answering, add_in_worker, in_worker};
 use crate::reload::image::Image;
 use crate::reload::operator::Operator;
 use crate::reload::{FILE, NAME, put, with_image};
+use crate::support::peer::DEADLINE_EXCEEDED;
 use crate::support::processes::children;
 use crate::support::{HostProcess, wait_until};
 
@@ -146,4 +147,53 @@ fn shows_plugin_and_generation_as_command_line() {
     let second = command(&mut operator);
     assert_ne!(second, first);
     wait_until("the next worker alone runs", || commands() == [second.as_str()]);
+}
+
+#[test]
+fn provides_clock_and_context_of_the_call() {
+    let routes = "[[route]]\nmethod = \"services.call\"\nplugin = \"services\"\ntimeout = \"7s\"\n\
+        [[route]]\nmethod = \"services.until_cancelled\"\nplugin = \"services\"\ntimeout = \"50ms\"";
+    let host = add_in_worker(HostProcess::builder(), "services").config(routes).start();
+    let mut peer = host.peer();
+
+    for ms in [0, 1, 20] {
+        let slept = peer.result("services.sleep", &json!({ "ms": ms })).as_u64().expect("microseconds");
+        assert!(slept >= ms * 1000, "{slept} us instead of {ms} ms");
+    }
+
+    peer.send_async("id-1", "services.call", &Value::Null);
+    let call = peer.receive().result();
+    assert_eq!((&call["id"], &call["cancelled"]), (&json!("id-1"), &json!(false)));
+    let left = call["remainingMs"].as_u64().expect("milliseconds");
+    assert!((1..=7000).contains(&left), "{left} ms of the route's 7 s");
+
+    peer.send_async("late", "services.until_cancelled", &Value::Null);
+    peer.receive().error(DEADLINE_EXCEEDED);
+    host.wait_for_log("the call late was cancelled");
+}
+
+#[test]
+fn drops_the_future_of_a_client_that_disconnects() {
+    let host = add_in_worker(HostProcess::builder(), "sleeps").start();
+    let mut other = host.peer();
+
+    let mut peer = host.peer();
+    peer.send_async("forever", "sleep.forever", &Value::Null);
+    wait_until("it has begun", || other.result("sleep.begun", &Value::Null) == 1);
+    drop(peer);
+
+    wait_until("it is dropped", || other.result("sleep.dropped", &Value::Null) == 1);
+}
+
+#[test]
+fn never_moves_an_inline_method() {
+    let config = "[timeouts]\ninline = \"10ms\"";
+    let host = add_in_worker(HostProcess::builder(), "counts").config(config).start();
+    let (mut operator, mut peer) = (Operator::connect(&host), host.peer());
+
+    for number in 1..=5 {
+        assert_eq!(peer.result("counts.inline", &json!({ "ms": 120 })), number);
+    }
+
+    assert_eq!(operator.row("counts")["moved"], json!([]), "{}", operator.row("counts"));
 }

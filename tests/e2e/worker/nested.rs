@@ -1,5 +1,6 @@
 //! Methods that call methods of other plugins, across the borders of processes: replies arrive
-//! although every thread waits for one, and deadlines, cancellation and crashes have the same effect.
+//! although every thread waits for one, and deadlines, cancellation and crashes have the same
+//! effect.
 
 use std::thread;
 

@@ -62,14 +62,16 @@ const NUMBERS: [&str; 14] = [
 /// | `$s` | a string |
 /// | `$id` | one of a few ids |
 /// | `$n` | a number from 0 to 99 |
-/// | `$length` | a number from 0 to 100,000; large ones are rare |
+/// | `$length` | a number from 0 to 100,000; large ones are rare, and no other number replaces it |
 /// | `$bool` | a boolean |
 /// | `$status` | a status of a device |
 /// | `$code` | an error code |
 /// | `$method` | the name of a method without a side effect |
 pub(super) fn params(random: &mut SeededRandom, template: &str) -> Option<String> {
+    // A method allocates as many bytes, so that no other number may replace it.
+    let other = if template.contains("$length") { string } else { any };
     if random.below(OTHER_PARAMS) == 0 {
-        return (random.below(4) != 0).then(|| json(random, 0));
+        return (random.below(4) != 0).then(|| other(random));
     }
 
     let mut text = String::new();
@@ -79,7 +81,7 @@ pub(super) fn params(random: &mut SeededRandom, template: &str) -> Option<String
         rest = &rest[at + 1..];
         let end = rest.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(rest.len());
         let is_wrong = random.below(WRONG_VALUE) == 0;
-        text.push_str(&if is_wrong { json(random, 0) } else { value(random, &rest[..end]) });
+        text.push_str(&if is_wrong { other(random) } else { value(random, &rest[..end]) });
         rest = &rest[end..];
     }
     text.push_str(rest);
@@ -104,7 +106,7 @@ fn value(random: &mut SeededRandom, placeholder: &str) -> String {
     ];
 
     match placeholder {
-        "v" => json(random, 0),
+        "v" => any(random),
         "s" => string(random),
         "id" if random.below(20) == 0 => string(random),
         "id" => format!("\"device-{}\"", random.below(30)),
@@ -117,6 +119,10 @@ fn value(random: &mut SeededRandom, placeholder: &str) -> String {
         "method" => format!("\"{}\"", random.one_of(&METHODS)),
         other => panic!("unknown placeholder ${other}"),
     }
+}
+
+fn any(random: &mut SeededRandom) -> String {
+    json(random, 0)
 }
 
 /// Returns any JSON value, with spaces between its tokens.

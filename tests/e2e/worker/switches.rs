@@ -150,8 +150,8 @@ fn answers_every_request_when_a_crashing_version_is_rolled_back() {
     assert_answered(&ledger.stop());
 }
 
-/// Asserts that each request was answered with a result or with PLUGIN_CRASHED, and that each result
-/// is that of an execution.
+/// Asserts that each request was answered with a result or with PLUGIN_CRASHED, and that each
+/// result is that of an execution.
 #[track_caller]
 fn assert_answered(counts: &Counts) {
     println!("crashes: {counts:?}");

@@ -180,7 +180,7 @@ mod tests {
             parent: 7,
             manifest: manifest.clone(),
             depth: ProbeDepth::Code,
-            may_change_process: false,
+            may_change_process: true,
         };
         let bytes = request.encode(b"{\"a\":1}").unwrap();
         let (request, settings) = ProbeRequest::read(&mut bytes.as_slice()).unwrap();

@@ -1,5 +1,6 @@
 //! A journal whose socket is in a directory of the test.
 
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;

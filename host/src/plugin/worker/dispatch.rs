@@ -7,6 +7,7 @@ use jackfield_plugin_api::Run;
 
 use super::super::generation::PluginCall;
 use super::super::pool_state::SubmitError;
+use super::dispatch_window::choose_worker;
 use super::line::{Line, LineId, is_large};
 use super::signal::Signal;
 use crate::clock::Time;
@@ -14,14 +15,12 @@ use crate::sync::lock;
 use crate::timer::TICK;
 use crate::worker::channel_writer::{ChannelWriter, Flushed};
 use crate::worker::message::CallNumber;
+use crate::worker::payload_file::PayloadFile;
 
-/// Who sends calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sender {
-    /// The thread of a connection, or any other that submits calls.
-    Submitter,
-    /// The supervisor, which may also send large calls.
-    Supervisor,
+/// A large call, and its params in a memory file. There is none if the system cannot make one.
+struct PreparedCall {
+    call: Arc<PluginCall>,
+    params: Option<PayloadFile>,
 }
 
 /// The calls of a generation that have not ended.
@@ -87,13 +86,13 @@ impl Dispatch {
         while calls.len() > 0 {
             let room = state.room(run, now);
             state.queue(run).extend(calls.take(room));
-            state.send_queued(Sender::Submitter, now, &self.signal, &mut touched);
+            state.send_queued(None, now, &self.signal, &mut touched);
             if room == 0 {
                 submitted = Err(SubmitError::QueueFull);
                 break;
             }
         }
-        let needs_supervisor = state.has_large_first(now);
+        let needs_supervisor = state.large_first(now).is_some();
         drop(state);
 
         let is_blocked = touched.iter().any(|writer| writer.flush() == Flushed::Blocked);
@@ -103,14 +102,25 @@ impl Dispatch {
         submitted
     }
 
-    /// Sends what can be sent now. Called by the supervisor.
+    /// Sends what can be sent now, and makes the memory files of large calls, which it does under no
+    /// lock. Called by the supervisor.
     pub(super) fn send_queued(&self) {
-        let mut touched = Touched::new();
-        self.lock().send_queued(Sender::Supervisor, Time::now(), &self.signal, &mut touched);
-        // The supervisor looks at blocked channels by itself.
-        touched.iter().for_each(|writer| {
-            writer.flush();
-        });
+        let mut prepared = None;
+        loop {
+            let mut touched = Touched::new();
+            let mut state = self.lock();
+            state.send_queued(prepared, Time::now(), &self.signal, &mut touched);
+            let large = state.large_first(Time::now());
+            drop(state);
+
+            // The supervisor looks at blocked channels by itself.
+            touched.iter().for_each(|writer| {
+                writer.flush();
+            });
+            let Some(call) = large else { return };
+            let params = PayloadFile::of(&call.params);
+            prepared = Some(PreparedCall { call, params });
+        }
     }
 
     /// Removes a call that a worker has ended; `None` if the worker does not have it.
@@ -169,35 +179,43 @@ impl DispatchState {
     /// Returns the line for the next call of a kind: of those that take it, the one with the fewest
     /// open calls.
     fn choose(&self, run: Run, now: Time) -> Option<usize> {
-        let may_run = run != Run::Async && self.may_run();
-        let accepts = |line: &Line| match run {
-            Run::Async => line.takes_calls(),
-            Run::Blocking | Run::Inline => line.has_room(now, may_run),
-        };
-        let accepting = self.lines.iter().enumerate().filter(|(_, line)| accepts(line));
-        accepting.min_by_key(|(_, line)| line.open_calls()).map(|(index, _)| index)
+        let accepting = self.lines.iter().enumerate().filter(|(_, line)| line.takes_calls());
+        if run == Run::Async {
+            return accepting.min_by_key(|(_, line)| line.open_calls()).map(|(index, _)| index);
+        }
+        choose_worker(accepting.map(|(index, line)| (index, line.window())), now, self.may_run())
     }
 
-    /// Returns whether the next call of a queue can be sent, but only by the supervisor.
-    fn has_large_first(&self, now: Time) -> bool {
-        let waits = |queue: &VecDeque<Arc<PluginCall>>, run| {
-            queue.front().is_some_and(|call| is_large(call)) && self.choose(run, now).is_some()
-        };
-        waits(&self.blocking, Run::Blocking) || waits(&self.asynchronous, Run::Async)
+    /// Returns the next call of a queue, if it can be sent, but only with a memory file.
+    fn large_first(&self, now: Time) -> Option<Arc<PluginCall>> {
+        let queues = [(&self.blocking, Run::Blocking), (&self.asynchronous, Run::Async)];
+        queues.into_iter().find_map(|(queue, run)| {
+            let first = queue.front().filter(|call| is_large(call))?;
+            self.choose(run, now).map(|_| Arc::clone(first))
+        })
     }
 
-    fn send_queued(&mut self, sender: Sender, now: Time, signal: &Arc<Signal>, touched: &mut Touched) {
+    fn send_queued(
+        &mut self,
+        mut prepared: Option<PreparedCall>,
+        now: Time,
+        signal: &Arc<Signal>,
+        touched: &mut Touched,
+    ) {
         for run in [Run::Blocking, Run::Async] {
-            while let Some(call) = self.queue(run).front() {
-                if sender == Sender::Submitter && is_large(call) {
+            while let Some(first) = self.queue(run).front() {
+                let is_prepared =
+                    prepared.as_ref().is_some_and(|prepared| Arc::ptr_eq(&prepared.call, first));
+                if is_large(first) && !is_prepared {
                     break;
                 }
                 let Some(index) = self.choose(run, now) else { break };
                 let Some(call) = self.queue(run).pop_front() else { break };
 
+                let params = if is_prepared { prepared.take().and_then(|call| call.params) } else { None };
                 let line = &mut self.lines[index];
                 let is_known = |writer: &Arc<_>| touched.iter().any(|known| Arc::ptr_eq(known, writer));
-                if line.send(call, now, signal) && !is_known(&line.writer) {
+                if line.send(call, params, now, signal) && !is_known(&line.writer) {
                     touched.push(Arc::clone(&line.writer));
                 }
             }

@@ -2,9 +2,10 @@
 //! worker the next one goes.
 //!
 //! A worker gets as many calls as it has threads. While its calls are short, it gets up to
-//! [`MAX_ROUNDS`] times as many: otherwise a thread would wait for two wake-ups and two system calls
-//! between any two calls. Calls that are sent ahead cannot go to another worker any more, and are
-//! lost in a crash, so that the number of rounds returns to 1 with the first call that is not short.
+//! [`MAX_ROUNDS`] times as many: otherwise a thread would wait for two wake-ups and two system
+//! calls between any two calls. Calls that are sent ahead cannot go to another worker any more, and
+//! are lost in a crash, so that the number of rounds returns to 1 with the first call that is not
+//! short.
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ const STALL: Duration = Duration::from_millis(1);
 /// The weight of a call in the moving average is 1 to this.
 const WEIGHT: u64 = 8;
 
-/// What is kept of an open call until it has ended.
+/// The start of an open call, which is kept until the call has ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DispatchedCall {
     at: Time,
@@ -49,11 +50,6 @@ impl DispatchWindow {
     /// Begins with a new process, which gets one call for each thread.
     pub(super) fn new(threads: usize) -> Self {
         Self { threads: threads.max(1), rounds: 1, open: 0, average: SHORT, progress: Time(0) }
-    }
-
-    /// Returns the number of calls that were sent and have not ended.
-    pub(super) fn open(&self) -> usize {
-        self.open
     }
 
     /// Returns the number of threads that have a call.
@@ -97,8 +93,8 @@ impl DispatchWindow {
 }
 
 /// Returns the worker for the next blocking call: of those with room, the one with the fewest open
-/// calls. `workers` are those that are ready and not draining. `may_run` is whether fewer threads of
-/// the plugin are busy than may be.
+/// calls. `workers` are those that are ready and not draining. `may_run` is whether fewer threads
+/// of the plugin are busy than may be.
 pub(super) fn choose_worker<'a, W>(
     workers: impl IntoIterator<Item = (W, &'a DispatchWindow)>,
     now: Time,
@@ -200,8 +196,7 @@ mod tests {
     fn chooses_the_worker_with_the_fewest_open_calls() {
         let mut windows = [(); 3].map(|()| DispatchWindow::new(2));
         windows[0].dispatch(NOW);
-        let choose =
-            |windows: &[DispatchWindow], may_run| choose_worker(windows.iter().enumerate(), NOW, may_run);
+        let choose = |windows: &[DispatchWindow], may| choose_worker(windows.iter().enumerate(), NOW, may);
         assert_eq!(choose(&windows, true), Some(1));
 
         for window in &mut windows[1..] {

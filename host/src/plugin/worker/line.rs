@@ -12,8 +12,9 @@ use super::overdue_calls::OverdueWatch;
 use super::recycling::WorkerUsage;
 use super::signal::Signal;
 use crate::clock::Time;
-use crate::worker::channel_writer::{ChannelWriter, DETACHED_MIN};
+use crate::worker::channel_writer::ChannelWriter;
 use crate::worker::message::{CallMessage, CallNumber, HostMessage};
+use crate::worker::payload_file::{DETACHED_MIN, PayloadFile};
 
 /// Identifies a worker of a generation. No number is used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,14 +91,20 @@ impl Line {
         self.window.busy_threads()
     }
 
-    /// Returns whether a `blocking` call may be sent now. `may_run` is whether one more thread of
-    /// the plugin may run a call.
-    pub(super) fn has_room(&self, now: Time, may_run: bool) -> bool {
-        self.takes_calls && self.window.has_room(now, may_run)
+    /// Returns the `blocking` calls by number and time.
+    pub(super) fn window(&self) -> &DispatchWindow {
+        &self.window
     }
 
-    /// Claims a call and queues its message. Returns `false` if the call is over already.
-    pub(super) fn send(&mut self, call: Arc<PluginCall>, now: Time, signal: &Arc<Signal>) -> bool {
+    /// Claims a call and queues its message. `tail` is its params in a memory file, if they are large.
+    /// Returns `false` if the call is over already.
+    pub(super) fn send(
+        &mut self,
+        call: Arc<PluginCall>,
+        tail: Option<PayloadFile>,
+        now: Time,
+        signal: &Arc<Signal>,
+    ) -> bool {
         if !call.claim() {
             return false;
         }
@@ -114,7 +121,7 @@ impl Line {
             id: facts.id.text(),
             params: &call.params,
         });
-        self.writer.queue(|out| out.push_host(&message));
+        self.writer.queue(|out| out.push_host_with(&message, tail));
 
         let dispatched = (run == Run::Blocking).then(|| self.window.dispatch(now));
         self.watch.call_sent(now, number, run, Time(facts.deadline));
@@ -156,8 +163,8 @@ fn run_of(call: &PluginCall) -> Run {
     if call.facts.run == Run::Async { Run::Async } else { Run::Blocking }
 }
 
-/// Returns whether the message of a call has a body that travels in a memory file. Only the
-/// supervisor makes those, because I/O threads must not copy so much.
+/// Returns whether the params of a call travel in a memory file. Only the supervisor makes those,
+/// because I/O threads must not copy so much.
 pub(super) fn is_large(call: &PluginCall) -> bool {
-    call.params.len() >= DETACHED_MIN / 2
+    call.params.len() >= DETACHED_MIN
 }

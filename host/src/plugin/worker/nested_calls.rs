@@ -89,7 +89,7 @@ fn send(writer: &ChannelWriter, nested: NestedNumber, reply: &CallReply) {
         Ok(result) => MessageEnd::Done(result),
         Err(error) => failed(error),
     };
-    writer.queue(|out| out.push_host(&HostMessage::Reply { nested, end }));
+    writer.queue_host(&HostMessage::Reply { nested, end });
 }
 
 fn failed(error: &Error) -> MessageEnd<'_> {

@@ -24,7 +24,7 @@ use jackfield_plugin_api::Run;
 use crate::clock::Time;
 use crate::worker::message::CallNumber;
 
-/// What is to be done about a worker.
+/// The action that a worker needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OverdueAction {
     None,

@@ -39,7 +39,7 @@ impl fmt::Display for RecycleReason {
     }
 }
 
-/// What one worker process has used since its start.
+/// The calls, the age and the memory of one worker process.
 #[derive(Debug)]
 pub(super) struct WorkerUsage {
     started: Time,
@@ -81,11 +81,6 @@ impl WorkerUsage {
         self.resident = resident;
         self.sampled = now;
         self.calls_when_sampled = self.calls;
-    }
-
-    /// Returns the last sample in bytes; 0 before the first one.
-    pub(super) fn resident(&self) -> u64 {
-        self.resident
     }
 }
 

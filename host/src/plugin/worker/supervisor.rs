@@ -167,7 +167,7 @@ impl Supervisor {
             StatePhase::Export => HostMessage::Export,
             StatePhase::Import { schema, state } => HostMessage::Import { schema: *schema, state },
         };
-        worker.process.writer.queue(|out| out.push_host(&message));
+        worker.process.writer.queue_host(&message);
     }
 
     /// Lets a worker stop its instance and end. One that has not started is killed.

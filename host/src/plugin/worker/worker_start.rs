@@ -118,7 +118,7 @@ impl Supervisor {
             let schema = self.image.manifest().state.unwrap_or(0);
             worker.phase = Some(PhaseWaiter::Supervisor(CarriedPhase::Import));
             let message = HostMessage::Import { schema, state: &state };
-            worker.process.writer.queue(|out| out.push_host(&message));
+            worker.process.writer.queue_host(&message);
             return;
         }
         self.serve(id);

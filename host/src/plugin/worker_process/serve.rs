@@ -15,6 +15,7 @@ use super::target::{WorkerCall, facts_of};
 use super::worker_channel::WorkerChannel;
 use crate::worker::channel_reader::{ChannelError, ChannelReader, Received};
 use crate::worker::message::{CallMessage, HostMessage, InvalidMessage};
+use crate::worker::message_encode::ChannelMessage as _;
 use crate::worker::spec::WorkerSpec;
 
 /// Why a worker reads its channel no longer.

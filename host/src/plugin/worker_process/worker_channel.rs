@@ -36,7 +36,7 @@ impl WorkerChannel {
         if self.dropped_lines.load(Ordering::Relaxed) > 0 && self.writer.queued() <= MAX_QUEUED {
             self.report_dropped_lines();
         }
-        self.writer.send(|out| out.push_worker(message));
+        self.writer.send_worker(message);
     }
 
     /// Sends a line for the log, or drops it.

@@ -11,6 +11,7 @@ mod isolating;
 mod large_directory;
 mod loading;
 mod plugin;
+mod probing;
 mod reconfiguring;
 mod retiring;
 mod rolling_back;

@@ -12,8 +12,9 @@ use super::super::super::test_support::{call_of, start_built_in};
 use super::*;
 use crate::config::Config;
 use crate::worker::channel_reader::{ChannelReader, Received};
-use crate::worker::channel_writer::{DETACHED_MIN, WhenFull};
+use crate::worker::channel_writer::WhenFull;
 use crate::worker::message::HostMessage;
+use crate::worker::payload_file::DETACHED_MIN;
 
 const THREADS: usize = 2;
 const QUEUE: usize = 4;

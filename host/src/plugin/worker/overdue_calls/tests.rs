@@ -1,3 +1,5 @@
+//! Tests of the supervision of overdue calls.
+
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(1);

@@ -66,3 +66,5 @@ pub use server::{
 pub use starting_host::StartingHost;
 pub use system_failure::{WatchFailure, WithRemedy};
 pub use thread_locals::touch as touch_thread_locals;
+#[cfg(feature = "fuzzing")]
+pub use worker::worker_stream;

@@ -19,3 +19,5 @@ pub(crate) mod payload_file;
 pub(crate) mod report;
 mod send_queue;
 pub(crate) mod spec;
+#[cfg(feature = "fuzzing")]
+pub mod worker_stream;

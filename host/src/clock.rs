@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// An instant on the clock of the process, in nanoseconds since the clock was first read.
+/// The zero of the clock, in nanoseconds of the monotonic clock of the kernel.
+static EPOCH: OnceLock<u64> = OnceLock::new();
+
+/// An instant on the clock of the process, in nanoseconds since the clock was first read. The clock
+/// of a worker process is that of its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time(pub(crate) u64);
 
@@ -19,9 +23,15 @@ fn monotonic() -> u64 {
     })
 }
 
-fn epoch() -> u64 {
-    static EPOCH: OnceLock<u64> = OnceLock::new();
+/// Returns the zero of the clock, for [`adopt_epoch`] in a worker process.
+pub(crate) fn epoch() -> u64 {
     *EPOCH.get_or_init(monotonic)
+}
+
+/// Makes the clock of the host that of this process. It must not have been read before. Returns
+/// whether it had not.
+pub(crate) fn adopt_epoch(of_host: u64) -> bool {
+    EPOCH.set(of_host).is_ok()
 }
 
 impl Time {

@@ -17,7 +17,7 @@ use crate::host::{Host, Reloads};
 use crate::loader::{ProbeEntry, Prober, ProcessGuard};
 use crate::log::Logging;
 use crate::output::OutputCapture;
-use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin};
+use crate::plugin::{BuiltInPlugin, GenerationFactory, HostInfo, NestedCaller, SystemPlugin, WorkerProgram};
 use crate::reload::{CommandSender, PluginOwner, Reloader, ReportProgress, StartProgress};
 use crate::routing::{ConnectionRules, Dispatcher, RoutingTable};
 use crate::server::{BindError, HttpEndpoint, Inherited, Server, SocketClaims};
@@ -204,7 +204,7 @@ impl Builder {
 
         let caller: Weak<dyn NestedCaller> =
             Arc::downgrade(&(Arc::clone(&dispatcher) as Arc<dyn NestedCaller>));
-        let factory = GenerationFactory::new(caller, Arc::clone(&crash_record));
+        let factory = GenerationFactory::new(caller, Arc::clone(&crash_record), WorkerProgram::of(&prober));
         let (commands, received) = CommandSender::channel();
         let replacer = server.io_thread_replacer();
         let mut plugins =

@@ -8,7 +8,8 @@
 //! use jackfield::{Builder, Methods};
 //!
 //! # async fn example() -> Result<(), jackfield::StartError> {
-//! // First in `main`: the host starts this program once more to probe plugins.
+//! // First in `main`, before threads and sockets exist: the host starts this program once more to
+//! // probe plugins and to run those of them that are isolated in worker processes.
 //! let entry = jackfield::enter();
 //!
 //! let config = Config { listeners: vec![Listener::at("run/app.sock")], ..Config::default() };
@@ -22,6 +23,7 @@
 //! ARCHITECTURE.md has the map of the modules and the direction of imports between them.
 
 pub mod admin;
+mod child_process;
 mod clock;
 pub mod config;
 mod connection;
@@ -38,6 +40,7 @@ pub mod log;
 mod metrics;
 mod output;
 mod plugin;
+mod process_group;
 mod reload;
 mod routing;
 mod sealed_file;
@@ -53,12 +56,13 @@ mod wake_count;
 mod worker;
 
 pub use admin::ReloadRequest;
+pub use child_process::enter;
 pub use crash_record::quarantined;
-pub use decisions::rejected_contents;
+pub use decisions::{is_isolated, rejected_contents};
 pub use host::{Host, Reloads, Status};
 pub use host_builder::{Builder, StartError};
 pub use jackfield_plugin_api::{Context, Error, Methods};
-pub use loader::{ProbeEntry, enter};
+pub use loader::ProbeEntry;
 pub use reload::StartProgress;
 pub use server::{
     BindError, BindFault, HealthCheck, HealthCheckError, InheritError, Inherited, LISTEN_FDS_PASSED_ON,

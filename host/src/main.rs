@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    // First: this process may have been started to probe a plugin, and then does nothing else.
+    // First: this process may have been started to probe a plugin or as its worker process, and
+    // then does nothing else.
     let entry = jackfield::enter();
 
     let args = cli::Cli::parse();
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             cli::PluginCommand::List(list) => cli::list_plugins(&list, config),
             cli::PluginCommand::Reload(reload) => cli::reload_plugins(&reload, config),
             cli::PluginCommand::Rollback(rollback) => cli::roll_back_plugin(&rollback, config),
+            cli::PluginCommand::Isolate(isolate) => cli::isolate_plugin(&isolate, config),
         },
     }
 }

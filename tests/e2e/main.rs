@@ -25,3 +25,4 @@ mod reload;
 mod routing;
 mod systemd;
 mod wire;
+mod worker;

@@ -1,8 +1,8 @@
 //! The manual page jackfield-config(5), made from the comments of `config.toml`.
 //!
 //! The file is the one description of the keys. Its form is simple: a section or a key, and then a
-//! comment in the same line and in lines that begin with blanks. A key that has no default is
-//! commented out. Sections that occur again are examples and are left out.
+//! comment in the same line and in lines that begin with blanks. A key that has no default, and a
+//! section whose presence has an effect, is commented out. Sections that occur again are examples and are left out.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -81,6 +81,7 @@ fn entries(source: &str) -> Vec<Entry> {
     let mut is_of_plugin = false;
 
     for line in source.lines().skip_while(|line| line.starts_with('#')) {
+        let line = line.strip_prefix("# ").unwrap_or(line);
         if line.starts_with('[') {
             let (header, text) = split_comment(line);
             let header = header.replace(EXAMPLE_PLUGIN, "[plugin.NAME");
@@ -97,7 +98,7 @@ fn entries(source: &str) -> Vec<Entry> {
         }
 
         let is_continued = line.starts_with(' ');
-        let (content, comment) = split_comment(line.strip_prefix("# ").unwrap_or(line));
+        let (content, comment) = split_comment(line);
         match entries.last_mut() {
             Some(entry) if is_continued => {
                 let text = entry.text_mut();
@@ -171,7 +172,7 @@ mod tests {
     fn describes_exactly_the_keys_that_are_read() {
         let mut described = described_keys();
         // A table inside another one has a section of its own, or is the value of a key.
-        let tables = ["probation", "crash", "breaker", "settings"];
+        let tables = ["probation", "crash", "breaker", "settings", "worker", "sandbox"];
         let top = known_keys("");
 
         for header in described.keys().cloned().collect::<Vec<_>>() {

@@ -49,7 +49,7 @@ pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
 pub use metrics::{MetricsConfig, MetricsEndpoint};
 pub use plugin::{BreakerConfig, PluginConfig, ReplacePolicy};
-pub use plugins::{CrashConfig, PluginsConfig, ProbationConfig};
+pub use plugins::{CrashAction, CrashConfig, PluginsConfig, ProbationConfig};
 pub use position::Place;
 pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
 pub use trusted_keys::{KeyId, TrustedKey};
@@ -193,6 +193,12 @@ impl Config {
     #[must_use]
     pub fn replace_policy(&self, plugin: &str) -> ReplacePolicy {
         self.plugin.get(plugin).map(|own| own.replace).unwrap_or_default()
+    }
+
+    /// Returns where a plugin is configured to run.
+    #[must_use]
+    pub fn isolation(&self, plugin: &str) -> Isolation {
+        self.plugin.get(plugin).map(|own| own.isolation).unwrap_or_default()
     }
 
     fn read(root: Section<'_>, file: &Path) -> Config {

@@ -11,7 +11,7 @@ use super::position::Place;
 use super::section::Section;
 use super::settings;
 use super::wording::quoted;
-use super::worker::{Isolation, WorkerConfig};
+use super::worker::{self, ISOLATIONS, Isolation, WorkerConfig};
 
 /// The options of a single plugin.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,15 +120,16 @@ pub(super) fn read(section: Section<'_>) -> BTreeMap<String, PluginConfig> {
 
 fn read_one(section: Section<'_>) -> PluginConfig {
     let default = PluginConfig::default();
+    let replace = section.choice("replace", &POLICIES, default.replace);
     let plugin = PluginConfig {
         settings: settings::read(&section, "settings").unwrap_or(default.settings),
         threads: section.count("threads", THREADS, default.threads),
         spare_threads: section.count("spare_threads", 0..=*THREADS.end(), default.spare_threads),
         breaker: read_breaker(section.section("breaker")),
         queue: section.count("queue", COUNT, default.queue),
-        replace: section.choice("replace", &POLICIES, default.replace),
-        isolation: default.isolation,
-        worker: default.worker,
+        replace,
+        isolation: section.choice("isolation", &ISOLATIONS, default.isolation),
+        worker: worker::read(section.section("worker"), replace == ReplacePolicy::StopFirst),
         place: section.place(),
     };
     section.close();

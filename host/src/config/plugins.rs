@@ -108,13 +108,31 @@ pub struct CrashConfig {
 
     /// How long a crash counts. Default 10 min.
     pub window: Duration,
+
+    /// What becomes of a plugin after so many crashes. Default quarantine.
+    pub action: CrashAction,
 }
 
 impl Default for CrashConfig {
     fn default() -> CrashConfig {
-        CrashConfig { record: None, most: 3, window: Duration::from_secs(600) }
+        let action = CrashAction::default();
+        CrashConfig { record: None, most: 3, window: Duration::from_secs(600), action }
     }
 }
+
+/// What the host does with a plugin content that ran in too many crashes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CrashAction {
+    /// `"quarantine"`: it does not load the content.
+    #[default]
+    Quarantine,
+
+    /// `"worker"`: it runs the plugin in worker processes.
+    Worker,
+}
+
+const ACTIONS: [(&str, CrashAction); 2] =
+    [("quarantine", CrashAction::Quarantine), ("worker", CrashAction::Worker)];
 
 /// Half of the keys for thread-local values of a process with glibc (PTHREAD_KEYS_MAX, 1,024).
 const RETAINED: RangeInclusive<usize> = 1..=512;
@@ -146,6 +164,7 @@ fn read_crash(section: Section<'_>, directory: &Path) -> CrashConfig {
         record: Some(section.path("record", directory, Path::new("run/recorder"))),
         most: section.count_u32("most", CRASHES, default.most),
         window: section.duration("window", TIMEOUT, default.window),
+        action: section.choice("action", &ACTIONS, default.action),
     };
     section.close();
     crash

@@ -3,6 +3,7 @@
 mod aliases;
 mod faulty;
 mod hostile;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -233,7 +234,12 @@ format = "journald"
             directory: "/usr/lib/jackfield".into(),
             state: Some("/var/lib/x".into()),
             auto_route: false,
-            crash: CrashConfig { record: Some("/run/x".into()), most: 64, window: Duration::from_secs(3600) },
+            crash: CrashConfig {
+                record: Some("/run/x".into()),
+                most: 64,
+                window: Duration::from_secs(3600),
+                action: CrashAction::Quarantine,
+            },
             ..PluginsConfig::default()
         }
     );

@@ -32,6 +32,6 @@ pub(crate) use generation_names::GenerationNames;
 pub(crate) use plugin_attribution::PluginAttribution;
 pub use previous_host::quarantined;
 pub(crate) use record::{CrashRecord, RegisteredGeneration};
-pub(crate) use running_code::{LifecyclePhase, RunningCode};
+pub(crate) use running_code::{LifecyclePhase, RunningCode, WORKER_GENERATION};
 pub(crate) use sampler::{RunningCall, RunningRequest, SlotSampler};
 pub(crate) use slot::{RecordSlot, own_slot, run_paused, run_recorded, touch_thread_local};

@@ -1,6 +1,9 @@
 //! The numbers by which the record names plugin code: a generation, and a method or lifecycle
 //! phase.
 
+/// The generation of all lifecycle phases in a worker process.
+pub(crate) const WORKER_GENERATION: u64 = u32::MAX as u64;
+
 /// The number of a generation and the number of a method in one word. The word is never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RunningCode(u64);
@@ -12,6 +15,18 @@ impl RunningCode {
         // name the wrong generation.
         let generation = u32::try_from(generation).unwrap_or(u32::MAX);
         Self(u64::from(generation) << 32 | u64::from(method))
+    }
+
+    /// Returns the code of a call in a worker process, where calls are told apart by their numbers.
+    pub(crate) fn of_call(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number of the call that the code runs for in a worker process; 0 if it runs for
+    /// none.
+    pub(crate) fn call(self) -> u64 {
+        // No worker gets so many calls that a number looks like the generation.
+        if self.generation() == WORKER_GENERATION { 0 } else { self.0 }
     }
 
     /// Interprets a word of a record slot.
@@ -94,6 +109,12 @@ mod tests {
         assert_eq!((code.generation(), code.method()), (7, 1));
         let phase = LifecyclePhase::Close.in_generation(8);
         assert_eq!((phase.generation(), phase.method()), (8, u32::MAX - 4));
+    }
+
+    #[test]
+    fn tells_the_calls_of_a_worker_from_its_lifecycle_phases() {
+        assert_eq!(RunningCode::of_call(7).call(), 7);
+        assert_eq!(LifecyclePhase::Wake.in_generation(WORKER_GENERATION).call(), 0);
     }
 
     #[test]

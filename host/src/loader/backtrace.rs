@@ -44,6 +44,9 @@ const CALLERS: [&str; 2] = ["jackfield_plugin_api::", "std::sys::backtrace::__ru
 /// The API implements these traits for the functions of authors. They implement its other traits.
 const METHOD_TRAITS: &str = " as jackfield_plugin_api::handler::";
 
+/// Separates the text of a panic from its backtrace.
+pub(crate) const SEPARATOR: &str = "; backtrace: ";
+
 static IS_WANTED: LazyLock<bool> =
     LazyLock::new(|| std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0"));
 
@@ -84,7 +87,7 @@ pub(super) fn unregister(identity: FileIdentity) {
 /// that panics, before the stack unwinds.
 pub(crate) fn append_to(line: &str) -> Cow<'_, str> {
     let calls = if *IS_WANTED { calls() } else { None };
-    calls.map_or(line.into(), |calls| format!("{line}; backtrace: {calls}").into())
+    calls.map_or(line.into(), |calls| format!("{line}{SEPARATOR}{calls}").into())
 }
 
 /// Returns the calls of plugin code on the stack of this thread, the last one first, unless there

@@ -160,11 +160,11 @@ impl StagedPlugin {
 /// `dlopen` identifies a library by its inode and by the name it was opened by, here
 /// `/proc/self/fd/N`. If N were closed and reused for another file, `dlopen` would return the old
 /// code without an error. The memory file therefore stays open for as long as its code is mapped.
-pub(super) struct OpenLibrary(Option<(Library, OwnedFd, FileIdentity)>);
+pub(crate) struct OpenLibrary(Option<(Library, OwnedFd, FileIdentity)>);
 
 impl OpenLibrary {
     /// Opens the library; its constructors run.
-    pub(super) fn open(memfd: OwnedFd) -> Result<Self, LoadError> {
+    pub(crate) fn open(memfd: OwnedFd) -> Result<Self, LoadError> {
         let name = format!("/proc/self/fd/{}", memfd.as_raw_fd());
         let identity = FileIdentity::of(memfd.as_fd()).map_err(|error| unproven(&error))?;
 
@@ -187,7 +187,7 @@ impl OpenLibrary {
 
     /// Returns the root module, after it was proved that the code is that of the memory file, has
     /// this host's ABI, and has the manifest of its file.
-    pub(super) fn root(&self, manifest: &Manifest) -> Result<Root, LoadError> {
+    pub(crate) fn root(&self, manifest: &Manifest) -> Result<Root, LoadError> {
         let Some((library, memfd, identity)) = &self.0 else {
             return Err(LoadError::new(LoadErrorReason::NoRootModule, "the library is already closed"));
         };

@@ -58,7 +58,7 @@ impl LoadError {
 
     /// Returns an error of the system, with the remedy if the system has run out of something.
     /// `failed` says what could not be done.
-    pub(super) fn of_system(reason: LoadErrorReason, failed: impl fmt::Display, error: &io::Error) -> Self {
+    pub(crate) fn of_system(reason: LoadErrorReason, failed: impl fmt::Display, error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             // The files that the loader writes are in memory.
             Some(Errno::NOSPC) => Self::new(reason, format_args!("{failed}: {error}; raise MemoryMax=")),
@@ -79,6 +79,11 @@ impl LoadError {
             | LoadErrorReason::ProbeCrashed => remedy_of_text(&self.detail).is_some(),
             _ => false,
         }
+    }
+
+    /// Returns the refusal of a plugin whose self-test failed.
+    pub(crate) fn self_test_failed(failure: &LifecycleError) -> Self {
+        Self::new(LoadErrorReason::SelfTestFailed, format_args!("self_test failed: {failure}"))
     }
 
     /// Returns the refusal of whatever would be loaded while the host ends.
@@ -262,6 +267,8 @@ reasons! {
     /// The process has loaded as many files with static thread-local storage as it can. The host
     /// must be restarted.
     StaticTlsExhausted = "static-tls-exhausted",
+    /// It exports its state, but several worker processes are to run it.
+    TooManyWorkers = "too-many-workers",
     /// Its first calls failed too often, and the plugin was rolled back.
     ProbationFailed = "probation-failed",
     /// An operator rolled the plugin back from this content. Another content can be loaded.
@@ -270,6 +277,8 @@ reasons! {
     TooManyCrashes = "too-many-deaths",
     /// There is no previous content to roll back to.
     NothingToRollBack = "nothing-to-roll-back",
+    /// No decision is in effect that the plugin runs in a worker.
+    NotIsolated = "not-isolated",
     /// There is no such plugin, or no file of it.
     NoSuchPlugin = "no-such-plugin",
     /// The host ends. The cause is not in the file.

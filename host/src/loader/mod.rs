@@ -17,6 +17,7 @@
 //! operator. The module supports Linux with glibc, on x86_64 and aarch64.
 
 pub(crate) mod backtrace;
+pub(crate) mod child_setup;
 mod content_hash;
 mod elf;
 mod environment_memory;
@@ -44,14 +45,17 @@ mod static_tls;
 pub use content_hash::ContentHash;
 pub use file_stamp::FileStamp;
 pub use inspection::{Inspection, claimed_key, inspect};
+pub(crate) use library::OpenLibrary;
 pub use library::{CloseOutcome, LoadedLibrary};
 pub use load_error::{LoadError, LoadErrorReason};
 pub(crate) use load_permit::LoadPermit;
 pub use plugin_directory::PluginDirectory;
 pub use plugin_file::{FILE_MAX, FILE_MIN, plugin_name};
-pub use probe::{ProbeDepth, ProbeEntry, Prober, enter};
+pub use probe::{ProbeDepth, ProbeEntry, Prober};
+pub(crate) use probe::{ProbeStep, enter};
 pub(crate) use process_guard::{ProcessGuard, StateChanges};
 pub(crate) use safe_path::{UnsafeStep, unsafe_steps};
+pub(crate) use signal_name::SignalNumber;
 pub(crate) use signal_state::SignalMask;
 pub(crate) use signature::SUFFIX as SIGNATURE_SUFFIX;
 pub use signature::VerifiedSignature;

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A signal, shown by its number and its name, such as `signal 11 (SIGSEGV)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SignalNumber(pub(super) i32);
+pub(crate) struct SignalNumber(pub(crate) i32);
 
 /// The names of the signals from 1 on. Their numbers are the same on x86_64 and aarch64
 /// (signal(7)).
@@ -42,10 +42,17 @@ const NAMES: [&str; 31] = [
     "SIGSYS",
 ];
 
+impl SignalNumber {
+    /// Returns the name of the signal; `None` for real-time signals and for what is no signal.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        let index = usize::try_from(self.0).ok()?.checked_sub(1)?;
+        NAMES.get(index).copied()
+    }
+}
+
 impl fmt::Display for SignalNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let index = usize::try_from(self.0).ok().and_then(|number| number.checked_sub(1));
-        match index.and_then(|index| NAMES.get(index)) {
+        match self.name() {
             Some(name) => write!(f, "signal {} ({name})", self.0),
             None => write!(f, "signal {}", self.0),
         }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jackfield_plugin_api::Manifest;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 use rustix::fs::sendfile;
 
@@ -15,7 +16,7 @@ use super::inspection::{self, Inspection};
 use super::load_error::{LoadError, LoadErrorReason};
 use super::memory_file::{self, no_resources};
 use super::plugin_file::read_content;
-use super::signature::SignatureFile;
+use super::signature::{SignatureFile, VerifiedSignature};
 
 /// A plugin file that is copied and inspected, but not opened.
 #[derive(Debug)]
@@ -84,6 +85,14 @@ impl StagedPlugin {
     }
 }
 
+impl StagedPlugin {
+    /// Returns the content alone, to be run in other processes.
+    pub(crate) fn into_image(self) -> KeptImage {
+        let Self { inspection, stamp, memfd, stays_loaded } = self;
+        KeptImage { inspection, stamp, memfd, stays_loaded: stays_loaded.into_inner() }
+    }
+}
+
 impl AsFd for StagedPlugin {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.memfd.as_fd()
@@ -115,6 +124,25 @@ impl KeptImage {
     ) -> Result<Self, LoadError> {
         let memfd = memfd.try_clone_to_owned().map_err(|error| no_resources(&error))?;
         Ok(Self { inspection: inspection.clone(), stamp, memfd, stays_loaded })
+    }
+
+    /// Returns the same content once more.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left.
+    pub(crate) fn try_clone(&self) -> Result<Self, LoadError> {
+        Self::new(self.memfd.as_fd(), &self.inspection, self.stamp, self.stays_loaded)
+    }
+
+    /// Returns the manifest of the plugin.
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.inspection.manifest
+    }
+
+    /// Returns the signature, if keys were trusted when the file was staged.
+    pub(crate) fn signature(&self) -> Option<VerifiedSignature> {
+        self.inspection.signed
     }
 
     /// Returns the name of the plugin.
@@ -177,6 +205,12 @@ impl KeptImage {
         memory_file::seal(&mut copy)?;
         let stays_loaded = AtomicBool::new(self.stays_loaded);
         Ok(StagedPlugin { inspection: inspection.clone(), stamp: *stamp, memfd: copy.into(), stays_loaded })
+    }
+}
+
+impl AsFd for KeptImage {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.memfd.as_fd()
     }
 }
 

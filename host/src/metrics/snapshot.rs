@@ -187,6 +187,7 @@ impl MetricsSnapshot {
             ("overloaded", of_code(Code::Overloaded)),
             ("denied", of_code(Code::PermissionDenied)),
             ("panics", of_code(Code::PluginPanicked)),
+            ("crashes", of_code(Code::PluginCrashed)),
             ("heartbeats", self.total(ThreadTotal::Heartbeats)),
             ("unknown_kinds", self.total(ThreadTotal::UnknownKinds)),
             ("bytes_in", self.total(ThreadTotal::BytesIn)),

@@ -15,13 +15,13 @@ pub(super) const WINDOW: Duration = Duration::from_secs(1);
 
 /// Output that was dropped since the last report.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DroppedOutput {
-    pub(super) lines: u64,
-    pub(super) bytes: u64,
+pub(crate) struct DroppedOutput {
+    pub(crate) lines: u64,
+    pub(crate) bytes: u64,
 }
 
 /// The unfinished line, and what the rate limit still allows.
-pub(super) struct LineSplitter {
+pub(crate) struct LineSplitter {
     pending: Vec<u8>,
     window_start: Instant,
     lines: usize,
@@ -30,13 +30,13 @@ pub(super) struct LineSplitter {
 }
 
 impl LineSplitter {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { pending: Vec::new(), window_start: now, lines: 0, bytes: 0, dropped: DroppedOutput::default() }
     }
 
     /// Takes bytes as they were written, and calls `log` with each line that the limit allows,
     /// without its newline.
-    pub(super) fn take(&mut self, mut bytes: &[u8], now: Instant, mut log: impl FnMut(&str)) {
+    pub(crate) fn take(&mut self, mut bytes: &[u8], now: Instant, mut log: impl FnMut(&str)) {
         while !bytes.is_empty() {
             let room = MAX_LINE_BYTES - self.pending.len();
             let (part, ends) = match bytes.iter().take(room).position(|byte| *byte == b'\n') {
@@ -57,7 +57,7 @@ impl LineSplitter {
     }
 
     /// Ends the unfinished line, because its writer has paused or the capture ends.
-    pub(super) fn end_line(&mut self, now: Instant, mut log: impl FnMut(&str)) {
+    pub(crate) fn end_line(&mut self, now: Instant, mut log: impl FnMut(&str)) {
         let mut line = std::mem::take(&mut self.pending);
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end();
@@ -90,7 +90,7 @@ impl LineSplitter {
     }
 
     /// Takes the dropped output for a report, once its window is over or if the capture ends.
-    pub(super) fn take_dropped(&mut self, now: Instant, is_end: bool) -> Option<DroppedOutput> {
+    pub(crate) fn take_dropped(&mut self, now: Instant, is_end: bool) -> Option<DroppedOutput> {
         let is_over = is_end || now.saturating_duration_since(self.window_start) >= WINDOW;
         (is_over && self.has_dropped()).then(|| std::mem::take(&mut self.dropped))
     }

@@ -20,7 +20,8 @@ use rustix::fs::{FallocateFlags, fallocate, inotify};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stderr, dup2_stdout, stderr, stdout};
 
-use self::line_splitter::{DroppedOutput, LineSplitter, MAX_BYTES, MAX_LINES, WINDOW};
+pub(crate) use self::line_splitter::LineSplitter;
+use self::line_splitter::{DroppedOutput, MAX_BYTES, MAX_LINES, WINDOW};
 use self::storage::OutputStorage;
 use crate::crash_record::{CrashRecord, PluginAttribution};
 use crate::host_thread::HostThread;

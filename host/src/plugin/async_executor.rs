@@ -69,7 +69,7 @@ impl<G: CallTarget> AsyncExecutor<G> {
     /// There is no thread for it. The future was dropped here.
     pub(super) fn resume(&self, call: &Arc<Call<G>>, future: PluginFuture) -> Result<(), SubmitError> {
         if let Err(error) = self.ensure_thread() {
-            let code = call.generation.running_code(call.method);
+            let code = call.generation.running_code(call.method, &call.facts);
             run_recorded(code, call.facts.id.known(), || drop(future));
             return Err(error);
         }

@@ -112,7 +112,7 @@ impl<G: CallTarget> Task<G> {
             is_queued: AtomicBool::new(true),
             is_missed: AtomicBool::new(false),
             place: TaskPlace(AtomicU64::new(TaskPlace::NONE)),
-            running_code: call.generation.running_code(call.method),
+            running_code: call.generation.running_code(call.method, &call.facts),
             request_id: call.facts.id.known().map(Into::into),
             queue: Arc::clone(queue),
         });

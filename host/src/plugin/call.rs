@@ -48,7 +48,7 @@ pub(crate) trait ReplySink: Send + Sync + 'static {
 /// The operations of a generation that calls and executors need.
 pub(crate) trait CallTarget: Send + Sync + 'static {
     /// Returns the entry that the crash record has while the method runs.
-    fn running_code(&self, method: u32) -> RunningCode;
+    fn running_code(&self, method: u32, facts: &CallFacts<'_>) -> RunningCode;
 
     /// Returns the upper bound for a result, in bytes.
     fn reply_limit(&self) -> usize;
@@ -290,6 +290,11 @@ impl<G: CallTarget> Call<G> {
     /// Returns whether the call was cancelled, or waited past its deadline.
     pub(super) fn is_over(&self) -> bool {
         self.state.load(Ordering::Acquire) >= CallState::Over as u8
+    }
+
+    /// Returns whether the call was over before it was claimed, so that its method never runs.
+    pub(super) fn never_runs(&self) -> bool {
+        self.state.load(Ordering::Acquire) == CallState::Over as u8
     }
 
     /// Returns whether the caller has gone although the method runs.

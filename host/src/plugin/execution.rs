@@ -12,9 +12,8 @@
 //! `run_inline` and `poll_first` occupy the calling thread, so only I/O threads and threads of
 //! plugins may use them. `submit` and `resume` never block; they fail at once if the queue is full
 //! or no thread is left. Results that are reported to a sink come from another thread, exactly once
-//! per call that was accepted and not cancelled. A generation that does not run in this process
-//! would offer `submit` alone: it would have no `inline` methods and would not allow inline
-//! polling.
+//! per call that was accepted and not cancelled. A generation in a worker process has no `inline`
+//! methods and allows no inline polling, so it is only asked to `submit`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,6 +27,7 @@ use super::call::CallTarget;
 use super::failure_log::FailureLog;
 use super::generation::{Generation, PluginCall};
 use super::pool_state::SubmitError;
+use super::runtime::Runtime;
 use crate::clock::Time;
 use crate::crash_record::{RunningCode, run_recorded};
 
@@ -45,8 +45,9 @@ impl Generation {
         params: &[u8],
         out: &mut Vec<u8>,
     ) -> CallEnd {
-        let end = run_recorded(self.running_code(method), facts.id.known(), || {
-            self.instance.call(method, facts, params, out, self.reply_limit)
+        let Runtime::InProcess(own) = &self.runtime else { return not_in_process() };
+        let end = run_recorded(self.running_code(method, facts), facts.id.known(), || {
+            own.instance.call(method, facts, params, out, self.reply_limit)
         });
         self.record_end(method, facts, &end);
         end
@@ -66,8 +67,9 @@ impl Generation {
         params: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<CallEnd, SuspendedCall> {
-        let end = run_recorded(self.running_code(method), facts.id.known(), || {
-            let mut future = match self.instance.begin(method, facts, params) {
+        let Runtime::InProcess(own) = &self.runtime else { return Ok(not_in_process()) };
+        let end = run_recorded(self.running_code(method, facts), facts.id.known(), || {
+            let mut future = match own.instance.begin(method, facts, params) {
                 Ok(future) => future,
                 Err(end) => return Ok(end),
             };
@@ -87,7 +89,11 @@ impl Generation {
     ///
     /// There is no such thread. The call has been dropped.
     pub(crate) fn resume(&self, call: &Arc<PluginCall>, suspended: SuspendedCall) -> Result<(), SubmitError> {
-        self.async_executor.resume(call, suspended.0)
+        match &self.runtime {
+            Runtime::InProcess(own) => own.resume(call, suspended.0),
+            // No call of a worker is ever suspended here.
+            Runtime::Worker(_) => Err(SubmitError::ThreadsLost),
+        }
     }
 
     /// Logs why a call of a method failed.
@@ -99,7 +105,7 @@ impl Generation {
         FailureLog { plugin: &self.identity.plugin, generation: self.identity.number }
     }
 
-    /// Submits calls to the threads that run their methods. All of them must run in the way `run`.
+    /// Submits calls to what runs their methods. All of them must run in the way `run`.
     ///
     /// # Errors
     ///
@@ -109,17 +115,15 @@ impl Generation {
         run: Run,
         calls: &mut impl ExactSizeIterator<Item = Arc<PluginCall>>,
     ) -> Result<(), SubmitError> {
-        match (run, &self.blocking_pool) {
-            (Run::Async, _) => self.async_executor.submit(calls),
-            (_, Some(pool)) => pool.submit(calls),
-            // Only a generation with nothing but `async` methods has no pool.
-            (_, None) => Err(SubmitError::QueueFull),
+        match &self.runtime {
+            Runtime::InProcess(own) => own.submit(run, calls),
+            Runtime::Worker(worker) => worker.submit(run, calls),
         }
     }
 }
 
 impl CallTarget for Generation {
-    fn running_code(&self, method: u32) -> RunningCode {
+    fn running_code(&self, method: u32, _facts: &CallFacts<'_>) -> RunningCode {
         RunningCode::new(self.identity.number, method)
     }
 
@@ -137,7 +141,8 @@ impl CallTarget for Generation {
         facts: &Arc<CallFacts<'static>>,
         params: &[u8],
     ) -> Result<PluginFuture, CallEnd> {
-        self.instance.begin(method, facts, params).inspect_err(|end| self.record_end(method, facts, end))
+        let Runtime::InProcess(own) = &self.runtime else { return Err(not_in_process()) };
+        own.instance.begin(method, facts, params).inspect_err(|end| self.record_end(method, facts, end))
     }
 
     fn record_first_poll(&self, method: u32, is_ready: bool, length: Duration) {
@@ -162,7 +167,8 @@ impl CallTarget for Generation {
             probation.count(end);
         }
         let is_late = facts.trial.is_some() && Time::now().0 > facts.deadline;
-        self.count_for_breaker(is_late || matches!(end, CallEnd::Panicked(_)), facts.trial);
+        let has_failed = matches!(end, CallEnd::Panicked(_) | CallEnd::Crashed(_));
+        self.count_for_breaker(is_late || has_failed, facts.trial);
 
         match end {
             CallEnd::Panicked(text) => {
@@ -174,7 +180,8 @@ impl CallTarget for Generation {
                     format!("{message} (the code {code} is reserved, so the reply has {INTERNAL_ERROR})");
                 self.log_failure(method, facts, &detail);
             }
-            CallEnd::Failed { .. } | CallEnd::Done => {}
+            // The end of a worker process is logged once, and not for each of its calls.
+            CallEnd::Failed { .. } | CallEnd::Done | CallEnd::Crashed(_) => {}
         }
     }
 
@@ -185,6 +192,14 @@ impl CallTarget for Generation {
     fn remove_direct_call(&self) {
         self.direct_calls.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Returns the end of a call that was to run in this process although its plugin does not. No
+/// caller asks for that: see the module documentation.
+#[cold]
+fn not_in_process() -> CallEnd {
+    let message = "the plugin does not run in the host".to_owned();
+    CallEnd::Failed { code: INTERNAL_ERROR, message, data: None }
 }
 
 #[cfg(test)]
@@ -332,7 +347,8 @@ mod tests {
         submit(&generation, Run::Async, &call);
         let async_thread = threads.recv_timeout(LIMIT).unwrap();
 
-        assert_eq!(generation.async_executor.join(Instant::now() + LIMIT), 0);
+        let own = generation.runtime.in_process().unwrap();
+        assert_eq!(own.threads.async_executor.join(Instant::now() + LIMIT), 0);
         assert_eq!(threads.try_recv(), Ok(async_thread));
         let (call, _) = call_of(&generation, READY, Run::Async, Time::NEVER, b"1");
         let submitted = generation.submit(Run::Async, &mut std::iter::once(Arc::clone(&call)));

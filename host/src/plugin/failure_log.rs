@@ -116,8 +116,44 @@ impl FailureLog<'_> {
         true
     }
 
-    fn log_panic(&self, line: &str, method: &str, request: RunningRequest) {
+    /// Logs `line`, which a worker process has logged while it ran a call. Returns `false`, and logs
+    /// nothing, if the line reports no failure.
+    pub(super) fn log_of_call(
+        &self,
+        line: &str,
+        (number, method): (u32, &str),
+        facts: &CallFacts<'_>,
+    ) -> bool {
+        let id = facts.id.text();
+        match FailureLine::parse(line) {
+            // The worker has added the backtrace; one of this thread would say nothing.
+            Some(FailureLine::Panic(line)) => {
+                self.log_panic_line(line, method, id);
+                let code = RunningCode::new(self.generation, number);
+                // The end of the call has the text without a backtrace, which begins with a new line.
+                let line = line.lines().next().unwrap_or_default().to_owned();
+                remember(LoggedPanic { code, line, id: LoggedId::Known });
+            }
+            Some(FailureLine::InternalError(detail)) => self.log_failure(detail, method, Some(id)),
+            None => return false,
+        }
+        true
+    }
+
+    fn log_panic_line(&self, place_and_text: &str, method: &str, id: &str) {
         let Self { plugin, generation } = *self;
+        let id = printable(id);
+        let place_and_text = printable(place_and_text);
+        tracing::error!(
+            id = &*id,
+            method,
+            plugin,
+            generation,
+            "{plugin}: {method} panicked at {place_and_text} (request {id})"
+        );
+    }
+
+    fn log_panic(&self, line: &str, method: &str, request: RunningRequest) {
         let (id, logged_id) = if request.id.is_empty() {
             let id = uuid::Uuid::new_v4().to_string();
             (id.clone(), LoggedId::Generated(id))
@@ -127,16 +163,7 @@ impl FailureLog<'_> {
             (request.id, LoggedId::Known)
         };
 
-        let id = printable(&id);
-        let line_with_backtrace = backtrace::append_to(line);
-        let place_and_text = printable(&line_with_backtrace);
-        tracing::error!(
-            id = &*id,
-            method,
-            plugin,
-            generation,
-            "{plugin}: {method} panicked at {place_and_text} (request {id})"
-        );
+        self.log_panic_line(&backtrace::append_to(line), method, &id);
         remember(LoggedPanic { code: request.code, line: line.to_owned(), id: logged_id });
     }
 

@@ -1,27 +1,29 @@
-//! A generation: one loaded copy of one plugin, with its instance, its threads and its state.
+//! A generation: one loaded copy of one plugin, with what runs its code and what is known about its
+//! calls.
 //!
 //! A call that leaves the I/O thread of its request holds its generation. The last holder does not
 //! end it: the thread that retires a generation waits until it is the only holder, and then owns it
 //! (`retirement.rs`). How methods run is in `execution.rs`, what their failures lead to in
-//! `health.rs`.
+//! `health.rs`. Where they run is in `runtime.rs`: everything else is the same for plugins in this
+//! process and in worker processes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jackfield_plugin_api::Run;
-use jackfield_plugin_api::abi::Instance;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::async_executor::AsyncExecutor;
-use super::blocking_pool::BlockingPool;
 use super::call::{Call, ReplySink};
 use super::circuit_breaker::CircuitBreaker;
 use super::inline_demotion::InlineDemotion;
 use super::inline_polling::InlinePollPolicy;
 use super::probation::Probation;
+use super::runtime::Runtime;
 use crate::config::BreakerConfig;
-use crate::crash_record::{CrashRecord, LifecyclePhase, RegisteredGeneration, run_recorded};
-use crate::loader::{KeptImage, LoadError, LoadedLibrary, VerifiedSignature};
+use crate::crash_record::{CrashRecord, GenerationNames, RegisteredGeneration};
+use crate::loader::{Inspection, KeptImage, LoadError, VerifiedSignature};
+use crate::worker::report::WorkerReport;
 
 /// A call of a generation of this host.
 pub(crate) type PluginCall<A = dyn ReplySink> = Call<Generation, A>;
@@ -49,6 +51,42 @@ pub(crate) struct GenerationId {
 }
 
 impl GenerationId {
+    /// Returns the identity of a plugin without a file.
+    pub(super) fn built_in(number: u64, name: &str) -> Self {
+        Self {
+            plugin: name.into(),
+            number,
+            hash: String::new(),
+            build_id: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// Returns the identity of a plugin that is loaded from a file.
+    pub(super) fn of(number: u64, inspection: &Inspection) -> Self {
+        Self {
+            plugin: inspection.name.as_str().into(),
+            number,
+            hash: inspection.hash.to_string(),
+            build_id: inspection.build_id.clone(),
+            version: inspection.manifest.version.clone(),
+        }
+    }
+
+    /// Registers the names of the generation in the crash record.
+    pub(super) fn register(
+        &self,
+        methods: &[DeclaredMethod],
+        crash_record: &Arc<CrashRecord>,
+    ) -> RegisteredGeneration {
+        let names = GenerationNames {
+            plugin: self.plugin.to_string(),
+            hash: self.hash.clone(),
+            methods: methods.iter().map(|method| method.name.clone()).collect(),
+        };
+        crash_record.register(self.number, names)
+    }
+
     /// Returns the first 12 digits of the hash, as in `plugin list`; empty for a built-in plugin.
     pub(crate) fn short_hash(&self) -> &str {
         self.hash.get(..12).unwrap_or(&self.hash)
@@ -58,16 +96,14 @@ impl GenerationId {
 /// One loaded copy of one plugin.
 pub(crate) struct Generation {
     pub(crate) identity: GenerationId,
+
+    /// The methods by number. In a worker none is `inline`: see
+    /// [`Isolation::Worker`](crate::config::Isolation::Worker).
     pub(crate) methods: Vec<DeclaredMethod>,
-    pub(super) instance: Instance,
 
-    /// `None` if all methods are `async`.
-    pub(super) blocking_pool: Option<BlockingPool<Self>>,
+    /// What runs the code.
+    pub(super) runtime: Runtime<Self>,
 
-    /// The number of threads that the pool gets once any method runs as `blocking`.
-    pub(super) blocking_threads: usize,
-
-    pub(super) async_executor: Arc<GenerationExecutor>,
     pub(super) breaker: Arc<CircuitBreaker>,
     pub(super) inline_demotion: InlineDemotion,
     pub(super) inline_polling: InlinePollPolicy,
@@ -81,85 +117,60 @@ pub(crate) struct Generation {
     /// See [`Generation::direct_calls`].
     pub(super) direct_calls: AtomicUsize,
 
-    /// Joined threads of the generation that have not ended.
-    pub(super) unended_threads: AtomicUsize,
-
     /// `None` for built-in plugins, and for plugins that are loaded when the host starts.
     pub(crate) probation: Option<Probation>,
 
     /// The schema of the state that the instance exports; `None` if it exports none.
     pub(crate) state_schema: Option<u32>,
 
-    /// The code that everything above runs; dropped after it. `None` for a built-in plugin.
-    pub(super) library: Option<LoadedLibrary>,
-
     /// The crash record knows the generation's names as long as its code may run; dropped last.
     pub(super) registration: RegisteredGeneration,
 }
 
-/// The parts of a generation that exist before its instance.
+/// The parts of a generation that its factory decides.
 pub(super) struct GenerationParts {
     pub(super) identity: GenerationId,
     pub(super) methods: Vec<DeclaredMethod>,
     pub(super) registration: RegisteredGeneration,
-    pub(super) async_executor: Arc<GenerationExecutor>,
-    pub(super) blocking_pool: Option<BlockingPool<Generation>>,
-    pub(super) blocking_threads: usize,
     pub(super) breaker: BreakerConfig,
     pub(super) reply_limit: usize,
+    pub(super) probation: Option<Probation>,
+    pub(super) state_schema: Option<u32>,
 }
 
 impl Generation {
-    /// Creates a generation without a library and without a probation.
-    pub(super) fn new(parts: GenerationParts, instance: Instance) -> Self {
+    pub(super) fn new(parts: GenerationParts, runtime: Runtime<Self>) -> Self {
         let methods = parts.methods.len();
 
         Self {
             identity: parts.identity,
             methods: parts.methods,
-            instance,
-            blocking_pool: parts.blocking_pool,
-            blocking_threads: parts.blocking_threads,
-            async_executor: parts.async_executor,
+            runtime,
             breaker: Arc::new(CircuitBreaker::new(parts.breaker)),
             inline_demotion: InlineDemotion::new(methods),
             inline_polling: InlinePollPolicy::new(methods),
             stalled_io_threads: AtomicUsize::new(0),
             reply_limit: parts.reply_limit,
             direct_calls: AtomicUsize::new(0),
-            unended_threads: AtomicUsize::new(0),
-            probation: None,
-            state_schema: None,
-            library: None,
+            probation: parts.probation,
+            state_schema: parts.state_schema,
             registration: parts.registration,
         }
     }
 
-    /// Adds the library whose code the instance runs, and the probation if there is one.
-    pub(super) fn with_library(self, library: LoadedLibrary, probation: Option<Probation>) -> Self {
-        let state_schema = library.inspection().manifest.state;
-        Self { state_schema, library: Some(library), probation, ..self }
-    }
-
     /// Returns the signature of the plugin file, if keys were trusted when the file was loaded.
     pub(crate) fn signature(&self) -> Option<VerifiedSignature> {
-        self.library.as_ref().and_then(|library| library.inspection().signed)
+        self.runtime.signature()
     }
 
     /// Returns the content of the plugin file, for a later rollback; `None` for a built-in plugin.
     pub(crate) fn kept_image(&self) -> Option<Result<KeptImage, LoadError>> {
-        self.library.as_ref().map(LoadedLibrary::keep_image)
+        self.runtime.kept_image()
     }
 
-    /// Runs a lifecycle phase of the instance on this thread, which must be a joined thread.
-    pub(crate) fn run_phase<T>(&self, phase: LifecyclePhase, work: impl FnOnce(&Instance) -> T) -> T {
-        run_recorded(phase.in_generation(self.identity.number), None, || work(&self.instance))
-    }
-
-    /// Records that a joined thread which ran code of the generation has not ended. The code stays
-    /// in the process.
-    pub(crate) fn record_unended_thread(&self) {
-        self.unended_threads.fetch_add(1, Ordering::Relaxed);
+    /// Returns the state of the worker processes; `None` if the plugin runs in this process.
+    pub(crate) fn worker_report(&self) -> Option<WorkerReport> {
+        self.runtime.worker_report()
     }
 
     /// Returns the crash record in which the generation's threads have slots.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use jackfield_plugin_api::Run;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::blocking_pool::BlockingPool;
 use super::circuit_breaker::{BreakerChange, TrialPermit};
 use super::generation::{Generation, GenerationId};
+use super::in_process::{InProcess, RuntimeHealth};
 use crate::clock::Time;
 use crate::log::{Counted, ShortDuration};
 use crate::system_failure::WithRemedy;
@@ -36,8 +36,9 @@ impl Generation {
     /// breaker that it decides, if it is a trial call and has run.
     pub(crate) fn record_timeout(&self, trial: Option<NonZeroU64>) {
         self.count_timeout(trial);
-        if let Some(pool) = &self.blocking_pool {
-            pool.replace_lost();
+        // The supervisor of worker processes watches their deadlines itself.
+        if let Some(own) = self.runtime.in_process() {
+            own.replace_lost_blocking();
         }
     }
 
@@ -49,20 +50,18 @@ impl Generation {
         self.count_for_breaker(true, trial);
     }
 
-    /// Finds the threads that run calls past their deadline, replaces and reports them. To be
-    /// called periodically: nobody may wait for a call any more.
+    /// Finds the threads of this process that run calls past their deadline, replaces and reports
+    /// them. To be called periodically: nobody may wait for a call any more.
     pub(crate) fn supervise_calls(&self) {
-        if let Some(pool) = &self.blocking_pool {
-            pool.replace_lost();
+        if let Some(own) = self.runtime.in_process() {
+            own.replace_lost();
         }
-        self.async_executor.replace_lost();
     }
 
     /// Returns the number of `inline` and `blocking` calls that wait for a thread or run on one,
     /// except those that run past their deadline.
     pub(crate) fn unfinished_calls(&self) -> usize {
-        let lost = self.blocking_pool.as_ref().map_or(0, |pool| pool.health().lost_threads);
-        self.direct_calls().saturating_sub(lost)
+        self.direct_calls().saturating_sub(self.runtime.lost_direct_calls())
     }
 
     /// Admits one call, and returns its permit if it is the trial call of the circuit breaker.
@@ -178,9 +177,10 @@ impl Generation {
         if self.inline_demotion.is_demoted(method) {
             return false;
         }
-        let Some(pool) = &self.blocking_pool else { return false };
+        let started = self.runtime.in_process().and_then(InProcess::ensure_blocking_threads);
+        let Some(started) = started else { return false };
 
-        if let Err(error) = pool.ensure_threads(self.blocking_threads) {
+        if let Err(error) = started {
             let GenerationId { plugin, number, .. } = &self.identity;
             let plugin = &**plugin;
             let method = self.method_name(method);
@@ -220,19 +220,14 @@ impl Generation {
             None
         } else if health.stalled_io_threads > 0 {
             Some("a method blocks an I/O thread")
-        } else if self.async_executor.health().has_thread {
-            Some("every thread is stuck in a call past its deadline")
         } else {
-            Some("the thread for async methods is stuck in a call past its deadline")
+            Some(self.runtime.reason_without_threads())
         }
     }
 
     /// Returns what operators need to know: lost threads, stalls, demoted methods.
     pub(crate) fn health(&self) -> GenerationHealth {
-        let pool = self.blocking_pool.as_ref().map(BlockingPool::health);
-        let executor = self.async_executor.health();
-        let lost_threads = pool.map_or(0, |pool| pool.lost_threads) + executor.lost_threads;
-        let has_threads = pool.is_none_or(|pool| pool.has_threads);
+        let RuntimeHealth { lost_threads, serves_blocking, serves_async } = self.runtime.health();
         let is_blocking = |(number, method): (u32, &DeclaredMethod)| {
             self.effective_run(number, method.run) == Run::Blocking
         };
@@ -242,8 +237,8 @@ impl Generation {
 
         GenerationHealth {
             is_healthy: self.breaker.is_closed()
-                && (has_threads || !needs_threads)
-                && executor.has_thread
+                && (serves_blocking || !needs_threads)
+                && serves_async
                 && stalled_io_threads == 0,
             lost_threads,
             stalled_io_threads,

@@ -1,6 +1,7 @@
 //! The services of the host for one generation: log, clock, sleep, nested calls.
 
 use std::sync::{Arc, Weak};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture, Services, SleepFuture};
@@ -35,11 +36,36 @@ pub(crate) trait NestedCaller: Send + Sync + 'static {
         params: &[u8],
         timeout: Option<Duration>,
     ) -> CallReply;
+
+    /// Calls `method` for `plugin`, which runs in a worker process. `waits` says whether a thread of
+    /// the worker waits for the reply, as in [`NestedCaller::call_wait`]. Does not block.
+    fn call_for_worker(
+        &self,
+        plugin: &Arc<str>,
+        parent: &CallFacts<'_>,
+        method: &str,
+        params: &[u8],
+        timeout: Option<Duration>,
+        waits: bool,
+    ) -> Box<dyn NestedReply>;
+}
+
+/// A nested call of a plugin in a worker process. Dropping it cancels the call.
+///
+/// It is polled by the host on behalf of the worker, so unlike the future of
+/// [`NestedCaller::call`] it needs neither a relay for the wakers of a plugin nor a timer.
+pub(crate) trait NestedReply: Send {
+    /// Returns the reply if it has arrived. Otherwise `waker`, which must be one of the host, is
+    /// woken when it arrives. A call that is polled at its deadline, or later, is ready.
+    fn poll(&mut self, waker: &Waker) -> Poll<CallReply>;
+
+    /// Returns when the call must be polled at the latest. A poll may change that.
+    fn deadline(&self) -> Time;
 }
 
 /// Upper bound for a line that a plugin logs, in bytes. Longer lines are cut. With the name of the
 /// plugin, which has at most 64 bytes, it is below the 8 KiB at which the log cuts every value.
-const MAX_LINE: usize = 8 * 1024 - 128;
+pub(super) const MAX_LINE: usize = 8 * 1024 - 128;
 
 /// The services for one generation.
 pub(super) struct HostServices {
@@ -58,38 +84,51 @@ impl HostServices {
     }
 }
 
+fn is_enabled(level: Level) -> bool {
+    match level {
+        Level::Error => tracing::enabled!(target: OF_PLUGINS, tracing::Level::ERROR),
+        Level::Warn => tracing::enabled!(target: OF_PLUGINS, tracing::Level::WARN),
+        Level::Info => tracing::enabled!(target: OF_PLUGINS, tracing::Level::INFO),
+        Level::Debug => tracing::enabled!(target: OF_PLUGINS, tracing::Level::DEBUG),
+        Level::Trace => tracing::enabled!(target: OF_PLUGINS, tracing::Level::TRACE),
+    }
+}
+
+/// Returns the number of the highest level at which lines of plugins are written.
+pub(super) fn max_level() -> u8 {
+    let levels = [Level::Trace, Level::Debug, Level::Info, Level::Warn];
+    levels.into_iter().find(|level| is_enabled(*level)).unwrap_or(Level::Error) as u8
+}
+
+/// Writes a line that a plugin has logged.
+pub(super) fn log_line(plugin: &str, generation: u64, level: Level, line: &str) {
+    let line = &line[..line.floor_char_boundary(MAX_LINE)];
+    // A plugin may log what a client sent. Control characters must not reach a terminal, whatever
+    // subscriber is installed.
+    let line = printable(line);
+    match level {
+        Level::Error => tracing::error!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
+        Level::Warn => tracing::warn!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
+        Level::Info => tracing::info!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
+        Level::Debug => tracing::debug!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
+        Level::Trace => tracing::trace!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
+    }
+}
+
 impl Services for HostServices {
     fn log_enabled(&self, level: Level) -> bool {
-        match level {
-            Level::Error => tracing::enabled!(target: OF_PLUGINS, tracing::Level::ERROR),
-            Level::Warn => tracing::enabled!(target: OF_PLUGINS, tracing::Level::WARN),
-            Level::Info => tracing::enabled!(target: OF_PLUGINS, tracing::Level::INFO),
-            Level::Debug => tracing::enabled!(target: OF_PLUGINS, tracing::Level::DEBUG),
-            Level::Trace => tracing::enabled!(target: OF_PLUGINS, tracing::Level::TRACE),
-        }
+        is_enabled(level)
     }
 
     /// Logs a line with the name of the plugin, because a reader of the journal sees the message
     /// alone.
     fn log(&self, level: Level, line: &str) {
-        let plugin = &*self.plugin;
-        let generation = self.generation;
+        let failures = FailureLog { plugin: &self.plugin, generation: self.generation };
         let line = &line[..line.floor_char_boundary(MAX_LINE)];
-
-        let failures = FailureLog { plugin, generation };
         if level == Level::Error && failures.log_with_request(line, &self.crash_record) {
             return;
         }
-        // A plugin may log what a client sent. Control characters must not reach a terminal,
-        // whatever subscriber is installed.
-        let line = printable(line);
-        match level {
-            Level::Error => tracing::error!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
-            Level::Warn => tracing::warn!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
-            Level::Info => tracing::info!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
-            Level::Debug => tracing::debug!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
-            Level::Trace => tracing::trace!(target: OF_PLUGINS, plugin, generation, "{plugin}: {line}"),
-        }
+        log_line(&self.plugin, self.generation, level, line);
     }
 
     fn now(&self) -> u64 {

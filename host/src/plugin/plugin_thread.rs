@@ -49,7 +49,7 @@ impl ThreadSpawner {
 }
 
 /// Returns `PLUGIN:SUFFIX`, with the plugin's name cut so that Linux shows the whole suffix.
-fn thread_name(plugin: &str, suffix: &str) -> String {
+pub(super) fn thread_name(plugin: &str, suffix: &str) -> String {
     let room = MAX_NAME.saturating_sub(suffix.len() + 1);
     format!("{}:{suffix}", &plugin[..plugin.floor_char_boundary(room)])
 }

@@ -100,12 +100,12 @@ impl Probation {
     }
 }
 
-/// Returns whether the plugin failed: a panic, or an error that the plugin itself calls internal.
+/// Returns whether the plugin failed: a panic, a crash, or an error that the plugin itself calls internal.
 /// The mistakes of a client are not failures of the plugin.
 fn is_failure(end: &CallEnd) -> bool {
     match end {
         CallEnd::Done => false,
-        CallEnd::Panicked(_) => true,
+        CallEnd::Panicked(_) | CallEnd::Crashed(_) => true,
         CallEnd::Failed { code, .. } => *code == INTERNAL_ERROR || is_reserved(*code),
     }
 }
@@ -113,6 +113,8 @@ fn is_failure(end: &CallEnd) -> bool {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+
+    use jackfield_plugin_api::abi::ProcessEnd;
 
     use super::*;
 
@@ -151,6 +153,13 @@ mod tests {
         let failure = ProbationFailure { failures: 2, calls: 100 };
         assert_eq!(*verdicts.lock().unwrap(), [ProbationVerdict::Failed(failure)]);
         assert_eq!(failure.to_string(), "2 of its first 100 calls failed");
+    }
+
+    #[test]
+    fn counts_a_crash_of_the_process_as_a_failure() {
+        let (probation, verdicts) = probation(100, 1);
+        probation.count(&CallEnd::Crashed(ProcessEnd::Signal(11)));
+        assert!(matches!(verdicts.lock().unwrap()[..], [ProbationVerdict::Failed(_)]));
     }
 
     #[test]

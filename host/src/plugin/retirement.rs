@@ -2,7 +2,8 @@
 //! its code.
 //!
 //! Each step must be complete before the next one is sound. If a step does not complete in time,
-//! the rest is leaked on purpose: code that something may still run stays in the process.
+//! the rest is leaked on purpose: code that something may still run stays in the process. Code in
+//! worker processes never stays: they are killed if they do not end.
 
 use std::fmt;
 use std::io;
@@ -15,7 +16,9 @@ use jackfield_plugin_api::abi::Instance;
 
 use super::failure_log::was_panic_logged;
 use super::generation::{Generation, GenerationId};
+use super::in_process::InProcess;
 use super::plugin_thread::{JoinedRunError, run_joined};
+use super::runtime::Runtime;
 use crate::crash_record::{CrashRecord, LifecyclePhase, RegisteredGeneration, run_recorded};
 use crate::loader::{CloseOutcome, LoadedLibrary};
 use crate::log::{Counted, printable};
@@ -50,7 +53,7 @@ impl EndDeadline {
 /// How a generation ended.
 #[derive(Debug)]
 pub(crate) enum RetirementOutcome {
-    /// Its code has left the process, or the plugin was built-in.
+    /// Its code has left the process, or was not in it: the plugin was built-in, or ran in workers.
     Unloaded,
 
     /// Its code stays in the process.
@@ -123,53 +126,88 @@ impl Generation {
         deadline: &EndDeadline,
         io_threads: &dyn IoThreadReplacer,
     ) -> RetirementOutcome {
-        let stopped =
-            wait_until_unshared(generation, deadline).and_then(|generation| generation.stop_now(deadline));
+        let generation = match wait_until_unshared(generation, deadline) {
+            Ok(generation) => generation,
+            Err(Unowned::Retained(reason)) => return RetirementOutcome::Retained(reason),
+            Err(Unowned::Killed) => return RetirementOutcome::Unloaded,
+        };
 
-        match stopped {
+        match generation.stop_now(deadline) {
             Ok(stopped) => stopped.close(deadline, io_threads),
             Err(reason) => RetirementOutcome::Retained(reason),
         }
     }
 
-    /// Joins the threads of a generation that has no calls left, and stops its instance. Blocks.
+    /// Ends what runs the code of a generation that has no calls left: its threads and its instance,
+    /// or its worker processes. Blocks.
     ///
-    /// Everything that the instance held is released when this returns `Ok`; its code is still in
-    /// the process.
+    /// Everything that the instance held is released when this returns `Ok`; its code may still be
+    /// in the process.
     ///
     /// # Errors
     ///
     /// A thread did not end, or the instance did not stop. The code stays in the process.
     pub(crate) fn stop_now(self, deadline: &EndDeadline) -> Result<StoppedGeneration, RetentionReason> {
-        let Self { identity, methods, instance, inline_polling, library, registration, .. } = self;
-        let unended = self.unended_threads.into_inner();
+        let Self { identity, methods, runtime, inline_polling, registration, .. } = self;
 
-        let step = deadline.of_step();
-        let running = unended + self.blocking_pool.map_or(0, |pool| pool.join(step));
-        if running > 0 {
-            std::mem::forget((instance, library, registration));
-            let running = running + self.async_executor.join(deadline.of_step());
-            return Err(RetentionReason::ThreadsRunning(running));
-        }
-
-        let limit = deadline.of_step().saturating_duration_since(Instant::now());
-        if let Err(error) = stop(instance, &identity, registration.crash_record(), limit) {
-            std::mem::forget((library, registration));
-            return Err(RetentionReason::StopNotDone(error));
-        }
-
-        // After `stop`, which may wait for a thread of the plugin: the async thread wakes it when
-        // its sleep or its nested call has ended.
-        let running = self.async_executor.join(deadline.of_step());
-        if running > 0 {
-            std::mem::forget((library, registration));
-            return Err(RetentionReason::ThreadsRunning(running));
-        }
+        let library = match runtime {
+            Runtime::InProcess(own) => match own.end(&identity, registration.crash_record(), deadline) {
+                Ok(library) => library,
+                Err(reason) => {
+                    std::mem::forget(registration);
+                    return Err(reason);
+                }
+            },
+            Runtime::Worker(worker) => {
+                worker.end(deadline.of_step());
+                None
+            }
+        };
 
         // Asked only now, because the threads that were just joined record the polls.
         let has_inline_methods = methods.iter().any(|method| method.run == Run::Inline);
         let ran_on_io_threads = has_inline_methods || inline_polling.has_ever_allowed();
         Ok(StoppedGeneration { identity, ran_on_io_threads, library, registration })
+    }
+}
+
+impl InProcess<Generation> {
+    /// Joins the threads and stops the instance. Returns the library, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// A thread did not end, or the instance did not stop. The library is leaked.
+    fn end(
+        self,
+        identity: &GenerationId,
+        crash_record: &CrashRecord,
+        deadline: &EndDeadline,
+    ) -> Result<Option<LoadedLibrary>, RetentionReason> {
+        let Self { instance, threads, unended_threads, library } = self;
+        let unended = unended_threads.into_inner();
+
+        let step = deadline.of_step();
+        let running = unended + threads.blocking_pool.map_or(0, |pool| pool.join(step));
+        if running > 0 {
+            std::mem::forget((instance, library));
+            let running = running + threads.async_executor.join(deadline.of_step());
+            return Err(RetentionReason::ThreadsRunning(running));
+        }
+
+        let limit = deadline.of_step().saturating_duration_since(Instant::now());
+        if let Err(error) = stop(instance, identity, crash_record, limit) {
+            std::mem::forget(library);
+            return Err(RetentionReason::StopNotDone(error));
+        }
+
+        // After `stop`, which may wait for a thread of the plugin: the async thread wakes it when
+        // its sleep or its nested call has ended.
+        let running = threads.async_executor.join(deadline.of_step());
+        if running > 0 {
+            std::mem::forget(library);
+            return Err(RetentionReason::ThreadsRunning(running));
+        }
+        Ok(library)
     }
 }
 
@@ -180,6 +218,7 @@ pub(crate) struct StoppedGeneration {
     /// Whether I/O threads may have run its code.
     ran_on_io_threads: bool,
 
+    /// `None` for a plugin that was built-in, or ran in workers.
     library: Option<LoadedLibrary>,
     registration: RegisteredGeneration,
 }
@@ -215,23 +254,47 @@ impl StoppedGeneration {
 }
 
 /// Waits until `generation` is the only reference. If calls still hold the generation at the
-/// deadline, it is leaked: its code is running, or will be called by those holders.
+/// deadline and its code is in this process, it is leaked: its code is running, or will be called
+/// by those holders. Worker processes are killed instead, which ends their calls.
 fn wait_until_unshared(
     mut generation: Arc<Generation>,
     deadline: &EndDeadline,
-) -> Result<Generation, RetentionReason> {
+) -> Result<Generation, Unowned> {
+    let mut killed_at = None;
     loop {
-        match Arc::try_unwrap(generation) {
+        generation = match Arc::try_unwrap(generation) {
             Ok(generation) => return Ok(generation),
-            Err(shared) if deadline.has_passed() => {
-                let calls = Arc::strong_count(&shared) - 1;
-                std::mem::forget(shared);
-                return Err(RetentionReason::CallsRunning(calls));
+            Err(shared) => shared,
+        };
+
+        if deadline.has_passed() {
+            match (&generation.runtime, killed_at) {
+                (Runtime::InProcess(_), _) => {
+                    let calls = Arc::strong_count(&generation) - 1;
+                    std::mem::forget(generation);
+                    return Err(Unowned::Retained(RetentionReason::CallsRunning(calls)));
+                }
+                (Runtime::Worker(worker), None) => {
+                    worker.kill();
+                    killed_at = Some(Instant::now());
+                }
+                // A caller that still holds the generation does not end. It is the last to drop it.
+                (Runtime::Worker(_), Some(killed_at)) if killed_at.elapsed() >= END_LIMIT => {
+                    return Err(Unowned::Killed);
+                }
+                (Runtime::Worker(_), Some(_)) => {}
             }
-            Err(shared) => generation = shared,
         }
         thread::sleep(POLL_INTERVAL);
     }
+}
+
+/// The end of a generation that others still hold.
+enum Unowned {
+    Retained(RetentionReason),
+
+    /// Its worker processes were killed.
+    Killed,
 }
 
 /// Stops an instance on a joined thread, so that everything that `stop` leaves in thread-local

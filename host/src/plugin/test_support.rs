@@ -11,19 +11,26 @@ use jackfield_protocol::ReplyHead;
 use super::call::{Call, CallPermits, CallTarget, Caller, ReplySink};
 use super::circuit_breaker::CircuitBreaker;
 use super::generation::GenerationExecutor;
-use super::{BuiltInPlugin, Generation, GenerationFactory, NestedCaller};
+use super::{BuiltInPlugin, Generation, GenerationFactory, NestedCaller, NestedReply, WorkerProgram};
 use crate::clock::Time;
 use crate::config::{BreakerConfig, Config, CrashConfig};
 use crate::crash_record::{CrashRecord, RunningCode};
+use crate::loader::Prober;
 
 /// Returns a crash record that no file keeps.
 pub(crate) fn memory_crash_record() -> Arc<CrashRecord> {
     CrashRecord::open(&CrashConfig::default()).unwrap()
 }
 
+/// Returns a program that does not exist.
+pub(crate) fn no_worker_program() -> WorkerProgram {
+    WorkerProgram::of(&Prober::program("/no/such/program"))
+}
+
 /// Starts the only generation of a built-in plugin, which cannot make nested calls.
 pub(crate) fn start_built_in(plugin: BuiltInPlugin, config: &Config) -> Arc<Generation> {
-    let factory = GenerationFactory::new(Weak::<NoNestedCaller>::new(), memory_crash_record());
+    let factory =
+        GenerationFactory::new(Weak::<NoNestedCaller>::new(), memory_crash_record(), no_worker_program());
     Arc::new(factory.start_built_in(plugin, config).unwrap())
 }
 
@@ -50,6 +57,18 @@ impl NestedCaller for NoNestedCaller {
         _params: &[u8],
         _timeout: Option<Duration>,
     ) -> CallReply {
+        unreachable!("there is no nested caller")
+    }
+
+    fn call_for_worker(
+        &self,
+        _plugin: &Arc<str>,
+        _parent: &CallFacts<'_>,
+        _method: &str,
+        _params: &[u8],
+        _timeout: Option<Duration>,
+        _waits: bool,
+    ) -> Box<dyn NestedReply> {
         unreachable!("there is no nested caller")
     }
 }
@@ -86,7 +105,7 @@ impl FakeTarget {
 }
 
 impl CallTarget for FakeTarget {
-    fn running_code(&self, method: u32) -> RunningCode {
+    fn running_code(&self, method: u32, _facts: &CallFacts<'_>) -> RunningCode {
         RunningCode::new(1, method)
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::config::{Config, ReplacePolicy};
+use crate::config::{Config, Isolation, ReplacePolicy};
 use crate::failpoint;
 use crate::loader::{KeptImage, LoadError, ProbeDepth, Prober, StagedPlugin};
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation};
@@ -12,20 +12,21 @@ use crate::shutdown::Shutdown;
 /// a probe process and a shared library.
 pub(super) trait GenerationStarter: Send + Sync {
     /// Loads, starts, self-tests and stops the plugin in a separate process. A stop-first plugin is
-    /// only loaded there. Blocks for at most `plugins.probe`.
+    /// only loaded there. A plugin that is to run in a worker process is not probed otherwise: its
+    /// start does the same. Blocks for at most `plugins.probe`.
     ///
     /// # Errors
     ///
     /// The plugin failed there, the probe process could not run, or the host ends.
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError>;
 
-    /// Loads and starts the plugin in this process, as the generation `number`, which
-    /// [`GenerationStarter::reserve_number`] returned. A stop-first plugin is self-tested as well,
-    /// because the probe did not do that. Blocks for at most `plugins.probe`.
+    /// Loads and starts the plugin in this process or in workers, as the generation `number`, which
+    /// [`GenerationStarter::reserve_number`] returned. It is self-tested as well if the probe did not
+    /// do that. Blocks for at most `plugins.probe`.
     ///
     /// # Errors
     ///
-    /// The plugin failed here, or the host ends; its code is unloaded again if that is safe.
+    /// The plugin failed, or the host ends; its code is unloaded again if that is safe.
     fn start(
         &self,
         staged: StagedPlugin,
@@ -54,7 +55,7 @@ pub(super) trait GenerationStarter: Send + Sync {
     }
 }
 
-/// Probes plugins in processes of this program, and loads them into this one.
+/// Probes plugins in processes of this program, and loads them into this one or into workers.
 pub(super) struct ProbingStarter {
     prober: Prober,
     factory: GenerationFactory,
@@ -73,14 +74,18 @@ impl GenerationStarter for ProbingStarter {
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError> {
         failpoint::pass("probe")?;
         let name = &staged.inspection.name;
-        let depth = match config.replace_policy(name) {
-            ReplacePolicy::StartFirst => ProbeDepth::Start,
-            ReplacePolicy::StopFirst => ProbeDepth::Code,
-        };
         let own = config.plugin.get(name);
+        let isolation = own.map(|own| own.isolation).unwrap_or_default();
+        let depth = match (config.replace_policy(name), isolation) {
+            // The worker is its own probe: where it is started and tested, it serves.
+            (ReplacePolicy::StartFirst, Isolation::Worker) => return Ok(()),
+            (ReplacePolicy::StartFirst, Isolation::InProcess) => ProbeDepth::Start,
+            (ReplacePolicy::StopFirst, _) => ProbeDepth::Code,
+        };
         let settings = own.map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
         let is_cancelled = || self.shutdown.has_begun();
-        self.prober.probe_unless(&is_cancelled, depth, staged, settings.as_bytes(), config.plugins.probe)
+        let prober = self.prober.for_isolation(isolation);
+        prober.probe_unless(&is_cancelled, depth, staged, settings.as_bytes(), config.plugins.probe)
     }
 
     fn start(

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::exported_state::ExportedState;
 use crate::admin::RetainedGeneration;
 use crate::loader::{KeptImage, LoadError};
-use crate::plugin::{Generation, ProbationFailure, RetirementOutcome};
+use crate::plugin::{ExportedState, Generation, ProbationFailure, RetirementOutcome};
 
 /// A plugin name that a generation serves under, or a file was refused for.
 #[derive(Default)]

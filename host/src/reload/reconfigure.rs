@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::owner::PluginOwner;
 use super::restart_required;
 use super::transaction::{Candidate, PreparedGeneration, PreparedStart, Purpose};
-use crate::config::{Config, Place, PluginConfig, ReplacePolicy};
+use crate::config::{Config, Isolation, Place, PluginConfig, ReplacePolicy, WorkerConfig};
 use crate::loader::{LoadError, LoadErrorReason, plugin_name};
 use crate::routing::ConnectionRules;
 
@@ -62,7 +62,7 @@ impl PluginOwner {
         let mut prepared = Vec::new();
         let mut errors = Vec::new();
         for name in changed {
-            match self.prepare_with_settings(name, config) {
+            match self.prepare_again(name, Purpose::ApplySettings, config) {
                 Some(Ok(new)) => prepared.push(new),
                 Some(Err(refused)) => errors.push(SettingsError { plugin: name.clone(), refused }),
                 None => {}
@@ -80,9 +80,12 @@ impl PluginOwner {
         Err(errors)
     }
 
-    fn prepare_with_settings(
+    /// Prepares another generation with the content that serves, or served until it was stopped;
+    /// `None` if there is none.
+    pub(super) fn prepare_again(
         &mut self,
         name: &str,
+        purpose: Purpose,
         config: &Config,
     ) -> Option<Result<PreparedGeneration, LoadError>> {
         let slot = self.slots.get(name)?;
@@ -93,9 +96,7 @@ impl PluginOwner {
             (None, None) => return None,
         };
 
-        Some(staged.and_then(|staged| {
-            self.prepare(Candidate { staged, file, purpose: Purpose::ApplySettings }, config)
-        }))
+        Some(staged.and_then(|staged| self.prepare(Candidate { staged, file, purpose }, config)))
     }
 
     /// Has the next scan load the files that may have been refused because of the old settings.
@@ -114,12 +115,16 @@ impl PluginOwner {
 }
 
 /// Returns the plugins that have to be started again for a new configuration: their settings, or
-/// their threads, queue or circuit breaker, differ. Their replace policy applies to the next
-/// replacement.
+/// their threads, queue, circuit breaker or isolation, differ. Their replace policy applies to the
+/// next replacement, and the options of workers only to plugins that run in workers.
 fn changed_plugins(old: &Config, new: &Config) -> BTreeSet<String> {
     let settings = |config: &Config, name: &String| {
         let settings = config.plugin.get(name).cloned().unwrap_or_default();
-        PluginConfig { place: Place::default(), replace: ReplacePolicy::default(), ..settings }
+        let worker = match settings.isolation {
+            Isolation::InProcess => WorkerConfig::default(),
+            Isolation::Worker => settings.worker,
+        };
+        PluginConfig { place: Place::default(), replace: ReplacePolicy::default(), worker, ..settings }
     };
     let all = old.plugin.keys().chain(new.plugin.keys());
     all.filter(|name| settings(old, name) != settings(new, name)).cloned().collect()

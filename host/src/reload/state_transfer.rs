@@ -8,17 +8,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jackfield_plugin_api::abi::{Instance, LifecycleError};
-
-use super::exported_state::ExportedState;
 use super::owner::PluginOwner;
 use super::transaction::PreparedGeneration;
 use crate::config::Config;
-use crate::crash_record::LifecyclePhase;
 use crate::failpoint;
 use crate::loader::{LoadError, LoadErrorReason};
 use crate::log::Counted;
-use crate::plugin::{Generation, JoinedRunError, run_joined_unless};
+use crate::plugin::{ExportedState, Generation, PhaseError};
 use crate::routing::HeldPlugins;
 use crate::shutdown::Shutdown;
 
@@ -95,21 +91,13 @@ impl TransferError {
     }
 }
 
-/// Why a lifecycle phase of a plugin failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PhaseError {
-    #[error(transparent)]
-    Plugin(#[from] LifecycleError),
-    #[error(transparent)]
-    Thread(#[from] JoinedRunError),
-}
-
 impl From<TransferError> for LoadError {
     fn from(error: TransferError) -> Self {
-        let reason = match error {
-            TransferError::HostEnds
-            | TransferError::Export(PhaseError::Thread(JoinedRunError::GivenUp))
-            | TransferError::Import(PhaseError::Thread(JoinedRunError::GivenUp)) => LoadErrorReason::HostEnds,
+        let reason = match &error {
+            TransferError::HostEnds => LoadErrorReason::HostEnds,
+            TransferError::Export(error) | TransferError::Import(error) if error.is_given_up() => {
+                LoadErrorReason::HostEnds
+            }
             TransferError::IoThreadBlocked | TransferError::CallsInFlight { .. } => {
                 LoadErrorReason::StateTransferBusy
             }
@@ -182,12 +170,8 @@ pub(super) fn export(
     config: &Config,
     shutdown: &Shutdown,
 ) -> Result<Vec<u8>, TransferError> {
-    let exporter = Arc::clone(previous);
-    let (gives_up, limit) = (|| shutdown.gives_steps_up(), config.plugins.state_transfer);
-    let exported = run_joined_unless(&gives_up, "hand-over", previous.crash_record(), limit, move || {
-        exporter.run_phase(LifecyclePhase::ExportState, Instance::export_state)
-    });
-    flatten(exported, previous).map_err(TransferError::Export)
+    let gives_up = || shutdown.gives_steps_up();
+    previous.export_state(config.plugins.state_transfer, &gives_up).map_err(TransferError::Export)
 }
 
 /// Imports a state into a generation within `plugins.state_transfer`. Once the shutdown has begun,
@@ -202,13 +186,9 @@ pub(super) fn import(
         return Err(TransferError::HostEnds.into());
     }
 
-    let (importer, state) = (Arc::clone(new), Arc::clone(state));
-    let (gives_up, limit) = (|| shutdown.gives_steps_up(), config.plugins.state_transfer);
-    let imported = run_joined_unless(&gives_up, "take-over", new.crash_record(), limit, move || {
-        let ExportedState { schema, bytes } = &*state;
-        importer.run_phase(LifecyclePhase::ImportState, |instance| instance.import_state(*schema, bytes))
-    });
-    Ok(flatten(imported, new).map_err(TransferError::Import)?)
+    let gives_up = || shutdown.gives_steps_up();
+    let imported = new.import_state(state, config.plugins.state_transfer, &gives_up);
+    Ok(imported.map_err(TransferError::Import)?)
 }
 
 /// Waits until no call of the generation's own threads is left.
@@ -233,17 +213,6 @@ pub(super) fn wait_for_calls(
         }
         thread::sleep(POLL_INTERVAL);
     }
-}
-
-/// Returns the result of a phase of `generation`, and records a thread that did not end.
-fn flatten<T>(
-    run: Result<Result<T, LifecycleError>, JoinedRunError>,
-    generation: &Generation,
-) -> Result<T, PhaseError> {
-    if matches!(run, Err(JoinedRunError::ThreadRunning(_))) {
-        generation.record_unended_thread();
-    }
-    Ok(run??)
 }
 
 #[cfg(test)]

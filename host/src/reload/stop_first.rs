@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::exported_state::ExportedState;
 use super::hold_limit::HoldLimit;
 use super::owner::PluginOwner;
 use super::plugin_slot::{PluginSlot, ReplacedContent};
@@ -29,7 +28,7 @@ use super::state_transfer::{CommitError, HeldCalls, TransferError, export, wait_
 use super::transaction::{Candidate, PreparedGeneration, PreparedStart, Purpose};
 use crate::config::Config;
 use crate::loader::{KeptImage, LoadError, LoadErrorReason};
-use crate::plugin::{Generation, GenerationId, RetirementOutcome};
+use crate::plugin::{ExportedState, Generation, GenerationId, RetirementOutcome};
 use crate::routing::CallHold;
 use crate::shutdown::Shutdown;
 
@@ -228,9 +227,10 @@ impl PluginOwner {
         limit: &HoldLimit,
         config: &Config,
     ) -> Result<Arc<Generation>, LoadError> {
+        let own_config = self.with_decisions(config, [&candidate]);
         let numbered = self.number(candidate, config);
         let starter = Arc::clone(&self.starter);
-        let started = limit.run(|| numbered.start(&*starter, config));
+        let started = limit.run(|| numbered.start(&*starter, &own_config));
         let PreparedStart::Started(generation) = self.started(started)?.start else {
             return Err(LoadError::new(LoadErrorReason::StartFailed, "the plugin was not started"));
         };

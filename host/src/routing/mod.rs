@@ -9,6 +9,7 @@ mod inline_runner;
 mod line_error;
 mod monitoring;
 mod nested_call;
+mod nested_caller;
 mod reply;
 mod reply_slot;
 mod request_error;

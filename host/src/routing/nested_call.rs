@@ -1,44 +1,46 @@
-//! Calls from one plugin to the methods of another, through the same routes, deadlines and queues
-//! as the requests of a client.
+//! The start of a call from one plugin to a method of another, through the same routes, deadlines
+//! and queues as the requests of a client. How the caller waits for the reply is in
+//! `nested_caller.rs`.
 
-use std::future::{Future, poll_fn, ready};
-use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use jackfield_plugin_api::Run;
-use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture};
+use jackfield_plugin_api::abi::{CallFacts, CallReply};
 
 use super::dispatcher::Dispatcher;
-use super::gate::{GateOpened, StateTransferGate};
+use super::gate::StateTransferGate;
 use super::inline_runner::is_io_thread;
-use super::reply_slot::{ReplySlot, SlotSink, into_reply};
+use super::reply_slot::{SlotSink, into_reply};
 use super::request_error::{ExhaustedResource, RequestError};
 use super::table::{Found, HeldTarget, Requester, RouteTarget};
 use crate::clock::Time;
-use crate::plugin::{CallPermits, Caller, GenerationExecutor, NestedCaller, PluginCall, WakerRelay};
+use crate::plugin::{CallPermits, Caller, PluginCall, ReplySlot};
 
 /// Upper bound for the depth of nested calls. It ends a cycle long before a stack or a queue is
 /// full.
 const MAX_DEPTH: u32 = 16;
 
 /// A nested call that waits for its reply. Dropping it cancels the call.
-struct PendingCall {
-    slot: Arc<ReplySlot>,
+pub(super) struct PendingCall {
+    pub(super) slot: Arc<ReplySlot>,
     call: Arc<PluginCall>,
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 impl PendingCall {
     /// Returns the error that the caller gets at the deadline. A late trial call of a circuit
     /// breaker has failed.
-    fn expire(&self) -> CallReply {
+    pub(super) fn expire(&self) -> CallReply {
         if let Some(trial) = self.call.decided_trial() {
             self.call.generation.record_timeout(Some(trial));
         }
         Err(RequestError::DeadlineExceeded(self.timeout).into())
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        Time(self.call.facts.deadline)
     }
 }
 
@@ -50,7 +52,7 @@ impl Drop for PendingCall {
     }
 }
 
-enum StartedCall {
+pub(super) enum StartedCall {
     Answered(CallReply),
     Pending(PendingCall),
 
@@ -59,17 +61,54 @@ enum StartedCall {
 }
 
 /// A call that one plugin asks for.
-struct NestedCall<'a> {
+pub(super) struct NestedCall<'a> {
     /// The calling plugin.
-    plugin: &'a Arc<str>,
+    pub(super) plugin: &'a Arc<str>,
 
-    parent: &'a CallFacts<'a>,
-    method: &'a str,
-    params: &'a [u8],
-    timeout: Option<Duration>,
+    pub(super) parent: &'a CallFacts<'a>,
+    pub(super) method: &'a str,
+    pub(super) params: &'a [u8],
+    pub(super) timeout: Option<Duration>,
 
     /// Whether the calling thread waits for the reply.
+    pub(super) is_waiting: bool,
+}
+
+/// A call that is started when a gate opens. State transfers are rare, so it does not matter that
+/// everything borrowed is copied.
+pub(super) struct HeldCall {
+    plugin: Arc<str>,
+    parent: CallFacts<'static>,
+    method: String,
+    params: Vec<u8>,
+    timeout: Option<Duration>,
     is_waiting: bool,
+}
+
+impl HeldCall {
+    pub(super) fn of(nested: &NestedCall<'_>) -> Self {
+        let NestedCall { plugin, parent, method, params, timeout, is_waiting } = *nested;
+        let parent = CallFacts {
+            deadline: parent.deadline,
+            id: parent.id.to_owned(),
+            depth: parent.depth,
+            run: parent.run,
+            trial: None,
+            cancelled: AtomicBool::new(false),
+        };
+        let (plugin, method, params) = (Arc::clone(plugin), method.to_owned(), params.to_owned());
+        Self { plugin, parent, method, params, timeout, is_waiting }
+    }
+
+    pub(super) fn as_nested(&self) -> NestedCall<'_> {
+        let Self { plugin, parent, method, params, timeout, is_waiting } = self;
+        NestedCall { plugin, parent, method, params, timeout: *timeout, is_waiting: *is_waiting }
+    }
+
+    /// Returns the deadline of the caller.
+    pub(super) fn deadline(&self) -> Time {
+        Time(self.parent.deadline)
+    }
 }
 
 impl NestedCall<'_> {
@@ -108,7 +147,12 @@ fn admit(target: &RouteTarget, now: Time) -> Result<CallPermits, RequestError> {
 }
 
 impl Dispatcher {
-    fn start_nested(&self, nested: &NestedCall<'_>) -> Result<StartedCall, RequestError> {
+    /// Starts a call.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not accepted.
+    pub(super) fn start_nested(&self, nested: &NestedCall<'_>) -> Result<StartedCall, RequestError> {
         let parent = nested.parent;
         if parent.depth >= MAX_DEPTH {
             return Err(RequestError::TooDeep(MAX_DEPTH));
@@ -158,37 +202,6 @@ impl Dispatcher {
         Ok(StartedCall::Pending(PendingCall { slot, call, timeout: deadline.since(now) }))
     }
 
-    /// Starts a call when `gate` is open.
-    fn call_once_open(
-        &self,
-        gate: &Arc<StateTransferGate>,
-        relay: WakerRelay,
-        nested: &NestedCall<'_>,
-        timers: &Arc<GenerationExecutor>,
-    ) -> ReplyFuture {
-        // State transfers are rare, so it does not matter that everything borrowed is copied here.
-        let NestedCall { plugin, parent, method, params, timeout, .. } = *nested;
-        let (plugin, method, params) = (Arc::clone(plugin), method.to_owned(), params.to_owned());
-        let timers = Arc::clone(timers);
-        let weak_self = self.weak_self.clone();
-        let parent = CallFacts {
-            deadline: parent.deadline,
-            id: parent.id.to_owned(),
-            depth: parent.depth,
-            run: parent.run,
-            trial: None,
-            cancelled: AtomicBool::new(false),
-        };
-
-        let mut opened = GateOpened::of(gate);
-        Box::pin(async move {
-            poll_fn(|cx| relay.poll(cx, |cx| Pin::new(&mut opened).poll(cx))).await;
-            drop(relay);
-            let dispatcher = weak_self.upgrade().ok_or(RequestError::GoingAway)?;
-            dispatcher.call(&plugin, &parent, &method, &params, timeout, &timers).await
-        })
-    }
-
     fn submit_nested(&self, call: &Arc<PluginCall>, run: Run) -> Result<(), RequestError> {
         if run == Run::Inline {
             let runner = self.inline_runner.get().and_then(Weak::upgrade);
@@ -199,98 +212,5 @@ impl Dispatcher {
         generation
             .submit(run, &mut std::iter::once(Arc::clone(call)))
             .map_err(|error| RequestError::not_submitted(error, &generation.identity.plugin))
-    }
-}
-
-/// The future of a nested call, polled by the calling plugin.
-struct NestedCallFuture {
-    pending: PendingCall,
-    deadline: Pin<Box<dyn Future<Output = ()> + Send>>,
-
-    /// Wakes the calling plugin.
-    relay: WakerRelay,
-}
-
-impl NestedCallFuture {
-    fn new(pending: PendingCall, timers: &GenerationExecutor, relay: WakerRelay) -> Self {
-        let deadline = Box::pin(timers.timer(Time(pending.call.facts.deadline)));
-        Self { pending, deadline, relay }
-    }
-}
-
-impl Future for NestedCallFuture {
-    type Output = CallReply;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallReply> {
-        let Self { pending, deadline, relay } = &mut *self;
-        // A reply that is there needs no waker, and cloning one of a plugin is not cheap.
-        if let Some(reply) = pending.slot.take() {
-            return Poll::Ready(reply);
-        }
-
-        relay.poll(cx, |cx| {
-            if let Some(reply) = pending.slot.poll(cx.waker()) {
-                return Poll::Ready(reply);
-            }
-            deadline.as_mut().poll(cx).map(|()| pending.expire())
-        })
-    }
-}
-
-impl NestedCaller for Dispatcher {
-    fn call(
-        &self,
-        plugin: &Arc<str>,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-        timers: &Arc<GenerationExecutor>,
-    ) -> ReplyFuture {
-        let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: false };
-        let failed = |error: RequestError| -> ReplyFuture { Box::pin(ready(Err(error.into()))) };
-        // Without the calling plugin's async thread, nothing could wake it.
-        let no_thread = RequestError::Overloaded(ExhaustedResource::Queue);
-
-        match self.start_nested(&nested) {
-            Ok(StartedCall::Answered(reply)) => Box::pin(ready(reply)),
-            Ok(StartedCall::Pending(pending)) => match timers.relay() {
-                Some(relay) => Box::pin(NestedCallFuture::new(pending, timers, relay)),
-                None => failed(no_thread),
-            },
-            Ok(StartedCall::Held(gate)) => match timers.relay() {
-                Some(relay) => self.call_once_open(&gate, relay, &nested, timers),
-                None => failed(no_thread),
-            },
-            Err(error) => failed(error),
-        }
-    }
-
-    fn call_wait(
-        &self,
-        plugin: &Arc<str>,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-    ) -> CallReply {
-        let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: true };
-
-        let pending = loop {
-            match self.start_nested(&nested)? {
-                StartedCall::Answered(reply) => return reply,
-                StartedCall::Pending(pending) => break pending,
-                StartedCall::Held(gate) => {
-                    let left = Time(parent.deadline).since(Time::now());
-                    if left.is_zero() {
-                        return Err(RequestError::DeadlineExceeded(left).into());
-                    }
-                    gate.wait(left);
-                }
-            }
-        };
-
-        let reply = pending.slot.wait(pending.timeout);
-        reply.unwrap_or_else(|| pending.expire())
     }
 }

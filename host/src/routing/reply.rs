@@ -63,6 +63,10 @@ impl ReplyContext<'_> {
                 head.abandon(out);
                 RequestError::PluginPanicked(plugin.to_owned())
             }
+            CallEnd::Crashed(end) => {
+                head.abandon(out);
+                RequestError::PluginCrashed { plugin: plugin.to_owned(), end }
+            }
         };
 
         self.fail(out, &error)

@@ -5,13 +5,15 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use jackfield_plugin_api::Error;
+use jackfield_plugin_api::abi::ProcessEnd;
 use jackfield_protocol::{Code, EnvelopeError, FrameError, Kind, Version};
 use serde_json::json;
 
 use super::line_error::LineError;
+use crate::loader::SignalNumber;
 use crate::log::ShortDuration;
 use crate::metrics::RejectionReason;
-use crate::plugin::SubmitError;
+use crate::plugin::{SubmitError, deadline_data, deadline_message};
 
 /// Suggested delay before a request that was rejected for load is sent again: long enough for a
 /// full queue of short calls to empty.
@@ -89,6 +91,12 @@ pub(crate) enum RequestError {
     /// This plugin panicked.
     PluginPanicked(String),
 
+    /// The process that ran the method ended before the method did.
+    PluginCrashed {
+        plugin: String,
+        end: ProcessEnd,
+    },
+
     /// The plugin is missing, has no thread left, or its circuit breaker is open.
     PluginUnavailable {
         plugin: String,
@@ -154,6 +162,7 @@ impl RequestError {
             }
             Self::Overloaded(_) => Code::Overloaded.as_i64(),
             Self::PluginPanicked(_) => Code::PluginPanicked.as_i64(),
+            Self::PluginCrashed { .. } => Code::PluginCrashed.as_i64(),
             Self::PluginUnavailable { .. } => Code::PluginUnavailable.as_i64(),
             Self::GoingAway => Code::GoingAway.as_i64(),
             Self::ResultTooLarge(_) | Self::TooDeep(_) | Self::WouldWait(_) => Code::InternalError.as_i64(),
@@ -185,6 +194,7 @@ impl RequestError {
             Self::DeadlineExceeded(_)
             | Self::CutShort(_)
             | Self::PluginPanicked(_)
+            | Self::PluginCrashed { .. }
             | Self::ResultTooLarge(_)
             | Self::TooDeep(_)
             | Self::WouldWait(_)
@@ -204,10 +214,7 @@ impl RequestError {
             Self::MethodNotFound(method) => format!("method not found: {method}").into(),
             // Neither the users that are allowed nor the user of the client: the log has them.
             Self::PermissionDenied => "permission denied".into(),
-            Self::DeadlineExceeded(Duration::ZERO) => "the deadline had passed before the call".into(),
-            Self::DeadlineExceeded(timeout) => {
-                format!("the request had no result within {}", ShortDuration(*timeout)).into()
-            }
+            Self::DeadlineExceeded(timeout) => deadline_message(*timeout),
             Self::CutShort(timeout) => {
                 let timeout = ShortDuration(*timeout);
                 format!("the host is shutting down, and the request had no result yet (time-out {timeout})")
@@ -216,6 +223,15 @@ impl RequestError {
             Self::Overloaded(resource) => format!("overloaded: {}", resource.text()).into(),
 
             Self::PluginPanicked(plugin) => format!("plugin {plugin} panicked in this call").into(),
+            Self::PluginCrashed { plugin, end } => {
+                let process = format_args!("the process of plugin {plugin} ended during this call");
+                match end {
+                    ProcessEnd::Signal(signal) => format!("{process}: {}", SignalNumber(*signal)),
+                    ProcessEnd::ExitCode(code) => format!("{process}: exit code {code}"),
+                    ProcessEnd::Unknown => process.to_string(),
+                }
+                .into()
+            }
             Self::PluginUnavailable { plugin, retry_after, reason } => {
                 let retry_after = ShortDuration(*retry_after);
                 match reason {
@@ -254,11 +270,20 @@ impl RequestError {
             Self::CutShort(timeout) => {
                 json!({ "timeout_ms": millis(*timeout), "retry_after_ms": millis(RETRY_GOING_AWAY) })
             }
-            Self::DeadlineExceeded(timeout) | Self::SlowFrame(timeout) => {
-                json!({ "timeout_ms": millis(*timeout) })
-            }
+            Self::DeadlineExceeded(timeout) | Self::SlowFrame(timeout) => deadline_data(*timeout),
             Self::Overloaded(_) => json!({ "retry_after_ms": millis(RETRY_OVERLOADED) }),
             Self::PluginPanicked(plugin) => json!({ "plugin": plugin }),
+            Self::PluginCrashed { plugin, end } => match end {
+                ProcessEnd::Signal(signal) => {
+                    let mut data = json!({ "plugin": plugin, "signal": signal });
+                    if let Some(name) = SignalNumber(*signal).name() {
+                        data["signal_name"] = name.into();
+                    }
+                    data
+                }
+                ProcessEnd::ExitCode(code) => json!({ "plugin": plugin, "exit_code": code }),
+                ProcessEnd::Unknown => json!({ "plugin": plugin }),
+            },
             Self::PluginUnavailable { plugin, retry_after, reason: None } => {
                 json!({ "plugin": plugin, "retry_after_ms": millis(*retry_after) })
             }
@@ -337,6 +362,27 @@ mod tests {
         assert_eq!(error.message(), "the request had no result within 20 ms");
         let error = RequestError::DeadlineExceeded(Duration::ZERO);
         assert_eq!(error.message(), "the deadline had passed before the call");
+    }
+
+    #[test]
+    fn reports_how_the_process_of_a_plugin_ended() {
+        let crashed = |end| {
+            let error = RequestError::PluginCrashed { plugin: "p".to_owned(), end };
+            assert_eq!((error.code(), error.rejection().is_none()), (Code::PluginCrashed.as_i64(), true));
+            (error.message().into_owned(), error.data().unwrap())
+        };
+        let (message, data) = crashed(ProcessEnd::Signal(11));
+        assert_eq!(message, "the process of plugin p ended during this call: signal 11 (SIGSEGV)");
+        assert_eq!(data, r#"{"plugin":"p","signal":11,"signal_name":"SIGSEGV"}"#);
+        assert_eq!(crashed(ProcessEnd::Signal(40)).1, r#"{"plugin":"p","signal":40}"#);
+
+        let (message, data) = crashed(ProcessEnd::ExitCode(1));
+        assert_eq!(message, "the process of plugin p ended during this call: exit code 1");
+        assert_eq!(data, r#"{"exit_code":1,"plugin":"p"}"#);
+
+        let (message, data) = crashed(ProcessEnd::Unknown);
+        assert_eq!(message, "the process of plugin p ended during this call");
+        assert_eq!(data, r#"{"plugin":"p"}"#);
     }
 
     #[test]

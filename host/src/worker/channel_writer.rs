@@ -105,6 +105,11 @@ impl ChannelWriter {
         lock(&self.queue).push(message, tail);
     }
 
+    /// Returns the number of bytes that are queued.
+    pub(crate) fn queued(&self) -> usize {
+        lock(&self.queue).queued()
+    }
+
     /// Writes everything that is queued, unless another thread does so.
     ///
     /// If it returns [`Flushed::Blocked`], the caller must see to it that some thread flushes once

@@ -5,7 +5,7 @@ use jackfield_plugin_api::Run;
 use super::message::{CallMessage, HostMessage, MessageEnd, WorkerMessage, end_tag, kind, run_tag};
 
 /// A message of either end.
-pub(super) trait ChannelMessage {
+pub(crate) trait ChannelMessage {
     /// Returns the kind in the header of the frame.
     fn kind(&self) -> u8;
 

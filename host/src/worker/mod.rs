@@ -9,12 +9,12 @@ pub(crate) mod channel_reader;
 #[cfg(test)]
 mod channel_test_support;
 pub(crate) mod channel_writer;
+pub(crate) mod confinement;
 mod frame_splitter;
 pub(crate) mod message;
 mod message_decode;
-mod message_encode;
+pub(crate) mod message_encode;
 mod message_fields;
-
 pub(crate) mod payload_file;
 pub(crate) mod report;
 mod send_queue;

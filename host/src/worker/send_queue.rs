@@ -154,6 +154,11 @@ impl SendQueue {
         *self = Self { is_closed: true, ..Self::default() };
     }
 
+    /// Returns the number of bytes that are not sent yet, except those that are being written.
+    pub(super) fn queued(&self) -> usize {
+        self.segments.iter().map(|segment| segment.rest().len()).sum()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }

@@ -6,6 +6,10 @@ use jackfield_plugin_api::Manifest;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+/// The beginning of the name (`argv[0]`) of a worker process. The name of the plugin, a slash and
+/// the number of the generation follow.
+pub(crate) const PROCESS_NAME: &str = "jackfield: ";
+
 /// The specification of a worker process. The plugin itself is its standard input.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerSpec {

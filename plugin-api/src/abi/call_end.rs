@@ -20,6 +20,20 @@ pub enum CallEnd {
     },
     /// The plugin panicked with this text, which is for logs only.
     Panicked(String),
+    /// The process that ran the method ended before the method did. Only hosts create this end: no
+    /// call across the ABI returns it.
+    Crashed(ProcessEnd),
+}
+
+/// How a process that ran a plugin ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessEnd {
+    /// The signal with this number ended it.
+    Signal(i32),
+    /// It exited with this code.
+    ExitCode(i32),
+    /// The system did not report how it ended.
+    Unknown,
 }
 
 impl CallEnd {

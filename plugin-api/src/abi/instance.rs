@@ -197,7 +197,7 @@ impl Instance {
 
         match CallEnd::read(&written, &mut buffer) {
             CallEnd::Panicked(text) => Err(text),
-            CallEnd::Done | CallEnd::Failed { .. } => Ok(()),
+            CallEnd::Done | CallEnd::Failed { .. } | CallEnd::Crashed(_) => Ok(()),
         }
     }
 }
@@ -207,5 +207,7 @@ fn into_result(end: CallEnd) -> Result<(), LifecycleError> {
         CallEnd::Done => Ok(()),
         CallEnd::Failed { message, .. } => Err(LifecycleError::Refused(message)),
         CallEnd::Panicked(text) => Err(LifecycleError::Panicked(text)),
+        // No call across the ABI ends like this.
+        CallEnd::Crashed(_) => Err(LifecycleError::Refused("the process of the plugin ended".to_owned())),
     }
 }

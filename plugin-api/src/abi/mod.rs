@@ -19,7 +19,7 @@ mod sink;
 mod types;
 mod unwind;
 
-pub use call_end::CallEnd;
+pub use call_end::{CallEnd, ProcessEnd};
 pub use call_facts::{CallFacts, RequestId};
 pub use entry::Entry;
 pub use future::{Fetch, PluginFuture};

@@ -25,6 +25,10 @@ pub(super) fn read_end(end: CallEnd, out: &[u8]) -> Result<Value, Error> {
         CallEnd::Panicked(text) => {
             Err(Error::from_wire(INTERNAL_ERROR, format!("the method panicked: {text}"), None))
         }
+        // Methods under test run in the process of the test.
+        CallEnd::Crashed(end) => {
+            Err(Error::from_wire(INTERNAL_ERROR, format!("the process of the plugin ended: {end:?}"), None))
+        }
     }
 }
 

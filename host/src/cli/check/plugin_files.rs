@@ -77,6 +77,8 @@ fn probe(prober: &Prober, staged: &StagedPlugin, config: &Config) -> Result<(), 
 
     let own = config.plugin.get(name);
     let settings = own.map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
+    let isolation = own.map(|own| own.isolation).unwrap_or_default();
+    let prober = prober.for_isolation(isolation);
     prober.probe_unless(&|| false, depth, staged, settings.as_bytes(), config.plugins.probe)
 }
 

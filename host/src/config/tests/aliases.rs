@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::alias::ALIASES;
-use super::super::{CrashConfig, Place};
+use super::super::{CrashAction, CrashConfig, Place};
 use super::{faults, parse, valid};
 
 /// The deprecated names and their places, as `LINE:COLUMN NAME`.
@@ -15,15 +15,18 @@ fn deprecated(text: &str) -> Vec<String> {
 }
 
 /// The same configuration once by the current and once by the deprecated names.
-const CURRENT: &str =
-    "[plugins]\nstate_transfer = '2s'\n[plugins.crash]\nrecord = 'r'\nmost = 7\nwindow = '1h'\n";
-const DEPRECATED: &str =
-    "[plugins]\nhand_over = '2s'\n[plugins.deaths]\nrecord = 'r'\nmost = 7\nwindow = '1h'\n";
+const CURRENT: &str = "[plugins]\nstate_transfer = '2s'\n[plugins.crash]\nrecord = 'r'\nmost = 7\nwindow = '1h'\naction = 'worker'\n";
+const DEPRECATED: &str = "[plugins]\nhand_over = '2s'\n[plugins.deaths]\nrecord = 'r'\nmost = 7\nwindow = '1h'\naction = 'worker'\n";
 
 #[test]
 fn reads_the_same_values_by_deprecated_names() {
     let current = valid(CURRENT).plugins;
-    let crash = CrashConfig { record: Some("etc/r".into()), most: 7, window: Duration::from_secs(3600) };
+    let crash = CrashConfig {
+        record: Some("etc/r".into()),
+        most: 7,
+        window: Duration::from_secs(3600),
+        action: CrashAction::Worker,
+    };
     assert_eq!((&current.crash, current.state_transfer), (&crash, Duration::from_secs(2)));
     assert_eq!(valid(DEPRECATED).plugins, current);
 }
@@ -79,7 +82,7 @@ fn names_the_key_that_the_file_uses_in_faults() {
         ),
         (
             "deaths.least = 1",
-            "2:8: unknown key \"least\" in [plugins.deaths]; the known keys are most, record, window",
+            "2:8: unknown key \"least\" in [plugins.deaths]; the known keys are action, most, record, window",
         ),
         (
             "crash.most = 65",

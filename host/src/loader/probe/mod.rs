@@ -11,34 +11,35 @@ mod progress;
 mod report;
 mod services;
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::load_error::{LoadError, LoadErrorReason};
 use super::staged::StagedPlugin;
 use super::static_tls;
+use crate::config::Isolation;
 use crate::log::{ShortDuration, printable};
 use environment::ProbeEnvironment;
 use process::{ListenEnd, ProbeOutput, ProbeProcess};
 use progress::ProbeProgress;
 pub use report::ProbeDepth;
-use report::{ProbeRequest, ProbeStep};
+use report::ProbeRequest;
+pub(crate) use report::ProbeStep;
 
 /// The remedy if the probing process ends before it has received its request. Its output follows.
 const SETUP_REMEDY: &str =
     "the plugin is not at fault: check LimitNOFILE=, TasksMax= and MemoryMax= of the host";
 
-/// Proof that the program called [`enter`], and can therefore be started as a probing process.
+/// Proof that the program called [`enter`](crate::enter), and can therefore be started as a probing
+/// process and as a worker process.
 #[derive(Debug)]
 pub struct ProbeEntry(());
 
 /// Runs the probe if this process was started as a probing process, and does not return then.
-///
-/// Call it first in `main`, before threads, sockets or a runtime exist.
-#[must_use]
-pub fn enter() -> ProbeEntry {
+pub(crate) fn enter() -> ProbeEntry {
     if child::is_probe_process() {
         child::run();
     }
@@ -50,6 +51,9 @@ pub fn enter() -> ProbeEntry {
 pub struct Prober {
     program: PathBuf,
     environment: ProbeEnvironment,
+
+    /// Where the probed plugins are to run.
+    isolation: Isolation,
 }
 
 impl Prober {
@@ -62,11 +66,31 @@ impl Prober {
         Self::program("/proc/self/exe")
     }
 
-    /// Starts `program` as the probing process. Its `main` must begin with [`enter`]. It is for
-    /// programs that embed the host and cannot change their own `main`, such as tests.
+    /// Starts `program` as the probing process. Its `main` must begin with
+    /// [`enter`](crate::enter). It is for programs that embed the host and cannot change their own
+    /// `main`, such as tests.
     #[must_use]
     pub fn program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), environment: ProbeEnvironment::of_host() }
+        let (program, environment) = (program.into(), ProbeEnvironment::of_host());
+        Self { program, environment, isolation: Isolation::InProcess }
+    }
+
+    /// Returns a prober for plugins that are to run there. In a worker process, a plugin may change
+    /// state of its whole process, and needs no static thread-local storage of the host.
+    #[must_use]
+    pub fn for_isolation(&self, isolation: Isolation) -> Self {
+        Self { isolation, ..self.clone() }
+    }
+
+    /// Returns the path of the program.
+    pub(crate) fn path(&self) -> &Path {
+        &self.program
+    }
+
+    /// Returns the environment of the processes: that of the host as it was when the prober was
+    /// created, without the variables of the dynamic loader and the supervisor.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.environment.variables()
     }
 
     /// Opens, starts, self-tests, stops and closes a staged plugin in a separate process, with
@@ -108,14 +132,17 @@ impl Prober {
         if is_cancelled() {
             return Err(LoadError::host_ends());
         }
-        // Loading it would be refused as well, after a probe for nothing.
-        static_tls::check(&staged.inspection)?;
+        let may_change_process = self.isolation == Isolation::Worker;
+        if !may_change_process {
+            // Loading it would be refused as well, after a probe for nothing.
+            static_tls::check(&staged.inspection)?;
+        }
 
         let plugin = &staged.inspection.name;
         let began = Instant::now();
         let (socket, child_socket) = UnixStream::pair().map_err(|error| failed(&error))?;
         let manifest = staged.inspection.manifest.clone();
-        let request = ProbeRequest { parent: std::process::id(), manifest, depth };
+        let request = ProbeRequest { parent: std::process::id(), manifest, depth, may_change_process };
         let request = request.encode(settings).map_err(|error| failed(&error))?;
 
         let mut process =

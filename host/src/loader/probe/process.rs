@@ -2,22 +2,22 @@
 //! everything that it started, and reaped.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::super::load_error::{LoadError, LoadErrorReason};
 use super::super::signal_name::SignalNumber;
 use super::super::staged::StagedPlugin;
 use super::environment::ProbeEnvironment;
 use super::report::PROCESS_NAME;
+use crate::process_group::ProcessGroup;
 use crate::system_failure::is_shortage;
 
 /// Bytes at the end of the plugin's output that are kept.
@@ -25,10 +25,6 @@ const STDERR_MAX: usize = 4 << 10;
 
 /// Reads that empty a full pipe. A pipe holds 64 KiB.
 const STDERR_READS: usize = (64 << 10) / STDERR_MAX;
-
-/// Time until a killed process must have ended. It ends at once, except if a disk hangs or its
-/// control group is frozen.
-const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Interval at which a waiting host checks whether the probe is cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(20);
@@ -55,13 +51,7 @@ pub(super) struct ProbeOutput {
 
 /// A running probing process. Dropping it kills the process.
 pub(super) struct ProbeProcess {
-    child: Option<Child>,
-
-    /// Becomes readable when the process has ended. Unlike the process id, it never denotes another
-    /// process.
-    pidfd: OwnedFd,
-
-    group: Pid,
+    process: ProcessGroup,
     socket: UnixStream,
     stderr: Option<ChildStderr>,
     written: Vec<u8>,
@@ -92,32 +82,18 @@ impl ProbeProcess {
 
         // `start` reads files and variables in the probe as in the host, so the process inherits
         // the working directory and has the environment of the host.
-        let mut child = Command::new(program)
-            .arg0(PROCESS_NAME)
-            .env_clear()
-            .envs(environment.variables())
-            .process_group(0)
-            .stdin(Stdio::from(copy))
-            .stdout(Stdio::from(OwnedFd::from(child_socket)))
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(not_run)?;
-
-        let stderr = child.stderr.take();
-        // The process is not reaped yet, so the id still belongs to it.
-        let group = Pid::from_child(&child);
-        let opened = pidfd_open(group, PidfdFlags::empty()).and_then(|pidfd| {
-            stderr.as_ref().map_or(Ok(()), |stderr| rustix::io::ioctl_fionbio(stderr, true))?;
-            Ok(pidfd)
-        });
-        match opened {
-            Ok(pidfd) => Ok(Self { child: Some(child), pidfd, group, socket, stderr, written: Vec::new() }),
-            Err(error) => {
-                let _ = kill_process_group(group, Signal::KILL);
-                let _ = child.wait();
-                Err(not_run(error.into()))
-            }
-        }
+        let (process, stderr) = ProcessGroup::spawn(
+            "probe process",
+            Command::new(program)
+                .arg0(PROCESS_NAME)
+                .env_clear()
+                .envs(environment.variables())
+                .stdin(Stdio::from(copy))
+                .stdout(Stdio::from(OwnedFd::from(child_socket)))
+                .stderr(Stdio::piped()),
+        )
+        .map_err(not_run)?;
+        Ok(Self { process, socket, stderr, written: Vec::new() })
     }
 
     /// Sends `request` and passes the answer to `receive`, until `receive` returns `true`, the
@@ -184,7 +160,8 @@ impl ProbeProcess {
         wanted.set(PollFlags::IN, reads);
         wanted.set(PollFlags::OUT, writes);
 
-        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
+        let pidfd = self.process.pidfd();
+        let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
         // A closed descriptor is always ready, so it is not polled after that is known.
         let socket = (!wanted.is_empty()).then(|| {
             fds.push(PollFd::new(&self.socket, wanted));
@@ -234,7 +211,7 @@ impl ProbeProcess {
     /// Kills the process and everything in its process group, and reaps it.
     pub(super) fn kill(mut self) -> ProbeOutput {
         // If the process has already ended, the signal does not change its status.
-        let status = self.end();
+        let status = self.process.end();
         // The number of reads is bounded, because a process outside of the group may still write.
         for _ in 0..STDERR_READS {
             if !self.read_stderr() {
@@ -242,41 +219,6 @@ impl ProbeProcess {
             }
         }
         ProbeOutput { stderr: one_line(&self.written), status }
-    }
-
-    /// Kills and reaps the process. Returns its status, unless it does not end.
-    fn end(&mut self) -> Option<ExitStatus> {
-        let mut child = self.child.take()?;
-        // Before the process is reaped, its id, which is that of the group, belongs to it.
-        let _ = kill_process_group(self.group, Signal::KILL);
-        let _ = child.kill();
-
-        let deadline = Instant::now() + KILL_TIMEOUT;
-        while !self.has_ended(deadline.saturating_duration_since(Instant::now())) {
-            if Instant::now() >= deadline {
-                let pid = child.id();
-                tracing::error!(
-                    pid,
-                    "probe process {pid} does not end after SIGKILL; the host no longer waits for it"
-                );
-                // A separate thread reaps it whenever it ends.
-                let _ = std::thread::Builder::new().name("probe-reaper".into()).spawn(move || child.wait());
-                return None;
-            }
-        }
-        child.wait().ok()
-    }
-
-    fn has_ended(&self, timeout: Duration) -> bool {
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        let timeout = Timespec::try_from(timeout).ok();
-        poll(&mut fds, timeout.as_ref()).is_ok_and(|ready| ready > 0)
-    }
-}
-
-impl Drop for ProbeProcess {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

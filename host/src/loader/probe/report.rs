@@ -40,6 +40,10 @@ pub(super) struct ProbeRequest {
 
     /// Whether the plugin is started.
     pub(super) depth: ProbeDepth,
+
+    /// Whether the plugin may change state of its whole process, because it will have one of its
+    /// own.
+    pub(super) may_change_process: bool,
 }
 
 impl ProbeRequest {
@@ -78,7 +82,7 @@ fn read_part(from: &mut impl Read) -> io::Result<Vec<u8>> {
 /// The steps of a probe, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum ProbeStep {
+pub(crate) enum ProbeStep {
     /// The probing process is set up; no code of the plugin runs.
     #[default]
     Setup,
@@ -172,7 +176,12 @@ mod tests {
         let json =
             r#"{"manifest":1,"api":"0.1.0","package":"p","version":"1.0.0","panic":"unwind","methods":[]}"#;
         let manifest = Manifest::parse(json.as_bytes()).unwrap();
-        let request = ProbeRequest { parent: 7, manifest: manifest.clone(), depth: ProbeDepth::Code };
+        let request = ProbeRequest {
+            parent: 7,
+            manifest: manifest.clone(),
+            depth: ProbeDepth::Code,
+            may_change_process: false,
+        };
         let bytes = request.encode(b"{\"a\":1}").unwrap();
         let (request, settings) = ProbeRequest::read(&mut bytes.as_slice()).unwrap();
         assert_eq!((request.parent, request.manifest, request.depth), (7, manifest, ProbeDepth::Code));

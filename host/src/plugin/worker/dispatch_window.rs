@@ -52,11 +52,6 @@ impl DispatchWindow {
         Self { threads: threads.max(1), rounds: 1, open: 0, average: SHORT, progress: Time(0) }
     }
 
-    /// Returns the number of calls that were sent and have not ended.
-    pub(super) fn open(&self) -> usize {
-        self.open
-    }
-
     /// Returns the number of threads that have a call.
     pub(super) fn busy_threads(&self) -> usize {
         self.open.min(self.threads)

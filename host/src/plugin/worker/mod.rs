@@ -1,62 +1,78 @@
 //! A plugin in worker processes: the end of the host.
+//!
+//! ```text
+//! threads that submit calls ──► dispatch ──► line ══ channel ══► worker process
+//!                                  ▲          ▲                        │
+//! owner of the generation ──► supervisor ─────┴──────── replies ◄──────┘
+//! ```
+//!
+//! `dispatch.rs` queues calls and `line.rs` knows those that one worker has; both are used by all
+//! threads. Everything else belongs to the supervisor, one thread for each generation
+//! (`supervisor.rs`, `worker_start.rs`, `worker_end.rs`): it owns the processes and reads what they
+//! send (`live_worker.rs`). When it replaces a worker is decided in files of their own
+//! (`restart_policy.rs`, `overdue_calls.rs`, `recycling.rs`).
 
-#![expect(dead_code, unused_variables, clippy::todo, reason = "being written")]
-
+mod command;
+mod delivery;
+mod dispatch;
 mod dispatch_window;
+mod fault;
+mod line;
+mod live_worker;
+mod nested_calls;
 mod overdue_calls;
+mod poller;
+mod process_end;
 mod recycling;
+mod resident_memory;
 mod restart_policy;
+mod signal;
+mod slot;
+mod supervisor;
+mod worker_end;
+mod worker_log;
+mod worker_options;
+mod worker_process;
+mod worker_start;
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::Run;
-use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::generation::{GenerationId, PluginCall};
-use super::host_services::NestedCaller;
+use super::generation::PluginCall;
+use super::phase_error::WorkerPhaseError;
+use super::plugin_thread::thread_name;
 use super::pool_state::SubmitError;
-use crate::config::PluginConfig;
-use crate::loader::{KeptImage, LoadError, StagedPlugin, VerifiedSignature};
-use crate::worker::report::{RestartCounters, WorkerReport};
+use crate::host_thread::HostThread;
+use crate::loader::{KeptImage, LoadError, LoadErrorReason, StagedPlugin, VerifiedSignature};
+use crate::worker::report::{RestartCounters, WorkerReport, WorkerStatus};
+use command::{Command, PhaseResult, StatePhase};
+use resident_memory::resident_memory;
+use supervisor::{SharedWorkers, Supervisor};
+pub(super) use worker_options::WorkerOptions;
+pub(crate) use worker_options::WorkerProgram;
 
-/// What the workers of a generation are started with.
-pub(super) struct WorkerOptions {
-    pub(super) identity: GenerationId,
-    /// The methods as they run: none is `inline`.
-    pub(super) methods: Vec<DeclaredMethod>,
-    pub(super) config: PluginConfig,
-    pub(super) reply_limit: usize,
-    pub(super) nested_caller: Weak<dyn NestedCaller>,
-    pub(super) program: WorkerProgram,
-    pub(super) restarts: Arc<RestartCounters>,
+/// Interval at which a waiting owner checks whether to give up.
+const GIVE_UP_POLL: Duration = Duration::from_millis(20);
+
+/// Time that the supervisor has to end after its workers have. Each may be waited for.
+const JOIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// The workers of one generation. Dropping it kills them.
+pub(super) struct WorkerPlugin {
+    shared: Arc<SharedWorkers>,
+    image: KeptImage,
+    restarts: Arc<RestartCounters>,
+
+    /// `None` once it was joined.
+    supervisor: Option<HostThread>,
 }
-
-/// The program that is started as a worker, and its environment.
-#[derive(Debug, Clone)]
-pub(crate) struct WorkerProgram;
-
-/// Why a lifecycle phase failed in a worker. The texts are for operators.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WorkerPhaseError {
-    #[error("{0}")]
-    Refused(String),
-    #[error("it panicked: {0}")]
-    Panicked(String),
-    #[error("the worker process ended: {0}")]
-    Ended(String),
-    #[error("the worker process did not answer in time")]
-    TimedOut,
-    #[error("the host ends")]
-    GivenUp,
-}
-
-/// The workers of one generation.
-pub(super) struct WorkerPlugin;
 
 impl WorkerPlugin {
-    /// Starts the workers. Blocks until all have started and tested the plugin, for at most `limit`,
-    /// or until `gives_up` returns `true`.
+    /// Starts the workers. Blocks until all have started and tested the plugin, for at most `limit`
+    /// and the time that it takes to kill them, or until `gives_up` returns `true`.
     ///
     /// # Errors
     ///
@@ -67,7 +83,29 @@ impl WorkerPlugin {
         limit: Duration,
         gives_up: &dyn Fn() -> bool,
     ) -> Result<Self, LoadError> {
-        todo!()
+        let no_resources = |error: std::io::Error| {
+            LoadError::of_system(LoadErrorReason::NoResources, "cannot supervise worker processes", &error)
+        };
+        let (image, restarts) = (staged.into_image(), Arc::clone(&options.restarts));
+        let (waiter, first_start) = sync_channel(1);
+        let name = thread_name(&options.identity.plugin, "worker");
+        let supervisor = Supervisor::new(options, image.try_clone()?, limit, waiter).map_err(no_resources)?;
+        let shared = Arc::clone(supervisor.shared());
+        let thread = HostThread::spawn(&name, move || supervisor.run()).map_err(no_resources)?;
+
+        // Dropped with an error, it kills the processes and joins the thread.
+        let plugin = Self { shared, image, restarts, supervisor: Some(thread) };
+        // The supervisor has the same limit; it needs more time only to kill the processes.
+        receive(&first_start, limit.saturating_add(JOIN_LIMIT), gives_up).map_err(
+            |failure| match failure {
+                WorkerPhaseError::GivenUp => LoadError::host_ends(),
+                other => LoadError::new(
+                    LoadErrorReason::ProbeFailed,
+                    format_args!("the worker processes: {other}"),
+                ),
+            },
+        )??;
+        Ok(plugin)
     }
 
     /// Submits calls, without blocking. All of them run in the way `run`, which is never `Inline`.
@@ -80,29 +118,38 @@ impl WorkerPlugin {
         run: Run,
         calls: &mut impl ExactSizeIterator<Item = Arc<PluginCall>>,
     ) -> Result<(), SubmitError> {
-        todo!()
+        self.shared.dispatch.submit(run, calls)
     }
 
     /// Returns the number of calls that run past their deadline.
     pub(super) fn overdue_calls(&self) -> usize {
-        todo!()
+        self.shared.dispatch.lock().lines.iter().map(|line| line.watch.overdue()).sum()
     }
 
     /// Returns whether a worker takes calls at the moment.
     pub(super) fn is_serving(&self) -> bool {
-        todo!()
+        self.shared.dispatch.lock().lines.iter().any(line::Line::takes_calls)
     }
 
     /// Exports the state of the only worker. Blocks for at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// The plugin refused, the worker ended or did not answer in time, or `gives_up` returned
+    /// `true`.
     pub(super) fn export_state(
         &self,
         limit: Duration,
         gives_up: &dyn Fn() -> bool,
     ) -> Result<Vec<u8>, WorkerPhaseError> {
-        todo!()
+        self.run_phase(StatePhase::Export, limit, gives_up)
     }
 
     /// Imports a state into the only worker. Blocks for at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`WorkerPlugin::export_state`].
     pub(super) fn import_state(
         &self,
         schema: u32,
@@ -110,32 +157,90 @@ impl WorkerPlugin {
         limit: Duration,
         gives_up: &dyn Fn() -> bool,
     ) -> Result<(), WorkerPhaseError> {
-        todo!()
+        self.run_phase(StatePhase::Import { schema, state: state.to_vec() }, limit, gives_up).map(drop)
+    }
+
+    fn run_phase(&self, phase: StatePhase, limit: Duration, gives_up: &dyn Fn() -> bool) -> PhaseResult {
+        let (result, received) = sync_channel(1);
+        self.request(Command::Phase { phase, result });
+        receive(&received, limit, gives_up)?
     }
 
     /// Returns the content of the plugin file, for a later rollback.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left.
     pub(super) fn kept_image(&self) -> Result<KeptImage, LoadError> {
-        todo!()
+        self.image.try_clone()
     }
 
     /// Returns the signature of the plugin file, if keys were trusted when it was staged.
     pub(super) fn signature(&self) -> Option<VerifiedSignature> {
-        todo!()
+        self.image.signature()
     }
 
     /// Makes every call that has not ended end now, because the host does not wait any longer: the
     /// workers are killed.
     pub(super) fn kill(&self) {
-        todo!()
+        self.request(Command::Kill);
     }
 
     /// Stops the instances, and ends the workers before `until`: those that do not end are killed.
     /// No call is left.
-    pub(super) fn end(self, until: Instant) {
-        todo!()
+    pub(super) fn end(mut self, until: Instant) {
+        self.request(Command::End { until });
+        self.join(until + JOIN_LIMIT);
     }
 
+    fn request(&self, command: Command) {
+        self.shared.signal.request(|requests| requests.commands.push(command));
+    }
+
+    fn join(&mut self, until: Instant) {
+        let Some(thread) = self.supervisor.take() else { return };
+        if thread.join_before(until).is_err() {
+            tracing::error!("a thread that supervises workers does not end; please report this");
+        }
+    }
+
+    /// Returns what operators need to know about the workers. Reads `/proc`.
     pub(super) fn report(&self) -> WorkerReport {
-        todo!()
+        let status = |line: &line::Line| (line.pid, line.open_calls());
+        let workers: Vec<_> = self.shared.dispatch.lock().lines.iter().map(status).collect();
+        let workers = workers.into_iter().map(|(pid, calls)| WorkerStatus {
+            pid,
+            resident: resident_memory(pid).unwrap_or(0),
+            calls,
+        });
+        WorkerReport { workers: workers.collect(), restarts: self.restarts.get() }
+    }
+}
+
+impl Drop for WorkerPlugin {
+    fn drop(&mut self) {
+        if self.supervisor.is_some() {
+            self.kill();
+            self.join(Instant::now() + JOIN_LIMIT);
+        }
+    }
+}
+
+/// Waits for what the supervisor sends once, and asks `gives_up` meanwhile.
+fn receive<T>(
+    received: &Receiver<T>,
+    limit: Duration,
+    gives_up: &dyn Fn() -> bool,
+) -> Result<T, WorkerPhaseError> {
+    let began = Instant::now();
+    loop {
+        let left = limit.saturating_sub(began.elapsed());
+        match received.recv_timeout(left.min(GIVE_UP_POLL)) {
+            Ok(value) => return Ok(value),
+            Err(RecvTimeoutError::Disconnected) => return Err(WorkerPhaseError::NoWorker),
+            Err(RecvTimeoutError::Timeout) if gives_up() => return Err(WorkerPhaseError::GivenUp),
+            Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(WorkerPhaseError::TimedOut),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
     }
 }

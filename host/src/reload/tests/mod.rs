@@ -7,6 +7,7 @@
 mod decided;
 mod directory;
 mod ending;
+mod isolating;
 mod large_directory;
 mod loading;
 mod plugin;
@@ -34,9 +35,10 @@ use super::directory_scan::{CompleteFiles, DirectoryScan, ScanTime};
 use super::owner::PluginOwner;
 use crate::admin::{PluginReloadResult, PluginStatus};
 use crate::config::Config;
+use crate::crash_record::CrashRecord;
 use crate::decisions::test_support::MemoryState;
 use crate::loader::{LoadError, LoadErrorReason};
-use crate::plugin::test_support::memory_crash_record;
+use crate::plugin::test_support::{memory_crash_record, no_worker_program};
 use crate::plugin::{Generation, GenerationFactory, IoThreadReplacer, NestedCaller};
 use crate::routing::{ConnectionRules, Dispatcher};
 use crate::sync::lock;
@@ -93,16 +95,21 @@ impl Fixture {
 
     /// Returns a fixture whose decisions are kept in `state`.
     fn with_state(config: Config, state: &MemoryState) -> Self {
+        Self::after_crashes(config, state, memory_crash_record())
+    }
+
+    /// Returns a fixture whose host has this crash record.
+    fn after_crashes(config: Config, state: &MemoryState, record: Arc<CrashRecord>) -> Self {
         let clock = TestClock::new();
         let contents = Contents::default();
         let directory = InventedDirectory::new(contents.clone(), clock.clone());
         let scan = DirectoryScan::with_directory(PathBuf::from("plugins"), directory.opener());
 
-        let record = memory_crash_record();
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&record));
         let calls: Arc<dyn NestedCaller> = Arc::clone(&dispatcher) as _;
         let calls: Weak<dyn NestedCaller> = Arc::downgrade(&calls);
-        let starter = TestStarter::new(GenerationFactory::new(calls, record), contents.clone());
+        let starter =
+            TestStarter::new(GenerationFactory::new(calls, record, no_worker_program()), contents.clone());
 
         let (sender, commands) = CommandSender::channel();
         let mut owner = PluginOwner::with_parts(

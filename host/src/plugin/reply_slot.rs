@@ -1,0 +1,132 @@
+//! The slot that a nested call waits on for its reply.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use jackfield_plugin_api::abi::CallReply;
+
+use crate::sync::lock;
+
+#[derive(Default)]
+struct SlotState {
+    reply: Option<CallReply>,
+
+    /// Whether the reply has been taken.
+    is_taken: bool,
+
+    waker: Option<Waker>,
+}
+
+/// A slot for one reply.
+#[derive(Default)]
+pub(crate) struct ReplySlot {
+    state: Mutex<SlotState>,
+    filled: Condvar,
+}
+
+impl ReplySlot {
+    /// Puts the reply into the slot.
+    pub(crate) fn fill(&self, reply: CallReply) {
+        let mut state = lock(&self.state);
+        state.reply = Some(reply);
+        let waker = state.waker.take();
+        drop(state);
+
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        self.filled.notify_one();
+    }
+
+    /// Takes the reply if it has arrived.
+    pub(crate) fn take(&self) -> Option<CallReply> {
+        let mut state = lock(&self.state);
+        let reply = state.reply.take();
+        state.is_taken |= reply.is_some();
+        reply
+    }
+
+    /// Takes the reply if it has arrived. Otherwise `waker`, which must be one of the host, is
+    /// woken when it arrives.
+    pub(crate) fn poll(&self, waker: &Waker) -> Option<CallReply> {
+        let mut state = lock(&self.state);
+        let reply = state.reply.take();
+        if reply.is_some() {
+            state.is_taken = true;
+            return reply;
+        }
+
+        let previous = state.waker.replace(waker.clone());
+        drop(state);
+        drop(previous);
+        None
+    }
+
+    /// Waits on this thread for the reply, at most for `timeout`, and takes it.
+    pub(crate) fn wait(&self, timeout: Duration) -> Option<CallReply> {
+        let state = lock(&self.state);
+        let waited = self.filled.wait_timeout_while(state, timeout, |state| state.reply.is_none());
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let reply = state.reply.take();
+        state.is_taken |= reply.is_some();
+        reply
+    }
+
+    /// Gives up waiting, and returns whether the reply has not arrived.
+    pub(crate) fn abandon(&self) -> bool {
+        let mut state = lock(&self.state);
+        let waker = state.waker.take();
+        let is_missing = !state.is_taken && state.reply.is_none();
+        drop(state);
+
+        drop(waker);
+        is_missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+    use crate::wake_count::WakeCount;
+
+    #[test]
+    fn wakes_the_last_waker_when_the_reply_arrives() {
+        let slot = ReplySlot::default();
+        let count = Arc::<WakeCount>::default();
+        assert!(slot.poll(Waker::noop()).is_none());
+        assert!(slot.poll(&Waker::from(Arc::clone(&count))).is_none());
+
+        slot.fill(Ok(b"1".to_vec()));
+        assert_eq!(count.get(), 1);
+        assert_eq!(slot.poll(Waker::noop()).unwrap().unwrap(), b"1");
+        assert!(!slot.abandon(), "the reply was taken");
+    }
+
+    #[test]
+    fn returns_the_reply_to_a_waiting_thread() {
+        let slot = ReplySlot::default();
+        assert!(slot.wait(Duration::from_millis(1)).is_none());
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| slot.wait(Duration::from_secs(30)));
+            slot.fill(Ok(b"2".to_vec()));
+            assert_eq!(waits.join().unwrap().unwrap().unwrap(), b"2");
+        });
+        assert!(!slot.abandon(), "the reply was taken");
+    }
+
+    #[test]
+    fn never_calls_the_waker_after_it_was_abandoned() {
+        let slot = ReplySlot::default();
+        let count = Arc::<WakeCount>::default();
+        assert!(slot.poll(&Waker::from(Arc::clone(&count))).is_none());
+        assert!(slot.abandon());
+
+        slot.fill(Ok(Vec::new()));
+        assert_eq!(count.get(), 0);
+        assert!(!slot.abandon(), "the reply has arrived");
+    }
+}

@@ -1,0 +1,236 @@
+//! One worker process from its start to its end: its state, and what its messages mean.
+//!
+//! ```text
+//!              Ready             no more calls            no call is left
+//! Starting ─────────► Serving ─────────────────► Draining ───────────────► Stopping
+//!     │ Refused          │                          │                         │ PhaseEnd, exit
+//!     └──────────────────┴────────── ended ◄────────┴─────────────────────────┘
+//! ```
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Instant;
+
+use super::super::generation::GenerationId;
+use super::super::host_services::NestedCaller;
+use super::super::phase_error::WorkerPhaseError;
+use super::command::PhaseResult;
+use super::delivery::Delivery;
+use super::dispatch::Dispatch;
+use super::fault::WorkerFault;
+use super::line::LineId;
+use super::nested_calls::{NestedCalls, timeout_of};
+use super::signal::Signal;
+use super::worker_log::{self, PrintedLines};
+use super::worker_process::WorkerProcess;
+use crate::clock::Time;
+use crate::loader::{LoadError, LoadErrorReason};
+use crate::worker::channel_reader::{ChannelReader, Received};
+use crate::worker::channel_writer::ChannelWriter;
+use crate::worker::message::{MessageEnd, WorkerMessage};
+
+/// What a worker does.
+pub(super) enum WorkerState {
+    /// It sets itself up, and starts the plugin.
+    Starting {
+        /// The step that has begun.
+        step: String,
+        until: Time,
+    },
+
+    /// It takes calls, or imports the state of its predecessor before that.
+    Serving,
+
+    /// It gets no more calls. When none is left, it exports its state, if its successor needs that,
+    /// and stops.
+    Draining,
+
+    /// It stops, and ends.
+    Stopping { until: Instant },
+}
+
+/// What awaits the end of a phase.
+pub(super) enum PhaseWaiter {
+    /// The owner of the generation.
+    Owner(SyncSender<PhaseResult>),
+
+    /// The supervisor, which carries the state from one worker to the next.
+    Supervisor(CarriedPhase),
+}
+
+/// A phase that the supervisor has begun by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CarriedPhase {
+    Export,
+    Import,
+    Stop,
+}
+
+/// What the supervisor has to do after a message.
+pub(super) enum WorkerEvent {
+    /// The plugin has started. The text says what of the sandbox is enforced.
+    Ready(String),
+    Refused(LoadError),
+    /// A phase that the supervisor has begun has ended.
+    PhaseEnded(CarriedPhase, PhaseResult),
+}
+
+/// One worker process.
+pub(super) struct LiveWorker {
+    pub(super) id: LineId,
+
+    /// The place that it serves, below the configured count.
+    pub(super) slot: usize,
+
+    pub(super) process: WorkerProcess,
+    pub(super) state: WorkerState,
+    pub(super) phase: Option<PhaseWaiter>,
+    pub(super) nested: NestedCalls,
+    pub(super) printed: PrintedLines,
+
+    /// Whether the supervisor waits until its channel can be written.
+    pub(super) waits_to_write: bool,
+}
+
+/// What the messages of all workers of a generation need.
+pub(super) struct MessageContext<'a> {
+    pub(super) identity: &'a GenerationId,
+    pub(super) dispatch: &'a Dispatch,
+    pub(super) signal: &'a Arc<Signal>,
+    pub(super) nested_caller: Option<Arc<dyn NestedCaller>>,
+    pub(super) delivery: &'a mut Delivery,
+    pub(super) events: Vec<WorkerEvent>,
+}
+
+impl LiveWorker {
+    /// Reads once and acts on all messages that are complete. Returns whether there may be more.
+    ///
+    /// # Errors
+    ///
+    /// The worker must be killed.
+    pub(super) fn read(&mut self, context: &mut MessageContext<'_>) -> Result<Received, WorkerFault> {
+        let received = self.process.reader.receive(false)?;
+        let Self { id, process, state, phase, nested, .. } = self;
+        let WorkerProcess { reader, writer, .. } = process;
+        let mut part = MessagePart { id: *id, writer, state, phase, nested };
+        part.handle_all(reader, context)?;
+        Ok(received)
+    }
+}
+
+/// The parts of a worker that its messages may change.
+struct MessagePart<'w> {
+    id: LineId,
+    writer: &'w ChannelWriter,
+    state: &'w mut WorkerState,
+    phase: &'w mut Option<PhaseWaiter>,
+    nested: &'w mut NestedCalls,
+}
+
+impl MessagePart<'_> {
+    fn handle_all(
+        &mut self,
+        reader: &mut ChannelReader,
+        context: &mut MessageContext<'_>,
+    ) -> Result<(), WorkerFault> {
+        while let Some((kind, body)) = reader.next_frame()? {
+            self.handle(WorkerMessage::decode(kind, body)?, context)?;
+        }
+        Ok(())
+    }
+
+    fn handle(
+        &mut self,
+        message: WorkerMessage<'_>,
+        context: &mut MessageContext<'_>,
+    ) -> Result<(), WorkerFault> {
+        match message {
+            WorkerMessage::End { call, end } => {
+                let ended = context.dispatch.end(self.id, call);
+                let ended = ended.ok_or(WorkerFault::ForeignCall("the end"))?;
+                context.delivery.deliver(&ended, end)?;
+            }
+            WorkerMessage::Nested { .. } => self.start_nested(message, context)?,
+            WorkerMessage::NestedCancelled(nested) => self.nested.cancel(nested),
+            WorkerMessage::Log { level, call, line } => {
+                let call = context.dispatch.open_call(self.id, call);
+                worker_log::log(context.identity, level, line, call.as_ref());
+            }
+            WorkerMessage::PhaseEnd(end) => self.end_phase(end, context)?,
+            WorkerMessage::Step(_) | WorkerMessage::Ready { .. } | WorkerMessage::Refused { .. } => {
+                self.advance_start(message, context)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn advance_start(
+        &mut self,
+        message: WorkerMessage<'_>,
+        context: &mut MessageContext<'_>,
+    ) -> Result<(), WorkerFault> {
+        let WorkerState::Starting { step, .. } = self.state else {
+            return Err(WorkerFault::Unexpected("a step of the start"));
+        };
+        match message {
+            WorkerMessage::Step(begun) => begun.clone_into(step),
+            WorkerMessage::Ready { enforced } => {
+                *self.state = WorkerState::Serving;
+                context.events.push(WorkerEvent::Ready(enforced.to_owned()));
+            }
+            WorkerMessage::Refused { reason, detail } => {
+                let reason = LoadErrorReason::from_code(reason).unwrap_or(LoadErrorReason::ProbeFailed);
+                context.events.push(WorkerEvent::Refused(LoadError::new(reason, detail)));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn start_nested(
+        &mut self,
+        message: WorkerMessage<'_>,
+        context: &mut MessageContext<'_>,
+    ) -> Result<(), WorkerFault> {
+        let WorkerMessage::Nested { nested, parent, waits, timeout, method, params } = message else {
+            return Ok(());
+        };
+        if !self.nested.admits(nested) {
+            return Err(WorkerFault::NestedNumber);
+        }
+        let parent = context.dispatch.open_call(self.id, parent);
+        let parent = parent.ok_or(WorkerFault::ForeignCall("a nested call"))?;
+
+        let waker = context.signal.on_nested(self.id, nested);
+        let Some(caller) = &context.nested_caller else { return Ok(()) };
+        let plugin = &context.identity.plugin;
+        let timeout = timeout_of(timeout);
+        let reply = caller.call_for_worker(plugin, &parent.facts, method, params, timeout, waits);
+        self.nested.start(nested, reply, waker, self.writer);
+        Ok(())
+    }
+
+    fn end_phase(
+        &mut self,
+        end: MessageEnd<'_>,
+        context: &mut MessageContext<'_>,
+    ) -> Result<(), WorkerFault> {
+        let result = match end {
+            MessageEnd::Done(state) => Ok(state.to_vec()),
+            MessageEnd::Failed { message, .. } => Err(WorkerPhaseError::Refused(message.to_owned())),
+            MessageEnd::Panicked(text) => Err(WorkerPhaseError::Panicked(text.to_owned())),
+            MessageEnd::Cancelled => return Err(WorkerFault::Unexpected("a cancelled phase")),
+        };
+        match self.phase.take() {
+            // Nobody may be waiting for it any more.
+            Some(PhaseWaiter::Owner(waiter)) => {
+                let _ = waiter.send(result);
+            }
+            Some(PhaseWaiter::Supervisor(phase)) => {
+                context.events.push(WorkerEvent::PhaseEnded(phase, result))
+            }
+            None => return Err(WorkerFault::Unexpected("the end of a phase")),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,311 @@
+//! The thread that looks after the workers of a generation: it starts them, reads what they send,
+//! replaces those that have ended, and stops them.
+//!
+//! It waits for its poller alone. Nothing that a worker does or leaves undone makes it wait, except
+//! for the moment in which a killed process ends.
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use super::super::phase_error::WorkerPhaseError;
+use super::command::{Command, PhaseResult, StatePhase};
+use super::delivery::Delivery;
+use super::dispatch::Dispatch;
+use super::line::LineId;
+use super::live_worker::{CarriedPhase, LiveWorker, MessageContext, PhaseWaiter, WorkerEvent, WorkerState};
+use super::overdue_calls::OverdueAction;
+use super::poller::{Poller, Source};
+use super::recycling::Recycling;
+use super::signal::{Requests, Signal};
+use super::slot::Slot;
+use super::worker_end::EndReason;
+use super::worker_options::WorkerOptions;
+use crate::clock::Time;
+use crate::loader::{KeptImage, LoadError};
+use crate::worker::channel_reader::Received;
+use crate::worker::channel_writer::Flushed;
+use crate::worker::message::HostMessage;
+
+/// Time that an instance has to stop, and its process to end.
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the supervisor shares with the threads that submit calls.
+pub(super) struct SharedWorkers {
+    pub(super) dispatch: Dispatch,
+    pub(super) signal: Arc<Signal>,
+}
+
+/// The state of the supervising thread.
+pub(super) struct Supervisor {
+    pub(super) options: WorkerOptions,
+
+    /// The content of the plugin file.
+    pub(super) image: KeptImage,
+
+    /// Time that a worker has to start.
+    pub(super) start_limit: Duration,
+
+    pub(super) shared: Arc<SharedWorkers>,
+    pub(super) poller: Poller,
+    pub(super) workers: Vec<LiveWorker>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) recycling: Recycling,
+    pub(super) delivery: Delivery,
+    pub(super) next_id: u32,
+
+    /// Whoever waits until all workers have started for the first time.
+    pub(super) first_start: Option<SyncSender<Result<(), LoadError>>>,
+
+    /// When the workers must have ended, once they are to end.
+    pub(super) end_at: Option<Time>,
+}
+
+impl Supervisor {
+    /// Prepares to start the workers. `first_start` gets the result of the first start of them all.
+    ///
+    /// # Errors
+    ///
+    /// The process has no descriptor left.
+    pub(super) fn new(
+        options: WorkerOptions,
+        image: KeptImage,
+        start_limit: Duration,
+        first_start: SyncSender<Result<(), LoadError>>,
+    ) -> std::io::Result<Self> {
+        let config = &options.config;
+        let signal = Arc::new(Signal::new()?);
+        let poller = Poller::new(&*signal)?;
+        let dispatch = Dispatch::new(config.queue, config.threads, Arc::clone(&signal));
+        Ok(Self {
+            image,
+            start_limit,
+            shared: Arc::new(SharedWorkers { dispatch, signal }),
+            poller,
+            workers: Vec::new(),
+            slots: (0..config.worker.count).map(|_| Slot::default()).collect(),
+            recycling: Recycling::new(&config.worker),
+            delivery: Delivery::default(),
+            next_id: 0,
+            first_start: Some(first_start),
+            end_at: None,
+            options,
+        })
+    }
+
+    pub(super) fn shared(&self) -> &Arc<SharedWorkers> {
+        &self.shared
+    }
+
+    /// Supervises until the workers are to end and have ended.
+    pub(super) fn run(mut self) {
+        (0..self.slots.len()).for_each(|slot| self.start_worker(slot));
+
+        while !(self.end_at.is_some() && self.workers.is_empty()) {
+            let until = self.next_look();
+            let ready = match self.poller.wait(until) {
+                Ok(ready) => ready,
+                Err(error) => {
+                    self.give_up(&error);
+                    return;
+                }
+            };
+            let requests = self.shared.signal.take();
+            self.apply(requests);
+            for (id, source) in ready {
+                self.look_at(id, source);
+            }
+
+            self.look_at_time(Time::now());
+            self.shared.dispatch.send_queued();
+            self.flush();
+        }
+    }
+
+    fn apply(&mut self, requests: Requests) {
+        let Requests { commands, cancelled, nested } = requests;
+        for (id, call) in cancelled {
+            // A call that has ended meanwhile cannot be cancelled any more.
+            if let Some(worker) = self.workers.iter().find(|worker| worker.id == id)
+                && self.shared.dispatch.open_call(id, call).is_some()
+            {
+                worker.process.writer.queue(|out| out.push_host(&HostMessage::Cancel(call)));
+            }
+        }
+        for (id, nested) in nested {
+            if let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) {
+                worker.nested.poll(nested, &worker.process.writer);
+            }
+        }
+        commands.into_iter().for_each(|command| self.run_command(command));
+    }
+
+    fn run_command(&mut self, command: Command) {
+        match command {
+            Command::Phase { phase, result } => self.begin_phase(&phase, result),
+            Command::End { until } => {
+                let limit = until.saturating_duration_since(Instant::now());
+                self.end_at = Some(Time::now().after(limit));
+                self.slots.iter_mut().for_each(|slot| slot.start_at = Time::NEVER);
+                let ids: Vec<_> = self.workers.iter().map(|worker| worker.id).collect();
+                ids.into_iter().for_each(|id| self.stop(id, until));
+            }
+            Command::Kill => self.kill_all(),
+        }
+    }
+
+    /// Lets the only worker of a plugin export or import state.
+    fn begin_phase(&mut self, phase: &StatePhase, result: SyncSender<PhaseResult>) {
+        let current = self.slots.first().and_then(|slot| slot.current);
+        let worker = self.workers.iter_mut().find(|worker| Some(worker.id) == current);
+        let Some(worker) = worker.filter(|worker| worker.phase.is_none()) else {
+            let _ = result.send(Err(WorkerPhaseError::NoWorker));
+            return;
+        };
+        worker.phase = Some(PhaseWaiter::Owner(result));
+        let message = match phase {
+            StatePhase::Export => HostMessage::Export,
+            StatePhase::Import { schema, state } => HostMessage::Import { schema: *schema, state },
+        };
+        worker.process.writer.queue_host(&message);
+    }
+
+    /// Lets a worker stop its instance and end. One that has not started is killed.
+    pub(super) fn stop(&mut self, id: LineId, until: Instant) {
+        if let Some(line) = self.shared.dispatch.lock().line(id) {
+            line.begin_drain();
+        }
+        let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) else { return };
+        match worker.state {
+            WorkerState::Starting { .. } => self.end_worker(id, EndReason::Unwanted),
+            WorkerState::Stopping { .. } => {}
+            WorkerState::Serving | WorkerState::Draining => {
+                worker.state = WorkerState::Stopping { until };
+                worker.phase = Some(PhaseWaiter::Supervisor(CarriedPhase::Stop));
+                worker.process.writer.queue(|out| out.push_host(&HostMessage::Stop));
+            }
+        }
+    }
+
+    pub(super) fn kill_all(&mut self) {
+        self.end_at.get_or_insert(Time::now());
+        self.slots.iter_mut().for_each(|slot| slot.start_at = Time::NEVER);
+        let ids: Vec<_> = self.workers.iter().map(|worker| worker.id).collect();
+        ids.into_iter().for_each(|id| self.end_worker(id, EndReason::Unwanted));
+        self.crash_queued();
+    }
+
+    fn look_at(&mut self, id: LineId, source: Source) {
+        match source {
+            Source::Channel => self.read(id),
+            Source::Process => self.end_worker(id, EndReason::Ended),
+            Source::Output => {
+                let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) else { return };
+                let Some(output) = &mut worker.process.output else { return };
+                if !worker.printed.read(output, &self.options.identity) {
+                    self.poller.remove_output(worker);
+                    worker.process.output = None;
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, id: LineId) {
+        let Some(index) = self.workers.iter().position(|worker| worker.id == id) else { return };
+        let Self { workers, shared, options, delivery, .. } = self;
+        let mut context = MessageContext {
+            identity: &options.identity,
+            dispatch: &shared.dispatch,
+            signal: &shared.signal,
+            nested_caller: options.nested_caller.upgrade(),
+            delivery,
+            events: Vec::new(),
+        };
+        let read = workers[index].read(&mut context);
+        let events = context.events;
+
+        events.into_iter().for_each(|event| self.handle(id, event));
+        match read {
+            Ok(Received::Bytes | Received::Nothing) => {}
+            Ok(Received::Closed) => self.end_worker(id, EndReason::Ended),
+            Err(fault) => self.end_worker(id, EndReason::Fault(fault)),
+        }
+    }
+
+    fn handle(&mut self, id: LineId, event: WorkerEvent) {
+        match event {
+            WorkerEvent::Ready(enforced) => self.started(id, &enforced),
+            WorkerEvent::Refused(error) => self.end_worker(id, EndReason::Refused(error)),
+            WorkerEvent::PhaseEnded(CarriedPhase::Export, result) => self.exported(id, result),
+            WorkerEvent::PhaseEnded(CarriedPhase::Import, result) => self.imported(id, result),
+            WorkerEvent::PhaseEnded(CarriedPhase::Stop, result) => self.stopped(result),
+        }
+    }
+
+    /// Does what is due at this time.
+    fn look_at_time(&mut self, now: Time) {
+        if self.end_at.is_some_and(|end_at| end_at <= now) {
+            self.kill_all();
+            return;
+        }
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].start_at <= now {
+                self.start_worker(slot);
+            }
+        }
+
+        let ids: Vec<_> = self.workers.iter().map(|worker| worker.id).collect();
+        for id in ids {
+            if let Some(reason) = self.reason_to_kill(id, now) {
+                self.end_worker(id, reason);
+            } else {
+                self.replace_if_due(id, now);
+                self.stop_if_drained(id);
+            }
+        }
+    }
+
+    fn reason_to_kill(&mut self, id: LineId, now: Time) -> Option<EndReason> {
+        let worker = self.workers.iter_mut().find(|worker| worker.id == id)?;
+        worker.nested.poll_expired(now, &worker.process.writer);
+        match &worker.state {
+            WorkerState::Starting { until, .. } => (*until <= now).then_some(EndReason::StartTimedOut),
+            WorkerState::Stopping { until } => (*until <= Instant::now()).then_some(EndReason::StopTimedOut),
+            WorkerState::Serving | WorkerState::Draining => {
+                let action = self.shared.dispatch.lock().line(id)?.watch.check(now);
+                (action == OverdueAction::Kill).then_some(EndReason::Stuck)
+            }
+        }
+    }
+
+    /// Returns when to look at the time next.
+    fn next_look(&self) -> Time {
+        let now = Time::now();
+        let starts = self.slots.iter().map(|slot| slot.start_at);
+        let workers = self.workers.iter().flat_map(|worker| {
+            let limit = match worker.state {
+                WorkerState::Starting { until, .. } => until,
+                WorkerState::Stopping { until } => now.after(until.saturating_duration_since(Instant::now())),
+                WorkerState::Serving | WorkerState::Draining => Time::NEVER,
+            };
+            [limit, worker.nested.next_deadline().unwrap_or(Time::NEVER)]
+        });
+        let first = starts.chain(workers).min().unwrap_or(Time::NEVER);
+
+        let state = self.shared.dispatch.lock();
+        let lines = state.lines.iter().map(|line| {
+            let recycling =
+                if line.takes_calls() { self.recycling.next_look(&line.usage) } else { Time::NEVER };
+            line.watch.next_check(now).min(recycling)
+        });
+        lines.chain([first, self.end_at.unwrap_or(Time::NEVER)]).min().unwrap_or(Time::NEVER)
+    }
+
+    /// Writes what is queued for the workers.
+    fn flush(&mut self) {
+        for worker in &mut self.workers {
+            let is_blocked = worker.process.writer.flush() == Flushed::Blocked;
+            self.poller.watch_writable(worker, is_blocked);
+        }
+    }
+}

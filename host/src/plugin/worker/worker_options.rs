@@ -1,0 +1,58 @@
+//! What the workers of a generation are started with.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use jackfield_plugin_api::manifest::DeclaredMethod;
+
+use super::super::generation::GenerationId;
+use super::super::host_services::NestedCaller;
+use crate::config::PluginConfig;
+use crate::loader::Prober;
+use crate::worker::report::RestartCounters;
+
+/// What the workers of a generation are started with.
+pub(in crate::plugin) struct WorkerOptions {
+    pub(in crate::plugin) identity: GenerationId,
+
+    /// The methods as they run: none is `inline`.
+    pub(in crate::plugin) methods: Vec<DeclaredMethod>,
+
+    pub(in crate::plugin) config: PluginConfig,
+
+    /// Upper bound for a result, in bytes.
+    pub(in crate::plugin) reply_limit: usize,
+
+    pub(in crate::plugin) nested_caller: Weak<dyn NestedCaller>,
+    pub(in crate::plugin) program: WorkerProgram,
+    pub(in crate::plugin) restarts: Arc<RestartCounters>,
+}
+
+/// The program that is started as a worker, and its environment.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerProgram(Prober);
+
+impl WorkerProgram {
+    /// Returns the program that also probes plugins: it calls [`enter`](crate::enter) first in its
+    /// `main`.
+    pub(crate) fn of(prober: &Prober) -> Self {
+        Self(prober.clone())
+    }
+
+    /// Returns the path of the program.
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Returns the variables for a plugin: those in `selected`, or all that plugins may get.
+    pub(super) fn environment<'a>(
+        &'a self,
+        selected: Option<&'a [String]>,
+    ) -> impl Iterator<Item = (&'a OsStr, &'a OsStr)> {
+        let is_selected = move |name: &OsStr| {
+            selected.is_none_or(|selected| selected.iter().any(|wanted| name == OsStr::new(wanted)))
+        };
+        self.0.variables().filter(move |(name, _)| is_selected(name))
+    }
+}

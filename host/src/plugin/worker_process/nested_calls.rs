@@ -1,0 +1,161 @@
+//! Calls of the plugin to other methods, which the host makes.
+//!
+//! The host answers each of them at its deadline at the latest. The worker waits a little longer
+//! than that, so that the error is that of the host, and then gives up by itself.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use jackfield_plugin_api::Error;
+use jackfield_plugin_api::abi::{CallFacts, CallReply};
+use rustc_hash::FxHashMap;
+
+use super::super::deadline_error::deadline_error;
+use super::super::reply_slot::ReplySlot;
+use super::super::waker_relay::WakerRelay;
+use super::target::{WorkerExecutor, number_of};
+use super::worker_channel::WorkerChannel;
+use crate::clock::{Time, nanoseconds};
+use crate::sync::lock;
+use crate::worker::message::{InvalidMessage, MessageEnd, NestedNumber, WorkerMessage};
+
+/// Time after the deadline of a nested call in which the reply of the host is expected.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// The nested calls that wait for their replies.
+pub(super) struct NestedCalls {
+    channel: Arc<WorkerChannel>,
+    last: AtomicU64,
+    waiting: Mutex<FxHashMap<NestedNumber, Arc<ReplySlot>>>,
+}
+
+/// A call that the plugin makes.
+pub(super) struct NestedRequest<'a> {
+    pub(super) parent: &'a CallFacts<'a>,
+    pub(super) method: &'a str,
+    pub(super) params: &'a [u8],
+    pub(super) timeout: Option<Duration>,
+
+    /// Whether the calling thread waits for the reply.
+    pub(super) waits: bool,
+}
+
+impl NestedCalls {
+    pub(super) fn new(channel: Arc<WorkerChannel>) -> Arc<Self> {
+        Arc::new(Self { channel, last: AtomicU64::new(0), waiting: Mutex::default() })
+    }
+
+    /// Returns the number of calls that wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.waiting).len()
+    }
+
+    /// Sends a call to the host.
+    pub(super) fn start(self: &Arc<Self>, request: &NestedRequest<'_>) -> WaitingCall {
+        let NestedRequest { parent, method, params, timeout, waits } = *request;
+        let began = Time::now();
+        let until = timeout.map_or(Time::NEVER, |timeout| began.after(timeout)).min(Time(parent.deadline));
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let slot = Arc::<ReplySlot>::default();
+        lock(&self.waiting).insert(number, Arc::clone(&slot));
+
+        self.channel.send(&WorkerMessage::Nested {
+            nested: number,
+            parent: number_of(parent),
+            waits,
+            timeout: timeout.map_or(0, nanoseconds),
+            method,
+            params,
+        });
+        WaitingCall { calls: Arc::clone(self), number, slot, began, until }
+    }
+
+    /// Takes the reply of the host. A reply that nothing waits for any more is discarded.
+    ///
+    /// # Errors
+    ///
+    /// It is no reply.
+    pub(super) fn reply(&self, number: NestedNumber, end: MessageEnd<'_>) -> Result<(), InvalidMessage> {
+        let reply = match end {
+            MessageEnd::Done(result) => Ok(result.to_vec()),
+            MessageEnd::Failed { code, message, data } => {
+                Err(Error::from_wire(code, message.to_owned(), data.map(str::to_owned)))
+            }
+            MessageEnd::Panicked(_) | MessageEnd::Cancelled => return Err(InvalidMessage::Value),
+        };
+
+        let slot = lock(&self.waiting).remove(&number);
+        if let Some(slot) = slot {
+            slot.fill(reply);
+        }
+        Ok(())
+    }
+}
+
+/// A nested call that waits for its reply. Dropping it cancels the call.
+pub(super) struct WaitingCall {
+    calls: Arc<NestedCalls>,
+    number: NestedNumber,
+    slot: Arc<ReplySlot>,
+    began: Time,
+    until: Time,
+}
+
+impl WaitingCall {
+    fn expire(&self) -> CallReply {
+        Err(deadline_error(self.until.since(self.began)))
+    }
+
+    /// Waits on this thread for the reply.
+    pub(super) fn wait(self) -> CallReply {
+        let limit = self.until.after(GRACE).since(Time::now());
+        self.slot.wait(limit).unwrap_or_else(|| self.expire())
+    }
+
+    /// Returns a future for the plugin, which is ready when the reply has arrived.
+    pub(super) fn into_future(self, timers: &WorkerExecutor, relay: WakerRelay) -> NestedReply {
+        let deadline = Box::pin(timers.timer(self.until.after(GRACE)));
+        NestedReply { waiting: self, deadline, relay }
+    }
+}
+
+impl Drop for WaitingCall {
+    fn drop(&mut self) {
+        // A waker that is left in the slot is one of the host, and never called after this.
+        self.slot.abandon();
+        let is_unanswered = lock(&self.calls.waiting).remove(&self.number).is_some();
+        if is_unanswered {
+            self.calls.channel.send(&WorkerMessage::NestedCancelled(self.number));
+        }
+    }
+}
+
+/// The future of a nested call, polled by the plugin.
+pub(super) struct NestedReply {
+    waiting: WaitingCall,
+    deadline: Pin<Box<dyn Future<Output = ()> + Send>>,
+
+    /// Wakes the plugin.
+    relay: WakerRelay,
+}
+
+impl Future for NestedReply {
+    type Output = CallReply;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallReply> {
+        let Self { waiting, deadline, relay } = &mut *self;
+        if let Some(reply) = waiting.slot.take() {
+            return Poll::Ready(reply);
+        }
+
+        relay.poll(cx, |cx| match waiting.slot.poll(cx.waker()) {
+            Some(reply) => Poll::Ready(reply),
+            None => deadline.as_mut().poll(cx).map(|()| waiting.expire()),
+        })
+    }
+}

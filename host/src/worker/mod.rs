@@ -23,3 +23,5 @@ pub(crate) mod report;
 mod send_queue;
 pub(crate) mod spec;
 mod syscall_filter;
+#[cfg(feature = "fuzzing")]
+pub mod worker_stream;

@@ -14,10 +14,7 @@ use crate::process_group::ProcessGroup;
 use crate::worker::channel_reader::ChannelReader;
 use crate::worker::channel_writer::{ChannelWriter, WhenFull};
 use crate::worker::message::HostMessage;
-
-/// What every worker has as the beginning of its only argument, by which the program knows that it
-/// is one.
-pub(super) const TITLE: &str = "jackfield: ";
+use crate::worker::spec::PROCESS_NAME;
 
 /// A running worker process, and its channel. Dropping it kills the process.
 pub(super) struct WorkerProcess {
@@ -25,7 +22,7 @@ pub(super) struct WorkerProcess {
     pub(super) socket: Arc<OwnedFd>,
     pub(super) reader: ChannelReader,
     pub(super) writer: Arc<ChannelWriter>,
-    /// What the plugin prints.
+    /// The pipe to which the plugin prints; `None` once it is closed.
     pub(super) output: Option<ChildStderr>,
 }
 
@@ -49,7 +46,7 @@ impl WorkerProcess {
         let (process, output) = ProcessGroup::spawn(
             "worker process",
             Command::new(program.path())
-                .arg0(format!("{TITLE}{title}"))
+                .arg0(format!("{PROCESS_NAME}{title}"))
                 .env_clear()
                 .envs(program.environment(variables))
                 .stdin(Stdio::from(image.try_clone_to_owned()?))

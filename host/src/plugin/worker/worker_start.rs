@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::super::host_services::max_level;
 use super::command::PhaseResult;
-use super::line::{Line, LineId};
+use super::line::Line;
+use super::line_id::LineId;
 use super::live_worker::{CarriedPhase, LiveWorker, PhaseWaiter, WorkerState};
 use super::nested_calls::NestedCalls;
 use super::overdue_calls::OverdueAction;

@@ -10,6 +10,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Inputs for each target of `make fuzz`. A full run has 5,000,000.
 FUZZ_RUNS ?= 100000
 
+# For `make bench`: measure only the rows with this text in their names and those that they are
+# compared with, such as ROWS=worker.
+ROWS ?=
+
 # For `make install`: the directory of the installation, and a directory that is put before every
 # path.
 PREFIX ?= /usr/local
@@ -24,9 +28,9 @@ QUICK := --profile quick --no-default-features --features jackfield/cli
 help:
 	@echo "make run      build, install the example plugins in plugins/, serve, and show a request and its reply"
 	@echo "make test     run all tests: test-rust, test-fuzz, test-php"
-	@echo "make soak     run long tests: 10,000 reloads, 2,000,000 requests, 4 GiB of invalid bytes, 10,000 clients that disconnect"
+	@echo "make soak     run long tests: 10,000 reloads, 2,000,000 requests, 4 GiB of invalid bytes, 10,000 clients that disconnect, 2,200 faults in workers"
 	@echo "make fuzz     fuzz each reader of bytes from outside with FUZZ_RUNS=$(FUZZ_RUNS) inputs; needs a C++ compiler"
-	@echo "make bench    compare Jackfield with other servers, takes about six minutes; also bench-flat, bench-tail"
+	@echo "make bench    compare Jackfield with other servers, takes about six minutes; ROWS=worker for some; also bench-flat, bench-tail"
 	@echo "make instructions   count instructions per request, and compare them with bench/instructions.txt"
 	@echo "make miri     test the protocol and the ABI under Miri; needs a nightly toolchain"
 	@echo "make memory   test the plugin API under valgrind"
@@ -77,7 +81,8 @@ test-php:
 
 soak:
 	JACKFIELD_SOAK=1 $(CARGO) test --package jackfield-tests --test e2e -- --nocapture --test-threads 1 \
-		reload::unloading::unloads reload::state_transfer::loses reload::under_load overload::floods wire::disconnects
+		reload::unloading::unloads reload::state_transfer::loses reload::under_load overload::floods wire::disconnects \
+		worker::faults worker::byte_equality::replies worker::reload worker::restarts::pauses
 
 # Miri finds undefined behaviour that works on real processors. It tests the protocol and the ABI,
 # from both sides through the tests of the plugins. Skipped are tests that count allocations, and
@@ -102,7 +107,7 @@ fuzz:
 
 # Missing servers are installed or skipped; see bench/README.md.
 bench: build
-	@scripts/bench $(TARGET)
+	@scripts/bench $(TARGET) $(if $(ROWS),--only '$(ROWS)')
 
 bench-flat: build
 	@scripts/bench $(TARGET) --flat

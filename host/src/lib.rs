@@ -8,7 +8,8 @@
 //! use jackfield::{Builder, Methods};
 //!
 //! # async fn example() -> Result<(), jackfield::StartError> {
-//! // First in `main`: the host starts this program again to probe plugins and as their workers.
+//! // First in `main`, before threads and sockets exist: the host starts this program once more to
+//! // probe plugins and to run those of them that are isolated in worker processes.
 //! let entry = jackfield::enter();
 //!
 //! let config = Config { listeners: vec![Listener::at("run/app.sock")], ..Config::default() };
@@ -50,14 +51,14 @@ mod sync;
 mod system_failure;
 mod thread_locals;
 mod timer;
-mod worker;
 #[cfg(test)]
 mod wake_count;
+mod worker;
 
 pub use admin::ReloadRequest;
 pub use child_process::enter;
 pub use crash_record::quarantined;
-pub use decisions::rejected_contents;
+pub use decisions::{is_isolated, rejected_contents};
 pub use host::{Host, Reloads, Status};
 pub use host_builder::{Builder, StartError};
 pub use jackfield_plugin_api::{Context, Error, Methods};
@@ -69,3 +70,5 @@ pub use server::{
 pub use starting_host::StartingHost;
 pub use system_failure::{WatchFailure, WithRemedy};
 pub use thread_locals::touch as touch_thread_locals;
+#[cfg(feature = "fuzzing")]
+pub use worker::worker_stream;

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             cli::PluginCommand::List(list) => cli::list_plugins(&list, config),
             cli::PluginCommand::Reload(reload) => cli::reload_plugins(&reload, config),
             cli::PluginCommand::Rollback(rollback) => cli::roll_back_plugin(&rollback, config),
+            cli::PluginCommand::Isolate(isolate) => cli::isolate_plugin(&isolate, config),
         },
     }
 }

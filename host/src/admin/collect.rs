@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
     CallerStats, HostStats, LimitStats, MethodStats, PluginState, PluginStats, SlowLogReport, SlowRequest,
-    StatsParams,
+    StatsParams, isolation_of,
 };
 use crate::clock::Time;
 use crate::loader::LoadErrorReason;
@@ -164,7 +164,8 @@ fn plugin_stats(dispatcher: &Dispatcher, snapshot: &MetricsSnapshot) -> Vec<Plug
         let quarantined = quarantined.map(|plugin| plugin.plugin.clone()).collect();
         let entry = |generation: &Arc<Generation>| {
             let identity = &generation.identity;
-            (identity.plugin.to_string(), (generation.health(), identity.version.clone()))
+            let facts = (generation.health(), identity.version.clone(), generation.worker_report());
+            (identity.plugin.to_string(), facts)
         };
         (table.generations().map(entry).collect(), quarantined)
     };
@@ -173,7 +174,7 @@ fn plugin_stats(dispatcher: &Dispatcher, snapshot: &MetricsSnapshot) -> Vec<Plug
         let generations = &counts.generations;
         let found = serving.get(name);
         let state = match found {
-            Some((health, _)) if !health.is_healthy => PluginState::Unhealthy,
+            Some((health, ..)) if !health.is_healthy => PluginState::Unhealthy,
             _ if generations.on_probation => PluginState::Probation,
             _ if generations.serving.is_some() => PluginState::Serving,
             _ => PluginState::Gone,
@@ -183,16 +184,19 @@ fn plugin_stats(dispatcher: &Dispatcher, snapshot: &MetricsSnapshot) -> Vec<Plug
         PluginStats {
             name: name.clone(),
             generation: generations.serving,
-            version: found.map(|(_, version)| version.clone()),
+            version: found.map(|(_, version, _)| version.clone()),
             state,
             draining: generations.draining,
             retained: generations.retained,
-            lost_threads: found.map_or(0, |(health, _)| health.lost_threads as u64),
-            held_threads: found.map_or(0, |(health, _)| health.stalled_io_threads as u64),
+            lost_threads: found.map_or(0, |(health, ..)| health.lost_threads as u64),
+            held_threads: found.map_or(0, |(health, ..)| health.stalled_io_threads as u64),
             quarantined: quarantined.contains(name),
             loaded,
             refused,
             rolled_back,
+            isolation: found.map(|(_, _, worker)| isolation_of(worker.as_ref())),
+            isolated_by: generations.isolated_by.map(str::to_owned),
+            worker: found.and_then(|(_, _, worker)| worker.clone()).map(Into::into),
         }
     };
     snapshot.plugins.iter().map(row).collect()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::plugin_status::PluginState;
+use super::worker_stats::WorkerStats;
 
 /// The counters and gauges of a host. Counters start with the host.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -126,4 +127,13 @@ pub struct PluginStats {
     pub refused: u64,
     /// Number of automatic rollbacks.
     pub rolled_back: u64,
+    /// Where the generation that serves runs: `in-process` or `worker`.
+    #[serde(default)]
+    pub isolation: Option<String>,
+    /// The one who decided that it runs in a worker, if somebody did: `host` or `operator`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated_by: Option<String>,
+    /// The workers, if it runs in any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerStats>,
 }

@@ -6,7 +6,7 @@ use jackfield_plugin_api::{Error, Methods};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::requests::{ReloadParams, RollbackParams, StatsParams, method};
+use super::requests::{IsolateParams, ReloadParams, RollbackParams, StatsParams, method};
 use super::{ADMIN, HostStats, PluginReloadResult, PluginStatus, SlowLogReport, collect};
 use crate::decisions::Decider;
 use crate::plugin::BuiltInPlugin;
@@ -55,7 +55,8 @@ impl AdminPlugin {
             .asynchronous(method::SLOW_LOG, Self::slow_log)
             .asynchronous(method::PLUGIN_LIST, Self::list_plugins)
             .asynchronous(method::PLUGIN_RELOAD, Self::reload_plugins)
-            .asynchronous(method::PLUGIN_ROLLBACK, Self::roll_back_plugin);
+            .asynchronous(method::PLUGIN_ROLLBACK, Self::roll_back_plugin)
+            .asynchronous(method::PLUGIN_ISOLATE, Self::isolate_plugin);
 
         BuiltInPlugin::new(ADMIN, Self { commands, dispatcher, reload_requests }, methods)
     }
@@ -98,9 +99,20 @@ impl AdminPlugin {
     }
 
     async fn roll_back_plugin(self: Arc<Self>, params: RollbackParams) -> Result<PluginReloadResult, Error> {
-        let uid = self.dispatcher()?.metrics.open_connections.operator();
-        let by = Decider::Operator { uid };
+        let by = self.operator()?;
         self.ask(|reply| ReloadCommand::RollBack { plugin: params.name, by, reply }).await
+    }
+
+    async fn isolate_plugin(self: Arc<Self>, params: IsolateParams) -> Result<PluginReloadResult, Error> {
+        let by = self.operator()?;
+        let IsolateParams { name: plugin, off: is_off } = params;
+        self.ask(|reply| ReloadCommand::Isolate { plugin, is_off, by, reply }).await
+    }
+
+    /// Returns the one who sent the command.
+    fn operator(&self) -> Result<Decider, Error> {
+        let uid = self.dispatcher()?.metrics.open_connections.operator();
+        Ok(Decider::Operator { uid })
     }
 
     async fn ask<T>(&self, command: impl FnOnce(CommandReply<T>) -> ReloadCommand) -> Result<T, Error> {

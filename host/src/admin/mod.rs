@@ -11,6 +11,7 @@ mod methods;
 mod plugin_status;
 mod requests;
 mod slow_log;
+mod worker_stats;
 
 pub use host_stats::{CallerStats, HostStats, LimitStats, MethodStats, PluginStats};
 pub(crate) use methods::AdminPlugin;
@@ -19,8 +20,10 @@ pub use plugin_status::{
     CrashedMethod, DecisionStatus, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus,
     Refusal, RetainedGeneration, SignatureStatus,
 };
-pub use requests::{ReloadParams, RollbackParams, StatsParams, method};
+pub use requests::{IsolateParams, ReloadParams, RollbackParams, StatsParams, method};
 pub use slow_log::{SlowLogReport, SlowRequest};
+pub(crate) use worker_stats::isolation_of;
+pub use worker_stats::{WorkerProcessStats, WorkerStats};
 
 use crate::plugin::SystemPlugin;
 
@@ -73,15 +76,25 @@ mod tests {
             "deaths": [{ "at": 1, "generation": 1, "method": "m", "id": "i", "hash": "h" }],
             "refused": { "reason": "r", "detail": "d" },
             "decisions": [{ "hash": "h", "reason": "r", "by": "host", "at": 1, "detail": "d" }],
+            "isolation": "worker",
+            "isolated": { "hash": "h", "reason": "isolated", "by": "host", "at": 1, "detail": "d" },
+            "worker": {
+                "processes": [{ "pid": 1, "resident_bytes": 2, "in_flight": 3 }],
+                "restarts": { "crash": 1 },
+            },
         }));
         let expected = "name state generation version hash build_id signed key at methods healthy \
                         lost_threads held_threads moved draining retained generation reason unloaded \
                         deaths at generation method id hash refused reason detail \
-                        decisions hash reason by uid at detail";
+                        decisions hash reason by uid at detail isolation \
+                        isolated hash reason by uid at detail \
+                        worker processes pid resident_bytes in_flight restarts crash last_cause";
         assert_eq!(members(&status).join(" "), expected);
 
-        let without = PluginStatus { refused: None, ..status };
-        assert!(!members(&without).contains(&"refused".to_owned()));
+        let without = PluginStatus { refused: None, isolated: None, worker: None, ..status };
+        for member in ["refused", "isolated", "worker"] {
+            assert!(!members(&without).contains(&member.to_owned()), "{member}");
+        }
     }
 
     #[test]

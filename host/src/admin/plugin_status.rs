@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::worker_stats::WorkerStats;
 use crate::decisions::{Decider, Decision};
 use crate::loader::{LoadError, VerifiedSignature};
 
@@ -55,14 +56,24 @@ pub struct PluginStatus {
     /// The contents that are not loaded because they were rolled back, oldest first.
     #[serde(default)]
     pub decisions: Vec<DecisionStatus>,
+    /// Where the generation that serves runs: `in-process` or `worker`.
+    #[serde(default)]
+    pub isolation: Option<String>,
+    /// The decision by which it runs in a worker, if there is one: of the host about this content,
+    /// or of an operator about the plugin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<DecisionStatus>,
+    /// The workers, if it runs in any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerStats>,
 }
 
-/// A decision against a content of a plugin.
+/// A decision about a content of a plugin.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DecisionStatus {
     /// The hash of the content.
     pub hash: String,
-    /// The code of the reason: `probation-failed` or `rolled-back`.
+    /// The code of the reason: `probation-failed`, `rolled-back` or `isolated`.
     pub reason: String,
     /// The one who made it: `host` or `operator`.
     pub by: String,
@@ -77,18 +88,25 @@ pub struct DecisionStatus {
 
 impl From<&Decision> for DecisionStatus {
     fn from(decision: &Decision) -> Self {
-        let (by, uid) = match decision.by {
-            Decider::Host => ("host", None),
-            Decider::Operator { uid } => ("operator", uid),
+        let uid = match decision.by {
+            Decider::Host => None,
+            Decider::Operator { uid } => uid,
         };
         Self {
             hash: decision.hash.clone(),
             reason: decision.reason().code().to_owned(),
-            by: by.to_owned(),
+            by: decision.by.word().to_owned(),
             uid,
             at: decision.at,
             detail: decision.why.clone(),
         }
+    }
+}
+
+impl DecisionStatus {
+    /// Returns a decision to run a plugin in a worker.
+    pub(crate) fn of_isolation(decision: &Decision) -> Self {
+        Self { reason: "isolated".to_owned(), ..decision.into() }
     }
 }
 

@@ -16,6 +16,8 @@ pub mod method {
     pub const PLUGIN_RELOAD: &str = "admin.plugin.reload";
     /// Replies with a [`PluginReloadResult`](super::super::PluginReloadResult).
     pub const PLUGIN_ROLLBACK: &str = "admin.plugin.rollback";
+    /// Replies with a [`PluginReloadResult`](super::super::PluginReloadResult).
+    pub const PLUGIN_ISOLATE: &str = "admin.plugin.isolate";
 }
 
 /// The parameters of [`method::STATS`].
@@ -43,4 +45,15 @@ pub struct ReloadParams {
 pub struct RollbackParams {
     /// The name of the plugin.
     pub name: String,
+}
+
+/// The parameters of [`method::PLUGIN_ISOLATE`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IsolateParams {
+    /// The name of the plugin.
+    pub name: String,
+    /// Whether the plugin returns to where it is configured to run.
+    #[serde(default)]
+    pub off: bool,
 }

@@ -63,8 +63,8 @@ impl CommandError {
     }
 }
 
-/// A failure in sentences, for an operator who did not pass `--json`: of an error reply, the
-/// message.
+/// A failure in sentences, for an operator who did not pass `--json`. Of an error reply, only the
+/// message is shown.
 pub(super) struct InSentences<'a>(pub(super) &'a CommandError);
 
 impl fmt::Display for InSentences<'_> {

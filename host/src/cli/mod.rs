@@ -31,6 +31,7 @@ mod slow_log;
 mod stats;
 mod table;
 mod top;
+mod workers;
 
 use std::path::PathBuf;
 
@@ -44,8 +45,8 @@ pub(crate) use inspect::{InspectArgs, inspect};
 #[cfg(feature = "pages")]
 pub(crate) use pages::{PagesArgs, pages};
 pub(crate) use plugin::{
-    ListArgs, ReloadPluginArgs, RollbackArgs, list as list_plugins, reload as reload_plugins,
-    rollback as roll_back_plugin,
+    IsolateArgs, ListArgs, ReloadPluginArgs, RollbackArgs, isolate as isolate_plugin, list as list_plugins,
+    reload as reload_plugins, rollback as roll_back_plugin,
 };
 pub(crate) use reload::{ReloadArgs, reload};
 pub(crate) use serve::serve;
@@ -105,7 +106,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Pages(PagesArgs),
 
-    /// Inspect, list, reload and roll back plugins
+    /// Inspect, list, reload, roll back and isolate plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
 }
@@ -125,4 +126,8 @@ pub(crate) enum PluginCommand {
 
     /// Roll a plugin back to the content of its previous generation
     Rollback(RollbackArgs),
+
+    /// Run a plugin in a worker, a process of its own, from now on and after restarts of the host;
+    /// the content that serves starts again there, and no request is lost
+    Isolate(IsolateArgs),
 }

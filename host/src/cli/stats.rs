@@ -11,10 +11,11 @@ use serde_json::Value;
 
 use super::admin_client::{OperatorArgs, call, print};
 use super::table::{format_cell, format_count, format_duration, format_micros, format_table};
+use super::workers::{format_workers, isolation_cell};
 
 const METHOD_HEAD: [&str; 8] = ["METHOD", "REQUESTS", "OK", "FAILED", "IN FLIGHT", "P50", "P90", "P99"];
 const CALLER_HEAD: [&str; 5] = ["UID", "GID", "PID", "CONNECTIONS", "IN FLIGHT"];
-const PLUGIN_HEAD: [&str; 10] = [
+const PLUGIN_HEAD: [&str; 11] = [
     "PLUGIN",
     "STATE",
     "GENERATION",
@@ -25,6 +26,7 @@ const PLUGIN_HEAD: [&str; 10] = [
     "LOADED",
     "REFUSED",
     "ROLLED BACK",
+    "ISOLATION",
 ];
 
 /// The arguments of `jackfield stats`.
@@ -53,7 +55,8 @@ fn render(stats: &HostStats) -> String {
     }
 
     text += "\n";
-    text + &format_table(&PLUGIN_HEAD, stats.plugins.iter().map(plugin_row))
+    text += &format_table(&PLUGIN_HEAD, stats.plugins.iter().map(plugin_row));
+    text + &format_workers(stats.plugins.iter().map(|plugin| (&*plugin.name, plugin.worker.as_ref())))
 }
 
 fn render_totals(stats: &HostStats) -> String {
@@ -119,12 +122,13 @@ fn plugin_row(plugin: &PluginStats) -> Vec<String> {
         plugin.refused,
         plugin.rolled_back,
     ];
-    [identity.to_vec(), counts.map(format_count).to_vec()].concat()
+    let isolation = isolation_cell(plugin.isolation.as_deref(), plugin.isolated_by.as_deref());
+    [identity.to_vec(), counts.map(format_count).to_vec(), vec![isolation]].concat()
 }
 
 #[cfg(test)]
 mod tests {
-    use jackfield::admin::{LimitStats, PluginState};
+    use jackfield::admin::{LimitStats, PluginState, WorkerStats};
 
     use super::*;
 
@@ -170,6 +174,9 @@ mod tests {
                 loaded: 4,
                 refused: 5,
                 rolled_back: 6,
+                isolation: Some("worker".to_owned()),
+                isolated_by: Some("operator".to_owned()),
+                worker: Some(WorkerStats::default()),
             }],
             ..HostStats::default()
         };
@@ -190,8 +197,11 @@ UID  GID  PID  CONNECTIONS  IN FLIGHT
 33   34   -    2            5
 and 8 more
 
-PLUGIN  STATE        GENERATION  VERSION  DRAINING  RETAINED  LOST THREADS  LOADED  REFUSED  ROLLED BACK
-device  quarantined  -           -        1         2         3             4       5        6
+PLUGIN  STATE        GENERATION  VERSION  DRAINING  RETAINED  LOST THREADS  LOADED  REFUSED  ROLLED BACK  ISOLATION
+device  quarantined  -           -        1         2         3             4       5        6            worker (by command)
+
+WORKERS OF  PIDS  RESIDENT  IN FLIGHT  RESTARTS  LAST CAUSE
+device      -     0B        0          -         -
 ";
         assert_eq!(render(&stats), expected);
     }

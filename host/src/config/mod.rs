@@ -195,6 +195,12 @@ impl Config {
         self.plugin.get(plugin).map(|own| own.replace).unwrap_or_default()
     }
 
+    /// Returns where a plugin is configured to run.
+    #[must_use]
+    pub fn isolation(&self, plugin: &str) -> Isolation {
+        self.plugin.get(plugin).map(|own| own.isolation).unwrap_or_default()
+    }
+
     fn read(root: Section<'_>, file: &Path) -> Config {
         let directory = file.parent().unwrap_or(Path::new(""));
         let timeouts = limits::read_timeouts(root.section("timeouts"));

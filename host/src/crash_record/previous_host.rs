@@ -7,7 +7,7 @@ use super::crash_log::{Crash, CrashLog, CrashedCall, Quarantined, now};
 use super::post_mortem::{self, PostMortem};
 use super::quarantine::{self, QuarantineVerdict};
 use super::record_directory::{RecordDirectory, RecordFile};
-use crate::config::CrashConfig;
+use crate::config::{CrashAction, CrashConfig};
 use crate::log::{Counted, ShortDuration, printable};
 
 /// Returns the hashes of the contents that a host with these limits does not load, as far as its
@@ -111,14 +111,24 @@ fn log_verdict(verdict: &QuarantineVerdict, limits: &CrashConfig) {
         QuarantineVerdict::Quarantined(Quarantined { plugin, hash, crashes: deaths, method }) => {
             let crashes = Counted(*deaths, "crash");
             let shown = printable(plugin);
-            tracing::error!(
-                plugin,
-                hash,
-                deaths,
-                method,
-                "plugin {shown} quarantined: it was running in {crashes} within {window}, and no other plugin in all \
-                 of them; replace its file or run \"jackfield plugin reload {shown}\""
-            );
+            match limits.action {
+                CrashAction::Quarantine => tracing::error!(
+                    plugin,
+                    hash,
+                    deaths,
+                    method,
+                    "plugin {shown} quarantined: it was running in {crashes} within {window}, and no other plugin in \
+                     all of them; replace its file or run \"jackfield plugin reload {shown}\""
+                ),
+                CrashAction::Worker => tracing::error!(
+                    plugin,
+                    hash,
+                    deaths,
+                    method,
+                    "plugin {shown} causes crashes: it was running in {crashes} within {window}, and no other plugin \
+                     in all of them; the host loads it into a worker"
+                ),
+            }
         }
         QuarantineVerdict::Undecided(plugins) => {
             let plugins = plugins.join(", ");

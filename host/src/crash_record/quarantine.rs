@@ -1,4 +1,5 @@
-//! Decides which plugin contents are quarantined because of crashes.
+//! Decides which plugin contents are quarantined because of crashes. With `action = "worker"`, the
+//! same contents are loaded into workers instead.
 //!
 //! The record does not show which of several threads crashed the process. A content is therefore
 //! quarantined only if it ran in at least `most` unexplained crashes and no other content ran in

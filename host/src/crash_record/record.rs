@@ -18,7 +18,7 @@ use super::record_directory::{RecordDirectory, RecordFile};
 use super::running_code::RunningCode;
 use super::sampler::RunningCall;
 use super::slot::{FreeSlots, RecordSlot};
-use crate::config::CrashConfig;
+use crate::config::{CrashAction, CrashConfig};
 use crate::log::printable;
 use crate::sync::lock;
 use crate::system_failure::WithRemedy;
@@ -180,14 +180,18 @@ impl CrashRecord {
         &self.names
     }
 
-    /// Returns why this content is quarantined, if it is.
+    /// Returns why this content causes crashes, if it does.
     pub(crate) fn quarantined(&self, hash: &str) -> Option<Quarantined> {
         lock(&self.crash_log).quarantined(hash).cloned()
     }
 
     /// Returns the number of quarantined contents.
     pub(crate) fn quarantined_count(&self) -> usize {
-        lock(&self.crash_log).quarantined.len()
+        match self.limits.action {
+            CrashAction::Quarantine => lock(&self.crash_log).quarantined.len(),
+            // They are loaded, and run in workers.
+            CrashAction::Worker => 0,
+        }
     }
 
     /// Returns the crashes within the configured window before this host started.

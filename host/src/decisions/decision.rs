@@ -1,4 +1,4 @@
-//! One decision against a plugin content.
+//! One decision about a plugin content.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,13 +15,23 @@ const MAX_WHY: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "lowercase")]
 pub(crate) enum Decider {
-    /// The host, after a failed probation.
+    /// The host, after a failed probation or after crashes.
     Host,
     /// An operator, by command.
     Operator {
         /// The user, if it is certain.
         uid: Option<u32>,
     },
+}
+
+impl Decider {
+    /// Returns the word for JSON and metrics.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Operator { .. } => "operator",
+        }
+    }
 }
 
 impl fmt::Display for Decider {
@@ -34,7 +44,8 @@ impl fmt::Display for Decider {
     }
 }
 
-/// A content that does not serve, although nothing is wrong with its file.
+/// A content that does not serve, although nothing is wrong with its file; or one that runs in a
+/// worker, although its plugin is configured to run in the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Decision {
     /// The hash of the content.
@@ -56,6 +67,16 @@ impl Decision {
         why.truncate(why.floor_char_boundary(MAX_WHY));
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self { hash, by, at, why }
+    }
+
+    /// Returns whether the decision to run the plugin in a worker applies to this content. A
+    /// decision of the host is about the content that crashed. An operator decides about the
+    /// plugin.
+    pub(crate) fn isolates(&self, hash: &str) -> bool {
+        match self.by {
+            Decider::Host => self.hash == hash,
+            Decider::Operator { .. } => true,
+        }
     }
 
     /// Returns the reason for which the content does not serve.

@@ -1,8 +1,13 @@
-//! Decisions against plugin contents, kept from host to host: what was rolled back does not serve
-//! again after a restart.
+//! Decisions about plugin contents, kept from host to host: what was rolled back does not serve
+//! again after a restart, and what was moved into a worker stays there.
 //!
-//! A *decision* belongs to one plugin and one content. An operator makes it with a rollback, the
-//! host with the rollback after a failed probation. `jackfield plugin reload NAME` clears it.
+//! A *decision* against a content belongs to one plugin and one content. An operator makes it with
+//! a rollback, the host with the rollback after a failed probation. `jackfield plugin reload NAME`
+//! clears it.
+//!
+//! A decision to run a plugin in a worker is made by the host about one content, which caused
+//! crashes of the host, or by an operator about the plugin (`jackfield plugin isolate NAME`).
+//! `jackfield plugin isolate NAME --off` ends both.
 //!
 //! The state directory (`plugins.state`) contains these files:
 //!
@@ -23,5 +28,5 @@ mod store;
 pub(crate) mod test_support;
 
 pub(crate) use decision::{Decider, Decision};
-pub use state_directory::rejected_contents;
+pub use state_directory::{is_isolated, rejected_contents};
 pub(crate) use store::DecisionStore;

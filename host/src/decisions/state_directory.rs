@@ -24,9 +24,9 @@ const UNREADABLE: &str = "decisions.json.unreadable";
 /// content ever replaces a plugin file, whatever directory an operator names.
 const KEPT: &str = "kept";
 
-/// The largest `decisions.json` that is read, in bytes: 256 plugins with 64 decisions of at most
-/// 1 KiB each.
-const SIZE_MAX: u64 = 16 << 20;
+/// The largest `decisions.json` that is read, in bytes: 256 plugins with 64 decisions of each kind,
+/// of at most 1 KiB.
+const SIZE_MAX: u64 = 32 << 20;
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -209,12 +209,21 @@ fn read_log(path: &Path) -> Result<DecisionLog, ReadError> {
 /// not load because of a decision, as far as its state directory can be read.
 #[must_use]
 pub fn rejected_contents(plugins: &PluginsConfig) -> Vec<(String, String)> {
+    let owned = |(plugin, hash): (&str, &str)| (plugin.to_owned(), hash.to_owned());
+    read_log_of(plugins).contents().map(owned).collect()
+}
+
+/// Returns whether a host with this configuration runs the content with this hash in a worker
+/// because of a decision, as far as its state directory can be read.
+#[must_use]
+pub fn is_isolated(plugins: &PluginsConfig, plugin: &str, hash: &str) -> bool {
+    read_log_of(plugins).isolated(plugin).iter().any(|decision| decision.isolates(hash))
+}
+
+/// Reads the decisions without opening the directory, which the host may have locked.
+fn read_log_of(plugins: &PluginsConfig) -> DecisionLog {
     let log = plugins.state.as_ref().and_then(|directory| read_log(&directory.join(DECISIONS)).ok());
-    let contents = |log: DecisionLog| {
-        let owned = |(plugin, hash): (&str, &str)| (plugin.to_owned(), hash.to_owned());
-        log.contents().map(owned).collect()
-    };
-    log.map(contents).unwrap_or_default()
+    log.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -236,6 +245,7 @@ mod tests {
     fn log() -> DecisionLog {
         let mut log = DecisionLog::default();
         log.add("device", Decision::now("00".to_owned(), Decider::Host, "why".to_owned()));
+        log.isolate("device", Decision::now("01".to_owned(), Decider::Host, "why".to_owned()));
         log
     }
 
@@ -264,6 +274,7 @@ mod tests {
             assert_eq!(entries(path), [DECISIONS, KEPT]);
             let plugins = PluginsConfig { state: Some(path.to_owned()), ..PluginsConfig::default() };
             assert_eq!(rejected_contents(&plugins), [("device".to_owned(), "00".to_owned())]);
+            assert_eq!(["00", "01"].map(|hash| is_isolated(&plugins, "device", hash)), [false, true]);
         });
     }
 

@@ -100,13 +100,33 @@ impl DecisionStore {
         self.log.of(plugin)
     }
 
-    /// Records a decision.
+    /// Records a decision against a content.
     pub(crate) fn add(&mut self, plugin: &str, decision: Decision) {
         let dropped = self.log.add(plugin, decision);
+        self.write_added(dropped);
+    }
+
+    /// Returns the decision by which this content of a plugin runs in a worker.
+    pub(crate) fn isolation(&self, plugin: &str, hash: &str) -> Option<&Decision> {
+        self.log.isolated(plugin).iter().rfind(|decision| decision.isolates(hash))
+    }
+
+    /// Returns whether any content of the plugin is to run in a worker.
+    pub(crate) fn has_isolation(&self, plugin: &str) -> bool {
+        !self.log.isolated(plugin).is_empty()
+    }
+
+    /// Records a decision to run a plugin in a worker.
+    pub(crate) fn isolate(&mut self, plugin: &str, decision: Decision) {
+        let dropped = self.log.isolate(plugin, decision);
+        self.write_added(dropped);
+    }
+
+    /// Removes and returns every decision to run a plugin in a worker.
+    pub(crate) fn end_isolation(&mut self, plugin: &str) -> Vec<Decision> {
+        let ended = self.log.end_isolation(plugin);
         self.write_log();
-        if let (Some(dropped), Some(files)) = (dropped, &self.files) {
-            files.write_kept(&dropped, None);
-        }
+        ended
     }
 
     /// Removes the decision against a content, and returns it.
@@ -164,6 +184,14 @@ impl DecisionStore {
             "the disk did not take the last decisions in time; after a restart, content that was rolled back may \
              serve again"
         );
+    }
+
+    /// Writes the decisions after one was added for which those of `dropped` were dropped.
+    fn write_added(&self, dropped: Option<String>) {
+        self.write_log();
+        if let (Some(dropped), Some(files)) = (dropped, &self.files) {
+            files.write_kept(&dropped, None);
+        }
     }
 
     fn write_log(&self) {

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Stat;
 
-/// Age of a change from which on a stamp proves that the file has not changed since. File systems
-/// record times in ticks (10 ms and less; 2 s on FAT), and two changes in one tick look like one.
+/// The age of the last change above which a stamp is settled. File systems record times in ticks,
+/// of 10 ms and less, or of 2 s on FAT, and two changes in one tick look like one.
 const SETTLING_SECONDS: i64 = 3;
 
 /// The largest difference between the clock of this machine and that of a file server. A change
@@ -75,8 +75,7 @@ impl FileStamp {
         is_unchanged(&self.own) && self.signature.as_ref().is_none_or(is_unchanged)
     }
 
-    /// Returns whether the stamp proves that nothing has changed since, as long as it stays the
-    /// same.
+    /// Returns whether an equal stamp that is taken later proves that nothing has changed in between.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.is_settled

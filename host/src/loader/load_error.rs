@@ -281,6 +281,8 @@ reasons! {
     TooManyCrashes = "too-many-deaths",
     /// There is no previous content to roll back to.
     NothingToRollBack = "nothing-to-roll-back",
+    /// No decision is in effect that the plugin runs in a worker.
+    NotIsolated = "not-isolated",
     /// There is no such plugin, or no file of it.
     NoSuchPlugin = "no-such-plugin",
     /// The host ends. The cause is not in the file.

@@ -163,15 +163,15 @@ pub(crate) fn unsafe_steps(path: &Path) -> Result<Vec<UnsafeStep>, LoadError> {
     Ok(steps)
 }
 
-/// Follows a path step by step, and returns the directory that it leads to. `found` decides about
-/// each step that other users could change.
+/// Follows a path step by step, and returns the directory that it leads to. Each step that other
+/// users could change is passed to `on_unsafe`, whose error ends the walk.
 fn walk(
     path: &Path,
-    found: &mut dyn FnMut(UnsafeStep) -> Result<(), LoadError>,
+    on_unsafe: &mut dyn FnMut(UnsafeStep) -> Result<(), LoadError>,
 ) -> Result<OwnedFd, LoadError> {
     let refused = |error| refused_opening(path, error);
     let mut check = |name: &OsStr, stat, position| match UnsafeStep::find(name, stat, position) {
-        Some(step) => found(step),
+        Some(step) => on_unsafe(step),
         None => Ok(()),
     };
     let absolute = std::path::absolute(path).map_err(|error| {

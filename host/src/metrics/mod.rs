@@ -24,7 +24,7 @@ pub(crate) use method_names::{MethodId, MethodNames};
 pub(crate) use open_connections::{ConnectionHandle, PeerIdentity};
 pub(crate) use outcome::{Outcome, RejectionReason, RequestKind};
 pub(crate) use plugin_metrics::{GenerationCounts, PluginCounts, ReloadOutcome};
-pub(crate) use prometheus::{CONTENT_TYPE, CrashGauge, Gauges, PluginGauges, render_page};
+pub(crate) use prometheus::{CONTENT_TYPE, CrashGauge, Gauges, PluginGauges, WorkerGauges, render_page};
 pub(crate) use slow_log::{SlowLogContents, SlowLogEntry, printable_excerpt};
 pub(crate) use snapshot::{MethodCounts, MetricsSnapshot};
 pub(crate) use thread_cells::{ThreadCells, ThreadTotal};

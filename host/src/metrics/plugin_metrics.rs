@@ -52,6 +52,9 @@ pub(crate) struct GenerationCounts {
 
     /// Generations whose code could not be taken out of the process.
     pub(crate) retained: u64,
+
+    /// The one who decided that the plugin runs in a worker, `host` or `operator`, if somebody did.
+    pub(crate) isolated_by: Option<&'static str>,
 }
 
 /// The counts of one plugin.

@@ -46,6 +46,19 @@ pub(crate) struct PluginGauges {
     pub(crate) name: String,
     pub(crate) is_healthy: bool,
     pub(crate) lost_threads: usize,
+
+    /// `None` for a plugin that runs in the host.
+    pub(crate) worker: Option<WorkerGauges>,
+}
+
+/// The workers of a plugin that serves.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WorkerGauges {
+    /// Replaced workers, by the label of the cause.
+    pub(crate) restarts: Vec<(&'static str, u64)>,
+
+    pub(crate) resident_bytes: u64,
+    pub(crate) calls_in_flight: u64,
 }
 
 /// A call that ran when a host crashed.
@@ -71,6 +84,7 @@ pub(crate) fn render_page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String
     write_connections(&mut page, snapshot, gauges);
     write_generations(&mut page, snapshot);
     write_plugin_health(&mut page, gauges);
+    write_workers(&mut page, snapshot, gauges);
     write_crashes(&mut page, gauges);
     write_host(&mut page, snapshot, gauges);
     write_process(&mut page);
@@ -169,7 +183,7 @@ fn write_generations(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
 
     let mut generations = page.gauge("ipc_plugin_generations", "Generations in memory, by state.");
     for (name, counts) in &snapshot.plugins {
-        let GenerationCounts { serving, on_probation, draining, retained } = counts.generations;
+        let GenerationCounts { serving, on_probation, draining, retained, .. } = counts.generations;
         let serving = u64::from(serving.is_some());
         let (serving, probation) = if on_probation { (0, serving) } else { (serving, 0) };
         for (state, count) in
@@ -199,6 +213,37 @@ fn write_plugin_health(page: &mut MetricsPage, gauges: &Gauges) {
     let mut lost = page.gauge("ipc_plugin_lost_threads", "Threads that run calls past their deadline.");
     for plugin in &gauges.plugins {
         lost.sample(&[("plugin", &plugin.name)], plugin.lost_threads);
+    }
+}
+
+fn write_workers(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges: &Gauges) {
+    let mut isolated = page.gauge(
+        "ipc_plugin_isolated",
+        "Always 1; the plugin runs in a worker because the host or an operator decided so.",
+    );
+    for (name, counts) in &snapshot.plugins {
+        if let Some(by) = counts.generations.isolated_by {
+            isolated.sample(&[("plugin", name), ("by", by)], 1);
+        }
+    }
+
+    let workers =
+        || gauges.plugins.iter().filter_map(|plugin| Some((&*plugin.name, plugin.worker.as_ref()?)));
+    let mut restarts = page.counter("ipc_plugin_worker_restarts_total", "Workers replaced, by cause.");
+    for (name, worker) in workers() {
+        for (cause, count) in &worker.restarts {
+            restarts.sample(&[("plugin", name), ("cause", cause)], count);
+        }
+    }
+    let mut resident =
+        page.gauge("ipc_plugin_worker_resident_bytes", "Resident memory of the workers of the plugin.");
+    for (name, worker) in workers() {
+        resident.sample(&[("plugin", name)], worker.resident_bytes);
+    }
+    let mut calls =
+        page.gauge("ipc_plugin_worker_calls_in_flight", "Calls sent to the workers and not ended.");
+    for (name, worker) in workers() {
+        calls.sample(&[("plugin", name)], worker.calls_in_flight);
     }
 }
 
@@ -268,5 +313,38 @@ mod tests {
         ] {
             assert!(text.lines().any(|have| have == line), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn writes_the_workers_of_a_plugin_and_who_isolated_it() {
+        let metrics = Metrics::default();
+        let counts = |isolated_by| GenerationCounts { isolated_by, ..GenerationCounts::default() };
+        metrics.plugins.set_generations([("a", counts(Some("host"))), ("b", counts(None))].into_iter());
+        let worker = WorkerGauges {
+            restarts: vec![("crash", 3), ("stuck", 0)],
+            resident_bytes: 4096,
+            calls_in_flight: 2,
+        };
+        let plugin = |name: &str, worker| PluginGauges {
+            name: name.to_owned(),
+            is_healthy: true,
+            lost_threads: 0,
+            worker,
+        };
+        let plugins = vec![plugin("a", Some(worker)), plugin("b", None)];
+
+        let text = render_page(&metrics.snapshot(), &Gauges { plugins, ..Gauges::default() });
+
+        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let written =
+            |family: &str| samples.iter().copied().filter(|line| line.contains(family)).collect::<Vec<_>>();
+        assert_eq!(written("isolated"), [r#"ipc_plugin_isolated{plugin="a",by="host"} 1"#]);
+        let expected = [
+            r#"ipc_plugin_worker_restarts_total{plugin="a",cause="crash"} 3"#,
+            r#"ipc_plugin_worker_restarts_total{plugin="a",cause="stuck"} 0"#,
+            r#"ipc_plugin_worker_resident_bytes{plugin="a"} 4096"#,
+            r#"ipc_plugin_worker_calls_in_flight{plugin="a"} 2"#,
+        ];
+        assert_eq!(written("_worker_"), expected);
     }
 }

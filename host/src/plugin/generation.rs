@@ -20,7 +20,7 @@ use super::inline_demotion::InlineDemotion;
 use super::inline_polling::InlinePollPolicy;
 use super::probation::Probation;
 use super::runtime::Runtime;
-use crate::config::BreakerConfig;
+use crate::config::{BreakerConfig, Config};
 use crate::crash_record::{CrashRecord, GenerationNames, RegisteredGeneration};
 use crate::loader::{Inspection, KeptImage, LoadError, VerifiedSignature};
 use crate::worker::report::WorkerReport;
@@ -101,7 +101,7 @@ pub(crate) struct Generation {
     /// [`Isolation::Worker`](crate::config::Isolation::Worker).
     pub(crate) methods: Vec<DeclaredMethod>,
 
-    /// What runs the code.
+    /// Runs the code.
     pub(super) runtime: Runtime<Self>,
 
     pub(super) breaker: Arc<CircuitBreaker>,
@@ -125,6 +125,11 @@ pub(crate) struct Generation {
 
     /// The crash record knows the generation's names as long as its code may run; dropped last.
     pub(super) registration: RegisteredGeneration,
+}
+
+/// Returns the upper bound for a result, in bytes.
+pub(super) fn reply_limit(config: &Config) -> usize {
+    usize::try_from(config.limits.frame).unwrap_or(usize::MAX)
 }
 
 /// The parts of a generation that its factory decides.
@@ -169,7 +174,6 @@ impl Generation {
     }
 
     /// Returns the state of the worker processes; `None` if the plugin runs in this process.
-    #[allow(dead_code, reason = "the reports that show it are being written")]
     pub(crate) fn worker_report(&self) -> Option<WorkerReport> {
         self.runtime.worker_report()
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::built_in::BuiltInPlugin;
-use super::generation::{Generation, GenerationId, GenerationParts};
+use super::generation::{Generation, GenerationId, GenerationParts, reply_limit};
 use super::host_services::NestedCaller;
 use super::in_process_start::{GenerationLoadError, InProcessStarter};
 use super::probation::Probation;
@@ -93,9 +93,7 @@ impl GenerationFactory {
             }
             Isolation::Worker => {
                 let methods = methods_in_worker(methods);
-                let reply_limit = reply_limit(config);
-                let started =
-                    self.workers.start(staged, &identity, &methods, own, reply_limit, limit, shutdown)?;
+                let started = self.workers.start(staged, &identity, &methods, config, limit, shutdown)?;
                 let registration = identity.register(&methods, &self.in_process.crash_record);
                 (methods, Runtime::Worker(started), registration)
             }
@@ -113,19 +111,13 @@ fn parts(
     config: &Config,
 ) -> GenerationParts {
     let breaker = config.plugin.get(&*identity.plugin).map(|own| own.breaker).unwrap_or_default();
-    let reply_limit = reply_limit(config);
     GenerationParts {
         identity,
         methods,
         registration,
         breaker,
-        reply_limit,
+        reply_limit: reply_limit(config),
         probation: None,
         state_schema: None,
     }
-}
-
-/// Returns the upper bound for a result, in bytes.
-fn reply_limit(config: &Config) -> usize {
-    usize::try_from(config.limits.frame).unwrap_or(usize::MAX)
 }

@@ -37,8 +37,8 @@ pub(crate) trait NestedCaller: Send + Sync + 'static {
         timeout: Option<Duration>,
     ) -> CallReply;
 
-    /// Calls `method` for `plugin`, which runs in a worker process. `waits` says whether a thread of
-    /// the worker waits for the reply, as in [`NestedCaller::call_wait`]. Does not block.
+    /// Calls `method` for `plugin`, which runs in a worker process, without blocking. `waits` says
+    /// whether a thread of the worker waits for the reply, as in [`NestedCaller::call_wait`].
     fn call_for_worker(
         &self,
         plugin: &Arc<str>,

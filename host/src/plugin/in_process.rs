@@ -33,7 +33,7 @@ pub(super) struct InProcess<G: CallTarget> {
     pub(super) library: Option<LoadedLibrary>,
 }
 
-/// What runs the calls of a generation, at one moment.
+/// The ability of a generation to run calls, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RuntimeHealth {
     /// Threads that run calls past their deadline.

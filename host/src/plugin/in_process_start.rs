@@ -35,7 +35,7 @@ impl From<LoadError> for GenerationLoadError {
     }
 }
 
-/// What is started in this process, and its entry in the crash record.
+/// A started instance with its threads, and its entry in the crash record.
 pub(super) type StartedHere = (InProcess<Generation>, RegisteredGeneration);
 
 /// A loaded library, and the result of starting an instance of it.
@@ -71,8 +71,10 @@ impl InProcessStarter {
     }
 
     /// Loads the code of a staged plugin and starts an instance of it. An instance of a stop-first
-    /// plugin is self-tested, because the probe has not started it. Blocks for at most `limit` after
-    /// other plugins were opened, or until the shutdown gives the step up.
+    /// plugin is self-tested, because the probe has not started it.
+    ///
+    /// Blocks for at most `limit` after other plugins were opened, or until the shutdown gives the
+    /// step up.
     ///
     /// # Errors
     ///

@@ -24,11 +24,10 @@ impl PhaseError {
 
 /// Why a lifecycle phase failed in a worker. The texts are for operators.
 #[derive(Debug, thiserror::Error)]
-#[allow(dead_code, reason = "the end of the host is being written")]
 pub(crate) enum WorkerPhaseError {
     #[error("{0}")]
     Refused(String),
-    #[error("it panicked: {0}")]
+    #[error("the plugin panicked: {0}")]
     Panicked(String),
     #[error("no worker process runs that could do it")]
     NoWorker,

@@ -100,8 +100,8 @@ impl Probation {
     }
 }
 
-/// Returns whether the plugin failed: a panic, a crash, or an error that the plugin itself calls internal.
-/// The mistakes of a client are not failures of the plugin.
+/// Returns whether the plugin failed: a panic, a crash, or an error that the plugin itself calls
+/// internal. The mistakes of a client are not failures of the plugin.
 fn is_failure(end: &CallEnd) -> bool {
     match end {
         CallEnd::Done => false,

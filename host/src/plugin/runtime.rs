@@ -17,7 +17,8 @@ use super::pool_state::SubmitError;
 use crate::loader::{KeptImage, LoadError, VerifiedSignature};
 use crate::worker::report::WorkerReport;
 
-/// What runs the code of a generation.
+/// Runs the code of a generation.
+#[expect(clippy::large_enum_variant, reason = "a box would cost another load for each call")]
 pub(super) enum Runtime<G: CallTarget> {
     InProcess(InProcess<G>),
     Worker(Box<dyn WorkerRuntime<G>>),
@@ -148,3 +149,6 @@ impl<G: CallTarget> Runtime<G> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,7 @@ pub(crate) fn start_built_in(plugin: BuiltInPlugin, config: &Config) -> Arc<Gene
     Arc::new(factory.start_built_in(plugin, config).unwrap())
 }
 
-struct NoNestedCaller;
+pub(super) struct NoNestedCaller;
 
 impl NestedCaller for NoNestedCaller {
     fn call(

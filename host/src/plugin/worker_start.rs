@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use jackfield_plugin_api::Run;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
-use super::generation::{Generation, GenerationId, PluginCall};
+use super::generation::{Generation, GenerationId, PluginCall, reply_limit};
 use super::host_services::NestedCaller;
 use super::phase_error::PhaseError;
 use super::pool_state::SubmitError;
 use super::runtime::WorkerRuntime;
 use super::worker::{WorkerOptions, WorkerPlugin, WorkerProgram};
-use crate::config::PluginConfig;
+use crate::config::Config;
 use crate::failpoint;
-use crate::loader::{Inspection, KeptImage, LoadError, LoadErrorReason, StagedPlugin, VerifiedSignature};
+use crate::loader::{KeptImage, LoadError, LoadErrorReason, StagedPlugin, VerifiedSignature};
 use crate::shutdown::Shutdown;
 use crate::sync::lock;
 use crate::worker::report::{RestartCounters, WorkerReport};
@@ -45,19 +45,19 @@ impl WorkerStarter {
         staged: StagedPlugin,
         identity: &GenerationId,
         methods: &[DeclaredMethod],
-        config: PluginConfig,
-        reply_limit: usize,
+        config: &Config,
         limit: Duration,
         shutdown: &Shutdown,
     ) -> Result<Box<dyn WorkerRuntime<Generation>>, LoadError> {
-        check_count(&staged.inspection, &config)?;
+        let own = config.plugin.get(&*identity.plugin).cloned().unwrap_or_default();
+        check_count(&identity.plugin, staged.inspection.manifest.state, own.worker.count)?;
         failpoint::pass("start")?;
 
         let options = WorkerOptions {
             identity: identity.clone(),
             methods: methods.to_vec(),
-            config,
-            reply_limit,
+            config: own,
+            reply_limit: reply_limit(config),
             nested_caller: self.nested_caller.clone(),
             program: self.program.clone(),
             restarts: self.restarts_of(&identity.plugin),
@@ -83,12 +83,10 @@ pub(super) fn methods_in_worker(mut methods: Vec<DeclaredMethod>) -> Vec<Declare
 }
 
 /// Refuses several workers for a plugin that exports its state: each would have a state of its own.
-fn check_count(inspection: &Inspection, config: &PluginConfig) -> Result<(), LoadError> {
-    let count = config.worker.count;
-    if inspection.manifest.state.is_none() || count == 1 {
+fn check_count(name: &str, state_schema: Option<u32>, count: usize) -> Result<(), LoadError> {
+    if state_schema.is_none() || count == 1 {
         return Ok(());
     }
-    let name = &inspection.name;
     let detail = format!(
         "the plugin exports its state, so only one process can run it, but plugin.{name}.worker.count is {count}; \
          set it to 1"
@@ -145,5 +143,34 @@ impl WorkerRuntime<Generation> for WorkerPlugin {
 
     fn report(&self) -> WorkerReport {
         self.report()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::{NoNestedCaller, no_worker_program};
+    use super::*;
+
+    #[test]
+    fn turns_inline_methods_into_blocking_ones() {
+        let runs = [Run::Inline, Run::Blocking, Run::Async];
+        let methods = runs.map(|run| DeclaredMethod { name: format!("{run:?}"), run }).to_vec();
+        let runs: Vec<_> = methods_in_worker(methods).iter().map(|method| method.run).collect();
+        assert_eq!(runs, [Run::Blocking, Run::Blocking, Run::Async]);
+    }
+
+    #[test]
+    fn refuses_several_workers_for_a_plugin_that_exports_its_state() {
+        assert!(check_count("device", None, 16).is_ok() && check_count("device", Some(1), 1).is_ok());
+        let refused = check_count("device", Some(1), 2).unwrap_err();
+        assert_eq!(refused.reason, LoadErrorReason::TooManyWorkers);
+        assert!(refused.detail.contains("plugin.device.worker.count is 2; set it to 1"), "{refused}");
+    }
+
+    #[test]
+    fn shares_the_restart_counters_of_a_plugin_between_its_generations() {
+        let starter = WorkerStarter::new(Weak::<NoNestedCaller>::new(), no_worker_program());
+        let [one, again, other] = ["one", "one", "other"].map(|name| starter.restarts_of(&name.into()));
+        assert!(Arc::ptr_eq(&one, &again) && !Arc::ptr_eq(&one, &other));
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum ReloadCommand {
     Reload(Option<String>, CommandReply<Vec<PluginReloadResult>>),
     /// Return to the previous content of a plugin.
     RollBack { plugin: String, by: Decider, reply: CommandReply<PluginReloadResult> },
+    /// Have a plugin run in a worker, or, with `is_off`, where it is configured to run.
+    Isolate { plugin: String, is_off: bool, by: Decider, reply: CommandReply<PluginReloadResult> },
     /// List the plugins.
     List(CommandReply<Vec<PluginStatus>>),
     /// The probation of a generation ended.

@@ -226,12 +226,12 @@ impl PluginOwner {
 }
 
 /// Returns the first 12 digits of a hash, as in all messages.
-fn short(hash: &str) -> &str {
+pub(super) fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
 /// Returns how long ago a decision was made.
-fn age_of(at: u64) -> Duration {
+pub(super) fn age_of(at: u64) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Duration::from_secs(now.saturating_sub(at))
 }

@@ -8,7 +8,6 @@ use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::decided::SelectedContent;
 use super::directory_scan::{CompleteFiles, FileChange, ScanResult};
-use super::load_checks::LoadCheckError;
 use super::load_outcome::{LoadOutcome, LoadTrigger};
 use super::owner::PluginOwner;
 use super::plugin_slot::PluginSlot;
@@ -19,7 +18,7 @@ use crate::config::ReplacePolicy;
 use crate::decisions::Decision;
 use crate::failpoint;
 use crate::loader::{FileStamp, LoadError, LoadErrorReason, StagedPlugin, plugin_name};
-use crate::log::{Counted, printable};
+use crate::log::printable;
 
 /// The content of a file itself, while it or another one is loaded.
 pub(super) struct OwnContent {
@@ -72,6 +71,19 @@ impl PluginOwner {
 
     /// Loads the file of one plugin, or of all, for an operator.
     pub(super) fn reload(&mut self, name: Option<&str>) -> Vec<PluginReloadResult> {
+        let trigger = match name {
+            Some(_) => LoadTrigger::OperatorForOne,
+            None => LoadTrigger::OperatorForAll,
+        };
+        self.reload_files(name, trigger)
+    }
+
+    /// Loads the file of one plugin, or of all.
+    pub(super) fn reload_files(
+        &mut self,
+        name: Option<&str>,
+        trigger: LoadTrigger,
+    ) -> Vec<PluginReloadResult> {
         self.scan.open_current();
         let listed = self.scan.directory().map_or_else(|| Ok(Vec::new()), |directory| directory.list());
         let mut files = listed.unwrap_or_default();
@@ -85,10 +97,6 @@ impl PluginOwner {
             }
         }
 
-        let trigger = match name {
-            Some(_) => LoadTrigger::OperatorForOne,
-            None => LoadTrigger::OperatorForAll,
-        };
         let mut results = Vec::with_capacity(files.len());
         for file in files {
             let outcome = self.load_file(&file, trigger);
@@ -179,7 +187,7 @@ impl PluginOwner {
         let SelectedContent { candidate, refused } = self.select_content(staged, file, trigger)?;
         let own = OwnContent { declared, refused };
 
-        match self.check_quarantine(&candidate.staged.inspection.hash.to_string(), trigger) {
+        match self.check_crashes(&candidate.staged.inspection, trigger) {
             Ok(()) => Ok((candidate, own)),
             Err(refused) => Err(self.end_load(file, own, Err(refused))),
         }
@@ -283,26 +291,6 @@ impl PluginOwner {
         // A refusal of other content may be over.
         self.publish_refusals();
         settles
-    }
-
-    /// Checks whether this content is quarantined. An operator clears the quarantine.
-    fn check_quarantine(&self, hash: &str, trigger: LoadTrigger) -> Result<(), LoadError> {
-        let record = &self.dispatcher.crash_record;
-        let Some(quarantined) = record.quarantined(hash) else { return Ok(()) };
-
-        if trigger != LoadTrigger::Scan {
-            record.clear(hash);
-            let (plugin, deaths) = (quarantined.plugin, quarantined.crashes);
-            let crashes = Counted(deaths, "crash");
-            tracing::warn!(
-                plugin,
-                hash,
-                deaths,
-                "plugin {plugin}: quarantine cleared by command, although content {hash} was running in {crashes}"
-            );
-            return Ok(());
-        }
-        Err(LoadCheckError::Quarantined { content: quarantined, window: record.limits().window }.into())
     }
 
     /// Ends the plugin that was loaded from a removed file.

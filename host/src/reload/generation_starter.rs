@@ -21,8 +21,8 @@ pub(super) trait GenerationStarter: Send + Sync {
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError>;
 
     /// Loads and starts the plugin in this process or in workers, as the generation `number`, which
-    /// [`GenerationStarter::reserve_number`] returned. It is self-tested as well if the probe did not
-    /// do that. Blocks for at most `plugins.probe`.
+    /// [`GenerationStarter::reserve_number`] returned. It is self-tested as well, unless the
+    /// probe has done that. Blocks for at most `plugins.probe`.
     ///
     /// # Errors
     ///

@@ -42,8 +42,9 @@
 //!
 //! A failure up to the swap changes nothing: the previous generation serves on. A rollback is a
 //! reload of the previous content, so it makes a new generation. Content that ran in too many
-//! crashes is quarantined: it is not loaded until its file changes or an operator reloads it. A
-//! generation is retained if closing its code would not be safe, also if it failed to start.
+//! crashes is quarantined: it is not loaded until its file changes or an operator reloads it; or it
+//! is loaded into a worker, if the configuration says so. A generation is retained if closing its
+//! code would not be safe, also if it failed to start.
 //!
 //! # Files
 //!
@@ -52,7 +53,8 @@
 //! when the host starts. `transaction` prepares generations, with `load_checks` and
 //! `generation_starter`. `commit` has them serve, with `state_transfer` and `stop_first`.
 //! `rollback`, `start_retry`, `retirement` and `reconfigure` are the other reasons for a change.
-//! `decided` applies what rollbacks decided, also in the next host.
+//! `decided` applies what rollbacks decided, also in the next host, and `isolation` which plugins
+//! run in workers.
 
 mod command;
 mod commit;
@@ -62,6 +64,7 @@ mod directory_watcher;
 mod file_load;
 mod generation_starter;
 mod hold_limit;
+mod isolation;
 mod listing;
 mod load_checks;
 mod load_outcome;

@@ -206,6 +206,7 @@ impl PluginOwner {
         let GenerationId { number, version, build_id, .. } = &generation.identity;
         let short_hash = generation.identity.short_hash();
         let shown_version = printable(version);
+        let place = self.place_of(name, &generation.identity.hash);
 
         tracing::info!(
             plugin = name,
@@ -214,7 +215,7 @@ impl PluginOwner {
             hash = short_hash,
             build_id = build_id.as_deref().unwrap_or("none"),
             methods = generation.methods.len(),
-            "plugin {name}: generation {number} ({shown_version}, {short_hash}) now serves{note}"
+            "plugin {name}: generation {number} ({shown_version}, {short_hash}) now serves{place}{note}"
         );
         self.dispatcher.metrics.counters.plugins_loaded.add(1);
         self.dispatcher.metrics.plugins.count_reload(name, ReloadOutcome::Loaded);

@@ -123,6 +123,7 @@ impl PluginOwner {
     /// Loads candidates that do not depend on each other.
     fn load_together(&mut self, loads: Vec<Load>, steps: &StepCounter<'_>) {
         let (config, starter) = (Arc::clone(&self.config), Arc::clone(&self.starter));
+        let config = self.with_decisions(&config, loads.iter().map(|(candidate, _)| candidate));
         let crashes = self.dispatcher.crash_record.crashes();
         let is_serial = crashes.iter().any(Crash::is_of_parallel_starts);
         let starts_at_a_time = if is_serial { 1 } else { MAX_AT_A_TIME };

@@ -53,7 +53,7 @@ impl SeenFiles {
         self.others.keys()
     }
 
-    /// Returns the number of all other files.
+    /// Returns the number of the files that [`SeenFiles::not_refused`] leaves out.
     pub(super) fn refused_count(&self) -> usize {
         self.refused.len()
     }
@@ -125,7 +125,8 @@ impl SeenFiles {
     }
 
     /// As [`SeenFiles::retry_after`], but the next scan loads the file if it changes before.
-    /// `stamp` describes what failed; without it, what was acted on last did.
+    /// `stamp` is that of the content that failed. Without it, the content that was acted on last is
+    /// meant.
     pub(super) fn retry_unchanged_after(
         &mut self,
         file: &OsStr,

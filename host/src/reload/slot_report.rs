@@ -3,9 +3,11 @@
 use super::owner::PluginOwner;
 use super::plugin_slot::{PluginSlot, SlotState};
 use crate::admin::{
-    CrashedMethod, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus, is_own_plugin,
+    CrashedMethod, DecisionStatus, PluginReloadOutcome, PluginReloadResult, PluginState, PluginStatus,
+    is_own_plugin, isolation_of,
 };
 use crate::crash_record::Crash;
+use crate::decisions::Decision;
 use crate::loader::LoadError;
 use crate::metrics::GenerationCounts;
 use crate::plugin::Generation;
@@ -23,10 +25,16 @@ impl PluginOwner {
             let decisions = self.decisions.of(name);
             PluginStatus {
                 decisions: decisions.iter().map(Into::into).collect(),
+                isolated: self.isolated(name, slot).map(DecisionStatus::of_isolation),
                 ..slot.status(name, &crashes)
             }
         };
         self.slots.iter().map(status).collect()
+    }
+
+    /// Returns the decision by which the content that serves runs in a worker.
+    fn isolated(&self, name: &str, slot: &PluginSlot) -> Option<&Decision> {
+        self.decisions.isolation(name, &slot.generation()?.identity.hash)
     }
 
     /// Returns the result of a reload or rollback of the plugin: what serves now, and why it is not
@@ -49,7 +57,11 @@ impl PluginOwner {
 
     /// Updates the metrics of all plugins but the host's own.
     pub(super) fn report_counts(&self) {
-        let slots = self.slots.iter().map(|(name, slot)| (name.as_str(), slot.counts()));
+        let counts = |name, slot: &PluginSlot| {
+            let isolated_by = self.isolated(name, slot).map(|decision| decision.by.word());
+            GenerationCounts { isolated_by, ..slot.counts() }
+        };
+        let slots = self.slots.iter().map(|(name, slot)| (name.as_str(), counts(name, slot)));
         // Plugins whose files were refused have no generations. There may be many of them.
         let slots = slots.filter(|(_, counts)| *counts != GenerationCounts::default());
         let embedded = self.built_in.iter().map(|generation| &generation.identity);
@@ -73,6 +85,7 @@ impl PluginSlot {
             on_probation: self.is_on_probation(),
             draining: self.draining.len() as u64,
             retained: self.retained.len() as u64,
+            isolated_by: None,
         }
     }
 
@@ -81,6 +94,7 @@ impl PluginSlot {
         let identity = generation.map(|generation| &generation.identity);
         let methods = generation.into_iter().flat_map(|generation| &generation.methods);
         let health = generation.map(Generation::health);
+        let worker = generation.and_then(Generation::worker_report);
         let is_healthy = health.as_ref().is_some_and(|health| health.is_healthy);
 
         let failure = self.stopped().and_then(|stopped| Some(&stopped.retry.as_ref()?.failure));
@@ -112,6 +126,9 @@ impl PluginSlot {
             deaths: crashes.iter().flat_map(|crash| crashed_methods(crash, name)).collect(),
             refused: self.refused.as_ref().or(failure).map(Into::into),
             decisions: Vec::new(),
+            isolation: generation.map(|_| isolation_of(worker.as_ref())),
+            isolated: None,
+            worker: worker.map(Into::into),
         }
     }
 

@@ -227,9 +227,10 @@ impl PluginOwner {
         limit: &HoldLimit,
         config: &Config,
     ) -> Result<Arc<Generation>, LoadError> {
+        let own_config = self.with_decisions(config, [&candidate]);
         let numbered = self.number(candidate, config);
         let starter = Arc::clone(&self.starter);
-        let started = limit.run(|| numbered.start(&*starter, config));
+        let started = limit.run(|| numbered.start(&*starter, &own_config));
         let PreparedStart::Started(generation) = self.started(started)?.start else {
             return Err(LoadError::new(LoadErrorReason::StartFailed, "the plugin was not started"));
         };

@@ -13,7 +13,7 @@ use super::command::ReloadCommand;
 use super::generation_starter::GenerationStarter;
 use super::owner::PluginOwner;
 use crate::admin::RetainedGeneration;
-use crate::config::{Config, ReplacePolicy};
+use crate::config::{Config, Isolation, ReplacePolicy};
 use crate::failpoint;
 use crate::loader::{LoadError, LoadErrorReason, StagedPlugin};
 use crate::log::printable;
@@ -26,6 +26,8 @@ pub(super) enum Purpose {
     LoadFile,
     /// The configuration of the plugin changed; its content starts again.
     ApplySettings,
+    /// An operator has the plugin run there; its content starts again.
+    Isolate(Isolation),
     /// An operator returns to the previous content, and may return from there.
     RollBackByOperator,
     /// The content failed its probation. It must not be returned to.
@@ -124,6 +126,7 @@ impl PluginOwner {
         config: &Config,
     ) -> Result<PreparedGeneration, LoadError> {
         self.check(&candidate, config)?;
+        let config = &*self.with_decisions(config, [&candidate]);
         let name = candidate.staged.inspection.name.clone();
         let is_replacement = self.slots.get(&name).is_some_and(|slot| slot.serving().is_some());
         let starts_first = config.replace_policy(&name) == ReplacePolicy::StartFirst;
@@ -192,7 +195,7 @@ impl PluginOwner {
         let limits = config.plugins.probation;
         let slot = self.slots.get(name)?;
         let is_due = match purpose {
-            Purpose::LoadFile | Purpose::ApplySettings => slot.file().is_some(),
+            Purpose::LoadFile | Purpose::ApplySettings | Purpose::Isolate(_) => slot.file().is_some(),
             Purpose::StartAgain => slot.stopped().is_some_and(|stopped| stopped.is_on_probation),
             Purpose::RollBackByOperator | Purpose::RollBackAfterProbation | Purpose::RestoreKept => false,
         };

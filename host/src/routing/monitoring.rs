@@ -7,8 +7,9 @@ use super::dispatcher::Dispatcher;
 use crate::clock::Time;
 use crate::crash_record::{Crash, CrashedCall};
 use crate::log;
-use crate::metrics::{CrashGauge, Gauges, PluginGauges, render_page};
+use crate::metrics::{CrashGauge, Gauges, PluginGauges, WorkerGauges, render_page};
 use crate::plugin::Generation;
+use crate::worker::report::{RestartCause, WorkerReport};
 
 impl Dispatcher {
     /// Returns all metrics in the Prometheus text format.
@@ -65,6 +66,18 @@ fn plugin_gauges(generation: &Arc<Generation>) -> PluginGauges {
         name: generation.identity.plugin.to_string(),
         is_healthy: health.is_healthy,
         lost_threads: health.lost_threads,
+        worker: generation.worker_report().as_ref().map(worker_gauges),
+    }
+}
+
+fn worker_gauges(report: &WorkerReport) -> WorkerGauges {
+    let restarts = |cause: RestartCause| {
+        (cause.word(), report.restarts.by_cause.get(&cause).copied().unwrap_or_default())
+    };
+    WorkerGauges {
+        restarts: RestartCause::ALL.map(restarts).to_vec(),
+        resident_bytes: report.workers.iter().map(|worker| worker.resident).sum(),
+        calls_in_flight: report.workers.iter().map(|worker| worker.calls as u64).sum(),
     }
 }
 

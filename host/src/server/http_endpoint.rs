@@ -42,7 +42,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// at least 8 KiB.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-/// Pause after a failed accept, usually for want of a descriptor.
+/// Pause after a failed accept. Usually no descriptor is free.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The socket of the endpoint.
@@ -125,7 +125,7 @@ where
     let Ok(permit) = Arc::clone(slots).try_acquire_owned() else { return };
     let dispatcher = Arc::clone(dispatcher);
     tokio::spawn(async move {
-        let answer = service_fn(|request| {
+        let service = service_fn(|request| {
             let response = answer(&request, &dispatcher);
             async move { Ok::<_, Infallible>(response) }
         });
@@ -133,10 +133,10 @@ where
             .timer(TokioTimer::new())
             .keep_alive(false)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), answer);
+            .serve_connection(TokioIo::new(stream), service);
 
-        // Every failure here is the client's: it closed the connection, was too slow, or does not
-        // speak HTTP.
+        // A failure is one of the client, which closed the connection, was too slow, or does not
+        // speak HTTP. It is not logged, because clients could then fill the log.
         let _ = tokio::time::timeout(TIME_LIMIT, connection).await;
         drop(permit);
     });

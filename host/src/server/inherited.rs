@@ -59,7 +59,7 @@ pub enum InheritError {
 pub struct Inherited {
     sockets: Vec<InheritedSocket>,
 
-    /// Which announcement of sockets is not for this process.
+    /// The variables that announce sockets for another process, in words for the log.
     ignored: Option<String>,
 }
 
@@ -149,7 +149,7 @@ impl Inherited {
     }
 
     /// Returns a description of each socket that no listener took.
-    pub(super) fn left(&self) -> Vec<String> {
+    pub(super) fn describe_unclaimed(&self) -> Vec<String> {
         self.sockets.iter().map(InheritedSocket::describe).collect()
     }
 }

@@ -92,7 +92,7 @@ impl SocketClaims {
         };
         let sources = all.map(source).collect::<Result<_, _>>()?;
 
-        for socket in inherited.left() {
+        for socket in inherited.describe_unclaimed() {
             tracing::error!(
                 socket,
                 "systemd passed socket {socket}, but no [[listener]] has its path or name; \

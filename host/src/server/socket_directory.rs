@@ -7,8 +7,8 @@
 //! | the directory, but it is sticky, as /tmp is | warning | warning |
 //! | a directory above it, or a symbolic link on its path | warning | warning |
 //!
-//! Only warnings, where a host may depend on such a directory: a volume that containers share is
-//! often writable for all.
+//! A warning does not end the host where it may depend on such a directory: a volume that
+//! containers share is often writable for all.
 
 use std::path::Path;
 

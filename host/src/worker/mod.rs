@@ -24,3 +24,5 @@ pub(crate) mod sandboxed_groups;
 mod send_queue;
 pub(crate) mod spec;
 mod syscall_filter;
+#[cfg(feature = "fuzzing")]
+pub mod worker_stream;

@@ -18,7 +18,7 @@ const ATTRIBUTED: &str = "the previous host crashed while plugin ";
 
 /// Crashes the host in a method of the fixture `dies` and asserts that the client's connection is
 /// closed without a reply.
-fn crash_in(host: &HostProcess, method: &str, id: &str, how: &str) {
+pub(crate) fn crash_in(host: &HostProcess, method: &str, id: &str, how: &str) {
     let mut peer = host.peer();
     peer.send_async(id, method, &json!({ "how": how }));
     peer.expect_close();

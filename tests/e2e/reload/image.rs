@@ -9,17 +9,17 @@ use crate::support::build::artifacts;
 
 /// The content of a plugin file, in which marks can be overwritten.
 #[derive(Clone)]
-pub(super) struct Image(pub(super) Vec<u8>);
+pub(crate) struct Image(pub(crate) Vec<u8>);
 
 impl Image {
     #[track_caller]
-    pub(super) fn of(fixture: &str) -> Self {
+    pub(crate) fn of(fixture: &str) -> Self {
         Self(fs::read(artifacts().library(fixture)).expect("the fixture's file"))
     }
 
     /// Returns `numbered` with this number.
     #[track_caller]
-    pub(super) fn numbered(number: u32) -> Self {
+    pub(crate) fn numbered(number: u32) -> Self {
         // The marks are located only once, because a test makes hundreds of images.
         static FOUND: OnceLock<(Image, Vec<usize>)> = OnceLock::new();
         let (image, positions) = FOUND.get_or_init(|| {
@@ -32,7 +32,7 @@ impl Image {
 
     /// Returns the image with these digits behind each occurrence of the mark.
     #[track_caller]
-    pub(super) fn with(self, mark: &str, digits: &str) -> Self {
+    pub(crate) fn with(self, mark: &str, digits: &str) -> Self {
         let positions = self.positions(mark, digits.len());
         self.overwritten(&positions, digits.as_bytes())
     }
@@ -40,7 +40,7 @@ impl Image {
     /// Returns the image with another name of the same length for a method, in the manifest and in
     /// the code.
     #[track_caller]
-    pub(super) fn with_name_of_method(self, name: &str, other: &str) -> Self {
+    pub(crate) fn with_name_of_method(self, name: &str, other: &str) -> Self {
         assert_eq!(name.len(), other.len());
         let bytes = &self.0;
         let positions: Vec<_> =
@@ -51,7 +51,7 @@ impl Image {
 
     /// Returns the positions of the digits behind the mark.
     #[track_caller]
-    pub(super) fn positions(&self, mark: &str, digits: usize) -> Vec<usize> {
+    pub(crate) fn positions(&self, mark: &str, digits: usize) -> Vec<usize> {
         let (mark, bytes) = (mark.as_bytes(), &self.0);
         let starts = (0..bytes.len().saturating_sub(mark.len() + digits)).filter(|at| bytes[*at] == mark[0]);
         let after_marks = starts.filter(|at| bytes[*at..].starts_with(mark)).map(|at| at + mark.len());
@@ -61,7 +61,7 @@ impl Image {
         positions
     }
 
-    pub(super) fn overwritten(mut self, positions: &[usize], bytes: &[u8]) -> Self {
+    pub(crate) fn overwritten(mut self, positions: &[usize], bytes: &[u8]) -> Self {
         for at in positions {
             self.0[*at..][..bytes.len()].copy_from_slice(bytes);
         }
@@ -70,7 +70,7 @@ impl Image {
 
     /// Puts the image into the plugin directory by renaming, as `mv` does.
     #[track_caller]
-    pub(super) fn put(&self, host: &HostProcess, file: &str) {
+    pub(crate) fn put(&self, host: &HostProcess, file: &str) {
         put(&host.path("plugins"), &self.0, file);
     }
 }

@@ -12,10 +12,10 @@ mod decisions;
 mod failed_state_transfer;
 mod failpoints;
 mod generations;
-mod image;
+pub(crate) mod image;
 mod linked_files;
 mod new_files;
-mod operator;
+pub(crate) mod operator;
 mod probation;
 mod refused_files;
 mod removed_files;
@@ -39,13 +39,13 @@ use crate::support::wait::wait_for;
 use crate::support::{HostProcess, Peer};
 
 /// The plugin file that these tests replace.
-const FILE: &str = "libsubject.so";
+pub(crate) const FILE: &str = "libsubject.so";
 /// The name of its plugin.
-const NAME: &str = "subject";
+pub(crate) const NAME: &str = "subject";
 
 /// Puts a file into place by renaming, so that it is never seen half-written.
 #[track_caller]
-fn put(directory: &Path, bytes: &[u8], file: &str) {
+pub(crate) fn put(directory: &Path, bytes: &[u8], file: &str) {
     let temporary = directory.join(format!(".{file}.new"));
     write(&temporary, bytes);
     fs::rename(&temporary, directory.join(file)).expect("the plugin is renamed into place");
@@ -66,7 +66,7 @@ fn with_first(config: &str) -> HostProcess {
 
 /// Starts a host that serves this image as the plugin [`NAME`].
 #[track_caller]
-fn with_image(image: &Image, config: &str) -> HostProcess {
+pub(crate) fn with_image(image: &Image, config: &str) -> HostProcess {
     let builder = HostProcess::builder().config(config);
     put(&builder.directory().join("plugins"), &image.0, FILE);
     builder.start()

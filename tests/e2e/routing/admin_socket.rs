@@ -23,7 +23,7 @@ fn restricts_the_admin_socket_to_the_user_of_the_host() {
     // The methods are not reachable on a socket that everyone may connect to, whatever routes and
     // plugins declare.
     let mut peer = host.peer();
-    for method in ["admin.plugin.list", "admin.plugin.reload", "admin.plugin.rollback", "admin.reload"] {
+    for method in ["admin.plugin.list", "admin.plugin.reload", "admin.plugin.isolate", "admin.reload"] {
         peer.call(method, &Value::Null).error(METHOD_NOT_FOUND);
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod line_peer;
 pub(crate) mod log;
 pub(crate) mod neighbour;
 pub(crate) mod peer;
+pub(crate) mod processes;
 pub(crate) mod program;
 pub(crate) mod pseudo_terminal;
 pub(crate) mod random;

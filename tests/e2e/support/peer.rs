@@ -29,6 +29,7 @@ pub(crate) const INTERNAL_ERROR: i64 = -32603;
 pub(crate) const DEADLINE_EXCEEDED: i64 = -32001;
 pub(crate) const OVERLOADED: i64 = -32002;
 pub(crate) const PLUGIN_PANICKED: i64 = -32003;
+pub(crate) const PLUGIN_CRASHED: i64 = -32004;
 pub(crate) const PLUGIN_UNAVAILABLE: i64 = -32005;
 pub(crate) const PERMISSION_DENIED: i64 = -32006;
 pub(crate) const FRAME_TOO_LARGE: i64 = -32007;

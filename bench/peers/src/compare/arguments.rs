@@ -21,7 +21,7 @@ pub(crate) struct CompareArguments {
     /// Duration of each run in milliseconds
     #[arg(long, default_value_t = 750)]
     pub(super) run_ms: u64,
-    /// Measure only servers whose name contains one of these, and the floor
+    /// Measure only servers whose name contains one of these, and those that they are compared with
     #[arg(long)]
     pub(super) only: Vec<String>,
     /// Measure instead whether cost grows with connections, routes, plugins, requests served,

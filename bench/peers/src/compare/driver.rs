@@ -23,7 +23,7 @@ use crate::load::Report;
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A number of connections, and of requests in flight on each.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) is_async: bool,
     pub(super) connections: usize,

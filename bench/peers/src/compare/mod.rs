@@ -16,6 +16,7 @@ mod syscalls;
 mod table;
 mod tail_latency;
 mod usage;
+mod worker;
 
 use std::io::{self, Write as _};
 use std::sync::Arc;

@@ -7,10 +7,11 @@ use super::arguments::CompareArguments;
 use super::driver::{Driver, Load, Run};
 use super::peer::Peer;
 use super::progress::progress;
-use super::servers::{FLOOR, Programs, Row};
+use super::servers::{FLOOR, Programs, Row, WORKER};
 use super::spread::Spread;
 use super::syscalls;
 use super::table::{self, Cell};
+use super::worker;
 
 /// The loads. The first three wait for each reply; the others have 64 requests in flight on each
 /// connection.
@@ -21,7 +22,7 @@ const LOADS: [Load; 5] =
 const WARM_UP: Duration = Duration::from_millis(100);
 
 /// The runs of one load: by row, then by round.
-type RunsByRow = Vec<Vec<Run>>;
+pub(super) type RunsByRow = Vec<Vec<Run>>;
 
 pub(super) fn run(arguments: &CompareArguments, programs: &Programs, driver: &Driver) -> io::Result<String> {
     let (peers, rows) = programs.start_all(arguments)?;
@@ -56,7 +57,12 @@ pub(super) fn run(arguments: &CompareArguments, programs: &Programs, driver: &Dr
     if arguments.json {
         return Ok(serde_json::to_string_pretty(&cells)? + "\n");
     }
-    Ok(table::render(&cells))
+    let mut text = table::render(&cells);
+    if rows.iter().any(|row| row.name == WORKER) {
+        text += &worker::ratios(&LOADS, &rows, &runs);
+        text += &worker::costs(programs, driver)?;
+    }
+    Ok(text)
 }
 
 /// Runs all rounds and returns their runs by load.

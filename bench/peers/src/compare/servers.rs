@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 use super::arguments::CompareArguments;
 use super::driver::Generator;
 use super::peer::{Peer, create_scratch};
@@ -38,11 +40,22 @@ struct Started {
 /// The row that the others are compared with.
 pub(super) const FLOOR: &str = "floor";
 
+/// The rows that show the cost of a worker process: the same plugin in the host and in a worker.
+pub(super) const INLINE: &str = "jackfield, inline";
+pub(super) const BLOCKING: &str = "jackfield, blocking";
+pub(super) const WORKER: &str = "jackfield, worker";
+
 /// The configuration of a host, unless a measurement adds to it.
 const CONFIG: &str = "[[listener]]\nsocket = \"peer.sock\"\n[plugins]\ndirectory = \"plugins\"\n";
 
 /// A longer queue than the default, because 20 x 64 requests are in flight in the last load.
 const LONG_QUEUE: &str = "[plugin.copy000]\nqueue = 2048\n";
+
+/// Follows a section `[plugin.copy000]`.
+pub(super) const ISOLATED: &str = "isolation = \"worker\"\n";
+
+/// The arguments of a host in its directory.
+pub(super) const HOST_ARGUMENTS: [&str; 3] = ["serve", "-c", "config.toml"];
 
 const REDIS_ARGUMENTS: [&str; 8] =
     ["--port", "0", "--unixsocket", "peer.sock", "--save", "", "--appendonly", "no"];
@@ -66,16 +79,23 @@ impl Programs {
     /// Starts a host with the plugin `device`, copies of the plugin of this comparison, and further
     /// configuration.
     pub(super) fn start_host(&self, copies: usize, config: &str) -> io::Result<Peer> {
+        let scratch = self.prepare_host(copies, config)?;
+        fs::copy(&self.device, scratch.path().join("plugins/device.so"))?;
+        Peer::start("jackfield", scratch, &self.jackfield, &HOST_ARGUMENTS)
+    }
+
+    /// Creates the directory of a host with copies of the plugin of this comparison, and further
+    /// configuration.
+    pub(super) fn prepare_host(&self, copies: usize, config: &str) -> io::Result<TempDir> {
         let scratch = create_scratch()?;
         let plugins = scratch.path().join("plugins");
         fs::create_dir(&plugins)?;
-        fs::copy(&self.device, plugins.join("device.so"))?;
         for number in 0..copies {
             self.install_copy(&plugins, number, 0)?;
         }
 
         fs::write(scratch.path().join("config.toml"), format!("{CONFIG}{config}"))?;
-        Peer::start("jackfield", scratch, &self.jackfield, &["serve", "-c", "config.toml"])
+        Ok(scratch)
     }
 
     /// Starts a server of this program with the arguments of its command, to which the socket is
@@ -121,13 +141,15 @@ impl Programs {
         let multi_thread = "floor, multi-thread";
         add(multi_thread, update(), &|| self.start_own(multi_thread, &["floor", "--multi"]))?;
 
-        add("jackfield, inline", update(), &|| self.start_host(1, ""))?;
+        add(INLINE, update(), &|| self.start_host(1, ""))?;
         let no_spin = "[io]\nspin = \"0us\"\n";
         add("jackfield, inline, spin off", update(), &|| self.start_host(1, no_spin))?;
         let copy_async = Generator::framed("copy000.async");
         add("jackfield, async", copy_async, &|| self.start_host(1, ""))?;
         let copy_blocking = Generator::framed("copy000.blocking");
-        add("jackfield, blocking", copy_blocking, &|| self.start_host(1, LONG_QUEUE))?;
+        add(BLOCKING, copy_blocking.clone(), &|| self.start_host(1, LONG_QUEUE))?;
+        let isolated = format!("{LONG_QUEUE}{ISOLATED}");
+        add(WORKER, copy_blocking, &|| self.start_host(1, &isolated))?;
 
         let redis = add("redis SET", Generator::Own("redis"), &|| {
             Peer::start("redis SET", create_scratch()?, "redis-server", &REDIS_ARGUMENTS)
@@ -154,8 +176,9 @@ impl Started {
 }
 
 fn is_wanted(arguments: &CompareArguments, name: &str) -> bool {
-    let only = &arguments.only;
-    name == FLOOR || only.is_empty() || only.iter().any(|part| name.contains(part))
+    let has_part = |name: &str| arguments.only.iter().any(|part| name.contains(part));
+    let is_base = name == FLOOR || [INLINE, BLOCKING].contains(&name) && has_part(WORKER);
+    is_base || arguments.only.is_empty() || has_part(name)
 }
 
 /// Overwrites each `old` with `new`, which has the same length, and returns how often.

@@ -10,9 +10,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use super::driver::{Driver, Generator, Load};
 use super::peer::{Peer, terminate};
+use super::usage::process_tree;
 
 /// Time-out until strace traces every thread.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,14 +39,16 @@ pub(super) fn per_request(
     load: Load,
 ) -> io::Result<Option<f64>> {
     let counts = peer.directory().join("syscalls");
+    let processes = process_tree(peer.pid())?;
     let mut strace = Command::new("strace")
-        .args(["-c", "-f", "-q", "-p", &peer.pid().to_string(), "-o"])
+        .args(["-c", "-f", "-q", "-o"])
         .arg(&counts)
+        .args(processes.iter().flat_map(|pid| ["-p".to_owned(), pid.to_string()]))
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
 
-    let measured = wait_until_traced(peer).and_then(|is_traced| {
+    let measured = wait_until_traced(&processes).and_then(|is_traced| {
         if !is_traced {
             return Ok(None);
         }
@@ -59,14 +63,17 @@ pub(super) fn per_request(
     Ok(total(&text).map(|calls| calls as f64 / requests as f64))
 }
 
-/// Waits until every thread of the server is traced, and returns whether that came in time.
-fn wait_until_traced(peer: &Peer) -> io::Result<bool> {
+/// Waits until every thread of the processes is traced, and returns whether that came in time.
+fn wait_until_traced(processes: &[Pid]) -> io::Result<bool> {
     let end = Instant::now() + ATTACH_TIMEOUT;
     while Instant::now() < end {
         let mut is_traced = true;
-        for task in fs::read_dir(format!("/proc/{}/task", peer.pid()))? {
-            let status = fs::read_to_string(task?.path().join("status")).unwrap_or_default();
-            is_traced &= !status.lines().any(|line| line.starts_with("TracerPid:") && line.ends_with("\t0"));
+        for pid in processes {
+            for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+                let status = fs::read_to_string(task?.path().join("status")).unwrap_or_default();
+                is_traced &=
+                    !status.lines().any(|line| line.starts_with("TracerPid:") && line.ends_with("\t0"));
+            }
         }
         if is_traced {
             return Ok(true);

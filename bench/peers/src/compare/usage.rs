@@ -48,7 +48,7 @@ impl Usage {
 }
 
 /// Returns a process and all its descendants.
-fn process_tree(root: Pid) -> io::Result<Vec<Pid>> {
+pub(super) fn process_tree(root: Pid) -> io::Result<Vec<Pid>> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -77,4 +77,16 @@ pub(super) fn private_memory(pid: Pid) -> io::Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other(format!("{path} has no RssAnon")))
+}
+
+/// Returns the bytes of a process that no other process shares: anonymous pages and those that only
+/// it has mapped (`Private_Clean` and `Private_Dirty` of `smaps_rollup`).
+pub(super) fn unshared_memory(pid: Pid) -> io::Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let kib = rollup
+        .lines()
+        .filter(|line| line.starts_with("Private_Clean:") || line.starts_with("Private_Dirty:"))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .sum::<u64>();
+    Ok(kib * 1024)
 }

@@ -18,7 +18,7 @@ pub(super) fn print_all(config: &Config, plugins: &BTreeMap<String, Inspection>)
     note_missing_sandbox_paths(config);
     note_unresolved_routes(config, plugins);
     note_missing_methods(config, plugins);
-    note_quarantined(config, plugins);
+    note_crashing(config, plugins);
     note_rolled_back(config, plugins);
 }
 
@@ -116,17 +116,27 @@ fn note_missing_methods(config: &Config, plugins: &BTreeMap<String, Inspection>)
     }
 }
 
-/// Prints which plugins the host would not load because they are quarantined. The files are not
-/// faulty in themselves.
-fn note_quarantined(config: &Config, plugins: &BTreeMap<String, Inspection>) {
-    let quarantined = jackfield::quarantined(&config.plugins.crash);
+/// Prints which plugins the host would not load because they are quarantined, and which it would
+/// load into a worker because of a decision. The files are not faulty in themselves.
+fn note_crashing(config: &Config, plugins: &BTreeMap<String, Inspection>) {
+    let crashing = jackfield::quarantined(&config.plugins.crash);
+    let in_host = plugins.values().filter(|plugin| config.isolation(&plugin.name) == Isolation::InProcess);
 
-    for plugin in plugins.values().filter(|plugin| quarantined.contains(&plugin.hash.to_string())) {
-        let (file, name) = (plugin.file.display(), &plugin.name);
-        print_message(format_args!(
-            "{file}: note: plugin {name:?} is quarantined: it was running in too many crashes of the host; \
-             replace the file, or run \"jackfield plugin reload {name}\""
-        ));
+    for plugin in in_host {
+        let (file, name, hash) = (plugin.file.display(), &plugin.name, plugin.hash.to_string());
+        let is_crashing = crashing.contains(&hash);
+        let is_moved = is_crashing && config.plugins.crash.action == CrashAction::Worker;
+        if is_moved || jackfield::is_isolated(&config.plugins, name, &hash) {
+            print_message(format_args!(
+                "{file}: note: plugin {name:?} runs in a worker, because it was running in too many crashes of the \
+                 host or an operator isolated it; \"jackfield plugin isolate {name} --off\" ends that"
+            ));
+        } else if is_crashing {
+            print_message(format_args!(
+                "{file}: note: plugin {name:?} is quarantined: it was running in too many crashes of the host; \
+                 replace the file, or run \"jackfield plugin reload {name}\""
+            ));
+        }
     }
 }
 

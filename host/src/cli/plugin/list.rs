@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::short_hash;
 use crate::cli::admin_client::{OperatorArgs, call, print};
 use crate::cli::table::{format_cell, format_table};
+use crate::cli::workers::{format_workers, isolation_cell};
 
-const HEAD: [&str; 10] = [
+const HEAD: [&str; 11] = [
     "PLUGIN",
     "STATE",
     "GENERATION",
@@ -24,6 +25,7 @@ const HEAD: [&str; 10] = [
     "RETAINED",
     "UNLOADED",
     "SIGNED BY",
+    "ISOLATION",
 ];
 
 /// The arguments of `jackfield plugin list`.
@@ -39,9 +41,15 @@ pub(crate) fn list(args: &ListArgs, config: Option<&Path>) -> ExitCode {
     print(reply, args.operator.json, |plugins: Vec<PluginStatus>| (render(&plugins), ExitCode::SUCCESS))
 }
 
-/// Returns a table of the plugins, followed by a line for each problem.
+/// Returns a table of the plugins, a table of those that run in workers, and a line for each
+/// problem.
 fn render(plugins: &[PluginStatus]) -> String {
     let mut text = format_table(&HEAD, plugins.iter().map(row));
+    let workers = format_workers(plugins.iter().map(|plugin| (&*plugin.name, plugin.worker.as_ref())));
+    if !workers.is_empty() {
+        text += &format!("{workers}\n");
+    }
+
     for plugin in plugins {
         let name = &plugin.name;
         for RetainedGeneration { generation, reason } in &plugin.retained {
@@ -58,20 +66,38 @@ fn render(plugins: &[PluginStatus]) -> String {
         for decision in &plugin.decisions {
             text += &decision_line(name, decision);
         }
+        if let Some(decision) = &plugin.isolated {
+            text += &isolation_line(name, decision);
+        }
     }
     text
 }
 
 fn decision_line(name: &str, decision: &DecisionStatus) -> String {
-    let DecisionStatus { hash, by, uid, at, detail, .. } = decision;
+    let DecisionStatus { hash, detail, .. } = decision;
+    format!(
+        "{name}: content {} is not loaded: rolled back {}: {detail}; \
+         \"jackfield plugin reload {name}\" loads it\n",
+        short_hash(Some(hash)),
+        by_and_age(decision)
+    )
+}
+
+fn isolation_line(name: &str, decision: &DecisionStatus) -> String {
+    let detail = &decision.detail;
+    format!(
+        "{name}: isolated {}: {detail}; \"jackfield plugin isolate {name} --off\" ends that\n",
+        by_and_age(decision)
+    )
+}
+
+/// Returns who made a decision, and how long ago.
+fn by_and_age(decision: &DecisionStatus) -> String {
+    let DecisionStatus { by, uid, at, .. } = decision;
     let by = uid.map_or_else(|| by.clone(), |uid| format!("uid {uid}"));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let age = ShortDuration(Duration::from_secs(now.saturating_sub(*at)));
-    format!(
-        "{name}: content {} is not loaded: rolled back by {by} {age} ago: {detail}; \
-         \"jackfield plugin reload {name}\" loads it\n",
-        short_hash(Some(hash))
-    )
+    format!("by {by} {age} ago")
 }
 
 fn row(plugin: &PluginStatus) -> Vec<String> {
@@ -86,6 +112,7 @@ fn row(plugin: &PluginStatus) -> Vec<String> {
         plugin.retained.len().to_string(),
         plugin.unloaded.to_string(),
         format_cell(plugin.signed.as_ref().map(|signature| &signature.key)),
+        isolation_cell(plugin.isolation.as_deref(), plugin.isolated.as_ref().map(|decision| &*decision.by)),
     ]
 }
 
@@ -110,6 +137,11 @@ mod tests {
                   "at": u64::MAX, "detail": "by command, from generation 6" },
                 { "hash": "00", "reason": "probation-failed", "by": "host", "at": u64::MAX, "detail": "d" },
             ],
+            "isolation": "worker",
+            "isolated": { "hash": "00", "reason": "isolated", "by": "host", "at": u64::MAX, "detail": "crashes" },
+            "worker": {
+                "processes": [{ "pid": 9, "resident_bytes": 1000, "in_flight": 1 }], "restarts": {},
+            },
         });
         let plugins: Vec<PluginStatus> = serde_json::from_value(json!([plugin])).unwrap();
 
@@ -117,10 +149,15 @@ mod tests {
 
         let lines: Vec<_> = text.lines().collect();
         let cells: Vec<_> = lines[1].split_whitespace().collect();
-        assert_eq!(cells, ["device", "probation", "7", "0.1.0", "0123456789ab", "1", "2", "1", "2", "00AA"]);
+        let expected = ["device", "probation", "7", "0.1.0", "0123456789ab", "1", "2", "1", "2", "00AA"];
+        assert_eq!((&cells[..10], &cells[10..]), (&expected[..], &["worker", "(automatic)"][..]));
         assert_eq!(
             lines[2..],
             [
+                "",
+                "WORKERS OF  PIDS  RESIDENT  IN FLIGHT  RESTARTS  LAST CAUSE",
+                "device      9     1.0kB     1          -         -",
+                "",
                 "device: generation 3 is retained: why",
                 "device: generation 4 ran m when the host crashed, request \"i\"",
                 "device: the newest file is refused: not-elf: no library",
@@ -128,6 +165,7 @@ mod tests {
                  generation 6; \"jackfield plugin reload device\" loads it",
                 "device: content 00 is not loaded: rolled back by host 0 s ago: d; \"jackfield plugin reload \
                  device\" loads it",
+                "device: isolated by host 0 s ago: crashes; \"jackfield plugin isolate device --off\" ends that",
             ]
         );
     }

@@ -1,9 +1,11 @@
-//! `jackfield plugin list`, `reload` and `rollback`: the plugins of a running host.
+//! `jackfield plugin list`, `reload`, `rollback` and `isolate`: the plugins of a running host.
 
+mod isolate;
 mod list;
 mod reload;
 mod rollback;
 
+pub(crate) use isolate::{IsolateArgs, isolate};
 pub(crate) use list::{ListArgs, list};
 pub(crate) use reload::{ReloadPluginArgs, reload};
 pub(crate) use rollback::{RollbackArgs, rollback};

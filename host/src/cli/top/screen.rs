@@ -13,6 +13,10 @@ use super::Sample;
 use crate::cli::rates::{HostRates, MethodRates};
 use crate::cli::stats::plugin_state;
 use crate::cli::table::{format_cell, format_count, format_duration, format_micros};
+use crate::cli::workers::{WORKER_HEAD, with_decision, worker_row};
+
+/// Upper bound for the lines about workers, with their title and head.
+const MAX_WORKER_LINES: u16 = 7;
 
 /// The order of the methods.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -195,6 +199,27 @@ impl Screen {
             .block(titled("plugins"))
     }
 
+    /// Returns the plugins that run in workers, and the lines that they need.
+    fn workers(&self) -> (Table<'static>, u16) {
+        let row = |plugin: &PluginStats| {
+            let name = with_decision(&plugin.name, plugin.isolated_by.as_deref());
+            Some(Row::new(worker_row(&name, plugin.worker.as_ref()?)))
+        };
+        let rows: Vec<_> = self.sample.stats.plugins.iter().filter_map(row).collect();
+        let count = u16::try_from(rows.len()).unwrap_or(u16::MAX);
+
+        let widths = [
+            Constraint::Fill(1),
+            Constraint::Length(10),
+            Constraint::Length(8),
+            Constraint::Length(9),
+            Constraint::Fill(1),
+            Constraint::Fill(2),
+        ];
+        let table = Table::new(rows, widths).header(head(&WORKER_HEAD)).block(titled("workers"));
+        (table, if count == 0 { 0 } else { (count + 2).min(MAX_WORKER_LINES) })
+    }
+
     fn failed(&self) -> Table<'static> {
         let now = self.sample.stats.at_ms;
         let row = |request: &SlowRequest| {
@@ -238,10 +263,12 @@ impl Screen {
 
 impl Widget for &Screen {
     fn render(self, area: Rect, buffer: &mut Buffer) {
-        let [summary, methods, middle, failed, last] = Layout::vertical([
+        let (workers, worker_lines) = self.workers();
+        let [summary, methods, middle, worker_area, failed, last] = Layout::vertical([
             Constraint::Length(2),
             Constraint::Fill(3),
             Constraint::Fill(2),
+            Constraint::Length(worker_lines),
             Constraint::Fill(2),
             Constraint::Length(1),
         ])
@@ -253,6 +280,7 @@ impl Widget for &Screen {
         Widget::render(self.methods(), methods, buffer);
         Widget::render(self.plugins(), plugins, buffer);
         Widget::render(self.callers(), callers, buffer);
+        Widget::render(workers, worker_area, buffer);
         Widget::render(self.failed(), failed, buffer);
         self.last_line().render(last, buffer);
     }

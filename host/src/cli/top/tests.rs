@@ -107,6 +107,29 @@ fn shows_stuck_threads_and_retained_and_quarantined_plugins() {
 }
 
 #[test]
+fn shows_the_workers_of_plugins_that_have_any() {
+    let mut screen = screen();
+    assert!(!drawn(&screen, 120, 30).iter().any(|line| line.contains("WORKERS OF")));
+    let workers = serde_json::json!({
+        "processes": [{ "pid": 77, "resident_bytes": 5_200_000, "in_flight": 2 }],
+        "restarts": { "crash": 3 }, "last_cause": "signal 11 (SIGSEGV)",
+    });
+    let device = &mut screen.sample.stats.plugins[0];
+    device.worker = Some(serde_json::from_value(workers).unwrap());
+    device.isolated_by = Some("host".to_owned());
+
+    let lines = drawn(&screen, 120, 30);
+
+    let at = lines.iter().position(|line| line.starts_with("WORKERS OF")).expect("a head");
+    let cells: Vec<_> = lines[at + 1].split_whitespace().collect();
+    assert_eq!(
+        cells,
+        ["device", "(automatic)", "77", "5.2MB", "2", "3", "crash", "signal", "11", "(SIGSEGV)"]
+    );
+    assert!(lines[at + 2].contains("failed lately"), "{lines:#?}");
+}
+
+#[test]
 fn sorts_the_methods_by_the_selected_order() {
     let mut screen = screen();
     let mut seen = Vec::new();

@@ -82,11 +82,6 @@ impl WorkerUsage {
         self.sampled = now;
         self.calls_when_sampled = self.calls;
     }
-
-    /// Returns the last sample in bytes; 0 before the first one.
-    pub(super) fn resident(&self) -> u64 {
-        self.resident
-    }
 }
 
 /// Decides which worker of a plugin is recycled.

@@ -7,9 +7,11 @@
 mod decided;
 mod directory;
 mod ending;
+mod isolating;
 mod large_directory;
 mod loading;
 mod plugin;
+mod probing;
 mod reconfiguring;
 mod retiring;
 mod rolling_back;
@@ -34,6 +36,7 @@ use super::directory_scan::{CompleteFiles, DirectoryScan, ScanTime};
 use super::owner::PluginOwner;
 use crate::admin::{PluginReloadResult, PluginStatus};
 use crate::config::Config;
+use crate::crash_record::CrashRecord;
 use crate::decisions::test_support::MemoryState;
 use crate::loader::{LoadError, LoadErrorReason};
 use crate::plugin::test_support::{memory_crash_record, no_worker_program};
@@ -93,12 +96,16 @@ impl Fixture {
 
     /// Returns a fixture whose decisions are kept in `state`.
     fn with_state(config: Config, state: &MemoryState) -> Self {
+        Self::after_crashes(config, state, memory_crash_record())
+    }
+
+    /// Returns a fixture whose host has this crash record.
+    fn after_crashes(config: Config, state: &MemoryState, record: Arc<CrashRecord>) -> Self {
         let clock = TestClock::new();
         let contents = Contents::default();
         let directory = InventedDirectory::new(contents.clone(), clock.clone());
         let scan = DirectoryScan::with_directory(PathBuf::from("plugins"), directory.opener());
 
-        let record = memory_crash_record();
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&record));
         let calls: Arc<dyn NestedCaller> = Arc::clone(&dispatcher) as _;
         let calls: Weak<dyn NestedCaller> = Arc::downgrade(&calls);

@@ -13,7 +13,7 @@ use jackfield_plugin_api::{Error, Exported, Host, Methods, Plugin, Run};
 use serde::{Deserialize, Serialize};
 
 use super::error;
-use crate::config::{Config, ReplacePolicy};
+use crate::config::{Config, Isolation, PluginConfig, ReplacePolicy};
 use crate::loader::{
     ContentHash, FileStamp, Inspection, KeptImage, LoadError, LoadErrorReason, StagedPlugin, plugin_name,
 };
@@ -37,6 +37,9 @@ pub(super) struct Content {
 
     /// How the start in the host fails.
     start_error: Option<LoadErrorReason>,
+
+    /// Where the start fails.
+    fails_in: Option<Isolation>,
 
     /// Whether a failed start leaves its code in the process.
     is_retained: bool,
@@ -69,6 +72,7 @@ impl Content {
             behaviour: Behaviour::default(),
             probe_error: None,
             start_error: None,
+            fails_in: None,
             is_retained: false,
             start_barrier: None,
         }
@@ -128,6 +132,12 @@ impl Content {
         self
     }
 
+    /// Returns content that does not start there.
+    pub(super) fn failing_in(mut self, isolation: Isolation) -> Self {
+        self.fails_in = Some(isolation);
+        self
+    }
+
     /// Returns content whose start in the host does not return.
     pub(super) fn hanging_in_start(mut self) -> Self {
         self.start_error = Some(LoadErrorReason::StartTimedOut);
@@ -170,18 +180,32 @@ impl Content {
     }
 }
 
-/// The contents that can be started, by hash.
+/// The contents that can be started, and where each generation was.
 #[derive(Clone, Default)]
-pub(super) struct Contents(Arc<Mutex<BTreeMap<ContentHash, Content>>>);
+pub(super) struct Contents {
+    by_hash: Arc<Mutex<BTreeMap<ContentHash, Content>>>,
+    probed: Arc<Mutex<BTreeMap<ContentHash, Isolation>>>,
+    started: Arc<Mutex<BTreeMap<u64, PluginConfig>>>,
+}
 
 impl Contents {
     /// Adds a content, or replaces how it behaves.
     pub(super) fn add(&self, content: &Content) {
-        lock(&self.0).insert(content.hash(), content.clone());
+        lock(&self.by_hash).insert(content.hash(), content.clone());
     }
 
     fn get(&self, hash: ContentHash) -> Content {
-        lock(&self.0)[&hash].clone()
+        lock(&self.by_hash)[&hash].clone()
+    }
+
+    /// Returns the configuration with which a generation was started.
+    pub(super) fn config_of(&self, generation: &Generation) -> PluginConfig {
+        lock(&self.started)[&generation.identity.number].clone()
+    }
+
+    /// Returns where a content was to run when it was probed last.
+    pub(super) fn probed_for(&self, content: &Content) -> Isolation {
+        lock(&self.probed)[&content.hash()]
     }
 }
 
@@ -254,11 +278,13 @@ impl TestStarter {
 
 impl GenerationStarter for TestStarter {
     fn probe(&self, staged: &StagedPlugin, config: &Config) -> Result<(), LoadError> {
-        let content = self.contents.get(staged.inspection.hash);
+        let Inspection { hash, name, .. } = &staged.inspection;
+        lock(&self.contents.probed).insert(*hash, config.isolation(name));
+        let content = self.contents.get(*hash);
         if let Some(reason) = content.probe_error {
             return Err(error(reason));
         }
-        match config.replace_policy(&staged.inspection.name) {
+        match config.replace_policy(name) {
             ReplacePolicy::StartFirst => content.check_resource(),
             ReplacePolicy::StopFirst => Ok(()),
         }
@@ -273,8 +299,10 @@ impl GenerationStarter for TestStarter {
     ) -> Result<Generation, GenerationLoadError> {
         let content = self.contents.get(staged.inspection.hash);
         let name = staged.inspection.name.clone();
-        let settings = config.plugin.get(&name).map(|own| own.settings.clone()).unwrap_or_default();
-        let asked_to_fail = (settings["fail"] == true).then_some(LoadErrorReason::StartFailed);
+        let own = config.plugin.get(&name).cloned().unwrap_or_default();
+        let is_to_fail = own.settings["fail"] == true || content.fails_in == Some(own.isolation);
+        let asked_to_fail = is_to_fail.then_some(LoadErrorReason::StartFailed);
+        lock(&self.contents.started).insert(number, own);
         if let Some(barrier) = &content.start_barrier {
             barrier.wait();
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Fixture;
 use super::plugin::{Content, count_of};
-use crate::config::{Config, Place};
+use crate::config::{Config, Isolation, Place};
 use crate::loader::LoadErrorReason;
 
 const FILE: &str = "libdevice.so";
@@ -120,4 +120,29 @@ fn loads_a_file_again_that_was_refused_for_lack_of_room() {
     fixture.scan_complete("libother.so");
 
     fixture.assert_serves("other", &content);
+}
+
+#[test]
+fn starts_a_plugin_again_when_its_isolation_changes() {
+    let in_worker = |count| {
+        let mut config = config(json!({}));
+        let own = config.plugin.get_mut(PLUGIN).unwrap();
+        own.isolation = Isolation::Worker;
+        own.worker.count = count;
+        config
+    };
+    let mut fixture = Fixture::with_config(config(json!({})));
+    fixture.put(FILE, &Content::new("one"));
+
+    let mut generation = fixture.status(PLUGIN).generation;
+    for new in [in_worker(1), in_worker(2), config(json!({}))] {
+        fixture.owner.configure(Arc::new(new)).unwrap();
+        assert!(fixture.status(PLUGIN).generation > generation);
+        generation = fixture.status(PLUGIN).generation;
+    }
+
+    let mut unused = config(json!({}));
+    unused.plugin.get_mut(PLUGIN).unwrap().worker.count = 3;
+    fixture.owner.configure(Arc::new(unused)).unwrap();
+    assert_eq!(fixture.status(PLUGIN).generation, generation, "it does not run in workers");
 }

@@ -1,9 +1,9 @@
 //! The process groups of sandboxed workers, so that the admin socket can refuse them.
 //!
-//! A worker runs as the user of the host, to whom the admin socket belongs, and most kernels do not
-//! restrict connections to Unix sockets by path. An operator's command would end the sandbox: it can
-//! move the plugin into the host. The filter of system calls keeps every process of a sandboxed
-//! worker in the group of the worker, so the group of a peer decides.
+//! A worker has the user of the host, and so the right to use the admin socket, and most kernels
+//! do not restrict connections to Unix sockets by path. A command of an operator would end the
+//! sandbox: it can move the plugin into the host. The filter of system calls keeps every process of
+//! a sandboxed worker in the group of the worker, so the group of a peer decides.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -54,8 +54,10 @@ impl Supervisor {
         let limit = self.options.reply_limit.max(jackfield_plugin_api::STATE_MAX) + MESSAGE_OVERHEAD;
 
         let program = &self.options.program;
-        let variables = self.options.config.worker.environment.as_deref();
-        let process = WorkerProcess::spawn(program, variables, &title, self.image.as_fd(), &spec, limit);
+        let config = &self.options.config.worker;
+        let (variables, is_sandboxed) = (config.environment.as_deref(), config.sandbox.is_some());
+        let process =
+            WorkerProcess::spawn(program, variables, &title, self.image.as_fd(), &spec, is_sandboxed, limit);
         let worker = LiveWorker {
             id: LineId(self.next_id),
             slot,

@@ -23,7 +23,7 @@ pub use plugin_status::{
 pub use requests::{IsolateParams, ReloadParams, RollbackParams, StatsParams, method};
 pub use slow_log::{SlowLogReport, SlowRequest};
 pub(crate) use worker_stats::isolation_of;
-pub use worker_stats::{WorkerProcess, WorkerStats};
+pub use worker_stats::{WorkerProcessStats, WorkerStats};
 
 use crate::plugin::SystemPlugin;
 

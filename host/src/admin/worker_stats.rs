@@ -10,7 +10,7 @@ use crate::worker::report::{WorkerReport, WorkerStatus};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStats {
     /// The processes that run the plugin.
-    pub processes: Vec<WorkerProcess>,
+    pub processes: Vec<WorkerProcessStats>,
     /// The number of workers that were replaced since the start of the host, by cause, without
     /// causes that did not occur.
     pub restarts: BTreeMap<String, u64>,
@@ -21,7 +21,7 @@ pub struct WorkerStats {
 
 /// One worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkerProcess {
+pub struct WorkerProcessStats {
     /// The process ID.
     pub pid: u32,
     /// Its resident memory; 0 if it is not known.
@@ -32,7 +32,7 @@ pub struct WorkerProcess {
 
 impl From<WorkerReport> for WorkerStats {
     fn from(report: WorkerReport) -> Self {
-        let process = |worker: &WorkerStatus| WorkerProcess {
+        let process = |worker: &WorkerStatus| WorkerProcessStats {
             pid: worker.pid,
             resident_bytes: worker.resident,
             in_flight: worker.calls as u64,

@@ -2,7 +2,8 @@
 //!
 //! The file is the one description of the keys. Its form is simple: a section or a key, and then a
 //! comment in the same line and in lines that begin with blanks. A key that has no default, and a
-//! section whose presence has an effect, is commented out. Sections that occur again are examples and are left out.
+//! section whose presence has an effect, is commented out. Sections that occur again are examples
+//! and are left out.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -109,7 +109,7 @@ pub struct CrashConfig {
     /// How long a crash counts. Default 10 min.
     pub window: Duration,
 
-    /// What becomes of a plugin after so many crashes. Default quarantine.
+    /// The consequence for a plugin after so many crashes. Default quarantine.
     pub action: CrashAction,
 }
 
@@ -120,7 +120,7 @@ impl Default for CrashConfig {
     }
 }
 
-/// What the host does with a plugin content that ran in too many crashes.
+/// The consequence for a plugin content that ran in too many crashes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CrashAction {
     /// `"quarantine"`: it does not load the content.

@@ -83,7 +83,7 @@ impl Default for WorkerConfig {
     }
 }
 
-/// What a worker process may do beyond computing. Everything else is denied.
+/// The rights of a worker process beyond computing. Everything else is denied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SandboxConfig {
     /// Absolute paths of files and directories that can be read, beyond those that always can.

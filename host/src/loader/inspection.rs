@@ -15,7 +15,7 @@ use super::load_error::{LoadError, LoadErrorReason};
 use super::plugin_file::{FILE_MAX, read_content, required_name, too_large};
 use super::signature::{self, SignatureFile, VerifiedSignature};
 use super::{elf, manifest, safe_path};
-use crate::config::{KeyId, TrustedKey};
+use crate::config::{KeyId, PluginConfig, TrustedKey};
 
 /// The declarations of a plugin file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,6 +51,27 @@ pub struct Inspection {
     /// The size of its static thread-local storage in bytes, of which a process can load only a
     /// few; `None` if it has none. Linked libraries are not examined.
     pub static_tls: Option<u64>,
+}
+
+impl Inspection {
+    /// Checks that the plugin can have as many workers as its configuration sets. It does not
+    /// matter whether it runs in workers, because the host may move it there later.
+    ///
+    /// # Errors
+    ///
+    /// Its state could not be transferred, because several workers would have one each.
+    pub fn check_workers(&self, own: Option<&PluginConfig>) -> Result<(), LoadError> {
+        let count = own.map_or(1, |own| own.worker.count);
+        if count == 1 || self.manifest.state.is_none() {
+            return Ok(());
+        }
+        let name = &self.name;
+        let detail = format_args!(
+            "plugin.{name}.worker.count = {count}, but the plugin exports state, which each worker would have for \
+             itself; write 1"
+        );
+        Err(LoadError::new(LoadErrorReason::SeveralWorkers, detail))
+    }
 }
 
 /// Inspects `file` without running any of its code.

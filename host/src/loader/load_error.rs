@@ -220,6 +220,8 @@ reasons! {
     PanicAbort = "panic-abort",
     /// The file does not export the symbol of the root module.
     NoRootModule = "no-root-module",
+    /// It exports state, and `worker.count` is more than 1.
+    SeveralWorkers = "several-workers",
     // The probe and the load.
     /// Another plugin has the same name.
     NameTaken = "name-taken",
@@ -241,6 +243,8 @@ reasons! {
     ProbeTimedOut = "probe-timed-out",
     /// The probing process could not be run, or its report was invalid.
     ProbeFailed = "probe-failed",
+    /// Its sandbox is required, and the system cannot enforce all of it.
+    SandboxUnavailable = "sandbox-unavailable",
     /// The dynamic loader returned the code of an earlier file.
     StaleCode = "stale-code",
     /// It changed state of the whole process: working directory, environment, locale, signals,

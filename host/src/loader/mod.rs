@@ -22,6 +22,7 @@ mod content_hash;
 mod elf;
 mod environment_memory;
 mod file_stamp;
+mod host_environment;
 mod inspection;
 mod library;
 mod load_error;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::owner::PluginOwner;
+use super::plugin_slot::PluginSlot;
 use super::restart_required;
 use super::transaction::{Candidate, PreparedGeneration, PreparedStart, Purpose};
 use crate::config::{Config, Isolation, Place, PluginConfig, ReplacePolicy, WorkerConfig};
@@ -26,7 +27,7 @@ impl PluginOwner {
     /// Every plugin that cannot be started with its new settings. Nothing has changed.
     pub(super) fn configure(&mut self, config: Arc<Config>) -> Result<(), Vec<String>> {
         let old = Arc::clone(&self.config);
-        let changed = changed_plugins(&old, &config);
+        let changed = self.changed_plugins(&old, &config);
         let prepared = self.prepare_all(&changed, &config).map_err(to_strings)?;
 
         restart_required::warn(&old, &config);
@@ -51,6 +52,25 @@ impl PluginOwner {
             self.report_serving(&name, " with its new settings");
         }
         Ok(())
+    }
+
+    /// Returns the plugins that have to be started again for a new configuration: their settings,
+    /// threads, queue, circuit breaker or isolation differ. Their replace policy applies to the
+    /// next replacement. The options of workers apply only to plugins that run in workers.
+    fn changed_plugins(&self, old: &Config, new: &Config) -> BTreeSet<String> {
+        let settings = |config: &Config, name: &String| {
+            let settings = config.plugin.get(name).cloned().unwrap_or_default();
+            let hash = self.slots.get(name).and_then(PluginSlot::hash).unwrap_or_default();
+            let isolation = self.isolation(name, hash, config);
+            let worker = match isolation {
+                Isolation::InProcess => WorkerConfig::default(),
+                Isolation::Worker => settings.worker,
+            };
+            let (place, replace) = (Place::default(), ReplacePolicy::default());
+            PluginConfig { place, replace, isolation, worker, ..settings }
+        };
+        let all = old.plugin.keys().chain(new.plugin.keys());
+        all.filter(|name| settings(old, name) != settings(new, name)).cloned().collect()
     }
 
     /// Prepares a generation with the new settings for each changed plugin that serves.
@@ -112,22 +132,6 @@ impl PluginOwner {
             }
         }
     }
-}
-
-/// Returns the plugins that have to be started again for a new configuration: their settings, or
-/// their threads, queue, circuit breaker or isolation, differ. Their replace policy applies to the
-/// next replacement, and the options of workers only to plugins that run in workers.
-fn changed_plugins(old: &Config, new: &Config) -> BTreeSet<String> {
-    let settings = |config: &Config, name: &String| {
-        let settings = config.plugin.get(name).cloned().unwrap_or_default();
-        let worker = match settings.isolation {
-            Isolation::InProcess => WorkerConfig::default(),
-            Isolation::Worker => settings.worker,
-        };
-        PluginConfig { place: Place::default(), replace: ReplacePolicy::default(), worker, ..settings }
-    };
-    let all = old.plugin.keys().chain(new.plugin.keys());
-    all.filter(|name| settings(old, name) != settings(new, name)).cloned().collect()
 }
 
 fn to_strings(errors: Vec<SettingsError>) -> Vec<String> {

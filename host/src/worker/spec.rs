@@ -56,7 +56,7 @@ pub(crate) struct WorkerLimits {
     pub(crate) files: u64,
 }
 
-/// What the plugin may do beyond computing. Paths are absolute.
+/// The rights of the plugin beyond computing. Paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SandboxSpec {
     /// Files and directories that can be read, in addition to those that always can.

@@ -93,6 +93,37 @@ fn notes_a_section_for_a_plugin_that_does_not_exist() {
 }
 
 #[test]
+fn notes_options_for_workers_without_effect_and_missing_paths_of_a_sandbox() {
+    let config = "[plugin.device.worker.sandbox]\nread = [\"/etc\", \"/no/such\"]\n";
+    let scratch = directory_with(config, &["device"]);
+
+    let finished = jackfield(scratch.path(), &["check"]);
+
+    let expected = [
+        "./config.toml:1:9: note: [plugin.device.worker] has no effect, because plugin \"device\" runs in the host; \
+         set isolation = \"worker\"",
+        "./config.toml:1:9: note: [plugin.device.worker.sandbox]: /no/such does not exist, or cannot be seen by this \
+         user; a worker cannot use it, even if it is created later",
+    ];
+    assert_eq!((finished.code, finished.stderr.lines().collect::<Vec<_>>()), (0, expected.to_vec()));
+
+    scratch.write("config.toml", &format!("[plugin.device]\nisolation = \"worker\"\n{config}"));
+    let finished = jackfield(scratch.path(), &["check"]);
+    assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+}
+
+#[test]
+fn finds_several_workers_of_a_plugin_that_exports_state() {
+    let scratch = directory_with("[plugin.counter_v1.worker]\ncount = 2\n", &["counter_v1"]);
+
+    let finished = jackfield(scratch.path(), &["check"]);
+
+    let expected = "several-workers: plugin.counter_v1.worker.count = 2, but the plugin exports state, which \
+                    each worker would have for itself; write 1";
+    assert!(finished.code == EX_CONFIG && finished.stderr.contains(expected), "{finished:?}");
+}
+
+#[test]
 fn notes_a_listener_for_a_method_that_does_not_exist() {
     let listener = |socket: &str, method: &str| {
         format!("[[listener]]\nsocket = \"{socket}\"\nframing = \"line\"\nmethod = \"{method}\"\n")

@@ -6,6 +6,7 @@ mod faults;
 mod machine;
 mod notifications;
 mod reload;
+mod sandbox;
 mod shipped_units;
 mod socket_activation;
 mod supervisor;

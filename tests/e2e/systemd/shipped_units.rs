@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::continuous_clients::ContinuousClients;
 use super::faults;
 use super::machine::{ADMIN, Machine, SOCKET, missing};
+use super::sandbox;
 use super::skipped;
 use super::supervisor::socket_file_metadata;
 use crate::support::{Peer, wait_until};
@@ -44,10 +45,11 @@ fn serves_with_the_shipped_units_under_systemd() {
     machine.run_successfully(&["systemctl", "enable", "--now", "jackfield.socket", "jackfield-admin.socket"]);
     let before = [SOCKET, ADMIN].map(|socket| socket_file_metadata(&machine.path(socket)));
 
-    let steps: [Step; 13] = [
+    let steps: [Step; 14] = [
         ("the units are valid and restrict the service", verifies_the_units),
         ("the first permitted connection starts the service", starts_on_the_first_permitted_connection),
         ("the service is confined and loads plugins", is_confined_and_loads_plugins),
+        ("the sandbox of a worker is in force", sandbox::is_in_force),
         ("the status is reported", reports_its_status),
         ("a reload returns when it is applied", returns_from_reload_when_applied),
         ("metrics are served, over TCP with the drop-in", serves_metrics),

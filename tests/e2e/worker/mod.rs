@@ -4,6 +4,7 @@
 //!   `lifecycle`.
 //! - Faults: `faults` with `fault_kinds`, `restarts`, `stuck`, `orphans`.
 //! - Replacement: `switches` counts each request with `ledger`, `reload` repeats it many times.
+//! - The sandbox: `sandbox`.
 //! - Decisions: `automatic` after crashes of the host, `operation` by command.
 
 mod automatic;
@@ -19,6 +20,7 @@ mod orphans;
 mod random_params;
 mod reload;
 mod restarts;
+mod sandbox;
 mod stuck;
 mod switches;
 

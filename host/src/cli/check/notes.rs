@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jackfield::config::{Config, CrashAction, Isolation, Pattern, RESERVED, Route};
+use jackfield::config::{
+    Config, CrashAction, Isolation, Pattern, PluginConfig, RESERVED, Route, WorkerConfig,
+};
 use jackfield::loader::Inspection;
 
 use super::place::AtPlace;
@@ -12,6 +14,8 @@ use crate::cli::output::print_message;
 pub(super) fn print_all(config: &Config, plugins: &BTreeMap<String, Inspection>) {
     warn_about_deprecated_keys(config);
     note_unused_sections(config, plugins);
+    note_unused_workers(config);
+    note_missing_sandbox_paths(config);
     note_unresolved_routes(config, plugins);
     note_missing_methods(config, plugins);
     note_crashing(config, plugins);
@@ -32,6 +36,37 @@ fn note_unused_sections(config: &Config, plugins: &BTreeMap<String, Inspection>)
         print_message(format_args!(
             "{place}: note: [plugin.{name}]: there is no plugin {name:?}; the section has no effect"
         ));
+    }
+}
+
+/// Prints which plugins have options for workers and do not run in any. A sandbox that is not in
+/// force would otherwise go unnoticed.
+fn note_unused_workers(config: &Config) {
+    let may_isolate = config.plugins.crash.action == CrashAction::Worker;
+    let is_unused = |own: &PluginConfig| {
+        own.isolation == Isolation::InProcess && !may_isolate && own.worker != WorkerConfig::default()
+    };
+    for (name, own) in config.plugin.iter().filter(|(_, own)| is_unused(own)) {
+        let place = AtPlace(config, own.place);
+        print_message(format_args!(
+            "{place}: note: [plugin.{name}.worker] has no effect, because plugin {name:?} runs in the host; set \
+             isolation = \"worker\""
+        ));
+    }
+}
+
+/// Prints which paths of sandboxes do not exist. The rules of a sandbox are made for files, so a
+/// path that is created later stays out of reach.
+fn note_missing_sandbox_paths(config: &Config) {
+    for (name, own) in &config.plugin {
+        let Some(sandbox) = &own.worker.sandbox else { continue };
+        for path in sandbox.read.iter().chain(&sandbox.write).filter(|path| !path.exists()) {
+            let (place, path) = (AtPlace(config, own.place), path.display());
+            print_message(format_args!(
+                "{place}: note: [plugin.{name}.worker.sandbox]: {path} does not exist, or cannot be seen by this \
+                 user; a worker cannot use it, even if it is created later"
+            ));
+        }
     }
 }
 

@@ -47,11 +47,12 @@ pub(super) fn inspect_plugins(
             }
         };
 
-        if let Err(refused) = accepted.add(staged.inspection.clone()) {
+        let own = config.plugin.get(&staged.inspection.name);
+        let checked = staged.inspection.check_workers(own);
+        if let Err(refused) = checked.and_then(|()| accepted.add(staged.inspection.clone())) {
             faults.push(refusal_line(&path, &refused));
         } else if let Some(Err(refused)) = prober.map(|prober| probe(prober, &staged, config)) {
             let fault = refusal_line(&path, &refused);
-            let own = config.plugin.get(&staged.inspection.name);
             let place = own.map(|own| format!("; its settings are in {}", AtPlace(config, own.place)));
             faults.push(fault + &place.unwrap_or_default());
         }

@@ -5,24 +5,22 @@
 //! is killed and the process is reaped before the host continues.
 
 mod child;
-mod environment;
 mod process;
 mod progress;
 mod report;
 mod services;
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::host_environment::HostEnvironment;
 use super::load_error::{LoadError, LoadErrorReason};
 use super::staged::StagedPlugin;
 use super::static_tls;
 use crate::config::Isolation;
 use crate::log::{ShortDuration, printable};
-use environment::ProbeEnvironment;
 use process::{ListenEnd, ProbeOutput, ProbeProcess};
 use progress::ProbeProgress;
 pub use report::ProbeDepth;
@@ -50,7 +48,7 @@ pub(crate) fn enter() -> ProbeEntry {
 #[derive(Debug, Clone)]
 pub struct Prober {
     program: PathBuf,
-    environment: ProbeEnvironment,
+    environment: HostEnvironment,
 
     /// Where the probed plugins are to run.
     isolation: Isolation,
@@ -71,7 +69,7 @@ impl Prober {
     /// `main`, such as tests.
     #[must_use]
     pub fn program(program: impl Into<PathBuf>) -> Self {
-        let (program, environment) = (program.into(), ProbeEnvironment::of_host());
+        let (program, environment) = (program.into(), HostEnvironment::read());
         Self { program, environment, isolation: Isolation::InProcess }
     }
 
@@ -87,10 +85,9 @@ impl Prober {
         &self.program
     }
 
-    /// Returns the environment of the processes: that of the host as it was when the prober was
-    /// created, without the variables of the dynamic loader and the supervisor.
-    pub(crate) fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        self.environment.variables()
+    /// Returns the environment of the host, as it was when the prober was created.
+    pub(crate) fn environment(&self) -> &HostEnvironment {
+        &self.environment
     }
 
     /// Opens, starts, self-tests, stops and closes a staged plugin in a separate process, with

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::super::host_environment::HostEnvironment;
 use super::super::load_error::{LoadError, LoadErrorReason};
 use super::super::signal_name::SignalNumber;
 use super::super::staged::StagedPlugin;
-use super::environment::ProbeEnvironment;
 use super::report::PROCESS_NAME;
 use crate::process_group::ProcessGroup;
 use crate::system_failure::is_shortage;
@@ -62,7 +62,7 @@ impl ProbeProcess {
     /// is a pipe.
     pub(super) fn spawn(
         program: &Path,
-        environment: &ProbeEnvironment,
+        environment: &HostEnvironment,
         staged: &StagedPlugin,
         socket: UnixStream,
         child_socket: UnixStream,
@@ -87,7 +87,7 @@ impl ProbeProcess {
             Command::new(program)
                 .arg0(PROCESS_NAME)
                 .env_clear()
-                .envs(environment.variables())
+                .envs(environment.passed_on(None))
                 .stdin(Stdio::from(copy))
                 .stdout(Stdio::from(OwnedFd::from(child_socket)))
                 .stderr(Stdio::piped()),

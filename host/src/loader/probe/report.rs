@@ -185,7 +185,7 @@ mod tests {
         let bytes = request.encode(b"{\"a\":1}").unwrap();
         let (request, settings) = ProbeRequest::read(&mut bytes.as_slice()).unwrap();
         assert_eq!((request.parent, request.manifest, request.depth), (7, manifest, ProbeDepth::Code));
-        assert_eq!(settings, b"{\"a\":1}");
+        assert_eq!((&*settings, request.may_change_process), (&b"{\"a\":1}"[..], true));
         for cut in 0..bytes.len() {
             assert!(ProbeRequest::read(&mut &bytes[..cut]).is_err(), "{cut}");
         }

@@ -50,9 +50,6 @@ impl WorkerProgram {
         &'a self,
         selected: Option<&'a [String]>,
     ) -> impl Iterator<Item = (&'a OsStr, &'a OsStr)> {
-        let is_selected = move |name: &OsStr| {
-            selected.is_none_or(|selected| selected.iter().any(|wanted| name == OsStr::new(wanted)))
-        };
-        self.0.variables().filter(move |(name, _)| is_selected(name))
+        self.0.environment().passed_on(selected)
     }
 }

@@ -20,7 +20,7 @@
 //! channel therefore ends the process by a signal that no code can hold up. Nothing here is
 //! restored or freed for its own sake: the end of the process does that.
 
-mod nested_calls;
+mod outgoing_calls;
 mod phases;
 mod received_calls;
 mod serve;
@@ -38,7 +38,7 @@ use std::sync::{Arc, mpsc};
 
 use rustix::process::{Signal, getpid, kill_process};
 
-use self::nested_calls::NestedCalls;
+use self::outgoing_calls::OutgoingCalls;
 use self::serve::{ChannelEnd, WorkerServer, read_spec};
 use self::setup::Descriptors;
 use self::worker_channel::WorkerChannel;
@@ -74,7 +74,7 @@ fn run() -> ! {
     let enforced = confinement::apply(&spec.limits, spec.sandbox.as_ref())
         .unwrap_or_else(|error| refuse(&channel, &error));
 
-    let nested = NestedCalls::new(Arc::clone(&channel));
+    let nested = OutgoingCalls::new(Arc::clone(&channel));
     let (sender, started) = mpsc::sync_channel(1);
     let starting = start::Starting {
         spec,

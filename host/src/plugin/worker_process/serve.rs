@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use jackfield_plugin_api::Run;
 
 use super::super::call::{CallPermits, Caller};
-use super::nested_calls::NestedCalls;
+use super::outgoing_calls::OutgoingCalls;
 use super::phases;
 use super::received_calls::{EndSink, ReceivedCalls};
 use super::start::StartedPlugin;
@@ -63,7 +63,7 @@ fn receive(reader: &mut ChannelReader) -> Result<(), ChannelEnd> {
 pub(super) struct WorkerServer<E> {
     channel: Arc<WorkerChannel>,
     calls: Arc<ReceivedCalls>,
-    nested: Arc<NestedCalls>,
+    nested: Arc<OutgoingCalls>,
 
     /// Brings the plugin before `Ready` is sent.
     started: mpsc::Receiver<StartedPlugin>,
@@ -82,7 +82,7 @@ pub(super) struct WorkerServer<E> {
 impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
     pub(super) fn new(
         channel: Arc<WorkerChannel>,
-        nested: Arc<NestedCalls>,
+        nested: Arc<OutgoingCalls>,
         started: mpsc::Receiver<StartedPlugin>,
         end_process: E,
     ) -> Self {

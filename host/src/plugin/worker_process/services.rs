@@ -8,7 +8,7 @@ use jackfield_plugin_api::abi::{CallFacts, CallReply, PANIC_LINE, ReplyFuture, S
 use jackfield_plugin_api::{Error, Level};
 
 use super::super::host_services::MAX_LINE;
-use super::nested_calls::{NestedCalls, NestedRequest};
+use super::outgoing_calls::{NestedRequest, OutgoingCalls};
 use super::target::{WorkerExecutor, number_on_this_thread};
 use super::worker_channel::WorkerChannel;
 use crate::clock::Time;
@@ -17,7 +17,7 @@ use crate::loader::backtrace;
 /// The services for the one instance of a worker.
 pub(super) struct WorkerServices {
     pub(super) channel: Arc<WorkerChannel>,
-    pub(super) nested: Arc<NestedCalls>,
+    pub(super) nested: Arc<OutgoingCalls>,
     pub(super) executor: Arc<WorkerExecutor>,
 
     /// The number of the highest level that the host logs.

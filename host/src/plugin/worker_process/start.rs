@@ -11,7 +11,7 @@ use jackfield_plugin_api::manifest::DeclaredMethod;
 use super::super::async_executor::AsyncExecutor;
 use super::super::blocking_pool::BlockingPool;
 use super::super::plugin_thread::ThreadSpawner;
-use super::nested_calls::NestedCalls;
+use super::outgoing_calls::OutgoingCalls;
 use super::services::WorkerServices;
 use super::target::{WorkerExecutor, WorkerTarget};
 use super::worker_channel::WorkerChannel;
@@ -32,15 +32,15 @@ pub(super) struct StartedPlugin {
     pub(super) executor: Arc<WorkerExecutor>,
 }
 
-/// The parts that exist before the instance. The threads are named after the plugin, and in the crash
-/// record of this process, which shows for which call a thread runs.
-pub(super) struct PluginThreads {
+/// The parts that exist before the instance. The threads are named after the plugin. The crash
+/// record of this process shows for which call a thread runs.
+pub(super) struct WorkerThreads {
     plugin: Arc<str>,
     crash_record: Arc<CrashRecord>,
     pub(super) executor: Arc<WorkerExecutor>,
 }
 
-impl PluginThreads {
+impl WorkerThreads {
     /// # Errors
     ///
     /// There is no memory for the crash record.
@@ -100,7 +100,7 @@ pub(super) struct Starting {
     pub(super) enforced: String,
 
     pub(super) channel: Arc<WorkerChannel>,
-    pub(super) nested: Arc<NestedCalls>,
+    pub(super) nested: Arc<OutgoingCalls>,
 
     /// Takes the plugin before `Ready` is sent.
     pub(super) started: mpsc::SyncSender<StartedPlugin>,
@@ -136,7 +136,7 @@ fn start(
     spec: &WorkerSpec,
     plugin: OwnedFd,
     channel: &Arc<WorkerChannel>,
-    nested: Arc<NestedCalls>,
+    nested: Arc<OutgoingCalls>,
 ) -> Result<StartedPlugin, LoadError> {
     let begin = |step: ProbeStep| channel.send(&WorkerMessage::Step(&step.to_string()));
     begin(ProbeStep::Opening);
@@ -147,7 +147,7 @@ fn start(
     let root = opened.root(&spec.manifest)?;
 
     begin(ProbeStep::Starting);
-    let threads = PluginThreads::new(&spec.plugin).map_err(|error| {
+    let threads = WorkerThreads::new(&spec.plugin).map_err(|error| {
         LoadError::of_system(LoadErrorReason::NoResources, "cannot record which calls run", &error)
     })?;
     let services = WorkerServices {

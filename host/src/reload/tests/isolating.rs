@@ -250,3 +250,28 @@ fn does_not_quarantine_a_plugin_that_is_configured_to_run_in_a_worker() {
     fixture.assert_serves(PLUGIN, &one);
     assert!(fixture.status(PLUGIN).isolated.is_none(), "nobody decided that");
 }
+
+#[test]
+fn starts_an_isolated_plugin_again_if_the_options_of_its_worker_change() {
+    let one = Content::new("one");
+    let mut fixture = serving(&one, Config::default(), &MemoryState::default());
+    let configured = |memory, isolation| {
+        let mut config = Config::default();
+        let own = config.plugin.entry(PLUGIN.to_owned()).or_default();
+        (own.worker.memory, own.isolation) = (memory, isolation);
+        Arc::new(config)
+    };
+    let has_started = |fixture: &mut Fixture, config| {
+        let before = fixture.status(PLUGIN).generation;
+        fixture.owner.configure(config).unwrap();
+        fixture.status(PLUGIN).generation > before
+    };
+    assert!(!has_started(&mut fixture, configured(1, Isolation::InProcess)), "it has no worker");
+    fixture.owner.isolate(PLUGIN, false, OPERATOR);
+
+    assert!(has_started(&mut fixture, configured(2, Isolation::InProcess)));
+    assert_eq!(fixture.started_with().worker.memory, 2);
+    assert!(!has_started(&mut fixture, configured(2, Isolation::Worker)));
+    assert!(!has_started(&mut fixture, configured(2, Isolation::InProcess)));
+    fixture.assert_runs(Isolation::Worker);
+}

@@ -16,10 +16,10 @@ use jackfield_plugin_api::{Context, Error, Level, Methods, Run};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::nested_calls::NestedCalls;
+use super::outgoing_calls::OutgoingCalls;
 use super::serve::{ChannelEnd, WorkerServer};
 use super::services::WorkerServices;
-use super::start::PluginThreads;
+use super::start::WorkerThreads;
 use super::worker_channel::WorkerChannel;
 use crate::clock::Time;
 use crate::sync::lock;
@@ -115,7 +115,7 @@ struct TestHost {
     reader: ChannelReader,
     writer: ChannelWriter,
     worker: JoinHandle<ChannelEnd>,
-    nested: Arc<NestedCalls>,
+    nested: Arc<OutgoingCalls>,
 
     has_started: Receiver<()>,
     resume: Sender<()>,
@@ -136,8 +136,8 @@ impl TestHost {
         let plugin = TestPlugin { started, resumed: Mutex::new(resumed) };
 
         let sender = Arc::new(WorkerChannel::new(Arc::clone(&far)));
-        let nested = NestedCalls::new(Arc::clone(&sender));
-        let parts = PluginThreads::new("t").unwrap();
+        let nested = OutgoingCalls::new(Arc::clone(&sender));
+        let parts = WorkerThreads::new("t").unwrap();
         let services = WorkerServices {
             channel: Arc::clone(&sender),
             nested: Arc::clone(&nested),

@@ -27,7 +27,7 @@ use crate::worker::message::{InvalidMessage, MessageEnd, NestedNumber, WorkerMes
 const GRACE: Duration = Duration::from_millis(250);
 
 /// The nested calls that wait for their replies.
-pub(super) struct NestedCalls {
+pub(super) struct OutgoingCalls {
     channel: Arc<WorkerChannel>,
     last: AtomicU64,
     waiting: Mutex<FxHashMap<NestedNumber, Arc<ReplySlot>>>,
@@ -44,7 +44,7 @@ pub(super) struct NestedRequest<'a> {
     pub(super) waits: bool,
 }
 
-impl NestedCalls {
+impl OutgoingCalls {
     pub(super) fn new(channel: Arc<WorkerChannel>) -> Arc<Self> {
         Arc::new(Self { channel, last: AtomicU64::new(0), waiting: Mutex::default() })
     }
@@ -99,7 +99,7 @@ impl NestedCalls {
 
 /// A nested call that waits for its reply. Dropping it cancels the call.
 pub(super) struct WaitingCall {
-    calls: Arc<NestedCalls>,
+    calls: Arc<OutgoingCalls>,
     number: NestedNumber,
     slot: Arc<ReplySlot>,
     began: Time,
@@ -118,9 +118,9 @@ impl WaitingCall {
     }
 
     /// Returns a future for the plugin, which is ready when the reply has arrived.
-    pub(super) fn into_future(self, timers: &WorkerExecutor, relay: WakerRelay) -> NestedReply {
+    pub(super) fn into_future(self, timers: &WorkerExecutor, relay: WakerRelay) -> OutgoingCallFuture {
         let deadline = Box::pin(timers.timer(self.until.after(GRACE)));
-        NestedReply { waiting: self, deadline, relay }
+        OutgoingCallFuture { waiting: self, deadline, relay }
     }
 }
 
@@ -136,7 +136,7 @@ impl Drop for WaitingCall {
 }
 
 /// The future of a nested call, polled by the plugin.
-pub(super) struct NestedReply {
+pub(super) struct OutgoingCallFuture {
     waiting: WaitingCall,
     deadline: Pin<Box<dyn Future<Output = ()> + Send>>,
 
@@ -144,7 +144,7 @@ pub(super) struct NestedReply {
     relay: WakerRelay,
 }
 
-impl Future for NestedReply {
+impl Future for OutgoingCallFuture {
     type Output = CallReply;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallReply> {

@@ -1,4 +1,4 @@
-//! The environment variables of a probing process: those of the host, without variables that are
+//! The environment variables of probes and workers: those of the host, without variables that are
 //! meant for the host's process alone.
 
 use std::env;
@@ -7,7 +7,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
-/// Prefixes of variables that a probe does not get.
+/// Prefixes of variables that other processes do not get, unless a configuration lists them.
 ///
 /// The first two change how the dynamic loader and glibc work, and could add code to the plugin.
 /// The others are the supervisor's messages to one process: a plugin that finds them could report
@@ -18,28 +18,37 @@ const WITHHELD_PREFIXES: [&str; 5] = ["LD_", "GLIBC_TUNABLES", "NOTIFY_", "LISTE
 /// Further variables of the supervisor, by their whole names.
 const WITHHELD_NAMES: [&str; 4] = ["MAINPID", "SYSTEMD_EXEC_PID", "FDSTORE", "JOURNAL_STREAM"];
 
-/// The environment that every probe gets.
+/// The environment of the host's process.
 ///
 /// It is read once, before any plugin is loaded. A plugin in the host that changes the environment
 /// may do so at any time, and reading it meanwhile would be a data race.
 #[derive(Clone)]
-pub(super) struct ProbeEnvironment(Arc<[(OsString, OsString)]>);
+pub(crate) struct HostEnvironment(Arc<[(OsString, OsString)]>);
 
-impl ProbeEnvironment {
-    /// Returns the current environment of this process, as far as probes get it.
-    pub(super) fn of_host() -> Self {
-        Self(env::vars_os().filter(|(name, _)| !is_withheld(name)).collect())
+impl HostEnvironment {
+    /// Returns the current environment of this process.
+    pub(super) fn read() -> Self {
+        Self(env::vars_os().collect())
     }
 
-    pub(super) fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    /// Returns the variables that a process gets: those that are listed, whatever they are, or all
+    /// that are not meant for the host alone.
+    pub(crate) fn passed_on<'a>(
+        &'a self,
+        listed: Option<&'a [String]>,
+    ) -> impl Iterator<Item = (&'a OsStr, &'a OsStr)> {
+        let variables = self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
+        variables.filter(move |(name, _)| match listed {
+            Some(listed) => listed.iter().any(|listed| *name == listed.as_str()),
+            None => !is_withheld(name),
+        })
     }
 }
 
 /// Values may be secret, so only their number is shown.
-impl fmt::Debug for ProbeEnvironment {
+impl fmt::Debug for HostEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ProbeEnvironment({} variables)", self.0.len())
+        write!(f, "HostEnvironment({} variables)", self.0.len())
     }
 }
 
@@ -72,5 +81,19 @@ mod tests {
         for name in ["DATABASE_URL", "PATH", "HOME", "OLD_LD", "STATE_DIRECTORY", "CREDENTIALS_DIRECTORY"] {
             assert!(!is_withheld(OsStr::new(name)), "{name}");
         }
+    }
+
+    #[test]
+    fn passes_on_what_is_listed_or_what_is_not_withheld() {
+        let variables = ["PATH", "DATABASE_URL", "LD_LIBRARY_PATH"].map(|name| (name.into(), "x".into()));
+        let environment = HostEnvironment(variables.into());
+        let names = |listed: Option<&[String]>| {
+            environment.passed_on(listed).map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+        };
+
+        assert_eq!(names(None), ["PATH", "DATABASE_URL"]);
+        assert_eq!(names(Some(&[])), [""; 0]);
+        let listed = ["LD_LIBRARY_PATH", "DATABASE_URL", "MISSING"].map(str::to_owned);
+        assert_eq!(names(Some(&listed)), ["DATABASE_URL", "LD_LIBRARY_PATH"]);
     }
 }

@@ -51,9 +51,9 @@ mod sync;
 mod system_failure;
 mod thread_locals;
 mod timer;
+mod worker;
 #[cfg(test)]
 mod wake_count;
-mod worker;
 
 pub use admin::ReloadRequest;
 pub use child_process::enter;

@@ -119,11 +119,10 @@ fn a_plugin_can_be_called_by_those_that_it_calls() {
 }
 
 #[test]
-fn an_inline_method_of_the_same_plugin_needs_no_other_thread() {
-    let config = in_worker("calls", "threads = 1", "");
-    let host = HostProcess::builder().plugin("calls").config(&config).start();
+fn an_inline_method_of_the_same_plugin_runs_on_another_of_its_threads() {
+    let host = add_in_worker(HostProcess::builder(), "calls").start();
 
-    // In the host, the thread that calls runs it.
+    // The calling method occupies one of two threads.
     assert_eq!(host.peer().result("calls.wait", &call_of("calls.waiting", Value::Null)), 0);
 }
 

@@ -107,7 +107,7 @@ fn notes_options_for_workers_without_effect_and_missing_paths_of_a_sandbox() {
     ];
     assert_eq!((finished.code, finished.stderr.lines().collect::<Vec<_>>()), (0, expected.to_vec()));
 
-    scratch.write("config.toml", &format!("[plugin.device]\nisolation = \"worker\"\n{config}"));
+    scratch.write("config.toml", format!("[plugin.device]\nisolation = \"worker\"\n{config}"));
     let finished = jackfield(scratch.path(), &["check"]);
     assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
 }

@@ -1,7 +1,7 @@
 //! The frame decoder: any pieces of a stream yield the same frames and refusals at the same
 //! offsets.
 
-use jackfield_protocol::{Decoder, FrameBuffer, HEADER_LEN, Header, FrameError, Step, Version};
+use jackfield_protocol::{Decoder, FrameBuffer, FrameError, HEADER_LEN, Header, Step, Version};
 
 use crate::pieces::Stream;
 

@@ -24,7 +24,9 @@ pub fn configuration(input: &[u8]) {
             assert!(faults.0.is_sorted_by_key(|fault| (fault.line, fault.column)));
             for fault in &faults {
                 assert!((1..=lines).contains(&(fault.line as usize)) && fault.column > 0, "{fault}");
-                assert!(fault.file == Path::new(FILE) && !fault.problem.is_empty() && !fault.remedy.is_empty());
+                assert!(
+                    fault.file == Path::new(FILE) && !fault.problem.is_empty() && !fault.remedy.is_empty()
+                );
                 assert!(!fault.to_string().contains('\n'), "a fault is one line: {fault}");
             }
         }

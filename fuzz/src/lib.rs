@@ -9,6 +9,7 @@ mod lines;
 mod manifest;
 mod pieces;
 pub mod seeds;
+mod worker;
 
 pub use codec::codec;
 pub use configuration::configuration;
@@ -16,16 +17,18 @@ pub use elf::{elf, remove_file};
 pub use envelope::envelope;
 pub use lines::lines;
 pub use manifest::manifest;
+pub use worker::worker;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
 /// Every target, with the name of its binary.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("codec", codec),
     ("configuration", configuration),
     ("elf", elf),
     ("envelope", envelope),
     ("lines", lines),
     ("manifest", manifest),
+    ("worker", worker),
 ];

@@ -1,5 +1,5 @@
 //! The seeds of the targets: the vectors of the protocol, the configuration files of the project,
-//! and small plugin files, valid and faulty.
+//! small plugin files and messages of workers, valid and faulty.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,7 @@ pub fn of(target: &str) -> Vec<Seed> {
                 image.manifests.into_iter().map(move |json| (name.clone(), json.into_bytes()))
             })
             .collect(),
+        "worker" => worker(),
         other => panic!("no target has the name {other:?}"),
     }
 }
@@ -153,4 +154,51 @@ fn images() -> Vec<(String, Image)> {
         ("other-api", Image { manifests: vec![manifest("9.9.9-x", "unwind", &[])], ..sound() }),
     ];
     images.into_iter().map(|(name, image)| (name.to_owned(), image)).collect()
+}
+
+/// Returns one message of each kind, faulty ones, and all of them in one stream.
+fn worker() -> Vec<Seed> {
+    let number = |number: u64| number.to_be_bytes().to_vec();
+    let text = |text: &str| {
+        let length = u32::try_from(text.len()).expect("a short text");
+        [&length.to_be_bytes()[..], text.as_bytes()].concat()
+    };
+    let failed = |message, data: &str| [vec![1], number(7), text(message), data.into()].concat();
+    let nested = |waits: u8| {
+        [number(1), number(2), vec![waits], number(3), text("device.get"), b"{}".to_vec()].concat()
+    };
+    let messages = [
+        ("step", 0x41, b"opening".to_vec()),
+        ("refused", 0x42, [text("self-test-failed"), b"it is broken".to_vec()].concat()),
+        ("ready", 0x43, b"landlock 6".to_vec()),
+        ("log", 0x44, [vec![3], number(1), b"a line".to_vec()].concat()),
+        ("done", 0x45, [number(1), vec![0], b"{\"a\":1}".to_vec()].concat()),
+        ("failed", 0x45, [number(1), failed("no", "\x01[1]")].concat()),
+        ("failed-without-data", 0x45, [number(1), failed("", "\0")].concat()),
+        ("panicked", 0x45, [number(1), vec![2], b"index out of bounds".to_vec()].concat()),
+        ("cancelled", 0x45, [number(u64::MAX), vec![3]].concat()),
+        ("nested", 0x46, nested(0)),
+        ("nested-waits", 0x46, nested(1)),
+        ("nested-cancelled", 0x47, number(9)),
+        ("phase-end", 0x48, vec![0, 1, 2, 3]),
+        ("of-the-host", 0x22, number(1)),
+        ("long-text", 0x42, vec![0xff; 9]),
+        ("detached", 0xc5, [number(40), number(1), vec![0]].concat()),
+        ("detached-too-long", 0xc5, number(u64::MAX)),
+        ("detached-without-length", 0xc5, vec![0; 7]),
+    ];
+
+    let mut seeds = Vec::new();
+    let mut all = Vec::new();
+    for (name, kind, payload) in messages {
+        let length = u32::try_from(payload.len()).expect("a short payload").to_be_bytes();
+        let frame = [&[1, 1, kind][..], &length, &payload].concat();
+        seeds.push((format!("{name}-5"), input(5, &[], &frame)));
+        seeds.push((format!("{name}-4"), input(4, &[3, 1], &frame.repeat(3))));
+        all.extend(frame);
+    }
+    seeds.extend((3..8).map(|limit| (format!("all-{limit}"), input(limit, &[200, 13], &all))));
+    seeds.push(("version".to_owned(), input(7, &[1], b"\x02\x00\x45\0\0\0\0")));
+    seeds.push(("huge".to_owned(), input(7, &[5], b"\x01\x01\x45\xff\xff\xff\xffbody")));
+    seeds
 }

@@ -51,9 +51,9 @@ mod sync;
 mod system_failure;
 mod thread_locals;
 mod timer;
-mod worker;
 #[cfg(test)]
 mod wake_count;
+mod worker;
 
 pub use admin::ReloadRequest;
 pub use child_process::enter;
@@ -70,3 +70,5 @@ pub use server::{
 pub use starting_host::StartingHost;
 pub use system_failure::{WatchFailure, WithRemedy};
 pub use thread_locals::touch as touch_thread_locals;
+#[cfg(feature = "fuzzing")]
+pub use worker::worker_stream;

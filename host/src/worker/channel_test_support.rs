@@ -48,8 +48,11 @@ pub(super) fn send(socket: &OwnedFd, bytes: &[u8], files: &[BorrowedFd<'_>]) {
     assert_eq!(sent, bytes.len());
 }
 
+/// The kind and the body of a frame.
+pub(super) type ReadFrame = (u8, Vec<u8>);
+
 /// Reads until there is nothing to read, and returns the frames and the last result.
-pub(super) fn read_all(reader: &mut ChannelReader) -> (Vec<(u8, Vec<u8>)>, Result<Received, ChannelError>) {
+pub(super) fn read_all(reader: &mut ChannelReader) -> (Vec<ReadFrame>, Result<Received, ChannelError>) {
     let mut frames = Vec::new();
     loop {
         let received = reader.receive(false).unwrap();

@@ -102,9 +102,15 @@ pub(crate) enum HostMessage<'a> {
     /// Nobody waits for the result of a call any more. Its `End` is still expected.
     Cancel(CallNumber),
     /// The reply to a nested call. Never `Cancelled`.
-    Reply { nested: NestedNumber, end: MessageEnd<'a> },
+    Reply {
+        nested: NestedNumber,
+        end: MessageEnd<'a>,
+    },
     Export,
-    Import { schema: u32, state: &'a [u8] },
+    Import {
+        schema: u32,
+        state: &'a [u8],
+    },
     /// Stops the instance. The worker ends after the `PhaseEnd`.
     Stop,
 }

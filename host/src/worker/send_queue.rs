@@ -1,5 +1,5 @@
-//! The queue of a sending end: frames in the order in which they are sent, joined to segments of one
-//! system call each.
+//! The queue of a sending end: frames in the order in which they are sent, joined to segments of
+//! one system call each.
 
 use std::collections::VecDeque;
 use std::io;

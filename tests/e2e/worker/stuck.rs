@@ -31,7 +31,8 @@ fn replaces_a_worker_without_a_free_thread() {
         for number in 0..2 {
             peer.send_async(&format!("stuck-{number}"), &format!("{COPY}.block_until"), &never);
         }
-        // It waits for a thread, in the host or in the worker, longer than the other calls may take.
+        // It waits for a thread, in the host or in the worker, longer than the other calls may
+        // take.
         peer.send_async("waits", &format!("{COPY}.count"), &json!(round));
 
         for _ in 0..4 {

@@ -16,7 +16,7 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running child process. Dropping it kills the process.
 pub(crate) struct ProcessGroup {
-    /// What the process is, for the log.
+    /// The kind of process, for the log.
     kind: &'static str,
 
     child: Option<Child>,

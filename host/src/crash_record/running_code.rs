@@ -17,7 +17,7 @@ impl RunningCode {
         Self(u64::from(generation) << 32 | u64::from(method))
     }
 
-    /// Returns the code of a call in a worker process, where calls are told apart by their numbers.
+    /// Returns the code of a call in a worker process, where the number of a call identifies it.
     pub(crate) fn of_call(number: u64) -> Self {
         Self(number)
     }

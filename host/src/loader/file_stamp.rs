@@ -75,7 +75,8 @@ impl FileStamp {
         is_unchanged(&self.own) && self.signature.as_ref().is_none_or(is_unchanged)
     }
 
-    /// Returns whether an equal stamp that is taken later proves that nothing has changed in between.
+    /// Returns whether an equal stamp that is taken later proves that nothing has changed in
+    /// between.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.is_settled

@@ -15,7 +15,7 @@ use super::load_error::{LoadError, LoadErrorReason};
 use super::plugin_file::{FILE_MAX, read_content, required_name, too_large};
 use super::signature::{self, SignatureFile, VerifiedSignature};
 use super::{elf, manifest, safe_path};
-use crate::config::{KeyId, PluginConfig, TrustedKey};
+use crate::config::{KeyId, TrustedKey};
 
 /// The declarations of a plugin file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,27 +51,6 @@ pub struct Inspection {
     /// The size of its static thread-local storage in bytes, of which a process can load only a
     /// few; `None` if it has none. Linked libraries are not examined.
     pub static_tls: Option<u64>,
-}
-
-impl Inspection {
-    /// Checks that the plugin can have as many workers as its configuration sets. It does not
-    /// matter whether it runs in workers, because the host may move it there later.
-    ///
-    /// # Errors
-    ///
-    /// Its state could not be transferred, because several workers would have one each.
-    pub fn check_workers(&self, own: Option<&PluginConfig>) -> Result<(), LoadError> {
-        let count = own.map_or(1, |own| own.worker.count);
-        if count == 1 || self.manifest.state.is_none() {
-            return Ok(());
-        }
-        let name = &self.name;
-        let detail = format_args!(
-            "plugin.{name}.worker.count = {count}, but the plugin exports state, which each worker would have for \
-             itself; write 1"
-        );
-        Err(LoadError::new(LoadErrorReason::SeveralWorkers, detail))
-    }
 }
 
 /// Inspects `file` without running any of its code.
@@ -159,4 +138,36 @@ pub(super) fn examine(file: File, size: u64) -> Result<ImageSummary, LoadError> 
 
     let elf::ElfSummary { build_id, needed, static_tls, .. } = summary;
     Ok(ImageSummary { build_id, manifest, needed, static_tls })
+}
+
+/// Checks that a plugin which exports its state has one worker process at most.
+///
+/// # Errors
+///
+/// `count` is more, and each worker would have a state of its own.
+pub fn check_worker_count(name: &str, state_schema: Option<u32>, count: usize) -> Result<(), LoadError> {
+    if state_schema.is_none() || count == 1 {
+        return Ok(());
+    }
+    let detail = format!(
+        "the plugin exports its state, so only one process can run it, but plugin.{name}.worker.count is {count}; \
+         set it to 1"
+    );
+    Err(LoadError::new(LoadErrorReason::TooManyWorkers, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_several_workers_for_a_plugin_that_exports_its_state() {
+        assert!(
+            check_worker_count("device", None, 16).is_ok()
+                && check_worker_count("device", Some(1), 1).is_ok()
+        );
+        let refused = check_worker_count("device", Some(1), 2).unwrap_err();
+        assert_eq!(refused.reason, LoadErrorReason::TooManyWorkers);
+        assert!(refused.detail.contains("plugin.device.worker.count is 2; set it to 1"), "{refused}");
+    }
 }

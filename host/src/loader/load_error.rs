@@ -220,8 +220,6 @@ reasons! {
     PanicAbort = "panic-abort",
     /// The file does not export the symbol of the root module.
     NoRootModule = "no-root-module",
-    /// It exports state, and `worker.count` is more than 1.
-    SeveralWorkers = "several-workers",
     // The probe and the load.
     /// Another plugin has the same name.
     NameTaken = "name-taken",

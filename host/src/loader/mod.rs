@@ -45,7 +45,7 @@ mod static_tls;
 
 pub use content_hash::ContentHash;
 pub use file_stamp::FileStamp;
-pub use inspection::{Inspection, claimed_key, inspect};
+pub use inspection::{Inspection, check_worker_count, claimed_key, inspect};
 pub(crate) use library::OpenLibrary;
 pub use library::{CloseOutcome, LoadedLibrary};
 pub use load_error::{LoadError, LoadErrorReason};

@@ -116,8 +116,8 @@ impl FailureLog<'_> {
         true
     }
 
-    /// Logs `line`, which a worker process has logged while it ran a call. Returns `false`, and logs
-    /// nothing, if the line reports no failure.
+    /// Logs `line`, which a worker process has logged while it ran a call. Returns `false`, and
+    /// logs nothing, if the line reports no failure.
     pub(super) fn log_of_call(
         &self,
         line: &str,
@@ -126,12 +126,12 @@ impl FailureLog<'_> {
     ) -> bool {
         let id = facts.id.text();
         match FailureLine::parse(line) {
-            // The worker has added the backtrace; one of this thread would say nothing.
+            // The worker has added the backtrace. One of this thread would say nothing, and the end
+            // of the call has the text without it.
             Some(FailureLine::Panic(line)) => {
                 self.log_panic_line(line, method, id);
                 let code = RunningCode::new(self.generation, number);
-                // The end of the call has the text without a backtrace, which begins with a new line.
-                let line = line.lines().next().unwrap_or_default().to_owned();
+                let line = line.split(backtrace::SEPARATOR).next().unwrap_or_default().to_owned();
                 remember(LoggedPanic { code, line, id: LoggedId::Known });
             }
             Some(FailureLine::InternalError(detail)) => self.log_failure(detail, method, Some(id)),

@@ -39,7 +39,7 @@ pub(super) trait WorkerRuntime<G: CallTarget>: Send + Sync {
         calls: &mut dyn ExactSizeIterator<Item = Arc<Call<G>>>,
     ) -> Result<(), SubmitError>;
 
-    /// Returns the number of calls that run past their deadline.
+    /// Returns the number of `blocking` calls that run past their deadline.
     fn overdue_calls(&self) -> usize;
 
     /// Returns whether a worker takes calls at the moment.

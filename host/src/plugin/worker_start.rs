@@ -15,7 +15,7 @@ use super::runtime::WorkerRuntime;
 use super::worker::{WorkerOptions, WorkerPlugin, WorkerProgram};
 use crate::config::Config;
 use crate::failpoint;
-use crate::loader::{KeptImage, LoadError, LoadErrorReason, StagedPlugin, VerifiedSignature};
+use crate::loader::{KeptImage, LoadError, StagedPlugin, VerifiedSignature, check_worker_count};
 use crate::shutdown::Shutdown;
 use crate::sync::lock;
 use crate::worker::report::{RestartCounters, WorkerReport};
@@ -50,7 +50,7 @@ impl WorkerStarter {
         shutdown: &Shutdown,
     ) -> Result<Box<dyn WorkerRuntime<Generation>>, LoadError> {
         let own = config.plugin.get(&*identity.plugin).cloned().unwrap_or_default();
-        check_count(&identity.plugin, staged.inspection.manifest.state, own.worker.count)?;
+        check_worker_count(&identity.plugin, staged.inspection.manifest.state, own.worker.count)?;
         failpoint::pass("start")?;
 
         let options = WorkerOptions {
@@ -80,18 +80,6 @@ pub(super) fn methods_in_worker(mut methods: Vec<DeclaredMethod>) -> Vec<Declare
         method.run = Run::Blocking;
     }
     methods
-}
-
-/// Refuses several workers for a plugin that exports its state: each would have a state of its own.
-fn check_count(name: &str, state_schema: Option<u32>, count: usize) -> Result<(), LoadError> {
-    if state_schema.is_none() || count == 1 {
-        return Ok(());
-    }
-    let detail = format!(
-        "the plugin exports its state, so only one process can run it, but plugin.{name}.worker.count is {count}; \
-         set it to 1"
-    );
-    Err(LoadError::new(LoadErrorReason::TooManyWorkers, detail))
 }
 
 impl WorkerRuntime<Generation> for WorkerPlugin {
@@ -157,14 +145,6 @@ mod tests {
         let methods = runs.map(|run| DeclaredMethod { name: format!("{run:?}"), run }).to_vec();
         let runs: Vec<_> = methods_in_worker(methods).iter().map(|method| method.run).collect();
         assert_eq!(runs, [Run::Blocking, Run::Blocking, Run::Async]);
-    }
-
-    #[test]
-    fn refuses_several_workers_for_a_plugin_that_exports_its_state() {
-        assert!(check_count("device", None, 16).is_ok() && check_count("device", Some(1), 1).is_ok());
-        let refused = check_count("device", Some(1), 2).unwrap_err();
-        assert_eq!(refused.reason, LoadErrorReason::TooManyWorkers);
-        assert!(refused.detail.contains("plugin.device.worker.count is 2; set it to 1"), "{refused}");
     }
 
     #[test]

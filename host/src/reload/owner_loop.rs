@@ -75,16 +75,16 @@ impl OwnerLoop {
         let mut watcher = DirectoryWatcher::new(owner.commands.clone());
         watcher.follow(owner.watched_directory());
 
-        // The next scan finds files that came into the directory after the first scan and before the
-        // watch.
+        // The next scan finds files that came into the directory after the first scan and before
+        // the watch.
         let next_scan = Instant::now() + RESCAN_DELAY;
         Self { owner, commands, watcher, next_scan, received: None }
     }
 
     fn run(mut self) {
         loop {
-            // A scan that is due comes before the next command, so that no number of commands can put
-            // it off.
+            // A scan that is due comes before the next command, so that no number of commands can
+            // put it off.
             let is_ending = self.owner.shutdown.has_begun();
             if self.received.is_none() && Instant::now() >= self.next_scan && !is_ending {
                 self.scan_periodically();

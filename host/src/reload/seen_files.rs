@@ -125,8 +125,8 @@ impl SeenFiles {
     }
 
     /// As [`SeenFiles::retry_after`], but the next scan loads the file if it changes before.
-    /// `stamp` is that of the content that failed. Without it, the content that was acted on last is
-    /// meant.
+    /// `stamp` is that of the content that failed. Without it, the content that was acted on last
+    /// is meant.
     pub(super) fn retry_unchanged_after(
         &mut self,
         file: &OsStr,

@@ -156,7 +156,6 @@ impl PluginOwner {
 
         failpoint::pass("names")?;
         self.check_names(name, file, &inspection.manifest.methods)?;
-        inspection.check_workers(config.plugin.get(name))?;
         self.check_signature(name, inspection.signed, config, *purpose == Purpose::LoadFile)?;
         failpoint::pass("room")?;
         Ok(self.check_room(name, config)?)

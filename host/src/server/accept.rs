@@ -19,6 +19,7 @@ use super::watched_listener::WatchedListener;
 use crate::metrics::PeerIdentity;
 use crate::routing::{Dispatcher, ExhaustedResource, ReplyContext, RequestError};
 use crate::shutdown::ShutdownStage;
+use crate::worker::sandboxed_groups;
 
 /// Pause after a failed accept, usually for want of a descriptor. Connections end in the meantime.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
@@ -117,7 +118,8 @@ impl ConnectionAdmission {
 
         // Access comes before capacity: a user without access must not take the place of another
         // one.
-        if !self.dispatcher.acls.allows(bound.path(), peer) {
+        let is_sandboxed = || peer.is_some_and(|peer| sandboxed_groups::contain(peer.pid));
+        if !self.dispatcher.acls.allows(bound.path(), peer) || (manner.admin && is_sandboxed()) {
             counters.connections_denied.add(1);
             self.dispatcher.acls.log_denied_connection(bound.path(), manner.admin, peer);
             reject(&stream, manner.framing, &RequestError::PermissionDenied);

@@ -20,6 +20,7 @@ pub(crate) mod message_encode;
 mod message_fields;
 pub(crate) mod payload_file;
 pub(crate) mod report;
+pub(crate) mod sandboxed_groups;
 mod send_queue;
 pub(crate) mod spec;
 mod syscall_filter;

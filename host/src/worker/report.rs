@@ -1,4 +1,4 @@
-//! What is known about the workers of a plugin, for operators.
+//! The report about the workers of a plugin, for operators.
 
 use std::collections::BTreeMap;
 use std::fmt;

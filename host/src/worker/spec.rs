@@ -1,4 +1,5 @@
-//! What a worker process is to run, and within which limits: the first message that it gets.
+//! The specification of a worker process: its plugin and its limits. It is the first message that
+//! the process gets.
 
 use std::path::PathBuf;
 

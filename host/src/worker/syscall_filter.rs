@@ -49,6 +49,9 @@ const REFUSED: &[c_long] = &[
     libc::SYS_pidfd_send_signal,
     // It names a thread and not its process. glibc uses `tgkill`.
     libc::SYS_tkill,
+    // The host recognizes the processes of a sandbox by their group (`sandboxed_groups`).
+    libc::SYS_setpgid,
+    libc::SYS_setsid,
     libc::SYS_migrate_pages,
     libc::SYS_move_pages,
     // Memory, queues and keys that all processes of a user share by number or name.

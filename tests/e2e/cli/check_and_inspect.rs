@@ -100,7 +100,7 @@ fn notes_options_for_workers_without_effect_and_missing_paths_of_a_sandbox() {
     let finished = jackfield(scratch.path(), &["check"]);
 
     let expected = [
-        "./config.toml:1:9: note: [plugin.device.worker] has no effect, because plugin \"device\" runs in the host; \
+        "./config.toml:1:9: note: [plugin.device.worker] has no effect while plugin \"device\" runs in the host; \
          set isolation = \"worker\"",
         "./config.toml:1:9: note: [plugin.device.worker.sandbox]: /no/such does not exist, or cannot be seen by this \
          user; a worker cannot use it, even if it is created later",
@@ -114,12 +114,13 @@ fn notes_options_for_workers_without_effect_and_missing_paths_of_a_sandbox() {
 
 #[test]
 fn finds_several_workers_of_a_plugin_that_exports_state() {
-    let scratch = directory_with("[plugin.counter_v1.worker]\ncount = 2\n", &["counter_v1"]);
+    let config = "[plugin.counter_v1]\nisolation = \"worker\"\nworker = { count = 2 }\n";
+    let scratch = directory_with(config, &["counter_v1"]);
 
     let finished = jackfield(scratch.path(), &["check"]);
 
-    let expected = "several-workers: plugin.counter_v1.worker.count = 2, but the plugin exports state, which \
-                    each worker would have for itself; write 1";
+    let expected = "too-many-workers: the plugin exports its state, so only one process can run it, but \
+                    plugin.counter_v1.worker.count is 2; set it to 1";
     assert!(finished.code == EX_CONFIG && finished.stderr.contains(expected), "{finished:?}");
 }
 

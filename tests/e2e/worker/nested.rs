@@ -119,11 +119,10 @@ fn a_plugin_can_be_called_by_those_that_it_calls() {
 }
 
 #[test]
-fn an_inline_method_of_the_same_plugin_needs_no_other_thread() {
-    let config = in_worker("calls", "threads = 1", "");
-    let host = HostProcess::builder().plugin("calls").config(&config).start();
+fn an_inline_method_of_the_same_plugin_runs_on_another_of_its_threads() {
+    let host = add_in_worker(HostProcess::builder(), "calls").start();
 
-    // In the host, the thread that calls runs it.
+    // The calling method occupies one of two threads.
     assert_eq!(host.peer().result("calls.wait", &call_of("calls.waiting", Value::Null)), 0);
 }
 
@@ -201,10 +200,10 @@ fn a_crash_ends_the_calls_that_wait_for_it_and_those_that_it_has_made() {
     }
     wait_until("the inner calls run", || other.result("sleep.begun", &Value::Null) == 2);
     let [worker] = &children(host.pid())[..] else { panic!("one worker") };
-    signal(worker.pid, Signal::SEGV);
+    signal(worker.pid, Signal::ABORT);
 
     for reply in peer.receive_all(2) {
-        assert_eq!(reply.error(PLUGIN_CRASHED)["data"]["signal_name"], "SIGSEGV");
+        assert_eq!(reply.error(PLUGIN_CRASHED)["data"]["signal_name"], "SIGABRT");
     }
     wait_until("the inner calls are dropped", || other.result("sleep.dropped", &Value::Null) == 2);
 }

@@ -55,6 +55,8 @@ fn denied(host: &HostProcess, tcp: &str) -> Vec<(Value, i64)> {
         (json!({ "udp": "127.0.0.1:0" }), EPERM),
         (json!({ "socket": 16 }), EPERM),
         (json!({ "abstract": host.path("").display().to_string() }), EPERM),
+        // The filter permits the connection, and the host refuses it.
+        (json!({ "ask": path("run/jackfield-admin.sock") }), EACCES),
         (json!({ "execute": "/usr/bin/env" }), EPERM),
         (json!({ "ptrace": pid }), EPERM),
         (json!({ "kill": [pid, 9] }), EPERM),
@@ -91,6 +93,7 @@ fn permitted(host: &HostProcess) -> Vec<Value> {
         json!({ "read": "/proc/self/maps" }),
         json!({ "list": "/proc/self/task" }),
         json!("thread"),
+        json!({ "ask": host.socket() }),
     ];
     let system = ["/etc/ld.so.cache", "/etc/resolv.conf", "/etc/nsswitch.conf", "/usr/share/zoneinfo/UTC"];
     let existing = system.iter().filter(|path| Path::new(path).exists());
@@ -144,6 +147,7 @@ fn denies_nothing_that_the_host_may_do_without_a_sandbox() {
         json!({ "tcp": tcp.local_addr().unwrap().to_string() }),
         json!({ "abstract": host.path("").display().to_string() }),
         json!({ "execute": "/usr/bin/env" }),
+        json!({ "ask": host.path("run/jackfield-admin.sock") }),
         json!({ "kill": [pid, 0] }),
         json!({ "limit": pid }),
     ]);

@@ -31,7 +31,8 @@ fn replaces_a_worker_without_a_free_thread() {
         for number in 0..2 {
             peer.send_async(&format!("stuck-{number}"), &format!("{COPY}.block_until"), &never);
         }
-        // It waits for a thread, in the host or in the worker, longer than the other calls may take.
+        // It waits for a thread, in the host or in the worker, longer than the other calls may
+        // take.
         peer.send_async("waits", &format!("{COPY}.count"), &json!(round));
 
         for _ in 0..4 {
@@ -81,8 +82,8 @@ fn keeps_a_worker_whose_calls_end_within_the_grace_period() {
     peer.receive_all(2).iter().for_each(|reply| drop(reply.error(DEADLINE_EXCEEDED)));
     latch.open();
 
+    wait_until("the late results are dropped", || host.count("late_results") == 2);
     assert_eq!(Answering::of(&mut peer, COPY), before);
-    assert_eq!(host.count("late_results"), 2);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is sent in place of the result of a call.
+//! The bytes that are sent in place of the result of a call.
 
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;

@@ -1,4 +1,4 @@
-//! What is sent in place of the start of the plugin.
+//! The bytes that are sent in place of the start of the plugin.
 
 use std::process::exit;
 

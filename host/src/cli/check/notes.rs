@@ -49,8 +49,8 @@ fn note_unused_workers(config: &Config) {
     for (name, own) in config.plugin.iter().filter(|(_, own)| is_unused(own)) {
         let place = AtPlace(config, own.place);
         print_message(format_args!(
-            "{place}: note: [plugin.{name}.worker] has no effect, because plugin {name:?} runs in the host; set \
-             isolation = \"worker\""
+            "{place}: note: [plugin.{name}.worker] has no effect while plugin {name:?} runs in the host; set isolation = \
+             \"worker\""
         ));
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use jackfield::config::{Config, RESERVED, ReplacePolicy};
+use jackfield::config::{Config, Isolation, PluginConfig, RESERVED, ReplacePolicy};
 use jackfield::loader::{
     Inspection, LoadError, LoadErrorReason, PluginDirectory, ProbeDepth, Prober, StagedPlugin,
+    check_worker_count,
 };
 
 use super::place::AtPlace;
@@ -48,7 +49,7 @@ pub(super) fn inspect_plugins(
         };
 
         let own = config.plugin.get(&staged.inspection.name);
-        let checked = staged.inspection.check_workers(own);
+        let checked = check_workers(&staged.inspection, own);
         if let Err(refused) = checked.and_then(|()| accepted.add(staged.inspection.clone())) {
             faults.push(refusal_line(&path, &refused));
         } else if let Some(Err(refused)) = prober.map(|prober| probe(prober, &staged, config)) {
@@ -58,6 +59,14 @@ pub(super) fn inspect_plugins(
         }
     }
     (accepted.plugins, faults)
+}
+
+/// Checks the number of workers of a plugin that runs in workers.
+fn check_workers(inspection: &Inspection, own: Option<&PluginConfig>) -> Result<(), LoadError> {
+    match own.filter(|own| own.isolation == Isolation::Worker) {
+        Some(own) => check_worker_count(&inspection.name, inspection.manifest.state, own.worker.count),
+        None => Ok(()),
+    }
 }
 
 /// Probes a plugin with its settings. A plugin of which only one instance can run is not started,

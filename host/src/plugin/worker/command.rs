@@ -1,4 +1,4 @@
-//! What the owner of a generation asks its supervisor for.
+//! The requests of the owner of a generation to its supervisor.
 
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
@@ -15,7 +15,7 @@ pub(super) enum StatePhase {
 }
 
 /// A request to the supervisor.
-pub(super) enum Command {
+pub(super) enum WorkerCommand {
     /// Runs a phase. The result is sent once; nobody may be waiting for it any more.
     Phase { phase: StatePhase, result: SyncSender<PhaseResult> },
 

@@ -8,7 +8,8 @@ use jackfield_plugin_api::Run;
 use super::super::generation::PluginCall;
 use super::super::pool_state::SubmitError;
 use super::dispatch_window::choose_worker;
-use super::line::{Line, LineId, is_large};
+use super::line::{Line, is_large};
+use super::line_id::LineId;
 use super::signal::Signal;
 use crate::clock::Time;
 use crate::sync::lock;
@@ -102,8 +103,8 @@ impl Dispatch {
         submitted
     }
 
-    /// Sends what can be sent now, and makes the memory files of large calls, which it does under no
-    /// lock. Called by the supervisor.
+    /// Sends what can be sent now, and makes the memory files of large calls, which it does under
+    /// no lock. Called by the supervisor.
     pub(super) fn send_queued(&self) {
         let mut prepared = None;
         loop {

@@ -1,4 +1,4 @@
-//! What a worker must not send. The host kills a worker that does.
+//! The faults in messages of a worker, for which the host kills it.
 
 use super::delivery::InvalidEnd;
 use crate::worker::channel_reader::ChannelError;
@@ -16,13 +16,13 @@ pub(super) enum WorkerFault {
     #[error("the end of a call is invalid: {0}")]
     End(#[from] InvalidEnd),
 
-    #[error("it sent {0} for a call that it does not have")]
+    #[error("the worker sent {0} for a call that it does not have")]
     ForeignCall(&'static str),
 
-    #[error("it makes a nested call with a number that is in use, or too many at a time")]
+    #[error("the worker makes a nested call with a number that is in use, or too many at a time")]
     NestedNumber,
 
-    #[error("it sent {0}, which is not expected now")]
+    #[error("the worker sent {0}, which is not expected now")]
     Unexpected(&'static str),
 
     #[error("the channel cannot be read: {0}")]

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::super::generation::PluginCall;
 use super::dispatch_window::{DispatchWindow, DispatchedCall};
+use super::line_id::LineId;
 use super::overdue_calls::OverdueWatch;
 use super::recycling::WorkerUsage;
 use super::signal::Signal;
@@ -15,10 +16,6 @@ use crate::clock::Time;
 use crate::worker::channel_writer::ChannelWriter;
 use crate::worker::message::{CallMessage, CallNumber, HostMessage};
 use crate::worker::payload_file::{DETACHED_MIN, PayloadFile};
-
-/// Identifies a worker of a generation. No number is used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct LineId(pub(super) u32);
 
 /// A call that was sent and has not ended.
 struct OpenCall {
@@ -96,8 +93,8 @@ impl Line {
         &self.window
     }
 
-    /// Claims a call and queues its message. `tail` is its params in a memory file, if they are large.
-    /// Returns `false` if the call is over already.
+    /// Claims a call and queues its message. `tail` is its params in a memory file, if they are
+    /// large. Returns `false` if the call is over already.
     pub(super) fn send(
         &mut self,
         call: Arc<PluginCall>,

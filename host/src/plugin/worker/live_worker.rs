@@ -18,7 +18,7 @@ use super::command::PhaseResult;
 use super::delivery::Delivery;
 use super::dispatch::Dispatch;
 use super::fault::WorkerFault;
-use super::line::LineId;
+use super::line_id::LineId;
 use super::nested_calls::{NestedCalls, timeout_of};
 use super::signal::Signal;
 use super::worker_log::{self, PrintedLines};
@@ -29,7 +29,7 @@ use crate::worker::channel_reader::{ChannelReader, Received};
 use crate::worker::channel_writer::ChannelWriter;
 use crate::worker::message::{MessageEnd, WorkerMessage};
 
-/// What a worker does.
+/// The present task of a worker.
 pub(super) enum WorkerState {
     /// It sets itself up, and starts the plugin.
     Starting {
@@ -49,7 +49,7 @@ pub(super) enum WorkerState {
     Stopping { until: Instant },
 }
 
-/// What awaits the end of a phase.
+/// The party that awaits the end of a phase.
 pub(super) enum PhaseWaiter {
     /// The owner of the generation.
     Owner(SyncSender<PhaseResult>),
@@ -66,7 +66,7 @@ pub(super) enum CarriedPhase {
     Stop,
 }
 
-/// What the supervisor has to do after a message.
+/// A message that the supervisor itself must act on.
 pub(super) enum WorkerEvent {
     /// The plugin has started. The text says what of the sandbox is enforced.
     Ready(String),
@@ -92,7 +92,7 @@ pub(super) struct LiveWorker {
     pub(super) waits_to_write: bool,
 }
 
-/// What the messages of all workers of a generation need.
+/// The parts of the supervisor that messages of its workers need.
 pub(super) struct MessageContext<'a> {
     pub(super) identity: &'a GenerationId,
     pub(super) dispatch: &'a Dispatch,

@@ -16,8 +16,10 @@ mod command;
 mod delivery;
 mod dispatch;
 mod dispatch_window;
+mod end_reason;
 mod fault;
 mod line;
+mod line_id;
 mod live_worker;
 mod nested_calls;
 mod overdue_calls;
@@ -48,7 +50,7 @@ use super::pool_state::SubmitError;
 use crate::host_thread::HostThread;
 use crate::loader::{KeptImage, LoadError, LoadErrorReason, StagedPlugin, VerifiedSignature};
 use crate::worker::report::{RestartCounters, WorkerReport, WorkerStatus};
-use command::{Command, PhaseResult, StatePhase};
+use command::{PhaseResult, StatePhase, WorkerCommand};
 use resident_memory::resident_memory;
 use supervisor::{SharedWorkers, Supervisor};
 pub(super) use worker_options::WorkerOptions;
@@ -121,9 +123,9 @@ impl WorkerPlugin {
         self.shared.dispatch.submit(run, calls)
     }
 
-    /// Returns the number of calls that run past their deadline.
+    /// Returns the number of `blocking` calls that run past their deadline.
     pub(super) fn overdue_calls(&self) -> usize {
-        self.shared.dispatch.lock().lines.iter().map(|line| line.watch.overdue()).sum()
+        self.shared.dispatch.lock().lines.iter().map(|line| line.watch.overdue_blocking()).sum()
     }
 
     /// Returns whether a worker takes calls at the moment.
@@ -162,7 +164,7 @@ impl WorkerPlugin {
 
     fn run_phase(&self, phase: StatePhase, limit: Duration, gives_up: &dyn Fn() -> bool) -> PhaseResult {
         let (result, received) = sync_channel(1);
-        self.request(Command::Phase { phase, result });
+        self.request(WorkerCommand::Phase { phase, result });
         receive(&received, limit, gives_up)?
     }
 
@@ -183,22 +185,27 @@ impl WorkerPlugin {
     /// Makes every call that has not ended end now, because the host does not wait any longer: the
     /// workers are killed.
     pub(super) fn kill(&self) {
-        self.request(Command::Kill);
+        self.request(WorkerCommand::Kill);
     }
 
     /// Stops the instances, and ends the workers before `until`: those that do not end are killed.
     /// No call is left.
     pub(super) fn end(mut self, until: Instant) {
-        self.request(Command::End { until });
+        self.request(WorkerCommand::End { until });
         self.join(until + JOIN_LIMIT);
     }
 
-    fn request(&self, command: Command) {
+    fn request(&self, command: WorkerCommand) {
         self.shared.signal.request(|requests| requests.commands.push(command));
     }
 
     fn join(&mut self, until: Instant) {
         let Some(thread) = self.supervisor.take() else { return };
+        // The last call of a generation that was given up may end on the supervisor itself, which
+        // then drops the generation with everything in it.
+        if self.shared.is_supervisor() {
+            return;
+        }
         if thread.join_before(until).is_err() {
             tracing::error!("a thread that supervises workers does not end; please report this");
         }

@@ -1,8 +1,7 @@
 //! The calls that methods in one worker make to other methods.
 //!
-//! The host starts each as a future of the dispatcher, and the supervisor polls it: when it is woken
-//! and at its deadline. A nested call ends when its reply was sent, when the worker cancels it, or
-//! when the worker ends.
+//! The dispatcher starts each, and the supervisor polls it: when it is woken and at its deadline. A
+//! nested call ends when its reply was sent, when the worker cancels it, or when the worker ends.
 
 use std::task::{Poll, Waker};
 use std::time::Duration;

@@ -50,6 +50,9 @@ pub(super) struct OverdueWatch {
     taken_since: Time,
 
     is_draining: bool,
+
+    /// The calls whose deadline has passed since they were last taken.
+    noticed: Vec<CallNumber>,
 }
 
 impl OverdueWatch {
@@ -61,6 +64,7 @@ impl OverdueWatch {
             asynchronous: CallDeadlines::default(),
             taken_since: Time(0),
             is_draining: false,
+            noticed: Vec::new(),
         }
     }
 
@@ -94,15 +98,20 @@ impl OverdueWatch {
         self.is_draining = true;
     }
 
-    /// Returns the number of calls that had passed their deadline at the last check.
-    pub(super) fn overdue(&self) -> usize {
-        self.blocking.overdue.len() + self.asynchronous.overdue.len()
+    /// Returns the number of blocking calls that had passed their deadline at the last check.
+    pub(super) fn overdue_blocking(&self) -> usize {
+        self.blocking.overdue.len()
+    }
+
+    /// Takes the calls whose deadline was found to have passed since the last time.
+    pub(super) fn take_noticed(&mut self) -> Vec<CallNumber> {
+        std::mem::take(&mut self.noticed)
     }
 
     /// Returns what is to be done now. Read what the worker has sent first.
     pub(super) fn check(&mut self, now: Time) -> OverdueAction {
-        self.blocking.notice(now);
-        self.asynchronous.notice(now);
+        self.blocking.notice(now, &mut self.noticed);
+        self.asynchronous.notice(now, &mut self.noticed);
 
         if [self.async_limit(), self.blocking_limit(), self.drain_limit()].iter().any(|limit| *limit <= now) {
             return OverdueAction::Kill;
@@ -181,11 +190,12 @@ impl CallDeadlines {
         self.noticed.back().map(|(noticed, _)| *noticed)
     }
 
-    fn notice(&mut self, now: Time) {
+    fn notice(&mut self, now: Time, found: &mut Vec<CallNumber>) {
         while self.next_deadline() <= now
             && let Some((_, call)) = self.open.pop_first()
         {
             self.overdue.insert(call);
+            found.push(call);
             self.noticed.push_back((now, call));
         }
     }

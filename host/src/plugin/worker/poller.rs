@@ -1,4 +1,5 @@
-//! What the supervisor waits for: channels, ends and output of its workers, and its own signal.
+//! The descriptors that the supervisor waits for: channels, ends and output of its workers, and its
+//! own signal.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,16 +10,16 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
-use super::line::LineId;
+use super::line_id::LineId;
 use super::live_worker::LiveWorker;
 use crate::clock::Time;
 
 /// Events that one wait returns.
 const EVENTS: usize = 64;
 
-/// What is ready.
+/// A descriptor of a worker that is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum WorkerSource {
     /// The channel can be read, or written if the supervisor waits for that.
     Channel,
     /// The process has ended.
@@ -27,7 +28,7 @@ pub(super) enum Source {
     Output,
 }
 
-const SOURCES: [Source; 3] = [Source::Channel, Source::Process, Source::Output];
+const SOURCES: [WorkerSource; 3] = [WorkerSource::Channel, WorkerSource::Process, WorkerSource::Output];
 
 /// The data of the signal's events.
 const SIGNAL: u64 = u64::MAX;
@@ -54,10 +55,10 @@ impl Poller {
     /// The kernel has no memory for it.
     pub(super) fn add(&self, worker: &LiveWorker) -> io::Result<()> {
         let data = |source| data(worker.id, source);
-        epoll::add(&self.epoll, &worker.process.socket, data(Source::Channel), EventFlags::IN)?;
-        epoll::add(&self.epoll, worker.process.pidfd(), data(Source::Process), EventFlags::IN)?;
+        epoll::add(&self.epoll, &worker.process.socket, data(WorkerSource::Channel), EventFlags::IN)?;
+        epoll::add(&self.epoll, worker.process.pidfd(), data(WorkerSource::Process), EventFlags::IN)?;
         if let Some(output) = worker.process.output_fd() {
-            epoll::add(&self.epoll, output, data(Source::Output), EventFlags::IN)?;
+            epoll::add(&self.epoll, output, data(WorkerSource::Output), EventFlags::IN)?;
         }
         Ok(())
     }
@@ -85,7 +86,8 @@ impl Poller {
         let mut flags = EventFlags::IN;
         flags.set(EventFlags::OUT, waits);
         // It is watched, so this cannot fail.
-        let _ = epoll::modify(&self.epoll, &worker.process.socket, data(worker.id, Source::Channel), flags);
+        let _ =
+            epoll::modify(&self.epoll, &worker.process.socket, data(worker.id, WorkerSource::Channel), flags);
     }
 
     /// Waits until something is ready, or until `until`, and returns what is.
@@ -93,7 +95,7 @@ impl Poller {
     /// # Errors
     ///
     /// The system call failed.
-    pub(super) fn wait(&self, until: Time) -> io::Result<Vec<(LineId, Source)>> {
+    pub(super) fn wait(&self, until: Time) -> io::Result<Vec<(LineId, WorkerSource)>> {
         let limit = (until != Time::NEVER).then(|| until.since(Time::now()));
         // A wait that ends just before the time would be followed by several more.
         let limit =
@@ -109,11 +111,11 @@ impl Poller {
     }
 }
 
-fn data(id: LineId, source: Source) -> EventData {
+fn data(id: LineId, source: WorkerSource) -> EventData {
     EventData::new_u64(u64::from(id.0) << 2 | source as u64)
 }
 
-fn source_of(data: u64) -> Option<(LineId, Source)> {
+fn source_of(data: u64) -> Option<(LineId, WorkerSource)> {
     let id = u32::try_from(data >> 2).ok()?;
     SOURCES.iter().find(|source| **source as u64 == data & 0b11).map(|source| (LineId(id), *source))
 }

@@ -8,15 +8,15 @@ use std::task::{Wake, Waker};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{read, write};
 
-use super::command::Command;
-use super::line::LineId;
+use super::command::WorkerCommand;
+use super::line_id::LineId;
 use crate::sync::lock;
 use crate::worker::message::{CallNumber, NestedNumber};
 
-/// What other threads have asked the supervisor for.
+/// The requests of other threads to the supervisor.
 #[derive(Default)]
 pub(super) struct Requests {
-    pub(super) commands: Vec<Command>,
+    pub(super) commands: Vec<WorkerCommand>,
 
     /// Calls whose result nobody waits for any more.
     pub(super) cancelled: Vec<(LineId, CallNumber)>,

@@ -1,6 +1,6 @@
 //! The place of one worker, which several processes have one after another.
 
-use super::line::LineId;
+use super::line_id::LineId;
 use super::restart_policy::RestartPolicy;
 use crate::clock::Time;
 

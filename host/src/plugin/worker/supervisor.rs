@@ -4,22 +4,24 @@
 //! It waits for its poller alone. Nothing that a worker does or leaves undone makes it wait, except
 //! for the moment in which a killed process ends.
 
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use super::super::call::CallTarget as _;
 use super::super::phase_error::WorkerPhaseError;
-use super::command::{Command, PhaseResult, StatePhase};
+use super::command::{PhaseResult, StatePhase, WorkerCommand};
 use super::delivery::Delivery;
 use super::dispatch::Dispatch;
-use super::line::LineId;
+use super::end_reason::EndReason;
+use super::line_id::LineId;
 use super::live_worker::{CarriedPhase, LiveWorker, MessageContext, PhaseWaiter, WorkerEvent, WorkerState};
 use super::overdue_calls::OverdueAction;
-use super::poller::{Poller, Source};
+use super::poller::{Poller, WorkerSource};
 use super::recycling::Recycling;
 use super::signal::{Requests, Signal};
 use super::slot::Slot;
-use super::worker_end::EndReason;
 use super::worker_options::WorkerOptions;
 use crate::clock::Time;
 use crate::loader::{KeptImage, LoadError};
@@ -30,10 +32,18 @@ use crate::worker::message::HostMessage;
 /// Time that an instance has to stop, and its process to end.
 pub(super) const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// What the supervisor shares with the threads that submit calls.
+/// The part of the workers that the threads which submit calls share with the supervisor.
 pub(super) struct SharedWorkers {
     pub(super) dispatch: Dispatch,
     pub(super) signal: Arc<Signal>,
+    supervisor: OnceLock<ThreadId>,
+}
+
+impl SharedWorkers {
+    /// Returns whether this thread is the supervisor.
+    pub(super) fn is_supervisor(&self) -> bool {
+        self.supervisor.get() == Some(&thread::current().id())
+    }
 }
 
 /// The state of the supervising thread.
@@ -54,7 +64,7 @@ pub(super) struct Supervisor {
     pub(super) delivery: Delivery,
     pub(super) next_id: u32,
 
-    /// Whoever waits until all workers have started for the first time.
+    /// Gets the result of the first start of all workers, once.
     pub(super) first_start: Option<SyncSender<Result<(), LoadError>>>,
 
     /// When the workers must have ended, once they are to end.
@@ -80,7 +90,7 @@ impl Supervisor {
         Ok(Self {
             image,
             start_limit,
-            shared: Arc::new(SharedWorkers { dispatch, signal }),
+            shared: Arc::new(SharedWorkers { dispatch, signal, supervisor: OnceLock::new() }),
             poller,
             workers: Vec::new(),
             slots: (0..config.worker.count).map(|_| Slot::default()).collect(),
@@ -99,6 +109,7 @@ impl Supervisor {
 
     /// Supervises until the workers are to end and have ended.
     pub(super) fn run(mut self) {
+        let _ = self.shared.supervisor.set(thread::current().id());
         (0..self.slots.len()).for_each(|slot| self.start_worker(slot));
 
         while !(self.end_at.is_some() && self.workers.is_empty()) {
@@ -140,17 +151,17 @@ impl Supervisor {
         commands.into_iter().for_each(|command| self.run_command(command));
     }
 
-    fn run_command(&mut self, command: Command) {
+    fn run_command(&mut self, command: WorkerCommand) {
         match command {
-            Command::Phase { phase, result } => self.begin_phase(&phase, result),
-            Command::End { until } => {
+            WorkerCommand::Phase { phase, result } => self.begin_phase(&phase, result),
+            WorkerCommand::End { until } => {
                 let limit = until.saturating_duration_since(Instant::now());
                 self.end_at = Some(Time::now().after(limit));
                 self.slots.iter_mut().for_each(|slot| slot.start_at = Time::NEVER);
                 let ids: Vec<_> = self.workers.iter().map(|worker| worker.id).collect();
                 ids.into_iter().for_each(|id| self.stop(id, until));
             }
-            Command::Kill => self.kill_all(),
+            WorkerCommand::Kill => self.kill_all(),
         }
     }
 
@@ -195,11 +206,11 @@ impl Supervisor {
         self.crash_queued();
     }
 
-    fn look_at(&mut self, id: LineId, source: Source) {
+    fn look_at(&mut self, id: LineId, source: WorkerSource) {
         match source {
-            Source::Channel => self.read(id),
-            Source::Process => self.end_worker(id, EndReason::Ended),
-            Source::Output => {
+            WorkerSource::Channel => self.read(id),
+            WorkerSource::Process => self.end_worker(id, EndReason::Ended),
+            WorkerSource::Output => {
                 let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) else { return };
                 let Some(output) = &mut worker.process.output else { return };
                 if !worker.printed.read(output, &self.options.identity) {
@@ -272,7 +283,17 @@ impl Supervisor {
             WorkerState::Starting { until, .. } => (*until <= now).then_some(EndReason::StartTimedOut),
             WorkerState::Stopping { until } => (*until <= Instant::now()).then_some(EndReason::StopTimedOut),
             WorkerState::Serving | WorkerState::Draining => {
-                let action = self.shared.dispatch.lock().line(id)?.watch.check(now);
+                let mut state = self.shared.dispatch.lock();
+                let line = state.line(id)?;
+                let action = line.watch.check(now);
+                let overdue = line.watch.take_noticed();
+                let overdue: Vec<_> = overdue.iter().filter_map(|call| line.get(*call).cloned()).collect();
+                drop(state);
+
+                // Nobody else reports the time-out of a call whose caller has gone.
+                for call in overdue.iter().filter(|call| call.is_abandoned()) {
+                    call.generation.record_abandoned_timeout(&call.facts);
+                }
                 (action == OverdueAction::Kill).then_some(EndReason::Stuck)
             }
         }

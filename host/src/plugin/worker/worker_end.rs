@@ -7,8 +7,9 @@ use jackfield_plugin_api::abi::ProcessEnd;
 use super::super::generation::PluginCall;
 use super::super::phase_error::WorkerPhaseError;
 use super::command::PhaseResult;
-use super::fault::WorkerFault;
-use super::line::{Line, LineId};
+use super::end_reason::EndReason;
+use super::line::Line;
+use super::line_id::LineId;
 use super::live_worker::{LiveWorker, MessageContext, PhaseWaiter, WorkerEvent, WorkerState};
 use super::process_end::ProcessEndText;
 use super::supervisor::Supervisor;
@@ -20,31 +21,6 @@ use crate::worker::report::RestartCause;
 
 /// Names of methods that a line of the log has at most.
 const NAMES_MAX: usize = 8;
-
-/// Why a worker ends.
-#[derive(Debug)]
-pub(super) enum EndReason {
-    /// It has ended by itself, or closed its channel.
-    Ended,
-
-    /// It refused to run the plugin.
-    Refused(LoadError),
-
-    /// It sent something that it must not send.
-    Fault(WorkerFault),
-
-    /// A call does not end, and no thread is free.
-    Stuck,
-
-    /// It has not started in time.
-    StartTimedOut,
-
-    /// It has not stopped in time.
-    StopTimedOut,
-
-    /// It is not needed any more.
-    Unwanted,
-}
 
 impl Supervisor {
     /// Kills a worker if it runs, answers its calls, and decides when the next one starts.

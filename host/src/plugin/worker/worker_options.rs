@@ -1,4 +1,4 @@
-//! What the workers of a generation are started with.
+//! The options of the workers of a generation.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::config::PluginConfig;
 use crate::loader::Prober;
 use crate::worker::report::RestartCounters;
 
-/// What the workers of a generation are started with.
+/// The options of the workers of a generation.
 pub(in crate::plugin) struct WorkerOptions {
     pub(in crate::plugin) identity: GenerationId,
 

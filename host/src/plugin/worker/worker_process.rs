@@ -14,10 +14,8 @@ use crate::process_group::ProcessGroup;
 use crate::worker::channel_reader::ChannelReader;
 use crate::worker::channel_writer::{ChannelWriter, WhenFull};
 use crate::worker::message::HostMessage;
-
-/// What every worker has as the beginning of its only argument, by which the program knows that it
-/// is one.
-pub(super) const TITLE: &str = "jackfield: ";
+use crate::worker::sandboxed_groups::SandboxedGroup;
+use crate::worker::spec::PROCESS_NAME;
 
 /// A running worker process, and its channel. Dropping it kills the process.
 pub(super) struct WorkerProcess {
@@ -25,12 +23,15 @@ pub(super) struct WorkerProcess {
     pub(super) socket: Arc<OwnedFd>,
     pub(super) reader: ChannelReader,
     pub(super) writer: Arc<ChannelWriter>,
-    /// What the plugin prints.
+    /// The pipe to which the plugin prints; `None` once it is closed.
     pub(super) output: Option<ChildStderr>,
+    /// Dropped after the process.
+    _sandboxed: Option<SandboxedGroup>,
 }
 
 impl WorkerProcess {
-    /// Starts `program` with the plugin in `image`, and sends the specification. `title` is
+    /// Starts `program` with the plugin in `image`, and sends the specification, which has a
+    /// sandbox or not. `title` is
     /// `NAME/GENERATION`; `limit` is the largest message that it may send, in bytes.
     ///
     /// # Errors
@@ -42,6 +43,7 @@ impl WorkerProcess {
         title: &str,
         image: BorrowedFd<'_>,
         spec: &[u8],
+        is_sandboxed: bool,
         limit: usize,
     ) -> io::Result<Self> {
         let (socket, child_socket) =
@@ -49,7 +51,7 @@ impl WorkerProcess {
         let (process, output) = ProcessGroup::spawn(
             "worker process",
             Command::new(program.path())
-                .arg0(format!("{TITLE}{title}"))
+                .arg0(format!("{PROCESS_NAME}{title}"))
                 .env_clear()
                 .envs(program.environment(variables))
                 .stdin(Stdio::from(image.try_clone_to_owned()?))
@@ -57,11 +59,12 @@ impl WorkerProcess {
                 .stderr(Stdio::piped()),
         )?;
 
+        let _sandboxed = is_sandboxed.then(|| SandboxedGroup::add(process.pid()));
         let socket = Arc::new(socket);
         let reader = ChannelReader::new(Arc::clone(&socket), limit);
         let writer = Arc::new(ChannelWriter::new(Arc::clone(&socket), WhenFull::Return));
         writer.send(|out| out.push_host(&HostMessage::Start(spec)));
-        Ok(Self { process, socket, reader, writer, output })
+        Ok(Self { process, socket, reader, writer, output, _sandboxed })
     }
 
     /// Returns a descriptor that is readable once the process has ended.

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::super::host_services::max_level;
 use super::command::PhaseResult;
-use super::line::{Line, LineId};
+use super::line::Line;
+use super::line_id::LineId;
 use super::live_worker::{CarriedPhase, LiveWorker, PhaseWaiter, WorkerState};
 use super::nested_calls::NestedCalls;
 use super::overdue_calls::OverdueAction;
@@ -53,8 +54,10 @@ impl Supervisor {
         let limit = self.options.reply_limit.max(jackfield_plugin_api::STATE_MAX) + MESSAGE_OVERHEAD;
 
         let program = &self.options.program;
-        let variables = self.options.config.worker.environment.as_deref();
-        let process = WorkerProcess::spawn(program, variables, &title, self.image.as_fd(), &spec, limit);
+        let config = &self.options.config.worker;
+        let (variables, is_sandboxed) = (config.environment.as_deref(), config.sandbox.is_some());
+        let process =
+            WorkerProcess::spawn(program, variables, &title, self.image.as_fd(), &spec, is_sandboxed, limit);
         let worker = LiveWorker {
             id: LineId(self.next_id),
             slot,

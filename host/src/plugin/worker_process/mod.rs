@@ -70,7 +70,7 @@ fn run() -> ! {
     setup::name_process(&spec.plugin);
 
     // Before any thread exists, because limits and sandbox apply only to threads that start later.
-    let channel = Arc::new(WorkerChannel::new(socket));
+    let channel = Arc::new(WorkerChannel::new(socket, || end_process(&ChannelEnd::Closed)));
     let enforced = confinement::apply(&spec.limits, spec.sandbox.as_ref())
         .unwrap_or_else(|error| refuse(&channel, &error));
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jackfield_plugin_api::Level;
 
 use crate::log::Counted;
-use crate::worker::channel_writer::{ChannelWriter, WhenFull};
+use crate::worker::channel_writer::{ChannelWriter, Flushed, WhenFull};
 use crate::worker::message::{CallNumber, WorkerMessage};
 
 /// Bytes in the queue above which lines of the log are dropped.
@@ -17,18 +17,21 @@ const MAX_QUEUED: usize = 1 << 20;
 /// The sending end of the channel, shared by all threads of the process.
 ///
 /// A thread that sends waits while the socket is full. If the other end is closed, messages are
-/// discarded; the thread that reads the channel ends the process then.
+/// discarded, and `on_closed` is called. The thread that reads the channel does not always notice:
+/// if the plugin has closed the descriptor, a read that has begun waits for ever.
 pub(super) struct WorkerChannel {
     writer: ChannelWriter,
+
+    on_closed: fn(),
 
     /// Lines that were dropped since the last report of them.
     dropped_lines: AtomicU64,
 }
 
 impl WorkerChannel {
-    pub(super) fn new(socket: Arc<OwnedFd>) -> Self {
+    pub(super) fn new(socket: Arc<OwnedFd>, on_closed: fn()) -> Self {
         let writer = ChannelWriter::new(socket, WhenFull::Wait);
-        Self { writer, dropped_lines: AtomicU64::new(0) }
+        Self { writer, on_closed, dropped_lines: AtomicU64::new(0) }
     }
 
     /// Sends a message, and reports lines of the log that were dropped before.
@@ -36,7 +39,9 @@ impl WorkerChannel {
         if self.dropped_lines.load(Ordering::Relaxed) > 0 && self.writer.queued() <= MAX_QUEUED {
             self.report_dropped_lines();
         }
-        self.writer.send_worker(message);
+        if self.writer.send_worker(message) == Flushed::Closed {
+            (self.on_closed)();
+        }
     }
 
     /// Sends a line for the log, or drops it.
@@ -97,7 +102,7 @@ mod tests {
     fn drops_and_counts_lines_while_too_much_is_queued_but_no_other_message() {
         let (near, far) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-        let channel = WorkerChannel::new(Arc::new(near));
+        let channel = WorkerChannel::new(Arc::new(near), || ());
         let line = "x".repeat(8000);
         let (done, is_done) = mpsc::channel();
         // One of two threads waits for the socket, so the other one never does.

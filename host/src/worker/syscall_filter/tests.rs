@@ -28,7 +28,8 @@ fn run(program: &BpfProgram, architecture: u32, call: u32, arguments: &[u64]) ->
     let mut input = vec![call, architecture, 0, 0];
     for index in 0..6 {
         let argument = arguments.get(index).copied().unwrap_or(0);
-        input.extend([argument as u32, (argument >> 32) as u32]);
+        let halves = [argument & u64::from(u32::MAX), argument >> 32];
+        input.extend(halves.map(|half| u32::try_from(half).unwrap()));
     }
 
     let (mut next, mut accumulator) = (0, 0);

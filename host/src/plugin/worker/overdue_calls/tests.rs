@@ -37,7 +37,7 @@ fn run_until(watch: &mut OverdueWatch, from: u64, until: u64) -> Option<(Overdue
 fn kills_a_worker_whose_only_thread_is_stuck() {
     let mut watch = watch(1, Run::Blocking, &[500]);
     assert_eq!(run_until(&mut watch, 0, 9_000), Some((OverdueAction::Kill, 1_500)));
-    assert_eq!(watch.overdue(), 1);
+    assert_eq!(watch.overdue_blocking(), 1);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn does_nothing_if_the_call_ends_within_the_grace_period() {
 
     watch.call_ended(at(1_499), 0, Run::Blocking, at(500));
 
-    assert_eq!(watch.overdue(), 0);
+    assert_eq!(watch.overdue_blocking(), 0);
     assert_eq!(watch.check(at(1_500)), OverdueAction::None);
     assert_eq!(watch.next_check(at(1_500)), Time::NEVER);
 }
@@ -150,7 +150,7 @@ fn kills_a_worker_whose_async_thread_is_stuck() {
 fn does_nothing_about_async_calls_that_end_at_their_deadline() {
     let mut watch = watch(1, Run::Async, &[500, 600]);
     assert_eq!(run_until(&mut watch, 0, 700), None);
-    assert_eq!(watch.overdue(), 2);
+    assert_eq!((watch.overdue_blocking(), watch.take_noticed()), (0, vec![0, 1]));
     for (call, deadline) in [(0, 500), (1, 600)] {
         watch.call_ended(at(700), call, Run::Async, at(deadline));
     }
@@ -168,13 +168,13 @@ fn begins_the_grace_period_late_if_the_host_was_stopped() {
 fn forgets_calls_in_any_order() {
     let mut watch = watch(9, Run::Blocking, &[100, 200, 300, 400]);
     watch.check(at(350));
-    assert_eq!(watch.overdue(), 3);
+    assert_eq!(watch.overdue_blocking(), 3);
 
     for (call, deadline) in [(1, 200), (0, 100), (3, 400), (2, 300), (2, 300), (77, 5)] {
         watch.call_ended(at(360), call, Run::Blocking, at(deadline));
     }
 
-    assert_eq!(watch.overdue(), 0);
+    assert_eq!(watch.overdue_blocking(), 0);
     assert!(watch.blocking.noticed.is_empty());
     assert_eq!(watch.next_check(at(360)), Time::NEVER);
 }
@@ -193,7 +193,7 @@ fn keeps_no_calls_that_have_ended_between_others() {
             watch.check(now);
         }
     }
-    assert_eq!(watch.overdue(), 2);
+    assert_eq!(watch.overdue_blocking(), 2);
     assert!(watch.blocking.noticed.len() <= 20, "{}", watch.blocking.noticed.len());
 }
 

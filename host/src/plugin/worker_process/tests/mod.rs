@@ -135,7 +135,7 @@ impl TestHost {
         let (resume, resumed) = channel();
         let plugin = TestPlugin { started, resumed: Mutex::new(resumed) };
 
-        let sender = Arc::new(WorkerChannel::new(Arc::clone(&far)));
+        let sender = Arc::new(WorkerChannel::new(Arc::clone(&far), || ()));
         let nested = OutgoingCalls::new(Arc::clone(&sender));
         let parts = WorkerThreads::new("t").unwrap();
         let services = WorkerServices {

@@ -105,6 +105,11 @@ impl ChannelWriter {
         lock(&self.queue).push(message, tail);
     }
 
+    /// Returns whether every message has been sent, or will never be.
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.queue).is_idle()
+    }
+
     /// Returns the number of bytes that are queued.
     pub(crate) fn queued(&self) -> usize {
         lock(&self.queue).queued()

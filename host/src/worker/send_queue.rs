@@ -159,6 +159,11 @@ impl SendQueue {
         self.segments.iter().map(|segment| segment.rest().len()).sum()
     }
 
+    /// Returns whether nothing is queued or being written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.segments.is_empty() && !self.is_writing
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }

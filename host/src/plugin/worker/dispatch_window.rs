@@ -1,18 +1,22 @@
 //! How many blocking calls are sent to a worker before the first of them has ended, and to which
 //! worker the next one goes.
 //!
-//! A worker gets as many calls as it has threads. While its calls are short, it gets up to
-//! [`MAX_ROUNDS`] times as many: otherwise a thread would wait for two wake-ups and two system
-//! calls between any two calls. Calls that are sent ahead cannot go to another worker any more, and
-//! are lost in a crash, so that the number of rounds returns to 1 with the first call that is not
-//! short.
+//! A worker gets as many calls as it has threads. While its calls are short, it gets as many as it
+//! ends in [`AHEAD`], and the next ones when half of these have ended: otherwise a thread would wait
+//! for two wake-ups and two system calls between any two calls, which cost several times as much as
+//! a short call. Calls that are sent ahead cannot go to another worker any more, and are lost in a
+//! crash, so that the number of rounds returns to 1 with the first call that is not short.
 
 use std::time::Duration;
 
 use crate::clock::{Time, nanoseconds};
 
 /// Calls for each thread, at most.
-const MAX_ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 64;
+
+/// The time in nanoseconds that the calls of a worker may take together, if more than one is sent
+/// for each thread.
+const AHEAD: u64 = 500_000;
 
 /// A call is short if the time between its message and its end is below this, divided by its round.
 const SHORT: u64 = 200_000;
@@ -44,12 +48,22 @@ pub(super) struct DispatchWindow {
 
     /// When a call last ended, or the first one was sent.
     progress: Time,
+
+    /// Whether the worker had all calls that it may have, and still has more than half of them.
+    is_full: bool,
 }
 
 impl DispatchWindow {
     /// Begins with a new process, which gets one call for each thread.
     pub(super) fn new(threads: usize) -> Self {
-        Self { threads: threads.max(1), rounds: 1, open: 0, average: SHORT, progress: Time(0) }
+        Self {
+            threads: threads.max(1),
+            rounds: 1,
+            open: 0,
+            average: SHORT,
+            progress: Time(0),
+            is_full: false,
+        }
     }
 
     /// Returns the number of threads that have a call.
@@ -63,7 +77,7 @@ impl DispatchWindow {
         if self.open < self.threads {
             return may_run;
         }
-        self.open < self.threads * self.rounds && now.since(self.progress) < STALL
+        !self.is_full && self.open < self.threads * self.rounds && now.since(self.progress) < STALL
     }
 
     /// Notes that a call is sent.
@@ -73,6 +87,7 @@ impl DispatchWindow {
         }
         let round = self.open / self.threads + 1;
         self.open += 1;
+        self.is_full |= self.open >= self.threads * self.rounds;
         DispatchedCall { at: now, round }
     }
 
@@ -84,11 +99,13 @@ impl DispatchWindow {
         let round = u64::try_from(call.round).unwrap_or(u64::MAX).max(1);
         let length = nanoseconds(now.since(call.at)) / round;
         self.average = (self.average * (WEIGHT - 1)).saturating_add(length) / WEIGHT;
-        self.rounds = match () {
-            () if length >= SHORT => 1,
-            () if self.average < SHORT => (self.rounds * 2).min(MAX_ROUNDS),
-            () => self.rounds,
+        self.rounds = if length < SHORT {
+            let ahead = usize::try_from(AHEAD / self.average.max(1)).unwrap_or(MAX_ROUNDS);
+            ahead.clamp(1, (self.rounds * 2).min(MAX_ROUNDS))
+        } else {
+            1
         };
+        self.is_full &= self.open > self.threads * self.rounds / 2;
     }
 }
 
@@ -110,6 +127,7 @@ mod tests {
 
     const NOW: Time = Time(3_000_000_000);
     const SHORT_CALL: Duration = Duration::from_micros(40);
+    const VERY_SHORT_CALL: Duration = Duration::from_micros(1);
 
     /// Runs calls of this length, one after the other.
     fn run(window: &mut DispatchWindow, count: usize, length: Duration) {
@@ -127,6 +145,7 @@ mod tests {
         }
         let count = calls.len();
         window.open -= count;
+        window.is_full = false;
         count
     }
 
@@ -142,7 +161,24 @@ mod tests {
         run(&mut window, 1, SHORT_CALL);
         assert_eq!(room(&mut window), 4);
         run(&mut window, 100, SHORT_CALL);
+        assert_eq!(room(&mut window), 2 * 12, "each thread has calls for 500 us");
+        run(&mut window, 100, VERY_SHORT_CALL);
         assert_eq!(room(&mut window), 2 * MAX_ROUNDS);
+    }
+
+    #[test]
+    fn sends_the_next_calls_ahead_when_half_have_ended() {
+        let mut window = DispatchWindow::new(2);
+        run(&mut window, 100, VERY_SHORT_CALL);
+        let calls = [(); 2 * MAX_ROUNDS].map(|()| window.dispatch(NOW));
+
+        let mut ended = 0;
+        for call in calls {
+            assert!(!window.has_room(NOW, true) || ended >= MAX_ROUNDS, "after {ended}");
+            window.end(call, NOW);
+            ended += 1;
+        }
+        assert_eq!((ended, window.open, window.is_full), (2 * MAX_ROUNDS, 0, false));
     }
 
     #[test]
@@ -155,7 +191,7 @@ mod tests {
         run(&mut window, 5, SHORT_CALL);
         assert_eq!(room(&mut window), 2, "the average is still long");
         run(&mut window, 50, SHORT_CALL);
-        assert_eq!(room(&mut window), 8);
+        assert_eq!(room(&mut window), 2 * 12);
     }
 
     #[test]
@@ -177,7 +213,7 @@ mod tests {
         for (ended, call) in (1..).zip(calls) {
             window.end(call, NOW.after(Duration::from_micros(100) * ended));
         }
-        assert_eq!(window.rounds, MAX_ROUNDS);
+        assert!(window.rounds > 4, "{}", window.rounds);
     }
 
     #[test]

@@ -74,6 +74,9 @@ fn run() -> ! {
     let enforced = confinement::apply(&spec.limits, spec.sandbox.as_ref())
         .unwrap_or_else(|error| refuse(&channel, &error));
 
+    let threads = spec.threads;
+    // Without it, each thread sends its messages itself.
+    let _ = channel.start_flusher();
     let nested = OutgoingCalls::new(Arc::clone(&channel));
     let (sender, started) = mpsc::sync_channel(1);
     let starting = start::Starting {
@@ -88,13 +91,14 @@ fn run() -> ! {
         refuse(&channel, &error);
     }
 
-    let mut server = WorkerServer::new(channel, nested, started, || exit(0));
+    let mut server = WorkerServer::new(channel, nested, started, threads, || exit(0));
     end_process(&server.serve(&mut reader))
 }
 
 /// Reports why the plugin is not started, and ends the process.
 fn refuse(channel: &WorkerChannel, error: &LoadError) -> ! {
     channel.send(&WorkerMessage::Refused { reason: error.reason.code(), detail: &error.detail });
+    channel.finish();
     exit(0)
 }
 

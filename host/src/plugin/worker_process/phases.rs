@@ -45,7 +45,12 @@ pub(super) fn stop(
     plugin: StartedPlugin,
     end_process: impl FnOnce() + Send + 'static,
 ) {
-    run_phase("stop", channel, || stop_now(plugin), end_process);
+    let on_thread = Arc::clone(channel);
+    let end = move || {
+        on_thread.finish();
+        end_process();
+    };
+    run_phase("stop", channel, || stop_now(plugin), end);
 }
 
 fn stop_now(plugin: StartedPlugin) -> Result<Vec<u8>, LifecycleError> {

@@ -15,10 +15,14 @@ use super::target::WorkerCall;
 use super::worker_channel::WorkerChannel;
 use crate::sync::lock;
 use crate::worker::message::{CallNumber, MessageEnd, WorkerMessage};
+use crate::worker::payload_file::DETACHED_MIN;
 
 /// The table of the calls that have not ended.
 pub(super) struct ReceivedCalls {
     channel: Arc<WorkerChannel>,
+
+    /// Threads for blocking calls. If more calls are open, some of them wait for a thread.
+    threads: usize,
 
     /// The executors hold the calls. A call is never dropped under this lock, because that removes
     /// it.
@@ -26,8 +30,8 @@ pub(super) struct ReceivedCalls {
 }
 
 impl ReceivedCalls {
-    pub(super) fn new(channel: Arc<WorkerChannel>) -> Arc<Self> {
-        Arc::new(Self { channel, open: Mutex::default() })
+    pub(super) fn new(channel: Arc<WorkerChannel>, threads: usize) -> Arc<Self> {
+        Arc::new(Self { channel, threads, open: Mutex::default() })
     }
 
     /// Adds a call before it is submitted. Returns whether no other one has its number.
@@ -48,10 +52,18 @@ impl ReceivedCalls {
 
     /// Ends a call, unless it has ended.
     fn end(&self, number: CallNumber, end: MessageEnd<'_>) {
-        let removed = lock(&self.open).remove(&number);
-        if removed.is_some() {
-            self.channel.send(&WorkerMessage::End { call: number, end });
+        let mut open = lock(&self.open);
+        let removed = open.remove(&number);
+        let is_busy = open.len() > self.threads;
+        drop(open);
+        if removed.is_none() {
+            return;
         }
+
+        let message = WorkerMessage::End { call: number, end };
+        let is_small = !matches!(end, MessageEnd::Done(result) if result.len() >= DETACHED_MIN);
+        // A thread that has the next call already does not wait for the system to send this.
+        if is_busy && is_small { self.channel.send_soon(&message) } else { self.channel.send(&message) }
     }
 }
 

@@ -84,10 +84,11 @@ impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
         channel: Arc<WorkerChannel>,
         nested: Arc<OutgoingCalls>,
         started: mpsc::Receiver<StartedPlugin>,
+        threads: usize,
         end_process: E,
     ) -> Self {
         Self {
-            calls: ReceivedCalls::new(Arc::clone(&channel)),
+            calls: ReceivedCalls::new(Arc::clone(&channel), threads),
             channel,
             nested,
             started,

@@ -1,18 +1,25 @@
 //! The sending end of the channel in a worker process. Lines of the log are dropped when too much
 //! is queued; nothing else is.
 
+use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::Duration;
 
 use jackfield_plugin_api::Level;
 
+use crate::host_thread::HostThread;
 use crate::log::Counted;
 use crate::worker::channel_writer::{ChannelWriter, Flushed, WhenFull};
 use crate::worker::message::{CallNumber, WorkerMessage};
 
 /// Bytes in the queue above which lines of the log are dropped.
 const MAX_QUEUED: usize = 1 << 20;
+
+/// Interval at which an ending process checks whether all messages are sent.
+const FINISH_POLL: Duration = Duration::from_micros(100);
 
 /// The sending end of the channel, shared by all threads of the process.
 ///
@@ -24,6 +31,10 @@ pub(super) struct WorkerChannel {
 
     on_closed: fn(),
 
+    /// The thread that sends what [`WorkerChannel::send_soon`] has queued.
+    flusher: OnceLock<Thread>,
+    is_flush_due: AtomicBool,
+
     /// Lines that were dropped since the last report of them.
     dropped_lines: AtomicU64,
 }
@@ -31,7 +42,33 @@ pub(super) struct WorkerChannel {
 impl WorkerChannel {
     pub(super) fn new(socket: Arc<OwnedFd>, on_closed: fn()) -> Self {
         let writer = ChannelWriter::new(socket, WhenFull::Wait);
-        Self { writer, on_closed, dropped_lines: AtomicU64::new(0) }
+        let (flusher, is_flush_due) = (OnceLock::new(), AtomicBool::new(false));
+        Self { writer, on_closed, flusher, is_flush_due, dropped_lines: AtomicU64::new(0) }
+    }
+
+    /// Starts the thread that sends what [`WorkerChannel::send_soon`] queues.
+    ///
+    /// # Errors
+    ///
+    /// The system cannot start another thread.
+    pub(super) fn start_flusher(self: &Arc<Self>) -> io::Result<()> {
+        let channel = Arc::downgrade(self);
+        let flusher = HostThread::spawn("flusher", move || {
+            // It is unparked for a flush, and when the channel is dropped.
+            while let Some(channel) = channel.upgrade() {
+                channel.flusher.get_or_init(thread::current);
+                channel.flush_if_due();
+                drop(channel);
+                thread::park();
+            }
+        });
+        flusher.map(drop)
+    }
+
+    fn flush_if_due(&self) {
+        if self.is_flush_due.swap(false, Ordering::AcqRel) && self.writer.flush() == Flushed::Closed {
+            (self.on_closed)();
+        }
     }
 
     /// Sends a message, and reports lines of the log that were dropped before.
@@ -41,6 +78,29 @@ impl WorkerChannel {
         }
         if self.writer.send_worker(message) == Flushed::Closed {
             (self.on_closed)();
+        }
+    }
+
+    /// Queues a message that the flusher sends, together with those that are queued until it runs.
+    /// It is for threads that have more to do: a message that they send costs as much as a short
+    /// call. Without a flusher, the message is sent at once.
+    pub(super) fn send_soon(&self, message: &WorkerMessage<'_>) {
+        let Some(flusher) = self.flusher.get() else {
+            self.send(message);
+            return;
+        };
+        self.writer.queue(|out| out.push_worker(message));
+        if !self.is_flush_due.swap(true, Ordering::AcqRel) {
+            flusher.unpark();
+        }
+    }
+
+    /// Waits until all messages are sent, because the process is about to end.
+    pub(super) fn finish(&self) {
+        while !self.writer.is_idle() {
+            // Another thread writes, unless it has just begun to queue.
+            self.writer.flush();
+            thread::sleep(FINISH_POLL);
         }
     }
 
@@ -61,6 +121,14 @@ impl WorkerChannel {
             let line = format!("{lines} dropped: the worker process logged faster than the host writes");
             let message = WorkerMessage::Log { level: Level::Warn as u8, call: 0, line: &line };
             self.writer.queue(|out| out.push_worker(&message));
+        }
+    }
+}
+
+impl Drop for WorkerChannel {
+    fn drop(&mut self) {
+        if let Some(flusher) = self.flusher.get() {
+            flusher.unpark();
         }
     }
 }
@@ -123,5 +191,30 @@ mod tests {
         });
         assert!(dropped > 0 && lines > 0);
         assert_eq!((lines + dropped, others), (800, 2));
+    }
+
+    #[test]
+    fn sends_queued_messages_together_and_finishes_before_the_end() {
+        static CLOSED: AtomicU64 = AtomicU64::new(0);
+        let (near, far) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        let on_closed = || {
+            CLOSED.fetch_add(1, Ordering::Relaxed);
+        };
+        let channel = Arc::new(WorkerChannel::new(Arc::new(near), on_closed));
+        channel.start_flusher().unwrap();
+        let messages = 1000;
+
+        (1..messages).for_each(|_| channel.send_soon(&WorkerMessage::NestedCancelled(1)));
+        channel.send_soon(&WorkerMessage::NestedCancelled(LAST));
+        channel.finish();
+        assert_eq!(channel.writer.queued(), 0);
+        assert_eq!(read_all(&mut ChannelReader::new(Arc::new(far), 1 << 20)), (0, 0, messages - 1));
+
+        // The other end is closed.
+        while CLOSED.load(Ordering::Relaxed) == 0 {
+            channel.send_soon(&WorkerMessage::NestedCancelled(1));
+            thread::yield_now();
+        }
     }
 }

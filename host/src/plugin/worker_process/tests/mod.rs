@@ -153,7 +153,9 @@ impl TestHost {
         let (ready, receives) = std::sync::mpsc::sync_channel(1);
         ready.send(running).unwrap();
         let (stopped, has_stopped) = channel();
-        let mut server = WorkerServer::new(sender, Arc::clone(&nested), receives, move || drop(stopped));
+        sender.start_flusher().unwrap();
+        let end_process = move || drop(stopped);
+        let mut server = WorkerServer::new(sender, Arc::clone(&nested), receives, threads, end_process);
         let worker = thread::spawn(move || server.serve(&mut ChannelReader::new(far, 1 << 20)));
         Self {
             reader: ChannelReader::new(Arc::clone(&near), 1 << 20),

@@ -154,9 +154,11 @@ impl SendQueue {
         *self = Self { is_closed: true, ..Self::default() };
     }
 
-    /// Returns the number of bytes that are not sent yet, except those that are being written.
+    /// Returns the number of bytes that are not sent yet, those in files included, except for the
+    /// segment that is being written. Costs a step for each 64 KiB.
     pub(super) fn queued(&self) -> usize {
-        self.segments.iter().map(|segment| segment.rest().len()).sum()
+        let in_file = |segment: &Segment| segment.file.as_ref().map_or(0, PayloadFile::length);
+        self.segments.iter().map(|segment| segment.rest().len() + in_file(segment)).sum()
     }
 
     /// Returns whether nothing is queued or being written.

@@ -264,12 +264,24 @@ fn report(subjects: &[Subject<'_>], served: &[usize]) {
             subject.replaced.iter().max()
         );
     }
+    println!("{} faults at a time; {}", subjects.len(), replacements(all));
+    println!("requests of neighbours without an error: {served:?}");
+}
+
+fn replacements(mut all: Vec<Duration>) -> String {
     all.sort_unstable();
     let quantile = |percent: usize| all[(all.len() * percent / 100).min(all.len() - 1)];
-    println!(
-        "{} faults; replacement p50 {:?}, p99 {:?}; requests of neighbours without an error: {served:?}",
-        all.len(),
-        quantile(50),
-        quantile(99)
-    );
+    format!("{} replacements: p50 {:?}, p99 {:?}", all.len(), quantile(50), quantile(99))
+}
+
+#[test]
+fn measures_the_time_of_one_replacement_at_a_time() {
+    let host = start();
+    let mut neighbours = start_neighbours(&host);
+
+    let crash = KINDS.iter().position(|kind| kind.name == "wild").expect("a kind");
+    let subject = commit_all(&host, crash, &KINDS[crash], Path::new(""));
+
+    neighbours.iter_mut().for_each(|neighbour| drop(neighbour.stop()));
+    println!("one fault at a time; {}", replacements(subject.replaced));
 }

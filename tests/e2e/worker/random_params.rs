@@ -68,8 +68,10 @@ const NUMBERS: [&str; 14] = [
 /// | `$code` | an error code |
 /// | `$method` | the name of a method without a side effect |
 pub(super) fn params(random: &mut SeededRandom, template: &str) -> Option<String> {
-    // A method allocates as many bytes, so that no other number may replace it.
-    let other = if template.contains("$length") { string } else { any };
+    // A method allocates as many bytes or sleeps as long, so that no other number may replace it.
+    // A list of values is accepted as well as an object.
+    let is_cost = template.contains("$length") || template.contains("\"ms\"");
+    let other = if is_cost { string } else { any };
     if random.below(OTHER_PARAMS) == 0 {
         return (random.below(4) != 0).then(|| other(random));
     }

@@ -13,6 +13,10 @@ use super::payload_file::PayloadFile;
 /// Bytes after which a segment is not extended.
 const SEGMENT_MAX: usize = 64 << 10;
 
+/// Files that are queued at most, so that a peer that does not read uses up no descriptors. Further
+/// messages carry their payload themselves.
+const MAX_FILES: usize = 64;
+
 /// Bytes of capacity that are kept for the next segment.
 const KEPT_CAPACITY: usize = 2 * SEGMENT_MAX;
 
@@ -81,12 +85,15 @@ pub(super) struct SendQueue {
 }
 
 impl SendQueue {
-    /// Queues a message. `tail` is its tail, if that is in a file.
+    /// Queues a message. `tail` is its tail, if that is in a file, which is closed if too many are
+    /// queued.
     pub(super) fn push(&mut self, message: &impl ChannelMessage, tail: Option<PayloadFile>) {
         if self.is_closed {
             return;
         }
-        if let Some(tail) = tail {
+        if let Some(tail) = tail
+            && self.files() < MAX_FILES
+        {
             self.push_detached(message, tail);
             return;
         }
@@ -166,6 +173,10 @@ impl SendQueue {
         self.segments.is_empty() && !self.is_writing
     }
 
+    fn files(&self) -> usize {
+        self.segments.iter().filter(|segment| segment.file.is_some()).count()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed
     }
@@ -219,5 +230,22 @@ mod tests {
             queue.end_write(segment);
         }
         assert_eq!(lengths, [30, 23, 15]);
+    }
+    #[test]
+    fn queues_a_bounded_number_of_files() {
+        let mut queue = SendQueue::default();
+        let result = vec![b'7'; DETACHED_MIN];
+        let message = WorkerMessage::End { call: 5, end: MessageEnd::Done(&result) };
+        for _ in 0..MAX_FILES + 3 {
+            queue.push(&message, PayloadFile::of(&result));
+        }
+
+        let mut files = Vec::new();
+        while let Some(segment) = queue.begin_write() {
+            files.push(segment.file().is_some());
+            queue.end_write(segment);
+        }
+        assert_eq!(files.iter().filter(|has_file| **has_file).count(), MAX_FILES);
+        assert_eq!(files.last(), Some(&false));
     }
 }

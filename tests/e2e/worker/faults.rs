@@ -282,6 +282,8 @@ fn measures_the_time_of_one_replacement_at_a_time() {
     let crash = KINDS.iter().position(|kind| kind.name == "wild").expect("a kind");
     let subject = commit_all(&host, crash, &KINDS[crash], Path::new(""));
 
-    neighbours.iter_mut().for_each(|neighbour| drop(neighbour.stop()));
+    for neighbour in &mut neighbours {
+        neighbour.stop();
+    }
     println!("one fault at a time; {}", replacements(subject.replaced));
 }

@@ -19,7 +19,7 @@ use super::delivery::{Delivery, cut};
 use super::dispatch::Dispatch;
 use super::fault::WorkerFault;
 use super::line_id::LineId;
-use super::nested_calls::{NestedCalls, timeout_of};
+use super::nested_calls::{self, NestedCalls, timeout_of};
 use super::signal::Signal;
 use super::worker_log::{self, PrintedLines};
 use super::worker_process::WorkerProcess;
@@ -205,6 +205,10 @@ impl MessagePart<'_> {
         if self.writer.queued() > MAX_QUEUED {
             return Err(WorkerFault::UnreadReplies);
         }
+        if !self.nested.has_room(params.len()) {
+            nested_calls::refuse(self.writer, nested);
+            return Ok(());
+        }
         let parent = context.dispatch.open_call(self.id, parent);
         let parent = parent.ok_or(WorkerFault::ForeignCall("a nested call"))?;
 
@@ -213,7 +217,7 @@ impl MessagePart<'_> {
         let plugin = &context.identity.plugin;
         let timeout = timeout_of(timeout);
         let reply = caller.call_for_worker(plugin, &parent.facts, method, params, timeout, waits);
-        self.nested.start(nested, reply, waker, self.writer);
+        self.nested.start(nested, params.len(), reply, waker, self.writer);
         Ok(())
     }
 

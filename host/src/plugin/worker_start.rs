@@ -58,6 +58,7 @@ impl WorkerStarter {
             methods: methods.to_vec(),
             config: own,
             reply_limit: reply_limit(config),
+            spin: config.io.spin,
             nested_caller: self.nested_caller.clone(),
             program: self.program.clone(),
             restarts: self.restarts_of(&identity.plugin),

@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
@@ -102,6 +103,15 @@ impl ChannelReader {
         self.has_lost_files |= received.flags.contains(ReturnFlags::CTRUNC) || self.files.len() > MAX_FILES;
         self.files.truncate(MAX_FILES);
         Ok(if received.bytes > 0 { Received::Bytes } else { Received::Closed })
+    }
+
+    /// Waits until there is something to read, or a signal is handled.
+    ///
+    /// A thread that waits in `recvmsg(2)` is also woken each time the other end reads, because the
+    /// socket has room then. This one is not.
+    pub(crate) fn wait(&self) {
+        // An error shows in the next read.
+        let _: rustix::io::Result<usize> = poll(&mut [PollFd::new(&*self.socket, PollFlags::IN)], None);
     }
 
     /// Returns the kind and the payload of the next frame that is complete.

@@ -35,6 +35,9 @@ pub(crate) struct WorkerSpec {
     /// Upper bound for a result, in bytes.
     pub(crate) reply_limit: usize,
 
+    /// How long I/O threads of the host poll before they sleep, in nanoseconds.
+    pub(crate) spin: u64,
+
     /// The zero of the host's clock, in nanoseconds of the monotonic clock of the kernel.
     pub(crate) epoch: u64,
 

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
@@ -23,6 +24,9 @@ pub(in crate::plugin) struct WorkerOptions {
 
     /// Upper bound for a result, in bytes.
     pub(in crate::plugin) reply_limit: usize,
+
+    /// How long I/O threads poll before they sleep.
+    pub(in crate::plugin) spin: Duration,
 
     pub(in crate::plugin) nested_caller: Weak<dyn NestedCaller>,
     pub(in crate::plugin) program: WorkerProgram,

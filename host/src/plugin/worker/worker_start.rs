@@ -97,6 +97,7 @@ impl Supervisor {
             settings: settings.map_err(|error| LoadError::new(LoadErrorReason::ProbeFailed, error))?,
             threads: self.threads(),
             reply_limit: self.options.reply_limit,
+            spin: clock::nanoseconds(self.options.spin),
             epoch: clock::epoch(),
             log_level: max_level(),
             limits: WorkerLimits { memory: config.worker.memory, files: config.worker.files },

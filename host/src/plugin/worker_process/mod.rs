@@ -20,6 +20,7 @@
 //! channel therefore ends the process by a signal that no code can hold up. Nothing here is
 //! restored or freed for its own sake: the end of the process does that.
 
+mod channel_polling;
 mod outgoing_calls;
 mod phases;
 mod received_calls;
@@ -35,9 +36,11 @@ mod worker_channel;
 use std::io::{self, Write as _};
 use std::process::exit;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 
+use self::channel_polling::ChannelPolling;
 use self::outgoing_calls::OutgoingCalls;
 use self::serve::{ChannelEnd, WorkerServer, read_spec};
 use self::setup::Descriptors;
@@ -74,7 +77,7 @@ fn run() -> ! {
     let enforced = confinement::apply(&spec.limits, spec.sandbox.as_ref())
         .unwrap_or_else(|error| refuse(&channel, &error));
 
-    let threads = spec.threads;
+    let (threads, polling) = (spec.threads, ChannelPolling::new(Duration::from_nanos(spec.spin)));
     // Without it, each thread sends its messages itself.
     let _ = channel.start_flusher();
     let nested = OutgoingCalls::new(Arc::clone(&channel));
@@ -91,7 +94,7 @@ fn run() -> ! {
         refuse(&channel, &error);
     }
 
-    let mut server = WorkerServer::new(channel, nested, started, threads, || exit(0));
+    let mut server = WorkerServer::new(channel, nested, started, threads, polling, || exit(0));
     end_process(&server.serve(&mut reader))
 }
 

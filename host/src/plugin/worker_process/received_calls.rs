@@ -34,6 +34,11 @@ impl ReceivedCalls {
         Arc::new(Self { channel, threads, open: Mutex::default() })
     }
 
+    /// Returns the number of calls that have not ended.
+    pub(super) fn open(&self) -> usize {
+        lock(&self.open).len()
+    }
+
     /// Adds a call before it is submitted. Returns whether no other one has its number.
     pub(super) fn insert(&self, number: CallNumber, call: &Arc<WorkerCall>) -> bool {
         lock(&self.open).insert(number, Arc::downgrade(call)).is_none()

@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use jackfield_plugin_api::Run;
 
 use super::super::call::{CallPermits, Caller};
+use super::channel_polling::ChannelPolling;
 use super::outgoing_calls::OutgoingCalls;
 use super::phases;
 use super::received_calls::{EndSink, ReceivedCalls};
@@ -68,6 +69,8 @@ pub(super) struct WorkerServer<E> {
     /// Brings the plugin before `Ready` is sent.
     started: mpsc::Receiver<StartedPlugin>,
 
+    polling: ChannelPolling,
+
     /// `None` before it was needed, and once it stops.
     plugin: Option<StartedPlugin>,
 
@@ -85,6 +88,7 @@ impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
         nested: Arc<OutgoingCalls>,
         started: mpsc::Receiver<StartedPlugin>,
         threads: usize,
+        polling: ChannelPolling,
         end_process: E,
     ) -> Self {
         Self {
@@ -92,6 +96,7 @@ impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
             channel,
             nested,
             started,
+            polling,
             plugin: None,
             blocking: Vec::new(),
             asynchronous: Vec::new(),
@@ -102,9 +107,29 @@ impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
     /// Serves until the channel ends, and returns why.
     pub(super) fn serve(&mut self, reader: &mut ChannelReader) -> ChannelEnd {
         loop {
-            if let Err(end) = receive(reader).and_then(|()| self.handle_frames(reader)) {
+            if let Err(end) = self.receive(reader).and_then(|()| self.handle_frames(reader)) {
                 return end;
             }
+        }
+    }
+
+    /// Reads, after polling or waiting for something to read.
+    fn receive(&mut self, reader: &mut ChannelReader) -> Result<(), ChannelEnd> {
+        if self.polling.is_due(self.calls.open()) {
+            let found = self.polling.poll(|| match reader.receive(false)? {
+                Received::Closed => Err(ChannelEnd::Closed),
+                Received::Bytes => Ok(true),
+                Received::Nothing => Ok(false),
+            });
+            if found? {
+                return Ok(());
+            }
+        }
+
+        reader.wait();
+        match reader.receive(false)? {
+            Received::Closed => Err(ChannelEnd::Closed),
+            Received::Bytes | Received::Nothing => Ok(()),
         }
     }
 

@@ -16,6 +16,7 @@ use jackfield_plugin_api::{Context, Error, Level, Methods, Run};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use super::channel_polling::ChannelPolling;
 use super::outgoing_calls::OutgoingCalls;
 use super::serve::{ChannelEnd, WorkerServer};
 use super::services::WorkerServices;
@@ -155,7 +156,9 @@ impl TestHost {
         let (stopped, has_stopped) = channel();
         sender.start_flusher().unwrap();
         let end_process = move || drop(stopped);
-        let mut server = WorkerServer::new(sender, Arc::clone(&nested), receives, threads, end_process);
+        let polling = ChannelPolling::new(Duration::from_micros(50));
+        let mut server =
+            WorkerServer::new(sender, Arc::clone(&nested), receives, threads, polling, end_process);
         let worker = thread::spawn(move || server.serve(&mut ChannelReader::new(far, 1 << 20)));
         Self {
             reader: ChannelReader::new(Arc::clone(&near), 1 << 20),

@@ -2,10 +2,11 @@
 //! worker the next one goes.
 //!
 //! A worker gets as many calls as it has threads. While its calls are short, it gets as many as it
-//! ends in [`AHEAD`], and the next ones when half of these have ended: otherwise a thread would wait
-//! for two wake-ups and two system calls between any two calls, which cost several times as much as
-//! a short call. Calls that are sent ahead cannot go to another worker any more, and are lost in a
-//! crash, so that the number of rounds returns to 1 with the first call that is not short.
+//! ends in [`AHEAD`], and the next ones when half of these have ended: otherwise a thread would
+//! wait for two wake-ups and two system calls between any two calls, which cost several times as
+//! much as a short call. Calls that are sent ahead cannot go to another worker any more, and are
+//! lost in a crash, so that the number of rounds returns to 1 with the first call that is not
+//! short.
 
 use std::time::Duration;
 

@@ -59,21 +59,13 @@ impl PluginOwner {
     ) -> Cow<'c, Config> {
         let mut config = Cow::Borrowed(config);
         for Candidate { staged, purpose, .. } in candidates {
-            let Inspection { name, hash, manifest, .. } = &staged.inspection;
+            let Inspection { name, hash, .. } = &staged.inspection;
             let isolation = match *purpose {
                 Purpose::Isolate(isolation) => isolation,
                 _ => self.isolation(name, &hash.to_string(), &config),
             };
-            if isolation == config.isolation(name) {
-                continue;
-            }
-
-            let own = config.to_mut().plugin.entry(name.clone()).or_default();
-            own.isolation = isolation;
-            if manifest.state.is_some() {
-                // The number of processes was set for a plugin that runs in the host, where it has
-                // no effect. A state can be exported from one process only.
-                own.worker.count = 1;
+            if isolation != config.isolation(name) {
+                config.to_mut().plugin.entry(name.clone()).or_default().isolation = isolation;
             }
         }
         config

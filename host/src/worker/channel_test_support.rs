@@ -21,7 +21,7 @@ pub(super) fn sockets() -> (Arc<OwnedFd>, Arc<OwnedFd>) {
     (Arc::new(pair.0), Arc::new(pair.1))
 }
 
-pub(super) fn channel(when_full: WhenFull) -> (ChannelWriter, ChannelReader) {
+pub(crate) fn channel(when_full: WhenFull) -> (ChannelWriter, ChannelReader) {
     let (near, far) = sockets();
     (ChannelWriter::new(near, when_full), ChannelReader::new(far, LIMIT))
 }

@@ -50,7 +50,8 @@ pub(crate) struct ChannelWriter {
     queue: Mutex<SendQueue>,
 }
 
-/// Takes messages for one channel. None of its methods makes a system call.
+/// Takes messages for one channel. None of its methods makes a system call, except to close a file
+/// in excess.
 pub(crate) struct Outgoing<'a>(&'a mut SendQueue);
 
 impl Outgoing<'_> {

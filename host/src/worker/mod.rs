@@ -7,7 +7,7 @@
 
 pub(crate) mod channel_reader;
 #[cfg(test)]
-mod channel_test_support;
+pub(crate) mod channel_test_support;
 pub(crate) mod channel_writer;
 pub(crate) mod confinement;
 mod enforcement;

@@ -13,6 +13,10 @@ use super::payload_file::PayloadFile;
 /// Bytes after which a segment is not extended.
 const SEGMENT_MAX: usize = 64 << 10;
 
+/// Files that are queued at most, so that a peer that does not read uses up no descriptors. Further
+/// messages carry their payload themselves.
+const MAX_FILES: usize = 64;
+
 /// Bytes of capacity that are kept for the next segment.
 const KEPT_CAPACITY: usize = 2 * SEGMENT_MAX;
 
@@ -81,12 +85,15 @@ pub(super) struct SendQueue {
 }
 
 impl SendQueue {
-    /// Queues a message. `tail` is its tail, if that is in a file.
+    /// Queues a message. `tail` is its tail, if that is in a file, which is closed if too many are
+    /// queued.
     pub(super) fn push(&mut self, message: &impl ChannelMessage, tail: Option<PayloadFile>) {
         if self.is_closed {
             return;
         }
-        if let Some(tail) = tail {
+        if let Some(tail) = tail
+            && self.files() < MAX_FILES
+        {
             self.push_detached(message, tail);
             return;
         }
@@ -154,9 +161,15 @@ impl SendQueue {
         *self = Self { is_closed: true, ..Self::default() };
     }
 
-    /// Returns the number of bytes that are not sent yet, except those that are being written.
+    /// Returns the number of bytes that are not sent yet, those in files included, except for the
+    /// segment that is being written. Costs a step for each 64 KiB.
     pub(super) fn queued(&self) -> usize {
-        self.segments.iter().map(|segment| segment.rest().len()).sum()
+        let in_file = |segment: &Segment| segment.file.as_ref().map_or(0, PayloadFile::length);
+        self.segments.iter().map(|segment| segment.rest().len() + in_file(segment)).sum()
+    }
+
+    fn files(&self) -> usize {
+        self.segments.iter().filter(|segment| segment.file.is_some()).count()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -212,5 +225,22 @@ mod tests {
             queue.end_write(segment);
         }
         assert_eq!(lengths, [30, 23, 15]);
+    }
+    #[test]
+    fn queues_a_bounded_number_of_files() {
+        let mut queue = SendQueue::default();
+        let result = vec![b'7'; DETACHED_MIN];
+        let message = WorkerMessage::End { call: 5, end: MessageEnd::Done(&result) };
+        for _ in 0..MAX_FILES + 3 {
+            queue.push(&message, PayloadFile::of(&result));
+        }
+
+        let mut files = Vec::new();
+        while let Some(segment) = queue.begin_write() {
+            files.push(segment.file().is_some());
+            queue.end_write(segment);
+        }
+        assert_eq!(files.iter().filter(|has_file| **has_file).count(), MAX_FILES);
+        assert_eq!(files.last(), Some(&false));
     }
 }

@@ -55,6 +55,13 @@ pub(crate) fn example_of(package: &str, name: &str) -> PathBuf {
     example.expect("cargo reports the path of the example").file
 }
 
+/// Builds the only program of a package and returns its path.
+pub(crate) fn program_of(package: &str) -> PathBuf {
+    let built = cargo(&root(), &target(), &["-p", package, "--profile", &profile()]);
+    let program = built.into_iter().find(|built| built.kind == "bin" && built.name == package);
+    program.expect("cargo reports the path of the program").file
+}
+
 /// Builds two fixtures with a feature of their package, and returns their paths.
 pub(crate) fn fixtures_with_feature(feature: &str, names: [&str; 2]) -> [PathBuf; 2] {
     let [first, second] = names;

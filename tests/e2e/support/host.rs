@@ -4,13 +4,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::build::artifacts;
+use super::host_command::{HostCommand, MARK};
 use super::latch::Latch;
 use super::line_peer::LinePeer;
 use super::log::Log;
@@ -19,9 +20,6 @@ use super::scratch::Scratch;
 use super::stacks::stacks;
 use super::start_script::StartScript;
 use super::wait::{CEILING, poll_within};
-
-/// Environment variable that marks the processes of one host, including its children.
-const MARK: &str = "JACKFIELD_TEST_HOST";
 
 /// I/O threads of a host whose test does not set them. There are at least two on every machine, so
 /// that faults between I/O threads are found everywhere.
@@ -35,8 +33,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 pub(crate) struct HostBuilder {
     scratch: Scratch,
     config: String,
-    variables: Vec<(String, String)>,
-    script: Option<StartScript>,
+    command: HostCommand,
 }
 
 impl HostBuilder {
@@ -61,13 +58,19 @@ impl HostBuilder {
 
     /// Sets an environment variable of the host.
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
-        self.variables.push((name.to_owned(), value.to_owned()));
+        self.command.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Runs this script before the host, in the directory of the host.
     pub(crate) fn script(mut self, script: StartScript) -> Self {
-        self.script = Some(script);
+        self.command.script = Some(script);
+        self
+    }
+
+    /// Runs another program than `jackfield`, with the same arguments.
+    pub(crate) fn program(mut self, program: &Path) -> Self {
+        self.command.program = Some(program.to_owned());
         self
     }
 
@@ -86,31 +89,15 @@ impl HostBuilder {
 
     /// Starts the host without waiting.
     pub(crate) fn spawn(self) -> HostProcess {
-        let Self { scratch, mut config, variables, script } = self;
+        let Self { scratch, mut config, command } = self;
         if !config.contains("[io]") {
             config.push_str(&format!("\n[io]\nthreads = {IO_THREADS}\n"));
         }
 
         scratch.write("config.toml", &config);
-        let (child, log) = spawn(&scratch, &variables, script.as_ref());
-        HostProcess { child, log, scratch, variables, script, status: None, was_killed: false }
+        let (child, log) = command.spawn(&scratch);
+        HostProcess { child, log, scratch, command, status: None, was_killed: false }
     }
-}
-
-fn spawn(scratch: &Scratch, variables: &[(String, String)], script: Option<&StartScript>) -> (Child, Log) {
-    let mut command = StartScript::command(script, &artifacts().program);
-    command.args(["serve", "-c"]).arg(scratch.join("config.toml")).current_dir(scratch.path());
-
-    command.env(MARK, scratch.path()).env_remove("RUST_BACKTRACE");
-
-    command.envs(variables.iter().map(|(name, value)| (name, value)));
-
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-
-    let mut child = command.spawn().expect("the program starts");
-
-    let log = Log::follow(child.stderr.take().expect("its stderr is a pipe"));
-    (child, log)
 }
 
 /// Copies a file and sets its mode to 0644, independently of the umask.
@@ -125,8 +112,7 @@ pub(crate) struct HostProcess {
     child: Child,
     log: Log,
     scratch: Scratch,
-    variables: Vec<(String, String)>,
-    script: Option<StartScript>,
+    command: HostCommand,
     status: Option<ExitStatus>,
     /// Whether it was ended in a way that prevents it from cleaning up.
     was_killed: bool,
@@ -136,7 +122,7 @@ impl HostProcess {
     pub(crate) fn builder() -> HostBuilder {
         let scratch = Scratch::new();
         scratch.directory("plugins");
-        HostBuilder { scratch, config: String::new(), variables: Vec::new(), script: None }
+        HostBuilder { scratch, config: String::new(), command: HostCommand::default() }
     }
 
     /// Starts a host with these plugins and the default configuration.
@@ -253,7 +239,7 @@ impl HostProcess {
     #[track_caller]
     pub(crate) fn restart(&mut self) -> ExitStatus {
         let ended = self.wait();
-        (self.child, self.log) = spawn(&self.scratch, &self.variables, self.script.as_ref());
+        (self.child, self.log) = self.command.spawn(&self.scratch);
         (self.status, self.was_killed) = (None, false);
         ended
     }

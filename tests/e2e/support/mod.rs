@@ -10,6 +10,7 @@ pub(crate) mod background;
 pub(crate) mod build;
 pub(crate) mod footprint;
 pub(crate) mod host;
+mod host_command;
 pub(crate) mod http;
 pub(crate) mod latch;
 pub(crate) mod line_peer;

@@ -95,10 +95,30 @@ fn transfers_state_between_workers_and_the_host() {
         operator.wait_until("the next generation serves", |row| {
             row["generation"].as_u64().is_some_and(|now| now > generation)
         });
-        assert_eq!(children(host.pid()).is_empty(), isolation.is_empty());
+        // The worker of the previous generation may still be stopping.
+        wait_until("workers run only where they are configured", || {
+            children(host.pid()).is_empty() == isolation.is_empty()
+        });
         assert_eq!(peer.result("counter.get", &Value::Null), count);
     }
     operator.wait_until_unloaded();
+}
+
+#[test]
+fn carries_the_state_of_a_recycled_worker_to_the_next_one() {
+    let host = with_image(&Image::of("counter_v1"), &in_worker(NAME, "", "recycle_calls = 20"));
+    let mut peers: Vec<_> = (0..4).map(|_| host.peer()).collect();
+    let mut counts = Vec::new();
+    for _ in 0..50 {
+        peers.iter_mut().for_each(|peer| peer.send_sync("counter.add", &Value::Null));
+        counts.extend(peers.iter_mut().map(|peer| peer.receive().result().as_u64()));
+    }
+
+    counts.sort_unstable();
+    let expected: Vec<_> = (1..=200).map(Some).collect();
+    assert_eq!(counts, expected, "no count is lost or repeated");
+    let recycled = host.log_lines().iter().filter(|line| line.contains("it has run 2")).count();
+    assert!(recycled >= 5, "{recycled} workers were replaced");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! - The same results: `byte_equality` with `deterministic_methods` and `random_params`, `nested`,
 //!   `lifecycle`.
+//! - Hostile processes: `hostile`.
 //! - Faults: `faults` with `fault_kinds`, `restarts`, `stuck`, `orphans`.
 //! - Replacement: `switches` counts each request with `ledger`, `reload` repeats it many times.
 //! - The sandbox: `sandbox`.
@@ -12,6 +13,7 @@ mod byte_equality;
 mod deterministic_methods;
 mod fault_kinds;
 mod faults;
+mod hostile;
 mod ledger;
 mod lifecycle;
 mod nested;

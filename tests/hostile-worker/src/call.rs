@@ -11,8 +11,8 @@ use rustix::process::{Signal, getpid, kill_process};
 use serde_json::Value;
 
 use crate::channel::{
-    CALL, CANCELLED, Channel, DETACHED, END, LOG, NESTED, NESTED_CANCELLED, PANICKED, PHASE_END, READY,
-    STEP, all_seals, done, end, frame, memory_file,
+    CALL, CANCELLED, Channel, DETACHED, END, LOG, NESTED, NESTED_CANCELLED, PANICKED, PHASE_END, READY, STEP,
+    all_seals, done, end, frame, memory_file,
 };
 
 /// The fixed part of a call: its number, the method, the way to run, the depth and the deadline.
@@ -61,10 +61,12 @@ fn send_invalid(channel: &Channel, what: &str, call: u64) -> bool {
 
 /// Sends messages that are not expected. Returns whether `what` is among these.
 fn send_out_of_turn(channel: &Channel, what: &str, call: u64) -> bool {
-    let nested = |number: u64, parent: u64| {
+    let nested = |number: u64, parent: u64, method: &str, params: &str| {
         let numbers = [&number.to_be_bytes()[..], &parent.to_be_bytes(), &[0], &0u64.to_be_bytes()].concat();
-        [&numbers[..], &11u32.to_be_bytes(), b"system.ping"].concat()
+        let length = u32::try_from(method.len()).expect("a short name").to_be_bytes();
+        [&numbers[..], &length, method.as_bytes(), params.as_bytes()].concat()
     };
+    let ping = |number, parent| nested(number, parent, "system.ping", "");
     match what {
         "foreign-end" => channel.send(END, &done(call + 1000, "1")),
         "end-of-call-0" => channel.send(END, &done(0, "1")),
@@ -72,10 +74,19 @@ fn send_out_of_turn(channel: &Channel, what: &str, call: u64) -> bool {
             channel.send(END, &done(call, "\"first\""));
             channel.send(END, &done(call, "\"second\""));
         }
-        "foreign-nested" => channel.send(NESTED, &nested(1, call + 1000)),
-        "same-nested" => (0..2).for_each(|_| channel.send(NESTED, &nested(1, call))),
+        "foreign-nested" => channel.send(NESTED, &ping(1, call + 1000)),
+        "same-nested" => {
+            let sleep = nested(1, call, "sleep.async", "{\"ms\":9000}");
+            (0..2).for_each(|_| channel.send(NESTED, &sleep));
+        }
         "many-nested" => {
-            let _ = (0..1 << 20).all(|number| channel.send_bytes(&frame(NESTED, &nested(number, call))));
+            (0..10_000).for_each(|number| channel.send(NESTED, &ping(number, call)));
+            channel.send(END, &done(call, "\"answered\""));
+        }
+        "unread-replies" => {
+            let large = format!("\"{}\"", "x".repeat(300_000));
+            let echo = |number| frame(NESTED, &nested(number, call, "system.echo", &large));
+            let _ = (0..2000).all(|number| channel.send_bytes(&echo(number)));
         }
         "late-step" => channel.send(STEP, b"opening"),
         "late-ready" => channel.send(READY, b""),
@@ -99,7 +110,10 @@ fn send_file(channel: &Channel, what: &str, call: u64) -> bool {
         "zeros" => channel.send_detached(call, LENGTH, &[file(all_seals()).as_fd()]),
         "no-file" => channel.send_detached(call, LENGTH, &[]),
         "own-socket" => channel.send_detached(call, LENGTH, &[channel.as_file().as_fd()]),
-        "many-files" => channel.send_detached(call, LENGTH, &[file(all_seals()).as_fd(); 200]),
+        "many-files" => {
+            let line = frame(LOG, &[&[4][..], &[0; 8], b"a line"].concat());
+            channel.send_with(&line, &[file(all_seals()).as_fd(); 200]);
+        }
         _ => return false,
     }
     true
@@ -128,6 +142,7 @@ fn end_otherwise(channel: &Channel, what: &str, call: u64) -> bool {
         "flood" => flood(channel),
         "heir" => {
             start_heir(channel);
+            thread::sleep(Duration::from_millis(100));
             exit(0);
         }
         _ => return false,

@@ -89,14 +89,18 @@ impl Channel {
     /// Sends an `End` whose result is in a memory file, with these descriptors.
     pub(crate) fn send_detached(&self, call: u64, length: u64, files: &[BorrowedFd<'_>]) {
         let payload = [&length.to_be_bytes()[..], &end(call, DONE, b"")].concat();
+        self.send_with(&frame(END | DETACHED, &payload), files);
+    }
+
+    /// Sends bytes and descriptors.
+    pub(crate) fn send_with(&self, bytes: &[u8], files: &[BorrowedFd<'_>]) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(250))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !files.is_empty() {
             assert!(control.push(SendAncillaryMessage::ScmRights(files)), "room for the descriptors");
         }
 
-        let bytes = frame(END | DETACHED, &payload);
-        let sent = sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL);
+        let sent = sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL);
         assert_eq!(sent, Ok(bytes.len()));
     }
 

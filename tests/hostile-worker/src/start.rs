@@ -28,6 +28,11 @@ pub(crate) fn answer(channel: &Channel, spec: &[u8]) {
             let reason = b"\0\0\0\x02\x1b[it is \x1b[31mred\nand has lines";
             channel.send(REFUSED, reason);
         }
+        "long-text" => {
+            let reason = "long text ".repeat(200_000);
+            channel.send(STEP, reason.as_bytes());
+            channel.send(REFUSED, &[b"\0\0\0\0", reason.as_bytes()].concat());
+        }
         "lines" => {
             channel.send(STEP, b"a \x1b[31mred step\nof lines");
             for level in 0..=u8::MAX {

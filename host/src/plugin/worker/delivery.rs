@@ -15,7 +15,7 @@ use crate::worker::message::MessageEnd;
 /// Bytes of capacity that the buffer for results keeps.
 const KEPT_CAPACITY: usize = 64 * 1024;
 
-/// The longest message of an error, and the longest text of a panic, in bytes.
+/// Upper bound for a text of a worker that the host keeps or sends on, in bytes.
 const TEXT_MAX: usize = 64 * 1024;
 
 /// Why the end of a call is not acceptable.
@@ -79,7 +79,8 @@ impl Delivery {
     }
 }
 
-fn cut(text: &str) -> String {
+/// Returns a text of a worker, at most [`TEXT_MAX`] bytes of it.
+pub(super) fn cut(text: &str) -> String {
     text[..text.floor_char_boundary(TEXT_MAX)].to_owned()
 }
 

@@ -22,6 +22,9 @@ pub(super) enum WorkerFault {
     #[error("the worker makes a nested call with a number that is in use, or too many at a time")]
     NestedNumber,
 
+    #[error("the worker makes nested calls and does not read the replies")]
+    UnreadReplies,
+
     #[error("the worker sent {0}, which is not expected now")]
     Unexpected(&'static str),
 

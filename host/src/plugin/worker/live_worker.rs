@@ -15,11 +15,11 @@ use super::super::generation::GenerationId;
 use super::super::host_services::NestedCaller;
 use super::super::phase_error::WorkerPhaseError;
 use super::command::PhaseResult;
-use super::delivery::Delivery;
+use super::delivery::{Delivery, cut};
 use super::dispatch::Dispatch;
 use super::fault::WorkerFault;
 use super::line_id::LineId;
-use super::nested_calls::{NestedCalls, timeout_of};
+use super::nested_calls::{self, NestedCalls, timeout_of};
 use super::signal::Signal;
 use super::worker_log::{self, PrintedLines};
 use super::worker_process::WorkerProcess;
@@ -28,6 +28,10 @@ use crate::loader::{LoadError, LoadErrorReason};
 use crate::worker::channel_reader::{ChannelReader, Received};
 use crate::worker::channel_writer::ChannelWriter;
 use crate::worker::message::{MessageEnd, WorkerMessage};
+
+/// Bytes that may wait until a worker reads them, while it makes further nested calls. The reading
+/// thread of a worker that is not faulty runs no code of the plugin, and so never waits for it.
+const MAX_QUEUED: usize = 64 << 20;
 
 /// The present task of a worker.
 pub(super) enum WorkerState {
@@ -173,14 +177,14 @@ impl MessagePart<'_> {
             return Err(WorkerFault::Unexpected("a step of the start"));
         };
         match message {
-            WorkerMessage::Step(begun) => begun.clone_into(step),
+            WorkerMessage::Step(begun) => *step = cut(begun),
             WorkerMessage::Ready { enforced } => {
                 *self.state = WorkerState::Serving;
-                context.events.push(WorkerEvent::Ready(enforced.to_owned()));
+                context.events.push(WorkerEvent::Ready(cut(enforced)));
             }
             WorkerMessage::Refused { reason, detail } => {
                 let reason = LoadErrorReason::from_code(reason).unwrap_or(LoadErrorReason::ProbeFailed);
-                context.events.push(WorkerEvent::Refused(LoadError::new(reason, detail)));
+                context.events.push(WorkerEvent::Refused(LoadError::new(reason, cut(detail))));
             }
             _ => {}
         }
@@ -198,6 +202,13 @@ impl MessagePart<'_> {
         if !self.nested.admits(nested) {
             return Err(WorkerFault::NestedNumber);
         }
+        if self.writer.queued() > MAX_QUEUED {
+            return Err(WorkerFault::UnreadReplies);
+        }
+        if !self.nested.has_room(params.len()) {
+            nested_calls::refuse(self.writer, nested);
+            return Ok(());
+        }
         let parent = context.dispatch.open_call(self.id, parent);
         let parent = parent.ok_or(WorkerFault::ForeignCall("a nested call"))?;
 
@@ -206,7 +217,7 @@ impl MessagePart<'_> {
         let plugin = &context.identity.plugin;
         let timeout = timeout_of(timeout);
         let reply = caller.call_for_worker(plugin, &parent.facts, method, params, timeout, waits);
-        self.nested.start(nested, reply, waker, self.writer);
+        self.nested.start(nested, params.len(), reply, waker, self.writer);
         Ok(())
     }
 
@@ -217,8 +228,8 @@ impl MessagePart<'_> {
     ) -> Result<(), WorkerFault> {
         let result = match end {
             MessageEnd::Done(state) => Ok(state.to_vec()),
-            MessageEnd::Failed { message, .. } => Err(WorkerPhaseError::Refused(message.to_owned())),
-            MessageEnd::Panicked(text) => Err(WorkerPhaseError::Panicked(text.to_owned())),
+            MessageEnd::Failed { message, .. } => Err(WorkerPhaseError::Refused(cut(message))),
+            MessageEnd::Panicked(text) => Err(WorkerPhaseError::Panicked(cut(text))),
             MessageEnd::Cancelled => return Err(WorkerFault::Unexpected("a cancelled phase")),
         };
         match self.phase.take() {

@@ -22,6 +22,9 @@ use crate::worker::report::RestartCause;
 /// Names of methods that a line of the log has at most.
 const NAMES_MAX: usize = 8;
 
+/// Reads of what a worker has sent before it ended: more than a socket holds.
+const MAX_REST_READS: usize = 256;
+
 impl Supervisor {
     /// Kills a worker if it runs, answers its calls, and decides when the next one starts.
     pub(super) fn end_worker(&mut self, id: LineId, reason: EndReason) {
@@ -73,7 +76,11 @@ impl Supervisor {
             delivery,
             events: Vec::new(),
         };
-        while matches!(worker.read(&mut context), Ok(Received::Bytes)) {}
+        // Processes that the worker has started may still write.
+        let mut reads = 0;
+        while reads < MAX_REST_READS && matches!(worker.read(&mut context), Ok(Received::Bytes)) {
+            reads += 1;
+        }
 
         let mut reason = reason;
         for event in context.events {

@@ -51,7 +51,10 @@ impl Supervisor {
         };
         let spec = serde_json::to_vec(&self.spec()?).map_err(|error| cannot_start(error.into()))?;
         let title = format!("{}/{}", identity.plugin, identity.number);
-        let limit = self.options.reply_limit.max(jackfield_plugin_api::STATE_MAX) + MESSAGE_OVERHEAD;
+        // Only a plugin with state sends more than a result at a time.
+        let has_state = self.image.manifest().state.is_some();
+        let state = if has_state { jackfield_plugin_api::STATE_MAX } else { 0 };
+        let limit = self.options.reply_limit.max(state) + MESSAGE_OVERHEAD;
 
         let program = &self.options.program;
         let config = &self.options.config.worker;

@@ -158,20 +158,6 @@ fn refuses_to_move_unknown_plugins_and_to_end_what_nobody_decided() {
 }
 
 #[test]
-fn has_one_worker_for_a_plugin_with_a_state_that_is_moved() {
-    for (content, count) in [(Content::new("one").with_count(1), 1), (Content::new("one"), 4)] {
-        let mut config = Config::default();
-        config.plugin.entry(PLUGIN.to_owned()).or_default().worker.count = 4;
-        let mut fixture = serving(&content, config, &MemoryState::default());
-
-        fixture.owner.isolate(PLUGIN, false, OPERATOR);
-
-        assert_eq!(fixture.started_with().worker.count, count);
-        assert_eq!(fixture.owner.config.plugin[PLUGIN].isolation, Isolation::InProcess);
-    }
-}
-
-#[test]
 fn loads_content_that_caused_crashes_into_a_worker() {
     let [one, two] = ["one", "two"].map(Content::new);
     let state = MemoryState::default();

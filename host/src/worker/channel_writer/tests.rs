@@ -70,6 +70,7 @@ fn sends_what_was_queued_together() {
         out.push_host_with(&HostMessage::Cancel(3), None);
     });
     assert_eq!(read_all(&mut reader).0.len(), 0, "nothing is sent before the flush");
+    assert!(writer.queued() > DETACHED_MIN, "bytes in files count");
     assert_eq!(writer.flush(), Flushed::All);
 
     let (frames, _) = read_all(&mut reader);
@@ -186,12 +187,13 @@ fn returns_the_memory_of_what_was_sent() {
     for call in 0..1500 {
         writer.queue(|out| out.push_worker(&end(call, &[call.to_le_bytes()[0]; 10_000])));
     }
-    assert!(allocated(&writer) > 10 << 20);
+    assert!(allocated(&writer) > 10 << 20 && writer.queued() > 15_000_000);
 
     while writer.flush() == Flushed::Blocked {
         let _ = read_all(&mut reader);
     }
 
+    assert_eq!(writer.queued(), 0);
     assert!(allocated(&writer) <= 200 << 10, "{} bytes", allocated(&writer));
 }
 

@@ -36,8 +36,17 @@ fn assert_logging_calls_are_answered(host: &HostProcess, line: &str) {
 
 #[test]
 fn answers_calls_that_log_while_a_constructor_runs() {
-    let plugins = ["services", "panics", "echoes"];
-    let host = plugins.iter().fold(HostProcess::builder().config(CONFIG), |host, name| host.plugin(name));
+    for isolation in ["in-process", "worker"] {
+        assert_answers_calls_that_log(isolation);
+    }
+}
+
+#[track_caller]
+fn assert_answers_calls_that_log(isolation: &str) {
+    let mut host = HostProcess::builder().config(CONFIG);
+    for name in ["services", "panics", "echoes"] {
+        host = host.plugin(name).config(&format!("[plugin.{name}]\nisolation = {isolation:?}"));
+    }
     let host = host.start();
     let metrics = address(&host);
     let mut before = host.peer();

@@ -53,7 +53,7 @@ fn send_invalid(channel: &Channel, what: &str, call: u64) -> bool {
         "no-text" => channel.send(END, &end(call, PANICKED, b"\xff")),
         "no-json" => channel.send(END, &done(call, "1},\"id\":\"other\"")),
         "no-utf-8" => channel.send(END, &end(call, 0, b"\"\xff\"")),
-        "too-large" => channel.send(END, &done(call, &format!("\"{}\"", "x".repeat(2 << 20)))),
+        "too-large" => channel.send(END, &done(call, &format!("\"{}\"", "x".repeat((1 << 20) + 64)))),
         _ => return false,
     }
     true

@@ -43,6 +43,7 @@ use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::Run;
 
+use super::failure_log::touch_thread_locals;
 use super::generation::PluginCall;
 use super::phase_error::WorkerPhaseError;
 use super::plugin_thread::thread_name;
@@ -93,7 +94,12 @@ impl WorkerPlugin {
         let name = thread_name(&options.identity.plugin, "worker");
         let supervisor = Supervisor::new(options, image.try_clone()?, limit, waiter).map_err(no_resources)?;
         let shared = Arc::clone(supervisor.shared());
-        let thread = HostThread::spawn(&name, move || supervisor.run()).map_err(no_resources)?;
+        let run = move || {
+            // It logs panics of the plugin, although none happens on it.
+            touch_thread_locals();
+            supervisor.run();
+        };
+        let thread = HostThread::spawn(&name, run).map_err(no_resources)?;
 
         // Dropped with an error, it kills the processes and joins the thread.
         let plugin = Self { shared, image, restarts, supervisor: Some(thread) };

@@ -47,7 +47,9 @@ const ECHO: &[&str] = &["$v", "[$v,$v]", "$s"];
 const NOTHING: &[&str] = &["null", "$v"];
 const AT_ONCE: &[&str] = &["{\"ms\":0}"];
 
-pub(super) const METHODS: [Deterministic; 56] = [
+// Not `counts.async`, which numbers its calls: while inline polling begins in the host, calls that
+// wait for the async thread are passed by others.
+pub(super) const METHODS: [Deterministic; 55] = [
     method("hello.greet", &["{\"name\":$s}"]),
     method("device.status.update", &["{\"deviceId\":$id,\"status\":$status}"]),
     timed("device.status.get", &["{\"deviceId\":$id,\"history\":$bool}", "{\"deviceId\":$id}"], "at"),
@@ -84,7 +86,6 @@ pub(super) const METHODS: [Deterministic; 56] = [
     Deterministic { share: 20, ..method("calls.loop", &["{}"]) },
     method("counts.inline", AT_ONCE),
     method("counts.blocking", AT_ONCE),
-    method("counts.async", AT_ONCE),
     method("counts.begun", NOTHING),
     method("counter.add", NOTHING),
     method("counter.get", NOTHING),

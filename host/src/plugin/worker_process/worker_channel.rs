@@ -204,12 +204,14 @@ mod tests {
         let channel = Arc::new(WorkerChannel::new(Arc::new(near), on_closed));
         channel.start_flusher().unwrap();
         let messages = 1000;
+        // The socket does not hold them all if each is sent by itself, before the flusher runs.
+        let reading = thread::spawn(|| read_all(&mut ChannelReader::new(Arc::new(far), 1 << 20)));
 
         (1..messages).for_each(|_| channel.send_soon(&WorkerMessage::NestedCancelled(1)));
         channel.send_soon(&WorkerMessage::NestedCancelled(LAST));
         channel.finish();
         assert_eq!(channel.writer.queued(), 0);
-        assert_eq!(read_all(&mut ChannelReader::new(Arc::new(far), 1 << 20)), (0, 0, messages - 1));
+        assert_eq!(reading.join().unwrap(), (0, 0, messages - 1));
 
         // The other end is closed.
         while CLOSED.load(Ordering::Relaxed) == 0 {

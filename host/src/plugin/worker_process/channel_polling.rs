@@ -6,6 +6,7 @@
 //! this thread. If polling finds nothing, it lets a number of waits pass without polling, which
 //! doubles each time up to [`MAX_REST`].
 
+use std::thread;
 use std::time::Duration;
 
 use crate::clock::Time;
@@ -33,7 +34,7 @@ pub(super) struct ChannelPolling {
 impl ChannelPolling {
     /// Polls twice as long as I/O threads, which poll for `spin`. Never polls on a single core.
     pub(super) fn new(spin: Duration) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
         let length = if cores > 1 { spin * ROUND_TRIP } else { Duration::ZERO };
         Self { length, rest: 0, left: 0 }
     }
@@ -63,6 +64,8 @@ impl ChannelPolling {
                 self.left = self.rest;
                 return Ok(is_found);
             }
+            // Threads that are to run on this core, such as the one with the call, need not wait.
+            thread::yield_now();
         }
     }
 }

@@ -9,8 +9,8 @@ use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::built_in::BuiltInPlugin;
 use super::generation::{Generation, GenerationId, GenerationParts, reply_limit};
-use super::host_services::NestedCaller;
 use super::in_process_start::{GenerationLoadError, InProcessStarter};
+use super::nested_caller::NestedCaller;
 use super::probation::Probation;
 use super::runtime::Runtime;
 use super::worker::WorkerProgram;

@@ -1,7 +1,6 @@
 //! The services of the host for one generation: log, clock, sleep, nested calls.
 
 use std::sync::{Arc, Weak};
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture, Services, SleepFuture};
@@ -9,59 +8,10 @@ use jackfield_plugin_api::{Error, Level};
 
 use super::failure_log::FailureLog;
 use super::generation::GenerationExecutor;
+use super::nested_caller::{NestedCall, NestedCaller};
 use crate::clock::Time;
 use crate::crash_record::{CrashRecord, run_paused};
 use crate::log::{OF_PLUGINS, printable};
-
-/// Carries calls of one plugin to the methods of another. The dispatcher implements it.
-pub(crate) trait NestedCaller: Send + Sync + 'static {
-    /// Calls `method` for `plugin`. The future is ready at the call's deadline at the latest;
-    /// `timers` wakes it then.
-    fn call(
-        &self,
-        plugin: &Arc<str>,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-        timers: &Arc<GenerationExecutor>,
-    ) -> ReplyFuture;
-
-    /// Calls `method` for `plugin` and waits on this thread for the reply.
-    fn call_wait(
-        &self,
-        plugin: &Arc<str>,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-    ) -> CallReply;
-
-    /// Calls `method` for `plugin`, which runs in a worker process, without blocking. `waits` says
-    /// whether a thread of the worker waits for the reply, as in [`NestedCaller::call_wait`].
-    fn call_for_worker(
-        &self,
-        plugin: &Arc<str>,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-        waits: bool,
-    ) -> Box<dyn NestedReply>;
-}
-
-/// A nested call of a plugin in a worker process. Dropping it cancels the call.
-///
-/// It is polled by the host on behalf of the worker, so unlike the future of
-/// [`NestedCaller::call`] it needs neither a relay for the wakers of a plugin nor a timer.
-pub(crate) trait NestedReply: Send {
-    /// Returns the reply if it has arrived. Otherwise `waker`, which must be one of the host, is
-    /// woken when it arrives. A call that is polled at its deadline, or later, is ready.
-    fn poll(&mut self, waker: &Waker) -> Poll<CallReply>;
-
-    /// Returns when the call must be polled at the latest. A poll may change that.
-    fn deadline(&self) -> Time;
-}
 
 /// Upper bound for a line that a plugin logs, in bytes. Longer lines are cut. With the name of the
 /// plugin, which has at most 64 bytes, it is below the 8 KiB at which the log cuts every value.
@@ -147,7 +97,11 @@ impl Services for HostServices {
         timeout: Option<Duration>,
     ) -> ReplyFuture {
         match self.nested_caller() {
-            Ok(caller) => caller.call(&self.plugin, parent, method, params, timeout, &self.async_executor),
+            Ok(caller) => {
+                let plugin = &self.plugin;
+                let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: false };
+                caller.call(&nested, &self.async_executor)
+            }
             Err(error) => Box::pin(async move { Err(error) }),
         }
     }
@@ -160,8 +114,10 @@ impl Services for HostServices {
         timeout: Option<Duration>,
     ) -> CallReply {
         let caller = self.nested_caller()?;
+        let plugin = &self.plugin;
+        let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: true };
         // Until the reply, this thread runs code of the host or of the other method, not of this
         // plugin.
-        run_paused(|| caller.call_wait(&self.plugin, parent, method, params, timeout))
+        run_paused(|| caller.call_wait(&nested))
     }
 }

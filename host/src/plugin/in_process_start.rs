@@ -9,8 +9,9 @@ use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::built_in::BuiltInPlugin;
 use super::generation::{Generation, GenerationId};
-use super::host_services::{HostServices, NestedCaller};
+use super::host_services::HostServices;
 use super::in_process::{InProcess, PluginThreads};
+use super::nested_caller::NestedCaller;
 use super::plugin_thread::{JoinedRunError, ThreadSpawner, run_joined_unless};
 use super::retirement::RetentionReason;
 use crate::config::{PluginConfig, ReplacePolicy};

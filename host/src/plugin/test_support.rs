@@ -11,7 +11,9 @@ use jackfield_protocol::ReplyHead;
 use super::call::{Call, CallPermits, CallTarget, Caller, ReplySink};
 use super::circuit_breaker::CircuitBreaker;
 use super::generation::GenerationExecutor;
-use super::{BuiltInPlugin, Generation, GenerationFactory, NestedCaller, NestedReply, WorkerProgram};
+use super::{
+    BuiltInPlugin, Generation, GenerationFactory, NestedCall, NestedCaller, NestedReply, WorkerProgram,
+};
 use crate::clock::Time;
 use crate::config::{BreakerConfig, Config, CrashConfig};
 use crate::crash_record::{CrashRecord, RunningCode};
@@ -37,38 +39,15 @@ pub(crate) fn start_built_in(plugin: BuiltInPlugin, config: &Config) -> Arc<Gene
 pub(super) struct NoNestedCaller;
 
 impl NestedCaller for NoNestedCaller {
-    fn call(
-        &self,
-        _plugin: &Arc<str>,
-        _parent: &CallFacts<'_>,
-        _method: &str,
-        _params: &[u8],
-        _timeout: Option<Duration>,
-        _timers: &Arc<GenerationExecutor>,
-    ) -> ReplyFuture {
+    fn call(&self, _nested: &NestedCall<'_>, _timers: &Arc<GenerationExecutor>) -> ReplyFuture {
         unreachable!("there is no nested caller")
     }
 
-    fn call_wait(
-        &self,
-        _plugin: &Arc<str>,
-        _parent: &CallFacts<'_>,
-        _method: &str,
-        _params: &[u8],
-        _timeout: Option<Duration>,
-    ) -> CallReply {
+    fn call_wait(&self, _nested: &NestedCall<'_>) -> CallReply {
         unreachable!("there is no nested caller")
     }
 
-    fn call_for_worker(
-        &self,
-        _plugin: &Arc<str>,
-        _parent: &CallFacts<'_>,
-        _method: &str,
-        _params: &[u8],
-        _timeout: Option<Duration>,
-        _waits: bool,
-    ) -> Box<dyn NestedReply> {
+    fn call_for_worker(&self, _nested: &NestedCall<'_>) -> Box<dyn NestedReply> {
         unreachable!("there is no nested caller")
     }
 }

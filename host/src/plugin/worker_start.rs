@@ -8,7 +8,7 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::generation::{Generation, GenerationId, PluginCall, reply_limit};
-use super::host_services::NestedCaller;
+use super::nested_caller::NestedCaller;
 use super::phase_error::PhaseError;
 use super::pool_state::SubmitError;
 use super::runtime::WorkerRuntime;

@@ -16,7 +16,7 @@ use super::reply_slot::{SlotSink, into_reply};
 use super::request_error::{ExhaustedResource, RequestError};
 use super::table::{Found, HeldTarget, Requester, RouteTarget};
 use crate::clock::Time;
-use crate::plugin::{CallPermits, Caller, PluginCall, ReplySlot};
+use crate::plugin::{CallPermits, Caller, NestedCall, PluginCall, ReplySlot};
 
 /// Upper bound for the depth of nested calls. It ends a cycle long before a stack or a queue is
 /// full.
@@ -60,20 +60,6 @@ pub(super) enum StartedCall {
     Held(Arc<StateTransferGate>),
 }
 
-/// A call that one plugin asks for.
-pub(super) struct NestedCall<'a> {
-    /// The calling plugin.
-    pub(super) plugin: &'a Arc<str>,
-
-    pub(super) parent: &'a CallFacts<'a>,
-    pub(super) method: &'a str,
-    pub(super) params: &'a [u8],
-    pub(super) timeout: Option<Duration>,
-
-    /// Whether the calling thread waits for the reply.
-    pub(super) is_waiting: bool,
-}
-
 /// A call that is started when a gate opens. State transfers are rare, so it does not matter that
 /// everything borrowed is copied.
 pub(super) struct HeldCall {
@@ -111,27 +97,25 @@ impl HeldCall {
     }
 }
 
-impl NestedCall<'_> {
-    /// Returns where the call goes although its plugin is being replaced; `None` if it must wait.
-    ///
-    /// A replacement waits for the running calls of its plugin, so their nested calls must not wait
-    /// for the replacement. If the previous generation is not stopped, it does not wait for `async`
-    /// calls, whose changes would be lost now.
-    fn target_in<'t>(&self, held: &'t HeldTarget) -> Option<&'t RouteTarget> {
-        let is_own_plugin = *held.plugin == **self.plugin;
-        let is_awaited = is_own_plugin && (held.awaits_async || self.parent.run != Run::Async);
-        held.previous.as_ref().filter(|_| is_awaited)
-    }
+/// Returns where the call goes although its plugin is being replaced; `None` if it must wait.
+///
+/// A replacement waits for the running calls of its plugin, so their nested calls must not wait for
+/// the replacement. If the previous generation is not stopped, it does not wait for `async` calls,
+/// whose changes would be lost now.
+fn target_in<'t>(nested: &NestedCall<'_>, held: &'t HeldTarget) -> Option<&'t RouteTarget> {
+    let is_own_plugin = *held.plugin == **nested.plugin;
+    let is_awaited = is_own_plugin && (held.awaits_async || nested.parent.run != Run::Async);
+    held.previous.as_ref().filter(|_| is_awaited)
+}
 
-    /// Returns the deadline: that of the caller, or an earlier one.
-    fn deadline(&self, target: &RouteTarget, now: Time) -> Result<Time, RequestError> {
-        let timeout = self.timeout.map_or(target.timeout, |timeout| timeout.min(target.timeout));
-        let deadline = now.after(timeout).min(Time(self.parent.deadline));
-        if deadline <= now {
-            return Err(RequestError::DeadlineExceeded(timeout));
-        }
-        Ok(deadline)
+/// Returns the deadline: that of the caller, or an earlier one.
+fn deadline_of(nested: &NestedCall<'_>, target: &RouteTarget, now: Time) -> Result<Time, RequestError> {
+    let timeout = nested.timeout.map_or(target.timeout, |timeout| timeout.min(target.timeout));
+    let deadline = now.after(timeout).min(Time(nested.parent.deadline));
+    if deadline <= now {
+        return Err(RequestError::DeadlineExceeded(timeout));
     }
+    Ok(deadline)
 }
 
 /// Admits a call to its generation and its route.
@@ -161,7 +145,7 @@ impl Dispatcher {
         let table = self.table.load();
         let target = match table.find(nested.method, Requester::Plugin)? {
             Found::Open(target) => target,
-            Found::Held(held) => match nested.target_in(held) {
+            Found::Held(held) => match target_in(nested, held) {
                 Some(target) => target,
                 None if nested.is_waiting && !parent.may_wait() => {
                     return Err(RequestError::unavailable(&held.plugin));
@@ -175,7 +159,7 @@ impl Dispatcher {
         }
 
         let now = Time::now();
-        let deadline = nested.deadline(target, now)?;
+        let deadline = deadline_of(nested, target, now)?;
         let permits = admit(target, now)?;
         let facts = CallFacts {
             deadline: deadline.0,

@@ -7,14 +7,14 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture};
+use jackfield_plugin_api::abi::{CallReply, ReplyFuture};
 
 use super::dispatcher::Dispatcher;
 use super::gate::{GateOpened, StateTransferGate};
-use super::nested_call::{HeldCall, NestedCall, PendingCall, StartedCall};
+use super::nested_call::{HeldCall, PendingCall, StartedCall};
 use super::request_error::{ExhaustedResource, RequestError};
 use crate::clock::Time;
-use crate::plugin::{GenerationExecutor, NestedCaller, NestedReply, WakerRelay};
+use crate::plugin::{GenerationExecutor, NestedCall, NestedCaller, NestedReply, WakerRelay};
 
 /// The future of a nested call, polled by the calling plugin.
 struct NestedCallFuture {
@@ -138,61 +138,38 @@ impl Dispatcher {
             poll_fn(|cx| relay.poll(cx, |cx| Pin::new(&mut opened).poll(cx))).await;
             drop(relay);
             let dispatcher = weak_self.upgrade().ok_or(RequestError::GoingAway)?;
-            dispatcher.call_again(&held, &timers).await
+            dispatcher.call(&held.as_nested(), &timers).await
         })
-    }
-
-    fn call_again(&self, held: &HeldCall, timers: &Arc<GenerationExecutor>) -> ReplyFuture {
-        let NestedCall { plugin, parent, method, params, timeout, .. } = held.as_nested();
-        self.call(plugin, parent, method, params, timeout, timers)
     }
 }
 
 impl NestedCaller for Dispatcher {
-    fn call(
-        &self,
-        plugin: &Arc<str>,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-        timers: &Arc<GenerationExecutor>,
-    ) -> ReplyFuture {
-        let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: false };
+    fn call(&self, nested: &NestedCall<'_>, timers: &Arc<GenerationExecutor>) -> ReplyFuture {
         let failed = |error: RequestError| -> ReplyFuture { Box::pin(ready(Err(error.into()))) };
         // Without the calling plugin's async thread, nothing could wake it.
         let no_thread = RequestError::Overloaded(ExhaustedResource::Queue);
 
-        match self.start_nested(&nested) {
+        match self.start_nested(nested) {
             Ok(StartedCall::Answered(reply)) => Box::pin(ready(reply)),
             Ok(StartedCall::Pending(pending)) => match timers.relay() {
                 Some(relay) => Box::pin(NestedCallFuture::new(pending, timers, relay)),
                 None => failed(no_thread),
             },
             Ok(StartedCall::Held(gate)) => match timers.relay() {
-                Some(relay) => self.call_once_open(&gate, relay, &nested, timers),
+                Some(relay) => self.call_once_open(&gate, relay, nested, timers),
                 None => failed(no_thread),
             },
             Err(error) => failed(error),
         }
     }
 
-    fn call_wait(
-        &self,
-        plugin: &Arc<str>,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-    ) -> CallReply {
-        let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: true };
-
+    fn call_wait(&self, nested: &NestedCall<'_>) -> CallReply {
         let pending = loop {
-            match self.start_nested(&nested)? {
+            match self.start_nested(nested)? {
                 StartedCall::Answered(reply) => return reply,
                 StartedCall::Pending(pending) => break pending,
                 StartedCall::Held(gate) => {
-                    let left = Time(parent.deadline).since(Time::now());
+                    let left = Time(nested.parent.deadline).since(Time::now());
                     if left.is_zero() {
                         return Err(RequestError::DeadlineExceeded(left).into());
                     }
@@ -205,17 +182,8 @@ impl NestedCaller for Dispatcher {
         reply.unwrap_or_else(|| pending.expire())
     }
 
-    fn call_for_worker(
-        &self,
-        plugin: &Arc<str>,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-        waits: bool,
-    ) -> Box<dyn NestedReply> {
-        let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: waits };
-        Box::new(WorkerCall::start(self, &nested))
+    fn call_for_worker(&self, nested: &NestedCall<'_>) -> Box<dyn NestedReply> {
+        Box::new(WorkerCall::start(self, nested))
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
 use super::super::generation::GenerationId;
-use super::super::host_services::NestedCaller;
+use super::super::nested_caller::{NestedCall, NestedCaller};
 use super::super::phase_error::WorkerPhaseError;
 use super::command::PhaseResult;
 use super::delivery::{Delivery, cut};
@@ -196,7 +196,8 @@ impl MessagePart<'_> {
         message: WorkerMessage<'_>,
         context: &mut MessageContext<'_>,
     ) -> Result<(), WorkerFault> {
-        let WorkerMessage::Nested { nested, parent, waits, timeout, method, params } = message else {
+        let WorkerMessage::Nested { nested, parent, waits: is_waiting, timeout, method, params } = message
+        else {
             return Ok(());
         };
         if !self.nested.admits(nested) {
@@ -215,8 +216,9 @@ impl MessagePart<'_> {
         let waker = context.signal.on_nested(self.id, nested);
         let Some(caller) = &context.nested_caller else { return Ok(()) };
         let plugin = &context.identity.plugin;
-        let timeout = timeout_of(timeout);
-        let reply = caller.call_for_worker(plugin, &parent.facts, method, params, timeout, waits);
+        let (parent, timeout) = (&parent.facts, timeout_of(timeout));
+        let call = NestedCall { plugin, parent, method, params, timeout, is_waiting };
+        let reply = caller.call_for_worker(&call);
         self.nested.start(nested, params.len(), reply, waker, self.writer);
         Ok(())
     }

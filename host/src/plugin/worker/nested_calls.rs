@@ -11,7 +11,7 @@ use jackfield_plugin_api::abi::CallReply;
 use jackfield_protocol::Code;
 use rustc_hash::FxHashMap;
 
-use super::super::host_services::NestedReply;
+use super::super::nested_caller::NestedReply;
 use crate::clock::Time;
 use crate::worker::channel_writer::ChannelWriter;
 use crate::worker::message::{HostMessage, MessageEnd, NestedNumber};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::super::generation::GenerationId;
-use super::super::host_services::NestedCaller;
+use super::super::nested_caller::NestedCaller;
 use crate::config::PluginConfig;
 use crate::loader::Prober;
 use crate::worker::report::RestartCounters;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, mpsc};
 
-use jackfield_plugin_api::abi::RequestId;
+use jackfield_plugin_api::abi::{CallFacts, RequestId};
 use jackfield_plugin_api::{Error, Methods, Run};
 use jackfield_protocol::Code;
 
@@ -74,8 +74,14 @@ impl Fixture {
             trial: None,
             cancelled: AtomicBool::new(false),
         };
-        let caller = Arc::from("other");
-        self.dispatcher.call_for_worker(&caller, &parent, "device.get", b"null", Some(timeout), waits)
+        self.dispatcher.call_for_worker(&NestedCall {
+            plugin: &Arc::from("other"),
+            parent: &parent,
+            method: "device.get",
+            params: b"null",
+            timeout: Some(timeout),
+            is_waiting: waits,
+        })
     }
 }
 

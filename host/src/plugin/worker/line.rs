@@ -34,9 +34,6 @@ pub(super) struct Line {
 
     pub(super) writer: Arc<ChannelWriter>,
 
-    /// Whether further calls may be sent.
-    takes_calls: bool,
-
     open: FxHashMap<CallNumber, OpenCall>,
     last: CallNumber,
     window: DispatchWindow,
@@ -59,7 +56,6 @@ impl Line {
             id,
             pid,
             writer,
-            takes_calls: true,
             open: FxHashMap::default(),
             last: 0,
             window: DispatchWindow::new(threads),
@@ -70,12 +66,12 @@ impl Line {
 
     /// Sends no further calls.
     pub(super) fn begin_drain(&mut self) {
-        self.takes_calls = false;
         self.watch.begin_drain();
     }
 
+    /// Returns whether further calls may be sent.
     pub(super) fn takes_calls(&self) -> bool {
-        self.takes_calls
+        !self.watch.is_draining()
     }
 
     /// Returns the number of calls that have not ended.

@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
 
 use super::super::generation::GenerationId;
 use super::super::nested_caller::{NestedCall, NestedCaller};
@@ -20,8 +19,10 @@ use super::dispatch::Dispatch;
 use super::fault::WorkerFault;
 use super::line_id::LineId;
 use super::nested_calls::{self, NestedCalls, timeout_of};
+use super::shared_workers::SharedWorkers;
 use super::signal::Signal;
 use super::worker_log::{self, PrintedLines};
+use super::worker_options::WorkerOptions;
 use super::worker_process::WorkerProcess;
 use crate::clock::Time;
 use crate::loader::{LoadError, LoadErrorReason};
@@ -50,7 +51,7 @@ pub(super) enum WorkerState {
     Draining,
 
     /// It stops, and ends.
-    Stopping { until: Instant },
+    Stopping { until: Time },
 }
 
 /// The party that awaits the end of a phase.
@@ -104,6 +105,23 @@ pub(super) struct MessageContext<'a> {
     pub(super) nested_caller: Option<Arc<dyn NestedCaller>>,
     pub(super) delivery: &'a mut Delivery,
     pub(super) events: Vec<WorkerEvent>,
+}
+
+impl<'a> MessageContext<'a> {
+    pub(super) fn of(
+        options: &'a WorkerOptions,
+        shared: &'a SharedWorkers,
+        delivery: &'a mut Delivery,
+    ) -> Self {
+        Self {
+            identity: &options.identity,
+            dispatch: &shared.dispatch,
+            signal: &shared.signal,
+            nested_caller: options.nested_caller.upgrade(),
+            delivery,
+            events: Vec::new(),
+        }
+    }
 }
 
 impl LiveWorker {

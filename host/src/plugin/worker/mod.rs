@@ -28,6 +28,7 @@ mod process_end;
 mod recycling;
 mod resident_memory;
 mod restart_policy;
+mod shared_workers;
 mod signal;
 mod slot;
 mod supervisor;
@@ -53,7 +54,8 @@ use crate::loader::{KeptImage, LoadError, LoadErrorReason, StagedPlugin, Verifie
 use crate::worker::report::{RestartCounters, WorkerReport, WorkerStatus};
 use command::{PhaseResult, StatePhase, WorkerCommand};
 use resident_memory::resident_memory;
-use supervisor::{SharedWorkers, Supervisor};
+use shared_workers::SharedWorkers;
+use supervisor::Supervisor;
 pub(super) use worker_options::WorkerOptions;
 pub(crate) use worker_options::WorkerProgram;
 

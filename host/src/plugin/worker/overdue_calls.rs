@@ -98,6 +98,10 @@ impl OverdueWatch {
         self.is_draining = true;
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
     /// Returns the number of blocking calls that had passed their deadline at the last check.
     pub(super) fn overdue_blocking(&self) -> usize {
         self.blocking.overdue.len()

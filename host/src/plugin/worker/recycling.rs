@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::line_id::LineId;
 use crate::clock::Time;
 use crate::config::WorkerConfig;
 use crate::log::ShortDuration;
@@ -93,7 +94,7 @@ pub(super) struct Recycling {
     max_memory: u64,
 
     /// The worker that is being replaced.
-    current: Option<usize>,
+    current: Option<LineId>,
 }
 
 impl Recycling {
@@ -106,9 +107,9 @@ impl Recycling {
         }
     }
 
-    /// Begins to recycle the worker with this number, and returns why; `None` if it is not due, or
+    /// Begins to recycle the worker with this id, and returns why; `None` if it is not due, or
     /// another one is being recycled.
-    pub(super) fn begin(&mut self, worker: usize, usage: &WorkerUsage, now: Time) -> Option<RecycleReason> {
+    pub(super) fn begin(&mut self, worker: LineId, usage: &WorkerUsage, now: Time) -> Option<RecycleReason> {
         if self.current.is_some() {
             return None;
         }
@@ -118,9 +119,9 @@ impl Recycling {
         Some(reason)
     }
 
-    /// Ends what [`Recycling::begin`] has begun: the worker with this number has been replaced, or
+    /// Ends what [`Recycling::begin`] has begun: the worker with this id has been replaced, or
     /// has ended. Nothing happens if it was not being recycled.
-    pub(super) fn end(&mut self, worker: usize) {
+    pub(super) fn end(&mut self, worker: LineId) {
         if self.current == Some(worker) {
             self.current = None;
         }
@@ -174,7 +175,7 @@ mod tests {
     fn recycles_at_each_of_the_three_limits() {
         let limits = || recycling(3, MINUTE, 1 << 20);
         let later = START.after(MINUTE);
-        let begin = |calls, resident, now| limits().begin(0, &usage(calls, resident), now);
+        let begin = |calls, resident, now| limits().begin(LineId(0), &usage(calls, resident), now);
 
         assert_eq!(begin(2, 1 << 20, START), None);
         assert_eq!(begin(3, 0, START), Some(RecycleReason::Calls(3)));
@@ -187,7 +188,7 @@ mod tests {
         let mut recycling = recycling(0, Duration::ZERO, 0);
         let usage = usage(1000, u64::MAX);
 
-        assert_eq!(recycling.begin(0, &usage, Time::NEVER), None);
+        assert_eq!(recycling.begin(LineId(0), &usage, Time::NEVER), None);
         assert_eq!(recycling.next_look(&usage), Time::NEVER);
     }
 
@@ -195,13 +196,13 @@ mod tests {
     fn recycles_one_worker_at_a_time() {
         let mut recycling = recycling(1, Duration::ZERO, 0);
         let usage = usage(1, 0);
-        assert!(recycling.begin(0, &usage, START).is_some());
-        assert_eq!(recycling.begin(1, &usage, START), None);
+        assert!(recycling.begin(LineId(0), &usage, START).is_some());
+        assert_eq!(recycling.begin(LineId(1), &usage, START), None);
 
-        recycling.end(1);
-        assert_eq!(recycling.begin(1, &usage, START), None, "worker 0 is still being replaced");
-        recycling.end(0);
-        assert!(recycling.begin(1, &usage, START).is_some());
+        recycling.end(LineId(1));
+        assert_eq!(recycling.begin(LineId(1), &usage, START), None, "worker 0 is still being replaced");
+        recycling.end(LineId(0));
+        assert!(recycling.begin(LineId(1), &usage, START).is_some());
     }
 
     #[test]
@@ -222,7 +223,7 @@ mod tests {
 
         let mut busy = recycling(0, MINUTE, 0);
         assert_eq!(busy.next_look(&usage), START.after(MINUTE));
-        busy.begin(4, &usage, START.after(MINUTE));
+        busy.begin(LineId(4), &usage, START.after(MINUTE));
         assert_eq!(busy.next_look(&usage), Time::NEVER, "it has no turn until the other one ends");
     }
 }

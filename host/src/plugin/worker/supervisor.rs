@@ -4,9 +4,8 @@
 //! It waits for its poller alone. Nothing that a worker does or leaves undone makes it wait, except
 //! for the moment in which a killed process ends.
 
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, OnceLock};
-use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::super::call::CallTarget as _;
@@ -20,6 +19,7 @@ use super::live_worker::{CarriedPhase, LiveWorker, MessageContext, PhaseWaiter, 
 use super::overdue_calls::OverdueAction;
 use super::poller::{Poller, WorkerSource};
 use super::recycling::Recycling;
+use super::shared_workers::SharedWorkers;
 use super::signal::{Requests, Signal};
 use super::slot::Slot;
 use super::worker_options::WorkerOptions;
@@ -31,20 +31,6 @@ use crate::worker::message::HostMessage;
 
 /// Time that an instance has to stop, and its process to end.
 pub(super) const STOP_LIMIT: Duration = Duration::from_secs(5);
-
-/// The part of the workers that the threads which submit calls share with the supervisor.
-pub(super) struct SharedWorkers {
-    pub(super) dispatch: Dispatch,
-    pub(super) signal: Arc<Signal>,
-    supervisor: OnceLock<ThreadId>,
-}
-
-impl SharedWorkers {
-    /// Returns whether this thread is the supervisor.
-    pub(super) fn is_supervisor(&self) -> bool {
-        self.supervisor.get() == Some(&thread::current().id())
-    }
-}
 
 /// The state of the supervising thread.
 pub(super) struct Supervisor {
@@ -90,7 +76,7 @@ impl Supervisor {
         Ok(Self {
             image,
             start_limit,
-            shared: Arc::new(SharedWorkers { dispatch, signal, supervisor: OnceLock::new() }),
+            shared: Arc::new(SharedWorkers::new(dispatch, signal)),
             poller,
             workers: Vec::new(),
             slots: (0..config.worker.count).map(|_| Slot::default()).collect(),
@@ -107,9 +93,21 @@ impl Supervisor {
         &self.shared
     }
 
+    pub(super) fn worker(&mut self, id: LineId) -> Option<&mut LiveWorker> {
+        self.workers.iter_mut().find(|worker| worker.id == id)
+    }
+
+    fn ids(&self) -> Vec<LineId> {
+        self.workers.iter().map(|worker| worker.id).collect()
+    }
+
+    fn start_no_more(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.start_at = Time::NEVER);
+    }
+
     /// Supervises until the workers are to end and have ended.
     pub(super) fn run(mut self) {
-        let _ = self.shared.supervisor.set(thread::current().id());
+        self.shared.supervise();
         (0..self.slots.len()).for_each(|slot| self.start_worker(slot));
 
         while !(self.end_at.is_some() && self.workers.is_empty()) {
@@ -137,14 +135,14 @@ impl Supervisor {
         let Requests { commands, cancelled, nested } = requests;
         for (id, call) in cancelled {
             // A call that has ended meanwhile cannot be cancelled any more.
-            if let Some(worker) = self.workers.iter().find(|worker| worker.id == id)
-                && self.shared.dispatch.open_call(id, call).is_some()
+            if self.shared.dispatch.open_call(id, call).is_some()
+                && let Some(worker) = self.worker(id)
             {
                 worker.process.writer.queue(|out| out.push_host(&HostMessage::Cancel(call)));
             }
         }
         for (id, nested) in nested {
-            if let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) {
+            if let Some(worker) = self.worker(id) {
                 worker.nested.poll(nested, &worker.process.writer);
             }
         }
@@ -155,11 +153,10 @@ impl Supervisor {
         match command {
             WorkerCommand::Phase { phase, result } => self.begin_phase(&phase, result),
             WorkerCommand::End { until } => {
-                let limit = until.saturating_duration_since(Instant::now());
-                self.end_at = Some(Time::now().after(limit));
-                self.slots.iter_mut().for_each(|slot| slot.start_at = Time::NEVER);
-                let ids: Vec<_> = self.workers.iter().map(|worker| worker.id).collect();
-                ids.into_iter().for_each(|id| self.stop(id, until));
+                let until = Time::now().after(until.saturating_duration_since(Instant::now()));
+                self.end_at = Some(until);
+                self.start_no_more();
+                self.ids().into_iter().for_each(|id| self.stop(id, until));
             }
             WorkerCommand::Kill => self.kill_all(),
         }
@@ -182,11 +179,11 @@ impl Supervisor {
     }
 
     /// Lets a worker stop its instance and end. One that has not started is killed.
-    pub(super) fn stop(&mut self, id: LineId, until: Instant) {
+    pub(super) fn stop(&mut self, id: LineId, until: Time) {
         if let Some(line) = self.shared.dispatch.lock().line(id) {
             line.begin_drain();
         }
-        let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id) else { return };
+        let Some(worker) = self.worker(id) else { return };
         match worker.state {
             WorkerState::Starting { .. } => self.end_worker(id, EndReason::Unwanted),
             WorkerState::Stopping { .. } => {}
@@ -200,9 +197,8 @@ impl Supervisor {
 
     pub(super) fn kill_all(&mut self) {
         self.end_at.get_or_insert(Time::now());
-        self.slots.iter_mut().for_each(|slot| slot.start_at = Time::NEVER);
-        let ids: Vec<_> = self.workers.iter().map(|worker| worker.id).collect();
-        ids.into_iter().for_each(|id| self.end_worker(id, EndReason::Unwanted));
+        self.start_no_more();
+        self.ids().into_iter().for_each(|id| self.end_worker(id, EndReason::Unwanted));
         self.crash_queued();
     }
 
@@ -224,14 +220,7 @@ impl Supervisor {
     fn read(&mut self, id: LineId) {
         let Some(index) = self.workers.iter().position(|worker| worker.id == id) else { return };
         let Self { workers, shared, options, delivery, .. } = self;
-        let mut context = MessageContext {
-            identity: &options.identity,
-            dispatch: &shared.dispatch,
-            signal: &shared.signal,
-            nested_caller: options.nested_caller.upgrade(),
-            delivery,
-            events: Vec::new(),
-        };
+        let mut context = MessageContext::of(options, shared, delivery);
         let read = workers[index].read(&mut context);
         let events = context.events;
 
@@ -265,36 +254,43 @@ impl Supervisor {
             }
         }
 
-        let ids: Vec<_> = self.workers.iter().map(|worker| worker.id).collect();
-        for id in ids {
-            if let Some(reason) = self.reason_to_kill(id, now) {
+        for id in self.ids() {
+            let overdue = self.act_on_deadlines(id, now);
+            if let Some(reason) = self.reason_to_kill(id, overdue, now) {
                 self.end_worker(id, reason);
             } else {
-                self.replace_if_due(id, now);
+                self.replace_if_due(id, overdue, now);
                 self.stop_if_drained(id);
             }
         }
     }
 
-    fn reason_to_kill(&mut self, id: LineId, now: Time) -> Option<EndReason> {
-        let worker = self.workers.iter_mut().find(|worker| worker.id == id)?;
-        worker.nested.poll_expired(now, &worker.process.writer);
-        match &worker.state {
-            WorkerState::Starting { until, .. } => (*until <= now).then_some(EndReason::StartTimedOut),
-            WorkerState::Stopping { until } => (*until <= Instant::now()).then_some(EndReason::StopTimedOut),
-            WorkerState::Serving | WorkerState::Draining => {
-                let mut state = self.shared.dispatch.lock();
-                let line = state.line(id)?;
-                let action = line.watch.check(now);
-                let overdue = line.watch.take_noticed();
-                let overdue: Vec<_> = overdue.iter().filter_map(|call| line.get(*call).cloned()).collect();
-                drop(state);
+    /// Ends nested calls whose deadline has passed, reports calls that have passed theirs, and
+    /// returns what is to be done about those that do not end.
+    fn act_on_deadlines(&mut self, id: LineId, now: Time) -> OverdueAction {
+        if let Some(worker) = self.worker(id) {
+            worker.nested.poll_expired(now, &worker.process.writer);
+        }
+        let mut state = self.shared.dispatch.lock();
+        let Some(line) = state.line(id) else { return OverdueAction::None };
+        let action = line.watch.check(now);
+        let overdue = line.watch.take_noticed();
+        let overdue: Vec<_> = overdue.iter().filter_map(|call| line.get(*call).cloned()).collect();
+        drop(state);
 
-                // Nobody else reports the time-out of a call whose caller has gone.
-                for call in overdue.iter().filter(|call| call.is_abandoned()) {
-                    call.generation.record_abandoned_timeout(&call.facts);
-                }
-                (action == OverdueAction::Kill).then_some(EndReason::Stuck)
+        // Nobody else reports the time-out of a call whose caller has gone.
+        for call in overdue.iter().filter(|call| call.is_abandoned()) {
+            call.generation.record_abandoned_timeout(&call.facts);
+        }
+        action
+    }
+
+    fn reason_to_kill(&mut self, id: LineId, overdue: OverdueAction, now: Time) -> Option<EndReason> {
+        match self.worker(id)?.state {
+            WorkerState::Starting { until, .. } => (until <= now).then_some(EndReason::StartTimedOut),
+            WorkerState::Stopping { until } => (until <= now).then_some(EndReason::StopTimedOut),
+            WorkerState::Serving | WorkerState::Draining => {
+                (overdue == OverdueAction::Kill).then_some(EndReason::Stuck)
             }
         }
     }
@@ -305,8 +301,7 @@ impl Supervisor {
         let starts = self.slots.iter().map(|slot| slot.start_at);
         let workers = self.workers.iter().flat_map(|worker| {
             let limit = match worker.state {
-                WorkerState::Starting { until, .. } => until,
-                WorkerState::Stopping { until } => now.after(until.saturating_duration_since(Instant::now())),
+                WorkerState::Starting { until, .. } | WorkerState::Stopping { until } => until,
                 WorkerState::Serving | WorkerState::Draining => Time::NEVER,
             };
             [limit, worker.nested.next_deadline().unwrap_or(Time::NEVER)]

@@ -43,7 +43,7 @@ impl Supervisor {
             let _ = waiter.send(Err(WorkerPhaseError::Ended(ProcessEndText(&end).to_string())));
         }
 
-        self.recycling.end(usize::try_from(id.0).unwrap_or(usize::MAX));
+        self.recycling.end(id);
         if self.slots[worker.slot].starting == Some(id) {
             self.slots[worker.slot].starting = None;
         }
@@ -68,14 +68,7 @@ impl Supervisor {
             return reason;
         }
         let Self { shared, options, delivery, .. } = self;
-        let mut context = MessageContext {
-            identity: &options.identity,
-            dispatch: &shared.dispatch,
-            signal: &shared.signal,
-            nested_caller: options.nested_caller.upgrade(),
-            delivery,
-            events: Vec::new(),
-        };
+        let mut context = MessageContext::of(options, shared, delivery);
         // Processes that the worker has started may still write.
         let mut reads = 0;
         while reads < MAX_REST_READS && matches!(worker.read(&mut context), Ok(Received::Bytes)) {

@@ -1,7 +1,6 @@
 //! How the supervisor starts workers, and replaces those that shall not go on.
 
 use std::os::fd::AsFd as _;
-use std::time::Instant;
 
 use jackfield_plugin_api::Run;
 use serde_json::value::RawValue;
@@ -13,6 +12,7 @@ use super::line_id::LineId;
 use super::live_worker::{CarriedPhase, LiveWorker, PhaseWaiter, WorkerState};
 use super::nested_calls::NestedCalls;
 use super::overdue_calls::OverdueAction;
+use super::recycling::RecycleReason;
 use super::resident_memory::resident_memory;
 use super::supervisor::{STOP_LIMIT, Supervisor};
 use super::worker_log::PrintedLines;
@@ -169,7 +169,7 @@ impl Supervisor {
         if let Some(line) = self.shared.dispatch.lock().line(id) {
             line.begin_drain();
         }
-        if let Some(worker) = self.workers.iter_mut().find(|worker| worker.id == id)
+        if let Some(worker) = self.worker(id)
             && matches!(worker.state, WorkerState::Serving)
         {
             worker.state = WorkerState::Draining;
@@ -177,19 +177,23 @@ impl Supervisor {
     }
 
     /// Replaces a worker gracefully if a call is stuck in it, or if it is to be recycled.
-    pub(super) fn replace_if_due(&mut self, id: LineId, now: Time) {
-        let Some(worker) = self.workers.iter().find(|worker| worker.id == id) else { return };
-        let slot = worker.slot;
+    pub(super) fn replace_if_due(&mut self, id: LineId, overdue: OverdueAction, now: Time) {
+        let Some(worker) = self.worker(id) else { return };
+        let (slot, pid) = (worker.slot, worker.process.process.pid());
         let is_candidate = matches!(worker.state, WorkerState::Serving) && worker.phase.is_none();
         if !is_candidate || self.end_at.is_some() || !self.slots[slot].may_replace(now) {
             return;
         }
-        let Some((cause, why)) = self.reason_to_replace(id, now) else { return };
+        let replaced = if overdue == OverdueAction::Replace {
+            let why = "a call does not end after its deadline, while other threads are free";
+            Some((RestartCause::Stuck, why.to_owned()))
+        } else {
+            self.reason_to_recycle(id, now).map(|reason| (RestartCause::Recycled, reason.to_string()))
+        };
+        let Some((cause, why)) = replaced else { return };
 
         let plugin = &*self.options.identity.plugin;
         let generation = self.options.identity.number;
-        let pid =
-            self.workers.iter().find(|worker| worker.id == id).map(|worker| worker.process.process.pid());
         self.options.restarts.count(cause, &why);
         tracing::info!(plugin, generation, pid, "plugin {plugin}: its worker process is replaced: {why}");
         if self.is_exclusive() {
@@ -199,20 +203,22 @@ impl Supervisor {
         }
     }
 
-    fn reason_to_replace(&mut self, id: LineId, now: Time) -> Option<(RestartCause, String)> {
+    fn reason_to_recycle(&mut self, id: LineId, now: Time) -> Option<RecycleReason> {
+        let (pid, next_sample) = {
+            let mut state = self.shared.dispatch.lock();
+            let line = state.line(id)?;
+            (line.pid, line.usage.next_sample())
+        };
+        // Read without the lock, for which I/O threads would wait.
+        let is_due = self.options.config.worker.recycle_memory > 0 && next_sample <= now;
+        let sample = is_due.then(|| resident_memory(pid).unwrap_or(0));
+
         let mut state = self.shared.dispatch.lock();
         let line = state.line(id)?;
-        if line.watch.check(now) == OverdueAction::Replace {
-            let why = "a call does not end after its deadline, while other threads are free";
-            return Some((RestartCause::Stuck, why.to_owned()));
-        }
-        if self.options.config.worker.recycle_memory > 0 && line.usage.next_sample() <= now {
-            let resident = resident_memory(line.pid).unwrap_or(0);
+        if let Some(resident) = sample {
             line.usage.record_sample(now, resident);
         }
-        let number = usize::try_from(id.0).unwrap_or(usize::MAX);
-        let reason = self.recycling.begin(number, &line.usage, now)?;
-        Some((RestartCause::Recycled, reason.to_string()))
+        self.recycling.begin(id, &line.usage, now)
     }
 
     /// Returns whether a worker must have ended before its successor starts: if it has state, or a
@@ -236,15 +242,13 @@ impl Supervisor {
             worker.phase = Some(PhaseWaiter::Supervisor(CarriedPhase::Export));
             worker.process.writer.queue(|out| out.push_host(&HostMessage::Export));
         } else {
-            self.stop(id, Instant::now() + STOP_LIMIT);
+            self.stop(id, Time::now().after(STOP_LIMIT));
         }
     }
 
     /// Keeps the state of a worker for its successor.
     pub(super) fn exported(&mut self, id: LineId, result: PhaseResult) {
-        let Some(slot) = self.workers.iter().find(|worker| worker.id == id).map(|worker| worker.slot) else {
-            return;
-        };
+        let Some(slot) = self.worker(id).map(|worker| worker.slot) else { return };
         match result {
             Ok(state) => self.slots[slot].carried = Some(state),
             Err(error) => {
@@ -258,6 +262,6 @@ impl Supervisor {
                 );
             }
         }
-        self.stop(id, Instant::now() + STOP_LIMIT);
+        self.stop(id, Time::now().after(STOP_LIMIT));
     }
 }

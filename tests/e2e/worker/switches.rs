@@ -125,6 +125,24 @@ fn recycles_a_worker_whose_memory_grows() {
 }
 
 #[test]
+fn recycles_a_worker_later_if_its_successor_does_not_start() {
+    let host = builder(&in_worker(NAME, "", "recycle_calls = 20")).start();
+    let mut peer = host.peer();
+    let before = Answering::of(&mut peer, COPY);
+
+    fs::write(host.path("aborts"), "").expect("the file is written");
+    let starts = events(&host.path("starts"));
+    wait_until("a successor has failed to start", || {
+        assert_eq!(Answering::of(&mut peer, COPY).pid, before.pid, "the worker serves on");
+        events(&host.path("starts")) > starts
+    });
+    host.wait_for_log("its worker process is not replaced, because the new one did not start");
+
+    fs::remove_file(host.path("aborts")).expect("the file is removed");
+    wait_for_other(&host, COPY, before.pid);
+}
+
+#[test]
 fn answers_every_request_when_a_crashing_version_is_rolled_back() {
     let probation = "[plugins.probation]\ncalls = 100000\nfailures = 3";
     let host = builder(&format!("{probation}\n{}", in_worker(NAME, "", ""))).start();

@@ -299,6 +299,7 @@ impl Supervisor {
     fn next_look(&self) -> Time {
         let now = Time::now();
         let starts = self.slots.iter().map(|slot| slot.start_at);
+        let held = self.slots.iter().map(|slot| slot.hold_until).filter(|until| *until > now);
         let workers = self.workers.iter().flat_map(|worker| {
             let limit = match worker.state {
                 WorkerState::Starting { until, .. } | WorkerState::Stopping { until } => until,
@@ -306,12 +307,12 @@ impl Supervisor {
             };
             [limit, worker.nested.next_deadline().unwrap_or(Time::NEVER)]
         });
-        let first = starts.chain(workers).min().unwrap_or(Time::NEVER);
+        let first = starts.chain(held).chain(workers).min().unwrap_or(Time::NEVER);
 
         let state = self.shared.dispatch.lock();
         let lines = state.lines.iter().map(|line| {
-            let recycling =
-                if line.takes_calls() { self.recycling.next_look(&line.usage) } else { Time::NEVER };
+            let may_replace = self.may_replace(line.id, now);
+            let recycling = if may_replace { self.recycling.next_look(&line.usage) } else { Time::NEVER };
             line.watch.next_check(now).min(recycling)
         });
         lines.chain([first, self.end_at.unwrap_or(Time::NEVER)]).min().unwrap_or(Time::NEVER)

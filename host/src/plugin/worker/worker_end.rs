@@ -148,8 +148,9 @@ impl Supervisor {
         let place = &mut self.slots[slot];
         let next = place.policy.start_failed(Time::now());
         let pause = ShortDuration(next.since(Time::now()));
-        if place.current.is_some() {
+        if let Some(current) = place.current {
             place.hold_until = next;
+            self.recycling.end(current);
             tracing::error!(
                 plugin,
                 generation,

@@ -176,14 +176,23 @@ impl Supervisor {
         }
     }
 
+    /// Returns whether a worker may be replaced gracefully now.
+    pub(super) fn may_replace(&self, id: LineId, now: Time) -> bool {
+        let is_candidate = |worker: &LiveWorker| {
+            matches!(worker.state, WorkerState::Serving)
+                && worker.phase.is_none()
+                && self.slots[worker.slot].may_replace(now)
+        };
+        self.end_at.is_none() && self.workers.iter().find(|worker| worker.id == id).is_some_and(is_candidate)
+    }
+
     /// Replaces a worker gracefully if a call is stuck in it, or if it is to be recycled.
     pub(super) fn replace_if_due(&mut self, id: LineId, overdue: OverdueAction, now: Time) {
-        let Some(worker) = self.worker(id) else { return };
-        let (slot, pid) = (worker.slot, worker.process.process.pid());
-        let is_candidate = matches!(worker.state, WorkerState::Serving) && worker.phase.is_none();
-        if !is_candidate || self.end_at.is_some() || !self.slots[slot].may_replace(now) {
+        if !self.may_replace(id, now) {
             return;
         }
+        let Some(worker) = self.worker(id) else { return };
+        let (slot, pid) = (worker.slot, worker.process.process.pid());
         let replaced = if overdue == OverdueAction::Replace {
             let why = "a call does not end after its deadline, while other threads are free";
             Some((RestartCause::Stuck, why.to_owned()))

@@ -19,6 +19,7 @@
 
 mod async_executor;
 mod async_task;
+mod awaited_result;
 mod blocking_pool;
 mod built_in;
 mod call;

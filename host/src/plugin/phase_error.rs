@@ -2,6 +2,7 @@
 
 use jackfield_plugin_api::abi::LifecycleError;
 
+use super::awaited_result::NotReceived;
 use super::plugin_thread::JoinedRunError;
 
 /// Why a lifecycle phase of a plugin failed.
@@ -31,11 +32,20 @@ pub(crate) enum WorkerPhaseError {
     Panicked(String),
     #[error("no worker process runs that could do it")]
     NoWorker,
-
     #[error("the worker process ended: {0}")]
     Ended(String),
     #[error("the worker process did not answer in time")]
     TimedOut,
     #[error("the host ends")]
     GivenUp,
+}
+
+impl From<NotReceived> for WorkerPhaseError {
+    fn from(why: NotReceived) -> Self {
+        match why {
+            NotReceived::Ended => Self::NoWorker,
+            NotReceived::TimedOut => Self::TimedOut,
+            NotReceived::GivenUp => Self::GivenUp,
+        }
+    }
 }

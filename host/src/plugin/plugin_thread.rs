@@ -10,6 +10,7 @@ use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use super::awaited_result::{GIVE_UP_POLL, NotReceived, receive_unless};
 use super::failure_log::touch_thread_locals;
 use crate::crash_record::{CrashRecord, RecordSlot};
 use crate::host_thread::HostThread;
@@ -18,9 +19,6 @@ use crate::system_failure::WithRemedy;
 
 /// Linux shows this many bytes of a thread's name.
 const MAX_NAME: usize = 15;
-
-/// Interval at which a thread that waits for a joined one checks whether to give up.
-const GIVE_UP_POLL: Duration = Duration::from_millis(20);
 
 /// Time that a joined thread has to end after it has returned its result, at least.
 const END_LIMIT: Duration = Duration::from_millis(500);
@@ -118,34 +116,17 @@ pub(crate) fn run_joined_unless<T: Send + 'static>(
     };
     let thread = HostThread::spawn(name, run).map_err(JoinedRunError::NoThread)?;
 
-    let result = receive_unless(gives_up, &result, limit)?;
+    let result = receive_unless(gives_up, &result, limit).map_err(|why| match why {
+        NotReceived::Ended => JoinedRunError::Ended,
+        NotReceived::TimedOut => JoinedRunError::TimedOut(limit),
+        NotReceived::GivenUp => JoinedRunError::GivenUp,
+    })?;
     let until = until.max(Instant::now() + END_LIMIT);
     match join_unless(gives_up, thread, until, limit) {
         Ok(()) => Ok(result),
         Err(error) => {
             std::mem::forget(result);
             Err(error)
-        }
-    }
-}
-
-/// Waits for a result, and asks `gives_up` meanwhile.
-fn receive_unless<T>(
-    gives_up: &dyn Fn() -> bool,
-    result: &mpsc::Receiver<T>,
-    limit: Duration,
-) -> Result<T, JoinedRunError> {
-    let began = Instant::now();
-    loop {
-        let left = limit.saturating_sub(began.elapsed());
-        match result.recv_timeout(left.min(GIVE_UP_POLL)) {
-            Ok(result) => return Ok(result),
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(JoinedRunError::Ended),
-            Err(mpsc::RecvTimeoutError::Timeout) if gives_up() => return Err(JoinedRunError::GivenUp),
-            Err(mpsc::RecvTimeoutError::Timeout) if left.is_zero() => {
-                return Err(JoinedRunError::TimedOut(limit));
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
     }
 }

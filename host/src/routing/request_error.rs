@@ -191,6 +191,7 @@ impl RequestError {
             Self::PluginUnavailable { .. } => RejectionReason::Unavailable,
             Self::GoingAway => RejectionReason::GoingAway,
             Self::SlowFrame(_) => RejectionReason::SlowFrame,
+
             Self::DeadlineExceeded(_)
             | Self::CutShort(_)
             | Self::PluginPanicked(_)

@@ -82,6 +82,7 @@ impl<'a> WorkerMessage<'a> {
             kind::LOG => {
                 Ok(Self::Log { level: fields.byte()?, call: fields.u64()?, line: fields.rest_text()? })
             }
+
             kind::END => Ok(Self::End { call: fields.u64()?, end: read_end(fields)? }),
             kind::NESTED => Ok(Self::Nested {
                 nested: fields.u64()?,

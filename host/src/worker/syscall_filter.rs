@@ -259,7 +259,7 @@ fn limit_to_own_process(rules: &mut Rules, pid: u64) -> Result<(), BackendError>
     }
 
     // For these, 0 is the calling thread. They accept ids of threads, too, and threads of other
-    // processes cannot be told from those of the own one.
+    // processes cannot be distinguished from those of the own one.
     for call in [
         libc::SYS_prlimit64,
         libc::SYS_sched_setaffinity,

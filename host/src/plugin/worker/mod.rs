@@ -39,11 +39,12 @@ mod worker_process;
 mod worker_start;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::Run;
 
+use super::awaited_result::{NotReceived, receive_unless};
 use super::failure_log::touch_thread_locals;
 use super::generation::PluginCall;
 use super::phase_error::WorkerPhaseError;
@@ -58,9 +59,6 @@ use shared_workers::SharedWorkers;
 use supervisor::Supervisor;
 pub(super) use worker_options::WorkerOptions;
 pub(crate) use worker_options::WorkerProgram;
-
-/// Interval at which a waiting owner checks whether to give up.
-const GIVE_UP_POLL: Duration = Duration::from_millis(20);
 
 /// Time that the supervisor has to end after its workers have. Each may be waited for.
 const JOIN_LIMIT: Duration = Duration::from_secs(10);
@@ -106,15 +104,14 @@ impl WorkerPlugin {
         // Dropped with an error, it kills the processes and joins the thread.
         let plugin = Self { shared, image, restarts, supervisor: Some(thread) };
         // The supervisor has the same limit; it needs more time only to kill the processes.
-        receive(&first_start, limit.saturating_add(JOIN_LIMIT), gives_up).map_err(
-            |failure| match failure {
-                WorkerPhaseError::GivenUp => LoadError::host_ends(),
-                other => LoadError::new(
-                    LoadErrorReason::ProbeFailed,
-                    format_args!("the worker processes: {other}"),
-                ),
-            },
-        )??;
+        let limit = limit.saturating_add(JOIN_LIMIT);
+        receive_unless(gives_up, &first_start, limit).map_err(|why| match why {
+            NotReceived::GivenUp => LoadError::host_ends(),
+            NotReceived::Ended | NotReceived::TimedOut => {
+                let why = WorkerPhaseError::from(why);
+                LoadError::new(LoadErrorReason::ProbeFailed, format_args!("the worker processes: {why}"))
+            }
+        })??;
         Ok(plugin)
     }
 
@@ -173,7 +170,7 @@ impl WorkerPlugin {
     fn run_phase(&self, phase: StatePhase, limit: Duration, gives_up: &dyn Fn() -> bool) -> PhaseResult {
         let (result, received) = sync_channel(1);
         self.request(WorkerCommand::Phase { phase, result });
-        receive(&received, limit, gives_up)?
+        receive_unless(gives_up, &received, limit)?
     }
 
     /// Returns the content of the plugin file, for a later rollback.
@@ -237,25 +234,6 @@ impl Drop for WorkerPlugin {
         if self.supervisor.is_some() {
             self.kill();
             self.join(Instant::now() + JOIN_LIMIT);
-        }
-    }
-}
-
-/// Waits for what the supervisor sends once, and asks `gives_up` meanwhile.
-fn receive<T>(
-    received: &Receiver<T>,
-    limit: Duration,
-    gives_up: &dyn Fn() -> bool,
-) -> Result<T, WorkerPhaseError> {
-    let began = Instant::now();
-    loop {
-        let left = limit.saturating_sub(began.elapsed());
-        match received.recv_timeout(left.min(GIVE_UP_POLL)) {
-            Ok(value) => return Ok(value),
-            Err(RecvTimeoutError::Disconnected) => return Err(WorkerPhaseError::NoWorker),
-            Err(RecvTimeoutError::Timeout) if gives_up() => return Err(WorkerPhaseError::GivenUp),
-            Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(WorkerPhaseError::TimedOut),
-            Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }

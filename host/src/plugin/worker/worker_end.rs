@@ -106,6 +106,7 @@ impl Supervisor {
             WorkerState::Starting { step, .. } => step.as_str(),
             _ => "its setup",
         };
+
         match reason {
             EndReason::Refused(error) => error,
             EndReason::StartTimedOut => LoadError::new(

@@ -53,8 +53,10 @@ pub(super) fn read_spec(reader: &mut ChannelReader) -> Result<WorkerSpec, Channe
     }
 }
 
+/// Waits for something to read, and reads once.
 fn receive(reader: &mut ChannelReader) -> Result<(), ChannelEnd> {
-    match reader.receive(true)? {
+    reader.wait();
+    match reader.receive(false)? {
         Received::Closed => Err(ChannelEnd::Closed),
         Received::Bytes | Received::Nothing => Ok(()),
     }
@@ -126,11 +128,7 @@ impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
             }
         }
 
-        reader.wait();
-        match reader.receive(false)? {
-            Received::Closed => Err(ChannelEnd::Closed),
-            Received::Bytes | Received::Nothing => Ok(()),
-        }
+        receive(reader)
     }
 
     /// Handles the frames that were read. The calls among them are submitted together.
@@ -191,6 +189,7 @@ impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
             // The host logs calls with their callers.
             Caller::Client { connection: 0, peer: None },
         );
+
         let is_new = self.calls.insert(message.call, &call);
 
         match message.run {

@@ -199,7 +199,12 @@ impl ConnectionState {
             Kind::AsyncRequest => {
                 self.handle_request(turn, admission, version, Kind::AsyncResponse, payload);
             }
-            Kind::Heartbeat | Kind::Error | Kind::AsyncResponse | Kind::Other(_) => {
+            Kind::Heartbeat
+            | Kind::Error
+            | Kind::AsyncResponse
+            | Kind::Cancel
+            | Kind::GoingAway
+            | Kind::Other(_) => {
                 self.handle_control_frame(turn, version, kind);
             }
         }
@@ -251,7 +256,7 @@ impl ConnectionState {
                 self.identity().reply_context(version, Kind::Error, None).fail(&mut turn.buffers.out, &error);
             }
             // A kind of a later version is no error (protocol section 1).
-            Kind::Other(_) => cells.add(ThreadTotal::UnknownKinds, 1),
+            Kind::Cancel | Kind::GoingAway | Kind::Other(_) => cells.add(ThreadTotal::UnknownKinds, 1),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Writing the one reply to a request.
 
 use jackfield_plugin_api::abi::CallEnd;
-use jackfield_protocol::{FrameLimit, Framing, Kind, ReplyHead, Version, begin_result, write_error};
+use jackfield_protocol::{
+    FrameLimit, Framing, Kind, ReplyForm, ReplyHead, Version, begin_result, write_error,
+};
 
 use super::request_error::RequestError;
 
@@ -34,7 +36,7 @@ pub(crate) enum ReplyOutcome {
 impl ReplyContext<'_> {
     /// Writes what precedes the result.
     pub(crate) fn open(&self, out: &mut Vec<u8>) -> ReplyHead {
-        begin_result(out, self.framing, self.version, self.kind, self.id)
+        begin_result(out, ReplyForm::plain(self.framing, self.version, self.kind), self.id)
     }
 
     /// Completes the reply that `open` began: with the result that the plugin has appended to
@@ -77,7 +79,14 @@ impl ReplyContext<'_> {
         let code = error.code();
         let data = error.data();
         let Self { framing, version, kind, id } = *self;
-        write_error(out, framing, version, kind, id, code, &error.message(), data.as_deref());
+        write_error(
+            out,
+            ReplyForm::plain(framing, version, kind),
+            id,
+            code,
+            &error.message(),
+            data.as_deref(),
+        );
         ReplyOutcome::Error(code)
     }
 }

@@ -35,7 +35,7 @@ impl RequestPipeline {
             call.cancel();
 
             let error = turn.deadline_error(entry.timeout);
-            let outcome = self.reply_context(&entry).fail(&mut turn.buffers.out, &error);
+            let outcome = Self::reply_context(&entry).fail(&mut turn.buffers.out, &error);
             self.finish(turn, &FinishedRequest::of_entry(&entry, Some(&error)), outcome);
         }
     }

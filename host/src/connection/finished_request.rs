@@ -51,7 +51,7 @@ impl<'a> FinishedRequest<'a> {
         entry: &'a InFlightEntry<AcceptedRequest>,
         error: Option<&'a RequestError>,
     ) -> Self {
-        let AcceptedRequest { counted, kind, accepted, call, .. } = &entry.request;
+        let AcceptedRequest { counted, form, accepted, call, .. } = &entry.request;
         let finished = FinishedCall {
             generation: &call.generation,
             method: call.method,
@@ -64,7 +64,7 @@ impl<'a> FinishedRequest<'a> {
             Some(error) if error.rejection().is_some() => Progress::NotStarted { call: finished, error },
             _ => Progress::Ran(finished),
         };
-        Self { counted: *counted, kind: RequestKind::of_reply(*kind), progress }
+        Self { counted: *counted, kind: RequestKind::of_reply(form.kind), progress }
     }
 
     /// Returns the call, unless the request was rejected before there was one.

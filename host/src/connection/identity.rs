@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jackfield_protocol::{Framing, Kind, Version};
+use jackfield_protocol::{Framing, Kind, ReplyForm, Version};
 
 use crate::config::LineOptions;
 use crate::metrics::PeerIdentity;
@@ -44,6 +44,6 @@ impl ConnectionIdentity {
         kind: Kind,
         id: Option<&'a str>,
     ) -> ReplyContext<'a> {
-        ReplyContext { framing: self.options.framing, version, kind, id }
+        ReplyContext::plain(ReplyForm::plain(self.options.framing, version, kind), id)
     }
 }

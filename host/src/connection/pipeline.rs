@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jackfield_protocol::{Kind, Version};
+use jackfield_protocol::ReplyForm;
 
 use super::identity::ConnectionIdentity;
 use super::in_flight::{InFlightEntry, InFlightTable};
@@ -26,9 +26,10 @@ pub(super) struct RequestPipeline {
 
 /// A request that was accepted and is answered from another thread, or later.
 pub(super) struct AcceptedRequest {
-    pub(super) version: Version,
-    /// Kind of the reply.
-    pub(super) kind: Kind,
+    /// How the reply is written.
+    pub(super) form: ReplyForm,
+    /// Whether the client accepts opaque bytes as a result.
+    pub(super) accepts_bytes: bool,
     /// Name under which the metrics count it.
     pub(super) counted: MethodId,
     pub(super) accepted: Time,
@@ -42,9 +43,9 @@ impl RequestPipeline {
     }
 
     /// Returns how the reply to a request in flight is written.
-    pub(super) fn reply_context<'e>(&self, entry: &'e InFlightEntry<AcceptedRequest>) -> ReplyContext<'e> {
-        let AcceptedRequest { version, kind, .. } = entry.request;
-        self.identity.reply_context(version, kind, entry.id.as_deref())
+    pub(super) fn reply_context<'e>(entry: &'e InFlightEntry<AcceptedRequest>) -> ReplyContext<'e> {
+        let AcceptedRequest { form, accepts_bytes, .. } = entry.request;
+        ReplyContext { form, accepts_bytes, id: entry.id.as_deref() }
     }
 
     /// Cancels everything that is in flight, because the peer has gone. Calls that run are
@@ -52,7 +53,7 @@ impl RequestPipeline {
     pub(super) fn abandon(&mut self, cells: &ThreadCells) {
         self.in_flight.abandon(|request| {
             request.call.abandon();
-            cells.count_ended(request.counted, RequestKind::of_reply(request.kind), Outcome::ABANDONED);
+            cells.count_ended(request.counted, RequestKind::of_reply(request.form.kind), Outcome::ABANDONED);
         });
     }
 

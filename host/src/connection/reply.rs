@@ -67,13 +67,13 @@ impl RequestPipeline {
         rejection: &CountedError,
     ) {
         let CountedError { error, counted } = rejection;
-        let kind = RequestKind::of_reply(context.kind);
+        let kind = RequestKind::of_reply(context.form.kind);
         turn.thread.cells.count_accepted(*counted, kind);
 
-        if context.kind == Kind::AsyncResponse && context.id.is_none() {
-            context.kind = Kind::Error;
+        if context.form.kind == Kind::AsyncResponse && context.id.is_none() {
+            context.form.kind = Kind::Error;
         }
-        let outcome = if context.kind == Kind::Sync && self.in_flight.is_sync_busy() {
+        let outcome = if context.form.kind == Kind::Sync && self.in_flight.is_sync_busy() {
             let mut reply = Vec::new();
             let outcome = context.fail(&mut reply, error);
             self.in_flight.queue_reply(reply);
@@ -104,7 +104,7 @@ impl RequestPipeline {
     pub(super) fn fail(&mut self, turn: &mut Turn<'_>, key: RequestKey, error: &RequestError) {
         let Some(entry) = self.in_flight.remove(key) else { return };
 
-        let outcome = self.reply_context(&entry).fail(&mut turn.buffers.out, error);
+        let outcome = Self::reply_context(&entry).fail(&mut turn.buffers.out, error);
         self.finish(turn, &FinishedRequest::of_entry(&entry, Some(error)), outcome);
     }
 

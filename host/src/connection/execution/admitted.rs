@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use jackfield_plugin_api::Run;
-use jackfield_plugin_api::abi::{CallFacts, RequestId};
+use jackfield_plugin_api::abi::{CallFacts, CallerRef, Content, RequestId};
 use jackfield_protocol::Request;
 
 use crate::clock::Time;
@@ -42,13 +42,18 @@ impl<'r> AdmittedRequest<'r> {
     }
 
     fn facts<'f>(&self, run: Run, id: RequestId<'f>, now: Time) -> CallFacts<'f> {
+        let deadline = now.after(self.target.timeout).0;
         CallFacts {
-            deadline: now.after(self.target.timeout).0,
+            deadline,
+            host_deadline: deadline,
             id,
             depth: 0,
             run,
             trial: self.trial,
             cancelled: AtomicBool::new(false),
+            content: Content::Json,
+            caller: CallerRef::program(),
+            context: None,
         }
     }
 

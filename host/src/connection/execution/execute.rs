@@ -21,7 +21,7 @@ impl RequestPipeline {
         permits: CallPermits,
     ) {
         let target = admitted.target;
-        let must_wait = admitted.reply.kind == Kind::Sync && self.in_flight.is_sync_busy();
+        let must_wait = admitted.reply.form.kind == Kind::Sync && self.in_flight.is_sync_busy();
 
         match target.run() {
             Run::Inline if !must_wait => self.run_inline(turn, admitted),
@@ -71,7 +71,7 @@ impl RequestPipeline {
             method: call.method,
             timeout: entry.timeout,
             facts: &call.facts,
-            reply: self.reply_context(&entry),
+            reply: Self::reply_context(&entry),
         };
         let outcome = local.run(turn, &call.params);
         self.finish(turn, &FinishedRequest::of_entry(&entry, None), outcome);

@@ -124,7 +124,7 @@ impl RequestPipeline {
             accepted,
             begun: Some(accepted),
         });
-        let kind = RequestKind::of_reply(admitted.reply.kind);
+        let kind = RequestKind::of_reply(admitted.reply.form.kind);
         self.finish(turn, &FinishedRequest { counted: admitted.target.counted, kind, progress }, outcome);
     }
 }

@@ -31,7 +31,7 @@ impl RequestPipeline {
         self.count_accepted(turn, admitted);
         self.log_accepted(admitted, &call);
 
-        let must_wait = admitted.reply.kind == Kind::Sync && self.in_flight.is_sync_busy();
+        let must_wait = admitted.reply.form.kind == Kind::Sync && self.in_flight.is_sync_busy();
         let key = self.track(turn, admitted, call, admitted.params());
         if must_wait {
             self.in_flight.queue_call(key);
@@ -61,7 +61,7 @@ impl RequestPipeline {
     }
 
     pub(super) fn count_accepted(&self, turn: &Turn<'_>, admitted: &AdmittedRequest<'_>) {
-        let kind = RequestKind::of_reply(admitted.reply.kind);
+        let kind = RequestKind::of_reply(admitted.reply.form.kind);
         turn.thread.cells.count_accepted(admitted.target.counted, kind);
     }
 
@@ -85,9 +85,8 @@ impl RequestPipeline {
         let sink = MailboxSink {
             mailbox: Arc::clone(&self.mailbox),
             key: self.in_flight.next_key(),
-            framing: reply.framing,
-            version: reply.version,
-            kind: reply.kind,
+            form: reply.form,
+            accepts_bytes: reply.accepts_bytes,
             id: id.clone(),
             plugin: Arc::clone(&target.generation.identity.plugin),
             limit: turn.rules.limits.frame,
@@ -97,8 +96,8 @@ impl RequestPipeline {
             PluginCall::new(facts, generation, target.method, params, sink, permits, self.identity.caller());
 
         let request = AcceptedRequest {
-            version: reply.version,
-            kind: reply.kind,
+            form: reply.form,
+            accepts_bytes: reply.accepts_bytes,
             counted: target.counted,
             accepted,
             call,
@@ -112,7 +111,7 @@ impl RequestPipeline {
     pub(super) fn start(&mut self, turn: &mut Turn<'_>, key: RequestKey) {
         let Some(entry) = self.in_flight.get(key) else { return };
         let call = Arc::clone(&entry.request.call);
-        if entry.request.kind == Kind::Sync {
+        if entry.request.form.kind == Kind::Sync {
             self.in_flight.set_running(key);
         }
 
@@ -160,7 +159,7 @@ impl RequestPipeline {
     ) {
         let Some(entry) = self.in_flight.get(key) else { return };
         let call = Arc::clone(&entry.request.call);
-        if entry.request.kind == Kind::Sync {
+        if entry.request.form.kind == Kind::Sync {
             self.in_flight.set_running(key);
         }
 

@@ -17,6 +17,10 @@ pub(crate) struct ListenerOptions {
     pub(crate) line: Arc<LineOptions>,
     /// Whether a connection ends after its first reply.
     pub(crate) close_after_reply: bool,
+    /// Whether the requests come from other machines, through a proxy.
+    pub(crate) remote: bool,
+    /// The path of the socket, as a method sees it in its caller.
+    pub(crate) listener: Arc<str>,
     /// Whether the listener is the admin socket, which reaches the methods for operators.
     pub(crate) admin: bool,
 }
@@ -35,6 +39,12 @@ impl ConnectionIdentity {
     /// Returns the peer as the caller of a method.
     pub(super) fn caller(&self) -> Caller {
         Caller::Client { connection: self.number, peer: self.peer }
+    }
+
+    /// Returns the peer that the lists of routes apply to. A proxy is not who asks, so its
+    /// credentials permit nothing.
+    pub(super) fn peer_of_requests(&self) -> Option<PeerIdentity> {
+        self.peer.filter(|_| !self.options.remote)
     }
 
     /// Returns how a reply of kind `kind` is written. `id` is the JSON token of the request's id.

@@ -1,7 +1,7 @@
 //! The extension block: fields between the header and the body of a frame of version 1.2 whose kind
 //! has bit 0x80 (protocol section 6).
 
-use crate::hello;
+use crate::limits::{BYTES, HEADER_LEN};
 
 /// The bit of a kind that announces an extension block.
 pub(crate) const KIND_BIT: u8 = 0x80;
@@ -14,9 +14,9 @@ const CONTENT_TYPE: u8 = 0x85;
 /// Bytes of the block of a reply that has a timing and nothing else, with the length of the block.
 pub(crate) const TIMING_BLOCK: [u8; 16] = [0, 14, TIMING, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// Bytes of the field with content type 3.
-pub(crate) const BYTES_FIELD: [u8; 3] = [CONTENT_TYPE, 1, hello::BYTES];
+pub(crate) const BYTES_FIELD: [u8; 3] = [CONTENT_TYPE, 1, BYTES];
 
-/// What the body of a frame is.
+/// The type of the body of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum ContentType {
     /// An envelope, as in every frame without an extension block.
@@ -52,7 +52,7 @@ impl Timing {
     /// header.
     pub fn stamp(self, frame: &mut [u8]) {
         // Header, length of the block, tag and length of the field.
-        const AT: usize = crate::limits::HEADER_LEN + 4;
+        const AT: usize = HEADER_LEN + 4;
         if let Some(value) = frame.get_mut(AT..AT + 12) {
             value[..4].copy_from_slice(&self.queued_us.to_be_bytes());
             value[4..8].copy_from_slice(&self.run_us.to_be_bytes());
@@ -64,7 +64,7 @@ impl Timing {
 /// The fields of an extension block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ExtensionBlock {
-    /// What the body is.
+    /// The type of the body.
     pub content: ContentType,
     /// The timing of a reply.
     pub timing: Option<Timing>,
@@ -115,7 +115,7 @@ impl ExtensionBlock {
                     has_content_type = true;
                     match value {
                         [0] => {}
-                        [hello::BYTES] => block.content = ContentType::Bytes,
+                        [BYTES] => block.content = ContentType::Bytes,
                         [_] => unsupported = unsupported.or(Some(CONTENT_TYPE)),
                         _ => return Err(BlockError::Length(CONTENT_TYPE)),
                     }

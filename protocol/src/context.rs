@@ -89,8 +89,8 @@ fn is_tracestate(value: Json<'_>) -> bool {
 
 /// Checks the number, the types and the length of metadata.
 fn check_meta(value: Json<'_>) -> Result<(), EnvelopeError> {
-    // Escapes can only shorten a text, each by at most 6 bytes to 1. A longer object cannot fit, and
-    // must cost no memory.
+    // Escapes can only shorten a text, each by at most 6 bytes to 1. A longer object cannot fit,
+    // and must cost no memory.
     if value.get().len() > 6 * (META_BYTES_MAX + 16 * META_MEMBERS_MAX) {
         return Err(EnvelopeError::MetaTooLarge);
     }

@@ -6,6 +6,7 @@
 
 use crate::capability::Capabilities;
 use crate::header::{Header, Kind, Version};
+use crate::limits::BYTES;
 
 /// The first bytes of a hello.
 const MAGIC: [u8; 4] = *b"IPC2";
@@ -20,9 +21,6 @@ const AGENT: u8 = 0x01;
 const INSTANCE: u8 = 0x02;
 const CONTENT_TYPES: u8 = 0x03;
 
-/// The content type of opaque bytes, as field 03 and the extension block contain it.
-pub(crate) const BYTES: u8 = 3;
-
 /// A hello, borrowed from the payload of its heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hello<'a> {
@@ -30,7 +28,7 @@ pub struct Hello<'a> {
     pub is_ack: bool,
     /// The highest version that the sender speaks, as in a header.
     pub version: u16,
-    /// What the client wishes for, or what the server grants.
+    /// The wishes of the client, or the grant of the server.
     pub capabilities: Capabilities,
     /// Largest payload that the sender accepts, in bytes. 0 stands for no statement.
     pub largest_payload: u32,

@@ -25,6 +25,10 @@ pub const ID_MAX: usize = 128;
 /// 1 (protocol section 2).
 pub const DEPTH_MAX: usize = 128;
 
+/// The content type of opaque bytes, as a hello and the extension block contain it. Protocol
+/// section 6.
+pub(crate) const BYTES: u8 = 3;
+
 /// Most members of `meta`. Protocol section 2.
 pub const META_MEMBERS_MAX: usize = 16;
 

@@ -118,9 +118,9 @@ impl ReplyHead {
             .map_err(|length| ReplyTooLarge { length, limit: limit.bytes() })
     }
 
-    /// Finishes the reply as one with opaque bytes: those that were appended in place of the JSON of
-    /// a result. The form of the reply must be binary and of version 1.2. `id` is the one that the
-    /// reply was begun with.
+    /// Finishes the reply as one with opaque bytes: those that were appended in place of the JSON
+    /// of a result. The form of the reply must be binary and of version 1.2. `id` is the one that
+    /// the reply was begun with.
     ///
     /// # Errors
     ///

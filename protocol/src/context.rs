@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use crate::envelope_error::EnvelopeError;
 use crate::json::Json;
-use crate::limits::{META_BYTES_MAX, META_MEMBERS_MAX, TRACESTATE_MAX};
+use crate::limits::{ESCAPE_LEN, META_BYTES_MAX, META_MEMBERS_MAX, META_WRITTEN_MAX, TRACESTATE_MAX};
 
 /// The members of a request besides id, method and params. Those that have no effect if they are
 /// invalid are `None` then.
@@ -60,11 +60,15 @@ impl<'a> RequestContext<'a> {
     }
 }
 
-/// Reads digits without a fast path for what no client writes: white space and fractions are no
-/// part of a JSON integer.
+/// Reads a JSON number that is an integer of 1 to 10 digits. A leading zero would not be JSON.
 #[inline]
 fn read_deadline(value: Json<'_>) -> Result<NonZeroU32, EnvelopeError> {
-    value.get().parse().map_err(|_| EnvelopeError::DeadlineInvalid)
+    let digits = value.get().as_bytes();
+    if digits.len() > 10 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(EnvelopeError::DeadlineInvalid);
+    }
+    let number = digits.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+    u32::try_from(number).ok().and_then(NonZeroU32::new).ok_or(EnvelopeError::DeadlineInvalid)
 }
 
 /// Returns the text of a JSON string without escapes.
@@ -84,14 +88,14 @@ fn text_of(value: Json<'_>) -> Option<Cow<'_, str>> {
 }
 
 fn is_tracestate(value: Json<'_>) -> bool {
-    text_of(value).is_some_and(|text| text.len() <= TRACESTATE_MAX)
+    // Checked before the escapes are decoded, so that a long string of escapes costs no memory.
+    let may_fit = value.get().len() <= "\"\"".len() + ESCAPE_LEN * TRACESTATE_MAX;
+    may_fit && text_of(value).is_some_and(|text| text.len() <= TRACESTATE_MAX)
 }
 
 /// Checks the number, the types and the length of metadata.
 fn check_meta(value: Json<'_>) -> Result<(), EnvelopeError> {
-    // Escapes can only shorten a text, each by at most 6 bytes to 1. A longer object cannot fit, and
-    // must cost no memory.
-    if value.get().len() > 6 * (META_BYTES_MAX + 16 * META_MEMBERS_MAX) {
+    if value.get().len() > META_WRITTEN_MAX {
         return Err(EnvelopeError::MetaTooLarge);
     }
     let MetaMembers(members) =
@@ -182,16 +186,22 @@ impl std::fmt::Display for TraceParent {
 
 /// Reads `2 * N` lower-case hexadecimal digits.
 fn read_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    /// Stands for a byte that is no digit. A digit fits into the low four bits.
+    const NONE: u8 = 0x80;
     let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        _ => NONE,
     };
+
     let mut bytes = [0; N];
+    let mut seen = 0;
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        let (high, low) = (digit(pair[0]), digit(pair[1]));
+        seen |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(bytes)
+    (seen & NONE == 0).then_some(bytes)
 }
 
 #[cfg(test)]

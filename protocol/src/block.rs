@@ -86,6 +86,11 @@ pub enum BlockError {
     Unsupported(u8),
 }
 
+impl BlockError {
+    /// The tag of the content type, as the data of an error names it.
+    pub const CONTENT_TYPE_TAG: u8 = CONTENT_TYPE;
+}
+
 impl ExtensionBlock {
     /// Splits the payload of a frame whose kind has the bit into the block and the body.
     ///

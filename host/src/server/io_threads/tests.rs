@@ -66,7 +66,14 @@ fn connect(io: &IoThreads) -> UnixStream {
     stream.set_nonblocking(true).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();
     let line = Arc::default();
-    let manner = ListenerOptions { framing: Framing::Line, line, admin: false, close_after_reply: false };
+    let manner = ListenerOptions {
+        framing: Framing::Line,
+        line,
+        admin: false,
+        close_after_reply: false,
+        listener: Arc::from("test.sock"),
+        remote: false,
+    };
     let permit = io.dispatcher.connections.take().unwrap();
     let accepted = AcceptedConnection { number: 1, stream, manner, peer: None, permit };
     assert!(io.send(IoThreadWork::Serve(accepted)).is_ok());

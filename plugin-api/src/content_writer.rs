@@ -4,11 +4,9 @@
 //! [`TopLevel`] recognizes the newtype of opaque bytes at the top of a value. Everything else goes to
 //! serde_json, which also serializes what is inside the value: JSON costs what it costs without.
 
-use std::cell::Cell;
 use std::io;
 
 use serde::ser::{Serialize, Serializer};
-use serde_json::ser::{CompactFormatter, Formatter};
 
 use crate::abi::Content;
 use crate::bytes::NEWTYPE;
@@ -17,30 +15,24 @@ use crate::bytes::NEWTYPE;
 ///
 /// # Errors
 ///
-/// `value` cannot be serialized, or `writer` failed.
-pub(crate) fn write(value: &impl Serialize, writer: impl io::Write) -> serde_json::Result<Content> {
-    let is_opaque = Cell::new(false);
-    let mut json = serde_json::Serializer::with_formatter(writer, OpaqueFormatter(&is_opaque));
-    value.serialize(TopLevel { json: &mut json, is_opaque: &is_opaque })?;
-    Ok(if is_opaque.get() { Content::Bytes } else { Content::Json })
+/// `value` cannot be serialized, or `out` failed.
+#[inline]
+pub(crate) fn write<W: io::Write>(value: &impl Serialize, out: &mut W) -> serde_json::Result<Content> {
+    let mut json = None;
+    let mut content = Content::Json;
+    value.serialize(TopLevel { out, json: &mut json, content: &mut content })?;
+    Ok(content)
 }
 
-type Json<'c, W> = serde_json::Serializer<W, OpaqueFormatter<'c>>;
-
-/// Formats compact JSON, but writes opaque bytes as they are.
-struct OpaqueFormatter<'c>(&'c Cell<bool>);
-
-impl Formatter for OpaqueFormatter<'_> {
-    fn write_byte_array<W: io::Write + ?Sized>(&mut self, writer: &mut W, bytes: &[u8]) -> io::Result<()> {
-        if self.0.get() { writer.write_all(bytes) } else { CompactFormatter.write_byte_array(writer, bytes) }
-    }
-}
+type Json<'w, W> = serde_json::Serializer<&'w mut W>;
 
 /// Serializes the top of a value.
-struct TopLevel<'j, 'c, W> {
-    json: &'j mut Json<'c, W>,
-    /// Whether the newtype of opaque bytes was found. Nothing but its bytes follows.
-    is_opaque: &'c Cell<bool>,
+struct TopLevel<'j, 'w, W> {
+    out: &'w mut W,
+    /// The place of the serializer of JSON, which takes `out`.
+    json: &'j mut Option<Json<'w, W>>,
+    /// Opaque as soon as their newtype was found. Nothing but the bytes follows then.
+    content: &'j mut Content,
 }
 
 /// Passes calls on to serde_json.
@@ -49,22 +41,22 @@ macro_rules! forward {
         $(
             #[inline]
             fn $method(self, $($argument: $type),*) -> Result<$ok, Self::Error> {
-                self.json.$method($($argument),*)
+                self.json.insert(Json::new(self.out)).$method($($argument),*)
             }
         )*
     };
 }
 
-impl<'j, 'c, W: io::Write> Serializer for TopLevel<'j, 'c, W> {
+impl<'j, 'w, W: io::Write> Serializer for TopLevel<'j, 'w, W> {
     type Ok = ();
     type Error = serde_json::Error;
-    type SerializeSeq = <&'j mut Json<'c, W> as Serializer>::SerializeSeq;
-    type SerializeTuple = <&'j mut Json<'c, W> as Serializer>::SerializeTuple;
-    type SerializeTupleStruct = <&'j mut Json<'c, W> as Serializer>::SerializeTupleStruct;
-    type SerializeTupleVariant = <&'j mut Json<'c, W> as Serializer>::SerializeTupleVariant;
-    type SerializeMap = <&'j mut Json<'c, W> as Serializer>::SerializeMap;
-    type SerializeStruct = <&'j mut Json<'c, W> as Serializer>::SerializeStruct;
-    type SerializeStructVariant = <&'j mut Json<'c, W> as Serializer>::SerializeStructVariant;
+    type SerializeSeq = <&'j mut Json<'w, W> as Serializer>::SerializeSeq;
+    type SerializeTuple = <&'j mut Json<'w, W> as Serializer>::SerializeTuple;
+    type SerializeTupleStruct = <&'j mut Json<'w, W> as Serializer>::SerializeTupleStruct;
+    type SerializeTupleVariant = <&'j mut Json<'w, W> as Serializer>::SerializeTupleVariant;
+    type SerializeMap = <&'j mut Json<'w, W> as Serializer>::SerializeMap;
+    type SerializeStruct = <&'j mut Json<'w, W> as Serializer>::SerializeStruct;
+    type SerializeStructVariant = <&'j mut Json<'w, W> as Serializer>::SerializeStructVariant;
 
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
@@ -73,9 +65,18 @@ impl<'j, 'c, W: io::Write> Serializer for TopLevel<'j, 'c, W> {
         value: &T,
     ) -> Result<(), Self::Error> {
         if name == NEWTYPE {
-            self.is_opaque.set(true);
+            *self.content = Content::Bytes;
         }
         value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Self::Error> {
+        match self.content {
+            Content::Bytes => self.out.write_all(bytes).map_err(serde_json::Error::io),
+            // The types of other crates for bytes are lists of numbers.
+            Content::Json => self.json.insert(Json::new(self.out)).serialize_bytes(bytes),
+        }
     }
 
     #[inline]
@@ -91,17 +92,17 @@ impl<'j, 'c, W: io::Write> Serializer for TopLevel<'j, 'c, W> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Self::Error> {
-        self.json.serialize_newtype_variant(name, index, variant, value)
+        self.json.insert(Json::new(self.out)).serialize_newtype_variant(name, index, variant, value)
     }
 
     #[inline]
     fn collect_str<T: std::fmt::Display + ?Sized>(self, value: &T) -> Result<(), Self::Error> {
-        self.json.collect_str(value)
+        self.json.insert(Json::new(self.out)).collect_str(value)
     }
 
     #[inline]
     fn is_human_readable(&self) -> bool {
-        !self.is_opaque.get()
+        *self.content == Content::Json
     }
 
     forward! {
@@ -120,7 +121,6 @@ impl<'j, 'c, W: io::Write> Serializer for TopLevel<'j, 'c, W> {
         serialize_f64(value: f64) -> ();
         serialize_char(value: char) -> ();
         serialize_str(value: &str) -> ();
-        serialize_bytes(value: &[u8]) -> ();
         serialize_none() -> ();
         serialize_unit() -> ();
         serialize_unit_struct(name: &'static str) -> ();
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn refuses_opaque_bytes_inside_a_json_document() {
-        let error = write(&[Bytes::default()], Vec::new()).unwrap_err();
+        let error = write(&[Bytes::default()], &mut Vec::new()).unwrap_err();
         assert!(error.to_string().contains("cannot be a part of a JSON document"), "{error}");
     }
 }

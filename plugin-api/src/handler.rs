@@ -13,7 +13,7 @@ use std::task::Poll;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::abi::Out;
+use crate::abi::{Content, Out};
 use crate::{BytesRef, Context, Error, content_writer, params};
 
 /// A function that is an `inline` or `blocking` method:
@@ -57,10 +57,19 @@ pub trait Begun: Send {
 
 fn write_result(result: &impl Serialize, out: &mut Out<'_>) -> Result<(), Error> {
     let limit = out.room();
-    let content = content_writer::write(result, &mut *out)
-        .map_err(|error| if error.is_io() { Error::result_too_large(limit) } else { error.into() })?;
-    out.set_content(content);
-    Ok(())
+    match content_writer::write(result, out) {
+        Ok(Content::Json) => Ok(()),
+        Ok(Content::Bytes) => {
+            out.set_content(Content::Bytes);
+            Ok(())
+        }
+        Err(error) => Err(not_written(error, limit)),
+    }
+}
+
+#[cold]
+fn not_written(error: serde_json::Error, limit: usize) -> Error {
+    if error.is_io() { Error::result_too_large(limit) } else { error.into() }
 }
 
 impl<S, P, R, E, F> Direct<S, (P, R, E)> for F

@@ -103,8 +103,8 @@ impl Instance {
         out: &mut Vec<u8>,
         limit: usize,
     ) -> CallEnd {
-        if let Some(refused) = self.refuse_bytes(facts) {
-            return refused;
+        if facts.content == Content::Bytes && !self.knows_bytes {
+            return refuse_bytes();
         }
 
         let written = lend(out, limit, |out, outcome| {
@@ -127,8 +127,8 @@ impl Instance {
         facts: &Arc<CallFacts<'static>>,
         params: &[u8],
     ) -> Result<PluginFuture, CallEnd> {
-        if let Some(refused) = self.refuse_bytes(facts) {
-            return Err(refused);
+        if facts.content == Content::Bytes && !self.knows_bytes {
+            return Err(refuse_bytes());
         }
 
         let mut future = MaybeUninit::<RawForeignFuture>::uninit();
@@ -149,16 +149,6 @@ impl Instance {
             }
             ended => Err(ended),
         }
-    }
-
-    /// Refuses a call with opaque bytes for a plugin that would read them as JSON.
-    fn refuse_bytes(&self, facts: &CallFacts<'_>) -> Option<CallEnd> {
-        if facts.content == Content::Json || self.knows_bytes {
-            return None;
-        }
-        let error = Error::invalid_params("", "invalid type: opaque bytes, expected JSON");
-        let data = error.data_json().map(str::to_owned);
-        Some(CallEnd::Failed { code: error.code(), message: error.message().to_owned(), data })
     }
 
     /// Runs the self-test of the instance.
@@ -226,6 +216,14 @@ impl Instance {
             CallEnd::Done | CallEnd::DoneBytes | CallEnd::Failed { .. } | CallEnd::Crashed(_) => Ok(()),
         }
     }
+}
+
+/// Refuses opaque bytes for a plugin that would read them as JSON.
+#[cold]
+fn refuse_bytes() -> CallEnd {
+    let error = Error::invalid_params("", "invalid type: opaque bytes, expected JSON");
+    let data = error.data_json().map(str::to_owned);
+    CallEnd::Failed { code: error.code(), message: error.message().to_owned(), data }
 }
 
 fn into_result(end: CallEnd) -> Result<(), LifecycleError> {

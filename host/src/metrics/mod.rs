@@ -19,6 +19,8 @@ mod slow_log;
 mod snapshot;
 mod thread_cells;
 
+#[cfg(test)]
+pub(crate) use counters::SharedCounter;
 pub(crate) use host_metrics::Metrics;
 pub(crate) use method_names::{MethodId, MethodNames};
 pub(crate) use open_connections::{ConnectionHandle, PeerIdentity};

@@ -178,6 +178,11 @@ impl Generation {
         self.runtime.worker_report()
     }
 
+    /// Returns whether the code runs in worker processes.
+    pub(crate) fn is_isolated(&self) -> bool {
+        self.runtime.in_process().is_none()
+    }
+
     /// Returns the crash record in which the generation's threads have slots.
     pub(crate) fn crash_record(&self) -> &CrashRecord {
         self.registration.crash_record()

@@ -107,13 +107,14 @@ impl<'t> Admission<'t> {
         request: &Request<'_>,
     ) -> Result<Found<'t>, CountedError> {
         let identity = &pipeline.identity;
-        let found = self.table.find(&request.method, Requester::Client(identity.peer));
+        let peer = identity.peer_of_requests();
+        let found = self.table.find(&request.method, Requester::Client(peer));
 
         if let Err(unreachable) = &found
             && matches!(unreachable.error, RequestError::PermissionDenied)
         {
             let acls = &turn.thread.dispatcher.acls;
-            acls.log_denied_request(identity.number, &request.method, identity.peer);
+            acls.log_denied_request(identity.number, &request.method, peer);
         }
         found
     }

@@ -17,12 +17,12 @@ pub(crate) struct ListenerOptions {
     pub(crate) line: Arc<LineOptions>,
     /// Whether a connection ends after its first reply.
     pub(crate) close_after_reply: bool,
+    /// Whether the requests come from other machines, through a proxy.
+    pub(crate) remote: bool,
+    /// The path of the socket, as a method sees it in its caller.
+    pub(crate) listener: Arc<str>,
     /// Whether the listener is the admin socket, which reaches the methods for operators.
     pub(crate) admin: bool,
-    /// The path of the socket, as methods see it.
-    pub(crate) listener: Arc<str>,
-    /// Whether requests come from other machines, through a proxy.
-    pub(crate) remote: bool,
 }
 
 impl ListenerOptions {
@@ -53,5 +53,11 @@ impl ConnectionIdentity {
     /// Returns the peer as the caller of a method.
     pub(super) fn caller(&self) -> Caller {
         Caller::Client { connection: self.number, peer: self.peer }
+    }
+
+    /// Returns the peer that the lists of routes apply to. A proxy is not who asks, so its
+    /// credentials permit nothing.
+    pub(super) fn peer_of_requests(&self) -> Option<PeerIdentity> {
+        self.peer.filter(|_| !self.options.remote)
     }
 }

@@ -3,8 +3,7 @@
 //! No client library is used: such a library counts in cells of its own, which threads share, and
 //! our counts would have to be copied into them for each scrape.
 
-use std::collections::BTreeMap;
-
+use super::gauges::{CrashGauge, Gauges};
 use super::metrics_page::{Family, MetricsPage, Seconds};
 use super::outcome::{Outcome, RejectionReason, RequestKind};
 use super::plugin_metrics::{GenerationCounts, ReloadOutcome};
@@ -14,66 +13,6 @@ use super::thread_cells::ThreadTotal;
 
 /// The HTTP content type of a page.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Values that are not counted but read at the time of the scrape.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Gauges {
-    pub(crate) open_connections: u64,
-
-    /// Bytes buffered for clients.
-    pub(crate) buffered_bytes: u64,
-
-    /// The keys of `[limits]` and their values.
-    pub(crate) limits: Vec<(&'static str, u64)>,
-
-    pub(crate) plugins: Vec<PluginGauges>,
-
-    /// The number of crashes that the crash log contains, by each plugin whose code ran then.
-    pub(crate) crashes: BTreeMap<String, u64>,
-
-    /// The calls that ran at the last crash.
-    pub(crate) last_crash: Vec<CrashGauge>,
-
-    /// Log lines that were not written because there were too many, or because nothing read them.
-    pub(crate) log_dropped: u64,
-
-    pub(crate) uptime: std::time::Duration,
-}
-
-/// The health of a plugin that serves.
-#[derive(Debug, Clone)]
-pub(crate) struct PluginGauges {
-    pub(crate) name: String,
-    pub(crate) is_healthy: bool,
-    pub(crate) lost_threads: usize,
-
-    /// `None` for a plugin that runs in the host.
-    pub(crate) worker: Option<WorkerGauges>,
-}
-
-/// The workers of a plugin that serves.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct WorkerGauges {
-    /// Replaced workers, by the label of the cause.
-    pub(crate) restarts: Vec<(&'static str, u64)>,
-
-    pub(crate) resident_bytes: u64,
-    pub(crate) calls_in_flight: u64,
-}
-
-/// A call that ran when a host crashed.
-#[derive(Debug, Clone)]
-pub(crate) struct CrashGauge {
-    pub(crate) plugin: String,
-    pub(crate) generation: u64,
-    pub(crate) method: String,
-
-    /// The request's id; empty if it had none.
-    pub(crate) id: String,
-
-    /// When the crash was found, in seconds since 1970.
-    pub(crate) at: u64,
-}
 
 /// Returns all metrics as one page.
 pub(crate) fn render_page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String {
@@ -301,4 +240,69 @@ fn write_host(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges: &Gauge
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Metrics;
+    use super::*;
+    use crate::metrics::{PluginGauges, WorkerGauges};
+
+    #[test]
+    fn writes_a_request_in_every_family_that_counts_it() {
+        let metrics = Metrics::default();
+        let cells = metrics.cells();
+        let method = metrics.method_names.intern("a.\"b\"");
+        cells.count_accepted(method, RequestKind::Async);
+        cells.count_accepted(method, RequestKind::Async);
+        cells.count_run(method, Duration::from_micros(2));
+        cells.count_ended(method, RequestKind::Async, Outcome::OK);
+
+        let text = render_page(&metrics.snapshot(), &Gauges::default());
+        for line in [
+            r#"ipc_requests_total{kind="async",method="a.\"b\"",outcome="ok"} 1"#,
+            r#"ipc_requests_accepted_total{kind="async",method="a.\"b\""} 2"#,
+            r#"ipc_request_seconds_bucket{method="a.\"b\"",le="0.000001024"} 0"#,
+            r#"ipc_request_seconds_bucket{method="a.\"b\"",le="0.000002048"} 1"#,
+            r#"ipc_request_seconds_bucket{method="a.\"b\"",le="+Inf"} 1"#,
+            r#"ipc_request_seconds_sum{method="a.\"b\""} 0.000002"#,
+            "ipc_in_flight 1",
+            "ipc_async_pending 1",
+            r#"ipc_rejected_total{reason="queue"} 0"#,
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn writes_the_workers_of_a_plugin_and_who_isolated_it() {
+        let metrics = Metrics::default();
+        let counts = |isolated_by| GenerationCounts { isolated_by, ..GenerationCounts::default() };
+        metrics.plugins.set_generations([("a", counts(Some("host"))), ("b", counts(None))].into_iter());
+        let worker = WorkerGauges {
+            restarts: vec![("crash", 3), ("stuck", 0)],
+            resident_bytes: 4096,
+            calls_in_flight: 2,
+        };
+        let plugin = |name: &str, worker| PluginGauges {
+            name: name.to_owned(),
+            is_healthy: true,
+            lost_threads: 0,
+            worker,
+        };
+        let plugins = vec![plugin("a", Some(worker)), plugin("b", None)];
+
+        let text = render_page(&metrics.snapshot(), &Gauges { plugins, ..Gauges::default() });
+
+        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let written =
+            |family: &str| samples.iter().copied().filter(|line| line.contains(family)).collect::<Vec<_>>();
+        assert_eq!(written("isolated"), [r#"ipc_plugin_isolated{plugin="a",by="host"} 1"#]);
+        let expected = [
+            r#"ipc_plugin_worker_restarts_total{plugin="a",cause="crash"} 3"#,
+            r#"ipc_plugin_worker_restarts_total{plugin="a",cause="stuck"} 0"#,
+            r#"ipc_plugin_worker_resident_bytes{plugin="a"} 4096"#,
+            r#"ipc_plugin_worker_calls_in_flight{plugin="a"} 2"#,
+        ];
+        assert_eq!(written("_worker_"), expected);
+    }
+}

@@ -89,7 +89,7 @@ fn wait_for(metrics: &Metrics, expected: [u64; 3]) {
     let counters = &metrics.counters;
     let counts = || {
         [&counters.spans_exported, &counters.spans_dropped_refused, &counters.spans_dropped_unreachable]
-            .map(crate::metrics::SharedCounter::read)
+            .map(|counter| counter.read())
     };
     let began = std::time::Instant::now();
     while counts() != expected {

@@ -23,6 +23,7 @@ use super::runtime::Runtime;
 use crate::config::{BreakerConfig, Config};
 use crate::crash_record::{CrashRecord, GenerationNames, RegisteredGeneration};
 use crate::loader::{Inspection, KeptImage, LoadError, VerifiedSignature};
+use crate::trace::SpanExecutor;
 use crate::worker::report::WorkerReport;
 
 /// A call of a generation of this host.
@@ -178,9 +179,11 @@ impl Generation {
         self.runtime.worker_report()
     }
 
-    /// Returns whether the code runs in worker processes.
-    pub(crate) fn is_isolated(&self) -> bool {
-        self.runtime.in_process().is_none()
+    /// Returns what the span of a call says about its generation.
+    pub(crate) fn executor(&self) -> SpanExecutor {
+        let GenerationId { plugin, number, .. } = &self.identity;
+        let is_isolated = self.runtime.in_process().is_none();
+        SpanExecutor { plugin: Arc::clone(plugin), generation: *number, is_isolated }
     }
 
     /// Returns the crash record in which the generation's threads have slots.

@@ -40,5 +40,5 @@ pub use limits::HEADER_LEN;
 pub use line::{LineDecoder, LineStep};
 pub use reply::{InvalidReply, Outcome, RemoteError, Reply};
 pub use write_frame::{Framing, write_cancel, write_going_away, write_heartbeat};
-pub use write_reply::{ReplyForm, ReplyHead, ReplyTooLarge, begin_result, write_error};
+pub use write_reply::{ReplyForm, ReplyHead, ReplyTooLarge, begin_result, write_error, write_error_within};
 pub use write_request::{RequestMembers, RequestParams, RequestTooLarge, write_request};

@@ -164,8 +164,21 @@ impl ReplyHead {
 /// Writes an error reply: `{"id"?, "error": {"code", "message", "data"?}}`. With [`Kind::Error`]
 /// and no id, it is an error that belongs to no request.
 ///
-/// `id` is the JSON token of the request's id; `data` is JSON. If the payload is longer than a
-/// header can announce, a short message replaces `message` and `data`.
+/// `id` is the JSON token of the request's id; `data` is JSON. If the payload is over `limit`, a
+/// short message replaces `message` and `data`.
+pub fn write_error_within(
+    out: &mut Vec<u8>,
+    form: ReplyForm,
+    limit: FrameLimit,
+    id: Option<&str>,
+    code: i64,
+    message: &str,
+    data: Option<&str>,
+) {
+    ErrorReply { form, id, code, message, data }.write(out, limit);
+}
+
+/// Writes an error reply like [`write_error_within`], as long as a header can announce.
 pub fn write_error(
     out: &mut Vec<u8>,
     form: ReplyForm,
@@ -174,7 +187,7 @@ pub fn write_error(
     message: &str,
     data: Option<&str>,
 ) {
-    ErrorReply { form, id, code, message, data }.write(out, FrameLimit::MAX);
+    write_error_within(out, form, FrameLimit::MAX, id, code, message, data);
 }
 
 /// The parts of an error reply.

@@ -9,6 +9,7 @@
 mod call_context;
 mod call_end;
 mod call_facts;
+mod cancellation;
 mod entry;
 mod future;
 mod handles;
@@ -25,6 +26,7 @@ pub use call_context::{
 };
 pub use call_end::{CallEnd, ProcessEnd};
 pub use call_facts::{CallFacts, RequestId};
+pub use cancellation::{CancelListener, Cancellation};
 pub use entry::Entry;
 pub use future::{Fetch, PluginFuture};
 pub(crate) use handles::{CallHandle, HostHandle};

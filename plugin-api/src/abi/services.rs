@@ -6,7 +6,6 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -239,7 +238,7 @@ unsafe extern "C" fn call_deadline(call: *const c_void) -> u64 {
 
 unsafe extern "C" fn call_cancelled(call: *const c_void) -> bool {
     // SAFETY: as above.
-    unsafe { facts(call) }.cancelled.load(Ordering::Relaxed)
+    unsafe { facts(call) }.cancelled.is_set()
 }
 
 unsafe extern "C" fn call_id(call: *const c_void) -> Slice {

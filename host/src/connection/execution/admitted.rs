@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{
-    CallContext, CallFacts, CallerFacts, CallerRef, Content, RequestId, TraceFacts,
+    CallContext, CallFacts, CallerFacts, CallerRef, Cancellation, Content, RequestId, TraceFacts,
 };
 use jackfield_protocol::{Request, RequestContext, TraceParent};
 
@@ -93,7 +92,7 @@ impl<'r> AdmittedRequest<'r> {
             depth: 0,
             run,
             trial: self.trial,
-            cancelled: AtomicBool::new(false),
+            cancelled: Cancellation::default(),
             content: if self.bytes.is_some() { Content::Bytes } else { Content::Json },
             caller,
             context: self.context(),

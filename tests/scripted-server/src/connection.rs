@@ -14,10 +14,9 @@ use serde_json::{Map, Value, json};
 use crate::reply_order::ReplyOrder;
 use crate::report::{Report, lock};
 use crate::script::{ReplyBody, SendOptions, Step};
-use crate::wire::{self, Frame};
+use crate::wire::{self, Frame, HEARTBEAT};
 
 const SYNC: u8 = 0x01;
-const HEARTBEAT: u8 = 0x02;
 const ASYNC_REQUEST: u8 = 0x04;
 const ASYNC_RESPONSE: u8 = 0x05;
 

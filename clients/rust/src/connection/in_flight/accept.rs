@@ -208,7 +208,7 @@ pub(super) fn find_id(payload: &[u8], is_extended: bool) -> Option<Id<'_>> {
             split_bytes_body(body).map_or(at_most, |(envelope, _)| envelope)
         }
         Ok((_, body)) => body,
-        Err(_) => ExtensionBlock::body(payload)?,
+        Err(_) => return None,
     };
     Id::find_in_reply(envelope)
 }

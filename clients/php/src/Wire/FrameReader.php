@@ -42,6 +42,15 @@ final class FrameReader
     /** Payload of the frame that next() found; only its head if `refusedBytes` is not 0. */
     public string $payload = '';
 
+    /** Whether frames may have an extension block, because the host granted it. */
+    public bool $acceptsBlocks = false;
+
+    /** Whether the payload of that frame is an envelope and bytes. */
+    public bool $isBytes = false;
+
+    /** Timing in the last frame with an extension block, 12 bytes; '' if it had none. */
+    public string $timing = '';
+
     /** Length of the payload in bytes if it is above the limit; 0 for any other frame. */
     public int $refusedBytes = 0;
 
@@ -158,7 +167,17 @@ final class FrameReader
             return false;
         }
 
-        $this->payload = substr($this->buffer, $this->offset + Header::LENGTH, $length);
+        $start = $this->offset + Header::LENGTH;
+        if ($this->acceptsBlocks) {
+            $this->isBytes = false;
+            if (isset(Block::KINDS[$this->kind])) {
+                $blockLength = $this->readBlock($start, $length);
+                $start += $blockLength;
+                $length -= $blockLength;
+            }
+        }
+
+        $this->payload = substr($this->buffer, $start, $length);
         if ($available === $frameLength) {
             $this->buffer = '';
             $this->offset = 0;
@@ -180,6 +199,39 @@ final class FrameReader
     {
         return $this->buffer === ''
             && ($this->missing === 0 || $this->missing === self::REFUSING && $this->refusedBytes > 0);
+    }
+
+    /**
+     * Reads the extension block of the frame whose payload begins at `$start`.
+     *
+     * @return int length of the block, in bytes
+     */
+    private function readBlock(int $start, int $length): int
+    {
+        if (
+            $length >= Block::TIMING_LENGTH && $this->buffer[$start + 1] === "\x0E" && $this->buffer[$start] === "\x00"
+            && $this->buffer[$start + 2] === "\x0E" && $this->buffer[$start + 3] === "\x0C"
+        ) {
+            // Nearly every block is this one.
+            $this->kind = Block::KINDS[$this->kind];
+            $this->timing = substr($this->buffer, $start + 4, 12);
+
+            return Block::TIMING_LENGTH;
+        }
+
+        $payload = substr($this->buffer, $start, $length);
+
+        return $this->readUnusualBlock($payload);
+    }
+
+    private function readUnusualBlock(string $payload): int
+    {
+        $block = Block::parse($payload);
+        $this->kind = Block::KINDS[$this->kind];
+        $this->timing = $block->timing;
+        $this->isBytes = $block->isBytes;
+
+        return $block->length;
     }
 
     /** Starts to drop the payload of the frame at the offset. */
@@ -228,6 +280,13 @@ final class FrameReader
         }
 
         if ($this->missing === self::REFUSING && $this->toDiscard === 0) {
+            $this->isBytes = false;
+            if ($this->acceptsBlocks && isset(Block::KINDS[$this->kind])) {
+                $offset = $this->readUnusualBlock($this->head);
+                // The envelope of a reply with bytes follows its length.
+                $offset += $this->isBytes ? 4 : 0;
+                $this->head = substr($this->head, $offset);
+            }
             $this->payload = $this->head;
             $this->refusedBytes = $this->discarded;
         }

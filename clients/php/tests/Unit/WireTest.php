@@ -136,7 +136,7 @@ final class WireTest extends TestCase
         );
         self::assertSame(
             bin2hex($vector->bytes),
-            bin2hex(Header::frame(self::KINDS[$vector->heads['kind']], $payload))
+            bin2hex(Header::frame(self::KINDS[$vector->heads['kind']], $payload . '}'))
         );
     }
 

@@ -3,8 +3,8 @@
 
 use jackfield_protocol::limits::METHOD_MAX;
 use jackfield_protocol::{
-    Code, Decoder, FrameLimit, Framing, Json, Kind, Outcome, Reply, Request, Step, Version, begin_result,
-    write_error, write_request,
+    Code, Decoder, FrameLimit, Framing, Json, Kind, Outcome, Reply, Request, Step, Version, ReplyForm, begin_result,
+    write_error, RequestMembers, write_request,
 };
 use serde_json::value::RawValue;
 
@@ -40,7 +40,7 @@ fn check_request(bytes: &[u8]) {
 
     let id = read.id.map(|id| id.as_json());
     let mut written = Vec::new();
-    write_request(&mut written, Version::V1_1, Kind::AsyncRequest, id, &read.method, read.params)
+    write_request(&mut written, Version::V1_1, Kind::AsyncRequest, id, &read.method, RequestMembers::default(), read.params.into())
         .expect("the content of one frame fits one frame");
 
     let again =
@@ -57,16 +57,12 @@ fn check_reply(bytes: &[u8]) {
     let mut written = Vec::new();
     match &read.outcome {
         Outcome::Result(result) => {
-            let head = begin_result(&mut written, Framing::Binary, Version::V1_0, Kind::Sync, id);
+            let head = begin_result(&mut written, ReplyForm::plain(Framing::Binary, Version::V1_0, Kind::Sync), id);
             written.extend_from_slice(result.get().as_bytes());
             head.finish(&mut written).expect("the content of one frame fits one frame");
         }
         Outcome::Error(error) => {
-            write_error(
-                &mut written,
-                Framing::Binary,
-                Version::V1_0,
-                Kind::Sync,
+            write_error(&mut written, ReplyForm::plain(Framing::Binary, Version::V1_0, Kind::Sync),
                 id,
                 error.code,
                 &error.message,

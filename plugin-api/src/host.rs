@@ -196,7 +196,7 @@ impl<'a> Context<'a> {
         let begun = serde_json::to_vec(params)
             .map_err(Error::from)
             .map(|params| self.host.handle().call(&self.call, method, &params, 0));
-        async move { Ok(serde_json::from_slice(&begun?.await?)?) }
+        async move { Ok(serde_json::from_slice(&begun?.await?.bytes)?) }
     }
 
     /// Calls another method like [`Context::call`], and blocks this thread until it returns.
@@ -210,6 +210,6 @@ impl<'a> Context<'a> {
     pub fn call_wait<R: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<R, Error> {
         let params = serde_json::to_vec(params)?;
         let result = self.host.handle().call_wait(&self.call, method, &params, 0)?;
-        Ok(serde_json::from_slice(&result)?)
+        Ok(serde_json::from_slice(&result.bytes)?)
     }
 }

@@ -10,7 +10,6 @@ mod test_host;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -174,14 +173,8 @@ impl<S: Exported> Harness<S> {
     }
 
     fn facts(&self) -> CallFacts<'static> {
-        CallFacts {
-            deadline: self.host.now() + u64::try_from(TIMEOUT.as_nanos()).unwrap_or(u64::MAX),
-            id: RequestId::new(Some("test".into()), String::new),
-            depth: 0,
-            run: Run::Blocking,
-            trial: None,
-            cancelled: AtomicBool::new(false),
-        }
+        let deadline = self.host.now() + u64::try_from(TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
+        CallFacts::new(deadline, RequestId::new(Some("test".into()), String::new), Run::Blocking)
     }
 
     fn begin_numbered(&self, number: u32, params: &str) -> Result<Running, Error> {

@@ -159,6 +159,7 @@ enum State {
 #[derive(Clone, Debug)]
 pub struct Decoder {
     limit: FrameLimit,
+    highest: Version,
     state: State,
 }
 
@@ -166,7 +167,12 @@ impl Decoder {
     /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(limit: FrameLimit) -> Decoder {
-        Decoder { limit, state: State::Header }
+        Decoder { limit, highest: Version::HIGHEST, state: State::Header }
+    }
+
+    /// Sets the version that higher ones are read as: [`Version::V1_2`] after a hello has granted it.
+    pub fn set_highest(&mut self, highest: Version) {
+        self.highest = highest;
     }
 
     /// Decodes the front of `input`, which must hold every byte that is not yet consumed.
@@ -188,7 +194,7 @@ impl Decoder {
         let Some((bytes, rest)) = input.split_first_chunk::<HEADER_LEN>() else {
             return Step::Incomplete { needed: HEADER_LEN as u64 };
         };
-        let header = match Header::decode(bytes) {
+        let header = match Header::decode_up_to(bytes, self.highest) {
             Ok(header) => header,
             Err(UnsupportedVersion { version }) => {
                 return self.refuse(FrameError::UnsupportedVersion { version });

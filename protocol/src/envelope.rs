@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::context::RequestContext;
 use crate::envelope_error::EnvelopeError;
 use crate::id::Id;
 use crate::json::Json;
@@ -37,7 +38,13 @@ pub struct Request<'a> {
     pub params: Option<Json<'a>>,
     /// The timestamp as written by the client. Its value is not checked.
     pub timestamp: Option<Json<'a>>,
+    /// Deadline, trace and metadata.
+    pub context: RequestContext<'a>,
 }
+
+/// The names of the members that a request may have.
+const NAMES: [&str; 8] =
+    ["id", "method", "params", "timestamp", "deadline_ms", "traceparent", "tracestate", "meta"];
 
 impl<'a> Request<'a> {
     /// Parses a payload.
@@ -52,21 +59,34 @@ impl<'a> Request<'a> {
     /// The payload is not a request: [`InvalidRequest`] holds the reason, and the id to reply to if
     /// one can be read.
     pub fn parse(payload: &'a [u8]) -> Result<Request<'a>, InvalidRequest<'a>> {
-        let mut members = Members::new(["id", "method", "params", "timestamp"]);
+        let mut members = Members::new(NAMES);
         let request = members.read(payload).and_then(|()| Request::interpret(members.values));
         request.map_err(|error| InvalidRequest { id: members.id, error })
     }
 
     fn interpret(
-        [id, method, params, timestamp]: [Option<Json<'a>>; 4],
+        [id, method, params, timestamp, deadline, traceparent, tracestate, meta]: [Option<Json<'a>>; 8],
     ) -> Result<Request<'a>, EnvelopeError> {
         Ok(Request {
             id: id.map(Id::from_json).transpose()?,
             method: read_method(method.ok_or(EnvelopeError::MethodMissing)?)?,
             params,
             timestamp,
+            context: RequestContext::interpret([deadline, traceparent, tracestate, meta])?,
         })
     }
+}
+
+/// Reads the payload of a cancellation: an envelope with the id of a request.
+///
+/// # Errors
+///
+/// The payload is not a JSON object, or has no acceptable id.
+pub fn parse_cancel(payload: &[u8]) -> Result<Id<'_>, EnvelopeError> {
+    let mut members = Members::new(["id"]);
+    members.read(payload)?;
+    let [id] = members.values;
+    Id::from_json(id.ok_or(EnvelopeError::CancelWithoutId)?)
 }
 
 fn read_method(value: Json<'_>) -> Result<Cow<'_, str>, EnvelopeError> {

@@ -1,7 +1,7 @@
 //! The reasons why a payload is not an acceptable request, each with its code and its message.
 
 use crate::code::Code;
-use crate::limits::{DEPTH_MAX, ID_MAX, METHOD_MAX};
+use crate::limits::{DEPTH_MAX, ID_MAX, META_BYTES_MAX, META_MEMBERS_MAX, METHOD_MAX};
 
 /// A fault of an envelope.
 ///
@@ -72,6 +72,9 @@ pub enum EnvelopeError {
     /// kind of the frame, so the caller applies it.
     #[error("the member \"id\" is missing; an asynchronous request needs one")]
     IdMissing,
+    /// A cancellation has no `id`.
+    #[error("the member \"id\" is missing; a cancellation needs the id of its request")]
+    CancelWithoutId,
     /// `id` is neither a string nor an integer: `null`, `1.0`, `1e3`, a literal, an array, an
     /// object.
     #[error("the member \"id\" is neither a string nor an integer")]
@@ -79,6 +82,20 @@ pub enum EnvelopeError {
     /// `id` is over its limit.
     #[error("the member \"id\" is longer than {ID_MAX} bytes as written")]
     IdTooLong,
+    /// `deadline_ms` is no integer from 1 to 4,294,967,295.
+    #[error("the member \"deadline_ms\" is not an integer from 1 to 4294967295")]
+    DeadlineInvalid,
+    /// `meta` is no object, has a value that is no string, an empty name, or a name twice.
+    #[error("the member \"meta\" is not an object with strings under different names")]
+    MetaNotStrings,
+    /// `meta` has too many members or bytes.
+    #[error(
+        "the member \"meta\" has more than {META_MEMBERS_MAX} members, or more than {META_BYTES_MAX} bytes"
+    )]
+    MetaTooLarge,
+    /// `params` exists beside opaque bytes.
+    #[error("the member \"params\" must be missing: the params are the bytes behind the envelope")]
+    ParamsBesideBytes,
 }
 
 impl EnvelopeError {
@@ -103,8 +120,13 @@ impl EnvelopeError {
             | EnvelopeError::MethodEmpty
             | EnvelopeError::MethodTooLong
             | EnvelopeError::IdMissing
+            | EnvelopeError::CancelWithoutId
             | EnvelopeError::IdNotStringOrInteger
-            | EnvelopeError::IdTooLong => Code::InvalidRequest,
+            | EnvelopeError::IdTooLong
+            | EnvelopeError::DeadlineInvalid
+            | EnvelopeError::MetaNotStrings
+            | EnvelopeError::MetaTooLarge
+            | EnvelopeError::ParamsBesideBytes => Code::InvalidRequest,
         }
     }
 }

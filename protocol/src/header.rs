@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::block::KIND_BIT;
 use crate::limits::HEADER_LEN;
 
 /// The high byte of every version that this crate can frame. In protocol section 1, the high byte
@@ -17,9 +18,12 @@ impl Version {
     pub const V1_0: Version = Version(0x0100);
     /// Version 1.1: `0x0101`. It adds asynchronous requests.
     pub const V1_1: Version = Version(0x0101);
-    /// The highest supported version, which an unknown low byte is read as.
+    /// Version 1.2: `0x0102`. It adds the extension block, and is used only after a hello has
+    /// granted that.
+    pub const V1_2: Version = Version(0x0102);
+    /// The highest version that needs no hello, which a higher low byte is read as.
     pub const HIGHEST: Version = Version::V1_1;
-    /// Every supported version, lowest first. An UNSUPPORTED_VERSION error lists them as
+    /// Every version that needs no hello, lowest first. An UNSUPPORTED_VERSION error lists them as
     /// `supported`.
     pub const ALL: &'static [Version] = &[Version::V1_0, Version::V1_1];
 
@@ -32,10 +36,19 @@ impl Version {
     ///
     /// The high byte is not `0x01`, so the bytes that follow cannot be split into frames.
     pub fn from_wire(version: u16) -> Result<Version, UnsupportedVersion> {
+        Version::from_wire_up_to(version, Version::HIGHEST)
+    }
+
+    /// Reads the first two bytes of a header. A higher low byte is read as `highest`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Version::from_wire`].
+    pub fn from_wire_up_to(version: u16, highest: Version) -> Result<Version, UnsupportedVersion> {
         if version.to_be_bytes()[0] != FRAMING {
             return Err(UnsupportedVersion { version });
         }
-        Ok(Version(version).min(Version::HIGHEST))
+        Ok(Version(version).min(highest))
     }
 
     /// Returns the version as it is written in a header.
@@ -46,7 +59,7 @@ impl Version {
 }
 
 impl fmt::Display for Version {
-    /// Writes `1.0` or `1.1`.
+    /// Writes `1.0`, `1.1` or `1.2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [high, low] = self.0.to_be_bytes();
         write!(f, "{high}.{low}")
@@ -68,8 +81,12 @@ pub enum Kind {
     AsyncRequest,
     /// `05`: the reply to an asynchronous request; only a server sends it.
     AsyncResponse,
-    /// A byte without a meaning in any supported version. [`Kind::from_wire`] never stores `01` to
-    /// `05` here.
+    /// `06`: cancels a request; only a client sends it, after a hello has granted it.
+    Cancel,
+    /// `0A`: the server shuts down; only a server sends it, after a hello has granted it.
+    GoingAway,
+    /// A byte without a meaning in any supported version. [`Kind::from_wire`] never stores a byte
+    /// here that another variant stands for.
     Other(u8),
 }
 
@@ -83,6 +100,8 @@ impl Kind {
             0x03 => Kind::Error,
             0x04 => Kind::AsyncRequest,
             0x05 => Kind::AsyncResponse,
+            0x06 => Kind::Cancel,
+            0x0A => Kind::GoingAway,
             other => Kind::Other(other),
         }
     }
@@ -96,7 +115,19 @@ impl Kind {
             Kind::Error => 0x03,
             Kind::AsyncRequest => 0x04,
             Kind::AsyncResponse => 0x05,
+            Kind::Cancel => 0x06,
+            Kind::GoingAway => 0x0A,
             Kind::Other(byte) => byte,
+        }
+    }
+
+    /// Returns the kind without the bit that announces an extension block; `None` if the bit is not
+    /// set.
+    #[must_use]
+    pub fn without_block(self) -> Option<Kind> {
+        match self {
+            Kind::Other(byte) if byte & KIND_BIT != 0 => Some(Kind::from_wire(byte & !KIND_BIT)),
+            _ => None,
         }
     }
 }
@@ -109,6 +140,8 @@ impl fmt::Display for Kind {
             Kind::Error => f.write_str("error"),
             Kind::AsyncRequest => f.write_str("async request"),
             Kind::AsyncResponse => f.write_str("async response"),
+            Kind::Cancel => f.write_str("cancel"),
+            Kind::GoingAway => f.write_str("going away"),
             Kind::Other(byte) => write!(f, "kind 0x{byte:02x}"),
         }
     }
@@ -144,9 +177,18 @@ impl Header {
     /// The high byte of the version is unknown: the length cannot be trusted, and the connection
     /// must be closed.
     pub fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Header, UnsupportedVersion> {
+        Header::decode_up_to(bytes, Version::HIGHEST)
+    }
+
+    /// Decodes a header. A higher low version byte becomes `highest`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Header::decode`].
+    pub fn decode_up_to(bytes: &[u8; HEADER_LEN], highest: Version) -> Result<Header, UnsupportedVersion> {
         let &[v0, v1, kind, l0, l1, l2, l3] = bytes;
         Ok(Header {
-            version: Version::from_wire(u16::from_be_bytes([v0, v1]))?,
+            version: Version::from_wire_up_to(u16::from_be_bytes([v0, v1]), highest)?,
             kind: Kind::from_wire(kind),
             length: u32::from_be_bytes([l0, l1, l2, l3]),
         })

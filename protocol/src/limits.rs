@@ -24,3 +24,13 @@ pub const ID_MAX: usize = 128;
 /// The deepest nesting of arrays and objects in a payload, in levels. The envelope itself is level
 /// 1 (protocol section 2).
 pub const DEPTH_MAX: usize = 128;
+
+/// Most members of `meta`. Protocol section 2.
+pub const META_MEMBERS_MAX: usize = 16;
+
+/// Most bytes of the names and values of `meta` together, with their escapes decoded. Protocol
+/// section 2.
+pub const META_BYTES_MAX: usize = 2048;
+
+/// Longest `tracestate`, in bytes. W3C Trace Context asks for at least as much.
+pub const TRACESTATE_MAX: usize = 512;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::block::{BlockError, ContentType, ExtensionBlock, Timing, split_bytes_body};
 use crate::code::Code;
 use crate::envelope_error::EnvelopeError;
 use crate::id::Id;
@@ -33,6 +34,8 @@ pub struct Reply<'a> {
 pub enum Outcome<'a> {
     /// The result of the method, as written.
     Result(Json<'a>),
+    /// The result of the method as opaque bytes. Only [`Reply::parse_extended`] returns it.
+    Bytes(&'a [u8]),
     /// The error of the method or of the host.
     Error(RemoteError<'a>),
 }
@@ -77,6 +80,12 @@ pub enum InvalidReply {
     /// `error.message` is missing, or not a string.
     #[error("the reply's \"error.message\" is not a string")]
     MessageNotAString,
+    /// The extension block is malformed, or was not agreed on.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// The envelope before opaque bytes is longer than the body.
+    #[error("the reply's envelope is longer than its body")]
+    EnvelopeTruncated,
 }
 
 impl<'a> Reply<'a> {
@@ -103,6 +112,27 @@ impl<'a> Reply<'a> {
             (None, None) => return Err(InvalidReply::OutcomeMissing),
         };
         Ok(Reply { id, outcome })
+    }
+
+    /// Parses the payload of a reply whose kind has the bit of an extension block.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Reply::parse`], or the block is malformed.
+    pub fn parse_extended(payload: &'a [u8]) -> Result<(Reply<'a>, Option<Timing>), InvalidReply> {
+        let (block, body) = ExtensionBlock::split(payload)?;
+        let reply = match block.content {
+            ContentType::Json => Reply::parse(body)?,
+            ContentType::Bytes => {
+                let (envelope, bytes) = split_bytes_body(body).ok_or(InvalidReply::EnvelopeTruncated)?;
+                let mut members = Members::new(["id"]);
+                members.read(envelope)?;
+                let [id] = members.values;
+                let id = id.filter(|id| !is_null(*id)).map(Id::from_json).transpose()?;
+                Reply { id, outcome: Outcome::Bytes(bytes) }
+            }
+        };
+        Ok((reply, block.timing))
     }
 }
 

@@ -1,6 +1,8 @@
 //! A request as a frame in one buffer, with an id that changes at every try.
 
-use jackfield_protocol::{HEADER_LEN, Kind, Version, limits, write_heartbeat, write_request};
+use jackfield_protocol::{
+    HEADER_LEN, Kind, RequestMembers, RequestParams, Version, limits, write_heartbeat, write_request,
+};
 use serde::Serialize;
 
 use crate::error::EncodeError;
@@ -58,8 +60,16 @@ impl RequestFrame {
             Mode::Exclusive => (Version::V1_0, Kind::Sync, RequestKind::Sync),
         };
         let mut bytes = Vec::with_capacity(CAPACITY);
-        write_request(&mut bytes, version, wire_kind, Some(NO_ID), method, None)
-            .map_err(|error| EncodeError::TooLarge(error.length))?;
+        write_request(
+            &mut bytes,
+            version,
+            wire_kind,
+            Some(NO_ID),
+            method,
+            RequestMembers::default(),
+            RequestParams::None,
+        )
+        .map_err(|error| EncodeError::TooLarge(error.length))?;
 
         write_params(&mut bytes, params)?;
 

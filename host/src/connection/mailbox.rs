@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 use jackfield_plugin_api::abi::CallEnd;
-use jackfield_protocol::{Framing, Kind, ReplyHead, Version};
+use jackfield_protocol::{ReplyForm, ReplyHead};
 
 use super::request_key::RequestKey;
 use crate::metrics::Metrics;
@@ -157,9 +157,9 @@ impl Mailbox {
 pub(super) struct MailboxSink {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) key: RequestKey,
-    pub(super) framing: Framing,
-    pub(super) version: Version,
-    pub(super) kind: Kind,
+    pub(super) form: ReplyForm,
+    /// Whether the client accepts opaque bytes as a result.
+    pub(super) accepts_bytes: bool,
     pub(super) id: Option<Arc<str>>,
     pub(super) plugin: Arc<str>,
     /// Largest payload of a reply, in bytes.
@@ -168,7 +168,8 @@ pub(super) struct MailboxSink {
 
 impl MailboxSink {
     fn reply_context(&self) -> ReplyContext<'_> {
-        ReplyContext { framing: self.framing, version: self.version, kind: self.kind, id: self.id.as_deref() }
+        let Self { form, accepts_bytes, limit, ref id, .. } = *self;
+        ReplyContext { form, accepts_bytes, limit, id: id.as_deref() }
     }
 }
 

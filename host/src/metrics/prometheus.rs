@@ -166,6 +166,11 @@ fn write_connections(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges:
     }
     page.counter("ipc_heartbeats_total", "Heartbeats answered.")
         .sample(&[], snapshot.total(ThreadTotal::Heartbeats));
+    page.counter("ipc_hellos_total", "Hellos answered.").sample(&[], snapshot.total(ThreadTotal::Hellos));
+    let mut cancels =
+        page.counter("ipc_cancels_total", "Cancellations, by whether their request was in flight.");
+    cancels.sample(&[("request", "in_flight")], snapshot.total(ThreadTotal::Cancels));
+    cancels.sample(&[("request", "unknown")], snapshot.total(ThreadTotal::UnknownCancels));
     page.gauge("ipc_buffered_bytes", "Bytes held in memory for clients.").sample(&[], gauges.buffered_bytes);
     let mut limits = page.gauge("ipc_limit", "Limits of the configuration, by key.");
     for (name, most) in &gauges.limits {

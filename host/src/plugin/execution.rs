@@ -181,7 +181,7 @@ impl CallTarget for Generation {
                 self.log_failure(method, facts, &detail);
             }
             // The end of a worker process is logged once, and not for each of its calls.
-            CallEnd::Failed { .. } | CallEnd::Done | CallEnd::Crashed(_) => {}
+            CallEnd::Failed { .. } | CallEnd::Done | CallEnd::DoneBytes | CallEnd::Crashed(_) => {}
         }
     }
 

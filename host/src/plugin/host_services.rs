@@ -1,9 +1,8 @@
 //! The services of the host for one generation: log, clock, sleep, nested calls.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture, Services, SleepFuture};
+use jackfield_plugin_api::abi::{CallFacts, CallReply, OutgoingCall, ReplyFuture, Services, SleepFuture};
 use jackfield_plugin_api::{Error, Level};
 
 use super::failure_log::FailureLog;
@@ -89,33 +88,21 @@ impl Services for HostServices {
         Box::pin(self.async_executor.sleep(Time(until)))
     }
 
-    fn call(
-        &self,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-    ) -> ReplyFuture {
+    fn call(&self, parent: &CallFacts<'_>, call: OutgoingCall<'_>) -> ReplyFuture {
         match self.nested_caller() {
             Ok(caller) => {
                 let plugin = &self.plugin;
-                let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: false };
+                let nested = NestedCall { plugin, parent, call, is_waiting: false };
                 caller.call(&nested, &self.async_executor)
             }
             Err(error) => Box::pin(async move { Err(error) }),
         }
     }
 
-    fn call_wait(
-        &self,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-    ) -> CallReply {
+    fn call_wait(&self, parent: &CallFacts<'_>, call: OutgoingCall<'_>) -> CallReply {
         let caller = self.nested_caller()?;
         let plugin = &self.plugin;
-        let nested = NestedCall { plugin, parent, method, params, timeout, is_waiting: true };
+        let nested = NestedCall { plugin, parent, call, is_waiting: true };
         // Until the reply, this thread runs code of the host or of the other method, not of this
         // plugin.
         run_paused(|| caller.call_wait(&nested))

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
-use jackfield_plugin_api::abi::{CallFacts, CallReply, ReplyFuture};
+use jackfield_plugin_api::abi::{CallFacts, CallReply, OutgoingCall, ReplyFuture};
 
 use super::generation::GenerationExecutor;
 use crate::clock::Time;
@@ -16,9 +15,7 @@ pub(crate) struct NestedCall<'a> {
     pub(crate) plugin: &'a Arc<str>,
 
     pub(crate) parent: &'a CallFacts<'a>,
-    pub(crate) method: &'a str,
-    pub(crate) params: &'a [u8],
-    pub(crate) timeout: Option<Duration>,
+    pub(crate) call: OutgoingCall<'a>,
 
     /// Whether a thread of the plugin waits for the reply.
     pub(crate) is_waiting: bool,

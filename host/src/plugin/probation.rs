@@ -104,7 +104,7 @@ impl Probation {
 /// internal. The mistakes of a client are not failures of the plugin.
 fn is_failure(end: &CallEnd) -> bool {
     match end {
-        CallEnd::Done => false,
+        CallEnd::Done | CallEnd::DoneBytes => false,
         CallEnd::Panicked(_) | CallEnd::Crashed(_) => true,
         CallEnd::Failed { code, .. } => *code == INTERNAL_ERROR || is_reserved(*code),
     }

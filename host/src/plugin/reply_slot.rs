@@ -87,6 +87,7 @@ impl ReplySlot {
 
 #[cfg(test)]
 mod tests {
+    use jackfield_plugin_api::abi::CallOutput;
     use std::sync::Arc;
     use std::thread;
 
@@ -100,9 +101,9 @@ mod tests {
         assert!(slot.poll(Waker::noop()).is_none());
         assert!(slot.poll(&Waker::from(Arc::clone(&count))).is_none());
 
-        slot.fill(Ok(b"1".to_vec()));
+        slot.fill(Ok(CallOutput::json(b"1".to_vec())));
         assert_eq!(count.get(), 1);
-        assert_eq!(slot.poll(Waker::noop()).unwrap().unwrap(), b"1");
+        assert_eq!(slot.poll(Waker::noop()).unwrap().unwrap().bytes, b"1");
         assert!(!slot.abandon(), "the reply was taken");
     }
 
@@ -112,8 +113,8 @@ mod tests {
         assert!(slot.wait(Duration::from_millis(1)).is_none());
         thread::scope(|scope| {
             let waits = scope.spawn(|| slot.wait(Duration::from_secs(30)));
-            slot.fill(Ok(b"2".to_vec()));
-            assert_eq!(waits.join().unwrap().unwrap().unwrap(), b"2");
+            slot.fill(Ok(CallOutput::json(b"2".to_vec())));
+            assert_eq!(waits.join().unwrap().unwrap().unwrap().bytes, b"2");
         });
         assert!(!slot.abandon(), "the reply was taken");
     }
@@ -125,7 +126,7 @@ mod tests {
         assert!(slot.poll(&Waker::from(Arc::clone(&count))).is_none());
         assert!(slot.abandon());
 
-        slot.fill(Ok(Vec::new()));
+        slot.fill(Ok(CallOutput::default()));
         assert_eq!(count.get(), 0);
         assert!(!slot.abandon(), "the reply has arrived");
     }

@@ -1,6 +1,6 @@
 //! Helpers for unit tests: generations of built-in plugins, and calls without a generation.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
@@ -189,14 +189,7 @@ fn client() -> Caller {
 
 /// Returns the facts of a call that no client has made.
 pub(super) fn call_facts(run: Run, deadline: Time) -> CallFacts<'static> {
-    CallFacts {
-        deadline: deadline.0,
-        id: RequestId::new(None, String::new),
-        depth: 0,
-        run,
-        trial: None,
-        cancelled: AtomicBool::new(false),
-    }
+    CallFacts::new(deadline.0, RequestId::new(None, String::new), run)
 }
 
 /// Creates a `blocking` call of a fake target, and the receiver of its output and its end.

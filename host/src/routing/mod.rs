@@ -3,6 +3,7 @@
 
 mod acl;
 mod dispatcher;
+mod exhausted_resource;
 mod gate;
 mod host_phase;
 mod inline_runner;
@@ -19,12 +20,13 @@ mod table_builder;
 mod unavailable;
 
 pub(crate) use dispatcher::{ConnectionRules, Dispatcher};
+pub(crate) use exhausted_resource::ExhaustedResource;
 pub(crate) use gate::{GateOpened, StateTransferGate};
 pub(crate) use host_phase::HostPhase;
 pub(crate) use inline_runner::{InlineRunner, mark_io_thread};
 pub(crate) use line_error::LineError;
 pub(crate) use reply::{ReplyContext, ReplyOutcome};
-pub(crate) use request_error::{ExhaustedResource, RequestError};
+pub(crate) use request_error::RequestError;
 pub(crate) use route_permits::RoutePermits;
 pub(crate) use table::{CountedError, Found, Requester, RouteTarget, RoutingTable};
 pub(crate) use table_builder::{CallHold, HeldPlugins, TableBuilder};

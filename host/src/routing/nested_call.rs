@@ -7,13 +7,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jackfield_plugin_api::Run;
-use jackfield_plugin_api::abi::{CallFacts, CallReply};
+use jackfield_plugin_api::abi::{CallFacts, CallReply, Content, OutgoingCall};
 
 use super::dispatcher::Dispatcher;
+use super::exhausted_resource::ExhaustedResource;
 use super::gate::StateTransferGate;
 use super::inline_runner::is_io_thread;
 use super::reply_slot::{SlotSink, into_reply};
-use super::request_error::{ExhaustedResource, RequestError};
+use super::request_error::RequestError;
 use super::table::{Found, HeldTarget, Requester, RouteTarget};
 use crate::clock::Time;
 use crate::plugin::{CallPermits, Caller, NestedCall, PluginCall, ReplySlot};
@@ -67,28 +68,35 @@ pub(super) struct HeldCall {
     parent: CallFacts<'static>,
     method: String,
     params: Vec<u8>,
+    content: Content,
     timeout: Option<Duration>,
     is_waiting: bool,
 }
 
 impl HeldCall {
     pub(super) fn of(nested: &NestedCall<'_>) -> Self {
-        let NestedCall { plugin, parent, method, params, timeout, is_waiting } = *nested;
+        let NestedCall { plugin, parent, call, is_waiting } = *nested;
         let parent = CallFacts {
             deadline: parent.deadline,
+            host_deadline: parent.host_deadline,
             id: parent.id.to_owned(),
             depth: parent.depth,
             run: parent.run,
             trial: None,
             cancelled: AtomicBool::new(false),
+            content: parent.content,
+            caller: parent.caller.to_shared(),
+            context: parent.context.clone(),
         };
-        let (plugin, method, params) = (Arc::clone(plugin), method.to_owned(), params.to_owned());
-        Self { plugin, parent, method, params, timeout, is_waiting }
+        let (method, params) = (call.method.to_owned(), call.params.to_owned());
+        let (content, timeout) = (call.content, call.timeout);
+        Self { plugin: Arc::clone(plugin), parent, method, params, content, timeout, is_waiting }
     }
 
     pub(super) fn as_nested(&self) -> NestedCall<'_> {
-        let Self { plugin, parent, method, params, timeout, is_waiting } = self;
-        NestedCall { plugin, parent, method, params, timeout: *timeout, is_waiting: *is_waiting }
+        let Self { plugin, parent, method, params, content, timeout, is_waiting } = self;
+        let call = OutgoingCall { method, params, content: *content, timeout: *timeout };
+        NestedCall { plugin, parent, call, is_waiting: *is_waiting }
     }
 
     /// Returns the deadline of the caller.
@@ -110,7 +118,7 @@ fn target_in<'t>(nested: &NestedCall<'_>, held: &'t HeldTarget) -> Option<&'t Ro
 
 /// Returns the deadline: that of the caller, or an earlier one.
 fn deadline_of(nested: &NestedCall<'_>, target: &RouteTarget, now: Time) -> Result<Time, RequestError> {
-    let timeout = nested.timeout.map_or(target.timeout, |timeout| timeout.min(target.timeout));
+    let timeout = nested.call.timeout.map_or(target.timeout, |timeout| timeout.min(target.timeout));
     let deadline = now.after(timeout).min(Time(nested.parent.deadline));
     if deadline <= now {
         return Err(RequestError::DeadlineExceeded(timeout));
@@ -143,7 +151,7 @@ impl Dispatcher {
         }
 
         let table = self.table.load();
-        let target = match table.find(nested.method, Requester::Plugin)? {
+        let target = match table.find(nested.call.method, Requester::Plugin)? {
             Found::Open(target) => target,
             Found::Held(held) => match target_in(nested, held) {
                 Some(target) => target,
@@ -155,7 +163,7 @@ impl Dispatcher {
         };
         let run = target.run();
         if nested.is_waiting && run != Run::Inline && !parent.may_wait() {
-            return Err(RequestError::WouldWait(nested.method.to_owned()));
+            return Err(RequestError::WouldWait(nested.call.method.to_owned()));
         }
 
         let now = Time::now();
@@ -163,16 +171,20 @@ impl Dispatcher {
         let permits = admit(target, now)?;
         let facts = CallFacts {
             deadline: deadline.0,
+            host_deadline: deadline.0,
             id: parent.id.to_owned(),
             depth: parent.depth + 1,
             run,
             trial: permits.trial_number(),
             cancelled: AtomicBool::new(false),
+            content: nested.call.content,
+            caller: parent.caller.to_shared(),
+            context: parent.context.clone(),
         };
         let plugin = target.generation.identity.plugin.to_string();
         if run == Run::Inline && is_io_thread() {
             let mut out = Vec::new();
-            let end = target.generation.run_inline(target.method, &facts, nested.params, &mut out);
+            let end = target.generation.run_inline(target.method, &facts, nested.call.params, &mut out);
             return Ok(StartedCall::Answered(into_reply(end, out, &plugin)));
         }
 
@@ -180,8 +192,15 @@ impl Dispatcher {
         let sink = SlotSink { slot: Arc::clone(&slot), plugin };
         let generation = Arc::clone(&target.generation);
         let caller = Caller::Plugin(Arc::clone(nested.plugin));
-        let call: Arc<PluginCall> =
-            PluginCall::new(Arc::new(facts), generation, target.method, nested.params, sink, permits, caller);
+        let call: Arc<PluginCall> = PluginCall::new(
+            Arc::new(facts),
+            generation,
+            target.method,
+            nested.call.params,
+            sink,
+            permits,
+            caller,
+        );
         self.submit_nested(&call, run)?;
         Ok(StartedCall::Pending(PendingCall { slot, call, timeout: deadline.since(now) }))
     }

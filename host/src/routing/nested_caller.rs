@@ -10,9 +10,10 @@ use std::time::Duration;
 use jackfield_plugin_api::abi::{CallReply, ReplyFuture};
 
 use super::dispatcher::Dispatcher;
+use super::exhausted_resource::ExhaustedResource;
 use super::gate::{GateOpened, StateTransferGate};
 use super::nested_call::{HeldCall, PendingCall, StartedCall};
-use super::request_error::{ExhaustedResource, RequestError};
+use super::request_error::RequestError;
 use crate::clock::Time;
 use crate::plugin::{GenerationExecutor, NestedCall, NestedCaller, NestedReply, WakerRelay};
 

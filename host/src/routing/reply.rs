@@ -1,18 +1,20 @@
 //! Writing the one reply to a request.
 
 use jackfield_plugin_api::abi::CallEnd;
-use jackfield_protocol::{FrameLimit, Framing, Kind, ReplyHead, Version, begin_result, write_error};
+use jackfield_protocol::{FrameLimit, ReplyForm, ReplyHead, begin_result, write_error_within};
 
 use super::request_error::RequestError;
 
 /// The properties of a request that its reply depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReplyContext<'a> {
-    pub(crate) framing: Framing,
-    pub(crate) version: Version,
+    pub(crate) form: ReplyForm,
 
-    /// The kind of the reply.
-    pub(crate) kind: Kind,
+    /// Whether the client accepts opaque bytes as a result.
+    pub(crate) accepts_bytes: bool,
+
+    /// Largest payload that the client accepts, in bytes.
+    pub(crate) limit: u32,
 
     /// The JSON token of the id, which the reply repeats byte for byte.
     pub(crate) id: Option<&'a str>,
@@ -31,10 +33,15 @@ pub(crate) enum ReplyOutcome {
     ResultTooLarge,
 }
 
-impl ReplyContext<'_> {
+impl<'a> ReplyContext<'a> {
+    /// Returns the context of a reply without an extension block.
+    pub(crate) fn plain(form: ReplyForm, id: Option<&'a str>) -> Self {
+        Self { form, accepts_bytes: false, limit: u32::MAX, id }
+    }
+
     /// Writes what precedes the result.
     pub(crate) fn open(&self, out: &mut Vec<u8>) -> ReplyHead {
-        begin_result(out, self.framing, self.version, self.kind, self.id)
+        begin_result(out, self.form, self.id)
     }
 
     /// Completes the reply that `open` began: with the result that the plugin has appended to
@@ -48,13 +55,26 @@ impl ReplyContext<'_> {
         limit: u32,
     ) -> ReplyOutcome {
         let error = match end {
-            CallEnd::Done => match head.finish_within(out, FrameLimit::new(limit)) {
+            CallEnd::Done => match head.finish_within(out, FrameLimit::new(limit.min(self.limit))) {
                 Ok(()) => return ReplyOutcome::Result,
                 Err(too_large) => {
                     self.fail(out, &RequestError::ResultTooLarge(too_large.limit));
                     return ReplyOutcome::ResultTooLarge;
                 }
             },
+            CallEnd::DoneBytes if self.accepts_bytes => {
+                match head.finish_bytes_within(out, self.id, FrameLimit::new(limit.min(self.limit))) {
+                    Ok(()) => return ReplyOutcome::Result,
+                    Err(too_large) => {
+                        self.fail(out, &RequestError::ResultTooLarge(too_large.limit));
+                        return ReplyOutcome::ResultTooLarge;
+                    }
+                }
+            }
+            CallEnd::DoneBytes => {
+                head.abandon(out);
+                RequestError::BytesNotAccepted
+            }
             CallEnd::Failed { code, message, data } => {
                 head.abandon(out);
                 RequestError::Plugin { code, message, data }
@@ -76,8 +96,15 @@ impl ReplyContext<'_> {
     pub(crate) fn fail(&self, out: &mut Vec<u8>, error: &RequestError) -> ReplyOutcome {
         let code = error.code();
         let data = error.data();
-        let Self { framing, version, kind, id } = *self;
-        write_error(out, framing, version, kind, id, code, &error.message(), data.as_deref());
+        write_error_within(
+            out,
+            self.form,
+            FrameLimit::new(self.limit),
+            self.id,
+            code,
+            &error.message(),
+            data.as_deref(),
+        );
         ReplyOutcome::Error(code)
     }
 }

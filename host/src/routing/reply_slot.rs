@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jackfield_plugin_api::abi::{CallEnd, CallReply};
+use jackfield_plugin_api::abi::{CallEnd, CallOutput, CallReply, Content};
 use jackfield_protocol::ReplyHead;
 
 use super::request_error::RequestError;
@@ -29,7 +29,8 @@ impl ReplySink for SlotSink {
 /// Returns the reply that the calling plugin gets.
 pub(super) fn into_reply(end: CallEnd, out: Vec<u8>, plugin: &str) -> CallReply {
     match end {
-        CallEnd::Done => Ok(out),
+        CallEnd::Done => Ok(CallOutput::json(out)),
+        CallEnd::DoneBytes => Ok(CallOutput { content: Content::Bytes, bytes: out }),
         CallEnd::Failed { code, message, data } => Err(RequestError::Plugin { code, message, data }.into()),
         CallEnd::Panicked(_) => Err(RequestError::PluginPanicked(plugin.to_owned()).into()),
         CallEnd::Crashed(end) => Err(RequestError::PluginCrashed { plugin: plugin.to_owned(), end }.into()),
@@ -48,7 +49,7 @@ mod tests {
         let slot = Arc::<ReplySlot>::default();
         let sink = SlotSink { slot: Arc::clone(&slot), plugin: "p".to_owned() };
         sink.close(None, &mut b"1".to_vec(), CallEnd::Done);
-        assert_eq!(slot.take().unwrap().unwrap(), b"1");
+        assert_eq!(slot.take().unwrap().unwrap(), CallOutput::json(b"1".to_vec()));
     }
 
     #[test]

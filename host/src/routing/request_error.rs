@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use jackfield_plugin_api::Error;
 use jackfield_plugin_api::abi::ProcessEnd;
-use jackfield_protocol::{Code, EnvelopeError, FrameError, Kind, Version};
+use jackfield_protocol::{BlockError, Code, EnvelopeError, FrameError, Kind, Version};
 use serde_json::json;
 
+use super::exhausted_resource::ExhaustedResource;
 use super::line_error::LineError;
 use crate::loader::SignalNumber;
 use crate::log::ShortDuration;
@@ -30,33 +31,6 @@ const RETRY_GOING_AWAY: Duration = Duration::from_secs(1);
 /// Upper bound for the message of a plugin's error, in bytes. Longer messages are cut.
 const MAX_MESSAGE: usize = 8 * 1024;
 
-/// The resource that a request was rejected for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum ExhaustedResource {
-    Connections,
-    InFlight,
-
-    /// The permits of the route.
-    Route,
-
-    /// The queue of the plugin.
-    Queue,
-
-    Buffers,
-}
-
-impl ExhaustedResource {
-    fn text(self) -> &'static str {
-        match self {
-            Self::Connections => "too many connections (limits.connections)",
-            Self::InFlight => "too many requests are in flight (limits.in_flight)",
-            Self::Route => "too many requests of this route are in flight (max_in_flight)",
-            Self::Queue => "the queue of the plugin is full (plugin.NAME.queue)",
-            Self::Buffers => "the host has no buffer space left (limits.buffers)",
-        }
-    }
-}
-
 /// Why a request is answered with an error.
 #[derive(Debug)]
 pub(crate) enum RequestError {
@@ -68,6 +42,15 @@ pub(crate) enum RequestError {
 
     /// A line was rejected.
     Line(LineError),
+
+    /// The extension block of the request cannot be used.
+    Block(BlockError),
+
+    /// The method returned opaque bytes, which the client has not asked for.
+    BytesNotAccepted,
+
+    /// The client cancelled the request.
+    Cancelled,
 
     /// The id is already in flight on this connection.
     DuplicateId,
@@ -154,7 +137,11 @@ impl RequestError {
             Self::Envelope(error) => error.code().as_i64(),
             Self::Rejected(error) => error.code().as_i64(),
             Self::Line(error) => error.code().as_i64(),
-            Self::DuplicateId | Self::ServerKind(_) => Code::InvalidRequest.as_i64(),
+            Self::Block(BlockError::Unsupported(_)) | Self::BytesNotAccepted => {
+                Code::UnsupportedExtension.as_i64()
+            }
+            Self::DuplicateId | Self::ServerKind(_) | Self::Block(_) => Code::InvalidRequest.as_i64(),
+            Self::Cancelled => Code::Cancelled.as_i64(),
             Self::MethodNotFound(_) => Code::MethodNotFound.as_i64(),
             Self::PermissionDenied => Code::PermissionDenied.as_i64(),
             Self::DeadlineExceeded(_) | Self::CutShort(_) | Self::SlowFrame(_) => {
@@ -177,7 +164,9 @@ impl RequestError {
     /// Returns the metrics label of a rejection; `None` if plugin code ran for the request.
     pub(crate) fn rejection(&self) -> Option<RejectionReason> {
         Some(match self {
-            Self::Envelope(_) | Self::DuplicateId | Self::ServerKind(_) => RejectionReason::Invalid,
+            Self::Envelope(_) | Self::DuplicateId | Self::ServerKind(_) | Self::Block(_) => {
+                RejectionReason::Invalid
+            }
             Self::Rejected(FrameError::TooLarge { .. }) => RejectionReason::TooLarge,
             Self::Rejected(FrameError::UnsupportedVersion { .. }) => RejectionReason::Version,
             Self::Line(error) => error.rejection(),
@@ -192,7 +181,9 @@ impl RequestError {
             Self::GoingAway => RejectionReason::GoingAway,
             Self::SlowFrame(_) => RejectionReason::SlowFrame,
 
-            Self::DeadlineExceeded(_)
+            Self::BytesNotAccepted
+            | Self::Cancelled
+            | Self::DeadlineExceeded(_)
             | Self::CutShort(_)
             | Self::PluginPanicked(_)
             | Self::PluginCrashed { .. }
@@ -209,6 +200,11 @@ impl RequestError {
             Self::Envelope(error) => error.to_string().into(),
             Self::Rejected(error) => error.to_string().into(),
             Self::Line(error) => error.to_string().into(),
+            Self::Block(error) => error.to_string().into(),
+            Self::BytesNotAccepted => {
+                "the result is opaque bytes, which this connection has not asked for in a hello".into()
+            }
+            Self::Cancelled => "the client cancelled the request".into(),
             Self::DuplicateId => "a request with this id is in flight on this connection already".into(),
             Self::ServerKind(kind) => format!("only the host sends frames of this kind ({kind})").into(),
 
@@ -304,7 +300,11 @@ impl RequestError {
                 let is_json = |data: &&String| serde_json::from_str::<serde::de::IgnoredAny>(data).is_ok();
                 return data.as_ref().filter(is_json).cloned();
             }
+            Self::Block(BlockError::Unsupported(tag)) => json!({ "tag": tag }),
+            Self::BytesNotAccepted => json!({ "tag": BlockError::CONTENT_TYPE_TAG }),
             Self::Envelope(_)
+            | Self::Block(_)
+            | Self::Cancelled
             | Self::DuplicateId
             | Self::ServerKind(_)
             | Self::MethodNotFound(_)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jackfield_protocol::{Framing, Kind, Version};
+use jackfield_protocol::{Framing, Kind, ReplyForm, Version};
 use rustix::io::Errno;
 use tokio::net::unix::UCred;
 use tokio::sync::watch;
@@ -155,7 +155,7 @@ fn into_std(stream: tokio::net::UnixStream) -> io::Result<(UnixStream, Option<Pe
 /// Writes an error frame to a connection that is not served. Nothing that the client sent is read.
 fn reject(mut stream: &UnixStream, framing: Framing, error: &RequestError) {
     let mut frame = Vec::new();
-    let context = ReplyContext { framing, version: Version::V1_0, kind: Kind::Error, id: None };
+    let context = ReplyContext::plain(ReplyForm::plain(framing, Version::V1_0, Kind::Error), None);
     context.fail(&mut frame, error);
 
     // The empty buffer of a new socket has room for the frame. If the client is gone, it needs

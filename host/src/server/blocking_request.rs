@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use jackfield_protocol::{
-    FrameBuffer, FrameLimit, Framing, InvalidReply, Kind, Reply, Version, write_request,
+    FrameBuffer, FrameLimit, Framing, InvalidReply, Kind, Reply, RequestMembers, RequestParams, Version,
+    write_request,
 };
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
@@ -130,7 +131,8 @@ fn left(until: Option<Instant>) -> io::Result<Option<Duration>> {
 fn encode(framing: Framing, method: &str, params: &str) -> io::Result<Vec<u8>> {
     let params: &RawValue = serde_json::from_str(params)?;
     let mut frame = Vec::new();
-    write_request(&mut frame, Version::V1_0, Kind::Sync, None, method, Some(params.into()))
+    let (members, params) = (RequestMembers::default(), RequestParams::Json(params.into()));
+    write_request(&mut frame, Version::V1_0, Kind::Sync, None, method, members, params)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
 
     if framing == Framing::Line {

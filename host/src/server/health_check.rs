@@ -158,6 +158,6 @@ fn expect_pong(reply: &BlockingReply) -> Result<(), String> {
         {
             Ok(())
         }
-        Outcome::Result(_) | Outcome::Error(_) => Err(payload()),
+        Outcome::Result(_) | Outcome::Bytes(_) | Outcome::Error(_) => Err(payload()),
     }
 }

@@ -1,7 +1,8 @@
 //! The result of a call across the ABI, read from the lent buffer by its owner.
 
+use super::call_context::{CallOutput, Content};
 use super::sink::Written;
-use super::types::Status;
+use super::types::{BYTES, Status};
 use crate::Error;
 
 /// How a call into a plugin ended.
@@ -9,6 +10,8 @@ use crate::Error;
 pub enum CallEnd {
     /// The JSON of the result is at the end of the buffer.
     Done,
+    /// The result is the opaque bytes at the end of the buffer.
+    DoneBytes,
     /// The plugin returned an error.
     Failed {
         /// The code of the plugin. The host decides whether it may reach the client.
@@ -40,6 +43,7 @@ impl CallEnd {
     /// Reads the end of a call, and takes the text of an error or a panic out of `buffer`.
     pub(super) fn read(written: &Written, buffer: &mut Vec<u8>) -> Self {
         match written.status {
+            Status::Done if written.code == BYTES => Self::DoneBytes,
             Status::Done => Self::Done,
             Status::Panicked => Self::Panicked(written.take_text(buffer).0),
             Status::Failed | Status::Pending => {
@@ -51,9 +55,10 @@ impl CallEnd {
 }
 
 /// Reads the reply of a host service: its bytes, or its error.
-pub(super) fn read_reply(written: &Written, mut buffer: Vec<u8>) -> Result<Vec<u8>, Error> {
+pub(super) fn read_reply(written: &Written, mut buffer: Vec<u8>) -> Result<CallOutput, Error> {
     match written.status {
-        Status::Done => Ok(buffer),
+        Status::Done if written.code == BYTES => Ok(CallOutput { content: Content::Bytes, bytes: buffer }),
+        Status::Done => Ok(CallOutput::json(buffer)),
         Status::Failed | Status::Panicked | Status::Pending => {
             let (message, data) = written.take_text(&mut buffer);
             Err(Error::from_wire(written.code, message, data))

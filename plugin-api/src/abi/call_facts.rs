@@ -5,13 +5,18 @@ use std::num::NonZeroU64;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use super::call_context::{CallContext, CallerRef, Content};
 use crate::Run;
 
 /// The host's record of one call.
 #[derive(Debug)]
 pub struct CallFacts<'a> {
-    /// The deadline, in nanoseconds of [`Services::now`](super::Services::now).
+    /// The deadline, in nanoseconds of [`Services::now`](super::Services::now): `host_deadline`, or
+    /// earlier if the client waits less long.
     pub deadline: u64,
+    /// The deadline that the host has set by its own limits. A call that is late by this one is a
+    /// fault of the plugin; a call that is only late for its client is not.
+    pub host_deadline: u64,
     /// The id of the request, for logs.
     pub id: RequestId<'a>,
     /// The number of nested calls that led to this one; 0 for a request from a socket.
@@ -22,9 +27,38 @@ pub struct CallFacts<'a> {
     pub trial: Option<NonZeroU64>,
     /// Set when nobody waits for the reply any more.
     pub cancelled: AtomicBool,
+    /// What the params are.
+    pub content: Content,
+    /// Who sent the request that led to this call.
+    pub caller: CallerRef<'a>,
+    /// Trace and metadata of the request; `None` if it has neither.
+    pub context: Option<Arc<CallContext>>,
 }
 
-impl CallFacts<'_> {
+impl<'a> CallFacts<'a> {
+    /// Creates the record of a call that the program of the host makes, without trace and metadata.
+    #[must_use]
+    pub fn new(deadline: u64, id: RequestId<'a>, run: Run) -> Self {
+        Self {
+            deadline,
+            host_deadline: deadline,
+            id,
+            depth: 0,
+            run,
+            trial: None,
+            cancelled: AtomicBool::new(false),
+            content: Content::Json,
+            caller: CallerRef::program(),
+            context: None,
+        }
+    }
+
+    /// Returns whether the client waits less long than the host would.
+    #[must_use]
+    pub fn is_deadline_of_client(&self) -> bool {
+        self.deadline < self.host_deadline
+    }
+
     /// Returns whether the method may wait: not on an I/O thread, nor on one that polls futures.
     #[must_use]
     pub fn may_wait(&self) -> bool {

@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
+use super::call_context::CallOutput;
 use super::call_end::{CallEnd, read_reply};
 use super::sink::{Out, Written, lend};
 use super::types::{RawForeignFuture, RawForeignWaker, RawOutcome, Sink, Status};
@@ -204,8 +205,8 @@ impl PluginFuture {
     }
 }
 
-/// The future of a host service, as a plugin awaits it. Its output is the bytes that the host
-/// wrote, or the error.
+/// The future of a host service, as a plugin awaits it. Its output is what the host wrote, or the
+/// error.
 pub struct Fetch {
     future: Imported,
     limit: usize,
@@ -218,7 +219,7 @@ impl Fetch {
 }
 
 impl Future for Fetch {
-    type Output = Result<Vec<u8>, crate::Error>;
+    type Output = Result<CallOutput, crate::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut buffer = Vec::new();

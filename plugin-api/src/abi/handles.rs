@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::ffi::c_void;
 
+use super::call_context::CallOutput;
 use super::call_end::read_reply;
 use super::future::{Fetch, Imported};
 use super::sink::{lend, text};
@@ -88,7 +89,7 @@ impl HostHandle {
         method: &str,
         params: &[u8],
         timeout: u64,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<CallOutput, Error> {
         let method = Slice::of(method.as_bytes());
         let params = Slice::of(params);
         let mut buffer = Vec::new();

@@ -130,7 +130,9 @@ impl Instance {
 
         match CallEnd::read(&written, &mut buffer) {
             // SAFETY: on `Done` the plugin has written the future, and nobody else holds it.
-            CallEnd::Done => Ok(PluginFuture(unsafe { Imported::new(future.assume_init()) })),
+            CallEnd::Done | CallEnd::DoneBytes => {
+                Ok(PluginFuture(unsafe { Imported::new(future.assume_init()) }))
+            }
             ended => Err(ended),
         }
     }
@@ -197,14 +199,14 @@ impl Instance {
 
         match CallEnd::read(&written, &mut buffer) {
             CallEnd::Panicked(text) => Err(text),
-            CallEnd::Done | CallEnd::Failed { .. } | CallEnd::Crashed(_) => Ok(()),
+            CallEnd::Done | CallEnd::DoneBytes | CallEnd::Failed { .. } | CallEnd::Crashed(_) => Ok(()),
         }
     }
 }
 
 fn into_result(end: CallEnd) -> Result<(), LifecycleError> {
     match end {
-        CallEnd::Done => Ok(()),
+        CallEnd::Done | CallEnd::DoneBytes => Ok(()),
         CallEnd::Failed { message, .. } => Err(LifecycleError::Refused(message)),
         CallEnd::Panicked(text) => Err(LifecycleError::Panicked(text)),
         // No call across the ABI ends like this.

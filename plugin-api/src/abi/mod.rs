@@ -6,6 +6,7 @@
 //! a vtable or an allocator that may already be unmapped.
 #![allow(unsafe_code, reason = "the ABI: raw pointers across a C boundary, each use with its reason")]
 
+mod call_context;
 mod call_end;
 mod call_facts;
 mod entry;
@@ -19,6 +20,9 @@ mod sink;
 mod types;
 mod unwind;
 
+pub use call_context::{
+    CallContext, CallOutput, CallerFacts, CallerRef, Content, Credentials, Origin, OutgoingCall, TraceFacts,
+};
 pub use call_end::{CallEnd, ProcessEnd};
 pub use call_facts::{CallFacts, RequestId};
 pub use entry::Entry;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use abi_stable::prefix_type::WithMetadata;
 
+use super::call_context::{CallOutput, Content, OutgoingCall};
 use super::call_facts::CallFacts;
 use super::future::{self, PollInto};
 use super::sink::{Out, text};
@@ -20,8 +21,8 @@ use crate::{Error, Level};
 
 /// A future that is ready at the end of a sleep.
 pub type SleepFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
-/// The reply of another method: its result as JSON, or its error.
-pub type CallReply = Result<Vec<u8>, Error>;
+/// The reply of another method: its result, or its error.
+pub type CallReply = Result<CallOutput, Error>;
 /// A future that is ready when another method has replied.
 pub type ReplyFuture = Pin<Box<dyn Future<Output = CallReply> + Send>>;
 
@@ -35,22 +36,10 @@ pub trait Services: Send + Sync + 'static {
     fn now(&self) -> u64;
     /// Returns a future that is ready once [`Services::now`] is at least `until`, in nanoseconds.
     fn sleep(&self, until: u64) -> SleepFuture;
-    /// Calls `method` on behalf of `parent`, within `timeout` if it is set.
-    fn call(
-        &self,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-    ) -> ReplyFuture;
+    /// Calls another method on behalf of `parent`.
+    fn call(&self, parent: &CallFacts<'_>, call: OutgoingCall<'_>) -> ReplyFuture;
     /// Calls a method like [`Services::call`], and blocks this thread until it has replied.
-    fn call_wait(
-        &self,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-    ) -> CallReply;
+    fn call_wait(&self, parent: &CallFacts<'_>, call: OutgoingCall<'_>) -> CallReply;
 }
 
 /// The services behind the host handle of a plugin.
@@ -165,7 +154,10 @@ struct NestedCall(ReplyFuture);
 fn write_reply(out: &mut Out<'_>, reply: CallReply) -> RawOutcome {
     let start = out.len();
     match reply {
-        Ok(result) if out.push(&result) => RawOutcome::DONE,
+        Ok(result) if out.push(&result.bytes) => match result.content {
+            Content::Json => RawOutcome::DONE,
+            Content::Bytes => RawOutcome::DONE_BYTES,
+        },
         Ok(_) => out.fail(
             start,
             &Error::internal("the result of the called method does not fit in the buffer of the caller"),
@@ -202,11 +194,11 @@ unsafe extern "C" fn call(
     // SAFETY: the plugin holds both handles, and the slices are valid during the call.
     let (services, parent, method, params) =
         unsafe { (services(host), facts(parent), text(method), params.bytes()) };
-    let called =
-        catch_unwind(AssertUnwindSafe(|| services.call(parent, &method, params, timeout_of(timeout))))
-            .unwrap_or_else(|_| {
-                Box::pin(async { Err(Error::internal("the host panicked while it made the call")) })
-            });
+    let outgoing =
+        OutgoingCall { method: &method, params, content: Content::Json, timeout: timeout_of(timeout) };
+    let called = catch_unwind(AssertUnwindSafe(|| services.call(parent, outgoing))).unwrap_or_else(|_| {
+        Box::pin(async { Err(Error::internal("the host panicked while it made the call")) })
+    });
     future::export(Box::pin(NestedCall(called)))
 }
 
@@ -223,9 +215,10 @@ unsafe extern "C" fn call_wait(
     let (services, parent, method, params, mut out, outcome) = unsafe {
         (services(host), facts(parent), text(method), params.bytes(), Out::borrow(out), &mut *outcome)
     };
-    let reply =
-        catch_unwind(AssertUnwindSafe(|| services.call_wait(parent, &method, params, timeout_of(timeout))))
-            .unwrap_or_else(|_| Err(Error::internal("the host panicked while it made the call")));
+    let outgoing =
+        OutgoingCall { method: &method, params, content: Content::Json, timeout: timeout_of(timeout) };
+    let reply = catch_unwind(AssertUnwindSafe(|| services.call_wait(parent, outgoing)))
+        .unwrap_or_else(|_| Err(Error::internal("the host panicked while it made the call")));
     *outcome = write_reply(&mut out, reply);
 }
 

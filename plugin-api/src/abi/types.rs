@@ -239,7 +239,12 @@ impl Slice {
     }
 }
 
+/// The code of an outcome with the status `Done` whose result is opaque bytes. It is 0 for JSON. Only
+/// a plugin whose host has `call_content` uses it: earlier hosts do not look at the code.
+pub(super) const BYTES: i64 = 3;
+
 impl RawOutcome {
+    pub(super) const DONE_BYTES: Self = Self { status: Status::Done, code: BYTES, message_len: 0 };
     pub(super) const DONE: Self = Self { status: Status::Done, code: 0, message_len: 0 };
     pub(super) const PENDING: Self = Self { status: Status::Pending, code: 0, message_len: 0 };
     pub(super) const PANICKED: Self = Self { status: Status::Panicked, code: 0, message_len: 0 };

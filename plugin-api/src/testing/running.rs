@@ -21,6 +21,7 @@ pub(super) const MAX_REPLY: usize = 16 << 20;
 pub(super) fn read_end(end: CallEnd, out: &[u8]) -> Result<Value, Error> {
     match end {
         CallEnd::Done => Ok(serde_json::from_slice(out)?),
+        CallEnd::DoneBytes => Err(Error::internal("the method returned bytes")),
         CallEnd::Failed { code, message, data } => Err(Error::from_wire(code, message, data)),
         CallEnd::Panicked(text) => {
             Err(Error::from_wire(INTERNAL_ERROR, format!("the method panicked: {text}"), None))

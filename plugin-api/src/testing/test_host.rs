@@ -6,11 +6,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::abi::{CallFacts, CallReply, ReplyFuture, Services, SleepFuture};
+use crate::abi::{CallFacts, CallOutput, CallReply, OutgoingCall, ReplyFuture, Services, SleepFuture};
 use crate::{Error, Level};
 
 /// Code of JSON-RPC 2.0: the method does not exist.
@@ -83,7 +82,7 @@ impl TestHost {
             Error::from_wire(METHOD_NOT_FOUND, message, None)
         })?;
         let params = if params.is_empty() { Value::Null } else { serde_json::from_slice(params)? };
-        Ok(serde_json::to_vec(&answer(params)?)?)
+        Ok(CallOutput::json(serde_json::to_vec(&answer(params)?)?))
     }
 }
 
@@ -126,24 +125,12 @@ impl Services for TestServices {
         Box::pin(Sleep { host: Arc::clone(&self.0), until })
     }
 
-    fn call(
-        &self,
-        _parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        _timeout: Option<Duration>,
-    ) -> ReplyFuture {
-        let reply = self.0.call(method, params);
+    fn call(&self, _parent: &CallFacts<'_>, call: OutgoingCall<'_>) -> ReplyFuture {
+        let reply = self.0.call(call.method, call.params);
         Box::pin(async move { reply })
     }
 
-    fn call_wait(
-        &self,
-        _parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        _timeout: Option<Duration>,
-    ) -> CallReply {
-        self.0.call(method, params)
+    fn call_wait(&self, _parent: &CallFacts<'_>, call: OutgoingCall<'_>) -> CallReply {
+        self.0.call(call.method, call.params)
     }
 }

@@ -3,8 +3,8 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use jackfield_protocol::{
-    Decoder, EnvelopeError, FrameLimit, Framing, Kind, Reply, Request, Step, Version, begin_result,
-    write_error,
+    Decoder, EnvelopeError, FrameLimit, Framing, Kind, Reply, ReplyForm, Request, Step, Version,
+    begin_result, write_error,
 };
 
 const ORDINARY: &str = r#"{"id":"4f9c2a7be1d84036a5c07d1e93b8f264","method":"device.status.update","params":{"deviceId":"dev_123","tags":"a\"b"},"timestamp":1719830400}"#;
@@ -47,7 +47,11 @@ fn borrows_all_members_from_the_payload() {
 #[test]
 fn decodes_and_answers_in_a_grown_buffer_without_allocating() {
     let mut wire = Vec::new();
-    let head = begin_result(&mut wire, Framing::Binary, Version::V1_1, Kind::AsyncResponse, Some("7"));
+    let head = begin_result(
+        &mut wire,
+        ReplyForm::plain(Framing::Binary, Version::V1_1, Kind::AsyncResponse),
+        Some("7"),
+    );
     wire.extend_from_slice(b"[1]");
     head.finish(&mut wire).unwrap();
 
@@ -57,14 +61,16 @@ fn decodes_and_answers_in_a_grown_buffer_without_allocating() {
 
     let mut out = Vec::with_capacity(1024);
     let written = measure(|| {
-        let head = begin_result(&mut out, Framing::Binary, Version::V1_1, Kind::AsyncResponse, Some("7"));
+        let head = begin_result(
+            &mut out,
+            ReplyForm::plain(Framing::Binary, Version::V1_1, Kind::AsyncResponse),
+            Some("7"),
+        );
         out.extend_from_slice(b"[1]");
         head.finish(&mut out).unwrap();
         write_error(
             &mut out,
-            Framing::Line,
-            Version::V1_0,
-            Kind::Sync,
+            ReplyForm::plain(Framing::Line, Version::V1_0, Kind::Sync),
             Some("7"),
             -32002,
             "busy \n",

@@ -1,8 +1,8 @@
 //! Round trips and splits with generated input. `PROPTEST_CASES` overrides the number of cases.
 
 use jackfield_protocol::{
-    Decoder, FrameLimit, Framing, Header, Json, Kind, LineDecoder, LineStep, Outcome, Reply, Request, Step,
-    Version, begin_result, write_error, write_request,
+    Decoder, FrameLimit, Framing, Header, Json, Kind, LineDecoder, LineStep, Outcome, Reply, ReplyForm,
+    Request, RequestMembers, Step, Version, begin_result, write_error, write_request,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -103,7 +103,7 @@ proptest! {
     ) {
         let params = params.map(|params| RawValue::from_string(params.to_string()).unwrap());
         let mut out = Vec::new();
-        write_request(&mut out, version, Kind::AsyncRequest, id.as_deref(), &method, params.as_deref().map(Json::from)).unwrap();
+        write_request(&mut out, version, Kind::AsyncRequest, id.as_deref(), &method, RequestMembers::default(), params.as_deref().map(Json::from).into()).unwrap();
 
         let step = Decoder::new(FrameLimit::default()).step(&out);
         let Step::Frame { header, payload, consumed } = step else { panic!("{step:?}") };
@@ -119,7 +119,7 @@ proptest! {
         let result = serde_json::to_string_pretty(&result).unwrap();
         let framing = if line { Framing::Line } else { Framing::Binary };
         let mut out = Vec::new();
-        let head = begin_result(&mut out, framing, Version::V1_1, Kind::Sync, id.as_deref());
+        let head = begin_result(&mut out, ReplyForm::plain(framing, Version::V1_1, Kind::Sync), id.as_deref());
         out.extend_from_slice(result.as_bytes());
         prop_assert_eq!(head.body_len(&out), result.len());
         head.finish(&mut out).unwrap();
@@ -140,7 +140,7 @@ proptest! {
     fn round_trips_errors(code: i64, message in text(), data in proptest::option::of(json())) {
         let data = data.map(|data| data.to_string());
         let mut out = Vec::new();
-        write_error(&mut out, Framing::Binary, Version::V1_0, Kind::Sync, None, code, &message, data.as_deref());
+        write_error(&mut out, ReplyForm::plain(Framing::Binary, Version::V1_0, Kind::Sync), None, code, &message, data.as_deref());
         let Outcome::Error(error) = Reply::parse(&out[7..]).unwrap().outcome else { panic!("{out:?}") };
         prop_assert_eq!((error.code, &*error.message), (code, &*message));
         prop_assert_eq!(error.data.map(Json::get), data.as_deref());

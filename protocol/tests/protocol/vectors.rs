@@ -2,8 +2,8 @@
 //! written.
 
 use jackfield_protocol::{
-    Decoder, FrameError, FrameLimit, Framing, Header, Id, Json, Kind, Outcome, Reply, Request, Step, Version,
-    begin_result, write_error, write_heartbeat, write_request,
+    Decoder, FrameError, FrameLimit, Framing, Header, Id, Json, Kind, Outcome, Reply, ReplyForm, Request,
+    RequestMembers, Step, Version, begin_result, write_error, write_heartbeat, write_request,
 };
 use serde_json::value::RawValue;
 
@@ -44,6 +44,8 @@ fn kind_name(kind: Kind) -> String {
         Kind::Error => "error".into(),
         Kind::AsyncRequest => "async-request".into(),
         Kind::AsyncResponse => "async-response".into(),
+        Kind::Cancel => "cancel".to_owned(),
+        Kind::GoingAway => "going-away".to_owned(),
         Kind::Other(byte) => format!("0x{byte:02x}"),
     }
 }
@@ -200,18 +202,33 @@ fn writes_the_canonical_vectors() {
                 let params =
                     vector.get("params").map(|params| RawValue::from_string(params.to_owned()).unwrap());
                 let method = text_of(vector.head("method"));
-                write_request(&mut out, version, kind, id, &method, params.as_deref().map(Json::from))
-                    .unwrap();
+                write_request(
+                    &mut out,
+                    version,
+                    kind,
+                    id,
+                    &method,
+                    RequestMembers::default(),
+                    params.as_deref().map(Json::from).into(),
+                )
+                .unwrap();
             }
             "reply" if vector.is("reply", "result") => {
-                let head = begin_result(&mut out, Framing::Binary, version, kind, id);
+                let head = begin_result(&mut out, ReplyForm::plain(Framing::Binary, version, kind), id);
                 out.extend_from_slice(vector.head("result").as_bytes());
                 head.finish(&mut out).unwrap();
             }
             "reply" => {
                 let code = vector.number("code");
                 let message = text_of(vector.head("message"));
-                write_error(&mut out, Framing::Binary, version, kind, id, code, &message, vector.get("data"));
+                write_error(
+                    &mut out,
+                    ReplyForm::plain(Framing::Binary, version, kind),
+                    id,
+                    code,
+                    &message,
+                    vector.get("data"),
+                );
             }
             other => panic!("{}: canonical {other}", vector.name),
         }

@@ -1,8 +1,8 @@
 //! The writers in both framings: their output after success and after failure.
 
 use jackfield_protocol::{
-    FrameLimit, Framing, Kind, Outcome, Reply, ReplyTooLarge, Request, Version, begin_result, write_error,
-    write_request,
+    FrameLimit, Framing, Kind, Outcome, Reply, ReplyForm, ReplyTooLarge, Request, RequestMembers,
+    RequestParams, Version, begin_result, write_error, write_request,
 };
 
 /// Bytes that are in the output before a reply.
@@ -11,11 +11,18 @@ const BEFORE: &[u8] = b"{\n}";
 #[test]
 fn writes_each_reply_on_one_line() {
     let mut out = BEFORE.to_vec();
-    let head = begin_result(&mut out, Framing::Line, Version::V1_0, Kind::Sync, Some("7"));
+    let head = begin_result(&mut out, ReplyForm::plain(Framing::Line, Version::V1_0, Kind::Sync), Some("7"));
     out.extend_from_slice(b"{\n  \"a\": \"\\n\"\n}");
     assert_eq!(head.body_len(&out), 15);
     head.finish(&mut out).unwrap();
-    write_error(&mut out, Framing::Line, Version::V1_0, Kind::Sync, None, 5, "a\nb", Some("[\n]"));
+    write_error(
+        &mut out,
+        ReplyForm::plain(Framing::Line, Version::V1_0, Kind::Sync),
+        None,
+        5,
+        "a\nb",
+        Some("[\n]"),
+    );
     let text = String::from_utf8(out).unwrap();
     let expected = concat!(
         "{\n}",
@@ -31,7 +38,7 @@ fn writes_each_reply_on_one_line() {
 fn writes_an_empty_result_as_null() {
     for framing in [Framing::Binary, Framing::Line] {
         let mut out = Vec::new();
-        let head = begin_result(&mut out, framing, Version::V1_0, Kind::Sync, None);
+        let head = begin_result(&mut out, ReplyForm::plain(framing, Version::V1_0, Kind::Sync), None);
         assert_eq!(head.body_len(&out), 0);
         head.finish(&mut out).unwrap();
         assert!(out.ends_with(b"{\"result\":null}") || out.ends_with(b"{\"result\":null}\n"));
@@ -42,7 +49,11 @@ fn writes_an_empty_result_as_null() {
 fn leaves_nothing_of_an_abandoned_reply() {
     for framing in [Framing::Binary, Framing::Line] {
         let mut out = BEFORE.to_vec();
-        let head = begin_result(&mut out, framing, Version::V1_1, Kind::AsyncResponse, Some("\"a\""));
+        let head = begin_result(
+            &mut out,
+            ReplyForm::plain(framing, Version::V1_1, Kind::AsyncResponse),
+            Some("\"a\""),
+        );
         out.extend_from_slice(&[b'x'; 1000]);
         head.abandon(&mut out);
         assert_eq!(out, BEFORE);
@@ -54,7 +65,7 @@ fn leaves_nothing_of_a_reply_over_the_limit() {
     for framing in [Framing::Binary, Framing::Line] {
         let reply = |limit: u32| {
             let mut out = BEFORE.to_vec();
-            let head = begin_result(&mut out, framing, Version::V1_0, Kind::Sync, None);
+            let head = begin_result(&mut out, ReplyForm::plain(framing, Version::V1_0, Kind::Sync), None);
             out.extend_from_slice(b"12345");
             (head.finish_within(&mut out, FrameLimit::new(limit)), out)
         };
@@ -69,14 +80,30 @@ fn leaves_nothing_of_a_reply_over_the_limit() {
 fn preserves_every_character_of_a_message_and_a_method() {
     let text: String = (0..0x300).chain([0x2028, 0xFFFF, 0x1_F600]).filter_map(char::from_u32).collect();
     let mut out = Vec::new();
-    write_error(&mut out, Framing::Line, Version::V1_0, Kind::Error, None, i64::MIN, &text, None);
+    write_error(
+        &mut out,
+        ReplyForm::plain(Framing::Line, Version::V1_0, Kind::Error),
+        None,
+        i64::MIN,
+        &text,
+        None,
+    );
     let Outcome::Error(error) = Reply::parse(&out).unwrap().outcome else { panic!("a result") };
     assert_eq!((error.code, &*error.message), (i64::MIN, &*text));
 
     for character in text.chars() {
         let method = format!("a{character}b");
         let mut out = Vec::new();
-        write_request(&mut out, Version::V1_0, Kind::Sync, None, &method, None).unwrap();
+        write_request(
+            &mut out,
+            Version::V1_0,
+            Kind::Sync,
+            None,
+            &method,
+            RequestMembers::default(),
+            RequestParams::None,
+        )
+        .unwrap();
         assert_eq!(Request::parse(&out[7..]).unwrap().method, method);
     }
 }

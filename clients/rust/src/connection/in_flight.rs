@@ -201,7 +201,7 @@ impl InFlightTable {
             }
             Kind::Error => self.accept_error(&frame.payload),
             kind @ Kind::AsyncRequest => Err(CloseReason::Protocol(ProtocolError::UnexpectedKind(kind))),
-            Kind::Other(_) => {
+            Kind::Cancel | Kind::GoingAway | Kind::Other(_) => {
                 counters.stray_frames.add_one();
                 Ok(())
             }
@@ -321,6 +321,7 @@ impl InFlightTable {
 fn outcome(payload: &Bytes, outcome: Outcome<'_>) -> Result<Answer, AttemptError> {
     match outcome {
         Outcome::Result(result) => Ok(Answer::Result(payload.slice_ref(result.get().as_bytes()))),
+        Outcome::Bytes(bytes) => Ok(Answer::Result(payload.slice_ref(bytes))),
         Outcome::Error(error) => Err(AttemptError::Remote(error.into())),
     }
 }

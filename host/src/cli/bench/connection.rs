@@ -195,7 +195,7 @@ impl BenchConnection {
             tally.count_unexpected(|| "sync reply out of order".to_owned());
         }
         match reply.outcome {
-            Outcome::Result(_) => tally.results += 1,
+            Outcome::Result(_) | Outcome::Bytes(_) => tally.results += 1,
             Outcome::Error(error) => *tally.errors.entry(error.code).or_default() += 1,
         }
         tally.record_latency(now.saturating_duration_since(request.due_at));

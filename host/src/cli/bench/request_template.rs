@@ -1,6 +1,6 @@
 //! The request of a load as bytes. It is encoded once; each request differs only in its id.
 
-use jackfield_protocol::{HEADER_LEN, Json, Kind, RequestTooLarge, Version, write_request};
+use jackfield_protocol::{HEADER_LEN, Json, Kind, RequestMembers, RequestTooLarge, Version, write_request};
 use serde_json::value::RawValue;
 
 /// Digits of an id: 64 bits in hexadecimal.
@@ -53,7 +53,15 @@ impl RequestTemplate {
         let id = Some(r#""0000000000000000""#);
 
         let mut bytes = Vec::new();
-        write_request(&mut bytes, version, kind, id, method, params.map(Json::from))?;
+        write_request(
+            &mut bytes,
+            version,
+            kind,
+            id,
+            method,
+            RequestMembers::default(),
+            params.map(Json::from).into(),
+        )?;
         Ok(Self { bytes, kind })
     }
 

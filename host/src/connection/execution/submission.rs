@@ -27,11 +27,11 @@ impl RequestPipeline {
         permits: CallPermits,
     ) {
         let Some(permit) = self.take_permit(turn, admitted) else { return };
-        let call = admitted.accept(run, turn.now, permit, permits);
+        let call = admitted.accept(run, &self.identity.origin, permit, permits);
         self.count_accepted(turn, admitted);
         self.log_accepted(admitted, &call);
 
-        let must_wait = admitted.reply.kind == Kind::Sync && self.in_flight.is_sync_busy();
+        let must_wait = admitted.reply.form.kind == Kind::Sync && self.in_flight.is_sync_busy();
         let key = self.track(turn, admitted, call, admitted.params());
         if must_wait {
             self.in_flight.queue_call(key);
@@ -61,7 +61,7 @@ impl RequestPipeline {
     }
 
     pub(super) fn count_accepted(&self, turn: &Turn<'_>, admitted: &AdmittedRequest<'_>) {
-        let kind = RequestKind::of_reply(admitted.reply.kind);
+        let kind = RequestKind::of_reply(admitted.reply.form.kind);
         turn.thread.cells.count_accepted(admitted.target.counted, kind);
     }
 
@@ -78,33 +78,33 @@ impl RequestPipeline {
         call: AcceptedCall,
         params: &[u8],
     ) -> RequestKey {
-        let AdmittedRequest { target, reply, .. } = *admitted;
-        let AcceptedCall { accepted, id, facts, permit, permits } = call;
+        let AdmittedRequest { target, reply, accepted, .. } = *admitted;
+        let AcceptedCall { id, facts, permit, permits } = call;
         let deadline = Time(facts.deadline);
 
         let sink = MailboxSink {
             mailbox: Arc::clone(&self.mailbox),
             key: self.in_flight.next_key(),
-            framing: reply.framing,
-            version: reply.version,
-            kind: reply.kind,
+            form: reply.form,
+            accepts_bytes: reply.accepts_bytes,
             id: id.clone(),
             plugin: Arc::clone(&target.generation.identity.plugin),
-            limit: turn.rules.limits.frame,
+            limit: turn.rules.limits.frame.min(reply.limit),
         };
         let generation = Arc::clone(&target.generation);
         let call =
             PluginCall::new(facts, generation, target.method, params, sink, permits, self.identity.caller());
 
         let request = AcceptedRequest {
-            version: reply.version,
-            kind: reply.kind,
+            form: reply.form,
+            accepts_bytes: reply.accepts_bytes,
+            limit: reply.limit,
             counted: target.counted,
             accepted,
             call,
             _permit: permit,
         };
-        self.in_flight.insert(id, deadline, target.timeout, params.len(), request)
+        self.in_flight.insert(id, deadline, admitted.timeout(), params.len(), request)
     }
 
     /// Starts a request in flight: its call goes to its generation with the next
@@ -112,7 +112,7 @@ impl RequestPipeline {
     pub(super) fn start(&mut self, turn: &mut Turn<'_>, key: RequestKey) {
         let Some(entry) = self.in_flight.get(key) else { return };
         let call = Arc::clone(&entry.request.call);
-        if entry.request.kind == Kind::Sync {
+        if entry.request.form.kind == Kind::Sync {
             self.in_flight.set_running(key);
         }
 
@@ -160,7 +160,7 @@ impl RequestPipeline {
     ) {
         let Some(entry) = self.in_flight.get(key) else { return };
         let call = Arc::clone(&entry.request.call);
-        if entry.request.kind == Kind::Sync {
+        if entry.request.form.kind == Kind::Sync {
             self.in_flight.set_running(key);
         }
 

@@ -9,7 +9,9 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jackfield_plugin_api::abi::{CallFacts, CallReply, PANIC_LINE, ReplyFuture, Services, SleepFuture};
+use jackfield_plugin_api::abi::{
+    CallFacts, CallReply, OutgoingCall, PANIC_LINE, ReplyFuture, Services, SleepFuture,
+};
 use jackfield_plugin_api::{Error, Level};
 
 use super::report::{ProbeReport, Reporter};
@@ -84,13 +86,13 @@ impl Services for ProbeServices {
         Box::pin(Sleep { until: Instant::now().checked_add(left), waker: Arc::default(), has_thread: false })
     }
 
-    fn call(&self, _: &CallFacts<'_>, method: &str, _: &[u8], _: Option<Duration>) -> ReplyFuture {
-        let error = unavailable(method);
+    fn call(&self, _: &CallFacts<'_>, call: OutgoingCall<'_>) -> ReplyFuture {
+        let error = unavailable(call.method);
         Box::pin(async move { Err(error) })
     }
 
-    fn call_wait(&self, _: &CallFacts<'_>, method: &str, _: &[u8], _: Option<Duration>) -> CallReply {
-        Err(unavailable(method))
+    fn call_wait(&self, _: &CallFacts<'_>, call: OutgoingCall<'_>) -> CallReply {
+        Err(unavailable(call.method))
     }
 }
 

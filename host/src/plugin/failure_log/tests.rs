@@ -1,7 +1,6 @@
 //! The lines of panics and internal errors, as an operator reads them.
 
 use std::io;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use jackfield_plugin_api::Run;
@@ -61,14 +60,7 @@ fn logged(test: impl FnOnce(&CrashRecord) + Send) -> String {
 }
 
 fn facts(id: Option<&'static str>) -> CallFacts<'static> {
-    CallFacts {
-        deadline: 0,
-        id: RequestId::new(id.map(Into::into), || "at the end".to_owned()),
-        depth: 0,
-        run: Run::Blocking,
-        trial: None,
-        cancelled: AtomicBool::new(false),
-    }
+    CallFacts::new(0, RequestId::new(id.map(Into::into), || "at the end".to_owned()), Run::Blocking)
 }
 
 fn code() -> RunningCode {

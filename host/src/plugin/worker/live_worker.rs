@@ -24,6 +24,8 @@ use super::signal::Signal;
 use super::worker_log::{self, PrintedLines};
 use super::worker_options::WorkerOptions;
 use super::worker_process::WorkerProcess;
+use jackfield_plugin_api::abi::{Content, OutgoingCall};
+
 use crate::clock::Time;
 use crate::loader::{LoadError, LoadErrorReason};
 use crate::worker::channel_reader::{ChannelReader, Received};
@@ -235,8 +237,8 @@ impl MessagePart<'_> {
         let Some(caller) = &context.nested_caller else { return Ok(()) };
         let plugin = &context.identity.plugin;
         let (parent, timeout) = (&parent.facts, timeout_of(timeout));
-        let call = NestedCall { plugin, parent, method, params, timeout, is_waiting };
-        let reply = caller.call_for_worker(&call);
+        let call = OutgoingCall { method, params, content: Content::Json, timeout };
+        let reply = caller.call_for_worker(&NestedCall { plugin, parent, call, is_waiting });
         self.nested.start(nested, params.len(), reply, waker, self.writer);
         Ok(())
     }

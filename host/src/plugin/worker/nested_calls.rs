@@ -114,7 +114,7 @@ pub(super) fn refuse(writer: &ChannelWriter, nested: NestedNumber) {
 /// Queues the reply to a nested call.
 fn send(writer: &ChannelWriter, nested: NestedNumber, reply: &CallReply) {
     let end = match reply {
-        Ok(result) => MessageEnd::Done(result),
+        Ok(result) => MessageEnd::Done(&result.bytes),
         Err(error) => failed(error),
     };
     writer.queue_host(&HostMessage::Reply { nested, end });

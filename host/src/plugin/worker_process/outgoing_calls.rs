@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use jackfield_plugin_api::Error;
-use jackfield_plugin_api::abi::{CallFacts, CallReply};
+use jackfield_plugin_api::abi::{CallFacts, CallOutput, CallReply, OutgoingCall};
 use rustc_hash::FxHashMap;
 
 use super::super::deadline_error::deadline_error;
@@ -36,9 +36,7 @@ pub(super) struct OutgoingCalls {
 /// A call that the plugin makes.
 pub(super) struct NestedRequest<'a> {
     pub(super) parent: &'a CallFacts<'a>,
-    pub(super) method: &'a str,
-    pub(super) params: &'a [u8],
-    pub(super) timeout: Option<Duration>,
+    pub(super) call: OutgoingCall<'a>,
 
     /// Whether the calling thread waits for the reply.
     pub(super) waits: bool,
@@ -57,7 +55,8 @@ impl OutgoingCalls {
 
     /// Sends a call to the host.
     pub(super) fn start(self: &Arc<Self>, request: &NestedRequest<'_>) -> WaitingCall {
-        let NestedRequest { parent, method, params, timeout, waits } = *request;
+        let NestedRequest { parent, call, waits } = *request;
+        let OutgoingCall { method, params, timeout, .. } = call;
         let began = Time::now();
         let until = timeout.map_or(Time::NEVER, |timeout| began.after(timeout)).min(Time(parent.deadline));
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
@@ -82,7 +81,7 @@ impl OutgoingCalls {
     /// It is no reply.
     pub(super) fn reply(&self, number: NestedNumber, end: MessageEnd<'_>) -> Result<(), InvalidMessage> {
         let reply = match end {
-            MessageEnd::Done(result) => Ok(result.to_vec()),
+            MessageEnd::Done(result) => Ok(CallOutput::json(result.to_vec())),
             MessageEnd::Failed { code, message, data } => {
                 Err(Error::from_wire(code, message.to_owned(), data.map(str::to_owned)))
             }

@@ -91,7 +91,7 @@ impl ReplySink for EndSink {
 
     fn close(&self, _head: Option<ReplyHead>, out: &mut Vec<u8>, end: CallEnd) {
         let end = match &end {
-            CallEnd::Done => MessageEnd::Done(out),
+            CallEnd::Done | CallEnd::DoneBytes => MessageEnd::Done(out),
             CallEnd::Failed { code, message, data } => {
                 MessageEnd::Failed { code: *code, message, data: data.as_deref() }
             }

@@ -2,9 +2,10 @@
 //! log and calls of other methods go through the channel.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use jackfield_plugin_api::abi::{CallFacts, CallReply, PANIC_LINE, ReplyFuture, Services, SleepFuture};
+use jackfield_plugin_api::abi::{
+    CallFacts, CallReply, OutgoingCall, PANIC_LINE, ReplyFuture, Services, SleepFuture,
+};
 use jackfield_plugin_api::{Error, Level};
 
 use super::super::host_services::MAX_LINE;
@@ -49,31 +50,19 @@ impl Services for WorkerServices {
         Box::pin(self.executor.sleep(Time(until)))
     }
 
-    fn call(
-        &self,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-    ) -> ReplyFuture {
+    fn call(&self, parent: &CallFacts<'_>, call: OutgoingCall<'_>) -> ReplyFuture {
         // Without the async thread, nothing could wake the plugin.
         let Some(relay) = self.executor.relay() else {
             return Box::pin(async {
                 Err(Error::internal("the thread for async methods cannot be started"))
             });
         };
-        let request = NestedRequest { parent, method, params, timeout, waits: false };
+        let request = NestedRequest { parent, call, waits: false };
         Box::pin(self.nested.start(&request).into_future(&self.executor, relay))
     }
 
-    fn call_wait(
-        &self,
-        parent: &CallFacts<'_>,
-        method: &str,
-        params: &[u8],
-        timeout: Option<Duration>,
-    ) -> CallReply {
+    fn call_wait(&self, parent: &CallFacts<'_>, call: OutgoingCall<'_>) -> CallReply {
         // The host knows whether the calling method may wait, and answers at once if not.
-        self.nested.start(&NestedRequest { parent, method, params, timeout, waits: true }).wait()
+        self.nested.start(&NestedRequest { parent, call, waits: true }).wait()
     }
 }

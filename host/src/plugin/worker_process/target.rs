@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, Instance, PluginFuture, RequestId};
@@ -35,13 +34,11 @@ pub(super) struct WorkerTarget {
 /// A worker has no circuit breaker, so there are no trials in it. The number of the call has their
 /// place: the facts are all that a service of the host gets to know about the call.
 pub(super) fn facts_of(message: &CallMessage<'_>) -> CallFacts<'static> {
+    let id = RequestId::new(Some(Cow::Owned(message.id.to_owned())), String::new);
     CallFacts {
-        deadline: message.deadline,
-        id: RequestId::new(Some(Cow::Owned(message.id.to_owned())), String::new),
         depth: message.depth,
-        run: message.run,
         trial: NonZeroU64::new(message.call),
-        cancelled: AtomicBool::new(false),
+        ..CallFacts::new(message.deadline, id, message.run)
     }
 }
 

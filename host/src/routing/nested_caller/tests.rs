@@ -1,10 +1,9 @@
 //! Nested calls of workers.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, mpsc};
 
-use jackfield_plugin_api::abi::{CallFacts, RequestId};
+use jackfield_plugin_api::abi::{CallFacts, Content, OutgoingCall, RequestId};
 use jackfield_plugin_api::{Error, Methods, Run};
 use jackfield_protocol::Code;
 
@@ -66,20 +65,16 @@ impl Fixture {
     }
 
     fn call(&self, run: Run, timeout: Duration, waits: bool) -> Box<dyn NestedReply> {
-        let parent = CallFacts {
-            deadline: Time::now().after(LIMIT).0,
-            id: RequestId::new(None, String::new),
-            depth: 0,
-            run,
-            trial: None,
-            cancelled: AtomicBool::new(false),
-        };
+        let parent = CallFacts::new(Time::now().after(LIMIT).0, RequestId::new(None, String::new), run);
         self.dispatcher.call_for_worker(&NestedCall {
             plugin: &Arc::from("other"),
             parent: &parent,
-            method: "device.get",
-            params: b"null",
-            timeout: Some(timeout),
+            call: OutgoingCall {
+                method: "device.get",
+                params: b"null",
+                content: Content::Json,
+                timeout: Some(timeout),
+            },
             is_waiting: waits,
         })
     }
@@ -113,7 +108,7 @@ fn wakes_the_host_when_the_reply_arrives() {
         let mut call = fixture.call(Run::Blocking, LIMIT, waits);
         assert!(call.poll(Waker::noop()).is_pending());
         fixture.replies.send(7).unwrap();
-        assert_eq!(wait(call).unwrap(), b"7");
+        assert_eq!(wait(call).unwrap().bytes, b"7");
     }
 }
 
@@ -145,7 +140,7 @@ fn starts_a_held_call_when_the_gate_opens() {
 
     fixture.publish(CallHold::None);
     held.gate.open();
-    assert_eq!(wait(call).unwrap(), b"7");
+    assert_eq!(wait(call).unwrap().bytes, b"7");
 }
 
 #[test]
@@ -157,6 +152,6 @@ fn cancels_a_call_that_is_dropped() {
     let third = fixture.call(Run::Blocking, LIMIT, false);
 
     (7..9).for_each(|reply| fixture.replies.send(reply).unwrap());
-    assert_eq!(wait(first).unwrap(), b"7");
-    assert_eq!(wait(third).unwrap(), b"8");
+    assert_eq!(wait(first).unwrap().bytes, b"7");
+    assert_eq!(wait(third).unwrap().bytes, b"8");
 }

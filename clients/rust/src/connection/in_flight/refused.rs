@@ -30,7 +30,7 @@ impl InFlightTable {
             Kind::Sync => self.sync.take().map(Some),
             Kind::Heartbeat => self.heartbeats.pop_front().map(Some),
             Kind::Error | Kind::AsyncRequest => None,
-            Kind::Other(_) => Some(None),
+            Kind::Cancel | Kind::GoingAway | Kind::Other(_) => Some(None),
         };
 
         match key {

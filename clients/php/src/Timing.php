@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Jackfield;
 
+use Jackfield\Wire\Block;
+
 use function unpack;
 
 /**
@@ -25,18 +27,18 @@ final class Timing
     }
 
     /**
-     * Decodes the field of an extension block.
+     * Decodes the timing in an extension block.
      *
      * @internal
      *
-     * @param string $field 12 bytes, or '' if there was no field
+     * @param string $block FrameReader::$timing
      */
-    public static function parse(string $field): ?self
+    public static function parse(string $block): ?self
     {
-        if ($field === '') {
+        if ($block === '') {
             return null;
         }
-        [1 => $queued, 2 => $run, 3 => $generation] = unpack('N3', $field);
+        [1 => $queued, 2 => $run, 3 => $generation] = unpack('N3', $block, Block::TIMING_OFFSET);
 
         return new self($queued, $run, $generation);
     }

@@ -113,6 +113,7 @@ final class Dispatcher
             if ($call->bytes !== null && !$connection->negotiation->grantsBytes()) {
                 $this->queue->remove($call);
                 $this->multiplexer->end($call, null, UnsupportedException::bytes($call->method));
+                $this->releaseIfIdle($connection);
                 continue;
             }
 

@@ -93,6 +93,7 @@ final class FrameHandler
         } elseif ($kind === Header::ERROR) {
             $this->handleNotification($connection, ErrorNotification::parse($payload));
         } elseif ($kind === Header::SYNC || $kind === Header::ASYNC_REQUEST) {
+            $connection->negotiation->rejectEarlierReply();
             $message = sprintf(
                 'the peer sent a frame of kind %02x on a connection of async calls, which awaits none of this kind',
                 $kind

@@ -33,9 +33,13 @@ final class Block
     /** Length of the block of a reply that has a timing and nothing else, in bytes. */
     public const TIMING_LENGTH = 16;
 
+    /** Offset of the timing in such a block. */
+    public const TIMING_OFFSET = 4;
+
     /**
      * @param int    $length  length of the block, in bytes: the body begins behind it
-     * @param string $timing  field with the timing, 12 bytes; '' if there is none
+     * @param string $timing  the timing, behind 4 bytes, as in a block with nothing else; '' if there
+     *                        is none
      * @param bool   $isBytes whether the body is an envelope and bytes
      */
     private function __construct(
@@ -81,6 +85,8 @@ final class Block
         if ($type !== self::JSON && $type !== self::BYTES) {
             throw self::unsupported(self::CONTENT_TYPE);
         }
+
+        $timing = $timing === '' ? '' : substr($payload, 0, self::TIMING_OFFSET) . $timing;
 
         return new self($end, $timing, $type === self::BYTES);
     }

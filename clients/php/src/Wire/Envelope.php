@@ -167,9 +167,9 @@ final class Envelope
     /**
      * Decodes the payload of a reply whose result is bytes.
      *
-     * @return array{id?: mixed, result: Bytes}
+     * @return array{id?: mixed, result?: Bytes, error?: ProtocolException}
      *
-     * @throws ProtocolException if it has no envelope
+     * @throws ProtocolException if it has no envelope, or another outcome and no id
      */
     public static function bytesReply(string $payload): array
     {
@@ -178,6 +178,9 @@ final class Envelope
         $reply = strlen($envelope) < $length ? null : json_decode($envelope, true);
         if (!is_array($reply)) {
             throw new ProtocolException('the peer sent a reply with bytes and without an envelope');
+        }
+        if (isset($reply['result']) || isset($reply['error'])) {
+            return self::failed($reply, new ProtocolException('the peer sent a reply with bytes and another outcome'));
         }
         $bytes = substr($payload, 4 + $length);
         $reply['result'] = new Bytes($bytes);

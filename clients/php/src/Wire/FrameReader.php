@@ -48,7 +48,7 @@ final class FrameReader
     /** Whether the payload of that frame is an envelope and bytes. */
     public bool $isBytes = false;
 
-    /** Timing in the last frame with an extension block, 12 bytes; '' if it had none. */
+    /** Extension block of the last frame that had one, with its timing; '' if it had none. */
     public string $timing = '';
 
     /** Length of the payload in bytes if it is above the limit; 0 for any other frame. */
@@ -169,9 +169,22 @@ final class FrameReader
 
         $start = $this->offset + Header::LENGTH;
         if ($this->acceptsBlocks) {
+            $kind = $this->kind;
             $this->isBytes = false;
-            if (isset(Block::KINDS[$this->kind])) {
-                $blockLength = $this->readBlock($start, $length);
+            if ($kind > 0x7F) {
+                $block = substr($this->buffer, $start, Block::TIMING_LENGTH);
+                if (
+                    $length >= Block::TIMING_LENGTH
+                    && $block[1] === "\x0E" && $block[0] === "\x00" && $block[2] === "\x0E"
+                ) {
+                    // The block that nearly every reply has: a timing and nothing else.
+                    $this->timing = $block;
+                    $this->kind = $kind - 0x80;
+                    $blockLength = Block::TIMING_LENGTH;
+                } else {
+                    $block = substr($this->buffer, $start, $length);
+                    $blockLength = $this->readBlock($block);
+                }
                 $start += $blockLength;
                 $length -= $blockLength;
             }
@@ -202,30 +215,16 @@ final class FrameReader
     }
 
     /**
-     * Reads the extension block of the frame whose payload begins at `$start`.
+     * Reads the extension block of a payload.
      *
-     * @return int length of the block, in bytes
+     * @return int length of the block, in bytes; 0 for a kind that has none
      */
-    private function readBlock(int $start, int $length): int
+    private function readBlock(string $payload): int
     {
-        if (
-            $length >= Block::TIMING_LENGTH && $this->buffer[$start + 1] === "\x0E" && $this->buffer[$start] === "\x00"
-            && $this->buffer[$start + 2] === "\x0E" && $this->buffer[$start + 3] === "\x0C"
-        ) {
-            // Nearly every block is this one.
-            $this->kind = Block::KINDS[$this->kind];
-            $this->timing = substr($this->buffer, $start + 4, 12);
-
-            return Block::TIMING_LENGTH;
+        if (!isset(Block::KINDS[$this->kind])) {
+            return 0;
         }
 
-        $payload = substr($this->buffer, $start, $length);
-
-        return $this->readUnusualBlock($payload);
-    }
-
-    private function readUnusualBlock(string $payload): int
-    {
         $block = Block::parse($payload);
         $this->kind = Block::KINDS[$this->kind];
         $this->timing = $block->timing;
@@ -281,8 +280,8 @@ final class FrameReader
 
         if ($this->missing === self::REFUSING && $this->toDiscard === 0) {
             $this->isBytes = false;
-            if ($this->acceptsBlocks && isset(Block::KINDS[$this->kind])) {
-                $offset = $this->readUnusualBlock($this->head);
+            if ($this->acceptsBlocks) {
+                $offset = $this->readBlock($this->head);
                 // The envelope of a reply with bytes follows its length.
                 $offset += $this->isBytes ? 4 : 0;
                 $this->head = substr($this->head, $offset);

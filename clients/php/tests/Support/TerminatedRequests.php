@@ -47,28 +47,36 @@ final class TerminatedRequests
     }
 
     /**
-     * Returns the length of a request of the script and of the hello before it, in bytes.
+     * Returns the length of the hello and the first request of the script, in bytes.
      *
      * After this many bytes the host has the complete request and the client nothing of the reply.
      */
     public static function requestBytes(): int
     {
-        $hello = new Hello(0, 0, true);
         $envelope = Envelope::request(Uuid::v4(), 'system.echo', self::params());
         $remaining = self::TIMEOUT * 1_000_000_000 - 1;
 
-        return strlen($hello->frame(str_repeat('x', 8)))
-            + strlen(RequestFrame::of(Header::SYNC_PREFIX, $envelope, $remaining));
+        return strlen(self::hello()) + strlen(RequestFrame::of(Header::SYNC_PREFIX, $envelope, $remaining));
     }
 
     /**
-     * Returns the length of a request, its reply, the hello and its empty answer, in bytes.
+     * Returns the length of the hello, the first request and what answers them, in bytes.
+     *
+     * @param int $answerBytes length of the frame that answers the hello
      */
-    public static function exchangeBytes(): int
+    public static function exchangeBytes(int $answerBytes = Header::LENGTH): int
     {
         $reply = json_encode(['id' => Uuid::v4(), 'result' => self::params()], JSON_THROW_ON_ERROR);
 
-        return self::requestBytes() + Header::LENGTH + strlen(Header::frame(Header::SYNC, $reply));
+        return self::requestBytes() + $answerBytes + strlen(Header::frame(Header::SYNC, $reply));
+    }
+
+    /**
+     * Returns a hello with the length of that of the script.
+     */
+    public static function hello(): string
+    {
+        return (new Hello(0, 0, true))->frame(str_repeat('x', 8));
     }
 
     /**

@@ -8,6 +8,7 @@ use Jackfield\Exception\ProtocolException;
 use Jackfield\Exception\RemoteException;
 use Jackfield\Tests\Support\CpuTime;
 use Jackfield\Tests\Support\Vector;
+use Jackfield\Timing;
 use Jackfield\Wire\Code;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\FrameReader;
@@ -26,7 +27,12 @@ final class WireTest extends TestCase
         'error' => Header::ERROR,
         'async-request' => Header::ASYNC_REQUEST,
         'async-response' => Header::ASYNC_RESPONSE,
+        'cancel' => Header::CANCEL,
+        'going-away' => Header::GOING_AWAY,
     ];
+
+    /** Heads of members that this client writes behind the params, with the deadline first. */
+    private const CONTEXT = ['deadline_ms' => 1, 'traceparent' => 1, 'tracestate' => 1, 'meta' => 1];
 
     /** json_decode() does not report this fault: it keeps the last of two members with one name. */
     private const UNDETECTED = ['reply-error-duplicate-code'];
@@ -76,10 +82,9 @@ final class WireTest extends TestCase
     /** @dataProvider replies */
     public function testDecodesReplies(Vector $vector, string $kind): void
     {
-        $payload = substr($vector->bytes, Header::LENGTH);
         if ($kind === 'invalid') {
             try {
-                $reply = Envelope::reply($payload, true);
+                $reply = self::reply($vector);
                 $outcome = array_key_exists('error', $reply) ? Envelope::error($reply['error']) : null;
             } catch (ProtocolException $outcome) {
             }
@@ -88,8 +93,14 @@ final class WireTest extends TestCase
             return;
         }
 
-        $reply = Envelope::reply($payload, true);
+        $reply = self::reply($vector, $timing);
         self::assertSame($vector->json('id'), $reply['id'] ?? null);
+        self::assertSame($vector->heads['timing'] ?? null, $timing);
+        if (isset($vector->heads['bytes'])) {
+            self::assertSame($vector->bytesOf('bytes'), $reply['result']->bytes);
+
+            return;
+        }
         if ($kind === 'result') {
             self::assertSame($vector->json('result'), $reply['result']);
 
@@ -117,7 +128,7 @@ final class WireTest extends TestCase
             if (
                 $heads['request'] === 'accepted' && $heads['canonical'] === 'yes' && $heads['version'] === '1.1'
                 && preg_match('/^"[^\\\\]*"$/D', $heads['id']) === 1
-                && !in_array($heads['params'], ['null', '1e400'], true)
+                && !in_array($heads['params'], ['null', '1e400'], true) && array_intersect_key($heads, self::CONTEXT) === []
             ) {
                 yield $name => [$vector];
             }
@@ -266,6 +277,25 @@ final class WireTest extends TestCase
     {
         $safe = array_filter(range(-32_800, -32_000), Code::neverStarted(...));
         self::assertSame([Code::GOING_AWAY, Code::PLUGIN_UNAVAILABLE, Code::OVERLOADED], array_values($safe));
+    }
+
+    /**
+     * Decodes the reply in a vector, on a connection whose host granted what the vector needs.
+     *
+     * @return array<string, mixed>
+     */
+    private static function reply(Vector $vector, ?string &$timing = null): array
+    {
+        $reader = new FrameReader(self::LIMIT);
+        $reader->acceptsBlocks = isset($vector->heads['negotiated']);
+        $reader->push($vector->bytes);
+        self::assertTrue($reader->next());
+        $found = Timing::parse($reader->timing);
+        $timing = $found === null ? null : "{$found->queuedMicros} {$found->runMicros} {$found->generation}";
+
+        return $reader->isBytes
+            ? Envelope::bytesReply($reader->payload)
+            : Envelope::reply($reader->payload, true);
     }
 
     /** @param list<string> $pieces */

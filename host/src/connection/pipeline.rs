@@ -22,7 +22,7 @@ use crate::routing::{ReplyContext, RequestError};
 /// how frames are read.
 pub(super) struct RequestPipeline {
     pub(super) identity: ConnectionIdentity,
-    /// What was agreed on in the last hello.
+    /// The agreement of the last hello.
     pub(super) session: Session,
     pub(super) in_flight: InFlightTable<AcceptedRequest>,
     pub(super) mailbox: Arc<Mailbox>,

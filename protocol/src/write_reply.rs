@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use crate::block::{BYTES_FIELD, KIND_BIT, TIMING_BLOCK};
+use crate::block::{BYTES_FIELD, TIMING_BLOCK};
 use crate::codec::FrameLimit;
-use crate::header::{Header, Kind, Version};
+use crate::header::{Header, KIND_BIT, Kind, Version};
 use crate::write_frame::{
     Framing, begin_envelope, begin_frame, finish_frame, put_bytes_envelope, write_string,
 };
@@ -22,7 +22,8 @@ pub struct ReplyForm {
     /// The kind of the reply.
     pub kind: Kind,
     /// Whether the reply has an extension block with a timing, which is zero until
-    /// [`Timing::stamp`](crate::Timing::stamp). It requires version 1.2.
+    /// [`Timing::stamp`](crate::Timing::stamp). It requires binary framing, version 1.2, and a kind
+    /// that replies to a request.
     pub has_timing: bool,
 }
 
@@ -164,8 +165,21 @@ impl ReplyHead {
 /// Writes an error reply: `{"id"?, "error": {"code", "message", "data"?}}`. With [`Kind::Error`]
 /// and no id, it is an error that belongs to no request.
 ///
-/// `id` is the JSON token of the request's id; `data` is JSON. If the payload is longer than a
-/// header can announce, a short message replaces `message` and `data`.
+/// `id` is the JSON token of the request's id; `data` is JSON. If the payload is over `limit`, a
+/// short message replaces `message` and `data`.
+pub fn write_error_within(
+    out: &mut Vec<u8>,
+    form: ReplyForm,
+    limit: FrameLimit,
+    id: Option<&str>,
+    code: i64,
+    message: &str,
+    data: Option<&str>,
+) {
+    ErrorReply { form, id, code, message, data }.write(out, limit);
+}
+
+/// Writes an error reply like [`write_error_within`], as long as a header can announce.
 pub fn write_error(
     out: &mut Vec<u8>,
     form: ReplyForm,
@@ -174,7 +188,7 @@ pub fn write_error(
     message: &str,
     data: Option<&str>,
 ) {
-    ErrorReply { form, id, code, message, data }.write(out, FrameLimit::MAX);
+    write_error_within(out, form, FrameLimit::MAX, id, code, message, data);
 }
 
 /// The parts of an error reply.

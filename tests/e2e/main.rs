@@ -14,6 +14,7 @@ mod build;
 mod cli;
 mod clients;
 mod containment;
+mod context;
 mod crash;
 mod docs;
 mod lifecycle;

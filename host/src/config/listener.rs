@@ -38,6 +38,11 @@ pub struct Listener {
     /// Default no.
     pub close_after_reply: bool,
 
+    /// Whether the requests come from other machines, through a proxy. What the kernel reports
+    /// about the proxy then says nothing about who asks: no list of a route applies to it. Default
+    /// no.
+    pub remote: bool,
+
     /// Options of line framing. A listener with binary framing has the default ones.
     pub line: LineOptions,
 
@@ -75,6 +80,7 @@ impl Listener {
             group: None,
             framing: Framing::default(),
             close_after_reply: false,
+            remote: false,
             line: LineOptions::default(),
             allow: None,
             place: Place::default(),
@@ -147,6 +153,7 @@ fn read_one(section: &Section<'_>, directory: &Path, timeouts: &Timeouts) -> Lis
         group: group.map(str::to_owned),
         framing,
         close_after_reply: section.boolean("close_after_reply", default.close_after_reply),
+        remote: section.boolean("remote", default.remote),
         line: line_options::read(section, framing == Framing::Line, timeouts),
         allow: allow_list::read(section),
         place: section.place(),

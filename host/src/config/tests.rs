@@ -67,6 +67,7 @@ fn has_the_documented_defaults() {
     assert_eq!(listener.socket, Path::new("run/jackfield.sock"));
     assert_eq!((listener.mode, listener.group.as_deref()), (0o660, None));
     assert_eq!((listener.framing, listener.close_after_reply), (Framing::Binary, false));
+    assert!(!listener.remote);
     assert_eq!((&listener.line, &listener.allow), (&LineOptions::default(), &None));
 
     let Limits { frame, connections, in_flight, in_flight_per_connection, buffers } = config.limits;
@@ -149,6 +150,7 @@ mode = "0600"
 group = "www-data"
 framing = "line"
 close_after_reply = true
+remote = true
 run_unterminated = true
 complete_after = "50ms"
 method = "system.echo"
@@ -197,6 +199,7 @@ format = "journald"
         mode: 0o600,
         group: Some("www-data".to_owned()),
         close_after_reply: true,
+        remote: true,
         line: LineOptions {
             run_unterminated: true,
             complete_after: Some(Duration::from_millis(50)),
@@ -206,7 +209,7 @@ format = "journald"
         place: Place { line: 2, column: 1 },
         ..Listener::at("/run/x.sock").framing(Framing::Line)
     };
-    let second = Listener { place: Place { line: 12, column: 1 }, ..Listener::at("etc/./y.sock") };
+    let second = Listener { place: Place { line: 13, column: 1 }, ..Listener::at("etc/./y.sock") };
     assert_eq!(config.listeners, [first, second]);
 
     let limits = Limits {
@@ -250,7 +253,7 @@ format = "journald"
         threads: 256,
         queue: 1,
         settings,
-        place: Place { line: 34, column: 1 },
+        place: Place { line: 35, column: 1 },
         ..PluginConfig::default()
     };
     assert_eq!(config.plugin, [("a-1_B".to_owned(), plugin)].into());
@@ -259,7 +262,7 @@ format = "journald"
         max_in_flight: Some(3),
         enabled: false,
         allow: Some(Arc::new(Allow::new([], [0]))),
-        place: Place { line: 38, column: 1 },
+        place: Place { line: 39, column: 1 },
         ..Route::to(Pattern::Exact("a.b".to_owned()), "a-1_B")
     };
     assert_eq!(config.routes, [route]);

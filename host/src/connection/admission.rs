@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use jackfield_protocol::{EnvelopeError, Kind, Request};
 
+use super::execution::CallLimits;
 use super::pipeline::RequestPipeline;
 use super::turn::Turn;
+use crate::clock::Time;
 use crate::limits::Permits;
 use crate::plugin::CallPermits;
 use crate::routing::{
@@ -23,7 +25,7 @@ pub(super) struct Admission<'t> {
 /// The continuation of a request that is not rejected.
 pub(super) enum Admitted<'t> {
     /// It is executed.
-    Execute { target: &'t RouteTarget, permits: CallPermits },
+    Execute { target: &'t RouteTarget, limits: CallLimits, permits: CallPermits },
     /// It waits where it is until the gate opens, and is then admitted once more.
     Wait(&'t Arc<StateTransferGate>),
 }
@@ -33,7 +35,8 @@ impl<'t> Admission<'t> {
         Self { table, holds_buffers }
     }
 
-    /// Returns how a request continues. `kind` is the kind of its reply.
+    /// Returns how a request continues that has arrived at `arrived`. `kind` is the kind of its
+    /// reply.
     ///
     /// # Errors
     ///
@@ -43,6 +46,7 @@ impl<'t> Admission<'t> {
         turn: &Turn<'_>,
         pipeline: &RequestPipeline,
         request: &Request<'_>,
+        arrived: Time,
         kind: Kind,
     ) -> Result<Admitted<'t>, CountedError> {
         self.check_connection(turn, pipeline, request, kind)
@@ -53,8 +57,14 @@ impl<'t> Admission<'t> {
             Found::Held(held) => return Ok(Admitted::Wait(&held.gate)),
         };
 
-        let permits = enter(turn, target).map_err(|error| CountedError { error, counted: target.counted })?;
-        Ok(Admitted::Execute { target, permits })
+        let counted = |error| CountedError { error, counted: target.counted };
+        let limits = CallLimits::new(turn.now, target.timeout, arrived, request.context.deadline_ms);
+        // A request whose client has given up never starts.
+        if limits.deadline <= turn.now && limits.deadline < limits.host_deadline {
+            return Err(counted(RequestError::DeadlineExceeded(limits.deadline.since(arrived))));
+        }
+        let permits = enter(turn, target).map_err(counted)?;
+        Ok(Admitted::Execute { target, limits, permits })
     }
 
     /// Checks everything that does not depend on the method.
@@ -97,13 +107,14 @@ impl<'t> Admission<'t> {
         request: &Request<'_>,
     ) -> Result<Found<'t>, CountedError> {
         let identity = &pipeline.identity;
-        let found = self.table.find(&request.method, Requester::Client(identity.peer));
+        let peer = identity.peer_of_requests();
+        let found = self.table.find(&request.method, Requester::Client(peer));
 
         if let Err(unreachable) = &found
             && matches!(unreachable.error, RequestError::PermissionDenied)
         {
             let acls = &turn.thread.dispatcher.acls;
-            acls.log_denied_request(identity.number, &request.method, identity.peer);
+            acls.log_denied_request(identity.number, &request.method, peer);
         }
         found
     }

@@ -28,15 +28,21 @@ impl RequestPipeline {
             let Some(entry) = self.in_flight.remove(key) else { continue };
             let call = &entry.request.call;
 
-            // If the end of the host has cut the time short, the plugin is not at fault.
-            if !turn.thread.is_hurrying.get() {
-                call.generation.record_timeout(call.decided_trial());
+            if call.facts.is_deadline_of_client() {
+                // The plugin is at fault only if the method runs beyond the limit of the host.
+                call.abandon();
+            } else {
+                // If the end of the host has cut the time short, the plugin is not at fault.
+                if !turn.thread.is_hurrying.get() {
+                    call.generation.record_timeout(call.decided_trial());
+                }
+                call.cancel();
             }
-            call.cancel();
 
             let error = turn.deadline_error(entry.timeout);
-            let outcome = Self::reply_context(&entry).fail(&mut turn.buffers.out, &error);
-            self.finish(turn, &FinishedRequest::of_entry(&entry, Some(&error)), outcome);
+            let reply_at = turn.buffers.out.len();
+            let outcome = Self::reply_context_of(&entry).fail(&mut turn.buffers.out, &error);
+            self.finish(turn, &FinishedRequest::of_entry(&entry, Some(&error)), outcome, reply_at);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jackfield_plugin_api::abi::CallFacts;
+use jackfield_protocol::Timing;
 
 use super::in_flight::InFlightEntry;
 use super::pipeline::AcceptedRequest;
@@ -16,6 +17,8 @@ pub(super) struct FinishedRequest<'a> {
     /// Name under which the metrics count it.
     pub(super) counted: MethodId,
     pub(super) kind: RequestKind,
+    /// Whether the reply has room for a timing.
+    pub(super) has_timing: bool,
     pub(super) progress: Progress<'a>,
 }
 
@@ -64,7 +67,12 @@ impl<'a> FinishedRequest<'a> {
             Some(error) if error.rejection().is_some() => Progress::NotStarted { call: finished, error },
             _ => Progress::Ran(finished),
         };
-        Self { counted: *counted, kind: RequestKind::of_reply(form.kind), progress }
+        Self {
+            counted: *counted,
+            kind: RequestKind::of_reply(form.kind),
+            has_timing: form.has_timing,
+            progress,
+        }
     }
 
     /// Returns the call, unless the request was rejected before there was one.
@@ -85,6 +93,16 @@ impl FinishedCall<'_> {
     /// Returns the time from acceptance to the begin. A call that was never begun has only waited.
     pub(super) fn queued(&self, now: Time) -> Duration {
         self.begun.unwrap_or(now).since(self.accepted)
+    }
+
+    /// Returns the timing that the reply has.
+    pub(super) fn timing(&self, now: Time) -> Timing {
+        let micros = |length: Duration| u32::try_from(length.as_micros()).unwrap_or(u32::MAX);
+        Timing {
+            queued_us: micros(self.queued(now)),
+            run_us: micros(self.ran(now)),
+            generation: u32::try_from(self.generation.identity.number).unwrap_or(u32::MAX),
+        }
     }
 
     /// Returns the time from the begin to the reply.

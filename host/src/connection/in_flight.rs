@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 use slab::Slab;
 
 use super::request_key::RequestKey;
@@ -36,6 +36,8 @@ enum QueueState {
     Queued,
     /// Its deadline passed in the queue. It never starts; its reply waits for the previous ones.
     Expired,
+    /// It was cancelled in the queue. It never starts, either.
+    Cancelled,
 }
 
 impl<T> InFlightEntry<T> {
@@ -43,12 +45,22 @@ impl<T> InFlightEntry<T> {
     pub(super) fn is_expired(&self, now: Time) -> bool {
         self.queued == QueueState::Expired || self.deadline <= now
     }
+
+    /// Returns whether the request was cancelled while it was queued.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.queued == QueueState::Cancelled
+    }
+
+    /// Returns whether the request never starts, although its reply waits in the sync queue.
+    fn is_over(&self) -> bool {
+        matches!(self.queued, QueueState::Expired | QueueState::Cancelled)
+    }
 }
 
 /// The requests in flight of one connection.
 pub(super) struct InFlightTable<T> {
     entries: Slab<InFlightEntry<T>>,
-    ids: HashSet<Arc<str>>,
+    ids: HashMap<Arc<str>, RequestKey>,
     next_epoch: u64,
     sync_queue: SyncQueue,
     /// Bytes of memory that the entries hold.
@@ -61,7 +73,7 @@ impl<T> Default for InFlightTable<T> {
     fn default() -> Self {
         Self {
             entries: Slab::new(),
-            ids: HashSet::new(),
+            ids: HashMap::new(),
             next_epoch: 0,
             sync_queue: SyncQueue::default(),
             bytes: 0,
@@ -87,7 +99,12 @@ impl<T> InFlightTable<T> {
 
     /// Returns whether a request with this id, compared as JSON token, is in flight.
     pub(super) fn contains_id(&self, id: &str) -> bool {
-        !self.ids.is_empty() && self.ids.contains(id)
+        !self.ids.is_empty() && self.ids.contains_key(id)
+    }
+
+    /// Returns the key of the request with this id.
+    pub(super) fn key_of(&self, id: &str) -> Option<RequestKey> {
+        self.ids.get(id).copied()
     }
 
     /// Returns the key of the next entry. A call needs to know it before its entry exists.
@@ -109,7 +126,7 @@ impl<T> InFlightTable<T> {
         self.bytes += bytes;
 
         if let Some(id) = &id {
-            self.ids.insert(Arc::clone(id));
+            self.ids.insert(Arc::clone(id), key);
         }
         if self.earliest_deadline.is_none_or(|earliest| deadline < earliest) {
             self.earliest_deadline = Some(deadline);
@@ -164,13 +181,14 @@ impl<T> InFlightTable<T> {
     }
 
     /// Returns the keys of the requests whose deadline has passed, without those that
-    /// [`InFlightTable::expire_queued`] has marked. It visits every entry, at most once per timer.
+    /// [`InFlightTable::expire_queued`] or [`InFlightTable::cancel_queued`] has marked. It visits
+    /// every entry, at most once per timer.
     pub(super) fn expired(&mut self, now: Time) -> Vec<RequestKey> {
         if self.earliest_deadline.is_none_or(|earliest| earliest > now) {
             return Vec::new();
         }
 
-        let live = || self.entries.iter().filter(|(_, entry)| entry.queued != QueueState::Expired);
+        let live = || self.entries.iter().filter(|(_, entry)| !entry.is_over());
         let expired = live()
             .filter(|(_, entry)| entry.deadline <= now)
             .map(|(place, entry)| RequestKey { place, epoch: entry.epoch })
@@ -185,6 +203,14 @@ impl<T> InFlightTable<T> {
     pub(super) fn expire_queued(&mut self, key: RequestKey) -> Option<&T> {
         let entry = self.get_mut(key).filter(|entry| entry.queued == QueueState::Queued)?;
         entry.queued = QueueState::Expired;
+        Some(&entry.request)
+    }
+
+    /// Marks a request as cancelled if it waits in the sync queue, and returns it, as
+    /// [`InFlightTable::expire_queued`] does.
+    pub(super) fn cancel_queued(&mut self, key: RequestKey) -> Option<&T> {
+        let entry = self.get_mut(key).filter(|entry| entry.queued == QueueState::Queued)?;
+        entry.queued = QueueState::Cancelled;
         Some(&entry.request)
     }
 

@@ -3,15 +3,15 @@
 use std::pin::Pin;
 use std::task::Poll;
 
-use jackfield_protocol::{FrameError, Framing, Header, Kind, Request, Version, write_heartbeat};
+use jackfield_protocol::{FrameError, Framing, Header, InvalidRequest, Kind, Request, Version};
 use tokio::net::UnixStream;
 use tokio_util::io::poll_read_buf;
 
 use super::admission::{Admission, Admitted};
 use super::execution::AdmittedRequest;
+use super::extended_request::{RequestFrame, check_params, extended_reply_kind};
 use super::framing::{Frame, FrameEvent, READ_SIZE};
 use super::phase::Phase;
-use super::reply::count_rejection;
 use super::state::ConnectionState;
 use super::turn::Turn;
 use crate::clock::Time;
@@ -195,68 +195,60 @@ impl ConnectionState {
     fn handle_frame(&mut self, turn: &mut Turn<'_>, admission: &Admission<'_>, frame: Frame<'_>) {
         let Frame { version, kind, payload } = frame;
         match kind {
-            Kind::Sync => self.handle_request(turn, admission, version, Kind::Sync, payload),
+            Kind::Sync => {
+                self.handle_request(turn, admission, RequestFrame::plain(version, Kind::Sync, payload));
+            }
             Kind::AsyncRequest => {
-                self.handle_request(turn, admission, version, Kind::AsyncResponse, payload);
+                let kind = Kind::AsyncResponse;
+                self.handle_request(turn, admission, RequestFrame::plain(version, kind, payload));
             }
-            Kind::Heartbeat
-            | Kind::Error
-            | Kind::AsyncResponse
-            | Kind::Cancel
-            | Kind::GoingAway
-            | Kind::Other(_) => {
-                self.handle_control_frame(turn, version, kind);
-            }
+            _ => match extended_reply_kind(version, kind) {
+                Some(kind) => self.handle_extended_request(turn, admission, version, kind, payload),
+                None => self.handle_control_frame(turn, version, kind, payload),
+            },
         }
     }
 
-    /// Handles a frame that contains a request. `kind` is the kind of its reply.
+    /// Handles a frame that contains a request.
     pub(super) fn handle_request(
         &mut self,
         turn: &mut Turn<'_>,
         admission: &Admission<'_>,
-        version: Version,
-        kind: Kind,
-        payload: &[u8],
+        frame: RequestFrame<'_>,
     ) {
-        let request = match Request::parse(payload) {
+        let RequestFrame { version, kind, envelope, bytes } = frame;
+        let parsed = Request::parse(envelope).and_then(|request| match check_params(&request, bytes) {
+            Ok(()) => Ok(request),
+            Err(error) => Err(InvalidRequest { id: request.id, error }),
+        });
+        let request = match parsed {
             Ok(request) => request,
             Err(rejected) => {
                 let id = rejected.id.map(|id| id.as_json());
-                let reply = self.identity().reply_context(version, kind, id);
+                let reply = self.requests.reply_context(version, kind, id);
                 let rejection = CountedError::of_unreadable(RequestError::Envelope(rejected.error));
                 return self.requests.reject(turn, reply, "", &rejection);
             }
         };
-        let reply = self.identity().reply_context(version, kind, request.id.map(|id| id.as_json()));
+        let reply = self.requests.reply_context(version, kind, request.id.map(|id| id.as_json()));
+        let arrived = self.reader.take_arrival().unwrap_or(turn.now);
 
-        match admission.admit(turn, &self.requests, &request, kind) {
-            Ok(Admitted::Execute { target, permits }) => {
+        match admission.admit(turn, &self.requests, &request, arrived, kind) {
+            Ok(Admitted::Execute { target, limits, permits }) => {
                 let trial = permits.trial_number();
-                let admitted = AdmittedRequest { target, request: &request, reply, trial };
+                let admitted = AdmittedRequest {
+                    target,
+                    request: &request,
+                    bytes,
+                    accepted: turn.now,
+                    limits,
+                    reply,
+                    trial,
+                };
                 self.requests.execute(turn, &admitted, permits);
             }
-            Ok(Admitted::Wait(gate)) => self.reader.wait_at(gate),
+            Ok(Admitted::Wait(gate)) => self.reader.wait_at(gate, arrived),
             Err(rejection) => self.requests.reject(turn, reply, &request.method, &rejection),
-        }
-    }
-
-    /// Handles a frame that contains no request. Its payload is not decoded.
-    fn handle_control_frame(&mut self, turn: &mut Turn<'_>, version: Version, kind: Kind) {
-        let cells = &turn.thread.cells;
-        match kind {
-            Kind::Sync | Kind::AsyncRequest => {}
-            Kind::Heartbeat => {
-                cells.add(ThreadTotal::Heartbeats, 1);
-                write_heartbeat(&mut turn.buffers.out, version);
-            }
-            Kind::Error | Kind::AsyncResponse => {
-                let error = RequestError::ServerKind(kind);
-                count_rejection(turn, &error);
-                self.identity().reply_context(version, Kind::Error, None).fail(&mut turn.buffers.out, &error);
-            }
-            // A kind of a later version is no error (protocol section 1).
-            Kind::Cancel | Kind::GoingAway | Kind::Other(_) => cells.add(ThreadTotal::UnknownKinds, 1),
         }
     }
 
@@ -325,9 +317,12 @@ impl ConnectionState {
         let kind = match header.kind {
             Kind::Sync => Kind::Sync,
             Kind::AsyncRequest => Kind::AsyncResponse,
-            kind => return self.handle_control_frame(turn, header.version, kind),
+            kind => match extended_reply_kind(header.version, kind) {
+                Some(kind) => kind,
+                None => return self.handle_control_frame(turn, header.version, kind, b""),
+            },
         };
-        let reply = self.identity().reply_context(header.version, kind, None);
+        let reply = self.requests.reply_context(header.version, kind, None);
         self.requests.reject(turn, reply, "", &CountedError::of_unreadable(error));
     }
 

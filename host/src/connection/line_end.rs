@@ -9,6 +9,7 @@ use jackfield_protocol::{EnvelopeError, Framing, Kind, Version};
 use tokio::net::UnixStream;
 
 use super::admission::Admission;
+use super::extended_request::RequestFrame;
 use super::framing::starts_binary_frame;
 use super::phase::{CloseReason, Phase};
 use super::socket;
@@ -64,15 +65,19 @@ impl ConnectionState {
         let envelope = match &self.identity().options.line.method {
             _ if starts_binary_frame(line) => Err(RequestError::Line(LineError::BinaryFrame)),
             Some(method) => wrap_text(method, line).map_err(RequestError::Envelope),
-            None => return self.handle_request(turn, admission, Version::V1_0, Kind::Sync, line),
+            None => {
+                let frame = RequestFrame::plain(Version::V1_0, Kind::Sync, line);
+                return self.handle_request(turn, admission, frame);
+            }
         };
 
         match envelope {
             Ok(envelope) => {
-                self.handle_request(turn, admission, Version::V1_0, Kind::Sync, envelope.as_bytes());
+                let frame = RequestFrame::plain(Version::V1_0, Kind::Sync, envelope.as_bytes());
+                self.handle_request(turn, admission, frame);
             }
             Err(error) => {
-                let reply = self.identity().reply_context(Version::V1_0, Kind::Sync, None);
+                let reply = self.requests.reply_context(Version::V1_0, Kind::Sync, None);
                 self.requests.reject(turn, reply, "", &CountedError::of_unreadable(error));
             }
         }

@@ -168,8 +168,8 @@ pub(super) struct MailboxSink {
 
 impl MailboxSink {
     fn reply_context(&self) -> ReplyContext<'_> {
-        let Self { form, accepts_bytes, ref id, .. } = *self;
-        ReplyContext { form, accepts_bytes, id: id.as_deref() }
+        let Self { form, accepts_bytes, limit, ref id, .. } = *self;
+        ReplyContext { form, accepts_bytes, limit, id: id.as_deref() }
     }
 }
 

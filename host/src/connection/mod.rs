@@ -26,8 +26,10 @@
 
 mod activity;
 mod admission;
+mod control_frames;
 mod deadlines;
 mod execution;
+mod extended_request;
 mod finished_request;
 mod framing;
 mod identity;
@@ -43,6 +45,7 @@ mod reader;
 mod reply;
 mod request_key;
 mod request_log;
+mod session;
 mod slow_log;
 mod socket;
 mod state;

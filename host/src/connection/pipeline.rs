@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use jackfield_protocol::ReplyForm;
+use jackfield_protocol::{Kind, ReplyForm, Version};
 
 use super::identity::ConnectionIdentity;
 use super::in_flight::{InFlightEntry, InFlightTable};
 use super::mailbox::Mailbox;
+use super::session::Session;
+use super::turn::Turn;
 use crate::clock::Time;
 use crate::limits::Permit;
-use crate::metrics::{MethodId, Metrics, Outcome, RequestKind, ThreadCells};
+use crate::metrics::{MethodId, Metrics, Outcome, RequestKind, ThreadCells, ThreadTotal};
 use crate::plugin::PluginCall;
-use crate::routing::ReplyContext;
+use crate::routing::{ReplyContext, RequestError};
 
 /// Runs, tracks and answers the requests of one connection.
 ///
@@ -20,6 +22,8 @@ use crate::routing::ReplyContext;
 /// how frames are read.
 pub(super) struct RequestPipeline {
     pub(super) identity: ConnectionIdentity,
+    /// The agreement of the last hello.
+    pub(super) session: Session,
     pub(super) in_flight: InFlightTable<AcceptedRequest>,
     pub(super) mailbox: Arc<Mailbox>,
 }
@@ -30,6 +34,8 @@ pub(super) struct AcceptedRequest {
     pub(super) form: ReplyForm,
     /// Whether the client accepts opaque bytes as a result.
     pub(super) accepts_bytes: bool,
+    /// Largest payload that the client accepts, in bytes.
+    pub(super) limit: u32,
     /// Name under which the metrics count it.
     pub(super) counted: MethodId,
     pub(super) accepted: Time,
@@ -39,13 +45,53 @@ pub(super) struct AcceptedRequest {
 
 impl RequestPipeline {
     pub(super) fn new(identity: ConnectionIdentity, metrics: &Arc<Metrics>) -> Self {
-        Self { identity, in_flight: InFlightTable::default(), mailbox: Mailbox::new(metrics) }
+        Self {
+            identity,
+            session: Session::default(),
+            in_flight: InFlightTable::default(),
+            mailbox: Mailbox::new(metrics),
+        }
+    }
+
+    /// Returns how a reply of kind `kind` to a request of version `version` is written. `id` is the
+    /// JSON token of the request's id.
+    #[inline]
+    pub(super) fn reply_context<'a>(
+        &self,
+        version: Version,
+        kind: Kind,
+        id: Option<&'a str>,
+    ) -> ReplyContext<'a> {
+        let Self { identity, session, .. } = self;
+        let has_timing = session.has_timing(version) && kind != Kind::Error;
+        let form = ReplyForm { framing: identity.options.framing, version, kind, has_timing };
+        let accepts_bytes = session.accepts_bytes(version);
+        ReplyContext { form, accepts_bytes, limit: session.reply_limit(), id }
     }
 
     /// Returns how the reply to a request in flight is written.
-    pub(super) fn reply_context<'e>(entry: &'e InFlightEntry<AcceptedRequest>) -> ReplyContext<'e> {
-        let AcceptedRequest { form, accepts_bytes, .. } = entry.request;
-        ReplyContext { form, accepts_bytes, id: entry.id.as_deref() }
+    pub(super) fn reply_context_of<'e>(entry: &'e InFlightEntry<AcceptedRequest>) -> ReplyContext<'e> {
+        let AcceptedRequest { form, accepts_bytes, limit, .. } = entry.request;
+        ReplyContext { form, accepts_bytes, limit, id: entry.id.as_deref() }
+    }
+
+    /// Cancels the request with this id, a JSON token, because its client asks for that. A request
+    /// that waits in the sync queue is answered in its turn; any other is answered now. An unknown
+    /// id is counted: the reply may be on its way.
+    pub(super) fn cancel(&mut self, turn: &mut Turn<'_>, id: &str) {
+        let Some(key) = self.in_flight.key_of(id) else {
+            turn.thread.cells.add(ThreadTotal::UnknownCancels, 1);
+            return;
+        };
+        turn.thread.cells.add(ThreadTotal::Cancels, 1);
+        if let Some(queued) = self.in_flight.cancel_queued(key) {
+            queued.call.abandon();
+            return;
+        }
+
+        let Some(entry) = self.in_flight.get(key) else { return };
+        entry.request.call.abandon();
+        self.fail(turn, key, &RequestError::Cancelled);
     }
 
     /// Cancels everything that is in flight, because the peer has gone. Calls that run are

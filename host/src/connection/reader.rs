@@ -48,11 +48,19 @@ pub(super) struct Reader {
     partial_frame: Option<PartialFrame>,
     /// Opens when the plugin of the first request in the inbox has transferred its state.
     gate: Option<GateOpened>,
+    /// When that request has arrived.
+    gated_arrival: Option<Time>,
 }
 
 impl Reader {
     pub(super) fn new(framing: Framing, limit: FrameLimit) -> Self {
-        Self { framer: Framer::new(framing, limit), inbox: BytesMut::new(), partial_frame: None, gate: None }
+        Self {
+            framer: Framer::new(framing, limit),
+            inbox: BytesMut::new(),
+            partial_frame: None,
+            gate: None,
+            gated_arrival: None,
+        }
     }
 
     /// Returns how many bytes of the frame at the front have not arrived, as far as the peer
@@ -124,8 +132,17 @@ impl Reader {
     }
 
     /// Leaves the request at the front of the inbox until `gate` opens.
-    pub(super) fn wait_at(&mut self, gate: &Arc<StateTransferGate>) {
+    /// It has arrived at `arrived`.
+    pub(super) fn wait_at(&mut self, gate: &Arc<StateTransferGate>, arrived: Time) {
         self.gate = Some(GateOpened::of(gate));
+        self.gated_arrival = Some(arrived);
+    }
+
+    /// Returns when the request at the front has arrived, if it has waited at a gate. The time that
+    /// its client waits includes that.
+    #[inline]
+    pub(super) fn take_arrival(&mut self) -> Option<Time> {
+        self.gated_arrival.take()
     }
 
     /// Returns whether the request at the front waits at a gate.
@@ -223,7 +240,7 @@ mod tests {
         reader.poll_gate(&mut cx);
         assert!(!reader.is_gated());
 
-        reader.wait_at(&gate);
+        reader.wait_at(&gate, Time::now());
         reader.poll_gate(&mut cx);
         assert!(reader.is_gated());
         gate.open();

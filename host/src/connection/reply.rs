@@ -28,12 +28,24 @@ fn log_result_too_large(call: &FinishedCall<'_>, limit: u32) {
 impl RequestPipeline {
     /// Counts and logs a request whose reply was made, and adds it to the slow log if it failed or
     /// was slow. It is counted before the reply is written to the socket: a client that has a reply
-    /// finds it in the metrics.
+    /// finds it in the metrics. `reply_at` is the offset of the reply in the output of the turn.
     #[inline]
-    pub(super) fn finish(&self, turn: &mut Turn<'_>, request: &FinishedRequest<'_>, outcome: ReplyOutcome) {
+    pub(super) fn finish(
+        &self,
+        turn: &mut Turn<'_>,
+        request: &FinishedRequest<'_>,
+        outcome: ReplyOutcome,
+        reply_at: usize,
+    ) {
         let cells = &turn.thread.cells;
         let connection = self.identity.number;
         let total = request.call().map_or_else(Default::default, |call| call.total(turn.now));
+
+        if request.has_timing
+            && let Some(call) = request.call()
+        {
+            call.timing(turn.now).stamp(&mut turn.buffers.out[reply_at..]);
+        }
 
         match &request.progress {
             Progress::Ran(call) => {
@@ -72,6 +84,8 @@ impl RequestPipeline {
 
         if context.form.kind == Kind::AsyncResponse && context.id.is_none() {
             context.form.kind = Kind::Error;
+            // Only replies have an extension block.
+            context.form.has_timing = false;
         }
         let outcome = if context.form.kind == Kind::Sync && self.in_flight.is_sync_busy() {
             let mut reply = Vec::new();
@@ -83,20 +97,22 @@ impl RequestPipeline {
         };
 
         let progress = Progress::Rejected { id: context.id, method, error };
-        self.finish(turn, &FinishedRequest { counted: *counted, kind, progress }, outcome);
+        // A rejected request has no timing: the field of its reply stays zero.
+        let finished = FinishedRequest { counted: *counted, kind, has_timing: false, progress };
+        self.finish(turn, &finished, outcome, 0);
     }
 
     /// Reports an error that belongs to no request. In the line framing there is one kind of reply,
     /// and every line has one reply, which leaves after the previous ones.
     pub(super) fn report_error(&mut self, turn: &mut Turn<'_>, version: Version, error: RequestError) {
         if self.identity.options.framing == Framing::Line {
-            let context = self.identity.reply_context(version, Kind::Sync, None);
+            let context = self.reply_context(version, Kind::Sync, None);
             self.reject(turn, context, "", &CountedError::of_unreadable(error));
             return;
         }
 
         count_rejection(turn, &error);
-        self.identity.reply_context(version, Kind::Error, None).fail(&mut turn.buffers.out, &error);
+        self.reply_context(version, Kind::Error, None).fail(&mut turn.buffers.out, &error);
         turn.replies += 1;
     }
 
@@ -104,8 +120,9 @@ impl RequestPipeline {
     pub(super) fn fail(&mut self, turn: &mut Turn<'_>, key: RequestKey, error: &RequestError) {
         let Some(entry) = self.in_flight.remove(key) else { return };
 
-        let outcome = Self::reply_context(&entry).fail(&mut turn.buffers.out, error);
-        self.finish(turn, &FinishedRequest::of_entry(&entry, Some(error)), outcome);
+        let reply_at = turn.buffers.out.len();
+        let outcome = Self::reply_context_of(&entry).fail(&mut turn.buffers.out, error);
+        self.finish(turn, &FinishedRequest::of_entry(&entry, Some(error)), outcome, reply_at);
     }
 
     /// Takes the replies that other threads left.
@@ -126,8 +143,9 @@ impl RequestPipeline {
                 return;
             };
 
+            let reply_at = turn.buffers.out.len();
             turn.buffers.out.extend_from_slice(frame);
-            self.finish(turn, &FinishedRequest::of_entry(&entry, None), reply.outcome);
+            self.finish(turn, &FinishedRequest::of_entry(&entry, None), reply.outcome, reply_at);
         });
 
         turn.buffers.delivered = delivered;

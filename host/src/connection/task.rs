@@ -58,7 +58,8 @@ impl Connection {
         entry: ConnectionHandle,
         permit: Permit,
     ) -> Self {
-        let identity = ConnectionIdentity { number, peer: entry.peer(), options };
+        let peer = entry.peer();
+        let identity = ConnectionIdentity { number, peer, origin: options.origin_of(peer), options };
         let state = ConnectionState::new(identity, &thread.dispatcher, entry, permit);
         Self::on_thread(state, stream, thread)
     }
@@ -111,6 +112,7 @@ impl Connection {
         if thread.is_hurrying.get() {
             state.requests.in_flight.expire_all(turn.now);
         }
+        state.announce_end(&mut turn);
         timer.clear_if_due(turn.now);
 
         let closed = state.run_turn(stream, &mut turn);

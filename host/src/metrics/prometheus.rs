@@ -3,8 +3,7 @@
 //! No client library is used: such a library counts in cells of its own, which threads share, and
 //! our counts would have to be copied into them for each scrape.
 
-use std::collections::BTreeMap;
-
+use super::gauges::{CrashGauge, Gauges};
 use super::metrics_page::{Family, MetricsPage, Seconds};
 use super::outcome::{Outcome, RejectionReason, RequestKind};
 use super::plugin_metrics::{GenerationCounts, ReloadOutcome};
@@ -14,66 +13,6 @@ use super::thread_cells::ThreadTotal;
 
 /// The HTTP content type of a page.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Values that are not counted but read at the time of the scrape.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Gauges {
-    pub(crate) open_connections: u64,
-
-    /// Bytes buffered for clients.
-    pub(crate) buffered_bytes: u64,
-
-    /// The keys of `[limits]` and their values.
-    pub(crate) limits: Vec<(&'static str, u64)>,
-
-    pub(crate) plugins: Vec<PluginGauges>,
-
-    /// The number of crashes that the crash log contains, by each plugin whose code ran then.
-    pub(crate) crashes: BTreeMap<String, u64>,
-
-    /// The calls that ran at the last crash.
-    pub(crate) last_crash: Vec<CrashGauge>,
-
-    /// Log lines that were not written because there were too many, or because nothing read them.
-    pub(crate) log_dropped: u64,
-
-    pub(crate) uptime: std::time::Duration,
-}
-
-/// The health of a plugin that serves.
-#[derive(Debug, Clone)]
-pub(crate) struct PluginGauges {
-    pub(crate) name: String,
-    pub(crate) is_healthy: bool,
-    pub(crate) lost_threads: usize,
-
-    /// `None` for a plugin that runs in the host.
-    pub(crate) worker: Option<WorkerGauges>,
-}
-
-/// The workers of a plugin that serves.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct WorkerGauges {
-    /// Replaced workers, by the label of the cause.
-    pub(crate) restarts: Vec<(&'static str, u64)>,
-
-    pub(crate) resident_bytes: u64,
-    pub(crate) calls_in_flight: u64,
-}
-
-/// A call that ran when a host crashed.
-#[derive(Debug, Clone)]
-pub(crate) struct CrashGauge {
-    pub(crate) plugin: String,
-    pub(crate) generation: u64,
-    pub(crate) method: String,
-
-    /// The request's id; empty if it had none.
-    pub(crate) id: String,
-
-    /// When the crash was found, in seconds since 1970.
-    pub(crate) at: u64,
-}
 
 /// Returns all metrics as one page.
 pub(crate) fn render_page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String {
@@ -166,6 +105,11 @@ fn write_connections(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges:
     }
     page.counter("ipc_heartbeats_total", "Heartbeats answered.")
         .sample(&[], snapshot.total(ThreadTotal::Heartbeats));
+    page.counter("ipc_hellos_total", "Hellos answered.").sample(&[], snapshot.total(ThreadTotal::Hellos));
+    let mut cancels =
+        page.counter("ipc_cancels_total", "Cancellations, by whether their request was in flight.");
+    cancels.sample(&[("request", "in_flight")], snapshot.total(ThreadTotal::Cancels));
+    cancels.sample(&[("request", "unknown")], snapshot.total(ThreadTotal::UnknownCancels));
     page.gauge("ipc_buffered_bytes", "Bytes held in memory for clients.").sample(&[], gauges.buffered_bytes);
     let mut limits = page.gauge("ipc_limit", "Limits of the configuration, by key.");
     for (name, most) in &gauges.limits {
@@ -288,6 +232,7 @@ mod tests {
 
     use super::super::Metrics;
     use super::*;
+    use crate::metrics::{PluginGauges, WorkerGauges};
 
     #[test]
     fn writes_a_request_in_every_family_that_counts_it() {

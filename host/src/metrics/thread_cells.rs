@@ -42,6 +42,12 @@ totals! {
     Heartbeats,
     /// Frames of an unknown kind, read and discarded.
     UnknownKinds,
+    /// Hellos answered.
+    Hellos,
+    /// Requests that their clients cancelled.
+    Cancels,
+    /// Cancellations whose request was answered already, or never existed.
+    UnknownCancels,
     /// Late results, dropped because their request had been answered DEADLINE_EXCEEDED.
     LateResults,
 }

@@ -34,6 +34,9 @@ impl ConnectionRules {
 
 /// The state that all connections of a host share.
 pub(crate) struct Dispatcher {
+    /// A number that is new at every start, for clients that ask in a hello.
+    pub(crate) instance: [u8; 16],
+
     /// Replaced as a whole: a request sees one table, and takes its generation from it once.
     pub(crate) table: ArcSwap<RoutingTable>,
 
@@ -86,6 +89,7 @@ impl Dispatcher {
         let limits = rules.limits.clone();
 
         Arc::new_cyclic(|weak_self| Self {
+            instance: uuid::Uuid::new_v4().into_bytes(),
             table: ArcSwap::from_pointee(RoutingTable::empty()),
             admin_table: ArcSwap::from_pointee(RoutingTable::empty()),
             replaced: Mutex::default(),

@@ -1,7 +1,7 @@
 //! Writing the one reply to a request.
 
 use jackfield_plugin_api::abi::CallEnd;
-use jackfield_protocol::{FrameLimit, ReplyForm, ReplyHead, begin_result, write_error};
+use jackfield_protocol::{FrameLimit, ReplyForm, ReplyHead, begin_result, write_error_within};
 
 use super::request_error::RequestError;
 
@@ -12,6 +12,9 @@ pub(crate) struct ReplyContext<'a> {
 
     /// Whether the client accepts opaque bytes as a result.
     pub(crate) accepts_bytes: bool,
+
+    /// Largest payload that the client accepts, in bytes.
+    pub(crate) limit: u32,
 
     /// The JSON token of the id, which the reply repeats byte for byte.
     pub(crate) id: Option<&'a str>,
@@ -33,7 +36,7 @@ pub(crate) enum ReplyOutcome {
 impl<'a> ReplyContext<'a> {
     /// Returns the context of a reply without an extension block.
     pub(crate) fn plain(form: ReplyForm, id: Option<&'a str>) -> Self {
-        Self { form, accepts_bytes: false, id }
+        Self { form, accepts_bytes: false, limit: u32::MAX, id }
     }
 
     /// Writes what precedes the result.
@@ -52,7 +55,7 @@ impl<'a> ReplyContext<'a> {
         limit: u32,
     ) -> ReplyOutcome {
         let error = match end {
-            CallEnd::Done => match head.finish_within(out, FrameLimit::new(limit)) {
+            CallEnd::Done => match head.finish_within(out, FrameLimit::new(limit.min(self.limit))) {
                 Ok(()) => return ReplyOutcome::Result,
                 Err(too_large) => {
                     self.fail(out, &RequestError::ResultTooLarge(too_large.limit));
@@ -60,7 +63,7 @@ impl<'a> ReplyContext<'a> {
                 }
             },
             CallEnd::DoneBytes if self.accepts_bytes => {
-                match head.finish_bytes_within(out, self.id, FrameLimit::new(limit)) {
+                match head.finish_bytes_within(out, self.id, FrameLimit::new(limit.min(self.limit))) {
                     Ok(()) => return ReplyOutcome::Result,
                     Err(too_large) => {
                         self.fail(out, &RequestError::ResultTooLarge(too_large.limit));
@@ -93,7 +96,15 @@ impl<'a> ReplyContext<'a> {
     pub(crate) fn fail(&self, out: &mut Vec<u8>, error: &RequestError) -> ReplyOutcome {
         let code = error.code();
         let data = error.data();
-        write_error(out, self.form, self.id, code, &error.message(), data.as_deref());
+        write_error_within(
+            out,
+            self.form,
+            FrameLimit::new(self.limit),
+            self.id,
+            code,
+            &error.message(),
+            data.as_deref(),
+        );
         ReplyOutcome::Error(code)
     }
 }

@@ -177,5 +177,7 @@ fn options_of(listener: &Listener, admin: bool) -> ListenerOptions {
         config::Framing::Line => Framing::Line,
     };
     let line = Arc::new(listener.line.clone());
-    ListenerOptions { framing, line, close_after_reply: listener.close_after_reply, admin }
+    let Listener { close_after_reply, remote, .. } = *listener;
+    let listener = listener.socket.to_string_lossy().into();
+    ListenerOptions { framing, line, close_after_reply, remote, listener, admin }
 }

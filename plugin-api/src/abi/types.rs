@@ -268,8 +268,8 @@ impl Slice {
     }
 }
 
-/// The code of an outcome with the status `Done` whose result is opaque bytes. It is 0 for JSON. Only
-/// a plugin whose host has `call_content` uses it: earlier hosts do not look at the code.
+/// The code of an outcome with the status `Done` whose result is opaque bytes. It is 0 for JSON.
+/// Only a plugin whose host has `call_content` uses it: earlier hosts do not look at the code.
 pub(super) const BYTES: i64 = 3;
 
 impl RawOutcome {

@@ -256,6 +256,25 @@ fn applies_changed_allow_lists_at_runtime() {
 }
 
 #[test]
+fn permits_nobody_on_a_listener_for_remote_requests() {
+    let own = rustix::process::geteuid().as_raw();
+    let config = format!(
+        "[[listener]]\nsocket = \"run/jackfield.sock\"\n\
+         [[listener]]\nsocket = \"run/proxy.sock\"\nremote = true\nallow = {{ users = [{own}] }}\n\
+         [[route]]\nmethod = \"hello.*\"\nplugin = \"hello\"\nallow = {{ users = [{own}] }}"
+    );
+    let host = HostProcess::builder().plugin("hello").config(&config).start();
+    let greeting = json!({ "name": "Ada" });
+    assert_eq!(host.peer().result("hello.greet", &greeting), "hello, Ada");
+
+    // The list of the listener is about the proxy, that of the route about who asks.
+    let mut remote = Peer::connect(&host.path("run/proxy.sock"));
+    remote.call("hello.greet", &greeting).error(PERMISSION_DENIED);
+    assert_eq!(remote.result("system.echo", &json!(1)), 1);
+    host.wait_for_log("hello.greet: request of an unknown user rejected: not in allow of the route");
+}
+
+#[test]
 fn permits_nested_calls_of_plugins() {
     let config = format!(
         "[[route]]\nmethod = \"fixture.*\"\nplugin = \"echoes\"\nallow = {{ users = [{OTHER_USER}] }}"

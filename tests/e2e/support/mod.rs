@@ -9,6 +9,7 @@ pub(crate) mod admin;
 pub(crate) mod background;
 pub(crate) mod build;
 pub(crate) mod footprint;
+pub(crate) mod hello;
 pub(crate) mod host;
 mod host_command;
 pub(crate) mod http;

@@ -11,6 +11,7 @@ use crate::connection::request_key::RequestKey;
 use crate::connection::sync_queue::SyncQueueEntry;
 use crate::connection::turn::Turn;
 use crate::plugin::CallPermits;
+use crate::routing::RequestError;
 
 impl RequestPipeline {
     /// Executes an admitted request. It is answered when this returns, or in flight.
@@ -49,7 +50,9 @@ impl RequestPipeline {
         let Some(entry) = self.in_flight.get(key) else { return };
         let call = &entry.request.call;
 
-        if entry.is_expired(turn.now) {
+        if entry.is_cancelled() {
+            self.fail(turn, key, &RequestError::Cancelled);
+        } else if entry.is_expired(turn.now) {
             call.cancel();
             let error = turn.deadline_error(entry.timeout);
             self.fail(turn, key, &error);
@@ -71,10 +74,11 @@ impl RequestPipeline {
             method: call.method,
             timeout: entry.timeout,
             facts: &call.facts,
-            reply: Self::reply_context(&entry),
+            reply: Self::reply_context_of(&entry),
         };
+        let reply_at = turn.buffers.out.len();
         let outcome = local.run(turn, &call.params);
-        self.finish(turn, &FinishedRequest::of_entry(&entry, None), outcome);
+        self.finish(turn, &FinishedRequest::of_entry(&entry, None), outcome, reply_at);
         turn.quota.take(turn.now);
     }
 }

@@ -47,7 +47,10 @@ impl LocalCall<'_> {
     fn close(&self, turn: &mut Turn<'_>, head: ReplyHead, end: CallEnd) -> ReplyOutcome {
         if turn.now.0 > self.facts.deadline {
             turn.thread.cells.add(ThreadTotal::LateResults, 1);
-            self.generation.record_timeout(self.facts.trial);
+            // The plugin is at fault only if the method ran beyond the limit of the host.
+            if turn.now.0 > self.facts.host_deadline {
+                self.generation.record_timeout(self.facts.trial);
+            }
             head.abandon(&mut turn.buffers.out);
             return self.reply.fail(&mut turn.buffers.out, &RequestError::DeadlineExceeded(self.timeout));
         }
@@ -60,14 +63,14 @@ impl LocalCall<'_> {
 impl RequestPipeline {
     /// Runs an `inline` method.
     pub(super) fn run_inline(&mut self, turn: &mut Turn<'_>, admitted: &AdmittedRequest<'_>) {
-        let accepted = turn.now;
-        let facts = admitted.borrowed_facts(Run::Inline, accepted);
         self.count_accepted(turn, admitted);
         self.submit(turn);
 
+        let facts = admitted.borrowed_facts(Run::Inline, &self.identity.origin);
         let call = admitted.local_call(&facts);
+        let reply_at = turn.buffers.out.len();
         let outcome = call.run(turn, admitted.params());
-        self.finish_local(turn, admitted, &call, accepted, outcome);
+        self.finish_local(turn, admitted, &call, outcome, reply_at);
     }
 
     /// Begins an `async` method that is usually ready at its first poll. If its future is not
@@ -81,21 +84,21 @@ impl RequestPipeline {
         self.submit(turn);
         // The permit is taken before anything runs: a request that has begun is not rejected.
         let Some(permit) = self.take_permit(turn, admitted) else { return };
-        let accepted = turn.now;
-        let accepted_call = admitted.accept(Run::Async, accepted, permit, permits);
+        let accepted_call = admitted.accept(Run::Async, &self.identity.origin, permit, permits);
         self.count_accepted(turn, admitted);
 
         let facts = &accepted_call.facts;
         let call = admitted.local_call(facts);
+        let reply_at = turn.buffers.out.len();
         let head = call.reply.open(&mut turn.buffers.out);
         let polled = call.generation.poll_first(call.method, facts, admitted.params(), &mut turn.buffers.out);
         turn.now = Time::now();
-        call.generation.record_first_poll(call.method, polled.is_ok(), turn.now.since(accepted));
+        call.generation.record_first_poll(call.method, polled.is_ok(), turn.now.since(admitted.accepted));
 
         match polled {
             Ok(end) => {
                 let outcome = call.close(turn, head, end);
-                self.finish_local(turn, admitted, &call, accepted, outcome);
+                self.finish_local(turn, admitted, &call, outcome, reply_at);
             }
             Err(suspended) => {
                 head.abandon(&mut turn.buffers.out);
@@ -114,9 +117,10 @@ impl RequestPipeline {
         turn: &mut Turn<'_>,
         admitted: &AdmittedRequest<'_>,
         call: &LocalCall<'_>,
-        accepted: Time,
         outcome: ReplyOutcome,
+        reply_at: usize,
     ) {
+        let accepted = admitted.accepted;
         let progress = Progress::Ran(FinishedCall {
             generation: call.generation,
             method: call.method,
@@ -125,7 +129,9 @@ impl RequestPipeline {
             begun: Some(accepted),
         });
         let kind = RequestKind::of_reply(admitted.reply.form.kind);
-        self.finish(turn, &FinishedRequest { counted: admitted.target.counted, kind, progress }, outcome);
+        let has_timing = admitted.reply.form.has_timing;
+        let finished = FinishedRequest { counted: admitted.target.counted, kind, has_timing, progress };
+        self.finish(turn, &finished, outcome, reply_at);
     }
 }
 
@@ -135,7 +141,7 @@ impl AdmittedRequest<'_> {
         LocalCall {
             generation: &self.target.generation,
             method: self.target.method,
-            timeout: self.target.timeout,
+            timeout: self.timeout(),
             facts,
             reply: self.reply,
         }

@@ -14,4 +14,4 @@ mod execute;
 mod local;
 mod submission;
 
-pub(super) use self::admitted::AdmittedRequest;
+pub(super) use self::admitted::{AdmittedRequest, CallLimits};

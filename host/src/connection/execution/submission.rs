@@ -27,7 +27,7 @@ impl RequestPipeline {
         permits: CallPermits,
     ) {
         let Some(permit) = self.take_permit(turn, admitted) else { return };
-        let call = admitted.accept(run, turn.now, permit, permits);
+        let call = admitted.accept(run, &self.identity.origin, permit, permits);
         self.count_accepted(turn, admitted);
         self.log_accepted(admitted, &call);
 
@@ -78,8 +78,8 @@ impl RequestPipeline {
         call: AcceptedCall,
         params: &[u8],
     ) -> RequestKey {
-        let AdmittedRequest { target, reply, .. } = *admitted;
-        let AcceptedCall { accepted, id, facts, permit, permits } = call;
+        let AdmittedRequest { target, reply, accepted, .. } = *admitted;
+        let AcceptedCall { id, facts, permit, permits } = call;
         let deadline = Time(facts.deadline);
 
         let sink = MailboxSink {
@@ -89,7 +89,7 @@ impl RequestPipeline {
             accepts_bytes: reply.accepts_bytes,
             id: id.clone(),
             plugin: Arc::clone(&target.generation.identity.plugin),
-            limit: turn.rules.limits.frame,
+            limit: turn.rules.limits.frame.min(reply.limit),
         };
         let generation = Arc::clone(&target.generation);
         let call =
@@ -98,12 +98,13 @@ impl RequestPipeline {
         let request = AcceptedRequest {
             form: reply.form,
             accepts_bytes: reply.accepts_bytes,
+            limit: reply.limit,
             counted: target.counted,
             accepted,
             call,
             _permit: permit,
         };
-        self.in_flight.insert(id, deadline, target.timeout, params.len(), request)
+        self.in_flight.insert(id, deadline, admitted.timeout(), params.len(), request)
     }
 
     /// Starts a request in flight: its call goes to its generation with the next

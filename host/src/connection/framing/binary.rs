@@ -1,6 +1,6 @@
 //! The binary framing: a header of seven bytes before each payload.
 
-use jackfield_protocol::{Decoder, FrameLimit, HEADER_LEN, Header, Step};
+use jackfield_protocol::{Decoder, FrameLimit, HEADER_LEN, Header, Step, Version};
 
 use super::frame_event::{Frame, FrameEvent};
 
@@ -25,6 +25,16 @@ impl BinaryFramer {
                 FrameEvent::Rejected { error: refusal, is_fatal: fatal, consumed }
             }
         }
+    }
+
+    /// Sets the version that higher ones are read as.
+    pub(super) fn set_highest_version(&mut self, highest: Version) {
+        self.0.set_highest(highest);
+    }
+
+    /// Returns the largest payload, in bytes.
+    pub(super) fn limit(&self) -> u32 {
+        self.0.limit().bytes()
     }
 
     pub(super) fn is_discarding(&self) -> bool {

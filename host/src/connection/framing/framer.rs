@@ -1,6 +1,6 @@
 //! The framer of a connection: one of the framings that listeners speak.
 
-use jackfield_protocol::{FrameLimit, Framing, Header};
+use jackfield_protocol::{FrameLimit, Framing, Header, Version};
 
 use super::binary::BinaryFramer;
 use super::frame_event::FrameEvent;
@@ -27,6 +27,22 @@ impl Framer {
         match self {
             Self::Binary(framer) => framer.next(input),
             Self::Line(framer) => framer.next(input),
+        }
+    }
+
+    /// Sets the version that higher ones are read as. A framing without versions has no hello that
+    /// could ask for this.
+    pub(in crate::connection) fn set_highest_version(&mut self, highest: Version) {
+        if let Self::Binary(framer) = self {
+            framer.set_highest_version(highest);
+        }
+    }
+
+    /// Returns the largest payload, in bytes.
+    pub(in crate::connection) fn limit(&self) -> u32 {
+        match self {
+            Self::Binary(framer) => framer.limit(),
+            Self::Line(_) => u32::MAX,
         }
     }
 

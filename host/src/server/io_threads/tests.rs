@@ -65,8 +65,14 @@ fn connect(io: &IoThreads) -> UnixStream {
     client.write_all(REQUEST).unwrap();
     stream.set_nonblocking(true).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();
-    let line = Arc::default();
-    let manner = ListenerOptions { framing: Framing::Line, line, admin: false, close_after_reply: false };
+    let manner = ListenerOptions {
+        framing: Framing::Line,
+        line: Arc::default(),
+        close_after_reply: false,
+        remote: false,
+        listener: "run/test.sock".into(),
+        admin: false,
+    };
     let permit = io.dispatcher.connections.take().unwrap();
     let accepted = AcceptedConnection { number: 1, stream, manner, peer: None, permit };
     assert!(io.send(IoThreadWork::Serve(accepted)).is_ok());

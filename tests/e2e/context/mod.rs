@@ -1,0 +1,7 @@
+//! Deadlines, cancellations, timings, and the hello that agrees on them.
+
+mod cancellation;
+mod deadline;
+mod end_notice;
+mod hello;
+mod timing;

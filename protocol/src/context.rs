@@ -32,6 +32,12 @@ pub struct CarriedMembers<'a> {
 }
 
 impl<'a> RequestContext<'a> {
+    /// Returns trace and metadata, which are `None` if the request has none.
+    #[must_use]
+    pub fn carried(&self) -> CarriedMembers<'a> {
+        self.carried.as_deref().copied().unwrap_or_default()
+    }
+
     /// Interprets the members `deadline_ms`, `traceparent`, `tracestate` and `meta`.
     #[inline]
     pub(crate) fn interpret(
@@ -239,9 +245,8 @@ mod tests {
     fn context(members: &str) -> Result<(Option<u32>, bool, bool, bool), EnvelopeError> {
         let payload = format!("{{\"method\":\"a\",{members}}}");
         let request = Request::parse(payload.as_bytes()).map_err(|invalid| invalid.error)?;
-        let RequestContext { deadline_ms, carried } = request.context;
-        let carried = carried.map_or_else(CarriedMembers::default, |carried| *carried);
-        let CarriedMembers { traceparent, tracestate, meta } = carried;
+        let deadline_ms = request.context.deadline_ms;
+        let CarriedMembers { traceparent, tracestate, meta } = request.context.carried();
         Ok((deadline_ms.map(NonZeroU32::get), traceparent.is_some(), tracestate.is_some(), meta.is_some()))
     }
 

@@ -1,7 +1,7 @@
 //! The replies of a connection: every one is written, counted and logged here.
 
 use jackfield_plugin_api::INTERNAL_ERROR;
-use jackfield_protocol::{Framing, Kind, Version};
+use jackfield_protocol::{EnvelopeError, Framing, Id, Kind, Version};
 
 use super::finished_request::{FinishedCall, FinishedRequest, Progress};
 use super::pipeline::RequestPipeline;
@@ -100,6 +100,20 @@ impl RequestPipeline {
         // A rejected request has no timing: the field of its reply stays zero.
         let finished = FinishedRequest { counted: *counted, kind, has_timing: false, progress };
         self.finish(turn, &finished, outcome, 0);
+    }
+
+    /// Answers a frame whose envelope is no request.
+    pub(super) fn reject_envelope(
+        &mut self,
+        turn: &mut Turn<'_>,
+        version: Version,
+        kind: Kind,
+        id: Option<Id<'_>>,
+        error: EnvelopeError,
+    ) {
+        let context = self.reply_context(version, kind, id.map(|id| id.as_json()));
+        let rejection = CountedError::of_unreadable(RequestError::Envelope(error));
+        self.reject(turn, context, "", &rejection);
     }
 
     /// Reports an error that belongs to no request. In the line framing there is one kind of reply,

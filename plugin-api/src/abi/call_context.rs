@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
-/// The type of params or of a result. The numbers are those of the protocol's content types.
+/// The type of params or of a result. The numbers are those of the content types of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(u32)]
 pub enum Content {

@@ -10,7 +10,7 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{
     CallContext, CallFacts, CallerFacts, CallerRef, Content, RequestId, TraceFacts,
 };
-use jackfield_protocol::{Request, RequestContext, TraceParent};
+use jackfield_protocol::{CarriedMembers, Request, TraceParent};
 
 use crate::clock::Time;
 use crate::limits::Permit;
@@ -103,10 +103,7 @@ impl<'r> AdmittedRequest<'r> {
     /// Returns trace and metadata; `None` if the request has neither.
     #[inline]
     fn context(&self) -> Option<Arc<CallContext>> {
-        let RequestContext { traceparent, tracestate, meta, .. } = self.request.context;
-        if traceparent.is_none() && meta.is_none() {
-            return None;
-        }
+        let CarriedMembers { traceparent, tracestate, meta } = **self.request.context.carried.as_ref()?;
         let state = tracestate.and_then(|state| serde_json::from_str::<String>(state.get()).ok());
         let trace = traceparent.map(|parent| {
             let TraceParent { trace_id, span_id, flags } = parent;

@@ -10,6 +10,8 @@ mod call_context;
 mod call_end;
 mod call_facts;
 mod call_queries;
+#[cfg(test)]
+mod earlier_host;
 mod entry;
 mod future;
 mod handles;

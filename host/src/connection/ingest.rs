@@ -14,6 +14,7 @@ use super::execution::AdmittedRequest;
 use super::extended_request::{RequestFrame, extended_reply_kind};
 use super::framing::{Frame, FrameEvent, READ_SIZE};
 use super::phase::Phase;
+use super::span;
 use super::state::ConnectionState;
 use super::turn::Turn;
 use crate::clock::Time;
@@ -57,7 +58,7 @@ impl ConnectionState {
             // The peer has reset the connection. It reads no reply either.
             Poll::Ready(Err(_)) => {
                 self.phase = Phase::Closing(self.reason_after_io_error());
-                self.requests.abandon(&turn.thread.cells);
+                self.requests.abandon(turn.thread);
                 return true;
             }
         };
@@ -243,11 +244,16 @@ impl ConnectionState {
                     limits,
                     reply,
                     trial,
+                    // Requests of operators are not what operators look for.
+                    tracer: turn.tracer.filter(|_| !self.requests.identity.options.admin),
                 };
                 self.requests.execute(turn, &admitted, permits);
             }
             Ok(Admitted::Wait(gate)) => self.reader.wait_at(gate, arrived),
-            Err(rejection) => self.requests.reject(turn, reply, &request.method, &rejection),
+            Err(rejection) => {
+                span::record_rejected(turn, &self.requests.identity, &request, &rejection.error);
+                self.requests.reject(turn, reply, &request.method, &rejection);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::finished_request::{FinishedCall, FinishedRequest, Progress};
 use super::pipeline::RequestPipeline;
 use super::request_key::RequestKey;
 use super::turn::Turn;
-use super::{request_log, slow_log};
+use super::{request_log, slow_log, span};
 use crate::metrics::{Outcome, RequestKind, ThreadTotal};
 use crate::routing::{CountedError, ReplyContext, ReplyOutcome, RequestError};
 
@@ -62,10 +62,12 @@ impl RequestPipeline {
             }
         }
 
-        let outcome = outcome_of(outcome);
+        let reply = outcome;
+        let outcome = outcome_of(reply);
         turn.replies += 1;
         cells.count_ended(request.counted, request.kind, outcome);
         slow_log::record(turn, &self.identity, request, outcome, total);
+        span::record(turn, request, reply, outcome);
     }
 
     /// Answers a request that was not accepted: a sync one after the previous ones, an async one at

@@ -17,12 +17,12 @@ pub(crate) struct ListenerOptions {
     pub(crate) line: Arc<LineOptions>,
     /// Whether a connection ends after its first reply.
     pub(crate) close_after_reply: bool,
+    /// Whether the requests come from other machines, through a proxy.
+    pub(crate) remote: bool,
+    /// The path of the socket, as a method sees it in its caller.
+    pub(crate) listener: Arc<str>,
     /// Whether the listener is the admin socket, which reaches the methods for operators.
     pub(crate) admin: bool,
-    /// The path of the socket, as methods see it.
-    pub(crate) listener: Arc<str>,
-    /// Whether requests come from other machines, through a proxy.
-    pub(crate) remote: bool,
 }
 
 impl ListenerOptions {

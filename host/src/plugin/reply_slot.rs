@@ -14,6 +14,9 @@ use crate::sync::lock;
 struct SlotState {
     reply: Option<CallReply>,
 
+    /// The code of the error in the reply, also after the reply was taken.
+    error: Option<i64>,
+
     /// Whether the reply has been taken.
     is_taken: bool,
 
@@ -47,7 +50,10 @@ pub(crate) struct ReplySlot {
 impl ReplySlot {
     /// Puts the reply into the slot.
     pub(crate) fn fill(&self, reply: CallReply) {
-        self.end(|state| state.reply = Some(reply));
+        self.end(|state| {
+            state.error = reply.as_ref().err().map(Error::code);
+            state.reply = Some(reply);
+        });
     }
 
     /// Ends the wait, unless it has ended.
@@ -98,6 +104,11 @@ impl ReplySlot {
     /// Returns whether the calling method was cancelled before the reply arrived.
     pub(crate) fn is_cancelled(&self) -> bool {
         lock(&self.state).is_cancelled
+    }
+
+    /// Returns the code of the error in the reply; `None` if it is a result, or has not arrived.
+    pub(crate) fn error(&self) -> Option<i64> {
+        lock(&self.state).error
     }
 
     /// Gives up waiting, and returns whether the reply has not arrived.

@@ -27,9 +27,9 @@ pub struct CallFacts<'a> {
     pub trial: Option<NonZeroU64>,
     /// Set when nobody waits for the reply any more.
     pub cancelled: Cancellation,
-    /// What the params are.
+    /// The type of the params.
     pub content: Content,
-    /// Who sent the request that led to this call.
+    /// The sender of the request that led to this call.
     pub caller: CallerRef<'a>,
     /// Trace and metadata of the request; `None` if it has neither.
     pub context: Option<Arc<CallContext>>,

@@ -1,4 +1,4 @@
-//! What travels with a request: deadline, cancellation, timing, and the hello that agrees on them.
+//! Deadlines, cancellations, timings, and the hello that agrees on them.
 
 mod cancellation;
 mod deadline;

@@ -65,14 +65,13 @@ fn connect(io: &IoThreads) -> UnixStream {
     client.write_all(REQUEST).unwrap();
     stream.set_nonblocking(true).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();
-    let line = Arc::default();
     let manner = ListenerOptions {
         framing: Framing::Line,
-        line,
-        admin: false,
+        line: Arc::default(),
         close_after_reply: false,
-        listener: Arc::from("test.sock"),
         remote: false,
+        listener: "run/test.sock".into(),
+        admin: false,
     };
     let permit = io.dispatcher.connections.take().unwrap();
     let accepted = AcceptedConnection { number: 1, stream, manner, peer: None, permit };

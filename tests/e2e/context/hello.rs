@@ -6,12 +6,10 @@ use crate::support::hello::{
     ALL, Ack, BLOCK, CAN_CANCEL, CAN_EXTEND, CAN_TIME, CANCEL, V1_2, WITH_BYTES, agree, hello, hello_with,
 };
 use crate::support::peer::{
-    ASYNC_REQUEST, ASYNC_RESPONSE, HEARTBEAT, INTERNAL_ERROR, INVALID_REQUEST, SYNC, V1_0, V1_1, envelope,
-    envelope_with, frame,
+    ASYNC_REQUEST, ASYNC_RESPONSE, HEARTBEAT, INTERNAL_ERROR, INVALID_REQUEST, SYNC, UNSUPPORTED_EXTENSION,
+    V1_0, V1_1, envelope, envelope_with, frame,
 };
 use crate::support::{Frame, HostProcess};
-
-const UNSUPPORTED_EXTENSION: i64 = -32010;
 
 fn ping() -> String {
     envelope("system.ping", &Value::Null)

@@ -15,7 +15,7 @@ pub(crate) const TIMING_BLOCK: [u8; 16] = [0, 14, TIMING, 12, 0, 0, 0, 0, 0, 0, 
 /// Bytes of the field with content type 3.
 pub(crate) const BYTES_FIELD: [u8; 3] = [CONTENT_TYPE, 1, hello::BYTES];
 
-/// What the body of a frame is.
+/// The type of the body of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum ContentType {
     /// An envelope, as in every frame without an extension block.
@@ -63,7 +63,7 @@ impl Timing {
 /// The fields of an extension block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ExtensionBlock {
-    /// What the body is.
+    /// The type of the body.
     pub content: ContentType,
     /// The timing of a reply.
     pub timing: Option<Timing>,

@@ -8,12 +8,19 @@ use crate::envelope_error::EnvelopeError;
 use crate::json::Json;
 use crate::limits::{ESCAPE_LEN, META_BYTES_MAX, META_MEMBERS_MAX, META_WRITTEN_MAX, TRACESTATE_MAX};
 
-/// The members of a request besides id, method and params. Those that have no effect if they are
-/// invalid are `None` then.
-#[derive(Clone, Copy, Debug, Default)]
+/// The members of a request besides id, method and params.
+#[derive(Clone, Debug, Default)]
 pub struct RequestContext<'a> {
     /// How long the client still waits, in milliseconds from when the host reads the frame.
     pub deadline_ms: Option<NonZeroU32>,
+    /// Trace and metadata. They are boxed, because most requests have neither and every request is
+    /// moved.
+    pub carried: Option<Box<CarriedMembers<'a>>>,
+}
+
+/// The members of a request that travel with it to the plugin. A trace that is invalid is `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CarriedMembers<'a> {
     /// The span of the client, as W3C Trace Context defines it.
     pub traceparent: Option<TraceParent>,
     /// `tracestate` as written, if `traceparent` is valid: a JSON string of at most
@@ -25,6 +32,12 @@ pub struct RequestContext<'a> {
 }
 
 impl<'a> RequestContext<'a> {
+    /// Returns trace and metadata, which are `None` if the request has none.
+    #[must_use]
+    pub fn carried(&self) -> CarriedMembers<'a> {
+        self.carried.as_deref().copied().unwrap_or_default()
+    }
+
     /// Interprets the members `deadline_ms`, `traceparent`, `tracestate` and `meta`.
     #[inline]
     pub(crate) fn interpret(
@@ -34,29 +47,28 @@ impl<'a> RequestContext<'a> {
             Some(value) => Some(read_deadline(value)?),
             None => None,
         };
-        let mut context = RequestContext { deadline_ms, ..RequestContext::default() };
-        if traceparent.is_some() || meta.is_some() {
-            context.read_rest(traceparent, tracestate, meta)?;
-        }
-        Ok(context)
+        let carried = if traceparent.is_some() || meta.is_some() {
+            CarriedMembers::interpret(traceparent, tracestate, meta)?
+        } else {
+            None
+        };
+        Ok(RequestContext { deadline_ms, carried })
     }
+}
 
+impl<'a> CarriedMembers<'a> {
+    /// Returns `None` if nothing is carried, because the trace is invalid.
     #[inline(never)]
-    fn read_rest(
-        &mut self,
+    fn interpret(
         traceparent: Option<Json<'a>>,
         tracestate: Option<Json<'a>>,
         meta: Option<Json<'a>>,
-    ) -> Result<(), EnvelopeError> {
-        self.traceparent = traceparent.and_then(|value| TraceParent::parse(plain_string(value)?));
-        if self.traceparent.is_some() {
-            self.tracestate = tracestate.filter(|value| is_tracestate(*value));
-        }
-        if let Some(meta) = meta {
-            check_meta(meta)?;
-            self.meta = Some(meta);
-        }
-        Ok(())
+    ) -> Result<Option<Box<CarriedMembers<'a>>>, EnvelopeError> {
+        meta.map(check_meta).transpose()?;
+        let traceparent = traceparent.and_then(|value| TraceParent::parse(plain_string(value)?));
+        let tracestate = tracestate.filter(|value| traceparent.is_some() && is_tracestate(*value));
+        let is_empty = traceparent.is_none() && meta.is_none();
+        Ok((!is_empty).then(|| Box::new(CarriedMembers { traceparent, tracestate, meta })))
     }
 }
 
@@ -233,7 +245,8 @@ mod tests {
     fn context(members: &str) -> Result<(Option<u32>, bool, bool, bool), EnvelopeError> {
         let payload = format!("{{\"method\":\"a\",{members}}}");
         let request = Request::parse(payload.as_bytes()).map_err(|invalid| invalid.error)?;
-        let RequestContext { deadline_ms, traceparent, tracestate, meta } = request.context;
+        let deadline_ms = request.context.deadline_ms;
+        let CarriedMembers { traceparent, tracestate, meta } = request.context.carried();
         Ok((deadline_ms.map(NonZeroU32::get), traceparent.is_some(), tracestate.is_some(), meta.is_some()))
     }
 

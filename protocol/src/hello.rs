@@ -30,7 +30,7 @@ pub struct Hello<'a> {
     pub is_ack: bool,
     /// The highest version that the sender speaks, as in a header.
     pub version: u16,
-    /// What the client wishes for, or what the server grants.
+    /// The wishes of the client, or the grant of the server.
     pub capabilities: Capabilities,
     /// Largest payload that the sender accepts, in bytes. 0 stands for no statement.
     pub largest_payload: u32,

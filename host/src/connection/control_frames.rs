@@ -65,7 +65,8 @@ impl ConnectionState {
         self.announce_end(turn);
     }
 
-    /// Tells the client once that the host shuts down, if it does and the client has asked for that.
+    /// Tells the client once that the host shuts down, if it does and the client has asked for
+    /// that.
     pub(super) fn announce_end(&mut self, turn: &mut Turn<'_>) {
         if turn.thread.is_draining.get() && self.requests.session.take_end_notice() {
             let grace = turn.rules.timeouts.drain.as_millis();

@@ -1,8 +1,6 @@
 //! Requests with an extension block: frames of version 1.2 whose kind has bit 0x80.
 
-use jackfield_protocol::{
-    BlockError, ContentType, EnvelopeError, ExtensionBlock, Kind, Request, Version, split_bytes_body,
-};
+use jackfield_protocol::{BlockError, ContentType, ExtensionBlock, Kind, Version, split_bytes_body};
 
 use super::admission::Admission;
 use super::state::ConnectionState;
@@ -79,14 +77,6 @@ impl ConnectionState {
             }
         }
     }
-}
-
-/// Checks that a request has its params in one place only.
-pub(super) fn check_params(request: &Request<'_>, bytes: Option<&[u8]>) -> Result<(), EnvelopeError> {
-    if bytes.is_some() && request.params.is_some() {
-        return Err(EnvelopeError::ParamsBesideBytes);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -181,7 +181,8 @@ impl<T> InFlightTable<T> {
     }
 
     /// Returns the keys of the requests whose deadline has passed, without those that
-    /// [`InFlightTable::expire_queued`] or [`InFlightTable::cancel_queued`] has marked. It visits every entry, at most once per timer.
+    /// [`InFlightTable::expire_queued`] or [`InFlightTable::cancel_queued`] has marked. It visits
+    /// every entry, at most once per timer.
     pub(super) fn expired(&mut self, now: Time) -> Vec<RequestKey> {
         if self.earliest_deadline.is_none_or(|earliest| earliest > now) {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! What a connection has agreed on with its client in its last hello (protocol section 5).
+//! The agreement of a connection with its client, from its last hello (protocol section 5).
 
 use jackfield_protocol::{Capabilities, Hello, Version};
 
@@ -31,24 +31,19 @@ pub(super) struct Session {
     accepts_bytes: bool,
     /// Largest payload that the client accepts, in bytes.
     reply_limit: u32,
-    /// Whether the client was told that the host shuts down.
-    is_told_of_end: bool,
+    /// Whether the client was notified that the host shuts down.
+    is_notified: bool,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self {
-            granted: Capabilities::NONE,
-            accepts_bytes: false,
-            reply_limit: u32::MAX,
-            is_told_of_end: false,
-        }
+        Self { granted: Capabilities::NONE, accepts_bytes: false, reply_limit: u32::MAX, is_notified: false }
     }
 }
 
 impl Session {
-    /// Grants what the hello of a client wishes for, as far as it is offered, in place of an earlier
-    /// grant. Returns the acknowledgement.
+    /// Grants what the hello of a client wishes for, as far as it is offered, in place of an
+    /// earlier grant. Returns the acknowledgement.
     pub(super) fn agree(&mut self, hello: &Hello<'_>, offer: HostOffer) -> Hello<'static> {
         let mut granted = hello.capabilities.and(OFFERED);
         if hello.version < Version::V1_2.wire() {
@@ -106,11 +101,11 @@ impl Session {
         self.granted.contains(Capabilities::CANCEL)
     }
 
-    /// Returns whether the client is to be told now that the host shuts down: once, if it has asked
-    /// for that.
+    /// Returns whether the client is to be notified now that the host shuts down: once, if it has
+    /// asked for that.
     pub(super) fn take_end_notice(&mut self) -> bool {
-        let is_due = self.granted.contains(Capabilities::GOING_AWAY) && !self.is_told_of_end;
-        self.is_told_of_end |= is_due;
+        let is_due = self.granted.contains(Capabilities::GOING_AWAY) && !self.is_notified;
+        self.is_notified |= is_due;
         is_due
     }
 }

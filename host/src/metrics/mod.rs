@@ -6,6 +6,7 @@
 //! are computed when a reader asks for a [`MetricsSnapshot`], at the reader's cost.
 
 mod counters;
+mod gauges;
 mod histogram;
 mod host_metrics;
 mod method_names;
@@ -19,12 +20,13 @@ mod slow_log;
 mod snapshot;
 mod thread_cells;
 
+pub(crate) use gauges::{CrashGauge, Gauges, PluginGauges, WorkerGauges};
 pub(crate) use host_metrics::Metrics;
 pub(crate) use method_names::{MethodId, MethodNames};
 pub(crate) use open_connections::{ConnectionHandle, PeerIdentity};
 pub(crate) use outcome::{Outcome, RejectionReason, RequestKind};
 pub(crate) use plugin_metrics::{GenerationCounts, PluginCounts, ReloadOutcome};
-pub(crate) use prometheus::{CONTENT_TYPE, CrashGauge, Gauges, PluginGauges, WorkerGauges, render_page};
+pub(crate) use prometheus::{CONTENT_TYPE, render_page};
 pub(crate) use slow_log::{SlowLogContents, SlowLogEntry, printable_excerpt};
 pub(crate) use snapshot::{MethodCounts, MetricsSnapshot};
 pub(crate) use thread_cells::{ThreadCells, ThreadTotal};

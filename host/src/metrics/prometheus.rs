@@ -3,8 +3,7 @@
 //! No client library is used: such a library counts in cells of its own, which threads share, and
 //! our counts would have to be copied into them for each scrape.
 
-use std::collections::BTreeMap;
-
+use super::gauges::{CrashGauge, Gauges};
 use super::metrics_page::{Family, MetricsPage, Seconds};
 use super::outcome::{Outcome, RejectionReason, RequestKind};
 use super::plugin_metrics::{GenerationCounts, ReloadOutcome};
@@ -14,66 +13,6 @@ use super::thread_cells::ThreadTotal;
 
 /// The HTTP content type of a page.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Values that are not counted but read at the time of the scrape.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Gauges {
-    pub(crate) open_connections: u64,
-
-    /// Bytes buffered for clients.
-    pub(crate) buffered_bytes: u64,
-
-    /// The keys of `[limits]` and their values.
-    pub(crate) limits: Vec<(&'static str, u64)>,
-
-    pub(crate) plugins: Vec<PluginGauges>,
-
-    /// The number of crashes that the crash log contains, by each plugin whose code ran then.
-    pub(crate) crashes: BTreeMap<String, u64>,
-
-    /// The calls that ran at the last crash.
-    pub(crate) last_crash: Vec<CrashGauge>,
-
-    /// Log lines that were not written because there were too many, or because nothing read them.
-    pub(crate) log_dropped: u64,
-
-    pub(crate) uptime: std::time::Duration,
-}
-
-/// The health of a plugin that serves.
-#[derive(Debug, Clone)]
-pub(crate) struct PluginGauges {
-    pub(crate) name: String,
-    pub(crate) is_healthy: bool,
-    pub(crate) lost_threads: usize,
-
-    /// `None` for a plugin that runs in the host.
-    pub(crate) worker: Option<WorkerGauges>,
-}
-
-/// The workers of a plugin that serves.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct WorkerGauges {
-    /// Replaced workers, by the label of the cause.
-    pub(crate) restarts: Vec<(&'static str, u64)>,
-
-    pub(crate) resident_bytes: u64,
-    pub(crate) calls_in_flight: u64,
-}
-
-/// A call that ran when a host crashed.
-#[derive(Debug, Clone)]
-pub(crate) struct CrashGauge {
-    pub(crate) plugin: String,
-    pub(crate) generation: u64,
-    pub(crate) method: String,
-
-    /// The request's id; empty if it had none.
-    pub(crate) id: String,
-
-    /// When the crash was found, in seconds since 1970.
-    pub(crate) at: u64,
-}
 
 /// Returns all metrics as one page.
 pub(crate) fn render_page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String {
@@ -86,6 +25,7 @@ pub(crate) fn render_page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String
     write_plugin_health(&mut page, gauges);
     write_workers(&mut page, snapshot, gauges);
     write_crashes(&mut page, gauges);
+    write_spans(&mut page, snapshot);
     write_host(&mut page, snapshot, gauges);
     write_process(&mut page);
     page.0
@@ -273,6 +213,18 @@ fn write_crashes(page: &mut MetricsPage, gauges: &Gauges) {
     }
 }
 
+fn write_spans(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
+    let count = |name: &str| snapshot.counters[name];
+    page.counter("ipc_spans_exported_total", "Spans that the collector accepted.")
+        .sample(&[], count("spans_exported"));
+    let mut dropped = page.counter("ipc_spans_dropped_total", "Spans that were not exported, by reason.");
+    for reason in ["queue_full", "refused", "unreachable"] {
+        dropped.sample(&[("reason", reason)], count(&format!("spans_dropped_{reason}")));
+    }
+    page.counter("ipc_span_export_failures_total", "Requests to the collector that failed.")
+        .sample(&[], count("span_export_failures"));
+}
+
 fn write_host(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges: &Gauges) {
     page.counter("ipc_process_state_changes_total", "Changes of the state of the process by plugins.")
         .sample(&[], snapshot.counters["process_state_changes"]);
@@ -293,6 +245,7 @@ mod tests {
 
     use super::super::Metrics;
     use super::*;
+    use crate::metrics::{PluginGauges, WorkerGauges};
 
     #[test]
     fn writes_a_request_in_every_family_that_counts_it() {

@@ -1,22 +1,31 @@
-//! What travels with a request to the plugin besides its params: who asks, the trace, the metadata.
+//! The facts that travel with a request to the plugin besides its params: the caller, the trace,
+//! the metadata.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
-/// What params or a result are.
+/// The type of params or of a result. The numbers are those of the content types of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u32)]
 pub enum Content {
     /// One JSON document.
     #[default]
-    Json,
+    Json = 0,
     /// Opaque bytes.
-    Bytes,
+    Bytes = 3,
 }
 
-/// A result of a method, with what it is.
+impl Content {
+    /// Returns the content of a number that crossed the ABI. What is not known to be JSON is opaque.
+    pub(super) fn from_number(number: u32) -> Self {
+        if number == Self::Json as u32 { Self::Json } else { Self::Bytes }
+    }
+}
+
+/// A result of a method, with its type.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CallOutput {
-    /// What the bytes are.
+    /// The type of the bytes.
     pub content: Content,
     /// The result.
     pub bytes: Vec<u8>,
@@ -37,13 +46,13 @@ pub struct OutgoingCall<'a> {
     pub method: &'a str,
     /// The params: one JSON document, or opaque bytes.
     pub params: &'a [u8],
-    /// What the params are.
+    /// The type of the params.
     pub content: Content,
     /// A time-out of its own. It does not extend the deadline of the calling method.
     pub timeout: Option<std::time::Duration>,
 }
 
-/// Who sent a request: the same for all requests of a connection.
+/// The sender of a request: the same for all requests of a connection.
 #[derive(Debug)]
 pub struct CallerFacts {
     origin: Origin,
@@ -58,7 +67,7 @@ pub enum Origin {
     Local {
         /// The path of the listener's socket.
         listener: Arc<str>,
-        /// What the kernel says about the process; `None` if it says nothing.
+        /// The process, as the kernel reports it; `None` if it reports nothing.
         credentials: Option<Credentials>,
     },
     /// Another machine, through a proxy at a listener for such requests.

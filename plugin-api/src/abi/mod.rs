@@ -9,11 +9,14 @@
 mod call_context;
 mod call_end;
 mod call_facts;
+mod call_queries;
+mod cancellation;
 mod entry;
 mod future;
 mod handles;
 mod instance;
 pub mod keys;
+mod local_entry;
 mod root;
 mod services;
 mod sink;
@@ -25,6 +28,7 @@ pub use call_context::{
 };
 pub use call_end::{CallEnd, ProcessEnd};
 pub use call_facts::{CallFacts, RequestId};
+pub use cancellation::{CancelListener, Cancellation};
 pub use entry::Entry;
 pub use future::{Fetch, PluginFuture};
 pub(crate) use handles::{CallHandle, HostHandle};

@@ -28,7 +28,8 @@ fn parses_ordinary_requests_and_replies_without_allocating() {
         0
     );
     let trace = r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01""#;
-    assert_eq!(measure_parse(&format!(r#"{{"method":"m",{trace},"tracestate":"a=b"}}"#)).count_total, 0);
+    // Trace and metadata are in a box, so that a request without them is small.
+    assert_eq!(measure_parse(&format!(r#"{{"method":"m",{trace},"tracestate":"a=b"}}"#)).count_total, 1);
 
     let reply = measure(|| assert!(Reply::parse(br#"{"id":7,"result":{"ok":true}}"#).is_ok()));
     assert_eq!(reply.count_total, 0);
@@ -128,7 +129,7 @@ fn rejects_members_of_escapes_before_decoding_them() {
     let escapes = "\\u006d".repeat(1_000_000);
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let state = format!(r#"{{"method":"m","traceparent":"{trace}","tracestate":"{escapes}"}}"#);
-    assert_eq!(measure_parse(&state).count_total, 0);
+    assert_eq!(measure_parse(&state).count_total, 1);
 
     let meta = format!(r#"{{"method":"m","meta":{{"a":"{escapes}"}}}}"#);
     let measured = measure(|| {

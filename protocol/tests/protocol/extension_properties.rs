@@ -100,10 +100,10 @@ proptest! {
 
         let context = Request::parse(&out[7..]).unwrap().context;
         prop_assert_eq!(context.deadline_ms.map(u32::from), Some(deadline_ms));
-        prop_assert_eq!(context.traceparent, Some(trace));
-        let read: String = serde_json::from_str(context.tracestate.unwrap().get()).unwrap();
+        prop_assert_eq!(context.carried().traceparent, Some(trace));
+        let read: String = serde_json::from_str(context.carried().tracestate.unwrap().get()).unwrap();
         prop_assert_eq!(read, state);
-        prop_assert_eq!(context.meta.map(|meta| meta.get()), Some(&*meta));
+        prop_assert_eq!(context.carried().meta.map(|meta| meta.get()), Some(&*meta));
     }
 
     #[test]

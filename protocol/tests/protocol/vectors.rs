@@ -163,10 +163,10 @@ pub(crate) fn check_context(vector: &Vector, context: &RequestContext<'_>) {
     let name = &vector.name;
     let deadline = context.deadline_ms.map(|deadline| deadline.to_string());
     assert_eq!(deadline.as_deref(), vector.get("deadline_ms"), "{name}");
-    let traceparent = context.traceparent.map(|parent| format!("\"{parent}\""));
+    let traceparent = context.carried().traceparent.map(|parent| format!("\"{parent}\""));
     assert_eq!(traceparent.as_deref(), vector.get("traceparent"), "{name}");
-    assert_eq!(raw(context.tracestate), vector.get("tracestate"), "{name}");
-    assert_eq!(raw(context.meta), vector.get("meta"), "{name}");
+    assert_eq!(raw(context.carried().tracestate), vector.get("tracestate"), "{name}");
+    assert_eq!(raw(context.carried().meta), vector.get("meta"), "{name}");
 }
 
 #[test]

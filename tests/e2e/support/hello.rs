@@ -35,7 +35,7 @@ pub(crate) fn hello_with(capabilities: u64, largest: u32, nonce: u64, fields: &[
     payload
 }
 
-/// What an acknowledgement says.
+/// The content of an acknowledgement.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ack {
     pub(crate) version: u16,

@@ -4,4 +4,5 @@ mod cancellation;
 mod deadline;
 mod end_notice;
 mod hello;
+mod nested;
 mod timing;

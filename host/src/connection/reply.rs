@@ -84,6 +84,8 @@ impl RequestPipeline {
 
         if context.form.kind == Kind::AsyncResponse && context.id.is_none() {
             context.form.kind = Kind::Error;
+            // A notification has no extension block.
+            context.form.has_timing = false;
         }
         let outcome = if context.form.kind == Kind::Sync && self.in_flight.is_sync_busy() {
             let mut reply = Vec::new();

@@ -23,10 +23,17 @@ enum Event {
     },
 }
 
+/// Returns the version that higher ones are read as: 1.2 as after a hello, or the highest without one.
+fn highest_version(stream: &Stream<'_>) -> Version {
+    if stream.variant & 8 != 0 { Version::V1_2 } else { Version::HIGHEST }
+}
+
 /// Decodes the stream as it arrives. Frames whose length modulo 4 is `skip` are skipped, as a host
 /// does that has no memory for them.
 fn decode(stream: &Stream<'_>, arrivals: impl Iterator<Item = usize>, skip: Option<u32>) -> Vec<Event> {
+    let highest = highest_version(stream);
     let mut decoder = Decoder::new(stream.limit);
+    decoder.set_highest(highest);
     let mut at = 0;
     let mut events = Vec::new();
 
@@ -49,7 +56,7 @@ fn decode(stream: &Stream<'_>, arrivals: impl Iterator<Item = usize>, skip: Opti
 
                     let written = header.encode();
                     assert_eq!(&written[2..], &held[2..HEADER_LEN]);
-                    assert!(held[..2] == written[..2] || header.version == Version::HIGHEST);
+                    assert!(held[..2] == written[..2] || header.version == highest);
                     events.push(Event::Frame { header, at });
                     consumed
                 }
@@ -78,13 +85,14 @@ fn header_to_skip(decoder: &Decoder, held: &[u8], stream: &Stream<'_>, skip: Opt
     if decoder.is_discarding() || decoder.is_finished() {
         return None;
     }
-    let header = Header::decode(held.first_chunk()?).ok()?;
+    let header = Header::decode_up_to(held.first_chunk()?, highest_version(stream)).ok()?;
     (skip == Some(header.length % 4) && header.length <= stream.limit.bytes()).then_some(header)
 }
 
 /// Decodes the stream with the buffer that owns its bytes. A fatal refusal is returned once.
 fn decode_buffered(stream: &Stream<'_>) -> Vec<Event> {
     let mut buffer = FrameBuffer::new(stream.limit);
+    buffer.set_highest(highest_version(stream));
     let mut pushed = 0;
     let mut events = Vec::new();
 

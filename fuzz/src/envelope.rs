@@ -1,10 +1,12 @@
 //! Envelopes: requests and replies, compared with serde_json and with their own text when they are
 //! written again.
 
-use jackfield_protocol::limits::METHOD_MAX;
+use std::collections::BTreeMap;
+
+use jackfield_protocol::limits::{META_BYTES_MAX, META_MEMBERS_MAX, METHOD_MAX, TRACESTATE_MAX};
 use jackfield_protocol::{
-    Code, Decoder, FrameLimit, Framing, Json, Kind, Outcome, Reply, Request, Step, Version, ReplyForm, begin_result,
-    write_error, RequestMembers, write_request,
+    Code, Decoder, FrameLimit, Framing, Json, Kind, Outcome, Reply, ReplyForm, Request, RequestContext,
+    RequestMembers, Step, Version, begin_result, write_error, write_request,
 };
 use serde_json::value::RawValue;
 
@@ -40,13 +42,43 @@ fn check_request(bytes: &[u8]) {
 
     let id = read.id.map(|id| id.as_json());
     let mut written = Vec::new();
-    write_request(&mut written, Version::V1_1, Kind::AsyncRequest, id, &read.method, RequestMembers::default(), read.params.into())
+    let traceparent = read.context.carried().traceparent.map(|parent| parent.to_string());
+    let tracestate = read.context.carried().tracestate.map(text_of);
+    let members = RequestMembers {
+        deadline_ms: read.context.deadline_ms.map_or(0, u32::from),
+        traceparent: traceparent.as_deref(),
+        tracestate: tracestate.as_deref(),
+        meta: read.context.carried().meta.map(Json::get),
+    };
+    let (version, kind) = (Version::V1_1, Kind::AsyncRequest);
+    write_request(&mut written, version, kind, id, &read.method, members, read.params.into())
         .expect("the content of one frame fits one frame");
 
     let again =
         Request::parse(payload(&written, Kind::AsyncRequest)).expect("a written request is a request");
     assert_eq!((again.id.map(|id| id.as_json()), &again.method), (id, &read.method));
     assert_eq!(again.params.map(Json::get), read.params.map(Json::get));
+    check_context(&again.context, &read.context);
+}
+
+fn text_of(json: Json<'_>) -> String {
+    serde_json::from_str(json.get()).expect("a state that was accepted is a text")
+}
+
+/// Checks the members that travel with a request, and that writing them again has changed nothing.
+fn check_context(again: &RequestContext<'_>, read: &RequestContext<'_>) {
+    assert_eq!(again.deadline_ms, read.deadline_ms);
+    let (again, read) = (again.carried(), read.carried());
+    assert_eq!(again.traceparent, read.traceparent);
+    assert_eq!(again.tracestate.map(text_of), read.tracestate.map(text_of));
+    assert_eq!(again.meta.map(Json::get), read.meta.map(Json::get));
+    assert!(read.tracestate.is_none_or(|state| text_of(state).len() <= TRACESTATE_MAX));
+    assert!(read.tracestate.is_none() || read.traceparent.is_some());
+
+    let Some(meta) = read.meta else { return };
+    let meta: BTreeMap<String, String> = serde_json::from_str(meta.get()).expect("an object with strings");
+    let bytes: usize = meta.iter().map(|(name, value)| name.len() + value.len()).sum();
+    assert!(meta.len() <= META_MEMBERS_MAX && bytes <= META_BYTES_MAX && !meta.contains_key(""));
 }
 
 fn check_reply(bytes: &[u8]) {
@@ -57,12 +89,16 @@ fn check_reply(bytes: &[u8]) {
     let mut written = Vec::new();
     match &read.outcome {
         Outcome::Result(result) => {
-            let head = begin_result(&mut written, ReplyForm::plain(Framing::Binary, Version::V1_0, Kind::Sync), id);
+            let head =
+                begin_result(&mut written, ReplyForm::plain(Framing::Binary, Version::V1_0, Kind::Sync), id);
             written.extend_from_slice(result.get().as_bytes());
             head.finish(&mut written).expect("the content of one frame fits one frame");
         }
+        Outcome::Bytes(bytes) => panic!("{bytes:?} without an extension block"),
         Outcome::Error(error) => {
-            write_error(&mut written, ReplyForm::plain(Framing::Binary, Version::V1_0, Kind::Sync),
+            write_error(
+                &mut written,
+                ReplyForm::plain(Framing::Binary, Version::V1_0, Kind::Sync),
                 id,
                 error.code,
                 &error.message,

@@ -5,6 +5,7 @@ mod codec;
 mod configuration;
 mod elf;
 mod envelope;
+mod extension;
 mod lines;
 mod manifest;
 mod pieces;
@@ -15,6 +16,7 @@ pub use codec::codec;
 pub use configuration::configuration;
 pub use elf::{elf, remove_file};
 pub use envelope::envelope;
+pub use extension::extension;
 pub use lines::lines;
 pub use manifest::manifest;
 pub use worker::worker;
@@ -23,11 +25,12 @@ pub use worker::worker;
 pub type Target = fn(&[u8]);
 
 /// Every target, with the name of its binary.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("codec", codec),
     ("configuration", configuration),
     ("elf", elf),
     ("envelope", envelope),
+    ("extension", extension),
     ("lines", lines),
     ("manifest", manifest),
     ("worker", worker),

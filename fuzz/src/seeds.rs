@@ -47,7 +47,7 @@ pub fn of(target: &str) -> Vec<Seed> {
     match target {
         "codec" => codec(),
         "lines" => lines(),
-        "envelope" => payloads(),
+        "envelope" | "extension" => payloads(),
         "configuration" => configuration(),
         "elf" => images().into_iter().map(|(name, image)| (name, image.bytes())).collect(),
         "manifest" => images()
@@ -71,6 +71,7 @@ fn codec() -> Vec<Seed> {
         let variant = u8::try_from(number % 32).expect("less than 32") * 8;
         for (limit, sizes) in [(3, &[1][..]), (5, &[7, 1]), (7, &[3, 11, 2])] {
             seeds.push((format!("{name}-{limit}"), input(limit, sizes, bytes)));
+            seeds.push((format!("{name}-{limit}-granted"), input(limit + 64, sizes, bytes)));
             seeds.push((format!("{name}-{limit}-skip"), input(limit + (variant | 8), sizes, bytes)));
         }
     }

@@ -20,6 +20,7 @@ use crate::reload::Reloader;
 use crate::routing::Dispatcher;
 use crate::server::{HttpEndpoint, ListeningSockets, Server};
 use crate::shutdown::ShutdownStage;
+use crate::trace::TraceExporter;
 
 /// Time for the plugins to stop after the last request was answered.
 pub(crate) const RETIRE_LIMIT: Duration = Duration::from_secs(5);
@@ -33,6 +34,7 @@ pub(crate) struct ServeParts {
     pub(crate) sockets: ListeningSockets,
     pub(crate) reloader: Reloader,
     pub(crate) output: Option<OutputCapture>,
+    pub(crate) exporter: Option<TraceExporter>,
     pub(crate) shutdown: watch::Receiver<ShutdownStage>,
     /// Receives the result when all parts have ended.
     pub(crate) done: oneshot::Sender<io::Result<()>>,
@@ -91,16 +93,18 @@ fn run(
         if let Some(endpoint) = endpoint {
             tokio::spawn(endpoint.serve(for_endpoint));
         }
-        let ServeParts { server, sockets, reloader, output, shutdown, done } = parts.await.ok()?;
-        Some((server.run(sockets, shutdown).await, reloader, output, done))
+        let ServeParts { server, sockets, reloader, output, exporter, shutdown, done } = parts.await.ok()?;
+        Some((server.run(sockets, shutdown).await, reloader, output, exporter, done))
     });
     drop(runtime);
     drop(dispatcher);
 
-    if let Some((result, reloader, output, done)) = served.flatten() {
+    if let Some((result, reloader, output, exporter, done)) = served.flatten() {
         // Each of these steps ends within a limit, whatever plugins do.
         tracing::debug!("shutdown: retiring the plugins");
         reloader.stop(RETIRE_LIMIT);
+        tracing::debug!("shutdown: exporting the last spans");
+        drop(exporter);
         tracing::debug!("shutdown: reading the last output of plugins");
         // After the last code of a plugin has run, so that its output is still logged.
         drop(output);

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::admin::{AdminPlugin, ReloadRequest, is_own_plugin};
-use crate::config::Config;
+use crate::config::{Config, TraceConfig};
 use crate::control::{ControlThread, RETIRE_LIMIT, ServeParts};
 use crate::crash_record::CrashRecord;
 use crate::host::{Host, Reloads};
@@ -24,6 +24,7 @@ use crate::server::{BindError, HttpEndpoint, Inherited, Server, SocketClaims};
 use crate::shutdown::Shutdown;
 use crate::system_failure::WithRemedy;
 use crate::thread_locals;
+use crate::trace::TraceExporter;
 
 /// The reason why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -190,6 +191,8 @@ impl Builder {
         let unstarted = UnstartedHost(Some(Arc::clone(&crash_record)));
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
         dispatcher.acls.set(&config.listeners, config.admin.as_ref());
+        let exporter = start_exporter(&config.trace, &dispatcher)
+            .map_err(StartError::of_system("start the thread that exports spans"))?;
 
         // Before any code of a plugin runs, and until the last of it has ended.
         let output = captures_output.then(|| capture_output(&crash_record, &dispatcher)).flatten();
@@ -214,7 +217,8 @@ impl Builder {
                 .add_built_in(plugin)
                 .map_err(StartError::of_system("start the threads of a built-in plugin"))
         };
-        let system = add_built_in(SystemPlugin::plugin(host_info(&dispatcher)))?;
+        let system =
+            add_built_in(SystemPlugin::plugin(host_info(&dispatcher), dispatcher.tracer.get().cloned()))?;
         let admin = AdminPlugin::plugin(commands.clone(), Arc::downgrade(&dispatcher), reloads);
         let admin = add_built_in(admin)?;
         for plugin in built_in {
@@ -241,7 +245,7 @@ impl Builder {
         let stages = shutdown.subscribe();
         let (done, ended) = oneshot::channel();
         unstarted.has_started();
-        control.serve(ServeParts { server, sockets, reloader, output, shutdown: stages, done });
+        control.serve(ServeParts { server, sockets, reloader, output, exporter, shutdown: stages, done });
         Ok(Host { shutdown, ended, commands, health_check, info })
     }
 }
@@ -267,6 +271,15 @@ impl Drop for UnstartedHost {
 
 fn host_info(dispatcher: &Arc<Dispatcher>) -> Weak<dyn HostInfo> {
     Arc::downgrade(&(Arc::clone(dispatcher) as Arc<dyn HostInfo>))
+}
+
+/// Starts the export of spans if it is configured.
+fn start_exporter(config: &TraceConfig, dispatcher: &Dispatcher) -> io::Result<Option<TraceExporter>> {
+    let started = TraceExporter::start(config, dispatcher.instance, &dispatcher.metrics)?;
+    Ok(started.map(|(tracer, exporter)| {
+        dispatcher.tracer.get_or_init(|| tracer);
+        exporter
+    }))
 }
 
 /// Captures the output of this process; a failure is logged, because the host can serve without it.

@@ -51,6 +51,7 @@ mod sync;
 mod system_failure;
 mod thread_locals;
 mod timer;
+mod trace;
 #[cfg(test)]
 mod wake_count;
 mod worker;

@@ -133,6 +133,16 @@ impl Error {
         error
     }
 
+    /// Creates the error for opaque bytes that were passed to a host which knows none.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn bytes_of_later_host() -> Self {
+        let mut error = Self::with_any_code(INTERNAL_ERROR, "internal error".into());
+        error.0.detail =
+            Some("opaque bytes need a host with plugin API 0.1.1 or later: install a newer host".to_owned());
+        error
+    }
+
     /// Replaces a reserved code by [`INTERNAL_ERROR`] and names it in the message and the log.
     ///
     /// A plugin that passes on the error of another method may have one; it must not answer with

@@ -13,11 +13,12 @@ use std::task::Poll;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::abi::Out;
-use crate::{Context, Error, params};
+use crate::abi::{Content, Out};
+use crate::{BytesRef, Context, Error, content_writer, params};
 
 /// A function that is an `inline` or `blocking` method:
-/// `fn(&S, P) -> Result<R, E>` or `fn(&S, P, &Context) -> Result<R, E>`, each also without `P`.
+/// `fn(&S, P) -> Result<R, E>` or `fn(&S, P, &Context) -> Result<R, E>`, each also without `P`, and
+/// with [`BytesRef`] as `P`.
 pub trait Direct<S, Form>: Send + Sync + 'static {
     /// Reads the params, runs the function, and writes its result.
     ///
@@ -56,8 +57,19 @@ pub trait Begun: Send {
 
 fn write_result(result: &impl Serialize, out: &mut Out<'_>) -> Result<(), Error> {
     let limit = out.room();
-    serde_json::to_writer(out, result)
-        .map_err(|error| if error.is_io() { Error::result_too_large(limit) } else { error.into() })
+    match content_writer::write(result, out) {
+        Ok(Content::Json) => Ok(()),
+        Ok(Content::Bytes) => {
+            out.set_content(Content::Bytes);
+            Ok(())
+        }
+        Err(error) => Err(not_written(error, limit)),
+    }
+}
+
+#[cold]
+fn not_written(error: serde_json::Error, limit: usize) -> Error {
+    if error.is_io() { Error::result_too_large(limit) } else { error.into() }
 }
 
 impl<S, P, R, E, F> Direct<S, (P, R, E)> for F
@@ -67,8 +79,8 @@ where
     R: Serialize,
     E: Into<Error>,
 {
-    fn run(&self, plugin: &S, params: &[u8], _cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
-        let result = self(plugin, params::read(params)?).map_err(Into::into)?;
+    fn run(&self, plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
+        let result = self(plugin, params::read(params, cx.content())?).map_err(Into::into)?;
         write_result(&result, out)
     }
 }
@@ -87,7 +99,7 @@ where
     E: Into<Error>,
 {
     fn run(&self, plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
-        let result = self(plugin, params::read(params)?, cx).map_err(Into::into)?;
+        let result = self(plugin, params::read(params, cx.content())?, cx).map_err(Into::into)?;
         write_result(&result, out)
     }
 }
@@ -98,8 +110,8 @@ where
     R: Serialize,
     E: Into<Error>,
 {
-    fn run(&self, plugin: &S, params: &[u8], _cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
-        params::expect_none(params)?;
+    fn run(&self, plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
+        params::expect_none(params, cx.content())?;
         write_result(&self(plugin).map_err(Into::into)?, out)
     }
 }
@@ -111,8 +123,35 @@ where
     E: Into<Error>,
 {
     fn run(&self, plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
-        params::expect_none(params)?;
+        params::expect_none(params, cx.content())?;
         write_result(&self(plugin, cx).map_err(Into::into)?, out)
+    }
+}
+
+/// Marks functions whose params are borrowed bytes.
+pub struct Borrowed<T>(PhantomData<T>);
+
+impl<S, R, E, F> Direct<S, Borrowed<(R, E)>> for F
+where
+    F: Fn(&S, BytesRef<'_>) -> Result<R, E> + Send + Sync + 'static,
+    R: Serialize,
+    E: Into<Error>,
+{
+    fn run(&self, plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
+        let bytes = params::borrow_bytes(params, cx.content())?;
+        write_result(&self(plugin, bytes).map_err(Into::into)?, out)
+    }
+}
+
+impl<S, R, E, F> Direct<S, Borrowed<(R, E, WithContext)>> for F
+where
+    F: Fn(&S, BytesRef<'_>, &Context<'_>) -> Result<R, E> + Send + Sync + 'static,
+    R: Serialize,
+    E: Into<Error>,
+{
+    fn run(&self, plugin: &S, params: &[u8], cx: &Context<'_>, out: &mut Out<'_>) -> Result<(), Error> {
+        let bytes = params::borrow_bytes(params, cx.content())?;
+        write_result(&self(plugin, bytes, cx).map_err(Into::into)?, out)
     }
 }
 
@@ -151,9 +190,9 @@ where
         &self,
         plugin: &Arc<S>,
         params: &[u8],
-        _cx: Context<'static>,
+        cx: Context<'static>,
     ) -> Result<Pin<Box<dyn Begun>>, Error> {
-        Ok(Box::pin(WriteWhenReady { future: self(Arc::clone(plugin), params::read(params)?) }))
+        Ok(Box::pin(WriteWhenReady { future: self(Arc::clone(plugin), params::read(params, cx.content())?) }))
     }
 }
 
@@ -171,7 +210,9 @@ where
         params: &[u8],
         cx: Context<'static>,
     ) -> Result<Pin<Box<dyn Begun>>, Error> {
-        Ok(Box::pin(WriteWhenReady { future: self(Arc::clone(plugin), params::read(params)?, cx) }))
+        Ok(Box::pin(WriteWhenReady {
+            future: self(Arc::clone(plugin), params::read(params, cx.content())?, cx),
+        }))
     }
 }
 
@@ -186,9 +227,9 @@ where
         &self,
         plugin: &Arc<S>,
         params: &[u8],
-        _cx: Context<'static>,
+        cx: Context<'static>,
     ) -> Result<Pin<Box<dyn Begun>>, Error> {
-        params::expect_none(params)?;
+        params::expect_none(params, cx.content())?;
         Ok(Box::pin(WriteWhenReady { future: self(Arc::clone(plugin)) }))
     }
 }
@@ -206,7 +247,7 @@ where
         params: &[u8],
         cx: Context<'static>,
     ) -> Result<Pin<Box<dyn Begun>>, Error> {
-        params::expect_none(params)?;
+        params::expect_none(params, cx.content())?;
         Ok(Box::pin(WriteWhenReady { future: self(Arc::clone(plugin), cx) }))
     }
 }

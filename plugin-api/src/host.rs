@@ -1,16 +1,14 @@
-//! The services of the host as a plugin sees them, and the context of a running call.
+//! The services of the host as a plugin sees them.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::abi::{CallHandle, HostHandle};
+use crate::abi::HostHandle;
 use crate::failure_text::INTERNAL_ERROR_LINE;
 
 /// The severity of a log line.
@@ -137,79 +135,5 @@ impl Host {
             self.log(Level::Error, format_args!("{INTERNAL_ERROR_LINE}{detail}"));
         }
         error
-    }
-}
-
-/// The context of the running call: its id, its deadline, and calls to other methods.
-pub struct Context<'a> {
-    host: Cow<'a, Host>,
-    call: CallHandle,
-}
-
-impl<'a> Context<'a> {
-    pub(crate) fn new(host: Cow<'a, Host>, call: CallHandle) -> Self {
-        Self { host, call }
-    }
-
-    /// Returns the services of the host.
-    #[must_use]
-    pub fn host(&self) -> &Host {
-        &self.host
-    }
-
-    /// Returns the id of the request as text, for logs. The host generates a `UUIDv4` for a request
-    /// without an id.
-    #[must_use]
-    pub fn id(&self) -> Cow<'_, str> {
-        self.call.id()
-    }
-
-    /// Returns the time until the client receives DEADLINE_EXCEEDED; zero if the deadline has
-    /// passed.
-    #[must_use]
-    pub fn remaining(&self) -> Duration {
-        Duration::from_nanos(self.call.deadline()).saturating_sub(self.host.monotonic())
-    }
-
-    /// Returns whether nobody waits for the result any more, because the deadline has passed or the
-    /// client has closed the connection.
-    ///
-    /// A long `blocking` method should check it regularly. An `async` method need not: its future
-    /// is dropped.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.call.is_cancelled()
-    }
-
-    /// Calls another method, of any plugin, and awaits its result within the remaining time of this
-    /// call.
-    ///
-    /// # Errors
-    ///
-    /// The error of the method, an error of the host (not found, overloaded, deadline exceeded), or
-    /// a result that does not fit `R`.
-    pub fn call<R: DeserializeOwned>(
-        &self,
-        method: &str,
-        params: &impl Serialize,
-    ) -> impl Future<Output = Result<R, Error>> + Send + 'static {
-        let begun = serde_json::to_vec(params)
-            .map_err(Error::from)
-            .map(|params| self.host.handle().call(&self.call, method, &params, 0));
-        async move { Ok(serde_json::from_slice(&begun?.await?.bytes)?) }
-    }
-
-    /// Calls another method like [`Context::call`], and blocks this thread until it returns.
-    ///
-    /// It is meant for `blocking` methods. An `inline` method must not wait, so it can reach only
-    /// methods that are `inline` too.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Context::call`].
-    pub fn call_wait<R: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<R, Error> {
-        let params = serde_json::to_vec(params)?;
-        let result = self.host.handle().call_wait(&self.call, method, &params, 0)?;
-        Ok(serde_json::from_slice(&result.bytes)?)
     }
 }

@@ -44,6 +44,8 @@
 //! `async` method may run on an I/O thread, so it must not block. The future of an `async` method
 //! is dropped when its client closes the connection or its deadline passes.
 //!
+//! Params and results are JSON, for types that serde knows, or opaque bytes, for [`Bytes`].
+//!
 //! A function without params is `fn f(&self)` or `fn f(&self, cx: &Context<'_>)`.
 //!
 //! The cargo features `log` and `tracing` write what the macros of these crates report to the log
@@ -58,6 +60,11 @@
 pub mod abi;
 mod api_version;
 mod attached_host;
+mod bytes;
+mod caller;
+mod content_reader;
+mod content_writer;
+mod context;
 mod error;
 mod export;
 mod failure_text;
@@ -65,17 +72,23 @@ mod handler;
 mod host;
 mod log_bridge;
 pub mod manifest;
+mod metadata;
 mod methods;
 mod panic_hook;
 mod params;
 mod plugin;
 pub mod testing;
 
+pub use abi::Credentials;
 pub use api_version::API_VERSION;
+pub use bytes::{Bytes, BytesRef, Params};
+pub use caller::Caller;
+pub use context::Context;
 pub use error::{Error, INTERNAL_ERROR, INVALID_PARAMS, is_reserved};
 pub use handler::{Asynchronous, Direct};
-pub use host::{Context, Host, Level};
+pub use host::{Host, Level};
 pub use manifest::{Manifest, Run};
+pub use metadata::Metadata;
 pub use methods::Methods;
 pub use plugin::{Exported, Plugin, STATE_MAX};
 

@@ -1,16 +1,23 @@
 //! Deserializes params and settings into the author's types. An error names the field at fault.
 
+use std::borrow::Cow;
+
 use serde::de::DeserializeOwned;
 use serde_json::Deserializer;
 
-use crate::Error;
+use crate::abi::Content;
+use crate::{BytesRef, Error, content_reader};
 
-/// Reads the params of a call. `params` is a JSON document, which the host has checked for syntax
-/// and UTF-8, or empty.
+/// Reads the params of a call: opaque bytes, or a JSON document, which the host has checked for
+/// syntax and UTF-8. The document may be empty.
 ///
 /// Missing params are read as `null`, or as `{}` if `null` does not fit. An empty array that does
 /// not fit is also read as `{}`, because PHP writes an empty array of named params as `[]`.
-pub(crate) fn read<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
+pub(crate) fn read<P: DeserializeOwned>(params: &[u8], content: Content) -> Result<P, Error> {
+    if content == Content::Bytes {
+        return read_bytes(params);
+    }
+
     let is_missing = params.is_empty();
     let document = if is_missing { "null" } else { as_text(params)? };
     match serde_json::from_str(document) {
@@ -22,16 +29,29 @@ pub(crate) fn read<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
     }
 }
 
+#[cold]
+fn read_bytes<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
+    content_reader::read(Cow::Borrowed(params)).map_err(|fault| Error::invalid_params("", &fault.to_string()))
+}
+
+/// Reads params that are opaque bytes without copying them.
+pub(crate) fn borrow_bytes(params: &[u8], content: Content) -> Result<BytesRef<'_>, Error> {
+    match content {
+        Content::Bytes => Ok(BytesRef(params)),
+        Content::Json => Err(Error::invalid_params("", "invalid type: JSON, expected opaque bytes")),
+    }
+}
+
 /// Checks that a call has no params: they are missing, `null`, or an empty array or object.
-pub(crate) fn expect_none(params: &[u8]) -> Result<(), Error> {
+pub(crate) fn expect_none(params: &[u8], content: Content) -> Result<(), Error> {
     #[derive(serde::Deserialize)]
     #[serde(deny_unknown_fields, expecting = "no params")]
     struct NoParams {}
 
-    if params.trim_ascii() == b"null" {
+    if content == Content::Json && params.trim_ascii() == b"null" {
         return Ok(());
     }
-    read::<NoParams>(params).map(|NoParams {}| ())
+    read::<NoParams>(params, content).map(|NoParams {}| ())
 }
 
 /// Checks the UTF-8 of the whole document, which costs less than checking every string in it.
@@ -96,6 +116,7 @@ pub(crate) fn read_settings<T: DeserializeOwned>(settings: &[u8]) -> Result<T, E
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Bytes, Params};
 
     #[derive(serde::Deserialize, Debug)]
     #[serde(deny_unknown_fields)]
@@ -112,8 +133,12 @@ mod tests {
         place: Option<Place>,
     }
 
+    fn read_json<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
+        read(params, Content::Json)
+    }
+
     fn fault(document: &str) -> (String, String) {
-        let error = read::<Person>(document.as_bytes()).unwrap_err();
+        let error = read_json::<Person>(document.as_bytes()).unwrap_err();
         let data: serde_json::Value = serde_json::from_str(error.data_json().unwrap()).unwrap();
         (data["field"].as_str().unwrap().to_owned(), data["reason"].as_str().unwrap().to_owned())
     }
@@ -136,25 +161,57 @@ mod tests {
 
     #[test]
     fn accepts_missing_params_if_no_field_is_needed() {
-        assert!(read::<()>(b"").is_ok());
-        assert!(read::<Option<u32>>(b"").is_ok());
-        assert!(read::<serde_json::Map<String, serde_json::Value>>(b" [ ] ").unwrap().is_empty());
-        assert!(read::<Vec<u32>>(b"[]").unwrap().is_empty());
+        assert!(read_json::<()>(b"").is_ok());
+        assert!(read_json::<Option<u32>>(b"").is_ok());
+        assert!(read_json::<serde_json::Map<String, serde_json::Value>>(b" [ ] ").unwrap().is_empty());
+        assert!(read_json::<Vec<u32>>(b"[]").unwrap().is_empty());
     }
 
     #[test]
     fn expects_no_params_or_empty_ones() {
         for none in ["", "null", " null\n", "[]", "[ ]", "{}", "{ }"] {
-            assert!(expect_none(none.as_bytes()).is_ok(), "{none:?}");
+            assert!(expect_none(none.as_bytes(), Content::Json).is_ok(), "{none:?}");
         }
         for (params, field) in [(r#"{"a":1}"#, "a"), ("[1]", ""), ("0", ""), ("\"null\"", ""), ("false", "")]
         {
-            let error = expect_none(params.as_bytes()).unwrap_err();
+            let error = expect_none(params.as_bytes(), Content::Json).unwrap_err();
             assert_eq!(error.code(), crate::INVALID_PARAMS, "{params}");
             let data: serde_json::Value = serde_json::from_str(error.data_json().unwrap()).unwrap();
             assert_eq!(data["field"], field, "{params}: {data}");
         }
-        let error = expect_none(b"7").unwrap_err();
+        let error = expect_none(b"7", Content::Json).unwrap_err();
         assert_eq!(error.message(), "invalid params: invalid type: integer `7`, expected no params");
+    }
+
+    #[test]
+    fn refuses_bytes_for_json_and_json_for_bytes() {
+        for refused in [
+            read::<Option<u32>>(b"null", Content::Bytes).map(|_| ()),
+            expect_none(b"null", Content::Bytes),
+            expect_none(b"", Content::Bytes),
+        ] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.code(), crate::INVALID_PARAMS);
+            assert_eq!(error.message(), "invalid params: invalid type: opaque bytes, expected JSON");
+        }
+        for refused in [
+            read_json::<Bytes>(b"").map(|_| ()),
+            read_json::<Bytes>(b"null").map(|_| ()),
+            read_json::<Bytes>(b"[1]").map(|_| ()),
+            borrow_bytes(b"[1]", Content::Json).map(|_| ()),
+        ] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.code(), crate::INVALID_PARAMS);
+            assert_eq!(error.message(), "invalid params: invalid type: JSON, expected opaque bytes");
+        }
+    }
+
+    #[test]
+    fn reads_params_of_both_kinds() {
+        type Both = Params<Person>;
+        assert!(matches!(read::<Both>(br#"{"name":"a"}"#, Content::Json), Ok(Params::Json(_))));
+        assert!(matches!(read::<Both>(b"{", Content::Bytes), Ok(Params::Bytes(bytes)) if *bytes == *b"{"));
+        let error = read::<Both>(b"[]", Content::Json).unwrap_err();
+        assert!(error.message().contains("missing field `name`"), "{error:?}");
     }
 }

@@ -3,7 +3,10 @@
 //!
 //! The test controls the time. The clock stands still until [`Harness::advance`] moves it, or until
 //! a call waits for a sleep. Closures passed to [`Harness::answer`] answer calls to other methods.
+//! [`Harness::request`] sends what a client can send besides JSON params: opaque bytes, metadata, a
+//! trace, a time-out; and it sets the caller.
 
+mod request;
 mod running;
 mod test_host;
 #[cfg(test)]
@@ -14,15 +17,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::abi::{CallFacts, HostCell, Instance, LifecycleError, RequestId, Root};
-use crate::{Error, Exported, Level, Methods, Run};
+use crate::abi::{HostCell, Instance, LifecycleError, Root};
+use crate::{Error, Exported, Level, Methods, Params, Run};
 
+pub use request::Request;
 pub use running::Running;
-use running::{MAX_REPLY, read_end};
 use test_host::{METHOD_NOT_FOUND, TestHost};
-
-/// The deadline of every call: 30 s on the clock of the test, the default time-out of the host.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running plugin under test.
 pub struct Harness<S> {
@@ -53,7 +53,57 @@ impl<S: Exported> Harness<S> {
         method: &str,
         answer: impl Fn(Value) -> Result<Value, Error> + Send + Sync + 'static,
     ) {
+        let name = method.to_owned();
+        self.answer_any(method, move |params| match params {
+            Params::Json(params) => answer(params).map(Params::Json),
+            Params::Bytes(_) => {
+                Err(Error::invalid_params("", &format!("the answer of {name} takes JSON (see answer_any)")))
+            }
+        });
+    }
+
+    /// Answers the plugin's calls to `method` with a closure that takes and returns JSON or opaque
+    /// bytes.
+    ///
+    /// ```
+    /// # use jackfield_plugin_api::{Bytes, Error, Params, testing::Harness};
+    /// # use jackfield_plugin_api::prelude::*;
+    /// # struct Albums;
+    /// # impl Plugin for Albums { fn start(_host: &Host) -> Result<Self, Error> { Ok(Albums) } }
+    /// impl Albums {
+    ///     async fn add(self: Arc<Self>, image: Bytes, cx: Context<'static>) -> Result<usize, Error> {
+    ///         let small: Bytes = cx.call("images.scale", &image).await?;
+    ///         Ok(small.len())
+    ///     }
+    /// }
+    /// # export_plugin!(Albums { async "albums.add" => add });
+    ///
+    /// let albums = Harness::<Albums>::start(serde_json::json!({})).unwrap();
+    /// albums.answer_any("images.scale", |image| {
+    ///     let image = image.bytes().expect("an image");
+    ///     Ok(Bytes::from(&image[..1]).into())
+    /// });
+    /// let added = albums.request("albums.add").send(Bytes::from(vec![1, 2, 3])).unwrap();
+    /// assert_eq!(added.json().unwrap(), 1);
+    /// ```
+    pub fn answer_any(
+        &self,
+        method: &str,
+        answer: impl Fn(Params<Value>) -> Result<Params<Value>, Error> + Send + Sync + 'static,
+    ) {
         self.host.set_answer(method, Box::new(answer));
+    }
+
+    /// Prepares a request to `method`, with more than its params.
+    pub fn request(&self, method: &str) -> Request<'_, S> {
+        Request::new(self, method)
+    }
+
+    /// Cancels all calls that run: their methods find
+    /// [`is_cancelled`](crate::Context::is_cancelled) set. A host also drops the future of an `async`
+    /// method; a test does that by dropping its [`Running`].
+    pub fn cancel_running(&self) {
+        self.host.cancel_calls();
     }
 
     /// Calls `method` to its end. If an `async` method waits for a sleep, the clock moves to the
@@ -62,21 +112,14 @@ impl<S: Exported> Harness<S> {
     /// # Errors
     ///
     /// The error of the method. A panic is reported as
-    /// [`INTERNAL_ERROR`](crate::INTERNAL_ERROR) with its text.
+    /// [`INTERNAL_ERROR`](crate::INTERNAL_ERROR) with its text, and so is a result that is opaque
+    /// bytes ([`Request::send`] returns it).
     ///
     /// # Panics
     ///
     /// An `async` method waits for an event that does not occur within 30 s.
     pub fn call(&self, method: &str, params: impl Into<Value>) -> Result<Value, Error> {
-        let (number, run) = self.find(method)?;
-        let params = params.into().to_string();
-        if run == Run::Async {
-            return self.begin_numbered(number, &params)?.finish();
-        }
-
-        let mut out = Vec::new();
-        let end = self.running()?.call(number, &self.facts(), params.as_bytes(), &mut out, MAX_REPLY);
-        read_end(end, &out)
+        self.request(method).call(params)
     }
 
     /// Begins an `async` method, which the test polls. Dropping it cancels the method.
@@ -85,8 +128,7 @@ impl<S: Exported> Harness<S> {
     ///
     /// The params do not fit the method, or the method does not exist or is not `async`.
     pub fn begin(&self, method: &str, params: impl Into<Value>) -> Result<Running, Error> {
-        let (number, _) = self.find(method)?;
-        self.begin_numbered(number, &params.into().to_string())
+        self.request(method).begin(params.into())
     }
 
     /// Moves the clock forward, and wakes the sleeps that are over then.
@@ -170,21 +212,6 @@ impl<S: Exported> Harness<S> {
             .find(|(_, (name, _))| *name == method)
             .map(|(number, (_, run))| (number, run))
             .ok_or_else(|| Error::from_wire(METHOD_NOT_FOUND, format!("method not found: {method}"), None))
-    }
-
-    fn facts(&self) -> CallFacts<'static> {
-        let deadline = self.host.now() + u64::try_from(TIMEOUT.as_nanos()).unwrap_or(u64::MAX);
-        CallFacts::new(deadline, RequestId::new(Some("test".into()), String::new), Run::Blocking)
-    }
-
-    fn begin_numbered(&self, number: u32, params: &str) -> Result<Running, Error> {
-        match self.running()?.begin(number, &Arc::new(self.facts()), params.as_bytes()) {
-            Ok(future) => Ok(Running::new(future, Arc::clone(&self.host))),
-            Err(end) => {
-                let no_future = || Error::internal("the call ended without a future");
-                Err(read_end(end, &[]).err().unwrap_or_else(no_future))
-            }
-        }
     }
 }
 

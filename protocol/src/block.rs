@@ -1,10 +1,9 @@
 //! The extension block: fields between the header and the body of a frame of version 1.2 whose kind
 //! has bit 0x80 (protocol section 6).
 
-use crate::limits::{BYTES, HEADER_LEN};
-
-/// The bit of a kind that announces an extension block.
-pub(crate) const KIND_BIT: u8 = 0x80;
+use crate::envelope::Request;
+use crate::hello;
+use crate::id::Id;
 
 /// The bit of a tag that its reader must understand.
 const MANDATORY: u8 = 0x80;
@@ -14,7 +13,7 @@ const CONTENT_TYPE: u8 = 0x85;
 /// Bytes of the block of a reply that has a timing and nothing else, with the length of the block.
 pub(crate) const TIMING_BLOCK: [u8; 16] = [0, 14, TIMING, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// Bytes of the field with content type 3.
-pub(crate) const BYTES_FIELD: [u8; 3] = [CONTENT_TYPE, 1, BYTES];
+pub(crate) const BYTES_FIELD: [u8; 3] = [CONTENT_TYPE, 1, hello::BYTES];
 
 /// The type of the body of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -52,7 +51,7 @@ impl Timing {
     /// header.
     pub fn stamp(self, frame: &mut [u8]) {
         // Header, length of the block, tag and length of the field.
-        const AT: usize = HEADER_LEN + 4;
+        const AT: usize = crate::limits::HEADER_LEN + 4;
         if let Some(value) = frame.get_mut(AT..AT + 12) {
             value[..4].copy_from_slice(&self.queued_us.to_be_bytes());
             value[4..8].copy_from_slice(&self.run_us.to_be_bytes());
@@ -97,9 +96,9 @@ impl ExtensionBlock {
     ///
     /// # Errors
     ///
-    /// The block is malformed, or has something that must be understood and is not. After
-    /// [`BlockError::Unsupported`], the body is readable nevertheless: see
-    /// [`ExtensionBlock::body`].
+    /// The block is malformed, or has something that must be understood and is not. If both are
+    /// true, it is malformed. The id of the request may be readable nevertheless: see
+    /// [`ExtensionBlock::find_id`].
     pub fn split(payload: &[u8]) -> Result<(ExtensionBlock, &[u8]), BlockError> {
         let (mut fields, body) = split_length::<2>(payload).ok_or(BlockError::Truncated)?;
         let mut block = ExtensionBlock::default();
@@ -115,7 +114,7 @@ impl ExtensionBlock {
                     has_content_type = true;
                     match value {
                         [0] => {}
-                        [BYTES] => block.content = ContentType::Bytes,
+                        [hello::BYTES] => block.content = ContentType::Bytes,
                         [_] => unsupported = unsupported.or(Some(CONTENT_TYPE)),
                         _ => return Err(BlockError::Length(CONTENT_TYPE)),
                     }
@@ -131,17 +130,22 @@ impl ExtensionBlock {
         }
 
         match unsupported {
+            _ if !fields.is_empty() => Err(BlockError::Truncated),
             Some(tag) => Err(BlockError::Unsupported(tag)),
-            None if !fields.is_empty() => Err(BlockError::Truncated),
             None => Ok((block, body)),
         }
     }
 
-    /// Returns what follows the block, without reading the block; `None` if the block is longer
-    /// than the payload.
+    /// Finds the id of a request whose block is refused, whatever its content type is.
     #[must_use]
-    pub fn body(payload: &[u8]) -> Option<&[u8]> {
-        split_length::<2>(payload).map(|(_, body)| body)
+    pub fn find_id(payload: &[u8]) -> Option<Id<'_>> {
+        let (_, body) = split_length::<2>(payload)?;
+        // The first four bytes of an envelope are a length only in a body of 150 MB or more.
+        let envelope = split_bytes_body(body).map_or(body, |(envelope, _)| envelope);
+        match Request::parse(envelope) {
+            Ok(request) => request.id,
+            Err(invalid) => invalid.id,
+        }
     }
 }
 
@@ -189,10 +193,22 @@ mod tests {
             (b"\0\x06\x85\x01\0\x85\x01\0", BlockError::Duplicate(0x85)),
             (b"\0\x02\x0E\0", BlockError::Length(0x0E)),
             (b"\0\x02\xFE\0", BlockError::Unsupported(0xFE)),
+            (b"\0\x05\xFE\0\x85\x01\x04", BlockError::Unsupported(0xFE)),
+            (b"\0\x03\xFE\0\x05", BlockError::Truncated),
+            (b"\0\x04\xFE\0\x85\0", BlockError::Length(0x85)),
         ] {
             assert_eq!(ExtensionBlock::split(payload), Err(error), "{payload:?}");
         }
-        assert_eq!(ExtensionBlock::body(b"\0\x02\xFE\0{}"), Some(&b"{}"[..]));
+    }
+
+    #[test]
+    fn finds_the_id_behind_a_refused_block() {
+        let find = |payload| ExtensionBlock::find_id(payload).map(|id| id.as_json());
+        assert_eq!(find(b"\0\x02\xFE\0{\"id\":7,\"method\":1}"), Some("7"));
+        assert_eq!(find(b"\0\x03\x85\x01\x03\0\0\0\x08{\"id\":7}\xFF"), Some("7"));
+        for unreadable in [&b"\0"[..], b"\0\x03{}", b"\0\0", b"\0\0\xFF\xFF", b"\0\0\0\0\0\x02[]"] {
+            assert_eq!(find(unreadable), None, "{unreadable:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::codec::{Decoder, FrameError, FrameLimit, Step};
-use crate::header::{Header, Kind};
+use crate::header::{Header, Kind, Version};
 use crate::limits::HEADER_LEN;
 
 /// Bytes of a refused payload that are kept: enough for an id that its sender writes first.
@@ -80,6 +80,11 @@ impl FrameBuffer {
             fatal_refusal: None,
             refused: None,
         }
+    }
+
+    /// Sets the version that higher ones are read as, see [`Decoder::set_highest`].
+    pub fn set_highest(&mut self, highest: Version) {
+        self.decoder.set_highest(highest);
     }
 
     /// Appends received bytes.

@@ -6,14 +6,21 @@ use std::num::NonZeroU32;
 
 use crate::envelope_error::EnvelopeError;
 use crate::json::Json;
-use crate::limits::{META_BYTES_MAX, META_MEMBERS_MAX, TRACESTATE_MAX};
+use crate::limits::{ESCAPE_LEN, META_BYTES_MAX, META_MEMBERS_MAX, META_WRITTEN_MAX, TRACESTATE_MAX};
 
-/// The members of a request besides id, method and params. Those that have no effect if they are
-/// invalid are `None` then.
-#[derive(Clone, Copy, Debug, Default)]
+/// The members of a request besides id, method and params.
+#[derive(Clone, Debug, Default)]
 pub struct RequestContext<'a> {
     /// How long the client still waits, in milliseconds from when the host reads the frame.
     pub deadline_ms: Option<NonZeroU32>,
+    /// Trace and metadata. They are boxed, because most requests have neither and every request is
+    /// moved.
+    pub carried: Option<Box<CarriedMembers<'a>>>,
+}
+
+/// The members of a request that travel with it to the plugin. A trace that is invalid is `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CarriedMembers<'a> {
     /// The span of the client, as W3C Trace Context defines it.
     pub traceparent: Option<TraceParent>,
     /// `tracestate` as written, if `traceparent` is valid: a JSON string of at most
@@ -25,6 +32,12 @@ pub struct RequestContext<'a> {
 }
 
 impl<'a> RequestContext<'a> {
+    /// Returns trace and metadata, which are `None` if the request has none.
+    #[must_use]
+    pub fn carried(&self) -> CarriedMembers<'a> {
+        self.carried.as_deref().copied().unwrap_or_default()
+    }
+
     /// Interprets the members `deadline_ms`, `traceparent`, `tracestate` and `meta`.
     #[inline]
     pub(crate) fn interpret(
@@ -34,37 +47,40 @@ impl<'a> RequestContext<'a> {
             Some(value) => Some(read_deadline(value)?),
             None => None,
         };
-        let mut context = RequestContext { deadline_ms, ..RequestContext::default() };
-        if traceparent.is_some() || meta.is_some() {
-            context.read_rest(traceparent, tracestate, meta)?;
-        }
-        Ok(context)
-    }
-
-    #[inline(never)]
-    fn read_rest(
-        &mut self,
-        traceparent: Option<Json<'a>>,
-        tracestate: Option<Json<'a>>,
-        meta: Option<Json<'a>>,
-    ) -> Result<(), EnvelopeError> {
-        self.traceparent = traceparent.and_then(|value| TraceParent::parse(plain_string(value)?));
-        if self.traceparent.is_some() {
-            self.tracestate = tracestate.filter(|value| is_tracestate(*value));
-        }
-        if let Some(meta) = meta {
-            check_meta(meta)?;
-            self.meta = Some(meta);
-        }
-        Ok(())
+        let carried = if traceparent.is_some() || meta.is_some() {
+            CarriedMembers::interpret(traceparent, tracestate, meta)?
+        } else {
+            None
+        };
+        Ok(RequestContext { deadline_ms, carried })
     }
 }
 
-/// Reads digits without a fast path for what no client writes: white space and fractions are no
-/// part of a JSON integer.
+impl<'a> CarriedMembers<'a> {
+    /// Returns `None` if nothing is carried, because the trace is invalid.
+    #[inline(never)]
+    fn interpret(
+        traceparent: Option<Json<'a>>,
+        tracestate: Option<Json<'a>>,
+        meta: Option<Json<'a>>,
+    ) -> Result<Option<Box<CarriedMembers<'a>>>, EnvelopeError> {
+        meta.map(check_meta).transpose()?;
+        let traceparent = traceparent.and_then(|value| TraceParent::parse(plain_string(value)?));
+        let tracestate = tracestate.filter(|value| traceparent.is_some() && is_tracestate(*value));
+        let is_empty = traceparent.is_none() && meta.is_none();
+        Ok((!is_empty).then(|| Box::new(CarriedMembers { traceparent, tracestate, meta })))
+    }
+}
+
+/// Reads a JSON number that is an integer of 1 to 10 digits. A leading zero would not be JSON.
 #[inline]
 fn read_deadline(value: Json<'_>) -> Result<NonZeroU32, EnvelopeError> {
-    value.get().parse().map_err(|_| EnvelopeError::DeadlineInvalid)
+    let digits = value.get().as_bytes();
+    if digits.len() > 10 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(EnvelopeError::DeadlineInvalid);
+    }
+    let number = digits.iter().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+    u32::try_from(number).ok().and_then(NonZeroU32::new).ok_or(EnvelopeError::DeadlineInvalid)
 }
 
 /// Returns the text of a JSON string without escapes.
@@ -84,14 +100,14 @@ fn text_of(value: Json<'_>) -> Option<Cow<'_, str>> {
 }
 
 fn is_tracestate(value: Json<'_>) -> bool {
-    text_of(value).is_some_and(|text| text.len() <= TRACESTATE_MAX)
+    // Checked before the escapes are decoded, so that a long string of escapes costs no memory.
+    let may_fit = value.get().len() <= "\"\"".len() + ESCAPE_LEN * TRACESTATE_MAX;
+    may_fit && text_of(value).is_some_and(|text| text.len() <= TRACESTATE_MAX)
 }
 
 /// Checks the number, the types and the length of metadata.
 fn check_meta(value: Json<'_>) -> Result<(), EnvelopeError> {
-    // Escapes can only shorten a text, each by at most 6 bytes to 1. A longer object cannot fit,
-    // and must cost no memory.
-    if value.get().len() > 6 * (META_BYTES_MAX + 16 * META_MEMBERS_MAX) {
+    if value.get().len() > META_WRITTEN_MAX {
         return Err(EnvelopeError::MetaTooLarge);
     }
     let MetaMembers(members) =
@@ -182,16 +198,22 @@ impl std::fmt::Display for TraceParent {
 
 /// Reads `2 * N` lower-case hexadecimal digits.
 fn read_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    /// Stands for a byte that is no digit. A digit fits into the low four bits.
+    const NONE: u8 = 0x80;
     let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        _ => NONE,
     };
+
     let mut bytes = [0; N];
+    let mut seen = 0;
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        let (high, low) = (digit(pair[0]), digit(pair[1]));
+        seen |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(bytes)
+    (seen & NONE == 0).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -223,7 +245,8 @@ mod tests {
     fn context(members: &str) -> Result<(Option<u32>, bool, bool, bool), EnvelopeError> {
         let payload = format!("{{\"method\":\"a\",{members}}}");
         let request = Request::parse(payload.as_bytes()).map_err(|invalid| invalid.error)?;
-        let RequestContext { deadline_ms, traceparent, tracestate, meta } = request.context;
+        let deadline_ms = request.context.deadline_ms;
+        let CarriedMembers { traceparent, tracestate, meta } = request.context.carried();
         Ok((deadline_ms.map(NonZeroU32::get), traceparent.is_some(), tracestate.is_some(), meta.is_some()))
     }
 

@@ -6,14 +6,11 @@ use crate::context::RequestContext;
 use crate::envelope_error::EnvelopeError;
 use crate::id::Id;
 use crate::json::Json;
-use crate::limits::METHOD_MAX;
+use crate::limits::{ESCAPE_LEN, METHOD_MAX};
 use crate::members::Members;
 
-/// Bytes of the longest notation of one decoded byte in a JSON string: `\u0061`.
-const ESCAPE_LEN: usize = 6;
-
-/// A request, borrowed from its payload: `{"id"?, "method", "params"?, "timestamp"?}` (protocol
-/// section 2).
+/// A request, borrowed from its payload: `{"id"?, "method", "params"?, "timestamp"?}` and the
+/// members of [`RequestContext`] (protocol section 2).
 ///
 /// Params are not copied. They are checked to be JSON of bounded depth, and not examined further.
 ///
@@ -51,28 +48,29 @@ impl<'a> Request<'a> {
     ///
     /// Members with other names are ignored. Names are compared after their escapes are decoded.
     ///
-    /// The parser does not recurse. It allocates memory only for names and methods that are written
-    /// with escapes, and one byte per nesting level if there are such names or more than 64 levels.
+    /// The parser does not recurse. It allocates memory only for `meta`, for strings of the table
+    /// that are written with escapes, and one byte per nesting level if there are names with
+    /// escapes or more than 64 levels.
     ///
     /// # Errors
     ///
     /// The payload is not a request: [`InvalidRequest`] holds the reason, and the id to reply to if
     /// one can be read.
     pub fn parse(payload: &'a [u8]) -> Result<Request<'a>, InvalidRequest<'a>> {
-        let mut members = Members::new(NAMES);
-        let request = members.read(payload).and_then(|()| Request::interpret(members.values));
+        let mut members = Members::new(&NAMES);
+        let request = members.read(payload).and_then(|()| Request::interpret(&members.values));
         request.map_err(|error| InvalidRequest { id: members.id, error })
     }
 
     fn interpret(
-        [id, method, params, timestamp, deadline, traceparent, tracestate, meta]: [Option<Json<'a>>; 8],
+        [id, method, params, timestamp, deadline, traceparent, tracestate, meta]: &[Option<Json<'a>>; 8],
     ) -> Result<Request<'a>, EnvelopeError> {
         Ok(Request {
             id: id.map(Id::from_json).transpose()?,
             method: read_method(method.ok_or(EnvelopeError::MethodMissing)?)?,
-            params,
-            timestamp,
-            context: RequestContext::interpret([deadline, traceparent, tracestate, meta])?,
+            params: *params,
+            timestamp: *timestamp,
+            context: RequestContext::interpret([*deadline, *traceparent, *tracestate, *meta])?,
         })
     }
 }
@@ -83,9 +81,10 @@ impl<'a> Request<'a> {
 ///
 /// The payload is not a JSON object, or has no acceptable id.
 pub fn parse_cancel(payload: &[u8]) -> Result<Id<'_>, EnvelopeError> {
-    let mut members = Members::new(["id"]);
+    // With the names of a request, the scanner is compiled once for both and stays inlined.
+    let mut members = Members::new(&NAMES);
     members.read(payload)?;
-    let [id] = members.values;
+    let [id, ..] = members.values;
     Id::from_json(id.ok_or(EnvelopeError::CancelWithoutId)?)
 }
 

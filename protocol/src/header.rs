@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use crate::block::KIND_BIT;
 use crate::limits::HEADER_LEN;
 
 /// The high byte of every version that this crate can frame. In protocol section 1, the high byte
 /// identifies the framing.
 const FRAMING: u8 = 0x01;
+
+/// The bit of a kind that announces an extension block (protocol section 6).
+pub(crate) const KIND_BIT: u8 = 0x80;
 
 /// A protocol version that this crate supports.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -6,7 +6,6 @@
 
 use crate::capability::Capabilities;
 use crate::header::{Header, Kind, Version};
-use crate::limits::BYTES;
 
 /// The first bytes of a hello.
 const MAGIC: [u8; 4] = *b"IPC2";
@@ -20,6 +19,9 @@ const FIXED_LEN: usize = 32;
 const AGENT: u8 = 0x01;
 const INSTANCE: u8 = 0x02;
 const CONTENT_TYPES: u8 = 0x03;
+
+/// The content type of opaque bytes, as field 03 and the extension block contain it.
+pub(crate) const BYTES: u8 = 3;
 
 /// A hello, borrowed from the payload of its heartbeat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +41,7 @@ pub struct Hello<'a> {
     pub nonce: u64,
     /// Name and version of the program that sent it, at most [`Hello::AGENT_MAX`] bytes.
     pub agent: Option<&'a str>,
-    /// A number of the server that is new at every start.
+    /// A number of the server that is new at every start. A value of another length counts as none.
     pub instance: Option<[u8; 16]>,
     /// Whether the sender wishes for, or grants, content type 3 (bytes).
     pub has_bytes: bool,
@@ -82,23 +84,24 @@ impl<'a> Hello<'a> {
 
     /// Reads the fields. Of a tag that occurs twice, the first one counts.
     fn read_fields(&mut self, mut rest: &'a [u8]) -> Option<()> {
-        let mut has_content_types = false;
+        // A bit for each known tag.
+        let mut seen = 0u8;
         while !rest.is_empty() {
             let [tag] = take(&mut rest)?;
             let length = usize::from(u16::from_be_bytes(take(&mut rest)?));
             let (value, behind) = rest.split_at_checked(length)?;
             rest = behind;
 
+            let bit = 1u8.checked_shl(tag.into()).unwrap_or(0);
+            let is_first = seen & bit == 0;
+            seen |= bit;
             match tag {
-                AGENT if self.agent.is_none() => {
+                AGENT if is_first => {
                     let text = std::str::from_utf8(value).ok()?;
                     self.agent = text.get(..text.floor_char_boundary(Hello::AGENT_MAX));
                 }
-                INSTANCE if self.instance.is_none() => self.instance = value.try_into().ok(),
-                CONTENT_TYPES if !has_content_types => {
-                    has_content_types = true;
-                    self.has_bytes = value.contains(&BYTES);
-                }
+                INSTANCE if is_first => self.instance = value.try_into().ok(),
+                CONTENT_TYPES if is_first => self.has_bytes = value.contains(&BYTES),
                 _ => {}
             }
         }
@@ -196,6 +199,37 @@ mod tests {
             changed[at] = byte;
             assert_eq!(Hello::parse(&changed), None, "{at}");
         }
+    }
+
+    #[test]
+    fn cuts_a_long_agent_between_characters() {
+        let long = format!("{}é", "x".repeat(Hello::AGENT_MAX - 1));
+        let hello = Hello { agent: Some(&long), ..HELLO };
+        let cut = Hello { agent: Some(&long[..Hello::AGENT_MAX - 1]), ..HELLO };
+        assert_eq!(Hello::parse(&payload_of(&hello)), Some(cut), "the writer cuts");
+
+        let mut payload = payload_of(&Hello { agent: None, ..HELLO });
+        put_field(&mut payload, AGENT, long.as_bytes());
+        assert_eq!(Hello::parse(&payload), Some(cut), "the reader cuts");
+    }
+
+    #[test]
+    fn reads_the_first_field_of_each_tag() {
+        let bare = Hello { agent: None, instance: None, has_bytes: false, ..HELLO };
+        let mut payload = payload_of(&bare);
+        for (tag, first, second) in [
+            (AGENT, &b"a"[..], &b"\xFF"[..]),
+            (INSTANCE, b"short", &[7; 16]),
+            (CONTENT_TYPES, b"\0", b"\x03"),
+        ] {
+            put_field(&mut payload, tag, first);
+            put_field(&mut payload, tag, second);
+        }
+        assert_eq!(Hello::parse(&payload), Some(Hello { agent: Some("a"), ..bare }));
+
+        let mut no_text = payload_of(&bare);
+        put_field(&mut no_text, AGENT, b"\xFF");
+        assert_eq!(Hello::parse(&no_text), None, "an agent that is not UTF-8");
     }
 
     #[test]

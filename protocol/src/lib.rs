@@ -29,7 +29,7 @@ pub use buffer::{Frame, FrameBuffer, Received, RefusedFrame};
 pub use capability::Capabilities;
 pub use code::{Code, Retry, is_reserved};
 pub use codec::{Decoder, FrameError, FrameLimit, Step};
-pub use context::{RequestContext, TraceParent};
+pub use context::{CarriedMembers, RequestContext, TraceParent};
 pub use envelope::{InvalidRequest, Request, parse_cancel};
 pub use envelope_error::EnvelopeError;
 pub use header::{Header, Kind, UnsupportedVersion, Version};

@@ -25,16 +25,21 @@ pub const ID_MAX: usize = 128;
 /// 1 (protocol section 2).
 pub const DEPTH_MAX: usize = 128;
 
-/// The content type of opaque bytes, as a hello and the extension block contain it. Protocol
-/// section 6.
-pub(crate) const BYTES: u8 = 3;
+/// Bytes of the longest notation of one decoded byte in a JSON string: `\u0061`.
+pub(crate) const ESCAPE_LEN: usize = 6;
 
-/// Most members of `meta`. Protocol section 2.
+/// Most members of `meta` (protocol section 2).
 pub const META_MEMBERS_MAX: usize = 16;
 
-/// Most bytes of the names and values of `meta` together, with their escapes decoded. Protocol
-/// section 2.
+/// Most bytes of the names and values of `meta` together, with their escapes decoded (protocol
+/// section 2).
 pub const META_BYTES_MAX: usize = 2048;
 
-/// Longest `tracestate`, in bytes. W3C Trace Context asks for at least as much.
+/// The longest `meta` as written, in bytes: every byte escaped, and 96 bytes for the quotes, colons
+/// and white space of each member (protocol section 2). A longer one is refused before it costs
+/// memory.
+pub const META_WRITTEN_MAX: usize = ESCAPE_LEN * META_BYTES_MAX + 96 * META_MEMBERS_MAX;
+
+/// Longest `tracestate`, in bytes with its escapes decoded (protocol section 2). W3C Trace Context
+/// asks for at least as much.
 pub const TRACESTATE_MAX: usize = 512;

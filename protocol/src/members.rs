@@ -31,7 +31,7 @@ const ID: &str = "id";
 /// The members called `names`, if present. Members with other names are skipped.
 #[derive(Debug)]
 pub(crate) struct Members<'a, const N: usize> {
-    names: [&'static str; N],
+    names: &'static [&'static str; N],
     /// The values, in the order of the names. Meaningless if `read` has failed.
     pub(crate) values: [Option<Json<'a>>; N],
     /// The first acceptable id, even if the payload or the member `id` is refused.
@@ -40,7 +40,7 @@ pub(crate) struct Members<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Members<'a, N> {
-    pub(crate) fn new(names: [&'static str; N]) -> Self {
+    pub(crate) fn new(names: &'static [&'static str; N]) -> Self {
         Members { names, values: [None; N], id: None, duplicate: None }
     }
 
@@ -162,7 +162,7 @@ impl<'a, const N: usize> Visitor<'a> for &mut Members<'a, N> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(index) = map.next_key_seed(NameIndex(&self.names))? {
+        while let Some(index) = map.next_key_seed(NameIndex(self.names))? {
             match index {
                 Some(index) => self.insert(index, map.next_value::<&RawValue>()?.into()),
                 None => {
@@ -188,7 +188,7 @@ impl<'a, const N: usize> Visitor<'a> for WithRawNames<'_, 'a, N> {
         while let Some(written) = map.next_key::<&RawValue>()? {
             let mut name = serde_json::Deserializer::from_str(written.get());
             // A name that is not text is none of the wanted names.
-            match NameIndex(&self.0.names).deserialize(&mut name).unwrap_or_default() {
+            match NameIndex(self.0.names).deserialize(&mut name).unwrap_or_default() {
                 Some(index) => self.0.insert(index, map.next_value::<&RawValue>()?.into()),
                 None => {
                     map.next_value::<IgnoredAny>()?;

@@ -68,8 +68,8 @@ pub enum InvalidReply {
     /// Both `result` and `error` are missing.
     #[error("the reply has neither a \"result\" nor an \"error\"")]
     OutcomeMissing,
-    /// Both `result` and `error` are present.
-    #[error("the reply has both a \"result\" and an \"error\"")]
+    /// Two of `result`, `error` and opaque bytes are present.
+    #[error("the reply has more than one outcome")]
     OutcomeAmbiguous,
     /// `error` is not an object.
     #[error("the reply's \"error\" is not an object")]
@@ -99,11 +99,11 @@ impl<'a> Reply<'a> {
     ///
     /// The payload is not a reply: the peer does not follow the protocol.
     pub fn parse(payload: &'a [u8]) -> Result<Reply<'a>, InvalidReply> {
-        let mut members = Members::new(["id", "result", "error"]);
+        let mut members = Members::new(&["id", "result", "error"]);
         members.read(payload)?;
 
         let [id, result, error] = members.values;
-        let id = id.filter(|id| !is_null(*id)).map(Id::from_json).transpose()?;
+        let id = read_id(id)?;
         let outcome = match (result, error.filter(|error| !is_null(*error))) {
             (Some(result), None) => Outcome::Result(result),
             (None, Some(error)) => Outcome::Error(read_error(error)?),
@@ -125,11 +125,10 @@ impl<'a> Reply<'a> {
             ContentType::Json => Reply::parse(body)?,
             ContentType::Bytes => {
                 let (envelope, bytes) = split_bytes_body(body).ok_or(InvalidReply::EnvelopeTruncated)?;
-                let mut members = Members::new(["id"]);
+                let mut members = Members::new(&["id", "result", "error"]);
                 members.read(envelope)?;
-                let [id] = members.values;
-                let id = id.filter(|id| !is_null(*id)).map(Id::from_json).transpose()?;
-                Reply { id, outcome: Outcome::Bytes(bytes) }
+                let [id, None, None] = members.values else { return Err(InvalidReply::OutcomeAmbiguous) };
+                Reply { id: read_id(id)?, outcome: Outcome::Bytes(bytes) }
             }
         };
         Ok((reply, block.timing))
@@ -143,11 +142,15 @@ impl<'a> Id<'a> {
     /// only nested too deep is searched to its end.
     #[must_use]
     pub fn find_in_reply(payload: &'a [u8]) -> Option<Id<'a>> {
-        let mut members = Members::new(["id", "result", "error"]);
+        let mut members = Members::new(&["id", "result", "error"]);
         // An error does not matter: the payload is refused anyway.
         let _ = members.read(payload);
         members.id
     }
+}
+
+fn read_id(value: Option<Json<'_>>) -> Result<Option<Id<'_>>, EnvelopeError> {
+    value.filter(|id| !is_null(*id)).map(Id::from_json).transpose()
 }
 
 fn is_null(value: Json<'_>) -> bool {
@@ -155,7 +158,7 @@ fn is_null(value: Json<'_>) -> bool {
 }
 
 fn read_error(value: Json<'_>) -> Result<RemoteError<'_>, InvalidReply> {
-    let mut members = Members::new(["code", "message", "data"]);
+    let mut members = Members::new(&["code", "message", "data"]);
     members.read(value.get().as_bytes()).map_err(|error| match error {
         EnvelopeError::NotAnObject => InvalidReply::ErrorNotAnObject,
         other => InvalidReply::Envelope(other),

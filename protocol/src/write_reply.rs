@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use crate::block::{BYTES_FIELD, KIND_BIT, TIMING_BLOCK};
+use crate::block::{BYTES_FIELD, TIMING_BLOCK};
 use crate::codec::FrameLimit;
-use crate::header::{Header, Kind, Version};
+use crate::header::{Header, KIND_BIT, Kind, Version};
 use crate::write_frame::{
     Framing, begin_envelope, begin_frame, finish_frame, put_bytes_envelope, write_string,
 };
@@ -22,7 +22,8 @@ pub struct ReplyForm {
     /// The kind of the reply.
     pub kind: Kind,
     /// Whether the reply has an extension block with a timing, which is zero until
-    /// [`Timing::stamp`](crate::Timing::stamp). It requires version 1.2.
+    /// [`Timing::stamp`](crate::Timing::stamp). It requires binary framing, version 1.2, and a kind
+    /// that replies to a request.
     pub has_timing: bool,
 }
 
@@ -118,9 +119,9 @@ impl ReplyHead {
             .map_err(|length| ReplyTooLarge { length, limit: limit.bytes() })
     }
 
-    /// Finishes the reply as one with opaque bytes: those that were appended in place of the JSON
-    /// of a result. The form of the reply must be binary and of version 1.2. `id` is the one that
-    /// the reply was begun with.
+    /// Finishes the reply as one with opaque bytes: those that were appended in place of the JSON of
+    /// a result. The form of the reply must be binary and of version 1.2. `id` is the one that the
+    /// reply was begun with.
     ///
     /// # Errors
     ///

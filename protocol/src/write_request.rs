@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use crate::block::{BYTES_FIELD, KIND_BIT};
+use crate::block::BYTES_FIELD;
 use crate::codec::FrameLimit;
-use crate::header::{Kind, Version};
+use crate::header::{KIND_BIT, Kind, Version};
 use crate::json::Json;
 use crate::write_frame::{
     Framing, begin_envelope, begin_frame, finish_frame, put_bytes_envelope, write_string,

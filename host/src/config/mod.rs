@@ -25,6 +25,7 @@ mod route;
 mod section;
 mod settings;
 mod syntax;
+mod trace;
 mod trusted_keys;
 mod units;
 mod values;
@@ -52,6 +53,8 @@ pub use plugin::{BreakerConfig, PluginConfig, ReplacePolicy};
 pub use plugins::{CrashAction, CrashConfig, PluginsConfig, ProbationConfig};
 pub use position::Place;
 pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
+pub(crate) use trace::MAX_SERVICE_BYTES;
+pub use trace::{Authorization, OtlpEndpoint, Sample, TraceConfig};
 pub use trusted_keys::{KeyId, TrustedKey};
 pub use units::{InvalidQuantity, parse_duration, parse_size};
 pub use worker::{Isolation, SandboxConfig, WorkerConfig};
@@ -112,6 +115,9 @@ pub struct Config {
     /// The HTTP endpoint for metrics and health.
     pub metrics: MetricsConfig,
 
+    /// Recording of requests as spans, and their export.
+    pub trace: TraceConfig,
+
     /// The level and the format of the log.
     pub log: Log,
 }
@@ -132,6 +138,7 @@ impl Default for Config {
             routes: Vec::new(),
             admin: None,
             metrics: MetricsConfig::default(),
+            trace: TraceConfig::default(),
             log: Log::default(),
         }
     }
@@ -214,6 +221,7 @@ impl Config {
             file: Some(file.to_path_buf()),
             deprecated: Vec::new(),
             metrics,
+            trace: trace::read(root.section("trace"), directory),
             admin: Some(admin),
             listeners,
             limits: limits::read_limits(root.section("limits")),

@@ -103,6 +103,9 @@ fn has_the_documented_defaults() {
         (None, PathBuf::from("run/jackfield-admin.sock"))
     );
     assert_eq!((config.log.level, config.log.format), (Level::Info, Format::Text));
+    let TraceConfig { otlp, sample, spans, service, authorization, queue, interval } = config.trace;
+    assert_eq!((otlp, sample, spans, authorization), (None, Sample::Parent, false, None));
+    assert_eq!((service.as_str(), queue, interval.as_secs()), ("jackfield", 4096, 5));
     let PluginConfig { threads, spare_threads, breaker, queue, replace, settings, .. } =
         PluginConfig::default();
     let BreakerConfig { failures, window, open } = breaker;
@@ -120,14 +123,23 @@ fn reads_the_shipped_configuration_as_the_defaults_and_an_example() {
     let place = config.listeners[0].place;
     assert_eq!(config.listeners, [Listener { place, ..defaults.listeners[0].clone() }]);
     assert_eq!(
-        (&config.limits, &config.timeouts, &config.plugins, &config.log, &config.admin, &config.metrics),
+        (
+            &config.limits,
+            &config.timeouts,
+            &config.plugins,
+            &config.log,
+            &config.admin,
+            &config.metrics,
+            &config.trace
+        ),
         (
             &defaults.limits,
             &defaults.timeouts,
             &defaults.plugins,
             &defaults.log,
             &defaults.admin,
-            &defaults.metrics
+            &defaults.metrics,
+            &defaults.trace
         )
     );
     assert_eq!(config.plugin["device"].settings, json!({ "history": 16 }));

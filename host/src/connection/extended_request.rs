@@ -1,8 +1,6 @@
 //! Requests with an extension block: frames of version 1.2 whose kind has bit 0x80.
 
-use jackfield_protocol::{
-    BlockError, ContentType, EnvelopeError, ExtensionBlock, Id, Kind, Request, Version, split_bytes_body,
-};
+use jackfield_protocol::{BlockError, ContentType, ExtensionBlock, Kind, Version, split_bytes_body};
 
 use super::admission::Admission;
 use super::state::ConnectionState;
@@ -53,7 +51,7 @@ impl ConnectionState {
                 self.handle_request(turn, admission, frame);
             }
             Err(error) => {
-                let id = find_id(payload, error);
+                let id = ExtensionBlock::find_id(payload);
                 let reply = self.requests.reply_context(version, kind, id.map(|id| id.as_json()));
                 let rejection = CountedError::of_unreadable(RequestError::Block(error));
                 self.requests.reject(turn, reply, "", &rejection);
@@ -81,26 +79,6 @@ impl ConnectionState {
     }
 }
 
-/// Checks that a request has its params in one place only.
-pub(super) fn check_params(request: &Request<'_>, bytes: Option<&[u8]>) -> Result<(), EnvelopeError> {
-    if bytes.is_some() && request.params.is_some() {
-        return Err(EnvelopeError::ParamsBesideBytes);
-    }
-    Ok(())
-}
-
-/// Returns the id of a request whose block has something unknown. The body is then delimited
-/// nevertheless, and begins with an envelope or its length.
-fn find_id(payload: &[u8], error: BlockError) -> Option<Id<'_>> {
-    let BlockError::Unsupported(_) = error else { return None };
-    let body = ExtensionBlock::body(payload)?;
-    let envelope = if body.first() == Some(&0) { split_bytes_body(body)?.0 } else { body };
-    match Request::parse(envelope) {
-        Ok(request) => request.id,
-        Err(invalid) => invalid.id,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,15 +91,5 @@ mod tests {
         assert_eq!(extended_reply_kind(Version::V1_1, sync), None);
         assert_eq!(extended_reply_kind(Version::V1_2, other), None);
         assert_eq!(extended_reply_kind(Version::V1_2, Kind::Sync), None);
-    }
-
-    #[test]
-    fn finds_the_id_behind_an_unknown_block() {
-        let error = BlockError::Unsupported(0xFE);
-        let id = |payload: &'static [u8]| find_id(payload, error).map(|id| id.as_json());
-        assert_eq!(id(b"\0\x02\xFE\0{\"id\":7}"), Some("7"));
-        assert_eq!(id(b"\0\x02\xFE\0\0\0\0\x08{\"id\":7}\xFF"), Some("7"));
-        assert_eq!(id(b"\0\x02\xFE\0"), None);
-        assert!(find_id(b"\0\0{\"id\":7}", BlockError::Truncated).is_none());
     }
 }

@@ -54,14 +54,8 @@ impl<'a> FinishedRequest<'a> {
         entry: &'a InFlightEntry<AcceptedRequest>,
         error: Option<&'a RequestError>,
     ) -> Self {
-        let AcceptedRequest { counted, form, accepted, call, .. } = &entry.request;
-        let finished = FinishedCall {
-            generation: &call.generation,
-            method: call.method,
-            facts: &call.facts,
-            accepted: *accepted,
-            begun: call.started_at(),
-        };
+        let AcceptedRequest { counted, form, .. } = &entry.request;
+        let finished = FinishedCall::of_accepted(&entry.request);
 
         let progress = match error {
             Some(error) if error.rejection().is_some() => Progress::NotStarted { call: finished, error },
@@ -84,7 +78,19 @@ impl<'a> FinishedRequest<'a> {
     }
 }
 
-impl FinishedCall<'_> {
+impl<'a> FinishedCall<'a> {
+    /// Describes the call of a request that was in flight.
+    pub(super) fn of_accepted(request: &'a AcceptedRequest) -> Self {
+        let call = &request.call;
+        Self {
+            generation: &call.generation,
+            method: call.method,
+            facts: &call.facts,
+            accepted: request.accepted,
+            begun: call.started_at(),
+        }
+    }
+
     /// Returns the time from acceptance to the reply.
     pub(super) fn total(&self, now: Time) -> Duration {
         now.since(self.accepted)

@@ -3,15 +3,18 @@
 use std::pin::Pin;
 use std::task::Poll;
 
-use jackfield_protocol::{FrameError, Framing, Header, InvalidRequest, Kind, Request, Version};
+use jackfield_protocol::{
+    EnvelopeError, FrameError, Framing, Header, InvalidRequest, Kind, Request, Version,
+};
 use tokio::net::UnixStream;
 use tokio_util::io::poll_read_buf;
 
 use super::admission::{Admission, Admitted};
 use super::execution::AdmittedRequest;
-use super::extended_request::{RequestFrame, check_params, extended_reply_kind};
+use super::extended_request::{RequestFrame, extended_reply_kind};
 use super::framing::{Frame, FrameEvent, READ_SIZE};
 use super::phase::Phase;
+use super::span;
 use super::state::ConnectionState;
 use super::turn::Turn;
 use crate::clock::Time;
@@ -55,7 +58,7 @@ impl ConnectionState {
             // The peer has reset the connection. It reads no reply either.
             Poll::Ready(Err(_)) => {
                 self.phase = Phase::Closing(self.reason_after_io_error());
-                self.requests.abandon(&turn.thread.cells);
+                self.requests.abandon(turn.thread);
                 return true;
             }
         };
@@ -217,19 +220,16 @@ impl ConnectionState {
         frame: RequestFrame<'_>,
     ) {
         let RequestFrame { version, kind, envelope, bytes } = frame;
-        let parsed = Request::parse(envelope).and_then(|request| match check_params(&request, bytes) {
-            Ok(()) => Ok(request),
-            Err(error) => Err(InvalidRequest { id: request.id, error }),
-        });
-        let request = match parsed {
+        let request = match Request::parse(envelope) {
             Ok(request) => request,
-            Err(rejected) => {
-                let id = rejected.id.map(|id| id.as_json());
-                let reply = self.requests.reply_context(version, kind, id);
-                let rejection = CountedError::of_unreadable(RequestError::Envelope(rejected.error));
-                return self.requests.reject(turn, reply, "", &rejection);
+            Err(InvalidRequest { id, error }) => {
+                return self.requests.reject_envelope(turn, version, kind, id, error);
             }
         };
+        if bytes.is_some() && request.params.is_some() {
+            let error = EnvelopeError::ParamsBesideBytes;
+            return self.requests.reject_envelope(turn, version, kind, request.id, error);
+        }
         let reply = self.requests.reply_context(version, kind, request.id.map(|id| id.as_json()));
         let arrived = self.reader.take_arrival().unwrap_or(turn.now);
 
@@ -244,11 +244,16 @@ impl ConnectionState {
                     limits,
                     reply,
                     trial,
+                    // Requests of operators are not what operators look for.
+                    tracer: turn.tracer.filter(|_| !self.requests.identity.options.admin),
                 };
                 self.requests.execute(turn, &admitted, permits);
             }
             Ok(Admitted::Wait(gate)) => self.reader.wait_at(gate, arrived),
-            Err(rejection) => self.requests.reject(turn, reply, &request.method, &rejection),
+            Err(rejection) => {
+                span::record_rejected(turn, &self.requests.identity, &request, &rejection.error);
+                self.requests.reject(turn, reply, &request.method, &rejection);
+            }
         }
     }
 

@@ -48,6 +48,7 @@ mod request_log;
 mod session;
 mod slow_log;
 mod socket;
+mod span;
 mod state;
 mod submission_batch;
 mod sync_queue;

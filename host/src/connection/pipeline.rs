@@ -8,10 +8,12 @@ use super::identity::ConnectionIdentity;
 use super::in_flight::{InFlightEntry, InFlightTable};
 use super::mailbox::Mailbox;
 use super::session::Session;
+use super::span;
+use super::thread_context::ThreadContext;
 use super::turn::Turn;
 use crate::clock::Time;
 use crate::limits::Permit;
-use crate::metrics::{MethodId, Metrics, Outcome, RequestKind, ThreadCells, ThreadTotal};
+use crate::metrics::{MethodId, Metrics, Outcome, RequestKind, ThreadTotal};
 use crate::plugin::PluginCall;
 use crate::routing::{ReplyContext, RequestError};
 
@@ -96,16 +98,18 @@ impl RequestPipeline {
 
     /// Cancels everything that is in flight, because the peer has gone. Calls that run are
     /// supervised by their generation until their deadlines.
-    pub(super) fn abandon(&mut self, cells: &ThreadCells) {
+    pub(super) fn abandon(&mut self, thread: &ThreadContext) {
+        let cells = &thread.cells;
         self.in_flight.abandon(|request| {
             request.call.abandon();
+            span::record_abandoned(thread, &request);
             cells.count_ended(request.counted, RequestKind::of_reply(request.form.kind), Outcome::ABANDONED);
         });
     }
 
     /// Cancels everything that is in flight and takes no replies any more.
-    pub(super) fn close(&mut self, cells: &ThreadCells) {
-        self.abandon(cells);
+    pub(super) fn close(&mut self, thread: &ThreadContext) {
+        self.abandon(thread);
         self.mailbox.close();
     }
 }

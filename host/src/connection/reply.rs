@@ -1,13 +1,13 @@
 //! The replies of a connection: every one is written, counted and logged here.
 
 use jackfield_plugin_api::INTERNAL_ERROR;
-use jackfield_protocol::{Framing, Kind, Version};
+use jackfield_protocol::{EnvelopeError, Framing, Id, Kind, Version};
 
 use super::finished_request::{FinishedCall, FinishedRequest, Progress};
 use super::pipeline::RequestPipeline;
 use super::request_key::RequestKey;
 use super::turn::Turn;
-use super::{request_log, slow_log};
+use super::{request_log, slow_log, span};
 use crate::metrics::{Outcome, RequestKind, ThreadTotal};
 use crate::routing::{CountedError, ReplyContext, ReplyOutcome, RequestError};
 
@@ -62,10 +62,12 @@ impl RequestPipeline {
             }
         }
 
-        let outcome = outcome_of(outcome);
+        let reply = outcome;
+        let outcome = outcome_of(reply);
         turn.replies += 1;
         cells.count_ended(request.counted, request.kind, outcome);
         slow_log::record(turn, &self.identity, request, outcome, total);
+        span::record(turn, request, reply, outcome);
     }
 
     /// Answers a request that was not accepted: a sync one after the previous ones, an async one at
@@ -84,7 +86,7 @@ impl RequestPipeline {
 
         if context.form.kind == Kind::AsyncResponse && context.id.is_none() {
             context.form.kind = Kind::Error;
-            // A notification has no extension block.
+            // Only replies have an extension block.
             context.form.has_timing = false;
         }
         let outcome = if context.form.kind == Kind::Sync && self.in_flight.is_sync_busy() {
@@ -100,6 +102,20 @@ impl RequestPipeline {
         // A rejected request has no timing: the field of its reply stays zero.
         let finished = FinishedRequest { counted: *counted, kind, has_timing: false, progress };
         self.finish(turn, &finished, outcome, 0);
+    }
+
+    /// Answers a frame whose envelope is no request.
+    pub(super) fn reject_envelope(
+        &mut self,
+        turn: &mut Turn<'_>,
+        version: Version,
+        kind: Kind,
+        id: Option<Id<'_>>,
+        error: EnvelopeError,
+    ) {
+        let context = self.reply_context(version, kind, id.map(|id| id.as_json()));
+        let rejection = CountedError::of_unreadable(RequestError::Envelope(error));
+        self.reject(turn, context, "", &rejection);
     }
 
     /// Reports an error that belongs to no request. In the line framing there is one kind of reply,

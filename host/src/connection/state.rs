@@ -88,7 +88,7 @@ impl ConnectionState {
 
     /// Ends the connection without a notification, because it cannot be served on any thread.
     pub(super) fn close_unserved(&mut self, thread: &ThreadContext) {
-        self.requests.close(&thread.cells);
+        self.requests.close(thread);
         thread.dispatcher.metrics.counters.connections_cut.add(1);
     }
 

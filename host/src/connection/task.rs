@@ -158,7 +158,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(state) = &mut self.state {
-            state.requests.close(&self.thread.cells);
+            state.requests.close(&self.thread);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::thread_context::{ThreadContext, TurnBuffers};
 use super::turn_quota::TurnQuota;
 use crate::clock::Time;
 use crate::routing::{ConnectionRules, RequestError};
+use crate::trace::Tracer;
 
 /// One turn: the clock, the quota, and the buffers that the thread lends to the connection.
 ///
@@ -21,6 +22,8 @@ pub(super) struct Turn<'t> {
     pub(super) thread: &'t ThreadContext,
     /// Limits and time-outs as they were when the turn began.
     pub(super) rules: &'t ConnectionRules,
+    /// Set if requests may be recorded.
+    pub(super) tracer: Option<&'t Tracer>,
     waker: &'t Waker,
     /// The current time. It is read when the turn begins, after each read, and after each method
     /// that ran on this thread.
@@ -39,7 +42,8 @@ impl<'t> Turn<'t> {
         let now = Time::now();
         let quota = TurnQuota::new(now);
 
-        Self { thread, rules, waker, now, quota, replies: 0, buffers }
+        let tracer = thread.dispatcher.tracer.get().map(|tracer| &**tracer);
+        Self { thread, rules, tracer, waker, now, quota, replies: 0, buffers }
     }
 
     /// Returns the buffers to the thread.

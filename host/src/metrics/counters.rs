@@ -83,4 +83,14 @@ counters! {
     process_state_changes,
     /// Bytes written to stdout and stderr that did not reach the log because there were too many.
     output_dropped,
+    /// Spans that the collector accepted.
+    spans_exported,
+    /// Spans dropped because the queue had no room.
+    spans_dropped_queue_full,
+    /// Spans dropped because the collector did not accept them.
+    spans_dropped_refused,
+    /// Spans dropped because the collector could not be reached.
+    spans_dropped_unreachable,
+    /// Requests to the collector that failed.
+    span_export_failures,
 }

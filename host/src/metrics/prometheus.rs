@@ -25,6 +25,7 @@ pub(crate) fn render_page(snapshot: &MetricsSnapshot, gauges: &Gauges) -> String
     write_plugin_health(&mut page, gauges);
     write_workers(&mut page, snapshot, gauges);
     write_crashes(&mut page, gauges);
+    write_spans(&mut page, snapshot);
     write_host(&mut page, snapshot, gauges);
     write_process(&mut page);
     page.0
@@ -210,6 +211,18 @@ fn write_crashes(page: &mut MetricsPage, gauges: &Gauges) {
             [("plugin", plugin.as_str()), ("generation", &generation), ("method", method), ("id", id)];
         last.sample(&labels, at);
     }
+}
+
+fn write_spans(page: &mut MetricsPage, snapshot: &MetricsSnapshot) {
+    let count = |name: &str| snapshot.counters[name];
+    page.counter("ipc_spans_exported_total", "Spans that the collector accepted.")
+        .sample(&[], count("spans_exported"));
+    let mut dropped = page.counter("ipc_spans_dropped_total", "Spans that were not exported, by reason.");
+    for reason in ["queue_full", "refused", "unreachable"] {
+        dropped.sample(&[("reason", reason)], count(&format!("spans_dropped_{reason}")));
+    }
+    page.counter("ipc_span_export_failures_total", "Requests to the collector that failed.")
+        .sample(&[], count("span_export_failures"));
 }
 
 fn write_host(page: &mut MetricsPage, snapshot: &MetricsSnapshot, gauges: &Gauges) {

@@ -23,6 +23,7 @@ use super::runtime::Runtime;
 use crate::config::{BreakerConfig, Config};
 use crate::crash_record::{CrashRecord, GenerationNames, RegisteredGeneration};
 use crate::loader::{Inspection, KeptImage, LoadError, VerifiedSignature};
+use crate::trace::SpanExecutor;
 use crate::worker::report::WorkerReport;
 
 /// A call of a generation of this host.
@@ -176,6 +177,13 @@ impl Generation {
     /// Returns the state of the worker processes; `None` if the plugin runs in this process.
     pub(crate) fn worker_report(&self) -> Option<WorkerReport> {
         self.runtime.worker_report()
+    }
+
+    /// Returns what the span of a call says about its generation.
+    pub(crate) fn executor(&self) -> SpanExecutor {
+        let GenerationId { plugin, number, .. } = &self.identity;
+        let is_isolated = self.runtime.in_process().is_none();
+        SpanExecutor { plugin: Arc::clone(plugin), generation: *number, is_isolated }
     }
 
     /// Returns the crash record in which the generation's threads have slots.

@@ -4,6 +4,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use jackfield_plugin_api::Error;
 use jackfield_plugin_api::abi::CallReply;
 
 use crate::sync::lock;
@@ -11,6 +12,9 @@ use crate::sync::lock;
 #[derive(Default)]
 struct SlotState {
     reply: Option<CallReply>,
+
+    /// The code of the error in the reply, also after the reply was taken.
+    error: Option<i64>,
 
     /// Whether the reply has been taken.
     is_taken: bool,
@@ -29,6 +33,7 @@ impl ReplySlot {
     /// Puts the reply into the slot.
     pub(crate) fn fill(&self, reply: CallReply) {
         let mut state = lock(&self.state);
+        state.error = reply.as_ref().err().map(Error::code);
         state.reply = Some(reply);
         let waker = state.waker.take();
         drop(state);
@@ -71,6 +76,11 @@ impl ReplySlot {
         let reply = state.reply.take();
         state.is_taken |= reply.is_some();
         reply
+    }
+
+    /// Returns the code of the error in the reply; `None` if it is a result, or has not arrived.
+    pub(crate) fn error(&self) -> Option<i64> {
+        lock(&self.state).error
     }
 
     /// Gives up waiting, and returns whether the reply has not arrived.

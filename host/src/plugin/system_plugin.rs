@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use jackfield_plugin_api::{Error, Methods};
+use jackfield_protocol::Code;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::built_in::BuiltInPlugin;
 use crate::clock::Time;
+use crate::trace::{ReportedSpans, Tracer};
 
 /// The state of a host that `system.info` and `system.methods` report. The dispatcher implements
 /// it.
@@ -40,6 +42,9 @@ pub(crate) struct PluginInfo {
 pub(crate) struct SystemPlugin {
     started: Time,
     host: Weak<dyn HostInfo>,
+
+    /// `None` without `trace.otlp`.
+    tracer: Option<Arc<Tracer>>,
 }
 
 /// The result of `system.info`.
@@ -54,18 +59,26 @@ struct InfoReply {
     plugins: Vec<PluginInfo>,
 }
 
+/// The result of `system.spans`.
+#[derive(Serialize)]
+struct SpansReply {
+    accepted: usize,
+    dropped: usize,
+}
+
 impl SystemPlugin {
     /// The plugin's name. No file and no route may use it.
     pub(crate) const NAME: &'static str = "system";
 
     /// Creates the plugin.
-    pub(crate) fn plugin(host: Weak<dyn HostInfo>) -> BuiltInPlugin {
+    pub(crate) fn plugin(host: Weak<dyn HostInfo>, tracer: Option<Arc<Tracer>>) -> BuiltInPlugin {
         let methods = Methods::new()
             .inline("system.ping", Self::ping)
             .inline("system.echo", Self::echo)
             .inline("system.info", Self::info)
-            .inline("system.methods", Self::methods);
-        BuiltInPlugin::new(Self::NAME, Self { started: Time::now(), host }, methods)
+            .inline("system.methods", Self::methods)
+            .inline("system.spans", Self::spans);
+        BuiltInPlugin::new(Self::NAME, Self { started: Time::now(), host, tracer }, methods)
     }
 
     fn ping(&self, _params: Option<Box<RawValue>>) -> Result<&'static str, Error> {
@@ -91,6 +104,19 @@ impl SystemPlugin {
 
     fn methods(&self, _params: Option<Box<RawValue>>) -> Result<Vec<String>, Error> {
         Ok(self.host()?.methods())
+    }
+
+    fn spans(&self, params: Box<RawValue>) -> Result<SpansReply, Error> {
+        let Some(tracer) = self.tracer.as_ref().filter(|tracer| tracer.accepts_spans()) else {
+            let message = "system.spans is off; set trace.otlp and trace.spans = true to use it";
+            return Err(Error::from_wire(Code::MethodNotFound.as_i64(), message.to_owned(), None));
+        };
+        let spans = ReportedSpans::parse(params.get())
+            .map_err(|fault| Error::invalid_params("", &fault.to_string()))?;
+
+        let total = spans.len();
+        let accepted = tracer.record_reported(spans);
+        Ok(SpansReply { accepted, dropped: total - accepted })
     }
 
     fn host(&self) -> Result<Arc<dyn HostInfo>, Error> {

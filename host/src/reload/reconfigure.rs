@@ -42,6 +42,9 @@ impl PluginOwner {
 
         self.dispatcher.set_rules(ConnectionRules::of(&config));
         self.dispatcher.acls.set(&config.listeners, config.admin.as_ref());
+        if let Some(tracer) = self.dispatcher.tracer.get() {
+            tracer.configure(&config.trace);
+        }
         self.retry_with_settings(&changed, config.plugins.retained > old.plugins.retained);
         if config.plugins.trusted_keys != old.plugins.trusted_keys {
             // A refused file may be trusted now, and a loaded one may not be any more, which is

@@ -22,6 +22,7 @@ fn changed_parts(old: &Config, new: &Config) -> Vec<String> {
         ("plugins.state", old.plugins.state != new.plugins.state),
         (&crash, old.plugins.crash != new.plugins.crash),
         ("metrics.listen", old.metrics != new.metrics),
+        ("[trace]", old.trace.fixed_part() != new.trace.fixed_part()),
         ("io.threads", old.io.threads != new.io.threads),
         ("log.format", old.log.format != new.log.format),
     ];
@@ -39,7 +40,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Allow, Format, Level, MetricsEndpoint};
+    use crate::config::{Allow, Format, Level, MetricsEndpoint, Sample};
 
     type Change = fn(&mut Config);
 
@@ -52,7 +53,7 @@ mod tests {
 
     #[test]
     fn names_the_parts_that_need_a_restart() {
-        let parts: [(&str, Change); 8] = [
+        let parts: [(&str, Change); 9] = [
             ("[[listener]]", |config| config.listeners.push(Listener::at("run/b.sock"))),
             ("[admin]", |config| config.admin = Some(AdminConfig::default())),
             ("plugins.directory", |config| config.plugins.directory = "other".into()),
@@ -61,6 +62,7 @@ mod tests {
             ("metrics.listen", |config| {
                 config.metrics.listen = Some(MetricsEndpoint::Unix("run/metrics.sock".into()));
             }),
+            ("[trace]", |config| config.trace.queue += 1),
             ("io.threads", |config| config.io.threads += 1),
             ("log.format", |config| config.log.format = Format::Json),
         ];
@@ -85,6 +87,8 @@ mod tests {
                 config.timeouts.request = Duration::from_secs(1);
                 config.io.spin = Duration::ZERO;
                 config.log.level = Level::Debug;
+                config.trace.sample = Sample::Ratio(0.5);
+                config.trace.spans = true;
                 config.plugins.retained += 1;
             }),
             [""; 0]

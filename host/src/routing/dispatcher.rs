@@ -17,6 +17,7 @@ use crate::log::ShortDuration;
 use crate::metrics::Metrics;
 use crate::plugin::Generation;
 use crate::sync::lock;
+use crate::trace::Tracer;
 
 /// The part of the configuration that applies to every connection. A reload replaces it as a whole.
 #[derive(Debug)]
@@ -48,6 +49,9 @@ pub(crate) struct Dispatcher {
 
     /// The I/O threads, once they run.
     pub(crate) inline_runner: OnceLock<Weak<dyn InlineRunner>>,
+
+    /// Set if `trace.otlp` is.
+    pub(crate) tracer: OnceLock<Arc<Tracer>>,
 
     pub(super) weak_self: Weak<Self>,
     pub(crate) rules: ArcSwap<ConnectionRules>,
@@ -94,6 +98,7 @@ impl Dispatcher {
             admin_table: ArcSwap::from_pointee(RoutingTable::empty()),
             replaced: Mutex::default(),
             inline_runner: OnceLock::new(),
+            tracer: OnceLock::new(),
             weak_self: weak_self.clone(),
             connections: Permits::new(limits.connections),
             in_flight: Permits::new(limits.in_flight),

@@ -11,6 +11,7 @@ mod line_error;
 mod monitoring;
 mod nested_call;
 mod nested_caller;
+mod nested_span;
 mod reply;
 mod reply_slot;
 mod request_error;

@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallFacts, CallReply, Content, OutgoingCall};
+use jackfield_plugin_api::{Error, Run};
 
 use super::dispatcher::Dispatcher;
 use super::exhausted_resource::ExhaustedResource;
 use super::gate::StateTransferGate;
 use super::inline_runner::is_io_thread;
+use super::nested_span::NestedSpan;
 use super::reply_slot::{SlotSink, into_reply};
 use super::request_error::RequestError;
 use super::table::{Found, HeldTarget, Requester, RouteTarget};
@@ -28,6 +29,9 @@ pub(super) struct PendingCall {
     pub(super) slot: Arc<ReplySlot>,
     call: Arc<PluginCall>,
     pub(super) timeout: Duration,
+
+    /// `None` if the call is not recorded.
+    span: Option<NestedSpan>,
 }
 
 impl PendingCall {
@@ -47,8 +51,12 @@ impl PendingCall {
 
 impl Drop for PendingCall {
     fn drop(&mut self) {
-        if self.slot.abandon() {
+        let is_missing = self.slot.abandon();
+        if is_missing {
             self.call.abandon();
+        }
+        if let Some(span) = self.span.take() {
+            span.end(&self.call, (!is_missing).then(|| self.slot.error()));
         }
     }
 }
@@ -145,6 +153,10 @@ impl Dispatcher {
     ///
     /// Why it was not accepted.
     pub(super) fn start_nested(&self, nested: &NestedCall<'_>) -> Result<StartedCall, RequestError> {
+        self.try_start_nested(nested).inspect_err(|error| self.record_refused(nested, error))
+    }
+
+    fn try_start_nested(&self, nested: &NestedCall<'_>) -> Result<StartedCall, RequestError> {
         let parent = nested.parent;
         if parent.depth >= MAX_DEPTH {
             return Err(RequestError::TooDeep(MAX_DEPTH));
@@ -179,15 +191,19 @@ impl Dispatcher {
             cancelled: AtomicBool::new(false),
             content: nested.call.content,
             caller: parent.caller.to_shared(),
-            context: parent.context.clone(),
+            context: self.nested_context(parent),
         };
         let plugin = target.generation.identity.plugin.to_string();
         if run == Run::Inline && is_io_thread() {
             let mut out = Vec::new();
             let end = target.generation.run_inline(target.method, &facts, nested.call.params, &mut out);
-            return Ok(StartedCall::Answered(into_reply(end, out, &plugin)));
+            let reply = into_reply(end, out, &plugin);
+            let error = reply.as_ref().err().map(Error::code);
+            self.record_nested(&facts, &target.generation, target.method, now, error);
+            return Ok(StartedCall::Answered(reply));
         }
 
+        let span = self.begin_nested_span(&facts, now);
         let slot = Arc::new(ReplySlot::default());
         let sink = SlotSink { slot: Arc::clone(&slot), plugin };
         let generation = Arc::clone(&target.generation);
@@ -202,7 +218,7 @@ impl Dispatcher {
             caller,
         );
         self.submit_nested(&call, run)?;
-        Ok(StartedCall::Pending(PendingCall { slot, call, timeout: deadline.since(now) }))
+        Ok(StartedCall::Pending(PendingCall { slot, call, timeout: deadline.since(now), span }))
     }
 
     fn submit_nested(&self, call: &Arc<PluginCall>, run: Run) -> Result<(), RequestError> {

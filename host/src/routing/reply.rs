@@ -1,5 +1,6 @@
 //! Writing the one reply to a request.
 
+use jackfield_plugin_api::INTERNAL_ERROR;
 use jackfield_plugin_api::abi::CallEnd;
 use jackfield_protocol::{FrameLimit, ReplyForm, ReplyHead, begin_result, write_error_within};
 
@@ -31,6 +32,17 @@ pub(crate) enum ReplyOutcome {
     /// An internal error, because the result and its envelope are larger than a frame. A result
     /// that is too large without its envelope is an error of the plugin, which reports it.
     ResultTooLarge,
+}
+
+impl ReplyOutcome {
+    /// Returns the code of the error in the reply.
+    pub(crate) fn error_code(self) -> Option<i64> {
+        match self {
+            Self::Result => None,
+            Self::Error(code) => Some(code),
+            Self::ResultTooLarge => Some(INTERNAL_ERROR),
+        }
+    }
 }
 
 impl<'a> ReplyContext<'a> {

@@ -4,14 +4,22 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
-/// The type of params or of a result.
+/// The type of params or of a result. The numbers are those of the content types of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u32)]
 pub enum Content {
     /// One JSON document.
     #[default]
-    Json,
+    Json = 0,
     /// Opaque bytes.
-    Bytes,
+    Bytes = 3,
+}
+
+impl Content {
+    /// Returns the content of a number that crossed the ABI. What is not known to be JSON is opaque.
+    pub(super) fn from_number(number: u32) -> Self {
+        if number == Self::Json as u32 { Self::Json } else { Self::Bytes }
+    }
 }
 
 /// A result of a method, with its type.

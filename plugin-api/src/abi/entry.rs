@@ -14,6 +14,7 @@ use abi_stable::library::RootModuleResult;
 use abi_stable::prefix_type::{PrefixRefTrait, WithMetadata};
 use abi_stable::std_types::RResult;
 
+use super::call_context::Content;
 use super::future::{self, PollInto};
 use super::handles::{CallHandle, HostHandle};
 use super::keys::own_keys;
@@ -60,67 +61,9 @@ impl<S: Exported + Plugin> Entry<S> {
     pub(super) const ROOT: PluginRootRef = PluginRootRef(Self::META.static_as_prefix());
 }
 
-/// The root module of a plugin that is part of the program, which creates the instance itself.
-pub(super) struct LocalEntry<S>(PhantomData<S>);
-
-impl<S: Send + Sync + 'static> LocalEntry<S> {
-    const META: &'static WithMetadata<PluginRoot> = &WithMetadata::new(PluginRoot {
-        manifest: no_manifest,
-        start: start_local,
-        call: call::<S>,
-        begin: begin::<S>,
-        self_test: refuse_local,
-        hand_over: refuse_local,
-        take_over: import_local,
-        thread_keys: own_keys,
-        stop: stop::<S>,
-        #[cfg(feature = "__grown_abi")]
-        later_entry,
-    });
-    pub(super) const ROOT: PluginRootRef = PluginRootRef(Self::META.static_as_prefix());
-}
-
 #[cfg(feature = "__grown_abi")]
-extern "C" fn later_entry() -> u64 {
+pub(super) extern "C" fn later_entry() -> u64 {
     7
-}
-
-extern "C" fn no_manifest() -> Slice {
-    Slice::of(b"")
-}
-
-unsafe extern "C" fn start_local(
-    _table: HostTableRef,
-    _host: *const c_void,
-    _settings: Slice,
-    _instance: *mut *const c_void,
-    out: *mut Sink,
-    outcome: *mut RawOutcome,
-) {
-    // SAFETY: by the host's guarantees for `start`.
-    unsafe {
-        catch_panics(out, outcome, |_| {
-            Err(Error::internal("a built-in plugin is started by the program itself"))
-        })
-    }
-}
-
-unsafe extern "C" fn refuse_local(_instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome) {
-    // SAFETY: by the host's guarantees for these functions.
-    unsafe {
-        catch_panics(out, outcome, |_| Err(Error::internal("a built-in plugin cannot be replaced")));
-    }
-}
-
-unsafe extern "C" fn import_local(
-    instance: *const c_void,
-    _schema: u32,
-    _state: Slice,
-    out: *mut Sink,
-    outcome: *mut RawOutcome,
-) {
-    // SAFETY: by the host's guarantees for `take_over`.
-    unsafe { refuse_local(instance, out, outcome) }
 }
 
 /// Returns the root module. Only a host calls it, after it has opened the plugin file.
@@ -140,7 +83,7 @@ extern "C" fn manifest<S: Exported>() -> Slice {
 /// # Safety
 ///
 /// `out` and `outcome` must be those that the host lent for this call.
-unsafe fn catch_panics(
+pub(super) unsafe fn catch_panics(
     out: *mut Sink,
     outcome: *mut RawOutcome,
     body: impl FnOnce(&mut Out<'_>) -> Result<RawOutcome, Error>,
@@ -193,6 +136,16 @@ unsafe fn running<'a, S>(instance: *const c_void) -> &'a RunningPlugin<S> {
     unsafe { &*instance.cast::<RunningPlugin<S>>() }
 }
 
+/// Returns the outcome of a method that has ended, or the error as the client may see it.
+fn finish(ended: Result<(), Error>, out: &Out<'_>, host: &Host) -> Result<RawOutcome, Error> {
+    let ended = ended.and_then(|()| match out.content() {
+        Content::Json => Ok(RawOutcome::DONE),
+        Content::Bytes if host.handle().knows_bytes() => Ok(RawOutcome::DONE_BYTES),
+        Content::Bytes => Err(Error::bytes_of_later_host()),
+    });
+    ended.map_err(|error| host.log_detail(error))
+}
+
 pub(super) unsafe extern "C" fn call<S: Send + Sync + 'static>(
     instance: *const c_void,
     method: u32,
@@ -209,7 +162,7 @@ pub(super) unsafe extern "C" fn call<S: Send + Sync + 'static>(
             let context = Context::new(Cow::Borrowed(&running.host), call);
             let run = running.methods.direct(method)?;
             let ended = run(&running.plugin, params.bytes(), &context, out);
-            ended.map_err(|error| running.host.log_detail(error)).map(|()| RawOutcome::DONE)
+            finish(ended, out, &running.host)
         });
     }
 }
@@ -232,8 +185,9 @@ impl<S: Send + Sync + 'static> PollInto for RunningMethod<S> {
         let start = out.len();
         match self.future.as_mut().poll_begun(cx, out) {
             std::task::Poll::Pending => None,
-            std::task::Poll::Ready(Ok(())) => Some(RawOutcome::DONE),
-            std::task::Poll::Ready(Err(error)) => Some(out.fail(start, &self.host.log_detail(error))),
+            std::task::Poll::Ready(ended) => {
+                Some(finish(ended, out, &self.host).unwrap_or_else(|error| out.fail(start, &error)))
+            }
         }
     }
 }

@@ -195,7 +195,7 @@ impl Drop for Imported {
 pub struct PluginFuture(pub(super) Imported);
 
 impl PluginFuture {
-    /// Polls once. The JSON of the result is appended to `out`, at most `limit` bytes.
+    /// Polls once. The result is appended to `out`, at most `limit` bytes.
     pub fn poll(&mut self, waker: &Waker, out: &mut Vec<u8>, limit: usize) -> Poll<CallEnd> {
         let written = self.0.poll(waker, out, limit);
         match written.status {

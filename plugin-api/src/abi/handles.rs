@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ffi::c_void;
 
-use super::call_context::CallOutput;
+use super::call_context::{CallOutput, Content};
 use super::call_end::read_reply;
 use super::future::{Fetch, Imported};
 use super::sink::{lend, text};
@@ -16,6 +16,9 @@ use crate::Error;
 /// The largest reply of another method that a plugin accepts, in bytes: the largest payload of the
 /// protocol (4 GiB - 1).
 const MAX_REPLY: usize = u32::MAX as usize;
+
+/// The time-out of a nested call that has none of its own, in nanoseconds.
+const NO_TIMEOUT: u64 = 0;
 
 /// A counted handle to the host, so that a thread that outlives the plugin never calls into freed
 /// memory.
@@ -71,15 +74,29 @@ impl HostHandle {
         Fetch::new(future, 0)
     }
 
-    /// Calls another method. `timeout` is in nanoseconds; 0 stands for no time-out of its own.
-    pub(crate) fn call(&self, parent: &CallHandle, method: &str, params: &[u8], timeout: u64) -> Fetch {
+    /// Returns whether the host knows params and results that are opaque bytes.
+    pub(crate) fn knows_bytes(&self) -> bool {
+        self.table.call_content().is_some()
+    }
+
+    /// Calls another method, without a time-out of its own.
+    pub(crate) fn call(
+        &self,
+        parent: &CallHandle,
+        method: &str,
+        params: &[u8],
+        content: Content,
+    ) -> Result<Fetch, Error> {
+        let call = match content {
+            Content::Json => self.table.call(),
+            Content::Bytes => self.table.call_bytes().ok_or_else(Error::bytes_of_later_host)?,
+        };
         let method = Slice::of(method.as_bytes());
         let params = Slice::of(params);
         // SAFETY: both handles are held, the slices are valid during the call, and the result is a
         // future of the host.
-        let future =
-            unsafe { Imported::new(self.table.call()(self.host, parent.call, method, params, timeout)) };
-        Fetch::new(future, MAX_REPLY)
+        let future = unsafe { Imported::new(call(self.host, parent.call, method, params, NO_TIMEOUT)) };
+        Ok(Fetch::new(future, MAX_REPLY))
     }
 
     /// As [`HostHandle::call`], but blocks this thread until the method has replied.
@@ -88,16 +105,18 @@ impl HostHandle {
         parent: &CallHandle,
         method: &str,
         params: &[u8],
-        timeout: u64,
+        content: Content,
     ) -> Result<CallOutput, Error> {
+        let call = match content {
+            Content::Json => self.table.call_wait(),
+            Content::Bytes => self.table.call_bytes_wait().ok_or_else(Error::bytes_of_later_host)?,
+        };
         let method = Slice::of(method.as_bytes());
         let params = Slice::of(params);
         let mut buffer = Vec::new();
         let written = lend(&mut buffer, MAX_REPLY, |out, outcome| {
             // SAFETY: as in `call`; sink and outcome are valid during the call.
-            unsafe {
-                self.table.call_wait()(self.host, parent.call, method, params, timeout, out, outcome);
-            }
+            unsafe { call(self.host, parent.call, method, params, NO_TIMEOUT, out, outcome) }
         });
         read_reply(&written, buffer)
     }
@@ -116,6 +135,9 @@ impl Drop for HostHandle {
         unsafe { self.table.release()(self.host) }
     }
 }
+
+/// A function of the table that returns a text about a call.
+type TextOfCall = unsafe extern "C" fn(call: *const c_void) -> Slice;
 
 /// A handle to the running call: borrowed during the call, or retained by a future.
 pub(crate) struct CallHandle {
@@ -164,6 +186,41 @@ impl CallHandle {
     pub(crate) fn id(&self) -> Cow<'_, str> {
         // SAFETY: as above; the text lives as long as the call.
         unsafe { text(self.table.call_id()(self.call)) }
+    }
+
+    /// Returns what the params are. Hosts without the function know only JSON.
+    pub(crate) fn content(&self) -> Content {
+        match self.table.call_content() {
+            // SAFETY: as above.
+            Some(content) => Content::from_number(unsafe { content(self.call) }),
+            None => Content::Json,
+        }
+    }
+
+    /// Returns the caller as JSON; empty on a host without the function.
+    pub(crate) fn caller(&self) -> Cow<'_, str> {
+        self.optional_text(self.table.call_caller())
+    }
+
+    /// Returns the metadata as a JSON object; empty if there is none, or on a host without the
+    /// function.
+    pub(crate) fn metadata(&self) -> Cow<'_, str> {
+        self.optional_text(self.table.call_metadata())
+    }
+
+    /// Returns `traceparent`; empty as for [`CallHandle::metadata`].
+    pub(crate) fn traceparent(&self) -> Cow<'_, str> {
+        self.optional_text(self.table.call_traceparent())
+    }
+
+    /// Returns `tracestate`; empty as for [`CallHandle::metadata`].
+    pub(crate) fn tracestate(&self) -> Cow<'_, str> {
+        self.optional_text(self.table.call_tracestate())
+    }
+
+    fn optional_text(&self, function: Option<TextOfCall>) -> Cow<'_, str> {
+        // SAFETY: the function belongs to the host of this call; otherwise as for `id`.
+        function.map_or_else(Cow::default, |function| unsafe { text(function(self.call)) })
     }
 }
 

@@ -4,16 +4,18 @@ use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
+use super::call_context::Content;
 use super::call_end::CallEnd;
 use super::call_facts::CallFacts;
-use super::entry::{LocalEntry, RunningPlugin};
+use super::entry::RunningPlugin;
 use super::future::{Imported, PluginFuture};
 use super::handles::HostHandle;
+use super::local_entry::LocalEntry;
 use super::root::Root;
 use super::services::{HostCell, TABLE};
 use super::sink::lend;
 use super::types::{PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice};
-use crate::{Host, Methods, STATE_MAX};
+use crate::{Error, Host, Methods, STATE_MAX};
 
 /// Upper bound for an error accepted from a lifecycle phase of a plugin, in bytes.
 const MAX_REPORT: usize = 64 * 1024;
@@ -49,6 +51,7 @@ pub type StartFailure = LifecycleError;
 pub struct Instance {
     root: PluginRootRef,
     instance: *const c_void,
+    knows_bytes: bool,
 }
 
 // SAFETY: `instance` points to a `RunningPlugin<S>` with `S: Send + Sync`, which the export macro
@@ -71,10 +74,14 @@ impl Instance {
             // and the plugin retains `host`.
             unsafe {
                 let host = Arc::as_ptr(host).cast::<c_void>();
-                root.0.start()(TABLE, host, Slice::of(settings), &raw mut instance, out, outcome);
+                root.table.start()(TABLE, host, Slice::of(settings), &raw mut instance, out, outcome);
             }
         });
-        into_result(CallEnd::read(&written, &mut buffer)).map(|()| Self { root: root.0, instance })
+        into_result(CallEnd::read(&written, &mut buffer)).map(|()| Self {
+            root: root.table,
+            instance,
+            knows_bytes: root.knows_bytes,
+        })
     }
 
     /// Wraps an instance that this program has created, with methods of this program.
@@ -84,11 +91,10 @@ impl Instance {
         let handle = unsafe { HostHandle::retain(TABLE, Arc::as_ptr(host).cast::<c_void>()) };
         let host = Host::new(handle, b"{}");
         let running = RunningPlugin { plugin: Arc::new(plugin), methods, host, stop: |_: &S| () };
-        Self { root: LocalEntry::<S>::ROOT, instance: running.into_raw() }
+        Self { root: LocalEntry::<S>::ROOT, instance: running.into_raw(), knows_bytes: true }
     }
 
-    /// Runs method number `method` to its end. The JSON of the result is appended to `out`, at most
-    /// `limit` bytes.
+    /// Runs method number `method` to its end. The result is appended to `out`, at most `limit` bytes.
     pub fn call(
         &self,
         method: u32,
@@ -97,6 +103,10 @@ impl Instance {
         out: &mut Vec<u8>,
         limit: usize,
     ) -> CallEnd {
+        if facts.content == Content::Bytes && !self.knows_bytes {
+            return refuse_bytes();
+        }
+
         let written = lend(out, limit, |out, outcome| {
             let call = std::ptr::from_ref(facts).cast::<c_void>();
             // SAFETY: the instance was started by the same root, and all pointers are valid during
@@ -117,6 +127,10 @@ impl Instance {
         facts: &Arc<CallFacts<'static>>,
         params: &[u8],
     ) -> Result<PluginFuture, CallEnd> {
+        if facts.content == Content::Bytes && !self.knows_bytes {
+            return Err(refuse_bytes());
+        }
+
         let mut future = MaybeUninit::<RawForeignFuture>::uninit();
         let mut buffer = Vec::new();
         let written = lend(&mut buffer, MAX_REPORT, |out, outcome| {
@@ -202,6 +216,14 @@ impl Instance {
             CallEnd::Done | CallEnd::DoneBytes | CallEnd::Failed { .. } | CallEnd::Crashed(_) => Ok(()),
         }
     }
+}
+
+/// Refuses opaque bytes for a plugin that would read them as JSON.
+#[cold]
+fn refuse_bytes() -> CallEnd {
+    let error = Error::invalid_params("", "invalid type: opaque bytes, expected JSON");
+    let data = error.data_json().map(str::to_owned);
+    CallEnd::Failed { code: error.code(), message: error.message().to_owned(), data }
 }
 
 fn into_result(end: CallEnd) -> Result<(), LifecycleError> {

@@ -9,11 +9,13 @@
 mod call_context;
 mod call_end;
 mod call_facts;
+mod call_queries;
 mod entry;
 mod future;
 mod handles;
 mod instance;
 pub mod keys;
+mod local_entry;
 mod root;
 mod services;
 mod sink;

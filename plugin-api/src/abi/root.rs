@@ -48,9 +48,16 @@ impl std::fmt::Display for RootError {
 
 impl std::error::Error for RootError {}
 
+/// The first API whose plugins know params that are opaque bytes.
+const FIRST_WITH_BYTES: ApiVersion = ApiVersion::parse("0.1.1");
+
 /// The root module of a plugin, with a checked layout.
 #[derive(Clone, Copy)]
-pub struct Root(pub(super) PluginRootRef);
+pub struct Root {
+    pub(super) table: PluginRootRef,
+    /// Whether the plugin knows params that are opaque bytes.
+    pub(super) knows_bytes: bool,
+}
 
 impl Root {
     /// Reads the root module at the address of [`ROOT_SYMBOL`].
@@ -103,14 +110,14 @@ impl Root {
         // SAFETY: the check above has shown that the layout is that of `PluginRootRef`, up to
         // fields after the prefix, which are checked when they are used.
         unsafe { header.unchecked_layout::<PluginRootRef>() }
-            .map(Self)
+            .map(|table| Self { table, knows_bytes: built_with >= FIRST_WITH_BYTES })
             .map_err(|error| RootError::Constructor(one_line(&error)))
     }
 
     /// Returns the root module of a plugin that is linked into this program.
     #[must_use]
     pub fn linked<S: Exported + Plugin>() -> Self {
-        Self(Entry::<S>::ROOT)
+        Self { table: Entry::<S>::ROOT, knows_bytes: true }
     }
 
     /// Returns the manifest of the running code, as JSON.
@@ -118,7 +125,7 @@ impl Root {
     pub fn manifest(&self) -> Vec<u8> {
         // SAFETY: it is a static of the plugin, which stays loaded while the root is used. The
         // bytes are copied at once.
-        unsafe { (self.0.manifest())().bytes() }.to_vec()
+        unsafe { (self.table.manifest())().bytes() }.to_vec()
     }
 
     /// Returns the keys for thread-local values that the plugin's standard library has allocated.
@@ -127,20 +134,20 @@ impl Root {
     /// joined before the code is closed.
     #[must_use]
     pub fn thread_keys(&self) -> ThreadKeys {
-        ThreadKeys::query(self.0.thread_keys())
+        ThreadKeys::query(self.table.thread_keys())
     }
 
     /// Returns the result of the function that only later plugins have.
     #[cfg(feature = "__grown_abi")]
     #[must_use]
     pub fn later_entry(&self) -> Option<u64> {
-        Some(self.0.later_entry()?())
+        Some(self.table.later_entry()?())
     }
 
     /// Returns an address in the plugin's code, which identifies the mapping of the code.
     #[must_use]
     pub fn code_address(&self) -> usize {
-        self.0.call() as usize
+        self.table.call() as usize
     }
 }
 

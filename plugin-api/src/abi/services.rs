@@ -6,7 +6,6 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,6 +13,10 @@ use abi_stable::prefix_type::WithMetadata;
 
 use super::call_context::{CallOutput, Content, OutgoingCall};
 use super::call_facts::CallFacts;
+use super::call_queries::{
+    call_caller, call_cancelled, call_content, call_deadline, call_id, call_metadata, call_release,
+    call_retain, call_traceparent, call_tracestate, facts,
+};
 use super::future::{self, PollInto};
 use super::sink::{Out, text};
 use super::types::{HostTable, HostTableRef, RawForeignFuture, RawOutcome, Sink, Slice};
@@ -69,6 +72,13 @@ pub(super) const TABLE: HostTableRef = HostTableRef(
             call_deadline,
             call_cancelled,
             call_id,
+            call_content,
+            call_caller,
+            call_metadata,
+            call_traceparent,
+            call_tracestate,
+            call_bytes,
+            call_bytes_wait,
             #[cfg(feature = "__grown_abi")]
             later_service,
         })
@@ -84,16 +94,6 @@ pub(super) const TABLE: HostTableRef = HostTableRef(
 unsafe fn services<'a>(host: *const c_void) -> &'a dyn Services {
     // SAFETY: guaranteed by the caller: plugins hold the handle while they call.
     unsafe { &*(*host.cast::<HostCell>()).0 }
-}
-
-/// Returns the record of the call behind `call`.
-///
-/// # Safety
-///
-/// `call` must be the record of a call that is running or retained.
-unsafe fn facts<'a>(call: *const c_void) -> &'a CallFacts<'a> {
-    // SAFETY: guaranteed by the caller.
-    unsafe { &*call.cast::<CallFacts<'a>>() }
 }
 
 unsafe extern "C" fn retain(host: *const c_void) {
@@ -184,6 +184,30 @@ fn timeout_of(nanoseconds: u64) -> Option<Duration> {
     (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))
 }
 
+/// Begins a call to another method.
+///
+/// # Safety
+///
+/// As for `call` of the table: `host` and `parent` are held by the plugin, and the slices are valid
+/// during the call.
+unsafe fn begin_call(
+    host: *const c_void,
+    parent: *const c_void,
+    method: Slice,
+    params: Slice,
+    content: Content,
+    timeout: u64,
+) -> RawForeignFuture {
+    // SAFETY: guaranteed by the caller.
+    let (services, parent, method, params) =
+        unsafe { (services(host), facts(parent), text(method), params.bytes()) };
+    let outgoing = OutgoingCall { method: &method, params, content, timeout: timeout_of(timeout) };
+    let called = catch_unwind(AssertUnwindSafe(|| services.call(parent, outgoing))).unwrap_or_else(|_| {
+        Box::pin(async { Err(Error::internal("the host panicked while it made the call")) })
+    });
+    future::export(Box::pin(NestedCall(called)))
+}
+
 unsafe extern "C" fn call(
     host: *const c_void,
     parent: *const c_void,
@@ -191,15 +215,45 @@ unsafe extern "C" fn call(
     params: Slice,
     timeout: u64,
 ) -> RawForeignFuture {
-    // SAFETY: the plugin holds both handles, and the slices are valid during the call.
-    let (services, parent, method, params) =
-        unsafe { (services(host), facts(parent), text(method), params.bytes()) };
-    let outgoing =
-        OutgoingCall { method: &method, params, content: Content::Json, timeout: timeout_of(timeout) };
-    let called = catch_unwind(AssertUnwindSafe(|| services.call(parent, outgoing))).unwrap_or_else(|_| {
-        Box::pin(async { Err(Error::internal("the host panicked while it made the call")) })
-    });
-    future::export(Box::pin(NestedCall(called)))
+    // SAFETY: by the guarantees of the plugin for this function.
+    unsafe { begin_call(host, parent, method, params, Content::Json, timeout) }
+}
+
+unsafe extern "C" fn call_bytes(
+    host: *const c_void,
+    parent: *const c_void,
+    method: Slice,
+    params: Slice,
+    timeout: u64,
+) -> RawForeignFuture {
+    // SAFETY: as above.
+    unsafe { begin_call(host, parent, method, params, Content::Bytes, timeout) }
+}
+
+/// Makes a call to another method, and waits for its reply.
+///
+/// # Safety
+///
+/// As for [`begin_call`]. The plugin lent `out` and `outcome` for this call.
+#[expect(clippy::too_many_arguments, reason = "the arguments of a function of the ABI, and the content")]
+unsafe fn finish_call(
+    host: *const c_void,
+    parent: *const c_void,
+    method: Slice,
+    params: Slice,
+    content: Content,
+    timeout: u64,
+    out: *mut Sink,
+    outcome: *mut RawOutcome,
+) {
+    // SAFETY: guaranteed by the caller.
+    let (services, parent, method, params, mut out, outcome) = unsafe {
+        (services(host), facts(parent), text(method), params.bytes(), Out::borrow(out), &mut *outcome)
+    };
+    let outgoing = OutgoingCall { method: &method, params, content, timeout: timeout_of(timeout) };
+    let reply = catch_unwind(AssertUnwindSafe(|| services.call_wait(parent, outgoing)))
+        .unwrap_or_else(|_| Err(Error::internal("the host panicked while it made the call")));
+    *outcome = write_reply(&mut out, reply);
 }
 
 unsafe extern "C" fn call_wait(
@@ -211,39 +265,19 @@ unsafe extern "C" fn call_wait(
     out: *mut Sink,
     outcome: *mut RawOutcome,
 ) {
-    // SAFETY: as in `call`; the plugin lent sink and outcome for this call.
-    let (services, parent, method, params, mut out, outcome) = unsafe {
-        (services(host), facts(parent), text(method), params.bytes(), Out::borrow(out), &mut *outcome)
-    };
-    let outgoing =
-        OutgoingCall { method: &method, params, content: Content::Json, timeout: timeout_of(timeout) };
-    let reply = catch_unwind(AssertUnwindSafe(|| services.call_wait(parent, outgoing)))
-        .unwrap_or_else(|_| Err(Error::internal("the host panicked while it made the call")));
-    *outcome = write_reply(&mut out, reply);
+    // SAFETY: by the guarantees of the plugin for this function.
+    unsafe { finish_call(host, parent, method, params, Content::Json, timeout, out, outcome) }
 }
 
-unsafe extern "C" fn call_retain(call: *const c_void) {
-    // SAFETY: only calls passed to `begin` are retained, and these are in an `Arc`.
-    unsafe { Arc::increment_strong_count(call.cast::<CallFacts<'static>>()) }
-}
-
-unsafe extern "C" fn call_release(call: *const c_void) {
-    // SAFETY: as above; this reference was retained.
-    unsafe { Arc::decrement_strong_count(call.cast::<CallFacts<'static>>()) }
-}
-
-unsafe extern "C" fn call_deadline(call: *const c_void) -> u64 {
-    // SAFETY: the plugin runs the call or holds it.
-    unsafe { facts(call) }.deadline
-}
-
-unsafe extern "C" fn call_cancelled(call: *const c_void) -> bool {
+unsafe extern "C" fn call_bytes_wait(
+    host: *const c_void,
+    parent: *const c_void,
+    method: Slice,
+    params: Slice,
+    timeout: u64,
+    out: *mut Sink,
+    outcome: *mut RawOutcome,
+) {
     // SAFETY: as above.
-    unsafe { facts(call) }.cancelled.load(Ordering::Relaxed)
-}
-
-unsafe extern "C" fn call_id(call: *const c_void) -> Slice {
-    // SAFETY: as above; the text lives as long as the call.
-    let facts = unsafe { facts(call) };
-    Slice::of(facts.id.text().as_bytes())
+    unsafe { finish_call(host, parent, method, params, Content::Bytes, timeout, out, outcome) }
 }

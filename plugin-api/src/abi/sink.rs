@@ -7,11 +7,15 @@
 use std::ffi::c_void;
 use std::io;
 
+use super::call_context::Content;
 use super::types::{RawOutcome, Sink, Slice, Status};
 use crate::error::Error;
 
 /// The output buffer as the side that writes sees it.
-pub struct Out<'a>(&'a mut Sink);
+pub struct Out<'a> {
+    sink: &'a mut Sink,
+    content: Content,
+}
 
 impl<'a> Out<'a> {
     /// Borrows the output buffer for a call.
@@ -21,27 +25,37 @@ impl<'a> Out<'a> {
     /// `sink` must be the one that was lent for the running call.
     pub(super) unsafe fn borrow(sink: *mut Sink) -> Self {
         // SAFETY: guaranteed by the caller; nobody else uses it during the call.
-        Self(unsafe { &mut *sink })
+        Self { sink: unsafe { &mut *sink }, content: Content::Json }
     }
 
     /// Returns the length of the buffer in bytes, including what it held before the call.
     pub(super) fn len(&self) -> usize {
-        self.0.len
+        self.sink.len
     }
 
     /// Returns how many bytes can be appended.
     pub(crate) fn room(&self) -> usize {
-        self.0.limit - self.0.len
+        self.sink.limit - self.sink.len
+    }
+
+    /// Sets what the written result is. It is JSON by default.
+    pub(crate) fn set_content(&mut self, content: Content) {
+        self.content = content;
+    }
+
+    /// Returns what the written result is.
+    pub(super) fn content(&self) -> Content {
+        self.content
     }
 
     /// Removes the bytes after `len`.
     pub(super) fn truncate(&mut self, len: usize) {
-        self.0.len = self.0.len.min(len);
+        self.sink.len = self.sink.len.min(len);
     }
 
     /// Appends `bytes`, or returns `false` if that would exceed the limit.
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
-        let sink = &mut *self.0;
+        let sink = &mut *self.sink;
         if sink.cap - sink.len < bytes.len() {
             // SAFETY: `reserve` belongs to this sink.
             let has_room = unsafe { (sink.reserve)(sink, bytes.len()) };

@@ -53,7 +53,7 @@ pub struct Sink {
 #[repr(u8)]
 #[derive(StableAbi, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
-    /// The sink holds the result as one JSON document.
+    /// The sink holds the result: one JSON document, or opaque bytes if the code says so.
     Done,
     /// The sink holds an error: `message_len` bytes of message, then its `data` as JSON, which may
     /// be empty.
@@ -148,6 +148,35 @@ pub struct HostTable {
     /// Returns the id of the request as text.
     #[sabi(last_prefix_field)]
     pub call_id: unsafe extern "C" fn(call: *const c_void) -> Slice,
+    /// Returns what the params of `call` are: 0 for JSON, 3 for opaque bytes. A host with this
+    /// function also accepts results that are opaque bytes. Since 0.1.1, as the following ones.
+    pub call_content: unsafe extern "C" fn(call: *const c_void) -> u32,
+    /// Returns the caller as JSON: see `CallerFacts::json`.
+    pub call_caller: unsafe extern "C" fn(call: *const c_void) -> Slice,
+    /// Returns the metadata of the request as a JSON object with strings, or nothing.
+    pub call_metadata: unsafe extern "C" fn(call: *const c_void) -> Slice,
+    /// Returns `traceparent` for what the method calls, or nothing.
+    pub call_traceparent: unsafe extern "C" fn(call: *const c_void) -> Slice,
+    /// Returns `tracestate` as the client sent it, or nothing.
+    pub call_tracestate: unsafe extern "C" fn(call: *const c_void) -> Slice,
+    /// As `call`, but the params are opaque bytes.
+    pub call_bytes: unsafe extern "C" fn(
+        host: *const c_void,
+        parent: *const c_void,
+        method: Slice,
+        params: Slice,
+        timeout: u64,
+    ) -> RawForeignFuture,
+    /// As `call_wait`, but the params are opaque bytes.
+    pub call_bytes_wait: unsafe extern "C" fn(
+        host: *const c_void,
+        parent: *const c_void,
+        method: Slice,
+        params: Slice,
+        timeout: u64,
+        out: *mut Sink,
+        outcome: *mut RawOutcome,
+    ),
     /// Returns a number. Only in the test build whose tables have one more field.
     #[cfg(feature = "__grown_abi")]
     pub later_service: unsafe extern "C" fn(host: *const c_void) -> u64,
@@ -261,8 +290,9 @@ mod tests {
     /// and of `PluginRoot`.
     const VERSIONS: &[(&str, usize, usize)] = &[
         ("0.1.0", 13, 9),
+        ("0.1.1", 20, 9),
         #[cfg(feature = "__grown_abi")]
-        ("0.1.999", 14, 10),
+        ("0.1.999", 21, 10),
     ];
 
     #[test]

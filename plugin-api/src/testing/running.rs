@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::test_host::{TestHost, lock};
 use crate::abi::{CallEnd, PluginFuture};
-use crate::{Error, INTERNAL_ERROR};
+use crate::{Error, INTERNAL_ERROR, Params};
 
 /// Real time that a call may wait for a wake-up by something other than a sleep, before the test
 /// fails. 30 s is far above the time that a thread of a plugin under test needs.
@@ -17,11 +17,11 @@ const MAX_WAKE_UP: Duration = Duration::from_secs(30);
 /// The largest result, in bytes: 16 MiB, the default frame limit of the protocol.
 pub(super) const MAX_REPLY: usize = 16 << 20;
 
-/// Converts the end of a call. `out` holds the JSON of a result.
-pub(super) fn read_end(end: CallEnd, out: &[u8]) -> Result<Value, Error> {
+/// Converts the end of a call. `out` holds the result.
+pub(super) fn read_end(end: CallEnd, out: Vec<u8>) -> Result<Params<Value>, Error> {
     match end {
-        CallEnd::Done => Ok(serde_json::from_slice(out)?),
-        CallEnd::DoneBytes => Err(Error::internal("the method returned bytes")),
+        CallEnd::Done => Ok(Params::Json(serde_json::from_slice(&out)?)),
+        CallEnd::DoneBytes => Ok(Params::Bytes(out.into())),
         CallEnd::Failed { code, message, data } => Err(Error::from_wire(code, message, data)),
         CallEnd::Panicked(text) => {
             Err(Error::from_wire(INTERNAL_ERROR, format!("the method panicked: {text}"), None))
@@ -31,6 +31,11 @@ pub(super) fn read_end(end: CallEnd, out: &[u8]) -> Result<Value, Error> {
             Err(Error::from_wire(INTERNAL_ERROR, format!("the process of the plugin ended: {end:?}"), None))
         }
     }
+}
+
+/// Returns a result that is JSON.
+pub(super) fn json_of(result: Params<Value>) -> Result<Value, Error> {
+    result.json().ok_or_else(|| Error::internal("the method returned opaque bytes (see Request::send)"))
 }
 
 /// Whether the task was woken, and a signal for it.
@@ -61,10 +66,14 @@ impl Running {
 
     /// Polls the method once. Returns `None` if it is not ready.
     pub fn poll(&mut self) -> Option<Result<Value, Error>> {
+        self.poll_any().map(|end| json_of(end?))
+    }
+
+    fn poll_any(&mut self) -> Option<Result<Params<Value>, Error>> {
         let mut out = Vec::new();
         match self.future.poll(&Waker::from(Arc::clone(&self.woken)), &mut out, MAX_REPLY) {
             Poll::Pending => None,
-            Poll::Ready(end) => Some(read_end(end, &out)),
+            Poll::Ready(end) => Some(read_end(end, out)),
         }
     }
 
@@ -73,15 +82,28 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// The error of the method.
+    /// The error of the method; or its result is opaque bytes.
     ///
     /// # Panics
     ///
     /// Nothing wakes the method within 30 s.
     pub fn finish(&mut self) -> Result<Value, Error> {
+        json_of(self.finish_any()?)
+    }
+
+    /// Polls the method to its end like [`Running::finish`], and returns JSON or opaque bytes.
+    ///
+    /// # Errors
+    ///
+    /// The error of the method.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Running::finish`].
+    pub fn finish_any(&mut self) -> Result<Params<Value>, Error> {
         loop {
             *lock(&self.woken.is_set) = false;
-            if let Some(end) = self.poll() {
+            if let Some(end) = self.poll_any() {
                 return end;
             }
             if *lock(&self.woken.is_set) {

@@ -4,25 +4,30 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use serde_json::Value;
 
-use crate::abi::{CallFacts, CallOutput, CallReply, OutgoingCall, ReplyFuture, Services, SleepFuture};
-use crate::{Error, Level};
+use crate::abi::{
+    CallFacts, CallOutput, CallReply, Content, OutgoingCall, ReplyFuture, Services, SleepFuture,
+};
+use crate::{Error, Level, Params};
 
 /// Code of JSON-RPC 2.0: the method does not exist.
 pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 
 /// Answers the plugin's calls to one method.
-pub(super) type Answer = Box<dyn Fn(Value) -> Result<Value, Error> + Send + Sync>;
+pub(super) type Answer = Box<dyn Fn(Params<Value>) -> Result<Params<Value>, Error> + Send + Sync>;
 
 /// The host of one plugin under test.
 #[derive(Default)]
 pub(super) struct TestHost {
     state: Mutex<State>,
     answers: Mutex<HashMap<String, Answer>>,
+    /// The calls that may run.
+    calls: Mutex<Vec<Weak<CallFacts<'static>>>>,
 }
 
 #[derive(Default)]
@@ -75,14 +80,34 @@ impl TestHost {
         due.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
-    fn call(&self, method: &str, params: &[u8]) -> CallReply {
+    /// Keeps a call, so that it can be cancelled while it runs.
+    pub(super) fn remember(&self, call: &Arc<CallFacts<'static>>) {
+        let mut calls = lock(&self.calls);
+        calls.retain(|call| call.strong_count() > 0);
+        calls.push(Arc::downgrade(call));
+    }
+
+    pub(super) fn cancel_calls(&self) {
+        let calls = lock(&self.calls);
+        calls.iter().filter_map(Weak::upgrade).for_each(|call| call.cancelled.store(true, Ordering::Relaxed));
+    }
+
+    fn call(&self, call: OutgoingCall<'_>) -> CallReply {
         let answers = lock(&self.answers);
-        let answer = answers.get(method).ok_or_else(|| {
-            let message = format!("method not found: {method} (see Harness::answer)");
+        let answer = answers.get(call.method).ok_or_else(|| {
+            let message = format!("method not found: {} (see Harness::answer)", call.method);
             Error::from_wire(METHOD_NOT_FOUND, message, None)
         })?;
-        let params = if params.is_empty() { Value::Null } else { serde_json::from_slice(params)? };
-        Ok(CallOutput::json(serde_json::to_vec(&answer(params)?)?))
+        let params = match call.content {
+            Content::Bytes => Params::Bytes(call.params.into()),
+            Content::Json if call.params.is_empty() => Params::Json(Value::Null),
+            Content::Json => Params::Json(serde_json::from_slice(call.params)?),
+        };
+
+        match answer(params)? {
+            Params::Json(result) => Ok(CallOutput::json(serde_json::to_vec(&result)?)),
+            Params::Bytes(bytes) => Ok(CallOutput { content: Content::Bytes, bytes: bytes.into_vec() }),
+        }
     }
 }
 
@@ -126,11 +151,11 @@ impl Services for TestServices {
     }
 
     fn call(&self, _parent: &CallFacts<'_>, call: OutgoingCall<'_>) -> ReplyFuture {
-        let reply = self.0.call(call.method, call.params);
+        let reply = self.0.call(call);
         Box::pin(async move { reply })
     }
 
     fn call_wait(&self, _parent: &CallFacts<'_>, call: OutgoingCall<'_>) -> CallReply {
-        self.0.call(call.method, call.params)
+        self.0.call(call)
     }
 }

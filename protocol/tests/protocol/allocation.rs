@@ -3,8 +3,8 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use jackfield_protocol::{
-    Decoder, EnvelopeError, FrameLimit, Framing, Kind, Reply, ReplyForm, Request, Step, Version,
-    begin_result, write_error,
+    Capabilities, Decoder, EnvelopeError, ExtensionBlock, FrameLimit, Framing, Hello, Kind, Reply, ReplyForm,
+    Request, Step, Version, begin_result, parse_cancel, write_error,
 };
 
 const ORDINARY: &str = r#"{"id":"4f9c2a7be1d84036a5c07d1e93b8f264","method":"device.status.update","params":{"deviceId":"dev_123","tags":"a\"b"},"timestamp":1719830400}"#;
@@ -23,6 +23,13 @@ fn counts_allocations() {
 fn parses_ordinary_requests_and_replies_without_allocating() {
     assert_eq!(measure_parse(ORDINARY).count_total, 0);
     assert_eq!(measure_parse(r#"{"method":"system.ping"}"#).count_total, 0);
+    assert_eq!(
+        measure_parse(r#"{"id":7,"method":"m","deadline_ms":4999,"params":[{"a":1}]}"#).count_total,
+        0
+    );
+    let trace = r#""traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01""#;
+    // Trace and metadata are in a box, so that a request without them is small.
+    assert_eq!(measure_parse(&format!(r#"{{"method":"m",{trace},"tracestate":"a=b"}}"#)).count_total, 1);
 
     let reply = measure(|| assert!(Reply::parse(br#"{"id":7,"result":{"ok":true}}"#).is_ok()));
     assert_eq!(reply.count_total, 0);
@@ -90,6 +97,45 @@ fn bounds_the_memory_of_hostile_nesting() {
         assert!(matches!(rejected.error, EnvelopeError::TooDeep { .. }));
     });
     assert!(measured.bytes_max <= 192 * 1024, "{measured:?}");
+}
+
+#[test]
+fn reads_hellos_blocks_and_cancellations_without_allocating() {
+    let hello = Hello {
+        is_ack: false,
+        version: 0x0102,
+        capabilities: Capabilities::EXTENSION_BLOCK,
+        largest_payload: 0,
+        in_flight: 0,
+        nonce: 7,
+        agent: Some("client/1.0"),
+        instance: Some([7; 16]),
+        has_bytes: true,
+    };
+    let mut out = Vec::new();
+    hello.write(&mut out, Version::V1_0);
+
+    let measured = measure(|| {
+        assert_eq!(Hello::parse(&out[7..]), Some(hello));
+        assert!(ExtensionBlock::split(b"\0\x03\x85\x01\x03\0\0\0\0").is_ok());
+        assert!(ExtensionBlock::find_id(b"\0\x02\xFE\0{\"id\":7}").is_some());
+        assert!(parse_cancel(br#"{"id":"7"}"#).is_ok());
+    });
+    assert_eq!(measured.count_total, 0);
+}
+
+#[test]
+fn rejects_members_of_escapes_before_decoding_them() {
+    let escapes = "\\u006d".repeat(1_000_000);
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let state = format!(r#"{{"method":"m","traceparent":"{trace}","tracestate":"{escapes}"}}"#);
+    assert_eq!(measure_parse(&state).count_total, 1);
+
+    let meta = format!(r#"{{"method":"m","meta":{{"a":"{escapes}"}}}}"#);
+    let measured = measure(|| {
+        assert_eq!(Request::parse(meta.as_bytes()).unwrap_err().error, EnvelopeError::MetaTooLarge);
+    });
+    assert_eq!(measured.count_total, 0);
 }
 
 #[test]

@@ -35,6 +35,34 @@ fn refuses_a_version_by_its_high_byte_only() {
 }
 
 #[test]
+fn reads_version_1_2_as_itself_only_after_a_grant() {
+    let stream = [1, 2, 0x81, 0, 0, 0, 0];
+    let version = |decoder: &mut Decoder| match decoder.step(&stream) {
+        Step::Frame { header, .. } => header.version,
+        step => panic!("{step:?}"),
+    };
+    let mut decoder = Decoder::new(FrameLimit::default());
+    assert_eq!(version(&mut decoder), Version::V1_1);
+    decoder.set_highest(Version::V1_2);
+    assert_eq!(version(&mut decoder), Version::V1_2);
+    decoder.set_highest(Version::HIGHEST);
+    assert_eq!(version(&mut decoder), Version::V1_1, "the next hello has granted nothing");
+
+    for wire in 0x0100..=0x01FF {
+        let read = Version::from_wire_up_to(wire, Version::V1_2).unwrap();
+        assert_eq!(read.wire(), wire.min(0x0102));
+    }
+}
+
+#[test]
+fn removes_the_bit_of_a_block_from_a_kind() {
+    for byte in 0..=u8::MAX {
+        let expected = (byte & 0x80 != 0).then(|| Kind::from_wire(byte & 0x7F));
+        assert_eq!(Kind::from_wire(byte).without_block(), expected);
+    }
+}
+
+#[test]
 fn round_trips_every_kind_byte() {
     for byte in 0..=u8::MAX {
         let kind = Kind::from_wire(byte);

@@ -4,8 +4,11 @@
 
 mod allocation;
 mod buffer;
+mod canonical_vectors;
 mod codec;
 mod envelope;
+mod extended_vectors;
+mod extension_properties;
 mod line;
 mod properties;
 mod reply;

@@ -12,7 +12,7 @@ use crate::splits::{Event, decode_pieces};
 
 /// Returns a configuration with `cases` cases, which take seconds in a debug build, unless the
 /// environment sets a number.
-fn cases(cases: u32) -> ProptestConfig {
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_some() { config } else { ProptestConfig { cases, ..config } }
 }
@@ -30,13 +30,13 @@ fn header() -> impl Strategy<Value = Header> {
 }
 
 /// Generates ids as they are written: any string that fits, and any integer.
-fn id() -> impl Strategy<Value = String> {
+pub(crate) fn id() -> impl Strategy<Value = String> {
     let string = vec(any::<char>(), 0..20)
         .prop_map(|characters| serde_json::to_string(&characters.into_iter().collect::<String>()).unwrap());
     prop_oneof![string, any::<i128>().prop_map(|number| number.to_string())]
 }
 
-fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 1..50).prop_map(|characters| characters.into_iter().collect())
 }
 

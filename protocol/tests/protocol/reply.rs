@@ -1,6 +1,6 @@
 //! Error codes, and replies as a client parses them.
 
-use jackfield_protocol::{Code, EnvelopeError, InvalidReply, Outcome, Reply, Retry, is_reserved};
+use jackfield_protocol::{BlockError, Code, EnvelopeError, InvalidReply, Outcome, Reply, Retry, is_reserved};
 
 #[test]
 fn gives_each_code_one_number_and_one_name() {
@@ -66,5 +66,19 @@ fn distinguishes_the_faults_of_a_reply() {
         ("[]", EnvelopeError::NotAnObject.into()),
     ] {
         assert_eq!(Reply::parse(payload.as_bytes()).unwrap_err(), fault, "{payload}");
+    }
+}
+
+#[test]
+fn distinguishes_the_faults_of_a_reply_with_a_block() {
+    for (payload, fault) in [
+        (&b""[..], InvalidReply::Block(BlockError::Truncated)),
+        (b"\0\x02\xFE\0{\"result\":1}", InvalidReply::Block(BlockError::Unsupported(0xFE))),
+        (b"\0\x03\x85\x01\x03\0\0\0\x03{}", InvalidReply::EnvelopeTruncated),
+        (b"\0\x03\x85\x01\x03\0\0\0\x0C{\"result\":1}", InvalidReply::OutcomeAmbiguous),
+        (b"\0\x03\x85\x01\x03\0\0\0\x02[]", EnvelopeError::NotAnObject.into()),
+        (b"\0\0{}", InvalidReply::OutcomeMissing),
+    ] {
+        assert_eq!(Reply::parse_extended(payload).unwrap_err(), fault, "{payload:?}");
     }
 }

@@ -47,6 +47,18 @@ impl Vector {
         value.parse().unwrap_or_else(|_| panic!("{}: {key} is {value}", self.name))
     }
 
+    /// Returns the bytes of a head that is `none` or hexadecimal digits, with or without blanks.
+    pub(crate) fn hex(&self, key: &str) -> Vec<u8> {
+        let digits = self.head(key).trim_start_matches("none").replace(' ', "");
+        let pair = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        (0..digits.len()).step_by(2).map(pair).collect()
+    }
+
+    /// Returns the value of a head that is hexadecimal with `0x` before it.
+    pub(crate) fn hex_number(&self, key: &str) -> u64 {
+        u64::from_str_radix(self.head(key).strip_prefix("0x").unwrap(), 16).unwrap()
+    }
+
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.heads.keys().map(String::as_str)
     }

@@ -107,3 +107,25 @@ fn preserves_every_character_of_a_message_and_a_method() {
         assert_eq!(Request::parse(&out[7..]).unwrap().method, method);
     }
 }
+
+#[test]
+fn leaves_nothing_of_bytes_over_the_limit() {
+    let form = ReplyForm {
+        framing: Framing::Binary,
+        version: Version::V1_2,
+        kind: Kind::AsyncResponse,
+        has_timing: true,
+    };
+    let reply = |limit: u32| {
+        let mut out = BEFORE.to_vec();
+        let head = begin_result(&mut out, form, Some("7"));
+        out.extend_from_slice(b"12345");
+        (head.finish_bytes_within(&mut out, Some("7"), FrameLimit::new(limit)), out)
+    };
+    // Block, envelope with its length, bytes.
+    let length = (2 + 14 + 3) + (4 + 8) + 5;
+    assert_eq!(reply(length).0, Ok(()));
+    let (refused, out) = reply(length - 1);
+    assert_eq!(refused, Err(ReplyTooLarge { length: length as usize, limit: length - 1 }));
+    assert_eq!(out, BEFORE);
+}

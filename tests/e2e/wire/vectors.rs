@@ -214,7 +214,7 @@ impl ReadCounter {
 fn answers_each_vector() {
     let host = HostProcess::with(&[]);
     let vectors = client_vectors();
-    assert!(vectors.len() >= 117, "only {} vectors", vectors.len());
+    assert!(vectors.len() >= 180, "only {} vectors", vectors.len());
     let mut shared = host.peer();
 
     for vector in &vectors {

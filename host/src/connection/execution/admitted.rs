@@ -7,15 +7,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jackfield_plugin_api::Run;
-use jackfield_plugin_api::abi::{
-    CallContext, CallFacts, CallerFacts, CallerRef, Content, RequestId, TraceFacts,
-};
-use jackfield_protocol::{Request, RequestContext, TraceParent};
+use jackfield_plugin_api::abi::{CallContext, CallFacts, CallerFacts, CallerRef, Content, RequestId};
+use jackfield_protocol::{CarriedMembers, Request};
 
 use crate::clock::Time;
 use crate::limits::Permit;
-use crate::plugin::CallPermits;
+use crate::plugin::{CallPermits, SystemPlugin};
 use crate::routing::{ReplyContext, RouteTarget};
+use crate::trace::Tracer;
 
 /// When a call is late.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +56,8 @@ pub(in crate::connection) struct AdmittedRequest<'r> {
     pub(in crate::connection) reply: ReplyContext<'r>,
     /// The trial of the circuit breaker that it decides, if it is a trial call.
     pub(in crate::connection) trial: Option<NonZeroU64>,
+    /// Set if the request may be recorded.
+    pub(in crate::connection) tracer: Option<&'r Tracer>,
 }
 
 /// The part of an accepted request that is kept until it is answered from another thread.
@@ -100,18 +101,32 @@ impl<'r> AdmittedRequest<'r> {
         }
     }
 
-    /// Returns trace and metadata; `None` if the request has neither.
+    /// Returns trace and metadata; `None` if the request has neither and begins no trace.
     #[inline]
     fn context(&self) -> Option<Arc<CallContext>> {
-        let RequestContext { traceparent, tracestate, meta, .. } = self.request.context;
-        if traceparent.is_none() && meta.is_none() {
+        let carries_none = self.request.context.carried.is_none();
+        if carries_none && !self.tracer.is_some_and(Tracer::records_roots) {
             return None;
         }
+        self.make_context()
+    }
+
+    #[inline(never)]
+    fn make_context(&self) -> Option<Arc<CallContext>> {
+        let CarriedMembers { traceparent, tracestate, meta } =
+            self.request.context.carried();
         let state = tracestate.and_then(|state| serde_json::from_str::<String>(state.get()).ok());
-        let trace = traceparent.map(|parent| {
-            let TraceParent { trace_id, span_id, flags } = parent;
-            TraceFacts::new(trace_id, span_id, None, flags, false, state.map(Arc::from))
-        });
+        let state = state.map(Arc::from);
+
+        // Health checks and the spans of clients would hide the requests that operators look for.
+        let is_own = *self.target.generation.identity.plugin == *SystemPlugin::NAME;
+        let trace = match (self.tracer, traceparent) {
+            (Some(tracer), parent) if parent.is_some() || !is_own => tracer.begin(parent, state),
+            (_, parent) => parent.map(|parent| Tracer::pass_on(parent, state)),
+        };
+        if trace.is_none() && meta.is_none() {
+            return None;
+        }
         Some(Arc::new(CallContext { trace, meta: meta.map(|meta| meta.get().into()) }))
     }
 

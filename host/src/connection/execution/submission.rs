@@ -11,6 +11,7 @@ use crate::connection::mailbox::MailboxSink;
 use crate::connection::pipeline::{AcceptedRequest, RequestPipeline};
 use crate::connection::request_key::RequestKey;
 use crate::connection::request_log;
+use crate::connection::span;
 use crate::connection::turn::Turn;
 use crate::limits::Permit;
 use crate::metrics::RequestKind;
@@ -54,6 +55,7 @@ impl RequestPipeline {
         let permit = permits.take();
         if permit.is_none() {
             let error = RequestError::Overloaded(ExhaustedResource::InFlight);
+            span::record_rejected(turn, &self.identity, admitted.request, &error);
             let rejection = CountedError { error, counted: admitted.target.counted };
             self.reject(turn, admitted.reply, &admitted.request.method, &rejection);
         }

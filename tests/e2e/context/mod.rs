@@ -7,4 +7,5 @@ mod end_notice;
 mod hello;
 mod hostile_frames;
 mod hostile_hellos;
+mod nested;
 mod timing;

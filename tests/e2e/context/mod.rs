@@ -2,6 +2,7 @@
 
 mod cancel_floods;
 mod cancellation;
+mod client_deadlines;
 mod deadline;
 mod end_notice;
 mod hello;

@@ -3,3 +3,4 @@
 mod conformance;
 mod encoding;
 mod rust_client;
+mod rust_context;

@@ -113,8 +113,7 @@ impl<'r> AdmittedRequest<'r> {
 
     #[inline(never)]
     fn make_context(&self) -> Option<Arc<CallContext>> {
-        let CarriedMembers { traceparent, tracestate, meta } =
-            self.request.context.carried();
+        let CarriedMembers { traceparent, tracestate, meta } = self.request.context.carried();
         let state = tracestate.and_then(|state| serde_json::from_str::<String>(state.get()).ok());
         let state = state.map(Arc::from);
 

@@ -4,3 +4,4 @@ mod conformance;
 mod conformance_program;
 mod encoding;
 mod rust_client;
+mod rust_context;

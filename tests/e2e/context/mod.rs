@@ -4,5 +4,6 @@ mod cancellation;
 mod deadline;
 mod end_notice;
 mod hello;
+mod inheritance;
 mod nested;
 mod timing;

@@ -1,5 +1,5 @@
-//! What the methods of a plugin see of a request: the same in the host, in a worker, and through
-//! calls from plugin to plugin.
+//! The methods of a plugin see the same of a request in the host, in a worker, and through calls
+//! from plugin to plugin.
 
 use serde_json::{Value, json};
 

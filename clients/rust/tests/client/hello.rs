@@ -142,9 +142,9 @@ fn requests_carry_trace_and_metadata() {
         let mut peer = host.accept_and_grant(ALL);
         let request = peer.read_request();
         let context = request.request().context;
-        assert_eq!(context.traceparent.unwrap().to_string(), TRACE);
-        assert_eq!(context.tracestate.unwrap().get(), "\"a=b\"");
-        let meta: Value = serde_json::from_str(context.meta.unwrap().get()).unwrap();
+        assert_eq!(context.carried().traceparent.unwrap().to_string(), TRACE);
+        assert_eq!(context.carried().tracestate.unwrap().get(), "\"a=b\"");
+        let meta: Value = serde_json::from_str(context.carried().meta.unwrap().get()).unwrap();
         assert_eq!(meta, json!({"tenant": "a", "job": "2"}));
         peer.answer_json(&request, "1");
 

@@ -12,8 +12,8 @@
 //!
 //! Only async requests become abandoned. Others are removed, because their connection is closed.
 //!
-//! A request with opaque bytes is deferred until the host has answered the hello, because only a host
-//! that has granted them can read it.
+//! A request with opaque bytes is deferred until the host has answered the hello, because only a
+//! host that has granted them can read it.
 
 mod accept;
 mod refused;
@@ -181,8 +181,8 @@ impl InFlightTable {
 
     /// Queues the cancellation of a request that the host may have, if the host has granted that.
     ///
-    /// Returns whether the outcome of the request is still to be awaited. If the answer to the hello
-    /// is due, it decides.
+    /// Returns whether the outcome of the request is still to be awaited. If the answer to the
+    /// hello is due, it decides.
     pub(crate) fn cancel(&mut self, key: Key) -> bool {
         let Some(entry) = self.entries.get(&key) else { return false };
         if entry.outcome.is_some() {

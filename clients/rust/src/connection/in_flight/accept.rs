@@ -86,13 +86,16 @@ impl InFlightTable {
         }
     }
 
-    /// Queues the cancellations of requests that are unanswered. Without the grant, their callers wait
-    /// no longer.
+    /// Queues the cancellations of requests that are unanswered. Without the grant, their callers
+    /// wait no longer.
     fn release_cancels(&mut self) {
         for key in std::mem::take(&mut self.cancels) {
-            let is_abandoned = self.abandoned.contains(&key);
-            let is_awaited = !is_abandoned && !self.is_settled(key);
-            if (is_abandoned || is_awaited) && !self.push_cancel(key) && is_awaited {
+            let is_awaited = !self.is_settled(key);
+            if !is_awaited && !self.abandoned.contains(&key) {
+                continue;
+            }
+            let is_granted = self.push_cancel(key);
+            if is_awaited && !is_granted {
                 self.settle(key, Err(AttemptError::Cancelled { sent: true }), None);
             }
         }

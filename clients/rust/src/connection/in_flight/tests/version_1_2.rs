@@ -1,4 +1,5 @@
-//! What a hello grants: cancellations, timings, opaque bytes, and the notice of a shutdown.
+//! Tests of everything that a hello grants: cancellations, timings, opaque bytes, and the notice of a
+//! shutdown.
 
 use std::path::Path;
 
@@ -41,7 +42,8 @@ impl Fixture {
     }
 
     fn accept_bytes(&mut self, kind: Kind, payload: &[u8]) -> Result<(), CloseReason> {
-        let header = Header { version: Version::V1_2, kind, length: payload.len() as u32 };
+        let length = u32::try_from(payload.len()).unwrap();
+        let header = Header { version: Version::V1_2, kind, length };
         let frame = Frame { header, payload: Bytes::copy_from_slice(payload) };
         self.table.accept(&frame, &self.counters)
     }

@@ -1,5 +1,5 @@
-//! Tests of everything that a hello grants: cancellations, timings, opaque bytes, and the notice of a
-//! shutdown.
+//! Tests of everything that a hello grants: cancellations, timings, opaque bytes, and the notice of
+//! a shutdown.
 
 use std::path::Path;
 

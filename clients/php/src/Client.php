@@ -5,18 +5,21 @@ declare(strict_types=1);
 namespace Jackfield;
 
 use Jackfield\Call\Batch;
+use Jackfield\Call\BytesCall;
+use Jackfield\Call\CallbackMessage;
 use Jackfield\Call\Multiplexer;
+use Jackfield\Call\RequestMembers;
 use Jackfield\Call\SyncCaller;
 use Jackfield\Exception\CancelledException;
 use Jackfield\Exception\InvalidRequestException;
 use Jackfield\Exception\JackfieldException;
-use Jackfield\Exception\RemoteException;
+use Jackfield\Exception\UnsupportedException;
 use Jackfield\Pool\Pool;
 use Jackfield\Transport\Connector;
 use Jackfield\Transport\PersistentConnector;
 use Jackfield\Transport\UnixConnector;
 
-use function array_values, hrtime, is_int, is_string, max;
+use function hrtime;
 
 /**
  * A client of one Jackfield host.
@@ -24,23 +27,24 @@ use function array_values, hrtime, is_int, is_string, max;
  * A time-out covers a whole call: connecting, writing, waiting and reading. Sync and async calls
  * share a pool of connections.
  */
-final class Client
+final class Client extends AsyncLoop
 {
-    private readonly Pool $pool;
     private readonly SyncCaller $syncCaller;
-    private readonly Multiplexer $multiplexer;
     private bool $isClosed = false;
 
     /** Time-out of a call that passes none, in nanoseconds. */
     private readonly int $timeout;
 
+    private readonly RequestMembers $members;
+
     private function __construct(Connector $connector, private readonly Options $options)
     {
         $log = new Log($options->logger);
+        $pool = new Pool($connector, $options, $log);
+        parent::__construct($pool, new Multiplexer($pool, $options, $log));
         $this->timeout = (int) ($options->timeout * 1e9);
-        $this->pool = new Pool($connector, $options, $log);
-        $this->syncCaller = new SyncCaller($this->pool, $options, $log);
-        $this->multiplexer = new Multiplexer($this->pool, $options, $log);
+        $this->members = $options->members;
+        $this->syncCaller = new SyncCaller($pool, $options, $log);
     }
 
     /**
@@ -73,31 +77,81 @@ final class Client
     /**
      * Calls a method and waits for its result.
      *
-     * @param mixed      $params     a value that json_encode() accepts; null sends no params; an
-     *                               empty array is sent as an empty object, but a nested one as an
-     *                               empty list: cast arrays that are maps, `(object) $map`
-     * @param float|null $timeout    seconds for the whole call, 0 to 86,400; null: the option
-     * @param bool       $idempotent whether running the request twice is harmless; it may then be
-     *                               sent again after a connection was lost
+     * @param mixed       $params      a value that json_encode() accepts, or Bytes; null sends no
+     *                                 params; an empty array is sent as an empty object, but a
+     *                                 nested one as an empty list: cast arrays that are maps,
+     *                                 `(object) $map`
+     * @param float|null  $timeout     seconds for the whole call, 0 to 86,400; null: the option
+     * @param bool        $idempotent  whether running the request twice is harmless; it may then be
+     *                                 sent again after a connection was lost
+     * @param string|null $traceparent traceparent of the request; null: the option; '': none
+     * @param string|null $tracestate  tracestate that belongs to it
+     * @param array<string, string>|null $meta metadata for the plugin; null: the option
+     *
+     * @return mixed the result; Bytes if the method returned bytes
      *
      * @throws JackfieldException if the call failed
      */
-    public function call(string $method, mixed $params = null, ?float $timeout = null, bool $idempotent = false): mixed
-    {
+    public function call(
+        string $method,
+        mixed $params = null,
+        ?float $timeout = null,
+        bool $idempotent = false,
+        ?string $traceparent = null,
+        ?string $tracestate = null,
+        ?array $meta = null,
+    ): mixed {
         $started = hrtime(true);
         $deadline = $timeout === null && !$this->isClosed
             ? $started + $this->timeout
             : $this->deadline($timeout, $started);
+        $members = $traceparent !== null || $tracestate !== null || $meta !== null || $this->members->hasDefaults
+            ? $this->members->encode($traceparent, $tracestate, $meta)
+            : '';
+
         $id = Uuid::v4();
         if ($this->pool->process !== Process::$last) {
             $this->multiplexer->abandonCallsOfParent();
         }
         if ($this->multiplexer->isIdle() && !($this->options->fibers && \Fiber::getCurrent() !== null)) {
-            return $this->syncCaller->call($id, $method, $params, $started, $deadline, $idempotent);
+            return $this->syncCaller->call($id, $method, $params, $members, $started, $deadline, $idempotent);
         }
 
         // Async calls are in flight. An async call lets them continue while this method waits.
-        return $this->multiplexer->submit($method, $params, $started, $deadline, $idempotent)->await();
+        $this->syncCaller->timing = '';
+        $future = $this->multiplexer->submit($method, $params, $started, $deadline, $idempotent, members: $members);
+        try {
+            $result = $future->await();
+        } catch (\Throwable $thrown) {
+            $this->syncCaller->timing = $future->timing;
+            throw $thrown;
+        }
+        $this->syncCaller->timing = $future->timing;
+
+        return $result;
+    }
+
+    /**
+     * Calls a method that returns bytes, and waits for them.
+     *
+     * @param mixed $params a string is sent as bytes, and any other value as JSON
+     * @param array<string, string>|null $meta see call(), as for the other parameters
+     *
+     * @throws UnsupportedException if the host does not accept bytes; nothing was sent
+     * @throws JackfieldException   if the call failed
+     */
+    public function callBytes(
+        string $method,
+        mixed $params = null,
+        ?float $timeout = null,
+        bool $idempotent = false,
+        ?string $traceparent = null,
+        ?string $tracestate = null,
+        ?array $meta = null,
+    ): string {
+        $params = BytesCall::returning($params);
+
+        return $this->call($method, $params, $timeout, $idempotent, $traceparent, $tracestate, $meta);
     }
 
     /**
@@ -105,11 +159,9 @@ final class Client
      *
      * The request is sent immediately if the host reads it. await(), tick() or run() read the
      * reply. If the host does not read and more than Options::$maxUnsentBytes are buffered, this
-     * method waits.
+     * method waits. The parameters are those of call().
      *
-     * @param mixed      $params     see call()
-     * @param float|null $timeout    see call()
-     * @param bool       $idempotent see call()
+     * @param array<string, string>|null $meta
      *
      * @throws JackfieldException if the request cannot be sent; the future reports later failures
      */
@@ -118,11 +170,39 @@ final class Client
         mixed $params = null,
         ?float $timeout = null,
         bool $idempotent = false,
+        ?string $traceparent = null,
+        ?string $tracestate = null,
+        ?array $meta = null,
     ): Future {
         $started = hrtime(true);
         $deadline = $this->deadline($timeout, $started);
+        $members = $this->members->encode($traceparent, $tracestate, $meta);
 
-        return $this->multiplexer->submit($method, $params, $started, $deadline, $idempotent)->ownedBy($this);
+        return $this->multiplexer
+            ->submit($method, $params, $started, $deadline, $idempotent, members: $members)
+            ->ownedBy($this);
+    }
+
+    /**
+     * Starts a call of a method that returns bytes, as callAsync() does. The result is a string.
+     *
+     * @param mixed $params a string is sent as bytes, and any other value as JSON
+     * @param array<string, string>|null $meta see call(), as for the other parameters
+     *
+     * @throws JackfieldException if the request cannot be sent; the future reports later failures
+     */
+    public function callBytesAsync(
+        string $method,
+        mixed $params = null,
+        ?float $timeout = null,
+        bool $idempotent = false,
+        ?string $traceparent = null,
+        ?string $tracestate = null,
+        ?array $meta = null,
+    ): Future {
+        $params = BytesCall::returning($params);
+
+        return $this->callAsync($method, $params, $timeout, $idempotent, $traceparent, $tracestate, $meta);
     }
 
     /**
@@ -137,30 +217,38 @@ final class Client
      * @param array{method: string, params?: mixed, timestamp?: int} $message the request; other
      *        members are not sent
      * @param callable(array<string, mixed>): mixed $callback
-     * @param float|null $timeout see call()
+     * @param array<string, string>|null $meta see call(), as for the other parameters
      *
      * @return string the id of the request
      *
      * @throws JackfieldException if the request cannot be sent
      */
-    public function sendAsync(array $message, callable $callback, ?float $timeout = null): string
-    {
-        $method = $message['method'] ?? null;
-        $timestamp = $message['timestamp'] ?? null;
-        if (!is_string($method) || !($timestamp === null || is_int($timestamp))) {
-            throw new InvalidRequestException(
-                'sendAsync() needs a message with a string "method"; an optional "timestamp" must be an integer'
-            );
-        }
-
-        $params = $message['params'] ?? null;
+    public function sendAsync(
+        array $message,
+        callable $callback,
+        ?float $timeout = null,
+        ?string $traceparent = null,
+        ?string $tracestate = null,
+        ?array $meta = null,
+    ): string {
+        $message = new CallbackMessage($message);
         $started = hrtime(true);
         $deadline = $this->deadline($timeout, $started);
-        $future = $this->multiplexer->submit($method, $params, $started, $deadline, false, $timestamp);
+        $members = $this->members->encode($traceparent, $tracestate, $meta);
+
+        $future = $this->multiplexer->submit(
+            $message->method,
+            $message->params,
+            $started,
+            $deadline,
+            false,
+            $message->timestamp,
+            members: $members
+        );
         $id = $future->ownedBy($this)->id();
         $future->then(
             static fn (mixed $result): mixed => $callback(['id' => $id, 'result' => $result]),
-            static fn (\Throwable $failure): mixed => $callback(self::errorReply($id, $failure))
+            static fn (\Throwable $failure): mixed => $callback(CallbackMessage::errorReply($id, $failure))
         );
 
         return $id;
@@ -172,19 +260,24 @@ final class Client
      * Their number may exceed Options::$maxQueued.
      *
      * @param array<array-key, array{0: string, 1?: mixed}> $calls method and params of each call
-     * @param float|null $timeout    seconds for all calls together; see call()
-     * @param bool       $idempotent see call()
+     * @param float|null $timeout seconds for all calls together
+     * @param array<string, string>|null $meta see call(), as for the other parameters
      *
      * @return array<array-key, mixed> the outcomes with the keys and the order of `$calls`: the
      *                                 result, or the JackfieldException of a call that failed
      */
-    public function batch(array $calls, ?float $timeout = null, bool $idempotent = false): array
-    {
+    public function batch(
+        array $calls,
+        ?float $timeout = null,
+        bool $idempotent = false,
+        ?string $traceparent = null,
+        ?string $tracestate = null,
+        ?array $meta = null,
+    ): array {
         $started = hrtime(true);
         $deadline = $this->deadline($timeout, $started);
-        $batch = new Batch($this->multiplexer, $calls);
-
-        return $batch->run($started, $deadline, $idempotent);
+        $members = $this->members->encode($traceparent, $tracestate, $meta);
+        return (new Batch($this->multiplexer, $calls, $members))->run($started, $deadline, $idempotent);
     }
 
     /**
@@ -211,78 +304,14 @@ final class Client
     }
 
     /**
-     * Sends and receives for async calls, and runs callbacks.
+     * Returns how long the host needed for the last call() or callBytes() of this client.
      *
-     * @param float $timeout how long to wait for a stream to become ready, in seconds
-     *
-     * @return int number of calls that ended
+     * @return Timing|null null if no reply has arrived, if the host sends no timings, and for the
+     *                     first call of a connection
      */
-    public function tick(float $timeout = 0.0): int
+    public function lastTiming(): ?Timing
     {
-        $until = hrtime(true) + (int) ($timeout * 1e9);
-
-        return $this->multiplexer->tick($until);
-    }
-
-    /**
-     * Runs tick() until every async call has an outcome. Each call has a deadline, so this ends.
-     */
-    public function run(): void
-    {
-        while ($this->multiplexer->pending() > 0) {
-            $this->multiplexer->tick(PHP_INT_MAX);
-        }
-    }
-
-    /**
-     * Returns the number of async calls without an outcome.
-     */
-    public function pending(): int
-    {
-        $this->leaveParent();
-
-        return $this->multiplexer->pending();
-    }
-
-    /**
-     * Returns the streams to pass to stream_select() in an event loop.
-     *
-     * Call tick() when one of them is ready, or after secondsUntilDue(). Every call may change the
-     * streams.
-     *
-     * @return array{read: list<resource>, write: list<resource>}
-     */
-    public function streams(): array
-    {
-        $this->leaveParent();
-
-        ['read' => $read, 'write' => $write] = $this->multiplexer->streams();
-
-        return ['read' => array_values($read), 'write' => array_values($write)];
-    }
-
-    /**
-     * Returns the seconds until tick() has work even if no stream is ready; null: never.
-     */
-    public function secondsUntilDue(): ?float
-    {
-        $this->leaveParent();
-        $due = $this->multiplexer->nextDue();
-        $now = hrtime(true);
-
-        return $due === null ? null : max(0, $due - $now) / 1e9;
-    }
-
-    /**
-     * Returns the number of sockets in the pool.
-     *
-     * @return array{idle: int, busy: int}
-     */
-    public function connections(): array
-    {
-        $this->leaveParent();
-
-        return $this->pool->counts();
+        return Timing::parse($this->syncCaller->timing);
     }
 
     /**
@@ -308,14 +337,6 @@ final class Client
         }
     }
 
-    /** Ends the calls and connections of the parent if this process was forked meanwhile. */
-    private function leaveParent(): void
-    {
-        if ($this->pool->process !== Process::id()) {
-            $this->multiplexer->abandonCallsOfParent();
-        }
-    }
-
     private function deadline(?float $timeout, int $started): int
     {
         if ($this->isClosed) {
@@ -323,21 +344,5 @@ final class Client
         }
 
         return $this->options->deadline($timeout, $started);
-    }
-
-    /** @return array<string, mixed> the reply for the callback of sendAsync() */
-    private static function errorReply(string $id, \Throwable $failure): array
-    {
-        $error = ['code' => 0, 'message' => $failure->getMessage()];
-        if (!$failure instanceof RemoteException) {
-            return ['id' => $id, 'error' => $error, 'exception' => $failure];
-        }
-
-        $error['code'] = $failure->getCode();
-        if ($failure->data() !== null) {
-            $error['data'] = $failure->data();
-        }
-
-        return ['id' => $id, 'error' => $error];
     }
 }

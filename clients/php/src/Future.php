@@ -19,6 +19,9 @@ final class Future
     /** @var list<\Closure(): void> */
     private array $callbacks = [];
 
+    /** @internal the timing in the reply, as Timing::parse() reads it */
+    public string $timing = '';
+
     /** Keeps the client alive until the outcome is known; the program may drop its reference. */
     private ?object $owner = null;
 
@@ -52,6 +55,17 @@ final class Future
     public function isDone(): bool
     {
         return $this->done;
+    }
+
+    /**
+     * Returns how long the host needed for the request.
+     *
+     * @return Timing|null null if no reply has arrived, if the host sends no timings, for the first
+     *                     calls of a connection, and for a future that then() returned
+     */
+    public function timing(): ?Timing
+    {
+        return Timing::parse($this->timing);
     }
 
     /**
@@ -130,7 +144,8 @@ final class Future
     /**
      * Cancels the call.
      *
-     * A request that was not sent is never sent. The reply to a request that was sent is ignored.
+     * A request that was not sent is never sent. If a request was sent, its reply is ignored, and a
+     * host of version 1.2 is asked to end it.
      *
      * @return bool false if the outcome was already known
      */

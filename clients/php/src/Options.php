@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Jackfield;
 
+use Jackfield\Call\RequestMembers;
 use Jackfield\Exception\InvalidRequestException;
 use Jackfield\Wire\Header;
 use Psr\Log\LoggerInterface;
@@ -17,6 +18,9 @@ final class Options
 {
     /** @internal flags of json_encode() */
     public readonly int $encodeFlags;
+
+    /** @internal */
+    public readonly RequestMembers $members;
 
     /**
      * @param float $timeout time-out of a call (connect, write, wait, read) that passes none, in
@@ -32,7 +36,8 @@ final class Options
      *                           also the host's default. A larger reply fails its call; if it is
      *                           more than four times as large, the connection is closed
      * @param int $maxTries how often one request may be sent: 1 to 10. It is sent again only if the
-     *                      host certainly did not start it, or if the call is idempotent
+     *                      host certainly did not start it, or if the call is idempotent. Answers
+     *                      of a host that is going away do not count
      * @param float $healthCheckAfter idle time of a socket after which it must answer a heartbeat
      *                                before it is used, in seconds: 0 to 86,400
      * @param float $idleTimeout idle time after which a socket is closed instead of used, in
@@ -52,6 +57,17 @@ final class Options
      *                              calls of this process do not wait, except for one a second
      * @param bool $preserveZeroFraction whether a float without a fraction is sent as `3.0`;
      *                                   otherwise as `3`, which a method may read as an integer
+     * @param string|\Closure|null $traceparent the traceparent of calls that pass none, or a
+     *                                          function that returns the current one: a string,
+     *                                          an array with the members `traceparent` and
+     *                                          `tracestate`, or null. A traceparent has version 00
+     *                                          of W3C Trace Context
+     * @param string|null $tracestate the tracestate that belongs to it, at most 512 bytes
+     * @param array<string, string> $meta metadata of calls that pass none, for the plugin: at most
+     *                                    16 members and 2 KiB
+     * @param bool $hello whether the client asks the host, on each new connection, for version 1.2
+     *                    of the protocol. An older host ignores it
+     * @param bool $timing whether the client asks the host for the timing of each call
      *
      * @throws InvalidRequestException if a value is out of range
      */
@@ -72,6 +88,11 @@ final class Options
         public readonly float $spin = 0.0,
         public readonly bool $preserveZeroFraction = false,
         public readonly float $connectTimeout = 1.0,
+        public readonly string|\Closure|null $traceparent = null,
+        public readonly ?string $tracestate = null,
+        public readonly array $meta = [],
+        public readonly bool $hello = true,
+        public readonly bool $timing = true,
     ) {
         self::checkRange('timeout', $timeout, 0.001, 86_400.0);
         self::checkRange('maxConnections', $maxConnections, 1, 1_000);
@@ -84,6 +105,7 @@ final class Options
         self::checkRange('spin', $spin, 0.0, 0.01);
         self::checkRange('idleTimeout', $idleTimeout, 0.0, 86_400.0);
         self::checkRange('connectTimeout', $connectTimeout, 0.0, 86_400.0);
+        $this->members = new RequestMembers($this);
         $this->encodeFlags = $preserveZeroFraction ? JSON_PRESERVE_ZERO_FRACTION : 0;
     }
 

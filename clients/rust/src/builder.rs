@@ -66,7 +66,8 @@ impl<C> Builder<C> {
     /// Sets how many times one request is sent at most. Default 3, at least 1.
     ///
     /// A request is sent again only if the host certainly never started it, or if the call is
-    /// marked as [idempotent](crate::Request::idempotent).
+    /// marked as [idempotent](crate::Request::idempotent). A request that a host refuses because it
+    /// shuts down is sent again until the time-out, whatever the number.
     pub fn max_tries(mut self, tries: u32) -> Self {
         self.options.max_tries = tries.max(1);
         self
@@ -104,6 +105,38 @@ impl<C> Builder<C> {
     /// one.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.options.mode = mode;
+        self
+    }
+
+    /// Sets whether the client agrees with the host on protocol 1.2. Default true.
+    ///
+    /// It sends a hello with the first request of each connection, at no cost in time, and uses what
+    /// the host grants: cancelling, the timing of replies, opaque bytes, and the notice of a
+    /// shutdown. A host of protocol 1.0 or 1.1 grants nothing and is used as such. A client with a
+    /// [frame limit](Builder::frame_limit) below 1,024 bytes sends no hello.
+    pub fn negotiate(mut self, negotiate: bool) -> Self {
+        self.options.negotiates = negotiate;
+        self
+    }
+
+    /// Sets a member of the metadata of every call; a call may [set another
+    /// value](crate::Request::meta).
+    ///
+    /// The names and values of a call are at most 16 pairs and 2,048 bytes.
+    pub fn meta(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.context.set_meta(name.into(), value.into());
+        self
+    }
+
+    /// Sets the trace of the calls that [set none](crate::Request::traceparent).
+    pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
+        self.options.context.traceparent = Some(traceparent.into());
+        self
+    }
+
+    /// Sets the vendor part of the trace of the calls that set no trace.
+    pub fn tracestate(mut self, tracestate: impl Into<String>) -> Self {
+        self.options.context.tracestate = Some(tracestate.into());
         self
     }
 }

@@ -82,6 +82,18 @@ pub enum Error {
         /// Whether the request had left this process, so that the host may have executed it.
         sent: bool,
     },
+    /// The call was cancelled by its [handle](crate::CancelHandle).
+    #[error("the call was cancelled {}", cancelled_when(*sent))]
+    Cancelled {
+        /// Whether the host may have begun to execute the request.
+        sent: bool,
+    },
+    /// The params are opaque bytes, and the host has not agreed to those. The request was not sent.
+    #[error(
+        "the host does not accept opaque bytes as params: it does not speak protocol 1.2, or `negotiate` is \
+         off; send JSON"
+    )]
+    BytesUnsupported,
     /// The request cannot be encoded; nothing was sent.
     #[error("cannot encode the request: {0}")]
     Encode(#[from] EncodeError),
@@ -99,12 +111,17 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Connect { transient, .. } => *transient,
-            Error::Timeout { sent, .. } | Error::ConnectionLost { sent, .. } | Error::Closed { sent } => {
-                !sent
-            }
+            Error::Timeout { sent, .. }
+            | Error::ConnectionLost { sent, .. }
+            | Error::Closed { sent }
+            | Error::Cancelled { sent } => !sent,
             Error::Remote(remote) | Error::GoingAway(remote) => remote.was_never_started(),
             Error::PoolFull { .. } => true,
-            Error::Protocol(_) | Error::UnreadableReply(_) | Error::Encode(_) | Error::Decode(_) => false,
+            Error::Protocol(_)
+            | Error::UnreadableReply(_)
+            | Error::BytesUnsupported
+            | Error::Encode(_)
+            | Error::Decode(_) => false,
         }
     }
 
@@ -144,6 +161,10 @@ fn connect_remedy(source: &io::Error, transient: bool) -> &'static str {
 
 fn ended_when(sent: bool) -> &'static str {
     if sent { "before the reply arrived" } else { "before the request was sent" }
+}
+
+fn cancelled_when(sent: bool) -> &'static str {
+    if sent { "after the request was sent" } else { "before the request was sent" }
 }
 
 fn followed_by(then: Option<&Error>) -> String {
@@ -230,6 +251,16 @@ impl RemoteError {
         Some(limit.limit)
     }
 
+    /// Returns the deadline that passed, from a DEADLINE_EXCEEDED error, in milliseconds.
+    pub(crate) fn timeout_ms(&self) -> Option<u64> {
+        #[derive(Deserialize)]
+        struct Limit {
+            timeout_ms: u64,
+        }
+        let limit: Limit = serde_json::from_str(self.data.as_ref()?.get()).ok()?;
+        Some(limit.timeout_ms)
+    }
+
     pub(crate) fn was_never_started(&self) -> bool {
         self.known_code().is_some_and(|code| code.retry() == Retry::Safe)
     }
@@ -278,6 +309,9 @@ pub enum UnreadableReply {
     /// Arrays and objects are nested too deep.
     #[error("the reply is nested deeper than {} levels, and this client reads no more", limits::DEPTH_MAX)]
     TooDeep,
+    /// The result is opaque bytes instead of JSON.
+    #[error("the result is opaque bytes instead of JSON; `Request::reply` returns them")]
+    OpaqueBytes,
 }
 
 /// Why a request cannot be encoded.
@@ -290,6 +324,24 @@ pub enum EncodeError {
     /// The params have no JSON form.
     #[error("the params cannot be written as JSON: {0}")]
     Params(#[from] serde_json::Error),
+    /// The `traceparent` is not one of W3C Trace Context, version 00; the value is its text.
+    #[error("traceparent: {0:?} is not 00-TRACE-SPAN-FLAGS of W3C Trace Context in lower case")]
+    TraceParent(String),
+    /// There is a `tracestate` without a `traceparent`, which a host ignores.
+    #[error("tracestate: it belongs to a traceparent; set that, too")]
+    TraceStateAlone,
+    /// The `tracestate` has more than 512 bytes; the value is its length.
+    #[error("tracestate: it has at most 512 bytes, this one has {0}")]
+    TraceStateLength(usize),
+    /// The metadata has more than 16 members; the value is their number.
+    #[error("meta: a call has at most 16 members, this one has {0}")]
+    MetaMembers(usize),
+    /// The names and values of the metadata have more than 2,048 bytes; the value is their length.
+    #[error("meta: names and values have at most 2048 bytes, these have {0}")]
+    MetaBytes(usize),
+    /// A member of the metadata has an empty name.
+    #[error("meta: a name is empty")]
+    MetaName,
     /// The payload is longer than a header can announce, 4 GiB - 1; the value is its length.
     #[error("the payload has {0} bytes; a frame holds at most 4294967295 (4 GiB - 1)")]
     TooLarge(usize),

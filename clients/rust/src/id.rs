@@ -24,6 +24,11 @@ impl Key {
         self.0.hyphenated().encode_lower(into);
     }
 
+    /// Returns the id as JSON.
+    pub(crate) fn to_json(self) -> String {
+        format!("\"{}\"", self.0.hyphenated())
+    }
+
     /// Returns the key of the id in a reply, or `None` if this client cannot have written that id.
     ///
     /// A host echoes ids byte for byte, so any other spelling of the same UUID is another id.

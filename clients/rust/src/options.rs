@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use jackfield_protocol::FrameLimit;
 
+use crate::call_context::CallContext;
+
 /// How a call uses the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Mode {
@@ -33,6 +35,9 @@ pub(crate) struct Options {
     pub(crate) frame_limit: FrameLimit,
     pub(crate) health_check_after: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) negotiates: bool,
+    /// Trace and metadata of calls that set none of their own.
+    pub(crate) context: CallContext,
 }
 
 impl Options {
@@ -51,6 +56,8 @@ impl Options {
             frame_limit: FrameLimit::default(),
             health_check_after: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(240),
+            negotiates: true,
+            context: CallContext::default(),
         }
     }
 

@@ -25,6 +25,8 @@ pub(super) enum CommandError {
     NoAdmin,
     #[error("PARAMS: cannot read standard input: {0}")]
     Stdin(io::Error),
+    #[error("--bytes: cannot read {}: {source}", file.display())]
+    Bytes { file: PathBuf, source: io::Error },
     #[error("PARAMS: not JSON: {0}")]
     Params(serde_json::Error),
     #[error("cannot write to standard output: {0}")]
@@ -32,9 +34,10 @@ pub(super) enum CommandError {
     #[cfg(not(feature = "top"))]
     #[error("top: this program was built without the live screen; pass --json, or build it with make build")]
     NoScreen,
-    #[cfg(feature = "top")]
     #[error("{0}")]
     Signals(io::Error),
+    #[error("interrupted: {0}")]
+    Interrupted(Interrupted),
     #[error("{}", FailedConnect(.socket, .source))]
     Connect { socket: PathBuf, source: io::Error },
     #[error("{}", FailedCall(.socket, .error))]
@@ -45,22 +48,33 @@ impl CommandError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::NoListener | Self::NoAdmin => exit_code::CONFIGURATION,
-            Self::Stdin(_) | Self::Params(_) => exit_code::USAGE,
+            Self::Stdin(_) | Self::Bytes { .. } | Self::Params(_) => exit_code::USAGE,
             #[cfg(not(feature = "top"))]
             Self::NoScreen => exit_code::USAGE,
             Self::Output(_) => exit_code::INPUT_OUTPUT,
-            #[cfg(feature = "top")]
             Self::Signals(_) => exit_code::SYSTEM,
+            Self::Interrupted(_) => exit_code::INTERRUPTED,
             Self::Connect { .. } => exit_code::UNAVAILABLE,
             Self::Call { error, .. } => match error {
                 Error::Remote(_) | Error::GoingAway(_) => exit_code::FAILURE,
                 Error::Encode(_) => exit_code::USAGE,
                 Error::Timeout { .. } => exit_code::TIMED_OUT,
-                Error::Protocol(_) | Error::Decode(_) => exit_code::PROTOCOL,
+                Error::Protocol(_) | Error::Decode(_) | Error::BytesUnsupported => exit_code::PROTOCOL,
                 _ => exit_code::UNAVAILABLE,
             },
         }
     }
+}
+
+/// What is known of a call that was interrupted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Interrupted {
+    #[error("the method had a result before it was cancelled")]
+    Answered,
+    #[error("{0}")]
+    Failed(Error),
+    #[error("the host has not answered and may still execute the request")]
+    Unanswered,
 }
 
 /// A failure in sentences, for an operator who did not pass `--json`. Of an error reply, only the

@@ -32,6 +32,9 @@ pub(super) const PROTOCOL: u8 = 76;
 /// `EX_CONFIG`: the configuration has a fault or is missing.
 pub(super) const CONFIGURATION: u8 = 78;
 
+/// SIGINT, as a shell reports it: 128 and the number of the signal.
+pub(super) const INTERRUPTED: u8 = 130;
+
 /// Prints `error` on stderr and returns `code` as the exit code of the program.
 pub(super) fn fail(code: u8, error: &dyn Display) -> ExitCode {
     // A failed write changes nothing: the exit code reports the failure, too.

@@ -38,9 +38,8 @@ pub struct Listener {
     /// Default no.
     pub close_after_reply: bool,
 
-    /// Whether the requests come from other machines, through a proxy. What the kernel reports
-    /// about the proxy then says nothing about who asks: no list of a route applies to it. Default
-    /// no.
+    /// Whether the requests come from other machines, through a proxy. The credentials of the proxy
+    /// say nothing about who asks, so no list of a route permits such a request. Default no.
     pub remote: bool,
 
     /// Options of line framing. A listener with binary framing has the default ones.

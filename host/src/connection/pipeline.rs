@@ -79,9 +79,9 @@ impl RequestPipeline {
 
     /// Cancels the request with this id, a JSON token, because its client asks for that. A request
     /// that waits in the sync queue is answered in its turn; any other is answered now. An unknown
-    /// id is counted: the reply may be on its way.
+    /// id is counted: the reply may be on its way, or wait for its turn.
     pub(super) fn cancel(&mut self, turn: &mut Turn<'_>, id: &str) {
-        let Some(key) = self.in_flight.key_of(id) else {
+        let Some(key) = self.in_flight.key_to_cancel(id) else {
             turn.thread.cells.add(ThreadTotal::UnknownCancels, 1);
             return;
         };

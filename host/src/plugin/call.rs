@@ -15,7 +15,7 @@
 //!
 //! A call that ends without being cancelled stays `Running`; nothing asks for its state any more.
 //! A method may continue to run although its call was cancelled or abandoned. It is supervised by
-//! its deadline nevertheless.
+//! the deadline of the host nevertheless. Its nested calls are cancelled with it.
 //!
 //! This file and the executors do not know the generation. They use it through [`CallTarget`].
 
@@ -123,7 +123,8 @@ enum CallState {
     /// It has run, and its result is not wanted.
     Cancelled,
 
-    /// As `Cancelled`, and the caller has gone before the deadline.
+    /// As `Cancelled`, and before the deadline of the host: the caller has gone, has cancelled the
+    /// call, or waited less long.
     Abandoned,
 }
 
@@ -248,24 +249,29 @@ impl<G: CallTarget> Call<G> {
         self.cancel_as(CallState::Cancelled);
     }
 
-    /// Cancels the call, because its caller has gone before the deadline.
+    /// Cancels the call before the deadline of the host, because its caller has gone, has cancelled
+    /// it, or waited less long. The plugin is not at fault, unless the method runs past that
+    /// deadline.
     pub(crate) fn abandon(&self) {
         self.cancel_as(CallState::Abandoned);
     }
 
     fn cancel_as(&self, state: CallState) {
-        self.facts.cancelled.store(true, Ordering::Relaxed);
+        // The state comes first: a task that is woken by the end of a nested call must find it.
         self.end(state);
+        self.facts.cancelled.set();
         if let Some(task) = self.task.get() {
             task.wake_by_ref();
         }
     }
 
     /// Ends the call: in `state` if it has run, else as `Over`. Only the first end counts. A call
-    /// that has not run will not be a trial call of the circuit breaker.
+    /// that has not run, or whose end is not the plugin's fault, decides no trial of the circuit
+    /// breaker: the next call is the trial.
     fn end(&self, state: CallState) {
         const WAITING: u8 = CallState::Waiting as u8;
         const RUNNING: u8 = CallState::Running as u8;
+        let is_undecided = matches!(state, CallState::Abandoned);
         let state = state as u8;
         let next = |current| match current {
             WAITING => Some(CallState::Over as u8),
@@ -274,7 +280,7 @@ impl<G: CallTarget> Call<G> {
         };
 
         let previous = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
-        if previous == Ok(WAITING)
+        if (previous == Ok(WAITING) || (previous == Ok(RUNNING) && is_undecided))
             && let Some(trial) = &self.permits.trial
         {
             trial.release();
@@ -297,16 +303,17 @@ impl<G: CallTarget> Call<G> {
         self.state.load(Ordering::Acquire) == CallState::Over as u8
     }
 
-    /// Returns whether the caller has gone although the method runs.
+    /// Returns whether nobody waits for the method although it runs, and the deadline of the host
+    /// had not passed then.
     pub(super) fn is_abandoned(&self) -> bool {
         self.state.load(Ordering::Acquire) == CallState::Abandoned as u8
     }
 
-    /// Returns whether the method was started and the deadline has passed.
+    /// Returns whether the method was started and the deadline of the host has passed.
     pub(super) fn is_overdue(&self, now: Time) -> bool {
         let state = self.state.load(Ordering::Acquire);
         let was_claimed = state != CallState::Waiting as u8 && state != CallState::Over as u8;
-        was_claimed && now.0 >= self.facts.deadline
+        was_claimed && now.0 >= self.facts.host_deadline
     }
 
     /// Sets the waker that [`Call::cancel`] uses.

@@ -155,20 +155,23 @@ impl CallTarget for Generation {
 
     fn record_abandoned_timeout(&self, facts: &CallFacts<'_>) {
         // The time-out of a nested call is the choice of its caller, and says little about the
-        // method. Still it decides a trial.
-        if facts.depth == 0 || facts.trial.is_some() {
+        // method.
+        if facts.depth == 0 {
             self.count_timeout(facts.trial);
         }
     }
 
-    /// Counts the end for the probation and the circuit breaker, and logs a panic.
+    /// Counts the end for the probation and the circuit breaker, unless the call was cancelled, and
+    /// logs a panic.
     fn record_end(&self, method: u32, facts: &CallFacts<'_>, end: &CallEnd) {
-        if let Some(probation) = &self.probation {
-            probation.count(end);
+        if !is_cancelled(facts) {
+            if let Some(probation) = &self.probation {
+                probation.count(end);
+            }
+            let is_late = facts.trial.is_some() && Time::now().0 > facts.host_deadline;
+            let has_failed = matches!(end, CallEnd::Panicked(_) | CallEnd::Crashed(_));
+            self.count_for_breaker(is_late || has_failed, facts.trial);
         }
-        let is_late = facts.trial.is_some() && Time::now().0 > facts.deadline;
-        let has_failed = matches!(end, CallEnd::Panicked(_) | CallEnd::Crashed(_));
-        self.count_for_breaker(is_late || has_failed, facts.trial);
 
         match end {
             CallEnd::Panicked(text) => {
@@ -192,6 +195,13 @@ impl CallTarget for Generation {
     fn remove_direct_call(&self) {
         self.direct_calls.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Returns whether nobody waits for a call any more. A method that notices this, or whose nested
+/// calls end with it, may well fail: that says nothing about the plugin.
+fn is_cancelled(facts: &CallFacts<'_>) -> bool {
+    // The deadline of a client may pass a moment before its connection notices.
+    facts.cancelled.is_set() || (facts.is_deadline_of_client() && Time::now().0 >= facts.deadline)
 }
 
 /// Returns the end of a call that was to run in this process although its plugin does not. No

@@ -71,7 +71,7 @@ pub(crate) use nested_caller::{NestedCall, NestedCaller, NestedReply};
 pub(crate) use phase_error::PhaseError;
 pub(crate) use pool_state::SubmitError;
 pub(crate) use probation::{Probation, ProbationFailure, ProbationVerdict};
-pub(crate) use reply_slot::ReplySlot;
+pub(crate) use reply_slot::{ReplySlot, cancelled_error};
 pub(crate) use retirement::{
     EndDeadline, IoThreadReplacer, RetentionReason, RetirementOutcome, StoppedGeneration,
 };

@@ -5,7 +5,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use jackfield_plugin_api::Error;
-use jackfield_plugin_api::abi::CallReply;
+use jackfield_plugin_api::abi::{CallReply, CancelListener};
+use jackfield_protocol::Code;
 
 use crate::sync::lock;
 
@@ -19,10 +20,27 @@ struct SlotState {
     /// Whether the reply has been taken.
     is_taken: bool,
 
+    /// Whether the calling method was cancelled before the reply arrived.
+    is_cancelled: bool,
+
     waker: Option<Waker>,
 }
 
-/// A slot for one reply.
+impl SlotState {
+    /// Takes the reply, or the error in its place.
+    fn take(&mut self) -> Option<CallReply> {
+        let reply = self.reply.take();
+        self.is_taken |= reply.is_some();
+        reply.or_else(|| self.is_cancelled.then(|| Err(cancelled_error())))
+    }
+}
+
+/// Returns the error that a method gets for a nested call once it was cancelled itself.
+pub(crate) fn cancelled_error() -> Error {
+    Error::from_wire(Code::Cancelled.as_i64(), "the calling method was cancelled".to_owned(), None)
+}
+
+/// A slot for one reply. If the calling method is cancelled, the error CANCELLED takes its place.
 #[derive(Default)]
 pub(crate) struct ReplySlot {
     state: Mutex<SlotState>,
@@ -32,9 +50,19 @@ pub(crate) struct ReplySlot {
 impl ReplySlot {
     /// Puts the reply into the slot.
     pub(crate) fn fill(&self, reply: CallReply) {
+        self.end(|state| {
+            state.error = reply.as_ref().err().map(Error::code);
+            state.reply = Some(reply);
+        });
+    }
+
+    /// Ends the wait, unless it has ended.
+    fn end(&self, end: impl FnOnce(&mut SlotState)) {
         let mut state = lock(&self.state);
-        state.error = reply.as_ref().err().map(Error::code);
-        state.reply = Some(reply);
+        if state.is_cancelled {
+            return;
+        }
+        end(&mut state);
         let waker = state.waker.take();
         drop(state);
 
@@ -46,19 +74,15 @@ impl ReplySlot {
 
     /// Takes the reply if it has arrived.
     pub(crate) fn take(&self) -> Option<CallReply> {
-        let mut state = lock(&self.state);
-        let reply = state.reply.take();
-        state.is_taken |= reply.is_some();
-        reply
+        lock(&self.state).take()
     }
 
     /// Takes the reply if it has arrived. Otherwise `waker`, which must be one of the host, is
     /// woken when it arrives.
     pub(crate) fn poll(&self, waker: &Waker) -> Option<CallReply> {
         let mut state = lock(&self.state);
-        let reply = state.reply.take();
+        let reply = state.take();
         if reply.is_some() {
-            state.is_taken = true;
             return reply;
         }
 
@@ -71,11 +95,15 @@ impl ReplySlot {
     /// Waits on this thread for the reply, at most for `timeout`, and takes it.
     pub(crate) fn wait(&self, timeout: Duration) -> Option<CallReply> {
         let state = lock(&self.state);
-        let waited = self.filled.wait_timeout_while(state, timeout, |state| state.reply.is_none());
+        let waits = |state: &mut SlotState| state.reply.is_none() && !state.is_cancelled;
+        let waited = self.filled.wait_timeout_while(state, timeout, waits);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let reply = state.reply.take();
-        state.is_taken |= reply.is_some();
-        reply
+        state.take()
+    }
+
+    /// Returns whether the calling method was cancelled before the reply arrived.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        lock(&self.state).is_cancelled
     }
 
     /// Returns the code of the error in the reply; `None` if it is a result, or has not arrived.
@@ -92,6 +120,12 @@ impl ReplySlot {
 
         drop(waker);
         is_missing
+    }
+}
+
+impl CancelListener for ReplySlot {
+    fn call_cancelled(&self) {
+        self.end(|state| state.is_cancelled = !state.is_taken && state.reply.is_none());
     }
 }
 
@@ -127,6 +161,25 @@ mod tests {
             assert_eq!(waits.join().unwrap().unwrap().unwrap().bytes, b"2");
         });
         assert!(!slot.abandon(), "the reply was taken");
+    }
+
+    #[test]
+    fn ends_the_wait_of_a_cancelled_call_without_the_reply() {
+        let slot = ReplySlot::default();
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| slot.wait(Duration::from_secs(30)));
+            slot.call_cancelled();
+            let error = waits.join().unwrap().unwrap().unwrap_err();
+            assert_eq!(error.code(), Code::Cancelled.as_i64());
+        });
+        slot.fill(Ok(CallOutput::default()));
+        assert!(slot.take().unwrap().is_err() && slot.is_cancelled());
+        assert!(slot.abandon(), "the call is to be cancelled");
+
+        let answered = ReplySlot::default();
+        answered.fill(Ok(CallOutput::default()));
+        answered.call_cancelled();
+        assert!(answered.take().unwrap().is_ok() && !answered.is_cancelled());
     }
 
     #[test]

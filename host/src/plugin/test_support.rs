@@ -153,20 +153,20 @@ pub(crate) fn call_of<G: CallTarget>(
     deadline: Time,
     params: &[u8],
 ) -> (Arc<Call<G>>, CallEnds) {
+    call_with(target, method, call_facts(run, deadline), params)
+}
+
+/// Creates a call with these facts, and the receiver of its output and its end.
+pub(crate) fn call_with<G: CallTarget>(
+    target: &Arc<G>,
+    method: u32,
+    facts: CallFacts<'static>,
+    params: &[u8],
+) -> (Arc<Call<G>>, CallEnds) {
     let (sender, ends) = mpsc::channel();
-    let facts = Arc::new(call_facts(run, deadline));
-    (
-        Call::new(
-            facts,
-            Arc::clone(target),
-            method,
-            params,
-            ChannelSink(sender),
-            CallPermits::default(),
-            client(),
-        ),
-        ends,
-    )
+    let (facts, target) = (Arc::new(facts), Arc::clone(target));
+    let permits = CallPermits::default();
+    (Call::new(facts, target, method, params, ChannelSink(sender), permits, client()), ends)
 }
 
 /// Creates a `blocking` call that is the trial call of a circuit breaker whose open time was zero.

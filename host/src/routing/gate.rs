@@ -4,10 +4,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use jackfield_plugin_api::abi::{CancelListener, Cancellation};
 use slab::Slab;
 
 use crate::sync::lock;
@@ -37,10 +38,23 @@ impl StateTransferGate {
         self.opened.notify_all();
     }
 
-    /// Waits on this thread until the gate is open, at most for `timeout`.
-    pub(crate) fn wait(&self, timeout: Duration) {
-        // The caller looks up the method again in either case.
-        let _ = self.opened.wait_timeout_while(lock(&self.state), timeout, |state| !state.is_open);
+    /// Waits on this thread until the gate is open or the waiting call is cancelled, at most for
+    /// `timeout`.
+    pub(crate) fn wait(self: &Arc<Self>, timeout: Duration, cancelled: &Cancellation) {
+        let listener: Weak<Self> = Arc::downgrade(self);
+        cancelled.notify(listener);
+        let waits = |state: &mut GateState| !state.is_open && !cancelled.is_set();
+        // The caller looks up the method again in any case.
+        let _ = self.opened.wait_timeout_while(lock(&self.state), timeout, waits);
+    }
+}
+
+impl CancelListener for StateTransferGate {
+    /// Lets the threads look whether it is their call that was cancelled.
+    fn call_cancelled(&self) {
+        // A thread that has looked, and does not wait yet, holds the lock.
+        drop(lock(&self.state));
+        self.opened.notify_all();
     }
 }
 
@@ -102,6 +116,8 @@ mod tests {
     use super::*;
     use crate::wake_count::WakeCount;
 
+    const LONG: Duration = Duration::from_secs(3600);
+
     fn waiting(gate: &StateTransferGate) -> usize {
         lock(&gate.state).waiting.len()
     }
@@ -141,16 +157,31 @@ mod tests {
 
     #[test]
     fn blocks_a_waiting_thread_until_it_is_open_or_the_time_out_has_passed() {
-        let gate = StateTransferGate::default();
+        let gate = Arc::<StateTransferGate>::default();
+        let cancelled = Cancellation::default();
         let started = Instant::now();
         let timeout = Duration::from_millis(20);
-        gate.wait(timeout);
+        gate.wait(timeout, &cancelled);
         assert!(started.elapsed() >= timeout);
 
         thread::scope(|scope| {
-            let waits = scope.spawn(|| gate.wait(Duration::from_secs(3600)));
+            let waits = scope.spawn(|| gate.wait(LONG, &cancelled));
             gate.open();
             waits.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn releases_the_thread_of_a_cancelled_call_alone() {
+        let gate = Arc::<StateTransferGate>::default();
+        let [cancelled, other] = [Cancellation::default(), Cancellation::default()];
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| gate.wait(LONG, &cancelled));
+            let waits_on = scope.spawn(|| gate.wait(LONG, &other));
+            cancelled.set();
+            waits.join().unwrap();
+            assert!(!waits_on.is_finished());
+            gate.open();
         });
     }
 }

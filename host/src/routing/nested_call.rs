@@ -2,11 +2,11 @@
 //! and queues as the requests of a client. How the caller waits for the reply is in
 //! `nested_caller.rs`.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
-use jackfield_plugin_api::abi::{CallFacts, CallReply, Content, OutgoingCall};
+use jackfield_plugin_api::abi::{CallFacts, CallReply, Cancellation, Content, OutgoingCall};
 use jackfield_plugin_api::{Error, Run};
 
 use super::dispatcher::Dispatcher;
@@ -18,7 +18,7 @@ use super::reply_slot::{SlotSink, into_reply};
 use super::request_error::RequestError;
 use super::table::{Found, HeldTarget, Requester, RouteTarget};
 use crate::clock::Time;
-use crate::plugin::{CallPermits, Caller, NestedCall, PluginCall, ReplySlot};
+use crate::plugin::{CallPermits, Caller, NestedCall, PluginCall, ReplySlot, cancelled_error};
 
 /// Upper bound for the depth of nested calls. It ends a cycle long before a stack or a queue is
 /// full.
@@ -26,19 +26,46 @@ const MAX_DEPTH: u32 = 16;
 
 /// A nested call that waits for its reply. Dropping it cancels the call.
 pub(super) struct PendingCall {
-    pub(super) slot: Arc<ReplySlot>,
+    slot: Arc<ReplySlot>,
     call: Arc<PluginCall>,
-    pub(super) timeout: Duration,
+    timeout: Duration,
 
     /// `None` if the call is not recorded.
     span: Option<NestedSpan>,
 }
 
 impl PendingCall {
-    /// Returns the error that the caller gets at the deadline. A late trial call of a circuit
-    /// breaker has failed.
+    /// Takes the reply if it has arrived.
+    pub(super) fn take(&self) -> Option<CallReply> {
+        self.slot.take().map(|reply| self.ended(reply))
+    }
+
+    /// Takes the reply if it has arrived. Otherwise `waker` is woken when it arrives.
+    pub(super) fn poll(&self, waker: &Waker) -> Option<CallReply> {
+        self.slot.poll(waker).map(|reply| self.ended(reply))
+    }
+
+    /// Waits on this thread for the reply.
+    pub(super) fn wait(&self) -> CallReply {
+        let reply = self.slot.wait(self.timeout);
+        reply.map_or_else(|| self.expire(), |reply| self.ended(reply))
+    }
+
+    /// Returns what the caller gets. If it is cancelled at its deadline, that is also the deadline
+    /// of this call, and the error does not depend on which of them is noticed first.
+    fn ended(&self, reply: CallReply) -> CallReply {
+        match reply {
+            Err(_) if self.slot.is_cancelled() && Time::now() >= self.deadline() => self.expire(),
+            reply => reply,
+        }
+    }
+
+    /// Returns the error that the caller gets at the deadline. A trial call of a circuit breaker
+    /// that is late for the host has failed; one that is late for its caller alone is undecided.
     pub(super) fn expire(&self) -> CallReply {
-        if let Some(trial) = self.call.decided_trial() {
+        if !self.call.facts.is_deadline_of_client()
+            && let Some(trial) = self.call.decided_trial()
+        {
             self.call.generation.record_timeout(Some(trial));
         }
         Err(RequestError::DeadlineExceeded(self.timeout).into())
@@ -91,7 +118,7 @@ impl HeldCall {
             depth: parent.depth,
             run: parent.run,
             trial: None,
-            cancelled: AtomicBool::new(false),
+            cancelled: Cancellation::default(),
             content: parent.content,
             caller: parent.caller.to_shared(),
             context: parent.context.clone(),
@@ -124,14 +151,35 @@ fn target_in<'t>(nested: &NestedCall<'_>, held: &'t HeldTarget) -> Option<&'t Ro
     held.previous.as_ref().filter(|_| is_awaited)
 }
 
-/// Returns the deadline: that of the caller, or an earlier one.
-fn deadline_of(nested: &NestedCall<'_>, target: &RouteTarget, now: Time) -> Result<Time, RequestError> {
-    let timeout = nested.call.timeout.map_or(target.timeout, |timeout| timeout.min(target.timeout));
-    let deadline = now.after(timeout).min(Time(nested.parent.deadline));
-    if deadline <= now {
-        return Err(RequestError::DeadlineExceeded(timeout));
+/// The deadlines of a nested call.
+struct NestedDeadlines {
+    /// That of the caller, or an earlier one.
+    effective: Time,
+    /// That of the caller by the limits of the host, or an earlier one by the route.
+    of_host: Time,
+}
+
+impl NestedDeadlines {
+    /// # Errors
+    ///
+    /// The caller has no time left.
+    fn of(nested: &NestedCall<'_>, target: &RouteTarget, now: Time) -> Result<Self, RequestError> {
+        let timeout = nested.call.timeout.map_or(target.timeout, |timeout| timeout.min(target.timeout));
+        let effective = now.after(timeout).min(Time(nested.parent.deadline));
+        if effective <= now {
+            return Err(RequestError::DeadlineExceeded(timeout));
+        }
+        let of_host = now.after(target.timeout).min(Time(nested.parent.host_deadline));
+        Ok(Self { effective, of_host })
     }
-    Ok(deadline)
+}
+
+/// Returns the error for a call of a method that was cancelled itself.
+fn refused(parent: &CallFacts<'_>) -> CallReply {
+    if Time::now().0 >= parent.deadline {
+        return Err(RequestError::DeadlineExceeded(Duration::ZERO).into());
+    }
+    Err(cancelled_error())
 }
 
 /// Admits a call to its generation and its route.
@@ -161,6 +209,9 @@ impl Dispatcher {
         if parent.depth >= MAX_DEPTH {
             return Err(RequestError::TooDeep(MAX_DEPTH));
         }
+        if parent.cancelled.is_set() {
+            return Ok(StartedCall::Answered(refused(parent)));
+        }
 
         let table = self.table.load();
         let target = match table.find(nested.call.method, Requester::Plugin)? {
@@ -179,16 +230,16 @@ impl Dispatcher {
         }
 
         let now = Time::now();
-        let deadline = deadline_of(nested, target, now)?;
+        let deadlines = NestedDeadlines::of(nested, target, now)?;
         let permits = admit(target, now)?;
         let facts = CallFacts {
-            deadline: deadline.0,
-            host_deadline: deadline.0,
+            deadline: deadlines.effective.0,
+            host_deadline: deadlines.of_host.0,
             id: parent.id.to_owned(),
             depth: parent.depth + 1,
             run,
             trial: permits.trial_number(),
-            cancelled: AtomicBool::new(false),
+            cancelled: Cancellation::default(),
             content: nested.call.content,
             caller: parent.caller.to_shared(),
             context: self.nested_context(parent),
@@ -218,7 +269,10 @@ impl Dispatcher {
             caller,
         );
         self.submit_nested(&call, run)?;
-        Ok(StartedCall::Pending(PendingCall { slot, call, timeout: deadline.since(now), span }))
+        let listener: Weak<ReplySlot> = Arc::downgrade(&slot);
+        parent.cancelled.notify(listener);
+        let timeout = deadlines.effective.since(now);
+        Ok(StartedCall::Pending(PendingCall { slot, call, timeout, span }))
     }
 
     fn submit_nested(&self, call: &Arc<PluginCall>, run: Run) -> Result<(), RequestError> {

@@ -39,12 +39,12 @@ impl Future for NestedCallFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallReply> {
         let Self { pending, deadline, relay } = &mut *self;
         // A reply that is there needs no waker, and cloning one of a plugin is not cheap.
-        if let Some(reply) = pending.slot.take() {
+        if let Some(reply) = pending.take() {
             return Poll::Ready(reply);
         }
 
         relay.poll(cx, |cx| {
-            if let Some(reply) = pending.slot.poll(cx.waker()) {
+            if let Some(reply) = pending.poll(cx.waker()) {
                 return Poll::Ready(reply);
             }
             deadline.as_mut().poll(cx).map(|()| pending.expire())
@@ -102,7 +102,7 @@ impl NestedReply for WorkerCall {
                         Some(_) => return Poll::Pending,
                     }
                 }
-                Self::Pending(pending) => match pending.slot.poll(waker) {
+                Self::Pending(pending) => match pending.poll(waker) {
                     Some(reply) => Self::Ready(Some(reply)),
                     None if Time::now() >= pending.deadline() => Self::Ready(Some(pending.expire())),
                     None => return Poll::Pending,
@@ -174,13 +174,12 @@ impl NestedCaller for Dispatcher {
                     if left.is_zero() {
                         return Err(RequestError::DeadlineExceeded(left).into());
                     }
-                    gate.wait(left);
+                    gate.wait(left, &nested.parent.cancelled);
                 }
             }
         };
 
-        let reply = pending.slot.wait(pending.timeout);
-        reply.unwrap_or_else(|| pending.expire())
+        pending.wait()
     }
 
     fn call_for_worker(&self, nested: &NestedCall<'_>) -> Box<dyn NestedReply> {

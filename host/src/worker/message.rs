@@ -21,6 +21,9 @@
 //! It accepts any number and any text in them, and any bytes as JSON: the host checks those.
 
 use jackfield_plugin_api::Run;
+use jackfield_plugin_api::abi::Content;
+
+use super::message_context::{SentCaller, SentTrace};
 
 /// Why the payload of a frame is no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,10 +72,16 @@ pub(crate) struct CallMessage<'a> {
     /// Never [`Run::Inline`].
     pub(crate) run: Run,
     pub(crate) depth: u32,
-    /// In nanoseconds of the clock of the host, which the worker adopts.
+    /// The effective deadline, in nanoseconds of the clock of the host, which the worker adopts. The
+    /// host supervises its own deadline itself.
     pub(crate) deadline: u64,
+    pub(crate) content: Content,
     /// The id of the request.
     pub(crate) id: &'a str,
+    pub(crate) caller: SentCaller<'a>,
+    pub(crate) trace: Option<SentTrace<'a>>,
+    /// The metadata of the request, as a JSON object.
+    pub(crate) meta: Option<&'a str>,
     pub(crate) params: &'a [u8],
 }
 
@@ -81,6 +90,8 @@ pub(crate) struct CallMessage<'a> {
 pub(crate) enum MessageEnd<'a> {
     /// The JSON of the result.
     Done(&'a [u8]),
+    /// A result that is opaque bytes.
+    DoneBytes(&'a [u8]),
     Failed {
         code: i64,
         message: &'a str,
@@ -138,6 +149,7 @@ pub(crate) enum WorkerMessage<'a> {
         /// Whether a thread waits for the reply.
         waits: bool,
         timeout: u64,
+        content: Content,
         method: &'a str,
         params: &'a [u8],
     },
@@ -154,10 +166,39 @@ pub(super) mod end_tag {
     pub(in super::super) const FAILED: u8 = 1;
     pub(in super::super) const PANICKED: u8 = 2;
     pub(in super::super) const CANCELLED: u8 = 3;
+    pub(in super::super) const DONE_BYTES: u8 = 4;
 }
 
-/// The byte that stands for a [`Run`].
-pub(super) mod run_tag {
-    pub(in super::super) const BLOCKING: u8 = 1;
-    pub(in super::super) const ASYNC: u8 = 2;
+/// The bits of the byte in a call that says how it runs and which fields it has.
+pub(super) mod call_flags {
+    /// One of the two values below.
+    pub(in super::super) const RUN: u8 = 0x03;
+    pub(in super::super) const BLOCKING: u8 = 0x01;
+    pub(in super::super) const ASYNC: u8 = 0x02;
+
+    /// The params are opaque bytes.
+    pub(in super::super) const BYTES: u8 = 0x04;
+    pub(in super::super) const ORIGIN: u8 = 0x08;
+    pub(in super::super) const TRACE: u8 = 0x10;
+    /// Only together with `TRACE`.
+    pub(in super::super) const STATE: u8 = 0x20;
+    pub(in super::super) const META: u8 = 0x40;
+
+    pub(in super::super) const ALL: u8 = RUN | BYTES | ORIGIN | TRACE | STATE | META;
+}
+
+/// The bits of the byte in a nested call.
+pub(super) mod nested_flags {
+    pub(in super::super) const WAITS: u8 = 0x01;
+    /// The params are opaque bytes.
+    pub(in super::super) const BYTES: u8 = 0x02;
+}
+
+/// The byte that each origin begins with.
+pub(super) mod origin_tag {
+    pub(in super::super) const LOCAL: u8 = 0;
+    /// Without credentials.
+    pub(in super::super) const UNKNOWN: u8 = 1;
+    pub(in super::super) const REMOTE: u8 = 2;
+    pub(in super::super) const PROGRAM: u8 = 3;
 }

@@ -17,7 +17,7 @@ impl<'a> Fields<'a> {
         Ok(field)
     }
 
-    fn array<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], InvalidMessage> {
+    pub(super) fn array<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], InvalidMessage> {
         self.take(LENGTH)?.try_into().map_err(|_| InvalidMessage::Truncated)
     }
 

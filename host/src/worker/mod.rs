@@ -5,6 +5,7 @@
 //! the worker instead of the host. Both ends of the channel are in `plugin`: `plugin/worker` is the
 //! end of the host, `plugin/worker_process` the process itself.
 
+pub(crate) mod callers;
 pub(crate) mod channel_reader;
 #[cfg(test)]
 pub(crate) mod channel_test_support;
@@ -15,6 +16,7 @@ mod frame_splitter;
 mod landlock_rules;
 mod limits;
 pub(crate) mod message;
+pub(crate) mod message_context;
 mod message_decode;
 pub(crate) mod message_encode;
 mod message_fields;

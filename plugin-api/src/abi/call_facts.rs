@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroU64;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use super::call_context::{CallContext, CallerRef, Content};
+use super::cancellation::Cancellation;
 use crate::Run;
 
 /// The host's record of one call.
@@ -26,7 +26,7 @@ pub struct CallFacts<'a> {
     /// The trial of the plugin's circuit breaker that this call decides, if it is a trial call.
     pub trial: Option<NonZeroU64>,
     /// Set when nobody waits for the reply any more.
-    pub cancelled: AtomicBool,
+    pub cancelled: Cancellation,
     /// The type of the params.
     pub content: Content,
     /// The sender of the request that led to this call.
@@ -46,7 +46,7 @@ impl<'a> CallFacts<'a> {
             depth: 0,
             run,
             trial: None,
-            cancelled: AtomicBool::new(false),
+            cancelled: Cancellation::default(),
             content: Content::Json,
             caller: CallerRef::program(),
             context: None,

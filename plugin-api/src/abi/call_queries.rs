@@ -2,7 +2,6 @@
 
 use std::ffi::c_void;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::call_context::TraceFacts;
 use super::call_facts::CallFacts;
@@ -35,7 +34,7 @@ pub(super) unsafe extern "C" fn call_deadline(call: *const c_void) -> u64 {
 
 pub(super) unsafe extern "C" fn call_cancelled(call: *const c_void) -> bool {
     // SAFETY: as above.
-    unsafe { facts(call) }.cancelled.load(Ordering::Relaxed)
+    unsafe { facts(call) }.cancelled.is_set()
 }
 
 pub(super) unsafe extern "C" fn call_id(call: *const c_void) -> Slice {

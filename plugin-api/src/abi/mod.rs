@@ -10,6 +10,9 @@ mod call_context;
 mod call_end;
 mod call_facts;
 mod call_queries;
+mod cancellation;
+#[cfg(test)]
+mod earlier_host;
 mod entry;
 mod future;
 mod handles;
@@ -27,6 +30,7 @@ pub use call_context::{
 };
 pub use call_end::{CallEnd, ProcessEnd};
 pub use call_facts::{CallFacts, RequestId};
+pub use cancellation::{CancelListener, Cancellation};
 pub use entry::Entry;
 pub use future::{Fetch, PluginFuture};
 pub(crate) use handles::{CallHandle, HostHandle};

@@ -1,7 +1,6 @@
 //! A request of the test, with what a client sends besides the params.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -168,7 +167,9 @@ impl<'h, S: Exported> Request<'h, S> {
         facts.content = content;
         facts.caller = CallerRef::Shared(CallerFacts::new(self.origin.clone()));
         facts.context = self.context();
-        facts.cancelled.store(self.is_cancelled, Ordering::Relaxed);
+        if self.is_cancelled {
+            facts.cancelled.set();
+        }
 
         let facts = Arc::new(facts);
         self.harness.host.remember(&facts);

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -89,7 +88,7 @@ impl TestHost {
 
     pub(super) fn cancel_calls(&self) {
         let calls = lock(&self.calls);
-        calls.iter().filter_map(Weak::upgrade).for_each(|call| call.cancelled.store(true, Ordering::Relaxed));
+        calls.iter().filter_map(Weak::upgrade).for_each(|call| call.cancelled.set());
     }
 
     fn call(&self, call: OutgoingCall<'_>) -> CallReply {

@@ -14,10 +14,9 @@ use serde_json::{Map, Value, json};
 use crate::reply_order::ReplyOrder;
 use crate::report::{Report, lock};
 use crate::script::{ReplyBody, SendOptions, Step};
-use crate::wire::{self, Frame};
+use crate::wire::{self, Frame, HEARTBEAT};
 
 const SYNC: u8 = 0x01;
-const HEARTBEAT: u8 = 0x02;
 const ASYNC_REQUEST: u8 = 0x04;
 const ASYNC_RESPONSE: u8 = 0x05;
 
@@ -89,13 +88,14 @@ impl Connection<'_> {
         Ok(Next::Step)
     }
 
-    /// Waits for a frame. Other heartbeats than an expected one are answered.
+    /// Waits for a frame. Other heartbeats than an expected one are answered, and every hello is: as
+    /// by a server of protocol 1.1, which reads no payload of a heartbeat.
     fn expect(&mut self, expected: Option<u8>, name: &str) -> io::Result<Next> {
         loop {
             let Some(frame) = self.read()? else { return Ok(Next::End("client")) };
             let kind = frame.kind;
 
-            if kind == HEARTBEAT && expected != Some(HEARTBEAT) {
+            if kind == HEARTBEAT && (expected != Some(HEARTBEAT) || frame.is_hello()) {
                 let answer = wire::frame(frame.version, HEARTBEAT, &[]);
                 self.send(&answer, &SendOptions::default())?;
                 continue;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::wire::{Frame, to_hex};
 
 /// Frames that are reported of one connection. Further ones are only counted.
-const FRAMES_MAX: usize = 2_000;
+const FRAMES_MAX: usize = 2_100;
 
 /// Largest payload in bytes that is reported with its content.
 const PAYLOAD_MAX: usize = 4_096;

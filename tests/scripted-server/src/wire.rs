@@ -6,6 +6,9 @@ use std::io::{self, Read};
 
 use serde_json::Value;
 
+/// The kind of a heartbeat, and of the answer to it.
+pub(crate) const HEARTBEAT: u8 = 0x02;
+
 /// Length of a header in bytes.
 pub(crate) const HEADER: usize = 7;
 
@@ -48,6 +51,11 @@ impl Frame {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(Some(Frame { version: u16::from_be_bytes([header[0], header[1]]), kind: header[2], payload }))
+    }
+
+    /// Returns whether this is a heartbeat with which a client offers version 1.2.
+    pub(crate) fn is_hello(&self) -> bool {
+        self.kind == HEARTBEAT && self.payload.starts_with(b"IPC2")
     }
 
     /// Returns the payload as JSON, or `Null` if it is not JSON.

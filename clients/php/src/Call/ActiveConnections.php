@@ -31,10 +31,12 @@ final class ActiveConnections
     public function withCapacity(): ?Connection
     {
         foreach ($this->all as $connection) {
+            $inFlight = count($connection->inFlight) + count($connection->withdrawn);
             if (
                 !$connection->acceptsNoCalls
                 && $connection->heartbeatDeadline === null
-                && count($connection->inFlight) + count($connection->withdrawn) < $this->maxInFlight
+                && $inFlight < $this->maxInFlight
+                && $inFlight < $connection->negotiation->maxInFlight
             ) {
                 return $connection;
             }

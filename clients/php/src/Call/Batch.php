@@ -25,11 +25,15 @@ final class Batch
 
     /**
      * @param array<array-key, array{0: string, 1?: mixed}> $calls method and params of each call
+     * @param string $members further members of each envelope, from RequestMembers
      *
      * @throws InvalidRequestException if a call is something else
      */
-    public function __construct(private readonly Multiplexer $multiplexer, private readonly array $calls)
-    {
+    public function __construct(
+        private readonly Multiplexer $multiplexer,
+        private readonly array $calls,
+        private readonly string $members,
+    ) {
         foreach ($calls as $key => $call) {
             if (!is_array($call) || !is_string($call[0] ?? null)) {
                 throw new InvalidRequestException("batch(): the call with the key \"$key\" is not [method, params]");
@@ -76,8 +80,15 @@ final class Batch
             try {
                 $this->multiplexer->awaitQueueSpace($deadline);
                 $params = $call[1] ?? null;
-                $this->futures[$key] = $this->multiplexer
-                    ->submit($call[0], $params, $started, $deadline, $idempotent, isCorked: true);
+                $this->futures[$key] = $this->multiplexer->submit(
+                    $call[0],
+                    $params,
+                    $started,
+                    $deadline,
+                    $idempotent,
+                    isCorked: true,
+                    members: $this->members
+                );
             } catch (JackfieldException $failure) {
                 $this->outcomes[$key] = $failure;
             }

@@ -6,6 +6,7 @@ namespace Jackfield\Call;
 
 use Jackfield\Exception\ConnectException;
 use Jackfield\Exception\JackfieldException;
+use Jackfield\Exception\UnsupportedException;
 use Jackfield\Log;
 use Jackfield\Options;
 use Jackfield\Pool\Connection;
@@ -50,9 +51,11 @@ final class Dispatcher
     /**
      * Withdraws a call: it is no longer sent, and its reply is ignored.
      *
+     * @param bool $isCancelled whether the host is asked to end it: the next send() does this
+     *
      * @return bool whether its request was sent, or may still be sent
      */
-    public function withdraw(Call $call): bool
+    public function withdraw(Call $call, bool $isCancelled): bool
     {
         $this->queue->remove($call);
         $connection = $call->connection;
@@ -60,8 +63,7 @@ final class Dispatcher
             return $call->mayHaveStarted;
         }
 
-        unset($connection->inFlight[$call->id]);
-        $connection->withdrawn[$call->id] = true;
+        $connection->withdraw($call, $isCancelled);
 
         return true;
     }
@@ -75,7 +77,8 @@ final class Dispatcher
         }
         $sent = $connection?->hasSent($call);
         $failure = $this->outcomes->deadlineFailure($call, $sent);
-        $this->withdraw($call);
+        // The host knows the deadline and ends the call itself.
+        $this->withdraw($call, false);
 
         if ($connection !== null && $connection->lastReceivedAt <= $call->assignedAt) {
             // No byte has arrived since the call was assigned: the peer may never answer again.
@@ -99,7 +102,7 @@ final class Dispatcher
 
         while (($call = $this->queue->head($now)) !== null) {
             try {
-                $connection = $this->selectConnection($now);
+                $connection = $this->selectConnection($call, $now);
             } catch (ConnectException) {
                 $this->hostWait->end($call);
                 continue;
@@ -107,10 +110,17 @@ final class Dispatcher
             if ($connection === null) {
                 break;
             }
+            if ($call->bytes !== null && !$connection->negotiation->grantsBytes()) {
+                $this->queue->remove($call);
+                $this->multiplexer->end($call, null, UnsupportedException::bytes($call->method));
+                $this->releaseIfIdle($connection);
+                continue;
+            }
 
             // In this order, because a signal handler may throw at the begin of each method: the
             // call is always in the queue or in flight, and head() skips a call that is both.
-            $connection->enqueue($call, $now);
+            $frame = $call->frame($connection, $now);
+            $connection->enqueue($call, $frame, $now);
             $this->queue->remove($call);
             if ($connection->unsentBytes >= self::MAX_UNSENT_BYTES) {
                 $this->flush($connection);
@@ -188,9 +198,14 @@ final class Dispatcher
     }
 
     /** Returns the connection for the next call; null if the call has to wait. */
-    private function selectConnection(int $now): ?Connection
+    private function selectConnection(Call $call, int $now): ?Connection
     {
         $connection = $this->active->withCapacity();
+        if ($connection !== null && $call->bytes !== null && $connection->negotiation->isAwaiting) {
+            $connection->greet(true);
+
+            return null;
+        }
         if ($connection !== null) {
             return $connection->unsentBytes < self::MAX_UNSENT_BYTES ? $connection : null;
         }
@@ -213,6 +228,8 @@ final class Dispatcher
             return null;
         }
         $this->active->all[$connection->key] = $connection;
+        $isAwaited = $call->bytes !== null;
+        $connection->greet($isAwaited);
 
         return $connection->heartbeatDeadline === null ? $connection : null;
     }
@@ -299,7 +316,7 @@ final class Dispatcher
 
         // A connection that is lost while it answers a heartbeat is an old one. Its loss is not a
         // failure to connect.
-        if (!$connection->hasServed && $connection->heartbeatDeadline === null) {
+        if (!$connection->hasServed && ($connection->heartbeatDeadline ?? PHP_INT_MAX) === PHP_INT_MAX) {
             $this->pool->recordConnectFailure();
         }
         $this->outcomes->handleConnectionLoss($connection, $reason);

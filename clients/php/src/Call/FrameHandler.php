@@ -15,7 +15,7 @@ use Jackfield\Wire\Envelope;
 use Jackfield\Wire\FrameReader;
 use Jackfield\Wire\Header;
 
-use function is_string, sprintf, strlen, substr;
+use function is_string, sprintf, substr;
 
 /**
  * Handles the frames that arrive for async calls, and matches replies to calls by id.
@@ -45,7 +45,9 @@ final class FrameHandler
         $kind = $reader->kind;
         $payload = $reader->payload;
         if ($kind === Header::ASYNC_RESPONSE) {
-            if ($reader->refusedBytes === 0) {
+            if ($reader->isBytes && $reader->refusedBytes === 0) {
+                $reply = Envelope::bytesReply($payload);
+            } elseif ($reader->refusedBytes === 0) {
                 $id = substr($payload, Envelope::ID_OFFSET, Uuid::LENGTH);
                 $expectedId = isset($connection->inFlight[$id]) ? $id : null;
                 $reply = Envelope::reply($payload, $this->options->associative, $expectedId);
@@ -63,6 +65,9 @@ final class FrameHandler
                 if ($error instanceof ProtocolException && !isset($connection->withdrawn[$id])) {
                     throw $error;
                 }
+                if (!isset($connection->withdrawn[$id])) {
+                    $connection->negotiation->rejectEarlierReply();
+                }
                 $this->log->unmatchedReply($id, isset($connection->withdrawn[$id]));
                 unset($connection->withdrawn[$id]);
 
@@ -70,16 +75,25 @@ final class FrameHandler
             }
 
             $connection->hasServed = true;
-            $connection->acceptsNoCalls = $connection->acceptsNoCalls
+            // The answer to the hello precedes the first reply. If it has not arrived, it may
+            // arrive when nobody waits for it.
+            $connection->acceptsNoCalls = $connection->acceptsNoCalls || $connection->negotiation->isAwaiting
                 || isset($reply['error']) && Envelope::isGoingAway($reply);
+            if ($call->future !== null) {
+                $call->future->timing = $reader->timing;
+            }
             // The call stays in flight until it is handled, because a signal handler may throw.
             $this->outcomes->handleReply($call, $reply);
             unset($connection->inFlight[$id]);
         } elseif ($kind === Header::HEARTBEAT) {
-            $connection->heartbeatDeadline = null;
+            $connection->handleHeartbeat();
+            $connection->flush();
+        } elseif ($kind === Header::GOING_AWAY) {
+            $connection->handleGoingAway();
         } elseif ($kind === Header::ERROR) {
             $this->handleNotification($connection, ErrorNotification::parse($payload));
         } elseif ($kind === Header::SYNC || $kind === Header::ASYNC_REQUEST) {
+            $connection->negotiation->rejectEarlierReply();
             $message = sprintf(
                 'the peer sent a frame of kind %02x on a connection of async calls, which awaits none of this kind',
                 $kind
@@ -100,7 +114,7 @@ final class FrameHandler
         }
 
         foreach ($connection->inFlight as $id => $call) {
-            if ($notification->concerns(strlen($call->frame) - Header::LENGTH)) {
+            if ($notification->concerns($call->payloadLength)) {
                 $this->outcomes->handleFailure($call, $notification->error);
                 unset($connection->inFlight[$id]);
             }

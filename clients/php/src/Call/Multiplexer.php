@@ -14,9 +14,8 @@ use Jackfield\Pool\Pool;
 use Jackfield\Process;
 use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
-use Jackfield\Wire\Header;
 
-use function count, current, hrtime, max, min, pack, strlen;
+use function count, current, hrtime, is_object, max, min;
 
 /**
  * Makes async calls: many at a time on each connection, matched to their replies by id.
@@ -69,6 +68,7 @@ final class Multiplexer
      * @param int|null $timestamp `timestamp` member of the request, in seconds
      * @param bool     $isCorked  whether the call may wait for flush(), so that few writes send
      *                            many calls
+     * @param string   $members   further members of the envelope, from RequestMembers
      *
      * @throws JackfieldException if the request cannot be encoded, or if too many calls are queued
      */
@@ -80,14 +80,21 @@ final class Multiplexer
         bool $idempotent,
         ?int $timestamp = null,
         bool $isCorked = false,
+        string $members = '',
     ): Future {
         $id = Uuid::v4();
         if ($this->pool->process !== Process::$last) {
             $this->abandonCallsOfParent();
         }
-        $payload = Envelope::request($id, $method, $params, $timestamp, $this->options->encodeFlags);
-        $frame = Header::ASYNC_PREFIX . pack('N', strlen($payload)) . $payload;
-        $call = new Call($id, $method, $frame, $deadline, $idempotent, $started, $this);
+        $bytes = is_object($params) ? BytesCall::of($params) : null;
+        if ($bytes !== null) {
+            $params = $bytes->params;
+        }
+        $envelope = Envelope::request($id, $method, $params, $timestamp, $this->options->encodeFlags);
+        if ($members !== '') {
+            $envelope .= $members;
+        }
+        $call = new Call($id, $method, $envelope, $deadline, $idempotent, $started, $this, $bytes);
         $future = $call->future;
 
         if ($deadline >= $this->latestDeadline || $this->pending === []) {
@@ -125,7 +132,7 @@ final class Multiplexer
         } catch (\Throwable $thrown) {
             // The caller gets no future. An exception of a signal handler may come at any point.
             if (!$call->hasEnded()) {
-                $sent = $this->dispatcher->withdraw($call);
+                $sent = $this->dispatcher->withdraw($call, true);
                 $failure = $thrown instanceof JackfieldException
                     ? $thrown
                     : new CancelledException("$method: an exception ended the submission", $sent);
@@ -167,8 +174,9 @@ final class Multiplexer
             return false;
         }
 
-        $sent = $this->dispatcher->withdraw($call);
+        $sent = $this->dispatcher->withdraw($call, true);
         $this->end($call, null, new CancelledException("{$call->method}: the call was cancelled", $sent));
+        $this->flush();
         $this->callbacks->run();
 
         return true;
@@ -268,7 +276,7 @@ final class Multiplexer
     {
         $this->callbacks->isDestroyed = $inDestructor;
         foreach ($this->pending as $call) {
-            $sent = $this->dispatcher->withdraw($call);
+            $sent = $this->dispatcher->withdraw($call, false);
             $this->end($call, null, new CancelledException("{$call->method}: the client was closed", $sent));
         }
 
@@ -286,7 +294,8 @@ final class Multiplexer
 
         $call->future = null;
         $call->connection = null;
-        $call->frame = '';
+        $call->envelope = '';
+        $call->bytes = null;
         unset($this->pending[$call->id]);
         $this->endedCalls++;
         if ($this->log->isEnabled) {

@@ -6,15 +6,16 @@ namespace Jackfield\Call;
 
 use Jackfield\Duration;
 use Jackfield\Exception\ConnectionLostException;
+use Jackfield\Exception\GoingAwayException;
 use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\PoolFullException;
 use Jackfield\Exception\RemoteException;
 use Jackfield\Exception\TimeoutException;
+use Jackfield\Exception\UnreadableReplyException;
 use Jackfield\Log;
 use Jackfield\Options;
 use Jackfield\Pool\Connection;
 use Jackfield\Pool\Pool;
-use Jackfield\Wire\Envelope;
 
 use function array_key_exists, get_class, hrtime;
 
@@ -35,7 +36,7 @@ final class OutcomeHandler
         private readonly Pool $pool,
         private readonly Multiplexer $multiplexer,
         private readonly Log $log,
-        Options $options,
+        private readonly Options $options,
     ) {
         $this->retryPolicy = new RetryPolicy($options);
     }
@@ -48,11 +49,31 @@ final class OutcomeHandler
     public function handleReply(Call $call, array $reply): void
     {
         if (array_key_exists('error', $reply)) {
-            $call->tries++;
-            $failure = Envelope::error($reply['error'], $call->method);
+            $failure = ReplyFailure::of(
+                $reply['error'],
+                $call->method,
+                $call->started,
+                $call->deadline,
+                $call->connection,
+                $this->options
+            );
+            if ($failure instanceof GoingAwayException) {
+                $call->refusals++;
+            } else {
+                $call->tries++;
+            }
             $this->handleFailure($call, $failure);
-        } else {
+        } elseif ($call->bytes === null) {
             $this->multiplexer->end($call, $reply['result'], null);
+        } else {
+            try {
+                $result = $call->bytes->result($reply['result'], $call->method);
+            } catch (UnreadableReplyException $failure) {
+                $this->multiplexer->end($call, null, $failure);
+
+                return;
+            }
+            $this->multiplexer->end($call, $result, null);
         }
     }
 
@@ -105,7 +126,13 @@ final class OutcomeHandler
             return;
         }
 
-        $delay = $this->retryPolicy->delay($failure, $call->tries, $call->idempotent, $call->deadline);
+        $delay = $this->retryPolicy->delay(
+            $failure,
+            $call->tries,
+            $call->refusals,
+            $call->idempotent,
+            $call->deadline
+        );
         if ($delay === null) {
             $this->multiplexer->end($call, null, self::finalFailure($call, $failure));
 

@@ -4,7 +4,7 @@ declare(strict_types=1);
 
 namespace Jackfield\Call;
 
-use function count, current, strlen;
+use function count, current;
 
 /**
  * The calls without a connection: those that wait for one, and those whose retry is delayed.
@@ -13,7 +13,7 @@ use function count, current, strlen;
  */
 final class Queue
 {
-    /** Bytes of the frames of the waiting calls. */
+    /** Bytes of the requests of the waiting calls. */
     public int $bytes = 0;
 
     /** @var list<Call> calls for which nobody has checked whether the host is down */
@@ -34,7 +34,7 @@ final class Queue
         if (!isset($this->waiting[$call->id])) {
             $this->waiting[$call->id] = $call;
             $this->undecided[] = $call;
-            $this->bytes += strlen($call->frame);
+            $this->bytes += $call->size;
         }
     }
 
@@ -80,7 +80,7 @@ final class Queue
     {
         if (isset($this->waiting[$call->id])) {
             unset($this->waiting[$call->id]);
-            $this->bytes -= strlen($call->frame);
+            $this->bytes -= $call->size;
         }
     }
 

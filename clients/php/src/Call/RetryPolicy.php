@@ -17,7 +17,9 @@ use Jackfield\Pool\Backoff;
  * A request that the host did not start is always retried:
  *
  * - A connection that was closed before the request was sent does not count as a try.
- * - A host that rejects a request states how long to wait.
+ * - A host that is going away is replaced by the next one, which a new connection reaches. Its
+ *   answer does not count as a try, either.
+ * - A host that rejects a request for another reason states how long to wait.
  *
  * A request that may have run is retried only if the caller declared it idempotent, and only if the
  * connection was lost or the host asked for a retry, as a host that is shutting down does. Any
@@ -35,12 +37,24 @@ final class RetryPolicy
      * Returns the delay before the next try, in nanoseconds; null if there is none.
      *
      * @param int $tries    how often the complete request was sent, including the failed try
+     * @param int $refusals how often the host answered that it is going away
      * @param int $deadline an instant of hrtime(true), in nanoseconds
      */
-    public function delay(JackfieldException $failure, int $tries, bool $idempotent, int $deadline): ?int
-    {
+    public function delay(
+        JackfieldException $failure,
+        int $tries,
+        int $refusals,
+        bool $idempotent,
+        int $deadline,
+    ): ?int {
         if ($failure instanceof ConnectionLostException && !$failure->sent) {
             return 0;
+        }
+        if ($failure instanceof GoingAwayException) {
+            // The first new connection nearly always reaches the next host.
+            $delay = $refusals > 1 ? Backoff::nanos($refusals - 1) : 0;
+
+            return hrtime(true) + $delay < $deadline ? $delay : null;
         }
         if ($tries >= $this->options->maxTries) {
             return null;
@@ -48,7 +62,6 @@ final class RetryPolicy
 
         $delay = match (true) {
             $failure instanceof ConnectionLostException => $idempotent ? 0 : null,
-            $failure instanceof GoingAwayException => 0,
             $failure instanceof RemoteException
                 && ($failure->isRetryable() || ($idempotent && $failure->retryAfterMs() !== null))
                 => self::refusalDelay($failure, $tries),

@@ -6,16 +6,18 @@ namespace Jackfield\Call;
 
 use Jackfield\Exception\ConnectException;
 use Jackfield\Exception\ConnectionLostException;
+use Jackfield\Exception\GoingAwayException;
 use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\PoolFullException;
+use Jackfield\Exception\RemoteException;
+use Jackfield\Exception\UnsupportedException;
 use Jackfield\Log;
 use Jackfield\Options;
 use Jackfield\Pool\Connection;
 use Jackfield\Pool\Pool;
 use Jackfield\Wire\Envelope;
-use Jackfield\Wire\Header;
 
-use function array_key_exists, hrtime, intdiv, min, pack, strlen, usleep;
+use function array_key_exists, hrtime, intdiv, is_object, min, usleep;
 
 /**
  * Makes sync calls: each uses a connection exclusively for one exchange.
@@ -24,6 +26,9 @@ use function array_key_exists, hrtime, intdiv, min, pack, strlen, usleep;
  */
 final class SyncCaller
 {
+    /** Timing in the reply to the last call, as Timing::parse() reads it; '' if it has none. */
+    public string $timing = '';
+
     private readonly RetryPolicy $retryPolicy;
 
     public function __construct(
@@ -37,9 +42,10 @@ final class SyncCaller
     /**
      * Calls a method and returns its result.
      *
-     * @param string $id    id of the request
-     * @param int $started  when the call began, as hrtime(true)
-     * @param int $deadline an instant of hrtime(true), in nanoseconds, for all tries together
+     * @param string $id       id of the request
+     * @param string $members  further members of the envelope, from RequestMembers
+     * @param int    $started  when the call began, as hrtime(true)
+     * @param int    $deadline an instant of hrtime(true), in nanoseconds, for all tries together
      *
      * @throws JackfieldException if the call fails
      */
@@ -47,16 +53,29 @@ final class SyncCaller
         string $id,
         string $method,
         mixed $params,
+        string $members,
         int $started,
         int $deadline,
         bool $idempotent,
     ): mixed {
-        $payload = Envelope::request($id, $method, $params, null, $this->options->encodeFlags);
-        $frame = Header::SYNC_PREFIX . pack('N', strlen($payload)) . $payload;
+        $bytes = is_object($params) ? BytesCall::of($params) : null;
+        if ($bytes !== null) {
+            $params = $bytes->params;
+        }
+        $envelope = Envelope::request($id, $method, $params, null, $this->options->encodeFlags);
+        if ($members !== '') {
+            $envelope .= $members;
+        }
 
         try {
-            $result = $this->callWithRetries($frame, $id, $method, $started, $deadline, $idempotent);
+            $result = $this->callWithRetries($envelope, $bytes, $id, $method, $started, $deadline, $idempotent);
+            if ($bytes !== null) {
+                $result = $bytes->result($result, $method);
+            }
         } catch (JackfieldException $failure) {
+            if (!$failure instanceof RemoteException) {
+                $this->timing = '';
+            }
             if ($this->log->isEnabled) {
                 $this->log->syncEnded($id, $method, $started, $failure);
             }
@@ -108,7 +127,8 @@ final class SyncCaller
     }
 
     private function callWithRetries(
-        string $frame,
+        string $envelope,
+        ?BytesCall $bytes,
         string $id,
         string $method,
         int $started,
@@ -116,29 +136,41 @@ final class SyncCaller
         bool $idempotent,
     ): mixed {
         $tries = 0;
+        $refusals = 0;
         $mayHaveStarted = false;
 
         while (true) {
             $connection = null;
             try {
                 $connection = $this->acquireConnection($started, $deadline, $method);
-                $reply = $connection->exchange($frame, $id, $method, $started, $deadline);
+                if ($bytes !== null && !$connection->acceptsBytes($started, $deadline)) {
+                    $this->pool->release($connection);
+                    $connection = null;
+                    throw UnsupportedException::bytes($method);
+                }
+                $reply = $connection->exchange($envelope, $bytes, $id, $method, $started, $deadline);
+                $this->timing = $connection->reader->timing;
                 $this->pool->release($connection);
+                $used = $connection;
                 $connection = null;
                 $tries++;
 
                 if (!array_key_exists('error', $reply)) {
                     return $reply['result'];
                 }
-                throw Envelope::error($reply['error'], $method);
+                throw ReplyFailure::of($reply['error'], $method, $started, $deadline, $used, $this->options);
             } catch (JackfieldException $failure) {
                 $unsent = $failure instanceof ConnectionLostException && !$failure->sent;
                 if ($connection !== null) {
                     $this->discard($connection, $unsent);
                     $tries += $unsent ? 0 : 1;
                 }
+                if ($failure instanceof GoingAwayException) {
+                    $tries--;
+                    $refusals++;
+                }
 
-                $delay = $this->retryPolicy->delay($failure, $tries, $idempotent, $deadline);
+                $delay = $this->retryPolicy->delay($failure, $tries, $refusals, $idempotent, $deadline);
                 if ($delay === null) {
                     // An earlier try may have run. A retry by the caller would not be safe, even if
                     // this try did not reach the host.
@@ -153,6 +185,7 @@ final class SyncCaller
             } catch (\Throwable $thrown) {
                 // A signal handler of the program has thrown, such as the time-out of a job. Nobody
                 // waits for the reply any more.
+                $this->timing = '';
                 if ($connection !== null) {
                     $this->pool->discard($connection);
                 }

@@ -5,12 +5,14 @@ declare(strict_types=1);
 namespace Jackfield\Pool;
 
 use Jackfield\Call\Call;
+use Jackfield\Exception\ConnectionLostException;
 use Jackfield\Exception\JackfieldException;
 use Jackfield\Options;
 use Jackfield\Transport\Transport;
 use Jackfield\Wire\Header;
+use Jackfield\Wire\Hello;
 
-use function min, spl_object_id, strlen, substr;
+use function min, pack, spl_object_id, strlen, substr;
 
 /**
  * A connection of the pool: used for one sync exchange at a time, or for any number of async calls.
@@ -38,7 +40,10 @@ final class Connection extends SyncChannel
     /** @var array<string, Call> async calls sent here and not answered, by id */
     public array $inFlight = [];
 
-    /** @var array<string, true> ids of withdrawn calls whose reply may still arrive */
+    /**
+     * @var array<string, bool> ids of withdrawn calls whose reply may still arrive, and whether the
+     *                          host is asked to end them once it has answered the hello
+     */
     public array $withdrawn = [];
 
     /** Whether an exchange was ever completed here. */
@@ -71,9 +76,10 @@ final class Connection extends SyncChannel
     /** Idle time after which the connection is closed, in nanoseconds. */
     private readonly int $idleTimeout;
 
-    public function __construct(Transport $transport, Options $options, int $now)
+    /** @param Hello|null $hello the hello to send; null: version 1.1 of the protocol only */
+    public function __construct(Transport $transport, Options $options, int $now, ?Hello $hello = null)
     {
-        parent::__construct($transport, $options);
+        parent::__construct($transport, $options, $hello);
 
         $this->key = spl_object_id($this);
         $this->lastReceivedAt = $now;
@@ -85,8 +91,9 @@ final class Connection extends SyncChannel
     /**
      * Prepares an idle connection for use and returns whether it may be used.
      *
-     * A connection that has been idle for longer than Options::$healthCheckAfter, or for an unknown
-     * time, has to answer a heartbeat first.
+     * A connection that has been idle for longer than Options::$healthCheckAfter has to answer a
+     * heartbeat first. One that has been idle for an unknown time has to do so, too, if it sends no
+     * hello, which serves the same purpose.
      *
      * @param int|null $deadline until when to wait for the heartbeat, as hrtime(true). If null, the
      *                           heartbeat is only queued: the answer is read like other frames, and
@@ -107,7 +114,7 @@ final class Connection extends SyncChannel
             return false;
         }
 
-        if ($idleTime !== null && $idleTime <= $this->healthCheckAfter) {
+        if ($idleTime === null ? $this->negotiation->isDue : $idleTime <= $this->healthCheckAfter) {
             return true;
         }
         if ($deadline !== null) {
@@ -116,8 +123,7 @@ final class Connection extends SyncChannel
             return $this->answersHeartbeat($now, $deadline);
         }
 
-        $this->output .= Header::HEARTBEAT_FRAME;
-        $this->unsentBytes += Header::LENGTH;
+        $this->append(Header::HEARTBEAT_FRAME);
         $this->heartbeatDeadline = $now + self::HEARTBEAT_TIMEOUT;
 
         return true;
@@ -139,21 +145,72 @@ final class Connection extends SyncChannel
     public function isIdle(): bool
     {
         return $this->inFlight === [] && $this->withdrawn === [] && $this->heartbeatDeadline === null
-            && $this->unsentBytes === 0 && $this->reader->isEmpty();
+            && !$this->negotiation->isAwaiting && $this->unsentBytes === 0 && $this->reader->isEmpty();
     }
 
     /**
-     * Appends the frame of a call to the output. flush() sends it.
+     * Appends the hello to the output if it is due.
+     *
+     * @param bool $isAwaited whether no call may be sent before the host has answered
+     */
+    public function greet(bool $isAwaited): void
+    {
+        if ($this->negotiation->isDue) {
+            $this->append($this->negotiation->begin());
+        }
+        if ($isAwaited && $this->negotiation->isAwaiting) {
+            // A new host may take a while to accept the connection: the deadlines of the calls
+            // limit the wait.
+            $this->heartbeatDeadline = PHP_INT_MAX;
+        }
+    }
+
+    /**
+     * Withdraws a call that was assigned here: its reply is ignored.
+     *
+     * @param bool $isCancelled whether the host is asked to end it, if it granted that. The
+     *                          cancel frame follows the request in the output
+     */
+    public function withdraw(Call $call, bool $isCancelled): void
+    {
+        unset($this->inFlight[$call->id]);
+        $this->withdrawn[$call->id] = $isCancelled && $this->negotiation->isAwaiting;
+        if ($isCancelled) {
+            $this->cancel($call->id);
+        }
+    }
+
+    /**
+     * Handles the answer to a heartbeat.
+     *
+     * @throws ConnectionLostException if it answers the hello of an earlier request
+     */
+    public function handleHeartbeat(): void
+    {
+        $this->negotiation->handleHeartbeat($this->reader);
+        $this->heartbeatDeadline = null;
+
+        foreach ($this->withdrawn as $id => $isCancelDue) {
+            if ($isCancelDue) {
+                $this->withdrawn[$id] = false;
+                $this->cancel($id);
+            }
+        }
+    }
+
+    /**
+     * Appends the frame of a call to the output, behind the hello. flush() sends it.
      *
      * No signal handler can run inside this method, because it calls nothing: a call has a
      * connection if and only if it is in flight there.
      */
-    public function enqueue(Call $call, int $now): void
+    public function enqueue(Call $call, string $frame, int $now): void
     {
         $call->connection = $this;
         $call->assignedAt = $now;
-        $this->output .= $call->frame;
-        $this->unsentBytes += strlen($call->frame);
+        $call->payloadLength = strlen($frame) - Header::LENGTH;
+        $this->output .= $frame;
+        $this->unsentBytes += strlen($frame);
         $call->endOffset = $this->sentBytes + $this->unsentBytes;
         $this->inFlight[$call->id] = $call;
     }
@@ -208,6 +265,12 @@ final class Connection extends SyncChannel
         for ($turnBytes = 0; $turnBytes < self::MAX_TURN_BYTES; $turnBytes += strlen($bytes)) {
             $bytes = $this->transport->read();
             if ($bytes === null) {
+                if ($this->wasReset() && $this->sentBytes > 0) {
+                    // At least the last byte was not read, so the host never had the whole last
+                    // frame.
+                    $this->sentBytes--;
+                }
+
                 return false;
             }
             if ($bytes === '') {
@@ -242,6 +305,21 @@ final class Connection extends SyncChannel
     public function leave(): void
     {
         $this->transport->leave();
+    }
+
+    private function cancel(string $id): void
+    {
+        if ($this->negotiation->grants(Hello::CANCEL)) {
+            $payload = "{\"id\":\"$id\"}";
+            $frame = Header::CANCEL_PREFIX . pack('N', strlen($payload)) . $payload;
+            $this->append($frame);
+        }
+    }
+
+    private function append(string $frame): void
+    {
+        $this->output .= $frame;
+        $this->unsentBytes += strlen($frame);
     }
 
     private function answersHeartbeat(int $now, int $deadline): bool

@@ -11,6 +11,7 @@ use Jackfield\Options;
 use Jackfield\Process;
 use Jackfield\Transport\Connector;
 use Jackfield\Transport\Outage;
+use Jackfield\Wire\Hello;
 
 use function array_pop, array_shift, count, hrtime;
 
@@ -59,6 +60,9 @@ final class Pool
     /** Idle time after which a connection is closed, in nanoseconds. */
     private readonly int $idleTimeout;
 
+    /** The hello that every connection begins with; null if the option is off. */
+    private readonly ?Hello $hello;
+
     public function __construct(
         private readonly Connector $connector,
         private readonly Options $options,
@@ -69,6 +73,9 @@ final class Pool
         $this->connectTimeout = (int) ($options->connectTimeout * 1e9);
         $this->process = Process::id();
         $this->idleTimeout = (int) ($options->idleTimeout * 1e9);
+        $this->hello = $options->hello
+            ? new Hello($options->maxFrameBytes, $options->maxInFlightPerConnection, $options->timing)
+            : null;
     }
 
     /**
@@ -300,7 +307,7 @@ final class Pool
     private function connect(int $now): ?Connection
     {
         try {
-            $connection = new Connection($this->connector->connect(), $this->options, $now);
+            $connection = new Connection($this->connector->connect(), $this->options, $now, $this->hello);
         } catch (ConnectException $failure) {
             if ($this->connectFailure === null) {
                 $this->failingSince = $now;

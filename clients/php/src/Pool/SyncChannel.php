@@ -4,18 +4,22 @@ declare(strict_types=1);
 
 namespace Jackfield\Pool;
 
+use Jackfield\Call\BytesCall;
 use Jackfield\Exception\ConnectionLostException;
 use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\ProtocolException;
 use Jackfield\Exception\RemoteException;
 use Jackfield\Exception\TimeoutException;
 use Jackfield\Options;
+use Jackfield\Transport\StreamTransport;
 use Jackfield\Transport\Transport;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\FrameReader;
 use Jackfield\Wire\Header;
+use Jackfield\Wire\Hello;
+use Jackfield\Wire\RequestFrame;
 
-use function strlen;
+use function hrtime, strlen;
 
 /**
  * Sends one request at a time over a transport and waits for its reply.
@@ -36,55 +40,75 @@ abstract class SyncChannel
      */
     public bool $acceptsNoCalls = false;
 
+    public readonly Negotiation $negotiation;
     private readonly ?BusyPoller $poller;
 
-    public function __construct(protected readonly Transport $transport, protected readonly Options $options)
-    {
+    public function __construct(
+        protected readonly Transport $transport,
+        protected readonly Options $options,
+        ?Hello $hello,
+    ) {
+        $isReused = $transport->hasHistory();
         $this->reader = new FrameReader($options->maxFrameBytes);
+        $this->negotiation = new Negotiation($hello, $isReused);
         $this->poller = $options->spin > 0.0 ? new BusyPoller((int) ($options->spin * 1e9)) : null;
     }
 
     /**
      * Sends a sync request and returns its reply. No other request may be in flight here.
      *
-     * @param string $frame    complete frame of the request
-     * @param string $id       id in the request
-     * @param string $method   method of the request, for error messages
-     * @param int    $started  when the call began, as hrtime(true)
-     * @param int    $deadline an instant of hrtime(true), in nanoseconds
+     * @param string         $envelope envelope of the request without its closing brace
+     * @param BytesCall|null $bytes    how bytes are passed, which the host must have granted
+     * @param string         $id       id in the request
+     * @param string         $method   method of the request, for error messages
+     * @param int            $started  when the call began, as hrtime(true)
+     * @param int            $deadline an instant of hrtime(true), in nanoseconds
      *
      * @return array{result?: mixed, error?: mixed}
      *
      * @throws JackfieldException if no reply was received
      */
-    public function exchange(string $frame, string $id, string $method, int $started, int $deadline): array
-    {
+    public function exchange(
+        string $envelope,
+        ?BytesCall $bytes,
+        string $id,
+        string $method,
+        int $started,
+        int $deadline,
+    ): array {
+        $remaining = $deadline - hrtime(true);
+        $frame = $bytes === null || $bytes->bytes === null
+            ? RequestFrame::of($this->negotiation->syncPrefix, $envelope, $remaining)
+            : RequestFrame::withBytes(Header::SYNC_BLOCK_PREFIX, $envelope, $bytes->bytes, $remaining);
+        $length = strlen($frame) - Header::LENGTH;
+        if ($this->negotiation->isDue) {
+            $frame = $this->negotiation->begin() . $frame;
+        }
         $this->write($frame, $started, $deadline, $method);
 
         while (true) {
             while ($this->reader->next()) {
                 if ($this->reader->kind === Header::SYNC) {
-                    $reply = $this->reader->refusedBytes === 0
+                    $reply = $this->reader->refusedBytes === 0 && !$this->reader->isBytes
                         ? Envelope::reply($this->reader->payload, $this->options->associative, $id)
-                        : Envelope::tooLarge(
-                            $this->reader->payload,
-                            $this->reader->refusedBytes,
-                            $this->options->maxFrameBytes
-                        );
+                        : $this->unusualReply();
 
                     // An error without an id answers a request whose id the host could not read.
                     // Replies to sync requests arrive in order, so it answers this request.
                     if (($reply['id'] ?? null) !== $id && (isset($reply['id']) || !isset($reply['error']))) {
+                        $this->negotiation->rejectEarlierReply();
                         throw new ProtocolException("$method: the peer sent a reply with the id of another request");
                     }
-                    if (isset($reply['error']) && Envelope::isGoingAway($reply)) {
+                    // The answer to the hello precedes the first reply. If it has not arrived, it
+                    // may arrive when nobody waits for it.
+                    if ($this->negotiation->isAwaiting || isset($reply['error']) && Envelope::isGoingAway($reply)) {
                         $this->acceptsNoCalls = true;
                     }
 
                     return $reply;
                 }
 
-                $this->handleOtherFrame(strlen($frame) - Header::LENGTH);
+                $this->handleOtherFrame($length);
             }
 
             $this->receiveMore($started, $deadline, $method);
@@ -101,11 +125,14 @@ abstract class SyncChannel
      */
     public function heartbeat(int $started, int $deadline): void
     {
-        $this->write(Header::HEARTBEAT_FRAME, $started, $deadline, 'heartbeat');
+        $frame = $this->negotiation->isDue ? $this->negotiation->begin() : Header::HEARTBEAT_FRAME;
+        $this->write($frame, $started, $deadline, 'heartbeat');
 
         while (true) {
             while ($this->reader->next()) {
                 if ($this->reader->kind === Header::HEARTBEAT) {
+                    $this->negotiation->handleHeartbeat($this->reader);
+
                     return;
                 }
                 $this->handleOtherFrame(0);
@@ -113,6 +140,38 @@ abstract class SyncChannel
 
             $this->receiveMore($started, $deadline, 'heartbeat');
         }
+    }
+
+    /**
+     * Returns whether params and results may be bytes, after the hello was answered.
+     *
+     * @param int $started  when the call began, as hrtime(true)
+     * @param int $deadline an instant of hrtime(true), in nanoseconds
+     *
+     * @throws JackfieldException if the hello was not answered; the request was not sent
+     */
+    public function acceptsBytes(int $started, int $deadline): bool
+    {
+        if ($this->negotiation->isDue) {
+            try {
+                $this->heartbeat($started, $deadline);
+            } catch (ConnectionLostException $lost) {
+                $message = $lost->getMessage();
+                throw new ConnectionLostException($message, false);
+            }
+        }
+
+        return $this->negotiation->grantsBytes();
+    }
+
+    /** @return array{id?: mixed, result?: mixed, error?: mixed} */
+    private function unusualReply(): array
+    {
+        $reader = $this->reader;
+
+        return $reader->refusedBytes === 0
+            ? Envelope::bytesReply($reader->payload)
+            : Envelope::tooLarge($reader->payload, $reader->refusedBytes, $this->options->maxFrameBytes);
     }
 
     /**
@@ -127,7 +186,13 @@ abstract class SyncChannel
      */
     private function handleOtherFrame(int $length): void
     {
-        if ($this->reader->kind === Header::ERROR) {
+        if ($this->reader->kind === Header::HEARTBEAT) {
+            $this->negotiation->handleHeartbeat($this->reader);
+        } elseif ($this->reader->kind === Header::ASYNC_RESPONSE) {
+            $this->negotiation->rejectEarlierReply();
+        } elseif ($this->reader->kind === Header::GOING_AWAY) {
+            $this->handleGoingAway();
+        } elseif ($this->reader->kind === Header::ERROR) {
             $notification = ErrorNotification::parse($this->reader->payload);
             if ($notification->isGoingAway()) {
                 $this->acceptsNoCalls = true;
@@ -137,6 +202,25 @@ abstract class SyncChannel
         } elseif ($this->reader->kind === Header::ASYNC_REQUEST) {
             throw new ProtocolException('the peer sent an async request, which only clients send');
         }
+    }
+
+    /**
+     * Handles the notice that the host shuts down: the replies that are due still arrive.
+     */
+    public function handleGoingAway(): void
+    {
+        // Without the grant, the kind is unknown, and frames of unknown kinds are ignored.
+        if ($this->negotiation->grants(Hello::GOING_AWAY)) {
+            $this->acceptsNoCalls = true;
+        }
+    }
+
+    /**
+     * Returns whether the peer closed the connection before it read everything that was sent.
+     */
+    protected function wasReset(): bool
+    {
+        return $this->transport instanceof StreamTransport && $this->transport->wasReset;
     }
 
     /**
@@ -214,7 +298,11 @@ abstract class SyncChannel
 
         $bytes = $this->transport->read();
         if ($bytes === null) {
-            throw new ConnectionLostException("$subject: the connection was closed before the reply arrived", true);
+            // The request was the last frame. A host never starts one that it did not read as a
+            // whole.
+            $isRead = !$this->wasReset();
+            $when = $isRead ? 'the reply arrived' : 'the host read the request';
+            throw new ConnectionLostException("$subject: the connection was closed before $when", $isRead);
         }
         if ($bytes !== '') {
             $this->reader->push($bytes);

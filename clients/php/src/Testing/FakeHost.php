@@ -11,7 +11,6 @@ use Jackfield\Options;
 use Jackfield\Transport\Connector;
 use Jackfield\Transport\Transport;
 use Jackfield\Wire\Code;
-use Jackfield\Wire\Header;
 
 /**
  * A host inside the test process, so that the tests of a program need no daemon.
@@ -22,7 +21,8 @@ use Jackfield\Wire\Header;
  *     $host->on('device.get', fn (mixed $params): array => ['status' => 'online']);
  *     $client = $host->client();
  *
- * `system.ping` and `system.echo` are registered from the start.
+ * `system.ping` and `system.echo` are registered from the start. A method that returns Bytes
+ * answers with bytes, and receives Bytes if the client sent them.
  */
 final class FakeHost implements Connector
 {
@@ -32,10 +32,21 @@ final class FakeHost implements Connector
     /** @var list<array{method: string, params: mixed}> */
     private array $calls = [];
 
+    /** @var list<array<string, mixed>> see contexts() */
+    private array $contexts = [];
+
+    /** @var list<string> */
+    private array $cancelled = [];
+
+    /** @var \WeakMap<FakeTransport, true> */
+    private \WeakMap $transports;
+
     private bool $isDown = false;
+    private bool $speaksVersion12 = true;
 
     public function __construct()
     {
+        $this->transports = new \WeakMap();
         $this->on('system.ping', static fn (): string => 'pong');
         $this->on('system.echo', static fn (mixed $params): mixed => $params);
     }
@@ -82,6 +93,29 @@ final class FakeHost implements Connector
     }
 
     /**
+     * Sets whether the host speaks version 1.1 of the protocol only, as an older host does.
+     */
+    public function version11(bool $only = true): self
+    {
+        $this->speaksVersion12 = !$only;
+
+        return $this;
+    }
+
+    /**
+     * Begins a restart: the existing connections run no further request, and new ones do.
+     */
+    public function restart(): self
+    {
+        foreach ($this->transports as $transport => $_) {
+            $transport->goAway();
+        }
+        $this->transports = new \WeakMap();
+
+        return $this;
+    }
+
+    /**
      * Creates a client of this host.
      */
     public function client(?Options $options = null): Client
@@ -99,6 +133,28 @@ final class FakeHost implements Connector
         return $this->calls;
     }
 
+    /**
+     * Returns what accompanied the received calls, in order.
+     *
+     * @return list<array{
+     *     deadlineMs: ?int, traceparent: ?string, tracestate: ?string, meta: array<string, string>
+     * }>
+     */
+    public function contexts(): array
+    {
+        return $this->contexts;
+    }
+
+    /**
+     * Returns the methods of the calls that the client cancelled at the host, in order.
+     *
+     * @return list<string>
+     */
+    public function cancelled(): array
+    {
+        return $this->cancelled;
+    }
+
     public function connect(): Transport
     {
         if ($this->isDown) {
@@ -109,7 +165,10 @@ final class FakeHost implements Connector
             );
         }
 
-        return new FakeTransport($this);
+        $transport = new FakeTransport($this);
+        $this->transports[$transport] = true;
+
+        return $transport;
     }
 
     public function address(): string
@@ -118,41 +177,40 @@ final class FakeHost implements Connector
     }
 
     /**
-     * Returns the bytes that answer a frame, or null to close the connection.
+     * Runs the method of a request.
      *
      * @internal
+     *
+     * @param array<string, mixed> $request
+     *
+     * @throws RemoteException if the method is unknown or fails
      */
-    public function answer(int $kind, string $payload): ?string
+    public function run(array $request, mixed $params): mixed
     {
-        if ($kind === Header::HEARTBEAT) {
-            return Header::HEARTBEAT_FRAME;
-        }
-
-        $request = json_decode($payload, true);
         $method = $request['method'];
-        $params = $request['params'] ?? null;
         $this->calls[] = ['method' => $method, 'params' => $params];
-
-        $reply = ['id' => $request['id']];
-        try {
-            if (!isset($this->methods[$method])) {
-                throw RemoteException::from(Code::METHOD_NOT_FOUND, "method not found: $method", null);
-            }
-            $result = ($this->methods[$method])($params);
-            if ($result instanceof FakeReply) {
-                return $result === FakeReply::None ? '' : null;
-            }
-            $reply['result'] = $result;
-        } catch (RemoteException $error) {
-            $reply['error'] = ['code' => $error->getCode(), 'message' => $error->getMessage()];
-            if ($error->data() !== null) {
-                $reply['error']['data'] = $error->data();
-            }
+        $this->contexts[] = [
+            'deadlineMs' => $request['deadline_ms'] ?? null,
+            'traceparent' => $request['traceparent'] ?? null,
+            'tracestate' => $request['tracestate'] ?? null,
+            'meta' => $request['meta'] ?? [],
+        ];
+        if (!isset($this->methods[$method])) {
+            throw RemoteException::from(Code::METHOD_NOT_FOUND, "method not found: $method", null);
         }
 
-        $kind = $kind === Header::ASYNC_REQUEST ? Header::ASYNC_RESPONSE : Header::SYNC;
-        $payload = json_encode($reply, JSON_THROW_ON_ERROR | JSON_PRESERVE_ZERO_FRACTION);
+        return ($this->methods[$method])($params);
+    }
 
-        return Header::frame($kind, $payload);
+    /** @internal */
+    public function recordCancelled(string $method): void
+    {
+        $this->cancelled[] = $method;
+    }
+
+    /** @internal */
+    public function speaksVersion12(): bool
+    {
+        return $this->speaksVersion12;
     }
 }

@@ -5,8 +5,6 @@ declare(strict_types=1);
 namespace Jackfield\Testing;
 
 use Jackfield\Transport\StreamTransport;
-use Jackfield\Wire\FrameReader;
-use Jackfield\Wire\Header;
 
 /**
  * A connection to a FakeHost.
@@ -21,12 +19,12 @@ final class FakeTransport extends StreamTransport
     /** @var resource|null the host's end of the socket pair; null after the host closed it */
     private $hostEnd;
 
-    private readonly FrameReader $reader;
+    private readonly FakeConnection $connection;
 
     /** Replies that the socket has not accepted yet. */
     private string $unsent = '';
 
-    public function __construct(private readonly FakeHost $host)
+    public function __construct(FakeHost $host)
     {
         $pair = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
         if ($pair === false) {
@@ -35,7 +33,7 @@ final class FakeTransport extends StreamTransport
 
         [$clientEnd, $this->hostEnd] = $pair;
         stream_set_blocking($this->hostEnd, false);
-        $this->reader = new FrameReader(Header::MAX_PAYLOAD);
+        $this->connection = new FakeConnection($host);
         parent::__construct($clientEnd);
     }
 
@@ -46,16 +44,13 @@ final class FakeTransport extends StreamTransport
         }
 
         $bytes = substr($bytes, $offset);
-        $this->reader->push($bytes);
-        while ($this->hostEnd !== null && $this->reader->next()) {
-            $answer = $this->host->answer($this->reader->kind, $this->reader->payload);
-            if ($answer === null) {
-                $this->flush();
-                fclose($this->hostEnd);
-                $this->hostEnd = null;
-            } else {
-                $this->unsent .= $answer;
-            }
+        $isClosed = false;
+        $answers = $this->connection->receive($bytes, $isClosed);
+        $this->unsent .= $answers;
+        if ($isClosed) {
+            $this->flush();
+            fclose($this->hostEnd);
+            $this->hostEnd = null;
         }
         $this->flush();
 
@@ -68,6 +63,15 @@ final class FakeTransport extends StreamTransport
         $this->flush();
 
         return $bytes;
+    }
+
+    /**
+     * Announces the end of the host to the client.
+     */
+    public function goAway(): void
+    {
+        $this->unsent .= $this->connection->goAway();
+        $this->flush();
     }
 
     private function flush(): void

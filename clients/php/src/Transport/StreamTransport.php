@@ -32,6 +32,12 @@ class StreamTransport implements Transport
     /** Pause after a failed stream_select(), in microseconds. */
     private const FAILED_SELECT_PAUSE_MICROS = 200;
 
+    /**
+     * Whether the peer closed the connection before it had read everything that was written: the
+     * read failed with ECONNRESET.
+     */
+    public bool $wasReset = false;
+
     private readonly \Closure $handler;
 
     /** @param resource $stream a connected stream; it is made non-blocking and unbuffered */
@@ -83,7 +89,12 @@ class StreamTransport implements Transport
 
         if ($bytes === '' || $bytes === false) {
             // Not feof(), which may wait for data.
-            return stream_get_meta_data($this->stream)['eof'] ? null : '';
+            if (!stream_get_meta_data($this->stream)['eof']) {
+                return '';
+            }
+            $this->wasReset = $this->wasReset || $bytes === false;
+
+            return null;
         }
 
         return $bytes;

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Jackfield\Wire;
 
+use Jackfield\Bytes;
 use Jackfield\Exception\InvalidRequestException;
 use Jackfield\Exception\ProtocolException;
 use Jackfield\Exception\RemoteException;
@@ -11,7 +12,7 @@ use Jackfield\Exception\UnreadableReplyException;
 
 use function array_key_exists, count, get_object_vars, is_array, is_float, is_infinite, is_int, is_object;
 use function is_string, json_decode, json_encode, json_last_error, json_last_error_msg, preg_match;
-use function str_starts_with, strlen, substr;
+use function str_starts_with, strlen, substr, unpack;
 
 /**
  * Encodes requests and decodes replies: the JSON documents inside the frames (protocol, section 2).
@@ -56,7 +57,7 @@ final class Envelope
     private static array $encodedMethods = [];
 
     /**
-     * Returns the payload of a request.
+     * Returns the envelope of a request without its closing brace: RequestFrame adds the deadline.
      *
      * Params that are null are left out. An empty array is encoded as an empty object, because
      * methods take named members.
@@ -87,7 +88,7 @@ final class Envelope
             }
         }
 
-        return $timestamp === null ? $payload . '}' : $payload . ',"timestamp":' . $timestamp . '}';
+        return $timestamp === null ? $payload : $payload . ',"timestamp":' . $timestamp;
     }
 
     /**
@@ -161,6 +162,30 @@ final class Envelope
         $id = IdFinder::find($head);
 
         return $id === null ? ['error' => $error] : ['id' => $id, 'error' => $error];
+    }
+
+    /**
+     * Decodes the payload of a reply whose result is bytes.
+     *
+     * @return array{id?: mixed, result?: Bytes, error?: ProtocolException}
+     *
+     * @throws ProtocolException if it has no envelope, or another outcome and no id
+     */
+    public static function bytesReply(string $payload): array
+    {
+        $length = strlen($payload) < 4 ? PHP_INT_MAX : unpack('N', $payload)[1];
+        $envelope = substr($payload, 4, $length);
+        $reply = strlen($envelope) < $length ? null : json_decode($envelope, true);
+        if (!is_array($reply)) {
+            throw new ProtocolException('the peer sent a reply with bytes and without an envelope');
+        }
+        if (isset($reply['result']) || isset($reply['error'])) {
+            return self::failed($reply, new ProtocolException('the peer sent a reply with bytes and another outcome'));
+        }
+        $bytes = substr($payload, 4 + $length);
+        $reply['result'] = new Bytes($bytes);
+
+        return $reply;
     }
 
     /**

@@ -42,6 +42,15 @@ final class FrameReader
     /** Payload of the frame that next() found; only its head if `refusedBytes` is not 0. */
     public string $payload = '';
 
+    /** Whether frames may have an extension block, because the host granted it. */
+    public bool $acceptsBlocks = false;
+
+    /** Whether the payload of that frame is an envelope and bytes. */
+    public bool $isBytes = false;
+
+    /** Extension block of the last frame that had one, with its timing; '' if it had none. */
+    public string $timing = '';
+
     /** Length of the payload in bytes if it is above the limit; 0 for any other frame. */
     public int $refusedBytes = 0;
 
@@ -158,7 +167,30 @@ final class FrameReader
             return false;
         }
 
-        $this->payload = substr($this->buffer, $this->offset + Header::LENGTH, $length);
+        $start = $this->offset + Header::LENGTH;
+        if ($this->acceptsBlocks) {
+            $kind = $this->kind;
+            $this->isBytes = false;
+            if ($kind > 0x7F) {
+                $block = substr($this->buffer, $start, Block::TIMING_LENGTH);
+                if (
+                    $length >= Block::TIMING_LENGTH
+                    && $block[1] === "\x0E" && $block[0] === "\x00" && $block[2] === "\x0E"
+                ) {
+                    // The block that nearly every reply has: a timing and nothing else.
+                    $this->timing = $block;
+                    $this->kind = $kind - 0x80;
+                    $blockLength = Block::TIMING_LENGTH;
+                } else {
+                    $block = substr($this->buffer, $start, $length);
+                    $blockLength = $this->readBlock($block);
+                }
+                $start += $blockLength;
+                $length -= $blockLength;
+            }
+        }
+
+        $this->payload = substr($this->buffer, $start, $length);
         if ($available === $frameLength) {
             $this->buffer = '';
             $this->offset = 0;
@@ -180,6 +212,25 @@ final class FrameReader
     {
         return $this->buffer === ''
             && ($this->missing === 0 || $this->missing === self::REFUSING && $this->refusedBytes > 0);
+    }
+
+    /**
+     * Reads the extension block of a payload.
+     *
+     * @return int length of the block, in bytes; 0 for a kind that has none
+     */
+    private function readBlock(string $payload): int
+    {
+        if (!isset(Block::KINDS[$this->kind])) {
+            return 0;
+        }
+
+        $block = Block::parse($payload);
+        $this->kind = Block::KINDS[$this->kind];
+        $this->timing = $block->timing;
+        $this->isBytes = $block->isBytes;
+
+        return $block->length;
     }
 
     /** Starts to drop the payload of the frame at the offset. */
@@ -228,6 +279,13 @@ final class FrameReader
         }
 
         if ($this->missing === self::REFUSING && $this->toDiscard === 0) {
+            $this->isBytes = false;
+            if ($this->acceptsBlocks) {
+                $offset = $this->readBlock($this->head);
+                // The envelope of a reply with bytes follows its length.
+                $offset += $this->isBytes ? 4 : 0;
+                $this->head = substr($this->head, $offset);
+            }
             $this->payload = $this->head;
             $this->refusedBytes = $this->discarded;
         }

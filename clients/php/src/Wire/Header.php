@@ -28,6 +28,8 @@ final class Header
     public const ERROR = 0x03;
     public const ASYNC_REQUEST = 0x04;
     public const ASYNC_RESPONSE = 0x05;
+    public const CANCEL = 0x06;
+    public const GOING_AWAY = 0x0A;
 
     /** A heartbeat of version 1.0, which every peer answers. */
     public const HEARTBEAT_FRAME = "\x01\x00\x02\x00\x00\x00\x00";
@@ -41,6 +43,15 @@ final class Header
 
     /** Version and kind of an async request; the payload length follows. */
     public const ASYNC_PREFIX = "\x01\x01\x04";
+
+    /** Version 1.2 and the kind, with and without an extension block, for hosts that grant it. */
+    public const SYNC_PREFIX_1_2 = "\x01\x02\x01";
+    public const ASYNC_PREFIX_1_2 = "\x01\x02\x04";
+    public const SYNC_BLOCK_PREFIX = "\x01\x02\x81";
+    public const ASYNC_BLOCK_PREFIX = "\x01\x02\x84";
+
+    /** Version and kind of a cancel frame; the payload length follows. */
+    public const CANCEL_PREFIX = "\x01\x02\x06";
 
     /** High byte of the version. All versions with this byte have the same framing. */
     public const FRAMING = "\x01";

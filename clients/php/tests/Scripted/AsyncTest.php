@@ -164,6 +164,7 @@ final class AsyncTest extends TestCase
         $client = $this->client($server, maxConnections: 1, maxInFlightPerConnection: 1);
         $sent = $client->callAsync('system.echo', ['sent']);
         $waiting = $client->callAsync('system.echo', ['waiting']);
+        $client->tick(5.0);
         $seen = [];
         $waiting->then(null, function (\Throwable $failure) use (&$seen): void {
             $seen[] = $failure;

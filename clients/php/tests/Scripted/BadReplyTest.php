@@ -9,6 +9,7 @@ use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\ProtocolException;
 use Jackfield\Exception\UnreadableReplyException;
 use Jackfield\Options;
+use Jackfield\Tests\Support\Peer;
 use Jackfield\Tests\Support\TestCase;
 
 /**
@@ -144,9 +145,7 @@ final class BadReplyTest extends TestCase
      */
     private static function receive($peer): array
     {
-        $header = unpack('nversion/Ckind/Nlength', (string) fread($peer, 7));
-
-        return json_decode((string) fread($peer, $header['length']), true);
+        return Peer::receive($peer)['body'];
     }
 
     /**

@@ -99,7 +99,7 @@ final class EventLoopTest extends TestCase
             static fn (array $connection): array => array_column($connection['frames'], 'kind'),
             $server->finish()['connections']
         );
-        self::assertSame([[4, 2], [4, 2, 4]], $kinds);
+        self::assertSame([[2, 4, 2], [2, 4, 2, 4]], $kinds);
     }
 
     public function testFibersAwaitTheirCallsConcurrently(): void

@@ -10,6 +10,7 @@ use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\PoolFullException;
 use Jackfield\Options;
 use Jackfield\Testing\FakeHost;
+use Jackfield\Tests\Support\Peer;
 use Jackfield\Tests\Support\TestCase;
 use Jackfield\Tests\Support\Wait;
 
@@ -130,7 +131,7 @@ final class PoolTest extends TestCase
             static fn (array $connection): array => array_column($connection['frames'], 'kind'),
             $server->finish()['connections']
         );
-        self::assertSame([[1, 2], [1, 2, 1]], $kinds);
+        self::assertSame([[2, 1, 2], [2, 1, 2, 1]], $kinds, 'the first heartbeat of a connection is the hello');
     }
 
     public function testWaitsForAHostThatStartsLate(): void
@@ -277,8 +278,7 @@ final class PoolTest extends TestCase
      */
     private static function answer($peer, mixed $result): string
     {
-        $header = unpack('nversion/Ckind/Nlength', (string) fread($peer, 7));
-        $request = json_decode((string) fread($peer, $header['length']), true);
+        $request = Peer::receive($peer)['body'];
         $payload = json_encode(['id' => $request['id'], 'result' => $result]);
 
         return pack('nCN', 0x0101, 5, strlen($payload)) . $payload;

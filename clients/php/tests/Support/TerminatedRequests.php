@@ -7,6 +7,8 @@ namespace Jackfield\Tests\Support;
 use Jackfield\Uuid;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\Header;
+use Jackfield\Wire\Hello;
+use Jackfield\Wire\RequestFrame;
 
 /**
  * Runs requests under php-fpm that are terminated at a given byte of an exchange.
@@ -33,6 +35,9 @@ final class TerminatedRequests
      */
     private const TIME_LIMIT_SIGNAL = SIGPROF;
 
+    /** Time-out of a call of the script, in seconds: slow runs have as many digits. */
+    private const TIMEOUT = 9;
+
     private readonly string $script;
 
     public function __construct(private readonly PhpFpm $fpm, private readonly Scratch $scratch)
@@ -42,23 +47,36 @@ final class TerminatedRequests
     }
 
     /**
-     * Returns the length of a request of the script, in bytes.
+     * Returns the length of the hello and the first request of the script, in bytes.
      *
      * After this many bytes the host has the complete request and the client nothing of the reply.
      */
     public static function requestBytes(): int
     {
-        return strlen(Header::frame(Header::SYNC, Envelope::request(Uuid::v4(), 'system.echo', self::params())));
+        $envelope = Envelope::request(Uuid::v4(), 'system.echo', self::params());
+        $remaining = self::TIMEOUT * 1_000_000_000 - 1;
+
+        return strlen(self::hello()) + strlen(RequestFrame::of(Header::SYNC_PREFIX, $envelope, $remaining));
     }
 
     /**
-     * Returns the length of a request and its reply, in bytes.
+     * Returns the length of the hello, the first request and what answers them, in bytes.
+     *
+     * @param int $answerBytes length of the frame that answers the hello
      */
-    public static function exchangeBytes(): int
+    public static function exchangeBytes(int $answerBytes = Header::LENGTH): int
     {
         $reply = json_encode(['id' => Uuid::v4(), 'result' => self::params()], JSON_THROW_ON_ERROR);
 
-        return self::requestBytes() + strlen(Header::frame(Header::SYNC, $reply));
+        return self::requestBytes() + $answerBytes + strlen(Header::frame(Header::SYNC, $reply));
+    }
+
+    /**
+     * Returns a hello with the length of that of the script.
+     */
+    public static function hello(): string
+    {
+        return (new Hello(0, 0, true))->frame(str_repeat('x', 8));
     }
 
     /**

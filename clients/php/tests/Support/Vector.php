@@ -61,7 +61,15 @@ final class Vector
             : null;
     }
 
-    private static function parse(string $text): self
+    /**
+     * Decodes a head that is hexadecimal, or `none`.
+     */
+    public function bytesOf(string $head): string
+    {
+        return $this->heads[$head] === 'none' ? '' : (string) hex2bin(str_replace(' ', '', $this->heads[$head]));
+    }
+
+    public static function parse(string $text): self
     {
         $heads = [];
         $bytes = '';

@@ -93,7 +93,7 @@ final class BusyPollTest extends TestCase
         for ($i = 0; $i < self::CALLS; $i++) {
             $transport->polls = 0;
             $transport->waits = 0;
-            $connection->exchange('request', 'i', 'm', hrtime(true), hrtime(true) + 1_000_000_000);
+            $connection->exchange('request', null, 'i', 'm', hrtime(true), hrtime(true) + 1_000_000_000);
             $calls[] = [$transport->polls, $transport->waits];
         }
 

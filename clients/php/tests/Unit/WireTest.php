@@ -4,14 +4,17 @@ declare(strict_types=1);
 
 namespace Jackfield\Tests\Unit;
 
+use Jackfield\Call\RequestMembers;
 use Jackfield\Exception\ProtocolException;
 use Jackfield\Exception\RemoteException;
-use Jackfield\Tests\Support\CpuTime;
+use Jackfield\Options;
 use Jackfield\Tests\Support\Vector;
+use Jackfield\Timing;
 use Jackfield\Wire\Code;
 use Jackfield\Wire\Envelope;
 use Jackfield\Wire\FrameReader;
 use Jackfield\Wire\Header;
+use Jackfield\Wire\RequestFrame;
 use PHPUnit\Framework\TestCase;
 
 /**
@@ -26,9 +29,12 @@ final class WireTest extends TestCase
         'error' => Header::ERROR,
         'async-request' => Header::ASYNC_REQUEST,
         'async-response' => Header::ASYNC_RESPONSE,
-        'cancel' => 0x06,
-        'going-away' => 0x0A,
+        'cancel' => Header::CANCEL,
+        'going-away' => Header::GOING_AWAY,
     ];
+
+    /** Heads of members that this client writes behind the params, with the deadline first. */
+    private const CONTEXT = ['deadline_ms' => 1, 'traceparent' => 1, 'tracestate' => 1, 'meta' => 1];
 
     /** json_decode() does not report this fault: it keeps the last of two members with one name. */
     private const UNDETECTED = ['reply-error-duplicate-code'];
@@ -69,7 +75,7 @@ final class WireTest extends TestCase
     public static function replies(): iterable
     {
         foreach (Vector::all() as $name => $vector) {
-            if (($vector->heads['payload'] ?? '') === 'reply' && !in_array($name, self::UNDETECTED, true)) {
+            if (isset($vector->heads['reply']) && !in_array($name, self::UNDETECTED, true)) {
                 yield $name => [$vector, $vector->heads['reply']];
             }
         }
@@ -78,10 +84,9 @@ final class WireTest extends TestCase
     /** @dataProvider replies */
     public function testDecodesReplies(Vector $vector, string $kind): void
     {
-        $payload = substr($vector->bytes, Header::LENGTH);
         if ($kind === 'invalid') {
             try {
-                $reply = Envelope::reply($payload, true);
+                $reply = self::reply($vector);
                 $outcome = array_key_exists('error', $reply) ? Envelope::error($reply['error']) : null;
             } catch (ProtocolException $outcome) {
             }
@@ -90,8 +95,14 @@ final class WireTest extends TestCase
             return;
         }
 
-        $reply = Envelope::reply($payload, true);
+        $reply = self::reply($vector, $timing);
         self::assertSame($vector->json('id'), $reply['id'] ?? null);
+        self::assertSame($vector->heads['timing'] ?? null, $timing);
+        if (isset($vector->heads['bytes'])) {
+            self::assertSame($vector->bytesOf('bytes'), $reply['result']->bytes);
+
+            return;
+        }
         if ($kind === 'result') {
             self::assertSame($vector->json('result'), $reply['result']);
 
@@ -108,7 +119,8 @@ final class WireTest extends TestCase
     /**
      * Returns requests as this client sends them.
      *
-     * They have version 1.1, an id without escapes, params that PHP can represent, and no members of version 1.2.
+     * They have version 1.1, an id without escapes, and params that PHP can represent. Those with a
+     * deadline, a trace context or metadata are in requestsWithContext().
      *
      * @return iterable<string, array{Vector}>
      */
@@ -120,7 +132,7 @@ final class WireTest extends TestCase
                 $heads['request'] === 'accepted' && $heads['canonical'] === 'yes' && $heads['version'] === '1.1'
                 && preg_match('/^"[^\\\\]*"$/D', $heads['id']) === 1
                 && !in_array($heads['params'], ['null', '1e400'], true)
-                && !isset($heads['deadline_ms']) && !isset($heads['traceparent']) && !isset($heads['meta'])
+                && array_intersect_key($heads, self::CONTEXT) === []
             ) {
                 yield $name => [$vector];
             }
@@ -139,111 +151,47 @@ final class WireTest extends TestCase
         );
         self::assertSame(
             bin2hex($vector->bytes),
-            bin2hex(Header::frame(self::KINDS[$vector->heads['kind']], $payload))
+            bin2hex(Header::frame(self::KINDS[$vector->heads['kind']], $payload . '}'))
         );
     }
 
-    public function testReadsUpToAThousandFramesInAnyDivision(): void
+    /** @return iterable<string, array{Vector}> */
+    public static function requestsWithContext(): iterable
     {
-        foreach ([1, 2, 10, 1_000] as $count) {
-            $bytes = '';
-            for ($i = 0; $i < $count; $i++) {
-                $bytes .= Header::frame(Header::ASYNC_RESPONSE, str_repeat('x', $i % 300) . $i);
-            }
-            foreach ([1, 7, 4_096, PHP_INT_MAX] as $piece) {
-                $reader = new FrameReader(self::LIMIT);
-                $found = 0;
-                foreach (str_split($bytes, $piece) as $part) {
-                    $reader->push($part);
-                    while ($reader->next()) {
-                        self::assertSame(str_repeat('x', $found % 300) . $found, $reader->payload);
-                        $found++;
-                    }
-                }
-                self::assertSame($count, $found);
-                self::assertTrue($reader->isEmpty());
+        foreach (Vector::all() as $name => $vector) {
+            $heads = $vector->heads + ['request' => '', 'block' => ''];
+            $hasContext = array_intersect_key($heads, self::CONTEXT) !== [];
+            if ($heads['request'] === 'accepted' && $heads['block'] === '' && $hasContext) {
+                yield $name => [$vector];
             }
         }
     }
 
     /**
-     * The header announces 4 GiB - 1, which the limit of the reader allows.
+     * This client writes the members in another order, and ids that are strings.
+     *
+     * @dataProvider requestsWithContext
      */
-    public function testAllocatesNoMemoryForAnAnnouncedLength(): void
+    public function testEncodesTheContextOfRequests(Vector $vector): void
     {
-        $reader = new FrameReader(Header::MAX_PAYLOAD);
-        $before = memory_get_usage();
-        $reader->push("\x01\x01\x05\xff\xff\xff\xff" . str_repeat('x', 1_000));
-        self::assertFalse($reader->next());
-        self::assertLessThan(65_536, memory_get_usage() - $before);
-    }
+        $expected = array_filter([
+            'id' => 'a',
+            'method' => $vector->json('method'),
+            'params' => $vector->json('params'),
+            'traceparent' => $vector->json('traceparent'),
+            'tracestate' => $vector->json('tracestate'),
+            'meta' => $vector->json('meta'),
+        ]);
+        $members = new RequestMembers(new Options());
+        $envelope = Envelope::request('a', $vector->json('method'), $vector->json('params'))
+            . $members->encode($vector->json('traceparent'), $vector->json('tracestate'), $vector->json('meta'));
+        $deadline = $vector->json('deadline_ms') ?? 1;
 
-    public function testDropsFramesAboveTheLimitInAnyDivision(): void
-    {
-        $large = '{"id":"x",' . str_repeat('y', 3_000);
-        $bytes = Header::frame(Header::SYNC, 'first') . Header::frame(Header::ASYNC_RESPONSE, $large)
-            . Header::frame(Header::SYNC, 'abcde') . Header::frame(Header::SYNC, 'second');
-        foreach ([1, 7, 1_000, 1_030, PHP_INT_MAX] as $piece) {
-            $reader = new FrameReader(1_000);
-            $found = [];
-            foreach (str_split($bytes, $piece) as $part) {
-                $reader->push($part);
-                while ($reader->next()) {
-                    $found[] = [$reader->kind, $reader->refusedBytes, $reader->payload];
-                }
-            }
-
-            self::assertSame([
-                [Header::SYNC, 0, 'first'],
-                [Header::ASYNC_RESPONSE, strlen($large), substr($large, 0, 1_024)],
-                [Header::SYNC, 0, 'abcde'],
-                [Header::SYNC, 0, 'second'],
-            ], $found, "pieces of $piece bytes");
-            self::assertTrue($reader->isEmpty());
-        }
-    }
-
-    public function testKeepsOnlyTheHeadOfAFrameAboveTheLimit(): void
-    {
-        $reader = new FrameReader(8 << 20);
-        $before = memory_get_usage();
-        $reader->push(pack('nCN', 0x0101, Header::SYNC, 32 << 20));
-        $piece = str_repeat('x', 1 << 20);
-        for ($i = 0; $i < 31; $i++) {
-            self::assertFalse($reader->next());
-            $reader->push($piece);
-        }
-        self::assertFalse($reader->next());
-        self::assertLessThan(2 << 20, memory_get_usage() - $before);
-    }
-
-    /**
-     * Copying the frame for each piece would take quadratic time.
-     */
-    public function testReadsALargeFrameInSmallPiecesInLinearTime(): void
-    {
-        $time = static function (int $bytes, int $frames): int {
-            $pieces = str_split(Header::frame(Header::SYNC, str_repeat('x', $bytes)), 1_024);
-            $least = PHP_INT_MAX;
-            for ($round = 0; $round < 4; $round++) {
-                $started = CpuTime::micros();
-                for ($frame = 0; $frame < $frames; $frame++) {
-                    $reader = new FrameReader(self::LIMIT);
-                    foreach ($pieces as $piece) {
-                        $reader->push($piece);
-                        $reader->next();
-                    }
-                }
-                $least = min($least, CpuTime::micros() - $started);
-            }
-
-            return $least;
-        };
-
-        // One frame takes about as long as eight frames with the same number of bytes in total. It
-        // would take 8 times as long if each piece copied all earlier ones. Both sizes are so large
-        // that PHP allocates new memory from the system for them.
-        self::assertLessThan(4 * $time(2 << 20, 8), $time(16 << 20, 1));
+        $frame = RequestFrame::of('', $envelope, $deadline * 1_000_000);
+        $sent = json_decode(substr($frame, 4), true);
+        self::assertSame($deadline, $sent['deadline_ms']);
+        unset($sent['deadline_ms']);
+        self::assertSame($expected, $sent);
     }
 
     public function testNamesTheCodesOfTheProtocol(): void
@@ -269,6 +217,25 @@ final class WireTest extends TestCase
     {
         $safe = array_filter(range(-32_800, -32_000), Code::neverStarted(...));
         self::assertSame([Code::GOING_AWAY, Code::PLUGIN_UNAVAILABLE, Code::OVERLOADED], array_values($safe));
+    }
+
+    /**
+     * Decodes the reply in a vector, on a connection whose host granted what the vector needs.
+     *
+     * @return array<string, mixed>
+     */
+    private static function reply(Vector $vector, ?string &$timing = null): array
+    {
+        $reader = new FrameReader(self::LIMIT);
+        $reader->acceptsBlocks = isset($vector->heads['negotiated']);
+        $reader->push($vector->bytes);
+        self::assertTrue($reader->next());
+        $found = Timing::parse($reader->timing);
+        $timing = $found === null ? null : "{$found->queuedMicros} {$found->runMicros} {$found->generation}";
+
+        return $reader->isBytes
+            ? Envelope::bytesReply($reader->payload)
+            : Envelope::reply($reader->payload, true);
     }
 
     /** @param list<string> $pieces */

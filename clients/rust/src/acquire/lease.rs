@@ -25,13 +25,15 @@ impl Lease {
         &self.connection
     }
 
+    /// Returns whether nothing is in flight, and further requests may begin.
+    pub(crate) fn is_reusable(&self) -> bool {
+        let in_flight = self.connection.in_flight();
+        !in_flight.is_draining && !in_flight.is_closed() && in_flight.is_empty()
+    }
+
     /// Returns the connection to the pool if it is reusable, else closes it.
     pub(crate) fn release(mut self) {
-        let in_flight = self.connection.in_flight();
-        let is_reusable = !in_flight.is_draining && !in_flight.is_closed() && in_flight.is_empty();
-        drop(in_flight);
-
-        if is_reusable {
+        if self.is_reusable() {
             self.is_returned = true;
             self.pool.return_idle(&self.connection);
         }

@@ -85,7 +85,7 @@ impl Pool<Connection> {
             Selected::Leased(connection) => {
                 let lease = Lease::new(self, connection);
                 search.created.iter().for_each(|created| self.attach_driver(created));
-                Acquired::Sent(PendingReply::exclusive(lease, frame))
+                Acquired::Sent(PendingReply::exclusive(lease, frame, search.now))
             }
             Selected::Stale(connection) => Acquired::Stale(Lease::new(self, connection)),
             Selected::Wait(until) => Acquired::Wait(until),
@@ -95,10 +95,11 @@ impl Pool<Connection> {
 
     /// Sends the request on a connection that has answered its heartbeat.
     pub(crate) fn send_on(&self, lease: Lease, frame: &mut RequestFrame) -> PendingReply {
+        let now = Instant::now();
         match frame.mode() {
-            Mode::Exclusive => PendingReply::exclusive(lease, frame),
+            Mode::Exclusive => PendingReply::exclusive(lease, frame, now),
             Mode::Multiplexed => {
-                let key = lease.connection().begin(frame);
+                let key = lease.connection().begin(frame, now);
                 PendingReply::shared(lease.share(), key)
             }
         }
@@ -142,7 +143,7 @@ impl Pool<Connection> {
         match found {
             Found::Shared(connection) => {
                 // The request begins while the pool is locked, so that the next search counts it.
-                let key = connection.begin(frame);
+                let key = connection.begin(frame, search.now);
                 Selected::Shared(connection, key)
             }
             Found::Leased(connection) => Selected::Leased(connection),
@@ -202,7 +203,7 @@ impl Pool<Connection> {
             Ok(socket) => {
                 self.counters.connects.add_one();
                 state.connect_succeeded();
-                Ok(Some(Connection::new(socket, self.options.frame_limit, Arc::downgrade(self))))
+                Ok(Some(Connection::new(socket, &self.options, Arc::downgrade(self))))
             }
             Err(errno) => self.connect_failed(state, errno, waiter, now).map(|()| None),
         }

@@ -2,21 +2,28 @@
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use jackfield_protocol::Version;
 
 use super::lease::Lease;
-use crate::connection::{Answer, AttemptError, CloseReason, Connection};
+use crate::cancel::CancelHandle;
+use crate::connection::{AttemptError, Connection, Settled};
 use crate::error::{Error, Phase};
 use crate::id::Key;
 use crate::options::Mode;
 use crate::request_frame::RequestFrame;
 
-/// The reply to a request that was sent. Dropping it abandons the request.
+/// The reply to a request that was sent. Dropping it cancels the request, if the host can do that,
+/// and abandons it.
 #[derive(Debug)]
 pub(crate) struct PendingReply {
     connection: Arc<Connection>,
     key: Key,
     /// The lease, if the connection is not shared.
     lease: Option<Lease>,
+    /// Whether the host was asked to cancel the request.
+    is_cancelled: bool,
     is_done: bool,
 }
 
@@ -24,20 +31,20 @@ impl PendingReply {
     /// Sends a request that was already begun on a shared connection.
     pub(super) fn shared(connection: Arc<Connection>, key: Key) -> PendingReply {
         connection.push();
-        PendingReply { connection, key, lease: None, is_done: false }
+        PendingReply { connection, key, lease: None, is_cancelled: false, is_done: false }
     }
 
     /// Begins a request on a leased connection and sends it.
-    pub(super) fn exclusive(lease: Lease, frame: &mut RequestFrame) -> PendingReply {
+    pub(super) fn exclusive(lease: Lease, frame: &mut RequestFrame, now: Instant) -> PendingReply {
         let connection = Arc::clone(lease.connection());
-        let key = connection.begin(frame);
+        let key = connection.begin(frame, now);
         connection.push();
-        PendingReply { connection, key, lease: Some(lease), is_done: false }
+        PendingReply { connection, key, lease: Some(lease), is_cancelled: false, is_done: false }
     }
 
     /// Sends a heartbeat on a leased connection.
     pub(crate) fn heartbeat(lease: Lease) -> PendingReply {
-        PendingReply::exclusive(lease, &mut RequestFrame::heartbeat(Mode::Exclusive))
+        PendingReply::exclusive(lease, &mut RequestFrame::heartbeat(Mode::Exclusive), Instant::now())
     }
 
     pub(crate) fn connection(&self) -> &Arc<Connection> {
@@ -50,19 +57,34 @@ impl PendingReply {
     }
 
     /// Returns the outcome once; until it is known, registers the waker.
-    pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Result<Answer, AttemptError>> {
-        let mut in_flight = self.connection.in_flight();
-        let polled = in_flight.poll(self.key, waker);
-        let is_drained = polled.is_ready() && in_flight.is_draining && in_flight.callers() == 0;
-        drop(in_flight);
+    pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Settled> {
+        let polled = self.connection.in_flight().poll(self.key, waker);
 
         if polled.is_ready() {
             self.is_done = true;
-        }
-        if is_drained && self.lease.is_none() {
-            self.connection.close(CloseReason::ClientClosed);
+            if self.lease.is_none() {
+                self.connection.close_if_drained();
+            }
         }
         polled
+    }
+
+    /// Polls like [`PendingReply::poll`], and cancels the request if the handle asks for it.
+    ///
+    /// If the host can cancel, its reply is the outcome. Otherwise the request is abandoned.
+    pub(crate) fn poll_or_cancel(&mut self, cancel: Option<&CancelHandle>, waker: &Waker) -> Poll<Settled> {
+        let asks = !self.is_cancelled && cancel.is_some_and(|cancel| cancel.poll(waker));
+        if asks {
+            self.is_cancelled = true;
+            if !self.connection.cancel(self.key) {
+                self.is_done = true;
+                let abandoned = self.connection.abandon(self.key);
+                let sent = abandoned.is_none_or(|abandoned| !abandoned.was_withdrawn);
+                let outcome = Err(AttemptError::Cancelled { sent });
+                return Poll::Ready(Settled { outcome, timing: None, version: Version::HIGHEST });
+            }
+        }
+        self.poll(waker)
     }
 
     /// Returns the lease, after the outcome.
@@ -83,23 +105,20 @@ impl PendingReply {
             return Error::Timeout { phase, sent: abandoned.was_sent };
         }
 
-        let mut in_flight = self.connection.in_flight();
         // A peer that has sent nothing since the request was queued may never answer again.
-        in_flight.is_draining |= !abandoned.peer_was_active;
-        let is_drained = in_flight.is_draining && in_flight.callers() == 0;
-        drop(in_flight);
-
-        if is_drained {
-            self.connection.close(CloseReason::ClientClosed);
-        }
-        // Unsent bytes stay in the outbox, between those of other requests, and are sent later.
-        Error::Timeout { phase, sent: true }
+        self.connection.in_flight().is_draining |= !abandoned.peer_was_active;
+        self.connection.close_if_drained();
+        // The rest of a request that was partly sent stays in the outbox, and is sent later.
+        Error::Timeout { phase, sent: !abandoned.was_withdrawn }
     }
 }
 
 impl Drop for PendingReply {
     fn drop(&mut self) {
         if !self.is_done {
+            if !self.is_cancelled {
+                self.connection.cancel(self.key);
+            }
             // If there is a lease, it is dropped next and closes the connection.
             self.connection.abandon(self.key);
         }

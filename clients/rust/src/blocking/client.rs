@@ -9,14 +9,15 @@ use serde::de::DeserializeOwned;
 
 use super::execute::execute;
 use crate::builder::Builder;
-use crate::call::{Prepared, decode};
+use crate::call::Prepared;
 use crate::connection::Connection;
 use crate::counters::Stats;
 use crate::error::Error;
 use crate::options::Mode;
 use crate::pool::Pool;
+use crate::reply::{Payload, Reply};
 use crate::request::Request;
-use crate::request_frame::RequestFrame;
+use crate::request_frame::{Body, RequestFrame};
 
 /// A client whose calls block the calling thread. Clones are cheap and share their connections.
 ///
@@ -70,7 +71,23 @@ impl BlockingClient {
     where
         P: Serialize + ?Sized,
     {
-        Request::new(self, self.pool.options.mode, method, params)
+        Request::new(self, self.pool.options.mode, method, Body::Json(params))
+    }
+
+    /// Calls a method whose params are opaque bytes. The result is what the method returns: bytes or
+    /// JSON.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]. A host that has not agreed to opaque bytes does not get the request
+    /// ([`Error::BytesUnsupported`]).
+    pub fn call_bytes(&self, method: &str, bytes: &[u8]) -> Result<Payload, Error> {
+        self.request_bytes(method, bytes).reply().result
+    }
+
+    /// Returns a call with its own settings, whose params are opaque bytes.
+    pub fn request_bytes<'a>(&'a self, method: &'a str, bytes: &'a [u8]) -> Request<'a, BlockingClient, ()> {
+        Request::new(self, self.pool.options.mode, method, Body::Bytes(bytes))
     }
 
     /// Sends a heartbeat and returns the time until its answer.
@@ -81,7 +98,7 @@ impl BlockingClient {
     pub fn ping(&self) -> Result<Duration, Error> {
         let began = Instant::now();
         let frame = RequestFrame::heartbeat(self.pool.options.mode);
-        execute(Prepared::new(&self.pool, Ok(frame), None, true))?;
+        execute(Prepared::new(&self.pool, Ok(frame), None, true)).result?;
         Ok(began.elapsed())
     }
 
@@ -112,6 +129,12 @@ impl<P: Serialize + ?Sized> Request<'_, BlockingClient, P> {
     ///
     /// See [`Error`].
     pub fn send<R: DeserializeOwned>(self) -> Result<R, Error> {
-        decode(&execute(self.prepare(|client| &client.pool))?)
+        self.reply().result?.decode()
+    }
+
+    /// Makes the call, and returns its result as it was sent, with the timing that the host
+    /// reports.
+    pub fn reply(self) -> Reply {
+        execute(self.prepare(|client| &client.pool))
     }
 }

@@ -7,14 +7,17 @@
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
-
-use bytes::Bytes;
+use std::time::{Duration, Instant};
 
 use crate::acquire::{Acquired, HEARTBEAT_TIMEOUT, Lease, PendingReply, Waiter};
 use crate::call::{Call, NextStep, Prepared};
-use crate::connection::{Answer, AttemptError, CloseReason, Connection, Received};
+use crate::cancel::CancelHandle;
+use crate::connection::{CloseReason, Connection, Received, Settled};
 use crate::error::Error;
+use crate::reply::{Payload, Reply};
+
+/// How late a thread that reads notices that its call was cancelled, at most.
+const CANCEL_LATENCY: Duration = Duration::from_millis(20);
 
 struct Unpark(Thread);
 
@@ -34,20 +37,37 @@ fn waker() -> Waker {
 }
 
 /// Makes a call, with all its tries.
-pub(super) fn execute(prepared: Prepared) -> Result<Bytes, Error> {
-    let mut call = prepared.begin()?;
+pub(super) fn execute(prepared: Prepared) -> Reply {
+    let mut call = match prepared.begin() {
+        Ok(call) => call,
+        Err(error) => return Reply::failed(error),
+    };
+    let result = try_until_deadline(&mut call);
+    call.into_reply(result)
+}
+
+fn try_until_deadline(call: &mut Call) -> Result<Payload, Error> {
     let waker = waker();
 
     loop {
-        let pending = send(&mut call, &waker).map_err(|error| call.fail(error))?;
-        let outcome = wait(pending, call.deadline, &waker).map_err(|expired| call.fail(expired))?;
+        let pending = send(call, &waker).map_err(|error| call.fail(error))?;
+        let settled = wait(pending, call.cancel.as_ref(), call.deadline, &waker)
+            .map_err(|expired| call.fail(expired))?;
 
-        match call.settle(outcome) {
+        match call.settle(settled) {
             NextStep::Done(result) => return Ok(result),
-            NextStep::Retry(delay) => thread::sleep(delay),
+            NextStep::Retry(delay) => pause(call, delay, &waker),
             NextStep::Failed(error) => return Err(error),
         }
         call.check_deadline()?;
+    }
+}
+
+/// Waits for the delay before the next try, or until the call is cancelled.
+fn pause(call: &Call, delay: Duration, waker: &Waker) {
+    let end = Instant::now() + delay;
+    while Instant::now() < end && !call.poll_cancelled(waker) {
+        thread::park_timeout(end.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -60,13 +80,18 @@ fn send(call: &mut Call, waker: &Waker) -> Result<PendingReply, Error> {
         if Instant::now() >= call.deadline {
             return Err(pool.no_connection_error());
         }
+        if call.poll_cancelled(waker) {
+            return Err(Error::Cancelled { sent: false });
+        }
 
         match pool.acquire(&mut call.frame, &mut waiter, waker) {
             Acquired::Sent(pending) => return Ok(pending),
             Acquired::Stale(lease) => {
                 let deadline = call.deadline.min(Instant::now() + HEARTBEAT_TIMEOUT);
-                let (probed, lease) = exchange(PendingReply::heartbeat(lease), deadline, waker);
-                if let (Ok(Ok(_)), Some(lease)) = (probed, lease) {
+                let (probed, lease) = exchange(PendingReply::heartbeat(lease), None, deadline, waker);
+                let is_answered = probed.is_ok_and(|settled| settled.outcome.is_ok());
+                // The host may have announced its shutdown before its answer.
+                if let Some(lease) = lease.filter(|lease| is_answered && lease.is_reusable()) {
                     return Ok(pool.send_on(lease, &mut call.frame));
                 }
             }
@@ -86,28 +111,30 @@ fn send(call: &mut Call, waker: &Waker) -> Result<PendingReply, Error> {
 /// The deadline passed.
 fn wait(
     pending: PendingReply,
+    cancel: Option<&CancelHandle>,
     deadline: Instant,
     waker: &Waker,
-) -> Result<Result<Answer, AttemptError>, Error> {
-    let (outcome, lease) = exchange(pending, deadline, waker);
+) -> Result<Settled, Error> {
+    let (settled, lease) = exchange(pending, cancel, deadline, waker);
     if let Some(lease) = lease {
         lease.release();
     }
-    outcome
+    settled
 }
 
 /// Waits for the outcome of a request and returns it, and the lease if it came in time.
 fn exchange(
     mut pending: PendingReply,
+    cancel: Option<&CancelHandle>,
     deadline: Instant,
     waker: &Waker,
-) -> (Result<Result<Answer, AttemptError>, Error>, Option<Lease>) {
+) -> (Result<Settled, Error>, Option<Lease>) {
     let connection = Arc::clone(pending.connection());
     let _handoff = ReaderHandoff(&connection);
 
     loop {
-        if let Poll::Ready(outcome) = pending.poll(waker) {
-            return (Ok(outcome), pending.into_lease());
+        if let Poll::Ready(settled) = pending.poll_or_cancel(cancel, waker) {
+            return (Ok(settled), pending.into_lease());
         }
         if Instant::now() >= deadline {
             return (Err(pending.expire()), None);
@@ -128,9 +155,20 @@ fn exchange(
         // The previous reader may have settled this request before it unlocked the reader.
         let is_settled = connection.in_flight().is_settled(pending.key());
         if !is_settled && connection.receive(&mut reader) == Received::Nothing {
-            wait_ready(&connection, has_unsent, deadline);
+            wait_ready(&connection, has_unsent, read_until(cancel, deadline));
             connection.receive(&mut reader);
         }
+    }
+}
+
+/// Returns when a thread that reads looks for the cancellation of its call again.
+///
+/// Nothing but its socket wakes a thread that polls it.
+fn read_until(cancel: Option<&CancelHandle>, deadline: Instant) -> Instant {
+    if cancel.is_some_and(|cancel| !cancel.is_cancelled()) {
+        deadline.min(Instant::now() + CANCEL_LATENCY)
+    } else {
+        deadline
     }
 }
 

@@ -3,32 +3,51 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::time::{Sleep, sleep, sleep_until, timeout_at};
 
 use crate::acquire::{Acquired, HEARTBEAT_TIMEOUT, Lease, PendingReply, Waiter};
 use crate::call::{Call, NextStep, Prepared};
-use crate::connection::{Answer, AttemptError};
+use crate::cancel::CancelHandle;
+use crate::connection::Settled;
 use crate::error::Error;
+use crate::reply::{Payload, Reply};
 
 /// Makes a call, with all its tries.
-pub(super) async fn execute(prepared: Prepared) -> Result<Bytes, Error> {
-    let mut call = prepared.begin()?;
+pub(super) async fn execute(prepared: Prepared) -> Reply {
+    let mut call = match prepared.begin() {
+        Ok(call) => call,
+        Err(error) => return Reply::failed(error),
+    };
+    let result = try_until_deadline(&mut call).await;
+    call.into_reply(result)
+}
+
+async fn try_until_deadline(call: &mut Call) -> Result<Payload, Error> {
     let mut deadline = pin!(sleep_until(call.deadline.into()));
 
     loop {
-        let pending = send(&mut call, deadline.as_mut()).await.map_err(|error| call.fail(error))?;
-        let outcome = wait(pending, deadline.as_mut()).await.map_err(|expired| call.fail(expired))?;
+        let pending = send(call, deadline.as_mut()).await.map_err(|error| call.fail(error))?;
+        let cancel = call.cancel.as_ref();
+        let settled = wait(pending, cancel, deadline.as_mut()).await.map_err(|expired| call.fail(expired))?;
 
-        match call.settle(outcome) {
+        match call.settle(settled) {
             NextStep::Done(result) => return Ok(result),
-            NextStep::Retry(delay) => sleep(delay).await,
+            NextStep::Retry(delay) => pause(call, delay).await,
             NextStep::Failed(error) => return Err(error),
         }
         call.check_deadline()?;
     }
+}
+
+/// Waits for the delay before the next try, or until the call is cancelled.
+async fn pause(call: &Call, delay: Duration) {
+    let mut delay = pin!(sleep(delay));
+    poll_fn(|context| {
+        if call.poll_cancelled(context.waker()) { Poll::Ready(()) } else { delay.as_mut().poll(context) }
+    })
+    .await;
 }
 
 /// Sends the request on the next free connection.
@@ -63,6 +82,9 @@ async fn acquire(call: &mut Call, waiter: &mut Waiter, mut deadline: Pin<&mut Sl
             if deadline.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Acquired::Wait(None));
             }
+            if call.poll_cancelled(context.waker()) {
+                return Poll::Ready(Acquired::Failed(Error::Cancelled { sent: false }));
+            }
 
             let until = match call.pool.acquire(&mut call.frame, waiter, context.waker()) {
                 Acquired::Wait(until) => until,
@@ -83,8 +105,9 @@ async fn acquire(call: &mut Call, waiter: &mut Waiter, mut deadline: Pin<&mut Sl
 async fn check_connection(lease: Lease, deadline: Instant) -> Option<Lease> {
     let mut pending = PendingReply::heartbeat(lease);
     let outcome = timeout_at(deadline.into(), poll_fn(|context| pending.poll(context.waker()))).await;
-    outcome.ok()?.ok()?;
-    pending.into_lease()
+    outcome.ok()?.outcome.ok()?;
+    // The host may have announced its shutdown before its answer.
+    pending.into_lease().filter(Lease::is_reusable)
 }
 
 /// Waits for the outcome of a request and releases its connection.
@@ -94,19 +117,20 @@ async fn check_connection(lease: Lease, deadline: Instant) -> Option<Lease> {
 /// The deadline passed.
 async fn wait(
     mut pending: PendingReply,
+    cancel: Option<&CancelHandle>,
     mut deadline: Pin<&mut Sleep>,
-) -> Result<Result<Answer, AttemptError>, Error> {
-    let outcome = poll_fn(|context| {
-        if let Poll::Ready(outcome) = pending.poll(context.waker()) {
-            return Poll::Ready(Some(outcome));
+) -> Result<Settled, Error> {
+    let settled = poll_fn(|context| {
+        if let Poll::Ready(settled) = pending.poll_or_cancel(cancel, context.waker()) {
+            return Poll::Ready(Some(settled));
         }
         deadline.as_mut().poll(context).map(|()| None)
     })
     .await;
 
-    let Some(outcome) = outcome else { return Err(pending.expire()) };
+    let Some(settled) = settled else { return Err(pending.expire()) };
     if let Some(lease) = pending.into_lease() {
         lease.release();
     }
-    Ok(outcome)
+    Ok(settled)
 }

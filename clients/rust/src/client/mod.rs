@@ -13,19 +13,20 @@ use tokio::task::JoinSet;
 
 use self::execute::execute;
 use crate::builder::Builder;
-use crate::call::{Prepared, decode};
+use crate::call::Prepared;
 use crate::connection::Connection;
 use crate::counters::Stats;
 use crate::error::Error;
 use crate::pool::Pool;
+use crate::reply::{Payload, Reply};
 use crate::request::Request;
-use crate::request_frame::RequestFrame;
+use crate::request_frame::{Body, RequestFrame};
 
 /// A client for async code. Clones are cheap and share their connections.
 ///
 /// By default calls share connections ([`Mode::Multiplexed`](crate::Mode::Multiplexed)): many are
 /// in flight on one, and replies come in any order. Dropping a call's future cancels it without
-/// affecting other calls; the host may have begun it.
+/// affecting other calls. The host is asked to cancel it, too, if it can (protocol 1.2).
 ///
 /// Calls are awaited inside a tokio runtime with I/O and time enabled, and panic outside of one. A
 /// connection belongs to the runtime that it was made in and is closed with it. The client may
@@ -84,7 +85,7 @@ impl Client {
     where
         P: Serialize + ?Sized,
     {
-        Request::new(self, self.pool.options.mode, method, params)
+        Request::new(self, self.pool.options.mode, method, Body::Json(params))
     }
 
     /// Makes many calls at once and returns their outcomes in the order of the calls.
@@ -113,12 +114,28 @@ impl Client {
         outcomes.resize_with(tasks.len(), || Err(Error::Closed { sent: true }));
 
         while let Some(joined) = tasks.join_next().await {
-            let Ok((at, result)) = joined else { continue };
+            let Ok((at, reply)) = joined else { continue };
             if let Some(outcome) = outcomes.get_mut(at) {
-                *outcome = result.and_then(|result| decode(&result));
+                *outcome = reply.result.and_then(|result| result.decode());
             }
         }
         outcomes
+    }
+
+    /// Calls a method whose params are opaque bytes. The result is what the method returns: bytes or
+    /// JSON.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]. A host that has not agreed to opaque bytes does not get the request
+    /// ([`Error::BytesUnsupported`]).
+    pub async fn call_bytes(&self, method: &str, bytes: &[u8]) -> Result<Payload, Error> {
+        self.request_bytes(method, bytes).reply().await.result
+    }
+
+    /// Returns a call with its own settings, whose params are opaque bytes.
+    pub fn request_bytes<'a>(&'a self, method: &'a str, bytes: &'a [u8]) -> Request<'a, Client, ()> {
+        Request::new(self, self.pool.options.mode, method, Body::Bytes(bytes))
     }
 
     /// Sends a heartbeat and returns the time until its answer.
@@ -129,7 +146,7 @@ impl Client {
     pub async fn ping(&self) -> Result<Duration, Error> {
         let began = Instant::now();
         let frame = RequestFrame::heartbeat(self.pool.options.mode);
-        execute(Prepared::new(&self.pool, Ok(frame), None, true)).await?;
+        execute(Prepared::new(&self.pool, Ok(frame), None, true)).await.result?;
         Ok(began.elapsed())
     }
 
@@ -163,7 +180,13 @@ impl<P: Serialize + ?Sized> Request<'_, Client, P> {
     ///
     /// See [`Error`].
     pub fn send<R: DeserializeOwned>(self) -> impl Future<Output = Result<R, Error>> + Send + use<P, R> {
-        let prepared = self.prepare(|client| &client.pool);
-        async move { decode(&execute(prepared).await?) }
+        let reply = self.reply();
+        async move { reply.await.result?.decode() }
+    }
+
+    /// Makes the call like [`Request::send`], and returns its result as it was sent, with the timing
+    /// that the host reports.
+    pub fn reply(self) -> impl Future<Output = Reply> + Send + use<P> {
+        execute(self.prepare(|client| &client.pool))
     }
 }

@@ -6,31 +6,38 @@
 //! ```text
 //! begin ──► waiting ──(reply, error, close)──► settled ──(poll, abandon)──► removed
 //!              │
-//!              └──(abandon)──► abandoned ──(late reply, close)──► removed
+//!              ├──(abandon)──► abandoned ──(late reply, close)──► removed
+//!              └──(abandon before anything was sent)──► removed
 //! ```
 //!
 //! Only async requests become abandoned. Others are removed, because their connection is closed.
+//!
+//! A request with opaque bytes is deferred until the host has answered the hello, because only a host
+//! that has granted them can read it.
 
+mod accept;
 mod refused;
 
 use std::collections::VecDeque;
 use std::task::{Poll, Waker};
 
-use bytes::Bytes;
-use jackfield_protocol::{Code, Frame, Id, Kind, Outcome, Reply};
+use jackfield_protocol::{Capabilities, Code, HEADER_LEN, Timing, Version, write_cancel};
 
+use super::negotiation::{Grant, Negotiation};
 use super::outbox::Outbox;
-use super::outcome::{Answer, AttemptError, CloseReason};
-use crate::counters::Counters;
-use crate::error::{ProtocolError, RemoteError};
+use super::outcome::{Answer, AttemptError, CloseReason, Settled};
 use crate::id::{Key, KeyMap, KeySet};
+use crate::options::Options;
 use crate::request_frame::RequestKind;
+
+/// The end of a request that is not in the outbox yet.
+const DEFERRED: u64 = u64::MAX;
 
 /// A request whose caller waits, or has not yet taken the outcome.
 #[derive(Debug)]
 struct Entry {
     kind: RequestKind,
-    /// Position of the end of the request in the outbox.
+    /// Position of the end of the request in the outbox, or [`DEFERRED`].
     end: u64,
     /// Length of the payload in bytes.
     payload: usize,
@@ -38,6 +45,8 @@ struct Entry {
     reads_before: u64,
     waker: Option<Waker>,
     outcome: Option<Result<Answer, AttemptError>>,
+    /// The timing that the reply had.
+    timing: Option<Timing>,
 }
 
 /// The state of a request at the time its caller gave up.
@@ -45,6 +54,8 @@ struct Entry {
 pub(crate) struct Abandoned {
     /// Whether the kernel has accepted the whole request.
     pub(crate) was_sent: bool,
+    /// Whether nothing of the request was sent, and nothing of it ever will be.
+    pub(crate) was_withdrawn: bool,
     /// Whether the peer has sent anything since the request was queued.
     pub(crate) peer_was_active: bool,
 }
@@ -62,6 +73,9 @@ pub(crate) struct InFlightTable {
     /// request at a time.
     sync: Option<Key>,
     heartbeats: VecDeque<Key>,
+    negotiation: Negotiation,
+    /// Requests that wait for the answer to the hello, with their frames.
+    deferred: Vec<(Key, Vec<u8>)>,
     /// Number of reads that returned data.
     reads: u64,
     /// Whether no further request may begin, because the peer is shutting down or silent.
@@ -75,30 +89,81 @@ impl InFlightTable {
     /// Queues the bytes of a request and expects its reply.
     pub(crate) fn begin(&mut self, key: Key, kind: RequestKind, bytes: &[u8]) {
         let end = self.outbox.push(bytes);
-        let payload = bytes.len().saturating_sub(jackfield_protocol::HEADER_LEN);
+        let outcome = self.closed.as_ref().map(|reason| Err(reason.failure(false)));
+        self.enter(key, kind, end, bytes.len(), outcome);
+    }
 
+    /// Begins a request with opaque bytes, which is only sent if the host has granted them.
+    pub(crate) fn begin_opaque(&mut self, key: Key, kind: RequestKind, bytes: &[u8]) {
+        if self.negotiation.is_pending() && self.closed.is_none() {
+            self.enter(key, kind, DEFERRED, bytes.len(), None);
+            self.deferred.push((key, bytes.to_vec()));
+        } else if self.grant().has_bytes || self.closed.is_some() {
+            self.begin(key, kind, bytes);
+        } else {
+            let outcome = Some(Err(AttemptError::BytesUnsupported));
+            // Its kind is that of a request to which no reply is due.
+            self.insert(key, RequestKind::Async, DEFERRED, bytes.len(), outcome);
+        }
+    }
+
+    fn enter(
+        &mut self,
+        key: Key,
+        kind: RequestKind,
+        end: u64,
+        length: usize,
+        outcome: Option<Result<Answer, AttemptError>>,
+    ) {
         match kind {
             RequestKind::Async => {}
             RequestKind::Sync => self.sync = Some(key),
             RequestKind::Heartbeat => self.heartbeats.push_back(key),
         }
 
-        let outcome = self.closed.as_ref().map(|reason| Err(reason.failure(false)));
+        self.insert(key, kind, end, length, outcome);
+    }
+
+    fn insert(
+        &mut self,
+        key: Key,
+        kind: RequestKind,
+        end: u64,
+        length: usize,
+        outcome: Option<Result<Answer, AttemptError>>,
+    ) {
         if outcome.is_none() {
             self.waiting += 1;
         }
+        let payload = length.saturating_sub(HEADER_LEN);
         let reads_before = self.reads;
-        self.entries.insert(key, Entry { kind, end, payload, reads_before, waker: None, outcome });
+        let entry = Entry { kind, end, payload, reads_before, waker: None, outcome, timing: None };
+        self.entries.insert(key, entry);
+    }
+
+    /// Queues the hello, before everything else.
+    pub(crate) fn negotiate(&mut self, options: &Options) {
+        if let Some(hello) = self.negotiation.hello(options) {
+            self.outbox.push(&hello);
+        }
+    }
+
+    /// Returns what the host has granted so far.
+    pub(crate) fn grant(&self) -> Grant {
+        self.negotiation.grant()
     }
 
     /// Returns the outcome of a request once; until it is known, registers the waker.
-    pub(crate) fn poll(&mut self, key: Key, waker: &Waker) -> Poll<Result<Answer, AttemptError>> {
+    pub(crate) fn poll(&mut self, key: Key, waker: &Waker) -> Poll<Settled> {
+        let version = self.grant().version().unwrap_or(Version::HIGHEST);
         let Some(entry) = self.entries.get_mut(&key) else {
-            return Poll::Ready(Err(AttemptError::ClientClosed { sent: true }));
+            let outcome = Err(AttemptError::ClientClosed { sent: true });
+            return Poll::Ready(Settled { outcome, timing: None, version });
         };
         if let Some(outcome) = entry.outcome.take() {
+            let timing = entry.timing;
             self.entries.remove(&key);
-            return Poll::Ready(outcome);
+            return Poll::Ready(Settled { outcome, timing, version });
         }
         match &mut entry.waker {
             Some(known) if known.will_wake(waker) => {}
@@ -112,19 +177,68 @@ impl InFlightTable {
         self.entries.get(&key).is_none_or(|entry| entry.outcome.is_some())
     }
 
+    /// Queues the cancellation of a request that the host may have, if the host has granted that.
+    ///
+    /// Returns whether the reply to the request is still to be awaited.
+    pub(crate) fn cancel(&mut self, key: Key) -> bool {
+        let Some(entry) = self.entries.get(&key) else { return false };
+        if entry.outcome.is_some() {
+            return true;
+        }
+        let is_cancellable = entry.kind != RequestKind::Heartbeat && self.closed.is_none();
+        if !is_cancellable || !self.is_begun(entry) || !self.grant().has(Capabilities::CANCEL) {
+            return false;
+        }
+
+        let mut bytes = Vec::with_capacity(64);
+        write_cancel(&mut bytes, Version::V1_1, &key.to_json());
+        self.outbox.push(&bytes);
+        true
+    }
+
     /// Removes a request whose caller gives up. A late reply to it is dropped.
+    ///
+    /// Of an async request of which nothing was sent, nothing is sent later.
     pub(crate) fn abandon(&mut self, key: Key) -> Option<Abandoned> {
         let entry = self.entries.remove(&key)?;
+        let was_sent = self.outbox.has_sent(entry.end);
+        let mut was_withdrawn = false;
+
         if entry.outcome.is_none() {
             self.waiting -= 1;
             if entry.kind == RequestKind::Async {
-                self.abandoned.insert(key);
+                was_withdrawn = self.withdraw(key, &entry);
+                if !was_withdrawn {
+                    self.abandoned.insert(key);
+                }
             }
         }
-        Some(Abandoned {
-            was_sent: self.outbox.has_sent(entry.end),
-            peer_was_active: self.reads > entry.reads_before,
-        })
+
+        let peer_was_active = self.reads > entry.reads_before;
+        Some(Abandoned { was_sent, was_withdrawn, peer_was_active })
+    }
+
+    /// Returns whether the kernel has accepted the first byte of a request.
+    fn is_begun(&self, entry: &Entry) -> bool {
+        let length = (entry.payload + HEADER_LEN) as u64;
+        entry.end != DEFERRED && self.outbox.has_sent(entry.end - length + 1)
+    }
+
+    /// Removes the bytes of a request from what is to be sent, unless a part of them was sent.
+    fn withdraw(&mut self, key: Key, entry: &Entry) -> bool {
+        if self.is_begun(entry) {
+            return false;
+        }
+        if entry.end == DEFERRED {
+            self.deferred.retain(|(deferred, _)| *deferred != key);
+            return true;
+        }
+
+        let length = entry.payload + HEADER_LEN;
+        self.outbox.remove(entry.end, length);
+        let behind = self.entries.values_mut().filter(|other| other.end != DEFERRED && other.end > entry.end);
+        behind.for_each(|other| other.end -= length as u64);
+        true
     }
 
     /// Returns the number of requests that have a caller.
@@ -145,6 +259,11 @@ impl InFlightTable {
     /// Returns whether there is nothing in flight and nothing to send.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0 && self.sync.is_none() && self.heartbeats.is_empty() && self.outbox.unsent() == 0
+    }
+
+    /// Returns whether nobody waits for anything on a connection that takes no further request.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.is_draining && self.entries.is_empty()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -181,127 +300,10 @@ impl InFlightTable {
         self.closed = Some(reason);
         self.is_draining = true;
         self.abandoned.clear();
+        self.deferred.clear();
     }
 
-    /// Settles the request that a received frame belongs to.
-    ///
-    /// # Errors
-    ///
-    /// The reason for which the connection has to be closed.
-    pub(crate) fn accept(&mut self, frame: &Frame, counters: &Counters) -> Result<(), CloseReason> {
-        match frame.header.kind {
-            Kind::AsyncResponse => self.accept_async(&frame.payload, counters).map_err(CloseReason::Protocol),
-            Kind::Sync => self.accept_sync(&frame.payload).map_err(CloseReason::Protocol),
-            Kind::Heartbeat => {
-                match self.heartbeats.pop_front() {
-                    Some(key) => self.settle(key, Ok(Answer::Heartbeat)),
-                    None => counters.stray_frames.add_one(),
-                }
-                Ok(())
-            }
-            Kind::Error => self.accept_error(&frame.payload),
-            kind @ Kind::AsyncRequest => Err(CloseReason::Protocol(ProtocolError::UnexpectedKind(kind))),
-            Kind::Cancel | Kind::GoingAway | Kind::Other(_) => {
-                counters.stray_frames.add_one();
-                Ok(())
-            }
-        }
-    }
-
-    fn accept_async(&mut self, payload: &Bytes, counters: &Counters) -> Result<(), ProtocolError> {
-        match Reply::parse(payload) {
-            Ok(reply) => {
-                let outcome = outcome(payload, reply.outcome);
-                self.settle_async(reply.id.and_then(Key::from_id), outcome, counters);
-            }
-            // A reply that cannot be read fails its own request only.
-            Err(error) => {
-                let key = Id::find_in_reply(payload).and_then(Key::from_id);
-                let key = key.filter(|key| self.entries.contains_key(key) || self.abandoned.contains(key));
-                self.settle_async(Some(key.ok_or(error)?), Err(error.into()), counters);
-            }
-        }
-        Ok(())
-    }
-
-    fn settle_async(&mut self, key: Option<Key>, outcome: Result<Answer, AttemptError>, counters: &Counters) {
-        let Some(key) = key else {
-            counters.stray_frames.add_one();
-            return;
-        };
-
-        if self.abandoned.remove(&key) {
-            counters.late_replies.add_one();
-        } else if self.entries.get(&key).is_some_and(|entry| entry.kind == RequestKind::Async) {
-            self.settle(key, outcome);
-        } else {
-            counters.stray_frames.add_one();
-        }
-    }
-
-    fn accept_sync(&mut self, payload: &Bytes) -> Result<(), ProtocolError> {
-        let key = self.sync.take().ok_or(ProtocolError::UnexpectedKind(Kind::Sync))?;
-        let reply = match Reply::parse(payload) {
-            Ok(reply) => reply,
-            Err(error) if Id::find_in_reply(payload).and_then(Key::from_id) == Some(key) => {
-                self.settle(key, Err(error.into()));
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-
-        // A host that cannot read the id of a request answers with an error without an id. Sync
-        // replies come in order, so such an error belongs to the sync request in flight.
-        let matches_request = match reply.id {
-            Some(id) => Key::from_id(id) == Some(key),
-            None => matches!(reply.outcome, Outcome::Error(_)),
-        };
-        if !matches_request {
-            return Err(ProtocolError::OtherId);
-        }
-
-        self.settle(key, outcome(payload, reply.outcome));
-        Ok(())
-    }
-
-    /// Accepts a `03`: an error of the connection, or of a request that the host could not read.
-    fn accept_error(&mut self, payload: &Bytes) -> Result<(), CloseReason> {
-        let reply = Reply::parse(payload).map_err(|error| CloseReason::Protocol(error.into()))?;
-        let Outcome::Error(error) = reply.outcome else {
-            return Err(CloseReason::Protocol(ProtocolError::UnexpectedKind(Kind::Error)));
-        };
-
-        let remote = RemoteError::from(error);
-        match remote.known_code() {
-            // The host answers the requests that it has accepted, and accepts no more.
-            Some(Code::GoingAway) => {
-                self.is_draining = true;
-                Ok(())
-            }
-            Some(Code::FrameTooLarge) => {
-                self.settle_too_large(&remote);
-                Ok(())
-            }
-            _ => Err(CloseReason::Remote(remote)),
-        }
-    }
-
-    /// Fails the requests above the frame limit of the host.
-    ///
-    /// FRAME_TOO_LARGE names no request. The host has skipped the large frame, so the connection
-    /// remains usable.
-    fn settle_too_large(&mut self, remote: &RemoteError) {
-        let limit = remote.frame_limit().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0);
-        let too_large =
-            self.entries.iter().filter(|(_, entry)| entry.outcome.is_none() && entry.payload > limit);
-        let keys: Vec<Key> = too_large.map(|(key, _)| *key).collect();
-
-        for key in keys {
-            self.settle(key, Err(AttemptError::Remote(remote.clone())));
-        }
-    }
-
-    fn settle(&mut self, key: Key, outcome: Result<Answer, AttemptError>) {
+    fn settle(&mut self, key: Key, outcome: Result<Answer, AttemptError>, timing: Option<Timing>) {
         self.has_answered = true;
         if matches!(&outcome, Err(AttemptError::Remote(remote)) if remote.known_code() == Some(Code::GoingAway))
         {
@@ -309,20 +311,13 @@ impl InFlightTable {
         }
 
         let Some(entry) = self.entries.get_mut(&key) else { return };
+        entry.timing = timing;
         if entry.outcome.replace(outcome).is_none() {
             self.waiting -= 1;
         }
         if let Some(waker) = entry.waker.take() {
             waker.wake();
         }
-    }
-}
-
-fn outcome(payload: &Bytes, outcome: Outcome<'_>) -> Result<Answer, AttemptError> {
-    match outcome {
-        Outcome::Result(result) => Ok(Answer::Result(payload.slice_ref(result.get().as_bytes()))),
-        Outcome::Bytes(bytes) => Ok(Answer::Result(payload.slice_ref(bytes))),
-        Outcome::Error(error) => Err(AttemptError::Remote(error.into())),
     }
 }
 

@@ -4,22 +4,25 @@
 //! blocking one.
 
 mod in_flight;
+mod negotiation;
 mod outbox;
 mod outcome;
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 use std::task::Waker;
+use std::time::Instant;
 
-use jackfield_protocol::{FrameBuffer, FrameLimit, Received as ReceivedFrame};
+use jackfield_protocol::{FrameBuffer, Received as ReceivedFrame};
 use rustix::io::Errno;
 
 use crate::id::Key;
+use crate::options::Options;
 use crate::pool::{ConnectionStatus, Pool, PooledConnection, lock};
 use crate::request_frame::RequestFrame;
 use crate::socket::{Peeked, Socket};
 
 pub(crate) use in_flight::{Abandoned, InFlightTable};
-pub(crate) use outcome::{Answer, AttemptError, CloseReason};
+pub(crate) use outcome::{Answer, AttemptError, CloseReason, Settled};
 
 /// Upper bound of one read in bytes.
 const READ: usize = 64 * 1024;
@@ -54,11 +57,16 @@ pub(crate) enum Received {
 }
 
 impl Connection {
-    pub(crate) fn new(socket: Socket, limit: FrameLimit, pool: Weak<Pool<Connection>>) -> Arc<Connection> {
-        let reader = Reader { frames: FrameBuffer::new(limit), scratch: vec![0; READ].into_boxed_slice() };
+    /// Returns a new connection, whose hello is sent together with its first request.
+    pub(crate) fn new(socket: Socket, options: &Options, pool: Weak<Pool<Connection>>) -> Arc<Connection> {
+        let frames = FrameBuffer::new(options.frame_limit);
+        let reader = Reader { frames, scratch: vec![0; READ].into_boxed_slice() };
+        let mut in_flight = InFlightTable::default();
+        in_flight.negotiate(options);
+
         Arc::new(Connection {
             socket,
-            in_flight: Mutex::default(),
+            in_flight: Mutex::new(in_flight),
             reader: Mutex::new(reader),
             driver: Mutex::default(),
             pool,
@@ -71,9 +79,14 @@ impl Connection {
     }
 
     /// Enters a request into the in-flight table under a new id. [`Connection::push`] sends it.
-    pub(crate) fn begin(&self, frame: &mut RequestFrame) -> Key {
-        let key = frame.renew_id();
-        self.in_flight().begin(key, frame.kind(), frame.bytes());
+    pub(crate) fn begin(&self, frame: &mut RequestFrame, now: Instant) -> Key {
+        let mut in_flight = self.in_flight();
+        let key = frame.stamp(in_flight.grant().version(), now);
+        if frame.is_opaque() {
+            in_flight.begin_opaque(key, frame.kind(), frame.bytes());
+        } else {
+            in_flight.begin(key, frame.kind(), frame.bytes());
+        }
         key
     }
 
@@ -179,6 +192,7 @@ impl Connection {
         let pool = self.pool.upgrade().ok_or(CloseReason::ClientClosed)?;
 
         let mut in_flight = self.in_flight();
+        let unsent_before = in_flight.outbox.unsent();
         in_flight.note_read();
         while let Some(received) =
             frames.next_received().map_err(|refusal| CloseReason::Protocol(refusal.into()))?
@@ -191,7 +205,24 @@ impl Connection {
                 }
             }
         }
+
+        if in_flight.is_drained() {
+            return Err(CloseReason::Drained);
+        }
+        // The answer to the hello has released requests that waited for it.
+        let has_released = in_flight.outbox.unsent() > unsent_before;
+        drop(in_flight);
+        if has_released {
+            self.wake_driver();
+        }
         Ok(())
+    }
+
+    fn wake_driver(&self) {
+        let driver = lock(&self.driver).clone();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
     }
 
     /// Closes a connection that cannot be written to, after reading what the peer sent.
@@ -212,7 +243,7 @@ impl Connection {
         if in_flight.is_closed() {
             return;
         }
-        let has_failed = !in_flight.has_answered && !matches!(reason, CloseReason::ClientClosed);
+        let has_failed = !in_flight.has_answered && reason.is_failure();
         in_flight.close(reason);
         drop(in_flight);
 
@@ -236,6 +267,28 @@ impl Connection {
         abandoned
     }
 
+    /// Asks the host to cancel a request; returns whether its reply is still to be awaited.
+    ///
+    /// It is not if the host cannot cancel, or does not have the request.
+    pub(crate) fn cancel(&self, key: Key) -> bool {
+        let is_awaited = self.in_flight().cancel(key);
+        if is_awaited {
+            self.push();
+        }
+        is_awaited
+    }
+
+    /// Closes the connection if it takes no further request and nobody waits for a reply on it.
+    pub(crate) fn close_if_drained(&self) {
+        let in_flight = self.in_flight();
+        let is_drained = in_flight.is_drained();
+        drop(in_flight);
+
+        if is_drained {
+            self.close(CloseReason::Drained);
+        }
+    }
+
     /// Wakes calls that wait for a connection, because this one may have capacity again.
     fn wake_waiting_calls(&self) {
         if let Some(pool) = self.pool.upgrade() {
@@ -252,6 +305,7 @@ impl PooledConnection for Connection {
             unanswered: in_flight.unanswered(),
             callers: in_flight.callers(),
             unsent: in_flight.outbox.unsent(),
+            most_in_flight: in_flight.grant().most_in_flight(),
             is_draining: in_flight.is_draining,
         }
     }

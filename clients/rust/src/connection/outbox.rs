@@ -32,6 +32,15 @@ impl Outbox {
         end <= self.sent
     }
 
+    /// Removes the `length` bytes before this position, none of which may have been sent.
+    pub(crate) fn remove(&mut self, end: u64, length: usize) {
+        let unsent = usize::try_from(end.saturating_sub(self.sent)).unwrap_or(usize::MAX);
+        let end = self.consumed + unsent;
+        if length <= unsent && end <= self.bytes.len() {
+            self.bytes.drain(end - length..end);
+        }
+    }
+
     /// Returns the number of queued bytes that are not sent.
     pub(crate) fn unsent(&self) -> usize {
         self.bytes.len() - self.consumed
@@ -62,6 +71,15 @@ impl Outbox {
         self.sent += accepted as u64;
     }
 
+    /// Sends everything to nowhere, and returns it.
+    #[cfg(test)]
+    pub(super) fn take_unsent(&mut self) -> Vec<u8> {
+        let unsent = self.bytes.split_off(self.consumed);
+        self.bytes.extend_from_slice(&unsent);
+        self.consume(unsent.len());
+        unsent
+    }
+
     fn compact(&mut self) {
         if self.consumed >= COMPACT_AT {
             self.bytes.drain(..self.consumed);
@@ -87,6 +105,19 @@ mod tests {
 
         outbox.consume(1);
         assert!(outbox.has_sent(second));
+    }
+
+    #[test]
+    fn removes_bytes_that_were_not_sent() {
+        let mut outbox = Outbox::default();
+        outbox.push(b"ab");
+        let second = outbox.push(b"cd");
+        outbox.push(b"ef");
+        outbox.consume(1);
+
+        outbox.remove(second, 2);
+        assert_eq!(outbox.bytes, b"abef");
+        assert_eq!((outbox.unsent(), outbox.push(b"")), (3, 4));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(crate) trait PooledConnection {
 }
 
 /// How busy a connection is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionStatus {
     /// Requests in flight, including abandoned ones.
     pub(crate) in_flight: usize,
@@ -59,8 +59,23 @@ pub(crate) struct ConnectionStatus {
     pub(crate) callers: usize,
     /// Bytes that the kernel has not yet accepted.
     pub(crate) unsent: usize,
+    /// Most requests in flight that the host reads.
+    pub(crate) most_in_flight: usize,
     /// Whether no further request may begin.
     pub(crate) is_draining: bool,
+}
+
+impl Default for ConnectionStatus {
+    fn default() -> ConnectionStatus {
+        ConnectionStatus {
+            in_flight: 0,
+            unanswered: 0,
+            callers: 0,
+            unsent: 0,
+            most_in_flight: usize::MAX,
+            is_draining: false,
+        }
+    }
 }
 
 /// The result of a search for a connection.
@@ -175,7 +190,7 @@ impl<C: PooledConnection> SlotTable<C> {
 
         while let Some(slot) = self.shared.get_mut(at) {
             let status = slot.connection.status();
-            let is_full = status.unanswered >= options.max_in_flight;
+            let is_full = status.unanswered >= options.max_in_flight.min(status.most_in_flight);
             // All its requests are abandoned, so that its slot is of more use to a new connection.
             let is_spent = status.callers == 0 && (status.is_draining || is_full);
 

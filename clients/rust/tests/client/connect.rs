@@ -63,8 +63,10 @@ fn a_full_backlog_is_tried_until_it_has_room() {
         assert_eq!(fails_at_its_deadline(client, &socket), ErrorKind::WouldBlock);
 
         let call = Call::echo(Mode::Exclusive, json!(1));
+        let (socket, call) = (&socket, &call);
         thread::scope(|scope| {
-            let call = scope.spawn(|| client.perform_one(&socket, Settings::default(), &call));
+            let settings = Settings { negotiate: false, ..Settings::default() };
+            let call = scope.spawn(move || client.perform_one(socket, settings, call));
 
             // Connections whose caller gave up are still in the backlog. Only the last one sends a
             // request.

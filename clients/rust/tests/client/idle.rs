@@ -55,8 +55,11 @@ fn the_blocking_client_reconnects_before_it_sends() {
         let scratch = ScratchDirectory::new();
         let socket = scratch.join("host.sock");
         let is_closed = answer_and_close(UnixListener::bind(&socket).unwrap());
-        let client =
-            blocking::Client::builder(&socket).timeout(LONG).health_check_after(health_check_after).build();
+        let client = blocking::Client::builder(&socket)
+            .timeout(LONG)
+            .negotiate(false)
+            .health_check_after(health_check_after)
+            .build();
 
         for n in 0..CALLS {
             assert_eq!(client.call::<_, usize>("m", &n).unwrap(), n);
@@ -74,8 +77,11 @@ fn the_async_client_reconnects_before_it_sends() {
         let socket = scratch.join("host.sock");
         let is_closed = answer_and_close(UnixListener::bind(&socket).unwrap());
         runtime().block_on(async {
-            let client =
-                Client::builder(&socket).timeout(LONG).health_check_after(health_check_after).build();
+            let client = Client::builder(&socket)
+                .timeout(LONG)
+                .negotiate(false)
+                .health_check_after(health_check_after)
+                .build();
 
             for n in 0..CALLS {
                 assert_eq!(client.call::<_, usize>("m", &n).await.unwrap(), n);

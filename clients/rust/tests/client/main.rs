@@ -6,11 +6,14 @@ mod support;
 
 mod behaviour;
 mod cancel;
+mod cancel_request;
 mod connect;
 mod deadline;
+mod hello;
 mod idle;
 mod load;
 mod pool;
 mod restart;
 mod runtime;
+mod shutdown;
 mod vectors;

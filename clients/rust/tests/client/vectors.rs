@@ -72,17 +72,24 @@ fn exchange(client: ClientKind, call: &Call, answer: &[u8]) -> (Vec<u8>, Result<
             let _ = peer.read_to_end(&mut Vec::new());
             frame
         });
-        let outcome = client.perform_one(&scratch.join("host.sock"), Settings::default(), call);
+        let settings = Settings { negotiate: false, ..Settings::default() };
+        let outcome = client.perform_one(&scratch.join("host.sock"), settings, call);
         (host.join().unwrap(), outcome.result)
     })
 }
 
-/// Returns the frame of a vector with the random id of the client's frame.
-fn with_id(vector: &Vector, frame: &[u8]) -> Vec<u8> {
+/// Returns the frame of a vector with the random id and the deadline of the client's frame.
+fn with_id_and_deadline(vector: &Vector, frame: &[u8]) -> Vec<u8> {
     const ID: std::ops::Range<usize> = 7..br#"{"id":"00000000-0000-0000-0000-000000000000""#.len() + 7;
     let payload = &vector.bytes[7..];
     let own = vector.headers.get("id").map_or(0, |id| r#""id":"#.len() + id.len() + 1);
-    let mut bytes = [&vector.bytes[..3], &[0; 4], &frame[ID], b",", &payload[1 + own..]].concat();
+    // The deadline follows the method: a comma, the name and five digits.
+    let method = br#""method":"#.len() + vector.headers["method"].len();
+    let (method, rest) = payload[1 + own..].split_at(method);
+    let at = ID.end + 1 + method.len();
+    let deadline = &frame[at..at + br#","deadline_ms":20000"#.len()];
+    assert!(deadline.starts_with(br#","deadline_ms":"#), "{}", String::from_utf8_lossy(frame));
+    let mut bytes = [&vector.bytes[..3], &[0; 4], &frame[ID], b",", method, deadline, rest].concat();
     let length = u32::try_from(bytes.len() - 7).unwrap();
     bytes[3..7].copy_from_slice(&length.to_be_bytes());
     bytes
@@ -114,7 +121,12 @@ fn the_clients_write_the_bytes_of_the_vectors() {
         call.method = serde_json::from_str(&vector.headers["method"]).unwrap();
         for client in ClientKind::BOTH {
             let (frame, _) = exchange(client, &call, &[]);
-            assert_eq!(frame, with_id(&vector, &frame), "{} by the {client:?} client", vector.name);
+            assert_eq!(
+                frame,
+                with_id_and_deadline(&vector, &frame),
+                "{} by the {client:?} client",
+                vector.name
+            );
             compared += 1;
         }
     }
@@ -133,7 +145,8 @@ fn a_heartbeat_has_the_bytes_of_its_vector() {
             peer.write_all(&frame).unwrap();
             frame
         });
-        jackfield_client::blocking::Client::connect(scratch.join("host.sock")).unwrap();
+        let client = jackfield_client::blocking::Client::builder(scratch.join("host.sock"));
+        client.negotiate(false).build().ping().unwrap();
         assert_eq!(host.join().unwrap(), vector.bytes);
     });
 }

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jackfield_plugin_api::Run;
-use jackfield_plugin_api::abi::{CallContext, CallFacts, CallerFacts, CallerRef, Content, RequestId};
+use jackfield_plugin_api::abi::{
+    CallContext, CallFacts, CallerFacts, CallerRef, Cancellation, Content, RequestId,
+};
 use jackfield_protocol::{CarriedMembers, Request};
 
 use crate::clock::Time;
@@ -94,7 +95,7 @@ impl<'r> AdmittedRequest<'r> {
             depth: 0,
             run,
             trial: self.trial,
-            cancelled: AtomicBool::new(false),
+            cancelled: Cancellation::default(),
             content: if self.bytes.is_some() { Content::Bytes } else { Content::Json },
             caller,
             context: self.context(),

@@ -1,7 +1,14 @@
 //! Tests of the states of a call.
 
-use super::super::test_support::{FakeTarget, fake_call, fake_trial_call};
+use std::sync::Weak;
+use std::sync::atomic::AtomicBool;
+
+use jackfield_plugin_api::abi::CancelListener;
+
+use super::super::test_support::{FakeTarget, call_facts, call_with, fake_call, fake_trial_call};
 use super::*;
+
+const LONG: Duration = Duration::from_secs(3600);
 
 #[test]
 fn claims_a_call_once() {
@@ -24,7 +31,7 @@ fn does_not_run_a_call_that_was_cancelled_while_it_waited() {
     let (call, ends) = fake_call(&FakeTarget::doing_nothing(), Time::NEVER, b"");
     call.cancel();
     call.claim_and_run();
-    assert!(call.is_over() && call.facts.cancelled.load(Ordering::Relaxed));
+    assert!(call.is_over() && call.facts.cancelled.is_set());
     assert!(ends.try_recv().is_err());
 }
 
@@ -53,6 +60,52 @@ fn keeps_the_trial_of_the_circuit_breaker_while_it_runs() {
 }
 
 #[test]
+fn decides_no_trial_of_the_circuit_breaker_once_it_is_abandoned() {
+    let (breaker, call) = fake_trial_call(Time::NEVER);
+    assert!(call.claim());
+    call.abandon();
+    let next = breaker.admit(Time::now()).unwrap().unwrap();
+
+    // Its outcome says nothing any more.
+    assert!(breaker.count(false, call.facts.trial).is_none() && !breaker.is_closed());
+    drop(call);
+    assert!(breaker.count(false, Some(next.number())).is_some() && breaker.is_closed());
+}
+
+#[test]
+fn starts_before_the_deadline_of_its_client_and_is_overdue_after_that_of_the_host() {
+    let now = Time::now();
+    let [past, client, host] = [Time(1), now.after(LONG), now.after(2 * LONG)];
+    let call = |deadline: Time| {
+        let facts = CallFacts { deadline: deadline.0, ..call_facts(Run::Blocking, host) };
+        call_with(&FakeTarget::doing_nothing(), 0, facts, b"").0
+    };
+    assert!(!call(past).claim());
+    let running = call(client);
+    assert!(running.claim() && !running.is_overdue(client) && running.is_overdue(host));
+}
+
+#[test]
+fn cancels_what_its_method_waits_for() {
+    struct Waits(Arc<Call<FakeTarget>>, AtomicBool);
+    impl CancelListener for Waits {
+        fn call_cancelled(&self) {
+            self.1.store(self.0.is_over(), Ordering::Relaxed);
+        }
+    }
+
+    for end in [Call::cancel, Call::abandon] {
+        let (call, _) = fake_call(&FakeTarget::doing_nothing(), Time::NEVER, b"");
+        assert!(call.claim());
+        let waits = Arc::new(Waits(Arc::clone(&call), AtomicBool::new(false)));
+        let listener: Weak<Waits> = Arc::downgrade(&waits);
+        call.facts.cancelled.notify(listener);
+        end(&call);
+        assert!(waits.1.load(Ordering::Relaxed), "it is over when the wait ends");
+    }
+}
+
+#[test]
 fn is_overdue_from_its_deadline_on_once_it_has_started() {
     let deadline = Time::now().after(Duration::from_secs(3600));
     let before = Time(deadline.0 - 1);
@@ -74,7 +127,7 @@ fn is_abandoned_only_if_its_caller_has_gone_while_it_ran() {
     let (call, _) = fake_call(&FakeTarget::doing_nothing(), Time::NEVER, b"");
     assert!(call.claim() && !call.is_abandoned());
     call.abandon();
-    assert!(call.is_abandoned() && call.facts.cancelled.load(Ordering::Relaxed));
+    assert!(call.is_abandoned() && call.facts.cancelled.is_set());
 
     let (answered, _) = fake_call(&FakeTarget::doing_nothing(), Time::NEVER, b"");
     assert!(answered.claim());

@@ -150,3 +150,28 @@ fn drops_all_futures_when_the_async_thread_is_joined() {
     let submitted = generation.submit(Run::Async, &mut std::iter::once(Arc::clone(&call)));
     assert_eq!(submitted, Err(SubmitError::QueueFull));
 }
+
+#[test]
+fn counts_the_failures_of_calls_that_somebody_waits_for() {
+    let facts = || call_facts(Run::Blocking, Time::NEVER);
+    let cancelled = facts();
+    cancelled.cancelled.set();
+    let late_for_its_client = CallFacts { deadline: 1, ..facts() };
+
+    for (facts, is_counted) in [(cancelled, false), (late_for_its_client, false), (facts(), true)] {
+        let (generation, _) = generation();
+        let panicked = CallEnd::Panicked(String::new());
+        (0..100).for_each(|_| generation.record_end(BLOCKING, &facts, &panicked));
+        assert_eq!(generation.admit(Time::now()).is_err(), is_counted);
+    }
+}
+
+#[test]
+fn counts_a_time_out_of_a_client_but_not_of_a_calling_plugin() {
+    for (depth, is_counted) in [(0, true), (1, false)] {
+        let (generation, _) = generation();
+        let facts = CallFacts { depth, ..call_facts(Run::Blocking, Time(1)) };
+        (0..100).for_each(|_| generation.record_abandoned_timeout(&facts));
+        assert_eq!(generation.admit(Time::now()).is_err(), is_counted);
+    }
+}

@@ -1,7 +1,7 @@
 //! Turns what a worker has answered into the end of a call.
 //!
-//! The worker is not trusted. Its results must be JSON within the limit, because they become a part
-//! of the frame that the client gets.
+//! The worker is not trusted. Its results must be within the limit, and JSON unless they are opaque
+//! bytes, because they become a part of the frame that the client gets.
 
 use std::sync::Arc;
 
@@ -42,12 +42,13 @@ impl Delivery {
     pub(super) fn deliver(&mut self, call: &Arc<PluginCall>, end: MessageEnd<'_>) -> Result<(), InvalidEnd> {
         let (result, end): (&[u8], _) = match end {
             MessageEnd::Done(result) => {
-                let checked = check(result, call.generation.reply_limit());
-                if let Err(invalid) = checked {
-                    self.crashed(call, ProcessEnd::Unknown);
-                    return Err(invalid);
-                }
+                let checked = check_length(result, call).and_then(|()| check_json(result));
+                self.crash_unless(checked, call)?;
                 (result, CallEnd::Done)
+            }
+            MessageEnd::DoneBytes(result) => {
+                self.crash_unless(check_length(result, call), call)?;
+                (result, CallEnd::DoneBytes)
             }
             MessageEnd::Failed { code, message, data } => {
                 let data = data.filter(|data| is_json(data.as_bytes())).map(ToOwned::to_owned);
@@ -59,6 +60,14 @@ impl Delivery {
         };
         self.report(call, result, end);
         Ok(())
+    }
+
+    fn crash_unless(
+        &mut self,
+        checked: Result<(), InvalidEnd>,
+        call: &Arc<PluginCall>,
+    ) -> Result<(), InvalidEnd> {
+        checked.inspect_err(|_| self.crashed(call, ProcessEnd::Unknown))
     }
 
     /// Reports that the worker ended while it ran the call.
@@ -89,10 +98,11 @@ fn is_json(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
-fn check(result: &[u8], limit: usize) -> Result<(), InvalidEnd> {
-    if result.len() > limit {
-        return Err(InvalidEnd::TooLarge);
-    }
+fn check_length(result: &[u8], call: &PluginCall) -> Result<(), InvalidEnd> {
+    if result.len() <= call.generation.reply_limit() { Ok(()) } else { Err(InvalidEnd::TooLarge) }
+}
+
+fn check_json(result: &[u8]) -> Result<(), InvalidEnd> {
     if is_json(result) { Ok(()) } else { Err(InvalidEnd::NotJson) }
 }
 
@@ -101,11 +111,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepts_one_json_value_within_the_limit() {
-        assert_eq!(check(br#"{"a":[1,"x"]}"#, 64), Ok(()));
-        assert_eq!(check(b"", 64), Err(InvalidEnd::NotJson));
-        assert_eq!(check(br#"1,"id":"other""#, 64), Err(InvalidEnd::NotJson));
-        assert_eq!(check(b"\"\xff\"", 64), Err(InvalidEnd::NotJson));
-        assert_eq!(check(b"12345", 4), Err(InvalidEnd::TooLarge));
+    fn accepts_one_json_value() {
+        assert_eq!(check_json(br#"{"a":[1,"x"]}"#), Ok(()));
+        assert_eq!(check_json(b""), Err(InvalidEnd::NotJson));
+        assert_eq!(check_json(br#"1,"id":"other""#), Err(InvalidEnd::NotJson));
+        assert_eq!(check_json(b"\"\xff\""), Err(InvalidEnd::NotJson));
     }
 }

@@ -13,8 +13,10 @@ use super::overdue_calls::OverdueWatch;
 use super::recycling::WorkerUsage;
 use super::signal::Signal;
 use crate::clock::Time;
+use crate::worker::callers::SentCallers;
 use crate::worker::channel_writer::ChannelWriter;
 use crate::worker::message::{CallMessage, CallNumber, HostMessage};
+use crate::worker::message_context::SentTrace;
 use crate::worker::payload_file::{DETACHED_MIN, PayloadFile};
 
 /// A call that was sent and has not ended.
@@ -34,6 +36,7 @@ pub(super) struct Line {
 
     pub(super) writer: Arc<ChannelWriter>,
 
+    callers: SentCallers,
     open: FxHashMap<CallNumber, OpenCall>,
     last: CallNumber,
     window: DispatchWindow,
@@ -56,6 +59,7 @@ impl Line {
             id,
             pid,
             writer,
+            callers: SentCallers::default(),
             open: FxHashMap::default(),
             last: 0,
             window: DispatchWindow::new(threads),
@@ -111,13 +115,17 @@ impl Line {
             run,
             depth: facts.depth,
             deadline: facts.deadline,
+            content: facts.content,
             id: facts.id.text(),
+            caller: self.callers.name(facts.caller.get()),
+            trace: facts.context.as_ref().and_then(|context| context.trace.as_ref()).map(SentTrace::of),
+            meta: facts.context.as_ref().and_then(|context| context.meta.as_deref()),
             params: &call.params,
         });
         self.writer.queue(|out| out.push_host_with(&message, tail));
 
         let dispatched = (run == Run::Blocking).then(|| self.window.dispatch(now));
-        self.watch.call_sent(now, number, run, Time(facts.deadline));
+        self.watch.call_sent(now, number, run, Time(facts.host_deadline));
         // Not before the message is queued: the waker may report the call as cancelled at once.
         call.wake_on_cancel(signal.on_cancel(self.id, number));
         self.open.insert(number, OpenCall { call, dispatched });
@@ -127,7 +135,7 @@ impl Line {
     /// Removes a call that has ended.
     pub(super) fn end(&mut self, number: CallNumber, now: Time) -> Option<Arc<PluginCall>> {
         let OpenCall { call, dispatched } = self.open.remove(&number)?;
-        self.watch.call_ended(now, number, run_of(&call), Time(call.facts.deadline));
+        self.watch.call_ended(now, number, run_of(&call), Time(call.facts.host_deadline));
         if let Some(dispatched) = dispatched {
             self.window.end(dispatched, now);
         }

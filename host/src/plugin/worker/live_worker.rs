@@ -24,7 +24,7 @@ use super::signal::Signal;
 use super::worker_log::{self, PrintedLines};
 use super::worker_options::WorkerOptions;
 use super::worker_process::WorkerProcess;
-use jackfield_plugin_api::abi::{Content, OutgoingCall};
+use jackfield_plugin_api::abi::OutgoingCall;
 
 use crate::clock::Time;
 use crate::loader::{LoadError, LoadErrorReason};
@@ -216,7 +216,8 @@ impl MessagePart<'_> {
         message: WorkerMessage<'_>,
         context: &mut MessageContext<'_>,
     ) -> Result<(), WorkerFault> {
-        let WorkerMessage::Nested { nested, parent, waits: is_waiting, timeout, method, params } = message
+        let WorkerMessage::Nested { nested, parent, waits: is_waiting, timeout, content, method, params } =
+            message
         else {
             return Ok(());
         };
@@ -237,7 +238,7 @@ impl MessagePart<'_> {
         let Some(caller) = &context.nested_caller else { return Ok(()) };
         let plugin = &context.identity.plugin;
         let (parent, timeout) = (&parent.facts, timeout_of(timeout));
-        let call = OutgoingCall { method, params, content: Content::Json, timeout };
+        let call = OutgoingCall { method, params, content, timeout };
         let reply = caller.call_for_worker(&NestedCall { plugin, parent, call, is_waiting });
         self.nested.start(nested, params.len(), reply, waker, self.writer);
         Ok(())
@@ -252,6 +253,9 @@ impl MessagePart<'_> {
             MessageEnd::Done(state) => Ok(state.to_vec()),
             MessageEnd::Failed { message, .. } => Err(WorkerPhaseError::Refused(cut(message))),
             MessageEnd::Panicked(text) => Err(WorkerPhaseError::Panicked(cut(text))),
+            MessageEnd::DoneBytes(_) => {
+                return Err(WorkerFault::Unexpected("opaque bytes as the end of a phase"));
+            }
             MessageEnd::Cancelled => return Err(WorkerFault::Unexpected("a cancelled phase")),
         };
         match self.phase.take() {

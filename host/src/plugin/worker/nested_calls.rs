@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use jackfield_plugin_api::Error;
-use jackfield_plugin_api::abi::CallReply;
+use jackfield_plugin_api::abi::{CallOutput, CallReply, Content};
 use jackfield_protocol::Code;
 use rustc_hash::FxHashMap;
 
@@ -114,7 +114,8 @@ pub(super) fn refuse(writer: &ChannelWriter, nested: NestedNumber) {
 /// Queues the reply to a nested call.
 fn send(writer: &ChannelWriter, nested: NestedNumber, reply: &CallReply) {
     let end = match reply {
-        Ok(result) => MessageEnd::Done(&result.bytes),
+        Ok(CallOutput { content: Content::Json, bytes }) => MessageEnd::Done(bytes),
+        Ok(CallOutput { content: Content::Bytes, bytes }) => MessageEnd::DoneBytes(bytes),
         Err(error) => failed(error),
     };
     writer.queue_host(&HostMessage::Reply { nested, end });

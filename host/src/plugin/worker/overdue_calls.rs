@@ -13,6 +13,8 @@
 //! | a blocking call is stuck, and other threads take calls | is replaced: it gets no more calls |
 //! | it gets no more calls, and all that are left are stuck | is killed |
 //!
+//! The deadlines are those of the host: a call that is late for its client alone is not overdue.
+//!
 //! The time of `grace` begins when the host has noticed that the deadline has passed, because the
 //! worker learns it from the host. A host that was stopped or had no processor thus kills nothing.
 

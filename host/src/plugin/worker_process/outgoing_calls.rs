@@ -6,12 +6,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use jackfield_plugin_api::Error;
-use jackfield_plugin_api::abi::{CallFacts, CallOutput, CallReply, OutgoingCall};
+use jackfield_plugin_api::abi::{
+    CallFacts, CallOutput, CallReply, CancelListener as _, Content, OutgoingCall,
+};
 use rustc_hash::FxHashMap;
 
 use super::super::deadline_error::deadline_error;
@@ -56,22 +58,30 @@ impl OutgoingCalls {
     /// Sends a call to the host.
     pub(super) fn start(self: &Arc<Self>, request: &NestedRequest<'_>) -> WaitingCall {
         let NestedRequest { parent, call, waits } = *request;
-        let OutgoingCall { method, params, timeout, .. } = call;
+        let OutgoingCall { method, params, content, timeout } = call;
         let began = Time::now();
         let until = timeout.map_or(Time::NEVER, |timeout| began.after(timeout)).min(Time(parent.deadline));
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let slot = Arc::<ReplySlot>::default();
-        lock(&self.waiting).insert(number, Arc::clone(&slot));
+        let waiting = WaitingCall { calls: Arc::clone(self), number, slot, began, until };
+        if parent.cancelled.is_set() {
+            waiting.slot.call_cancelled();
+            return waiting;
+        }
 
+        lock(&self.waiting).insert(number, Arc::clone(&waiting.slot));
         self.channel.send(&WorkerMessage::Nested {
             nested: number,
             parent: number_of(parent),
             waits,
             timeout: timeout.map_or(0, nanoseconds),
+            content,
             method,
             params,
         });
-        WaitingCall { calls: Arc::clone(self), number, slot, began, until }
+        let listener: Weak<ReplySlot> = Arc::downgrade(&waiting.slot);
+        parent.cancelled.notify(listener);
+        waiting
     }
 
     /// Takes the reply of the host. A reply that nothing waits for any more is discarded.
@@ -82,6 +92,9 @@ impl OutgoingCalls {
     pub(super) fn reply(&self, number: NestedNumber, end: MessageEnd<'_>) -> Result<(), InvalidMessage> {
         let reply = match end {
             MessageEnd::Done(result) => Ok(CallOutput::json(result.to_vec())),
+            MessageEnd::DoneBytes(result) => {
+                Ok(CallOutput { content: Content::Bytes, bytes: result.to_vec() })
+            }
             MessageEnd::Failed { code, message, data } => {
                 Err(Error::from_wire(code, message.to_owned(), data.map(str::to_owned)))
             }
@@ -110,10 +123,20 @@ impl WaitingCall {
         Err(deadline_error(self.until.since(self.began)))
     }
 
+    /// Returns what the plugin gets. If the calling method is cancelled at its deadline, that is
+    /// the error.
+    fn ended(&self, reply: CallReply) -> CallReply {
+        match reply {
+            Err(_) if self.slot.is_cancelled() && Time::now() >= self.until => self.expire(),
+            reply => reply,
+        }
+    }
+
     /// Waits on this thread for the reply.
     pub(super) fn wait(self) -> CallReply {
         let limit = self.until.after(GRACE).since(Time::now());
-        self.slot.wait(limit).unwrap_or_else(|| self.expire())
+        let reply = self.slot.wait(limit);
+        reply.map_or_else(|| self.expire(), |reply| self.ended(reply))
     }
 
     /// Returns a future for the plugin, which is ready when the reply has arrived.
@@ -149,11 +172,11 @@ impl Future for OutgoingCallFuture {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CallReply> {
         let Self { waiting, deadline, relay } = &mut *self;
         if let Some(reply) = waiting.slot.take() {
-            return Poll::Ready(reply);
+            return Poll::Ready(waiting.ended(reply));
         }
 
         relay.poll(cx, |cx| match waiting.slot.poll(cx.waker()) {
-            Some(reply) => Poll::Ready(reply),
+            Some(reply) => Poll::Ready(waiting.ended(reply)),
             None => deadline.as_mut().poll(cx).map(|()| waiting.expire()),
         })
     }

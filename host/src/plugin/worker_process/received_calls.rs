@@ -15,6 +15,7 @@ use super::target::WorkerCall;
 use super::worker_channel::WorkerChannel;
 use crate::sync::lock;
 use crate::worker::message::{CallNumber, MessageEnd, WorkerMessage};
+use crate::worker::message_encode::ChannelMessage as _;
 use crate::worker::payload_file::DETACHED_MIN;
 
 /// The table of the calls that have not ended.
@@ -66,7 +67,7 @@ impl ReceivedCalls {
         }
 
         let message = WorkerMessage::End { call: number, end };
-        let is_small = !matches!(end, MessageEnd::Done(result) if result.len() >= DETACHED_MIN);
+        let is_small = message.tail().len() < DETACHED_MIN;
         // A thread that has the next call already does not wait for the system to send this.
         if is_busy && is_small { self.channel.send_soon(&message) } else { self.channel.send(&message) }
     }
@@ -91,7 +92,8 @@ impl ReplySink for EndSink {
 
     fn close(&self, _head: Option<ReplyHead>, out: &mut Vec<u8>, end: CallEnd) {
         let end = match &end {
-            CallEnd::Done | CallEnd::DoneBytes => MessageEnd::Done(out),
+            CallEnd::Done => MessageEnd::Done(out),
+            CallEnd::DoneBytes => MessageEnd::DoneBytes(out),
             CallEnd::Failed { code, message, data } => {
                 MessageEnd::Failed { code: *code, message, data: data.as_deref() }
             }

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, mpsc};
 
 use jackfield_plugin_api::Run;
+use jackfield_plugin_api::abi::CallerRef;
 
 use super::super::call::{CallPermits, Caller};
 use super::channel_polling::ChannelPolling;
@@ -14,6 +15,7 @@ use super::received_calls::{EndSink, ReceivedCalls};
 use super::start::StartedPlugin;
 use super::target::{WorkerCall, facts_of};
 use super::worker_channel::WorkerChannel;
+use crate::worker::callers::ReceivedCallers;
 use crate::worker::channel_reader::{ChannelError, ChannelReader, Received};
 use crate::worker::message::{CallMessage, HostMessage, InvalidMessage};
 use crate::worker::message_encode::ChannelMessage as _;
@@ -66,6 +68,7 @@ fn receive(reader: &mut ChannelReader) -> Result<(), ChannelEnd> {
 pub(super) struct WorkerServer<E> {
     channel: Arc<WorkerChannel>,
     calls: Arc<ReceivedCalls>,
+    callers: ReceivedCallers,
     nested: Arc<OutgoingCalls>,
 
     /// Brings the plugin before `Ready` is sent.
@@ -95,6 +98,7 @@ impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
     ) -> Self {
         Self {
             calls: ReceivedCalls::new(Arc::clone(&channel), threads),
+            callers: ReceivedCallers::default(),
             channel,
             nested,
             started,
@@ -144,7 +148,10 @@ impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
         let out_of_turn = ChannelEnd::OutOfTurn(message.kind());
         match *message {
             HostMessage::Start(_) => return Err(out_of_turn),
-            HostMessage::Call(call) => return self.add_call(&call).ok_or(out_of_turn),
+            HostMessage::Call(call) => {
+                let caller = self.callers.get(call.caller)?;
+                return self.add_call(&call, caller).ok_or(out_of_turn);
+            }
             HostMessage::Cancel(number) => self.calls.cancel(number),
             HostMessage::Reply { nested, end } => self.nested.reply(nested, end)?,
             HostMessage::Export => {
@@ -177,10 +184,10 @@ impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
     }
 
     /// Adds a call to those that are submitted next; `None` if it cannot be one of this plugin.
-    fn add_call(&mut self, message: &CallMessage<'_>) -> Option<()> {
+    fn add_call(&mut self, message: &CallMessage<'_>, caller: CallerRef<'static>) -> Option<()> {
         let target = Arc::clone(&self.plugin()?.target);
         let call: Arc<WorkerCall> = WorkerCall::new(
-            Arc::new(facts_of(message)),
+            Arc::new(facts_of(message, caller)),
             target,
             message.method,
             message.params,

@@ -5,12 +5,15 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jackfield_plugin_api::abi::{CallEnd, CallFacts, Instance, PluginFuture, RequestId};
+use jackfield_plugin_api::abi::{
+    CallEnd, CallFacts, CallerRef, Cancellation, Instance, PluginFuture, RequestId,
+};
 
 use super::super::async_executor::AsyncExecutor;
 use super::super::call::{Call, CallTarget, ReplySink};
 use crate::crash_record::{RunningCode, own_slot, run_recorded};
 use crate::worker::message::{CallMessage, CallNumber};
+use crate::worker::message_context::context_of;
 
 /// A call of the plugin of this worker.
 pub(super) type WorkerCall<A = dyn ReplySink> = Call<WorkerTarget, A>;
@@ -33,12 +36,19 @@ pub(super) struct WorkerTarget {
 ///
 /// A worker has no circuit breaker, so there are no trials in it. The number of the call has their
 /// place: the facts are all that a service of the host gets to know about the call.
-pub(super) fn facts_of(message: &CallMessage<'_>) -> CallFacts<'static> {
-    let id = RequestId::new(Some(Cow::Owned(message.id.to_owned())), String::new);
+pub(super) fn facts_of(message: &CallMessage<'_>, caller: CallerRef<'static>) -> CallFacts<'static> {
     CallFacts {
+        deadline: message.deadline,
+        // The host supervises its own deadline.
+        host_deadline: message.deadline,
+        id: RequestId::new(Some(Cow::Owned(message.id.to_owned())), String::new),
         depth: message.depth,
+        run: message.run,
         trial: NonZeroU64::new(message.call),
-        ..CallFacts::new(message.deadline, id, message.run)
+        cancelled: Cancellation::default(),
+        content: message.content,
+        caller,
+        context: context_of(message.trace, message.meta),
     }
 }
 
@@ -90,4 +100,42 @@ impl CallTarget for WorkerTarget {
     fn add_direct_call(&self) {}
 
     fn remove_direct_call(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use jackfield_plugin_api::Run;
+    use jackfield_plugin_api::abi::Content;
+
+    use super::*;
+    use crate::worker::message_context::{SentCaller, SentTrace};
+
+    #[test]
+    fn shows_the_plugin_what_travels_with_a_call() {
+        let message = CallMessage {
+            call: 5,
+            method: 0,
+            run: Run::Async,
+            depth: 2,
+            deadline: 77,
+            content: Content::Bytes,
+            id: "7",
+            caller: SentCaller { place: 0, origin: None },
+            trace: Some(SentTrace { trace_id: [1; 16], span_id: [2; 8], flags: 1, state: Some("a=b") }),
+            meta: Some("{\"a\":\"b\"}"),
+            params: b"",
+        };
+
+        let facts = facts_of(&message, CallerRef::program());
+        assert_eq!((facts.deadline, facts.depth, facts.content), (77, 2, Content::Bytes));
+        assert_eq!((facts.id.text(), number_of(&facts)), ("7", 5));
+        let context = facts.context.unwrap();
+        assert_eq!(context.meta.as_deref(), Some("{\"a\":\"b\"}"));
+        let trace = context.trace.as_ref().unwrap();
+        assert_eq!(trace.traceparent(), format!("00-{}-{}-01", "01".repeat(16), "02".repeat(8)));
+        assert_eq!(trace.state.as_deref(), Some("a=b"));
+
+        let plain = CallMessage { trace: None, meta: None, ..message };
+        assert!(facts_of(&plain, CallerRef::program()).context.is_none());
+    }
 }

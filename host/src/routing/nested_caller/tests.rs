@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, mpsc};
+use std::thread;
 
 use jackfield_plugin_api::abi::{CallFacts, Content, OutgoingCall, RequestId};
 use jackfield_plugin_api::{Error, Methods, Run};
@@ -65,19 +66,30 @@ impl Fixture {
     }
 
     fn call(&self, run: Run, timeout: Duration, waits: bool) -> Box<dyn NestedReply> {
-        let parent = CallFacts::new(Time::now().after(LIMIT).0, RequestId::new(None, String::new), run);
+        let parent = caller(run);
         self.dispatcher.call_for_worker(&NestedCall {
-            plugin: &Arc::from("other"),
-            parent: &parent,
-            call: OutgoingCall {
-                method: "device.get",
-                params: b"null",
-                content: Content::Json,
-                timeout: Some(timeout),
-            },
+            call: OutgoingCall { timeout: Some(timeout), ..DEVICE_GET },
             is_waiting: waits,
+            ..waiting_call(&Arc::from("other"), &parent)
         })
     }
+
+    /// Calls the method on behalf of `parent`, and waits for the reply.
+    fn call_wait(&self, parent: &CallFacts<'_>) -> CallReply {
+        self.dispatcher.call_wait(&waiting_call(&Arc::from("other"), parent))
+    }
+}
+
+const DEVICE_GET: OutgoingCall<'static> =
+    OutgoingCall { method: "device.get", params: b"null", content: Content::Json, timeout: None };
+
+fn waiting_call<'a>(plugin: &'a Arc<str>, parent: &'a CallFacts<'a>) -> NestedCall<'a> {
+    NestedCall { plugin, parent, call: DEVICE_GET, is_waiting: true }
+}
+
+/// Returns the facts of a calling method.
+fn caller(run: Run) -> CallFacts<'static> {
+    CallFacts::new(Time::now().after(LIMIT).0, RequestId::new(None, String::new), run)
 }
 
 /// Polls until the reply has arrived.
@@ -90,7 +102,7 @@ fn wait(mut call: Box<dyn NestedReply>) -> CallReply {
             return reply;
         }
         while wakes.get() == wakes_before && Time::now() < call.deadline() {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 }
@@ -154,4 +166,88 @@ fn cancels_a_call_that_is_dropped() {
     (7..9).for_each(|reply| fixture.replies.send(reply).unwrap());
     assert_eq!(wait(first).unwrap().bytes, b"7");
     assert_eq!(wait(third).unwrap().bytes, b"8");
+}
+
+#[test]
+fn stops_waiting_when_the_caller_is_cancelled_and_starts_nothing_then() {
+    let fixture = Fixture::new();
+    // The only thread of the plugin is busy, so the nested call waits in its queue.
+    let first = fixture.call(Run::Blocking, LIMIT, false);
+    let parent = caller(Run::Blocking);
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| fixture.call_wait(&parent));
+        while fixture.device.direct_calls() < 2 {
+            thread::yield_now();
+        }
+        parent.cancelled.set();
+        assert_fails(Poll::Ready(waits.join().unwrap()), Code::Cancelled);
+    });
+    assert_fails(Poll::Ready(fixture.call_wait(&parent)), Code::Cancelled);
+
+    let last = fixture.call(Run::Blocking, LIMIT, false);
+    (7..9).for_each(|reply| fixture.replies.send(reply).unwrap());
+    assert_eq!(wait(first).unwrap().bytes, b"7");
+    assert_eq!(wait(last).unwrap().bytes, b"8");
+}
+
+#[test]
+fn stops_waiting_at_a_gate_when_the_caller_is_cancelled() {
+    let fixture = Fixture::new();
+    let held = HeldPlugins { plugins: ["device".to_owned()].into(), ..HeldPlugins::default() };
+    fixture.publish(CallHold::AtGate(&held));
+    let parent = caller(Run::Blocking);
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| fixture.call_wait(&parent));
+        parent.cancelled.set();
+        assert_fails(Poll::Ready(waits.join().unwrap()), Code::Cancelled);
+    });
+}
+
+#[test]
+fn fails_with_the_deadline_if_the_caller_is_cancelled_then() {
+    let fixture = Fixture::new();
+    let client = Time::now().after(Duration::from_millis(20));
+    let parent = CallFacts { deadline: client.0, ..caller(Run::Blocking) };
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| fixture.call_wait(&parent));
+        while Time::now() < client {
+            thread::yield_now();
+        }
+        parent.cancelled.set();
+        assert_fails(Poll::Ready(waits.join().unwrap()), Code::DeadlineExceeded);
+    });
+    assert_fails(Poll::Ready(fixture.call_wait(&parent)), Code::DeadlineExceeded);
+    fixture.replies.send(7).unwrap();
+}
+
+#[test]
+fn cancels_the_nested_call_of_a_worker_whose_call_is_cancelled() {
+    let fixture = Fixture::new();
+    let parent = caller(Run::Blocking);
+    let mut call = fixture.dispatcher.call_for_worker(&waiting_call(&Arc::from("other"), &parent));
+    let wakes = Arc::<WakeCount>::default();
+    assert!(call.poll(&Waker::from(Arc::clone(&wakes))).is_pending());
+
+    parent.cancelled.set();
+    assert_eq!(wakes.get(), 1);
+    assert_fails(call.poll(Waker::noop()), Code::Cancelled);
+    fixture.replies.send(7).unwrap();
+}
+
+#[test]
+fn leaves_a_trial_undecided_that_is_late_for_the_client_alone() {
+    let fixture = Fixture::new();
+    // Opens the circuit breaker, and waits until it admits a trial call.
+    while fixture.device.admit(Time::now()).is_ok_and(|trial| trial.is_none()) {
+        fixture.device.record_timeout(None);
+    }
+    while fixture.device.admit(Time::now()).is_err() {
+        thread::yield_now();
+    }
+
+    let client = Time::now().after(Duration::from_millis(20));
+    let parent = CallFacts { deadline: client.0, ..caller(Run::Blocking) };
+    assert_fails(Poll::Ready(fixture.call_wait(&parent)), Code::DeadlineExceeded);
+    assert!(fixture.device.admit(Time::now()).is_ok_and(|trial| trial.is_some()));
+    fixture.replies.send(7).unwrap();
 }

@@ -1,5 +1,6 @@
 //! Tests of writing and reading messages.
 
+use jackfield_plugin_api::abi::{Content, Credentials};
 use jackfield_protocol::Kind;
 use proptest::prelude::*;
 
@@ -19,6 +20,7 @@ fn ends() -> Vec<MessageEnd<'static>> {
     vec![
         MessageEnd::Done(b"{\"a\":1}"),
         MessageEnd::Done(b""),
+        MessageEnd::DoneBytes(&[0xff, 0]),
         failed(None),
         failed(Some("")),
         failed(Some("[1]")),
@@ -29,36 +31,63 @@ fn ends() -> Vec<MessageEnd<'static>> {
 }
 
 fn host_messages() -> Vec<HostMessage<'static>> {
-    let call = |run, id, params| {
-        HostMessage::Call(CallMessage {
-            call: u64::MAX - 1,
-            method: 3,
-            run,
-            depth: 2,
-            deadline: 1 << 40,
-            id,
-            params,
-        })
+    let known = SentCaller { place: 0xff, origin: None };
+    let call = |run, id, params| CallMessage {
+        call: u64::MAX - 1,
+        method: 3,
+        run,
+        depth: 2,
+        deadline: 1 << 40,
+        content: Content::Json,
+        id,
+        caller: known,
+        trace: None,
+        meta: None,
+        params,
     };
+    let credentials = Some(Credentials { uid: 1, gid: u32::MAX, pid: 3 });
+    let origins = [
+        SentOrigin::Local { listener: "/run/a.sock", credentials },
+        SentOrigin::Local { listener: "", credentials: None },
+        SentOrigin::Remote { listener: "/run/é.sock" },
+        SentOrigin::Program,
+    ];
+    let from = |origin| CallMessage {
+        caller: SentCaller { place: 7, origin: Some(origin) },
+        ..call(Run::Blocking, "1", b"{}")
+    };
+    let traced = |state, meta| CallMessage {
+        content: Content::Bytes,
+        trace: Some(SentTrace { trace_id: [1; 16], span_id: [2; 8], flags: 3, state }),
+        meta,
+        ..call(Run::Async, "1", &[0xff])
+    };
+    let calls = [
+        call(Run::Blocking, "\"é\"", b"[1,2]"),
+        call(Run::Async, "", b""),
+        traced(None, None),
+        traced(Some("a=b"), Some("{\"a\":\"b\"}")),
+        CallMessage { meta: Some(""), ..call(Run::Async, "", b"") },
+    ];
+    let calls = calls.into_iter().chain(origins.map(from)).map(HostMessage::Call);
     let replies = ends().into_iter().map(|end| HostMessage::Reply { nested: 9, end });
     let others = [
         HostMessage::Start(b"{}"),
-        call(Run::Blocking, "\"é\"", b"[1,2]"),
-        call(Run::Async, "", b""),
         HostMessage::Cancel(5),
         HostMessage::Export,
         HostMessage::Import { schema: 7, state: &[0xff, 0] },
         HostMessage::Stop,
     ];
-    others.into_iter().chain(replies).collect()
+    calls.chain(others).chain(replies).collect()
 }
 
 fn worker_messages() -> Vec<WorkerMessage<'static>> {
-    let nested = |waits, method| WorkerMessage::Nested {
+    let nested = |waits, content, method| WorkerMessage::Nested {
         nested: 1,
         parent: 2,
         waits,
         timeout: 3,
+        content,
         method,
         params: b"{}",
     };
@@ -67,8 +96,9 @@ fn worker_messages() -> Vec<WorkerMessage<'static>> {
         WorkerMessage::Refused { reason: "self-test-failed", detail: "no" },
         WorkerMessage::Ready { enforced: "" },
         WorkerMessage::Log { level: 3, call: 4, line: "a line" },
-        nested(true, "a.b"),
-        nested(false, ""),
+        nested(true, Content::Json, "a.b"),
+        nested(false, Content::Json, ""),
+        nested(true, Content::Bytes, "a.b"),
         WorkerMessage::NestedCancelled(6),
     ];
     let call_ends = ends().into_iter().map(|end| WorkerMessage::End { call: 8, end });
@@ -175,20 +205,42 @@ fn refuses_values_without_a_meaning() {
         invalid(kind, b"\xff");
         invalid(kind, b"a\xc3");
     }
-    invalid(kind::PHASE_END, &[4]);
+    invalid(kind::PHASE_END, &[5]);
     invalid(kind::PHASE_END, &[2, 0xff]);
     invalid(kind::LOG, &[[3; 9].as_slice(), &[0xff]].concat());
 
     let mut nested = encoded(&worker_messages()[4]);
-    assert_eq!(nested[16], 1, "the flag");
-    nested[16] = 2;
-    invalid(kind::NESTED, &nested);
+    assert_eq!(nested[16], 1, "the flags");
+    for flags in [4, 5, 0xff] {
+        nested[16] = flags;
+        invalid(kind::NESTED, &nested);
+    }
 
-    let mut call = encoded(&host_messages()[1]);
-    for run in [0, 3, 0xff] {
-        call[12] = run;
+    // No run or two, a `tracestate` without a trace, and an unknown flag.
+    let mut call = encoded(&host_messages()[0]);
+    for flags in [0, 3, 0x21, 0x81, 0xff] {
+        call[12] = flags;
         assert_eq!(HostMessage::decode(kind::CALL, &call), Err(InvalidMessage::Value));
     }
+    let mut program = encoded(&host_messages()[8]);
+    let tag = program.len() - 3;
+    program[tag] = 4;
+    assert_eq!(HostMessage::decode(kind::CALL, &program), Err(InvalidMessage::Value));
+}
+
+#[test]
+fn costs_one_byte_for_what_a_call_does_not_have() {
+    let HostMessage::Call(call) = host_messages()[0] else { panic!("a call") };
+    let length = |message| encoded(&HostMessage::Call(message)).len();
+    // Number, method, flags, depth, deadline, id and params; and the place of the caller.
+    let fixed = 8 + 4 + 1 + 4 + 8 + 4 + call.id.len() + call.params.len();
+    assert_eq!(length(call), fixed + 1);
+
+    let listener = "/run/jackfield/jackfield.sock";
+    let credentials = Some(Credentials { uid: 33, gid: 33, pid: 12_345 });
+    let origin = Some(SentOrigin::Local { listener, credentials });
+    let caller = SentCaller { place: 1, origin };
+    assert_eq!(length(CallMessage { caller, ..call }), fixed + 1 + 17 + listener.len());
 }
 
 proptest! {

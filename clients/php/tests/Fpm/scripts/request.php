@@ -27,7 +27,7 @@ $at = (int) ($_GET['at'] ?? -1);
 if ($at >= 0) {
     $connector = new TerminatingConnector($connector, $at, $_GET['way'], $_GET['pid_file']);
 }
-$client = Client::over($connector, new Options(timeout: 10.0));
+$client = Client::over($connector, new Options(timeout: 9.0, hello: !isset($_GET['no_hello'])));
 
 $wrong = [];
 $failed = [];

@@ -1,9 +1,10 @@
 //! Replies over the frame limit, of which only the head is known.
 
-use jackfield_protocol::{FrameError, Id, Kind, RefusedFrame, Version};
+use jackfield_protocol::{FrameError, Kind, RefusedFrame, Version};
 
 use super::InFlightTable;
-use crate::connection::outcome::{Answer, AttemptError, CloseReason};
+use super::accept::find_id;
+use crate::connection::outcome::{AttemptError, CloseReason};
 use crate::counters::Counters;
 use crate::error::UnreadableReply;
 use crate::id::Key;
@@ -24,19 +25,24 @@ impl InFlightTable {
         let RefusedFrame { kind, length, ref head } = *refused;
         let unreadable = AttemptError::Unreadable(UnreadableReply::TooLarge { length, limit });
 
+        if kind == Kind::Heartbeat {
+            self.accept_heartbeat(head, counters);
+            return Ok(());
+        }
+
+        let in_block = self.kind_in_block(kind);
+        let kind = in_block.unwrap_or(kind);
         let key = match kind {
-            Kind::AsyncResponse => Id::find_in_reply(head).map(Key::from_id),
+            Kind::AsyncResponse => find_id(head, in_block.is_some()).map(Key::from_id),
             // Sync replies come in order.
             Kind::Sync => self.sync.take().map(Some),
-            Kind::Heartbeat => self.heartbeats.pop_front().map(Some),
             Kind::Error | Kind::AsyncRequest => None,
-            Kind::Cancel | Kind::GoingAway | Kind::Other(_) => Some(None),
+            Kind::Heartbeat | Kind::Cancel | Kind::GoingAway | Kind::Other(_) => Some(None),
         };
 
         match key {
-            Some(Some(key)) if kind == Kind::Heartbeat => self.settle(key, Ok(Answer::Heartbeat)),
-            Some(Some(key)) if kind == Kind::Sync => self.settle(key, Err(unreadable)),
-            Some(key) => self.settle_async(key, Err(unreadable), counters),
+            Some(Some(key)) if kind == Kind::Sync => self.settle(key, Err(unreadable), None),
+            Some(key) => self.settle_async(key, Err(unreadable), None, counters),
             None => {
                 let version = Version::V1_1;
                 let refusal = FrameError::TooLarge { kind, version, length, limit };

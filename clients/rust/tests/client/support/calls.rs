@@ -112,17 +112,19 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) connections: usize,
+    /// Whether the client sends a hello.
+    pub(crate) negotiate: bool,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { timeout: Duration::from_secs(20), connections: 20 }
+        Settings { timeout: Duration::from_secs(20), connections: 20, negotiate: true }
     }
 }
 
 impl Settings {
     fn apply<C>(self, builder: Builder<C>) -> Builder<C> {
-        builder.timeout(self.timeout).max_connections(self.connections)
+        builder.timeout(self.timeout).max_connections(self.connections).negotiate(self.negotiate)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Test support: the scripted server, one interface to both clients, and waiting.
 
 pub(crate) mod calls;
+pub(crate) mod host;
 pub(crate) mod scratch;
 pub(crate) mod server;
 pub(crate) mod wait;

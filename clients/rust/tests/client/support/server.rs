@@ -130,12 +130,15 @@ impl Report {
         &self.json["faults"]
     }
 
-    /// Returns the frames of each connection, in the order of their acceptance.
+    /// Returns the frames of each connection, in the order of their acceptance, after its hello.
     pub(crate) fn connections(&self) -> Vec<&[Value]> {
         let connections = self.json["connections"].as_array().expect("a list");
-        connections
-            .iter()
-            .map(|connection| connection["frames"].as_array().expect("a list").as_slice())
+        let frames = connections.iter().map(|connection| connection["frames"].as_array().expect("a list"));
+        frames
+            .map(|frames| match frames.as_slice() {
+                [hello, rest @ ..] if hello["kind"] == HEARTBEAT && hello["length"] != 0 => rest,
+                frames => frames,
+            })
             .collect()
     }
 

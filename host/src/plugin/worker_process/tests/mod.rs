@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use jackfield_plugin_api::abi::{HostCell, Instance};
+use jackfield_plugin_api::abi::{Content, HostCell, Instance};
 use jackfield_plugin_api::manifest::DeclaredMethod;
 use jackfield_plugin_api::{Context, Error, Level, Methods, Run};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -27,6 +27,7 @@ use crate::sync::lock;
 use crate::worker::channel_reader::{ChannelReader, Received};
 use crate::worker::channel_writer::{ChannelWriter, WhenFull};
 use crate::worker::message::{CallMessage, HostMessage, MessageEnd, WorkerMessage};
+use crate::worker::message_context::{SentCaller, SentOrigin};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const BLOCKING: u32 = 0;
@@ -217,13 +218,26 @@ impl TestHost {
 
 fn call_message(call: u64, method: u32, params: &str, deadline: Time) -> CallMessage<'_> {
     let run = if [ASYNC, NEVER, CALLS, DROPS_A_CALL].contains(&method) { Run::Async } else { Run::Blocking };
-    CallMessage { call, method, run, depth: 0, deadline: deadline.0, id: "id", params: params.as_bytes() }
+    let caller = SentCaller { place: 3, origin: Some(SentOrigin::Program) };
+    CallMessage {
+        call,
+        method,
+        run,
+        depth: 0,
+        deadline: deadline.0,
+        content: Content::Json,
+        id: "id",
+        caller,
+        trace: None,
+        meta: None,
+        params: params.as_bytes(),
+    }
 }
 
 fn describe(message: &WorkerMessage<'_>) -> String {
     match *message {
         WorkerMessage::End { call, end } => format!("{call}: {}", describe_end(end)),
-        WorkerMessage::Nested { nested, parent, waits, timeout: 0, method, params } => {
+        WorkerMessage::Nested { nested, parent, waits, timeout: 0, content: _, method, params } => {
             let params = String::from_utf8_lossy(params);
             format!("nested {nested} of {parent}: {method} {params}, waits: {waits}")
         }
@@ -236,6 +250,7 @@ fn describe(message: &WorkerMessage<'_>) -> String {
 fn describe_end(end: MessageEnd<'_>) -> String {
     match end {
         MessageEnd::Done(result) => format!("done {}", String::from_utf8_lossy(result)),
+        MessageEnd::DoneBytes(result) => format!("done {result:?}"),
         MessageEnd::Failed { code, message, data } => format!("failed {code} {message} {data:?}"),
         MessageEnd::Panicked(text) => format!("panicked {text}"),
         MessageEnd::Cancelled => "cancelled".to_owned(),

@@ -66,3 +66,37 @@ fn cancels_a_nested_call_that_nothing_waits_for_any_more() {
     assert_eq!(host.next_sorted(2), ["2: cancelled", "NestedCancelled(2)"]);
     host.stop();
 }
+
+#[test]
+fn stops_waiting_for_a_nested_call_when_the_waiting_call_is_cancelled() {
+    let mut host = TestHost::start(1);
+    host.call(1, CALLS_AND_WAITS, "1");
+    assert_eq!(host.next(), "nested 1 of 1: other.m 1, waits: true");
+
+    host.send(&[HostMessage::Cancel(1)]);
+    let failed = "1: failed -32800 the calling method was cancelled None";
+    assert_eq!(host.next_sorted(2), [failed, "NestedCancelled(1)"]);
+
+    // The thread is free, and the late reply is discarded.
+    host.send(&[done(1, "10")]);
+    host.call(2, BLOCKING, "1");
+    assert_eq!(host.next(), "2: done 2");
+    host.stop();
+}
+
+#[test]
+fn ends_with_the_deadline_if_the_waiting_call_is_cancelled_then() {
+    let mut host = TestHost::start(1);
+    let deadline = Time::now().after(Duration::from_millis(50));
+    host.send(&[HostMessage::Call(call_message(1, CALLS_AND_WAITS, "1", deadline))]);
+    assert_eq!(host.next(), "nested 1 of 1: other.m 1, waits: true");
+    while Time::now() < deadline {
+        thread::yield_now();
+    }
+
+    host.send(&[HostMessage::Cancel(1)]);
+    let messages = host.next_sorted(3);
+    let failed = "1: failed -32603 a called method failed: the request had no result within";
+    assert!(messages[0].starts_with(failed), "{messages:?}");
+    host.stop();
+}

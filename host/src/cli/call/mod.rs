@@ -1,0 +1,100 @@
+//! `jackfield call`: sends one request with the client library and prints its result.
+
+mod args;
+mod exchange;
+
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jackfield::config::Framing;
+use jackfield_client::{Payload, Reply, Version};
+use serde_json::value::RawValue;
+
+use self::args::Params;
+use self::exchange::exchange;
+use super::command_error::CommandError;
+use super::config_file::load_config;
+use super::exit_code::fail;
+use super::output::print_message;
+use super::table::format_duration;
+
+pub(crate) use self::args::CallArgs;
+
+/// Sends the request. Prints exactly the bytes of the result, and a newline after JSON.
+pub(crate) fn call(args: &CallArgs, config: Option<&Path>) -> ExitCode {
+    match try_call(args, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error.exit_code(), &error),
+    }
+}
+
+fn try_call(args: &CallArgs, config: Option<&Path>) -> Result<(), CommandError> {
+    // First, because a request that cannot be sent needs neither configuration nor host.
+    let params = match &args.bytes {
+        Some(file) => Params::Bytes(read_bytes(file)?),
+        None => Params::Json(args.params.as_deref().map(parse_params).transpose()?),
+    };
+    let socket = find_socket(args.socket.as_deref(), config)?;
+
+    let reply = exchange(args, &socket, &params)?;
+    if args.verbose {
+        print_message(details_of(&reply));
+    }
+
+    let mut stdout = io::stdout().lock();
+    let written = match reply.result.map_err(|error| CommandError::Call { socket, error })? {
+        Payload::Json(json) => stdout.write_all(&json).and_then(|()| stdout.write_all(b"\n")),
+        Payload::Bytes(bytes) => stdout.write_all(&bytes),
+    };
+    written.and_then(|()| stdout.flush()).map_err(CommandError::Output)
+}
+
+/// Parses the argument PARAMS; `-` stands for standard input.
+pub(super) fn parse_params(argument: &str) -> Result<Box<RawValue>, CommandError> {
+    if argument != "-" {
+        return serde_json::from_str(argument).map_err(CommandError::Params);
+    }
+    let mut text = String::new();
+    io::stdin().lock().read_to_string(&mut text).map_err(CommandError::Stdin)?;
+    serde_json::from_str(&text).map_err(CommandError::Params)
+}
+
+fn read_bytes(file: &Path) -> Result<Vec<u8>, CommandError> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(file)
+    };
+    read.map_err(|source| CommandError::Bytes { file: file.to_owned(), source })
+}
+
+/// Returns the socket that was passed, or that of the first listener whose framing the client
+/// supports.
+pub(super) fn find_socket(passed: Option<&Path>, config: Option<&Path>) -> Result<PathBuf, CommandError> {
+    if let Some(socket) = passed {
+        return Ok(socket.to_owned());
+    }
+    let mut listeners = load_config(config)?.listeners.into_iter();
+    let binary = listeners.find(|listener| listener.framing == Framing::Binary);
+    Ok(binary.ok_or(CommandError::NoListener)?.socket)
+}
+
+/// Returns what `--verbose` prints.
+fn details_of(reply: &Reply) -> String {
+    let Some(version) = reply.version else { return "no reply".to_owned() };
+    let Some(timing) = reply.timing else {
+        let remark = if version < Version::V1_2 { "without timing" } else { "no timing in the reply" };
+        return format!("protocol {version}, {remark}");
+    };
+
+    let queued = format_duration(Duration::from_micros(timing.queued_us.into()));
+    let run = format_duration(Duration::from_micros(timing.run_us.into()));
+    let generation = match timing.generation {
+        0 => "answered by the host".to_owned(),
+        number => format!("answered by generation {number}"),
+    };
+    format!("protocol {version}, queued {queued}, run {run}, {generation}")
+}

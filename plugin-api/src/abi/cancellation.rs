@@ -1,0 +1,105 @@
+//! The cancellation of a call, and the waits that end with it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+
+/// A wait of a method, such as that for the reply to a nested call. It ends when the call of the
+/// method is cancelled.
+pub trait CancelListener: Send + Sync {
+    /// Ends the wait. Runs on the thread that cancels, so it must not block.
+    fn call_cancelled(&self);
+}
+
+/// Whether a call is cancelled, and the waits of its method.
+#[derive(Debug, Default)]
+pub struct Cancellation {
+    is_set: AtomicBool,
+    /// Waits that have ended are removed when there is no room for another one.
+    listeners: Mutex<Vec<Weak<dyn CancelListener>>>,
+}
+
+impl Cancellation {
+    /// Returns whether nobody waits for the reply any more.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Relaxed)
+    }
+
+    /// Cancels the call and ends the waits of its method.
+    pub fn set(&self) {
+        // Ordered by the lock: a listener that is added later finds the flag.
+        self.is_set.store(true, Ordering::Relaxed);
+        let listeners = std::mem::take(&mut *self.lock());
+        listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.call_cancelled());
+    }
+
+    /// Notifies `listener` when the call is cancelled, at once if it is cancelled already.
+    pub fn notify(&self, listener: Weak<dyn CancelListener>) {
+        let added = listener.clone();
+        let mut listeners = self.lock();
+        if listeners.len() == listeners.capacity() {
+            listeners.retain(|waiting| waiting.strong_count() > 0);
+            // At least doubled if most still wait, so that the search costs a constant for each.
+            let waiting = listeners.len();
+            listeners.reserve(waiting + 1);
+        }
+        listeners.push(added);
+        drop(listeners);
+
+        if self.is_set()
+            && let Some(listener) = listener.upgrade()
+        {
+            listener.call_cancelled();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn CancelListener>>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl CancelListener for Count {
+        fn call_cancelled(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn listen(cancellation: &Cancellation) -> Arc<Count> {
+        let count = Arc::<Count>::default();
+        let listener: Weak<Count> = Arc::downgrade(&count);
+        cancellation.notify(listener);
+        count
+    }
+
+    #[test]
+    fn notifies_all_that_wait_then_and_later() {
+        let cancellation = Cancellation::default();
+        let waiting = [listen(&cancellation), listen(&cancellation)];
+        drop(listen(&cancellation));
+        assert!(!cancellation.is_set());
+
+        cancellation.set();
+        cancellation.set();
+        assert!(cancellation.is_set());
+        let late = listen(&cancellation);
+        assert!(waiting.iter().chain([&late]).all(|count| count.0.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn keeps_nothing_of_waits_that_have_ended() {
+        let cancellation = Cancellation::default();
+        let _waiting: Vec<_> = (0..10).map(|_| listen(&cancellation)).collect();
+        (0..10_000).for_each(|_| drop(listen(&cancellation)));
+        assert!(cancellation.lock().capacity() <= 64, "{}", cancellation.lock().capacity());
+    }
+}

@@ -24,6 +24,7 @@
 //!
 //! The module [`phase`] shows how a connection ends.
 
+mod abandonment;
 mod activity;
 mod admission;
 mod control_frames;

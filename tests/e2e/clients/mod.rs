@@ -3,4 +3,5 @@
 mod conformance;
 mod conformance_program;
 mod encoding;
+mod faulty_proxy;
 mod rust_client;

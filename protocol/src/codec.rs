@@ -175,6 +175,12 @@ impl Decoder {
         self.highest = highest;
     }
 
+    /// Returns the version that higher ones are read as.
+    #[must_use]
+    pub fn highest(&self) -> Version {
+        self.highest
+    }
+
     /// Decodes the front of `input`, which must hold every byte that is not yet consumed.
     pub fn step<'a>(&mut self, input: &'a [u8]) -> Step<'a> {
         match self.state {

@@ -8,8 +8,9 @@ use jackfield_protocol::{
 use crate::vector::{self, IndexLine, Vector, fnv1a};
 
 /// Every key that a vector may have. A misspelt key would check nothing.
-const KEYS: [&str; 41] = [
+const KEYS: [&str; 42] = [
     "direction",
+    "since",
     "negotiated",
     "expect",
     "version",

@@ -4,10 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::support::hello::{ALL, CANCEL, agree};
-use crate::support::peer::{ASYNC_REQUEST, DEADLINE_EXCEEDED, PLUGIN_UNAVAILABLE, V1_1, frame};
+use crate::support::peer::{ASYNC_REQUEST, CANCELLED, DEADLINE_EXCEEDED, PLUGIN_UNAVAILABLE, V1_1, frame};
 use crate::support::{HostProcess, Peer, is_soak, wait_until};
-
-const CANCELLED: i64 = -32800;
 
 /// The plugins that run in workers.
 const PLACES: [&[&str]; 4] = [&[], &["calls"], &["subject"], &["calls", "subject"]];

@@ -56,7 +56,7 @@ fn sends_what_is_left_of_the_time_out() {
             let request = Request::parse(payload).unwrap();
             assert_eq!(request.context.deadline_ms.unwrap().get(), left, "after {passed} us");
             assert_eq!(frame.deadline_ms, left);
-            assert_eq!(request.context.traceparent.is_some(), context.traceparent.is_some());
+            assert_eq!(request.context.carried().traceparent.is_some(), context.traceparent.is_some());
             assert_eq!(request.params.unwrap().get(), "1");
         }
     }
@@ -88,9 +88,10 @@ fn writes_trace_and_metadata() {
 
     let payload = payload_of(&frame, Version::V1_1, Kind::AsyncRequest);
     let request = Request::parse(payload).unwrap();
-    assert_eq!(request.context.traceparent.unwrap().to_string(), TRACE);
-    assert_eq!(request.context.tracestate.unwrap().get(), r#""vendor=\"1\"""#);
-    let meta: Value = serde_json::from_str(request.context.meta.unwrap().get()).unwrap();
+    let carried = request.context.carried();
+    assert_eq!(carried.traceparent.unwrap().to_string(), TRACE);
+    assert_eq!(carried.tracestate.unwrap().get(), r#""vendor=\"1\"""#);
+    let meta: Value = serde_json::from_str(carried.meta.unwrap().get()).unwrap();
     assert_eq!(meta, json!({"na\"me": "value"}));
 }
 

@@ -141,7 +141,7 @@ fn requests_carry_trace_and_metadata() {
 
         let mut peer = host.accept_and_grant(ALL);
         let request = peer.read_request();
-        let context = request.request().context;
+        let context = request.request().context.carried();
         assert_eq!(context.traceparent.unwrap().to_string(), TRACE);
         assert_eq!(context.tracestate.unwrap().get(), "\"a=b\"");
         let meta: Value = serde_json::from_str(context.meta.unwrap().get()).unwrap();

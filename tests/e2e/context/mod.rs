@@ -8,5 +8,6 @@ mod end_notice;
 mod hello;
 mod hostile_frames;
 mod hostile_hellos;
+mod inheritance;
 mod nested;
 mod timing;

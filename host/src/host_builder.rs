@@ -191,6 +191,7 @@ impl Builder {
         let unstarted = UnstartedHost(Some(Arc::clone(&crash_record)));
         let dispatcher = Dispatcher::new(ConnectionRules::of(&config), Arc::clone(&crash_record));
         dispatcher.acls.set(&config.listeners, config.admin.as_ref());
+        let takes_spans = config.trace.spans;
         let exporter = start_exporter(&config.trace, &dispatcher)
             .map_err(StartError::of_system("start the thread that exports spans"))?;
 
@@ -217,8 +218,8 @@ impl Builder {
                 .add_built_in(plugin)
                 .map_err(StartError::of_system("start the threads of a built-in plugin"))
         };
-        let system =
-            add_built_in(SystemPlugin::plugin(host_info(&dispatcher), dispatcher.tracer.get().cloned()))?;
+        let span_taker = dispatcher.tracer.get().filter(|_| takes_spans).cloned();
+        let system = add_built_in(SystemPlugin::plugin(host_info(&dispatcher), span_taker))?;
         let admin = AdminPlugin::plugin(commands.clone(), Arc::downgrade(&dispatcher), reloads);
         let admin = add_built_in(admin)?;
         for plugin in built_in {

@@ -100,8 +100,8 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     ///
-    /// The error of the method, an error of the host (not found, overloaded, deadline exceeded), or
-    /// a result that does not fit `R`.
+    /// The error of the method, an error of the host (not found, overloaded, deadline exceeded), a
+    /// result that does not fit `R`, or the cancellation of this call, which ends the wait.
     pub fn call<R: DeserializeOwned>(
         &self,
         method: &str,

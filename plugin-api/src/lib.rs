@@ -103,3 +103,8 @@ pub mod prelude {
 
 #[doc(hidden)]
 pub use abi::export as __export;
+
+/// Compiles the examples of the document for authors.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/plugins.md")]
+struct Document;

@@ -7,6 +7,8 @@
 //! trace, a time-out; and it sets the caller.
 
 mod request;
+#[cfg(test)]
+mod request_tests;
 mod running;
 mod test_host;
 #[cfg(test)]

@@ -170,9 +170,16 @@ impl Decoder {
         Decoder { limit, highest: Version::HIGHEST, state: State::Header }
     }
 
-    /// Sets the version that higher ones are read as: [`Version::V1_2`] after a hello has granted it.
+    /// Sets the version that higher ones are read as: [`Version::V1_2`] after a hello has granted
+    /// it.
     pub fn set_highest(&mut self, highest: Version) {
         self.highest = highest;
+    }
+
+    /// Returns the version that higher ones are read as.
+    #[must_use]
+    pub fn highest(&self) -> Version {
+        self.highest
     }
 
     /// Decodes the front of `input`, which must hold every byte that is not yet consumed.

@@ -25,5 +25,6 @@ mod overload;
 mod reload;
 mod routing;
 mod systemd;
+mod traces;
 mod wire;
 mod worker;

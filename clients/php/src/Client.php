@@ -135,10 +135,7 @@ final class Client extends AsyncLoop
      * Calls a method that returns bytes, and waits for them.
      *
      * @param mixed $params a string is sent as bytes, and any other value as JSON
-     *
-     * The other parameters are those of call().
-     *
-     * @param array<string, string>|null $meta
+     * @param array<string, string>|null $meta see call(), as for the other parameters
      *
      * @throws UnsupportedException if the host does not accept bytes; nothing was sent
      * @throws JackfieldException   if the call failed
@@ -180,6 +177,7 @@ final class Client extends AsyncLoop
         $started = hrtime(true);
         $deadline = $this->deadline($timeout, $started);
         $members = $this->members->encode($traceparent, $tracestate, $meta);
+
         return $this->multiplexer
             ->submit($method, $params, $started, $deadline, $idempotent, members: $members)
             ->ownedBy($this);
@@ -279,9 +277,7 @@ final class Client extends AsyncLoop
         $started = hrtime(true);
         $deadline = $this->deadline($timeout, $started);
         $members = $this->members->encode($traceparent, $tracestate, $meta);
-        $batch = new Batch($this->multiplexer, $calls, $members);
-
-        return $batch->run($started, $deadline, $idempotent);
+        return (new Batch($this->multiplexer, $calls, $members))->run($started, $deadline, $idempotent);
     }
 
     /**

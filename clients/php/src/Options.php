@@ -36,7 +36,8 @@ final class Options
      *                           also the host's default. A larger reply fails its call; if it is
      *                           more than four times as large, the connection is closed
      * @param int $maxTries how often one request may be sent: 1 to 10. It is sent again only if the
-     *                      host certainly did not start it, or if the call is idempotent
+     *                      host certainly did not start it, or if the call is idempotent. Answers
+     *                      of a host that is going away do not count
      * @param float $healthCheckAfter idle time of a socket after which it must answer a heartbeat
      *                                before it is used, in seconds: 0 to 86,400
      * @param float $idleTimeout idle time after which a socket is closed instead of used, in

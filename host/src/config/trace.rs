@@ -94,7 +94,7 @@ impl Default for TraceConfig {
 impl TraceConfig {
     /// Returns the part that a host reads only when it starts.
     pub(crate) fn fixed_part(&self) -> TraceConfig {
-        TraceConfig { sample: Sample::default(), spans: false, ..self.clone() }
+        TraceConfig { sample: Sample::default(), ..self.clone() }
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jackfield_plugin_api::abi::CallFacts;
 use jackfield_protocol::Timing;
 
+use super::accepted_request::AcceptedRequest;
 use super::in_flight::InFlightEntry;
-use super::pipeline::AcceptedRequest;
 use crate::clock::Time;
 use crate::metrics::{MethodId, RequestKind};
 use crate::plugin::Generation;

@@ -102,9 +102,11 @@ impl<T> InFlightTable<T> {
         !self.ids.is_empty() && self.ids.contains_key(id)
     }
 
-    /// Returns the key of the request with this id.
-    pub(super) fn key_of(&self, id: &str) -> Option<RequestKey> {
-        self.ids.get(id).copied()
+    /// Returns the key of the request with this id, unless it is cancelled or expired already and
+    /// only its reply waits in the sync queue.
+    pub(super) fn key_to_cancel(&self, id: &str) -> Option<RequestKey> {
+        let key = self.ids.get(id).copied()?;
+        self.get(key).is_some_and(|entry| !entry.is_over()).then_some(key)
     }
 
     /// Returns the key of the next entry. A call needs to know it before its entry exists.

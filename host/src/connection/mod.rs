@@ -24,6 +24,7 @@
 //!
 //! The module [`phase`] shows how a connection ends.
 
+mod accepted_request;
 mod activity;
 mod admission;
 mod control_frames;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jackfield_protocol::{Kind, ReplyForm, Version};
 
+use super::accepted_request::AcceptedRequest;
 use super::identity::ConnectionIdentity;
 use super::in_flight::{InFlightEntry, InFlightTable};
 use super::mailbox::Mailbox;
@@ -11,10 +12,7 @@ use super::session::Session;
 use super::span;
 use super::thread_context::ThreadContext;
 use super::turn::Turn;
-use crate::clock::Time;
-use crate::limits::Permit;
-use crate::metrics::{MethodId, Metrics, Outcome, RequestKind, ThreadTotal};
-use crate::plugin::PluginCall;
+use crate::metrics::{Metrics, Outcome, RequestKind, ThreadTotal};
 use crate::routing::{ReplyContext, RequestError};
 
 /// Runs, tracks and answers the requests of one connection.
@@ -28,21 +26,6 @@ pub(super) struct RequestPipeline {
     pub(super) session: Session,
     pub(super) in_flight: InFlightTable<AcceptedRequest>,
     pub(super) mailbox: Arc<Mailbox>,
-}
-
-/// A request that was accepted and is answered from another thread, or later.
-pub(super) struct AcceptedRequest {
-    /// How the reply is written.
-    pub(super) form: ReplyForm,
-    /// Whether the client accepts opaque bytes as a result.
-    pub(super) accepts_bytes: bool,
-    /// Largest payload that the client accepts, in bytes.
-    pub(super) limit: u32,
-    /// Name under which the metrics count it.
-    pub(super) counted: MethodId,
-    pub(super) accepted: Time,
-    pub(super) call: Arc<PluginCall>,
-    pub(super) _permit: Permit,
 }
 
 impl RequestPipeline {
@@ -79,9 +62,9 @@ impl RequestPipeline {
 
     /// Cancels the request with this id, a JSON token, because its client asks for that. A request
     /// that waits in the sync queue is answered in its turn; any other is answered now. An unknown
-    /// id is counted: the reply may be on its way.
+    /// id is counted: the reply may be on its way, or wait for its turn.
     pub(super) fn cancel(&mut self, turn: &mut Turn<'_>, id: &str) {
-        let Some(key) = self.in_flight.key_of(id) else {
+        let Some(key) = self.in_flight.key_to_cancel(id) else {
             turn.thread.cells.add(ThreadTotal::UnknownCancels, 1);
             return;
         };

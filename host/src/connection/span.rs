@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use jackfield_protocol::{Request, TraceParent};
 
+use super::accepted_request::AcceptedRequest;
 use super::finished_request::{FinishedCall, FinishedRequest};
 use super::identity::ConnectionIdentity;
-use super::pipeline::AcceptedRequest;
 use super::thread_context::ThreadContext;
 use super::turn::Turn;
 use crate::clock::Time;

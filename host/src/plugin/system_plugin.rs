@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use jackfield_plugin_api::{Error, Methods};
-use jackfield_protocol::Code;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -43,7 +42,7 @@ pub(crate) struct SystemPlugin {
     started: Time,
     host: Weak<dyn HostInfo>,
 
-    /// `None` without `trace.otlp`.
+    /// Takes the spans of clients; `None` if the host takes none.
     tracer: Option<Arc<Tracer>>,
 }
 
@@ -72,12 +71,14 @@ impl SystemPlugin {
 
     /// Creates the plugin.
     pub(crate) fn plugin(host: Weak<dyn HostInfo>, tracer: Option<Arc<Tracer>>) -> BuiltInPlugin {
-        let methods = Methods::new()
+        let mut methods = Methods::new()
             .inline("system.ping", Self::ping)
             .inline("system.echo", Self::echo)
             .inline("system.info", Self::info)
-            .inline("system.methods", Self::methods)
-            .inline("system.spans", Self::spans);
+            .inline("system.methods", Self::methods);
+        if tracer.is_some() {
+            methods = methods.inline("system.spans", Self::spans);
+        }
         BuiltInPlugin::new(Self::NAME, Self { started: Time::now(), host, tracer }, methods)
     }
 
@@ -107,10 +108,7 @@ impl SystemPlugin {
     }
 
     fn spans(&self, params: Box<RawValue>) -> Result<SpansReply, Error> {
-        let Some(tracer) = self.tracer.as_ref().filter(|tracer| tracer.accepts_spans()) else {
-            let message = "system.spans is off; set trace.otlp and trace.spans = true to use it";
-            return Err(Error::from_wire(Code::MethodNotFound.as_i64(), message.to_owned(), None));
-        };
+        let tracer = self.tracer.as_ref().ok_or_else(|| Error::internal("the host takes no spans"))?;
         let spans = ReportedSpans::parse(params.get())
             .map_err(|fault| Error::invalid_params("", &fault.to_string()))?;
 

@@ -43,7 +43,7 @@ impl PluginOwner {
         self.dispatcher.set_rules(ConnectionRules::of(&config));
         self.dispatcher.acls.set(&config.listeners, config.admin.as_ref());
         if let Some(tracer) = self.dispatcher.tracer.get() {
-            tracer.configure(&config.trace);
+            tracer.set_sample(config.trace.sample);
         }
         self.retry_with_settings(&changed, config.plugins.retained > old.plugins.retained);
         if config.plugins.trusted_keys != old.plugins.trusted_keys {

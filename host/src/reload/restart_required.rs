@@ -62,7 +62,7 @@ mod tests {
             ("metrics.listen", |config| {
                 config.metrics.listen = Some(MetricsEndpoint::Unix("run/metrics.sock".into()));
             }),
-            ("[trace]", |config| config.trace.queue += 1),
+            ("[trace]", |config| config.trace.spans = true),
             ("io.threads", |config| config.io.threads += 1),
             ("log.format", |config| config.log.format = Format::Json),
         ];
@@ -88,7 +88,6 @@ mod tests {
                 config.io.spin = Duration::ZERO;
                 config.log.level = Level::Debug;
                 config.trace.sample = Sample::Ratio(0.5);
-                config.trace.spans = true;
                 config.plugins.retained += 1;
             }),
             [""; 0]

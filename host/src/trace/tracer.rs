@@ -1,7 +1,6 @@
 //! Decides which calls are recorded, and takes their spans.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use jackfield_plugin_api::abi::TraceFacts;
 use jackfield_protocol::TraceParent;
@@ -10,7 +9,7 @@ use super::queue::{QueuedSpans, SpanQueue};
 use super::reported_spans::ReportedSpans;
 use super::sampler::{Sampler, new_span_id, new_trace_id};
 use super::span::{CallSpan, QueuedSpan};
-use crate::config::TraceConfig;
+use crate::config::{Sample, TraceConfig};
 use crate::metrics::Metrics;
 
 /// The flag of W3C Trace Context that says that the trace is recorded.
@@ -20,9 +19,6 @@ const SAMPLED: u8 = 1;
 pub(crate) struct Tracer {
     sampler: Sampler,
 
-    /// Whether clients may hand over spans.
-    accepts_spans: AtomicBool,
-
     queue: SpanQueue,
     metrics: Arc<Metrics>,
 }
@@ -31,14 +27,12 @@ impl Tracer {
     pub(super) fn new(config: &TraceConfig, metrics: Arc<Metrics>) -> (Arc<Self>, QueuedSpans) {
         let (queue, spans) = SpanQueue::new(config.queue);
         let sampler = Sampler::new(config.sample);
-        let accepts_spans = AtomicBool::new(config.spans);
-        (Arc::new(Self { sampler, accepts_spans, queue, metrics }), spans)
+        (Arc::new(Self { sampler, queue, metrics }), spans)
     }
 
-    /// Applies the keys that take effect without a restart.
-    pub(crate) fn configure(&self, config: &TraceConfig) {
-        self.sampler.set(config.sample);
-        self.accepts_spans.store(config.spans, Ordering::Relaxed);
+    /// Replaces the rule by which requests without a `traceparent` are recorded.
+    pub(crate) fn set_sample(&self, sample: Sample) {
+        self.sampler.set(sample);
     }
 
     /// Returns whether [`Tracer::begin`] may record a request without a `traceparent`.
@@ -80,11 +74,6 @@ impl Tracer {
         self.push(QueuedSpan::Call(span));
     }
 
-    /// Returns whether clients may hand over spans.
-    pub(crate) fn accepts_spans(&self) -> bool {
-        self.accepts_spans.load(Ordering::Relaxed)
-    }
-
     /// Takes the spans of a client, and returns how many of them had room.
     pub(crate) fn record_reported(&self, spans: ReportedSpans) -> usize {
         spans
@@ -107,7 +96,6 @@ impl Tracer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sample;
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0";
 
@@ -145,7 +133,7 @@ mod tests {
         assert_eq!((facts.parent_id, facts.flags, facts.is_recorded), (None, 1, true));
         assert!(tracer.records_roots());
 
-        tracer.configure(&TraceConfig { sample: Sample::Ratio(0.0), ..TraceConfig::default() });
+        tracer.set_sample(Sample::Ratio(0.0));
         assert!(tracer.begin(None, None).is_none() && !tracer.records_roots());
     }
 

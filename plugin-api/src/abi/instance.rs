@@ -14,7 +14,7 @@ use super::local_entry::LocalEntry;
 use super::root::Root;
 use super::services::{HostCell, TABLE};
 use super::sink::lend;
-use super::types::{PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice};
+use super::types::{HostTableRef, PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice};
 use crate::{Error, Host, Methods, STATE_MAX};
 
 /// Upper bound for an error accepted from a lifecycle phase of a plugin, in bytes.
@@ -88,7 +88,22 @@ impl Instance {
     #[must_use]
     pub fn local<S: Send + Sync + 'static>(plugin: S, methods: Methods<S>, host: &Arc<HostCell>) -> Self {
         // SAFETY: `TABLE` belongs to `HostCell`.
-        let handle = unsafe { HostHandle::retain(TABLE, Arc::as_ptr(host).cast::<c_void>()) };
+        unsafe { Self::local_with(TABLE, plugin, methods, host) }
+    }
+
+    /// Wraps an instance as [`Instance::local`] does, for the functions of `table`.
+    ///
+    /// # Safety
+    ///
+    /// The functions of `table` must be those of `HostCell`.
+    pub(super) unsafe fn local_with<S: Send + Sync + 'static>(
+        table: HostTableRef,
+        plugin: S,
+        methods: Methods<S>,
+        host: &Arc<HostCell>,
+    ) -> Self {
+        // SAFETY: guaranteed by the caller.
+        let handle = unsafe { HostHandle::retain(table, Arc::as_ptr(host).cast::<c_void>()) };
         let host = Host::new(handle, b"{}");
         let running = RunningPlugin { plugin: Arc::new(plugin), methods, host, stop: |_: &S| () };
         Self { root: LocalEntry::<S>::ROOT, instance: running.into_raw(), knows_bytes: true }

@@ -11,6 +11,8 @@ mod call_end;
 mod call_facts;
 mod call_queries;
 mod cancellation;
+#[cfg(test)]
+mod earlier_host;
 mod entry;
 mod future;
 mod handles;

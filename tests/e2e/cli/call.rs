@@ -51,8 +51,13 @@ fn sends_a_sync_or_an_async_request() {
         let scratch = Scratch::new();
         let listener = UnixListener::bind(scratch.join("host.sock")).unwrap();
         let host = thread::spawn(move || {
+            let mut peer = listener.accept().unwrap().0;
             let mut header = [0; 7];
-            listener.accept().unwrap().0.read_exact(&mut header).unwrap();
+            peer.read_exact(&mut header).unwrap();
+            // The hello comes first.
+            assert_eq!(header[..3], [1, 0, 2]);
+            peer.read_exact(&mut vec![0; usize::from(header[6])]).unwrap();
+            peer.read_exact(&mut header).unwrap();
             header
         });
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod call;
+mod call_options;
 mod check_and_inspect;
 mod closed_output;
 mod dev;

@@ -5,3 +5,4 @@ mod conformance_program;
 mod encoding;
 mod faulty_proxy;
 mod rust_client;
+mod rust_context;

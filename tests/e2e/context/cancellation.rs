@@ -4,11 +4,9 @@ use serde_json::{Value, json};
 
 use crate::support::hello::{ALL, CANCEL, V1_2, agree};
 use crate::support::peer::{
-    ASYNC_REQUEST, ASYNC_RESPONSE, ERROR, INVALID_REQUEST, PARSE_ERROR, SYNC, V1_1, envelope_with,
+    ASYNC_REQUEST, ASYNC_RESPONSE, CANCELLED, ERROR, INVALID_REQUEST, PARSE_ERROR, SYNC, V1_1, envelope_with,
 };
 use crate::support::{HostProcess, Peer, wait_until};
-
-const CANCELLED: i64 = -32800;
 
 fn connect(host: &HostProcess) -> Peer {
     let mut peer = host.peer();

@@ -6,12 +6,10 @@ use crate::support::hello::{
     ALL, Ack, BLOCK, CAN_CANCEL, CAN_EXTEND, CAN_TIME, CANCEL, V1_2, WITH_BYTES, agree, hello, hello_with,
 };
 use crate::support::peer::{
-    ASYNC_REQUEST, ASYNC_RESPONSE, HEARTBEAT, INTERNAL_ERROR, INVALID_REQUEST, SYNC, V1_0, V1_1, envelope,
-    envelope_with, frame,
+    ASYNC_REQUEST, ASYNC_RESPONSE, HEARTBEAT, INTERNAL_ERROR, INVALID_REQUEST, SYNC, UNSUPPORTED_EXTENSION,
+    V1_0, V1_1, envelope, envelope_with, frame,
 };
 use crate::support::{Frame, HostProcess};
-
-const UNSUPPORTED_EXTENSION: i64 = -32010;
 
 fn ping() -> String {
     envelope("system.ping", &Value::Null)
@@ -112,11 +110,17 @@ fn reads_requests_with_an_extension_block() {
         peer.send_frame(V1_2, SYNC | BLOCK, body(block));
         assert_eq!(peer.receive().result(), json!("x"), "{block:02x?}");
     }
-    for block in [&b"\0\xFF"[..], b"\0\x02\x85\0", b"\0\x06\x85\x01\0\x85\x01\0", b"\0\x01\x05"] {
+    // The id is readable as long as it is known where the block ends.
+    for (block, id) in [
+        (&b"\0\xFF"[..], None),
+        (b"\0\x02\x85\0", Some("7")),
+        (b"\0\x06\x85\x01\0\x85\x01\0", Some("7")),
+        (b"\0\x01\x05", Some("7")),
+    ] {
         peer.send_frame(V1_2, SYNC | BLOCK, body(block));
         let reply = peer.receive();
         reply.error(INVALID_REQUEST);
-        assert_eq!((reply.version, reply.kind, reply.id()), (V1_2, SYNC, None), "{block:02x?}");
+        assert_eq!((reply.version, reply.kind, reply.id().as_deref()), (V1_2, SYNC, id), "{block:02x?}");
     }
     for (block, tag) in [(&b"\0\x03\x90\x01\0"[..], 0x90), (b"\0\x03\x85\x01\x09", 0x85)] {
         peer.send_frame(V1_2, ASYNC_REQUEST | BLOCK, body(block));

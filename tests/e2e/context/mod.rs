@@ -1,8 +1,13 @@
-//! Deadlines, cancellations, timings, and the hello that agrees on them.
+//! What travels with a request: deadline, cancellation, timing, and the hello that agrees on them.
 
+mod cancel_floods;
 mod cancellation;
+mod client_deadlines;
 mod deadline;
 mod end_notice;
 mod hello;
+mod hostile_frames;
+mod hostile_hellos;
+mod inheritance;
 mod nested;
 mod timing;

@@ -1,13 +1,11 @@
-//! What calls from plugin to plugin inherit: the cancellation and the deadline of their client, in
-//! the host and across the processes of workers.
+//! Calls from plugin to plugin inherit the cancellation and the deadline of their client, in the
+//! host and across the processes of workers.
 
 use serde_json::{Value, json};
 
 use crate::support::hello::{ALL, CANCEL, agree};
-use crate::support::peer::{ASYNC_REQUEST, DEADLINE_EXCEEDED, PLUGIN_UNAVAILABLE, V1_1, frame};
+use crate::support::peer::{ASYNC_REQUEST, CANCELLED, DEADLINE_EXCEEDED, PLUGIN_UNAVAILABLE, V1_1, frame};
 use crate::support::{HostProcess, Peer, is_soak, wait_until};
-
-const CANCELLED: i64 = -32800;
 
 /// The plugins that run in workers.
 const PLACES: [&[&str]; 4] = [&[], &["calls"], &["subject"], &["calls", "subject"]];

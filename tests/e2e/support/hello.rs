@@ -1,6 +1,8 @@
 //! Hellos of a client, packed and parsed without code of the project.
 
-use super::peer::{HEARTBEAT, Peer, V1_0};
+use super::background::BackgroundThread;
+use super::host::HostProcess;
+use super::peer::{Frame, HEARTBEAT, Peer, V1_0};
 
 pub(crate) const V1_2: u16 = 0x0102;
 
@@ -79,4 +81,29 @@ pub(crate) fn agree(peer: &mut Peer, capabilities: u64) -> Ack {
     let answer = peer.receive();
     assert_eq!((answer.version, answer.kind), (V1_0, HEARTBEAT));
     Ack::parse(&answer.payload)
+}
+
+/// Returns a reply without its extension block, as a peer of version 1.1 would receive it.
+#[track_caller]
+pub(crate) fn without_block(mut reply: Frame) -> Frame {
+    if reply.kind & BLOCK != 0 {
+        let length = usize::from(u16::from_be_bytes([reply.payload[0], reply.payload[1]]));
+        reply.payload.drain(..2 + length);
+        reply.kind &= !BLOCK;
+    }
+    reply
+}
+
+/// Starts a client of version 1.1 that calls without pause and receives no error, whatever other
+/// clients do. Its thread returns the number of its calls.
+pub(crate) fn start_neighbour(host: &HostProcess) -> BackgroundThread<u64> {
+    let mut peer = host.peer();
+    BackgroundThread::start(move |is_over| {
+        let mut calls = 0;
+        while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+            peer.assert_usable();
+            calls += 1;
+        }
+        calls
+    })
 }

@@ -34,6 +34,8 @@ pub(crate) const PLUGIN_UNAVAILABLE: i64 = -32005;
 pub(crate) const PERMISSION_DENIED: i64 = -32006;
 pub(crate) const FRAME_TOO_LARGE: i64 = -32007;
 pub(crate) const UNSUPPORTED_VERSION: i64 = -32008;
+pub(crate) const UNSUPPORTED_EXTENSION: i64 = -32010;
+pub(crate) const CANCELLED: i64 = -32800;
 pub(crate) const GOING_AWAY: i64 = -32009;
 
 /// Returns the seven bytes of a header.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::background::BackgroundThread;
 use crate::support::build::{artifacts, program_of};
 use crate::support::footprint::{Footprint, idle_footprint};
-use crate::support::peer::{DEADLINE_EXCEEDED, PLUGIN_CRASHED, PLUGIN_UNAVAILABLE};
+use crate::support::peer::{DEADLINE_EXCEEDED, PLUGIN_CRASHED, PLUGIN_UNAVAILABLE, UNSUPPORTED_EXTENSION};
 use crate::support::wait::poll_within;
 use crate::support::{CEILING, HostProcess, Peer, wait_until};
 
@@ -111,6 +111,10 @@ fn kills_a_worker_that_violates_its_protocol() {
         ("truncated", "a field is truncated"),
         ("surplus", "bytes after its last field"),
         ("no-text", "a field has an invalid value"),
+        ("unknown-content", "a field has an invalid value"),
+        ("unknown-nested-content", "a field has an invalid value"),
+        ("large-bytes", "a result is larger than limits.frame"),
+        ("bytes-of-a-phase", "opaque bytes as the end of a phase"),
         ("no-json", "a result is not JSON"),
         ("no-utf-8", "a result is not JSON"),
         ("too-large", "a result is larger than limits.frame"),
@@ -226,6 +230,11 @@ fn answers_each_request_once_whatever_a_worker_sends_for_it() {
     wait_for_line(&host, seen, ["violated its protocol", "the end for a call that it does not have"]);
     assert_answers(&mut peer);
     peer.assert_usable();
+
+    // Opaque bytes, which this connection has not asked for.
+    let refused = peer.call(PATIENT, &act("bytes")).error(UNSUPPORTED_EXTENSION);
+    assert_eq!(refused["data"], json!({ "tag": 133 }));
+    assert_answers(&mut peer);
 
     // Nested calls that are answered, and one whose number is in use.
     assert_eq!(peer.result(PATIENT, &act("many-nested")), "answered");

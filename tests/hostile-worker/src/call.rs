@@ -11,11 +11,11 @@ use rustix::process::{Signal, getpid, kill_process};
 use serde_json::Value;
 
 use crate::channel::{
-    CALL, CANCELLED, Channel, DETACHED, END, LOG, NESTED, NESTED_CANCELLED, PANICKED, PHASE_END, READY, STEP,
-    all_seals, done, end, frame, memory_file,
+    CALL, CANCELLED, Channel, DETACHED, DONE_BYTES, END, LOG, NESTED, NESTED_CANCELLED, PANICKED, PHASE_END,
+    READY, STEP, all_seals, done, end, frame, memory_file,
 };
 
-/// The fixed part of a call: its number, the method, the way to run, the depth and the deadline.
+/// The fixed part of a call: its number, the method, the flags, the depth and the deadline.
 const FIXED: usize = 8 + 4 + 1 + 4 + 8;
 
 /// A length that the host accepts.
@@ -27,7 +27,8 @@ pub(crate) fn answer(channel: &Channel, payload: &[u8]) {
     let call = u64::from_be_bytes(fixed[..8].try_into().expect("eight bytes"));
     let (length, rest) = rest.split_at(4);
     let id = u32::from_be_bytes(length.try_into().expect("four bytes")) as usize;
-    let params: Value = serde_json::from_slice(&rest[id..]).expect("the params are JSON");
+    let params = params_after(fixed[12], &rest[id..]);
+    let params: Value = serde_json::from_slice(params).expect("the params are JSON");
 
     let what = params["do"].as_str().unwrap_or_default();
     let is_done = send_invalid(channel, what, call)
@@ -36,6 +37,20 @@ pub(crate) fn answer(channel: &Channel, payload: &[u8]) {
         || end_otherwise(channel, what, call);
     if !is_done {
         channel.send(END, &done(call, "\"answered\""));
+    }
+}
+
+/// Returns the params behind the caller of a call with these flags. No other field is sent here.
+fn params_after(flags: u8, rest: &[u8]) -> &[u8] {
+    match (flags & !3, &rest[1..]) {
+        (0, params) => params,
+        (8, [tag, l0, l1, l2, l3, rest @ ..]) if *tag < 3 => {
+            let listener = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
+            let credentials = if *tag == 0 { 12 } else { 0 };
+            &rest[listener + credentials..]
+        }
+        (8, [3, params @ ..]) => params,
+        other => panic!("{other:?} is no caller"),
     }
 }
 
@@ -50,6 +65,12 @@ fn send_invalid(channel: &Channel, what: &str, call: u64) -> bool {
         "kind-of-the-host" => channel.send(CALL, &[0; 64]),
         "truncated" => channel.send(END, b"123"),
         "surplus" => channel.send(NESTED_CANCELLED, &[0; 9]),
+        "unknown-content" => channel.send(END, &end(call, 5, b"")),
+        "unknown-nested-content" => {
+            let fields = [&[0; 8][..], &call.to_be_bytes(), &[4], &[0; 8], &[0; 4]].concat();
+            channel.send(NESTED, &fields);
+        }
+        "large-bytes" => channel.send(END, &end(call, DONE_BYTES, &[0; (1 << 20) + 1])),
         "no-text" => channel.send(END, &end(call, PANICKED, b"\xff")),
         "no-json" => channel.send(END, &done(call, "1},\"id\":\"other\"")),
         "no-utf-8" => channel.send(END, &end(call, 0, b"\"\xff\"")),
@@ -91,6 +112,7 @@ fn send_out_of_turn(channel: &Channel, what: &str, call: u64) -> bool {
         "late-step" => channel.send(STEP, b"opening"),
         "late-ready" => channel.send(READY, b""),
         "phase-end" => channel.send(PHASE_END, &[0]),
+        "bytes-of-a-phase" => channel.send(PHASE_END, &[DONE_BYTES, 0xff]),
         _ => return false,
     }
     true
@@ -124,6 +146,7 @@ fn send_file(channel: &Channel, what: &str, call: u64) -> bool {
 fn end_otherwise(channel: &Channel, what: &str, call: u64) -> bool {
     match what {
         "silence" => {}
+        "bytes" => channel.send(END, &end(call, DONE_BYTES, b"no JSON \xff")),
         "cancelled" => channel.send(END, &end(call, CANCELLED, b"")),
         "byte-by-byte" => {
             let bytes = frame(END, &done(call, "\"slowly\""));

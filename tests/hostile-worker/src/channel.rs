@@ -28,6 +28,7 @@ pub(crate) const DETACHED: u8 = 0x80;
 pub(crate) const DONE: u8 = 0;
 pub(crate) const PANICKED: u8 = 2;
 pub(crate) const CANCELLED: u8 = 3;
+pub(crate) const DONE_BYTES: u8 = 4;
 
 /// Returns a frame.
 pub(crate) fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {

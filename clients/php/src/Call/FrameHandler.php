@@ -75,8 +75,8 @@ final class FrameHandler
             }
 
             $connection->hasServed = true;
-            // The answer to the hello precedes the first reply. If it has not arrived, it may arrive
-            // when nobody waits for it.
+            // The answer to the hello precedes the first reply. If it has not arrived, it may
+            // arrive when nobody waits for it.
             $connection->acceptsNoCalls = $connection->acceptsNoCalls || $connection->negotiation->isAwaiting
                 || isset($reply['error']) && Envelope::isGoingAway($reply);
             if ($call->future !== null) {

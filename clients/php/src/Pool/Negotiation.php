@@ -13,7 +13,7 @@ use Jackfield\Wire\Hello;
 use function hrtime, pack;
 
 /**
- * What client and host agree on for one connection: the hello, and the host's answer.
+ * The agreement of client and host on the version of one connection: a hello and its answer.
  *
  * ```text
  * due ──(first write)──► awaiting ──(answer with a grant)──► version 1.2

@@ -36,7 +36,7 @@ final class FakeConnection
 
     private bool $isGoingAway = false;
 
-    /** @var array<string, array{int, int, string}> requests without a reply: version, kind, method */
+    /** @var array<string, array{int, int, string}> version, kind and method of open requests */
     private array $unanswered = [];
 
     public function __construct(private readonly FakeHost $host)

@@ -21,8 +21,8 @@ use Jackfield\Wire\Code;
  *     $host->on('device.get', fn (mixed $params): array => ['status' => 'online']);
  *     $client = $host->client();
  *
- * `system.ping` and `system.echo` are registered from the start. A method that returns Bytes answers
- * with bytes, and receives Bytes if the client sent them.
+ * `system.ping` and `system.echo` are registered from the start. A method that returns Bytes
+ * answers with bytes, and receives Bytes if the client sent them.
  */
 final class FakeHost implements Connector
 {
@@ -32,7 +32,7 @@ final class FakeHost implements Connector
     /** @var list<array{method: string, params: mixed}> */
     private array $calls = [];
 
-    /** @var list<array{deadlineMs: int|null, traceparent: ?string, tracestate: ?string, meta: array<string, string>}> */
+    /** @var list<array<string, mixed>> see contexts() */
     private array $contexts = [];
 
     /** @var list<string> */
@@ -136,7 +136,9 @@ final class FakeHost implements Connector
     /**
      * Returns what accompanied the received calls, in order.
      *
-     * @return list<array{deadlineMs: int|null, traceparent: ?string, tracestate: ?string, meta: array<string, string>}>
+     * @return list<array{
+     *     deadlineMs: ?int, traceparent: ?string, tracestate: ?string, meta: array<string, string>
+     * }>
      */
     public function contexts(): array
     {

@@ -36,7 +36,7 @@ final class SpanBuffer
     private int $bytes;
     private readonly int $emptyBytes;
 
-    /** @var array<string, array{Future, int}> calls without an outcome, and the number of spans of each */
+    /** @var array<string, array{Future, int}> open calls, each with its number of spans */
     private array $calls = [];
 
     private int $delivered = 0;

@@ -33,7 +33,8 @@ class StreamTransport implements Transport
     private const FAILED_SELECT_PAUSE_MICROS = 200;
 
     /**
-     * Whether the peer closed the connection before it read everything that was written (ECONNRESET).
+     * Whether the peer closed the connection before it had read everything that was written: the
+     * read failed with ECONNRESET.
      */
     public bool $wasReset = false;
 

@@ -38,8 +38,8 @@ final class Block
 
     /**
      * @param int    $length  length of the block, in bytes: the body begins behind it
-     * @param string $timing  the timing, behind 4 bytes, as in a block with nothing else; '' if there
-     *                        is none
+     * @param string $timing  the timing, behind 4 bytes, as in a block with nothing else; '' if
+     *                        there is none
      * @param bool   $isBytes whether the body is an envelope and bytes
      */
     private function __construct(

@@ -5,7 +5,7 @@ declare(strict_types=1);
 namespace Jackfield\Wire;
 
 /**
- * What a host grants in its answer to a hello.
+ * The answer of a host to a hello: the capabilities that it grants.
  *
  * @internal
  */

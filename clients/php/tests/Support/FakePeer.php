@@ -18,15 +18,15 @@ final class FakePeer implements Connector
 {
     public const ALL = Hello::BLOCK | Hello::CANCEL | Hello::TIMING | Hello::GOING_AWAY;
 
-    /** @var list<list<array{write: int, version: int, kind: int, payload: string}>> frames of each connection */
+    /** @var list<list<array<string, mixed>>> the frames of each connection, and in which write */
     public array $frames = [];
 
     /** @var array<int, resource> the host's ends of the connections */
     public array $ends = [];
 
     /**
-     * @param \Closure(int, array{write: int, version: int, kind: int, payload: string}): (string|null) $answer
-     *        receives the number of the connection and the frame; null closes the connection
+     * @param \Closure(int, array<string, mixed>): ?string $answer receives the number of the
+     *        connection and the frame; null closes the connection
      * @param bool $isReused whether the connections are sockets that an earlier request used
      */
     public function __construct(private readonly \Closure $answer, private readonly bool $isReused = false)

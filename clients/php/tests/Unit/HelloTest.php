@@ -57,7 +57,7 @@ final class HelloTest extends TestCase
         self::assertSame(($vector->heads['content'] ?? '') === 'bytes', $grant->hasBytes);
     }
 
-    /** @return iterable<string, array{\Closure(array{payload: string}): string, string}> answer, version afterwards */
+    /** @return iterable<string, array{\Closure, string}> the answer, and the version afterwards */
     public static function answers(): iterable
     {
         yield 'granted' => [static fn (array $hello): string => FakePeer::grant($hello), '0102'];

@@ -56,7 +56,7 @@ fn sends_what_is_left_of_the_time_out() {
             let request = Request::parse(payload).unwrap();
             assert_eq!(request.context.deadline_ms.unwrap().get(), left, "after {passed} us");
             assert_eq!(frame.deadline_ms, left);
-            assert_eq!(request.context.traceparent.is_some(), context.traceparent.is_some());
+            assert_eq!(request.context.carried().traceparent.is_some(), context.traceparent.is_some());
             assert_eq!(request.params.unwrap().get(), "1");
         }
     }

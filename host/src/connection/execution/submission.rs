@@ -7,8 +7,9 @@ use jackfield_protocol::Kind;
 
 use super::admitted::{AcceptedCall, AdmittedRequest};
 use crate::clock::Time;
+use crate::connection::accepted_request::AcceptedRequest;
 use crate::connection::mailbox::MailboxSink;
-use crate::connection::pipeline::{AcceptedRequest, RequestPipeline};
+use crate::connection::pipeline::RequestPipeline;
 use crate::connection::request_key::RequestKey;
 use crate::connection::request_log;
 use crate::connection::span;

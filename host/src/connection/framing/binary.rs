@@ -45,7 +45,7 @@ impl BinaryFramer {
     /// of the payload that is not in `input` will be discarded.
     pub(super) fn skip_frame(&mut self, input: &[u8]) -> Option<Header> {
         let (header, payload) = input.split_first_chunk::<HEADER_LEN>()?;
-        let header = Header::decode(header).ok()?;
+        let header = Header::decode_up_to(header, self.0.highest()).ok()?;
         self.0.skip_frame(header);
 
         // The decoder counts what has arrived of the payload.
@@ -114,5 +114,15 @@ mod tests {
         assert!(framer.is_discarding());
         assert_eq!(framer.next(b"cdeX"), FrameEvent::Discard { consumed: 3 });
         assert!(!framer.is_discarding());
+    }
+
+    #[test]
+    fn reads_the_version_of_a_skipped_frame_like_that_of_any_other() {
+        let later = [&[1, 2, 0x81][..], &5u32.to_be_bytes(), b"ab"].concat();
+        for highest in [Version::V1_1, Version::V1_2] {
+            let mut framer = framer();
+            framer.set_highest_version(highest);
+            assert_eq!(framer.skip_frame(&later).map(|header| header.version), Some(highest));
+        }
     }
 }

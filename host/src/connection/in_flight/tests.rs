@@ -188,15 +188,16 @@ fn keeps_a_request_that_is_cancelled_in_the_queue_until_its_turn() {
     table.set_running(running);
     let queued = insert(&mut table, start, 2);
     table.queue_call(queued);
-    assert_eq!(table.key_of("2"), Some(queued));
+    assert_eq!(table.key_to_cancel("2"), Some(queued));
 
     assert!(table.cancel_queued(running).is_none(), "the request has started");
     assert_eq!(table.cancel_queued(queued), Some(&2));
     assert!(table.cancel_queued(queued).is_none(), "it is cancelled already");
+    assert_eq!(table.key_to_cancel("2"), None);
     assert!(table.expired(start.after(SECOND)).is_empty());
 
     table.remove(running);
     assert_eq!(next_call(&mut table), queued);
     assert!(table.get(queued).is_some_and(InFlightEntry::is_cancelled));
-    assert_eq!((table.remove(queued).map(|entry| entry.request), table.key_of("2")), (Some(2), None));
+    assert_eq!((table.remove(queued).map(|entry| entry.request), table.key_to_cancel("2")), (Some(2), None));
 }

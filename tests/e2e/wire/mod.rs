@@ -6,6 +6,7 @@ mod concurrent_requests;
 mod connection_end;
 mod disconnects;
 mod envelope;
+mod frozen_conversations;
 mod kinds;
 mod lengths;
 mod line_framing;

@@ -9,4 +9,5 @@ mod hello;
 mod hostile_frames;
 mod hostile_hellos;
 mod nested;
+mod restarts;
 mod timing;

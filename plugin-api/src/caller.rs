@@ -1,19 +1,19 @@
-//! Who sent a request.
+//! The sender of a request.
 
 use serde::Deserialize;
 
 use crate::Metadata;
 use crate::abi::Credentials;
 
-/// Who sent the request that led to a call.
+/// The sender of the request that led to a call.
 ///
 /// ```
 /// use jackfield_plugin_api::{Caller, Context, Error};
 ///
-/// /// Lets only the processes of one user pass.
+/// /// Rejects callers other than the processes of one user.
 /// fn require_user(cx: &Context<'_>, uid: u32) -> Result<(), Error> {
 ///     match cx.caller() {
-///         Caller::Local { credentials: Some(credentials), .. } if credentials.uid == uid => Ok(()),
+///         Caller::Local { credentials: Some(found), .. } if found.uid == uid => Ok(()),
 ///         _ => Err(Error::new(403, "not permitted")),
 ///     }
 /// }
@@ -25,15 +25,15 @@ pub enum Caller {
     Local {
         /// The path of the socket that it has connected to.
         listener: String,
-        /// What the kernel says about the process; `None` if it says nothing.
+        /// The credentials of the process, as the kernel reports them; `None` if it reports none.
         credentials: Option<Credentials>,
     },
     /// Another machine, through a proxy.
     Remote {
         /// The path of the socket that the proxy has connected to.
         listener: String,
-        /// What the peer claims to be: the member `caller` of the metadata. Nobody has checked it,
-        /// so it is for logs and statistics. It must not decide on access.
+        /// The name that the peer claims: the member `caller` of the metadata. Nobody has checked
+        /// it, so it is for logs and statistics. It must not decide on access.
         claim: Option<String>,
     },
     /// The program of the host itself.

@@ -1,8 +1,8 @@
 //! Writes a result, or the params of a nested call: as JSON, or as they are if they are opaque
 //! bytes.
 //!
-//! [`TopLevel`] recognizes the newtype of opaque bytes at the top of a value. Everything else goes to
-//! serde_json, which also serializes what is inside the value: JSON costs what it costs without.
+//! [`TopLevel`] recognizes the newtype of opaque bytes at the top of a value. Everything else goes
+//! to serde_json, which also serializes what is inside the value, so that JSON costs nothing more.
 
 use std::io;
 

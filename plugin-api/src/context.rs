@@ -62,8 +62,8 @@ impl<'a> Context<'a> {
         Caller::read(&self.call.caller(), &self.metadata())
     }
 
-    /// Returns the metadata that the client sent with the request; empty on a host before plugin API
-    /// 0.1.1. Calls from plugin to plugin pass it on.
+    /// Returns the metadata that the client sent with the request; empty on a host before plugin
+    /// API 0.1.1. Calls from plugin to plugin pass it on.
     ///
     /// The client chooses it freely, so it is no proof of anything.
     #[must_use]
@@ -100,8 +100,8 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     ///
-    /// The error of the method, an error of the host (not found, overloaded, deadline exceeded), or
-    /// a result that does not fit `R`.
+    /// The error of the method, an error of the host (not found, overloaded, deadline exceeded), a
+    /// result that does not fit `R`, or the cancellation of this call, which ends the wait.
     pub fn call<R: DeserializeOwned>(
         &self,
         method: &str,

@@ -73,12 +73,12 @@ impl<S: Exported> Harness<S> {
     /// # struct Albums;
     /// # impl Plugin for Albums { fn start(_host: &Host) -> Result<Self, Error> { Ok(Albums) } }
     /// impl Albums {
-    ///     async fn add(self: Arc<Self>, image: Bytes, cx: Context<'static>) -> Result<usize, Error> {
-    ///         let small: Bytes = cx.call("images.scale", &image).await?;
+    ///     fn add(&self, image: Bytes, cx: &Context<'_>) -> Result<usize, Error> {
+    ///         let small: Bytes = cx.call_wait("images.scale", &image)?;
     ///         Ok(small.len())
     ///     }
     /// }
-    /// # export_plugin!(Albums { async "albums.add" => add });
+    /// # export_plugin!(Albums { "albums.add" => add });
     ///
     /// let albums = Harness::<Albums>::start(serde_json::json!({})).unwrap();
     /// albums.answer_any("images.scale", |image| {
@@ -102,8 +102,8 @@ impl<S: Exported> Harness<S> {
     }
 
     /// Cancels all calls that run: their methods find
-    /// [`is_cancelled`](crate::Context::is_cancelled) set. A host also drops the future of an `async`
-    /// method; a test does that by dropping its [`Running`].
+    /// [`is_cancelled`](crate::Context::is_cancelled) set. A host also drops the future of an
+    /// `async` method; a test does that by dropping its [`Running`].
     pub fn cancel_running(&self) {
         self.host.cancel_calls();
     }

@@ -48,9 +48,9 @@ impl<'a> Request<'a> {
     ///
     /// Members with other names are ignored. Names are compared after their escapes are decoded.
     ///
-    /// The parser does not recurse. It allocates memory only for `meta`, for strings of the table
-    /// that are written with escapes, and one byte per nesting level if there are names with
-    /// escapes or more than 64 levels.
+    /// The parser does not recurse. It allocates memory only for trace and metadata, for names and
+    /// methods that are written with escapes, and one byte per nesting level if there are such
+    /// names or more than 64 levels.
     ///
     /// # Errors
     ///

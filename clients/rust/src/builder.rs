@@ -110,8 +110,8 @@ impl<C> Builder<C> {
 
     /// Sets whether the client agrees with the host on protocol 1.2. Default true.
     ///
-    /// It sends a hello with the first request of each connection, at no cost in time, and uses what
-    /// the host grants: cancelling, the timing of replies, opaque bytes, and the notice of a
+    /// It sends a hello with the first request of each connection, at no cost in time, and uses
+    /// what the host grants: cancelling, the timing of replies, opaque bytes, and the notice of a
     /// shutdown. A host of protocol 1.0 or 1.1 grants nothing and is used as such. A client with a
     /// [frame limit](Builder::frame_limit) below 1,024 bytes sends no hello.
     pub fn negotiate(mut self, negotiate: bool) -> Self {

@@ -158,8 +158,8 @@ impl Call {
         }
     }
 
-    /// Returns the call's own error in place of an error reply that it caused itself: by its deadline
-    /// or by its cancellation, which the host knows, too.
+    /// Returns the call's own error in place of an error reply that it caused itself: by its
+    /// deadline or by its cancellation, which the host knows, too.
     fn own_error(&self, error: Error, now: Instant) -> Error {
         let code = error.remote().and_then(RemoteError::known_code);
         match (code, &error) {

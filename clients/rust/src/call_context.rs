@@ -1,4 +1,4 @@
-//! What travels with a call to the plugin: its trace and its metadata, checked before it is sent.
+//! The trace and the metadata of a call, checked before they are sent.
 
 use std::borrow::Cow;
 

@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
-/// Cancels the call that it was passed to, see [`Request::cancel_with`](crate::Request::cancel_with).
+/// Cancels the call that it was passed to, see
+/// [`Request::cancel_with`](crate::Request::cancel_with).
 ///
-/// A call that has not been sent ends with [`Error::Cancelled`](crate::Error::Cancelled). For a call
-/// that has been sent, the host is asked to cancel it, and the call returns the one reply that still
-/// comes: its result, or [`Error::Cancelled`](crate::Error::Cancelled). A host that cannot cancel (of
-/// protocol 1.1) is not asked; then the call ends immediately, and the host may execute it to its
-/// end.
+/// A call that has not been sent ends with [`Error::Cancelled`](crate::Error::Cancelled). For a
+/// call that has been sent, the host is asked to cancel it, and the call returns the one reply that
+/// still comes: its result, or [`Error::Cancelled`](crate::Error::Cancelled). A host that cannot
+/// cancel (of protocol 1.1) is not asked; then the call ends as soon as that is known, and the host
+/// may execute it to its end.
 ///
 /// Clones cancel the same call. A handle belongs to one call at a time.
 #[derive(Clone, Default)]

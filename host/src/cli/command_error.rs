@@ -66,7 +66,7 @@ impl CommandError {
     }
 }
 
-/// What is known of a call that was interrupted.
+/// The outcome of a call that was interrupted, as far as it is known.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Interrupted {
     #[error("the method had a result before it was cancelled")]

@@ -3,6 +3,7 @@
 mod aliases;
 mod faulty;
 mod hostile;
+mod trace;
 mod worker;
 
 use std::path::{Path, PathBuf};

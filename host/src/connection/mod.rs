@@ -24,6 +24,7 @@
 //!
 //! The module [`phase`] shows how a connection ends.
 
+mod abandonment;
 mod accepted_request;
 mod activity;
 mod admission;

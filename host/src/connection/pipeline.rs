@@ -9,10 +9,8 @@ use super::identity::ConnectionIdentity;
 use super::in_flight::{InFlightEntry, InFlightTable};
 use super::mailbox::Mailbox;
 use super::session::Session;
-use super::span;
-use super::thread_context::ThreadContext;
 use super::turn::Turn;
-use crate::metrics::{Metrics, Outcome, RequestKind, ThreadTotal};
+use crate::metrics::{Metrics, ThreadTotal};
 use crate::routing::{ReplyContext, RequestError};
 
 /// Runs, tracks and answers the requests of one connection.
@@ -77,22 +75,5 @@ impl RequestPipeline {
         let Some(entry) = self.in_flight.get(key) else { return };
         entry.request.call.abandon();
         self.fail(turn, key, &RequestError::Cancelled);
-    }
-
-    /// Cancels everything that is in flight, because the peer has gone. Calls that run are
-    /// supervised by their generation until their deadlines.
-    pub(super) fn abandon(&mut self, thread: &ThreadContext) {
-        let cells = &thread.cells;
-        self.in_flight.abandon(|request| {
-            request.call.abandon();
-            span::record_abandoned(thread, &request);
-            cells.count_ended(request.counted, RequestKind::of_reply(request.form.kind), Outcome::ABANDONED);
-        });
-    }
-
-    /// Cancels everything that is in flight and takes no replies any more.
-    pub(super) fn close(&mut self, thread: &ThreadContext) {
-        self.abandon(thread);
-        self.mailbox.close();
     }
 }

@@ -107,6 +107,7 @@ impl SystemPlugin {
         Ok(self.host()?.methods())
     }
 
+    #[expect(clippy::boxed_local, reason = "raw JSON has no other owned form")]
     fn spans(&self, params: Box<RawValue>) -> Result<SpansReply, Error> {
         let tracer = self.tracer.as_ref().ok_or_else(|| Error::internal("the host takes no spans"))?;
         let spans = ReportedSpans::parse(params.get())

@@ -60,7 +60,7 @@ impl Future for NestedCallFuture {
 /// ```
 enum WorkerCall {
     Held {
-        call: HeldCall,
+        call: Box<HeldCall>,
         opened: GateOpened,
         dispatcher: Weak<Dispatcher>,
     },
@@ -77,7 +77,7 @@ impl WorkerCall {
             Ok(StartedCall::Answered(reply)) => Self::Ready(Some(reply)),
             Ok(StartedCall::Pending(pending)) => Self::Pending(pending),
             Ok(StartedCall::Held(gate)) => Self::Held {
-                call: HeldCall::of(nested),
+                call: Box::new(HeldCall::of(nested)),
                 opened: GateOpened::of(&gate),
                 dispatcher: dispatcher.weak_self.clone(),
             },

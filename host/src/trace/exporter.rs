@@ -139,7 +139,7 @@ impl ExportLoop {
                 self.wait().await;
                 self.export_all().await;
             }
-            // What came between the last round and the end.
+            // Spans may have come between the last round and the end.
             self.export_all().await;
         });
         self.report_left();

@@ -52,7 +52,7 @@ impl WallClock {
     }
 }
 
-/// What the host says about itself in each document.
+/// The identity of the host in each document.
 #[derive(Debug)]
 pub(super) struct HostResource {
     pub(super) service: String,

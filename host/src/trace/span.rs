@@ -57,7 +57,7 @@ pub(crate) struct CallSpan {
     /// `None` if no generation took the call.
     pub(crate) executor: Option<SpanExecutor>,
 
-    /// Who sent the request that led to the call.
+    /// The sender of the request that led to the call.
     pub(crate) caller: Arc<CallerFacts>,
 
     /// The id of the request; `None` if it has none.

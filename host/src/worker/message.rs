@@ -72,8 +72,8 @@ pub(crate) struct CallMessage<'a> {
     /// Never [`Run::Inline`].
     pub(crate) run: Run,
     pub(crate) depth: u32,
-    /// The effective deadline, in nanoseconds of the clock of the host, which the worker adopts. The
-    /// host supervises its own deadline itself.
+    /// The effective deadline, in nanoseconds of the clock of the host, which the worker adopts.
+    /// The host supervises its own deadline itself.
     pub(crate) deadline: u64,
     pub(crate) content: Content,
     /// The id of the request.

@@ -16,7 +16,8 @@ pub enum Content {
 }
 
 impl Content {
-    /// Returns the content of a number that crossed the ABI. What is not known to be JSON is opaque.
+    /// Returns the content of a number that crossed the ABI. Every number but that of JSON stands
+    /// for opaque bytes.
     pub(super) fn from_number(number: u32) -> Self {
         if number == Self::Json as u32 { Self::Json } else { Self::Bytes }
     }

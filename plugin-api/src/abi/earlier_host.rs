@@ -61,7 +61,8 @@ fn earlier_table() -> HostTableRef {
         })
     });
     // SAFETY: both are references to a prefix type with the same first fields. Its metadata state
-    // which fields exist, and accessors check that: a plugin gets such a table from an earlier host.
+    // which fields exist, and accessors check that. A plugin gets such a table from a host of API
+    // 0.1.0.
     unsafe {
         std::mem::transmute::<EarlierTableRef, HostTableRef>(EarlierTableRef(earlier.static_as_prefix()))
     }

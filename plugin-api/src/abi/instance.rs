@@ -109,7 +109,8 @@ impl Instance {
         Self { root: LocalEntry::<S>::ROOT, instance: running.into_raw(), knows_bytes: true }
     }
 
-    /// Runs method number `method` to its end. The result is appended to `out`, at most `limit` bytes.
+    /// Runs method number `method` to its end. The result is appended to `out`, at most `limit`
+    /// bytes.
     pub fn call(
         &self,
         method: u32,
@@ -158,9 +159,10 @@ impl Instance {
         });
 
         match CallEnd::read(&written, &mut buffer) {
-            // SAFETY: on `Done` the plugin has written the future, and nobody else holds it.
             CallEnd::Done | CallEnd::DoneBytes => {
-                Ok(PluginFuture(unsafe { Imported::new(future.assume_init()) }))
+                // SAFETY: on `Done` the plugin has written the future, and nobody else holds it.
+                let future = unsafe { Imported::new(future.assume_init()) };
+                Ok(PluginFuture(future))
             }
             ended => Err(ended),
         }

@@ -25,7 +25,7 @@ fn report(cx: &Context<'_>) -> Value {
         "caller": caller,
         "meta": cx.metadata().iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
         "trace": [cx.traceparent(), cx.tracestate()],
-        "left": cx.remaining().as_millis() as u64,
+        "left": cx.remaining().as_millis(),
         "cancelled": cx.is_cancelled(),
     })
 }

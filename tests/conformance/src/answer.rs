@@ -16,7 +16,7 @@ const UNSUPPORTED_EXTENSION: i64 = -32010;
 /// Bytes that are sent at once while a payload is discarded.
 const CHUNK: usize = 1 << 20;
 
-/// What the server sends.
+/// The answer of a server.
 enum Answer {
     Nothing,
     EmptyHeartbeat,

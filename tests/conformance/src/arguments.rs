@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::server::{Server, V1_0, V1_1, V1_2};
 
 pub(crate) const USAGE: &str = "jackfield-conformance SOCKET [--version 1.0|1.1|1.2] [--ping METHOD] [--echo METHOD] \
-                                [--slow METHOD] [--slow-params JSON] [--vectors DIRECTORY]";
+                                [--slow METHOD] [--slow-params JSON] [--only TEXT] [--vectors DIRECTORY]";
 
 /// The vectors of the source tree that this program was built from.
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../protocol/vectors");
@@ -13,6 +13,8 @@ const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../protocol/vecto
 pub(crate) struct Arguments {
     pub(crate) server: Server,
     pub(crate) vectors: PathBuf,
+    /// A part of the names of the checks that are made.
+    pub(crate) only: String,
 }
 
 impl Arguments {
@@ -27,6 +29,7 @@ impl Arguments {
         let mut version = V1_2;
         let mut ping = "system.ping".to_owned();
         let mut echo = "system.echo".to_owned();
+        let mut only = String::new();
         let mut slow = None;
         let mut slow_params = "null".to_owned();
 
@@ -44,6 +47,7 @@ impl Arguments {
                 "--echo" => echo = value,
                 "--slow" => slow = Some(value),
                 "--slow-params" => slow_params = value,
+                "--only" => only = value,
                 "--vectors" => vectors = PathBuf::from(value),
                 _ => return Err(format!("{word}: unknown option")),
             }
@@ -51,7 +55,7 @@ impl Arguments {
 
         let socket = socket.ok_or("the socket is missing")?;
         let slow = slow.map(|method| (method, slow_params));
-        Ok(Arguments { server: Server { socket, version, ping, echo, slow }, vectors })
+        Ok(Arguments { server: Server { socket, version, ping, echo, slow }, vectors, only })
     }
 }
 

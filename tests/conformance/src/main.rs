@@ -51,11 +51,13 @@ fn run(arguments: &Arguments) -> Result<Report, String> {
     let vectors = Vector::read_all(&arguments.vectors)?;
     server.connect().map_err(|error| format!("{}: {error}", server.socket.display()))?;
 
-    let mut report = Report::default();
+    let mut report = Report::only(&arguments.only);
     for vector in vectors.iter().filter(|vector| server.is_for(vector)) {
-        report.add(&format!("vector {}", vector.name), check_vector(server, vector, false));
+        report.check(&format!("vector {}", vector.name), || check_vector(server, vector, false));
         if vector.is_small() {
-            report.add(&format!("vector {} byte by byte", vector.name), check_vector(server, vector, true));
+            report.check(&format!("vector {} byte by byte", vector.name), || {
+                check_vector(server, vector, true)
+            });
         }
     }
     conversations::run(server, &mut report);

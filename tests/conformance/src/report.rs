@@ -1,10 +1,10 @@
-//! What was checked and what differs.
+//! Checks, and the differences that they find.
 
 use std::fmt;
 
 use crate::wire::Frame;
 
-/// What a server should have done, and what it did.
+/// The expected and the actual behaviour of a server.
 #[derive(Debug)]
 pub(crate) struct Difference {
     pub(crate) expected: String,
@@ -26,26 +26,35 @@ pub(crate) fn ensure(holds: bool, expected: impl Into<String>, received: &Frame)
 }
 
 /// The number of checks, and of those that differ or were skipped.
-#[derive(Default)]
 pub(crate) struct Report {
+    /// A part of the names of the checks that are made.
+    only: String,
     checks: u32,
     pub(crate) differences: u32,
     skipped: u32,
 }
 
 impl Report {
-    /// Counts a check, and prints a line if it differs.
-    pub(crate) fn add(&mut self, name: &str, checked: Checked) {
+    /// Begins a report of the checks whose names contain `only`.
+    pub(crate) fn only(only: &str) -> Report {
+        Report { only: only.to_owned(), checks: 0, differences: 0, skipped: 0 }
+    }
+
+    /// Makes a check, and prints a line if something differs.
+    pub(crate) fn check(&mut self, name: &str, check: impl FnOnce() -> Checked) {
+        if !name.contains(&self.only) {
+            return;
+        }
         self.checks += 1;
-        if let Err(Difference { expected, received }) = checked {
+        if let Err(Difference { expected, received }) = check() {
             self.differences += 1;
             println!("{name}: expected {expected}; received {received}");
         }
     }
 
     /// Counts a check that needs a method which no option names.
-    pub(crate) fn skip(&mut self) {
-        self.skipped += 1;
+    pub(crate) fn skip(&mut self, name: &str) {
+        self.skipped += u32::from(name.contains(&self.only));
     }
 }
 

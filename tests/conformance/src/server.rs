@@ -36,9 +36,11 @@ pub(crate) struct Server {
     pub(crate) slow: Option<(String, String)>,
 }
 
-/// What a server has granted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The grant of a server.
+#[derive(Debug)]
 pub(crate) struct Grant {
+    /// The acknowledgement.
+    pub(crate) frame: Frame,
     pub(crate) capabilities: u64,
     pub(crate) largest: u32,
     pub(crate) in_flight: u32,
@@ -46,7 +48,7 @@ pub(crate) struct Grant {
     pub(crate) has_bytes: bool,
 }
 
-/// What a client wishes for.
+/// The wish of a client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wish {
     pub(crate) capabilities: u64,
@@ -76,11 +78,8 @@ impl Server {
         let mut peer = self.peer()?;
         let grant = agree(&mut peer, Wish::of(ALL))?;
         let expected = format!("the grant 0x{ALL:x} and bytes");
-        if grant.capabilities == ALL && grant.has_bytes {
-            Ok(peer)
-        } else {
-            Err(Difference::new(expected, format!("{grant:x?}")))
-        }
+        ensure(grant.capabilities == ALL && grant.has_bytes, expected, &grant.frame)?;
+        Ok(peer)
     }
 
     /// Returns whether a server of this version gets the vector from a client.
@@ -146,10 +145,11 @@ pub(crate) fn agree(peer: &mut Peer, wish: Wish) -> Checked<Grant> {
 pub(crate) fn read_grant(received: &Frame, nonce: u64) -> Checked<Grant> {
     let expected = format!("an acknowledgement with the nonce {nonce:016x}");
     ensure(received.kind == HEARTBEAT, &*expected, received)?;
-    parse_grant(&received.payload, nonce).ok_or_else(|| Difference::new(expected, received.to_string()))
+    parse_grant(received, nonce).ok_or_else(|| Difference::new(expected, received.to_string()))
 }
 
-fn parse_grant(payload: &[u8], nonce: u64) -> Option<Grant> {
+fn parse_grant(frame: &Frame, nonce: u64) -> Option<Grant> {
+    let payload = &frame.payload;
     let (fixed, mut fields) = payload.split_first_chunk::<32>()?;
     let is_ack = fixed.starts_with(b"IPC2\x01") && fixed[5] & 1 == 1 && fixed[24..] == nonce.to_be_bytes();
     if !is_ack || payload.len() > 1024 || fixed[6] != 1 || fixed[7] < 2 {
@@ -157,6 +157,7 @@ fn parse_grant(payload: &[u8], nonce: u64) -> Option<Grant> {
     }
 
     let mut grant = Grant {
+        frame: frame.clone(),
         capabilities: u64::from_be_bytes(fixed[8..16].try_into().ok()?),
         largest: u32::from_be_bytes(fixed[16..20].try_into().ok()?),
         in_flight: u32::from_be_bytes(fixed[20..24].try_into().ok()?),

@@ -1,5 +1,6 @@
 //! The plugin API, the host as a library, and the plugins that come with the host.
 
+mod call_context;
 mod embedded_host;
 mod example_plugins;
 mod frozen_plugin;
@@ -7,3 +8,4 @@ mod grown_abi;
 mod host_services;
 mod log_bridges;
 mod methods;
+mod opaque_bytes;

@@ -1,7 +1,8 @@
 //! `jackfield call`: what travels with a request, opaque bytes, and Ctrl-C.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::build::artifacts;
 use crate::support::program::{Finished, command, jackfield};
+use crate::support::scratch::Scratch;
 use crate::support::{HostProcess, wait_until};
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -94,7 +96,11 @@ fn sends_and_prints_opaque_bytes() {
             let args = [&["call", "bytes.echo", "--bytes", file], mode].concat();
             let mut child = start(host.directory(), &args);
             // The command does not read standard input if a file was passed.
-            let _ = child.stdin.take().unwrap().write_all(&content);
+            let mut stdin = child.stdin.take().unwrap();
+            if file == "-" {
+                stdin.write_all(&content).unwrap();
+            }
+            drop(stdin);
             let output = child.wait_with_output().unwrap();
             assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
             assert!(output.stdout == content, "{args:?}: {} bytes", output.stdout.len());
@@ -125,26 +131,42 @@ fn ctrl_c_cancels_the_call_and_waits_for_its_reply() {
     }
 }
 
+/// Reads a frame of a client.
+fn read_frame(peer: &mut UnixStream) -> Vec<u8> {
+    let mut frame = vec![0; 7];
+    peer.read_exact(&mut frame).unwrap();
+    frame.resize(7 + u32::from_be_bytes(frame[3..].try_into().unwrap()) as usize, 0);
+    peer.read_exact(&mut frame[7..]).unwrap();
+    frame
+}
+
+/// The host of this test never answers the request. It grants everything that the hello wishes for.
 #[test]
 fn a_second_ctrl_c_does_not_wait_for_the_reply() {
-    let host = HostProcess::with(&["sleeps"]);
-    let latch = host.latch("end");
-    let params = latch.params().to_string();
-    let child = start(host.directory(), &["call", "sleep.blocking_until", &params, "--timeout", "60s"]);
-    wait_until("the call runs", || host.count("in_flight") == 1);
+    let scratch = Scratch::new();
+    let listener = UnixListener::bind(scratch.join("host.sock")).unwrap();
+    let args = ["call", "-v", "--async", "m", "--socket", "host.sock", "--timeout", "60s"];
+    let child = start(scratch.path(), &args);
+    let (mut peer, _) = listener.accept().unwrap();
+    let mut hello = read_frame(&mut peer);
+    hello[7 + 5] |= 1;
+    peer.write_all(&hello).unwrap();
+    let heartbeat = read_frame(&mut peer);
+    peer.write_all(&heartbeat).unwrap();
+    // A request of version 1.2 shows that the command has read the grant.
+    assert_eq!(read_frame(&mut peer)[..3], [1, 2, 4]);
 
     interrupt(&child);
-    wait_until("the host is asked to cancel it", || host.count("cancels") == 1);
+    assert_eq!(read_frame(&mut peer)[2], 6, "it asks the host to cancel the call");
     interrupt(&child);
 
     let message = message_of(child);
     assert_eq!(message, "interrupted: the host has not answered and may still execute the request\n");
-    latch.open();
 }
 
 #[test]
 fn ctrl_c_ends_a_call_that_waits_for_a_host() {
-    let scratch = crate::support::scratch::Scratch::new();
+    let scratch = Scratch::new();
     let child = start(scratch.path(), &["call", "m", "--socket", "none.sock", "--timeout", "60s"]);
     // The command has a handler of the signal.
     let status = format!("/proc/{}/status", child.id());

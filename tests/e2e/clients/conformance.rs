@@ -2,15 +2,14 @@
 //! (`tests/conformance/conformance.php`): it passes with the real host and fails with hosts that
 //! answer wrongly.
 
-use std::io::{Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 
+use super::faulty_proxy::{Change, replace, with_faulty_proxy};
 use crate::support::HostProcess;
 use crate::support::build::root;
-use crate::support::peer::{ASYNC_RESPONSE, Frame, HEARTBEAT, SYNC, frame, take_frame};
+use crate::support::peer::{ASYNC_RESPONSE, HEARTBEAT, SYNC};
 use crate::support::program::{Finished, NOT_FOUND, command, finish};
 use crate::support::scratch::Scratch;
 
@@ -58,10 +57,7 @@ fn passes_against_the_real_host() {
 
 #[test]
 fn detects_each_injected_fault() {
-    /// Changes a frame, and returns whether it did.
-    type Fault = fn(&mut Frame) -> bool;
-
-    let faults: [(&str, &str, Fault); 9] = [
+    let faults: [(&str, &str, Change); 9] = [
         ("a version", "heartbeats", |frame| {
             let hit = frame.kind == HEARTBEAT;
             frame.version |= u16::from(hit);
@@ -88,10 +84,10 @@ fn detects_each_injected_fault() {
     ];
 
     let host = HostProcess::with(&["device"]);
-    let check = |(what, scene, change): (&str, &str, Fault)| {
+    let check = |(what, scene, change): (&str, &str, Change)| {
         // Each fault has its own host, because the check expects unknown devices.
         let host = HostProcess::with(&["device"]);
-        let finished = check_through_faulty_proxy(&host, change);
+        let finished = with_faulty_proxy(&host, change, check_conformance);
 
         assert_eq!(finished.code, 1, "{what}: {finished:?}");
         let fault = format!("conformance: FAULT: {scene}: ");
@@ -113,7 +109,7 @@ fn detects_each_injected_fault() {
         assert_eq!(check_conformance(&closing_socket).code, 1);
     });
 
-    let unchanged = check_through_faulty_proxy(&host, |_| false);
+    let unchanged = with_faulty_proxy(&host, |_| false, check_conformance);
     assert_eq!(unchanged.code, 0, "{unchanged:?}");
 }
 
@@ -123,59 +119,4 @@ fn fails_without_a_host_or_an_argument() {
     assert_eq!(check_conformance(&scratch.join("nowhere.sock")).code, 1);
     let finished = finish(command("php").arg(root().join("tests/conformance/conformance.php")));
     assert_eq!(finished.code, 2, "{finished:?}");
-}
-
-fn replace(frame: &mut Frame, from: &str, to: &str) -> bool {
-    let changed = frame.text().replacen(from, to, 1);
-    let hit = changed.as_bytes() != frame.payload;
-    frame.payload = changed.into_bytes();
-    hit
-}
-
-/// Runs the check through a proxy that changes the first reply for which `fault` returns true.
-fn check_through_faulty_proxy(host: &HostProcess, change: fn(&mut Frame) -> bool) -> Finished {
-    let scratch = Scratch::new();
-
-    let socket = scratch.join("proxy.sock");
-    let listener = UnixListener::bind(&socket).expect("a socket");
-
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let (client, _) = listener.accept().expect("the check connects");
-            let server = UnixStream::connect(host.socket()).expect("the host takes connections");
-            thread::scope(|scope| {
-                scope.spawn(|| carry_requests(&client, &server));
-                carry_replies(&server, &client, change);
-                // The thread of the other direction ends with this.
-                let _ = client.shutdown(Shutdown::Both);
-                let _ = server.shutdown(Shutdown::Both);
-            });
-        });
-        check_conformance(&socket)
-    })
-}
-
-fn carry_requests(mut from: &UnixStream, mut to: &UnixStream) {
-    let mut chunk = [0; 64 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut chunk) {
-        if to.write_all(&chunk[..count]).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Write);
-}
-
-fn carry_replies(mut from: &UnixStream, mut to: &UnixStream, change: fn(&mut Frame) -> bool) {
-    let (mut bytes, mut chunk, mut is_changed) = (Vec::new(), [0; 64 * 1024], false);
-
-    while let Ok(count @ 1..) = from.read(&mut chunk) {
-        bytes.extend_from_slice(&chunk[..count]);
-        while let Some(mut reply) = take_frame(&mut bytes) {
-            is_changed = is_changed || change(&mut reply);
-            // The check ends at the first fault.
-            if to.write_all(&frame(reply.version, reply.kind, &reply.payload)).is_err() {
-                return;
-            }
-        }
-    }
 }

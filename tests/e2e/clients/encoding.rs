@@ -117,18 +117,31 @@ fn frames_of_rust_client(requests: &[(String, Value)]) -> Vec<Vec<u8>> {
         }
     });
 
-    let client = blocking::Client::connect(&socket).expect("the client connects");
+    let client = blocking::Client::builder(&socket).negotiate(false).build();
     let written = requests.iter().map(|(method, params)| {
         client
             .request(method, params)
             .mode(Mode::Multiplexed)
             .send::<Value>()
             .expect("the request is answered");
-        frames.recv().expect("an answered request was received")
+        without_deadline(frames.recv().expect("an answered request was received"))
     });
     let written = written.collect();
     client.close();
     written
+}
+
+/// Returns the frame of a request without its deadline, which is another one in each frame.
+fn without_deadline(mut frame: Vec<u8>) -> Vec<u8> {
+    const NAME: &[u8] = br#","deadline_ms":"#;
+    let start = frame.windows(NAME.len()).position(|bytes| bytes == NAME).expect("a deadline");
+    let digits = frame[start + NAME.len()..].iter().take_while(|byte| matches!(byte, b' ' | b'0'..=b'9'));
+    let end = start + NAME.len() + digits.count();
+
+    frame.drain(start..end);
+    let length = u32::try_from(frame.len() - 7).unwrap();
+    frame[3..7].copy_from_slice(&length.to_be_bytes());
+    frame
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -3,5 +3,6 @@
 mod conformance;
 mod conformance_program;
 mod encoding;
+mod faulty_proxy;
 mod rust_client;
 mod rust_context;

@@ -8,6 +8,7 @@ mod end_notice;
 mod hello;
 mod hostile_frames;
 mod hostile_hellos;
+mod inheritance;
 mod nested;
 mod restarts;
 mod timing;

@@ -1,5 +1,5 @@
-//! What calls from plugin to plugin inherit: the cancellation and the deadline of their client, in
-//! the host and across the processes of workers.
+//! Calls from plugin to plugin inherit the cancellation and the deadline of their client, in the
+//! host and across the processes of workers.
 
 use serde_json::{Value, json};
 

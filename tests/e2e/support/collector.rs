@@ -38,7 +38,7 @@ pub(crate) struct CollectedSpan {
     pub(crate) error: Option<String>,
 }
 
-/// What the collector does with requests.
+/// The answer of the collector to requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Accept,
@@ -60,7 +60,7 @@ struct State {
     /// The heads of all requests.
     heads: Vec<String>,
 
-    /// What violates the specification.
+    /// Violations of the specification.
     faults: Vec<String>,
 
     is_ended: bool,

@@ -45,7 +45,7 @@ fn serves_with_the_shipped_units_under_systemd() {
     machine.run_successfully(&["systemctl", "enable", "--now", "jackfield.socket", "jackfield-admin.socket"]);
     let before = [SOCKET, ADMIN].map(|socket| socket_file_metadata(&machine.path(socket)));
 
-    let steps: [Step; 14] = [
+    let steps: [Step; 15] = [
         ("the units are valid and restrict the service", verifies_the_units),
         ("the first permitted connection starts the service", starts_on_the_first_permitted_connection),
         ("the service is confined and loads plugins", is_confined_and_loads_plugins),
@@ -53,6 +53,7 @@ fn serves_with_the_shipped_units_under_systemd() {
         ("the status is reported", reports_its_status),
         ("a reload returns when it is applied", returns_from_reload_when_applied),
         ("metrics are served, over TCP with the drop-in", serves_metrics),
+        ("a collector is reached with the drop-in", reaches_a_collector),
         ("the service is restarted under load", restarts_under_load),
         ("the service is stopped under load", stops_under_load),
         ("the service crashes under load", faults::recovers_from_crashes),
@@ -245,6 +246,31 @@ fn serves_metrics(machine: &Machine) {
     machine.write(CONFIG, &shipped);
     std::fs::remove_file(machine.path(DROP_IN)).expect("the file exists");
     restart();
+}
+
+/// The drop-in gives the network to the exporter, which then finds that nothing listens.
+fn reaches_a_collector(machine: &Machine) {
+    const CONFIG: &str = "/etc/jackfield/config.toml";
+    const DROP_IN: &str = "/run/systemd/system/jackfield.service.d/trace.conf";
+    let shipped = std::fs::read_to_string(machine.path(CONFIG)).expect("the configuration");
+    let trace = "[trace]\notlp = \"http://127.0.0.1:4318\"\nsample = 1.0\ninterval = \"100ms\"\n";
+    machine.write(CONFIG, &format!("{shipped}\n{trace}"));
+
+    for (has_drop_in, reason) in [(false, "Address family not supported"), (true, "Connection refused")] {
+        if has_drop_in {
+            machine.write(DROP_IN, include_str!("../../../packaging/systemd/trace.conf"));
+        }
+        machine.run_successfully(&["systemctl", "daemon-reload"]);
+        machine.run_successfully(&["systemctl", "restart", "jackfield.service"]);
+        machine.peer().result("sleep.blocking", &json!({ "ms": 1 }));
+        let message = format!("spans cannot be exported to http://127.0.0.1:4318/v1/traces: {reason}");
+        wait_until("the export fails", || machine.journal().contains(&message));
+    }
+
+    machine.write(CONFIG, &shipped);
+    std::fs::remove_file(machine.path(DROP_IN)).expect("the file exists");
+    machine.run_successfully(&["systemctl", "daemon-reload"]);
+    machine.run_successfully(&["systemctl", "restart", "jackfield.service"]);
 }
 
 fn restarts_under_load(machine: &Machine) {

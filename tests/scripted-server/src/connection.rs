@@ -88,8 +88,8 @@ impl Connection<'_> {
         Ok(Next::Step)
     }
 
-    /// Waits for a frame. Other heartbeats than an expected one are answered, and every hello is: as
-    /// by a server of protocol 1.1, which reads no payload of a heartbeat.
+    /// Waits for a frame. Other heartbeats than an expected one are answered, and every hello is:
+    /// as by a server of protocol 1.1, which reads no payload of a heartbeat.
     fn expect(&mut self, expected: Option<u8>, name: &str) -> io::Result<Next> {
         loop {
             let Some(frame) = self.read()? else { return Ok(Next::End("client")) };

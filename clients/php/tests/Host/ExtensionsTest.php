@@ -5,7 +5,6 @@ declare(strict_types=1);
 namespace Jackfield\Tests\Host;
 
 use Jackfield\Client;
-use Jackfield\Exception\JackfieldException;
 use Jackfield\Exception\TimeoutException;
 use Jackfield\Options;
 use Jackfield\Tests\Support\JackfieldHost;
@@ -99,7 +98,7 @@ final class ExtensionsTest extends TestCase
                         $how === 'call'
                             ? $client->call('journal.append', $params)
                             : $client->callAsync('journal.append', $params)->await();
-                    } catch (JackfieldException $failure) {
+                    } catch (\Throwable $failure) {
                         $failed[] = "$i: $failure";
                     }
                 }

@@ -197,7 +197,8 @@ final class ExtensionsTest extends TestCase
             $peer = stream_socket_accept($listener, 20);
             $request = \Jackfield\Tests\Support\Peer::receive($peer);
             fwrite($peer, FakePeer::reply(['payload' => json_encode($request['body'])] + $request, '"result":"again"'));
-            stream_socket_accept($listener, 1);
+            // The connection stays open until the parent has the reply and kills this process.
+            @stream_socket_accept($listener, 20);
             posix_kill(getmypid(), SIGKILL);
         }
 

@@ -74,8 +74,8 @@ impl BlockingClient {
         Request::new(self, self.pool.options.mode, method, Body::Json(params))
     }
 
-    /// Calls a method whose params are opaque bytes. The result is what the method returns: bytes or
-    /// JSON.
+    /// Calls a method whose params are opaque bytes. The result is what the method returns: bytes
+    /// or JSON.
     ///
     /// # Errors
     ///

@@ -122,8 +122,8 @@ impl Client {
         outcomes
     }
 
-    /// Calls a method whose params are opaque bytes. The result is what the method returns: bytes or
-    /// JSON.
+    /// Calls a method whose params are opaque bytes. The result is what the method returns: bytes
+    /// or JSON.
     ///
     /// # Errors
     ///
@@ -184,8 +184,8 @@ impl<P: Serialize + ?Sized> Request<'_, Client, P> {
         async move { reply.await.result?.decode() }
     }
 
-    /// Makes the call like [`Request::send`], and returns its result as it was sent, with the timing
-    /// that the host reports.
+    /// Makes the call like [`Request::send`], and returns its result as it was sent, with the
+    /// timing that the host reports.
     pub fn reply(self) -> impl Future<Output = Reply> + Send + use<P> {
         execute(self.prepare(|client| &client.pool))
     }

@@ -12,8 +12,8 @@
 //!
 //! Only async requests become abandoned. Others are removed, because their connection is closed.
 //!
-//! A request with opaque bytes is deferred until the host has answered the hello, because only a host
-//! that has granted them can read it.
+//! A request with opaque bytes is deferred until the host has answered the hello, because only a
+//! host that has granted them can read it.
 
 mod accept;
 mod refused;
@@ -76,6 +76,8 @@ pub(crate) struct InFlightTable {
     negotiation: Negotiation,
     /// Requests that wait for the answer to the hello, with their frames.
     deferred: Vec<(Key, Vec<u8>)>,
+    /// Requests that are to be cancelled if the answer to the hello grants that.
+    cancels: Vec<Key>,
     /// Number of reads that returned data.
     reads: u64,
     /// Whether no further request may begin, because the peer is shutting down or silent.
@@ -179,21 +181,34 @@ impl InFlightTable {
 
     /// Queues the cancellation of a request that the host may have, if the host has granted that.
     ///
-    /// Returns whether the reply to the request is still to be awaited.
+    /// Returns whether the outcome of the request is still to be awaited. If the answer to the
+    /// hello is due, it decides.
     pub(crate) fn cancel(&mut self, key: Key) -> bool {
         let Some(entry) = self.entries.get(&key) else { return false };
         if entry.outcome.is_some() {
             return true;
         }
         let is_cancellable = entry.kind != RequestKind::Heartbeat && self.closed.is_none();
-        if !is_cancellable || !self.is_begun(entry) || !self.grant().has(Capabilities::CANCEL) {
+        if !is_cancellable || !self.is_begun(entry) {
             return false;
         }
 
-        let mut bytes = Vec::with_capacity(64);
-        write_cancel(&mut bytes, Version::V1_1, &key.to_json());
-        self.outbox.push(&bytes);
-        true
+        if self.negotiation.is_pending() {
+            self.cancels.push(key);
+            return true;
+        }
+        self.push_cancel(key)
+    }
+
+    /// Queues a cancellation if the host has granted that, and returns whether it has.
+    fn push_cancel(&mut self, key: Key) -> bool {
+        let is_granted = self.grant().has(Capabilities::CANCEL);
+        if is_granted {
+            let mut bytes = Vec::with_capacity(64);
+            write_cancel(&mut bytes, Version::V1_1, &key.to_json());
+            self.outbox.push(&bytes);
+        }
+        is_granted
     }
 
     /// Removes a request whose caller gives up. A late reply to it is dropped.
@@ -301,6 +316,7 @@ impl InFlightTable {
         self.is_draining = true;
         self.abandoned.clear();
         self.deferred.clear();
+        self.cancels.clear();
     }
 
     fn settle(&mut self, key: Key, outcome: Result<Answer, AttemptError>, timing: Option<Timing>) {

@@ -20,7 +20,8 @@ const WISH: Capabilities = Capabilities::from_bits(
         | Capabilities::GOING_AWAY.bits(),
 );
 
-/// What the host has granted on a connection. The default is that of a host of version 1.1.
+/// The capabilities that the host has granted on a connection. The default is that of a host of
+/// version 1.1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Grant {
     capabilities: Capabilities,

@@ -1,4 +1,5 @@
-//! The hello, and what both sides do after it was granted: deadlines, traces, timings, opaque bytes.
+//! The hello, and what both sides do after it was granted: deadlines, traces, timings, opaque
+//! bytes.
 
 use std::thread;
 use std::time::Duration;

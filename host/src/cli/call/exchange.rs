@@ -72,8 +72,9 @@ async fn unless_interrupted(
 impl Exchange<'_> {
     /// Makes the call.
     ///
-    /// With `--timeout`, waits that long for a host to start. Without it, a missing host is reported
-    /// at once. A full backlog means that there is a host, so that is waited for in both cases.
+    /// With `--timeout`, waits that long for a host to start. Without it, a missing host is
+    /// reported at once. A full backlog means that there is a host, so that is waited for in both
+    /// cases.
     async fn run(&self) -> Result<Reply, Error> {
         if self.args.timeout.is_some() {
             return self.call_with(Duration::MAX).await;

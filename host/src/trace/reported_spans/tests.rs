@@ -1,4 +1,4 @@
-//! What `system.spans` accepts and refuses.
+//! The spans that `system.spans` accepts and refuses.
 
 use serde_json::{Value, json};
 

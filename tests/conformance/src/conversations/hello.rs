@@ -1,7 +1,7 @@
 //! Conversations about what is granted.
 
 use super::receive_reply;
-use crate::report::{Checked, Difference, ensure};
+use crate::report::{Checked, ensure};
 use crate::server::{ALL, CAN_EXTEND, CAN_TIME, Server, V1_0, V1_1, V1_2, Wish, agree, hello, read_grant};
 use crate::wire::{BLOCK, Frame, HEARTBEAT, SYNC, frame};
 
@@ -20,20 +20,17 @@ pub(super) fn grants_within_the_wish(server: &Server) -> Checked {
             && grant.has_bytes == can_extend
             && (1..=3).contains(&grant.in_flight)
             && grant.largest >= 1024;
-        if !fits {
-            let expected =
-                format!("the grant 0x{most:x} for the wish 0x{wished:x}, at most 3 requests in flight");
-            return Err(Difference::new(expected, format!("{grant:x?}")));
-        }
+        let expected =
+            format!("the grant 0x{most:x} for the wish 0x{wished:x}, at most 3 requests in flight");
+        ensure(fits, expected, &grant.frame)?;
     }
 
     let grant = agree(&mut peer, Wish { has_bytes: false, ..Wish::of(ALL) })?;
-    if grant.has_bytes || grant.in_flight == 0 {
-        return Err(Difference::new(
-            "no bytes without a wish, and a number in flight",
-            format!("{grant:x?}"),
-        ));
-    }
+    ensure(
+        !grant.has_bytes && grant.in_flight > 0,
+        "no bytes without a wish, and a number in flight",
+        &grant.frame,
+    )?;
     server.check_in_step(&mut peer)
 }
 
@@ -108,13 +105,9 @@ pub(super) fn answers_behind_a_hello(server: &Server) -> Checked {
 }
 
 pub(super) fn keeps_its_instance(server: &Server) -> Checked {
-    let mut instances = Vec::new();
-    for _ in 0..2 {
-        instances.push(agree(&mut server.peer()?, Wish::of(0))?.instance);
-    }
-    let is_same = instances[0] == instances[1];
-    if is_same && instances[0].as_ref().is_some_and(|instance| instance.len() == 16) {
-        return Ok(());
-    }
-    Err(Difference::new("the same 16 bytes as the instance in two hellos", format!("{instances:02x?}")))
+    let first = agree(&mut server.peer()?, Wish::of(0))?;
+    let second = agree(&mut server.peer()?, Wish::of(0))?;
+    let has_instance = first.instance.as_ref().is_some_and(|instance| instance.len() == 16);
+    ensure(has_instance, "16 bytes as the instance", &first.frame)?;
+    ensure(first.instance == second.instance, "the same instance as before", &second.frame)
 }

@@ -62,9 +62,9 @@ const CONVERSATIONS: &[Conversation] = &[
 pub(crate) fn run(server: &Server, report: &mut Report) {
     for conversation in CONVERSATIONS.iter().filter(|conversation| conversation.since <= server.version) {
         if conversation.needs_slow && server.slow.is_none() {
-            report.skip();
+            report.skip(conversation.name);
         } else {
-            report.add(conversation.name, (conversation.hold)(server));
+            report.check(conversation.name, || (conversation.hold)(server));
         }
     }
 }

@@ -60,6 +60,7 @@ impl InFlightTable {
         if self.negotiation.is_pending() {
             self.negotiation.accept(payload);
             self.release_deferred();
+            self.release_cancels();
             return;
         }
         match self.heartbeats.pop_front() {
@@ -82,6 +83,21 @@ impl InFlightTable {
 
             self.sync.take_if(|sync| *sync == key);
             self.settle(key, Err(AttemptError::BytesUnsupported), None);
+        }
+    }
+
+    /// Queues the cancellations of requests that are unanswered. Without the grant, their callers
+    /// wait no longer.
+    fn release_cancels(&mut self) {
+        for key in std::mem::take(&mut self.cancels) {
+            let is_awaited = !self.is_settled(key);
+            if !is_awaited && !self.abandoned.contains(&key) {
+                continue;
+            }
+            let is_granted = self.push_cancel(key);
+            if is_awaited && !is_granted {
+                self.settle(key, Err(AttemptError::Cancelled { sent: true }), None);
+            }
         }
     }
 

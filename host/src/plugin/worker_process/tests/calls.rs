@@ -86,3 +86,20 @@ fn does_not_run_calls_that_were_cancelled_or_are_past_their_deadlines() {
     assert!(host.has_started.try_recv().is_err());
     host.stop();
 }
+
+#[test]
+fn passes_opaque_bytes_on_as_what_they_are() {
+    let mut host = TestHost::start(1);
+    let message = call_message(1, CALLS_WITH_BYTES, "", Time::NEVER);
+    host.send(&[HostMessage::Call(CallMessage { content: Content::Bytes, params: &[0xff, 0], ..message })]);
+    assert_eq!(host.next(), "nested 1 of 1: other.m [255, 0], waits: true");
+    host.send(&[HostMessage::Reply { nested: 1, end: MessageEnd::DoneBytes(&[1, 0xfe]) }]);
+    assert_eq!(host.next(), "1: done [1, 254]");
+
+    // An empty result is not the JSON of nothing.
+    host.send(&[HostMessage::Call(CallMessage { call: 2, content: Content::Bytes, ..message })]);
+    assert_eq!(host.next(), "nested 2 of 2: other.m [], waits: true");
+    host.send(&[HostMessage::Reply { nested: 2, end: MessageEnd::DoneBytes(b"") }]);
+    assert_eq!(host.next(), "2: done []");
+    host.stop();
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jackfield_plugin_api::abi::{Content, HostCell, Instance};
 use jackfield_plugin_api::manifest::DeclaredMethod;
-use jackfield_plugin_api::{Context, Error, Level, Methods, Run};
+use jackfield_plugin_api::{Bytes, Context, Error, Level, Methods, Run};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -41,6 +41,7 @@ const CALLS: u32 = 7;
 const REPEATS: u32 = 8;
 const INLINE: u32 = 9;
 const DROPS_A_CALL: u32 = 10;
+const CALLS_WITH_BYTES: u32 = 11;
 
 struct TestPlugin {
     /// Reports that a method has started which waits.
@@ -87,6 +88,10 @@ impl TestPlugin {
         cx.call("other.m", &params).await
     }
 
+    fn call_with_bytes(&self, params: Bytes, cx: &Context<'_>) -> Result<Bytes, Error> {
+        cx.call_wait("other.m", &params)
+    }
+
     fn repeat(&self, length: usize, cx: &Context<'_>) -> Result<String, Error> {
         Ok(cx.id().repeat(length))
     }
@@ -110,6 +115,7 @@ fn methods() -> Methods<TestPlugin> {
         .blocking("t.repeats", TestPlugin::repeat)
         .inline("t.inline", TestPlugin::add_one)
         .asynchronous("t.drops_a_call", TestPlugin::drop_a_call)
+        .blocking("t.calls_with_bytes", TestPlugin::call_with_bytes)
 }
 
 /// The end of the host, and a worker on other threads of this process.
@@ -237,8 +243,11 @@ fn call_message(call: u64, method: u32, params: &str, deadline: Time) -> CallMes
 fn describe(message: &WorkerMessage<'_>) -> String {
     match *message {
         WorkerMessage::End { call, end } => format!("{call}: {}", describe_end(end)),
-        WorkerMessage::Nested { nested, parent, waits, timeout: 0, content: _, method, params } => {
-            let params = String::from_utf8_lossy(params);
+        WorkerMessage::Nested { nested, parent, waits, timeout: 0, content, method, params } => {
+            let params = match content {
+                Content::Json => String::from_utf8_lossy(params).into_owned(),
+                Content::Bytes => format!("{params:?}"),
+            };
             format!("nested {nested} of {parent}: {method} {params}, waits: {waits}")
         }
         WorkerMessage::Log { level, call, line } => format!("log {level} of {call}: {line}"),

@@ -1,4 +1,5 @@
-//! What a hello grants: cancellations, timings, opaque bytes, and the notice of a shutdown.
+//! Tests of everything that a hello grants: cancellations, timings, opaque bytes, and the notice of
+//! a shutdown.
 
 use std::path::Path;
 
@@ -29,15 +30,20 @@ impl Fixture {
     }
 
     fn acknowledge(&mut self, capabilities: Capabilities) {
-        let sent = self.table.outbox.take_unsent();
-        let hello = Hello::parse(&sent[HEADER_LEN..]).unwrap();
+        let hello = self.table.outbox.take_unsent();
+        self.acknowledge_hello(&hello, capabilities);
+    }
+
+    fn acknowledge_hello(&mut self, hello: &[u8], capabilities: Capabilities) {
+        let hello = Hello::parse(&hello[HEADER_LEN..]).unwrap();
         let mut answer = Vec::new();
         Hello { is_ack: true, capabilities, ..hello }.write(&mut answer, Version::V1_0);
         self.accept_bytes(Kind::Heartbeat, &answer[HEADER_LEN..]).unwrap();
     }
 
     fn accept_bytes(&mut self, kind: Kind, payload: &[u8]) -> Result<(), CloseReason> {
-        let header = Header { version: Version::V1_2, kind, length: payload.len() as u32 };
+        let length = u32::try_from(payload.len()).unwrap();
+        let header = Header { version: Version::V1_2, kind, length };
         let frame = Frame { header, payload: Bytes::copy_from_slice(payload) };
         self.table.accept(&frame, &self.counters)
     }
@@ -255,4 +261,35 @@ fn drains_after_the_notice_of_a_shutdown() {
     assert!(!fixture.table.is_drained(), "the caller has not taken the reply");
     assert_eq!(fixture.result_of(key), "1");
     assert!(fixture.table.is_drained());
+}
+
+#[test]
+fn cancels_early_requests_once_the_answer_to_the_hello_grants_it() {
+    for capabilities in [ALL, ALL.without(Capabilities::CANCEL)] {
+        let mut fixture = Fixture::negotiating();
+        let hello = fixture.table.outbox.take_unsent();
+        let [awaited, dropped, answered] = [(); 3].map(|()| fixture.begin(RequestKind::Async));
+        fixture.send_all();
+        for key in [awaited, dropped, answered] {
+            assert!(fixture.table.cancel(key));
+        }
+        fixture.table.abandon(dropped);
+        fixture.accept(Kind::AsyncResponse, &reply_to(answered, "1")).unwrap();
+        assert_eq!(fixture.table.outbox.unsent(), 0);
+
+        fixture.acknowledge_hello(&hello, capabilities);
+        let sent = fixture.table.outbox.take_unsent();
+        if capabilities == ALL {
+            assert_eq!(sent.iter().filter(|byte| **byte == b'{').count(), 2, "one for each without a reply");
+            assert!(fixture.poll(awaited).is_pending());
+        } else {
+            assert!(sent.is_empty());
+            let outcome = fixture.poll(awaited);
+            assert!(
+                matches!(outcome, Poll::Ready(Err(AttemptError::Cancelled { sent: true }))),
+                "{outcome:?}"
+            );
+        }
+        assert_eq!(fixture.result_of(answered), "1");
+    }
 }

@@ -1,6 +1,7 @@
 //! What travels with a request: deadline, cancellation, timing, and the hello that agrees on them.
 
 mod cancel_floods;
+mod cancel_kinds;
 mod cancellation;
 mod client_deadlines;
 mod deadline;

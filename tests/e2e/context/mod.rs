@@ -1,5 +1,6 @@
 //! What travels with a request: deadline, cancellation, timing, and the hello that agrees on them.
 
+mod bytes_cost;
 mod cancel_floods;
 mod cancel_kinds;
 mod cancellation;

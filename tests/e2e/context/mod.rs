@@ -1,6 +1,8 @@
 //! What travels with a request: deadline, cancellation, timing, and the hello that agrees on them.
 
+mod bytes_cost;
 mod cancel_floods;
+mod cancel_kinds;
 mod cancellation;
 mod client_deadlines;
 mod deadline;
@@ -10,4 +12,5 @@ mod hostile_frames;
 mod hostile_hellos;
 mod inheritance;
 mod nested;
+mod restarts;
 mod timing;

@@ -78,7 +78,16 @@ pub(crate) fn resident_kib(pid: u32) -> usize {
 
 /// Returns the processor time of all threads of a process. The kernel counts in units of 10 ms.
 pub(crate) fn cpu_time(pid: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a living process");
+    cpu_time_in(&format!("/proc/{pid}/stat"))
+}
+
+/// Returns the processor time of the current thread, in the same units.
+pub(crate) fn cpu_time_of_this_thread() -> Duration {
+    cpu_time_in("/proc/thread-self/stat")
+}
+
+fn cpu_time_in(stat: &str) -> Duration {
+    let stat = fs::read_to_string(stat).expect("a living process");
     // The name, in parentheses, may contain anything. utime and stime are fields 12 and 13 behind
     // it.
     let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");

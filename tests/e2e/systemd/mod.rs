@@ -9,7 +9,7 @@ mod reload;
 mod sandbox;
 mod shipped_units;
 mod socket_activation;
-mod supervisor;
+pub(crate) mod supervisor;
 
 use std::io::Write as _;
 

@@ -23,20 +23,20 @@ use crate::support::{CEILING, Peer, wait_until};
 const INHERIT_SOCKETS: &str = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ exec \"$@\"";
 
 /// A directory in which hosts are started one after another, and the notify socket.
-pub(super) struct Supervisor {
-    pub(super) scratch: Scratch,
+pub(crate) struct Supervisor {
+    pub(crate) scratch: Scratch,
     notify_socket: UnixDatagram,
 }
 
 /// A host that was started by the supervisor.
-pub(super) struct SupervisedHost {
+pub(crate) struct SupervisedHost {
     child: Child,
-    pub(super) log: Log,
+    pub(crate) log: Log,
     status: Option<ExitStatus>,
 }
 
 impl Supervisor {
-    pub(super) fn new(config: &str, plugins: &[&str]) -> Self {
+    pub(crate) fn new(config: &str, plugins: &[&str]) -> Self {
         let scratch = Scratch::new();
         scratch.directory("plugins");
         scratch.directory("run");
@@ -49,17 +49,17 @@ impl Supervisor {
         Self { scratch, notify_socket }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.join(name)
     }
 
     /// Binds a socket, as a supervisor does.
-    pub(super) fn bind(&self, name: &str) -> UnixListener {
+    pub(crate) fn bind(&self, name: &str) -> UnixListener {
         UnixListener::bind(self.path(name)).expect("a socket")
     }
 
     /// Returns a command that serves in this directory and sends notifications.
-    pub(super) fn command(&self, before: &[&str]) -> Command {
+    pub(crate) fn command(&self, before: &[&str]) -> Command {
         let mut args = before.iter().map(ToString::to_string).collect::<Vec<_>>();
         args.extend([artifacts().program.display().to_string(), "serve".to_owned()]);
 
@@ -72,12 +72,12 @@ impl Supervisor {
     }
 
     /// Starts a host without inherited sockets.
-    pub(super) fn start(&self) -> SupervisedHost {
+    pub(crate) fn start(&self) -> SupervisedHost {
         SupervisedHost::spawn(self.command(&[]))
     }
 
     /// Starts a host with one or two inherited descriptors of these names.
-    pub(super) fn start_with(&self, descriptors: Vec<OwnedFd>, names: &str) -> SupervisedHost {
+    pub(crate) fn start_with(&self, descriptors: Vec<OwnedFd>, names: &str) -> SupervisedHost {
         let mut command = self.command(&["sh", "-c", INHERIT_SOCKETS, "sh"]);
         command.env("LISTEN_FDS", descriptors.len().to_string()).env("LISTEN_FDNAMES", names);
 
@@ -89,7 +89,7 @@ impl Supervisor {
 
     /// Returns the next notification, one assignment per line, or `None` if there is none within
     /// `limit`.
-    pub(super) fn next_notification(&self, limit: Duration) -> Option<String> {
+    pub(crate) fn next_notification(&self, limit: Duration) -> Option<String> {
         self.notify_socket
             .set_read_timeout(Some(limit.max(Duration::from_millis(1))))
             .expect("a read time-out");
@@ -104,7 +104,7 @@ impl Supervisor {
 
     /// Returns the next notification with this assignment, and the notifications before it.
     #[track_caller]
-    pub(super) fn wait_for_notification(&self, assignment: &str) -> (String, Vec<String>) {
+    pub(crate) fn wait_for_notification(&self, assignment: &str) -> (String, Vec<String>) {
         let end = Instant::now() + CEILING;
         let mut before = Vec::new();
         loop {
@@ -118,29 +118,29 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn peer(&self) -> Peer {
+    pub(crate) fn peer(&self) -> Peer {
         Peer::connect(&self.path("run/jackfield.sock"))
     }
 }
 
 impl SupervisedHost {
-    pub(super) fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the program starts");
         let log = Log::follow(child.stderr.take().expect("its stderr is a pipe"));
         Self { child, log, status: None }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(pid, signal).expect("the signal is sent");
     }
 
     /// Stops the host and waits until none of its threads runs.
-    pub(super) fn stop_and_wait(&self) {
+    pub(crate) fn stop_and_wait(&self) {
         self.signal(Signal::STOP);
         wait_until("all threads are stopped", || {
             threads(self.child.id()).iter().all(|thread| thread.state == 'T')
@@ -149,7 +149,7 @@ impl SupervisedHost {
 
     /// Waits until the host and its log have ended and returns the exit code, or -1 after a signal.
     #[track_caller]
-    pub(super) fn wait(&mut self) -> i32 {
+    pub(crate) fn wait(&mut self) -> i32 {
         let ended = wait_for("the host ends", || self.child.try_wait().expect("our child"));
         self.status = Some(ended);
         self.log.wait_for_end();
@@ -158,7 +158,7 @@ impl SupervisedHost {
 
     /// Sends SIGTERM and asserts that the host ends successfully.
     #[track_caller]
-    pub(super) fn terminate(mut self) {
+    pub(crate) fn terminate(mut self) {
         self.signal(Signal::TERM);
         assert_eq!(self.wait(), 0, "{}", self.log.text());
     }
@@ -177,7 +177,7 @@ impl Drop for SupervisedHost {
 }
 
 /// Returns inode, mode, owner and group of a socket file.
-pub(super) fn socket_file_metadata(path: &Path) -> (u64, u32, u32, u32) {
+pub(crate) fn socket_file_metadata(path: &Path) -> (u64, u32, u32, u32) {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::symlink_metadata(path).expect("the socket exists");
     (metadata.ino(), metadata.mode(), metadata.uid(), metadata.gid())

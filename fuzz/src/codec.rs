@@ -23,7 +23,8 @@ enum Event {
     },
 }
 
-/// Returns the version that higher ones are read as: 1.2 as after a hello, or the highest without one.
+/// Returns the version that higher ones are read as: 1.2 as after a hello, or the highest
+/// without one.
 fn highest_version(stream: &Stream<'_>) -> Version {
     if stream.variant & 8 != 0 { Version::V1_2 } else { Version::HIGHEST }
 }

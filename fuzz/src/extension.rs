@@ -1,5 +1,5 @@
-//! Hellos, cancellations and extension blocks: whatever is read, a plain reading finds the same, and
-//! written again, it is the same.
+//! Hellos, cancellations and extension blocks: whatever is read, a plain reading finds the same,
+//! and written again, it is the same.
 
 use jackfield_protocol::{
     BlockError, ContentType, ExtensionBlock, FrameLimit, Framing, Hello, Kind, Outcome, Reply, ReplyForm,
@@ -27,7 +27,8 @@ fn check_cancel(payload: &[u8]) {
     assert_eq!(parse_cancel(&written[7..]), Ok(id));
 }
 
-/// Returns the fields and the body of a plain loop over the bytes; `None` if something is truncated.
+/// Returns the fields and the body of a plain loop over the bytes; `None` if something is
+/// truncated.
 fn fields(payload: &[u8]) -> Option<(Vec<(u8, &[u8])>, &[u8])> {
     let length = usize::from(u16::from_be_bytes([*payload.first()?, *payload.get(1)?]));
     let body = payload.get(2 + length..)?;

@@ -13,7 +13,7 @@ const CONTENT_TYPE: u8 = 0x85;
 /// Bytes of the block of a reply that has a timing and nothing else, with the length of the block.
 pub(crate) const TIMING_BLOCK: [u8; 16] = [0, 14, TIMING, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// Bytes of the field with content type 3.
-pub(crate) const BYTES_FIELD: [u8; 3] = [CONTENT_TYPE, 1, hello::BYTES];
+const BYTES_FIELD: [u8; 3] = [CONTENT_TYPE, 1, hello::BYTES];
 
 /// The type of the body of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -147,6 +147,16 @@ impl ExtensionBlock {
             Err(invalid) => invalid.id,
         }
     }
+}
+
+/// Writes a block with content type 3, behind a timing of zeros if there is one.
+pub(crate) fn put_bytes_block(out: &mut Vec<u8>, has_timing: bool) {
+    let timing = if has_timing { &TIMING_BLOCK[2..] } else { &[] };
+    // The length is at most 17.
+    let length = u8::try_from(timing.len() + BYTES_FIELD.len()).unwrap_or(u8::MAX);
+    out.extend_from_slice(&[0, length]);
+    out.extend_from_slice(timing);
+    out.extend_from_slice(&BYTES_FIELD);
 }
 
 /// Splits a body with content type 3 into its envelope and its bytes; `None` if the envelope is

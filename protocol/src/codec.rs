@@ -170,7 +170,8 @@ impl Decoder {
         Decoder { limit, highest: Version::HIGHEST, state: State::Header }
     }
 
-    /// Sets the version that higher ones are read as: [`Version::V1_2`] after a hello has granted it.
+    /// Sets the version that higher ones are read as: [`Version::V1_2`] after a hello has granted
+    /// it.
     pub fn set_highest(&mut self, highest: Version) {
         self.highest = highest;
     }

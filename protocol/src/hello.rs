@@ -124,7 +124,7 @@ impl<'a> Hello<'a> {
         debug_assert_eq!(out.len(), payload + FIXED_LEN);
 
         if let Some(agent) = self.agent {
-            put_field(out, AGENT, agent[..agent.floor_char_boundary(Hello::AGENT_MAX)].as_bytes());
+            put_field(out, AGENT, &agent.as_bytes()[..agent.floor_char_boundary(Hello::AGENT_MAX)]);
         }
         if let Some(instance) = self.instance {
             put_field(out, INSTANCE, &instance);

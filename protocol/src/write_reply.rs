@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::block::{BYTES_FIELD, TIMING_BLOCK};
+use crate::block::{TIMING_BLOCK, put_bytes_block};
 use crate::codec::FrameLimit;
 use crate::header::{Header, KIND_BIT, Kind, Version};
 use crate::write_frame::{
@@ -119,9 +119,9 @@ impl ReplyHead {
             .map_err(|length| ReplyTooLarge { length, limit: limit.bytes() })
     }
 
-    /// Finishes the reply as one with opaque bytes: those that were appended in place of the JSON of
-    /// a result. The form of the reply must be binary and of version 1.2. `id` is the one that the
-    /// reply was begun with.
+    /// Finishes the reply as one with opaque bytes: those that were appended in place of the JSON
+    /// of a result. The form of the reply must be binary and of version 1.2. `id` is the one that
+    /// the reply was begun with.
     ///
     /// # Errors
     ///
@@ -137,11 +137,7 @@ impl ReplyHead {
         let kind = Kind::from_wire(kind.wire() | KIND_BIT);
         head.extend_from_slice(&Header { version, kind, length: 0 }.encode());
 
-        let timing = if has_timing { &TIMING_BLOCK[2..] } else { &[] };
-        let fields = (timing.len() + BYTES_FIELD.len()) as u16;
-        head.extend_from_slice(&fields.to_be_bytes());
-        head.extend_from_slice(timing);
-        head.extend_from_slice(&BYTES_FIELD);
+        put_bytes_block(&mut head, has_timing);
         put_bytes_envelope(&mut head, |head| {
             head.push(b'{');
             if let Some(id) = id {

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::block::BYTES_FIELD;
+use crate::block::put_bytes_block;
 use crate::codec::FrameLimit;
 use crate::header::{KIND_BIT, Kind, Version};
 use crate::json::Json;
@@ -71,8 +71,7 @@ pub fn write_request(
         RequestParams::Bytes(bytes) => {
             let kind = Kind::from_wire(kind.wire() | KIND_BIT);
             let start = begin_frame(out, Framing::Binary, version, kind);
-            out.extend_from_slice(&(BYTES_FIELD.len() as u16).to_be_bytes());
-            out.extend_from_slice(&BYTES_FIELD);
+            put_bytes_block(out, false);
             put_bytes_envelope(out, |out| put_request_envelope(out, id, method, members, None));
             out.extend_from_slice(bytes);
             start

@@ -1,4 +1,5 @@
-//! Runs the vectors and the conversations of the protocol against a server, and prints what differs.
+//! Runs the vectors and the conversations of the protocol against a server, and prints what
+//! differs.
 //!
 //! The program packs and parses every byte itself: it shares no code with the project.
 

@@ -104,7 +104,8 @@ impl Server {
         format!("{{\"id\":{id},\"method\":\"{method}\"{members},\"params\":{params}}}")
     }
 
-    /// Expects that the next frame is the reply to a sync ping that is sent now: nothing else is due.
+    /// Expects that the next frame is the reply to a sync ping that is sent now: nothing else is
+    /// due.
     pub(crate) fn check_in_step(&self, peer: &mut Peer) -> Checked {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let id = format!("\"in step {}\"", LAST.fetch_add(1, Ordering::Relaxed));

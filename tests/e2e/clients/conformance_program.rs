@@ -1,5 +1,5 @@
-//! The conformance program (`tests/conformance/src`): it passes with the real host, and reports each
-//! answer that differs.
+//! The conformance program (`tests/conformance/src`): it passes with the real host, and reports
+//! each answer that differs.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};

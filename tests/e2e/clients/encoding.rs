@@ -25,7 +25,8 @@ require $argv[1] . '/clients/php/autoload.php';
 use Jackfield\Wire\{Envelope, Header};
 foreach (file($argv[2]) as $line) {
     [$id, $method, $params] = json_decode($line, false, 512, JSON_THROW_ON_ERROR);
-    $payload = Envelope::request($id, $method, $params, null, JSON_PRESERVE_ZERO_FRACTION);
+    // The deadline and the closing brace are written with each try.
+    $payload = Envelope::request($id, $method, $params, null, JSON_PRESERVE_ZERO_FRACTION) . '}';
     echo bin2hex(Header::frame(Header::ASYNC_REQUEST, $payload)), "\n";
 }
 "#;

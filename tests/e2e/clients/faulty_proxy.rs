@@ -24,8 +24,8 @@ pub(super) fn replace(frame: &mut Frame, from: &str, to: &str) -> bool {
     found.is_some()
 }
 
-/// Runs `check` with the socket of a proxy that changes the first reply of each connection for which
-/// `change` returns true.
+/// Runs `check` with the socket of a proxy that changes the first reply of each connection for
+/// which `change` returns true.
 pub(super) fn with_faulty_proxy<T>(host: &HostProcess, change: Change, check: impl FnOnce(&Path) -> T) -> T {
     with_server(|client| carry(client, host, change), check)
 }

@@ -10,12 +10,14 @@ use crate::support::{HostProcess, Peer, is_soak, wait_until};
 /// The plugins that run in workers.
 const PLACES: [&[&str]; 4] = [&[], &["calls"], &["subject"], &["calls", "subject"]];
 
-/// Starts a host with the fixture `calls`, and another one under the name `subject`.
+/// Starts a host with the fixture `calls`, which has one thread, and another one, `subject`, which
+/// has a second thread if it reports on the first.
 fn start(subject: &str, workers: &[&str]) -> HostProcess {
     let mut config = String::new();
     for (plugin, name) in [("calls", "calls"), (subject, "subject")] {
         let isolation = if workers.contains(&name) { "worker" } else { "in-process" };
-        config += &format!("[plugin.{plugin}]\nthreads = 1\nisolation = \"{isolation}\"\n");
+        let threads = if plugin == "reports_context" { 2 } else { 1 };
+        config += &format!("[plugin.{plugin}]\nthreads = {threads}\nisolation = \"{isolation}\"\n");
     }
     HostProcess::builder().plugin("calls").plugin(subject).config(&config).start()
 }
@@ -81,12 +83,12 @@ fn never_starts_a_queued_call_of_a_cancelled_method() {
 #[test]
 fn shows_a_running_call_that_its_caller_is_cancelled() {
     for workers in PLACES {
-        let host = start("services", workers);
-        let mut peer = connect(&host);
-        peer.send_async("a", "calls.wait", &call_of("services.until_cancelled", Value::Null));
-        wait_until("it runs", || host.count("in_flight") == 1);
+        let host = start("reports_context", workers);
+        let (mut peer, mut other) = (connect(&host), host.peer());
+        peer.send_async("a", "calls.wait", &call_of("cancel.wait", Value::Null));
+        wait_until("it runs", || other.result("cancel.begun", &Value::Null) == 1);
         cancel(&mut peer);
-        host.wait_for_log("the call a was cancelled");
+        wait_until("it sees that", || other.result("cancel.seen", &Value::Null) == 1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Spans of requests, and spans that clients hand over, as a collector receives them.
 
 mod outages;
+mod php;
 mod reported;
 mod requests;
 mod sampling;

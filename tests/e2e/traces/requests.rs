@@ -7,6 +7,7 @@ use crate::support::collector::{CollectedSpan, Collector, print_tree};
 use crate::support::peer::{
     ASYNC_REQUEST, DEADLINE_EXCEEDED, INTERNAL_ERROR, METHOD_NOT_FOUND, PLUGIN_PANICKED, V1_1,
 };
+use crate::support::wait::wait_for;
 use crate::support::{HostBuilder, HostProcess, Peer};
 
 fn host(collector: &Collector, plugins: &[&str]) -> HostBuilder {
@@ -99,6 +100,32 @@ fn records_an_inline_call_of_an_inline_method() {
     let (request, nested) = (named(&spans, "calls.inline"), named(&spans, "fixture.echo"));
     assert_eq!(nested.parent_id.as_ref(), Some(&request.span_id));
     assert_eq!(nested.attributes["jackfield.queued_us"], 0);
+}
+
+/// Plugins and workers see the span of the host as their parent, also in nested calls.
+#[test]
+fn passes_the_spans_of_the_host_on_to_plugins() {
+    let nested = json!({"method": "ctx.trace_blocking"});
+    for isolation in ["in-process", "worker"] {
+        let collector = Collector::start();
+        let config = format!("[plugin.reports_context]\nisolation = \"{isolation}\"");
+        let host = host(&collector, &["calls", "reports_context"]).config(&config).start();
+        let mut peer = host.peer();
+
+        for (method, params) in [("ctx.trace_async", &Value::Null), ("calls.wait", &nested)] {
+            let seen = call_sampled(&mut peer, method, params).result();
+            let reporting = if method == "calls.wait" { "ctx.trace_blocking" } else { method };
+            let span_id = wait_for("the span", || {
+                collector
+                    .wait_for(1)
+                    .iter()
+                    .find(|span| span.name == reporting)
+                    .map(|span| span.span_id.clone())
+            });
+            assert_eq!(seen["traceparent"], format!("00-{TRACE_ID}-{span_id}-01"));
+            assert_eq!(seen["tracestate"], "v=1");
+        }
+    }
 }
 
 #[test]

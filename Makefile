@@ -82,7 +82,8 @@ test-php:
 soak:
 	JACKFIELD_SOAK=1 $(CARGO) test --package jackfield-tests --test e2e -- --nocapture --test-threads 1 \
 		reload::unloading::unloads reload::state_transfer::loses reload::under_load overload::floods wire::disconnects \
-		worker::faults worker::byte_equality::replies worker::reload worker::restarts::pauses
+		worker::faults worker::byte_equality::replies worker::reload worker::restarts::pauses \
+		context::cancel_floods context::client_deadlines context::deadline context::hostile context::restarts
 
 # Miri finds undefined behaviour that works on real processors. It tests the protocol and the ABI,
 # from both sides through the tests of the plugins. Skipped are tests that count allocations, and

@@ -1,8 +1,8 @@
 <?php
 
-// Sends 1 MiB to a method that returns it, again and again, as bytes or as base64 in JSON, and prints the processor time
-// of this process in microseconds. Arguments: the root of the project, the socket, `bytes` or `base64`, and the number
-// of calls.
+// Sends 1 MiB to a method that returns it, again and again, as bytes or as base64 in JSON, and
+// prints the processor time of this process in microseconds. Arguments: the root of the project,
+// the socket, `bytes` or `base64`, and the number of calls.
 
 declare(strict_types=1);
 

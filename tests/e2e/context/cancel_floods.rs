@@ -209,7 +209,7 @@ fn assert_balanced(host: &HostProcess, ledgers: &[Ledger]) {
 
     assert_eq!(known + unknown, ledgers.iter().map(|ledger| ledger.cancels).sum::<u64>());
     assert!(0 < cancelled && cancelled <= known, "{cancelled} of {known}");
-    // What was cancelled may have begun. What has a result has run, once.
+    // A cancelled call may have begun. A call with a result has run, once.
     assert!(results <= executed && executed <= results + cancelled, "{results}, {executed}, {cancelled}");
     assert!(!host.log_contains("circuit breaker"), "{}", host.log());
 }

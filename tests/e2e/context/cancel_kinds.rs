@@ -46,7 +46,7 @@ fn reaches_methods_of_each_kind_and_blames_no_plugin() {
         send(CALLS..2 * CALLS, "cancel.wait");
         wait_until("all are in flight", || host.count("in_flight") == u64::from(2 * CALLS));
 
-        // What waits is cancelled before what runs, so that no thread becomes free for it.
+        // The waiting calls are cancelled first, so that no thread becomes free for them.
         peer.send((0..2 * CALLS).rev().flat_map(|id| cancel(&id.to_string())).collect::<Vec<_>>());
         for reply in peer.receive_all(2 * CALLS as usize) {
             accounting.record_reply(&without_block(reply));
@@ -74,8 +74,8 @@ fn drops_a_future_that_was_first_polled_inline() {
     agree(&mut peer, ALL);
     let mut dropped = 0;
 
-    // A method that was ready at once so often is polled on the I/O thread. On a busy machine it may
-    // count as slow, so that it is polled elsewhere.
+    // A method that was ready at once so often is polled on the I/O thread. On a busy machine it
+    // may count as slow, so that it is polled elsewhere.
     wait_until("a method is polled inline", || {
         (0..600).for_each(|number| peer.send_async(&number.to_string(), "ready_at_once.run", &json!({})));
         peer.receive_all(600);

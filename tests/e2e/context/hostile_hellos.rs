@@ -63,7 +63,7 @@ fn answers_each_hello_of_a_flood_within_bounded_memory() {
     idle_footprint(host.pid());
 }
 
-/// What the host grants to a client of version 1.2, by the rules of the protocol.
+/// Returns the grant for a client of version 1.2, by the rules of the protocol.
 fn grant_of(wish: u64) -> u64 {
     let grant = wish & ALL;
     if grant & CAN_EXTEND == 0 { grant & !CAN_TIME } else { grant }
@@ -230,8 +230,8 @@ fn answers_each_request_by_the_grant_that_held_when_it_was_read() {
     assert!(neighbour.stop() > Some(0));
 }
 
-/// Receives the replies to all `expected` requests, and acknowledgements between them. The last hello
-/// had the nonce `hellos`.
+/// Receives the replies to all `expected` requests, and acknowledgements between them. The last
+/// hello had the nonce `hellos`.
 fn take_replies(peer: &mut Peer, expected: &mut Vec<(String, ReplyShape)>, hellos: u64) {
     while !expected.is_empty() {
         let reply = peer.receive();

@@ -1,4 +1,5 @@
-//! What travels with a request: deadline, cancellation, timing, and the hello that agrees on them.
+//! The context of a request: deadline, cancellation, timing, bytes, and the hello that agrees on
+//! them.
 
 mod bytes_cost;
 mod cancel_floods;
@@ -10,6 +11,7 @@ mod end_notice;
 mod hello;
 mod hostile_frames;
 mod hostile_hellos;
+mod hostile_members;
 mod inheritance;
 mod nested;
 mod restarts;

@@ -1,7 +1,8 @@
 <?php
 
 // A client that appends numbers to a journal until a file exists. No call is idempotent.
-// Arguments: the root of the project, the socket, the topic, `sync`, `async` or `persistent`, and the file.
+// Arguments: the root of the project, the socket, the topic, `sync`, `async` or `persistent`, and
+// the file.
 
 declare(strict_types=1);
 

@@ -162,14 +162,15 @@ pub(super) struct MailboxSink {
     pub(super) accepts_bytes: bool,
     pub(super) id: Option<Arc<str>>,
     pub(super) plugin: Arc<str>,
-    /// Largest payload of a reply, in bytes.
+    /// Largest payload of a result, in bytes: of the host and of the client.
     pub(super) limit: u32,
+    pub(super) client_limit: u32,
 }
 
 impl MailboxSink {
     fn reply_context(&self) -> ReplyContext<'_> {
-        let Self { form, accepts_bytes, limit, ref id, .. } = *self;
-        ReplyContext { form, accepts_bytes, limit, id: id.as_deref() }
+        let Self { form, accepts_bytes, client_limit, ref id, .. } = *self;
+        ReplyContext { form, accepts_bytes, limit: client_limit, id: id.as_deref() }
     }
 }
 

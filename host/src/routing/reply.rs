@@ -2,7 +2,7 @@
 
 use jackfield_plugin_api::INTERNAL_ERROR;
 use jackfield_plugin_api::abi::CallEnd;
-use jackfield_protocol::{FrameLimit, ReplyForm, ReplyHead, begin_result, write_error_within};
+use jackfield_protocol::{FrameLimit, ReplyForm, ReplyHead, ReplyTooLarge, begin_result, write_error_within};
 
 use super::request_error::RequestError;
 
@@ -66,22 +66,15 @@ impl<'a> ReplyContext<'a> {
         plugin: &str,
         limit: u32,
     ) -> ReplyOutcome {
+        let bound = FrameLimit::new(limit.min(self.limit));
         let error = match end {
-            CallEnd::Done => match head.finish_within(out, FrameLimit::new(limit.min(self.limit))) {
-                Ok(()) => return ReplyOutcome::Result,
-                Err(too_large) => {
-                    self.fail(out, &RequestError::ResultTooLarge(too_large.limit));
-                    return ReplyOutcome::ResultTooLarge;
-                }
-            },
+            CallEnd::Done => {
+                let end = head.finish_within(out, bound);
+                return self.finished(out, end, limit);
+            }
             CallEnd::DoneBytes if self.accepts_bytes => {
-                match head.finish_bytes_within(out, self.id, FrameLimit::new(limit.min(self.limit))) {
-                    Ok(()) => return ReplyOutcome::Result,
-                    Err(too_large) => {
-                        self.fail(out, &RequestError::ResultTooLarge(too_large.limit));
-                        return ReplyOutcome::ResultTooLarge;
-                    }
-                }
+                let end = head.finish_bytes_within(out, self.id, bound);
+                return self.finished(out, end, limit);
             }
             CallEnd::DoneBytes => {
                 head.abandon(out);
@@ -102,6 +95,23 @@ impl<'a> ReplyContext<'a> {
         };
 
         self.fail(out, &error)
+    }
+
+    /// Writes an error in place of a result that is larger than the host or the client accepts.
+    fn finished(&self, out: &mut Vec<u8>, end: Result<(), ReplyTooLarge>, limit: u32) -> ReplyOutcome {
+        match end {
+            Ok(()) => ReplyOutcome::Result,
+            // The plugin is not at fault if only this client accepts less.
+            Err(ReplyTooLarge { length, .. })
+                if u32::try_from(length).is_ok_and(|length| length <= limit) =>
+            {
+                self.fail(out, &RequestError::ResultTooLargeForClient(self.limit))
+            }
+            Err(_) => {
+                self.fail(out, &RequestError::ResultTooLarge(limit));
+                ReplyOutcome::ResultTooLarge
+            }
+        }
     }
 
     /// Writes an error reply.

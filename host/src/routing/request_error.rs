@@ -95,6 +95,9 @@ pub(crate) enum RequestError {
     /// The result does not fit a frame of this many bytes.
     ResultTooLarge(u32),
 
+    /// The result does not fit the largest payload that the client accepts, in bytes.
+    ResultTooLargeForClient(u32),
+
     /// A frame was begun and not completed within this time-out.
     SlowFrame(Duration),
 
@@ -152,7 +155,10 @@ impl RequestError {
             Self::PluginCrashed { .. } => Code::PluginCrashed.as_i64(),
             Self::PluginUnavailable { .. } => Code::PluginUnavailable.as_i64(),
             Self::GoingAway => Code::GoingAway.as_i64(),
-            Self::ResultTooLarge(_) | Self::TooDeep(_) | Self::WouldWait(_) => Code::InternalError.as_i64(),
+            Self::ResultTooLarge(_)
+            | Self::ResultTooLargeForClient(_)
+            | Self::TooDeep(_)
+            | Self::WouldWait(_) => Code::InternalError.as_i64(),
             // A plugin may not use the codes of the protocol.
             Self::Plugin { code, .. } if jackfield_plugin_api::is_reserved(*code) => {
                 Code::InternalError.as_i64()
@@ -188,6 +194,7 @@ impl RequestError {
             | Self::PluginPanicked(_)
             | Self::PluginCrashed { .. }
             | Self::ResultTooLarge(_)
+            | Self::ResultTooLargeForClient(_)
             | Self::TooDeep(_)
             | Self::WouldWait(_)
             | Self::Plugin { .. } => return None,
@@ -244,6 +251,10 @@ impl RequestError {
             Self::ResultTooLarge(limit) => {
                 format!("the result does not fit in a frame of {limit} bytes (limits.frame)").into()
             }
+            Self::ResultTooLargeForClient(limit) => format!(
+                "the result does not fit in {limit} bytes, the largest payload that the client accepts"
+            )
+            .into(),
             Self::SlowFrame(timeout) => {
                 let timeout = ShortDuration(*timeout);
                 format!("the frame was not complete within {timeout} and 1 s per 64 KiB (timeouts.frame)")
@@ -289,7 +300,9 @@ impl RequestError {
             }
             Self::GoingAway => json!({ "retry_after_ms": millis(RETRY_GOING_AWAY) }),
             Self::Line(error) => error.data()?,
-            Self::ResultTooLarge(limit) | Self::Rejected(FrameError::TooLarge { limit, .. }) => {
+            Self::ResultTooLarge(limit)
+            | Self::ResultTooLargeForClient(limit)
+            | Self::Rejected(FrameError::TooLarge { limit, .. }) => {
                 json!({ "limit": limit })
             }
             Self::Rejected(FrameError::UnsupportedVersion { .. }) => {

@@ -142,5 +142,8 @@ fn keeps_replies_within_what_the_client_accepts() {
     peer.send_frame(V1_1, SYNC, echo(1900));
     assert_eq!(peer.receive().payload.len(), 1900 + r#"{"result":""}"#.len());
     peer.send_frame(V1_1, SYNC, echo(2000));
-    assert_eq!(peer.receive().error(INTERNAL_ERROR)["data"], json!({ "limit": 2000 }));
+    let error = peer.receive().error(INTERNAL_ERROR);
+    assert_eq!(error["data"], json!({ "limit": 2000 }));
+    assert!(error["message"].as_str().is_some_and(|message| message.ends_with("that the client accepts")));
+    assert!(!host.log_contains("does not fit"), "neither plugin nor host is at fault");
 }

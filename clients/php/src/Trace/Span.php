@@ -6,7 +6,7 @@ namespace Jackfield\Trace;
 
 use Jackfield\Exception\InvalidRequestException;
 
-use function bin2hex, hrtime, microtime, preg_match, random_bytes, substr;
+use function bin2hex, count, hrtime, is_string, microtime, ord, preg_match, random_bytes, strlen, substr;
 
 /**
  * A span: one operation of a trace, such as a database query of a page.
@@ -24,6 +24,15 @@ final class Span
     public const CONSUMER = 5;
 
     private const NO_PARENT = '0000000000000000';
+
+    /**
+     * Limits of the method `system.spans`, in bytes. Longer texts are cut, because the host refuses
+     * all spans of a call for one that is too long.
+     */
+    private const MAX_NAME = 256;
+    private const MAX_ATTRIBUTE_NAME = 128;
+    private const MAX_TEXT = 1024;
+    private const MAX_ATTRIBUTES = 32;
 
     /** When the span ended, in nanoseconds since 1970; null while it is open. */
     private ?int $endedAt = null;
@@ -51,10 +60,14 @@ final class Span
      * @param string|null $parent traceparent of its parent, for example that of the HTTP request;
      *                            null begins a new trace, which is sampled
      *
-     * @throws InvalidRequestException if the parent is no traceparent, or the kind is unknown
+     * @throws InvalidRequestException if the name is empty, the parent is no traceparent, or the
+     *                                 kind is unknown
      */
     public static function begin(string $name, ?string $parent = null, int $kind = self::INTERNAL): self
     {
+        if ($name === '') {
+            throw new InvalidRequestException('the name of a span is empty');
+        }
         if ($parent !== null && preg_match('/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}/', $parent) !== 1) {
             throw new InvalidRequestException("\"$parent\" is not a traceparent");
         }
@@ -71,6 +84,8 @@ final class Span
         $flags = substr($parent, 53, 2);
         $micros = (int) (microtime(true) * 1e6);
         $clock = hrtime(true);
+
+        $name = self::cut($name, self::MAX_NAME);
 
         return new self($traceId, $spanId, $parentId, $name, $kind, $flags, $micros * 1_000, $clock);
     }
@@ -91,9 +106,17 @@ final class Span
         return (hexdec($this->flags) & 1) === 1;
     }
 
+    /**
+     * Sets an attribute. Texts are cut after 1,024 bytes, names after 128. After 32 attributes,
+     * further ones are ignored, and so is one without a name.
+     */
     public function attribute(string $name, string|int|float|bool $value): self
     {
-        $this->attributes[$name] = $value;
+        $name = self::cut($name, self::MAX_ATTRIBUTE_NAME);
+        $isFull = count($this->attributes) === self::MAX_ATTRIBUTES && !isset($this->attributes[$name]);
+        if ($name !== '' && !$isFull) {
+            $this->attributes[$name] = is_string($value) ? self::cut($value, self::MAX_TEXT) : $value;
+        }
 
         return $this;
     }
@@ -107,10 +130,25 @@ final class Span
     {
         if ($this->endedAt === null) {
             $this->endedAt = $this->startedAt + hrtime(true) - $this->clock;
-            $this->error = $error;
+            $this->error = $error === '' ? 'failed' : ($error === null ? null : self::cut($error, self::MAX_TEXT));
         }
 
         return $this;
+    }
+
+    /**
+     * Returns at most $max bytes of a text, and no part of a character.
+     */
+    private static function cut(string $text, int $max): string
+    {
+        if (strlen($text) <= $max) {
+            return $text;
+        }
+        while ($max > 0 && (ord($text[$max]) & 0xC0) === 0x80) {
+            $max--;
+        }
+
+        return substr($text, 0, $max);
     }
 
     /**

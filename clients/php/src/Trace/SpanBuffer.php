@@ -22,6 +22,7 @@ final class SpanBuffer
     /** Limits of one call of `system.spans`. */
     private const MAX_SPANS = 512;
     private const MAX_BYTES = 262_144;
+    private const MAX_SERVICE = 128;
 
     /** Bytes of the params around the service and the spans, rounded up. */
     private const OVERHEAD = 64;
@@ -45,13 +46,13 @@ final class SpanBuffer
     /**
      * @param string $service name of the service, as the trace shows it
      *
-     * @throws InvalidRequestException if it is not valid UTF-8
+     * @throws InvalidRequestException if it is empty, longer than 128 bytes, or not valid UTF-8
      */
     public function __construct(private readonly Client $client, private readonly string $service)
     {
         $text = json_encode($service);
-        if ($text === false) {
-            throw new InvalidRequestException('the name of the service is not valid UTF-8');
+        if ($text === false || $service === '' || strlen($service) > self::MAX_SERVICE) {
+            throw new InvalidRequestException('the name of the service is not 1 to 128 bytes of UTF-8');
         }
         $this->emptyBytes = self::OVERHEAD + strlen($text);
         $this->bytes = $this->emptyBytes;

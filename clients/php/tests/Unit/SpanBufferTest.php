@@ -61,6 +61,26 @@ final class SpanBufferTest extends TestCase
         Span::begin('job', 'x');
     }
 
+    public function testCutsWhatTheHostWouldRefuse(): void
+    {
+        $span = Span::begin(str_repeat('n', 255) . 'é')->attribute('', 1);
+        for ($number = 0; $number < 40; $number++) {
+            $span->attribute("a$number", str_repeat('é', 1000));
+        }
+        $span->attribute('a0', 'again')->attribute(str_repeat('x', 200), 1);
+
+        $array = $span->end(str_repeat('e', 2000))->toArray();
+        self::assertSame(str_repeat('n', 255), $array['name']);
+        self::assertSame(1024, strlen($array['error']));
+        $attributes = (array) $array['attributes'];
+        self::assertCount(32, $attributes);
+        self::assertSame(['again', str_repeat('é', 512)], [$attributes['a0'], $attributes['a31']]);
+        self::assertSame('failed', Span::begin('job')->end('')->toArray()['error']);
+
+        $this->expectException(InvalidRequestException::class);
+        Span::begin('');
+    }
+
     public function testDropsAndCountsSpansBeyondTheLimitsOfACall(): void
     {
         $sizes = [];

@@ -92,7 +92,8 @@ impl RequestPipeline {
             accepts_bytes: reply.accepts_bytes,
             id: id.clone(),
             plugin: Arc::clone(&target.generation.identity.plugin),
-            limit: turn.rules.limits.frame.min(reply.limit),
+            limit: turn.rules.limits.frame,
+            client_limit: reply.limit,
         };
         let generation = Arc::clone(&target.generation);
         let call =

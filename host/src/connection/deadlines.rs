@@ -30,7 +30,7 @@ impl RequestPipeline {
 
             if call.facts.is_deadline_of_client() {
                 // The plugin is at fault only if the method runs beyond the limit of the host.
-                call.abandon();
+                call.cancel_early();
             } else {
                 // If the end of the host has cut the time short, the plugin is not at fault.
                 if !turn.thread.is_hurrying.get() {

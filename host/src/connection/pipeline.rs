@@ -68,12 +68,12 @@ impl RequestPipeline {
         };
         turn.thread.cells.add(ThreadTotal::Cancels, 1);
         if let Some(queued) = self.in_flight.cancel_queued(key) {
-            queued.call.abandon();
+            queued.call.cancel_early();
             return;
         }
 
         let Some(entry) = self.in_flight.get(key) else { return };
-        entry.request.call.abandon();
+        entry.request.call.cancel_early();
         self.fail(turn, key, &RequestError::Cancelled);
     }
 }

@@ -15,7 +15,8 @@
 //!
 //! A call that ends without being cancelled stays `Running`; nothing asks for its state any more.
 //! A method may continue to run although its call was cancelled or abandoned. It is supervised by
-//! the deadline of the host nevertheless. Its nested calls are cancelled with it.
+//! the deadline of the host nevertheless. Its nested calls are cancelled with it, unless only the
+//! connection of its client has ended.
 //!
 //! This file and the executors do not know the generation. They use it through [`CallTarget`].
 
@@ -249,17 +250,29 @@ impl<G: CallTarget> Call<G> {
         self.cancel_as(CallState::Cancelled);
     }
 
-    /// Cancels the call before the deadline of the host, because its caller has gone, has cancelled
-    /// it, or waited less long. The plugin is not at fault, unless the method runs past that
-    /// deadline.
-    pub(crate) fn abandon(&self) {
+    /// Cancels the call before the deadline of the host, because its caller has cancelled it or
+    /// waited less long. The plugin is not at fault, unless the method runs past that deadline.
+    pub(crate) fn cancel_early(&self) {
         self.cancel_as(CallState::Abandoned);
+    }
+
+    /// Cancels the call as [`Call::cancel_early`] does, because the connection of its client has
+    /// ended. A method that runs may still call others to complete its work.
+    pub(crate) fn abandon(&self) {
+        self.end(CallState::Abandoned);
+        self.facts.cancelled.abandon();
+        self.wake();
     }
 
     fn cancel_as(&self, state: CallState) {
         // The state comes first: a task that is woken by the end of a nested call must find it.
         self.end(state);
         self.facts.cancelled.set();
+        self.wake();
+    }
+
+    /// Wakes the task of an `async` call, so that it notices its end.
+    fn wake(&self) {
         if let Some(task) = self.task.get() {
             task.wake_by_ref();
         }

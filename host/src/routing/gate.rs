@@ -43,7 +43,7 @@ impl StateTransferGate {
     pub(crate) fn wait(self: &Arc<Self>, timeout: Duration, cancelled: &Cancellation) {
         let listener: Weak<Self> = Arc::downgrade(self);
         cancelled.notify(listener);
-        let waits = |state: &mut GateState| !state.is_open && !cancelled.is_set();
+        let waits = |state: &mut GateState| !state.is_open && !cancelled.ends_nested();
         // The caller looks up the method again in any case.
         let _ = self.opened.wait_timeout_while(lock(&self.state), timeout, waits);
     }

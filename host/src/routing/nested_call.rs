@@ -80,7 +80,7 @@ impl Drop for PendingCall {
     fn drop(&mut self) {
         let is_missing = self.slot.abandon();
         if is_missing {
-            self.call.abandon();
+            self.call.cancel_early();
         }
         if let Some(span) = self.span.take() {
             span.end(&self.call, (!is_missing).then(|| self.slot.error()));
@@ -209,7 +209,7 @@ impl Dispatcher {
         if parent.depth >= MAX_DEPTH {
             return Err(RequestError::TooDeep(MAX_DEPTH));
         }
-        if parent.cancelled.is_set() {
+        if parent.cancelled.ends_nested() {
             return Ok(StartedCall::Answered(refused(parent)));
         }
 

@@ -111,7 +111,11 @@ pub(crate) enum HostMessage<'a> {
     Start(&'a [u8]),
     Call(CallMessage<'a>),
     /// Nobody waits for the result of a call any more. Its `End` is still expected.
-    Cancel(CallNumber),
+    Cancel {
+        call: CallNumber,
+        /// Whether the calls that its method makes end with it.
+        ends_nested: bool,
+    },
     /// The reply to a nested call. Never `Cancelled`.
     Reply {
         nested: NestedNumber,

@@ -127,7 +127,8 @@ impl<'a> HostMessage<'a> {
             kind::CALL => Ok(Self::Call(read_call(fields)?)),
             kind::CANCEL => {
                 let call = fields.u64()?;
-                fields.end().map(|()| Self::Cancel(call))
+                let ends_nested = fields.flag()?;
+                fields.end().map(|()| Self::Cancel { call, ends_nested })
             }
             kind::REPLY => Ok(Self::Reply { nested: fields.u64()?, end: read_end(fields)? }),
             kind::EXPORT => fields.end().map(|()| Self::Export),

@@ -110,7 +110,7 @@ impl ChannelMessage for HostMessage<'_> {
         match self {
             Self::Start(_) => kind::START,
             Self::Call(_) => kind::CALL,
-            Self::Cancel(_) => kind::CANCEL,
+            Self::Cancel { .. } => kind::CANCEL,
             Self::Reply { .. } => kind::REPLY,
             Self::Export => kind::EXPORT,
             Self::Import { .. } => kind::IMPORT,
@@ -122,7 +122,10 @@ impl ChannelMessage for HostMessage<'_> {
         match *self {
             Self::Start(_) | Self::Export | Self::Stop => {}
             Self::Call(call) => put_call(out, &call),
-            Self::Cancel(call) => out.extend_from_slice(&call.to_be_bytes()),
+            Self::Cancel { call, ends_nested } => {
+                out.extend_from_slice(&call.to_be_bytes());
+                out.push(u8::from(ends_nested));
+            }
             Self::Reply { nested, end } => {
                 out.extend_from_slice(&nested.to_be_bytes());
                 put_end(out, end);
@@ -137,7 +140,7 @@ impl ChannelMessage for HostMessage<'_> {
             Self::Call(CallMessage { params, .. }) => params,
             Self::Reply { end, .. } => end_tail(end),
             Self::Import { state, .. } => state,
-            Self::Cancel(_) | Self::Export | Self::Stop => &[],
+            Self::Cancel { .. } | Self::Export | Self::Stop => &[],
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The cancellation of a call, and the waits that end with it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 /// A wait of a method, such as that for the reply to a nested call. It ends when the call of the
@@ -10,10 +10,14 @@ pub trait CancelListener: Send + Sync {
     fn call_cancelled(&self);
 }
 
+const NOT_SET: u8 = 0;
+const ABANDONED: u8 = 1;
+const CANCELLED: u8 = 2;
+
 /// Whether a call is cancelled, and the waits of its method.
 #[derive(Debug, Default)]
 pub struct Cancellation {
-    is_set: AtomicBool,
+    state: AtomicU8,
     /// Waits that have ended are removed when there is no room for another one.
     listeners: Mutex<Vec<Weak<dyn CancelListener>>>,
 }
@@ -22,13 +26,25 @@ impl Cancellation {
     /// Returns whether nobody waits for the reply any more.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.is_set.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed) != NOT_SET
+    }
+
+    /// Returns whether the calls that the method makes end with it. They go on if only the
+    /// connection of the client has ended, so that the method can complete its work.
+    #[must_use]
+    pub fn ends_nested(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == CANCELLED
+    }
+
+    /// Notes that the client has gone. The waits of the method go on.
+    pub fn abandon(&self) {
+        self.state.fetch_max(ABANDONED, Ordering::Relaxed);
     }
 
     /// Cancels the call and ends the waits of its method.
     pub fn set(&self) {
-        // Ordered by the lock: a listener that is added later finds the flag.
-        self.is_set.store(true, Ordering::Relaxed);
+        // Ordered by the lock: a listener that is added later finds the state.
+        self.state.store(CANCELLED, Ordering::Relaxed);
         let listeners = std::mem::take(&mut *self.lock());
         listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.call_cancelled());
     }
@@ -46,7 +62,7 @@ impl Cancellation {
         listeners.push(added);
         drop(listeners);
 
-        if self.is_set()
+        if self.ends_nested()
             && let Some(listener) = listener.upgrade()
         {
             listener.call_cancelled();

@@ -10,13 +10,13 @@ use crate::support::{HostProcess, Peer, is_soak, wait_until};
 /// The plugins that run in workers.
 const PLACES: [&[&str]; 4] = [&[], &["calls"], &["subject"], &["calls", "subject"]];
 
-/// Starts a host with the fixture `calls`, which has one thread, and another one, `subject`, which
-/// has a second thread if it reports on the first.
+/// Starts a host with the fixture `calls` and another one, `subject`. They have one thread each, and
+/// a second one where a method reports on the first.
 fn start(subject: &str, workers: &[&str]) -> HostProcess {
     let mut config = String::new();
     for (plugin, name) in [("calls", "calls"), (subject, "subject")] {
         let isolation = if workers.contains(&name) { "worker" } else { "in-process" };
-        let threads = if plugin == "reports_context" { 2 } else { 1 };
+        let threads = if plugin == "reports_context" || subject == "counts" { 2 } else { 1 };
         config += &format!("[plugin.{plugin}]\nthreads = {threads}\nisolation = \"{isolation}\"\n");
     }
     HostProcess::builder().plugin("calls").plugin(subject).config(&config).start()
@@ -93,22 +93,26 @@ fn shows_a_running_call_that_its_caller_is_cancelled() {
 }
 
 #[test]
-fn ends_nested_calls_with_the_connection_of_their_client() {
+fn lets_a_method_complete_its_work_after_its_client_has_gone() {
     for workers in PLACES {
-        let host = start("sleeps", workers);
+        let host = start("counts", workers);
+        let latch = host.latch("gone");
         let mut peer = host.peer();
-        peer.send_async("a", "calls.wait", &call_of("sleep.forever", Value::Null));
+        let params = json!({ "method": "counts.blocking", "params": { "ms": 0 }, "after": latch.params() });
+        peer.send_async("a", "calls.wait", &params);
         let mut other = host.peer();
-        wait_until("it runs", || other.result("sleep.begun", &Value::Null) == 1);
+        wait_until("it runs", || other.result("calls.waiting", &Value::Null) == 1);
 
         drop(peer);
-        wait_until("its future is dropped", || other.result("sleep.dropped", &Value::Null) == 1);
+        wait_until("its client has gone", || host.count("abandoned") == 1);
+        latch.open();
+        wait_until("it calls the other method", || other.result("counts.begun", &Value::Null) == 1);
     }
 }
 
 #[test]
 fn blames_no_plugin_for_the_deadlines_of_clients() {
-    let count = if is_soak() { 10_000 } else { 1_000 };
+    let count = if is_soak() { 10_000 } else { 200 };
     for workers in PLACES {
         let host = start("sleeps", workers);
         let mut peer = host.peer();

@@ -93,14 +93,18 @@ final class SpanBufferTest extends TestCase
         }
         $spans->flush();
         for ($i = 0; $i < 10; $i++) {
-            $spans->add(Span::begin(str_repeat('n', 60_000))->end());
+            $span = Span::begin('large');
+            for ($number = 0; $number < 32; $number++) {
+                $span->attribute("a$number", str_repeat('x', 1024));
+            }
+            $spans->add($span->end());
         }
         $spans->add(Span::begin("\xff")->end());
         $spans->finish(5.0);
 
-        self::assertSame([512, 4], array_column($sizes, 0));
+        self::assertSame([512, 7], array_column($sizes, 0));
         self::assertLessThanOrEqual(262_144, max(array_column($sizes, 1)));
-        self::assertSame([516, 88 + 6 + 1], [$spans->delivered(), $spans->dropped()]);
+        self::assertSame([519, 88 + 3 + 1], [$spans->delivered(), $spans->dropped()]);
         $spans->finish();
         self::assertCount(2, $sizes, 'an empty buffer makes no call');
     }

@@ -94,14 +94,17 @@ fn cancels_what_its_method_waits_for() {
         }
     }
 
-    for end in [Call::cancel, Call::abandon] {
+    // If only the connection of the client has ended, the method can complete its work.
+    let ends = [(Call::cancel as fn(&Call<_>), true), (Call::cancel_early, true), (Call::abandon, false)];
+    for (end, ends_wait) in ends {
         let (call, _) = fake_call(&FakeTarget::doing_nothing(), Time::NEVER, b"");
         assert!(call.claim());
         let waits = Arc::new(Waits(Arc::clone(&call), AtomicBool::new(false)));
         let listener: Weak<Waits> = Arc::downgrade(&waits);
         call.facts.cancelled.notify(listener);
         end(&call);
-        assert!(waits.1.load(Ordering::Relaxed), "it is over when the wait ends");
+        assert_eq!(waits.1.load(Ordering::Relaxed), ends_wait, "it is over when the wait ends");
+        assert!(call.facts.cancelled.is_set(), "the method can see it");
     }
 }
 

@@ -135,10 +135,12 @@ impl Supervisor {
         let Requests { commands, cancelled, nested } = requests;
         for (id, call) in cancelled {
             // A call that has ended meanwhile cannot be cancelled any more.
-            if self.shared.dispatch.open_call(id, call).is_some()
+            let open = self.shared.dispatch.open_call(id, call);
+            if let Some(ends_nested) = open.map(|open| open.facts.cancelled.ends_nested())
                 && let Some(worker) = self.worker(id)
             {
-                worker.process.writer.queue(|out| out.push_host(&HostMessage::Cancel(call)));
+                let message = HostMessage::Cancel { call, ends_nested };
+                worker.process.writer.queue(|out| out.push_host(&message));
             }
         }
         for (id, nested) in nested {

@@ -64,7 +64,7 @@ impl OutgoingCalls {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let slot = Arc::<ReplySlot>::default();
         let waiting = WaitingCall { calls: Arc::clone(self), number, slot, began, until };
-        if parent.cancelled.is_set() {
+        if parent.cancelled.ends_nested() {
             waiting.slot.call_cancelled();
             return waiting;
         }

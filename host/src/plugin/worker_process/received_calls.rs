@@ -46,10 +46,15 @@ impl ReceivedCalls {
     }
 
     /// Cancels a call, unless it has ended. If its method was not started, it ends now.
-    pub(super) fn cancel(&self, number: CallNumber) {
+    /// `ends_nested` says whether the calls that its method makes end with it.
+    pub(super) fn cancel(&self, number: CallNumber, ends_nested: bool) {
         let call = lock(&self.open).get(&number).and_then(Weak::upgrade);
         if let Some(call) = call {
-            call.cancel();
+            if ends_nested {
+                call.cancel();
+            } else {
+                call.abandon();
+            }
             if call.never_runs() {
                 self.end(number, MessageEnd::Cancelled);
             }

@@ -152,7 +152,7 @@ impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
                 let caller = self.callers.get(call.caller)?;
                 return self.add_call(&call, caller).ok_or(out_of_turn);
             }
-            HostMessage::Cancel(number) => self.calls.cancel(number),
+            HostMessage::Cancel { call, ends_nested } => self.calls.cancel(call, ends_nested),
             HostMessage::Reply { nested, end } => self.nested.reply(nested, end)?,
             HostMessage::Export => {
                 let plugin = self.plugin().ok_or(out_of_turn)?;

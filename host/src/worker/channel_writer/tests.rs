@@ -65,9 +65,9 @@ fn sends_what_was_queued_together() {
     let (writer, mut reader) = channel(WhenFull::Return);
     let tail = PayloadFile::of(&[9; DETACHED_MIN]);
     writer.queue(|out| {
-        out.push_host(&HostMessage::Cancel(1));
+        out.push_host(&HostMessage::Cancel { call: 1, ends_nested: true });
         out.push_host_with(&HostMessage::Import { schema: 2, state: &[9; DETACHED_MIN] }, tail);
-        out.push_host_with(&HostMessage::Cancel(3), None);
+        out.push_host_with(&HostMessage::Cancel { call: 3, ends_nested: true }, None);
     });
     assert_eq!(read_all(&mut reader).0.len(), 0, "nothing is sent before the flush");
     assert!(writer.queued() > DETACHED_MIN, "bytes in files count");
@@ -76,9 +76,9 @@ fn sends_what_was_queued_together() {
     let (frames, _) = read_all(&mut reader);
     let messages: Vec<_> =
         frames.iter().map(|(kind, body)| HostMessage::decode(*kind, body).unwrap()).collect();
-    assert_eq!(messages[0], HostMessage::Cancel(1));
+    assert_eq!(messages[0], HostMessage::Cancel { call: 1, ends_nested: true });
     assert!(messages[1] == HostMessage::Import { schema: 2, state: &[9; DETACHED_MIN] });
-    assert_eq!(messages[2..], [HostMessage::Cancel(3)]);
+    assert_eq!(messages[2..], [HostMessage::Cancel { call: 3, ends_nested: true }]);
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn host_messages() -> Vec<HostMessage<'static>> {
     let replies = ends().into_iter().map(|end| HostMessage::Reply { nested: 9, end });
     let others = [
         HostMessage::Start(b"{}"),
-        HostMessage::Cancel(5),
+        HostMessage::Cancel { call: 5, ends_nested: true },
         HostMessage::Export,
         HostMessage::Import { schema: 7, state: &[0xff, 0] },
         HostMessage::Stop,

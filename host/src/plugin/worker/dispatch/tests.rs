@@ -38,7 +38,7 @@ impl Far {
             while let Some((kind, body)) = self.0.next_frame().unwrap() {
                 match HostMessage::decode(kind, body).unwrap() {
                     HostMessage::Call(call) => calls.push((call.call, call.params.to_vec())),
-                    HostMessage::Cancel(call) => cancelled.push(call),
+                    HostMessage::Cancel { call, .. } => cancelled.push(call),
                     other => panic!("{other:?}"),
                 }
             }

@@ -49,10 +49,14 @@ fn ends_a_cancelled_call_at_once_if_it_waits_and_when_it_returns_if_it_runs() {
     host.call(1, WAITS, "null");
     host.wait_for_start();
     host.call(2, BLOCKING, "1");
-    host.send(&[HostMessage::Cancel(2), HostMessage::Cancel(2), HostMessage::Cancel(99)]);
+    host.send(&[
+        HostMessage::Cancel { call: 2, ends_nested: true },
+        HostMessage::Cancel { call: 2, ends_nested: true },
+        HostMessage::Cancel { call: 99, ends_nested: true },
+    ]);
     assert_eq!(host.next(), "2: cancelled");
 
-    host.send(&[HostMessage::Cancel(1)]);
+    host.send(&[HostMessage::Cancel { call: 1, ends_nested: true }]);
     // A call that was sent after the cancellation is behind it in the channel.
     host.call(3, ASYNC, "1");
     assert_eq!(host.next(), "3: done 2");
@@ -66,7 +70,7 @@ fn drops_the_future_of_a_cancelled_call() {
     let mut host = TestHost::start(1);
     host.call(1, NEVER, "null");
     host.wait_for_start();
-    host.send(&[HostMessage::Cancel(1)]);
+    host.send(&[HostMessage::Cancel { call: 1, ends_nested: true }]);
     assert_eq!(host.next(), "1: cancelled");
     host.stop();
 }
@@ -78,7 +82,7 @@ fn does_not_run_calls_that_were_cancelled_or_are_past_their_deadlines() {
     // The cancellation is read together with its call.
     host.send(&[
         HostMessage::Call(call_message(1, WAITS, "null", Time::NEVER)),
-        HostMessage::Cancel(1),
+        HostMessage::Cancel { call: 1, ends_nested: true },
         past(2, WAITS),
         past(3, NEVER),
     ]);

@@ -65,7 +65,7 @@ fn reads_the_specification_first() {
     let writer = ChannelWriter::new(Arc::new(near), WhenFull::Wait);
     writer.send(|out| out.push_host(&HostMessage::Start(b"{")));
     assert!(matches!(read_spec(&mut reader), Err(ChannelEnd::Spec(_))));
-    writer.send(|out| out.push_host(&HostMessage::Cancel(1)));
+    writer.send(|out| out.push_host(&HostMessage::Cancel { call: 1, ends_nested: true }));
     assert!(matches!(read_spec(&mut reader), Err(ChannelEnd::OutOfTurn(_))));
     drop(writer);
     assert!(matches!(read_spec(&mut reader), Err(ChannelEnd::Closed)));

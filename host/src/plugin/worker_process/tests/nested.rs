@@ -62,7 +62,7 @@ fn cancels_a_nested_call_that_nothing_waits_for_any_more() {
 
     host.call(2, CALLS, "1");
     assert_eq!(host.next(), "nested 2 of 2: other.m 1, waits: false");
-    host.send(&[HostMessage::Cancel(2), done(1, "1")]);
+    host.send(&[HostMessage::Cancel { call: 2, ends_nested: true }, done(1, "1")]);
     assert_eq!(host.next_sorted(2), ["2: cancelled", "NestedCancelled(2)"]);
     host.stop();
 }
@@ -73,7 +73,7 @@ fn stops_waiting_for_a_nested_call_when_the_waiting_call_is_cancelled() {
     host.call(1, CALLS_AND_WAITS, "1");
     assert_eq!(host.next(), "nested 1 of 1: other.m 1, waits: true");
 
-    host.send(&[HostMessage::Cancel(1)]);
+    host.send(&[HostMessage::Cancel { call: 1, ends_nested: true }]);
     let failed = "1: failed -32800 the calling method was cancelled None";
     assert_eq!(host.next_sorted(2), [failed, "NestedCancelled(1)"]);
 
@@ -94,7 +94,7 @@ fn ends_with_the_deadline_if_the_waiting_call_is_cancelled_then() {
         thread::yield_now();
     }
 
-    host.send(&[HostMessage::Cancel(1)]);
+    host.send(&[HostMessage::Cancel { call: 1, ends_nested: true }]);
     let messages = host.next_sorted(3);
     let failed = "1: failed -32603 a called method failed: the request had no result within";
     assert!(messages[0].starts_with(failed), "{messages:?}");

@@ -8,21 +8,16 @@ use serde_json::Deserializer;
 use crate::abi::Content;
 use crate::{BytesRef, Error, content_reader};
 
-/// Reads the params of a call: opaque bytes, or JSON.
-#[inline]
-pub(crate) fn read<P: DeserializeOwned>(params: &[u8], content: Content) -> Result<P, Error> {
-    match content {
-        Content::Json => read_json(params),
-        Content::Bytes => read_bytes(params),
-    }
-}
-
-/// Reads params that are a JSON document, which the host has checked for syntax and UTF-8, or
-/// empty.
+/// Reads the params of a call: opaque bytes, or a JSON document, which the host has checked for
+/// syntax and UTF-8. The document may be empty.
 ///
 /// Missing params are read as `null`, or as `{}` if `null` does not fit. An empty array that does
 /// not fit is also read as `{}`, because PHP writes an empty array of named params as `[]`.
-fn read_json<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
+pub(crate) fn read<P: DeserializeOwned>(params: &[u8], content: Content) -> Result<P, Error> {
+    if content == Content::Bytes {
+        return read_bytes(params);
+    }
+
     let is_missing = params.is_empty();
     let document = if is_missing { "null" } else { as_text(params)? };
     match serde_json::from_str(document) {
@@ -136,6 +131,10 @@ mod tests {
         name: String,
         #[allow(dead_code, reason = "only deserialized for its errors")]
         place: Option<Place>,
+    }
+
+    fn read_json<P: DeserializeOwned>(params: &[u8]) -> Result<P, Error> {
+        read(params, Content::Json)
     }
 
     fn fault(document: &str) -> (String, String) {

@@ -44,8 +44,8 @@ impl Vector {
     }
 }
 
-/// Returns the vectors that a client may send without a hello, exactly as listed in `index.txt`. The
-/// conformance program sends the others.
+/// Returns the vectors that a client may send without a hello, exactly as listed in `index.txt`.
+/// The conformance program sends the others.
 pub(crate) fn client_vectors() -> Vec<Vector> {
     let directory = root().join("protocol/vectors");
     let index = std::fs::read_to_string(directory.join("index.txt")).expect("the index");

@@ -30,11 +30,11 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, PluginFuture};
 use jackfield_protocol::ReplyHead;
 
+use super::caller::Caller;
 use super::circuit_breaker::TrialPermit;
 use crate::clock::Time;
 use crate::crash_record::RunningCode;
 use crate::limits::Permit;
-use crate::metrics::PeerIdentity;
 
 /// Takes the result of a call: exactly once, or never if the call was cancelled first.
 pub(crate) trait ReplySink: Send + Sync + 'static {
@@ -127,28 +127,6 @@ enum CallState {
     /// As `Cancelled`, and before the deadline of the host: the caller has gone, has cancelled the
     /// call, or waited less long.
     Abandoned,
-}
-
-/// The caller of a method, for logs.
-#[derive(Debug, Clone)]
-pub(crate) enum Caller {
-    /// A client. `peer` is `None` if the kernel did not report it.
-    Client { connection: u64, peer: Option<PeerIdentity> },
-
-    /// A plugin that makes a nested call.
-    Plugin(Arc<str>),
-}
-
-impl Caller {
-    /// Returns connection, uid and pid as log fields. Fields that are `None` are not written.
-    pub(super) fn numbers(&self) -> (Option<u64>, Option<u32>, Option<u32>) {
-        match self {
-            Self::Client { connection, peer } => {
-                (Some(*connection), peer.map(|peer| peer.uid), peer.map(|peer| peer.pid))
-            }
-            Self::Plugin(_) => (None, None, None),
-        }
-    }
 }
 
 /// A call of generation type `G`. The sink is a part of it, so that a call is one allocation.

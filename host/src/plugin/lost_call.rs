@@ -5,7 +5,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use super::call::{Call, CallTarget, Caller};
+use super::call::{Call, CallTarget};
+use super::caller::Caller;
 use super::plugin_thread::ThreadSpawner;
 use crate::log::printable;
 use crate::system_failure::WithRemedy;

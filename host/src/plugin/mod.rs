@@ -23,6 +23,7 @@ mod awaited_result;
 mod blocking_pool;
 mod built_in;
 mod call;
+mod caller;
 mod circuit_breaker;
 mod deadline_error;
 mod execution;
@@ -59,7 +60,8 @@ mod worker_process;
 mod worker_start;
 
 pub(crate) use built_in::BuiltInPlugin;
-pub(crate) use call::{CallPermits, Caller, ReplySink};
+pub(crate) use call::{CallPermits, ReplySink};
+pub(crate) use caller::Caller;
 pub(crate) use deadline_error::{deadline_data, deadline_message};
 pub(crate) use execution::SuspendedCall;
 pub(crate) use exported_state::ExportedState;

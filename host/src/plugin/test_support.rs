@@ -8,7 +8,8 @@ use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::{CallEnd, CallFacts, CallReply, PluginFuture, ReplyFuture, RequestId};
 use jackfield_protocol::ReplyHead;
 
-use super::call::{Call, CallPermits, CallTarget, Caller, ReplySink};
+use super::call::{Call, CallPermits, CallTarget, ReplySink};
+use super::caller::Caller;
 use super::circuit_breaker::CircuitBreaker;
 use super::generation::GenerationExecutor;
 use super::{

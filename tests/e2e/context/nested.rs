@@ -10,8 +10,8 @@ use crate::support::{HostProcess, Peer, is_soak, wait_until};
 /// The plugins that run in workers.
 const PLACES: [&[&str]; 4] = [&[], &["calls"], &["subject"], &["calls", "subject"]];
 
-/// Starts a host with the fixture `calls` and another one, `subject`. They have one thread each, and
-/// a second one where a method reports on the first.
+/// Starts a host with the fixture `calls` and another one, `subject`. They have one thread each,
+/// and a second one where a method reports on the first.
 fn start(subject: &str, workers: &[&str]) -> HostProcess {
     let mut config = String::new();
     for (plugin, name) in [("calls", "calls"), (subject, "subject")] {

@@ -7,7 +7,8 @@ use std::sync::{Arc, mpsc};
 use jackfield_plugin_api::Run;
 use jackfield_plugin_api::abi::CallerRef;
 
-use super::super::call::{CallPermits, Caller};
+use super::super::call::CallPermits;
+use super::super::caller::Caller;
 use super::channel_polling::ChannelPolling;
 use super::outgoing_calls::OutgoingCalls;
 use super::phases;

@@ -70,38 +70,43 @@ pub(crate) fn begin_envelope(out: &mut Vec<u8>, id: Option<&str>) {
 ///
 /// The length of the payload in bytes, if it is over the limit. The frame is removed from the
 /// output.
+#[inline]
 pub(crate) fn finish_frame(
     out: &mut Vec<u8>,
     framing: Framing,
     start: usize,
     limit: FrameLimit,
 ) -> Result<(), usize> {
-    let payload = match framing {
-        Framing::Binary => start + HEADER_LEN,
-        Framing::Line => start,
-    };
+    if framing == Framing::Line {
+        return finish_line(out, start, limit);
+    }
 
-    let length = out.len().saturating_sub(payload);
-    let fitting = u32::try_from(length).ok().filter(|length| *length <= limit.bytes());
-    let Some(fitting) = fitting else {
-        out.truncate(start);
-        return Err(length);
-    };
-
-    match framing {
-        Framing::Binary => {
-            if let Some(field) = out.get_mut(start + LENGTH_AT..payload) {
+    let length = out.len().saturating_sub(start + HEADER_LEN);
+    match u32::try_from(length) {
+        Ok(fitting) if fitting <= limit.bytes() => {
+            if let Some(field) = out.get_mut(start + LENGTH_AT..start + HEADER_LEN) {
                 field.copy_from_slice(&fitting.to_be_bytes());
             }
+            Ok(())
         }
-        Framing::Line => {
-            for byte in out.iter_mut().skip(start).filter(|byte| **byte == b'\n') {
-                *byte = b' ';
-            }
-            out.push(b'\n');
+        _ => {
+            out.truncate(start);
+            Err(length)
         }
     }
-    Ok(())
+}
+
+fn finish_line(out: &mut Vec<u8>, start: usize, limit: FrameLimit) -> Result<(), usize> {
+    let length = out.len().saturating_sub(start);
+    if u32::try_from(length).is_ok_and(|length| length <= limit.bytes()) {
+        for byte in out.iter_mut().skip(start).filter(|byte| **byte == b'\n') {
+            *byte = b' ';
+        }
+        out.push(b'\n');
+        return Ok(());
+    }
+    out.truncate(start);
+    Err(length)
 }
 
 /// Writes `text` as a JSON string. Like serde_json and PHP, it prefers the short escapes.

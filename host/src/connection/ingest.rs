@@ -220,10 +220,12 @@ impl ConnectionState {
         frame: RequestFrame<'_>,
     ) {
         let RequestFrame { version, kind, envelope, bytes } = frame;
-        let request = match Request::parse(envelope) {
+        // Borrowed, because moving a request out of the result copies all of it.
+        let parsed = Request::parse(envelope);
+        let request = match &parsed {
             Ok(request) => request,
             Err(InvalidRequest { id, error }) => {
-                return self.requests.reject_envelope(turn, version, kind, id, error);
+                return self.requests.reject_envelope(turn, version, kind, *id, *error);
             }
         };
         if bytes.is_some() && request.params.is_some() {
@@ -233,12 +235,12 @@ impl ConnectionState {
         let reply = self.requests.reply_context(version, kind, request.id.map(|id| id.as_json()));
         let arrived = self.reader.take_arrival().unwrap_or(turn.now);
 
-        match admission.admit(turn, &self.requests, &request, arrived, kind) {
+        match admission.admit(turn, &self.requests, request, arrived, kind) {
             Ok(Admitted::Execute { target, limits, permits }) => {
                 let trial = permits.trial_number();
                 let admitted = AdmittedRequest {
                     target,
-                    request: &request,
+                    request,
                     bytes,
                     accepted: turn.now,
                     limits,
@@ -251,7 +253,7 @@ impl ConnectionState {
             }
             Ok(Admitted::Wait(gate)) => self.reader.wait_at(gate, arrived),
             Err(rejection) => {
-                span::record_rejected(turn, &self.requests.identity, &request, &rejection.error);
+                span::record_rejected(turn, &self.requests.identity, request, &rejection.error);
                 self.requests.reject(turn, reply, &request.method, &rejection);
             }
         }

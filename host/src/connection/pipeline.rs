@@ -46,9 +46,12 @@ impl RequestPipeline {
         id: Option<&'a str>,
     ) -> ReplyContext<'a> {
         let Self { identity, session, .. } = self;
-        let has_timing = session.has_timing(version) && kind != Kind::Error;
-        let form = ReplyForm { framing: identity.options.framing, version, kind, has_timing };
-        let accepts_bytes = session.accepts_bytes(version);
+        let mut form = ReplyForm::plain(identity.options.framing, version, kind);
+        let mut accepts_bytes = false;
+        if version > Version::HIGHEST {
+            form.has_timing = session.has_timing(version) && kind != Kind::Error;
+            accepts_bytes = session.accepts_bytes(version);
+        }
         ReplyContext { form, accepts_bytes, limit: session.reply_limit(), id }
     }
 

@@ -112,7 +112,9 @@ impl Connection {
         if thread.is_hurrying.get() {
             state.requests.in_flight.expire_all(turn.now);
         }
-        state.announce_end(&mut turn);
+        if thread.is_draining.get() {
+            state.announce_end(&mut turn);
+        }
         timer.clear_if_due(turn.now);
 
         let closed = state.run_turn(stream, &mut turn);

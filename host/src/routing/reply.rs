@@ -52,6 +52,7 @@ impl<'a> ReplyContext<'a> {
     }
 
     /// Writes what precedes the result.
+    #[inline]
     pub(crate) fn open(&self, out: &mut Vec<u8>) -> ReplyHead {
         begin_result(out, self.form, self.id)
     }

@@ -1,7 +1,7 @@
 //! The cancellation of a call, and the waits that end with it.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicU8, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// A wait of a method, such as that for the reply to a nested call. It ends when the call of the
 /// method is cancelled.
@@ -9,6 +9,8 @@ pub trait CancelListener: Send + Sync {
     /// Ends the wait. Runs on the thread that cancels, so it must not block.
     fn call_cancelled(&self);
 }
+
+type Listeners = Vec<Weak<dyn CancelListener>>;
 
 const NOT_SET: u8 = 0;
 const ABANDONED: u8 = 1;
@@ -19,7 +21,8 @@ const CANCELLED: u8 = 2;
 pub struct Cancellation {
     state: AtomicU8,
     /// Waits that have ended are removed when there is no room for another one.
-    listeners: Mutex<Vec<Weak<dyn CancelListener>>>,
+    /// Most calls have none, and then neither create nor drop the list.
+    listeners: OnceLock<Mutex<Listeners>>,
 }
 
 impl Cancellation {
@@ -43,16 +46,20 @@ impl Cancellation {
 
     /// Cancels the call and ends the waits of its method.
     pub fn set(&self) {
-        // Ordered by the lock: a listener that is added later finds the state.
         self.state.store(CANCELLED, Ordering::Relaxed);
-        let listeners = std::mem::take(&mut *self.lock());
+        // Either the list is found here, or `notify` finds the state after it has created the list.
+        // A listener that is added to a list that was found finds the state by the order of the
+        // lock.
+        fence(Ordering::SeqCst);
+        let Some(listeners) = self.listeners.get() else { return };
+        let listeners = std::mem::take(&mut *lock(listeners));
         listeners.iter().filter_map(Weak::upgrade).for_each(|listener| listener.call_cancelled());
     }
 
     /// Notifies `listener` when the call is cancelled, at once if it is cancelled already.
     pub fn notify(&self, listener: Weak<dyn CancelListener>) {
         let added = listener.clone();
-        let mut listeners = self.lock();
+        let mut listeners = lock(self.listeners.get_or_init(Mutex::default));
         if listeners.len() == listeners.capacity() {
             listeners.retain(|waiting| waiting.strong_count() > 0);
             // At least doubled if most still wait, so that the search costs a constant for each.
@@ -62,16 +69,17 @@ impl Cancellation {
         listeners.push(added);
         drop(listeners);
 
+        fence(Ordering::SeqCst);
         if self.ends_nested()
             && let Some(listener) = listener.upgrade()
         {
             listener.call_cancelled();
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn CancelListener>>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(listeners: &Mutex<Listeners>) -> MutexGuard<'_, Listeners> {
+    listeners.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -116,6 +124,7 @@ mod tests {
         let cancellation = Cancellation::default();
         let _waiting: Vec<_> = (0..10).map(|_| listen(&cancellation)).collect();
         (0..10_000).for_each(|_| drop(listen(&cancellation)));
-        assert!(cancellation.lock().capacity() <= 64, "{}", cancellation.lock().capacity());
+        let capacity = lock(cancellation.listeners.get().unwrap()).capacity();
+        assert!(capacity <= 64, "{capacity}");
     }
 }

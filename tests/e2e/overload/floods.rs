@@ -30,9 +30,11 @@ fn piece(random: &mut SeededRandom, kind_of_garbage: usize) -> Vec<u8> {
         1 => frame(V1_0, SYNC, random.bytes(PIECE - 7)),
         // Requests with inverted bits.
         3 => {
-            let mut requests = frame(V1_1, SYNC, envelope("system.echo", &json!("x".repeat(500)))).repeat(60);
+            let request = frame(V1_1, SYNC, envelope("system.echo", &json!("x".repeat(500))));
+            // A bit of a kind is rarely inverted before the framing is lost.
+            let mut requests = [frame(V1_1, UNKNOWN_KIND, ""), request.repeat(60)].concat();
             for _ in 0..30 {
-                let (at, bit) = (random.below(requests.len()), random.below(8));
+                let (at, bit) = (7 + random.below(requests.len() - 7), random.below(8));
                 requests[at] ^= 1 << bit;
             }
             requests
@@ -50,6 +52,9 @@ fn piece(random: &mut SeededRandom, kind_of_garbage: usize) -> Vec<u8> {
 }
 
 const KINDS_OF_GARBAGE: usize = 5;
+
+/// A kind that no version defines.
+const UNKNOWN_KIND: u8 = 0x60;
 
 /// Sends a piece and discards what the host sends meanwhile. Returns whether the connection is
 /// still open.

@@ -86,6 +86,7 @@ impl<'r> AdmittedRequest<'r> {
         self.limits.deadline.since(self.accepted)
     }
 
+    #[inline(always)]
     fn facts<'f>(&self, run: Run, id: RequestId<'f>, caller: CallerRef<'f>) -> CallFacts<'f> {
         let CallLimits { deadline, host_deadline } = self.limits;
         CallFacts {

@@ -98,6 +98,8 @@ pub(super) fn is_restarted_by_the_watchdog(machine: &Machine) {
     machine.run_successfully(&["systemctl", "restart", "jackfield.service"]);
 
     for (fault, held) in [("a stalled thread", Some("crash.hold")), ("a stopped process", None)] {
+        // It serves a little earlier, and has no watchdog before that.
+        wait_until("systemd knows that the service is ready", || machine.property("ActiveState") == "active");
         let before = machine.main_pid();
         let mut client = machine.peer();
         client.assert_usable();

@@ -25,6 +25,10 @@ final class Span
 
     private const NO_PARENT = '0000000000000000';
 
+    /** A traceparent of version 00, or the part of a later version that is the same. */
+    private const TRACEPARENT
+        = '/^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/D';
+
     /**
      * Limits of the method `system.spans`, in bytes. Longer texts are cut, because the host refuses
      * all spans of a call for one that is too long.
@@ -58,18 +62,18 @@ final class Span
      * Begins a span now.
      *
      * @param string|null $parent traceparent of its parent, for example that of the HTTP request;
-     *                            null begins a new trace, which is sampled
+     *                            null, or what is none, begins a new trace, which is sampled
      *
-     * @throws InvalidRequestException if the name is empty, the parent is no traceparent, or the
-     *                                 kind is unknown
+     * @throws InvalidRequestException if the name is empty or the kind is unknown
      */
     public static function begin(string $name, ?string $parent = null, int $kind = self::INTERNAL): self
     {
         if ($name === '') {
             throw new InvalidRequestException('the name of a span is empty');
         }
-        if ($parent !== null && preg_match('/^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}/', $parent) !== 1) {
-            throw new InvalidRequestException("\"$parent\" is not a traceparent");
+        if ($parent !== null && preg_match(self::TRACEPARENT, $parent) !== 1) {
+            // It may be a header of a browser, which must not break the page.
+            $parent = null;
         }
         if ($kind < self::INTERNAL || $kind > self::CONSUMER) {
             throw new InvalidRequestException("$kind is not the kind of a span");

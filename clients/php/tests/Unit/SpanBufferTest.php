@@ -57,8 +57,13 @@ final class SpanBufferTest extends TestCase
         self::assertArrayNotHasKey('parentSpanId', $span->toArray());
         self::assertNotSame($span->traceId, Span::begin('job')->traceId);
 
-        $this->expectException(InvalidRequestException::class);
-        Span::begin('job', 'x');
+        // A browser may send anything.
+        foreach (['', 'x', strtoupper(self::PARENT), self::PARENT . "\n", str_replace('b7ad6b7169203331', '0000000000000000', self::PARENT)] as $none) {
+            $span = Span::begin('job', $none);
+            self::assertArrayNotHasKey('parentSpanId', $span->toArray(), $none);
+            self::assertTrue($span->isSampled());
+        }
+        self::assertSame(substr(self::PARENT, 3, 32), Span::begin('job', '01' . substr(self::PARENT, 2) . '-more')->traceId);
     }
 
     public function testCutsWhatTheHostWouldRefuse(): void

@@ -33,7 +33,13 @@ impl<'de> Deserializer<'de> for OpaqueReader<'_> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         if name != NEWTYPE {
-            return visitor.visit_newtype_struct(self);
+            // By such a name, serde_json asks for raw JSON.
+            let is_raw_json = name.starts_with('$');
+            return if is_raw_json {
+                self.deserialize_any(visitor)
+            } else {
+                visitor.visit_newtype_struct(self)
+            };
         }
         match self.0 {
             Cow::Borrowed(bytes) => visitor.visit_bytes(bytes),
@@ -88,5 +94,6 @@ mod tests {
     fn refuses_types_that_are_read_from_json() {
         assert!(is_refused::<Value>() && is_refused::<()>() && is_refused::<Option<u8>>());
         assert!(is_refused::<IgnoredAny>() && is_refused::<Vec<u8>>() && is_refused::<String>());
+        assert!(is_refused::<Box<serde_json::value::RawValue>>());
     }
 }

@@ -13,7 +13,11 @@ impl RequestPipeline {
         self.in_flight.abandon(|request| {
             request.call.abandon();
             span::record_abandoned(thread, &request);
-            cells.count_ended(request.counted, RequestKind::of_reply(request.form.kind), Outcome::ABANDONED);
+            cells.count_ended(
+                request.counted,
+                RequestKind::of_reply(request.reply.form.kind),
+                Outcome::ABANDONED,
+            );
         });
     }
 

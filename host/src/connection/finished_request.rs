@@ -54,7 +54,7 @@ impl<'a> FinishedRequest<'a> {
         entry: &'a InFlightEntry<AcceptedRequest>,
         error: Option<&'a RequestError>,
     ) -> Self {
-        let AcceptedRequest { counted, form, .. } = &entry.request;
+        let AcceptedRequest { counted, reply, .. } = &entry.request;
         let finished = FinishedCall::of_accepted(&entry.request);
 
         let progress = match error {
@@ -63,8 +63,8 @@ impl<'a> FinishedRequest<'a> {
         };
         Self {
             counted: *counted,
-            kind: RequestKind::of_reply(form.kind),
-            has_timing: form.has_timing,
+            kind: RequestKind::of_reply(reply.form.kind),
+            has_timing: reply.form.has_timing,
             progress,
         }
     }

@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use atomic_waker::AtomicWaker;
 use jackfield_plugin_api::abi::CallEnd;
-use jackfield_protocol::{ReplyForm, ReplyHead};
+use jackfield_protocol::ReplyHead;
 
 use super::request_key::RequestKey;
 use crate::metrics::Metrics;
@@ -157,20 +157,17 @@ impl Mailbox {
 pub(super) struct MailboxSink {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) key: RequestKey,
-    pub(super) form: ReplyForm,
-    /// Whether the client accepts opaque bytes as a result.
-    pub(super) accepts_bytes: bool,
+    /// How the reply is written, without the id.
+    pub(super) reply: ReplyContext<'static>,
     pub(super) id: Option<Arc<str>>,
     pub(super) plugin: Arc<str>,
-    /// Largest payload of a result, in bytes: of the host and of the client.
+    /// Largest payload of a result that the host sends, in bytes.
     pub(super) limit: u32,
-    pub(super) client_limit: u32,
 }
 
 impl MailboxSink {
     fn reply_context(&self) -> ReplyContext<'_> {
-        let Self { form, accepts_bytes, client_limit, ref id, .. } = *self;
-        ReplyContext { form, accepts_bytes, limit: client_limit, id: id.as_deref() }
+        self.reply.with_id(self.id.as_deref())
     }
 }
 

@@ -57,8 +57,7 @@ impl RequestPipeline {
 
     /// Returns how the reply to a request in flight is written.
     pub(super) fn reply_context_of<'e>(entry: &'e InFlightEntry<AcceptedRequest>) -> ReplyContext<'e> {
-        let AcceptedRequest { form, accepts_bytes, limit, .. } = entry.request;
-        ReplyContext { form, accepts_bytes, limit, id: entry.id.as_deref() }
+        entry.request.reply.with_id(entry.id.as_deref())
     }
 
     /// Cancels the request with this id, a JSON token, because its client asks for that. A request

@@ -142,7 +142,7 @@ impl Reader {
     /// its client waits includes that.
     #[inline]
     pub(super) fn take_arrival(&mut self) -> Option<Time> {
-        if self.gated_arrival.is_none() { None } else { self.gated_arrival.take() }
+        self.gated_arrival.take()
     }
 
     /// Returns whether the request at the front waits at a gate.

@@ -46,6 +46,16 @@ impl ReplyOutcome {
 }
 
 impl<'a> ReplyContext<'a> {
+    /// Returns the same without the id, which a request that is kept owns itself.
+    pub(crate) fn without_id(self) -> ReplyContext<'static> {
+        ReplyContext { id: None, ..self }
+    }
+
+    /// Returns the same with the id of the request.
+    pub(crate) fn with_id<'i>(self, id: Option<&'i str>) -> ReplyContext<'i> {
+        ReplyContext { id, ..self }
+    }
+
     /// Returns the context of a reply without an extension block.
     pub(crate) fn plain(form: ReplyForm, id: Option<&'a str>) -> Self {
         Self { form, accepts_bytes: false, limit: u32::MAX, id }

@@ -88,21 +88,17 @@ impl RequestPipeline {
         let sink = MailboxSink {
             mailbox: Arc::clone(&self.mailbox),
             key: self.in_flight.next_key(),
-            form: reply.form,
-            accepts_bytes: reply.accepts_bytes,
+            reply: reply.without_id(),
             id: id.clone(),
             plugin: Arc::clone(&target.generation.identity.plugin),
             limit: turn.rules.limits.frame,
-            client_limit: reply.limit,
         };
         let generation = Arc::clone(&target.generation);
         let call =
             PluginCall::new(facts, generation, target.method, params, sink, permits, self.identity.caller());
 
         let request = AcceptedRequest {
-            form: reply.form,
-            accepts_bytes: reply.accepts_bytes,
-            limit: reply.limit,
+            reply: reply.without_id(),
             counted: target.counted,
             accepted,
             call,
@@ -116,7 +112,7 @@ impl RequestPipeline {
     pub(super) fn start(&mut self, turn: &mut Turn<'_>, key: RequestKey) {
         let Some(entry) = self.in_flight.get(key) else { return };
         let call = Arc::clone(&entry.request.call);
-        if entry.request.form.kind == Kind::Sync {
+        if entry.request.reply.form.kind == Kind::Sync {
             self.in_flight.set_running(key);
         }
 
@@ -164,7 +160,7 @@ impl RequestPipeline {
     ) {
         let Some(entry) = self.in_flight.get(key) else { return };
         let call = Arc::clone(&entry.request.call);
-        if entry.request.form.kind == Kind::Sync {
+        if entry.request.reply.form.kind == Kind::Sync {
             self.in_flight.set_running(key);
         }
 

@@ -39,7 +39,7 @@ pub struct Listener {
     pub close_after_reply: bool,
 
     /// Whether the requests come from other machines, through a proxy. The credentials of the proxy
-    /// say nothing about who asks, so no list of a route permits such a request. Default no.
+    /// say nothing about the sender, so no list of a route permits such a request. Default no.
     pub remote: bool,
 
     /// Options of line framing. A listener with binary framing has the default ones.

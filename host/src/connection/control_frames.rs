@@ -20,6 +20,7 @@ impl ConnectionState {
         payload: &[u8],
     ) {
         let cells = &turn.thread.cells;
+
         match kind {
             Kind::Sync | Kind::AsyncRequest => {}
             Kind::Heartbeat => {

@@ -55,8 +55,8 @@ impl ConnectionIdentity {
         Caller::Client { connection: self.number, peer: self.peer }
     }
 
-    /// Returns the peer that the lists of routes apply to. A proxy is not who asks, so its
-    /// credentials permit nothing.
+    /// Returns the peer that the lists of routes apply to. A proxy is not the sender, so
+    /// its credentials permit nothing.
     pub(super) fn peer_of_requests(&self) -> Option<PeerIdentity> {
         self.peer.filter(|_| !self.options.remote)
     }

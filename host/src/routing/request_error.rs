@@ -159,6 +159,7 @@ impl RequestError {
             | Self::ResultTooLargeForClient(_)
             | Self::TooDeep(_)
             | Self::WouldWait(_) => Code::InternalError.as_i64(),
+
             // A plugin may not use the codes of the protocol.
             Self::Plugin { code, .. } if jackfield_plugin_api::is_reserved(*code) => {
                 Code::InternalError.as_i64()

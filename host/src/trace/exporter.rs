@@ -181,6 +181,7 @@ impl ExportLoop {
     async fn export(&mut self, body: Bytes, count: u64) -> BatchEnd {
         let metrics = Arc::clone(&self.metrics);
         let counters = &metrics.counters;
+
         for attempt in 1..=MAX_ATTEMPTS {
             let retry_after = match self.attempt(body.clone()).await {
                 Ok(rejected) => {
@@ -202,6 +203,7 @@ impl ExportLoop {
                     }
                 }
             };
+
             if self.end().is_some() {
                 counters.spans_dropped_unreachable.add(count);
                 return BatchEnd::GivenUp;

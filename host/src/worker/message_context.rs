@@ -1,5 +1,5 @@
-//! The part of a message that says who asks, and what else travels with a request besides its
-//! params.
+//! The part of a message that has the sender of a request, and what else travels with the request
+//! besides its params.
 
 use std::sync::Arc;
 

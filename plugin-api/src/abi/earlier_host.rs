@@ -60,6 +60,7 @@ fn earlier_table() -> HostTableRef {
             call_id: TABLE.call_id(),
         })
     });
+
     // SAFETY: both are references to a prefix type with the same first fields. Its metadata state
     // which fields exist, and accessors check that. A plugin gets such a table from a host of API
     // 0.1.0.

@@ -267,7 +267,7 @@ fn permits_nobody_on_a_listener_for_remote_requests() {
     let greeting = json!({ "name": "Ada" });
     assert_eq!(host.peer().result("hello.greet", &greeting), "hello, Ada");
 
-    // The list of the listener is about the proxy, that of the route about who asks.
+    // The list of the listener is about the proxy, that of the route about the sender.
     let mut remote = Peer::connect(&host.path("run/proxy.sock"));
     remote.call("hello.greet", &greeting).error(PERMISSION_DENIED);
     assert_eq!(remote.result("system.echo", &json!(1)), 1);

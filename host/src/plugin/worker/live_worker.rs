@@ -258,6 +258,7 @@ impl MessagePart<'_> {
             }
             MessageEnd::Cancelled => return Err(WorkerFault::Unexpected("a cancelled phase")),
         };
+
         match self.phase.take() {
             // Nobody may be waiting for it any more.
             Some(PhaseWaiter::Owner(waiter)) => {

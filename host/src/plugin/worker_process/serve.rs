@@ -147,6 +147,7 @@ impl<E: FnOnce() + Send + 'static> WorkerServer<E> {
 
     fn handle(&mut self, message: &HostMessage<'_>) -> Result<(), ChannelEnd> {
         let out_of_turn = ChannelEnd::OutOfTurn(message.kind());
+
         match *message {
             HostMessage::Start(_) => return Err(out_of_turn),
             HostMessage::Call(call) => {

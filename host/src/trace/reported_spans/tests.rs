@@ -92,6 +92,7 @@ fn refuses_invalid_members() {
     ] {
         assert!(!fault(member, invalid.clone()).is_empty(), "{member}: {invalid}");
     }
+
     assert_eq!(fault("kind", json!(9)), "spans[1].kind: it is not from 1 to 5");
     assert!(fault("spanId", json!("x")).starts_with("an id is not 16 hexadecimal digits, or is zero at "));
 }

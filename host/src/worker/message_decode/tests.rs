@@ -45,6 +45,7 @@ fn host_messages() -> Vec<HostMessage<'static>> {
         meta: None,
         params,
     };
+
     let credentials = Some(Credentials { uid: 1, gid: u32::MAX, pid: 3 });
     let origins = [
         SentOrigin::Local { listener: "/run/a.sock", credentials },

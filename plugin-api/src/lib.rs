@@ -65,6 +65,7 @@ mod caller;
 mod content_reader;
 mod content_writer;
 mod context;
+mod description;
 mod error;
 mod export;
 mod failure_text;
@@ -84,6 +85,8 @@ pub use api_version::API_VERSION;
 pub use bytes::{Bytes, BytesRef, Params};
 pub use caller::Caller;
 pub use context::Context;
+#[doc(hidden)]
+pub use description::Description;
 pub use error::{Error, INTERNAL_ERROR, INVALID_PARAMS, is_reserved};
 pub use handler::{Asynchronous, Direct};
 pub use host::{Host, Level};

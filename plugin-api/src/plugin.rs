@@ -1,7 +1,7 @@
 //! The trait that an author implements, and the trait that the export macro implements.
 
 use crate::api_version::FIRST_OF_SERIES;
-use crate::{Error, Host, Methods};
+use crate::{Description, Error, Host, Methods};
 
 /// The largest state that an instance may export, in bytes: 64 MiB.
 ///
@@ -110,6 +110,9 @@ pub trait Plugin: Send + Sync + Sized + 'static {
 pub trait Exported: Plugin {
     /// The manifest as JSON, the same bytes as in the note of the file.
     const MANIFEST: &'static str;
+
+    /// The descriptions of the methods, in the order of the manifest.
+    const DESCRIPTIONS: &'static [Description] = &[];
 
     /// Returns the methods in the order of the manifest.
     fn methods() -> Methods<Self>;

@@ -10,6 +10,7 @@ mod config_file;
 #[cfg(feature = "pages")]
 mod config_page;
 mod config_watcher;
+mod contract_source;
 mod dev;
 mod end_limit;
 mod exit_code;

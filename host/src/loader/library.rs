@@ -14,6 +14,7 @@ use jackfield_plugin_api::abi::{Root, RootError, root_symbol};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use super::backtrace;
+use super::contract_cell::ContractCell;
 use super::file_stamp::FileStamp;
 use super::inspection::Inspection;
 use super::load_error::{LoadError, LoadErrorReason};
@@ -41,6 +42,7 @@ pub struct LoadedLibrary {
     opened: OpenLibrary,
     stamp: FileStamp,
     stays_loaded: bool,
+    contract: ContractCell,
 }
 
 /// The result of closing code.
@@ -75,7 +77,7 @@ impl LoadedLibrary {
         let Some((_, memfd, _)) = &self.opened.0 else {
             return Err(LoadError::new(LoadErrorReason::NoRootModule, "the library is already closed"));
         };
-        KeptImage::new(memfd.as_fd(), &self.inspection, self.stamp, self.stays_loaded)
+        KeptImage::new(memfd.as_fd(), &self.inspection, self.stamp, self.stays_loaded, &self.contract)
     }
 
     /// Closes the code.
@@ -131,13 +133,14 @@ impl StagedPlugin {
     /// check refuses it, or the running code is not the code of the copy. Nothing stays loaded, as
     /// far as the dynamic loader unloads it.
     pub fn load(self) -> Result<LoadedLibrary, LoadError> {
-        let Self { inspection, stamp, memfd, stays_loaded } = self;
+        let Self { inspection, stamp, memfd, stays_loaded, contract } = self;
         static_tls::count_load(&inspection)?;
         let opened = OpenLibrary::open(memfd)?;
 
         match opened.root(&inspection.manifest) {
             Ok(root) => {
-                Ok(LoadedLibrary { root, inspection, opened, stamp, stays_loaded: stays_loaded.into_inner() })
+                let stays_loaded = stays_loaded.into_inner();
+                Ok(LoadedLibrary { root, inspection, opened, stamp, stays_loaded, contract })
             }
             Err(refused) => {
                 // The host made no instance and started no thread, so the code can be closed. If it

@@ -19,6 +19,7 @@
 pub(crate) mod backtrace;
 pub(crate) mod child_setup;
 mod content_hash;
+mod contract_cell;
 mod elf;
 mod environment_memory;
 mod file_stamp;
@@ -44,6 +45,7 @@ mod staged;
 mod static_tls;
 
 pub use content_hash::ContentHash;
+pub(crate) use contract_cell::ContractCell;
 pub use file_stamp::FileStamp;
 pub use inspection::{Inspection, check_worker_count, claimed_key, inspect};
 pub(crate) use library::OpenLibrary;

@@ -11,6 +11,7 @@ use jackfield_plugin_api::manifest::DeclaredMethod;
 use rustix::fs::sendfile;
 
 use super::content_hash::ContentHash;
+use super::contract_cell::ContractCell;
 use super::file_stamp::FileStamp;
 use super::inspection::{self, Inspection};
 use super::load_error::{LoadError, LoadErrorReason};
@@ -31,6 +32,9 @@ pub struct StagedPlugin {
 
     /// Whether its code must never be unloaded.
     pub(super) stays_loaded: AtomicBool,
+
+    /// What its methods accept and return.
+    pub(crate) contract: ContractCell,
 }
 
 impl StagedPlugin {
@@ -75,7 +79,13 @@ impl StagedPlugin {
         let signed = verify(&name, &mut copy)?;
         let image = inspection::examine(copy, size)?;
         let inspection = image.inspection(path.to_owned(), name, hash, size, signed);
-        Ok(Self { inspection, stamp, memfd, stays_loaded: AtomicBool::new(false) })
+        Ok(Self {
+            inspection,
+            stamp,
+            memfd,
+            stays_loaded: AtomicBool::new(false),
+            contract: ContractCell::default(),
+        })
     }
 
     /// Excludes the code from unloading, because the probe found threads that still run it after
@@ -88,8 +98,8 @@ impl StagedPlugin {
 impl StagedPlugin {
     /// Returns the content alone, to be run in other processes.
     pub(crate) fn into_image(self) -> KeptImage {
-        let Self { inspection, stamp, memfd, stays_loaded } = self;
-        KeptImage { inspection, stamp, memfd, stays_loaded: stays_loaded.into_inner() }
+        let Self { inspection, stamp, memfd, stays_loaded, contract } = self;
+        KeptImage { inspection, stamp, memfd, stays_loaded: stays_loaded.into_inner(), contract }
     }
 }
 
@@ -108,6 +118,7 @@ pub struct KeptImage {
     stamp: FileStamp,
     memfd: OwnedFd,
     stays_loaded: bool,
+    contract: ContractCell,
 }
 
 impl KeptImage {
@@ -121,9 +132,10 @@ impl KeptImage {
         inspection: &Inspection,
         stamp: FileStamp,
         stays_loaded: bool,
+        contract: &ContractCell,
     ) -> Result<Self, LoadError> {
         let memfd = memfd.try_clone_to_owned().map_err(|error| no_resources(&error))?;
-        Ok(Self { inspection: inspection.clone(), stamp, memfd, stays_loaded })
+        Ok(Self { inspection: inspection.clone(), stamp, memfd, stays_loaded, contract: contract.clone() })
     }
 
     /// Returns the same content once more.
@@ -132,7 +144,12 @@ impl KeptImage {
     ///
     /// No descriptor is left.
     pub(crate) fn try_clone(&self) -> Result<Self, LoadError> {
-        Self::new(self.memfd.as_fd(), &self.inspection, self.stamp, self.stays_loaded)
+        Self::new(self.memfd.as_fd(), &self.inspection, self.stamp, self.stays_loaded, &self.contract)
+    }
+
+    /// Returns what the methods of the content accept and return, as far as it is known.
+    pub(crate) fn contract(&self) -> &ContractCell {
+        &self.contract
     }
 
     /// Returns the manifest of the plugin.
@@ -204,7 +221,13 @@ impl KeptImage {
 
         memory_file::seal(&mut copy)?;
         let stays_loaded = AtomicBool::new(self.stays_loaded);
-        Ok(StagedPlugin { inspection: inspection.clone(), stamp: *stamp, memfd: copy.into(), stays_loaded })
+        Ok(StagedPlugin {
+            inspection: inspection.clone(),
+            stamp: *stamp,
+            memfd: copy.into(),
+            stays_loaded,
+            contract: self.contract.clone(),
+        })
     }
 }
 
@@ -220,11 +243,17 @@ impl StagedPlugin {
     pub(crate) fn without_code(inspection: Inspection, stamp: FileStamp) -> Result<Self, LoadError> {
         let mut empty = memory_file::create("test", &inspection.hash)?;
         memory_file::seal(&mut empty)?;
-        Ok(Self { inspection, stamp, memfd: empty.into(), stays_loaded: AtomicBool::new(false) })
+        Ok(Self {
+            inspection,
+            stamp,
+            memfd: empty.into(),
+            stays_loaded: AtomicBool::new(false),
+            contract: ContractCell::default(),
+        })
     }
 
     /// Returns the content, as a generation keeps it.
     pub(crate) fn image(&self) -> Result<KeptImage, LoadError> {
-        KeptImage::new(self.memfd.as_fd(), &self.inspection, self.stamp, false)
+        KeptImage::new(self.memfd.as_fd(), &self.inspection, self.stamp, false, &self.contract)
     }
 }

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use jackfield_contract::Contract;
 use jackfield_plugin_api::Run;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
@@ -124,6 +125,9 @@ pub(crate) struct Generation {
     /// The schema of the state that the instance exports; `None` if it exports none.
     pub(crate) state_schema: Option<u32>,
 
+    /// What its methods accept and return, as far as it is known.
+    pub(crate) contract: Arc<Contract>,
+
     /// The crash record knows the generation's names as long as its code may run; dropped last.
     pub(super) registration: RegisteredGeneration,
 }
@@ -142,6 +146,7 @@ pub(super) struct GenerationParts {
     pub(super) reply_limit: usize,
     pub(super) probation: Option<Probation>,
     pub(super) state_schema: Option<u32>,
+    pub(super) contract: Arc<Contract>,
 }
 
 impl Generation {
@@ -160,6 +165,7 @@ impl Generation {
             direct_calls: AtomicUsize::new(0),
             probation: parts.probation,
             state_schema: parts.state_schema,
+            contract: parts.contract,
             registration: parts.registration,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use jackfield_contract::Contract;
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::built_in::BuiltInPlugin;
@@ -84,6 +85,7 @@ impl GenerationFactory {
         let own = config.plugin.get(&*identity.plugin).cloned().unwrap_or_default();
         let methods = staged.inspection.manifest.methods.clone();
         let state_schema = staged.inspection.manifest.state;
+        let (contract, manifest) = (staged.contract.clone(), staged.inspection.manifest.clone());
 
         let (methods, runtime, registration) = match own.isolation {
             Isolation::InProcess => {
@@ -99,7 +101,9 @@ impl GenerationFactory {
             }
         };
         let parts = parts(identity, methods, registration, config);
-        Ok(Generation::new(GenerationParts { probation, state_schema, ..parts }, runtime))
+        // A worker has described itself by now.
+        let contract = contract.get_or_names(&manifest);
+        Ok(Generation::new(GenerationParts { probation, state_schema, contract, ..parts }, runtime))
     }
 }
 
@@ -111,6 +115,7 @@ fn parts(
     config: &Config,
 ) -> GenerationParts {
     let breaker = config.plugin.get(&*identity.plugin).map(|own| own.breaker).unwrap_or_default();
+    let contract = Arc::new(Contract::of_names(methods.iter().map(|method| method.name.as_str())));
     GenerationParts {
         identity,
         methods,
@@ -119,5 +124,6 @@ fn parts(
         reply_limit: reply_limit(config),
         probation: None,
         state_schema: None,
+        contract,
     }
 }

@@ -55,6 +55,7 @@ impl<S: Exported + Plugin> Entry<S> {
         take_over: import_state::<S>,
         thread_keys: own_keys,
         stop: stop::<S>,
+        describe: describe::<S>,
         #[cfg(feature = "__grown_abi")]
         later_entry,
     });
@@ -76,6 +77,19 @@ pub extern "C" fn constructor<S: Exported>() -> RootModuleResult {
 
 extern "C" fn manifest<S: Exported>() -> Slice {
     Slice::of(S::MANIFEST.as_bytes())
+}
+
+unsafe extern "C" fn describe<S: Exported>(method: u32, part: u32, out: *mut Sink, outcome: *mut RawOutcome) {
+    // SAFETY: the host guarantees that both pointers are valid during the call.
+    unsafe {
+        catch_panics(out, outcome, |out| {
+            let description = usize::try_from(method).ok().and_then(|method| S::DESCRIPTIONS.get(method));
+            match description.map_or(Ok(()), |description| description.write(part, out)) {
+                Ok(()) => Ok(RawOutcome::DONE),
+                Err(error) => Err(error),
+            }
+        });
+    }
 }
 
 /// Runs `body` and writes its result, its error or its panic into `outcome`.

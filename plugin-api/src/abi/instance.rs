@@ -243,7 +243,7 @@ fn refuse_bytes() -> CallEnd {
     CallEnd::Failed { code: error.code(), message: error.message().to_owned(), data }
 }
 
-fn into_result(end: CallEnd) -> Result<(), LifecycleError> {
+pub(super) fn into_result(end: CallEnd) -> Result<(), LifecycleError> {
     match end {
         CallEnd::Done | CallEnd::DoneBytes => Ok(()),
         CallEnd::Failed { message, .. } => Err(LifecycleError::Refused(message)),

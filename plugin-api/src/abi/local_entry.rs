@@ -26,6 +26,7 @@ impl<S: Send + Sync + 'static> LocalEntry<S> {
         take_over: import_local,
         thread_keys: own_keys,
         stop: stop::<S>,
+        describe: describe_local,
         #[cfg(feature = "__grown_abi")]
         later_entry,
     });
@@ -68,4 +69,10 @@ unsafe extern "C" fn import_local(
 ) {
     // SAFETY: by the host's guarantees for `take_over`.
     unsafe { refuse_local(instance, out, outcome) }
+}
+
+/// The program knows its own plugins.
+unsafe extern "C" fn describe_local(_method: u32, _part: u32, out: *mut Sink, outcome: *mut RawOutcome) {
+    // SAFETY: the host guarantees that both pointers are valid during the call.
+    unsafe { catch_panics(out, outcome, |_| Ok(RawOutcome::DONE)) }
 }

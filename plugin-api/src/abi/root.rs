@@ -6,8 +6,11 @@ use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals};
 use abi_stable::library::{AbiHeaderRef, RootModule};
 
+use super::call_end::CallEnd;
 use super::entry::Entry;
+use super::instance::{LifecycleError, into_result};
 use super::keys::ThreadKeys;
+use super::sink::lend;
 use super::types::PluginRootRef;
 use crate::api_version::ApiVersion;
 use crate::{Exported, Plugin};
@@ -126,6 +129,24 @@ impl Root {
         // SAFETY: it is a static of the plugin, which stays loaded while the root is used. The
         // bytes are copied at once.
         unsafe { (self.table.manifest())().bytes() }.to_vec()
+    }
+
+    /// Returns one part of the description of method number `method`, at most `limit` bytes: JSON, or
+    /// nothing if there is no such part, or if the plugin was built before 0.1.2. It needs no
+    /// instance.
+    ///
+    /// # Errors
+    ///
+    /// The plugin panicked, or the part does not fit.
+    pub fn describe(&self, method: u32, part: u32, limit: usize) -> Result<Vec<u8>, LifecycleError> {
+        let Some(describe) = self.table.describe() else { return Ok(Vec::new()) };
+        let mut document = Vec::new();
+        let written = lend(&mut document, limit, |out, outcome| {
+            // SAFETY: the function belongs to the plugin, and both pointers are valid during the
+            // call.
+            unsafe { describe(method, part, out, outcome) }
+        });
+        into_result(CallEnd::read(&written, &mut document)).map(|()| document)
     }
 
     /// Returns the keys for thread-local values that the plugin's standard library has allocated.

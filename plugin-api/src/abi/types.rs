@@ -237,6 +237,9 @@ pub struct PluginRoot {
     /// Stops the instance and frees it. No other call may follow.
     #[sabi(last_prefix_field)]
     pub stop: unsafe extern "C" fn(instance: *const c_void, out: *mut Sink, outcome: *mut RawOutcome),
+    /// Writes one part of the description of method number `method`: JSON, or nothing if the method
+    /// has no such part. It needs no instance. Since 0.1.2.
+    pub describe: unsafe extern "C" fn(method: u32, part: u32, out: *mut Sink, outcome: *mut RawOutcome),
     /// Returns a number. Only in the test build whose tables have one more field.
     #[cfg(feature = "__grown_abi")]
     pub later_entry: extern "C" fn() -> u64,
@@ -291,8 +294,9 @@ mod tests {
     const VERSIONS: &[(&str, usize, usize)] = &[
         ("0.1.0", 13, 9),
         ("0.1.1", 20, 9),
+        ("0.1.2", 20, 10),
         #[cfg(feature = "__grown_abi")]
-        ("0.1.999", 21, 10),
+        ("0.1.999", 21, 11),
     ];
 
     #[test]

@@ -121,6 +121,7 @@ fn generation() -> (Arc<Generation>, Arc<Seen>) {
         reply_limit: 1 << 20,
         probation: None,
         state_schema: Some(3),
+        contract: Arc::default(),
     };
     let seen = Arc::<Seen>::default();
     let runtime = Runtime::Worker(Box::new(FakeWorker(Arc::clone(&seen))));

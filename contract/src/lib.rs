@@ -1,0 +1,21 @@
+//! The contract of a plugin: what its methods accept, return and promise.
+//!
+//! A plugin describes its methods in parts ([`DescriptionPart`]), each a JSON document. The host
+//! reads them as it reads bytes of a client, because the code of the plugin wrote them, and makes
+//! a [`Contract`] of them ([`ContractReader`]). A schema is a JSON Schema 2020-12; what is not
+//! understood in it is [`Shape::Opaque`] and never an error.
+
+mod comparison;
+mod contract;
+mod description;
+pub mod openrpc;
+mod schema;
+mod schema_reader;
+
+pub use comparison::{Comparison, Finding, Verdict, compare};
+pub use contract::{Contract, DeclaredError, Example, MethodContract, MethodFacts, Parameters};
+pub use description::{ContractReader, DescriptionFault, DescriptionPart};
+pub use schema::{
+    ArrayShape, IntegerShape, Literal, Node, NumberShape, ObjectShape, Property, Schema, Shape, TextShape,
+};
+pub use schema_reader::SchemaFault;

@@ -6,10 +6,14 @@
 //! understood in it is [`Shape::Opaque`] and never an error.
 
 mod comparison;
+mod conjunction;
 mod contract;
 mod description;
+mod keywords;
 pub mod openrpc;
+mod plain_text;
 mod schema;
+mod schema_fault;
 mod schema_reader;
 
 pub use comparison::{Comparison, Finding, Verdict, compare};
@@ -18,4 +22,4 @@ pub use description::{ContractReader, DescriptionFault, DescriptionPart};
 pub use schema::{
     ArrayShape, IntegerShape, Literal, Node, NumberShape, ObjectShape, Property, Schema, Shape, TextShape,
 };
-pub use schema_reader::SchemaFault;
+pub use schema_fault::SchemaFault;

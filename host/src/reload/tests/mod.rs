@@ -4,6 +4,7 @@
 //! starter that makes generations of [`TestPlugin`] instead of loading code. Dispatcher, routing
 //! tables, generations and their retirement are the real ones.
 
+mod contract;
 mod decided;
 mod directory;
 mod ending;

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
+use jackfield_contract::{Contract, MethodContract, Parameters, Schema};
 use jackfield_plugin_api::abi::{Instance, Root};
 use jackfield_plugin_api::manifest::{DeclaredMethod, Manifest, PanicStrategy};
 use jackfield_plugin_api::{Error, Exported, Host, Methods, Plugin, Run};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::error;
 use crate::config::{Config, Isolation, PluginConfig, ReplacePolicy};
@@ -29,6 +31,9 @@ pub(super) struct Content {
     /// Tells contents apart; the hash is made of it.
     name: String,
     methods: Vec<DeclaredMethod>,
+
+    /// The schema of the params of each method.
+    params: Option<Value>,
     state: Option<u32>,
     behaviour: Behaviour,
 
@@ -68,6 +73,7 @@ impl Content {
         Self {
             name: name.to_owned(),
             methods: Vec::new(),
+            params: None,
             state: None,
             behaviour: Behaviour::default(),
             probe_error: None,
@@ -81,6 +87,22 @@ impl Content {
     pub(super) fn with_method(mut self, method: &str) -> Self {
         self.methods.push(DeclaredMethod { name: method.to_owned(), run: Run::Blocking });
         self
+    }
+
+    /// Returns content whose methods describe their params with this schema.
+    pub(super) fn with_params(mut self, schema: Value) -> Self {
+        self.params = Some(schema);
+        self
+    }
+
+    /// Returns what the content says about its methods.
+    fn contract(&self) -> Arc<Contract> {
+        let methods = self.methods.iter().map(|method| {
+            let schema = self.params.clone().map(|schema| Schema::from_value(schema).unwrap());
+            let params = schema.map_or(Parameters::Unknown, Parameters::Schema);
+            MethodContract { params, ..MethodContract::unknown(&method.name) }
+        });
+        Arc::new(Contract::new(methods.collect()))
     }
 
     /// Returns content whose state can be transferred: a count.
@@ -284,6 +306,9 @@ impl GenerationStarter for TestStarter {
         if let Some(reason) = content.probe_error {
             return Err(error(reason));
         }
+        if config.isolation(name) == Isolation::InProcess {
+            staged.contract.set(content.contract());
+        }
         match config.replace_policy(name) {
             ReplacePolicy::StartFirst => content.check_resource(),
             ReplacePolicy::StopFirst => Ok(()),
@@ -313,6 +338,7 @@ impl GenerationStarter for TestStarter {
         }
 
         let behaviour = serde_json::to_vec(&content.behaviour).unwrap();
+        let contract = content.contract();
         let plugin = BuiltInPlugin::with_instance(name, content.methods, move |host| {
             Instance::start(&Root::linked::<TestPlugin>(), host, &behaviour).expect("an instance")
         });
@@ -321,6 +347,7 @@ impl GenerationStarter for TestStarter {
         lock(&self.images).insert(number, staged.image()?);
         generation.identity.hash = staged.inspection.hash.to_string();
         generation.state_schema = content.state;
+        generation.contract = contract;
         generation.probation = probation;
         Ok(generation)
     }

@@ -60,8 +60,9 @@ impl PluginOwner {
     }
 
     /// Returns the plugins that have to be started again for a new configuration: their settings,
-    /// threads, queue, circuit breaker or isolation differ. Their replace policy and what happens
-    /// to incompatible content apply to the next replacement. The options of workers apply only to plugins that run in workers.
+    /// threads, queue, circuit breaker or isolation differ. Their policies (`replace` and
+    /// `incompatible`) apply to the next replacement. The options of workers apply only to plugins
+    /// that run in workers.
     fn changed_plugins(&self, old: &Config, new: &Config) -> BTreeSet<String> {
         let settings = |config: &Config, name: &String| {
             let settings = config.plugin.get(name).cloned().unwrap_or_default();

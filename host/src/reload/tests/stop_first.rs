@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::plugin::{Content, count_of};
+use super::plugin::Content;
+use super::test_plugin::count_of;
 use super::{Fixture, LIMIT, assert_result};
 use crate::admin::PluginState;
 use crate::config::{Config, ReplacePolicy};

@@ -6,8 +6,8 @@
 
 use serde_json::Value;
 
-use crate::SchemaFault;
 use crate::schema::{Literal, Node, ObjectShape, Property, Shape};
+use crate::schema_fault::SchemaFault;
 
 /// Why two demands are not made one.
 pub(crate) enum Conflict {

@@ -9,11 +9,12 @@ mod comparison;
 mod conjunction;
 mod contract;
 mod description;
-mod keywords;
+mod modelled_keywords;
 pub mod openrpc;
 mod plain_text;
 mod schema;
 mod schema_fault;
+mod schema_keywords;
 mod schema_reader;
 
 pub use comparison::{Comparison, Finding, Verdict, compare};

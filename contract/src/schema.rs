@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// The most references that are followed one after another. Types that are written by hand need two.
+/// The most references that are followed one after another. Types that are written by hand need
+/// two.
 const REFERENCES_MAX: usize = 64;
 
 /// The schema of one value, with the definitions that it refers to.

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Map, Value};
 
 use crate::conjunction::{Conflict, Conjunction, weight};
-use crate::keywords::{self, BYTES, TYPED};
+use crate::modelled_keywords::{self as keywords, BYTES, TYPED};
+use crate::plain_text;
 use crate::schema::{ArrayShape, Literal, Node, ObjectShape, Property, Schema, Shape};
-use crate::{SchemaFault, plain_text};
+use crate::schema_fault::SchemaFault;
+use crate::schema_keywords::{self, NODES_MAX};
 
 /// The deepest nesting of schemas in a document. Types that are written by hand stay far below.
 const DEPTH_MAX: usize = 64;
-/// The most schemas in a document.
-const NODES_MAX: usize = 20_000;
 
 impl Schema {
     /// Reads a schema that a plugin wrote.
@@ -38,6 +38,7 @@ impl Schema {
 
 /// Reads the root of a document and its definitions.
 fn read(document: &Value) -> Result<(Node, BTreeMap<String, Node>), SchemaFault> {
+    schema_keywords::check(document)?;
     let definitions = document.get("$defs").and_then(Value::as_object);
     let mut reader = Reader { document, definitions, nodes: 0, path: Vec::new(), inlined: Vec::new() };
     let root = reader.node(document)?;
@@ -61,7 +62,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn node_at(&mut self, step: &str, value: &Value) -> Result<Node, SchemaFault> {
-        self.path.push(step.replace('~', "~0").replace('/', "~1"));
+        self.path.push(schema_keywords::escape(step));
         let node = self.node(value);
         self.path.pop();
         node
@@ -171,7 +172,7 @@ impl<'a> Reader<'a> {
         if reference == "#" {
             return Ok(Shape::Reference(String::new()));
         }
-        let name = reference.strip_prefix("#/$defs/").map(|name| name.replace("~1", "/").replace("~0", "~"));
+        let name = schema_keywords::definition_name(reference);
         match name {
             // The empty name stands for the root.
             Some(name) if !name.is_empty() && self.definition(&name).is_some() => Ok(Shape::Reference(name)),

@@ -1,4 +1,4 @@
-//! What schemars writes for the types and attributes of serde that plugins use is modelled.
+//! The reader models the schemas that schemars writes for the types and attributes of serde.
 
 #![allow(dead_code, missing_docs, reason = "the types exist for their schemas")]
 
@@ -136,7 +136,7 @@ fn unmodelled(schema: &Schema) -> Vec<String> {
 
 fn schemas<T: JsonSchema>() -> [Schema; 2] {
     [support::params_schema::<T>(), support::result_schema::<T>()]
-        .map(|document| Schema::from_value(document).unwrap())
+        .map(|document| Schema::from_value(document).expect("a schema"))
 }
 
 #[test]

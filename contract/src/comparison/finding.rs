@@ -34,8 +34,8 @@ pub struct Finding {
     /// The method; empty if it concerns several.
     pub method: String,
     /// The place in the value: `params` or `result`, members after dots, such as
-    /// `params.device.id`, `[]` for the items of an array, `[0]` for one of a tuple, and `*` for the
-    /// members of a map; empty for the method itself.
+    /// `params.device.id`, `[]` for the items of an array, `[0]` for one of a tuple, and `*` for
+    /// the members of a map; empty for the method itself.
     pub path: String,
     /// The change as a clause, such as `is required now`.
     pub change: String,

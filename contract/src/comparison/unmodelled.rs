@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::steps::Steps;
-use crate::keywords;
+use crate::modelled_keywords as keywords;
 use crate::schema::{Node, Schema};
 
 /// The steps that the comparison of one definition takes.

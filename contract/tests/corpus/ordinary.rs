@@ -8,7 +8,6 @@ macro_rules! derive {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "the list is the test")]
 fn raises_no_alarm_for_ordinary_edits() {
     let mut edits = Vec::new();
 

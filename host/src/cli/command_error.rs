@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use jackfield_client::{Error, ProtocolError, RemoteError};
+use jackfield_contract::openrpc::OpenRpcFault;
 use jackfield_protocol::FrameError;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -29,6 +30,19 @@ pub(super) enum CommandError {
     Bytes { file: PathBuf, source: io::Error },
     #[error("PARAMS: not JSON: {0}")]
     Params(serde_json::Error),
+    #[error("{}: cannot read it: {source}", file.display())]
+    File { file: PathBuf, source: io::Error },
+    #[error("{}: {fault}", file.display())]
+    Document { file: PathBuf, fault: OpenRpcFault },
+    #[error("{0}")]
+    Refused(String),
+    #[error("{}: the method {method:?} is in an earlier file, too; pass one of the two files", file.display())]
+    MethodTwice { file: PathBuf, method: String },
+    #[error(
+        "{}: the host is older than this program and has no method rpc.discover; pass its plugin files instead",
+        socket.display()
+    )]
+    NoDiscovery { socket: PathBuf },
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
     #[cfg(not(feature = "top"))]
@@ -48,6 +62,8 @@ impl CommandError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::NoListener | Self::NoAdmin => exit_code::CONFIGURATION,
+            Self::Refused(_) | Self::MethodTwice { .. } | Self::NoDiscovery { .. } => exit_code::FAILURE,
+            Self::File { .. } | Self::Document { .. } => exit_code::FAILURE,
             Self::Stdin(_) | Self::Bytes { .. } | Self::Params(_) => exit_code::USAGE,
             #[cfg(not(feature = "top"))]
             Self::NoScreen => exit_code::USAGE,

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         cli::Command::Dev => cli::dev(config, &entry),
         cli::Command::Check(check) => cli::check(&check, config, &entry),
         cli::Command::Call(call) => cli::call(&call, config),
+        cli::Command::Describe(describe) => cli::describe(&describe, config, &entry),
         cli::Command::Bench(bench) => cli::bench(&bench, config),
         cli::Command::Reload(reload) => cli::reload(&reload, config),
         cli::Command::Stats(stats) => cli::stats(&stats, config),

@@ -11,11 +11,15 @@ mod config_file;
 mod config_page;
 mod config_watcher;
 mod contract_source;
+mod describe;
 mod dev;
 mod end_limit;
+mod example_call;
+mod example_value;
 mod exit_code;
 mod init;
 mod inspect;
+mod method_names;
 mod output;
 #[cfg(feature = "pages")]
 mod pages;
@@ -27,6 +31,7 @@ mod readiness;
 mod reload;
 mod sd_notify;
 mod serve;
+mod shown_text;
 mod signals;
 mod slow_log;
 mod stats;
@@ -41,6 +46,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use bench::{BenchArgs, bench};
 pub(crate) use call::{CallArgs, call};
 pub(crate) use check::{CheckArgs, check};
+pub(crate) use describe::{DescribeArgs, describe};
 pub(crate) use dev::dev;
 pub(crate) use inspect::{InspectArgs, inspect};
 #[cfg(feature = "pages")]
@@ -80,6 +86,9 @@ pub(crate) enum Command {
 
     /// Send one request and print its result as JSON
     Call(CallArgs),
+
+    /// Describe the methods of a running host or of plugin files: params, results, errors, examples
+    Describe(DescribeArgs),
 
     /// Generate load on a host, check every reply, and print rates and latencies
     Bench(BenchArgs),

@@ -1,4 +1,4 @@
-//! What a plugin says about a method: facts, schemas, examples. The host asks for one part at a time.
+//! The description of a method: facts, schemas, examples. The host asks for one part at a time.
 
 use crate::Error;
 use crate::abi::Out;

@@ -94,8 +94,11 @@ impl AdminPlugin {
         self: Arc<Self>,
         params: Option<ReloadParams>,
     ) -> Result<Vec<PluginReloadResult>, Error> {
-        let ReloadParams { name } = params.unwrap_or_default();
-        self.ask(|reply| ReloadCommand::Reload(name, reply)).await
+        let ReloadParams { name, allow_incompatible } = params.unwrap_or_default();
+        if name.is_none() && allow_incompatible {
+            return Err(Error::invalid_params("allow_incompatible", "must be false without a name"));
+        }
+        self.ask(|reply| ReloadCommand::Reload { name, allow_incompatible, reply }).await
     }
 
     async fn roll_back_plugin(self: Arc<Self>, params: RollbackParams) -> Result<PluginReloadResult, Error> {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use clap::Args;
 use jackfield::ProbeEntry;
-use jackfield::config::Isolation;
 use jackfield::loader::{PluginDirectory, Prober};
 use jackfield_client::blocking::Client;
 use jackfield_client::{Error, Payload};
@@ -19,6 +18,8 @@ use serde_json::Value;
 use super::call::find_socket;
 use super::command_error::CommandError;
 use super::inspect::{refusal_line, trusted_keys};
+use super::output::print_message;
+use super::shown_text::shown_line;
 
 /// The method of the host that describes its methods.
 pub(super) const DISCOVER: &str = "rpc.discover";
@@ -160,12 +161,12 @@ fn read_plugin(
     let staged = PluginDirectory::open(directory)
         .and_then(|directory| directory.stage(name, &keys))
         .map_err(refused)?;
-    // In a worker a plugin may do more, and nothing of it concerns this process.
-    let prober = Prober::this_program(entry).for_isolation(Isolation::Worker);
-    let _ = (prober, PROBE_LIMIT);
-    let contract = Contract::of_names(staged.inspection.manifest.methods.iter().map(|method| &*method.name));
+    let described = Prober::this_program(entry).describe(&staged, PROBE_LIMIT).map_err(refused)?;
+    for part in &described.missing {
+        print_message(format_args!("{}: note: {}", path.display(), shown_line(&part.to_string())));
+    }
 
     let manifest = &staged.inspection.manifest;
     let (title, version) = (staged.inspection.name.clone(), manifest.version.clone());
-    Ok(DescribedContract { title, version, contract })
+    Ok(DescribedContract { title, version, contract: described.contract })
 }

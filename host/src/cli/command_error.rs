@@ -46,6 +46,13 @@ pub(super) enum CommandError {
         socket.display()
     )]
     NoDiscovery { socket: PathBuf },
+    #[error("the params of {method} are not described, and its author shows no example")]
+    NoExample { method: String },
+    #[error(
+        "{}\nnot sent; jackfield call --example {method} prints a call that fits, and --no-check sends this one",
+        faults.join("\n")
+    )]
+    InvalidParams { method: String, faults: Vec<String> },
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
     #[cfg(not(feature = "top"))]
@@ -66,9 +73,11 @@ impl CommandError {
         match self {
             Self::Config(_) | Self::NoListener | Self::NoAdmin => exit_code::CONFIGURATION,
             Self::Refused(_) | Self::MethodTwice { .. } => exit_code::FAILURE,
-            Self::NoDiscovery { .. } | Self::NoMethod { .. } => exit_code::FAILURE,
+            Self::NoDiscovery { .. } | Self::NoMethod { .. } | Self::NoExample { .. } => exit_code::FAILURE,
             Self::File { .. } | Self::Document { .. } => exit_code::FAILURE,
-            Self::Stdin(_) | Self::Bytes { .. } | Self::Params(_) => exit_code::USAGE,
+            Self::Stdin(_) | Self::Bytes { .. } | Self::Params(_) | Self::InvalidParams { .. } => {
+                exit_code::USAGE
+            }
             #[cfg(not(feature = "top"))]
             Self::NoScreen => exit_code::USAGE,
             Self::Output(_) => exit_code::INPUT_OUTPUT,

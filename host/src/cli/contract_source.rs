@@ -121,8 +121,12 @@ pub(super) fn read_path(
     read_document(&start).map_err(|fault| CommandError::Document { file: path.to_owned(), fault })
 }
 
-/// Returns the reply of a running host to `rpc.discover`.
-fn read_host(socket: &Path) -> Result<DescribedContract, CommandError> {
+/// Asks a running host.
+///
+/// # Errors
+///
+/// The host does not describe its methods.
+pub(super) fn read_host(socket: &Path) -> Result<DescribedContract, CommandError> {
     let client = Client::builder(socket).connect_timeout(Duration::ZERO).timeout(TIMEOUT).build();
     let failed = |error| CommandError::Call { socket: socket.to_owned(), error };
 

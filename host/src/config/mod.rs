@@ -52,7 +52,7 @@ pub use metrics::{MetricsConfig, MetricsEndpoint};
 pub use plugin::{BreakerConfig, PluginConfig, ReplacePolicy};
 pub use plugins::{CrashAction, CrashConfig, IncompatiblePolicy, PluginsConfig, ProbationConfig};
 pub use position::Place;
-pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
+pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route, is_reserved};
 pub(crate) use trace::MAX_SERVICE_BYTES;
 pub use trace::{Authorization, OtlpEndpoint, Sample, TraceConfig};
 pub use trusted_keys::{KeyId, TrustedKey};

@@ -24,7 +24,7 @@ use std::time::Duration;
 use jackfield_contract::{Contract, DescriptionPart};
 
 pub(crate) use asking::ask;
-pub(crate) use collector::{DescriptionCollector, InvalidDescription};
+pub(crate) use collector::DescriptionCollector;
 pub use missing_part::MissingPart;
 
 /// The largest size of all documents of a plugin together, in bytes.

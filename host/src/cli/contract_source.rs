@@ -27,8 +27,8 @@ pub(super) const DISCOVER: &str = "rpc.discover";
 /// The code of a reply that says that there is no such method.
 const METHOD_NOT_FOUND: i64 = -32601;
 
-/// The time-out of the discovery.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// The time-out of a command that does nothing but ask.
+pub(super) const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time that the code of a plugin file has to describe itself. It is the default of
 /// `plugins.probe`.
@@ -73,7 +73,7 @@ pub(super) fn read_contract(
     entry: &ProbeEntry,
 ) -> Result<DescribedContract, CommandError> {
     let [first, others @ ..] = &*source.files else {
-        return read_host(&find_socket(source.socket.as_deref(), config)?);
+        return read_host(&find_socket(source.socket.as_deref(), config)?, DISCOVERY_TIMEOUT);
     };
     let described = read_path(first, config, entry)?;
     if others.is_empty() {
@@ -108,7 +108,7 @@ pub(super) fn read_path(
 ) -> Result<DescribedContract, CommandError> {
     let unreadable = |source: io::Error| CommandError::File { file: path.to_owned(), source };
     if fs::metadata(path).map_err(unreadable)?.file_type().is_socket() {
-        return read_host(path);
+        return read_host(path, DISCOVERY_TIMEOUT);
     }
 
     let mut start = Vec::new();
@@ -126,8 +126,8 @@ pub(super) fn read_path(
 /// # Errors
 ///
 /// The host does not describe its methods.
-pub(super) fn read_host(socket: &Path) -> Result<DescribedContract, CommandError> {
-    let client = Client::builder(socket).connect_timeout(Duration::ZERO).timeout(TIMEOUT).build();
+pub(super) fn read_host(socket: &Path, timeout: Duration) -> Result<DescribedContract, CommandError> {
+    let client = Client::builder(socket).connect_timeout(Duration::ZERO).timeout(timeout).build();
     let failed = |error| CommandError::Call { socket: socket.to_owned(), error };
 
     let document = match client.request(DISCOVER, &()).reply().result {

@@ -5,6 +5,9 @@ mod bench;
 mod call;
 mod check;
 mod command_error;
+mod complete;
+#[cfg(feature = "pages")]
+mod completion_scripts;
 mod config_changes;
 mod config_file;
 #[cfg(feature = "pages")]
@@ -46,6 +49,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use bench::{BenchArgs, bench};
 pub(crate) use call::{CallArgs, call};
 pub(crate) use check::{CheckArgs, check};
+pub(crate) use complete::{CompleteArgs, complete};
 pub(crate) use describe::{DescribeArgs, describe};
 pub(crate) use dev::dev;
 pub(crate) use inspect::{InspectArgs, inspect};
@@ -110,6 +114,10 @@ pub(crate) enum Command {
     /// Build the plugin crates in the plugin directory and serve; build a crate again whenever its
     /// source, or that of a crate that it depends on by path, changes
     Dev,
+
+    /// Print the methods of a running host that complete a command line, for shells
+    #[command(hide = true)]
+    Complete(CompleteArgs),
 
     /// Write the manual pages and the shell completions, for packages
     #[cfg(feature = "pages")]

@@ -17,7 +17,7 @@ use self::args::Params;
 use self::exchange::exchange;
 use super::command_error::CommandError;
 use super::config_file::load_config;
-use super::contract_source::read_host;
+use super::contract_source::{DISCOVERY_TIMEOUT, read_host};
 use super::example_call::{example_calls, host_options};
 use super::exit_code::fail;
 use super::method_names::no_method;
@@ -65,7 +65,8 @@ fn print_bytes(parts: &[&[u8]]) -> Result<(), CommandError> {
 
 /// Returns the command line of an example call.
 fn example(args: &CallArgs, config: Option<&Path>) -> Result<String, CommandError> {
-    let described = read_host(&find_socket(args.socket.as_deref(), config)?)?;
+    let socket = find_socket(args.socket.as_deref(), config)?;
+    let described = read_host(&socket, args.timeout.unwrap_or(DISCOVERY_TIMEOUT))?;
     let method = described.contract.method(&args.method);
     let method = method.ok_or_else(|| no_method(&described.contract, &args.method))?;
 

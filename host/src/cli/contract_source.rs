@@ -24,6 +24,9 @@ use super::shown_text::shown_line;
 /// The method of the host that describes its methods.
 pub(super) const DISCOVER: &str = "rpc.discover";
 
+/// The beginnings of the methods of the host itself.
+pub(super) const OWN_METHODS: [&str; 3] = ["system.", "rpc.", "admin."];
+
 /// The code of a reply that says that there is no such method.
 const METHOD_NOT_FOUND: i64 = -32601;
 
@@ -106,11 +109,11 @@ pub(super) fn read_path(
     config: Option<&Path>,
     entry: &ProbeEntry,
 ) -> Result<DescribedContract, CommandError> {
-    let unreadable = |source: io::Error| CommandError::File { file: path.to_owned(), source };
-    if fs::metadata(path).map_err(unreadable)?.file_type().is_socket() {
+    if is_socket(path) {
         return read_host(path, DISCOVERY_TIMEOUT);
     }
 
+    let unreadable = |source: io::Error| CommandError::File { file: path.to_owned(), source };
     let mut start = Vec::new();
     let mut file = File::open(path).map_err(unreadable)?;
     file.by_ref().take(ELF.len() as u64).read_to_end(&mut start).map_err(unreadable)?;
@@ -119,6 +122,11 @@ pub(super) fn read_path(
     }
     file.read_to_end(&mut start).map_err(unreadable)?;
     read_document(&start).map_err(|fault| CommandError::Document { file: path.to_owned(), fault })
+}
+
+/// Returns whether a path is that of a socket.
+pub(super) fn is_socket(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 /// Asks a running host.

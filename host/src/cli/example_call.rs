@@ -21,9 +21,10 @@ pub(super) struct ExampleCall {
 /// params that fit the schema; `None` if there is no schema either.
 pub(super) fn example_calls(method: &MethodContract) -> Option<Vec<ExampleCall>> {
     let name = shell_word(&shown_line(&method.name));
+    // Params that are null and params that are missing are the same for a method.
     let with_params = |params: Option<&Value>| match params {
-        Some(params) => format!("call {name} {}", shell_word(&json_line(params))),
-        None => format!("call {name}"),
+        Some(params) if !params.is_null() => format!("call {name} {}", shell_word(&json_line(params))),
+        _ => format!("call {name}"),
     };
 
     if !method.examples.is_empty() {
@@ -100,6 +101,7 @@ mod tests {
     #[test]
     fn makes_an_example_of_the_schema() {
         assert_call(&method(schema(json!({ "type": "integer" })), vec![]), "call device.set 1");
+        assert_call(&method(schema(json!(true)), vec![]), "call device.set");
         assert_call(&method(Parameters::None, vec![]), "call device.set");
         let bytes = json!({ "contentMediaType": "application/octet-stream" });
         assert_call(&method(schema(bytes), vec![]), "call device.set --bytes FILE");

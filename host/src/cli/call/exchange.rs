@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::args::{CallArgs, Params};
 use super::param_check::faults;
 use crate::cli::command_error::{CommandError, Interrupted};
-use crate::cli::contract_source::{DISCOVER, read_document};
+use crate::cli::contract_source::{DISCOVER, OWN_METHODS, read_document};
 
 /// Default of `--timeout`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,9 +24,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Upper bound for the time that the host has to say what a method accepts. It has at most half of
 /// the time of the call.
 const DISCOVERY_LIMIT: Duration = Duration::from_secs(2);
-
-/// The methods of the host itself. They accept what they can, and health checks call them.
-const UNCHECKED: [&str; 2] = ["system.", "rpc."];
 
 /// How long a cancelled call waits for its reply.
 const GRACE: Duration = Duration::from_secs(1);
@@ -135,12 +132,16 @@ impl Exchange<'_> {
         let mode = if args.is_async { Mode::Multiplexed } else { Mode::Exclusive };
         let client =
             Client::builder(self.socket).connect_timeout(connect_timeout).mode(mode).timeout(timeout).build();
-        let checked = self.checked_params();
+        let mut checked = self.checked_params();
 
         if args.verbose || checked.is_some() {
             // A request has a timing only after the host has answered the hello of its connection.
             // And a host that cannot be reached fails the call, not only its check.
-            client.ping().await?;
+            match client.ping().await {
+                // The request itself may be at fault, which is said first.
+                Err(Error::Connect { .. }) if connect_timeout.is_zero() => checked = None,
+                answer => drop(answer?),
+            }
         }
         if let Some(params) = checked {
             let limit = DISCOVERY_LIMIT.min(timeout.saturating_sub(began.elapsed()) / 2);

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use jackfield::ProbeEntry;
 use jackfield::log::Counted;
-use jackfield_contract::{Comparison, Finding, Verdict, compare};
+use jackfield_contract::{Comparison, Contract, Finding, MethodContract, Verdict, compare};
 use serde_json::{Value, json};
 
 use crate::cli::command_error::CommandError;
-use crate::cli::contract_source::read_path;
+use crate::cli::contract_source::{DescribedContract, OWN_METHODS, is_socket, read_path};
 use crate::cli::exit_code::FAILURE;
 use crate::cli::shown_text::shown_line;
 
@@ -21,14 +21,25 @@ pub(super) fn diff(
     config: Option<&Path>,
     entry: &ProbeEntry,
 ) -> Result<(String, ExitCode), CommandError> {
+    let are_alike = is_socket(old) == is_socket(new);
     let (old, new) = (read_path(old, config, entry)?, read_path(new, config, entry)?);
 
-    let comparison = compare(&old.contract, &new.contract);
+    // No file has the methods of the host itself.
+    let plain = |described: DescribedContract| match are_alike {
+        true => described.contract,
+        false => without_own_methods(&described.contract),
+    };
+    let comparison = compare(&plain(old), &plain(new));
     let code = match comparison.verdict() {
         Verdict::Incompatible => ExitCode::from(FAILURE),
         Verdict::Compatible | Verdict::Unknown => ExitCode::SUCCESS,
     };
     Ok((if as_json { json_of(&comparison) } else { text_of(&comparison) }, code))
+}
+
+fn without_own_methods(contract: &Contract) -> Contract {
+    let is_own = |method: &&MethodContract| OWN_METHODS.iter().any(|own| method.name.starts_with(own));
+    Contract::new(contract.methods().iter().filter(|method| !is_own(method)).cloned().collect())
 }
 
 fn text_of(comparison: &Comparison) -> String {

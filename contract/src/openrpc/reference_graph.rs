@@ -81,6 +81,12 @@ impl<'a> ReferenceGraph<'a> {
         self.members[member].references.contains(&member)
     }
 
+    /// Returns the names of the members.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.members.iter().map(|member| member.name)
+    }
+
     /// Returns the circles: the largest sets of members that all lead to each other. Most of them
     /// have one member. A circle follows after all others that it refers to.
     pub(super) fn circles(&self) -> Vec<Vec<usize>> {

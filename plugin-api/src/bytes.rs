@@ -240,29 +240,36 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ParamsVisitor<T> {
     }
 }
 
+// The functions are inlined so that they link nothing of schemars into a plugin without schemas.
 impl JsonSchema for Bytes {
+    #[inline]
     fn inline_schema() -> bool {
         true
     }
 
+    #[inline]
     fn schema_name() -> Cow<'static, str> {
         "Bytes".into()
     }
 
+    #[inline]
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "contentMediaType": "application/octet-stream" })
     }
 }
 
 impl JsonSchema for BytesRef<'_> {
+    #[inline]
     fn inline_schema() -> bool {
         true
     }
 
+    #[inline]
     fn schema_name() -> Cow<'static, str> {
         Bytes::schema_name()
     }
 
+    #[inline]
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         Bytes::json_schema(generator)
     }

@@ -10,8 +10,7 @@ macro_rules! __describe {
     ($plugin:ident, $run:tt $method:ident, $docs:tt $idempotent:tt $deprecated:tt $errors:tt $examples:tt,) => {
         $crate::Description {
             facts: $crate::__facts!($docs $idempotent $deprecated $errors),
-            params: || $crate::__schema!($plugin, $run $method, 0),
-            result: || $crate::__schema!($plugin, $run $method, 1),
+            schemas: || $crate::__schemas!($plugin, $run $method),
             examples: $crate::__examples!($examples),
         }
     };
@@ -115,15 +114,15 @@ macro_rules! __errors {
     };
 }
 
-/// Finds the schema of the params (0) or the result (1) of a method.
+/// Finds the schemas of the params and the result of a method.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __schema {
-    ($plugin:ident, $run:tt $method:ident, $part:tt) => {{
-        #[allow(unused_imports, reason = "which of them is used depends on the type")]
+macro_rules! __schemas {
+    ($plugin:ident, $run:tt $method:ident) => {{
+        #[allow(unused_imports, reason = "which of them is used depends on the types")]
         use $crate::description::{DerivedSchema as _, NoSchema as _, WrittenSchema as _};
-        let types = $crate::__types!($run $plugin, $method);
-        (&&&types.$part).schema()
+        let (params, result) = $crate::__types!($run $plugin, $method);
+        ((&&&params).schema(), (&&&result).schema())
     }};
 }
 

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::output::{self, DoesNotFit};
 use crate::abi::Out;
-use crate::{Error, is_reserved};
+use crate::is_reserved;
 
 /// The doc comment and the words of a method.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +48,8 @@ impl Facts {
     /// # Errors
     ///
     /// It does not fit.
-    pub fn write(&self, takes_params: bool, out: &mut Out<'_>) -> Result<(), Error> {
+    #[inline]
+    pub fn write(&self, takes_params: bool, out: &mut Out<'_>) -> Result<(), DoesNotFit> {
         let (summary, description) = split(self.docs);
         let errors = self.errors.iter().map(|&(code, message)| DeclaredError { code, message });
         let document = FactsDocument {
@@ -58,11 +60,12 @@ impl Facts {
             errors: errors.collect(),
             params: (!takes_params).then_some("none"),
         };
-        Ok(serde_json::to_writer(out, &document)?)
+        output::write_json(&document, out)
     }
 }
 
 /// Returns the first paragraph of a doc comment in one line, and the others as they are.
+#[inline]
 fn split(docs: &[&str]) -> (String, String) {
     let lines = docs.iter().flat_map(|doc| doc.split('\n'));
     // rustdoc and schemars remove this space, too. A further indentation may belong to a list.

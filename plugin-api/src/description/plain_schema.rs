@@ -1,59 +1,41 @@
 //! Schemas of types that an author does not define: numbers, strings, lists of them, bytes.
 //!
-//! They are written as text. schemars knows the same types, but it would add its generator to every
-//! plugin that returns a string.
+//! They are texts. schemars knows the same types, but it would add its generator to every plugin that
+//! returns a string.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Direction;
-use super::signature::NoParams;
-use super::type_schema::TypeSchema;
-use crate::abi::Out;
-use crate::{Bytes, BytesRef, Error, Params};
+use super::type_schema::{SchemaText, TypeSchema};
+use crate::{Bytes, BytesRef, Params};
 
-/// A type whose schema is written without schemars.
+/// A type whose schema is a text.
 pub trait PlainSchema {
-    /// Returns the schema as a value.
-    #[must_use]
-    fn schema() -> TypeSchema {
-        TypeSchema::Known(write_plain::<Self>)
-    }
+    /// The text.
+    const TEXT: &'static SchemaText;
 
-    /// Writes the schema.
-    ///
-    /// # Errors
-    ///
-    /// It does not fit.
-    fn write(out: &mut Out<'_>) -> io::Result<()>;
+    /// The schema.
+    const SCHEMA: TypeSchema = TypeSchema::Plain(Self::TEXT);
 }
 
-fn write_plain<T: ?Sized + PlainSchema>(out: &mut Out<'_>, _: Direction) -> Result<(), Error> {
-    Ok(T::write(out)?)
-}
+/// Stands for the params of a function that takes none.
+#[derive(Debug)]
+pub struct NoParams;
 
 impl PlainSchema for NoParams {
-    fn schema() -> TypeSchema {
-        TypeSchema::NoParams
-    }
-
-    fn write(_: &mut Out<'_>) -> io::Result<()> {
-        Ok(())
-    }
+    const TEXT: &'static SchemaText = &SchemaText::new("");
+    const SCHEMA: TypeSchema = TypeSchema::NoParams;
 }
 
 /// Types whose schema is this text.
 macro_rules! constant {
     ($($type:ty => $schema:literal,)*) => {
         $(impl PlainSchema for $type {
-            fn write(out: &mut Out<'_>) -> io::Result<()> {
-                out.write_all($schema.as_bytes())
-            }
+            const TEXT: &'static SchemaText = &SchemaText::new($schema);
         })*
     };
 }
@@ -89,20 +71,31 @@ macro_rules! around {
         where
             T: PlainSchema,
         {
-            fn write(out: &mut Out<'_>) -> io::Result<()> {
-                out.write_all($before.as_bytes())?;
-                T::write(out)?;
-                out.write_all($after.as_bytes())
-            }
+            const TEXT: &'static SchemaText = &SchemaText::around($before, T::TEXT, $after);
         })*
     };
 }
 
+/// Types whose schema is that of `T`.
+macro_rules! transparent {
+    ($([$($generics:tt)*] $type:ty;)*) => {
+        $(impl<$($generics)*> PlainSchema for $type
+        where
+            T: PlainSchema,
+        {
+            const TEXT: &'static SchemaText = T::TEXT;
+        })*
+    };
+}
+
+transparent! {
+    [T: ?Sized] &T;
+    [T: ?Sized] Box<T>;
+    [T: ?Sized] Arc<T>;
+    [T: ?Sized + ToOwned] Cow<'_, T>;
+}
+
 around! {
-    [T: ?Sized] &T => "", "";
-    [T: ?Sized] Box<T> => "", "";
-    [T: ?Sized] Arc<T> => "", "";
-    [T: ?Sized + ToOwned] Cow<'_, T> => "", "";
     [T] Option<T> => r#"{"anyOf":["#, r#",{"type":"null"}]}"#;
     [T] [T] => r#"{"type":"array","items":"#, "}";
     [T] Vec<T> => r#"{"type":"array","items":"#, "}";

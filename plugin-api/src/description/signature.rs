@@ -2,7 +2,8 @@
 
 use std::marker::PhantomData;
 
-use super::type_schema::TypeOf;
+use super::plain_schema::NoParams;
+use super::schema_choice::TypeOf;
 use crate::BytesRef;
 use crate::handler::{Asynchronous, Borrowed, Direct, WithContext, WithoutParams};
 
@@ -13,10 +14,6 @@ pub trait Signature {
     /// The result.
     type Result;
 }
-
-/// Stands for the params of a function that takes none.
-#[derive(Debug)]
-pub struct NoParams;
 
 impl<P, R, E> Signature for (P, R, E) {
     type Params = P;

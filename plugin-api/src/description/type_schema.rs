@@ -1,22 +1,16 @@
-//! From the type of params or a result to its schema, if it has one.
-//!
-//! A method call in the macro decides: the compiler takes the first of the three traits here that
-//! the type has, because each is implemented behind one reference less than the one before. A type
-//! without [`JsonSchema`] is no error that way. Types of the standard library come first, because
-//! schemars would cost a plugin without schemas of its own many times its size.
+//! The schema of a type as a value.
 
-use std::marker::PhantomData;
-
-use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
-
-use super::Direction;
-use super::plain_schema::PlainSchema;
-use crate::Error;
+use super::output::{self, DoesNotFit};
 use crate::abi::Out;
 
-/// Writes a schema as a document.
-pub(super) type WriteSchema = fn(&mut Out<'_>, Direction) -> Result<(), Error>;
+/// Whether a schema is that of a type as it is read, or as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The params, which are read.
+    Params,
+    /// The result, which is written.
+    Result,
+}
 
 /// The schema of a type.
 #[derive(Debug, Clone, Copy)]
@@ -25,71 +19,48 @@ pub enum TypeSchema {
     NoParams,
     /// The type has none.
     Unknown,
-    /// The type has one.
-    Known(WriteSchema),
+    /// The schema is a text, the same for params and results.
+    Plain(&'static SchemaText),
+    /// The schema is derived.
+    Derived(fn(&mut Out<'_>, Direction) -> Result<(), DoesNotFit>),
 }
 
 impl TypeSchema {
     /// Writes the schema, or nothing.
-    pub(super) fn write(self, out: &mut Out<'_>, direction: Direction) -> Result<(), Error> {
+    pub(super) fn write(self, out: &mut Out<'_>, direction: Direction) -> Result<(), DoesNotFit> {
         match self {
             Self::NoParams | Self::Unknown => Ok(()),
-            Self::Known(write) => write(out, direction),
+            Self::Plain(text) => text.write(out),
+            Self::Derived(write) => write(out, direction),
         }
     }
 }
 
-/// Names a type in a value.
+/// The text of a schema: two parts, and the text of another schema between them.
 #[derive(Debug)]
-pub struct TypeOf<T: ?Sized>(PhantomData<T>);
+pub struct SchemaText {
+    before: &'static str,
+    inner: Option<&'static SchemaText>,
+    after: &'static str,
+}
 
-impl<T: ?Sized> TypeOf<T> {
-    pub(super) fn new() -> Self {
-        Self(PhantomData)
+impl SchemaText {
+    pub(super) const fn new(text: &'static str) -> Self {
+        Self { before: text, inner: None, after: "" }
     }
-}
 
-/// The first choice: a schema that is written without schemars.
-pub trait WrittenSchema {
-    /// Returns the schema.
-    fn schema(&self) -> TypeSchema;
-}
-
-impl<T: ?Sized + PlainSchema> WrittenSchema for &&TypeOf<T> {
-    fn schema(&self) -> TypeSchema {
-        T::schema()
+    pub(super) const fn around(before: &'static str, inner: &'static Self, after: &'static str) -> Self {
+        Self { before, inner: Some(inner), after }
     }
-}
 
-/// The second choice: a schema that its author derives.
-pub trait DerivedSchema {
-    /// Returns the schema.
-    fn schema(&self) -> TypeSchema;
-}
-
-impl<T: ?Sized + JsonSchema> DerivedSchema for &TypeOf<T> {
-    fn schema(&self) -> TypeSchema {
-        TypeSchema::Known(write_derived::<T>)
+    fn write(&self, out: &mut Out<'_>) -> Result<(), DoesNotFit> {
+        output::push(self.before, out)?;
+        match self.inner {
+            Some(inner) => {
+                inner.write(out)?;
+                output::push(self.after, out)
+            }
+            None => Ok(()),
+        }
     }
-}
-
-/// The last choice: no schema.
-pub trait NoSchema {
-    /// Returns the schema.
-    fn schema(&self) -> TypeSchema;
-}
-
-impl<T: ?Sized> NoSchema for TypeOf<T> {
-    fn schema(&self) -> TypeSchema {
-        TypeSchema::Unknown
-    }
-}
-
-fn write_derived<T: ?Sized + JsonSchema>(out: &mut Out<'_>, direction: Direction) -> Result<(), Error> {
-    let settings = match direction {
-        Direction::Params => SchemaSettings::draft2020_12().for_deserialize(),
-        Direction::Result => SchemaSettings::draft2020_12().for_serialize(),
-    };
-    let schema = settings.into_generator().into_root_schema_for::<T>();
-    Ok(serde_json::to_writer(out, &schema)?)
 }

@@ -1,5 +1,6 @@
 //! Checks params against the schema of a method, and says which part of them is wrong.
 
+use jackfield::log::Counted;
 use jackfield_contract::{Contract, Parameters};
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
@@ -74,10 +75,10 @@ fn requirement(kind: &Kind) -> Option<String> {
         Kind::Constant { expected_value } => must_be(std::slice::from_ref(&**expected_value)),
         Kind::Minimum { limit } => format!("must be at least {limit}"),
         Kind::Maximum { limit } => format!("must be at most {limit}"),
-        Kind::MinLength { limit } => format!("must have at least {limit} characters"),
-        Kind::MaxLength { limit } => format!("must have at most {limit} characters"),
-        Kind::MinItems { limit } => format!("must have at least {limit} items"),
-        Kind::MaxItems { limit } => format!("must have at most {limit} items"),
+        Kind::MinLength { limit } => format!("must have at least {}", Counted(*limit, "character")),
+        Kind::MaxLength { limit } => format!("must have at most {}", Counted(*limit, "character")),
+        Kind::MinItems { limit } => format!("must have at least {}", Counted(*limit, "item")),
+        Kind::MaxItems { limit } => format!("must have at most {}", Counted(*limit, "item")),
         Kind::UniqueItems => "must not have the same item twice".to_owned(),
         Kind::Pattern { pattern } => format!("must match {}", shown_line(pattern)),
         _ => return None,
@@ -193,7 +194,7 @@ mod tests {
             faults,
             [
                 "params.at: must be at least 0",
-                "params.id: must have at least 1 characters",
+                "params.id: must have at least 1 character",
                 "params.statsu: no such member",
                 "params.status: is required",
                 "params.tags[1]: must be string",

@@ -51,7 +51,7 @@ fn prints_all_that_is_known_as_text() {
         text,
         r#"a.b(...)
 
-device.set(deviceId: string, status: Status, at?: integer | null) -> integer[]
+device.set(deviceId: string, status: "online" | "offline", at?: integer | null) -> integer[]
     Stores the status of a device.
     The status is kept.
     - until the end
@@ -62,7 +62,7 @@ device.set(deviceId: string, status: Status, at?: integer | null) -> integer[]
         A new status.
         deviceId: string (1..64 characters)
             The id of the device.
-        status: Status
+        status: "online" | "offline"
             Whether it answers.
         status = "online"
             It answers.
@@ -92,7 +92,7 @@ fn prints_all_that_is_known_as_markdown() {
 ## device.set
 
 ```text
-device.set(deviceId: string, status: Status, at?: integer | null) -> integer[]
+device.set(deviceId: string, status: "online" | "offline", at?: integer | null) -> integer[]
 ```
 
 Stores the status of a device.
@@ -115,7 +115,7 @@ A new status.
 | Name | Type | Required | Description |
 |---|---|---|---|
 | `deviceId` | `string (1..64 characters)` | yes | The id of the device. |
-| `status` | `Status` | yes | Whether it answers. |
+| `status` | `"online" \| "offline"` | yes | Whether it answers. |
 | `status = "online"` |  |  | It answers. |
 | `at` | `integer (0 or more) \| null` | no | **deprecated** Default: `7` |
 

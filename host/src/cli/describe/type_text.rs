@@ -9,9 +9,20 @@ use crate::cli::shown_text::{json_line, shown_line};
 /// The most values of an enumeration that [`brief_type`] shows.
 const MAX_BRIEF_VALUES: usize = 4;
 
-/// Returns the type of a node with its bounds.
+/// Returns the type of a node with its bounds. A definition that is no object is shown with its name
+/// and what it is.
 pub(super) fn type_text(schema: &Schema, node: &Node) -> String {
-    Writer { schema, is_brief: false }.text(node)
+    let writer = Writer { schema, is_brief: false };
+    let text = writer.text(node);
+    match (&node.shape, &schema.resolve(node).shape) {
+        (Shape::Reference(_), Shape::Array(_)) => format!("{text} = {}", writer.text(schema.resolve(node))),
+        (Shape::Reference(_), Shape::Union(members))
+            if members.iter().all(|member| is_scalar(&member.shape)) =>
+        {
+            format!("{text} = {}", writer.text(schema.resolve(node)))
+        }
+        _ => text,
+    }
 }
 
 /// Returns the type of a node without bounds, for a signature.
@@ -41,7 +52,7 @@ impl Writer<'_> {
                 _ if !shape.properties.is_empty() => "object".to_owned(),
                 _ => format!("object of {}", self.grouped(&shape.additional)),
             },
-            Shape::Literals(values) if self.is_brief && values.len() > MAX_BRIEF_VALUES => {
+            Shape::Literals(values) if self.is_brief && has_many_values(&node.shape) => {
                 let is_text = values.iter().all(|literal| literal.value.is_string());
                 if is_text { "string".to_owned() } else { "any".to_owned() }
             }
@@ -56,7 +67,17 @@ impl Writer<'_> {
             Shape::Reference(name) if name.is_empty() => {
                 shown_line(self.schema.root.title.as_deref().unwrap_or("the whole value"))
             }
-            Shape::Reference(name) => shown_line(name),
+            Shape::Reference(name) => self.definition(name),
+        }
+    }
+
+    /// Returns the name of a definition; for a scalar, what it is, which says more.
+    fn definition(&self, name: &str) -> String {
+        match self.schema.definitions.get(name) {
+            Some(node) if is_scalar(&node.shape) && !(self.is_brief && has_many_values(&node.shape)) => {
+                self.text(node)
+            }
+            _ => shown_line(name),
         }
     }
 
@@ -81,12 +102,10 @@ impl Writer<'_> {
     /// Returns the type in parentheses if it would run into what follows.
     fn grouped(&self, node: &Node) -> String {
         let text = self.text(node);
-        let has_alternatives = match &node.shape {
-            Shape::Literals(values) => values.len() > 1,
-            Shape::Union(_) => true,
-            _ => false,
-        };
-        if has_alternatives && text.contains(" | ") { format!("({text})") } else { text }
+        match text.contains(" | ") {
+            true => format!("({text})"),
+            false => text,
+        }
     }
 
     fn bounded(&self, name: &str, bounds: impl IntoIterator<Item = Option<String>>) -> String {
@@ -96,6 +115,14 @@ impl Writer<'_> {
         }
         format!("{name} ({})", bounds.join(", "))
     }
+}
+
+fn is_scalar(shape: &Shape) -> bool {
+    !matches!(shape, Shape::Array(_) | Shape::Object(_) | Shape::Union(_) | Shape::Reference(_))
+}
+
+fn has_many_values(shape: &Shape) -> bool {
+    matches!(shape, Shape::Literals(values) if values.len() > MAX_BRIEF_VALUES)
 }
 
 fn text_bounds(shape: &TextShape) -> [Option<String>; 3] {
@@ -158,6 +185,8 @@ mod tests {
         assert_types(pair, "[string, any]", "[string, any]");
         let map = json!({ "type": "object", "additionalProperties": { "type": ["string", "null"] } });
         assert_types(map, "object of (string | null)", "object of (string | null)");
+        let status = json!({ "$ref": "#/$defs/Status", "$defs": { "Status": { "enum": ["a", "b"] } } });
+        assert_types(status, r#""a" | "b""#, r#""a" | "b""#);
         let many = json!({ "enum": ["a", "b", "c", "d", "e\u{1b}"] });
         assert_types(many, r#""a" | "b" | "c" | "d" | "e\u001b""#, "string");
     }

@@ -2,9 +2,11 @@
 
 mod bench;
 mod call;
+mod call_checks;
 mod call_options;
 mod check_and_inspect;
 mod closed_output;
+mod describe;
 mod dev;
 mod plugin_commands;
 mod stats;

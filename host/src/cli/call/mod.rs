@@ -73,7 +73,7 @@ fn example(args: &CallArgs, config: Option<&Path>) -> Result<String, CommandErro
     let call = example_calls(method).unwrap_or_default().into_iter().next();
     let call = call.ok_or_else(|| CommandError::NoExample { method: args.method.clone() })?;
     let options = host_options(args.socket.as_deref(), config);
-    Ok(format!("jackfield{options} {}\n", call.arguments))
+    Ok(format!("jackfield {}{options}\n", call.arguments))
 }
 
 /// Parses the argument PARAMS; `-` stands for standard input.

@@ -69,7 +69,7 @@ pub(crate) struct DescribeArgs {
     diff: Option<Vec<PathBuf>>,
 
     /// Print what --diff has found as JSON
-    #[arg(long, requires = "diff")]
+    #[arg(long, requires = "diff", conflicts_with_all = ["targets", "format", "socket"])]
     json: bool,
 }
 

@@ -79,7 +79,7 @@ fn lists_the_methods_that_the_routes_permit_the_caller() {
     assert_eq!(names(&document), [&["device.list"][..], &own].concat());
     assert_exact(&mut by_group, &document);
 
-    // A proxy of a user whom the routes allow is not the sender.
+    // The proxy runs as a user that the routes allow, but it is not the sender.
     let mut remote = Peer::connect(&host.path("run/proxy.sock"));
     let document = discover(&mut remote);
     assert_eq!(names(&document), own);

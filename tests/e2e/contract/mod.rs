@@ -1,0 +1,6 @@
+//! Contracts: what the methods of plugins say about themselves.
+
+mod discover;
+
+#[path = "../../openrpc/meta_schema.rs"]
+mod meta_schema;

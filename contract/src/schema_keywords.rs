@@ -1,8 +1,8 @@
 //! The keywords of JSON Schema, and the check that a document uses them as they are defined.
 //!
-//! The check also covers keywords that are not modelled, so that every [`Schema`](crate::Schema) can
-//! be written into a document and given to a validator. Keywords that JSON Schema does not define
-//! are left alone.
+//! The check also covers keywords that are not modelled, so that every [`Schema`](crate::Schema)
+//! can be written into a document and given to a validator. Keywords that JSON Schema does not
+//! define are left alone.
 
 use std::collections::HashSet;
 

@@ -33,7 +33,7 @@ pub enum OpenRpcFault {
         method: String,
         /// Which schema.
         place: &'static str,
-        /// What is wrong.
+        /// The fault of the schema.
         fault: SchemaFault,
     },
 }

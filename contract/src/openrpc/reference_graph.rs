@@ -20,7 +20,7 @@ struct Member<'a> {
     name: &'a str,
     document: &'a Value,
 
-    /// What it refers to.
+    /// The members that it refers to.
     references: Vec<usize>,
 }
 
@@ -93,8 +93,8 @@ impl<'a> ReferenceGraph<'a> {
         let mut search = CircleSearch::new(self.members.len());
         search.enter(ROOT);
 
-        // Tarjan's algorithm. It has a stack of its own, because a chain of references may be longer
-        // than the stack of a thread permits.
+        // Tarjan's algorithm. It has a stack of its own, because a chain of references may be
+        // longer than the stack of a thread permits.
         while let Some((member, next)) = search.path.pop() {
             let Some(&reference) = self.members[member].references.get(next) else {
                 search.leave(member);

@@ -61,14 +61,33 @@ fn assert_known(host: &HostProcess, methods: usize, params: usize, results: usiz
     assert!(line.contains(&expected), "{expected:?} in {line}");
 }
 
-#[test]
-fn asks_a_plugin_once_in_the_probe_or_in_its_first_worker() {
-    for isolation in ISOLATIONS {
-        let config = "[plugin.described.worker]\ncount = 2\n";
-        let mut host = builder("described", isolation).config(config).start();
-        assert_known(&host, 14, 13, 13);
+/// Returns what clients can learn about the methods of the fixture `described`.
+fn discovered(host: &HostProcess) -> Vec<Value> {
+    let document = host.peer().result("rpc.discover", &Value::Null);
+    let methods = document["methods"].as_array().expect("a list").iter();
+    let is_described = |method: &&Value| method["name"].as_str().is_some_and(|name| name.contains("orders."));
+    methods.filter(is_described).cloned().collect()
+}
 
-        // New settings and a restarted worker do not change the content.
+#[test]
+fn asks_a_plugin_once_wherever_it_runs() {
+    let ways = [
+        ("in-process", ""),
+        ("in-process", "replace = \"stop-first\""),
+        ("worker", "worker = { count = 2 }"),
+        ("worker", "worker = { sandbox = {} }"),
+        ("worker", "replace = \"stop-first\"\nworker = { sandbox = {} }"),
+    ];
+    let mut first = None;
+
+    for (isolation, keys) in ways {
+        let mut host = builder("described", isolation).config(keys).start();
+        assert_known(&host, 14, 13, 13);
+        let methods = discovered(&host);
+        assert!(methods.iter().any(|method| method["summary"] == "Stores an order and returns it."));
+        assert_eq!(*first.get_or_insert_with(|| methods.clone()), methods, "{isolation} {keys}");
+
+        // New settings and new workers do not change the content.
         let mut operator = Operator::connect(&host);
         let config = std::fs::read_to_string(host.path("config.toml")).expect("the configuration");
         host.scratch().write("config.toml", format!("{config}\n[plugin.described.settings]\na = 1\n"));
@@ -91,7 +110,7 @@ fn loses_only_the_schemas_that_panic_or_are_invalid() {
             "the schema of the params of bad.panics is unknown: it panicked: no schema today",
             "the schema of the params of bad.large is unknown: all documents together would be larger than 512 KiB",
             "the schema of the params of bad.invalid is unknown: the schema is invalid: ",
-            "describes_badly: 1 further part of its description unknown",
+            "describes_badly: its description lacks 1 further part",
         ];
         assert_eq!(shown.len(), expected.len(), "{shown:?}");
         for (line, expected) in shown.iter().zip(expected) {
@@ -125,7 +144,7 @@ fn keeps_what_was_said_before_a_schema_ended_the_process() {
             assert_known(&host, 8, params, 0);
             let line = host.wait_for_log(&format!("the schema of the params of {method} is unknown"));
             assert!(line.contains(end), "{line}");
-            assert!(host.log_contains("further parts of its description unknown"), "{}", host.log());
+            assert!(host.log_contains("its description lacks "), "{}", host.log());
         }
     }
 }

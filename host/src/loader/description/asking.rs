@@ -76,8 +76,8 @@ impl Asking<'_> {
         }
     }
 
-    /// Asks for one part at a time. An answer is reported before the next part is asked for, so that
-    /// the host knows which part was asked for if that ends the process.
+    /// Asks for one part at a time. An answer is reported before the next part is asked for, so
+    /// that the host knows which part was asked for if that ends the process.
     fn ask_thread(&mut self, thread: &AskingThread) -> AskEnd {
         loop {
             let left = self.until.saturating_duration_since(Instant::now());

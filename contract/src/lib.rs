@@ -6,9 +6,12 @@
 //! understood in it is [`Shape::Opaque`] and never an error.
 
 mod comparison;
+mod conjunction;
 mod contract;
 mod description;
+mod modelled_keywords;
 pub mod openrpc;
+mod plain_text;
 mod schema;
 mod schema_fault;
 mod schema_keywords;

@@ -62,8 +62,8 @@ pub(crate) struct DescribeArgs {
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 
-    /// Print what breaks callers of OLD if NEW replaces it, and what is not known about that; each is
-    /// a plugin file, an OpenRPC document or the socket of a host
+    /// Print what breaks callers of OLD if NEW replaces it, and what is not known about that; each
+    /// is a plugin file, an OpenRPC document or the socket of a host
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
     #[arg(conflicts_with_all = ["targets", "format", "socket"])]
     diff: Option<Vec<PathBuf>>,

@@ -48,7 +48,7 @@ pub(crate) const EDITS: &[(&str, Edit)] = &[
     }),
     ("one more value", |of, _| match of {
         Type::Enum(values) => {
-            values.push("another".to_owned());
+            values.push(format!("more{}", values.len()));
             true
         }
         _ => false,
@@ -129,7 +129,11 @@ fn members(of: &mut Type) -> Option<&mut Members> {
 }
 
 fn add(members: &mut Members, is_required: bool) -> bool {
-    members.list.push(Member { name: "added".to_owned(), is_required, of: Type::Text(0, None) });
+    members.list.push(Member {
+        name: format!("added{}", members.list.len()),
+        is_required,
+        of: Type::Text(0, None),
+    });
     true
 }
 

@@ -28,7 +28,7 @@ fn expect(comparison: &Comparison, verdict: Verdict, old: &Value, new: &Value) -
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn finds_no_change_where_a_type_is_written_in_another_way(of in root_type(), styles in styles()) {

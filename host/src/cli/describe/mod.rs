@@ -86,7 +86,7 @@ pub(crate) fn describe(args: &DescribeArgs, config: Option<&Path>, entry: &Probe
 }
 
 fn described(args: &DescribeArgs, config: Option<&Path>, entry: &ProbeEntry) -> Result<String, CommandError> {
-    let (files, names): (Vec<_>, Vec<_>) = args.targets.iter().cloned().partition(|target| is_file(target));
+    let (files, names): (Vec<_>, Vec<_>) = args.targets.iter().cloned().partition(is_file);
     let names: Vec<_> = names.iter().map(|name| name.to_string_lossy().into_owned()).collect();
     let files = files.into_iter().map(PathBuf::from).collect();
 

@@ -3,6 +3,9 @@
 
 use std::fs;
 
+use serde_json::json;
+
+use super::older_host::OlderHost;
 use crate::support::HostProcess;
 use crate::support::build::artifacts;
 use crate::support::program::{Finished, command, finish, jackfield};
@@ -43,6 +46,24 @@ fn sends_params_of_methods_that_are_not_described_or_not_listed() {
     assert!(unlisted.code == 1 && unlisted.stderr.contains("-32601"), "{unlisted:?}");
     let own = jackfield(host.directory(), &["call", "system.echo", "[1]"]);
     assert_eq!((own.code, own.stdout.as_str()), (0, "[1]\n"));
+}
+
+/// The discovery has half of the time of the call; the rest is for the call.
+#[test]
+fn sends_params_if_the_host_refuses_to_describe_them_or_does_not_answer() {
+    for refusal in
+        [Some(json!({ "error": { "code": -32006, "message": "no" } })), None, Some(json!({ "result": 7 }))]
+    {
+        let host = OlderHost::start(move |request| match request["method"].as_str() {
+            Some("rpc.discover") => refusal.clone(),
+            _ => Some(json!({ "result": request["params"] })),
+        });
+
+        let args = ["call", "m", "[1,  2]", "--socket", "host.sock", "--timeout", "2s"];
+        let finished = jackfield(host.directory(), &args);
+
+        assert_eq!((finished.code, finished.stdout.as_str(), finished.stderr.as_str()), (0, "[1,2]\n", ""));
+    }
 }
 
 /// Runs a line in bash, with the program on its path.

@@ -2,17 +2,14 @@
 //! difference of two contracts.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::thread;
 
 use serde_json::{Value, json};
 
+use super::older_host::OlderHost;
 use crate::support::HostProcess;
 use crate::support::build::{artifacts, root};
 use crate::support::host::install;
-use crate::support::peer::{HEARTBEAT, V1_0, frame};
 use crate::support::program::{Finished, command, finish, jackfield};
 use crate::support::scratch::Scratch;
 
@@ -126,45 +123,14 @@ fn describes_the_rest_of_a_plugin_that_describes_itself_badly() {
     assert!(finished.stderr.contains("no schema today"), "{finished:?}");
 }
 
-/// The host of this test speaks version 1.0 and knows no method.
 #[test]
 fn says_that_a_host_without_discovery_is_older() {
-    let scratch = Scratch::new();
-    let listener = UnixListener::bind(scratch.join("host.sock")).unwrap();
-    let host = thread::spawn(move || {
-        for mut peer in listener.incoming().take(2).map(Result::unwrap) {
-            let mut bytes = Vec::new();
-            while let Some((kind, payload)) = read_frame(&mut peer, &mut bytes) {
-                let answer = match kind {
-                    HEARTBEAT => frame(V1_0, HEARTBEAT, payload),
-                    kind => {
-                        let error = json!({ "code": -32601, "message": "method not found" });
-                        frame(V1_0, kind, json!({ "error": error }).to_string())
-                    }
-                };
-                peer.write_all(&answer).unwrap();
-            }
-        }
-    });
+    let host = OlderHost::start(|_| Some(json!({ "error": { "code": -32601, "message": "not found" } })));
 
-    let finished = jackfield(scratch.path(), &["describe", "--socket", "host.sock"]);
+    let finished = jackfield(host.directory(), &["describe", "--socket", "host.sock"]);
+
     assert_eq!(finished.code, 1, "{finished:?}");
     assert!(finished.stderr.contains("host.sock: the host is older than this program"), "{finished:?}");
-
-    // A call goes on as before.
-    let finished = jackfield(scratch.path(), &["call", "m", "--socket", "host.sock"]);
-    assert_eq!((finished.code, finished.stdout.as_str()), (1, ""), "{finished:?}");
-    assert!(finished.stderr.contains("-32601"), "{finished:?}");
-    host.join().unwrap();
-}
-
-/// Reads a frame of a client; `None` at the end.
-fn read_frame(peer: &mut UnixStream, bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
-    bytes.resize(7, 0);
-    peer.read_exact(bytes).ok()?;
-    let mut payload = vec![0; u32::from_be_bytes(bytes[3..].try_into().unwrap()) as usize];
-    peer.read_exact(&mut payload).ok()?;
-    Some((bytes[2], payload))
 }
 
 /// Writes `NAME.json`, the document of the plugin file after an edit of its schemas.

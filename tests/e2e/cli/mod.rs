@@ -8,6 +8,7 @@ mod check_and_inspect;
 mod closed_output;
 mod describe;
 mod dev;
+mod older_host;
 mod plugin_commands;
 mod stats;
 mod top;

@@ -28,9 +28,9 @@ use crate::schema::{Schema, Shape};
 
 /// The most steps of the comparison of two schemas; types that are written by hand take some
 /// thousands. What is not compared then is unknown.
-const SCHEMA_STEPS: u32 = 200_000;
+const SCHEMA_STEPS: u32 = 2_000_000;
 /// The most steps of the comparison of two contracts.
-const CONTRACT_STEPS: u32 = 2_000_000;
+const CONTRACT_STEPS: u32 = 10_000_000;
 
 /// Compares the contract that serves with the one that is to replace it.
 #[must_use]
@@ -155,3 +155,6 @@ impl Comparer {
 fn finding(method: &MethodContract, path: &str, change: &str) -> Finding {
     Finding { method: method.name.clone(), path: path.to_owned(), change: change.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

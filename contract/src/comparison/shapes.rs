@@ -215,21 +215,22 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns whether no value of the narrow node is one of the wide one, as far as types, lengths
-    /// and the members that tell the variants of an enum apart show it.
-    pub(super) fn excludes(&self, narrow: &'a Node, wide: &'a Node) -> bool {
+    /// and the members that tell the variants of an enum apart show it; only the latter if
+    /// `by_tag_only`.
+    pub(super) fn excludes(&self, narrow: &'a Node, wide: &'a Node, by_tag_only: bool) -> bool {
         match (&narrow.shape, &wide.shape) {
-            (Shape::Array(narrow), Shape::Array(wide)) => {
+            (Shape::Array(narrow), Shape::Array(wide)) if !by_tag_only => {
                 let is_longer = |a: &ArrayShape, b: &ArrayShape| {
                     a.min_items.zip(b.max_items).is_some_and(|(least, greatest)| least > greatest)
                 };
                 is_longer(narrow, wide) || is_longer(wide, narrow)
             }
-            (Shape::Object(narrow), Shape::Object(wide)) => self.excludes_object(narrow, wide),
+            (Shape::Object(narrow), Shape::Object(wide)) => self.excludes_object(narrow, wide, by_tag_only),
             _ => false,
         }
     }
 
-    fn excludes_object(&self, narrow: &'a ObjectShape, wide: &'a ObjectShape) -> bool {
+    fn excludes_object(&self, narrow: &'a ObjectShape, wide: &'a ObjectShape, by_tag_only: bool) -> bool {
         if !self.narrow.steps.take(narrow.properties.len() + wide.properties.len()) {
             return false;
         }
@@ -237,7 +238,7 @@ impl<'a> Walk<'a> {
 
         let differs = |property: &'a Property| match of_wide.get(property.name.as_str()) {
             Some(other) if property.is_required || other.is_required => {
-                self.excludes_value(&property.node, &other.node)
+                self.excludes_value(&property.node, &other.node, by_tag_only)
             }
             Some(_) => false,
             None => property.is_required && wide.additional.shape == Shape::Never,
@@ -259,17 +260,19 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns whether two members have no value in common: other types, or other literals.
-    fn excludes_value(&self, narrow: &'a Node, wide: &'a Node) -> bool {
+    fn excludes_value(&self, narrow: &'a Node, wide: &'a Node, by_tag_only: bool) -> bool {
         let narrow = alternatives(self.narrow.schema, narrow, self.narrow.steps);
         let wide = alternatives(self.wide.schema, wide, self.wide.steps);
         if !Kinds::of_all(&narrow).meets(Kinds::of_all(&wide)) {
-            return true;
+            return !by_tag_only;
         }
         let ([narrow], [wide]) = (narrow.as_slice(), wide.as_slice()) else { return false };
         let (Shape::Literals(narrow), Shape::Literals(wide)) = (&narrow.shape, &wide.shape) else {
             return false;
         };
-        self.narrow.steps.take(narrow.len().saturating_mul(wide.len()))
+        let may_be_tags = !by_tag_only || (narrow.len() == 1 && wide.len() == 1);
+        may_be_tags
+            && self.narrow.steps.take(narrow.len().saturating_mul(wide.len()))
             && !narrow.iter().any(|a| wide.iter().any(|b| values::is_same(&a.value, &b.value)))
     }
 }

@@ -7,6 +7,7 @@ use super::kinds::Kinds;
 use super::steps::Steps;
 use super::walk::{Direction, Walk};
 use super::{phrases, unmodelled, values};
+use crate::conjunction::weight;
 use crate::schema::{Literal, Node, Shape};
 
 /// The most steps for the values that are tried for one pair.
@@ -38,7 +39,8 @@ impl<'a> Walk<'a> {
             _ => None,
         });
         let literals: Vec<&Literal> = literals.flatten().collect();
-        if !self.narrow.steps.take(literals.len()) {
+        let weights = literals.iter().map(|literal| weight(&literal.value));
+        if !self.narrow.steps.take(weights.sum()) {
             return self.unknown("is too large to be compared");
         }
         let keys = literals.iter().map(|literal| values::key(&literal.value)).collect();
@@ -59,7 +61,7 @@ impl<'a> Walk<'a> {
     fn literals_fit(&mut self, literals: &'a [Literal], wide: &Wide<'_, 'a>) -> Fit {
         let mut worst = Fit::Yes;
         for Literal { value, .. } in literals {
-            if !self.narrow.steps.take(1) {
+            if !self.narrow.steps.take(weight(value)) {
                 return self.unknown("is too large to be compared");
             }
             if wide.keys.contains(&values::key(value)) {
@@ -102,7 +104,9 @@ impl<'a> Walk<'a> {
         if let ([other], false) = (candidates.as_slice(), wide.nodes.len() > 1) {
             return self.shapes_fit(node, other);
         }
-        candidates.retain(|other| !self.excludes(node, other));
+        // About the only candidate, its own findings tell more, except if it is another variant.
+        let by_tag_only = candidates.len() == 1;
+        candidates.retain(|other| !self.excludes(node, other, by_tag_only));
         if candidates.len() > 1 {
             candidates.retain(|other| !self.lacks_member(node, other));
         }

@@ -11,6 +11,7 @@ mod description;
 pub mod openrpc;
 mod schema;
 mod schema_reader;
+pub mod words;
 
 pub use comparison::{Comparison, Finding, Verdict, compare};
 pub use contract::{Contract, DeclaredError, Example, MethodContract, MethodFacts, Parameters};

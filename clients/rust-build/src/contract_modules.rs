@@ -60,6 +60,8 @@ fn module(name: String, contracts: &[&MethodContract]) -> TypedModule {
         named.is_sent = sent.contains(id);
         named.is_received = received.contains(id);
     }
+    // A union whose values are not known has left types of its members behind.
+    types.retain(|(_, named)| named.is_sent || named.is_received);
 
     let prefix = contracts.first().map(|contract| first_segment(&contract.name)).unwrap_or_default();
     let prefix = prefix.to_owned();

@@ -40,7 +40,8 @@ impl NameScope {
 
     /// Takes a name, with a number after `separator` if it is taken already.
     pub(crate) fn take(&mut self, name: &str, separator: &str) -> String {
-        let numbered = (2_u64..).map(|number| format!("{name}{separator}{number}"));
+        let stem = if separator.is_empty() { name } else { name.trim_end_matches(separator) };
+        let numbered = (2_u64..).map(|number| format!("{stem}{separator}{number}"));
         let mut candidates = std::iter::once(name.to_owned()).chain(numbered);
         let free = candidates.find(|candidate| !self.taken.contains(candidate));
         let free = free.unwrap_or_default();

@@ -10,8 +10,9 @@ use crate::model::{Docs, Field, Item, NamedType, StructItem, Type, TypeId, Varia
 use crate::names::{self, NameScope};
 use crate::schema_index::SchemaIndex;
 
-/// The deepest nesting of types. What is nested deeper is any JSON value.
-const MAX_DEPTH: usize = 64;
+/// The deepest nesting of types; values that are nested deeper are any JSON value. The compiler
+/// follows types through at most 128 levels, of which each has two here, and futures add more.
+const MAX_DEPTH: usize = 32;
 /// The longest tuple for which the standard library has all traits.
 const MAX_TUPLE: usize = 12;
 /// The longest array that serde reads.
@@ -119,7 +120,10 @@ impl TypeBuilder {
         // Later parts refer to this type before it is finished, if it contains itself.
         let id = self.types.len();
         let name = self.names.take(&names::pascal_case(name, "Value"), "");
-        self.types.push(Draft { name: name.clone(), docs: docs_of(node), item: None });
+        // A default, and for a part of a type its deprecation, belong to the member.
+        let deprecated = node.deprecated && definition.is_some();
+        let docs = Docs { description: node.description.clone(), deprecated, default: None };
+        self.types.push(Draft { name: name.clone(), docs, item: None });
         if let Some((key, true)) = definition {
             self.known.insert(key, or_null(Type::Named(id)));
         }

@@ -137,21 +137,15 @@ fn write_request(code: &mut Code, method: &Method) {
     code.line(&format!("let request = self.client.{call}{idempotent};"));
 }
 
-/// Returns the type of the argument: borrowed, unless it is small.
+/// Returns the type of the argument. Small values are passed by value, and so is an optional one: the
+/// future of a call borrows nothing, not even through the type of its params.
 fn argument(params: &Body, types: &TypeWriter<'_>) -> String {
-    let Body::Json(ty) = params else { return "&[u8]".to_owned() };
-    match ty {
-        Type::Optional(inner) => format!("Option<{}>", borrowed(inner, types)),
-        ty => borrowed(ty, types),
-    }
-}
-
-fn borrowed(ty: &Type, types: &TypeWriter<'_>) -> String {
-    match ty {
-        Type::Bool | Type::Integer(_) | Type::Float(_) => types.path(ty),
-        Type::Text => "&str".to_owned(),
-        Type::List(inner) => format!("&[{}]", types.path(inner)),
-        ty => format!("&{}", types.path(ty)),
+    match params {
+        Body::Bytes => "&[u8]".to_owned(),
+        Body::Json(ty) if is_passed_by_value(ty) => types.path(ty),
+        Body::Json(Type::Text) => "&str".to_owned(),
+        Body::Json(Type::List(inner)) => format!("&[{}]", types.path(inner)),
+        Body::Json(ty) => format!("&{}", types.path(ty)),
     }
 }
 

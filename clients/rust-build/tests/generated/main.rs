@@ -1,0 +1,16 @@
+//! The generated files: they are as expected, they compile, and their types read and write JSON.
+//!
+//! The expected files are compiled into this binary. `JACKFIELD_UPDATE=1` writes them again.
+
+mod contracts;
+mod expected;
+mod properties;
+mod types;
+
+mod shop {
+    include!("shop.generated");
+}
+
+mod hostile {
+    include!("hostile.generated");
+}

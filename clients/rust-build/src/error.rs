@@ -27,7 +27,7 @@ pub enum Error {
     Invalid {
         /// Its path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         source: OpenRpcFault,
     },
     /// The generated file cannot be written.

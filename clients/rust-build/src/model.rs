@@ -85,6 +85,13 @@ pub(crate) enum Item {
     Newtype(Type),
 }
 
+/// The outcome for a schema: a type that needs a name, or one that exists.
+#[derive(Debug)]
+pub(crate) enum Built {
+    Item(Item),
+    Inline(Type),
+}
+
 /// The members of an object.
 #[derive(Debug)]
 pub(crate) struct StructItem {
@@ -106,7 +113,7 @@ pub(crate) struct Field {
     pub(crate) ty: Type,
 }
 
-/// How the variants of a union are told apart.
+/// How the variants of a union are distinguished.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Tagging {
     /// `{"variant": content}`.
@@ -128,7 +135,7 @@ pub(crate) struct Variant {
     pub(crate) content: Option<Type>,
 }
 
-/// What is said about a type or a member.
+/// The description of a type or a member.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Docs {
     pub(crate) description: Option<String>,

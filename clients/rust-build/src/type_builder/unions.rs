@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 
 use jackfield_contract::{Node, ObjectShape, Shape};
 
-use crate::model::{Docs, Item, Tagging, Type, Variant};
+use crate::model::{Built, Docs, Item, Tagging, Type, Variant};
 use crate::names::{self, NameScope};
 use crate::schema_index::SchemaIndex;
 
-use super::{Built, TypeBuilder, docs_of, text_variants};
+use super::TypeBuilder;
+use super::scalars::{docs_of, text_variants};
 
 impl TypeBuilder {
     /// Builds the type of a union without its `null`.
@@ -61,7 +62,7 @@ fn external(
     Some(Built::Item(Item::Union(Tagging::External, variants.collect())))
 }
 
-/// Builds an enum whose variants are objects that a member with a fixed value tells apart.
+/// Builds an enum whose variants are objects that a member with a fixed value distinguishes.
 fn internal(
     builder: &mut TypeBuilder,
     index: &SchemaIndex<'_>,
@@ -100,7 +101,8 @@ fn tag_value(object: &ObjectShape, tag: &str) -> Option<String> {
     literal.value.as_str().map(str::to_owned)
 }
 
-/// Builds an enum whose variants are told apart by their types, or a plain type if they are equal.
+/// Builds an enum whose variants are distinguished by their types, or a plain type if those are
+/// equal.
 fn untagged(builder: &mut TypeBuilder, index: &SchemaIndex<'_>, members: &[&Node], name: &str) -> Built {
     let mut found: Vec<(Type, Docs)> = Vec::new();
     for member in members {

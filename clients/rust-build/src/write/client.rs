@@ -137,8 +137,8 @@ fn write_request(code: &mut Code, method: &Method) {
     code.line(&format!("let request = self.client.{call}{idempotent};"));
 }
 
-/// Returns the type of the argument. Small values are passed by value, and so is an optional one: the
-/// future of a call borrows nothing, not even through the type of its params.
+/// Returns the type of the argument. Small values are passed by value, and so are optional ones:
+/// the future of a call borrows nothing, not even through the type of its params.
 fn argument(params: &Body, types: &TypeWriter<'_>) -> String {
     match params {
         Body::Bytes => "&[u8]".to_owned(),

@@ -151,8 +151,8 @@ impl<'a> TypeWriter<'a> {
         format!("{}: {path}", identifier(&field.field))
     }
 
-    /// Writes an enum. If results contain it, it has a last variant for values that a later host may
-    /// return: the others are still read.
+    /// Writes an enum. If results contain it, it has a last variant for values that are not known
+    /// yet: a later host may return them, and a result that contains one is still read.
     fn write_enum(
         &self,
         code: &mut Code,

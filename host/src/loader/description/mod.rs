@@ -39,10 +39,10 @@ const ORDER: [DescriptionPart; 4] =
 /// Why a part behind the last answer is missing.
 pub(crate) const NOT_ASKED: &str = "it was not asked for after that";
 
-/// What a plugin says about its methods.
+/// The description of a plugin by its own code.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginDescription {
-    /// What its methods accept and return, as far as it is known.
+    /// The contract of its methods, as far as it is known.
     pub contract: Contract,
     /// The parts that are missing because of a fault, in the order in which they were asked for. A
     /// part that the plugin does not have is not among them.

@@ -11,6 +11,17 @@ use self::code::Code;
 use crate::contract_modules::{TypedModule, modules};
 use crate::names;
 
+/// Lints that are about code that people write.
+const LINTS: [&str; 7] = [
+    "clippy::all",
+    "clippy::pedantic",
+    "dead_code",
+    "deprecated",
+    "missing_docs",
+    "rustdoc::all",
+    "unreachable_pub",
+];
+
 /// Returns the file for a contract.
 pub(crate) fn file(contract: &Contract) -> String {
     let mut code = Code::new();
@@ -26,8 +37,7 @@ fn write_module(code: &mut Code, typed: &TypedModule) {
     let TypedModule { module, types, ownership } = typed;
 
     code.doc(&format!("The methods `{}.*`, with the types of their params and results.", module.prefix));
-    // Lints of the package are about code that people write.
-    code.line("#[allow(clippy::all, dead_code, deprecated, missing_docs, rustdoc::all, unreachable_pub)]");
+    code.attribute("allow", &LINTS.map(str::to_owned));
     code.open(&format!("pub mod {} {{", names::identifier(&module.name)));
 
     let types = types::TypeWriter::new(types, ownership);

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         cli::Command::Stats(stats) => cli::stats(&stats, config),
         cli::Command::Top(top) => cli::top(&top, config),
         cli::Command::SlowLog(slowlog) => cli::slowlog(&slowlog, config),
+        cli::Command::Generate(command) => cli::generate(&command, config, &entry),
         #[cfg(feature = "pages")]
         cli::Command::Pages(pages) => cli::pages(&pages),
         cli::Command::Plugin(command) => match command {

@@ -14,6 +14,7 @@ mod contract_source;
 mod dev;
 mod end_limit;
 mod exit_code;
+mod generate;
 mod init;
 mod inspect;
 mod output;
@@ -42,6 +43,7 @@ pub(crate) use bench::{BenchArgs, bench};
 pub(crate) use call::{CallArgs, call};
 pub(crate) use check::{CheckArgs, check};
 pub(crate) use dev::dev;
+pub(crate) use generate::{GenerateCommand, generate};
 pub(crate) use inspect::{InspectArgs, inspect};
 #[cfg(feature = "pages")]
 pub(crate) use pages::{PagesArgs, pages};
@@ -101,6 +103,10 @@ pub(crate) enum Command {
     /// Build the plugin crates in the plugin directory and serve; build a crate again whenever its
     /// source, or that of a crate that it depends on by path, changes
     Dev,
+
+    /// Write typed classes for the methods of a host or of plugin files
+    #[command(subcommand)]
+    Generate(GenerateCommand),
 
     /// Write the manual pages and the shell completions, for packages
     #[cfg(feature = "pages")]

@@ -10,6 +10,8 @@ mod contract;
 mod description;
 pub mod openrpc;
 mod schema;
+mod schema_fault;
+mod schema_keywords;
 mod schema_reader;
 
 pub use comparison::{Comparison, Finding, Verdict, compare};
@@ -18,4 +20,4 @@ pub use description::{ContractReader, DescriptionFault, DescriptionPart};
 pub use schema::{
     ArrayShape, IntegerShape, Literal, Node, NumberShape, ObjectShape, Property, Schema, Shape, TextShape,
 };
-pub use schema_reader::SchemaFault;
+pub use schema_fault::SchemaFault;

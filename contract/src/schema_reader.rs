@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 use crate::schema::{
     ArrayShape, IntegerShape, Literal, Node, NumberShape, ObjectShape, Property, Shape, TextShape,
 };
+use crate::schema_fault::SchemaFault;
+use crate::schema_keywords;
 
 /// The deepest nesting of schemas in a document. Types that are written by hand stay far below.
 const DEPTH_MAX: usize = 64;
@@ -35,33 +37,9 @@ const REMARKS: &[&str] = &[
     "contentSchema",
 ];
 
-/// Why a document is no schema.
-#[derive(Debug, thiserror::Error)]
-pub enum SchemaFault {
-    /// It is not JSON.
-    #[error("not JSON: {0}")]
-    NotJson(serde_json::Error),
-    /// A schema is neither an object nor a boolean, or a keyword has a value of a wrong type.
-    #[error("{path}: not a schema")]
-    NotASchema {
-        /// Where, as a JSON pointer.
-        path: String,
-    },
-    /// A `$ref` leads out of the document, or to no definition.
-    #[error("{path}: the reference {reference:?} leads to no definition of the document")]
-    Reference {
-        /// Where, as a JSON pointer.
-        path: String,
-        /// The reference.
-        reference: String,
-    },
-    /// It is nested deeper than 64 schemas, or has more than 20,000.
-    #[error("the schema is too deep or too large")]
-    TooLarge,
-}
-
 /// Reads the root of a document and its definitions.
 pub(crate) fn read(document: &Value) -> Result<(Node, BTreeMap<String, Node>), SchemaFault> {
+    schema_keywords::check(document)?;
     let definitions = document.get("$defs").and_then(Value::as_object);
     let mut reader = Reader { names: definitions, nodes: 0, path: Vec::new() };
     let root = reader.node(document)?;

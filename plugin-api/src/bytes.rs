@@ -4,10 +4,12 @@
 //! by the name of a newtype, which only the reader and the writer of this crate recognize
 //! (`content_reader.rs`, `content_writer.rs`). Inside a JSON document, they are errors.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error as _, Unexpected, Visitor};
 use serde::ser::{Error as _, Serialize, Serializer};
 
@@ -235,5 +237,59 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ParamsVisitor<T> {
 
     fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Self::Value, E> {
         Ok(Params::Bytes(bytes.into()))
+    }
+}
+
+// The functions are inlined so that they link nothing of schemars into a plugin without schemas.
+impl JsonSchema for Bytes {
+    #[inline]
+    fn inline_schema() -> bool {
+        true
+    }
+
+    #[inline]
+    fn schema_name() -> Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    #[inline]
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "contentMediaType": "application/octet-stream" })
+    }
+}
+
+impl JsonSchema for BytesRef<'_> {
+    #[inline]
+    fn inline_schema() -> bool {
+        true
+    }
+
+    #[inline]
+    fn schema_name() -> Cow<'static, str> {
+        Bytes::schema_name()
+    }
+
+    #[inline]
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Bytes::json_schema(generator)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Params<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}_or_Bytes", T::schema_name()).into()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        format!("{}_or_Bytes", T::schema_id()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let members = [generator.subschema_for::<T>(), generator.subschema_for::<Bytes>()];
+        json_schema!({ "anyOf": members })
     }
 }

@@ -29,22 +29,9 @@ macro_rules! __root_symbol {
 /// `null`, `[]` and `{}`. Method names are checked at compile time.
 #[macro_export]
 macro_rules! export_plugin {
-    ($plugin:ident { $($list:tt)* }) => {
-        $crate::export_plugin!(@list $plugin [] $($list)*);
-    };
-    (@list $plugin:ident [$($done:tt)*] inline $name:literal => $method:ident $(, $($rest:tt)*)?) => {
-        $crate::export_plugin!(@list $plugin [$($done)* (Inline inline $name $method)] $($($rest)*)?);
-    };
-    (@list $plugin:ident [$($done:tt)*] async $name:literal => $method:ident $(, $($rest:tt)*)?) => {
-        $crate::export_plugin!(@list $plugin [$($done)* (Async asynchronous $name $method)] $($($rest)*)?);
-    };
-    (@list $plugin:ident [$($done:tt)*] blocking $name:literal => $method:ident $(, $($rest:tt)*)?) => {
-        $crate::export_plugin!(@list $plugin [$($done)* (Blocking blocking $name $method)] $($($rest)*)?);
-    };
-    (@list $plugin:ident [$($done:tt)*] $name:literal => $method:ident $(, $($rest:tt)*)?) => {
-        $crate::export_plugin!(@list $plugin [$($done)* (Blocking blocking $name $method)] $($($rest)*)?);
-    };
-    (@list $plugin:ident [$(($run:ident $add:ident $name:literal $method:ident))*]) => {
+    ($plugin:ident {
+        $($(#[doc = $doc:expr])* $($run:ident)? $name:literal => $method:ident $([$($words:tt)*])?),* $(,)?
+    }) => {
         const _: () = {
             #[cfg(panic = "unwind")]
             const PANIC: &str = "unwind";
@@ -52,7 +39,7 @@ macro_rules! export_plugin {
             const PANIC: &str = "abort";
             const PACKAGE: &str = env!("CARGO_PKG_NAME");
             const VERSION: &str = env!("CARGO_PKG_VERSION");
-            const METHODS: &[(&str, $crate::Run)] = &[$(($name, $crate::Run::$run)),*];
+            const METHODS: &[(&str, $crate::Run)] = &[$(($name, $crate::__run!($($run)?))),*];
             const MIN_HOST: &str = <$plugin as $crate::Plugin>::MIN_HOST;
             const STATE: Option<u32> = <$plugin as $crate::Plugin>::STATE;
             const LEN: usize = $crate::manifest::length(MIN_HOST, PACKAGE, VERSION, PANIC, STATE, METHODS);
@@ -65,8 +52,16 @@ macro_rules! export_plugin {
                     Err(_) => panic!("the manifest is not UTF-8"),
                 };
 
+                const DESCRIPTIONS: &'static [$crate::Description] = &[$(
+                    $crate::__describe!(
+                        $plugin, ($($run)?) $method, [$($doc),*] [false] [] [] [], $($($words)*)?
+                    )
+                ),*];
+
                 fn methods() -> $crate::Methods<Self> {
-                    $crate::Methods::new()$(.$add($name, <$plugin>::$method))*
+                    let methods = $crate::Methods::new();
+                    $(let methods = $crate::__add_method!(methods, ($($run)?) $name, <$plugin>::$method);)*
+                    methods
                 }
             }
 
@@ -78,4 +73,38 @@ macro_rules! export_plugin {
             static ROOT: $crate::__export::LibHeader = $crate::__export::header::<$plugin>();
         };
     };
+}
+
+/// The way to run that a word stands for.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __run {
+    () => {
+        $crate::Run::Blocking
+    };
+    (blocking) => {
+        $crate::Run::Blocking
+    };
+    (inline) => {
+        $crate::Run::Inline
+    };
+    (async) => {
+        $crate::Run::Async
+    };
+    ($other:ident) => {
+        compile_error!(concat!(
+            "`",
+            stringify!($other),
+            "` is no way to run a method: expected `inline`, `blocking` or `async`",
+        ))
+    };
+}
+
+/// Adds a method to those of the plugin.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __add_method {
+    ($methods:ident, (inline) $($method:tt)*) => { $methods.inline($($method)*) };
+    ($methods:ident, (async) $($method:tt)*) => { $methods.asynchronous($($method)*) };
+    ($methods:ident, ($($blocking:ident)?) $($method:tt)*) => { $methods.blocking($($method)*) };
 }

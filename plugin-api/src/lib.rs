@@ -65,9 +65,11 @@ mod caller;
 mod content_reader;
 mod content_writer;
 mod context;
-mod description;
+#[doc(hidden)]
+pub mod description;
 mod error;
 mod export;
+mod export_words;
 mod failure_text;
 mod handler;
 mod host;
@@ -98,9 +100,12 @@ pub use plugin::{Exported, Plugin, STATE_MAX};
 /// The crate that params, results and the harness use, for authors who need no other version of it.
 pub use serde_json;
 
+/// The crate that makes schemas, and the derive that describes a type of params or of a result.
+pub use schemars::{self, JsonSchema};
+
 /// The items that the source of a plugin needs in scope.
 pub mod prelude {
-    pub use crate::{Context, Error, Host, Level, Plugin, export_plugin};
+    pub use crate::{Context, Error, Host, JsonSchema, Level, Plugin, export_plugin, schemars};
     pub use std::sync::Arc;
 }
 

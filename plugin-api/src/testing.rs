@@ -6,6 +6,7 @@
 //! [`Harness::request`] sends what a client can send besides JSON params: opaque bytes, metadata, a
 //! trace, a time-out; and it sets the caller.
 
+mod method_description;
 mod request;
 #[cfg(test)]
 mod request_tests;
@@ -22,6 +23,7 @@ use serde_json::Value;
 use crate::abi::{HostCell, Instance, LifecycleError, Root};
 use crate::{Error, Exported, Level, Methods, Params, Run};
 
+pub use method_description::MethodDescription;
 pub use request::Request;
 pub use running::Running;
 use test_host::{METHOD_NOT_FOUND, TestHost};
@@ -47,6 +49,18 @@ impl<S: Exported> Harness<S> {
 
         let instance = Instance::start(&Root::linked::<S>(), &cell, settings.as_bytes())?;
         Ok(Self { instance: Some(instance), methods: S::methods(), host })
+    }
+
+    /// Returns what the plugin says about `method`, as a host reads it. The plugin need not be
+    /// started.
+    ///
+    /// # Errors
+    ///
+    /// The method does not exist, or making a schema panicked.
+    pub fn describe(method: &str) -> Result<MethodDescription, LifecycleError> {
+        let refused = |error: Error| LifecycleError::Refused(error.message().to_owned());
+        let (number, _) = find(&S::methods(), method).map_err(refused)?;
+        MethodDescription::read(&Root::linked::<S>(), number)
     }
 
     /// Answers the plugin's calls to `method` with a closure.
@@ -209,12 +223,16 @@ impl<S: Exported> Harness<S> {
     }
 
     fn find(&self, method: &str) -> Result<(u32, Run), Error> {
-        (0..)
-            .zip(self.methods.declared())
-            .find(|(_, (name, _))| *name == method)
-            .map(|(number, (_, run))| (number, run))
-            .ok_or_else(|| Error::from_wire(METHOD_NOT_FOUND, format!("method not found: {method}"), None))
+        find(&self.methods, method)
     }
+}
+
+fn find<S: 'static>(methods: &Methods<S>, method: &str) -> Result<(u32, Run), Error> {
+    (0..)
+        .zip(methods.declared())
+        .find(|(_, (name, _))| *name == method)
+        .map(|(number, (_, run))| (number, run))
+        .ok_or_else(|| Error::from_wire(METHOD_NOT_FOUND, format!("method not found: {method}"), None))
 }
 
 impl<S> Drop for Harness<S> {

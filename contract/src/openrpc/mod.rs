@@ -1,41 +1,21 @@
 //! Contracts as OpenRPC documents.
+//!
+//! A document says everything that a contract says: what OpenRPC has no words for is in
+//! extensions (`extensions.rs`), from which [`read`] makes the same contract again. Only the text of
+//! the schemas differs, because the definitions of all methods are in one place
+//! (`components.rs`).
 
-use serde_json::{Value, json};
+mod components;
+mod document_info;
+mod extensions;
+mod read;
+mod reference_graph;
+mod references;
+mod write;
 
-use crate::Contract;
+pub use document_info::DocumentInfo;
+pub use read::{OpenRpcFault, read};
+pub use write::write;
 
-/// The head of a document.
-#[derive(Debug, Clone)]
-pub struct DocumentInfo<'a> {
-    /// The name of what is described, such as `jackfield` or the name of a plugin.
-    pub title: &'a str,
-    /// Its version.
-    pub version: &'a str,
-}
-
-/// Why a document cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenRpcFault {
-    /// It is not JSON, or not an OpenRPC document.
-    #[error("not an OpenRPC document: {0}")]
-    Invalid(String),
-}
-
-/// Writes a document of a contract.
-#[must_use]
-pub fn write(info: &DocumentInfo<'_>, contract: &Contract) -> Value {
-    let methods: Vec<_> = contract.methods().iter().map(|method| json!({ "name": method.name })).collect();
-    json!({ "openrpc": "1.3.2", "info": { "title": info.title, "version": info.version }, "methods": methods })
-}
-
-/// Reads a contract out of a document that [`write`] wrote.
-///
-/// # Errors
-///
-/// It is not an OpenRPC document.
-pub fn read(document: &[u8]) -> Result<Contract, OpenRpcFault> {
-    let document: Value =
-        serde_json::from_slice(document).map_err(|error| OpenRpcFault::Invalid(error.to_string()))?;
-    let methods = document["methods"].as_array().into_iter().flatten();
-    Ok(Contract::of_names(methods.filter_map(|method| method["name"].as_str())))
-}
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jackfield_contract::Contract;
+use jackfield_plugin_api::Caller;
+
 use super::{
     CallerStats, HostStats, LimitStats, MethodStats, PluginState, PluginStats, SlowLogReport, SlowRequest,
     StatsParams, isolation_of,
@@ -51,6 +54,10 @@ impl HostInfo for Dispatcher {
 
     fn methods(&self) -> Vec<String> {
         self.table.load().method_names()
+    }
+
+    fn contract(&self, caller: &Caller) -> Contract {
+        self.contract_for(caller)
     }
 }
 

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Weak};
 
 use jackfield_plugin_api::{Error, Methods};
+use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::requests::{IsolateParams, ReloadParams, RollbackParams, StatsParams, method};
 use super::{ADMIN, HostStats, PluginReloadResult, PluginStatus, SlowLogReport, collect};
 use crate::decisions::Decider;
-use crate::plugin::BuiltInPlugin;
+use crate::plugin::{BuiltInPlugin, DISCOVER, discovery_document};
 use crate::reload::{CommandReply, CommandSender, ReloadCommand};
 use crate::routing::Dispatcher;
 
@@ -56,9 +57,11 @@ impl AdminPlugin {
             .asynchronous(method::PLUGIN_LIST, Self::list_plugins)
             .asynchronous(method::PLUGIN_RELOAD, Self::reload_plugins)
             .asynchronous(method::PLUGIN_ROLLBACK, Self::roll_back_plugin)
-            .asynchronous(method::PLUGIN_ISOLATE, Self::isolate_plugin);
+            .asynchronous(method::PLUGIN_ISOLATE, Self::isolate_plugin)
+            .asynchronous(DISCOVER, Self::discover);
 
-        BuiltInPlugin::new(ADMIN, Self { commands, dispatcher, reload_requests }, methods)
+        let plugin = BuiltInPlugin::new(ADMIN, Self { commands, dispatcher, reload_requests }, methods);
+        plugin.described(include_str!("admin_methods.json"))
     }
 
     async fn reload_all(self: Arc<Self>) -> Result<bool, Error> {
@@ -94,8 +97,11 @@ impl AdminPlugin {
         self: Arc<Self>,
         params: Option<ReloadParams>,
     ) -> Result<Vec<PluginReloadResult>, Error> {
-        let ReloadParams { name } = params.unwrap_or_default();
-        self.ask(|reply| ReloadCommand::Reload(name, reply)).await
+        let ReloadParams { name, allow_incompatible } = params.unwrap_or_default();
+        if name.is_none() && allow_incompatible {
+            return Err(Error::invalid_params("allow_incompatible", "must be false without a name"));
+        }
+        self.ask(|reply| ReloadCommand::Reload { name, allow_incompatible, reply }).await
     }
 
     async fn roll_back_plugin(self: Arc<Self>, params: RollbackParams) -> Result<PluginReloadResult, Error> {
@@ -107,6 +113,13 @@ impl AdminPlugin {
         let by = self.operator()?;
         let IsolateParams { name: plugin, off: is_off } = params;
         self.ask(|reply| ReloadCommand::Isolate { plugin, is_off, by, reply }).await
+    }
+
+    /// Describes the methods of the admin socket. In its table, this method takes the place of the
+    /// one of the plugin `system`, which describes those of the other sockets.
+    async fn discover(self: Arc<Self>) -> Result<Value, Error> {
+        let dispatcher = self.dispatcher()?;
+        Ok(discovery_document(move || dispatcher.admin_contract()).await)
     }
 
     /// Returns the one who sent the command.

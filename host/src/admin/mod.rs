@@ -37,10 +37,32 @@ pub(crate) fn is_own_plugin(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Weak;
+
+    use jackfield_contract::Parameters;
     use serde::Serialize;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::config::Config;
+    use crate::plugin::test_support::start_built_in;
+    use crate::reload::CommandSender;
+    use crate::routing::Dispatcher;
+
+    #[test]
+    fn describes_every_method_of_the_host() {
+        let (commands, _received) = CommandSender::channel();
+        let system = SystemPlugin::plugin(Weak::<Dispatcher>::new(), None);
+        let admin = AdminPlugin::plugin(commands, Weak::new(), None);
+
+        for plugin in [system, admin] {
+            let generation = start_built_in(plugin, &Config::default());
+            for method in generation.contract.methods() {
+                assert!(method.facts.summary.is_some(), "{method:?}");
+                assert!(method.result.is_some() && method.params != Parameters::Unknown, "{method:?}");
+            }
+        }
+    }
 
     /// Returns the names of the members, in their order.
     fn members(value: &impl Serialize) -> Vec<String> {

@@ -37,6 +37,9 @@ pub struct ReloadParams {
     /// was rolled back.
     #[serde(default)]
     pub name: Option<String>,
+    /// Whether content is loaded that breaks callers of what serves. Only with a name.
+    #[serde(default)]
+    pub allow_incompatible: bool,
 }
 
 /// The parameters of [`method::PLUGIN_ROLLBACK`].

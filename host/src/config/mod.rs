@@ -50,9 +50,9 @@ pub use listener::{Framing, LONGEST_SOCKET_PATH, Listener};
 pub use log::{Format, Level, Log};
 pub use metrics::{MetricsConfig, MetricsEndpoint};
 pub use plugin::{BreakerConfig, PluginConfig, ReplacePolicy};
-pub use plugins::{CrashAction, CrashConfig, PluginsConfig, ProbationConfig};
+pub use plugins::{CrashAction, CrashConfig, IncompatiblePolicy, PluginsConfig, ProbationConfig};
 pub use position::Place;
-pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route};
+pub use route::{InvalidPattern, LONGEST_METHOD, Pattern, RESERVED, Route, is_reserved};
 pub(crate) use trace::MAX_SERVICE_BYTES;
 pub use trace::{Authorization, OtlpEndpoint, Sample, TraceConfig};
 pub use trusted_keys::{KeyId, TrustedKey};
@@ -200,6 +200,13 @@ impl Config {
     #[must_use]
     pub fn replace_policy(&self, plugin: &str) -> ReplacePolicy {
         self.plugin.get(plugin).map(|own| own.replace).unwrap_or_default()
+    }
+
+    /// Returns the consequence if new content of a plugin breaks callers of what serves.
+    #[must_use]
+    pub fn incompatible_policy(&self, plugin: &str) -> IncompatiblePolicy {
+        let own = self.plugin.get(plugin).and_then(|own| own.incompatible);
+        own.unwrap_or(self.plugins.incompatible)
     }
 
     /// Returns where a plugin is configured to run.

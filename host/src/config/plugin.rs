@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::limits::{COUNT, TIMEOUT};
+use super::plugins::{INCOMPATIBLE, IncompatiblePolicy};
 use super::position::Place;
 use super::section::Section;
 use super::settings;
@@ -32,6 +33,10 @@ pub struct PluginConfig {
     /// The order of stop and start when its generation is replaced. Default start-first.
     pub replace: ReplacePolicy,
 
+    /// The consequence if new content breaks callers of what serves; `None` stands for
+    /// [`PluginsConfig::incompatible`](super::PluginsConfig::incompatible). Default `None`.
+    pub incompatible: Option<IncompatiblePolicy>,
+
     /// Where it runs. Default in-process.
     pub isolation: Isolation,
 
@@ -54,6 +59,7 @@ impl Default for PluginConfig {
             breaker: BreakerConfig::default(),
             queue: 1024,
             replace: ReplacePolicy::default(),
+            incompatible: None,
             isolation: Isolation::default(),
             worker: WorkerConfig::default(),
             settings: Value::Object(Map::new()),
@@ -128,6 +134,7 @@ fn read_one(section: Section<'_>) -> PluginConfig {
         breaker: read_breaker(section.section("breaker")),
         queue: section.count("queue", COUNT, default.queue),
         replace,
+        incompatible: section.optional_choice("incompatible", &INCOMPATIBLE),
         isolation: section.choice("isolation", &ISOLATIONS, default.isolation),
         worker: worker::read(section.section("worker"), replace == ReplacePolicy::StopFirst),
         place: section.place(),

@@ -47,6 +47,9 @@ pub struct PluginsConfig {
     /// none.
     pub trusted_keys: Vec<TrustedKey>,
 
+    /// The consequence if new content breaks callers of the content that serves. Default warn.
+    pub incompatible: IncompatiblePolicy,
+
     /// The first calls of a new generation.
     pub probation: ProbationConfig,
 
@@ -65,6 +68,7 @@ impl Default for PluginsConfig {
             probe: Duration::from_secs(10),
             state_transfer: Duration::from_secs(1),
             trusted_keys: Vec::new(),
+            incompatible: IncompatiblePolicy::default(),
             probation: ProbationConfig::default(),
             crash: CrashConfig::default(),
         }
@@ -134,6 +138,27 @@ pub enum CrashAction {
 const ACTIONS: [(&str, CrashAction); 2] =
     [("quarantine", CrashAction::Quarantine), ("worker", CrashAction::Worker)];
 
+/// The consequence if new content of a plugin file breaks callers of the content that serves: it
+/// removes a method, requires a new field, accepts less or returns more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IncompatiblePolicy {
+    /// `"ignore"`: none.
+    Ignore,
+
+    /// `"warn"`: it is logged, and the content serves.
+    #[default]
+    Warn,
+
+    /// `"refuse"`: the content is not loaded.
+    Refuse,
+}
+
+pub(super) const INCOMPATIBLE: [(&str, IncompatiblePolicy); 3] = [
+    ("ignore", IncompatiblePolicy::Ignore),
+    ("warn", IncompatiblePolicy::Warn),
+    ("refuse", IncompatiblePolicy::Refuse),
+];
+
 /// Half of the keys for thread-local values of a process with glibc (PTHREAD_KEYS_MAX, 1,024).
 const RETAINED: RangeInclusive<usize> = 1..=512;
 
@@ -151,6 +176,7 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> PluginsConfig {
         probe: section.duration("probe", TIMEOUT, default.probe),
         state_transfer: section.duration("state_transfer", TIMEOUT, default.state_transfer),
         trusted_keys: trusted_keys::read(&section, directory),
+        incompatible: section.choice("incompatible", &INCOMPATIBLE, default.incompatible),
         probation: read_probation(section.section("probation")),
         crash: read_crash(section.section("crash"), directory),
     };

@@ -20,6 +20,14 @@ pub const LONGEST_METHOD: usize = 256;
 /// The first segment of the host's own methods, and the name of the built-in plugin that has them.
 pub const RESERVED: &str = "system";
 
+/// The first segments of the host's own methods: `system.*`, and `rpc.discover`.
+const RESERVED_SEGMENTS: [&str; 2] = [RESERVED, "rpc"];
+
+/// Returns whether a method name begins with a segment that is reserved for the host.
+pub fn is_reserved(method: &str) -> bool {
+    method.split('.').next().is_some_and(|segment| RESERVED_SEGMENTS.contains(&segment))
+}
+
 /// A route from methods to a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -137,7 +145,7 @@ pub enum InvalidPattern {
     #[error("contains {0:?}, which method names must not contain")]
     Character(char),
 
-    /// Its first segment is `system`.
+    /// Its first segment is `system` or `rpc`.
     #[error("is reserved for the host")]
     Reserved,
 }
@@ -149,7 +157,7 @@ impl InvalidPattern {
             InvalidPattern::Everything | InvalidPattern::Star => {
                 "write a full name, or a prefix ending in .* such as \"device.*\""
             }
-            InvalidPattern::Reserved => "write a name that does not begin with system",
+            InvalidPattern::Reserved => "write a name that does not begin with system or rpc",
             _ => {
                 "write segments of letters, digits, _ and -, separated by dots, at most 256 bytes, such as \
                  \"device.status\" or \"device.*\""
@@ -183,7 +191,7 @@ impl FromStr for Pattern {
                 None => {}
             }
         }
-        if name.split('.').next() == Some(RESERVED) {
+        if is_reserved(name) {
             return Err(InvalidPattern::Reserved);
         }
 

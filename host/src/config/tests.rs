@@ -89,12 +89,13 @@ fn has_the_documented_defaults() {
         probe,
         state_transfer,
         trusted_keys,
+        incompatible,
         probation,
         crash,
     } = config.plugins;
     assert_eq!(state, None);
     assert_eq!((crash.record, crash.most, crash.window.as_secs()), (None, 3, 600));
-    assert_eq!(trusted_keys, []);
+    assert_eq!((trusted_keys.len(), incompatible), (0, IncompatiblePolicy::Warn));
     assert_eq!((directory.as_path(), auto_route, watch, retained), (Path::new("plugins"), true, true, 64));
     assert_eq!([probe, state_transfer].map(|timeout| timeout.as_secs()), [10, 1]);
     assert_eq!(probation, ProbationConfig { calls: 100, failures: 10 });

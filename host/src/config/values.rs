@@ -87,19 +87,26 @@ impl<'d> Section<'d> {
 
     /// Reads one of a few words.
     pub(super) fn choice<T: Copy>(&self, key: &'static str, words: &[(&'static str, T)], default: T) -> T {
+        self.optional_choice(key, words).unwrap_or(default)
+    }
+
+    /// Reads one of a few words, if the key is set.
+    pub(super) fn optional_choice<T: Copy>(
+        &self,
+        key: &'static str,
+        words: &[(&'static str, T)],
+    ) -> Option<T> {
         let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
         let all = names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
-        let Some(text) = self.string_or_else(key, |_| format!("write one of {all}")) else {
-            return default;
-        };
+        let text = self.string_or_else(key, |_| format!("write one of {all}"))?;
         if let Some((_, choice)) = words.iter().find(|(word, _)| *word == text) {
-            return *choice;
+            return Some(*choice);
         }
 
         let problem = format!("{} {} is not valid", self.label(key), quoted(text));
         let remedy = format!("{}write one of {all}", did_you_mean(text, &names));
         self.fault(self.offset_of(key), problem, remedy);
-        default
+        None
     }
 
     pub(super) fn count(&self, key: &'static str, range: RangeInclusive<usize>, default: usize) -> usize {

@@ -251,6 +251,8 @@ reasons! {
     /// Its self-test failed or panicked in the probe.
     SelfTestFailed = "self-test-failed",
     // The replacement of a generation.
+    /// It breaks callers of the content that serves, and `plugins.incompatible` is `"refuse"`.
+    Incompatible = "incompatible",
     /// It was not started in the host within its time-out, although it was in the probe.
     StartTimedOut = "start-timed-out",
     /// Calls of the previous generation did not end in time for the state transfer.

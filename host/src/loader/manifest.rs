@@ -6,7 +6,7 @@ use jackfield_plugin_api::manifest::{PanicStrategy, is_method_name};
 use jackfield_plugin_api::{API_VERSION, Manifest};
 
 use super::load_error::{LoadError, LoadErrorReason};
-use crate::config::RESERVED;
+use crate::config::is_reserved;
 
 /// Bytes of a method name that are repeated to the operator.
 const SHOWN_MAX: usize = 80;
@@ -82,9 +82,10 @@ fn check_methods(manifest: &Manifest) -> Result<(), LoadError> {
                 "{shown:?} is not a method name; write segments of letters, digits, _ and -, separated by dots"
             )));
         }
-        if name.split('.').next() == Some(RESERVED) {
+        if is_reserved(name) {
+            let (segment, _) = name.split_once('.').unwrap_or((name, ""));
             return Err(invalid(format!(
-                "the method name {name:?} begins with {RESERVED}, which is reserved for the host; rename it"
+                "the method name {name:?} begins with {segment}, which is reserved for the host; rename it"
             )));
         }
         if !names.insert(name) {

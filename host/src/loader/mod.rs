@@ -8,7 +8,8 @@
 //!    in the directory is never mapped, because a mapped file that is overwritten or truncated
 //!    later raises SIGBUS.
 //! 3. **Probe** ([`Prober::probe`]): opens, starts and stops the staged copy in a child process,
-//!    where a crash, exit or hang is harmless.
+//!    where a crash, exit or hang is harmless. There, it also describes its methods
+//!    (`description`).
 //! 4. **Load** ([`StagedPlugin::load`]): opens the copy in this process, and proves that the code
 //!    that now runs is that of the copy.
 //! 5. **Close** ([`LoadedLibrary::close`]): unmaps the code, or retains it and reports why.
@@ -19,7 +20,9 @@
 pub(crate) mod backtrace;
 pub(crate) mod child_setup;
 mod content_hash;
+mod contract_cache;
 mod contract_cell;
+pub(crate) mod description;
 mod elf;
 mod environment_memory;
 mod file_stamp;
@@ -45,7 +48,9 @@ mod staged;
 mod static_tls;
 
 pub use content_hash::ContentHash;
+pub(crate) use contract_cache::ContractCache;
 pub(crate) use contract_cell::ContractCell;
+pub use description::{MissingPart, PluginDescription};
 pub use file_stamp::FileStamp;
 pub use inspection::{Inspection, check_worker_count, claimed_key, inspect};
 pub(crate) use library::OpenLibrary;

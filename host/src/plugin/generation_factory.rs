@@ -58,10 +58,11 @@ impl GenerationFactory {
         let identity = GenerationId::built_in(self.reserve_number(), &plugin.name);
         let own = config.plugin.get(&plugin.name).cloned().unwrap_or_default();
         let methods = plugin.methods.clone();
+        let contract = Arc::new(plugin.contract.clone());
 
         let (started, registration) = self.in_process.start_built_in(plugin, &identity, &own)?;
         let parts = parts(identity, methods, registration, config);
-        Ok(Generation::new(parts, Runtime::InProcess(started)))
+        Ok(Generation::new(GenerationParts { contract, ..parts }, Runtime::InProcess(started)))
     }
 
     /// Starts an instance of a staged plugin as the generation `number`: in this process, or in

@@ -1,18 +1,21 @@
-//! The host's own methods, `system.*`. They always exist, and are written like those of any plugin.
+//! The host's own methods: `system.*` and `rpc.discover`. They always exist, and are written like
+//! those of any plugin.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use jackfield_plugin_api::{Error, Methods};
+use jackfield_contract::Contract;
+use jackfield_plugin_api::{Caller, Context, Error, Methods};
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::built_in::BuiltInPlugin;
+use super::discovery::{self, DISCOVER};
 use crate::clock::Time;
 use crate::trace::{ReportedSpans, Tracer};
 
-/// The state of a host that `system.info` and `system.methods` report. The dispatcher implements
-/// it.
+/// The state of a host that its own methods report. The dispatcher implements it.
 pub(crate) trait HostInfo: Send + Sync + 'static {
     /// Returns every counter and gauge by name.
     fn counts(&self) -> BTreeMap<&'static str, u64>;
@@ -26,6 +29,9 @@ pub(crate) trait HostInfo: Send + Sync + 'static {
 
     /// Returns every method that a request can reach.
     fn methods(&self) -> Vec<String>;
+
+    /// Returns the contract of the methods that a caller may call.
+    fn contract(&self, caller: &Caller) -> Contract;
 }
 
 /// One plugin, as `system.info` shows it.
@@ -75,11 +81,13 @@ impl SystemPlugin {
             .inline("system.ping", Self::ping)
             .inline("system.echo", Self::echo)
             .inline("system.info", Self::info)
-            .inline("system.methods", Self::methods);
+            .inline("system.methods", Self::methods)
+            .asynchronous(DISCOVER, Self::discover);
         if tracer.is_some() {
             methods = methods.inline("system.spans", Self::spans);
         }
-        BuiltInPlugin::new(Self::NAME, Self { started: Time::now(), host, tracer }, methods)
+        let plugin = BuiltInPlugin::new(Self::NAME, Self { started: Time::now(), host, tracer }, methods);
+        plugin.described(include_str!("system_methods.json"))
     }
 
     fn ping(&self, _params: Option<Box<RawValue>>) -> Result<&'static str, Error> {
@@ -105,6 +113,12 @@ impl SystemPlugin {
 
     fn methods(&self, _params: Option<Box<RawValue>>) -> Result<Vec<String>, Error> {
         Ok(self.host()?.methods())
+    }
+
+    async fn discover(self: Arc<Self>, cx: Context<'static>) -> Result<Value, Error> {
+        let host = self.host()?;
+        let caller = cx.caller();
+        Ok(discovery::document(move || host.contract(&caller)).await)
     }
 
     #[expect(clippy::boxed_local, reason = "raw JSON has no other owned form")]

@@ -35,7 +35,8 @@ impl WorkerStarter {
     }
 
     /// Starts the workers of a staged plugin. Blocks until all have started and tested it, for at
-    /// most `limit`, or until the host ends.
+    /// most `limit` (twice as long if the first worker hangs or crashes while it describes its
+    /// methods), or until the host ends.
     ///
     /// # Errors
     ///

@@ -24,7 +24,12 @@ pub(crate) enum ReloadCommand {
     /// that is done.
     ScanAll(CommandReply<()>),
     /// Load the file of one plugin, or of all, even if its content serves already or was refused.
-    Reload(Option<String>, CommandReply<Vec<PluginReloadResult>>),
+    Reload {
+        name: Option<String>,
+        /// Whether content of the one plugin is loaded that breaks callers.
+        allow_incompatible: bool,
+        reply: CommandReply<Vec<PluginReloadResult>>,
+    },
     /// Return to the previous content of a plugin.
     RollBack { plugin: String, by: Decider, reply: CommandReply<PluginReloadResult> },
     /// Have a plugin run in a worker, or, with `is_off`, where it is configured to run.

@@ -70,20 +70,26 @@ impl PluginOwner {
         let hash = staged.inspection.hash.to_string();
         let serving_file = self.slots.get(&name).and_then(PluginSlot::file);
         let is_own_name = serving_file.is_none_or(|serving| serving == file);
+        let serves = serving_file.is_some();
 
         // If another file has the name, the checks of the candidate say so.
-        let Some(decision) = self.decisions.find(&name, &hash).filter(|_| is_own_name).cloned() else {
-            let candidate = Candidate { staged, file: file.clone(), purpose: Purpose::LoadFile };
+        let decision = self.decisions.find(&name, &hash).filter(|_| is_own_name).cloned();
+        let (decision, allow_incompatible) = match (decision, trigger) {
+            (Some(decision), LoadTrigger::OperatorForOne { allow_incompatible }) => {
+                self.clear_decision(&name, &decision);
+                (None, allow_incompatible)
+            }
+            (None, LoadTrigger::OperatorForOne { allow_incompatible }) => (None, allow_incompatible),
+            (decision, LoadTrigger::Scan | LoadTrigger::OperatorForAll) => (decision, false),
+        };
+        let Some(decision) = decision else {
+            let purpose = Purpose::LoadFile { allow_incompatible };
+            let candidate = Candidate { staged, file: file.clone(), purpose };
             return Ok(SelectedContent { candidate, refused: None });
         };
-        if trigger == LoadTrigger::OperatorForOne {
-            self.clear_decision(&name, &decision);
-            let candidate = Candidate { staged, file: file.clone(), purpose: Purpose::LoadFile };
-            return Ok(SelectedContent { candidate, refused: None });
-        }
 
         let declared = &staged.inspection.manifest.methods;
-        if serving_file.is_some() {
+        if serves {
             return Err(self.reject(&name, file, &decision, declared, trigger));
         }
         self.select_kept(&name, file, decision, declared)
@@ -117,7 +123,7 @@ impl PluginOwner {
 
         match trigger {
             LoadTrigger::Scan => LoadOutcome::Unchanged,
-            LoadTrigger::OperatorForAll | LoadTrigger::OperatorForOne => LoadOutcome::Refused(refused),
+            LoadTrigger::OperatorForAll | LoadTrigger::OperatorForOne { .. } => LoadOutcome::Refused(refused),
         }
     }
 

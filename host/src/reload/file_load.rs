@@ -70,9 +70,9 @@ impl PluginOwner {
     }
 
     /// Loads the file of one plugin, or of all, for an operator.
-    pub(super) fn reload(&mut self, name: Option<&str>) -> Vec<PluginReloadResult> {
+    pub(super) fn reload(&mut self, name: Option<&str>, allow_incompatible: bool) -> Vec<PluginReloadResult> {
         let trigger = match name {
-            Some(_) => LoadTrigger::OperatorForOne,
+            Some(_) => LoadTrigger::OperatorForOne { allow_incompatible },
             None => LoadTrigger::OperatorForAll,
         };
         self.reload_files(name, trigger)

@@ -4,16 +4,17 @@ use std::io;
 
 use crate::config::{Config, Isolation, ReplacePolicy};
 use crate::failpoint;
-use crate::loader::{KeptImage, LoadError, ProbeDepth, Prober, StagedPlugin};
+use crate::loader::{ContractCache, KeptImage, LoadError, ProbeDepth, Prober, StagedPlugin};
 use crate::plugin::{BuiltInPlugin, Generation, GenerationFactory, GenerationLoadError, Probation};
 use crate::shutdown::Shutdown;
 
 /// Probes and starts plugins, several at a time. Unit tests replace it, because a real start needs
 /// a probe process and a shared library.
 pub(super) trait GenerationStarter: Send + Sync {
-    /// Loads, starts, self-tests and stops the plugin in a separate process. A stop-first plugin is
-    /// only loaded there. A plugin that is to run in a worker process is not probed otherwise: its
-    /// start does the same. Blocks for at most `plugins.probe`.
+    /// Loads, starts, self-tests and stops the plugin in a separate process, where it also
+    /// describes its methods. A stop-first plugin is only loaded and described there. A plugin that
+    /// is to run in a worker process is not probed otherwise: its start does the same. Blocks for
+    /// at most `plugins.probe`.
     ///
     /// # Errors
     ///
@@ -22,7 +23,8 @@ pub(super) trait GenerationStarter: Send + Sync {
 
     /// Loads and starts the plugin in this process or in workers, as the generation `number`, which
     /// [`GenerationStarter::reserve_number`] returned. It is self-tested as well, unless the
-    /// probe has done that. Blocks for at most `plugins.probe`.
+    /// probe has done that. Blocks for at most `plugins.probe`; for as long once more if the first
+    /// worker hangs or crashes while it describes its methods.
     ///
     /// # Errors
     ///
@@ -60,13 +62,16 @@ pub(super) struct ProbingStarter {
     prober: Prober,
     factory: GenerationFactory,
 
+    /// The contracts of the contents in use.
+    contracts: ContractCache,
+
     /// Ends running probes, and keeps further ones from beginning.
     shutdown: Shutdown,
 }
 
 impl ProbingStarter {
     pub(super) fn new(prober: Prober, factory: GenerationFactory, shutdown: Shutdown) -> Self {
-        Self { prober, factory, shutdown }
+        Self { prober, factory, contracts: ContractCache::default(), shutdown }
     }
 }
 
@@ -85,7 +90,16 @@ impl GenerationStarter for ProbingStarter {
         let settings = own.map_or_else(|| "{}".to_owned(), |own| own.settings.to_string());
         let is_cancelled = || self.shutdown.has_begun();
         let prober = self.prober.for_isolation(isolation);
-        prober.probe_unless(&is_cancelled, depth, staged, settings.as_bytes(), config.plugins.probe)
+        self.contracts.recall(staged.inspection.hash, &staged.contract);
+        prober.probe_and_describe_unless(
+            &is_cancelled,
+            depth,
+            staged,
+            settings.as_bytes(),
+            config.plugins.probe,
+        )?;
+        self.contracts.remember(staged.inspection.hash, &staged.contract);
+        Ok(())
     }
 
     fn start(
@@ -98,7 +112,12 @@ impl GenerationStarter for ProbingStarter {
         if self.shutdown.has_begun() {
             return Err(LoadError::host_ends().into());
         }
-        self.factory.start(staged, number, config, probation, config.plugins.probe, &self.shutdown)
+        let (hash, contract) = (staged.inspection.hash, staged.contract.clone());
+        self.contracts.recall(hash, &contract);
+        let limit = config.plugins.probe;
+        let started = self.factory.start(staged, number, config, probation, limit, &self.shutdown)?;
+        self.contracts.remember(hash, &contract);
+        Ok(started)
     }
 
     fn start_built_in(&self, plugin: BuiltInPlugin, config: &Config) -> io::Result<Generation> {

@@ -11,7 +11,10 @@ pub(super) enum LoadTrigger {
     /// and a quarantine is cleared.
     OperatorForAll,
     /// An operator reloads one plugin by its name, which also clears a decision.
-    OperatorForOne,
+    OperatorForOne {
+        /// Whether content is loaded that breaks callers of what serves.
+        allow_incompatible: bool,
+    },
 }
 
 /// How the load of a file ended.

@@ -58,6 +58,7 @@
 
 mod command;
 mod commit;
+mod contract_check;
 mod decided;
 mod directory_scan;
 mod directory_watcher;

@@ -178,8 +178,8 @@ impl PluginOwner {
                 is_rescan_due
             }
 
-            ReloadCommand::Reload(name, reply) => {
-                answer(reply, self.reload(name.as_deref()));
+            ReloadCommand::Reload { name, allow_incompatible, reply } => {
+                answer(reply, self.reload(name.as_deref(), allow_incompatible));
                 false
             }
             ReloadCommand::RollBack { plugin, by, reply } => {

@@ -7,7 +7,9 @@ use super::owner::PluginOwner;
 use super::plugin_slot::PluginSlot;
 use super::restart_required;
 use super::transaction::{Candidate, PreparedGeneration, PreparedStart, Purpose};
-use crate::config::{Config, Isolation, Place, PluginConfig, ReplacePolicy, WorkerConfig};
+use crate::config::{
+    Config, IncompatiblePolicy, Isolation, Place, PluginConfig, ReplacePolicy, WorkerConfig,
+};
 use crate::loader::{LoadError, LoadErrorReason, plugin_name};
 use crate::routing::ConnectionRules;
 
@@ -45,7 +47,7 @@ impl PluginOwner {
         if let Some(tracer) = self.dispatcher.tracer.get() {
             tracer.set_sample(config.trace.sample);
         }
-        self.retry_with_settings(&changed, config.plugins.retained > old.plugins.retained);
+        self.retry_with_settings(&changed, &old);
         if config.plugins.trusted_keys != old.plugins.trusted_keys {
             // A refused file may be trusted now, and a loaded one may not be any more, which is
             // reported. What serves serves on.
@@ -58,8 +60,9 @@ impl PluginOwner {
     }
 
     /// Returns the plugins that have to be started again for a new configuration: their settings,
-    /// threads, queue, circuit breaker or isolation differ. Their replace policy applies to the
-    /// next replacement. The options of workers apply only to plugins that run in workers.
+    /// threads, queue, circuit breaker or isolation differ. Their policies (`replace` and
+    /// `incompatible`) apply to the next replacement. The options of workers apply only to plugins
+    /// that run in workers.
     fn changed_plugins(&self, old: &Config, new: &Config) -> BTreeSet<String> {
         let settings = |config: &Config, name: &String| {
             let settings = config.plugin.get(name).cloned().unwrap_or_default();
@@ -70,7 +73,7 @@ impl PluginOwner {
                 Isolation::Worker => settings.worker,
             };
             let (place, replace) = (Place::default(), ReplacePolicy::default());
-            PluginConfig { place, replace, isolation, worker, ..settings }
+            PluginConfig { place, replace, incompatible: None, isolation, worker, ..settings }
         };
         let all = old.plugin.keys().chain(new.plugin.keys());
         all.filter(|name| settings(old, name) != settings(new, name)).cloned().collect()
@@ -123,14 +126,22 @@ impl PluginOwner {
     }
 
     /// Has the next scan load the files that may have been refused because of the old settings.
-    fn retry_with_settings(&mut self, changed: &BTreeSet<String>, may_retain_more: bool) {
+    fn retry_with_settings(&mut self, changed: &BTreeSet<String>, old: &Config) {
+        let config = Arc::clone(&self.config);
+        let may_retain_more = config.plugins.retained > old.plugins.retained;
         for file in self.scan.files.names().cloned().collect::<Vec<_>>() {
             let Some(name) = plugin_name(&file) else { continue };
             let Some(refused) = self.slots.get(&name).and_then(|slot| slot.refused.as_ref()) else {
                 continue;
             };
-            let has_room = may_retain_more && refused.reason == LoadErrorReason::TooManyRetained;
-            if has_room || changed.contains(&name) {
+            let is_over = match refused.reason {
+                LoadErrorReason::TooManyRetained => may_retain_more,
+                LoadErrorReason::Incompatible => {
+                    config.incompatible_policy(&name) != IncompatiblePolicy::Refuse
+                }
+                _ => changed.contains(&name),
+            };
+            if is_over || changed.contains(&name) {
                 self.scan.files.retry(&file);
             }
         }

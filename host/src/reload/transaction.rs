@@ -23,7 +23,10 @@ use crate::plugin::{Generation, GenerationLoadError, Probation};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A file has new content, or an operator reloads it.
-    LoadFile,
+    LoadFile {
+        /// Whether the operator accepts that it breaks callers of what serves.
+        allow_incompatible: bool,
+    },
     /// The configuration of the plugin changed; its content starts again.
     ApplySettings,
     /// An operator has the plugin run there; its content starts again.
@@ -134,6 +137,15 @@ impl PluginOwner {
             |refused| if is_replacement && starts_first { with_remedy(refused, &name) } else { refused };
 
         self.starter.probe(&candidate.staged, config).map_err(explain)?;
+        let (purpose, manifest) = (candidate.purpose, &candidate.staged.inspection.manifest);
+        // A worker that is its own probe describes itself when it starts.
+        let described = candidate.staged.contract.get();
+        let is_checked = described.is_some() || (is_replacement && !starts_first);
+        if is_checked {
+            let contract = candidate.staged.contract.get_or_names(manifest);
+            self.check_contract(&name, purpose, &contract, config)?;
+        }
+
         if is_replacement && !starts_first {
             let Candidate { staged, file, purpose } = candidate;
             let start = PreparedStart::AfterStop(Some(Box::new(staged)));
@@ -141,7 +153,14 @@ impl PluginOwner {
         }
 
         let started = self.number(candidate, config).start(&*self.starter, config);
-        self.started(started).map_err(explain)
+        let prepared = self.started(started).map_err(explain)?;
+        if let Some(generation) = prepared.generation().filter(|_| !is_checked)
+            && let Err(refused) = self.check_contract(&name, purpose, &generation.contract, config)
+        {
+            self.retire(Arc::clone(generation));
+            return Err(refused);
+        }
+        Ok(prepared)
     }
 
     /// Checks a candidate before any of its code runs.
@@ -156,7 +175,7 @@ impl PluginOwner {
 
         failpoint::pass("names")?;
         self.check_names(name, file, &inspection.manifest.methods)?;
-        self.check_signature(name, inspection.signed, config, *purpose == Purpose::LoadFile)?;
+        self.check_signature(name, inspection.signed, config, matches!(purpose, Purpose::LoadFile { .. }))?;
         failpoint::pass("room")?;
         Ok(self.check_room(name, config)?)
     }
@@ -194,7 +213,7 @@ impl PluginOwner {
         let limits = config.plugins.probation;
         let slot = self.slots.get(name)?;
         let is_due = match purpose {
-            Purpose::LoadFile | Purpose::ApplySettings | Purpose::Isolate(_) => slot.file().is_some(),
+            Purpose::LoadFile { .. } | Purpose::ApplySettings | Purpose::Isolate(_) => slot.file().is_some(),
             Purpose::StartAgain => slot.stopped().is_some_and(|stopped| stopped.is_on_probation),
             Purpose::RollBackByOperator | Purpose::RollBackAfterProbation | Purpose::RestoreKept => false,
         };

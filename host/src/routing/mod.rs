@@ -2,6 +2,7 @@
 //! calls, and the errors that a request is answered with.
 
 mod acl;
+mod callable_methods;
 mod dispatcher;
 mod exhausted_resource;
 mod gate;

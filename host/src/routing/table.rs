@@ -118,7 +118,7 @@ pub(crate) enum Requester {
 }
 
 impl Requester {
-    fn check(self, allow: Option<&Allow>) -> Result<(), RequestError> {
+    pub(super) fn check(self, allow: Option<&Allow>) -> Result<(), RequestError> {
         let (Some(allow), Self::Client(peer)) = (allow, self) else { return Ok(()) };
         match peer {
             Some(peer) if allow.allows(peer.uid, peer.gid) => Ok(()),

@@ -4,7 +4,7 @@
 //! ```text
 //! host                                   worker
 //!   │── Start ─────────────────────────────►│ limits, sandbox, dlopen, start, self-test
-//!   │◄──────── Step…, Ready or Refused ─────│
+//!   │◄─ Step…, Described…, Ready or Refused │
 //!   │── Call, Cancel ──────────────────────►│
 //!   │◄────────────────────────────── End ───│ exactly one for each Call
 //!   │◄────── Nested, NestedCancelled ───────│ a method calls another one
@@ -56,6 +56,7 @@ pub(crate) mod kind {
     pub(crate) const NESTED: u8 = 0x46;
     pub(crate) const NESTED_CANCELLED: u8 = 0x47;
     pub(crate) const PHASE_END: u8 = 0x48;
+    pub(crate) const DESCRIBED: u8 = 0x49;
 }
 
 /// The number of a call on its channel, which the host chooses. The host uses no number twice.
@@ -135,6 +136,9 @@ pub(crate) enum HostMessage<'a> {
 pub(crate) enum WorkerMessage<'a> {
     /// The name of the step of the start that begins.
     Step(&'a str),
+    /// The next part of the description of the methods, a JSON document or nothing; or why it is
+    /// missing. Only in its step of the start.
+    Described { is_known: bool, text: &'a str },
     /// The plugin is refused, for the [`LoadErrorReason`](crate::loader::LoadErrorReason) with this
     /// code. The worker ends.
     Refused { reason: &'a str, detail: &'a str },

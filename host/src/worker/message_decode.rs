@@ -149,6 +149,7 @@ impl<'a> WorkerMessage<'a> {
         let mut fields = Fields::of(payload);
         match kind {
             kind::STEP => Ok(Self::Step(fields.rest_text()?)),
+            kind::DESCRIBED => Ok(Self::Described { is_known: fields.flag()?, text: fields.rest_text()? }),
             kind::REFUSED => Ok(Self::Refused { reason: fields.text()?, detail: fields.rest_text()? }),
             kind::READY => Ok(Self::Ready { enforced: fields.rest_text()? }),
             kind::LOG => {

@@ -149,6 +149,7 @@ impl ChannelMessage for WorkerMessage<'_> {
     fn kind(&self) -> u8 {
         match self {
             Self::Step(_) => kind::STEP,
+            Self::Described { .. } => kind::DESCRIBED,
             Self::Refused { .. } => kind::REFUSED,
             Self::Ready { .. } => kind::READY,
             Self::Log { .. } => kind::LOG,
@@ -162,6 +163,7 @@ impl ChannelMessage for WorkerMessage<'_> {
     fn encode_head(&self, out: &mut Vec<u8>) {
         match *self {
             Self::Step(_) | Self::Ready { .. } => {}
+            Self::Described { is_known, .. } => out.push(u8::from(is_known)),
             Self::Refused { reason, .. } => put_text(out, reason),
             Self::Log { level, call, .. } => {
                 out.push(level);
@@ -186,7 +188,9 @@ impl ChannelMessage for WorkerMessage<'_> {
 
     fn tail(&self) -> &[u8] {
         match *self {
-            Self::Step(text) | Self::Ready { enforced: text } => text.as_bytes(),
+            Self::Step(text) | Self::Described { text, .. } | Self::Ready { enforced: text } => {
+                text.as_bytes()
+            }
             Self::Refused { detail, .. } => detail.as_bytes(),
             Self::Log { line, .. } => line.as_bytes(),
             Self::End { end, .. } | Self::PhaseEnd(end) => end_tail(end),

@@ -2,6 +2,7 @@
 //! the process gets.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jackfield_plugin_api::Manifest;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ pub(crate) struct WorkerSpec {
 
     /// `None` without a sandbox.
     pub(crate) sandbox: Option<SandboxSpec>,
+
+    /// The time for the plugin to describe its methods before it starts; `None` if it is not asked.
+    pub(crate) describes_within: Option<Duration>,
 }
 
 /// The limits of a worker process.

@@ -21,6 +21,7 @@ use super::keys::own_keys;
 use super::sink::Out;
 use super::types::{HostTableRef, PluginRoot, PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice};
 use super::unwind::panic_text;
+use crate::description::DoesNotFit;
 use crate::handler::Begun;
 use crate::{
     Context, Error, Exported, Host, Methods, Plugin, STATE_MAX, attached_host, log_bridge, panic_hook,
@@ -86,7 +87,7 @@ unsafe extern "C" fn describe<S: Exported>(method: u32, part: u32, out: *mut Sin
             let description = usize::try_from(method).ok().and_then(|method| S::DESCRIPTIONS.get(method));
             match description.map_or(Ok(()), |description| description.write(part, out)) {
                 Ok(()) => Ok(RawOutcome::DONE),
-                Err(error) => Err(error),
+                Err(DoesNotFit) => Err(Error::internal("the description is too large")),
             }
         });
     }

@@ -10,6 +10,7 @@ use super::call_facts::CallFacts;
 use super::entry::RunningPlugin;
 use super::future::{Imported, PluginFuture};
 use super::handles::HostHandle;
+use super::lifecycle_error::{LifecycleError, into_result};
 use super::local_entry::LocalEntry;
 use super::root::Root;
 use super::services::{HostCell, TABLE};
@@ -19,26 +20,6 @@ use crate::{Error, Host, Methods, STATE_MAX};
 
 /// Upper bound for an error accepted from a lifecycle phase of a plugin, in bytes.
 const MAX_REPORT: usize = 64 * 1024;
-
-/// The reason why an instance did not start, or failed in another lifecycle phase.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LifecycleError {
-    /// The plugin returned an error with this message.
-    Refused(String),
-    /// The plugin panicked with this text.
-    Panicked(String),
-}
-
-impl std::fmt::Display for LifecycleError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Refused(why) => f.write_str(why),
-            Self::Panicked(why) => write!(f, "the plugin panicked: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for LifecycleError {}
 
 /// The old name of [`LifecycleError`].
 #[deprecated(since = "0.1.0", note = "use `LifecycleError`")]
@@ -241,14 +222,4 @@ fn refuse_bytes() -> CallEnd {
     let error = Error::invalid_params("", "invalid type: opaque bytes, expected JSON");
     let data = error.data_json().map(str::to_owned);
     CallEnd::Failed { code: error.code(), message: error.message().to_owned(), data }
-}
-
-pub(super) fn into_result(end: CallEnd) -> Result<(), LifecycleError> {
-    match end {
-        CallEnd::Done | CallEnd::DoneBytes => Ok(()),
-        CallEnd::Failed { message, .. } => Err(LifecycleError::Refused(message)),
-        CallEnd::Panicked(text) => Err(LifecycleError::Panicked(text)),
-        // No call across the ABI ends like this.
-        CallEnd::Crashed(_) => Err(LifecycleError::Refused("the process of the plugin ended".to_owned())),
-    }
 }

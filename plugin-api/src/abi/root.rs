@@ -8,8 +8,8 @@ use abi_stable::library::{AbiHeaderRef, RootModule};
 
 use super::call_end::CallEnd;
 use super::entry::Entry;
-use super::instance::{LifecycleError, into_result};
 use super::keys::ThreadKeys;
+use super::lifecycle_error::{LifecycleError, into_result};
 use super::sink::lend;
 use super::types::PluginRootRef;
 use crate::api_version::ApiVersion;
@@ -131,8 +131,8 @@ impl Root {
         unsafe { (self.table.manifest())().bytes() }.to_vec()
     }
 
-    /// Returns one part of the description of method number `method`, at most `limit` bytes: JSON, or
-    /// nothing if there is no such part, or if the plugin was built before 0.1.2. It needs no
+    /// Returns one part of the description of method number `method`, at most `limit` bytes: JSON,
+    /// or nothing if there is no such part, or if the plugin was built before 0.1.2. It needs no
     /// instance.
     ///
     /// # Errors

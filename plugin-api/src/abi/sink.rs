@@ -54,7 +54,7 @@ impl<'a> Out<'a> {
     }
 
     /// Appends `bytes`, or returns `false` if that would exceed the limit.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> bool {
         let sink = &mut *self.sink;
         if sink.cap - sink.len < bytes.len() {
             // SAFETY: `reserve` belongs to this sink.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jackfield::config::{
-    Config, CrashAction, Isolation, Pattern, PluginConfig, RESERVED, Route, WorkerConfig,
+    Config, CrashAction, Isolation, Pattern, PluginConfig, Route, WorkerConfig, is_reserved,
 };
 use jackfield::loader::Inspection;
 
@@ -106,8 +106,7 @@ fn note_missing_methods(config: &Config, plugins: &BTreeMap<String, Inspection>)
 
     for listener in &config.listeners {
         let Some(method) = &listener.line.method else { continue };
-        let is_built_in = method.split('.').next() == Some(RESERVED);
-        if !is_built_in && !has(method) {
+        if !is_reserved(method) && !has(method) {
             let place = AtPlace(config, listener.place);
             print_message(format_args!(
                 "{place}: note: listener.method: no plugin has the method {method}; every line is answered with an error"

@@ -15,13 +15,17 @@ pub(crate) struct ReloadPluginArgs {
     /// Name of the plugin; required to load content that was rolled back [default: all plugins]
     name: Option<String>,
 
+    /// Load content even if it breaks callers of what serves, and `incompatible` is "refuse"
+    #[arg(long, requires = "name")]
+    allow_incompatible: bool,
+
     #[command(flatten)]
     operator: OperatorArgs,
 }
 
 /// Reloads one plugin, or all. The exit code is 1 if one is refused.
 pub(crate) fn reload(args: &ReloadPluginArgs, config: Option<&Path>) -> ExitCode {
-    let params = ReloadParams { name: args.name.clone() };
+    let params = ReloadParams { name: args.name.clone(), allow_incompatible: args.allow_incompatible };
     let reply = call(&args.operator, config, method::PLUGIN_RELOAD, &params);
     print(reply, args.operator.json, |results: Vec<PluginReloadResult>| render(&results))
 }

@@ -104,7 +104,7 @@ fn returns_the_name_that_the_file_uses() {
 
 #[test]
 fn suggests_only_current_names() {
-    let known = "the known keys are auto_route, crash, directory, probation, probe, retained, state, state_transfer, trusted_keys, watch";
+    let known = "the known keys are auto_route, crash, directory, incompatible, probation, probe, retained, state, state_transfer, trusted_keys, watch";
     assert_eq!(faults("[plugins]\ndeath = 1"), [format!("2:1: unknown key \"death\" in [plugins]; {known}")]);
 }
 

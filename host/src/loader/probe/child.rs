@@ -1,5 +1,5 @@
-//! The probing process: it protects its report from the plugin, then opens, starts, stops and
-//! closes the plugin.
+//! The probing process: it protects its report from the plugin, then opens, starts, stops,
+//! describes and closes the plugin.
 
 use std::fs;
 use std::io;
@@ -14,6 +14,7 @@ use jackfield_plugin_api::abi::{HostCell, Instance, Root};
 use rustix::stdio::stdin;
 
 use super::super::child_setup::{self, give_up};
+use super::super::description;
 use super::super::library::OpenLibrary;
 use super::super::load_error::{LoadError, LoadErrorReason};
 use super::super::process_state::ProcessState;
@@ -63,17 +64,31 @@ fn probe(request: &ProbeRequest, settings: Vec<u8>, reporter: &Reporter) -> Resu
         ProbeDepth::Start => start_and_stop_on_thread(root, settings, reporter.clone(), before)?,
         ProbeDepth::Code => check_process_state(before.as_ref())?,
     }
-
-    reporter.send(&ProbeReport::Step(ProbeStep::Closing));
     match remaining_threads() {
-        0 => {
-            // The outcome does not matter: the host may retain code that stays mapped.
-            let _ = opened.close();
-        }
-        // Closing would unmap the code that these threads run.
+        0 => {}
         count => reporter.send(&ProbeReport::RemainingThreads(count)),
     }
+
+    let has_returned = describe(root, request, reporter);
+    reporter.send(&ProbeReport::Step(ProbeStep::Closing));
+    // Closing would unmap the code that remaining threads run.
+    if has_returned && remaining_threads() == 0 {
+        // The outcome does not matter: the host may retain code that stays mapped.
+        let _ = opened.close();
+    }
     Ok(())
+}
+
+/// Lets the plugin describe its methods, if the host asks for that. It comes last, because the code
+/// that runs here may do anything, and must not be mistaken for what the plugin does when it
+/// serves. Returns whether all code has returned.
+fn describe(root: Root, request: &ProbeRequest, reporter: &Reporter) -> bool {
+    let Some(limit) = request.describes_within else { return true };
+    reporter.send(&ProbeReport::Step(ProbeStep::Describing));
+    let mut report = |answer: description::PartAnswer<'_>| {
+        reporter.send(&ProbeReport::Described(answer.map(str::to_owned).map_err(str::to_owned)));
+    };
+    description::ask(root, request.manifest.methods.len(), limit, &mut report)
 }
 
 /// Runs [`start_and_stop`] on a thread that is joined before the code is closed, as in the host.

@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::description::{DescriptionCollector, PluginDescription, describe_limit};
 use super::host_environment::HostEnvironment;
 use super::load_error::{LoadError, LoadErrorReason};
 use super::staged::StagedPlugin;
@@ -126,6 +127,55 @@ impl Prober {
         settings: &[u8],
         limit: Duration,
     ) -> Result<(), LoadError> {
+        self.run(&ProbeJob { is_cancelled, depth, settings, describes: false, limit }, staged).map(drop)
+    }
+
+    /// As [`Prober::probe_unless`], and lets the plugin describe its methods, unless its contract
+    /// is known. The contract is then in `staged`; parts that are missing because of a fault are
+    /// logged.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prober::probe_unless`]. A fault in the description is no error.
+    pub(crate) fn probe_and_describe_unless(
+        &self,
+        is_cancelled: &dyn Fn() -> bool,
+        depth: ProbeDepth,
+        staged: &StagedPlugin,
+        settings: &[u8],
+        limit: Duration,
+    ) -> Result<(), LoadError> {
+        let describes = staged.contract.get().is_none();
+        let description = self.run(&ProbeJob { is_cancelled, depth, settings, describes, limit }, staged)?;
+        if let Some(description) = description {
+            staged.contract.set(description.log(&staged.inspection.name));
+        }
+        Ok(())
+    }
+
+    /// Lets a staged plugin describe its methods in a separate process, without starting it: it is
+    /// opened, checked, asked and closed. Blocks for at most `limit`, of which the description may
+    /// take a quarter.
+    ///
+    /// Parts that are missing because the plugin panics, hangs, crashes or writes something invalid
+    /// are listed in the result. They are not logged.
+    ///
+    /// # Errors
+    ///
+    /// The plugin cannot be opened, or the check of its ABI or manifest refuses it.
+    pub fn describe(&self, staged: &StagedPlugin, limit: Duration) -> Result<PluginDescription, LoadError> {
+        let (is_cancelled, depth) = (&|| false, ProbeDepth::Code);
+        let job = ProbeJob { is_cancelled, depth, settings: b"{}", describes: true, limit };
+        // The process may change its state: it does nothing else.
+        let description = self.for_isolation(Isolation::Worker).run(&job, staged)?;
+        description.ok_or_else(|| {
+            LoadError::new(LoadErrorReason::ProbeFailed, "the probe process did not ask for a description")
+        })
+    }
+
+    /// Runs a probing process, and returns what the plugin says about its methods, if it was asked.
+    fn run(&self, job: &ProbeJob<'_>, staged: &StagedPlugin) -> Result<Option<PluginDescription>, LoadError> {
+        let ProbeJob { is_cancelled, depth, settings, describes, limit } = *job;
         if is_cancelled() {
             return Err(LoadError::host_ends());
         }
@@ -139,12 +189,15 @@ impl Prober {
         let began = Instant::now();
         let (socket, child_socket) = UnixStream::pair().map_err(|error| failed(&error))?;
         let manifest = staged.inspection.manifest.clone();
-        let request = ProbeRequest { parent: std::process::id(), manifest, depth, may_change_process };
+        let collector = describes.then(|| DescriptionCollector::new(&manifest));
+        let describes_within = describes.then(|| describe_limit(limit));
+        let parent = std::process::id();
+        let request = ProbeRequest { parent, manifest, depth, may_change_process, describes_within };
         let request = request.encode(settings).map_err(|error| failed(&error))?;
 
         let mut process =
             ProbeProcess::spawn(&self.program, &self.environment, staged, socket, child_socket)?;
-        let mut progress = ProbeProgress::default();
+        let mut progress = ProbeProgress::new(collector);
         // A deadline that the clock cannot represent is no deadline.
         let deadline = began.checked_add(limit);
         let end = process.exchange(&request, deadline, is_cancelled, |bytes| progress.receive(bytes));
@@ -169,11 +222,23 @@ impl Prober {
                         "plugin {plugin}: output in the probe: {text}"
                     );
                 }
-                Ok(())
+                Ok(progress.take_description())
             }
             Err(refused) => Err(progress.explain(refused, &output.stderr)),
         }
     }
+}
+
+/// The task of a probing process.
+struct ProbeJob<'a> {
+    is_cancelled: &'a dyn Fn() -> bool,
+    depth: ProbeDepth,
+    settings: &'a [u8],
+
+    /// Whether the plugin is asked to describe its methods.
+    describes: bool,
+
+    limit: Duration,
 }
 
 /// Returns the verdict of the report or, if there is none, the error for how the probe ended.
@@ -184,6 +249,16 @@ fn verdict(
     limit: Duration,
 ) -> Result<(), LoadError> {
     let step = progress.step;
+    if step == ProbeStep::Describing {
+        match &end {
+            Ok(ListenEnd::Exited) => {
+                progress
+                    .reject(&format!("the process that asked for it ended with {}", output.describe_end()));
+            }
+            Ok(ListenEnd::TimedOut) => progress.reject("the time for the probe had passed"),
+            Ok(ListenEnd::Cancelled | ListenEnd::Answered) | Err(_) => {}
+        }
+    }
     if let Some(verdict) = progress.verdict.take() {
         return verdict;
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Read, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jackfield_plugin_api::Manifest;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub(super) struct ProbeRequest {
     /// Whether the plugin may change state of its whole process, because it will have one of its
     /// own.
     pub(super) may_change_process: bool,
+
+    /// The time for the plugin to describe its methods; `None` if it is not asked.
+    pub(super) describes_within: Option<Duration>,
 }
 
 impl ProbeRequest {
@@ -96,6 +100,8 @@ pub(crate) enum ProbeStep {
     Testing,
     /// `stop` runs, then `Drop`.
     Stopping,
+    /// The plugin describes its methods. A fault in this step is no reason to refuse it.
+    Describing,
     /// The dynamic loader closes the plugin, and its destructors run.
     Closing,
 }
@@ -109,6 +115,7 @@ impl fmt::Display for ProbeStep {
             Self::Starting => "start",
             Self::Testing => "self_test",
             Self::Stopping => "stop",
+            Self::Describing => "the description of its methods",
             Self::Closing => "dlclose (the destructors of the plugin)",
         })
     }
@@ -129,6 +136,9 @@ pub(super) enum ProbeReport {
 
     /// `stop` or `Drop` panicked.
     StopPanicked(String),
+
+    /// The next part of the description of its methods, or why it is missing.
+    Described(Result<String, String>),
 
     /// The end: the plugin is refused, for the [`LoadErrorReason`](super::super::LoadErrorReason)
     /// with this code.
@@ -181,11 +191,13 @@ mod tests {
             manifest: manifest.clone(),
             depth: ProbeDepth::Code,
             may_change_process: true,
+            describes_within: Some(Duration::from_millis(250)),
         };
         let bytes = request.encode(b"{\"a\":1}").unwrap();
         let (request, settings) = ProbeRequest::read(&mut bytes.as_slice()).unwrap();
         assert_eq!((request.parent, request.manifest, request.depth), (7, manifest, ProbeDepth::Code));
         assert_eq!((&*settings, request.may_change_process), (&b"{\"a\":1}"[..], true));
+        assert_eq!(request.describes_within, Some(Duration::from_millis(250)));
         for cut in 0..bytes.len() {
             assert!(ProbeRequest::read(&mut &bytes[..cut]).is_err(), "{cut}");
         }

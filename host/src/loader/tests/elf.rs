@@ -113,6 +113,7 @@ fn refuses_each_fault_of_the_manifest_for_its_reason() {
         (vec![manifest(ours, "unwind", &["a.b", "a.c", "a.b"])], LoadErrorReason::ManifestInvalid),
         (vec![manifest(ours, "unwind", &["a..b"])], LoadErrorReason::ManifestInvalid),
         (vec![manifest(ours, "unwind", &["a.b", "system.ping"])], LoadErrorReason::ManifestInvalid),
+        (vec![manifest(ours, "unwind", &["rpc.discover"])], LoadErrorReason::ManifestInvalid),
     ] {
         let image = Image { manifests: manifests.clone(), ..Image::default() };
         assert_eq!(refusal(&image.bytes()), Some(reason), "{manifests:?}");

@@ -144,6 +144,30 @@ fn kills_a_process_that_does_not_read_or_writes_endlessly() {
 }
 
 #[test]
+fn passes_a_plugin_that_crashes_or_hangs_while_it_describes_itself() {
+    let describing = r#"printf '{"step":"opening"}\n{"step":"describing"}\n'"#;
+    let describe = |end: &str, limit| {
+        let scratch = Scratch::new();
+        let (prober, staged) = (prober(&scratch, &format!("{describing}; {end}")), stage(&scratch));
+        loop {
+            match prober.describe(&staged, limit) {
+                Err(refused) if refused.detail.contains("Text file busy") => std::thread::yield_now(),
+                described => return described.unwrap(),
+            }
+        }
+    };
+
+    let crashed = describe("kill -ABRT $$", LONG);
+    assert_eq!(crashed.contract.methods().len(), 1);
+    let first = crashed.missing[0].to_string();
+    assert!(first.ends_with("the process that asked for it ended with signal 6 (SIGABRT)"), "{first}");
+    assert_eq!(crashed.missing.len(), 4);
+
+    let hung = describe("exec sleep 600", Duration::from_millis(500));
+    assert_eq!(hung.missing[0].why, "the time for the probe had passed");
+}
+
+#[test]
 fn ends_a_process_whose_probe_is_cancelled() {
     let scratch = Scratch::new();
     let started = scratch.0.join("started");

@@ -17,6 +17,7 @@ use super::command::PhaseResult;
 use super::delivery::{Delivery, cut};
 use super::dispatch::Dispatch;
 use super::fault::WorkerFault;
+use super::first_description::FirstDescription;
 use super::line_id::LineId;
 use super::nested_calls::{self, NestedCalls, timeout_of};
 use super::shared_workers::SharedWorkers;
@@ -106,6 +107,7 @@ pub(super) struct MessageContext<'a> {
     pub(super) signal: &'a Arc<Signal>,
     pub(super) nested_caller: Option<Arc<dyn NestedCaller>>,
     pub(super) delivery: &'a mut Delivery,
+    pub(super) description: &'a mut FirstDescription,
     pub(super) events: Vec<WorkerEvent>,
 }
 
@@ -114,6 +116,7 @@ impl<'a> MessageContext<'a> {
         options: &'a WorkerOptions,
         shared: &'a SharedWorkers,
         delivery: &'a mut Delivery,
+        description: &'a mut FirstDescription,
     ) -> Self {
         Self {
             identity: &options.identity,
@@ -121,6 +124,7 @@ impl<'a> MessageContext<'a> {
             signal: &shared.signal,
             nested_caller: options.nested_caller.upgrade(),
             delivery,
+            description,
             events: Vec::new(),
         }
     }
@@ -181,7 +185,10 @@ impl MessagePart<'_> {
                 worker_log::log(context.identity, level, line, call.as_ref());
             }
             WorkerMessage::PhaseEnd(end) => self.end_phase(end, context)?,
-            WorkerMessage::Step(_) | WorkerMessage::Ready { .. } | WorkerMessage::Refused { .. } => {
+            WorkerMessage::Step(_)
+            | WorkerMessage::Described { .. }
+            | WorkerMessage::Ready { .. }
+            | WorkerMessage::Refused { .. } => {
                 self.advance_start(message, context)?;
             }
         }
@@ -198,6 +205,9 @@ impl MessagePart<'_> {
         };
         match message {
             WorkerMessage::Step(begun) => *step = cut(begun),
+            WorkerMessage::Described { is_known, text } => {
+                context.description.add(self.id, is_known, text)?;
+            }
             WorkerMessage::Ready { enforced } => {
                 *self.state = WorkerState::Serving;
                 context.events.push(WorkerEvent::Ready(cut(enforced)));

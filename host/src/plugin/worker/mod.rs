@@ -18,6 +18,7 @@ mod dispatch;
 mod dispatch_window;
 mod end_reason;
 mod fault;
+mod first_description;
 mod line;
 mod line_id;
 mod live_worker;
@@ -75,7 +76,9 @@ pub(super) struct WorkerPlugin {
 
 impl WorkerPlugin {
     /// Starts the workers. Blocks until all have started and tested the plugin, for at most `limit`
-    /// and the time that it takes to kill them, or until `gives_up` returns `true`.
+    /// and the time that it takes to kill them, or until `gives_up` returns `true`. If the first
+    /// worker hangs or crashes while it describes its methods, it is started once more, and blocks
+    /// for at most as long again.
     ///
     /// # Errors
     ///
@@ -103,8 +106,8 @@ impl WorkerPlugin {
 
         // Dropped with an error, it kills the processes and joins the thread.
         let plugin = Self { shared, image, restarts, supervisor: Some(thread) };
-        // The supervisor has the same limit; it needs more time only to kill the processes.
-        let limit = limit.saturating_add(JOIN_LIMIT);
+        // The supervisor has the same limit for each process; it needs more time only to kill them.
+        let limit = limit.saturating_mul(2).saturating_add(JOIN_LIMIT);
         receive_unless(gives_up, &first_start, limit).map_err(|why| match why {
             NotReceived::GivenUp => LoadError::host_ends(),
             NotReceived::Ended | NotReceived::TimedOut => {

@@ -14,6 +14,7 @@ use super::command::{PhaseResult, StatePhase, WorkerCommand};
 use super::delivery::Delivery;
 use super::dispatch::Dispatch;
 use super::end_reason::EndReason;
+use super::first_description::FirstDescription;
 use super::line_id::LineId;
 use super::live_worker::{CarriedPhase, LiveWorker, MessageContext, PhaseWaiter, WorkerEvent, WorkerState};
 use super::overdue_calls::OverdueAction;
@@ -48,6 +49,7 @@ pub(super) struct Supervisor {
     pub(super) slots: Vec<Slot>,
     pub(super) recycling: Recycling,
     pub(super) delivery: Delivery,
+    pub(super) description: FirstDescription,
     pub(super) next_id: u32,
 
     /// Gets the result of the first start of all workers, once.
@@ -73,6 +75,7 @@ impl Supervisor {
         let signal = Arc::new(Signal::new()?);
         let poller = Poller::new(&*signal)?;
         let dispatch = Dispatch::new(config.queue, config.threads, Arc::clone(&signal));
+        let description = FirstDescription::new(&image, start_limit);
         Ok(Self {
             image,
             start_limit,
@@ -82,6 +85,7 @@ impl Supervisor {
             slots: (0..config.worker.count).map(|_| Slot::default()).collect(),
             recycling: Recycling::new(&config.worker),
             delivery: Delivery::default(),
+            description,
             next_id: 0,
             first_start: Some(first_start),
             end_at: None,
@@ -221,8 +225,8 @@ impl Supervisor {
 
     fn read(&mut self, id: LineId) {
         let Some(index) = self.workers.iter().position(|worker| worker.id == id) else { return };
-        let Self { workers, shared, options, delivery, .. } = self;
-        let mut context = MessageContext::of(options, shared, delivery);
+        let Self { workers, shared, options, delivery, description, .. } = self;
+        let mut context = MessageContext::of(options, shared, delivery, description);
         let read = workers[index].read(&mut context);
         let events = context.events;
 

@@ -14,7 +14,7 @@ use super::live_worker::{LiveWorker, MessageContext, PhaseWaiter, WorkerEvent, W
 use super::process_end::ProcessEndText;
 use super::supervisor::Supervisor;
 use crate::clock::Time;
-use crate::loader::{LoadError, LoadErrorReason};
+use crate::loader::{LoadError, LoadErrorReason, ProbeStep};
 use crate::log::{Counted, ShortDuration, printable};
 use crate::worker::channel_reader::Received;
 use crate::worker::report::RestartCause;
@@ -49,7 +49,11 @@ impl Supervisor {
         }
         match worker.state {
             WorkerState::Starting { .. } => {
-                if !matches!(reason, EndReason::Unwanted) {
+                if matches!(reason, EndReason::Unwanted) {
+                    // Nothing follows.
+                } else if self.was_describing(&worker) {
+                    self.start_without_description(&worker, &reason, &end);
+                } else {
                     let error = self.start_error(&worker.state, reason, &end);
                     self.start_failed(worker.slot, error);
                 }
@@ -67,8 +71,8 @@ impl Supervisor {
         if !matches!(reason, EndReason::Ended) {
             return reason;
         }
-        let Self { shared, options, delivery, .. } = self;
-        let mut context = MessageContext::of(options, shared, delivery);
+        let Self { shared, options, delivery, description, .. } = self;
+        let mut context = MessageContext::of(options, shared, delivery, description);
         // Processes that the worker has started may still write.
         let mut reads = 0;
         while reads < MAX_REST_READS && matches!(worker.read(&mut context), Ok(Received::Bytes)) {
@@ -98,6 +102,35 @@ impl Supervisor {
     pub(super) fn crash_queued(&mut self) {
         let queued = self.shared.dispatch.close();
         self.crash(queued.into_iter(), ProcessEnd::Unknown);
+    }
+
+    /// Returns whether a worker was asked for its description, and has not got any further.
+    fn was_describing(&self, worker: &LiveWorker) -> bool {
+        let WorkerState::Starting { step, .. } = &worker.state else { return false };
+        self.description.is_asked(worker.id) && *step == ProbeStep::Describing.to_string()
+    }
+
+    /// Starts a worker once more that has hung or crashed while it described its methods. Nothing
+    /// is known to be wrong with the plugin otherwise.
+    fn start_without_description(&mut self, worker: &LiveWorker, reason: &EndReason, end: &ProcessEnd) {
+        let (plugin, generation) = (&*self.options.identity.plugin, self.options.identity.number);
+        let pid = worker.process.process.pid();
+        let why = match reason {
+            // It has said itself what hangs.
+            EndReason::Refused(_) => None,
+            EndReason::StartTimedOut => Some("the time for the start had passed".to_owned()),
+            EndReason::Fault(fault) => Some(format!("the worker process violated its protocol: {fault}")),
+            _ => Some(format!("the worker process that was asked for it ended with {}", ProcessEndText(end))),
+        };
+
+        self.description.finish(worker.id, plugin, why.as_deref());
+        tracing::info!(
+            plugin,
+            generation,
+            pid,
+            "plugin {plugin}: worker process {pid} failed while it described its methods; another one starts"
+        );
+        self.start_worker(worker.slot);
     }
 
     /// Returns why a worker has not started.

@@ -45,11 +45,13 @@ impl Supervisor {
     }
 
     fn spawn(&mut self, slot: usize) -> Result<LiveWorker, LoadError> {
-        let identity = &self.options.identity;
         let cannot_start = |error: std::io::Error| {
             LoadError::of_system(LoadErrorReason::NoResources, "cannot start a worker process", &error)
         };
-        let spec = serde_json::to_vec(&self.spec()?).map_err(|error| cannot_start(error.into()))?;
+        let id = LineId(self.next_id);
+        let spec = WorkerSpec { describes_within: self.description.ask(id), ..self.spec()? };
+        let spec = serde_json::to_vec(&spec).map_err(|error| cannot_start(error.into()))?;
+        let identity = &self.options.identity;
         let title = format!("{}/{}", identity.plugin, identity.number);
         // Only a plugin with state sends more than a result at a time.
         let has_state = self.image.manifest().state.is_some();
@@ -62,7 +64,7 @@ impl Supervisor {
         let process =
             WorkerProcess::spawn(program, variables, &title, self.image.as_fd(), &spec, is_sandboxed, limit);
         let worker = LiveWorker {
-            id: LineId(self.next_id),
+            id,
             slot,
             process: process.map_err(cannot_start)?,
             state: WorkerState::Starting {
@@ -102,6 +104,7 @@ impl Supervisor {
             log_level: max_level(),
             limits: WorkerLimits { memory: config.worker.memory, files: config.worker.files },
             sandbox,
+            describes_within: None,
         })
     }
 
@@ -118,6 +121,8 @@ impl Supervisor {
         let generation = self.options.identity.number;
         let shown = printable(enforced);
         tracing::info!(plugin, generation, pid, "plugin {plugin}: worker process {pid} started; {shown}");
+
+        self.description.finish(id, plugin, None);
 
         let slot = &mut self.slots[worker.slot];
         slot.starting = None;

@@ -1,11 +1,13 @@
-//! The start of a worker: opens, checks, starts and tests the plugin, and reports each step.
+//! The start of a worker: opens and checks the plugin, lets it describe its methods, starts and
+//! tests it, and reports each step.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use jackfield_plugin_api::Run;
-use jackfield_plugin_api::abi::{HostCell, Instance};
+use jackfield_plugin_api::abi::{HostCell, Instance, Root};
 use jackfield_plugin_api::manifest::DeclaredMethod;
 
 use super::super::async_executor::AsyncExecutor;
@@ -18,7 +20,7 @@ use super::worker_channel::WorkerChannel;
 use crate::config::CrashConfig;
 use crate::crash_record::{CrashRecord, WORKER_GENERATION};
 use crate::host_thread::HostThread;
-use crate::loader::{LoadError, LoadErrorReason, OpenLibrary, ProbeStep};
+use crate::loader::{LoadError, LoadErrorReason, OpenLibrary, ProbeStep, description};
 use crate::worker::message::WorkerMessage;
 use crate::worker::spec::WorkerSpec;
 
@@ -146,6 +148,11 @@ fn start(
     begin(ProbeStep::Checking);
     let root = opened.root(&spec.manifest)?;
 
+    if let Some(limit) = spec.describes_within {
+        begin(ProbeStep::Describing);
+        describe(root, spec.manifest.methods.len(), limit, channel)?;
+    }
+
     begin(ProbeStep::Starting);
     let threads = WorkerThreads::new(&spec.plugin).map_err(|error| {
         LoadError::of_system(LoadErrorReason::NoResources, "cannot record which calls run", &error)
@@ -162,4 +169,25 @@ fn start(
     begin(ProbeStep::Testing);
     instance.self_test().map_err(|failure| LoadError::self_test_failed(&failure))?;
     threads.run(instance, &spec.manifest.methods, spec.threads, spec.reply_limit)
+}
+
+/// Lets the plugin describe its methods.
+///
+/// # Errors
+///
+/// Some of its code does not return, so the plugin must not run in this process. The host starts
+/// another one, which is not asked.
+fn describe(root: Root, methods: usize, limit: Duration, channel: &WorkerChannel) -> Result<(), LoadError> {
+    let mut report = |answer: description::PartAnswer<'_>| {
+        let (is_known, text) = match answer {
+            Ok(document) => (true, document),
+            Err(why) => (false, why),
+        };
+        channel.send(&WorkerMessage::Described { is_known, text });
+    };
+    if description::ask(root, methods, limit, &mut report) {
+        return Ok(());
+    }
+    let detail = "the description of its methods does not return";
+    Err(LoadError::new(LoadErrorReason::ProbeTimedOut, detail))
 }

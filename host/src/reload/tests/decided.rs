@@ -84,10 +84,10 @@ fn serves_the_content_again_after_a_reload_by_name() {
     next.owner.load_all(&|_| ());
 
     // A reload of all plugins clears nothing.
-    assert_result(&next.owner.reload(None)[0], Some(LoadErrorReason::RolledBack));
+    assert_result(&next.owner.reload(None, false)[0], Some(LoadErrorReason::RolledBack));
     next.assert_serves(PLUGIN, &one);
 
-    assert_result(&next.owner.reload(Some(PLUGIN))[0], None);
+    assert_result(&next.owner.reload(Some(PLUGIN), false)[0], None);
     next.assert_serves(PLUGIN, &two);
     assert!(next.status(PLUGIN).decisions.is_empty());
     assert_eq!(state.kept(), [""; 0], "nothing is to be returned to");
@@ -224,6 +224,6 @@ fn forgets_decisions_at_the_end_of_a_host_without_a_state_directory() {
     fixture.put(FILE, &two);
 
     fixture.assert_refused(PLUGIN, LoadErrorReason::RolledBack);
-    assert_result(&fixture.owner.reload(Some(PLUGIN))[0], None);
+    assert_result(&fixture.owner.reload(Some(PLUGIN), false)[0], None);
     fixture.assert_serves(PLUGIN, &two);
 }

@@ -22,7 +22,8 @@ fn serving(content: &Content) -> Fixture {
 /// Prepares the content of the file, as a load does.
 fn prepare(fixture: &mut Fixture) -> PreparedGeneration {
     let staged = fixture.owner.scan.directory().unwrap().stage(OsStr::new(FILE), &[]).unwrap();
-    let candidate = Candidate { staged, file: FILE.into(), purpose: Purpose::LoadFile };
+    let candidate =
+        Candidate { staged, file: FILE.into(), purpose: Purpose::LoadFile { allow_incompatible: false } };
     let config = Arc::clone(&fixture.owner.config);
     fixture.owner.prepare(candidate, &config).unwrap()
 }
@@ -34,7 +35,7 @@ fn loads_nothing_and_blames_no_plugin() {
     fixture.owner.shutdown.begin();
 
     assert!(!fixture.put(FILE, &Content::new("two")));
-    let results = fixture.owner.reload(Some(PLUGIN));
+    let results = fixture.owner.reload(Some(PLUGIN), false);
 
     assert_result(&results[0], Some(LoadErrorReason::HostEnds));
     fixture.assert_serves(PLUGIN, &one);
@@ -78,7 +79,11 @@ fn rolls_nothing_back() {
 #[test]
 fn answers_queued_lists_and_drops_queued_reloads() {
     let mut fixture = serving(&Content::new("one"));
-    let reload = fixture.owner.commands.ask(|reply| ReloadCommand::Reload(None, reply));
+    let reload = fixture.owner.commands.ask(|reply| ReloadCommand::Reload {
+        name: None,
+        allow_incompatible: false,
+        reply,
+    });
     let list = fixture.owner.commands.ask(ReloadCommand::List);
     fixture.owner.shutdown.begin();
 

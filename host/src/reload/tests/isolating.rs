@@ -174,7 +174,7 @@ fn loads_content_that_caused_crashes_into_a_worker() {
     assert_eq!((&*isolated.by, &*isolated.detail), ("host", why));
 
     // A reload by name starts it again, and does not move it.
-    assert_result(&fixture.owner.reload(Some(PLUGIN))[0], None);
+    assert_result(&fixture.owner.reload(Some(PLUGIN), false)[0], None);
     fixture.assert_runs(Isolation::Worker);
 
     // The decision is about this content only, and it outlives the crash record.
@@ -197,7 +197,7 @@ fn ends_an_automatic_isolation_together_with_its_crashes() {
     assert_result(&fixture.owner.isolate(PLUGIN, true, OPERATOR), None);
     fixture.assert_runs(Isolation::InProcess);
 
-    fixture.owner.reload(Some(PLUGIN));
+    fixture.owner.reload(Some(PLUGIN), false);
     fixture.assert_runs(Isolation::InProcess);
     assert!(!state.open().has_isolation(PLUGIN));
 }

@@ -48,7 +48,7 @@ fn loads_the_same_content_again_only_for_an_operator() {
     assert!(!fixture.put(FILE, &content), "no other scan is due");
     assert_eq!(fixture.status(PLUGIN).generation, first);
 
-    let results = fixture.owner.reload(Some(PLUGIN));
+    let results = fixture.owner.reload(Some(PLUGIN), false);
     assert_result(&results[0], None);
     assert!(results[0].generation > first);
     fixture.assert_serves(PLUGIN, &content);
@@ -230,7 +230,7 @@ fn keeps_a_name_for_the_file_that_has_it() {
     assert_eq!(fixture.status(PLUGIN).refused, None, "the refusal is not about the file that serves");
     assert_eq!(fixture.count("plugins_refused"), 1);
 
-    let result = &fixture.owner.reload(Some(PLUGIN))[0];
+    let result = &fixture.owner.reload(Some(PLUGIN), false)[0];
     assert_result(result, Some(LoadErrorReason::NameTaken));
     assert_eq!((result.plugin.as_str(), result.generation), (PLUGIN, None));
 }
@@ -301,7 +301,7 @@ fn refuses_a_generation_while_too_many_drain() {
 fn reports_a_reload_of_a_plugin_without_a_file() {
     let mut fixture = serving(&Content::new("one"));
 
-    let results = fixture.owner.reload(Some("nobody"));
+    let results = fixture.owner.reload(Some("nobody"), false);
 
     assert_eq!(results.len(), 1);
     assert_result(&results[0], Some(LoadErrorReason::NoSuchPlugin));
@@ -313,7 +313,7 @@ fn reloads_every_file_and_reports_each() {
     let mut fixture = serving(&Content::new("one"));
     fixture.put("libbad.so", &Content::new("bad").failing_in_probe(LoadErrorReason::ProbeCrashed));
 
-    let results = fixture.owner.reload(None);
+    let results = fixture.owner.reload(None, false);
 
     assert_eq!(results.iter().map(|result| &*result.plugin).collect::<Vec<_>>(), ["bad", PLUGIN]);
     assert_result(&results[0], Some(LoadErrorReason::ProbeCrashed));

@@ -1,9 +1,10 @@
 //! Unit tests of reloads, without processes, sockets and shared libraries.
 //!
 //! [`Fixture`] is a plugin owner with an invented plugin directory, a clock that tests move, and a
-//! starter that makes generations of [`TestPlugin`] instead of loading code. Dispatcher, routing
-//! tables, generations and their retirement are the real ones.
+//! starter that makes generations of [`TestPlugin`](test_plugin::TestPlugin) instead of loading
+//! code. Dispatcher, routing tables, generations and their retirement are the real ones.
 
+mod contract;
 mod decided;
 mod directory;
 mod ending;
@@ -21,6 +22,7 @@ mod start_retry;
 mod starting;
 mod state;
 mod stop_first;
+mod test_plugin;
 mod unavailable;
 
 use std::ffi::OsString;

@@ -1,18 +1,18 @@
 //! Invented contents of plugin files, and a starter that makes generations of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
-use std::time::Duration;
 
+use jackfield_contract::{Contract, MethodContract, Parameters, Schema};
 use jackfield_plugin_api::abi::{Instance, Root};
 use jackfield_plugin_api::manifest::{DeclaredMethod, Manifest, PanicStrategy};
-use jackfield_plugin_api::{Error, Exported, Host, Methods, Plugin, Run};
-use serde::{Deserialize, Serialize};
+use jackfield_plugin_api::{Plugin, Run};
+use serde_json::Value;
 
 use super::error;
+use super::test_plugin::{Behaviour, RESOURCES, TestPlugin};
 use crate::config::{Config, Isolation, PluginConfig, ReplacePolicy};
 use crate::loader::{
     ContentHash, FileStamp, Inspection, KeptImage, LoadError, LoadErrorReason, StagedPlugin, plugin_name,
@@ -29,6 +29,9 @@ pub(super) struct Content {
     /// Tells contents apart; the hash is made of it.
     name: String,
     methods: Vec<DeclaredMethod>,
+
+    /// The schema of the params of each method.
+    params: Option<Value>,
     state: Option<u32>,
     behaviour: Behaviour,
 
@@ -48,26 +51,13 @@ pub(super) struct Content {
     start_barrier: Option<Arc<Barrier>>,
 }
 
-/// The behaviour of an instance, which gets it as its settings.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Behaviour {
-    count: u64,
-    fails_to_export: bool,
-    fails_to_import: bool,
-
-    /// The resource that the instance has for itself.
-    resource: Option<u64>,
-}
-
-/// The resources that instances have at the moment.
-static RESOURCES: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
-
 impl Content {
     /// Returns content with one method of its name.
     pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             methods: Vec::new(),
+            params: None,
             state: None,
             behaviour: Behaviour::default(),
             probe_error: None,
@@ -81,6 +71,22 @@ impl Content {
     pub(super) fn with_method(mut self, method: &str) -> Self {
         self.methods.push(DeclaredMethod { name: method.to_owned(), run: Run::Blocking });
         self
+    }
+
+    /// Returns content whose methods describe their params with this schema.
+    pub(super) fn with_params(mut self, schema: Value) -> Self {
+        self.params = Some(schema);
+        self
+    }
+
+    /// Returns what the content says about its methods.
+    fn contract(&self) -> Arc<Contract> {
+        let methods = self.methods.iter().map(|method| {
+            let schema = self.params.clone().map(|schema| Schema::from_value(schema).unwrap());
+            let params = schema.map_or(Parameters::Unknown, Parameters::Schema);
+            MethodContract { params, ..MethodContract::unknown(&method.name) }
+        });
+        Arc::new(Contract::new(methods.collect()))
     }
 
     /// Returns content whose state can be transferred: a count.
@@ -209,60 +215,6 @@ impl Contents {
     }
 }
 
-/// The plugin behind every invented content.
-struct TestPlugin {
-    count: AtomicU64,
-    behaviour: Behaviour,
-}
-
-impl Plugin for TestPlugin {
-    const STATE: Option<u32> = Some(1);
-
-    fn start(host: &Host) -> Result<Self, Error> {
-        let behaviour: Behaviour = host.settings()?;
-        lock(&RESOURCES).extend(behaviour.resource);
-        Ok(Self { count: AtomicU64::new(behaviour.count), behaviour })
-    }
-
-    fn export_state(&self) -> Result<Vec<u8>, Error> {
-        if self.behaviour.fails_to_export {
-            return Err(Error::internal("the test keeps its count"));
-        }
-        Ok(self.count.load(Ordering::SeqCst).to_be_bytes().to_vec())
-    }
-
-    fn import_state(&self, _schema: u32, state: &[u8]) -> Result<(), Error> {
-        if self.behaviour.fails_to_import {
-            return Err(Error::internal("the test takes no count"));
-        }
-        let state = state.try_into().map_err(|_| Error::internal("the state is no count"))?;
-        self.count.store(u64::from_be_bytes(state), Ordering::SeqCst);
-        Ok(())
-    }
-}
-
-impl Drop for TestPlugin {
-    fn drop(&mut self) {
-        if let Some(resource) = self.behaviour.resource {
-            lock(&RESOURCES).remove(&resource);
-        }
-    }
-}
-
-impl Exported for TestPlugin {
-    const MANIFEST: &'static str = "";
-
-    fn methods() -> Methods<Self> {
-        Methods::new()
-    }
-}
-
-/// Returns the count of a generation that exports it.
-pub(super) fn count_of(generation: &Arc<Generation>) -> u64 {
-    let state = generation.export_state(Duration::from_secs(30), &|| false).expect("a state");
-    u64::from_be_bytes(state.try_into().expect("a count"))
-}
-
 /// Makes generations of invented contents.
 pub(super) struct TestStarter {
     factory: GenerationFactory,
@@ -283,6 +235,9 @@ impl GenerationStarter for TestStarter {
         let content = self.contents.get(*hash);
         if let Some(reason) = content.probe_error {
             return Err(error(reason));
+        }
+        if config.isolation(name) == Isolation::InProcess {
+            staged.contract.set(content.contract());
         }
         match config.replace_policy(name) {
             ReplacePolicy::StartFirst => content.check_resource(),
@@ -313,6 +268,7 @@ impl GenerationStarter for TestStarter {
         }
 
         let behaviour = serde_json::to_vec(&content.behaviour).unwrap();
+        let contract = content.contract();
         let plugin = BuiltInPlugin::with_instance(name, content.methods, move |host| {
             Instance::start(&Root::linked::<TestPlugin>(), host, &behaviour).expect("an instance")
         });
@@ -321,6 +277,7 @@ impl GenerationStarter for TestStarter {
         lock(&self.images).insert(number, staged.image()?);
         generation.identity.hash = staged.inspection.hash.to_string();
         generation.state_schema = content.state;
+        generation.contract = contract;
         generation.probation = probation;
         Ok(generation)
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Fixture;
-use super::plugin::{Content, count_of};
+use super::plugin::Content;
+use super::test_plugin::count_of;
 use crate::config::{Config, Isolation, Place};
 use crate::loader::LoadErrorReason;
 

@@ -59,7 +59,7 @@ fn refuses_to_roll_back_without_previous_content() {
     let mut fixture = Fixture::new();
     fixture.put(FILE, &one);
     // The same content again is not previous content.
-    fixture.owner.reload(Some(PLUGIN));
+    fixture.owner.reload(Some(PLUGIN), false);
 
     let result = fixture.owner.roll_back(PLUGIN, OPERATOR);
 
@@ -92,7 +92,7 @@ fn does_not_load_content_again_that_an_operator_rolled_back_from() {
     fixture.assert_serves(PLUGIN, &one);
     assert_eq!(fixture.status(PLUGIN).refused, None);
 
-    assert_result(&fixture.owner.reload(Some(PLUGIN))[0], None);
+    assert_result(&fixture.owner.reload(Some(PLUGIN), false)[0], None);
     fixture.assert_serves(PLUGIN, &two);
 }
 

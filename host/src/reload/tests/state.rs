@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Fixture;
-use super::plugin::{Content, count_of};
+use super::plugin::Content;
+use super::test_plugin::count_of;
 use crate::config::Config;
 use crate::loader::LoadErrorReason;
 use crate::routing::{Found, Requester};

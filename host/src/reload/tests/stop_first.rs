@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::plugin::{Content, count_of};
+use super::plugin::Content;
+use super::test_plugin::count_of;
 use super::{Fixture, LIMIT, assert_result};
 use crate::admin::PluginState;
 use crate::config::{Config, ReplacePolicy};
@@ -86,7 +87,7 @@ fn names_the_policy_when_such_a_plugin_cannot_start_beside_the_previous_generati
     let generation = fixture.status(PLUGIN).generation;
     fixture.owner.configure(Arc::new(config(ReplacePolicy::StopFirst))).unwrap();
     assert_eq!(fixture.status(PLUGIN).generation, generation);
-    assert_result(&fixture.owner.reload(Some(PLUGIN))[0], None);
+    assert_result(&fixture.owner.reload(Some(PLUGIN), false)[0], None);
     fixture.assert_serves(PLUGIN, &two);
 }
 
@@ -135,7 +136,7 @@ fn does_not_stop_a_plugin_whose_code_fails_in_the_probe_or_whose_state_is_not_ex
     fixture.put(FILE, &two.clone().failing_in_probe(LoadErrorReason::AbiMismatch));
     fixture.assert_refused(PLUGIN, LoadErrorReason::AbiMismatch);
     fixture.contents.add(&two);
-    fixture.owner.reload(Some(PLUGIN));
+    fixture.owner.reload(Some(PLUGIN), false);
 
     fixture.assert_refused(PLUGIN, LoadErrorReason::StateExportFailed);
     assert_eq!(fixture.status(PLUGIN).generation, generation);

@@ -13,6 +13,7 @@ use crate::metrics::PeerIdentity;
 use crate::plugin::BuiltInPlugin;
 use crate::plugin::test_support::start_built_in;
 
+mod callable_methods;
 mod held;
 mod unavailable;
 

@@ -94,6 +94,8 @@ fn worker_messages() -> Vec<WorkerMessage<'static>> {
     };
     let others = [
         WorkerMessage::Step("opening"),
+        WorkerMessage::Described { is_known: true, text: "{\"type\":\"null\"}" },
+        WorkerMessage::Described { is_known: false, text: "" },
         WorkerMessage::Refused { reason: "self-test-failed", detail: "no" },
         WorkerMessage::Ready { enforced: "" },
         WorkerMessage::Log { level: 3, call: 4, line: "a line" },
@@ -210,7 +212,10 @@ fn refuses_values_without_a_meaning() {
     invalid(kind::PHASE_END, &[2, 0xff]);
     invalid(kind::LOG, &[[3; 9].as_slice(), &[0xff]].concat());
 
-    let mut nested = encoded(&worker_messages()[4]);
+    invalid(kind::DESCRIBED, &[2]);
+    invalid(kind::DESCRIBED, &[1, 0xff]);
+
+    let mut nested = encoded(&worker_messages()[6]);
     assert_eq!(nested[16], 1, "the flags");
     for flags in [4, 5, 0xff] {
         nested[16] = flags;

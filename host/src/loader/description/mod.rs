@@ -1,0 +1,81 @@
+//! A plugin describes its methods: its code is asked in a child process, and its answers are read
+//! as those of a client.
+//!
+//! ```text
+//! child process                                   host
+//! ask ──► thread "describe" ──► plugin            DescriptionCollector
+//!  │          one part at a time                        │
+//!  └── a document, or why it is missing ───────────────►│ check, count, parse
+//!                                                       ▼
+//!                                        contract, and the parts that are missing
+//! ```
+//!
+//! The code of the plugin may panic, hang, crash, or write anything. That costs only what it would
+//! have said: neither a document nor a missing one is a reason to refuse the plugin. A part that
+//! hangs gets half of the time that is left, and the other parts are asked on another thread. A
+//! crash also costs the parts that were not asked yet.
+
+mod asking;
+mod collector;
+mod missing_part;
+
+use std::time::Duration;
+
+use jackfield_contract::{Contract, DescriptionPart};
+
+pub(crate) use asking::ask;
+pub(crate) use collector::DescriptionCollector;
+pub use missing_part::MissingPart;
+
+/// The largest size of all documents of a plugin together, in bytes.
+pub(crate) const DESCRIPTION_MAX: usize = 512 << 10;
+
+/// The parts in the order in which they are asked for: each part of all methods before the next
+/// part. Facts and examples are constants of the plugin, so a schema that crashes costs none of
+/// them.
+const ORDER: [DescriptionPart; 4] =
+    [DescriptionPart::Facts, DescriptionPart::Examples, DescriptionPart::Params, DescriptionPart::Result];
+
+/// Why a part behind the last answer is missing.
+pub(crate) const NOT_ASKED: &str = "it was not asked for after that";
+
+/// The description of a plugin by its own code.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginDescription {
+    /// The contract of its methods, as far as it is known.
+    pub contract: Contract,
+    /// The parts that are missing because of a fault, in the order in which they were asked for. A
+    /// part that the plugin does not have is not among them.
+    pub missing: Vec<MissingPart>,
+}
+
+/// One part as a child process reports it: the document, or why there is none.
+pub(crate) type PartAnswer<'a> = Result<&'a str, &'a str>;
+
+/// Returns the time for all parts of a plugin that has `probe` to start: a quarter of it.
+pub(crate) fn describe_limit(probe: Duration) -> Duration {
+    probe / 4
+}
+
+/// Returns the method and the part at this place of the order; `None` behind the last one.
+fn part_at(place: usize, methods: usize) -> Option<(usize, DescriptionPart)> {
+    let part = ORDER.get(place.checked_div(methods)?)?;
+    Some((place % methods, *part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asks_for_each_part_of_all_methods_before_the_next_part() {
+        let places: Vec<_> = (0..).map_while(|place| part_at(place, 2)).collect();
+        assert_eq!(places.len(), 8);
+        assert_eq!(
+            places[..3],
+            [(0, DescriptionPart::Facts), (1, DescriptionPart::Facts), (0, DescriptionPart::Examples)]
+        );
+        assert_eq!(places[7], (1, DescriptionPart::Result));
+        assert_eq!(part_at(0, 0), None);
+    }
+}

@@ -1,0 +1,3 @@
+//! Contracts: what the methods of plugins say about themselves.
+
+mod descriptions;

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::config_file::ConfigError;
 use super::exit_code;
+use super::shown_text::shown_line;
 
 /// The reason why there is no result. Each has an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,8 @@ pub(super) enum CommandError {
     Document { file: PathBuf, fault: OpenRpcFault },
     #[error("{0}")]
     Refused(String),
+    #[error("no method is named {}{}", shown_line(name), is_meant(nearest.as_deref()))]
+    NoMethod { name: String, nearest: Option<String> },
     #[error("{}: the method {method:?} is in an earlier file, too; pass one of the two files", file.display())]
     MethodTwice { file: PathBuf, method: String },
     #[error(
@@ -43,6 +46,13 @@ pub(super) enum CommandError {
         socket.display()
     )]
     NoDiscovery { socket: PathBuf },
+    #[error("the params of {method} are not described, and its author shows no example")]
+    NoExample { method: String },
+    #[error(
+        "{}\nnot sent; jackfield call --example {method} prints a call that fits, and --no-check sends this one",
+        faults.join("\n")
+    )]
+    InvalidParams { method: String, faults: Vec<String> },
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
     #[cfg(not(feature = "top"))]
@@ -62,9 +72,12 @@ impl CommandError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::NoListener | Self::NoAdmin => exit_code::CONFIGURATION,
-            Self::Refused(_) | Self::MethodTwice { .. } | Self::NoDiscovery { .. } => exit_code::FAILURE,
+            Self::Refused(_) | Self::MethodTwice { .. } => exit_code::FAILURE,
+            Self::NoDiscovery { .. } | Self::NoMethod { .. } | Self::NoExample { .. } => exit_code::FAILURE,
             Self::File { .. } | Self::Document { .. } => exit_code::FAILURE,
-            Self::Stdin(_) | Self::Bytes { .. } | Self::Params(_) => exit_code::USAGE,
+            Self::Stdin(_) | Self::Bytes { .. } | Self::Params(_) | Self::InvalidParams { .. } => {
+                exit_code::USAGE
+            }
             #[cfg(not(feature = "top"))]
             Self::NoScreen => exit_code::USAGE,
             Self::Output(_) => exit_code::INPUT_OUTPUT,
@@ -80,6 +93,10 @@ impl CommandError {
             },
         }
     }
+}
+
+fn is_meant(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; is {name:?} meant?"))
 }
 
 /// The outcome of a call that was interrupted, as far as it is known.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use clap::Args;
 use jackfield::ProbeEntry;
-use jackfield::config::Isolation;
 use jackfield::loader::{PluginDirectory, Prober};
 use jackfield_client::blocking::Client;
 use jackfield_client::{Error, Payload};
@@ -19,15 +18,20 @@ use serde_json::Value;
 use super::call::find_socket;
 use super::command_error::CommandError;
 use super::inspect::{refusal_line, trusted_keys};
+use super::output::print_message;
+use super::shown_text::shown_line;
 
 /// The method of the host that describes its methods.
 pub(super) const DISCOVER: &str = "rpc.discover";
 
+/// The beginnings of the methods of the host itself.
+pub(super) const OWN_METHODS: [&str; 3] = ["system.", "rpc.", "admin."];
+
 /// The code of a reply that says that there is no such method.
 const METHOD_NOT_FOUND: i64 = -32601;
 
-/// The time-out of the discovery.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// The time-out of a command that does nothing but ask.
+pub(super) const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time that the code of a plugin file has to describe itself. It is the default of
 /// `plugins.probe`.
@@ -72,7 +76,7 @@ pub(super) fn read_contract(
     entry: &ProbeEntry,
 ) -> Result<DescribedContract, CommandError> {
     let [first, others @ ..] = &*source.files else {
-        return read_host(&find_socket(source.socket.as_deref(), config)?);
+        return read_host(&find_socket(source.socket.as_deref(), config)?, DISCOVERY_TIMEOUT);
     };
     let described = read_path(first, config, entry)?;
     if others.is_empty() {
@@ -105,11 +109,11 @@ pub(super) fn read_path(
     config: Option<&Path>,
     entry: &ProbeEntry,
 ) -> Result<DescribedContract, CommandError> {
-    let unreadable = |source: io::Error| CommandError::File { file: path.to_owned(), source };
-    if fs::metadata(path).map_err(unreadable)?.file_type().is_socket() {
-        return read_host(path);
+    if is_socket(path) {
+        return read_host(path, DISCOVERY_TIMEOUT);
     }
 
+    let unreadable = |source: io::Error| CommandError::File { file: path.to_owned(), source };
     let mut start = Vec::new();
     let mut file = File::open(path).map_err(unreadable)?;
     file.by_ref().take(ELF.len() as u64).read_to_end(&mut start).map_err(unreadable)?;
@@ -120,9 +124,18 @@ pub(super) fn read_path(
     read_document(&start).map_err(|fault| CommandError::Document { file: path.to_owned(), fault })
 }
 
-/// Returns the reply of a running host to `rpc.discover`.
-fn read_host(socket: &Path) -> Result<DescribedContract, CommandError> {
-    let client = Client::builder(socket).connect_timeout(Duration::ZERO).timeout(TIMEOUT).build();
+/// Returns whether a path is that of a socket.
+pub(super) fn is_socket(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+/// Asks a running host.
+///
+/// # Errors
+///
+/// The host does not describe its methods.
+pub(super) fn read_host(socket: &Path, timeout: Duration) -> Result<DescribedContract, CommandError> {
+    let client = Client::builder(socket).connect_timeout(Duration::ZERO).timeout(timeout).build();
     let failed = |error| CommandError::Call { socket: socket.to_owned(), error };
 
     let document = match client.request(DISCOVER, &()).reply().result {
@@ -160,12 +173,12 @@ fn read_plugin(
     let staged = PluginDirectory::open(directory)
         .and_then(|directory| directory.stage(name, &keys))
         .map_err(refused)?;
-    // In a worker a plugin may do more, and nothing of it concerns this process.
-    let prober = Prober::this_program(entry).for_isolation(Isolation::Worker);
-    let _ = (prober, PROBE_LIMIT);
-    let contract = Contract::of_names(staged.inspection.manifest.methods.iter().map(|method| &*method.name));
+    let described = Prober::this_program(entry).describe(&staged, PROBE_LIMIT).map_err(refused)?;
+    for part in &described.missing {
+        print_message(format_args!("{}: note: {}", path.display(), shown_line(&part.to_string())));
+    }
 
     let manifest = &staged.inspection.manifest;
     let (title, version) = (staged.inspection.name.clone(), manifest.version.clone());
-    Ok(DescribedContract { title, version, contract })
+    Ok(DescribedContract { title, version, contract: described.contract })
 }

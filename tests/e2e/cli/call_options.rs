@@ -145,7 +145,7 @@ fn read_frame(peer: &mut UnixStream) -> Vec<u8> {
 fn a_second_ctrl_c_does_not_wait_for_the_reply() {
     let scratch = Scratch::new();
     let listener = UnixListener::bind(scratch.join("host.sock")).unwrap();
-    let args = ["call", "-v", "--async", "m", "--socket", "host.sock", "--timeout", "60s"];
+    let args = ["call", "-v", "--async", "--no-check", "m", "--socket", "host.sock", "--timeout", "60s"];
     let child = start(scratch.path(), &args);
     let (mut peer, _) = listener.accept().unwrap();
     let mut hello = read_frame(&mut peer);

@@ -218,8 +218,8 @@ fn writes_tagged_unions_and_ends_recursive_types() {
     assert!(
         class.contains(
             " * Types that contain themselves end with `array<mixed>` or `mixed`, because PHPStan has none.\n *\n \
-             * @phpstan-type Shape2 array{\n *     type: 'circle',\n *     radius: float\n * }|array{\n \
-             *     type: 'many',\n *     of?: list<mixed>\n * }\n */\nfinal class Shape\n"
+             * @phpstan-type Shape2 array{type: 'circle', radius: float}|array{type: 'many', of?: list<mixed>}\n \
+             */\nfinal class Shape\n"
         ),
         "no alias has the name of a class: {class}"
     );

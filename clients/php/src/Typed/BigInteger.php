@@ -26,7 +26,10 @@ final class BigInteger implements \JsonSerializable
 
     public function jsonSerialize(): string
     {
-        self::$mark ??= bin2hex(random_bytes(16)) . ':';
+        if (self::$mark === null) {
+            $random = random_bytes(16);
+            self::$mark = bin2hex($random) . ':';
+        }
         Envelope::$integerMark = self::$mark;
 
         return self::$mark . $this->digits;

@@ -54,6 +54,10 @@ final class Encode
             return $value;
         }
 
+        if ($value === []) {
+            return new EmptyList();
+        }
+
         $items = array_values($value);
 
         return $convert === null ? $items : array_map($convert, $items);

@@ -72,7 +72,9 @@ impl ClassPlan<'_> {
         let mut doc = DocComment::new(0);
         doc.text(&format!("The methods `{}.*` of a Jackfield host.", self.prefix));
         if types.has_recursion {
-            doc.text("Types that contain themselves end with `array<mixed>` or `mixed`, because PHPStan has none.");
+            doc.text(
+                "Types that contain themselves end with `array<mixed>` or `mixed`, because PHPStan has none.",
+            );
         }
         doc.separate();
         for TypeAlias { name, doc: ty, .. } in &types.aliases {
@@ -117,7 +119,8 @@ fn write_enumeration(enumeration: &Enumeration) -> String {
 fn write_exception(name: &str, code: i64, messages: &[&str]) -> String {
     let mut doc = DocComment::new(0);
     doc.text(&format!("Thrown for the error code {code}."));
-    let messages: Vec<_> = messages.iter().map(|message| format!("- {}", message.replace('\n', " "))).collect();
+    let messages: Vec<_> =
+        messages.iter().map(|message| format!("- {}", message.replace('\n', " "))).collect();
     doc.text(&messages.join("\n"));
     format!(
         "{}final class {name} extends \\Jackfield\\Exception\\RemoteException\n{{\n    \
@@ -162,12 +165,11 @@ const CONSTRUCTOR: &str = "    \
         ?string $tracestate = null,
         ?array $meta = null,
     ): self {
-        return new self(
-            $this->client,
-            $timeout ?? $this->timeout,
-            $traceparent ?? $this->traceparent,
-            $tracestate ?? $this->tracestate,
-            $meta ?? $this->meta,
-        );
+        $timeout ??= $this->timeout;
+        $traceparent ??= $this->traceparent;
+        $tracestate ??= $this->tracestate;
+        $meta ??= $this->meta;
+
+        return new self($this->client, $timeout, $traceparent, $tracestate, $meta);
     }
 ";

@@ -171,8 +171,10 @@ mod tests {
         assert_eq!(converted(wide.clone()), "E::integer($x)");
         assert_eq!(converted(json!({ "type": "array", "items": { "type": "string" } })), "E::list($x)");
         assert_eq!(converted(json!({ "type": "array", "items": wide })), "E::list($x, E::integer(...))");
-        assert_eq!(converted(json!({ "type": "object", "additionalProperties": { "type": "object" } })),
-            "E::map($x, E::map(...))");
+        assert_eq!(
+            converted(json!({ "type": "object", "additionalProperties": { "type": "object" } })),
+            "E::map($x, E::map(...))"
+        );
         assert_eq!(
             converted(json!({ "type": "object", "properties": { "a'": wide, "b": { "type": "string" } } })),
             r"E::object($x, ['a\'' => E::integer(...)])"

@@ -136,9 +136,9 @@ fn write_body(
         return indent(&statements, 8);
     }
 
-    let arms = thrown.iter().map(|(code, (class, _))| {
-        format!("                {} => {class}::of($error),\n", integer(*code))
-    });
+    let arms = thrown
+        .iter()
+        .map(|(code, (class, _))| format!("                {} => {class}::of($error),\n", integer(*code)));
     format!(
         "        try {{\n{}        }} catch (\\Jackfield\\Exception\\RemoteException $error) {{\n            \
          throw match ($error->getCode()) {{\n{}                default => $error,\n            }};\n        }}\n",

@@ -194,7 +194,9 @@ pub(in crate::cli::generate) fn parse_namespace(text: &str) -> Result<String, St
         return Err("not a namespace of PHP, such as App\\Jackfield".to_owned());
     }
     if namespace.eq_ignore_ascii_case("Jackfield") {
-        return Err("the namespace of the client itself; choose another one, such as App\\Jackfield".to_owned());
+        return Err(
+            "the namespace of the client itself; choose another one, such as App\\Jackfield".to_owned()
+        );
     }
     Ok(namespace.to_owned())
 }
@@ -246,7 +248,8 @@ mod tests {
     #[test]
     fn accepts_namespaces_only() {
         assert_eq!(parse_namespace("\\App\\Jackfield\\").as_deref(), Ok("App\\Jackfield"));
-        for invalid in ["", "App\\\\X", "App Jackfield", "1App", "App;echo 1", "namespace\\App", "jackfield"] {
+        for invalid in ["", "App\\\\X", "App Jackfield", "1App", "App;echo 1", "namespace\\App", "jackfield"]
+        {
             assert!(parse_namespace(invalid).is_err(), "{invalid}");
         }
     }

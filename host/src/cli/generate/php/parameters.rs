@@ -8,6 +8,9 @@ use super::php_type::PhpType;
 use super::text::quote;
 use super::type_reader::{ClassTypes, Direction, TypeReader};
 
+/// The longest array of params in one line.
+const LINE_MAX: usize = 100;
+
 /// One parameter of a method.
 #[derive(Debug)]
 pub(super) struct Parameter {
@@ -99,23 +102,25 @@ fn by_name(schema: &Schema, shape: &ObjectShape, types: &mut ClassTypes) -> Sign
 
 /// Returns the array with the members. Optional ones that are null are not in it.
 fn array_of_members(names: &[&str], required: &[String], optional: &[String]) -> String {
-    let present = |members: &[String]| format!("{ENCODE}::present({})", array(members));
-    let members = match (required.is_empty(), optional.is_empty()) {
-        (_, true) => array(required),
-        (true, false) => present(optional),
-        (false, false) => format!("{} + {}", array(required), present(optional)),
+    let write = |is_line: bool| {
+        let present = || format!("{ENCODE}::present({})", array(optional, is_line));
+        match (required.is_empty(), optional.is_empty()) {
+            (_, true) => array(required, is_line),
+            (true, false) => present(),
+            (false, false) => format!("{} + {}", array(required, is_line), present()),
+        }
     };
+    let line = write(true);
+    let members = if line.len() <= LINE_MAX { line } else { write(false) };
 
     // PHP turns such keys into integers, and an array with the keys 0, 1, … is a list.
     let is_number = |name: &&str| name.chars().all(|c| c.is_ascii_digit());
     if names.iter().any(is_number) { format!("{ENCODE}::object({members})") } else { members }
 }
 
-/// Returns an array, in one line if it is short.
-fn array(members: &[String]) -> String {
-    let line = format!("[{}]", members.join(", "));
-    if line.len() <= 80 {
-        return line;
+fn array(members: &[String], is_line: bool) -> String {
+    if is_line {
+        return format!("[{}]", members.join(", "));
     }
     let lines: String = members.iter().map(|member| format!("    {member},\n")).collect();
     format!("[\n{lines}]")

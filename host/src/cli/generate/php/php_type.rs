@@ -17,7 +17,10 @@ pub(super) enum DocType {
     /// A name, or a literal.
     Name(String),
     /// An array with these members: key, whether it may be missing, type.
-    Shape { members: Vec<(String, bool, DocType)>, is_open: bool },
+    Shape {
+        members: Vec<(String, bool, DocType)>,
+        is_open: bool,
+    },
     /// An array whose items are alike, such as `list<…>`: the text before them and their type.
     Items(&'static str, Box<DocType>),
     /// A list whose items have types of their own.

@@ -136,7 +136,10 @@ fn writes_one_parameter_per_member_and_omits_optional_ones() {
             /** @var Updated $result */
             $result = $this->client->call(
                 'device.status.update',
-                ['deviceId' => $deviceId, 'status' => $status] + \\Jackfield\\Typed\\Encode::present([
+                [
+                    'deviceId' => $deviceId,
+                    'status' => $status,
+                ] + \\Jackfield\\Typed\\Encode::present([
                     'after' => \\Jackfield\\Typed\\Encode::integer($after),
                     'labels' => \\Jackfield\\Typed\\Encode::map($labels),
                     'limit' => $limit,
@@ -159,13 +162,14 @@ fn writes_one_parameter_per_member_and_omits_optional_ones() {
 }
 ";
     assert!(class.ends_with(expected), "{class}");
-    assert!(class.contains(" * @phpstan-type Updated array{sequence: int|string, status?: 'online'|'off-line'}\n"));
     assert!(
-        text(&contract, "Device/Status.php").ends_with(
-            "/**\n * How it is.\n */\nenum Status: string\n{\n    /**\n     * It answers.\n     */\n    \
-             case Online = 'online';\n    case OffLine = 'off-line';\n}\n"
-        )
+        class
+            .contains(" * @phpstan-type Updated array{sequence: int|string, status?: 'online'|'off-line'}\n")
     );
+    assert!(text(&contract, "Device/Status.php").ends_with(
+        "/**\n * How it is.\n */\nenum Status: string\n{\n    /**\n     * It answers.\n     */\n    \
+             case Online = 'online';\n    case OffLine = 'off-line';\n}\n"
+    ));
     assert!(text(&contract, "Device/Error404Exception.php").contains("public const CODE = 404;"));
     let defined = load(&contract, "members").unwrap();
     assert_eq!(defined[0].1, ["__construct()", "with()", "statusUpdate()"]);
@@ -179,7 +183,11 @@ fn writes_the_types_of_results() {
         (json!({ "type": ["string", "null"] }), "?string", "string|null"),
         (json!({ "type": "number", "format": "double" }), "float", "float"),
         (json!({ "type": "integer", "format": "uint64", "minimum": 0 }), "int|string", "int|string"),
-        (json!({ "contentMediaType": "application/octet-stream" }), "\\Jackfield\\Bytes", "\\Jackfield\\Bytes"),
+        (
+            json!({ "contentMediaType": "application/octet-stream" }),
+            "\\Jackfield\\Bytes",
+            "\\Jackfield\\Bytes",
+        ),
         (json!(true), "mixed", "mixed"),
         (json!({ "type": "array", "items": { "type": "string" } }), "array", "list<string>"),
         (
@@ -228,8 +236,10 @@ fn writes_tagged_unions_and_ends_recursive_types() {
 
 #[test]
 fn keeps_names_apart_that_differ_only_in_separators_case_or_words_of_php() {
-    let names = ["list.get", "List.get", "a.b_c", "a.b.c", "a.with", "a.class", "2fa.9x", "ping", "ping.ping"];
-    let contract = Contract::of_names(names.into_iter().chain(["system.ping", "rpc.discover", "admin.stats"]));
+    let names =
+        ["list.get", "List.get", "a.b_c", "a.b.c", "a.with", "a.class", "2fa.9x", "ping", "ping.ping"];
+    let contract =
+        Contract::of_names(names.into_iter().chain(["system.ping", "rpc.discover", "admin.stats"]));
 
     let defined = load(&contract, "names").unwrap();
 
@@ -274,8 +284,11 @@ fn schema() -> impl Strategy<Value = Value> {
         Just(json!({ "$ref": "#/$defs/A" })),
         Just(json!({ "$ref": "#/$defs/list" })),
         prop::collection::btree_set(hostile_text(), 1..4).prop_map(|texts| json!({ "enum": texts })),
-        prop::sample::subsequence(vec![json!(i64::MIN), json!(u64::MAX), json!([1]), json!(null), json!(0.5)], 1..4)
-            .prop_map(|values| json!({ "enum": values })),
+        prop::sample::subsequence(
+            vec![json!(i64::MIN), json!(u64::MAX), json!([1]), json!(null), json!(0.5)],
+            1..4
+        )
+        .prop_map(|values| json!({ "enum": values })),
     ];
     let node = leaf.prop_recursive(3, 12, 3, |inner| {
         let members = prop::collection::btree_map(hostile_text(), inner.clone(), 0..4);
@@ -303,20 +316,22 @@ fn schema() -> impl Strategy<Value = Value> {
 fn any_method() -> impl Strategy<Value = MethodContract> {
     let errors = prop::collection::vec((any::<i64>(), hostile_text()), 0..3);
     let facts = (hostile_text(), hostile_text(), hostile_text(), errors);
-    ("[a-c]?[.]?", hostile_text(), schema(), schema(), facts).prop_map(|(prefix, name, params, result, facts)| {
-        let (summary, description, deprecated, errors) = facts;
-        let errors = errors.into_iter().map(|(code, message)| DeclaredError { code, message }).collect();
-        MethodContract {
-            facts: MethodFacts {
-                summary: Some(summary),
-                description: Some(description),
-                deprecated: Some(deprecated),
-                errors,
-                idempotent: true,
-            },
-            ..method(&format!("x{prefix}{name}"), params, result)
-        }
-    })
+    ("[a-c]?[.]?", hostile_text(), schema(), schema(), facts).prop_map(
+        |(prefix, name, params, result, facts)| {
+            let (summary, description, deprecated, errors) = facts;
+            let errors = errors.into_iter().map(|(code, message)| DeclaredError { code, message }).collect();
+            MethodContract {
+                facts: MethodFacts {
+                    summary: Some(summary),
+                    description: Some(description),
+                    deprecated: Some(deprecated),
+                    errors,
+                    idempotent: true,
+                },
+                ..method(&format!("x{prefix}{name}"), params, result)
+            }
+        },
+    )
 }
 
 proptest! {

@@ -81,7 +81,8 @@ impl DocComment {
         }
 
         let indent = " ".repeat(self.indent);
-        let lines = self.lines.iter().map(|line| format!("{indent} * {}", harmless(line)).trim_end().to_owned());
+        let lines =
+            self.lines.iter().map(|line| format!("{indent} * {}", harmless(line)).trim_end().to_owned());
         let lines: Vec<_> = lines.collect();
         format!("{indent}/**\n{}\n{indent} */\n", lines.join("\n"))
     }
@@ -114,7 +115,8 @@ impl DocComment {
 /// Returns a line of a comment without what would end it, or what an editor would not show.
 fn harmless(line: &str) -> String {
     let is_hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
     };
     line.replace(is_hidden, " ").replace("*/", "* /")
 }

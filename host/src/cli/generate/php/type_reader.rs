@@ -56,6 +56,8 @@ pub(super) struct TypeReader<'a> {
     pub(super) class: &'a mut ClassTypes,
     schema: &'a Schema,
     direction: Direction,
+    /// In how many arrays and objects the current part is.
+    depth: usize,
     /// The definitions that are being read, the outermost first.
     open: Vec<&'a str>,
     done: BTreeMap<&'a str, PhpType>,
@@ -108,7 +110,7 @@ impl ClassTypes {
 
 impl<'a> TypeReader<'a> {
     pub(super) fn new(class: &'a mut ClassTypes, schema: &'a Schema, direction: Direction) -> Self {
-        Self { class, schema, direction, open: Vec::new(), done: BTreeMap::new() }
+        Self { class, schema, direction, depth: 0, open: Vec::new(), done: BTreeMap::new() }
     }
 
     /// Returns the type of the whole value. `hint` names it if the schema does not.
@@ -116,7 +118,6 @@ impl<'a> TypeReader<'a> {
         let schema = self.schema;
         match schema.root.shape {
             Shape::Reference(_) => self.node(&schema.root, hint),
-            Shape::Bytes => PhpType::plain("\\Jackfield\\Bytes"),
             _ => self.definition("", &schema.root, schema.root.title.as_deref().unwrap_or(hint)),
         }
     }
@@ -132,12 +133,11 @@ impl<'a> TypeReader<'a> {
             }
             Shape::Integer(_) => PhpType::plain("int"),
             Shape::Number(_) => PhpType::plain("float"),
+            // Opaque bytes are never a part of JSON.
+            Shape::Bytes if self.depth == 0 => PhpType::plain("\\Jackfield\\Bytes"),
             Shape::Text(_) | Shape::Bytes => PhpType::plain("string"),
-            Shape::Array(shape) => PhpType::new("array", self.array(shape, hint)),
-            Shape::Object(shape) => PhpType::new("array", self.object(shape)),
-            Shape::Literals(literals) => {
-                self.literals(node, literals, node.title.as_deref().unwrap_or(hint))
-            }
+            Shape::Array(_) | Shape::Object(_) => PhpType::new("array", self.container(node, hint)),
+            Shape::Literals(literals) => self.literals(node, literals, node.title.as_deref().unwrap_or(hint)),
             Shape::Union(members) => {
                 let types: Vec<_> = members.iter().map(|member| self.node(member, hint)).collect();
                 PhpType::union(types)
@@ -182,6 +182,17 @@ impl<'a> TypeReader<'a> {
         }
         self.done.insert(name, ty.clone());
         ty
+    }
+
+    fn container(&mut self, node: &'a Node, hint: &str) -> DocType {
+        self.depth += 1;
+        let doc = match &node.shape {
+            Shape::Array(shape) => self.array(shape, hint),
+            Shape::Object(shape) => self.object(shape),
+            _ => DocType::Name("array".to_owned()),
+        };
+        self.depth -= 1;
+        doc
     }
 
     fn array(&mut self, shape: &'a ArrayShape, hint: &str) -> DocType {
@@ -272,7 +283,7 @@ fn literal_type(literal: &Literal) -> PhpType {
 fn is_simple(doc: &DocType) -> bool {
     match doc {
         DocType::Name(_) => true,
-        DocType::Items(_, items) => items.is_name(),
+        DocType::Items(_, items) => is_simple(items),
         DocType::Union(members) => members.iter().all(DocType::is_name),
         DocType::Shape { .. } | DocType::Tuple(_) => false,
     }

@@ -28,7 +28,7 @@ pub struct MethodContract {
 
 /// The params of a method.
 #[derive(Debug, Clone, PartialEq, Default)]
-#[expect(clippy::large_enum_variant, reason = "most methods have a schema")]
+#[expect(clippy::large_enum_variant, reason = "most methods have a schema, and there are few methods")]
 pub enum Parameters {
     /// Nothing is known about them.
     #[default]

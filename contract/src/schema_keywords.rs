@@ -27,6 +27,8 @@ pub(crate) enum KeywordKind {
     Schemas,
     /// An object whose members are schemas.
     SchemasByName,
+    /// An object whose members are schemas, or arrays of different strings.
+    Dependencies,
     /// A reference to a definition.
     Reference,
     Text,
@@ -67,6 +69,7 @@ pub(crate) fn kind_of(keyword: &str) -> Option<KeywordKind> {
         "properties" | "patternProperties" | "dependentSchemas" | "$defs" | "definitions" => {
             KeywordKind::SchemasByName
         }
+        "dependencies" => KeywordKind::Dependencies,
         "$ref" => KeywordKind::Reference,
         "title" | "description" | "$comment" | "$id" | "$schema" | "$anchor" | "$dynamicAnchor"
         | "$dynamicRef" | "format" | "pattern" | "contentMediaType" | "contentEncoding" => KeywordKind::Text,
@@ -134,7 +137,8 @@ impl Checker<'_> {
         let is_valid = match kind {
             KeywordKind::Schema => return self.schema(value),
             KeywordKind::Schemas => return self.schemas(value),
-            KeywordKind::SchemasByName => return self.schemas_by_name(value),
+            KeywordKind::SchemasByName => return self.by_name(value, Self::schema),
+            KeywordKind::Dependencies => return self.by_name(value, Self::dependency),
             KeywordKind::Reference => return self.reference(value),
             KeywordKind::Text => value.is_string(),
             KeywordKind::Number => value.is_number(),
@@ -159,9 +163,17 @@ impl Checker<'_> {
             .try_for_each(|(number, schema)| self.at(&number.to_string(), |checker| checker.schema(schema)))
     }
 
-    fn schemas_by_name(&mut self, object: &Value) -> Result<(), SchemaFault> {
-        let mut schemas = object.as_object().ok_or_else(|| self.fault())?.iter();
-        schemas.try_for_each(|(name, schema)| self.at(name, |checker| checker.schema(schema)))
+    fn by_name(
+        &mut self,
+        object: &Value,
+        check: fn(&mut Self, &Value) -> Result<(), SchemaFault>,
+    ) -> Result<(), SchemaFault> {
+        let mut members = object.as_object().ok_or_else(|| self.fault())?.iter();
+        members.try_for_each(|(name, member)| self.at(name, |checker| check(checker, member)))
+    }
+
+    fn dependency(&mut self, dependency: &Value) -> Result<(), SchemaFault> {
+        if are_different(dependency, Value::is_string) { Ok(()) } else { self.schema(dependency) }
     }
 
     fn reference(&self, reference: &Value) -> Result<(), SchemaFault> {
@@ -251,6 +263,7 @@ mod tests {
             (json!({ "uniqueItems": "yes" }), "/uniqueItems"),
             (json!({ "required": ["a", "a"] }), "/required"),
             (json!({ "dependentRequired": { "a": "b" } }), "/dependentRequired"),
+            (json!({ "dependencies": { "a": ["b"], "c": { "not": [] } } }), "/dependencies/c/not"),
             (json!({ "type": "uint" }), "/type"),
             (json!({ "type": ["null", "null"] }), "/type"),
             (json!({ "enum": [] }), "/enum"),

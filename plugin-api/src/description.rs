@@ -45,6 +45,7 @@ impl Description {
     /// # Errors
     ///
     /// The part does not fit.
+    #[cold]
     pub(crate) fn write(&self, part: u32, out: &mut Out<'_>) -> Result<(), DoesNotFit> {
         let (params, result) = (self.schemas)();
         let takes_params = !matches!(params, TypeSchema::NoParams);

@@ -1,5 +1,110 @@
 //! The macros that read the words behind a method in `export_plugin!`, and describe the method.
 
+/// Makes a plugin of one method, to test what the macro accepts:
+///
+/// ```
+/// # use jackfield_plugin_api::prelude::*;
+/// # struct P; impl P { fn f(&self) -> Result<(), Error> { Ok(()) } }
+/// # impl Plugin for P { fn start(_: &Host) -> Result<Self, Error> { Ok(P) } }
+/// const GONE: i64 = 410;
+/// export_plugin!(P { /** Waits. */ inline "p.f" => f [
+///     idempotent, deprecated = "use p.g", errors(404 = "unknown", -1 = "lost", GONE = "gone",),
+///     example(=> null), example(null => null), example({"a": [1, -2]}),
+/// ], });
+/// ```
+///
+/// It refuses an unknown word:
+///
+/// ```compile_fail
+/// # use jackfield_plugin_api::prelude::*;
+/// # struct P; impl P { fn f(&self) -> Result<(), Error> { Ok(()) } }
+/// # impl Plugin for P { fn start(_: &Host) -> Result<Self, Error> { Ok(P) } }
+/// export_plugin!(P { inline "p.f" => f [retryable] });
+/// ```
+///
+/// It refuses a word twice:
+///
+/// ```compile_fail
+/// # use jackfield_plugin_api::prelude::*;
+/// # struct P; impl P { fn f(&self) -> Result<(), Error> { Ok(()) } }
+/// # impl Plugin for P { fn start(_: &Host) -> Result<Self, Error> { Ok(P) } }
+/// export_plugin!(P { inline "p.f" => f [idempotent, errors(1 = "a"), idempotent] });
+/// ```
+///
+/// It refuses a text twice:
+///
+/// ```compile_fail
+/// # use jackfield_plugin_api::prelude::*;
+/// # struct P; impl P { fn f(&self) -> Result<(), Error> { Ok(()) } }
+/// # impl Plugin for P { fn start(_: &Host) -> Result<Self, Error> { Ok(P) } }
+/// export_plugin!(P { inline "p.f" => f [deprecated = "a", deprecated = "b"] });
+/// ```
+///
+/// It refuses a list of errors twice:
+///
+/// ```compile_fail
+/// # use jackfield_plugin_api::prelude::*;
+/// # struct P; impl P { fn f(&self) -> Result<(), Error> { Ok(()) } }
+/// # impl Plugin for P { fn start(_: &Host) -> Result<Self, Error> { Ok(P) } }
+/// export_plugin!(P { inline "p.f" => f [errors(1 = "a"), errors(2 = "b")] });
+/// ```
+///
+/// It refuses a missing comma:
+///
+/// ```compile_fail
+/// # use jackfield_plugin_api::prelude::*;
+/// # struct P; impl P { fn f(&self) -> Result<(), Error> { Ok(()) } }
+/// # impl Plugin for P { fn start(_: &Host) -> Result<Self, Error> { Ok(P) } }
+/// export_plugin!(P { inline "p.f" => f [idempotent deprecated = "a"] });
+/// ```
+///
+/// It refuses an incomplete word:
+///
+/// ```compile_fail
+/// # use jackfield_plugin_api::prelude::*;
+/// # struct P; impl P { fn f(&self) -> Result<(), Error> { Ok(()) } }
+/// # impl Plugin for P { fn start(_: &Host) -> Result<Self, Error> { Ok(P) } }
+/// export_plugin!(P { inline "p.f" => f [deprecated] });
+/// ```
+///
+/// It refuses a reserved code:
+///
+/// ```compile_fail
+/// # use jackfield_plugin_api::prelude::*;
+/// # struct P; impl P { fn f(&self) -> Result<(), Error> { Ok(()) } }
+/// # impl Plugin for P { fn start(_: &Host) -> Result<Self, Error> { Ok(P) } }
+/// export_plugin!(P { inline "p.f" => f [errors(-32001 = "a")] });
+/// ```
+///
+/// It refuses a code twice:
+///
+/// ```compile_fail
+/// # use jackfield_plugin_api::prelude::*;
+/// # struct P; impl P { fn f(&self) -> Result<(), Error> { Ok(()) } }
+/// # impl Plugin for P { fn start(_: &Host) -> Result<Self, Error> { Ok(P) } }
+/// export_plugin!(P { inline "p.f" => f [errors(1 = "a", 2 = "b", 1 = "c")] });
+/// ```
+///
+/// It refuses an example without a value:
+///
+/// ```compile_fail
+/// # use jackfield_plugin_api::prelude::*;
+/// # struct P; impl P { fn f(&self) -> Result<(), Error> { Ok(()) } }
+/// # impl Plugin for P { fn start(_: &Host) -> Result<Self, Error> { Ok(P) } }
+/// export_plugin!(P { inline "p.f" => f [example()] });
+/// ```
+///
+/// It refuses another way to run:
+///
+/// ```compile_fail
+/// # use jackfield_plugin_api::prelude::*;
+/// # struct P; impl P { fn f(&self) -> Result<(), Error> { Ok(()) } }
+/// # impl Plugin for P { fn start(_: &Host) -> Result<Self, Error> { Ok(P) } }
+/// export_plugin!(P { threaded "p.f" => f });
+/// ```
+#[cfg(doctest)]
+struct Words;
+
 /// Makes the [`Description`](crate::Description) of a method.
 ///
 /// The brackets collect what has been read: the doc comment, whether `idempotent` was there, the

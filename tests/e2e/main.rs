@@ -15,6 +15,7 @@ mod cli;
 mod clients;
 mod containment;
 mod context;
+mod contract;
 mod crash;
 mod docs;
 mod lifecycle;

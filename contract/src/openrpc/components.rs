@@ -135,7 +135,7 @@ impl Components {
 }
 
 /// Returns a reference to a component.
-fn reference(component: &str) -> String {
+pub(super) fn reference(component: &str) -> String {
     format!("{COMPONENTS}{}", escape(component))
 }
 

@@ -30,5 +30,5 @@ pub(super) const NAMES: &str = "x-jackfield-names";
 /// The name of the only content descriptor of params that are one value.
 pub(super) const VALUE_NAME: &str = "params";
 
-/// What the reference to a component begins with.
+/// The beginning of a reference to a component.
 pub(super) const COMPONENTS: &str = "#/components/schemas/";

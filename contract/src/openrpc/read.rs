@@ -33,7 +33,7 @@ pub enum OpenRpcFault {
         method: String,
         /// Which schema.
         place: &'static str,
-        /// What is wrong.
+        /// The fault of the schema.
         fault: SchemaFault,
     },
 }
@@ -166,12 +166,14 @@ impl<'a> Schemas<'a> {
         let mut document = self.with_definitions(document, root.as_deref(), &mut needed)?;
         while let Some(name) = needed.pop() {
             let own_name = self.own_name(&name).to_owned();
-            match components.get(&own_name) {
-                Some(known) if *known == name => continue,
-                Some(_) => return Err(SchemaFault::Reference { path: String::new(), reference: name }),
-                None => {}
+            let known = components.get(&own_name);
+            if known == Some(&name) {
+                continue;
             }
-            let definition = self.component(&name).unwrap_or(&Value::Null);
+
+            let definition = self.component(&name).filter(|_| known.is_none());
+            let definition = definition
+                .ok_or_else(|| SchemaFault::Reference { path: String::new(), reference: name.clone() })?;
             let definition = self.with_definitions(definition, root.as_deref(), &mut needed)?;
             definitions.insert(own_name.clone(), definition);
             components.insert(own_name, name);

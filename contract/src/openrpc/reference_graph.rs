@@ -20,7 +20,7 @@ struct Member<'a> {
     name: &'a str,
     document: &'a Value,
 
-    /// What it refers to.
+    /// The members that it refers to.
     references: Vec<usize>,
 }
 
@@ -81,14 +81,20 @@ impl<'a> ReferenceGraph<'a> {
         self.members[member].references.contains(&member)
     }
 
+    /// Returns the names of the members.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.members.iter().map(|member| member.name)
+    }
+
     /// Returns the circles: the largest sets of members that all lead to each other. Most of them
     /// have one member. A circle follows after all others that it refers to.
     pub(super) fn circles(&self) -> Vec<Vec<usize>> {
         let mut search = CircleSearch::new(self.members.len());
         search.enter(ROOT);
 
-        // Tarjan's algorithm. It has a stack of its own, because a chain of references may be longer
-        // than the stack of a thread permits.
+        // Tarjan's algorithm. It has a stack of its own, because a chain of references may be
+        // longer than the stack of a thread permits.
         while let Some((member, next)) = search.path.pop() {
             let Some(&reference) = self.members[member].references.get(next) else {
                 search.leave(member);

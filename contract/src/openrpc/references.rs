@@ -24,7 +24,7 @@ fn mapped(keyword: &str, value: &Value, replace: &mut impl FnMut(&str) -> String
         (Some(KeywordKind::Schemas), Value::Array(schemas)) => {
             schemas.iter().map(|schema| map_references(schema, replace)).collect()
         }
-        (Some(KeywordKind::SchemasByName), Value::Object(schemas)) => {
+        (Some(KeywordKind::SchemasByName | KeywordKind::Dependencies), Value::Object(schemas)) => {
             let copy = |(name, schema): (&String, &Value)| (name.clone(), map_references(schema, replace));
             Value::Object(schemas.iter().map(copy).collect::<Map<_, _>>())
         }

@@ -2,8 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{DocumentInfo, read, write};
+use super::{DocumentInfo, OpenRpcFault, read, write};
 use crate::{Contract, ContractReader, DescriptionPart, MethodContract, Parameters, Schema};
+
+mod hostile;
+mod round_trip;
+
+#[path = "../../../tests/openrpc/meta_schema.rs"]
+mod meta_schema;
 
 const INFO: DocumentInfo<'_> = DocumentInfo { title: "jackfield", version: "1.0.0" };
 
@@ -20,6 +26,7 @@ fn method(name: &str, params: Value, result: Value) -> MethodContract {
 fn document_of(methods: Vec<MethodContract>) -> Value {
     let contract = Contract::new(methods);
     let document = write(&INFO, &contract);
+    meta_schema::assert_is_openrpc(&document);
     let again = read(document.to_string().as_bytes()).unwrap();
     assert_eq!(without_documents(again), without_documents(contract), "{document:#}");
     document
@@ -197,12 +204,4 @@ fn writes_facts_errors_and_examples() {
             "result": { "name": "result", "value": 1 },
         })
     );
-}
-
-#[test]
-fn leaves_out_examples_that_are_nested_too_deep() {
-    let deep = (0..120).fold(json!(1), |inner, _| json!([inner]));
-    let example = crate::Example { params: Some(deep), result: None };
-    let method = MethodContract { examples: vec![example], ..MethodContract::unknown("a") };
-    assert_eq!(write(&INFO, &Contract::new(vec![method]))["methods"][0].get("examples"), None);
 }

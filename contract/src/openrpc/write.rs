@@ -119,32 +119,30 @@ fn add_params(
     written
 }
 
-/// Returns the params of an object; `None` if it has no named members, or they have no place of
-/// their own in its schema.
+/// Returns the params of an object; `None` if it has no named members, or some of them have no
+/// schema of their own in the text.
 fn named_params(schema: &Schema, written: &Value) -> Option<Vec<Value>> {
     let Shape::Object(object) = &schema.resolve(&schema.root).shape else { return None };
     let ObjectShape { properties, .. } = &**object;
-    let is_named = properties.iter().all(|property| !property.name.is_empty());
-    if properties.is_empty() || !is_named || written.get("type") != Some(&json!("object")) {
+    if properties.is_empty() || properties.iter().any(|property| property.name.is_empty()) {
         return None;
     }
-    Some(properties.iter().map(|property| named_param(property, written)).collect())
+    properties.iter().map(|property| named_param(property, written)).collect()
 }
 
-fn named_param(property: &Property, object: &Value) -> Value {
-    let schema = object.get("properties").and_then(|properties| properties.get(&property.name));
-    let mut param = json!({
-        "name": property.name,
-        "schema": schema.unwrap_or(&Value::Bool(true)),
-        "required": property.is_required,
-    });
-    if let Some(description) = &property.node.description {
+fn named_param(property: &Property, object: &Value) -> Option<Value> {
+    let Property { name, is_required, node } = property;
+    let schema = object.get("properties").and_then(|properties| properties.get(name));
+    // A member that is only required has no schema, and admits every value.
+    let schema = schema.or_else(|| (node.shape == Shape::Any).then_some(&Value::Bool(true)))?;
+    let mut param = json!({ "name": name, "schema": schema, "required": is_required });
+    if let Some(description) = &node.description {
         param["description"] = description.as_str().into();
     }
-    if property.node.deprecated {
+    if node.deprecated {
         param["deprecated"] = true.into();
     }
-    param
+    Some(param)
 }
 
 /// Returns whether `null` is among the values, which is as good as no params.

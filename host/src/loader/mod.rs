@@ -8,7 +8,8 @@
 //!    in the directory is never mapped, because a mapped file that is overwritten or truncated
 //!    later raises SIGBUS.
 //! 3. **Probe** ([`Prober::probe`]): opens, starts and stops the staged copy in a child process,
-//!    where a crash, exit or hang is harmless. There, it also describes its methods (`description`).
+//!    where a crash, exit or hang is harmless. There, it also describes its methods
+//!    (`description`).
 //! 4. **Load** ([`StagedPlugin::load`]): opens the copy in this process, and proves that the code
 //!    that now runs is that of the copy.
 //! 5. **Close** ([`LoadedLibrary::close`]): unmaps the code, or retains it and reports why.

@@ -33,7 +33,7 @@ pub struct StagedPlugin {
     /// Whether its code must never be unloaded.
     pub(super) stays_loaded: AtomicBool,
 
-    /// What its methods accept and return.
+    /// The contract of its methods.
     pub(crate) contract: ContractCell,
 }
 

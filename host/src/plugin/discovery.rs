@@ -28,3 +28,28 @@ pub(crate) async fn document(contract: impl FnOnce() -> Contract) -> Value {
     let info = DocumentInfo { title: "jackfield", version: env!("CARGO_PKG_VERSION") };
     write(&info, &contract())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[test]
+    fn writes_nothing_at_the_first_poll() {
+        let mut is_asked = false;
+        {
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut document = pin!(document(|| {
+                is_asked = true;
+                Contract::of_names(["a.b"])
+            }));
+
+            assert!(document.as_mut().poll(&mut cx).is_pending());
+            let Poll::Ready(document) = document.as_mut().poll(&mut cx) else { panic!("not ready") };
+            assert_eq!(document["methods"][0]["name"], "a.b");
+        }
+        assert!(is_asked);
+    }
+}

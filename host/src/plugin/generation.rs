@@ -125,7 +125,7 @@ pub(crate) struct Generation {
     /// The schema of the state that the instance exports; `None` if it exports none.
     pub(crate) state_schema: Option<u32>,
 
-    /// What its methods accept and return, as far as it is known.
+    /// The contract of its methods, as far as it is known.
     pub(crate) contract: Arc<Contract>,
 
     /// The crash record knows the generation's names as long as its code may run; dropped last.

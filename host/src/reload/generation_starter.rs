@@ -11,10 +11,10 @@ use crate::shutdown::Shutdown;
 /// Probes and starts plugins, several at a time. Unit tests replace it, because a real start needs
 /// a probe process and a shared library.
 pub(super) trait GenerationStarter: Send + Sync {
-    /// Loads, starts, self-tests and stops the plugin in a separate process, where it also describes
-    /// its methods. A stop-first plugin is only loaded and described there. A plugin that is to run
-    /// in a worker process is not probed otherwise: its start does the same. Blocks for at most
-    /// `plugins.probe`.
+    /// Loads, starts, self-tests and stops the plugin in a separate process, where it also
+    /// describes its methods. A stop-first plugin is only loaded and described there. A plugin that
+    /// is to run in a worker process is not probed otherwise: its start does the same. Blocks for
+    /// at most `plugins.probe`.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ pub(super) struct ProbingStarter {
     prober: Prober,
     factory: GenerationFactory,
 
-    /// What the contents in use have said about their methods.
+    /// The contracts of the contents in use.
     contracts: ContractCache,
 
     /// Ends running probes, and keeps further ones from beginning.

@@ -19,12 +19,15 @@ use super::future::{self, PollInto};
 use super::handles::{CallHandle, HostHandle};
 use super::keys::own_keys;
 use super::sink::Out;
-use super::types::{HostTableRef, PluginRoot, PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice};
+use super::types::{
+    HostTableRef, PluginRoot, PluginRootRef, RawForeignFuture, RawOutcome, Sink, Slice, Status,
+};
 use super::unwind::panic_text;
-use crate::description::DoesNotFit;
+use crate::description::{Description, DoesNotFit};
 use crate::handler::Begun;
 use crate::{
-    Context, Error, Exported, Host, Methods, Plugin, STATE_MAX, attached_host, log_bridge, panic_hook,
+    Context, Error, Exported, Host, INTERNAL_ERROR, Methods, Plugin, STATE_MAX, attached_host, log_bridge,
+    panic_hook,
 };
 
 /// A running plugin: the author's value and its methods by number.
@@ -81,13 +84,36 @@ extern "C" fn manifest<S: Exported>() -> Slice {
 }
 
 unsafe extern "C" fn describe<S: Exported>(method: u32, part: u32, out: *mut Sink, outcome: *mut RawOutcome) {
-    // SAFETY: the host guarantees that both pointers are valid during the call.
+    // SAFETY: guaranteed by the caller.
+    unsafe { describe_one(S::DESCRIPTIONS, method, part, out, outcome) };
+}
+
+/// Writes a part of one of the descriptions. It is not generic, and cold, to be small.
+///
+/// # Safety
+///
+/// `out` and `outcome` must be those that the host lent for this call.
+#[cold]
+unsafe fn describe_one(
+    descriptions: &[Description],
+    method: u32,
+    part: u32,
+    out: *mut Sink,
+    outcome: *mut RawOutcome,
+) {
+    const TOO_LARGE: &str = "the description is too large";
+    // SAFETY: guaranteed by the caller.
     unsafe {
         catch_panics(out, outcome, |out| {
-            let description = usize::try_from(method).ok().and_then(|method| S::DESCRIPTIONS.get(method));
+            let start = out.len();
+            let description = usize::try_from(method).ok().and_then(|method| descriptions.get(method));
             match description.map_or(Ok(()), |description| description.write(part, out)) {
                 Ok(()) => Ok(RawOutcome::DONE),
-                Err(DoesNotFit) => Err(Error::internal("the description is too large")),
+                Err(DoesNotFit) => {
+                    out.truncate(start);
+                    let message_len = if out.push(TOO_LARGE.as_bytes()) { TOO_LARGE.len() } else { 0 };
+                    Ok(RawOutcome { status: Status::Failed, code: INTERNAL_ERROR, message_len })
+                }
             }
         });
     }

@@ -103,3 +103,44 @@ around! {
     [T, S] HashMap<String, T, S> => r#"{"type":"object","additionalProperties":"#, "}";
     [T] Params<T> => r#"{"anyOf":["#, r#",{"contentMediaType":"application/octet-stream"}]}"#;
 }
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use schemars::generate::SchemaGenerator;
+    use serde_json::json;
+
+    use super::*;
+
+    fn text<T: ?Sized + PlainSchema>() -> Value {
+        serde_json::from_str(&T::TEXT.to_string()).unwrap()
+    }
+
+    fn assert_same<T: ?Sized + PlainSchema + JsonSchema>() {
+        let expected = SchemaGenerator::default().subschema_for::<T>();
+        assert_eq!(text::<T>(), Value::from(expected), "{}", T::schema_name());
+    }
+
+    macro_rules! assert_all_same {
+        ($($type:ty),* $(,)?) => { $(assert_same::<$type>();)* };
+    }
+
+    #[test]
+    fn writes_the_same_schemas_as_schemars() {
+        assert_all_same!((), bool, i8, i16, i32, i64, isize, u8, u16, u32, u64, usize, f32, f64);
+        assert_all_same!(str, String, &'static str, Cow<'static, str>, Arc<str>, Box<[u8]>);
+        assert_all_same!(Value, Box<RawValue>, serde_json::Map<String, Value>);
+        assert_all_same!(Vec<u64>, Vec<Vec<String>>, BTreeMap<String, bool>, HashMap<String, Vec<i8>>);
+        assert_all_same!(Bytes, BytesRef<'static>, Params<u64>, Vec<Params<Arc<String>>>);
+    }
+
+    #[test]
+    fn adds_null_for_an_option() {
+        let nothing = json!({ "type": "null" });
+        let string = json!({ "type": "string" });
+        assert_eq!(text::<Option<String>>(), json!({ "anyOf": [string, nothing] }));
+        assert_eq!(text::<Option<Value>>(), json!({ "anyOf": [true, nothing] }));
+        let items = text::<Vec<Option<Bytes>>>()["items"].take();
+        assert_eq!(items, json!({ "anyOf": [text::<Bytes>(), nothing] }));
+    }
+}

@@ -64,3 +64,12 @@ impl SchemaText {
         }
     }
 }
+
+#[cfg(test)]
+impl std::fmt::Display for SchemaText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.before)?;
+        self.inner.map_or(Ok(()), |inner| inner.fmt(f))?;
+        f.write_str(self.after)
+    }
+}

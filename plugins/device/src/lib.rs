@@ -83,28 +83,33 @@ impl Plugin for Device {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct UpdateParams {
+    /// The id of the device, without control characters.
+    #[schemars(length(min = 1, max = 128))]
     device_id: String,
     status: Status,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct GetParams {
+    /// The id of the device, without control characters.
+    #[schemars(length(min = 1, max = 128))]
     device_id: String,
     /// Whether to return the history, too.
     #[serde(default)]
     history: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct ListParams {
     /// List only devices in this status.
     status: Option<Status>,
     /// The number of devices to list, 1 to 1000.
     #[serde(default = "default_limit")]
+    #[schemars(range(min = 1, max = 1000))]
     limit: usize,
     /// List only ids after this one, which is the last id of the previous page.
     after: Option<String>,
@@ -114,15 +119,17 @@ fn default_limit() -> usize {
     100
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ReportParams {
+    /// The id of the device, without control characters.
+    #[schemars(length(min = 1, max = 128))]
     device_id: String,
     /// The longest wait in milliseconds. If missing, the call waits until its deadline.
     within_ms: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Updated {
     device_id: String,
@@ -134,19 +141,21 @@ struct Updated {
     previous: Option<Status>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Found {
     device_id: String,
     #[serde(flatten)]
     latest: Update,
+    /// The stored updates, the oldest first, if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<Vec<Update>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Listed {
     devices: Vec<Found>,
+    /// The number of devices that have reported, in any status.
     total: usize,
 }
 
@@ -270,8 +279,30 @@ async fn first_of<T>(first: impl Future<Output = T>, second: impl Future<Output 
 }
 
 export_plugin!(Device {
-    inline "device.status.update" => update,
-    inline "device.status.get" => get,
-    inline "device.list" => list,
-    async "device.report" => report,
+    /// Stores the status of a device.
+    inline "device.status.update" => update [
+        errors(TOO_MANY_DEVICES = "the limit of devices is reached"),
+        example({ "deviceId": "dev_123", "status": "online" }
+            => { "deviceId": "dev_123", "status": "online", "sequence": 1 }),
+    ],
+    /// Returns the last status of a device.
+    inline "device.status.get" => get [
+        idempotent,
+        errors(UNKNOWN_DEVICE = "the device has not reported"),
+        example({ "deviceId": "dev_123" }
+            => { "deviceId": "dev_123", "status": "online", "sequence": 1, "at": 1_700_000_000_000_u64 }),
+    ],
+    /// Lists devices with their last status, sorted by id.
+    ///
+    /// To read further pages, call it again with the last id of a page as `after`.
+    inline "device.list" => list [idempotent, example({ "status": "online", "limit": 10 })],
+    /// Waits for the next status of a device.
+    async "device.report" => report [
+        idempotent,
+        errors(
+            NOTHING_REPORTED = "the device has not reported in time",
+            STATE_EXPORTED = "the plugin is being replaced; repeat the call",
+        ),
+        example({ "deviceId": "dev_123", "withinMs": 5000 }),
+    ],
 });

@@ -5,10 +5,11 @@ use std::ops::Bound;
 use std::task::{Context, Poll, Waker};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jackfield_plugin_api::{JsonSchema, schemars};
 use serde::{Deserialize, Serialize};
 
 /// The status that a device reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     Online,
@@ -18,7 +19,7 @@ pub(crate) enum Status {
 }
 
 /// One report of a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Update {
     pub(crate) status: Status,
     /// The number of this update, counted per device from 1.

@@ -133,3 +133,48 @@ fn refuses_a_state_that_does_not_fit_and_serves_on() {
     let mut waits = old.begin("device.report", json!({ "deviceId": "d1" })).unwrap();
     assert!(waits.poll().is_none(), "the old generation serves again");
 }
+
+#[test]
+fn declares_its_errors_and_shows_calls_that_work() {
+    let device = device(json!({}));
+    for method in ["device.status.update", "device.status.get", "device.list"] {
+        let described = Harness::<Device>::describe(method).unwrap();
+        assert!(described.params.is_some() && described.result.is_some(), "{method}");
+
+        for example in &described.examples {
+            let mut result = device.call(method, example["params"].clone()).unwrap();
+            if let Some(expected) = example.get("result") {
+                // The time is that of the call.
+                if let Some(at) = result.get_mut("at") {
+                    *at = expected["at"].clone();
+                }
+                assert_eq!(&result, expected, "{method}");
+            }
+        }
+    }
+
+    let errors = |method| Harness::<Device>::describe(method).unwrap().facts["errors"].take();
+    assert_eq!(errors("device.status.update")[0]["code"], TOO_MANY_DEVICES);
+    assert_eq!(errors("device.status.get")[0]["code"], UNKNOWN_DEVICE);
+    assert_eq!(
+        errors("device.report"),
+        json!([
+            { "code": NOTHING_REPORTED, "message": "the device has not reported in time" },
+            { "code": STATE_EXPORTED, "message": "the plugin is being replaced; repeat the call" },
+        ])
+    );
+}
+
+#[test]
+fn describes_the_limits_of_its_params() {
+    let params = |method| Harness::<Device>::describe(method).unwrap().params.unwrap()["properties"].take();
+
+    let id = &params("device.status.update")["deviceId"];
+    assert_eq!((&id["minLength"], &id["maxLength"]), (&json!(1), &json!(128)));
+    let limit = &params("device.list")["limit"];
+    assert_eq!(
+        (&limit["minimum"], &limit["maximum"], &limit["default"]),
+        (&json!(1), &json!(1000), &json!(100))
+    );
+    assert_eq!(params("device.report")["withinMs"]["type"], json!(["integer", "null"]));
+}

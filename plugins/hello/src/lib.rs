@@ -10,7 +10,7 @@ impl Plugin for Hello {
     }
 }
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, JsonSchema)]
 struct Who {
     name: String,
 }

@@ -41,17 +41,23 @@ impl Plugin for Journal {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct AppendParams {
+    /// Letters, digits, `-` and `_`.
+    #[schemars(length(min = 1, max = 64))]
     topic: String,
+    /// Any JSON, at most 64 KiB of it.
     entry: Value,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct TailParams {
+    /// Letters, digits, `-` and `_`.
+    #[schemars(length(min = 1, max = 64))]
     topic: String,
     /// The number of entries to return, 1 to 1000.
     #[serde(default = "default_entries")]
+    #[schemars(range(min = 1, max = 1000))]
     entries: usize,
 }
 
@@ -59,7 +65,7 @@ fn default_entries() -> usize {
     10
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Appended {
     /// Length of the journal in bytes, including this entry.
     length: u64,
@@ -116,8 +122,18 @@ impl Journal {
 }
 
 export_plugin!(Journal {
-    "journal.append" => append,
-    "journal.tail" => tail,
+    /// Appends an entry to the journal of a topic.
+    ///
+    /// The entry is on the disk once the call is answered.
+    "journal.append" => append [
+        example({ "topic": "orders", "entry": { "order": 7, "paid": true } } => { "length": 24 }),
+    ],
+    /// Returns the last entries of a topic, the oldest first.
+    "journal.tail" => tail [
+        idempotent,
+        errors(UNKNOWN_TOPIC = "the topic has no journal"),
+        example({ "topic": "orders", "entries": 1 } => [{ "order": 7, "paid": true }]),
+    ],
 });
 
 #[cfg(test)]
@@ -126,6 +142,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn shows_calls_that_work() {
+        let directory = std::env::temp_dir().join(format!("jackfield-journal-shown-{}", std::process::id()));
+        let journal = Harness::<Journal>::start(json!({ "directory": directory })).unwrap();
+
+        for method in ["journal.append", "journal.tail"] {
+            let described = Harness::<Journal>::describe(method).unwrap();
+            assert!(described.params.is_some() && described.result.is_some(), "{method}");
+            for example in described.examples {
+                assert_eq!(journal.call(method, example["params"].clone()).unwrap(), example["result"]);
+            }
+        }
+        fs::remove_dir_all(directory).unwrap();
+    }
 
     #[test]
     fn appends_entries_and_returns_the_last_ones() {

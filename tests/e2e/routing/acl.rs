@@ -17,7 +17,7 @@ use crate::support::user::{OTHER_USER, THIRD_USER, acting_as, is_root};
 use crate::support::{HostBuilder, HostProcess, Peer, wait_until};
 
 /// Returns a host whose directory other users can traverse.
-pub(super) fn traversable() -> HostBuilder {
+pub(crate) fn traversable() -> HostBuilder {
     let builder = HostProcess::builder();
     fs::set_permissions(builder.directory(), Permissions::from_mode(0o711)).expect("its mode");
     builder
@@ -25,7 +25,7 @@ pub(super) fn traversable() -> HostBuilder {
 
 /// Opens a connection as this user; afterwards the test uses it as any user.
 #[track_caller]
-pub(super) fn connect_as(socket: &Path, uid: u32, gid: u32) -> Peer {
+pub(crate) fn connect_as(socket: &Path, uid: u32, gid: u32) -> Peer {
     acting_as(uid, gid, || Peer::connect(socket))
 }
 

@@ -258,6 +258,7 @@ fn refuses_a_plugin_whose_worker_does_not_start_properly() {
         ("end", "the end for a call that it does not have"),
         ("exit", "ended with exit code 0 in hostility"),
         ("cut", "ended with exit code 0 in hostility"),
+        ("described", "a part of a description, which is not expected now"),
         ("silence", "did not start in a worker process within plugins.probe"),
         ("unknown-reason", "and has lines"),
         ("lines", "ended with exit code 0"),
@@ -281,6 +282,17 @@ fn refuses_a_plugin_whose_worker_does_not_start_properly() {
             "{log}"
         );
     }
+}
+
+#[test]
+fn starts_a_worker_again_that_describes_itself_wrongly() {
+    let host = start("start = \"description\"", "");
+
+    assert_answers(&mut host.peer());
+    host.wait_for_log("failed while it described its methods; another one starts");
+    let missing = host.wait_for_log(" is unknown: it is ");
+    assert!(!missing.contains('\x1b') && missing.contains("and has lines"), "{missing}");
+    assert!(host.log_contains("its description lacks "), "{}", host.log());
 }
 
 #[test]

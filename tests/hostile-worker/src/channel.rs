@@ -20,6 +20,7 @@ pub(crate) const END: u8 = 0x45;
 pub(crate) const NESTED: u8 = 0x46;
 pub(crate) const NESTED_CANCELLED: u8 = 0x47;
 pub(crate) const PHASE_END: u8 = 0x48;
+pub(crate) const DESCRIBED: u8 = 0x49;
 
 /// The bit of a kind whose payload ends in a memory file.
 pub(crate) const DETACHED: u8 = 0x80;

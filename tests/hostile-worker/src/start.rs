@@ -4,7 +4,7 @@ use std::process::exit;
 
 use serde_json::Value;
 
-use crate::channel::{Channel, END, LOG, READY, REFUSED, STEP, done, frame};
+use crate::channel::{Channel, DESCRIBED, END, LOG, READY, REFUSED, STEP, done, frame};
 
 /// Answers the first message, which is the specification of the process.
 pub(crate) fn answer(channel: &Channel, spec: &[u8]) {
@@ -32,6 +32,14 @@ pub(crate) fn answer(channel: &Channel, spec: &[u8]) {
             let reason = "long text ".repeat(200_000);
             channel.send(STEP, reason.as_bytes());
             channel.send(REFUSED, &[b"\0\0\0\0", reason.as_bytes()].concat());
+        }
+        // More than the description of any plugin has.
+        "described" => (0..100_000).for_each(|_| channel.send(DESCRIBED, b"\x01true")),
+        "description" if !spec["describes_within"].is_null() => {
+            channel.send(STEP, b"the description of its methods");
+            channel.send(DESCRIBED, b"\x01{\"summary\":\"a \x1b[31mred summary\"}");
+            channel.send(DESCRIBED, b"\0it is \x1b[31mred\nand has lines");
+            channel.send(DESCRIBED, b"\x02");
         }
         "lines" => {
             channel.send(STEP, b"a \x1b[31mred step\nof lines");

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use jackfield_plugin_api::abi::{LifecycleError, Root};
@@ -45,9 +45,9 @@ struct Asking<'a> {
     left: usize,
 }
 
-/// How a thread that asks has stopped doing so.
+/// Why a thread is not asked any more.
 enum AskEnd {
-    /// It has no further parts.
+    /// There are no further parts.
     Done,
     /// A part hangs.
     Hangs,
@@ -61,14 +61,14 @@ impl Asking<'_> {
     fn run(mut self, describe: impl Fn(usize, usize) -> Option<Answer> + Copy + Send + 'static) -> bool {
         let mut hangs = 0;
         loop {
-            let Ok((thread, answers)) = spawn(describe, self.next, self.left) else {
+            let Ok(thread) = AskingThread::spawn(describe) else {
                 (self.report)(Err("the system cannot start another thread"));
                 return hangs == 0;
             };
-            match self.receive(&answers) {
+            match self.ask_thread(&thread) {
                 AskEnd::Done => {
                     let until = self.until.max(Instant::now() + THREAD_EXIT_MAX);
-                    return thread.join_before(until).is_ok() && hangs == 0;
+                    return thread.join_before(until) && hangs == 0;
                 }
                 AskEnd::Hangs if hangs + 1 < HANGS_MAX => hangs += 1,
                 AskEnd::Hangs | AskEnd::TimedOut => return false,
@@ -76,8 +76,9 @@ impl Asking<'_> {
         }
     }
 
-    /// Reports the answers of a thread.
-    fn receive(&mut self, answers: &Receiver<Answer>) -> AskEnd {
+    /// Asks for one part at a time. An answer is reported before the next part is asked for, so
+    /// that the host knows which part was asked for if that ends the process.
+    fn ask_thread(&mut self, thread: &AskingThread) -> AskEnd {
         loop {
             let left = self.until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -87,8 +88,8 @@ impl Asking<'_> {
             // Half of it, so that there is time for the other parts if this one hangs.
             let patience = left / 2;
 
-            match answers.recv_timeout(patience) {
-                Ok(answer) => {
+            match thread.ask(self.next, self.left, patience) {
+                Ok(Some(answer)) => {
                     self.next += 1;
                     self.left -= answer.as_ref().map_or(0, String::len).min(self.left);
                     (self.report)(answer.as_deref().map_err(|why| &**why));
@@ -99,30 +100,46 @@ impl Asking<'_> {
                     (self.report)(Err(&format!("it did not return within {shown}")));
                     return AskEnd::Hangs;
                 }
-                Err(RecvTimeoutError::Disconnected) => return AskEnd::Done,
+                Ok(None) | Err(RecvTimeoutError::Disconnected) => return AskEnd::Done,
             }
         }
     }
 }
 
-/// Starts a thread that asks for the parts from `next` on.
-fn spawn(
-    describe: impl Fn(usize, usize) -> Option<Answer> + Send + 'static,
-    next: usize,
-    mut left: usize,
-) -> io::Result<(HostThread, Receiver<Answer>)> {
-    let (sender, answers) = sync_channel(1);
-    let thread = HostThread::spawn("describe", move || {
-        for place in next.. {
-            let Some(answer) = describe(place, left) else { return };
-            left -= answer.as_ref().map_or(0, String::len).min(left);
-            // Nothing receives it if an earlier part has taken too long.
-            if sender.send(answer).is_err() {
-                return;
+/// A thread that runs the code of the plugin.
+struct AskingThread {
+    thread: HostThread,
+
+    /// Takes the place of a part, and the size that it may have.
+    places: Sender<(usize, usize)>,
+
+    answers: Receiver<Option<Answer>>,
+}
+
+impl AskingThread {
+    fn spawn(describe: impl Fn(usize, usize) -> Option<Answer> + Send + 'static) -> io::Result<Self> {
+        let (places, asked) = channel();
+        let (sender, answers) = channel();
+        let thread = HostThread::spawn("describe", move || {
+            for (place, left) in asked {
+                // If nothing receives it, it has taken too long, and nothing more is asked.
+                let _ = sender.send(describe(place, left));
             }
-        }
-    })?;
-    Ok((thread, answers))
+        })?;
+        Ok(Self { thread, places, answers })
+    }
+
+    fn ask(&self, place: usize, left: usize, limit: Duration) -> Result<Option<Answer>, RecvTimeoutError> {
+        self.places.send((place, left)).map_err(|_| RecvTimeoutError::Disconnected)?;
+        self.answers.recv_timeout(limit)
+    }
+
+    /// Returns whether the thread has left the process before `until`.
+    fn join_before(self, until: Instant) -> bool {
+        let Self { thread, places, .. } = self;
+        drop(places);
+        thread.join_before(until).is_ok()
+    }
 }
 
 /// Asks the plugin for one part; `None` behind the last one.
@@ -131,8 +148,9 @@ fn describe(root: &Root, place: usize, methods: usize, left: usize) -> Option<An
     let method = u32::try_from(method).unwrap_or(u32::MAX);
     let document = root.describe(method, part as u32, left).map_err(|error| match error {
         LifecycleError::Panicked(text) => format!("it panicked: {text}").into(),
-        LifecycleError::Refused(text) if text.is_empty() => "it is too large".into(),
-        LifecycleError::Refused(text) => text.into(),
+        LifecycleError::Refused(_) => {
+            format!("all documents together would be larger than {} KiB", DESCRIPTION_MAX >> 10).into()
+        }
     });
     Some(document.and_then(|document| String::from_utf8(document).map_err(|_| "it is not UTF-8".into())))
 }

@@ -76,8 +76,7 @@ impl DescriptionCollector {
 }
 
 impl PluginDescription {
-    /// Writes to the log what is missing and, for whoever debugs, how much is known. Returns the
-    /// contract.
+    /// Writes to the log what is missing and how much is known, and returns the contract.
     pub(crate) fn log(self, plugin: &str) -> Arc<Contract> {
         missing_part::log(plugin, &self.missing);
 

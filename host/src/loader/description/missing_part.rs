@@ -35,25 +35,30 @@ impl MissingPart {
 impl fmt::Display for MissingPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { method, part, why } = self;
-        match part {
-            DescriptionPart::Facts => write!(f, "the description of {method} is unknown: {why}"),
-            DescriptionPart::Params => write!(f, "the schema of the params of {method} is unknown: {why}"),
-            DescriptionPart::Result => write!(f, "the schema of the result of {method} is unknown: {why}"),
-            DescriptionPart::Examples => write!(f, "the examples of {method} are unknown: {why}"),
-        }
+        write!(f, "{} of {method} is unknown: {why}", name_of(*part))
+    }
+}
+
+fn name_of(part: DescriptionPart) -> &'static str {
+    match part {
+        DescriptionPart::Facts => "the description",
+        DescriptionPart::Params => "the schema of the params",
+        DescriptionPart::Result => "the schema of the result",
+        DescriptionPart::Examples => "the list of examples",
     }
 }
 
 /// Writes what is missing to the log, in a few lines.
 pub(super) fn log(plugin: &str, missing: &[MissingPart]) {
     let (shown, others) = missing.split_at(missing.len().min(LINES_MAX));
-    for part in shown {
-        tracing::warn!(plugin, method = part.method, "plugin {plugin}: {part}");
+    for MissingPart { method, part, why } in shown {
+        let part = name_of(*part);
+        tracing::warn!(plugin, method, "plugin {plugin}: {part} of {method} is unknown: {why}");
     }
     if !others.is_empty() {
         let parts = others.len();
         let counted = Counted(parts, "further part");
-        tracing::warn!(plugin, parts, "plugin {plugin}: {counted} of its description unknown");
+        tracing::warn!(plugin, parts, "plugin {plugin}: its description lacks {counted}");
     }
 }
 

@@ -39,10 +39,10 @@ const ORDER: [DescriptionPart; 4] =
 /// Why a part behind the last answer is missing.
 pub(crate) const NOT_ASKED: &str = "it was not asked for after that";
 
-/// What a plugin says about its methods.
+/// The description of a plugin by its own code.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginDescription {
-    /// What its methods accept and return, as far as it is known.
+    /// The contract of its methods, as far as it is known.
     pub contract: Contract,
     /// The parts that are missing because of a fault, in the order in which they were asked for. A
     /// part that the plugin does not have is not among them.
@@ -52,9 +52,12 @@ pub struct PluginDescription {
 /// One part as a child process reports it: the document, or why there is none.
 pub(crate) type PartAnswer<'a> = Result<&'a str, &'a str>;
 
+/// Upper bound for the time for all parts, which the clock can represent.
+const LIMIT_MAX: Duration = Duration::from_secs(3600);
+
 /// Returns the time for all parts of a plugin that has `probe` to start: a quarter of it.
 pub(crate) fn describe_limit(probe: Duration) -> Duration {
-    probe / 4
+    (probe / 4).min(LIMIT_MAX)
 }
 
 /// Returns the method and the part at this place of the order; `None` behind the last one.

@@ -1,5 +1,5 @@
-//! The probing process: it protects its report from the plugin, then opens, starts, stops, describes
-//! and closes the plugin.
+//! The probing process: it protects its report from the plugin, then opens, starts, stops,
+//! describes and closes the plugin.
 
 use std::fs;
 use std::io;

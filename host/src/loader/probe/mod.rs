@@ -130,8 +130,9 @@ impl Prober {
         self.run(&ProbeJob { is_cancelled, depth, settings, describes: false, limit }, staged).map(drop)
     }
 
-    /// As [`Prober::probe_unless`], and lets the plugin describe its methods, unless its contract is
-    /// known. What it says is then in `staged`; what is missing because of a fault is logged.
+    /// As [`Prober::probe_unless`], and lets the plugin describe its methods, unless its contract
+    /// is known. The contract is then in `staged`; parts that are missing because of a fault are
+    /// logged.
     ///
     /// # Errors
     ///
@@ -228,7 +229,7 @@ impl Prober {
     }
 }
 
-/// What a probing process does with a plugin.
+/// The task of a probing process.
 struct ProbeJob<'a> {
     is_cancelled: &'a dyn Fn() -> bool,
     depth: ProbeDepth,

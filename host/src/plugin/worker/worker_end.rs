@@ -110,8 +110,8 @@ impl Supervisor {
         self.description.is_asked(worker.id) && *step == ProbeStep::Describing.to_string()
     }
 
-    /// Starts a worker once more that has hung or crashed while it described its methods. Nothing is
-    /// known to be wrong with the plugin otherwise.
+    /// Starts a worker once more that has hung or crashed while it described its methods. Nothing
+    /// is known to be wrong with the plugin otherwise.
     fn start_without_description(&mut self, worker: &LiveWorker, reason: &EndReason, end: &ProcessEnd) {
         let (plugin, generation) = (&*self.options.identity.plugin, self.options.identity.number);
         let pid = worker.process.process.pid();

@@ -1,5 +1,5 @@
-//! The start of a worker: opens and checks the plugin, lets it describe its methods, starts and tests
-//! it, and reports each step.
+//! The start of a worker: opens and checks the plugin, lets it describe its methods, starts and
+//! tests it, and reports each step.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -3,6 +3,7 @@
 
 mod codec;
 mod configuration;
+mod contract;
 mod elf;
 mod envelope;
 mod extension;
@@ -14,6 +15,7 @@ mod worker;
 
 pub use codec::codec;
 pub use configuration::configuration;
+pub use contract::contract;
 pub use elf::{elf, remove_file};
 pub use envelope::envelope;
 pub use extension::extension;
@@ -25,9 +27,10 @@ pub use worker::worker;
 pub type Target = fn(&[u8]);
 
 /// Every target, with the name of its binary.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("codec", codec),
     ("configuration", configuration),
+    ("contract", contract),
     ("elf", elf),
     ("envelope", envelope),
     ("extension", extension),

@@ -1,5 +1,5 @@
 //! The seeds of the targets: the vectors of the protocol, the configuration files of the project,
-//! small plugin files and messages of workers, valid and faulty.
+//! small plugin files, descriptions of methods and messages of workers, valid and faulty.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,7 @@ pub fn of(target: &str) -> Vec<Seed> {
         "lines" => lines(),
         "envelope" | "extension" => payloads(),
         "configuration" => configuration(),
+        "contract" => contract(),
         "elf" => images().into_iter().map(|(name, image)| (name, image.bytes())).collect(),
         "manifest" => images()
             .into_iter()
@@ -123,6 +124,49 @@ fn configuration() -> Vec<Seed> {
         seeds.push((name, text.into_bytes()));
     }
     seeds
+}
+
+/// Returns pairs of descriptions: each schema as that of the params, and as that of the result of
+/// the next one.
+fn contract() -> Vec<Seed> {
+    let schemas = [
+        ("any", "true"),
+        ("plain", r#"{"type":["integer","null"],"format":"uint8","minimum":0,"maximum":255}"#),
+        ("text", r#"{"type":"string","minLength":1,"maxLength":9,"pattern":"^a"}"#),
+        ("struct", r#"{"type":"object","properties":{"a":{"type":"number"},"b":{}},"required":["a"]}"#),
+        ("closed", r#"{"type":"object","properties":{"a":{"const":1}},"additionalProperties":false}"#),
+        ("map", r#"{"type":"object","additionalProperties":{"type":"boolean"}}"#),
+        ("numbered", r#"{"type":"object","patternProperties":{"^\\d+$":{}},"additionalProperties":false}"#),
+        ("tuple", r#"{"type":"array","prefixItems":[{},{"type":"null"}],"minItems":2,"maxItems":2}"#),
+        ("set", r#"{"type":"array","items":{"enum":["a","b",1,null]},"uniqueItems":true}"#),
+        (
+            "tagged",
+            r##"{"type":"object","properties":{"t":{"const":"a"}},"required":["t"],"$ref":"#/$defs/A","$defs":{"A":{"type":"object","properties":{"x":{}},"required":["x"]}}}"##,
+        ),
+        (
+            "flattened",
+            r#"{"type":"object","properties":{"a":{}},"oneOf":[{"type":"object","properties":{"k":{"const":1}},"required":["k"]},{}],"unevaluatedProperties":false}"#,
+        ),
+        (
+            "tree",
+            r##"{"$ref":"#/$defs/T","$defs":{"T":{"type":"object","properties":{"c":{"type":"array","items":{"$ref":"#/$defs/T"}}}}}}"##,
+        ),
+        ("circle", r##"{"anyOf":[{"$ref":"#"},{"$ref":"#/$defs/A"}],"$defs":{"A":{"$ref":"#"}}}"##),
+        ("not", r#"{"not":{"const":0},"type":"integer"}"#),
+        ("bytes", r#"{"contentMediaType":"application/octet-stream"}"#),
+        ("no-schema", r#"{"type":"unknown"}"#),
+        ("no-json", "{"),
+    ];
+    let facts = r#"{"summary":"A text.","idempotent":true,"errors":[{"code":404,"message":"no"}]}"#;
+    let examples = r#"[{"params":{"a":1},"result":null}]"#;
+
+    let pair = |at: usize| {
+        let (name, params) = schemas[at];
+        let (_, next) = schemas[(at + 1) % schemas.len()];
+        let documents = [facts, params, next, examples, "{}", next, params, ""];
+        (name.to_owned(), documents.join("\0").into_bytes())
+    };
+    (0..schemas.len()).map(pair).collect()
 }
 
 /// Returns valid plugin files, and one for each fault that the host checks.

@@ -92,6 +92,17 @@ fn joins_no_demands_that_lead_in_a_circle() {
     });
     assert_eq!(shape(circle), Shape::Opaque);
     assert_eq!(shape(json!({ "type": "object", "$ref": "#" })), Shape::Opaque);
+    for (a, b) in [
+        (json!({ "$ref": "#/$defs/B" }), json!({ "$ref": "#/$defs/A" })),
+        (json!({ "anyOf": [{ "$ref": "#/$defs/A" }, { "$ref": "#/$defs/B" }] }), json!({ "type": "object" })),
+    ] {
+        let definitions = json!({ "A": a, "B": b });
+        for keyword in ["type", "unevaluatedProperties"] {
+            let value = if keyword == "type" { json!("object") } else { json!(false) };
+            let circle = json!({ keyword: value, "$ref": "#/$defs/A", "$defs": definitions });
+            assert_eq!(shape(circle), Shape::Opaque, "{definitions} {keyword}");
+        }
+    }
 }
 
 #[test]

@@ -9,9 +9,9 @@ use std::time::Duration;
 use clap::{Arg, Args, Command, CommandFactory as _};
 
 use super::Cli;
-use super::call::find_socket;
 use super::contract_source::read_host;
 use super::output::print_text;
+use super::request_socket::find_socket;
 
 /// Upper bound for the time that the host has. Somebody waits at a prompt.
 const TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
-//! The completion scripts of the shells: what clap generates of the definition of the command line, and
-//! the methods of a running host.
+//! The completion scripts of the shells: those that clap generates, and the methods of a running
+//! host.
 
 use std::io;
 

@@ -15,10 +15,10 @@ use jackfield_client::{Error, Payload};
 use jackfield_contract::{Contract, MethodContract, openrpc};
 use serde_json::Value;
 
-use super::call::find_socket;
 use super::command_error::CommandError;
 use super::inspect::{refusal_line, trusted_keys};
 use super::output::print_message;
+use super::request_socket::find_socket;
 use super::shown_text::shown_line;
 
 /// The method of the host that describes its methods.

@@ -52,7 +52,7 @@ pub(super) fn example_calls(method: &MethodContract) -> Option<Vec<ExampleCall>>
     Some(vec![ExampleCall { arguments, result: None }])
 }
 
-/// Returns the options that lead to the same host, to be put in front of the arguments of a call.
+/// Returns the options that lead to the same host, to be put behind the arguments of a call.
 pub(super) fn host_options(socket: Option<&Path>, config: Option<&Path>) -> String {
     let option = |name: &str, path: Option<&Path>| {
         path.map_or_else(String::new, |path| format!(" {name} {}", shell_word(&path.to_string_lossy())))

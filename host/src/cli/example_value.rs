@@ -16,8 +16,8 @@ const MAX_VALUES: usize = 500;
 const MAX_REPEATED: u64 = 1000;
 
 /// Returns a value that fits the schema as far as this can be seen from its shape: a pattern is
-/// ignored. An object has its required members; with `all_members`, the outermost one has the others,
-/// too, except those that are deprecated.
+/// ignored. An object has its required members; with `all_members`, the outermost one has the
+/// others, too, except those that are deprecated.
 pub(super) fn example_value(schema: &Schema, all_members: bool) -> Value {
     let mut generator = Generator { schema, values: 0, all_members };
     generator.value(&schema.root, 0)

@@ -33,6 +33,7 @@ mod plugin_sources;
 mod rates;
 mod readiness;
 mod reload;
+mod request_socket;
 mod sd_notify;
 mod serve;
 mod shown_text;

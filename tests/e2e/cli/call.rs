@@ -158,7 +158,8 @@ fn start(directory: &Path, args: &[&str]) -> Child {
 #[test]
 fn prints_an_error_as_json_on_stderr() {
     let host = HostProcess::with(&["device"]);
-    let update = ["call", "device.status.update", r#"{"deviceId":"","status":"online"}"#];
+    // Such an id fits the schema, but not the plugin.
+    let update = ["call", "device.status.update", r#"{"deviceId":"\u0001","status":"online"}"#];
     for (args, code) in [(&["call", "no.such.method"][..], -32601), (&update[..], -32602)] {
         let finished = jackfield(host.directory(), args);
         assert_fails(&finished, 1, "");

@@ -7,3 +7,4 @@ mod faulty_proxy;
 mod rust_client;
 mod rust_context;
 mod typed_php;
+mod typed_rust;

@@ -30,7 +30,7 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "params")]
     pub(super) bytes: Option<PathBuf>,
 
-    /// Print a call of the method that can be pasted into a shell, and send nothing: the example of
+    /// Print a call of METHOD that can be pasted into a shell, and send nothing: the example of
     /// its author, or one that fits its params
     #[arg(long, conflicts_with_all = ["params", "bytes", "is_async", "meta", "traceparent", "verbose"])]
     pub(super) example: bool,

@@ -50,8 +50,8 @@ enum Outcome {
 ///
 /// # Errors
 ///
-/// The process cannot wait for signals, or was interrupted. Or the params do not fit the method, and
-/// nothing was sent.
+/// The process cannot wait for signals, or was interrupted. Or the params do not fit the method,
+/// and nothing was sent.
 pub(super) fn exchange(args: &CallArgs, socket: &Path, params: &Params) -> Result<Reply, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
 

@@ -100,8 +100,8 @@ fn must_be(values: &[Value]) -> String {
     format!("must be {}{more}", shown.join(" or "))
 }
 
-/// Adds the faults of the alternative that was probably meant: the only one of the type of the value
-/// and with its tag. If there is none, says which values there are.
+/// Adds the faults of the alternative that was probably meant: the only one of the type of the
+/// value and with its tag. If there is none, says which values there are.
 fn add_best(
     error: &ValidationError<'_>,
     alternatives: &[Vec<ValidationError<'static>>],

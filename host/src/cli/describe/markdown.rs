@@ -1,5 +1,5 @@
-//! Methods as Markdown. Text of plugins cannot become markup, apart from the lists, the paragraphs and
-//! the code of doc comments.
+//! Methods as Markdown. Text of plugins cannot become markup, apart from the lists, the paragraphs
+//! and the code of doc comments.
 
 use std::fmt::Write as _;
 

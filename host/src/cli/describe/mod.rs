@@ -62,14 +62,14 @@ pub(crate) struct DescribeArgs {
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 
-    /// Print what breaks callers of OLD if NEW replaces it, and what is not known about that; each is
-    /// a plugin file, an OpenRPC document or the socket of a host
+    /// Print what breaks callers of OLD if NEW replaces it, and what is not known about that; each
+    /// is a plugin file, an OpenRPC document or the socket of a host
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"])]
     #[arg(conflicts_with_all = ["targets", "format", "socket"])]
     diff: Option<Vec<PathBuf>>,
 
     /// Print what --diff has found as JSON
-    #[arg(long, requires = "diff")]
+    #[arg(long, requires = "diff", conflicts_with_all = ["targets", "format", "socket"])]
     json: bool,
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn describe(args: &DescribeArgs, config: Option<&Path>, entry: &Probe
 }
 
 fn described(args: &DescribeArgs, config: Option<&Path>, entry: &ProbeEntry) -> Result<String, CommandError> {
-    let (files, names): (Vec<_>, Vec<_>) = args.targets.iter().cloned().partition(|target| is_file(target));
+    let (files, names): (Vec<_>, Vec<_>) = args.targets.iter().cloned().partition(is_file);
     let names: Vec<_> = names.iter().map(|name| name.to_string_lossy().into_owned()).collect();
     let files = files.into_iter().map(PathBuf::from).collect();
 

@@ -21,7 +21,7 @@ pub(super) struct Row {
     pub(super) is_required: Option<bool>,
     pub(super) is_deprecated: bool,
     pub(super) default: Option<String>,
-    /// What its doc comment says, unescaped.
+    /// The text of its doc comment, unescaped.
     pub(super) description: Option<String>,
 }
 
@@ -42,7 +42,7 @@ struct Outline<'a> {
 
 impl<'a> Outline<'a> {
     fn add(&mut self, node: &'a Node, path: String, is_required: Option<bool>) {
-        // What is said where a definition is used goes before what the definition says.
+        // The description at the place of use goes before that of the definition.
         let definition = self.schema.resolve(node);
         let description = node.description.as_ref().or(definition.description.as_ref());
         self.rows.push(Row {

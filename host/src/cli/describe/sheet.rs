@@ -1,4 +1,4 @@
-//! What is said about one method, in the order in which every format says it.
+//! The description of one method, in the order in which every format shows it.
 
 use jackfield_contract::{DeclaredError, MethodContract, Node, ObjectShape, Parameters, Schema, Shape};
 
@@ -10,7 +10,7 @@ use crate::cli::shown_text::shown_line;
 /// Upper bound for a signature with types, in characters. Longer ones have names only.
 const MAX_SIGNATURE: usize = 100;
 
-/// The description of a method. Texts of its author are as they wrote them; names and types have
+/// One method. Texts of its author are as they wrote them; names and types have
 /// no control characters.
 pub(super) struct Sheet<'a> {
     pub(super) name: String,

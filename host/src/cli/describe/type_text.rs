@@ -9,8 +9,8 @@ use crate::cli::shown_text::{json_line, shown_line};
 /// The most values of an enumeration that [`brief_type`] shows.
 const MAX_BRIEF_VALUES: usize = 4;
 
-/// Returns the type of a node with its bounds. A definition that is no object is shown with its name
-/// and what it is.
+/// Returns the type of a node with its bounds. A definition that is no object is shown with its
+/// name and what it is.
 pub(super) fn type_text(schema: &Schema, node: &Node) -> String {
     let writer = Writer { schema, is_brief: false };
     let text = writer.text(node);

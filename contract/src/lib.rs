@@ -16,6 +16,7 @@ mod schema;
 mod schema_fault;
 mod schema_keywords;
 mod schema_reader;
+pub mod words;
 
 pub use comparison::{Comparison, Finding, Verdict, compare};
 pub use contract::{Contract, DeclaredError, Example, MethodContract, MethodFacts, Parameters};

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         cli::Command::Stats(stats) => cli::stats(&stats, config),
         cli::Command::Top(top) => cli::top(&top, config),
         cli::Command::SlowLog(slowlog) => cli::slowlog(&slowlog, config),
+        cli::Command::Generate(command) => cli::generate(&command, config, &entry),
         cli::Command::Complete(complete) => cli::complete(&complete),
         #[cfg(feature = "pages")]
         cli::Command::Pages(pages) => cli::pages(&pages),

@@ -20,6 +20,7 @@ mod end_limit;
 mod example_call;
 mod example_value;
 mod exit_code;
+mod generate;
 mod init;
 mod inspect;
 mod method_names;
@@ -53,6 +54,7 @@ pub(crate) use check::{CheckArgs, check};
 pub(crate) use complete::{CompleteArgs, complete};
 pub(crate) use describe::{DescribeArgs, describe};
 pub(crate) use dev::dev;
+pub(crate) use generate::{GenerateCommand, generate};
 pub(crate) use inspect::{InspectArgs, inspect};
 #[cfg(feature = "pages")]
 pub(crate) use pages::{PagesArgs, pages};
@@ -115,6 +117,10 @@ pub(crate) enum Command {
     /// Build the plugin crates in the plugin directory and serve; build a crate again whenever its
     /// source, or that of a crate that it depends on by path, changes
     Dev,
+
+    /// Write typed classes for the methods of a host or of plugin files
+    #[command(subcommand)]
+    Generate(GenerateCommand),
 
     /// Print the methods of a running host that complete a command line, for shells
     #[command(hide = true)]

@@ -32,16 +32,17 @@ impl RoutingTable {
     /// Returns the methods that a request of `requester` reaches. Methods whose plugin is being
     /// replaced are among them, because their calls wait.
     pub(super) fn callable_methods(&self, requester: Requester) -> Vec<CallableMethod> {
-        let callable = |(name, entry): (&Box<str>, &TableEntry)| {
+        let contract_in = |entry: &TableEntry| {
             let (allow, target) = match entry {
                 TableEntry::Open(target) => (&target.allow, Some(target)),
                 TableEntry::Held(held) => (&held.allow, held.previous.as_ref()),
                 TableEntry::Unavailable(_) | TableEntry::Closed { .. } => return None,
             };
             requester.check(allow.as_deref()).ok()?;
-            Some((name.clone(), target.map(|target| Arc::clone(&target.generation.contract))))
+            Some(target.map(|target| Arc::clone(&target.generation.contract)))
         };
-        self.methods.iter().filter_map(callable).collect()
+        let methods = self.methods.iter();
+        methods.filter_map(|(name, entry)| Some((name.clone(), contract_in(entry)?))).collect()
     }
 }
 

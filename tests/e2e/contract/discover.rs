@@ -127,6 +127,21 @@ fn describes_methods_in_the_host_and_in_workers_alike() {
     assert_eq!(method(&document, "orders.sum")["x-jackfield-params"], "value");
     assert_eq!(method(&document, "orders.count")["params"], json!([]));
 
+    // The example plugins describe all of their methods.
+    let methods = document["methods"].as_array().expect("methods");
+    for prefix in ["device.", "hello.", "journal."] {
+        let own: Vec<_> =
+            methods.iter().filter(|method| method["name"].to_string().contains(prefix)).collect();
+        assert!(!own.is_empty(), "{prefix}");
+        for method in own {
+            assert!(
+                method["summary"].is_string() && method["x-jackfield-result-schema"].is_object(),
+                "{method}"
+            );
+            assert_ne!(method["params"][0]["schema"], json!(true), "{method}");
+        }
+    }
+
     // A plugin of the first API describes nothing.
     let frozen = method(&document, "frozen.add");
     assert_eq!(frozen["params"], json!([{ "name": "params", "schema": true, "required": false }]));

@@ -89,5 +89,6 @@ fn plugins(host: &HostProcess) -> Vec<String> {
 fn methods(host: &HostProcess) -> Vec<String> {
     let methods = host.peer().result("system.methods", &Value::Null);
     let names = methods.as_array().into_iter().flatten().filter_map(Value::as_str);
-    names.filter(|name| !name.starts_with("system.")).map(str::to_owned).collect()
+    let is_own = |name: &str| name.starts_with("system.") || name == "rpc.discover";
+    names.filter(|name| !is_own(name)).map(str::to_owned).collect()
 }
